@@ -1,0 +1,200 @@
+//! The closed list of reasons for a "no". One word serves the log, the metric, the JSON and the
+//! documentation; the advice beside it is what `check` prints.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a container is held as it is, or could not be checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The offered digest was judged bad before.
+    RefusedDigest,
+    /// An image waits for its window.
+    OutsideWindow,
+    /// The user wrote a digest or an image ID, so nothing can follow.
+    PinnedByDigest,
+    /// The image was never in a registry.
+    BuiltLocally,
+    /// `pilotfish.mode=notify`.
+    NotifyOnly,
+    /// Created, paused, exited or dead.
+    NotRunning,
+    /// Something that may not be touched would break.
+    HasDependents,
+    /// The probe does not succeed on the running container, so it could not judge the new one.
+    ProbeFailing,
+    /// Another agent works on this Engine.
+    AnotherAgent,
+    /// Three tries could not put the container right.
+    Stuck,
+    /// An update of this container is being carried out.
+    UpdateInFlight,
+    /// The offered image has nothing for this platform.
+    PlatformMissing,
+    /// Credentials are missing or refused (401, 403).
+    RegistryUnauthorized,
+    /// The registry does not answer.
+    RegistryUnreachable,
+    /// The registry's certificate is not trusted.
+    RegistryCertificate,
+    /// The registry answered with something that makes no sense.
+    RegistryError,
+    /// The registry asked for fewer requests (429), or its quota is used up.
+    RateLimited,
+    /// The registry does not have the tag or the repository (404).
+    NotFound,
+    /// A field of the container could not be carried over.
+    CannotRecreate,
+    /// Too little space for the layers.
+    DiskFull,
+    /// A `pilotfish.` label is unknown or does not parse.
+    BadLabel,
+    /// The Engine could not tell about this container.
+    EngineError,
+}
+
+impl Reason {
+    /// Every reason there is, for documentation and tests.
+    pub const ALL: [Self; 22] = [
+        Self::RefusedDigest,
+        Self::OutsideWindow,
+        Self::PinnedByDigest,
+        Self::BuiltLocally,
+        Self::NotifyOnly,
+        Self::NotRunning,
+        Self::HasDependents,
+        Self::ProbeFailing,
+        Self::AnotherAgent,
+        Self::Stuck,
+        Self::UpdateInFlight,
+        Self::PlatformMissing,
+        Self::RegistryUnauthorized,
+        Self::RegistryUnreachable,
+        Self::RegistryCertificate,
+        Self::RegistryError,
+        Self::RateLimited,
+        Self::NotFound,
+        Self::CannotRecreate,
+        Self::DiskFull,
+        Self::BadLabel,
+        Self::EngineError,
+    ];
+
+    /// The word used everywhere outside.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::RefusedDigest => "refused_digest",
+            Self::OutsideWindow => "outside_window",
+            Self::PinnedByDigest => "pinned_by_digest",
+            Self::BuiltLocally => "built_locally",
+            Self::NotifyOnly => "notify_only",
+            Self::NotRunning => "not_running",
+            Self::HasDependents => "has_dependents",
+            Self::ProbeFailing => "probe_failing",
+            Self::AnotherAgent => "another_agent",
+            Self::Stuck => "stuck",
+            Self::UpdateInFlight => "update_in_flight",
+            Self::PlatformMissing => "platform_missing",
+            Self::RegistryUnauthorized => "registry_unauthorized",
+            Self::RegistryUnreachable => "registry_unreachable",
+            Self::RegistryCertificate => "registry_certificate",
+            Self::RegistryError => "registry_error",
+            Self::RateLimited => "rate_limited",
+            Self::NotFound => "not_found",
+            Self::CannotRecreate => "cannot_recreate",
+            Self::DiskFull => "disk_full",
+            Self::BadLabel => "bad_label",
+            Self::EngineError => "engine_error",
+        }
+    }
+
+    /// Whether the container could not be checked at all, as opposed to being held on purpose.
+    #[must_use]
+    pub const fn is_error(self) -> bool {
+        matches!(
+            self,
+            Self::PlatformMissing
+                | Self::RegistryUnauthorized
+                | Self::RegistryUnreachable
+                | Self::RegistryCertificate
+                | Self::RegistryError
+                | Self::RateLimited
+                | Self::NotFound
+                | Self::BadLabel
+                | Self::EngineError
+        )
+    }
+
+    /// What a person can do about it, in one line.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::RefusedDigest => {
+                "this image failed before; push a fixed one, or `pilotfish allow NAME` to try it again"
+            }
+            Self::OutsideWindow => {
+                "waits for its window; `pilotfish update --force NAME` does it now"
+            }
+            Self::PinnedByDigest => "recreate the container from a tag to let it follow one",
+            Self::BuiltLocally => "push the image to a registry and run the container from there",
+            Self::NotifyOnly => "update it yourself, or remove the label pilotfish.mode=notify",
+            Self::NotRunning => "start the container; only running ones are updated",
+            Self::HasDependents => "update them together by hand, or opt the dependents in as well",
+            Self::ProbeFailing => {
+                "mend pilotfish.health.probe: it must succeed on the running container"
+            }
+            Self::AnotherAgent => "stop one of the two agents that work on this Engine",
+            Self::Stuck => "look at the container and the history, then `pilotfish recover`",
+            Self::UpdateInFlight => "wait for the update to end",
+            Self::PlatformMissing => "publish the image for this platform as well",
+            Self::RegistryUnauthorized => {
+                "`docker login` for this registry as the user the agent runs as"
+            }
+            Self::RegistryUnreachable => {
+                "look at the network and the registry; it is asked again by itself"
+            }
+            Self::RegistryCertificate => {
+                "put the registry's CA under /etc/docker/certs.d/HOST:PORT/ca.crt"
+            }
+            Self::RegistryError => "look at the registry; it is asked again by itself",
+            Self::RateLimited => "wait, or log in to the registry for a larger quota",
+            Self::NotFound => "the tag is gone from the registry, or needs a login",
+            Self::CannotRecreate => {
+                "recreate this container by hand; it has something that cannot be carried over"
+            }
+            Self::DiskFull => "make room, for example with `docker image prune`",
+            Self::BadLabel => "mend the label; until then the container is left as it is",
+            Self::EngineError => "look at the Engine's own log; it is asked again by itself",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_is_what_serde_writes() {
+        for reason in Reason::ALL {
+            let json = serde_json::to_string(&reason).expect("a reason serialises");
+            assert_eq!(json, format!("\"{}\"", reason.word()));
+        }
+    }
+
+    #[test]
+    fn no_word_stands_twice() {
+        let mut words: Vec<_> = Reason::ALL.iter().map(|reason| reason.word()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Reason::ALL.len());
+    }
+}
