@@ -2,6 +2,10 @@
 //!
 //! What is here takes facts and gives back decisions, so every rule can be tested by a table.
 
+pub mod api_version;
+pub mod health;
+pub mod history;
 pub mod offer;
 pub mod reason;
 pub mod reference;
+pub mod update;
