@@ -2,8 +2,11 @@
 //!
 //! What is here takes facts and gives back decisions, so every rule can be tested by a table.
 
+pub mod cron_schedule;
 pub mod duration;
 pub mod offer;
 pub mod reason;
 pub mod reference;
+pub mod schedule;
 pub mod text;
+pub mod wall_clock;
