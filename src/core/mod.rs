@@ -10,3 +10,4 @@ pub mod reference;
 pub mod schedule;
 pub mod text;
 pub mod wall_clock;
+pub mod window;
