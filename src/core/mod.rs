@@ -4,7 +4,10 @@
 
 pub mod cron_schedule;
 pub mod duration;
+pub mod health_policy;
 pub mod offer;
+pub mod policy;
+pub mod probe;
 pub mod reason;
 pub mod reference;
 pub mod schedule;
