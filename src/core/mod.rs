@@ -4,14 +4,23 @@
 
 pub mod api_version;
 pub mod blame;
+pub mod cron_schedule;
+pub mod duration;
 pub mod event;
 pub mod health;
+pub mod health_policy;
 pub mod history;
 pub mod inspect;
 pub mod memory;
 pub mod names;
 pub mod offer;
 pub mod plan;
+pub mod policy;
+pub mod probe;
 pub mod reason;
 pub mod reference;
+pub mod schedule;
+pub mod text;
 pub mod update;
+pub mod wall_clock;
+pub mod window;
