@@ -2,3 +2,9 @@
 
 pub mod core;
 pub mod engine;
+pub mod execute;
+pub mod host;
+pub mod journal;
+pub mod probing;
+pub mod registry;
+pub mod world;

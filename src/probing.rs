@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::core::inspect;
-use crate::core::policy::Probe;
+use crate::core::probe::Probe;
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::world::Ports;

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::core::health_policy::{HealthSettings, Healthcheck};
+use crate::core::inspect;
 
 /// What a new container must prove, and within which time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthPolicy {
     /// What tells that it is well.
     pub gate: Gate,
@@ -16,8 +19,7 @@ pub struct HealthPolicy {
 }
 
 /// What tells that a container is well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
     /// Its HEALTHCHECK says `healthy`.
     Healthcheck,
@@ -25,6 +27,40 @@ pub enum Gate {
     Probe,
     /// It runs, and keeps running.
     Running,
+}
+
+impl HealthPolicy {
+    /// What this container must prove. Known only once it is created: its image may have brought a
+    /// HEALTHCHECK that the old one did not have.
+    #[must_use]
+    pub fn of(settings: &HealthSettings, container: &Value) -> Self {
+        let healthcheck = healthcheck(container);
+        let gate = match (&settings.probe, &healthcheck) {
+            (Some(_), _) => Gate::Probe,
+            (None, Some(_)) => Gate::Healthcheck,
+            (None, None) => Gate::Running,
+        };
+        let timeout = settings.effective_timeout(healthcheck.as_ref());
+        Self { gate, timeout, stable: settings.stable }
+    }
+}
+
+/// The HEALTHCHECK of an inspect document; its times are nanoseconds there.
+#[must_use]
+pub fn healthcheck(container: &Value) -> Option<Healthcheck> {
+    if !inspect::has_healthcheck(container) {
+        return None;
+    }
+    let number = |name: &str| {
+        let value = container.pointer(&format!("/Config/Healthcheck/{name}"));
+        value.and_then(Value::as_u64).unwrap_or(0)
+    };
+    Some(Healthcheck {
+        interval: Duration::from_nanos(number("Interval")),
+        timeout: Duration::from_nanos(number("Timeout")),
+        retries: u32::try_from(number("Retries")).unwrap_or(u32::MAX),
+        start_period: Duration::from_nanos(number("StartPeriod")),
+    })
 }
 
 /// One thing that was seen of the new container. `at` is the time since its start.
@@ -175,6 +211,25 @@ mod tests {
 
     fn exit(code: i64) -> Sight {
         Sight::Exited { code, out_of_memory: false }
+    }
+
+    #[test]
+    fn a_healthcheck_that_the_new_image_brings_is_the_gate() {
+        let settings = HealthSettings {
+            timeout: None,
+            default_timeout: seconds(60),
+            stable: seconds(30),
+            probe: None,
+        };
+        let second = 1_000_000_000_u64;
+        let slow = serde_json::json!({ "Config": { "Healthcheck": {
+            "Test": ["CMD", "/check"], "Interval": 45 * second, "Timeout": 15 * second, "Retries": 3,
+        }}});
+        let policy = HealthPolicy::of(&settings, &slow);
+        assert_eq!(policy.gate, Gate::Healthcheck);
+        assert_eq!(policy.timeout, seconds(240));
+        let bare = HealthPolicy::of(&settings, &serde_json::json!({}));
+        assert_eq!((bare.gate, bare.timeout), (Gate::Running, seconds(60)));
     }
 
     #[test]

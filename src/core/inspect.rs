@@ -122,21 +122,6 @@ pub fn stop_timeout(container: &Value) -> Duration {
     }
 }
 
-/// The user's restart policy, raw.
-#[must_use]
-pub fn restart_policy(container: &Value) -> Value {
-    container
-        .pointer("/HostConfig/RestartPolicy")
-        .cloned()
-        .unwrap_or_else(|| serde_json::json!({ "Name": "no", "MaximumRetryCount": 0 }))
-}
-
-/// Whether a restart policy never restarts anything.
-#[must_use]
-pub fn never_restarts(policy: &Value) -> bool {
-    matches!(text(policy, "/Name"), "" | "no")
-}
-
 /// An address at which the container itself can be reached: its own on one of its networks, or
 /// the machine's loopback where it shares the machine's network.
 #[must_use]
@@ -196,7 +181,6 @@ mod tests {
             assert!(!is_running(&document));
             assert_eq!(health(&document), None);
             assert_eq!(address(&document), None);
-            assert!(never_restarts(&restart_policy(&document)));
         }
     }
 }

@@ -4,7 +4,9 @@
 
 pub mod api_version;
 pub mod blame;
+pub mod credentials;
 pub mod cron_schedule;
+pub mod decide;
 pub mod duration;
 pub mod event;
 pub mod health;
@@ -13,13 +15,18 @@ pub mod history;
 pub mod inspect;
 pub mod memory;
 pub mod names;
+pub mod observation;
 pub mod offer;
 pub mod plan;
 pub mod policy;
 pub mod probe;
 pub mod reason;
+pub mod recreate;
 pub mod reference;
+pub mod report;
 pub mod schedule;
+pub mod snapshot;
+pub mod space;
 pub mod text;
 pub mod update;
 pub mod wall_clock;

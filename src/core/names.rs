@@ -45,6 +45,12 @@ pub fn keep_repository(container: &str) -> String {
     format!("{KEEP_REPOSITORY}/by-digest/{}", Digest::of(container.as_bytes()).hex())
 }
 
+/// Whether a name from the Engine's list is one of a container's keep-tags.
+#[must_use]
+pub fn is_keep_tag(name: &str, repository: &str) -> bool {
+    name.strip_prefix(repository).is_some_and(|tag| tag.starts_with(':'))
+}
+
 /// The tag under which an image is kept: the first 12 digits of its ID.
 #[must_use]
 pub fn keep_tag(image_id: &str) -> String {

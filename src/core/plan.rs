@@ -6,11 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::core::health::HealthPolicy;
+use crate::core::health_policy::HealthSettings;
 use crate::core::names;
 use crate::core::offer::Offer;
-use crate::core::policy::Probe;
-use crate::core::recreate::Recreation;
+use crate::core::recreate::{Recreation, RestartPolicy};
 use crate::core::reference::{Digest, Reference};
 
 /// The image that runs before an update.
@@ -42,11 +41,9 @@ pub struct Plan {
     /// How the container is made again.
     pub recreation: Recreation,
     /// The user's restart policy, which the new container gets once it has proved itself.
-    pub restart_policy: Value,
+    pub restart_policy: RestartPolicy,
     /// What the new container must prove.
-    pub health: HealthPolicy,
-    /// The probe from outside, where the gate is one.
-    pub probe: Option<Probe>,
+    pub health: HealthSettings,
     /// How long the old container may take to stop before it is killed.
     pub stop_timeout: Duration,
     /// How many previous images stay on disk.

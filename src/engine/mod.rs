@@ -10,10 +10,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
-use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::core::api_version::ApiVersion;
+use crate::core::credentials::Credentials;
+use crate::core::event::PullProgress;
+use crate::core::recreate::RestartPolicy;
 use crate::core::reference::{Digest, Platform, Reference};
 
 /// Why the Engine did not do what it was asked.
@@ -130,33 +132,6 @@ pub struct ListedImage {
     pub created: i64,
 }
 
-/// Credentials that a pull passes on to the Engine.
-#[derive(Debug, Clone)]
-pub enum PullCredentials {
-    /// A user name and its password or token.
-    Password {
-        /// The user name.
-        username: String,
-        /// The secret.
-        password: SecretString,
-    },
-    /// An identity token (`docker login` with a browser).
-    IdentityToken(SecretString),
-}
-
-/// How far a pull has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PullProgress {
-    /// Bytes fetched so far.
-    pub current: u64,
-    /// Bytes of all layers that are known to be fetched.
-    pub total: u64,
-    /// Layers that are complete.
-    pub layers_done: usize,
-    /// Layers that are known.
-    pub layers: usize,
-}
-
 /// Something the Engine said about a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerEvent {
@@ -209,7 +184,7 @@ pub trait Engine: Send + Sync + 'static {
         reference: &Reference,
         digest: &Digest,
         platform: &Platform,
-        credentials: Option<PullCredentials>,
+        credentials: Option<Credentials>,
         progress: &(dyn Fn(&PullProgress) + Send + Sync),
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
@@ -244,7 +219,7 @@ pub trait Engine: Send + Sync + 'static {
     fn set_restart_policy(
         &self,
         container: &str,
-        policy: &Value,
+        policy: &RestartPolicy,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Stops a container with its own signal, and kills it after `timeout`. A container that does

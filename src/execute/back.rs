@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::forward::no_restart;
 use super::{Trouble, Update};
+use crate::core::recreate::RestartPolicy;
 use crate::core::update::{Mark, Note, Step};
 use crate::core::{inspect, recreate};
 use crate::engine::{Engine, EngineError};
@@ -58,10 +58,6 @@ impl<P: Ports> Update<'_, P> {
             self.stand_the_new_one_down().await?;
             self.note_undo(Step::Switch, Mark::UndoStarted, Note::default());
             self.restore_the_old_one().await?;
-            let gap = self.gap_since.take().map(|since| since.elapsed().as_millis());
-            let gap_milliseconds = gap.and_then(|gap| u64::try_from(gap).ok());
-            let note = Note { gap_milliseconds, ..Note::default() };
-            self.note_undo(Step::Switch, Mark::UndoDone, note);
         }
         self.remove_the_new_one().await?;
         self.restore_images().await?;
@@ -101,10 +97,6 @@ impl<P: Ports> Update<'_, P> {
         let Some(new) = self.new().await? else { return Ok(()) };
         let engine = self.ports.engine();
         let id = inspect::id(&new);
-        if self.gap_since.is_none() && self.journal.progress.known.gap_milliseconds.is_some() {
-            // The old one has been down since the switch; the gap so far is part of it.
-            self.gap_since = self.watch_began();
-        }
         if inspect::is_running(&new) {
             engine.stop(id, inspect::stop_timeout(&new)).await?;
         }
@@ -123,8 +115,10 @@ impl<P: Ports> Update<'_, P> {
         self.take_the_name(&id).await?;
         let engine = self.ports.engine();
         engine.start(&id).await?;
+        let note = Note { gap_milliseconds: self.gap_milliseconds(), ..Note::default() };
+        self.note_undo(Step::Switch, Mark::UndoDone, note);
         let policy = &self.plan().restart_policy;
-        if !inspect::never_restarts(policy) {
+        if !policy.is_no() {
             engine.set_restart_policy(&id, policy).await?;
         }
         self.see_it_well(&id).await
@@ -156,7 +150,7 @@ impl<P: Ports> Update<'_, P> {
             }
         }
         let mut body = plan.recreation.body.clone();
-        recreate::set_restart_policy(&mut body, &no_restart());
+        recreate::set_restart_policy(&mut body, &RestartPolicy::no());
         if plan.reference.tag.is_none() {
             body["Image"] = Value::from(plan.from.image_id.clone());
         }
@@ -227,9 +221,8 @@ impl<P: Ports> Update<'_, P> {
         };
         let ours = self.journal.progress.known.new_container.as_deref();
         let containers = self.ports.engine().list().await?;
-        let others = |line: &crate::engine::Listed| {
-            line.image_id == *new && Some(line.id.as_str()) != ours
-        };
+        let others =
+            |line: &crate::engine::Listed| line.image_id == *new && Some(line.id.as_str()) != ours;
         if containers.iter().any(others) {
             return Ok(());
         }

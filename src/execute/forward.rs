@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Trouble, Update};
 use crate::core::blame;
 use crate::core::event::Event;
 use crate::core::history::Cause;
+use crate::core::recreate::RestartPolicy;
 use crate::core::update::{Mark, Note, Step};
 use crate::core::{inspect, names, recreate};
 use crate::engine::{Engine, EngineError};
@@ -30,7 +31,9 @@ impl<P: Ports> Update<'_, P> {
         }
         let image = engine.inspect_image(&pinned).await?;
         let id = image.as_ref().map(|image| inspect::text(image, "/Id").to_owned());
-        let id = id.ok_or_else(|| Trouble::surroundings(format!("{pinned} is not there after its pull")))?;
+        let id = id.ok_or_else(|| {
+            Trouble::surroundings(format!("{pinned} is not there after its pull"))
+        })?;
         self.check_pulled(&id)?;
         if let Some(tag) = &plan.reference.tag {
             engine.tag(&id, &plan.reference.familiar_name(), tag).await?;
@@ -42,8 +45,7 @@ impl<P: Ports> Update<'_, P> {
         let plan = self.plan();
         let registry = &plan.reference.registry;
         let credentials = self.ports.registry().credentials(registry).await;
-        let credentials =
-            credentials.map_err(|error| Trouble::surroundings(error.to_string()))?.map(Into::into);
+        let credentials = credentials.map_err(|error| Trouble::surroundings(error.to_string()))?;
         let fetched = std::sync::atomic::AtomicU64::new(0);
         let hear = |progress: &crate::core::event::PullProgress| {
             fetched.store(progress.current, std::sync::atomic::Ordering::Relaxed);
@@ -103,7 +105,7 @@ impl<P: Ports> Update<'_, P> {
         let image = self.new_image()?;
         self.clear_the_way(&name).await?;
         let mut body = plan.recreation.body.clone();
-        recreate::set_restart_policy(&mut body, &no_restart());
+        recreate::set_restart_policy(&mut body, &RestartPolicy::no());
         recreate::set_compose_image(&mut body, &image);
         let id = engine.create(&name, &body, plan.recreation.platform.as_ref()).await?;
         for endpoint in &plan.recreation.connect {
@@ -140,7 +142,7 @@ impl<P: Ports> Update<'_, P> {
         let (old, new) = (self.plan().old_container.clone(), self.new_container()?);
         self.arm_the_second_net(&old).await?;
         let stop_timeout = self.plan().stop_timeout;
-        self.gap_since = Some(Instant::now());
+        self.stopped_at = Some(Instant::now());
         engine.stop(&old, stop_timeout).await.map_err(|error| gone(error, "the old container"))?;
         engine.rename(&old, &self.plan().old_name()).await.or_else(already_so)?;
         engine.rename(&new, &self.plan().container).await.or_else(already_so)?;
@@ -148,13 +150,13 @@ impl<P: Ports> Update<'_, P> {
     }
 
     async fn arm_the_second_net(&self, old: &str) -> Result<(), Trouble> {
-        if inspect::never_restarts(&self.plan().restart_policy) {
+        if self.plan().restart_policy.is_no() {
             return Ok(());
         }
         // With live-restore the new one may outlive the Engine; `unless-stopped` remembers that
         // the old one was stopped, so that never two of them run.
         let name = if self.journal.header.live_restore { "unless-stopped" } else { "always" };
-        let policy = json!({ "Name": name, "MaximumRetryCount": 0 });
+        let policy = RestartPolicy::named(name);
         self.ports.engine().set_restart_policy(old, &policy).await?;
         self.flush().await
     }
@@ -168,18 +170,17 @@ impl<P: Ports> Update<'_, P> {
         if let Err(error) = started {
             return Err(start_failed(error));
         }
-        let gap = self.gap_since.take().map(|since| since.elapsed());
-        let gap_milliseconds = gap.and_then(|gap| u64::try_from(gap.as_millis()).ok());
-        Ok(Note { gap_milliseconds, ..Note::default() })
+        Ok(Note { gap_milliseconds: self.gap_milliseconds(), ..Note::default() })
     }
 
     /// Takes the right to be started from the old container, then gives the user's own to the new
     /// one. Between the two calls neither would be started after a cut; recovery covers it.
     pub(super) async fn commit(&mut self) -> Result<Note, Trouble> {
         let policy = self.plan().restart_policy.clone();
-        if !inspect::never_restarts(&policy) {
+        if !policy.is_no() {
             let engine = self.ports.engine();
-            let old = engine.set_restart_policy(&self.plan().old_container, &no_restart()).await;
+            let old =
+                engine.set_restart_policy(&self.plan().old_container, &RestartPolicy::no()).await;
             old.or_else(not_there)?;
             engine.set_restart_policy(&self.new_container()?, &policy).await?;
         }
@@ -258,11 +259,6 @@ impl<P: Ports> Update<'_, P> {
         let known = self.journal.progress.known.new_container.clone();
         known.ok_or_else(|| Trouble::surroundings("the journal does not name the new container"))
     }
-}
-
-/// The policy of a container that the Engine must not start by itself.
-pub(super) fn no_restart() -> Value {
-    json!({ "Name": "no", "MaximumRetryCount": 0 })
 }
 
 fn pull_failed(error: EngineError) -> Trouble {

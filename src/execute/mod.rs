@@ -87,8 +87,9 @@ pub struct Update<'a, P: Ports> {
     listener: &'a dyn Listener,
     stop: &'a CancellationToken,
     journal: UpdateJournal,
-    /// Since when no proven container runs.
-    gap_since: Option<Instant>,
+    /// When the old container was told to stop. Gone with the process: nobody can measure a gap
+    /// across a power cut.
+    stopped_at: Option<Instant>,
     watch: Option<verify::Watch>,
 }
 
@@ -121,7 +122,7 @@ impl<'a, P: Ports> Update<'a, P> {
         stop: &'a CancellationToken,
         journal: UpdateJournal,
     ) -> Self {
-        Self { ports, listener, stop, journal, gap_since: None, watch: None }
+        Self { ports, listener, stop, journal, stopped_at: None, watch: None }
     }
 
     fn plan(&self) -> &Plan {
@@ -302,6 +303,11 @@ impl<'a, P: Ports> Update<'a, P> {
     fn write(&mut self, step: Step, mark: Mark, note: Note) -> Result<(), JournalError> {
         let now = self.ports.host().now();
         self.ports.state().write(&mut self.journal, now, step, mark, note)
+    }
+
+    /// How long no proven container has been running, in milliseconds.
+    fn gap_milliseconds(&self) -> Option<u64> {
+        u64::try_from(self.stopped_at?.elapsed().as_millis()).ok()
     }
 
     fn warn(&self, detail: impl Into<String>) {

@@ -9,12 +9,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Trouble, Update};
-use crate::core::health::{Gate, Sample, Sight, Verdict, verdict};
+use crate::core::health::{Gate, HealthPolicy, Sample, Sight, Verdict, verdict};
 use crate::core::history::Cause;
 use crate::core::inspect;
 use crate::core::update::Note;
 use crate::engine::{ContainerEvent, Engine};
-use crate::host::Host;
 use crate::probing;
 use crate::world::Ports;
 
@@ -28,6 +27,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 /// An ear on one container.
 pub(super) struct Watch {
     events: BoxStream<'static, ContainerEvent>,
+    gate: Gate,
     /// The start of the container, by the monotonic clock.
     since: Instant,
     /// Everything that was seen.
@@ -58,7 +58,7 @@ impl Watch {
                 self.see(Sight::Exited { code: *code, out_of_memory });
             }
             ContainerEvent::Health(health) => match health.as_str() {
-                "healthy" => self.see(Sight::Well),
+                "healthy" if self.gate == Gate::Healthcheck => self.see(Sight::Well),
                 "unhealthy" => self.see(Sight::Unhealthy(String::new())),
                 _ => {}
             },
@@ -73,6 +73,7 @@ impl<P: Ports> Update<'_, P> {
         let events = self.ports.engine().events(container).await?;
         self.watch = Some(Watch {
             events,
+            gate: Gate::Running,
             since: Instant::now(),
             samples: Vec::new(),
             out_of_memory: false,
@@ -102,19 +103,34 @@ impl<P: Ports> Update<'_, P> {
                 self.watch.take().ok_or_else(|| Trouble::surroundings("no event stream"))?
             }
         };
-        let document = self.look(&new, &mut watch).await?;
-        loop {
-            let policy = &self.plan().health;
-            match verdict(policy, &watch.samples, watch.since.elapsed()) {
-                Verdict::Well => break,
-                Verdict::Failed(detail) => return Err(Trouble::Cause(Cause::image(self.in_full(&new, detail).await))),
-                Verdict::Person(detail) => return Err(Trouble::Cause(Cause::person(detail))),
-                Verdict::Spoilt(detail) => return Err(Trouble::Spoilt(detail)),
-                Verdict::Wait { until } => self.wait(&new, &document, &mut watch, until).await?,
-            }
-        }
+        let document = self.ports.engine().inspect(&new).await?.unwrap_or_default();
+        let policy = HealthPolicy::of(&self.plan().health, &document);
+        watch.gate = policy.gate;
+        self.look(&new, &mut watch).await?;
+        self.await_verdict(&new, &document, &policy, &mut watch).await?;
         self.check_the_old_one_stayed_down().await?;
         Ok(Note::default())
+    }
+
+    async fn await_verdict(
+        &self,
+        new: &str,
+        document: &Value,
+        policy: &HealthPolicy,
+        watch: &mut Watch,
+    ) -> Result<(), Trouble> {
+        loop {
+            match verdict(policy, &watch.samples, watch.since.elapsed()) {
+                Verdict::Well => return Ok(()),
+                Verdict::Wait { until } => self.wait(new, document, watch, until).await?,
+                Verdict::Spoilt(detail) => return Err(Trouble::Spoilt(detail)),
+                Verdict::Person(detail) => return Err(Trouble::Cause(Cause::person(detail))),
+                Verdict::Failed(detail) => {
+                    let detail = self.in_full(new, detail).await;
+                    return Err(Trouble::Cause(Cause::image(detail)));
+                }
+            }
+        }
     }
 
     /// Waits for whatever comes first: an event, the next probe, a look, or the given time.
@@ -125,7 +141,7 @@ impl<P: Ports> Update<'_, P> {
         watch: &mut Watch,
         until: Duration,
     ) -> Result<(), Trouble> {
-        let is_probed = self.plan().health.gate == Gate::Probe;
+        let is_probed = watch.gate == Gate::Probe;
         let pause = if is_probed { PROBE_INTERVAL } else { LOOK_INTERVAL };
         let deadline = (watch.since + until).min(Instant::now() + pause);
         tokio::select! {
@@ -141,16 +157,16 @@ impl<P: Ports> Update<'_, P> {
                 if is_probed {
                     self.probe(new, document, watch).await;
                 }
-                self.look(new, watch).await.map(|_| ())
+                self.look(new, watch).await
             }
         }
     }
 
     /// Asks the Engine how the container is: an exit before the first event is seen here.
-    async fn look(&self, new: &str, watch: &mut Watch) -> Result<Value, Trouble> {
+    async fn look(&self, new: &str, watch: &mut Watch) -> Result<(), Trouble> {
         let Some(document) = self.ports.engine().inspect(new).await? else {
             watch.see(Sight::Removed);
-            return Ok(Value::Null);
+            return Ok(());
         };
         if !inspect::is_running(&document) {
             // The stream tells why, if it still lives; it may lag behind.
@@ -158,9 +174,9 @@ impl<P: Ports> Update<'_, P> {
             let code = inspect::exit_code(&document);
             let out_of_memory = inspect::flag(&document, "/State/OOMKilled");
             watch.see(Sight::Exited { code, out_of_memory });
-            return Ok(document);
+            return Ok(());
         }
-        match (self.plan().health.gate, inspect::health(&document)) {
+        match (watch.gate, inspect::health(&document)) {
             (Gate::Healthcheck, Some("healthy")) => watch.see(Sight::Well),
             (Gate::Healthcheck, Some("unhealthy")) => {
                 watch.see(Sight::Unhealthy(inspect::health_output(&document).to_owned()));
@@ -170,7 +186,7 @@ impl<P: Ports> Update<'_, P> {
             }
             (Gate::Probe | Gate::Running, _) => {}
         }
-        Ok(document)
+        Ok(())
     }
 
     /// Hears what the stream has ready, for a moment at most.
@@ -180,7 +196,9 @@ impl<P: Ports> Update<'_, P> {
             match event {
                 Some(event) => watch.hear(&event),
                 None => {
-                    watch.see(Sight::EngineLost("the Engine went away during the verification".into()));
+                    watch.see(Sight::EngineLost(
+                        "the Engine went away during the verification".into(),
+                    ));
                     return;
                 }
             }
@@ -188,7 +206,7 @@ impl<P: Ports> Update<'_, P> {
     }
 
     async fn probe(&self, new: &str, document: &Value, watch: &mut Watch) {
-        let Some(probe) = &self.plan().probe else { return };
+        let Some(probe) = &self.plan().health.probe else { return };
         match probing::probe(self.ports, new, document, probe).await {
             Ok(()) => watch.see(Sight::Well),
             Err(detail) => watch.see(Sight::NotWell(detail)),
@@ -199,7 +217,8 @@ impl<P: Ports> Update<'_, P> {
     async fn in_full(&self, new: &str, detail: String) -> String {
         const OUTPUT_LENGTH_MAX: usize = 300;
         let document = self.ports.engine().inspect(new).await.ok().flatten().unwrap_or_default();
-        let output: String = inspect::health_output(&document).chars().take(OUTPUT_LENGTH_MAX).collect();
+        let output: String =
+            inspect::health_output(&document).chars().take(OUTPUT_LENGTH_MAX).collect();
         let is_told = output.is_empty() || detail.contains(&output);
         if is_told { detail } else { format!("{detail}: {output}") }
     }

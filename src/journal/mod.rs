@@ -84,11 +84,7 @@ impl<D: Disk> StateDirectory<D> {
     ///
     /// # Errors
     /// It cannot be written, or belongs to a newer version.
-    pub fn with(
-        disk: D,
-        root: &Path,
-        lock: Option<std::fs::File>,
-    ) -> Result<Self, JournalError> {
+    pub fn with(disk: D, root: &Path, lock: Option<std::fs::File>) -> Result<Self, JournalError> {
         let directory = Self { disk, root: root.to_owned(), _lock: lock };
         let journals = directory.path("journal");
         directory.disk.create_directory(&journals).map_err(on("create", &journals))?;

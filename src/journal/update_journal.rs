@@ -62,8 +62,7 @@ impl<D: Disk> StateDirectory<D> {
         }
         let content = self.disk.read(path).map_err(on("read", path))?.unwrap_or_default();
         let Some(end) = content.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
-        let damaged =
-            |detail: String| JournalError::Damaged { path: path.to_owned(), detail };
+        let damaged = |detail: String| JournalError::Damaged { path: path.to_owned(), detail };
         let header: Header =
             serde_json::from_slice(&content[..end]).map_err(|error| damaged(error.to_string()))?;
         if header.version > Header::VERSION {

@@ -19,8 +19,9 @@ use super::{QUESTION_TIMEOUT, reading};
 use crate::core::api_version::{ApiVersion, negotiate};
 use crate::engine::EngineError;
 
-/// The newest API whose meaning this program knows (Engine 29.1).
-const API_NEWEST: ApiVersion = ApiVersion::new(1, 53);
+/// The newest API that is spoken. From 1.52 on, inspect no longer tells which MAC address the user
+/// asked for; Engines that speak more accept this one.
+const API_NEWEST: ApiVersion = ApiVersion::V1_51;
 
 /// The header in which a pull passes credentials to the Engine.
 const REGISTRY_AUTH: &str = "x-registry-auth";

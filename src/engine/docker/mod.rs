@@ -24,11 +24,11 @@ use futures_util::stream::BoxStream;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::core::credentials::Credentials;
+use crate::core::event::PullProgress;
+use crate::core::recreate::RestartPolicy;
 use crate::core::reference::{Digest, Platform, Reference};
-use crate::engine::{
-    ContainerEvent, Engine, EngineError, EngineInfo, Listed, ListedImage, PullCredentials,
-    PullProgress,
-};
+use crate::engine::{ContainerEvent, Engine, EngineError, EngineInfo, Listed, ListedImage};
 use address::{Address, TlsFiles};
 use connection::{Connection, convert};
 use raw::Call;
@@ -125,7 +125,7 @@ impl Engine for DockerEngine {
         reference: &Reference,
         digest: &Digest,
         platform: &Platform,
-        credentials: Option<PullCredentials>,
+        credentials: Option<Credentials>,
         progress: &(dyn Fn(&PullProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
         let docker = self.connection.bollard(QUESTION_TIMEOUT).await?;
@@ -171,7 +171,11 @@ impl Engine for DockerEngine {
         self.post("connect network", path, &body).await.map(|_| ())
     }
 
-    async fn set_restart_policy(&self, container: &str, policy: &Value) -> Result<(), EngineError> {
+    async fn set_restart_policy(
+        &self,
+        container: &str,
+        policy: &RestartPolicy,
+    ) -> Result<(), EngineError> {
         let path = format!("/containers/{}/update", escape(container));
         let body = json!({ "RestartPolicy": policy });
         self.post("update container", path, &body).await.map(|_| ())

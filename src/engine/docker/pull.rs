@@ -8,11 +8,13 @@ use bollard::auth::DockerCredentials;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::connection::convert;
+use crate::core::credentials::Credentials;
+use crate::core::event::PullProgress;
 use crate::core::reference::{Digest, Platform, Reference};
-use crate::engine::{EngineError, PullCredentials, PullProgress};
+use crate::engine::EngineError;
 
 /// How long a pull may say nothing. A registry that stalls must not hold up the others for ever;
 /// unpacking a large layer on an SD card says nothing for minutes.
@@ -27,7 +29,7 @@ pub async fn pull(
     reference: &Reference,
     digest: &Digest,
     platform: &Platform,
-    credentials: Option<PullCredentials>,
+    credentials: Option<Credentials>,
     progress: &(dyn Fn(&PullProgress) + Send + Sync),
 ) -> Result<(), EngineError> {
     let options = CreateImageOptions {
@@ -36,7 +38,7 @@ pub async fn pull(
         platform: platform.to_string(),
         ..CreateImageOptions::default()
     };
-    let credentials = credentials.map(|credentials| for_bollard(credentials, reference));
+    let credentials = credentials.map(|credentials| for_bollard(&credentials, reference));
     let mut stream = std::pin::pin!(docker.create_image(Some(options), None, credentials));
     let mut layers = Layers::default();
     loop {
@@ -52,17 +54,18 @@ pub async fn pull(
     }
 }
 
-fn for_bollard(credentials: PullCredentials, reference: &Reference) -> DockerCredentials {
+fn for_bollard(credentials: &Credentials, reference: &Reference) -> DockerCredentials {
     let serveraddress = Some(reference.registry.clone());
-    match credentials {
-        PullCredentials::Password { username, password } => DockerCredentials {
-            username: Some(username),
-            password: Some(password.expose_secret().to_owned()),
+    let plain = |secret: &SecretString| secret.expose_secret().to_owned();
+    match &credentials.identity_token {
+        Some(token) => DockerCredentials {
+            identitytoken: Some(plain(token)),
             serveraddress,
             ..DockerCredentials::default()
         },
-        PullCredentials::IdentityToken(token) => DockerCredentials {
-            identitytoken: Some(token.expose_secret().to_owned()),
+        None => DockerCredentials {
+            username: Some(credentials.username.clone()),
+            password: Some(plain(&credentials.password)),
             serveraddress,
             ..DockerCredentials::default()
         },
