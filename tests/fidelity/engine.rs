@@ -3,6 +3,7 @@
 //! `PILOTFISH_TEST_ENGINE_SOCKET` names the socket of a disposable Engine that already runs, to
 //! try another version; otherwise `dockerd` is started and stopped again.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -119,7 +120,7 @@ impl Engine {
     }
 
     /// Runs the `docker` command against this Engine.
-    pub fn docker(&self, arguments: &[&str]) -> Output {
+    pub fn docker<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Output {
         Command::new("docker")
             .env("DOCKER_BUILDKIT", "0")
             .env("DOCKER_HOST", format!("unix://{}", self.socket.display()))
@@ -129,13 +130,16 @@ impl Engine {
     }
 
     /// Runs the `docker` command, which must succeed; what it printed.
-    pub fn try_docker(&self, arguments: &[&str]) -> Result<String, String> {
+    ///
+    /// An option that the Engine says it discarded is a failure too: nothing was tried.
+    pub fn try_docker<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<String, String> {
         let output = self.docker(arguments);
-        if output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        if output.status.success() && !error.contains("discarded") {
             return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
         }
-        let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(format!("docker {}: {error}", arguments.join(" ")))
+        let words: Vec<_> = arguments.iter().map(|word| word.as_ref().to_string_lossy()).collect();
+        Err(format!("docker {}: {error}", words.join(" ")))
     }
 
     /// Builds an image from a directory with a Dockerfile.

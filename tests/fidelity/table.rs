@@ -14,6 +14,8 @@ pub struct Row {
     pub then: Vec<String>,
     /// Why this machine cannot start such a container, so that it is only created.
     pub only_created: Option<String>,
+    /// Why Engines do not take the option here, so that only the create body is looked at.
+    pub only_body: Option<String>,
     /// The lowest version of the Engine's API that has the option.
     pub api: Option<String>,
     /// The highest version of the Engine's API that has the option.
@@ -32,20 +34,31 @@ fn is_row(line: &str) -> bool {
 fn row(line: &str) -> Row {
     let mut columns = line.split(" | ").map(str::trim);
     let mut column = || columns.next().unwrap_or_else(|| panic!("too few columns: {line}"));
-    let mut row =
-        Row { name: column().to_owned(), create: column().to_owned(), ..Row::default() };
+    let mut row = Row { name: column().to_owned(), create: column().to_owned(), ..Row::default() };
     for remark in columns {
         let (kind, text) = remark.split_once(": ").unwrap_or_else(|| panic!("remark: {line}"));
         let text = text.to_owned();
         match kind {
             "then" => row.then.push(text),
             "only created" => row.only_created = Some(text),
+            "only body" => row.only_body = Some(text),
             "from API" => row.api = Some(text),
             "until API" => row.api_until = Some(text),
             _ => panic!("unknown remark: {line}"),
         }
     }
     row
+}
+
+impl Row {
+    /// How far the option was tried.
+    pub fn level(&self) -> &'static str {
+        match self {
+            Self { only_body: Some(_), .. } => " (only the create body)",
+            Self { only_created: Some(_), .. } => " (created, not started)",
+            _ => "",
+        }
+    }
 }
 
 /// Splits a command line like a shell, with single quotes only.

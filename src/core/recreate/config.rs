@@ -40,9 +40,9 @@ pub(super) fn of_the_user(
             "Labels" | "Volumes" | "Healthcheck" => by_key(&config, &of_image, key)?,
             "ExposedPorts" => exposed_ports(container, &config, &of_image)?,
             known if NEVER_THE_IMAGES.contains(&known) => Some(value.clone()),
-            _ => Some(value.clone()).filter(|value| of_image.field(key).is_ok_and(|place| {
-                place.value() != Some(value)
-            })),
+            _ => Some(value.clone()).filter(|value| {
+                of_image.field(key).is_ok_and(|place| place.value() != Some(value))
+            }),
         };
         if let Some(users) = users {
             body.insert(key.clone(), users);

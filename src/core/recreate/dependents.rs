@@ -70,7 +70,8 @@ pub fn anchors(container: &Value) -> Result<Vec<Anchor>, CannotRecreate> {
     let mut add = |container: &str, how| {
         anchors.push(Anchor { container: container.trim_start_matches('/').to_owned(), how });
     };
-    for (field, how) in [("NetworkMode", Tie::Network), ("PidMode", Tie::Pid), ("IpcMode", Tie::Ipc)]
+    for (field, how) in
+        [("NetworkMode", Tie::Network), ("PidMode", Tie::Pid), ("IpcMode", Tie::Ipc)]
     {
         let mode = host_config.field(field)?.optional_string()?.unwrap_or_default();
         if let Some(other) = mode.strip_prefix("container:") {
@@ -102,10 +103,7 @@ fn before_colon(text: &str) -> &str {
 /// # Errors
 ///
 /// [`CannotRecreate`] where a document cannot be read: what it hides could be a tie.
-pub fn dependents(
-    container: &Value,
-    others: &[Value],
-) -> Result<Vec<Dependent>, CannotRecreate> {
+pub fn dependents(container: &Value, others: &[Value]) -> Result<Vec<Dependent>, CannotRecreate> {
     let (id, name) = identity(container)?;
     let mut dependents = Vec::new();
     for other in others {

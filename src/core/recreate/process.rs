@@ -47,8 +47,7 @@ struct Process {
 /// The part of `container` that the user must have written, seen that the image has `image`.
 fn choose(container: Process, image: &Process) -> Process {
     let command_follows = same(container.command.as_ref(), image.command.as_ref());
-    let command_if_users =
-        |process: &Process| process.command.clone().filter(|_| !command_follows);
+    let command_if_users = |process: &Process| process.command.clone().filter(|_| !command_follows);
     match &container.entrypoint {
         entrypoint if is_empty(entrypoint.as_ref()) && is_empty(image.entrypoint.as_ref()) => {
             let reset = entrypoint.clone().filter(|_| image.entrypoint.is_none());
@@ -106,8 +105,7 @@ mod tests {
             ([&empty, &mine], [&null, &cmd], [&empty, &mine], "[] although there was none"),
         ];
         for (container, image, expected, name) in rows {
-            let got =
-                choose(process(container[0], container[1]), &process(image[0], image[1]));
+            let got = choose(process(container[0], container[1]), &process(image[0], image[1]));
             assert_eq!(got, process(expected[0], expected[1]), "{name}");
         }
     }

@@ -43,8 +43,7 @@ impl<'a> Four<'a> {
     /// The rule: the old image's value follows to the new image's, any other value stays.
     fn is_kept(self) -> bool {
         let same = |one: &Value, other: &Value| one == other || (is_empty(one) && is_empty(other));
-        let expected =
-            if same(self.before, self.old_image) { self.new_image } else { self.before };
+        let expected = if same(self.before, self.old_image) { self.new_image } else { self.before };
         same(self.after, expected)
     }
 
@@ -98,14 +97,14 @@ fn compare_process(config: Four<'_>, found: &mut Differences) {
     let is_users = !(entrypoint.before == entrypoint.old_image
         || is_empty(entrypoint.before) && is_empty(entrypoint.old_image));
     let image_has_command = !is_empty(command.old_image);
-    let both_written = is_empty(command.before) && image_has_command && !is_empty(entrypoint.before);
+    let both_written =
+        is_empty(command.before) && image_has_command && !is_empty(entrypoint.before);
     // An empty list leaves the image's command on, null (stored for `[""]`) switches it off.
     let command_stays = is_users && *entrypoint.before != json!([]) || both_written;
     let stays = |field: Four<'_>| {
         field.before == field.after || (is_empty(field.before) && is_empty(field.after))
     };
-    let entrypoint_kept =
-        if both_written { stays(entrypoint) } else { entrypoint.is_kept() };
+    let entrypoint_kept = if both_written { stays(entrypoint) } else { entrypoint.is_kept() };
     let command_kept = if command_stays { stays(command) } else { command.is_kept() };
     found.unless(entrypoint_kept, "Config.Entrypoint", entrypoint.before, entrypoint.after);
     found.unless(command_kept, "Config.Cmd", command.before, command.after);
@@ -134,7 +133,11 @@ fn compare_ports(ports: Four<'_>, published: &Value, found: &mut Differences) {
     }
 }
 
-fn compare_members([before, old_image, after, new_image]: [Value; 4], path: &str, found: &mut Differences) {
+fn compare_members(
+    [before, old_image, after, new_image]: [Value; 4],
+    path: &str,
+    found: &mut Differences,
+) {
     let all = Four { before: &before, old_image: &old_image, after: &after, new_image: &new_image };
     for key in all.keys() {
         let field = all.field(key);

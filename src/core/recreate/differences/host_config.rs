@@ -38,12 +38,7 @@ fn compare_binds(before: &Value, after: &Value, found: &mut Differences) {
 
 /// A mount without a source may have got the name of its volume, and anonymous volumes may have
 /// been added by the name they had.
-fn compare_mount_requests(
-    before: &Value,
-    requests: &Value,
-    now: &Value,
-    found: &mut Differences,
-) {
+fn compare_mount_requests(before: &Value, requests: &Value, now: &Value, found: &mut Differences) {
     let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let (old, new) = (all(requests), all(now));
     let names: Vec<&Value> =
@@ -73,11 +68,7 @@ fn without_empty_name(policy: &Value) -> Value {
 }
 
 /// Every mount is there with the same source. Volumes that the new image declares come on top.
-pub(super) fn compare_mounts(
-    before: Inspected<'_>,
-    after: Inspected<'_>,
-    found: &mut Differences,
-) {
+pub(super) fn compare_mounts(before: Inspected<'_>, after: Inspected<'_>, found: &mut Differences) {
     let (old, new) = (&before.container["Mounts"], &after.container["Mounts"]);
     let at = |mounts: &Value, destination: &Value| {
         let mut mounts = mounts.as_array().into_iter().flatten();
