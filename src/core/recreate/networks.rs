@@ -38,7 +38,8 @@ pub(super) fn endpoints(
 ) -> Result<Attached, CannotRecreate> {
     let mode = container.path(&["HostConfig", "NetworkMode"])?.string()?;
     let networks = container.path(&["NetworkSettings", "Networks"])?;
-    if has_no_network_of_its_own(mode) {
+    let is_disabled = container.path(&["Config", "NetworkDisabled"])?.value() == Some(&true.into());
+    if is_disabled || has_no_network_of_its_own(mode) {
         return Ok(Attached { at_create: Map::new(), later: Vec::new() });
     }
     let main = main_network(mode, &networks)?;
