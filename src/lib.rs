@@ -5,6 +5,8 @@ pub mod engine;
 pub mod execute;
 pub mod host;
 pub mod journal;
+pub mod observe;
 pub mod probing;
+pub mod recover;
 pub mod registry;
 pub mod world;

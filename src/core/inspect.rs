@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 /// The grace period of a container that sets none (Docker's default).
-const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// The longest grace period that is granted. `StopTimeout` −1 means "for ever", and would hold the
 /// agent up as long.
@@ -59,6 +59,12 @@ pub fn is_running(container: &Value) -> bool {
 #[must_use]
 pub fn was_started(container: &Value) -> bool {
     started_at(container).is_some()
+}
+
+/// When it was created.
+#[must_use]
+pub fn created_at(container: &Value) -> Option<DateTime<Utc>> {
+    time(container, "/Created")
 }
 
 /// When it was last started.

@@ -15,8 +15,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::core::ending;
 use crate::core::event::{Event, Listener};
-use crate::core::history::{Cause, Fault, Outcome, Record};
+use crate::core::history::{Cause, Fault, Record};
 use crate::core::memory::INTERRUPTIONS_MAX;
 use crate::core::plan::{Header, Plan};
 use crate::core::update::{Mark, Note, Resume, Step, resume};
@@ -271,24 +272,7 @@ impl<'a, P: Ports> Update<'a, P> {
 
     /// The line of history for what the journal says.
     fn record(&self) -> Record {
-        let header = &self.journal.header;
-        let plan = &header.plan;
-        let progress = &self.journal.progress;
-        let outcome = outcome(progress.failed.as_ref(), progress.begun >= Some(Step::Switch));
-        let gap = progress.known.gap_milliseconds;
-        Record {
-            id: plan.id.clone(),
-            container: plan.container.clone(),
-            image: plan.image.clone(),
-            from: plan.from.digest.clone(),
-            to: Some(plan.to.index.clone()),
-            started_at: header.started_at,
-            finished_at: self.ports.host().now(),
-            outcome,
-            reason: progress.failed.as_ref().map(|cause| cause.detail.clone()),
-            gap_seconds: gap.map(|gap| Duration::from_millis(gap).as_secs_f64()),
-            log: progress.known.log.clone(),
-        }
+        ending::record(&self.journal.header, &self.journal.progress, self.ports.host().now())
     }
 
     /// History first, then the journal goes: a cut between them finds the record again.
@@ -313,15 +297,5 @@ impl<'a, P: Ports> Update<'a, P> {
     fn warn(&self, detail: impl Into<String>) {
         let container = self.plan().container.clone();
         self.listener.hear(&Event::Warning { container, detail: detail.into() });
-    }
-}
-
-/// The outcome of an update that went back for this cause, or did not.
-fn outcome(failed: Option<&Cause>, switched: bool) -> Outcome {
-    match failed.map(|cause| cause.fault) {
-        None => Outcome::Updated,
-        Some(Fault::Interruption | Fault::Person) => Outcome::Interrupted,
-        Some(_) if !switched => Outcome::Failed,
-        Some(Fault::Image | Fault::Surroundings) => Outcome::RolledBack,
     }
 }

@@ -58,10 +58,11 @@ pub async fn images<'a>(
         let key = (reference.clone(), digest, platform.to_string());
         groups.entry(key).or_insert_with(|| (platform, Vec::new())).1.push(observation);
     }
-    let look_ups = groups.into_iter().map(|((reference, digest, _), (platform, group))| async move {
-        let answer = registry.resolve(&reference, &digest, &platform).await;
-        (reference, platform, answer, group)
-    });
+    let look_ups =
+        groups.into_iter().map(|((reference, digest, _), (platform, group))| async move {
+            let answer = registry.resolve(&reference, &digest, &platform).await;
+            (reference, platform, answer, group)
+        });
     let mut answers = stream::iter(look_ups).buffer_unordered(LOOK_UPS_AT_ONCE);
     while let Some((reference, platform, answer, group)) = answers.next().await {
         if let Ok(offer) = &answer {

@@ -106,11 +106,15 @@ async fn observe<P: Ports>(
     policy: Read,
 ) -> Observation {
     let known = cache.container(ports.engine(), &listed.id).await;
-    let image = known.as_ref().map_or_else(|_| listed.image_id.clone(), |known| known.image.clone());
+    let image =
+        known.as_ref().map_or_else(|_| listed.image_id.clone(), |known| known.image.clone());
     let reference = image.parse::<Reference>();
     let running = match known {
         Err(error) => Err(error.to_string()),
-        Ok(known) => running(ports, cache, scope.memory, &listed, &known.manifest, reference.as_ref().ok()).await,
+        Ok(known) => {
+            running(ports, cache, scope.memory, &listed, &known.manifest, reference.as_ref().ok())
+                .await
+        }
     };
     Observation {
         open_update: scope.open_updates.get(&listed.name).copied(),
@@ -137,7 +141,9 @@ async fn running<P: Ports>(
 ) -> Result<Running, String> {
     let document = match cache.image(ports.engine(), &listed.image_id).await {
         Ok(Some(document)) => document,
-        Ok(None) => return Err(format!("the Engine no longer knows the image {}", listed.image_id)),
+        Ok(None) => {
+            return Err(format!("the Engine no longer knows the image {}", listed.image_id));
+        }
         Err(error) => return Err(error.to_string()),
     };
     let mut running = read_image(&document, &listed.image_id, reference);
@@ -179,7 +185,8 @@ async fn answer<P: Ports>(
     let asks = |wanted: Question| {
         move |observation: &&mut Observation| question(observation, scope.circumstances) == wanted
     };
-    look_up::digests(ports.registry(), observations.iter_mut().filter(asks(Question::Digest))).await;
+    look_up::digests(ports.registry(), observations.iter_mut().filter(asks(Question::Digest)))
+        .await;
     for observation in observations.iter_mut() {
         refresh(ports, cache, scope, observation).await;
     }

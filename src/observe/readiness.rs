@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::core::inspect;
 use crate::core::observation::{Observation, Offered, Readiness};
+use crate::core::recreate::declared::declared;
 use crate::core::recreate::may_hold_declared_files;
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
@@ -51,10 +52,7 @@ async fn others(engine: &impl Engine, id: &str) -> Result<Vec<Value>, EngineErro
     Ok(others)
 }
 
-async fn is_pulled(
-    engine: &impl Engine,
-    observation: &Observation,
-) -> Result<bool, EngineError> {
+async fn is_pulled(engine: &impl Engine, observation: &Observation) -> Result<bool, EngineError> {
     let (Ok(reference), Offered::Image(offer)) = (&observation.reference, &observation.offered)
     else {
         return Ok(false);
@@ -71,5 +69,7 @@ async fn declared_files(
     if !may_hold_declared_files(original).unwrap_or(true) {
         return Ok(Vec::new());
     }
-    engine.files_older_than_first_start(original).await
+    let Some(created_at) = inspect::created_at(original) else { return Ok(Vec::new()) };
+    let added = engine.added_files(inspect::id(original)).await?;
+    Ok(declared(created_at, &added))
 }

@@ -13,6 +13,7 @@
 
 mod compose;
 mod config;
+pub mod declared;
 pub mod dependents;
 pub mod differences;
 mod document;

@@ -89,6 +89,18 @@ impl Connection {
         answer
     }
 
+    /// What the Engine says of a path in a container; `null` where there is no such path.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn path_stat(&self, name: &'static str, path: &str) -> Result<Value, EngineError> {
+        const STAT: &str = "x-docker-container-path-stat";
+        let prefix = format!("/v{}", self.api().await?);
+        let stat = self.raw.head(name, &format!("{prefix}{path}"), STAT).await?;
+        let decoded = stat.and_then(|stat| STANDARD.decode(stat).ok());
+        Ok(decoded.and_then(|stat| serde_json::from_slice(&stat).ok()).unwrap_or_default())
+    }
+
     /// The raw client and the path prefix, for answers that are streams.
     ///
     /// # Errors

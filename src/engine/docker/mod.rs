@@ -27,8 +27,11 @@ use serde_json::{Value, json};
 use crate::core::credentials::Credentials;
 use crate::core::event::PullProgress;
 use crate::core::recreate::RestartPolicy;
+use crate::core::recreate::declared::AddedFile;
 use crate::core::reference::{Digest, Platform, Reference};
-use crate::engine::{ContainerEvent, Engine, EngineError, EngineInfo, Listed, ListedImage};
+use crate::engine::{
+    ADDED_FILES_MAX, ContainerEvent, Engine, EngineError, EngineInfo, Listed, ListedImage,
+};
 use address::{Address, TlsFiles};
 use connection::{Connection, convert};
 use raw::Call;
@@ -232,6 +235,18 @@ impl Engine for DockerEngine {
         container: &str,
     ) -> Result<BoxStream<'static, ContainerEvent>, EngineError> {
         events::listen(&self.connection, container).await
+    }
+
+    async fn added_files(&self, container: &str) -> Result<Vec<AddedFile>, EngineError> {
+        let path = format!("/containers/{}", escape(container));
+        let changes = self.get("container changes", format!("{path}/changes")).await?;
+        let mut files = Vec::new();
+        for file in reading::added_paths(&changes).into_iter().take(ADDED_FILES_MAX) {
+            let query = format!("{path}/archive?path={}", escape(&file));
+            let stat = self.connection.path_stat("file of a container", &query).await?;
+            files.extend(reading::added_file(file, &stat));
+        }
+        Ok(files)
     }
 
     async fn exec(&self, container: &str, command: &[String]) -> Result<i64, EngineError> {

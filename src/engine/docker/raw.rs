@@ -15,8 +15,8 @@ use crate::engine::EngineError;
 /// long labels stays under 4 MB.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// How long the head of an endless answer may take.
-const STREAM_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the head of an answer may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client for the Engine's HTTP API.
 #[derive(Debug, Clone)]
@@ -99,6 +99,22 @@ impl RawClient {
         Err(refusal(call.name, status.as_u16(), &message(&bytes)))
     }
 
+    /// One header of an answer without a body; `None` where it is missing, or the thing itself.
+    ///
+    /// # Errors
+    /// The Engine does not answer in time.
+    pub async fn head(
+        &self,
+        call: &'static str,
+        path: &str,
+        header: &str,
+    ) -> Result<Option<String>, EngineError> {
+        let request = self.client.head(format!("{}{path}", self.base)).timeout(HEAD_TIMEOUT);
+        let response = request.send().await.map_err(|error| self.failed(call, &error))?;
+        let value = response.headers().get(header).and_then(|value| value.to_str().ok());
+        Ok(value.map(str::to_owned))
+    }
+
     /// Opens an answer that has no end, and gives its bytes as they come. Returns once the Engine
     /// has sent the head of its answer.
     ///
@@ -110,8 +126,8 @@ impl RawClient {
         path: &str,
     ) -> Result<impl Stream<Item = Result<Bytes, reqwest::Error>> + use<>, EngineError> {
         let request = self.client.get(format!("{}{path}", self.base)).send();
-        let seconds = STREAM_HEAD_TIMEOUT.as_secs();
-        let response = match tokio::time::timeout(STREAM_HEAD_TIMEOUT, request).await {
+        let seconds = HEAD_TIMEOUT.as_secs();
+        let response = match tokio::time::timeout(HEAD_TIMEOUT, request).await {
             Ok(response) => response.map_err(|error| self.failed(call, &error))?,
             Err(_) => return Err(EngineError::TimedOut { call, seconds }),
         };
