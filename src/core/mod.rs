@@ -2,6 +2,7 @@
 //!
 //! What is here takes facts and gives back decisions, so every rule can be tested by a table.
 
+pub mod authority;
 pub mod cron_schedule;
 pub mod duration;
 pub mod health_policy;
