@@ -15,7 +15,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike, Duration, Utc};
+use chrono::{DateTime, Datelike, Duration, Utc, Weekday};
 use chrono_tz::Tz;
 
 use crate::core::text::{did_you_mean, shown};
@@ -54,9 +54,6 @@ const DAY_OF_MONTH: usize = 3;
 
 /// Where the day of week stands in [`FIELDS`].
 const DAY_OF_WEEK: usize = 5;
-
-const DAY_NAMES: [&str; 7] =
-    ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 
 /// Why a text is not a cron pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -272,14 +269,13 @@ fn days_of_item(item: &str) -> Option<Vec<usize>> {
     Some((first..=last).step_by(step.unwrap_or(1)).map(|day| day % 7).collect())
 }
 
-/// 0 to 7, or a name of three letters or more.
+/// Days since Sunday, from 0 to 7 or a name.
 fn day_of_week(text: &str) -> Option<usize> {
-    let name = text.to_ascii_lowercase();
-    match name.len() {
-        1 => name.parse().ok().filter(|day| *day <= 7),
-        3.. => DAY_NAMES.iter().position(|day| day.starts_with(&name)),
-        _ => None,
+    if let Ok(day) = text.parse::<Weekday>() {
+        return usize::try_from(day.num_days_from_sunday()).ok();
     }
+    let is_digit = text.len() == 1;
+    text.parse().ok().filter(|day| is_digit && *day <= 7)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! What is here takes facts and gives back decisions, so every rule can be tested by a table.
 
 pub mod api_version;
+pub mod authority;
 pub mod blame;
 pub mod credentials;
 pub mod cron_schedule;

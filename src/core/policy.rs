@@ -170,7 +170,7 @@ impl Policy {
             }
             LABEL_HEALTH_STABLE => self.health.stable = parse_stable(value).map_err(in_words)?,
             LABEL_HEALTH_PROBE => self.health.probe = Some(value.parse().map_err(in_words)?),
-            LABEL_IMAGES_KEEP => self.images_keep = parse_images_keep(value)?,
+            LABEL_IMAGES_KEEP => self.images_keep = parse_images_keep(value).map_err(in_words)?,
             unknown => return Err(unknown_label(unknown)),
         }
         Ok(())
@@ -210,13 +210,18 @@ fn parse_mode(value: &str) -> Result<Mode, String> {
     }
 }
 
+/// A value of `images.keep` that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a number from 0 to {IMAGES_KEEP_MAX}")]
+pub struct ImagesKeepError(String);
+
 /// Reads `images.keep`: a whole number up to [`IMAGES_KEEP_MAX`].
 ///
 /// # Errors
 /// Says what is wrong, and what would do.
-pub fn parse_images_keep(text: &str) -> Result<u32, String> {
+pub fn parse_images_keep(text: &str) -> Result<u32, ImagesKeepError> {
     let number = text.trim().parse().ok().filter(|number| *number <= IMAGES_KEEP_MAX);
-    number.ok_or_else(|| format!("`{}` is not a number from 0 to {IMAGES_KEEP_MAX}", shown(text)))
+    number.ok_or_else(|| ImagesKeepError(shown(text)))
 }
 
 #[cfg(test)]

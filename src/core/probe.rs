@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::authority::{AuthorityError, in_brackets, split_authority};
 use crate::core::text::shown;
 
 /// Port of an `http://` probe that names none (RFC 9110, 4.2.1).
@@ -28,12 +29,9 @@ pub enum ProbeError {
     /// A `tcp://` probe without a port.
     #[error("a tcp:// probe needs a port: write `tcp://:5432`")]
     NoPort,
-    /// The port is not a number from 1 to 65535.
-    #[error("`{0}` is not a port: use 1 to 65535")]
-    Port(String),
-    /// The host is not a name or an address. What stands there may be a password, so it is not shown.
-    #[error("the host of the probe is not a host name or an address")]
-    Host,
+    /// Host or port are none.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
     /// Something behind the port of a `tcp://` probe, or characters that a path does not have.
     #[error("`{0}` is not a path: use letters, digits and signs as in a URL, without blanks")]
     Path(String),
@@ -97,7 +95,7 @@ impl FromStr for Probe {
 fn parse_http(rest: &str) -> Result<Probe, ProbeError> {
     let path_start = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(path_start);
-    let (host, port) = parse_authority(authority)?;
+    let (host, port) = split_authority(authority)?;
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(ProbeError::Path(shown(&path)));
@@ -110,41 +108,8 @@ fn parse_tcp(rest: &str) -> Result<Probe, ProbeError> {
     if let Some(slash) = authority.find('/') {
         return Err(ProbeError::Path(shown(&authority[slash..])));
     }
-    let (host, port) = parse_authority(authority)?;
+    let (host, port) = split_authority(authority)?;
     Ok(Probe::Tcp { host, port: port.ok_or(ProbeError::NoPort)? })
-}
-
-/// `HOST:PORT`, where either may be missing.
-fn parse_authority(text: &str) -> Result<(Option<String>, Option<u16>), ProbeError> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (address, behind) = rest.split_once(']').ok_or(ProbeError::Host)?;
-            address.parse::<std::net::Ipv6Addr>().map_err(|_| ProbeError::Host)?;
-            let port = if behind.is_empty() { None } else { Some(behind.strip_prefix(':')) };
-            (address, port.map(|port| port.ok_or(ProbeError::Host)).transpose()?)
-        }
-        None => match text.split_once(':') {
-            Some((host, port)) => (check_host(host)?, Some(port)),
-            None => (check_host(text)?, None),
-        },
-    };
-    let host = (!host.is_empty()).then(|| host.to_owned());
-    Ok((host, port.map(parse_port).transpose()?))
-}
-
-fn check_host(host: &str) -> Result<&str, ProbeError> {
-    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    if host.bytes().all(is_letter) { Ok(host) } else { Err(ProbeError::Host) }
-}
-
-fn parse_port(text: &str) -> Result<u16, ProbeError> {
-    // What follows a colon in `user:password@host` is not repeated.
-    if text.contains('@') {
-        return Err(ProbeError::Host);
-    }
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    let port = text.parse().ok().filter(|port| *port > 0 && is_number);
-    port.ok_or_else(|| ProbeError::Port(shown(text)))
 }
 
 fn parse_exec(command: &str) -> Result<Probe, ProbeError> {
@@ -213,13 +178,6 @@ impl fmt::Display for Probe {
     }
 }
 
-fn in_brackets(host: Option<&str>) -> String {
-    match host {
-        Some(address) if address.contains(':') => format!("[{address}]"),
-        host => host.unwrap_or_default().to_owned(),
-    }
-}
-
 fn quote(word: &str) -> String {
     let needs_none = |letter: char| !letter.is_whitespace() && !matches!(letter, '\'' | '"' | '\\');
     if !word.is_empty() && word.chars().all(needs_none) {
@@ -272,17 +230,13 @@ mod tests {
             ("https://:8443/", ProbeError::Https),
             ("tcp://db", ProbeError::NoPort),
             ("tcp://", ProbeError::NoPort),
-            ("tcp://:0", ProbeError::Port("0".into())),
-            ("tcp://:+1", ProbeError::Port("+1".into())),
-            ("tcp://:65536", ProbeError::Port("65536".into())),
-            ("http://:x/", ProbeError::Port("x".into())),
+            ("tcp://:0", AuthorityError::Port("0".into()).into()),
+            ("http://:x/", AuthorityError::Port("x".into()).into()),
             ("tcp://:1/x", ProbeError::Path("/x".into())),
             ("http://:1/a b", ProbeError::Path("/a b".into())),
             ("http://:1/#top", ProbeError::Path("/#top".into())),
-            ("http://[::1/", ProbeError::Host),
-            ("http://[zz]/", ProbeError::Host),
-            ("http://[::1]x/", ProbeError::Host),
-            ("http://user:secret@host/", ProbeError::Host),
+            ("http://[::1/", AuthorityError::Host.into()),
+            ("http://user:secret@host/", AuthorityError::Host.into()),
             ("exec:", ProbeError::NoCommand),
             ("exec:'' a", ProbeError::NoCommand),
             ("exec:a 'b", ProbeError::Quote),

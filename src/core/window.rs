@@ -9,7 +9,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
+use chrono::{
+    DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc, Weekday,
+    WeekdaySet,
+};
 use chrono_tz::Tz;
 
 use crate::core::text::shown;
@@ -24,9 +27,6 @@ const DAY: u32 = 24 * 60;
 /// How many days are searched for an opening: every day of the week once more than once, so that one
 /// which the clock leaves out does not matter.
 const SEARCH_DAYS: u64 = 16;
-
-const DAY_NAMES: [&str; 7] =
-    ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
 /// Why a text is not a list of windows. Each names the bad part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,23 +66,18 @@ pub enum WindowError {
     TooMany,
 }
 
-/// One span of the day on some days of the week. Minutes since midnight; an `end` at or before
-/// `start` is on the following day.
+/// One span of the day, and the days of the week on which it begins. Minutes since midnight; an `end`
+/// at or before `start` is on the following day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Window {
-    /// From Monday.
-    days: [bool; 7],
+    days: WeekdaySet,
     start: u32,
     end: u32,
 }
 
 impl Window {
     fn begins_on(&self, day: NaiveDate) -> bool {
-        usize::try_from(day.weekday().num_days_from_monday())
-            .ok()
-            .and_then(|day| self.days.get(day))
-            .copied()
-            .unwrap_or_default()
+        self.days.contains(day.weekday())
     }
 
     fn contains(&self, wall: NaiveDateTime) -> bool {
@@ -195,7 +190,7 @@ fn parse_window(part: &str) -> Result<Window, WindowError> {
     let tight = part.replace(" -", "-").replace("- ", "-");
     let (days, times) = match tight.split_once(' ') {
         Some((days, times)) => (parse_days(days, part)?, times),
-        None if tight.contains(':') => ([true; 7], tight.as_str()),
+        None if tight.contains(':') => (WeekdaySet::ALL, tight.as_str()),
         None if parse_days(&tight, part).is_ok() => return Err(WindowError::NoTimes(shown(part))),
         None => return Err(WindowError::Form(shown(part))),
     };
@@ -208,24 +203,19 @@ fn parse_window(part: &str) -> Result<Window, WindowError> {
 }
 
 /// `Mon`, `Mon-Fri`, and over the end of the week: `Sat-Mon`.
-fn parse_days(text: &str, part: &str) -> Result<[bool; 7], WindowError> {
+fn parse_days(text: &str, part: &str) -> Result<WeekdaySet, WindowError> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last) = (parse_day(first, part)?, parse_day(last, part)?);
-    let last = if last < first { last + 7 } else { last };
-    let mut days = [false; 7];
-    for day in first..=last {
-        days[day % 7] = true;
+    let (mut day, last) = (parse_day(first, part)?, parse_day(last, part)?);
+    let mut days = WeekdaySet::single(day);
+    while day != last {
+        day = day.succ();
+        days.insert(day);
     }
     Ok(days)
 }
 
-/// A name of three letters or more.
-fn parse_day(text: &str, part: &str) -> Result<usize, WindowError> {
-    let name = text.to_ascii_lowercase();
-    DAY_NAMES
-        .iter()
-        .position(|day| name.len() >= 3 && day.starts_with(&name))
-        .ok_or_else(|| WindowError::Day { day: shown(text), part: shown(part) })
+fn parse_day(text: &str, part: &str) -> Result<Weekday, WindowError> {
+    text.parse().map_err(|_| WindowError::Day { day: shown(text), part: shown(part) })
 }
 
 /// Minutes since midnight.
