@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::core::history::{Cause, Record};
 use crate::core::reference::Digest;
+use crate::core::report::Report;
 use crate::core::update::Step;
 
 /// How far a pull has come.
@@ -82,6 +83,13 @@ pub enum Event {
     },
     /// An update ended.
     UpdateEnded(Box<Record>),
+    /// A round ended.
+    RoundEnded {
+        /// What was found.
+        reports: Vec<Report>,
+        /// How long it took.
+        took: Duration,
+    },
     /// Something that a person should know, but that stops nothing.
     Warning {
         /// The container's name; empty where it concerns none.

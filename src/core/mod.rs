@@ -31,6 +31,7 @@ pub mod schedule;
 pub mod snapshot;
 pub mod space;
 pub mod text;
+pub mod timetable;
 pub mod update;
 pub mod wall_clock;
 pub mod window;

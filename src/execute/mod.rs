@@ -126,6 +126,12 @@ impl<'a, P: Ports> Update<'a, P> {
         Self { ports, listener, stop, journal, stopped_at: None, watch: None }
     }
 
+    /// What its journal says so far.
+    #[must_use]
+    pub const fn journal(&self) -> &UpdateJournal {
+        &self.journal
+    }
+
     fn plan(&self) -> &Plan {
         &self.journal.header.plan
     }

@@ -21,6 +21,7 @@ use crate::core::names::{NEW_PREFIX, OLD_PREFIX};
 use crate::core::observation::{Observation, Offered, OpenUpdate, Running};
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::reference::{Digest, Platform, Reference};
+use crate::core::schedule::Schedule;
 use crate::engine::{Engine, EngineError, Listed};
 use crate::world::Ports;
 
@@ -37,6 +38,8 @@ pub struct Scope<'a> {
     pub open_updates: &'a BTreeMap<String, OpenUpdate>,
     /// Only these containers; `None`: all that are watched.
     pub names: Option<&'a BTreeSet<String>>,
+    /// Not these.
+    pub except: &'a BTreeSet<String>,
 }
 
 /// Looks at every container in the scope, sorted by name.
@@ -76,11 +79,27 @@ pub async fn watched_names<P: Ports>(
     Ok(list.into_iter().filter(is_watched).map(|listed| listed.name).collect())
 }
 
+/// The schedules that watched containers bring along, by name.
+///
+/// # Errors
+/// The Engine does not give its list.
+pub async fn own_schedules<P: Ports>(
+    ports: &P,
+    defaults: &PolicyDefaults,
+) -> Result<BTreeMap<String, Schedule>, EngineError> {
+    let own = |listed: Listed| match Policy::from_labels(&listed.labels, defaults) {
+        Selection::Watched(policy) if !is_ours(&listed) => Some((listed.name, policy.schedule?)),
+        _ => None,
+    };
+    Ok(ports.engine().list().await?.into_iter().filter_map(own).collect())
+}
+
 type Read = Result<Policy, Vec<crate::core::policy::LabelError>>;
 
 fn watched(list: Vec<Listed>, scope: &Scope<'_>) -> impl Iterator<Item = (Listed, Read)> {
     list.into_iter().filter_map(|listed| {
-        let is_meant = scope.names.is_none_or(|names| names.contains(&listed.name));
+        let is_meant = scope.names.is_none_or(|names| names.contains(&listed.name))
+            && !scope.except.contains(&listed.name);
         if !is_meant || is_ours(&listed) {
             return None;
         }

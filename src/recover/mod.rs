@@ -5,8 +5,9 @@
 
 mod sweep;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+pub use sweep::sweep;
+
+use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
@@ -114,17 +115,4 @@ impl Recovery {
     fn has_given_up(&self, id: &str) -> bool {
         self.failures.get(id).is_some_and(|failures| *failures >= TRIES_MAX)
     }
-}
-
-/// Puts right what bears one of our names although no journal tells of it.
-///
-/// # Errors
-/// The Engine does not give its list.
-pub async fn sweep<P: Ports>(
-    ports: &P,
-    listener: &dyn Listener,
-    open: &BTreeSet<String>,
-    watch: Duration,
-) -> Result<(), EngineError> {
-    sweep::sweep(ports, listener, open, watch).await
 }

@@ -16,14 +16,18 @@ use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::world::Ports;
 
-/// Puts every service right that has such containers. `open` are the services whose journal is
-/// open, which are none of this; `watch` is how long an update of another agent may take.
+/// Puts right what bears one of our names although no journal tells of it. `open` are the services
+/// whose journal is open, which are none of this; `watch` is how long an update of another agent
+/// may take. Says whether nothing is left that has to be looked at again.
+///
+/// # Errors
+/// The Engine does not give its list.
 pub async fn sweep<P: Ports>(
     ports: &P,
     listener: &dyn Listener,
     open: &BTreeSet<String>,
     watch: Duration,
-) -> Result<(), EngineError> {
+) -> Result<bool, EngineError> {
     let services: BTreeSet<String> = ports
         .engine()
         .list()
@@ -32,13 +36,18 @@ pub async fn sweep<P: Ports>(
         .filter_map(|listed| service(&listed.name).map(str::to_owned))
         .filter(|service| !open.contains(service))
         .collect();
+    let mut is_settled = true;
     for service in services {
-        if let Err(error) = put_right(ports, listener, &service, watch).await {
-            let detail = format!("what an earlier update left behind stays: {error}");
-            listener.hear(&Event::Warning { container: service, detail });
+        match put_right(ports, listener, &service, watch).await {
+            Ok(settled) => is_settled &= settled,
+            Err(error) => {
+                is_settled = false;
+                let detail = format!("what an earlier update left behind stays: {error}");
+                listener.hear(&Event::Warning { container: service, detail });
+            }
         }
     }
-    Ok(())
+    Ok(is_settled)
 }
 
 async fn put_right<P: Ports>(
@@ -46,7 +55,7 @@ async fn put_right<P: Ports>(
     listener: &dyn Listener,
     service: &str,
     watch: Duration,
-) -> Result<(), EngineError> {
+) -> Result<bool, EngineError> {
     let engine = ports.engine();
     let mut grace = Duration::ZERO;
     let mut found = BTreeMap::new();
@@ -66,7 +75,9 @@ async fn put_right<P: Ports>(
     if let Some(detail) = told(&remedy) {
         listener.hear(&Event::Warning { container: service.to_owned(), detail: detail.to_owned() });
     }
-    apply(engine, service, &party, remedy).await
+    let is_settled = remedy != Remedy::Wait;
+    apply(engine, service, &party, remedy).await?;
+    Ok(is_settled)
 }
 
 fn read(document: &Value) -> Found {
