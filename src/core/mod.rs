@@ -2,6 +2,8 @@
 //!
 //! What is here takes facts and gives back decisions, so every rule can be tested by a table.
 
+pub mod credentials;
+pub mod manifest;
 pub mod offer;
 pub mod reason;
 pub mod reference;
