@@ -16,7 +16,8 @@ use crate::registry::failure::Failure;
 use crate::registry::resolution::{Resolution, check_content_type};
 use crate::registry::session::{Ask, Session};
 use crate::registry::settings::{HostSettings, Limits, RegistrySettings, SettingsError};
-use crate::registry::transport::{Answer, Transport};
+use crate::registry::transport::Transport;
+use crate::registry::wire::Answer;
 use crate::registry::{Registry, RegistryObserver};
 
 /// Header in which a registry names the digest of what it answers with.

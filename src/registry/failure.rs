@@ -92,7 +92,9 @@ impl Trouble {
         if let Some(tls) = find_cause::<rustls::Error>(error) {
             return Self::of_tls(tls, host);
         }
-        let input = find_cause::<io::Error>(error).map(io::Error::kind);
+        // The deepest one: a connector wraps what the socket said into errors of its own.
+        let input = chain(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last();
+        let input = input.map(io::Error::kind);
         if error.is_timeout() || input == Some(io::ErrorKind::TimedOut) {
             return Self::Timeout { host, after: connect_timeout };
         }

@@ -54,7 +54,16 @@ pub(super) async fn ask(
     if name.is_empty() || name.contains(['/', '\0']) {
         return Err(HelperError::Name(name.to_owned()));
     }
-    let mut child = start(name)?;
+    ask_program(Command::new(format!("docker-credential-{name}")), name, server, limit).await
+}
+
+async fn ask_program(
+    program: Command,
+    name: &str,
+    server: &str,
+    limit: Duration,
+) -> Result<Option<Credentials>, HelperError> {
+    let mut child = start(program, name)?;
     let Ok(answer) = timeout(limit, converse(&mut child, name, server)).await else {
         end(&mut child).await;
         return Err(HelperError::Timeout(name.to_owned(), limit.as_secs_f32()));
@@ -74,8 +83,7 @@ pub(super) async fn ask(
     }
 }
 
-fn start(name: &str) -> Result<Child, HelperError> {
-    let mut command = Command::new(format!("docker-credential-{name}"));
+fn start(mut command: Command, name: &str) -> Result<Child, HelperError> {
     command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     // A group of its own, so that what a helper starts ends with it.
     command.process_group(0).kill_on_drop(true);
@@ -141,6 +149,52 @@ mod tests {
         assert_eq!(kind(token).as_deref(), Some("Credentials(identity token)"));
         for wrong in ["", "rubbish", "{}", r#"{"Username":"u","Secret":""}"#] {
             assert_eq!(kind(wrong), None, "{wrong}");
+        }
+    }
+
+    /// Asks a shell script in place of a helper.
+    async fn told(script: &str, limit: Duration) -> Result<String, String> {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script);
+        let answer = ask_program(shell, "x", "registry:443", limit).await;
+        answer.map(|login| format!("{login:?}")).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn every_way_in_which_a_helper_answers() {
+        let says = |what: &str| format!("the credential helper `docker-credential-x` {what}");
+        let failed = || Err(says("failed"));
+        let useless = || Err(says("did not print a login"));
+        let table = [
+            // The server is said on standard input.
+            (
+                r#"read -r server; printf '{"Username":"%s","Secret":"s"}' "$server""#,
+                Ok("Some(Credentials(password))".to_owned()),
+            ),
+            ("echo 'credentials not found in native keychain'; exit 1", Ok("None".to_owned())),
+            ("echo 'the secret is hunter2'; exit 1", failed()),
+            ("echo 'hunter2'", useless()),
+            ("exit 0", useless()),
+            ("yes hunter2", useless()),
+        ];
+        for (script, expected) in table {
+            assert_eq!(told(script, Duration::from_secs(20)).await, expected, "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_hangs_is_ended_with_what_it_started() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}; wait", file.display());
+        let answer = told(&script, Duration::from_millis(300)).await;
+        let expected = "the credential helper `docker-credential-x` did not answer within 0.3 s";
+        assert_eq!(answer, Err(expected.to_owned()));
+        let pid = std::fs::read_to_string(&file).expect("the script wrote its child's id");
+        let stat = format!("/proc/{}/stat", pid.trim());
+        let is_gone = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+        while !is_gone() {
+            tokio::task::yield_now().await;
         }
     }
 

@@ -7,7 +7,8 @@
 //!     backoff       how long a host is left alone after which failure
 //!     challenge     what a 401 asks for
 //!     token         bearer tokens, until they expire
-//!   transport     one exchange: scheme, redirects, limits
+//!   transport     one exchange: with or without TLS, redirects
+//!     wire          one request and its answer, within their limits, counted
 //!     trust         certificates; one HTTP client per trust set
 //!     failure       every way to fail, and its one reason
 //!   credentials   logins: our settings, docker's configuration, helpers
@@ -30,6 +31,7 @@ mod settings;
 mod token;
 mod transport;
 mod trust;
+mod wire;
 
 use std::future::Future;
 

@@ -11,7 +11,7 @@ use crate::core::reason::Reason;
 use crate::core::reference::{Digest, Platform, Reference};
 use crate::registry::failure::Failure;
 use crate::registry::session::{Ask, Session};
-use crate::registry::transport::Answer;
+use crate::registry::wire::Answer;
 
 /// Most manifests fetched for one image. Each costs quota; an index in an index with two
 /// entries to try needs four.

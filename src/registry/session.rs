@@ -18,7 +18,8 @@ use crate::registry::endpoint::Endpoint;
 use crate::registry::failure::{Failure, refusal};
 use crate::registry::settings::Limits;
 use crate::registry::token::{self, TokenRequest, Tokens};
-use crate::registry::transport::{Answer, Request, Transport, basic};
+use crate::registry::transport::Transport;
+use crate::registry::wire::{Answer, Request, basic};
 
 /// Most requests in flight to one host. 500 images take six round trips, and a registry on
 /// another Pi still answers each connection.

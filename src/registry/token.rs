@@ -12,7 +12,8 @@ use serde::Deserialize;
 use crate::core::credentials::Credentials;
 use crate::registry::endpoint::{Endpoint, host_of};
 use crate::registry::failure::{Failure, refusal};
-use crate::registry::transport::{Answer, Request, Transport, basic};
+use crate::registry::transport::Transport;
+use crate::registry::wire::{Answer, Request, basic};
 
 /// How long a token lives where its server does not say (distribution `spec/auth/token`).
 const LIFE_DEFAULT: Duration = Duration::from_secs(60);

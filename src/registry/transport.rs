@@ -1,56 +1,20 @@
-//! One exchange with a host: with or without TLS, over redirects, within its limits.
+//! One exchange with a host: with or without TLS, and over redirects.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Client, Method, Response, StatusCode, Url};
-use secrecy::ExposeSecret as _;
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout_at};
+use reqwest::header::{HeaderValue, LOCATION};
+use reqwest::{StatusCode, Url};
+use tokio::time::Instant;
 
-use crate::core::credentials::Credentials;
-use crate::core::manifest::ACCEPTED;
 use crate::registry::RegistryObserver;
 use crate::registry::endpoint::{Endpoint, host_of, is_loopback};
 use crate::registry::failure::{Failure, Trouble};
 use crate::registry::settings::{Limits, RegistrySettings};
-use crate::registry::trust::Clients;
+use crate::registry::wire::{Answer, Recipient, Request, Wire};
 
 /// Most redirects of one exchange: registries need one, to where their blobs are.
 const REDIRECTS_MAX: usize = 5;
-
-/// How much of an error's body is read, in bytes. Its code stands at the beginning.
-const ERROR_BODY_MAX: usize = 64 * 1024;
-
-/// What is left of Docker Hub's quota: `100;w=21600`, requests and seconds of the window.
-const RATE_LIMIT_REMAINING: &str = "ratelimit-remaining";
-
-/// What is sent. It has no `Debug`: the form may hold an identity token.
-pub(super) struct Request {
-    pub method: Method,
-    /// Whether a manifest is wanted, of any of the four types.
-    pub wants_manifest: bool,
-    pub authorization: Option<HeaderValue>,
-    pub form: Option<String>,
-    /// Largest body of a good answer, in bytes.
-    pub limit: usize,
-}
-
-impl Request {
-    pub fn new(method: Method, limit: usize) -> Self {
-        Self { method, wants_manifest: false, authorization: None, form: None, limit }
-    }
-}
-
-/// What came back. It has no `Debug`: the body may be a token.
-pub(super) struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
-}
 
 /// How a host was found to speak.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,9 +25,7 @@ enum Scheme {
 
 /// Sends requests and knows how each host wants to be spoken to.
 pub(super) struct Transport {
-    clients: Arc<Clients>,
-    observer: Arc<dyn RegistryObserver>,
-    limits: Limits,
+    wire: Wire,
     plain_hosts: BTreeSet<String>,
     schemes: Mutex<HashMap<String, Scheme>>,
 }
@@ -76,8 +38,8 @@ impl Transport {
         limits: Limits,
         observer: Arc<dyn RegistryObserver>,
     ) -> Self {
-        let clients = Arc::new(Clients::new(settings, &limits));
-        Self { clients, observer, limits, plain_hosts, schemes: Mutex::default() }
+        let wire = Wire::new(settings, limits, observer);
+        Self { wire, plain_hosts, schemes: Mutex::default() }
     }
 
     /// Whether a host may be spoken to without TLS.
@@ -92,7 +54,7 @@ impl Transport {
         path: &str,
         request: &Request,
     ) -> Result<Answer, Failure> {
-        let deadline = Instant::now() + self.limits.request_timeout;
+        let deadline = self.wire.deadline();
         let (url, answer) = self.first(endpoint, path, request, deadline).await?;
         Ok(self.follow(endpoint, url, answer, request, deadline).await?)
     }
@@ -104,9 +66,9 @@ impl Transport {
         url: Url,
         request: &Request,
     ) -> Result<Answer, Failure> {
-        let deadline = Instant::now() + self.limits.request_timeout;
+        let deadline = self.wire.deadline();
         let authorization = request.authorization.as_ref();
-        let answer = self.wire(endpoint, &url, request, authorization, deadline).await?;
+        let answer = self.send(endpoint, &url, request, authorization, deadline).await?;
         Ok(self.follow(endpoint, url, answer, request, deadline).await?)
     }
 
@@ -126,7 +88,7 @@ impl Transport {
         }
         let url = url_of("https", endpoint, path)?;
         let authorization = request.authorization.as_ref();
-        match self.wire(endpoint, &url, request, authorization, deadline).await {
+        match self.send(endpoint, &url, request, authorization, deadline).await {
             Err(trouble)
                 if known.is_none() && endpoint.plain_http && is_no_tls(&trouble, endpoint) =>
             {
@@ -154,7 +116,7 @@ impl Transport {
     ) -> Result<(Url, Answer), Trouble> {
         let url = url_of("http", endpoint, path)?;
         let authorization = request.authorization.as_ref();
-        let answer = self.wire(endpoint, &url, request, authorization, deadline).await;
+        let answer = self.send(endpoint, &url, request, authorization, deadline).await;
         // A server that has learnt TLS since answers 400 to plain http, or nothing at all.
         let spoke = answer.as_ref().is_ok_and(|answer| answer.status != StatusCode::BAD_REQUEST);
         self.remember(endpoint, spoke.then_some(Scheme::Plain));
@@ -192,7 +154,7 @@ impl Transport {
             if next.origin() != url.origin() {
                 authorization = None;
             }
-            answer = self.wire(endpoint, &next, request, authorization, deadline).await?;
+            answer = self.send(endpoint, &next, request, authorization, deadline).await?;
             url = next;
         }
         if is_redirect(answer.status) {
@@ -227,8 +189,8 @@ impl Transport {
         Ok(next)
     }
 
-    /// One request and its answer on the wire, counted.
-    async fn wire(
+    /// One request of an exchange.
+    async fn send(
         &self,
         endpoint: &Endpoint,
         url: &Url,
@@ -237,103 +199,9 @@ impl Transport {
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
         let host = known_host(endpoint, url);
-        let sending = Box::pin(self.send(&host, url, request, authorization));
-        let result = match timeout_at(deadline, sending).await {
-            Ok(result) => result,
-            Err(_) => {
-                Err(Trouble::Timeout { host: host.clone(), after: self.limits.request_timeout })
-            }
-        };
-        self.observe(&endpoint.registry, &result);
-        if result.as_ref().is_err_and(Trouble::concerns_trust) {
-            self.clients.forget(&host);
-        }
-        result
+        let to = Recipient { registry: &endpoint.registry, host: &host, url };
+        self.wire.send(&to, request, authorization, deadline).await
     }
-
-    async fn send(
-        &self,
-        host: &str,
-        url: &Url,
-        request: &Request,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Answer, Trouble> {
-        let trouble =
-            |error: reqwest::Error| Trouble::of(&error, host, self.limits.connect_timeout);
-        let mut builder = self.client(host).await?.request(request.method.clone(), url.clone());
-        if request.wants_manifest {
-            builder = builder.header(ACCEPT, ACCEPTED.join(", "));
-        }
-        if let Some(authorization) = authorization {
-            builder = builder.header(AUTHORIZATION, authorization);
-        }
-        if let Some(form) = &request.form {
-            builder = builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-            builder = builder.body(form.clone());
-        }
-        let mut response = builder.send().await.map_err(trouble)?;
-        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let body = if request.method == Method::HEAD {
-            Vec::new()
-        } else if status.is_success() {
-            let body = read(&mut response, request.limit).await.map_err(trouble)?;
-            let host = host.to_owned();
-            body.ok_or(Trouble::TooLarge { host, limit: request.limit })?
-        } else {
-            // An error is known by its status. What cannot be read of its body is left out.
-            read(&mut response, ERROR_BODY_MAX).await.ok().flatten().unwrap_or_default()
-        };
-        Ok(Answer { status, headers, body })
-    }
-
-    async fn client(&self, host: &str) -> Result<Client, Trouble> {
-        if let Some(client) = self.clients.remembered(host) {
-            return Ok(client);
-        }
-        let (clients, name) = (self.clients.clone(), host.to_owned());
-        match spawn_blocking(move || clients.build(&name)).await {
-            Ok(client) => client,
-            Err(_) => Err(Trouble::Setup(format!("certificates for {host} could not be read"))),
-        }
-    }
-
-    fn observe(&self, registry: &str, result: &Result<Answer, Trouble>) {
-        match result {
-            Ok(answer) => {
-                self.observer.request(registry, answer.status.as_str());
-                if let Some(remaining) = rate_limit_remaining(&answer.headers) {
-                    self.observer.rate_limit_remaining(registry, remaining);
-                }
-            }
-            Err(Trouble::Timeout { .. }) => self.observer.request(registry, "timeout"),
-            Err(_) => self.observer.request(registry, "error"),
-        }
-    }
-}
-
-/// `Authorization` for a user name and a password.
-pub(super) fn basic(login: &Credentials) -> Result<HeaderValue, Failure> {
-    let text = format!("{}:{}", login.username, login.password.expose_secret());
-    let value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(text)));
-    let mut value =
-        value.map_err(|_| Failure::unauthorized("the login cannot be put into a header"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// The body, or nothing if it is larger than the limit.
-async fn read(response: &mut Response, limit: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
-    if response.content_length().is_some_and(|length| length > limit as u64) {
-        return Ok(None);
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > limit {
-            return Ok(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Some(body))
 }
 
 fn url_of(scheme: &str, endpoint: &Endpoint, path: &str) -> Result<Url, Trouble> {
@@ -372,25 +240,49 @@ fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-fn rate_limit_remaining(headers: &HeaderMap) -> Option<u64> {
-    let text = headers.get(RATE_LIMIT_REMAINING)?.to_str().ok()?;
-    text.split(';').next()?.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use reqwest::Method;
+    use reqwest::header::HeaderMap;
+
     use super::*;
 
+    struct Silent;
+
+    impl RegistryObserver for Silent {
+        fn request(&self, _: &str, _: &str) {}
+        fn rate_limit_remaining(&self, _: &str, _: u64) {}
+    }
+
+    fn target(from: &str, location: &str, form: Option<&str>) -> Result<String, String> {
+        let plain_hosts = BTreeSet::from(["plain:5000".to_owned()]);
+        let settings = RegistrySettings::default();
+        let transport = Transport::new(&settings, plain_hosts, Limits::default(), Arc::new(Silent));
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, location.parse().expect("a value"));
+        let answer = Answer { status: StatusCode::TEMPORARY_REDIRECT, headers, body: Vec::new() };
+        let mut request = Request::new(Method::GET, 1);
+        request.form = form.map(str::to_owned);
+        let from = from.parse().expect("a URL");
+        let target = transport.redirect_target(&from, &answer, &request);
+        target.map(|url| url.to_string()).map_err(|trouble| trouble.to_string())
+    }
+
     #[test]
-    fn the_remaining_quota_stands_before_its_window() {
-        let remaining = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RATE_LIMIT_REMAINING, text.parse().expect("a value"));
-            rate_limit_remaining(&headers)
-        };
-        assert_eq!(remaining("100;w=21600"), Some(100));
-        assert_eq!(remaining("0"), Some(0));
-        assert_eq!(remaining("many"), None);
+    fn redirects_never_lead_away_from_tls() {
+        let https = |location| target("https://r/v2/", location, None);
+        assert_eq!(https("https://cdn/x?sig=1"), Ok("https://cdn/x?sig=1".to_owned()));
+        assert_eq!(https("/blob"), Ok("https://r/blob".to_owned()));
+        assert_eq!(https("https://user:pass@cdn/x"), Ok("https://cdn/x".to_owned()));
+        let refused = |why: &str| Err(format!("r sent a redirect that is not followed: {why}"));
+        assert_eq!(https("http://cdn/x"), refused("it leads away from TLS"));
+        assert_eq!(https("http://127.0.0.1/x"), refused("it leads away from TLS"));
+        assert_eq!(https("file:///etc/passwd"), refused("it leads away from TLS"));
+        let http = |location| target("http://r/v2/", location, None);
+        assert_eq!(http("http://plain:5000/x"), Ok("http://plain:5000/x".to_owned()));
+        assert_eq!(http("http://elsewhere/x"), refused("it leads away from TLS"));
+        let form = target("https://r/token", "https://r/other", Some("secret"));
+        assert_eq!(form, refused("the request held a login"));
     }
 
     #[test]
@@ -401,14 +293,6 @@ mod tests {
         assert_eq!(known("https://registry:443/token"), "registry:443");
         assert_eq!(known("https://cdn.example.org/x"), "cdn.example.org");
         assert_eq!(known("https://registry:5000/x"), "registry:5000");
-    }
-
-    #[test]
-    fn a_login_in_a_header_is_not_shown() {
-        let login = Credentials::with_password("user", "p?>~ä");
-        let value = basic(&login).expect("a header");
-        assert_eq!(value.as_bytes(), b"Basic dXNlcjpwPz5+w6Q=");
-        assert_eq!(format!("{value:?}"), "Sensitive");
     }
 
     #[test]
