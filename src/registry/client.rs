@@ -48,7 +48,7 @@ impl HttpRegistry {
     /// Settings that cannot be meant. Files are read later, so that one that is missing
     /// concerns its own host only.
     pub fn new(
-        settings: &RegistrySettings,
+        settings: RegistrySettings,
         observer: Arc<dyn RegistryObserver>,
     ) -> Result<Self, SettingsError> {
         Self::with_limits(settings, observer, Limits::default())
@@ -59,7 +59,7 @@ impl HttpRegistry {
     /// # Errors
     /// As [`HttpRegistry::new`].
     pub fn with_limits(
-        settings: &RegistrySettings,
+        settings: RegistrySettings,
         observer: Arc<dyn RegistryObserver>,
         limits: Limits,
     ) -> Result<Self, SettingsError> {
@@ -67,7 +67,7 @@ impl HttpRegistry {
         let mut plain_hosts = BTreeSet::new();
         for (registry, host) in &settings.hosts {
             check_login(registry, host)?;
-            let of_registry = mirrors_of(registry, host, settings)?;
+            let of_registry = mirrors_of(registry, host, &settings)?;
             let own = Endpoint::of_registry(registry, host.plain_http);
             let plain = of_registry.iter().chain([&own]).filter(|endpoint| endpoint.plain_http);
             plain_hosts.extend(plain.map(|endpoint| endpoint.host.clone()));
@@ -75,7 +75,7 @@ impl HttpRegistry {
         }
         Ok(Self {
             mirrors,
-            transport: Arc::new(Transport::new(settings, plain_hosts, limits, observer)),
+            transport: Arc::new(Transport::new(&settings, plain_hosts, limits, observer)),
             credentials: Arc::new(CredentialFinder::new(settings, &limits)),
             limits,
             sessions: Mutex::default(),

@@ -52,10 +52,10 @@ struct Heard {
 }
 
 impl CredentialFinder {
-    pub fn new(settings: &RegistrySettings, limits: &Limits) -> Self {
+    pub fn new(settings: RegistrySettings, limits: &Limits) -> Self {
         Self {
-            hosts: settings.hosts.clone(),
-            docker_config: settings.docker_config.clone().or_else(default_docker_config),
+            hosts: settings.hosts,
+            docker_config: settings.docker_config.or_else(default_docker_config),
             helper_timeout: limits.helper_timeout,
             read: Mutex::default(),
             heard: Mutex::default(),

@@ -27,11 +27,13 @@ pub(super) struct Resolution<'a> {
     platform: &'a Platform,
     /// What there is instead, for the sentence that says that the platform is missing.
     seen: Vec<String>,
+    /// What an entry of the index really holds that claimed to fit.
+    misnamed: Option<Platform>,
 }
 
 impl<'a> Resolution<'a> {
     pub fn new(session: &'a Session, reference: &'a Reference, platform: &'a Platform) -> Self {
-        Self { session, reference, platform, seen: Vec::new() }
+        Self { session, reference, platform, seen: Vec::new(), misnamed: None }
     }
 
     /// Walks down from `index`, the best entry first, to a manifest whose configuration fits.
@@ -50,7 +52,11 @@ impl<'a> Resolution<'a> {
                     if fits(self.platform, &configuration.platform) {
                         return Ok(offer(index, digest, manifest, configuration));
                     }
-                    self.seen.push(configuration.platform.to_string());
+                    if digest == *index {
+                        self.seen.push(configuration.platform.to_string());
+                    } else {
+                        self.misnamed = Some(configuration.platform);
+                    }
                 }
             }
         }
@@ -98,7 +104,19 @@ impl<'a> Resolution<'a> {
         self.seen.extend(platforms.map(Platform::to_string));
     }
 
-    fn missing(mut self) -> LookupError {
+    fn missing(self) -> LookupError {
+        let (reference, platform) = (self.reference, self.platform);
+        let detail = match &self.misnamed {
+            Some(other) => format!(
+                "{reference} has no image for {platform}: what its index offers for it is for {other}"
+            ),
+            None => format!("{reference} has no image for {platform}; it has {}", self.instead()),
+        };
+        LookupError::new(Reason::PlatformMissing, detail)
+    }
+
+    /// The platforms that there are.
+    fn instead(mut self) -> String {
         self.seen.sort();
         self.seen.dedup();
         let more = self.seen.len().saturating_sub(PLATFORMS_NAMED_MAX);
@@ -110,9 +128,7 @@ impl<'a> Resolution<'a> {
         if more > 0 {
             instead.push_str(&format!(" and {more} more"));
         }
-        let (reference, platform) = (self.reference, self.platform);
-        let detail = format!("{reference} has no image for {platform}; it has {instead}");
-        LookupError::new(Reason::PlatformMissing, detail)
+        instead
     }
 }
 

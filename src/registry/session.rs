@@ -21,9 +21,9 @@ use crate::registry::token::{self, TokenRequest, Tokens};
 use crate::registry::transport::Transport;
 use crate::registry::wire::{Answer, Request, basic};
 
-/// Most requests in flight to one host. 500 images take six round trips, and a registry on
+/// Most requests in flight to one host. 500 images take five round trips, and a registry on
 /// another Pi still answers each connection.
-const IN_FLIGHT_MAX: usize = 96;
+const IN_FLIGHT_MAX: usize = 128;
 
 /// Largest manifest or index, in bytes: what registries themselves take (distribution `maxManifestBodySize`).
 const MANIFEST_MAX: usize = 4 * 1024 * 1024;
@@ -240,7 +240,9 @@ impl Session {
         let (realm, service) = match challenge {
             Challenge::Bearer { realm, service } => (realm, service.as_deref()),
             Challenge::Basic => {
+                // An identity token opens nothing but a token server.
                 let login = self.credentials.find(registry).await?;
+                let login = login.filter(|login| login.identity_token.is_none());
                 let header = login.as_ref().map(basic).transpose()?;
                 return Ok(header.map_or(Shown::Nothing, Shown::Kept));
             }

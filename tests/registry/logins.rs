@@ -105,7 +105,7 @@ async fn a_pull_gets_what_docker_would_give_it() {
 fn settings_that_cannot_be_meant_are_refused() {
     let refused = |host: HostSettings| {
         let settings = settings_for(Path::new("/nowhere"), "r:1", host);
-        HttpRegistry::new(&settings, std::sync::Arc::new(Heard::default())).err()
+        HttpRegistry::new(settings, std::sync::Arc::new(Heard::default())).err()
     };
     let registry = "r:1".to_owned();
     let half = HostSettings { username: Some("x".into()), ..HostSettings::default() };

@@ -3,7 +3,9 @@
 #![expect(clippy::expect_used, reason = "a helper of a test that cannot go on ends the test")]
 
 mod answers;
+mod below_http;
 mod certificates;
+mod documents;
 mod images;
 mod logins;
 mod mirrors;

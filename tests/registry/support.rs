@@ -67,7 +67,7 @@ pub fn client(settings: &RegistrySettings) -> HttpRegistry {
 }
 
 pub fn client_heard_by(settings: &RegistrySettings, heard: Arc<Heard>) -> HttpRegistry {
-    HttpRegistry::with_limits(settings, heard, impatient()).expect("good settings")
+    HttpRegistry::with_limits(settings.clone(), heard, impatient()).expect("good settings")
 }
 
 pub fn reference(registry: &str, rest: &str) -> Reference {
