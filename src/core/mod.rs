@@ -16,6 +16,7 @@ pub mod health;
 pub mod health_policy;
 pub mod history;
 pub mod inspect;
+pub mod manifest;
 pub mod memory;
 pub mod names;
 pub mod observation;
