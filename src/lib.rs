@@ -1,6 +1,7 @@
 //! Pilotfish keeps the containers of a Raspberry Pi up to date, and never loses one.
 
 pub mod agent;
+pub mod app;
 pub mod config;
 pub mod core;
 pub mod engine;

@@ -57,13 +57,24 @@ pub enum JournalError {
     },
 }
 
-/// The state directory, locked for this process.
+/// Who may do what with the directory.
+#[derive(Debug)]
+enum Access {
+    /// Only looks; whoever works with the directory may be at it meanwhile.
+    Reader,
+    /// Held for the life of the process; the system lets go of it when the process ends, however.
+    Owner {
+        /// Absent where somebody else keeps other processes away.
+        _lock: Option<std::fs::File>,
+    },
+}
+
+/// The state directory.
 #[derive(Debug)]
 pub struct StateDirectory<D> {
     disk: D,
     root: PathBuf,
-    /// Held for the life of the process; the system lets go of it when the process ends, however.
-    _lock: Option<std::fs::File>,
+    access: Access,
 }
 
 impl StateDirectory<RealDisk> {
@@ -77,6 +88,17 @@ impl StateDirectory<RealDisk> {
         let lock = lock::acquire(root)?;
         Self::with(disk, root, Some(lock))
     }
+
+    /// The state directory as a reader sees it: nothing is made, mended or locked, and a directory
+    /// that is not there is empty.
+    ///
+    /// # Errors
+    /// It belongs to a newer version, or cannot be read.
+    pub fn reading(root: &Path) -> Result<Self, JournalError> {
+        let directory = Self { disk: RealDisk, root: root.to_owned(), access: Access::Reader };
+        directory.check_layout()?;
+        Ok(directory)
+    }
 }
 
 impl<D: Disk> StateDirectory<D> {
@@ -85,7 +107,8 @@ impl<D: Disk> StateDirectory<D> {
     /// # Errors
     /// It cannot be written, or belongs to a newer version.
     pub fn with(disk: D, root: &Path, lock: Option<std::fs::File>) -> Result<Self, JournalError> {
-        let directory = Self { disk, root: root.to_owned(), _lock: lock };
+        let access = Access::Owner { _lock: lock };
+        let directory = Self { disk, root: root.to_owned(), access };
         let journals = directory.path("journal");
         directory.disk.create_directory(&journals).map_err(on("create", &journals))?;
         directory.check_layout()?;
@@ -122,6 +145,10 @@ impl<D: Disk> StateDirectory<D> {
         self.disk.replace(&path, &content).map_err(on("write", &path))
     }
 
+    fn is_owner(&self) -> bool {
+        matches!(self.access, Access::Owner { .. })
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
@@ -129,7 +156,10 @@ impl<D: Disk> StateDirectory<D> {
     fn check_layout(&self) -> Result<(), JournalError> {
         let path = self.path("layout");
         match self.disk.read(&path).map_err(on("read", &path))? {
-            None => self.disk.replace(&path, LAYOUT.as_bytes()).map_err(on("write", &path)),
+            None if self.is_owner() => {
+                self.disk.replace(&path, LAYOUT.as_bytes()).map_err(on("write", &path))
+            }
+            None => Ok(()),
             Some(found) if found.trim_ascii() == LAYOUT.as_bytes() => Ok(()),
             Some(found) => Err(JournalError::Newer {
                 path: self.root.clone(),

@@ -41,12 +41,16 @@ impl<D: Disk> StateDirectory<D> {
     /// The directory or a file cannot be read, or a journal is from a newer version.
     pub fn open_journals(&self) -> Result<Vec<UpdateJournal>, JournalError> {
         let directory = self.path("journal");
+        if !self.is_owner() && !self.root().join("layout").exists() {
+            return Ok(Vec::new());
+        }
         let mut journals = Vec::new();
         for name in self.disk.list(&directory).map_err(on("read", &directory))? {
             let path = directory.join(&name);
             match self.open_journal(&path, &name)? {
                 Some(journal) => journals.push(journal),
-                None => self.disk.remove(&path).map_err(on("remove", &path))?,
+                None if self.is_owner() => self.disk.remove(&path).map_err(on("remove", &path))?,
+                None => {}
             }
         }
         Ok(journals)
@@ -68,7 +72,7 @@ impl<D: Disk> StateDirectory<D> {
         if header.version > Header::VERSION {
             return Err(damaged(format!("it has format {}", header.version)));
         }
-        if content.last() != Some(&b'\n') {
+        if content.last() != Some(&b'\n') && self.is_owner() {
             self.disk.append(path, b"\n", true).map_err(on("write", path))?;
         }
         let entries: Vec<Entry> = lines(&content[end..]).collect();

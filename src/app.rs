@@ -1,0 +1,119 @@
+//! The composition root: from settings to the agent with its real ports. The only file that names
+//! concrete adapters.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{Agent, AgentSettings, RoundListener};
+use crate::config::{DockerHost, RegistryHostSettings, Settings};
+use crate::core::event::Listener;
+use crate::core::schedule::DeviceFraction;
+use crate::engine::docker::DockerEngine;
+use crate::engine::docker::address::{Address, TlsFiles};
+use crate::host::{Host, RealHost};
+use crate::journal::{RealDisk, StateDirectory};
+use crate::registry::{HostSettings, HttpRegistry, RegistryObserver, RegistrySettings};
+use crate::world::World;
+
+/// The ports of the real program.
+pub type RealWorld = World<DockerEngine, HttpRegistry, RealDisk, RealHost>;
+
+/// Who listens to what.
+#[derive(Clone)]
+pub struct Listeners {
+    /// Events of updates.
+    pub events: Arc<dyn Listener>,
+    /// Ends of rounds.
+    pub rounds: Arc<dyn RoundListener>,
+    /// Requests to registries.
+    pub registries: Arc<dyn RegistryObserver>,
+}
+
+/// The agent with the state directory to itself.
+///
+/// # Errors
+/// The state directory cannot be used, or a setting makes no sense.
+pub fn agent(
+    settings: &Settings,
+    listeners: Listeners,
+    stop: CancellationToken,
+) -> anyhow::Result<Agent<RealWorld>> {
+    let state = StateDirectory::open(&settings.state_dir)?;
+    agent_with(settings, state, listeners, stop)
+}
+
+/// An agent that only looks: the state directory stays as it is.
+///
+/// # Errors
+/// The state directory cannot be read, or a setting makes no sense.
+pub fn reader(
+    settings: &Settings,
+    listeners: Listeners,
+    stop: CancellationToken,
+) -> anyhow::Result<Agent<RealWorld>> {
+    let state = reading(&settings.state_dir)?;
+    agent_with(settings, state, listeners, stop)
+}
+
+/// The state directory, to be read.
+///
+/// # Errors
+/// It cannot be read.
+pub fn reading(state_dir: &Path) -> anyhow::Result<StateDirectory<RealDisk>> {
+    Ok(StateDirectory::reading(state_dir)?)
+}
+
+fn agent_with(
+    settings: &Settings,
+    state: StateDirectory<RealDisk>,
+    listeners: Listeners,
+    stop: CancellationToken,
+) -> anyhow::Result<Agent<RealWorld>> {
+    let world = World {
+        engine: engine(settings)?,
+        registry: registry(settings, listeners.registries)?,
+        state,
+        host: RealHost,
+    };
+    let agent_settings = agent_settings(settings, &world.host);
+    Ok(Agent::new(Arc::new(world), agent_settings, listeners.events, listeners.rounds, stop))
+}
+
+fn agent_settings(settings: &Settings, host: &impl Host) -> AgentSettings {
+    AgentSettings {
+        defaults: settings.policy_defaults(),
+        schedule: settings.schedule.clone(),
+        jitter: settings.jitter,
+        device: DeviceFraction::from_identity(&host.machine_id()),
+        zone: settings.time_zone,
+        pull_window: settings.pull_window.clone(),
+    }
+}
+
+fn engine(settings: &Settings) -> anyhow::Result<DockerEngine> {
+    let address = match &settings.docker_host {
+        DockerHost::Unix(path) => Address::Unix(path.clone()),
+        DockerHost::Tcp { host, port } => Address::Tcp(format!("{host}:{port}")),
+    };
+    let tls = settings.docker_tls.as_ref().map(|tls| TlsFiles::in_directory(&tls.cert_path));
+    DockerEngine::new(address, tls).context("cannot use docker_host")
+}
+
+fn registry(
+    settings: &Settings,
+    observer: Arc<dyn RegistryObserver>,
+) -> anyhow::Result<HttpRegistry> {
+    let hosts = settings.registries.iter();
+    let hosts = hosts.map(|(name, host)| (name.clone(), host_settings(host))).collect();
+    let settings = RegistrySettings { hosts, ..RegistrySettings::default() };
+    HttpRegistry::new(settings, observer).context("cannot use a setting under [registries]")
+}
+
+fn host_settings(host: &RegistryHostSettings) -> HostSettings {
+    let RegistryHostSettings { ca_file, plain_http, mirrors, username, password_file } =
+        host.clone();
+    HostSettings { ca_file, plain_http, mirrors, username, password_file }
+}
