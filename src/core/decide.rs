@@ -135,6 +135,10 @@ fn standing(observation: &Observation) -> Result<(&Policy, &Reference, &Running)
         }
         None => {}
     }
+    if observation.is_self {
+        let detail = "the agent runs in this container, and cannot stop itself and go on";
+        return Err(No::new(Reason::CannotRecreate, detail));
+    }
     if !matches!(observation.state.as_str(), "running" | "restarting") {
         let detail = format!("the container is {}", observation.state);
         return Err(No::new(Reason::NotRunning, detail));
