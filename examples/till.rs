@@ -10,6 +10,7 @@
 //! | `TILL_PORT` | `8080` | where it listens |
 //! | `TILL_EXIT_AFTER` | never | it exits by itself after this time, `0s`: before it serves |
 //! | `TILL_EXIT_CODE` | `1` | the code of that exit |
+//! | `TILL_NEEDS` | nothing | it exits before it serves unless a variable of this name is set |
 //! | `TILL_UNHEALTHY_AFTER` | never | `/healthz` fails from then on, `0s`: from the beginning |
 //! | `TILL_HEALTHY_AFTER` | `0s` | `/healthz` fails until then |
 //!
@@ -41,6 +42,7 @@ struct Behaviour {
     port: u16,
     exit_after: Option<Duration>,
     exit_code: u8,
+    needs: Option<String>,
     healthy_after: Duration,
     unhealthy_after: Option<Duration>,
 }
@@ -52,9 +54,19 @@ impl Behaviour {
             port: number("TILL_PORT", 8080)?,
             exit_after: duration("TILL_EXIT_AFTER")?,
             exit_code: number("TILL_EXIT_CODE", 1)?,
+            needs: env::var("TILL_NEEDS").ok(),
             healthy_after: duration("TILL_HEALTHY_AFTER")?.unwrap_or_default(),
             unhealthy_after: duration("TILL_UNHEALTHY_AFTER")?,
         })
+    }
+
+    /// Why this till cannot even open.
+    fn defect(&self) -> Option<String> {
+        if self.exit_after == Some(Duration::ZERO) {
+            return Some("the cash drawer is missing".to_owned());
+        }
+        let needed = self.needs.as_ref()?;
+        env::var(needed).is_err().then(|| format!("{needed} is not set"))
     }
 
     fn is_healthy(&self, age: Duration) -> bool {
@@ -112,8 +124,8 @@ fn main() -> Result<ExitCode> {
 /// Serves until SIGTERM, or until the time to fail has come.
 async fn work(behaviour: Behaviour) -> Result<ExitCode> {
     println!("till {} opens", behaviour.version);
-    if behaviour.exit_after == Some(Duration::ZERO) {
-        eprintln!("till {}: the cash drawer is missing", behaviour.version);
+    if let Some(defect) = behaviour.defect() {
+        eprintln!("till {}: {defect}", behaviour.version);
         return Ok(ExitCode::from(behaviour.exit_code));
     }
     let mut terminate = signal(SignalKind::terminate())?;
