@@ -6,4 +6,10 @@
 mod support;
 
 #[cfg(test)]
+mod bad_releases;
+#[cfg(test)]
 mod ground;
+#[cfg(test)]
+mod interruptions;
+#[cfg(test)]
+mod updates;

@@ -76,13 +76,11 @@ fn the_running_agent_follows_the_tag_and_ends_at_once_when_told_to() {
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &[]);
     let agent = pi.agent.spawn(&pi.engine, &["run"]);
-    wait_until("the agent is ready", ROUND, || scrape(&pi.engine, "/healthz") != "never");
+    scrape(&pi.engine, "/healthz");
 
     let two = pi.registry.publish("till", &Release::new("2"));
     let updated = r#"pilotfish_updates_total{container="till",outcome="updated"} 1"#;
-    wait_until("the update is counted", ROUND, || {
-        scrape(&pi.engine, "/metrics").contains(updated)
-    });
+    wait_until("the update is counted", ROUND, || scrape(&pi.engine, "/metrics").contains(updated));
 
     pi.assert_settled("till", &two, 1);
     let begun = std::time::Instant::now();
@@ -160,8 +158,11 @@ fn an_image_that_was_only_ever_built_here_is_held() {
     let pi = Pi::new();
     let directory = static_till();
     let directory = directory.parent().expect("a directory");
-    std::fs::write(directory.join("Dockerfile"), "FROM scratch\nCOPY till /till\nCMD [\"/till\"]\n")
-        .expect("Dockerfile");
+    std::fs::write(
+        directory.join("Dockerfile"),
+        "FROM scratch\nCOPY till /till\nCMD [\"/till\"]\n",
+    )
+    .expect("Dockerfile");
     let mut build = std::process::Command::new("docker");
     build.env("DOCKER_HOST", pi.engine.host()).env("DOCKER_BUILDKIT", "0");
     run(build.args(["build", "--quiet", "--tag", "mine"]).arg(directory));

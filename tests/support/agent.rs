@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::command::{wait_for, wait_until};
+use crate::support::command::wait_for;
 use crate::support::engine::Engine;
 use crate::support::http::Peer;
 
@@ -102,21 +102,19 @@ impl Agent {
         paths.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")).collect()
     }
 
-    /// The last entry of the journal of the update in flight, if it has one.
-    pub fn last_entry(&self) -> Option<Value> {
-        let journal = fs::read_to_string(self.journals().first()?).ok()?;
-        let complete = &journal[..journal.rfind('\n')?];
-        let entries = complete.lines().skip(1);
-        serde_json::from_str(entries.last()?).ok()
+    /// The entries of the journal of the update in flight, oldest first, without the header.
+    pub fn entries(&self) -> Vec<Value> {
+        let journals = self.journals();
+        let Some(journal) = journals.first() else { return Vec::new() };
+        let journal = fs::read_to_string(journal).unwrap_or_default();
+        let entries = journal.lines().skip(1);
+        entries.filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
+}
 
-    /// Waits until the journal's last entry says that the step has begun.
-    pub fn wait_for_step(&self, step: &str) {
-        wait_until(&format!("the update comes to {step}"), COMMAND_TIMEOUT, || {
-            self.last_entry()
-                .is_some_and(|entry| entry["step"] == step && entry["mark"] == "started")
-        });
-    }
+/// Whether the journal's entry says that the step has begun.
+pub fn begins(entry: &Value, step: &str) -> bool {
+    entry["step"] == step && entry["mark"] == "started"
 }
 
 impl Running {
@@ -133,14 +131,8 @@ impl Running {
         Pid::from_child(&self.child)
     }
 
-    /// `kill -9`, and nothing of it is left when this returns.
-    pub fn kill(mut self) {
-        self.child.kill().expect("to kill the agent");
-        self.child.wait().expect("the agent's end");
-    }
-
-    /// `kill -9`; tells whether it was still running.
-    pub fn kill_in_flight(mut self) -> bool {
+    /// `kill -9`, and nothing of it is left when this returns. Tells whether it still ran.
+    pub fn kill(mut self) -> bool {
         drop(self.child.kill());
         let status = self.child.wait().expect("the agent's end");
         status.signal() == Some(Signal::KILL.as_raw())

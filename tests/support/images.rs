@@ -123,7 +123,8 @@ pub fn static_till() -> PathBuf {
         let report = run(cargo()
             .args(["rustc", "--quiet", "--example", "till", "--message-format=json", "--"])
             .args(["-C", "target-feature=+crt-static", "-C", "strip=symbols"]));
-        let built = report.lines().filter_map(executable).last().expect("cargo built the till");
+        let built =
+            report.lines().filter_map(executable).next_back().expect("cargo built the till");
         let aside = built.with_file_name("till-static");
         fs::create_dir_all(&aside).expect("a directory below target");
         // Another test binary may be reading the old one: the new one takes its name at once.

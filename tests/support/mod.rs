@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::agent::{Agent, Finished, Running};
+use crate::support::agent::{Agent, Finished, Running, begins};
 use crate::support::command::wait_until;
 use crate::support::engine::Engine;
 use crate::support::http::Peer;
@@ -21,6 +21,9 @@ use crate::support::registry::{Published, Registry};
 
 /// How long a service may take to answer after its container was started.
 const SERVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long an update may take to come to a step: a pull, a stop, and the trial.
+const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The settings of an agent that is only ever told what to do: its schedule never comes.
 const QUIET: &str = "every = \"1000h\"";
@@ -87,10 +90,14 @@ impl Pi {
         self.agent.run(&self.engine, &arguments)
     }
 
-    /// `pilotfish update`, left running once its journal says that it has come to the step.
+    /// `pilotfish update`, left running once its journal says that it has come to the step. It may
+    /// be further, or at its end, where the step was a short one.
     pub fn update_until(&self, step: &str) -> Running {
-        let running = self.agent.spawn(&self.engine, &["update"]);
-        self.agent.wait_for_step(step);
+        let mut running = self.agent.spawn(&self.engine, &["update"]);
+        wait_until(&format!("the update comes to {step}"), STEP_TIMEOUT, || {
+            let entries = self.agent.entries();
+            entries.iter().any(|entry| begins(entry, step)) || !running.is_running()
+        });
         running
     }
 
