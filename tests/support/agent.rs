@@ -24,7 +24,9 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 /// An installation of the agent: its configuration and what it remembers.
 pub struct Agent {
     directory: PathBuf,
-    binary: PathBuf,
+    /// What is started. The measurements put the release binary here.
+    pub binary: PathBuf,
+    settings: String,
 }
 
 /// How a command ended.
@@ -48,13 +50,26 @@ impl Agent {
     pub fn install(engine: &Engine, settings: &str) -> Self {
         let directory = engine.directory().join("agent");
         fs::create_dir_all(&directory).expect("the agent's directory");
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_pilotfish"));
+        let agent = Self { directory, binary, settings: settings.to_owned() };
+        agent.connect_to(&engine.socket());
+        agent
+    }
+
+    /// Writes the configuration, for an Engine that is reached at this socket.
+    pub fn connect_to(&self, socket: &Path) {
         let configuration = format!(
-            "state_dir = {:?}\ndocker_host = {:?}\n[listen]\naddress = \"0.0.0.0:{METRICS_PORT}\"\n[schedule]\n{settings}\n",
-            directory.join("state"),
-            engine.host(),
+            "state_dir = {:?}\n\
+             docker_host = \"unix://{}\"\n\
+             [listen]\n\
+             address = \"0.0.0.0:{METRICS_PORT}\"\n\
+             [schedule]\n\
+             {}\n",
+            self.state(),
+            socket.display(),
+            self.settings,
         );
-        fs::write(directory.join("pilotfish.toml"), configuration).expect("the configuration");
-        Self { directory, binary: PathBuf::from(env!("CARGO_BIN_EXE_pilotfish")) }
+        fs::write(self.directory.join("pilotfish.toml"), configuration).expect("configuration");
     }
 
     /// The state directory.

@@ -8,6 +8,7 @@ pub mod http;
 pub mod images;
 pub mod registry;
 
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ const SERVE_TIMEOUT: Duration = Duration::from_secs(20);
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The settings of an agent that is only ever told what to do: its schedule never comes.
-const QUIET: &str = "every = \"1000h\"";
+pub const QUIET: &str = "every = \"1000h\"";
 
 /// The labels of a container that the tests have watched. Short times, so that a verdict is
 /// reached in seconds.
@@ -73,8 +74,14 @@ impl Pi {
         all.push(&publish);
         all.extend_from_slice(options);
         let id = self.start(name, image, &all);
-        wait_until(&format!("{name} serves"), SERVE_TIMEOUT, || self.serving(port).is_some());
+        self.wait_until_serving(port);
         id
+    }
+
+    /// Waits until the till at that port answers.
+    pub fn wait_until_serving(&self, port: u16) {
+        let what = format!("something serves at port {port}");
+        wait_until(&what, SERVE_TIMEOUT, || self.serving(port).is_some());
     }
 
     /// What the till at that port calls itself, such as `till 2`, if it serves.
@@ -145,7 +152,7 @@ impl Pi {
         let container = self.inspect(name);
         assert_eq!(text(&container["Image"]), image.image, "{name} runs another image");
         assert_eq!(container["HostConfig"]["RestartPolicy"]["Name"], "always");
-        assert_eq!(self.agent.journals(), Vec::<std::path::PathBuf>::new(), "open journals");
+        assert_eq!(self.agent.journals(), Vec::<PathBuf>::new(), "open journals");
     }
 }
 
