@@ -120,10 +120,10 @@ impl Engine {
         drop(fs::remove_file(containerd));
     }
 
-    /// The last words of the Engine's own log, for a test that failed.
-    pub fn last_words(&self) -> String {
+    /// What the Engine last complained about, for a test that failed.
+    pub fn complaints(&self) -> String {
         let log = fs::read_to_string(self.directory.join("engine.log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("level=info")).collect();
         lines[lines.len().saturating_sub(10)..].join("\n")
     }
 

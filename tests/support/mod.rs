@@ -162,7 +162,7 @@ impl Drop for Pi {
             if let Ok(answer) = Peer::Unix(self.engine.socket()).get("/containers/json?all=1") {
                 eprintln!("containers: {:#}", answer.json());
             }
-            eprintln!("the Engine's last words:\n{}", self.engine.last_words());
+            eprintln!("what the Engine complained about:\n{}", self.engine.complaints());
         }
     }
 }
