@@ -76,14 +76,30 @@ impl Digest {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
-        use std::fmt::Write as _;
-        let mut text = String::from("sha256:");
-        for byte in sha2::Sha256::digest(bytes) {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Self(text)
+        Self(format!("sha256:{}", hex_of(&sha2::Sha256::digest(bytes))))
     }
+
+    /// Whether this is the digest of these bytes, in its own algorithm.
+    #[must_use]
+    pub fn matches(&self, bytes: &[u8]) -> bool {
+        use sha2::Digest as _;
+        match self.0.split_once(':') {
+            Some(("sha256", hex)) => hex_of(&sha2::Sha256::digest(bytes)) == hex,
+            Some(("sha384", hex)) => hex_of(&sha2::Sha384::digest(bytes)) == hex,
+            Some(("sha512", hex)) => hex_of(&sha2::Sha512::digest(bytes)) == hex,
+            _ => false,
+        }
+    }
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 impl FromStr for Digest {
@@ -442,6 +458,16 @@ mod tests {
     fn the_digest_of_bytes_is_their_sha256() {
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b"").as_str(), empty);
+    }
+
+    #[test]
+    fn a_digest_is_checked_in_its_own_algorithm() {
+        let long = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce\
+                    47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
+        assert!(long.parse::<Digest>().expect("a digest").matches(b""));
+        assert!(!long.parse::<Digest>().expect("a digest").matches(b"x"));
+        assert!(Digest::of(b"x").matches(b"x"));
+        assert!(!Digest::of(b"x").matches(b"y"));
     }
 
     proptest::proptest! {

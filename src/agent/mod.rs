@@ -1,0 +1,195 @@
+//! Floor 2: the one loop that owns the state. A tick or a wish starts a round, one at a time;
+//! whoever wants to know how things stand reads the snapshot.
+
+mod round;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use chrono_tz::Tz;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::core::event::{Event, Listener};
+use crate::core::policy::PolicyDefaults;
+use crate::core::schedule::{DeviceFraction, Jitter, Schedule};
+use crate::core::snapshot::Snapshot;
+use crate::core::timetable::Timetable;
+use crate::core::window::Windows;
+use crate::host::Host;
+use crate::observe::Cache;
+use crate::recover::Recovery;
+use crate::world::Ports;
+
+pub use round::{Request, RoundEnd, RoundError};
+
+/// The longest sleep while a schedule follows the wall clock: a Pi has no clock of its own, and
+/// somebody may set it at any time.
+const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A schedule by the wall clock that has just fired is asked for a time this far ahead, so that a
+/// clock that is slowed down does not make it fire twice.
+const WALL_CLOCK_SLACK: Duration = Duration::from_secs(2);
+
+/// What the agent goes by.
+#[derive(Debug, Clone)]
+pub struct AgentSettings {
+    /// What holds where a container's labels say nothing.
+    pub defaults: PolicyDefaults,
+    /// When to look.
+    pub schedule: Schedule,
+    /// How far the agents of a fleet are spread.
+    pub jitter: Jitter,
+    /// Where this device stands among them.
+    pub device: DeviceFraction,
+    /// The zone of every time of day.
+    pub zone: Tz,
+    /// When images may be pulled.
+    pub pull_window: Windows,
+}
+
+/// Hears how long a round took and whether everything in it could be checked.
+pub trait RoundListener: Send + Sync {
+    /// Hears of one round.
+    fn round(&self, succeeded: bool, took: Duration);
+}
+
+/// The agent.
+pub struct Agent<P: Ports> {
+    ports: Arc<P>,
+    settings: AgentSettings,
+    listener: Arc<dyn Listener>,
+    rounds: Arc<dyn RoundListener>,
+    stop: CancellationToken,
+    cache: Cache,
+    recovery: Recovery,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    has_swept: bool,
+}
+
+impl<P: Ports> Agent<P> {
+    /// An agent that has not done anything yet. It ends soon after `stop` is cancelled.
+    pub fn new(
+        ports: Arc<P>,
+        settings: AgentSettings,
+        listener: Arc<dyn Listener>,
+        rounds: Arc<dyn RoundListener>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            ports,
+            settings,
+            listener,
+            rounds,
+            stop,
+            cache: Cache::default(),
+            recovery: Recovery::default(),
+            snapshot: watch::Sender::new(Arc::default()),
+            has_swept: false,
+        }
+    }
+
+    /// How things stand, now and whenever it changes.
+    #[must_use]
+    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.subscribe()
+    }
+
+    /// Checks on schedule until it is asked to stop. What an earlier agent left open is finished
+    /// at once, not at the first tick.
+    pub async fn run(&mut self) {
+        let begun = Instant::now();
+        self.recover_now().await;
+        let first = self.first_delay();
+        let mut table = Timetable::new(self.settings.schedule.clone(), begun.elapsed() + first);
+        self.publish_next(first);
+        while !self.stop.is_cancelled() {
+            self.sleep(&table, begun).await;
+            if self.stop.is_cancelled() {
+                break;
+            }
+            self.turn(&mut table, begun).await;
+        }
+    }
+
+    async fn sleep(&self, table: &Timetable, begun: Instant) {
+        let mut until = begun + table.next();
+        if table.follows_the_wall_clock() {
+            until = until.min(Instant::now() + WALL_CLOCK_INTERVAL);
+        }
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+    }
+
+    /// One waking: whoever is due is looked at, and schedules that came or went are followed.
+    async fn turn(&mut self, table: &mut Timetable, begun: Instant) {
+        let due = table.take_due(begun.elapsed(), |schedule| self.delay(schedule));
+        if !due.is_nobody() {
+            let own = self.own_schedules().await;
+            table.follow(own.clone(), begun.elapsed(), |schedule| self.delay(schedule));
+            let request = if due.everybody {
+                let elsewhere = own.into_keys().filter(|name| !due.names.contains(name)).collect();
+                Request { except: elsewhere, ..Request::default() }
+            } else {
+                Request { names: Some(due.names), ..Request::default() }
+            };
+            // A round that could not run is told in the snapshot and the log.
+            let _ = self.round(&request).await;
+        }
+        table.ask_the_clock(begun.elapsed(), |schedule| self.delay_by_clock(schedule));
+        self.publish_next(table.next().saturating_sub(begun.elapsed()));
+    }
+
+    async fn own_schedules(&self) -> BTreeMap<String, Schedule> {
+        let watched = crate::observe::own_schedules(&*self.ports, &self.settings.defaults).await;
+        watched.unwrap_or_default()
+    }
+
+    fn first_delay(&self) -> Duration {
+        let AgentSettings { schedule, zone, device, jitter, .. } = &self.settings;
+        schedule.first_delay(self.ports.host().now(), *zone, *device, *jitter)
+    }
+
+    /// The delay after a round.
+    fn delay(&self, schedule: &Schedule) -> Duration {
+        let AgentSettings { zone, device, jitter, .. } = &self.settings;
+        match schedule {
+            Schedule::Every(interval) => *interval,
+            Schedule::Cron(_) => {
+                let now = self.ports.host().now() + WALL_CLOCK_SLACK;
+                schedule.next_delay(now, *zone, *device, *jitter) + WALL_CLOCK_SLACK
+            }
+        }
+    }
+
+    /// The delay as the wall clock sees it now.
+    fn delay_by_clock(&self, schedule: &Schedule) -> Duration {
+        let AgentSettings { zone, device, jitter, .. } = &self.settings;
+        schedule.next_delay(self.ports.host().now(), *zone, *device, *jitter)
+    }
+
+    fn publish_next(&self, delay: Duration) {
+        let next = TimeDelta::from_std(delay).ok().map(|delay| self.ports.host().now() + delay);
+        self.publish(|snapshot| snapshot.next_check = next);
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.snapshot.send_modify(|snapshot| change(Arc::make_mut(snapshot)));
+    }
+
+    fn warn(&self, detail: impl Into<String>) {
+        let container = String::new();
+        self.listener.hear(&Event::Warning { container, detail: detail.into() });
+    }
+
+    /// The names of refused digests' containers with their number, for the metrics.
+    fn refused(&self) -> Vec<(String, usize)> {
+        let memory = self.ports.state().memory().unwrap_or_default();
+        memory.refused.iter().map(|(name, refusals)| (name.clone(), refusals.len())).collect()
+    }
+}

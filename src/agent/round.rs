@@ -1,0 +1,344 @@
+//! One round: what was left open is finished, then everybody in question is looked at, then
+//! whatever was decided is carried out, one container after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use super::Agent;
+use crate::core::decide::{Circumstances, Decision, decide};
+use crate::core::event::Event;
+use crate::core::history::Record;
+use crate::core::memory::Memory;
+use crate::core::observation::{Observation, OpenUpdate, Readiness};
+use crate::core::plan::{Header, Plan};
+use crate::core::report::{Report, Verdict};
+use crate::engine::{Engine, EngineError};
+use crate::execute::{Ended, Update};
+use crate::host::Host;
+use crate::journal::JournalError;
+use crate::observe::{self, Scope};
+use crate::recover::{self, RecoverError};
+use crate::world::Ports;
+
+/// What a round is about.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Only these containers; `None`: all that are watched.
+    pub names: Option<BTreeSet<String>>,
+    /// Not these: they have a schedule of their own.
+    pub except: BTreeSet<String>,
+    /// Windows and refusals do not hold; safety does.
+    pub force: bool,
+    /// Decide, and leave it at that.
+    pub dry_run: bool,
+}
+
+/// How a round ended.
+#[derive(Debug, Clone, Default)]
+pub struct RoundEnd {
+    /// When the containers were looked at.
+    pub checked_at: DateTime<Utc>,
+    /// What was found, by name.
+    pub reports: Vec<Report>,
+    /// What would be done, by name. Filled by a dry run alone.
+    pub plans: Vec<Plan>,
+    /// The updates that ended in this round, recovered ones included.
+    pub records: Vec<Record>,
+}
+
+/// Why a round could not run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RoundError {
+    /// The Engine did not answer.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Names that no watched container has.
+    #[error("no watched container is named {}; a container is watched when it has the label pilotfish.enable=true", .0.join(", "))]
+    UnknownNames(Vec<String>),
+}
+
+impl From<RecoverError> for RoundError {
+    fn from(error: RecoverError) -> Self {
+        match error {
+            RecoverError::Journal(error) => Self::Journal(error),
+            RecoverError::Engine(error) => Self::Engine(error),
+        }
+    }
+}
+
+impl<P: Ports> Agent<P> {
+    /// Runs one round, and says in the snapshot how it went.
+    ///
+    /// # Errors
+    /// It could not run at all. What goes wrong with one container is in its report.
+    pub async fn round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
+        let begun = Instant::now();
+        let end = self.try_round(request).await;
+        self.tell(request, &end, begun.elapsed());
+        end
+    }
+
+    async fn try_round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
+        self.check_names(request).await?;
+        let mut end = RoundEnd { checked_at: self.ports.host().now(), ..RoundEnd::default() };
+        let open = if request.dry_run {
+            self.open_updates()?
+        } else {
+            let recovered =
+                self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
+            end.records = recovered.records;
+            self.sweep(&recovered.open).await?;
+            recovered.open
+        };
+        self.publish(|snapshot| snapshot.is_ready = true);
+        let circumstances = self.circumstances(request);
+        let observations = self.look(request, &circumstances, &open).await?;
+        self.act(request, &circumstances, observations, &mut end).await?;
+        Ok(end)
+    }
+
+    /// Finishes or undoes what an earlier agent left open, without looking for news.
+    pub(super) async fn recover_now(&mut self) {
+        let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await;
+        match recovered {
+            Ok(recovered) if self.ports.engine().info().await.is_ok() => {
+                let swept = self.sweep(&recovered.open).await;
+                self.publish(|snapshot| snapshot.is_ready = swept.is_ok());
+            }
+            Ok(_) => {}
+            Err(error) => self.warn(format!("recovery waits for the next round: {error}")),
+        }
+    }
+
+    /// Containers with our names and no journal are looked for once after the start, and again as
+    /// long as something may still be settling.
+    async fn sweep(&mut self, open: &BTreeMap<String, OpenUpdate>) -> Result<(), EngineError> {
+        if self.has_swept {
+            return Ok(());
+        }
+        let open = open.keys().cloned().collect();
+        let watch = self.settings.defaults.health_timeout + self.settings.defaults.health_stable;
+        self.has_swept = recover::sweep(&*self.ports, &*self.listener, &open, watch).await?;
+        Ok(())
+    }
+
+    fn open_updates(&self) -> Result<BTreeMap<String, OpenUpdate>, JournalError> {
+        let journals = self.ports.state().open_journals()?;
+        let in_flight = |journal: crate::journal::UpdateJournal| {
+            (journal.header.plan.container, OpenUpdate::InFlight)
+        };
+        Ok(journals.into_iter().map(in_flight).collect())
+    }
+
+    async fn check_names(&self, request: &Request) -> Result<(), RoundError> {
+        let Some(names) = &request.names else { return Ok(()) };
+        let watched = observe::watched_names(&*self.ports, &self.settings.defaults).await?;
+        let unknown: Vec<_> = names.difference(&watched).cloned().collect();
+        if unknown.is_empty() { Ok(()) } else { Err(RoundError::UnknownNames(unknown)) }
+    }
+
+    fn circumstances(&self, request: &Request) -> Circumstances {
+        Circumstances {
+            now: self.ports.host().now(),
+            zone: self.settings.zone,
+            pull_window: self.settings.pull_window.clone(),
+            force: request.force,
+        }
+    }
+
+    async fn look(
+        &mut self,
+        request: &Request,
+        circumstances: &Circumstances,
+        open_updates: &BTreeMap<String, OpenUpdate>,
+    ) -> Result<Vec<Observation>, RoundError> {
+        let memory = self.ports.state().memory()?;
+        let scope = Scope {
+            defaults: &self.settings.defaults,
+            circumstances,
+            memory: &memory,
+            open_updates,
+            names: request.names.as_ref(),
+            except: &request.except,
+        };
+        Ok(observe::look(&*self.ports, &mut self.cache, &scope).await?)
+    }
+
+    /// Reports on everybody, and carries out what was decided.
+    async fn act(
+        &mut self,
+        request: &Request,
+        circumstances: &Circumstances,
+        observations: Vec<Observation>,
+        end: &mut RoundEnd,
+    ) -> Result<(), RoundError> {
+        if !request.dry_run {
+            self.remember_republished(&observations, circumstances)?;
+        }
+        let mut updated = BTreeSet::new();
+        for mut observation in observations {
+            if !updated.is_empty() {
+                observe::look_again(&*self.ports, &mut observation).await;
+            }
+            let decision = decide(&observation, circumstances);
+            end.reports.push(Report::of(&observation, &decision));
+            let Decision::Update(plan) = decision else { continue };
+            if request.dry_run {
+                end.plans.push(*plan);
+            } else if !self.stop.is_cancelled() {
+                updated.insert(observation.name.clone());
+                end.records.extend(self.update(*plan, observation.readiness).await?);
+            }
+        }
+        self.report_again(updated, end).await
+    }
+
+    /// What was updated, or was meant to be, is reported as it stands afterwards.
+    async fn report_again(
+        &mut self,
+        updated: BTreeSet<String>,
+        end: &mut RoundEnd,
+    ) -> Result<(), RoundError> {
+        if updated.is_empty() || self.stop.is_cancelled() {
+            return Ok(());
+        }
+        let request = Request { names: Some(updated), ..Request::default() };
+        let circumstances = self.circumstances(&request);
+        let open = self.open_updates()?;
+        for observation in self.look(&request, &circumstances, &open).await? {
+            let report = Report::of(&observation, &decide(&observation, &circumstances));
+            end.reports.retain(|earlier| earlier.container != report.container);
+            end.reports.push(report);
+        }
+        end.reports.sort_by(|a, b| a.container.cmp(&b.container));
+        Ok(())
+    }
+
+    /// A republished index is remembered, so that its manifest is asked for only once.
+    fn remember_republished(
+        &self,
+        observations: &[Observation],
+        circumstances: &Circumstances,
+    ) -> Result<(), JournalError> {
+        let mut memory = self.ports.state().memory()?;
+        let mut is_news = false;
+        for observation in observations {
+            if let (Decision::Republished(digest), Ok(running)) =
+                (decide(observation, circumstances), &observation.running)
+            {
+                is_news |= memory.learn(&running.image_id, &digest);
+            }
+            is_news |= refuse_the_index_too(&mut memory, observation);
+        }
+        if !is_news {
+            return Ok(());
+        }
+        let in_use = observations.iter().filter_map(|seen| seen.running.as_ref().ok());
+        memory.tidy(&in_use.map(|running| running.image_id.clone()).collect());
+        self.ports.state().remember(&memory)
+    }
+
+    async fn update(
+        &mut self,
+        plan: Plan,
+        readiness: Option<Box<Readiness>>,
+    ) -> Result<Option<Record>, RoundError> {
+        let Some(readiness) = readiness else { return Ok(None) };
+        let container = plan.container.clone();
+        let header = self.header(plan, *readiness).await?;
+        self.publish(|snapshot| snapshot.in_flight = Some(container));
+        let update = Update::begin(&*self.ports, &*self.listener, &self.stop, header)?;
+        let journal = update.journal().clone();
+        let ended = update.run().await;
+        self.publish(|snapshot| snapshot.in_flight = None);
+        match ended {
+            Ended::Finished(record) => Ok(Some(*record)),
+            Ended::Left => Ok(None),
+            Ended::Unfinished(trouble) => {
+                let trouble = trouble.to_string();
+                self.recovery.failed(&*self.ports, &*self.listener, &journal, &trouble)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Everything that going back needs, so that it never needs the registry.
+    async fn header(&self, plan: Plan, readiness: Readiness) -> Result<Header, EngineError> {
+        let engine = self.ports.engine();
+        let tag = plan.reference.tag.as_deref().unwrap_or_default();
+        let local = format!("{}:{tag}", plan.reference.familiar_name());
+        let before = engine.inspect_image(&local).await?;
+        let id = before.as_ref().map(|image| crate::core::inspect::id(image).to_owned());
+        Ok(Header {
+            version: Header::VERSION,
+            started_at: self.ports.host().now(),
+            boot_id: self.ports.host().boot_id(),
+            plan,
+            original: readiness.original,
+            tag_before: id,
+            live_restore: engine.info().await?.live_restore,
+        })
+    }
+
+    /// What the snapshot and the metrics say of a round.
+    fn tell(&self, request: &Request, end: &Result<RoundEnd, RoundError>, took: Duration) {
+        let end = match end {
+            Ok(end) => end,
+            Err(RoundError::UnknownNames(_)) => return,
+            Err(error) => {
+                self.rounds.round(false, took);
+                self.publish(|snapshot| {
+                    snapshot.missed_rounds = snapshot.missed_rounds.saturating_add(1);
+                    snapshot.trouble = Some(error.to_string());
+                });
+                self.warn(format!("this round could not run: {error}"));
+                return;
+            }
+        };
+        let succeeded = end.reports.iter().all(|report| report.verdict != Verdict::Error);
+        self.rounds.round(succeeded, took);
+        let refused = self.refused();
+        self.publish(|snapshot| {
+            merge(&mut snapshot.reports, request, &end.reports);
+            snapshot.last_check = Some(end.checked_at);
+            if succeeded {
+                snapshot.last_success = Some(end.checked_at);
+            }
+            snapshot.missed_rounds = 0;
+            snapshot.trouble = None;
+            snapshot.refused = refused;
+            let stuck =
+                |report: &&Report| report.reason == Some(crate::core::reason::Reason::Stuck);
+            snapshot.stuck =
+                snapshot.reports.iter().filter(stuck).map(|r| r.container.clone()).collect();
+        });
+        self.listener.hear(&Event::RoundEnded { reports: end.reports.clone(), took });
+    }
+}
+
+/// A bad image under a new index is recognised by its manifest; the index is remembered as well,
+/// so that the next round need not ask what is behind it.
+fn refuse_the_index_too(memory: &mut Memory, observation: &Observation) -> bool {
+    let (Some(refusal), Some(index)) = (&observation.refusal, observation.offered.digest()) else {
+        return false;
+    };
+    let known = memory.refusal(&observation.name, index).is_some();
+    !known
+        && memory.refuse(&observation.name, &refusal.manifest, index, refusal.at, &refusal.detail)
+}
+
+/// The reports of a round that was about some containers replace only theirs.
+fn merge(reports: &mut Vec<Report>, request: &Request, news: &[Report]) {
+    match &request.names {
+        Some(names) => reports.retain(|report| !names.contains(&report.container)),
+        None => reports.retain(|report| request.except.contains(&report.container)),
+    }
+    reports.extend(news.iter().cloned());
+    reports.sort_by(|a, b| a.container.cmp(&b.container));
+}

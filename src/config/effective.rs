@@ -1,0 +1,77 @@
+//! The second stage: what counts of all that was said, still as text, and where it came from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::config::environment::Fragment;
+use crate::config::error::{ConfigError, Origin};
+use crate::config::keys::KEYS;
+use crate::config::settings::Explained;
+
+const EVERY: &str = "schedule.every";
+const CRON: &str = "schedule.cron";
+
+/// One value for each key that has one.
+#[derive(Debug)]
+pub(super) struct Effective(BTreeMap<&'static str, (String, Origin)>);
+
+impl Effective {
+    /// Before anybody has said anything.
+    pub(super) fn defaults() -> Self {
+        let default = |(name, default): (&'static str, Option<&str>)| {
+            Some((name, (default?.to_owned(), Origin::Default)))
+        };
+        Self(KEYS.iter().map(|key| (key.name, key.default)).filter_map(default).collect())
+    }
+
+    /// What one place says wins over what was said before.
+    ///
+    /// The two forms of a schedule are one question: whoever answers it with one form takes the other away.
+    pub(super) fn overlay(&mut self, fragments: Vec<Fragment>) -> Result<(), ConfigError> {
+        let form = |name: &str| fragments.iter().rposition(|fragment| fragment.key.name == name);
+        if let (Some(every), Some(cron)) = (form(EVERY), form(CRON)) {
+            let second = &fragments[every.max(cron)];
+            return Err(ConfigError::TwoSchedules { origin: second.origin.clone() });
+        }
+        for fragment in fragments {
+            match fragment.key.name {
+                EVERY => self.0.remove(CRON),
+                CRON => self.0.remove(EVERY),
+                _ => None,
+            };
+            self.0.insert(fragment.key.name, (fragment.value, fragment.origin));
+        }
+        Ok(())
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Reads one value; an error names it and where it stands.
+    pub(super) fn read<T, E: fmt::Display>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, ConfigError> {
+        let (value, origin) = match self.0.get(name) {
+            Some((value, origin)) => (value.as_str(), origin.clone()),
+            None => ("", Origin::Default),
+        };
+        parse(value).map_err(|error| ConfigError::BadValue {
+            key: name.to_owned(),
+            origin,
+            value: value.to_owned(),
+            why: error.to_string(),
+        })
+    }
+
+    /// Everything, in the order of the documentation.
+    pub(super) fn explain(&self) -> Vec<Explained> {
+        let explained = |name: &str| {
+            let (value, origin) = self.0.get(name)?.clone();
+            Some(Explained { key: name.to_owned(), value, origin })
+        };
+        KEYS.iter().filter_map(|key| explained(key.name)).collect()
+    }
+}

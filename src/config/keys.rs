@@ -1,0 +1,161 @@
+//! Every key there is, once: name, kind, default.
+
+use crate::core::text::nearest;
+
+/// What every variable of ours begins with.
+pub(super) const VARIABLE_PREFIX: &str = "PILOTFISH_";
+
+/// The table whose own tables carry the names of registries. It has no variables.
+pub(super) const REGISTRIES: &str = "registries";
+
+/// The keys of one registry.
+pub const REGISTRY_KEYS: [&str; 5] =
+    ["ca_file", "plain_http", "mirrors", "username", "password_file"];
+
+/// What a value is in TOML. In a variable and on the command line all of them are text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A text in quotation marks.
+    Text,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number.
+    Number,
+}
+
+impl Kind {
+    /// What an error tells people to write.
+    pub(super) const fn in_words(self) -> &'static str {
+        match self {
+            Self::Text => "a text in quotation marks",
+            Self::Flag => "true or false, without quotation marks",
+            Self::Number => "a whole number, without quotation marks",
+        }
+    }
+}
+
+/// A key of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Its whole name: `state_dir`, `schedule.every`.
+    pub name: &'static str,
+    /// What its value is.
+    pub kind: Kind,
+    /// Its value where nobody gives one; absent: it has none.
+    pub default: Option<&'static str>,
+}
+
+const fn key(name: &'static str, kind: Kind, default: &'static str) -> Key {
+    Key { name, kind, default: Some(default) }
+}
+
+/// All keys but those of registries, in the order of the documentation.
+pub const KEYS: [Key; 15] = [
+    key("state_dir", Kind::Text, "/var/lib/pilotfish"),
+    key("docker_host", Kind::Text, "unix:///var/run/docker.sock"),
+    key("opt_in", Kind::Flag, "true"),
+    key("time_zone", Kind::Text, "local"),
+    key("schedule.every", Kind::Text, "15m"),
+    Key { name: "schedule.cron", kind: Kind::Text, default: None },
+    key("schedule.jitter", Kind::Text, "10%"),
+    key("pull.window", Kind::Text, ""),
+    key("update.window", Kind::Text, ""),
+    key("health.timeout", Kind::Text, "60s"),
+    key("health.stable", Kind::Text, "30s"),
+    key("images.keep", Kind::Number, "1"),
+    key("listen.address", Kind::Text, "127.0.0.1:9788"),
+    key("log.format", Kind::Text, "auto"),
+    key("log.level", Kind::Text, "info"),
+];
+
+impl Key {
+    /// The key of this name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<Self> {
+        KEYS.into_iter().find(|key| key.name == name)
+    }
+
+    /// The environment variable that sets it: `PILOTFISH_SCHEDULE_EVERY`.
+    #[must_use]
+    pub fn variable(self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.name.replace('.', "_").to_uppercase())
+    }
+}
+
+/// Whether keys are below this name.
+pub(super) fn is_section(name: &str) -> bool {
+    KEYS.into_iter().any(|key| section_of(key.name) == Some(name))
+}
+
+fn section_of(name: &str) -> Option<&str> {
+    name.split_once('.').map(|(section, _)| section)
+}
+
+/// What may stand in a section; on the top level keys and sections. The empty name is the top level.
+fn children(section: &str) -> Vec<&'static str> {
+    if section.is_empty() {
+        let first_part = |key: Key| key.name.split('.').next().unwrap_or(key.name);
+        let mut names: Vec<_> = KEYS.into_iter().map(first_part).chain([REGISTRIES]).collect();
+        names.dedup();
+        return names;
+    }
+    let below = |key: Key| key.name.strip_prefix(section)?.strip_prefix('.');
+    KEYS.into_iter().filter_map(below).collect()
+}
+
+/// The end of a message about an unknown key: what was probably meant, or what there is.
+pub(super) fn hint(unknown: &str) -> String {
+    let (section, word) = unknown.rsplit_once('.').unwrap_or(("", unknown));
+    let whole = |child: &str| match section {
+        "" => child.to_owned(),
+        section => format!("{section}.{child}"),
+    };
+    let children = children(section);
+    if let Some(child) = nearest(word, children.iter().copied()) {
+        return format!("; did you mean `{}`?", whole(child));
+    }
+    // The right word in the wrong place.
+    if let Some(key) = KEYS.into_iter().find(|key| key.name.rsplit('.').next() == Some(word)) {
+        return format!("; did you mean `{}`?", key.name);
+    }
+    match section {
+        _ if children.is_empty() => String::new(),
+        "" => format!("; there are {}", children.join(", ")),
+        section => format!("; in [{section}] there are {}", children.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_by_its_name_and_has_one_variable() {
+        let key = Key::find("schedule.every").expect("a known key");
+        assert_eq!(key.variable(), "PILOTFISH_SCHEDULE_EVERY");
+        assert_eq!(Key::find("schedule"), None);
+        let mut variables: Vec<_> = KEYS.into_iter().map(Key::variable).collect();
+        variables.sort_unstable();
+        variables.dedup();
+        assert_eq!(variables.len(), KEYS.len());
+    }
+
+    #[test]
+    fn an_unknown_key_is_met_with_what_was_meant() {
+        for (unknown, expected) in [
+            ("schedule.evry", "; did you mean `schedule.every`?"),
+            ("optin", "; did you mean `opt_in`?"),
+            ("schedul", "; did you mean `schedule`?"),
+            ("jitter", "; did you mean `schedule.jitter`?"),
+            ("log.address", "; did you mean `listen.address`?"),
+            ("schedule.interval", "; in [schedule] there are every, cron, jitter"),
+            ("helth.timeout", "; did you mean `health.timeout`?"),
+            ("nothing.alike", ""),
+        ] {
+            assert_eq!(hint(unknown), expected, "{unknown}");
+        }
+        assert!(
+            hint("zzzzzzzz").starts_with("; there are state_dir, docker_host, opt_in, time_zone")
+        );
+    }
+}

@@ -1,0 +1,232 @@
+//! The third stage: everything understood and typed. What is here can be used as it is.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use crate::config::docker::{DockerHost, DockerTls};
+use crate::config::effective::Effective;
+use crate::config::environment::{DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, Environment};
+use crate::config::error::{ConfigError, Origin};
+use crate::config::registries::{Registries, RegistryHostSettings};
+use crate::config::time_zone;
+use crate::core::health_policy::{parse_stable, parse_timeout};
+use crate::core::policy::{PolicyDefaults, parse_images_keep};
+use crate::core::schedule::{Jitter, Schedule};
+use crate::core::text::did_you_mean;
+use crate::core::window::Windows;
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal and in the journal, JSON where something collects it.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is written to the log: this and everything more important.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// What could not be done.
+    Error,
+    /// What a person should look at.
+    Warn,
+    /// What happened.
+    Info,
+    /// Also what did not.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// One value of the configuration and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// The whole key; for what only Docker's variables say, the variable.
+    pub key: String,
+    /// The value as it was written. Never a password: there is no key for one.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// The valid configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the journal, the history and the control socket are.
+    pub state_dir: PathBuf,
+    /// Where the Engine is.
+    pub docker_host: DockerHost,
+    /// How a `tcp://` Engine is spoken to with TLS; absent: without.
+    pub docker_tls: Option<DockerTls>,
+    /// Whether a container must ask to be watched.
+    pub opt_in: bool,
+    /// Whose clock cron and windows follow.
+    pub time_zone: Tz,
+    /// When to look.
+    pub schedule: Schedule,
+    /// How far a fleet is spread.
+    pub jitter: Jitter,
+    /// When images may be pulled.
+    pub pull_window: Windows,
+    /// When containers may be replaced.
+    pub update_window: Windows,
+    /// How long a new container may take to become healthy.
+    pub health_timeout: Duration,
+    /// How long it must then stay well.
+    pub health_stable: Duration,
+    /// How many previous images stay on disk.
+    pub images_keep: u32,
+    /// Where `/metrics`, `/healthz` and `/readyz` are; absent: nowhere.
+    pub listen_address: Option<SocketAddr>,
+    /// How the log is written.
+    pub log_format: LogFormat,
+    /// What is written to it.
+    pub log_level: LogLevel,
+    /// What is said about single registries, by `HOST` or `HOST:PORT`.
+    pub registries: BTreeMap<String, RegistryHostSettings>,
+    /// What a person should hear at the start, each a sentence or two.
+    pub notes: Vec<String>,
+    explained: Vec<Explained>,
+}
+
+impl Settings {
+    pub(super) fn from_effective(
+        effective: &Effective,
+        registries: Registries,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        let zone = effective.read("time_zone", |text| time_zone::find(text, environment))?;
+        let docker_host: DockerHost = effective.read("docker_host", str::parse)?;
+        let mut explained = effective.explain();
+        explained.extend(explain_docker(environment));
+        explained.extend(registries.explained);
+        Ok(Self {
+            state_dir: effective.read("state_dir", parse_state_dir)?,
+            docker_tls: DockerTls::from_environment(environment)?,
+            opt_in: effective.read("opt_in", |text| choose(text, FLAGS))?,
+            time_zone: zone.zone,
+            schedule: read_schedule(effective)?,
+            jitter: effective.read("schedule.jitter", str::parse)?,
+            pull_window: effective.read("pull.window", str::parse)?,
+            update_window: effective.read("update.window", str::parse)?,
+            health_timeout: effective.read("health.timeout", parse_timeout)?,
+            health_stable: effective.read("health.stable", parse_stable)?,
+            images_keep: effective.read("images.keep", parse_images_keep)?,
+            listen_address: effective.read("listen.address", parse_listen)?,
+            log_format: effective.read("log.format", |text| choose(text, LOG_FORMATS))?,
+            log_level: effective.read("log.level", |text| choose(text, LOG_LEVELS))?,
+            registries: registries.hosts,
+            notes: zone.note.into_iter().chain(note_on(&docker_host)).collect(),
+            docker_host,
+            explained,
+        })
+    }
+
+    /// What holds for containers whose labels say nothing.
+    #[must_use]
+    pub fn policy_defaults(&self) -> PolicyDefaults {
+        PolicyDefaults {
+            opt_in: self.opt_in,
+            update_window: self.update_window.clone(),
+            health_timeout: self.health_timeout,
+            health_stable: self.health_stable,
+            images_keep: self.images_keep,
+        }
+    }
+
+    /// Every value that counts and where it came from, in the order of the documentation.
+    #[must_use]
+    pub fn explain(&self) -> &[Explained] {
+        &self.explained
+    }
+}
+
+/// Docker's variables that have no key.
+fn explain_docker(environment: &Environment) -> impl Iterator<Item = Explained> {
+    let explained = |name: &str| {
+        let (key, value) = (name.to_owned(), environment.filled(name)?.to_owned());
+        Some(Explained { origin: Origin::Variable(key.clone()), key, value })
+    };
+    [DOCKER_TLS_VERIFY, DOCKER_CERT_PATH].into_iter().filter_map(explained)
+}
+
+fn note_on(docker_host: &DockerHost) -> Option<String> {
+    let DockerHost::Tcp { .. } = docker_host else { return None };
+    Some(format!(
+        "The Engine is at {docker_host}: what is pulled there cannot be flushed to its disk before \
+         a container is replaced, so a power cut there may leave a new image broken"
+    ))
+}
+
+fn parse_state_dir(text: &str) -> Result<PathBuf, &'static str> {
+    if text.trim().is_empty() { Err("name a directory") } else { Ok(PathBuf::from(text)) }
+}
+
+/// Whichever form of the schedule was given last.
+fn read_schedule(effective: &Effective) -> Result<Schedule, ConfigError> {
+    if !effective.has("schedule.cron") {
+        return effective.read("schedule.every", |text| match text.parse() {
+            Ok(Schedule::Cron(_)) => Err("this is cron: write it as schedule.cron".to_owned()),
+            Ok(every) => Ok(every),
+            Err(error) => Err(error.to_string()),
+        });
+    }
+    effective.read("schedule.cron", |text| match text.parse() {
+        Ok(Schedule::Every(_)) => Err("this is an interval: write it as schedule.every".to_owned()),
+        Ok(cron) => Ok(cron),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| {
+        let port = text.rsplit(':').next().filter(|port| port.parse::<u16>().is_ok());
+        let port = port.unwrap_or("9788");
+        format!(
+            "write `127.0.0.1:{port}` for this machine alone, `0.0.0.0:{port}` for every address, \
+             or nothing (\"\") to switch it off"
+        )
+    })
+}
+
+const FLAGS: &[(&str, bool)] = &[("true", true), ("false", false)];
+
+const LOG_FORMATS: &[(&str, LogFormat)] =
+    &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+const LOG_LEVELS: &[(&str, LogLevel)] = &[
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+/// One of a few words.
+fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let words = || choices.iter().map(|(word, _)| *word);
+    let chosen = choices.iter().find(|(word, _)| *word == text.trim());
+    chosen.map(|(_, value)| *value).ok_or_else(|| {
+        let all = words().collect::<Vec<_>>().join(", ");
+        format!("it is one of {all}{}", did_you_mean(text, words()))
+    })
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = LOG_LEVELS.iter().find(|(_, level)| level == self).map_or("", |(word, _)| word);
+        formatter.write_str(word)
+    }
+}

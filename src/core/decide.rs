@@ -1,0 +1,306 @@
+//! From facts to a decision: total, pure, and the only place where a rule about an update stands.
+//!
+//! `check`, `update --dry-run` and the agent print and carry out the same value.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use crate::core::inspect;
+use crate::core::observation::{Observation, Offered, OpenUpdate, Readiness, Running};
+use crate::core::offer::Offer;
+use crate::core::plan::{From, Plan};
+use crate::core::policy::{Mode, Policy};
+use crate::core::reason::Reason;
+use crate::core::recreate::{self, Original, dependents};
+use crate::core::reference::{Digest, Reference};
+use crate::core::space;
+use crate::core::window::Windows;
+
+/// What holds for a whole round.
+#[derive(Debug, Clone)]
+pub struct Circumstances {
+    /// The time of day.
+    pub now: DateTime<Utc>,
+    /// The zone in which windows are written.
+    pub zone: Tz,
+    /// When images may be pulled.
+    pub pull_window: Windows,
+    /// A person insists: windows and refusals do not hold, safety does.
+    pub force: bool,
+}
+
+/// A "no", with its word and its details.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct No {
+    /// The word.
+    pub reason: Reason,
+    /// What exactly, in one sentence; may be empty where the word says it all.
+    pub detail: String,
+}
+
+impl No {
+    fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+/// What is to be done with a container.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// What runs is what is offered.
+    UpToDate,
+    /// What runs is what is offered, under a new digest that is worth remembering.
+    Republished(Digest),
+    /// There is something new, and nothing in its way.
+    Update(Box<Plan>),
+    /// It stays as it is.
+    No(No),
+}
+
+/// What else must be known before a decision can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Nothing.
+    Nothing,
+    /// What the tag points at.
+    Digest,
+    /// What is behind the digest.
+    Image,
+    /// What an update would meet.
+    Readiness,
+}
+
+/// What to find out next. Each question costs more than the one before it, so each is asked only
+/// where the answers so far leave it open.
+#[must_use]
+pub fn question(observation: &Observation, circumstances: &Circumstances) -> Question {
+    if let Err(no) = standing(observation) {
+        let _ = no;
+        return Question::Nothing;
+    }
+    match compare(observation, circumstances) {
+        Compared::Unasked => Question::Digest,
+        Compared::Unresolved => Question::Image,
+        Compared::New(_) if observation.readiness.is_none() && !is_notify(observation) => {
+            Question::Readiness
+        }
+        _ => Question::Nothing,
+    }
+}
+
+/// Decides.
+#[must_use]
+pub fn decide(observation: &Observation, circumstances: &Circumstances) -> Decision {
+    match try_to_update(observation, circumstances) {
+        Ok(decision) => decision,
+        Err(no) => Decision::No(no),
+    }
+}
+
+fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Result<Decision, No> {
+    let (policy, reference, running) = standing(observation)?;
+    let offer = match compare(observation, circumstances) {
+        Compared::Same => return Ok(Decision::UpToDate),
+        Compared::Republished(digest) => return Ok(Decision::Republished(digest)),
+        Compared::Failed(no) | Compared::Refused(no) => return Err(no),
+        Compared::Unasked | Compared::Unresolved => {
+            return Err(No::new(Reason::RegistryError, "the registry was not asked"));
+        }
+        Compared::New(offer) => offer,
+    };
+    if policy.mode == Mode::Notify {
+        return Err(No::new(Reason::NotifyOnly, format!("{} is offered", offer.index.short())));
+    }
+    let Some(readiness) = &observation.readiness else {
+        return Err(No::new(Reason::EngineError, "the container could not be looked at"));
+    };
+    safe(observation, policy, readiness, offer)?;
+    in_time(policy, readiness, circumstances)?;
+    let plan = plan(observation, policy, reference, running, readiness, offer, circumstances)?;
+    Ok(Decision::Update(Box::new(plan)))
+}
+
+/// What stands before any registry is asked.
+fn standing(observation: &Observation) -> Result<(&Policy, &Reference, &Running), No> {
+    let policy = observation.policy.as_ref().map_err(|errors| {
+        let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        No::new(Reason::BadLabel, texts.join("; "))
+    })?;
+    match observation.open_update {
+        Some(OpenUpdate::Stuck) => {
+            return Err(No::new(Reason::Stuck, "three tries could not put it right"));
+        }
+        Some(OpenUpdate::InFlight) => {
+            return Err(No::new(Reason::UpdateInFlight, "an update is being carried out"));
+        }
+        None => {}
+    }
+    if !matches!(observation.state.as_str(), "running" | "restarting") {
+        let detail = format!("the container is {}", observation.state);
+        return Err(No::new(Reason::NotRunning, detail));
+    }
+    let reference = observation.reference.as_ref().map_err(not_a_name)?;
+    if let Some(digest) = &reference.digest {
+        let detail = format!("the image is written with the digest {}", digest.short());
+        return Err(No::new(Reason::PinnedByDigest, detail));
+    }
+    let running = observation
+        .running
+        .as_ref()
+        .map_err(|error| No::new(Reason::EngineError, error.clone()))?;
+    if running.digests.is_empty() {
+        return Err(No::new(Reason::BuiltLocally, "the image has never been in a registry"));
+    }
+    Ok((policy, reference, running))
+}
+
+fn not_a_name(error: &crate::core::reference::ReferenceError) -> No {
+    use crate::core::reference::ReferenceError;
+    match error {
+        ReferenceError::ImageId(_) => {
+            No::new(Reason::PinnedByDigest, "the image is written as an ID")
+        }
+        other => No::new(Reason::CannotRecreate, format!("Config.Image: {other}")),
+    }
+}
+
+/// How the offer compares with what runs.
+enum Compared<'a> {
+    Unasked,
+    Unresolved,
+    Same,
+    Republished(Digest),
+    Failed(No),
+    Refused(No),
+    New(&'a Offer),
+}
+
+fn compare<'a>(observation: &'a Observation, circumstances: &Circumstances) -> Compared<'a> {
+    let Ok(running) = &observation.running else { return Compared::Unasked };
+    let offer = match &observation.offered {
+        Offered::Unasked => return Compared::Unasked,
+        Offered::Unknown(error) => {
+            return Compared::Failed(No::new(error.reason, error.detail.clone()));
+        }
+        Offered::Digest(digest) if running.digests.contains(digest) => return Compared::Same,
+        Offered::Digest(_) => match refused(observation, circumstances) {
+            Some(no) => return Compared::Refused(no),
+            None => return Compared::Unresolved,
+        },
+        Offered::Image(offer) => offer,
+    };
+    if running.digests.contains(&offer.index) {
+        return Compared::Same;
+    }
+    if running.is(offer) {
+        return Compared::Republished(offer.index.clone());
+    }
+    refused(observation, circumstances).map_or(Compared::New(offer), Compared::Refused)
+}
+
+fn refused(observation: &Observation, circumstances: &Circumstances) -> Option<No> {
+    let refusal = observation.refusal.as_ref().filter(|_| !circumstances.force)?;
+    let day = refusal.at.format("%Y-%m-%d %H:%M UTC");
+    let detail = format!("{} failed on {day}: {}", refusal.manifest.short(), refusal.detail);
+    Some(No::new(Reason::RefusedDigest, detail))
+}
+
+fn is_notify(observation: &Observation) -> bool {
+    observation.policy.as_ref().is_ok_and(|policy| policy.mode == Mode::Notify)
+}
+
+/// What no force overrides.
+fn safe(
+    observation: &Observation,
+    policy: &Policy,
+    readiness: &Readiness,
+    offer: &Offer,
+) -> Result<(), No> {
+    let hanging = dependents::dependents(&readiness.original, &readiness.others)
+        .map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
+    if let Some(first) = hanging.first() {
+        let others = hanging.len() - 1;
+        let more = if others > 0 { format!(", and {others} more") } else { String::new() };
+        let detail = format!("{} {}{more}", first.name, first.how);
+        return Err(No::new(Reason::HasDependents, detail));
+    }
+    if let Some(file) = readiness.declared_files.first() {
+        let detail = format!(
+            "{file} stands in the container's own layer, as an inline config or secret of Compose does"
+        );
+        return Err(No::new(Reason::CannotRecreate, detail));
+    }
+    if let Some(missing) = space::missing(readiness, offer) {
+        return Err(No::new(Reason::DiskFull, missing));
+    }
+    if policy.health.probe.is_some() {
+        if let Some(Err(detail)) = &readiness.probe {
+            let detail = format!("the probe fails on the running container: {detail}");
+            return Err(No::new(Reason::ProbeFailing, detail));
+        }
+    }
+    let running = observation.running.as_ref();
+    if let Ok(platform) = running.map(|running| &running.platform) {
+        if !platform.accepts(&offer.platform) {
+            let detail = format!("the image is for {}, this needs {platform}", offer.platform);
+            return Err(No::new(Reason::PlatformMissing, detail));
+        }
+    }
+    Ok(())
+}
+
+/// Windows: a pull waits for its own, a replacement for the container's.
+fn in_time(
+    policy: &Policy,
+    readiness: &Readiness,
+    circumstances: &Circumstances,
+) -> Result<(), No> {
+    let Circumstances { now, zone, pull_window, force } = circumstances;
+    if *force {
+        return Ok(());
+    }
+    let closed = |what: &str, windows: &Windows| {
+        let opens = windows.next_opening(*now, *zone);
+        let when = opens.map_or_else(
+            || "never opens".to_owned(),
+            |at| format!("opens {}", at.with_timezone(zone).format("%a %d %b %H:%M")),
+        );
+        No::new(Reason::OutsideWindow, format!("the {what} window {when}"))
+    };
+    if !readiness.is_pulled && !pull_window.contains(*now, *zone) {
+        return Err(closed("pull", pull_window));
+    }
+    if !policy.update_window.contains(*now, *zone) {
+        return Err(closed("update", &policy.update_window));
+    }
+    Ok(())
+}
+
+fn plan(
+    observation: &Observation,
+    policy: &Policy,
+    reference: &Reference,
+    running: &Running,
+    readiness: &Readiness,
+    offer: &Offer,
+    circumstances: &Circumstances,
+) -> Result<Plan, No> {
+    let cannot =
+        |error: recreate::CannotRecreate| No::new(Reason::CannotRecreate, error.to_string());
+    let original = &readiness.original;
+    let facts = Original { container: original, image: &readiness.image, api: readiness.api };
+    Ok(Plan {
+        id: Plan::make_id(&observation.name, circumstances.now),
+        container: observation.name.clone(),
+        old_container: observation.id.clone(),
+        image: observation.image.clone(),
+        reference: reference.clone(),
+        from: From { image_id: running.image_id.clone(), digest: running.digest.clone() },
+        to: offer.clone(),
+        recreation: recreate::recreate(&facts).map_err(cannot)?,
+        restart_policy: recreate::restart_policy(original).map_err(cannot)?,
+        health: policy.health.clone(),
+        stop_timeout: inspect::stop_timeout(original),
+        images_keep: policy.images_keep,
+    })
+}

@@ -1,0 +1,192 @@
+//! Questions to an inspect document, which stays raw: a field that is missing or of another type
+//! is an answer too, and never a panic.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+/// The grace period of a container that sets none (Docker's default).
+pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// The longest grace period that is granted. `StopTimeout` −1 means "for ever", and would hold the
+/// agent up as long.
+pub const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(300);
+
+/// The text at a JSON pointer; empty where there is none.
+#[must_use]
+pub fn text<'a>(document: &'a Value, pointer: &str) -> &'a str {
+    document.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether the flag at a JSON pointer is set.
+#[must_use]
+pub fn flag(document: &Value, pointer: &str) -> bool {
+    document.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// The container's ID.
+#[must_use]
+pub fn id(container: &Value) -> &str {
+    text(container, "/Id")
+}
+
+/// The container's name, without the slash.
+#[must_use]
+pub fn name(container: &Value) -> &str {
+    text(container, "/Name").trim_start_matches('/')
+}
+
+/// The ID of the container's image.
+#[must_use]
+pub fn image_id(container: &Value) -> &str {
+    text(container, "/Image")
+}
+
+/// The image as the user wrote it.
+#[must_use]
+pub fn image_as_written(container: &Value) -> &str {
+    text(container, "/Config/Image")
+}
+
+/// Whether its process lives. A paused one lives; a restarting one is between two lives.
+#[must_use]
+pub fn is_running(container: &Value) -> bool {
+    flag(container, "/State/Running")
+}
+
+/// Whether it was ever started. The Engine writes the year 1 where it was not.
+#[must_use]
+pub fn was_started(container: &Value) -> bool {
+    started_at(container).is_some()
+}
+
+/// When it was created.
+#[must_use]
+pub fn created_at(container: &Value) -> Option<DateTime<Utc>> {
+    time(container, "/Created")
+}
+
+/// When it was last started.
+#[must_use]
+pub fn started_at(container: &Value) -> Option<DateTime<Utc>> {
+    time(container, "/State/StartedAt")
+}
+
+/// The latest moment at which anything happened to it.
+#[must_use]
+pub fn changed_at(container: &Value) -> Option<DateTime<Utc>> {
+    ["/Created", "/State/StartedAt", "/State/FinishedAt"]
+        .into_iter()
+        .filter_map(|pointer| time(container, pointer))
+        .max()
+}
+
+fn time(container: &Value, pointer: &str) -> Option<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(text(container, pointer)).ok()?.with_timezone(&Utc);
+    (time > DateTime::UNIX_EPOCH).then_some(time)
+}
+
+/// The exit code of its last life.
+#[must_use]
+pub fn exit_code(container: &Value) -> i64 {
+    container.pointer("/State/ExitCode").and_then(Value::as_i64).unwrap_or(-1)
+}
+
+/// What its HEALTHCHECK says; `None` where it has none.
+#[must_use]
+pub fn health(container: &Value) -> Option<&str> {
+    container
+        .pointer("/State/Health/Status")
+        .and_then(Value::as_str)
+        .filter(|status| !matches!(*status, "" | "none"))
+}
+
+/// What its HEALTHCHECK wrote the last time.
+#[must_use]
+pub fn health_output(container: &Value) -> &str {
+    let log = container.pointer("/State/Health/Log").and_then(Value::as_array);
+    let last = log.and_then(|log| log.last());
+    last.map_or("", |entry| text(entry, "/Output")).trim()
+}
+
+/// Whether a document's configuration has a HEALTHCHECK that is not switched off.
+#[must_use]
+pub fn has_healthcheck(container: &Value) -> bool {
+    let test = container.pointer("/Config/Healthcheck/Test").and_then(Value::as_array);
+    let first = test.and_then(|test| test.first()).and_then(Value::as_str);
+    !matches!(first, None | Some("NONE" | ""))
+}
+
+/// How long it may take to stop: its own grace period, capped.
+#[must_use]
+pub fn stop_timeout(container: &Value) -> Duration {
+    match container.pointer("/Config/StopTimeout").and_then(Value::as_i64) {
+        None => STOP_TIMEOUT_DEFAULT,
+        Some(seconds) => u64::try_from(seconds)
+            .map_or(STOP_TIMEOUT_MAX, |seconds| Duration::from_secs(seconds).min(STOP_TIMEOUT_MAX)),
+    }
+}
+
+/// An address at which the container itself can be reached: its own on one of its networks, or
+/// the machine's loopback where it shares the machine's network.
+#[must_use]
+pub fn address(container: &Value) -> Option<&str> {
+    if text(container, "/HostConfig/NetworkMode") == "host" {
+        return Some("127.0.0.1");
+    }
+    let networks = container.pointer("/NetworkSettings/Networks").and_then(Value::as_object)?;
+    let of = |pointer: &'static str| {
+        networks.values().map(move |network| text(network, pointer)).find(|found| !found.is_empty())
+    };
+    of("/IPAddress").or_else(|| of("/GlobalIPv6Address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_year_one_means_never() {
+        let container = json!({ "State": { "StartedAt": "0001-01-01T00:00:00Z" } });
+        assert!(!was_started(&container));
+        let container = json!({ "State": { "StartedAt": "2026-11-21T07:00:00.123456789Z" } });
+        assert!(was_started(&container));
+    }
+
+    #[test]
+    fn an_endless_grace_period_is_capped() {
+        let check = |value: Value, seconds: u64| {
+            let container = json!({ "Config": { "StopTimeout": value } });
+            assert_eq!(stop_timeout(&container), Duration::from_secs(seconds));
+        };
+        check(Value::Null, 10);
+        check(json!(3), 3);
+        check(json!(-1), 300);
+        check(json!(99_999), 300);
+    }
+
+    #[test]
+    fn a_healthcheck_that_is_switched_off_is_none() {
+        let check = |test: Value, expected: bool| {
+            let container = json!({ "Config": { "Healthcheck": { "Test": test } } });
+            assert_eq!(has_healthcheck(&container), expected);
+        };
+        check(json!(["CMD", "/check"]), true);
+        check(json!(["NONE"]), false);
+        check(json!([]), false);
+        check(Value::Null, false);
+    }
+
+    #[test]
+    fn documents_of_any_shape_are_answered() {
+        for document in [json!(null), json!([]), json!("x"), json!({ "State": 7, "Config": [] })] {
+            assert_eq!(name(&document), "");
+            assert!(!is_running(&document));
+            assert_eq!(health(&document), None);
+            assert_eq!(address(&document), None);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `Config`: what the user wrote, and what the image brought.
+
+use serde_json::{Map, Value};
+
+use crate::core::recreate::document::Place;
+use crate::core::recreate::{CannotRecreate, automatic_hostname, process};
+
+/// Fields of `Config` that the Engine never takes from an image, so they are the user's even where
+/// the image happens to have the same (`docker commit` writes them into images).
+const NEVER_THE_IMAGES: [&str; 11] = [
+    "AttachStderr",
+    "AttachStdin",
+    "AttachStdout",
+    "Domainname",
+    "Hostname",
+    "Image",
+    "MacAddress",
+    "NetworkDisabled",
+    "OpenStdin",
+    "StdinOnce",
+    "Tty",
+];
+
+/// The user's part of `Config`: the part of the create body beside `HostConfig`.
+///
+/// A field that is not known here is the image's where the image has the very same, as it is with
+/// every field that Engines merge today; otherwise it goes through untouched.
+pub(super) fn of_the_user(
+    container: &Place<'_>,
+    image: &Place<'_>,
+) -> Result<Map<String, Value>, CannotRecreate> {
+    let config = container.field("Config")?;
+    config.field("Image")?.string()?;
+    let of_image = image_config(image)?;
+    let mut body = Map::new();
+    for (key, value) in config.object()? {
+        let users = match key.as_str() {
+            "Entrypoint" | "Cmd" | "ArgsEscaped" => None,
+            "Env" => Some(environment(&config, &of_image)?),
+            "Labels" | "Volumes" | "Healthcheck" => by_key(&config, &of_image, key)?,
+            "ExposedPorts" => exposed_ports(container, &config, &of_image)?,
+            known if NEVER_THE_IMAGES.contains(&known) => Some(value.clone()),
+            _ => Some(value.clone()).filter(|value| {
+                of_image.field(key).is_ok_and(|place| place.value() != Some(value))
+            }),
+        };
+        if let Some(users) = users {
+            body.insert(key.clone(), users);
+        }
+    }
+    process::keep_the_users(&config, &of_image, &mut body)?;
+    drop_automatic_names(container, &mut body)?;
+    Ok(body)
+}
+
+/// An image without any configuration has null there; one without the field is not an image.
+fn image_config<'a>(image: &Place<'a>) -> Result<Place<'a>, CannotRecreate> {
+    let config = image.field("Config")?;
+    if !image.object()?.contains_key("Config") {
+        return Err(config.refuse("is missing; it should be an object"));
+    }
+    config.optional_object()?;
+    Ok(config)
+}
+
+/// The variables the user set. A variable counts by all of its entries: of two entries for the
+/// same key one may equal the image's and still override the other.
+fn environment(config: &Place<'_>, image: &Place<'_>) -> Result<Value, CannotRecreate> {
+    let all = config.field("Env")?.strings()?;
+    let of_image = image.field("Env")?.strings()?;
+    let entries = |all: &[&str], key: &str| -> Vec<String> {
+        all.iter().filter(|entry| variable(entry) == key).map(|&entry| entry.to_owned()).collect()
+    };
+    let is_users = |entry: &&str| {
+        let key = variable(entry);
+        entries(&all, key) != entries(&of_image, key)
+    };
+    Ok(all.iter().copied().filter(is_users).collect())
+}
+
+/// The name of the variable; an entry without `=` takes a variable of the image away.
+fn variable(entry: &str) -> &str {
+    entry.split_once('=').map_or(entry, |(key, _)| key)
+}
+
+/// The members of an object that the image does not have with the same value. `None` where nothing
+/// is left of an object that the image has too.
+fn by_key(
+    config: &Place<'_>,
+    image: &Place<'_>,
+    key: &str,
+) -> Result<Option<Value>, CannotRecreate> {
+    let Some(members) = config.field(key)?.optional_object()? else { return Ok(None) };
+    let Some(of_image) = image.field(key)?.optional_object()? else {
+        return Ok(Some(Value::Object(members.clone())));
+    };
+    let users: Map<_, _> = members
+        .iter()
+        .filter(|(name, value)| of_image.get(*name) != Some(*value))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    Ok(Some(users).filter(|users| !users.is_empty()).map(Value::Object))
+}
+
+/// A published port is the user's although the image declares it as well: it must stay published
+/// when the new image forgets to declare it.
+fn exposed_ports(
+    container: &Place<'_>,
+    config: &Place<'_>,
+    image: &Place<'_>,
+) -> Result<Option<Value>, CannotRecreate> {
+    let published = container.path(&["HostConfig", "PortBindings"])?.optional_object()?;
+    let of_image = image.field("ExposedPorts")?.optional_object()?;
+    let Some(ports) = config.field("ExposedPorts")?.optional_object()? else { return Ok(None) };
+    let is_users = |port: &String| {
+        published.is_some_and(|published| published.contains_key(port))
+            || !of_image.is_some_and(|of_image| of_image.contains_key(port))
+    };
+    let users: Map<_, _> = ports
+        .iter()
+        .filter(|(port, _)| is_users(port))
+        .map(|(port, value)| (port.clone(), value.clone()))
+        .collect();
+    Ok(Some(users).filter(|users| !users.is_empty()).map(Value::Object))
+}
+
+/// Drops names the Engine made up, and names it shows but refuses to take back: those of the
+/// container whose network is shared, and that of the host.
+fn drop_automatic_names(
+    container: &Place<'_>,
+    body: &mut Map<String, Value>,
+) -> Result<(), CannotRecreate> {
+    let id = container.field("Id")?.string()?;
+    let hostname = container.path(&["Config", "Hostname"])?.optional_string()?;
+    let network = container.path(&["HostConfig", "NetworkMode"])?.string()?;
+    let uts = container.path(&["HostConfig", "UTSMode"])?.optional_string()?;
+    let is_shared = network.starts_with("container:");
+    let is_host = uts == Some("host");
+    if is_shared || is_host || hostname == Some(automatic_hostname(id)) {
+        body.remove("Hostname");
+    }
+    if is_shared {
+        body.remove("Domainname");
+    }
+    Ok(())
+}

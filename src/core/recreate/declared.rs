@@ -1,0 +1,50 @@
+//! Files that Compose copied into a container before it was first started.
+//!
+//! Compose puts `configs:` with inline content, and `secrets:` from the environment, into the
+//! container's own layer between create and start. Inspect has no trace of them, and an update
+//! would lose them silently, so a container that has any is refused.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// How long after the creation Compose may still be copying: it starts the container next.
+const COPYING_MAX: TimeDelta = TimeDelta::seconds(120);
+
+/// What clocks may differ: file times are cut to seconds, the Engine's are not.
+const SLACK: TimeDelta = TimeDelta::seconds(2);
+
+/// A file that was added to a container's own layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddedFile {
+    /// Its path in the container.
+    pub path: String,
+    /// When it was last written.
+    pub modified_at: DateTime<Utc>,
+}
+
+/// Those of the added files that look as if Compose had put them there: written at the time of the
+/// creation, with a time in whole seconds, as a tar archive has it and a running program does not.
+#[must_use]
+pub fn declared(created_at: DateTime<Utc>, added: &[AddedFile]) -> Vec<String> {
+    let looks_declared = |file: &&AddedFile| {
+        let age = file.modified_at - created_at;
+        file.modified_at.timestamp_subsec_nanos() == 0 && age >= -SLACK && age <= COPYING_MAX
+    };
+    added.iter().filter(looks_declared).map(|file| file.path.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(seconds: i64, nanoseconds: u32) -> AddedFile {
+        let modified_at = DateTime::from_timestamp(seconds, nanoseconds).expect("a time");
+        AddedFile { path: format!("/{seconds}.{nanoseconds}"), modified_at }
+    }
+
+    #[test]
+    fn a_file_from_the_time_of_creation_with_a_whole_second_is_declared() {
+        let created_at = DateTime::from_timestamp(1000, 500_000_000).expect("a time");
+        let added = [file(999, 0), file(1001, 0), file(1001, 7), file(900, 0), file(2000, 0)];
+        assert_eq!(declared(created_at, &added), ["/999.0", "/1001.0"]);
+    }
+}

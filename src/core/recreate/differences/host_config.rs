@@ -1,0 +1,94 @@
+//! `HostConfig` and `Mounts`: nothing here is the image's, except volumes it declares.
+
+use serde_json::{Value, json};
+
+use crate::core::recreate::differences::{Differences, Inspected, keys, texts};
+
+pub(super) fn compare(before: &Value, after: &Value, found: &mut Differences) {
+    let (old, new) = (&before["HostConfig"], &after["HostConfig"]);
+    for key in keys(old, new) {
+        let path = format!("HostConfig.{key}");
+        let (value, now) = (&old[key], &new[key]);
+        match key {
+            // The volumes themselves are compared in `Mounts`.
+            "Binds" => compare_binds(value, now, found),
+            "Mounts" => compare_mount_requests(before, value, now, found),
+            // The Engine lists them in no order.
+            "Links" => found.unless(texts(value) == texts(now), &path, value, now),
+            "RestartPolicy" => {
+                found.unless_equal(&path, &without_empty_name(value), &without_empty_name(now));
+            }
+            _ => found.unless_equal(&path, value, now),
+        }
+    }
+}
+
+/// An anonymous `/path` may have got the name of its volume; nothing else may change.
+fn compare_binds(before: &Value, after: &Value, found: &mut Differences) {
+    let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let (old, new) = (all(before), all(after));
+    let is_kept = old.len() == new.len()
+        && old.iter().zip(&new).all(|(old, new)| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let is_anonymous = !text(old).contains(':');
+            old == new || (is_anonymous && text(new).ends_with(&format!(":{}", text(old))))
+        });
+    found.unless(is_kept, "HostConfig.Binds", before, after);
+}
+
+/// A mount without a source may have got the name of its volume, and anonymous volumes may have
+/// been added by the name they had.
+fn compare_mount_requests(before: &Value, requests: &Value, now: &Value, found: &mut Differences) {
+    let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let (old, new) = (all(requests), all(now));
+    let names: Vec<&Value> =
+        before["Mounts"].as_array().into_iter().flatten().map(|mount| &mount["Name"]).collect();
+    let is_kept = old.len() <= new.len()
+        && old.iter().zip(&new).all(|(old, new)| {
+            let mut expected = old.clone();
+            if old.get("Source").is_none_or(|source| *source == json!("")) {
+                expected["Source"] = new["Source"].clone();
+                if let Some(object) = expected.as_object_mut() {
+                    object.retain(|_, value| !value.is_null());
+                }
+            }
+            *new == expected
+        })
+        && new.iter().skip(old.len()).all(|added| names.contains(&&added["Source"]));
+    found.unless(is_kept, "HostConfig.Mounts", requests, now);
+}
+
+/// Engines that were never told a policy show an empty one.
+fn without_empty_name(policy: &Value) -> Value {
+    let mut policy = policy.clone();
+    if policy["Name"] == json!("") {
+        policy["Name"] = json!("no");
+    }
+    policy
+}
+
+/// Every mount is there with the same source. Volumes that the new image declares come on top.
+pub(super) fn compare_mounts(before: Inspected<'_>, after: Inspected<'_>, found: &mut Differences) {
+    let (old, new) = (&before.container["Mounts"], &after.container["Mounts"]);
+    let at = |mounts: &Value, destination: &Value| {
+        let mut mounts = mounts.as_array().into_iter().flatten();
+        mounts.find(|mount| mount["Destination"] == *destination).cloned()
+    };
+    for mount in old.as_array().into_iter().flatten() {
+        let path = format!("Mounts.{}", mount["Destination"].as_str().unwrap_or_default());
+        let now = at(new, &mount["Destination"]).unwrap_or_default();
+        for key in keys(mount, &now) {
+            // An anonymous volume has none, a named one the default `z`.
+            let gained_default = key == "Mode" && mount[key] == json!("") && now[key] == json!("z");
+            let is_kept = mount[key] == now[key] || gained_default;
+            found.unless(is_kept, &format!("{path}.{key}"), &mount[key], &now[key]);
+        }
+    }
+    for mount in new.as_array().into_iter().flatten() {
+        let destination = mount["Destination"].as_str().unwrap_or_default();
+        let is_known = at(old, &mount["Destination"]).is_some();
+        let is_declared = after.image["Config"]["Volumes"].get(destination).is_some();
+        let path = format!("Mounts.{destination}");
+        found.unless(is_known || is_declared, &path, &Value::Null, mount);
+    }
+}

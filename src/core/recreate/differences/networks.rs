@@ -1,0 +1,78 @@
+//! `NetworkSettings`: the same networks with the same settings; addresses only if asked for.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::core::recreate::differences::{Differences, keys, short_id, texts};
+
+/// Given by the Engine, on top of the settings that are compared.
+const GIVEN_BY_THE_ENGINE: [&str; 7] = [
+    "EndpointID",
+    "Gateway",
+    "GlobalIPv6PrefixLen",
+    "IPPrefixLen",
+    "IPv6Gateway",
+    "MacAddress",
+    "NetworkID",
+];
+
+/// `NetworkSettings` beside `Networks` repeats the default network and names things of the Engine;
+/// the ports come from `PortBindings` and `ExposedPorts`, which are compared.
+pub(super) fn compare(before: &Value, after: &Value, found: &mut Differences) {
+    let networks = |container: &Value| container["NetworkSettings"]["Networks"].clone();
+    let (old, new) = (networks(before), networks(after));
+    for network in keys(&old, &new) {
+        let path = format!("NetworkSettings.Networks.{network}");
+        let (endpoint, now) = (&old[network], &new[network]);
+        if endpoint.is_null() || now.is_null() {
+            found.add(&path, endpoint, now);
+            continue;
+        }
+        for key in keys(endpoint, now) {
+            let path = format!("{path}.{key}");
+            let is_kept = is_kept(key, (before, endpoint), (after, now));
+            found.unless(is_kept, &path, &endpoint[key], &now[key]);
+        }
+    }
+    compare_mac_addresses(before, &old, &new, found);
+}
+
+/// A container and one of its endpoints.
+type End<'a> = (&'a Value, &'a Value);
+
+fn is_kept(key: &str, (before, old): End<'_>, (after, new): End<'_>) -> bool {
+    match key {
+        _ if GIVEN_BY_THE_ENGINE.contains(&key) => true,
+        "IPAddress" => is_address_kept("IPv4Address", key, old, new),
+        "GlobalIPv6Address" => is_address_kept("IPv6Address", key, old, new),
+        "Aliases" | "DNSNames" => names(before, &old[key]) == names(after, &new[key]),
+        _ => old[key] == new[key],
+    }
+}
+
+/// An address that was asked for must be there again, on a container that runs.
+fn is_address_kept(asked_for: &str, key: &str, old: &Value, new: &Value) -> bool {
+    let has_address = |endpoint: &Value| endpoint[key] != json!("");
+    let is_static = old["IPAMConfig"][asked_for].as_str().is_some_and(|text| !text.is_empty());
+    !is_static || !has_address(old) || !has_address(new) || old[key] == new[key]
+}
+
+/// The names of an endpoint without the short ID, which the Engine adds.
+fn names<'a>(container: &Value, list: &'a Value) -> BTreeSet<&'a str> {
+    texts(list).into_iter().filter(|name| *name != short_id(container)).collect()
+}
+
+/// A MAC address that is not locally administered, or that `Config` names, was asked for.
+fn compare_mac_addresses(before: &Value, old: &Value, new: &Value, found: &mut Differences) {
+    let configured = &before["Config"]["MacAddress"];
+    for network in keys(old, new) {
+        let (address, now) = (&old[network]["MacAddress"], &new[network]["MacAddress"]);
+        let text = address.as_str().unwrap_or_default();
+        let first_byte = text.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let is_universal = first_byte.is_some_and(|byte| byte & 0b10 == 0);
+        let is_asked_for = !text.is_empty() && (address == configured || is_universal);
+        let path = format!("NetworkSettings.Networks.{network}.MacAddress");
+        found.unless(!is_asked_for || now == address || *now == json!(""), &path, address, now);
+    }
+}

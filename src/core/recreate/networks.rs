@@ -1,0 +1,148 @@
+//! The networks of a container: what was asked for, without what the Engine gave.
+
+use serde_json::{Map, Value};
+
+use crate::core::api_version::ApiVersion;
+use crate::core::recreate::document::Place;
+use crate::core::recreate::{CannotRecreate, Endpoint, automatic_hostname, or_empty};
+
+/// Fields of an endpoint that say how things stand. The others are settings, known or not.
+pub(super) const STATE_OF_AN_ENDPOINT: [&str; 10] = [
+    "DNSNames",
+    "EndpointID",
+    "Gateway",
+    "GlobalIPv6Address",
+    "GlobalIPv6PrefixLen",
+    "IPAddress",
+    "IPPrefixLen",
+    "IPv6Gateway",
+    "MacAddress",
+    "NetworkID",
+];
+
+/// The name under which the Engine lists its default network.
+const DEFAULT_BRIDGE: &str = "bridge";
+
+/// How the container is put on its networks again.
+pub(super) struct Attached {
+    /// `NetworkingConfig.EndpointsConfig` of the create body.
+    pub(super) at_create: Map<String, Value>,
+    /// Networks to connect to after create.
+    pub(super) later: Vec<Endpoint>,
+}
+
+/// The networks to ask for, all at create where the Engine's API can.
+pub(super) fn endpoints(
+    container: &Place<'_>,
+    api: ApiVersion,
+) -> Result<Attached, CannotRecreate> {
+    let mode = container.path(&["HostConfig", "NetworkMode"])?.string()?;
+    let networks = container.path(&["NetworkSettings", "Networks"])?;
+    let is_disabled = container.path(&["Config", "NetworkDisabled"])?.value() == Some(&true.into());
+    if is_disabled || has_no_network_of_its_own(mode) {
+        return Ok(Attached { at_create: Map::new(), later: Vec::new() });
+    }
+    let main = main_network(mode, &networks)?;
+    let mut all = Vec::new();
+    for network in networks.object()?.keys() {
+        let endpoint = networks.field(network)?;
+        let is_main = main == Some(network.as_str());
+        let config = settings(container, network, &endpoint, api, is_main)?;
+        all.push(Endpoint { network: network.clone(), config });
+    }
+    if all.is_empty() {
+        return Err(networks.refuse("is empty: create would connect the container to a network"));
+    }
+    all.sort_by_key(|endpoint| main != Some(endpoint.network.as_str()));
+    let later = if api >= ApiVersion::V1_44 { Vec::new() } else { all.split_off(1) };
+    let at_create = all.into_iter().map(|endpoint| (endpoint.network, endpoint.config)).collect();
+    Ok(Attached { at_create, later })
+}
+
+/// `host`, `none` and `container:…` say it all: there is nothing to set in their endpoint.
+fn has_no_network_of_its_own(mode: &str) -> bool {
+    matches!(mode, "host" | "none") || mode.starts_with("container:")
+}
+
+/// The network that `NetworkMode` means, by name or ID. `None` where the container was taken off
+/// that network: it must not come back by itself.
+fn main_network<'a>(mode: &str, networks: &Place<'a>) -> Result<Option<&'a str>, CannotRecreate> {
+    let wanted = if mode == "default" { DEFAULT_BRIDGE } else { mode };
+    let names = networks.object()?;
+    if let Some((name, _)) = names.get_key_value(wanted) {
+        return Ok(Some(name));
+    }
+    for name in names.keys() {
+        let id = networks.field(name)?.field("NetworkID")?.optional_string()?;
+        if !wanted.is_empty() && id.is_some_and(|id| id.starts_with(wanted)) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// The settings of one endpoint.
+fn settings(
+    container: &Place<'_>,
+    network: &str,
+    endpoint: &Place<'_>,
+    api: ApiVersion,
+    is_main: bool,
+) -> Result<Value, CannotRecreate> {
+    let mut config = or_empty(Some(endpoint.object()?));
+    config.retain(|key, _| !STATE_OF_AN_ENDPOINT.contains(&key.as_str()));
+    let aliases = aliases(container, endpoint, api)?;
+    // The default bridge has no aliases, and the Engine refuses even those it shows.
+    if network == DEFAULT_BRIDGE || aliases.is_empty() {
+        config.remove("Aliases");
+    } else {
+        config.insert("Aliases".to_owned(), aliases.into());
+    }
+    if let Some(address) = mac_address(container, endpoint, api, is_main)? {
+        config.insert("MacAddress".to_owned(), Value::String(address));
+    }
+    Ok(Value::Object(config))
+}
+
+/// The user's aliases: not the short ID, which Engines before 25 add, nor the host name they add.
+fn aliases(
+    container: &Place<'_>,
+    endpoint: &Place<'_>,
+    api: ApiVersion,
+) -> Result<Vec<String>, CannotRecreate> {
+    let id = container.field("Id")?.string()?;
+    let hostname = container.path(&["Config", "Hostname"])?.optional_string()?;
+    let added = hostname.filter(|_| api < ApiVersion::V1_44);
+    let aliases = endpoint.field("Aliases")?.strings()?;
+    let is_users = |alias: &&str| *alias != automatic_hostname(id) && Some(*alias) != added;
+    Ok(aliases.into_iter().filter(is_users).map(str::to_owned).collect())
+}
+
+/// The MAC address to ask for in this endpoint; below API 1.44 it stays in `Config`.
+///
+/// An endpoint shows the address it has, asked for or not. For the main network `Config` tells
+/// which (until API 1.51), for another one nothing does: the address is kept unless it is clearly
+/// made from the IP address, because a lost one hurts and a kept one does not.
+fn mac_address(
+    container: &Place<'_>,
+    endpoint: &Place<'_>,
+    api: ApiVersion,
+    is_main: bool,
+) -> Result<Option<String>, CannotRecreate> {
+    let asked_for = container.path(&["Config", "MacAddress"])?.optional_string()?;
+    let shown = endpoint.field("MacAddress")?.optional_string()?;
+    let ip = endpoint.field("IPAddress")?.optional_string()?.unwrap_or_default();
+    if api < ApiVersion::V1_44 {
+        return Ok(None);
+    }
+    let address = if is_main && api <= ApiVersion::V1_51 { asked_for } else { shown };
+    let is_users = |address: &&str| !address.is_empty() && !is_made_from(ip, address);
+    Ok(address.filter(is_users).map(str::to_owned))
+}
+
+/// Whether the Engine (before 28) made this address: `02:42` and the four bytes of the IP address.
+fn is_made_from(ip: &str, mac_address: &str) -> bool {
+    let Ok(ip) = ip.parse::<std::net::Ipv4Addr>() else { return false };
+    let [a, b, c, d] = ip.octets();
+    mac_address.eq_ignore_ascii_case(&format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}"))
+}

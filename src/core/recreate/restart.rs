@@ -1,0 +1,60 @@
+//! The restart policy, which an update takes away for a while and gives back.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::core::recreate::CannotRecreate;
+use crate::core::recreate::document::Place;
+
+/// A restart policy, in the words and with the field names of the Engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RestartPolicy {
+    /// `no`, `always`, `unless-stopped` or `on-failure`. Empty means `no`.
+    pub name: String,
+    /// How often `on-failure` tries; 0 is without end.
+    #[serde(default)]
+    pub maximum_retry_count: i64,
+}
+
+impl RestartPolicy {
+    /// The policy `name` without a limit on tries.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), maximum_retry_count: 0 }
+    }
+
+    /// Never started again by the Engine.
+    #[must_use]
+    pub fn no() -> Self {
+        Self::named("no")
+    }
+
+    /// Whether the Engine leaves the container alone after an exit.
+    #[must_use]
+    pub fn is_no(&self) -> bool {
+        matches!(self.name.as_str(), "" | "no")
+    }
+}
+
+/// The restart policy of an inspect document, and of a create body as well.
+///
+/// # Errors
+///
+/// [`CannotRecreate`] where the document has none, or one that cannot be read.
+pub fn restart_policy(container: &Value) -> Result<RestartPolicy, CannotRecreate> {
+    let place = Place::root(container, "").path(&["HostConfig", "RestartPolicy"])?;
+    let policy = Value::Object(place.object()?.clone());
+    serde_json::from_value(policy).map_err(|error| place.refuse(format!("is unreadable: {error}")))
+}
+
+/// Replaces the restart policy of a create body.
+pub fn set_restart_policy(body: &mut Value, policy: &RestartPolicy) {
+    if let Some(host_config) = body.get_mut("HostConfig").and_then(Value::as_object_mut) {
+        let value = json!({
+            "Name": policy.name,
+            "MaximumRetryCount": policy.maximum_retry_count,
+        });
+        host_config.insert("RestartPolicy".to_owned(), value);
+    }
+}

@@ -1,0 +1,98 @@
+//! What a check says of one container: the same words for the table, the JSON and the metrics.
+
+use serde::Serialize;
+
+use crate::core::decide::Decision;
+use crate::core::observation::Observation;
+use crate::core::reason::Reason;
+use crate::core::reference::Digest;
+
+/// How a check ended for a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// What runs is what is offered.
+    UpToDate,
+    /// There is something new, and nothing in its way.
+    Update,
+    /// It stays as it is, on purpose.
+    Held,
+    /// It could not be checked.
+    Error,
+}
+
+impl Verdict {
+    /// The word used everywhere outside.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::UpToDate => "up_to_date",
+            Self::Update => "update",
+            Self::Held => "held",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What a check says of one container. The field names are those of `check --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Its name.
+    pub container: String,
+    /// The image as the user wrote it.
+    pub image: String,
+    /// The digest that runs, if it is known.
+    pub running: Option<Digest>,
+    /// The digest that is offered, if it is known.
+    pub offered: Option<Digest>,
+    /// How the check ended.
+    pub verdict: Verdict,
+    /// The word for a "no".
+    pub reason: Option<Reason>,
+    /// What exactly.
+    pub detail: Option<String>,
+    /// What to do about it.
+    pub advice: Option<String>,
+}
+
+impl Report {
+    /// The report on an observation and the decision that was made of it.
+    #[must_use]
+    pub fn of(observation: &Observation, decision: &Decision) -> Self {
+        let running = observation.running.as_ref().ok();
+        let offered = observation.offered.digest().cloned();
+        let mut report = Self {
+            container: observation.name.clone(),
+            image: observation.image.clone(),
+            running: running.and_then(|running| running.digest.clone()),
+            offered,
+            verdict: Verdict::UpToDate,
+            reason: None,
+            detail: None,
+            advice: None,
+        };
+        // A digest that leads to the running image is shown as the one that runs.
+        if matches!(decision, Decision::UpToDate | Decision::Republished(_)) {
+            report.running = report.offered.clone().or(report.running);
+        }
+        match decision {
+            Decision::UpToDate | Decision::Republished(_) => {}
+            Decision::Update(_) => report.verdict = Verdict::Update,
+            Decision::No(no) => {
+                let is_error = no.reason.is_error();
+                report.verdict = if is_error { Verdict::Error } else { Verdict::Held };
+                report.reason = Some(no.reason);
+                report.detail = Some(no.detail.clone()).filter(|detail| !detail.is_empty());
+                report.advice = Some(no.reason.advice().replace("NAME", &observation.name));
+            }
+        }
+        report
+    }
+
+    /// Whether something else than what runs is offered, held or not.
+    #[must_use]
+    pub fn is_update_available(&self) -> bool {
+        self.verdict != Verdict::UpToDate
+            && self.offered.as_ref().is_some_and(|offered| Some(offered) != self.running.as_ref())
+    }
+}

@@ -1,0 +1,354 @@
+//! The update machine: which steps an update has, what its journal says, and what to do with a
+//! journal that was left open.
+//!
+//! The order of the steps is the product. Nothing of the old container is given up before the new
+//! one has proved itself, and what stands in the journal plus what the Engine says is always
+//! enough to go on or to go back without the registry.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::core::history::Cause;
+
+/// How often a verification is begun anew after something else than the image spoilt it.
+pub const VERIFY_ATTEMPTS_MAX: u32 = 3;
+
+/// One step of an update. Each has an undo, and both are written so that doing them twice does
+/// no harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// Keep-tag for the old image, then pull the decided digest and move the local tag.
+    Pull,
+    /// Flush what was pulled: a power cut leaves an unflushed image with empty files.
+    Sync,
+    /// Create the new container beside the old one, not started, restart policy `no`.
+    Create,
+    /// Stop the old one, park it under another name, give its name to the new one.
+    Switch,
+    /// Start the new one.
+    Start,
+    /// Watch it until it has proved itself.
+    Verify,
+    /// Take the right to be started from the old one and give it to the new one.
+    Commit,
+    /// Remove the old container and images that nobody needs.
+    Clean,
+}
+
+impl Step {
+    /// All steps, in their order.
+    pub const ALL: [Self; 8] = [
+        Self::Pull,
+        Self::Sync,
+        Self::Create,
+        Self::Switch,
+        Self::Start,
+        Self::Verify,
+        Self::Commit,
+        Self::Clean,
+    ];
+
+    /// The word in the journal, the log and on the terminal.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Sync => "sync",
+            Self::Create => "create",
+            Self::Switch => "switch",
+            Self::Start => "start",
+            Self::Verify => "verify",
+            Self::Commit => "commit",
+            Self::Clean => "clean",
+        }
+    }
+
+    /// Whether the old container stands down in this step or before it, so that every millisecond
+    /// counts: entries of such steps are not flushed one by one. Recovery does not need them, it
+    /// knows from the start of the switch that the old one may be down, and asks the Engine.
+    #[must_use]
+    pub const fn is_in_the_gap(self) -> bool {
+        matches!(self, Self::Start)
+    }
+}
+
+/// What an entry says about its step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// The step is about to act. On disk before it does.
+    Started,
+    /// The step is complete.
+    Done,
+    /// The step could not be done; from here on the way leads back.
+    Failed,
+    /// The undo of the step is about to act.
+    UndoStarted,
+    /// The undo of the step is complete.
+    UndoDone,
+}
+
+/// Facts that only become known on the way and that recovery needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// The ID of the pulled image, on `pull` done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_image: Option<String>,
+    /// The ID of the new container, on `create` done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_container: Option<String>,
+    /// Why the way leads back, on `failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// The last lines the failed container wrote, on `undo_done` of `create`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+    /// Service gap so far, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap_milliseconds: Option<u64>,
+}
+
+/// One line of a journal, behind its header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Position in the journal, from 1. The header is 0.
+    pub seq: u32,
+    /// When it was written, by the machine's clock. For people; nothing is decided by it.
+    pub at: DateTime<Utc>,
+    /// Which step.
+    pub step: Step,
+    /// What about it.
+    pub mark: Mark,
+    /// What became known.
+    #[serde(flatten)]
+    pub note: Note,
+}
+
+/// A journal, replayed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The furthest step that was begun.
+    pub begun: Option<Step>,
+    /// The furthest step that was completed.
+    pub done: Option<Step>,
+    /// Why it goes back, once it does.
+    pub failed: Option<Cause>,
+    /// The lowest step whose undo is complete.
+    pub undone: Option<Step>,
+    /// How often a verification was begun.
+    pub verifications: u32,
+    /// Everything that became known, the newest of each.
+    pub known: Note,
+    /// The number of entries.
+    pub entries: u32,
+}
+
+impl Progress {
+    /// Replays the entries of a journal.
+    #[must_use]
+    pub fn replay(entries: &[Entry]) -> Self {
+        let mut progress = Self::default();
+        for entry in entries {
+            progress.take(entry);
+        }
+        progress
+    }
+
+    /// Takes one more entry into account.
+    pub fn take(&mut self, entry: &Entry) {
+        self.entries = self.entries.max(entry.seq);
+        match entry.mark {
+            Mark::Started => {
+                self.begun = self.begun.max(Some(entry.step));
+                self.verifications += u32::from(entry.step == Step::Verify);
+            }
+            Mark::Done => self.done = self.done.max(Some(entry.step)),
+            Mark::Failed => self.failed = entry.note.cause.clone().or(self.failed.take()),
+            Mark::UndoStarted => {}
+            Mark::UndoDone => self.undone = Some(entry.step),
+        }
+        self.learn(&entry.note);
+    }
+
+    fn learn(&mut self, note: &Note) {
+        let known = &mut self.known;
+        known.new_image = note.new_image.clone().or(known.new_image.take());
+        known.new_container = note.new_container.clone().or(known.new_container.take());
+        known.gap_milliseconds = note.gap_milliseconds.or(known.gap_milliseconds);
+        if !note.log.is_empty() {
+            known.log.clone_from(&note.log);
+        }
+    }
+}
+
+/// What the Engine says about one container of an update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its ID.
+    pub id: String,
+    /// Its name, without the slash.
+    pub name: String,
+    /// Whether its process runs (`running`, `restarting` or `paused`).
+    pub running: bool,
+    /// Whether it was ever started.
+    pub started: bool,
+}
+
+/// What the Engine says about an update that was left open.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reality {
+    /// The container that was to be replaced, wherever it stands now.
+    pub old: Option<Seen>,
+    /// The container that was to replace it.
+    pub new: Option<Seen>,
+    /// Whether the machine is still in the boot in which the journal was begun.
+    pub same_boot: bool,
+}
+
+/// What to do with an update that was left open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resume {
+    /// Go on, beginning with this step.
+    Forward(Step),
+    /// Go back. The cause is the recorded one, or says that the update was interrupted.
+    Back(Cause),
+}
+
+/// Decides how an update that was left open goes on.
+///
+/// Forward once the new container has proved itself, or while it still can without another gap;
+/// back in every other case. Nothing here blames the image: what a cut or a kill interrupted was
+/// not judged.
+#[must_use]
+pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
+    if let Some(cause) = &progress.failed {
+        return Resume::Back(cause.clone());
+    }
+    if progress.done >= Some(Step::Commit) {
+        return Resume::Forward(Step::Clean);
+    }
+    if progress.done >= Some(Step::Verify) && reality.new.is_some() {
+        return Resume::Forward(Step::Commit);
+    }
+    let interrupted = |detail: &str| Resume::Back(Cause::interrupted(detail));
+    if progress.begun < Some(Step::Switch) {
+        return interrupted("the update was interrupted before anything was stopped");
+    }
+    let Some(new) = &reality.new else {
+        return interrupted("the new container was gone when the update was taken up again");
+    };
+    if reality.old.as_ref().is_some_and(|old| old.running) {
+        return interrupted("the Engine had started the old container again");
+    }
+    if !new.running && new.started {
+        return interrupted("the new container no longer ran when the update was taken up again");
+    }
+    if progress.verifications >= VERIFY_ATTEMPTS_MAX {
+        return interrupted("three verifications in a row were interrupted");
+    }
+    Resume::Forward(if new.running { Step::Verify } else { Step::Switch })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(seq: u32, step: Step, mark: Mark) -> Entry {
+        Entry { seq, at: DateTime::UNIX_EPOCH, step, mark, note: Note::default() }
+    }
+
+    fn up_to(step: Step, mark: Mark) -> Progress {
+        let mut entries = Vec::new();
+        for earlier in Step::ALL.into_iter().filter(|earlier| *earlier < step) {
+            entries.push(entry(entries.len() as u32 + 1, earlier, Mark::Started));
+            entries.push(entry(entries.len() as u32 + 1, earlier, Mark::Done));
+        }
+        entries.push(entry(entries.len() as u32 + 1, step, Mark::Started));
+        if mark != Mark::Started {
+            entries.push(entry(entries.len() as u32 + 1, step, mark));
+        }
+        Progress::replay(&entries)
+    }
+
+    fn seen(name: &str, running: bool, started: bool) -> Option<Seen> {
+        Some(Seen { id: name.into(), name: name.into(), running, started })
+    }
+
+    fn back(resume: &Resume) -> bool {
+        matches!(resume, Resume::Back(_))
+    }
+
+    #[test]
+    fn before_the_switch_the_way_leads_back_without_blame() {
+        let reality = Reality { old: seen("till", true, true), new: None, same_boot: true };
+        for step in [Step::Pull, Step::Sync, Step::Create] {
+            for mark in [Mark::Started, Mark::Done] {
+                let Resume::Back(cause) = resume(&up_to(step, mark), &reality) else {
+                    panic!("{step:?} {mark:?} went forward");
+                };
+                assert!(!cause.blames_the_image());
+            }
+        }
+    }
+
+    #[test]
+    fn a_switch_that_was_cut_short_is_finished_where_no_gap_is_added() {
+        let stopped = |started| Reality {
+            old: seen("pilotfish-old-till", false, true),
+            new: seen("till", false, started),
+            same_boot: true,
+        };
+        let switching = up_to(Step::Switch, Mark::Started);
+        assert_eq!(resume(&switching, &stopped(false)), Resume::Forward(Step::Switch));
+        assert!(back(&resume(&switching, &stopped(true))));
+    }
+
+    #[test]
+    fn a_running_new_container_is_verified_again_at_most_three_times() {
+        let reality = Reality {
+            old: seen("pilotfish-old-till", false, true),
+            new: seen("till", true, true),
+            same_boot: true,
+        };
+        let mut progress = up_to(Step::Verify, Mark::Started);
+        assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Verify));
+        progress.verifications = VERIFY_ATTEMPTS_MAX;
+        assert!(back(&resume(&progress, &reality)));
+    }
+
+    #[test]
+    fn an_old_one_that_runs_again_wins() {
+        let reality = Reality {
+            old: seen("pilotfish-old-till", true, true),
+            new: seen("till", false, true),
+            same_boot: false,
+        };
+        assert!(back(&resume(&up_to(Step::Verify, Mark::Started), &reality)));
+    }
+
+    #[test]
+    fn a_proven_one_is_committed_and_a_committed_one_is_cleaned_up() {
+        let reality = Reality { old: None, new: seen("till", true, true), same_boot: true };
+        let verified = up_to(Step::Verify, Mark::Done);
+        assert_eq!(resume(&verified, &reality), Resume::Forward(Step::Commit));
+        let committed = up_to(Step::Commit, Mark::Done);
+        assert_eq!(resume(&committed, &Reality::default()), Resume::Forward(Step::Clean));
+    }
+
+    #[test]
+    fn a_recorded_failure_goes_back_with_its_own_cause() {
+        let mut progress = up_to(Step::Verify, Mark::Started);
+        let cause = Cause::image("exited with code 1");
+        progress.failed = Some(cause.clone());
+        assert_eq!(resume(&progress, &Reality::default()), Resume::Back(cause));
+    }
+
+    #[test]
+    fn an_entry_reads_as_one_flat_line() {
+        let note = Note { new_image: Some("sha256:1".into()), ..Note::default() };
+        let line = serde_json::to_string(&Entry { note, ..entry(2, Step::Pull, Mark::Done) });
+        let expected = r#"{"seq":2,"at":"1970-01-01T00:00:00Z","step":"pull","mark":"done","new_image":"sha256:1"}"#;
+        assert_eq!(line.expect("an entry serialises"), expected);
+    }
+}

@@ -1,0 +1,223 @@
+//! One connection to the Engine: the negotiated API version, and the two clients that share it.
+
+use std::sync::RwLock;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use bollard::exec::StartExecResults;
+use bollard::models::ExecConfig;
+use bollard::{BollardRequest, ClientVersion, Docker};
+use futures_util::StreamExt;
+use reqwest::Method;
+use reqwest::header::HeaderValue;
+use serde_json::Value;
+
+use super::address::{Address, TlsFiles};
+use super::raw::{Call, RawClient, refusal};
+use super::{QUESTION_TIMEOUT, reading};
+use crate::core::api_version::{ApiVersion, negotiate};
+use crate::engine::EngineError;
+
+/// The newest API that is spoken. From 1.52 on, inspect no longer tells which MAC address the user
+/// asked for; Engines that speak more accept this one.
+const API_NEWEST: ApiVersion = ApiVersion::V1_51;
+
+/// The header in which a pull passes credentials to the Engine.
+const REGISTRY_AUTH: &str = "x-registry-auth";
+
+/// The Engine's address, and what has been agreed with it.
+#[derive(Debug)]
+pub struct Connection {
+    address: Address,
+    tls: Option<TlsFiles>,
+    raw: RawClient,
+    /// `None` until the Engine has answered. Forgotten when it goes away: it may come back newer.
+    api: RwLock<Option<ApiVersion>>,
+}
+
+impl Connection {
+    /// A connection that has not been tried yet.
+    ///
+    /// # Errors
+    /// The TLS files cannot be read.
+    pub fn new(address: Address, tls: Option<TlsFiles>) -> Result<Self, EngineError> {
+        let raw = RawClient::new(&address, tls.as_ref())?;
+        Ok(Self { address, tls, raw, api: RwLock::new(None) })
+    }
+
+    /// Asks the Engine which versions it speaks, and remembers the one to use. The answer is raw.
+    ///
+    /// # Errors
+    /// The Engine does not answer, or not like an Engine.
+    pub async fn negotiate(&self) -> Result<Value, EngineError> {
+        let timeout = QUESTION_TIMEOUT;
+        let path = "/version".to_owned();
+        let call = Call { name: "version", method: Method::GET, path, body: None, timeout };
+        let mut version = self.raw.send("", call).await?;
+        let (lowest, highest) = reading::api_versions(&version)?;
+        let agreed = negotiate(lowest, highest, API_NEWEST);
+        self.remember(Some(agreed));
+        if let Some(object) = version.as_object_mut() {
+            object.insert("ApiVersion".into(), agreed.to_string().into());
+        }
+        Ok(version)
+    }
+
+    /// The version that both sides speak; asks for it where it is not known.
+    ///
+    /// # Errors
+    /// The Engine does not answer.
+    pub async fn api(&self) -> Result<ApiVersion, EngineError> {
+        let known = self.api.read().map_or(None, |api| *api);
+        if let Some(api) = known {
+            return Ok(api);
+        }
+        reading::api_versions(&self.negotiate().await?).map(|(_, agreed)| agreed)
+    }
+
+    /// Sends a raw call under the negotiated version.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn send(&self, call: Call<'_>) -> Result<Value, EngineError> {
+        let prefix = format!("/v{}", self.api().await?);
+        let answer = self.raw.send(&prefix, call).await;
+        if answer.as_ref().is_err_and(EngineError::is_the_engine_away) {
+            self.remember(None);
+        }
+        answer
+    }
+
+    /// What the Engine says of a path in a container; `null` where there is no such path.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn path_stat(&self, name: &'static str, path: &str) -> Result<Value, EngineError> {
+        const STAT: &str = "x-docker-container-path-stat";
+        let prefix = format!("/v{}", self.api().await?);
+        let stat = self.raw.head(name, &format!("{prefix}{path}"), STAT).await?;
+        let decoded = stat.and_then(|stat| STANDARD.decode(stat).ok());
+        Ok(decoded.and_then(|stat| serde_json::from_slice(&stat).ok()).unwrap_or_default())
+    }
+
+    /// The raw client and the path prefix, for answers that are streams.
+    ///
+    /// # Errors
+    /// The Engine does not answer.
+    pub async fn raw(&self) -> Result<(&RawClient, String), EngineError> {
+        Ok((&self.raw, format!("/v{}", self.api().await?)))
+    }
+
+    /// A bollard client with this time-out for the head of each answer.
+    ///
+    /// # Errors
+    /// The Engine does not answer.
+    pub async fn bollard(&self, timeout: Duration) -> Result<Docker, EngineError> {
+        let api = self.api().await?;
+        let docker =
+            self.connect(api, timeout.as_secs()).map_err(|error| convert("connect", &error))?;
+        Ok(docker.with_request_modifier(move |request| repair(request, api)))
+    }
+
+    fn connect(&self, api: ApiVersion, seconds: u64) -> Result<Docker, bollard::errors::Error> {
+        let version = ClientVersion {
+            major_version: usize::try_from(api.major).unwrap_or(1),
+            minor_version: usize::try_from(api.minor).unwrap_or(0),
+        };
+        match (&self.address, &self.tls) {
+            (Address::Unix(path), _) => {
+                Docker::connect_with_unix(&path.to_string_lossy(), seconds, &version)
+            }
+            (Address::Tcp(host), None) => Docker::connect_with_http(host, seconds, &version),
+            (Address::Tcp(host), Some(tls)) => Docker::connect_with_ssl(
+                host,
+                &tls.key,
+                &tls.certificate,
+                &tls.ca,
+                seconds,
+                &version,
+            ),
+        }
+    }
+
+    fn remember(&self, api: Option<ApiVersion>) {
+        if let Ok(mut known) = self.api.write() {
+            *known = api;
+        }
+    }
+}
+
+/// Puts the API version on the path and rewrites the credentials in the alphabet that the Engine
+/// decodes (bollard 0.21.1 does neither).
+fn repair(mut request: BollardRequest, api: ApiVersion) -> BollardRequest {
+    if let Some(uri) = with_version(request.uri(), api) {
+        *request.uri_mut() = uri;
+    }
+    let repaired = request.headers().get(REGISTRY_AUTH).and_then(|value| {
+        let decoded = STANDARD.decode(value.as_bytes()).ok()?;
+        let mut value = HeaderValue::from_str(&URL_SAFE.encode(decoded)).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    });
+    if let Some(value) = repaired {
+        request.headers_mut().insert(REGISTRY_AUTH, value);
+    }
+    request
+}
+
+fn with_version(uri: &axum::http::Uri, api: ApiVersion) -> Option<axum::http::Uri> {
+    let old = uri.path_and_query()?.as_str();
+    if old.starts_with("/v1.") {
+        return None;
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(format!("/v{api}{old}").parse().ok()?);
+    axum::http::Uri::from_parts(parts).ok()
+}
+
+/// bollard's errors as ours.
+pub fn convert(call: &'static str, error: &bollard::errors::Error) -> EngineError {
+    use bollard::errors::Error as B;
+    match error {
+        B::DockerResponseServerError { status_code: 304, .. } => {
+            EngineError::Garbage { call, detail: "an unexpected 304".into() }
+        }
+        B::DockerResponseServerError { status_code, message } => {
+            refusal(call, *status_code, message)
+        }
+        B::DockerStreamError { error } => refusal(call, 500, error),
+        B::RequestTimeoutError => EngineError::TimedOut { call, seconds: 0 },
+        B::SocketNotFoundError(path) => EngineError::Unreachable {
+            host: format!("unix://{path}"),
+            detail: "there is no such socket".into(),
+        },
+        B::JsonDataError { message, .. } => EngineError::Garbage { call, detail: message.clone() },
+        other => EngineError::Broken { call, detail: other.to_string() },
+    }
+}
+
+/// Runs a command in a container and gives its exit code. What it writes is thrown away.
+///
+/// # Errors
+/// The Engine refuses, or the container does not run.
+pub async fn run_in_container(
+    docker: &Docker,
+    container: &str,
+    command: &[String],
+) -> Result<i64, EngineError> {
+    let failed = |error: bollard::errors::Error| convert("exec", &error);
+    let config = ExecConfig {
+        cmd: Some(command.to_vec()),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        ..ExecConfig::default()
+    };
+    let exec = docker.create_exec(container, config).await.map_err(failed)?;
+    let started = docker.start_exec(&exec.id, None).await.map_err(failed)?;
+    if let StartExecResults::Attached { mut output, .. } = started {
+        while output.next().await.is_some() {}
+    }
+    let end = docker.inspect_exec(&exec.id).await.map_err(failed)?;
+    end.exit_code.ok_or(EngineError::Garbage { call: "exec", detail: "no exit code".into() })
+}

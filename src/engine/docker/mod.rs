@@ -1,0 +1,287 @@
+//! The adapter for Docker's API.
+//!
+//! bollard does what is an act or a stream of the Engine's own making (pull, start, stop, logs,
+//! exec, …). What must arrive unchanged travels as raw JSON beside it, for four facts about
+//! bollard 0.21.1, each pinned by a test in `tests/bollard.rs`: inspect drops unknown fields, one
+//! unknown enum value fails a whole list, the API version is never sent, and `X-Registry-Auth`
+//! is written in the wrong base64 alphabet. The request modifier repairs the last two.
+
+pub mod address;
+mod connection;
+mod events;
+mod pull;
+mod raw;
+mod reading;
+
+use std::time::Duration;
+
+use bollard::query_parameters::{
+    LogsOptions, RemoveContainerOptions, RemoveImageOptions, RenameContainerOptions,
+    StopContainerOptions, TagImageOptions,
+};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::core::credentials::Credentials;
+use crate::core::event::PullProgress;
+use crate::core::recreate::RestartPolicy;
+use crate::core::recreate::declared::AddedFile;
+use crate::core::reference::{Digest, Platform, Reference};
+use crate::engine::{
+    ADDED_FILES_MAX, ContainerEvent, Engine, EngineError, EngineInfo, Listed, ListedImage,
+};
+use address::{Address, TlsFiles};
+use connection::{Connection, convert};
+use raw::Call;
+
+/// How long a question may take. Generous: an SD card under load answers an inspect in seconds.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long an act without a grace period may take: create and remove touch the disk.
+const ACT_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// What the Engine needs beyond the grace period of a stop: kill, unmount, release of the network.
+const STOP_MARGIN: Duration = Duration::from_secs(60);
+
+/// How long a command of a probe may take.
+const EXEC_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest line of a container's log that is kept, in bytes.
+const LOG_LINE_BYTES_MAX: usize = 2000;
+
+/// Docker's Engine, or one that speaks its API.
+#[derive(Debug)]
+pub struct DockerEngine {
+    connection: Connection,
+}
+
+impl DockerEngine {
+    /// An adapter for the Engine at this address. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// The TLS files cannot be read.
+    pub fn new(address: Address, tls: Option<TlsFiles>) -> Result<Self, EngineError> {
+        Ok(Self { connection: Connection::new(address, tls)? })
+    }
+
+    async fn get(&self, name: &'static str, path: String) -> Result<Value, EngineError> {
+        let method = Method::GET;
+        let call = Call { name, method, path, body: None, timeout: QUESTION_TIMEOUT };
+        self.connection.send(call).await
+    }
+
+    async fn post(
+        &self,
+        name: &'static str,
+        path: String,
+        body: &Value,
+    ) -> Result<Value, EngineError> {
+        let method = Method::POST;
+        let call = Call { name, method, path, body: Some(body), timeout: ACT_TIMEOUT };
+        self.connection.send(call).await
+    }
+
+    async fn get_if_there(
+        &self,
+        name: &'static str,
+        path: String,
+    ) -> Result<Option<Value>, EngineError> {
+        match self.get(name, path).await {
+            Ok(value) => Ok(Some(value)),
+            Err(EngineError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Engine for DockerEngine {
+    async fn info(&self) -> Result<EngineInfo, EngineError> {
+        let version = self.connection.negotiate().await?;
+        let info = self.get("info", "/info".into()).await?;
+        Ok(reading::engine_info(&version, &info))
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, EngineError> {
+        let list = self.get("list containers", "/containers/json?all=1".into()).await?;
+        reading::containers(&list)
+    }
+
+    async fn inspect(&self, container: &str) -> Result<Option<Value>, EngineError> {
+        let path = format!("/containers/{}/json", escape(container));
+        self.get_if_there("inspect container", path).await
+    }
+
+    async fn inspect_image(&self, image: &str) -> Result<Option<Value>, EngineError> {
+        self.get_if_there("inspect image", format!("/images/{}/json", escape(image))).await
+    }
+
+    async fn list_images(&self, repository: &str) -> Result<Vec<ListedImage>, EngineError> {
+        let filters = json!({ "reference": [repository] }).to_string();
+        let path = format!("/images/json?filters={}", escape(&filters));
+        reading::images(&self.get("list images", path).await?)
+    }
+
+    async fn pull(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        platform: &Platform,
+        credentials: Option<Credentials>,
+        progress: &(dyn Fn(&PullProgress) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        let docker = self.connection.bollard(QUESTION_TIMEOUT).await?;
+        pull::pull(&docker, reference, digest, platform, credentials, progress).await
+    }
+
+    async fn tag(&self, image: &str, name: &str, tag: &str) -> Result<(), EngineError> {
+        let docker = self.connection.bollard(ACT_TIMEOUT).await?;
+        let options = TagImageOptions { repo: Some(name.to_owned()), tag: Some(tag.to_owned()) };
+        docker.tag_image(image, Some(options)).await.map_err(|error| convert("tag image", &error))
+    }
+
+    async fn remove_image(&self, image: &str) -> Result<bool, EngineError> {
+        let docker = self.connection.bollard(ACT_TIMEOUT).await?;
+        let options = RemoveImageOptions { force: false, noprune: false, platforms: None };
+        let answer = docker.remove_image(image, Some(options), None).await;
+        was_there(answer.map(|_| ()).map_err(|error| convert("remove image", &error)))
+    }
+
+    async fn create(
+        &self,
+        name: &str,
+        body: &Value,
+        platform: Option<&Platform>,
+    ) -> Result<String, EngineError> {
+        let mut path = format!("/containers/create?name={}", escape(name));
+        if let Some(platform) = platform {
+            path = format!("{path}&platform={}", escape(&platform.to_string()));
+        }
+        let answer = self.post("create container", path, body).await?;
+        let id = answer.get("Id").and_then(Value::as_str).map(str::to_owned);
+        id.ok_or(EngineError::Garbage { call: "create container", detail: "it has no Id".into() })
+    }
+
+    async fn connect(
+        &self,
+        network: &str,
+        container: &str,
+        endpoint: &Value,
+    ) -> Result<(), EngineError> {
+        let path = format!("/networks/{}/connect", escape(network));
+        let body = json!({ "Container": container, "EndpointConfig": endpoint });
+        self.post("connect network", path, &body).await.map(|_| ())
+    }
+
+    async fn set_restart_policy(
+        &self,
+        container: &str,
+        policy: &RestartPolicy,
+    ) -> Result<(), EngineError> {
+        let path = format!("/containers/{}/update", escape(container));
+        let body = json!({ "RestartPolicy": policy });
+        self.post("update container", path, &body).await.map(|_| ())
+    }
+
+    async fn stop(&self, container: &str, timeout: Duration) -> Result<(), EngineError> {
+        let docker = self.connection.bollard(timeout + STOP_MARGIN).await?;
+        let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptions { signal: None, t: Some(seconds) };
+        let answer = docker.stop_container(container, Some(options)).await;
+        answer.map_err(|error| convert("stop container", &error))
+    }
+
+    async fn start(&self, container: &str) -> Result<(), EngineError> {
+        let docker = self.connection.bollard(ACT_TIMEOUT).await?;
+        let answer = docker.start_container(container, None).await;
+        answer.map_err(|error| convert("start container", &error))
+    }
+
+    async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError> {
+        let docker = self.connection.bollard(ACT_TIMEOUT).await?;
+        let options = RenameContainerOptions { name: name.to_owned() };
+        let answer = docker.rename_container(container, options).await;
+        answer.map_err(|error| convert("rename container", &error))
+    }
+
+    async fn remove(&self, container: &str, volumes: bool) -> Result<bool, EngineError> {
+        let docker = self.connection.bollard(ACT_TIMEOUT).await?;
+        let options = RemoveContainerOptions { v: volumes, force: false, link: false };
+        let answer = docker.remove_container(container, Some(options)).await;
+        was_there(answer.map_err(|error| convert("remove container", &error)))
+    }
+
+    async fn logs(&self, container: &str, lines: usize) -> Result<Vec<String>, EngineError> {
+        let docker = self.connection.bollard(QUESTION_TIMEOUT).await?;
+        let tail = lines.to_string();
+        let options = LogsOptions { stdout: true, stderr: true, tail, ..LogsOptions::default() };
+        let mut stream = docker.logs(container, Some(options));
+        let read = async {
+            let mut kept = Vec::new();
+            while let Some(line) = stream.next().await {
+                let line = line.map_err(|error| convert("container logs", &error))?;
+                kept.push(reading::log_line(&line.into_bytes(), LOG_LINE_BYTES_MAX));
+            }
+            Ok(kept)
+        };
+        let seconds = QUESTION_TIMEOUT.as_secs();
+        let out_of_time = EngineError::TimedOut { call: "container logs", seconds };
+        tokio::time::timeout(QUESTION_TIMEOUT, read).await.unwrap_or(Err(out_of_time))
+    }
+
+    async fn events(
+        &self,
+        container: &str,
+    ) -> Result<BoxStream<'static, ContainerEvent>, EngineError> {
+        events::listen(&self.connection, container).await
+    }
+
+    async fn added_files(&self, container: &str) -> Result<Vec<AddedFile>, EngineError> {
+        let path = format!("/containers/{}", escape(container));
+        let changes = self.get("container changes", format!("{path}/changes")).await?;
+        let mut files = Vec::new();
+        for file in reading::added_paths(&changes).into_iter().take(ADDED_FILES_MAX) {
+            let query = format!("{path}/archive?path={}", escape(&file));
+            let stat = self.connection.path_stat("file of a container", &query).await?;
+            files.extend(reading::added_file(file, &stat));
+        }
+        Ok(files)
+    }
+
+    async fn exec(&self, container: &str, command: &[String]) -> Result<i64, EngineError> {
+        let docker = self.connection.bollard(EXEC_TIMEOUT).await?;
+        let seconds = EXEC_TIMEOUT.as_secs();
+        let run = connection::run_in_container(&docker, container, command);
+        let out_of_time = EngineError::TimedOut { call: "exec", seconds };
+        tokio::time::timeout(EXEC_TIMEOUT, run).await.unwrap_or(Err(out_of_time))
+    }
+}
+
+/// Percent-encodes one component of a path or a query.
+fn escape(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                escaped.push(char::from(byte));
+            }
+            // The Engine takes slashes, colons and at-signs of an image name as they are.
+            b'/' | b':' | b'@' => escaped.push(char::from(byte)),
+            _ => {
+                // Writing to a String cannot fail.
+                let _ = write!(escaped, "%{byte:02X}");
+            }
+        }
+    }
+    escaped
+}
+
+fn was_there(answer: Result<(), EngineError>) -> Result<bool, EngineError> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(EngineError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,234 @@
+//! Plain JSON over the Engine's socket, for everything whose answer must arrive unchanged.
+
+use std::path::Path;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use futures_util::Stream;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+
+use super::address::{Address, TlsFiles};
+use crate::engine::EngineError;
+
+/// Longest answer that is read. An inspect document has some 10 kB; a list of 500 containers with
+/// long labels stays under 4 MB.
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// How long the head of an answer may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client for the Engine's HTTP API.
+#[derive(Debug, Clone)]
+pub struct RawClient {
+    client: Client,
+    base: String,
+    host: String,
+}
+
+/// One request.
+pub struct Call<'a> {
+    /// What it is called in an error.
+    pub name: &'static str,
+    /// `GET`, `POST` or `DELETE`.
+    pub method: Method,
+    /// The path behind the API version, query included.
+    pub path: String,
+    /// The body, for `POST`.
+    pub body: Option<&'a Value>,
+    /// How long the answer may take.
+    pub timeout: Duration,
+}
+
+impl RawClient {
+    /// A client for this address. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// The TLS files cannot be read, or make no sense.
+    pub fn new(address: &Address, tls: Option<&TlsFiles>) -> Result<Self, EngineError> {
+        let host = address.to_string();
+        let wrong = |detail: String| EngineError::Unreachable { host: host.clone(), detail };
+        let builder = Client::builder().no_proxy().http1_only();
+        let (builder, base) = match (address, tls) {
+            (Address::Unix(path), _) => {
+                let builder = builder.unix_socket(path.as_path());
+                (with_tls(builder, None).map_err(wrong)?, "http://engine".to_owned())
+            }
+            (Address::Tcp(authority), None) => {
+                (with_tls(builder, None).map_err(wrong)?, format!("http://{authority}"))
+            }
+            (Address::Tcp(authority), Some(files)) => {
+                (with_tls(builder, Some(files)).map_err(wrong)?, format!("https://{authority}"))
+            }
+        };
+        let client = builder.build().map_err(|error| wrong(chain(&error)))?;
+        Ok(Self { client, base, host })
+    }
+
+    /// Sends a call and reads its answer as JSON; an empty answer is `null`.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn send(&self, prefix: &str, call: Call<'_>) -> Result<Value, EngineError> {
+        let seconds = call.timeout.as_secs();
+        match tokio::time::timeout(call.timeout, self.exchange(prefix, &call)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(EngineError::TimedOut { call: call.name, seconds }),
+        }
+    }
+
+    async fn exchange(&self, prefix: &str, call: &Call<'_>) -> Result<Value, EngineError> {
+        let url = format!("{}{prefix}{}", self.base, call.path);
+        let mut request = self.client.request(call.method.clone(), url);
+        if let Some(body) = call.body {
+            request = request.json(body);
+        }
+        let mut response = request.send().await.map_err(|error| self.failed(call.name, &error))?;
+        let status = response.status();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.failed(call.name, &e))? {
+            if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
+                let detail = format!("it is longer than {ANSWER_BYTES_MAX} bytes");
+                return Err(EngineError::Garbage { call: call.name, detail });
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if status.is_success() || status == StatusCode::NOT_MODIFIED {
+            return parse(call.name, &bytes);
+        }
+        Err(refusal(call.name, status.as_u16(), &message(&bytes)))
+    }
+
+    /// One header of an answer without a body; `None` where it is missing, or the thing itself.
+    ///
+    /// # Errors
+    /// The Engine does not answer in time.
+    pub async fn head(
+        &self,
+        call: &'static str,
+        path: &str,
+        header: &str,
+    ) -> Result<Option<String>, EngineError> {
+        let request = self.client.head(format!("{}{path}", self.base)).timeout(HEAD_TIMEOUT);
+        let response = request.send().await.map_err(|error| self.failed(call, &error))?;
+        let value = response.headers().get(header).and_then(|value| value.to_str().ok());
+        Ok(value.map(str::to_owned))
+    }
+
+    /// Opens an answer that has no end, and gives its bytes as they come. Returns once the Engine
+    /// has sent the head of its answer.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn stream(
+        &self,
+        call: &'static str,
+        path: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes, reqwest::Error>> + use<>, EngineError> {
+        let request = self.client.get(format!("{}{path}", self.base)).send();
+        let seconds = HEAD_TIMEOUT.as_secs();
+        let response = match tokio::time::timeout(HEAD_TIMEOUT, request).await {
+            Ok(response) => response.map_err(|error| self.failed(call, &error))?,
+            Err(_) => return Err(EngineError::TimedOut { call, seconds }),
+        };
+        if !response.status().is_success() {
+            return Err(refusal(call, response.status().as_u16(), "no stream"));
+        }
+        Ok(response.bytes_stream())
+    }
+
+    fn failed(&self, call: &'static str, error: &reqwest::Error) -> EngineError {
+        let detail = chain(error);
+        if error.is_connect() {
+            let detail = with_advice(&detail);
+            return EngineError::Unreachable { host: self.host.clone(), detail };
+        }
+        EngineError::Broken { call, detail }
+    }
+}
+
+/// What to do about a socket that cannot be opened.
+fn with_advice(detail: &str) -> String {
+    let advice = if detail.contains("Permission denied") {
+        "run as root, or as a member of the group that owns the socket"
+    } else if detail.contains("No such file") {
+        "is the Engine installed and running? Another address is set by docker_host or DOCKER_HOST"
+    } else if detail.contains("Connection refused") {
+        "is the Engine running?"
+    } else {
+        return detail.to_owned();
+    };
+    format!("{detail} ({advice})")
+}
+
+fn parse(call: &'static str, bytes: &[u8]) -> Result<Value, EngineError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(bytes)
+        .map_err(|error| EngineError::Garbage { call, detail: error.to_string() })
+}
+
+fn message(bytes: &[u8]) -> String {
+    let parsed: Option<Value> = serde_json::from_slice(bytes).ok();
+    let text = parsed.as_ref().and_then(|body| body.get("message")).and_then(Value::as_str);
+    text.map_or_else(|| String::from_utf8_lossy(bytes).trim().to_owned(), str::to_owned)
+}
+
+/// The kind of a refusal, by its status.
+pub fn refusal(call: &'static str, status: u16, message: &str) -> EngineError {
+    let message = message.to_owned();
+    match status {
+        404 => EngineError::NotFound { message },
+        409 => EngineError::Conflict { message },
+        _ => EngineError::Refused { call, status, message },
+    }
+}
+
+/// An error with all of its causes. Engine addresses carry no secrets.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// A TLS configuration of our own even where none is needed: reqwest's default asks the system for
+/// its certificates, and an image `FROM scratch` has none.
+fn with_tls(
+    builder: reqwest::ClientBuilder,
+    files: Option<&TlsFiles>,
+) -> Result<reqwest::ClientBuilder, String> {
+    let config = match files {
+        None => rustls::ClientConfig::builder()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth(),
+        Some(files) => client_config(files)?,
+    };
+    Ok(builder.tls_backend_preconfigured(config))
+}
+
+fn client_config(files: &TlsFiles) -> Result<rustls::ClientConfig, String> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let wrong = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>, String> {
+        CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect)
+            .map_err(|error| wrong(path, &error))
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(certificates(&files.ca)?);
+    let key =
+        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| wrong(&files.key, &error))?;
+    rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(certificates(&files.certificate)?, key)
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,173 @@
+//! Lenient reading of the Engine's answers: only what is needed, and unknown words are kept.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::core::api_version::ApiVersion;
+use crate::core::recreate::declared::AddedFile;
+use crate::engine::{EngineError, EngineInfo, Listed, ListedImage};
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The oldest and the newest API version of a `/version` document. An Engine that names no oldest
+/// one is taken to speak only its newest.
+pub fn api_versions(version: &Value) -> Result<(ApiVersion, ApiVersion), EngineError> {
+    let wrong = |detail: String| EngineError::Garbage { call: "version", detail };
+    let newest: ApiVersion =
+        text(version, "ApiVersion").parse().map_err(|_| wrong("it names no ApiVersion".into()))?;
+    let oldest = text(version, "MinAPIVersion").parse().unwrap_or(newest);
+    Ok((oldest.min(newest), newest))
+}
+
+/// What the Engine says of itself. `version` has the agreed version in its `ApiVersion`.
+pub fn engine_info(version: &Value, info: &Value) -> EngineInfo {
+    let api = api_versions(version).map_or(ApiVersion::new(1, 41), |(_, agreed)| agreed);
+    EngineInfo {
+        api,
+        version: text(version, "Version").to_owned(),
+        root_dir: PathBuf::from(text(info, "DockerRootDir")),
+        live_restore: info.get("LiveRestoreEnabled").and_then(Value::as_bool).unwrap_or(false),
+        containerd_store: is_containerd_store(info),
+    }
+}
+
+/// The containerd image store tells of itself in the status of the storage driver
+/// (`driver-type: io.containerd.snapshotter.v1`).
+fn is_containerd_store(info: &Value) -> bool {
+    let rows = info.get("DriverStatus").and_then(Value::as_array);
+    rows.is_some_and(|rows| {
+        rows.iter().any(|row| row.to_string().contains("io.containerd.snapshotter"))
+    })
+}
+
+/// The list of containers. An entry without an ID is passed over.
+pub fn containers(list: &Value) -> Result<Vec<Listed>, EngineError> {
+    let rows = array("list containers", list)?;
+    Ok(rows.iter().filter_map(container).collect())
+}
+
+fn container(row: &Value) -> Option<Listed> {
+    let id = row.get("Id")?.as_str()?.to_owned();
+    let names = row.get("Names").and_then(Value::as_array)?;
+    // Links give a container further names, of the form /OTHER/ALIAS.
+    let own = names.iter().filter_map(Value::as_str).map(|name| name.trim_start_matches('/'));
+    let name = own.min_by_key(|name| name.matches('/').count())?.to_owned();
+    Some(Listed {
+        id,
+        name,
+        state: text(row, "State").to_owned(),
+        image_id: text(row, "ImageID").to_owned(),
+        labels: labels(row.get("Labels")),
+    })
+}
+
+fn labels(value: Option<&Value>) -> BTreeMap<String, String> {
+    let pairs = value.and_then(Value::as_object).into_iter().flatten();
+    pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// The list of images.
+pub fn images(list: &Value) -> Result<Vec<ListedImage>, EngineError> {
+    let image = |row: &Value| {
+        let tags = row.get("RepoTags").and_then(Value::as_array).into_iter().flatten();
+        Some(ListedImage {
+            id: row.get("Id")?.as_str()?.to_owned(),
+            tags: tags.filter_map(Value::as_str).map(str::to_owned).collect(),
+            created: row.get("Created").and_then(Value::as_i64).unwrap_or(0),
+        })
+    };
+    Ok(array("list images", list)?.iter().filter_map(image).collect())
+}
+
+/// The paths that a container's own layer adds to its image (`Kind` 1), the shallowest first.
+pub fn added_paths(changes: &Value) -> Vec<String> {
+    let is_added = |row: &&Value| row.get("Kind").and_then(Value::as_i64) == Some(1);
+    let rows = changes.as_array().into_iter().flatten().filter(is_added);
+    let mut paths: Vec<_> = rows.map(|row| text(row, "Path").to_owned()).collect();
+    paths.sort_by_key(|path| path.matches('/').count());
+    paths
+}
+
+/// What the Engine says of a path in a container (`X-Docker-Container-Path-Stat`); `None` for
+/// everything that is no ordinary file. Its mode is that of Go's `fs.FileMode`, whose upper bits
+/// tell the type.
+pub fn added_file(path: String, stat: &Value) -> Option<AddedFile> {
+    const TYPE_BITS: u64 = 0x8f28_0000;
+    let mode = stat.get("mode").and_then(Value::as_u64)?;
+    let modified_at = DateTime::parse_from_rfc3339(text(stat, "mtime")).ok()?.with_timezone(&Utc);
+    (mode & TYPE_BITS == 0).then_some(AddedFile { path, modified_at })
+}
+
+fn array<'a>(call: &'static str, value: &'a Value) -> Result<&'a Vec<Value>, EngineError> {
+    let wrong = || EngineError::Garbage { call, detail: "it is not a list".into() };
+    value.as_array().ok_or_else(wrong)
+}
+
+/// One line of a log: no line end, no control characters that could play with a terminal, not
+/// longer than `bytes_max`.
+pub fn log_line(bytes: &[u8], bytes_max: usize) -> String {
+    let kept = &bytes[..bytes.len().min(bytes_max)];
+    let text = String::from_utf8_lossy(kept);
+    let clean = |letter: char| if letter.is_control() && letter != '\t' { ' ' } else { letter };
+    text.trim_end().chars().map(clean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_state_does_not_spoil_the_list() {
+        let list = json!([
+            { "Id": "1", "Names": ["/other/alias", "/till"], "State": "hibernating",
+              "ImageID": "sha256:1", "Labels": { "a": "b", "c": null } },
+            { "Names": ["/no-id"] },
+            "rubbish",
+        ]);
+        let read = containers(&list).expect("a list");
+        assert_eq!(read.len(), 1);
+        assert_eq!(read[0].name, "till");
+        assert_eq!(read[0].state, "hibernating");
+        assert_eq!(read[0].labels.len(), 1);
+    }
+
+    #[test]
+    fn a_list_that_is_none_is_an_error() {
+        assert!(containers(&json!({"message": "hello"})).is_err());
+    }
+
+    #[test]
+    fn the_image_store_is_told_by_the_drivers_status() {
+        let version = json!({ "ApiVersion": "1.51", "Version": "28.5.2" });
+        let info = json!({ "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]] });
+        assert!(engine_info(&version, &info).containerd_store);
+        let info = json!({ "DriverStatus": [["Backing Filesystem", "extfs"]] });
+        assert!(!engine_info(&version, &info).containerd_store);
+    }
+
+    #[test]
+    fn only_ordinary_files_are_added_files() {
+        let changes = json!([
+            { "Path": "/etc/deep/x", "Kind": 1 }, { "Path": "/conf", "Kind": 1 }, { "Path": "/etc", "Kind": 0 },
+        ]);
+        assert_eq!(added_paths(&changes), ["/conf", "/etc/deep/x"]);
+        assert!(added_paths(&Value::Null).is_empty());
+        let stat = |mode: u64| json!({ "mode": mode, "mtime": "2026-11-21T07:00:00Z" });
+        assert!(added_file("/conf".into(), &stat(0o644)).is_some());
+        assert!(added_file("/etc".into(), &stat(0x8000_0000 | 0o755)).is_none(), "a directory");
+        assert!(added_file("/x".into(), &Value::Null).is_none());
+    }
+
+    #[test]
+    fn log_lines_cannot_play_with_a_terminal() {
+        assert_eq!(log_line(b"\x1b[31mred\r\n", 100), " [31mred");
+        assert_eq!(log_line(b"abcdef", 3), "abc");
+    }
+}

@@ -1,0 +1,283 @@
+//! Floor 1: what the agent asks of a container Engine, and the adapter for Docker's API.
+//!
+//! The trait is narrow: each method is one call of the Engine, named like it. No method decides
+//! anything. Inspect and create travel as raw JSON, because a typed model drops the fields it does
+//! not know, and a container would be rebuilt without them.
+
+pub mod docker;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::stream::BoxStream;
+use serde_json::Value;
+
+use crate::core::api_version::ApiVersion;
+use crate::core::credentials::Credentials;
+use crate::core::event::PullProgress;
+use crate::core::recreate::RestartPolicy;
+use crate::core::recreate::declared::AddedFile;
+use crate::core::reference::{Digest, Platform, Reference};
+
+/// Why the Engine did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// Nobody listens, or may not be spoken to.
+    #[error("the Engine at {host} cannot be reached: {detail}")]
+    Unreachable {
+        /// The address that was tried.
+        host: String,
+        /// What the system said, and what to do about it.
+        detail: String,
+    },
+    /// No answer within the time-out. Whether it was done is not known.
+    #[error("the Engine did not answer `{call}` within {seconds} s")]
+    TimedOut {
+        /// The call.
+        call: &'static str,
+        /// The time-out.
+        seconds: u64,
+    },
+    /// The connection broke before the answer. Whether it was done is not known.
+    #[error("the connection to the Engine broke during `{call}`: {detail}")]
+    Broken {
+        /// The call.
+        call: &'static str,
+        /// What the system said.
+        detail: String,
+    },
+    /// There is no such container, image or network (404).
+    #[error("{message}")]
+    NotFound {
+        /// The Engine's own words.
+        message: String,
+    },
+    /// It is in the way of something, or something is in its way (409).
+    #[error("{message}")]
+    Conflict {
+        /// The Engine's own words.
+        message: String,
+    },
+    /// Any other refusal.
+    #[error("the Engine answered `{call}` with {status}: {message}")]
+    Refused {
+        /// The call.
+        call: &'static str,
+        /// The HTTP status.
+        status: u16,
+        /// The Engine's own words.
+        message: String,
+    },
+    /// The answer makes no sense: this is no Engine, or none that we know.
+    #[error("the answer to `{call}` is not what an Engine says: {detail}")]
+    Garbage {
+        /// The call.
+        call: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+impl EngineError {
+    /// Whether the Engine itself was away, so that nothing was learned about what it was asked.
+    #[must_use]
+    pub const fn is_the_engine_away(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. })
+    }
+
+    /// Whether the thing that was asked about does not exist.
+    #[must_use]
+    pub const fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+}
+
+/// What the Engine says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// The version that is spoken with it.
+    pub api: ApiVersion,
+    /// Its own version, for people.
+    pub version: String,
+    /// Where it keeps images and containers (`DockerRootDir`).
+    pub root_dir: PathBuf,
+    /// Whether containers outlive it (`LiveRestoreEnabled`).
+    pub live_restore: bool,
+    /// Whether images are kept by containerd, so that an image ID is a manifest digest.
+    pub containerd_store: bool,
+}
+
+/// One line of the Engine's list of containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The container's ID.
+    pub id: String,
+    /// Its name, without the slash.
+    pub name: String,
+    /// `running`, `exited`, …, or a word this program has never heard of.
+    pub state: String,
+    /// The ID of its image.
+    pub image_id: String,
+    /// Its labels, those of the image included.
+    pub labels: std::collections::BTreeMap<String, String>,
+}
+
+/// A name of an image in the Engine's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedImage {
+    /// The image's ID.
+    pub id: String,
+    /// `repository:tag` for each tag.
+    pub tags: Vec<String>,
+    /// When it was built, as seconds since 1970.
+    pub created: i64,
+}
+
+/// Something the Engine said about a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerEvent {
+    /// The process ended.
+    Died {
+        /// The exit code.
+        code: i64,
+    },
+    /// The kernel killed a process of it for its memory.
+    OutOfMemory,
+    /// The HEALTHCHECK changed its mind: `healthy` or `unhealthy`.
+    Health(String),
+    /// Somebody asked to stop or kill it.
+    Killed,
+    /// It was removed.
+    Destroyed,
+    /// Anything else.
+    Other(String),
+}
+
+/// How many files of a container's own layer are looked at. What Compose copies lies near the
+/// root; a program that writes thousands of files does it further down.
+pub const ADDED_FILES_MAX: usize = 64;
+
+/// What a container Engine does for the agent.
+pub trait Engine: Send + Sync + 'static {
+    /// What the Engine says of itself; also negotiates the API version.
+    fn info(&self) -> impl Future<Output = Result<EngineInfo, EngineError>> + Send;
+
+    /// Every container, running or not.
+    fn list(&self) -> impl Future<Output = Result<Vec<Listed>, EngineError>> + Send;
+
+    /// One container by name or ID, raw. `None`: there is no such container.
+    fn inspect(
+        &self,
+        container: &str,
+    ) -> impl Future<Output = Result<Option<Value>, EngineError>> + Send;
+
+    /// One image by reference or ID, raw. `None`: there is no such image.
+    fn inspect_image(
+        &self,
+        image: &str,
+    ) -> impl Future<Output = Result<Option<Value>, EngineError>> + Send;
+
+    /// The images whose name matches, e.g. `pilotfish-keep/till`.
+    fn list_images(
+        &self,
+        repository: &str,
+    ) -> impl Future<Output = Result<Vec<ListedImage>, EngineError>> + Send;
+
+    /// Pulls exactly this digest. `progress` hears of every step; it must not block.
+    fn pull(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        platform: &Platform,
+        credentials: Option<Credentials>,
+        progress: &(dyn Fn(&PullProgress) + Send + Sync),
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Lets `name:tag` point at an image; moves the tag if it exists.
+    fn tag(
+        &self,
+        image: &str,
+        name: &str,
+        tag: &str,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Removes a tag, or an image that nothing uses. Never by force. `false`: there was none.
+    fn remove_image(&self, image: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;
+
+    /// Creates a container and gives its ID.
+    fn create(
+        &self,
+        name: &str,
+        body: &Value,
+        platform: Option<&Platform>,
+    ) -> impl Future<Output = Result<String, EngineError>> + Send;
+
+    /// Connects a container to one more network.
+    fn connect(
+        &self,
+        network: &str,
+        container: &str,
+        endpoint: &Value,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Changes the restart policy and nothing else.
+    fn set_restart_policy(
+        &self,
+        container: &str,
+        policy: &RestartPolicy,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Stops a container with its own signal, and kills it after `timeout`. A container that does
+    /// not run is no error.
+    fn stop(
+        &self,
+        container: &str,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Starts a container. One that runs is no error.
+    fn start(&self, container: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Renames a container.
+    fn rename(
+        &self,
+        container: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Removes a container that does not run; with `volumes`, its anonymous volumes as well.
+    /// `false`: there was none.
+    fn remove(
+        &self,
+        container: &str,
+        volumes: bool,
+    ) -> impl Future<Output = Result<bool, EngineError>> + Send;
+
+    /// The last lines a container wrote, both streams.
+    fn logs(
+        &self,
+        container: &str,
+        lines: usize,
+    ) -> impl Future<Output = Result<Vec<String>, EngineError>> + Send;
+
+    /// What happens to a container from now on. Returns once the Engine has begun to listen. The
+    /// stream ends when the Engine goes away.
+    fn events(
+        &self,
+        container: &str,
+    ) -> impl Future<Output = Result<BoxStream<'static, ContainerEvent>, EngineError>> + Send;
+
+    /// The files that were added to a container's own layer, deepest last, at most
+    /// [`ADDED_FILES_MAX`].
+    fn added_files(
+        &self,
+        container: &str,
+    ) -> impl Future<Output = Result<Vec<AddedFile>, EngineError>> + Send;
+
+    /// Runs a command in a container and gives its exit code.
+    fn exec(
+        &self,
+        container: &str,
+        command: &[String],
+    ) -> impl Future<Output = Result<i64, EngineError>> + Send;
+}

@@ -1,0 +1,244 @@
+//! The way back: undo ends in the recorded state, not in the reverse of our calls.
+//!
+//! Whatever is found is brought to what the journal's header recorded, so it does not matter how
+//! often this is done, or what the Engine forgot in between.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Trouble, Update};
+use crate::core::recreate::RestartPolicy;
+use crate::core::update::{Mark, Note, Step};
+use crate::core::{inspect, recreate};
+use crate::engine::{Engine, EngineError};
+use crate::world::Ports;
+
+/// How often the way back is tried before a person is needed.
+const TRIES_MAX: u32 = 3;
+
+/// The pause between two tries; the Engine may be busy with the container.
+const TRY_PAUSE: Duration = Duration::from_secs(2);
+
+/// How many of the last lines of a failed container are kept.
+const LOG_LINES_MAX: usize = 40;
+
+/// How long the old container may take until it is as healthy as it was.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often it is looked at meanwhile.
+const RETURN_INTERVAL: Duration = Duration::from_millis(250);
+
+impl<P: Ports> Update<'_, P> {
+    /// Goes back, three times at most; an Engine that is away is waited for.
+    pub(super) async fn go_back(&mut self) -> Result<(), Trouble> {
+        let mut tries = 1;
+        loop {
+            match self.undo().await {
+                Err(Trouble::Engine(error)) if tries < TRIES_MAX => {
+                    self.warn(format!("going back failed and is tried again: {error}"));
+                    if error.is_the_engine_away() {
+                        self.await_engine().await?;
+                    } else {
+                        tokio::time::sleep(TRY_PAUSE).await;
+                    }
+                }
+                done => return done,
+            }
+            tries += 1;
+        }
+    }
+
+    async fn undo(&mut self) -> Result<(), Trouble> {
+        if self.journal.progress.begun >= Some(Step::Switch) {
+            if self.nothing_to_go_back_to().await? {
+                return self.keep_the_new_one().await;
+            }
+            self.note_undo(Step::Start, Mark::UndoStarted, Note::default());
+            self.stand_the_new_one_down().await?;
+            self.note_undo(Step::Switch, Mark::UndoStarted, Note::default());
+            self.restore_the_old_one().await?;
+        }
+        self.remove_the_new_one().await?;
+        self.restore_images().await?;
+        self.flush().await
+    }
+
+    /// The way back writes what it does for people and for the history; it does not depend on it,
+    /// so a full disk does not keep a service down.
+    fn note_undo(&mut self, step: Step, mark: Mark, note: Note) {
+        if let Err(error) = self.write(step, mark, note) {
+            self.warn(error.to_string());
+        }
+    }
+
+    /// Both the old container and its image are gone: somebody pruned everything that did not run.
+    async fn nothing_to_go_back_to(&self) -> Result<bool, Trouble> {
+        if self.old().await?.is_some() {
+            return Ok(false);
+        }
+        let image = self.ports.engine().inspect_image(&self.plan().from.image_id).await?;
+        Ok(image.is_none() && self.new().await?.is_some())
+    }
+
+    /// Nothing proven is left, so the unproven one is better than none.
+    async fn keep_the_new_one(&mut self) -> Result<(), Trouble> {
+        self.warn("the old container and its image are gone; the new one is kept, unproven");
+        let new = self.new_container()?;
+        let engine = self.ports.engine();
+        self.take_the_name(&new).await?;
+        engine.start(&new).await?;
+        engine.set_restart_policy(&new, &self.plan().restart_policy).await?;
+        Ok(())
+    }
+
+    /// Stops the new container and takes the name away from it. What it wrote stays readable.
+    async fn stand_the_new_one_down(&mut self) -> Result<(), Trouble> {
+        let Some(new) = self.new().await? else { return Ok(()) };
+        let engine = self.ports.engine();
+        let id = inspect::id(&new);
+        if inspect::is_running(&new) {
+            engine.stop(id, inspect::stop_timeout(&new)).await?;
+        }
+        if inspect::name(&new) != self.plan().new_name() {
+            engine.rename(id, &self.plan().new_name()).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the old container back: its name, its life, its restart policy.
+    async fn restore_the_old_one(&mut self) -> Result<(), Trouble> {
+        let id = match self.old().await? {
+            Some(old) => inspect::id(&old).to_owned(),
+            None => self.make_the_old_one_again().await?,
+        };
+        self.take_the_name(&id).await?;
+        let engine = self.ports.engine();
+        engine.start(&id).await?;
+        let note = Note { gap_milliseconds: self.gap_milliseconds(), ..Note::default() };
+        self.note_undo(Step::Switch, Mark::UndoDone, note);
+        let policy = &self.plan().restart_policy;
+        if !policy.is_no() {
+            engine.set_restart_policy(&id, policy).await?;
+        }
+        self.see_it_well(&id).await
+    }
+
+    /// Gives a container the name of the service. Who holds the name without being part of this
+    /// update was put there by somebody, and stays.
+    async fn take_the_name(&self, id: &str) -> Result<(), Trouble> {
+        let name = &self.plan().container;
+        match self.holder_of_the_name().await? {
+            Some(holder) if inspect::id(&holder) == id => Ok(()),
+            Some(_) => Err(EngineError::Conflict {
+                message: format!("another container named {name} was made during the update"),
+            }
+            .into()),
+            None => Ok(self.ports.engine().rename(id, name).await?),
+        }
+    }
+
+    /// The old container was removed while it was parked (`system prune` does that). Its inspect
+    /// document and its image are kept, so it is made again, volumes included.
+    async fn make_the_old_one_again(&mut self) -> Result<String, Trouble> {
+        self.restore_the_tag().await?;
+        let plan = self.plan();
+        let engine = self.ports.engine();
+        if let Some(found) = self.holder_of_the_name().await? {
+            if inspect::image_id(&found) == plan.from.image_id {
+                return Ok(inspect::id(&found).to_owned());
+            }
+        }
+        let mut body = plan.recreation.body.clone();
+        recreate::set_restart_policy(&mut body, &RestartPolicy::no());
+        if plan.reference.tag.is_none() {
+            body["Image"] = Value::from(plan.from.image_id.clone());
+        }
+        let platform = plan.recreation.platform.as_ref();
+        let id = engine.create(&plan.container, &body, platform).await?;
+        for endpoint in &plan.recreation.connect {
+            engine.connect(&endpoint.network, &id, &endpoint.config).await?;
+        }
+        self.warn("the old container had been removed; it was made again from its kept image");
+        Ok(id)
+    }
+
+    /// Waits until the old container is as well as it was when the update began. There is nothing
+    /// more to go back to, so what is not well then is said, and left.
+    async fn see_it_well(&self, id: &str) -> Result<(), Trouble> {
+        let was_healthy = inspect::health(&self.journal.header.original) == Some("healthy");
+        let deadline = tokio::time::Instant::now() + RETURN_TIMEOUT;
+        loop {
+            let document = self.ports.engine().inspect(id).await?.unwrap_or_default();
+            let runs = inspect::is_running(&document);
+            let healthy = inspect::health(&document) == Some("healthy");
+            if runs && (healthy || !was_healthy) {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= deadline || self.stop.is_cancelled() {
+                self.warn("the old container runs again, but is not as well as it was");
+                return Ok(());
+            }
+            tokio::time::sleep(RETURN_INTERVAL).await;
+        }
+    }
+
+    /// Keeps what the failed container wrote, then removes it with the anonymous volumes that are
+    /// its own; re-attached ones belong to the old one and stay.
+    async fn remove_the_new_one(&mut self) -> Result<(), Trouble> {
+        let Some(new) = self.new().await? else { return Ok(()) };
+        let id = inspect::id(&new).to_owned();
+        if inspect::was_started(&new) {
+            let log = self.ports.engine().logs(&id, LOG_LINES_MAX).await.unwrap_or_default();
+            self.note_undo(Step::Create, Mark::UndoStarted, Note { log, ..Note::default() });
+        }
+        self.ports.engine().remove(&id, true).await?;
+        self.note_undo(Step::Create, Mark::UndoDone, Note::default());
+        Ok(())
+    }
+
+    /// The local tag points at the old image again, the keep-tag of this try goes, and the failed
+    /// image goes if nobody uses it.
+    async fn restore_images(&mut self) -> Result<(), Trouble> {
+        self.restore_the_tag().await?;
+        let (repository, tag) = self.plan().keep_tag();
+        self.ports.engine().remove_image(&format!("{repository}:{tag}")).await?;
+        if let Some(image) = self.journal.progress.known.new_image.clone() {
+            if let Err(trouble) = self.drop_image(&image).await {
+                self.warn(format!("the failed image stays on disk: {trouble}"));
+            }
+        }
+        self.note_undo(Step::Pull, Mark::UndoDone, Note::default());
+        Ok(())
+    }
+
+    /// Moves the local tag back, unless another container runs on the new image by now.
+    async fn restore_the_tag(&self) -> Result<(), Trouble> {
+        let plan = self.plan();
+        let (Some(tag), Some(new)) = (&plan.reference.tag, &self.journal.progress.known.new_image)
+        else {
+            return Ok(());
+        };
+        let ours = self.journal.progress.known.new_container.as_deref();
+        let containers = self.ports.engine().list().await?;
+        let others =
+            |line: &crate::engine::Listed| line.image_id == *new && Some(line.id.as_str()) != ours;
+        if containers.iter().any(others) {
+            return Ok(());
+        }
+        let name = plan.reference.familiar_name();
+        match &self.journal.header.tag_before {
+            Some(before) => match self.ports.engine().tag(before, &name, tag).await {
+                Err(error) if error.is_not_found() => {
+                    self.warn(format!("{name}:{tag} cannot point at {before} again: it is gone"));
+                    Ok(())
+                }
+                done => Ok(done?),
+            },
+            None => {
+                self.ports.engine().remove_image(&format!("{name}:{tag}")).await?;
+                Ok(())
+            }
+        }
+    }
+}

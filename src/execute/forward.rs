@@ -1,0 +1,308 @@
+//! The steps of an update on the way forward.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{Trouble, Update};
+use crate::core::blame;
+use crate::core::event::Event;
+use crate::core::history::Cause;
+use crate::core::recreate::RestartPolicy;
+use crate::core::update::{Mark, Note, Step};
+use crate::core::{inspect, names, recreate};
+use crate::engine::{Engine, EngineError};
+use crate::host::Host;
+use crate::registry::Registry;
+use crate::world::Ports;
+
+impl<P: Ports> Update<'_, P> {
+    /// The old image gets its keep-tag, then the decided digest is pulled, then the local tag
+    /// moves.
+    pub(super) async fn pull(&mut self) -> Result<Note, Trouble> {
+        let engine = self.ports.engine();
+        let plan = self.plan();
+        let (repository, tag) = plan.keep_tag();
+        engine.tag(&plan.from.image_id, &repository, &tag).await?;
+        let pinned = format!("{}@{}", plan.reference.familiar_name(), plan.to.index);
+        if engine.inspect_image(&pinned).await?.is_none() {
+            self.fetch().await?;
+        }
+        let image = engine.inspect_image(&pinned).await?;
+        let id = image.as_ref().map(|image| inspect::text(image, "/Id").to_owned());
+        let id = id.ok_or_else(|| {
+            Trouble::surroundings(format!("{pinned} is not there after its pull"))
+        })?;
+        self.check_pulled(&id)?;
+        if let Some(tag) = &plan.reference.tag {
+            engine.tag(&id, &plan.reference.familiar_name(), tag).await?;
+        }
+        Ok(Note { new_image: Some(id), ..Note::default() })
+    }
+
+    async fn fetch(&self) -> Result<(), Trouble> {
+        let plan = self.plan();
+        let registry = &plan.reference.registry;
+        let credentials = self.ports.registry().credentials(registry).await;
+        let credentials = credentials.map_err(|error| Trouble::surroundings(error.to_string()))?;
+        let fetched = std::sync::atomic::AtomicU64::new(0);
+        let hear = |progress: &crate::core::event::PullProgress| {
+            fetched.store(progress.current, std::sync::atomic::Ordering::Relaxed);
+            let container = plan.container.clone();
+            let (registry, progress) = (registry.clone(), progress.clone());
+            self.listener.hear(&Event::Pulling { container, registry, progress });
+        };
+        let (index, platform) = (&plan.to.index, &plan.to.platform);
+        let pull = self.ports.engine().pull(&plan.reference, index, platform, credentials, &hear);
+        tokio::select! {
+            answer = pull => answer.map_err(pull_failed)?,
+            () = self.stop.cancelled() => return Err(Trouble::Asked),
+        }
+        let bytes = fetched.into_inner();
+        self.listener.hear(&Event::Pulled { registry: registry.clone(), bytes });
+        Ok(())
+    }
+
+    /// The digest that was judged is the digest that runs: on the classic image store an ID is the
+    /// configuration's digest, on the containerd image store the index's or the manifest's.
+    fn check_pulled(&self, id: &str) -> Result<(), Trouble> {
+        let offer = &self.plan().to;
+        let expected = [&offer.config, &offer.index, &offer.manifest];
+        if expected.iter().any(|digest| digest.as_str() == id) {
+            return Ok(());
+        }
+        Err(Trouble::surroundings(format!(
+            "the Engine pulled {id} where {} was decided",
+            offer.manifest
+        )))
+    }
+
+    /// Flushes what was pulled. Without it, a power cut leaves the image listed as present with
+    /// files of no length, and pulling again does not mend it.
+    pub(super) async fn sync(&mut self) -> Result<Note, Trouble> {
+        self.flush().await?;
+        Ok(Note::default())
+    }
+
+    /// Flushes what the Engine has on disk.
+    pub(super) async fn flush(&self) -> Result<(), Trouble> {
+        let root = self.ports.engine().info().await?.root_dir;
+        self.flush_below(&root).await
+    }
+
+    async fn flush_below(&self, root: &Path) -> Result<(), Trouble> {
+        let flushed = self.ports.host().flush(root).await;
+        flushed.map_err(|error| Trouble::surroundings(format!("cannot flush the disk: {error}")))
+    }
+
+    /// Creates the new container beside the old one, under a name of its own and without the right
+    /// to be started by the Engine.
+    pub(super) async fn create(&mut self) -> Result<Note, Trouble> {
+        let engine = self.ports.engine();
+        let plan = self.plan();
+        let name = plan.new_name();
+        let image = self.new_image()?;
+        self.clear_the_way(&name).await?;
+        let mut body = plan.recreation.body.clone();
+        recreate::set_restart_policy(&mut body, &RestartPolicy::no());
+        recreate::set_compose_image(&mut body, &image);
+        let id = engine.create(&name, &body, plan.recreation.platform.as_ref()).await?;
+        for endpoint in &plan.recreation.connect {
+            engine.connect(&endpoint.network, &id, &endpoint.config).await?;
+        }
+        let created = engine.inspect(&id).await?.unwrap_or_default();
+        if inspect::image_id(&created) != image {
+            let got = inspect::image_id(&created);
+            let detail = format!("the new container got the image {got} instead of {image}");
+            return Err(Trouble::surroundings(detail));
+        }
+        Ok(Note { new_container: Some(id), ..Note::default() })
+    }
+
+    /// A container that an earlier try of this very update left behind is removed; anybody else's
+    /// is in the way.
+    async fn clear_the_way(&self, name: &str) -> Result<(), Trouble> {
+        let engine = self.ports.engine();
+        let Some(found) = engine.inspect(name).await? else { return Ok(()) };
+        if inspect::was_started(&found) || inspect::is_running(&found) {
+            return Err(Trouble::surroundings(format!("a container named {name} is in the way")));
+        }
+        engine.remove(inspect::id(&found), true).await?;
+        Ok(())
+    }
+
+    /// Stops and parks the old container, and gives its name to the new one.
+    ///
+    /// The old one first gets the right to be started at boot, and that is flushed: until the
+    /// commit the Engine itself brings the proven container back after a power cut. Names change
+    /// after the stop, because a name leaves the Engine's DNS at once.
+    pub(super) async fn switch(&mut self) -> Result<Note, Trouble> {
+        let engine = self.ports.engine();
+        let (old, new) = (self.plan().old_container.clone(), self.new_container()?);
+        self.arm_the_second_net(&old).await?;
+        let stop_timeout = self.plan().stop_timeout;
+        self.stopped_at = Some(Instant::now());
+        engine.stop(&old, stop_timeout).await.map_err(|error| gone(error, "the old container"))?;
+        engine.rename(&old, &self.plan().old_name()).await.or_else(already_so)?;
+        engine.rename(&new, &self.plan().container).await.or_else(already_so)?;
+        Ok(Note::default())
+    }
+
+    async fn arm_the_second_net(&self, old: &str) -> Result<(), Trouble> {
+        if self.plan().restart_policy.is_no() {
+            return Ok(());
+        }
+        // With live-restore the new one may outlive the Engine; `unless-stopped` remembers that
+        // the old one was stopped, so that never two of them run.
+        let name = if self.journal.header.live_restore { "unless-stopped" } else { "always" };
+        let policy = RestartPolicy::named(name);
+        self.ports.engine().set_restart_policy(old, &policy).await?;
+        self.flush().await
+    }
+
+    /// Starts the new container, with an ear on the Engine.
+    pub(super) async fn start(&mut self) -> Result<Note, Trouble> {
+        let new = self.new_container()?;
+        self.listen(&new).await?;
+        let started = self.ports.engine().start(&new).await;
+        self.mark_started();
+        if let Err(error) = started {
+            return Err(start_failed(error));
+        }
+        Ok(Note { gap_milliseconds: self.gap_milliseconds(), ..Note::default() })
+    }
+
+    /// Takes the right to be started from the old container, then gives the user's own to the new
+    /// one. Between the two calls neither would be started after a cut; recovery covers it.
+    pub(super) async fn commit(&mut self) -> Result<Note, Trouble> {
+        let policy = self.plan().restart_policy.clone();
+        if !policy.is_no() {
+            let engine = self.ports.engine();
+            let old =
+                engine.set_restart_policy(&self.plan().old_container, &RestartPolicy::no()).await;
+            old.or_else(not_there)?;
+            engine.set_restart_policy(&self.new_container()?, &policy).await?;
+        }
+        self.flush().await?;
+        Ok(Note::default())
+    }
+
+    /// Removes the old container and images that nobody needs. What cannot be removed now is no
+    /// reason to keep the update open: it is said, and left.
+    pub(super) async fn clean(&mut self, begun: Instant) -> Result<(), Trouble> {
+        self.ports.engine().remove(&self.plan().old_container, false).await?;
+        if let Err(trouble) = self.drop_old_images().await {
+            self.warn(format!("old images stay on disk: {trouble}"));
+        }
+        self.flush().await?;
+        let mut memory = self.ports.state().memory()?;
+        let plan = self.plan();
+        memory.succeed(&plan.container);
+        if let Some(image) = &self.journal.progress.known.new_image {
+            memory.learn(image, &plan.to.index);
+        }
+        self.ports.state().remember(&memory)?;
+        let container = plan.container.clone();
+        let (step, took) = (Step::Clean, begun.elapsed());
+        self.write(Step::Clean, Mark::Done, Note::default())?;
+        self.listener.hear(&Event::StepDone { container, step, took });
+        self.close()
+    }
+
+    /// Drops keep-tags beyond the number that the user wants, the oldest first.
+    async fn drop_old_images(&self) -> Result<(), Trouble> {
+        let plan = self.plan();
+        let repository = names::keep_repository(&plan.container);
+        let mut kept = Vec::new();
+        for image in self.ports.engine().list_images(&repository).await? {
+            let document = self.ports.engine().inspect_image(&image.id).await?.unwrap_or_default();
+            let tagged_at = inspect::text(&document, "/Metadata/LastTagTime").to_owned();
+            kept.push((tagged_at, image));
+        }
+        kept.sort_by(|a, b| b.0.cmp(&a.0));
+        let keep = usize::try_from(plan.images_keep).unwrap_or(usize::MAX);
+        for (_, image) in kept.into_iter().skip(keep) {
+            for tag in image.tags.iter().filter(|tag| names::is_keep_tag(tag, &repository)) {
+                self.ports.engine().remove_image(tag).await?;
+            }
+            self.drop_image(&image.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes an image that has no name and no container any more.
+    pub(super) async fn drop_image(&self, id: &str) -> Result<(), Trouble> {
+        let Some(image) = self.ports.engine().inspect_image(id).await? else { return Ok(()) };
+        let tags = image.pointer("/RepoTags").and_then(Value::as_array);
+        if tags.is_some_and(|tags| !tags.is_empty()) {
+            return Ok(());
+        }
+        let in_use = self.ports.engine().list().await?;
+        if in_use.iter().any(|container| container.image_id == id) {
+            return Ok(());
+        }
+        match self.ports.engine().remove_image(id).await {
+            Ok(_) | Err(EngineError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The ID of the pulled image.
+    pub(super) fn new_image(&self) -> Result<String, Trouble> {
+        let known = self.journal.progress.known.new_image.clone();
+        known.ok_or_else(|| Trouble::surroundings("the journal does not name the new image"))
+    }
+
+    /// The ID of the new container.
+    pub(super) fn new_container(&self) -> Result<String, Trouble> {
+        let known = self.journal.progress.known.new_container.clone();
+        known.ok_or_else(|| Trouble::surroundings("the journal does not name the new container"))
+    }
+}
+
+fn pull_failed(error: EngineError) -> Trouble {
+    match error {
+        error if error.is_the_engine_away() => error.into(),
+        error => Trouble::surroundings(format!("the pull failed: {error}")),
+    }
+}
+
+fn start_failed(error: EngineError) -> Trouble {
+    if error.is_the_engine_away() {
+        return error.into();
+    }
+    let message = error.to_string();
+    let detail = format!("could not be started: {message}");
+    if blame::is_the_images_fault(&message) {
+        Trouble::Cause(Cause::image(detail))
+    } else {
+        Trouble::Cause(Cause::surroundings(detail))
+    }
+}
+
+fn gone(error: EngineError, what: &str) -> Trouble {
+    match error {
+        EngineError::NotFound { .. } => {
+            Trouble::Cause(Cause::person(format!("somebody removed {what} during the update")))
+        }
+        error => error.into(),
+    }
+}
+
+/// Renaming a container to the name it has is a conflict with itself; whether it is with somebody
+/// else shows at the next step.
+fn already_so(error: EngineError) -> Result<(), EngineError> {
+    match error {
+        EngineError::Refused { status: 400, .. } => Ok(()),
+        error => Err(error),
+    }
+}
+
+/// What is gone needs no policy.
+pub(super) fn not_there(error: EngineError) -> Result<(), EngineError> {
+    match error {
+        EngineError::NotFound { .. } => Ok(()),
+        error => Err(error),
+    }
+}

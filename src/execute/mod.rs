@@ -1,0 +1,307 @@
+//! Floor 2: carries out a plan. Journal, act, journal; back on every failure.
+//!
+//! This is a `for` over steps with one `match`. A rule that is about to be added here belongs in
+//! `core/`. Every act is written so that doing it twice does no harm, because after a power cut
+//! nobody knows whether it was done: the journal, the Engine's answer and the Engine's disk may
+//! each be ahead of the others.
+
+mod back;
+mod forward;
+mod sight;
+mod verify;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::core::ending;
+use crate::core::event::{Event, Listener};
+use crate::core::history::{Cause, Fault, Record};
+use crate::core::memory::INTERRUPTIONS_MAX;
+use crate::core::plan::{Header, Plan};
+use crate::core::update::{Mark, Note, Resume, Step, resume};
+use crate::engine::{Engine, EngineError};
+use crate::host::Host;
+use crate::journal::{JournalError, UpdateJournal};
+use crate::world::Ports;
+
+/// How long to wait for an Engine that went away under an update. An Engine restart takes seconds,
+/// on a Pi with many containers a minute.
+const ENGINE_RETURN_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// How often to ask whether it is back.
+const ENGINE_RETURN_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How an update left this module.
+#[derive(Debug)]
+pub enum Ended {
+    /// It is over, one way or the other.
+    Finished(Box<Record>),
+    /// The agent was asked to stop; the journal says where.
+    Left,
+    /// Neither way could be finished now; the journal stays, the next round tries again.
+    Unfinished(Trouble),
+}
+
+/// Why a step could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The Engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The state directory.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A cause that is known exactly.
+    #[error("{}", .0.detail)]
+    Cause(Cause),
+    /// The Engine or the machine was not the same from start to verdict.
+    #[error("{0}")]
+    Spoilt(String),
+    /// The agent was asked to stop.
+    #[error("the agent was asked to stop")]
+    Asked,
+}
+
+impl Trouble {
+    fn surroundings(detail: impl Into<String>) -> Self {
+        Self::Cause(Cause::surroundings(detail))
+    }
+
+    /// Why the way leads back, or nothing where it does not.
+    fn into_cause(self) -> Result<Cause, Self> {
+        match self {
+            Self::Cause(cause) => Ok(cause),
+            Self::Engine(error) if !error.is_the_engine_away() => {
+                Ok(Cause::surroundings(error.to_string()))
+            }
+            Self::Journal(error) => Ok(Cause::surroundings(error.to_string())),
+            other => Err(other),
+        }
+    }
+}
+
+/// One update in flight.
+pub struct Update<'a, P: Ports> {
+    ports: &'a P,
+    listener: &'a dyn Listener,
+    stop: &'a CancellationToken,
+    journal: UpdateJournal,
+    /// When the old container was told to stop. Gone with the process: nobody can measure a gap
+    /// across a power cut.
+    stopped_at: Option<Instant>,
+    watch: Option<verify::Watch>,
+}
+
+impl<'a, P: Ports> Update<'a, P> {
+    /// Begins an update: its journal is on the disk on return, nothing else is done.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn begin(
+        ports: &'a P,
+        listener: &'a dyn Listener,
+        stop: &'a CancellationToken,
+        header: Header,
+    ) -> Result<Self, JournalError> {
+        let plan = &header.plan;
+        listener.hear(&Event::UpdateBegun {
+            container: plan.container.clone(),
+            image: plan.image.clone(),
+            from: plan.from.digest.clone(),
+            to: plan.to.index.clone(),
+        });
+        let journal = ports.state().begin(header)?;
+        Ok(Self::of(ports, listener, stop, journal))
+    }
+
+    /// An update whose journal exists.
+    pub fn of(
+        ports: &'a P,
+        listener: &'a dyn Listener,
+        stop: &'a CancellationToken,
+        journal: UpdateJournal,
+    ) -> Self {
+        Self { ports, listener, stop, journal, stopped_at: None, watch: None }
+    }
+
+    /// What its journal says so far.
+    #[must_use]
+    pub const fn journal(&self) -> &UpdateJournal {
+        &self.journal
+    }
+
+    fn plan(&self) -> &Plan {
+        &self.journal.header.plan
+    }
+
+    /// Carries the update out from its first step.
+    pub async fn run(mut self) -> Ended {
+        let trouble = self.forward(Step::Pull).await.err();
+        self.finish(trouble).await
+    }
+
+    /// Finishes or undoes an update that was left open.
+    pub async fn take_up(mut self) -> Ended {
+        let trouble = self.decide_again().await.err();
+        self.finish(trouble).await
+    }
+
+    /// Turns trouble into the way back, as often as it takes, until there is none.
+    ///
+    /// Bounded: every turn of the loop either ends, or counts one more verification in the
+    /// journal, or has recorded a cause, after which only the way back is left.
+    async fn finish(&mut self, mut trouble: Option<Trouble>) -> Ended {
+        while let Some(problem) = trouble {
+            let went_back = self.journal.progress.failed.is_some();
+            trouble = match problem {
+                Trouble::Asked => return Ended::Left,
+                problem if went_back => return Ended::Unfinished(problem),
+                problem => self.handle(problem).await.err(),
+            };
+        }
+        Ended::Finished(Box::new(self.record()))
+    }
+
+    async fn handle(&mut self, problem: Trouble) -> Result<(), Trouble> {
+        match problem.into_cause() {
+            Ok(cause) => self.turn_back(cause).await,
+            Err(_) => self.decide_again().await,
+        }
+    }
+
+    /// Looks at what the Engine says now, and goes on or back.
+    async fn decide_again(&mut self) -> Result<(), Trouble> {
+        self.await_engine().await?;
+        let reality = self.reality().await?;
+        let resume = resume(&self.journal.progress, &reality);
+        let intent = match &resume {
+            Resume::Forward(step) => format!("going on with {}", step.word()),
+            Resume::Back(cause) => format!("going back: {}", cause.detail),
+        };
+        self.listener.hear(&Event::TakenUp { container: self.plan().container.clone(), intent });
+        match resume {
+            Resume::Forward(step) => self.forward(step).await,
+            Resume::Back(cause) => self.turn_back(cause).await,
+        }
+    }
+
+    /// Waits until the Engine answers.
+    async fn await_engine(&self) -> Result<(), Trouble> {
+        let deadline = Instant::now() + ENGINE_RETURN_TIMEOUT;
+        loop {
+            match self.ports.engine().info().await {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => return Err(error.into()),
+                Err(_) if self.stop.is_cancelled() => return Err(Trouble::Asked),
+                Err(_) => tokio::time::sleep(ENGINE_RETURN_INTERVAL).await,
+            }
+        }
+    }
+
+    async fn forward(&mut self, from: Step) -> Result<(), Trouble> {
+        for step in Step::ALL.into_iter().filter(|step| *step >= from) {
+            if self.stop.is_cancelled() && step < Step::Commit && step != Step::Start {
+                return Err(Trouble::Asked);
+            }
+            self.step(step).await?;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, step: Step) -> Result<(), Trouble> {
+        let container = self.plan().container.clone();
+        self.listener.hear(&Event::StepBegun { container: container.clone(), step });
+        let begun = Instant::now();
+        self.write(step, Mark::Started, Note::default())?;
+        let note = match step {
+            Step::Pull => self.pull().await?,
+            Step::Sync => self.sync().await?,
+            Step::Create => self.create().await?,
+            Step::Switch => self.switch().await?,
+            Step::Start => self.start().await?,
+            Step::Verify => self.verify().await?,
+            Step::Commit => self.commit().await?,
+            Step::Clean => return self.clean(begun).await,
+        };
+        self.write(step, Mark::Done, note)?;
+        self.listener.hear(&Event::StepDone { container, step, took: begun.elapsed() });
+        Ok(())
+    }
+
+    /// Records why the way leads back, refuses the digest if the image is to blame, and goes.
+    ///
+    /// The refusal is written before anything is undone: a digest once judged bad is never started
+    /// again. Where it cannot be written, the service comes first, and the journal stays open
+    /// until it is written.
+    async fn turn_back(&mut self, cause: Cause) -> Result<(), Trouble> {
+        let is_news = self.journal.progress.failed.is_none();
+        let mut written = Ok(());
+        if is_news {
+            let step = self.journal.progress.begun.unwrap_or(Step::Pull);
+            let note = Note { cause: Some(cause.clone()), ..Note::default() };
+            let container = self.plan().container.clone();
+            self.listener.hear(&Event::GoingBack { container, cause: cause.clone() });
+            written = self.write(step, Mark::Failed, note);
+            self.journal.progress.failed = Some(cause);
+        }
+        let remembered = written.and_then(|()| self.remember_failure(is_news));
+        self.go_back().await?;
+        remembered?;
+        self.close()
+    }
+
+    /// Refuses the digest of a bad image. An update that was cut short after the switch is counted,
+    /// so that an image that takes the machine down with it is not tried for ever.
+    fn remember_failure(&self, is_news: bool) -> Result<(), JournalError> {
+        let Some(cause) = &self.journal.progress.failed else { return Ok(()) };
+        let switched = self.journal.progress.begun >= Some(Step::Switch);
+        let plan = self.plan();
+        let mut memory = self.ports.state().memory()?;
+        let mut detail = cause.detail.clone();
+        let refused = match cause.fault {
+            Fault::Image => true,
+            Fault::Surroundings | Fault::Interruption if switched && is_news => {
+                let count = memory.interrupt(&plan.container, &plan.to.manifest);
+                detail = format!("{count} tries did not come to an end, the last one: {detail}");
+                count >= INTERRUPTIONS_MAX
+            }
+            Fault::Surroundings | Fault::Interruption | Fault::Person => return Ok(()),
+        };
+        if refused {
+            let (manifest, index) = (&plan.to.manifest, &plan.to.index);
+            memory.refuse(&plan.container, manifest, index, self.ports.host().now(), &detail);
+        }
+        self.ports.state().remember(&memory)
+    }
+
+    /// The line of history for what the journal says.
+    fn record(&self) -> Record {
+        ending::record(&self.journal.header, &self.journal.progress, self.ports.host().now())
+    }
+
+    /// History first, then the journal goes: a cut between them finds the record again.
+    fn close(&self) -> Result<(), Trouble> {
+        let record = self.record();
+        self.ports.state().record(&record)?;
+        self.ports.state().close(&self.journal)?;
+        self.listener.hear(&Event::UpdateEnded(Box::new(record)));
+        Ok(())
+    }
+
+    fn write(&mut self, step: Step, mark: Mark, note: Note) -> Result<(), JournalError> {
+        let now = self.ports.host().now();
+        self.ports.state().write(&mut self.journal, now, step, mark, note)
+    }
+
+    /// How long no proven container has been running, in milliseconds.
+    fn gap_milliseconds(&self) -> Option<u64> {
+        u64::try_from(self.stopped_at?.elapsed().as_millis()).ok()
+    }
+
+    fn warn(&self, detail: impl Into<String>) {
+        let container = self.plan().container.clone();
+        self.listener.hear(&Event::Warning { container, detail: detail.into() });
+    }
+}

@@ -1,0 +1,75 @@
+//! What the Engine says of the two containers of an update.
+
+use serde_json::Value;
+
+use super::{Trouble, Update};
+use crate::core::inspect;
+use crate::core::update::{Reality, Seen};
+use crate::engine::{Engine, EngineError};
+use crate::host::Host;
+use crate::world::Ports;
+
+impl<P: Ports> Update<'_, P> {
+    /// Both containers, by ID, and the new one also by its names: after a power cut the Engine may
+    /// have made it without the journal knowing its ID.
+    pub(super) async fn reality(&self) -> Result<Reality, Trouble> {
+        let old = self.old().await?;
+        let new = self.new().await?;
+        let boot_id = self.ports.host().boot_id();
+        Ok(Reality {
+            old: old.as_ref().map(seen),
+            new: new.as_ref().map(seen),
+            same_boot: boot_id == self.journal.header.boot_id,
+        })
+    }
+
+    /// The container that is to be replaced.
+    pub(super) async fn old(&self) -> Result<Option<Value>, Trouble> {
+        self.look_at(&self.plan().old_container).await
+    }
+
+    /// The container that is to replace it.
+    pub(super) async fn new(&self) -> Result<Option<Value>, Trouble> {
+        if let Some(id) = &self.journal.progress.known.new_container {
+            return self.look_at(id).await;
+        }
+        self.look_at(&self.plan().new_name()).await
+    }
+
+    /// Inspects a container. Engine 20.10 answers 500 to the inspect of a container whose files a
+    /// power cut has damaged; its line in the list then has to do.
+    async fn look_at(&self, container: &str) -> Result<Option<Value>, Trouble> {
+        match self.ports.engine().inspect(container).await {
+            Err(EngineError::Refused { status: 500.., .. }) => self.from_list(container).await,
+            answer => Ok(answer?),
+        }
+    }
+
+    async fn from_list(&self, container: &str) -> Result<Option<Value>, Trouble> {
+        let list = self.ports.engine().list().await?;
+        let line = list.into_iter().find(|line| line.id == container || line.name == container);
+        Ok(line.map(|line| {
+            let running = matches!(line.state.as_str(), "running" | "paused" | "restarting");
+            serde_json::json!({
+                "Id": line.id,
+                "Name": format!("/{}", line.name),
+                "Image": line.image_id,
+                "State": { "Running": running, "Status": line.state },
+            })
+        }))
+    }
+
+    /// The container that bears the name of the service now.
+    pub(super) async fn holder_of_the_name(&self) -> Result<Option<Value>, Trouble> {
+        self.look_at(&self.plan().container).await
+    }
+}
+
+fn seen(container: &Value) -> Seen {
+    Seen {
+        id: inspect::id(container).to_owned(),
+        name: inspect::name(container).to_owned(),
+        running: inspect::is_running(container),
+        started: inspect::was_started(container),
+    }
+}

@@ -1,0 +1,99 @@
+//! Floor 1: what the machine itself is asked: its clock, its boot, its disks, and whether
+//! something answers on a port.
+
+mod probe;
+
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+/// The machine on which the agent runs.
+pub trait Host: Send + Sync + 'static {
+    /// The time of day. A Pi has no clock of its own: it may jump, or start in 1970.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// Identifies the boot (`/proc/sys/kernel/random/boot_id`); empty where it cannot be read.
+    fn boot_id(&self) -> String;
+
+    /// Identifies the machine, the same after every boot; empty where it cannot be read.
+    fn machine_id(&self) -> String;
+
+    /// Bytes that may still be written below a path; `None` where the path is not visible.
+    fn free_bytes(&self, path: &Path) -> Option<u64>;
+
+    /// Writes everything that the system still holds back for the file system below this path, or
+    /// for all of them where the path is not visible (from inside a container).
+    fn flush(&self, path: &Path) -> impl Future<Output = Result<(), std::io::Error>> + Send;
+
+    /// Whether an HTTP GET is answered with a status below 400.
+    fn probe_http(
+        &self,
+        host: &str,
+        port: u16,
+        path: &str,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Whether a connection is accepted.
+    fn probe_tcp(
+        &self,
+        host: &str,
+        port: u16,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// The machine itself.
+#[derive(Debug, Clone, Default)]
+pub struct RealHost;
+
+impl Host for RealHost {
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+
+    fn boot_id(&self) -> String {
+        line_of("/proc/sys/kernel/random/boot_id")
+    }
+
+    fn machine_id(&self) -> String {
+        let id = line_of("/etc/machine-id");
+        if id.is_empty() { line_of("/proc/sys/kernel/hostname") } else { id }
+    }
+
+    fn free_bytes(&self, path: &Path) -> Option<u64> {
+        let room = rustix::fs::statvfs(path).ok()?;
+        Some(room.f_bavail.saturating_mul(room.f_frsize))
+    }
+
+    async fn flush(&self, path: &Path) -> Result<(), std::io::Error> {
+        let path = path.to_owned();
+        let flush = move || match std::fs::File::open(&path) {
+            Ok(directory) => rustix::fs::syncfs(&directory).map_err(std::io::Error::from),
+            Err(_) => {
+                rustix::fs::sync();
+                Ok(())
+            }
+        };
+        tokio::task::spawn_blocking(flush).await.map_err(std::io::Error::other)?
+    }
+
+    async fn probe_http(
+        &self,
+        host: &str,
+        port: u16,
+        path: &str,
+        timeout: Duration,
+    ) -> Result<(), String> {
+        probe::within(timeout, probe::http(host, port, path)).await
+    }
+
+    async fn probe_tcp(&self, host: &str, port: u16, timeout: Duration) -> Result<(), String> {
+        probe::within(timeout, probe::tcp(host, port)).await
+    }
+}
+
+fn line_of(path: &str) -> String {
+    std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}

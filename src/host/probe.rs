@@ -1,0 +1,88 @@
+//! Probes from outside: one connection, one request, no retries.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// As much of an answer as is read: a status line is short.
+const STATUS_BYTES_MAX: usize = 256;
+
+/// Runs a probe under a time limit.
+pub async fn within(
+    timeout: Duration,
+    probe: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
+    let late = || format!("no answer within {}", humantime::format_duration(timeout));
+    tokio::time::timeout(timeout, probe).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Connects and hangs up.
+pub async fn tcp(host: &str, port: u16) -> Result<(), String> {
+    connect(host, port).await.map(|_| ())
+}
+
+/// Sends `GET path` and reads the status line. Plain HTTP/1.1 in one request by hand: an HTTP
+/// client would bring a pool, redirects and proxies, none of which a probe may use.
+pub async fn http(host: &str, port: u16, path: &str) -> Result<(), String> {
+    let mut stream = connect(host, port).await?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: pilotfish\r\nConnection: close\r\n\r\n"
+    );
+    let failed = |error: std::io::Error| format!("{host}:{port}: {error}");
+    stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    let mut answer = Vec::new();
+    while answer.len() < STATUS_BYTES_MAX && !answer.contains(&b'\n') {
+        if stream.read_buf(&mut answer).await.map_err(failed)? == 0 {
+            break;
+        }
+    }
+    judge(&answer)
+}
+
+async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    TcpStream::connect((host, port)).await.map_err(|error| format!("{host}:{port}: {error}"))
+}
+
+fn judge(answer: &[u8]) -> Result<(), String> {
+    let line = String::from_utf8_lossy(answer.split(|byte| *byte == b'\r').next().unwrap_or(b""));
+    let mut words = line.split_whitespace();
+    let is_http = words.next().is_some_and(|word| word.starts_with("HTTP/"));
+    match words.next().and_then(|status| status.parse::<u16>().ok()) {
+        Some(status) if is_http && (200..400).contains(&status) => Ok(()),
+        Some(status) if is_http => Err(format!("answered {status}")),
+        _ => Err("the answer is not HTTP".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_below_400_is_well() {
+        assert!(judge(b"HTTP/1.1 200 OK\r\n").is_ok());
+        assert!(judge(b"HTTP/1.0 302 Found\r\n").is_ok());
+        assert_eq!(judge(b"HTTP/1.1 503 Busy\r\n"), Err("answered 503".into()));
+        assert!(judge(b"SSH-2.0-OpenSSH\r\n").is_err());
+        assert!(judge(b"").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_not_well() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        assert!(within(Duration::from_secs(5), tcp("127.0.0.1", port)).await.is_ok());
+        drop(listener);
+        assert!(within(Duration::from_secs(5), tcp("127.0.0.1", port)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        let result = within(Duration::from_millis(50), http("127.0.0.1", port, "/")).await;
+        assert_eq!(result, Err("no answer within 50ms".into()));
+    }
+}

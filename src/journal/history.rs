@@ -1,0 +1,116 @@
+//! The history of updates: one line each, bounded in number and bytes.
+
+use super::{Disk, JournalError, StateDirectory, lines, on, to_json};
+use crate::core::history::Record;
+
+/// How many updates are kept.
+const RECORDS_MAX: usize = 500;
+
+/// How large the file may grow, in bytes, before it is cut down to its newest half.
+const BYTES_MAX: usize = 1024 * 1024;
+
+impl<D: Disk> StateDirectory<D> {
+    /// Every update ever tried, as far as it is kept, newest first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn history(&self) -> Result<Vec<Record>, JournalError> {
+        let path = self.path("history.jsonl");
+        let content = self.disk.read(&path).map_err(on("read", &path))?.unwrap_or_default();
+        let mut records: Vec<Record> = lines(&content).collect();
+        records.reverse();
+        Ok(records)
+    }
+
+    /// Adds a line to the history. A record that is there already is not added again: recovery may
+    /// come here twice.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn record(&self, record: &Record) -> Result<(), JournalError> {
+        let path = self.path("history.jsonl");
+        let content = self.disk.read(&path).map_err(on("read", &path))?.unwrap_or_default();
+        let mut records: Vec<Record> = lines(&content).collect();
+        if records.iter().any(|known| known.id == record.id) {
+            return Ok(());
+        }
+        let line = to_json(&path, record)?;
+        if records.len() < RECORDS_MAX && content.len() + line.len() <= BYTES_MAX {
+            let torn = content.last().is_some_and(|last| *last != b'\n');
+            let line = if torn { [b"\n".as_slice(), &line].concat() } else { line };
+            return self.disk.append(&path, &line, true).map_err(on("write", &path));
+        }
+        let surplus = records.len() / 2;
+        records.drain(..surplus);
+        let mut whole = Vec::new();
+        for kept in records.iter().chain([record]) {
+            whole.extend(to_json(&path, kept)?);
+        }
+        self.disk.replace(&path, &whole).map_err(on("write", &path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::core::history::Outcome;
+    use crate::journal::RealDisk;
+
+    fn record(id: &str, log: &str) -> Record {
+        Record {
+            id: id.into(),
+            container: "till".into(),
+            image: "shop/till".into(),
+            from: None,
+            to: None,
+            started_at: DateTime::UNIX_EPOCH,
+            finished_at: DateTime::UNIX_EPOCH,
+            outcome: Outcome::Updated,
+            reason: None,
+            gap_seconds: Some(0.3),
+            log: vec![log.into()],
+        }
+    }
+
+    fn open(directory: &tempfile::TempDir) -> StateDirectory<RealDisk> {
+        StateDirectory::open(directory.path()).expect("a state directory")
+    }
+
+    #[test]
+    fn the_newest_comes_first_and_nothing_stands_twice() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = open(&directory);
+        for id in ["1", "2", "2"] {
+            state.record(&record(id, "")).expect("written");
+        }
+        let ids: Vec<_> = state.history().expect("read").into_iter().map(|r| r.id).collect();
+        assert_eq!(ids, ["2", "1"]);
+    }
+
+    #[test]
+    fn a_torn_last_line_costs_one_record_and_not_the_next() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = open(&directory);
+        state.record(&record("1", "")).expect("written");
+        let path = state.path("history.jsonl");
+        RealDisk.append(&path, b"{\"id\":\"to", false).expect("torn");
+        state.record(&record("3", "")).expect("written");
+        let ids: Vec<_> = state.history().expect("read").into_iter().map(|r| r.id).collect();
+        assert_eq!(ids, ["3", "1"]);
+    }
+
+    #[test]
+    fn it_stays_within_its_bounds() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = open(&directory);
+        let long = "x".repeat(20_000);
+        for number in 0..200 {
+            state.record(&record(&number.to_string(), &long)).expect("written");
+        }
+        let size = std::fs::metadata(state.path("history.jsonl")).expect("a file").len();
+        assert!(size <= BYTES_MAX as u64, "{size} bytes");
+        assert_eq!(state.history().expect("read")[0].id, "199");
+    }
+}

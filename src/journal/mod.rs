@@ -1,0 +1,160 @@
+//! Floor 1: what must survive a power cut. Journals of updates in flight, the memory of refused
+//! digests, the history, and the lock that keeps two processes apart.
+//!
+//! Everything is JSON, one document a line or a file, so that a person can read it on a broken
+//! machine. A torn last line is ignored; nothing is written by a round that changes nothing.
+
+pub mod disk;
+mod history;
+mod lock;
+mod update_journal;
+
+use std::path::{Path, PathBuf};
+
+use crate::core::memory::Memory;
+pub use disk::{Disk, RealDisk};
+pub use update_journal::UpdateJournal;
+
+/// Version of the layout of the state directory.
+const LAYOUT: &str = "1";
+
+/// Why something could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The disk refused.
+    #[error("cannot {act} {path}: {source}", path = path.display())]
+    Disk {
+        /// What was tried: `read`, `write`, …
+        act: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process works with this directory.
+    #[error("{path} is in use by process {holder}; two agents must not share a state directory", path = path.display())]
+    InUse {
+        /// The state directory.
+        path: PathBuf,
+        /// The process that holds it, or what is known of it.
+        holder: String,
+    },
+    /// The directory was written by a later version of this program.
+    #[error("{path} was written by a newer version of pilotfish (layout {found}); install that version again, or use another state_dir", path = path.display())]
+    Newer {
+        /// The state directory.
+        path: PathBuf,
+        /// The layout that was found.
+        found: String,
+    },
+    /// A file is not what this program wrote.
+    #[error("{path} cannot be understood: {detail}; move it away to go on without it", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+/// The state directory, locked for this process.
+#[derive(Debug)]
+pub struct StateDirectory<D> {
+    disk: D,
+    root: PathBuf,
+    /// Held for the life of the process; the system lets go of it when the process ends, however.
+    _lock: Option<std::fs::File>,
+}
+
+impl StateDirectory<RealDisk> {
+    /// Opens the state directory, makes it where it is missing, and locks it.
+    ///
+    /// # Errors
+    /// It cannot be written, is in use, or belongs to a newer version.
+    pub fn open(root: &Path) -> Result<Self, JournalError> {
+        let disk = RealDisk;
+        disk.create_directory(root).map_err(on("create", root))?;
+        let lock = lock::acquire(root)?;
+        Self::with(disk, root, Some(lock))
+    }
+}
+
+impl<D: Disk> StateDirectory<D> {
+    /// A state directory on any disk. The caller keeps other processes away.
+    ///
+    /// # Errors
+    /// It cannot be written, or belongs to a newer version.
+    pub fn with(disk: D, root: &Path, lock: Option<std::fs::File>) -> Result<Self, JournalError> {
+        let directory = Self { disk, root: root.to_owned(), _lock: lock };
+        let journals = directory.path("journal");
+        directory.disk.create_directory(&journals).map_err(on("create", &journals))?;
+        directory.check_layout()?;
+        Ok(directory)
+    }
+
+    /// Where the directory is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What is remembered.
+    ///
+    /// # Errors
+    /// The file cannot be read or understood. Nothing is guessed: a forgotten refusal would start
+    /// a bad image again.
+    pub fn memory(&self) -> Result<Memory, JournalError> {
+        let path = self.path("memory.json");
+        let Some(content) = self.disk.read(&path).map_err(on("read", &path))? else {
+            return Ok(Memory::default());
+        };
+        serde_json::from_slice(&content)
+            .map_err(|error| JournalError::Damaged { path, detail: error.to_string() })
+    }
+
+    /// Replaces what is remembered. On return it is on the disk.
+    ///
+    /// # Errors
+    /// The disk refuses; then the old memory is still there.
+    pub fn remember(&self, memory: &Memory) -> Result<(), JournalError> {
+        let path = self.path("memory.json");
+        let content = to_json(&path, memory)?;
+        self.disk.replace(&path, &content).map_err(on("write", &path))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    fn check_layout(&self) -> Result<(), JournalError> {
+        let path = self.path("layout");
+        match self.disk.read(&path).map_err(on("read", &path))? {
+            None => self.disk.replace(&path, LAYOUT.as_bytes()).map_err(on("write", &path)),
+            Some(found) if found.trim_ascii() == LAYOUT.as_bytes() => Ok(()),
+            Some(found) => Err(JournalError::Newer {
+                path: self.root.clone(),
+                found: String::from_utf8_lossy(found.trim_ascii()).into_owned(),
+            }),
+        }
+    }
+}
+
+fn on(act: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> JournalError {
+    let path = path.to_owned();
+    move |source| JournalError::Disk { act, path, source }
+}
+
+fn to_json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>, JournalError> {
+    let wrong = |error: serde_json::Error| JournalError::Damaged {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    };
+    let mut content = serde_json::to_vec(value).map_err(wrong)?;
+    content.push(b'\n');
+    Ok(content)
+}
+
+/// The lines of a file that can be understood, oldest first; the others are passed over.
+fn lines<T: serde::de::DeserializeOwned>(content: &[u8]) -> impl Iterator<Item = T> + '_ {
+    content.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+}

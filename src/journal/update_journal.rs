@@ -1,0 +1,107 @@
+//! The journal of one update in flight: a header and a line for every step begun and ended.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+
+use super::{Disk, JournalError, StateDirectory, lines, on, to_json};
+use crate::core::plan::Header;
+use crate::core::update::{Entry, Mark, Note, Progress, Step};
+
+const SUFFIX: &str = ".jsonl";
+
+/// An open journal.
+#[derive(Debug, Clone)]
+pub struct UpdateJournal {
+    path: PathBuf,
+    /// The plan and what is needed to undo it.
+    pub header: Header,
+    /// What the journal says so far.
+    pub progress: Progress,
+}
+
+impl<D: Disk> StateDirectory<D> {
+    /// Begins a journal. On return its header is on the disk, and acting may begin.
+    ///
+    /// # Errors
+    /// The disk refuses; then nothing may be done.
+    pub fn begin(&self, header: Header) -> Result<UpdateJournal, JournalError> {
+        let path = self.path("journal").join(format!("{}{SUFFIX}", header.plan.id));
+        let content = to_json(&path, &header)?;
+        self.disk.create(&path, &content).map_err(on("write", &path))?;
+        Ok(UpdateJournal { path, header, progress: Progress::default() })
+    }
+
+    /// The journals that were left open, oldest first.
+    ///
+    /// A file whose header is torn or missing is removed: nothing is done before the header is on
+    /// the disk, so nothing is lost with it.
+    ///
+    /// # Errors
+    /// The directory or a file cannot be read, or a journal is from a newer version.
+    pub fn open_journals(&self) -> Result<Vec<UpdateJournal>, JournalError> {
+        let directory = self.path("journal");
+        let mut journals = Vec::new();
+        for name in self.disk.list(&directory).map_err(on("read", &directory))? {
+            let path = directory.join(&name);
+            match self.open_journal(&path, &name)? {
+                Some(journal) => journals.push(journal),
+                None => self.disk.remove(&path).map_err(on("remove", &path))?,
+            }
+        }
+        Ok(journals)
+    }
+
+    fn open_journal(
+        &self,
+        path: &std::path::Path,
+        name: &str,
+    ) -> Result<Option<UpdateJournal>, JournalError> {
+        if !name.ends_with(SUFFIX) {
+            return Ok(None);
+        }
+        let content = self.disk.read(path).map_err(on("read", path))?.unwrap_or_default();
+        let Some(end) = content.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
+        let damaged = |detail: String| JournalError::Damaged { path: path.to_owned(), detail };
+        let header: Header =
+            serde_json::from_slice(&content[..end]).map_err(|error| damaged(error.to_string()))?;
+        if header.version > Header::VERSION {
+            return Err(damaged(format!("it has format {}", header.version)));
+        }
+        if content.last() != Some(&b'\n') {
+            self.disk.append(path, b"\n", true).map_err(on("write", path))?;
+        }
+        let entries: Vec<Entry> = lines(&content[end..]).collect();
+        let progress = Progress::replay(&entries);
+        Ok(Some(UpdateJournal { path: path.to_owned(), header, progress }))
+    }
+
+    /// Writes one entry. Outside of the service gap it is on the disk on return, and with it
+    /// everything that the Engine was asked before, if both share a file system.
+    ///
+    /// # Errors
+    /// The disk refuses; the next act must not be begun.
+    pub fn write(
+        &self,
+        journal: &mut UpdateJournal,
+        at: DateTime<Utc>,
+        step: Step,
+        mark: Mark,
+        note: Note,
+    ) -> Result<(), JournalError> {
+        let entry = Entry { seq: journal.progress.entries + 1, at, step, mark, note };
+        let durable = !(step.is_in_the_gap() || (step, mark) == (Step::Switch, Mark::Done));
+        let line = to_json(&journal.path, &entry)?;
+        self.disk.append(&journal.path, &line, durable).map_err(on("write", &journal.path))?;
+        journal.progress.take(&entry);
+        Ok(())
+    }
+
+    /// Ends an update: its journal goes.
+    ///
+    /// # Errors
+    /// The disk refuses; recovery will come by again and find nothing left to do.
+    pub fn close(&self, journal: &UpdateJournal) -> Result<(), JournalError> {
+        self.disk.remove(&journal.path).map_err(on("remove", &journal.path))
+    }
+}

@@ -1,0 +1,76 @@
+//! Asks the registries: once for each distinct reference, all of them side by side. What one of
+//! them answers, or does not, never touches the others.
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::Cache;
+use crate::core::observation::{Observation, Offered};
+use crate::core::reference::{Digest, Platform, Reference};
+use crate::registry::Registry;
+
+/// How many look-ups are under way at once. They wait far more than they work; the port bounds
+/// what one registry gets of them.
+const LOOK_UPS_AT_ONCE: usize = 256;
+
+/// One HEAD for each distinct reference.
+pub async fn digests<'a>(
+    registry: &impl Registry,
+    observations: impl Iterator<Item = &'a mut Observation>,
+) {
+    let mut groups: BTreeMap<Reference, Vec<&mut Observation>> = BTreeMap::new();
+    for observation in observations {
+        if let Ok(reference) = &observation.reference {
+            groups.entry(reference.clone()).or_default().push(observation);
+        }
+    }
+    let look_ups = groups.into_iter().map(|(reference, group)| async move {
+        let answer = registry.head(&reference).await;
+        let offered = answer.map_or_else(Offered::Unknown, Offered::Digest);
+        for observation in group {
+            observation.offered = offered.clone();
+        }
+    });
+    stream::iter(look_ups).buffer_unordered(LOOK_UPS_AT_ONCE).collect::<()>().await;
+}
+
+/// What is behind each new digest: asked once for each platform, remembered for as long as the
+/// agent lives. GETs of manifests count against a registry's quota.
+pub async fn images<'a>(
+    registry: &impl Registry,
+    cache: &mut Cache,
+    observations: impl Iterator<Item = &'a mut Observation>,
+) {
+    let mut groups: BTreeMap<(Reference, Digest, String), (Platform, Vec<&mut Observation>)> =
+        BTreeMap::new();
+    for observation in observations {
+        let (Ok(reference), Ok(running)) = (&observation.reference, &observation.running) else {
+            continue;
+        };
+        let Some(digest) = observation.offered.digest().cloned() else { continue };
+        let platform = running.platform.clone();
+        if let Some(offer) = cache.offer(reference, &digest, &platform) {
+            observation.offered = Offered::Image(Box::new(offer.clone()));
+            continue;
+        }
+        let key = (reference.clone(), digest, platform.to_string());
+        groups.entry(key).or_insert_with(|| (platform, Vec::new())).1.push(observation);
+    }
+    let look_ups =
+        groups.into_iter().map(|((reference, digest, _), (platform, group))| async move {
+            let answer = registry.resolve(&reference, &digest, &platform).await;
+            (reference, platform, answer, group)
+        });
+    let mut answers = stream::iter(look_ups).buffer_unordered(LOOK_UPS_AT_ONCE);
+    while let Some((reference, platform, answer, group)) = answers.next().await {
+        if let Ok(offer) = &answer {
+            cache.keep_offer(&reference, &platform, offer.clone());
+        }
+        let offered = answer.map_or_else(Offered::Unknown, |offer| Offered::Image(Box::new(offer)));
+        for observation in group {
+            observation.offered = offered.clone();
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What an update would meet: the documents it starts from, room on the disk, the probe.
+
+use serde_json::Value;
+
+use crate::core::inspect;
+use crate::core::observation::{Observation, Offered, Readiness};
+use crate::core::recreate::declared::declared;
+use crate::core::recreate::may_hold_declared_files;
+use crate::engine::{Engine, EngineError};
+use crate::host::Host;
+use crate::probing;
+use crate::world::Ports;
+
+/// Finds out what an update of this container would meet. `None` where the Engine does not tell;
+/// the container is then left alone.
+pub async fn of<P: Ports>(ports: &P, observation: &Observation) -> Option<Readiness> {
+    gather(ports, observation).await.ok().flatten()
+}
+
+async fn gather<P: Ports>(
+    ports: &P,
+    observation: &Observation,
+) -> Result<Option<Readiness>, EngineError> {
+    let engine = ports.engine();
+    let Some(original) = engine.inspect(&observation.id).await? else { return Ok(None) };
+    let Some(image) = engine.inspect_image(inspect::image_id(&original)).await? else {
+        return Ok(None);
+    };
+    let info = engine.info().await?;
+    let probe = match observation.policy.as_ref().ok().and_then(|p| p.health.probe.as_ref()) {
+        Some(probe) => Some(probing::probe(ports, &observation.id, &original, probe).await),
+        None => None,
+    };
+    Ok(Some(Readiness {
+        others: others(engine, &observation.id).await?,
+        declared_files: declared_files(engine, &original).await?,
+        is_pulled: is_pulled(engine, observation).await?,
+        api: info.api,
+        free_bytes: ports.host().free_bytes(&info.root_dir),
+        probe,
+        original,
+        image,
+    }))
+}
+
+/// Every other container, opted in or not: one of them may hang on this one.
+async fn others(engine: &impl Engine, id: &str) -> Result<Vec<Value>, EngineError> {
+    let mut others = Vec::new();
+    for listed in engine.list().await?.into_iter().filter(|listed| listed.id != id) {
+        others.extend(engine.inspect(&listed.id).await?);
+    }
+    Ok(others)
+}
+
+async fn is_pulled(engine: &impl Engine, observation: &Observation) -> Result<bool, EngineError> {
+    let (Ok(reference), Offered::Image(offer)) = (&observation.reference, &observation.offered)
+    else {
+        return Ok(false);
+    };
+    let pinned = format!("{}@{}", reference.familiar_name(), offer.index);
+    Ok(engine.inspect_image(&pinned).await?.is_some())
+}
+
+/// Files that Compose copied into the container before it was first started.
+async fn declared_files(
+    engine: &impl Engine,
+    original: &Value,
+) -> Result<Vec<String>, EngineError> {
+    if !may_hold_declared_files(original).unwrap_or(true) {
+        return Ok(Vec::new());
+    }
+    let Some(created_at) = inspect::created_at(original) else { return Ok(Vec::new()) };
+    let added = engine.added_files(inspect::id(original)).await?;
+    Ok(declared(created_at, &added))
+}

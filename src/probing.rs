@@ -1,0 +1,45 @@
+//! Floor 2: carries out the probe of a label, on a running container.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::core::inspect;
+use crate::core::probe::Probe;
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::world::Ports;
+
+/// How long one try may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Tries the probe once.
+///
+/// # Errors
+/// What the probe found, in words: `answered 503`, `exit code 1`.
+pub async fn probe(
+    ports: &impl Ports,
+    container: &str,
+    document: &Value,
+    probe: &Probe,
+) -> Result<(), String> {
+    let own = || {
+        let address = inspect::address(document).map(str::to_owned);
+        address.ok_or_else(|| "the container has no address of its own to probe".to_owned())
+    };
+    match probe {
+        Probe::Http { host, port, path } => {
+            let host = host.clone().map_or_else(own, Ok)?;
+            ports.host().probe_http(&host, *port, path, PROBE_TIMEOUT).await
+        }
+        Probe::Tcp { host, port } => {
+            let host = host.clone().map_or_else(own, Ok)?;
+            ports.host().probe_tcp(&host, *port, PROBE_TIMEOUT).await
+        }
+        Probe::Exec(command) => match ports.engine().exec(container, command).await {
+            Ok(0) => Ok(()),
+            Ok(code) => Err(format!("exit code {code}")),
+            Err(error) => Err(error.to_string()),
+        },
+    }
+}

@@ -1,0 +1,118 @@
+//! Floor 2: finishes or undoes every update that was left open, before anything else is done.
+//!
+//! May be killed at any point and any number of times: all it does is written so that doing it
+//! again changes nothing.
+
+mod sweep;
+
+pub use sweep::sweep;
+
+use std::collections::BTreeMap;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::core::ending;
+use crate::core::event::{Event, Listener};
+use crate::core::history::Record;
+use crate::core::observation::OpenUpdate;
+use crate::engine::EngineError;
+use crate::execute::{Ended, Update};
+use crate::host::Host;
+use crate::journal::{JournalError, UpdateJournal};
+use crate::world::Ports;
+
+/// How often an update is taken up before a person is needed.
+pub const TRIES_MAX: u32 = 3;
+
+/// What became of the updates that were left open.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Those that ended now, one way or the other.
+    pub records: Vec<Record>,
+    /// Those that are still open, by container.
+    pub open: BTreeMap<String, OpenUpdate>,
+}
+
+/// Why recovery could not run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The state directory.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The Engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Takes up what was left open, and remembers how often that was in vain.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    failures: BTreeMap<String, u32>,
+}
+
+impl Recovery {
+    /// Finishes or undoes every open update. One that failed three times since the agent started is
+    /// only tried again where a person insists.
+    ///
+    /// # Errors
+    /// The journals cannot be read, or the Engine does not answer.
+    pub async fn run<P: Ports>(
+        &mut self,
+        ports: &P,
+        listener: &dyn Listener,
+        stop: &CancellationToken,
+        insist: bool,
+    ) -> Result<Recovered, RecoverError> {
+        if insist {
+            self.failures.clear();
+        }
+        let mut recovered = Recovered::default();
+        for journal in ports.state().open_journals()? {
+            let container = journal.header.plan.container.clone();
+            if self.has_given_up(&journal.header.plan.id) {
+                recovered.open.insert(container, OpenUpdate::Stuck);
+                continue;
+            }
+            match Update::of(ports, listener, stop, journal.clone()).take_up().await {
+                Ended::Finished(record) => recovered.records.push(*record),
+                Ended::Left => {
+                    recovered.open.insert(container, OpenUpdate::InFlight);
+                }
+                Ended::Unfinished(trouble) => {
+                    let open = self.failed(ports, listener, &journal, &trouble.to_string())?;
+                    recovered.open.insert(container, open);
+                }
+            }
+        }
+        Ok(recovered)
+    }
+
+    /// Counts an update that neither way could finish. The third time it is stuck, and loud.
+    ///
+    /// # Errors
+    /// The history cannot be written.
+    pub fn failed<P: Ports>(
+        &mut self,
+        ports: &P,
+        listener: &dyn Listener,
+        journal: &UpdateJournal,
+        trouble: &str,
+    ) -> Result<OpenUpdate, JournalError> {
+        let header = &journal.header;
+        let container = header.plan.container.clone();
+        let detail = format!("the update could not be finished or undone: {trouble}");
+        listener.hear(&Event::Warning { container, detail });
+        *self.failures.entry(header.plan.id.clone()).or_default() += 1;
+        if !self.has_given_up(&header.plan.id) {
+            return Ok(OpenUpdate::InFlight);
+        }
+        let record = ending::stuck(header, &journal.progress, ports.host().now(), trouble);
+        ports.state().record(&record)?;
+        listener.hear(&Event::UpdateEnded(Box::new(record)));
+        Ok(OpenUpdate::Stuck)
+    }
+
+    fn has_given_up(&self, id: &str) -> bool {
+        self.failures.get(id).is_some_and(|failures| *failures >= TRIES_MAX)
+    }
+}

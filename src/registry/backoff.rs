@@ -1,0 +1,260 @@
+//! How long a host, or one image of it, is left alone after a failure.
+//!
+//! A pause is never slept: a look-up within it gets the failure again at once. One image's
+//! failure holds that image alone; the whole host is held when no connection comes about, or
+//! when it shows several times in a row, without one good answer between, that it has too much
+//! to do. So no answer for one image can spoil another's.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::core::offer::LookupError;
+use crate::core::reason::Reason;
+use crate::registry::failure::{Blame, Failure};
+use crate::registry::settings::Limits;
+
+/// Signs of too much load in a row after which the whole host is left alone.
+const LOAD_SIGNS: u32 = 3;
+
+/// Longest doubling of a pause, so that the shift below cannot overflow.
+const DOUBLINGS_MAX: u32 = 16;
+
+/// Parts of a pause by which jitter moves it up or down: a quarter.
+const JITTER_PARTS: u32 = 4;
+
+/// What kind of request is held. On Docker Hub a `GET` of a manifest costs quota and a `HEAD`
+/// does not, so a `GET` that is refused says nothing about the `HEAD`s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Head,
+    Get,
+}
+
+/// What is left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Target {
+    Host,
+    Gets,
+    Image(Kind, String),
+}
+
+#[derive(Debug)]
+struct Pause {
+    failures: u32,
+    until: Instant,
+    error: LookupError,
+}
+
+/// The memory of one host's failures.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    first: Duration,
+    longest: Duration,
+    load_signs: u32,
+    pauses: HashMap<Target, Pause>,
+}
+
+impl Backoff {
+    pub fn new(limits: &Limits) -> Self {
+        let (first, longest) = (limits.pause_first, limits.pause_longest);
+        Self { first, longest, load_signs: 0, pauses: HashMap::new() }
+    }
+
+    /// The failure that still holds this request back, with the time that is left of its pause.
+    pub fn holds(&self, kind: Kind, image: &str, now: Instant) -> Option<LookupError> {
+        let image = Target::Image(kind, image.to_owned());
+        let gets = (kind == Kind::Get).then_some(Target::Gets);
+        let pauses = [Some(Target::Host), gets, Some(image)];
+        let pauses = pauses.iter().flatten().filter_map(|target| self.pauses.get(target));
+        let pause = pauses.filter(|pause| pause.until > now).max_by_key(|pause| pause.until)?;
+        let retry_after = Some(pause.until.saturating_duration_since(now));
+        Some(LookupError { retry_after, ..pause.error.clone() })
+    }
+
+    /// A clear answer: whatever was held for this request is forgotten.
+    pub fn succeeded(&mut self, kind: Kind, image: &str) {
+        self.load_signs = 0;
+        self.pauses.remove(&Target::Host);
+        self.pauses.remove(&Target::Image(kind, image.to_owned()));
+        if kind == Kind::Get {
+            self.pauses.remove(&Target::Gets);
+        }
+    }
+
+    /// A failure. `chance` is any number; it moves the pause a little, so that a hundred agents
+    /// behind one router do not come back in the same second.
+    pub fn failed(
+        &mut self,
+        kind: Kind,
+        image: &str,
+        failure: &Failure,
+        now: Instant,
+        chance: u64,
+    ) {
+        match failure.blame {
+            Blame::Nobody => return self.succeeded(kind, image),
+            Blame::Host => self.pause(Target::Host, &failure.error, now, chance),
+            Blame::Load => {
+                self.load_signs = self.load_signs.saturating_add(1);
+                if self.load_signs >= LOAD_SIGNS {
+                    let whole = if kind == Kind::Head { Target::Host } else { Target::Gets };
+                    self.pause(whole, &failure.error, now, chance);
+                }
+            }
+            Blame::Answer => {}
+        }
+        self.pause(Target::Image(kind, image.to_owned()), &failure.error, now, chance);
+    }
+
+    fn pause(&mut self, target: Target, error: &LookupError, now: Instant, chance: u64) {
+        // Whoever mends a certificate wants to see it work, not wait for a grown pause.
+        let grows = error.reason != Reason::RegistryCertificate;
+        let earlier = self.pauses.get(&target);
+        let running = earlier.is_some_and(|pause| pause.until > now);
+        // Requests that were in flight together fail together: that is one failure.
+        let failures = earlier.map_or(0, |pause| pause.failures);
+        let failures = if grows && !running { failures.saturating_add(1) } else { failures.max(1) };
+        let pause =
+            jittered(self.grown(failures), chance).max(error.retry_after.unwrap_or_default());
+        let until = earlier.map_or(now, |pause| pause.until).max(now + pause);
+        self.pauses.insert(target, Pause { failures, until, error: error.clone() });
+    }
+
+    fn grown(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(DOUBLINGS_MAX);
+        self.first.saturating_mul(1 << doublings).min(self.longest)
+    }
+}
+
+/// The pause, moved by up to a quarter in either direction.
+fn jittered(pause: Duration, chance: u64) -> Duration {
+    let span = pause / JITTER_PARTS;
+    let share = (chance % 1000) as u32;
+    pause - span + span * 2 * share / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIDDLE: u64 = 500;
+
+    fn backoff() -> Backoff {
+        Backoff::new(&Limits::default())
+    }
+
+    fn failure(reason: Reason, blame: Blame) -> Failure {
+        Failure::new(reason, blame, "a sentence")
+    }
+
+    #[test]
+    fn one_image_that_fails_does_not_hold_another() {
+        let (mut backoff, now) = (backoff(), Instant::now());
+        let failed = failure(Reason::RegistryError, Blame::Answer);
+        for _ in 0..10 {
+            backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
+        }
+        assert_eq!(backoff.holds(Kind::Head, "a", now).expect("held").reason, failed.error.reason);
+        assert_eq!(backoff.holds(Kind::Head, "b", now), None);
+        assert_eq!(backoff.holds(Kind::Get, "a", now), None);
+    }
+
+    #[test]
+    fn a_host_without_a_connection_is_held_at_once() {
+        let (mut backoff, now) = (backoff(), Instant::now());
+        let failed = failure(Reason::RegistryUnreachable, Blame::Host);
+        backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
+        let held = backoff.holds(Kind::Get, "b", now).expect("held");
+        assert_eq!(held.detail, "a sentence");
+        assert_eq!(held.retry_after, Some(Duration::from_secs(15)));
+        assert_eq!(backoff.holds(Kind::Get, "b", now + Duration::from_secs(15)), None);
+    }
+
+    #[test]
+    fn load_holds_the_host_only_when_it_is_shown_in_a_row() {
+        let (mut backoff, now) = (backoff(), Instant::now());
+        let failed = failure(Reason::RateLimited, Blame::Load);
+        backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
+        backoff.failed(Kind::Head, "b", &failed, now, MIDDLE);
+        backoff.succeeded(Kind::Head, "c");
+        backoff.failed(Kind::Head, "d", &failed, now, MIDDLE);
+        assert_eq!(backoff.holds(Kind::Head, "c", now), None);
+        backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
+        backoff.failed(Kind::Head, "b", &failed, now, MIDDLE);
+        assert!(backoff.holds(Kind::Head, "c", now).is_some());
+    }
+
+    #[test]
+    fn gets_without_quota_do_not_hold_heads() {
+        let (mut backoff, now) = (backoff(), Instant::now());
+        let failed = failure(Reason::RateLimited, Blame::Load);
+        for image in ["a", "b", "c"] {
+            backoff.failed(Kind::Get, image, &failed, now, MIDDLE);
+        }
+        assert!(backoff.holds(Kind::Get, "d", now).is_some());
+        assert_eq!(backoff.holds(Kind::Head, "d", now), None);
+    }
+
+    #[test]
+    fn the_wish_of_the_registry_is_honoured() {
+        let (mut backoff, now) = (backoff(), Instant::now());
+        let mut failed = failure(Reason::RateLimited, Blame::Load);
+        failed.error.retry_after = Some(Duration::from_secs(3600));
+        backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
+        let later = now + Duration::from_secs(3599);
+        assert_eq!(
+            backoff.holds(Kind::Head, "a", later).expect("held").retry_after,
+            Some(Duration::from_secs(1))
+        );
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_begin_anew_after_an_answer() {
+        let (mut backoff, mut now) = (backoff(), Instant::now());
+        let failed = failure(Reason::RegistryError, Blame::Answer);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
+            let held = backoff.holds(Kind::Head, "a", now).expect("held");
+            let pause = held.retry_after.expect("a time");
+            pauses.push(pause.as_secs());
+            now += pause;
+        }
+        assert_eq!(pauses, [15, 30, 60, 120, 240, 480, 600, 600]);
+        backoff.succeeded(Kind::Head, "a");
+        backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
+        let held = backoff.holds(Kind::Head, "a", now).expect("held");
+        assert_eq!(held.retry_after, Some(Duration::from_secs(15)));
+    }
+
+    #[test]
+    fn failures_in_flight_together_count_once() {
+        let (mut backoff, now) = (backoff(), Instant::now());
+        let failed = failure(Reason::RegistryUnreachable, Blame::Host);
+        for _ in 0..50 {
+            backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
+        }
+        let held = backoff.holds(Kind::Head, "a", now).expect("held");
+        assert_eq!(held.retry_after, Some(Duration::from_secs(15)));
+    }
+
+    #[test]
+    fn a_mended_certificate_is_looked_at_soon() {
+        let (mut backoff, mut now) = (backoff(), Instant::now());
+        let failed = failure(Reason::RegistryCertificate, Blame::Host);
+        for _ in 0..5 {
+            backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
+            now += Duration::from_secs(15);
+            assert_eq!(backoff.holds(Kind::Head, "a", now), None);
+        }
+    }
+
+    #[test]
+    fn jitter_stays_within_a_quarter() {
+        let pause = Duration::from_secs(100);
+        for chance in [0, 1, 499, 999, u64::MAX] {
+            let moved = jittered(pause, chance).as_secs();
+            assert!((75..=125).contains(&moved), "{moved}");
+        }
+    }
+}

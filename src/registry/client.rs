@@ -1,0 +1,196 @@
+//! The registry client: for each registry its mirrors, then itself.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reqwest::StatusCode;
+
+use crate::core::credentials::Credentials;
+use crate::core::manifest::parse_document;
+use crate::core::offer::{LookupError, Offer};
+use crate::core::reference::{Digest, Platform, Reference};
+use crate::registry::credentials::CredentialFinder;
+use crate::registry::endpoint::Endpoint;
+use crate::registry::failure::Failure;
+use crate::registry::resolution::{Resolution, check_content_type};
+use crate::registry::session::{Ask, Session};
+use crate::registry::settings::{HostSettings, Limits, RegistrySettings, SettingsError};
+use crate::registry::transport::Transport;
+use crate::registry::wire::Answer;
+use crate::registry::{Registry, RegistryObserver};
+
+/// Header in which a registry names the digest of what it answers with.
+const CONTENT_DIGEST: &str = "docker-content-digest";
+
+/// Asks registries over HTTP.
+///
+/// Cheap to keep for the life of the agent: it remembers connections, tokens, how each host
+/// wants to be spoken to, and which are to be left alone for a while.
+pub struct HttpRegistry {
+    mirrors: HashMap<String, Vec<Endpoint>>,
+    transport: Arc<Transport>,
+    credentials: Arc<CredentialFinder>,
+    limits: Limits,
+    sessions: Mutex<HashMap<Endpoint, Arc<Session>>>,
+}
+
+impl fmt::Debug for HttpRegistry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("HttpRegistry").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl HttpRegistry {
+    /// A client with the limits that fit everybody.
+    ///
+    /// # Errors
+    /// Settings that cannot be meant. Files are read later, so that one that is missing
+    /// concerns its own host only.
+    pub fn new(
+        settings: RegistrySettings,
+        observer: Arc<dyn RegistryObserver>,
+    ) -> Result<Self, SettingsError> {
+        Self::with_limits(settings, observer, Limits::default())
+    }
+
+    /// A client with other limits, for tests.
+    ///
+    /// # Errors
+    /// As [`HttpRegistry::new`].
+    pub fn with_limits(
+        settings: RegistrySettings,
+        observer: Arc<dyn RegistryObserver>,
+        limits: Limits,
+    ) -> Result<Self, SettingsError> {
+        let mut mirrors = HashMap::new();
+        let mut plain_hosts = BTreeSet::new();
+        for (registry, host) in &settings.hosts {
+            check_login(registry, host)?;
+            let of_registry = mirrors_of(registry, host, &settings)?;
+            let own = Endpoint::of_registry(registry, host.plain_http);
+            let plain = of_registry.iter().chain([&own]).filter(|endpoint| endpoint.plain_http);
+            plain_hosts.extend(plain.map(|endpoint| endpoint.host.clone()));
+            mirrors.insert(registry.clone(), of_registry);
+        }
+        Ok(Self {
+            mirrors,
+            transport: Arc::new(Transport::new(&settings, plain_hosts, limits, observer)),
+            credentials: Arc::new(CredentialFinder::new(settings, &limits)),
+            limits,
+            sessions: Mutex::default(),
+        })
+    }
+
+    /// The sessions with a registry's mirrors, in order, and the one with the registry itself.
+    ///
+    /// They are asked one after the other until one answers, as the Engine does. Only the
+    /// registry's own failure counts: a mirror may lack what it likes.
+    fn sessions(&self, registry: &str) -> (Vec<Arc<Session>>, Arc<Session>) {
+        let mirrors = self.mirrors.get(registry).into_iter().flatten();
+        let mirrors = mirrors.map(|mirror| self.session(mirror.clone())).collect();
+        let plain_http = self.transport.may_speak_plain(registry);
+        (mirrors, self.session(Endpoint::of_registry(registry, plain_http)))
+    }
+
+    fn session(&self, endpoint: Endpoint) -> Arc<Session> {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = sessions.entry(endpoint).or_insert_with_key(|endpoint| {
+            let (transport, credentials) = (self.transport.clone(), self.credentials.clone());
+            Arc::new(Session::new(endpoint.clone(), transport, credentials, &self.limits))
+        });
+        session.clone()
+    }
+}
+
+impl Registry for HttpRegistry {
+    async fn head(&self, reference: &Reference) -> Result<Digest, LookupError> {
+        let (mirrors, own) = self.sessions(&reference.registry);
+        for mirror in mirrors {
+            if let Ok(digest) = head(&mirror, reference).await {
+                return Ok(digest);
+            }
+        }
+        head(&own, reference).await
+    }
+
+    async fn resolve(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        platform: &Platform,
+    ) -> Result<Offer, LookupError> {
+        let (mirrors, own) = self.sessions(&reference.registry);
+        for mirror in mirrors {
+            let resolution = Resolution::new(&mirror, reference, platform);
+            if let Ok(offer) = Box::pin(resolution.run(digest)).await {
+                return Ok(offer);
+            }
+        }
+        Box::pin(Resolution::new(&own, reference, platform).run(digest)).await
+    }
+
+    async fn credentials(&self, registry: &str) -> Result<Option<Credentials>, LookupError> {
+        self.credentials.find(registry).await.map_err(|failure| failure.error)
+    }
+}
+
+async fn head(session: &Session, reference: &Reference) -> Result<Digest, LookupError> {
+    let ask = Ask::head(reference);
+    if let Some(digest) = session.ask(&ask, |answer| named_digest(session, &ask, answer)).await? {
+        return Ok(digest);
+    }
+    let ask = Ask::tagged(reference);
+    session.ask(&ask, |answer| own_digest(session, &ask, answer)).await
+}
+
+/// The digest that the answer to a `HEAD` names; nothing if it names none, or if this registry
+/// knows no `HEAD`: then only a `GET` tells.
+fn named_digest(session: &Session, ask: &Ask, answer: Answer) -> Result<Option<Digest>, Failure> {
+    if matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
+        return Ok(None);
+    }
+    let answer = session.accept(ask, answer)?;
+    check_content_type(session, ask, &answer)?;
+    let Some(named) = answer.headers.get(CONTENT_DIGEST) else { return Ok(None) };
+    let digest = named.to_str().ok().and_then(|text| text.parse().ok());
+    let host = &session.endpoint.host;
+    digest.map(Some).ok_or_else(|| {
+        Failure::nonsense(format!("{host} names a digest for {} that is none", ask.what))
+    })
+}
+
+/// The digest of the body of a `GET`, if that is a manifest at all.
+fn own_digest(session: &Session, ask: &Ask, answer: Answer) -> Result<Digest, Failure> {
+    let answer = session.accept(ask, answer)?;
+    check_content_type(session, ask, &answer)?;
+    let host = &session.endpoint.host;
+    parse_document(&answer.body).map_err(|error| {
+        Failure::nonsense(format!("what {host} sent for {} is of no use: {error}", ask.what))
+    })?;
+    Ok(Digest::of(&answer.body))
+}
+
+fn check_login(registry: &str, host: &HostSettings) -> Result<(), SettingsError> {
+    if host.username.is_some() == host.password_file.is_some() {
+        return Ok(());
+    }
+    Err(SettingsError::HalfLogin { registry: registry.to_owned() })
+}
+
+fn mirrors_of(
+    registry: &str,
+    host: &HostSettings,
+    settings: &RegistrySettings,
+) -> Result<Vec<Endpoint>, SettingsError> {
+    let endpoint = |mirror: &String| {
+        let mut endpoint = Endpoint::of_mirror(mirror).ok_or_else(|| SettingsError::Mirror {
+            registry: registry.to_owned(),
+            mirror: mirror.clone(),
+        })?;
+        endpoint.plain_http |=
+            settings.hosts.get(&endpoint.registry).is_some_and(|own| own.plain_http);
+        Ok(endpoint)
+    };
+    host.mirrors.iter().map(endpoint).collect()
+}

@@ -1,0 +1,193 @@
+//! Docker's `config.json`: which login it holds for a registry, or which helper knows it.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
+
+use crate::core::credentials::Credentials;
+use crate::core::reference::DOCKER_HUB;
+
+/// The name under which `docker login` keeps Docker Hub (`registry.IndexServer`).
+const DOCKER_HUB_SERVER: &str = "https://index.docker.io/v1/";
+
+/// `docker login` pads with `=`; other tools leave it out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The part of `config.json` that tells about logins. It has no `Debug`: it is full of secrets.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct DockerConfig {
+    auths: HashMap<String, Auth>,
+    creds_store: Option<String>,
+    cred_helpers: HashMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Auth {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+}
+
+/// Where the login for a registry is.
+pub(super) enum Login {
+    /// In the file itself.
+    Here(Credentials),
+    /// A program `docker-credential-NAME` knows it.
+    Helper(String),
+    /// Nowhere: the registry is asked anonymously.
+    Nowhere,
+}
+
+/// The entry for a registry is there and cannot be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its `auth` is not the base64 of NAME:PASSWORD")]
+pub(super) struct UnreadableAuth;
+
+impl DockerConfig {
+    /// Reads the file's content. What the error could show of it is not shown.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// Where the login for this registry is: its own helper, then the file, then the common store.
+    ///
+    /// Unlike Docker's client, an entry with a password goes before `credsStore`: it was put
+    /// there by hand, for a machine without a key agent.
+    pub fn login(&self, registry: &str) -> Result<Login, UnreadableAuth> {
+        let key = normalise(registry);
+        let is_ours = |other: &&String| normalise(other) == key;
+        let helper = self.cred_helpers.iter().find(|(other, _)| is_ours(other));
+        if let Some((_, helper)) = helper.filter(|(_, helper)| !helper.is_empty()) {
+            return Ok(Login::Helper(helper.clone()));
+        }
+        let auth = self.auths.get(registry).or_else(|| {
+            let mut fitting = self.auths.iter().filter(|(other, _)| is_ours(other));
+            fitting.next().map(|(_, auth)| auth)
+        });
+        if let Some(credentials) = auth.map(Auth::credentials).transpose()?.flatten() {
+            return Ok(Login::Here(credentials));
+        }
+        let store = self.creds_store.as_ref().filter(|store| !store.is_empty());
+        Ok(store.map_or(Login::Nowhere, |store| Login::Helper(store.clone())))
+    }
+}
+
+impl Auth {
+    fn credentials(&self) -> Result<Option<Credentials>, UnreadableAuth> {
+        let full = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(token) = full(&self.identitytoken) {
+            return Ok(Some(Credentials::with_identity_token(token)));
+        }
+        if let Some(auth) = full(&self.auth) {
+            return decode(&auth).map(Some).ok_or(UnreadableAuth);
+        }
+        let login = full(&self.username).zip(full(&self.password));
+        Ok(login.map(|(username, password)| Credentials::with_password(username, password)))
+    }
+}
+
+/// `NAME:PASSWORD` in base64. Docker cuts trailing NULs off, and so do we.
+fn decode(auth: &str) -> Option<Credentials> {
+    let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
+    let (username, password) = text.split_once(':')?;
+    Some(Credentials::with_password(username, password.trim_end_matches('\0')))
+}
+
+/// What a helper is asked for: the name under which `docker login` stored the login.
+pub(super) fn server_of(registry: &str) -> &str {
+    if registry == DOCKER_HUB { DOCKER_HUB_SERVER } else { registry }
+}
+
+/// A key as people and tools write it (`https://HOST/v1/`, `HOST`), reduced to the host
+/// (`credentials.ConvertToHostname` of Docker's client).
+fn normalise(key: &str) -> &str {
+    let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let host = rest.split('/').next().unwrap_or(rest);
+    match host {
+        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    fn found(config: &str, registry: &str) -> String {
+        let config = DockerConfig::parse(config.as_bytes()).expect("a docker config");
+        match config.login(registry) {
+            Ok(Login::Here(login)) => match login.identity_token {
+                Some(token) => format!("token {}", token.expose_secret()),
+                None => format!("{} {}", login.username, login.password.expose_secret()),
+            },
+            Ok(Login::Helper(helper)) => format!("helper {helper}"),
+            Ok(Login::Nowhere) => "nowhere".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn logins_are_found_as_docker_writes_them() {
+        // The password of the first is `a:b?c>d~e`, of the second `x` with trailing NULs.
+        let config = r#"{"auths":{
+            "registry:443":{"auth":"dXNlcjphOmI/Yz5kfmU="},
+            "https://index.docker.io/v1/":{"auth":"aHViOngAAA"},
+            "http://plain:5000/v2/":{"username":"u","password":"p"},
+            "ghcr.io":{"auth":"dXNlcjo=","identitytoken":"t"},
+            "broken":{"auth":"%"},
+            "empty":{}}}"#;
+        for (registry, expected) in [
+            ("registry:443", "user a:b?c>d~e"),
+            ("docker.io", "hub x"),
+            ("plain:5000", "u p"),
+            ("ghcr.io", "token t"),
+            ("broken", "its `auth` is not the base64 of NAME:PASSWORD"),
+            ("empty", "nowhere"),
+            ("elsewhere", "nowhere"),
+            ("registry", "nowhere"),
+        ] {
+            assert_eq!(found(config, registry), expected, "{registry}");
+        }
+    }
+
+    #[test]
+    fn helpers_go_before_the_file_and_the_store_goes_last() {
+        let config = r#"{"auths":{"a":{"auth":"dTpw"},"b":{"auth":"dTpw"},"c":{}},
+            "credsStore":"pass","credHelpers":{"a":"own","index.docker.io":"hub","b":""}}"#;
+        for (registry, expected) in [
+            ("a", "helper own"),
+            ("docker.io", "helper hub"),
+            ("b", "u p"),
+            ("c", "helper pass"),
+            ("d", "helper pass"),
+        ] {
+            assert_eq!(found(config, registry), expected, "{registry}");
+        }
+    }
+
+    #[test]
+    fn other_settings_do_not_matter() {
+        assert_eq!(found(r#"{"HttpHeaders":{"a":"b"},"proxies":{}}"#, "a"), "nowhere");
+        assert!(DockerConfig::parse(b"not json").is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn reading_never_panics(text in r#"\{"auths":\{"a":\{"auth":"[ -~]{0,40}"\}\}\}"#) {
+            if let Some(config) = DockerConfig::parse(text.as_bytes()) {
+                let _ = config.login("a");
+            }
+        }
+    }
+}

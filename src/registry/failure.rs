@@ -1,0 +1,359 @@
+//! Every way in which asking a registry fails, with its one reason and its one sentence.
+
+use std::error::Error;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, Utc};
+use reqwest::StatusCode;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use rustls::{AlertDescription, CertificateError};
+use serde::Deserialize;
+
+use crate::core::offer::LookupError;
+use crate::core::reason::Reason;
+
+/// Longest wish of a registry that is honoured. Docker Hub's window is 6 hours; a slip of a
+/// server must not silence it for weeks.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Who is left alone after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// The host: no connection comes about.
+    Host,
+    /// The host, if it goes on so: too many requests, time-outs, an overloaded proxy.
+    Load,
+    /// What was asked for, and nothing else of this host.
+    Answer,
+    /// Nobody: a clear answer, which costs the registry nothing.
+    Nobody,
+}
+
+/// A look-up that failed, and whom it speaks against.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub error: LookupError,
+    pub blame: Blame,
+}
+
+impl Failure {
+    pub fn new(reason: Reason, blame: Blame, detail: impl Into<String>) -> Self {
+        Self { error: LookupError::new(reason, detail), blame }
+    }
+
+    /// The registry answered, and the answer makes no sense.
+    pub fn nonsense(detail: impl Into<String>) -> Self {
+        Self::new(Reason::RegistryError, Blame::Answer, detail)
+    }
+
+    /// The registry wants a login, or another one.
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(Reason::RegistryUnauthorized, Blame::Nobody, detail)
+    }
+}
+
+/// One exchange that brought no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Trouble {
+    /// The other side does not speak TLS. Only plain http may follow, where that is allowed.
+    #[error("{host} does not speak TLS; if that is meant, set plain_http = true for it")]
+    NotTls { host: String },
+    /// A handshake was broken off, which plain servers do as well as ill ones.
+    #[error("{host} broke the TLS handshake off")]
+    HandshakeCut { host: String },
+    #[error("the certificate of {host} {problem}")]
+    Certificate { host: String, problem: String },
+    #[error("{host} refuses our client certificate ({alert})")]
+    ClientCertificate { host: String, alert: String },
+    #[error("TLS with {host} failed: {problem}")]
+    Tls { host: String, problem: String },
+    #[error("{0}")]
+    Setup(String),
+    #[error("{host} cannot be reached: {problem}")]
+    Connect { host: String, problem: String },
+    #[error("{host} did not answer within {} s", .after.as_secs_f32())]
+    Timeout { host: String, after: Duration },
+    #[error("{host} broke the connection off")]
+    Cut { host: String },
+    #[error("{host} answered with something that is not HTTP")]
+    NotHttp { host: String },
+    #[error("{host} sent more than the {limit} bytes such an answer may have")]
+    TooLarge { host: String, limit: usize },
+    #[error("{host} sent a redirect that is not followed: {problem}")]
+    Redirect { host: String, problem: &'static str },
+}
+
+impl Trouble {
+    /// What an error of the HTTP client means. Its own text is not used: it holds the URL, and
+    /// the URL of a redirect holds a signature.
+    pub fn of(error: &reqwest::Error, host: &str, connect_timeout: Duration) -> Self {
+        let host = host.to_owned();
+        if let Some(tls) = find_cause::<rustls::Error>(error) {
+            return Self::of_tls(tls, host);
+        }
+        // The deepest one: a connector wraps what the socket said into errors of its own.
+        let input = chain(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last();
+        let input = input.map(io::Error::kind);
+        if error.is_timeout() || input == Some(io::ErrorKind::TimedOut) {
+            return Self::Timeout { host, after: connect_timeout };
+        }
+        match (error.is_connect(), input) {
+            (true, Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)) => {
+                Self::HandshakeCut { host }
+            }
+            (true, _) => Self::Connect { host, problem: last_cause(error) },
+            (false, None) if chain(error).any(is_parse_error) => Self::NotHttp { host },
+            (false, _) => Self::Cut { host },
+        }
+    }
+
+    fn of_tls(error: &rustls::Error, host: String) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(problem) => {
+                Self::Certificate { host, problem: certificate_problem(problem) }
+            }
+            rustls::Error::InvalidMessage(_) => Self::NotTls { host },
+            rustls::Error::AlertReceived(alert) if concerns_certificate(*alert) => {
+                Self::ClientCertificate { host, alert: format!("{alert:?}") }
+            }
+            other => Self::Tls { host, problem: other.to_string() },
+        }
+    }
+
+    /// Whether a new look at the certificates on disk may help.
+    pub fn concerns_trust(&self) -> bool {
+        matches!(self, Self::Certificate { .. } | Self::ClientCertificate { .. } | Self::Tls { .. })
+    }
+
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Certificate { .. } | Self::ClientCertificate { .. } | Self::Setup(_) => {
+                Reason::RegistryCertificate
+            }
+            Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Cut { .. }
+            | Self::HandshakeCut { .. } => Reason::RegistryUnreachable,
+            Self::NotTls { .. }
+            | Self::Tls { .. }
+            | Self::NotHttp { .. }
+            | Self::TooLarge { .. }
+            | Self::Redirect { .. } => Reason::RegistryError,
+        }
+    }
+
+    fn blame(&self) -> Blame {
+        match self {
+            Self::NotTls { .. }
+            | Self::HandshakeCut { .. }
+            | Self::Certificate { .. }
+            | Self::ClientCertificate { .. }
+            | Self::Tls { .. }
+            | Self::Setup(_)
+            | Self::Connect { .. } => Blame::Host,
+            Self::Timeout { .. } | Self::Cut { .. } => Blame::Load,
+            Self::NotHttp { .. } | Self::TooLarge { .. } | Self::Redirect { .. } => Blame::Answer,
+        }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self::new(trouble.reason(), trouble.blame(), trouble.to_string())
+    }
+}
+
+/// What a status other than 2xx means, with the code that the body gives for it.
+pub(super) fn refusal(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    host: &str,
+    asked: &str,
+) -> Failure {
+    let code = error_code(body);
+    let (reason, blame) = judge(status, code);
+    let code = code.map_or_else(String::new, |code| format!(" ({code})"));
+    let detail = format!("{host} answered {}{code} when asked for {asked}", status.as_u16());
+    let mut failure = Failure::new(reason, blame, detail);
+    failure.error.retry_after = retry_after(headers);
+    failure
+}
+
+fn judge(status: StatusCode, code: Option<&str>) -> (Reason, Blame) {
+    match (status.as_u16(), code) {
+        (429, _) | (_, Some("TOOMANYREQUESTS")) => (Reason::RateLimited, Blame::Load),
+        (401 | 403, _) => (Reason::RegistryUnauthorized, Blame::Nobody),
+        (404, _) | (400..=499, Some("MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "BLOB_UNKNOWN")) => {
+            (Reason::NotFound, Blame::Nobody)
+        }
+        (400..=499, Some("UNAUTHORIZED" | "DENIED")) => {
+            (Reason::RegistryUnauthorized, Blame::Nobody)
+        }
+        (503, _) => (Reason::RegistryError, Blame::Load),
+        _ => (Reason::RegistryError, Blame::Answer),
+    }
+}
+
+/// The first code of a registry's error document, if it is one that the OCI distribution
+/// specification knows. The message beside it is a stranger's text and never shown.
+fn error_code(body: &[u8]) -> Option<&'static str> {
+    const KNOWN: [&str; 8] = [
+        "MANIFEST_UNKNOWN",
+        "NAME_UNKNOWN",
+        "BLOB_UNKNOWN",
+        "NAME_INVALID",
+        "UNAUTHORIZED",
+        "DENIED",
+        "UNSUPPORTED",
+        "TOOMANYREQUESTS",
+    ];
+    #[derive(Deserialize)]
+    struct Document {
+        errors: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        code: String,
+    }
+    let document: Document = serde_json::from_slice(body).ok()?;
+    let first = document.errors.first()?;
+    KNOWN.into_iter().find(|known| *known == first.code)
+}
+
+/// `Retry-After` in seconds or as a date. A date counts from the answer's own `Date`, since a
+/// Pi without a clock of its own may live in another year.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wish = if let Ok(seconds) = text.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let date = headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?));
+        let now = date.unwrap_or_else(|| SystemTime::now().into());
+        (http_date(text)? - now).to_std().unwrap_or_default()
+    };
+    Some(wish.min(RETRY_AFTER_MAX))
+}
+
+fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc())
+}
+
+fn certificate_problem(problem: &CertificateError) -> String {
+    let text = match problem {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet; is this machine's clock right?"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is for another name"
+        }
+        CertificateError::UnknownIssuer => "was issued by an unknown authority",
+        CertificateError::Revoked => "was revoked",
+        CertificateError::BadSignature => "has a wrong signature",
+        CertificateError::BadEncoding => "cannot be read",
+        other => return format!("is not accepted: {other}"),
+    };
+    text.to_owned()
+}
+
+/// Whether a server's alert speaks of the certificate that we showed, or did not show.
+fn concerns_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    )
+}
+
+fn chain<'error>(
+    error: &'error (dyn Error + 'static),
+) -> impl Iterator<Item = &'error (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| inner(*error))
+}
+
+/// The next cause. An `io::Error` hides the error it was made of behind `get_ref`.
+fn inner<'error>(error: &'error (dyn Error + 'static)) -> Option<&'error (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
+}
+
+fn find_cause<'error, T: Error + 'static>(
+    error: &'error (dyn Error + 'static),
+) -> Option<&'error T> {
+    chain(error).find_map(|cause| cause.downcast_ref())
+}
+
+fn last_cause(error: &(dyn Error + 'static)) -> String {
+    chain(error).last().map_or_else(String::new, ToString::to_string)
+}
+
+/// The HTTP library does not say in a type what it could not read; its text does.
+fn is_parse_error(cause: &(dyn Error + 'static)) -> bool {
+    let text = cause.to_string();
+    text.starts_with("invalid HTTP") || text.contains("message head is too large")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_has_one_reason() {
+        let table = [
+            (401, "", Reason::RegistryUnauthorized),
+            (403, "", Reason::RegistryUnauthorized),
+            (404, "", Reason::NotFound),
+            (400, "NAME_UNKNOWN", Reason::NotFound),
+            (400, "MANIFEST_UNKNOWN", Reason::NotFound),
+            (400, "DENIED", Reason::RegistryUnauthorized),
+            (400, "", Reason::RegistryError),
+            (418, "TOOMANYREQUESTS", Reason::RateLimited),
+            (429, "", Reason::RateLimited),
+            (500, "", Reason::RegistryError),
+            (503, "", Reason::RegistryError),
+            (204, "", Reason::RegistryError),
+        ];
+        for (status, code, expected) in table {
+            let body = format!(r#"{{"errors":[{{"code":"{code}","message":"a secret"}}]}}"#);
+            let status = StatusCode::from_u16(status).expect("a status");
+            let failure = refusal(status, &HeaderMap::new(), body.as_bytes(), "r:1", "a/b:c");
+            assert_eq!(failure.error.reason, expected, "{status} {code}");
+            assert!(!failure.error.detail.contains("secret"));
+        }
+    }
+
+    #[test]
+    fn the_sentence_says_who_and_what() {
+        let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#;
+        let failure = refusal(StatusCode::NOT_FOUND, &HeaderMap::new(), body, "r:1", "a/b:c");
+        let expected = "r:1 answered 404 (MANIFEST_UNKNOWN) when asked for a/b:c";
+        assert_eq!(failure.error.to_string(), expected);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let wish = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(DATE, "Wed, 21 Oct 2015 07:28:00 GMT".parse().expect("a value"));
+            headers.insert(RETRY_AFTER, text.parse().expect("a value"));
+            retry_after(&headers).map(|wish| wish.as_secs())
+        };
+        assert_eq!(wish("17"), Some(17));
+        assert_eq!(wish("Wed, 21 Oct 2015 07:28:30 GMT"), Some(30));
+        assert_eq!(wish("Wed, 21 Oct 2015 07:27:30 GMT"), Some(0));
+        assert_eq!(wish("99999999999"), Some(24 * 60 * 60));
+        assert_eq!(wish("soon"), None);
+        assert_eq!(wish("-1"), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! The port to registries: what a tag points at, what is behind a digest, and who may ask.
+//!
+//! ```text
+//! client        HttpRegistry: the mirrors of a registry, then itself   <- begin here
+//!   resolution    from a digest down to the image for one platform
+//!   session       one host: its pause, its queue, its login
+//!     backoff       how long a host is left alone after which failure
+//!     challenge     what a 401 asks for
+//!     token         bearer tokens, until they expire
+//!   transport     one exchange: with or without TLS, redirects
+//!     wire          one request and its answer, within their limits, counted
+//!     trust         certificates; one HTTP client per trust set
+//!     failure       every way to fail, and its one reason
+//!   credentials   logins: our settings, docker's configuration, helpers
+//! ```
+//!
+//! Nothing here decides anything about a container, and nothing is ever a reason to pull: what
+//! goes wrong comes back as a [`LookupError`] with one reason and one sentence.
+
+mod backoff;
+mod challenge;
+mod client;
+mod credentials;
+mod docker_config;
+mod endpoint;
+mod failure;
+mod helper;
+mod resolution;
+mod session;
+mod settings;
+mod token;
+mod transport;
+mod trust;
+mod wire;
+
+use std::future::Future;
+
+pub use client::HttpRegistry;
+pub use settings::{HostSettings, Limits, RegistrySettings, SettingsError};
+
+pub use crate::core::credentials::Credentials;
+use crate::core::offer::{LookupError, Offer};
+use crate::core::reference::{Digest, Platform, Reference};
+
+/// What is asked of registries.
+pub trait Registry: Send + Sync + 'static {
+    /// The digest a reference's tag points at, by one `HEAD`, which costs no quota.
+    ///
+    /// A registry that does not name the digest is asked by `GET` once, and the body is hashed.
+    ///
+    /// # Errors
+    /// Every failure, with its one reason.
+    fn head(
+        &self,
+        reference: &Reference,
+    ) -> impl Future<Output = Result<Digest, LookupError>> + Send;
+
+    /// What is behind `digest` for one platform: index, manifest and configuration, each checked
+    /// against its digest. `GET`s of manifests cost quota, so ask only when the digest is new.
+    ///
+    /// # Errors
+    /// Every failure, with its one reason; `platform_missing` names what there is instead.
+    fn resolve(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        platform: &Platform,
+    ) -> impl Future<Output = Result<Offer, LookupError>> + Send;
+
+    /// What the Engine must be given to pull from this registry; nothing where it pulls anonymously.
+    ///
+    /// # Errors
+    /// There is a login, but it cannot be read.
+    fn credentials(
+        &self,
+        registry: &str,
+    ) -> impl Future<Output = Result<Option<Credentials>, LookupError>> + Send;
+}
+
+/// Hears of every request, for the metrics.
+pub trait RegistryObserver: Send + Sync {
+    /// A request ended: with an HTTP status (`"200"`), `"timeout"` or `"error"`.
+    fn request(&self, registry: &str, code: &str);
+
+    /// What is left of the registry's quota, as its last answer said.
+    fn rate_limit_remaining(&self, registry: &str, remaining: u64);
+}

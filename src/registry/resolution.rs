@@ -1,0 +1,163 @@
+//! From a digest down to the image for one platform: index, nested indexes, manifest, configuration.
+
+use reqwest::header::CONTENT_TYPE;
+
+use crate::core::manifest::{
+    Configuration, Document, Entry, Manifest, ManifestError, candidates, check_layers, fits,
+    is_accepted, parse_configuration, parse_document,
+};
+use crate::core::offer::{LookupError, Offer};
+use crate::core::reason::Reason;
+use crate::core::reference::{Digest, Platform, Reference};
+use crate::registry::failure::Failure;
+use crate::registry::session::{Ask, Session};
+use crate::registry::wire::Answer;
+
+/// Most manifests fetched for one image. Each costs quota; an index in an index with two
+/// entries to try needs four.
+const MANIFESTS_MAX: usize = 8;
+
+/// Most platforms named in a sentence about the one that is missing.
+const PLATFORMS_NAMED_MAX: usize = 12;
+
+/// One look behind a digest.
+pub(super) struct Resolution<'a> {
+    session: &'a Session,
+    reference: &'a Reference,
+    platform: &'a Platform,
+    /// What there is instead, for the sentence that says that the platform is missing.
+    seen: Vec<String>,
+    /// What an entry of the index really holds that claimed to fit.
+    misnamed: Option<Platform>,
+}
+
+impl<'a> Resolution<'a> {
+    pub fn new(session: &'a Session, reference: &'a Reference, platform: &'a Platform) -> Self {
+        Self { session, reference, platform, seen: Vec::new(), misnamed: None }
+    }
+
+    /// Walks down from `index`, the best entry first, to a manifest whose configuration fits.
+    pub async fn run(mut self, index: &Digest) -> Result<Offer, LookupError> {
+        let mut waiting = vec![index.clone()];
+        for _ in 0..MANIFESTS_MAX {
+            let Some(digest) = waiting.pop() else { break };
+            match self.document(&digest).await? {
+                Document::Index(entries) => {
+                    self.note(&entries);
+                    let best_first = candidates(&entries, self.platform).into_iter();
+                    waiting.extend(best_first.rev().map(|entry| entry.digest.clone()));
+                }
+                Document::Manifest(manifest) => {
+                    let configuration = self.configuration(&manifest).await?;
+                    if fits(self.platform, &configuration.platform) {
+                        return Ok(offer(index, digest, manifest, configuration));
+                    }
+                    if digest == *index {
+                        self.seen.push(configuration.platform.to_string());
+                    } else {
+                        self.misnamed = Some(configuration.platform);
+                    }
+                }
+            }
+        }
+        Err(self.missing())
+    }
+
+    async fn document(&self, digest: &Digest) -> Result<Document, LookupError> {
+        let ask = Ask::manifest(self.reference, digest);
+        let read = |answer| {
+            let answer = self.session.accept(&ask, answer)?;
+            self.check_digest(&ask, digest, &answer)?;
+            check_content_type(self.session, &ask, &answer)?;
+            parse_document(&answer.body).map_err(|error| self.nonsense(&ask, &error))
+        };
+        self.session.ask(&ask, read).await
+    }
+
+    async fn configuration(&self, manifest: &Manifest) -> Result<Configuration, LookupError> {
+        let ask = Ask::blob(self.reference, &manifest.config);
+        let read = |answer| {
+            let answer = self.session.accept(&ask, answer)?;
+            self.check_digest(&ask, &manifest.config, &answer)?;
+            let read = parse_configuration(&answer.body)
+                .and_then(|read| check_layers(manifest, &read).map(|()| read));
+            read.map_err(|error| self.nonsense(&ask, &error))
+        };
+        self.session.ask(&ask, read).await
+    }
+
+    fn check_digest(&self, ask: &Ask, digest: &Digest, answer: &Answer) -> Result<(), Failure> {
+        if digest.matches(&answer.body) {
+            return Ok(());
+        }
+        let host = &self.session.endpoint.host;
+        Err(Failure::nonsense(format!("{host} sent something else for {}", ask.what)))
+    }
+
+    fn nonsense(&self, ask: &Ask, error: &ManifestError) -> Failure {
+        let host = &self.session.endpoint.host;
+        Failure::nonsense(format!("what {host} sent for {} is of no use: {error}", ask.what))
+    }
+
+    fn note(&mut self, entries: &[Entry]) {
+        let platforms = entries.iter().filter_map(|entry| entry.platform.as_ref());
+        self.seen.extend(platforms.map(Platform::to_string));
+    }
+
+    fn missing(self) -> LookupError {
+        let (reference, platform) = (self.reference, self.platform);
+        let detail = match &self.misnamed {
+            Some(other) => format!(
+                "{reference} has no image for {platform}: what its index offers for it is for {other}"
+            ),
+            None => format!("{reference} has no image for {platform}; it has {}", self.instead()),
+        };
+        LookupError::new(Reason::PlatformMissing, detail)
+    }
+
+    /// The platforms that there are.
+    fn instead(mut self) -> String {
+        self.seen.sort();
+        self.seen.dedup();
+        let more = self.seen.len().saturating_sub(PLATFORMS_NAMED_MAX);
+        self.seen.truncate(PLATFORMS_NAMED_MAX);
+        let mut instead = self.seen.join(", ");
+        if instead.is_empty() {
+            instead.push_str("nothing");
+        }
+        if more > 0 {
+            instead.push_str(&format!(" and {more} more"));
+        }
+        instead
+    }
+}
+
+fn offer(
+    index: &Digest,
+    digest: Digest,
+    manifest: Manifest,
+    configuration: Configuration,
+) -> Offer {
+    Offer {
+        index: index.clone(),
+        manifest: digest,
+        config: manifest.config,
+        platform: configuration.platform,
+        layers: manifest.layers,
+        diff_ids: configuration.diff_ids,
+    }
+}
+
+/// Refuses what says that it is something else than a manifest: a login page, most of the time.
+pub(super) fn check_content_type(
+    session: &Session,
+    ask: &Ask,
+    answer: &Answer,
+) -> Result<(), Failure> {
+    let Some(content_type) = answer.headers.get(CONTENT_TYPE) else { return Ok(()) };
+    if content_type.to_str().is_ok_and(is_accepted) {
+        return Ok(());
+    }
+    let (host, what) = (&session.endpoint.host, &ask.what);
+    Err(Failure::nonsense(format!("{host} answered with something that is no manifest for {what}")))
+}

@@ -1,0 +1,215 @@
+//! Bearer tokens (distribution `spec/auth/token` and `oauth`), kept per repository until they expire.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use reqwest::header::HeaderValue;
+use reqwest::{Method, StatusCode, Url};
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+
+use crate::core::credentials::Credentials;
+use crate::registry::endpoint::{Endpoint, host_of};
+use crate::registry::failure::{Failure, refusal};
+use crate::registry::transport::Transport;
+use crate::registry::wire::{Answer, Request, basic};
+
+/// How long a token lives where its server does not say (distribution `spec/auth/token`).
+const LIFE_DEFAULT: Duration = Duration::from_secs(60);
+
+/// Longest life that is believed: a login that was taken away must not work on for days.
+const LIFE_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// How long before its end a token is taken for expired, so that it does not end on the way.
+const LIFE_MARGIN: Duration = Duration::from_secs(10);
+
+/// Largest answer of a token server, in bytes. Tokens with many claims have some kilobytes.
+const ANSWER_MAX: usize = 256 * 1024;
+
+/// Who we are towards a token server that asks (`client_id` of the OAuth flow).
+const CLIENT_ID: &str = "pilotfish";
+
+/// A token as it goes into `Authorization`.
+#[derive(Clone)]
+pub(super) struct Token {
+    pub header: HeaderValue,
+    until: Instant,
+}
+
+/// The tokens of one host.
+#[derive(Default)]
+pub(super) struct Tokens {
+    slots: Mutex<HashMap<String, Slot>>,
+}
+
+/// One repository's token. Whoever needs it while it is fetched waits for that one.
+type Slot = Arc<tokio::sync::Mutex<Option<Token>>>;
+
+impl Tokens {
+    /// The slot of a repository. What has expired meanwhile is dropped.
+    pub fn slot(&self, repository: &str) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        slots.retain(|_, slot| is_in_use(slot, now));
+        slots.entry(repository.to_owned()).or_default().clone()
+    }
+}
+
+impl Token {
+    pub fn is_good(&self, now: Instant) -> bool {
+        self.until > now
+    }
+}
+
+fn is_in_use(slot: &Slot, now: Instant) -> bool {
+    let is_held = Arc::strong_count(slot) > 1;
+    is_held
+        || slot.try_lock().map_or(true, |token| token.as_ref().is_some_and(|it| it.is_good(now)))
+}
+
+/// What is asked of a token server.
+pub(super) struct TokenRequest<'a> {
+    /// Where.
+    pub realm: &'a Url,
+    /// What the server calls the registry.
+    pub service: Option<&'a str>,
+    /// The repository to be read.
+    pub repository: &'a str,
+    /// Who asks; nobody for an anonymous token.
+    pub credentials: Option<&'a Credentials>,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<serde_json::Number>,
+}
+
+/// Fetches a token that allows to read one repository.
+pub(super) async fn fetch(
+    transport: &Transport,
+    endpoint: &Endpoint,
+    wanted: &TokenRequest<'_>,
+) -> Result<Token, Failure> {
+    let host = host_of(wanted.realm);
+    if wanted.realm.scheme() != "https" && !transport.may_speak_plain(&host) {
+        let detail = format!("{} sends us for a token to {host} without TLS", endpoint.host);
+        return Err(Failure::nonsense(detail));
+    }
+    let (url, request) = request(wanted)?;
+    let answer = transport.exchange_url(endpoint, url, &request).await?;
+    if answer.status != StatusCode::OK {
+        let asked = format!("a token for {}", wanted.repository);
+        return Err(refusal(answer.status, &answer.headers, &answer.body, &host, &asked));
+    }
+    read(&answer, Instant::now()).ok_or_else(|| {
+        Failure::nonsense(format!("{host} answered with something that is no token"))
+    })
+}
+
+/// The request: a form for an identity token, a query for everything else.
+fn request(wanted: &TokenRequest<'_>) -> Result<(Url, Request), Failure> {
+    let scope = format!("repository:{}:pull", wanted.repository);
+    let mut fields = vec![("scope", scope.as_str())];
+    fields.extend(wanted.service.map(|service| ("service", service)));
+    let mut url = wanted.realm.clone();
+    let mut request = Request::new(Method::GET, ANSWER_MAX);
+    if let Some(token) = wanted.credentials.and_then(|login| login.identity_token.as_ref()) {
+        fields.push(("grant_type", "refresh_token"));
+        fields.push(("client_id", CLIENT_ID));
+        fields.push(("refresh_token", token.expose_secret()));
+        request.method = Method::POST;
+        request.form = Some(encode(&fields));
+    } else {
+        url.query_pairs_mut().extend_pairs(&fields);
+        request.authorization = wanted.credentials.map(basic).transpose()?;
+    }
+    Ok((url, request))
+}
+
+/// `application/x-www-form-urlencoded`, by the encoder that a URL's query has anyway.
+fn encode(fields: &[(&str, &str)]) -> String {
+    let Ok(mut url) = Url::parse("form:/") else { return String::new() };
+    url.query_pairs_mut().extend_pairs(fields);
+    url.query().unwrap_or_default().to_owned()
+}
+
+fn read(answer: &Answer, now: Instant) -> Option<Token> {
+    let answer: TokenAnswer = serde_json::from_slice(&answer.body).ok()?;
+    let full = |token: Option<String>| token.filter(|token| !token.is_empty());
+    let token = full(answer.token).or_else(|| full(answer.access_token))?;
+    let mut header = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    header.set_sensitive(true);
+    let life = match answer.expires_in {
+        Some(seconds) => Duration::try_from_secs_f64(seconds.as_f64()?).ok()?,
+        None => LIFE_DEFAULT,
+    };
+    let life = life.min(LIFE_MAX);
+    Some(Token { header, until: now + life.saturating_sub(LIFE_MARGIN.min(life / 2)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderMap;
+
+    use super::*;
+
+    fn life(body: &str) -> Option<u64> {
+        let body = body.as_bytes().to_vec();
+        let answer = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body };
+        let now = Instant::now();
+        read(&answer, now).map(|token| (token.until - now).as_secs())
+    }
+
+    #[test]
+    fn a_token_has_one_of_two_names_and_a_life() {
+        assert_eq!(life(r#"{"token":"a","expires_in":300}"#), Some(290));
+        assert_eq!(life(r#"{"access_token":"a"}"#), Some(50));
+        assert_eq!(life(r#"{"token":"","access_token":"a","expires_in":4}"#), Some(2));
+        assert_eq!(life(r#"{"token":"a","expires_in":1e9}"#), Some(3590));
+        for wrong in
+            [r#"{"expires_in":1}"#, r#"{"token":"a\nb"}"#, r#"{"token":"a","expires_in":-1}"#]
+        {
+            assert_eq!(life(wrong), None, "{wrong}");
+        }
+    }
+
+    fn asked(credentials: Option<&Credentials>) -> (String, Option<String>) {
+        let realm = "https://t/token?kept=1".parse().expect("a URL");
+        let service = Some("a b");
+        let wanted = TokenRequest { realm: &realm, service, repository: "x/y", credentials };
+        let (url, request) = request(&wanted).expect("a request");
+        assert_eq!(request.form.is_some(), request.method == Method::POST);
+        (url.to_string(), request.form)
+    }
+
+    #[test]
+    fn the_scope_is_one_repository() {
+        let (url, _) = asked(None);
+        assert_eq!(url, "https://t/token?kept=1&scope=repository%3Ax%2Fy%3Apull&service=a+b");
+    }
+
+    #[test]
+    fn an_identity_token_never_stands_in_a_url() {
+        let login = Credentials::with_identity_token("a secret");
+        let (url, form) = asked(Some(&login));
+        assert_eq!(url, "https://t/token?kept=1");
+        assert!(form.expect("a form").contains("refresh_token=a+secret"));
+    }
+
+    #[test]
+    fn expired_tokens_are_dropped() {
+        let tokens = Tokens::default();
+        let header = HeaderValue::from_static("Bearer x");
+        let now = Instant::now();
+        let expired = Token { header: header.clone(), until: now };
+        let good = Token { header, until: now + Duration::from_secs(60) };
+        *tokens.slot("old").try_lock().expect("free") = Some(expired);
+        *tokens.slot("new").try_lock().expect("free") = Some(good);
+        tokens.slot("third");
+        let slots = tokens.slots.lock().expect("not poisoned");
+        assert!(slots.contains_key("new") && !slots.contains_key("old"));
+    }
+}

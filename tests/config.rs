@@ -1,0 +1,582 @@
+//! The configuration as a person meets it: files, variables, flags, and every way to get them wrong.
+
+#![expect(clippy::expect_used, reason = "a test that cannot prepare its machine has failed")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pilotfish::config::{
+    ConfigError, ConfigFile, DockerHost, Environment, KEYS, LogFormat, LogLevel, Origin,
+    REGISTRY_KEYS, Settings, Sources, load,
+};
+use pilotfish::core::schedule::{Jitter, Schedule};
+
+/// A configuration in a directory of its own, beside a made-up environment.
+struct Machine {
+    directory: tempfile::TempDir,
+    sources: Sources,
+}
+
+impl Machine {
+    /// Without a file, variables or flags, in Berlin.
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = ConfigFile::Optional(directory.path().join("pilotfish.toml"));
+        let environment = Environment {
+            variables: BTreeMap::new(),
+            local_zone: Some("Europe/Berlin".to_owned()),
+        };
+        Self { directory, sources: Sources { file, environment, flags: Vec::new() } }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("pilotfish.toml")
+    }
+
+    fn file(self, text: &str) -> Self {
+        std::fs::write(self.path(), text).expect("the file is written");
+        self
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.sources.environment.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    fn flag(mut self, key: &str, value: &str) -> Self {
+        self.sources.flags.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn settings(&self) -> Settings {
+        load(&self.sources).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The error, with the path of the file cut down to its name.
+    fn error(&self) -> String {
+        let error = load(&self.sources).expect_err("an error").to_string();
+        error.replace(&format!("{}/", self.directory.path().display()), "")
+    }
+}
+
+fn file_error(text: &str) -> String {
+    Machine::new().file(text).error()
+}
+
+/// Keys and values without where they came from.
+fn values(settings: &Settings) -> Vec<(&str, &str)> {
+    settings.explain().iter().map(|row| (row.key.as_str(), row.value.as_str())).collect()
+}
+
+const EXAMPLE: &str = include_str!("../config/pilotfish.toml");
+
+/// The example with everything that stands behind a bare `#` switched on.
+fn example_switched_on() -> String {
+    let switched_on = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    let lines = EXAMPLE.lines().filter(|line| !line.starts_with("every"));
+    lines.map(switched_on).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_equals_the_defaults() {
+    let (example, defaults) = (Machine::new().file(EXAMPLE), Machine::new());
+    let (example, defaults) = (example.settings(), defaults.settings());
+    assert_eq!(values(&example), values(&defaults));
+    let without_rows = |settings: &Settings| {
+        let text = format!("{settings:?}");
+        text.split("explained").next().map(str::to_owned)
+    };
+    assert_eq!(without_rows(&example), without_rows(&defaults));
+}
+
+#[test]
+fn the_example_names_every_key_and_all_that_is_switched_off_is_valid() {
+    let machine = Machine::new().file(&example_switched_on());
+    let settings = machine.settings();
+    let written: Vec<_> = settings
+        .explain()
+        .iter()
+        .filter(|row| matches!(row.origin, Origin::File { .. }))
+        .map(|row| row.key.as_str())
+        .collect();
+    for key in KEYS.iter().filter(|key| key.name != "schedule.every") {
+        assert!(written.contains(&key.name), "{} is missing", key.name);
+    }
+    for key in REGISTRY_KEYS {
+        let key = format!("registries.\"registry:443\".{key}");
+        assert!(written.contains(&key.as_str()), "{key} is missing");
+    }
+    assert!(EXAMPLE.contains("\nevery = "));
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let settings = Machine::new().settings();
+    assert_eq!(settings.state_dir, Path::new("/var/lib/pilotfish"));
+    assert_eq!(settings.docker_host, DockerHost::Unix("/var/run/docker.sock".into()));
+    assert_eq!(settings.docker_tls, None);
+    assert!(settings.opt_in);
+    assert_eq!(settings.time_zone, chrono_tz::Europe::Berlin);
+    assert_eq!(settings.schedule, Schedule::Every(Duration::from_secs(900)));
+    assert_eq!(settings.jitter, Jitter::Percent(10));
+    assert!(settings.pull_window.is_always());
+    assert!(settings.update_window.is_always());
+    assert_eq!(settings.health_timeout, Duration::from_secs(60));
+    assert_eq!(settings.health_stable, Duration::from_secs(30));
+    assert_eq!(settings.images_keep, 1);
+    assert_eq!(settings.listen_address, "127.0.0.1:9788".parse().ok());
+    assert_eq!(settings.log_format, LogFormat::Auto);
+    assert_eq!(settings.log_level, LogLevel::Info);
+    assert!(settings.registries.is_empty());
+    assert_eq!(settings.notes, Vec::<String>::new());
+    let defaults = settings.policy_defaults();
+    assert!(defaults.opt_in && defaults.update_window.is_always());
+    assert_eq!(defaults.health_timeout, settings.health_timeout);
+    assert_eq!(defaults.health_stable, settings.health_stable);
+    assert_eq!(defaults.images_keep, settings.images_keep);
+}
+
+#[test]
+fn every_key_is_read_from_the_file() {
+    let settings = Machine::new()
+        .file(
+            r#"
+            state_dir = "/data"
+            docker_host = "tcp://pi:2376"
+            opt_in = false
+            time_zone = "America/New_York"
+            schedule = { cron = "0 4 * * 1", jitter = "5m" }
+            pull.window = "01:00-05:00"
+            [update]
+            window = "Mon-Fri 04:00-05:00"
+            [health]
+            timeout = "2m"
+            stable = "0s"
+            [images]
+            keep = 3
+            [listen]
+            address = ""
+            [log]
+            format = "json"
+            level = "debug"
+            "#,
+        )
+        .settings();
+    assert_eq!(settings.state_dir, Path::new("/data"));
+    assert_eq!(settings.docker_host, DockerHost::Tcp { host: "pi".into(), port: 2376 });
+    assert!(!settings.opt_in);
+    assert_eq!(settings.time_zone, chrono_tz::America::New_York);
+    assert_eq!(settings.schedule.to_string(), "0 4 * * 1");
+    assert_eq!(settings.jitter, Jitter::Span(Duration::from_secs(300)));
+    assert_eq!(settings.pull_window.to_string(), "01:00-05:00");
+    assert_eq!(settings.update_window.to_string(), "Mon-Fri 04:00-05:00");
+    assert_eq!(settings.health_timeout, Duration::from_secs(120));
+    assert_eq!(settings.health_stable, Duration::ZERO);
+    assert_eq!(settings.images_keep, 3);
+    assert_eq!(settings.listen_address, None);
+    assert_eq!(settings.log_format, LogFormat::Json);
+    assert_eq!(settings.log_level, LogLevel::Debug);
+    assert!(settings.notes[0].contains("cannot be flushed"), "{:?}", settings.notes);
+}
+
+#[test]
+fn every_key_is_read_from_its_variable_and_from_its_flag() {
+    let other = |name: &str| match name {
+        "state_dir" => "/elsewhere",
+        "docker_host" => "unix:///elsewhere.sock",
+        "opt_in" => "false",
+        "time_zone" => "UTC",
+        "schedule.every" => "1h",
+        "schedule.cron" => "@daily",
+        "schedule.jitter" => "0%",
+        "pull.window" | "update.window" => "02:00-03:00",
+        "health.timeout" | "health.stable" => "5s",
+        "images.keep" => "2",
+        "listen.address" => "0.0.0.0:1",
+        "log.format" => "text",
+        "log.level" => "trace",
+        unknown => panic!("no other value for {unknown}"),
+    };
+    for key in KEYS {
+        let by_variable = Machine::new().variable(&key.variable(), other(key.name)).settings();
+        let by_flag = Machine::new().flag(key.name, other(key.name)).settings();
+        for (settings, origin) in
+            [(by_variable, Origin::Variable(key.variable())), (by_flag, Origin::Flag)]
+        {
+            let row = settings.explain().iter().find(|row| row.key == key.name).expect("a row");
+            assert_eq!((row.value.as_str(), &row.origin), (other(key.name), &origin));
+        }
+    }
+}
+
+#[test]
+fn the_later_place_wins() {
+    let file = "[images]\nkeep = 2\n[health]\ntimeout = \"1m\"\n[log]\nlevel = \"warn\"\n";
+    let machine = Machine::new()
+        .file(file)
+        .variable("PILOTFISH_HEALTH_TIMEOUT", "2m")
+        .variable("PILOTFISH_LOG_LEVEL", "debug")
+        .flag("log.level", "trace");
+    let settings = machine.settings();
+    assert_eq!(settings.images_keep, 2);
+    assert_eq!(settings.health_timeout, Duration::from_secs(120));
+    assert_eq!(settings.log_level, LogLevel::Trace);
+}
+
+#[test]
+fn the_two_forms_of_a_schedule_replace_each_other_but_not_in_one_place() {
+    let cron = "[schedule]\ncron = \"@daily\"\n";
+    let schedule = |machine: Machine| machine.settings().schedule.to_string();
+    assert_eq!(schedule(Machine::new().file(cron)), "@daily");
+    let machine = Machine::new().file(cron).variable("PILOTFISH_SCHEDULE_EVERY", "5m");
+    assert_eq!(schedule(machine), "5m");
+    let machine =
+        Machine::new().variable("PILOTFISH_SCHEDULE_EVERY", "5m").flag("schedule.cron", "@hourly");
+    assert_eq!(schedule(machine), "@hourly");
+    assert_eq!(
+        file_error("[schedule]\nevery = \"5m\"\ncron = \"@daily\"\n"),
+        "pilotfish.toml, line 3: `schedule.every` and `schedule.cron` exclude each other: keep one of them"
+    );
+}
+
+#[test]
+fn dockers_variables_count_as_environment() {
+    let machine = || Machine::new().file("docker_host = \"unix:///file.sock\"\n");
+    let host = |machine: Machine| machine.settings().docker_host.to_string();
+    assert_eq!(host(machine()), "unix:///file.sock");
+    assert_eq!(host(machine().variable("DOCKER_HOST", "")), "unix:///file.sock");
+    let machine = machine().variable("DOCKER_HOST", "unix:///docker.sock");
+    let settings = machine.settings();
+    assert_eq!(settings.explain()[1].origin, Origin::Variable("DOCKER_HOST".into()));
+    assert_eq!(
+        host(machine.variable("PILOTFISH_DOCKER_HOST", "unix:///own.sock")),
+        "unix:///own.sock"
+    );
+
+    let machine =
+        Machine::new().variable("DOCKER_TLS_VERIFY", "1").variable("DOCKER_CERT_PATH", "/certs");
+    let settings = machine.settings();
+    let tls = settings.docker_tls.as_ref().expect("TLS");
+    assert!(tls.verify);
+    assert_eq!(tls.cert_path, Path::new("/certs"));
+    let rows = values(&settings);
+    assert!(rows.contains(&("DOCKER_TLS_VERIFY", "1")), "{rows:?}");
+    assert!(rows.contains(&("DOCKER_CERT_PATH", "/certs")), "{rows:?}");
+}
+
+#[test]
+fn ssh_is_refused_by_name() {
+    assert_eq!(
+        Machine::new().variable("DOCKER_HOST", "ssh://pi").error(),
+        "environment variable DOCKER_HOST: `docker_host` cannot be \"ssh://pi\": ssh:// is not supported: run the agent on that machine, or use tcp:// with TLS"
+    );
+}
+
+#[test]
+fn an_unknown_key_names_itself_its_line_and_what_was_meant() {
+    for (text, expected) in [
+        (
+            "\nopt_on = true\n",
+            "pilotfish.toml, line 2: there is no key `opt_on`; did you mean `opt_in`?",
+        ),
+        (
+            "[schedule]\n\nevry = \"5m\"\n",
+            "pilotfish.toml, line 3: there is no key `schedule.evry`; did you mean `schedule.every`?",
+        ),
+        (
+            "[schedul]\nevery = \"5m\"\n",
+            "pilotfish.toml, line 1: there is no key `schedul`; did you mean `schedule`?",
+        ),
+        (
+            "schedule.interval = \"5m\"\n",
+            "pilotfish.toml, line 1: there is no key `schedule.interval`; in [schedule] there are every, cron, jitter",
+        ),
+        (
+            "jitter = \"5m\"\n",
+            "pilotfish.toml, line 1: there is no key `jitter`; did you mean `schedule.jitter`?",
+        ),
+        (
+            "[registries.\"a:1\"]\npassword = \"secret\"\n",
+            "pilotfish.toml, line 2: there is no key `registries.\"a:1\".password`; did you mean `password_file`?",
+        ),
+        // The uppermost is named first.
+        (
+            "zzz = 1\naaa = 1\n",
+            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, time_zone, schedule, pull, update, health, images, listen, log, registries",
+        ),
+    ] {
+        assert_eq!(file_error(text), expected);
+    }
+    let error = Machine::new().flag("log.levl", "info").error();
+    assert_eq!(error, "command line: there is no key `log.levl`; did you mean `log.level`?");
+}
+
+#[test]
+fn an_unknown_variable_names_itself_and_what_was_meant() {
+    for (name, hint) in [
+        ("PILOTFISH_SCHEDULE_EVRY", "; did you mean `PILOTFISH_SCHEDULE_EVERY`?"),
+        ("PILOTFISH_DOCKER_TLS_VERIFY", "; did you mean `DOCKER_TLS_VERIFY`?"),
+        (
+            "PILOTFISH_REGISTRIES_GHCR_IO_CA_FILE",
+            "; registries have no variables: write them in the configuration file",
+        ),
+        ("PILOTFISH_XYZ", ""),
+    ] {
+        let expected = format!(
+            "environment variable {name} sets no key{hint}; unset it if it is not meant for Pilotfish"
+        );
+        assert_eq!(Machine::new().variable(name, "x").error(), expected);
+    }
+    let _ = Machine::new().variable("PILOTFISHY", "x").settings();
+}
+
+#[test]
+fn a_wrong_type_names_key_file_and_line() {
+    for (text, expected) in [
+        (
+            "opt_in = \"true\"\n",
+            "line 1: `opt_in` is a text: write true or false, without quotation marks",
+        ),
+        (
+            "\n[schedule]\nevery = 15\n",
+            "line 3: `schedule.every` is a whole number: write a text in quotation marks",
+        ),
+        (
+            "[images]\nkeep = 1.5\n",
+            "line 2: `images.keep` is a number: write a whole number, without quotation marks",
+        ),
+        ("health = 60\n", "line 1: `health` is a whole number: write a table"),
+        ("[state_dir]\nx = 1\n", "line 1: `state_dir` is a table: write a text in quotation marks"),
+        ("registries = []\n", "line 1: `registries` is a list: write a table"),
+        (
+            "[registries]\n\"a:1\" = true\n",
+            "line 2: `registries.\"a:1\"` is true or false: write a table",
+        ),
+        (
+            "[registries.\"a:1\"]\nmirrors = \"m\"\n",
+            "line 2: `registries.\"a:1\".mirrors` is a text: write a list of texts, like [\"https://mirror:443\"]",
+        ),
+        (
+            "[registries.\"a:1\"]\nplain_http = 1\n",
+            "line 2: `registries.\"a:1\".plain_http` is a whole number: write true or false, without quotation marks",
+        ),
+    ] {
+        assert_eq!(file_error(text), format!("pilotfish.toml, {expected}"));
+    }
+}
+
+#[test]
+fn a_wrong_value_names_key_file_line_and_what_would_be_right() {
+    for (text, expected) in [
+        ("state_dir = \"\"\n", "line 1: `state_dir` cannot be \"\": name a directory"),
+        (
+            "time_zone = \"Europe/Berln\"\n",
+            "line 1: `time_zone` cannot be \"Europe/Berln\": `Europe/Berln` is not a time zone; did you mean `Europe/Berlin`?",
+        ),
+        (
+            "[schedule]\nevery = \"5 minuts\"\n",
+            "line 2: `schedule.every` cannot be \"5 minuts\": `minuts` is not a unit of time: use s, m, h, d or w",
+        ),
+        (
+            "[schedule]\nevery = \"500ms\"\n",
+            "line 2: `schedule.every` cannot be \"500ms\": `500ms` is too short: the shortest interval is 1s",
+        ),
+        (
+            "[schedule]\nevery = \"@daily\"\n",
+            "line 2: `schedule.every` cannot be \"@daily\": this is cron: write it as schedule.cron",
+        ),
+        (
+            "[schedule]\ncron = \"5m\"\n",
+            "line 2: `schedule.cron` cannot be \"5m\": this is an interval: write it as schedule.every",
+        ),
+        (
+            "[schedule]\njitter = \"200%\"\n",
+            "line 2: `schedule.jitter` cannot be \"200%\": `200%` is not a share of the interval: write `0%` to `100%`, without decimals",
+        ),
+        (
+            "[pull]\nwindow = \"1-5\"\n",
+            "line 2: `pull.window` cannot be \"1-5\": `1-5` is not a window: write `01:00-05:00` or `Mon-Fri 09:00-17:00`",
+        ),
+        (
+            "[health]\ntimeout = \"2d\"\n",
+            "line 2: `health.timeout` cannot be \"2d\": `2d` is too long: use 1d or less",
+        ),
+        (
+            "[images]\nkeep = -1\n",
+            "line 2: `images.keep` cannot be \"-1\": `-1` is not a number from 0 to 100",
+        ),
+        (
+            "[listen]\naddress = \":9000\"\n",
+            "line 2: `listen.address` cannot be \":9000\": write `127.0.0.1:9000` for this machine alone, `0.0.0.0:9000` for every address, or nothing (\"\") to switch it off",
+        ),
+        (
+            "[log]\nlevel = \"inof\"\n",
+            "line 2: `log.level` cannot be \"inof\": it is one of error, warn, info, debug, trace; did you mean `info`?",
+        ),
+    ] {
+        assert_eq!(file_error(text), format!("pilotfish.toml, {expected}"));
+    }
+    assert_eq!(
+        Machine::new().variable("PILOTFISH_OPT_IN", "1").error(),
+        "environment variable PILOTFISH_OPT_IN: `opt_in` cannot be \"1\": it is one of true, false"
+    );
+    assert_eq!(
+        Machine::new().flag("images.keep", "many").error(),
+        "command line: `images.keep` cannot be \"many\": `many` is not a number from 0 to 100"
+    );
+}
+
+#[test]
+fn what_is_not_toml_names_the_line() {
+    let error = file_error("opt_in = true\nstate_dir = \"/x\n");
+    assert!(error.starts_with("pilotfish.toml, line 2: this is not TOML: "), "{error}");
+    let error = file_error("opt_in = true\nopt_in = false\n");
+    assert!(
+        error.starts_with("pilotfish.toml, line 2: this is not TOML: duplicate key"),
+        "{error}"
+    );
+    let error = file_error("[registries.registry:443]\nplain_http = true\n");
+    assert!(error.starts_with("pilotfish.toml, line 1: this is not TOML: "), "{error}");
+    let hint = "; a registry stands in quotation marks, like [registries.\"registry:443\"]";
+    assert!(error.ends_with(hint), "{error}");
+}
+
+#[test]
+fn registries_are_read_by_host() {
+    let machine = Machine::new().file(
+        r#"
+        [registries."registry:443"]
+        ca_file = "/etc/pilotfish/ca.crt"
+        plain_http = true
+        mirrors = ["https://mirror:443", "other:5000"]
+        username = "fish"
+        password_file = "/run/secrets/registry"
+        [registries."index.docker.io"]
+        [registries."[::1]:5000"]
+        plain_http = true
+        "#,
+    );
+    let settings = machine.settings();
+    let hosts: Vec<_> = settings.registries.keys().map(String::as_str).collect();
+    // Docker Hub goes by the name that image references have for it.
+    assert_eq!(hosts, ["[::1]:5000", "docker.io", "registry:443"]);
+    let registry = &settings.registries["registry:443"];
+    assert_eq!(registry.ca_file.as_deref(), Some(Path::new("/etc/pilotfish/ca.crt")));
+    assert!(registry.plain_http);
+    assert_eq!(registry.mirrors, ["https://mirror:443", "other:5000"]);
+    assert_eq!(registry.username.as_deref(), Some("fish"));
+    assert_eq!(registry.password_file.as_deref(), Some(Path::new("/run/secrets/registry")));
+    let key = "registries.\"registry:443\".password_file";
+    let row = settings.explain().iter().find(|row| row.key == key).expect("a row");
+    assert_eq!(row.value, "/run/secrets/registry");
+    assert_eq!(row.origin, Origin::File { path: machine.path(), line: 7 });
+}
+
+#[test]
+fn a_wrong_registry_is_named() {
+    let quotes = "a registry stands in quotation marks, like [registries.\"registry:443\"]";
+    for (text, expected) in [
+        ("[registries.\"https://a\"]\n", format!("`registries.\"https://a\"` cannot be \"https://a\": write HOST or HOST:PORT without https://; {quotes}")),
+        ("[registries.ghcr.io]\nplain_http = true\n", format!("`registries.\"ghcr\"` cannot be \"ghcr\": write HOST or HOST:PORT without https://; {quotes}")),
+        ("[registries.localhost.x]\n", format!("there is no key `registries.\"localhost\".x`; {quotes}")),
+        ("[registries.\"a:1\"]\nusername = \"x\"\n", "`registries.\"a:1\"` cannot be \"a:1\": username needs a password_file beside it".to_owned()),
+        ("[registries.\"a:1\"]\npassword_file = \"x\"\n", "`registries.\"a:1\"` cannot be \"a:1\": password_file needs a username beside it".to_owned()),
+        ("[registries.\"a:1\"]\nca_file = \"\"\n", "`registries.\"a:1\".ca_file` cannot be \"\": it must not be empty".to_owned()),
+        ("[registries.\"a:1\"]\nmirrors = [\"https://u:secret@m\"]\n", "`registries.\"a:1\".mirrors` cannot be this value (not shown: it may hold a password): write https://HOST:PORT or HOST:PORT, without a user or a password".to_owned()),
+    ] {
+        let error = file_error(text);
+        let error = error.split_once(": ").map(|(_, rest)| rest.to_owned());
+        assert_eq!(error, Some(expected), "{text}");
+    }
+    for host in ["", "ghcr", "library", "a/b", "a.b/library", "x/y.docker.io", "a b", "a:x"] {
+        let error = file_error(&format!("[registries.\"{host}\"]\n"));
+        assert!(error.contains("write HOST or HOST:PORT"), "{host}: {error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_asked_for_must_exist_and_be_readable() {
+    let mut machine = Machine::new();
+    let path = machine.path();
+    assert_eq!(machine.settings().images_keep, 1);
+    machine.sources.file = ConfigFile::Required(path.clone());
+    assert_eq!(
+        machine.error(),
+        "there is no configuration file pilotfish.toml: check the path given with --config"
+    );
+    // Not a file: whoever runs this, root included, cannot read it as one.
+    std::fs::create_dir(&path).expect("a directory");
+    for file in [ConfigFile::Required(path.clone()), ConfigFile::Optional(path.clone())] {
+        machine.sources.file = file;
+        let error = load(&machine.sources).expect_err("a directory is no file");
+        assert!(matches!(error, ConfigError::Unreadable { .. }), "{error}");
+        assert!(error.to_string().contains("must be a text file that the user"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_configuration_is_not_read_to_its_end() {
+    let mut text = String::new();
+    while text.len() <= 1024 * 1024 {
+        writeln!(text, "# {}", "x".repeat(1000)).expect("a string takes everything");
+    }
+    let error = file_error(&text);
+    assert!(error.contains("is larger than 1048576 bytes"), "{error}");
+    let machine = Machine::new();
+    std::fs::write(machine.path(), [0xff, 0xfe, 0x00]).expect("the file is written");
+    assert!(machine.error().contains("must be a text file"), "{}", machine.error());
+}
+
+#[test]
+fn a_zone_without_a_name_is_utc_and_said_at_the_start() {
+    let mut machine = Machine::new();
+    machine.sources.environment.local_zone = None;
+    let settings = machine.settings();
+    assert_eq!(settings.time_zone, chrono_tz::UTC);
+    assert!(settings.notes[0].contains("times of day are UTC"), "{:?}", settings.notes);
+    let machine = machine.variable("TZ", "Europe/Vienna");
+    assert_eq!(machine.settings().time_zone, chrono_tz::Europe::Vienna);
+    assert_eq!(machine.settings().notes, Vec::<String>::new());
+}
+
+#[test]
+fn every_value_says_where_it_came_from() {
+    let machine = Machine::new()
+        .file("\n[health]\nstable = \"10s\"\n")
+        .variable("PILOTFISH_LOG_LEVEL", "debug")
+        .flag("state_dir", "/tmp/state");
+    let settings = machine.settings();
+    let mut table = String::new();
+    for row in settings.explain() {
+        writeln!(table, "{} = {} ({})", row.key, row.value, row.origin).expect("a string");
+    }
+    let table = table.replace(&format!("{}/", machine.directory.path().display()), "");
+    let expected = "\
+state_dir = /tmp/state (command line)
+docker_host = unix:///var/run/docker.sock (default)
+opt_in = true (default)
+time_zone = local (default)
+schedule.every = 15m (default)
+schedule.jitter = 10% (default)
+pull.window =  (default)
+update.window =  (default)
+health.timeout = 60s (default)
+health.stable = 10s (pilotfish.toml, line 3)
+images.keep = 1 (default)
+listen.address = 127.0.0.1:9788 (default)
+log.format = auto (default)
+log.level = debug (environment variable PILOTFISH_LOG_LEVEL)
+";
+    assert_eq!(table, expected);
+}
+
+#[test]
+fn the_machine_itself_can_be_asked() {
+    let environment = Environment::of_process();
+    assert_eq!(environment.variables.get("PATH").cloned(), std::env::var("PATH").ok());
+}

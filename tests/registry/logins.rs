@@ -1,0 +1,117 @@
+//! Logins from docker's configuration and from our own settings, against a real registry.
+
+use std::fs;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use pilotfish::core::manifest::OCI_MANIFEST;
+use pilotfish::core::reference::{Digest, Reference};
+use pilotfish::registry::{HostSettings, HttpRegistry, Registry as _, SettingsError};
+use secrecy::ExposeSecret as _;
+use tempfile::{TempDir, tempdir};
+
+use crate::images::Image;
+use crate::real::{Real, Setup};
+use crate::support::{Heard, client, reference, settings, settings_for, told};
+
+/// A password with what spoils careless encoders: `?`, `>`, `~`, a colon and more than ASCII.
+const PASSWORD: &str = "p?>~:ä";
+
+/// `htpasswd -B` of the above.
+const HTPASSWD: &str = "matrose:$2y$05$abcdefghijklmnopqrstuuO4OeUZqIbBTRY2dzAplwkAa6ox5/lsG";
+
+struct Guarded {
+    directory: TempDir,
+    real: Real,
+    digest: Digest,
+    reference: Reference,
+}
+
+/// A registry that lets nobody in without the password, with `a/b:v1` in it.
+async fn guarded() -> Guarded {
+    let directory = tempdir().expect("a directory");
+    let image = Image::new("x", "linux/arm64");
+    let plain = Real::plain(directory.path());
+    plain.push_image("a/b", &image).await;
+    let digest = plain.push_manifest("a/b", "v1", OCI_MANIFEST, &image.manifest).await;
+    let setup = Setup { htpasswd: Some(HTPASSWD), ..Setup::default() };
+    let real = Real::start(directory.path(), &setup);
+    let reference = reference(&real.registry, "a/b:v1");
+    Guarded { directory, real, digest, reference }
+}
+
+fn write_config(directory: &Path, registry: &str, password: &str) {
+    let auth = STANDARD.encode(format!("matrose:{password}"));
+    let text = format!(r#"{{"auths":{{"{registry}":{{"auth":"{auth}"}}}}}}"#);
+    fs::write(directory.join("config.json"), text).expect("a file");
+}
+
+#[tokio::test]
+async fn a_login_that_changes_on_disk_is_read_again() {
+    let Guarded { directory, real, digest, reference } = guarded().await;
+    let client = client(&settings(directory.path()));
+    let none = "registry_unauthorized: HOST wants a login for a/b:v1, and there is none";
+    assert_eq!(told(client.head(&reference).await, &real.registry), none);
+    write_config(directory.path(), &real.registry, "another one");
+    let wrong = "registry_unauthorized: HOST refuses our login for a/b:v1";
+    assert_eq!(told(client.head(&reference).await, &real.registry), wrong);
+    write_config(directory.path(), &real.registry, PASSWORD);
+    assert_eq!(client.head(&reference).await, Ok(digest));
+    fs::write(directory.path().join("config.json"), "rubbish").expect("a file");
+    let rubbish = told(client.head(&reference).await, &real.registry);
+    assert!(rubbish.starts_with("registry_unauthorized: the docker configuration "), "{rubbish}");
+}
+
+#[tokio::test]
+async fn our_own_login_goes_before_dockers() {
+    let Guarded { directory, real, digest, reference } = guarded().await;
+    write_config(directory.path(), &real.registry, "another one");
+    let password_file = directory.path().join("password");
+    fs::write(&password_file, format!("{PASSWORD}\n")).expect("a file");
+    let host = HostSettings {
+        username: Some("matrose".to_owned()),
+        password_file: Some(password_file.clone()),
+        ..HostSettings::default()
+    };
+    let client = client(&settings_for(directory.path(), &real.registry, host));
+    assert_eq!(client.head(&reference).await, Ok(digest));
+    let login = client.credentials(&real.registry).await.expect("readable").expect("a login");
+    assert_eq!((login.username.as_str(), login.password.expose_secret()), ("matrose", PASSWORD));
+    fs::remove_file(&password_file).expect("a file");
+    let gone = told(client.credentials(&real.registry).await, &real.registry);
+    assert!(gone.starts_with("registry_unauthorized: the password file "), "{gone}");
+}
+
+#[tokio::test]
+async fn a_pull_gets_what_docker_would_give_it() {
+    let directory = tempdir().expect("a directory");
+    let client = client(&settings(directory.path()));
+    let nothing = client.credentials("ghcr.io").await.expect("no configuration is no failure");
+    assert!(nothing.is_none());
+    let text = r#"{"auths":{"ghcr.io":{"auth":"dXNlcjo=","identitytoken":"a token"}},
+        "credHelpers":{"eu.example":"pilotfish-that-is-not-there"}}"#;
+    fs::write(directory.path().join("config.json"), text).expect("a file");
+    let login = client.credentials("ghcr.io").await.expect("readable").expect("a login");
+    assert_eq!(login.identity_token.expect("a token").expose_secret(), "a token");
+    assert_eq!(
+        told(client.credentials("eu.example").await, "nowhere"),
+        "registry_unauthorized: no login for eu.example: the credential helper \
+         `docker-credential-pilotfish-that-is-not-there` is not on the PATH"
+    );
+}
+
+#[test]
+fn settings_that_cannot_be_meant_are_refused() {
+    let refused = |host: HostSettings| {
+        let settings = settings_for(Path::new("/nowhere"), "r:1", host);
+        HttpRegistry::new(settings, std::sync::Arc::new(Heard::default())).err()
+    };
+    let registry = "r:1".to_owned();
+    let half = HostSettings { username: Some("x".into()), ..HostSettings::default() };
+    assert_eq!(refused(half), Some(SettingsError::HalfLogin { registry: registry.clone() }));
+    let mirror = "https://m/path".to_owned();
+    let path = HostSettings { mirrors: vec![mirror.clone()], ..HostSettings::default() };
+    assert_eq!(refused(path), Some(SettingsError::Mirror { registry, mirror }));
+    assert_eq!(refused(HostSettings::default()), None);
+}

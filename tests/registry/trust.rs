@@ -1,0 +1,224 @@
+//! Certificates and plain http, against a real registry.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use pilotfish::core::manifest::{DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST};
+use pilotfish::core::reference::Digest;
+use pilotfish::registry::{HostSettings, Registry as _};
+use tempfile::tempdir;
+
+use crate::certificates::{Authority, Files, Flaw};
+use crate::images::{Image, descriptor, index, index_of};
+use crate::real::{Real, Setup};
+use crate::support::{
+    Heard, client, client_heard_by, platform, reference, settings, settings_for, told,
+};
+
+/// Stores one image under `shop/till:v1`, and starts a registry with TLS over it.
+async fn with_tls(directory: &Path, setup: &Setup<'_>) -> (Real, Digest) {
+    let image = Image::new("till", "linux/arm64");
+    let plain = Real::plain(directory);
+    plain.push_image("shop/till", &image).await;
+    let digest = plain.push_manifest("shop/till", "v1", OCI_MANIFEST, &image.manifest).await;
+    (Real::start(directory, setup), digest)
+}
+
+fn tls(files: &Files) -> Setup<'_> {
+    Setup { tls: Some(files), ..Setup::default() }
+}
+
+#[tokio::test]
+async fn a_plain_registry_on_loopback_is_asked_once_per_tag() {
+    let directory = tempdir().expect("a directory");
+    let real = Real::plain(directory.path());
+    let (arm, arm64) = (Image::new("x", "linux/arm/v7"), Image::new("x", "linux/arm64/v8"));
+    real.push_image("shop/till", &arm).await;
+    real.push_image("shop/till", &arm64).await;
+    let digest =
+        real.push_manifest("shop/till", "v1", OCI_INDEX, &index(OCI_INDEX, &[&arm, &arm64])).await;
+    let heard = Arc::new(Heard::default());
+    let client = client_heard_by(&settings(directory.path()), heard.clone());
+    let reference = reference(&real.registry, "shop/till:v1");
+    assert_eq!(client.head(&reference).await.as_ref(), Ok(&digest));
+    assert_eq!(client.head(&reference).await.as_ref(), Ok(&digest));
+    assert_eq!(heard.codes(), ["200", "200"]);
+    let offer = client.resolve(&reference, &digest, &platform("linux/arm64")).await;
+    let offer = offer.expect("an offer");
+    assert_eq!((&offer.index, &offer.manifest), (&digest, &arm64.digest()));
+    assert_eq!(offer.config, Digest::of(&arm64.config));
+    assert_eq!(offer.layers[0].size, arm64.layer.len() as u64);
+    assert_eq!(offer.diff_ids, [Digest::of(&arm64.layer)]);
+    let missing = client.resolve(&reference, &digest, &platform("linux/riscv64")).await;
+    assert_eq!(
+        told(missing, &real.registry),
+        "platform_missing: HOST/shop/till:v1 has no image for linux/riscv64; \
+         it has linux/arm/v7, linux/arm64/v8"
+    );
+}
+
+#[tokio::test]
+async fn docker_indexes_single_manifests_and_nested_indexes_resolve() {
+    let directory = tempdir().expect("a directory");
+    let real = Real::plain(directory.path());
+    let image = Image::docker("x", "linux/arm/v6");
+    real.push_image("a/b", &image).await;
+    let docker = index(DOCKER_INDEX, &[&image]);
+    let docker_digest = real.push_manifest("a/b", "docker", DOCKER_INDEX, &docker).await;
+    let inner = index_of(OCI_INDEX, &[descriptor(image.media_type, &image.manifest, None)]);
+    real.push_manifest("a/b", "inner", OCI_INDEX, &inner).await;
+    let outer = index_of(OCI_INDEX, &[descriptor(OCI_INDEX, &inner, None)]);
+    let outer_digest = real.push_manifest("a/b", "outer", OCI_INDEX, &outer).await;
+    let client = client(&settings(directory.path()));
+    let reference = reference(&real.registry, "a/b:x");
+    for digest in [docker_digest, outer_digest, image.digest()] {
+        let offer = client.resolve(&reference, &digest, &platform("linux/arm/v7")).await;
+        let offer = offer.expect("an offer");
+        assert_eq!((offer.index, offer.manifest), (digest, image.digest()));
+        assert_eq!(offer.platform, platform("linux/arm/v6"));
+    }
+    let wrong = client.resolve(&reference, &image.digest(), &platform("linux/arm64")).await;
+    assert_eq!(
+        told(wrong, &real.registry),
+        "platform_missing: HOST/a/b:x has no image for linux/arm64; it has linux/arm/v6"
+    );
+    let absent = client.head(&reference).await;
+    assert_eq!(told(absent, &real.registry), "not_found: HOST answered 404 when asked for a/b:x");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_says_why() {
+    let authority = Authority::new("shop");
+    for (flaw, problem) in [
+        (Flaw::Expired, "has expired"),
+        (Flaw::NotYet, "is not valid yet; is this machine's clock right?"),
+        (Flaw::OtherName, "is for another name"),
+    ] {
+        let directory = tempdir().expect("a directory");
+        let files = authority.issue(directory.path(), "server", flaw);
+        let (real, _) = with_tls(directory.path(), &tls(&files)).await;
+        let certs = directory.path().join("certs.d").join(&real.registry);
+        authority.write(&certs.join("ca.crt"));
+        let heard = Arc::new(Heard::default());
+        let client = client_heard_by(&settings(directory.path()), heard.clone());
+        let reference = reference(&real.registry, "shop/till:v1");
+        for _ in 0..2 {
+            let expected = format!("registry_certificate: the certificate of HOST {problem}");
+            assert_eq!(told(client.head(&reference).await, &real.registry), expected);
+        }
+        // It is loopback, and still nothing was tried without TLS.
+        assert_eq!(heard.codes(), ["error", "error"]);
+    }
+}
+
+#[tokio::test]
+async fn a_mended_authority_is_noticed() {
+    let directory = tempdir().expect("a directory");
+    let authority = Authority::new("shop");
+    let files = authority.issue(directory.path(), "server", Flaw::None);
+    let (real, digest) = with_tls(directory.path(), &tls(&files)).await;
+    let client = client(&settings(directory.path()));
+    let reference = reference(&real.registry, "shop/till:v1");
+    let unknown =
+        "registry_certificate: the certificate of HOST was issued by an unknown authority";
+    assert_eq!(told(client.head(&reference).await, &real.registry), unknown);
+    let path = directory.path().join("certs.d").join(&real.registry).join("ca.crt");
+    fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+    fs::write(&path, "rubbish").expect("a file");
+    let rubbish = told(client.head(&reference).await, &real.registry);
+    assert!(rubbish.starts_with("registry_certificate: certificates for HOST: "), "{rubbish}");
+    assert!(rubbish.contains("holds no certificate"), "{rubbish}");
+    authority.write(&path);
+    assert_eq!(client.head(&reference).await, Ok(digest));
+}
+
+#[tokio::test]
+async fn a_ca_file_counts_for_its_host() {
+    let directory = tempdir().expect("a directory");
+    let authority = Authority::new("shop");
+    let files = authority.issue(directory.path(), "server", Flaw::None);
+    let (real, digest) = with_tls(directory.path(), &tls(&files)).await;
+    let ca_file = directory.path().join("our-ca.pem");
+    authority.write(&ca_file);
+    let host = HostSettings { ca_file: Some(ca_file.clone()), ..HostSettings::default() };
+    let reference = reference(&real.registry, "shop/till:v1");
+    let ours = client(&settings_for(directory.path(), &real.registry, host.clone()));
+    assert_eq!(ours.head(&reference).await, Ok(digest));
+    let others = client(&settings_for(directory.path(), "registry:443", host));
+    let told = told(others.head(&reference).await, &real.registry);
+    assert!(told.ends_with("was issued by an unknown authority"), "{told}");
+}
+
+#[tokio::test]
+async fn a_registry_that_wants_a_client_certificate_gets_it() {
+    let directory = tempdir().expect("a directory");
+    let authority = Authority::new("shop");
+    let files = authority.issue(directory.path(), "server", Flaw::None);
+    let ca = directory.path().join("clients.crt");
+    authority.write(&ca);
+    let setup = Setup { client_authority: Some(&ca), ..tls(&files) };
+    let (real, digest) = with_tls(directory.path(), &setup).await;
+    let certs = directory.path().join("certs.d").join(&real.registry);
+    authority.write(&certs.join("ca.crt"));
+    let client = client(&settings(directory.path()));
+    let reference = reference(&real.registry, "shop/till:v1");
+    let refused = told(client.head(&reference).await, &real.registry);
+    assert!(
+        refused.starts_with("registry_certificate: HOST refuses our client certificate ("),
+        "{refused}"
+    );
+    authority.issue(&certs, "client", Flaw::None);
+    assert_eq!(client.head(&reference).await, Ok(digest));
+    fs::remove_file(certs.join("client.key")).expect("a file");
+    let fresh = crate::support::client(&settings(directory.path()));
+    let half = told(fresh.head(&reference).await, &real.registry);
+    assert!(half.ends_with("client.key is missing"), "{half}");
+}
+
+/// `0.0.0.0` leads to this machine and is no loopback address: a stranger without the network.
+#[tokio::test]
+async fn plain_http_beyond_loopback_needs_permission() {
+    let directory = tempdir().expect("a directory");
+    let real = Real::plain(directory.path());
+    let image = Image::new("x", "linux/arm64");
+    real.push_image("a/b", &image).await;
+    let digest = real.push_manifest("a/b", "v1", OCI_MANIFEST, &image.manifest).await;
+    let stranger = real.registry.replace("127.0.0.1", "0.0.0.0");
+    let reference = reference(&stranger, "a/b:v1");
+    let refused = client(&settings(directory.path())).head(&reference).await;
+    assert_eq!(
+        told(refused, &stranger),
+        "registry_error: HOST does not speak TLS; if that is meant, set plain_http = true for it"
+    );
+    let host = HostSettings { plain_http: true, ..HostSettings::default() };
+    let allowed = client(&settings_for(directory.path(), &stranger, host));
+    assert_eq!(allowed.head(&reference).await, Ok(digest));
+}
+
+#[tokio::test]
+async fn plain_http_is_never_spoken_to_a_host_that_speaks_tls() {
+    let directory = tempdir().expect("a directory");
+    let authority = Authority::new("shop");
+    let files = authority.issue(directory.path(), "server", Flaw::None);
+    let (real, _) = with_tls(directory.path(), &tls(&files)).await;
+    let host = HostSettings { plain_http: true, ..HostSettings::default() };
+    let heard = Arc::new(Heard::default());
+    let settings = settings_for(directory.path(), &real.registry, host);
+    let client = client_heard_by(&settings, heard.clone());
+    let reference = reference(&real.registry, "shop/till:v1");
+    let told = told(client.head(&reference).await, &real.registry);
+    assert!(told.ends_with("was issued by an unknown authority"), "{told}");
+    assert_eq!(heard.codes(), ["error"]);
+}
+
+#[tokio::test]
+async fn a_registry_that_is_not_there_is_unreachable() {
+    let directory = tempdir().expect("a directory");
+    let real = Real::plain(directory.path());
+    let registry = real.registry.clone();
+    drop(real);
+    let client = client(&settings(directory.path()));
+    let told = told(client.head(&reference(&registry, "a/b:v1")).await, &registry);
+    assert!(told.starts_with("registry_unreachable: HOST cannot be reached: "), "{told}");
+}
