@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use crate::core::recreate::changes::{added, may_hold_declared_files};
 use crate::core::recreate::dependents::{anchors, dependents};
 use crate::core::recreate::differences::{Inspected, differences};
+use crate::core::recreate::restart_policy;
 use crate::core::recreate::tests::{Documents, fixtures};
-use crate::core::recreate::{may_hold_declared_files, restart_policy};
 
 /// One step into a document.
 #[derive(Debug, Clone)]
@@ -189,6 +190,7 @@ proptest! {
         }
         let _ = restart_policy(&documents.container);
         let _ = may_hold_declared_files(&documents.container);
+        let _ = added(&documents.container, &documents.image);
         let _ = anchors(&documents.container);
         let _ = dependents(&original.container, std::slice::from_ref(&documents.container));
         let before = Inspected { container: &original.container, image: &original.image };

@@ -3,10 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::core::api_version::ApiVersion;
+use crate::core::recreate::changes::{added, may_hold_declared_files};
 use crate::core::recreate::tests::{Documents, changed, small};
-use crate::core::recreate::{
-    RestartPolicy, may_hold_declared_files, restart_policy, set_compose_image, set_restart_policy,
-};
+use crate::core::recreate::{RestartPolicy, restart_policy, set_compose_image, set_restart_policy};
 
 fn body(documents: &Documents) -> Value {
     documents.recreate().unwrap_or_else(|error| panic!("{error}")).body
@@ -385,4 +384,30 @@ fn only_containers_of_compose_may_hold_declared_files() {
     let documents =
         changed(|it| it.container["Config"]["Labels"]["com.docker.compose.project"] = json!("x"));
     assert_eq!(may_hold_declared_files(&documents.container), Ok(true));
+}
+
+#[test]
+fn files_in_the_containers_own_layer_are_found() {
+    let documents = changed(|it| {
+        it.container["Mounts"] = json!([{"Destination": "/mnt/volume"}]);
+        it.container["HostConfig"]["Tmpfs"] = json!({"/scratch/": ""});
+    });
+    let change = |path: &str, kind: u64| json!({"Path": path, "Kind": kind});
+    let changes = json!([
+        change("/run", 1),
+        change("/run/secrets", 1),
+        change("/run/secrets/env", 1),
+        change("/srv", 0),
+        change("/srv/inline.conf", 1),
+        change("/srv/changed", 0),
+        change("/srv/gone", 2),
+        change("/mnt", 1),
+        change("/mnt/volume", 1),
+        change("/scratch", 1),
+    ]);
+    let expected = ["/run/secrets/env", "/srv/inline.conf"].map(str::to_owned);
+    assert_eq!(added(&documents.container, &changes), Ok(expected.to_vec()));
+    assert_eq!(added(&documents.container, &Value::Null), Ok(vec![]));
+    let refused = added(&documents.container, &json!([{"Path": "/srv"}])).expect_err("no kind");
+    assert_eq!(refused.field, "changes:[0].Kind");
 }
