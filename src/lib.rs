@@ -5,6 +5,7 @@ pub mod engine;
 pub mod execute;
 pub mod host;
 pub mod journal;
+pub mod metrics;
 pub mod probing;
 pub mod registry;
 pub mod world;
