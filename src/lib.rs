@@ -6,6 +6,7 @@ pub mod execute;
 pub mod host;
 pub mod journal;
 pub mod metrics;
+pub mod output;
 pub mod probing;
 pub mod registry;
 pub mod world;

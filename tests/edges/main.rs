@@ -8,3 +8,5 @@
 mod facts;
 mod golden;
 mod metrics;
+mod output;
+mod terminal;
