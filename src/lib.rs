@@ -9,4 +9,5 @@ pub mod metrics;
 pub mod output;
 pub mod probing;
 pub mod registry;
+pub mod telemetry;
 pub mod world;

@@ -7,6 +7,7 @@
 
 mod facts;
 mod golden;
+mod log;
 mod metrics;
 mod output;
 mod terminal;
