@@ -1,5 +1,6 @@
 //! Pilotfish keeps the containers of a Raspberry Pi up to date, and never loses one.
 
+pub mod api;
 pub mod core;
 pub mod engine;
 pub mod execute;
