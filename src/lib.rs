@@ -1,6 +1,7 @@
 //! Pilotfish keeps the containers of a Raspberry Pi up to date, and never loses one.
 
 pub mod api;
+pub mod cli;
 pub mod core;
 pub mod engine;
 pub mod execute;

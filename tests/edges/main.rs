@@ -8,6 +8,7 @@
 mod api;
 mod facts;
 mod golden;
+mod help;
 mod log;
 mod metrics;
 mod output;
