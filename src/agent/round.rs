@@ -45,8 +45,10 @@ pub struct RoundEnd {
     pub reports: Vec<Report>,
     /// What would be done, by name. Filled by a dry run alone.
     pub plans: Vec<Plan>,
-    /// The updates that ended in this round, recovered ones included.
+    /// The updates that were carried out in this round.
     pub records: Vec<Record>,
+    /// Earlier updates that had been left open, and ended now.
+    pub recovered: Vec<Record>,
 }
 
 /// Why a round could not run at all.
@@ -92,7 +94,7 @@ impl<P: Ports> Agent<P> {
         } else {
             let recovered =
                 self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
-            end.records = recovered.records;
+            end.recovered = recovered.records;
             self.sweep(&recovered.open).await?;
             recovered.open
         };
@@ -304,6 +306,7 @@ impl<P: Ports> Agent<P> {
         let succeeded = end.reports.iter().all(|report| report.verdict != Verdict::Error);
         self.rounds.round(succeeded, took);
         let refused = self.refused();
+        let news = news(&self.snapshot.borrow().reports, &end.reports);
         self.publish(|snapshot| {
             merge(&mut snapshot.reports, request, &end.reports);
             snapshot.last_check = Some(end.checked_at);
@@ -318,7 +321,8 @@ impl<P: Ports> Agent<P> {
             snapshot.stuck =
                 snapshot.reports.iter().filter(stuck).map(|r| r.container.clone()).collect();
         });
-        self.listener.hear(&Event::RoundEnded { reports: end.reports.clone(), took });
+        let containers = end.reports.len();
+        self.listener.hear(&Event::RoundEnded { containers, news, took });
     }
 }
 
@@ -331,6 +335,18 @@ fn refuse_the_index_too(memory: &mut Memory, observation: &Observation) -> bool 
     let known = memory.refusal(&observation.name, index).is_some();
     !known
         && memory.refuse(&observation.name, &refusal.manifest, index, refusal.at, &refusal.detail)
+}
+
+/// The reports that say something else than before. A container that is seen for the first time
+/// and is up to date is no news.
+fn news(before: &[Report], now: &[Report]) -> Vec<Report> {
+    let is_news = |report: &&Report| {
+        let earlier = before.iter().find(|earlier| earlier.container == report.container);
+        earlier.map_or(report.verdict != Verdict::UpToDate, |earlier| {
+            (earlier.verdict, earlier.reason) != (report.verdict, report.reason)
+        })
+    };
+    now.iter().filter(is_news).cloned().collect()
 }
 
 /// The reports of a round that was about some containers replace only theirs.

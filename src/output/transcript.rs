@@ -72,7 +72,7 @@ impl Transcript {
                 self.line(container, &words, Paint::Plain)
             }
             Event::Pulling { progress, .. } => self.pulling(progress, now),
-            Event::Pulled { .. } => String::new(),
+            Event::Pulled { .. } | Event::RoundEnded { .. } => String::new(),
             Event::GoingBack { container, cause } => {
                 let words = format!("going back: {}", one_line(&cause.detail));
                 self.line(container, &words, Paint::Yellow)

@@ -1,8 +1,12 @@
 //! Events as lines of the log.
 
+use std::time::Duration;
+
 use crate::core::event::{Event, Listener};
 use crate::core::history::{Cause, Outcome, Record};
+use crate::core::reason::Reason;
 use crate::core::reference::Digest;
+use crate::core::report::{Report, Verdict};
 use crate::output;
 
 /// Writes every event that a person wants to know of to the log.
@@ -34,6 +38,7 @@ impl Listener for LogListener {
                 let amount = output::bytes(*bytes);
                 tracing::info!(registry, bytes, "pulled {amount} from {registry}");
             }
+            Event::RoundEnded { containers, news, took } => round_ended(*containers, news, *took),
             Event::GoingBack { container, cause } => going_back(container, cause),
             Event::UpdateEnded(record) => ended(record),
             Event::Warning { container, detail } => warning(container, detail),
@@ -75,6 +80,26 @@ fn ended(record: &Record) {
         Outcome::Updated => line!(info),
         Outcome::RolledBack | Outcome::Failed | Outcome::Interrupted => line!(warn),
         Outcome::Stuck => line!(error),
+    }
+}
+
+/// A round that changed nothing is one line at debug; each thing that changed is a line of its own.
+fn round_ended(containers: usize, news: &[Report], took: Duration) {
+    let seconds = took.as_secs_f64();
+    tracing::debug!(containers, seconds, "looked at {containers} containers");
+    for report in news {
+        let container = report.container.as_str();
+        let verdict = report.verdict.word();
+        let reason = report.reason.map(Reason::word);
+        let detail = output::one_line(report.detail.as_deref().unwrap_or_default());
+        let words = reason.unwrap_or(verdict);
+        let sentence = if detail.is_empty() { words.into() } else { format!("{words}: {detail}") };
+        match report.verdict {
+            Verdict::Error => {
+                tracing::warn!(container, verdict, reason, "{container}: {sentence}");
+            }
+            _ => tracing::info!(container, verdict, reason, "{container}: {sentence}"),
+        }
     }
 }
 
