@@ -95,8 +95,7 @@ impl<P: Ports> Agent<P> {
             let recovered =
                 self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
             end.recovered = recovered.records;
-            self.sweep(&recovered.open).await?;
-            recovered.open
+            self.sweep(recovered.open).await?
         };
         self.publish(|snapshot| snapshot.is_ready = true);
         let circumstances = self.circumstances(request);
@@ -107,27 +106,29 @@ impl<P: Ports> Agent<P> {
 
     /// Finishes or undoes what an earlier agent left open, without looking for news.
     pub(super) async fn recover_now(&mut self) {
-        let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await;
-        match recovered {
-            Ok(recovered) if self.ports.engine().info().await.is_ok() => {
-                let swept = self.sweep(&recovered.open).await;
-                self.publish(|snapshot| snapshot.is_ready = swept.is_ok());
-            }
-            Ok(_) => {}
+        match self.try_to_recover().await {
+            Ok(()) => self.publish(|snapshot| snapshot.is_ready = true),
             Err(error) => self.warn(format!("recovery waits for the next round: {error}")),
         }
     }
 
-    /// Containers with our names and no journal are looked for once after the start, and again as
-    /// long as something may still be settling.
-    async fn sweep(&mut self, open: &BTreeMap<String, OpenUpdate>) -> Result<(), EngineError> {
-        if self.has_swept {
-            return Ok(());
-        }
-        let open = open.keys().cloned().collect();
-        let watch = self.settings.defaults.health_timeout + self.settings.defaults.health_stable;
-        self.has_swept = recover::sweep(&*self.ports, &*self.listener, &open, watch).await?;
+    async fn try_to_recover(&mut self) -> Result<(), RoundError> {
+        let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
+        self.sweep(recovered.open).await?;
         Ok(())
+    }
+
+    /// Containers with our names and no journal are put right, or belong to another agent. Gives
+    /// every service that is not to be touched in this round.
+    async fn sweep(
+        &self,
+        mut open: BTreeMap<String, OpenUpdate>,
+    ) -> Result<BTreeMap<String, OpenUpdate>, EngineError> {
+        let ours = open.keys().cloned().collect();
+        let watch = self.settings.defaults.health_timeout + self.settings.defaults.health_stable;
+        let elsewhere = recover::sweep(&*self.ports, &*self.listener, &ours, watch).await?;
+        open.extend(elsewhere.into_iter().map(|service| (service, OpenUpdate::Elsewhere)));
+        Ok(open)
     }
 
     fn open_updates(&self) -> Result<BTreeMap<String, OpenUpdate>, JournalError> {
