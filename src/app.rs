@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, AgentSettings, RoundListener};
 use crate::config::{DockerHost, RegistryHostSettings, Settings};
 use crate::core::event::Listener;
 use crate::core::schedule::DeviceFraction;
+use crate::core::snapshot::Snapshot;
 use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
 use crate::host::{Host, RealHost};
@@ -24,6 +26,8 @@ pub type RealWorld = World<DockerEngine, HttpRegistry, RealDisk, RealHost>;
 /// Who listens to what.
 #[derive(Clone)]
 pub struct Listeners {
+    /// How things stand.
+    pub snapshot: watch::Sender<Arc<Snapshot>>,
     /// Events of updates.
     pub events: Arc<dyn Listener>,
     /// Ends of rounds.
@@ -79,7 +83,8 @@ fn agent_with(
         host: RealHost,
     };
     let agent_settings = agent_settings(settings, &world.host);
-    Ok(Agent::new(Arc::new(world), agent_settings, listeners.events, listeners.rounds, stop))
+    let Listeners { snapshot, events, rounds, .. } = listeners;
+    Ok(Agent::new(Arc::new(world), agent_settings, events, rounds, snapshot, stop))
 }
 
 fn agent_settings(settings: &Settings, host: &impl Host) -> AgentSettings {

@@ -2,6 +2,7 @@
 //! whoever wants to know how things stand reads the snapshot.
 
 mod round;
+mod wish;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
-use tokio::sync::watch;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,7 @@ use crate::recover::Recovery;
 use crate::world::Ports;
 
 pub use round::{Request, RoundEnd, RoundError};
+pub use wish::{Errand, Fulfilled, Wish, WishError};
 
 /// The longest sleep while a schedule follows the wall clock: a Pi has no clock of its own, and
 /// somebody may set it at any time.
@@ -51,6 +53,25 @@ pub struct AgentSettings {
     pub pull_window: Windows,
 }
 
+/// Why the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunEnd {
+    /// The agent was asked to stop.
+    Stopped,
+    /// Other settings are to be followed from now on.
+    Reload,
+}
+
+/// When to look at the timetable again.
+fn waking(table: &Timetable, begun: Instant) -> Instant {
+    let next = begun + table.next();
+    if table.follows_the_wall_clock() {
+        next.min(Instant::now() + WALL_CLOCK_INTERVAL)
+    } else {
+        next
+    }
+}
+
 /// Hears how long a round took and whether everything in it could be checked.
 pub trait RoundListener: Send + Sync {
     /// Hears of one round.
@@ -70,12 +91,14 @@ pub struct Agent<P: Ports> {
 }
 
 impl<P: Ports> Agent<P> {
-    /// An agent that has not done anything yet. It ends soon after `stop` is cancelled.
+    /// An agent that has not done anything yet. It says in `snapshot` how things stand, and ends
+    /// soon after `stop` is cancelled.
     pub fn new(
         ports: Arc<P>,
         settings: AgentSettings,
         listener: Arc<dyn Listener>,
         rounds: Arc<dyn RoundListener>,
+        snapshot: watch::Sender<Arc<Snapshot>>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -86,42 +109,36 @@ impl<P: Ports> Agent<P> {
             stop,
             cache: Cache::default(),
             recovery: Recovery::default(),
-            snapshot: watch::Sender::new(Arc::default()),
+            snapshot,
         }
     }
 
-    /// How things stand, now and whenever it changes.
-    #[must_use]
-    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.snapshot.subscribe()
-    }
-
-    /// Checks on schedule until it is asked to stop. What an earlier agent left open is finished
-    /// at once, not at the first tick.
-    pub async fn run(&mut self) {
+    /// Checks on schedule and fulfils wishes, until it is asked to stop or to begin anew with other
+    /// settings, which waits for the end of a round. What an earlier agent left open is finished at
+    /// once, not at the first tick.
+    pub async fn run(&mut self, errands: &mut mpsc::Receiver<Errand>, reload: &Notify) -> RunEnd {
         let begun = Instant::now();
         self.recover_now().await;
         let first = self.first_delay();
         let mut table = Timetable::new(self.settings.schedule.clone(), begun.elapsed() + first);
         self.publish_next(first);
-        while !self.stop.is_cancelled() {
-            self.sleep(&table, begun).await;
-            if self.stop.is_cancelled() {
-                break;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return RunEnd::Stopped,
+                () = reload.notified() => return RunEnd::Reload,
+                Some(errand) = errands.recv() => self.run_errand(errand).await,
+                () = tokio::time::sleep_until(waking(&table, begun)) => {
+                    self.turn(&mut table, begun).await;
+                }
             }
-            self.turn(&mut table, begun).await;
         }
     }
 
-    async fn sleep(&self, table: &Timetable, begun: Instant) {
-        let mut until = begun + table.next();
-        if table.follows_the_wall_clock() {
-            until = until.min(Instant::now() + WALL_CLOCK_INTERVAL);
-        }
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = tokio::time::sleep_until(until) => {}
-        }
+    /// Whoever wished may have gone away meanwhile; the wish is fulfilled all the same.
+    async fn run_errand(&mut self, errand: Errand) {
+        let answer = self.fulfil(errand.wish).await;
+        let _ = errand.answer.send(answer);
     }
 
     /// One waking: whoever is due is looked at, and schedules that came or went are followed.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Agent;
@@ -13,7 +14,7 @@ use crate::core::event::Event;
 use crate::core::history::Record;
 use crate::core::memory::Memory;
 use crate::core::observation::{Observation, OpenUpdate, Readiness};
-use crate::core::plan::{Header, Plan};
+use crate::core::plan::{Header, Outline, Plan};
 use crate::core::report::{Report, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::execute::{Ended, Update};
@@ -24,7 +25,7 @@ use crate::recover::{self, RecoverError};
 use crate::world::Ports;
 
 /// What a round is about.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Only these containers; `None`: all that are watched.
     pub names: Option<BTreeSet<String>>,
@@ -37,14 +38,14 @@ pub struct Request {
 }
 
 /// How a round ended.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoundEnd {
     /// When the containers were looked at.
     pub checked_at: DateTime<Utc>,
     /// What was found, by name.
     pub reports: Vec<Report>,
     /// What would be done, by name. Filled by a dry run alone.
-    pub plans: Vec<Plan>,
+    pub outlines: Vec<Outline>,
     /// The updates that were carried out in this round.
     pub records: Vec<Record>,
     /// Earlier updates that had been left open, and ended now.
@@ -120,7 +121,7 @@ impl<P: Ports> Agent<P> {
 
     /// Containers with our names and no journal are put right, or belong to another agent. Gives
     /// every service that is not to be touched in this round.
-    async fn sweep(
+    pub(super) async fn sweep(
         &self,
         mut open: BTreeMap<String, OpenUpdate>,
     ) -> Result<BTreeMap<String, OpenUpdate>, EngineError> {
@@ -139,20 +140,39 @@ impl<P: Ports> Agent<P> {
         Ok(journals.into_iter().map(in_flight).collect())
     }
 
-    async fn check_names(&self, request: &Request) -> Result<(), RoundError> {
+    pub(super) async fn check_names(&self, request: &Request) -> Result<(), RoundError> {
         let Some(names) = &request.names else { return Ok(()) };
         let watched = observe::watched_names(&*self.ports, &self.settings.defaults).await?;
         let unknown: Vec<_> = names.difference(&watched).cloned().collect();
         if unknown.is_empty() { Ok(()) } else { Err(RoundError::UnknownNames(unknown)) }
     }
 
-    fn circumstances(&self, request: &Request) -> Circumstances {
+    pub(super) fn circumstances(&self, request: &Request) -> Circumstances {
         Circumstances {
             now: self.ports.host().now(),
             zone: self.settings.zone,
             pull_window: self.settings.pull_window.clone(),
             force: request.force,
         }
+    }
+
+    /// Looks at the containers of a request, and leaves the registries alone.
+    pub(super) async fn look_without_registry(
+        &mut self,
+        request: &Request,
+        circumstances: &Circumstances,
+        open_updates: &BTreeMap<String, OpenUpdate>,
+    ) -> Result<Vec<Observation>, RoundError> {
+        let memory = self.ports.state().memory()?;
+        let scope = Scope {
+            defaults: &self.settings.defaults,
+            circumstances,
+            memory: &memory,
+            open_updates,
+            names: request.names.as_ref(),
+            except: &request.except,
+        };
+        Ok(observe::glance(&*self.ports, &mut self.cache, &scope).await?)
     }
 
     async fn look(
@@ -193,7 +213,7 @@ impl<P: Ports> Agent<P> {
             end.reports.push(Report::of(&observation, &decision));
             let Decision::Update(plan) = decision else { continue };
             if request.dry_run {
-                end.plans.push(*plan);
+                end.outlines.push(Outline::of(&plan));
             } else if !self.stop.is_cancelled() {
                 updated.insert(observation.name.clone());
                 end.records.extend(self.update(*plan, observation.readiness).await?);
@@ -247,7 +267,7 @@ impl<P: Ports> Agent<P> {
         self.ports.state().remember(&memory)
     }
 
-    async fn update(
+    pub(super) async fn update(
         &mut self,
         plan: Plan,
         readiness: Option<Box<Readiness>>,
@@ -333,9 +353,9 @@ fn refuse_the_index_too(memory: &mut Memory, observation: &Observation) -> bool 
     let (Some(refusal), Some(index)) = (&observation.refusal, observation.offered.digest()) else {
         return false;
     };
-    let known = memory.refusal(&observation.name, index).is_some();
-    !known
-        && memory.refuse(&observation.name, &refusal.manifest, index, refusal.at, &refusal.detail)
+    let mut again = refusal.clone();
+    again.digests.insert(index.clone());
+    memory.refusal(&observation.name, index).is_none() && memory.refuse(&observation.name, again)
 }
 
 /// The reports that say something else than before. A container that is seen for the first time

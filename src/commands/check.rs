@@ -3,21 +3,45 @@
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Setting, deaf, names, print};
-use crate::agent::Request;
+use crate::agent::{Fulfilled, Request, RoundEnd, Wish};
 use crate::app;
 use crate::cli::CheckArguments;
+use crate::control::Ask;
+use crate::control::client::Control;
+use crate::core::event::Deaf;
 use crate::output;
 
 /// Looks once, and prints what was found.
 pub async fn check(setting: &Setting, arguments: CheckArguments) -> anyhow::Result<Exit> {
-    let mut agent = app::reader(&setting.settings, deaf(), CancellationToken::new())?;
     let names = names(arguments.names);
     let request = Request { names, dry_run: true, ..Request::default() };
-    let end = agent.round(&request).await?;
+    let end = look(setting, request, !arguments.fresh).await?;
     if arguments.json {
         print(&output::check_json(end.checked_at, &end.reports)?)?;
     } else {
         print(&output::check(&end.reports, setting.screen))?;
     }
     Ok(Exit::of_round(&end))
+}
+
+/// A round that changes nothing. A running agent answers with what it knows, where that may be.
+///
+/// # Errors
+/// It could not run at all.
+pub async fn look(
+    setting: &Setting,
+    request: Request,
+    may_be_known: bool,
+) -> anyhow::Result<RoundEnd> {
+    let Some(control) = Control::connect(&setting.settings.state_dir).await else {
+        let mut agent = app::reader(&setting.settings, deaf(), CancellationToken::new())?;
+        return Ok(agent.round(&request).await?);
+    };
+    let ask = Ask { wish: Wish::Round(request), may_be_known };
+    let waiting =
+        |container: &str| eprintln!("the agent is updating {container}; this waits for it");
+    match control.ask(&ask, &Deaf, waiting).await? {
+        Fulfilled::Round(end) => Ok(*end),
+        _ => anyhow::bail!("the agent answered something else than what it was asked"),
+    }
 }

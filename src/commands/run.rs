@@ -1,59 +1,152 @@
-//! `pilotfish run`: the agent.
+//! `pilotfish run`: the agent, and what serves it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Exit, Setting, Several, stop_on_signal, systemd};
-use crate::agent::RoundListener;
+use super::{Exit, Setting, Several, load, stop_on_signal, systemd};
+use crate::agent::{Errand, RoundListener, RunEnd};
 use crate::api;
 use crate::app::{self, Listeners};
+use crate::config::Settings;
+use crate::control::{self, server};
+use crate::core::snapshot::Snapshot;
+use crate::host::RealHost;
 use crate::metrics::Metrics;
 use crate::registry::RegistryObserver;
 use crate::telemetry::LogListener;
 
-/// Checks on schedule until it is told to stop. The address is taken before anything else is done,
-/// so that a second agent fails early.
-pub async fn run(setting: &Setting) -> anyhow::Result<Exit> {
-    let settings = &setting.settings;
+/// What outlives a change of the configuration.
+struct Process {
+    stop: CancellationToken,
+    metrics: Arc<Metrics>,
+    events: server::Broadcast,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    reload: Notify,
+}
+
+/// Checks on schedule until it is told to stop. With SIGHUP the configuration is read again: a
+/// valid one is followed from the end of the current round on, an invalid one is told and left.
+pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
+    let process = Arc::new(Process {
+        stop: stop_on_signal()?,
+        metrics: Arc::new(Metrics::new().context("cannot set up the metrics")?),
+        events: server::Broadcast::default(),
+        snapshot: watch::Sender::new(Arc::default()),
+        reload: Notify::new(),
+    });
+    let (followed, mut wanted) = watch::channel(setting.settings.clone());
+    tokio::spawn(follow_the_configuration(setting, followed, process.clone()));
+    let systemd = tokio::spawn(systemd::tell(process.snapshot.subscribe(), process.stop.clone()));
+    loop {
+        let settings = wanted.borrow_and_update().clone();
+        match serve(&settings, &process).await? {
+            RunEnd::Reload => tracing::info!("following the new configuration"),
+            RunEnd::Stopped => break,
+        }
+    }
+    // Its last word is that the agent stops.
+    systemd.await.context("cannot tell systemd")?;
+    tracing::info!("pilotfish ends");
+    Ok(Exit::Done)
+}
+
+/// Reads the configuration again at every SIGHUP.
+async fn follow_the_configuration(
+    setting: Setting,
+    followed: watch::Sender<Settings>,
+    process: Arc<Process>,
+) {
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    while hangups.recv().await.is_some() {
+        match load(&setting.global) {
+            Ok(settings) => {
+                followed.send_replace(settings);
+                process.reload.notify_one();
+            }
+            Err(error) => tracing::error!("the configuration stays as it was: {error}"),
+        }
+    }
+}
+
+/// The agent with these settings. The address is taken before anything else is done, so that a
+/// second agent fails early.
+async fn serve(settings: &Settings, process: &Process) -> anyhow::Result<RunEnd> {
     settings.notes.iter().for_each(|note| tracing::warn!("{note}"));
-    let stop = stop_on_signal()?;
-    let metrics = Arc::new(Metrics::new().context("cannot set up the metrics")?);
+    let metrics = &process.metrics;
     let listeners = Listeners {
-        events: Arc::new(Several(vec![Arc::new(LogListener), metrics.clone()])),
+        snapshot: process.snapshot.clone(),
+        events: Arc::new(Several(vec![
+            Arc::new(LogListener),
+            metrics.clone(),
+            Arc::new(process.events.clone()),
+        ])),
         rounds: Arc::new(Counted(metrics.clone())),
         registries: Arc::new(Counted(metrics.clone())),
     };
-    let mut agent = app::agent(settings, listeners, stop.clone())?;
+    let mut agent = app::agent(settings, listeners, process.stop.clone())?;
+    let (wishes, mut errands) = mpsc::channel(server::WISHES_WAITING_MAX);
+    // What serves this agent ends with it, and not only with the process.
+    let end = process.stop.child_token();
     let tasks = TaskTracker::new();
     if let Some(address) = settings.listen_address {
         let listener = api::bind(address).await?;
-        let facts = api::Facts { snapshot: agent.snapshots(), metrics };
-        tasks.spawn(serve(listener, facts, stop.clone()));
+        let facts = api::Facts { snapshot: process.snapshot.subscribe(), metrics: metrics.clone() };
+        tasks.spawn(serve_pages(listener, facts, end.clone()));
     }
-    tasks.spawn(systemd::tell(agent.snapshots(), stop.clone()));
+    serve_control(settings, process, wishes, &tasks, &end);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         docker_host = %settings.docker_host,
         schedule = %settings.schedule,
         "pilotfish runs"
     );
-    agent.run().await;
+    let ended = agent.run(&mut errands, &process.reload).await;
+    end.cancel();
     tasks.close();
     tasks.wait().await;
-    tracing::info!("pilotfish ends");
-    Ok(Exit::Done)
+    Ok(ended)
 }
 
-async fn serve(listener: TcpListener, facts: api::Facts, stop: CancellationToken) {
+async fn serve_pages(listener: TcpListener, facts: api::Facts, end: CancellationToken) {
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "serving /metrics, /healthz and /readyz");
     }
-    api::serve(listener, api::router(facts), api::Limits::DEFAULT, stop).await;
+    api::serve(listener, api::router(facts), api::Limits::DEFAULT, end).await;
+}
+
+/// An agent without its control socket still does its work: that is said, and no more.
+fn serve_control(
+    settings: &Settings,
+    process: &Process,
+    errands: mpsc::Sender<Errand>,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) {
+    let path = control::socket(&settings.state_dir);
+    match server::bind(&path) {
+        Ok(listener) => {
+            let facts = server::Facts {
+                errands,
+                events: process.events.clone(),
+                snapshot: process.snapshot.subscribe(),
+                host: Arc::new(RealHost),
+            };
+            tasks.spawn(server::serve(listener, facts, end.clone()));
+        }
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(
+                "no control socket at {path}, commands cannot reach this agent: {error}"
+            );
+        }
+    }
 }
 
 /// Counts rounds and requests.

@@ -9,7 +9,7 @@ use crate::core::inspect;
 use crate::core::manifest;
 use crate::core::observation::{Observation, Offered, OpenUpdate, Readiness, Running};
 use crate::core::offer::Offer;
-use crate::core::plan::{From, Plan};
+use crate::core::plan::{From, Plan, Source};
 use crate::core::policy::{Mode, Policy};
 use crate::core::reason::Reason;
 use crate::core::recreate::{self, Original, dependents};
@@ -98,7 +98,7 @@ pub fn decide(observation: &Observation, circumstances: &Circumstances) -> Decis
 }
 
 fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Result<Decision, No> {
-    let (policy, reference, running) = standing(observation)?;
+    let standing = standing(observation)?;
     let offer = match compare(observation, circumstances) {
         Compared::Same => return Ok(Decision::UpToDate),
         Compared::Republished(digest) => return Ok(Decision::Republished(digest)),
@@ -108,20 +108,43 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
         }
         Compared::New(offer) => offer,
     };
-    if policy.mode == Mode::Notify {
+    if standing.policy.mode == Mode::Notify {
         return Err(No::new(Reason::NotifyOnly, format!("{} is offered", offer.index.short())));
     }
     let Some(readiness) = &observation.readiness else {
         return Err(No::new(Reason::EngineError, "the container could not be looked at"));
     };
-    safe(running, readiness, offer)?;
-    in_time(policy, readiness, circumstances)?;
-    let plan = plan(observation, policy, reference, running, readiness, offer, circumstances)?;
+    safe(standing.running, readiness, offer)?;
+    in_time(standing.policy, readiness, circumstances)?;
+    let plan = plan(observation, &standing, readiness, (Source::Registry, offer), circumstances)?;
     Ok(Decision::Update(Box::new(plan)))
 }
 
+/// Decides a rollback by hand to the image before, which is on this machine. Windows and refusals
+/// do not hold for what a person asks for; safety does.
+///
+/// # Errors
+/// The "no" that is in its way.
+pub fn roll_back(
+    observation: &Observation,
+    readiness: &Readiness,
+    kept: &Offer,
+    circumstances: &Circumstances,
+) -> Result<Plan, No> {
+    let standing = standing(observation)?;
+    safe(standing.running, readiness, kept)?;
+    plan(observation, &standing, readiness, (Source::Kept, kept), circumstances)
+}
+
+/// What holds of a container that may be updated at all.
+struct Standing<'a> {
+    policy: &'a Policy,
+    reference: &'a Reference,
+    running: &'a Running,
+}
+
 /// What stands before any registry is asked.
-fn standing(observation: &Observation) -> Result<(&Policy, &Reference, &Running), No> {
+fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
     let policy = observation.policy.as_ref().map_err(|errors| {
         let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
         No::new(Reason::BadLabel, texts.join("; "))
@@ -159,7 +182,7 @@ fn standing(observation: &Observation) -> Result<(&Policy, &Reference, &Running)
     if running.digests.is_empty() {
         return Err(No::new(Reason::BuiltLocally, "the image has never been in a registry"));
     }
-    Ok((policy, reference, running))
+    Ok(Standing { policy, reference, running })
 }
 
 fn not_a_name(error: &crate::core::reference::ReferenceError) -> No {
@@ -209,7 +232,8 @@ fn compare<'a>(observation: &'a Observation, circumstances: &Circumstances) -> C
 fn refused(observation: &Observation, circumstances: &Circumstances) -> Option<No> {
     let refusal = observation.refusal.as_ref().filter(|_| !circumstances.force)?;
     let day = refusal.at.format("%Y-%m-%d %H:%M UTC");
-    let detail = format!("{} failed on {day}: {}", refusal.manifest.short(), refusal.detail);
+    let offered = observation.offered.digest().map_or("the image", Digest::short);
+    let detail = format!("{offered} failed on {day}: {}", refusal.detail);
     Some(No::new(Reason::RefusedDigest, detail))
 }
 
@@ -277,13 +301,12 @@ fn in_time(
 
 fn plan(
     observation: &Observation,
-    policy: &Policy,
-    reference: &Reference,
-    running: &Running,
+    standing: &Standing<'_>,
     readiness: &Readiness,
-    offer: &Offer,
+    (source, offer): (Source, &Offer),
     circumstances: &Circumstances,
 ) -> Result<Plan, No> {
+    let Standing { policy, reference, running } = *standing;
     let cannot =
         |error: recreate::CannotRecreate| No::new(Reason::CannotRecreate, error.to_string());
     let original = &readiness.original;
@@ -294,7 +317,12 @@ fn plan(
         old_container: observation.id.clone(),
         image: observation.image.clone(),
         reference: reference.clone(),
-        from: From { image_id: running.image_id.clone(), digest: running.digest.clone() },
+        source,
+        from: From {
+            image_id: running.image_id.clone(),
+            digest: running.digest.clone(),
+            digests: running.identities(),
+        },
         to: offer.clone(),
         recreation: recreate::recreate(&facts).map_err(cannot)?,
         restart_policy: recreate::restart_policy(original).map_err(cannot)?,

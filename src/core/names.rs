@@ -14,6 +14,10 @@ pub const OLD_PREFIX: &str = "pilotfish-old-";
 /// The repository under which previous images are kept.
 const KEEP_REPOSITORY: &str = "pilotfish-keep";
 
+/// Patterns that match every repository with a kept image (`reference` filter of the Engine's list
+/// of images, in which `*` does not match a slash).
+pub const KEEP_PATTERNS: [&str; 2] = ["pilotfish-keep/*", "pilotfish-keep/by-digest/*"];
+
 /// Names up to this length are used as they are; a repository name has at most 255 bytes.
 const PLAIN_LENGTH_MAX: usize = 200;
 

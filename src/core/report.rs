@@ -1,14 +1,14 @@
 //! What a check says of one container: the same words for the table, the JSON and the metrics.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::core::decide::Decision;
-use crate::core::observation::Observation;
+use crate::core::observation::{Observation, Previous};
 use crate::core::reason::Reason;
 use crate::core::reference::Digest;
 
 /// How a check ended for a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// What runs is what is offered.
@@ -34,8 +34,8 @@ impl Verdict {
     }
 }
 
-/// What a check says of one container. The field names are those of `check --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What a check says of one container. All but the last field are those of `check --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Its name.
     pub container: String,
@@ -53,6 +53,20 @@ pub struct Report {
     pub detail: Option<String>,
     /// What to do about it.
     pub advice: Option<String>,
+    /// Why a rollback by hand is not possible, where one should be.
+    pub no_rollback: Option<String>,
+}
+
+/// An image that is kept can be gone all the same: `docker image prune -a` takes it.
+fn no_rollback(previous: &Previous) -> Option<String> {
+    match previous {
+        Previous::Gone(image) => {
+            let image = image.strip_prefix("sha256:").unwrap_or(image);
+            let image: String = image.chars().take(12).collect();
+            Some(format!("the previous image {image} is no longer on this machine"))
+        }
+        Previous::None | Previous::Kept(_) => None,
+    }
 }
 
 impl Report {
@@ -70,6 +84,7 @@ impl Report {
             reason: None,
             detail: None,
             advice: None,
+            no_rollback: no_rollback(&observation.previous),
         };
         // A digest that leads to the running image is shown as the one that runs.
         if matches!(decision, Decision::UpToDate | Decision::Republished(_)) {

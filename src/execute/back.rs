@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Trouble, Update};
+use crate::core::plan::Source;
 use crate::core::recreate::RestartPolicy;
 use crate::core::update::{Mark, Note, Step};
 use crate::core::{inspect, recreate};
@@ -219,6 +220,9 @@ impl<P: Ports> Update<'_, P> {
         }
         let plan = self.plan();
         let pinned = format!("{}@{}", plan.reference.familiar_name(), plan.to.index);
+        if plan.source == Source::Kept {
+            return Ok(None);
+        }
         let image = self.ports.engine().inspect_image(&pinned).await?;
         let id = image.map(|image| inspect::id(&image).to_owned());
         Ok(id.filter(|id| *id != plan.from.image_id))

@@ -9,6 +9,8 @@ use super::{Trouble, Update};
 use crate::core::blame;
 use crate::core::event::Event;
 use crate::core::history::Cause;
+use crate::core::memory::Refusal;
+use crate::core::plan::Source;
 use crate::core::recreate::RestartPolicy;
 use crate::core::update::{Mark, Note, Step};
 use crate::core::{inspect, names, recreate};
@@ -25,6 +27,9 @@ impl<P: Ports> Update<'_, P> {
         let plan = self.plan();
         let (repository, tag) = plan.keep_tag();
         engine.tag(&plan.from.image_id, &repository, &tag).await?;
+        if plan.source == Source::Kept {
+            return self.take_the_kept_one().await;
+        }
         let pinned = format!("{}@{}", plan.reference.familiar_name(), plan.to.index);
         if engine.inspect_image(&pinned).await?.is_none() {
             self.fetch().await?;
@@ -37,6 +42,16 @@ impl<P: Ports> Update<'_, P> {
         self.check_pulled(&id)?;
         if let Some(tag) = &plan.reference.tag {
             engine.tag(&id, &plan.reference.familiar_name(), tag).await?;
+        }
+        Ok(Note { new_image: Some(id), ..Note::default() })
+    }
+
+    /// A rollback by hand needs no registry: the image is here, only the local tag moves.
+    async fn take_the_kept_one(&self) -> Result<Note, Trouble> {
+        let plan = self.plan();
+        let id = plan.to.config.as_str().to_owned();
+        if let Some(tag) = &plan.reference.tag {
+            self.ports.engine().tag(&id, &plan.reference.familiar_name(), tag).await?;
         }
         Ok(Note { new_image: Some(id), ..Note::default() })
     }
@@ -196,18 +211,33 @@ impl<P: Ports> Update<'_, P> {
             self.warn(format!("old images stay on disk: {trouble}"));
         }
         self.flush().await?;
-        let mut memory = self.ports.state().memory()?;
-        let plan = self.plan();
-        memory.succeed(&plan.container);
-        if let Some(image) = &self.journal.progress.known.new_image {
-            memory.learn(image, &plan.to.index);
-        }
-        self.ports.state().remember(&memory)?;
-        let container = plan.container.clone();
+        self.remember_success()?;
+        let container = self.plan().container.clone();
         let (step, took) = (Step::Clean, begun.elapsed());
         self.write(Step::Clean, Mark::Done, Note::default())?;
         self.listener.hear(&Event::StepDone { container, step, took });
         self.close()
+    }
+
+    /// The image that proved itself is known under all of its digests, the one before it is where a
+    /// rollback would go, and one that a person left behind is refused.
+    fn remember_success(&self) -> Result<(), Trouble> {
+        let plan = self.plan();
+        let mut memory = self.ports.state().memory()?;
+        let digests = plan.to.digests();
+        memory.succeed(&plan.container, &digests, &plan.from.image_id);
+        if let Some(image) = &self.journal.progress.known.new_image {
+            for digest in &digests {
+                memory.learn(image, digest);
+            }
+        }
+        if plan.source == Source::Kept {
+            let digests = plan.from.digests.clone();
+            let detail = "a person rolled back from it".to_owned();
+            memory
+                .refuse(&plan.container, Refusal { digests, at: self.ports.host().now(), detail });
+        }
+        Ok(self.ports.state().remember(&memory)?)
     }
 
     /// Drops keep-tags beyond the number that the user wants, the oldest first.

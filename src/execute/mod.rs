@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::core::ending;
 use crate::core::event::{Event, Listener};
 use crate::core::history::{Cause, Fault, Record};
-use crate::core::memory::INTERRUPTIONS_MAX;
+use crate::core::memory::{INTERRUPTIONS_MAX, Refusal};
 use crate::core::plan::{Header, Plan};
 use crate::core::update::{Mark, Note, Resume, Step, resume};
 use crate::engine::{Engine, EngineError};
@@ -270,8 +270,8 @@ impl<'a, P: Ports> Update<'a, P> {
             Fault::Surroundings | Fault::Interruption | Fault::Person => return Ok(()),
         };
         if refused {
-            let (manifest, index) = (&plan.to.manifest, &plan.to.index);
-            memory.refuse(&plan.container, manifest, index, self.ports.host().now(), &detail);
+            let at = self.ports.host().now();
+            memory.refuse(&plan.container, Refusal { digests: plan.to.digests(), at, detail });
         }
         self.ports.state().remember(&memory)
     }

@@ -2,6 +2,7 @@
 
 use chrono_tz::Europe::Berlin;
 use pilotfish::core::history::Outcome;
+use pilotfish::core::plan::Outline;
 use pilotfish::output::{
     Screen, check, check_json, dry_run, history, history_json, update_summary,
 };
@@ -128,7 +129,7 @@ fn an_update_ends_with_what_became_of_every_container() {
 #[test]
 fn a_dry_run_shows_how_and_hides_the_environment() {
     let plan = plan();
-    let page = dry_run(&reports(), &[&plan], screen(80));
+    let page = dry_run(&reports(), &[Outline::of(&plan)], screen(80));
     assert!(!page.contains("hunter2"), "{page}");
     compare_within("dry-run", &page, 80);
 }
@@ -140,7 +141,7 @@ fn plan() -> pilotfish::core::plan::Plan {
         "reference": {
             "registry": "docker.io", "repository": "library/nginx", "tag": "1.27", "digest": null
         },
-        "from": {"image_id": "sha256:1", "digest": digest("web-1")},
+        "from": {"image_id": "sha256:1", "digest": digest("web-1"), "digests": []},
         "to": {
             "index": digest("web-2"), "manifest": digest("m"), "config": digest("c"),
             "platform": {"os": "linux", "architecture": "arm64", "variant": "v8"},
