@@ -1,0 +1,182 @@
+//! Every word that a user meets stands in the documentation, and the documentation has no word
+//! that the program does not know. The lists are the code's own.
+
+use std::collections::BTreeSet;
+
+use pilotfish::config::{KEYS, REGISTRY_KEYS};
+use pilotfish::core::history::Outcome;
+use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
+use pilotfish::core::reason::Reason;
+
+use crate::tree::{File, Finding, assert_none, code_of, file, files};
+
+/// Names once shipped stay: dashboards and alerts are built on them.
+const METRICS: [&str; 15] = [
+    "pilotfish_build_info",
+    "pilotfish_checks_total",
+    "pilotfish_check_duration_seconds",
+    "pilotfish_last_check_timestamp_seconds",
+    "pilotfish_last_success_timestamp_seconds",
+    "pilotfish_container_info",
+    "pilotfish_update_available",
+    "pilotfish_updates_total",
+    "pilotfish_service_gap_seconds",
+    "pilotfish_refused_digests",
+    "pilotfish_registry_requests_total",
+    "pilotfish_registry_rate_limit_remaining",
+    "pilotfish_pulled_bytes_total",
+    "pilotfish_update_in_flight",
+    "pilotfish_stuck",
+];
+
+/// The commands; so far four of them.
+const COMMANDS: [&str; 4] = ["run", "check", "update", "history"];
+
+/// The first cells of the rows of all tables in a page, each with its line. A cell may hold several
+/// words; each stands in backticks.
+fn table_words(page: &File) -> Vec<(usize, String)> {
+    let mut words = Vec::new();
+    for (index, line) in page.text.lines().enumerate() {
+        let Some(row) = line.strip_prefix('|') else { continue };
+        let cell = row.split('|').next().unwrap_or_default();
+        let quoted = cell.split('`').skip(1).step_by(2);
+        words.extend(quoted.map(|word| (index + 1, word.to_owned())));
+    }
+    words
+}
+
+/// What the page's tables are missing of the program's words, and what they have too much.
+fn compare<'a>(page: &File, known: impl IntoIterator<Item = &'a str>) -> Vec<Finding> {
+    let known: BTreeSet<&str> = known.into_iter().collect();
+    let words = table_words(page);
+    let is_there = |word: &&&str| words.iter().any(|(_, found)| found == **word);
+    let missing = known.iter().filter(|word| !is_there(word));
+    let mut findings: Vec<_> =
+        missing.map(|word| page.finding(0, format!("`{word}` is not documented"))).collect();
+    for (line, word) in words.iter().filter(|(_, word)| !known.contains(word.as_str())) {
+        findings.push(page.finding(*line, format!("the program does not know `{word}`")));
+    }
+    findings
+}
+
+/// Texts in the code that look like a metric's name.
+fn metrics_in_the_code() -> Vec<(File, usize, String)> {
+    let mut found = Vec::new();
+    for file in files("src", ".rs") {
+        let code = code_of(&file.text);
+        for (index, (text, code)) in file.text.lines().zip(code.lines()).enumerate() {
+            let in_text = text.split('"').skip(1).step_by(2).filter(|_| text != code);
+            let is_name = |word: &&str| {
+                word.starts_with("pilotfish_")
+                    && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            };
+            found.extend(
+                in_text.filter(is_name).map(|name| (file.clone(), index + 1, name.to_owned())),
+            );
+        }
+    }
+    found
+}
+
+#[test]
+fn every_reason_is_explained() {
+    assert_none(&compare(&file("docs/reasons.md"), Reason::ALL.iter().map(|reason| reason.word())));
+}
+
+#[test]
+fn every_label_is_explained() {
+    assert_none(&compare(&file("docs/labels.md"), LABELS));
+}
+
+#[test]
+fn the_readme_has_every_label() {
+    let readme = file("README.md");
+    let missing = LABELS.iter().filter(|label| !readme.text.contains(&format!("`{label}`")));
+    let findings: Vec<_> =
+        missing.map(|label| readme.finding(0, format!("`{label}` is missing"))).collect();
+    assert_none(&findings);
+}
+
+#[test]
+fn every_key_is_explained_with_its_default() {
+    let page = file("docs/configuration.md");
+    let keys = KEYS.iter().map(|key| key.name).chain(REGISTRY_KEYS);
+    let mut findings = compare(&page, keys);
+    for key in KEYS {
+        let default = key.default.map(|default| match default {
+            "" => "empty".to_owned(),
+            default => format!("`{default}`"),
+        });
+        let row = format!("| `{}` | {} |", key.name, default.unwrap_or_else(|| "–".to_owned()));
+        if !page.text.contains(&row) {
+            findings.push(page.finding(0, format!("there is no row that begins with {row}")));
+        }
+    }
+    assert_none(&findings);
+}
+
+#[test]
+fn every_metric_is_explained() {
+    assert_none(&compare(&file("docs/metrics.md"), METRICS));
+}
+
+#[test]
+fn the_code_has_no_metric_beside_the_promised_ones() {
+    let strange = metrics_in_the_code();
+    let strange = strange.iter().filter(|(_, _, name)| !METRICS.contains(&name.as_str()));
+    let findings: Vec<_> = strange
+        .map(|(file, line, name)| file.finding(*line, format!("`{name}` is not in METRICS")))
+        .collect();
+    assert_none(&findings);
+}
+
+#[test]
+fn every_outcome_is_explained() {
+    let page = file("docs/json.md");
+    let missing = Outcome::ALL.iter().filter(|o| !page.text.contains(&format!("`{}`", o.word())));
+    let findings: Vec<_> =
+        missing.map(|o| page.finding(0, format!("`{}` is not documented", o.word()))).collect();
+    assert_none(&findings);
+}
+
+#[test]
+fn every_command_is_explained() {
+    let readme = file("README.md");
+    let missing =
+        COMMANDS.iter().filter(|name| !readme.text.contains(&format!("| `pilotfish {name}")));
+    let findings: Vec<_> =
+        missing.map(|name| readme.finding(0, format!("`pilotfish {name}` has no row"))).collect();
+    assert_none(&findings);
+}
+
+#[test]
+fn labels_in_prose_exist() {
+    let mut findings = Vec::new();
+    for page in files("docs", ".md").into_iter().chain([file("README.md")]) {
+        for (index, line) in page.text.lines().enumerate() {
+            for (at, _) in line.match_indices(LABEL_PREFIX) {
+                let is_letter = |c: char| c.is_ascii_lowercase() || c == '.';
+                let rest = &line[at..];
+                let end = rest.find(|c| !is_letter(c)).unwrap_or(rest.len());
+                let label = rest[..end].trim_end_matches('.');
+                let is_file = ["pilotfish.toml", "pilotfish.service"].contains(&label);
+                if label != "pilotfish" && !is_file && !LABELS.contains(&label) {
+                    findings.push(page.finding(index + 1, format!("there is no label `{label}`")));
+                }
+            }
+        }
+    }
+    assert_none(&findings);
+}
+
+#[test]
+fn these_rules_find_what_breaks_them() {
+    let page =
+        File::made_up("docs/x.md", "| a | b |\n|---|---|\n| `one`, `two` | x |\n| `old` | y |\n");
+    let found: Vec<_> =
+        compare(&page, ["one", "two", "three"]).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        ["docs/x.md:0: `three` is not documented", "docs/x.md:4: the program does not know `old`"]
+    );
+}
