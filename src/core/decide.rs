@@ -12,7 +12,7 @@ use crate::core::plan::{From, Plan};
 use crate::core::policy::{Mode, Policy};
 use crate::core::reason::Reason;
 use crate::core::recreate::{self, Original, dependents};
-use crate::core::reference::{Digest, Reference};
+use crate::core::reference::{Digest, Reference, ReferenceError};
 use crate::core::space;
 use crate::core::window::Windows;
 
@@ -154,8 +154,7 @@ fn standing(observation: &Observation) -> Result<(&Policy, &Reference, &Running)
     Ok((policy, reference, running))
 }
 
-fn not_a_name(error: &crate::core::reference::ReferenceError) -> No {
-    use crate::core::reference::ReferenceError;
+fn not_a_name(error: &ReferenceError) -> No {
     match error {
         ReferenceError::ImageId(_) => {
             No::new(Reason::PinnedByDigest, "the image is written as an ID")
