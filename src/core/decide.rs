@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use crate::core::inspect;
+use crate::core::manifest;
 use crate::core::observation::{Observation, Offered, OpenUpdate, Readiness, Running};
 use crate::core::offer::Offer;
 use crate::core::plan::{From, Plan};
@@ -74,8 +75,7 @@ pub enum Question {
 /// where the answers so far leave it open.
 #[must_use]
 pub fn question(observation: &Observation, circumstances: &Circumstances) -> Question {
-    if let Err(no) = standing(observation) {
-        let _ = no;
+    if standing(observation).is_err() {
         return Question::Nothing;
     }
     match compare(observation, circumstances) {
@@ -114,7 +114,7 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
     let Some(readiness) = &observation.readiness else {
         return Err(No::new(Reason::EngineError, "the container could not be looked at"));
     };
-    safe(observation, policy, readiness, offer)?;
+    safe(running, readiness, offer)?;
     in_time(policy, readiness, circumstances)?;
     let plan = plan(observation, policy, reference, running, readiness, offer, circumstances)?;
     Ok(Decision::Update(Box::new(plan)))
@@ -134,6 +134,10 @@ fn standing(observation: &Observation) -> Result<(&Policy, &Reference, &Running)
             return Err(No::new(Reason::UpdateInFlight, "an update is being carried out"));
         }
         None => {}
+    }
+    if observation.is_self {
+        let detail = "the agent runs in this container, and cannot stop itself and go on";
+        return Err(No::new(Reason::CannotRecreate, detail));
     }
     if !matches!(observation.state.as_str(), "running" | "restarting") {
         let detail = format!("the container is {}", observation.state);
@@ -209,12 +213,7 @@ fn is_notify(observation: &Observation) -> bool {
 }
 
 /// What no force overrides.
-fn safe(
-    observation: &Observation,
-    policy: &Policy,
-    readiness: &Readiness,
-    offer: &Offer,
-) -> Result<(), No> {
+fn safe(running: &Running, readiness: &Readiness, offer: &Offer) -> Result<(), No> {
     let hanging = dependents::dependents(&readiness.original, &readiness.others)
         .map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
     if let Some(first) = hanging.first() {
@@ -232,18 +231,14 @@ fn safe(
     if let Some(missing) = space::missing(readiness, offer) {
         return Err(No::new(Reason::DiskFull, missing));
     }
-    if policy.health.probe.is_some() {
-        if let Some(Err(detail)) = &readiness.probe {
-            let detail = format!("the probe fails on the running container: {detail}");
-            return Err(No::new(Reason::ProbeFailing, detail));
-        }
+    if let Some(Err(detail)) = &readiness.probe {
+        let detail = format!("the probe fails on the running container: {detail}");
+        return Err(No::new(Reason::ProbeFailing, detail));
     }
-    let running = observation.running.as_ref();
-    if let Ok(platform) = running.map(|running| &running.platform) {
-        if !platform.accepts(&offer.platform) {
-            let detail = format!("the image is for {}, this needs {platform}", offer.platform);
-            return Err(No::new(Reason::PlatformMissing, detail));
-        }
+    if !manifest::fits(&running.platform, &offer.platform) {
+        let detail =
+            format!("the image is for {}, this needs {}", offer.platform, running.platform);
+        return Err(No::new(Reason::PlatformMissing, detail));
     }
     Ok(())
 }

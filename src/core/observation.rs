@@ -17,6 +17,8 @@ pub struct Observation {
     pub id: String,
     /// Its name.
     pub name: String,
+    /// Whether it is the container in which this very agent runs.
+    pub is_self: bool,
     /// `running`, `exited`, …, in the Engine's own words.
     pub state: String,
     /// The image as the user wrote it.

@@ -9,6 +9,7 @@ pub mod docker;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use serde_json::Value;
 
@@ -16,7 +17,6 @@ use crate::core::api_version::ApiVersion;
 use crate::core::credentials::Credentials;
 use crate::core::event::PullProgress;
 use crate::core::recreate::RestartPolicy;
-use crate::core::recreate::declared::AddedFile;
 use crate::core::reference::{Digest, Platform, Reference};
 
 /// Why the Engine did not do what it was asked.
@@ -153,10 +153,6 @@ pub enum ContainerEvent {
     Other(String),
 }
 
-/// How many files of a container's own layer are looked at. What Compose copies lies near the
-/// root; a program that writes thousands of files does it further down.
-pub const ADDED_FILES_MAX: usize = 64;
-
 /// What a container Engine does for the agent.
 pub trait Engine: Send + Sync + 'static {
     /// What the Engine says of itself; also negotiates the API version.
@@ -267,12 +263,15 @@ pub trait Engine: Send + Sync + 'static {
         container: &str,
     ) -> impl Future<Output = Result<BoxStream<'static, ContainerEvent>, EngineError>> + Send;
 
-    /// The files that were added to a container's own layer, deepest last, at most
-    /// [`ADDED_FILES_MAX`].
-    fn added_files(
+    /// What differs between a container's own layer and its image, raw.
+    fn changes(&self, container: &str) -> impl Future<Output = Result<Value, EngineError>> + Send;
+
+    /// When an ordinary file in a container was last written; `None` for everything else.
+    fn modified_at(
         &self,
         container: &str,
-    ) -> impl Future<Output = Result<Vec<AddedFile>, EngineError>> + Send;
+        path: &str,
+    ) -> impl Future<Output = Result<Option<DateTime<Utc>>, EngineError>> + Send;
 
     /// Runs a command in a container and gives its exit code.
     fn exec(

@@ -74,11 +74,11 @@ impl<P: Ports> Update<'_, P> {
 
     /// Both the old container and its image are gone: somebody pruned everything that did not run.
     async fn nothing_to_go_back_to(&self) -> Result<bool, Trouble> {
-        if self.old().await?.is_some() {
+        if self.look_at_old().await?.is_some() {
             return Ok(false);
         }
         let image = self.ports.engine().inspect_image(&self.plan().from.image_id).await?;
-        Ok(image.is_none() && self.new().await?.is_some())
+        Ok(image.is_none() && self.look_at_new().await?.is_some())
     }
 
     /// Nothing proven is left, so the unproven one is better than none.
@@ -94,7 +94,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// Stops the new container and takes the name away from it. What it wrote stays readable.
     async fn stand_the_new_one_down(&mut self) -> Result<(), Trouble> {
-        let Some(new) = self.new().await? else { return Ok(()) };
+        let Some(new) = self.look_at_new().await? else { return Ok(()) };
         let engine = self.ports.engine();
         let id = inspect::id(&new);
         if inspect::is_running(&new) {
@@ -108,7 +108,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// Brings the old container back: its name, its life, its restart policy.
     async fn restore_the_old_one(&mut self) -> Result<(), Trouble> {
-        let id = match self.old().await? {
+        let id = match self.look_at_old().await? {
             Some(old) => inspect::id(&old).to_owned(),
             None => self.make_the_old_one_again().await?,
         };
@@ -144,10 +144,9 @@ impl<P: Ports> Update<'_, P> {
         self.restore_the_tag().await?;
         let plan = self.plan();
         let engine = self.ports.engine();
-        if let Some(found) = self.holder_of_the_name().await? {
-            if inspect::image_id(&found) == plan.from.image_id {
-                return Ok(inspect::id(&found).to_owned());
-            }
+        let holder = self.holder_of_the_name().await?;
+        if let Some(found) = holder.filter(|it| inspect::image_id(it) == plan.from.image_id) {
+            return Ok(inspect::id(&found).to_owned());
         }
         let mut body = plan.recreation.body.clone();
         recreate::set_restart_policy(&mut body, &RestartPolicy::no());
@@ -186,7 +185,7 @@ impl<P: Ports> Update<'_, P> {
     /// Keeps what the failed container wrote, then removes it with the anonymous volumes that are
     /// its own; re-attached ones belong to the old one and stay.
     async fn remove_the_new_one(&mut self) -> Result<(), Trouble> {
-        let Some(new) = self.new().await? else { return Ok(()) };
+        let Some(new) = self.look_at_new().await? else { return Ok(()) };
         let id = inspect::id(&new).to_owned();
         if inspect::was_started(&new) {
             let log = self.ports.engine().logs(&id, LOG_LINES_MAX).await.unwrap_or_default();
@@ -203,10 +202,10 @@ impl<P: Ports> Update<'_, P> {
         self.restore_the_tag().await?;
         let (repository, tag) = self.plan().keep_tag();
         self.ports.engine().remove_image(&format!("{repository}:{tag}")).await?;
-        if let Some(image) = self.journal.progress.known.new_image.clone() {
-            if let Err(trouble) = self.drop_image(&image).await {
-                self.warn(format!("the failed image stays on disk: {trouble}"));
-            }
+        if let Some(image) = self.journal.progress.known.new_image.clone()
+            && let Err(trouble) = self.drop_image(&image).await
+        {
+            self.warn(format!("the failed image stays on disk: {trouble}"));
         }
         self.note_undo(Step::Pull, Mark::UndoDone, Note::default());
         Ok(())

@@ -13,8 +13,8 @@ impl<P: Ports> Update<'_, P> {
     /// Both containers, by ID, and the new one also by its names: after a power cut the Engine may
     /// have made it without the journal knowing its ID.
     pub(super) async fn reality(&self) -> Result<Reality, Trouble> {
-        let old = self.old().await?;
-        let new = self.new().await?;
+        let old = self.look_at_old().await?;
+        let new = self.look_at_new().await?;
         let boot_id = self.ports.host().boot_id();
         Ok(Reality {
             old: old.as_ref().map(seen),
@@ -24,12 +24,12 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// The container that is to be replaced.
-    pub(super) async fn old(&self) -> Result<Option<Value>, Trouble> {
+    pub(super) async fn look_at_old(&self) -> Result<Option<Value>, Trouble> {
         self.look_at(&self.plan().old_container).await
     }
 
     /// The container that is to replace it.
-    pub(super) async fn new(&self) -> Result<Option<Value>, Trouble> {
+    pub(super) async fn look_at_new(&self) -> Result<Option<Value>, Trouble> {
         if let Some(id) = &self.journal.progress.known.new_container {
             return self.look_at(id).await;
         }
@@ -40,12 +40,14 @@ impl<P: Ports> Update<'_, P> {
     /// power cut has damaged; its line in the list then has to do.
     async fn look_at(&self, container: &str) -> Result<Option<Value>, Trouble> {
         match self.ports.engine().inspect(container).await {
-            Err(EngineError::Refused { status: 500.., .. }) => self.from_list(container).await,
+            Err(EngineError::Refused { status: 500.., .. }) => {
+                self.look_in_the_list(container).await
+            }
             answer => Ok(answer?),
         }
     }
 
-    async fn from_list(&self, container: &str) -> Result<Option<Value>, Trouble> {
+    async fn look_in_the_list(&self, container: &str) -> Result<Option<Value>, Trouble> {
         let list = self.ports.engine().list().await?;
         let line = list.into_iter().find(|line| line.id == container || line.name == container);
         Ok(line.map(|line| {

@@ -226,7 +226,7 @@ impl<P: Ports> Update<'_, P> {
     /// An old container that runs again under its parked name was started by the Engine or by a
     /// person: then two of them serve, and the proven one stays.
     async fn check_the_old_one_stayed_down(&self) -> Result<(), Trouble> {
-        let old = self.old().await?;
+        let old = self.look_at_old().await?;
         if old.as_ref().is_some_and(inspect::is_running) {
             let detail = "the old container was started again during the update";
             return Err(Trouble::Cause(Cause::interrupted(detail)));

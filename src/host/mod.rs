@@ -19,6 +19,9 @@ pub trait Host: Send + Sync + 'static {
     /// Identifies the machine, the same after every boot; empty where it cannot be read.
     fn machine_id(&self) -> String;
 
+    /// The ID of the container in which this process runs, if it runs in one.
+    fn own_container(&self) -> Option<String>;
+
     /// Bytes that may still be written below a path; `None` where the path is not visible.
     fn free_bytes(&self, path: &Path) -> Option<u64>;
 
@@ -55,12 +58,16 @@ impl Host for RealHost {
     }
 
     fn boot_id(&self) -> String {
-        line_of("/proc/sys/kernel/random/boot_id")
+        text_of("/proc/sys/kernel/random/boot_id")
     }
 
     fn machine_id(&self) -> String {
-        let id = line_of("/etc/machine-id");
-        if id.is_empty() { line_of("/proc/sys/kernel/hostname") } else { id }
+        let id = text_of("/etc/machine-id");
+        if id.is_empty() { text_of("/proc/sys/kernel/hostname") } else { id }
+    }
+
+    fn own_container(&self) -> Option<String> {
+        container_of(&text_of("/proc/self/mountinfo"))
     }
 
     fn free_bytes(&self, path: &Path) -> Option<u64> {
@@ -95,6 +102,46 @@ impl Host for RealHost {
     }
 }
 
-fn line_of(path: &str) -> String {
+/// An Engine mounts `hostname` and `resolv.conf` from a directory that bears the container's ID
+/// (`…/containers/ID/hostname`). Unlike the control group's name, this holds for every version.
+fn container_of(mountinfo: &str) -> Option<String> {
+    const ID_LENGTH: usize = 64;
+    let is_id =
+        |part: &&str| part.len() == ID_LENGTH && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let engine_files = mountinfo
+        .lines()
+        .filter(|line| line.contains("/etc/hostname") || line.contains("/etc/resolv.conf"));
+    engine_files
+        .flat_map(|line| line.split_whitespace())
+        .find_map(|path| path.split('/').find(is_id))
+        .map(str::to_owned)
+}
+
+fn text_of(path: &str) -> String {
     std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_container_shows_in_the_mounts() {
+        let id = "4".repeat(64);
+        let mountinfo = format!(
+            "700 699 0:50 / / rw,relatime - overlay overlay rw\n\
+             720 700 254:0 /var/lib/docker/containers/{id}/hostname /etc/hostname rw - ext4 /dev/vda rw"
+        );
+        assert_eq!(container_of(&mountinfo), Some(id));
+        assert_eq!(container_of("22 1 254:0 / / rw,relatime - ext4 /dev/vda rw"), None);
+        assert_eq!(container_of(""), None);
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_not_visible_is_flushed_with_everything_else() {
+        let flushed = RealHost.flush(Path::new("/no/such/directory")).await;
+        assert!(flushed.is_ok());
+        assert_eq!(RealHost.free_bytes(Path::new("/no/such/directory")), None);
+        assert!(RealHost.free_bytes(Path::new("/")).is_some());
+    }
 }

@@ -23,6 +23,7 @@ use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::reference::{Digest, Platform, Reference};
 use crate::core::schedule::Schedule;
 use crate::engine::{Engine, EngineError, Listed};
+use crate::host::Host;
 use crate::world::Ports;
 
 /// What a look is about.
@@ -137,6 +138,7 @@ async fn observe<P: Ports>(
     };
     Observation {
         open_update: scope.open_updates.get(&listed.name).copied(),
+        is_self: ports.host().own_container().as_ref() == Some(&listed.id),
         id: listed.id,
         name: listed.name,
         state: listed.state,

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::core::inspect;
 use crate::core::observation::{Observation, Offered, Readiness};
-use crate::core::recreate::declared::declared;
-use crate::core::recreate::may_hold_declared_files;
+use crate::core::recreate::changes::{added, may_hold_declared_files};
+use crate::core::recreate::declared::{AddedFile, declared};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::probing;
@@ -61,15 +61,29 @@ async fn is_pulled(engine: &impl Engine, observation: &Observation) -> Result<bo
     Ok(engine.inspect_image(&pinned).await?.is_some())
 }
 
-/// Files that Compose copied into the container before it was first started.
+/// How many files of a container's own layer are looked at. What Compose copies lies near the
+/// root; a program that writes thousands of files does it further down.
+const ADDED_FILES_MAX: usize = 64;
+
+/// Files that Compose copied into the container before it was first started. A document that
+/// cannot be read is refused where the container is to be made again, so it is passed over here.
 async fn declared_files(
     engine: &impl Engine,
     original: &Value,
 ) -> Result<Vec<String>, EngineError> {
-    if !may_hold_declared_files(original).unwrap_or(true) {
+    let (Ok(true), Some(created_at)) =
+        (may_hold_declared_files(original), inspect::created_at(original))
+    else {
         return Ok(Vec::new());
+    };
+    let id = inspect::id(original);
+    let mut paths = added(original, &engine.changes(id).await?).unwrap_or_default();
+    paths.sort_by_key(|path| path.matches('/').count());
+    let mut files = Vec::new();
+    for path in paths.into_iter().take(ADDED_FILES_MAX) {
+        if let Some(modified_at) = engine.modified_at(id, &path).await? {
+            files.push(AddedFile { path, modified_at });
+        }
     }
-    let Some(created_at) = inspect::created_at(original) else { return Ok(Vec::new()) };
-    let added = engine.added_files(inspect::id(original)).await?;
-    Ok(declared(created_at, &added))
+    Ok(declared(created_at, &files))
 }

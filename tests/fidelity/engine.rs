@@ -47,8 +47,16 @@ impl Engine {
         let directory = tempfile::Builder::new().prefix("fidelity").tempdir().expect("a directory");
         let path = |name: &str| directory.path().join(name).display().to_string();
         let log = fs::File::create(path("log")).expect("a log file");
+        // In a mount namespace of its own, what the Engine leaves mounted goes when it goes.
         let process = Command::new("unshare")
-            .args(["--net", "sh", "-c", "ip link set lo up && exec dockerd \"$@\"", "dockerd"])
+            .args([
+                "--net",
+                "--mount",
+                "sh",
+                "-c",
+                "ip link set lo up && exec dockerd \"$@\"",
+                "dockerd",
+            ])
             .args(["--data-root", &path("data"), "--exec-root", &path("exec")])
             .args(["--pidfile", &path("pid"), "--host", &format!("unix://{}", path("s"))])
             .stdin(Stdio::null())

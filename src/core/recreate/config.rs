@@ -30,10 +30,11 @@ pub(super) fn of_the_user(
     image: &Place<'_>,
 ) -> Result<Map<String, Value>, CannotRecreate> {
     let config = container.field("Config")?;
+    let fields = config.object()?;
     config.field("Image")?.string()?;
     let of_image = image_config(image)?;
     let mut body = Map::new();
-    for (key, value) in config.object()? {
+    for (key, value) in fields {
         let users = match key.as_str() {
             "Entrypoint" | "Cmd" | "ArgsEscaped" => None,
             "Env" => Some(environment(&config, &of_image)?),

@@ -18,7 +18,7 @@ pub(super) struct Place<'a> {
 impl<'a> Place<'a> {
     /// The whole document. `prefix` stands before every path, to tell two documents apart.
     pub(super) fn root(document: &'a Value, prefix: &str) -> Self {
-        Self { value: Some(document), path: prefix.to_owned() }
+        Self { value: Some(document).filter(|value| !value.is_null()), path: prefix.to_owned() }
     }
 
     /// The field `key` of this object. A missing object has only missing fields.

@@ -11,6 +11,7 @@
 //!
 //! What cannot be carried over is refused by name before anything is touched.
 
+pub mod changes;
 mod compose;
 mod config;
 pub mod declared;
@@ -34,7 +35,6 @@ use crate::core::recreate::document::Place;
 use crate::core::reference::Platform;
 
 pub use crate::core::recreate::compose::{COMPOSE_IMAGE_LABEL, set_compose_image};
-pub use crate::core::recreate::refuse::may_hold_declared_files;
 pub use crate::core::recreate::restart::{RestartPolicy, restart_policy, set_restart_policy};
 
 /// What the Engine says of the container that is to be replaced.

@@ -1,15 +1,10 @@
 //! What is refused before anything else is looked at.
 
-use serde_json::Value;
-
 use crate::core::recreate::CannotRecreate;
 use crate::core::recreate::document::Place;
 
 /// Swarm marks its tasks with these labels; they are replaced by Swarm itself.
 const SWARM_LABEL_PREFIX: &str = "com.docker.swarm.";
-
-/// Every container that Compose made has it.
-const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
 
 /// Refuses what must not be recreated, and two documents that do not belong together.
 pub(super) fn check(container: &Place<'_>, image: &Place<'_>) -> Result<(), CannotRecreate> {
@@ -41,21 +36,4 @@ fn check_image(container: &Place<'_>, image: &Place<'_>) -> Result<(), CannotRec
         }
         _ => Ok(()),
     }
-}
-
-/// Whether files that the user declared may live in the container's own file system.
-///
-/// Compose copies `configs:` with inline `content:` or `environment:`, and `secrets:` from
-/// `environment:`, into the container between create and start. Inspect has no trace of them: not
-/// in the mounts, not in the labels. So for a container that Compose made, the caller must look at
-/// `GET /containers/ID/changes`, and for what was added there at its modification time: declared
-/// files are older than `State.StartedAt` of the first start.
-///
-/// # Errors
-///
-/// [`CannotRecreate`] where the labels are not labels.
-pub fn may_hold_declared_files(container: &Value) -> Result<bool, CannotRecreate> {
-    let labels = Place::root(container, "").path(&["Config", "Labels"])?;
-    let labels = labels.optional_object()?;
-    Ok(labels.is_some_and(|labels| labels.contains_key(COMPOSE_PROJECT_LABEL)))
 }

@@ -46,12 +46,8 @@ struct Volume {
 
 impl Volume {
     fn read(mount: &Place<'_>) -> Result<Self, CannotRecreate> {
-        let name = mount.field("Name")?;
-        if name.string()?.is_empty() {
-            return Err(name.refuse("is empty, so the volume cannot be attached again"));
-        }
         Ok(Self {
-            name: name.string()?.to_owned(),
+            name: name(mount)?.to_owned(),
             destination: clean(mount.field("Destination")?.string()?),
             driver: mount.field("Driver")?.optional_string()?.unwrap_or_default().to_owned(),
             read_only: !mount.field("RW")?.boolean()?,
@@ -74,6 +70,28 @@ impl Volume {
         }
         mount
     }
+}
+
+/// The volume's name. Engine 28 leaves it out where `Binds` asked for an anonymous volume, but the
+/// directory of the `local` driver ends in `volumes/NAME/_data`.
+fn name<'a>(mount: &Place<'a>) -> Result<&'a str, CannotRecreate> {
+    let name = mount.field("Name")?;
+    if let Some(name) = name.optional_string()?.filter(|name| !name.is_empty()) {
+        return Ok(name);
+    }
+    let is_local = mount.field("Driver")?.optional_string()? == Some(DEFAULT_VOLUME_DRIVER);
+    let source = mount.field("Source")?.optional_string()?.filter(|_| is_local);
+    source
+        .and_then(|source| source.strip_suffix("/_data")?.rsplit_once("/volumes/"))
+        .map(|(_, name)| name)
+        .filter(|name| is_anonymous_name(name))
+        .ok_or_else(|| name.refuse("is missing, so the volume cannot be attached again"))
+}
+
+/// The Engine names anonymous volumes by 64 hexadecimal digits.
+fn is_anonymous_name(name: &str) -> bool {
+    const LENGTH: usize = 64;
+    name.len() == LENGTH && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The reading of the two lists below does not fail any more after this.

@@ -19,6 +19,7 @@ use bollard::query_parameters::{
     LogsOptions, RemoveContainerOptions, RemoveImageOptions, RenameContainerOptions,
     StopContainerOptions, TagImageOptions,
 };
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use reqwest::Method;
@@ -27,11 +28,8 @@ use serde_json::{Value, json};
 use crate::core::credentials::Credentials;
 use crate::core::event::PullProgress;
 use crate::core::recreate::RestartPolicy;
-use crate::core::recreate::declared::AddedFile;
 use crate::core::reference::{Digest, Platform, Reference};
-use crate::engine::{
-    ADDED_FILES_MAX, ContainerEvent, Engine, EngineError, EngineInfo, Listed, ListedImage,
-};
+use crate::engine::{ContainerEvent, Engine, EngineError, EngineInfo, Listed, ListedImage};
 use address::{Address, TlsFiles};
 use connection::{Connection, convert};
 use raw::Call;
@@ -237,16 +235,18 @@ impl Engine for DockerEngine {
         events::listen(&self.connection, container).await
     }
 
-    async fn added_files(&self, container: &str) -> Result<Vec<AddedFile>, EngineError> {
-        let path = format!("/containers/{}", escape(container));
-        let changes = self.get("container changes", format!("{path}/changes")).await?;
-        let mut files = Vec::new();
-        for file in reading::added_paths(&changes).into_iter().take(ADDED_FILES_MAX) {
-            let query = format!("{path}/archive?path={}", escape(&file));
-            let stat = self.connection.path_stat("file of a container", &query).await?;
-            files.extend(reading::added_file(file, &stat));
-        }
-        Ok(files)
+    async fn changes(&self, container: &str) -> Result<Value, EngineError> {
+        self.get("container changes", format!("/containers/{}/changes", escape(container))).await
+    }
+
+    async fn modified_at(
+        &self,
+        container: &str,
+        path: &str,
+    ) -> Result<Option<DateTime<Utc>>, EngineError> {
+        let path = format!("/containers/{}/archive?path={}", escape(container), escape(path));
+        let stat = self.connection.path_stat("file of a container", &path).await?;
+        Ok(reading::file_time(&stat))
     }
 
     async fn exec(&self, container: &str, command: &[String]) -> Result<i64, EngineError> {

@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::core::api_version::ApiVersion;
-use crate::core::recreate::declared::AddedFile;
 use crate::engine::{EngineError, EngineInfo, Listed, ListedImage};
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -84,23 +83,14 @@ pub fn images(list: &Value) -> Result<Vec<ListedImage>, EngineError> {
     Ok(array("list images", list)?.iter().filter_map(image).collect())
 }
 
-/// The paths that a container's own layer adds to its image (`Kind` 1), the shallowest first.
-pub fn added_paths(changes: &Value) -> Vec<String> {
-    let is_added = |row: &&Value| row.get("Kind").and_then(Value::as_i64) == Some(1);
-    let rows = changes.as_array().into_iter().flatten().filter(is_added);
-    let mut paths: Vec<_> = rows.map(|row| text(row, "Path").to_owned()).collect();
-    paths.sort_by_key(|path| path.matches('/').count());
-    paths
-}
-
-/// What the Engine says of a path in a container (`X-Docker-Container-Path-Stat`); `None` for
-/// everything that is no ordinary file. Its mode is that of Go's `fs.FileMode`, whose upper bits
-/// tell the type.
-pub fn added_file(path: String, stat: &Value) -> Option<AddedFile> {
+/// When a file was last written, from what the Engine says of its path
+/// (`X-Docker-Container-Path-Stat`); `None` for everything that is no ordinary file. Its mode is
+/// that of Go's `fs.FileMode`, whose upper bits tell the type.
+pub fn file_time(stat: &Value) -> Option<DateTime<Utc>> {
     const TYPE_BITS: u64 = 0x8f28_0000;
     let mode = stat.get("mode").and_then(Value::as_u64)?;
-    let modified_at = DateTime::parse_from_rfc3339(text(stat, "mtime")).ok()?.with_timezone(&Utc);
-    (mode & TYPE_BITS == 0).then_some(AddedFile { path, modified_at })
+    let time = DateTime::parse_from_rfc3339(text(stat, "mtime")).ok()?;
+    (mode & TYPE_BITS == 0).then_some(time.with_timezone(&Utc))
 }
 
 fn array<'a>(call: &'static str, value: &'a Value) -> Result<&'a Vec<Value>, EngineError> {
@@ -153,16 +143,11 @@ mod tests {
     }
 
     #[test]
-    fn only_ordinary_files_are_added_files() {
-        let changes = json!([
-            { "Path": "/etc/deep/x", "Kind": 1 }, { "Path": "/conf", "Kind": 1 }, { "Path": "/etc", "Kind": 0 },
-        ]);
-        assert_eq!(added_paths(&changes), ["/conf", "/etc/deep/x"]);
-        assert!(added_paths(&Value::Null).is_empty());
+    fn only_ordinary_files_have_a_time() {
         let stat = |mode: u64| json!({ "mode": mode, "mtime": "2026-11-21T07:00:00Z" });
-        assert!(added_file("/conf".into(), &stat(0o644)).is_some());
-        assert!(added_file("/etc".into(), &stat(0x8000_0000 | 0o755)).is_none(), "a directory");
-        assert!(added_file("/x".into(), &Value::Null).is_none());
+        assert!(file_time(&stat(0o644)).is_some());
+        assert!(file_time(&stat(0x8000_0000 | 0o755)).is_none(), "a directory");
+        assert!(file_time(&Value::Null).is_none());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::core::recreate::compose::COMPOSE_IMAGE_LABEL;
-use crate::core::recreate::differences::{Differences, Inspected, keys, short_id};
+use crate::core::recreate::differences::{Differences, Inspected, is_collection, keys, short_id};
 
 /// Fields that no Engine takes from an image, whatever the image says.
 const USERS_ALONE: [&str; 10] = [
@@ -20,6 +20,9 @@ const USERS_ALONE: [&str; 10] = [
     "StdinOnce",
     "Tty",
 ];
+
+/// Fields that are compared member by member.
+const COLLECTIONS: [&str; 5] = ["Env", "ExposedPorts", "Healthcheck", "Labels", "Volumes"];
 
 /// The same place in all four documents.
 #[derive(Clone, Copy)]
@@ -64,7 +67,11 @@ pub(super) fn compare(before: Inspected<'_>, after: Inspected<'_>, found: &mut D
     for key in keys(config.before, config.after) {
         let path = format!("Config.{key}");
         let field = config.field(key);
+        let is_readable = is_collection(field.before) && is_collection(field.after);
         match key {
+            _ if COLLECTIONS.contains(&key) && !is_readable => {
+                found.unless_equal(&path, field.before, field.after);
+            }
             "Hostname" => compare_hostname(before.container, after.container, found),
             "Env" => compare_members(environment(field), &path, found),
             "Labels" => compare_labels(field, &path, found),

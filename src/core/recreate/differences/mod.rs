@@ -101,6 +101,11 @@ fn keys<'a>(before: &'a Value, after: &'a Value) -> BTreeSet<&'a str> {
     keys(before).chain(keys(after)).map(String::as_str).collect()
 }
 
+/// Whether a list or an object stands here, or nothing. Anything else is compared as it is.
+fn is_collection(value: &Value) -> bool {
+    matches!(value, Value::Null | Value::Array(_) | Value::Object(_))
+}
+
 /// The texts of a list, without order; none where there is no list.
 fn texts(list: &Value) -> BTreeSet<&str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()

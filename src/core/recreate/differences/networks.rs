@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::core::recreate::differences::{Differences, keys, short_id, texts};
+use crate::core::recreate::differences::{Differences, is_collection, keys, short_id, texts};
 
 /// Given by the Engine, on top of the settings that are compared.
 const GIVEN_BY_THE_ENGINE: [&str; 7] = [
@@ -25,7 +25,7 @@ pub(super) fn compare(before: &Value, after: &Value, found: &mut Differences) {
     for network in keys(&old, &new) {
         let path = format!("NetworkSettings.Networks.{network}");
         let (endpoint, now) = (&old[network], &new[network]);
-        if endpoint.is_null() || now.is_null() {
+        if !(endpoint.is_object() && now.is_object()) {
             found.add(&path, endpoint, now);
             continue;
         }
@@ -46,7 +46,9 @@ fn is_kept(key: &str, (before, old): End<'_>, (after, new): End<'_>) -> bool {
         _ if GIVEN_BY_THE_ENGINE.contains(&key) => true,
         "IPAddress" => is_address_kept("IPv4Address", key, old, new),
         "GlobalIPv6Address" => is_address_kept("IPv6Address", key, old, new),
-        "Aliases" | "DNSNames" => names(before, &old[key]) == names(after, &new[key]),
+        "Aliases" | "DNSNames" if is_collection(&new[key]) => {
+            names(before, &old[key]) == names(after, &new[key])
+        }
         _ => old[key] == new[key],
     }
 }

@@ -1,0 +1,55 @@
+# What one does with Pilotfish on a machine with Rust. `make help` lists it.
+
+CARGO ?= cargo
+
+# Debian's package for each program that the tests and the demo start.
+ENGINE_NEEDS = dockerd=docker.io docker=docker-cli,docker.io iptables=iptables \
+	docker-registry=docker-registry ip=iproute2 nsenter=util-linux setsid=util-linux \
+	curl=curl pgrep=procps gzip=gzip tar=tar
+
+# The real-Engine tests mostly wait, so more of them run at once than there are cores.
+export RUST_TEST_THREADS ?= 4
+
+.DEFAULT_GOAL := help
+.PHONY: help build release check test demo bench footprint needs clean
+
+help: ## lists what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the agent, quickly, with debug assertions
+	$(CARGO) build --locked
+
+release: ## the agent as it is shipped: target/release/pilotfish
+	$(CARGO) build --locked --release
+
+check: ## format, lints, documentation and the rules of the house (no Engine needed)
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	$(CARGO) test --locked --test tidy
+
+test: check needs ## everything, on private Engines of its own (needs root)
+	$(CARGO) test --locked --no-fail-fast --tests
+	$(CARGO) test --locked --doc
+
+demo: needs build till ## two minutes of the real thing: a good release, a bad one, the way back
+	examples/demo/run target/debug/pilotfish target/demo/till
+
+bench: needs release ## the figures of the README, beside their goals (needs root, ten minutes)
+	$(CARGO) bench --locked --profile dev --bench figures -- target/release/pilotfish
+
+footprint: needs release ## size of the binary and its idle memory
+	$(CARGO) bench --locked --profile dev --bench figures -- target/release/pilotfish footprint
+
+.PHONY: till
+# The static service that the demo packs into images. Only its last link is special.
+till:
+	$(CARGO) rustc --locked --example till -- -C target-feature=+crt-static -C strip=symbols
+	mkdir -p target/demo
+	cp target/debug/examples/till target/demo/till
+
+needs:
+	@scripts/ensure $(ENGINE_NEEDS)
+
+clean: ## removes what was built
+	$(CARGO) clean

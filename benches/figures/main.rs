@@ -1,0 +1,62 @@
+//! The figures that Pilotfish is measured by, printed beside their goals. Nothing is asserted:
+//! `make bench` is for people, and machines differ.
+//!
+//! `figures BINARY [gap] [bad] [round] [footprint]` measures that binary; without a topic, all.
+
+#![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
+
+#[expect(dead_code, reason = "the tests use more of their support than the measurements do")]
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod bad;
+mod footprint;
+mod gap;
+mod proxy;
+mod round;
+mod table;
+mod watch;
+
+use std::path::{Path, PathBuf};
+
+use crate::support::{Pi, QUIET};
+use crate::table::Table;
+
+/// Measures the binary, and adds what it found to the table.
+type Measure = fn(&Path, &mut Table);
+
+/// What can be measured: its name on the command line, and what measures it.
+const TOPICS: [(&str, Measure); 4] = [
+    ("gap", gap::measure),
+    ("bad", bad::measure),
+    ("round", round::measure),
+    ("footprint", footprint::measure),
+];
+
+fn main() {
+    // Cargo adds `--bench`, which says nothing here.
+    let mut words: Vec<String> =
+        std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    assert!(!words.is_empty(), "figures BINARY [gap] [bad] [round] [footprint]");
+    let binary = PathBuf::from(words.remove(0)).canonicalize().expect("the binary to measure");
+    let mut table = Table::default();
+    for (topic, measure) in TOPICS {
+        if words.is_empty() || words.iter().any(|word| word == topic) {
+            eprintln!("measuring {topic}…");
+            measure(&binary, &mut table);
+        }
+    }
+    print!("{table}");
+}
+
+/// A Pi with the binary that is measured, whose agent does what it is told.
+fn pi(binary: &Path) -> Pi {
+    pi_with(binary, QUIET)
+}
+
+/// The same with settings for the agent.
+fn pi_with(binary: &Path, settings: &str) -> Pi {
+    let mut pi = Pi::with(&[], settings);
+    binary.clone_into(&mut pi.agent.binary);
+    pi
+}

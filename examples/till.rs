@@ -1,0 +1,183 @@
+//! A till: the small service that the tests, the demo and the measurements put on a Pi.
+//!
+//! It is polite: it serves within milliseconds of its start and leaves at once when it gets
+//! SIGTERM. It can also be told to be a bad release. All of that is chosen by the environment,
+//! which an image brings along, so one static binary makes good and bad images:
+//!
+//! | variable | default | meaning |
+//! |---|---|---|
+//! | `TILL_VERSION` | `dev` | what `GET /` answers |
+//! | `TILL_PORT` | `8080` | where it listens |
+//! | `TILL_EXIT_AFTER` | never | it exits by itself after this time, `0s`: before it serves |
+//! | `TILL_EXIT_CODE` | `1` | the code of that exit |
+//! | `TILL_NEEDS` | nothing | it exits before it serves unless a variable of this name is set |
+//! | `TILL_UNHEALTHY_AFTER` | never | `/healthz` fails from then on, `0s`: from the beginning |
+//! | `TILL_HEALTHY_AFTER` | `0s` | `/healthz` fails until then |
+//!
+//! `till healthcheck` asks the till on this machine; it is the `HEALTHCHECK` of an image that has
+//! no shell. Build it for such an image with
+//! `cargo rustc --example till -- -C target-feature=+crt-static -C strip=symbols`.
+
+use std::env;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long a client may take to send its request, and the health check to get its answer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longer than any request line that somebody types at a till, in bytes.
+const REQUEST_LIMIT: usize = 2048;
+
+/// What this till was told to be.
+#[derive(Clone)]
+struct Behaviour {
+    version: String,
+    port: u16,
+    exit_after: Option<Duration>,
+    exit_code: u8,
+    needs: Option<String>,
+    healthy_after: Duration,
+    unhealthy_after: Option<Duration>,
+}
+
+impl Behaviour {
+    fn from_environment() -> Result<Self> {
+        Ok(Self {
+            version: env::var("TILL_VERSION").unwrap_or_else(|_| "dev".to_owned()),
+            port: number("TILL_PORT", 8080)?,
+            exit_after: duration("TILL_EXIT_AFTER")?,
+            exit_code: number("TILL_EXIT_CODE", 1)?,
+            needs: env::var("TILL_NEEDS").ok(),
+            healthy_after: duration("TILL_HEALTHY_AFTER")?.unwrap_or_default(),
+            unhealthy_after: duration("TILL_UNHEALTHY_AFTER")?,
+        })
+    }
+
+    /// Why this till cannot even open.
+    fn defect(&self) -> Option<String> {
+        if self.exit_after == Some(Duration::ZERO) {
+            return Some("the cash drawer is missing".to_owned());
+        }
+        let needed = self.needs.as_ref()?;
+        env::var(needed).is_err().then(|| format!("{needed} is not set"))
+    }
+
+    fn is_healthy(&self, age: Duration) -> bool {
+        age >= self.healthy_after && self.unhealthy_after.is_none_or(|limit| age < limit)
+    }
+
+    /// The whole answer to one request.
+    fn answer(&self, request: &[u8], age: Duration) -> String {
+        let (status, body) = if request.starts_with(b"GET /healthz ") {
+            if self.is_healthy(age) {
+                ("200 OK", "well".to_owned())
+            } else {
+                ("503 Service Unavailable", "not well".to_owned())
+            }
+        } else if request.starts_with(b"GET / ") {
+            ("200 OK", format!("till {}", self.version))
+        } else {
+            ("404 Not Found", "only / and /healthz".to_owned())
+        };
+        let length = body.len() + 1;
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}\n"
+        )
+    }
+}
+
+fn number<N>(name: &str, default: N) -> Result<N>
+where
+    N: std::str::FromStr<Err = std::num::ParseIntError>,
+{
+    match env::var(name) {
+        Ok(text) => text.parse().with_context(|| format!("{name}={text} is no number")),
+        Err(_) => Ok(default),
+    }
+}
+
+fn duration(name: &str) -> Result<Option<Duration>> {
+    match env::var(name) {
+        Ok(text) => {
+            let parsed = humantime::parse_duration(&text);
+            parsed.map(Some).with_context(|| format!("{name}={text} is no duration"))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    let behaviour = Behaviour::from_environment()?;
+    if env::args().nth(1).as_deref() == Some("healthcheck") {
+        return healthcheck(behaviour.port);
+    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work(behaviour))
+}
+
+/// Serves until SIGTERM, or until the time to fail has come.
+async fn work(behaviour: Behaviour) -> Result<ExitCode> {
+    println!("till {} opens", behaviour.version);
+    if let Some(defect) = behaviour.defect() {
+        eprintln!("till {}: {defect}", behaviour.version);
+        return Ok(ExitCode::from(behaviour.exit_code));
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, behaviour.port))
+        .await
+        .with_context(|| format!("cannot listen on port {}", behaviour.port))?;
+    tokio::select! {
+        _ = terminate.recv() => {
+            println!("till {} closes", behaviour.version);
+            Ok(ExitCode::SUCCESS)
+        }
+        () = lifetime(behaviour.exit_after) => {
+            eprintln!("till {}: out of change", behaviour.version);
+            Ok(ExitCode::from(behaviour.exit_code))
+        }
+        failure = serve(&listener, &behaviour) => failure,
+    }
+}
+
+async fn lifetime(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Answers one client after the other's connection, each in a task of its own, and never ends
+/// unless the listener breaks.
+async fn serve(listener: &TcpListener, behaviour: &Behaviour) -> Result<ExitCode> {
+    let opened = Instant::now();
+    loop {
+        let (mut client, _) = listener.accept().await.context("cannot accept a client")?;
+        let behaviour = behaviour.clone();
+        tokio::spawn(tokio::time::timeout(CLIENT_TIMEOUT, async move {
+            let mut request = [0; REQUEST_LIMIT];
+            let length = client.read(&mut request).await?;
+            let answer = behaviour.answer(&request[..length], opened.elapsed());
+            client.write_all(answer.as_bytes()).await?;
+            client.shutdown().await
+        }));
+    }
+}
+
+/// Asks the till on this machine, without a runtime: the Engine starts this every few seconds.
+fn healthcheck(port: u16) -> Result<ExitCode> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut connection = TcpStream::connect_timeout(&address, CLIENT_TIMEOUT)?;
+    connection.set_read_timeout(Some(CLIENT_TIMEOUT))?;
+    connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: till\r\n\r\n")?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    let well = answer.starts_with("HTTP/1.1 200 ");
+    println!("{}", answer.lines().last().unwrap_or_default());
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,72 @@
+//! Files that stand in the container's own layer, which an update drops.
+//!
+//! Compose copies `configs:` with inline `content:` or `environment:`, and `secrets:` from
+//! `environment:`, into the container between create and start (tried with Compose 2.40). Inspect
+//! has no trace of them: not in the mounts, not in the labels. `GET /containers/ID/changes` lists
+//! them among everything that the container's own processes wrote.
+//!
+//! What tells them apart is the age. `HEAD /containers/ID/archive?path=…` gives a modification time
+//! in whole seconds (it may lie up to a second after the start); a declared file has that of
+//! `Created`. `State.StartedAt` is no measure, it moves with every restart.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::core::recreate::CannotRecreate;
+use crate::core::recreate::document::Place;
+use crate::core::recreate::volumes::clean;
+
+/// Every container that Compose made has it.
+const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
+
+/// `Kind` of a path that was added; 0 is modified, 2 is deleted.
+const ADDED: u64 = 1;
+
+/// Whether files that the user declared may live in the container's own layer, so that the caller
+/// must look at [`added`]. True for every container that Compose made.
+///
+/// # Errors
+///
+/// [`CannotRecreate`] where the labels are not labels.
+pub fn may_hold_declared_files(container: &Value) -> Result<bool, CannotRecreate> {
+    let labels = Place::root(container, "").path(&["Config", "Labels"])?;
+    let labels = labels.optional_object()?;
+    Ok(labels.is_some_and(|labels| labels.contains_key(COMPOSE_PROJECT_LABEL)))
+}
+
+/// The paths that were added to the container's layer, from `GET /containers/ID/changes`: without
+/// the directories that lead to them, and without the places where something is mounted.
+///
+/// # Errors
+///
+/// [`CannotRecreate`] where one of the two documents cannot be read. Null is no change.
+pub fn added(container: &Value, changes: &Value) -> Result<Vec<String>, CannotRecreate> {
+    let mounted = mount_points(&Place::root(container, ""))?;
+    let changes = Place::root(changes, "changes:");
+    let mut all = Vec::new();
+    for change in changes.elements()? {
+        let kind = change.field("Kind")?;
+        let number =
+            kind.value().and_then(Value::as_u64).ok_or_else(|| kind.refuse("is no kind"))?;
+        all.push((change.field("Path")?.string()?, number));
+    }
+    let leads_to_another = |path: &str| {
+        let directory = format!("{path}/");
+        all.iter().any(|(other, _)| other.starts_with(&directory))
+            || mounted.iter().any(|other| other == path || other.starts_with(&directory))
+    };
+    let is_added = |(path, kind): &&(&str, u64)| *kind == ADDED && !leads_to_another(path);
+    Ok(all.iter().filter(is_added).map(|(path, _)| (*path).to_owned()).collect())
+}
+
+/// Where volumes, binds and temporary file systems are mounted: the Engine makes the directories.
+fn mount_points(container: &Place<'_>) -> Result<BTreeSet<String>, CannotRecreate> {
+    let mut points = BTreeSet::new();
+    for mount in container.field("Mounts")?.elements()? {
+        points.insert(clean(mount.field("Destination")?.string()?));
+    }
+    let temporary = container.path(&["HostConfig", "Tmpfs"])?.optional_object()?;
+    points.extend(temporary.into_iter().flat_map(|paths| paths.keys()).map(|path| clean(path)));
+    Ok(points)
+}

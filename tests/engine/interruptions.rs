@@ -1,0 +1,191 @@
+//! An update that is cut off: by the death of the agent in each step, by an Engine that restarts,
+//! by somebody who tidies up, by a power cut. A service is never lost, and nothing is left lying.
+
+use std::time::Duration;
+
+use crate::support::Pi;
+use crate::support::agent::begins;
+use crate::support::command::wait_until;
+use crate::support::images::Release;
+use crate::support::registry::Published;
+
+/// How often a step is aimed at before the test gives up. A `kill -9` can come too late for a step
+/// that takes three milliseconds; another update is a new chance.
+const AIMS: u32 = 20;
+
+/// How long the Engine may take to start what it has to start.
+const ENGINE_STARTS: Duration = Duration::from_secs(20);
+
+/// A Pi on which `till` runs version 1 while version 2 waits in the registry.
+fn with_an_update_waiting(flags: &[&str], second: &Release) -> (Pi, Published, Published) {
+    let pi = Pi::with(flags, "every = \"1000h\"");
+    let one = pi.registry.publish("till", &Release::new("1"));
+    pi.start_watched("till", &one.reference, 8080, &[]);
+    let two = pi.registry.publish("till", second);
+    (pi, one, two)
+}
+
+/// The names of the containers that run.
+fn running(pi: &Pi) -> Vec<String> {
+    let names = pi.names().into_iter();
+    names.filter_map(|name| name.strip_suffix(" running").map(str::to_owned)).collect()
+}
+
+/// Kills the agent in the step until a kill has landed there, and has it recover after each.
+fn killed_in(step: &str) {
+    let pi = Pi::new();
+    let first = pi.registry.publish("till", &Release::new("0"));
+    pi.start_watched("till", &first.reference, 8080, &[]);
+    for aim in 1..=AIMS {
+        let next = pi.registry.publish("till", &Release::new(&aim.to_string()));
+        let was_running = pi.update_until(step).kill();
+        let entries = pi.agent.entries();
+        let landed = was_running && entries.last().is_some_and(|entry| begins(entry, step));
+
+        pi.update(&[]).expect_code(0);
+
+        pi.assert_settled("till", &next, 1);
+        assert_eq!(pi.serving(8080), Some(format!("till {aim}")));
+        if landed {
+            return;
+        }
+    }
+    panic!("no kill landed in {step}");
+}
+
+#[test]
+fn the_agent_is_killed_in_pull() {
+    killed_in("pull");
+}
+
+#[test]
+fn the_agent_is_killed_in_sync() {
+    killed_in("sync");
+}
+
+#[test]
+fn the_agent_is_killed_in_create() {
+    killed_in("create");
+}
+
+#[test]
+fn the_agent_is_killed_in_switch() {
+    killed_in("switch");
+}
+
+#[test]
+fn the_agent_is_killed_in_start() {
+    killed_in("start");
+}
+
+#[test]
+fn the_agent_is_killed_in_verify() {
+    killed_in("verify");
+}
+
+#[test]
+fn the_agent_is_killed_in_commit() {
+    killed_in("commit");
+}
+
+#[test]
+fn the_agent_is_killed_in_clean() {
+    killed_in("clean");
+}
+
+#[test]
+fn the_agent_is_killed_while_a_bad_release_is_on_trial() {
+    let bad = Release::new("2").with("TILL_EXIT_AFTER", "1500ms");
+    let (pi, one, _) = with_an_update_waiting(&[], &bad);
+    pi.update_until("verify").kill();
+
+    // Recovery may go back without blame, and the round after it then tries the release once more;
+    // either way it is found out.
+    let code = pi.update(&[]).code();
+
+    assert!([0, 3].contains(&code), "exit code {code}");
+    pi.assert_settled("till", &one, 1);
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 1"));
+    assert_eq!(pi.check("till")["reason"], "refused_digest");
+}
+
+#[test]
+fn sigterm_ends_the_agent_after_the_current_step_and_the_next_one_goes_on() {
+    let (pi, _, two) = with_an_update_waiting(&[], &Release::new("2"));
+    let agent = pi.update_until("create");
+    let begun = std::time::Instant::now();
+
+    agent.terminate();
+
+    assert!(begun.elapsed() < Duration::from_secs(10), "SIGTERM took {:?}", begun.elapsed());
+    assert_eq!(running(&pi).len(), 1, "{:?}", pi.names());
+    pi.update(&[]).expect_code(0);
+    pi.assert_settled("till", &two, 1);
+}
+
+/// The Engine ends and starts again while the new container is on trial.
+fn engine_restarts_in_verify(flags: &[&str]) {
+    let (pi, _, two) = with_an_update_waiting(flags, &Release::new("2"));
+    let agent = pi.update_until("verify");
+
+    pi.engine.stop();
+    pi.engine.start_again(flags);
+
+    agent.finish();
+    wait_until("one container runs", ENGINE_STARTS, || running(&pi).len() == 1);
+    // What an Engine restart has spoilt says nothing about the image: it is not refused.
+    pi.update(&[]).expect_code(0);
+    pi.assert_settled("till", &two, 1);
+    assert_eq!(pi.check("till")["verdict"], "up_to_date");
+}
+
+#[test]
+fn the_engine_restarts_during_verify() {
+    engine_restarts_in_verify(&[]);
+}
+
+#[test]
+fn an_engine_with_live_restore_restarts_during_verify() {
+    engine_restarts_in_verify(&["--live-restore"]);
+}
+
+#[test]
+fn system_prune_during_the_trial_of_a_good_release() {
+    let (pi, _, two) = with_an_update_waiting(&[], &Release::new("2"));
+    let agent = pi.update_until("verify");
+
+    pi.engine.docker(&["system", "prune", "--force"]);
+
+    agent.finish().expect_code(0);
+    pi.assert_settled("till", &two, 1);
+}
+
+#[test]
+fn system_prune_during_the_trial_of_a_bad_release() {
+    let bad = Release::new("2").with("TILL_EXIT_AFTER", "1500ms");
+    let (pi, one, _) = with_an_update_waiting(&[], &bad);
+    let agent = pi.update_until("verify");
+
+    pi.engine.docker(&["system", "prune", "--force"]);
+
+    agent.finish().expect_code(3);
+    pi.assert_settled("till", &one, 1);
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 1"));
+}
+
+#[test]
+fn after_a_power_cut_in_verify_the_engine_alone_serves_the_old_one() {
+    let (pi, one, two) = with_an_update_waiting(&[], &Release::new("2"));
+    pi.update_until("verify").kill();
+
+    pi.engine.cut();
+    pi.engine.start_again(&[]);
+
+    wait_until("something serves", ENGINE_STARTS, || pi.serving(8080).is_some());
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 1"), "an unproved release serves");
+    let alone = running(&pi);
+    assert_eq!(alone.len(), 1, "{:?}", pi.names());
+    assert_eq!(pi.image(&alone[0]), one.image);
+    pi.update(&[]).expect_code(0);
+    pi.assert_settled("till", &two, 1);
+}

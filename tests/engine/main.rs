@@ -1,0 +1,15 @@
+//! The main job on a real Engine with a real registry. Each test has a Pi of its own: a private
+//! Engine in its own network, with a registry beside it and an agent of its own.
+
+#[cfg(test)]
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(test)]
+mod bad_releases;
+#[cfg(test)]
+mod ground;
+#[cfg(test)]
+mod interruptions;
+#[cfg(test)]
+mod updates;

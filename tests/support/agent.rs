@@ -1,0 +1,208 @@
+//! The agent itself: the `pilotfish` binary, started in the network of a private Engine with a
+//! configuration and a state directory of its own.
+
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::command::wait_for;
+use crate::support::engine::Engine;
+use crate::support::http::Peer;
+
+/// Where an agent that runs listens in these tests.
+pub const METRICS_PORT: u16 = 9788;
+
+/// Longer than any update of the tests: a pull, a stop, `health.timeout`, `health.stable`, and all
+/// of it three times.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// An installation of the agent: its configuration and what it remembers.
+pub struct Agent {
+    directory: PathBuf,
+    /// What is started. The measurements put the release binary here.
+    pub binary: PathBuf,
+    settings: String,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Finished {
+    pub status: ExitStatus,
+    pub out: String,
+    pub err: String,
+}
+
+/// The agent while it runs; killed when dropped.
+pub struct Running {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Agent {
+    /// Installs one for the Engine. The settings are appended to the configuration and may begin
+    /// with keys of `[schedule]`, its last table.
+    pub fn install(engine: &Engine, settings: &str) -> Self {
+        let directory = engine.directory().join("agent");
+        fs::create_dir_all(&directory).expect("the agent's directory");
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_pilotfish"));
+        let agent = Self { directory, binary, settings: settings.to_owned() };
+        agent.connect_to(&engine.socket());
+        agent
+    }
+
+    /// Writes the configuration, for an Engine that is reached at this socket.
+    pub fn connect_to(&self, socket: &Path) {
+        let configuration = format!(
+            "state_dir = {:?}\n\
+             docker_host = \"unix://{}\"\n\
+             [listen]\n\
+             address = \"0.0.0.0:{METRICS_PORT}\"\n\
+             [schedule]\n\
+             {}\n",
+            self.state(),
+            socket.display(),
+            self.settings,
+        );
+        fs::write(self.directory.join("pilotfish.toml"), configuration).expect("configuration");
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, engine: &Engine, arguments: &[&str]) -> Finished {
+        self.spawn(engine, arguments).finish()
+    }
+
+    /// Starts a command and lets it run.
+    pub fn spawn(&self, engine: &Engine, arguments: &[&str]) -> Running {
+        let mut command = engine.command(&self.binary);
+        command.arg("--config").arg(self.directory.join("pilotfish.toml")).args(arguments);
+        Running::start(command, &self.directory)
+    }
+
+    /// One of the commands that print JSON. Exit codes that only tell about containers are fine.
+    pub fn json(&self, engine: &Engine, arguments: &[&str]) -> Value {
+        let finished = self.run(engine, arguments);
+        serde_json::from_str(&finished.out)
+            .unwrap_or_else(|error| panic!("no JSON ({error}) from {arguments:?}: {finished:?}"))
+    }
+
+    /// The row of `check --json` about a container.
+    pub fn check(&self, engine: &Engine, container: &str) -> Value {
+        let document = self.json(engine, &["check", "--json"]);
+        let rows = document["containers"].as_array().expect("containers");
+        let row = rows.iter().find(|row| row["container"] == container);
+        row.unwrap_or_else(|| panic!("{container} is missing in {document:#}")).clone()
+    }
+
+    /// What `history --json` tells about a container, newest first.
+    pub fn history(&self, engine: &Engine, container: &str) -> Vec<Value> {
+        let document = self.json(engine, &["history", container, "--json"]);
+        document["updates"].as_array().expect("updates").clone()
+    }
+
+    /// The journals of updates in flight: the names of their files.
+    pub fn journals(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.state().join("journal")) else { return Vec::new() };
+        let paths = entries.flatten().map(|entry| entry.path());
+        paths.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")).collect()
+    }
+
+    /// The entries of the journal of the update in flight, oldest first, without the header.
+    pub fn entries(&self) -> Vec<Value> {
+        let journals = self.journals();
+        let Some(journal) = journals.first() else { return Vec::new() };
+        let journal = fs::read_to_string(journal).unwrap_or_default();
+        let entries = journal.lines().skip(1);
+        entries.filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
+
+/// Whether the journal's entry says that the step has begun.
+pub fn begins(entry: &Value, step: &str) -> bool {
+    entry["step"] == step && entry["mark"] == "started"
+}
+
+impl Running {
+    fn start(mut command: Command, directory: &Path) -> Self {
+        let files = tempfile::tempdir_in(directory).expect("a directory for output").keep();
+        let (out, err) = (files.join("out"), files.join("err"));
+        command.stdout(File::create(&out).expect("out")).stderr(File::create(&err).expect("err"));
+        let child = command.spawn().expect("the agent");
+        Self { child, out, err }
+    }
+
+    /// The process itself: the command that starts it replaces itself by it.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// `kill -9`, and nothing of it is left when this returns. Tells whether it still ran.
+    pub fn kill(mut self) -> bool {
+        drop(self.child.kill());
+        let status = self.child.wait().expect("the agent's end");
+        status.signal() == Some(Signal::KILL.as_raw())
+    }
+
+    /// SIGTERM, as systemd and Docker send it, and how it ended.
+    pub fn terminate(self) -> Finished {
+        kill_process(self.pid(), Signal::TERM).expect("to signal the agent");
+        self.finish()
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("the agent's state").is_none()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.err).unwrap_or_default()
+    }
+
+    /// Waits for its end.
+    pub fn finish(mut self) -> Finished {
+        let status = wait_for("the agent ends", COMMAND_TIMEOUT, || {
+            self.child.try_wait().expect("the agent's state")
+        });
+        let out = fs::read_to_string(&self.out).expect("out");
+        Finished { status, out, err: self.log() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Finished {
+    /// The exit code; an agent that was ended by a signal fails the test.
+    pub fn code(&self) -> i32 {
+        self.status.code().unwrap_or_else(|| panic!("ended by a signal: {self:?}"))
+    }
+
+    /// Fails the test, with all that was said, unless the exit code is this one.
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Self {
+        assert!(self.code() == code, "exit code {code} was expected:\n{}{}", self.out, self.err);
+        self
+    }
+}
+
+/// What the running agent of the Engine serves at a path, such as `/metrics`, once it answers.
+pub fn scrape(engine: &Engine, path: &str) -> String {
+    let peer = Peer::Tcp(engine.reach(METRICS_PORT));
+    let answer = wait_for("the agent answers", COMMAND_TIMEOUT, || peer.get(path).ok());
+    answer.succeeded(path).text()
+}

@@ -1,0 +1,40 @@
+//! Running other programs, and waiting for what they do.
+
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a condition is looked at that nobody announces. The shortest step of an update takes
+/// three milliseconds, and tests want to meet it.
+const POLL: Duration = Duration::from_millis(1);
+
+/// Runs the command to its end; gives its standard output without the last newline. A command that
+/// fails, or that is not there, fails the test with its own words.
+pub fn run(command: &mut Command) -> String {
+    let output = output(command);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} ended with {}: {error}", output.status);
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// Runs the command to its end, whatever that is.
+pub fn output(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+}
+
+/// Waits until the closure gives something. Fails the test with `what` after `limit`.
+pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < limit, "waited {limit:?} in vain: {what}");
+        thread::sleep(POLL);
+    }
+}
+
+/// Waits until the condition holds. Fails the test with `what` after `limit`.
+pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+    wait_for(what, limit, || holds().then_some(()));
+}

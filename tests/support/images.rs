@@ -1,0 +1,156 @@
+//! Images that hold nothing but a till (`examples/till.rs`), written without an Engine, as a
+//! build elsewhere would have made them.
+
+use std::env;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::support::command::run;
+use crate::support::registry::architecture;
+
+/// The one layer that all images of a test share.
+pub struct Layer {
+    /// The digest of the archive before it was compressed; an image's config names it.
+    pub diff_id: String,
+    /// The archive as the registry keeps it.
+    pub compressed: Vec<u8>,
+}
+
+/// A release of the till: what its image says in its config.
+#[derive(Debug, Clone)]
+pub struct Release {
+    environment: Vec<String>,
+    entrypoint: String,
+    healthcheck: Option<Value>,
+}
+
+impl Release {
+    /// A good one without HEALTHCHECK, whose `GET /` answers `till VERSION`.
+    pub fn new(version: &str) -> Self {
+        let environment = vec![format!("TILL_VERSION={version}")];
+        Self { environment, entrypoint: "/till".to_owned(), healthcheck: None }
+    }
+
+    /// Has the image set one of the till's variables.
+    #[must_use]
+    pub fn with(mut self, variable: &str, value: &str) -> Self {
+        self.environment.push(format!("{variable}={value}"));
+        self
+    }
+
+    /// Has the image start something else than the till.
+    #[must_use]
+    pub fn starting(mut self, entrypoint: &str) -> Self {
+        entrypoint.clone_into(&mut self.entrypoint);
+        self
+    }
+
+    /// Gives the image a HEALTHCHECK that asks the till itself.
+    #[must_use]
+    pub fn with_healthcheck(mut self, interval: Duration, retries: u32) -> Self {
+        self.healthcheck = Some(json!({
+            "Test": ["CMD", "/till", "healthcheck"],
+            "Interval": interval.as_nanos() as u64,
+            "Timeout": Duration::from_secs(2).as_nanos() as u64,
+            "Retries": retries,
+        }));
+        self
+    }
+
+    /// The image's config, as it goes to the registry.
+    pub fn config(&self, layer: &Layer) -> Vec<u8> {
+        let mut config = json!({
+            "Env": self.environment,
+            "Entrypoint": [self.entrypoint],
+            "ExposedPorts": { "8080/tcp": {} },
+        });
+        if let Some(healthcheck) = &self.healthcheck {
+            config["Healthcheck"] = healthcheck.clone();
+        }
+        let image = json!({
+            "architecture": architecture(),
+            "os": "linux",
+            "config": config,
+            "rootfs": { "type": "layers", "diff_ids": [layer.diff_id] },
+        });
+        image.to_string().into_bytes()
+    }
+}
+
+/// `sha256:…` of some bytes.
+pub fn digest_of(bytes: &[u8]) -> String {
+    let hash = Sha256::digest(bytes);
+    let hexadecimal: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hexadecimal}")
+}
+
+/// The layer with the till in it, made once.
+pub fn layer() -> &'static Layer {
+    static LAYER: LazyLock<Layer> = LazyLock::new(|| {
+        let till = static_till();
+        let directory = till.parent().expect("a directory");
+        let archive = Command::new("tar").arg("-cC").arg(directory).arg("till").output();
+        let archive = archive.expect("tar").stdout;
+        Layer { diff_id: digest_of(&archive), compressed: compress(&archive) }
+    });
+    &LAYER
+}
+
+fn compress(archive: &[u8]) -> Vec<u8> {
+    let mut gzip = Command::new("gzip");
+    let gzip = gzip.args(["-1", "-n"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = gzip.spawn().expect("gzip");
+    let mut input = child.stdin.take().expect("the input of gzip");
+    let archive = archive.to_vec();
+    let writer = std::thread::spawn(move || input.write_all(&archive));
+    let output = child.wait_with_output().expect("gzip");
+    writer.join().expect("the writer").expect("to write to gzip");
+    output.stdout
+}
+
+/// Builds the till so that it needs nothing else in its image, once for each test binary, and
+/// puts it aside under its plain name. Only the last link differs from the ordinary build of the
+/// example, so this takes two seconds.
+pub fn static_till() -> PathBuf {
+    static TILL: LazyLock<PathBuf> = LazyLock::new(|| {
+        let report = run(cargo()
+            .args(["rustc", "--quiet", "--example", "till", "--message-format=json", "--"])
+            .args(["-C", "target-feature=+crt-static", "-C", "strip=symbols"]));
+        let built =
+            report.lines().filter_map(executable).next_back().expect("cargo built the till");
+        let aside = built.with_file_name("till-static");
+        fs::create_dir_all(&aside).expect("a directory below target");
+        // Another test binary may be reading the old one: the new one takes its name at once.
+        let fresh = aside.join(format!("till.{}", std::process::id()));
+        fs::copy(&built, &fresh).expect("to copy the till");
+        fs::rename(&fresh, aside.join("till")).expect("to rename the till");
+        aside.join("till")
+    });
+    TILL.clone()
+}
+
+fn executable(message: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    message["executable"].as_str().map(PathBuf::from)
+}
+
+/// Cargo as a person would call it: what the outer cargo told this test would make build scripts
+/// of dependencies run again.
+fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_") && text != "CARGO_HOME" && text != "CARGO_TARGET_DIR" {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
+}

@@ -1,0 +1,216 @@
+//! A real registry (`docker-registry`) in the network of a private Engine, where both the Engine
+//! and the agent reach it on loopback and so may speak plain http to it.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::{Value, json};
+
+use crate::support::command::wait_until;
+use crate::support::engine::Engine;
+use crate::support::http::Peer;
+use crate::support::images::{Release, digest_of, layer};
+
+/// Where the registry listens for plain http.
+pub const PORT: u16 = 5000;
+
+/// Where it listens for TLS once `serve_tls` was called.
+pub const TLS_PORT: u16 = 5443;
+
+/// A registry starts in a tenth of a second when the machine has nothing else to do.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+
+/// An image as the registry has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// As one writes it in `docker run`, such as `127.0.0.1:5000/till:latest`.
+    pub reference: String,
+    /// What `HEAD` of the tag answers.
+    pub digest: String,
+    /// What the classic image store calls the image: the digest of its config.
+    pub image: String,
+    manifest: Vec<u8>,
+}
+
+/// The registry, stopped when dropped.
+pub struct Registry {
+    directory: PathBuf,
+    address: SocketAddr,
+    plain: Option<Child>,
+    tls: Option<Child>,
+}
+
+impl Registry {
+    /// Starts it in the Engine's network; what it stores goes away with the Engine.
+    pub fn start(engine: &Engine) -> Self {
+        let directory = engine.directory().join("registry");
+        fs::create_dir_all(&directory).expect("the registry's directory");
+        let mut registry = Self { directory, address: engine.reach(PORT), plain: None, tls: None };
+        registry.start_again(engine);
+        registry
+    }
+
+    /// Starts it again, with what it had, after `stop`.
+    pub fn start_again(&mut self, engine: &Engine) {
+        self.plain = Some(self.serve(engine, "plain", PORT, &json!({})));
+        let peer = Peer::Tcp(self.address);
+        wait_until("the registry answers", START_TIMEOUT, || {
+            peer.get("/v2/").is_ok_and(|answer| answer.status == 200)
+        });
+    }
+
+    /// From now on nothing listens on the port for plain http.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.plain.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+
+    /// Also serves the same images by TLS, under a certificate of its own CA, which it lays down
+    /// where the Engine looks for it. Gives the registry's name, `ADDRESS:PORT`.
+    pub fn serve_tls(&mut self, engine: &Engine) -> String {
+        let name = engine.reach(TLS_PORT).to_string();
+        let trusted = Path::new("/etc/docker/certs.d").join(&name);
+        fs::create_dir_all(&trusted).expect("certs.d");
+        engine.remove_in_the_end(&trusted);
+        let ca = write_certificates(&self.directory, engine);
+        fs::write(trusted.join("ca.crt"), ca).expect("ca.crt");
+        let tls = json!({
+            "certificate": self.directory.join("server.crt"),
+            "key": self.directory.join("server.key"),
+        });
+        self.tls = Some(self.serve(engine, "tls", TLS_PORT, &tls));
+        let address = engine.reach(TLS_PORT);
+        wait_until("the registry listens for TLS", START_TIMEOUT, || {
+            std::net::TcpStream::connect(address).is_ok()
+        });
+        name
+    }
+
+    /// One line for each request that was answered, oldest first: `HEAD /v2/… HTTP/1.1" 200 …`.
+    pub fn requests(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.directory.join("plain.log")).unwrap_or_default();
+        let requests = log.lines().filter_map(|line| line.split_once("] \""));
+        requests.map(|(_, request)| request.to_owned()).collect()
+    }
+
+    fn serve(&self, engine: &Engine, name: &str, port: u16, tls: &Value) -> Child {
+        let settings = json!({
+            "version": "0.1",
+            "log": { "level": "error" },
+            "storage": { "filesystem": { "rootdirectory": self.directory.join("storage") } },
+            "http": { "addr": format!("0.0.0.0:{port}"), "tls": tls },
+        });
+        let file = self.directory.join(format!("{name}.yml"));
+        fs::write(&file, settings.to_string()).expect("the registry's settings");
+        let log = self.directory.join(format!("{name}.log"));
+        let log = File::options().append(true).create(true).open(log).expect("the registry's log");
+        let mut command = engine.command("docker-registry");
+        command.arg("serve").arg(file).stdout(log.try_clone().expect("log")).stderr(log);
+        command.spawn().expect("docker-registry")
+    }
+
+    /// Publishes a release under `REPOSITORY:latest`.
+    pub fn publish(&self, repository: &str, release: &Release) -> Published {
+        let layer = layer();
+        let config = release.config(layer);
+        self.put_blob(repository, &layer.compressed);
+        self.put_blob(repository, &config);
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": descriptor(CONFIG, &config),
+            "layers": [descriptor(LAYER, &layer.compressed)],
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let digest = self.put_manifest(repository, "latest", MANIFEST, &manifest);
+        let reference = format!("127.0.0.1:{PORT}/{repository}:latest");
+        Published { reference, digest, image: digest_of(&config), manifest }
+    }
+
+    /// Puts an index around what was published and moves the tag to it. Another `edition` makes
+    /// another index, with another digest, around the very same image. Gives the index's digest.
+    pub fn publish_index(&self, repository: &str, image: &Published, edition: &str) -> String {
+        let mut child = descriptor(MANIFEST, &image.manifest);
+        child["platform"] = json!({ "os": "linux", "architecture": architecture() });
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": INDEX,
+            "manifests": [child],
+            "annotations": { "edition": edition },
+        });
+        self.put_manifest(repository, "latest", INDEX, index.to_string().as_bytes())
+    }
+
+    fn put_blob(&self, repository: &str, blob: &[u8]) {
+        let peer = Peer::Tcp(self.address);
+        let digest = digest_of(blob);
+        let there = peer.request("HEAD", &format!("/v2/{repository}/blobs/{digest}"), &[], b"");
+        if there.is_ok_and(|answer| answer.status == 200) {
+            return;
+        }
+        let begun = peer.request("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"");
+        let begun = begun.expect("the registry").succeeded("begin an upload");
+        let location = begun.header("Location").expect("Location of the upload");
+        let path = location.find("/v2/").map_or(location, |start| &location[start..]);
+        let kind = ("Content-Type", "application/octet-stream");
+        let put = peer.request("PUT", &format!("{path}&digest={digest}"), &[kind], blob);
+        put.expect("the registry").succeeded("upload a blob");
+    }
+
+    fn put_manifest(&self, repository: &str, tag: &str, kind: &str, manifest: &[u8]) -> String {
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let peer = Peer::Tcp(self.address);
+        let put = peer.request("PUT", &path, &[("Content-Type", kind)], manifest);
+        put.expect("the registry").succeeded("put a manifest");
+        digest_of(manifest)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(mut child) = self.tls.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+fn descriptor(kind: &str, blob: &[u8]) -> Value {
+    json!({ "mediaType": kind, "size": blob.len(), "digest": digest_of(blob) })
+}
+
+/// This machine, in the words of image manifests.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// Writes a server certificate for the Engine's address and its key; gives the CA that signed it.
+fn write_certificates(directory: &Path, engine: &Engine) -> String {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let authority = CertifiedIssuer::self_signed(authority, key).expect("a CA");
+    let server_key = KeyPair::generate().expect("a key");
+    let address = engine.reach(TLS_PORT).ip().to_string();
+    let server = CertificateParams::new([address]).expect("an address");
+    let server = server.signed_by(&server_key, &authority).expect("a certificate");
+    fs::write(directory.join("server.crt"), server.pem()).expect("server.crt");
+    fs::write(directory.join("server.key"), server_key.serialize_pem()).expect("server.key");
+    authority.pem()
+}
