@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use chrono::DateTime;
 use pilotfish::config::{KEYS, REGISTRY_KEYS};
-use pilotfish::core::history::Outcome;
+use pilotfish::core::history::{Outcome, Record};
 use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
 use pilotfish::core::reason::Reason;
+use pilotfish::core::report::{Report, Verdict};
 
-use crate::tree::{File, Finding, assert_none, code_of, file, files};
+use crate::tree::{File, Finding, assert_none, code_of, file, files, top};
 
 /// Names once shipped stay: dashboards and alerts are built on them.
 const METRICS: [&str; 15] = [
@@ -28,6 +30,9 @@ const METRICS: [&str; 15] = [
     "pilotfish_update_in_flight",
     "pilotfish_stuck",
 ];
+
+/// Lines of ARCHITECTURE.md: one sitting.
+const ARCHITECTURE_LINES_MAX: usize = 150;
 
 /// The commands; so far four of them.
 const COMMANDS: [&str; 4] = ["run", "check", "update", "history"];
@@ -128,6 +133,62 @@ fn the_code_has_no_metric_beside_the_promised_ones() {
         .map(|(file, line, name)| file.finding(*line, format!("`{name}` is not in METRICS")))
         .collect();
     assert_none(&findings);
+}
+
+/// Field names as serde writes them, from a report and a record with everything in it.
+fn fields_of_the_json() -> BTreeSet<String> {
+    let report = Report {
+        container: String::new(),
+        image: String::new(),
+        running: None,
+        offered: None,
+        verdict: Verdict::UpToDate,
+        reason: None,
+        detail: None,
+        advice: None,
+    };
+    let record = Record {
+        id: String::new(),
+        container: String::new(),
+        image: String::new(),
+        from: None,
+        to: None,
+        started_at: DateTime::UNIX_EPOCH,
+        finished_at: DateTime::UNIX_EPOCH,
+        outcome: Outcome::Updated,
+        reason: None,
+        gap_seconds: None,
+        log: Vec::new(),
+    };
+    let documents = [serde_json::to_value(report), serde_json::to_value(record)];
+    let fields = documents.iter().flatten().filter_map(serde_json::Value::as_object);
+    let frames = ["checked_at", "containers", "updates"].map(str::to_owned);
+    fields.flat_map(serde_json::Map::keys).cloned().chain(frames).collect()
+}
+
+#[test]
+fn every_field_of_the_json_is_explained() {
+    let fields = fields_of_the_json();
+    assert_none(&compare(&file("docs/json.md"), fields.iter().map(String::as_str)));
+}
+
+#[test]
+fn every_room_stands_in_the_architecture() {
+    let page = file("ARCHITECTURE.md");
+    let mut findings = Vec::new();
+    for entry in std::fs::read_dir(top().join("src")).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let room = if entry.path().is_dir() { format!("  {name}/") } else { format!("  {name}") };
+        if !page.text.contains(&room) {
+            findings.push(page.finding(0, format!("src/{name} is not on the list of floors")));
+        }
+    }
+    assert_none(&findings);
+    let lines = page.text.lines().count();
+    assert!(
+        lines <= ARCHITECTURE_LINES_MAX,
+        "ARCHITECTURE.md has {lines} lines: nobody reads that"
+    );
 }
 
 #[test]

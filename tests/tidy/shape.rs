@@ -12,7 +12,10 @@ const FUNCTION_LINES_MAX: usize = 70;
 const LINE_LENGTH_MAX: usize = 100;
 
 /// Files that may be longer, each with its reason. Empty is best.
-const LONG_FILES: [(&str, &str); 0] = [];
+const LONG_FILES: [(&str, &str); 1] = [(
+    "src/core/recreate/tests/tables.rs",
+    "tables, read row by row; a second file would hide some",
+)];
 
 /// Where the library may write to the terminal: everywhere else events and the log speak.
 const TERMINAL: [&str; 4] = ["src/main.rs", "src/app", "src/output/", "src/cli"];
