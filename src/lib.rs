@@ -36,43 +36,55 @@
 // What the library reaches through a port alone stands in clippy.toml. Tests may touch the world.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-// Floor 0: everything that is decided.
+// --- Floor 0: everything that is decided.
 
-/// Facts in, decisions out: begin with [`core::update`] and [`core::decide`].
+// Facts in, decisions out: begin with `core::update` and `core::decide`.
 pub mod core;
 
-// Floor 1: ports. Each is a trait and its real adapter for one thing outside. None decides.
+// --- Floor 1: ports. Each is a trait and its real adapter for one thing outside. None decides.
 
-/// The container Engine: one method for one call of Docker's API.
+// The container Engine: one method for one call of Docker's API.
 pub mod engine;
-/// Registries: what a tag points at, what is behind a digest, and who may ask.
+// Registries: what a tag points at, what is behind a digest, and who may ask.
 pub mod registry;
-/// The disk: journals of updates in flight, memory, history, and the lock of the state directory.
+// The disk: journals of updates in flight, memory, history, and the lock of the state directory.
 pub mod journal;
-/// The machine: its clock, its boot, its file systems, its ports.
+// The machine: its clock, its boot, its file systems, its ports.
 pub mod host;
 
-// Floor 2: use cases. They know the traits of the ports, never the adapters.
+// --- Floor 2: use cases. They know the traits of the ports, never the adapters.
 
-/// One of each port, as the use cases see them.
+// One of each port, as the use cases see them.
 pub mod world;
-/// The probe of a label, carried out on a running container.
+// The probe of a label, carried out on a running container.
 pub mod probing;
-/// What is known of every watched container, for as few questions as a decision needs.
+// What is known of every watched container, for as few questions as a decision needs.
 pub mod observe;
-/// One plan, carried out: journal, act, journal; back on every failure.
+// One plan, carried out: journal, act, journal; back on every failure.
 pub mod execute;
-/// Every update that was left open, finished or undone.
+// Every update that was left open, finished or undone.
 pub mod recover;
-/// The one loop that owns the state: a tick or a wish starts a round, one at a time.
+// The one loop that owns the state: a tick or a wish starts a round, one at a time.
 pub mod agent;
 
-// Floor 3: edges, where people and programs meet the agent.
+// --- Floor 3: edges, where people and programs meet the agent.
 
-/// File, environment and command line, understood, each error with its place.
+// File, environment and command line, understood, each error with its place.
 pub mod config;
+// The command line, as types.
+pub mod cli;
+// What a person reads on the terminal, and the JSON for scripts.
+pub mod output;
+// What Prometheus scrapes.
+pub mod metrics;
+// The log.
+pub mod telemetry;
+// HTTP on the listen address.
+pub mod api;
 
-// Above all: the composition root.
+// --- Above all: where the program is put together.
 
-/// From settings to an agent with its real ports. The only file that names concrete adapters.
+// From settings to an agent with its real ports. The only file that names concrete adapters.
 pub mod app;
+// What each command does.
+pub mod commands;

@@ -1,47 +1,42 @@
-//! temporary
-use pilotfish::{agent::*, app, config, core::event::*};
-use std::sync::Arc;
-struct L;
-impl Listener for L {
-    fn hear(&self, e: &Event) {
-        if !matches!(e, Event::RoundEnded { .. }) {
-            eprintln!("{e:?}")
-        }
-    }
-}
-impl RoundListener for L {
-    fn round(&self, s: bool, t: std::time::Duration) {
-        eprintln!("round {s} {t:?}")
-    }
-}
-impl pilotfish::registry::RegistryObserver for L {
-    fn request(&self, r: &str, c: &str) {
-        eprintln!("{r} {c}")
-    }
-    fn rate_limit_remaining(&self, _: &str, _: u64) {}
-}
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+//! Parse, dispatch, print the chain of causes, exit.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use pilotfish::cli::Cli;
+use pilotfish::commands::{self, Exit};
+
+/// The loop, and what serves metrics beside it. A Pi Zero has one core; memory counts more than
+/// threads do.
+const WORKER_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    // Before anything can open a connection: two crates below ask for the process-wide provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let args: Vec<String> = std::env::args().collect();
-    let settings = config::load(&config::Sources {
-        environment: config::Environment::of_process(),
-        ..Default::default()
-    })?;
-    let l = Arc::new(L);
-    let stop = tokio_util::sync::CancellationToken::new();
-    let mut agent = app::agent(
-        &settings,
-        app::Listeners { events: l.clone(), rounds: l.clone(), registries: l.clone() },
-        stop,
-    )?;
-    if args[1] == "run" {
-        agent.run().await;
-    } else {
-        let end =
-            agent.round(&Request { dry_run: args[1] == "check", ..Default::default() }).await?;
-        println!("{:#?}", end.reports);
-        println!("{:#?}", end.records);
-    }
-    Ok(())
+    let cli = Cli::parse();
+    let exit = run(cli).unwrap_or_else(|error| {
+        eprintln!("pilotfish: {}", chain(&error));
+        Exit::of_error(&error)
+    });
+    ExitCode::from(exit.code())
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()?;
+    runtime.block_on(commands::dispatch(cli))
+}
+
+/// The causes in one line, each told once.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| {
+        let cause = cause.to_string();
+        match (told.is_empty(), told.contains(&cause)) {
+            (true, _) => cause,
+            (false, true) => told,
+            (false, false) => format!("{told}: {cause}"),
+        }
+    })
 }

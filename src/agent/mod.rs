@@ -67,7 +67,6 @@ pub struct Agent<P: Ports> {
     cache: Cache,
     recovery: Recovery,
     snapshot: watch::Sender<Arc<Snapshot>>,
-    has_swept: bool,
 }
 
 impl<P: Ports> Agent<P> {
@@ -88,7 +87,6 @@ impl<P: Ports> Agent<P> {
             cache: Cache::default(),
             recovery: Recovery::default(),
             snapshot: watch::Sender::new(Arc::default()),
-            has_swept: false,
         }
     }
 

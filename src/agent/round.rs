@@ -45,8 +45,10 @@ pub struct RoundEnd {
     pub reports: Vec<Report>,
     /// What would be done, by name. Filled by a dry run alone.
     pub plans: Vec<Plan>,
-    /// The updates that ended in this round, recovered ones included.
+    /// The updates that were carried out in this round.
     pub records: Vec<Record>,
+    /// Earlier updates that had been left open, and ended now.
+    pub recovered: Vec<Record>,
 }
 
 /// Why a round could not run at all.
@@ -92,9 +94,8 @@ impl<P: Ports> Agent<P> {
         } else {
             let recovered =
                 self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
-            end.records = recovered.records;
-            self.sweep(&recovered.open).await?;
-            recovered.open
+            end.recovered = recovered.records;
+            self.sweep(recovered.open).await?
         };
         self.publish(|snapshot| snapshot.is_ready = true);
         let circumstances = self.circumstances(request);
@@ -105,27 +106,29 @@ impl<P: Ports> Agent<P> {
 
     /// Finishes or undoes what an earlier agent left open, without looking for news.
     pub(super) async fn recover_now(&mut self) {
-        let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await;
-        match recovered {
-            Ok(recovered) if self.ports.engine().info().await.is_ok() => {
-                let swept = self.sweep(&recovered.open).await;
-                self.publish(|snapshot| snapshot.is_ready = swept.is_ok());
-            }
-            Ok(_) => {}
+        match self.try_to_recover().await {
+            Ok(()) => self.publish(|snapshot| snapshot.is_ready = true),
             Err(error) => self.warn(format!("recovery waits for the next round: {error}")),
         }
     }
 
-    /// Containers with our names and no journal are looked for once after the start, and again as
-    /// long as something may still be settling.
-    async fn sweep(&mut self, open: &BTreeMap<String, OpenUpdate>) -> Result<(), EngineError> {
-        if self.has_swept {
-            return Ok(());
-        }
-        let open = open.keys().cloned().collect();
-        let watch = self.settings.defaults.health_timeout + self.settings.defaults.health_stable;
-        self.has_swept = recover::sweep(&*self.ports, &*self.listener, &open, watch).await?;
+    async fn try_to_recover(&mut self) -> Result<(), RoundError> {
+        let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
+        self.sweep(recovered.open).await?;
         Ok(())
+    }
+
+    /// Containers with our names and no journal are put right, or belong to another agent. Gives
+    /// every service that is not to be touched in this round.
+    async fn sweep(
+        &self,
+        mut open: BTreeMap<String, OpenUpdate>,
+    ) -> Result<BTreeMap<String, OpenUpdate>, EngineError> {
+        let ours = open.keys().cloned().collect();
+        let watch = self.settings.defaults.health_timeout + self.settings.defaults.health_stable;
+        let elsewhere = recover::sweep(&*self.ports, &*self.listener, &ours, watch).await?;
+        open.extend(elsewhere.into_iter().map(|service| (service, OpenUpdate::Elsewhere)));
+        Ok(open)
     }
 
     fn open_updates(&self) -> Result<BTreeMap<String, OpenUpdate>, JournalError> {
@@ -304,6 +307,7 @@ impl<P: Ports> Agent<P> {
         let succeeded = end.reports.iter().all(|report| report.verdict != Verdict::Error);
         self.rounds.round(succeeded, took);
         let refused = self.refused();
+        let news = news(&self.snapshot.borrow().reports, &end.reports);
         self.publish(|snapshot| {
             merge(&mut snapshot.reports, request, &end.reports);
             snapshot.last_check = Some(end.checked_at);
@@ -318,7 +322,8 @@ impl<P: Ports> Agent<P> {
             snapshot.stuck =
                 snapshot.reports.iter().filter(stuck).map(|r| r.container.clone()).collect();
         });
-        self.listener.hear(&Event::RoundEnded { reports: end.reports.clone(), took });
+        let containers = end.reports.len();
+        self.listener.hear(&Event::RoundEnded { containers, news, took });
     }
 }
 
@@ -331,6 +336,18 @@ fn refuse_the_index_too(memory: &mut Memory, observation: &Observation) -> bool 
     let known = memory.refusal(&observation.name, index).is_some();
     !known
         && memory.refuse(&observation.name, &refusal.manifest, index, refusal.at, &refusal.detail)
+}
+
+/// The reports that say something else than before. A container that is seen for the first time
+/// and is up to date is no news.
+fn news(before: &[Report], now: &[Report]) -> Vec<Report> {
+    let is_news = |report: &&Report| {
+        let earlier = before.iter().find(|earlier| earlier.container == report.container);
+        earlier.map_or(report.verdict != Verdict::UpToDate, |earlier| {
+            (earlier.verdict, earlier.reason) != (report.verdict, report.reason)
+        })
+    };
+    now.iter().filter(is_news).cloned().collect()
 }
 
 /// The reports of a round that was about some containers replace only theirs.

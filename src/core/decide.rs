@@ -130,6 +130,10 @@ fn standing(observation: &Observation) -> Result<(&Policy, &Reference, &Running)
         Some(OpenUpdate::Stuck) => {
             return Err(No::new(Reason::Stuck, "three tries could not put it right"));
         }
+        Some(OpenUpdate::Elsewhere) => {
+            let detail = "a container of an update that this agent did not begin stands beside it";
+            return Err(No::new(Reason::AnotherAgent, detail));
+        }
         Some(OpenUpdate::InFlight) => {
             return Err(No::new(Reason::UpdateInFlight, "an update is being carried out"));
         }

@@ -85,8 +85,10 @@ pub enum Event {
     UpdateEnded(Box<Record>),
     /// A round ended.
     RoundEnded {
-        /// What was found.
-        reports: Vec<Report>,
+        /// How many containers were looked at.
+        containers: usize,
+        /// What is otherwise than it was in the round before.
+        news: Vec<Report>,
         /// How long it took.
         took: Duration,
     },

@@ -99,6 +99,8 @@ pub enum OpenUpdate {
     InFlight,
     /// It was tried three times and needs a person.
     Stuck,
+    /// It is none of this agent's: another one seems to be at work.
+    Elsewhere,
 }
 
 /// What an update would meet.

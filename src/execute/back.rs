@@ -202,13 +202,26 @@ impl<P: Ports> Update<'_, P> {
         self.restore_the_tag().await?;
         let (repository, tag) = self.plan().keep_tag();
         self.ports.engine().remove_image(&format!("{repository}:{tag}")).await?;
-        if let Some(image) = self.journal.progress.known.new_image.clone()
+        if let Some(image) = self.pulled_image().await?
             && let Err(trouble) = self.drop_image(&image).await
         {
             self.warn(format!("the failed image stays on disk: {trouble}"));
         }
         self.note_undo(Step::Pull, Mark::UndoDone, Note::default());
         Ok(())
+    }
+
+    /// The image of this update, also where the journal does not know it yet: a pull that a power
+    /// cut interrupted leaves an image that is listed as present and has empty files.
+    async fn pulled_image(&self) -> Result<Option<String>, Trouble> {
+        if let Some(known) = self.journal.progress.known.new_image.clone() {
+            return Ok(Some(known));
+        }
+        let plan = self.plan();
+        let pinned = format!("{}@{}", plan.reference.familiar_name(), plan.to.index);
+        let image = self.ports.engine().inspect_image(&pinned).await?;
+        let id = image.map(|image| inspect::id(&image).to_owned());
+        Ok(id.filter(|id| *id != plan.from.image_id))
     }
 
     /// Moves the local tag back, unless another container runs on the new image by now.

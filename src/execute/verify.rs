@@ -13,7 +13,7 @@ use crate::core::health::{Gate, HealthPolicy, Sample, Sight, Verdict, verdict};
 use crate::core::history::Cause;
 use crate::core::inspect;
 use crate::core::update::Note;
-use crate::engine::{ContainerEvent, Engine};
+use crate::engine::{ContainerEvent, Engine, EngineError};
 use crate::probing;
 use crate::world::Ports;
 
@@ -124,13 +124,27 @@ impl<P: Ports> Update<'_, P> {
                 Verdict::Well => return Ok(()),
                 Verdict::Wait { until } => self.wait(new, document, watch, until).await?,
                 Verdict::Spoilt(detail) => return Err(Trouble::Spoilt(detail)),
-                Verdict::Person(detail) => return Err(Trouble::Cause(Cause::person(detail))),
+                Verdict::Person(detail) => {
+                    self.check_the_engine_stayed().await?;
+                    return Err(Trouble::Cause(Cause::person(detail)));
+                }
                 Verdict::Failed(detail) => {
+                    self.check_the_engine_stayed().await?;
                     let detail = self.in_full(new, detail).await;
                     return Err(Trouble::Cause(Cause::image(detail)));
                 }
             }
         }
+    }
+
+    /// An Engine that is shutting down stops its containers while its event stream still runs; but
+    /// it no longer takes new connections. Nothing that was seen of such an end counts.
+    async fn check_the_engine_stayed(&self) -> Result<(), Trouble> {
+        let gone = |error: EngineError| match error.is_the_engine_away() {
+            true => Trouble::Spoilt("the Engine went away during the verification".into()),
+            false => error.into(),
+        };
+        self.ports.engine().info().await.map(|_| ()).map_err(gone)
     }
 
     /// Waits for whatever comes first: an event, the next probe, a look, or the given time.

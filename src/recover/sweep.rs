@@ -18,7 +18,7 @@ use crate::world::Ports;
 
 /// Puts right what bears one of our names although no journal tells of it. `open` are the services
 /// whose journal is open, which are none of this; `watch` is how long an update of another agent
-/// may take. Says whether nothing is left that has to be looked at again.
+/// may take. Gives the services that are left alone, because something happened there just now.
 ///
 /// # Errors
 /// The Engine does not give its list.
@@ -27,7 +27,7 @@ pub async fn sweep<P: Ports>(
     listener: &dyn Listener,
     open: &BTreeSet<String>,
     watch: Duration,
-) -> Result<bool, EngineError> {
+) -> Result<BTreeSet<String>, EngineError> {
     let services: BTreeSet<String> = ports
         .engine()
         .list()
@@ -36,20 +36,21 @@ pub async fn sweep<P: Ports>(
         .filter_map(|listed| service(&listed.name).map(str::to_owned))
         .filter(|service| !open.contains(service))
         .collect();
-    let mut is_settled = true;
+    let mut unsettled = BTreeSet::new();
     for service in services {
         match put_right(ports, listener, &service, watch).await {
-            Ok(settled) => is_settled &= settled,
+            Ok(true) => {}
+            Ok(false) => _ = unsettled.insert(service),
             Err(error) => {
-                is_settled = false;
                 let detail = format!("what an earlier update left behind stays: {error}");
                 listener.hear(&Event::Warning { container: service, detail });
             }
         }
     }
-    Ok(is_settled)
+    Ok(unsettled)
 }
 
+/// Says whether it is settled.
 async fn put_right<P: Ports>(
     ports: &P,
     listener: &dyn Listener,

@@ -9,7 +9,7 @@ const FLOORS: [(Kind, &[&str]); 5] = [
     (Kind::Ports, &["engine", "registry", "journal", "host"]),
     (Kind::Ordered, &["world", "probing", "observe", "execute", "recover", "agent"]),
     (Kind::Ordered, &["config", "cli", "output", "metrics", "telemetry", "api"]),
-    (Kind::Ordered, &["app"]),
+    (Kind::Ordered, &["app", "commands"]),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -9,7 +9,7 @@ const PROSE: [&str; 5] = [".md", ".rs", ".toml", ".service", ".yaml"];
 const ONES_OWN: [&str; 4] = ["/home/", "/Users/", "/work/", "../shared"];
 
 /// Words for the moment in which something was written; a reader comes later.
-const MOMENTS: [&str; 3] = ["this session", "as discussed", "the brief"];
+const MOMENTS: [&str; 2] = ["this session", "as discussed"];
 
 fn check_words(file: &File) -> Vec<Finding> {
     let find = |words: &'static [&str], rule: &'static str| {

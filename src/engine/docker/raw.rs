@@ -48,7 +48,9 @@ impl RawClient {
     pub fn new(address: &Address, tls: Option<&TlsFiles>) -> Result<Self, EngineError> {
         let host = address.to_string();
         let wrong = |detail: String| EngineError::Unreachable { host: host.clone(), detail };
-        let builder = Client::builder().no_proxy().http1_only();
+        // A connection of its own for every call: one that is kept open still answers while the
+        // Engine is shutting down, and would hide that.
+        let builder = Client::builder().no_proxy().http1_only().pool_max_idle_per_host(0);
         let (builder, base) = match (address, tls) {
             (Address::Unix(path), _) => {
                 let builder = builder.unix_socket(path.as_path());

@@ -1,0 +1,157 @@
+//! Floor 3: HTTP on the listen address: `/metrics`, `/healthz`, `/readyz`.
+//!
+//! Reads only: nothing that is asked here changes anything, and nobody who asks can hold the
+//! agent up.
+
+mod connections;
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus::TEXT_FORMAT;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::core::snapshot::Snapshot;
+use crate::metrics::Metrics;
+use crate::output::one_line;
+
+pub use connections::{Limits, serve};
+
+/// Why nothing can be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// Somebody else listens there.
+    #[error(
+        "{address} is taken by another program (`ss -ltnp` shows which): set listen.address to \
+         another port, or to \"\" to serve no metrics"
+    )]
+    Taken {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// This machine does not have that address.
+    #[error(
+        "this machine does not have the address {address}: set listen.address to one of its own, \
+         or to 0.0.0.0 for all of them"
+    )]
+    NotHere {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The system does not let this user listen there.
+    #[error("this user may not listen on {address}: set listen.address to a port above 1023")]
+    NotAllowed {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address} (listen.address)")]
+    Other {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Begins to listen on `listen.address`; connections wait until [`serve`] takes them.
+///
+/// # Errors
+/// Says what stands in the way, and which key to change.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, ApiError> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        ErrorKind::AddrInUse => ApiError::Taken { address },
+        ErrorKind::AddrNotAvailable => ApiError::NotHere { address },
+        ErrorKind::PermissionDenied => ApiError::NotAllowed { address },
+        _ => ApiError::Other { address, source },
+    })
+}
+
+/// What is told to whoever asks.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The agent as it stands. Its loop holds the other end: when that is gone, so is the loop.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// What was counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Facts {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// What is wrong, if something is.
+    fn illness(&self) -> Option<String> {
+        if self.has_ended() {
+            return Some("the agent's loop has ended".to_owned());
+        }
+        let snapshot = self.snapshot();
+        (!snapshot.is_healthy()).then(|| {
+            let missed = snapshot.missed_rounds;
+            because(format!("{missed} due rounds in a row could not run"), &snapshot)
+        })
+    }
+
+    /// What is missing, if something is.
+    fn unreadiness(&self) -> Option<String> {
+        if self.has_ended() {
+            return Some("the agent's loop has ended".to_owned());
+        }
+        let snapshot = self.snapshot();
+        let missing = "the Engine has not answered yet, or interrupted updates are being finished";
+        (!snapshot.is_ready).then(|| because(missing.to_owned(), &snapshot))
+    }
+
+    fn has_ended(&self) -> bool {
+        self.snapshot.has_changed().is_err()
+    }
+}
+
+fn because(what: String, snapshot: &Snapshot) -> String {
+    match &snapshot.trouble {
+        Some(trouble) => format!("{what}: {}", one_line(trouble)),
+        None => what,
+    }
+}
+
+/// The pages of the listen address. Every other path is 404, every other method but HEAD 405.
+pub fn router(facts: Facts) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(nothing_here)
+        .with_state(facts)
+}
+
+async fn metrics(State(facts): State<Facts>) -> Response {
+    let text = facts.metrics.render(&facts.snapshot());
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
+}
+
+async fn healthz(State(facts): State<Facts>) -> Response {
+    verdict(facts.illness())
+}
+
+async fn readyz(State(facts): State<Facts>) -> Response {
+    verdict(facts.unreadiness())
+}
+
+fn verdict(trouble: Option<String>) -> Response {
+    match trouble {
+        None => (StatusCode::OK, "ok\n").into_response(),
+        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")).into_response(),
+    }
+}
+
+async fn nothing_here() -> Response {
+    (StatusCode::NOT_FOUND, "Here are /metrics, /healthz and /readyz.\n").into_response()
+}

@@ -1,0 +1,201 @@
+//! Floor 3: what each command does. A command reads settings, builds what it needs through
+//! `app.rs`, and prints; it decides nothing about a container.
+
+mod check;
+mod history;
+mod run;
+mod systemd;
+mod update;
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{RoundEnd, RoundListener};
+use crate::app::Listeners;
+use crate::cli::{Cli, Command};
+use crate::config::{
+    self, ConfigError, ConfigFile, Environment, LogFormat, LogLevel, Settings, Sources,
+};
+use crate::core::event::{Deaf, Event, Listener};
+use crate::core::history::Outcome;
+use crate::core::report::Verdict;
+use crate::output::{Screen, may_colour};
+use crate::registry::RegistryObserver;
+use crate::telemetry;
+
+/// How the program ends. The worst of several holds: wrong use, failed, rolled back, unchecked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done,
+    /// Could not do it.
+    Failed,
+    /// Wrong arguments or configuration.
+    Usage,
+    /// An update was rolled back.
+    RolledBack,
+    /// One or more containers could not be checked; the others were.
+    Unchecked,
+}
+
+impl Exit {
+    /// The number for the system.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::RolledBack => 3,
+            Self::Unchecked => 4,
+        }
+    }
+
+    /// The end for an error: the configuration's are wrong use, all others are failures.
+    #[must_use]
+    pub fn of_error(error: &anyhow::Error) -> Self {
+        if error.is::<ConfigError>() { Self::Usage } else { Self::Failed }
+    }
+
+    /// The end for a round.
+    #[must_use]
+    pub fn of_round(end: &RoundEnd) -> Self {
+        let ended = |outcome| end.records.iter().any(|record| record.outcome == outcome);
+        if [Outcome::Failed, Outcome::Interrupted, Outcome::Stuck].into_iter().any(ended) {
+            Self::Failed
+        } else if ended(Outcome::RolledBack) {
+            Self::RolledBack
+        } else if end.reports.iter().any(|report| report.verdict == Verdict::Error) {
+            Self::Unchecked
+        } else {
+            Self::Done
+        }
+    }
+}
+
+/// What every command starts from.
+struct Setting {
+    settings: Settings,
+    screen: Screen,
+    is_terminal: bool,
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// It could not be done; the chain of causes says why and what to do.
+pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    let setting = prepare(&cli)?;
+    match cli.command {
+        Command::Run => run::run(&setting).await,
+        Command::Check(arguments) => check::check(&setting, arguments).await,
+        Command::Update(arguments) => update::update(&setting, arguments).await,
+        Command::History(arguments) => history::history(&setting, &arguments),
+    }
+}
+
+fn prepare(cli: &Cli) -> anyhow::Result<Setting> {
+    let environment = Environment::of_process();
+    let no_color = environment.variables.get("NO_COLOR").map(String::as_str);
+    let may_colour = may_colour(cli.global.no_color, no_color);
+    let file = cli.global.config.clone().map_or_else(ConfigFile::default, ConfigFile::Required);
+    let settings = config::load(&Sources { file, environment, flags: cli.global.settings() })?;
+    let format = match settings.log_format {
+        LogFormat::Auto => telemetry::Format::Auto,
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    telemetry::init(format, level(settings.log_level), may_colour)
+        .context("cannot set up the log")?;
+    let is_terminal = std::io::stdout().is_terminal();
+    let width = is_terminal.then(terminal_width).flatten();
+    let screen = Screen { width, colour: may_colour && is_terminal };
+    Ok(Setting { settings, screen, is_terminal })
+}
+
+const fn level(level: LogLevel) -> tracing::Level {
+    match level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Trace => tracing::Level::TRACE,
+    }
+}
+
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
+/// Names from the command line: none means all that are watched.
+fn names(names: Vec<String>) -> Option<BTreeSet<String>> {
+    (!names.is_empty()).then(|| names.into_iter().collect())
+}
+
+/// A token that is cancelled by Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// The system gives no signals.
+#[expect(clippy::disallowed_methods, reason = "it listens until the process ends")]
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stopped.cancel();
+    });
+    Ok(stop)
+}
+
+/// Hears everything and says nothing: for commands that serve no metrics.
+struct Quiet;
+
+impl RoundListener for Quiet {
+    fn round(&self, _succeeded: bool, _took: Duration) {}
+}
+
+impl RegistryObserver for Quiet {
+    fn request(&self, _registry: &str, _code: &str) {}
+    fn rate_limit_remaining(&self, _registry: &str, _remaining: u64) {}
+}
+
+/// Listeners of a command that serves no metrics.
+fn quiet(events: Arc<dyn Listener>) -> Listeners {
+    Listeners { events, rounds: Arc::new(Quiet), registries: Arc::new(Quiet) }
+}
+
+/// Listeners of a command that only looks.
+fn deaf() -> Listeners {
+    quiet(Arc::new(Deaf))
+}
+
+/// Passes each event on to several listeners.
+struct Several(Vec<Arc<dyn Listener>>);
+
+impl Listener for Several {
+    fn hear(&self, event: &Event) {
+        self.0.iter().for_each(|listener| listener.hear(event));
+    }
+}
+
+/// Prints to standard output. A reader that has gone away (`| head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}

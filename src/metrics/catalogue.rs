@@ -1,0 +1,88 @@
+//! Every metric there is. A name once shipped stays: dashboards and alerts are built on it.
+
+/// What Prometheus may do with the numbers of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises, except when the agent begins anew.
+    Counter,
+    /// Describes the present.
+    Gauge,
+    /// Counts how often something took how long.
+    Histogram,
+}
+
+impl Kind {
+    /// The word behind `# TYPE`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// A metric: what it is called and what it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Description {
+    /// Its name, unit included.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// The names of its labels, in the order in which values are given.
+    pub labels: &'static [&'static str],
+    /// What it means, for the person who builds a dashboard.
+    pub help: &'static str,
+}
+
+macro_rules! catalogue {
+    ($($constant:ident: $kind:ident $name:literal $labels:tt $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Description = Description {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &$labels,
+                help: $help,
+            };
+        )+
+
+        /// Every metric, in the order of the documentation.
+        pub const ALL: &[Description] = &[$($constant),+];
+    };
+}
+
+catalogue! {
+    BUILD_INFO: Gauge "pilotfish_build_info" ["version", "target"]
+        "Always 1: the version of this agent and the machine it was built for.";
+    CHECKS: Counter "pilotfish_checks_total" ["outcome"]
+        "Rounds that ended: ok where every container could be checked, failed otherwise.";
+    CHECK_DURATION: Histogram "pilotfish_check_duration_seconds" []
+        "How long a round took, in seconds.";
+    LAST_CHECK: Gauge "pilotfish_last_check_timestamp_seconds" []
+        "When the last round ended, in seconds since 1970; 0 before the first one.";
+    LAST_SUCCESS: Gauge "pilotfish_last_success_timestamp_seconds" []
+        "When the last round ended in which every container could be checked, in seconds since 1970; 0 before the first one.";
+    CONTAINER_INFO: Gauge "pilotfish_container_info"
+        ["container", "image", "running_digest", "offered_digest", "verdict", "reason"]
+        "Always 1: what the last check said of a watched container.";
+    UPDATE_AVAILABLE: Gauge "pilotfish_update_available" ["container"]
+        "1 where something else is offered than what runs, whether it is held or not.";
+    UPDATES: Counter "pilotfish_updates_total" ["container", "outcome"]
+        "Updates that ended, by container and outcome.";
+    SERVICE_GAP: Histogram "pilotfish_service_gap_seconds" []
+        "How long no proven container ran during an update, in seconds.";
+    REFUSED_DIGESTS: Gauge "pilotfish_refused_digests" ["container"]
+        "How many digests are refused because they failed before.";
+    REGISTRY_REQUESTS: Counter "pilotfish_registry_requests_total" ["registry", "code"]
+        "Requests to registries by HTTP status, or by the word for an answer that never came.";
+    RATE_LIMIT_REMAINING: Gauge "pilotfish_registry_rate_limit_remaining" ["registry"]
+        "Pulls that are left of the registry's quota, as its last answer said.";
+    PULLED_BYTES: Counter "pilotfish_pulled_bytes_total" ["registry"]
+        "Bytes of layers that were pulled.";
+    UPDATE_IN_FLIGHT: Gauge "pilotfish_update_in_flight" []
+        "1 while a container is being updated.";
+    STUCK: Gauge "pilotfish_stuck" []
+        "Containers that three tries could not put right: a person is needed.";
+}

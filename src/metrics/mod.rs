@@ -1,0 +1,145 @@
+//! Floor 3: what Prometheus scrapes.
+//!
+//! Counters and histograms live here and grow; gauges that describe the present are made from the
+//! snapshot at every scrape. There are no globals: whoever counts is given these [`Metrics`].
+
+pub mod catalogue;
+mod present;
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Error, GaugeVec, Histogram, HistogramOpts, IntCounterVec, Opts, Registry, TextEncoder,
+};
+
+use crate::core::event::{Event, Listener};
+use crate::core::history::{Outcome, Record};
+use crate::core::snapshot::Snapshot;
+use crate::metrics::catalogue::Description;
+
+/// Upper bounds for the length of a round, in seconds: one container on the local network takes
+/// tens of milliseconds, a registry that runs into its time-outs takes minutes.
+const CHECK_DURATION_BUCKETS: [f64; 11] =
+    [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// Upper bounds for a service gap, in seconds: a container that stops when asked is away for a
+/// part of a second, Docker kills one that does not after ten, and a bad image is given up after
+/// `health.timeout`, a minute by default.
+const SERVICE_GAP_BUCKETS: [f64; 13] =
+    [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0];
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    checks: IntCounterVec,
+    check_duration: Histogram,
+    /// Not in the registry: which of its series are shown depends on who is watched.
+    updates: IntCounterVec,
+    service_gap: Histogram,
+    registry_requests: IntCounterVec,
+    rate_limit_remaining: GaugeVec,
+    pulled_bytes: IntCounterVec,
+}
+
+impl Metrics {
+    /// Metrics at zero, in a registry of their own.
+    ///
+    /// # Errors
+    /// Never in practice: a name or a label of the [`catalogue`] that Prometheus does not allow.
+    pub fn new() -> Result<Self, Error> {
+        let metrics = Self {
+            registry: Registry::new(),
+            checks: counter(&catalogue::CHECKS)?,
+            check_duration: histogram(&catalogue::CHECK_DURATION, &CHECK_DURATION_BUCKETS)?,
+            updates: counter(&catalogue::UPDATES)?,
+            service_gap: histogram(&catalogue::SERVICE_GAP, &SERVICE_GAP_BUCKETS)?,
+            registry_requests: counter(&catalogue::REGISTRY_REQUESTS)?,
+            rate_limit_remaining: gauge(&catalogue::RATE_LIMIT_REMAINING)?,
+            pulled_bytes: counter(&catalogue::PULLED_BYTES)?,
+        };
+        metrics.register()?;
+        // Both outcomes are there from the start, so that the first failure is seen as a rise.
+        for outcome in ["ok", "failed"] {
+            metrics.checks.with_label_values(&[outcome]);
+        }
+        Ok(metrics)
+    }
+
+    fn register(&self) -> Result<(), Error> {
+        let collectors: [Box<dyn Collector>; 6] = [
+            Box::new(self.checks.clone()),
+            Box::new(self.check_duration.clone()),
+            Box::new(self.service_gap.clone()),
+            Box::new(self.registry_requests.clone()),
+            Box::new(self.rate_limit_remaining.clone()),
+            Box::new(self.pulled_bytes.clone()),
+        ];
+        collectors.into_iter().try_for_each(|collector| self.registry.register(collector))
+    }
+
+    /// A round ended; `ok` if every container could be checked.
+    pub fn round(&self, ok: bool, took: Duration) {
+        self.checks.with_label_values(&[if ok { "ok" } else { "failed" }]).inc();
+        self.check_duration.observe(took.as_secs_f64());
+    }
+
+    /// A request to a registry ended: with an HTTP status, or with the word for why there is none.
+    pub fn request(&self, registry: &str, code: &str) {
+        self.registry_requests.with_label_values(&[registry, code]).inc();
+    }
+
+    /// What is left of a registry's quota, as its last answer said.
+    pub fn rate_limit_remaining(&self, registry: &str, remaining: u64) {
+        self.rate_limit_remaining.with_label_values(&[registry]).set(remaining as f64);
+    }
+
+    /// Everything in the text format of Prometheus, version 0.0.4, ordered by name.
+    #[must_use]
+    pub fn render(&self, snapshot: &Snapshot) -> String {
+        let updates = |container: &str, outcome: Outcome| {
+            self.updates.with_label_values(&[container, outcome.word()]).get()
+        };
+        let mut families = self.registry.gather();
+        families.extend(present::families(snapshot, updates));
+        families.sort_by(|one, other| one.name().cmp(other.name()));
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&families, &mut text) {
+            tracing::error!(%error, "the metrics could not be written in full");
+        }
+        text
+    }
+
+    fn ended(&self, record: &Record) {
+        let labels = [record.container.as_str(), record.outcome.word()];
+        self.updates.with_label_values(&labels).inc();
+        if let Some(gap) = record.gap_seconds {
+            self.service_gap.observe(gap);
+        }
+    }
+}
+
+impl Listener for Metrics {
+    fn hear(&self, event: &Event) {
+        match event {
+            Event::UpdateEnded(record) => self.ended(record),
+            Event::Pulled { registry, bytes } => {
+                self.pulled_bytes.with_label_values(&[registry]).inc_by(*bytes);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn counter(what: &Description) -> Result<IntCounterVec, Error> {
+    IntCounterVec::new(Opts::new(what.name, what.help), what.labels)
+}
+
+fn gauge(what: &Description) -> Result<GaugeVec, Error> {
+    GaugeVec::new(Opts::new(what.name, what.help), what.labels)
+}
+
+fn histogram(what: &Description, buckets: &[f64]) -> Result<Histogram, Error> {
+    Histogram::with_opts(HistogramOpts::new(what.name, what.help).buckets(buckets.to_vec()))
+}

@@ -1,0 +1,145 @@
+//! The gauges that describe the present, made anew from the snapshot at every scrape.
+//!
+//! Nothing is kept between two scrapes, so the series of a container that is gone disappear, and
+//! two scrapes at the same time cannot disturb each other.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+use crate::core::history::Outcome;
+use crate::core::reference::Digest;
+use crate::core::report::Report;
+use crate::core::snapshot::Snapshot;
+use crate::metrics::catalogue::{self, Description, Kind};
+
+/// A metric's values by the values of its labels. A map, because Prometheus throws a whole scrape
+/// away in which one series stands twice.
+type Series = BTreeMap<Vec<String>, f64>;
+
+/// Every family that follows from the snapshot. `updates` says how often an update of a container
+/// ended how: those counters are shown for the containers that are watched now.
+pub fn families(snapshot: &Snapshot, updates: impl Fn(&str, Outcome) -> u64) -> Vec<MetricFamily> {
+    let reports = &snapshot.reports;
+    let per_report = |value: &dyn Fn(&Report) -> (Vec<String>, f64)| -> Series {
+        reports.iter().map(value).collect()
+    };
+    let alone = |value: f64| Series::from([(Vec::new(), value)]);
+    let described = [
+        (catalogue::BUILD_INFO, Series::from([(build(), 1.0)])),
+        (catalogue::LAST_CHECK, alone(seconds(snapshot.last_check))),
+        (catalogue::LAST_SUCCESS, alone(seconds(snapshot.last_success))),
+        (catalogue::CONTAINER_INFO, per_report(&|report| (info(report), 1.0))),
+        (catalogue::UPDATE_AVAILABLE, per_report(&available)),
+        (catalogue::UPDATES, ended(reports, updates)),
+        (catalogue::REFUSED_DIGESTS, refused(snapshot)),
+        (catalogue::UPDATE_IN_FLIGHT, alone(truth(snapshot.in_flight.is_some()))),
+        (catalogue::STUCK, alone(number(snapshot.stuck.len()))),
+    ];
+    described.into_iter().filter_map(|(what, series)| family(&what, series)).collect()
+}
+
+fn build() -> Vec<String> {
+    vec![env!("CARGO_PKG_VERSION").to_owned(), target()]
+}
+
+/// What this program was built for, such as `aarch64-linux-musl` or `arm-linux-musleabihf`.
+fn target() -> String {
+    let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
+    let abi = if cfg!(target_abi = "eabihf") { "eabihf" } else { "" };
+    format!("{}-{}-{libc}{abi}", std::env::consts::ARCH, std::env::consts::OS)
+}
+
+fn info(report: &Report) -> Vec<String> {
+    let digest = |digest: &Option<Digest>| digest.as_ref().map_or("", Digest::as_str).to_owned();
+    vec![
+        report.container.clone(),
+        report.image.clone(),
+        digest(&report.running),
+        digest(&report.offered),
+        report.verdict.word().to_owned(),
+        report.reason.map_or("", |reason| reason.word()).to_owned(),
+    ]
+}
+
+fn available(report: &Report) -> (Vec<String>, f64) {
+    (vec![report.container.clone()], truth(report.is_update_available()))
+}
+
+/// Every outcome of every watched container, those that never happened as well: `increase()` does
+/// not see the first event of a series that begins with it.
+fn ended(reports: &[Report], updates: impl Fn(&str, Outcome) -> u64) -> Series {
+    let mut series = Series::new();
+    for report in reports {
+        for outcome in Outcome::ALL {
+            let labels = vec![report.container.clone(), outcome.word().to_owned()];
+            series.insert(labels, whole(updates(&report.container, outcome)));
+        }
+    }
+    series
+}
+
+/// One series for every watched container; what is remembered of others is not shown.
+fn refused(snapshot: &Snapshot) -> Series {
+    let count = |name: &str| {
+        let known = snapshot.refused.iter().find(|(container, _)| container == name);
+        known.map_or(0, |(_, count)| *count)
+    };
+    let names = snapshot.reports.iter().map(|report| &report.container);
+    names.map(|name| (vec![name.clone()], number(count(name)))).collect()
+}
+
+fn seconds(time: Option<DateTime<Utc>>) -> f64 {
+    time.map_or(0.0, |time| time.timestamp_millis() as f64 / 1000.0)
+}
+
+const fn truth(is_true: bool) -> f64 {
+    if is_true { 1.0 } else { 0.0 }
+}
+
+fn number(count: usize) -> f64 {
+    whole(u64::try_from(count).unwrap_or(u64::MAX))
+}
+
+/// Prometheus knows only `f64`, which is exact up to 2^53.
+const fn whole(count: u64) -> f64 {
+    count as f64
+}
+
+/// The family of a description, or nothing where it has no series: the encoder refuses empty ones.
+fn family(what: &Description, series: Series) -> Option<MetricFamily> {
+    if series.is_empty() {
+        return None;
+    }
+    let mut family = MetricFamily::default();
+    family.set_name(what.name.to_owned());
+    family.set_help(what.help.to_owned());
+    family.set_field_type(match what.kind {
+        Kind::Counter => MetricType::COUNTER,
+        Kind::Gauge | Kind::Histogram => MetricType::GAUGE,
+    });
+    let metrics = series.into_iter().map(|(labels, value)| metric(what, labels, value));
+    family.set_metric(metrics.collect());
+    Some(family)
+}
+
+fn metric(what: &Description, labels: Vec<String>, value: f64) -> Metric {
+    let pairs = what.labels.iter().zip(labels).map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value(value);
+        pair
+    });
+    let mut metric = Metric::from_label(pairs.collect());
+    if what.kind == Kind::Counter {
+        let mut counter = Counter::default();
+        counter.set_value(value);
+        metric.set_counter(counter);
+    } else {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        metric.set_gauge(gauge);
+    }
+    metric
+}

@@ -1,0 +1,121 @@
+//! The table of `pilotfish check`.
+
+use crate::core::reason::Reason;
+use crate::core::report::{Report, Verdict};
+use crate::output::screen::{Paint, Screen};
+use crate::output::sentence::{counted, short, spaced};
+use crate::output::table::{Cell, Column, INDENT, Row, natural_width, push_line, render};
+use crate::output::text::{one_line, wrap};
+
+/// Said where there is nothing to say anything about.
+const NOBODY: &str = "No container is watched. Start one with the label pilotfish.enable=true.\n";
+
+/// What stands before an advice.
+const ADVICE: &str = "    → ";
+
+const COLUMNS: [Column; 5] = [
+    Column { title: "CONTAINER", shortest: Some(9) },
+    Column { title: "IMAGE", shortest: Some(12) },
+    Column { title: "RUNNING", shortest: None },
+    Column { title: "OFFERED", shortest: None },
+    Column { title: "VERDICT", shortest: None },
+];
+
+/// A row for every container; below them, for every "no", what it is and what to do about it; at
+/// the end, how many there are of each kind.
+#[must_use]
+pub fn check(reports: &[Report], screen: Screen) -> String {
+    if reports.is_empty() {
+        return NOBODY.to_owned();
+    }
+    let mut text = render(&COLUMNS, &rows(reports, screen), screen);
+    text.push_str(&notes(reports, screen));
+    text.push('\n');
+    text.push_str(&closing(reports, screen));
+    text
+}
+
+/// The reason stands behind the verdict where there is room for it; it is repeated below anyway.
+fn rows(reports: &[Report], screen: Screen) -> Vec<Row> {
+    let rows = |with_reason: bool| -> Vec<Row> {
+        reports.iter().map(|report| row(report, with_reason)).collect()
+    };
+    let long = rows(true);
+    let is_too_wide = |columns| natural_width(&COLUMNS, &long) > columns;
+    if screen.width.is_some_and(is_too_wide) { rows(false) } else { long }
+}
+
+fn row(report: &Report, with_reason: bool) -> Row {
+    let mut verdict = spaced(report.verdict.word());
+    if let Some(reason) = report.reason.filter(|_| with_reason) {
+        verdict = format!("{verdict}: {reason}");
+    }
+    let is_news = report.is_update_available();
+    let offered = if is_news { Paint::Cyan } else { Paint::Dim };
+    let cells = vec![
+        Cell::plain(one_line(&report.container)),
+        Cell::plain(one_line(&report.image)),
+        Cell::plain(short(report.running.as_ref())),
+        Cell { text: short(report.offered.as_ref()), paint: offered },
+        Cell { text: verdict, paint: paint(report.verdict) },
+    ];
+    Row { cells, below: Vec::new() }
+}
+
+const fn paint(verdict: Verdict) -> Paint {
+    match verdict {
+        Verdict::UpToDate => Paint::Green,
+        Verdict::Update => Paint::Cyan,
+        Verdict::Held => Paint::Yellow,
+        Verdict::Error => Paint::Red,
+    }
+}
+
+/// For every "no": its word, what exactly, and what to do about it.
+pub fn notes(reports: &[Report], screen: Screen) -> String {
+    let mut text = String::new();
+    for report in reports {
+        let Some(reason) = report.reason else { continue };
+        text.push('\n');
+        for line in wrap(&heading(report, reason), "", screen.width) {
+            push_line(&mut text, &screen.paint(paint(report.verdict), &line));
+        }
+        let detail = report.detail.iter().map(|detail| (INDENT, detail));
+        let advice = report.advice.iter().map(|advice| (ADVICE, advice));
+        for (indent, words) in detail.chain(advice) {
+            let lines = wrap(&one_line(words), indent, screen.width);
+            lines.iter().for_each(|line| push_line(&mut text, line));
+        }
+    }
+    text
+}
+
+fn heading(report: &Report, reason: Reason) -> String {
+    let what = if report.verdict == Verdict::Error { "could not be checked" } else { "is held" };
+    format!("{} {what}: {reason}", one_line(&report.container))
+}
+
+/// `5 containers: 3 up to date, 1 update, 1 held`
+fn closing(reports: &[Report], screen: Screen) -> String {
+    let count = |verdict| reports.iter().filter(|report| report.verdict == verdict).count();
+    let kinds = [
+        (count(Verdict::UpToDate), "up to date", "up to date"),
+        (count(Verdict::Update), "update", "updates"),
+        (count(Verdict::Held), "held", "held"),
+        (count(Verdict::Error), "error", "errors"),
+    ];
+    closing_line(reports.len(), &kinds, screen)
+}
+
+/// How many there are, and of which kind: each kind with its word for one and for several.
+pub fn closing_line(containers: usize, kinds: &[(usize, &str, &str)], screen: Screen) -> String {
+    let present = kinds.iter().filter(|(count, _, _)| *count > 0);
+    let parts: Vec<_> =
+        present.map(|(count, one, several)| counted(*count, one, several)).collect();
+    let containers = counted(containers, "container", "containers");
+    let mut text = String::new();
+    for line in wrap(&format!("{containers}: {}", parts.join(", ")), "", screen.width) {
+        push_line(&mut text, &line);
+    }
+    text
+}

@@ -1,0 +1,78 @@
+//! The pages of `pilotfish history`.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use crate::core::history::{Outcome, Record};
+use crate::output::screen::{Paint, Screen};
+use crate::output::sentence::{UNKNOWN, seconds, short, spaced};
+use crate::output::table::{Cell, Column, INDENT, Row, render};
+use crate::output::text::{cut, one_line, wrap};
+
+/// Said where nothing has happened yet.
+const NOTHING: &str = "No update has been tried yet.\n";
+
+/// What stands before a line that the failed container wrote.
+const LOG_INDENT: &str = "    | ";
+
+const COLUMNS: [Column; 6] = [
+    Column { title: "WHEN", shortest: None },
+    Column { title: "CONTAINER", shortest: Some(9) },
+    Column { title: "FROM", shortest: None },
+    Column { title: "TO", shortest: None },
+    Column { title: "OUTCOME", shortest: None },
+    Column { title: "GAP", shortest: None },
+];
+
+/// One row for each update in the order given, which is newest first; below it why it failed, and
+/// the last lines that the failed container wrote. Times are those of `zone`.
+#[must_use]
+pub fn history(records: &[Record], zone: Tz, screen: Screen) -> String {
+    if records.is_empty() {
+        return NOTHING.to_owned();
+    }
+    let rows: Vec<_> = records.iter().map(|record| row(record, zone, screen)).collect();
+    render(&COLUMNS, &rows, screen)
+}
+
+fn row(record: &Record, zone: Tz, screen: Screen) -> Row {
+    let gap = record.gap_seconds.map_or_else(|| UNKNOWN.to_owned(), seconds);
+    let outcome = spaced(record.outcome.word());
+    let cells = vec![
+        Cell::plain(when(record.started_at, zone)),
+        Cell::plain(one_line(&record.container)),
+        Cell::plain(short(record.from.as_ref())),
+        Cell::plain(short(record.to.as_ref())),
+        Cell { text: outcome, paint: paint(record.outcome) },
+        Cell::plain(gap),
+    ];
+    Row { cells, below: below(record, screen) }
+}
+
+fn when(time: DateTime<Utc>, zone: Tz) -> String {
+    time.with_timezone(&zone).format("%Y-%m-%d %H:%M").to_string()
+}
+
+const fn paint(outcome: Outcome) -> Paint {
+    match outcome {
+        Outcome::Updated => Paint::Green,
+        Outcome::RolledBack | Outcome::Failed | Outcome::Interrupted => Paint::Yellow,
+        Outcome::Stuck => Paint::Red,
+    }
+}
+
+fn below(record: &Record, screen: Screen) -> Vec<String> {
+    let reason = record.reason.iter();
+    let mut lines: Vec<String> =
+        reason.flat_map(|reason| wrap(&one_line(reason), INDENT, screen.width)).collect();
+    lines.extend(log(record, screen));
+    lines
+}
+
+/// The last lines of the failed container, cut rather than wrapped: a log is read by columns.
+pub fn log(record: &Record, screen: Screen) -> impl Iterator<Item = String> {
+    record.log.iter().map(move |line| {
+        let line = cut(&format!("{LOG_INDENT}{}", one_line(line)), screen.width);
+        screen.paint(Paint::Dim, &line)
+    })
+}

@@ -1,0 +1,28 @@
+//! Floor 3: what a person reads on the terminal, and the JSON for scripts.
+//!
+//! Everything but the [`TerminalListener`] is a pure function from facts to text, so the tests
+//! compare whole pages. What came from outside (names, registries' and Engines' words, a
+//! container's log) is made harmless for a terminal before it is shown.
+
+mod check;
+mod history;
+mod json;
+mod plan;
+mod screen;
+mod sentence;
+mod summary;
+mod table;
+mod terminal;
+mod text;
+mod transcript;
+
+pub use check::check;
+pub use history::history;
+pub use json::{check_json, history_json};
+pub use plan::dry_run;
+pub use screen::{Screen, may_colour};
+pub use sentence::{bytes, change, ended, seconds};
+pub use summary::update_summary;
+pub use terminal::TerminalListener;
+pub use text::one_line;
+pub use transcript::Transcript;

@@ -1,0 +1,46 @@
+//! What `pilotfish update --dry-run` prints.
+
+use crate::core::duration::format_duration;
+use crate::core::plan::Plan;
+use crate::core::report::Report;
+use crate::output::check::check;
+use crate::output::screen::{Paint, Screen};
+use crate::output::sentence::{bytes, counted, short};
+use crate::output::table::{INDENT, push_line};
+use crate::output::text::{cut, one_line, shorten, width};
+
+/// The table of a check, and for every container that would be replaced, how.
+///
+/// The values of its environment are part of a plan and are not shown.
+#[must_use]
+pub fn dry_run(reports: &[Report], plans: &[&Plan], screen: Screen) -> String {
+    let mut text = check(reports, screen);
+    for plan in plans {
+        text.push('\n');
+        let name = screen.paint(Paint::Bold, &one_line(&plan.container));
+        push_line(&mut text, &format!("{name} would be updated:"));
+        for (title, value) in lines(plan) {
+            let title = format!("{INDENT}{title:<7}  ");
+            let room = screen.width.map(|columns| columns.saturating_sub(width(&title)));
+            let value = match (title.trim(), room) {
+                ("image", Some(room)) => shorten(&value, room),
+                _ => cut(&value, room),
+            };
+            push_line(&mut text, &format!("{title}{value}"));
+        }
+    }
+    text
+}
+
+fn lines(plan: &Plan) -> [(&'static str, String); 5] {
+    let size = plan.to.layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size));
+    let layers = counted(plan.to.layers.len(), "layer", "layers");
+    let from = short(plan.from.digest.as_ref());
+    [
+        ("image", one_line(&plan.image)),
+        ("change", format!("{from} → {}", plan.to.index.short())),
+        ("pull", format!("at most {} in {layers}", bytes(size))),
+        ("stop", format!("within {}", format_duration(plan.stop_timeout))),
+        ("keep", counted(plan.images_keep as usize, "previous image", "previous images")),
+    ]
+}

@@ -1,0 +1,92 @@
+//! The few phrases that the terminal, the history and the log have in common.
+
+use crate::core::history::{Outcome, Record};
+use crate::core::reference::Digest;
+use crate::output::text::one_line;
+
+/// What stands where something is not known.
+pub const UNKNOWN: &str = "–";
+
+/// Bytes as people read them: `812 B`, `40.1 MB`. A megabyte has a million of them, as in what
+/// `docker` prints.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    const UNITS: [(f64, &str); 3] = [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
+    let count_as_float = count as f64;
+    for (size, unit) in UNITS {
+        if count_as_float >= size {
+            return format!("{:.1} {unit}", count_as_float / size);
+        }
+    }
+    format!("{count} B")
+}
+
+/// Seconds as people read them: `0.31 s`, `7.8 s`, `95 s`.
+#[must_use]
+pub fn seconds(seconds: f64) -> String {
+    match seconds {
+        short if short < 1.0 => format!("{short:.2} s"),
+        medium if medium < 60.0 => format!("{medium:.1} s"),
+        long => format!("{long:.0} s"),
+    }
+}
+
+/// The short form of a digest, or a dash.
+#[must_use]
+pub fn short(digest: Option<&Digest>) -> String {
+    digest.map_or(UNKNOWN, Digest::short).to_owned()
+}
+
+/// From what to what, in short digests.
+#[must_use]
+pub fn change(from: Option<&Digest>, to: Option<&Digest>) -> String {
+    format!("{} → {}", short(from), short(to))
+}
+
+/// A word of the outside with blanks, for people: `rolled back`.
+#[must_use]
+pub fn spaced(word: &str) -> String {
+    word.replace('_', " ")
+}
+
+/// How an update ended, in one line without the container's name.
+#[must_use]
+pub fn ended(record: &Record) -> String {
+    let mut sentence = spaced(record.outcome.word());
+    if record.outcome == Outcome::Updated {
+        sentence.push_str(&format!(", {}", change(record.from.as_ref(), record.to.as_ref())));
+    }
+    if let Some(reason) = &record.reason {
+        sentence.push_str(&format!(": {}", one_line(reason)));
+    }
+    if let Some(gap) = record.gap_seconds {
+        sentence.push_str(&format!(" (service gap {})", seconds(gap)));
+    }
+    sentence
+}
+
+/// `1 container`, `2 containers`.
+#[must_use]
+pub fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_are_short() {
+        for (count, expected) in
+            [(0, "0 B"), (812, "812 B"), (1_000, "1.0 kB"), (40_123_456, "40.1 MB")]
+        {
+            assert_eq!(bytes(count), expected);
+        }
+        assert_eq!(bytes(u64::MAX), "18446744073.7 GB");
+        for (count, expected) in
+            [(0.0, "0.00 s"), (0.312, "0.31 s"), (7.84, "7.8 s"), (95.2, "95 s")]
+        {
+            assert_eq!(seconds(count), expected);
+        }
+    }
+}

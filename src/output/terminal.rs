@@ -1,0 +1,162 @@
+//! The terminal hears of updates.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::core::event::{Event, Listener};
+use crate::output::screen::Screen;
+use crate::output::transcript::Transcript;
+
+/// How many events may wait to be written. An update has some thirty; more only pile up where
+/// somebody has stopped the terminal, and then the rest is in the history.
+const WAITING_MAX: usize = 1000;
+
+/// Shows updates as they happen.
+///
+/// A terminal can be stopped with Ctrl-S, a pipe can be full, and either would hold up the update
+/// in the middle of a switch. So the writing is done on a thread of its own, and whoever speaks
+/// never waits for it.
+#[derive(Debug)]
+pub struct TerminalListener {
+    begun: Instant,
+    waiting: Arc<AtomicUsize>,
+    writer: Mutex<Option<Writer>>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    sender: Sender<(Duration, Event)>,
+    thread: JoinHandle<()>,
+}
+
+impl TerminalListener {
+    /// Writes to `output` from now on: with steps and progress that rewrite their line on a
+    /// terminal, in plain stable lines elsewhere.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn new(
+        output: impl Write + Send + 'static,
+        screen: Screen,
+        is_terminal: bool,
+    ) -> std::io::Result<Self> {
+        let (sender, receiver) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let transcript = Transcript::new(screen, is_terminal);
+        let seen = Arc::clone(&waiting);
+        let thread = std::thread::Builder::new()
+            .name("terminal".to_owned())
+            .spawn(move || write_all(output, transcript, &receiver, &seen))?;
+        let writer = Mutex::new(Some(Writer { sender, thread }));
+        Ok(Self { begun: Instant::now(), waiting, writer })
+    }
+
+    /// Waits until everything that was heard is written. What is heard afterwards is lost.
+    pub fn finish(&self) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Writer { sender, thread }) = writer {
+            drop(sender);
+            // A panic of the thread was reported by its own message; there is nothing to add.
+            let _ = thread.join();
+        }
+    }
+
+    /// Pictures of a pull are only worth something when they are new, so they never wait.
+    fn may_wait(event: &Event, waiting: usize) -> bool {
+        waiting < if matches!(event, Event::Pulling { .. }) { 1 } else { WAITING_MAX }
+    }
+}
+
+impl Listener for TerminalListener {
+    fn hear(&self, event: &Event) {
+        if !Self::may_wait(event, self.waiting.load(Ordering::Relaxed)) {
+            return;
+        }
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Writer { sender, .. }) = writer.as_ref() {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            // The receiver is gone when the output was closed: nobody reads any more.
+            let _ = sender.send((self.begun.elapsed(), event.clone()));
+        }
+    }
+}
+
+impl Drop for TerminalListener {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Writes until nobody speaks any more, or nobody reads.
+fn write_all(
+    mut output: impl Write,
+    mut transcript: Transcript,
+    events: &Receiver<(Duration, Event)>,
+    waiting: &AtomicUsize,
+) {
+    for (now, event) in events {
+        let text = transcript.tell(&event, now);
+        waiting.fetch_sub(1, Ordering::Relaxed);
+        if output.write_all(text.as_bytes()).and_then(|()| output.flush()).is_err() {
+            return;
+        }
+    }
+    // Whether the last characters arrive changes nothing.
+    let _ = output.write_all(transcript.finish().as_bytes()).and_then(|()| output.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::SyncSender;
+
+    use super::*;
+    use crate::core::update::Step;
+
+    /// Takes one text at a time, and only when the test takes it too.
+    struct Stuck(SyncSender<String>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            self.0.send(text).map_err(|_| std::io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn done(step: Step) -> Event {
+        Event::StepDone { container: "till".into(), step, took: Duration::from_secs(1) }
+    }
+
+    #[test]
+    fn a_stopped_terminal_holds_nobody_up() {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(0);
+        let listener = TerminalListener::new(Stuck(sender), Screen::NONE, false).expect("a thread");
+        for _ in 0..2 * WAITING_MAX {
+            listener.hear(&done(Step::Pull));
+        }
+        let reader = std::thread::spawn(move || receiver.iter().count());
+        listener.finish();
+        let written = reader.join().expect("the reader ends");
+        assert!((WAITING_MAX..=WAITING_MAX + 2).contains(&written), "{written}");
+    }
+
+    #[test]
+    fn a_reader_that_leaves_ends_the_writing_and_nothing_else() {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(0);
+        let listener = TerminalListener::new(Stuck(sender), Screen::NONE, false).expect("a thread");
+        drop(receiver);
+        for step in Step::ALL {
+            listener.hear(&done(step));
+        }
+        listener.finish();
+        listener.hear(&done(Step::Clean));
+    }
+}

@@ -1,0 +1,182 @@
+//! An update as it is told while it happens: from events to the characters that are written.
+//!
+//! On a terminal one line is rewritten until the step it tells of is over. Elsewhere every line
+//! stands by itself, carries its container, and nothing is written that would change with timing.
+
+use std::time::Duration;
+
+use crate::core::event::{Event, PullProgress};
+use crate::core::history::Record;
+use crate::core::update::Step;
+use crate::output::history::log;
+use crate::output::screen::{Paint, Screen};
+use crate::output::sentence::{bytes, change, ended, seconds};
+use crate::output::table::push_line;
+use crate::output::text::{cut, one_line, wrap};
+
+/// Goes back to the beginning of the line and clears it (ECMA-48: CR, Erase in Line).
+const CLEAR_LINE: &str = "\r\x1b[K";
+
+/// Shortest time between two pictures of a pull: ten a second look alive, and more would only
+/// keep a slow machine and a slow connection busy.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a pull must last before its rate says anything.
+const RATE_AFTER: Duration = Duration::from_millis(500);
+
+/// How far in the steps of an update stand.
+const INDENT: &str = "  ";
+
+/// The widest name of a step, so that what stands behind it is aligned.
+const STEP_WIDTH: usize = 6;
+
+/// Tells of updates.
+#[derive(Debug)]
+pub struct Transcript {
+    screen: Screen,
+    is_terminal: bool,
+    /// Whether the cursor stands behind a line that will be rewritten.
+    is_line_open: bool,
+    pull: Option<Pull>,
+}
+
+/// A pull that is being shown.
+#[derive(Debug, Clone)]
+struct Pull {
+    began: Duration,
+    shown: Duration,
+    /// What the Engine had already when it was first heard of: not part of the rate.
+    first: u64,
+}
+
+impl Transcript {
+    /// Tells on a terminal, or line by line for everything else.
+    pub const fn new(screen: Screen, is_terminal: bool) -> Self {
+        Self { screen, is_terminal, is_line_open: false, pull: None }
+    }
+
+    /// What is written when an event is heard at `now`, a time of any clock that only rises.
+    pub fn tell(&mut self, event: &Event, now: Duration) -> String {
+        match event {
+            Event::UpdateBegun { container, image, from, to } => {
+                let change = change(from.as_ref(), Some(to));
+                self.headline(container, &format!("{}, {change}", one_line(image)))
+            }
+            Event::TakenUp { container, intent } => {
+                self.headline(container, &format!("taken up again, {}", one_line(intent)))
+            }
+            Event::StepBegun { step, .. } => self.step_begun(*step),
+            Event::StepDone { container, step, took } => {
+                self.pull = None;
+                let words = format!("{} {}", padded(*step), seconds(took.as_secs_f64()));
+                self.line(container, &words, Paint::Plain)
+            }
+            Event::Pulling { progress, .. } => self.pulling(progress, now),
+            Event::Pulled { .. } | Event::RoundEnded { .. } => String::new(),
+            Event::GoingBack { container, cause } => {
+                let words = format!("going back: {}", one_line(&cause.detail));
+                self.line(container, &words, Paint::Yellow)
+            }
+            Event::UpdateEnded(record) => self.ended(record),
+            Event::Warning { container, detail } => self.warning(container, detail),
+        }
+    }
+
+    /// What is written when nothing more will be told.
+    pub fn finish(&mut self) -> String {
+        self.close_line().to_owned()
+    }
+
+    /// A line about a container, not indented.
+    fn headline(&mut self, container: &str, words: &str) -> String {
+        let line = format!("{}: {words}", one_line(container));
+        self.lines(&line, "", Paint::Bold)
+    }
+
+    /// A line about something that happens within an update. A terminal shows it below the
+    /// headline, everything else needs the name once more.
+    fn line(&mut self, container: &str, words: &str, paint: Paint) -> String {
+        if self.is_terminal {
+            return self.lines(words, INDENT, paint);
+        }
+        let words: Vec<_> = words.split_whitespace().collect();
+        self.lines(&format!("{}: {}", one_line(container), words.join(" ")), "", paint)
+    }
+
+    /// Lines that stay.
+    fn lines(&mut self, words: &str, indent: &str, paint: Paint) -> String {
+        let mut text = self.close_line().to_owned();
+        for line in wrap(words, indent, self.screen.width) {
+            push_line(&mut text, &self.screen.paint(paint, &line));
+        }
+        text
+    }
+
+    fn close_line(&mut self) -> &'static str {
+        if std::mem::take(&mut self.is_line_open) { CLEAR_LINE } else { "" }
+    }
+
+    /// Rewrites the open line. Never wider than the screen: a line that wraps cannot be rewritten.
+    fn rewrite(&mut self, words: &str) -> String {
+        self.is_line_open = true;
+        let room = self.screen.width.map(|columns| columns.saturating_sub(1));
+        let line = cut(&format!("{INDENT}{words}"), room);
+        format!("{CLEAR_LINE}{}", self.screen.paint(Paint::Dim, &line))
+    }
+
+    fn step_begun(&mut self, step: Step) -> String {
+        if self.is_terminal {
+            self.rewrite(&format!("{} …", padded(step)))
+        } else {
+            String::new()
+        }
+    }
+
+    fn pulling(&mut self, progress: &PullProgress, now: Duration) -> String {
+        let is_too_soon = |pull: &Pull| now < pull.shown + REFRESH_INTERVAL;
+        if !self.is_terminal || self.pull.as_ref().is_some_and(is_too_soon) {
+            return String::new();
+        }
+        let fresh = || Pull { began: now, shown: now, first: progress.current };
+        let pull = Pull { shown: now, ..self.pull.clone().unwrap_or_else(fresh) };
+        let line = pull.line(progress);
+        self.pull = Some(pull);
+        self.rewrite(&format!("{} {line}", padded(Step::Pull)))
+    }
+
+    fn ended(&mut self, record: &Record) -> String {
+        let sentence = format!("{}: {}", one_line(&record.container), ended(record));
+        let mut text = self.lines(&sentence, "", Paint::Bold);
+        log(record, self.screen).for_each(|line| push_line(&mut text, &line));
+        text
+    }
+
+    fn warning(&mut self, container: &str, detail: &str) -> String {
+        let words = format!("warning: {}", one_line(detail));
+        if container.is_empty() {
+            return self.lines(&words, "", Paint::Yellow);
+        }
+        self.line(container, &words, Paint::Yellow)
+    }
+}
+
+impl Pull {
+    /// `3/4 layers, 12.3 MB of 40.1 MB, 5.2 MB/s`
+    fn line(&self, progress: &PullProgress) -> String {
+        let PullProgress { current, total, layers_done, layers } = progress;
+        let mut line = format!("{layers_done}/{layers} layers, {}", bytes(*current));
+        if total > current {
+            line.push_str(&format!(" of {}", bytes(*total)));
+        }
+        let elapsed = self.shown.saturating_sub(self.began);
+        if elapsed >= RATE_AFTER {
+            let rate = current.saturating_sub(self.first) as f64 / elapsed.as_secs_f64();
+            line.push_str(&format!(", {}/s", bytes(rate as u64)));
+        }
+        line
+    }
+}
+
+fn padded(step: Step) -> String {
+    format!("{:STEP_WIDTH$}", step.word())
+}

@@ -1,0 +1,113 @@
+//! Events as lines of the log.
+
+use std::time::Duration;
+
+use crate::core::event::{Event, Listener};
+use crate::core::history::{Cause, Outcome, Record};
+use crate::core::reason::Reason;
+use crate::core::reference::Digest;
+use crate::core::report::{Report, Verdict};
+use crate::output;
+
+/// Writes every event that a person wants to know of to the log.
+///
+/// The message and the field `container` both carry the container: one is read, the other is
+/// searched for. The other fields are `image`, `from`, `to`, `step`, `seconds`, `outcome`,
+/// `reason`, `gap_seconds`, `registry` and `bytes`; an absent one does not hold for the event. The
+/// format escapes what stands in a field, so only messages are made one line here.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogListener;
+
+impl Listener for LogListener {
+    fn hear(&self, event: &Event) {
+        match event {
+            Event::UpdateBegun { container, image, from, to } => {
+                begun(container, image, from.as_ref(), to);
+            }
+            Event::TakenUp { container, intent } => taken_up(container, intent),
+            Event::StepBegun { container, step } => {
+                tracing::trace!(container, step = step.word(), "{container}: {}", step.word());
+            }
+            Event::StepDone { container, step, took } => {
+                let (step, seconds) = (step.word(), took.as_secs_f64());
+                tracing::debug!(container, step, seconds, "{container}: {step} done");
+            }
+            // Ten lines a second are no log; the terminal shows them.
+            Event::Pulling { .. } => {}
+            Event::Pulled { registry, bytes } => {
+                let amount = output::bytes(*bytes);
+                tracing::info!(registry, bytes, "pulled {amount} from {registry}");
+            }
+            Event::RoundEnded { containers, news, took } => round_ended(*containers, news, *took),
+            Event::GoingBack { container, cause } => going_back(container, cause),
+            Event::UpdateEnded(record) => ended(record),
+            Event::Warning { container, detail } => warning(container, detail),
+        }
+    }
+}
+
+fn begun(container: &str, image: &str, from: Option<&Digest>, to: &Digest) {
+    let change = output::change(from, Some(to));
+    let from = from.map(Digest::as_str);
+    let to = to.as_str();
+    tracing::info!(container, image, from, to, "{container}: update begun: {image}, {change}");
+}
+
+fn taken_up(container: &str, intent: &str) {
+    let intent = output::one_line(intent);
+    tracing::info!(container, "{container}: an update that was left open is taken up: {intent}");
+}
+
+fn going_back(container: &str, cause: &Cause) {
+    let reason = cause.detail.as_str();
+    tracing::warn!(container, reason, "{container}: going back: {}", output::one_line(reason));
+}
+
+/// The last lines of a failed container are not repeated here: they are the container's own, may
+/// hold anything, and stand in the history.
+fn ended(record: &Record) {
+    let container = record.container.as_str();
+    let outcome = record.outcome.word();
+    let reason = record.reason.as_deref();
+    let gap_seconds = record.gap_seconds;
+    let sentence = output::ended(record);
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(container, outcome, reason, gap_seconds, "{container}: {sentence}")
+        };
+    }
+    match record.outcome {
+        Outcome::Updated => line!(info),
+        Outcome::RolledBack | Outcome::Failed | Outcome::Interrupted => line!(warn),
+        Outcome::Stuck => line!(error),
+    }
+}
+
+/// A round that changed nothing is one line at debug; each thing that changed is a line of its own.
+fn round_ended(containers: usize, news: &[Report], took: Duration) {
+    let seconds = took.as_secs_f64();
+    tracing::debug!(containers, seconds, "looked at {containers} containers");
+    for report in news {
+        let container = report.container.as_str();
+        let verdict = report.verdict.word();
+        let reason = report.reason.map(Reason::word);
+        let detail = output::one_line(report.detail.as_deref().unwrap_or_default());
+        let words = reason.unwrap_or(verdict);
+        let sentence = if detail.is_empty() { words.into() } else { format!("{words}: {detail}") };
+        match report.verdict {
+            Verdict::Error => {
+                tracing::warn!(container, verdict, reason, "{container}: {sentence}");
+            }
+            _ => tracing::info!(container, verdict, reason, "{container}: {sentence}"),
+        }
+    }
+}
+
+fn warning(container: &str, detail: &str) {
+    let detail = output::one_line(detail);
+    if container.is_empty() {
+        tracing::warn!("{detail}");
+    } else {
+        tracing::warn!(container, "{container}: {detail}");
+    }
+}

@@ -1,0 +1,128 @@
+//! A small fleet to talk about.
+
+use chrono::{DateTime, Utc};
+use pilotfish::core::history::{Outcome, Record};
+use pilotfish::core::reason::Reason;
+use pilotfish::core::reference::Digest;
+use pilotfish::core::report::{Report, Verdict};
+use pilotfish::core::snapshot::Snapshot;
+
+pub fn digest(seed: &str) -> Digest {
+    Digest::of(seed.as_bytes())
+}
+
+pub fn time(text: &str) -> DateTime<Utc> {
+    text.parse().expect("a time in UTC")
+}
+
+pub fn report(container: &str, image: &str, running: &str, offered: Option<&str>) -> Report {
+    let is_new = offered.is_some_and(|offered| offered != running);
+    Report {
+        container: container.into(),
+        image: image.into(),
+        running: Some(digest(running)),
+        offered: offered.map(digest),
+        verdict: if is_new { Verdict::Update } else { Verdict::UpToDate },
+        reason: None,
+        detail: None,
+        advice: None,
+    }
+}
+
+pub fn no(report: Report, reason: Reason, detail: &str) -> Report {
+    Report {
+        verdict: if reason.is_error() { Verdict::Error } else { Verdict::Held },
+        reason: Some(reason),
+        detail: Some(detail.to_owned()).filter(|detail| !detail.is_empty()),
+        advice: Some(reason.advice().replace("NAME", &report.container)),
+        ..report
+    }
+}
+
+/// One of every verdict, and names of every length.
+pub fn reports() -> Vec<Report> {
+    vec![
+        report("till", "shop.example:5000/front/till:1", "till-1", Some("till-1")),
+        report("web", "nginx:1.27", "web-1", Some("web-2")),
+        no(
+            report("db", "postgres:16", "db-1", Some("db-2")),
+            Reason::OutsideWindow,
+            "the update window opens Sat 21 Nov 04:00",
+        ),
+        no(
+            report(
+                "home-automation",
+                "ghcr.io/home-automation/server/stable:2026.11",
+                "ha-1",
+                None,
+            ),
+            Reason::RegistryUnauthorized,
+            "ghcr.io answered 401 Unauthorized to HEAD /v2/home-automation/server/stable/manifests/2026.11",
+        ),
+        no(report("local", "sketch:dev", "local", None), Reason::BuiltLocally, ""),
+    ]
+}
+
+pub fn snapshot() -> Snapshot {
+    Snapshot {
+        reports: reports(),
+        last_check: Some(time("2026-11-20T12:00:00.250Z")),
+        last_success: Some(time("2026-11-20T11:45:00Z")),
+        is_ready: true,
+        in_flight: Some("web".into()),
+        stuck: vec!["lamp".into()],
+        refused: vec![("db".into(), 2), ("gone".into(), 1)],
+        ..Snapshot::default()
+    }
+}
+
+pub fn record(container: &str, outcome: Outcome, reason: Option<&str>) -> Record {
+    Record {
+        id: format!("20261120T120000.000Z-{container}"),
+        container: container.into(),
+        image: format!("shop.example:5000/front/{container}:1"),
+        from: Some(digest("from")),
+        to: Some(digest("to")),
+        started_at: time("2026-11-20T12:00:00Z"),
+        finished_at: time("2026-11-20T12:00:41Z"),
+        outcome,
+        reason: reason.map(ToOwned::to_owned),
+        gap_seconds: None,
+        log: Vec::new(),
+    }
+}
+
+/// One of every outcome, newest first.
+pub fn records() -> Vec<Record> {
+    let mut records = vec![
+        Record {
+            gap_seconds: Some(3.2345),
+            log: vec![
+                "starting till 3.0".into(),
+                "panic: no such table: prices\x1b[2J, and a very long line that goes on about it"
+                    .into(),
+            ],
+            ..record(
+                "till",
+                Outcome::RolledBack,
+                Some("the new container exited with code 1 after 0.3 s"),
+            )
+        },
+        Record { gap_seconds: Some(0.312), ..record("web", Outcome::Updated, None) },
+        Record {
+            from: None,
+            ..record(
+                "home-automation",
+                Outcome::Failed,
+                Some("the registry broke off the pull\nat layer 3"),
+            )
+        },
+        record("db", Outcome::Interrupted, Some("the machine was restarted")),
+        record("lamp", Outcome::Stuck, Some("the old container cannot be started: port in use")),
+    ];
+    for (record, day) in records.iter_mut().zip((16..=20).rev()) {
+        record.started_at = time(&format!("2026-11-{day}T03:30:00Z"));
+        record.finished_at = time(&format!("2026-11-{day}T03:31:05.5Z"));
+    }
+    records
+}

@@ -1,0 +1,103 @@
+//! What is logged of an update.
+
+use std::time::Duration;
+
+use pilotfish::core::event::{Event, Listener};
+use pilotfish::core::history::{Cause, Outcome, Record};
+use pilotfish::core::update::Step;
+use pilotfish::telemetry::{Format, LogListener, subscriber};
+use serde_json::{Value, json};
+use tracing::Level;
+
+use crate::facts::{digest, record};
+use crate::golden::{Page, compare};
+
+fn logged(format: Format, level: Level, colour: bool, speak: impl FnOnce()) -> String {
+    let page = Page::default();
+    let writer = page.clone();
+    let subscriber = subscriber(format, level, colour, move || writer.clone());
+    tracing::subscriber::with_default(subscriber, speak);
+    page.text()
+}
+
+/// One event of every kind, the last four as they end.
+fn speak() {
+    let container = || "till".to_owned();
+    let step = Step::Switch;
+    let ended = |outcome, reason| Event::UpdateEnded(Box::new(record("till", outcome, reason)));
+    let updated = Record { gap_seconds: Some(0.5), ..record("till", Outcome::Updated, None) };
+    for event in [
+        Event::UpdateBegun {
+            container: container(),
+            image: "shop/till:1".into(),
+            from: None,
+            to: digest("to"),
+        },
+        Event::TakenUp { container: container(), intent: "going on with verify".into() },
+        Event::StepBegun { container: container(), step },
+        Event::StepDone { container: container(), step, took: Duration::from_millis(420) },
+        Event::Pulled { registry: "shop.example:5000".into(), bytes: 4_100_000 },
+        Event::GoingBack { container: container(), cause: Cause::image("exited\nwith code 1") },
+        Event::Warning { container: container(), detail: "\x1b[2Jold images stay".into() },
+        Event::Warning { container: String::new(), detail: "the disk is slow".into() },
+        Event::UpdateEnded(Box::new(updated)),
+        ended(Outcome::RolledBack, Some("exited\nwith code 1")),
+        ended(Outcome::Failed, Some("the pull broke off")),
+        ended(Outcome::Stuck, Some("the port is in use")),
+    ] {
+        LogListener.hear(&event);
+    }
+}
+
+/// Without the time at the start of each line.
+fn timeless(log: &str) -> String {
+    let line = |line: &str| {
+        let (time, rest) = line.split_once(' ').expect("a time");
+        time.parse::<chrono::DateTime<chrono::Utc>>().expect("RFC 3339");
+        format!("{rest}\n")
+    };
+    log.lines().map(line).collect()
+}
+
+#[test]
+fn text_has_one_line_for_each_thing_a_person_wants_to_know() {
+    compare("log-info", &timeless(&logged(Format::Auto, Level::INFO, false, speak)));
+    compare("log-trace", &timeless(&logged(Format::Text, Level::TRACE, false, speak)));
+}
+
+#[test]
+fn text_is_coloured_only_where_that_is_wanted() {
+    assert!(!logged(Format::Text, Level::INFO, false, speak).contains('\x1b'));
+    assert!(logged(Format::Text, Level::INFO, true, speak).contains('\x1b'));
+}
+
+#[test]
+fn json_has_one_object_a_line_with_stable_fields() {
+    let log = logged(Format::Json, Level::INFO, true, speak);
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let last = lines.last().expect("a line");
+    assert_eq!(last["level"], "ERROR");
+    assert_eq!(last["container"], "till");
+    assert_eq!(last["outcome"], "stuck");
+    assert_eq!(last["reason"], "the port is in use");
+    assert_eq!(last["message"], "till: stuck: the port is in use");
+    let begun = &lines[0];
+    assert_eq!(begun["image"], "shop/till:1");
+    assert_eq!(begun["to"], json!(digest("to").as_str()));
+    assert_eq!(begun.get("from"), None);
+    assert!(lines.iter().all(|line| line["target"] == "pilotfish::telemetry::log_listener"));
+}
+
+#[test]
+fn other_crates_are_heard_only_when_something_is_wrong() {
+    let speak = || {
+        tracing::info!(target: "hyper::proto", "a frame");
+        tracing::warn!(target: "rustls", "a bad certificate");
+        tracing::trace!(target: "pilotfish::agent", "a round");
+    };
+    let log = logged(Format::Text, Level::TRACE, false, speak);
+    assert!(!log.contains("a frame"), "{log}");
+    assert!(log.contains("a bad certificate") && log.contains("a round"), "{log}");
+    assert_eq!(logged(Format::Text, Level::ERROR, false, speak), "");
+}

@@ -1,0 +1,188 @@
+//! What Prometheus scrapes. The table mirrors the documentation of the metrics: a name once
+//! shipped stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use pilotfish::core::event::{Event, Listener};
+use pilotfish::core::history::{Outcome, Record};
+use pilotfish::core::snapshot::Snapshot;
+use pilotfish::metrics::{Metrics, catalogue};
+
+use crate::facts::{record, report, snapshot};
+use crate::golden;
+
+const DOCUMENTED: [(&str, &str, &[&str]); 15] = [
+    ("pilotfish_build_info", "gauge", &["version", "target"]),
+    ("pilotfish_checks_total", "counter", &["outcome"]),
+    ("pilotfish_check_duration_seconds", "histogram", &[]),
+    ("pilotfish_last_check_timestamp_seconds", "gauge", &[]),
+    ("pilotfish_last_success_timestamp_seconds", "gauge", &[]),
+    (
+        "pilotfish_container_info",
+        "gauge",
+        &["container", "image", "running_digest", "offered_digest", "verdict", "reason"],
+    ),
+    ("pilotfish_update_available", "gauge", &["container"]),
+    ("pilotfish_updates_total", "counter", &["container", "outcome"]),
+    ("pilotfish_service_gap_seconds", "histogram", &[]),
+    ("pilotfish_refused_digests", "gauge", &["container"]),
+    ("pilotfish_registry_requests_total", "counter", &["registry", "code"]),
+    ("pilotfish_registry_rate_limit_remaining", "gauge", &["registry"]),
+    ("pilotfish_pulled_bytes_total", "counter", &["registry"]),
+    ("pilotfish_update_in_flight", "gauge", &[]),
+    ("pilotfish_stuck", "gauge", &[]),
+];
+
+/// Metrics that have counted something of everything.
+fn busy() -> Metrics {
+    let metrics = Metrics::new().expect("the catalogue is valid");
+    metrics.round(true, Duration::from_millis(300));
+    metrics.round(false, Duration::from_secs(31));
+    metrics.request("docker.io", "200");
+    metrics.request("docker.io", "429");
+    metrics.rate_limit_remaining("docker.io", 97);
+    metrics.hear(&Event::Pulled { registry: "docker.io".into(), bytes: 4_100_000 });
+    let updated = Record { gap_seconds: Some(0.3), ..record("web", Outcome::Updated, None) };
+    metrics.hear(&Event::UpdateEnded(Box::new(updated)));
+    metrics.hear(&Event::UpdateEnded(Box::new(record("gone", Outcome::Failed, None))));
+    metrics
+}
+
+/// Samples as name, labels without values, and the rest, for pages without hostile labels.
+fn label_names(page: &str) -> BTreeMap<&str, BTreeSet<String>> {
+    let mut names: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (name, rest) = line.split_at(line.find(['{', ' ']).expect("a sample"));
+        let labels = rest.split('"').step_by(2).filter_map(|part| part.strip_suffix('='));
+        let labels = labels.map(|label| label.trim_start_matches(['{', ',']).to_owned());
+        names.entry(name).or_default().extend(labels);
+    }
+    names
+}
+
+#[test]
+fn every_documented_metric_is_scraped_and_no_other() {
+    let page = busy().render(&snapshot());
+    let labels = label_names(&page);
+    let types: BTreeMap<_, _> =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    let documented: BTreeMap<_, _> =
+        DOCUMENTED.iter().map(|(name, kind, _)| (*name, *kind)).collect();
+    assert_eq!(types, documented);
+    for (name, kind, expected) in DOCUMENTED {
+        let sample = if kind == "histogram" { format!("{name}_count") } else { name.to_owned() };
+        let expected: BTreeSet<_> = expected.iter().map(|label| (*label).to_owned()).collect();
+        assert_eq!(labels[sample.as_str()], expected, "{name}");
+        assert!(page.contains(&format!("# HELP {name} ")), "{name} has no help");
+    }
+}
+
+#[test]
+fn the_catalogue_is_what_is_documented() {
+    let catalogue: Vec<_> = catalogue::ALL
+        .iter()
+        .map(|metric| (metric.name, metric.kind.word(), metric.labels))
+        .collect();
+    assert_eq!(catalogue, DOCUMENTED);
+}
+
+#[test]
+fn a_whole_page_looks_like_this() {
+    let page = busy().render(&snapshot());
+    let version = env!("CARGO_PKG_VERSION");
+    let (before, after) = page.split_once("pilotfish_build_info{").expect("build info");
+    let (build, after) = after.split_once('\n').expect("its end");
+    assert!(build.starts_with(&format!("version=\"{version}\",target=\"")), "{build}");
+    golden::compare("metrics", &format!("{before}pilotfish_build_info{{…\n{after}"));
+}
+
+#[test]
+fn the_series_of_a_container_that_is_gone_disappear() {
+    let metrics = busy();
+    let with = metrics.render(&snapshot());
+    assert!(with.contains("container=\"web\"") && !with.contains("container=\"gone\""), "{with}");
+    let mut later = snapshot();
+    later.reports.retain(|report| report.container != "web");
+    later.in_flight = None;
+    let without = metrics.render(&later);
+    assert!(!without.contains("\"web\""), "{without}");
+    assert!(without.contains("pilotfish_update_in_flight 0\n"), "{without}");
+}
+
+#[test]
+fn a_counter_outlives_the_absence_of_its_container() {
+    let metrics = busy();
+    let series = "pilotfish_updates_total{container=\"web\",outcome=\"updated\"} 1\n";
+    assert!(!metrics.render(&Snapshot::default()).contains("pilotfish_updates_total"));
+    assert!(metrics.render(&snapshot()).contains(series));
+}
+
+#[test]
+fn outcomes_that_never_happened_are_zero_so_that_the_first_is_seen() {
+    let page = busy().render(&snapshot());
+    for outcome in ["rolled_back", "failed", "interrupted", "stuck"] {
+        let series =
+            format!("pilotfish_updates_total{{container=\"web\",outcome=\"{outcome}\"}} 0\n");
+        assert!(page.contains(&series), "{series}");
+    }
+}
+
+/// Names that no Engine allows today, and an image that it does not look into.
+fn hostile() -> Snapshot {
+    let names = ["a\"b", "back\\slash", "new\nline 1", "}{=,#", "süß\u{1b}[2J", "", "a\"b"];
+    let reports = names.map(|name| report(name, "evil\"} 1\nup 1", "one", Some("two")));
+    Snapshot { reports: reports.into(), ..snapshot() }
+}
+
+#[test]
+fn hostile_names_are_escaped_and_nothing_stands_twice() {
+    let page = busy().render(&hostile());
+    assert!(page.contains(r#"pilotfish_update_available{container="a\"b"} 1"#), "{page}");
+    assert!(page.contains(r#"pilotfish_update_available{container="back\\slash"} 1"#), "{page}");
+    assert!(page.contains(r#"pilotfish_update_available{container="new\nline 1"} 1"#), "{page}");
+    assert!(page.contains(r#"image="evil\"} 1\nup 1""#), "{page}");
+    assert!(!page.lines().any(|line| line == "up 1"), "{page}");
+    let samples: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
+    let distinct: BTreeSet<_> = samples.iter().collect();
+    assert_eq!(samples.len(), distinct.len());
+}
+
+/// What `promtool check metrics` has to say; nothing is well.
+fn promtool(page: &str) -> (bool, String) {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is needed for this test: install Debian's package `prometheus`");
+    let mut stdin = promtool.stdin.take().expect("its standard input");
+    stdin.write_all(page.as_bytes()).expect("promtool reads");
+    drop(stdin);
+    let output = promtool.wait_with_output().expect("promtool ends");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn promtool_finds_nothing_wrong() {
+    let fresh = Metrics::new().expect("the catalogue is valid").render(&Snapshot::default());
+    let pages = [
+        ("fresh", fresh),
+        ("busy", busy().render(&snapshot())),
+        ("hostile", busy().render(&hostile())),
+    ];
+    for (name, page) in pages {
+        assert_eq!(promtool(&page), (true, String::new()), "{name}: {page}");
+    }
+}
+
+#[test]
+fn before_the_first_round_times_are_zero_and_not_missing() {
+    let page = Metrics::new().expect("the catalogue is valid").render(&Snapshot::default());
+    assert!(page.contains("pilotfish_last_success_timestamp_seconds 0\n"), "{page}");
+    assert!(page.contains("pilotfish_checks_total{outcome=\"failed\"} 0\n"), "{page}");
+}

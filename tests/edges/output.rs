@@ -1,0 +1,160 @@
+//! What a person reads, compared whole.
+
+use chrono_tz::Europe::Berlin;
+use pilotfish::core::history::Outcome;
+use pilotfish::output::{
+    Screen, check, check_json, dry_run, history, history_json, update_summary,
+};
+use serde_json::Value;
+
+use crate::facts::{digest, no, record, records, report, reports, time};
+use crate::golden::{compare, compare_within};
+
+const fn screen(width: usize) -> Screen {
+    Screen { width: Some(width), colour: false }
+}
+
+#[test]
+fn check_into_a_pipe_is_as_wide_as_it_is() {
+    compare("check-pipe", &check(&reports(), Screen::NONE));
+}
+
+#[test]
+fn check_fits_every_terminal() {
+    for width in [120, 80, 60, 40] {
+        compare_within(&format!("check-{width}"), &check(&reports(), screen(width)), width);
+    }
+}
+
+#[test]
+fn check_is_coloured_where_that_is_wanted_and_says_the_same() {
+    let colourful = check(&reports(), Screen { width: Some(120), colour: true });
+    compare("check-colour", &colourful);
+    let mut plain = colourful;
+    for code in ["0", "1", "2", "31", "32", "33", "36"] {
+        plain = plain.replace(&format!("\x1b[{code}m"), "");
+    }
+    assert_eq!(plain, check(&reports(), screen(120)));
+}
+
+#[test]
+fn check_counts_one_and_none_as_people_do() {
+    let one = [report("till", "shop/till:1", "one", Some("one"))];
+    assert!(check(&one, Screen::NONE).ends_with("\n1 container: 1 up to date\n"));
+    assert_eq!(
+        check(&[], Screen::NONE),
+        "No container is watched. Start one with the label pilotfish.enable=true.\n"
+    );
+}
+
+#[test]
+fn check_shows_a_strangers_words_on_one_line() {
+    use pilotfish::core::reason::Reason;
+    let hostile = no(
+        report("till", "evil\x1b[2J:1", "one", None),
+        Reason::RegistryError,
+        "the registry said\r\n\x1b]0;owned\x07 200",
+    );
+    let page = check(&[hostile], Screen::NONE);
+    assert!(!page.contains(['\x1b', '\r', '\x07']), "{page:?}");
+    assert!(page.contains(r"the registry said\r\n\u{1b}]0;owned\u{7} 200"), "{page}");
+}
+
+#[test]
+fn check_for_scripts_is_the_documented_document() {
+    let page = check_json(time("2026-11-20T12:00:00.123456789Z"), &reports()).expect("JSON");
+    compare("check-json", &page);
+    let document: Value = serde_json::from_str(&page).expect("JSON");
+    let fields: Vec<_> =
+        document["containers"][0].as_object().expect("an object").keys().cloned().collect();
+    let mut documented =
+        ["container", "image", "running", "offered", "verdict", "reason", "detail", "advice"];
+    documented.sort_unstable();
+    assert_eq!(fields, documented);
+    assert_eq!(document["containers"][0]["running"], digest("till-1").as_str());
+    assert_eq!(document["containers"][0]["reason"], Value::Null);
+}
+
+#[test]
+fn history_into_a_pipe_is_as_wide_as_it_is() {
+    compare("history-pipe", &history(&records(), Berlin, Screen::NONE));
+}
+
+#[test]
+fn history_fits_every_terminal() {
+    for width in [100, 80, 50] {
+        let page = history(&records(), Berlin, screen(width));
+        compare_within(&format!("history-{width}"), &page, width);
+    }
+}
+
+#[test]
+fn history_before_the_first_update_says_so() {
+    assert_eq!(history(&[], Berlin, Screen::NONE), "No update has been tried yet.\n");
+}
+
+#[test]
+fn history_for_scripts_is_the_documented_document() {
+    let page = history_json(&records()).expect("JSON");
+    compare("history-json", &page);
+    let document: Value = serde_json::from_str(&page).expect("JSON");
+    let fields: Vec<_> =
+        document["updates"][0].as_object().expect("an object").keys().cloned().collect();
+    let mut documented = [
+        "id",
+        "container",
+        "image",
+        "from",
+        "to",
+        "started_at",
+        "finished_at",
+        "outcome",
+        "reason",
+        "gap_seconds",
+        "log",
+    ];
+    documented.sort_unstable();
+    assert_eq!(fields, documented);
+}
+
+#[test]
+fn an_update_ends_with_what_became_of_every_container() {
+    let mut failed = record("web", Outcome::RolledBack, Some("exited with code 1"));
+    failed.gap_seconds = Some(1.25);
+    compare_within("update", &update_summary(&[failed], &reports(), screen(80)), 80);
+    assert_eq!(update_summary(&[], &[], Screen::NONE), "No container is watched.\n");
+}
+
+#[test]
+fn a_dry_run_shows_how_and_hides_the_environment() {
+    let plan = plan();
+    let page = dry_run(&reports(), &[&plan], screen(80));
+    assert!(!page.contains("hunter2"), "{page}");
+    compare_within("dry-run", &page, 80);
+}
+
+fn plan() -> pilotfish::core::plan::Plan {
+    let layer = |seed: &str, size: u64| serde_json::json!({"digest": digest(seed), "size": size});
+    serde_json::from_value(serde_json::json!({
+        "id": "1", "container": "web", "old_container": "0a", "image": "nginx:1.27",
+        "reference": {
+            "registry": "docker.io", "repository": "library/nginx", "tag": "1.27", "digest": null
+        },
+        "from": {"image_id": "sha256:1", "digest": digest("web-1")},
+        "to": {
+            "index": digest("web-2"), "manifest": digest("m"), "config": digest("c"),
+            "platform": {"os": "linux", "architecture": "arm64", "variant": "v8"},
+            "layers": [layer("a", 30_000_000), layer("b", 4_200_000)],
+            "diff_ids": [],
+        },
+        "recreation": {"body": {"Env": ["PASSWORD=hunter2"]}, "connect": [], "platform": null},
+        "restart_policy": {"Name": "always", "MaximumRetryCount": 0},
+        "health": {
+            "timeout": null, "default_timeout": {"secs": 60, "nanos": 0},
+            "stable": {"secs": 30, "nanos": 0}, "probe": null
+        },
+        "stop_timeout": {"secs": 10, "nanos": 0},
+        "images_keep": 1,
+    }))
+    .expect("a plan")
+}

@@ -1,0 +1,122 @@
+//! An update on the terminal as it happens, compared whole.
+
+use std::time::Duration;
+
+use pilotfish::core::event::{Event, Listener, PullProgress};
+use pilotfish::core::history::{Cause, Outcome, Record};
+use pilotfish::core::update::Step;
+use pilotfish::output::{Screen, TerminalListener, Transcript};
+
+use crate::facts::{digest, record};
+use crate::golden::{Page, compare};
+
+/// What is heard of a good update and of one that goes back, and when, in milliseconds.
+fn events() -> Vec<(u64, Event)> {
+    let container = || "till".to_owned();
+    let mut events = vec![(
+        0,
+        Event::UpdateBegun {
+            container: container(),
+            image: "shop.example:5000/front/till:1".into(),
+            from: Some(digest("from")),
+            to: digest("to"),
+        },
+    )];
+    events.push((0, Event::StepBegun { container: container(), step: Step::Pull }));
+    // Forty pictures a second, of which ten are shown.
+    for picture in 0..80u64 {
+        let progress = PullProgress {
+            current: picture * 250_000,
+            total: 20_000_000,
+            layers_done: usize::try_from(picture / 20).expect("a small number"),
+            layers: 4,
+        };
+        let registry = "shop.example:5000".to_owned();
+        events.push((picture * 25, Event::Pulling { container: container(), registry, progress }));
+    }
+    let registry = "shop.example:5000".to_owned();
+    events.push((2000, Event::Pulled { registry, bytes: 20_000_000 }));
+    let done = |step, milliseconds| Event::StepDone {
+        container: container(),
+        step,
+        took: Duration::from_millis(milliseconds),
+    };
+    events.push((2010, done(Step::Pull, 2010)));
+    for (step, milliseconds) in [(Step::Sync, 24), (Step::Create, 110), (Step::Switch, 420)] {
+        events.push((2100, Event::StepBegun { container: container(), step }));
+        events.push((2200, done(step, milliseconds)));
+    }
+    let warning = "old images stay on disk: one is in use".to_owned();
+    events.push((2900, Event::Warning { container: container(), detail: warning }));
+    events.push((2900, Event::StepBegun { container: container(), step: Step::Verify }));
+    let cause = Cause::image("the new container exited with code 1 after 0.3 s");
+    events.push((3000, Event::GoingBack { container: container(), cause }));
+    let reason = Some("the new container exited with code 1 after 0.3 s");
+    let record = Record {
+        gap_seconds: Some(1.75),
+        log: vec!["panic: no such table".into()],
+        ..record("till", Outcome::RolledBack, reason)
+    };
+    events.push((3500, Event::UpdateEnded(Box::new(record))));
+    events.push((
+        4000,
+        Event::Warning { container: String::new(), detail: "the disk is slow".into() },
+    ));
+    events
+}
+
+fn told(screen: Screen, is_terminal: bool) -> String {
+    let mut transcript = Transcript::new(screen, is_terminal);
+    let mut text = String::new();
+    for (at, event) in events() {
+        text.push_str(&transcript.tell(&event, Duration::from_millis(at)));
+    }
+    text + &transcript.finish()
+}
+
+/// What a terminal has been told, with its control characters written out, a line for each
+/// rewriting.
+fn written_out(text: &str) -> String {
+    text.replace("\r\x1b[K", "⏎\n").replace('\x1b', "␛")
+}
+
+#[test]
+fn a_terminal_sees_steps_and_progress_on_one_rewritten_line() {
+    let text = told(Screen { width: Some(60), colour: false }, true);
+    for line in text.split(['\n', '\r']) {
+        let columns = line.trim_start_matches("\x1b[K").chars().count();
+        assert!(columns <= 60, "{line}");
+    }
+    let pictures = text.matches("layers").count();
+    assert_eq!(pictures, 20, "ten a second for two seconds");
+    compare("terminal", &written_out(&text));
+}
+
+#[test]
+fn a_coloured_terminal_sees_the_same_in_colour() {
+    let colourful = told(Screen { width: Some(60), colour: true }, true);
+    let mut plain = colourful.clone();
+    for code in ["0", "1", "2", "31", "32", "33", "36"] {
+        plain = plain.replace(&format!("\x1b[{code}m"), "");
+    }
+    assert_ne!(plain, colourful);
+    assert_eq!(plain, told(Screen { width: Some(60), colour: false }, true));
+}
+
+#[test]
+fn a_pipe_gets_plain_lines_that_stand_alone() {
+    let text = told(Screen::NONE, false);
+    assert!(!text.contains(['\r', '\x1b']), "{text:?}");
+    compare("terminal-pipe", &text);
+}
+
+#[test]
+fn the_listener_writes_what_the_transcript_tells() {
+    let page = Page::default();
+    let listener = TerminalListener::new(page.clone(), Screen::NONE, false).expect("a thread");
+    for (_, event) in events() {
+        listener.hear(&event);
+    }
+    listener.finish();
+    assert_eq!(page.text(), told(Screen::NONE, false));
+}
