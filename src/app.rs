@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +61,12 @@ pub fn reader(
 ) -> anyhow::Result<Agent<RealWorld>> {
     let state = reading(&settings.state_dir)?;
     agent_with(settings, state, listeners, stop)
+}
+
+/// The time of day.
+#[must_use]
+pub fn now() -> DateTime<Utc> {
+    RealHost.now()
 }
 
 /// The state directory, to be read.

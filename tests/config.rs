@@ -1,4 +1,5 @@
-//! The configuration as a person meets it: files, variables, flags, and every way to get them wrong.
+//! The configuration as a person meets it: files, variables, flags, and every way to get them
+//! wrong.
 
 #![expect(clippy::expect_used, reason = "a test that cannot prepare its machine has failed")]
 

@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Setting, deaf, names, print};
+use super::{Exit, Setting, deaf, names, print, waits_for};
 use crate::agent::{Fulfilled, Request, RoundEnd, Wish};
 use crate::app;
 use crate::cli::CheckArguments;
@@ -38,9 +38,7 @@ pub async fn look(
         return Ok(agent.round(&request).await?);
     };
     let ask = Ask { wish: Wish::Round(request), may_be_known };
-    let waiting =
-        |container: &str| eprintln!("the agent is updating {container}; this waits for it");
-    match control.ask(&ask, &Deaf, waiting).await? {
+    match control.ask(&ask, &Deaf, waits_for).await? {
         Fulfilled::Round(end) => Ok(*end),
         _ => anyhow::bail!("the agent answered something else than what it was asked"),
     }

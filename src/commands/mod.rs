@@ -28,7 +28,7 @@ use crate::config::{
 use crate::core::event::{Deaf, Event, Listener};
 use crate::core::history::Outcome;
 use crate::core::report::Verdict;
-use crate::output::{Screen, may_colour};
+use crate::output::{Screen, may_colour, one_line};
 use crate::registry::RegistryObserver;
 use crate::telemetry;
 
@@ -163,6 +163,7 @@ fn names(names: Vec<String>) -> Option<BTreeSet<String>> {
 ///
 /// # Errors
 /// The system gives no signals.
+#[expect(clippy::disallowed_methods, reason = "it listens until the process ends")]
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
@@ -209,6 +210,18 @@ impl Listener for Several {
     fn hear(&self, event: &Event) {
         self.0.iter().for_each(|listener| listener.hear(event));
     }
+}
+
+/// Says something about the command itself, on standard error.
+fn say(text: &str) {
+    use std::io::Write as _;
+    // Nobody is left to be told that nobody listens.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Says that the agent has something else in hand.
+fn waits_for(container: &str) {
+    say(&format!("the agent is updating {}; this waits for it", one_line(container)));
 }
 
 /// Prints to standard output. A reader that has gone away (`| head`) is no error.

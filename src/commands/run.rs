@@ -17,7 +17,6 @@ use crate::app::{self, Listeners};
 use crate::config::Settings;
 use crate::control::{self, server};
 use crate::core::snapshot::Snapshot;
-use crate::host::RealHost;
 use crate::metrics::Metrics;
 use crate::registry::RegistryObserver;
 use crate::telemetry::LogListener;
@@ -42,8 +41,9 @@ pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
         reload: Notify::new(),
     });
     let (followed, mut wanted) = watch::channel(setting.settings.clone());
-    tokio::spawn(follow_the_configuration(setting, followed, process.clone()));
-    let systemd = tokio::spawn(systemd::tell(process.snapshot.subscribe(), process.stop.clone()));
+    let tasks = TaskTracker::new();
+    tasks.spawn(follow_the_configuration(setting, followed, process.clone()));
+    tasks.spawn(systemd::tell(process.snapshot.subscribe(), process.stop.clone()));
     loop {
         let settings = wanted.borrow_and_update().clone();
         match serve(&settings, &process).await? {
@@ -51,8 +51,9 @@ pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
             RunEnd::Stopped => break,
         }
     }
-    // Its last word is that the agent stops.
-    systemd.await.context("cannot tell systemd")?;
+    // The last word to systemd is that the agent stops.
+    tasks.close();
+    tasks.wait().await;
     tracing::info!("pilotfish ends");
     Ok(Exit::Done)
 }
@@ -64,7 +65,7 @@ async fn follow_the_configuration(
     process: Arc<Process>,
 ) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
-    while hangups.recv().await.is_some() {
+    while process.stop.run_until_cancelled(hangups.recv()).await.flatten().is_some() {
         match load(&setting.global) {
             Ok(settings) => {
                 followed.send_replace(settings);
@@ -136,7 +137,7 @@ fn serve_control(
                 errands,
                 events: process.events.clone(),
                 snapshot: process.snapshot.subscribe(),
-                host: Arc::new(RealHost),
+                now: app::now,
             };
             tasks.spawn(server::serve(listener, facts, end.clone()));
         }

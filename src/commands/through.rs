@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::{Setting, quiet, stop_on_signal};
+use super::{Setting, quiet, say, stop_on_signal, waits_for};
 use crate::agent::{Fulfilled, Wish};
 use crate::app;
 use crate::control::Ask;
@@ -32,10 +32,8 @@ pub async fn fulfil(setting: &Setting, wish: Wish) -> anyhow::Result<Fulfilled> 
 async fn ask(control: &Control, wish: Wish, listener: &dyn Listener) -> anyhow::Result<Fulfilled> {
     let stop = stop_on_signal()?;
     let ask = Ask { wish, may_be_known: false };
-    let waiting =
-        |container: &str| eprintln!("the agent is updating {container}; this waits for it");
     tokio::select! {
-        fulfilled = control.ask(&ask, listener, waiting) => Ok(fulfilled?),
+        fulfilled = control.ask(&ask, listener, waits_for) => Ok(fulfilled?),
         () = stop.cancelled() => anyhow::bail!(
             "detached; the agent goes on, and `pilotfish status` and `pilotfish history` tell how"
         ),
@@ -51,7 +49,7 @@ async fn alone(
     let mut agent = app::agent(&setting.settings, quiet(terminal), stop.clone())?;
     let fulfilled = agent.fulfil(wish).await?;
     if stop.is_cancelled() && std::io::stderr().is_terminal() {
-        eprintln!("stopped; what is open is finished or undone by the next start");
+        say("stopped; what is open is finished or undone by the next start");
     }
     Ok(fulfilled)
 }

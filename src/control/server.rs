@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use chrono::{DateTime, Utc};
 use futures_util::stream;
 use tokio::net::UnixListener;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -20,7 +21,6 @@ use super::{Ask, Line, Status};
 use crate::agent::{Errand, Fulfilled, Request, RoundEnd, Wish};
 use crate::core::event::{Event, Listener};
 use crate::core::snapshot::Snapshot;
-use crate::host::Host;
 
 /// How many events a slow listener may lag behind before it misses some. A pull makes ten a second.
 const EVENTS_BEHIND_MAX: usize = 512;
@@ -54,20 +54,8 @@ pub struct Facts {
     pub events: Broadcast,
     /// How things stand.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
-    /// The machine, for the time.
-    pub host: Arc<dyn Clock>,
-}
-
-/// The time of day, as the control socket needs it.
-pub trait Clock: Send + Sync {
-    /// Now.
-    fn now(&self) -> chrono::DateTime<chrono::Utc>;
-}
-
-impl<H: Host> Clock for H {
-    fn now(&self) -> chrono::DateTime<chrono::Utc> {
-        Host::now(self)
-    }
+    /// The time of day.
+    pub now: fn() -> DateTime<Utc>,
 }
 
 /// Takes the socket. The lock of the state directory is held, so a socket that is there was left
@@ -137,7 +125,7 @@ fn known(facts: &Facts, ask: &Ask) -> Option<RoundEnd> {
     };
     let snapshot = Arc::clone(&facts.snapshot.borrow());
     let checked_at = snapshot.last_check.filter(|_| ask.may_be_known)?;
-    snapshot.next_check.filter(|next| *next > facts.host.now())?;
+    snapshot.next_check.filter(|next| *next > (facts.now)())?;
     let is_meant = |name: &str| names.as_ref().is_none_or(|names| names.contains(name));
     let mut reports = snapshot.reports.clone();
     reports.retain(|report| is_meant(&report.container));

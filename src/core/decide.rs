@@ -13,7 +13,7 @@ use crate::core::plan::{From, Plan, Source};
 use crate::core::policy::{Mode, Policy};
 use crate::core::reason::Reason;
 use crate::core::recreate::{self, Original, dependents};
-use crate::core::reference::{Digest, Reference};
+use crate::core::reference::{Digest, Reference, ReferenceError};
 use crate::core::space;
 use crate::core::window::Windows;
 
@@ -185,8 +185,7 @@ fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
     Ok(Standing { policy, reference, running })
 }
 
-fn not_a_name(error: &crate::core::reference::ReferenceError) -> No {
-    use crate::core::reference::ReferenceError;
+fn not_a_name(error: &ReferenceError) -> No {
     match error {
         ReferenceError::ImageId(_) => {
             No::new(Reason::PinnedByDigest, "the image is written as an ID")
