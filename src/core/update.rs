@@ -13,6 +13,9 @@ use crate::core::history::Cause;
 /// How often a verification is begun anew after something else than the image spoilt it.
 pub const VERIFY_ATTEMPTS_MAX: u32 = 3;
 
+/// How often a switch is begun anew after a kill or a lost answer cut it short.
+pub const SWITCH_ATTEMPTS_MAX: u32 = 3;
+
 /// One step of an update. Each has an undo, and both are written so that doing them twice does
 /// no harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -136,6 +139,8 @@ pub struct Progress {
     pub failed: Option<Cause>,
     /// The lowest step whose undo is complete.
     pub undone: Option<Step>,
+    /// How often a switch was begun.
+    pub switches: u32,
     /// How often a verification was begun.
     pub verifications: u32,
     /// Everything that became known, the newest of each.
@@ -161,6 +166,7 @@ impl Progress {
         match entry.mark {
             Mark::Started => {
                 self.begun = self.begun.max(Some(entry.step));
+                self.switches += u32::from(entry.step == Step::Switch);
                 self.verifications += u32::from(entry.step == Step::Verify);
             }
             Mark::Done => self.done = self.done.max(Some(entry.step)),
@@ -169,6 +175,13 @@ impl Progress {
             Mark::UndoDone => self.undone = Some(entry.step),
         }
         self.learn(&entry.note);
+    }
+
+    /// Whether the old container may be in the middle of being stopped: nobody who is killed takes
+    /// a request back, and the Engine goes on with it.
+    #[must_use]
+    pub fn is_in_the_switch(&self) -> bool {
+        self.begun == Some(Step::Switch) && self.done < Some(Step::Switch) && self.undone.is_none()
     }
 
     fn learn(&mut self, note: &Note) {
@@ -239,6 +252,12 @@ pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
         return interrupted("the new container was gone when the update was taken up again");
     };
     if reality.old.as_ref().is_some_and(|old| old.running) {
+        // In the boot of the switch it runs because its stop has not come to its end. It may end
+        // at any moment, so the gap is there anyway.
+        let is_stopping = progress.is_in_the_switch() && reality.same_boot && !new.started;
+        if is_stopping && progress.switches < SWITCH_ATTEMPTS_MAX {
+            return Resume::Forward(Step::Switch);
+        }
         return interrupted("the Engine had started the old container again");
     }
     if !new.running && new.started {
@@ -302,6 +321,23 @@ mod tests {
         let switching = up_to(Step::Switch, Mark::Started);
         assert_eq!(resume(&switching, &stopped(false)), Resume::Forward(Step::Switch));
         assert!(back(&resume(&switching, &stopped(true))));
+    }
+
+    #[test]
+    fn a_stop_that_is_under_way_is_waited_for_and_not_taken_for_a_life() {
+        let mut reality = Reality {
+            old: seen("till", true, true),
+            new: seen("pilotfish-new-till", false, false),
+            same_boot: true,
+        };
+        let mut progress = up_to(Step::Switch, Mark::Started);
+        assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Switch));
+        progress.switches = SWITCH_ATTEMPTS_MAX;
+        assert!(back(&resume(&progress, &reality)));
+        // A boot ends every stop: what runs now was started by the Engine.
+        progress.switches = 1;
+        reality.same_boot = false;
+        assert!(back(&resume(&progress, &reality)));
     }
 
     #[test]

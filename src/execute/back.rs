@@ -112,6 +112,7 @@ impl<P: Ports> Update<'_, P> {
             Some(old) => inspect::id(&old).to_owned(),
             None => self.make_the_old_one_again().await?,
         };
+        self.await_a_stop_under_way(&id).await?;
         self.take_the_name(&id).await?;
         let engine = self.ports.engine();
         engine.start(&id).await?;
@@ -122,6 +123,22 @@ impl<P: Ports> Update<'_, P> {
             engine.set_restart_policy(&id, policy).await?;
         }
         self.see_it_well(&id).await
+    }
+
+    /// A client that is killed, or that loses its connection, does not cancel a stop: the old
+    /// container would end after it was seen to run. Asking for the same stop once more waits for
+    /// its end. What cannot be stopped goes on running, which is what is wanted here.
+    async fn await_a_stop_under_way(&self, id: &str) -> Result<(), Trouble> {
+        let was_asked = self.stopped_at.is_some() || self.is_taken_up;
+        let reality = self.reality().await?;
+        let runs = reality.old.is_some_and(|old| old.running);
+        if !(runs && was_asked && reality.same_boot && self.journal.progress.is_in_the_switch()) {
+            return Ok(());
+        }
+        match self.ports.engine().stop(id, self.plan().stop_timeout).await {
+            Err(error) if error.is_the_engine_away() => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Gives a container the name of the service. Who holds the name without being part of this

@@ -91,6 +91,8 @@ pub struct Update<'a, P: Ports> {
     /// When the old container was told to stop. Gone with the process: nobody can measure a gap
     /// across a power cut.
     stopped_at: Option<Instant>,
+    /// Whether an earlier process, or an earlier try, began it.
+    is_taken_up: bool,
     watch: Option<verify::Watch>,
 }
 
@@ -123,7 +125,7 @@ impl<'a, P: Ports> Update<'a, P> {
         stop: &'a CancellationToken,
         journal: UpdateJournal,
     ) -> Self {
-        Self { ports, listener, stop, journal, stopped_at: None, watch: None }
+        Self { ports, listener, stop, journal, stopped_at: None, is_taken_up: false, watch: None }
     }
 
     /// What its journal says so far.
@@ -144,6 +146,7 @@ impl<'a, P: Ports> Update<'a, P> {
 
     /// Finishes or undoes an update that was left open.
     pub async fn take_up(mut self) -> Ended {
+        self.is_taken_up = true;
         let trouble = self.decide_again().await.err();
         self.finish(trouble).await
     }

@@ -46,7 +46,7 @@ pub enum Hand {
     MendDisk,
     /// The state directory is lost.
     LoseState,
-    /// The clock is set, by so many seconds.
+    /// The clock is set, by so many milliseconds.
     SetClock(i64),
     /// `docker system prune -f`.
     Prune,
@@ -62,6 +62,8 @@ pub enum Hand {
     Rename(String, String),
     /// `docker run --name NAME` on the image that its tag stands for here.
     Run(String),
+    /// `docker pull` of a tag.
+    Pull(String),
     /// The tag stands for this image in the registry from now on.
     Push(String, String),
     /// The registry answers like this, or well again.

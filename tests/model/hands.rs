@@ -14,8 +14,10 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1500);
 impl Machine {
     /// Does it now.
     pub fn lend(&self, hand: Hand) {
-        if let Hand::Look { again } = hand {
-            return self.look(again);
+        match hand {
+            Hand::Look { again } => return self.look(again),
+            Hand::Kill | Hand::Cut(_) => return self.strike(&hand),
+            _ => {}
         }
         self.log(format!("! {hand:?}"));
         let mut over = self.now();
@@ -88,7 +90,7 @@ impl Affairs {
         match hand {
             Hand::MendDisk => self.files.trouble = None,
             Hand::LoseState => self.files.lose(),
-            Hand::SetClock(seconds) => self.clock_ahead += seconds,
+            Hand::SetClock(milliseconds) => self.clock_ahead += milliseconds,
             Hand::Prune => engine.prune(),
             Hand::Remove(name) => {
                 engine.end(at, &name, 137);
@@ -106,10 +108,20 @@ impl Affairs {
                 let _ = engine.rename(&from, &to);
             }
             Hand::Run(name) => self.run_again(at, &name),
+            Hand::Pull(tag) => self.pull(at, &tag),
             Hand::Push(tag, image) => drop(self.shelf.push(&tag, &image)),
             Hand::Registry(failure) => self.shelf.failure = failure,
             other => unreachable!("{other:?} is done elsewhere"),
         }
+    }
+
+    fn pull(&mut self, at: Moment, tag: &str) {
+        let Some((index, image)) = self.shelf.offered(tag) else { return };
+        let (index, image) = (index.clone(), image.clone());
+        let of = crate::engine::store::repository(tag);
+        let id = self.engine.pulled(of, &index, &image);
+        // The image is there, so it can be tagged.
+        let _ = self.engine.tag(at.wall, &id, tag);
     }
 
     /// What the user typed, once more.

@@ -41,7 +41,7 @@ pub struct Affairs {
     pub engine: State,
     pub files: Files,
     pub shelf: Shelf,
-    /// What the clock on the wall is ahead by, in seconds.
+    /// What the clock on the wall is ahead by, in milliseconds.
     pub clock_ahead: i64,
     pub boots: u32,
     /// What is free where the Engine keeps images.
@@ -281,5 +281,5 @@ impl Affairs {
 
 pub fn wall(now: Duration, ahead: i64) -> DateTime<Utc> {
     let begin = DateTime::from_timestamp(BEGIN, 0).unwrap_or_default();
-    begin + TimeDelta::from_std(now).unwrap_or_default() + TimeDelta::seconds(ahead)
+    begin + TimeDelta::from_std(now).unwrap_or_default() + TimeDelta::milliseconds(ahead)
 }

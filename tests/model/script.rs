@@ -132,6 +132,7 @@ fn hand(text: &str) -> Hand {
         ["restart", name] => Hand::Restart((*name).into()),
         ["rename", from, to] => Hand::Rename((*from).into(), (*to).into()),
         ["run-again", name] => Hand::Run((*name).into()),
+        ["pull", tag] => Hand::Pull((*tag).into()),
         ["push", tag, image] => Hand::Push((*tag).into(), (*image).into()),
         ["registry", "down"] => Hand::Registry(Some(Reason::RegistryUnreachable)),
         ["registry", "up"] => Hand::Registry(None),
@@ -145,10 +146,10 @@ fn number(text: &str) -> usize {
 
 /// `+1d`, `-1d`, `1970`.
 fn clock(text: &str) -> i64 {
-    let seconds = |text: &str| i64::try_from(time(text).as_secs()).expect("a short time");
+    let time = |text: &str| i64::try_from(time(text).as_millis()).expect("a short time");
     match text.split_at(1) {
-        ("+", rest) => seconds(rest),
-        ("-", rest) => -seconds(rest),
-        _ => -crate::machine::BEGIN,
+        ("+", rest) => time(rest),
+        ("-", rest) => -time(rest),
+        _ => -1000 * crate::machine::BEGIN,
     }
 }

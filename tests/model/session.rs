@@ -160,7 +160,7 @@ impl RoundListener for Ear {
 
 impl Machine {
     /// What a kill or a power cut leaves.
-    fn strike(&self, stroke: &Hand) {
+    pub fn strike(&self, stroke: &Hand) {
         self.log(format!("! {stroke:?}"));
         if let Hand::Cut(keeps) = stroke {
             self.with(|affairs, at| {
