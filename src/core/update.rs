@@ -241,7 +241,10 @@ pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
     if progress.done >= Some(Step::Commit) {
         return Resume::Forward(Step::Clean);
     }
-    if progress.done >= Some(Step::Verify) && reality.new.is_some() {
+    // After a cut before the commit was on the disk the Engine has started the old one, and the
+    // new one has no right to be started: the one that serves stays.
+    let old_runs = reality.old.as_ref().is_some_and(|old| old.running);
+    if progress.done >= Some(Step::Verify) && reality.new.is_some() && !old_runs {
         return Resume::Forward(Step::Commit);
     }
     let interrupted = |detail: &str| Resume::Back(Cause::interrupted(detail));
@@ -251,7 +254,7 @@ pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
     let Some(new) = &reality.new else {
         return interrupted("the new container was gone when the update was taken up again");
     };
-    if reality.old.as_ref().is_some_and(|old| old.running) {
+    if old_runs {
         // In the boot of the switch it runs because its stop has not come to its end. It may end
         // at any moment, so the gap is there anyway.
         let is_stopping = progress.is_in_the_switch() && reality.same_boot && !new.started;
@@ -368,6 +371,8 @@ mod tests {
         let reality = Reality { old: None, new: seen("till", true, true), same_boot: true };
         let verified = up_to(Step::Verify, Mark::Done);
         assert_eq!(resume(&verified, &reality), Resume::Forward(Step::Commit));
+        let old = seen("pilotfish-old-till", true, true);
+        assert!(back(&resume(&verified, &Reality { old, ..reality })));
         let committed = up_to(Step::Commit, Mark::Done);
         assert_eq!(resume(&committed, &Reality::default()), Resume::Forward(Step::Clean));
     }

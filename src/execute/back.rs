@@ -7,18 +7,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Trouble, Update};
+use super::{TRIES_MAX, TRY_PAUSE, Trouble, Update};
 use crate::core::recreate::RestartPolicy;
 use crate::core::update::{Mark, Note, Step};
 use crate::core::{inspect, recreate};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
-
-/// How often the way back is tried before a person is needed.
-const TRIES_MAX: u32 = 3;
-
-/// The pause between two tries; the Engine may be busy with the container.
-const TRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// How many of the last lines of a failed container are kept.
 const LOG_LINES_MAX: usize = 40;
@@ -32,21 +26,29 @@ const RETURN_INTERVAL: Duration = Duration::from_millis(250);
 impl<P: Ports> Update<'_, P> {
     /// Goes back, three times at most; an Engine that is away is waited for.
     pub(super) async fn go_back(&mut self) -> Result<(), Trouble> {
-        let mut tries = 1;
-        loop {
+        for _ in 1..TRIES_MAX {
             match self.undo().await {
-                Err(Trouble::Engine(error)) if tries < TRIES_MAX => {
-                    self.warn(format!("going back failed and is tried again: {error}"));
-                    if error.is_the_engine_away() {
-                        self.await_engine().await?;
-                    } else {
-                        tokio::time::sleep(TRY_PAUSE).await;
-                    }
+                Err(Trouble::Engine(error)) => {
+                    self.await_the_next_try("going back", &error).await?
                 }
                 done => return done,
             }
-            tries += 1;
         }
+        self.undo().await
+    }
+
+    /// Says what went wrong, and waits until it makes sense to try again.
+    pub(super) async fn await_the_next_try(
+        &self,
+        what: &str,
+        error: &EngineError,
+    ) -> Result<(), Trouble> {
+        self.warn(format!("{what} failed and is tried again: {error}"));
+        if error.is_the_engine_away() {
+            return self.await_engine().await;
+        }
+        tokio::time::sleep(TRY_PAUSE).await;
+        Ok(())
     }
 
     async fn undo(&mut self) -> Result<(), Trouble> {
