@@ -98,6 +98,10 @@ pub struct Note {
     /// The ID of the pulled image, on `pull` done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_image: Option<String>,
+    /// Whether this update itself fetched the image, on `pull` done. An image that was there before
+    /// may have lost its files to a power cut.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fetched: bool,
     /// The ID of the new container, on `create` done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_container: Option<String>,
@@ -187,6 +191,7 @@ impl Progress {
     fn learn(&mut self, note: &Note) {
         let known = &mut self.known;
         known.new_image = note.new_image.clone().or(known.new_image.take());
+        known.fetched |= note.fetched;
         known.new_container = note.new_container.clone().or(known.new_container.take());
         known.gap_milliseconds = note.gap_milliseconds.or(known.gap_milliseconds);
         if !note.log.is_empty() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{TRIES_MAX, TRY_PAUSE, Trouble, Update};
+use crate::core::history::Cause;
 use crate::core::recreate::RestartPolicy;
 use crate::core::update::{Mark, Note, Step};
 use crate::core::{inspect, recreate};
@@ -243,22 +244,33 @@ impl<P: Ports> Update<'_, P> {
         Ok(id.filter(|id| *id != plan.from.image_id))
     }
 
+    /// What the local tag is to point at again. An image that failed does not get it back, even
+    /// where somebody had pulled it by hand: it would be what the next `compose up` starts.
+    fn tag_before(&self, new: &str) -> Option<&str> {
+        let progress = &self.journal.progress;
+        let has_failed = progress.begun >= Some(Step::Start)
+            && progress.failed.as_ref().is_some_and(Cause::is_a_failure);
+        match self.journal.header.tag_before.as_deref() {
+            Some(before) if before == new && has_failed => Some(&self.plan().from.image_id),
+            before => before,
+        }
+    }
+
     /// Moves the local tag back, unless another container runs on the new image by now.
     async fn restore_the_tag(&self) -> Result<(), Trouble> {
         let plan = self.plan();
-        let (Some(tag), Some(new)) = (&plan.reference.tag, &self.journal.progress.known.new_image)
-        else {
+        let (Some(tag), Some(new)) = (&plan.reference.tag, self.pulled_image().await?) else {
             return Ok(());
         };
         let ours = self.journal.progress.known.new_container.as_deref();
         let containers = self.ports.engine().list().await?;
         let others =
-            |line: &crate::engine::Listed| line.image_id == *new && Some(line.id.as_str()) != ours;
+            |line: &crate::engine::Listed| line.image_id == new && Some(line.id.as_str()) != ours;
         if containers.iter().any(others) {
             return Ok(());
         }
         let name = plan.reference.familiar_name();
-        match &self.journal.header.tag_before {
+        match self.tag_before(&new) {
             Some(before) => match self.ports.engine().tag(before, &name, tag).await {
                 Err(error) if error.is_not_found() => {
                     self.warn(format!("{name}:{tag} cannot point at {before} again: it is gone"));

@@ -26,7 +26,8 @@ impl<P: Ports> Update<'_, P> {
         let (repository, tag) = plan.keep_tag();
         engine.tag(&plan.from.image_id, &repository, &tag).await?;
         let pinned = format!("{}@{}", plan.reference.familiar_name(), plan.to.index);
-        if engine.inspect_image(&pinned).await?.is_none() {
+        let fetched = engine.inspect_image(&pinned).await?.is_none();
+        if fetched {
             self.fetch().await?;
         }
         let image = engine.inspect_image(&pinned).await?;
@@ -38,7 +39,7 @@ impl<P: Ports> Update<'_, P> {
         if let Some(tag) = &plan.reference.tag {
             engine.tag(&id, &plan.reference.familiar_name(), tag).await?;
         }
-        Ok(Note { new_image: Some(id), ..Note::default() })
+        Ok(Note { new_image: Some(id), fetched, ..Note::default() })
     }
 
     async fn fetch(&self) -> Result<(), Trouble> {
@@ -168,7 +169,7 @@ impl<P: Ports> Update<'_, P> {
         let started = self.ports.engine().start(&new).await;
         self.mark_started();
         if let Err(error) = started {
-            return Err(start_failed(error));
+            return Err(start_failed(error, self.journal.progress.known.fetched));
         }
         Ok(Note { gap_milliseconds: self.gap_milliseconds(), ..Note::default() })
     }
@@ -298,17 +299,23 @@ fn pull_failed(error: EngineError) -> Trouble {
     }
 }
 
-fn start_failed(error: EngineError) -> Trouble {
+/// A power cut leaves an image that was pulled shortly before with empty files, and pulling again
+/// does not mend it. So a start blames only an image that this update itself fetched; the way back
+/// removes any other, and the next round pulls it afresh.
+fn start_failed(error: EngineError, fetched: bool) -> Trouble {
     if error.is_the_engine_away() {
         return error.into();
     }
     let message = error.to_string();
     let detail = format!("could not be started: {message}");
-    if blame::is_the_images_fault(&message) {
-        Trouble::Cause(Cause::image(detail))
-    } else {
-        Trouble::Cause(Cause::surroundings(detail))
-    }
+    let is_image = blame::is_the_images_fault(&message);
+    Trouble::Cause(match (is_image, fetched) {
+        (true, true) => Cause::image(detail),
+        (true, false) => Cause::surroundings(format!(
+            "{detail}; the image was on this machine before and may be damaged: it is pulled again"
+        )),
+        (false, _) => Cause::surroundings(detail),
+    })
 }
 
 fn gone(error: EngineError, what: &str) -> Trouble {
