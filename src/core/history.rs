@@ -53,6 +53,12 @@ impl Cause {
         Self { fault: Fault::Person, detail: detail.into() }
     }
 
+    /// Whether the new container did not work, whoever is to blame.
+    #[must_use]
+    pub const fn is_a_failure(&self) -> bool {
+        matches!(self.fault, Fault::Image | Fault::Surroundings)
+    }
+
     /// Whether the digest is refused from now on.
     #[must_use]
     pub const fn blames_the_image(&self) -> bool {

@@ -13,6 +13,9 @@ use crate::core::history::Cause;
 /// How often a verification is begun anew after something else than the image spoilt it.
 pub const VERIFY_ATTEMPTS_MAX: u32 = 3;
 
+/// How often a switch is begun anew after a kill or a lost answer cut it short.
+pub const SWITCH_ATTEMPTS_MAX: u32 = 3;
+
 /// One step of an update. Each has an undo, and both are written so that doing them twice does
 /// no harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -95,6 +98,10 @@ pub struct Note {
     /// The ID of the pulled image, on `pull` done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_image: Option<String>,
+    /// Whether this update itself fetched the image, on `pull` done. An image that was there before
+    /// may have lost its files to a power cut.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fetched: bool,
     /// The ID of the new container, on `create` done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_container: Option<String>,
@@ -136,6 +143,8 @@ pub struct Progress {
     pub failed: Option<Cause>,
     /// The lowest step whose undo is complete.
     pub undone: Option<Step>,
+    /// How often a switch was begun.
+    pub switches: u32,
     /// How often a verification was begun.
     pub verifications: u32,
     /// Everything that became known, the newest of each.
@@ -161,6 +170,7 @@ impl Progress {
         match entry.mark {
             Mark::Started => {
                 self.begun = self.begun.max(Some(entry.step));
+                self.switches += u32::from(entry.step == Step::Switch);
                 self.verifications += u32::from(entry.step == Step::Verify);
             }
             Mark::Done => self.done = self.done.max(Some(entry.step)),
@@ -171,9 +181,17 @@ impl Progress {
         self.learn(&entry.note);
     }
 
+    /// Whether the old container may be in the middle of being stopped: nobody who is killed takes
+    /// a request back, and the Engine goes on with it.
+    #[must_use]
+    pub fn is_in_the_switch(&self) -> bool {
+        self.begun == Some(Step::Switch) && self.done < Some(Step::Switch) && self.undone.is_none()
+    }
+
     fn learn(&mut self, note: &Note) {
         let known = &mut self.known;
         known.new_image = note.new_image.clone().or(known.new_image.take());
+        known.fetched |= note.fetched;
         known.new_container = note.new_container.clone().or(known.new_container.take());
         known.gap_milliseconds = note.gap_milliseconds.or(known.gap_milliseconds);
         if !note.log.is_empty() {
@@ -228,7 +246,10 @@ pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
     if progress.done >= Some(Step::Commit) {
         return Resume::Forward(Step::Clean);
     }
-    if progress.done >= Some(Step::Verify) && reality.new.is_some() {
+    // After a cut before the commit was on the disk the Engine has started the old one, and the
+    // new one has no right to be started: the one that serves stays.
+    let old_runs = reality.old.as_ref().is_some_and(|old| old.running);
+    if progress.done >= Some(Step::Verify) && reality.new.is_some() && !old_runs {
         return Resume::Forward(Step::Commit);
     }
     let interrupted = |detail: &str| Resume::Back(Cause::interrupted(detail));
@@ -238,7 +259,13 @@ pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
     let Some(new) = &reality.new else {
         return interrupted("the new container was gone when the update was taken up again");
     };
-    if reality.old.as_ref().is_some_and(|old| old.running) {
+    if old_runs {
+        // In the boot of the switch it runs because its stop has not come to its end. It may end
+        // at any moment, so the gap is there anyway.
+        let is_stopping = progress.is_in_the_switch() && reality.same_boot && !new.started;
+        if is_stopping && progress.switches < SWITCH_ATTEMPTS_MAX {
+            return Resume::Forward(Step::Switch);
+        }
         return interrupted("the Engine had started the old container again");
     }
     if !new.running && new.started {
@@ -305,6 +332,23 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_that_is_under_way_is_waited_for_and_not_taken_for_a_life() {
+        let mut reality = Reality {
+            old: seen("till", true, true),
+            new: seen("pilotfish-new-till", false, false),
+            same_boot: true,
+        };
+        let mut progress = up_to(Step::Switch, Mark::Started);
+        assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Switch));
+        progress.switches = SWITCH_ATTEMPTS_MAX;
+        assert!(back(&resume(&progress, &reality)));
+        // A boot ends every stop: what runs now was started by the Engine.
+        progress.switches = 1;
+        reality.same_boot = false;
+        assert!(back(&resume(&progress, &reality)));
+    }
+
+    #[test]
     fn a_running_new_container_is_verified_again_at_most_three_times() {
         let reality = Reality {
             old: seen("pilotfish-old-till", false, true),
@@ -332,6 +376,8 @@ mod tests {
         let reality = Reality { old: None, new: seen("till", true, true), same_boot: true };
         let verified = up_to(Step::Verify, Mark::Done);
         assert_eq!(resume(&verified, &reality), Resume::Forward(Step::Commit));
+        let old = seen("pilotfish-old-till", true, true);
+        assert!(back(&resume(&verified, &Reality { old, ..reality })));
         let committed = up_to(Step::Commit, Mark::Done);
         assert_eq!(resume(&committed, &Reality::default()), Resume::Forward(Step::Clean));
     }

@@ -7,19 +7,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Trouble, Update};
+use super::{TRIES_MAX, TRY_PAUSE, Trouble, Update};
+use crate::core::history::Cause;
 use crate::core::plan::Source;
 use crate::core::recreate::RestartPolicy;
 use crate::core::update::{Mark, Note, Step};
 use crate::core::{inspect, recreate};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
-
-/// How often the way back is tried before a person is needed.
-const TRIES_MAX: u32 = 3;
-
-/// The pause between two tries; the Engine may be busy with the container.
-const TRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// How many of the last lines of a failed container are kept.
 const LOG_LINES_MAX: usize = 40;
@@ -33,21 +28,29 @@ const RETURN_INTERVAL: Duration = Duration::from_millis(250);
 impl<P: Ports> Update<'_, P> {
     /// Goes back, three times at most; an Engine that is away is waited for.
     pub(super) async fn go_back(&mut self) -> Result<(), Trouble> {
-        let mut tries = 1;
-        loop {
+        for _ in 1..TRIES_MAX {
             match self.undo().await {
-                Err(Trouble::Engine(error)) if tries < TRIES_MAX => {
-                    self.warn(format!("going back failed and is tried again: {error}"));
-                    if error.is_the_engine_away() {
-                        self.await_engine().await?;
-                    } else {
-                        tokio::time::sleep(TRY_PAUSE).await;
-                    }
+                Err(Trouble::Engine(error)) => {
+                    self.await_the_next_try("going back", &error).await?
                 }
                 done => return done,
             }
-            tries += 1;
         }
+        self.undo().await
+    }
+
+    /// Says what went wrong, and waits until it makes sense to try again.
+    pub(super) async fn await_the_next_try(
+        &self,
+        what: &str,
+        error: &EngineError,
+    ) -> Result<(), Trouble> {
+        self.warn(format!("{what} failed and is tried again: {error}"));
+        if error.is_the_engine_away() {
+            return self.await_engine().await;
+        }
+        tokio::time::sleep(TRY_PAUSE).await;
+        Ok(())
     }
 
     async fn undo(&mut self) -> Result<(), Trouble> {
@@ -113,6 +116,7 @@ impl<P: Ports> Update<'_, P> {
             Some(old) => inspect::id(&old).to_owned(),
             None => self.make_the_old_one_again().await?,
         };
+        self.await_a_stop_under_way(&id).await?;
         self.take_the_name(&id).await?;
         let engine = self.ports.engine();
         engine.start(&id).await?;
@@ -123,6 +127,22 @@ impl<P: Ports> Update<'_, P> {
             engine.set_restart_policy(&id, policy).await?;
         }
         self.see_it_well(&id).await
+    }
+
+    /// A client that is killed, or that loses its connection, does not cancel a stop: the old
+    /// container would end after it was seen to run. Asking for the same stop once more waits for
+    /// its end. What cannot be stopped goes on running, which is what is wanted here.
+    async fn await_a_stop_under_way(&self, id: &str) -> Result<(), Trouble> {
+        let was_asked = self.stopped_at.is_some() || self.is_taken_up;
+        let reality = self.reality().await?;
+        let runs = reality.old.is_some_and(|old| old.running);
+        if !(runs && was_asked && reality.same_boot && self.journal.progress.is_in_the_switch()) {
+            return Ok(());
+        }
+        match self.ports.engine().stop(id, self.plan().stop_timeout).await {
+            Err(error) if error.is_the_engine_away() => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Gives a container the name of the service. Who holds the name without being part of this
@@ -228,22 +248,33 @@ impl<P: Ports> Update<'_, P> {
         Ok(id.filter(|id| *id != plan.from.image_id))
     }
 
+    /// What the local tag is to point at again. An image that failed does not get it back, even
+    /// where somebody had pulled it by hand: it would be what the next `compose up` starts.
+    fn tag_before(&self, new: &str) -> Option<&str> {
+        let progress = &self.journal.progress;
+        let has_failed = progress.begun >= Some(Step::Start)
+            && progress.failed.as_ref().is_some_and(Cause::is_a_failure);
+        match self.journal.header.tag_before.as_deref() {
+            Some(before) if before == new && has_failed => Some(&self.plan().from.image_id),
+            before => before,
+        }
+    }
+
     /// Moves the local tag back, unless another container runs on the new image by now.
     async fn restore_the_tag(&self) -> Result<(), Trouble> {
         let plan = self.plan();
-        let (Some(tag), Some(new)) = (&plan.reference.tag, &self.journal.progress.known.new_image)
-        else {
+        let (Some(tag), Some(new)) = (&plan.reference.tag, self.pulled_image().await?) else {
             return Ok(());
         };
         let ours = self.journal.progress.known.new_container.as_deref();
         let containers = self.ports.engine().list().await?;
         let others =
-            |line: &crate::engine::Listed| line.image_id == *new && Some(line.id.as_str()) != ours;
+            |line: &crate::engine::Listed| line.image_id == new && Some(line.id.as_str()) != ours;
         if containers.iter().any(others) {
             return Ok(());
         }
         let name = plan.reference.familiar_name();
-        match &self.journal.header.tag_before {
+        match self.tag_before(&new) {
             Some(before) => match self.ports.engine().tag(before, &name, tag).await {
                 Err(error) if error.is_not_found() => {
                     self.warn(format!("{name}:{tag} cannot point at {before} again: it is gone"));

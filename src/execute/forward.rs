@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Trouble, Update};
+use super::{TRIES_MAX, Trouble, Update};
 use crate::core::blame;
 use crate::core::event::Event;
 use crate::core::history::Cause;
@@ -31,7 +31,8 @@ impl<P: Ports> Update<'_, P> {
             return self.take_the_kept_one().await;
         }
         let pinned = format!("{}@{}", plan.reference.familiar_name(), plan.to.index);
-        if engine.inspect_image(&pinned).await?.is_none() {
+        let fetched = engine.inspect_image(&pinned).await?.is_none();
+        if fetched {
             self.fetch().await?;
         }
         let image = engine.inspect_image(&pinned).await?;
@@ -43,7 +44,7 @@ impl<P: Ports> Update<'_, P> {
         if let Some(tag) = &plan.reference.tag {
             engine.tag(&id, &plan.reference.familiar_name(), tag).await?;
         }
-        Ok(Note { new_image: Some(id), ..Note::default() })
+        Ok(Note { new_image: Some(id), fetched, ..Note::default() })
     }
 
     /// A rollback by hand needs no registry: the image is here, only the local tag moves.
@@ -183,30 +184,60 @@ impl<P: Ports> Update<'_, P> {
         let started = self.ports.engine().start(&new).await;
         self.mark_started();
         if let Err(error) = started {
-            return Err(start_failed(error));
+            return Err(start_failed(error, self.journal.progress.known.fetched));
         }
         Ok(Note { gap_milliseconds: self.gap_milliseconds(), ..Note::default() })
     }
 
     /// Takes the right to be started from the old container, then gives the user's own to the new
-    /// one. Between the two calls neither would be started after a cut; recovery covers it.
+    /// one. Between the two calls neither would be started after a cut; recovery covers it, and
+    /// starts the one that has proved itself where the Engine did not.
     pub(super) async fn commit(&mut self) -> Result<Note, Trouble> {
+        let new = self.new_container()?;
         let policy = self.plan().restart_policy.clone();
         if !policy.is_no() {
             let engine = self.ports.engine();
             let old =
                 engine.set_restart_policy(&self.plan().old_container, &RestartPolicy::no()).await;
             old.or_else(not_there)?;
-            engine.set_restart_policy(&self.new_container()?, &policy).await?;
+            engine.set_restart_policy(&new, &policy).await?;
         }
+        self.ports.engine().start(&new).await?;
         self.flush().await?;
         Ok(Note::default())
     }
 
+    /// Cleans up, three times at most; an Engine that is away is waited for. A committed update is
+    /// never taken back, so what cannot be removed now is left to the next round.
+    pub(super) async fn clean_up(&mut self, begun: Instant) -> Result<(), Trouble> {
+        for _ in 1..TRIES_MAX {
+            match self.clean(begun).await {
+                Err(Trouble::Engine(error)) => {
+                    self.await_the_next_try("cleaning up", &error).await?
+                }
+                done => return done,
+            }
+        }
+        self.clean(begun).await
+    }
+
+    /// The old container serves no more. One that somebody started by hand is stopped first.
+    async fn remove_the_old_one(&self) -> Result<(), Trouble> {
+        let (engine, old) = (self.ports.engine(), &self.plan().old_container);
+        match engine.remove(old, false).await {
+            Err(EngineError::Conflict { .. }) => {
+                engine.stop(old, self.plan().stop_timeout).await?;
+                engine.remove(old, false).await?;
+            }
+            done => _ = done?,
+        }
+        Ok(())
+    }
+
     /// Removes the old container and images that nobody needs. What cannot be removed now is no
     /// reason to keep the update open: it is said, and left.
-    pub(super) async fn clean(&mut self, begun: Instant) -> Result<(), Trouble> {
-        self.ports.engine().remove(&self.plan().old_container, false).await?;
+    async fn clean(&mut self, begun: Instant) -> Result<(), Trouble> {
+        self.remove_the_old_one().await?;
         if let Err(trouble) = self.drop_old_images().await {
             self.warn(format!("old images stay on disk: {trouble}"));
         }
@@ -298,17 +329,23 @@ fn pull_failed(error: EngineError) -> Trouble {
     }
 }
 
-fn start_failed(error: EngineError) -> Trouble {
+/// A power cut leaves an image that was pulled shortly before with empty files, and pulling again
+/// does not mend it. So a start blames only an image that this update itself fetched; the way back
+/// removes any other, and the next round pulls it afresh.
+fn start_failed(error: EngineError, fetched: bool) -> Trouble {
     if error.is_the_engine_away() {
         return error.into();
     }
     let message = error.to_string();
     let detail = format!("could not be started: {message}");
-    if blame::is_the_images_fault(&message) {
-        Trouble::Cause(Cause::image(detail))
-    } else {
-        Trouble::Cause(Cause::surroundings(detail))
-    }
+    let is_image = blame::is_the_images_fault(&message);
+    Trouble::Cause(match (is_image, fetched) {
+        (true, true) => Cause::image(detail),
+        (true, false) => Cause::surroundings(format!(
+            "{detail}; the image was on this machine before and may be damaged: it is pulled again"
+        )),
+        (false, _) => Cause::surroundings(detail),
+    })
 }
 
 fn gone(error: EngineError, what: &str) -> Trouble {

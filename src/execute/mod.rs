@@ -33,6 +33,12 @@ const ENGINE_RETURN_TIMEOUT: Duration = Duration::from_secs(180);
 /// How often to ask whether it is back.
 const ENGINE_RETURN_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How often the way back, or the cleaning up, is tried before it is left to the next round.
+const TRIES_MAX: u32 = 3;
+
+/// The pause between two tries; the Engine may be busy with the container.
+const TRY_PAUSE: Duration = Duration::from_secs(2);
+
 /// How an update left this module.
 #[derive(Debug)]
 pub enum Ended {
@@ -91,6 +97,8 @@ pub struct Update<'a, P: Ports> {
     /// When the old container was told to stop. Gone with the process: nobody can measure a gap
     /// across a power cut.
     stopped_at: Option<Instant>,
+    /// Whether an earlier process, or an earlier try, began it.
+    is_taken_up: bool,
     watch: Option<verify::Watch>,
 }
 
@@ -123,7 +131,7 @@ impl<'a, P: Ports> Update<'a, P> {
         stop: &'a CancellationToken,
         journal: UpdateJournal,
     ) -> Self {
-        Self { ports, listener, stop, journal, stopped_at: None, watch: None }
+        Self { ports, listener, stop, journal, stopped_at: None, is_taken_up: false, watch: None }
     }
 
     /// What its journal says so far.
@@ -144,6 +152,7 @@ impl<'a, P: Ports> Update<'a, P> {
 
     /// Finishes or undoes an update that was left open.
     pub async fn take_up(mut self) -> Ended {
+        self.is_taken_up = true;
         let trouble = self.decide_again().await.err();
         self.finish(trouble).await
     }
@@ -154,10 +163,11 @@ impl<'a, P: Ports> Update<'a, P> {
     /// journal, or has recorded a cause, after which only the way back is left.
     async fn finish(&mut self, mut trouble: Option<Trouble>) -> Ended {
         while let Some(problem) = trouble {
-            let went_back = self.journal.progress.failed.is_some();
+            let progress = &self.journal.progress;
+            let has_one_way = progress.failed.is_some() || progress.done >= Some(Step::Commit);
             trouble = match problem {
                 Trouble::Asked => return Ended::Left,
-                problem if went_back => return Ended::Unfinished(problem),
+                problem if has_one_way => return Ended::Unfinished(problem),
                 problem => self.handle(problem).await.err(),
             };
         }
@@ -223,7 +233,7 @@ impl<'a, P: Ports> Update<'a, P> {
             Step::Start => self.start().await?,
             Step::Verify => self.verify().await?,
             Step::Commit => self.commit().await?,
-            Step::Clean => return self.clean(begun).await,
+            Step::Clean => return self.clean_up(begun).await,
         };
         self.write(step, Mark::Done, note)?;
         self.listener.hear(&Event::StepDone { container, step, took: begun.elapsed() });

@@ -1,5 +1,6 @@
 //! The journal of one update in flight: a header and a line for every step begun and ended.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -23,9 +24,15 @@ pub struct UpdateJournal {
 impl<D: Disk> StateDirectory<D> {
     /// Begins a journal. On return its header is on the disk, and acting may begin.
     ///
+    /// A machine without a clock of its own may live through the same moment twice, so an ID that
+    /// stands in the history, or in an open journal, gets a number behind it.
+    ///
     /// # Errors
     /// The disk refuses; then nothing may be done.
-    pub fn begin(&self, header: Header) -> Result<UpdateJournal, JournalError> {
+    pub fn begin(&self, mut header: Header) -> Result<UpdateJournal, JournalError> {
+        let mut taken: BTreeSet<_> = self.history()?.into_iter().map(|record| record.id).collect();
+        taken.extend(self.open_journals()?.into_iter().map(|journal| journal.header.plan.id));
+        header.plan.id = unused(header.plan.id, &taken);
         let path = self.path("journal").join(format!("{}{SUFFIX}", header.plan.id));
         let content = to_json(&path, &header)?;
         self.disk.create(&path, &content).map_err(on("write", &path))?;
@@ -108,4 +115,11 @@ impl<D: Disk> StateDirectory<D> {
     pub fn close(&self, journal: &UpdateJournal) -> Result<(), JournalError> {
         self.disk.remove(&journal.path).map_err(on("remove", &journal.path))
     }
+}
+
+/// The ID itself, or with the lowest number behind it that makes it new.
+fn unused(id: String, taken: &BTreeSet<String>) -> String {
+    let numbered = (2..).map(|number| format!("{id}-{number}"));
+    let candidates = std::iter::once(id.clone()).chain(numbered);
+    candidates.into_iter().find(|candidate| !taken.contains(candidate)).unwrap_or(id)
 }

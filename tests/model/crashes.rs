@@ -1,0 +1,222 @@
+//! Every crash point of an update, and then every crash point of the recovery from it.
+//!
+//! The points are counted by running once without a fault, not written down: a new step is covered
+//! without a new test. A run goes on from a copy of the machine as the first crash left it, so
+//! that the second crash costs only the recovery.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::hand::{Hand, Keeps};
+use crate::images::{Behaviour, Image};
+use crate::judge::{CONTROL, Leave};
+use crate::machine::{Affairs, Machine};
+use crate::service::Wish;
+use crate::session::{End, Job, live};
+
+/// The image that everybody runs.
+pub const APP: &str = "shop.example/app:1";
+
+/// How long an agent lives after the last fault: the next rounds must have come and gone.
+pub const AFTERMATH: Duration = Duration::from_secs(40 * 60);
+
+/// When one of every service must run again after the last fault (I1).
+pub const RUNS_AGAIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long an Engine alone is given to come back after a power cut.
+const ALONE: Duration = Duration::from_secs(12);
+
+/// The crashes of a run: at which point, and which.
+pub type Way = Vec<(usize, Hand)>;
+
+/// Every how-manieth point of a recovery is crashed at; `PILOTFISH_STRIDE=1` leaves none out.
+const STRIDE: usize = 16;
+
+/// What was run and what was found.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub runs: usize,
+    pub points: usize,
+    pub alone: usize,
+    /// What was found, how often, and the first way that led to it.
+    pub found: BTreeMap<String, (usize, Way)>,
+}
+
+impl Tally {
+    pub fn count(&mut self, found: Vec<String>, way: &[(usize, Hand)]) {
+        for what in found {
+            self.found.entry(what).or_insert_with(|| (0, way.to_vec())).0 += 1;
+        }
+    }
+
+    /// The numbers of what must never be.
+    pub fn summary(&self, what: &str) -> String {
+        let of = |word: &str| -> usize {
+            let meant = self.found.iter().filter(|(found, _)| found.contains(word));
+            meant.map(|(_, (count, _))| count).sum()
+        };
+        format!(
+            "{what}: {} runs, {} cuts judged without the agent; lost {}, doubled {}, debris {}, in all {} breaches",
+            self.runs,
+            self.alone,
+            of("no container runs") + of("runs none") + of("nothing runs"),
+            of("containers run") + of("the Engine alone runs 2"),
+            of("I6"),
+            self.found.values().map(|(count, _)| count).sum::<usize>(),
+        )
+    }
+
+    /// Prints the numbers, and of everything that was found the transcript of one run.
+    pub async fn check(&self, what: &str, begin: &Affairs) {
+        println!("{}", self.summary(what));
+        let mut told = BTreeSet::new();
+        for (found, (count, way)) in &self.found {
+            println!("  {count} x {found}\n      {way:?}");
+            if told.insert(format!("{way:?}")) {
+                retell(begin, way).await;
+            }
+        }
+        assert!(self.found.is_empty(), "{what}: invariants do not hold");
+    }
+}
+
+/// A machine with its services, right before the update.
+pub fn stage(next: Behaviour, services: &[&str], policy: &str) -> Affairs {
+    let machine = Machine::new();
+    {
+        let mut affairs = machine.lock();
+        affairs.talks = false;
+        let shelf = &mut affairs.shelf;
+        shelf.built(Image::new("v1", Behaviour::Good).with_volume("/data"));
+        shelf.built(Image::new("v2", next).with_volume("/data"));
+        shelf.push(APP, "v1");
+    }
+    machine.run_service(&Wish { is_watched: false, ..Wish::new(CONTROL, APP, policy) });
+    for service in services {
+        machine.run_service(&Wish::new(service, APP, policy));
+    }
+    machine.lock().shelf.push(APP, "v2");
+    machine.copy()
+}
+
+/// Starts the agent again after a crash, and looks when it must serve again.
+pub async fn aftermath(machine: &Arc<Machine>) -> End {
+    let look = machine.lock().last_fault_over + RUNS_AGAIN_WITHIN;
+    machine.lock().timed.push((look, Hand::Look { again: false }));
+    live(machine, Job::Run(AFTERMATH)).await
+}
+
+/// I12: nobody starts the agent again.
+pub async fn alone(after: &Affairs, tally: &mut Tally, way: &[(usize, Hand)]) {
+    let machine = Machine::from(after.clone());
+    tokio::time::sleep(ALONE).await;
+    tally.alone += 1;
+    tally.count(machine.judge_the_engine_alone(after.is_between), way);
+}
+
+fn strokes(seed: usize) -> [Hand; 4] {
+    [
+        Hand::Kill,
+        Hand::Cut(Keeps::All),
+        Hand::Cut(Keeps::Nothing),
+        Hand::Cut(Keeps::Some(seed as u64)),
+    ]
+}
+
+/// One crash at one point, from this state of affairs. `None`: the agent came to its end before.
+async fn crash(from: &Affairs, point: usize, stroke: Hand) -> Option<Affairs> {
+    let machine = Machine::from(from.clone());
+    machine.lock().fuse.passed = 0;
+    machine.lock().fuse.armed = vec![(point, stroke)];
+    match live(&machine, Job::Run(AFTERMATH)).await {
+        End::Crash(_) => Some(machine.copy()),
+        _ => None,
+    }
+}
+
+/// Recovers without faults. Gives how many points that had.
+async fn recover(from: &Affairs, tally: &mut Tally, way: &[(usize, Hand)]) -> usize {
+    let machine = Machine::from(from.clone());
+    machine.lock().fuse.passed = 0;
+    aftermath(&machine).await;
+    tally.runs += 1;
+    tally.count(machine.judge(Leave::default()), way);
+    machine.lock().fuse.passed
+}
+
+/// Runs the same once more, and prints what happened.
+async fn retell(begin: &Affairs, way: &[(usize, Hand)]) {
+    let mut affairs = begin.clone();
+    affairs.talks = true;
+    for (point, stroke) in way {
+        affairs = crash(&affairs, *point, stroke.clone()).await.unwrap_or(affairs);
+    }
+    let machine = Machine::from(affairs);
+    aftermath(&machine).await;
+    for line in &machine.lock().log {
+        println!("      {line}");
+    }
+}
+
+/// Crashes at every point, recovers, and crashes again in the recovery: at every `stride`th point
+/// of it, another one for each first crash, with another kind of crash each time.
+async fn pairs(name: &str, begin: Affairs) {
+    let stride = number_of("PILOTFISH_STRIDE", STRIDE);
+    let mut tally = Tally::default();
+    let mut pairs = 0;
+    'points: for point in 0.. {
+        tally.points = point;
+        for (number, first) in strokes(point).into_iter().enumerate() {
+            let way = vec![(point, first.clone())];
+            let Some(after) = crash(&begin, point, first.clone()).await else { break 'points };
+            if first != Hand::Kill {
+                alone(&after, &mut tally, &way).await;
+            }
+            let points = recover(&after, &mut tally, &way).await;
+            for second_point in ((point + number) % stride..points).step_by(stride) {
+                pairs += 1;
+                let second = strokes(point + second_point)[pairs % 4].clone();
+                let way = [(point, first.clone()), (second_point, second)];
+                pair(&after, &way, &mut tally).await;
+            }
+        }
+    }
+    println!("{name}: {} points, {pairs} pairs", tally.points);
+    tally.check(name, &begin).await;
+}
+
+/// The second crash of a pair.
+async fn pair(after_the_first: &Affairs, way: &[(usize, Hand); 2], tally: &mut Tally) {
+    let (point, stroke) = way[1].clone();
+    let Some(after) = crash(after_the_first, point, stroke.clone()).await else { return };
+    if stroke != Hand::Kill {
+        alone(&after, tally, way).await;
+    }
+    recover(&after, tally, way).await;
+}
+
+/// A number from the environment, for those who have more time.
+pub fn number_of(variable: &str, default: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_anywhere_in_a_good_update_and_then_anywhere_in_the_recovery() {
+    pairs("good update", stage(Behaviour::Good, &["till"], "always")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_anywhere_in_a_rollback_and_then_anywhere_in_the_recovery() {
+    let dies = Behaviour::Dies(Duration::from_secs(3));
+    pairs("rollback", stage(dies, &["till"], "unless-stopped")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_anywhere_while_one_of_two_on_an_image_fails() {
+    let mut begin = stage(Behaviour::Good, &["till", "web"], "always");
+    let exits = Image::new("v2", Behaviour::Good).with_volume("/data");
+    begin.shelf.built(exits.except("web", Behaviour::Exits(1)));
+    begin.shelf.push(APP, "v2");
+    pairs("two on one image, one fails", begin).await;
+}

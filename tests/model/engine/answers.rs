@@ -1,0 +1,92 @@
+//! What the Engine answers to the smaller questions, and how transcripts call its things.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use pilotfish::core::recreate::RestartPolicy;
+use pilotfish::engine::{ContainerEvent, EngineError, Listed, ListedImage};
+use serde_json::Value;
+
+use super::documents::{merged, word};
+use super::state::{Container, State};
+use super::store::repository;
+
+impl State {
+    /// Away until then.
+    pub fn up_at(&self) -> Duration {
+        self.up_at
+    }
+
+    pub fn listed(&self, container: &Container) -> Listed {
+        let image = self.stored.images.get(&container.image);
+        let config = image.map(|image| merged(&container.body, &image.spec)).unwrap_or_default();
+        let labels = config.get("Labels").and_then(Value::as_object);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Listed {
+            id: container.id.clone(),
+            name: container.name.clone(),
+            state: word(container.phase).into(),
+            image_id: container.image.clone(),
+            labels: labels.into_iter().flatten().map(|(k, v)| (k.clone(), text(v))).collect(),
+        }
+    }
+
+    pub fn images_of(&self, of: &str) -> Vec<ListedImage> {
+        let images = self.stored.images.values();
+        let meant = images.filter(|image| image.tags.keys().any(|tag| repository(tag) == of));
+        meant
+            .map(|image| ListedImage {
+                id: image.id.clone(),
+                tags: image.tags.keys().cloned().collect(),
+                created: 0,
+            })
+            .collect()
+    }
+
+    pub fn connect(
+        &mut self,
+        network: &str,
+        container: &str,
+        endpoint: &Value,
+    ) -> Result<(), EngineError> {
+        let id = self.found(container)?.id.clone();
+        self.change(&id, |it| drop(it.networks.insert(network.to_owned(), endpoint.clone())));
+        Ok(())
+    }
+
+    pub fn set_policy(&mut self, key: &str, policy: &RestartPolicy) -> Result<(), EngineError> {
+        let id = self.found(key)?.id.clone();
+        self.change(&id, |container| container.policy = policy.clone());
+        Ok(())
+    }
+
+    /// A new event stream on one container.
+    pub fn listen(&mut self, container: &str) -> u64 {
+        self.next += 1;
+        self.streams.insert(self.next, (container.to_owned(), VecDeque::new()));
+        self.next
+    }
+
+    /// `None`: the stream has ended.
+    pub fn next_event(&mut self, number: u64) -> Option<Option<ContainerEvent>> {
+        self.streams.get_mut(&number).map(|(_, queue)| queue.pop_front())
+    }
+
+    pub fn streams_end(&mut self) {
+        self.streams.clear();
+    }
+
+    /// IDs and digests, as people call what is behind them.
+    pub fn in_words(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for container in self.containers() {
+            text = text.replace(&container.id, &container.alias);
+        }
+        for image in self.stored.images.values() {
+            text = text.replace(&image.id, &image.spec.name);
+            let hex = image.id.trim_start_matches("sha256:");
+            text = text.replace(hex, &image.spec.name).replace(&hex[..12], &image.spec.name);
+        }
+        text
+    }
+}

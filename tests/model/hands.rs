@@ -1,0 +1,146 @@
+//! Carries out what goes wrong, and what others do.
+
+use std::time::Duration;
+
+use pilotfish::engine::ContainerEvent;
+
+use crate::engine::state::{Moment, State};
+use crate::hand::Hand;
+use crate::machine::{Affairs, Machine};
+
+/// A switch takes the grace period of a stop; the service may be down for so long.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1500);
+
+impl Machine {
+    /// Does it now.
+    pub fn lend(&self, hand: Hand) {
+        match hand {
+            Hand::Look { again } => return self.look(again),
+            Hand::Kill | Hand::Cut(_) => return self.strike(&hand),
+            _ => {}
+        }
+        self.log(format!("! {hand:?}"));
+        let mut over = self.now();
+        match hand {
+            Hand::Terminate => self.stop.lock().expect("not poisoned").cancel(),
+            Hand::Disk(trouble, writes) => self.disk_fails(trouble, writes),
+            Hand::RestartEngine { killed, down } => {
+                over += down;
+                self.with(|affairs, at| affairs.engine.restart(at, killed, down));
+            }
+            other => self.with(|affairs, at| affairs.change(at, other)),
+        }
+        self.fault_is_over_at(over);
+    }
+
+    /// Carries out what happens at a time, until it is the end of the agent.
+    pub async fn carry_out_the_timed(&self) -> Hand {
+        loop {
+            let next = self.lock().timed.iter().map(|(at, _)| *at).min();
+            let changed = self.hands_changed.notified();
+            match next {
+                None => changed.await,
+                Some(at) => tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep_until(self.instant(at)) => {
+                        if let Some(stroke) = self.lend_what_is_due() {
+                            return stroke;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// I1, while the agent works.
+    fn look(&self, again: bool) {
+        let found = self.judge_the_service();
+        if found.is_empty() {
+            return;
+        }
+        if again {
+            self.log(format!("! {found:?}"));
+            return self.lock().violations.extend(found);
+        }
+        let at = self.now() + LOOK_AGAIN_AFTER;
+        self.lock().timed.push((at, Hand::Look { again: true }));
+    }
+
+    fn lend_what_is_due(&self) -> Option<Hand> {
+        let now = self.now();
+        let mut affairs = self.lock();
+        let (due, later) = affairs.timed.drain(..).partition(|(at, _)| *at <= now);
+        affairs.timed = later;
+        drop(affairs);
+        let mut due: Vec<(Duration, Hand)> = due;
+        due.sort_by_key(|(at, _)| *at);
+        for (_, hand) in due {
+            if matches!(hand, Hand::Kill | Hand::Cut(_)) {
+                return Some(hand);
+            }
+            self.lend(hand);
+        }
+        None
+    }
+}
+
+impl Affairs {
+    fn change(&mut self, at: Moment, hand: Hand) {
+        let engine = &mut self.engine;
+        match hand {
+            Hand::MendDisk => self.files.trouble = None,
+            Hand::LoseState => self.files.lose(),
+            Hand::SetClock(milliseconds) => self.clock_ahead += milliseconds,
+            Hand::Prune => engine.prune(),
+            Hand::Remove(name) => {
+                engine.end(at, &name, 137);
+                let _ = engine.remove(&name, false);
+            }
+            Hand::Stop(name) => engine.end(at, &name, 143),
+            Hand::Start(name) => {
+                let _ = engine.start(at, &name);
+            }
+            Hand::Restart(name) => {
+                engine.end(at, &name, 143);
+                let _ = engine.start(at, &name);
+            }
+            Hand::Rename(from, to) => {
+                let _ = engine.rename(&from, &to);
+            }
+            Hand::Run(name) => self.run_again(at, &name),
+            Hand::Pull(tag) => self.pull(at, &tag),
+            Hand::Push(tag, image) => drop(self.shelf.push(&tag, &image)),
+            Hand::Registry(failure) => self.shelf.failure = failure,
+            other => unreachable!("{other:?} is done elsewhere"),
+        }
+    }
+
+    fn pull(&mut self, at: Moment, tag: &str) {
+        let Some((index, image)) = self.shelf.offered(tag) else { return };
+        let (index, image) = (index.clone(), image.clone());
+        let of = crate::engine::store::repository(tag);
+        let id = self.engine.pulled(of, &index, &image);
+        // The image is there, so it can be tagged.
+        let _ = self.engine.tag(at.wall, &id, tag);
+    }
+
+    /// What the user typed, once more.
+    fn run_again(&mut self, at: Moment, name: &str) {
+        let Some(service) = self.services.iter().find(|service| service.name == name) else {
+            return;
+        };
+        if let Ok(id) = self.engine.create(at, name, &service.body) {
+            let _ = self.engine.start(at, &id);
+        }
+    }
+}
+
+impl State {
+    /// A person ends a container at once.
+    fn end(&mut self, at: Moment, name: &str, code: i64) {
+        let Some(container) = self.find(name).filter(|it| it.is_running()).cloned() else { return };
+        self.change(&container.id, |container| container.by_hand = true);
+        self.emit(&container.id, &ContainerEvent::Killed);
+        self.die(at, &container.id, code);
+    }
+}

@@ -1,0 +1,126 @@
+//! Images: what they are made of, and how their programs behave.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pilotfish::core::reference::Digest;
+use serde_json::{Value, json};
+
+/// How a program behaves once it is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Runs for ever.
+    Good,
+    /// Ends at once.
+    Exits(i64),
+    /// Ends after a while, with code 1.
+    Dies(Duration),
+    /// Cannot even be started.
+    CannotStart,
+    /// Has a HEALTHCHECK that succeeds after a while.
+    Healthy(Duration),
+    /// Has a HEALTHCHECK that gives up after a while.
+    Unhealthy(Duration),
+    /// Has a HEALTHCHECK that succeeds after a second and gives up after a while.
+    Sickens(Duration),
+    /// Has a HEALTHCHECK that never comes to a result.
+    NeverHealthy,
+}
+
+impl Behaviour {
+    /// Whether it passes the gate, whose times are the defaults of the contract.
+    pub const fn is_good(self) -> bool {
+        matches!(self, Self::Good | Self::Healthy(_))
+    }
+
+    const fn has_healthcheck(self) -> bool {
+        matches!(
+            self,
+            Self::Healthy(_) | Self::Unhealthy(_) | Self::Sickens(_) | Self::NeverHealthy
+        )
+    }
+
+    /// `good`, `exits 1`, `dies 3s`, `cannot start`, `healthy 5s`, `unhealthy 5s`, `sickens 9s`,
+    /// `never healthy`.
+    pub fn parse(text: &str) -> Self {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let time = || humantime::parse_duration(rest).expect("a time behind the behaviour");
+        match (word, rest) {
+            ("good", _) => Self::Good,
+            ("exits", code) => Self::Exits(code.parse().expect("an exit code")),
+            ("dies", _) => Self::Dies(time()),
+            ("cannot", "start") => Self::CannotStart,
+            ("healthy", _) => Self::Healthy(time()),
+            ("unhealthy", _) => Self::Unhealthy(time()),
+            ("sickens", _) => Self::Sickens(time()),
+            ("never", "healthy") => Self::NeverHealthy,
+            _ => panic!("`{text}` is no behaviour"),
+        }
+    }
+}
+
+/// One image, as it was built.
+#[derive(Debug)]
+pub struct Image {
+    /// `v2`: how scripts and transcripts call it.
+    pub name: String,
+    pub config: Digest,
+    pub manifest: Digest,
+    behaviour: Behaviour,
+    /// Services whose setting makes it behave differently.
+    except: BTreeMap<String, Behaviour>,
+    /// The path of the volume that it declares, if it does.
+    pub volume: Option<String>,
+}
+
+impl Image {
+    pub fn new(name: &str, behaviour: Behaviour) -> Self {
+        Self {
+            name: name.to_owned(),
+            config: Digest::of(format!("config {name}").as_bytes()),
+            manifest: Digest::of(format!("manifest {name}").as_bytes()),
+            behaviour,
+            except: BTreeMap::new(),
+            volume: None,
+        }
+    }
+
+    pub fn with_volume(mut self, path: &str) -> Self {
+        self.volume = Some(path.to_owned());
+        self
+    }
+
+    pub fn except(mut self, service: &str, behaviour: Behaviour) -> Self {
+        self.except.insert(service.to_owned(), behaviour);
+        self
+    }
+
+    pub fn behaviour(&self, service: &str) -> Behaviour {
+        self.except.get(service).copied().unwrap_or(self.behaviour)
+    }
+
+    /// The digest of an index that holds this image; each edition is the same image, published
+    /// once more.
+    pub fn index(&self, edition: u32) -> Digest {
+        Digest::of(format!("index {edition} of {}", self.name).as_bytes())
+    }
+
+    /// `Config` of its document.
+    pub fn config_document(&self) -> Value {
+        let mut config = json!({
+            "Env": ["PATH=/bin", format!("VERSION={}", self.name)],
+            "Cmd": ["/app", self.name],
+            "Labels": { "org.opencontainers.image.version": self.name },
+        });
+        if let Some(volume) = &self.volume {
+            config["Volumes"] = json!({ volume: {} });
+        }
+        if self.behaviour.has_healthcheck() {
+            let second = 1_000_000_000_u64;
+            config["Healthcheck"] = json!({
+                "Test": ["CMD", "/check"], "Interval": second, "Timeout": second, "Retries": 3,
+            });
+        }
+        config
+    }
+}

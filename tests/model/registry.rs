@@ -1,0 +1,117 @@
+//! A registry: what is pushed under which tag, and how it fails.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pilotfish::core::credentials::Credentials;
+use pilotfish::core::offer::{Layer, LookupError, Offer};
+use pilotfish::core::reason::Reason;
+use pilotfish::core::reference::{Digest, Platform, Reference};
+use pilotfish::registry::Registry;
+
+use crate::images::Image;
+use crate::machine::Machine;
+
+/// What is in the registry.
+#[derive(Debug, Clone, Default)]
+pub struct Shelf {
+    images: BTreeMap<String, Arc<Image>>,
+    tags: BTreeMap<String, Digest>,
+    indexes: BTreeMap<Digest, Arc<Image>>,
+    editions: BTreeMap<String, u32>,
+    pub failure: Option<Reason>,
+    /// How often it was asked: HEAD and GET.
+    pub heads: usize,
+    pub gets: usize,
+}
+
+impl Shelf {
+    /// An image was built; nothing is pushed yet.
+    pub fn built(&mut self, image: Image) {
+        self.images.insert(image.name.clone(), Arc::new(image));
+    }
+
+    pub fn image(&self, name: &str) -> &Arc<Image> {
+        self.images.get(name).expect("an image of this name")
+    }
+
+    /// Pushes an image. Pushed again it is the same image under a new index.
+    pub fn push(&mut self, tag: &str, name: &str) -> Digest {
+        let image = Arc::clone(self.image(name));
+        let edition = self.editions.entry(name.to_owned()).or_default();
+        *edition += 1;
+        let index = image.index(*edition);
+        self.indexes.insert(index.clone(), image);
+        self.tags.insert(tag.to_owned(), index.clone());
+        index
+    }
+
+    /// What a tag stands for.
+    pub fn offered(&self, tag: &str) -> Option<(&Digest, &Arc<Image>)> {
+        let index = self.tags.get(tag)?;
+        Some((index, self.indexes.get(index)?))
+    }
+
+    pub fn behind(&self, index: &Digest) -> Option<&Arc<Image>> {
+        self.indexes.get(index)
+    }
+
+    pub fn with_manifest(&self, manifest: &Digest) -> Option<&Arc<Image>> {
+        self.images.values().find(|image| image.manifest == *manifest)
+    }
+
+    fn answer<T>(&self, answer: Option<T>) -> Result<T, LookupError> {
+        match (self.failure, answer) {
+            (Some(reason), _) => Err(LookupError::new(reason, "the registry does not answer")),
+            (None, None) => Err(LookupError::new(Reason::NotFound, "there is no such tag")),
+            (None, Some(answer)) => Ok(answer),
+        }
+    }
+}
+
+/// The registry, as the agent sees it.
+#[derive(Debug, Clone)]
+pub struct FakeRegistry(pub Arc<Machine>);
+
+impl Registry for FakeRegistry {
+    async fn head(&self, reference: &Reference) -> Result<Digest, LookupError> {
+        self.0.quiet_point("head", false);
+        let tag = reference.tag.clone().unwrap_or_default();
+        let mut affairs = self.0.lock();
+        affairs.shelf.heads += 1;
+        let digest = affairs.shelf.offered(&format!("{}:{tag}", reference.familiar_name()));
+        affairs.shelf.answer(digest.map(|(digest, _)| digest.clone()))
+    }
+
+    async fn resolve(
+        &self,
+        _reference: &Reference,
+        digest: &Digest,
+        _platform: &Platform,
+    ) -> Result<Offer, LookupError> {
+        self.0.quiet_point("resolve", false);
+        let mut affairs = self.0.lock();
+        affairs.shelf.gets += 1;
+        let offer = affairs.shelf.behind(digest).map(|image| offer(image, digest));
+        affairs.shelf.answer(offer)
+    }
+
+    async fn credentials(&self, _registry: &str) -> Result<Option<Credentials>, LookupError> {
+        Ok(None)
+    }
+}
+
+fn offer(image: &Image, index: &Digest) -> Offer {
+    Offer {
+        index: index.clone(),
+        manifest: image.manifest.clone(),
+        config: image.config.clone(),
+        platform: Platform {
+            os: "linux".into(),
+            architecture: "arm64".into(),
+            variant: String::new(),
+        },
+        layers: vec![Layer { digest: image.manifest.clone(), size: 1_000_000 }],
+        diff_ids: vec![image.config.clone()],
+    }
+}

@@ -1,0 +1,170 @@
+//! `tests/scenarios/*.txt`: script in, transcript out, compared whole.
+//!
+//! Everything above the line `---` is the script, everything below it what must happen.
+//! `PILOTFISH_BLESS=1` writes down what happens now; read the difference before you commit it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilotfish::agent::{Request, RoundEnd};
+use pilotfish::core::report::Report;
+
+use crate::engine::documents::word;
+use crate::judge::Leave;
+use crate::machine::Machine;
+use crate::script::{Command, command};
+use crate::session::{End, Job, live};
+
+const RULE: &str = "\n---\n";
+
+#[tokio::test(start_paused = true)]
+async fn every_scenario_goes_as_written() {
+    let mut wrong = Vec::new();
+    for path in scenarios() {
+        let text = fs::read_to_string(&path).expect("a scenario");
+        let (script, expected) = text.split_once(RULE).unwrap_or((text.trim_end(), ""));
+        let got = play(script).await;
+        if std::env::var_os("PILOTFISH_BLESS").is_some() {
+            fs::write(&path, format!("{script}{RULE}{got}")).expect("written");
+        } else if got != expected {
+            wrong.push(format!("{}\n{}", path.display(), difference(expected, &got)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn scenarios() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let entries = fs::read_dir(directory).expect("the scenarios");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "there are no scenarios");
+    paths
+}
+
+/// The lines that differ first, with what stands around them.
+fn difference(expected: &str, got: &str) -> String {
+    let same = expected.lines().zip(got.lines()).take_while(|(a, b)| a == b).count();
+    let around = |text: &str| -> String {
+        let lines = text.lines().skip(same.saturating_sub(3)).take(9);
+        lines.map(|line| format!("    {line}\n")).collect()
+    };
+    format!("  expected:\n{}  got:\n{}", around(expected), around(got))
+}
+
+async fn play(script: &str) -> String {
+    let machine = Machine::new();
+    let mut leave = Leave::default();
+    for line in script.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        match line.strip_prefix("judge ") {
+            Some(words) => leave = leniency(words),
+            None => obey(&machine, command(line)).await,
+        }
+    }
+    for breach in machine.judge(leave) {
+        machine.log(format!("BREACH {breach}"));
+    }
+    let mut text = machine.lock().log.join("\n");
+    text.push('\n');
+    text
+}
+
+fn leniency(words: &str) -> Leave {
+    Leave {
+        may_be_down: words.contains("may-be-down"),
+        no_history: words.contains("no-history"),
+        may_be_old: words.contains("may-be-old"),
+    }
+}
+
+async fn obey(machine: &Arc<Machine>, command: Command) {
+    match command {
+        Command::ContainerdStore => machine.lock().engine.containerd_store = true,
+        Command::LiveRestore => machine.lock().engine.live_restore = true,
+        Command::Free(bytes) => machine.lock().free_bytes = bytes,
+        Command::Image(image) => machine.lock().shelf.built(*image),
+        Command::Run(wish) => machine.run_service(&wish),
+        Command::Hook(hook) => machine.lock().hooks.push(hook),
+        Command::AtStep(step, after, hand) => machine.lock().at_steps.push((step, after, hand)),
+        Command::Now(hand) => machine.lend(hand),
+        Command::Wait(time) => wait(machine, time).await,
+        Command::Agent(time) => tell(machine, live(machine, Job::Run(time)).await),
+        Command::Round { force, dry_run } => {
+            let request = Request { force, dry_run, ..Request::default() };
+            tell(machine, live(machine, Job::Round(request)).await);
+        }
+        Command::Show => show(machine),
+    }
+}
+
+/// Time passes without an agent.
+async fn wait(machine: &Machine, time: Duration) {
+    tokio::time::sleep(time).await;
+    machine.with(|_, _| {});
+}
+
+fn tell(machine: &Machine, end: End) {
+    match end {
+        End::Over => machine.log("the agent ends"),
+        End::Round(Ok(end)) => tell_the_round(machine, &end),
+        End::Round(Err(error)) => machine.log(format!("the round could not run: {error}")),
+        End::Refused(error) => machine.log(format!("the agent cannot begin: {error}")),
+        // The stroke itself stands in the transcript already.
+        End::Crash(_) => {}
+    }
+}
+
+fn tell_the_round(machine: &Machine, end: &RoundEnd) {
+    for plan in &end.outlines {
+        machine.log(format!("{} would be updated", plan.container));
+    }
+    for report in &end.reports {
+        machine.log(in_words(report));
+    }
+}
+
+fn in_words(report: &Report) -> String {
+    let mut text = format!("{} is {}", report.container, report.verdict.word());
+    if let Some(reason) = report.reason {
+        // Writing to a String cannot fail.
+        let _ = write!(text, " ({reason})");
+    }
+    if let Some(detail) = &report.detail {
+        let _ = write!(text, ": {detail}");
+    }
+    text
+}
+
+/// What the Engine and the disk say, for people.
+fn show(machine: &Machine) {
+    let (containers, images, files) = machine.with(|affairs, _| {
+        let engine = &affairs.engine;
+        let mut containers: Vec<_> = engine
+            .containers()
+            .map(|it| {
+                let image = &engine.stored.images[&it.image].spec.name;
+                let (name, phase, policy) = (&it.name, word(it.phase), &it.policy.name);
+                format!("= {name} is {} on {image}, {phase}, restart {policy}", it.alias)
+            })
+            .collect();
+        containers.sort();
+        let mut images: Vec<_> = engine
+            .stored
+            .images
+            .values()
+            .map(|image| {
+                let tags: Vec<_> = image.tags.keys().cloned().collect();
+                format!("= image {}: {}", image.spec.name, engine.in_words(&tags.join(" ")))
+            })
+            .collect();
+        images.sort();
+        let files = affairs.files.paths().map(|path| format!("= file {}", path.display()));
+        (containers, images, files.collect::<Vec<_>>())
+    });
+    for line in containers.into_iter().chain(images).chain(files) {
+        machine.log(line);
+    }
+}

@@ -1,0 +1,155 @@
+//! Reads a scenario: one command a line, what goes wrong included.
+
+use std::time::Duration;
+
+use pilotfish::core::reason::Reason;
+
+use crate::hand::{DiskTrouble, Hand, Keeps};
+use crate::images::{Behaviour, Image};
+use crate::machine::Hook;
+use crate::service::Wish;
+
+/// One line of a scenario.
+#[derive(Debug)]
+pub enum Command {
+    /// `containerd`: the Engine keeps images in containerd's store.
+    ContainerdStore,
+    /// `live-restore`.
+    LiveRestore,
+    /// `free BYTES`.
+    Free(u64),
+    /// `image v2 = dies 3s`; `image v2 = good except web: exits 1`.
+    Image(Box<Image>),
+    /// `push shop/app:1 v2`; `clock +1d`; …: done at once.
+    Now(Hand),
+    /// `run till shop/app:1 policy=always port=80 label=…`.
+    Run(Wish),
+    /// `before rename 2: kill`.
+    Hook(Hook),
+    /// `at verify +5s: prune`.
+    AtStep(String, Duration, Hand),
+    /// `round`: `pilotfish update`; `round force`.
+    Round { force: bool, dry_run: bool },
+    /// `agent 40m`: `pilotfish run` for so long.
+    Agent(Duration),
+    /// `wait 10s`: nobody does anything.
+    Wait(Duration),
+    /// `show`: what the Engine and the disk say.
+    Show,
+}
+
+/// Reads one line.
+pub fn command(line: &str) -> Command {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match word {
+        "containerd" => Command::ContainerdStore,
+        "live-restore" => Command::LiveRestore,
+        "free" => Command::Free(rest.parse().expect("a number of bytes")),
+        "image" => Command::Image(Box::new(image(rest))),
+        "run" => Command::Run(wish(rest)),
+        "before" | "after" => Command::Hook(hook(word == "after", rest)),
+        "at" => at_step(rest),
+        "round" => Command::Round { force: rest == "force", dry_run: rest == "dry" },
+        "agent" => Command::Agent(time(rest)),
+        "wait" => Command::Wait(time(rest)),
+        "show" => Command::Show,
+        _ => Command::Now(hand(line)),
+    }
+}
+
+fn image(text: &str) -> Image {
+    let (name, rest) = text.split_once(" = ").expect("`image NAME = BEHAVIOUR`");
+    let (behaviour, except) = rest.split_once(" except ").unwrap_or((rest, ""));
+    let image = Image::new(name, Behaviour::parse(behaviour)).with_volume("/data");
+    match except.split_once(": ") {
+        Some((service, behaviour)) => image.except(service, Behaviour::parse(behaviour)),
+        None => image,
+    }
+}
+
+fn wish(text: &str) -> Wish {
+    let mut words = text.split(' ');
+    let name = words.next().expect("a name");
+    let image = words.next().expect("an image");
+    let mut wish = Wish::new(name, image, "always");
+    for (key, value) in words.filter_map(|word| word.split_once('=')) {
+        match key {
+            "policy" => wish.policy = value.to_owned(),
+            "port" => wish.port = value.parse().ok(),
+            "keep" => wish.keep = value.parse().expect("a number"),
+            "watched" => wish.is_watched = value == "yes",
+            label => wish.labels.push((format!("pilotfish.{label}"), value.to_owned())),
+        }
+    }
+    if wish.keep != 1 {
+        wish.labels.push(("pilotfish.images.keep".into(), wish.keep.to_string()));
+    }
+    wish
+}
+
+/// `rename 2: kill`.
+fn hook(after: bool, text: &str) -> Hook {
+    let (point, what) = text.split_once(": ").expect("`before CALL N: …`");
+    let (call, nth) = point.rsplit_once(' ').expect("a call and a number");
+    let nth = nth.parse().expect("a number");
+    Hook { call: call.to_owned(), nth, after, hand: hand(what) }
+}
+
+/// `verify +5s: prune`.
+fn at_step(text: &str) -> Command {
+    let (point, what) = text.split_once(": ").expect("`at STEP +TIME: …`");
+    let (step, after) = point.split_once(" +").expect("a step and a time");
+    Command::AtStep(step.to_owned(), time(after), hand(what))
+}
+
+fn time(text: &str) -> Duration {
+    humantime::parse_duration(text).expect("a time")
+}
+
+fn hand(text: &str) -> Hand {
+    let words: Vec<_> = text.split(' ').collect();
+    match words.as_slice() {
+        ["kill"] => Hand::Kill,
+        ["sigterm"] => Hand::Terminate,
+        ["cut", keeps] => Hand::Cut(match *keeps {
+            "nothing-kept" => Keeps::Nothing,
+            "all-kept" => Keeps::All,
+            seed => Keeps::Some(seed.parse().expect("a seed")),
+        }),
+        ["engine", "restarts", down] => Hand::RestartEngine { killed: false, down: time(down) },
+        ["engine", "killed", down] => Hand::RestartEngine { killed: true, down: time(down) },
+        ["refuse"] => Hand::Refuse,
+        ["lose-the-answer"] => Hand::LoseTheAnswer,
+        ["disk", "full", writes] => Hand::Disk(DiskTrouble::Full, number(writes)),
+        ["disk", "broken", writes] => Hand::Disk(DiskTrouble::Broken, number(writes)),
+        ["disk", "mended"] => Hand::MendDisk,
+        ["lose-state"] => Hand::LoseState,
+        ["clock", seconds] => Hand::SetClock(clock(seconds)),
+        ["prune"] => Hand::Prune,
+        ["rm", name] => Hand::Remove((*name).into()),
+        ["stop", name] => Hand::Stop((*name).into()),
+        ["start", name] => Hand::Start((*name).into()),
+        ["restart", name] => Hand::Restart((*name).into()),
+        ["rename", from, to] => Hand::Rename((*from).into(), (*to).into()),
+        ["run-again", name] => Hand::Run((*name).into()),
+        ["pull", tag] => Hand::Pull((*tag).into()),
+        ["push", tag, image] => Hand::Push((*tag).into(), (*image).into()),
+        ["registry", "down"] => Hand::Registry(Some(Reason::RegistryUnreachable)),
+        ["registry", "up"] => Hand::Registry(None),
+        _ => panic!("`{text}` is nothing that can be done"),
+    }
+}
+
+fn number(text: &str) -> usize {
+    if text == "for-ever" { usize::MAX } else { text.parse().expect("a number") }
+}
+
+/// `+1d`, `-1d`, `1970`.
+fn clock(text: &str) -> i64 {
+    let time = |text: &str| i64::try_from(time(text).as_millis()).expect("a short time");
+    match text.split_at(1) {
+        ("+", rest) => time(rest),
+        ("-", rest) => -time(rest),
+        _ => -1000 * crate::machine::BEGIN,
+    }
+}

@@ -1,0 +1,180 @@
+//! The life of one agent on a machine, until it ends or is killed.
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use futures_util::FutureExt;
+use pilotfish::agent::{Agent, AgentSettings, Request, RoundEnd, RoundListener};
+use pilotfish::core::event::{Event, Listener};
+use pilotfish::core::policy::PolicyDefaults;
+use pilotfish::core::schedule::{DeviceFraction, Jitter, Schedule};
+use pilotfish::core::update::Step;
+use pilotfish::core::window::Windows;
+use pilotfish::journal::StateDirectory;
+use pilotfish::world::World;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::disk::FakeDisk;
+use crate::engine::FakeEngine;
+use crate::fuse::Crash;
+use crate::hand::Hand;
+use crate::host::FakeHost;
+use crate::machine::Machine;
+use crate::registry::FakeRegistry;
+
+/// Where the agent keeps its state.
+pub const STATE: &str = "/state";
+
+/// The agent's schedule, as the contract has it.
+pub const EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// What the agent is started for.
+#[derive(Debug, Clone)]
+pub enum Job {
+    /// `pilotfish run`, for so long.
+    Run(Duration),
+    /// `pilotfish update`.
+    Round(Request),
+}
+
+/// How a life ended.
+#[derive(Debug)]
+pub enum End {
+    /// By itself, or because it was asked to.
+    Over,
+    /// A round, with what it found.
+    Round(Result<RoundEnd, String>),
+    /// It was killed, or the power went.
+    Crash(Hand),
+    /// It could not begin.
+    Refused(String),
+}
+
+type FakeWorld = World<FakeEngine, FakeRegistry, FakeDisk, FakeHost>;
+
+/// Starts an agent and follows it to its end.
+pub async fn live(machine: &Arc<Machine>, job: Job) -> End {
+    let stop = CancellationToken::new();
+    *machine.stop.lock().expect("not poisoned") = stop.clone();
+    machine.lock().stroke = None;
+    let life = AssertUnwindSafe(work(Arc::clone(machine), job, stop)).catch_unwind();
+    let stroke = tokio::select! {
+        biased;
+        ended = life => match ended {
+            Ok(end) => return end,
+            Err(thrown) if thrown.is::<Crash>() => machine.lock().stroke.take(),
+            Err(thrown) => resume_unwind(thrown),
+        },
+        stroke = machine.carry_out_the_timed() => Some(stroke),
+    };
+    let stroke = stroke.expect("what killed it");
+    machine.strike(&stroke);
+    End::Crash(stroke)
+}
+
+async fn work(machine: Arc<Machine>, job: Job, stop: CancellationToken) -> End {
+    let disk = FakeDisk(Arc::clone(&machine));
+    let state = match StateDirectory::with(disk, Path::new(STATE), None) {
+        Ok(state) => state,
+        Err(error) => return End::Refused(error.to_string()),
+    };
+    let world = FakeWorld {
+        engine: FakeEngine(Arc::clone(&machine)),
+        registry: FakeRegistry(Arc::clone(&machine)),
+        state,
+        host: FakeHost(Arc::clone(&machine)),
+    };
+    let ear = Arc::new(Ear(machine));
+    let snapshot = watch::Sender::new(Arc::default());
+    let mut agent =
+        Agent::new(Arc::new(world), settings(), ear.clone(), ear, snapshot, stop.clone());
+    match job {
+        Job::Round(request) => {
+            End::Round(agent.round(&request).await.map_err(|error| error.to_string()))
+        }
+        Job::Run(time) => {
+            let (_wishes, mut errands) = mpsc::channel(1);
+            let reload = Notify::new();
+            tokio::select! {
+                _ = agent.run(&mut errands, &reload) => {}
+                () = tokio::time::sleep(time) => {}
+            }
+            End::Over
+        }
+    }
+}
+
+fn settings() -> AgentSettings {
+    AgentSettings {
+        defaults: PolicyDefaults {
+            opt_in: true,
+            update_window: Windows::always(),
+            health_timeout: Duration::from_secs(60),
+            health_stable: Duration::from_secs(30),
+            images_keep: 1,
+        },
+        schedule: Schedule::Every(EVERY),
+        jitter: Jitter::Percent(0),
+        device: DeviceFraction::from_identity("model"),
+        zone: Tz::UTC,
+        pull_window: Windows::always(),
+    }
+}
+
+/// Hears the agent, for the transcript and for the judge.
+struct Ear(Arc<Machine>);
+
+impl Listener for Ear {
+    fn hear(&self, event: &Event) {
+        let machine = &self.0;
+        match event {
+            Event::UpdateBegun { container, image, .. } => {
+                machine.log(format!("{container}: an update of {image} begins"));
+            }
+            Event::TakenUp { container, intent } => {
+                machine.log(format!("{container}: taken up: {intent}"));
+            }
+            Event::StepBegun { container, step } => {
+                machine.log(format!("{container}: {}", step.word()));
+                if *step == Step::Commit {
+                    machine.proved(container);
+                }
+                machine.begun(step.word());
+            }
+            Event::GoingBack { container, cause } => machine.judged(container, cause),
+            Event::UpdateEnded(record) => machine.ended(record),
+            Event::Warning { container, detail } => {
+                let detail = machine.in_words(detail);
+                machine.log(format!("{container}: warning: {detail}"));
+            }
+            Event::StepDone { .. }
+            | Event::Pulling { .. }
+            | Event::Pulled { .. }
+            | Event::RoundEnded { .. } => {}
+        }
+    }
+}
+
+impl RoundListener for Ear {
+    fn round(&self, _succeeded: bool, _took: Duration) {}
+}
+
+impl Machine {
+    /// What a kill or a power cut leaves.
+    pub fn strike(&self, stroke: &Hand) {
+        self.log(format!("! {stroke:?}"));
+        if let Hand::Cut(keeps) = stroke {
+            self.with(|affairs, at| {
+                affairs.engine.cut(at, *keeps);
+                affairs.files.cut(*keeps);
+                affairs.boots += 1;
+            });
+        }
+        let up_at = self.lock().engine.up_at();
+        self.fault_is_over_at(self.now().max(up_at));
+    }
+}
