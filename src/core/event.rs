@@ -77,7 +77,7 @@ pub enum Event {
         /// Bytes that were fetched.
         bytes: u64,
     },
-    /// An image is on this machine, and waits for the window in which the container may be replaced.
+    /// An image is on this machine, and waits for the window in which it may replace.
     FetchedAhead {
         /// The container's name.
         container: String,
