@@ -11,9 +11,6 @@ use crate::support::images::Release;
 use crate::support::registry::Published;
 use crate::support::{Pi, QUIET, text};
 
-/// Longer than a round in which an image is fetched.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// How long the agent may take from the opening of a window to the end of the update.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(150);
 
@@ -107,12 +104,10 @@ fn an_image_is_fetched_ahead_superseded_and_applied_without_another_download() {
 }
 
 #[test]
-fn nothing_is_fetched_outside_of_the_pull_window_or_for_those_who_only_want_to_be_told() {
+fn nothing_is_fetched_outside_of_the_pull_window() {
     let pi = pi(&closed(), &closed());
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &[]);
-    let options = ["--label=pilotfish.mode=notify"];
-    pi.start_watched("told", &one.reference, 8081, &options);
     let two = pi.registry.publish("till", &Release::new("2"));
 
     pi.update(&[]).expect_code(0);
@@ -120,6 +115,19 @@ fn nothing_is_fetched_outside_of_the_pull_window_or_for_those_who_only_want_to_b
     assert_waits(&pi, "till", "the pull window opens ");
     assert!(!is_there(&pi, &two));
     assert_eq!(names_ahead(&pi), [""; 0]);
+}
+
+#[test]
+fn nothing_is_fetched_for_those_who_only_want_to_be_told() {
+    let pi = pi("", &closed());
+    let one = pi.registry.publish("till", &Release::new("1"));
+    pi.start_watched("till", &one.reference, 8080, &["--label=pilotfish.mode=notify"]);
+    let two = pi.registry.publish("till", &Release::new("2"));
+
+    pi.update(&[]).expect_code(0);
+
+    assert_eq!(pi.check("till")["reason"], "notify_only");
+    assert!(!is_there(&pi, &two));
 }
 
 #[test]
@@ -158,27 +166,28 @@ fn an_image_for_a_container_that_is_gone_is_dropped_unless_it_is_in_use() {
 }
 
 #[test]
-fn the_running_agent_wakes_when_the_window_opens() {
+fn an_agent_that_checks_once_a_year_wakes_when_the_window_opens() {
     let mut pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &[]);
     let two = pi.registry.publish("till", &Release::new("2"));
     // A full minute that is at least half a minute away.
     let opens = now() + TimeDelta::seconds(90);
-    let window =
-        format!("{}-{}", opens.format("%H:%M"), (opens + TimeDelta::hours(1)).format("%H:%M"));
-    let settings = windows("", &window).replacen('\n', "\njitter = \"0%\"\n", 1);
-    pi.agent.set(&pi.engine, &settings);
-    let agent = pi.agent.spawn(&pi.engine, &["run"]);
-    wait_until("the image is fetched", FETCH_TIMEOUT, || {
-        agent.log().contains("fetched, waits for its window")
-    });
+    let closes = opens + TimeDelta::hours(1);
+    let window = format!("{}-{}", opens.format("%H:%M"), closes.format("%H:%M"));
+    let yearly = "cron = \"0 0 1 1 *\"\njitter = \"0%\"";
+    pi.agent.set(&pi.engine, &format!("{yearly}\n[update]\nwindow = {window:?}"));
+    pi.update(&[]).expect_code(0);
+    assert_eq!(names_ahead(&pi), [name_ahead("till", &two)]);
 
+    // What another process has fetched is found when the agent starts.
+    let agent = pi.agent.spawn(&pi.engine, &["run"]);
     let updated = r#"pilotfish_updates_total{container="till",outcome="updated"} 1"#;
     wait_until("the update is counted", OPENING_TIMEOUT, || {
         scrape(&pi.engine, "/metrics").contains(updated)
     });
 
+    assert!(now() >= opens - TimeDelta::seconds(60), "the update came before its window");
     pi.assert_settled("till", &two, 1);
     agent.terminate().expect_code(0);
 }
