@@ -102,6 +102,9 @@ impl<P: Ports> Agent<P> {
         let circumstances = self.circumstances(request);
         let observations = self.look(request, &circumstances, &open).await?;
         self.act(request, &circumstances, observations, &mut end).await?;
+        if !request.dry_run {
+            self.drop_superseded(&open).await;
+        }
         Ok(end)
     }
 
@@ -204,38 +207,54 @@ impl<P: Ports> Agent<P> {
         if !request.dry_run {
             self.remember_republished(&observations, circumstances)?;
         }
-        let mut updated = BTreeSet::new();
+        let mut touched = BTreeSet::new();
         for mut observation in observations {
-            if !updated.is_empty() {
+            if !touched.is_empty() {
                 observe::look_again(&*self.ports, &mut observation).await;
             }
             let decision = decide(&observation, circumstances);
             end.reports.push(Report::of(&observation, &decision));
-            let Decision::Update(plan) = decision else { continue };
             if request.dry_run {
-                end.outlines.push(Outline::of(&plan));
-            } else if !self.stop.is_cancelled() {
-                updated.insert(observation.name.clone());
-                end.records.extend(self.update(*plan, observation.readiness).await?);
+                if let Decision::Update(plan) = &decision {
+                    end.outlines.push(Outline::of(plan));
+                }
+                continue;
+            }
+            self.outlook.note(&observation, &decision);
+            if self.stop.is_cancelled() {
+                continue;
+            }
+            match decision {
+                Decision::Update(plan) => {
+                    touched.insert(observation.name.clone());
+                    end.records.extend(self.update(*plan, observation.readiness).await?);
+                }
+                Decision::Fetch(fetch) => {
+                    touched.insert(observation.name.clone());
+                    self.fetch_ahead(&fetch).await;
+                }
+                Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => {}
             }
         }
-        self.report_again(updated, end).await
+        self.report_again(touched, end).await
     }
 
-    /// What was updated, or was meant to be, is reported as it stands afterwards.
+    /// What was updated or fetched, or was meant to be, is reported as it stands afterwards.
     async fn report_again(
         &mut self,
-        updated: BTreeSet<String>,
+        touched: BTreeSet<String>,
         end: &mut RoundEnd,
     ) -> Result<(), RoundError> {
-        if updated.is_empty() || self.stop.is_cancelled() {
+        if touched.is_empty() || self.stop.is_cancelled() {
             return Ok(());
         }
-        let request = Request { names: Some(updated), ..Request::default() };
+        let request = Request { names: Some(touched), ..Request::default() };
         let circumstances = self.circumstances(&request);
         let open = self.open_updates()?;
         for observation in self.look(&request, &circumstances, &open).await? {
-            let report = Report::of(&observation, &decide(&observation, &circumstances));
+            let decision = decide(&observation, &circumstances);
+            self.outlook.note(&observation, &decision);
+            let report = Report::of(&observation, &decision);
             end.reports.retain(|earlier| earlier.container != report.container);
             end.reports.push(report);
         }

@@ -13,3 +13,5 @@ mod ground;
 mod interruptions;
 #[cfg(test)]
 mod updates;
+#[cfg(test)]
+mod windows;
