@@ -15,6 +15,7 @@ use crate::core::history::Record;
 use crate::core::memory::Memory;
 use crate::core::observation::{Observation, OpenUpdate, Readiness};
 use crate::core::plan::{Header, Outline, Plan};
+use crate::core::reason::Reason;
 use crate::core::report::{Report, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::execute::{Ended, Update};
@@ -35,6 +36,8 @@ pub struct Request {
     pub force: bool,
     /// Decide, and leave it at that.
     pub dry_run: bool,
+    /// With `dry_run`: what was found within the last interval will do, where it still holds.
+    pub may_be_known: bool,
 }
 
 /// How a round ended.
@@ -326,24 +329,39 @@ impl<P: Ports> Agent<P> {
         };
         let succeeded = end.reports.iter().all(|report| report.verdict != Verdict::Error);
         self.rounds.round(succeeded, took);
-        let refused = self.refused();
         let news = news(&self.snapshot.borrow().reports, &end.reports);
+        self.show(request, &end.reports);
         self.publish(|snapshot| {
-            merge(&mut snapshot.reports, request, &end.reports);
             snapshot.last_check = Some(end.checked_at);
             if succeeded {
                 snapshot.last_success = Some(end.checked_at);
             }
             snapshot.missed_rounds = 0;
             snapshot.trouble = None;
-            snapshot.refused = refused;
-            let stuck =
-                |report: &&Report| report.reason == Some(crate::core::reason::Reason::Stuck);
-            snapshot.stuck =
-                snapshot.reports.iter().filter(stuck).map(|r| r.container.clone()).collect();
         });
         let containers = end.reports.len();
         self.listener.hear(&Event::RoundEnded { containers, news, took });
+    }
+
+    /// Shows how the containers of a request stand now.
+    fn show(&self, request: &Request, reports: &[Report]) {
+        let refused = self.refused();
+        self.publish(|snapshot| {
+            merge(&mut snapshot.reports, request, reports);
+            snapshot.refused = refused;
+            let is_stuck = |report: &&Report| report.reason == Some(Reason::Stuck);
+            let stuck = snapshot.reports.iter().filter(is_stuck);
+            snapshot.stuck = stuck.map(|report| report.container.clone()).collect();
+        });
+    }
+
+    /// Looks again at containers that a person has touched, so that nobody is shown how they stood
+    /// before. This is no round: nothing is counted, and what goes wrong is left to the next one.
+    pub(super) async fn look_after(&mut self, names: BTreeSet<String>) {
+        let request = Request { names: Some(names), dry_run: true, ..Request::default() };
+        if let Ok(end) = self.try_round(&request).await {
+            self.show(&request, &end.reports);
+        }
     }
 }
 

@@ -13,3 +13,9 @@ mod ground;
 mod interruptions;
 #[cfg(test)]
 mod updates;
+#[cfg(test)]
+mod control;
+#[cfg(test)]
+mod people;
+#[cfg(test)]
+mod scrape;
