@@ -82,6 +82,23 @@ fn a_reader_that_leaves_early_is_no_error() {
 }
 
 #[test]
+fn an_agent_whose_log_nobody_reads_goes_on() {
+    let stage = Stage::new("").with("PILOTFISH_LISTEN_ADDRESS", "");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut agent = stage.command("run").stderr(writer).spawn().expect("the agent");
+    // Without an Engine it warns at the start already.
+    let is_well = || stage.command("healthcheck").stderr(Stdio::null()).status();
+    while !is_well().expect("the program").success() {
+        let ended = agent.try_wait().expect("the agent's state");
+        assert!(ended.is_none(), "the agent ended: {ended:?}");
+    }
+    let pid = rustix::process::Pid::from_child(&agent);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("to end it");
+    assert!(agent.wait().expect("its end").success());
+}
+
+#[test]
 fn an_error_that_nobody_reads_is_still_its_exit_code() {
     let stage = Stage::new("");
     let (reader, writer) = std::io::pipe().expect("a pipe");

@@ -45,7 +45,8 @@ fn until(pi: &Pi, step: &str) {
 
 /// How often the registry was asked what a tag points at.
 fn heads(pi: &Pi) -> usize {
-    pi.registry.requests().iter().filter(|line| line.starts_with("HEAD ")).count()
+    let asks = |line: &&String| line.starts_with("HEAD ") && line.contains("/manifests/");
+    pi.registry.requests().iter().filter(asks).count()
 }
 
 /// The words of what an update printed: digests and times are cut away.

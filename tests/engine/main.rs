@@ -8,14 +8,16 @@ mod support;
 #[cfg(test)]
 mod bad_releases;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod ground;
 #[cfg(test)]
 mod interruptions;
 #[cfg(test)]
-mod updates;
-#[cfg(test)]
-mod control;
-#[cfg(test)]
 mod people;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod scrape;
+#[cfg(test)]
+mod updates;

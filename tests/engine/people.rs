@@ -45,7 +45,8 @@ fn rollback_goes_to_the_image_before_without_the_registry_and_refuses_what_it_le
     assert!(pi.inspect("till")["Config"]["Env"].to_string().contains("SHIFT=day"));
     let history = pi.history("till");
     assert_eq!(history.len(), 2);
-    assert_eq!((&history[0]["from"], &history[0]["to"]), (&two.digest.into(), &one.digest.into()));
+    assert_eq!(history[0]["from"], two.digest.as_str());
+    assert_eq!(history[0]["to"], one.digest.as_str());
     assert_eq!(history[0]["reason"], "a person went back to the image before");
     pi.registry.start_again(&pi.engine);
     pi.update(&[]).expect_code(0);

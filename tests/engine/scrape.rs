@@ -1,15 +1,14 @@
-//! The real Prometheus scrapes the agent, and SIGHUP has the agent follow another configuration.
+//! The real Prometheus scrapes the agent, and is asked what it has learned.
 
 use std::fs;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::Pi;
-use crate::support::agent::{METRICS_PORT, Running, scrape};
+use crate::support::agent::{METRICS_PORT, scrape};
 use crate::support::command::{wait_for, wait_until};
 use crate::support::http::Peer;
 use crate::support::images::Release;
@@ -17,7 +16,7 @@ use crate::support::images::Release;
 /// Where the Prometheus of a test listens, in the network of its Pi.
 const PROMETHEUS_PORT: u16 = 9090;
 
-/// Longer than Prometheus takes to start, and the agent to do what it is told.
+/// Longer than Prometheus takes to start, and to scrape what has just happened.
 const SOON: Duration = Duration::from_secs(60);
 
 /// A Prometheus that scrapes the agent of a Pi; stopped when dropped.
@@ -130,61 +129,5 @@ fn prometheus_scrapes_what_the_agent_knows_and_did() {
         prometheus.ask("{container=\"kiosk\"}").is_empty()
     });
     assert!(!scrape(&pi.engine, "/metrics").contains("kiosk"));
-    agent.terminate().expect_code(0);
-}
-
-fn hang_up(agent: &Running) {
-    kill_process(agent.pid(), Signal::HUP).expect("to signal the agent");
-}
-
-/// Waits until the agent has said this.
-fn said(agent: &Running, words: &str) {
-    wait_until(&format!("the agent says {words:?}"), SOON, || agent.log().contains(words));
-}
-
-#[test]
-fn sighup_follows_a_valid_file_and_keeps_the_old_one_on_an_invalid_one() {
-    let pi = Pi::new();
-    let one = pi.registry.publish("till", &Release::new("1"));
-    pi.start_watched("till", &one.reference, 8080, &[]);
-    let mut agent = pi.agent.spawn(&pi.engine, &["run"]);
-    scrape(&pi.engine, "/healthz");
-    let file = pi.engine.directory().join("agent/pilotfish.toml");
-    let before = fs::read_to_string(&file).expect("the configuration");
-
-    fs::write(&file, before.replace("every", "evry")).expect("a wrong one");
-    hang_up(&agent);
-
-    said(&agent, "the configuration stays as it was");
-    assert!(agent.log().contains("there is no key `schedule.evry`; did you mean"));
-    pi.agent.run(&pi.engine, &["status", "--state-dir", "elsewhere"]).expect_code(2);
-    let two = pi.registry.publish("till", &Release::new("2"));
-    fs::write(&file, before.replace("\"1000h\"", "\"1s\"\njitter = \"0%\"")).expect("a good one");
-    hang_up(&agent);
-    said(&agent, "following the new configuration");
-    wait_until("the update by the new schedule", SOON, || !pi.history("till").is_empty());
-    wait_until("its journal goes", SOON, || pi.agent.journals().is_empty());
-    pi.assert_settled("till", &two, 1);
-    assert!(agent.is_running());
-    agent.terminate().expect_code(0);
-}
-
-#[test]
-fn sighup_with_a_file_that_cannot_be_followed_keeps_the_old_one() {
-    let pi = Pi::new();
-    let agent = pi.agent.spawn(&pi.engine, &["run"]);
-    scrape(&pi.engine, "/healthz");
-    let file = pi.engine.directory().join("agent/pilotfish.toml");
-    let before = fs::read_to_string(&file).expect("the configuration");
-
-    // The registry listens on that port.
-    let taken = format!(":{METRICS_PORT}");
-    fs::write(&file, before.replace(&taken, ":5000")).expect("a configuration");
-    hang_up(&agent);
-
-    said(&agent, "the configuration stays as it was: 0.0.0.0:5000 is taken");
-    assert_eq!(scrape(&pi.engine, "/healthz"), "ok\n");
-    fs::write(&file, before).expect("the old configuration");
-    pi.agent.run(&pi.engine, &["healthcheck"]).expect_code(0);
     agent.terminate().expect_code(0);
 }
