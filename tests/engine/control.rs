@@ -104,6 +104,8 @@ fn an_update_through_the_agent_is_told_as_one_without() {
     pi.registry.publish("till", &Release::new("3"));
     let alone = pi.update(&[]).expect_code(0);
     assert_eq!(words(&through.out), words(&alone.out));
+    let ends = through.out.lines().filter(|line| line.starts_with("till: updated, "));
+    assert_eq!(ends.count(), 1, "{}", through.out);
     for step in ["pull", "create", "switch", "verify", "clean"] {
         assert!(through.out.contains(&format!("till: {step}")), "{step}: {}", through.out);
     }

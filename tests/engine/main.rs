@@ -16,6 +16,8 @@ mod interruptions;
 #[cfg(test)]
 mod people;
 #[cfg(test)]
+mod reasons;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod scrape;
