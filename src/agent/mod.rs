@@ -3,6 +3,7 @@
 
 mod known;
 mod round;
+mod shown;
 mod wish;
 
 use std::collections::BTreeMap;

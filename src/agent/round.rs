@@ -15,7 +15,6 @@ use crate::core::history::Record;
 use crate::core::memory::Memory;
 use crate::core::observation::{Observation, OpenUpdate, Readiness};
 use crate::core::plan::{Header, Outline, Plan};
-use crate::core::reason::Reason;
 use crate::core::report::{Report, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::execute::{Ended, Update};
@@ -90,7 +89,7 @@ impl<P: Ports> Agent<P> {
         end
     }
 
-    async fn try_round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
+    pub(super) async fn try_round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
         self.check_names(request).await?;
         let mut end = RoundEnd { checked_at: self.ports.host().now(), ..RoundEnd::default() };
         let open = if request.dry_run {
@@ -99,6 +98,7 @@ impl<P: Ports> Agent<P> {
             let recovered =
                 self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
             end.recovered = recovered.records;
+            self.show_stuck(&recovered.open);
             self.sweep(recovered.open).await?
         };
         self.publish(|snapshot| snapshot.is_ready = true);
@@ -118,6 +118,7 @@ impl<P: Ports> Agent<P> {
 
     async fn try_to_recover(&mut self) -> Result<(), RoundError> {
         let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
+        self.show_stuck(&recovered.open);
         self.sweep(recovered.open).await?;
         Ok(())
     }
@@ -342,27 +343,6 @@ impl<P: Ports> Agent<P> {
         let containers = end.reports.len();
         self.listener.hear(&Event::RoundEnded { containers, news, took });
     }
-
-    /// Shows how the containers of a request stand now.
-    fn show(&self, request: &Request, reports: &[Report]) {
-        let refused = self.refused();
-        self.publish(|snapshot| {
-            merge(&mut snapshot.reports, request, reports);
-            snapshot.refused = refused;
-            let is_stuck = |report: &&Report| report.reason == Some(Reason::Stuck);
-            let stuck = snapshot.reports.iter().filter(is_stuck);
-            snapshot.stuck = stuck.map(|report| report.container.clone()).collect();
-        });
-    }
-
-    /// Looks again at containers that a person has touched, so that nobody is shown how they stood
-    /// before. This is no round: nothing is counted, and what goes wrong is left to the next one.
-    pub(super) async fn look_after(&mut self, names: BTreeSet<String>) {
-        let request = Request { names: Some(names), dry_run: true, ..Request::default() };
-        if let Ok(end) = self.try_round(&request).await {
-            self.show(&request, &end.reports);
-        }
-    }
 }
 
 /// A bad image under a new index is recognised by its manifest; the index is remembered as well,
@@ -386,14 +366,4 @@ fn news(before: &[Report], now: &[Report]) -> Vec<Report> {
         })
     };
     now.iter().filter(is_news).cloned().collect()
-}
-
-/// The reports of a round that was about some containers replace only theirs.
-fn merge(reports: &mut Vec<Report>, request: &Request, news: &[Report]) {
-    match &request.names {
-        Some(names) => reports.retain(|report| !names.contains(&report.container)),
-        None => reports.retain(|report| request.except.contains(&report.container)),
-    }
-    reports.extend(news.iter().cloned());
-    reports.sort_by(|a, b| a.container.cmp(&b.container));
 }

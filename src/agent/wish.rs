@@ -156,6 +156,7 @@ impl<P: Ports> Agent<P> {
         let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, true).await;
         let recovered = recovered.map_err(RoundError::from)?;
         let records = recovered.records;
+        self.show_stuck(&recovered.open);
         let open = self.sweep(recovered.open).await?.into_keys().collect();
         Ok(Fulfilled::Recovered { records, open })
     }

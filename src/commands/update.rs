@@ -4,6 +4,7 @@ use super::check::look;
 use super::{Exit, Setting, names, print, through};
 use crate::agent::{Fulfilled, Request, RoundEnd, Wish};
 use crate::cli::UpdateArguments;
+use crate::core::reason::Reason;
 use crate::core::report::Verdict;
 use crate::output;
 
@@ -36,6 +37,8 @@ async fn act(setting: &Setting, request: Request) -> anyhow::Result<Exit> {
 
 fn is_open(end: &RoundEnd) -> bool {
     let has_ended = |name: &str| end.records.iter().any(|record| record.container == name);
-    let mut wanted = end.reports.iter().filter(|report| report.verdict == Verdict::Update);
-    wanted.any(|report| !has_ended(&report.container))
+    end.reports.iter().any(|report| match report.reason {
+        Some(Reason::Stuck | Reason::UpdateInFlight) => true,
+        _ => report.verdict == Verdict::Update && !has_ended(&report.container),
+    })
 }

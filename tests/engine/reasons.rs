@@ -1,7 +1,14 @@
 //! Containers that are held although something new is offered: each "no" under its own name.
 
+use std::time::Duration;
+
+use crate::support::agent::scrape;
+use crate::support::command::wait_until;
 use crate::support::images::Release;
 use crate::support::{Pi, WATCHED};
+
+/// Longer than three tries to put an update right.
+const SOON: Duration = Duration::from_secs(60);
 
 /// A Pi on which `till` runs version 1 with these options while version 2 waits in the registry.
 fn with_an_update_waiting(options: &[&str]) -> Pi {
@@ -59,4 +66,38 @@ fn the_update_of_another_agent_is_left_to_it() {
     assert!(second.out.contains("till is held: another_agent"), "{}", second.out);
     first.finish().expect_code(0);
     assert_eq!(pi.names(), ["till running"]);
+}
+
+#[test]
+fn an_update_that_three_tries_cannot_end_is_stuck_until_a_person_helps() {
+    let pi = with_an_update_waiting(&[]);
+    pi.update_until("verify").kill();
+    // Somebody puts a container of their own in the place of the new one.
+    pi.engine.docker(&["rm", "--force", "till"]);
+    let image = pi.image("pilotfish-old-till");
+    pi.engine.docker(&["run", "--detach", "--name=till", WATCHED[0], &image]);
+    let agent = pi.agent.spawn(&pi.engine, &["run"]);
+    scrape(&pi.engine, "/healthz");
+
+    wait_until("it is stuck", SOON, || {
+        pi.update(&[]).expect_code(1);
+        pi.check("till")["reason"] == "stuck"
+    });
+
+    assert_eq!(pi.history("till")[0]["outcome"], "stuck");
+    let page = scrape(&pi.engine, "/metrics");
+    assert!(page.contains("\npilotfish_stuck 1\n"), "{page}");
+    assert!(page.contains("pilotfish_updates_total{container=\"till\",outcome=\"stuck\"} 1"));
+    assert_eq!(pi.agent.json(&pi.engine, &["status", "--json"])["stuck"][0], "till");
+    let recover = |code| pi.agent.run(&pi.engine, &["recover"]).expect_code(code);
+    assert!(
+        recover(1)
+            .out
+            .ends_with("till: could still not be finished or undone; the log tells why\n")
+    );
+    pi.engine.docker(&["rm", "--force", "till"]);
+    recover(0);
+    assert_eq!(pi.names(), ["till running"]);
+    assert!(scrape(&pi.engine, "/metrics").contains("\npilotfish_stuck 0\n"));
+    agent.terminate().expect_code(0);
 }
