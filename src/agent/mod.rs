@@ -1,8 +1,10 @@
 //! Floor 2: the one loop that owns the state. A tick or a wish starts a round, one at a time;
 //! whoever wants to know how things stand reads the snapshot.
 
+mod known;
 mod outlook;
 mod round;
+mod shown;
 mod wish;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,7 @@ use crate::recover::Recovery;
 use crate::world::Ports;
 
 pub use round::{Request, RoundEnd, RoundError};
+use wish::touched;
 pub use wish::{Errand, Fulfilled, Wish, WishError};
 
 /// The longest sleep while a schedule follows the wall clock: a Pi has no clock of its own, and
@@ -146,9 +149,15 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Whoever wished may have gone away meanwhile; the wish is fulfilled all the same.
-    async fn run_errand(&mut self, errand: Errand) {
-        let answer = self.fulfil(errand.wish).await;
-        let _ = errand.answer.send(answer);
+    async fn run_errand(&mut self, Errand { wish, answer }: Errand) {
+        let fulfilled = self.fulfil(wish.clone()).await;
+        if let Ok(fulfilled) = &fulfilled {
+            let touched = touched(&wish, fulfilled);
+            if !touched.is_empty() {
+                self.look_again_at(touched).await;
+            }
+        }
+        let _ = answer.send(fulfilled);
     }
 
     /// One waking: whoever is due is looked at, and schedules that came or went are followed.

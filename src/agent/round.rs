@@ -35,6 +35,8 @@ pub struct Request {
     pub force: bool,
     /// Decide, and leave it at that.
     pub dry_run: bool,
+    /// With `dry_run`: what was found within the last interval will do, where it still holds.
+    pub may_be_known: bool,
 }
 
 /// How a round ended.
@@ -87,7 +89,7 @@ impl<P: Ports> Agent<P> {
         end
     }
 
-    async fn try_round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
+    pub(super) async fn try_round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
         self.check_names(request).await?;
         let mut end = RoundEnd { checked_at: self.ports.host().now(), ..RoundEnd::default() };
         let open = if request.dry_run {
@@ -96,6 +98,7 @@ impl<P: Ports> Agent<P> {
             let recovered =
                 self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
             end.recovered = recovered.records;
+            self.show_stuck(&recovered.open);
             self.sweep(recovered.open).await?
         };
         self.publish(|snapshot| snapshot.is_ready = true);
@@ -118,6 +121,7 @@ impl<P: Ports> Agent<P> {
 
     async fn try_to_recover(&mut self) -> Result<(), RoundError> {
         let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
+        self.show_stuck(&recovered.open);
         self.sweep(recovered.open).await?;
         Ok(())
     }
@@ -345,21 +349,15 @@ impl<P: Ports> Agent<P> {
         };
         let succeeded = end.reports.iter().all(|report| report.verdict != Verdict::Error);
         self.rounds.round(succeeded, took);
-        let refused = self.refused();
         let news = news(&self.snapshot.borrow().reports, &end.reports);
+        self.show(request, &end.reports);
         self.publish(|snapshot| {
-            merge(&mut snapshot.reports, request, &end.reports);
             snapshot.last_check = Some(end.checked_at);
             if succeeded {
                 snapshot.last_success = Some(end.checked_at);
             }
             snapshot.missed_rounds = 0;
             snapshot.trouble = None;
-            snapshot.refused = refused;
-            let stuck =
-                |report: &&Report| report.reason == Some(crate::core::reason::Reason::Stuck);
-            snapshot.stuck =
-                snapshot.reports.iter().filter(stuck).map(|r| r.container.clone()).collect();
         });
         let containers = end.reports.len();
         self.listener.hear(&Event::RoundEnded { containers, news, took });
@@ -387,14 +385,4 @@ fn news(before: &[Report], now: &[Report]) -> Vec<Report> {
         })
     };
     now.iter().filter(is_news).cloned().collect()
-}
-
-/// The reports of a round that was about some containers replace only theirs.
-fn merge(reports: &mut Vec<Report>, request: &Request, news: &[Report]) {
-    match &request.names {
-        Some(names) => reports.retain(|report| !names.contains(&report.container)),
-        None => reports.retain(|report| request.except.contains(&report.container)),
-    }
-    reports.extend(news.iter().cloned());
-    reports.sort_by(|a, b| a.container.cmp(&b.container));
 }

@@ -229,12 +229,15 @@ impl<P: Ports> Update<'_, P> {
         Ok(self.ports.state().remember(&memory)?)
     }
 
-    /// Drops keep-tags beyond the number that the user wants, the oldest first.
+    /// Drops keep-tags beyond the number that the user wants, the oldest first. The image that runs
+    /// now does not count: after a rollback it has such a tag as well, and a younger one.
     async fn drop_old_images(&self) -> Result<(), Trouble> {
         let plan = self.plan();
         let repository = names::keep_repository(&plan.container);
         let mut kept = Vec::new();
-        for image in self.ports.engine().list_images(&repository).await? {
+        let images = self.ports.engine().list_images(&repository).await?;
+        let present = self.journal.progress.known.new_image.as_deref();
+        for image in images.into_iter().filter(|image| Some(image.id.as_str()) != present) {
             let document = self.ports.engine().inspect_image(&image.id).await?.unwrap_or_default();
             let tagged_at = inspect::text(&document, "/Metadata/LastTagTime").to_owned();
             kept.push((tagged_at, image));
