@@ -50,6 +50,27 @@ impl Tally {
         }
     }
 
+    /// Whether something was found that was not found before.
+    pub fn is_new(&self, found: &[String]) -> bool {
+        found.iter().any(|what| !self.found.contains_key(what))
+    }
+
+    pub fn add(&mut self, other: Self) {
+        (self.runs, self.alone) = (self.runs + other.runs, self.alone + other.alone);
+        for (what, (count, way)) in other.found {
+            self.found.entry(what).or_insert((0, way)).0 += count;
+        }
+    }
+
+    /// What was found, one line each.
+    pub fn in_words(&self) -> String {
+        let lines = self
+            .found
+            .iter()
+            .map(|(what, (count, way))| format!("  {count} x {what}\n      {way:?}\n"));
+        lines.collect()
+    }
+
     /// The numbers of what must never be.
     pub fn summary(&self, what: &str) -> String {
         let of = |word: &str| -> usize {

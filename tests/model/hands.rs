@@ -22,7 +22,10 @@ impl Machine {
         self.log(format!("! {hand:?}"));
         let mut over = self.now();
         match hand {
-            Hand::Terminate => self.stop.lock().expect("not poisoned").cancel(),
+            Hand::Terminate => {
+                self.stop.lock().expect("not poisoned").cancel();
+                self.lock().terminated_at = Some(over);
+            }
             Hand::Disk(trouble, writes) => self.disk_fails(trouble, writes),
             Hand::RestartEngine { killed, down } => {
                 over += down;

@@ -22,7 +22,7 @@ use crate::service::Service;
 pub const BEGIN: i64 = 1_800_000_000;
 
 /// More calls than this in one life mean that the agent turns in a circle.
-const CALLS_MAX: usize = 200_000;
+const CALLS_MAX: usize = 50_000;
 
 /// Something that happens right before or after a certain call.
 #[derive(Debug, Clone)]
@@ -72,6 +72,8 @@ pub struct Affairs {
     pub is_between: bool,
     /// Invariants that were seen to break while the agent worked.
     pub violations: Vec<String>,
+    /// When the agent was asked to end.
+    pub terminated_at: Option<Duration>,
     pub since: Duration,
     /// When the last fault that was let loose was over.
     pub last_fault_over: Duration,
@@ -114,6 +116,7 @@ impl Machine {
             log: Vec::new(),
             is_between: false,
             violations: Vec::new(),
+            terminated_at: None,
             since: Duration::ZERO,
             last_fault_over: Duration::ZERO,
         })
@@ -188,10 +191,9 @@ impl Machine {
     /// A point at which something can go wrong. Gives what the call is to suffer; a crash does not
     /// return.
     pub fn point(&self, call: &'static str, after: bool) -> Option<Hand> {
+        self.count_the_call();
         let hand = {
             let mut affairs = self.lock();
-            affairs.call_count += 1;
-            assert!(affairs.call_count < CALLS_MAX, "the agent turns in a circle");
             affairs.fuse.pass().or_else(|| affairs.hook(call, after))
         };
         self.suffer(hand?)
@@ -199,12 +201,21 @@ impl Machine {
 
     /// Like [`point`](Self::point), but only for what scripts name.
     pub fn quiet_point(&self, call: &'static str, after: bool) -> Option<Hand> {
+        self.count_the_call();
         let counts = self.lock().fuse.counts_questions;
         if counts {
             return self.point(call, after);
         }
         let hand = self.lock().hook(call, after);
         self.suffer(hand?)
+    }
+
+    fn count_the_call(&self) {
+        let mut affairs = self.lock();
+        affairs.call_count += 1;
+        let is_sane = affairs.call_count < CALLS_MAX;
+        drop(affairs);
+        assert!(is_sane, "the agent turns in a circle");
     }
 
     fn suffer(&self, hand: Hand) -> Option<Hand> {
