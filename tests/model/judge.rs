@@ -76,12 +76,13 @@ impl Machine {
     }
 
     /// A digest that is refused, or whose verdict stands in a journal, must not be started (I8).
-    pub fn judge_the_last_start(&self) {
+    pub fn judge_starts_since(&self, number: usize) {
         let mut affairs = self.lock();
-        let Some((service, image)) = affairs.engine.starts.last().cloned() else { return };
-        let image = std::sync::Arc::clone(affairs.shelf.image(&image));
-        if affairs.has_refused(&service, &image) {
-            affairs.violations.push(format!("I8: {service}: {} was started again", image.name));
+        for (service, image) in affairs.engine.starts[number..].to_vec() {
+            let image = std::sync::Arc::clone(affairs.shelf.image(&image));
+            if affairs.has_refused(&service, &image) {
+                affairs.violations.push(format!("I8: {service}: {} was started again", image.name));
+            }
         }
     }
 }

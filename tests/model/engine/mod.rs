@@ -212,9 +212,11 @@ impl Engine for FakeEngine {
     }
 
     async fn start(&self, container: &str) -> Result<(), EngineError> {
-        self.act("start", &format!("start {container}"), |state, at| state.start(at, container))?;
-        self.0.judge_the_last_start();
-        Ok(())
+        let before = self.0.lock().engine.starts.len();
+        let answer =
+            self.act("start", &format!("start {container}"), |state, at| state.start(at, container));
+        self.0.judge_starts_since(before);
+        answer
     }
 
     async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError> {
