@@ -88,7 +88,8 @@ impl<D: Disk> StateDirectory<D> {
     }
 
     /// Writes one entry. Outside of the service gap it is on the disk on return, and with it
-    /// everything that the Engine was asked before, if both share a file system.
+    /// everything that the Engine was asked before, if both share a file system. A verdict is on
+    /// the disk in any case: a bad image must not be started again after a power cut.
     ///
     /// # Errors
     /// The disk refuses; the next act must not be begun.
@@ -101,7 +102,8 @@ impl<D: Disk> StateDirectory<D> {
         note: Note,
     ) -> Result<(), JournalError> {
         let entry = Entry { seq: journal.progress.entries + 1, at, step, mark, note };
-        let durable = !(step.is_in_the_gap() || (step, mark) == (Step::Switch, Mark::Done));
+        let is_in_the_gap = step.is_in_the_gap() || (step, mark) == (Step::Switch, Mark::Done);
+        let durable = !is_in_the_gap || mark == Mark::Failed;
         let line = to_json(&journal.path, &entry)?;
         self.disk.append(&journal.path, &line, durable).map_err(on("write", &journal.path))?;
         journal.progress.take(&entry);

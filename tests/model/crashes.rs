@@ -19,7 +19,7 @@ use crate::session::{End, Job, live};
 pub const APP: &str = "shop.example/app:1";
 
 /// How long an agent lives after the last fault: the next rounds must have come and gone.
-pub const AFTERMATH: Duration = Duration::from_secs(40 * 60);
+pub const AFTERMATH: Duration = Duration::from_secs(31 * 60);
 
 /// When one of every service must run again after the last fault (I1).
 pub const RUNS_AGAIN_WITHIN: Duration = Duration::from_secs(10);

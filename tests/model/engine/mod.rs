@@ -213,8 +213,8 @@ impl Engine for FakeEngine {
 
     async fn start(&self, container: &str) -> Result<(), EngineError> {
         let before = self.0.lock().engine.starts.len();
-        let answer =
-            self.act("start", &format!("start {container}"), |state, at| state.start(at, container));
+        let answer = self
+            .act("start", &format!("start {container}"), |state, at| state.start(at, container));
         self.0.judge_starts_since(before);
         answer
     }
