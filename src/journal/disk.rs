@@ -91,9 +91,13 @@ impl Disk for RealDisk {
     }
 
     fn append(&self, path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
+        let is_new = !path.try_exists()?;
         let mut file = OpenOptions::new().append(true).mode(FILE_MODE).create(true).open(path)?;
         file.write_all(content)?;
-        if durable { file.sync_all() } else { Ok(()) }
+        if durable {
+            file.sync_all()?;
+        }
+        if durable && is_new { sync_parent(path) } else { Ok(()) }
     }
 
     fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {

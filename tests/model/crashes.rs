@@ -21,9 +21,6 @@ pub const APP: &str = "shop.example/app:1";
 /// How long an agent lives after the last fault: the next rounds must have come and gone.
 pub const AFTERMATH: Duration = Duration::from_secs(31 * 60);
 
-/// When one of every service must run again after the last fault (I1).
-pub const RUNS_AGAIN_WITHIN: Duration = Duration::from_secs(10);
-
 /// How long an Engine alone is given to come back after a power cut.
 const ALONE: Duration = Duration::from_secs(12);
 
@@ -108,6 +105,7 @@ pub fn stage(next: Behaviour, services: &[&str], policy: &str) -> Affairs {
     {
         let mut affairs = machine.lock();
         affairs.talks = false;
+        affairs.is_looked_at = true;
         let shelf = &mut affairs.shelf;
         shelf.built(Image::new("v1", Behaviour::Good).with_volume("/data"));
         shelf.built(Image::new("v2", next).with_volume("/data"));
@@ -119,13 +117,6 @@ pub fn stage(next: Behaviour, services: &[&str], policy: &str) -> Affairs {
     }
     machine.lock().shelf.push(APP, "v2");
     machine.copy()
-}
-
-/// Starts the agent again after a crash, and looks when it must serve again.
-pub async fn aftermath(machine: &Arc<Machine>) -> End {
-    let look = machine.lock().last_fault_over + RUNS_AGAIN_WITHIN;
-    machine.lock().timed.push((look, Hand::Look { again: false }));
-    live(machine, Job::Run(AFTERMATH)).await
 }
 
 /// I12: nobody starts the agent again.
@@ -160,7 +151,7 @@ async fn crash(from: &Affairs, point: usize, stroke: Hand) -> Option<Affairs> {
 async fn recover(from: &Affairs, tally: &mut Tally, way: &[(usize, Hand)]) -> usize {
     let machine = Machine::from(from.clone());
     machine.lock().fuse.passed = 0;
-    aftermath(&machine).await;
+    live(&machine, Job::Run(AFTERMATH)).await;
     tally.runs += 1;
     tally.count(machine.judge(Leave::default()), way);
     machine.lock().fuse.passed
@@ -174,7 +165,7 @@ async fn retell(begin: &Affairs, way: &[(usize, Hand)]) {
         affairs = crash(&affairs, *point, stroke.clone()).await.unwrap_or(affairs);
     }
     let machine = Machine::from(affairs);
-    aftermath(&machine).await;
+    live(&machine, Job::Run(AFTERMATH)).await;
     for line in &machine.lock().log {
         println!("      {line}");
     }

@@ -8,6 +8,9 @@ use crate::engine::state::{Moment, State};
 use crate::hand::Hand;
 use crate::machine::{Affairs, Machine};
 
+/// When one of every service must run again after the last fault (I1).
+const RUNS_AGAIN_WITHIN: Duration = Duration::from_secs(10);
+
 /// A switch takes the grace period of a stop; the service may be down for so long.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1500);
 
@@ -34,6 +37,17 @@ impl Machine {
             other => self.with(|affairs, at| affairs.change(at, other)),
         }
         self.fault_is_over_at(over);
+        self.look_after(over);
+    }
+
+    /// The judge looks so long after every fault, whether the agent was killed or not.
+    pub fn look_after(&self, over: Duration) {
+        let mut affairs = self.lock();
+        if affairs.is_looked_at {
+            affairs.timed.push((over + RUNS_AGAIN_WITHIN, Hand::Look { again: false }));
+            drop(affairs);
+            self.hands_changed.notify_one();
+        }
     }
 
     /// Carries out what happens at a time, until it is the end of the agent.
@@ -57,7 +71,8 @@ impl Machine {
 
     /// I1, while the agent works.
     fn look(&self, again: bool) {
-        let found = self.judge_the_service();
+        let is_too_early = self.now() < self.lock().last_fault_over + RUNS_AGAIN_WITHIN;
+        let found = if is_too_early { Vec::new() } else { self.judge_the_service() };
         if found.is_empty() {
             return;
         }

@@ -62,6 +62,8 @@ pub struct Affairs {
     pub services: Vec<Service>,
     /// What happens so long after a step of an update begins, the first time it does.
     pub at_steps: Vec<(String, Duration, Hand)>,
+    /// Whether the judge looks after every fault.
+    pub is_looked_at: bool,
     /// Whether a transcript is kept; it costs more than the rest of a run.
     pub talks: bool,
     /// New containers that were seen to pass the gate, by ID.
@@ -111,6 +113,7 @@ impl Machine {
             shares_a_disk: true,
             services: Vec::new(),
             at_steps: Vec::new(),
+            is_looked_at: false,
             talks: true,
             proven: Vec::new(),
             log: Vec::new(),
@@ -225,7 +228,9 @@ impl Machine {
                 resume_unwind(Box::new(Crash));
             }
             Hand::Refuse | Hand::LoseTheAnswer => {
-                self.fault_is_over_at(self.now());
+                let over = self.now();
+                self.fault_is_over_at(over);
+                self.look_after(over);
                 Some(hand)
             }
             other => {

@@ -84,6 +84,7 @@ async fn obey(machine: &Arc<Machine>, command: Command) {
     match command {
         Command::ContainerdStore => machine.lock().engine.containerd_store = true,
         Command::LiveRestore => machine.lock().engine.live_restore = true,
+        Command::AnotherDisk => machine.lock().shares_a_disk = false,
         Command::Free(bytes) => machine.lock().free_bytes = bytes,
         Command::Image(image) => machine.lock().shelf.built(*image),
         Command::Run(wish) => machine.run_service(&wish),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pilotfish::core::reason::Reason;
 
-use crate::crashes::{AFTERMATH, APP, Tally, aftermath, alone, number_of};
+use crate::crashes::{AFTERMATH, APP, Tally, alone, number_of};
 use crate::hand::{DiskTrouble, Hand, Keeps};
 use crate::images::{Behaviour, Image};
 use crate::judge::{CONTROL, Leave};
@@ -123,8 +123,7 @@ async fn judge(machine: &Arc<Machine>) -> Vec<String> {
         affairs.files.trouble = None;
         affairs.shelf.failure = None;
     }
-    machine.fault_is_over_at(machine.now());
-    aftermath(machine).await;
+    live(machine, Job::Run(AFTERMATH)).await;
     let mut found = machine.judge(Leave::default());
     found.extend(quiet(machine).await);
     found
@@ -151,6 +150,7 @@ fn stage(seed: &mut Seed) -> Affairs {
     let policy = seed.pick(&["always", "unless-stopped", "on-failure", "no", "unless-stopped"]);
     {
         let mut affairs = machine.lock();
+        affairs.is_looked_at = true;
         affairs.shares_a_disk = !seed.one_in(3);
         affairs.engine.containerd_store = seed.one_in(3);
         affairs.engine.stop_takes = Duration::from_millis(seed.pick(&[10, 300, 1000]));

@@ -16,6 +16,8 @@ pub enum Command {
     ContainerdStore,
     /// `live-restore`.
     LiveRestore,
+    /// `state-on-another-disk`: what flushes the Engine's disk does not flush the state directory.
+    AnotherDisk,
     /// `free BYTES`.
     Free(u64),
     /// `image v2 = dies 3s`; `image v2 = good except web: exits 1`.
@@ -44,6 +46,7 @@ pub fn command(line: &str) -> Command {
     match word {
         "containerd" => Command::ContainerdStore,
         "live-restore" => Command::LiveRestore,
+        "state-on-another-disk" => Command::AnotherDisk,
         "free" => Command::Free(rest.parse().expect("a number of bytes")),
         "image" => Command::Image(Box::new(image(rest))),
         "run" => Command::Run(wish(rest)),

@@ -188,6 +188,8 @@ impl Machine {
             });
         }
         let up_at = self.lock().engine.up_at();
-        self.fault_is_over_at(self.now().max(up_at));
+        let over = self.now().max(up_at);
+        self.fault_is_over_at(over);
+        self.look_after(over);
     }
 }
