@@ -5,6 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+/// What the name of a file ends with while it is written, before it replaces another.
+pub const TEMPORARY_SUFFIX: &str = ".tmp";
+
 /// A directory of small files.
 pub trait Disk: Send + Sync + 'static {
     /// Makes a directory with mode 0700, if it is not there.
@@ -102,7 +105,7 @@ impl Disk for RealDisk {
 
     fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".tmp");
+        temporary.push(TEMPORARY_SUFFIX);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(FILE_MODE);
         let mut file = options.open(&temporary)?;
