@@ -19,6 +19,9 @@ pub struct UpdateJournal {
     pub header: Header,
     /// What the journal says so far.
     pub progress: Progress,
+    /// Whether its last line was cut short, by a power cut or a full disk: the next one must not
+    /// be joined to it.
+    is_torn: bool,
 }
 
 impl<D: Disk> StateDirectory<D> {
@@ -36,7 +39,7 @@ impl<D: Disk> StateDirectory<D> {
         let path = self.path("journal").join(format!("{}{SUFFIX}", header.plan.id));
         let content = to_json(&path, &header)?;
         self.disk.create(&path, &content).map_err(on("write", &path))?;
-        Ok(UpdateJournal { path, header, progress: Progress::default() })
+        Ok(UpdateJournal { path, header, progress: Progress::default(), is_torn: false })
     }
 
     /// The journals that were left open, oldest first.
@@ -79,12 +82,10 @@ impl<D: Disk> StateDirectory<D> {
         if header.version > Header::VERSION {
             return Err(damaged(format!("it has format {}", header.version)));
         }
-        if content.last() != Some(&b'\n') && self.is_owner() {
-            self.disk.append(path, b"\n", true).map_err(on("write", path))?;
-        }
+        let is_torn = content.last() != Some(&b'\n');
         let entries: Vec<Entry> = lines(&content[end..]).collect();
         let progress = Progress::replay(&entries);
-        Ok(Some(UpdateJournal { path: path.to_owned(), header, progress }))
+        Ok(Some(UpdateJournal { path: path.to_owned(), header, progress, is_torn }))
     }
 
     /// Writes one entry. Outside of the service gap it is on the disk on return, and with it
@@ -104,8 +105,14 @@ impl<D: Disk> StateDirectory<D> {
         let entry = Entry { seq: journal.progress.entries + 1, at, step, mark, note };
         let is_in_the_gap = step.is_in_the_gap() || (step, mark) == (Step::Switch, Mark::Done);
         let durable = !is_in_the_gap || mark == Mark::Failed;
-        let line = to_json(&journal.path, &entry)?;
+        let mut line = to_json(&journal.path, &entry)?;
+        if journal.is_torn {
+            line.insert(0, b'\n');
+        }
+        // A disk that is full may have taken a part of it.
+        journal.is_torn = true;
         self.disk.append(&journal.path, &line, durable).map_err(on("write", &journal.path))?;
+        journal.is_torn = false;
         journal.progress.take(&entry);
         Ok(())
     }
