@@ -125,7 +125,11 @@ impl Affairs {
             Hand::Rename(from, to) => {
                 let _ = engine.rename(&from, &to);
             }
-            Hand::Run(name) => self.run_again(at, &name),
+            Hand::Run(name) => {
+                self.create_again(at, &name);
+                let _ = self.engine.start(at, &name);
+            }
+            Hand::Create(name) => self.create_again(at, &name),
             Hand::Pull(tag) => self.pull(at, &tag),
             Hand::Push(tag, image) => drop(self.shelf.push(&tag, &image)),
             Hand::Registry(failure) => self.shelf.failure = failure,
@@ -143,12 +147,10 @@ impl Affairs {
     }
 
     /// What the user typed, once more.
-    fn run_again(&mut self, at: Moment, name: &str) {
-        let Some(service) = self.services.iter().find(|service| service.name == name) else {
-            return;
-        };
-        if let Ok(id) = self.engine.create(at, name, &service.body) {
-            let _ = self.engine.start(at, &id);
+    fn create_again(&mut self, at: Moment, name: &str) {
+        let service = self.services.iter().find(|service| service.name == name);
+        if let Some(service) = service {
+            let _ = self.engine.create(at, name, &service.body);
         }
     }
 }

@@ -28,6 +28,12 @@ pub struct Leave {
     pub may_be_down: bool,
     /// The history was lost with the state directory.
     pub no_history: bool,
+    /// It is stuck: one of them must run, under whatever name, and everything is left as it is.
+    pub is_stuck: bool,
+    /// A person made the container that serves, so it is as they made it.
+    pub is_replaced: bool,
+    /// Nothing tells any more which restart policy the user had.
+    pub may_have_our_policy: bool,
     /// The newest good image need not have arrived.
     pub may_be_old: bool,
 }
@@ -44,9 +50,14 @@ impl Machine {
         self.with(|affairs, _| {
             let mut judge = Judge { affairs, found: affairs.violations.clone() };
             for service in affairs.services.iter().filter(|service| service.name != CONTROL) {
-                judge.service(service, leave);
+                match leave.is_stuck {
+                    true => judge.one_runs(service, "while it is stuck"),
+                    false => judge.service(service, leave),
+                }
             }
-            judge.debris();
+            if !leave.is_stuck {
+                judge.debris();
+            }
             judge.refusals();
             judge.found
         })
@@ -171,8 +182,11 @@ impl<'a> Judge<'a> {
             }
             return;
         };
+        if leave.is_replaced {
+            return;
+        }
         self.image_is_right(service, &holder, leave);
-        self.is_faithful(service, &holder);
+        self.is_faithful(service, &holder, leave);
         if !leave.no_history {
             self.history_is_true(service, &holder);
         }
@@ -199,13 +213,15 @@ impl<'a> Judge<'a> {
             self.say("I2", name, &format!("{running} runs although the good {offered} is offered"));
         }
         let local = self.affairs.engine.image(&tag).map(|image| image.id.clone());
-        if local.as_ref() != Some(&holder.image) && self.affairs.services.len() <= 2 {
+        let others = |it: &&Service| ![name.as_str(), CONTROL].contains(&it.name.as_str());
+        let is_alone = !self.affairs.services.iter().filter(others).any(|it| it.image == tag);
+        if local.as_ref() != Some(&holder.image) && is_alone {
             self.say("I2", name, "the local tag stands for another image than the one that runs");
         }
     }
 
     /// I3, I4, I5: what the user typed, on the image that runs, is what the container is.
-    fn is_faithful(&mut self, service: &Service, holder: &Container) {
+    fn is_faithful(&mut self, service: &Service, holder: &Container, leave: Leave) {
         let name = &service.name;
         let Some(image) = self.image(holder) else { return };
         let comparable = |body: &Value| {
@@ -234,7 +250,7 @@ impl<'a> Judge<'a> {
         if volumes != service.volumes || !are_there {
             self.say("I4", name, &format!("had {:?}, has {volumes:?}", service.volumes));
         }
-        if holder.policy.name != service.policy {
+        if holder.policy.name != service.policy && !leave.may_have_our_policy {
             self.say("I5", name, &format!("its restart policy is {}", holder.policy.name));
         }
     }
