@@ -34,6 +34,10 @@ const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 /// clock that is slowed down does not make it fire twice.
 const WALL_CLOCK_SLACK: Duration = Duration::from_secs(2);
 
+/// The pause before an update that an absent Engine left open is taken up again; taking it up then
+/// waits for the Engine by itself.
+const ENGINE_AWAY_INTERVAL: Duration = Duration::from_secs(5);
+
 /// What the agent goes by.
 #[derive(Debug, Clone)]
 pub struct AgentSettings {
@@ -118,6 +122,9 @@ impl<P: Ports> Agent<P> {
         if table.follows_the_wall_clock() {
             until = until.min(Instant::now() + WALL_CLOCK_INTERVAL);
         }
+        if self.recovery.awaits_the_engine() {
+            until = until.min(Instant::now() + ENGINE_AWAY_INTERVAL);
+        }
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep_until(until) => {}
@@ -127,6 +134,9 @@ impl<P: Ports> Agent<P> {
     /// One waking: whoever is due is looked at, and schedules that came or went are followed.
     async fn turn(&mut self, table: &mut Timetable, begun: Instant) {
         let due = table.take_due(begun.elapsed(), |schedule| self.delay(schedule));
+        if due.is_nobody() && self.recovery.awaits_the_engine() {
+            self.recover_now().await;
+        }
         if !due.is_nobody() {
             let own = self.own_schedules().await;
             table.follow(own.clone(), begun.elapsed(), |schedule| self.delay(schedule));

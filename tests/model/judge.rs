@@ -345,7 +345,9 @@ impl<'a> Judge<'a> {
             self.say("I12", name, &format!("the Engine alone runs {count}"));
         }
         match first {
-            None if self.control_runs() && !between => {
+            // With live-restore the parked one must not come back beside a new one that has
+            // outlived the Engine; no policy tells that from a boot, so there nothing serves.
+            None if self.control_runs() && !between && !self.affairs.engine.live_restore => {
                 self.say("I12", name, "the Engine alone runs none");
             }
             Some(first) if !self.is_proven(service, &first) => {

@@ -153,6 +153,7 @@ fn stage(seed: &mut Seed) -> Affairs {
         affairs.is_looked_at = true;
         affairs.shares_a_disk = !seed.one_in(3);
         affairs.engine.containerd_store = seed.one_in(3);
+        affairs.engine.live_restore = seed.one_in(5);
         affairs.engine.stop_takes = Duration::from_millis(seed.pick(&[10, 300, 1000]));
         let shelf = &mut affairs.shelf;
         shelf.built(Image::new("v1", Behaviour::Good).with_volume("/data"));
@@ -192,7 +193,7 @@ fn faults(seed: &mut Seed) -> Vec<(usize, Hand)> {
 }
 
 fn fault(seed: &mut Seed) -> Hand {
-    let down = Duration::from_millis(seed.pick(&[200, 2_000, 20_000]));
+    let down = Duration::from_millis(seed.pick(&[200, 2_000, 20_000, 200_000]));
     match seed.below(16) {
         0..=2 => Hand::Kill,
         3 => Hand::Cut(Keeps::All),
@@ -203,7 +204,7 @@ fn fault(seed: &mut Seed) -> Hand {
         9 => Hand::RestartEngine { killed: true, down },
         10 => Hand::Refuse,
         11 => Hand::LoseTheAnswer,
-        12 => Hand::Disk(seed.pick(&[DiskTrouble::Full, DiskTrouble::Broken]), 1 + seed.below(8)),
+        12 => Hand::Disk(seed.pick(&[DiskTrouble::Full, DiskTrouble::Broken]), 1 + seed.below(24)),
         13 => Hand::SetClock(seed.pick(&[86_400_000, -86_400_000, -40_000, 3_600_000])),
         14 => Hand::Push(APP.into(), seed.pick(&["v2", "v3"]).into()),
         _ => Hand::Registry(Some(Reason::RegistryUnreachable)),
