@@ -5,12 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, AgentSettings, RoundListener};
 use crate::config::{DockerHost, RegistryHostSettings, Settings};
 use crate::core::event::Listener;
 use crate::core::schedule::DeviceFraction;
+use crate::core::snapshot::Snapshot;
 use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
 use crate::host::{Host, RealHost};
@@ -24,6 +27,8 @@ pub type RealWorld = World<DockerEngine, HttpRegistry, RealDisk, RealHost>;
 /// Who listens to what.
 #[derive(Clone)]
 pub struct Listeners {
+    /// How things stand.
+    pub snapshot: watch::Sender<Arc<Snapshot>>,
     /// Events of updates.
     pub events: Arc<dyn Listener>,
     /// Ends of rounds.
@@ -58,6 +63,20 @@ pub fn reader(
     agent_with(settings, state, listeners, stop)
 }
 
+/// Whether the state directory could be opened, without a trace in it.
+///
+/// # Errors
+/// It belongs to a newer version, cannot be read, or is in use; its holder is named.
+pub fn check_state(state_dir: &Path) -> anyhow::Result<()> {
+    Ok(StateDirectory::check(state_dir)?)
+}
+
+/// The time of day.
+#[must_use]
+pub fn now() -> DateTime<Utc> {
+    RealHost.now()
+}
+
 /// The state directory, to be read.
 ///
 /// # Errors
@@ -79,7 +98,8 @@ fn agent_with(
         host: RealHost,
     };
     let agent_settings = agent_settings(settings, &world.host);
-    Ok(Agent::new(Arc::new(world), agent_settings, listeners.events, listeners.rounds, stop))
+    let Listeners { snapshot, events, rounds, .. } = listeners;
+    Ok(Agent::new(Arc::new(world), agent_settings, events, rounds, snapshot, stop))
 }
 
 fn agent_settings(settings: &Settings, host: &impl Host) -> AgentSettings {

@@ -75,6 +75,64 @@ Examples:
   pilotfish history
   pilotfish history web --json | jq '.updates[0].reason'";
 
+const ROLLBACK_HELP: &str = "\
+Puts the image before the present one back, with the same care as an update: the container is made \
+again on it, watched, and if it is not well the present one stays. Needs no registry. The digest \
+that is left behind is refused from then on.";
+
+const ROLLBACK_EXAMPLES: &str = "\
+Example:
+  pilotfish rollback web
+
+Exit code 1: there is no image to go back to, or it was not well; the present container serves.";
+
+const ALLOW_HELP: &str = "\
+An image that failed is refused: it is never started again by itself. This forgets the refused \
+digests of a container, so that the next round may try what is offered.";
+
+const ALLOW_EXAMPLES: &str = "\
+Examples:
+  pilotfish allow web
+  pilotfish allow web && pilotfish update web";
+
+const STATUS_HELP: &str = "\
+How the running agent stands: what it watches, when it looked last and looks next, and an update \
+that is under way.";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  pilotfish status
+  pilotfish status --json | jq .next_check
+
+Exit code 1: no agent runs with this state directory.";
+
+const RECOVER_HELP: &str = "\
+Finishes or undoes every update that was left open by a kill, a crash or a power cut. `run` and \
+`update` do this first, by themselves; this is for one that was given up after three tries.";
+
+const RECOVER_EXAMPLES: &str = "\
+Example:
+  pilotfish recover";
+
+const CONFIG_HELP: &str = "\
+Every key with its effective value and where that came from: the file, a variable, the command \
+line, or the default. Secrets are not part of the configuration and never shown.";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  pilotfish config
+  pilotfish config --check /etc/pilotfish/pilotfish.toml
+
+Exit code 2: the configuration is not valid.";
+
+const HEALTHCHECK_HELP: &str = "\
+Asks the agent through its control socket whether it is well. Made for a HEALTHCHECK in an image \
+without a shell.";
+
+const HEALTHCHECK_EXAMPLES: &str = "\
+Example, in a Dockerfile:
+  HEALTHCHECK CMD [\"/pilotfish\", \"healthcheck\"]";
+
 const EVERYWHERE: &str = "Options of every command";
 
 /// The whole command line.
@@ -145,9 +203,51 @@ pub enum Command {
     /// One round now, then exit
     #[command(long_about = UPDATE_HELP, after_help = UPDATE_EXAMPLES)]
     Update(UpdateArguments),
+    /// Back to the image before
+    #[command(long_about = ROLLBACK_HELP, after_help = ROLLBACK_EXAMPLES)]
+    Rollback(NameArgument),
+    /// Forget the refused digests of a container
+    #[command(long_about = ALLOW_HELP, after_help = ALLOW_EXAMPLES)]
+    Allow(NameArgument),
     /// Every update ever tried
     #[command(long_about = HISTORY_HELP, after_help = HISTORY_EXAMPLES)]
     History(HistoryArguments),
+    /// The agent as it stands
+    #[command(long_about = STATUS_HELP, after_help = STATUS_EXAMPLES)]
+    Status(StatusArguments),
+    /// Finish or undo an interrupted update
+    #[command(long_about = RECOVER_HELP, after_help = RECOVER_EXAMPLES)]
+    Recover,
+    /// The effective configuration, and where each value came from
+    #[command(long_about = CONFIG_HELP, after_help = CONFIG_EXAMPLES)]
+    Config(ConfigArguments),
+    /// Exit 0 if the agent on this machine is well
+    #[command(long_about = HEALTHCHECK_HELP, after_help = HEALTHCHECK_EXAMPLES)]
+    Healthcheck,
+}
+
+/// What `rollback` and `allow` take.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct NameArgument {
+    /// The container by its exact name
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+/// What `status` takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct StatusArguments {
+    /// One JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `config` takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ConfigArguments {
+    /// Only say whether this file is valid
+    #[arg(long, value_name = "FILE")]
+    pub check: Option<PathBuf>,
 }
 
 /// What `check` takes.

@@ -1,7 +1,11 @@
 //! Floor 2: the one loop that owns the state. A tick or a wish starts a round, one at a time;
 //! whoever wants to know how things stand reads the snapshot.
 
+mod known;
+mod outlook;
 mod round;
+mod shown;
+mod wish;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,15 +13,16 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
-use tokio::sync::watch;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::event::{Event, Listener};
+use crate::core::outlook::Outlook;
 use crate::core::policy::PolicyDefaults;
 use crate::core::schedule::{DeviceFraction, Jitter, Schedule};
 use crate::core::snapshot::Snapshot;
-use crate::core::timetable::Timetable;
+use crate::core::timetable::{Due, Timetable};
 use crate::core::window::Windows;
 use crate::host::Host;
 use crate::observe::Cache;
@@ -25,6 +30,8 @@ use crate::recover::Recovery;
 use crate::world::Ports;
 
 pub use round::{Request, RoundEnd, RoundError};
+use wish::touched;
+pub use wish::{Errand, Fulfilled, Wish, WishError};
 
 /// The longest sleep while a schedule follows the wall clock: a Pi has no clock of its own, and
 /// somebody may set it at any time.
@@ -55,6 +62,15 @@ pub struct AgentSettings {
     pub pull_window: Windows,
 }
 
+/// Why the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunEnd {
+    /// The agent was asked to stop.
+    Stopped,
+    /// Other settings are to be followed from now on.
+    Reload,
+}
+
 /// Hears how long a round took and whether everything in it could be checked.
 pub trait RoundListener: Send + Sync {
     /// Hears of one round.
@@ -70,16 +86,22 @@ pub struct Agent<P: Ports> {
     stop: CancellationToken,
     cache: Cache,
     recovery: Recovery,
+    outlook: Outlook,
+    /// Whether images may be there that were fetched ahead of their window. An earlier agent may
+    /// have left some.
+    has_images_ahead: bool,
     snapshot: watch::Sender<Arc<Snapshot>>,
 }
 
 impl<P: Ports> Agent<P> {
-    /// An agent that has not done anything yet. It ends soon after `stop` is cancelled.
+    /// An agent that has not done anything yet. It says in `snapshot` how things stand, and ends
+    /// soon after `stop` is cancelled.
     pub fn new(
         ports: Arc<P>,
         settings: AgentSettings,
         listener: Arc<dyn Listener>,
         rounds: Arc<dyn RoundListener>,
+        snapshot: watch::Sender<Arc<Snapshot>>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -90,45 +112,58 @@ impl<P: Ports> Agent<P> {
             stop,
             cache: Cache::default(),
             recovery: Recovery::default(),
-            snapshot: watch::Sender::new(Arc::default()),
+            outlook: Outlook::default(),
+            has_images_ahead: true,
+            snapshot,
         }
     }
 
-    /// How things stand, now and whenever it changes.
-    #[must_use]
-    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.snapshot.subscribe()
-    }
-
-    /// Checks on schedule until it is asked to stop. What an earlier agent left open is finished
-    /// at once, not at the first tick.
-    pub async fn run(&mut self) {
+    /// Checks on schedule and fulfils wishes, until it is asked to stop or to begin anew with other
+    /// settings, which waits for the end of a round. What an earlier agent left open is finished at
+    /// once, not at the first tick.
+    pub async fn run(&mut self, errands: &mut mpsc::Receiver<Errand>, reload: &Notify) -> RunEnd {
         let begun = Instant::now();
         self.recover_now().await;
         let first = self.first_delay();
         let mut table = Timetable::new(self.settings.schedule.clone(), begun.elapsed() + first);
+        self.await_what_was_fetched().await;
         self.publish_next(first);
-        while !self.stop.is_cancelled() {
-            self.sleep(&table, begun).await;
-            if self.stop.is_cancelled() {
-                break;
+        loop {
+            table.await_openings(self.openings(begun.elapsed()));
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return RunEnd::Stopped,
+                () = reload.notified() => return RunEnd::Reload,
+                Some(errand) = errands.recv() => self.run_errand(errand).await,
+                () = tokio::time::sleep_until(self.waking(&table, begun)) => {
+                    self.turn(&mut table, begun).await;
+                }
             }
-            self.turn(&mut table, begun).await;
         }
     }
 
-    async fn sleep(&self, table: &Timetable, begun: Instant) {
-        let mut until = begun + table.next();
+    /// When to look at the timetable again.
+    fn waking(&self, table: &Timetable, begun: Instant) -> Instant {
+        let mut waking = begun + table.next();
         if table.follows_the_wall_clock() {
-            until = until.min(Instant::now() + WALL_CLOCK_INTERVAL);
+            waking = waking.min(Instant::now() + WALL_CLOCK_INTERVAL);
         }
         if self.recovery.awaits_the_engine() {
-            until = until.min(Instant::now() + ENGINE_AWAY_INTERVAL);
+            waking = waking.min(Instant::now() + ENGINE_AWAY_INTERVAL);
         }
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = tokio::time::sleep_until(until) => {}
+        waking
+    }
+
+    /// Whoever wished may have gone away meanwhile; the wish is fulfilled all the same.
+    async fn run_errand(&mut self, Errand { wish, answer }: Errand) {
+        let fulfilled = self.fulfil(wish.clone()).await;
+        if let Ok(fulfilled) = &fulfilled {
+            let touched = touched(&wish, fulfilled);
+            if !touched.is_empty() {
+                self.look_again_at(touched).await;
+            }
         }
+        let _ = answer.send(fulfilled);
     }
 
     /// One waking: whoever is due is looked at, and schedules that came or went are followed.
@@ -138,19 +173,28 @@ impl<P: Ports> Agent<P> {
             self.recover_now().await;
         }
         if !due.is_nobody() {
-            let own = self.own_schedules().await;
-            table.follow(own.clone(), begun.elapsed(), |schedule| self.delay(schedule));
-            let request = if due.everybody {
-                let elsewhere = own.into_keys().filter(|name| !due.names.contains(name)).collect();
-                Request { except: elsewhere, ..Request::default() }
-            } else {
-                Request { names: Some(due.names), ..Request::default() }
-            };
-            // A round that could not run is told in the snapshot and the log.
-            let _ = self.round(&request).await;
+            self.look_after(due, table, begun).await;
+            self.put_off_openings();
         }
+        table.await_openings(self.openings(begun.elapsed()));
         table.ask_the_clock(begun.elapsed(), |schedule| self.delay_by_clock(schedule));
         self.publish_next(table.next().saturating_sub(begun.elapsed()));
+    }
+
+    async fn look_after(&mut self, due: Due, table: &mut Timetable, begun: Instant) {
+        let own = self.own_schedules().await;
+        table.follow(own.clone(), begun.elapsed(), |schedule| self.delay(schedule));
+        let names = self.still_watched(due.names).await;
+        let request = if due.everybody {
+            let elsewhere = own.into_keys().filter(|name| !names.contains(name)).collect();
+            Request { except: elsewhere, ..Request::default() }
+        } else if names.is_empty() {
+            return;
+        } else {
+            Request { names: Some(names), ..Request::default() }
+        };
+        // A round that could not run is told in the snapshot and the log.
+        let _ = self.round(&request).await;
     }
 
     async fn own_schedules(&self) -> BTreeMap<String, Schedule> {

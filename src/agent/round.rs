@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Agent;
@@ -13,7 +14,7 @@ use crate::core::event::Event;
 use crate::core::history::Record;
 use crate::core::memory::Memory;
 use crate::core::observation::{Observation, OpenUpdate, Readiness};
-use crate::core::plan::{Header, Plan};
+use crate::core::plan::{Header, Outline, Plan};
 use crate::core::report::{Report, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::execute::{Ended, Update};
@@ -24,7 +25,7 @@ use crate::recover::{self, RecoverError};
 use crate::world::Ports;
 
 /// What a round is about.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Only these containers; `None`: all that are watched.
     pub names: Option<BTreeSet<String>>,
@@ -34,17 +35,19 @@ pub struct Request {
     pub force: bool,
     /// Decide, and leave it at that.
     pub dry_run: bool,
+    /// With `dry_run`: what was found within the last interval will do, where it still holds.
+    pub may_be_known: bool,
 }
 
 /// How a round ended.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoundEnd {
     /// When the containers were looked at.
     pub checked_at: DateTime<Utc>,
     /// What was found, by name.
     pub reports: Vec<Report>,
     /// What would be done, by name. Filled by a dry run alone.
-    pub plans: Vec<Plan>,
+    pub outlines: Vec<Outline>,
     /// The updates that were carried out in this round.
     pub records: Vec<Record>,
     /// Earlier updates that had been left open, and ended now.
@@ -86,7 +89,7 @@ impl<P: Ports> Agent<P> {
         end
     }
 
-    async fn try_round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
+    pub(super) async fn try_round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
         self.check_names(request).await?;
         let mut end = RoundEnd { checked_at: self.ports.host().now(), ..RoundEnd::default() };
         let open = if request.dry_run {
@@ -95,12 +98,16 @@ impl<P: Ports> Agent<P> {
             let recovered =
                 self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
             end.recovered = recovered.records;
+            self.show_stuck(&recovered.open);
             self.sweep(recovered.open).await?
         };
         self.publish(|snapshot| snapshot.is_ready = true);
         let circumstances = self.circumstances(request);
         let observations = self.look(request, &circumstances, &open).await?;
         self.act(request, &circumstances, observations, &mut end).await?;
+        if !request.dry_run {
+            self.drop_superseded(&open).await;
+        }
         Ok(end)
     }
 
@@ -114,13 +121,14 @@ impl<P: Ports> Agent<P> {
 
     async fn try_to_recover(&mut self) -> Result<(), RoundError> {
         let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
+        self.show_stuck(&recovered.open);
         self.sweep(recovered.open).await?;
         Ok(())
     }
 
     /// Containers with our names and no journal are put right, or belong to another agent. Gives
     /// every service that is not to be touched in this round.
-    async fn sweep(
+    pub(super) async fn sweep(
         &self,
         mut open: BTreeMap<String, OpenUpdate>,
     ) -> Result<BTreeMap<String, OpenUpdate>, EngineError> {
@@ -139,20 +147,39 @@ impl<P: Ports> Agent<P> {
         Ok(journals.into_iter().map(in_flight).collect())
     }
 
-    async fn check_names(&self, request: &Request) -> Result<(), RoundError> {
+    pub(super) async fn check_names(&self, request: &Request) -> Result<(), RoundError> {
         let Some(names) = &request.names else { return Ok(()) };
         let watched = observe::watched_names(&*self.ports, &self.settings.defaults).await?;
         let unknown: Vec<_> = names.difference(&watched).cloned().collect();
         if unknown.is_empty() { Ok(()) } else { Err(RoundError::UnknownNames(unknown)) }
     }
 
-    fn circumstances(&self, request: &Request) -> Circumstances {
+    pub(super) fn circumstances(&self, request: &Request) -> Circumstances {
         Circumstances {
             now: self.ports.host().now(),
             zone: self.settings.zone,
             pull_window: self.settings.pull_window.clone(),
             force: request.force,
         }
+    }
+
+    /// Looks at the containers of a request, and leaves the registries alone.
+    pub(super) async fn look_without_registry(
+        &mut self,
+        request: &Request,
+        circumstances: &Circumstances,
+        open_updates: &BTreeMap<String, OpenUpdate>,
+    ) -> Result<Vec<Observation>, RoundError> {
+        let memory = self.ports.state().memory()?;
+        let scope = Scope {
+            defaults: &self.settings.defaults,
+            circumstances,
+            memory: &memory,
+            open_updates,
+            names: request.names.as_ref(),
+            except: &request.except,
+        };
+        Ok(observe::glance(&*self.ports, &mut self.cache, &scope).await?)
     }
 
     async fn look(
@@ -184,38 +211,54 @@ impl<P: Ports> Agent<P> {
         if !request.dry_run {
             self.remember_republished(&observations, circumstances)?;
         }
-        let mut updated = BTreeSet::new();
+        let mut touched = BTreeSet::new();
         for mut observation in observations {
-            if !updated.is_empty() {
+            if !touched.is_empty() {
                 observe::look_again(&*self.ports, &mut observation).await;
             }
             let decision = decide(&observation, circumstances);
             end.reports.push(Report::of(&observation, &decision));
-            let Decision::Update(plan) = decision else { continue };
             if request.dry_run {
-                end.plans.push(*plan);
-            } else if !self.stop.is_cancelled() {
-                updated.insert(observation.name.clone());
-                end.records.extend(self.update(*plan, observation.readiness).await?);
+                if let Decision::Update(plan) = &decision {
+                    end.outlines.push(Outline::of(plan));
+                }
+                continue;
+            }
+            self.outlook.note(&observation, &decision);
+            if self.stop.is_cancelled() {
+                continue;
+            }
+            match decision {
+                Decision::Update(plan) => {
+                    touched.insert(observation.name.clone());
+                    end.records.extend(self.update(*plan, observation.readiness).await?);
+                }
+                Decision::Fetch(fetch) => {
+                    touched.insert(observation.name.clone());
+                    self.fetch_ahead(&fetch).await;
+                }
+                Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => {}
             }
         }
-        self.report_again(updated, end).await
+        self.report_again(touched, end).await
     }
 
-    /// What was updated, or was meant to be, is reported as it stands afterwards.
+    /// What was updated or fetched, or was meant to be, is reported as it stands afterwards.
     async fn report_again(
         &mut self,
-        updated: BTreeSet<String>,
+        touched: BTreeSet<String>,
         end: &mut RoundEnd,
     ) -> Result<(), RoundError> {
-        if updated.is_empty() || self.stop.is_cancelled() {
+        if touched.is_empty() || self.stop.is_cancelled() {
             return Ok(());
         }
-        let request = Request { names: Some(updated), ..Request::default() };
+        let request = Request { names: Some(touched), ..Request::default() };
         let circumstances = self.circumstances(&request);
         let open = self.open_updates()?;
         for observation in self.look(&request, &circumstances, &open).await? {
-            let report = Report::of(&observation, &decide(&observation, &circumstances));
+            let decision = decide(&observation, &circumstances);
+            self.outlook.note(&observation, &decision);
+            let report = Report::of(&observation, &decision);
             end.reports.retain(|earlier| earlier.container != report.container);
             end.reports.push(report);
         }
@@ -247,7 +290,7 @@ impl<P: Ports> Agent<P> {
         self.ports.state().remember(&memory)
     }
 
-    async fn update(
+    pub(super) async fn update(
         &mut self,
         plan: Plan,
         readiness: Option<Box<Readiness>>,
@@ -305,21 +348,15 @@ impl<P: Ports> Agent<P> {
         };
         let succeeded = end.reports.iter().all(|report| report.verdict != Verdict::Error);
         self.rounds.round(succeeded, took);
-        let refused = self.refused();
         let news = news(&self.snapshot.borrow().reports, &end.reports);
+        self.show(request, &end.reports);
         self.publish(|snapshot| {
-            merge(&mut snapshot.reports, request, &end.reports);
             snapshot.last_check = Some(end.checked_at);
             if succeeded {
                 snapshot.last_success = Some(end.checked_at);
             }
             snapshot.missed_rounds = 0;
             snapshot.trouble = None;
-            snapshot.refused = refused;
-            let stuck =
-                |report: &&Report| report.reason == Some(crate::core::reason::Reason::Stuck);
-            snapshot.stuck =
-                snapshot.reports.iter().filter(stuck).map(|r| r.container.clone()).collect();
         });
         let containers = end.reports.len();
         self.listener.hear(&Event::RoundEnded { containers, news, took });
@@ -332,9 +369,9 @@ fn refuse_the_index_too(memory: &mut Memory, observation: &Observation) -> bool 
     let (Some(refusal), Some(index)) = (&observation.refusal, observation.offered.digest()) else {
         return false;
     };
-    let known = memory.refusal(&observation.name, index).is_some();
-    !known
-        && memory.refuse(&observation.name, &refusal.manifest, index, refusal.at, &refusal.detail)
+    let mut again = refusal.clone();
+    again.digests.insert(index.clone());
+    memory.refusal(&observation.name, index).is_none() && memory.refuse(&observation.name, again)
 }
 
 /// The reports that say something else than before. A container that is seen for the first time
@@ -347,14 +384,4 @@ fn news(before: &[Report], now: &[Report]) -> Vec<Report> {
         })
     };
     now.iter().filter(is_news).cloned().collect()
-}
-
-/// The reports of a round that was about some containers replace only theirs.
-fn merge(reports: &mut Vec<Report>, request: &Request, news: &[Report]) {
-    match &request.names {
-        Some(names) => reports.retain(|report| !names.contains(&report.container)),
-        None => reports.retain(|report| request.except.contains(&report.container)),
-    }
-    reports.extend(news.iter().cloned());
-    reports.sort_by(|a, b| a.container.cmp(&b.container));
 }

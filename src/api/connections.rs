@@ -60,7 +60,9 @@ pub async fn serve(
             Some(_) = exchanges.join_next() => {}
             accepted = listener.accept(), if exchanges.len() < limits.connections => {
                 match accepted {
-                    Ok((stream, _)) => _ = exchanges.spawn(exchange(stream, router.clone(), limits)),
+                    Ok((stream, _)) => {
+                        exchanges.spawn(exchange(stream, router.clone(), limits));
+                    }
                     Err(error) => cannot_accept(&error).await,
                 }
             }

@@ -2,22 +2,39 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Setting, deaf, names, print};
-use crate::agent::Request;
+use super::{Exit, Setting, deaf, names, print, waits_for};
+use crate::agent::{Fulfilled, Request, RoundEnd, Wish};
 use crate::app;
 use crate::cli::CheckArguments;
+use crate::control::client::Control;
+use crate::core::event::Deaf;
 use crate::output;
 
 /// Looks once, and prints what was found.
 pub async fn check(setting: &Setting, arguments: CheckArguments) -> anyhow::Result<Exit> {
-    let mut agent = app::reader(&setting.settings, deaf(), CancellationToken::new())?;
     let names = names(arguments.names);
-    let request = Request { names, dry_run: true, ..Request::default() };
-    let end = agent.round(&request).await?;
+    let may_be_known = !arguments.fresh;
+    let request = Request { names, dry_run: true, may_be_known, ..Request::default() };
+    let end = look(setting, request).await?;
     if arguments.json {
         print(&output::check_json(end.checked_at, &end.reports)?)?;
     } else {
         print(&output::check(&end.reports, setting.screen))?;
     }
     Ok(Exit::of_round(&end))
+}
+
+/// A round that changes nothing.
+///
+/// # Errors
+/// It could not run at all.
+pub async fn look(setting: &Setting, request: Request) -> anyhow::Result<RoundEnd> {
+    let Some(control) = Control::connect(&setting.settings.state_dir).await? else {
+        let mut agent = app::reader(&setting.settings, deaf(), CancellationToken::new())?;
+        return Ok(agent.round(&request).await?);
+    };
+    match control.ask(&Wish::Round(request), &Deaf, waits_for).await? {
+        Fulfilled::Round(end) => Ok(*end),
+        _ => anyhow::bail!("the agent answered something else than what it was asked"),
+    }
 }

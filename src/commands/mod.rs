@@ -1,10 +1,13 @@
 //! Floor 3: what each command does. A command reads settings, builds what it needs through
 //! `app.rs`, and prints; it decides nothing about a container.
 
+mod agent;
 mod check;
 mod history;
+mod person;
 mod run;
 mod systemd;
+mod through;
 mod update;
 
 use std::collections::BTreeSet;
@@ -13,18 +16,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{RoundEnd, RoundListener};
 use crate::app::Listeners;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, ConfigArguments, GlobalOptions};
 use crate::config::{
     self, ConfigError, ConfigFile, Environment, LogFormat, LogLevel, Settings, Sources,
 };
 use crate::core::event::{Deaf, Event, Listener};
 use crate::core::history::Outcome;
 use crate::core::report::Verdict;
-use crate::output::{Screen, may_colour};
+use crate::output::{Screen, may_colour, one_line};
 use crate::registry::RegistryObserver;
 use crate::telemetry;
 
@@ -81,6 +85,8 @@ impl Exit {
 /// What every command starts from.
 struct Setting {
     settings: Settings,
+    /// What the command line said, for a configuration that is read again.
+    global: GlobalOptions,
     screen: Screen,
     is_terminal: bool,
 }
@@ -90,21 +96,36 @@ struct Setting {
 /// # Errors
 /// It could not be done; the chain of causes says why and what to do.
 pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    if let Command::Config(ConfigArguments { check: Some(file) }) = cli.command {
+        return agent::check_config(&file);
+    }
     let setting = prepare(&cli)?;
     match cli.command {
-        Command::Run => run::run(&setting).await,
+        Command::Run => run::run(setting).await,
         Command::Check(arguments) => check::check(&setting, arguments).await,
         Command::Update(arguments) => update::update(&setting, arguments).await,
+        Command::Rollback(arguments) => person::roll_back(&setting, arguments.name).await,
+        Command::Allow(arguments) => person::allow(&setting, arguments.name).await,
         Command::History(arguments) => history::history(&setting, &arguments),
+        Command::Status(arguments) => agent::status(&setting, arguments.json).await,
+        Command::Recover => person::recover(&setting).await,
+        Command::Config(_) => agent::config(&setting),
+        Command::Healthcheck => agent::healthcheck(&setting).await,
     }
+}
+
+/// Reads the configuration.
+fn load(global: &GlobalOptions) -> Result<Settings, ConfigError> {
+    let environment = Environment::of_process();
+    let file = global.config.clone().map_or_else(ConfigFile::default, ConfigFile::Required);
+    config::load(&Sources { file, environment, flags: global.settings() })
 }
 
 fn prepare(cli: &Cli) -> anyhow::Result<Setting> {
     let environment = Environment::of_process();
     let no_color = environment.variables.get("NO_COLOR").map(String::as_str);
     let may_colour = may_colour(cli.global.no_color, no_color);
-    let file = cli.global.config.clone().map_or_else(ConfigFile::default, ConfigFile::Required);
-    let settings = config::load(&Sources { file, environment, flags: cli.global.settings() })?;
+    let settings = load(&cli.global)?;
     let format = match settings.log_format {
         LogFormat::Auto => telemetry::Format::Auto,
         LogFormat::Text => telemetry::Format::Text,
@@ -115,7 +136,7 @@ fn prepare(cli: &Cli) -> anyhow::Result<Setting> {
     let is_terminal = std::io::stdout().is_terminal();
     let width = is_terminal.then(terminal_width).flatten();
     let screen = Screen { width, colour: may_colour && is_terminal };
-    Ok(Setting { settings, screen, is_terminal })
+    Ok(Setting { settings, global: cli.global.clone(), screen, is_terminal })
 }
 
 const fn level(level: LogLevel) -> tracing::Level {
@@ -142,6 +163,7 @@ fn names(names: Vec<String>) -> Option<BTreeSet<String>> {
 ///
 /// # Errors
 /// The system gives no signals.
+#[expect(clippy::disallowed_methods, reason = "it listens until the process ends")]
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
@@ -172,7 +194,8 @@ impl RegistryObserver for Quiet {
 
 /// Listeners of a command that serves no metrics.
 fn quiet(events: Arc<dyn Listener>) -> Listeners {
-    Listeners { events, rounds: Arc::new(Quiet), registries: Arc::new(Quiet) }
+    let snapshot = watch::Sender::new(Arc::default());
+    Listeners { snapshot, events, rounds: Arc::new(Quiet), registries: Arc::new(Quiet) }
 }
 
 /// Listeners of a command that only looks.
@@ -187,6 +210,18 @@ impl Listener for Several {
     fn hear(&self, event: &Event) {
         self.0.iter().for_each(|listener| listener.hear(event));
     }
+}
+
+/// Says something about the command itself, on standard error.
+fn say(text: &str) {
+    use std::io::Write as _;
+    // Nobody is left to be told that nobody listens.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Says that the agent has something else in hand.
+fn waits_for(container: &str) {
+    say(&format!("the agent is updating {}; this waits for it", one_line(container)));
 }
 
 /// Prints to standard output. A reader that has gone away (`| head`) is no error.

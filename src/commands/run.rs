@@ -1,59 +1,180 @@
-//! `pilotfish run`: the agent.
+//! `pilotfish run`: the agent, and what serves it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Exit, Setting, Several, stop_on_signal, systemd};
-use crate::agent::RoundListener;
+use super::{Exit, Setting, Several, load, stop_on_signal, systemd};
+use crate::agent::{Errand, RoundListener, RunEnd};
 use crate::api;
 use crate::app::{self, Listeners};
+use crate::config::Settings;
+use crate::control::{self, server};
+use crate::core::snapshot::Snapshot;
 use crate::metrics::Metrics;
 use crate::registry::RegistryObserver;
 use crate::telemetry::LogListener;
 
-/// Checks on schedule until it is told to stop. The address is taken before anything else is done,
-/// so that a second agent fails early.
-pub async fn run(setting: &Setting) -> anyhow::Result<Exit> {
-    let settings = &setting.settings;
-    settings.notes.iter().for_each(|note| tracing::warn!("{note}"));
-    let stop = stop_on_signal()?;
-    let metrics = Arc::new(Metrics::new().context("cannot set up the metrics")?);
-    let listeners = Listeners {
-        events: Arc::new(Several(vec![Arc::new(LogListener), metrics.clone()])),
-        rounds: Arc::new(Counted(metrics.clone())),
-        registries: Arc::new(Counted(metrics.clone())),
-    };
-    let mut agent = app::agent(settings, listeners, stop.clone())?;
+/// What outlives a change of the configuration.
+struct Process {
+    stop: CancellationToken,
+    metrics: Arc<Metrics>,
+    events: server::Broadcast,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    wishes: mpsc::Sender<Errand>,
+    reload: Notify,
+}
+
+/// Checks on schedule until it is told to stop. With SIGHUP the configuration is read again: a
+/// valid one is followed from the end of the current round on, one that is invalid or cannot be
+/// followed is told and left. Wishes that wait meanwhile are fulfilled afterwards.
+pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
+    let (wishes, mut errands) = mpsc::channel(server::WISHES_WAITING_MAX);
+    let process = Arc::new(Process {
+        stop: stop_on_signal()?,
+        metrics: Arc::new(Metrics::new().context("cannot set up the metrics")?),
+        events: server::Broadcast::default(),
+        snapshot: watch::Sender::new(Arc::default()),
+        wishes,
+        reload: Notify::new(),
+    });
+    let mut settings = setting.settings.clone();
+    let (followed, mut wanted) = watch::channel(settings.clone());
     let tasks = TaskTracker::new();
-    if let Some(address) = settings.listen_address {
-        let listener = api::bind(address).await?;
-        let facts = api::Facts { snapshot: agent.snapshots(), metrics };
-        tasks.spawn(serve(listener, facts, stop.clone()));
+    tasks.spawn(follow_the_configuration(setting, followed, process.clone()));
+    tasks.spawn(systemd::tell(process.snapshot.subscribe(), process.stop.clone()));
+    let mut proven = None;
+    loop {
+        match serve(&settings, &process, &mut errands).await {
+            Ok(RunEnd::Stopped) => break,
+            Ok(RunEnd::Reload) => {
+                tracing::info!("following the new configuration");
+                let wanted = wanted.borrow_and_update().clone();
+                note_on_the_log(&settings, &wanted);
+                proven = Some(std::mem::replace(&mut settings, wanted));
+            }
+            Err(error) => {
+                let Some(before) = proven.take() else { return Err(error) };
+                settings = before;
+                tracing::error!("the configuration stays as it was: {error:#}");
+            }
+        }
     }
-    tasks.spawn(systemd::tell(agent.snapshots(), stop.clone()));
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        docker_host = %settings.docker_host,
-        schedule = %settings.schedule,
-        "pilotfish runs"
-    );
-    agent.run().await;
+    // The last word to systemd is that the agent stops.
     tasks.close();
     tasks.wait().await;
     tracing::info!("pilotfish ends");
     Ok(Exit::Done)
 }
 
-async fn serve(listener: TcpListener, facts: api::Facts, stop: CancellationToken) {
+/// The log is set up once, before anything else.
+fn note_on_the_log(before: &Settings, after: &Settings) {
+    if (before.log_format, before.log_level) != (after.log_format, after.log_level) {
+        tracing::warn!("log.format and log.level are followed from the next start on");
+    }
+}
+
+/// Reads the configuration again at every SIGHUP.
+async fn follow_the_configuration(
+    setting: Setting,
+    followed: watch::Sender<Settings>,
+    process: Arc<Process>,
+) {
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    while process.stop.run_until_cancelled(hangups.recv()).await.flatten().is_some() {
+        match load(&setting.global) {
+            Ok(settings) => {
+                followed.send_replace(settings);
+                process.reload.notify_one();
+            }
+            Err(error) => tracing::error!("the configuration stays as it was: {error}"),
+        }
+    }
+}
+
+/// The agent with these settings. What may be in its way is found before anything is written.
+async fn serve(
+    settings: &Settings,
+    process: &Process,
+    errands: &mut mpsc::Receiver<Errand>,
+) -> anyhow::Result<RunEnd> {
+    settings.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    let metrics = &process.metrics;
+    let listeners = Listeners {
+        snapshot: process.snapshot.clone(),
+        events: Arc::new(Several(vec![
+            Arc::new(LogListener),
+            metrics.clone(),
+            Arc::new(process.events.clone()),
+        ])),
+        rounds: Arc::new(Counted(metrics.clone())),
+        registries: Arc::new(Counted(metrics.clone())),
+    };
+    app::check_state(&settings.state_dir)?;
+    let listener = match settings.listen_address {
+        Some(address) => Some(api::bind(address).await?),
+        None => None,
+    };
+    let mut agent = app::agent(settings, listeners, process.stop.clone())?;
+    // What serves this agent ends with it, and not only with the process.
+    let end = process.stop.child_token();
+    let tasks = TaskTracker::new();
+    if let Some(listener) = listener {
+        let facts = api::Facts { snapshot: process.snapshot.subscribe(), metrics: metrics.clone() };
+        tasks.spawn(serve_pages(listener, facts, end.clone()));
+    }
+    serve_control(settings, process, &tasks, &end);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        docker_host = %settings.docker_host,
+        schedule = %settings.schedule,
+        "pilotfish runs"
+    );
+    let ended = agent.run(errands, &process.reload).await;
+    end.cancel();
+    tasks.close();
+    tasks.wait().await;
+    Ok(ended)
+}
+
+async fn serve_pages(listener: TcpListener, facts: api::Facts, end: CancellationToken) {
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "serving /metrics, /healthz and /readyz");
     }
-    api::serve(listener, api::router(facts), api::Limits::DEFAULT, stop).await;
+    api::serve(listener, api::router(facts), api::Limits::DEFAULT, end).await;
+}
+
+/// An agent without its control socket still does its work: that is said, and no more.
+fn serve_control(
+    settings: &Settings,
+    process: &Process,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) {
+    let path = control::socket(&settings.state_dir);
+    match server::bind(&path) {
+        Ok(listener) => {
+            let facts = server::Facts {
+                errands: process.wishes.clone(),
+                events: process.events.clone(),
+                snapshot: process.snapshot.subscribe(),
+                now: app::now,
+            };
+            tasks.spawn(server::serve(listener, facts, end.clone()));
+        }
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(
+                "no control socket at {path}, commands cannot reach this agent: {error}"
+            );
+        }
+    }
 }
 
 /// Counts rounds and requests.

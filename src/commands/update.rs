@@ -1,53 +1,44 @@
 //! `pilotfish update`: one round now.
 
-use std::sync::Arc;
-
-use anyhow::Context as _;
-
-use super::{Exit, Setting, deaf, names, print, quiet, stop_on_signal};
-use crate::agent::Request;
-use crate::app;
+use super::check::look;
+use super::{Exit, Setting, names, print, through};
+use crate::agent::{Fulfilled, Request, RoundEnd, Wish};
 use crate::cli::UpdateArguments;
-use crate::output::{self, TerminalListener};
+use crate::core::reason::Reason;
+use crate::core::report::Verdict;
+use crate::output;
 
 /// Runs one round and says how it went.
 pub async fn update(setting: &Setting, arguments: UpdateArguments) -> anyhow::Result<Exit> {
-    let request = Request {
-        names: names(arguments.names.clone()),
-        force: arguments.force,
-        dry_run: arguments.dry_run,
-        ..Request::default()
-    };
-    if arguments.dry_run {
-        rehearse(setting, &arguments, &request).await
-    } else {
-        act(setting, &request).await
-    }
+    let UpdateArguments { dry_run, force, json, .. } = arguments;
+    let names = names(arguments.names);
+    let request = Request { names, force, dry_run, ..Request::default() };
+    if dry_run { rehearse(setting, request, json).await } else { act(setting, request).await }
 }
 
-async fn rehearse(
-    setting: &Setting,
-    arguments: &UpdateArguments,
-    request: &Request,
-) -> anyhow::Result<Exit> {
-    let mut agent = app::reader(&setting.settings, deaf(), stop_on_signal()?)?;
-    let end = agent.round(request).await?;
-    if arguments.json {
+async fn rehearse(setting: &Setting, request: Request, json: bool) -> anyhow::Result<Exit> {
+    let end = look(setting, request).await?;
+    if json {
         print(&output::check_json(end.checked_at, &end.reports)?)?;
     } else {
-        let plans: Vec<_> = end.plans.iter().collect();
-        print(&output::dry_run(&end.reports, &plans, setting.screen))?;
+        print(&output::dry_run(&end.reports, &end.outlines, setting.screen))?;
     }
     Ok(Exit::of_round(&end))
 }
 
-async fn act(setting: &Setting, request: &Request) -> anyhow::Result<Exit> {
-    let shown = TerminalListener::new(std::io::stdout(), setting.screen, setting.is_terminal);
-    let terminal = Arc::new(shown.context("cannot show progress")?);
-    let mut agent = app::agent(&setting.settings, quiet(terminal.clone()), stop_on_signal()?)?;
-    let end = agent.round(request).await;
-    terminal.finish();
-    let end = end?;
+/// An update that was begun and has no end yet is not done, whatever became of the others.
+async fn act(setting: &Setting, request: Request) -> anyhow::Result<Exit> {
+    let Fulfilled::Round(end) = through::fulfil(setting, Wish::Round(request)).await? else {
+        anyhow::bail!("the agent answered something else than what it was asked");
+    };
     print(&output::update_summary(&end.records, &end.reports, setting.screen))?;
-    Ok(Exit::of_round(&end))
+    Ok(if is_open(&end) { Exit::Failed } else { Exit::of_round(&end) })
+}
+
+fn is_open(end: &RoundEnd) -> bool {
+    let has_ended = |name: &str| end.records.iter().any(|record| record.container == name);
+    end.reports.iter().any(|report| match report.reason {
+        Some(Reason::Stuck | Reason::UpdateInFlight) => true,
+        _ => report.verdict == Verdict::Update && !has_ended(&report.container),
+    })
 }

@@ -26,7 +26,8 @@ impl Effective {
 
     /// What one place says wins over what was said before.
     ///
-    /// The two forms of a schedule are one question: whoever answers it with one form takes the other away.
+    /// The two forms of a schedule are one question: whoever answers it with one form takes the
+    /// other away.
     pub(super) fn overlay(&mut self, fragments: Vec<Fragment>) -> Result<(), ConfigError> {
         let form = |name: &str| fragments.iter().rposition(|fragment| fragment.key.name == name);
         if let (Some(every), Some(cron)) = (form(EVERY), form(CRON)) {

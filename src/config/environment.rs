@@ -25,6 +25,7 @@ pub struct Environment {
 impl Environment {
     /// That of this process and this machine.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
     pub fn of_process() -> Self {
         // What is not UTF-8 becomes a value that no key takes, and is then named.
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();

@@ -91,7 +91,8 @@ fn section_of(name: &str) -> Option<&str> {
     name.split_once('.').map(|(section, _)| section)
 }
 
-/// What may stand in a section; on the top level keys and sections. The empty name is the top level.
+/// What may stand in a section; on the top level keys and sections. The empty name is the top
+/// level.
 fn children(section: &str) -> Vec<&'static str> {
     if section.is_empty() {
         let first_part = |key: Key| key.name.split('.').next().unwrap_or(key.name);

@@ -28,7 +28,8 @@ pub struct RegistryHostSettings {
     pub mirrors: Vec<String>,
     /// The user to log in as; goes with `password_file`.
     pub username: Option<String>,
-    /// A file whose first line is the password. The password itself never stands in a configuration.
+    /// A file whose first line is the password. The password itself never stands in a
+    /// configuration.
     pub password_file: Option<PathBuf>,
 }
 

@@ -7,7 +7,8 @@ use crate::core::text::shown;
 /// Why a text is not `HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorityError {
-    /// The host is not a name or an address. What stands there may be a password, so it is not shown.
+    /// The host is not a name or an address. What stands there may be a password, so it is not
+    /// shown.
     #[error("the host is not a host name or an address")]
     Host,
     /// The port is not a number from 1 to 65535.

@@ -2,8 +2,8 @@
 //!
 //! The `cron` crate does the pattern work. It is fed with readings of the clock on the wall, never
 //! with zoned times: with those it leaves out a day in spring and fires twice in autumn. The
-//! readings become instants in [`crate::core::wall_clock`]: one that does not exist fires at the end
-//! of the gap, one that exists twice fires once, the first time.
+//! readings become instants in [`crate::core::wall_clock`]: one that does not exist fires at the
+//! end of the gap, one that exists twice fires once, the first time.
 //!
 //! The meaning is Vixie cron's (crontab(5)), with five fields, six (seconds first) or seven (years
 //! last) alike:

@@ -1,7 +1,7 @@
 //! Tables of patterns, and a calendar walked by the minute as the judge.
 
 use super::*;
-use chrono::{NaiveDate, NaiveDateTime, Timelike};
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use chrono_tz::Europe::Berlin;
 
 fn cron(text: &str) -> CronSchedule {
@@ -151,8 +151,8 @@ proptest::proptest! {
     ) {
         let sets = Sets { minutes, hour, day, weekday };
         let schedule = cron(&sets.pattern());
-        let beginning = NaiveDate::from_ymd_opt(2027, 1, 1).and_then(|day| day.and_hms_opt(0, 0, 0));
-        let now = beginning.expect("a day") + Duration::minutes(start);
+        let beginning = NaiveDate::from_ymd_opt(2027, 1, 1).expect("a day").and_time(NaiveTime::MIN);
+        let now = beginning + Duration::minutes(start);
         let walk = |step: i64| (0..100_000).map(move |count| now + Duration::minutes(step * count));
         let next = walk(1).skip(1).find(|wall| sets.fits(*wall)).map(|wall| wall.and_utc());
         let last = walk(-1).find(|wall| sets.fits(*wall)).map(|wall| wall.and_utc());

@@ -9,11 +9,11 @@ use crate::core::inspect;
 use crate::core::manifest;
 use crate::core::observation::{Observation, Offered, OpenUpdate, Readiness, Running};
 use crate::core::offer::Offer;
-use crate::core::plan::{From, Plan};
+use crate::core::plan::{From, Plan, Source};
 use crate::core::policy::{Mode, Policy};
 use crate::core::reason::Reason;
 use crate::core::recreate::{self, Original, dependents};
-use crate::core::reference::{Digest, Reference};
+use crate::core::reference::{Digest, Reference, ReferenceError};
 use crate::core::space;
 use crate::core::window::Windows;
 
@@ -37,12 +37,27 @@ pub struct No {
     pub reason: Reason,
     /// What exactly, in one sentence; may be empty where the word says it all.
     pub detail: String,
+    /// When the window opens that it waits for; absent where no time changes anything.
+    pub opens: Option<DateTime<Utc>>,
 }
 
 impl No {
     fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self { reason, detail: detail.into(), opens: None }
     }
+}
+
+/// An image to be fetched now, for an update that waits for its window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// The container's name.
+    pub container: String,
+    /// The image as the user wrote it, parsed.
+    pub reference: Reference,
+    /// What is offered.
+    pub offer: Offer,
+    /// What the update itself waits for.
+    pub waits: No,
 }
 
 /// What is to be done with a container.
@@ -54,6 +69,8 @@ pub enum Decision {
     Republished(Digest),
     /// There is something new, and nothing in its way.
     Update(Box<Plan>),
+    /// The same, but it may not be replaced yet: the image is fetched and nothing else is touched.
+    Fetch(Box<Fetch>),
     /// It stays as it is.
     No(No),
 }
@@ -98,7 +115,7 @@ pub fn decide(observation: &Observation, circumstances: &Circumstances) -> Decis
 }
 
 fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Result<Decision, No> {
-    let (policy, reference, running) = standing(observation)?;
+    let standing = standing(observation)?;
     let offer = match compare(observation, circumstances) {
         Compared::Same => return Ok(Decision::UpToDate),
         Compared::Republished(digest) => return Ok(Decision::Republished(digest)),
@@ -108,20 +125,50 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
         }
         Compared::New(offer) => offer,
     };
-    if policy.mode == Mode::Notify {
+    if standing.policy.mode == Mode::Notify {
         return Err(No::new(Reason::NotifyOnly, format!("{} is offered", offer.index.short())));
     }
     let Some(readiness) = &observation.readiness else {
         return Err(No::new(Reason::EngineError, "the container could not be looked at"));
     };
-    safe(running, readiness, offer)?;
-    in_time(policy, readiness, circumstances)?;
-    let plan = plan(observation, policy, reference, running, readiness, offer, circumstances)?;
-    Ok(Decision::Update(Box::new(plan)))
+    safe(standing.running, readiness, offer)?;
+    // What could never be carried out is not fetched either.
+    let plan = plan(observation, &standing, readiness, (Source::Registry, offer), circumstances)?;
+    match timing(standing.policy, readiness, circumstances) {
+        Timing::Now => Ok(Decision::Update(Box::new(plan))),
+        Timing::FetchNow(waits) => {
+            let Plan { container, reference, to: offer, .. } = plan;
+            Ok(Decision::Fetch(Box::new(Fetch { container, reference, offer, waits })))
+        }
+        Timing::Later(no) => Err(no),
+    }
+}
+
+/// Decides a rollback by hand to the image before, which is on this machine. Windows and refusals
+/// do not hold for what a person asks for; safety does.
+///
+/// # Errors
+/// The "no" that is in its way.
+pub fn roll_back(
+    observation: &Observation,
+    readiness: &Readiness,
+    kept: &Offer,
+    circumstances: &Circumstances,
+) -> Result<Plan, No> {
+    let standing = standing(observation)?;
+    safe(standing.running, readiness, kept)?;
+    plan(observation, &standing, readiness, (Source::Kept, kept), circumstances)
+}
+
+/// What holds of a container that may be updated at all.
+struct Standing<'a> {
+    policy: &'a Policy,
+    reference: &'a Reference,
+    running: &'a Running,
 }
 
 /// What stands before any registry is asked.
-fn standing(observation: &Observation) -> Result<(&Policy, &Reference, &Running), No> {
+fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
     let policy = observation.policy.as_ref().map_err(|errors| {
         let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
         No::new(Reason::BadLabel, texts.join("; "))
@@ -159,11 +206,10 @@ fn standing(observation: &Observation) -> Result<(&Policy, &Reference, &Running)
     if running.digests.is_empty() {
         return Err(No::new(Reason::BuiltLocally, "the image has never been in a registry"));
     }
-    Ok((policy, reference, running))
+    Ok(Standing { policy, reference, running })
 }
 
-fn not_a_name(error: &crate::core::reference::ReferenceError) -> No {
-    use crate::core::reference::ReferenceError;
+fn not_a_name(error: &ReferenceError) -> No {
     match error {
         ReferenceError::ImageId(_) => {
             No::new(Reason::PinnedByDigest, "the image is written as an ID")
@@ -209,7 +255,8 @@ fn compare<'a>(observation: &'a Observation, circumstances: &Circumstances) -> C
 fn refused(observation: &Observation, circumstances: &Circumstances) -> Option<No> {
     let refusal = observation.refusal.as_ref().filter(|_| !circumstances.force)?;
     let day = refusal.at.format("%Y-%m-%d %H:%M UTC");
-    let detail = format!("{} failed on {day}: {}", refusal.manifest.short(), refusal.detail);
+    let offered = observation.offered.digest().map_or("the image", Digest::short);
+    let detail = format!("{offered} failed on {day}: {}", refusal.detail);
     Some(No::new(Reason::RefusedDigest, detail))
 }
 
@@ -248,42 +295,57 @@ fn safe(running: &Running, readiness: &Readiness, offer: &Offer) -> Result<(), N
     Ok(())
 }
 
-/// Windows: a pull waits for its own, a replacement for the container's.
-fn in_time(
-    policy: &Policy,
-    readiness: &Readiness,
-    circumstances: &Circumstances,
-) -> Result<(), No> {
+/// What the windows say of an update that nothing else is in the way of.
+enum Timing {
+    Now,
+    FetchNow(No),
+    Later(No),
+}
+
+/// A pull waits for its own window, a replacement for the container's. An image that is here needs
+/// no pull; one that waits is given a name, so that nobody clears it away meanwhile.
+fn timing(policy: &Policy, readiness: &Readiness, circumstances: &Circumstances) -> Timing {
     let Circumstances { now, zone, pull_window, force } = circumstances;
-    if *force {
-        return Ok(());
+    let is_open = |windows: &Windows| *force || windows.contains(*now, *zone);
+    let (update_window, is_pulled) = (&policy.update_window, readiness.is_pulled);
+    match (is_pulled || is_open(pull_window), is_open(update_window)) {
+        (true, true) => Timing::Now,
+        (true, false) if is_pulled => {
+            let no = closed(circumstances, "pulled; the update window", update_window);
+            if readiness.is_kept_ahead { Timing::Later(no) } else { Timing::FetchNow(no) }
+        }
+        (true, false) => Timing::FetchNow(closed(
+            circumstances,
+            "to be pulled; the update window",
+            update_window,
+        )),
+        (false, true) => Timing::Later(closed(circumstances, "the pull window", pull_window)),
+        (false, false) => {
+            let update = closed(circumstances, "the update window", update_window);
+            let pull = closed(circumstances, "the pull window", pull_window);
+            Timing::Later(No { detail: format!("{}, {}", pull.detail, update.detail), ..pull })
+        }
     }
-    let closed = |what: &str, windows: &Windows| {
-        let opens = windows.next_opening(*now, *zone);
-        let when = opens.map_or_else(
-            || "never opens".to_owned(),
-            |at| format!("opens {}", at.with_timezone(zone).format("%a %d %b %H:%M")),
-        );
-        No::new(Reason::OutsideWindow, format!("the {what} window {when}"))
-    };
-    if !readiness.is_pulled && !pull_window.contains(*now, *zone) {
-        return Err(closed("pull", pull_window));
-    }
-    if !policy.update_window.contains(*now, *zone) {
-        return Err(closed("update", &policy.update_window));
-    }
-    Ok(())
+}
+
+fn closed(circumstances: &Circumstances, what: &str, windows: &Windows) -> No {
+    let Circumstances { now, zone, .. } = circumstances;
+    let opens = windows.next_opening(*now, *zone);
+    let when = opens.map_or_else(
+        || "never opens".to_owned(),
+        |at| format!("opens {}", at.with_timezone(zone).format("%a %d %b %H:%M")),
+    );
+    No { opens, ..No::new(Reason::OutsideWindow, format!("{what} {when}")) }
 }
 
 fn plan(
     observation: &Observation,
-    policy: &Policy,
-    reference: &Reference,
-    running: &Running,
+    standing: &Standing<'_>,
     readiness: &Readiness,
-    offer: &Offer,
+    (source, offer): (Source, &Offer),
     circumstances: &Circumstances,
 ) -> Result<Plan, No> {
+    let Standing { policy, reference, running } = *standing;
     let cannot =
         |error: recreate::CannotRecreate| No::new(Reason::CannotRecreate, error.to_string());
     let original = &readiness.original;
@@ -294,7 +356,12 @@ fn plan(
         old_container: observation.id.clone(),
         image: observation.image.clone(),
         reference: reference.clone(),
-        from: From { image_id: running.image_id.clone(), digest: running.digest.clone() },
+        source,
+        from: From {
+            image_id: running.image_id.clone(),
+            digest: running.digest.clone(),
+            digests: running.identities(),
+        },
         to: offer.clone(),
         recreation: recreate::recreate(&facts).map_err(cannot)?,
         restart_policy: recreate::restart_policy(original).map_err(cannot)?,
@@ -303,3 +370,7 @@ fn plan(
         images_keep: policy.images_keep,
     })
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+pub(super) mod tests;

@@ -1,7 +1,7 @@
 //! Durations as people write them: `90s`, `15m`, `1h 30m`.
 //!
-//! The units are those of the `humantime` crate. It reads some texts that nobody means (`1 0s` is ten
-//! seconds to it) and its arithmetic can overflow, so what it is given is looked at first.
+//! The units are those of the `humantime` crate. It reads some texts that nobody means (`1 0s` is
+//! ten seconds to it) and its arithmetic can overflow, so what it is given is looked at first.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use crate::core::text::shown;
 /// Longest text that is read as a duration, in bytes: all units together need less.
 const TEXT_MAX: usize = 64;
 
-/// Most digits in one number: with [`TEXT_MAX`] it keeps every sum of years inside 64 bits of seconds.
+/// Most digits in one number: with [`TEXT_MAX`] it keeps every sum of years inside 64 bits of
+/// seconds.
 const DIGITS_MAX: usize = 9;
 
 /// Why a text is not a duration.
@@ -164,7 +165,10 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_back(seconds in 0u64..900_000_000, nanos in 0u32..1_000_000_000) {
+        fn what_is_written_is_read_back(
+            seconds in 0u64..900_000_000,
+            nanos in 0u32..1_000_000_000,
+        ) {
             let duration = Duration::new(seconds, nanos);
             proptest::prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
         }

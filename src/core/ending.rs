@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::core::history::{Cause, Fault, Outcome, Record};
-use crate::core::plan::Header;
+use crate::core::plan::{Header, Source};
 use crate::core::update::{Progress, Step};
 
 /// The outcome of an update that went back for this cause, or did not.
@@ -23,6 +23,8 @@ pub fn outcome(failed: Option<&Cause>, switched: bool) -> Outcome {
 #[must_use]
 pub fn record(header: &Header, progress: &Progress, finished_at: DateTime<Utc>) -> Record {
     let plan = &header.plan;
+    let by_hand =
+        (plan.source == Source::Kept).then(|| "a person went back to the image before".to_owned());
     let gap = progress.known.gap_milliseconds.map(Duration::from_millis);
     Record {
         id: plan.id.clone(),
@@ -33,7 +35,7 @@ pub fn record(header: &Header, progress: &Progress, finished_at: DateTime<Utc>) 
         started_at: header.started_at,
         finished_at,
         outcome: outcome(progress.failed.as_ref(), progress.begun >= Some(Step::Switch)),
-        reason: progress.failed.as_ref().map(|cause| cause.detail.clone()),
+        reason: progress.failed.as_ref().map(|cause| cause.detail.clone()).or(by_hand),
         gap_seconds: gap.map(|gap| gap.as_secs_f64()),
         log: progress.known.log.clone(),
     }

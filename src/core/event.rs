@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::history::{Cause, Record};
 use crate::core::reference::Digest;
 use crate::core::report::Report;
 use crate::core::update::Step;
 
 /// How far a pull has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullProgress {
     /// Bytes fetched so far.
     pub current: u64,
@@ -22,7 +24,8 @@ pub struct PullProgress {
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// An update begins.
     UpdateBegun {
@@ -73,6 +76,13 @@ pub enum Event {
         registry: String,
         /// Bytes that were fetched.
         bytes: u64,
+    },
+    /// An image is on this machine, and waits for the window in which it may replace.
+    FetchedAhead {
+        /// The container's name.
+        container: String,
+        /// What shall run then.
+        to: Digest,
     },
     /// The way leads back from here.
     GoingBack {

@@ -22,10 +22,10 @@ const KNOWN_MAX: usize = 500;
 /// A digest that was judged bad for a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// The platform's manifest. A republished index has another digest, but the same manifest.
-    pub manifest: Digest,
-    /// What the tag pointed at: known to be bad without asking for the manifest again.
-    pub indexes: BTreeSet<Digest>,
+    /// Everything that identifies the image: the platform's manifest, which a republished index
+    /// leads to as well; each index that was seen to lead there, so that the manifest need not be
+    /// asked for again; the configuration.
+    pub digests: BTreeSet<Digest>,
     /// When it was refused.
     pub at: DateTime<Utc>,
     /// Why.
@@ -50,6 +50,9 @@ pub struct Memory {
     /// Tries that were cut short, by container.
     #[serde(default)]
     pub interrupted: BTreeMap<String, Interruptions>,
+    /// The ID of the image before the present one, by container.
+    #[serde(default)]
+    pub previous: BTreeMap<String, String>,
     /// For each image ID, digests that are known to lead to it although the Engine does not say
     /// so: a republished index, or an image whose tag has moved on the containerd image store.
     #[serde(default)]
@@ -60,29 +63,21 @@ impl Memory {
     /// The refusal of an index or a manifest, if there is one.
     #[must_use]
     pub fn refusal(&self, container: &str, digest: &Digest) -> Option<&Refusal> {
-        let refusals = self.refused.get(container)?;
-        refusals
-            .iter()
-            .find(|refusal| refusal.manifest == *digest || refusal.indexes.contains(digest))
+        self.refused.get(container)?.iter().find(|refusal| refusal.digests.contains(digest))
     }
 
-    /// Refuses a digest from now on. Says whether anything changed.
-    pub fn refuse(
-        &mut self,
-        container: &str,
-        manifest: &Digest,
-        index: &Digest,
-        at: DateTime<Utc>,
-        detail: &str,
-    ) -> bool {
+    /// Refuses an image from now on, under each of its digests. One that is refused already learns
+    /// digests that are new. Says whether anything changed.
+    pub fn refuse(&mut self, container: &str, refusal: Refusal) -> bool {
         self.interrupted.remove(container);
         let refusals = self.refused.entry(container.to_owned()).or_default();
-        if let Some(known) = refusals.iter_mut().find(|refusal| refusal.manifest == *manifest) {
-            return known.indexes.insert(index.clone());
+        let is_it = |known: &&mut Refusal| !known.digests.is_disjoint(&refusal.digests);
+        if let Some(known) = refusals.iter_mut().find(is_it) {
+            let before = known.digests.len();
+            known.digests.extend(refusal.digests);
+            return known.digests.len() > before;
         }
-        let indexes = BTreeSet::from([index.clone()]);
-        let detail = detail.to_owned();
-        refusals.push(Refusal { manifest: manifest.clone(), indexes, at, detail });
+        refusals.push(refusal);
         let surplus = refusals.len().saturating_sub(REFUSALS_MAX);
         refusals.drain(..surplus);
         true
@@ -105,9 +100,15 @@ impl Memory {
         entry.count
     }
 
-    /// Forgets the tries that were cut short: the container was updated.
-    pub fn succeed(&mut self, container: &str) {
+    /// The container runs on another image now: tries that were cut short are forgotten, and so is
+    /// a refusal of the image that proved itself. The image before it is what a rollback goes to.
+    pub fn succeed(&mut self, container: &str, digests: &BTreeSet<Digest>, previous: &str) {
         self.interrupted.remove(container);
+        self.previous.insert(container.to_owned(), previous.to_owned());
+        if let Some(refusals) = self.refused.get_mut(container) {
+            refusals.retain(|refusal| refusal.digests.is_disjoint(digests));
+        }
+        self.refused.retain(|_, refusals| !refusals.is_empty());
     }
 
     /// Remembers that a digest leads to an image. Says whether that is news.
@@ -131,28 +132,42 @@ mod tests {
         Digest::of(text.as_bytes())
     }
 
+    fn refusal(digests: &[&str]) -> Refusal {
+        let digests = digests.iter().map(|text| digest(text)).collect();
+        Refusal { digests, at: DateTime::UNIX_EPOCH, detail: "exited".into() }
+    }
+
     #[test]
     fn a_refusal_holds_for_the_manifest_and_every_index_that_led_to_it() {
         let mut memory = Memory::default();
-        let now = DateTime::UNIX_EPOCH;
-        assert!(memory.refuse("till", &digest("m"), &digest("i1"), now, "exited"));
-        assert!(memory.refuse("till", &digest("m"), &digest("i2"), now, "exited"));
-        assert!(!memory.refuse("till", &digest("m"), &digest("i2"), now, "exited"));
-        for known in ["m", "i1", "i2"] {
+        assert!(memory.refuse("till", refusal(&["manifest", "index 1"])));
+        assert!(memory.refuse("till", refusal(&["manifest", "index 2"])));
+        assert!(!memory.refuse("till", refusal(&["manifest", "index 2"])));
+        for known in ["manifest", "index 1", "index 2"] {
             assert!(memory.refusal("till", &digest(known)).is_some(), "{known}");
         }
         assert!(memory.refusal("till", &digest("other")).is_none());
-        assert!(memory.refusal("other", &digest("m")).is_none());
+        assert!(memory.refusal("other", &digest("manifest")).is_none());
         assert_eq!(memory.allow("till"), 1);
-        assert!(memory.refusal("till", &digest("m")).is_none());
+        assert!(memory.refusal("till", &digest("manifest")).is_none());
+    }
+
+    #[test]
+    fn an_image_that_proved_itself_is_no_longer_refused() {
+        let mut memory = Memory::default();
+        memory.refuse("till", refusal(&["a"]));
+        memory.refuse("till", refusal(&["b"]));
+        memory.succeed("till", &BTreeSet::from([digest("b")]), "sha256:before");
+        assert!(memory.refusal("till", &digest("a")).is_some());
+        assert!(memory.refusal("till", &digest("b")).is_none());
+        assert_eq!(memory.previous["till"], "sha256:before");
     }
 
     #[test]
     fn refusals_are_bounded() {
         let mut memory = Memory::default();
         for number in 0..300 {
-            let it = digest(&number.to_string());
-            memory.refuse("till", &it, &it, DateTime::UNIX_EPOCH, "bad");
+            memory.refuse("till", refusal(&[&number.to_string()]));
         }
         assert_eq!(memory.refused["till"].len(), REFUSALS_MAX);
         assert!(memory.refusal("till", &digest("299")).is_some());
@@ -164,7 +179,7 @@ mod tests {
         assert_eq!(memory.interrupt("till", &digest("a")), 1);
         assert_eq!(memory.interrupt("till", &digest("a")), 2);
         assert_eq!(memory.interrupt("till", &digest("b")), 1);
-        memory.succeed("till");
+        memory.succeed("till", &BTreeSet::new(), "sha256:before");
         assert_eq!(memory.interrupt("till", &digest("b")), 1);
     }
 

@@ -33,6 +33,8 @@ pub struct Observation {
     pub offered: Offered,
     /// A refusal that the offered digest runs into.
     pub refusal: Option<Refusal>,
+    /// What a rollback by hand would go to.
+    pub previous: Previous,
     /// What an earlier update of it left behind.
     pub open_update: Option<OpenUpdate>,
     /// What an update would meet; looked at only where one is due.
@@ -55,13 +57,19 @@ pub struct Running {
 }
 
 impl Running {
+    /// Everything that identifies the image: its digests, its manifest, and its ID, which is a
+    /// digest on every image store.
+    #[must_use]
+    pub fn identities(&self) -> BTreeSet<Digest> {
+        let id = self.image_id.parse().ok();
+        self.digests.iter().cloned().chain(self.manifest.clone()).chain(id).collect()
+    }
+
     /// Whether an offered image is the one that runs: the same manifest behind a republished
-    /// index. On the classic image store the ID is the configuration's digest, on the containerd
-    /// image store the index's or the manifest's.
+    /// index.
     #[must_use]
     pub fn is(&self, offer: &Offer) -> bool {
-        let by_id = [&offer.config, &offer.manifest, &offer.index];
-        by_id.iter().any(|digest| digest.as_str() == self.image_id)
+        offer.has_id(&self.image_id)
             || self.manifest.as_ref() == Some(&offer.manifest)
             || self.digests.contains(&offer.manifest)
     }
@@ -90,6 +98,17 @@ impl Offered {
             Self::Image(offer) => Some(&offer.index),
         }
     }
+}
+
+/// The image before the present one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Previous {
+    /// There was none, as far as anybody knows.
+    None,
+    /// Its ID; it is on this machine.
+    Kept(String),
+    /// Its ID; it should be on this machine, and is not.
+    Gone(String),
 }
 
 /// An update that was left open.
@@ -122,4 +141,6 @@ pub struct Readiness {
     pub declared_files: Vec<String>,
     /// Whether the offered image is on this machine already.
     pub is_pulled: bool,
+    /// Whether it bears the name under which it waits for this container's window.
+    pub is_kept_ahead: bool,
 }

@@ -1,5 +1,6 @@
 //! What a registry offers for a reference, and why it could not be asked.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,21 @@ pub struct Offer {
     pub layers: Vec<Layer>,
     /// The digests of the unpacked layers (`rootfs.diff_ids` of the configuration), same order.
     pub diff_ids: Vec<Digest>,
+}
+
+impl Offer {
+    /// Everything that identifies the offered image.
+    #[must_use]
+    pub fn digests(&self) -> BTreeSet<Digest> {
+        BTreeSet::from([self.index.clone(), self.manifest.clone(), self.config.clone()])
+    }
+
+    /// Whether this is the ID of the offered image: on the classic image store it is the
+    /// configuration's digest, on the containerd image store the index's or the manifest's.
+    #[must_use]
+    pub fn has_id(&self, image_id: &str) -> bool {
+        [&self.config, &self.manifest, &self.index].iter().any(|it| it.as_str() == image_id)
+    }
 }
 
 /// A look-up that ended without an answer. Never a reason to pull.

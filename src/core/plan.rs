@@ -1,5 +1,6 @@
 //! A plan: everything an update needs, decided. Execution has no choice left.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -12,6 +13,17 @@ use crate::core::offer::Offer;
 use crate::core::recreate::{Recreation, RestartPolicy};
 use crate::core::reference::{Digest, Reference};
 
+/// Where the new image comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The registry offers it.
+    #[default]
+    Registry,
+    /// It ran before and was kept; a person wants it back.
+    Kept,
+}
+
 /// The image that runs before an update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct From {
@@ -19,6 +31,8 @@ pub struct From {
     pub image_id: String,
     /// The digest it was pulled by, if that is known.
     pub digest: Option<Digest>,
+    /// Everything that is known to identify it.
+    pub digests: BTreeSet<Digest>,
 }
 
 /// One update, decided.
@@ -34,6 +48,9 @@ pub struct Plan {
     pub image: String,
     /// The same, parsed.
     pub reference: Reference,
+    /// Where the new image comes from.
+    #[serde(default)]
+    pub source: Source,
     /// What runs now.
     pub from: From,
     /// What shall run.
@@ -73,6 +90,45 @@ impl Plan {
     #[must_use]
     pub fn keep_tag(&self) -> (String, String) {
         (names::keep_repository(&self.container), names::keep_tag(&self.from.image_id))
+    }
+}
+
+/// What a plan may be told of: everything but the container's configuration, whose environment
+/// stands in the journal of an update in flight and nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outline {
+    /// The container's name.
+    pub container: String,
+    /// The image as the user wrote it.
+    pub image: String,
+    /// The digest that runs, if it is known.
+    pub from: Option<Digest>,
+    /// The digest that shall run.
+    pub to: Digest,
+    /// How many layers it has.
+    pub layers: usize,
+    /// How many bytes they are, compressed.
+    pub bytes: u64,
+    /// How long the old container may take to stop.
+    pub stop_timeout: Duration,
+    /// How many previous images stay on disk.
+    pub images_keep: u32,
+}
+
+impl Outline {
+    /// The outline of a plan.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        Self {
+            container: plan.container.clone(),
+            image: plan.image.clone(),
+            from: plan.from.digest.clone(),
+            to: plan.to.index.clone(),
+            layers: plan.to.layers.len(),
+            bytes: plan.to.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.size)),
+            stop_timeout: plan.stop_timeout,
+            images_keep: plan.images_keep,
+        }
     }
 }
 

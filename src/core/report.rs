@@ -1,14 +1,14 @@
 //! What a check says of one container: the same words for the table, the JSON and the metrics.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::core::decide::Decision;
-use crate::core::observation::Observation;
+use crate::core::decide::{Decision, No};
+use crate::core::observation::{Observation, Previous};
 use crate::core::reason::Reason;
 use crate::core::reference::Digest;
 
 /// How a check ended for a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// What runs is what is offered.
@@ -34,8 +34,8 @@ impl Verdict {
     }
 }
 
-/// What a check says of one container. The field names are those of `check --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What a check says of one container. All but the last field are those of `check --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Its name.
     pub container: String,
@@ -53,6 +53,20 @@ pub struct Report {
     pub detail: Option<String>,
     /// What to do about it.
     pub advice: Option<String>,
+    /// Why a rollback by hand is not possible, where one should be.
+    pub no_rollback: Option<String>,
+}
+
+/// An image that is kept can be gone all the same: `docker image prune -a` takes it.
+fn no_rollback(previous: &Previous) -> Option<String> {
+    match previous {
+        Previous::Gone(image) => {
+            let image = image.strip_prefix("sha256:").unwrap_or(image);
+            let image: String = image.chars().take(12).collect();
+            Some(format!("the previous image {image} is no longer on this machine"))
+        }
+        Previous::None | Previous::Kept(_) => None,
+    }
 }
 
 impl Report {
@@ -70,6 +84,7 @@ impl Report {
             reason: None,
             detail: None,
             advice: None,
+            no_rollback: no_rollback(&observation.previous),
         };
         // A digest that leads to the running image is shown as the one that runs.
         if matches!(decision, Decision::UpToDate | Decision::Republished(_)) {
@@ -78,15 +93,17 @@ impl Report {
         match decision {
             Decision::UpToDate | Decision::Republished(_) => {}
             Decision::Update(_) => report.verdict = Verdict::Update,
-            Decision::No(no) => {
-                let is_error = no.reason.is_error();
-                report.verdict = if is_error { Verdict::Error } else { Verdict::Held };
-                report.reason = Some(no.reason);
-                report.detail = Some(no.detail.clone()).filter(|detail| !detail.is_empty());
-                report.advice = Some(no.reason.advice().replace("NAME", &observation.name));
-            }
+            Decision::Fetch(fetch) => report.say_no(&fetch.waits),
+            Decision::No(no) => report.say_no(no),
         }
         report
+    }
+
+    fn say_no(&mut self, no: &No) {
+        self.verdict = if no.reason.is_error() { Verdict::Error } else { Verdict::Held };
+        self.reason = Some(no.reason);
+        self.detail = Some(no.detail.clone()).filter(|detail| !detail.is_empty());
+        self.advice = Some(no.reason.advice().replace("NAME", &self.container));
     }
 
     /// Whether something else than what runs is offered, held or not.

@@ -1,7 +1,7 @@
 //! The agent as it stands: what `/metrics`, `/healthz` and `status` show.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::core::report::Report;
 
@@ -9,7 +9,7 @@ use crate::core::report::Report;
 pub const MISSED_ROUNDS_MAX: u32 = 3;
 
 /// The agent as it stands. Replaced as a whole after every round.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The newest report on every watched container, by name.
     pub reports: Vec<Report>,

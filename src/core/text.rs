@@ -3,7 +3,8 @@
 /// How many characters of a stranger's text an error repeats; more would bury the message.
 const SHOWN_MAX: usize = 120;
 
-/// A known word of this length may be found by its beginning alone (`password` for `password_file`).
+/// A known word of this length may be found by its beginning alone (`password` for
+/// `password_file`).
 const PREFIX_MIN: usize = 4;
 
 /// The known word that was probably meant, or none if nothing is close.

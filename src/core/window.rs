@@ -2,9 +2,9 @@
 //! separated by commas; an empty text is always.
 //!
 //! A window follows the clock on the wall: it is open whenever the clock shows one of its times. So
-//! an hour that is repeated in autumn is in it twice, and a window that lies wholly in the hour that
-//! is left out in spring does not open on that day. A window across midnight belongs to the day
-//! on which it begins.
+//! an hour that is repeated in autumn is in it twice, and a window that lies wholly in the hour
+//! that is left out in spring does not open on that day. A window across midnight belongs to the
+//! day on which it begins.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,8 +24,8 @@ const WINDOWS_MAX: usize = 50;
 /// Minutes in a day.
 const DAY: u32 = 24 * 60;
 
-/// How many days are searched for an opening: every day of the week once more than once, so that one
-/// which the clock leaves out does not matter.
+/// How many days are searched for an opening: every day of the week once more than once, so that
+/// one which the clock leaves out does not matter.
 const SEARCH_DAYS: u64 = 16;
 
 /// Why a text is not a list of windows. Each names the bad part.
@@ -66,8 +66,8 @@ pub enum WindowError {
     TooMany,
 }
 
-/// One span of the day, and the days of the week on which it begins. Minutes since midnight; an `end`
-/// at or before `start` is on the following day.
+/// One span of the day, and the days of the week on which it begins. Minutes since midnight; an
+/// `end` at or before `start` is on the following day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Window {
     days: WeekdaySet,

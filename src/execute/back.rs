@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{TRIES_MAX, TRY_PAUSE, Trouble, Update};
 use crate::core::history::Cause;
+use crate::core::plan::Source;
 use crate::core::recreate::RestartPolicy;
 use crate::core::update::{Mark, Note, Step};
 use crate::core::{inspect, recreate};
@@ -280,6 +281,9 @@ impl<P: Ports> Update<'_, P> {
         }
         let plan = self.plan();
         let pinned = format!("{}@{}", plan.reference.familiar_name(), plan.to.index);
+        if plan.source == Source::Kept {
+            return Ok(None);
+        }
         let image = self.ports.engine().inspect_image(&pinned).await?;
         let id = image.map(|image| inspect::id(&image).to_owned());
         Ok(id.filter(|id| *id != plan.from.image_id))

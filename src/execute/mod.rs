@@ -5,10 +5,14 @@
 //! nobody knows whether it was done: the journal, the Engine's answer and the Engine's disk may
 //! each be ahead of the others.
 
+mod ahead;
 mod back;
 mod forward;
+mod images;
 mod sight;
 mod verify;
+
+pub use ahead::{drop_superseded, fetch_ahead, fetched};
 
 use std::time::Duration;
 
@@ -18,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::core::ending;
 use crate::core::event::{Event, Listener};
 use crate::core::history::{Cause, Fault, Record};
-use crate::core::memory::INTERRUPTIONS_MAX;
+use crate::core::memory::{INTERRUPTIONS_MAX, Refusal};
 use crate::core::plan::{Header, Plan};
 use crate::core::update::{Mark, Note, Resume, Step, resume};
 use crate::engine::{Engine, EngineError};
@@ -286,8 +290,8 @@ impl<'a, P: Ports> Update<'a, P> {
             Fault::Surroundings | Fault::Interruption | Fault::Person => return Ok(()),
         };
         if refused {
-            let (manifest, index) = (&plan.to.manifest, &plan.to.index);
-            memory.refuse(&plan.container, manifest, index, self.ports.host().now(), &detail);
+            let at = self.ports.host().now();
+            memory.refuse(&plan.container, Refusal { digests: plan.to.digests(), at, detail });
         }
         self.ports.state().remember(&memory)
     }

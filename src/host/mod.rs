@@ -52,6 +52,7 @@ pub trait Host: Send + Sync + 'static {
 pub struct RealHost;
 
 impl Host for RealHost {
+    #[expect(clippy::disallowed_methods, reason = "this is where the time of day comes from")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }

@@ -6,6 +6,7 @@
 
 mod cache;
 mod look_up;
+mod previous;
 mod readiness;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,12 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 pub use cache::Cache;
+pub use readiness::of as readiness;
 
 use crate::core::decide::{Circumstances, Question, question};
 use crate::core::inspect;
 use crate::core::memory::Memory;
 use crate::core::names::{NEW_PREFIX, OLD_PREFIX};
-use crate::core::observation::{Observation, Offered, OpenUpdate, Running};
+use crate::core::observation::{Observation, Offered, OpenUpdate, Previous, Running};
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::reference::{Digest, Platform, Reference};
 use crate::core::schedule::Schedule;
@@ -53,6 +55,20 @@ pub async fn look<P: Ports>(
     cache: &mut Cache,
     scope: &Scope<'_>,
 ) -> Result<Vec<Observation>, EngineError> {
+    let mut observations = glance(ports, cache, scope).await?;
+    answer(ports, cache, scope, &mut observations).await;
+    Ok(observations)
+}
+
+/// The same without asking any registry.
+///
+/// # Errors
+/// The Engine does not give its list.
+pub async fn glance<P: Ports>(
+    ports: &P,
+    cache: &mut Cache,
+    scope: &Scope<'_>,
+) -> Result<Vec<Observation>, EngineError> {
     let list = ports.engine().list().await?;
     cache.retain(&list);
     let mut observations = Vec::new();
@@ -60,7 +76,7 @@ pub async fn look<P: Ports>(
         observations.push(observe(ports, cache, scope, listed, policy).await);
     }
     observations.sort_by(|a, b| a.name.cmp(&b.name));
-    answer(ports, cache, scope, &mut observations).await;
+    previous::find(ports.engine(), scope.memory, &mut observations).await?;
     Ok(observations)
 }
 
@@ -146,6 +162,7 @@ async fn observe<P: Ports>(
         reference,
         policy,
         running,
+        previous: Previous::None,
         offered: Offered::Unasked,
         refusal: None,
         readiness: None,
@@ -247,9 +264,9 @@ fn remember_refusal(memory: &Memory, observation: &mut Observation) {
     let refusal = match &observation.offered {
         Offered::Unasked | Offered::Unknown(_) => None,
         Offered::Digest(digest) => memory.refusal(&observation.name, digest),
-        Offered::Image(offer) => memory
-            .refusal(&observation.name, &offer.manifest)
-            .or_else(|| memory.refusal(&observation.name, &offer.index)),
+        Offered::Image(offer) => {
+            offer.digests().iter().find_map(|digest| memory.refusal(&observation.name, digest))
+        }
     };
     observation.refusal = refusal.cloned();
 }

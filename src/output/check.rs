@@ -87,6 +87,21 @@ pub fn notes(reports: &[Report], screen: Screen) -> String {
             lines.iter().for_each(|line| push_line(&mut text, line));
         }
     }
+    text.push_str(&rollbacks(reports, screen));
+    text
+}
+
+/// A line for each container that could not be rolled back by hand, although it should be.
+fn rollbacks(reports: &[Report], screen: Screen) -> String {
+    let mut text = String::new();
+    for report in reports {
+        let Some(why) = &report.no_rollback else { continue };
+        let sentence = format!("{} cannot be rolled back: {why}", one_line(&report.container));
+        text.push('\n');
+        for line in wrap(&one_line(&sentence), "", screen.width) {
+            push_line(&mut text, &screen.paint(Paint::Yellow, &line));
+        }
+    }
     text
 }
 

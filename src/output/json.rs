@@ -3,8 +3,11 @@
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::Serialize;
 
+use crate::control::Status;
 use crate::core::history::Record;
-use crate::core::report::Report;
+use crate::core::reason::Reason;
+use crate::core::reference::Digest;
+use crate::core::report::{Report, Verdict};
 
 /// Digits behind the second. More would be noise.
 const SUBSECOND_DIGITS: u16 = 3;
@@ -12,7 +15,47 @@ const SUBSECOND_DIGITS: u16 = 3;
 #[derive(Serialize)]
 struct CheckDocument<'a> {
     checked_at: DateTime<Utc>,
-    containers: &'a [Report],
+    containers: Vec<ContainerDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct ContainerDocument<'a> {
+    container: &'a str,
+    image: &'a str,
+    running: Option<&'a Digest>,
+    offered: Option<&'a Digest>,
+    verdict: Verdict,
+    reason: Option<Reason>,
+    detail: Option<&'a str>,
+    advice: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct StatusDocument<'a> {
+    version: &'a str,
+    pid: u32,
+    ready: bool,
+    trouble: Option<&'a str>,
+    last_check: Option<DateTime<Utc>>,
+    next_check: Option<DateTime<Utc>>,
+    in_flight: Option<&'a str>,
+    stuck: &'a [String],
+    containers: Vec<ContainerDocument<'a>>,
+}
+
+impl<'a> From<&'a Report> for ContainerDocument<'a> {
+    fn from(report: &'a Report) -> Self {
+        Self {
+            container: &report.container,
+            image: &report.image,
+            running: report.running.as_ref(),
+            offered: report.offered.as_ref(),
+            verdict: report.verdict,
+            reason: report.reason,
+            detail: report.detail.as_deref(),
+            advice: report.advice.as_deref(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -25,8 +68,9 @@ struct HistoryDocument<'a> {
 /// # Errors
 /// Never in practice: nothing in a report is beyond JSON.
 pub fn check_json(checked_at: DateTime<Utc>, reports: &[Report]) -> serde_json::Result<String> {
-    let checked_at = checked_at.trunc_subsecs(SUBSECOND_DIGITS);
-    document(&CheckDocument { checked_at, containers: reports })
+    let checked_at = short(checked_at);
+    let containers = reports.iter().map(ContainerDocument::from).collect();
+    document(&CheckDocument { checked_at, containers })
 }
 
 /// The document of `history --json`, in the order given, which is newest first.
@@ -35,6 +79,29 @@ pub fn check_json(checked_at: DateTime<Utc>, reports: &[Report]) -> serde_json::
 /// Never in practice: nothing in a record is beyond JSON.
 pub fn history_json(records: &[Record]) -> serde_json::Result<String> {
     document(&HistoryDocument { updates: records })
+}
+
+/// The document of `status --json`.
+///
+/// # Errors
+/// Never in practice: nothing in a status is beyond JSON.
+pub fn status_json(status: &Status) -> serde_json::Result<String> {
+    let Status { version, pid, snapshot } = status;
+    document(&StatusDocument {
+        version,
+        pid: *pid,
+        containers: snapshot.reports.iter().map(ContainerDocument::from).collect(),
+        last_check: snapshot.last_check.map(short),
+        next_check: snapshot.next_check.map(short),
+        in_flight: snapshot.in_flight.as_deref(),
+        stuck: &snapshot.stuck,
+        ready: snapshot.is_ready,
+        trouble: snapshot.trouble.as_deref(),
+    })
+}
+
+fn short(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.trunc_subsecs(SUBSECOND_DIGITS)
 }
 
 fn document(document: &impl Serialize) -> serde_json::Result<String> {

@@ -1,7 +1,7 @@
 //! What `pilotfish update --dry-run` prints.
 
 use crate::core::duration::format_duration;
-use crate::core::plan::Plan;
+use crate::core::plan::Outline;
 use crate::core::report::Report;
 use crate::output::check::check;
 use crate::output::screen::{Paint, Screen};
@@ -13,9 +13,9 @@ use crate::output::text::{cut, one_line, shorten, width};
 ///
 /// The values of its environment are part of a plan and are not shown.
 #[must_use]
-pub fn dry_run(reports: &[Report], plans: &[&Plan], screen: Screen) -> String {
+pub fn dry_run(reports: &[Report], outlines: &[Outline], screen: Screen) -> String {
     let mut text = check(reports, screen);
-    for plan in plans {
+    for plan in outlines {
         text.push('\n');
         let name = screen.paint(Paint::Bold, &one_line(&plan.container));
         push_line(&mut text, &format!("{name} would be updated:"));
@@ -32,14 +32,13 @@ pub fn dry_run(reports: &[Report], plans: &[&Plan], screen: Screen) -> String {
     text
 }
 
-fn lines(plan: &Plan) -> [(&'static str, String); 5] {
-    let size = plan.to.layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size));
-    let layers = counted(plan.to.layers.len(), "layer", "layers");
-    let from = short(plan.from.digest.as_ref());
+fn lines(plan: &Outline) -> [(&'static str, String); 5] {
+    let layers = counted(plan.layers, "layer", "layers");
+    let from = short(plan.from.as_ref());
     [
         ("image", one_line(&plan.image)),
-        ("change", format!("{from} → {}", plan.to.index.short())),
-        ("pull", format!("at most {} in {layers}", bytes(size))),
+        ("change", format!("{from} → {}", plan.to.short())),
+        ("pull", format!("at most {} in {layers}", bytes(plan.bytes))),
         ("stop", format!("within {}", format_duration(plan.stop_timeout))),
         ("keep", counted(plan.images_keep as usize, "previous image", "previous images")),
     ]

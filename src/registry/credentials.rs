@@ -148,6 +148,10 @@ impl Stamp {
 }
 
 /// Where Docker's client keeps its configuration. A service of root may have no `HOME`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where Docker's client looks is Docker's own rule, asked anew for each login"
+)]
 fn default_docker_config() -> Option<PathBuf> {
     if let Some(directory) = env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty()) {
         return Some(PathBuf::from(directory).join("config.json"));

@@ -224,6 +224,10 @@ fn error_code(body: &[u8]) -> Option<&'static str> {
 
 /// `Retry-After` in seconds or as a date. A date counts from the answer's own `Date`, since a
 /// Pi without a clock of its own may live in another year.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only for an answer that has no Date; what comes of it is bounded by RETRY_AFTER_MAX"
+)]
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wish = if let Ok(seconds) = text.parse() {

@@ -67,7 +67,8 @@ pub trait Registry: Send + Sync + 'static {
         platform: &Platform,
     ) -> impl Future<Output = Result<Offer, LookupError>> + Send;
 
-    /// What the Engine must be given to pull from this registry; nothing where it pulls anonymously.
+    /// What the Engine must be given to pull from this registry; nothing where it pulls
+    /// anonymously.
     ///
     /// # Errors
     /// There is a login, but it cannot be read.

@@ -1,4 +1,5 @@
-//! From a digest down to the image for one platform: index, nested indexes, manifest, configuration.
+//! From a digest down to the image for one platform: index, nested indexes, manifest,
+//! configuration.
 
 use reqwest::header::CONTENT_TYPE;
 

@@ -25,7 +25,8 @@ use crate::registry::wire::{Answer, Request, basic};
 /// another Pi still answers each connection.
 const IN_FLIGHT_MAX: usize = 128;
 
-/// Largest manifest or index, in bytes: what registries themselves take (distribution `maxManifestBodySize`).
+/// Largest manifest or index, in bytes: what registries themselves take (distribution
+/// `maxManifestBodySize`).
 const MANIFEST_MAX: usize = 4 * 1024 * 1024;
 
 /// Largest configuration, in bytes: containerd's limit for what it reads as a whole.

@@ -11,7 +11,8 @@ pub struct RegistrySettings {
     pub hosts: BTreeMap<String, HostSettings>,
     /// Where the Engine keeps a CA and a client certificate per host: `/etc/docker/certs.d`.
     pub certs_dir: PathBuf,
-    /// The docker configuration with the logins. Absent: `DOCKER_CONFIG` or `~/.docker/config.json`.
+    /// The docker configuration with the logins. Absent: `DOCKER_CONFIG` or
+    /// `~/.docker/config.json`.
     pub docker_config: Option<PathBuf>,
 }
 

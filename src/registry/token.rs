@@ -1,4 +1,5 @@
-//! Bearer tokens (distribution `spec/auth/token` and `oauth`), kept per repository until they expire.
+//! Bearer tokens (distribution `spec/auth/token` and `oauth`), kept per repository until they
+//! expire.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

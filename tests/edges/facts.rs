@@ -26,6 +26,7 @@ pub fn report(container: &str, image: &str, running: &str, offered: Option<&str>
         reason: None,
         detail: None,
         advice: None,
+        no_rollback: None,
     }
 }
 

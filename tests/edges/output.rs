@@ -2,6 +2,7 @@
 
 use chrono_tz::Europe::Berlin;
 use pilotfish::core::history::Outcome;
+use pilotfish::core::plan::Outline;
 use pilotfish::output::{
     Screen, check, check_json, dry_run, history, history_json, update_summary,
 };
@@ -77,20 +78,22 @@ fn check_for_scripts_is_the_documented_document() {
 
 #[test]
 fn history_into_a_pipe_is_as_wide_as_it_is() {
-    compare("history-pipe", &history(&records(), Berlin, Screen::NONE));
+    compare("history-pipe", &history(&records(), None, Berlin, Screen::NONE));
 }
 
 #[test]
 fn history_fits_every_terminal() {
     for width in [100, 80, 50] {
-        let page = history(&records(), Berlin, screen(width));
+        let page = history(&records(), None, Berlin, screen(width));
         compare_within(&format!("history-{width}"), &page, width);
     }
 }
 
 #[test]
 fn history_before_the_first_update_says_so() {
-    assert_eq!(history(&[], Berlin, Screen::NONE), "No update has been tried yet.\n");
+    assert_eq!(history(&[], None, Berlin, Screen::NONE), "No update has been tried yet.\n");
+    let of_web = history(&[], Some("web"), Berlin, Screen::NONE);
+    assert_eq!(of_web, "No update of web has been tried yet.\n");
 }
 
 #[test]
@@ -128,7 +131,7 @@ fn an_update_ends_with_what_became_of_every_container() {
 #[test]
 fn a_dry_run_shows_how_and_hides_the_environment() {
     let plan = plan();
-    let page = dry_run(&reports(), &[&plan], screen(80));
+    let page = dry_run(&reports(), &[Outline::of(&plan)], screen(80));
     assert!(!page.contains("hunter2"), "{page}");
     compare_within("dry-run", &page, 80);
 }
@@ -140,7 +143,7 @@ fn plan() -> pilotfish::core::plan::Plan {
         "reference": {
             "registry": "docker.io", "repository": "library/nginx", "tag": "1.27", "digest": null
         },
-        "from": {"image_id": "sha256:1", "digest": digest("web-1")},
+        "from": {"image_id": "sha256:1", "digest": digest("web-1"), "digests": []},
         "to": {
             "index": digest("web-2"), "manifest": digest("m"), "config": digest("c"),
             "platform": {"os": "linux", "architecture": "arm64", "variant": "v8"},

@@ -278,7 +278,7 @@ impl<'a> Judge<'a> {
             let is_told = own.clone().any(|record| {
                 let offered = record.to.as_ref().and_then(|to| self.affairs.shelf.behind(to));
                 record.outcome != Outcome::Updated
-                    && offered.is_some_and(|image| image.manifest == refusal.manifest)
+                    && offered.is_some_and(|image| refusal.digests.contains(&image.manifest))
             });
             if !is_told {
                 self.found.push(format!("I7: {name}: a refusal is not in the history"));
@@ -328,7 +328,8 @@ impl<'a> Judge<'a> {
     fn refusals(&mut self) {
         for (service, refusals) in &self.affairs.memory().refused {
             for refusal in refusals.iter().filter(|it| !it.detail.contains("tries did not come")) {
-                let image = self.affairs.shelf.with_manifest(&refusal.manifest);
+                let mut digests = refusal.digests.iter();
+                let image = digests.find_map(|it| self.affairs.shelf.with_manifest(it));
                 if image.is_some_and(|image| image.behaviour(service).is_good()) {
                     let detail = &refusal.detail;
                     self.found.push(format!("I8: {service}: a good image is refused: {detail}"));

@@ -123,7 +123,7 @@ fn tell(machine: &Machine, end: End) {
 }
 
 fn tell_the_round(machine: &Machine, end: &RoundEnd) {
-    for plan in &end.plans {
+    for plan in &end.outlines {
         machine.log(format!("{} would be updated", plan.container));
     }
     for report in &end.reports {

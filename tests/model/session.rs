@@ -15,6 +15,7 @@ use pilotfish::core::update::Step;
 use pilotfish::core::window::Windows;
 use pilotfish::journal::StateDirectory;
 use pilotfish::world::World;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::FakeDisk;
@@ -96,14 +97,18 @@ async fn work(machine: Arc<Machine>, job: Job, stop: CancellationToken) -> End {
         host: FakeHost(Arc::clone(&machine)),
     };
     let ear = Arc::new(Ear(machine));
-    let mut agent = Agent::new(Arc::new(world), settings(), ear.clone(), ear, stop.clone());
+    let snapshot = watch::Sender::new(Arc::default());
+    let mut agent =
+        Agent::new(Arc::new(world), settings(), ear.clone(), ear, snapshot, stop.clone());
     match job {
         Job::Round(request) => {
             End::Round(agent.round(&request).await.map_err(|error| error.to_string()))
         }
         Job::Run(time) => {
+            let (_wishes, mut errands) = mpsc::channel(1);
+            let reload = Notify::new();
             tokio::select! {
-                () = agent.run() => {}
+                _ = agent.run(&mut errands, &reload) => {}
                 () = tokio::time::sleep(time) => {}
             }
             End::Over
@@ -153,6 +158,9 @@ impl Listener for Ear {
             Event::Warning { container, detail } => {
                 let detail = machine.in_words(detail);
                 machine.log(format!("{container}: warning: {detail}"));
+            }
+            Event::FetchedAhead { container, .. } => {
+                machine.log(format!("{container}: fetched ahead"));
             }
             Event::StepDone { .. }
             | Event::Pulling { .. }

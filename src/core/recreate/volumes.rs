@@ -122,7 +122,8 @@ fn name_in_binds(volume: &Volume, host_config: &mut Map<String, Value>) -> bool 
     false
 }
 
-/// Whether `Mounts` speaks of the volume. One without a source asks for a new one: it gets the name.
+/// Whether `Mounts` speaks of the volume. One without a source asks for a new one: it gets the
+/// name.
 fn name_in_mounts(volume: &Volume, host_config: &mut Map<String, Value>) -> bool {
     let mounts = host_config.get_mut("Mounts").and_then(Value::as_array_mut);
     let text = |mount: &Value, key: &str| {

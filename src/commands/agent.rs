@@ -1,0 +1,53 @@
+//! The commands that ask about the agent itself: `status`, `healthcheck`, `config`.
+
+use anyhow::Context as _;
+
+use super::{Exit, Setting, print};
+use crate::config::{self, ConfigFile, Environment, Sources};
+use crate::control::client::Control;
+use crate::output;
+
+/// `pilotfish status`: the agent as it stands.
+pub async fn status(setting: &Setting, json: bool) -> anyhow::Result<Exit> {
+    let status = running(setting).await?.status().await?;
+    if json {
+        print(&output::status_json(&status)?)?;
+    } else {
+        print(&output::status(&status, setting.settings.time_zone, setting.screen))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// `pilotfish healthcheck`: whether the agent on this machine is well.
+pub async fn healthcheck(setting: &Setting) -> anyhow::Result<Exit> {
+    running(setting).await?.health().await?;
+    Ok(Exit::Done)
+}
+
+/// The agent, which must run.
+async fn running(setting: &Setting) -> anyhow::Result<Control> {
+    let state_dir = &setting.settings.state_dir;
+    Control::connect(state_dir).await?.with_context(|| {
+        format!(
+            "no agent runs with the state directory {}; `pilotfish run` or your service manager starts one",
+            state_dir.display()
+        )
+    })
+}
+
+/// `pilotfish config`: the effective values and where each came from.
+pub fn config(setting: &Setting) -> anyhow::Result<Exit> {
+    print(&output::config(setting.settings.explain(), setting.screen))?;
+    Ok(Exit::Done)
+}
+
+/// `pilotfish config --check FILE`: whether a file is valid, by itself.
+pub fn check_config(file: &std::path::Path) -> anyhow::Result<Exit> {
+    let environment =
+        Environment { local_zone: Environment::of_process().local_zone, ..Environment::default() };
+    let sources =
+        Sources { file: ConfigFile::Required(file.to_owned()), environment, ..Sources::default() };
+    config::load(&sources)?;
+    print(&format!("{} is valid.\n", file.display()))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,53 @@
+//! Fulfils a wish: through the agent where one runs, with the state directory to itself otherwise.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::{Setting, quiet, say, stop_on_signal, waits_for};
+use crate::agent::{Fulfilled, Wish};
+use crate::app;
+use crate::control::client::Control;
+use crate::core::event::Listener;
+use crate::output::TerminalListener;
+
+/// Fulfils a wish, and shows on the terminal what happens meanwhile.
+///
+/// # Errors
+/// It could not be fulfilled.
+pub async fn fulfil(setting: &Setting, wish: Wish) -> anyhow::Result<Fulfilled> {
+    let shown = TerminalListener::new(std::io::stdout(), setting.screen, setting.is_terminal);
+    let terminal = Arc::new(shown.context("cannot show progress")?);
+    let fulfilled = match Control::connect(&setting.settings.state_dir).await? {
+        Some(control) => ask(&control, &wish, &*terminal).await,
+        None => alone(setting, wish, terminal.clone()).await,
+    };
+    terminal.finish();
+    fulfilled
+}
+
+/// Ctrl-C detaches: the agent goes on.
+async fn ask(control: &Control, wish: &Wish, listener: &dyn Listener) -> anyhow::Result<Fulfilled> {
+    let stop = stop_on_signal()?;
+    tokio::select! {
+        fulfilled = control.ask(wish, listener, waits_for) => Ok(fulfilled?),
+        () = stop.cancelled() => anyhow::bail!(
+            "detached; the agent goes on, and `pilotfish status` and `pilotfish history` tell how"
+        ),
+    }
+}
+
+async fn alone(
+    setting: &Setting,
+    wish: Wish,
+    terminal: Arc<TerminalListener>,
+) -> anyhow::Result<Fulfilled> {
+    let stop = stop_on_signal()?;
+    let mut agent = app::agent(&setting.settings, quiet(terminal), stop.clone())?;
+    let fulfilled = agent.fulfil(wish).await?;
+    if stop.is_cancelled() && std::io::stderr().is_terminal() {
+        say("stopped; what is open is finished or undone by the next start");
+    }
+    Ok(fulfilled)
+}

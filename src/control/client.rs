@@ -1,0 +1,146 @@
+//! A command's end of the control socket.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use futures_util::StreamExt;
+use reqwest::Client;
+use tokio::net::UnixStream;
+
+use super::{Line, Status, socket};
+use crate::agent::{Fulfilled, Wish};
+use crate::core::event::Listener;
+
+/// How long the agent may take to answer what needs no waiting.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest line of an answer: a round over a thousand containers.
+const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Why a running agent did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The socket is there, and may not be opened.
+    #[error(
+        "the agent's control socket {path} cannot be opened: {source}; run this as root, or as the user the agent runs as", path = path.display()
+    )]
+    Closed {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The agent said why.
+    #[error("{0}")]
+    Failed(String),
+    /// The connection ended in the middle.
+    #[error(
+        "the agent ended, or was restarted, before it was done; `pilotfish status` and `pilotfish history` tell how it stands"
+    )]
+    Ended,
+    /// The agent runs, and does not answer as one.
+    #[error("the agent does not answer on its control socket: {0}")]
+    Garbled(String),
+}
+
+/// A running agent.
+#[derive(Debug)]
+pub struct Control {
+    client: Client,
+}
+
+impl Control {
+    /// The agent that runs with this state directory, if one does.
+    ///
+    /// # Errors
+    /// This user may not ask it.
+    pub async fn connect(state_dir: &Path) -> Result<Option<Self>, ControlError> {
+        let path = socket(state_dir);
+        match UnixStream::connect(&path).await {
+            Ok(_) => {}
+            Err(source) if source.kind() == ErrorKind::PermissionDenied => {
+                return Err(ControlError::Closed { path, source });
+            }
+            // Nobody listens; or the path is too long for a socket, so nobody can.
+            Err(_) => return Ok(None),
+        }
+        let tls = rustls::ClientConfig::builder()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let builder = Client::builder().no_proxy().unix_socket(path.as_path());
+        let client = builder.tls_backend_preconfigured(tls).build();
+        let client = client.map_err(|error| ControlError::Garbled(error.to_string()))?;
+        Ok(Some(Self { client }))
+    }
+
+    /// How the agent stands.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn status(&self) -> Result<Status, ControlError> {
+        let request = self.client.get("http://agent/v1/status").timeout(ANSWER_TIMEOUT);
+        let garbled = |error: reqwest::Error| ControlError::Garbled(error.to_string());
+        request.send().await.map_err(garbled)?.json().await.map_err(garbled)
+    }
+
+    /// Whether the agent is well.
+    ///
+    /// # Errors
+    /// It is not, or does not answer.
+    pub async fn health(&self) -> Result<(), ControlError> {
+        let request = self.client.get("http://agent/v1/healthz").timeout(ANSWER_TIMEOUT);
+        let garbled = |error: reqwest::Error| ControlError::Garbled(error.to_string());
+        let response = request.send().await.map_err(garbled)?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        Err(ControlError::Failed(response.text().await.map_err(garbled)?))
+    }
+
+    /// Asks for something, and passes on what happens meanwhile. Whoever drops this detaches: the
+    /// agent goes on.
+    ///
+    /// # Errors
+    /// The agent says why not, or ended in the middle.
+    pub async fn ask(
+        &self,
+        wish: &Wish,
+        listener: &dyn Listener,
+        waiting: impl Fn(&str),
+    ) -> Result<Fulfilled, ControlError> {
+        let request = self.client.post("http://agent/v1/wish").json(wish);
+        let response = request.send().await.map_err(|_| ControlError::Ended)?;
+        if !response.status().is_success() {
+            return Err(ControlError::Garbled(format!("status {}", response.status())));
+        }
+        let mut body = response.bytes_stream();
+        let mut pending = Vec::new();
+        while let Some(Ok(chunk)) = body.next().await {
+            for line in take_lines(&mut pending, &chunk)? {
+                match line {
+                    Line::Waiting(container) => waiting(&container),
+                    Line::Event(event) => listener.hear(&event),
+                    Line::Fulfilled(fulfilled) => return Ok(fulfilled),
+                    Line::Failed(why) => return Err(ControlError::Failed(why)),
+                }
+            }
+        }
+        Err(ControlError::Ended)
+    }
+}
+
+/// The lines that are complete now. One that is not understood was written by a newer agent.
+fn take_lines(pending: &mut Vec<u8>, chunk: &Bytes) -> Result<Vec<Line>, ControlError> {
+    pending.extend_from_slice(chunk);
+    if pending.len() > LINE_BYTES_MAX {
+        return Err(ControlError::Garbled("a line without an end".into()));
+    }
+    let mut lines = Vec::new();
+    while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+        let line: Vec<u8> = pending.drain(..=end).collect();
+        lines.extend(serde_json::from_slice(&line).ok());
+    }
+    Ok(lines)
+}

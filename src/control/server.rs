@@ -1,0 +1,173 @@
+//! The agent's end of the control socket.
+
+use std::convert::Infallible;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use chrono::{DateTime, Utc};
+use futures_util::stream;
+use tokio::net::UnixListener;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Line, Status};
+use crate::agent::{Errand, Fulfilled, RoundEnd, Wish};
+use crate::core::event::{Event, Listener};
+use crate::core::snapshot::Snapshot;
+
+/// How many events a slow listener may lag behind before it misses some. A pull makes ten a second.
+const EVENTS_BEHIND_MAX: usize = 512;
+
+/// How many wishes may wait for the loop; one person types one at a time.
+pub const WISHES_WAITING_MAX: usize = 16;
+
+/// Passes events on to whoever listens at the moment.
+#[derive(Debug, Clone)]
+pub struct Broadcast(broadcast::Sender<Event>);
+
+impl Default for Broadcast {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(EVENTS_BEHIND_MAX))
+    }
+}
+
+impl Listener for Broadcast {
+    fn hear(&self, event: &Event) {
+        // Nobody listens most of the time.
+        let _ = self.0.send(event.clone());
+    }
+}
+
+/// What the socket's end needs of the agent.
+#[derive(Clone)]
+pub struct Facts {
+    /// Where wishes go.
+    pub errands: mpsc::Sender<Errand>,
+    /// Where events come from.
+    pub events: Broadcast,
+    /// How things stand.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// The time of day.
+    pub now: fn() -> DateTime<Utc>,
+}
+
+/// Takes the socket. The lock of the state directory is held, so a socket that is there was left
+/// behind by an agent that was killed.
+///
+/// # Errors
+/// The system's; a path of more than 108 bytes is one of them.
+pub fn bind(path: &Path) -> std::io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Serves until `stop`.
+pub async fn serve(listener: UnixListener, facts: Facts, stop: CancellationToken) {
+    let router = Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/healthz", get(healthz))
+        .route("/v1/wish", post(wish))
+        .with_state(facts);
+    // Whoever waits for an answer when the agent ends sees the connection close.
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = axum::serve(listener, router) => {}
+    }
+}
+
+async fn status(State(facts): State<Facts>) -> Json<Status> {
+    let snapshot = facts.snapshot.borrow().as_ref().clone();
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Json(Status { version, pid: std::process::id(), snapshot })
+}
+
+async fn healthz(State(facts): State<Facts>) -> Response {
+    let loop_has_ended = facts.snapshot.has_changed().is_err();
+    let snapshot = Arc::clone(&facts.snapshot.borrow());
+    if loop_has_ended || !snapshot.is_healthy() {
+        let trouble = snapshot.trouble.clone().unwrap_or_else(|| "the loop has ended".into());
+        return (StatusCode::SERVICE_UNAVAILABLE, trouble).into_response();
+    }
+    "ok".into_response()
+}
+
+async fn wish(State(facts): State<Facts>, Json(wish): Json<Wish>) -> Response {
+    if let Some(known) = known(&facts, &wish) {
+        return lines(stream::iter([Line::Fulfilled(Fulfilled::Round(Box::new(known)))]));
+    }
+    let events = facts.events.0.subscribe();
+    let busy = facts.snapshot.borrow().in_flight.clone().map(Line::Waiting);
+    let (answer, answered) = oneshot::channel();
+    let errand = Errand { wish, answer };
+    if facts.errands.try_send(errand).is_err() {
+        let refusal = "the agent is ending, or too many wishes wait already";
+        return lines(stream::iter([Line::Failed(refusal.into())]));
+    }
+    lines(stream::unfold(Progress { busy, events, answered: Some(answered) }, Progress::next))
+}
+
+/// While the loop is busy with an update, nobody waits for it who would be content with what is
+/// known. Otherwise the loop looks itself whether that still holds.
+fn known(facts: &Facts, wish: &Wish) -> Option<RoundEnd> {
+    let Wish::Round(request) = wish else { return None };
+    let snapshot = Arc::clone(&facts.snapshot.borrow());
+    snapshot.in_flight.as_ref()?;
+    RoundEnd::known(request, &snapshot, (facts.now)())
+}
+
+/// Events as they come, then what came of the wish.
+struct Progress {
+    busy: Option<Line>,
+    events: broadcast::Receiver<Event>,
+    answered: Option<oneshot::Receiver<Result<Fulfilled, crate::agent::WishError>>>,
+}
+
+impl Progress {
+    async fn next(mut self) -> Option<(Line, Self)> {
+        if let Some(busy) = self.busy.take() {
+            return Some((busy, self));
+        }
+        let answered = self.answered.as_mut()?;
+        loop {
+            tokio::select! {
+                biased;
+                event = self.events.recv() => match event {
+                    Ok(event) => return Some((Line::Event(event), self)),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
+                answer = &mut *answered => {
+                    let line = match answer {
+                        Ok(Ok(fulfilled)) => Line::Fulfilled(fulfilled),
+                        Ok(Err(error)) => Line::Failed(error.to_string()),
+                        Err(_) => Line::Failed("the agent ended before it came to this".into()),
+                    };
+                    self.answered = None;
+                    return Some((line, self));
+                }
+            }
+        }
+    }
+}
+
+fn lines(lines: impl futures_util::Stream<Item = Line> + Send + 'static) -> Response {
+    use futures_util::StreamExt as _;
+    let bytes = lines.map(|line| {
+        let mut text = serde_json::to_vec(&line).unwrap_or_default();
+        text.push(b'\n');
+        Ok::<_, Infallible>(Bytes::from(text))
+    });
+    Body::from_stream(bytes).into_response()
+}

@@ -1,0 +1,38 @@
+//! What a rollback by hand would go to.
+
+use std::collections::BTreeSet;
+
+use crate::core::memory::Memory;
+use crate::core::names::KEEP_PATTERNS;
+use crate::core::observation::{Observation, Previous};
+use crate::engine::{Engine, EngineError};
+
+/// Finds the previous image of each container that was updated before. Nothing is asked where
+/// none was.
+///
+/// # Errors
+/// The Engine does not give its list of images.
+pub async fn find(
+    engine: &impl Engine,
+    memory: &Memory,
+    observations: &mut [Observation],
+) -> Result<(), EngineError> {
+    if !observations.iter().any(|seen| memory.previous.contains_key(&seen.name)) {
+        return Ok(());
+    }
+    let mut kept = BTreeSet::new();
+    for pattern in KEEP_PATTERNS {
+        kept.extend(engine.list_images(pattern).await?.into_iter().map(|image| image.id));
+    }
+    for observation in observations {
+        let Some(image) = memory.previous.get(&observation.name).cloned() else { continue };
+        let is_kept = kept.contains(&image);
+        let is_wanted = observation.policy.as_ref().is_ok_and(|policy| policy.images_keep > 0);
+        observation.previous = match (is_kept, is_wanted) {
+            (true, _) => Previous::Kept(image),
+            (false, true) => Previous::Gone(image),
+            (false, false) => Previous::None,
+        };
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! What `pilotfish status` and `pilotfish config` show.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use crate::config::Explained;
+use crate::control::Status;
+use crate::core::report::Verdict;
+use crate::output::screen::{Paint, Screen};
+use crate::output::sentence::counted;
+use crate::output::table::{Cell, Column, Row, push_line, render};
+use crate::output::text::one_line;
+
+/// The agent as it stands.
+#[must_use]
+pub fn status(status: &Status, zone: Tz, screen: Screen) -> String {
+    let snapshot = &status.snapshot;
+    let at = |time: Option<DateTime<Utc>>, never: &str| {
+        time.map_or_else(
+            || never.to_owned(),
+            |time| time.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string(),
+        )
+    };
+    let mut text = String::new();
+    let state = match (&snapshot.trouble, snapshot.is_ready) {
+        (Some(trouble), _) => {
+            screen.paint(Paint::Red, &format!("in trouble: {}", one_line(trouble)))
+        }
+        (None, true) => screen.paint(Paint::Green, "running"),
+        (None, false) => screen.paint(Paint::Yellow, "starting"),
+    };
+    let count =
+        |verdict| snapshot.reports.iter().filter(|report| report.verdict == verdict).count();
+    let containers = format!(
+        "{}: {} up to date, {} to update, {} held, {} not checked",
+        counted(snapshot.reports.len(), "container", "containers"),
+        count(Verdict::UpToDate),
+        count(Verdict::Update),
+        count(Verdict::Held),
+        count(Verdict::Error),
+    );
+    let in_flight = snapshot.in_flight.as_deref().map_or_else(|| "nothing".to_owned(), one_line);
+    let mut lines = vec![
+        ("agent", format!("{state}, version {}, process {}", status.version, status.pid)),
+        ("watches", containers),
+        ("last check", at(snapshot.last_check, "not yet")),
+        ("next check", at(snapshot.next_check, "unknown")),
+        ("updating", in_flight),
+    ];
+    if !snapshot.stuck.is_empty() {
+        lines.push(("stuck", screen.paint(Paint::Red, &one_line(&snapshot.stuck.join(", ")))));
+    }
+    for (title, value) in lines {
+        push_line(&mut text, &format!("{title:<10}  {value}"));
+    }
+    text
+}
+
+/// Each key with its value and where that came from.
+#[must_use]
+pub fn config(explained: &[Explained], screen: Screen) -> String {
+    let columns = [
+        Column { title: "KEY", shortest: None },
+        Column { title: "VALUE", shortest: Some(12) },
+        Column { title: "FROM", shortest: Some(12) },
+    ];
+    let row = |explained: &Explained| Row {
+        cells: vec![
+            Cell::plain(one_line(&explained.key)),
+            Cell::plain(one_line(&explained.value)),
+            Cell::plain(one_line(&explained.origin.to_string())),
+        ],
+        below: Vec::new(),
+    };
+    render(&columns, &explained.iter().map(row).collect::<Vec<_>>(), screen)
+}

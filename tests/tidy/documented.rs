@@ -1,0 +1,238 @@
+//! Every word that a user meets stands in the documentation, and the documentation has no word
+//! that the program does not know. The lists are the code's own.
+
+use std::collections::BTreeSet;
+
+use chrono::DateTime;
+use clap::CommandFactory as _;
+use pilotfish::cli::Cli;
+use pilotfish::config::{KEYS, REGISTRY_KEYS};
+use pilotfish::control::Status;
+use pilotfish::core::history::{Outcome, Record};
+use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
+use pilotfish::core::reason::Reason;
+use pilotfish::core::report::{Report, Verdict};
+use pilotfish::core::snapshot::Snapshot;
+use pilotfish::metrics::catalogue;
+use pilotfish::output::{check_json, status_json};
+
+use crate::tree::{File, Finding, assert_none, file, files, top};
+
+/// Names once shipped stay: dashboards and alerts are built on them.
+const METRICS: [&str; 15] = [
+    "pilotfish_build_info",
+    "pilotfish_checks_total",
+    "pilotfish_check_duration_seconds",
+    "pilotfish_last_check_timestamp_seconds",
+    "pilotfish_last_success_timestamp_seconds",
+    "pilotfish_container_info",
+    "pilotfish_update_available",
+    "pilotfish_updates_total",
+    "pilotfish_service_gap_seconds",
+    "pilotfish_refused_digests",
+    "pilotfish_registry_requests_total",
+    "pilotfish_registry_rate_limit_remaining",
+    "pilotfish_pulled_bytes_total",
+    "pilotfish_update_in_flight",
+    "pilotfish_stuck",
+];
+
+/// Lines of ARCHITECTURE.md: one sitting.
+const ARCHITECTURE_LINES_MAX: usize = 150;
+
+/// The first cells of the rows of all tables in a page, each with its line. A cell may hold several
+/// words; each stands in backticks.
+fn table_words(page: &File) -> Vec<(usize, String)> {
+    let mut words = Vec::new();
+    for (index, line) in page.text.lines().enumerate() {
+        let Some(row) = line.strip_prefix('|') else { continue };
+        let cell = row.split('|').next().unwrap_or_default();
+        let quoted = cell.split('`').skip(1).step_by(2);
+        words.extend(quoted.map(|word| (index + 1, word.to_owned())));
+    }
+    words
+}
+
+/// What the page's tables are missing of the program's words, and what they have too much.
+fn compare<'a>(page: &File, known: impl IntoIterator<Item = &'a str>) -> Vec<Finding> {
+    let known: BTreeSet<&str> = known.into_iter().collect();
+    let words = table_words(page);
+    let is_there = |word: &&&str| words.iter().any(|(_, found)| found == **word);
+    let missing = known.iter().filter(|word| !is_there(word));
+    let mut findings: Vec<_> =
+        missing.map(|word| page.finding(0, format!("`{word}` is not documented"))).collect();
+    for (line, word) in words.iter().filter(|(_, word)| !known.contains(word.as_str())) {
+        findings.push(page.finding(*line, format!("the program does not know `{word}`")));
+    }
+    findings
+}
+
+#[test]
+fn every_reason_is_explained() {
+    assert_none(&compare(&file("docs/reasons.md"), Reason::ALL.iter().map(|reason| reason.word())));
+}
+
+#[test]
+fn every_label_is_explained() {
+    assert_none(&compare(&file("docs/labels.md"), LABELS));
+}
+
+#[test]
+fn the_readme_has_every_label() {
+    let readme = file("README.md");
+    let missing = LABELS.iter().filter(|label| !readme.text.contains(&format!("`{label}`")));
+    let findings: Vec<_> =
+        missing.map(|label| readme.finding(0, format!("`{label}` is missing"))).collect();
+    assert_none(&findings);
+}
+
+#[test]
+fn every_key_is_explained_with_its_default() {
+    let page = file("docs/configuration.md");
+    let keys = KEYS.iter().map(|key| key.name).chain(REGISTRY_KEYS);
+    let mut findings = compare(&page, keys);
+    for key in KEYS {
+        let default = key.default.map(|default| match default {
+            "" => "empty".to_owned(),
+            default => format!("`{default}`"),
+        });
+        let row = format!("| `{}` | {} |", key.name, default.unwrap_or_else(|| "–".to_owned()));
+        if !page.text.contains(&row) {
+            findings.push(page.finding(0, format!("there is no row that begins with {row}")));
+        }
+    }
+    assert_none(&findings);
+}
+
+#[test]
+fn every_metric_is_explained() {
+    assert_none(&compare(&file("docs/metrics.md"), METRICS));
+}
+
+#[test]
+fn the_program_has_the_promised_metrics_and_no_others() {
+    let names: Vec<_> = catalogue::ALL.iter().map(|metric| metric.name).collect();
+    assert_eq!(names, METRICS);
+}
+
+/// Field names as serde writes them, from a report and a record with everything in it.
+fn fields_of_the_json() -> BTreeSet<String> {
+    let report = Report {
+        no_rollback: None,
+        container: String::new(),
+        image: String::new(),
+        running: None,
+        offered: None,
+        verdict: Verdict::UpToDate,
+        reason: None,
+        detail: None,
+        advice: None,
+    };
+    let record = Record {
+        id: String::new(),
+        container: String::new(),
+        image: String::new(),
+        from: None,
+        to: None,
+        started_at: DateTime::UNIX_EPOCH,
+        finished_at: DateTime::UNIX_EPOCH,
+        outcome: Outcome::Updated,
+        reason: None,
+        gap_seconds: None,
+        log: Vec::new(),
+    };
+    let check = check_json(DateTime::UNIX_EPOCH, &[report]).unwrap_or_default();
+    let check: serde_json::Value = serde_json::from_str(&check).unwrap_or_default();
+    let record = serde_json::to_value(record).unwrap_or_default();
+    let status = Status { version: String::new(), pid: 0, snapshot: Snapshot::default() };
+    let status = status_json(&status).unwrap_or_default();
+    let status = serde_json::from_str(&status).unwrap_or_default();
+    let documents = [check["containers"][0].clone(), record, status];
+    let fields = documents.iter().filter_map(serde_json::Value::as_object);
+    let frames = ["checked_at", "containers", "updates"].map(str::to_owned);
+    fields.flat_map(serde_json::Map::keys).cloned().chain(frames).collect()
+}
+
+#[test]
+fn every_field_of_the_json_is_explained() {
+    let fields = fields_of_the_json();
+    assert_none(&compare(&file("docs/json.md"), fields.iter().map(String::as_str)));
+}
+
+#[test]
+fn every_room_stands_in_the_architecture() {
+    let page = file("ARCHITECTURE.md");
+    let mut findings = Vec::new();
+    for entry in std::fs::read_dir(top().join("src")).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let room = if entry.path().is_dir() { format!("  {name}/") } else { format!("  {name}") };
+        if !page.text.contains(&room) {
+            findings.push(page.finding(0, format!("src/{name} is not on the list of floors")));
+        }
+    }
+    assert_none(&findings);
+    let lines = page.text.lines().count();
+    assert!(
+        lines <= ARCHITECTURE_LINES_MAX,
+        "ARCHITECTURE.md has {lines} lines: nobody reads that"
+    );
+}
+
+#[test]
+fn every_outcome_is_explained() {
+    let page = file("docs/json.md");
+    let missing = Outcome::ALL.iter().filter(|o| !page.text.contains(&format!("`{}`", o.word())));
+    let findings: Vec<_> =
+        missing.map(|o| page.finding(0, format!("`{}` is not documented", o.word()))).collect();
+    assert_none(&findings);
+}
+
+#[test]
+fn every_command_is_explained() {
+    let readme = file("README.md");
+    let cli = Cli::command();
+    let commands = cli.get_subcommands().map(clap::Command::get_name);
+    let page = file("docs/commands.md");
+    let mut findings = Vec::new();
+    for name in commands {
+        if !readme.text.contains(&format!("| `pilotfish {name}")) {
+            findings.push(readme.finding(0, format!("`pilotfish {name}` has no row")));
+        }
+        if !page.text.contains(&format!("\n## {name}\n")) {
+            findings.push(page.finding(0, format!("`pilotfish {name}` has no section")));
+        }
+    }
+    assert_none(&findings);
+}
+
+#[test]
+fn labels_in_prose_exist() {
+    let mut findings = Vec::new();
+    for page in files("docs", ".md").into_iter().chain([file("README.md")]) {
+        for (index, line) in page.text.lines().enumerate() {
+            for (at, _) in line.match_indices(LABEL_PREFIX) {
+                let is_letter = |c: char| c.is_ascii_lowercase() || c == '.';
+                let rest = &line[at..];
+                let end = rest.find(|c| !is_letter(c)).unwrap_or(rest.len());
+                let label = rest[..end].trim_end_matches('.');
+                let is_file = ["pilotfish.toml", "pilotfish.service"].contains(&label);
+                if label != "pilotfish" && !is_file && !LABELS.contains(&label) {
+                    findings.push(page.finding(index + 1, format!("there is no label `{label}`")));
+                }
+            }
+        }
+    }
+    assert_none(&findings);
+}
+
+#[test]
+fn these_rules_find_what_breaks_them() {
+    let page =
+        File::made_up("docs/x.md", "| a | b |\n|---|---|\n| `one`, `two` | x |\n| `old` | y |\n");
+    let found: Vec<_> =
+        compare(&page, ["one", "two", "three"]).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        ["docs/x.md:0: `three` is not documented", "docs/x.md:4: the program does not know `old`"]
+    );
+}

@@ -1,0 +1,232 @@
+//! Who may import whom. The floors are those of ARCHITECTURE.md.
+
+use crate::tree::{File, Finding, assert_none, code_of, files, without_tests};
+
+/// The rooms of `src/`, floor by floor. A room imports from lower floors, and on its own floor from
+/// rooms that stand before it; ports know nothing of one another.
+const FLOORS: [(Kind, &[&str]); 5] = [
+    (Kind::Pure, &["core"]),
+    (Kind::Ports, &["engine", "registry", "journal", "host"]),
+    (Kind::Ordered, &["world", "probing", "observe", "execute", "recover", "agent"]),
+    (Kind::Ordered, &["config", "cli", "control", "output", "metrics", "telemetry", "api"]),
+    (Kind::Ordered, &["app", "commands"]),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    /// Decides, and touches nothing.
+    Pure,
+    /// Each touches one thing outside.
+    Ports,
+    /// Each may use those before it.
+    Ordered,
+}
+
+/// The adapters, which only the composition root may name, and the port that each belongs to.
+const ADAPTERS: [(&str, &str); 4] = [
+    ("DockerEngine", "engine"),
+    ("HttpRegistry", "registry"),
+    ("RealDisk", "journal"),
+    ("RealHost", "host"),
+];
+
+/// What core must not have: whatever touches the world, or waits for it. Its tests may read
+/// fixtures.
+const IMPURE: [&str; 18] = [
+    "async ",
+    ".await",
+    "tokio",
+    "reqwest",
+    "bollard",
+    "axum",
+    "hyper",
+    "tracing",
+    "rustix",
+    "std::env",
+    "std::fs",
+    "std::process",
+    "std::thread",
+    "std::net::Tcp",
+    "Instant",
+    "SystemTime",
+    "Utc::now",
+    "Local::now",
+];
+
+/// Files that stand above all floors and wire everything together.
+const ABOVE_ALL: [&str; 2] = ["src/lib.rs", "src/main.rs"];
+
+fn place_of(room: &str) -> Option<(usize, usize)> {
+    let find = |(floor, (_, rooms)): (usize, &(Kind, &[&str]))| {
+        Some((floor, rooms.iter().position(|known| *known == room)?))
+    };
+    FLOORS.iter().enumerate().find_map(find)
+}
+
+/// The room of a file: `src/engine/mod.rs` and `src/engine.rs` are in `engine`.
+fn room_of(path: &str) -> &str {
+    let inside = path.strip_prefix("src/").unwrap_or(path);
+    let first = inside.split('/').next().unwrap_or(inside);
+    first.strip_suffix(".rs").unwrap_or(first)
+}
+
+fn may_import(room: &str, other: &str) -> Result<(), String> {
+    if room == other {
+        return Ok(());
+    }
+    let place = |room: &str| place_of(room).ok_or_else(|| no_floor(room));
+    let ((floor, position), (other_floor, other_position)) = (place(room)?, place(other)?);
+    if other_floor < floor {
+        return Ok(());
+    }
+    if other_floor > floor {
+        return Err(format!("imports go down: `{room}` must not know `{other}` above it"));
+    }
+    match FLOORS[floor].0 {
+        Kind::Ordered if other_position < position => Ok(()),
+        Kind::Ordered => Err(format!("`{other}` stands after `{room}` on its floor")),
+        Kind::Pure | Kind::Ports => {
+            Err(format!("ports know nothing of one another: `{room}` names `{other}`"))
+        }
+    }
+}
+
+fn no_floor(room: &str) -> String {
+    format!("`{room}` stands on no floor: give it one in tests/tidy/floors.rs and ARCHITECTURE.md")
+}
+
+/// The rooms that a line of code names: `crate::a::b`, and each of `crate::{a, b::c}`.
+fn named_rooms(code: &str) -> Vec<(usize, String)> {
+    let mut rooms = Vec::new();
+    for (at, path) in code.match_indices("crate::") {
+        let line = code[..at].lines().count().max(1) + usize::from(code[..at].ends_with('\n'));
+        let rest = &code[at + path.len()..];
+        let group = rest.strip_prefix('{').map(|rest| first_level(rest));
+        let names = group.unwrap_or_else(|| vec![rest]);
+        let word = |text: &str| {
+            let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
+            text[..end.unwrap_or(text.len())].to_owned()
+        };
+        rooms.extend(names.into_iter().map(|name| (line, word(name.trim()))));
+    }
+    rooms.retain(|(_, room)| !room.is_empty());
+    rooms
+}
+
+/// The members of a group in braces, without what stands in inner ones.
+fn first_level(rest: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    let mut members = Vec::new();
+    let mut begin = 0;
+    for (at, letter) in rest.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                members.push(&rest[begin..at]);
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                members.push(&rest[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    members
+}
+
+fn check_imports(file: &File) -> Vec<Finding> {
+    if ABOVE_ALL.contains(&file.path.as_str()) {
+        return Vec::new();
+    }
+    let room = room_of(&file.path);
+    if place_of(room).is_none() {
+        return vec![file.finding(0, no_floor(room))];
+    }
+    let named = named_rooms(&code_of(&file.text)).into_iter();
+    named
+        .filter_map(|(line, other)| Some(file.finding(line, may_import(room, &other).err()?)))
+        .collect()
+}
+
+fn check_adapters(file: &File) -> Vec<Finding> {
+    let room = room_of(&file.path);
+    if room == "app" || ABOVE_ALL.contains(&file.path.as_str()) {
+        return Vec::new();
+    }
+    let code = without_tests(&code_of(&file.text));
+    let foreign = ADAPTERS.iter().filter(|(_, port)| *port != room);
+    let rule = |name: &str| format!("only src/app.rs names the adapter `{name}`");
+    foreign
+        .flat_map(|(name, _)| {
+            File::lines_with(&code, name).into_iter().map(move |line| (line, name))
+        })
+        .map(|(line, name)| file.finding(line, rule(name)))
+        .collect()
+}
+
+fn check_purity(file: &File) -> Vec<Finding> {
+    let code = without_tests(&code_of(&file.text));
+    let rule = |word: &str| format!("core decides and touches nothing: no `{}` here", word.trim());
+    IMPURE
+        .iter()
+        .flat_map(|word| File::lines_with(&code, word).into_iter().map(move |line| (line, word)))
+        .map(|(line, word)| file.finding(line, rule(word)))
+        .collect()
+}
+
+/// What a file needs of the others stands at its top, where a reader looks for it; or at the top of
+/// a module of tests.
+fn check_place_of_uses(file: &File) -> Vec<Finding> {
+    let code = without_tests(&code_of(&file.text));
+    let lines = File::lines_with(&code, "use crate::");
+    let is_inside = |line: &usize| {
+        code.lines().nth(line - 1).is_some_and(|text| text.starts_with(char::is_whitespace))
+    };
+    let inside = lines.into_iter().filter(is_inside);
+    inside.map(|line| file.finding(line, "`use crate::…` stands at the top of a file")).collect()
+}
+
+#[test]
+fn imports_go_down_and_never_sideways_between_ports() {
+    assert_none(&files("src", ".rs").iter().flat_map(check_imports).collect::<Vec<_>>());
+}
+
+#[test]
+fn adapters_are_named_only_where_the_program_is_put_together() {
+    assert_none(&files("src", ".rs").iter().flat_map(check_adapters).collect::<Vec<_>>());
+}
+
+#[test]
+fn core_touches_nothing() {
+    let is_test = |file: &File| file.path.contains("/tests/") || file.path.ends_with("_tests.rs");
+    let core = files("src/core", ".rs").into_iter().filter(|file| !is_test(file));
+    assert_none(&core.flat_map(|file| check_purity(&file)).collect::<Vec<_>>());
+}
+
+#[test]
+fn imports_stand_at_the_top() {
+    assert_none(&files("src", ".rs").iter().flat_map(check_place_of_uses).collect::<Vec<_>>());
+}
+
+#[test]
+fn these_rules_find_what_breaks_them() {
+    let found = |path: &str, text: &str| check_imports(&File::made_up(path, text));
+    let up = found("src/core/decide.rs", "//! crate::agent\n\nuse crate::engine::Engine;\n");
+    assert_eq!(up.len(), 1);
+    assert_eq!(
+        up[0].to_string(),
+        "src/core/decide.rs:3: imports go down: `core` must not know `engine` above it"
+    );
+    assert_eq!(found("src/engine/mod.rs", "use crate::{core::a, host::{Host, x}};").len(), 1);
+    assert_eq!(found("src/observe/mod.rs", "fn a() { crate::execute::b() }").len(), 1);
+    assert_eq!(found("src/recover/mod.rs", "use crate::execute::Update;").len(), 0);
+    assert_eq!(found("src/attic.rs", "").len(), 1);
+    let adapter = File::made_up("src/agent/mod.rs", "use crate::engine::docker::DockerEngine;");
+    assert_eq!(check_adapters(&adapter).len(), 1);
+    let clock = File::made_up("src/core/plan.rs", "fn now() { Utc::now() }\nasync fn b() {}\n");
+    assert_eq!(check_purity(&clock).len(), 2);
+    let late = File::made_up("src/core/plan.rs", "fn a() {\n    use crate::core::b;\n}");
+    assert_eq!(check_place_of_uses(&late).len(), 1);
+}

@@ -1,0 +1,137 @@
+//! The size of things, and words that must not stay.
+
+use crate::tree::{File, Finding, assert_none, code_of, end_of_item, files, without_tests};
+
+/// Lines of a file: what is longer holds more than one idea.
+const FILE_LINES_MAX: usize = 400;
+
+/// Lines of a function, signature and closing brace included.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Characters of a line. Long texts may go on: a message is found best in one piece.
+const LINE_LENGTH_MAX: usize = 100;
+
+/// Files that may be longer, each with its reason. Empty is best.
+const LONG_FILES: [(&str, &str); 1] = [(
+    "src/core/recreate/tests/tables.rs",
+    "tables, read row by row; a second file would hide some",
+)];
+
+/// Where the library may write to the terminal: everywhere else events and the log speak.
+const TERMINAL: [&str; 4] = ["src/main.rs", "src/app", "src/output/", "src/cli"];
+
+/// Macros that write past events and the log.
+const PRINTING: [&str; 4] = ["println!", "print!", "eprintln!", "eprint!"];
+
+/// Macros that say that something is not done yet.
+const UNFINISHED: [&str; 3] = ["todo!", "unimplemented!", "dbg!"];
+
+fn check_file_length(file: &File) -> Option<Finding> {
+    let lines = file.text.lines().count();
+    let is_excused = LONG_FILES.iter().any(|(path, _)| *path == file.path);
+    let rule = format!("{lines} lines; a file has at most {FILE_LINES_MAX}");
+    (lines > FILE_LINES_MAX && !is_excused).then(|| file.finding(lines, rule))
+}
+
+fn check_functions(file: &File) -> Vec<Finding> {
+    let code = code_of(&file.text);
+    let is_word = |at: usize| code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    let begins = code.match_indices("fn ").map(|(at, _)| at).filter(|at| !is_word(*at));
+    let length = |begin: usize| code[begin..end_of_item(&code, begin)].lines().count();
+    begins
+        .map(|begin| (1 + code[..begin].matches('\n').count(), length(begin)))
+        .filter(|(_, length)| *length > FUNCTION_LINES_MAX)
+        .map(|(line, length)| {
+            let rule = format!("{length} lines; a function has at most {FUNCTION_LINES_MAX}");
+            file.finding(line, rule)
+        })
+        .collect()
+}
+
+fn check_line_lengths(file: &File) -> Vec<Finding> {
+    let code = code_of(&file.text);
+    let is_long = |length: usize| length > LINE_LENGTH_MAX;
+    // A line whose code is short is long by a text or by a comment; a comment can be wrapped.
+    let is_comment = |line: &str| line.trim_start().starts_with("//");
+    let lines = file.text.lines().zip(code.lines()).enumerate();
+    lines
+        .filter(|(_, (text, _))| is_long(text.chars().count()))
+        .filter(|(_, (text, code))| is_comment(text) || is_long(length_of_code(text, code)))
+        .map(|(index, _)| {
+            file.finding(index + 1, format!("a line has at most {LINE_LENGTH_MAX} characters"))
+        })
+        .collect()
+}
+
+/// The length of a line without what stands in its texts.
+fn length_of_code(text: &str, code: &str) -> usize {
+    let words: Vec<_> = code.split_whitespace().collect();
+    text.len() - text.trim_start().len() + words.join(" ").chars().count()
+}
+
+fn check_words(file: &File) -> Vec<Finding> {
+    let code = code_of(&file.text);
+    let lines = |words: &[&'static str], code: &str| -> Vec<(usize, &'static str)> {
+        let find = |word: &&'static str| {
+            let lines = File::lines_with(code, word).into_iter();
+            lines.map(|line| (line, *word)).collect::<Vec<_>>()
+        };
+        words.iter().flat_map(find).collect()
+    };
+    let mut findings: Vec<_> = lines(&["#[allow(", "#![allow("], &code)
+        .into_iter()
+        .map(|(line, _)| file.finding(line, "`#[expect(…, reason = …)]`, never a bare `#[allow]`"))
+        .collect();
+    findings.extend(lines(&UNFINISHED, &code).into_iter().map(|(line, word)| {
+        file.finding(line, format!("`{word}` says that something is not done yet"))
+    }));
+    let is_library = file.path.starts_with("src/");
+    if is_library && !TERMINAL.iter().any(|place| file.path.starts_with(place)) {
+        let code = without_tests(&code);
+        findings.extend(lines(&PRINTING, &code).into_iter().map(|(line, word)| {
+            file.finding(line, format!("`{word}` speaks past events and the log"))
+        }));
+    }
+    findings
+}
+
+fn rust() -> Vec<File> {
+    ["src", "tests", "examples", "benches"].iter().flat_map(|below| files(below, ".rs")).collect()
+}
+
+#[test]
+fn a_file_holds_one_idea() {
+    assert_none(&files("src", ".rs").iter().filter_map(check_file_length).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_function_can_be_seen_at_once() {
+    assert_none(&rust().iter().flat_map(check_functions).collect::<Vec<_>>());
+}
+
+#[test]
+fn lines_fit_the_screen() {
+    assert_none(&rust().iter().flat_map(check_line_lengths).collect::<Vec<_>>());
+}
+
+#[test]
+fn nothing_is_unfinished_silenced_or_printed_by_the_way() {
+    assert_none(&rust().iter().flat_map(check_words).collect::<Vec<_>>());
+}
+
+#[test]
+fn these_rules_find_what_breaks_them() {
+    let file = |text: &str| File::made_up("src/core/x.rs", text);
+    assert!(check_file_length(&file(&"\n".repeat(FILE_LINES_MAX + 1))).is_some());
+    let long = format!("fn a();\n\nfn b() {{\n{}}}\n", "    b();\n".repeat(FUNCTION_LINES_MAX));
+    let found = check_functions(&file(&long));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].line, 3);
+    let wide = "a ".repeat(LINE_LENGTH_MAX);
+    assert_eq!(check_line_lengths(&file(&format!("let a = \"{wide}\";"))).len(), 0);
+    assert_eq!(check_line_lengths(&file(&format!("// {wide}"))).len(), 1);
+    assert_eq!(check_line_lengths(&file(&format!("{wide};"))).len(), 1);
+    let words = "#[allow(dead_code)]\nfn a() { todo!() }\nfn b() { println!() }\n// dbg!()\n";
+    let lines: Vec<_> = check_words(&file(words)).iter().map(|finding| finding.line).collect();
+    assert_eq!(lines, [1, 2, 3]);
+}
