@@ -18,7 +18,7 @@ use crate::session::{End, Job, live};
 pub const APP: &str = "shop.example/app:1";
 
 /// How long an agent lives after the last fault: the next rounds must have come and gone.
-pub const AFTERMATH: Duration = Duration::from_secs(31 * 60);
+pub const AFTERMATH: Duration = Duration::from_secs(16 * 60);
 
 /// How long an Engine alone is given to come back after a power cut.
 const ALONE: Duration = Duration::from_secs(12);
@@ -27,7 +27,7 @@ const ALONE: Duration = Duration::from_secs(12);
 pub type Way = Vec<(usize, Hand)>;
 
 /// Every how-manieth point of a recovery is crashed at; `PILOTFISH_STRIDE=1` leaves none out.
-const STRIDE: usize = 16;
+const STRIDE: usize = 40;
 
 /// What was run and what was found.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pilotfish::agent::Request;
 use pilotfish::core::reason::Reason;
 
 use crate::crashes::{AFTERMATH, APP, Tally, alone, number_of};
@@ -123,7 +124,7 @@ async fn judge(machine: &Arc<Machine>) -> Vec<String> {
         affairs.files.trouble = None;
         affairs.shelf.failure = None;
     }
-    live(machine, Job::Run(AFTERMATH)).await;
+    live(machine, Job::Run(2 * AFTERMATH)).await;
     let mut found = machine.judge(Leave::default());
     found.extend(quiet(machine).await);
     found
@@ -136,7 +137,7 @@ async fn quiet(machine: &Arc<Machine>) -> Vec<String> {
         (affairs.files.writes, affairs.acts)
     };
     let before = count();
-    live(machine, Job::Run(AFTERMATH)).await;
+    live(machine, Job::Round(Request::default())).await;
     let after = count();
     if before == after {
         Vec::new()
