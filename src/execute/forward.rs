@@ -12,7 +12,7 @@ use crate::core::plan::Source;
 use crate::core::recreate::RestartPolicy;
 use crate::core::update::{Mark, Note, Step};
 use crate::core::{inspect, names, recreate};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, ListedImage};
 use crate::host::Host;
 use crate::world::Ports;
 
@@ -140,6 +140,8 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn start(&mut self) -> Result<Note, Trouble> {
         let new = self.new_container()?;
         self.listen(&new).await?;
+        // An Engine that was restarted since the switch has started the old one: never both.
+        self.check_the_old_one_stayed_down().await?;
         let started = self.ports.engine().start(&new).await;
         self.mark_started();
         if let Err(error) = started {
@@ -161,6 +163,11 @@ impl<P: Ports> Update<'_, P> {
             old.or_else(not_there)?;
             engine.set_restart_policy(&new, &policy).await?;
         }
+        // An Engine that was restarted just now has started the old one, and not the proven one.
+        if self.look_at_old().await?.as_ref().is_some_and(inspect::is_running) {
+            let (old, timeout) = (&self.plan().old_container, self.plan().stop_timeout);
+            self.ports.engine().stop(old, timeout).await?;
+        }
         self.ports.engine().start(&new).await?;
         self.flush().await?;
         Ok(Note::default())
@@ -170,14 +177,14 @@ impl<P: Ports> Update<'_, P> {
     /// never taken back, so what cannot be removed now is left to the next round.
     pub(super) async fn clean_up(&mut self, begun: Instant) -> Result<(), Trouble> {
         for _ in 1..TRIES_MAX {
-            match self.clean(begun).await {
+            match self.clean(begun, false).await {
                 Err(Trouble::Engine(error)) => {
                     self.await_the_next_try("cleaning up", &error).await?
                 }
                 done => return done,
             }
         }
-        self.clean(begun).await
+        self.clean(begun, true).await
     }
 
     /// The old container serves no more. One that somebody started by hand is stopped first.
@@ -193,12 +200,16 @@ impl<P: Ports> Update<'_, P> {
         Ok(())
     }
 
-    /// Removes the old container and images that nobody needs. What cannot be removed now is no
-    /// reason to keep the update open: it is said, and left.
-    async fn clean(&mut self, begun: Instant) -> Result<(), Trouble> {
+    /// Removes the old container and images that nobody needs. An image that cannot be removed in the
+    /// last try either is no reason to keep the update open: it is said, and left.
+    async fn clean(&mut self, begun: Instant, is_last: bool) -> Result<(), Trouble> {
         self.remove_the_old_one().await?;
-        if let Err(trouble) = self.drop_old_images().await {
-            self.warn(format!("old images stay on disk: {trouble}"));
+        match self.drop_old_images().await {
+            Err(Trouble::Engine(error)) if !is_last || error.is_the_engine_away() => {
+                return Err(error.into());
+            }
+            Err(trouble) => self.warn(format!("old images stay on disk: {trouble}")),
+            Ok(()) => {}
         }
         self.flush().await?;
         self.remember_success()?;
@@ -230,13 +241,32 @@ impl<P: Ports> Update<'_, P> {
         Ok(self.ports.state().remember(&memory)?)
     }
 
-    /// Drops keep-tags beyond the number that the user wants, the oldest first. The image that runs
-    /// now does not count: after a rollback it has such a tag as well, and a younger one.
-    async fn drop_old_images(&self) -> Result<(), Trouble> {
-        let plan = self.plan();
-        let repository = names::keep_repository(&plan.container);
+    /// Drops keep-tags beyond the number that the user wants, the oldest first, and their images:
+    /// those of an earlier try as well, which took a tag and came no further.
+    async fn drop_old_images(&mut self) -> Result<(), Trouble> {
+        let repository = names::keep_repository(&self.plan().container);
+        let surplus = self.surplus_images(&repository).await?;
+        if !surplus.is_empty() {
+            let dropped = surplus.iter().map(|image| image.id.clone()).collect();
+            self.write(Step::Clean, Mark::Started, Note { dropped, ..Note::default() })?;
+        }
+        let mut untagged = Ok(());
+        for tag in surplus.iter().flat_map(|image| &image.tags) {
+            if names::is_keep_tag(tag, &repository) {
+                untagged = self.ports.engine().remove_image(tag).await.map(|_| ()).and(untagged);
+            }
+        }
+        for id in self.journal.progress.known.dropped.clone() {
+            self.drop_image(&id).await?;
+        }
+        Ok(untagged?)
+    }
+
+    /// The images with a keep-tag that are more than the user wants, by the age of the tag. The one
+    /// that runs now does not count: after a rollback it has such a tag as well, and a younger one.
+    async fn surplus_images(&self, repository: &str) -> Result<Vec<ListedImage>, Trouble> {
         let mut kept = Vec::new();
-        let images = self.ports.engine().list_images(&repository).await?;
+        let images = self.ports.engine().list_images(repository).await?;
         let present = self.journal.progress.known.new_image.as_deref();
         for image in images.into_iter().filter(|image| Some(image.id.as_str()) != present) {
             let document = self.ports.engine().inspect_image(&image.id).await?.unwrap_or_default();
@@ -244,14 +274,8 @@ impl<P: Ports> Update<'_, P> {
             kept.push((tagged_at, image));
         }
         kept.sort_by(|a, b| b.0.cmp(&a.0));
-        let keep = usize::try_from(plan.images_keep).unwrap_or(usize::MAX);
-        for (_, image) in kept.into_iter().skip(keep) {
-            for tag in image.tags.iter().filter(|tag| names::is_keep_tag(tag, &repository)) {
-                self.ports.engine().remove_image(tag).await?;
-            }
-            self.drop_image(&image.id).await?;
-        }
-        Ok(())
+        let keep = usize::try_from(self.plan().images_keep).unwrap_or(usize::MAX);
+        Ok(kept.into_iter().skip(keep).map(|(_, image)| image).collect())
     }
 
     /// Removes an image that has no name and no container any more.
