@@ -200,8 +200,8 @@ impl<P: Ports> Update<'_, P> {
         Ok(())
     }
 
-    /// Removes the old container and images that nobody needs. An image that cannot be removed in the
-    /// last try either is no reason to keep the update open: it is said, and left.
+    /// Removes the old container and images that nobody needs. An image that cannot be removed in
+    /// the last try either is no reason to keep the update open: it is said, and left.
     async fn clean(&mut self, begun: Instant, is_last: bool) -> Result<(), Trouble> {
         self.remove_the_old_one().await?;
         match self.drop_old_images().await {
