@@ -5,7 +5,6 @@
 //! that the second crash costs only the recovery.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hand::{Hand, Keeps};

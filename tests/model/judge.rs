@@ -89,7 +89,8 @@ impl Machine {
     /// A digest that is refused, or whose verdict stands in a journal, must not be started (I8).
     pub fn judge_starts_since(&self, number: usize) {
         let mut affairs = self.lock();
-        for (service, image) in affairs.engine.starts[number..].to_vec() {
+        let starts = affairs.engine.starts.split_off(number);
+        for (service, image) in starts {
             let image = std::sync::Arc::clone(affairs.shelf.image(&image));
             if affairs.has_refused(&service, &image) {
                 affairs.violations.push(format!("I8: {service}: {} was started again", image.name));
