@@ -221,8 +221,9 @@ pub struct Reality {
     pub old: Option<Seen>,
     /// The container that was to replace it.
     pub new: Option<Seen>,
-    /// Whether the machine is still in the boot in which the journal was begun.
-    pub same_boot: bool,
+    /// Whether the old container was started again since the journal was begun. Then no stop of
+    /// this update can be under way any more.
+    pub old_was_started_again: bool,
 }
 
 /// What to do with an update that was left open.
@@ -268,9 +269,10 @@ pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
         return interrupted("the new container was gone when the update was taken up again");
     };
     if old_runs {
-        // In the boot of the switch it runs because its stop has not come to its end. It may end
-        // at any moment, so the gap is there anyway.
-        let is_stopping = progress.is_in_the_switch() && reality.same_boot && !new.started;
+        // In its first life it runs because its stop has not come to its end. It may end at any
+        // moment, so the gap is there anyway.
+        let is_stopping =
+            progress.is_in_the_switch() && !reality.old_was_started_again && !new.started;
         if is_stopping && progress.switches < SWITCH_ATTEMPTS_MAX {
             return Resume::Forward(Step::Switch);
         }
@@ -316,7 +318,8 @@ mod tests {
 
     #[test]
     fn before_the_switch_the_way_leads_back_without_blame() {
-        let reality = Reality { old: seen("till", true, true), new: None, same_boot: true };
+        let reality =
+            Reality { old: seen("till", true, true), new: None, old_was_started_again: false };
         for step in [Step::Pull, Step::Sync, Step::Create] {
             for mark in [Mark::Started, Mark::Done] {
                 let Resume::Back(cause) = resume(&up_to(step, mark), &reality) else {
@@ -332,7 +335,7 @@ mod tests {
         let stopped = |started| Reality {
             old: seen("pilotfish-old-till", false, true),
             new: seen("till", false, started),
-            same_boot: true,
+            old_was_started_again: false,
         };
         let switching = up_to(Step::Switch, Mark::Started);
         assert_eq!(resume(&switching, &stopped(false)), Resume::Forward(Step::Switch));
@@ -344,15 +347,15 @@ mod tests {
         let mut reality = Reality {
             old: seen("till", true, true),
             new: seen("pilotfish-new-till", false, false),
-            same_boot: true,
+            old_was_started_again: false,
         };
         let mut progress = up_to(Step::Switch, Mark::Started);
         assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Switch));
         progress.switches = SWITCH_ATTEMPTS_MAX;
         assert!(back(&resume(&progress, &reality)));
-        // A boot ends every stop: what runs now was started by the Engine.
+        // What was started again has no stop behind it.
         progress.switches = 1;
-        reality.same_boot = false;
+        reality.old_was_started_again = true;
         assert!(back(&resume(&progress, &reality)));
     }
 
@@ -361,7 +364,7 @@ mod tests {
         let reality = Reality {
             old: seen("pilotfish-old-till", false, true),
             new: seen("till", true, true),
-            same_boot: true,
+            old_was_started_again: false,
         };
         let mut progress = up_to(Step::Verify, Mark::Started);
         assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Verify));
@@ -374,14 +377,15 @@ mod tests {
         let reality = Reality {
             old: seen("pilotfish-old-till", true, true),
             new: seen("till", false, true),
-            same_boot: false,
+            old_was_started_again: true,
         };
         assert!(back(&resume(&up_to(Step::Verify, Mark::Started), &reality)));
     }
 
     #[test]
     fn a_proven_one_is_committed_and_a_committed_one_is_cleaned_up() {
-        let reality = Reality { old: None, new: seen("till", true, true), same_boot: true };
+        let reality =
+            Reality { old: None, new: seen("till", true, true), old_was_started_again: false };
         let verified = up_to(Step::Verify, Mark::Done);
         assert_eq!(resume(&verified, &reality), Resume::Forward(Step::Commit));
         let old = seen("pilotfish-old-till", true, true);
