@@ -223,8 +223,9 @@ pub struct Reality {
     pub old: Option<Seen>,
     /// The container that was to replace it.
     pub new: Option<Seen>,
-    /// Whether the machine is still in the boot in which the journal was begun.
-    pub same_boot: bool,
+    /// Whether the old container was started again since the journal was begun. Then no stop of
+    /// this update can be under way any more.
+    pub old_was_started_again: bool,
 }
 
 /// What to do with an update that was left open.
@@ -269,9 +270,10 @@ pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
         return interrupted("the new container was gone when the update was taken up again");
     };
     if old_runs {
-        // In the boot of the switch it runs because its stop has not come to its end. It may end
-        // at any moment, so the gap is there anyway.
-        let is_stopping = progress.is_in_the_switch() && reality.same_boot && !new.started;
+        // In its first life it runs because its stop has not come to its end. It may end at any
+        // moment, so the gap is there anyway.
+        let is_stopping =
+            progress.is_in_the_switch() && !reality.old_was_started_again && !new.started;
         if is_stopping && progress.switches < SWITCH_ATTEMPTS_MAX {
             return Resume::Forward(Step::Switch);
         }

@@ -29,7 +29,8 @@ fn back(resume: &Resume) -> bool {
 
 #[test]
 fn before_the_switch_the_way_leads_back_without_blame() {
-    let reality = Reality { old: seen("till", true, true), new: None, same_boot: true };
+    let reality =
+        Reality { old: seen("till", true, true), new: None, old_was_started_again: false };
     for step in [Step::Pull, Step::Sync, Step::Create] {
         for mark in [Mark::Started, Mark::Done] {
             let Resume::Back(cause) = resume(&up_to(step, mark), &reality) else {
@@ -45,7 +46,7 @@ fn a_switch_that_was_cut_short_is_finished_where_no_gap_is_added() {
     let stopped = |started| Reality {
         old: seen("pilotfish-old-till", false, true),
         new: seen("till", false, started),
-        same_boot: true,
+        old_was_started_again: false,
     };
     let switching = up_to(Step::Switch, Mark::Started);
     assert_eq!(resume(&switching, &stopped(false)), Resume::Forward(Step::Switch));
@@ -57,15 +58,15 @@ fn a_stop_that_is_under_way_is_waited_for_and_not_taken_for_a_life() {
     let mut reality = Reality {
         old: seen("till", true, true),
         new: seen("pilotfish-new-till", false, false),
-        same_boot: true,
+        old_was_started_again: false,
     };
     let mut progress = up_to(Step::Switch, Mark::Started);
     assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Switch));
     progress.switches = SWITCH_ATTEMPTS_MAX;
     assert!(back(&resume(&progress, &reality)));
-    // A boot ends every stop: what runs now was started by the Engine.
+    // What was started again has no stop behind it.
     progress.switches = 1;
-    reality.same_boot = false;
+    reality.old_was_started_again = true;
     assert!(back(&resume(&progress, &reality)));
 }
 
@@ -74,7 +75,7 @@ fn a_running_new_container_is_verified_again_at_most_three_times() {
     let reality = Reality {
         old: seen("pilotfish-old-till", false, true),
         new: seen("till", true, true),
-        same_boot: true,
+        old_was_started_again: false,
     };
     let mut progress = up_to(Step::Verify, Mark::Started);
     assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Verify));
@@ -87,14 +88,15 @@ fn an_old_one_that_runs_again_wins() {
     let reality = Reality {
         old: seen("pilotfish-old-till", true, true),
         new: seen("till", false, true),
-        same_boot: false,
+        old_was_started_again: true,
     };
     assert!(back(&resume(&up_to(Step::Verify, Mark::Started), &reality)));
 }
 
 #[test]
 fn a_proven_one_is_committed_and_a_committed_one_is_cleaned_up() {
-    let reality = Reality { old: None, new: seen("till", true, true), same_boot: true };
+    let reality =
+        Reality { old: None, new: seen("till", true, true), old_was_started_again: false };
     let verified = up_to(Step::Verify, Mark::Done);
     assert_eq!(resume(&verified, &reality), Resume::Forward(Step::Commit));
     let old = seen("pilotfish-old-till", true, true);

@@ -174,10 +174,11 @@ impl<P: Ports> Update<'_, P> {
     /// container would end after it was seen to run. Asking for the same stop once more waits for
     /// its end. What cannot be stopped goes on running, which is what is wanted here.
     async fn await_a_stop_under_way(&self, id: &str) -> Result<(), Trouble> {
-        let was_asked = self.stopped_at.is_some() || self.is_taken_up;
         let reality = self.reality().await?;
-        let runs = reality.old.is_some_and(|old| old.running);
-        if !(runs && was_asked && reality.same_boot && self.journal.progress.is_in_the_switch()) {
+        let may_be_asked = (self.stopped_at.is_some() || self.is_taken_up)
+            && self.journal.progress.is_in_the_switch()
+            && !reality.old_was_started_again;
+        if !(may_be_asked && reality.old.is_some_and(|old| old.running)) {
             return Ok(());
         }
         match self.ports.engine().stop(id, self.plan().stop_timeout).await {

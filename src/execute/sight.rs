@@ -6,7 +6,6 @@ use super::{Trouble, Update};
 use crate::core::inspect;
 use crate::core::update::{Reality, Seen};
 use crate::engine::{Engine, EngineError};
-use crate::host::Host;
 use crate::world::Ports;
 
 impl<P: Ports> Update<'_, P> {
@@ -15,11 +14,11 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn reality(&self) -> Result<Reality, Trouble> {
         let old = self.look_at_old().await?;
         let new = self.look_at_new().await?;
-        let boot_id = self.ports.host().boot_id();
+        let first_start = inspect::started_at(&self.journal.header.original);
         Ok(Reality {
             old: old.as_ref().map(seen),
             new: new.as_ref().map(seen),
-            same_boot: boot_id == self.journal.header.boot_id,
+            old_was_started_again: old.as_ref().and_then(inspect::started_at) != first_start,
         })
     }
 

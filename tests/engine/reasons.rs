@@ -72,10 +72,10 @@ fn the_update_of_another_agent_is_left_to_it() {
 fn an_update_that_three_tries_cannot_end_is_stuck_until_a_person_helps() {
     let pi = with_an_update_waiting(&[]);
     pi.update_until("verify").kill();
-    // Somebody puts a container of their own in the place of the new one.
+    // Somebody takes the name for a container that does not run: it neither serves nor gives way.
     pi.engine.docker(&["rm", "--force", "till"]);
     let image = pi.image("pilotfish-old-till");
-    pi.engine.docker(&["run", "--detach", "--name=till", WATCHED[0], &image]);
+    pi.engine.docker(&["create", "--name=till", WATCHED[0], &image]);
     let agent = pi.agent.spawn(&pi.engine, &["run"]);
     scrape(&pi.engine, "/healthz");
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pilotfish::journal::Disk;
 
-use crate::hand::{DiskTrouble, Hand, Keeps};
+use crate::hand::{DiskTrouble, Keeps};
 use crate::machine::Machine;
 use crate::seed::Seed;
 
@@ -241,11 +241,5 @@ impl Machine {
     pub fn disk_fails(&self, trouble: DiskTrouble, writes: usize) {
         self.lock().files.trouble = Some((trouble, writes));
         self.log(format!("! the disk fails ({trouble:?})"));
-    }
-
-    /// Whether something can still go wrong on the disk.
-    pub fn mend_the_disk(&self) -> Option<Hand> {
-        let (trouble, left) = self.lock().files.trouble.take()?;
-        Some(Hand::Disk(trouble, left))
     }
 }

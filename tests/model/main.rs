@@ -16,7 +16,6 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot set its stage ends there")]
 #![expect(clippy::needless_pass_by_value, reason = "the random schedules pass on what they draw")]
-#![expect(dead_code, reason = "the random schedules that use the rest are being written")]
 
 mod crashes;
 mod disk;
