@@ -245,13 +245,19 @@ impl<P: Ports> Update<'_, P> {
     /// those of an earlier try as well, which took a tag and came no further.
     async fn drop_old_images(&mut self) -> Result<(), Trouble> {
         let repository = names::keep_repository(&self.plan().container);
-        let surplus = self.surplus_images(&repository).await?;
+        let images = self.ports.engine().list_images(&repository).await?;
+        let present = self.journal.progress.known.new_image.clone();
+        let (present, kept): (Vec<_>, Vec<_>) =
+            images.into_iter().partition(|image| Some(&image.id) == present.as_ref());
+        let surplus = self.surplus_images(kept).await?;
         if !surplus.is_empty() {
             let dropped = surplus.iter().map(|image| image.id.clone()).collect();
             self.write(Step::Clean, Mark::Started, Note { dropped, ..Note::default() })?;
         }
         let mut untagged = Ok(());
-        for tag in surplus.iter().flat_map(|image| &image.tags) {
+        // What serves again after a way back needs no tag to be kept, as long as it has a name.
+        let present = present.iter().filter(|image| image.tags.len() > 1);
+        for tag in present.chain(&surplus).flat_map(|image| &image.tags) {
             if names::is_keep_tag(tag, &repository) {
                 untagged = self.ports.engine().remove_image(tag).await.map(|_| ()).and(untagged);
             }
@@ -262,13 +268,10 @@ impl<P: Ports> Update<'_, P> {
         Ok(untagged?)
     }
 
-    /// The images with a keep-tag that are more than the user wants, by the age of the tag. The one
-    /// that runs now does not count: after a rollback it has such a tag as well, and a younger one.
-    async fn surplus_images(&self, repository: &str) -> Result<Vec<ListedImage>, Trouble> {
+    /// The kept images that are more than the user wants, by the age of their tags.
+    async fn surplus_images(&self, images: Vec<ListedImage>) -> Result<Vec<ListedImage>, Trouble> {
         let mut kept = Vec::new();
-        let images = self.ports.engine().list_images(repository).await?;
-        let present = self.journal.progress.known.new_image.as_deref();
-        for image in images.into_iter().filter(|image| Some(image.id.as_str()) != present) {
+        for image in images {
             let document = self.ports.engine().inspect_image(&image.id).await?.unwrap_or_default();
             let tagged_at = inspect::text(&document, "/Metadata/LastTagTime").to_owned();
             kept.push((tagged_at, image));
