@@ -2,8 +2,7 @@
 //! journal that was left open.
 //!
 //! The order of the steps is the product. Nothing of the old container is given up before the new
-//! one has proved itself, and what stands in the journal plus what the Engine says is always
-//! enough to go on or to go back without the registry.
+//! one has proved itself; the journal and the Engine know enough to go on or back without a registry.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -16,8 +15,7 @@ pub const VERIFY_ATTEMPTS_MAX: u32 = 3;
 /// How often a switch is begun anew after a kill or a lost answer cut it short.
 pub const SWITCH_ATTEMPTS_MAX: u32 = 3;
 
-/// One step of an update. Each has an undo, and both are written so that doing them twice does
-/// no harm.
+/// One step of an update. Each has an undo; doing either twice does no harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Step {
@@ -92,14 +90,13 @@ pub enum Mark {
     UndoDone,
 }
 
-/// Facts that only become known on the way and that recovery needs.
+/// Facts that only become known on the way.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// The ID of the pulled image, on `pull` done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_image: Option<String>,
-    /// Whether this update itself fetched the image, on `pull` done. An image that was there before
-    /// may have lost its files to a power cut.
+    /// Whether this update fetched it, on `pull` done. An older one may be damaged by a power cut.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fetched: bool,
     /// The ID of the new container, on `create` done.
@@ -111,7 +108,10 @@ pub struct Note {
     /// The last lines the failed container wrote, on `undo_done` of `create`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
-    /// Service gap so far, in seconds.
+    /// Images that are about to lose the tag that tells whose they are, on `started` of `clean`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
+    /// Service gap so far, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap_milliseconds: Option<u64>,
 }
@@ -121,7 +121,7 @@ pub struct Note {
 pub struct Entry {
     /// Position in the journal, from 1. The header is 0.
     pub seq: u32,
-    /// When it was written, by the machine's clock. For people; nothing is decided by it.
+    /// When it was written, for people.
     pub at: DateTime<Utc>,
     /// Which step.
     pub step: Step,
@@ -194,6 +194,7 @@ impl Progress {
         known.fetched |= note.fetched;
         known.new_container = note.new_container.clone().or(known.new_container.take());
         known.gap_milliseconds = note.gap_milliseconds.or(known.gap_milliseconds);
+        known.dropped.extend(note.dropped.iter().cloned());
         if !note.log.is_empty() {
             known.log.clone_from(&note.log);
         }

@@ -14,7 +14,7 @@ use crate::core::plan::Source;
 use crate::core::recreate::RestartPolicy;
 use crate::core::update::{Mark, Note, Step};
 use crate::core::{inspect, names, recreate};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, ListedImage};
 use crate::host::Host;
 use crate::registry::Registry;
 use crate::world::Ports;
@@ -271,25 +271,38 @@ impl<P: Ports> Update<'_, P> {
         Ok(self.ports.state().remember(&memory)?)
     }
 
-    /// Drops keep-tags beyond the number that the user wants, the oldest first.
-    async fn drop_old_images(&self) -> Result<(), Trouble> {
-        let plan = self.plan();
-        let repository = names::keep_repository(&plan.container);
+    /// Drops keep-tags beyond the number that the user wants, the oldest first, and their images:
+    /// those of an earlier try as well, which took a tag and came no further.
+    async fn drop_old_images(&mut self) -> Result<(), Trouble> {
+        let repository = names::keep_repository(&self.plan().container);
+        let surplus = self.surplus_images(&repository).await?;
+        if !surplus.is_empty() {
+            let dropped = surplus.iter().map(|image| image.id.clone()).collect();
+            self.write(Step::Clean, Mark::Started, Note { dropped, ..Note::default() })?;
+        }
+        let mut untagged = Ok(());
+        for tag in surplus.iter().flat_map(|image| &image.tags) {
+            if names::is_keep_tag(tag, &repository) {
+                untagged = self.ports.engine().remove_image(tag).await.map(|_| ()).and(untagged);
+            }
+        }
+        for id in self.journal.progress.known.dropped.clone() {
+            self.drop_image(&id).await?;
+        }
+        Ok(untagged?)
+    }
+
+    /// The images with a keep-tag that are more than the user wants, by the age of the tag.
+    async fn surplus_images(&self, repository: &str) -> Result<Vec<ListedImage>, Trouble> {
         let mut kept = Vec::new();
-        for image in self.ports.engine().list_images(&repository).await? {
+        for image in self.ports.engine().list_images(repository).await? {
             let document = self.ports.engine().inspect_image(&image.id).await?.unwrap_or_default();
             let tagged_at = inspect::text(&document, "/Metadata/LastTagTime").to_owned();
             kept.push((tagged_at, image));
         }
         kept.sort_by(|a, b| b.0.cmp(&a.0));
-        let keep = usize::try_from(plan.images_keep).unwrap_or(usize::MAX);
-        for (_, image) in kept.into_iter().skip(keep) {
-            for tag in image.tags.iter().filter(|tag| names::is_keep_tag(tag, &repository)) {
-                self.ports.engine().remove_image(tag).await?;
-            }
-            self.drop_image(&image.id).await?;
-        }
-        Ok(())
+        let keep = usize::try_from(self.plan().images_keep).unwrap_or(usize::MAX);
+        Ok(kept.into_iter().skip(keep).map(|(_, image)| image).collect())
     }
 
     /// Removes an image that has no name and no container any more.

@@ -1,0 +1,107 @@
+//! What goes wrong, and where.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Something that goes wrong at one call of the Engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// `kill -9` of the agent.
+    Kill,
+    /// The connection ends without an answer. Struck after the call, it was done.
+    DropReply,
+    /// The answer takes two seconds longer.
+    Delay,
+    /// Another answer, with this status. Struck after the call, it was done all the same.
+    Answer(u16),
+    /// No answer, until the agent gives up.
+    Hang,
+    /// The Engine is asked to end, and starts again.
+    RestartEngine,
+    /// The Engine is killed, and starts again.
+    KillEngine,
+    /// The power goes: the disk, the Engine, the containers and the agent at once.
+    Cut,
+    /// Somebody else does something to the Engine.
+    Person(Deed),
+}
+
+/// What people do while an update is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// `docker rm -f till`.
+    Remove,
+    /// `docker restart till`.
+    Restart,
+    /// `docker rename till mine`.
+    Rename,
+    /// `docker system prune -f`.
+    Prune,
+    /// Another agent, with a state directory of its own, has its round.
+    AnotherAgent,
+}
+
+/// Whether it happens before the Engine hears of the call, or when it has done it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    Before,
+    After,
+}
+
+impl When {
+    pub const BOTH: [Self; 2] = [Self::Before, Self::After];
+}
+
+/// Where a fault strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// At the call of this number, from 1.
+    Call(usize, When),
+    /// So long after the agent was started.
+    After(Duration),
+}
+
+/// A fault with its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aim {
+    pub fault: Fault,
+    pub place: Place,
+}
+
+impl Aim {
+    /// When it strikes at the call of this number, if it does.
+    pub fn at_call(&self, number: usize) -> Option<When> {
+        match self.place {
+            Place::Call(call, when) if call == number => Some(when),
+            Place::Call(..) | Place::After(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kill => formatter.write_str("kill"),
+            Self::DropReply => formatter.write_str("lost reply"),
+            Self::Delay => formatter.write_str("delay"),
+            Self::Answer(status) => write!(formatter, "answer {status}"),
+            Self::Hang => formatter.write_str("hang"),
+            Self::RestartEngine => formatter.write_str("engine restart"),
+            Self::KillEngine => formatter.write_str("engine kill"),
+            Self::Cut => formatter.write_str("power cut"),
+            Self::Person(deed) => write!(formatter, "person: {deed:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Aim {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Place::Call(call, When::Before) => {
+                write!(formatter, "{} before call {call}", self.fault)
+            }
+            Place::Call(call, When::After) => write!(formatter, "{} after call {call}", self.fault),
+            Place::After(time) => write!(formatter, "{} after {time:?}", self.fault),
+        }
+    }
+}

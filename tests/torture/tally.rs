@@ -1,0 +1,79 @@
+//! Counts what came of the cases.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+
+use crate::bench::{Case, Outcome};
+use crate::sweep::describe;
+
+/// What came of the cases so far, in memory and, if it was told so, in a file.
+#[derive(Default)]
+pub struct Tally {
+    rows: Mutex<Vec<Value>>,
+    file: Option<PathBuf>,
+}
+
+impl Tally {
+    /// One whose rows are kept in a file as well, behind those that stand there.
+    pub fn kept_in(file: &Path) -> Self {
+        fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
+        Self { rows: Mutex::default(), file: Some(file.to_owned()) }
+    }
+
+    pub fn add(&self, case: &Case, outcome: &Outcome) {
+        let told = describe(case, outcome);
+        let findings: Vec<Value> = outcome
+            .findings
+            .iter()
+            .map(|it| json!({ "weight": format!("{:?}", it.weight), "what": it.what }))
+            .collect();
+        let row = json!({
+            "told": told,
+            "release": case.kind.word(),
+            "fault": case.aim.fault.to_string(),
+            "landed": outcome.landed,
+            "landed_again": outcome.landed_again,
+            "findings": findings,
+            "blamed": outcome.blamed,
+            "service_back_ms": outcome.service_back.as_millis() as u64,
+            "recovered_ms": outcome.recovered.as_millis() as u64,
+        });
+        if let Some(file) = &self.file {
+            let mut file = File::options().append(true).create(true).open(file).expect("results");
+            writeln!(file, "{row}").expect("results");
+        }
+        let mut rows = self.rows.lock().expect("the rows");
+        rows.push(row);
+        if self.file.is_some() {
+            let found = if outcome.findings.is_empty() { "kept" } else { "NOT KEPT" };
+            eprintln!("{:5} {found} {told}", rows.len());
+            for finding in &outcome.findings {
+                eprintln!("      {:?}: {}", finding.weight, finding.what);
+            }
+        }
+    }
+
+    /// How many cases were struck, and what was found in which.
+    pub fn verdict(&self) -> (usize, Vec<String>) {
+        let rows = self.rows.lock().expect("the rows");
+        let landed = rows.iter().filter(|row| !row["landed"].is_null()).count();
+        let bad = rows.iter().filter(|row| row["findings"] != json!([]));
+        (landed, bad.map(|row| format!("{}\n    {}", row["told"], row["findings"])).collect())
+    }
+
+    /// What is printed in the end.
+    pub fn summary(&self) -> String {
+        let rows = self.rows.lock().expect("the rows");
+        let landed: Vec<&Value> = rows.iter().filter(|row| !row["landed"].is_null()).collect();
+        let bad = landed.iter().filter(|row| row["findings"] != json!([])).count();
+        let mut back: Vec<u64> =
+            landed.iter().filter_map(|row| row["service_back_ms"].as_u64()).collect();
+        back.sort_unstable();
+        let worst = back.last().copied().unwrap_or_default();
+        format!("{} struck, {bad} not kept, service back at worst after {worst} ms", landed.len())
+    }
+}
