@@ -5,7 +5,8 @@ CARGO ?= cargo
 # Debian's package for each program that the tests and the demo start.
 ENGINE_NEEDS = dockerd=docker.io docker=docker-cli,docker.io iptables=iptables \
 	docker-registry=docker-registry ip=iproute2 nsenter=util-linux setsid=util-linux \
-	curl=curl pgrep=procps gzip=gzip tar=tar
+	curl=curl pgrep=procps gzip=gzip tar=tar \
+	prometheus=prometheus promtool=prometheus setpriv=util-linux script=bsdutils
 
 # The real-Engine tests mostly wait, so more of them run at once than there are cores.
 export RUST_TEST_THREADS ?= 4

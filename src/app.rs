@@ -63,6 +63,14 @@ pub fn reader(
     agent_with(settings, state, listeners, stop)
 }
 
+/// Whether the state directory could be opened, without a trace in it.
+///
+/// # Errors
+/// It belongs to a newer version, cannot be read, or is in use; its holder is named.
+pub fn check_state(state_dir: &Path) -> anyhow::Result<()> {
+    Ok(StateDirectory::check(state_dir)?)
+}
+
 /// The time of day.
 #[must_use]
 pub fn now() -> DateTime<Utc> {

@@ -1,5 +1,6 @@
 //! Parse, dispatch, print the chain of causes, exit.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -15,7 +16,8 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
     let exit = run(cli).unwrap_or_else(|error| {
-        eprintln!("pilotfish: {}", chain(&error));
+        // Not `eprintln!`: it panics where nobody reads any more.
+        let _ = writeln!(std::io::stderr(), "pilotfish: {}", chain(&error));
         Exit::of_error(&error)
     });
     ExitCode::from(exit.code())

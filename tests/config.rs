@@ -506,10 +506,7 @@ fn a_file_that_is_asked_for_must_exist_and_be_readable() {
     let path = machine.path();
     assert_eq!(machine.settings().images_keep, 1);
     machine.sources.file = ConfigFile::Required(path.clone());
-    assert_eq!(
-        machine.error(),
-        "there is no configuration file pilotfish.toml: check the path given with --config"
-    );
+    assert_eq!(machine.error(), "there is no configuration file pilotfish.toml: check the path");
     // Not a file: whoever runs this, root included, cannot read it as one.
     std::fs::create_dir(&path).expect("a directory");
     for file in [ConfigFile::Required(path.clone()), ConfigFile::Optional(path.clone())] {

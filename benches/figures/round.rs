@@ -18,7 +18,8 @@ use crate::support::images::Release;
 use crate::support::registry::Published;
 use crate::table::{Table, megabytes, milliseconds};
 
-const CONTAINERS: usize = 200;
+/// How many containers there are.
+pub const CONTAINERS: usize = 200;
 const IMAGES: usize = 50;
 
 /// How many `docker run` at once; the Engine does little of it in parallel.
@@ -60,7 +61,8 @@ pub fn measure(binary: &Path, table: &mut Table) {
     table.add("resident memory with 200 containers", megabytes(resident(agent.pid())), "");
 }
 
-fn start_containers(pi: &Pi) {
+/// Starts them all, on images of the registry of the Pi.
+pub fn start_containers(pi: &Pi) {
     let published = |number: usize| {
         let release = Release::new(&number.to_string());
         pi.registry.publish(&format!("shop/till-{number}"), &release)

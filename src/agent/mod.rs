@@ -1,7 +1,10 @@
 //! Floor 2: the one loop that owns the state. A tick or a wish starts a round, one at a time;
 //! whoever wants to know how things stand reads the snapshot.
 
+mod known;
+mod outlook;
 mod round;
+mod shown;
 mod wish;
 
 use std::collections::BTreeMap;
@@ -15,10 +18,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::event::{Event, Listener};
+use crate::core::outlook::Outlook;
 use crate::core::policy::PolicyDefaults;
 use crate::core::schedule::{DeviceFraction, Jitter, Schedule};
 use crate::core::snapshot::Snapshot;
-use crate::core::timetable::Timetable;
+use crate::core::timetable::{Due, Timetable};
 use crate::core::window::Windows;
 use crate::host::Host;
 use crate::observe::Cache;
@@ -26,6 +30,7 @@ use crate::recover::Recovery;
 use crate::world::Ports;
 
 pub use round::{Request, RoundEnd, RoundError};
+use wish::touched;
 pub use wish::{Errand, Fulfilled, Wish, WishError};
 
 /// The longest sleep while a schedule follows the wall clock: a Pi has no clock of its own, and
@@ -87,6 +92,10 @@ pub struct Agent<P: Ports> {
     stop: CancellationToken,
     cache: Cache,
     recovery: Recovery,
+    outlook: Outlook,
+    /// Whether images may be there that were fetched ahead of their window. An earlier agent may
+    /// have left some.
+    has_images_ahead: bool,
     snapshot: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -109,6 +118,8 @@ impl<P: Ports> Agent<P> {
             stop,
             cache: Cache::default(),
             recovery: Recovery::default(),
+            outlook: Outlook::default(),
+            has_images_ahead: true,
             snapshot,
         }
     }
@@ -121,8 +132,10 @@ impl<P: Ports> Agent<P> {
         self.recover_now().await;
         let first = self.first_delay();
         let mut table = Timetable::new(self.settings.schedule.clone(), begun.elapsed() + first);
+        self.await_what_was_fetched().await;
         self.publish_next(first);
         loop {
+            table.await_openings(self.openings(begun.elapsed()));
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return RunEnd::Stopped,
@@ -136,28 +149,43 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Whoever wished may have gone away meanwhile; the wish is fulfilled all the same.
-    async fn run_errand(&mut self, errand: Errand) {
-        let answer = self.fulfil(errand.wish).await;
-        let _ = errand.answer.send(answer);
+    async fn run_errand(&mut self, Errand { wish, answer }: Errand) {
+        let fulfilled = self.fulfil(wish.clone()).await;
+        if let Ok(fulfilled) = &fulfilled {
+            let touched = touched(&wish, fulfilled);
+            if !touched.is_empty() {
+                self.look_again_at(touched).await;
+            }
+        }
+        let _ = answer.send(fulfilled);
     }
 
     /// One waking: whoever is due is looked at, and schedules that came or went are followed.
     async fn turn(&mut self, table: &mut Timetable, begun: Instant) {
         let due = table.take_due(begun.elapsed(), |schedule| self.delay(schedule));
         if !due.is_nobody() {
-            let own = self.own_schedules().await;
-            table.follow(own.clone(), begun.elapsed(), |schedule| self.delay(schedule));
-            let request = if due.everybody {
-                let elsewhere = own.into_keys().filter(|name| !due.names.contains(name)).collect();
-                Request { except: elsewhere, ..Request::default() }
-            } else {
-                Request { names: Some(due.names), ..Request::default() }
-            };
-            // A round that could not run is told in the snapshot and the log.
-            let _ = self.round(&request).await;
+            self.look_after(due, table, begun).await;
+            self.put_off_openings();
         }
+        table.await_openings(self.openings(begun.elapsed()));
         table.ask_the_clock(begun.elapsed(), |schedule| self.delay_by_clock(schedule));
         self.publish_next(table.next().saturating_sub(begun.elapsed()));
+    }
+
+    async fn look_after(&mut self, due: Due, table: &mut Timetable, begun: Instant) {
+        let own = self.own_schedules().await;
+        table.follow(own.clone(), begun.elapsed(), |schedule| self.delay(schedule));
+        let names = self.still_watched(due.names).await;
+        let request = if due.everybody {
+            let elsewhere = own.into_keys().filter(|name| !names.contains(name)).collect();
+            Request { except: elsewhere, ..Request::default() }
+        } else if names.is_empty() {
+            return;
+        } else {
+            Request { names: Some(names), ..Request::default() }
+        };
+        // A round that could not run is told in the snapshot and the log.
+        let _ = self.round(&request).await;
     }
 
     async fn own_schedules(&self) -> BTreeMap<String, Schedule> {

@@ -35,6 +35,8 @@ pub struct Request {
     pub force: bool,
     /// Decide, and leave it at that.
     pub dry_run: bool,
+    /// With `dry_run`: what was found within the last interval will do, where it still holds.
+    pub may_be_known: bool,
 }
 
 /// How a round ended.
@@ -87,7 +89,7 @@ impl<P: Ports> Agent<P> {
         end
     }
 
-    async fn try_round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
+    pub(super) async fn try_round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
         self.check_names(request).await?;
         let mut end = RoundEnd { checked_at: self.ports.host().now(), ..RoundEnd::default() };
         let open = if request.dry_run {
@@ -96,12 +98,16 @@ impl<P: Ports> Agent<P> {
             let recovered =
                 self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
             end.recovered = recovered.records;
+            self.show_stuck(&recovered.open);
             self.sweep(recovered.open).await?
         };
         self.publish(|snapshot| snapshot.is_ready = true);
         let circumstances = self.circumstances(request);
         let observations = self.look(request, &circumstances, &open).await?;
         self.act(request, &circumstances, observations, &mut end).await?;
+        if !request.dry_run {
+            self.drop_superseded(&open).await;
+        }
         Ok(end)
     }
 
@@ -115,6 +121,7 @@ impl<P: Ports> Agent<P> {
 
     async fn try_to_recover(&mut self) -> Result<(), RoundError> {
         let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
+        self.show_stuck(&recovered.open);
         self.sweep(recovered.open).await?;
         Ok(())
     }
@@ -204,38 +211,54 @@ impl<P: Ports> Agent<P> {
         if !request.dry_run {
             self.remember_republished(&observations, circumstances)?;
         }
-        let mut updated = BTreeSet::new();
+        let mut touched = BTreeSet::new();
         for mut observation in observations {
-            if !updated.is_empty() {
+            if !touched.is_empty() {
                 observe::look_again(&*self.ports, &mut observation).await;
             }
             let decision = decide(&observation, circumstances);
             end.reports.push(Report::of(&observation, &decision));
-            let Decision::Update(plan) = decision else { continue };
             if request.dry_run {
-                end.outlines.push(Outline::of(&plan));
-            } else if !self.stop.is_cancelled() {
-                updated.insert(observation.name.clone());
-                end.records.extend(self.update(*plan, observation.readiness).await?);
+                if let Decision::Update(plan) = &decision {
+                    end.outlines.push(Outline::of(plan));
+                }
+                continue;
+            }
+            self.outlook.note(&observation, &decision);
+            if self.stop.is_cancelled() {
+                continue;
+            }
+            match decision {
+                Decision::Update(plan) => {
+                    touched.insert(observation.name.clone());
+                    end.records.extend(self.update(*plan, observation.readiness).await?);
+                }
+                Decision::Fetch(fetch) => {
+                    touched.insert(observation.name.clone());
+                    self.fetch_ahead(&fetch).await;
+                }
+                Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => {}
             }
         }
-        self.report_again(updated, end).await
+        self.report_again(touched, end).await
     }
 
-    /// What was updated, or was meant to be, is reported as it stands afterwards.
+    /// What was updated or fetched, or was meant to be, is reported as it stands afterwards.
     async fn report_again(
         &mut self,
-        updated: BTreeSet<String>,
+        touched: BTreeSet<String>,
         end: &mut RoundEnd,
     ) -> Result<(), RoundError> {
-        if updated.is_empty() || self.stop.is_cancelled() {
+        if touched.is_empty() || self.stop.is_cancelled() {
             return Ok(());
         }
-        let request = Request { names: Some(updated), ..Request::default() };
+        let request = Request { names: Some(touched), ..Request::default() };
         let circumstances = self.circumstances(&request);
         let open = self.open_updates()?;
         for observation in self.look(&request, &circumstances, &open).await? {
-            let report = Report::of(&observation, &decide(&observation, &circumstances));
+            let decision = decide(&observation, &circumstances);
+            self.outlook.note(&observation, &decision);
+            let report = Report::of(&observation, &decision);
             end.reports.retain(|earlier| earlier.container != report.container);
             end.reports.push(report);
         }
@@ -326,21 +349,15 @@ impl<P: Ports> Agent<P> {
         };
         let succeeded = end.reports.iter().all(|report| report.verdict != Verdict::Error);
         self.rounds.round(succeeded, took);
-        let refused = self.refused();
         let news = news(&self.snapshot.borrow().reports, &end.reports);
+        self.show(request, &end.reports);
         self.publish(|snapshot| {
-            merge(&mut snapshot.reports, request, &end.reports);
             snapshot.last_check = Some(end.checked_at);
             if succeeded {
                 snapshot.last_success = Some(end.checked_at);
             }
             snapshot.missed_rounds = 0;
             snapshot.trouble = None;
-            snapshot.refused = refused;
-            let stuck =
-                |report: &&Report| report.reason == Some(crate::core::reason::Reason::Stuck);
-            snapshot.stuck =
-                snapshot.reports.iter().filter(stuck).map(|r| r.container.clone()).collect();
         });
         let containers = end.reports.len();
         self.listener.hear(&Event::RoundEnded { containers, news, took });
@@ -368,14 +385,4 @@ fn news(before: &[Report], now: &[Report]) -> Vec<Report> {
         })
     };
     now.iter().filter(is_news).cloned().collect()
-}
-
-/// The reports of a round that was about some containers replace only theirs.
-fn merge(reports: &mut Vec<Report>, request: &Request, news: &[Report]) {
-    match &request.names {
-        Some(names) => reports.retain(|report| !names.contains(&report.container)),
-        None => reports.retain(|report| request.except.contains(&report.container)),
-    }
-    reports.extend(news.iter().cloned());
-    reports.sort_by(|a, b| a.container.cmp(&b.container));
 }

@@ -53,6 +53,19 @@ pub enum Fulfilled {
     },
 }
 
+/// The containers that stand otherwise now. After a round that is known already.
+pub(super) fn touched(wish: &Wish, fulfilled: &Fulfilled) -> BTreeSet<String> {
+    match (wish, fulfilled) {
+        (_, Fulfilled::RolledBack(record)) => BTreeSet::from([record.container.clone()]),
+        (Wish::Allow(name), Fulfilled::Allowed(1..)) => BTreeSet::from([name.clone()]),
+        (_, Fulfilled::Recovered { records, open }) => {
+            let ended = records.iter().map(|record| record.container.clone());
+            ended.chain(open.iter().cloned()).collect()
+        }
+        _ => BTreeSet::new(),
+    }
+}
+
 /// Why a wish could not be fulfilled.
 #[derive(Debug, thiserror::Error)]
 pub enum WishError {
@@ -113,7 +126,13 @@ impl<P: Ports> Agent<P> {
     /// It could not be fulfilled; nothing was changed that the history does not tell of.
     pub async fn fulfil(&mut self, wish: Wish) -> Result<Fulfilled, WishError> {
         match wish {
-            Wish::Round(request) => Ok(Fulfilled::Round(Box::new(self.round(&request).await?))),
+            Wish::Round(request) => {
+                let end = match self.known(&request).await {
+                    Some(known) => known,
+                    None => self.round(&request).await?,
+                };
+                Ok(Fulfilled::Round(Box::new(end)))
+            }
             Wish::RollBack(name) => self.roll_back(name).await,
             Wish::Allow(name) => self.allow(&name).await,
             Wish::Recover => self.recover().await,
@@ -137,6 +156,7 @@ impl<P: Ports> Agent<P> {
         let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, true).await;
         let recovered = recovered.map_err(RoundError::from)?;
         let records = recovered.records;
+        self.show_stuck(&recovered.open);
         let open = self.sweep(recovered.open).await?.into_keys().collect();
         Ok(Fulfilled::Recovered { records, open })
     }

@@ -9,14 +9,7 @@ use crate::output;
 
 /// `pilotfish status`: the agent as it stands.
 pub async fn status(setting: &Setting, json: bool) -> anyhow::Result<Exit> {
-    let state_dir = &setting.settings.state_dir;
-    let Some(control) = Control::connect(state_dir).await else {
-        anyhow::bail!(
-            "no agent runs with the state directory {}; `pilotfish run` or your service manager starts one",
-            state_dir.display()
-        );
-    };
-    let status = control.status().await?;
+    let status = running(setting).await?.status().await?;
     if json {
         print(&output::status_json(&status)?)?;
     } else {
@@ -27,9 +20,19 @@ pub async fn status(setting: &Setting, json: bool) -> anyhow::Result<Exit> {
 
 /// `pilotfish healthcheck`: whether the agent on this machine is well.
 pub async fn healthcheck(setting: &Setting) -> anyhow::Result<Exit> {
-    let control = Control::connect(&setting.settings.state_dir).await;
-    control.context("no agent runs here")?.health().await?;
+    running(setting).await?.health().await?;
     Ok(Exit::Done)
+}
+
+/// The agent, which must run.
+async fn running(setting: &Setting) -> anyhow::Result<Control> {
+    let state_dir = &setting.settings.state_dir;
+    Control::connect(state_dir).await?.with_context(|| {
+        format!(
+            "no agent runs with the state directory {}; `pilotfish run` or your service manager starts one",
+            state_dir.display()
+        )
+    })
 }
 
 /// `pilotfish config`: the effective values and where each came from.

@@ -6,7 +6,6 @@ use super::{Exit, Setting, deaf, names, print, waits_for};
 use crate::agent::{Fulfilled, Request, RoundEnd, Wish};
 use crate::app;
 use crate::cli::CheckArguments;
-use crate::control::Ask;
 use crate::control::client::Control;
 use crate::core::event::Deaf;
 use crate::output;
@@ -14,8 +13,9 @@ use crate::output;
 /// Looks once, and prints what was found.
 pub async fn check(setting: &Setting, arguments: CheckArguments) -> anyhow::Result<Exit> {
     let names = names(arguments.names);
-    let request = Request { names, dry_run: true, ..Request::default() };
-    let end = look(setting, request, !arguments.fresh).await?;
+    let may_be_known = !arguments.fresh;
+    let request = Request { names, dry_run: true, may_be_known, ..Request::default() };
+    let end = look(setting, request).await?;
     if arguments.json {
         print(&output::check_json(end.checked_at, &end.reports)?)?;
     } else {
@@ -24,21 +24,16 @@ pub async fn check(setting: &Setting, arguments: CheckArguments) -> anyhow::Resu
     Ok(Exit::of_round(&end))
 }
 
-/// A round that changes nothing. A running agent answers with what it knows, where that may be.
+/// A round that changes nothing.
 ///
 /// # Errors
 /// It could not run at all.
-pub async fn look(
-    setting: &Setting,
-    request: Request,
-    may_be_known: bool,
-) -> anyhow::Result<RoundEnd> {
-    let Some(control) = Control::connect(&setting.settings.state_dir).await else {
+pub async fn look(setting: &Setting, request: Request) -> anyhow::Result<RoundEnd> {
+    let Some(control) = Control::connect(&setting.settings.state_dir).await? else {
         let mut agent = app::reader(&setting.settings, deaf(), CancellationToken::new())?;
         return Ok(agent.round(&request).await?);
     };
-    let ask = Ask { wish: Wish::Round(request), may_be_known };
-    match control.ask(&ask, &Deaf, waits_for).await? {
+    match control.ask(&Wish::Round(request), &Deaf, waits_for).await? {
         Fulfilled::Round(end) => Ok(*end),
         _ => anyhow::bail!("the agent answered something else than what it was asked"),
     }

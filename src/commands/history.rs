@@ -14,7 +14,12 @@ pub fn history(setting: &Setting, arguments: &HistoryArguments) -> anyhow::Resul
     if arguments.json {
         print(&output::history_json(&records)?)?;
     } else {
-        print(&output::history(&records, setting.settings.time_zone, setting.screen))?;
+        print(&output::history(
+            &records,
+            arguments.name.as_deref(),
+            setting.settings.time_zone,
+            setting.screen,
+        ))?;
     }
     Ok(Exit::Done)
 }

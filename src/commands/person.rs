@@ -17,11 +17,11 @@ pub async fn roll_back(setting: &Setting, name: String) -> anyhow::Result<Exit> 
 
 fn told(record: &Record) -> String {
     let name = output::one_line(&record.container);
-    if record.outcome != Outcome::Updated {
-        return format!("{name}: {}\n", output::ended(record));
-    }
     let to = record.to.as_ref().map_or("the image before", |digest| digest.short());
     let from = record.from.as_ref().map_or("the image it left", |digest| digest.short());
+    if record.outcome != Outcome::Updated {
+        return format!("{name} stays on {from}: {to} could not take its place.\n");
+    }
     format!(
         "{name} runs on {to} again. {from} is refused from now on; `pilotfish allow {name}` forgets that.\n"
     )
@@ -43,27 +43,21 @@ pub async fn allow(setting: &Setting, name: String) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// `pilotfish recover`: finish or undo what was left open.
+/// `pilotfish recover`: finish or undo what was left open. How each update ended is told when it
+/// does.
 pub async fn recover(setting: &Setting) -> anyhow::Result<Exit> {
     let Fulfilled::Recovered { records, open } = through::fulfil(setting, Wish::Recover).await?
     else {
         anyhow::bail!("the agent answered something else than what it was asked");
     };
     let mut text = String::new();
-    for record in &records {
-        text.push_str(&format!(
-            "{}: {}\n",
-            output::one_line(&record.container),
-            output::ended(record)
-        ));
-    }
     for container in &open {
         let container = output::one_line(container);
         text.push_str(&format!(
             "{container}: could still not be finished or undone; the log tells why\n"
         ));
     }
-    if text.is_empty() {
+    if records.is_empty() && open.is_empty() {
         text.push_str("Nothing was left open.\n");
     }
     print(&text)?;

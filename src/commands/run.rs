@@ -27,28 +27,43 @@ struct Process {
     metrics: Arc<Metrics>,
     events: server::Broadcast,
     snapshot: watch::Sender<Arc<Snapshot>>,
+    wishes: mpsc::Sender<Errand>,
     reload: Notify,
 }
 
 /// Checks on schedule until it is told to stop. With SIGHUP the configuration is read again: a
-/// valid one is followed from the end of the current round on, an invalid one is told and left.
+/// valid one is followed from the end of the current round on, one that is invalid or cannot be
+/// followed is told and left. Wishes that wait meanwhile are fulfilled afterwards.
 pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
+    let (wishes, mut errands) = mpsc::channel(server::WISHES_WAITING_MAX);
     let process = Arc::new(Process {
         stop: stop_on_signal()?,
         metrics: Arc::new(Metrics::new().context("cannot set up the metrics")?),
         events: server::Broadcast::default(),
         snapshot: watch::Sender::new(Arc::default()),
+        wishes,
         reload: Notify::new(),
     });
-    let (followed, mut wanted) = watch::channel(setting.settings.clone());
+    let mut settings = setting.settings.clone();
+    let (followed, mut wanted) = watch::channel(settings.clone());
     let tasks = TaskTracker::new();
     tasks.spawn(follow_the_configuration(setting, followed, process.clone()));
     tasks.spawn(systemd::tell(process.snapshot.subscribe(), process.stop.clone()));
+    let mut proven = None;
     loop {
-        let settings = wanted.borrow_and_update().clone();
-        match serve(&settings, &process).await? {
-            RunEnd::Reload => tracing::info!("following the new configuration"),
-            RunEnd::Stopped => break,
+        match serve(&settings, &process, &mut errands).await {
+            Ok(RunEnd::Stopped) => break,
+            Ok(RunEnd::Reload) => {
+                tracing::info!("following the new configuration");
+                let wanted = wanted.borrow_and_update().clone();
+                note_on_the_log(&settings, &wanted);
+                proven = Some(std::mem::replace(&mut settings, wanted));
+            }
+            Err(error) => {
+                let Some(before) = proven.take() else { return Err(error) };
+                settings = before;
+                tracing::error!("the configuration stays as it was: {error:#}");
+            }
         }
     }
     // The last word to systemd is that the agent stops.
@@ -56,6 +71,13 @@ pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
     tasks.wait().await;
     tracing::info!("pilotfish ends");
     Ok(Exit::Done)
+}
+
+/// The log is set up once, before anything else.
+fn note_on_the_log(before: &Settings, after: &Settings) {
+    if (before.log_format, before.log_level) != (after.log_format, after.log_level) {
+        tracing::warn!("log.format and log.level are followed from the next start on");
+    }
 }
 
 /// Reads the configuration again at every SIGHUP.
@@ -76,9 +98,12 @@ async fn follow_the_configuration(
     }
 }
 
-/// The agent with these settings. The address is taken before anything else is done, so that a
-/// second agent fails early.
-async fn serve(settings: &Settings, process: &Process) -> anyhow::Result<RunEnd> {
+/// The agent with these settings. What may be in its way is found before anything is written.
+async fn serve(
+    settings: &Settings,
+    process: &Process,
+    errands: &mut mpsc::Receiver<Errand>,
+) -> anyhow::Result<RunEnd> {
     settings.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let metrics = &process.metrics;
     let listeners = Listeners {
@@ -91,24 +116,27 @@ async fn serve(settings: &Settings, process: &Process) -> anyhow::Result<RunEnd>
         rounds: Arc::new(Counted(metrics.clone())),
         registries: Arc::new(Counted(metrics.clone())),
     };
+    app::check_state(&settings.state_dir)?;
+    let listener = match settings.listen_address {
+        Some(address) => Some(api::bind(address).await?),
+        None => None,
+    };
     let mut agent = app::agent(settings, listeners, process.stop.clone())?;
-    let (wishes, mut errands) = mpsc::channel(server::WISHES_WAITING_MAX);
     // What serves this agent ends with it, and not only with the process.
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();
-    if let Some(address) = settings.listen_address {
-        let listener = api::bind(address).await?;
+    if let Some(listener) = listener {
         let facts = api::Facts { snapshot: process.snapshot.subscribe(), metrics: metrics.clone() };
         tasks.spawn(serve_pages(listener, facts, end.clone()));
     }
-    serve_control(settings, process, wishes, &tasks, &end);
+    serve_control(settings, process, &tasks, &end);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         docker_host = %settings.docker_host,
         schedule = %settings.schedule,
         "pilotfish runs"
     );
-    let ended = agent.run(&mut errands, &process.reload).await;
+    let ended = agent.run(errands, &process.reload).await;
     end.cancel();
     tasks.close();
     tasks.wait().await;
@@ -126,7 +154,6 @@ async fn serve_pages(listener: TcpListener, facts: api::Facts, end: Cancellation
 fn serve_control(
     settings: &Settings,
     process: &Process,
-    errands: mpsc::Sender<Errand>,
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) {
@@ -134,7 +161,7 @@ fn serve_control(
     match server::bind(&path) {
         Ok(listener) => {
             let facts = server::Facts {
-                errands,
+                errands: process.wishes.clone(),
                 events: process.events.clone(),
                 snapshot: process.snapshot.subscribe(),
                 now: app::now,

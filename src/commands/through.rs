@@ -8,7 +8,6 @@ use anyhow::Context as _;
 use super::{Setting, quiet, say, stop_on_signal, waits_for};
 use crate::agent::{Fulfilled, Wish};
 use crate::app;
-use crate::control::Ask;
 use crate::control::client::Control;
 use crate::core::event::Listener;
 use crate::output::TerminalListener;
@@ -20,8 +19,8 @@ use crate::output::TerminalListener;
 pub async fn fulfil(setting: &Setting, wish: Wish) -> anyhow::Result<Fulfilled> {
     let shown = TerminalListener::new(std::io::stdout(), setting.screen, setting.is_terminal);
     let terminal = Arc::new(shown.context("cannot show progress")?);
-    let fulfilled = match Control::connect(&setting.settings.state_dir).await {
-        Some(control) => ask(&control, wish, &*terminal).await,
+    let fulfilled = match Control::connect(&setting.settings.state_dir).await? {
+        Some(control) => ask(&control, &wish, &*terminal).await,
         None => alone(setting, wish, terminal.clone()).await,
     };
     terminal.finish();
@@ -29,11 +28,10 @@ pub async fn fulfil(setting: &Setting, wish: Wish) -> anyhow::Result<Fulfilled> 
 }
 
 /// Ctrl-C detaches: the agent goes on.
-async fn ask(control: &Control, wish: Wish, listener: &dyn Listener) -> anyhow::Result<Fulfilled> {
+async fn ask(control: &Control, wish: &Wish, listener: &dyn Listener) -> anyhow::Result<Fulfilled> {
     let stop = stop_on_signal()?;
-    let ask = Ask { wish, may_be_known: false };
     tokio::select! {
-        fulfilled = control.ask(&ask, listener, waits_for) => Ok(fulfilled?),
+        fulfilled = control.ask(wish, listener, waits_for) => Ok(fulfilled?),
         () = stop.cancelled() => anyhow::bail!(
             "detached; the agent goes on, and `pilotfish status` and `pilotfish history` tell how"
         ),

@@ -2,8 +2,10 @@
 
 use super::check::look;
 use super::{Exit, Setting, names, print, through};
-use crate::agent::{Fulfilled, Request, Wish};
+use crate::agent::{Fulfilled, Request, RoundEnd, Wish};
 use crate::cli::UpdateArguments;
+use crate::core::reason::Reason;
+use crate::core::report::Verdict;
 use crate::output;
 
 /// Runs one round and says how it went.
@@ -15,7 +17,7 @@ pub async fn update(setting: &Setting, arguments: UpdateArguments) -> anyhow::Re
 }
 
 async fn rehearse(setting: &Setting, request: Request, json: bool) -> anyhow::Result<Exit> {
-    let end = look(setting, request, false).await?;
+    let end = look(setting, request).await?;
     if json {
         print(&output::check_json(end.checked_at, &end.reports)?)?;
     } else {
@@ -24,10 +26,19 @@ async fn rehearse(setting: &Setting, request: Request, json: bool) -> anyhow::Re
     Ok(Exit::of_round(&end))
 }
 
+/// An update that was begun and has no end yet is not done, whatever became of the others.
 async fn act(setting: &Setting, request: Request) -> anyhow::Result<Exit> {
     let Fulfilled::Round(end) = through::fulfil(setting, Wish::Round(request)).await? else {
         anyhow::bail!("the agent answered something else than what it was asked");
     };
     print(&output::update_summary(&end.records, &end.reports, setting.screen))?;
-    Ok(Exit::of_round(&end))
+    Ok(if is_open(&end) { Exit::Failed } else { Exit::of_round(&end) })
+}
+
+fn is_open(end: &RoundEnd) -> bool {
+    let has_ended = |name: &str| end.records.iter().any(|record| record.container == name);
+    end.reports.iter().any(|report| match report.reason {
+        Some(Reason::Stuck | Reason::UpdateInFlight) => true,
+        _ => report.verdict == Verdict::Update && !has_ended(&report.container),
+    })
 }

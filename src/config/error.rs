@@ -39,7 +39,7 @@ impl fmt::Display for Origin {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file that was asked for does not exist.
-    #[error("there is no configuration file {}: check the path given with --config", .path.display())]
+    #[error("there is no configuration file {}: check the path", .path.display())]
     Missing {
         /// The path that was given.
         path: PathBuf,

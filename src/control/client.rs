@@ -1,14 +1,16 @@
 //! A command's end of the control socket.
 
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use futures_util::StreamExt;
 use reqwest::Client;
+use tokio::net::UnixStream;
 
-use super::{Ask, Line, Status, socket};
-use crate::agent::Fulfilled;
+use super::{Line, Status, socket};
+use crate::agent::{Fulfilled, Wish};
 use crate::core::event::Listener;
 
 /// How long the agent may take to answer what needs no waiting.
@@ -20,6 +22,16 @@ const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Why a running agent did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
+    /// The socket is there, and may not be opened.
+    #[error(
+        "the agent's control socket {path} cannot be opened: {source}; run this as root, or as the user the agent runs as", path = path.display()
+    )]
+    Closed {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The agent said why.
     #[error("{0}")]
     Failed(String),
@@ -41,15 +53,26 @@ pub struct Control {
 
 impl Control {
     /// The agent that runs with this state directory, if one does.
-    pub async fn connect(state_dir: &Path) -> Option<Self> {
+    ///
+    /// # Errors
+    /// This user may not ask it.
+    pub async fn connect(state_dir: &Path) -> Result<Option<Self>, ControlError> {
         let path = socket(state_dir);
-        tokio::net::UnixStream::connect(&path).await.ok()?;
+        match UnixStream::connect(&path).await {
+            Ok(_) => {}
+            Err(source) if source.kind() == ErrorKind::PermissionDenied => {
+                return Err(ControlError::Closed { path, source });
+            }
+            // Nobody listens; or the path is too long for a socket, so nobody can.
+            Err(_) => return Ok(None),
+        }
         let tls = rustls::ClientConfig::builder()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
         let builder = Client::builder().no_proxy().unix_socket(path.as_path());
-        let client = builder.tls_backend_preconfigured(tls).build().ok()?;
-        Some(Self { client })
+        let client = builder.tls_backend_preconfigured(tls).build();
+        let client = client.map_err(|error| ControlError::Garbled(error.to_string()))?;
+        Ok(Some(Self { client }))
     }
 
     /// How the agent stands.
@@ -83,11 +106,11 @@ impl Control {
     /// The agent says why not, or ended in the middle.
     pub async fn ask(
         &self,
-        ask: &Ask,
+        wish: &Wish,
         listener: &dyn Listener,
         waiting: impl Fn(&str),
     ) -> Result<Fulfilled, ControlError> {
-        let request = self.client.post("http://agent/v1/wish").json(ask);
+        let request = self.client.post("http://agent/v1/wish").json(wish);
         let response = request.send().await.map_err(|_| ControlError::Ended)?;
         if !response.status().is_success() {
             return Err(ControlError::Garbled(format!("status {}", response.status())));

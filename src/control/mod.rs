@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::{Fulfilled, Wish};
+use crate::agent::Fulfilled;
 use crate::core::event::Event;
 use crate::core::snapshot::Snapshot;
 
@@ -23,15 +23,6 @@ const SOCKET: &str = "control.sock";
 #[must_use]
 pub fn socket(state_dir: &Path) -> PathBuf {
     state_dir.join(SOCKET)
-}
-
-/// What is asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
-    /// The wish.
-    pub wish: Wish,
-    /// A round that changes nothing may be answered with what was found within the last interval.
-    pub may_be_known: bool,
 }
 
 /// One line of an answer.

@@ -17,8 +17,8 @@ use tokio::net::UnixListener;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Ask, Line, Status};
-use crate::agent::{Errand, Fulfilled, Request, RoundEnd, Wish};
+use super::{Line, Status};
+use crate::agent::{Errand, Fulfilled, RoundEnd, Wish};
 use crate::core::event::{Event, Listener};
 use crate::core::snapshot::Snapshot;
 
@@ -103,14 +103,14 @@ async fn healthz(State(facts): State<Facts>) -> Response {
     "ok".into_response()
 }
 
-async fn wish(State(facts): State<Facts>, Json(ask): Json<Ask>) -> Response {
-    if let Some(known) = known(&facts, &ask) {
+async fn wish(State(facts): State<Facts>, Json(wish): Json<Wish>) -> Response {
+    if let Some(known) = known(&facts, &wish) {
         return lines(stream::iter([Line::Fulfilled(Fulfilled::Round(Box::new(known)))]));
     }
     let events = facts.events.0.subscribe();
     let busy = facts.snapshot.borrow().in_flight.clone().map(Line::Waiting);
     let (answer, answered) = oneshot::channel();
-    let errand = Errand { wish: ask.wish, answer };
+    let errand = Errand { wish, answer };
     if facts.errands.try_send(errand).is_err() {
         let refusal = "the agent is ending, or too many wishes wait already";
         return lines(stream::iter([Line::Failed(refusal.into())]));
@@ -118,19 +118,13 @@ async fn wish(State(facts): State<Facts>, Json(ask): Json<Ask>) -> Response {
     lines(stream::unfold(Progress { busy, events, answered: Some(answered) }, Progress::next))
 }
 
-/// What a check may be answered with at once: the agent has looked, and its next look is not due.
-fn known(facts: &Facts, ask: &Ask) -> Option<RoundEnd> {
-    let Wish::Round(Request { names, dry_run: true, force: false, .. }) = &ask.wish else {
-        return None;
-    };
+/// While the loop is busy with an update, nobody waits for it who would be content with what is
+/// known. Otherwise the loop looks itself whether that still holds.
+fn known(facts: &Facts, wish: &Wish) -> Option<RoundEnd> {
+    let Wish::Round(request) = wish else { return None };
     let snapshot = Arc::clone(&facts.snapshot.borrow());
-    let checked_at = snapshot.last_check.filter(|_| ask.may_be_known)?;
-    snapshot.next_check.filter(|next| *next > (facts.now)())?;
-    let is_meant = |name: &str| names.as_ref().is_none_or(|names| names.contains(name));
-    let mut reports = snapshot.reports.clone();
-    reports.retain(|report| is_meant(&report.container));
-    let is_complete = names.as_ref().is_none_or(|names| names.len() == reports.len());
-    is_complete.then(|| RoundEnd { checked_at, reports, ..RoundEnd::default() })
+    snapshot.in_flight.as_ref()?;
+    RoundEnd::known(request, &snapshot, (facts.now)())
 }
 
 /// Events as they come, then what came of the wish.

@@ -37,12 +37,27 @@ pub struct No {
     pub reason: Reason,
     /// What exactly, in one sentence; may be empty where the word says it all.
     pub detail: String,
+    /// When the window opens that it waits for; absent where no time changes anything.
+    pub opens: Option<DateTime<Utc>>,
 }
 
 impl No {
     fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self { reason, detail: detail.into(), opens: None }
     }
+}
+
+/// An image to be fetched now, for an update that waits for its window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// The container's name.
+    pub container: String,
+    /// The image as the user wrote it, parsed.
+    pub reference: Reference,
+    /// What is offered.
+    pub offer: Offer,
+    /// What the update itself waits for.
+    pub waits: No,
 }
 
 /// What is to be done with a container.
@@ -54,6 +69,8 @@ pub enum Decision {
     Republished(Digest),
     /// There is something new, and nothing in its way.
     Update(Box<Plan>),
+    /// The same, but it may not be replaced yet: the image is fetched and nothing else is touched.
+    Fetch(Box<Fetch>),
     /// It stays as it is.
     No(No),
 }
@@ -115,9 +132,16 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
         return Err(No::new(Reason::EngineError, "the container could not be looked at"));
     };
     safe(standing.running, readiness, offer)?;
-    in_time(standing.policy, readiness, circumstances)?;
+    // What could never be carried out is not fetched either.
     let plan = plan(observation, &standing, readiness, (Source::Registry, offer), circumstances)?;
-    Ok(Decision::Update(Box::new(plan)))
+    match timing(standing.policy, readiness, circumstances) {
+        Timing::Now => Ok(Decision::Update(Box::new(plan))),
+        Timing::FetchNow(waits) => {
+            let Plan { container, reference, to: offer, .. } = plan;
+            Ok(Decision::Fetch(Box::new(Fetch { container, reference, offer, waits })))
+        }
+        Timing::Later(no) => Err(no),
+    }
 }
 
 /// Decides a rollback by hand to the image before, which is on this machine. Windows and refusals
@@ -271,31 +295,47 @@ fn safe(running: &Running, readiness: &Readiness, offer: &Offer) -> Result<(), N
     Ok(())
 }
 
-/// Windows: a pull waits for its own, a replacement for the container's.
-fn in_time(
-    policy: &Policy,
-    readiness: &Readiness,
-    circumstances: &Circumstances,
-) -> Result<(), No> {
+/// What the windows say of an update that nothing else is in the way of.
+enum Timing {
+    Now,
+    FetchNow(No),
+    Later(No),
+}
+
+/// A pull waits for its own window, a replacement for the container's. An image that is here needs
+/// no pull; one that waits is given a name, so that nobody clears it away meanwhile.
+fn timing(policy: &Policy, readiness: &Readiness, circumstances: &Circumstances) -> Timing {
     let Circumstances { now, zone, pull_window, force } = circumstances;
-    if *force {
-        return Ok(());
+    let is_open = |windows: &Windows| *force || windows.contains(*now, *zone);
+    let (update_window, is_pulled) = (&policy.update_window, readiness.is_pulled);
+    match (is_pulled || is_open(pull_window), is_open(update_window)) {
+        (true, true) => Timing::Now,
+        (true, false) if is_pulled => {
+            let no = closed(circumstances, "pulled; the update window", update_window);
+            if readiness.is_kept_ahead { Timing::Later(no) } else { Timing::FetchNow(no) }
+        }
+        (true, false) => Timing::FetchNow(closed(
+            circumstances,
+            "to be pulled; the update window",
+            update_window,
+        )),
+        (false, true) => Timing::Later(closed(circumstances, "the pull window", pull_window)),
+        (false, false) => {
+            let update = closed(circumstances, "the update window", update_window);
+            let pull = closed(circumstances, "the pull window", pull_window);
+            Timing::Later(No { detail: format!("{}, {}", pull.detail, update.detail), ..pull })
+        }
     }
-    let closed = |what: &str, windows: &Windows| {
-        let opens = windows.next_opening(*now, *zone);
-        let when = opens.map_or_else(
-            || "never opens".to_owned(),
-            |at| format!("opens {}", at.with_timezone(zone).format("%a %d %b %H:%M")),
-        );
-        No::new(Reason::OutsideWindow, format!("the {what} window {when}"))
-    };
-    if !readiness.is_pulled && !pull_window.contains(*now, *zone) {
-        return Err(closed("pull", pull_window));
-    }
-    if !policy.update_window.contains(*now, *zone) {
-        return Err(closed("update", &policy.update_window));
-    }
-    Ok(())
+}
+
+fn closed(circumstances: &Circumstances, what: &str, windows: &Windows) -> No {
+    let Circumstances { now, zone, .. } = circumstances;
+    let opens = windows.next_opening(*now, *zone);
+    let when = opens.map_or_else(
+        || "never opens".to_owned(),
+        |at| format!("opens {}", at.with_timezone(zone).format("%a %d %b %H:%M")),
+    );
+    No { opens, ..No::new(Reason::OutsideWindow, format!("{what} {when}")) }
 }
 
 fn plan(
@@ -330,3 +370,7 @@ fn plan(
         images_keep: policy.images_keep,
     })
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+pub(super) mod tests;

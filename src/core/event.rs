@@ -77,6 +77,13 @@ pub enum Event {
         /// Bytes that were fetched.
         bytes: u64,
     },
+    /// An image is on this machine, and waits for the window in which it may replace.
+    FetchedAhead {
+        /// The container's name.
+        container: String,
+        /// What shall run then.
+        to: Digest,
+    },
     /// The way leads back from here.
     GoingBack {
         /// The container's name.

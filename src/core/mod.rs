@@ -29,6 +29,8 @@ pub mod event;
 
 // The rules for beginning an update, all of them.
 pub mod decide;
+// Who waits for a window, and which images that were fetched ahead are still wanted.
+pub mod outlook;
 // What is known of a watched container.
 pub mod observation;
 // What a registry offers, and why it could not be asked.

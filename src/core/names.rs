@@ -18,6 +18,12 @@ const KEEP_REPOSITORY: &str = "pilotfish-keep";
 /// of images, in which `*` does not match a slash).
 pub const KEEP_PATTERNS: [&str; 2] = ["pilotfish-keep/*", "pilotfish-keep/by-digest/*"];
 
+/// The repository under which images wait for the window in which they may replace.
+const NEXT_REPOSITORY: &str = "pilotfish-next";
+
+/// Patterns that match every repository with an image that was fetched ahead.
+pub const NEXT_PATTERNS: [&str; 2] = ["pilotfish-next/*", "pilotfish-next/by-digest/*"];
+
 /// Names up to this length are used as they are; a repository name has at most 255 bytes.
 const PLAIN_LENGTH_MAX: usize = 200;
 
@@ -34,25 +40,48 @@ pub fn old_name(container: &str) -> String {
 }
 
 /// The repository that keeps the previous images of a container.
+#[must_use]
+pub fn keep_repository(container: &str) -> String {
+    repository(KEEP_REPOSITORY, container)
+}
+
+/// The repository that keeps what was fetched for a container ahead of its window.
+#[must_use]
+pub fn next_repository(container: &str) -> String {
+    repository(NEXT_REPOSITORY, container)
+}
+
+/// A repository of its own for each container.
 ///
 /// Repository names allow less than container names: a name that is no repository name as it
 /// stands is replaced by its digest, in a folder of its own, so that two names never share one.
-#[must_use]
-pub fn keep_repository(container: &str) -> String {
-    let plain = format!("{KEEP_REPOSITORY}/{container}");
+fn repository(folder: &str, container: &str) -> String {
+    let plain = format!("{folder}/{container}");
     let is_repository = plain.parse::<Reference>().is_ok_and(|reference| {
         reference.tag.as_deref() == Some("latest") && reference.repository == plain
     });
     if is_repository && container.len() <= PLAIN_LENGTH_MAX && !container.contains('/') {
         return plain;
     }
-    format!("{KEEP_REPOSITORY}/by-digest/{}", Digest::of(container.as_bytes()).hex())
+    format!("{folder}/by-digest/{}", Digest::of(container.as_bytes()).hex())
 }
 
 /// Whether a name from the Engine's list is one of a container's keep-tags.
 #[must_use]
 pub fn is_keep_tag(name: &str, repository: &str) -> bool {
     name.strip_prefix(repository).is_some_and(|tag| tag.starts_with(':'))
+}
+
+/// The whole name under which an image waits for a container's window.
+#[must_use]
+pub fn next_name(container: &str, image_id: &str) -> String {
+    format!("{}:{}", next_repository(container), keep_tag(image_id))
+}
+
+/// Whether a name from the Engine's list is one under which an image waits for its window.
+#[must_use]
+pub fn is_next_name(name: &str) -> bool {
+    name.strip_prefix(NEXT_REPOSITORY).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The tag under which an image is kept: the first 12 digits of its ID.
@@ -77,6 +106,10 @@ mod tests {
     fn ordinary_names_are_kept_under_their_own() {
         assert_eq!(keep_repository("till"), "pilotfish-keep/till");
         assert_eq!(keep_repository("shop_till-1"), "pilotfish-keep/shop_till-1");
+        assert_eq!(
+            next_name("till", "sha256:0123456789abcdef"),
+            "pilotfish-next/till:0123456789ab"
+        );
     }
 
     #[test]

@@ -66,12 +66,10 @@ impl Running {
     }
 
     /// Whether an offered image is the one that runs: the same manifest behind a republished
-    /// index. On the classic image store the ID is the configuration's digest, on the containerd
-    /// image store the index's or the manifest's.
+    /// index.
     #[must_use]
     pub fn is(&self, offer: &Offer) -> bool {
-        let by_id = [&offer.config, &offer.manifest, &offer.index];
-        by_id.iter().any(|digest| digest.as_str() == self.image_id)
+        offer.has_id(&self.image_id)
             || self.manifest.as_ref() == Some(&offer.manifest)
             || self.digests.contains(&offer.manifest)
     }
@@ -143,4 +141,6 @@ pub struct Readiness {
     pub declared_files: Vec<String>,
     /// Whether the offered image is on this machine already.
     pub is_pulled: bool,
+    /// Whether it bears the name under which it waits for this container's window.
+    pub is_kept_ahead: bool,
 }

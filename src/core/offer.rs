@@ -41,6 +41,13 @@ impl Offer {
     pub fn digests(&self) -> BTreeSet<Digest> {
         BTreeSet::from([self.index.clone(), self.manifest.clone(), self.config.clone()])
     }
+
+    /// Whether this is the ID of the offered image: on the classic image store it is the
+    /// configuration's digest, on the containerd image store the index's or the manifest's.
+    #[must_use]
+    pub fn has_id(&self, image_id: &str) -> bool {
+        [&self.config, &self.manifest, &self.index].iter().any(|it| it.as_str() == image_id)
+    }
 }
 
 /// A look-up that ended without an answer. Never a reason to pull.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::decide::Decision;
+use crate::core::decide::{Decision, No};
 use crate::core::observation::{Observation, Previous};
 use crate::core::reason::Reason;
 use crate::core::reference::Digest;
@@ -93,15 +93,17 @@ impl Report {
         match decision {
             Decision::UpToDate | Decision::Republished(_) => {}
             Decision::Update(_) => report.verdict = Verdict::Update,
-            Decision::No(no) => {
-                let is_error = no.reason.is_error();
-                report.verdict = if is_error { Verdict::Error } else { Verdict::Held };
-                report.reason = Some(no.reason);
-                report.detail = Some(no.detail.clone()).filter(|detail| !detail.is_empty());
-                report.advice = Some(no.reason.advice().replace("NAME", &observation.name));
-            }
+            Decision::Fetch(fetch) => report.say_no(&fetch.waits),
+            Decision::No(no) => report.say_no(no),
         }
         report
+    }
+
+    fn say_no(&mut self, no: &No) {
+        self.verdict = if no.reason.is_error() { Verdict::Error } else { Verdict::Held };
+        self.reason = Some(no.reason);
+        self.detail = Some(no.detail.clone()).filter(|detail| !detail.is_empty());
+        self.advice = Some(no.reason.advice().replace("NAME", &self.container));
     }
 
     /// Whether something else than what runs is offered, held or not.

@@ -97,6 +97,7 @@ mod tests {
             probe: None,
             declared_files: Vec::new(),
             is_pulled: false,
+            is_kept_ahead: false,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::core::schedule::Schedule;
 pub struct Due {
     /// Every container without a schedule of its own.
     pub everybody: bool,
-    /// Containers with a schedule of their own.
+    /// Containers with a schedule of their own, and those whose window opens.
     pub names: BTreeSet<String>,
 }
 
@@ -37,13 +37,16 @@ struct Row {
 pub struct Timetable {
     everybody: Row,
     own: BTreeMap<String, Row>,
+    /// Who waits for a window, and when it opens.
+    openings: BTreeMap<String, Duration>,
 }
 
 impl Timetable {
     /// A timetable with the agent's own schedule, due first at this time.
     #[must_use]
     pub fn new(schedule: Schedule, first: Duration) -> Self {
-        Self { everybody: Row { schedule, at: first }, own: BTreeMap::new() }
+        let everybody = Row { schedule, at: first };
+        Self { everybody, own: BTreeMap::new(), openings: BTreeMap::new() }
     }
 
     /// Takes over the schedules that containers bring along now. A container that had the same
@@ -62,6 +65,12 @@ impl Timetable {
         }
     }
 
+    /// Takes over when the windows open that containers wait for now. Each is due once, whatever
+    /// its schedule: a daily round at one would never meet a window at four.
+    pub fn await_openings(&mut self, openings: BTreeMap<String, Duration>) {
+        self.openings = openings;
+    }
+
     /// The names with a schedule of their own.
     #[must_use]
     pub fn has_own(&self, name: &str) -> bool {
@@ -71,13 +80,15 @@ impl Timetable {
     /// When somebody is due next.
     #[must_use]
     pub fn next(&self) -> Duration {
-        self.rows().map(|row| row.at).min().unwrap_or(self.everybody.at)
+        let openings = self.openings.values().copied();
+        self.rows().map(|row| row.at).chain(openings).min().unwrap_or(self.everybody.at)
     }
 
-    /// Whether any schedule follows the clock on the wall, which may be set.
+    /// Whether anything follows the clock on the wall, which may be set.
     #[must_use]
     pub fn follows_the_wall_clock(&self) -> bool {
-        self.rows().any(|row| matches!(row.schedule, Schedule::Cron(_)))
+        !self.openings.is_empty()
+            || self.rows().any(|row| matches!(row.schedule, Schedule::Cron(_)))
     }
 
     /// Who is due now. Their next turn is one delay away.
@@ -91,6 +102,9 @@ impl Timetable {
             due.names.insert(name.clone());
             row.at = now + delay(&row.schedule);
         }
+        let opened = self.openings.iter().filter(|(_, at)| **at <= now);
+        due.names.extend(opened.map(|(name, _)| name.clone()));
+        self.openings.retain(|_, at| *at > now);
         due
     }
 
@@ -148,6 +162,36 @@ mod tests {
         assert!(table.take_due(minutes(100), interval).everybody);
         assert!(table.take_due(minutes(100), interval).is_nobody());
         assert_eq!(table.next(), minutes(101));
+    }
+
+    #[test]
+    fn a_daily_round_at_one_meets_a_window_that_opens_at_four() {
+        let mut table = Timetable::new(schedule("0 1 * * *"), minutes(60));
+        assert!(table.take_due(minutes(60), interval).everybody);
+        table.await_openings(BTreeMap::from([("till".to_owned(), minutes(240))]));
+        assert_eq!(table.next(), minutes(240));
+        assert!(table.take_due(minutes(239), interval).is_nobody());
+        let due = table.take_due(minutes(240), interval);
+        let names = BTreeSet::from(["till".to_owned()]);
+        assert_eq!(due, Due { everybody: false, names });
+        assert!(table.take_due(minutes(240), interval).is_nobody(), "it is due once");
+    }
+
+    #[test]
+    fn an_opening_follows_the_wall_clock_and_leaves_schedules_alone() {
+        let mut table = Timetable::new(schedule("15m"), minutes(15));
+        table.follow(BTreeMap::from([("till".into(), schedule("1h"))]), minutes(0), interval);
+        assert!(!table.follows_the_wall_clock());
+        table.await_openings(BTreeMap::from([("till".to_owned(), minutes(5))]));
+        assert!(table.follows_the_wall_clock());
+        assert_eq!(table.take_due(minutes(5), interval).names.len(), 1);
+        assert_eq!(table.own["till"].at, minutes(60), "its own turn is as it was");
+        // The clock was put back: the opening is further away.
+        table.await_openings(BTreeMap::from([("till".to_owned(), minutes(70))]));
+        assert_eq!(
+            table.take_due(minutes(15), interval),
+            Due { everybody: true, ..Due::default() }
+        );
     }
 
     #[test]

@@ -237,8 +237,7 @@ pub enum Resume {
 /// Decides how an update that was left open goes on.
 ///
 /// Forward once the new container has proved itself, or while it still can without another gap;
-/// back in every other case. Nothing here blames the image: what a cut or a kill interrupted was
-/// not judged.
+/// back in every other case. Nothing here blames the image: what was interrupted was not judged.
 #[must_use]
 pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
     if let Some(cause) = &progress.failed {

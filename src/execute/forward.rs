@@ -1,10 +1,8 @@
 //! The steps of an update on the way forward.
 
-use std::path::Path;
-
-use serde_json::Value;
 use tokio::time::Instant;
 
+use super::images::{self, Company};
 use super::{TRIES_MAX, Trouble, Update};
 use crate::core::blame;
 use crate::core::event::Event;
@@ -16,7 +14,6 @@ use crate::core::update::{Mark, Note, Step};
 use crate::core::{inspect, names, recreate};
 use crate::engine::{Engine, EngineError, ListedImage};
 use crate::host::Host;
-use crate::registry::Registry;
 use crate::world::Ports;
 
 impl<P: Ports> Update<'_, P> {
@@ -30,21 +27,20 @@ impl<P: Ports> Update<'_, P> {
         if plan.source == Source::Kept {
             return self.take_the_kept_one().await;
         }
-        let pinned = format!("{}@{}", plan.reference.familiar_name(), plan.to.index);
+        let pinned = images::pinned(&plan.reference, &plan.to);
         let fetched = engine.inspect_image(&pinned).await?.is_none();
         if fetched {
             self.fetch().await?;
         }
-        let image = engine.inspect_image(&pinned).await?;
-        let id = image.as_ref().map(|image| inspect::text(image, "/Id").to_owned());
-        let id = id.ok_or_else(|| {
-            Trouble::surroundings(format!("{pinned} is not there after its pull"))
-        })?;
-        self.check_pulled(&id)?;
+        let id = images::arrived(engine, &plan.reference, &plan.to).await?;
         if let Some(tag) = &plan.reference.tag {
             engine.tag(&id, &plan.reference.familiar_name(), tag).await?;
         }
-        Ok(Note { new_image: Some(id), fetched, ..Note::default() })
+        // An image that was fetched ahead has waited long enough: its tag keeps it now, and a name
+        // more would be in the way of dropping it if it fails. It was flushed before it got that
+        // name, so it is as good as one that was fetched just now.
+        let was_ahead = engine.remove_image(&names::next_name(&plan.container, &id)).await?;
+        Ok(Note { new_image: Some(id), fetched: fetched || was_ahead, ..Note::default() })
     }
 
     /// A rollback by hand needs no registry: the image is here, only the local tag moves.
@@ -59,43 +55,11 @@ impl<P: Ports> Update<'_, P> {
 
     async fn fetch(&self) -> Result<(), Trouble> {
         let plan = self.plan();
-        let registry = &plan.reference.registry;
-        let credentials = self.ports.registry().credentials(registry).await;
-        let credentials = credentials.map_err(|error| Trouble::surroundings(error.to_string()))?;
-        let fetched = std::sync::atomic::AtomicU64::new(0);
-        let hear = |progress: &crate::core::event::PullProgress| {
-            fetched.store(progress.current, std::sync::atomic::Ordering::Relaxed);
-            let container = plan.container.clone();
-            let (registry, progress) = (registry.clone(), progress.clone());
-            self.listener.hear(&Event::Pulling { container, registry, progress });
-        };
-        let (index, platform) = (&plan.to.index, &plan.to.platform);
-        let pull = self.ports.engine().pull(&plan.reference, index, platform, credentials, &hear);
-        tokio::select! {
-            answer = pull => answer.map_err(pull_failed)?,
-            () = self.stop.cancelled() => return Err(Trouble::Asked),
-        }
-        let bytes = fetched.into_inner();
-        self.listener.hear(&Event::Pulled { registry: registry.clone(), bytes });
-        Ok(())
+        let company = Company { listener: self.listener, stop: self.stop };
+        images::fetch(self.ports, company, &plan.container, (&plan.reference, &plan.to)).await
     }
 
-    /// The digest that was judged is the digest that runs: on the classic image store an ID is the
-    /// configuration's digest, on the containerd image store the index's or the manifest's.
-    fn check_pulled(&self, id: &str) -> Result<(), Trouble> {
-        let offer = &self.plan().to;
-        let expected = [&offer.config, &offer.index, &offer.manifest];
-        if expected.iter().any(|digest| digest.as_str() == id) {
-            return Ok(());
-        }
-        Err(Trouble::surroundings(format!(
-            "the Engine pulled {id} where {} was decided",
-            offer.manifest
-        )))
-    }
-
-    /// Flushes what was pulled. Without it, a power cut leaves the image listed as present with
-    /// files of no length, and pulling again does not mend it.
+    /// Flushes what was pulled.
     pub(super) async fn sync(&mut self) -> Result<Note, Trouble> {
         self.flush().await?;
         Ok(Note::default())
@@ -103,13 +67,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// Flushes what the Engine has on disk.
     pub(super) async fn flush(&self) -> Result<(), Trouble> {
-        let root = self.ports.engine().info().await?.root_dir;
-        self.flush_below(&root).await
-    }
-
-    async fn flush_below(&self, root: &Path) -> Result<(), Trouble> {
-        let flushed = self.ports.host().flush(root).await;
-        flushed.map_err(|error| Trouble::surroundings(format!("cannot flush the disk: {error}")))
+        images::flush(self.ports).await
     }
 
     /// Creates the new container beside the old one, under a name of its own and without the right
@@ -292,10 +250,13 @@ impl<P: Ports> Update<'_, P> {
         Ok(untagged?)
     }
 
-    /// The images with a keep-tag that are more than the user wants, by the age of the tag.
+    /// The images with a keep-tag that are more than the user wants, by the age of the tag. The one
+    /// that runs now does not count: after a rollback it has such a tag as well, and a younger one.
     async fn surplus_images(&self, repository: &str) -> Result<Vec<ListedImage>, Trouble> {
         let mut kept = Vec::new();
-        for image in self.ports.engine().list_images(repository).await? {
+        let images = self.ports.engine().list_images(repository).await?;
+        let present = self.journal.progress.known.new_image.as_deref();
+        for image in images.into_iter().filter(|image| Some(image.id.as_str()) != present) {
             let document = self.ports.engine().inspect_image(&image.id).await?.unwrap_or_default();
             let tagged_at = inspect::text(&document, "/Metadata/LastTagTime").to_owned();
             kept.push((tagged_at, image));
@@ -307,19 +268,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// Removes an image that has no name and no container any more.
     pub(super) async fn drop_image(&self, id: &str) -> Result<(), Trouble> {
-        let Some(image) = self.ports.engine().inspect_image(id).await? else { return Ok(()) };
-        let tags = image.pointer("/RepoTags").and_then(Value::as_array);
-        if tags.is_some_and(|tags| !tags.is_empty()) {
-            return Ok(());
-        }
-        let in_use = self.ports.engine().list().await?;
-        if in_use.iter().any(|container| container.image_id == id) {
-            return Ok(());
-        }
-        match self.ports.engine().remove_image(id).await {
-            Ok(_) | Err(EngineError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        Ok(images::drop_if_unused(self.ports.engine(), id).await?)
     }
 
     /// The ID of the pulled image.
@@ -332,13 +281,6 @@ impl<P: Ports> Update<'_, P> {
     pub(super) fn new_container(&self) -> Result<String, Trouble> {
         let known = self.journal.progress.known.new_container.clone();
         known.ok_or_else(|| Trouble::surroundings("the journal does not name the new container"))
-    }
-}
-
-fn pull_failed(error: EngineError) -> Trouble {
-    match error {
-        error if error.is_the_engine_away() => error.into(),
-        error => Trouble::surroundings(format!("the pull failed: {error}")),
     }
 }
 

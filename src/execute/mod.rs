@@ -5,10 +5,14 @@
 //! nobody knows whether it was done: the journal, the Engine's answer and the Engine's disk may
 //! each be ahead of the others.
 
+mod ahead;
 mod back;
 mod forward;
+mod images;
 mod sight;
 mod verify;
+
+pub use ahead::{drop_superseded, fetch_ahead, fetched};
 
 use std::time::Duration;
 

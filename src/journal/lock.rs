@@ -29,6 +29,20 @@ pub fn acquire(root: &Path) -> Result<File, JournalError> {
     Ok(file)
 }
 
+/// Whether nobody holds the directory. A lock file that cannot be opened is left to [`acquire`].
+///
+/// # Errors
+/// Another process holds the lock; it is named.
+pub fn look(root: &Path) -> Result<(), JournalError> {
+    let Ok(mut file) = File::open(root.join("lock")) else { return Ok(()) };
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            Err(JournalError::InUse { path: root.to_owned(), holder: holder(&mut file) })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
@@ -50,7 +64,9 @@ mod tests {
             panic!("the lock was given twice");
         };
         assert_eq!(holder, std::process::id().to_string());
+        assert!(matches!(look(directory.path()), Err(JournalError::InUse { .. })));
         drop(first);
+        look(directory.path()).expect("nobody holds it");
         acquire(directory.path()).expect("the lock again");
     }
 }

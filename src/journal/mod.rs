@@ -9,6 +9,7 @@ mod history;
 mod lock;
 mod update_journal;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::core::memory::Memory;
@@ -22,7 +23,7 @@ const LAYOUT: &str = "1";
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The disk refused.
-    #[error("cannot {act} {path}: {source}", path = path.display())]
+    #[error("cannot {act} {path}: {source}{advice}", path = path.display(), advice = advice(source))]
     Disk {
         /// What was tried: `read`, `write`, …
         act: &'static str,
@@ -57,6 +58,17 @@ pub enum JournalError {
     },
 }
 
+/// What to do about a disk that refuses, where that can be told.
+fn advice(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        ErrorKind::PermissionDenied => "; run this as root, or as the user the agent runs as",
+        ErrorKind::NotADirectory => "; state_dir must name a directory",
+        ErrorKind::ReadOnlyFilesystem => "; let state_dir name a directory that can be written",
+        ErrorKind::StorageFull => "; make room on that disk",
+        _ => "",
+    }
+}
+
 /// Who may do what with the directory.
 #[derive(Debug)]
 enum Access {
@@ -83,10 +95,20 @@ impl StateDirectory<RealDisk> {
     /// # Errors
     /// It cannot be written, is in use, or belongs to a newer version.
     pub fn open(root: &Path) -> Result<Self, JournalError> {
+        Self::check(root)?;
         let disk = RealDisk;
         disk.create_directory(root).map_err(on("create", root))?;
         let lock = lock::acquire(root)?;
         Self::with(disk, root, Some(lock))
+    }
+
+    /// Whether it could be opened, without a trace in it.
+    ///
+    /// # Errors
+    /// It belongs to a newer version, cannot be read, or is in use.
+    pub fn check(root: &Path) -> Result<(), JournalError> {
+        Self::reading(root)?;
+        lock::look(root)
     }
 
     /// The state directory as a reader sees it: nothing is made, mended or locked, and a directory

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::core::inspect;
+use crate::core::names;
 use crate::core::observation::{Observation, Offered, Readiness};
 use crate::core::recreate::changes::{added, may_hold_declared_files};
 use crate::core::recreate::declared::{AddedFile, declared};
@@ -31,10 +32,12 @@ async fn gather<P: Ports>(
         Some(probe) => Some(probing::probe(ports, &observation.id, &original, probe).await),
         None => None,
     };
+    let pulled = pulled(engine, observation).await?;
     Ok(Some(Readiness {
         others: others(engine, &observation.id).await?,
         declared_files: declared_files(engine, &original).await?,
-        is_pulled: is_pulled(engine, observation).await?,
+        is_kept_ahead: is_kept_ahead(engine, &observation.name, pulled.as_ref()).await?,
+        is_pulled: pulled.is_some(),
         api: info.api,
         free_bytes: ports.host().free_bytes(&info.root_dir),
         probe,
@@ -52,13 +55,27 @@ async fn others(engine: &impl Engine, id: &str) -> Result<Vec<Value>, EngineErro
     Ok(others)
 }
 
-async fn is_pulled(engine: &impl Engine, observation: &Observation) -> Result<bool, EngineError> {
+/// The offered image's document, where the image is on this machine already.
+async fn pulled(
+    engine: &impl Engine,
+    observation: &Observation,
+) -> Result<Option<Value>, EngineError> {
     let (Ok(reference), Offered::Image(offer)) = (&observation.reference, &observation.offered)
     else {
-        return Ok(false);
+        return Ok(None);
     };
     let pinned = format!("{}@{}", reference.familiar_name(), offer.index);
-    Ok(engine.inspect_image(&pinned).await?.is_some())
+    engine.inspect_image(&pinned).await
+}
+
+async fn is_kept_ahead(
+    engine: &impl Engine,
+    container: &str,
+    pulled: Option<&Value>,
+) -> Result<bool, EngineError> {
+    let Some(image) = pulled else { return Ok(false) };
+    let name = names::next_name(container, inspect::id(image));
+    Ok(engine.inspect_image(&name).await?.is_some())
 }
 
 /// How many files of a container's own layer are looked at. What Compose copies lies near the

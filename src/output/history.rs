@@ -9,9 +9,6 @@ use crate::output::sentence::{UNKNOWN, seconds, short, spaced};
 use crate::output::table::{Cell, Column, INDENT, Row, render};
 use crate::output::text::{cut, one_line, wrap};
 
-/// Said where nothing has happened yet.
-const NOTHING: &str = "No update has been tried yet.\n";
-
 /// What stands before a line that the failed container wrote.
 const LOG_INDENT: &str = "    | ";
 
@@ -25,11 +22,13 @@ const COLUMNS: [Column; 6] = [
 ];
 
 /// One row for each update in the order given, which is newest first; below it why it failed, and
-/// the last lines that the failed container wrote. Times are those of `zone`.
+/// the last lines that the failed container wrote. Times are those of `zone`. `name` is whom it was
+/// asked about, if it was about one.
 #[must_use]
-pub fn history(records: &[Record], zone: Tz, screen: Screen) -> String {
+pub fn history(records: &[Record], name: Option<&str>, zone: Tz, screen: Screen) -> String {
     if records.is_empty() {
-        return NOTHING.to_owned();
+        let whose = name.map_or_else(String::new, |name| format!(" of {}", one_line(name)));
+        return format!("No update{whose} has been tried yet.\n");
     }
     let rows: Vec<_> = records.iter().map(|record| row(record, zone, screen)).collect();
     render(&COLUMNS, &rows, screen)

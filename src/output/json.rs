@@ -68,7 +68,7 @@ struct HistoryDocument<'a> {
 /// # Errors
 /// Never in practice: nothing in a report is beyond JSON.
 pub fn check_json(checked_at: DateTime<Utc>, reports: &[Report]) -> serde_json::Result<String> {
-    let checked_at = checked_at.trunc_subsecs(SUBSECOND_DIGITS);
+    let checked_at = short(checked_at);
     let containers = reports.iter().map(ContainerDocument::from).collect();
     document(&CheckDocument { checked_at, containers })
 }
@@ -91,13 +91,17 @@ pub fn status_json(status: &Status) -> serde_json::Result<String> {
         version,
         pid: *pid,
         containers: snapshot.reports.iter().map(ContainerDocument::from).collect(),
-        last_check: snapshot.last_check,
-        next_check: snapshot.next_check,
+        last_check: snapshot.last_check.map(short),
+        next_check: snapshot.next_check.map(short),
         in_flight: snapshot.in_flight.as_deref(),
         stuck: &snapshot.stuck,
         ready: snapshot.is_ready,
         trouble: snapshot.trouble.as_deref(),
     })
+}
+
+fn short(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.trunc_subsecs(SUBSECOND_DIGITS)
 }
 
 fn document(document: &impl Serialize) -> serde_json::Result<String> {

@@ -4,23 +4,16 @@ use crate::core::history::{Outcome, Record};
 use crate::core::report::{Report, Verdict};
 use crate::output::check::{closing_line, notes};
 use crate::output::screen::Screen;
-use crate::output::sentence::ended;
-use crate::output::table::push_line;
-use crate::output::text::{one_line, wrap};
 
-/// How each update ended, why the others did not begin, and how many there were of each kind.
+/// Why the updates that did not begin did not, and how many there were of each kind. How each of
+/// the others ended was told when it did.
 ///
-/// `reports` are what was found before the updates, for every container that was asked for.
+/// `reports` are how the containers that were asked for stand.
 #[must_use]
 pub fn update_summary(records: &[Record], reports: &[Report], screen: Screen) -> String {
-    let mut ends = String::new();
-    for record in records {
-        let sentence = format!("{}: {}", one_line(&record.container), ended(record));
-        wrap(&sentence, "", screen.width).iter().for_each(|line| push_line(&mut ends, line));
-    }
     let notes = notes(reports, screen).trim_start_matches('\n').to_owned();
-    let parts = [ends, notes, closing(records, reports, screen)];
-    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    let separator = if notes.is_empty() { "" } else { "\n" };
+    format!("{notes}{separator}{}", closing(records, reports, screen))
 }
 
 fn closing(records: &[Record], reports: &[Report], screen: Screen) -> String {

@@ -73,6 +73,11 @@ impl Transcript {
             }
             Event::Pulling { progress, .. } => self.pulling(progress, now),
             Event::Pulled { .. } | Event::RoundEnded { .. } => String::new(),
+            Event::FetchedAhead { container, to } => {
+                self.pull = None;
+                let words = format!("image {} fetched, waits for its window", to.short());
+                self.headline(container, &words)
+            }
             Event::GoingBack { container, cause } => {
                 let words = format!("going back: {}", one_line(&cause.detail));
                 self.line(container, &words, Paint::Yellow)

@@ -38,6 +38,14 @@ impl Listener for LogListener {
                 let amount = output::bytes(*bytes);
                 tracing::info!(registry, bytes, "pulled {amount} from {registry}");
             }
+            Event::FetchedAhead { container, to } => {
+                let (to, short) = (to.as_str(), to.short());
+                tracing::info!(
+                    container,
+                    to,
+                    "{container}: image {short} fetched, waits for its window"
+                );
+            }
             Event::RoundEnded { containers, news, took } => round_ended(*containers, news, *took),
             Event::GoingBack { container, cause } => going_back(container, cause),
             Event::UpdateEnded(record) => ended(record),

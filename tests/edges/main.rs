@@ -12,4 +12,5 @@ mod help;
 mod log;
 mod metrics;
 mod output;
+mod status;
 mod terminal;

@@ -78,20 +78,22 @@ fn check_for_scripts_is_the_documented_document() {
 
 #[test]
 fn history_into_a_pipe_is_as_wide_as_it_is() {
-    compare("history-pipe", &history(&records(), Berlin, Screen::NONE));
+    compare("history-pipe", &history(&records(), None, Berlin, Screen::NONE));
 }
 
 #[test]
 fn history_fits_every_terminal() {
     for width in [100, 80, 50] {
-        let page = history(&records(), Berlin, screen(width));
+        let page = history(&records(), None, Berlin, screen(width));
         compare_within(&format!("history-{width}"), &page, width);
     }
 }
 
 #[test]
 fn history_before_the_first_update_says_so() {
-    assert_eq!(history(&[], Berlin, Screen::NONE), "No update has been tried yet.\n");
+    assert_eq!(history(&[], None, Berlin, Screen::NONE), "No update has been tried yet.\n");
+    let of_web = history(&[], Some("web"), Berlin, Screen::NONE);
+    assert_eq!(of_web, "No update of web has been tried yet.\n");
 }
 
 #[test]

@@ -58,6 +58,8 @@ fn events() -> Vec<(u64, Event)> {
         ..record("till", Outcome::RolledBack, reason)
     };
     events.push((3500, Event::UpdateEnded(Box::new(record))));
+    let container = "kiosk".to_owned();
+    events.push((3900, Event::FetchedAhead { container, to: digest("to") }));
     events.push((
         4000,
         Event::Warning { container: String::new(), detail: "the disk is slow".into() },

@@ -115,7 +115,7 @@ fn sigterm_ends_the_agent_after_the_current_step_and_the_next_one_goes_on() {
     let agent = pi.update_until("create");
     let begun = std::time::Instant::now();
 
-    agent.terminate();
+    agent.terminate().expect_code(1);
 
     assert!(begun.elapsed() < Duration::from_secs(10), "SIGTERM took {:?}", begun.elapsed());
     assert_eq!(running(&pi).len(), 1, "{:?}", pi.names());

@@ -8,8 +8,20 @@ mod support;
 #[cfg(test)]
 mod bad_releases;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod ground;
 #[cfg(test)]
 mod interruptions;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
+mod reasons;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod scrape;
+#[cfg(test)]
 mod updates;
+#[cfg(test)]
+mod windows;

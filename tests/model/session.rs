@@ -151,6 +151,9 @@ impl Listener for Ear {
                 let detail = machine.in_words(detail);
                 machine.log(format!("{container}: warning: {detail}"));
             }
+            Event::FetchedAhead { container, .. } => {
+                machine.log(format!("{container}: fetched ahead"));
+            }
             Event::StepDone { .. }
             | Event::Pulling { .. }
             | Event::Pulled { .. }

@@ -64,6 +64,7 @@ impl Agent {
     pub fn connect_to(&self, socket: &Path) {
         let configuration = format!(
             "state_dir = {:?}\n\
+             time_zone = \"UTC\"\n\
              docker_host = \"unix://{}\"\n\
              [listen]\n\
              address = \"0.0.0.0:{METRICS_PORT}\"\n\
@@ -74,6 +75,12 @@ impl Agent {
             self.settings,
         );
         fs::write(self.directory.join("pilotfish.toml"), configuration).expect("configuration");
+    }
+
+    /// Writes the configuration with other settings.
+    pub fn set(&mut self, engine: &Engine, settings: &str) {
+        settings.clone_into(&mut self.settings);
+        self.connect_to(&engine.socket());
     }
 
     /// The state directory.

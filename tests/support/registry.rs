@@ -29,6 +29,11 @@ const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
+/// Whether the Engines under test keep their images in containerd (`make test-engines`).
+pub fn is_containerd_store() -> bool {
+    std::env::var("TEST_ENGINE_FLAGS").is_ok_and(|flags| flags.contains("containerd-snapshotter"))
+}
+
 /// An image as the registry has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
@@ -36,7 +41,8 @@ pub struct Published {
     pub reference: String,
     /// What `HEAD` of the tag answers.
     pub digest: String,
-    /// What the classic image store calls the image: the digest of its config.
+    /// What the Engine calls the image: the digest of its config on the classic image store, of its
+    /// manifest on containerd's.
     pub image: String,
     manifest: Vec<u8>,
 }
@@ -135,7 +141,8 @@ impl Registry {
         let manifest = manifest.to_string().into_bytes();
         let digest = self.put_manifest(repository, "latest", MANIFEST, &manifest);
         let reference = format!("127.0.0.1:{PORT}/{repository}:latest");
-        Published { reference, digest, image: digest_of(&config), manifest }
+        let image = if is_containerd_store() { digest.clone() } else { digest_of(&config) };
+        Published { reference, digest, image, manifest }
     }
 
     /// Puts an index around what was published and moves the tag to it. Another `edition` makes

@@ -7,12 +7,14 @@ use chrono::DateTime;
 use clap::CommandFactory as _;
 use pilotfish::cli::Cli;
 use pilotfish::config::{KEYS, REGISTRY_KEYS};
+use pilotfish::control::Status;
 use pilotfish::core::history::{Outcome, Record};
 use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
 use pilotfish::core::reason::Reason;
 use pilotfish::core::report::{Report, Verdict};
+use pilotfish::core::snapshot::Snapshot;
 use pilotfish::metrics::catalogue;
-use pilotfish::output::check_json;
+use pilotfish::output::{check_json, status_json};
 
 use crate::tree::{File, Finding, assert_none, file, files, top};
 
@@ -142,7 +144,10 @@ fn fields_of_the_json() -> BTreeSet<String> {
     let check = check_json(DateTime::UNIX_EPOCH, &[report]).unwrap_or_default();
     let check: serde_json::Value = serde_json::from_str(&check).unwrap_or_default();
     let record = serde_json::to_value(record).unwrap_or_default();
-    let documents = [check["containers"][0].clone(), record];
+    let status = Status { version: String::new(), pid: 0, snapshot: Snapshot::default() };
+    let status = status_json(&status).unwrap_or_default();
+    let status = serde_json::from_str(&status).unwrap_or_default();
+    let documents = [check["containers"][0].clone(), record, status];
     let fields = documents.iter().filter_map(serde_json::Value::as_object);
     let frames = ["checked_at", "containers", "updates"].map(str::to_owned);
     fields.flat_map(serde_json::Map::keys).cloned().chain(frames).collect()
@@ -187,9 +192,16 @@ fn every_command_is_explained() {
     let readme = file("README.md");
     let cli = Cli::command();
     let commands = cli.get_subcommands().map(clap::Command::get_name);
-    let missing = commands.filter(|name| !readme.text.contains(&format!("| `pilotfish {name}")));
-    let findings: Vec<_> =
-        missing.map(|name| readme.finding(0, format!("`pilotfish {name}` has no row"))).collect();
+    let page = file("docs/commands.md");
+    let mut findings = Vec::new();
+    for name in commands {
+        if !readme.text.contains(&format!("| `pilotfish {name}")) {
+            findings.push(readme.finding(0, format!("`pilotfish {name}` has no row")));
+        }
+        if !page.text.contains(&format!("\n## {name}\n")) {
+            findings.push(page.finding(0, format!("`pilotfish {name}` has no section")));
+        }
+    }
     assert_none(&findings);
 }
 

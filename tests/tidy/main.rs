@@ -8,6 +8,7 @@
 mod documented;
 mod floors;
 mod private;
+mod promises;
 mod shape;
 mod supply;
 mod tree;

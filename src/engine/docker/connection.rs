@@ -54,14 +54,29 @@ impl Connection {
         let timeout = QUESTION_TIMEOUT;
         let path = "/version".to_owned();
         let call = Call { name: "version", method: Method::GET, path, body: None, timeout };
-        let mut version = self.raw.send("", call).await?;
-        let (lowest, highest) = reading::api_versions(&version)?;
+        let version = self.raw.send("", call).await;
+        let versions = version.and_then(|raw| Ok((reading::api_versions(&raw)?, raw)));
+        let ((lowest, highest), mut version) = versions.map_err(|error| self.strange(error))?;
         let agreed = negotiate(lowest, highest, API_NEWEST);
         self.remember(Some(agreed));
         if let Some(object) = version.as_object_mut() {
             object.insert("ApiVersion".into(), agreed.to_string().into());
         }
         Ok(version)
+    }
+
+    /// Whoever does not answer the first question as an Engine would is none.
+    fn strange(&self, error: EngineError) -> EngineError {
+        let what = match &error {
+            EngineError::Garbage { detail, .. } | EngineError::Broken { detail, .. } => detail,
+            EngineError::NotFound { .. } | EngineError::Conflict { .. } => "it knows no `version`",
+            _ => return error,
+        };
+        let detail = format!(
+            "what answers there is no Engine, or one that is just ending ({what}); \
+             another address is set by docker_host or DOCKER_HOST"
+        );
+        EngineError::Unreachable { host: self.raw.host().to_owned(), detail }
     }
 
     /// The version that both sides speak; asks for it where it is not known.

@@ -63,7 +63,7 @@ impl RawClient {
                 (with_tls(builder, Some(files)).map_err(wrong)?, format!("https://{authority}"))
             }
         };
-        let client = builder.build().map_err(|error| wrong(chain(&error)))?;
+        let client = builder.build().map_err(|error| wrong(root_cause(&error)))?;
         Ok(Self { client, base, host })
     }
 
@@ -139,8 +139,13 @@ impl RawClient {
         Ok(response.bytes_stream())
     }
 
+    /// Where the Engine is, as the user wrote it.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     fn failed(&self, call: &'static str, error: &reqwest::Error) -> EngineError {
-        let detail = chain(error);
+        let detail = root_cause(error);
         if error.is_connect() {
             let detail = with_advice(&detail);
             return EngineError::Unreachable { host: self.host.clone(), detail };
@@ -187,18 +192,14 @@ pub fn refusal(call: &'static str, status: u16, message: &str) -> EngineError {
     }
 }
 
-/// An error with all of its causes. Engine addresses carry no secrets.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
+/// What lies at the bottom of an error. What stands above it speaks of URLs and clients that no
+/// user has ever heard of.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
     }
-    text
+    cause.to_string()
 }
 
 /// A TLS configuration of our own even where none is needed: reqwest's default asks the system for

@@ -1,0 +1,81 @@
+//! A check that is answered with what is known already: the registries are left alone.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use super::{Agent, Request, RoundEnd};
+use crate::core::report::Report;
+use crate::core::snapshot::Snapshot;
+use crate::host::Host;
+use crate::observe;
+use crate::world::Ports;
+
+impl RoundEnd {
+    /// What was found within the last interval, if that will do and covers everybody in question.
+    #[must_use]
+    pub fn known(request: &Request, snapshot: &Snapshot, now: DateTime<Utc>) -> Option<Self> {
+        if !request.dry_run || !request.may_be_known || request.force {
+            return None;
+        }
+        let checked_at = snapshot.last_check?;
+        snapshot.next_check.filter(|next| *next > now)?;
+        let names = request.names.as_ref();
+        let is_meant = |report: &&Report| names.is_none_or(|all| all.contains(&report.container));
+        let reports: Vec<_> = snapshot.reports.iter().filter(is_meant).cloned().collect();
+        let is_complete = names.is_none_or(|names| names.len() == reports.len());
+        is_complete.then(|| Self { checked_at, reports, ..Self::default() })
+    }
+}
+
+impl<P: Ports> Agent<P> {
+    /// What is known, unless a container has come or gone since: whoever has just started one
+    /// wants to see it. That costs one question to the Engine.
+    pub(super) async fn known(&self, request: &Request) -> Option<RoundEnd> {
+        let snapshot = self.snapshot.borrow().clone();
+        let known = RoundEnd::known(request, &snapshot, self.ports.host().now())?;
+        let watched = observe::watched_names(&*self.ports, &self.settings.defaults).await.ok()?;
+        let reported = snapshot.reports.iter().map(|report| report.container.clone());
+        (reported.collect::<BTreeSet<_>>() == watched).then_some(known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let now = DateTime::UNIX_EPOCH;
+        let next_check = Some(now + TimeDelta::seconds(1));
+        Snapshot { last_check: Some(now), next_check, ..Snapshot::default() }
+    }
+
+    fn check() -> Request {
+        Request { dry_run: true, may_be_known: true, ..Request::default() }
+    }
+
+    #[test]
+    fn what_was_found_counts_until_the_next_look_is_due() {
+        let now = DateTime::UNIX_EPOCH;
+        let end = RoundEnd::known(&check(), &snapshot(), now).expect("known");
+        assert_eq!(end.checked_at, now);
+        assert!(RoundEnd::known(&check(), &snapshot(), now + TimeDelta::seconds(1)).is_none());
+        assert!(RoundEnd::known(&check(), &Snapshot::default(), now).is_none());
+    }
+
+    #[test]
+    fn only_a_check_that_says_so_is_content_with_it() {
+        let now = DateTime::UNIX_EPOCH;
+        let names = Some(BTreeSet::from(["till".to_owned()]));
+        for request in [
+            Request { may_be_known: false, ..check() },
+            Request { dry_run: false, ..check() },
+            Request { force: true, ..check() },
+            Request { names, ..check() },
+        ] {
+            assert!(RoundEnd::known(&request, &snapshot(), now).is_none(), "{request:?}");
+        }
+    }
+}

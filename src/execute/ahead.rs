@@ -1,0 +1,77 @@
+//! Images that are fetched ahead of the window in which they may replace.
+//!
+//! No container is touched, so no journal is needed: what a cut leaves behind is an image, and the
+//! next round fetches it again, names it, or drops it.
+
+use std::collections::BTreeSet;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Trouble;
+use super::images::{self, Company};
+use crate::core::decide::Fetch;
+use crate::core::event::{Event, Listener};
+use crate::core::names;
+use crate::core::outlook::{Ahead, Outlook};
+use crate::engine::{Engine, EngineError};
+use crate::world::Ports;
+
+/// Fetches an image and gives it a name that keeps it until its window opens, so that `image prune`
+/// spares it. The name comes last: an image that bears it is whole on the disk.
+///
+/// # Errors
+/// It could not be fetched, or flushed, or the agent was asked to stop. No container was touched.
+pub async fn fetch_ahead<P: Ports>(
+    ports: &P,
+    listener: &dyn Listener,
+    stop: &CancellationToken,
+    fetch: &Fetch,
+) -> Result<(), Trouble> {
+    let Fetch { container, reference, offer, .. } = fetch;
+    let engine = ports.engine();
+    if engine.inspect_image(&images::pinned(reference, offer)).await?.is_none() {
+        let company = Company { listener, stop };
+        images::fetch(ports, company, container, (reference, offer)).await?;
+    }
+    let id = images::arrived(engine, reference, offer).await?;
+    images::flush(ports).await?;
+    engine.tag(&id, &names::next_repository(container), &names::keep_tag(&id)).await?;
+    let (container, to) = (container.clone(), offer.index.clone());
+    listener.hear(&Event::FetchedAhead { container, to });
+    Ok(())
+}
+
+/// Every image that was fetched ahead.
+///
+/// # Errors
+/// The Engine does not give its list of images.
+pub async fn fetched(engine: &impl Engine) -> Result<Vec<Ahead>, EngineError> {
+    let mut found = Vec::new();
+    for pattern in names::NEXT_PATTERNS {
+        for image in engine.list_images(pattern).await? {
+            let ours = image.tags.into_iter().filter(|name| names::is_next_name(name));
+            found.extend(ours.map(|name| Ahead { name, image_id: image.id.clone() }));
+        }
+    }
+    Ok(found)
+}
+
+/// Drops what was fetched ahead and nobody waits for any more; what is in use only loses its name.
+/// `owners` are the containers that may have such images. Says whether any are left.
+///
+/// # Errors
+/// The Engine does not answer.
+pub async fn drop_superseded(
+    engine: &impl Engine,
+    outlook: &Outlook,
+    owners: &BTreeSet<String>,
+) -> Result<bool, EngineError> {
+    let found = fetched(engine).await?;
+    let before = found.len();
+    let superseded = outlook.superseded(found, owners);
+    for image in &superseded {
+        engine.remove_image(&image.name).await?;
+        images::drop_if_unused(engine, &image.image_id).await?;
+    }
+    Ok(superseded.len() < before)
+}

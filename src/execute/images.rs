@@ -1,0 +1,108 @@
+//! What is done with images, within an update and ahead of one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::Trouble;
+use crate::core::event::{Event, Listener, PullProgress};
+use crate::core::inspect;
+use crate::core::offer::Offer;
+use crate::core::reference::Reference;
+use crate::engine::{Engine, EngineError};
+use crate::host::Host;
+use crate::registry::Registry;
+use crate::world::Ports;
+
+/// Who is told of a pull, and what ends it early.
+#[derive(Clone, Copy)]
+pub(super) struct Company<'a> {
+    pub(super) listener: &'a dyn Listener,
+    pub(super) stop: &'a CancellationToken,
+}
+
+/// The name by which exactly the offered image is asked for.
+pub(super) fn pinned(reference: &Reference, offer: &Offer) -> String {
+    format!("{}@{}", reference.familiar_name(), offer.index)
+}
+
+/// Pulls exactly what is offered, for a container.
+pub(super) async fn fetch<P: Ports>(
+    ports: &P,
+    company: Company<'_>,
+    container: &str,
+    (reference, offer): (&Reference, &Offer),
+) -> Result<(), Trouble> {
+    let registry = &reference.registry;
+    let credentials = ports.registry().credentials(registry).await;
+    let credentials = credentials.map_err(|error| Trouble::surroundings(error.to_string()))?;
+    let fetched = AtomicU64::new(0);
+    let hear = |progress: &PullProgress| {
+        fetched.store(progress.current, Ordering::Relaxed);
+        let (container, registry) = (container.to_owned(), registry.clone());
+        let progress = progress.clone();
+        company.listener.hear(&Event::Pulling { container, registry, progress });
+    };
+    let (index, platform) = (&offer.index, &offer.platform);
+    let pull = ports.engine().pull(reference, index, platform, credentials, &hear);
+    tokio::select! {
+        answer = pull => answer.map_err(pull_failed)?,
+        () = company.stop.cancelled() => return Err(Trouble::Asked),
+    }
+    let bytes = fetched.into_inner();
+    company.listener.hear(&Event::Pulled { registry: registry.clone(), bytes });
+    Ok(())
+}
+
+/// The ID of the image after its pull. The digest that was judged is the digest that runs.
+pub(super) async fn arrived(
+    engine: &impl Engine,
+    reference: &Reference,
+    offer: &Offer,
+) -> Result<String, Trouble> {
+    let pinned = pinned(reference, offer);
+    let Some(image) = engine.inspect_image(&pinned).await? else {
+        return Err(Trouble::surroundings(format!("{pinned} is not there after its pull")));
+    };
+    let id = inspect::id(&image).to_owned();
+    if offer.has_id(&id) {
+        return Ok(id);
+    }
+    let decided = &offer.manifest;
+    Err(Trouble::surroundings(format!("the Engine pulled {id} where {decided} was decided")))
+}
+
+/// Flushes what the Engine has on disk. Without it, a power cut leaves an image listed as present
+/// with files of no length, and pulling again does not mend it.
+pub(super) async fn flush<P: Ports>(ports: &P) -> Result<(), Trouble> {
+    let root = ports.engine().info().await?.root_dir;
+    let flushed = ports.host().flush(&root).await;
+    flushed.map_err(|error| Trouble::surroundings(format!("cannot flush the disk: {error}")))
+}
+
+/// Removes an image that has no name and no container any more.
+pub(super) async fn drop_if_unused(engine: &impl Engine, id: &str) -> Result<(), EngineError> {
+    let Some(image) = engine.inspect_image(id).await? else { return Ok(()) };
+    // The containerd image store counts a name with a digest among the tags; nobody gave it that.
+    let tags = image.pointer("/RepoTags").and_then(Value::as_array);
+    let mut tags = tags.into_iter().flatten().filter_map(Value::as_str);
+    if tags.any(|tag| !tag.contains('@')) {
+        return Ok(());
+    }
+    let in_use = engine.list().await?;
+    if in_use.iter().any(|container| container.image_id == id) {
+        return Ok(());
+    }
+    match engine.remove_image(id).await {
+        Ok(_) | Err(EngineError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn pull_failed(error: EngineError) -> Trouble {
+    match error {
+        error if error.is_the_engine_away() => error.into(),
+        error => Trouble::surroundings(format!("the pull failed: {error}")),
+    }
+}

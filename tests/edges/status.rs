@@ -1,0 +1,36 @@
+//! The pages of `status`.
+
+use chrono_tz::Europe::Berlin;
+use pilotfish::control::Status;
+use pilotfish::core::snapshot::Snapshot;
+use pilotfish::output::{Screen, status, status_json};
+use serde_json::Value;
+
+use crate::facts::snapshot;
+use crate::golden::compare;
+
+fn agent(snapshot: Snapshot) -> Status {
+    Status { version: "1.2.3".to_owned(), pid: 812, snapshot }
+}
+
+#[test]
+fn status_tells_of_an_agent_at_work_at_the_start_and_in_trouble() {
+    let busy = Snapshot {
+        in_flight: Some("web".to_owned()),
+        stuck: vec!["db".to_owned()],
+        is_ready: true,
+        ..snapshot()
+    };
+    let trouble = Some("the Engine at unix:///var/run/docker.sock cannot be reached".to_owned());
+    let pages = [busy, Snapshot::default(), Snapshot { trouble, ..Snapshot::default() }]
+        .map(|snapshot| status(&agent(snapshot), Berlin, Screen::NONE));
+    compare("status", &pages.join("\n"));
+}
+
+#[test]
+fn status_for_scripts_is_the_documented_document() {
+    let page = status_json(&agent(snapshot())).expect("JSON");
+    compare("status-json", &page);
+    let document: Value = serde_json::from_str(&page).expect("JSON");
+    assert_eq!(document["containers"].as_array().map(Vec::len), Some(snapshot().reports.len()));
+}

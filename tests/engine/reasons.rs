@@ -1,0 +1,103 @@
+//! Containers that are held although something new is offered: each "no" under its own name.
+
+use std::time::Duration;
+
+use crate::support::agent::scrape;
+use crate::support::command::wait_until;
+use crate::support::images::Release;
+use crate::support::{Pi, WATCHED};
+
+/// Longer than three tries to put an update right.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A Pi on which `till` runs version 1 with these options while version 2 waits in the registry.
+fn with_an_update_waiting(options: &[&str]) -> Pi {
+    let pi = Pi::new();
+    let one = pi.registry.publish("till", &Release::new("1"));
+    let mut all = vec!["run", "--detach", "--name=till"];
+    all.extend(WATCHED);
+    all.extend(options);
+    all.push(&one.reference);
+    pi.engine.docker(&all);
+    pi.registry.publish("till", &Release::new("2"));
+    pi
+}
+
+/// An update that is held for this reason, forced or not, and changes nothing.
+#[track_caller]
+fn is_held(pi: &Pi, reason: &str) {
+    let before = pi.id("till");
+    for words in [&[][..], &["till", "--force"]] {
+        let told = pi.update(words).expect_code(0);
+        assert!(told.out.contains(&format!("till is held: {reason}")), "{}", told.out);
+    }
+    assert_eq!(pi.check("till")["reason"], reason);
+    assert_eq!(pi.id("till"), before);
+}
+
+#[test]
+fn a_probe_that_fails_on_the_old_container_could_not_judge_the_new_one() {
+    let probe = "--label=pilotfish.health.probe=http://:1/healthz";
+    is_held(&with_an_update_waiting(&[probe, "--network=host"]), "probe_failing");
+}
+
+#[test]
+fn a_container_that_a_stop_would_delete_cannot_be_recreated() {
+    is_held(&with_an_update_waiting(&["--rm"]), "cannot_recreate");
+}
+
+#[test]
+fn an_update_that_was_left_open_is_in_flight() {
+    let pi = with_an_update_waiting(&[]);
+    pi.update_until("verify").kill();
+
+    assert_eq!(pi.check("till")["reason"], "update_in_flight");
+}
+
+#[test]
+fn the_update_of_another_agent_is_left_to_it() {
+    let pi = with_an_update_waiting(&[]);
+    let first = pi.update_until("verify");
+    let elsewhere = pi.engine.directory().join("other");
+    let words = ["update", "--state-dir", elsewhere.to_str().expect("a path")];
+
+    let second = pi.agent.run(&pi.engine, &words).expect_code(0);
+
+    assert!(second.out.contains("till is held: another_agent"), "{}", second.out);
+    first.finish().expect_code(0);
+    assert_eq!(pi.names(), ["till running"]);
+}
+
+#[test]
+fn an_update_that_three_tries_cannot_end_is_stuck_until_a_person_helps() {
+    let pi = with_an_update_waiting(&[]);
+    pi.update_until("verify").kill();
+    // Somebody puts a container of their own in the place of the new one.
+    pi.engine.docker(&["rm", "--force", "till"]);
+    let image = pi.image("pilotfish-old-till");
+    pi.engine.docker(&["run", "--detach", "--name=till", WATCHED[0], &image]);
+    let agent = pi.agent.spawn(&pi.engine, &["run"]);
+    scrape(&pi.engine, "/healthz");
+
+    wait_until("it is stuck", SOON, || {
+        pi.update(&[]).expect_code(1);
+        pi.check("till")["reason"] == "stuck"
+    });
+
+    assert_eq!(pi.history("till")[0]["outcome"], "stuck");
+    let page = scrape(&pi.engine, "/metrics");
+    assert!(page.contains("\npilotfish_stuck 1\n"), "{page}");
+    assert!(page.contains("pilotfish_updates_total{container=\"till\",outcome=\"stuck\"} 1"));
+    assert_eq!(pi.agent.json(&pi.engine, &["status", "--json"])["stuck"][0], "till");
+    let recover = |code| pi.agent.run(&pi.engine, &["recover"]).expect_code(code);
+    assert!(
+        recover(1)
+            .out
+            .ends_with("till: could still not be finished or undone; the log tells why\n")
+    );
+    pi.engine.docker(&["rm", "--force", "till"]);
+    recover(0);
+    assert_eq!(pi.names(), ["till running"]);
+    assert!(scrape(&pi.engine, "/metrics").contains("\npilotfish_stuck 0\n"));
+    agent.terminate().expect_code(0);
+}
