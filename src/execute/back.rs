@@ -223,10 +223,14 @@ impl<P: Ports> Update<'_, P> {
         self.restore_the_tag().await?;
         let (repository, tag) = self.plan().keep_tag();
         self.ports.engine().remove_image(&format!("{repository}:{tag}")).await?;
-        if let Some(image) = self.pulled_image().await?
-            && let Err(trouble) = self.drop_image(&image).await
-        {
-            self.warn(format!("the failed image stays on disk: {trouble}"));
+        if let Some(image) = self.pulled_image().await? {
+            match self.drop_image(&image).await {
+                Err(Trouble::Engine(error)) if error.is_the_engine_away() => {
+                    return Err(error.into());
+                }
+                Err(trouble) => self.warn(format!("the failed image stays on disk: {trouble}")),
+                Ok(()) => {}
+            }
         }
         self.note_undo(Step::Pull, Mark::UndoDone, Note::default());
         Ok(())

@@ -139,6 +139,8 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn start(&mut self) -> Result<Note, Trouble> {
         let new = self.new_container()?;
         self.listen(&new).await?;
+        // An Engine that was restarted since the switch has started the old one: never both.
+        self.check_the_old_one_stayed_down().await?;
         let started = self.ports.engine().start(&new).await;
         self.mark_started();
         if let Err(error) = started {
@@ -196,8 +198,10 @@ impl<P: Ports> Update<'_, P> {
     /// reason to keep the update open: it is said, and left.
     async fn clean(&mut self, begun: Instant) -> Result<(), Trouble> {
         self.remove_the_old_one().await?;
-        if let Err(trouble) = self.drop_old_images().await {
-            self.warn(format!("old images stay on disk: {trouble}"));
+        match self.drop_old_images().await {
+            Err(Trouble::Engine(error)) if error.is_the_engine_away() => return Err(error.into()),
+            Err(trouble) => self.warn(format!("old images stay on disk: {trouble}")),
+            Ok(()) => {}
         }
         self.flush().await?;
         self.remember_success()?;

@@ -106,6 +106,7 @@ impl<P: Ports> Update<'_, P> {
         let document = self.ports.engine().inspect(&new).await?.unwrap_or_default();
         let policy = HealthPolicy::of(&self.plan().health, &document);
         watch.gate = policy.gate;
+        self.check_the_old_one_stayed_down().await?;
         self.look(&new, &mut watch).await?;
         self.await_verdict(&new, &document, &policy, &mut watch).await?;
         self.check_the_old_one_stayed_down().await?;
@@ -239,7 +240,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// An old container that runs again under its parked name was started by the Engine or by a
     /// person: then two of them serve, and the proven one stays.
-    async fn check_the_old_one_stayed_down(&self) -> Result<(), Trouble> {
+    pub(super) async fn check_the_old_one_stayed_down(&self) -> Result<(), Trouble> {
         let old = self.look_at_old().await?;
         if old.as_ref().is_some_and(inspect::is_running) {
             let detail = "the old container was started again during the update";

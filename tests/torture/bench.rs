@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use pilotfish::core::memory::Memory;
 use pilotfish::core::reference::Digest;
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::disk::LossyDisk;
+use crate::disk::{LossyDisk, StateDisk};
 use crate::fault::{Aim, Deed, Fault, Place};
 use crate::judge;
 use crate::proxy::{From, Proxy};
@@ -35,6 +36,9 @@ const AGENT_TIMEOUT: Duration = Duration::from_secs(400);
 
 /// I1: how long after the last fault exactly one container may take to run.
 pub const RECOVERY_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long an agent may take to end after SIGTERM.
+const TERMINATE_LIMIT: Duration = Duration::from_secs(10);
 
 /// After so many rounds without faults an update has ended, one way or the other.
 const ROUNDS_MAX: u32 = 5;
@@ -82,6 +86,8 @@ pub struct Bench {
     pub pi: Pi,
     flags: Vec<String>,
     disk: Option<LossyDisk>,
+    state_disk: Option<StateDisk>,
+    terminated_at: Option<Instant>,
     /// What the service runs between two cases.
     pub current: Published,
     /// The service as it was created, for comparison.
@@ -94,24 +100,39 @@ pub struct Bench {
 impl Bench {
     /// Sets one up, with the service running; the flags are dockerd's.
     pub fn new(flags: &[&str]) -> Self {
-        Self::on(Engine::start(flags), flags, None)
+        Self::on(Engine::start(flags), flags, None, None)
     }
 
     /// Sets one up whose Engine and agent keep everything on a disk that can be cut.
     pub fn on_lossy_disk(flags: &[&str]) -> Self {
         let mut disk = None;
         let engine = Engine::start_in(flags, |directory| disk = Some(LossyDisk::new(directory)));
-        let bench = Self::on(engine, flags, disk);
+        let bench = Self::on(engine, flags, disk, None);
         bench.disk.as_ref().expect("the disk").flush();
         bench
     }
 
-    fn on(engine: Engine, flags: &[&str], disk: Option<LossyDisk>) -> Self {
+    /// Sets one up whose agent keeps its state on a disk of its own, which can fail.
+    pub fn with_state_disk() -> Self {
+        let engine = Engine::start(&[]);
+        let disk = StateDisk::new(engine.directory());
+        Self::on(engine, &[], None, Some(disk))
+    }
+
+    fn on(
+        engine: Engine,
+        flags: &[&str],
+        disk: Option<LossyDisk>,
+        state_disk: Option<StateDisk>,
+    ) -> Self {
         let registry = Registry::start(&engine);
         let mut agent = Agent::install(&engine, QUIET);
         if let Some(disk) = &disk {
             agent.keep_state_in(&disk.state());
             agent.take_boot_id_from(disk.boot_id());
+        }
+        if let Some(disk) = &state_disk {
+            agent.keep_state_in(&disk.state());
         }
         let pi = Pi { registry, agent, engine };
         let socket = pi.engine.directory().join("proxy.sock");
@@ -124,7 +145,19 @@ impl Bench {
         pi.start(CONTROL, &control.reference, &["--volume=ledger-control:/ledger"]);
         let (original, control) = (pi.inspect(SERVICE), pi.inspect(CONTROL));
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self { watch, proxy, pi, flags, disk, current, original, control, next_version: 0 }
+        Self {
+            watch,
+            proxy,
+            pi,
+            flags,
+            disk,
+            state_disk,
+            terminated_at: None,
+            current,
+            original,
+            control,
+            next_version: 0,
+        }
     }
 
     /// Whether the Engine keeps containers alive without itself.
@@ -156,6 +189,8 @@ impl Bench {
         let mut outcome = Outcome::default();
         self.proxy.set(From::TheJournal, Some(case.aim));
         let is_struck = self.run_struck(&["update"], &case.aim);
+        outcome.findings.extend(self.judge_the_end(case));
+        self.mend(case.aim.fault);
         outcome.landed = self.proxy.landed().or_else(|| is_struck.then(|| self.proxy.last_call()));
         if is_struck && case.aim.fault == Fault::Cut {
             outcome.findings.extend(judge::alone(self, case, &next));
@@ -176,6 +211,21 @@ impl Bench {
             self.begin_anew();
         }
         outcome
+    }
+
+    /// What an agent that was not killed leaves behind although the fault goes on: the service, and
+    /// an end in time where it was asked to end.
+    fn judge_the_end(&mut self, case: &Case) -> Vec<judge::Finding> {
+        let mut findings = Vec::new();
+        let took = self.terminated_at.take().map(|at| at.elapsed()).unwrap_or_default();
+        if took > TERMINATE_LIMIT {
+            findings.push(judge::Finding::late(format!("it ended {took:?} after SIGTERM")));
+        }
+        let goes_on = matches!(case.aim.fault, Fault::State(_) | Fault::RegistryGone);
+        if goes_on && self.watch.await_one(RECOVERY_LIMIT).is_none() {
+            findings.push(judge::lost(self));
+        }
+        findings
     }
 
     /// The agent comes back, and has nothing to fear any more.
@@ -263,10 +313,33 @@ impl Bench {
                 engine.kill();
                 engine.start_again(&flags);
             }
+            Fault::Terminate => {
+                // Of an agent that has just ended by itself there is nobody to signal.
+                let _ = kill_process(agent.pid(), Signal::TERM);
+                self.terminated_at = Some(Instant::now());
+            }
+            Fault::RegistryGone => self.pi.registry.stop(),
+            Fault::State(failure) => self.state_disk().fail(failure),
             Fault::Person(deed) => self.meddle(deed),
             Fault::DropReply | Fault::Delay | Fault::Answer(_) | Fault::Hang => {}
         }
         Some(agent)
+    }
+
+    /// What failed for as long as the agent ran is well again.
+    fn mend(&mut self, fault: Fault) {
+        match fault {
+            Fault::RegistryGone => {
+                self.pi.registry.stop();
+                self.pi.registry.start_again(&self.pi.engine);
+            }
+            Fault::State(_) => self.state_disk().mend(),
+            _ => {}
+        }
+    }
+
+    fn state_disk(&self) -> &StateDisk {
+        self.state_disk.as_ref().expect("a bench with a disk for the state")
     }
 
     fn meddle(&self, deed: Deed) {

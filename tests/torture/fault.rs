@@ -22,8 +22,25 @@ pub enum Fault {
     KillEngine,
     /// The power goes: the disk, the Engine, the containers and the agent at once.
     Cut,
+    /// SIGTERM to the agent.
+    Terminate,
+    /// The registry goes away, until the agent has ended.
+    RegistryGone,
+    /// The disk under the agent's state fails, until the agent has ended.
+    State(Failure),
     /// Somebody else does something to the Engine.
     Person(Deed),
+}
+
+/// How a disk fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// ENOSPC.
+    Full,
+    /// EROFS, as ext4 does it to itself after an error on an SD card.
+    ReadOnly,
+    /// EIO.
+    Broken,
 }
 
 /// What people do while an update is under way.
@@ -89,6 +106,9 @@ impl fmt::Display for Fault {
             Self::RestartEngine => formatter.write_str("engine restart"),
             Self::KillEngine => formatter.write_str("engine kill"),
             Self::Cut => formatter.write_str("power cut"),
+            Self::Terminate => formatter.write_str("SIGTERM"),
+            Self::RegistryGone => formatter.write_str("registry gone"),
+            Self::State(failure) => write!(formatter, "state disk: {failure:?}"),
             Self::Person(deed) => write!(formatter, "person: {deed:?}"),
         }
     }

@@ -40,6 +40,8 @@ pub enum Weight {
     Changed,
     /// A bad image was started again.
     Revived,
+    /// Something took too long.
+    Late,
 }
 
 /// An invariant that does not hold.
@@ -56,6 +58,10 @@ impl Finding {
 
     pub const fn debris(what: String) -> Self {
         Self::new(Weight::Debris, what)
+    }
+
+    pub const fn late(what: String) -> Self {
+        Self::new(Weight::Late, what)
     }
 
     pub const fn revived(what: String) -> Self {
@@ -240,7 +246,9 @@ fn judge_images(bench: &Bench) -> Option<Finding> {
     let images = images.as_array().cloned().unwrap_or_default();
     let names = images.iter().map(|image| format!("{} {}", image["Id"], image["RepoTags"]));
     let names: Vec<String> = names.collect();
-    (images.len() > IMAGES_MAX).then(|| Finding::debris(format!("images: {names:?}")))
+    let is_nameless = |image: &Value| image["RepoTags"].as_array().is_none_or(Vec::is_empty);
+    let is_debris = images.len() > IMAGES_MAX || images.iter().any(is_nameless);
+    is_debris.then(|| Finding::debris(format!("images: {names:?}")))
 }
 
 /// I6: no journal, no temporary file.

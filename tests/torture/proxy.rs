@@ -186,7 +186,12 @@ impl Shared {
                 self.call_the_bench();
                 Ok(false)
             }
-            Fault::RestartEngine | Fault::KillEngine | Fault::Person(_) => {
+            Fault::RestartEngine
+            | Fault::KillEngine
+            | Fault::Terminate
+            | Fault::RegistryGone
+            | Fault::State(_)
+            | Fault::Person(_) => {
                 self.call_the_bench();
                 Ok(true)
             }
