@@ -119,7 +119,8 @@ pub enum Verdict {
 /// Reads the samples, oldest first. `now` is the time since the start of the container.
 ///
 /// Any exit is a failure, code 0 included: a service does not end. A gate that is lost during the
-/// stable window is a failure as well; before that, it may still come.
+/// stable window is a failure as well; before that, it may still come. What is seen late counts all
+/// the same: a sample's time is that of its sight, and the container may have ended long before.
 #[must_use]
 pub fn verdict(policy: &HealthPolicy, samples: &[Sample], now: Duration) -> Verdict {
     let mut well_since = match policy.gate {
@@ -127,9 +128,6 @@ pub fn verdict(policy: &HealthPolicy, samples: &[Sample], now: Duration) -> Verd
         Gate::Healthcheck | Gate::Probe => None,
     };
     for sample in samples {
-        if well_since.is_some_and(|since| sample.at >= since + policy.stable) {
-            return Verdict::Well;
-        }
         match fatal(&sample.sight) {
             Some(verdict) => return verdict,
             None => match (&sample.sight, well_since) {
@@ -248,8 +246,10 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_after_the_stable_window_is_no_longer_ours() {
-        assert_eq!(check(Gate::Running, &[(31, exit(1))], 31), Verdict::Well);
+    fn an_exit_that_is_seen_late_is_still_an_exit() {
+        assert!(matches!(check(Gate::Running, &[(31, exit(1))], 31), Verdict::Failed(_)));
+        let lost = [(31, Sight::EngineLost("the event stream ended".into()))];
+        assert!(matches!(check(Gate::Running, &lost, 31), Verdict::Spoilt(_)));
     }
 
     #[test]

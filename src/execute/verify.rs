@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -24,6 +24,9 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// can be silent because its other end is gone.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
+/// What spoils every verdict.
+const ENGINE_LOST: &str = "the Engine went away during the verification";
+
 /// An ear on one container.
 pub(super) struct Watch {
     events: BoxStream<'static, ContainerEvent>,
@@ -42,6 +45,16 @@ impl Watch {
         // A long wait repeats itself; only changes say something.
         if self.samples.last().is_none_or(|last| last.sight != sight) {
             self.samples.push(Sample { at, sight });
+        }
+    }
+
+    /// Hears what the stream has said already, without waiting for more.
+    fn hear_what_is_ready(&mut self) {
+        while let Some(event) = self.events.next().now_or_never() {
+            match event {
+                Some(event) => self.hear(&event),
+                None => return self.see(Sight::EngineLost(ENGINE_LOST.into())),
+            }
         }
     }
 
@@ -120,8 +133,16 @@ impl<P: Ports> Update<'_, P> {
         policy: &HealthPolicy,
         watch: &mut Watch,
     ) -> Result<(), Trouble> {
+        let mut is_last_look = false;
         loop {
             match verdict(policy, &watch.samples, watch.since.elapsed()) {
+                Verdict::Well if !is_last_look => {
+                    // Time has passed, but nobody may have looked meanwhile: an answer was slow, or
+                    // the machine slept. It counts only if it runs now, and nothing was unheard.
+                    is_last_look = true;
+                    self.look(new, watch).await?;
+                    watch.hear_what_is_ready();
+                }
                 Verdict::Well => return Ok(()),
                 Verdict::Wait { until } => self.wait(new, document, watch, until).await?,
                 Verdict::Spoilt(detail) => return Err(Trouble::Spoilt(detail)),
@@ -142,7 +163,7 @@ impl<P: Ports> Update<'_, P> {
     /// it no longer takes new connections. Nothing that was seen of such an end counts.
     async fn check_the_engine_stayed(&self) -> Result<(), Trouble> {
         let gone = |error: EngineError| match error.is_the_engine_away() {
-            true => Trouble::Spoilt("the Engine went away during the verification".into()),
+            true => Trouble::Spoilt(ENGINE_LOST.into()),
             false => error.into(),
         };
         self.ports.engine().info().await.map(|_| ()).map_err(gone)
@@ -164,7 +185,7 @@ impl<P: Ports> Update<'_, P> {
             event = watch.events.next() => {
                 match event {
                     Some(event) => watch.hear(&event),
-                    None => watch.see(Sight::EngineLost("the Engine went away during the verification".into())),
+                    None => watch.see(Sight::EngineLost(ENGINE_LOST.into())),
                 }
                 Ok(())
             }
@@ -211,9 +232,7 @@ impl<P: Ports> Update<'_, P> {
             match event {
                 Some(event) => watch.hear(&event),
                 None => {
-                    watch.see(Sight::EngineLost(
-                        "the Engine went away during the verification".into(),
-                    ));
+                    watch.see(Sight::EngineLost(ENGINE_LOST.into()));
                     return;
                 }
             }

@@ -201,6 +201,11 @@ impl Running {
         fs::read_to_string(&self.err).unwrap_or_default()
     }
 
+    /// What it has told and logged so far.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.out).unwrap_or_default() + &self.log()
+    }
+
     /// Waits for its end.
     pub fn finish(mut self) -> Finished {
         let status = wait_for("the agent ends", COMMAND_TIMEOUT, || {

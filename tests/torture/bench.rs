@@ -77,6 +77,8 @@ pub struct Outcome {
     pub recovered: Duration,
     /// Whether a good release ended up as refused.
     pub blamed: bool,
+    /// What the agents said, the one that was struck and the one that recovered.
+    pub log: String,
 }
 
 /// A machine on the bench.
@@ -88,6 +90,8 @@ pub struct Bench {
     disk: Option<LossyDisk>,
     state_disk: Option<StateDisk>,
     terminated_at: Option<Instant>,
+    /// What the agent said when it was struck.
+    log: String,
     /// What the service runs between two cases.
     pub current: Published,
     /// The service as it was created, for comparison.
@@ -153,6 +157,7 @@ impl Bench {
             disk,
             state_disk,
             terminated_at: None,
+            log: String::new(),
             current,
             original,
             control,
@@ -191,7 +196,8 @@ impl Bench {
         let is_struck = self.run_struck(&["update"], &case.aim);
         outcome.findings.extend(self.judge_the_end(case));
         self.mend(case.aim.fault);
-        outcome.landed = self.proxy.landed().or_else(|| is_struck.then(|| self.proxy.last_call()));
+        let landed = self.proxy.landed().or_else(|| is_struck.then(|| self.proxy.last_call()));
+        outcome.landed = landed.filter(|call| is_possible(case.aim.fault, call));
         if is_struck && case.aim.fault == Fault::Cut {
             outcome.findings.extend(judge::alone(self, case, &next));
         }
@@ -209,6 +215,9 @@ impl Bench {
         outcome.findings.extend(self.judge_starts(case, &next));
         if !outcome.findings.is_empty() {
             self.begin_anew();
+        }
+        if outcome.landed.is_none() {
+            outcome.findings.clear();
         }
         outcome
     }
@@ -232,6 +241,7 @@ impl Bench {
     fn recover(&self, case: &Case, next: &Published, outcome: &mut Outcome) {
         let begun = Instant::now();
         let finished = self.pi.agent.run(&self.pi.engine, &["recover"]);
+        outcome.log = format!("{}\n--- recover:\n{}{}", self.log, finished.out, finished.err);
         outcome.recovered = begun.elapsed();
         match self.watch.await_one(RECOVERY_LIMIT) {
             Some(since) => outcome.service_back = since.saturating_duration_since(begun),
@@ -279,11 +289,13 @@ impl Bench {
                 continue;
             }
             is_struck = true;
+            self.log = agent.said();
             match self.carry_out(aim.fault, agent) {
                 Some(lives) => agent = lives,
                 None => return true,
             }
         }
+        self.log = agent.said();
         is_struck
     }
 
@@ -393,6 +405,11 @@ impl Bench {
         self.original = self.pi.inspect(SERVICE);
         self.current = good;
     }
+}
+
+/// An Engine may forget, but it does not say of what it has that it has it not.
+fn is_possible(fault: Fault, call: &str) -> bool {
+    fault != Fault::Answer(404) || !call.starts_with("DELETE /containers")
 }
 
 fn start_service(pi: &Pi, image: &Published) {

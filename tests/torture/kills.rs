@@ -1,8 +1,8 @@
 //! `kill -9` of the agent, and answers that are lost, late or wrong: a spread-out sample of what
 //! `make torture` does at every call.
 
-use crate::bench::Bench;
-use crate::fault::{Failure, Fault};
+use crate::bench::{Bench, Case};
+use crate::fault::{Aim, Failure, Fault, Place, When};
 use crate::releases::Kind;
 use crate::sweep::{assert_kept, every, lengths};
 
@@ -50,6 +50,20 @@ fn the_engine_restarts() {
 fn an_engine_with_live_restore_restarts() {
     let faults = [Fault::RestartEngine, Fault::KillEngine];
     sample(Bench::new(&["--live-restore"]), Kind::ExitsAtOnce, &faults, 43);
+}
+
+/// The Engine comes back later than `health.stable`: that time alone has passed proves nothing.
+#[test]
+fn an_engine_with_live_restore_is_killed_while_a_bad_release_is_on_trial() {
+    let mut bench = Bench::new(&["--live-restore"]);
+    let calls = bench.count_calls(Kind::ExitsAtOnce);
+    let start = calls.iter().position(|call| call.ends_with("/start")).expect("a start");
+    let cases = (start + 1..start + 6).map(|call| Case {
+        kind: Kind::ExitsAtOnce,
+        aim: Aim { fault: Fault::KillEngine, place: Place::Call(call, When::After) },
+        again: None,
+    });
+    assert_kept(bench, cases.collect());
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! | `TORTURE_SECONDS` | no limit | each of the two ends after this time |
 //! | `TORTURE_WORKERS` | 4 | machines that are tortured at the same time |
 //! | `TORTURE_SEED` | the time | begins the order of the cases; printed |
+//! | `TORTURE_ONLY` | not set | plays the one case again that is told so: `good: kill after call 7` |
 //! | `TORTURE_KEEP` | not set | adds to the results of earlier runs, in `target/torture/` |
 
 use std::env;
@@ -37,7 +38,9 @@ fn deadline() -> Option<Instant> {
 }
 
 fn results(name: &str) -> PathBuf {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/torture");
+    let directory = env::var_os("TORTURE_RESULTS").map(PathBuf::from);
+    let directory =
+        directory.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/torture"));
     let file = directory.join(name);
     if env::var_os("TORTURE_KEEP").is_none() {
         drop(std::fs::remove_file(&file));
@@ -79,9 +82,20 @@ fn kill_and_kill(lengths: &Lengths, seed: &mut Seed) -> Case {
     Case { kind, aim: aim(length), again: Some(aim(length)) }
 }
 
+/// The case that somebody wants to see again, as often as strikes are asked for.
+fn again(cases: &[Case], count: usize) -> Option<Vec<Case>> {
+    let told = env::var("TORTURE_ONLY").ok()?;
+    let is_it = |case: &&Case| format!("{}: {}", case.kind.word(), case.aim) == told;
+    let case = cases.iter().find(is_it).unwrap_or_else(|| panic!("there is no case {told:?}"));
+    Some(vec![*case; count])
+}
+
 fn plan(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
     let mut kills = all_kills(lengths);
     let mut others = all_others(lengths);
+    if let Some(cases) = again(&[&kills[..], &others].concat(), count) {
+        return cases;
+    }
     seed.shuffle(&mut kills);
     seed.shuffle(&mut others);
     let mut plan = Vec::new();
@@ -120,11 +134,16 @@ const RANDOM_CUT_MAX: usize = 6_000;
 const RANDOM_CUTS: usize = 4;
 
 fn plan_cuts(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
+    let every_cut = |kind: &Kind| every(*kind, Fault::Cut, lengths, 1);
+    let mut calls: Vec<Case> = lengths.keys().flat_map(every_cut).collect();
+    if let Some(cases) = again(&calls, count) {
+        return cases;
+    }
+    seed.shuffle(&mut calls);
     let mut plan = Vec::new();
-    let mut calls = Vec::new();
     while plan.len() < count {
         if calls.is_empty() {
-            calls = lengths.keys().flat_map(|kind| every(*kind, Fault::Cut, lengths, 1)).collect();
+            calls = lengths.keys().flat_map(every_cut).collect();
             seed.shuffle(&mut calls);
         }
         if plan.len() % RANDOM_CUTS == 0 {
