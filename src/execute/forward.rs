@@ -162,6 +162,11 @@ impl<P: Ports> Update<'_, P> {
             old.or_else(not_there)?;
             engine.set_restart_policy(&new, &policy).await?;
         }
+        // An Engine that was restarted just now has started the old one, and not the proven one.
+        if self.look_at_old().await?.as_ref().is_some_and(inspect::is_running) {
+            let (old, timeout) = (&self.plan().old_container, self.plan().stop_timeout);
+            self.ports.engine().stop(old, timeout).await?;
+        }
         self.ports.engine().start(&new).await?;
         self.flush().await?;
         Ok(Note::default())
@@ -171,14 +176,14 @@ impl<P: Ports> Update<'_, P> {
     /// never taken back, so what cannot be removed now is left to the next round.
     pub(super) async fn clean_up(&mut self, begun: Instant) -> Result<(), Trouble> {
         for _ in 1..TRIES_MAX {
-            match self.clean(begun).await {
+            match self.clean(begun, false).await {
                 Err(Trouble::Engine(error)) => {
                     self.await_the_next_try("cleaning up", &error).await?
                 }
                 done => return done,
             }
         }
-        self.clean(begun).await
+        self.clean(begun, true).await
     }
 
     /// The old container serves no more. One that somebody started by hand is stopped first.
@@ -194,12 +199,14 @@ impl<P: Ports> Update<'_, P> {
         Ok(())
     }
 
-    /// Removes the old container and images that nobody needs. What cannot be removed now is no
-    /// reason to keep the update open: it is said, and left.
-    async fn clean(&mut self, begun: Instant) -> Result<(), Trouble> {
+    /// Removes the old container and images that nobody needs. An image that cannot be removed in the
+    /// last try either is no reason to keep the update open: it is said, and left.
+    async fn clean(&mut self, begun: Instant, is_last: bool) -> Result<(), Trouble> {
         self.remove_the_old_one().await?;
         match self.drop_old_images().await {
-            Err(Trouble::Engine(error)) if error.is_the_engine_away() => return Err(error.into()),
+            Err(Trouble::Engine(error)) if !is_last || error.is_the_engine_away() => {
+                return Err(error.into());
+            }
             Err(trouble) => self.warn(format!("old images stay on disk: {trouble}")),
             Ok(()) => {}
         }
