@@ -51,7 +51,12 @@ impl Agent {
     /// Installs one for the Engine. The settings are appended to the configuration and may begin
     /// with keys of `[schedule]`, its last table.
     pub fn install(engine: &Engine, settings: &str) -> Self {
-        let directory = engine.directory().join("agent");
+        Self::install_as("agent", engine, settings)
+    }
+
+    /// Installs one more for the Engine, which knows nothing of the others.
+    pub fn install_as(name: &str, engine: &Engine, settings: &str) -> Self {
+        let directory = engine.directory().join(name);
         fs::create_dir_all(&directory).expect("the agent's directory");
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_pilotfish"));
         let state = directory.join("state");

@@ -206,6 +206,11 @@ impl Bench {
             outcome.landed_again = self.run_struck(&["recover"], &again);
         }
         self.proxy.set(From::TheJournal, None);
+        if matches!(case.aim.fault, Fault::Person(deed) if deed.takes_the_service()) {
+            outcome.findings.extend(self.judge_after_people());
+            self.begin_anew();
+            return outcome;
+        }
         self.recover(case, &next, &mut outcome);
         match self.settle(case.kind, &next) {
             Ok(blamed) => outcome.blamed = blamed,
@@ -233,6 +238,21 @@ impl Bench {
         let goes_on = matches!(case.aim.fault, Fault::State(_) | Fault::RegistryGone);
         if goes_on && self.watch.await_one(RECOVERY_LIMIT).is_none() {
             findings.push(judge::lost(self));
+        }
+        findings
+    }
+
+    /// Somebody made of the service what they wanted. It stays so, nothing is left open, and there
+    /// are never two.
+    fn judge_after_people(&self) -> Vec<judge::Finding> {
+        let mut said = String::new();
+        for _ in 0..ROUNDS_MAX {
+            let finished = self.pi.update(&[]);
+            said = finished.out + &finished.err;
+        }
+        let mut findings = judge::after_people(self);
+        if let Some(first) = findings.first_mut() {
+            first.what.push_str(&said);
         }
         findings
     }
@@ -333,7 +353,7 @@ impl Bench {
             Fault::RegistryGone => self.pi.registry.stop(),
             Fault::State(failure) => self.state_disk().fail(failure),
             Fault::Person(deed) => self.meddle(deed),
-            Fault::DropReply | Fault::Delay | Fault::Answer(_) | Fault::Hang => {}
+            Fault::DropReply | Fault::Delay | Fault::Answer(_) => {}
         }
         Some(agent)
     }
@@ -362,7 +382,11 @@ impl Bench {
             Deed::Restart => docker.args(["restart", "--time=1", SERVICE]),
             Deed::Rename => docker.args(["rename", SERVICE, "mine"]),
             Deed::Prune => docker.args(["system", "prune", "--force"]),
-            Deed::AnotherAgent => return,
+            Deed::AnotherAgent => {
+                let other = Agent::install_as("another", &self.pi.engine, QUIET);
+                other.run(&self.pi.engine, &["update"]);
+                return;
+            }
         };
         // There may be nothing of that name at the moment.
         drop(docker.output());

@@ -14,8 +14,6 @@ pub enum Fault {
     Delay,
     /// Another answer, with this status. Struck after the call, it was done all the same.
     Answer(u16),
-    /// No answer, until the agent gives up.
-    Hang,
     /// The Engine is asked to end, and starts again.
     RestartEngine,
     /// The Engine is killed, and starts again.
@@ -56,6 +54,14 @@ pub enum Deed {
     Prune,
     /// Another agent, with a state directory of its own, has its round.
     AnotherAgent,
+}
+
+impl Deed {
+    /// Whether the service is somebody else's afterwards: gone, under another name, or updated by
+    /// another agent.
+    pub const fn takes_the_service(self) -> bool {
+        matches!(self, Self::Remove | Self::Rename | Self::AnotherAgent)
+    }
 }
 
 /// Whether it happens before the Engine hears of the call, or when it has done it.
@@ -102,7 +108,6 @@ impl fmt::Display for Fault {
             Self::DropReply => formatter.write_str("lost reply"),
             Self::Delay => formatter.write_str("delay"),
             Self::Answer(status) => write!(formatter, "answer {status}"),
-            Self::Hang => formatter.write_str("hang"),
             Self::RestartEngine => formatter.write_str("engine restart"),
             Self::KillEngine => formatter.write_str("engine kill"),
             Self::Cut => formatter.write_str("power cut"),

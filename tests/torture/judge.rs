@@ -155,6 +155,25 @@ pub fn recovered(
     findings
 }
 
+/// After people had their will: nothing of ours is left, no journal is open, and one container of
+/// the service runs, or none where somebody removed it.
+pub fn after_people(bench: &Bench) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let names = bench.pi.names();
+    let ours = names.iter().filter(|name| name.starts_with("pilotfish-"));
+    findings.extend(ours.map(|name| Finding::debris(format!("the container {name}"))));
+    let is_there = names.iter().any(|name| !name.starts_with(CONTROL));
+    if is_there && running(bench).len() != 1 {
+        findings.push(lost(bench));
+    }
+    if bench.watch.most() > 1 {
+        findings.push(Finding::new(Weight::Doubled, format!("{} ran", bench.watch.most())));
+    }
+    findings.extend(judge_control(bench));
+    findings.extend(judge_state(&bench.pi.agent.state()));
+    findings
+}
+
 /// Once nothing is in flight: everything.
 pub fn settled(bench: &Bench, case: &Case, next: &Published) -> Vec<Finding> {
     let mut findings = judge_containers(bench);

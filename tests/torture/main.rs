@@ -9,7 +9,7 @@
 //! judge       asks the Engine and the disk alone whether the invariants hold
 //! disk        a disk that loses what was not flushed
 //! sweep       cases for every call, shared out among several machines
-//! tally       counts, and writes docs/reliability.md
+//! tally       counts; page writes docs/reliability.md
 //! ```
 //!
 //! How many calls an update makes is counted by a dry run, and written down nowhere: a new step is
@@ -31,6 +31,10 @@ mod fault;
 mod judge;
 #[cfg(test)]
 mod kills;
+#[cfg(test)]
+mod page;
+#[cfg(test)]
+mod people;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]

@@ -178,10 +178,6 @@ impl Shared {
                 client.write_all(body.as_bytes())?;
                 Ok(false)
             }
-            Fault::Hang => {
-                drop(client.read(&mut [0]));
-                Ok(false)
-            }
             Fault::Kill | Fault::Cut => {
                 self.call_the_bench();
                 Ok(false)

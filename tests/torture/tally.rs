@@ -69,12 +69,42 @@ impl Tally {
     /// What is printed in the end.
     pub fn summary(&self) -> String {
         let rows = self.rows.lock().expect("the rows");
-        let landed: Vec<&Value> = rows.iter().filter(|row| !row["landed"].is_null()).collect();
-        let bad = landed.iter().filter(|row| row["findings"] != json!([])).count();
-        let mut back: Vec<u64> =
-            landed.iter().filter_map(|row| row["service_back_ms"].as_u64()).collect();
-        back.sort_unstable();
-        let worst = back.last().copied().unwrap_or_default();
-        format!("{} struck, {bad} not kept, service back at worst after {worst} ms", landed.len())
+        let all: Vec<&Value> = struck(&rows);
+        let count = |weight: &str| all.iter().filter(|row| has(row, weight)).count();
+        let (median, worst) = middle_and_worst(&all, "recovered_ms");
+        format!(
+            "{} struck: {} lost, {} doubled, {} debris, {} changed, {} revived; recovery median \
+             {median} ms, worst {worst} ms",
+            all.len(),
+            count("Lost"),
+            count("Doubled"),
+            count("Debris"),
+            count("Changed"),
+            count("Revived"),
+        )
     }
+}
+
+/// The rows of a file of results.
+pub fn read(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()
+}
+
+/// The rows of the cases whose fault was reached.
+pub fn struck(rows: &[Value]) -> Vec<&Value> {
+    rows.iter().filter(|row| !row["landed"].is_null()).collect()
+}
+
+/// Whether something of this weight was found.
+pub fn has(row: &Value, weight: &str) -> bool {
+    row["findings"].as_array().into_iter().flatten().any(|finding| finding["weight"] == weight)
+}
+
+/// The median and the worst of a time, in milliseconds.
+pub fn middle_and_worst(rows: &[&Value], key: &str) -> (u64, u64) {
+    let mut times: Vec<u64> = rows.iter().filter_map(|row| row[key].as_u64()).collect();
+    times.sort_unstable();
+    let middle = times.get(times.len() / 2).copied().unwrap_or_default();
+    (middle, times.last().copied().unwrap_or_default())
 }

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::bench::{Bench, Case};
 use crate::fault::{Aim, Fault, Place, When};
+use crate::page;
 use crate::releases::Kind;
 use crate::seed::Seed;
 use crate::sweep::{Lengths, every, lengths, play};
-use crate::tally::Tally;
+use crate::tally::{self, Tally};
 
 /// The statuses with which the bench answers for the Engine.
 const STATUSES: [u16; 3] = [500, 404, 409];
@@ -37,11 +38,13 @@ fn deadline() -> Option<Instant> {
     (seconds > 0).then(|| Instant::now() + Duration::from_secs(seconds))
 }
 
+fn directory() -> PathBuf {
+    let chosen = env::var_os("TORTURE_RESULTS").map(PathBuf::from);
+    chosen.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/torture"))
+}
+
 fn results(name: &str) -> PathBuf {
-    let directory = env::var_os("TORTURE_RESULTS").map(PathBuf::from);
-    let directory =
-        directory.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/torture"));
-    let file = directory.join(name);
+    let file = directory().join(name);
     if env::var_os("TORTURE_KEEP").is_none() {
         drop(std::fs::remove_file(&file));
     }
@@ -172,4 +175,12 @@ fn cuts() {
     let cases = plan_cuts(&lengths, &mut seed, usize::try_from(count).expect("a number"));
     play(benches, cases, deadline(), &tally);
     eprintln!("{}", tally.summary());
+}
+
+/// Named so that it comes last.
+#[test]
+#[ignore = "writes docs/reliability.md: make torture"]
+fn page() {
+    let kept = |name: &str| tally::read(&directory().join(name));
+    page::write(&kept("kills.jsonl"), &kept("cuts.jsonl"));
 }
