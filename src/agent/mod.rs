@@ -41,6 +41,10 @@ const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 /// clock that is slowed down does not make it fire twice.
 const WALL_CLOCK_SLACK: Duration = Duration::from_secs(2);
 
+/// The pause before an update that an absent Engine left open is taken up again; taking it up then
+/// waits for the Engine by itself.
+const ENGINE_AWAY_INTERVAL: Duration = Duration::from_secs(5);
+
 /// What the agent goes by.
 #[derive(Debug, Clone)]
 pub struct AgentSettings {
@@ -65,16 +69,6 @@ pub enum RunEnd {
     Stopped,
     /// Other settings are to be followed from now on.
     Reload,
-}
-
-/// When to look at the timetable again.
-fn waking(table: &Timetable, begun: Instant) -> Instant {
-    let next = begun + table.next();
-    if table.follows_the_wall_clock() {
-        next.min(Instant::now() + WALL_CLOCK_INTERVAL)
-    } else {
-        next
-    }
 }
 
 /// Hears how long a round took and whether everything in it could be checked.
@@ -141,11 +135,23 @@ impl<P: Ports> Agent<P> {
                 () = self.stop.cancelled() => return RunEnd::Stopped,
                 () = reload.notified() => return RunEnd::Reload,
                 Some(errand) = errands.recv() => self.run_errand(errand).await,
-                () = tokio::time::sleep_until(waking(&table, begun)) => {
+                () = tokio::time::sleep_until(self.waking(&table, begun)) => {
                     self.turn(&mut table, begun).await;
                 }
             }
         }
+    }
+
+    /// When to look at the timetable again.
+    fn waking(&self, table: &Timetable, begun: Instant) -> Instant {
+        let mut next = begun + table.next();
+        if table.follows_the_wall_clock() {
+            next = next.min(Instant::now() + WALL_CLOCK_INTERVAL);
+        }
+        if self.recovery.awaits_the_engine() {
+            next = next.min(Instant::now() + ENGINE_AWAY_INTERVAL);
+        }
+        next
     }
 
     /// Whoever wished may have gone away meanwhile; the wish is fulfilled all the same.
@@ -163,6 +169,9 @@ impl<P: Ports> Agent<P> {
     /// One waking: whoever is due is looked at, and schedules that came or went are followed.
     async fn turn(&mut self, table: &mut Timetable, begun: Instant) {
         let due = table.take_due(begun.elapsed(), |schedule| self.delay(schedule));
+        if due.is_nobody() && self.recovery.awaits_the_engine() {
+            self.recover_now().await;
+        }
         if !due.is_nobody() {
             self.look_after(due, table, begun).await;
             self.put_off_openings();

@@ -307,7 +307,6 @@ impl<P: Ports> Agent<P> {
             Ended::Finished(record) => Ok(Some(*record)),
             Ended::Left => Ok(None),
             Ended::Unfinished(trouble) => {
-                let trouble = trouble.to_string();
                 self.recovery.failed(&*self.ports, &*self.listener, &journal, &trouble)?;
                 Ok(None)
             }

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::core::history::Cause;
+use crate::core::names::NEW_PREFIX;
 
 /// How often a verification is begun anew after something else than the image spoilt it.
 pub const VERIFY_ATTEMPTS_MAX: u32 = 3;
@@ -249,10 +250,17 @@ pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
     // After a cut before the commit was on the disk the Engine has started the old one, and the
     // new one has no right to be started: the one that serves stays.
     let old_runs = reality.old.as_ref().is_some_and(|old| old.running);
-    if progress.done >= Some(Step::Verify) && reality.new.is_some() && !old_runs {
+    let is_in_place = |new: &Seen| !new.name.starts_with(NEW_PREFIX);
+    if progress.done >= Some(Step::Verify)
+        && reality.new.as_ref().is_some_and(is_in_place)
+        && !old_runs
+    {
         return Resume::Forward(Step::Commit);
     }
     let interrupted = |detail: &str| Resume::Back(Cause::interrupted(detail));
+    if progress.done >= Some(Step::Verify) && reality.new.is_some() && !old_runs {
+        return interrupted("the way back had begun, and could not be written down");
+    }
     if progress.begun < Some(Step::Switch) {
         return interrupted("the update was interrupted before anything was stopped");
     }

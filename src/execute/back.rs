@@ -55,6 +55,9 @@ impl<P: Ports> Update<'_, P> {
 
     async fn undo(&mut self) -> Result<(), Trouble> {
         if self.journal.progress.begun >= Some(Step::Switch) {
+            if let Some(stranger) = self.stranger().await? {
+                return self.make_room_for(&stranger).await;
+            }
             if self.nothing_to_go_back_to().await? {
                 return self.keep_the_new_one().await;
             }
@@ -74,6 +77,44 @@ impl<P: Ports> Update<'_, P> {
         if let Err(error) = self.write(step, mark, note) {
             self.warn(error.to_string());
         }
+    }
+
+    /// The container that bears the name of the service without being part of this update: a
+    /// person, or Compose, made it while the name was free.
+    async fn stranger(&self) -> Result<Option<Value>, Trouble> {
+        let Some(holder) = self.holder_of_the_name().await? else { return Ok(None) };
+        let new = self.look_at_new().await?;
+        let ours = [Some(self.plan().old_container.as_str()), new.as_ref().map(inspect::id)];
+        let is_strange = !ours.contains(&Some(inspect::id(&holder)));
+        // Where the old one is gone, one on its image is the old one made again.
+        let is_remade = inspect::image_id(&holder) == self.plan().from.image_id
+            && self.look_at_old().await?.is_none();
+        Ok(Some(holder).filter(|_| is_strange && !is_remade))
+    }
+
+    /// What somebody else made stays. Where it runs it is the service now, and both of ours go; the
+    /// parked one would be started beside it at the next boot. Where it does not run, the old one
+    /// serves under its parked name until a person decides.
+    async fn make_room_for(&mut self, stranger: &Value) -> Result<(), Trouble> {
+        let (engine, old) = (self.ports.engine(), self.look_at_old().await?);
+        let name = &self.plan().container;
+        let message = format!("another container named {name} was made during the update");
+        if !inspect::is_running(stranger) {
+            if let Some(old) = &old {
+                engine.start(inspect::id(old)).await?;
+            }
+            return Err(EngineError::Conflict { message }.into());
+        }
+        self.warn(format!("{message}; it is the service now"));
+        self.stand_the_new_one_down().await?;
+        self.remove_the_new_one().await?;
+        if let Some(old) = &old {
+            engine.set_restart_policy(inspect::id(old), &RestartPolicy::no()).await?;
+            engine.stop(inspect::id(old), self.plan().stop_timeout).await?;
+            engine.remove(inspect::id(old), false).await?;
+        }
+        self.restore_images().await?;
+        self.flush().await
     }
 
     /// Both the old container and its image are gone: somebody pruned everything that did not run.

@@ -119,7 +119,8 @@ impl<P: Ports> Update<'_, P> {
         self.stopped_at = Some(Instant::now());
         engine.stop(&old, stop_timeout).await.map_err(|error| gone(error, "the old container"))?;
         engine.rename(&old, &self.plan().old_name()).await.or_else(already_so)?;
-        engine.rename(&new, &self.plan().container).await.or_else(already_so)?;
+        let named = engine.rename(&new, &self.plan().container).await.or_else(already_so);
+        named.map_err(|error| taken(error, &self.plan().container))?;
         Ok(Note::default())
     }
 
@@ -319,6 +320,15 @@ fn gone(error: EngineError, what: &str) -> Trouble {
         EngineError::NotFound { .. } => {
             Trouble::Cause(Cause::person(format!("somebody removed {what} during the update")))
         }
+        error => error.into(),
+    }
+}
+
+fn taken(error: EngineError, name: &str) -> Trouble {
+    match error {
+        EngineError::Conflict { .. } => Trouble::Cause(Cause::person(format!(
+            "somebody made another container named {name} during the update"
+        ))),
         error => error.into(),
     }
 }

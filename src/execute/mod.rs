@@ -75,6 +75,12 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Whether the Engine was away, so that nobody could have done more.
+    #[must_use]
+    pub const fn is_the_engine_away(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.is_the_engine_away())
+    }
+
     fn surroundings(detail: impl Into<String>) -> Self {
         Self::Cause(Cause::surroundings(detail))
     }

@@ -5,6 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+/// What the name of a file ends with while it is written, before it replaces another.
+pub const TEMPORARY_SUFFIX: &str = ".tmp";
+
 /// A directory of small files.
 pub trait Disk: Send + Sync + 'static {
     /// Makes a directory with mode 0700, if it is not there.
@@ -91,14 +94,18 @@ impl Disk for RealDisk {
     }
 
     fn append(&self, path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
+        let is_new = !path.try_exists()?;
         let mut file = OpenOptions::new().append(true).mode(FILE_MODE).create(true).open(path)?;
         file.write_all(content)?;
-        if durable { file.sync_all() } else { Ok(()) }
+        if durable {
+            file.sync_all()?;
+        }
+        if durable && is_new { sync_parent(path) } else { Ok(()) }
     }
 
     fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".tmp");
+        temporary.push(TEMPORARY_SUFFIX);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(FILE_MODE);
         let mut file = options.open(&temporary)?;

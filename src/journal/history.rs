@@ -32,7 +32,8 @@ impl<D: Disk> StateDirectory<D> {
         let content = self.disk.read(&path).map_err(on("read", &path))?.unwrap_or_default();
         let mut records: Vec<Record> = lines(&content).collect();
         if records.iter().any(|known| known.id == record.id) {
-            return Ok(());
+            // Whoever wrote it may have been killed before it was on the disk.
+            return self.disk.append(&path, b"", true).map_err(on("write", &path));
         }
         let line = to_json(&path, record)?;
         if records.len() < RECORDS_MAX && content.len() + line.len() <= BYTES_MAX {

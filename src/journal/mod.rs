@@ -13,6 +13,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::core::memory::Memory;
+use disk::TEMPORARY_SUFFIX;
 pub use disk::{Disk, RealDisk};
 pub use update_journal::UpdateJournal;
 
@@ -134,7 +135,19 @@ impl<D: Disk> StateDirectory<D> {
         let journals = directory.path("journal");
         directory.disk.create_directory(&journals).map_err(on("create", &journals))?;
         directory.check_layout()?;
+        directory.remove_what_was_half_written()?;
         Ok(directory)
+    }
+
+    /// A replacement that was cut short leaves its new content beside the file.
+    fn remove_what_was_half_written(&self) -> Result<(), JournalError> {
+        let names = self.disk.list(&self.root).map_err(on("read", &self.root))?;
+        for name in names.iter().filter(|name| name.ends_with(TEMPORARY_SUFFIX)) {
+            // It is in nobody's way: a disk that cannot even remove it must not keep the agent
+            // from bringing a service back.
+            let _ = self.disk.remove(&self.path(name));
+        }
+        Ok(())
     }
 
     /// Where the directory is.

@@ -19,6 +19,9 @@ pub struct UpdateJournal {
     pub header: Header,
     /// What the journal says so far.
     pub progress: Progress,
+    /// Whether its last line was cut short, by a power cut or a full disk: the next one must not
+    /// be joined to it.
+    is_torn: bool,
 }
 
 impl<D: Disk> StateDirectory<D> {
@@ -36,7 +39,7 @@ impl<D: Disk> StateDirectory<D> {
         let path = self.path("journal").join(format!("{}{SUFFIX}", header.plan.id));
         let content = to_json(&path, &header)?;
         self.disk.create(&path, &content).map_err(on("write", &path))?;
-        Ok(UpdateJournal { path, header, progress: Progress::default() })
+        Ok(UpdateJournal { path, header, progress: Progress::default(), is_torn: false })
     }
 
     /// The journals that were left open, oldest first.
@@ -79,16 +82,15 @@ impl<D: Disk> StateDirectory<D> {
         if header.version > Header::VERSION {
             return Err(damaged(format!("it has format {}", header.version)));
         }
-        if content.last() != Some(&b'\n') && self.is_owner() {
-            self.disk.append(path, b"\n", true).map_err(on("write", path))?;
-        }
+        let is_torn = content.last() != Some(&b'\n');
         let entries: Vec<Entry> = lines(&content[end..]).collect();
         let progress = Progress::replay(&entries);
-        Ok(Some(UpdateJournal { path: path.to_owned(), header, progress }))
+        Ok(Some(UpdateJournal { path: path.to_owned(), header, progress, is_torn }))
     }
 
     /// Writes one entry. Outside of the service gap it is on the disk on return, and with it
-    /// everything that the Engine was asked before, if both share a file system.
+    /// everything that the Engine was asked before, if both share a file system. A verdict is on
+    /// the disk in any case: a bad image must not be started again after a power cut.
     ///
     /// # Errors
     /// The disk refuses; the next act must not be begun.
@@ -101,9 +103,16 @@ impl<D: Disk> StateDirectory<D> {
         note: Note,
     ) -> Result<(), JournalError> {
         let entry = Entry { seq: journal.progress.entries + 1, at, step, mark, note };
-        let durable = !(step.is_in_the_gap() || (step, mark) == (Step::Switch, Mark::Done));
-        let line = to_json(&journal.path, &entry)?;
+        let is_in_the_gap = step.is_in_the_gap() || (step, mark) == (Step::Switch, Mark::Done);
+        let durable = !is_in_the_gap || mark == Mark::Failed;
+        let mut line = to_json(&journal.path, &entry)?;
+        if journal.is_torn {
+            line.insert(0, b'\n');
+        }
+        // A disk that is full may have taken a part of it.
+        journal.is_torn = true;
         self.disk.append(&journal.path, &line, durable).map_err(on("write", &journal.path))?;
+        journal.is_torn = false;
         journal.progress.take(&entry);
         Ok(())
     }

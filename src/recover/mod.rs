@@ -16,7 +16,7 @@ use crate::core::event::{Event, Listener};
 use crate::core::history::Record;
 use crate::core::observation::OpenUpdate;
 use crate::engine::EngineError;
-use crate::execute::{Ended, Update};
+use crate::execute::{Ended, Trouble, Update};
 use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
 use crate::world::Ports;
@@ -48,6 +48,7 @@ pub enum RecoverError {
 #[derive(Debug, Default)]
 pub struct Recovery {
     failures: BTreeMap<String, u32>,
+    awaits_the_engine: bool,
 }
 
 impl Recovery {
@@ -66,6 +67,7 @@ impl Recovery {
         if insist {
             self.failures.clear();
         }
+        self.awaits_the_engine = false;
         let mut recovered = Recovered::default();
         for journal in ports.state().open_journals()? {
             let container = journal.header.plan.container.clone();
@@ -79,7 +81,7 @@ impl Recovery {
                     recovered.open.insert(container, OpenUpdate::InFlight);
                 }
                 Ended::Unfinished(trouble) => {
-                    let open = self.failed(ports, listener, &journal, &trouble.to_string())?;
+                    let open = self.failed(ports, listener, &journal, &trouble)?;
                     recovered.open.insert(container, open);
                 }
             }
@@ -87,7 +89,15 @@ impl Recovery {
         Ok(recovered)
     }
 
-    /// Counts an update that neither way could finish. The third time it is stuck, and loud.
+    /// Whether an update was left open because the Engine was away: it is to be taken up as soon
+    /// as the Engine is back, because until then its service may be down.
+    #[must_use]
+    pub const fn awaits_the_engine(&self) -> bool {
+        self.awaits_the_engine
+    }
+
+    /// Counts an update that neither way could finish. The third time it is stuck, and loud. What
+    /// failed because the Engine was away does not count.
     ///
     /// # Errors
     /// The history cannot be written.
@@ -96,17 +106,22 @@ impl Recovery {
         ports: &P,
         listener: &dyn Listener,
         journal: &UpdateJournal,
-        trouble: &str,
+        trouble: &Trouble,
     ) -> Result<OpenUpdate, JournalError> {
         let header = &journal.header;
         let container = header.plan.container.clone();
         let detail = format!("the update could not be finished or undone: {trouble}");
         listener.hear(&Event::Warning { container, detail });
+        if trouble.is_the_engine_away() {
+            self.awaits_the_engine = true;
+            return Ok(OpenUpdate::InFlight);
+        }
         *self.failures.entry(header.plan.id.clone()).or_default() += 1;
         if !self.has_given_up(&header.plan.id) {
             return Ok(OpenUpdate::InFlight);
         }
-        let record = ending::stuck(header, &journal.progress, ports.host().now(), trouble);
+        let record =
+            ending::stuck(header, &journal.progress, ports.host().now(), &trouble.to_string());
         ports.state().record(&record)?;
         listener.hear(&Event::UpdateEnded(Box::new(record)));
         Ok(OpenUpdate::Stuck)

@@ -5,7 +5,6 @@
 //! that the second crash costs only the recovery.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hand::{Hand, Keeps};
@@ -19,10 +18,7 @@ use crate::session::{End, Job, live};
 pub const APP: &str = "shop.example/app:1";
 
 /// How long an agent lives after the last fault: the next rounds must have come and gone.
-pub const AFTERMATH: Duration = Duration::from_secs(40 * 60);
-
-/// When one of every service must run again after the last fault (I1).
-pub const RUNS_AGAIN_WITHIN: Duration = Duration::from_secs(10);
+pub const AFTERMATH: Duration = Duration::from_secs(16 * 60);
 
 /// How long an Engine alone is given to come back after a power cut.
 const ALONE: Duration = Duration::from_secs(12);
@@ -31,7 +27,7 @@ const ALONE: Duration = Duration::from_secs(12);
 pub type Way = Vec<(usize, Hand)>;
 
 /// Every how-manieth point of a recovery is crashed at; `PILOTFISH_STRIDE=1` leaves none out.
-const STRIDE: usize = 16;
+const STRIDE: usize = 40;
 
 /// What was run and what was found.
 #[derive(Debug, Default)]
@@ -48,6 +44,27 @@ impl Tally {
         for what in found {
             self.found.entry(what).or_insert_with(|| (0, way.to_vec())).0 += 1;
         }
+    }
+
+    /// Whether something was found that was not found before.
+    pub fn is_new(&self, found: &[String]) -> bool {
+        found.iter().any(|what| !self.found.contains_key(what))
+    }
+
+    pub fn add(&mut self, other: Self) {
+        (self.runs, self.alone) = (self.runs + other.runs, self.alone + other.alone);
+        for (what, (count, way)) in other.found {
+            self.found.entry(what).or_insert((0, way)).0 += count;
+        }
+    }
+
+    /// What was found, one line each.
+    pub fn in_words(&self) -> String {
+        let lines = self
+            .found
+            .iter()
+            .map(|(what, (count, way))| format!("  {count} x {what}\n      {way:?}\n"));
+        lines.collect()
     }
 
     /// The numbers of what must never be.
@@ -87,6 +104,7 @@ pub fn stage(next: Behaviour, services: &[&str], policy: &str) -> Affairs {
     {
         let mut affairs = machine.lock();
         affairs.talks = false;
+        affairs.is_looked_at = true;
         let shelf = &mut affairs.shelf;
         shelf.built(Image::new("v1", Behaviour::Good).with_volume("/data"));
         shelf.built(Image::new("v2", next).with_volume("/data"));
@@ -98,13 +116,6 @@ pub fn stage(next: Behaviour, services: &[&str], policy: &str) -> Affairs {
     }
     machine.lock().shelf.push(APP, "v2");
     machine.copy()
-}
-
-/// Starts the agent again after a crash, and looks when it must serve again.
-pub async fn aftermath(machine: &Arc<Machine>) -> End {
-    let look = machine.lock().last_fault_over + RUNS_AGAIN_WITHIN;
-    machine.lock().timed.push((look, Hand::Look { again: false }));
-    live(machine, Job::Run(AFTERMATH)).await
 }
 
 /// I12: nobody starts the agent again.
@@ -139,7 +150,7 @@ async fn crash(from: &Affairs, point: usize, stroke: Hand) -> Option<Affairs> {
 async fn recover(from: &Affairs, tally: &mut Tally, way: &[(usize, Hand)]) -> usize {
     let machine = Machine::from(from.clone());
     machine.lock().fuse.passed = 0;
-    aftermath(&machine).await;
+    live(&machine, Job::Run(AFTERMATH)).await;
     tally.runs += 1;
     tally.count(machine.judge(Leave::default()), way);
     machine.lock().fuse.passed
@@ -153,7 +164,7 @@ async fn retell(begin: &Affairs, way: &[(usize, Hand)]) {
         affairs = crash(&affairs, *point, stroke.clone()).await.unwrap_or(affairs);
     }
     let machine = Machine::from(affairs);
-    aftermath(&machine).await;
+    live(&machine, Job::Run(AFTERMATH)).await;
     for line in &machine.lock().log {
         println!("      {line}");
     }

@@ -62,6 +62,8 @@ pub enum Hand {
     Rename(String, String),
     /// `docker run --name NAME` on the image that its tag stands for here.
     Run(String),
+    /// `docker create --name NAME`, likewise.
+    Create(String),
     /// `docker pull` of a tag.
     Pull(String),
     /// The tag stands for this image in the registry from now on.

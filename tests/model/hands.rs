@@ -8,6 +8,9 @@ use crate::engine::state::{Moment, State};
 use crate::hand::Hand;
 use crate::machine::{Affairs, Machine};
 
+/// When one of every service must run again after the last fault (I1).
+const RUNS_AGAIN_WITHIN: Duration = Duration::from_secs(10);
+
 /// A switch takes the grace period of a stop; the service may be down for so long.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1500);
 
@@ -22,7 +25,10 @@ impl Machine {
         self.log(format!("! {hand:?}"));
         let mut over = self.now();
         match hand {
-            Hand::Terminate => self.stop.lock().expect("not poisoned").cancel(),
+            Hand::Terminate => {
+                self.stop.lock().expect("not poisoned").cancel();
+                self.lock().terminated_at = Some(over);
+            }
             Hand::Disk(trouble, writes) => self.disk_fails(trouble, writes),
             Hand::RestartEngine { killed, down } => {
                 over += down;
@@ -31,6 +37,17 @@ impl Machine {
             other => self.with(|affairs, at| affairs.change(at, other)),
         }
         self.fault_is_over_at(over);
+        self.look_after(over);
+    }
+
+    /// The judge looks so long after every fault, whether the agent was killed or not.
+    pub fn look_after(&self, over: Duration) {
+        let mut affairs = self.lock();
+        if affairs.is_looked_at {
+            affairs.timed.push((over + RUNS_AGAIN_WITHIN, Hand::Look { again: false }));
+            drop(affairs);
+            self.hands_changed.notify_one();
+        }
     }
 
     /// Carries out what happens at a time, until it is the end of the agent.
@@ -54,7 +71,8 @@ impl Machine {
 
     /// I1, while the agent works.
     fn look(&self, again: bool) {
-        let found = self.judge_the_service();
+        let is_too_early = self.now() < self.lock().last_fault_over + RUNS_AGAIN_WITHIN;
+        let found = if is_too_early { Vec::new() } else { self.judge_the_service() };
         if found.is_empty() {
             return;
         }
@@ -107,7 +125,11 @@ impl Affairs {
             Hand::Rename(from, to) => {
                 let _ = engine.rename(&from, &to);
             }
-            Hand::Run(name) => self.run_again(at, &name),
+            Hand::Run(name) => {
+                self.create_again(at, &name);
+                let _ = self.engine.start(at, &name);
+            }
+            Hand::Create(name) => self.create_again(at, &name),
             Hand::Pull(tag) => self.pull(at, &tag),
             Hand::Push(tag, image) => drop(self.shelf.push(&tag, &image)),
             Hand::Registry(failure) => self.shelf.failure = failure,
@@ -125,12 +147,10 @@ impl Affairs {
     }
 
     /// What the user typed, once more.
-    fn run_again(&mut self, at: Moment, name: &str) {
-        let Some(service) = self.services.iter().find(|service| service.name == name) else {
-            return;
-        };
-        if let Ok(id) = self.engine.create(at, name, &service.body) {
-            let _ = self.engine.start(at, &id);
+    fn create_again(&mut self, at: Moment, name: &str) {
+        let service = self.services.iter().find(|service| service.name == name);
+        if let Some(service) = service {
+            let _ = self.engine.create(at, name, &service.body);
         }
     }
 }

@@ -71,6 +71,8 @@ pub struct Image {
     except: BTreeMap<String, Behaviour>,
     /// The path of the volume that it declares, if it does.
     pub volume: Option<String>,
+    /// `Config` of its document.
+    pub document: Value,
 }
 
 impl Image {
@@ -82,11 +84,13 @@ impl Image {
             behaviour,
             except: BTreeMap::new(),
             volume: None,
+            document: document(name, behaviour),
         }
     }
 
     pub fn with_volume(mut self, path: &str) -> Self {
         self.volume = Some(path.to_owned());
+        self.document["Volumes"] = json!({ path: {} });
         self
     }
 
@@ -104,23 +108,19 @@ impl Image {
     pub fn index(&self, edition: u32) -> Digest {
         Digest::of(format!("index {edition} of {}", self.name).as_bytes())
     }
+}
 
-    /// `Config` of its document.
-    pub fn config_document(&self) -> Value {
-        let mut config = json!({
-            "Env": ["PATH=/bin", format!("VERSION={}", self.name)],
-            "Cmd": ["/app", self.name],
-            "Labels": { "org.opencontainers.image.version": self.name },
+fn document(name: &str, behaviour: Behaviour) -> Value {
+    let mut config = json!({
+        "Env": ["PATH=/bin", format!("VERSION={name}")],
+        "Cmd": ["/app", name],
+        "Labels": { "org.opencontainers.image.version": name },
+    });
+    if behaviour.has_healthcheck() {
+        let second = 1_000_000_000_u64;
+        config["Healthcheck"] = json!({
+            "Test": ["CMD", "/check"], "Interval": second, "Timeout": second, "Retries": 3,
         });
-        if let Some(volume) = &self.volume {
-            config["Volumes"] = json!({ volume: {} });
-        }
-        if self.behaviour.has_healthcheck() {
-            let second = 1_000_000_000_u64;
-            config["Healthcheck"] = json!({
-                "Test": ["CMD", "/check"], "Interval": second, "Timeout": second, "Retries": 3,
-            });
-        }
-        config
     }
+    config
 }

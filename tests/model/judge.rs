@@ -28,6 +28,12 @@ pub struct Leave {
     pub may_be_down: bool,
     /// The history was lost with the state directory.
     pub no_history: bool,
+    /// It is stuck: one of them must run, under whatever name, and everything is left as it is.
+    pub is_stuck: bool,
+    /// A person made the container that serves, so it is as they made it.
+    pub is_replaced: bool,
+    /// Nothing tells any more which restart policy the user had.
+    pub may_have_our_policy: bool,
     /// The newest good image need not have arrived.
     pub may_be_old: bool,
 }
@@ -44,9 +50,14 @@ impl Machine {
         self.with(|affairs, _| {
             let mut judge = Judge { affairs, found: affairs.violations.clone() };
             for service in affairs.services.iter().filter(|service| service.name != CONTROL) {
-                judge.service(service, leave);
+                match leave.is_stuck {
+                    true => judge.one_runs(service, "while it is stuck"),
+                    false => judge.service(service, leave),
+                }
             }
-            judge.debris();
+            if !leave.is_stuck {
+                judge.debris();
+            }
             judge.refusals();
             judge.found
         })
@@ -76,12 +87,14 @@ impl Machine {
     }
 
     /// A digest that is refused, or whose verdict stands in a journal, must not be started (I8).
-    pub fn judge_the_last_start(&self) {
+    pub fn judge_starts_since(&self, number: usize) {
         let mut affairs = self.lock();
-        let Some((service, image)) = affairs.engine.starts.last().cloned() else { return };
-        let image = std::sync::Arc::clone(affairs.shelf.image(&image));
-        if affairs.has_refused(&service, &image) {
-            affairs.violations.push(format!("I8: {service}: {} was started again", image.name));
+        let starts = affairs.engine.starts[number..].to_vec();
+        for (service, image) in starts {
+            let image = std::sync::Arc::clone(affairs.shelf.image(&image));
+            if affairs.has_refused(&service, &image) {
+                affairs.violations.push(format!("I8: {service}: {} was started again", image.name));
+            }
         }
     }
 }
@@ -170,8 +183,11 @@ impl<'a> Judge<'a> {
             }
             return;
         };
+        if leave.is_replaced {
+            return;
+        }
         self.image_is_right(service, &holder, leave);
-        self.is_faithful(service, &holder);
+        self.is_faithful(service, &holder, leave);
         if !leave.no_history {
             self.history_is_true(service, &holder);
         }
@@ -198,13 +214,15 @@ impl<'a> Judge<'a> {
             self.say("I2", name, &format!("{running} runs although the good {offered} is offered"));
         }
         let local = self.affairs.engine.image(&tag).map(|image| image.id.clone());
-        if local.as_ref() != Some(&holder.image) && self.affairs.services.len() <= 2 {
+        let others = |it: &&Service| ![name.as_str(), CONTROL].contains(&it.name.as_str());
+        let is_alone = !self.affairs.services.iter().filter(others).any(|it| it.image == tag);
+        if local.as_ref() != Some(&holder.image) && is_alone {
             self.say("I2", name, "the local tag stands for another image than the one that runs");
         }
     }
 
     /// I3, I4, I5: what the user typed, on the image that runs, is what the container is.
-    fn is_faithful(&mut self, service: &Service, holder: &Container) {
+    fn is_faithful(&mut self, service: &Service, holder: &Container, leave: Leave) {
         let name = &service.name;
         let Some(image) = self.image(holder) else { return };
         let comparable = |body: &Value| {
@@ -233,7 +251,7 @@ impl<'a> Judge<'a> {
         if volumes != service.volumes || !are_there {
             self.say("I4", name, &format!("had {:?}, has {volumes:?}", service.volumes));
         }
-        if holder.policy.name != service.policy {
+        if holder.policy.name != service.policy && !leave.may_have_our_policy {
             self.say("I5", name, &format!("its restart policy is {}", holder.policy.name));
         }
     }
@@ -329,7 +347,9 @@ impl<'a> Judge<'a> {
             self.say("I12", name, &format!("the Engine alone runs {count}"));
         }
         match first {
-            None if self.control_runs() && !between => {
+            // With live-restore the parked one must not come back beside a new one that has
+            // outlived the Engine; no policy tells that from a boot, so there nothing serves.
+            None if self.control_runs() && !between && !self.affairs.engine.live_restore => {
                 self.say("I12", name, "the Engine alone runs none");
             }
             Some(first) if !self.is_proven(service, &first) => {

@@ -22,7 +22,7 @@ use crate::service::Service;
 pub const BEGIN: i64 = 1_800_000_000;
 
 /// More calls than this in one life mean that the agent turns in a circle.
-const CALLS_MAX: usize = 200_000;
+const CALLS_MAX: usize = 50_000;
 
 /// Something that happens right before or after a certain call.
 #[derive(Debug, Clone)]
@@ -62,6 +62,8 @@ pub struct Affairs {
     pub services: Vec<Service>,
     /// What happens so long after a step of an update begins, the first time it does.
     pub at_steps: Vec<(String, Duration, Hand)>,
+    /// Whether the judge looks after every fault.
+    pub is_looked_at: bool,
     /// Whether a transcript is kept; it costs more than the rest of a run.
     pub talks: bool,
     /// New containers that were seen to pass the gate, by ID.
@@ -72,6 +74,8 @@ pub struct Affairs {
     pub is_between: bool,
     /// Invariants that were seen to break while the agent worked.
     pub violations: Vec<String>,
+    /// When the agent was asked to end.
+    pub terminated_at: Option<Duration>,
     pub since: Duration,
     /// When the last fault that was let loose was over.
     pub last_fault_over: Duration,
@@ -109,11 +113,13 @@ impl Machine {
             shares_a_disk: true,
             services: Vec::new(),
             at_steps: Vec::new(),
+            is_looked_at: false,
             talks: true,
             proven: Vec::new(),
             log: Vec::new(),
             is_between: false,
             violations: Vec::new(),
+            terminated_at: None,
             since: Duration::ZERO,
             last_fault_over: Duration::ZERO,
         })
@@ -188,10 +194,9 @@ impl Machine {
     /// A point at which something can go wrong. Gives what the call is to suffer; a crash does not
     /// return.
     pub fn point(&self, call: &'static str, after: bool) -> Option<Hand> {
+        self.count_the_call();
         let hand = {
             let mut affairs = self.lock();
-            affairs.call_count += 1;
-            assert!(affairs.call_count < CALLS_MAX, "the agent turns in a circle");
             affairs.fuse.pass().or_else(|| affairs.hook(call, after))
         };
         self.suffer(hand?)
@@ -199,12 +204,21 @@ impl Machine {
 
     /// Like [`point`](Self::point), but only for what scripts name.
     pub fn quiet_point(&self, call: &'static str, after: bool) -> Option<Hand> {
+        self.count_the_call();
         let counts = self.lock().fuse.counts_questions;
         if counts {
             return self.point(call, after);
         }
         let hand = self.lock().hook(call, after);
         self.suffer(hand?)
+    }
+
+    fn count_the_call(&self) {
+        let mut affairs = self.lock();
+        affairs.call_count += 1;
+        let is_sane = affairs.call_count < CALLS_MAX;
+        drop(affairs);
+        assert!(is_sane, "the agent turns in a circle");
     }
 
     fn suffer(&self, hand: Hand) -> Option<Hand> {
@@ -214,7 +228,9 @@ impl Machine {
                 resume_unwind(Box::new(Crash));
             }
             Hand::Refuse | Hand::LoseTheAnswer => {
-                self.fault_is_over_at(self.now());
+                let over = self.now();
+                self.fault_is_over_at(over);
+                self.look_after(over);
                 Some(hand)
             }
             other => {

@@ -76,6 +76,9 @@ fn leniency(words: &str) -> Leave {
     Leave {
         may_be_down: words.contains("may-be-down"),
         no_history: words.contains("no-history"),
+        is_stuck: words.contains("stuck"),
+        is_replaced: words.contains("replaced"),
+        may_have_our_policy: words.contains("may-have-our-policy"),
         may_be_old: words.contains("may-be-old"),
     }
 }
@@ -84,9 +87,11 @@ async fn obey(machine: &Arc<Machine>, command: Command) {
     match command {
         Command::ContainerdStore => machine.lock().engine.containerd_store = true,
         Command::LiveRestore => machine.lock().engine.live_restore = true,
+        Command::AnotherDisk => machine.lock().shares_a_disk = false,
         Command::Free(bytes) => machine.lock().free_bytes = bytes,
         Command::Image(image) => machine.lock().shelf.built(*image),
         Command::Run(wish) => machine.run_service(&wish),
+        Command::Build(tag, image) => machine.build(&tag, &image),
         Command::Hook(hook) => machine.lock().hooks.push(hook),
         Command::AtStep(step, after, hand) => machine.lock().at_steps.push((step, after, hand)),
         Command::Now(hand) => machine.lend(hand),

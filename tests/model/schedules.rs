@@ -1,1 +1,213 @@
+//! Random faults from a seed: what nobody thought of.
+//!
+//! `PILOTFISH_SEEDS` says how many seeds are run, `PILOTFISH_SEED` where they begin; a seed that
+//! fails is printed with the transcript of its run.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilotfish::agent::Request;
+use pilotfish::core::reason::Reason;
+
+use crate::crashes::{AFTERMATH, APP, Tally, alone, number_of};
+use crate::hand::{DiskTrouble, Hand, Keeps};
+use crate::images::{Behaviour, Image};
+use crate::judge::{CONTROL, Leave};
+use crate::machine::{Affairs, Machine};
+use crate::seed::Seed;
+use crate::service::Wish;
+use crate::session::{End, Job, live};
+
+/// How many seeds are run where nobody says how many.
+const SEEDS: usize = 20_000;
+
+/// How many threads share them.
+const WORKERS: usize = 2;
+
+/// Faults come within so many points of a run: an update with a rollback has some 120.
+const POINTS: usize = 220;
+
+/// More crashes than this in one run are no accident any more.
+const LIVES_MAX: usize = 12;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn random_faults() {
+    let count = number_of("PILOTFISH_SEEDS", SEEDS);
+    let begin = number_of("PILOTFISH_SEED", 0);
+    let tallies: Vec<Tally> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|worker| {
+                scope.spawn(move || run((begin + worker..begin + count).step_by(WORKERS)))
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().expect("a worker")).collect()
+    });
+    let mut whole = Tally::default();
+    for tally in tallies {
+        whole.add(tally);
+    }
+    println!("{}", whole.summary(&format!("{count} seeds from {begin}")));
+    assert!(whole.found.is_empty(), "{}", whole.in_words());
+}
+
+fn run(seeds: impl Iterator<Item = usize>) -> Tally {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
+    let mut tally = Tally::default();
+    for number in seeds {
+        let _name = Name(number);
+        let found = runtime.block_on(one(number, false, &mut tally));
+        if tally.is_new(&found) {
+            println!("seed {number}: {found:#?}");
+            runtime.block_on(one(number, true, &mut Tally::default()));
+        }
+        tally.runs += 1;
+        tally.count(found, &[(number, Hand::Kill)]);
+    }
+    tally
+}
+
+/// Says which seed it was when a run ends in a panic.
+struct Name(usize);
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("it was seed {}", self.0);
+        }
+    }
+}
+
+/// One run of one seed.
+async fn one(number: usize, talks: bool, tally: &mut Tally) -> Vec<String> {
+    let mut seed = Seed::new(number as u64);
+    let machine = Machine::from(stage(&mut seed));
+    {
+        let mut affairs = machine.lock();
+        affairs.talks = talks;
+        affairs.fuse.counts_questions = seed.one_in(2);
+        affairs.fuse.armed = faults(&mut seed);
+    }
+    let mut machine = machine;
+    let mut found = Vec::new();
+    for _ in 0..LIVES_MAX {
+        match live(&machine, Job::Run(AFTERMATH)).await {
+            End::Crash(Hand::Cut(_)) => {
+                let mut one = Tally::default();
+                alone(&machine.copy(), &mut one, &[]).await;
+                tally.alone += 1;
+                found.extend(one.found.into_keys());
+            }
+            End::Crash(_) | End::Over => {}
+            End::Refused(_) | End::Round(_) => tokio::time::sleep(SECOND).await,
+        }
+        let affairs = machine.copy();
+        machine = Machine::from(affairs);
+        if machine.lock().fuse.armed.is_empty() {
+            break;
+        }
+    }
+    found.extend(judge(&machine).await);
+    if talks {
+        println!("{}", machine.lock().log.join("\n"));
+    }
+    found
+}
+
+/// Everything is well again; after two more lives everything must be as it should.
+async fn judge(machine: &Arc<Machine>) -> Vec<String> {
+    {
+        let mut affairs = machine.lock();
+        affairs.fuse.armed.clear();
+        affairs.files.trouble = None;
+        affairs.shelf.failure = None;
+    }
+    live(machine, Job::Run(2 * AFTERMATH)).await;
+    let mut found = machine.judge(Leave::default());
+    found.extend(quiet(machine).await);
+    found
+}
+
+/// I11: a life in which nothing is new writes nothing and does nothing.
+async fn quiet(machine: &Arc<Machine>) -> Vec<String> {
+    let count = || {
+        let affairs = machine.lock();
+        (affairs.files.writes, affairs.acts)
+    };
+    let before = count();
+    live(machine, Job::Round(Request::default())).await;
+    let after = count();
+    if before == after {
+        Vec::new()
+    } else {
+        vec!["I11: a round without news does something".into()]
+    }
+}
+
+fn stage(seed: &mut Seed) -> Affairs {
+    let machine = Machine::new();
+    let policy = seed.pick(&["always", "unless-stopped", "on-failure", "no", "unless-stopped"]);
+    {
+        let mut affairs = machine.lock();
+        affairs.is_looked_at = true;
+        affairs.shares_a_disk = !seed.one_in(3);
+        affairs.engine.containerd_store = seed.one_in(3);
+        affairs.engine.live_restore = seed.one_in(5);
+        affairs.engine.stop_takes = Duration::from_millis(seed.pick(&[10, 300, 1000]));
+        let shelf = &mut affairs.shelf;
+        shelf.built(Image::new("v1", Behaviour::Good).with_volume("/data"));
+        shelf.built(Image::new("v2", behaviour(seed)).with_volume("/data"));
+        shelf.built(Image::new("v3", behaviour(seed)).with_volume("/data"));
+        shelf.push(APP, "v1");
+    }
+    machine.run_service(&Wish { is_watched: false, ..Wish::new(CONTROL, APP, policy) });
+    let port = seed.one_in(4).then_some(8080);
+    machine.run_service(&Wish { port, ..Wish::new("till", APP, policy) });
+    if seed.one_in(4) {
+        machine.run_service(&Wish::new("web", APP, policy));
+    }
+    machine.lock().shelf.push(APP, "v2");
+    machine.copy()
+}
+
+fn behaviour(seed: &mut Seed) -> Behaviour {
+    seed.pick(&[
+        Behaviour::Good,
+        Behaviour::Good,
+        Behaviour::Healthy(5 * SECOND),
+        Behaviour::Exits(1),
+        Behaviour::Exits(0),
+        Behaviour::Dies(3 * SECOND),
+        Behaviour::Dies(20 * SECOND),
+        Behaviour::Unhealthy(5 * SECOND),
+        Behaviour::Sickens(12 * SECOND),
+        Behaviour::NeverHealthy,
+        Behaviour::CannotStart,
+    ])
+}
+
+/// Up to four faults, anywhere.
+fn faults(seed: &mut Seed) -> Vec<(usize, Hand)> {
+    (0..=seed.below(4)).map(|_| (seed.below(POINTS), fault(seed))).collect()
+}
+
+fn fault(seed: &mut Seed) -> Hand {
+    let down = Duration::from_millis(seed.pick(&[200, 2_000, 20_000, 200_000]));
+    match seed.below(16) {
+        0..=2 => Hand::Kill,
+        3 => Hand::Cut(Keeps::All),
+        4 => Hand::Cut(Keeps::Nothing),
+        5 | 6 => Hand::Cut(Keeps::Some(seed.next())),
+        7 => Hand::Terminate,
+        8 => Hand::RestartEngine { killed: false, down },
+        9 => Hand::RestartEngine { killed: true, down },
+        10 => Hand::Refuse,
+        11 => Hand::LoseTheAnswer,
+        12 => Hand::Disk(seed.pick(&[DiskTrouble::Full, DiskTrouble::Broken]), 1 + seed.below(24)),
+        13 => Hand::SetClock(seed.pick(&[86_400_000, -86_400_000, -40_000, 3_600_000])),
+        14 => Hand::Push(APP.into(), seed.pick(&["v2", "v3"]).into()),
+        _ => Hand::Registry(Some(Reason::RegistryUnreachable)),
+    }
+}

@@ -16,6 +16,8 @@ pub enum Command {
     ContainerdStore,
     /// `live-restore`.
     LiveRestore,
+    /// `state-on-another-disk`: what flushes the Engine's disk does not flush the state directory.
+    AnotherDisk,
     /// `free BYTES`.
     Free(u64),
     /// `image v2 = dies 3s`; `image v2 = good except web: exits 1`.
@@ -24,6 +26,8 @@ pub enum Command {
     Now(Hand),
     /// `run till shop/app:1 policy=always port=80 label=…`.
     Run(Wish),
+    /// `build shop/own:1 v2`: an image of the machine's own, without a digest.
+    Build(String, String),
     /// `before rename 2: kill`.
     Hook(Hook),
     /// `at verify +5s: prune`.
@@ -44,9 +48,14 @@ pub fn command(line: &str) -> Command {
     match word {
         "containerd" => Command::ContainerdStore,
         "live-restore" => Command::LiveRestore,
+        "state-on-another-disk" => Command::AnotherDisk,
         "free" => Command::Free(rest.parse().expect("a number of bytes")),
         "image" => Command::Image(Box::new(image(rest))),
         "run" => Command::Run(wish(rest)),
+        "build" => {
+            let (tag, image) = rest.split_once(' ').expect("`build TAG IMAGE`");
+            Command::Build(tag.to_owned(), image.to_owned())
+        }
         "before" | "after" => Command::Hook(hook(word == "after", rest)),
         "at" => at_step(rest),
         "round" => Command::Round { force: rest == "force", dry_run: rest == "dry" },
@@ -132,6 +141,7 @@ fn hand(text: &str) -> Hand {
         ["restart", name] => Hand::Restart((*name).into()),
         ["rename", from, to] => Hand::Rename((*from).into(), (*to).into()),
         ["run-again", name] => Hand::Run((*name).into()),
+        ["create-again", name] => Hand::Create((*name).into()),
         ["pull", tag] => Hand::Pull((*tag).into()),
         ["push", tag, image] => Hand::Push((*tag).into(), (*image).into()),
         ["registry", "down"] => Hand::Registry(Some(Reason::RegistryUnreachable)),

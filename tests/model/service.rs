@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::engine::state::{Phase, SERVICE_LABEL};
+use crate::engine::state::SERVICE_LABEL;
+use crate::engine::store::repository;
 use crate::machine::Machine;
 
 /// What the user typed.
@@ -73,16 +74,31 @@ impl Wish {
     }
 }
 
+/// Stands for the digest of what the tag stands for.
+const PINNED: &str = "@PINNED";
+
 impl Machine {
+    /// `docker build`: nobody has ever pushed it.
+    pub fn build(&self, tag: &str, image: &str) {
+        self.with(|affairs, at| {
+            let spec = std::sync::Arc::clone(affairs.shelf.image(image));
+            affairs.engine.built(&spec);
+            affairs.engine.tag(at.wall, spec.config.as_str(), tag).expect("a tag");
+        });
+    }
+
     /// `docker pull` of what the tag stands for, then `docker run`.
     pub fn run_service(&self, wish: &Wish) {
         self.with(|affairs, at| {
-            let name = wish.image.split('@').next().unwrap_or_default();
-            let (index, image) = affairs.shelf.offered(name).expect("the image was pushed");
-            let (index, image) = (index.clone(), image.clone());
-            let of = crate::engine::store::repository(name).to_owned();
-            let id = affairs.engine.pulled(&of, &index, &image);
-            affairs.engine.tag(at.wall, &id, name).expect("a tag");
+            let name = wish.image.trim_end_matches(PINNED);
+            let mut wish = wish.clone();
+            if let Some((index, image)) = affairs.shelf.offered(name) {
+                let (index, image) = (index.clone(), image.clone());
+                let of = repository(name).to_owned();
+                let id = affairs.engine.pulled(&of, &index, &image);
+                affairs.engine.tag(at.wall, &id, name).expect("a tag");
+                wish.image = wish.image.replace(PINNED, &format!("@{index}"));
+            }
             affairs.engine.harden();
             let body = wish.body();
             let id = affairs.engine.create(at, &wish.name, &body).expect("a container");
@@ -90,29 +106,16 @@ impl Machine {
             affairs.engine.harden();
             let container = affairs.engine.find(&id).expect("the container");
             let volumes = container.mounts.iter().map(|mount| mount.volume.clone()).collect();
+            let first = affairs.engine.stored.images[&container.image].spec.name.clone();
             affairs.services.push(Service {
-                name: wish.name.clone(),
-                image: wish.image.clone(),
-                policy: wish.policy.clone(),
+                name: wish.name,
+                image: wish.image,
+                policy: wish.policy,
                 body,
                 volumes,
                 keep: wish.keep,
-                first: image.name.clone(),
+                first,
             });
         });
-    }
-
-    /// Whether a service's container runs now, alone and under its name.
-    pub fn serves(&self, service: &str) -> bool {
-        self.with(|affairs, _| {
-            let mut running = affairs
-                .engine
-                .containers()
-                .filter(|container| container.service == service && container.is_running());
-            let first = running.next();
-            first.is_some_and(|container| {
-                container.phase == Phase::Running && container.name == service
-            }) && running.next().is_none()
-        })
     }
 }

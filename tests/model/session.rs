@@ -32,6 +32,9 @@ pub const STATE: &str = "/state";
 /// The agent's schedule, as the contract has it.
 pub const EVERY: Duration = Duration::from_secs(15 * 60);
 
+/// How long an agent may take to end that is asked to.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
+
 /// What the agent is started for.
 #[derive(Debug, Clone)]
 pub enum Job {
@@ -61,11 +64,16 @@ pub async fn live(machine: &Arc<Machine>, job: Job) -> End {
     let stop = CancellationToken::new();
     *machine.stop.lock().expect("not poisoned") = stop.clone();
     machine.lock().stroke = None;
+    machine.lock().call_count = 0;
+    machine.lock().terminated_at = None;
     let life = AssertUnwindSafe(work(Arc::clone(machine), job, stop)).catch_unwind();
     let stroke = tokio::select! {
         biased;
         ended = life => match ended {
-            Ok(end) => return end,
+            Ok(end) => {
+                machine.has_ended();
+                return end;
+            }
             Err(thrown) if thrown.is::<Crash>() => machine.lock().stroke.take(),
             Err(thrown) => resume_unwind(thrown),
         },
@@ -167,6 +175,16 @@ impl RoundListener for Ear {
 }
 
 impl Machine {
+    /// An agent that was asked to end does so within ten seconds.
+    fn has_ended(&self) {
+        let now = self.now();
+        let mut affairs = self.lock();
+        let took = affairs.terminated_at.take().map(|at| now - at);
+        if let Some(took) = took.filter(|took| *took > SHUTDOWN_MAX) {
+            affairs.violations.push(format!("the agent took {took:?} to end"));
+        }
+    }
+
     /// What a kill or a power cut leaves.
     pub fn strike(&self, stroke: &Hand) {
         self.log(format!("! {stroke:?}"));
@@ -178,6 +196,8 @@ impl Machine {
             });
         }
         let up_at = self.lock().engine.up_at();
-        self.fault_is_over_at(self.now().max(up_at));
+        let over = self.now().max(up_at);
+        self.fault_is_over_at(over);
+        self.look_after(over);
     }
 }

@@ -7,7 +7,7 @@ use pilotfish::core::recreate::RestartPolicy;
 use pilotfish::engine::{ContainerEvent, EngineError, Listed, ListedImage};
 use serde_json::Value;
 
-use super::documents::{merged, word};
+use super::documents::word;
 use super::state::{Container, State};
 use super::store::repository;
 
@@ -19,15 +19,15 @@ impl State {
 
     pub fn listed(&self, container: &Container) -> Listed {
         let image = self.stored.images.get(&container.image);
-        let config = image.map(|image| merged(&container.body, &image.spec)).unwrap_or_default();
-        let labels = config.get("Labels").and_then(Value::as_object);
+        let of_image = image.and_then(|image| image.spec.document["Labels"].as_object());
+        let labels = of_image.into_iter().chain(container.body["Labels"].as_object()).flatten();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Listed {
             id: container.id.clone(),
             name: container.name.clone(),
             state: word(container.phase).into(),
             image_id: container.image.clone(),
-            labels: labels.into_iter().flatten().map(|(k, v)| (k.clone(), text(v))).collect(),
+            labels: labels.map(|(k, v)| (k.clone(), text(v))).collect(),
         }
     }
 

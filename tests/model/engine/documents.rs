@@ -48,7 +48,7 @@ impl State {
             "RepoDigests": image.repo_digests(self.containerd_store),
             "Os": "linux",
             "Architecture": "arm64",
-            "Config": image.spec.config_document(),
+            "Config": image.spec.document,
             "RootFS": { "Layers": [] },
             "Metadata": { "LastTagTime": time(image.tags.values().max().copied()) },
         })
@@ -60,7 +60,7 @@ pub fn merged(body: &Value, image: &Image) -> Value {
     let mut config: Map<String, Value> = body.as_object().cloned().unwrap_or_default();
     config.remove("HostConfig");
     config.remove("NetworkingConfig");
-    let of_image = image.config_document();
+    let of_image = &image.document;
     for (key, value) in of_image.as_object().into_iter().flatten() {
         let users = config.get(key).filter(|users| !users.is_null()).cloned();
         let both = match (users, value) {

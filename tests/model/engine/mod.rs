@@ -68,6 +68,7 @@ impl FakeEngine {
             return Err(refused(call, "a fault of the model"));
         }
         let words = self.0.in_words(words);
+        let before = self.0.lock().engine.up_at();
         let answer = self.0.with(|affairs, at| {
             affairs.acts += 1;
             work(&mut affairs.engine, at)
@@ -76,14 +77,23 @@ impl FakeEngine {
         let how = self.0.in_words(&how);
         self.0.log(format!("  {words}{how}"));
         self.0.point(call, true);
+        self.check_it_stayed(call, before)?;
         lost(call, obstacle, answer)
     }
 
     /// Waits for a time of the model; an Engine that ends meanwhile answers no more.
     async fn wait(&self, call: &'static str, until: Duration) -> Result<(), EngineError> {
+        let before = self.0.lock().engine.up_at();
         tokio::time::sleep_until(self.0.instant(until)).await;
-        self.check_it_is_there()
-            .map_err(|_| EngineError::Broken { call, detail: "the connection was closed".into() })
+        self.check_it_stayed(call, before)
+    }
+
+    /// An Engine that was restarted meanwhile has answered nobody.
+    fn check_it_stayed(&self, call: &'static str, before: Duration) -> Result<(), EngineError> {
+        if self.0.lock().engine.up_at() == before {
+            return Ok(());
+        }
+        Err(EngineError::Broken { call, detail: "the connection was closed".into() })
     }
 }
 
@@ -212,9 +222,11 @@ impl Engine for FakeEngine {
     }
 
     async fn start(&self, container: &str) -> Result<(), EngineError> {
-        self.act("start", &format!("start {container}"), |state, at| state.start(at, container))?;
-        self.0.judge_the_last_start();
-        Ok(())
+        let before = self.0.lock().engine.starts.len();
+        let answer = self
+            .act("start", &format!("start {container}"), |state, at| state.start(at, container));
+        self.0.judge_starts_since(before);
+        answer
     }
 
     async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError> {

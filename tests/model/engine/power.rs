@@ -35,6 +35,8 @@ impl State {
                 });
             }
         }
+        // An Engine that ends or begins writes everything down, so a cut after it finds all of it.
+        self.harden();
         self.go_down(at.now + down);
     }
 

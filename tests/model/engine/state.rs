@@ -299,7 +299,7 @@ impl State {
             container.started = Some(at.wall);
             container.by_hand = false;
             container.health =
-                (image.spec.config_document().get("Healthcheck").is_some()).then_some("starting");
+                (image.spec.document.get("Healthcheck").is_some()).then_some("starting");
         });
         self.foresee(at, &container.id, container.life + 1, behaviour);
         self.emit(&container.id, &ContainerEvent::Other("start".into()));

@@ -60,6 +60,8 @@ pub fn repository(name: &str) -> &str {
 impl State {
     /// By ID, `repository:tag` or `repository@digest`.
     pub fn image(&self, name: &str) -> Option<&LocalImage> {
+        let pinned = name.split_once('@').map(|(_, it)| format!("{}@{it}", repository(name)));
+        let name = pinned.as_deref().unwrap_or(name);
         let by_id = self.stored.images.get(name).map(AsRef::as_ref);
         by_id.or_else(|| {
             self.stored.images.values().map(AsRef::as_ref).find(|image| {
@@ -69,12 +71,16 @@ impl State {
         })
     }
 
-    /// What a pull by digest leaves.
-    pub fn pulled(&mut self, repository: &str, index: &Digest, spec: &Arc<Image>) -> String {
-        let id = if self.containerd_store { index } else { &spec.config }.to_string();
-        let image = self.stored.images.entry(id.clone()).or_insert_with(|| {
+    /// What a build leaves.
+    pub fn built(&mut self, spec: &Arc<Image>) {
+        self.put(spec.config.as_str(), spec);
+        self.written();
+    }
+
+    fn put(&mut self, id: &str, spec: &Arc<Image>) -> &mut LocalImage {
+        let image = self.stored.images.entry(id.to_owned()).or_insert_with(|| {
             Arc::new(LocalImage {
-                id: id.clone(),
+                id: id.to_owned(),
                 spec: Arc::clone(spec),
                 tags: BTreeMap::new(),
                 digests: BTreeSet::new(),
@@ -82,7 +88,13 @@ impl State {
                 damaged: false,
             })
         });
-        Arc::make_mut(image).digests.insert(format!("{repository}@{index}"));
+        Arc::make_mut(image)
+    }
+
+    /// What a pull by digest leaves.
+    pub fn pulled(&mut self, repository: &str, index: &Digest, spec: &Arc<Image>) -> String {
+        let id = if self.containerd_store { index } else { &spec.config }.to_string();
+        self.put(&id, spec).digests.insert(format!("{repository}@{index}"));
         self.written();
         id
     }
