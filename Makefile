@@ -6,13 +6,14 @@ CARGO ?= cargo
 ENGINE_NEEDS = dockerd=docker.io docker=docker-cli,docker.io iptables=iptables \
 	docker-registry=docker-registry ip=iproute2 nsenter=util-linux setsid=util-linux \
 	curl=curl pgrep=procps gzip=gzip tar=tar \
-	prometheus=prometheus promtool=prometheus setpriv=util-linux script=bsdutils
+	prometheus=prometheus promtool=prometheus setpriv=util-linux script=bsdutils \
+	mkfs.ext4=e2fsprogs losetup=mount perl=perl-base unshare=util-linux
 
 # The real-Engine tests mostly wait, so more of them run at once than there are cores.
 export RUST_TEST_THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help build release check test demo bench footprint needs clean
+.PHONY: help build release check test demo bench footprint torture soak needs clean
 
 help: ## lists what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,12 @@ bench: needs release ## the figures of the README, beside their goals (needs roo
 
 footprint: needs release ## size of the binary and its idle memory
 	$(CARGO) bench --locked --profile dev --bench figures -- target/release/pilotfish footprint
+
+torture: needs ## strikes a real agent at every call; writes docs/reliability.md (a night; see TORTURE_KILLS)
+	$(CARGO) test --locked --test torture -- --ignored --nocapture --test-threads=1 torture::
+
+soak: ## random faults over the model, as many as PILOTFISH_SEEDS says
+	PILOTFISH_SEEDS=$${PILOTFISH_SEEDS:-1000000} $(CARGO) test --locked --test model -- --nocapture
 
 .PHONY: till
 # The static service that the demo packs into images. Only its last link is special.

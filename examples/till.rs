@@ -10,6 +10,7 @@
 //! | `TILL_PORT` | `8080` | where it listens |
 //! | `TILL_EXIT_AFTER` | never | it exits by itself after this time, `0s`: before it serves |
 //! | `TILL_EXIT_CODE` | `1` | the code of that exit |
+//! | `TILL_DIARY` | none | a file to which it adds a line with its version whenever it starts |
 //! | `TILL_NEEDS` | nothing | it exits before it serves unless a variable of this name is set |
 //! | `TILL_UNHEALTHY_AFTER` | never | `/healthz` fails from then on, `0s`: from the beginning |
 //! | `TILL_HEALTHY_AFTER` | `0s` | `/healthz` fails until then |
@@ -19,6 +20,7 @@
 //! `cargo rustc --example till -- -C target-feature=+crt-static -C strip=symbols`.
 
 use std::env;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
@@ -42,6 +44,7 @@ struct Behaviour {
     port: u16,
     exit_after: Option<Duration>,
     exit_code: u8,
+    diary: Option<String>,
     needs: Option<String>,
     healthy_after: Duration,
     unhealthy_after: Option<Duration>,
@@ -54,10 +57,20 @@ impl Behaviour {
             port: number("TILL_PORT", 8080)?,
             exit_after: duration("TILL_EXIT_AFTER")?,
             exit_code: number("TILL_EXIT_CODE", 1)?,
+            diary: env::var("TILL_DIARY").ok(),
             needs: env::var("TILL_NEEDS").ok(),
             healthy_after: duration("TILL_HEALTHY_AFTER")?.unwrap_or_default(),
             unhealthy_after: duration("TILL_UNHEALTHY_AFTER")?,
         })
+    }
+
+    /// Writes down that it was started, for whoever counts.
+    fn note_the_start(&self) -> Result<()> {
+        let Some(path) = &self.diary else { return Ok(()) };
+        let diary = File::options().append(true).create(true).open(path);
+        let mut diary = diary.with_context(|| format!("cannot open the diary {path}"))?;
+        diary.write_all(format!("{}\n", self.version).as_bytes())?;
+        Ok(())
     }
 
     /// Why this till cannot even open.
@@ -123,6 +136,7 @@ fn main() -> Result<ExitCode> {
 
 /// Serves until SIGTERM, or until the time to fail has come.
 async fn work(behaviour: Behaviour) -> Result<ExitCode> {
+    behaviour.note_the_start()?;
     println!("till {} opens", behaviour.version);
     if let Some(defect) = behaviour.defect() {
         eprintln!("till {}: {defect}", behaviour.version);

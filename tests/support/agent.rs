@@ -24,9 +24,12 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 /// An installation of the agent: its configuration and what it remembers.
 pub struct Agent {
     directory: PathBuf,
+    state: PathBuf,
     /// What is started. The measurements put the release binary here.
     pub binary: PathBuf,
     settings: String,
+    /// What it takes for the machine's boot ID, where a test makes boots up.
+    boot_id: Option<PathBuf>,
 }
 
 /// How a command ended.
@@ -48,10 +51,16 @@ impl Agent {
     /// Installs one for the Engine. The settings are appended to the configuration and may begin
     /// with keys of `[schedule]`, its last table.
     pub fn install(engine: &Engine, settings: &str) -> Self {
-        let directory = engine.directory().join("agent");
+        Self::install_as("agent", engine, settings)
+    }
+
+    /// Installs one more for the Engine, which knows nothing of the others.
+    pub fn install_as(name: &str, engine: &Engine, settings: &str) -> Self {
+        let directory = engine.directory().join(name);
         fs::create_dir_all(&directory).expect("the agent's directory");
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_pilotfish"));
-        let agent = Self { directory, binary, settings: settings.to_owned() };
+        let state = directory.join("state");
+        let agent = Self { directory, state, binary, settings: settings.to_owned(), boot_id: None };
         agent.connect_to(&engine.socket());
         agent
     }
@@ -81,7 +90,12 @@ impl Agent {
 
     /// The state directory.
     pub fn state(&self) -> PathBuf {
-        self.directory.join("state")
+        self.state.clone()
+    }
+
+    /// Has it keep its state somewhere else, from the next `connect_to` on.
+    pub fn keep_state_in(&mut self, directory: &Path) {
+        directory.clone_into(&mut self.state);
     }
 
     /// Runs a command to its end.
@@ -91,9 +105,25 @@ impl Agent {
 
     /// Starts a command and lets it run.
     pub fn spawn(&self, engine: &Engine, arguments: &[&str]) -> Running {
-        let mut command = engine.command(&self.binary);
+        let mut command = match &self.boot_id {
+            None => engine.command(&self.binary),
+            Some(boot_id) => self.after_another_boot(engine, boot_id),
+        };
         command.arg("--config").arg(self.directory.join("pilotfish.toml")).args(arguments);
         Running::start(command, &self.directory)
+    }
+
+    /// From now on the machine's boot ID is what stands in this file.
+    pub fn take_boot_id_from(&mut self, file: &Path) {
+        self.boot_id = Some(file.to_owned());
+    }
+
+    /// The agent in a mount namespace of its own, in which it reads that boot ID.
+    fn after_another_boot(&self, engine: &Engine, boot_id: &Path) -> Command {
+        let mut command = engine.command("unshare");
+        let script = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script]).arg(boot_id).arg(&self.binary);
+        command
     }
 
     /// One of the commands that print JSON. Exit codes that only tell about containers are fine.
@@ -174,6 +204,11 @@ impl Running {
     /// What it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.err).unwrap_or_default()
+    }
+
+    /// What it has told and logged so far.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.out).unwrap_or_default() + &self.log()
     }
 
     /// Waits for its end.

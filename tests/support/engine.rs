@@ -30,9 +30,15 @@ pub struct Engine {
 impl Engine {
     /// Starts one. The flags are dockerd's.
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_in(flags, |_| {})
+    }
+
+    /// Starts one whose directory is furnished beforehand, such as with a disk of its own.
+    pub fn start_in(flags: &[&str], furnish: impl FnOnce(&Path)) -> Self {
         assert!(rustix::process::geteuid().is_root(), "tests with a real Engine need root");
         let directory = empty_directory();
         let keeper = keep(&directory);
+        furnish(&directory);
         run(script("up", &directory).args(flags));
         let address = fs::read_to_string(directory.join("address")).expect("address of the Engine");
         let address = address.trim().parse().expect("an address");

@@ -1,0 +1,125 @@
+//! A disk that loses what was not flushed: see `scripts/lossy-disk`.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::fault::Failure;
+use crate::support::command::run;
+
+/// Room for an Engine with a few images of a megabyte; the file is sparse.
+const SIZE: &str = "2G";
+
+/// Room for a state directory, and filled in a moment.
+const STATE_SIZE: &str = "8M";
+
+/// What a full disk is full of.
+const FILLER: &str = "filler";
+
+/// The disk of one machine: its Engine's data and its agent's state are on it.
+pub struct LossyDisk {
+    file: PathBuf,
+    point: PathBuf,
+    boot_id: PathBuf,
+    boots: u32,
+}
+
+impl LossyDisk {
+    /// Makes it in an Engine's directory, before the Engine is started.
+    pub fn new(directory: &Path) -> Self {
+        let (file, point) = (directory.join("disk.img"), directory.join("disk"));
+        let disk = Self { file, point, boot_id: directory.join("boot_id"), boots: 0 };
+        run(script("make").arg(&disk.file).arg(SIZE).arg(&disk.point));
+        fs::create_dir(disk.point.join("data")).expect("the Engine's data");
+        symlink("disk/data", directory.join("data")).expect("a link to the Engine's data");
+        disk.begin_a_boot();
+        disk
+    }
+
+    /// Where the agent keeps its state.
+    pub fn state(&self) -> PathBuf {
+        self.point.join("pilotfish")
+    }
+
+    /// The file with the boot ID of this machine, which changes with every cut.
+    pub fn boot_id(&self) -> &Path {
+        &self.boot_id
+    }
+
+    /// Writes everything to the disk.
+    pub fn flush(&self) {
+        let point = File::open(&self.point).expect("the disk");
+        rustix::fs::syncfs(point).expect("to flush the disk");
+    }
+
+    /// The power goes: what was not flushed is lost.
+    pub fn cut(&mut self) {
+        run(script("cut").arg(&self.point));
+    }
+
+    /// The power is back. Whoever used the disk must be gone.
+    pub fn mount_again(&mut self) {
+        run(script("mount").arg(&self.file).arg(&self.point));
+        self.boots += 1;
+        self.begin_a_boot();
+    }
+
+    fn begin_a_boot(&self) {
+        let boot_id = format!("00000000-0000-4000-8000-{:012}\n", self.boots);
+        fs::write(&self.boot_id, boot_id).expect("the boot ID");
+    }
+}
+
+/// A small disk for the agent's state alone, which can fail in every way and be mended.
+pub struct StateDisk {
+    file: PathBuf,
+    point: PathBuf,
+}
+
+impl StateDisk {
+    /// Makes it in an Engine's directory.
+    pub fn new(directory: &Path) -> Self {
+        let disk = Self { file: directory.join("state.img"), point: directory.join("state-disk") };
+        run(script("make").arg(&disk.file).arg(STATE_SIZE).arg(&disk.point));
+        disk
+    }
+
+    /// Where the agent keeps its state.
+    pub fn state(&self) -> PathBuf {
+        self.point.join("pilotfish")
+    }
+
+    /// Has it fail from now on.
+    pub fn fail(&self, failure: Failure) {
+        match failure {
+            Failure::Full => {
+                let filler = File::create(self.point.join(FILLER)).expect("the filler");
+                let block = [0; 1024];
+                while (&filler).write_all(&block).is_ok() {}
+            }
+            Failure::ReadOnly => {
+                let device = run(Command::new("findmnt").args(["-no", "SOURCE"]).arg(&self.point));
+                let device = device.trim_start_matches("/dev/");
+                let trigger = format!("/sys/fs/ext4/{device}/trigger_fs_error");
+                fs::write(trigger, "1").expect("an error of the file system");
+            }
+            Failure::Broken => _ = run(script("cut").arg(&self.point)),
+        }
+    }
+
+    /// Mends it; nobody may be using it.
+    pub fn mend(&self) {
+        drop(fs::remove_file(self.point.join(FILLER)));
+        run(Command::new("umount").arg(&self.point));
+        run(script("mount").arg(&self.file).arg(&self.point));
+    }
+}
+
+fn script(what: &str) -> Command {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/lossy-disk");
+    let mut command = Command::new(path);
+    command.arg(what);
+    command
+}

@@ -1,0 +1,132 @@
+//! What goes wrong, and where.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Something that goes wrong at one call of the Engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// `kill -9` of the agent.
+    Kill,
+    /// The connection ends without an answer. Struck after the call, it was done.
+    DropReply,
+    /// The answer takes two seconds longer.
+    Delay,
+    /// Another answer, with this status. Struck after the call, it was done all the same.
+    Answer(u16),
+    /// The Engine is asked to end, and starts again.
+    RestartEngine,
+    /// The Engine is killed, and starts again.
+    KillEngine,
+    /// The power goes: the disk, the Engine, the containers and the agent at once.
+    Cut,
+    /// SIGTERM to the agent.
+    Terminate,
+    /// The registry goes away, until the agent has ended.
+    RegistryGone,
+    /// The disk under the agent's state fails, until the agent has ended.
+    State(Failure),
+    /// Somebody else does something to the Engine.
+    Person(Deed),
+}
+
+/// How a disk fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// ENOSPC.
+    Full,
+    /// EROFS, as ext4 does it to itself after an error on an SD card.
+    ReadOnly,
+    /// EIO.
+    Broken,
+}
+
+/// What people do while an update is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// `docker rm -f till`.
+    Remove,
+    /// `docker restart till`.
+    Restart,
+    /// `docker rename till mine`.
+    Rename,
+    /// `docker system prune -f`.
+    Prune,
+    /// Another agent, with a state directory of its own, has its round.
+    AnotherAgent,
+}
+
+impl Deed {
+    /// Whether the service is somebody else's afterwards: gone, under another name, or updated by
+    /// another agent.
+    pub const fn takes_the_service(self) -> bool {
+        matches!(self, Self::Remove | Self::Rename | Self::AnotherAgent)
+    }
+}
+
+/// Whether it happens before the Engine hears of the call, or when it has done it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    Before,
+    After,
+}
+
+impl When {
+    pub const BOTH: [Self; 2] = [Self::Before, Self::After];
+}
+
+/// Where a fault strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// At the call of this number, from 1.
+    Call(usize, When),
+    /// So long after the agent was started.
+    After(Duration),
+}
+
+/// A fault with its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aim {
+    pub fault: Fault,
+    pub place: Place,
+}
+
+impl Aim {
+    /// When it strikes at the call of this number, if it does.
+    pub fn at_call(&self, number: usize) -> Option<When> {
+        match self.place {
+            Place::Call(call, when) if call == number => Some(when),
+            Place::Call(..) | Place::After(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kill => formatter.write_str("kill"),
+            Self::DropReply => formatter.write_str("lost reply"),
+            Self::Delay => formatter.write_str("delay"),
+            Self::Answer(status) => write!(formatter, "answer {status}"),
+            Self::RestartEngine => formatter.write_str("engine restart"),
+            Self::KillEngine => formatter.write_str("engine kill"),
+            Self::Cut => formatter.write_str("power cut"),
+            Self::Terminate => formatter.write_str("SIGTERM"),
+            Self::RegistryGone => formatter.write_str("registry gone"),
+            Self::State(failure) => write!(formatter, "state disk: {failure:?}"),
+            Self::Person(deed) => write!(formatter, "person: {deed:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Aim {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Place::Call(call, When::Before) => {
+                write!(formatter, "{} before call {call}", self.fault)
+            }
+            Place::Call(call, When::After) => write!(formatter, "{} after call {call}", self.fault),
+            Place::After(time) => write!(formatter, "{} after {time:?}", self.fault),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The outside judge: asks only the Engine and the disk, and finds what a person would find.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::bench::{Bench, CONTROL, Case, SERVICE};
+use crate::support::agent::{Finished, begins};
+use crate::support::registry::Published;
+use crate::support::text;
+use crate::watch::SERVICE_LABEL_KEY;
+
+/// The most images: the one that runs, `images.keep` before it, and the control container's.
+const IMAGES_MAX: usize = 3;
+
+/// The exit code that tells of a release that was not well.
+const ROLLED_BACK: i32 = 3;
+
+/// The files of a state directory at rest.
+const STATE_FILES: [&str; 6] =
+    ["layout", "memory.json", "history.jsonl", "journal", "lock", "control.sock"];
+
+/// How long an Engine that starts may take until it has started its containers.
+const ALONE_LIMIT: Duration = Duration::from_secs(20);
+const ALONE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What a finding is counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// The service does not run.
+    Lost,
+    /// It ran twice.
+    Doubled,
+    /// Something was left behind.
+    Debris,
+    /// It runs, but not as it was, or not what it should.
+    Changed,
+    /// A bad image was started again.
+    Revived,
+    /// Something took too long.
+    Late,
+}
+
+/// An invariant that does not hold.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    pub weight: Weight,
+    pub what: String,
+}
+
+impl Finding {
+    const fn new(weight: Weight, what: String) -> Self {
+        Self { weight, what }
+    }
+
+    pub const fn debris(what: String) -> Self {
+        Self::new(Weight::Debris, what)
+    }
+
+    pub const fn late(what: String) -> Self {
+        Self::new(Weight::Late, what)
+    }
+
+    pub const fn revived(what: String) -> Self {
+        Self::new(Weight::Revived, what)
+    }
+}
+
+/// I1: nothing of the service runs, or more than one.
+pub fn lost(bench: &Bench) -> Finding {
+    let names = bench.pi.names();
+    let weight = if bench.watch.most() > 1 { Weight::Doubled } else { Weight::Lost };
+    Finding::new(weight, format!("there is not exactly one container of the service: {names:?}"))
+}
+
+/// I12: the Engine alone, before any agent is started again, serves a proven container, exactly one.
+/// One exception lies between the two calls of the commit. The other is live-restore: there the old
+/// container is one that was stopped by hand, because it would else run beside the new one after
+/// every restart of the Engine; the service waits for the agent.
+pub fn alone(bench: &Bench, case: &Case, next: &Published) -> Vec<Finding> {
+    let is_control_up = |bench: &Bench| bench.pi.names().contains(&format!("{CONTROL} running"));
+    if !comes_true(|| is_control_up(bench)) {
+        // What the Engine itself loses is not judged; the recovery that follows is.
+        return Vec::new();
+    }
+    if !comes_true(|| running(bench).len() == 1) {
+        let entries = bench.pi.agent.entries();
+        let is_in_the_commit = entries.last().is_some_and(|last| begins(last, "commit"));
+        let none = running(bench).is_empty();
+        let weight = if none { Weight::Lost } else { Weight::Doubled };
+        let what = format!("the Engine alone: {:?}, behind {entries:?}", bench.pi.names());
+        let waits = none && (is_in_the_commit || bench.has_live_restore());
+        return if waits { vec![] } else { vec![Finding::new(weight, what)] };
+    }
+    let image = text(&running(bench)[0]["Image"]);
+    let is_proven = image == bench.current.image || (case.kind.is_good() && has_proved(bench));
+    let what = format!("the Engine alone serves {image}, the new one is {}", next.image);
+    (!is_proven).then(|| Finding::new(Weight::Changed, what)).into_iter().collect()
+}
+
+/// Whether the new container has passed its trial, as far as the disk knows.
+fn has_proved(bench: &Bench) -> bool {
+    let is_verified = |entry: &Value| entry["step"] == "verify" && entry["mark"] == "done";
+    bench.pi.agent.journals().is_empty() || bench.pi.agent.entries().iter().any(is_verified)
+}
+
+/// The containers of the service that run, whatever their names, as inspect shows them.
+fn running(bench: &Bench) -> Vec<Value> {
+    let all = bench.pi.engine.containers();
+    let is_service = |it: &&Value| it["Labels"][SERVICE_LABEL_KEY].is_string();
+    let of_service = all.iter().filter(|it| it["State"] == "running").filter(is_service);
+    of_service.filter_map(|it| bench.pi.engine.inspect(it["Id"].as_str()?)).collect()
+}
+
+/// Whether the condition holds within the time that an Engine may take to start what it has to.
+fn comes_true(mut holds: impl FnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < ALONE_LIMIT {
+        if holds() {
+            return true;
+        }
+        thread::sleep(ALONE_INTERVAL);
+    }
+    false
+}
+
+/// After a recovery, and before anything else: I1, I2, I5, I6 as far as an update that was cut
+/// short can have come.
+pub fn recovered(
+    bench: &Bench,
+    case: &Case,
+    next: &Published,
+    finished: &Finished,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if !matches!(finished.status.code(), Some(0 | ROLLED_BACK)) {
+        let what = format!("recover ended with {}: {}", finished.status, finished.err);
+        findings.push(Finding::debris(what));
+    }
+    if bench.watch.most() > 1 {
+        findings.push(Finding::new(Weight::Doubled, format!("{} ran", bench.watch.most())));
+    }
+    findings.extend(judge_containers(bench));
+    if let Some(service) = bench.pi.engine.inspect(SERVICE) {
+        let image = text(&service["Image"]);
+        let may_run = image == bench.current.image || (case.kind.is_good() && image == next.image);
+        if !may_run {
+            findings.push(Finding::new(Weight::Changed, format!("{image} runs")));
+        }
+        findings.extend(judge_fidelity(&bench.original, &service));
+    }
+    findings
+}
+
+/// After people had their will: nothing of ours is left, no journal is open, and one container of
+/// the service runs, or none where somebody removed it.
+pub fn after_people(bench: &Bench) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let names = bench.pi.names();
+    let ours = names.iter().filter(|name| name.starts_with("pilotfish-"));
+    findings.extend(ours.map(|name| Finding::debris(format!("the container {name}"))));
+    let is_there = names.iter().any(|name| !name.starts_with(CONTROL));
+    if is_there && running(bench).len() != 1 {
+        findings.push(lost(bench));
+    }
+    if bench.watch.most() > 1 {
+        findings.push(Finding::new(Weight::Doubled, format!("{} ran", bench.watch.most())));
+    }
+    findings.extend(judge_control(bench));
+    findings.extend(judge_state(&bench.pi.agent.state()));
+    findings
+}
+
+/// Once nothing is in flight: everything.
+pub fn settled(bench: &Bench, case: &Case, next: &Published) -> Vec<Finding> {
+    let mut findings = judge_containers(bench);
+    if bench.watch.most() > 1 {
+        findings.push(Finding::new(Weight::Doubled, format!("{} ran", bench.watch.most())));
+    }
+    if let Some(service) = bench.pi.engine.inspect(SERVICE) {
+        if text(&service["Image"]) != bench.current.image {
+            findings.push(Finding::new(Weight::Changed, "another image runs".to_owned()));
+        }
+        findings.extend(judge_fidelity(&bench.original, &service));
+    }
+    findings.extend(judge_control(bench));
+    findings.extend(judge_images(bench));
+    findings.extend(judge_state(&bench.pi.agent.state()));
+    findings.extend(judge_history(bench, case, next));
+    findings
+}
+
+/// Exactly the service and the control container, both running, nothing parked.
+fn judge_containers(bench: &Bench) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let names = bench.pi.names();
+    if !names.contains(&format!("{SERVICE} running")) {
+        findings.push(Finding::new(Weight::Lost, format!("the service does not run: {names:?}")));
+    }
+    let expected = [SERVICE, CONTROL];
+    let others = names.iter().filter(|name| !expected.contains(&name.split(' ').next().unwrap()));
+    findings.extend(others.map(|name| Finding::debris(format!("the container {name}"))));
+    findings
+}
+
+/// I3, I4, I5: what the user asked for is the same, the restart policy included.
+fn judge_fidelity(original: &Value, now: &Value) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut compare = |what: &str, before: Value, after: Value| {
+        if before != after {
+            let what = format!("{what} changed: {before} → {after}");
+            findings.push(Finding::new(Weight::Changed, what));
+        }
+    };
+    for key in ["Hostname", "User", "Labels", "WorkingDir", "StopTimeout"] {
+        compare(key, original["Config"][key].clone(), now["Config"][key].clone());
+    }
+    compare("Env", users_environment(original), users_environment(now));
+    compare("Mounts", mounts(original), mounts(now));
+    for (key, before) in original["HostConfig"].as_object().expect("HostConfig") {
+        // An anonymous volume is one of the image's words at first, and a bind by name later.
+        if key != "Binds" && key != "Mounts" {
+            compare(key, before.clone(), now["HostConfig"][key].clone());
+        }
+    }
+    findings
+}
+
+/// The environment without what the images bring along.
+fn users_environment(container: &Value) -> Value {
+    let all = container["Config"]["Env"].as_array().cloned().unwrap_or_default();
+    let is_users = |entry: &Value| {
+        let entry = entry.as_str().unwrap_or_default();
+        !entry.starts_with("TILL_") || entry.starts_with("TILL_DIARY")
+    };
+    let mut users: Vec<Value> = all.into_iter().filter(is_users).collect();
+    users.sort_by_key(ToString::to_string);
+    Value::Array(users)
+}
+
+/// What is mounted where.
+fn mounts(container: &Value) -> Value {
+    let all = container["Mounts"].as_array().cloned().unwrap_or_default();
+    let mut mounts: Vec<Value> = all
+        .iter()
+        .map(|it| format!("{} {} {}", it["Destination"], it["Source"], it["RW"]).into())
+        .collect();
+    mounts.sort_by_key(ToString::to_string);
+    Value::Array(mounts)
+}
+
+/// The container that nobody touches is the one that it was.
+fn judge_control(bench: &Bench) -> Option<Finding> {
+    let now = bench.pi.engine.inspect(CONTROL);
+    let is_same = now.as_ref().is_some_and(|now| now["Id"] == bench.control["Id"]);
+    let what = "the container that nobody watches was touched".to_owned();
+    (!is_same).then_some(Finding::new(Weight::Changed, what))
+}
+
+fn judge_images(bench: &Bench) -> Option<Finding> {
+    let images = bench.pi.engine.call("GET", "/images/json").succeeded("list images").json();
+    let images = images.as_array().cloned().unwrap_or_default();
+    let names = images.iter().map(|image| format!("{} {}", image["Id"], image["RepoTags"]));
+    let names: Vec<String> = names.collect();
+    let is_nameless = |image: &Value| image["RepoTags"].as_array().is_none_or(Vec::is_empty);
+    let is_debris = images.len() > IMAGES_MAX || images.iter().any(is_nameless);
+    is_debris.then(|| Finding::debris(format!("images: {names:?}")))
+}
+
+/// I6: no journal, no temporary file.
+fn judge_state(state: &Path) -> Vec<Finding> {
+    let names = |path: &Path| {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|it| it.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
+    };
+    let mut left = names(&state.join("journal"));
+    left.extend(names(state).into_iter().filter(|name| !STATE_FILES.contains(&name.as_str())));
+    left.into_iter().map(|name| Finding::debris(format!("the file {name}"))).collect()
+}
+
+/// I7: the history tells how the release ended.
+fn judge_history(bench: &Bench, case: &Case, next: &Published) -> Option<Finding> {
+    let history = fs::read_to_string(bench.pi.agent.state().join("history.jsonl"));
+    let history = history.unwrap_or_default();
+    let records = history.lines().rev().filter_map(|line| serde_json::from_str(line).ok());
+    let mut of_it = records.filter(|record: &Value| record["to"] == next.digest.as_str());
+    let runs = bench.current.image == next.image;
+    let told = of_it.next().map(|record| record["outcome"].clone()).unwrap_or_default();
+    let fits = if runs { told == "updated" } else { told.is_string() && told != "updated" };
+    let what = format!("the history says {told} of a release that runs: {runs}, {case:?}");
+    (!fits).then_some(Finding::new(Weight::Changed, what))
+}

@@ -1,0 +1,88 @@
+//! `kill -9` of the agent, and answers that are lost, late or wrong: a spread-out sample of what
+//! `make torture` does at every call.
+
+use crate::bench::{Bench, Case};
+use crate::fault::{Aim, Failure, Fault, Place, When};
+use crate::releases::Kind;
+use crate::sweep::{assert_kept, every, lengths};
+
+/// Plays every `stride`th of the cases on a machine of its own.
+fn sample(bench: Bench, kind: Kind, faults: &[Fault], stride: usize) {
+    let mut bench = bench;
+    let lengths = lengths(&mut bench, &[kind]);
+    let cases = faults.iter().flat_map(|fault| every(kind, *fault, &lengths, stride)).collect();
+    assert_kept(bench, cases);
+}
+
+#[test]
+fn the_agent_is_killed_in_an_update_to_a_good_release() {
+    sample(Bench::new(&[]), Kind::Good, &[Fault::Kill], 9);
+}
+
+#[test]
+fn the_agent_is_killed_in_an_update_to_a_release_that_exits_at_once() {
+    sample(Bench::new(&[]), Kind::ExitsAtOnce, &[Fault::Kill], 12);
+}
+
+#[test]
+fn the_agent_is_killed_while_a_release_is_on_trial_that_is_not_well() {
+    let mut bench = Bench::new(&[]);
+    let kinds = [Kind::DiesOnTrial, Kind::Unhealthy, Kind::NeverHealthy];
+    let lengths = lengths(&mut bench, &kinds);
+    let cases = kinds.into_iter().flat_map(|kind| every(kind, Fault::Kill, &lengths, 31)).collect();
+    assert_kept(bench, cases);
+}
+
+#[test]
+fn answers_are_lost_late_or_wrong() {
+    let statuses = [500, 404, 409].map(Fault::Answer);
+    let faults = [&[Fault::DropReply, Fault::Delay][..], &statuses].concat();
+    sample(Bench::new(&[]), Kind::Good, &faults, 31);
+}
+
+#[test]
+fn the_engine_restarts() {
+    let faults = [Fault::RestartEngine, Fault::KillEngine];
+    sample(Bench::new(&[]), Kind::Good, &faults, 37);
+}
+
+#[test]
+fn an_engine_with_live_restore_restarts() {
+    let faults = [Fault::RestartEngine, Fault::KillEngine];
+    sample(Bench::new(&["--live-restore"]), Kind::ExitsAtOnce, &faults, 43);
+}
+
+/// The Engine comes back later than `health.stable`: that time alone has passed proves nothing.
+#[test]
+fn an_engine_with_live_restore_is_killed_while_a_bad_release_is_on_trial() {
+    let mut bench = Bench::new(&["--live-restore"]);
+    let calls = bench.count_calls(Kind::ExitsAtOnce);
+    let start = calls.iter().position(|call| call.ends_with("/start")).expect("a start");
+    let cases = (start + 1..start + 6).map(|call| Case {
+        kind: Kind::ExitsAtOnce,
+        aim: Aim { fault: Fault::KillEngine, place: Place::Call(call, When::After) },
+        again: None,
+    });
+    assert_kept(bench, cases.collect());
+}
+
+#[test]
+fn the_agent_is_asked_to_end() {
+    sample(Bench::new(&[]), Kind::Good, &[Fault::Terminate], 13);
+}
+
+#[test]
+fn the_registry_goes_away() {
+    sample(Bench::new(&[]), Kind::ExitsAtOnce, &[Fault::RegistryGone], 23);
+}
+
+#[test]
+fn the_disk_under_the_state_fails() {
+    let failures = [Failure::Full, Failure::ReadOnly, Failure::Broken];
+    sample(Bench::with_state_disk(), Kind::ExitsAtOnce, &failures.map(Fault::State), 31);
+}
+
+#[test]
+fn the_power_goes() {
+    sample(Bench::on_lossy_disk(&[]), Kind::Good, &[Fault::Cut], 25);
+}

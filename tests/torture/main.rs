@@ -1,0 +1,51 @@
+//! The torture bench: a real agent on a real private Engine, struck at every call it makes.
+//!
+//! ```text
+//! proxy       stands between the agent and the Engine, counts calls, strikes at call n
+//! fault       what a strike is: a kill, a lost reply, a restart, a power cut, …  <- begin here
+//! releases    the images it is tried with: good, and bad in four ways
+//! bench       a machine with a watched service and one that nobody touches; plays one case
+//! watch       hears from the Engine how many containers of the service run
+//! judge       asks the Engine and the disk alone whether the invariants hold
+//! disk        a disk that loses what was not flushed
+//! sweep       cases for every call, shared out among several machines
+//! tally       counts; page writes docs/reliability.md
+//! ```
+//!
+//! How many calls an update makes is counted by a dry run, and written down nowhere: a new step is
+//! covered by these tests on the day on which it is written. `make torture` plays every case; the
+//! tests without `#[ignore]` are a sample that fits into `make test`.
+
+#[cfg(test)]
+#[expect(dead_code, reason = "other tests use more of their support than this one does")]
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod fault;
+#[cfg(test)]
+mod judge;
+#[cfg(test)]
+mod kills;
+#[cfg(test)]
+mod page;
+#[cfg(test)]
+mod people;
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
+mod releases;
+#[cfg(test)]
+mod seed;
+#[cfg(test)]
+mod sweep;
+#[cfg(test)]
+mod tally;
+#[cfg(test)]
+mod torture;
+#[cfg(test)]
+mod watch;

@@ -1,0 +1,104 @@
+//! Writes docs/reliability.md from the results of `make torture`: true numbers, or none.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::command::run;
+use crate::tally::{has, middle_and_worst, struck};
+
+/// What stands above the numbers.
+const HEAD: &str = include_str!("reliability-head.md");
+
+/// What stands below them.
+const FOOT: &str = include_str!("reliability-foot.md");
+
+/// The weights of findings, each a column.
+const WEIGHTS: [&str; 5] = ["Lost", "Doubled", "Debris", "Changed", "Revived"];
+
+/// Writes the page.
+pub fn write(kills: &[Value], cuts: &[Value]) {
+    let mut page = HEAD.to_owned();
+    page.push_str(&table(&[kills, cuts].concat()));
+    page.push_str(&times(kills, cuts));
+    page.push_str(&not_kept(&[kills, cuts].concat()));
+    page.push_str(&machine());
+    page.push_str(FOOT);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
+    fs::write(path, page).expect("docs/reliability.md");
+}
+
+/// A row for each fault.
+fn table(rows: &[Value]) -> String {
+    let mut faults: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for row in struck(rows) {
+        let twice = if row["landed_again"] == true { ", then a kill in the recovery" } else { "" };
+        let fault = row["fault"].as_str().unwrap_or_default();
+        faults.entry(format!("{fault}{twice}")).or_default().push(row);
+    }
+    let mut table = "| fault | struck | lost | doubled | debris | changed | revived |\n\
+        |---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for (fault, rows) in &faults {
+        let _ = writeln!(table, "| {fault} | {} |", cells(rows));
+    }
+    let all: Vec<&Value> = struck(rows);
+    let _ = writeln!(table, "| all | {} |", cells(&all));
+    table
+}
+
+fn cells(rows: &[&Value]) -> String {
+    let counts = WEIGHTS.map(|weight| rows.iter().filter(|row| has(row, weight)).count());
+    let cells = [rows.len()].into_iter().chain(counts);
+    cells.map(|count| count.to_string()).collect::<Vec<_>>().join(" | ")
+}
+
+fn times(kills: &[Value], cuts: &[Value]) -> String {
+    let kill = |row: &&Value| row["fault"] == "kill";
+    let kills: Vec<&Value> = struck(kills).into_iter().filter(kill).collect();
+    let mut text =
+        String::from("\n| from the start of the next agent | median | worst |\n|---|---|---|\n");
+    for (what, rows) in [("kill", kills), ("power cut", struck(cuts))] {
+        let (median, worst) = middle_and_worst(&rows, "service_back_ms");
+        let _ = writeln!(text, "| {what}: exactly one container runs | {median} ms | {worst} ms |");
+        let (median, worst) = middle_and_worst(&rows, "recovered_ms");
+        let _ = writeln!(text, "| {what}: nothing is open any more | {median} ms | {worst} ms |");
+    }
+    text
+}
+
+/// Every case in which something was found, by its name: it can be played again.
+fn not_kept(rows: &[Value]) -> String {
+    let bad: Vec<&Value> =
+        struck(rows).into_iter().filter(|row| row["findings"] != serde_json::json!([])).collect();
+    if bad.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from("\nWhat was not kept:\n\n");
+    for row in bad {
+        let told = row["told"].as_str().unwrap_or_default();
+        let weights: Vec<&str> = WEIGHTS.into_iter().filter(|weight| has(row, weight)).collect();
+        let _ = writeln!(text, "- {told}: {}", weights.join(", ").to_lowercase());
+    }
+    text
+}
+
+/// Where it was measured.
+fn machine() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name\t: "));
+    let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
+    let kernel = run(Command::new("uname").args(["-s", "-r", "-m"]));
+    let engine = run(Command::new("dockerd").arg("--version"));
+    let commit = run(Command::new("git").args(["rev-parse", "--short", "HEAD"]));
+    format!(
+        "\nMeasured with pilotfish {} (`{commit}`, debug build) on {kernel}, {cores} cores of {}, {engine}, \
+         overlay2 on ext4.\n",
+        env!("CARGO_PKG_VERSION"),
+        model.unwrap_or("an unnamed processor"),
+    )
+}

@@ -1,0 +1,64 @@
+//! What people do while an update is under way: what they made stays, and the service is there.
+
+use std::time::{Duration, Instant};
+
+use crate::bench::Bench;
+use crate::fault::{Deed, Fault};
+use crate::releases::Kind;
+use crate::support::Pi;
+use crate::support::agent::METRICS_PORT;
+use crate::support::command::wait_until;
+use crate::support::http::Peer;
+use crate::sweep::{assert_kept, every, lengths};
+
+/// Every tenth place of an update, on a machine of its own.
+fn meddle(deed: Deed, stride: usize) {
+    let mut bench = Bench::new(&[]);
+    let lengths = lengths(&mut bench, &[Kind::Good]);
+    let cases = every(Kind::Good, Fault::Person(deed), &lengths, stride);
+    assert_kept(bench, cases);
+}
+
+#[test]
+fn somebody_removes_the_service() {
+    meddle(Deed::Remove, 13);
+}
+
+#[test]
+fn somebody_restarts_the_service() {
+    meddle(Deed::Restart, 17);
+}
+
+#[test]
+fn somebody_renames_the_service() {
+    meddle(Deed::Rename, 17);
+}
+
+#[test]
+fn somebody_prunes() {
+    meddle(Deed::Prune, 17);
+}
+
+#[test]
+fn another_agent_has_its_round() {
+    meddle(Deed::AnotherAgent, 23);
+}
+
+/// Of an agent that has nothing to do, systemd need not wait.
+#[test]
+fn an_idle_agent_ends_at_once() {
+    const START_LIMIT: Duration = Duration::from_secs(20);
+    const LIMIT: Duration = Duration::from_millis(100);
+    let pi = Pi::new();
+    let agent = pi.agent.spawn(&pi.engine, &["run"]);
+    let peer = Peer::Tcp(pi.engine.reach(METRICS_PORT));
+    wait_until("the agent is ready", START_LIMIT, || {
+        peer.get("/readyz").is_ok_and(|answer| answer.status == 200)
+    });
+    let begun = Instant::now();
+    agent.terminate().expect_code(0);
+    // The test itself may have to wait for a processor that others use.
+    let took = begun.elapsed();
+    assert!(took < LIMIT * 5, "it took {took:?}");
+    eprintln!("SIGTERM to an idle agent: {took:?}, the goal is {LIMIT:?}");
+}

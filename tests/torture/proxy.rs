@@ -1,0 +1,268 @@
+//! Stands between the agent and its Engine: counts the calls, and strikes at one of them.
+//!
+//! Every call gets a connection of its own to the Engine, which closes it when it has answered, so
+//! answers of any length, streams included, pass through as they are.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::fault::{Aim, Fault, When};
+
+/// How much later an answer comes that is delayed.
+const DELAY: Duration = Duration::from_secs(2);
+
+/// From which call on is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// From the first one behind the beginning of a journal: what only looks is left out.
+    TheJournal,
+    /// From the very first one, as in a recovery.
+    TheBeginning,
+}
+
+/// The proxy; its thread ends with the test's process.
+pub struct Proxy {
+    socket: PathBuf,
+    shared: Arc<Shared>,
+    struck: Receiver<Sender<()>>,
+}
+
+struct Shared {
+    engine: PathBuf,
+    journals: PathBuf,
+    count: Mutex<Count>,
+    strike: Sender<Sender<()>>,
+}
+
+/// What was counted since the proxy was set.
+struct Count {
+    from: From,
+    is_counting: bool,
+    aim: Option<Aim>,
+    calls: Vec<String>,
+    landed: Option<String>,
+}
+
+impl Count {
+    const fn new(from: From, aim: Option<Aim>) -> Self {
+        let is_counting = matches!(from, From::TheBeginning);
+        Self { from, is_counting, aim, calls: Vec::new(), landed: None }
+    }
+}
+
+impl Proxy {
+    /// Listens at `socket` for calls of the Engine at `engine`; the journals tell when an update
+    /// begins.
+    pub fn start(socket: &Path, engine: &Path, journals: &Path) -> Self {
+        let listener = UnixListener::bind(socket).expect("the proxy's socket");
+        let (strike, struck) = channel();
+        let count = Mutex::new(Count::new(From::TheJournal, None));
+        let (engine, journals) = (engine.to_owned(), journals.to_owned());
+        let shared = Arc::new(Shared { engine, journals, count, strike });
+        let own = shared.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let shared = own.clone();
+                thread::spawn(move || drop(shared.serve(client)));
+            }
+        });
+        Self { socket: socket.to_owned(), shared, struck }
+    }
+
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Counts anew, and strikes where the aim says.
+    pub fn set(&self, from: From, aim: Option<Aim>) {
+        *self.count() = Count::new(from, aim);
+    }
+
+    /// The calls that were counted.
+    pub fn calls(&self) -> Vec<String> {
+        self.count().calls.clone()
+    }
+
+    /// The call that was struck, if the aim was reached.
+    pub fn landed(&self) -> Option<String> {
+        self.count().landed.clone()
+    }
+
+    /// The last call that was counted, for a strike that no call announced.
+    pub fn last_call(&self) -> String {
+        self.count().calls.last().cloned().unwrap_or_else(|| "before the journal".to_owned())
+    }
+
+    /// Waits for a strike that the bench carries out itself. The call rests until what is given
+    /// here is dropped.
+    pub fn struck(&self, limit: Duration) -> Option<Sender<()>> {
+        match self.struck.recv_timeout(limit) {
+            Ok(release) => Some(release),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => panic!("the proxy ended"),
+        }
+    }
+
+    fn count(&self) -> std::sync::MutexGuard<'_, Count> {
+        self.shared.count.lock().expect("no panic in the proxy")
+    }
+}
+
+impl Shared {
+    fn serve(&self, mut client: UnixStream) -> io::Result<()> {
+        let request = read_request(&mut client)?;
+        let strike = self.counted(&request);
+        if let Some((fault, When::Before)) = strike
+            && !self.suffer(fault, &mut client)?
+        {
+            return Ok(());
+        }
+        let mut engine = UnixStream::connect(&self.engine)?;
+        engine.write_all(&request.bytes)?;
+        let Some((fault, When::After)) = strike else { return pass(client, engine) };
+        let answer = if request.is_endless() {
+            read_head(&mut engine)?
+        } else {
+            let mut answer = Vec::new();
+            engine.read_to_end(&mut answer)?;
+            answer
+        };
+        if self.suffer(fault, &mut client)? {
+            client.write_all(&answer)?;
+            return pass(client, engine);
+        }
+        Ok(())
+    }
+
+    /// Counts the call; says how it is to be struck, if it is the one.
+    fn counted(&self, request: &Request) -> Option<(Fault, When)> {
+        let mut count = self.count.lock().expect("no panic in the proxy");
+        if !count.is_counting && count.from == From::TheJournal {
+            let journals = fs::read_dir(&self.journals).into_iter().flatten().flatten();
+            let mut names = journals.map(|entry| entry.file_name());
+            count.is_counting = names.any(|name| name.to_string_lossy().ends_with(".jsonl"));
+        }
+        if !count.is_counting {
+            return None;
+        }
+        count.calls.push(request.line.clone());
+        let aim = count.aim?;
+        let when = aim.at_call(count.calls.len())?;
+        count.landed = Some(request.line.clone());
+        Some((aim.fault, when))
+    }
+
+    /// Does to the call what the fault says. Tells whether the call goes on.
+    fn suffer(&self, fault: Fault, client: &mut UnixStream) -> io::Result<bool> {
+        match fault {
+            Fault::DropReply => Ok(false),
+            Fault::Delay => {
+                thread::sleep(DELAY);
+                Ok(true)
+            }
+            Fault::Answer(status) => {
+                let body = r#"{"message":"the bench answers for the Engine"}"#;
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 {status} Struck\r\nContent-Type: application/json\r\n\
+                     Content-Length: {length}\r\nConnection: close\r\n\r\n"
+                );
+                client.write_all(head.as_bytes())?;
+                client.write_all(body.as_bytes())?;
+                Ok(false)
+            }
+            Fault::Kill | Fault::Cut => {
+                self.call_the_bench();
+                Ok(false)
+            }
+            Fault::RestartEngine
+            | Fault::KillEngine
+            | Fault::Terminate
+            | Fault::RegistryGone
+            | Fault::State(_)
+            | Fault::Person(_) => {
+                self.call_the_bench();
+                Ok(true)
+            }
+        }
+    }
+
+    fn call_the_bench(&self) {
+        let (release, done) = channel();
+        drop(self.strike.send(release));
+        let _ = done.recv();
+    }
+}
+
+/// One request, whole.
+struct Request {
+    /// `POST /containers/…/stop`, without the API version and the query.
+    line: String,
+    bytes: Vec<u8>,
+}
+
+impl Request {
+    /// Whether its answer ends only when one side goes away.
+    fn is_endless(&self) -> bool {
+        self.line.ends_with("/events")
+    }
+}
+
+/// Reads a request, and asks the Engine to close the connection behind its answer.
+fn read_request(client: &mut UnixStream) -> io::Result<Request> {
+    let head = read_head(client)?;
+    let text = String::from_utf8_lossy(&head).into_owned();
+    let (first, rest) = text.split_once("\r\n").unwrap_or((&text, ""));
+    let header = |wanted: &str| {
+        let mut lines = rest.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+    };
+    assert!(header("transfer-encoding").is_none(), "the agent sends a body in chunks: {text}");
+    let length = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    client.read_exact(&mut body)?;
+    let close = if header("upgrade").is_some() { "" } else { "Connection: close\r\n" };
+    let mut bytes = format!("{first}\r\n{close}{rest}").into_bytes();
+    bytes.extend(body);
+    Ok(Request { line: in_short(first), bytes })
+}
+
+fn in_short(first: &str) -> String {
+    let mut words = first.split(' ');
+    let method = words.next().unwrap_or_default();
+    let path = words.next().unwrap_or_default();
+    let path = path.split('?').next().unwrap_or_default();
+    let is_version = |part: &&str| part.starts_with("v1.");
+    let parts = path.split('/').filter(|part| !part.is_empty() && !is_version(part));
+    let parts: Vec<&str> = parts.map(|part| part.get(..12).unwrap_or(part)).collect();
+    format!("{method} /{}", parts.join("/"))
+}
+
+/// Everything up to the empty line, byte by byte: what follows is not ours to read.
+fn read_head(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    Ok(head)
+}
+
+/// Passes everything on in both directions, until one side goes away.
+fn pass(mut client: UnixStream, mut engine: UnixStream) -> io::Result<()> {
+    let (mut from_client, mut to_engine) = (client.try_clone()?, engine.try_clone()?);
+    thread::spawn(move || {
+        drop(io::copy(&mut from_client, &mut to_engine));
+        drop(to_engine.shutdown(Shutdown::Both));
+    });
+    drop(io::copy(&mut engine, &mut client));
+    client.shutdown(Shutdown::Both)
+}

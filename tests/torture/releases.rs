@@ -1,0 +1,54 @@
+//! The releases that are tried: a good one, and one for each way to be bad.
+
+use std::time::Duration;
+
+use crate::support::images::Release;
+
+/// How the next release of the service behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Good,
+    /// It ends before it serves.
+    ExitsAtOnce,
+    /// It ends in the middle of its trial.
+    DiesOnTrial,
+    /// Its HEALTHCHECK says so.
+    Unhealthy,
+    /// Its HEALTHCHECK never comes to a result.
+    NeverHealthy,
+}
+
+impl Kind {
+    pub const ALL: [Self; 5] =
+        [Self::Good, Self::ExitsAtOnce, Self::DiesOnTrial, Self::Unhealthy, Self::NeverHealthy];
+
+    /// The release, under this version.
+    pub fn release(self, version: &str) -> Release {
+        let release = Release::new(version);
+        match self {
+            Self::Good => release,
+            Self::ExitsAtOnce => release.with("TILL_EXIT_AFTER", "0s"),
+            Self::DiesOnTrial => release.with("TILL_EXIT_AFTER", "600ms"),
+            Self::Unhealthy => release
+                .with("TILL_UNHEALTHY_AFTER", "0s")
+                .with_healthcheck(Duration::from_millis(200), 1),
+            Self::NeverHealthy => release
+                .with("TILL_UNHEALTHY_AFTER", "0s")
+                .with_healthcheck(Duration::from_millis(200), 1000),
+        }
+    }
+
+    pub const fn is_good(self) -> bool {
+        matches!(self, Self::Good)
+    }
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::ExitsAtOnce => "exits at once",
+            Self::DiesOnTrial => "dies on trial",
+            Self::Unhealthy => "unhealthy",
+            Self::NeverHealthy => "never healthy",
+        }
+    }
+}

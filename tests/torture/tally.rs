@@ -1,0 +1,110 @@
+//! Counts what came of the cases.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+
+use crate::bench::{Case, Outcome};
+use crate::sweep::describe;
+
+/// What came of the cases so far, in memory and, if it was told so, in a file.
+#[derive(Default)]
+pub struct Tally {
+    rows: Mutex<Vec<Value>>,
+    file: Option<PathBuf>,
+}
+
+impl Tally {
+    /// One whose rows are kept in a file as well, behind those that stand there.
+    pub fn kept_in(file: &Path) -> Self {
+        fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
+        Self { rows: Mutex::default(), file: Some(file.to_owned()) }
+    }
+
+    pub fn add(&self, case: &Case, outcome: &Outcome) {
+        let told = describe(case, outcome);
+        let findings: Vec<Value> = outcome
+            .findings
+            .iter()
+            .map(|it| json!({ "weight": format!("{:?}", it.weight), "what": it.what }))
+            .collect();
+        let row = json!({
+            "told": told,
+            "release": case.kind.word(),
+            "fault": case.aim.fault.to_string(),
+            "landed": outcome.landed,
+            "landed_again": outcome.landed_again,
+            "findings": findings,
+            "blamed": outcome.blamed,
+            "log": if outcome.findings.is_empty() { "" } else { &outcome.log },
+            "service_back_ms": outcome.service_back.as_millis() as u64,
+            "recovered_ms": outcome.recovered.as_millis() as u64,
+        });
+        if let Some(file) = &self.file {
+            let mut file = File::options().append(true).create(true).open(file).expect("results");
+            writeln!(file, "{row}").expect("results");
+        }
+        let mut rows = self.rows.lock().expect("the rows");
+        rows.push(row);
+        if self.file.is_some() {
+            let found = if outcome.findings.is_empty() { "kept" } else { "NOT KEPT" };
+            eprintln!("{:5} {found} {told}", rows.len());
+            for finding in &outcome.findings {
+                eprintln!("      {:?}: {}", finding.weight, finding.what);
+            }
+        }
+    }
+
+    /// How many cases were struck, and what was found in which.
+    pub fn verdict(&self) -> (usize, Vec<String>) {
+        let rows = self.rows.lock().expect("the rows");
+        let landed = rows.iter().filter(|row| !row["landed"].is_null()).count();
+        let bad = rows.iter().filter(|row| row["findings"] != json!([]));
+        (landed, bad.map(|row| format!("{}\n    {}", row["told"], row["findings"])).collect())
+    }
+
+    /// What is printed in the end.
+    pub fn summary(&self) -> String {
+        let rows = self.rows.lock().expect("the rows");
+        let all: Vec<&Value> = struck(&rows);
+        let count = |weight: &str| all.iter().filter(|row| has(row, weight)).count();
+        let (median, worst) = middle_and_worst(&all, "recovered_ms");
+        format!(
+            "{} struck: {} lost, {} doubled, {} debris, {} changed, {} revived; recovery median \
+             {median} ms, worst {worst} ms",
+            all.len(),
+            count("Lost"),
+            count("Doubled"),
+            count("Debris"),
+            count("Changed"),
+            count("Revived"),
+        )
+    }
+}
+
+/// The rows of a file of results.
+pub fn read(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()
+}
+
+/// The rows of the cases whose fault was reached.
+pub fn struck(rows: &[Value]) -> Vec<&Value> {
+    rows.iter().filter(|row| !row["landed"].is_null()).collect()
+}
+
+/// Whether something of this weight was found.
+pub fn has(row: &Value, weight: &str) -> bool {
+    row["findings"].as_array().into_iter().flatten().any(|finding| finding["weight"] == weight)
+}
+
+/// The median and the worst of a time, in milliseconds.
+pub fn middle_and_worst(rows: &[&Value], key: &str) -> (u64, u64) {
+    let mut times: Vec<u64> = rows.iter().filter_map(|row| row[key].as_u64()).collect();
+    times.sort_unstable();
+    let middle = times.get(times.len() / 2).copied().unwrap_or_default();
+    (middle, times.last().copied().unwrap_or_default())
+}
