@@ -2,6 +2,7 @@
 //! Engine in its own network, with a registry beside it and an agent of its own.
 
 #[cfg(test)]
+#[expect(dead_code, reason = "other tests use more of their support than this one does")]
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -21,12 +21,12 @@ const FOOT: &str = include_str!("reliability-foot.md");
 const WEIGHTS: [&str; 5] = ["Lost", "Doubled", "Debris", "Changed", "Revived"];
 
 /// Writes the page.
-pub fn write(kills: &[Value], cuts: &[Value]) {
+pub fn write(commit: &str, kills: &[Value], cuts: &[Value]) {
     let mut page = HEAD.to_owned();
     page.push_str(&table(&[kills, cuts].concat()));
     page.push_str(&times(kills, cuts));
     page.push_str(&not_kept(&[kills, cuts].concat()));
-    page.push_str(&machine());
+    page.push_str(&machine(commit));
     page.push_str(FOOT);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
     fs::write(path, page).expect("docs/reliability.md");
@@ -88,13 +88,12 @@ fn not_kept(rows: &[Value]) -> String {
 }
 
 /// Where it was measured.
-fn machine() -> String {
+fn machine(commit: &str) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name\t: "));
     let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = run(Command::new("uname").args(["-s", "-r", "-m"]));
     let engine = run(Command::new("dockerd").arg("--version"));
-    let commit = run(Command::new("git").args(["rev-parse", "--short", "HEAD"]));
     format!(
         "\nMeasured with pilotfish {} (`{commit}`, debug build) on {kernel}, {cores} cores of {}, {engine}, \
          overlay2 on ext4.\n",

@@ -10,15 +10,17 @@
 //! | `TORTURE_ONLY` | not set | plays the one case again that is told so: `good: kill after call 7` |
 //! | `TORTURE_KEEP` | not set | adds to the results of earlier runs, in `target/torture/` |
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{env, fs};
 
 use crate::bench::{Bench, Case};
 use crate::fault::{Aim, Fault, Place, When};
 use crate::page;
 use crate::releases::Kind;
 use crate::seed::Seed;
+use crate::support::command::run;
 use crate::sweep::{Lengths, every, lengths, play};
 use crate::tally::{self, Tally};
 
@@ -46,8 +48,11 @@ fn directory() -> PathBuf {
 fn results(name: &str) -> PathBuf {
     let file = directory().join(name);
     if env::var_os("TORTURE_KEEP").is_none() {
-        drop(std::fs::remove_file(&file));
+        drop(fs::remove_file(&file));
     }
+    fs::create_dir_all(directory()).expect("a directory for the results");
+    let commit = run(Command::new("git").args(["rev-parse", "--short", "HEAD"]));
+    fs::write(directory().join("commit"), commit).expect("the commit that is tortured");
     file
 }
 
@@ -182,5 +187,6 @@ fn cuts() {
 #[ignore = "writes docs/reliability.md: make torture"]
 fn page() {
     let kept = |name: &str| tally::read(&directory().join(name));
-    page::write(&kept("kills.jsonl"), &kept("cuts.jsonl"));
+    let commit = fs::read_to_string(directory().join("commit")).expect("results of a run");
+    page::write(&commit, &kept("kills.jsonl"), &kept("cuts.jsonl"));
 }
