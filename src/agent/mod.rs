@@ -88,6 +88,8 @@ pub struct Agent<P: Ports> {
     cache: Cache,
     recovery: Recovery,
     snapshot: watch::Sender<Arc<Snapshot>>,
+    /// Whether the Engine has told which mirrors it asks.
+    mirrors_are_known: bool,
 }
 
 impl<P: Ports> Agent<P> {
@@ -110,6 +112,7 @@ impl<P: Ports> Agent<P> {
             cache: Cache::default(),
             recovery: Recovery::default(),
             snapshot,
+            mirrors_are_known: false,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::core::history::Record;
 use crate::core::memory::Memory;
 use crate::core::observation::{Observation, OpenUpdate, Readiness};
 use crate::core::plan::{Header, Outline, Plan};
+use crate::core::quota::Quota;
 use crate::core::report::{Report, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::execute::{Ended, Update};
@@ -22,6 +23,7 @@ use crate::host::Host;
 use crate::journal::JournalError;
 use crate::observe::{self, Scope};
 use crate::recover::{self, RecoverError};
+use crate::registry::Registry;
 use crate::world::Ports;
 
 /// What a round is about.
@@ -50,6 +52,9 @@ pub struct RoundEnd {
     pub records: Vec<Record>,
     /// Earlier updates that had been left open, and ended now.
     pub recovered: Vec<Record>,
+    /// What the registries say of their quotas, by registry.
+    #[serde(default)]
+    pub quotas: BTreeMap<String, Quota>,
 }
 
 /// Why a round could not run at all.
@@ -102,6 +107,7 @@ impl<P: Ports> Agent<P> {
         let circumstances = self.circumstances(request);
         let observations = self.look(request, &circumstances, &open).await?;
         self.act(request, &circumstances, observations, &mut end).await?;
+        end.quotas = self.ports.registry().quotas();
         Ok(end)
     }
 
@@ -175,12 +181,23 @@ impl<P: Ports> Agent<P> {
         Ok(observe::glance(&*self.ports, &mut self.cache, &scope).await?)
     }
 
+    /// Registries are asked where the Engine would ask. It may not have been there at the start.
+    async fn follow_mirrors(&mut self) -> Result<(), EngineError> {
+        if !self.mirrors_are_known {
+            let info = self.ports.engine().info().await?;
+            self.ports.registry().follow_mirrors(&info.registry_mirrors);
+            self.mirrors_are_known = true;
+        }
+        Ok(())
+    }
+
     async fn look(
         &mut self,
         request: &Request,
         circumstances: &Circumstances,
         open_updates: &BTreeMap<String, OpenUpdate>,
     ) -> Result<Vec<Observation>, RoundError> {
+        self.follow_mirrors().await?;
         let memory = self.ports.state().memory()?;
         let scope = Scope {
             defaults: &self.settings.defaults,
@@ -337,6 +354,7 @@ impl<P: Ports> Agent<P> {
             snapshot.missed_rounds = 0;
             snapshot.trouble = None;
             snapshot.refused = refused;
+            snapshot.quotas.clone_from(&end.quotas);
             let stuck =
                 |report: &&Report| report.reason == Some(crate::core::reason::Reason::Stuck);
             snapshot.stuck =

@@ -130,7 +130,8 @@ fn known(facts: &Facts, ask: &Ask) -> Option<RoundEnd> {
     let mut reports = snapshot.reports.clone();
     reports.retain(|report| is_meant(&report.container));
     let is_complete = names.as_ref().is_none_or(|names| names.len() == reports.len());
-    is_complete.then(|| RoundEnd { checked_at, reports, ..RoundEnd::default() })
+    let quotas = snapshot.quotas.clone();
+    is_complete.then(|| RoundEnd { checked_at, reports, quotas, ..RoundEnd::default() })
 }
 
 /// Events as they come, then what came of the wish.

@@ -35,6 +35,8 @@ pub mod observation;
 pub mod offer;
 // The closed list of reasons for a "no".
 pub mod reason;
+// A registry's quota, and who may use up what is left of it.
+pub mod quota;
 // Whether the layers of an image fit on the disk.
 pub mod space;
 // Refused digests, tries that were cut short, digests known to be what runs.

@@ -69,6 +69,12 @@ fn no_rollback(previous: &Previous) -> Option<String> {
     }
 }
 
+/// Whether a container that was checked just waits for its turn: its registry told what it offers,
+/// and what is left of the quota goes to others first.
+fn is_planned(reason: Reason, observation: &Observation) -> bool {
+    reason == Reason::RateLimited && observation.hold.is_some()
+}
+
 impl Report {
     /// The report on an observation and the decision that was made of it.
     #[must_use]
@@ -94,7 +100,7 @@ impl Report {
             Decision::UpToDate | Decision::Republished(_) => {}
             Decision::Update(_) => report.verdict = Verdict::Update,
             Decision::No(no) => {
-                let is_error = no.reason.is_error();
+                let is_error = no.reason.is_error() && !is_planned(no.reason, observation);
                 report.verdict = if is_error { Verdict::Error } else { Verdict::Held };
                 report.reason = Some(no.reason);
                 report.detail = Some(no.detail.clone()).filter(|detail| !detail.is_empty());

@@ -7,6 +7,7 @@
 mod cache;
 mod look_up;
 mod previous;
+mod quota;
 mod readiness;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -164,6 +165,7 @@ async fn observe<P: Ports>(
         running,
         previous: Previous::None,
         offered: Offered::Unasked,
+        hold: None,
         refusal: None,
         readiness: None,
     }
@@ -228,6 +230,7 @@ async fn answer<P: Ports>(
     for observation in observations.iter_mut() {
         refresh(ports, cache, scope, observation).await;
     }
+    quota::before_looks(ports.registry(), cache, scope, observations);
     let unresolved = observations.iter_mut().filter(asks(Question::Image));
     look_up::images(ports.registry(), cache, unresolved).await;
     for observation in observations.iter_mut() {
@@ -236,6 +239,7 @@ async fn answer<P: Ports>(
     for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
         observation.readiness = readiness::of(ports, observation).await.map(Box::new);
     }
+    quota::before_pulls(ports.registry(), cache, scope, observations);
 }
 
 /// A digest that does not match is a reason to ask the Engine again, before the registry is asked
