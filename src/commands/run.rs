@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Exit, Setting, Several, load, stop_on_signal, systemd};
 use crate::agent::{Errand, RoundListener, RunEnd};
-use crate::api;
+use crate::api::{self, notify};
 use crate::app::{self, Listeners};
 use crate::config::Settings;
 use crate::control::{self, server};
@@ -97,10 +97,11 @@ async fn serve(settings: &Settings, process: &Process) -> anyhow::Result<RunEnd>
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();
     if let Some(address) = settings.listen_address {
-        let listener = api::bind(address).await?;
+        let listener = api::bind("listen.address", address).await?;
         let facts = api::Facts { snapshot: process.snapshot.subscribe(), metrics: metrics.clone() };
         tasks.spawn(serve_pages(listener, facts, end.clone()));
     }
+    serve_notify(settings, wishes.clone(), &tasks, &end).await?;
     serve_control(settings, process, wishes, &tasks, &end);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -113,6 +114,26 @@ async fn serve(settings: &Settings, process: &Process) -> anyhow::Result<RunEnd>
     tasks.close();
     tasks.wait().await;
     Ok(ended)
+}
+
+/// Where registries tell of pushes, if that is wanted.
+async fn serve_notify(
+    settings: &Settings,
+    errands: mpsc::Sender<Errand>,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(wanted) = &settings.notify else { return Ok(()) };
+    let token = api::Token::read(&wanted.token_file)?;
+    let listener = api::bind("notify.address", wanted.address).await?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "registries may tell of pushes");
+    }
+    let (sender, pushes) = notify::queue();
+    let router = notify::router(token, sender);
+    tasks.spawn(api::serve(listener, router, notify::LIMITS, end.clone()));
+    tasks.spawn(notify::pass_on(pushes, errands, end.clone()));
+    Ok(())
 }
 
 async fn serve_pages(listener: TcpListener, facts: api::Facts, end: CancellationToken) {

@@ -33,6 +33,8 @@ pub mod decide;
 pub mod observation;
 // What a registry offers, and why it could not be asked.
 pub mod offer;
+// What registries say when something was pushed.
+pub mod notification;
 // The closed list of reasons for a "no".
 pub mod reason;
 // A registry's quota, and who may use up what is left of it.

@@ -97,6 +97,30 @@ pub async fn watched_names<P: Ports>(
     Ok(list.into_iter().filter(is_watched).map(|listed| listed.name).collect())
 }
 
+/// The names of the watched containers whose image is meant.
+///
+/// # Errors
+/// The Engine does not give its list. A container that has just gone is passed over.
+pub async fn following<P: Ports>(
+    ports: &P,
+    cache: &mut Cache,
+    defaults: &PolicyDefaults,
+    is_meant: impl Fn(&Reference) -> bool,
+) -> Result<BTreeSet<String>, EngineError> {
+    let mut names = BTreeSet::new();
+    for listed in ports.engine().list().await?.into_iter().filter(|listed| !is_ours(listed)) {
+        if matches!(Policy::from_labels(&listed.labels, defaults), Selection::OptedOut) {
+            continue;
+        }
+        let known = cache.container(ports.engine(), &listed.id).await;
+        let reference = known.ok().and_then(|known| known.image.parse().ok());
+        if reference.is_some_and(|reference| is_meant(&reference)) {
+            names.insert(listed.name);
+        }
+    }
+    Ok(names)
+}
+
 /// The schedules that watched containers bring along, by name.
 ///
 /// # Errors

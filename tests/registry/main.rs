@@ -10,6 +10,7 @@ mod images;
 mod logins;
 mod mirrors;
 mod paper_engine;
+mod pushes;
 mod real;
 mod rounds;
 mod scripted;
