@@ -1,7 +1,8 @@
 //! The figures that Pilotfish is measured by, printed beside their goals. Nothing is asserted:
 //! `make bench` is for people, and machines differ.
 //!
-//! `figures BINARY [gap] [bad] [round] [footprint]` measures that binary; without a topic, all.
+//! `figures BINARY [gap] [bad] [round] [registry] [footprint]` measures that binary;
+//! without a topic, all.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
 
@@ -9,10 +10,22 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+#[expect(dead_code, reason = "the tests know more ways to be wrong")]
+#[path = "../../tests/registry/certificates.rs"]
+mod certificates;
+#[expect(dead_code, reason = "the tests know more kinds of images")]
+#[path = "../../tests/registry/images.rs"]
+mod images;
+#[path = "../../tests/registry/paper_engine.rs"]
+mod paper_engine;
+#[path = "../../tests/registry/real.rs"]
+mod real;
+
 mod bad;
 mod footprint;
 mod gap;
 mod proxy;
+mod registry;
 mod round;
 mod table;
 mod watch;
@@ -26,10 +39,11 @@ use crate::table::Table;
 type Measure = fn(&Path, &mut Table);
 
 /// What can be measured: its name on the command line, and what measures it.
-const TOPICS: [(&str, Measure); 4] = [
+const TOPICS: [(&str, Measure); 5] = [
     ("gap", gap::measure),
     ("bad", bad::measure),
     ("round", round::measure),
+    ("registry", registry::measure),
     ("footprint", footprint::measure),
 ];
 
@@ -37,7 +51,7 @@ fn main() {
     // Cargo adds `--bench`, which says nothing here.
     let mut words: Vec<String> =
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    assert!(!words.is_empty(), "figures BINARY [gap] [bad] [round] [footprint]");
+    assert!(!words.is_empty(), "figures BINARY [gap] [bad] [round] [registry] [footprint]");
     let binary = PathBuf::from(words.remove(0)).canonicalize().expect("the binary to measure");
     let mut table = Table::default();
     for (topic, measure) in TOPICS {

@@ -25,6 +25,8 @@ mod credentials;
 mod docker_config;
 mod endpoint;
 mod failure;
+#[doc(hidden)]
+pub mod foreign;
 mod helper;
 mod quotas;
 mod resolution;
