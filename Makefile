@@ -12,8 +12,12 @@ ENGINE_NEEDS = dockerd=docker.io docker=docker-cli,docker.io iptables=iptables \
 # The real-Engine tests mostly wait, so more of them run at once than there are cores.
 export RUST_TEST_THREADS ?= 4
 
+# How long `make fuzz` is at each of its targets.
+FUZZ_TARGETS = reference challenge manifest docker_config notification
+FUZZ_SECONDS ?= 60
+
 .DEFAULT_GOAL := help
-.PHONY: help build release check test demo bench footprint torture soak needs clean
+.PHONY: help build release check test fuzz demo bench footprint torture soak needs clean
 
 help: ## lists what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +37,13 @@ check: ## format, lints, documentation and the rules of the house (no Engine nee
 test: check needs ## everything, on private Engines of its own (needs root)
 	$(CARGO) test --locked --no-fail-fast --tests
 	$(CARGO) test --locked --doc
+
+fuzz: ## every parser of foreign words for FUZZ_SECONDS each (needs nightly Rust and cargo-fuzz)
+	@$(CARGO) +nightly fuzz --version > /dev/null || { \
+		echo "install it: rustup toolchain install nightly && cargo install cargo-fuzz"; exit 1; }
+	@for target in $(FUZZ_TARGETS); do \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
 
 demo: needs build till ## two minutes of the real thing: a good release, a bad one, the way back
 	examples/demo/run target/debug/pilotfish target/demo/till

@@ -198,14 +198,17 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
         "pull.window" | "update.window" => "02:00-03:00",
         "health.timeout" | "health.stable" => "5s",
         "images.keep" => "2",
-        "listen.address" => "0.0.0.0:1",
+        "listen.address" | "notify.address" => "0.0.0.0:1",
+        "notify.token_file" => "/elsewhere/token",
         "log.format" => "text",
         "log.level" => "trace",
         unknown => panic!("no other value for {unknown}"),
     };
     for key in KEYS {
-        let by_variable = Machine::new().variable(&key.variable(), other(key.name)).settings();
-        let by_flag = Machine::new().flag(key.name, other(key.name)).settings();
+        // Some keys need another beside them.
+        let machine = || Machine::new().file("notify.token_file = \"/token\"\n");
+        let by_variable = machine().variable(&key.variable(), other(key.name)).settings();
+        let by_flag = machine().flag(key.name, other(key.name)).settings();
         for (settings, origin) in
             [(by_variable, Origin::Variable(key.variable())), (by_flag, Origin::Flag)]
         {
@@ -308,7 +311,7 @@ fn an_unknown_key_names_itself_its_line_and_what_was_meant() {
         // The uppermost is named first.
         (
             "zzz = 1\naaa = 1\n",
-            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, time_zone, schedule, pull, update, health, images, listen, log, registries",
+            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, time_zone, schedule, pull, update, health, images, listen, notify, log, registries",
         ),
     ] {
         assert_eq!(file_error(text), expected);
@@ -414,6 +417,10 @@ fn a_wrong_value_names_key_file_line_and_what_would_be_right() {
         (
             "[listen]\naddress = \":9000\"\n",
             "line 2: `listen.address` cannot be \":9000\": write `127.0.0.1:9000` for this machine alone, `0.0.0.0:9000` for every address, or nothing (\"\") to switch it off",
+        ),
+        (
+            "[notify]\naddress = \"0.0.0.0:9789\"\ntoken_file = \"\"\n",
+            "line 3: `notify.token_file` cannot be \"\": notify.address needs the file of a token beside it",
         ),
         (
             "[log]\nlevel = \"inof\"\n",
@@ -567,6 +574,8 @@ health.timeout = 60s (default)
 health.stable = 10s (pilotfish.toml, line 3)
 images.keep = 1 (default)
 listen.address = 127.0.0.1:9788 (default)
+notify.address =  (default)
+notify.token_file =  (default)
 log.format = auto (default)
 log.level = debug (environment variable PILOTFISH_LOG_LEVEL)
 ";

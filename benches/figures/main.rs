@@ -1,8 +1,8 @@
 //! The figures that Pilotfish is measured by, printed beside their goals. Nothing is asserted:
 //! `make bench` is for people, and machines differ.
 //!
-//! `figures BINARY [gap] [bad] [round] [answers] [footprint]` measures that binary; without a
-//! topic, all.
+//! `figures BINARY [gap] [bad] [round] [answers] [registry] [footprint]` measures that binary;
+//! without a topic, all.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
 
@@ -11,10 +11,22 @@
 mod support;
 
 mod answers;
+#[expect(dead_code, reason = "the tests know more ways to be wrong")]
+#[path = "../../tests/registry/certificates.rs"]
+mod certificates;
+#[expect(dead_code, reason = "the tests know more kinds of images")]
+#[path = "../../tests/registry/images.rs"]
+mod images;
+#[path = "../../tests/registry/paper_engine.rs"]
+mod paper_engine;
+#[path = "../../tests/registry/real.rs"]
+mod real;
+
 mod bad;
 mod footprint;
 mod gap;
 mod proxy;
+mod registry;
 mod round;
 mod table;
 mod watch;
@@ -28,11 +40,12 @@ use crate::table::Table;
 type Measure = fn(&Path, &mut Table);
 
 /// What can be measured: its name on the command line, and what measures it.
-const TOPICS: [(&str, Measure); 5] = [
+const TOPICS: [(&str, Measure); 6] = [
     ("gap", gap::measure),
     ("bad", bad::measure),
     ("round", round::measure),
     ("answers", answers::measure),
+    ("registry", registry::measure),
     ("footprint", footprint::measure),
 ];
 
@@ -40,7 +53,7 @@ fn main() {
     // Cargo adds `--bench`, which says nothing here.
     let mut words: Vec<String> =
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    assert!(!words.is_empty(), "figures BINARY [gap] [bad] [round] [answers] [footprint]");
+    assert!(!words.is_empty(), "figures BINARY [gap|bad|round|answers|registry|footprint]…");
     let binary = PathBuf::from(words.remove(0)).canonicalize().expect("the binary to measure");
     let mut table = Table::default();
     for (topic, measure) in TOPICS {

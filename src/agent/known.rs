@@ -24,7 +24,8 @@ impl RoundEnd {
         let is_meant = |report: &&Report| names.is_none_or(|all| all.contains(&report.container));
         let reports: Vec<_> = snapshot.reports.iter().filter(is_meant).cloned().collect();
         let is_complete = names.is_none_or(|names| names.len() == reports.len());
-        is_complete.then(|| Self { checked_at, reports, ..Self::default() })
+        let quotas = snapshot.quotas.clone();
+        is_complete.then(|| Self { checked_at, reports, quotas, ..Self::default() })
     }
 }
 

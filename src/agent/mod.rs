@@ -2,6 +2,7 @@
 //! whoever wants to know how things stand reads the snapshot.
 
 mod known;
+mod look;
 mod outlook;
 mod round;
 mod shown;
@@ -91,6 +92,8 @@ pub struct Agent<P: Ports> {
     /// have left some.
     has_images_ahead: bool,
     snapshot: watch::Sender<Arc<Snapshot>>,
+    /// Whether the Engine has told which mirrors it asks.
+    mirrors_are_known: bool,
 }
 
 impl<P: Ports> Agent<P> {
@@ -115,6 +118,7 @@ impl<P: Ports> Agent<P> {
             outlook: Outlook::default(),
             has_images_ahead: true,
             snapshot,
+            mirrors_are_known: false,
         }
     }
 

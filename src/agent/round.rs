@@ -15,13 +15,15 @@ use crate::core::history::Record;
 use crate::core::memory::Memory;
 use crate::core::observation::{Observation, OpenUpdate, Readiness};
 use crate::core::plan::{Header, Outline, Plan};
+use crate::core::quota::Quota;
 use crate::core::report::{Report, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::execute::{Ended, Update};
 use crate::host::Host;
 use crate::journal::JournalError;
-use crate::observe::{self, Scope};
+use crate::observe;
 use crate::recover::{self, RecoverError};
+use crate::registry::Registry;
 use crate::world::Ports;
 
 /// What a round is about.
@@ -52,6 +54,9 @@ pub struct RoundEnd {
     pub records: Vec<Record>,
     /// Earlier updates that had been left open, and ended now.
     pub recovered: Vec<Record>,
+    /// What the registries say of their quotas, by registry.
+    #[serde(default)]
+    pub quotas: BTreeMap<String, Quota>,
 }
 
 /// Why a round could not run at all.
@@ -105,6 +110,7 @@ impl<P: Ports> Agent<P> {
         let circumstances = self.circumstances(request);
         let observations = self.look(request, &circumstances, &open).await?;
         self.act(request, &circumstances, observations, &mut end).await?;
+        end.quotas = self.ports.registry().quotas();
         if !request.dry_run {
             self.drop_superseded(&open).await;
         }
@@ -145,59 +151,6 @@ impl<P: Ports> Agent<P> {
             (journal.header.plan.container, OpenUpdate::InFlight)
         };
         Ok(journals.into_iter().map(in_flight).collect())
-    }
-
-    pub(super) async fn check_names(&self, request: &Request) -> Result<(), RoundError> {
-        let Some(names) = &request.names else { return Ok(()) };
-        let watched = observe::watched_names(&*self.ports, &self.settings.defaults).await?;
-        let unknown: Vec<_> = names.difference(&watched).cloned().collect();
-        if unknown.is_empty() { Ok(()) } else { Err(RoundError::UnknownNames(unknown)) }
-    }
-
-    pub(super) fn circumstances(&self, request: &Request) -> Circumstances {
-        Circumstances {
-            now: self.ports.host().now(),
-            zone: self.settings.zone,
-            pull_window: self.settings.pull_window.clone(),
-            force: request.force,
-        }
-    }
-
-    /// Looks at the containers of a request, and leaves the registries alone.
-    pub(super) async fn look_without_registry(
-        &mut self,
-        request: &Request,
-        circumstances: &Circumstances,
-        open_updates: &BTreeMap<String, OpenUpdate>,
-    ) -> Result<Vec<Observation>, RoundError> {
-        let memory = self.ports.state().memory()?;
-        let scope = Scope {
-            defaults: &self.settings.defaults,
-            circumstances,
-            memory: &memory,
-            open_updates,
-            names: request.names.as_ref(),
-            except: &request.except,
-        };
-        Ok(observe::glance(&*self.ports, &mut self.cache, &scope).await?)
-    }
-
-    async fn look(
-        &mut self,
-        request: &Request,
-        circumstances: &Circumstances,
-        open_updates: &BTreeMap<String, OpenUpdate>,
-    ) -> Result<Vec<Observation>, RoundError> {
-        let memory = self.ports.state().memory()?;
-        let scope = Scope {
-            defaults: &self.settings.defaults,
-            circumstances,
-            memory: &memory,
-            open_updates,
-            names: request.names.as_ref(),
-            except: &request.except,
-        };
-        Ok(observe::look(&*self.ports, &mut self.cache, &scope).await?)
     }
 
     /// Reports on everybody, and carries out what was decided.
@@ -357,6 +310,7 @@ impl<P: Ports> Agent<P> {
             }
             snapshot.missed_rounds = 0;
             snapshot.trouble = None;
+            snapshot.quotas.clone_from(&end.quotas);
         });
         let containers = end.reports.len();
         self.listener.hear(&Event::RoundEnded { containers, news, took });

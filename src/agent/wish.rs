@@ -10,12 +10,14 @@ use super::{Agent, Request, RoundEnd, RoundError};
 use crate::core::decide::{No, roll_back};
 use crate::core::history::Record;
 use crate::core::inspect;
+use crate::core::notification::Pushed;
 use crate::core::observation::{Observation, Previous};
 use crate::core::offer::Offer;
 use crate::core::plan::Plan;
 use crate::core::reason::Reason;
 use crate::core::reference::{Digest, Platform, Reference};
 use crate::engine::{Engine, EngineError};
+use crate::host::Host;
 use crate::journal::JournalError;
 use crate::observe;
 use crate::world::Ports;
@@ -26,6 +28,8 @@ use crate::world::Ports;
 pub enum Wish {
     /// A round now.
     Round(Request),
+    /// A round now, over the containers that these pushes concern.
+    Pushed(Vec<Pushed>),
     /// Back to the image before.
     RollBack(String),
     /// Forget the refused digests of a container.
@@ -133,10 +137,25 @@ impl<P: Ports> Agent<P> {
                 };
                 Ok(Fulfilled::Round(Box::new(end)))
             }
+            Wish::Pushed(pushed) => Ok(Fulfilled::Round(Box::new(self.look_at(&pushed).await?))),
             Wish::RollBack(name) => self.roll_back(name).await,
             Wish::Allow(name) => self.allow(&name).await,
             Wish::Recover => self.recover().await,
         }
+    }
+
+    /// A round over the containers that follow what was pushed. There may be none: a registry tells
+    /// of everything.
+    async fn look_at(&mut self, pushed: &[Pushed]) -> Result<RoundEnd, WishError> {
+        let is_meant =
+            |reference: &Reference| pushed.iter().any(|pushed| pushed.concerns(reference));
+        let defaults = &self.settings.defaults;
+        let names = observe::following(&*self.ports, &mut self.cache, defaults, is_meant).await?;
+        if names.is_empty() {
+            return Ok(RoundEnd { checked_at: self.ports.host().now(), ..RoundEnd::default() });
+        }
+        let request = Request { names: Some(names), ..Request::default() };
+        Ok(self.round(&request).await?)
     }
 
     async fn allow(&mut self, name: &str) -> Result<Fulfilled, WishError> {

@@ -1,9 +1,12 @@
-//! Floor 3: HTTP on the listen address: `/metrics`, `/healthz`, `/readyz`.
+//! Floor 3: HTTP on the listen address: `/metrics`, `/healthz`, `/readyz`; and, on an address of
+//! its own, what registries say of pushes (`notify`).
 //!
-//! Reads only: nothing that is asked here changes anything, and nobody who asks can hold the
-//! agent up.
+//! The listen address only reads: nothing that is asked there changes anything, and nobody who asks
+//! can hold the agent up.
 
 mod connections;
+pub mod notify;
+mod token;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -23,37 +26,46 @@ use crate::metrics::Metrics;
 use crate::output::one_line;
 
 pub use connections::{Limits, serve};
+pub use token::{Token, TokenError};
 
 /// Why nothing can be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// Somebody else listens there.
     #[error(
-        "{address} is taken by another program (`ss -ltnp` shows which): set listen.address to \
-         another port, or to \"\" to serve no metrics"
+        "{address} is taken by another program (`ss -ltnp` shows which): set {key} to \
+         another port, or to \"\" to switch it off"
     )]
     Taken {
+        /// The key of the configuration.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
     },
     /// This machine does not have that address.
     #[error(
-        "this machine does not have the address {address}: set listen.address to one of its own, \
+        "this machine does not have the address {address}: set {key} to one of its own, \
          or to 0.0.0.0 for all of them"
     )]
     NotHere {
+        /// The key of the configuration.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
     },
     /// The system does not let this user listen there.
-    #[error("this user may not listen on {address}: set listen.address to a port above 1023")]
+    #[error("this user may not listen on {address}: set {key} to a port above 1023")]
     NotAllowed {
+        /// The key of the configuration.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
     },
     /// Anything else.
-    #[error("cannot listen on {address} (listen.address)")]
+    #[error("cannot listen on {address} ({key})")]
     Other {
+        /// The key of the configuration.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// What the system said.
@@ -61,16 +73,16 @@ pub enum ApiError {
     },
 }
 
-/// Begins to listen on `listen.address`; connections wait until [`serve`] takes them.
+/// Begins to listen on the address of that key; connections wait until [`serve`] takes them.
 ///
 /// # Errors
 /// Says what stands in the way, and which key to change.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, ApiError> {
+pub async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, ApiError> {
     TcpListener::bind(address).await.map_err(|source| match source.kind() {
-        ErrorKind::AddrInUse => ApiError::Taken { address },
-        ErrorKind::AddrNotAvailable => ApiError::NotHere { address },
-        ErrorKind::PermissionDenied => ApiError::NotAllowed { address },
-        _ => ApiError::Other { address, source },
+        ErrorKind::AddrInUse => ApiError::Taken { key, address },
+        ErrorKind::AddrNotAvailable => ApiError::NotHere { key, address },
+        ErrorKind::PermissionDenied => ApiError::NotAllowed { key, address },
+        _ => ApiError::Other { key, address, source },
     })
 }
 
@@ -153,5 +165,9 @@ fn verdict(trouble: Option<String>) -> Response {
 }
 
 async fn nothing_here() -> Response {
-    (StatusCode::NOT_FOUND, "Here are /metrics, /healthz and /readyz.\n").into_response()
+    nothing_at("Here are /metrics, /healthz and /readyz.\n")
+}
+
+fn nothing_at(there_is: &'static str) -> Response {
+    (StatusCode::NOT_FOUND, there_is).into_response()
 }

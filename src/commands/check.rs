@@ -20,6 +20,7 @@ pub async fn check(setting: &Setting, arguments: CheckArguments) -> anyhow::Resu
         print(&output::check_json(end.checked_at, &end.reports)?)?;
     } else {
         print(&output::check(&end.reports, setting.screen))?;
+        print(&output::quotas(&end.quotas, setting.screen))?;
     }
     Ok(Exit::of_round(&end))
 }

@@ -12,9 +12,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{Exit, Setting, Several, load, stop_on_signal, systemd};
 use crate::agent::{Errand, RoundListener, RunEnd};
-use crate::api;
+use crate::api::{self, notify};
 use crate::app::{self, Listeners};
-use crate::config::Settings;
+use crate::config::{NotifySettings, Settings};
 use crate::control::{self, server};
 use crate::core::snapshot::Snapshot;
 use crate::metrics::Metrics;
@@ -118,7 +118,11 @@ async fn serve(
     };
     app::check_state(&settings.state_dir)?;
     let listener = match settings.listen_address {
-        Some(address) => Some(api::bind(address).await?),
+        Some(address) => Some(api::bind("listen.address", address).await?),
+        None => None,
+    };
+    let notified = match &settings.notify {
+        Some(wanted) => Some(listen_for_pushes(wanted).await?),
         None => None,
     };
     let mut agent = app::agent(settings, listeners, process.stop.clone())?;
@@ -128,6 +132,9 @@ async fn serve(
     if let Some(listener) = listener {
         let facts = api::Facts { snapshot: process.snapshot.subscribe(), metrics: metrics.clone() };
         tasks.spawn(serve_pages(listener, facts, end.clone()));
+    }
+    if let Some((listener, token)) = notified {
+        serve_notify(listener, token, process.wishes.clone(), &tasks, &end);
     }
     serve_control(settings, process, &tasks, &end);
     tracing::info!(
@@ -141,6 +148,28 @@ async fn serve(
     tasks.close();
     tasks.wait().await;
     Ok(ended)
+}
+
+/// Where registries tell of pushes, and the word by which they are known.
+async fn listen_for_pushes(wanted: &NotifySettings) -> anyhow::Result<(TcpListener, api::Token)> {
+    let token = api::Token::read(&wanted.token_file)?;
+    Ok((api::bind("notify.address", wanted.address).await?, token))
+}
+
+fn serve_notify(
+    listener: TcpListener,
+    token: api::Token,
+    errands: mpsc::Sender<Errand>,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "registries may tell of pushes");
+    }
+    let (sender, pushes) = notify::queue();
+    let router = notify::router(token, sender);
+    tasks.spawn(api::serve(listener, router, notify::LIMITS, end.clone()));
+    tasks.spawn(notify::pass_on(pushes, errands, end.clone()));
 }
 
 async fn serve_pages(listener: TcpListener, facts: api::Facts, end: CancellationToken) {

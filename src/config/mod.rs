@@ -25,7 +25,7 @@ pub use error::{ConfigError, Origin};
 pub use file::{ConfigFile, DEFAULT_FILE};
 pub use keys::{KEYS, Key, Kind, REGISTRY_KEYS};
 pub use registries::RegistryHostSettings;
-pub use settings::{Explained, LogFormat, LogLevel, Settings};
+pub use settings::{Explained, LogFormat, LogLevel, NotifySettings, Settings};
 
 use effective::Effective;
 

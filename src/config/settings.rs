@@ -46,6 +46,15 @@ pub enum LogLevel {
     Trace,
 }
 
+/// Where registries may tell of pushes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotifySettings {
+    /// The address.
+    pub address: SocketAddr,
+    /// The file whose first line is the token.
+    pub token_file: PathBuf,
+}
+
 /// One value of the configuration and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
@@ -86,6 +95,8 @@ pub struct Settings {
     pub images_keep: u32,
     /// Where `/metrics`, `/healthz` and `/readyz` are; absent: nowhere.
     pub listen_address: Option<SocketAddr>,
+    /// Where registries may tell of pushes; absent: nowhere.
+    pub notify: Option<NotifySettings>,
     /// How the log is written.
     pub log_format: LogFormat,
     /// What is written to it.
@@ -121,6 +132,7 @@ impl Settings {
             health_stable: effective.read("health.stable", parse_stable)?,
             images_keep: effective.read("images.keep", parse_images_keep)?,
             listen_address: effective.read("listen.address", parse_listen)?,
+            notify: read_notify(effective)?,
             log_format: effective.read("log.format", |text| choose(text, LOG_FORMATS))?,
             log_level: effective.read("log.level", |text| choose(text, LOG_LEVELS))?,
             registries: registries.hosts,
@@ -184,6 +196,16 @@ fn read_schedule(effective: &Effective) -> Result<Schedule, ConfigError> {
         Ok(cron) => Ok(cron),
         Err(error) => Err(error.to_string()),
     })
+}
+
+/// An address needs a token: there is no notifying without one.
+fn read_notify(effective: &Effective) -> Result<Option<NotifySettings>, ConfigError> {
+    let Some(address) = effective.read("notify.address", parse_listen)? else { return Ok(None) };
+    let token_file = effective.read("notify.token_file", |text| match text.trim() {
+        "" => Err("notify.address needs the file of a token beside it"),
+        file => Ok(PathBuf::from(file)),
+    })?;
+    Ok(Some(NotifySettings { address, token_file }))
 }
 
 fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {

@@ -134,13 +134,14 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
     safe(standing.running, readiness, offer)?;
     // What could never be carried out is not fetched either.
     let plan = plan(observation, &standing, readiness, (Source::Registry, offer), circumstances)?;
-    match timing(standing.policy, readiness, circumstances) {
-        Timing::Now => Ok(Decision::Update(Box::new(plan))),
-        Timing::FetchNow(waits) => {
+    let hold = held(observation, circumstances).filter(|_| !readiness.is_pulled);
+    match (timing(standing.policy, readiness, circumstances), hold) {
+        (Timing::Later(no), _) | (_, Some(no)) => Err(no),
+        (Timing::Now, None) => Ok(Decision::Update(Box::new(plan))),
+        (Timing::FetchNow(waits), None) => {
             let Plan { container, reference, to: offer, .. } = plan;
             Ok(Decision::Fetch(Box::new(Fetch { container, reference, offer, waits })))
         }
-        Timing::Later(no) => Err(no),
     }
 }
 
@@ -237,10 +238,15 @@ fn compare<'a>(observation: &'a Observation, circumstances: &Circumstances) -> C
             return Compared::Failed(No::new(error.reason, error.detail.clone()));
         }
         Offered::Digest(digest) if running.digests.contains(digest) => return Compared::Same,
-        Offered::Digest(_) => match refused(observation, circumstances) {
-            Some(no) => return Compared::Refused(no),
-            None => return Compared::Unresolved,
-        },
+        Offered::Digest(_) => {
+            let no = refused(observation, circumstances);
+            return match no.map(Compared::Refused) {
+                Some(refused) => refused,
+                None => {
+                    held(observation, circumstances).map_or(Compared::Unresolved, Compared::Failed)
+                }
+            };
+        }
         Offered::Image(offer) => offer,
     };
     if running.digests.contains(&offer.index) {
@@ -260,8 +266,22 @@ fn refused(observation: &Observation, circumstances: &Circumstances) -> Option<N
     Some(No::new(Reason::RefusedDigest, detail))
 }
 
+/// What waits for the quota of its registry. A person who insists may spend what is left.
+fn held(observation: &Observation, circumstances: &Circumstances) -> Option<No> {
+    let hold = observation.hold.as_ref().filter(|_| !circumstances.force)?;
+    Some(No::new(Reason::RateLimited, hold.in_words()))
+}
+
 fn is_notify(observation: &Observation) -> bool {
     observation.policy.as_ref().is_ok_and(|policy| policy.mode == Mode::Notify)
+}
+
+/// Whether an update of this container, should it come to one now, would begin with a pull: known
+/// before it is known what is behind the digest, so that the quota of its registry can be planned.
+#[must_use]
+pub fn will_pull(observation: &Observation, circumstances: &Circumstances) -> bool {
+    let Circumstances { now, zone, pull_window, force } = circumstances;
+    !is_notify(observation) && (*force || pull_window.contains(*now, *zone))
 }
 
 /// What no force overrides.

@@ -58,6 +58,7 @@ pub(in crate::core) fn observation(update_window: &str) -> Observation {
         }),
         offered: Offered::Image(Box::new(offer("two"))),
         refusal: None,
+        hold: None,
         previous: Previous::None,
         open_update: None,
         readiness: Some(Box::new(readiness())),

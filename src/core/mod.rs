@@ -35,8 +35,12 @@ pub mod outlook;
 pub mod observation;
 // What a registry offers, and why it could not be asked.
 pub mod offer;
+// What registries say when something was pushed.
+pub mod notification;
 // The closed list of reasons for a "no".
 pub mod reason;
+// A registry's quota, and who may use up what is left of it.
+pub mod quota;
 // Whether the layers of an image fit on the disk.
 pub mod space;
 // Refused digests, tries that were cut short, digests known to be what runs.

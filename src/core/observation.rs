@@ -8,6 +8,7 @@ use crate::core::api_version::ApiVersion;
 use crate::core::memory::Refusal;
 use crate::core::offer::{LookupError, Offer};
 use crate::core::policy::{LabelError, Policy};
+use crate::core::quota::Hold;
 use crate::core::reference::{Digest, Platform, Reference, ReferenceError};
 
 /// What is known of one watched container.
@@ -31,6 +32,8 @@ pub struct Observation {
     pub running: Result<Running, String>,
     /// What the registry offers.
     pub offered: Offered,
+    /// The registry's quota does not suffice for what this container needs next.
+    pub hold: Option<Hold>,
     /// A refusal that the offered digest runs into.
     pub refusal: Option<Refusal>,
     /// What a rollback by hand would go to.

@@ -69,6 +69,12 @@ fn no_rollback(previous: &Previous) -> Option<String> {
     }
 }
 
+/// Whether a container that was checked just waits for its turn: its registry told what it offers,
+/// and what is left of the quota goes to others first.
+fn is_planned(reason: Reason, observation: &Observation) -> bool {
+    reason == Reason::RateLimited && observation.hold.is_some()
+}
+
 impl Report {
     /// The report on an observation and the decision that was made of it.
     #[must_use]
@@ -95,6 +101,9 @@ impl Report {
             Decision::Update(_) => report.verdict = Verdict::Update,
             Decision::Fetch(fetch) => report.say_no(&fetch.waits),
             Decision::No(no) => report.say_no(no),
+        }
+        if report.reason.is_some_and(|reason| is_planned(reason, observation)) {
+            report.verdict = Verdict::Held;
         }
         report
     }

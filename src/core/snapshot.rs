@@ -1,8 +1,11 @@
 //! The agent as it stands: what `/metrics`, `/healthz` and `status` show.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::core::quota::Quota;
 use crate::core::report::Report;
 
 /// How many due rounds in a row may fail to run before the agent calls itself ill.
@@ -31,6 +34,9 @@ pub struct Snapshot {
     pub stuck: Vec<String>,
     /// How many digests are refused, by container.
     pub refused: Vec<(String, usize)>,
+    /// What the registries say of their quotas, by registry.
+    #[serde(default)]
+    pub quotas: BTreeMap<String, Quota>,
 }
 
 impl Snapshot {

@@ -105,6 +105,8 @@ pub struct EngineInfo {
     pub live_restore: bool,
     /// Whether images are kept by containerd, so that an image ID is a manifest digest.
     pub containerd_store: bool,
+    /// What it asks before Docker Hub (`registry-mirrors`), as URLs.
+    pub registry_mirrors: Vec<String>,
 }
 
 /// One line of the Engine's list of containers.

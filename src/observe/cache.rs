@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::quota::{Queue, Wanted};
 use crate::core::inspect;
 use crate::core::offer::Offer;
 use crate::core::reference::{Digest, Platform, Reference};
@@ -18,6 +19,7 @@ pub struct Cache {
     containers: BTreeMap<String, Known>,
     images: BTreeMap<String, Value>,
     offers: BTreeMap<(Reference, Digest, String), Offer>,
+    queue: Queue,
 }
 
 /// What an inspect said of a container.
@@ -104,5 +106,16 @@ impl Cache {
         }
         let key = (reference.clone(), offer.index.clone(), platform.to_string());
         self.offers.insert(key, offer);
+    }
+
+    /// Notes who may have to wait for a quota.
+    pub fn queue<'a>(&mut self, waiting: impl Iterator<Item = &'a Wanted>, is_everybody: bool) {
+        self.queue.update(waiting, is_everybody);
+    }
+
+    /// The place of an image among those that wait for a quota.
+    #[must_use]
+    pub fn place(&self, wanted: &Wanted) -> usize {
+        self.queue.place(wanted)
     }
 }

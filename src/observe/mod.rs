@@ -7,6 +7,7 @@
 mod cache;
 mod look_up;
 mod previous;
+mod quota;
 mod readiness;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +97,30 @@ pub async fn watched_names<P: Ports>(
     Ok(list.into_iter().filter(is_watched).map(|listed| listed.name).collect())
 }
 
+/// The names of the watched containers whose image is meant.
+///
+/// # Errors
+/// The Engine does not give its list. A container that has just gone is passed over.
+pub async fn following<P: Ports>(
+    ports: &P,
+    cache: &mut Cache,
+    defaults: &PolicyDefaults,
+    is_meant: impl Fn(&Reference) -> bool,
+) -> Result<BTreeSet<String>, EngineError> {
+    let mut names = BTreeSet::new();
+    for listed in ports.engine().list().await?.into_iter().filter(|listed| !is_ours(listed)) {
+        if matches!(Policy::from_labels(&listed.labels, defaults), Selection::OptedOut) {
+            continue;
+        }
+        let known = cache.container(ports.engine(), &listed.id).await;
+        let reference = known.ok().and_then(|known| known.image.parse().ok());
+        if reference.is_some_and(|reference| is_meant(&reference)) {
+            names.insert(listed.name);
+        }
+    }
+    Ok(names)
+}
+
 /// The schedules that watched containers bring along, by name.
 ///
 /// # Errors
@@ -164,6 +189,7 @@ async fn observe<P: Ports>(
         running,
         previous: Previous::None,
         offered: Offered::Unasked,
+        hold: None,
         refusal: None,
         readiness: None,
     }
@@ -228,6 +254,7 @@ async fn answer<P: Ports>(
     for observation in observations.iter_mut() {
         refresh(ports, cache, scope, observation).await;
     }
+    quota::before_looks(ports.registry(), cache, scope, observations);
     let unresolved = observations.iter_mut().filter(asks(Question::Image));
     look_up::images(ports.registry(), cache, unresolved).await;
     for observation in observations.iter_mut() {
@@ -236,6 +263,7 @@ async fn answer<P: Ports>(
     for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
         observation.readiness = readiness::of(ports, observation).await.map(Box::new);
     }
+    quota::before_pulls(ports.registry(), cache, scope, observations);
 }
 
 /// A digest that does not match is a reason to ask the Engine again, before the registry is asked

@@ -10,6 +10,7 @@ use crate::core::recreate::declared::{AddedFile, declared};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::probing;
+use crate::registry::Registry;
 use crate::world::Ports;
 
 /// Finds out what an update of this container would meet. `None` where the Engine does not tell;
@@ -28,6 +29,7 @@ async fn gather<P: Ports>(
         return Ok(None);
     };
     let info = engine.info().await?;
+    ports.registry().follow_mirrors(&info.registry_mirrors);
     let probe = match observation.policy.as_ref().ok().and_then(|p| p.health.probe.as_ref()) {
         Some(probe) => Some(probing::probe(ports, &observation.id, &original, probe).await),
         None => None,

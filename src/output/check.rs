@@ -1,5 +1,8 @@
 //! The table of `pilotfish check`.
 
+use std::collections::BTreeMap;
+
+use crate::core::quota::Quota;
 use crate::core::reason::Reason;
 use crate::core::report::{Report, Verdict};
 use crate::output::screen::{Paint, Screen};
@@ -120,6 +123,17 @@ fn closing(reports: &[Report], screen: Screen) -> String {
         (count(Verdict::Error), "error", "errors"),
     ];
     closing_line(reports.len(), &kinds, screen)
+}
+
+/// A line for each registry that says what is left of its quota, for below the table.
+#[must_use]
+pub fn quotas(quotas: &BTreeMap<String, Quota>, screen: Screen) -> String {
+    let mut text = String::new();
+    for (registry, quota) in quotas {
+        let sentence = format!("{}: {}", one_line(registry), quota.in_words());
+        wrap(&sentence, "", screen.width).iter().for_each(|line| push_line(&mut text, line));
+    }
+    text
 }
 
 /// How many there are, and of which kind: each kind with its word for one and for several.

@@ -1,6 +1,6 @@
 //! The registry client: for each registry its mirrors, then itself.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,8 @@ use reqwest::StatusCode;
 use crate::core::credentials::Credentials;
 use crate::core::manifest::parse_document;
 use crate::core::offer::{LookupError, Offer};
-use crate::core::reference::{Digest, Platform, Reference};
+use crate::core::quota::Quota;
+use crate::core::reference::{DOCKER_HUB, Digest, Platform, Reference};
 use crate::registry::credentials::CredentialFinder;
 use crate::registry::endpoint::Endpoint;
 use crate::registry::failure::Failure;
@@ -29,6 +30,8 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 /// wants to be spoken to, and which are to be left alone for a while.
 pub struct HttpRegistry {
     mirrors: HashMap<String, Vec<Endpoint>>,
+    /// The Engine's own, for Docker Hub.
+    engine_mirrors: Mutex<Vec<Endpoint>>,
     transport: Arc<Transport>,
     credentials: Arc<CredentialFinder>,
     limits: Limits,
@@ -75,6 +78,7 @@ impl HttpRegistry {
         }
         Ok(Self {
             mirrors,
+            engine_mirrors: Mutex::default(),
             transport: Arc::new(Transport::new(&settings, plain_hosts, limits, observer)),
             credentials: Arc::new(CredentialFinder::new(settings, &limits)),
             limits,
@@ -87,8 +91,14 @@ impl HttpRegistry {
     /// They are asked one after the other until one answers, as the Engine does. Only the
     /// registry's own failure counts: a mirror may lack what it likes.
     fn sessions(&self, registry: &str) -> (Vec<Arc<Session>>, Arc<Session>) {
-        let mirrors = self.mirrors.get(registry).into_iter().flatten();
-        let mirrors = mirrors.map(|mirror| self.session(mirror.clone())).collect();
+        let mut mirrors = self.mirrors.get(registry).cloned().unwrap_or_default();
+        if registry == DOCKER_HUB {
+            let engine = self.engine_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_new = |mirror: &&Endpoint| mirrors.iter().all(|own| own.host != mirror.host);
+            let more: Vec<_> = engine.iter().filter(is_new).cloned().collect();
+            mirrors.extend(more);
+        }
+        let mirrors = mirrors.into_iter().map(|mirror| self.session(mirror)).collect();
         let plain_http = self.transport.may_speak_plain(registry);
         (mirrors, self.session(Endpoint::of_registry(registry, plain_http)))
     }
@@ -132,6 +142,19 @@ impl Registry for HttpRegistry {
 
     async fn credentials(&self, registry: &str) -> Result<Option<Credentials>, LookupError> {
         self.credentials.find(registry).await.map_err(|failure| failure.error)
+    }
+
+    fn quotas(&self) -> BTreeMap<String, Quota> {
+        self.transport.quotas()
+    }
+
+    fn follow_mirrors(&self, mirrors: &[String]) {
+        let mut followed = Vec::new();
+        for mut mirror in mirrors.iter().filter_map(|mirror| Endpoint::of_mirror(mirror)) {
+            mirror.plain_http |= self.transport.may_speak_plain(&mirror.registry);
+            followed.push(mirror);
+        }
+        *self.engine_mirrors.lock().unwrap_or_else(PoisonError::into_inner) = followed;
     }
 }
 

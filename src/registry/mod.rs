@@ -10,6 +10,7 @@
 //!   transport     one exchange: with or without TLS, redirects
 //!     wire          one request and its answer, within their limits, counted
 //!     trust         certificates; one HTTP client per trust set
+//!     quotas        what registries say of their quotas
 //!     failure       every way to fail, and its one reason
 //!   credentials   logins: our settings, docker's configuration, helpers
 //! ```
@@ -24,7 +25,10 @@ mod credentials;
 mod docker_config;
 mod endpoint;
 mod failure;
+#[doc(hidden)]
+pub mod foreign;
 mod helper;
+mod quotas;
 mod resolution;
 mod session;
 mod settings;
@@ -33,6 +37,7 @@ mod transport;
 mod trust;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 pub use client::HttpRegistry;
@@ -40,6 +45,7 @@ pub use settings::{HostSettings, Limits, RegistrySettings, SettingsError};
 
 pub use crate::core::credentials::Credentials;
 use crate::core::offer::{LookupError, Offer};
+use crate::core::quota::Quota;
 use crate::core::reference::{Digest, Platform, Reference};
 
 /// What is asked of registries.
@@ -76,6 +82,15 @@ pub trait Registry: Send + Sync + 'static {
         &self,
         registry: &str,
     ) -> impl Future<Output = Result<Option<Credentials>, LookupError>> + Send;
+
+    /// What each registry said last of its quota, unless its window has turned since.
+    fn quotas(&self) -> BTreeMap<String, Quota> {
+        BTreeMap::new()
+    }
+
+    /// The mirrors that the Engine asks before Docker Hub (`registry-mirrors`); those that were set
+    /// for it here go before them. What is no host is passed over.
+    fn follow_mirrors(&self, _mirrors: &[String]) {}
 }
 
 /// Hears of every request, for the metrics.

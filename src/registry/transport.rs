@@ -1,12 +1,13 @@
 //! One exchange with a host: with or without TLS, and over redirects.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::{HeaderValue, LOCATION};
 use reqwest::{StatusCode, Url};
 use tokio::time::Instant;
 
+use crate::core::quota::Quota;
 use crate::registry::RegistryObserver;
 use crate::registry::endpoint::{Endpoint, host_of, is_loopback};
 use crate::registry::failure::{Failure, Trouble};
@@ -40,6 +41,11 @@ impl Transport {
     ) -> Self {
         let wire = Wire::new(settings, limits, observer);
         Self { wire, plain_hosts, schemes: Mutex::default() }
+    }
+
+    /// What each registry said last of its quota.
+    pub fn quotas(&self) -> BTreeMap<String, Quota> {
+        self.wire.quotas.known(Instant::now().into_std())
     }
 
     /// Whether a host may be spoken to without TLS.

@@ -14,14 +14,12 @@ use crate::core::credentials::Credentials;
 use crate::core::manifest::ACCEPTED;
 use crate::registry::RegistryObserver;
 use crate::registry::failure::{Failure, Trouble};
+use crate::registry::quotas::Quotas;
 use crate::registry::settings::{Limits, RegistrySettings};
 use crate::registry::trust::Clients;
 
 /// How much of an error's body is read, in bytes. Its code stands at the beginning.
 const ERROR_BODY_MAX: usize = 64 * 1024;
-
-/// What is left of Docker Hub's quota: `100;w=21600`, requests and seconds of the window.
-const RATE_LIMIT_REMAINING: &str = "ratelimit-remaining";
 
 /// What is sent. It has no `Debug`: the form may hold an identity token.
 pub(super) struct Request {
@@ -61,6 +59,8 @@ pub(super) struct Wire {
     clients: Arc<Clients>,
     observer: Arc<dyn RegistryObserver>,
     limits: Limits,
+    /// What registries said of their quotas.
+    pub quotas: Quotas,
 }
 
 impl Wire {
@@ -69,7 +69,12 @@ impl Wire {
         limits: Limits,
         observer: Arc<dyn RegistryObserver>,
     ) -> Self {
-        Self { clients: Arc::new(Clients::new(settings, &limits)), observer, limits }
+        Self {
+            clients: Arc::new(Clients::new(settings, &limits)),
+            observer,
+            limits,
+            quotas: Quotas::default(),
+        }
     }
 
     /// When an exchange that begins now has to be over.
@@ -147,8 +152,9 @@ impl Wire {
         match result {
             Ok(answer) => {
                 self.observer.request(registry, answer.status.as_str());
-                if let Some(remaining) = rate_limit_remaining(&answer.headers) {
-                    self.observer.rate_limit_remaining(registry, remaining);
+                let quota = self.quotas.hear(registry, &answer.headers, Instant::now().into_std());
+                if let Some(quota) = quota {
+                    self.observer.rate_limit_remaining(registry, quota.remaining);
                 }
             }
             // No request was made yet: most likely this host speaks plain http, and may.
@@ -184,26 +190,9 @@ async fn read(response: &mut Response, limit: usize) -> Result<Option<Vec<u8>>, 
     Ok(Some(body))
 }
 
-fn rate_limit_remaining(headers: &HeaderMap) -> Option<u64> {
-    let text = headers.get(RATE_LIMIT_REMAINING)?.to_str().ok()?;
-    text.split(';').next()?.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_remaining_quota_stands_before_its_window() {
-        let remaining = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RATE_LIMIT_REMAINING, text.parse().expect("a value"));
-            rate_limit_remaining(&headers)
-        };
-        assert_eq!(remaining("100;w=21600"), Some(100));
-        assert_eq!(remaining("0"), Some(0));
-        assert_eq!(remaining("many"), None);
-    }
 
     #[test]
     fn a_login_in_a_header_is_not_shown() {

@@ -26,7 +26,9 @@ struct Served {
 
 impl Served {
     async fn with(limits: Limits) -> Self {
-        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
+        let listener = bind("listen.address", SocketAddr::from(([127, 0, 0, 1], 0)))
+            .await
+            .expect("a free port");
         let address = listener.local_addr().expect("its address");
         let (agent, snapshot) = watch::channel(Arc::new(Snapshot::default()));
         let metrics = Arc::new(Metrics::new().expect("the catalogue is valid"));
@@ -206,15 +208,16 @@ async fn shutdown_closes_the_address_and_cuts_off_who_is_not_done() {
 
 #[tokio::test]
 async fn a_taken_address_names_the_key_to_change() {
-    let taken = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
+    let taken =
+        bind("listen.address", SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
     let address = taken.local_addr().expect("its address");
-    let error = bind(address).await.expect_err("it is taken");
+    let error = bind("listen.address", address).await.expect_err("it is taken");
     assert!(matches!(error, ApiError::Taken { .. }), "{error:?}");
     assert_eq!(
         error.to_string(),
         format!(
             "{address} is taken by another program (`ss -ltnp` shows which): set listen.address \
-             to another port, or to \"\" to serve no metrics"
+             to another port, or to \"\" to switch it off"
         )
     );
 }
@@ -222,7 +225,7 @@ async fn a_taken_address_names_the_key_to_change() {
 #[tokio::test]
 async fn an_address_of_another_machine_is_named() {
     let elsewhere = SocketAddr::from(([192, 0, 2, 1], 9788));
-    let error = bind(elsewhere).await.expect_err("not ours");
+    let error = bind("listen.address", elsewhere).await.expect_err("not ours");
     assert!(matches!(error, ApiError::NotHere { .. }), "{error:?}");
     assert!(error.to_string().contains("listen.address"), "{error}");
 }

@@ -23,6 +23,8 @@ pub struct Setup<'a> {
     pub client_authority: Option<&'a Path>,
     /// A line of `htpasswd -B`.
     pub htpasswd: Option<&'a str>,
+    /// Where it tells of pushes, and with which token.
+    pub notify: Option<(&'a str, &'a str)>,
 }
 
 /// A running registry. It ends with the test.
@@ -102,7 +104,7 @@ impl Real {
 }
 
 /// A client for pushing. It wants to know which cryptography it will not use.
-fn http() -> Client {
+pub fn http() -> Client {
     // The second time it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::new()
@@ -135,6 +137,11 @@ fn write_config(directory: &Path, setup: &Setup<'_>) -> PathBuf {
         let file = directory.join("htpasswd");
         fs::write(&file, format!("{htpasswd}\n")).expect("a file");
         add(format!("auth:\n  htpasswd:\n    realm: pilotfish\n    path: {}", file.display()));
+    }
+    if let Some((url, token)) = setup.notify {
+        add(format!("notifications:\n  endpoints:\n    - name: pilotfish\n      url: {url}"));
+        add(format!("      headers:\n        Authorization: [Bearer {token}]"));
+        add("      timeout: 1s\n      threshold: 5\n      backoff: 1s".to_owned());
     }
     let config = directory.join(format!("registry-{}.yml", name_of(setup)));
     fs::write(&config, text).expect("a file");

@@ -76,7 +76,7 @@ pub fn lost(bench: &Bench) -> Finding {
     Finding::new(weight, format!("there is not exactly one container of the service: {names:?}"))
 }
 
-/// I12: the Engine alone, before any agent is started again, serves a proven container, exactly one.
+/// I12: the Engine alone, before any agent is started again, serves exactly one proven container.
 /// One exception lies between the two calls of the commit. The other is live-restore: there the old
 /// container is one that was stopped by hand, because it would else run beside the new one after
 /// every restart of the Engine; the service waits for the agent.

@@ -7,7 +7,7 @@
 //! | `TORTURE_SECONDS` | no limit | each of the two ends after this time |
 //! | `TORTURE_WORKERS` | 4 | machines that are tortured at the same time |
 //! | `TORTURE_SEED` | the time | begins the order of the cases; printed |
-//! | `TORTURE_ONLY` | not set | plays the one case again that is told so: `good: kill after call 7` |
+//! | `TORTURE_ONLY` | not set | plays this case alone, e.g. `good: kill after call 7` |
 //! | `TORTURE_KEEP` | not set | adds to the results of earlier runs, in `target/torture/` |
 
 use std::path::{Path, PathBuf};
@@ -134,7 +134,7 @@ fn kills() {
     eprintln!("{}", tally.summary());
 }
 
-/// Longest time after which the power is cut at random, in milliseconds: an update to a release that
+/// Longest time after which the power is cut at random, in milliseconds: an update to one that
 /// is never healthy takes so long.
 const RANDOM_CUT_MAX: usize = 6_000;
 

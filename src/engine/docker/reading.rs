@@ -32,7 +32,14 @@ pub fn engine_info(version: &Value, info: &Value) -> EngineInfo {
         root_dir: PathBuf::from(text(info, "DockerRootDir")),
         live_restore: info.get("LiveRestoreEnabled").and_then(Value::as_bool).unwrap_or(false),
         containerd_store: is_containerd_store(info),
+        registry_mirrors: registry_mirrors(info),
     }
+}
+
+fn registry_mirrors(info: &Value) -> Vec<String> {
+    let mirrors = info.pointer("/RegistryConfig/Mirrors").and_then(Value::as_array);
+    let mirrors = mirrors.into_iter().flatten().filter_map(Value::as_str);
+    mirrors.map(str::to_owned).collect()
 }
 
 /// The containerd image store tells of itself in the status of the storage driver
@@ -140,6 +147,14 @@ mod tests {
         assert!(engine_info(&version, &info).containerd_store);
         let info = json!({ "DriverStatus": [["Backing Filesystem", "extfs"]] });
         assert!(!engine_info(&version, &info).containerd_store);
+    }
+
+    #[test]
+    fn the_engine_tells_its_mirrors() {
+        let mirrors = |info: Value| engine_info(&Value::Null, &info).registry_mirrors;
+        let info = json!({ "RegistryConfig": { "Mirrors": ["https://mirror.gcr.io/", 7] } });
+        assert_eq!(mirrors(info), ["https://mirror.gcr.io/"]);
+        assert_eq!(mirrors(json!({ "RegistryConfig": { "Mirrors": null } })), [""; 0]);
     }
 
     #[test]

@@ -117,6 +117,7 @@ impl Engine for FakeEngine {
                 root_dir: PathBuf::from("/var/lib/docker"),
                 live_restore: state.live_restore,
                 containerd_store: state.containerd_store,
+                registry_mirrors: Vec::new(),
             })
         })
     }

@@ -1,0 +1,53 @@
+// What is fuzzed: everything that reads words of strangers. Each must come to an end without a
+// panic and without losing what it read; `tests/corpus.rs` reads the corpus with the same functions.
+
+use pilotfish::core::manifest::{Document, candidates, parse_configuration, parse_document};
+use pilotfish::core::notification;
+use pilotfish::core::reference::{Platform, Reference};
+use pilotfish::registry::foreign;
+
+/// Reads a stranger's words.
+pub type Target = fn(&[u8]);
+
+/// Every target with its name.
+pub const ALL: [(&str, Target); 5] = [
+    ("reference", reference),
+    ("challenge", challenge),
+    ("manifest", manifest),
+    ("docker_config", docker_config),
+    ("notification", notification),
+];
+
+/// A reference that was read is printed so that it reads as the same.
+pub fn reference(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(read) = text.parse::<Reference>() else { return };
+    assert_eq!(read.to_string().parse().as_ref(), Ok(&read), "{text:?} became {read}");
+}
+
+/// `WWW-Authenticate`.
+pub fn challenge(bytes: &[u8]) {
+    foreign::challenge(bytes);
+}
+
+/// Manifests, indexes and configurations.
+pub fn manifest(bytes: &[u8]) {
+    let wanted = Platform { os: "linux".into(), architecture: "arm".into(), variant: "v7".into() };
+    if let Ok(Document::Index(entries)) = parse_document(bytes) {
+        assert!(candidates(&entries, &wanted).len() <= entries.len());
+    }
+    drop(parse_configuration(bytes));
+}
+
+/// Docker's `config.json`.
+pub fn docker_config(bytes: &[u8]) {
+    for registry in ["docker.io", "registry:443", "[::1]:5000"] {
+        foreign::docker_config(bytes, registry);
+    }
+}
+
+/// What registries say of pushes.
+pub fn notification(bytes: &[u8]) {
+    let pushed = notification::parse(bytes).unwrap_or_default();
+    assert!(pushed.len() <= notification::PUSHES_MAX);
+}

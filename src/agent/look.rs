@@ -1,0 +1,80 @@
+//! Whom a request is about, and how they are looked at.
+
+use std::collections::BTreeMap;
+
+use super::{Agent, Request, RoundError};
+use crate::core::decide::Circumstances;
+use crate::core::memory::Memory;
+use crate::core::observation::{Observation, OpenUpdate};
+use crate::core::policy::PolicyDefaults;
+use crate::engine::{Engine, EngineError};
+use crate::host::Host;
+use crate::observe::{self, Scope};
+use crate::registry::Registry;
+use crate::world::Ports;
+
+impl<P: Ports> Agent<P> {
+    /// Every name of a request is that of a watched container.
+    pub(super) async fn check_names(&self, request: &Request) -> Result<(), RoundError> {
+        let Some(names) = &request.names else { return Ok(()) };
+        let watched = observe::watched_names(&*self.ports, &self.settings.defaults).await?;
+        let unknown: Vec<_> = names.difference(&watched).cloned().collect();
+        if unknown.is_empty() { Ok(()) } else { Err(RoundError::UnknownNames(unknown)) }
+    }
+
+    /// What holds for the whole of a round.
+    pub(super) fn circumstances(&self, request: &Request) -> Circumstances {
+        Circumstances {
+            now: self.ports.host().now(),
+            zone: self.settings.zone,
+            pull_window: self.settings.pull_window.clone(),
+            force: request.force,
+        }
+    }
+
+    /// Looks at the containers of a request, and asks their registries.
+    pub(super) async fn look(
+        &mut self,
+        request: &Request,
+        circumstances: &Circumstances,
+        open: &BTreeMap<String, OpenUpdate>,
+    ) -> Result<Vec<Observation>, RoundError> {
+        let memory = self.ports.state().memory()?;
+        self.follow_mirrors().await?;
+        let scope = scope(&self.settings.defaults, request, circumstances, &memory, open);
+        Ok(observe::look(&*self.ports, &mut self.cache, &scope).await?)
+    }
+
+    /// The same, leaving the registries alone.
+    pub(super) async fn look_without_registry(
+        &mut self,
+        request: &Request,
+        circumstances: &Circumstances,
+        open: &BTreeMap<String, OpenUpdate>,
+    ) -> Result<Vec<Observation>, RoundError> {
+        let memory = self.ports.state().memory()?;
+        let scope = scope(&self.settings.defaults, request, circumstances, &memory, open);
+        Ok(observe::glance(&*self.ports, &mut self.cache, &scope).await?)
+    }
+
+    /// Registries are asked where the Engine would ask. It may not have been there at the start.
+    async fn follow_mirrors(&mut self) -> Result<(), EngineError> {
+        if !self.mirrors_are_known {
+            let info = self.ports.engine().info().await?;
+            self.ports.registry().follow_mirrors(&info.registry_mirrors);
+            self.mirrors_are_known = true;
+        }
+        Ok(())
+    }
+}
+
+fn scope<'a>(
+    defaults: &'a PolicyDefaults,
+    request: &'a Request,
+    circumstances: &'a Circumstances,
+    memory: &'a Memory,
+    open_updates: &'a BTreeMap<String, OpenUpdate>,
+) -> Scope<'a> {
+    let (names, except) = (request.names.as_ref(), &request.except);
+    Scope { defaults, circumstances, memory, open_updates, names, except }
+}

@@ -1,0 +1,123 @@
+//! `POST /v1/notify`: a registry says that something was pushed, and what follows it is checked at
+//! once instead of at the next tick. On an address of its own, which is off by default.
+//!
+//! Whoever knows the token can bring about a `HEAD` for containers that are watched anyway, and no
+//! more: nothing of a notification is believed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::token::Token;
+use super::{Limits, nothing_at};
+use crate::agent::{Errand, Fulfilled, Wish};
+use crate::core::notification::{Pushed, parse};
+
+/// Largest notification, in bytes. GitHub's webhooks have some tens of kilobytes.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// How many notifications may wait for the agent. A registry that is told to wait tries again.
+const WAITING_MAX: usize = 64;
+
+/// How long more notifications are gathered after the first: one push of a multi-platform image is
+/// several events, and a person who pushes several images does so in one go.
+const GATHER_TIME: Duration = Duration::from_millis(100);
+
+/// The least time from the end of one round by notification to the beginning of the next, so that
+/// nobody keeps the agent busy by pushing all the time.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Registries and webhooks send one notification at a time, and have ten seconds of patience.
+pub const LIMITS: Limits = Limits { connections: 8, ..Limits::DEFAULT };
+
+/// Both ends of the queue of pushes.
+#[must_use]
+pub fn queue() -> (mpsc::Sender<Vec<Pushed>>, mpsc::Receiver<Vec<Pushed>>) {
+    mpsc::channel(WAITING_MAX)
+}
+
+#[derive(Clone)]
+struct Doorkeeper {
+    token: Arc<Token>,
+    pushes: mpsc::Sender<Vec<Pushed>>,
+}
+
+/// The one page of the address.
+pub fn router(token: Token, pushes: mpsc::Sender<Vec<Pushed>>) -> Router {
+    Router::new()
+        .route("/v1/notify", post(notify))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .fallback(|| async { nothing_at("Here is POST /v1/notify.\n") })
+        .with_state(Doorkeeper { token: Arc::new(token), pushes })
+}
+
+async fn notify(
+    State(keeper): State<Doorkeeper>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if !keeper.token.opens(&uri, &headers, &body) {
+        let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"pilotfish\"")];
+        return (StatusCode::UNAUTHORIZED, challenge, "the token is missing or wrong\n")
+            .into_response();
+    }
+    let pushed = match parse(&body) {
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+        Ok(pushed) => pushed,
+    };
+    if !pushed.is_empty() && keeper.pushes.try_send(pushed).is_err() {
+        let later = [(header::RETRY_AFTER, "1")];
+        return (StatusCode::SERVICE_UNAVAILABLE, later, "too many notifications wait already\n")
+            .into_response();
+    }
+    StatusCode::ACCEPTED.into_response()
+}
+
+/// Hands pushes on to the agent, those that come together as one wish.
+pub async fn pass_on(
+    mut pushes: mpsc::Receiver<Vec<Pushed>>,
+    errands: mpsc::Sender<Errand>,
+    stop: CancellationToken,
+) {
+    while let Some(Some(first)) = stop.run_until_cancelled(pushes.recv()).await {
+        let mut gathered = BTreeSet::from_iter(first);
+        tokio::time::sleep(GATHER_TIME).await;
+        while let Ok(more) = pushes.try_recv() {
+            gathered.extend(more);
+        }
+        if stop.run_until_cancelled(wish(gathered, &errands)).await.is_none() {
+            return;
+        }
+        stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+    }
+}
+
+async fn wish(pushed: BTreeSet<Pushed>, errands: &mpsc::Sender<Errand>) {
+    let count = pushed.len();
+    let (answer, answered) = oneshot::channel();
+    let wish = Wish::Pushed(pushed.into_iter().collect());
+    if errands.send(Errand { wish, answer }).await.is_err() {
+        return;
+    }
+    match answered.await {
+        Ok(Ok(Fulfilled::Round(end))) => {
+            tracing::info!(
+                pushes = count,
+                containers = end.reports.len(),
+                "checked what was pushed"
+            );
+        }
+        // A round that could not run was told by the agent.
+        _ => tracing::debug!(pushes = count, "what was pushed could not be checked"),
+    }
+}

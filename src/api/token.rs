@@ -1,0 +1,161 @@
+//! The token of the notify address: three ways to show it, since not every sender can do the same.
+
+use std::path::Path;
+
+use axum::http::{HeaderMap, Uri, header};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+
+/// Least length of a token, in bytes: one that a person made up by heart is shorter.
+const TOKEN_BYTES_MIN: usize = 16;
+
+/// Where GitHub signs what it sends (docs.github.com, "Validating webhook deliveries").
+const SIGNATURE: &str = "x-hub-signature-256";
+
+/// Bytes of a block of SHA-256 (RFC 2104, B).
+const BLOCK_BYTES: usize = 64;
+
+/// The token.
+#[derive(Debug)]
+pub struct Token(SecretString);
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The file cannot be read.
+    #[error("cannot read notify.token_file {file}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is too easy to guess.
+    #[error(
+        "the token in {file} is shorter than {TOKEN_BYTES_MIN} characters: make one with \
+         `openssl rand -hex 32`"
+    )]
+    Short {
+        /// The file.
+        file: String,
+    },
+}
+
+impl Token {
+    /// Reads the first line of a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or holds no token that is hard to guess.
+    pub fn read(file: &Path) -> Result<Self, TokenError> {
+        let name = || file.display().to_string();
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| TokenError::Unreadable { file: name(), source })?;
+        let token = text.lines().next().unwrap_or_default().trim();
+        if token.len() < TOKEN_BYTES_MIN {
+            return Err(TokenError::Short { file: name() });
+        }
+        Ok(Self(token.into()))
+    }
+
+    /// Whether a request shows the token: in `Authorization`, as CNCF registries can; as `?token=`,
+    /// since Docker Hub can be given nothing but a URL; or by a signature, as GitHub does.
+    pub(super) fn opens(&self, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> bool {
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let bearer = header(header::AUTHORIZATION.as_str())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let query = uri.query().unwrap_or_default().split('&');
+        let in_query = query.filter_map(|part| part.strip_prefix("token=")).next();
+        let shown = bearer.map(|(_, token)| token.trim()).or(in_query);
+        if let Some(shown) = shown {
+            return same(shown.as_bytes(), self.0.expose_secret().as_bytes());
+        }
+        let signature = header(SIGNATURE).and_then(|value| value.strip_prefix("sha256="));
+        let expected = || hex(&hmac(self.0.expose_secret().as_bytes(), body));
+        signature.is_some_and(|signature| same(signature.as_bytes(), expected().as_bytes()))
+    }
+}
+
+/// Compares without telling by the time it takes where the first difference is: what is compared
+/// are digests, which nobody can steer, and all of their bytes.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let (one, other) = (Sha256::digest(one), Sha256::digest(other));
+    one.iter().zip(&other).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+}
+
+/// HMAC-SHA256 (RFC 2104).
+fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let mut block = [0; BLOCK_BYTES];
+    if key.len() > BLOCK_BYTES {
+        block[..32].copy_from_slice(&Sha256::digest(key));
+    } else {
+        block[..key.len()].copy_from_slice(key);
+    }
+    let padded = |pad: u8| block.map(|byte| byte ^ pad);
+    let inner = Sha256::new().chain_update(padded(0x36)).chain_update(message).finalize();
+    Sha256::new().chain_update(padded(0x5c)).chain_update(inner).finalize().into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "It's a Secret to Everybody";
+
+    fn opens(uri: &str, headers: &[(&'static str, &str)], body: &str) -> bool {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().expect("a value"));
+        }
+        Token(SECRET.into()).opens(&uri.parse().expect("a URI"), &map, body.as_bytes())
+    }
+
+    #[test]
+    fn a_token_is_shown_in_one_of_three_ways() {
+        let bearer = format!("bearer {SECRET}");
+        assert!(opens("/", &[("authorization", &bearer)], ""));
+        assert!(!opens("/", &[("authorization", "Bearer x")], ""));
+        assert!(!opens("/", &[("authorization", &format!("Basic {SECRET}"))], ""));
+        assert!(!opens("/?token=x", &[], ""));
+        assert!(!opens("/?token=", &[], ""));
+        assert!(!opens("/", &[], ""));
+        let token = Token("0123456789abcdef".into());
+        let uri = "/v1/notify?a=b&token=0123456789abcdef".parse().expect("a URI");
+        assert!(token.opens(&uri, &HeaderMap::new(), b""));
+    }
+
+    /// The example of GitHub's documentation.
+    #[test]
+    fn githubs_signature_is_that_of_the_body() {
+        let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        assert!(opens("/", &[(SIGNATURE, signature)], "Hello, World!"));
+        assert!(!opens("/", &[(SIGNATURE, signature)], "Hello, World?"));
+        assert!(!opens("/", &[(SIGNATURE, "sha256=")], "Hello, World!"));
+    }
+
+    /// RFC 4231, test cases 1 and 6.
+    #[test]
+    fn keys_of_any_length() {
+        let short = hex(&hmac(&[0x0b; 20], b"Hi There"));
+        assert_eq!(short, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+        let long = hmac(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First");
+        assert_eq!(hex(&long), "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+    }
+
+    #[test]
+    fn a_token_that_can_be_guessed_is_refused_and_never_shown() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("token");
+        assert!(matches!(Token::read(&file), Err(TokenError::Unreadable { .. })));
+        std::fs::write(&file, "hunter2\n").expect("a file");
+        let error = Token::read(&file).expect_err("too short").to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+        std::fs::write(&file, "0123456789abcdef\n").expect("a file");
+        let token = Token::read(&file).expect("a token");
+        assert!(!format!("{token:?}").contains("0123"));
+    }
+}

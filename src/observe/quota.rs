@@ -1,0 +1,139 @@
+//! What is left of each registry's quota, and who has to wait for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Cache, Scope};
+use crate::core::decide::{Decision, Question, decide, question, will_pull};
+use crate::core::observation::Observation;
+use crate::core::quota::{Hold, LOOK_COST, PULL_COST, admitted};
+use crate::core::reference::{Digest, Reference};
+use crate::registry::Registry;
+
+/// How many images are remembered to wait; no Pi runs as many.
+const QUEUE_MAX: usize = 500;
+
+/// An image that counts against a quota: the tag, and what it points at. However many containers
+/// wait for it, it counts once.
+pub type Wanted = (Reference, Digest);
+
+/// Before it is asked what is behind new digests: a look counts, and so does the pull after it.
+pub fn before_looks(
+    registry: &impl Registry,
+    cache: &mut Cache,
+    scope: &Scope<'_>,
+    observations: &mut [Observation],
+) {
+    let mut costs: BTreeMap<Wanted, u64> = BTreeMap::new();
+    for observation in &mut *observations {
+        let is_open = question(observation, scope.circumstances) == Question::Image;
+        let Some(wanted) = wanted(observation).filter(|_| is_open) else { continue };
+        let is_known = observation
+            .running
+            .as_ref()
+            .is_ok_and(|running| cache.offer(&wanted.0, &wanted.1, &running.platform).is_some());
+        let look = if is_known { 0 } else { LOOK_COST };
+        let pull = if will_pull(observation, scope.circumstances) { PULL_COST } else { 0 };
+        let cost = costs.entry(wanted).or_default();
+        *cost = (*cost).max(look + pull);
+    }
+    costs.retain(|_, cost| *cost > 0);
+    let is_everybody = scope.names.is_none() && scope.except.is_empty();
+    cache.queue(costs.keys(), is_everybody);
+    hold(registry, cache, &costs, observations);
+}
+
+/// Before the pulls: the looks have used some of it up.
+pub fn before_pulls(
+    registry: &impl Registry,
+    cache: &Cache,
+    scope: &Scope<'_>,
+    observations: &mut [Observation],
+) {
+    let mut costs = BTreeMap::new();
+    for observation in &mut *observations {
+        let is_pulled = observation.readiness.as_ref().is_none_or(|it| it.is_pulled);
+        if !is_pulled && matches!(decide(observation, scope.circumstances), Decision::Update(_)) {
+            costs.extend(wanted(observation).map(|wanted| (wanted, PULL_COST)));
+        }
+    }
+    hold(registry, cache, &costs, observations);
+}
+
+fn wanted(observation: &Observation) -> Option<Wanted> {
+    let reference = observation.reference.as_ref().ok()?.clone();
+    Some((reference, observation.offered.digest()?.clone()))
+}
+
+/// Holds what the quotas do not suffice for, registry by registry.
+fn hold(
+    registry: &impl Registry,
+    cache: &Cache,
+    costs: &BTreeMap<Wanted, u64>,
+    observations: &mut [Observation],
+) {
+    for (name, quota) in registry.quotas() {
+        let mut due: Vec<_> =
+            costs.iter().filter(|((reference, _), _)| reference.registry == name).collect();
+        due.sort_by_key(|(wanted, _)| cache.place(wanted));
+        let first = admitted(quota.remaining, due.iter().map(|(_, cost)| **cost));
+        let waiting: BTreeMap<&Wanted, usize> = due
+            .iter()
+            .enumerate()
+            .skip(first)
+            .map(|(place, (wanted, _))| (*wanted, place))
+            .collect();
+        for observation in &mut *observations {
+            let place = wanted(observation).and_then(|wanted| waiting.get(&wanted).copied());
+            let held = |before| Hold { registry: name.clone(), quota, before };
+            observation.hold = place.map(held).or(observation.hold.take());
+        }
+    }
+}
+
+/// Those that wait for a quota, in the order in which they came.
+#[derive(Debug, Default)]
+pub struct Queue(Vec<Wanted>);
+
+impl Queue {
+    /// Newcomers stand behind those that wait already. Where everybody was asked for, whoever does
+    /// not wait any more leaves.
+    pub fn update<'a>(&mut self, waiting: impl Iterator<Item = &'a Wanted>, is_everybody: bool) {
+        let waiting: BTreeSet<&Wanted> = waiting.collect();
+        if is_everybody {
+            self.0.retain(|known| waiting.contains(known));
+        }
+        let known: BTreeSet<&Wanted> = self.0.iter().collect();
+        let newcomers: Vec<_> =
+            waiting.difference(&known).map(|wanted| (*wanted).clone()).collect();
+        self.0.extend(newcomers);
+        let surplus = self.0.len().saturating_sub(QUEUE_MAX);
+        self.0.drain(..surplus);
+    }
+
+    /// The place in the queue; whoever never had to wait stands at its end.
+    pub fn place(&self, wanted: &Wanted) -> usize {
+        self.0.iter().position(|known| known == wanted).unwrap_or(self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(name: &str) -> Wanted {
+        (name.parse().expect("a reference"), Digest::of(name.as_bytes()))
+    }
+
+    #[test]
+    fn whoever_came_first_stays_before_whoever_comes_later() {
+        let (a, b, c) = (wanted("a"), wanted("b"), wanted("c"));
+        let mut queue = Queue::default();
+        queue.update([&c].into_iter(), true);
+        queue.update([&a, &b, &c].into_iter(), true);
+        assert_eq!([&c, &a, &b].map(|it| queue.place(it)), [0, 1, 2]);
+        queue.update([&b].into_iter(), false);
+        assert_eq!(queue.place(&b), 2, "a round about one of them changes nothing");
+        queue.update([&a, &b].into_iter(), true);
+        assert_eq!([&a, &b, &c].map(|it| queue.place(it)), [0, 1, 2]);
+    }
+}

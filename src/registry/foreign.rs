@@ -1,0 +1,25 @@
+//! Ways in for the fuzzer: the parsers of this port that read words of strangers. What they say
+//! stays inside.
+
+use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+
+use super::challenge::choose;
+use super::docker_config::DockerConfig;
+
+/// Reads `WWW-Authenticate`, one header for each line.
+pub fn challenge(bytes: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            headers.append(WWW_AUTHENTICATE, value);
+        }
+    }
+    drop(choose(&headers));
+}
+
+/// Reads Docker's `config.json`, and what it says of a registry.
+pub fn docker_config(bytes: &[u8], registry: &str) {
+    if let Some(config) = DockerConfig::parse(bytes) {
+        drop(config.login(registry));
+    }
+}

@@ -1,0 +1,114 @@
+//! An Engine on paper: it tells of containers that do not exist, to whoever only looks.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use pilotfish::core::reference::{Digest, Reference};
+use serde_json::{Value, json};
+use tokio::net::UnixListener;
+
+/// What the Engine tells of.
+#[derive(Default)]
+pub struct Papers {
+    /// The images of its containers, as they are written; the container of the first is `c000`.
+    pub images: Vec<String>,
+    /// What it asks before Docker Hub.
+    pub mirrors: Vec<String>,
+    /// The digest that every container runs.
+    pub running: Option<Digest>,
+}
+
+impl Papers {
+    fn answer(&self, path: &str) -> Option<Value> {
+        let path = path.strip_prefix("/v1.41").unwrap_or(path);
+        let parts: Vec<&str> = path.split('/').skip(1).collect();
+        Some(match parts.as_slice() {
+            ["version"] => {
+                json!({ "ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "20.10.24" })
+            }
+            ["info"] => json!({
+                "DockerRootDir": "/var/lib/docker",
+                "RegistryConfig": { "Mirrors": self.mirrors },
+            }),
+            ["containers", "json"] => (0..self.images.len()).map(listed).collect(),
+            ["images", "json"] => json!([]),
+            ["containers", id, "changes"] if number(id).is_some() => Value::Null,
+            ["containers", id, "json"] => self.container(number(id)?)?,
+            ["images", id, "json"] => self.image(number(id)?)?,
+            _ => return None,
+        })
+    }
+
+    fn container(&self, number: usize) -> Option<Value> {
+        Some(json!({
+            "Id": id(number),
+            "Name": format!("/c{number:03}"),
+            "Image": image_id(number),
+            "Created": "2026-11-20T12:00:00Z",
+            "Config": { "Image": self.images.get(number)?, "Labels": labels() },
+            "HostConfig": { "NetworkMode": "none", "RestartPolicy": { "Name": "always" } },
+            "NetworkSettings": { "Networks": { "none": {} } },
+            "Mounts": [],
+            "State": { "Status": "running" },
+        }))
+    }
+
+    fn image(&self, number: usize) -> Option<Value> {
+        let reference: Reference = self.images.get(number)?.parse().ok()?;
+        let digest = self.running.clone().unwrap_or_else(|| Digest::of(b"what runs"));
+        Some(json!({
+            "Id": image_id(number),
+            "RepoDigests": [format!("{}@{digest}", reference.familiar_name())],
+            "Os": "linux",
+            "Architecture": "arm64",
+            "Config": {},
+        }))
+    }
+}
+
+fn labels() -> Value {
+    json!({ "pilotfish.enable": "true" })
+}
+
+fn listed(number: usize) -> Value {
+    json!({
+        "Id": id(number), "Names": [format!("/c{number:03}")], "State": "running",
+        "ImageID": image_id(number), "Labels": labels(),
+    })
+}
+
+fn id(number: usize) -> String {
+    format!("{number:064x}")
+}
+
+fn image_id(number: usize) -> String {
+    format!("sha256:{}", id(number))
+}
+
+/// The number of a container or an image, by its ID; nothing for every other name.
+fn number(id: &str) -> Option<usize> {
+    let hex = id.trim_start_matches("sha256:").trim_start_matches("sha256%3A");
+    (hex.len() == 64).then(|| usize::from_str_radix(hex, 16).ok()).flatten()
+}
+
+/// Begins to answer at a socket in the directory, and goes on until the runtime ends.
+pub fn serve(directory: &Path, papers: Papers) -> PathBuf {
+    let socket = directory.join("engine.sock");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let papers = Arc::new(papers);
+    let router = Router::new().fallback(move |request: Request| {
+        let papers = papers.clone();
+        async move { respond(papers.answer(request.uri().path())) }
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    socket
+}
+
+fn respond(answer: Option<Value>) -> Response {
+    let nothing = || (StatusCode::NOT_FOUND, Json(json!({ "message": "no such thing" })));
+    answer.map(Json).ok_or_else(nothing).into_response()
+}

@@ -1,0 +1,155 @@
+//! Push instead of poll: a registry tells the agent, and the agent looks.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pilotfish::core::manifest::OCI_MANIFEST;
+use reqwest::{Client, StatusCode};
+use tempfile::tempdir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::images::Image;
+use crate::paper_engine::{Papers, serve};
+use crate::real::{Real, Setup, http};
+use crate::scripted::{Scripted, manifest, reply};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// Long after everything that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An agent that is only woken by notifications.
+struct Agent {
+    /// `http://127.0.0.1:PORT/v1/notify`
+    url: String,
+    _process: Child,
+}
+
+impl Agent {
+    async fn start(directory: &Path, socket: &Path) -> Self {
+        let (config, token) = (directory.join("pilotfish.toml"), directory.join("token"));
+        fs::write(&token, format!("{TOKEN}\n")).expect("a file");
+        let text = format!(
+            "state_dir = {:?}\ndocker_host = \"unix://{}\"\nschedule = {{ every = \"1000h\", jitter = \
+             \"100%\" }}\nlisten.address = \"\"\nlog.format = \"text\"\nnotify = {{ address = \
+             \"127.0.0.1:0\", token_file = {token:?} }}\n",
+            directory.join("state"),
+            socket.display(),
+        );
+        fs::write(&config, text).expect("a file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pilotfish"));
+        command.arg("--config").arg(config).arg("run").kill_on_drop(true);
+        let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it");
+        let mut log = BufReader::new(process.stderr.take().expect("a log")).lines();
+        let mut address = None;
+        while let (None, Ok(Some(line))) = (&address, log.next_line().await) {
+            let rest = line.split_once("address=").filter(|_| line.contains("tell of pushes"));
+            address = rest.map(|(_, address)| address.trim().to_owned());
+        }
+        // Whoever does not read the log stops the agent at the next line.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        let url = format!("http://{}/v1/notify", address.expect("it says where it listens"));
+        Self { url, _process: process }
+    }
+}
+
+/// A registry that says when it was asked for a tag.
+async fn asked_registry(image: &Image) -> (Scripted, Arc<Notify>) {
+    let (served, asked) = (image.clone(), Arc::new(Notify::new()));
+    let rings = asked.clone();
+    let registry = Scripted::start(move |asked| {
+        if asked.method != "HEAD" {
+            return reply(404, &[], "");
+        }
+        rings.notify_one();
+        manifest(OCI_MANIFEST, &served.manifest)
+    })
+    .await;
+    (registry, asked)
+}
+
+/// The registry's storage tells of the push; a stand-in under the name that the container's image
+/// has is asked, so that the time is taken where the `HEAD` arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_is_looked_at_within_the_second() {
+    let directory = tempdir().expect("a directory");
+    let image = Image::new("new", "linux/arm64");
+    let (asked, heads) = asked_registry(&image).await;
+    let images = ["shop/till:v1", "shop/till:v2", "shop/web:v1"];
+    let images = images.map(|name| format!("{}/{name}", asked.registry())).to_vec();
+    let papers = Papers { images, running: Some(image.digest()), ..Papers::default() };
+    let agent = Agent::start(directory.path(), &serve(directory.path(), papers)).await;
+    let setup = Setup { notify: Some((&agent.url, TOKEN)), ..Setup::default() };
+    let real = Real::start(&directory.path().join("registry"), &setup);
+    real.push_image("shop/till", &image).await;
+    let begun = Instant::now();
+    real.push_manifest("shop/till", "v1", image.media_type, &image.manifest).await;
+    timeout(PATIENCE, heads.notified()).await.expect("a HEAD");
+    println!("from the push to the HEAD: {:?}", begun.elapsed());
+    assert_eq!(asked.lines(), ["HEAD /v2/shop/till/manifests/v1"], "just the one that was pushed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_in_without_the_token_and_nothing_too_large_or_strange() {
+    let directory = tempdir().expect("a directory");
+    let image = Image::new("new", "linux/arm64");
+    let (asked, heads) = asked_registry(&image).await;
+    let images = vec![format!("{}/shop/till:v1", asked.registry())];
+    let papers = Papers { images, running: Some(image.digest()), ..Papers::default() };
+    let agent = Agent::start(directory.path(), &serve(directory.path(), papers)).await;
+    let push = r#"{"events":[{"action":"push","target":{"repository":"shop/till","tag":"v1"}}]}"#;
+    let with = |token: &str, body: String| {
+        let request = http().post(&agent.url).bearer_auth(token).body(body);
+        async move { request.send().await.expect("an answer").status() }
+    };
+    assert_eq!(with("", push.to_owned()).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(with(&TOKEN.to_uppercase(), push.to_owned()).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(with(TOKEN, "rubbish".to_owned()).await, StatusCode::BAD_REQUEST);
+    let large = format!("{push}{}", " ".repeat(300_000));
+    assert_eq!(with(TOKEN, large).await, StatusCode::PAYLOAD_TOO_LARGE);
+    let other = push.replace("v1", "v2");
+    assert_eq!(with(TOKEN, other).await, StatusCode::ACCEPTED);
+    let elsewhere = agent.url.replace("/v1/notify", "/metrics");
+    let status = http().get(elsewhere).send().await.expect("an answer").status();
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(asked.lines(), [""; 0], "none of them brought about anything");
+    // Docker Hub can only be given a URL.
+    let hub: Client = http();
+    let sent = hub.post(format!("{}?token={TOKEN}", agent.url)).body(push).send().await;
+    assert_eq!(sent.expect("an answer").status(), StatusCode::ACCEPTED);
+    timeout(PATIENCE, heads.notified()).await.expect("a HEAD");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_is_a_round_or_two() {
+    let directory = tempdir().expect("a directory");
+    let image = Image::new("new", "linux/arm64");
+    let (asked, heads) = asked_registry(&image).await;
+    let images: Vec<_> =
+        (0..20).map(|number| format!("{}/shop/a{number}:v1", asked.registry())).collect();
+    let papers = Papers { images, running: Some(image.digest()), ..Papers::default() };
+    let agent = Agent::start(directory.path(), &serve(directory.path(), papers)).await;
+    let client = http();
+    for number in (0..20).cycle().take(60) {
+        let push = format!(
+            r#"{{"events":[{{"action":"push","target":{{"repository":"shop/a{number}","tag":"v1"}}}}]}}"#
+        );
+        let sent = client.post(&agent.url).bearer_auth(TOKEN).body(push).send().await;
+        assert_eq!(sent.expect("an answer").status(), StatusCode::ACCEPTED);
+    }
+    let all_asked = async {
+        while (0..20)
+            .any(|number| !asked.lines().iter().any(|line| line.contains(&format!("/a{number}/"))))
+        {
+            heads.notified().await;
+        }
+    };
+    timeout(PATIENCE, all_asked).await.expect("HEADs for all of them");
+    assert!(asked.lines().len() <= 40, "{:?}", asked.lines());
+}

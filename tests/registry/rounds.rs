@@ -1,0 +1,96 @@
+//! Whole rounds of the program itself, before an Engine on paper and a registry that is scripted.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use pilotfish::core::manifest::OCI_MANIFEST;
+use serde_json::Value;
+use tempfile::tempdir;
+use tokio::process::Command;
+
+use crate::images::Image;
+use crate::paper_engine::{Papers, serve};
+use crate::scripted::{Reply, Scripted, manifest, reply};
+
+/// What `pilotfish check` prints; a container that could not be checked is no failure here.
+async fn check(directory: &Path, socket: &Path, flags: &[&str]) -> String {
+    let config = directory.join("pilotfish.toml");
+    let state = directory.join("state");
+    let text = format!("state_dir = {state:?}\ndocker_host = \"unix://{}\"\n", socket.display());
+    fs::write(&config, text).expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilotfish"));
+    command.arg("--config").arg(config).arg("check").args(flags);
+    let output = command.stdin(Stdio::null()).output().await.expect("the program");
+    let (out, err) = [output.stdout, output.stderr]
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .into();
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{out}\n{err}");
+    out
+}
+
+/// An answer with what is left of a quota of 100.
+fn limited(mut reply: Reply, remaining: &str) -> Reply {
+    let headers = reply.headers_mut();
+    headers.insert("ratelimit-limit", "100;w=21600".parse().expect("a value"));
+    headers.insert("ratelimit-remaining", remaining.parse().expect("a value"));
+    reply
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_quota_goes_to_some_and_the_others_are_held() {
+    let directory = tempdir().expect("a directory");
+    let image = Image::new("new", "linux/arm64");
+    let served = image.clone();
+    let registry = Scripted::start(move |asked| {
+        let body = match asked.path() {
+            path if path.contains("/blobs/") => return reply(200, &[], served.config.clone()),
+            _ => manifest(OCI_MANIFEST, &served.manifest),
+        };
+        // Two looks with their pulls, and one more that nothing is left for.
+        limited(body, "5;w=21600")
+    })
+    .await;
+    let host = registry.registry();
+    let images = ["a", "b", "c", "d"].map(|name| format!("{host}/{name}:1")).to_vec();
+    let socket = serve(directory.path(), Papers { images, ..Papers::default() });
+    let text = check(directory.path(), &socket, &["--json"]).await;
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    let held = |row: &&Value| row["verdict"] == "held" && row["reason"] == "rate_limited";
+    let rows = document["containers"].as_array().expect("rows");
+    let names: Vec<_> = rows.iter().filter(held).map(|row| &row["container"]).collect();
+    assert_eq!(names, ["c002", "c003"], "{document:#}");
+    let detail = rows[2]["detail"].as_str().expect("a detail");
+    assert!(
+        detail.ends_with("has 5 of 100 pulls left, per 6h; 2 other images go first"),
+        "{detail}"
+    );
+    assert_eq!(rows[2]["offered"], image.digest().as_str(), "it was checked all the same");
+    let gets = registry.asked().iter().filter(|asked| asked.path().contains("/c/")).count();
+    assert_eq!(gets, 1, "one HEAD, and no GET");
+    let people = check(directory.path(), &socket, &[]).await;
+    let closing = format!("{host}: 5 of 100 pulls left, per 6h\n");
+    assert!(people.ends_with(&closing), "{people}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engines_mirrors_are_asked_before_docker_hub() {
+    let directory = tempdir().expect("a directory");
+    let image = Image::new("new", "linux/arm64");
+    let served = image.clone();
+    let mirror = Scripted::start(move |asked| match asked.path() {
+        "/v2/library/nginx/manifests/1" => manifest(OCI_MANIFEST, &served.manifest),
+        _ => reply(404, &[], ""),
+    })
+    .await;
+    let papers = Papers {
+        images: vec!["nginx:1".to_owned()],
+        mirrors: vec!["no host".to_owned(), format!("http://{}/", mirror.registry())],
+        running: Some(image.digest()),
+    };
+    let socket = serve(directory.path(), papers);
+    let text = check(directory.path(), &socket, &["--json"]).await;
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(document["containers"][0]["verdict"], "up_to_date", "{document:#}");
+    assert_eq!(mirror.lines(), ["HEAD /v2/library/nginx/manifests/1"]);
+}
