@@ -1,9 +1,11 @@
 // What is fuzzed: everything that reads words of strangers. Each must come to an end without a
 // panic and without losing what it read; `tests/corpus.rs` reads the corpus with the same functions.
 
-use pilotfish::core::manifest::{Document, candidates, parse_configuration, parse_document};
-use pilotfish::core::notification;
-use pilotfish::core::reference::{Platform, Reference};
+use pilotfish::core::docker::manifest::{
+    Document, candidates, parse_configuration, parse_document,
+};
+use pilotfish::core::docker::notification;
+use pilotfish::core::docker::reference::{Platform, Reference};
 use pilotfish::registry::foreign;
 
 /// Reads a stranger's words.

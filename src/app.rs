@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, AgentSettings, RoundListener};
 use crate::config::{DockerHost, RegistryHostSettings, Settings};
-use crate::core::event::Listener;
-use crate::core::schedule::DeviceFraction;
-use crate::core::snapshot::Snapshot;
+use crate::core::decide::snapshot::Snapshot;
+use crate::core::time::schedule::DeviceFraction;
+use crate::core::update::event::Listener;
 use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
 use crate::host::{Host, RealHost};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::core::inspect;
-use crate::core::probe::Probe;
+use crate::core::docker::inspect;
+use crate::core::policy::probe::Probe;
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::world::Ports;

@@ -12,7 +12,7 @@ use pilotfish::config::{
     ConfigError, ConfigFile, DockerHost, Environment, KEYS, LogFormat, LogLevel, Origin,
     REGISTRY_KEYS, Settings, Sources, load,
 };
-use pilotfish::core::schedule::{Jitter, Schedule};
+use pilotfish::core::time::schedule::{Jitter, Schedule};
 
 /// A configuration in a directory of its own, beside a made-up environment.
 struct Machine {

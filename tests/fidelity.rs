@@ -16,7 +16,7 @@ mod table;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pilotfish::core::api_version::ApiVersion;
+use pilotfish::core::docker::api_version::ApiVersion;
 
 use crate::engine::Engine;
 use crate::subject::Subject;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use chrono_tz::Tz;
-use pilotfish::core::schedule::{DeviceFraction, Jitter, Schedule};
+use pilotfish::core::time::schedule::{DeviceFraction, Jitter, Schedule};
 
 const AGENTS: usize = 100;
 const BARS: usize = 10;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use super::{Agent, Request, RoundEnd};
-use crate::core::report::Report;
-use crate::core::snapshot::Snapshot;
+use crate::core::decide::report::Report;
+use crate::core::decide::snapshot::Snapshot;
 use crate::host::Host;
 use crate::observe;
 use crate::world::Ports;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Agent, Request, RoundError};
 use crate::core::decide::Circumstances;
-use crate::core::memory::Memory;
-use crate::core::observation::{Observation, OpenUpdate};
+use crate::core::decide::memory::Memory;
+use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::policy::PolicyDefaults;
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;

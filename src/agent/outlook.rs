@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 
 use super::Agent;
 use crate::core::decide::Fetch;
-use crate::core::event::Event;
-use crate::core::names;
-use crate::core::observation::OpenUpdate;
+use crate::core::decide::observation::OpenUpdate;
+use crate::core::docker::names;
+use crate::core::update::event::Event;
 use crate::engine::EngineError;
 use crate::execute::{self, Trouble};
 use crate::host::Host;

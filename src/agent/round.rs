@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Agent;
+use crate::core::decide::memory::Memory;
+use crate::core::decide::observation::{Observation, OpenUpdate, Readiness};
+use crate::core::decide::quota::Quota;
+use crate::core::decide::report::{Report, Verdict};
 use crate::core::decide::{Circumstances, Decision, decide};
-use crate::core::event::Event;
-use crate::core::history::Record;
-use crate::core::memory::Memory;
-use crate::core::observation::{Observation, OpenUpdate, Readiness};
-use crate::core::plan::{Header, Outline, Plan};
-use crate::core::quota::Quota;
-use crate::core::report::{Report, Verdict};
+use crate::core::update::event::Event;
+use crate::core::update::history::Record;
+use crate::core::update::plan::{Header, Outline, Plan};
 use crate::engine::{Engine, EngineError};
 use crate::execute::{Ended, Update};
 use crate::host::Host;
@@ -272,7 +272,7 @@ impl<P: Ports> Agent<P> {
         let tag = plan.reference.tag.as_deref().unwrap_or_default();
         let local = format!("{}:{tag}", plan.reference.familiar_name());
         let before = engine.inspect_image(&local).await?;
-        let id = before.as_ref().map(|image| crate::core::inspect::id(image).to_owned());
+        let id = before.as_ref().map(|image| crate::core::docker::inspect::id(image).to_owned());
         Ok(Header {
             version: Header::VERSION,
             started_at: self.ports.host().now(),

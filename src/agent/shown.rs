@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Agent, Request};
-use crate::core::observation::OpenUpdate;
-use crate::core::report::Report;
+use crate::core::decide::observation::OpenUpdate;
+use crate::core::decide::report::Report;
 use crate::world::Ports;
 
 impl<P: Ports> Agent<P> {

@@ -21,7 +21,7 @@ use prometheus::TEXT_FORMAT;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::core::snapshot::Snapshot;
+use crate::core::decide::snapshot::Snapshot;
 use crate::metrics::Metrics;
 use crate::output::one_line;
 

@@ -7,7 +7,7 @@ use crate::agent::{Fulfilled, Request, RoundEnd, Wish};
 use crate::app;
 use crate::cli::CheckArguments;
 use crate::control::client::Control;
-use crate::core::event::Deaf;
+use crate::core::update::event::Deaf;
 use crate::output;
 
 /// Looks once, and prints what was found.

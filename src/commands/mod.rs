@@ -25,9 +25,9 @@ use crate::cli::{Cli, Command, ConfigArguments, GlobalOptions};
 use crate::config::{
     self, ConfigError, ConfigFile, Environment, LogFormat, LogLevel, Settings, Sources,
 };
-use crate::core::event::{Deaf, Event, Listener};
-use crate::core::history::Outcome;
-use crate::core::report::Verdict;
+use crate::core::decide::report::Verdict;
+use crate::core::update::event::{Deaf, Event, Listener};
+use crate::core::update::history::Outcome;
 use crate::output::{Screen, may_colour, one_line};
 use crate::registry::RegistryObserver;
 use crate::telemetry;

@@ -2,7 +2,7 @@
 
 use super::{Exit, Setting, print, through};
 use crate::agent::{Fulfilled, Wish};
-use crate::core::history::{Outcome, Record};
+use crate::core::update::history::{Outcome, Record};
 use crate::output;
 
 /// `pilotfish rollback NAME`: back to the image before.

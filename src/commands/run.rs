@@ -16,7 +16,7 @@ use crate::api::{self, notify};
 use crate::app::{self, Listeners};
 use crate::config::{NotifySettings, Settings};
 use crate::control::{self, server};
-use crate::core::snapshot::Snapshot;
+use crate::core::decide::snapshot::Snapshot;
 use crate::metrics::Metrics;
 use crate::registry::RegistryObserver;
 use crate::telemetry::LogListener;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::snapshot::Snapshot;
+use crate::core::decide::snapshot::Snapshot;
 
 /// Reports every change until the agent ends. The watchdog is fed only while the agent is well, at
 /// half of the time that systemd grants (`sd_watchdog_enabled(3)`).

@@ -9,7 +9,7 @@ use super::{Setting, quiet, say, stop_on_signal, waits_for};
 use crate::agent::{Fulfilled, Wish};
 use crate::app;
 use crate::control::client::Control;
-use crate::core::event::Listener;
+use crate::core::update::event::Listener;
 use crate::output::TerminalListener;
 
 /// Fulfils a wish, and shows on the terminal what happens meanwhile.

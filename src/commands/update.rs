@@ -4,8 +4,8 @@ use super::check::look;
 use super::{Exit, Setting, names, print, through};
 use crate::agent::{Fulfilled, Request, RoundEnd, Wish};
 use crate::cli::UpdateArguments;
-use crate::core::reason::Reason;
-use crate::core::report::Verdict;
+use crate::core::decide::reason::Reason;
+use crate::core::decide::report::Verdict;
 use crate::output;
 
 /// Runs one round and says how it went.

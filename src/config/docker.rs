@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::config::environment::{DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, Environment};
 use crate::config::error::{ConfigError, Origin};
-use crate::core::authority::{AuthorityError, in_brackets, split_authority};
+use crate::core::docker::authority::{AuthorityError, in_brackets, split_authority};
 
 /// The Engine's port without TLS (Docker's documentation of `DOCKER_HOST`).
 const PORT: u16 = 2375;

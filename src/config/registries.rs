@@ -10,7 +10,7 @@ use crate::config::error::{ConfigError, Origin};
 use crate::config::file::{Source, in_order, wrong_type};
 use crate::config::keys::{REGISTRIES, REGISTRY_KEYS};
 use crate::config::settings::Explained;
-use crate::core::reference::Reference;
+use crate::core::docker::reference::Reference;
 use crate::core::text::did_you_mean;
 
 /// TOML reads `[registries.ghcr.io]` as tables in tables, and does not read a colon at all.

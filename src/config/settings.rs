@@ -14,11 +14,11 @@ use crate::config::environment::{DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, Environmen
 use crate::config::error::{ConfigError, Origin};
 use crate::config::registries::{Registries, RegistryHostSettings};
 use crate::config::time_zone;
-use crate::core::health_policy::{parse_stable, parse_timeout};
+use crate::core::policy::health_policy::{parse_stable, parse_timeout};
 use crate::core::policy::{PolicyDefaults, parse_images_keep};
-use crate::core::schedule::{Jitter, Schedule};
 use crate::core::text::did_you_mean;
-use crate::core::window::Windows;
+use crate::core::time::schedule::{Jitter, Schedule};
+use crate::core::time::window::Windows;
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

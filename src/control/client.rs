@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 
 use super::{Line, Status, socket};
 use crate::agent::{Fulfilled, Wish};
-use crate::core::event::Listener;
+use crate::core::update::event::Listener;
 
 /// How long the agent may take to answer what needs no waiting.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

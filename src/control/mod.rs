@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Fulfilled;
-use crate::core::event::Event;
-use crate::core::snapshot::Snapshot;
+use crate::core::decide::snapshot::Snapshot;
+use crate::core::update::event::Event;
 
 /// The socket's name in the state directory.
 const SOCKET: &str = "control.sock";

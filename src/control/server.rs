@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Line, Status};
 use crate::agent::{Errand, Fulfilled, RoundEnd, Wish};
-use crate::core::event::{Event, Listener};
-use crate::core::snapshot::Snapshot;
+use crate::core::decide::snapshot::Snapshot;
+use crate::core::update::event::{Event, Listener};
 
 /// How many events a slow listener may lag behind before it misses some. A pull makes ten a second.
 const EVENTS_BEHIND_MAX: usize = 512;

@@ -13,11 +13,11 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use serde_json::Value;
 
-use crate::core::api_version::ApiVersion;
-use crate::core::credentials::Credentials;
-use crate::core::event::PullProgress;
+use crate::core::docker::api_version::ApiVersion;
+use crate::core::docker::credentials::Credentials;
+use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::recreate::RestartPolicy;
-use crate::core::reference::{Digest, Platform, Reference};
+use crate::core::update::event::PullProgress;
 
 /// Why the Engine did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::Trouble;
 use super::images::{self, Company};
 use crate::core::decide::Fetch;
-use crate::core::event::{Event, Listener};
-use crate::core::names;
-use crate::core::outlook::{Ahead, Outlook};
+use crate::core::decide::outlook::{Ahead, Outlook};
+use crate::core::docker::names;
+use crate::core::update::event::{Event, Listener};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{TRIES_MAX, TRY_PAUSE, Trouble, Update};
-use crate::core::history::Cause;
-use crate::core::plan::Source;
+use crate::core::docker::inspect;
+use crate::core::recreate;
 use crate::core::recreate::RestartPolicy;
+use crate::core::update::history::Cause;
+use crate::core::update::plan::Source;
 use crate::core::update::{Mark, Note, Step};
-use crate::core::{inspect, recreate};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
 

@@ -6,10 +6,10 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::Trouble;
-use crate::core::event::{Event, Listener, PullProgress};
-use crate::core::inspect;
-use crate::core::offer::Offer;
-use crate::core::reference::Reference;
+use crate::core::decide::offer::Offer;
+use crate::core::docker::inspect;
+use crate::core::docker::reference::Reference;
+use crate::core::update::event::{Event, Listener, PullProgress};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::registry::Registry;

@@ -19,11 +19,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::ending;
-use crate::core::event::{Event, Listener};
-use crate::core::history::{Cause, Fault, Record};
-use crate::core::memory::{INTERRUPTIONS_MAX, Refusal};
-use crate::core::plan::{Header, Plan};
+use crate::core::decide::memory::{INTERRUPTIONS_MAX, Refusal};
+use crate::core::update::ending;
+use crate::core::update::event::{Event, Listener};
+use crate::core::update::history::{Cause, Fault, Record};
+use crate::core::update::plan::{Header, Plan};
 use crate::core::update::{Mark, Note, Resume, Step, resume};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Trouble, Update};
-use crate::core::inspect;
+use crate::core::docker::inspect;
 use crate::core::update::{Reality, Seen};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;

@@ -9,10 +9,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Trouble, Update};
-use crate::core::health::{Gate, HealthPolicy, Sample, Sight, Verdict, verdict};
-use crate::core::history::Cause;
-use crate::core::inspect;
+use crate::core::docker::inspect;
 use crate::core::update::Note;
+use crate::core::update::health::{Gate, HealthPolicy, Sample, Sight, Verdict, verdict};
+use crate::core::update::history::Cause;
 use crate::engine::{ContainerEvent, Engine, EngineError};
 use crate::probing;
 use crate::world::Ports;

@@ -1,7 +1,7 @@
 //! The history of updates: one line each, bounded in number and bytes.
 
 use super::{Disk, JournalError, StateDirectory, lines, on, to_json};
-use crate::core::history::Record;
+use crate::core::update::history::Record;
 
 /// How many updates are kept.
 const RECORDS_MAX: usize = 500;
@@ -56,7 +56,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::core::history::Outcome;
+    use crate::core::update::history::Outcome;
     use crate::journal::RealDisk;
 
     fn record(id: &str, log: &str) -> Record {

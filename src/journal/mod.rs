@@ -12,7 +12,7 @@ mod update_journal;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::core::memory::Memory;
+use crate::core::decide::memory::Memory;
 use disk::TEMPORARY_SUFFIX;
 pub use disk::{Disk, RealDisk};
 pub use update_journal::UpdateJournal;

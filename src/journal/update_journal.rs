@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 
 use super::{Disk, JournalError, StateDirectory, lines, on, to_json};
-use crate::core::plan::Header;
+use crate::core::update::plan::Header;
 use crate::core::update::{Entry, Mark, Note, Progress, Step};
 
 const SUFFIX: &str = ".jsonl";

@@ -13,9 +13,9 @@ use prometheus::{
     Error, GaugeVec, Histogram, HistogramOpts, IntCounterVec, Opts, Registry, TextEncoder,
 };
 
-use crate::core::event::{Event, Listener};
-use crate::core::history::{Outcome, Record};
-use crate::core::snapshot::Snapshot;
+use crate::core::decide::snapshot::Snapshot;
+use crate::core::update::event::{Event, Listener};
+use crate::core::update::history::{Outcome, Record};
 use crate::metrics::catalogue::Description;
 
 /// Upper bounds for the length of a round, in seconds: one container on the local network takes

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-use crate::core::history::Outcome;
-use crate::core::reference::Digest;
-use crate::core::report::Report;
-use crate::core::snapshot::Snapshot;
+use crate::core::decide::report::Report;
+use crate::core::decide::snapshot::Snapshot;
+use crate::core::docker::reference::Digest;
+use crate::core::update::history::Outcome;
 use crate::metrics::catalogue::{self, Description, Kind};
 
 /// A metric's values by the values of its labels. A map, because Prometheus throws a whole scrape

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::quota::{Queue, Wanted};
-use crate::core::inspect;
-use crate::core::offer::Offer;
-use crate::core::reference::{Digest, Platform, Reference};
+use crate::core::decide::offer::Offer;
+use crate::core::docker::inspect;
+use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::engine::{Engine, EngineError, Listed};
 
 /// How many resolved offers are kept. Each saves a GET that a registry counts as a pull.

@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::Cache;
-use crate::core::observation::{Observation, Offered};
-use crate::core::reference::{Digest, Platform, Reference};
+use crate::core::decide::observation::{Observation, Offered};
+use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::registry::Registry;
 
 /// How many look-ups are under way at once. They wait far more than they work; the port bounds

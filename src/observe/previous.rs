@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::core::memory::Memory;
-use crate::core::names::KEEP_PATTERNS;
-use crate::core::observation::{Observation, Previous};
+use crate::core::decide::memory::Memory;
+use crate::core::decide::observation::{Observation, Previous};
+use crate::core::docker::names::KEEP_PATTERNS;
 use crate::engine::{Engine, EngineError};
 
 /// Finds the previous image of each container that was updated before. Nothing is asked where

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Cache, Scope};
+use crate::core::decide::observation::Observation;
+use crate::core::decide::quota::{Hold, LOOK_COST, PULL_COST, admitted};
 use crate::core::decide::{Decision, Question, decide, question, will_pull};
-use crate::core::observation::Observation;
-use crate::core::quota::{Hold, LOOK_COST, PULL_COST, admitted};
-use crate::core::reference::{Digest, Reference};
+use crate::core::docker::reference::{Digest, Reference};
 use crate::registry::Registry;
 
 /// How many images are remembered to wait; no Pi runs as many.

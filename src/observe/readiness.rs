@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::core::inspect;
-use crate::core::names;
-use crate::core::observation::{Observation, Offered, Readiness};
+use crate::core::decide::observation::{Observation, Offered, Readiness};
+use crate::core::docker::inspect;
+use crate::core::docker::names;
 use crate::core::recreate::changes::{added, may_hold_declared_files};
 use crate::core::recreate::declared::{AddedFile, declared};
 use crate::engine::{Engine, EngineError};

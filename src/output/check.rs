@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::quota::Quota;
-use crate::core::reason::Reason;
-use crate::core::report::{Report, Verdict};
+use crate::core::decide::quota::Quota;
+use crate::core::decide::reason::Reason;
+use crate::core::decide::report::{Report, Verdict};
 use crate::output::screen::{Paint, Screen};
 use crate::output::sentence::{counted, short, spaced};
 use crate::output::table::{Cell, Column, INDENT, Row, natural_width, push_line, render};

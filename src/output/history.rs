@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use crate::core::history::{Outcome, Record};
+use crate::core::update::history::{Outcome, Record};
 use crate::output::screen::{Paint, Screen};
 use crate::output::sentence::{UNKNOWN, seconds, short, spaced};
 use crate::output::table::{Cell, Column, INDENT, Row, render};

@@ -4,10 +4,10 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde::Serialize;
 
 use crate::control::Status;
-use crate::core::history::Record;
-use crate::core::reason::Reason;
-use crate::core::reference::Digest;
-use crate::core::report::{Report, Verdict};
+use crate::core::decide::reason::Reason;
+use crate::core::decide::report::{Report, Verdict};
+use crate::core::docker::reference::Digest;
+use crate::core::update::history::Record;
 
 /// Digits behind the second. More would be noise.
 const SUBSECOND_DIGITS: u16 = 3;

@@ -1,8 +1,8 @@
 //! What `pilotfish update --dry-run` prints.
 
-use crate::core::duration::format_duration;
-use crate::core::plan::Outline;
-use crate::core::report::Report;
+use crate::core::decide::report::Report;
+use crate::core::time::duration::format_duration;
+use crate::core::update::plan::Outline;
 use crate::output::check::check;
 use crate::output::screen::{Paint, Screen};
 use crate::output::sentence::{bytes, counted, short};

@@ -1,7 +1,7 @@
 //! The few phrases that the terminal, the history and the log have in common.
 
-use crate::core::history::{Outcome, Record};
-use crate::core::reference::Digest;
+use crate::core::docker::reference::Digest;
+use crate::core::update::history::{Outcome, Record};
 use crate::output::text::one_line;
 
 /// What stands where something is not known.

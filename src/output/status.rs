@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use crate::config::Explained;
 use crate::control::Status;
-use crate::core::report::Verdict;
+use crate::core::decide::report::Verdict;
 use crate::output::screen::{Paint, Screen};
 use crate::output::sentence::counted;
 use crate::output::table::{Cell, Column, Row, push_line, render};

@@ -1,7 +1,7 @@
 //! The last words of `pilotfish update`.
 
-use crate::core::history::{Outcome, Record};
-use crate::core::report::{Report, Verdict};
+use crate::core::decide::report::{Report, Verdict};
+use crate::core::update::history::{Outcome, Record};
 use crate::output::check::{closing_line, notes};
 use crate::output::screen::Screen;
 

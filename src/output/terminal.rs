@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::core::event::{Event, Listener};
+use crate::core::update::event::{Event, Listener};
 use crate::output::screen::Screen;
 use crate::output::transcript::Transcript;
 

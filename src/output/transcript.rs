@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use crate::core::event::{Event, PullProgress};
-use crate::core::history::Record;
 use crate::core::update::Step;
+use crate::core::update::event::{Event, PullProgress};
+use crate::core::update::history::Record;
 use crate::output::history::log;
 use crate::output::screen::{Paint, Screen};
 use crate::output::sentence::{bytes, change, ended, seconds};

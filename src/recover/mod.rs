@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::core::ending;
-use crate::core::event::{Event, Listener};
-use crate::core::history::Record;
-use crate::core::observation::OpenUpdate;
+use crate::core::decide::observation::OpenUpdate;
+use crate::core::update::ending;
+use crate::core::update::event::{Event, Listener};
+use crate::core::update::history::Record;
 use crate::engine::EngineError;
 use crate::execute::{Ended, Trouble, Update};
 use crate::host::Host;

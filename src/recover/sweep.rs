@@ -7,11 +7,11 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde_json::Value;
 
-use crate::core::debris::{Found, Party, Remedy, remedy, service};
-use crate::core::event::{Event, Listener};
-use crate::core::inspect;
-use crate::core::names;
+use crate::core::docker::inspect;
+use crate::core::docker::names;
 use crate::core::recreate::{RestartPolicy, restart_policy};
+use crate::core::update::debris::{Found, Party, Remedy, remedy, service};
+use crate::core::update::event::{Event, Listener};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::world::Ports;

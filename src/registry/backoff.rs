@@ -8,8 +8,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::core::offer::LookupError;
-use crate::core::reason::Reason;
+use crate::core::decide::offer::LookupError;
+use crate::core::decide::reason::Reason;
 use crate::registry::failure::{Blame, Failure};
 use crate::registry::settings::Limits;
 

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::StatusCode;
 
-use crate::core::credentials::Credentials;
-use crate::core::manifest::parse_document;
-use crate::core::offer::{LookupError, Offer};
-use crate::core::quota::Quota;
-use crate::core::reference::{DOCKER_HUB, Digest, Platform, Reference};
+use crate::core::decide::offer::{LookupError, Offer};
+use crate::core::decide::quota::Quota;
+use crate::core::docker::credentials::Credentials;
+use crate::core::docker::manifest::parse_document;
+use crate::core::docker::reference::{DOCKER_HUB, Digest, Platform, Reference};
 use crate::registry::credentials::CredentialFinder;
 use crate::registry::endpoint::Endpoint;
 use crate::registry::failure::Failure;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::fs;
 
-use crate::core::credentials::Credentials;
+use crate::core::docker::credentials::Credentials;
 use crate::registry::docker_config::{DockerConfig, Login, server_of};
 use crate::registry::failure::Failure;
 use crate::registry::helper;

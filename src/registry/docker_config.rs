@@ -7,8 +7,8 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
-use crate::core::credentials::Credentials;
-use crate::core::reference::DOCKER_HUB;
+use crate::core::docker::credentials::Credentials;
+use crate::core::docker::reference::DOCKER_HUB;
 
 /// The name under which `docker login` keeps Docker Hub (`registry.IndexServer`).
 const DOCKER_HUB_SERVER: &str = "https://index.docker.io/v1/";

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
-use crate::core::reference::DOCKER_HUB;
+use crate::core::docker::reference::DOCKER_HUB;
 
 /// Where Docker Hub's registry listens (`registry/config.go` of the Engine).
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";

@@ -10,8 +10,8 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use rustls::{AlertDescription, CertificateError};
 use serde::Deserialize;
 
-use crate::core::offer::LookupError;
-use crate::core::reason::Reason;
+use crate::core::decide::offer::LookupError;
+use crate::core::decide::reason::Reason;
 
 /// Longest wish of a registry that is honoured. Docker Hub's window is 6 hours; a slip of a
 /// server must not silence it for weeks.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::core::credentials::Credentials;
+use crate::core::docker::credentials::Credentials;
 
 /// Most that a helper may print, in bytes. Tokens of cloud registries have a few kilobytes.
 const OUTPUT_MAX: u64 = 64 * 1024;

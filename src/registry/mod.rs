@@ -43,10 +43,10 @@ use std::future::Future;
 pub use client::HttpRegistry;
 pub use settings::{HostSettings, Limits, RegistrySettings, SettingsError};
 
-pub use crate::core::credentials::Credentials;
-use crate::core::offer::{LookupError, Offer};
-use crate::core::quota::Quota;
-use crate::core::reference::{Digest, Platform, Reference};
+use crate::core::decide::offer::{LookupError, Offer};
+use crate::core::decide::quota::Quota;
+pub use crate::core::docker::credentials::Credentials;
+use crate::core::docker::reference::{Digest, Platform, Reference};
 
 /// What is asked of registries.
 pub trait Registry: Send + Sync + 'static {

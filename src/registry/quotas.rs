@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderMap;
 
-use crate::core::quota::Quota;
+use crate::core::decide::quota::Quota;
 
 /// How many there are in one window (draft-ietf-httpapi-ratelimit-headers, as Docker Hub sends it).
 const LIMIT: &str = "ratelimit-limit";

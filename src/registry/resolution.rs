@@ -3,13 +3,13 @@
 
 use reqwest::header::CONTENT_TYPE;
 
-use crate::core::manifest::{
+use crate::core::decide::offer::{LookupError, Offer};
+use crate::core::decide::reason::Reason;
+use crate::core::docker::manifest::{
     Configuration, Document, Entry, Manifest, ManifestError, candidates, check_layers, fits,
     is_accepted, parse_configuration, parse_document,
 };
-use crate::core::offer::{LookupError, Offer};
-use crate::core::reason::Reason;
-use crate::core::reference::{Digest, Platform, Reference};
+use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::registry::failure::Failure;
 use crate::registry::session::{Ask, Session};
 use crate::registry::wire::Answer;

@@ -9,8 +9,8 @@ use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use tokio::sync::{MutexGuard, Semaphore};
 
-use crate::core::offer::LookupError;
-use crate::core::reference::{Digest, Reference};
+use crate::core::decide::offer::LookupError;
+use crate::core::docker::reference::{Digest, Reference};
 use crate::registry::backoff::{Backoff, Kind};
 use crate::registry::challenge::{Challenge, choose};
 use crate::registry::credentials::CredentialFinder;

@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode, Url};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
-use crate::core::credentials::Credentials;
+use crate::core::docker::credentials::Credentials;
 use crate::registry::endpoint::{Endpoint, host_of};
 use crate::registry::failure::{Failure, refusal};
 use crate::registry::transport::Transport;

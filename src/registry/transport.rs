@@ -7,7 +7,7 @@ use reqwest::header::{HeaderValue, LOCATION};
 use reqwest::{StatusCode, Url};
 use tokio::time::Instant;
 
-use crate::core::quota::Quota;
+use crate::core::decide::quota::Quota;
 use crate::registry::RegistryObserver;
 use crate::registry::endpoint::{Endpoint, host_of, is_loopback};
 use crate::registry::failure::{Failure, Trouble};

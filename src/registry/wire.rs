@@ -10,8 +10,8 @@ use secrecy::ExposeSecret as _;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use crate::core::credentials::Credentials;
-use crate::core::manifest::ACCEPTED;
+use crate::core::docker::credentials::Credentials;
+use crate::core::docker::manifest::ACCEPTED;
 use crate::registry::RegistryObserver;
 use crate::registry::failure::{Failure, Trouble};
 use crate::registry::quotas::Quotas;

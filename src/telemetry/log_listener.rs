@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::core::event::{Event, Listener};
-use crate::core::history::{Cause, Outcome, Record};
-use crate::core::reason::Reason;
-use crate::core::reference::Digest;
-use crate::core::report::{Report, Verdict};
+use crate::core::decide::reason::Reason;
+use crate::core::decide::report::{Report, Verdict};
+use crate::core::docker::reference::Digest;
+use crate::core::update::event::{Event, Listener};
+use crate::core::update::history::{Cause, Outcome, Record};
 use crate::output;
 
 /// Writes every event that a person wants to know of to the log.

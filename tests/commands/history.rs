@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 
 use chrono::{DateTime, TimeDelta};
-use pilotfish::core::history::{Outcome, Record};
+use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::journal::StateDirectory;
 use serde_json::Value;
 

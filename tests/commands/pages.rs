@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use pilotfish::core::history::Outcome;
+use pilotfish::core::update::history::Outcome;
 
 use crate::golden;
 use crate::history::{record, remember};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilotfish::api::{ApiError, Facts, Limits, bind, router, serve};
-use pilotfish::core::snapshot::{MISSED_ROUNDS_MAX, Snapshot};
+use pilotfish::core::decide::snapshot::{MISSED_ROUNDS_MAX, Snapshot};
 use pilotfish::metrics::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -181,7 +181,7 @@ async fn a_client_that_does_not_read_is_cut_off() {
     let report = crate::facts::report(&"c".repeat(200_000), "i", "one", Some("two"));
     let reports = (0..60).map(|number| {
         let container = format!("{number}{}", report.container);
-        pilotfish::core::report::Report { container, ..report.clone() }
+        pilotfish::core::decide::report::Report { container, ..report.clone() }
     });
     let snapshot = Snapshot { reports: reports.collect(), ..Snapshot::default() };
     served.agent.send_replace(Arc::new(snapshot));

@@ -1,11 +1,11 @@
 //! A small fleet to talk about.
 
 use chrono::{DateTime, Utc};
-use pilotfish::core::history::{Outcome, Record};
-use pilotfish::core::reason::Reason;
-use pilotfish::core::reference::Digest;
-use pilotfish::core::report::{Report, Verdict};
-use pilotfish::core::snapshot::Snapshot;
+use pilotfish::core::decide::reason::Reason;
+use pilotfish::core::decide::report::{Report, Verdict};
+use pilotfish::core::decide::snapshot::Snapshot;
+use pilotfish::core::docker::reference::Digest;
+use pilotfish::core::update::history::{Outcome, Record};
 
 pub fn digest(seed: &str) -> Digest {
     Digest::of(seed.as_bytes())

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use pilotfish::core::event::{Event, Listener};
-use pilotfish::core::history::{Cause, Outcome, Record};
 use pilotfish::core::update::Step;
+use pilotfish::core::update::event::{Event, Listener};
+use pilotfish::core::update::history::{Cause, Outcome, Record};
 use pilotfish::telemetry::{Format, LogListener, subscriber};
 use serde_json::{Value, json};
 use tracing::Level;

@@ -6,9 +6,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pilotfish::core::event::{Event, Listener};
-use pilotfish::core::history::{Outcome, Record};
-use pilotfish::core::snapshot::Snapshot;
+use pilotfish::core::decide::snapshot::Snapshot;
+use pilotfish::core::update::event::{Event, Listener};
+use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::metrics::{Metrics, catalogue};
 
 use crate::facts::{record, report, snapshot};

@@ -1,8 +1,8 @@
 //! What a person reads, compared whole.
 
 use chrono_tz::Europe::Berlin;
-use pilotfish::core::history::Outcome;
-use pilotfish::core::plan::Outline;
+use pilotfish::core::update::history::Outcome;
+use pilotfish::core::update::plan::Outline;
 use pilotfish::output::{
     Screen, check, check_json, dry_run, history, history_json, update_summary,
 };
@@ -50,7 +50,7 @@ fn check_counts_one_and_none_as_people_do() {
 
 #[test]
 fn check_shows_a_strangers_words_on_one_line() {
-    use pilotfish::core::reason::Reason;
+    use pilotfish::core::decide::reason::Reason;
     let hostile = no(
         report("till", "evil\x1b[2J:1", "one", None),
         Reason::RegistryError,
@@ -136,7 +136,7 @@ fn a_dry_run_shows_how_and_hides_the_environment() {
     compare_within("dry-run", &page, 80);
 }
 
-fn plan() -> pilotfish::core::plan::Plan {
+fn plan() -> pilotfish::core::update::plan::Plan {
     let layer = |seed: &str, size: u64| serde_json::json!({"digest": digest(seed), "size": size});
     serde_json::from_value(serde_json::json!({
         "id": "1", "container": "web", "old_container": "0a", "image": "nginx:1.27",

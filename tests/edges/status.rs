@@ -2,7 +2,7 @@
 
 use chrono_tz::Europe::Berlin;
 use pilotfish::control::Status;
-use pilotfish::core::snapshot::Snapshot;
+use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::output::{Screen, status, status_json};
 use serde_json::Value;
 

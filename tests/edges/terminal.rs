@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use pilotfish::core::event::{Event, Listener, PullProgress};
-use pilotfish::core::history::{Cause, Outcome, Record};
 use pilotfish::core::update::Step;
+use pilotfish::core::update::event::{Event, Listener, PullProgress};
+use pilotfish::core::update::history::{Cause, Outcome, Record};
 use pilotfish::output::{Screen, TerminalListener, Transcript};
 
 use crate::facts::{digest, record};

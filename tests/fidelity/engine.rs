@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use pilotfish::core::api_version::ApiVersion;
+use pilotfish::core::docker::api_version::ApiVersion;
 
 /// How long an Engine may take to answer after its start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);

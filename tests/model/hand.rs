@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilotfish::core::reason::Reason;
+use pilotfish::core::decide::reason::Reason;
 
 /// What a power cut leaves of what was not flushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pilotfish::core::reference::Digest;
+use pilotfish::core::docker::reference::Digest;
 use serde_json::{Value, json};
 
 /// How a program behaves once it is started.

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use pilotfish::core::history::{Outcome, Record};
-use pilotfish::core::memory::Memory;
+use pilotfish::core::decide::memory::Memory;
+use pilotfish::core::update::history::{Outcome, Record};
 use serde_json::{Value, json};
 
 use crate::engine::documents::merged;

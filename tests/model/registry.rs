@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilotfish::core::credentials::Credentials;
-use pilotfish::core::offer::{Layer, LookupError, Offer};
-use pilotfish::core::reason::Reason;
-use pilotfish::core::reference::{Digest, Platform, Reference};
+use pilotfish::core::decide::offer::{Layer, LookupError, Offer};
+use pilotfish::core::decide::reason::Reason;
+use pilotfish::core::docker::credentials::Credentials;
+use pilotfish::core::docker::reference::{Digest, Platform, Reference};
 use pilotfish::registry::Registry;
 
 use crate::images::Image;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilotfish::agent::{Request, RoundEnd};
-use pilotfish::core::report::Report;
+use pilotfish::core::decide::report::Report;
 
 use crate::engine::documents::word;
 use crate::judge::Leave;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilotfish::agent::Request;
-use pilotfish::core::reason::Reason;
+use pilotfish::core::decide::reason::Reason;
 
 use crate::crashes::{AFTERMATH, APP, Tally, alone, number_of};
 use crate::hand::{DiskTrouble, Hand, Keeps};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilotfish::core::reason::Reason;
+use pilotfish::core::decide::reason::Reason;
 
 use crate::hand::{DiskTrouble, Hand, Keeps};
 use crate::images::{Behaviour, Image};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::future::join_all;
-use pilotfish::core::manifest::{DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST};
-use pilotfish::core::reference::Digest;
+use pilotfish::core::docker::manifest::{DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST};
+use pilotfish::core::docker::reference::Digest;
 use pilotfish::registry::{HttpRegistry, Limits, Registry as _};
 use tempfile::tempdir;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilotfish::core::reason::Reason;
-use pilotfish::core::reference::Digest;
+use pilotfish::core::decide::reason::Reason;
+use pilotfish::core::docker::reference::Digest;
 use pilotfish::registry::{HttpRegistry, Limits, Registry as _};
 use tempfile::tempdir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

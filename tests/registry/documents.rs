@@ -1,8 +1,8 @@
 //! Documents that are not what they should be, each served under the digest it has.
 
-use pilotfish::core::manifest::OCI_INDEX;
-use pilotfish::core::manifest::OCI_MANIFEST;
-use pilotfish::core::reference::Digest;
+use pilotfish::core::docker::manifest::OCI_INDEX;
+use pilotfish::core::docker::manifest::OCI_MANIFEST;
+use pilotfish::core::docker::reference::Digest;
 use pilotfish::registry::Registry as _;
 use tempfile::tempdir;
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use pilotfish::core::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
-use pilotfish::core::reference::Digest;
+use pilotfish::core::docker::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+use pilotfish::core::docker::reference::Digest;
 
 /// One image for one platform: its manifest and its configuration.
 #[derive(Clone)]

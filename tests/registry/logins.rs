@@ -5,8 +5,8 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pilotfish::core::manifest::OCI_MANIFEST;
-use pilotfish::core::reference::{Digest, Reference};
+use pilotfish::core::docker::manifest::OCI_MANIFEST;
+use pilotfish::core::docker::reference::{Digest, Reference};
 use pilotfish::registry::{HostSettings, HttpRegistry, Registry as _, SettingsError};
 use secrecy::ExposeSecret as _;
 use tempfile::{TempDir, tempdir};

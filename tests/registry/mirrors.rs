@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pilotfish::core::manifest::OCI_MANIFEST;
+use pilotfish::core::docker::manifest::OCI_MANIFEST;
 use pilotfish::registry::{HostSettings, Registry as _};
 use tempfile::tempdir;
 

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use pilotfish::core::reference::{Digest, Reference};
+use pilotfish::core::docker::reference::{Digest, Reference};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 

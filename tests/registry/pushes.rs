@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pilotfish::core::manifest::OCI_MANIFEST;
+use pilotfish::core::docker::manifest::OCI_MANIFEST;
 use reqwest::{Client, StatusCode};
 use tempfile::tempdir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};

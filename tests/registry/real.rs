@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::{fs, thread};
 
-use pilotfish::core::reference::Digest;
+use pilotfish::core::docker::reference::Digest;
 use reqwest::Client;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use pilotfish::core::manifest::OCI_MANIFEST;
+use pilotfish::core::docker::manifest::OCI_MANIFEST;
 use serde_json::Value;
 use tempfile::tempdir;
 use tokio::process::Command;

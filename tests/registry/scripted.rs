@@ -126,7 +126,7 @@ pub fn reply(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Re
 
 /// What a registry says about a manifest.
 pub fn manifest(media_type: &str, body: &[u8]) -> Reply {
-    let digest = pilotfish::core::reference::Digest::of(body);
+    let digest = pilotfish::core::docker::reference::Digest::of(body);
     let headers = [("content-type", media_type), ("docker-content-digest", digest.as_str())];
     reply(200, &headers, body.to_vec())
 }

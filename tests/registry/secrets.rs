@@ -72,7 +72,7 @@ async fn nothing_that_can_be_printed_holds_a_secret() {
         let client = client_heard_by(&settings, heard.clone());
         for image in ["basic", "bearer", "renewed", "moved", "ill", "named"] {
             let reference = reference(&host, image);
-            let digest = pilotfish::core::reference::Digest::of(b"");
+            let digest = pilotfish::core::docker::reference::Digest::of(b"");
             let head = client.head(&reference).await;
             let offer = client.resolve(&reference, &digest, &platform("linux/arm64")).await;
             let login = client.credentials(&host).await;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pilotfish::core::offer::LookupError;
-use pilotfish::core::reference::{Platform, Reference};
+use pilotfish::core::decide::offer::LookupError;
+use pilotfish::core::docker::reference::{Platform, Reference};
 use pilotfish::registry::{HostSettings, HttpRegistry, Limits, RegistryObserver, RegistrySettings};
 
 /// Remembers what the metrics would hear.

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pilotfish::core::manifest::OCI_MANIFEST;
+use pilotfish::core::docker::manifest::OCI_MANIFEST;
 use pilotfish::registry::{HttpRegistry, Registry as _};
 use tempfile::{TempDir, tempdir};
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use pilotfish::core::manifest::{DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST};
-use pilotfish::core::reference::Digest;
+use pilotfish::core::docker::manifest::{DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST};
+use pilotfish::core::docker::reference::Digest;
 use pilotfish::registry::{HostSettings, Registry as _};
 use tempfile::tempdir;
 

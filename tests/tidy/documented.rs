@@ -8,11 +8,11 @@ use clap::CommandFactory as _;
 use pilotfish::cli::Cli;
 use pilotfish::config::{KEYS, REGISTRY_KEYS};
 use pilotfish::control::Status;
-use pilotfish::core::history::{Outcome, Record};
+use pilotfish::core::decide::reason::Reason;
+use pilotfish::core::decide::report::{Report, Verdict};
+use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
-use pilotfish::core::reason::Reason;
-use pilotfish::core::report::{Report, Verdict};
-use pilotfish::core::snapshot::Snapshot;
+use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::metrics::catalogue;
 use pilotfish::output::{check_json, status_json};
 

@@ -213,11 +213,11 @@ fn imports_stand_at_the_top() {
 #[test]
 fn these_rules_find_what_breaks_them() {
     let found = |path: &str, text: &str| check_imports(&File::made_up(path, text));
-    let up = found("src/core/decide.rs", "//! crate::agent\n\nuse crate::engine::Engine;\n");
+    let up = found("src/core/decide/mod.rs", "//! crate::agent\n\nuse crate::engine::Engine;\n");
     assert_eq!(up.len(), 1);
     assert_eq!(
         up[0].to_string(),
-        "src/core/decide.rs:3: imports go down: `core` must not know `engine` above it"
+        "src/core/decide/mod.rs:3: imports go down: `core` must not know `engine` above it"
     );
     assert_eq!(found("src/engine/mod.rs", "use crate::{core::a, host::{Host, x}};").len(), 1);
     assert_eq!(found("src/observe/mod.rs", "fn a() { crate::execute::b() }").len(), 1);
@@ -225,8 +225,9 @@ fn these_rules_find_what_breaks_them() {
     assert_eq!(found("src/attic.rs", "").len(), 1);
     let adapter = File::made_up("src/agent/mod.rs", "use crate::engine::docker::DockerEngine;");
     assert_eq!(check_adapters(&adapter).len(), 1);
-    let clock = File::made_up("src/core/plan.rs", "fn now() { Utc::now() }\nasync fn b() {}\n");
+    let clock =
+        File::made_up("src/core/update/plan.rs", "fn now() { Utc::now() }\nasync fn b() {}\n");
     assert_eq!(check_purity(&clock).len(), 2);
-    let late = File::made_up("src/core/plan.rs", "fn a() {\n    use crate::core::b;\n}");
+    let late = File::made_up("src/core/update/plan.rs", "fn a() {\n    use crate::core::b;\n}");
     assert_eq!(check_place_of_uses(&late).len(), 1);
 }

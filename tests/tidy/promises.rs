@@ -3,8 +3,8 @@
 use clap::CommandFactory as _;
 use pilotfish::cli::Cli;
 use pilotfish::config::KEYS;
+use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::policy::LABELS;
-use pilotfish::core::reason::Reason;
 use pilotfish::metrics::catalogue;
 
 use crate::tree::{File, Finding, assert_none, file, top};

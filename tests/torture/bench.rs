@@ -4,8 +4,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use pilotfish::core::memory::Memory;
-use pilotfish::core::reference::Digest;
+use pilotfish::core::decide::memory::Memory;
+use pilotfish::core::docker::reference::Digest;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 

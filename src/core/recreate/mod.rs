@@ -30,9 +30,9 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::core::api_version::ApiVersion;
+use crate::core::docker::api_version::ApiVersion;
+use crate::core::docker::reference::Platform;
 use crate::core::recreate::document::Place;
-use crate::core::reference::Platform;
 
 pub use crate::core::recreate::compose::{COMPOSE_IMAGE_LABEL, set_compose_image};
 pub use crate::core::recreate::restart::{RestartPolicy, restart_policy, set_restart_policy};

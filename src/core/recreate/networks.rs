@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::core::api_version::ApiVersion;
+use crate::core::docker::api_version::ApiVersion;
 use crate::core::recreate::document::Place;
 use crate::core::recreate::{CannotRecreate, Endpoint, automatic_hostname, or_empty};
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::address::{Address, TlsFiles};
 use super::raw::{Call, RawClient, refusal};
 use super::{QUESTION_TIMEOUT, reading};
-use crate::core::api_version::{ApiVersion, negotiate};
+use crate::core::docker::api_version::{ApiVersion, negotiate};
 use crate::engine::EngineError;
 
 /// The newest API that is spoken. From 1.52 on, inspect no longer tells which MAC address the user

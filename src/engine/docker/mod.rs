@@ -25,10 +25,10 @@ use futures_util::stream::BoxStream;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::core::credentials::Credentials;
-use crate::core::event::PullProgress;
+use crate::core::docker::credentials::Credentials;
+use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::recreate::RestartPolicy;
-use crate::core::reference::{Digest, Platform, Reference};
+use crate::core::update::event::PullProgress;
 use crate::engine::{ContainerEvent, Engine, EngineError, EngineInfo, Listed, ListedImage};
 use address::{Address, TlsFiles};
 use connection::{Connection, convert};

@@ -11,9 +11,9 @@ use futures_util::StreamExt;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::connection::convert;
-use crate::core::credentials::Credentials;
-use crate::core::event::PullProgress;
-use crate::core::reference::{Digest, Platform, Reference};
+use crate::core::docker::credentials::Credentials;
+use crate::core::docker::reference::{Digest, Platform, Reference};
+use crate::core::update::event::PullProgress;
 use crate::engine::EngineError;
 
 /// How long a pull may say nothing. A registry that stalls must not hold up the others for ever;

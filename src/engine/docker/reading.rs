@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::core::api_version::ApiVersion;
+use crate::core::docker::api_version::ApiVersion;
 use crate::engine::{EngineError, EngineInfo, Listed, ListedImage};
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {

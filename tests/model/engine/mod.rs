@@ -13,11 +13,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use pilotfish::core::api_version::ApiVersion;
-use pilotfish::core::credentials::Credentials;
-use pilotfish::core::event::PullProgress;
+use pilotfish::core::docker::api_version::ApiVersion;
+use pilotfish::core::docker::credentials::Credentials;
+use pilotfish::core::docker::reference::{Digest, Platform, Reference};
 use pilotfish::core::recreate::RestartPolicy;
-use pilotfish::core::reference::{Digest, Platform, Reference};
+use pilotfish::core::update::event::PullProgress;
 use pilotfish::engine::{ContainerEvent, Engine, EngineError, EngineInfo, Listed, ListedImage};
 use serde_json::Value;
 

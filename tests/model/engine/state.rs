@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use pilotfish::core::docker::reference::Digest;
 use pilotfish::core::recreate::{RestartPolicy, restart_policy};
-use pilotfish::core::reference::Digest;
 use pilotfish::engine::{ContainerEvent, EngineError};
 use serde_json::Value;
 

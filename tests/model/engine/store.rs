@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use pilotfish::core::reference::Digest;
+use pilotfish::core::docker::reference::Digest;
 use pilotfish::engine::EngineError;
 
 use super::state::State;

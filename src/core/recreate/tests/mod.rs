@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::core::api_version::ApiVersion;
+use crate::core::docker::api_version::ApiVersion;
 use crate::core::recreate::{CannotRecreate, Original, Recreation, recreate};
 
 /// What a real Engine said of a container and its image.

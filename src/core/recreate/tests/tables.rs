@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::core::api_version::ApiVersion;
+use crate::core::docker::api_version::ApiVersion;
 use crate::core::recreate::changes::{added, may_hold_declared_files};
 use crate::core::recreate::tests::{Documents, changed, small};
 use crate::core::recreate::{RestartPolicy, restart_policy, set_compose_image, set_restart_policy};

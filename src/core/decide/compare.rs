@@ -1,0 +1,68 @@
+//! How the offer compares with what runs.
+
+use super::{Circumstances, No};
+use crate::core::decide::observation::{Observation, Offered};
+use crate::core::decide::offer::Offer;
+use crate::core::decide::reason::Reason;
+use crate::core::docker::reference::Digest;
+use crate::core::policy::Mode;
+
+/// How the offer compares with what runs.
+pub(super) enum Compared<'a> {
+    Unasked,
+    Unresolved,
+    Same,
+    Republished(Digest),
+    Failed(No),
+    Refused(No),
+    New(&'a Offer),
+}
+
+pub(super) fn compare<'a>(
+    observation: &'a Observation,
+    circumstances: &Circumstances,
+) -> Compared<'a> {
+    let Ok(running) = &observation.running else { return Compared::Unasked };
+    let offer = match &observation.offered {
+        Offered::Unasked => return Compared::Unasked,
+        Offered::Unknown(error) => {
+            return Compared::Failed(No::new(error.reason, error.detail.clone()));
+        }
+        Offered::Digest(digest) if running.digests.contains(digest) => return Compared::Same,
+        Offered::Digest(_) => {
+            let no = refused(observation, circumstances);
+            return match no.map(Compared::Refused) {
+                Some(refused) => refused,
+                None => {
+                    held(observation, circumstances).map_or(Compared::Unresolved, Compared::Failed)
+                }
+            };
+        }
+        Offered::Image(offer) => offer,
+    };
+    if running.digests.contains(&offer.index) {
+        return Compared::Same;
+    }
+    if running.is(offer) {
+        return Compared::Republished(offer.index.clone());
+    }
+    refused(observation, circumstances).map_or(Compared::New(offer), Compared::Refused)
+}
+
+fn refused(observation: &Observation, circumstances: &Circumstances) -> Option<No> {
+    let refusal = observation.refusal.as_ref().filter(|_| !circumstances.force)?;
+    let day = refusal.at.format("%Y-%m-%d %H:%M UTC");
+    let offered = observation.offered.digest().map_or("the image", Digest::short);
+    let detail = format!("{offered} failed on {day}: {}", refusal.detail);
+    Some(No::new(Reason::RefusedDigest, detail))
+}
+
+/// What waits for the quota of its registry. A person who insists may spend what is left.
+pub(super) fn held(observation: &Observation, circumstances: &Circumstances) -> Option<No> {
+    let hold = observation.hold.as_ref().filter(|_| !circumstances.force)?;
+    Some(No::new(Reason::RateLimited, hold.in_words()))
+}
+
+pub(super) fn is_notify(observation: &Observation) -> bool {
+    observation.policy.as_ref().is_ok_and(|policy| policy.mode == Mode::Notify)
+}

@@ -1,0 +1,237 @@
+//! From facts to a decision: total, pure, and the only place where a rule about an update stands.
+//!
+//! `check`, `update --dry-run` and the agent print and carry out the same value.
+
+// What stands before any registry is asked.
+mod standing;
+// How the offer compares with what runs.
+mod compare;
+// What no force overrides.
+mod safe;
+// What the windows say of an update that nothing else is in the way of.
+mod timing;
+
+// Who waits for a window, and which images that were fetched ahead are still wanted.
+pub mod outlook;
+// What is known of a watched container.
+pub mod observation;
+// What a registry offers, and why it could not be asked.
+pub mod offer;
+// The closed list of reasons for a "no".
+pub mod reason;
+// Whether the layers of an image fit on the disk.
+pub mod space;
+// Refused digests, tries that were cut short, digests known to be what runs.
+pub mod memory;
+// What a check says of one container: the words of table, JSON and metrics.
+pub mod report;
+// The agent as it stands.
+pub mod snapshot;
+// A registry's quota, and who may use up what is left of it.
+pub mod quota;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use compare::{Compared, compare, held, is_notify};
+use observation::{Observation, Readiness};
+use offer::Offer;
+use reason::Reason;
+use safe::safe;
+use standing::{Standing, standing};
+use timing::{Timing, timing};
+
+use crate::core::docker::inspect;
+use crate::core::docker::reference::{Digest, Reference};
+use crate::core::policy::Mode;
+use crate::core::recreate::{self, Original};
+use crate::core::time::window::Windows;
+use crate::core::update::plan::{From, Plan, Source};
+
+/// What holds for a whole round.
+#[derive(Debug, Clone)]
+pub struct Circumstances {
+    /// The time of day.
+    pub now: DateTime<Utc>,
+    /// The zone in which windows are written.
+    pub zone: Tz,
+    /// When images may be pulled.
+    pub pull_window: Windows,
+    /// A person insists: windows and refusals do not hold, safety does.
+    pub force: bool,
+}
+
+/// A "no", with its word and its details.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct No {
+    /// The word.
+    pub reason: Reason,
+    /// What exactly, in one sentence; may be empty where the word says it all.
+    pub detail: String,
+    /// When the window opens that it waits for; absent where no time changes anything.
+    pub opens: Option<DateTime<Utc>>,
+}
+
+impl No {
+    fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), opens: None }
+    }
+}
+
+/// An image to be fetched now, for an update that waits for its window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// The container's name.
+    pub container: String,
+    /// The image as the user wrote it, parsed.
+    pub reference: Reference,
+    /// What is offered.
+    pub offer: Offer,
+    /// What the update itself waits for.
+    pub waits: No,
+}
+
+/// What is to be done with a container.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// What runs is what is offered.
+    UpToDate,
+    /// What runs is what is offered, under a new digest that is worth remembering.
+    Republished(Digest),
+    /// There is something new, and nothing in its way.
+    Update(Box<Plan>),
+    /// The same, but it may not be replaced yet: the image is fetched and nothing else is touched.
+    Fetch(Box<Fetch>),
+    /// It stays as it is.
+    No(No),
+}
+
+/// What else must be known before a decision can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Nothing.
+    Nothing,
+    /// What the tag points at.
+    Digest,
+    /// What is behind the digest.
+    Image,
+    /// What an update would meet.
+    Readiness,
+}
+
+/// What to find out next. Each question costs more than the one before it, so each is asked only
+/// where the answers so far leave it open.
+#[must_use]
+pub fn question(observation: &Observation, circumstances: &Circumstances) -> Question {
+    if standing(observation).is_err() {
+        return Question::Nothing;
+    }
+    match compare(observation, circumstances) {
+        Compared::Unasked => Question::Digest,
+        Compared::Unresolved => Question::Image,
+        Compared::New(_) if observation.readiness.is_none() && !is_notify(observation) => {
+            Question::Readiness
+        }
+        _ => Question::Nothing,
+    }
+}
+
+/// Decides.
+#[must_use]
+pub fn decide(observation: &Observation, circumstances: &Circumstances) -> Decision {
+    match try_to_update(observation, circumstances) {
+        Ok(decision) => decision,
+        Err(no) => Decision::No(no),
+    }
+}
+
+fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Result<Decision, No> {
+    let standing = standing(observation)?;
+    let offer = match compare(observation, circumstances) {
+        Compared::Same => return Ok(Decision::UpToDate),
+        Compared::Republished(digest) => return Ok(Decision::Republished(digest)),
+        Compared::Failed(no) | Compared::Refused(no) => return Err(no),
+        Compared::Unasked | Compared::Unresolved => {
+            return Err(No::new(Reason::RegistryError, "the registry was not asked"));
+        }
+        Compared::New(offer) => offer,
+    };
+    if standing.policy.mode == Mode::Notify {
+        return Err(No::new(Reason::NotifyOnly, format!("{} is offered", offer.index.short())));
+    }
+    let Some(readiness) = &observation.readiness else {
+        return Err(No::new(Reason::EngineError, "the container could not be looked at"));
+    };
+    safe(standing.running, readiness, offer)?;
+    // What could never be carried out is not fetched either.
+    let plan = plan(observation, &standing, readiness, (Source::Registry, offer), circumstances)?;
+    let hold = held(observation, circumstances).filter(|_| !readiness.is_pulled);
+    match (timing(standing.policy, readiness, circumstances), hold) {
+        (Timing::Later(no), _) | (_, Some(no)) => Err(no),
+        (Timing::Now, None) => Ok(Decision::Update(Box::new(plan))),
+        (Timing::FetchNow(waits), None) => {
+            let Plan { container, reference, to: offer, .. } = plan;
+            Ok(Decision::Fetch(Box::new(Fetch { container, reference, offer, waits })))
+        }
+    }
+}
+
+/// Decides a rollback by hand to the image before, which is on this machine. Windows and refusals
+/// do not hold for what a person asks for; safety does.
+///
+/// # Errors
+/// The "no" that is in its way.
+pub fn roll_back(
+    observation: &Observation,
+    readiness: &Readiness,
+    kept: &Offer,
+    circumstances: &Circumstances,
+) -> Result<Plan, No> {
+    let standing = standing(observation)?;
+    safe(standing.running, readiness, kept)?;
+    plan(observation, &standing, readiness, (Source::Kept, kept), circumstances)
+}
+
+/// Whether an update of this container, should it come to one now, would begin with a pull: known
+/// before it is known what is behind the digest, so that the quota of its registry can be planned.
+#[must_use]
+pub fn will_pull(observation: &Observation, circumstances: &Circumstances) -> bool {
+    let Circumstances { now, zone, pull_window, force } = circumstances;
+    !is_notify(observation) && (*force || pull_window.contains(*now, *zone))
+}
+
+fn plan(
+    observation: &Observation,
+    standing: &Standing<'_>,
+    readiness: &Readiness,
+    (source, offer): (Source, &Offer),
+    circumstances: &Circumstances,
+) -> Result<Plan, No> {
+    let Standing { policy, reference, running } = *standing;
+    let cannot =
+        |error: recreate::CannotRecreate| No::new(Reason::CannotRecreate, error.to_string());
+    let original = &readiness.original;
+    let facts = Original { container: original, image: &readiness.image, api: readiness.api };
+    Ok(Plan {
+        id: Plan::make_id(&observation.name, circumstances.now),
+        container: observation.name.clone(),
+        old_container: observation.id.clone(),
+        image: observation.image.clone(),
+        reference: reference.clone(),
+        source,
+        from: From {
+            image_id: running.image_id.clone(),
+            digest: running.digest.clone(),
+            digests: running.identities(),
+        },
+        to: offer.clone(),
+        recreation: recreate::recreate(&facts).map_err(cannot)?,
+        restart_policy: recreate::restart_policy(original).map_err(cannot)?,
+        health: policy.health.clone(),
+        stop_timeout: inspect::stop_timeout(original),
+        images_keep: policy.images_keep,
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests;

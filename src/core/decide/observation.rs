@@ -1,0 +1,149 @@
+//! What is known of a watched container: facts only, no handles and no opinions.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::core::decide::memory::Refusal;
+use crate::core::decide::offer::{LookupError, Offer};
+use crate::core::decide::quota::Hold;
+use crate::core::docker::api_version::ApiVersion;
+use crate::core::docker::reference::{Digest, Platform, Reference, ReferenceError};
+use crate::core::policy::{LabelError, Policy};
+
+/// What is known of one watched container.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// Its ID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is the container in which this very agent runs.
+    pub is_self: bool,
+    /// `running`, `exited`, …, in the Engine's own words.
+    pub state: String,
+    /// The image as the user wrote it.
+    pub image: String,
+    /// The same, parsed.
+    pub reference: Result<Reference, ReferenceError>,
+    /// Its labels, read.
+    pub policy: Result<Policy, Vec<LabelError>>,
+    /// What it runs on.
+    pub running: Result<Running, String>,
+    /// What the registry offers.
+    pub offered: Offered,
+    /// The registry's quota does not suffice for what this container needs next.
+    pub hold: Option<Hold>,
+    /// A refusal that the offered digest runs into.
+    pub refusal: Option<Refusal>,
+    /// What a rollback by hand would go to.
+    pub previous: Previous,
+    /// What an earlier update of it left behind.
+    pub open_update: Option<OpenUpdate>,
+    /// What an update would meet; looked at only where one is due.
+    pub readiness: Option<Box<Readiness>>,
+}
+
+/// What a container runs on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Running {
+    /// The image's ID.
+    pub image_id: String,
+    /// Every digest that is known to lead to this image.
+    pub digests: BTreeSet<Digest>,
+    /// The digest that a person is shown: the one of the container's own repository.
+    pub digest: Option<Digest>,
+    /// The platform's manifest, where the Engine tells it (containerd image store).
+    pub manifest: Option<Digest>,
+    /// What the image was built for.
+    pub platform: Platform,
+}
+
+impl Running {
+    /// Everything that identifies the image: its digests, its manifest, and its ID, which is a
+    /// digest on every image store.
+    #[must_use]
+    pub fn identities(&self) -> BTreeSet<Digest> {
+        let id = self.image_id.parse().ok();
+        self.digests.iter().cloned().chain(self.manifest.clone()).chain(id).collect()
+    }
+
+    /// Whether an offered image is the one that runs: the same manifest behind a republished
+    /// index.
+    #[must_use]
+    pub fn is(&self, offer: &Offer) -> bool {
+        offer.has_id(&self.image_id)
+            || self.manifest.as_ref() == Some(&offer.manifest)
+            || self.digests.contains(&offer.manifest)
+    }
+}
+
+/// What is known of the offer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Offered {
+    /// Nobody asked yet, or nobody has to.
+    Unasked,
+    /// The registry gave no answer.
+    Unknown(LookupError),
+    /// What the tag points at.
+    Digest(Digest),
+    /// The same, down to the platform.
+    Image(Box<Offer>),
+}
+
+impl Offered {
+    /// What the tag points at, if that is known.
+    #[must_use]
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Unasked | Self::Unknown(_) => None,
+            Self::Digest(digest) => Some(digest),
+            Self::Image(offer) => Some(&offer.index),
+        }
+    }
+}
+
+/// The image before the present one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Previous {
+    /// There was none, as far as anybody knows.
+    None,
+    /// Its ID; it is on this machine.
+    Kept(String),
+    /// Its ID; it should be on this machine, and is not.
+    Gone(String),
+}
+
+/// An update that was left open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenUpdate {
+    /// It is being carried out, or will be taken up at the next round.
+    InFlight,
+    /// It was tried three times and needs a person.
+    Stuck,
+    /// It is none of this agent's: another one seems to be at work.
+    Elsewhere,
+}
+
+/// What an update would meet.
+#[derive(Debug, Clone)]
+pub struct Readiness {
+    /// The container's inspect document.
+    pub original: Value,
+    /// Its image's.
+    pub image: Value,
+    /// The inspect documents of all other containers.
+    pub others: Vec<Value>,
+    /// The API version the documents were read with.
+    pub api: ApiVersion,
+    /// Bytes free where the Engine keeps images; `None` where that is not visible.
+    pub free_bytes: Option<u64>,
+    /// Whether the probe of the label succeeds on the running container.
+    pub probe: Option<Result<(), String>>,
+    /// Files in the container's own layer that its creator seems to have declared.
+    pub declared_files: Vec<String>,
+    /// Whether the offered image is on this machine already.
+    pub is_pulled: bool,
+    /// Whether it bears the name under which it waits for this container's window.
+    pub is_kept_ahead: bool,
+}

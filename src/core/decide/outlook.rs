@@ -1,0 +1,135 @@
+//! What the rounds so far mean for later: who waits for which window to open, and which of the
+//! images that were fetched ahead of their window are still wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::core::decide::Decision;
+use crate::core::decide::observation::{Observation, Offered};
+use crate::core::decide::offer::Offer;
+use crate::core::decide::reason::Reason;
+use crate::core::docker::names;
+
+/// The pause before another try where a window has opened and nobody could tell what is offered.
+/// The schedule may be a day away, and the window closed by then.
+const RETRY_INTERVAL: TimeDelta = TimeDelta::minutes(5);
+
+/// How often that is done for one opening; after half an hour it is the schedule's turn again.
+const RETRIES_MAX: u32 = 6;
+
+/// An image that was fetched ahead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ahead {
+    /// The name that keeps it, `pilotfish-next/NAME:…`.
+    pub name: String,
+    /// The image's ID.
+    pub image_id: String,
+}
+
+/// When a window opens that a container waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Opening {
+    at: DateTime<Utc>,
+    retries: u32,
+}
+
+/// What was fetched ahead for one container and is still of use to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wanted {
+    /// Nobody could tell.
+    Unknown,
+    Nothing,
+    Image(Box<Offer>),
+}
+
+impl Wanted {
+    fn of(observation: &Observation, decision: &Decision) -> Self {
+        let is_useless = |reason| matches!(reason, Reason::RefusedDigest | Reason::NotifyOnly);
+        match (decision, &observation.offered) {
+            (_, Offered::Unasked | Offered::Unknown(_)) => Self::Unknown,
+            (Decision::UpToDate | Decision::Republished(_), _) => Self::Nothing,
+            (Decision::No(no), _) if is_useless(no.reason) => Self::Nothing,
+            (_, Offered::Digest(_)) => Self::Unknown,
+            (_, Offered::Image(offer)) => Self::Image(offer.clone()),
+        }
+    }
+
+    fn includes(&self, image_id: &str) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Nothing => false,
+            Self::Image(offer) => offer.has_id(image_id),
+        }
+    }
+}
+
+/// What the rounds so far mean for later, by container.
+#[derive(Debug, Clone, Default)]
+pub struct Outlook {
+    openings: BTreeMap<String, Opening>,
+    wanted: BTreeMap<String, Wanted>,
+}
+
+impl Outlook {
+    /// Takes in what was decided of a container. Who waited for a window and could not be checked
+    /// goes on waiting.
+    pub fn note(&mut self, observation: &Observation, decision: &Decision) {
+        let name = &observation.name;
+        self.wanted.insert(name.clone(), Wanted::of(observation, decision));
+        let no = match decision {
+            Decision::Fetch(fetch) => Some(&fetch.waits),
+            Decision::No(no) => Some(no),
+            Decision::UpToDate | Decision::Republished(_) | Decision::Update(_) => None,
+        };
+        if let Some(at) = no.and_then(|no| no.opens) {
+            self.wait(name, at);
+        } else if !no.is_some_and(|no| no.reason.is_error()) {
+            self.openings.remove(name);
+        }
+    }
+
+    /// Has a container looked at when it is this time.
+    pub fn wait(&mut self, container: &str, at: DateTime<Utc>) {
+        self.openings.insert(container.to_owned(), Opening { at, retries: 0 });
+    }
+
+    /// Forgets containers that are not watched any more.
+    pub fn retain(&mut self, watched: &BTreeSet<String>) {
+        self.openings.retain(|name, _| watched.contains(name));
+        self.wanted.retain(|name, _| watched.contains(name));
+    }
+
+    /// When which containers are to be looked at, whatever their schedule.
+    pub fn openings(&self) -> impl Iterator<Item = (&str, DateTime<Utc>)> {
+        self.openings.iter().map(|(name, opening)| (name.as_str(), opening.at))
+    }
+
+    /// After a turn: whoever was due in it and still waits could not be checked, and is tried again
+    /// soon, a few times.
+    pub fn put_off(&mut self, now: DateTime<Utc>) {
+        for opening in self.openings.values_mut().filter(|opening| opening.at <= now) {
+            *opening = Opening { at: now + RETRY_INTERVAL, retries: opening.retries + 1 };
+        }
+        self.openings.retain(|_, opening| opening.retries <= RETRIES_MAX);
+    }
+
+    /// What of these images nobody waits for: another one is the newest by now, or their container
+    /// is not among the `owners` any more.
+    #[must_use]
+    pub fn superseded(&self, images: Vec<Ahead>, owners: &BTreeSet<String>) -> Vec<Ahead> {
+        let by_repository: BTreeMap<String, &String> =
+            owners.iter().map(|owner| (names::next_repository(owner), owner)).collect();
+        let is_wanted = |image: &Ahead| {
+            let repository = image.name.rsplit_once(':').map_or("", |(repository, _)| repository);
+            by_repository.get(repository).is_some_and(|owner| {
+                self.wanted.get(*owner).is_none_or(|wanted| wanted.includes(&image.image_id))
+            })
+        };
+        images.into_iter().filter(|image| !is_wanted(image)).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "outlook_tests.rs"]
+mod tests;

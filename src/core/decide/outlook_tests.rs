@@ -1,0 +1,136 @@
+//! Who is waited for, and what of the fetched images stays.
+
+use super::*;
+use crate::core::decide::offer::LookupError;
+use crate::core::decide::tests::{observation, offer};
+use crate::core::decide::{Fetch, No};
+use crate::core::docker::reference::Digest;
+
+fn no(reason: Reason, opens: Option<DateTime<Utc>>) -> No {
+    No { reason, detail: String::new(), opens }
+}
+
+fn held(reason: Reason) -> Decision {
+    Decision::No(no(reason, None))
+}
+
+fn waits(opens: DateTime<Utc>) -> Decision {
+    Decision::No(no(Reason::OutsideWindow, Some(opens)))
+}
+
+fn fetch(opens: DateTime<Utc>) -> Decision {
+    Decision::Fetch(Box::new(Fetch {
+        container: "till".into(),
+        reference: "shop/till:stable".parse().expect("a reference"),
+        offer: offer("two"),
+        waits: no(Reason::OutsideWindow, Some(opens)),
+    }))
+}
+
+fn at(hour: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::hours(hour)
+}
+
+fn openings(outlook: &Outlook) -> Vec<DateTime<Utc>> {
+    outlook.openings().map(|(_, at)| at).collect()
+}
+
+#[test]
+fn who_waits_for_a_window_is_known_until_it_does_not() {
+    let mut outlook = Outlook::default();
+    let till = observation("");
+    outlook.note(&till, &fetch(at(4)));
+    assert_eq!(openings(&outlook), [at(4)]);
+    outlook.note(&till, &waits(at(28)));
+    assert_eq!(openings(&outlook), [at(28)]);
+    outlook.note(&till, &held(Reason::RegistryUnreachable));
+    assert_eq!(openings(&outlook), [at(28)], "an error says nothing about windows");
+    outlook.note(&till, &held(Reason::RefusedDigest));
+    assert!(openings(&outlook).is_empty());
+    outlook.note(&till, &waits(at(28)));
+    outlook.note(&till, &Decision::UpToDate);
+    assert!(openings(&outlook).is_empty());
+    outlook.note(&till, &waits(at(28)));
+    outlook.retain(&BTreeSet::new());
+    assert!(openings(&outlook).is_empty());
+}
+
+#[test]
+fn an_opening_without_an_answer_is_tried_again_a_few_times() {
+    let mut outlook = Outlook::default();
+    outlook.wait("till", at(4));
+    outlook.put_off(at(3));
+    assert_eq!(openings(&outlook), [at(4)], "its time has not come");
+    let mut now = at(4);
+    for _ in 0..RETRIES_MAX {
+        outlook.put_off(now);
+        assert_eq!(openings(&outlook), [now + RETRY_INTERVAL]);
+        now += RETRY_INTERVAL;
+    }
+    outlook.put_off(now);
+    assert!(openings(&outlook).is_empty());
+}
+
+fn ahead(container: &str, image: &Digest) -> Ahead {
+    let name = names::next_name(container, image.as_str());
+    Ahead { name, image_id: image.as_str().to_owned() }
+}
+
+/// What of two images of the till, the newest last, is superseded after this decision.
+fn superseded(offered: Offered, decision: Option<&Decision>) -> Vec<Ahead> {
+    let mut outlook = Outlook::default();
+    let mut till = observation("");
+    till.offered = offered;
+    if let Some(decision) = decision {
+        outlook.note(&till, decision);
+    }
+    let images = vec![ahead("till", &offer("old").config), ahead("till", &offer("two").config)];
+    outlook.superseded(images, &BTreeSet::from(["till".to_owned()]))
+}
+
+#[test]
+fn only_the_newest_image_stays() {
+    let newest = || Offered::Image(Box::new(offer("two")));
+    let digest = || Offered::Digest(offer("two").index);
+    let unknown = || Offered::Unknown(LookupError::new(Reason::RegistryUnreachable, "no answer"));
+    let refused = held(Reason::RefusedDigest);
+    let rows = [
+        (newest(), Some(fetch(at(4))), 1),
+        (newest(), Some(waits(at(4))), 1),
+        (newest(), Some(held(Reason::DiskFull)), 1),
+        (newest(), Some(refused.clone()), 2),
+        (digest(), Some(refused), 2),
+        (newest(), Some(held(Reason::NotifyOnly)), 2),
+        (digest(), Some(Decision::UpToDate), 2),
+        (unknown(), Some(held(Reason::RegistryUnreachable)), 0),
+        (Offered::Unasked, Some(held(Reason::NotRunning)), 0),
+        (newest(), None, 0),
+    ];
+    for (offered, decision, count) in rows {
+        let found = superseded(offered.clone(), decision.as_ref());
+        assert_eq!(found.len(), count, "{offered:?} {decision:?}");
+        if count == 1 {
+            assert_eq!(found, [ahead("till", &offer("old").config)]);
+        }
+    }
+}
+
+#[test]
+fn on_the_containerd_image_store_an_id_is_an_index_or_a_manifest() {
+    let mut outlook = Outlook::default();
+    outlook.note(&observation(""), &waits(at(4)));
+    let owners = BTreeSet::from(["till".to_owned()]);
+    let two = offer("two");
+    let images = vec![ahead("till", &two.index), ahead("till", &two.manifest)];
+    assert_eq!(outlook.superseded(images, &owners), []);
+}
+
+#[test]
+fn images_of_containers_that_are_gone_are_superseded() {
+    let outlook = Outlook::default();
+    let owners = BTreeSet::from(["till".to_owned(), "Till".to_owned()]);
+    let image = offer("two").config;
+    let of = |container: &str| ahead(container, &image);
+    let images = vec![of("till"), of("Till"), of("tills"), of("TILL")];
+    assert_eq!(outlook.superseded(images, &owners), [of("tills"), of("TILL")]);
+}

@@ -1,0 +1,124 @@
+//! What a check says of one container: the same words for the table, the JSON and the metrics.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::decide::observation::{Observation, Previous};
+use crate::core::decide::reason::Reason;
+use crate::core::decide::{Decision, No};
+use crate::core::docker::reference::Digest;
+
+/// How a check ended for a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// What runs is what is offered.
+    UpToDate,
+    /// There is something new, and nothing in its way.
+    Update,
+    /// It stays as it is, on purpose.
+    Held,
+    /// It could not be checked.
+    Error,
+}
+
+impl Verdict {
+    /// The word used everywhere outside.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::UpToDate => "up_to_date",
+            Self::Update => "update",
+            Self::Held => "held",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What a check says of one container. All but the last field are those of `check --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Its name.
+    pub container: String,
+    /// The image as the user wrote it.
+    pub image: String,
+    /// The digest that runs, if it is known.
+    pub running: Option<Digest>,
+    /// The digest that is offered, if it is known.
+    pub offered: Option<Digest>,
+    /// How the check ended.
+    pub verdict: Verdict,
+    /// The word for a "no".
+    pub reason: Option<Reason>,
+    /// What exactly.
+    pub detail: Option<String>,
+    /// What to do about it.
+    pub advice: Option<String>,
+    /// Why a rollback by hand is not possible, where one should be.
+    pub no_rollback: Option<String>,
+}
+
+/// An image that is kept can be gone all the same: `docker image prune -a` takes it.
+fn no_rollback(previous: &Previous) -> Option<String> {
+    match previous {
+        Previous::Gone(image) => {
+            let image = image.strip_prefix("sha256:").unwrap_or(image);
+            let image: String = image.chars().take(12).collect();
+            Some(format!("the previous image {image} is no longer on this machine"))
+        }
+        Previous::None | Previous::Kept(_) => None,
+    }
+}
+
+/// Whether a container that was checked just waits for its turn: its registry told what it offers,
+/// and what is left of the quota goes to others first.
+fn is_planned(reason: Reason, observation: &Observation) -> bool {
+    reason == Reason::RateLimited && observation.hold.is_some()
+}
+
+impl Report {
+    /// The report on an observation and the decision that was made of it.
+    #[must_use]
+    pub fn of(observation: &Observation, decision: &Decision) -> Self {
+        let running = observation.running.as_ref().ok();
+        let offered = observation.offered.digest().cloned();
+        let mut report = Self {
+            container: observation.name.clone(),
+            image: observation.image.clone(),
+            running: running.and_then(|running| running.digest.clone()),
+            offered,
+            verdict: Verdict::UpToDate,
+            reason: None,
+            detail: None,
+            advice: None,
+            no_rollback: no_rollback(&observation.previous),
+        };
+        // A digest that leads to the running image is shown as the one that runs.
+        if matches!(decision, Decision::UpToDate | Decision::Republished(_)) {
+            report.running = report.offered.clone().or(report.running);
+        }
+        match decision {
+            Decision::UpToDate | Decision::Republished(_) => {}
+            Decision::Update(_) => report.verdict = Verdict::Update,
+            Decision::Fetch(fetch) => report.say_no(&fetch.waits),
+            Decision::No(no) => report.say_no(no),
+        }
+        if report.reason.is_some_and(|reason| is_planned(reason, observation)) {
+            report.verdict = Verdict::Held;
+        }
+        report
+    }
+
+    fn say_no(&mut self, no: &No) {
+        self.verdict = if no.reason.is_error() { Verdict::Error } else { Verdict::Held };
+        self.reason = Some(no.reason);
+        self.detail = Some(no.detail.clone()).filter(|detail| !detail.is_empty());
+        self.advice = Some(no.reason.advice().replace("NAME", &self.container));
+    }
+
+    /// Whether something else than what runs is offered, held or not.
+    #[must_use]
+    pub fn is_update_available(&self) -> bool {
+        self.verdict != Verdict::UpToDate
+            && self.offered.as_ref().is_some_and(|offered| Some(offered) != self.running.as_ref())
+    }
+}

@@ -1,0 +1,65 @@
+//! What stands before any registry is asked: whether a container may be updated at all.
+
+use super::No;
+use crate::core::decide::observation::{Observation, OpenUpdate, Running};
+use crate::core::decide::reason::Reason;
+use crate::core::docker::reference::{Reference, ReferenceError};
+use crate::core::policy::Policy;
+
+/// What holds of a container that may be updated at all.
+pub(super) struct Standing<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) reference: &'a Reference,
+    pub(super) running: &'a Running,
+}
+
+/// What stands before any registry is asked.
+pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
+    let policy = observation.policy.as_ref().map_err(|errors| {
+        let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        No::new(Reason::BadLabel, texts.join("; "))
+    })?;
+    match observation.open_update {
+        Some(OpenUpdate::Stuck) => {
+            return Err(No::new(Reason::Stuck, "three tries could not put it right"));
+        }
+        Some(OpenUpdate::Elsewhere) => {
+            let detail = "a container of an update that this agent did not begin stands beside it";
+            return Err(No::new(Reason::AnotherAgent, detail));
+        }
+        Some(OpenUpdate::InFlight) => {
+            return Err(No::new(Reason::UpdateInFlight, "an update is being carried out"));
+        }
+        None => {}
+    }
+    if observation.is_self {
+        let detail = "the agent runs in this container, and cannot stop itself and go on";
+        return Err(No::new(Reason::CannotRecreate, detail));
+    }
+    if !matches!(observation.state.as_str(), "running" | "restarting") {
+        let detail = format!("the container is {}", observation.state);
+        return Err(No::new(Reason::NotRunning, detail));
+    }
+    let reference = observation.reference.as_ref().map_err(not_a_name)?;
+    if let Some(digest) = &reference.digest {
+        let detail = format!("the image is written with the digest {}", digest.short());
+        return Err(No::new(Reason::PinnedByDigest, detail));
+    }
+    let running = observation
+        .running
+        .as_ref()
+        .map_err(|error| No::new(Reason::EngineError, error.clone()))?;
+    if running.digests.is_empty() {
+        return Err(No::new(Reason::BuiltLocally, "the image has never been in a registry"));
+    }
+    Ok(Standing { policy, reference, running })
+}
+
+fn not_a_name(error: &ReferenceError) -> No {
+    match error {
+        ReferenceError::ImageId(_) => {
+            No::new(Reason::PinnedByDigest, "the image is written as an ID")
+        }
+        other => No::new(Reason::CannotRecreate, format!("Config.Image: {other}")),
+    }
+}

@@ -1,0 +1,295 @@
+//! What the windows make of an update that nothing else is in the way of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono_tz::Europe::Berlin;
+use serde_json::json;
+
+use super::*;
+use crate::core::decide::memory::Refusal;
+use crate::core::decide::observation::{Offered, Previous, Running};
+use crate::core::decide::offer::Layer;
+use crate::core::docker::api_version::ApiVersion;
+use crate::core::docker::reference::Platform;
+use crate::core::policy::{Policy, PolicyDefaults, Selection};
+
+/// An image that is published under this name.
+pub(in crate::core) fn offer(name: &str) -> Offer {
+    let digest = |part: &str| Digest::of(format!("{name} {part}").as_bytes());
+    Offer {
+        index: digest("index"),
+        manifest: digest("manifest"),
+        config: digest("config"),
+        platform: Platform { os: "linux".into(), architecture: "arm64".into(), variant: "".into() },
+        layers: vec![Layer { digest: digest("layer"), size: 1_000_000 }],
+        diff_ids: vec![digest("unpacked")],
+    }
+}
+
+/// A container that runs one image, is offered another, and may be replaced in this window.
+pub(in crate::core) fn observation(update_window: &str) -> Observation {
+    let defaults = PolicyDefaults {
+        opt_in: false,
+        update_window: update_window.parse().expect("a window"),
+        health_timeout: Duration::from_secs(60),
+        health_stable: Duration::from_secs(30),
+        images_keep: 1,
+    };
+    let policy = match Policy::from_labels(&BTreeMap::new(), &defaults) {
+        Selection::Watched(policy) => Ok(policy),
+        other => panic!("{other:?}"),
+    };
+    let one = offer("one");
+    Observation {
+        id: "0123".into(),
+        name: "till".into(),
+        is_self: false,
+        state: "running".into(),
+        image: "shop/till:stable".into(),
+        reference: "shop/till:stable".parse(),
+        policy,
+        running: Ok(Running {
+            image_id: one.config.as_str().to_owned(),
+            digests: BTreeSet::from([one.index.clone()]),
+            digest: Some(one.index),
+            manifest: None,
+            platform: one.platform,
+        }),
+        offered: Offered::Image(Box::new(offer("two"))),
+        refusal: None,
+        hold: None,
+        previous: Previous::None,
+        open_update: None,
+        readiness: Some(Box::new(readiness())),
+    }
+}
+
+fn readiness() -> Readiness {
+    Readiness {
+        original: json!({
+            "Id": "0123".repeat(16),
+            "Name": "/till",
+            "Image": offer("one").config.as_str(),
+            "Config": { "Image": "shop/till:stable" },
+            "HostConfig": {
+                "AutoRemove": false,
+                "NetworkMode": "host",
+                "RestartPolicy": { "Name": "always", "MaximumRetryCount": 0 },
+            },
+            "Mounts": [],
+            "NetworkSettings": { "Networks": { "host": {} } },
+        }),
+        image: json!({ "Id": offer("one").config.as_str(), "Config": {} }),
+        others: Vec::new(),
+        api: ApiVersion::V1_41,
+        free_bytes: None,
+        probe: None,
+        declared_files: Vec::new(),
+        is_pulled: false,
+        is_kept_ahead: false,
+    }
+}
+
+/// How far the offered image has come to this machine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Here {
+    No,
+    /// It is here, and anybody may clear it away.
+    Pulled,
+    Kept,
+}
+
+use Here::{Kept, Pulled};
+
+fn seen(here: Here, update_window: &str) -> Observation {
+    let mut observation = observation(update_window);
+    let readiness = observation.readiness.as_mut().expect("it is there");
+    readiness.is_pulled = here != Here::No;
+    readiness.is_kept_ahead = here == Kept;
+    observation
+}
+
+fn circumstances(zone: Tz, now: &str, pull_window: &str) -> Circumstances {
+    Circumstances {
+        now: now.parse().expect("a time in UTC"),
+        zone,
+        pull_window: pull_window.parse().expect("a window"),
+        force: false,
+    }
+}
+
+/// What was decided, in few words.
+fn told(decision: &Decision) -> String {
+    match decision {
+        Decision::UpToDate | Decision::Republished(_) => "up to date".into(),
+        Decision::Update(_) => "update".into(),
+        Decision::Fetch(fetch) => format!("fetch: {}", fetch.waits.detail),
+        Decision::No(no) => format!("{}: {}", no.reason, no.detail),
+    }
+}
+
+/// When, pull window, update window, where the image is, and what is decided. 2027-01-01 is a
+/// Friday; Berlin is an hour ahead of UTC in winter, and two in summer.
+type Row = (&'static str, &'static str, &'static str, Here, &'static str);
+
+#[track_caller]
+fn assert_decided(rows: &[Row]) {
+    for (now, pull_window, update_window, here, expected) in rows {
+        let circumstances = circumstances(Berlin, now, pull_window);
+        let decision = decide(&seen(*here, update_window), &circumstances);
+        assert_eq!(told(&decision), *expected, "{now} {pull_window} {update_window} {here:?}");
+    }
+}
+
+#[test]
+fn an_image_is_fetched_in_its_window_and_waits_for_the_other_one() {
+    assert_decided(&[
+        // No windows at all.
+        ("2027-01-01T12:00:00Z", "", "", Here::No, "update"),
+        // Both open, both closed, and one of each.
+        ("2027-01-01T00:30:00Z", "01:00-05:00", "01:00-02:00", Here::No, "update"),
+        (
+            "2027-01-01T00:30:00Z",
+            "01:00-03:00",
+            "04:00-05:00",
+            Here::No,
+            "fetch: to be pulled; the update window opens Fri 01 Jan 04:00",
+        ),
+        (
+            "2027-01-01T00:30:00Z",
+            "01:00-03:00",
+            "04:00-05:00",
+            Pulled,
+            "fetch: pulled; the update window opens Fri 01 Jan 04:00",
+        ),
+        (
+            "2027-01-01T00:30:00Z",
+            "01:00-03:00",
+            "04:00-05:00",
+            Kept,
+            "outside_window: pulled; the update window opens Fri 01 Jan 04:00",
+        ),
+        (
+            "2027-01-01T03:30:00Z",
+            "01:00-03:00",
+            "04:00-05:00",
+            Here::No,
+            "outside_window: the pull window opens Sat 02 Jan 01:00",
+        ),
+        ("2027-01-01T03:30:00Z", "01:00-03:00", "04:00-05:00", Kept, "update"),
+        ("2027-01-01T03:30:00Z", "01:00-03:00", "04:00-05:00", Pulled, "update"),
+        (
+            "2027-01-01T12:00:00Z",
+            "01:00-03:00",
+            "Mon 04:00-05:00",
+            Here::No,
+            "outside_window: the pull window opens Sat 02 Jan 01:00, the update window opens Mon 04 Jan 04:00",
+        ),
+    ]);
+}
+
+#[test]
+fn windows_cross_midnight_and_follow_days_and_summer_time() {
+    assert_decided(&[
+        // Across midnight, and on days of the week.
+        (
+            "2027-01-01T23:30:00Z",
+            "22:00-02:00",
+            "Sun 03:00-04:00",
+            Here::No,
+            "fetch: to be pulled; the update window opens Sun 03 Jan 03:00",
+        ),
+        ("2027-01-02T00:59:00Z", "Fri 22:00-02:00", "Fri 23:00-03:00", Here::No, "update"),
+        (
+            "2027-01-02T01:00:00Z",
+            "Fri 22:00-02:00",
+            "Fri 23:00-03:00",
+            Here::No,
+            "outside_window: the pull window opens Fri 08 Jan 22:00",
+        ),
+        // Summer time begins on 28 March at two: a window in the hour that is left out.
+        (
+            "2027-03-28T00:30:00Z",
+            "",
+            "02:30-02:45",
+            Here::No,
+            "fetch: to be pulled; the update window opens Mon 29 Mar 02:30",
+        ),
+        ("2027-03-28T01:00:00Z", "", "02:30-03:30", Here::No, "update"),
+        // It ends on 31 October at three: an hour that is shown twice.
+        (
+            "2027-10-31T00:30:00Z",
+            "",
+            "02:10-02:30",
+            Kept,
+            "outside_window: pulled; the update window opens Sun 31 Oct 02:10",
+        ),
+        ("2027-10-31T01:15:00Z", "", "02:10-02:30", Kept, "update"),
+    ]);
+}
+
+#[test]
+fn force_overrides_both_windows() {
+    for here in [Here::No, Pulled, Kept] {
+        let closed = circumstances(Tz::UTC, "2027-01-01T12:00:00Z", "01:00-03:00");
+        let forced = Circumstances { force: true, ..closed };
+        assert_eq!(told(&decide(&seen(here, "04:00-05:00"), &forced)), "update");
+    }
+}
+
+#[test]
+fn it_is_known_when_to_look_again() {
+    let opens = |here, pull_window: &str| {
+        let circumstances = circumstances(Tz::UTC, "2027-01-01T12:00:00Z", pull_window);
+        match decide(&seen(here, "04:00-05:00"), &circumstances) {
+            Decision::Fetch(fetch) => fetch.waits.opens,
+            Decision::No(no) => no.opens,
+            other => panic!("{other:?}"),
+        }
+    };
+    let update_window = "2027-01-02T04:00:00Z".parse().ok();
+    let pull_window = "2027-01-02T01:00:00Z".parse().ok();
+    assert_eq!(opens(Here::No, ""), update_window);
+    assert_eq!(opens(Kept, "01:00-03:00"), update_window);
+    assert_eq!(opens(Here::No, "01:00-03:00"), pull_window);
+}
+
+#[test]
+fn what_could_never_be_applied_is_not_fetched() {
+    let night = circumstances(Tz::UTC, "2027-01-01T01:30:00Z", "01:00-03:00");
+    let decided = |change: &dyn Fn(&mut Observation)| {
+        let mut observation = seen(Here::No, "04:00-05:00");
+        change(&mut observation);
+        match decide(&observation, &night) {
+            Decision::No(no) => no.reason,
+            other => panic!("{other:?}"),
+        }
+    };
+    let ready = |change: fn(&mut Readiness)| {
+        decided(&|it| change(it.readiness.as_mut().expect("it is there")))
+    };
+    assert_eq!(ready(|it| it.free_bytes = Some(1)), Reason::DiskFull);
+    assert_eq!(ready(|it| it.probe = Some(Err("no answer".into()))), Reason::ProbeFailing);
+    assert_eq!(
+        ready(|it| it.declared_files = vec!["/run/secrets/key".into()]),
+        Reason::CannotRecreate
+    );
+    let removes_itself = ready(|it| it.original["HostConfig"]["AutoRemove"] = json!(true));
+    assert_eq!(removes_itself, Reason::CannotRecreate);
+    let platform = decided(&|it| {
+        let mut other = offer("two");
+        other.platform.architecture = "amd64".into();
+        it.offered = Offered::Image(Box::new(other));
+    });
+    assert_eq!(platform, Reason::PlatformMissing);
+    let refused = decided(&|it| {
+        let (digests, at) = (offer("two").digests(), DateTime::UNIX_EPOCH);
+        it.refusal = Some(Refusal { digests, at, detail: "exited".into() });
+    });
+    assert_eq!(refused, Reason::RefusedDigest);
+    let notify = decided(&|it| {
+        it.policy.as_mut().expect("a policy").mode = Mode::Notify;
+    });
+    assert_eq!(notify, Reason::NotifyOnly);
+}

@@ -1,0 +1,54 @@
+//! What the windows say of an update that nothing else is in the way of.
+
+use super::{Circumstances, No};
+use crate::core::decide::observation::Readiness;
+use crate::core::decide::reason::Reason;
+use crate::core::policy::Policy;
+use crate::core::time::window::Windows;
+
+/// What the windows say of an update that nothing else is in the way of.
+pub(super) enum Timing {
+    Now,
+    FetchNow(No),
+    Later(No),
+}
+
+/// A pull waits for its own window, a replacement for the container's. An image that is here needs
+/// no pull; one that waits is given a name, so that nobody clears it away meanwhile.
+pub(super) fn timing(
+    policy: &Policy,
+    readiness: &Readiness,
+    circumstances: &Circumstances,
+) -> Timing {
+    let Circumstances { now, zone, pull_window, force } = circumstances;
+    let is_open = |windows: &Windows| *force || windows.contains(*now, *zone);
+    let (update_window, is_pulled) = (&policy.update_window, readiness.is_pulled);
+    match (is_pulled || is_open(pull_window), is_open(update_window)) {
+        (true, true) => Timing::Now,
+        (true, false) if is_pulled => {
+            let no = closed(circumstances, "pulled; the update window", update_window);
+            if readiness.is_kept_ahead { Timing::Later(no) } else { Timing::FetchNow(no) }
+        }
+        (true, false) => Timing::FetchNow(closed(
+            circumstances,
+            "to be pulled; the update window",
+            update_window,
+        )),
+        (false, true) => Timing::Later(closed(circumstances, "the pull window", pull_window)),
+        (false, false) => {
+            let update = closed(circumstances, "the update window", update_window);
+            let pull = closed(circumstances, "the pull window", pull_window);
+            Timing::Later(No { detail: format!("{}, {}", pull.detail, update.detail), ..pull })
+        }
+    }
+}
+
+fn closed(circumstances: &Circumstances, what: &str, windows: &Windows) -> No {
+    let Circumstances { now, zone, .. } = circumstances;
+    let opens = windows.next_opening(*now, *zone);
+    let when = opens.map_or_else(
+        || "never opens".to_owned(),
+        |at| format!("opens {}", at.with_timezone(zone).format("%a %d %b %H:%M")),
+    );
+    No { opens, ..No::new(Reason::OutsideWindow, format!("{what} {when}")) }
+}

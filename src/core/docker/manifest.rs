@@ -1,0 +1,278 @@
+//! Manifests, indexes and image configurations, and which entry of an index fits a platform.
+//!
+//! Docker's (`v2s2`) and OCI's documents differ in their media types alone, so one parser reads
+//! both (distribution `manifest-v2-2`, OCI image-spec 1.1).
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::core::decide::offer::Layer;
+use crate::core::docker::reference::{Digest, Platform};
+
+/// Media type of Docker's index, which Docker calls a manifest list.
+pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// Media type of Docker's manifest.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// Media type of OCI's index.
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// Media type of OCI's manifest.
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Every type that is asked for. A registry that misses one of them in `Accept` converts, and
+/// what it then names is the digest of something else: often the amd64 entry of the index.
+pub const ACCEPTED: [&str; 4] = [DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST];
+
+/// Annotation that BuildKit puts on entries that are no images: attestations.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+
+/// Why a document is not a manifest, an index or a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// It is not JSON, or a field has the wrong shape. The text is never shown: it is a stranger's.
+    #[error("it is not JSON of the expected shape (line {line}, column {column})")]
+    Json {
+        /// Line of the first mistake, from 1.
+        line: usize,
+        /// Column of the first mistake, from 1.
+        column: usize,
+    },
+    /// Only version 2 is still taken by Engines.
+    #[error("its schema version is {0}, not 2")]
+    SchemaVersion(u64),
+    /// It is an index and a manifest at once, which a registry could read either way
+    /// (CVE-2021-41190), or neither.
+    #[error("it is neither a manifest nor an index")]
+    Ambiguous,
+    /// What it says it is differs from what it holds.
+    #[error("its media type does not agree with what it holds")]
+    MediaType,
+    /// The configuration of something that is no container image.
+    #[error("its configuration names no platform, so it is no container image")]
+    NoPlatform,
+    /// The layers of the manifest are not those of the configuration.
+    #[error("the manifest has {layers} layers and its configuration {diff_ids}")]
+    LayerCount {
+        /// Compressed layers of the manifest.
+        layers: usize,
+        /// Unpacked layers of the configuration.
+        diff_ids: usize,
+    },
+}
+
+/// What a digest may stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Document {
+    /// One image for several platforms.
+    Index(Vec<Entry>),
+    /// One image for one platform.
+    Manifest(Manifest),
+}
+
+/// One entry of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The digest of the manifest, or of a nested index.
+    pub digest: Digest,
+    /// What the index says it is for. Absent mostly on nested indexes.
+    pub platform: Option<Platform>,
+}
+
+/// The manifest of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The digest of the image's configuration.
+    pub config: Digest,
+    /// The compressed layers, lowest first.
+    pub layers: Vec<Layer>,
+}
+
+/// What is needed of an image's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// What the image was built for.
+    pub platform: Platform,
+    /// The digests of the unpacked layers, lowest first.
+    pub diff_ids: Vec<Digest>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawDocument {
+    schema_version: u64,
+    media_type: Option<String>,
+    manifests: Option<Vec<RawDescriptor>>,
+    config: Option<RawDescriptor>,
+    layers: Option<Vec<RawDescriptor>>,
+}
+
+#[derive(Deserialize)]
+struct RawDescriptor {
+    digest: Digest,
+    #[serde(default)]
+    size: u64,
+    platform: Option<Platform>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct RawConfiguration {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    variant: String,
+    rootfs: Option<RawRootfs>,
+}
+
+#[derive(Deserialize)]
+struct RawRootfs {
+    #[serde(default)]
+    diff_ids: Vec<Digest>,
+}
+
+/// Whether a `Content-Type` is one of the four, whatever parameters follow it.
+#[must_use]
+pub fn is_accepted(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    ACCEPTED.iter().any(|accepted| accepted.eq_ignore_ascii_case(essence))
+}
+
+/// Reads a manifest or an index.
+///
+/// # Errors
+/// Every document that a registry could mean otherwise than we read it.
+pub fn parse_document(bytes: &[u8]) -> Result<Document, ManifestError> {
+    let raw: RawDocument = from_json(bytes)?;
+    if raw.schema_version != 2 {
+        return Err(ManifestError::SchemaVersion(raw.schema_version));
+    }
+    let says = raw.media_type.as_deref();
+    match (raw.manifests, raw.config, raw.layers) {
+        (Some(entries), None, None) => {
+            agrees(says, &[DOCKER_INDEX, OCI_INDEX])?;
+            Ok(Document::Index(images_among(entries)))
+        }
+        (None, Some(config), layers) => {
+            agrees(says, &[DOCKER_MANIFEST, OCI_MANIFEST])?;
+            let layers = layers.unwrap_or_default().into_iter();
+            let layers = layers.map(|raw| Layer { digest: raw.digest, size: raw.size }).collect();
+            Ok(Document::Manifest(Manifest { config: config.digest, layers }))
+        }
+        _ => Err(ManifestError::Ambiguous),
+    }
+}
+
+/// Reads an image's configuration.
+///
+/// # Errors
+/// No JSON, or the configuration of something else (a chart, an artifact).
+pub fn parse_configuration(bytes: &[u8]) -> Result<Configuration, ManifestError> {
+    let raw: RawConfiguration = from_json(bytes)?;
+    if raw.os.is_empty() || raw.architecture.is_empty() {
+        return Err(ManifestError::NoPlatform);
+    }
+    let platform = Platform { os: raw.os, architecture: raw.architecture, variant: raw.variant };
+    Ok(Configuration { platform, diff_ids: raw.rootfs.map_or_else(Vec::new, |fs| fs.diff_ids) })
+}
+
+/// Checks that a configuration belongs to a manifest: an Engine would refuse the pair later.
+///
+/// # Errors
+/// The counts of layers differ.
+pub fn check_layers(
+    manifest: &Manifest,
+    configuration: &Configuration,
+) -> Result<(), ManifestError> {
+    let (layers, diff_ids) = (manifest.layers.len(), configuration.diff_ids.len());
+    if layers == diff_ids { Ok(()) } else { Err(ManifestError::LayerCount { layers, diff_ids }) }
+}
+
+/// The entries that may hold an image for `wanted`, the best first.
+///
+/// As containerd chooses (`platforms.Only`, `images.Manifest`): the same operating system and
+/// architecture; of several variants the highest that is not above the wanted one, so `arm/v7`
+/// takes v7, then v6, then v5. An `arm` without variant means v7, an `arm64` without means v8.
+/// Entries that name no platform come last, since only their own content can tell. Unlike
+/// containerd, `arm64` never falls back to `arm`: a userland does not change its word size in
+/// an update.
+#[must_use]
+pub fn candidates<'entries>(entries: &'entries [Entry], wanted: &Platform) -> Vec<&'entries Entry> {
+    let mut named: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| Some((rank(wanted, entry.platform.as_ref()?)?, entry)))
+        .collect();
+    named.sort_by_key(|(rank, _)| Reverse(*rank));
+    let unnamed = entries.iter().filter(|entry| entry.platform.is_none());
+    named.into_iter().map(|(_, entry)| entry).chain(unnamed).collect()
+}
+
+/// Whether an image whose configuration says `built_for` runs where one for `wanted` is wanted.
+///
+/// A configuration often leaves the variant out even where the index names one; then the
+/// architecture has to be enough.
+#[must_use]
+pub fn fits(wanted: &Platform, built_for: &Platform) -> bool {
+    wanted.accepts(built_for) || rank(wanted, built_for).is_some()
+}
+
+/// How well an offered platform serves a wanted one: its variant; `None` if not at all.
+fn rank(wanted: &Platform, offered: &Platform) -> Option<(u32, u32)> {
+    if wanted.os != offered.os || wanted.architecture != offered.architecture {
+        return None;
+    }
+    match (variant_of(wanted), variant_of(offered)) {
+        (Some(wanted), Some(offered)) => (offered <= wanted).then_some(offered),
+        _ => (wanted.variant == offered.variant).then_some((0, 0)),
+    }
+}
+
+/// A variant as numbers: `v7` is (7, 0), `v8.2` is (8, 2); the default of the architecture where
+/// it names none (containerd `platforms.normalizeArch`).
+fn variant_of(platform: &Platform) -> Option<(u32, u32)> {
+    let variant = match (platform.architecture.as_str(), platform.variant.as_str()) {
+        ("arm", "") => "v7",
+        ("arm64", "") => "v8",
+        ("amd64", "") => "v1",
+        (_, variant) => variant,
+    };
+    let number = variant.strip_prefix('v').unwrap_or(variant);
+    let (major, minor) = number.split_once('.').unwrap_or((number, "0"));
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Leaves out what is no image: attestations stand under the platform `unknown/unknown`.
+fn images_among(entries: Vec<RawDescriptor>) -> Vec<Entry> {
+    let is_image = |entry: &RawDescriptor| {
+        let is_unknown = entry
+            .platform
+            .as_ref()
+            .is_some_and(|platform| platform.os == "unknown" || platform.architecture == "unknown");
+        let refers = entry.annotations.as_ref().is_some_and(|all| all.contains_key(REFERENCE_TYPE));
+        !is_unknown && !refers
+    };
+    let entries = entries.into_iter().filter(is_image);
+    entries.map(|entry| Entry { digest: entry.digest, platform: entry.platform }).collect()
+}
+
+fn agrees(says: Option<&str>, holds: &[&str]) -> Result<(), ManifestError> {
+    if says.is_none_or(|says| holds.contains(&says)) {
+        Ok(())
+    } else {
+        Err(ManifestError::MediaType)
+    }
+}
+
+fn from_json<'bytes, T: Deserialize<'bytes>>(bytes: &'bytes [u8]) -> Result<T, ManifestError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| ManifestError::Json { line: error.line(), column: error.column() })
+}
+
+#[cfg(test)]
+#[path = "manifest_tests.rs"]
+mod tests;

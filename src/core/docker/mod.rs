@@ -1,0 +1,19 @@
+//! The words of Docker and OCI: references and digests, manifests and platforms, inspect documents,
+//! and the names that this program gives to things on an Engine.
+
+// Image references, digests, platforms.
+pub mod reference;
+// Manifests, indexes, image configurations, and which entry fits a platform.
+pub mod manifest;
+// Questions to an inspect document, which stays raw.
+pub mod inspect;
+// Names that this program gives to things on the Engine.
+pub mod names;
+// The version of the Engine's API.
+pub mod api_version;
+// A login at a registry, which has no way to be printed.
+pub mod credentials;
+// `HOST:PORT` as a person writes it.
+pub mod authority;
+// What registries say when something was pushed.
+pub mod notification;

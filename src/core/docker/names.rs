@@ -1,0 +1,132 @@
+//! Names that this program gives to things on the Engine.
+
+use crate::core::docker::reference::{Digest, Reference};
+
+/// Prefix of every container name that this program makes.
+pub const CONTAINER_PREFIX: &str = "pilotfish-";
+
+/// Prefix of the new container's name while it stands beside the old one.
+pub const NEW_PREFIX: &str = "pilotfish-new-";
+
+/// Prefix of the old container's name while it is parked.
+pub const OLD_PREFIX: &str = "pilotfish-old-";
+
+/// The repository under which previous images are kept.
+const KEEP_REPOSITORY: &str = "pilotfish-keep";
+
+/// Patterns that match every repository with a kept image (`reference` filter of the Engine's list
+/// of images, in which `*` does not match a slash).
+pub const KEEP_PATTERNS: [&str; 2] = ["pilotfish-keep/*", "pilotfish-keep/by-digest/*"];
+
+/// The repository under which images wait for the window in which they may replace.
+const NEXT_REPOSITORY: &str = "pilotfish-next";
+
+/// Patterns that match every repository with an image that was fetched ahead.
+pub const NEXT_PATTERNS: [&str; 2] = ["pilotfish-next/*", "pilotfish-next/by-digest/*"];
+
+/// Names up to this length are used as they are; a repository name has at most 255 bytes.
+const PLAIN_LENGTH_MAX: usize = 200;
+
+/// The name of the new container beside the old one.
+#[must_use]
+pub fn new_name(container: &str) -> String {
+    format!("{NEW_PREFIX}{container}")
+}
+
+/// The name of the old container while the new one has to prove itself.
+#[must_use]
+pub fn old_name(container: &str) -> String {
+    format!("{OLD_PREFIX}{container}")
+}
+
+/// The repository that keeps the previous images of a container.
+#[must_use]
+pub fn keep_repository(container: &str) -> String {
+    repository(KEEP_REPOSITORY, container)
+}
+
+/// The repository that keeps what was fetched for a container ahead of its window.
+#[must_use]
+pub fn next_repository(container: &str) -> String {
+    repository(NEXT_REPOSITORY, container)
+}
+
+/// A repository of its own for each container.
+///
+/// Repository names allow less than container names: a name that is no repository name as it
+/// stands is replaced by its digest, in a folder of its own, so that two names never share one.
+fn repository(folder: &str, container: &str) -> String {
+    let plain = format!("{folder}/{container}");
+    let is_repository = plain.parse::<Reference>().is_ok_and(|reference| {
+        reference.tag.as_deref() == Some("latest") && reference.repository == plain
+    });
+    if is_repository && container.len() <= PLAIN_LENGTH_MAX && !container.contains('/') {
+        return plain;
+    }
+    format!("{folder}/by-digest/{}", Digest::of(container.as_bytes()).hex())
+}
+
+/// Whether a name from the Engine's list is one of a container's keep-tags.
+#[must_use]
+pub fn is_keep_tag(name: &str, repository: &str) -> bool {
+    name.strip_prefix(repository).is_some_and(|tag| tag.starts_with(':'))
+}
+
+/// The whole name under which an image waits for a container's window.
+#[must_use]
+pub fn next_name(container: &str, image_id: &str) -> String {
+    format!("{}:{}", next_repository(container), keep_tag(image_id))
+}
+
+/// Whether a name from the Engine's list is one under which an image waits for its window.
+#[must_use]
+pub fn is_next_name(name: &str) -> bool {
+    name.strip_prefix(NEXT_REPOSITORY).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The tag under which an image is kept: the first 12 digits of its ID.
+#[must_use]
+pub fn keep_tag(image_id: &str) -> String {
+    let hex = image_id.strip_prefix("sha256:").unwrap_or(image_id);
+    hex.chars().take(12).collect()
+}
+
+/// A text that is safe in a file name: other characters become `_`.
+#[must_use]
+pub fn file_name(text: &str) -> String {
+    let safe = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    text.chars().take(100).map(|letter| if safe(letter) { letter } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_names_are_kept_under_their_own() {
+        assert_eq!(keep_repository("till"), "pilotfish-keep/till");
+        assert_eq!(keep_repository("shop_till-1"), "pilotfish-keep/shop_till-1");
+        assert_eq!(
+            next_name("till", "sha256:0123456789abcdef"),
+            "pilotfish-next/till:0123456789ab"
+        );
+    }
+
+    #[test]
+    fn names_that_are_no_repositories_never_share_one() {
+        let names = ["Till", "till.", "a._b", "TILL", "a___b"];
+        let repositories: std::collections::BTreeSet<_> =
+            names.iter().map(|name| keep_repository(name)).collect();
+        assert_eq!(repositories.len(), names.len());
+        for repository in repositories {
+            assert!(repository.parse::<Reference>().is_ok(), "{repository}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_container_name_has_a_repository(name in "[a-zA-Z0-9][a-zA-Z0-9_.-]{0,250}") {
+            proptest::prop_assert!(keep_repository(&name).parse::<Reference>().is_ok());
+        }
+    }
+}

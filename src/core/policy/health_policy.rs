@@ -1,0 +1,176 @@
+//! How long a new container is watched before it is believed, and by what.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::policy::probe::Probe;
+use crate::core::time::duration::{DurationError, format_duration, parse_duration};
+
+/// Shortest `health.timeout`: no container is healthy in no time.
+pub const TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
+/// Longest `health.timeout` and `health.stable`, one day: until then an update is in flight, and
+/// nothing else is updated.
+pub const WATCH_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What Docker uses where a HEALTHCHECK leaves `interval` out (Dockerfile reference).
+const DOCKER_INTERVAL: Duration = Duration::from_secs(30);
+
+/// What Docker uses where a HEALTHCHECK leaves `timeout` out.
+const DOCKER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What Docker uses where a HEALTHCHECK leaves `retries` out.
+const DOCKER_RETRIES: u32 = 3;
+
+/// Why a value of `health.timeout` or `health.stable` cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HealthPolicyError {
+    /// It is no duration.
+    #[error(transparent)]
+    Duration(#[from] DurationError),
+    /// It is too short.
+    #[error("`{}` is too short: use {} or more", format_duration(*.0), format_duration(TIMEOUT_MIN))]
+    TooShort(Duration),
+    /// It is too long.
+    #[error("`{}` is too long: use {} or less", format_duration(*.0), format_duration(WATCH_MAX))]
+    TooLong(Duration),
+}
+
+/// Reads `health.timeout`: from [`TIMEOUT_MIN`] to [`WATCH_MAX`].
+///
+/// # Errors
+/// Says what is wrong, and what would do.
+pub fn parse_timeout(text: &str) -> Result<Duration, HealthPolicyError> {
+    let timeout = parse_stable(text)?;
+    if timeout < TIMEOUT_MIN { Err(HealthPolicyError::TooShort(timeout)) } else { Ok(timeout) }
+}
+
+/// Reads `health.stable`: up to [`WATCH_MAX`]; `0s` believes a container as soon as it is healthy.
+///
+/// # Errors
+/// Says what is wrong, and what would do.
+pub fn parse_stable(text: &str) -> Result<Duration, HealthPolicyError> {
+    let stable = parse_duration(text)?;
+    if stable > WATCH_MAX { Err(HealthPolicyError::TooLong(stable)) } else { Ok(stable) }
+}
+
+/// The times of a HEALTHCHECK as the Engine's inspect gives them; zero means Docker's default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healthcheck {
+    /// From the end of one check to the beginning of the next.
+    pub interval: Duration,
+    /// How long one check may take.
+    pub timeout: Duration,
+    /// How many checks in a row must fail.
+    pub retries: u32,
+    /// How long failures do not count after the start.
+    pub start_period: Duration,
+}
+
+impl Healthcheck {
+    /// How long the Engine itself takes at most to call a container unhealthy:
+    /// start period + (interval + timeout) × (retries + 1).
+    #[must_use]
+    pub fn longest_verdict(&self) -> Duration {
+        let or = |value: Duration, default| if value.is_zero() { default } else { value };
+        let retries = if self.retries == 0 { DOCKER_RETRIES } else { self.retries };
+        or(self.interval, DOCKER_INTERVAL)
+            .saturating_add(or(self.timeout, DOCKER_TIMEOUT))
+            .saturating_mul(retries.saturating_add(1))
+            .saturating_add(self.start_period)
+    }
+}
+
+/// How a new container is judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthSettings {
+    /// What the container's own label says, if it has one.
+    pub timeout: Option<Duration>,
+    /// The agent's `health.timeout`.
+    pub default_timeout: Duration,
+    /// How long it must stay well before the old container is let go.
+    pub stable: Duration,
+    /// A probe from outside, if the label asks for one.
+    pub probe: Option<Probe>,
+}
+
+impl HealthSettings {
+    /// How long a new container with this HEALTHCHECK may take to become healthy.
+    ///
+    /// The label stands as it is. The agent's default gives way to a HEALTHCHECK that by its own
+    /// numbers needs longer: nobody is condemned before the Engine could have told.
+    #[must_use]
+    pub fn effective_timeout(&self, healthcheck: Option<&Healthcheck>) -> Duration {
+        if let Some(timeout) = self.timeout {
+            return timeout;
+        }
+        let needed = healthcheck.map_or(Duration::ZERO, Healthcheck::longest_verdict);
+        self.default_timeout.max(needed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    const fn settings(timeout: Option<Duration>) -> HealthSettings {
+        HealthSettings { timeout, default_timeout: seconds(60), stable: seconds(30), probe: None }
+    }
+
+    #[test]
+    fn the_timeout_is_the_label_or_the_longer_of_default_and_healthcheck() {
+        let check = |interval, timeout, retries, start_period| {
+            Some(Healthcheck {
+                interval: seconds(interval),
+                timeout: seconds(timeout),
+                retries,
+                start_period: seconds(start_period),
+            })
+        };
+        for (label, healthcheck, expected) in [
+            (None, None, 60),
+            (Some(5), None, 5),
+            (Some(5), check(45, 10, 3, 0), 5),
+            // Shorter than the default.
+            (None, check(1, 1, 1, 0), 60),
+            (None, check(45, 10, 3, 20), 240),
+            // Docker's defaults where nothing is written: 30s, 30s, 3, 0.
+            (None, check(0, 0, 0, 0), 240),
+            (None, check(0, 5, 0, 0), 140),
+            (None, check(10, 0, 1, 0), 80),
+        ] {
+            let timeout = settings(label.map(seconds)).effective_timeout(healthcheck.as_ref());
+            assert_eq!(timeout, seconds(expected), "{label:?} {healthcheck:?}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_healthcheck_does_not_overflow() {
+        let endless = Healthcheck {
+            interval: Duration::MAX,
+            timeout: Duration::MAX,
+            retries: u32::MAX,
+            start_period: Duration::MAX,
+        };
+        assert_eq!(settings(None).effective_timeout(Some(&endless)), Duration::MAX);
+    }
+
+    #[test]
+    fn limits_are_named() {
+        assert_eq!(parse_timeout("1s"), Ok(seconds(1)));
+        assert_eq!(parse_stable("0s"), Ok(seconds(0)));
+        assert_eq!(parse_timeout("24h"), Ok(seconds(86_400)));
+        let message = |result: Result<Duration, HealthPolicyError>| {
+            result.expect_err("out of bounds").to_string()
+        };
+        assert_eq!(message(parse_timeout("500ms")), "`500ms` is too short: use 1s or more");
+        assert_eq!(message(parse_timeout("25h")), "`1d 1h` is too long: use 1d or less");
+        assert_eq!(message(parse_stable("2d")), "`2d` is too long: use 1d or less");
+        assert!(message(parse_stable("30")).contains("no unit"));
+    }
+}

@@ -1,0 +1,233 @@
+//! What the labels of a container ask for, on top of the agent's defaults.
+
+// How long a new container is watched, and by what.
+pub mod health_policy;
+// The probe of a label.
+pub mod probe;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::policy::health_policy::{HealthSettings, parse_stable, parse_timeout};
+use crate::core::text::{did_you_mean, nearest, shown};
+use crate::core::time::schedule::Schedule;
+use crate::core::time::window::Windows;
+
+/// What every label of ours begins with.
+pub const LABEL_PREFIX: &str = "pilotfish.";
+
+/// Opts a container in or out.
+pub const LABEL_ENABLE: &str = "pilotfish.enable";
+/// `update` or `notify`.
+pub const LABEL_MODE: &str = "pilotfish.mode";
+/// The container's own interval or cron.
+pub const LABEL_SCHEDULE: &str = "pilotfish.schedule";
+/// When the container may be replaced.
+pub const LABEL_UPDATE_WINDOW: &str = "pilotfish.update.window";
+/// How long the new container may take to become healthy.
+pub const LABEL_HEALTH_TIMEOUT: &str = "pilotfish.health.timeout";
+/// How long it must then stay well.
+pub const LABEL_HEALTH_STABLE: &str = "pilotfish.health.stable";
+/// A probe from outside.
+pub const LABEL_HEALTH_PROBE: &str = "pilotfish.health.probe";
+/// How many previous images stay on disk.
+pub const LABEL_IMAGES_KEEP: &str = "pilotfish.images.keep";
+
+/// Every label there is, for suggestions, documentation and tests.
+pub const LABELS: [&str; 8] = [
+    LABEL_ENABLE,
+    LABEL_MODE,
+    LABEL_SCHEDULE,
+    LABEL_UPDATE_WINDOW,
+    LABEL_HEALTH_TIMEOUT,
+    LABEL_HEALTH_STABLE,
+    LABEL_HEALTH_PROBE,
+    LABEL_IMAGES_KEEP,
+];
+
+/// Most previous images that are kept: more fill an SD card, and nobody goes back that far.
+pub const IMAGES_KEEP_MAX: u32 = 100;
+
+/// What the agent's configuration says for containers whose labels say nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyDefaults {
+    /// Whether a container must ask to be watched; if not, it must ask to be left alone.
+    pub opt_in: bool,
+    /// When containers may be replaced.
+    pub update_window: Windows,
+    /// How long a new container may take to become healthy.
+    pub health_timeout: Duration,
+    /// How long it must then stay well.
+    pub health_stable: Duration,
+    /// How many previous images stay on disk.
+    pub images_keep: u32,
+}
+
+/// What is done with a new image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The container is replaced.
+    #[default]
+    Update,
+    /// It is reported; nothing is pulled, nothing is touched.
+    Notify,
+}
+
+/// How one watched container is treated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// What is done with a new image.
+    pub mode: Mode,
+    /// The container's own schedule; absent: the agent's.
+    pub schedule: Option<Schedule>,
+    /// When it may be replaced.
+    pub update_window: Windows,
+    /// How the new container is judged.
+    pub health: HealthSettings,
+    /// How many previous images stay on disk for a rollback.
+    pub images_keep: u32,
+}
+
+/// Whether a container is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// It is none of our business.
+    OptedOut,
+    /// It is watched, like this.
+    Watched(Policy),
+    /// It wants to be watched, but these labels are wrong. It is left as it is.
+    BadLabels(Vec<LabelError>),
+}
+
+/// A label that is unknown, or whose value does not parse.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct LabelError {
+    /// The whole label.
+    pub label: String,
+    /// Its value.
+    pub value: String,
+    /// What is wrong, and what would be right.
+    pub why: String,
+}
+
+impl fmt::Display for LabelError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "label `{}`: {}", shown(&self.label), self.why)
+    }
+}
+
+impl Policy {
+    /// Reads the labels of a container.
+    ///
+    /// A container that is opted out is that silently, whatever its other labels are.
+    #[must_use]
+    pub fn from_labels(labels: &BTreeMap<String, String>, defaults: &PolicyDefaults) -> Selection {
+        match labels.get(LABEL_ENABLE).map(|value| value.trim()) {
+            Some("false") => return Selection::OptedOut,
+            None if defaults.opt_in => return Selection::OptedOut,
+            _ => {}
+        }
+        let mut policy = Self::without_labels(defaults);
+        let errors: Vec<LabelError> = labels
+            .iter()
+            .filter(|(label, _)| label.starts_with(LABEL_PREFIX))
+            .filter_map(|(label, value)| policy.apply(label, value).err())
+            .collect();
+        if errors.is_empty() { Selection::Watched(policy) } else { Selection::BadLabels(errors) }
+    }
+
+    fn without_labels(defaults: &PolicyDefaults) -> Self {
+        Self {
+            mode: Mode::default(),
+            schedule: None,
+            update_window: defaults.update_window.clone(),
+            health: HealthSettings {
+                timeout: None,
+                default_timeout: defaults.health_timeout,
+                stable: defaults.health_stable,
+                probe: None,
+            },
+            images_keep: defaults.images_keep,
+        }
+    }
+
+    /// Takes over what one label says.
+    fn apply(&mut self, label: &str, value: &str) -> Result<(), LabelError> {
+        self.take(label, value.trim()).map_err(|why| LabelError {
+            label: label.to_owned(),
+            value: value.to_owned(),
+            why,
+        })
+    }
+
+    fn take(&mut self, label: &str, value: &str) -> Result<(), String> {
+        match label {
+            LABEL_ENABLE => check_enable(value)?,
+            LABEL_MODE => self.mode = parse_mode(value)?,
+            LABEL_SCHEDULE => self.schedule = Some(value.parse().map_err(in_words)?),
+            LABEL_UPDATE_WINDOW => self.update_window = value.parse().map_err(in_words)?,
+            LABEL_HEALTH_TIMEOUT => {
+                self.health.timeout = Some(parse_timeout(value).map_err(in_words)?);
+            }
+            LABEL_HEALTH_STABLE => self.health.stable = parse_stable(value).map_err(in_words)?,
+            LABEL_HEALTH_PROBE => self.health.probe = Some(value.parse().map_err(in_words)?),
+            LABEL_IMAGES_KEEP => self.images_keep = parse_images_keep(value).map_err(in_words)?,
+            unknown => return Err(unknown_label(unknown)),
+        }
+        Ok(())
+    }
+}
+
+fn in_words(error: impl fmt::Display) -> String {
+    error.to_string()
+}
+
+fn unknown_label(label: &str) -> String {
+    // The prefix is the same in all of them: it would make any two labels look alike.
+    let behind = |label: &'static str| label.strip_prefix(LABEL_PREFIX).unwrap_or(label);
+    let word = label.strip_prefix(LABEL_PREFIX).unwrap_or(label);
+    let meant = nearest(word, LABELS.map(behind));
+    let meant = meant.map(|meant| format!("; did you mean `{LABEL_PREFIX}{meant}`?"));
+    format!("there is no such label{}", meant.unwrap_or_default())
+}
+
+/// `false` has been dealt with before.
+fn check_enable(value: &str) -> Result<(), String> {
+    if value == "true" {
+        return Ok(());
+    }
+    let meant = did_you_mean(value, ["true", "false"]);
+    Err(format!("`{}` is neither `true` nor `false`{meant}", shown(value)))
+}
+
+fn parse_mode(value: &str) -> Result<Mode, String> {
+    match value {
+        "update" => Ok(Mode::Update),
+        "notify" => Ok(Mode::Notify),
+        other => {
+            let meant = did_you_mean(other, ["update", "notify"]);
+            Err(format!("`{}` is neither `update` nor `notify`{meant}", shown(other)))
+        }
+    }
+}
+
+/// A value of `images.keep` that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a number from 0 to {IMAGES_KEEP_MAX}")]
+pub struct ImagesKeepError(String);
+
+/// Reads `images.keep`: a whole number up to [`IMAGES_KEEP_MAX`].
+///
+/// # Errors
+/// Says what is wrong, and what would do.
+pub fn parse_images_keep(text: &str) -> Result<u32, ImagesKeepError> {
+    let number = text.trim().parse().ok().filter(|number| *number <= IMAGES_KEEP_MAX);
+    number.ok_or_else(|| ImagesKeepError(shown(text)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! When to look: an interval or cron, by the clock of a time zone, spread over a fleet by jitter.
+//!
+//! The jitter of a device is steady: it comes from the device's identity, not from chance, so a
+//! device keeps its place in the interval, and a person can tell when its next round is.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use sha2::{Digest as _, Sha256};
+
+use crate::core::text::shown;
+use crate::core::time::cron_schedule::{CronError, CronSchedule};
+use crate::core::time::duration::{DurationError, format_duration, parse_duration};
+
+/// Shortest interval: short enough for a demonstration, long enough to be no busy loop.
+pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// Longest interval, one year of 365.25 days as `1y` is read: more is a mistake in the unit. It is
+/// also the delay that a pattern without further occurrences answers.
+pub const INTERVAL_MAX: Duration = Duration::from_secs(31_557_600);
+
+/// Why a text is not a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    /// There is nothing to read.
+    #[error("a schedule is missing: write an interval (`30m`) or cron (`0 4 * * *`, `@daily`)")]
+    Empty,
+    /// It looks like an interval, but is none.
+    #[error(transparent)]
+    Interval(#[from] DurationError),
+    /// It looks like cron, but is none.
+    #[error(transparent)]
+    Cron(#[from] CronError),
+    /// The interval is too short.
+    #[error("`{0}` is too short: the shortest interval is 1s")]
+    TooShort(String),
+    /// The interval is too long.
+    #[error("`{0}` is too long: the longest interval is one year (`1y`)")]
+    TooLong(String),
+}
+
+/// When to look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schedule {
+    /// At this distance, from [`INTERVAL_MIN`] to [`INTERVAL_MAX`].
+    Every(Duration),
+    /// At these times of day.
+    Cron(CronSchedule),
+}
+
+impl Schedule {
+    /// How long the first round after a start waits.
+    ///
+    /// An interval waits for its device's share of the jitter alone, which may be nothing; cron
+    /// waits for its time.
+    #[must_use]
+    pub fn first_delay(
+        &self,
+        now: DateTime<Utc>,
+        zone: Tz,
+        device: DeviceFraction,
+        jitter: Jitter,
+    ) -> Duration {
+        match self {
+            Self::Every(interval) => device.of(jitter.span(*interval)),
+            Self::Cron(_) => self.next_delay(now, zone, device, jitter),
+        }
+    }
+
+    /// How long to wait from one round, begun at `now`, to the beginning of the next. Never zero.
+    ///
+    /// An interval is exact. Cron waits for its next time by the clock of `zone` and then for its
+    /// device's share of the jitter, which never reaches the time after that. A pattern that never
+    /// fires again answers [`INTERVAL_MAX`].
+    ///
+    /// The answer of cron holds as long as the system's clock is not set; who sleeps for long asks
+    /// again now and then.
+    #[must_use]
+    pub fn next_delay(
+        &self,
+        now: DateTime<Utc>,
+        zone: Tz,
+        device: DeviceFraction,
+        jitter: Jitter,
+    ) -> Duration {
+        let cron = match self {
+            Self::Every(interval) => return (*interval).max(INTERVAL_MIN),
+            Self::Cron(cron) => cron,
+        };
+        // The last time may still lie ahead for this device, by its share of the jitter.
+        let last = cron.last_until(now, zone);
+        let next = cron.next_after(now, zone);
+        [last, next]
+            .into_iter()
+            .flatten()
+            .map(|occurrence| delayed(cron, occurrence, zone, device, jitter))
+            .find(|instant| *instant > now)
+            .and_then(|instant| (instant - now).to_std().ok())
+            .unwrap_or(INTERVAL_MAX)
+    }
+}
+
+/// An occurrence with the device's share of the jitter, before the occurrence after it.
+fn delayed(
+    cron: &CronSchedule,
+    occurrence: DateTime<Utc>,
+    zone: Tz,
+    device: DeviceFraction,
+    jitter: Jitter,
+) -> DateTime<Utc> {
+    let gap = cron.next_after(occurrence, zone).map(|following| following - occurrence);
+    let gap = gap.and_then(|gap| gap.to_std().ok()).unwrap_or_default();
+    let share = device.of(jitter.span(gap));
+    chrono::Duration::from_std(share)
+        .ok()
+        .and_then(|share| occurrence.checked_add_signed(share))
+        .unwrap_or(occurrence)
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Every(interval) => formatter.write_str(&format_duration(*interval)),
+            Self::Cron(cron) => cron.fmt(formatter),
+        }
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = ScheduleError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(ScheduleError::Empty);
+        }
+        match parse_duration(text) {
+            Ok(interval) => check_interval(interval, text).map(Self::Every),
+            Err(_) if looks_like_cron(text) => Ok(Self::Cron(text.parse()?)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn looks_like_cron(text: &str) -> bool {
+    text.starts_with('@') || text.contains('*') || text.split_whitespace().count() >= 5
+}
+
+fn check_interval(interval: Duration, text: &str) -> Result<Duration, ScheduleError> {
+    if interval < INTERVAL_MIN {
+        return Err(ScheduleError::TooShort(shown(text)));
+    }
+    if interval > INTERVAL_MAX {
+        return Err(ScheduleError::TooLong(shown(text)));
+    }
+    Ok(interval)
+}
+
+/// The place of one device among all: a number from 0 up to, but without, 1.
+///
+/// Kept as a count of 2⁻⁶⁴, so that a share of a duration is exact and never the whole of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeviceFraction(u64);
+
+impl DeviceFraction {
+    /// The fraction of a device with this identity (`/etc/machine-id`): the same at every start,
+    /// spread evenly over many devices.
+    ///
+    /// The identity is hashed, so that machine IDs made one after the other do not end up side by
+    /// side.
+    #[must_use]
+    pub fn from_identity(identity: &str) -> Self {
+        let hash = Sha256::digest(identity.trim().as_bytes());
+        Self(hash.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte)))
+    }
+
+    /// This device's share of `span`: zero, or less than all of it.
+    #[must_use]
+    pub fn of(self, span: Duration) -> Duration {
+        let span = span.min(INTERVAL_MAX * 100);
+        let nanos = (span.as_nanos() * u128::from(self.0)) >> u64::BITS;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// How much of an interval the devices of a fleet are spread over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jitter {
+    /// So many hundredths of the interval, up to 100.
+    Percent(u8),
+    /// So long, but never longer than the interval.
+    Span(Duration),
+}
+
+impl Jitter {
+    /// What there is to spread over in an interval of this length.
+    #[must_use]
+    pub fn span(self, interval: Duration) -> Duration {
+        match self {
+            Self::Percent(percent) => {
+                interval.checked_mul(u32::from(percent.min(100))).unwrap_or(interval) / 100
+            }
+            Self::Span(span) => span.min(interval),
+        }
+    }
+}
+
+/// Why a text is not a jitter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JitterError {
+    /// The percentage is not a whole number from 0 to 100.
+    #[error("`{0}` is not a share of the interval: write `0%` to `100%`, without decimals")]
+    Percent(String),
+    /// The duration does not fit.
+    #[error("{0}, or as a share of the interval like `10%`")]
+    Span(#[from] DurationError),
+}
+
+impl FromStr for Jitter {
+    type Err = JitterError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let Some(number) = text.strip_suffix('%') else {
+            return Ok(Self::Span(parse_duration(text)?));
+        };
+        let percent = number.trim().parse().ok().filter(|percent: &u8| *percent <= 100);
+        percent.map(Self::Percent).ok_or_else(|| JitterError::Percent(shown(text)))
+    }
+}
+
+impl fmt::Display for Jitter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Percent(percent) => write!(formatter, "{percent}%"),
+            Self::Span(span) => formatter.write_str(&format_duration(*span)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;

@@ -1,0 +1,75 @@
+//! How an update ended, read from its journal.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::core::update::history::{Cause, Fault, Outcome, Record};
+use crate::core::update::plan::{Header, Source};
+use crate::core::update::{Progress, Step};
+
+/// The outcome of an update that went back for this cause, or did not.
+#[must_use]
+pub fn outcome(failed: Option<&Cause>, switched: bool) -> Outcome {
+    match failed.map(|cause| cause.fault) {
+        None => Outcome::Updated,
+        Some(Fault::Interruption | Fault::Person) => Outcome::Interrupted,
+        Some(Fault::Image | Fault::Surroundings) if switched => Outcome::RolledBack,
+        Some(Fault::Image | Fault::Surroundings) => Outcome::Failed,
+    }
+}
+
+/// The line of history for what a journal says.
+#[must_use]
+pub fn record(header: &Header, progress: &Progress, finished_at: DateTime<Utc>) -> Record {
+    let plan = &header.plan;
+    let by_hand =
+        (plan.source == Source::Kept).then(|| "a person went back to the image before".to_owned());
+    let gap = progress.known.gap_milliseconds.map(Duration::from_millis);
+    Record {
+        id: plan.id.clone(),
+        container: plan.container.clone(),
+        image: plan.image.clone(),
+        from: plan.from.digest.clone(),
+        to: Some(plan.to.index.clone()),
+        started_at: header.started_at,
+        finished_at,
+        outcome: outcome(progress.failed.as_ref(), progress.begun >= Some(Step::Switch)),
+        reason: progress.failed.as_ref().map(|cause| cause.detail.clone()).or(by_hand),
+        gap_seconds: gap.map(|gap| gap.as_secs_f64()),
+        log: progress.known.log.clone(),
+    }
+}
+
+/// The line of history for an update that neither way could finish. It has an ID of its own, so
+/// that the line of its real end, should that come, is written as well.
+#[must_use]
+pub fn stuck(
+    header: &Header,
+    progress: &Progress,
+    finished_at: DateTime<Utc>,
+    trouble: &str,
+) -> Record {
+    let record = record(header, progress, finished_at);
+    Record {
+        id: format!("{}-stuck", record.id),
+        outcome: Outcome::Stuck,
+        reason: Some(trouble.to_owned()),
+        ..record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_its_outcome() {
+        assert_eq!(outcome(None, true), Outcome::Updated);
+        assert_eq!(outcome(Some(&Cause::image("bad")), true), Outcome::RolledBack);
+        assert_eq!(outcome(Some(&Cause::surroundings("port")), true), Outcome::RolledBack);
+        assert_eq!(outcome(Some(&Cause::surroundings("pull")), false), Outcome::Failed);
+        assert_eq!(outcome(Some(&Cause::interrupted("cut")), true), Outcome::Interrupted);
+        assert_eq!(outcome(Some(&Cause::person("rm")), false), Outcome::Interrupted);
+    }
+}

@@ -1,0 +1,297 @@
+//! Whether a new container is well: a verdict from samples, without a clock of its own.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::core::docker::inspect;
+use crate::core::policy::health_policy::{HealthSettings, Healthcheck};
+
+/// What a new container must prove, and within which time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthPolicy {
+    /// What tells that it is well.
+    pub gate: Gate,
+    /// How long it may take to become well, from its start.
+    pub timeout: Duration,
+    /// How long it must then stay well.
+    pub stable: Duration,
+}
+
+/// What tells that a container is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Its HEALTHCHECK says `healthy`.
+    Healthcheck,
+    /// The probe of its label succeeds.
+    Probe,
+    /// It runs, and keeps running.
+    Running,
+}
+
+impl HealthPolicy {
+    /// What this container must prove. Known only once it is created: its image may have brought a
+    /// HEALTHCHECK that the old one did not have.
+    #[must_use]
+    pub fn of(settings: &HealthSettings, container: &Value) -> Self {
+        let healthcheck = healthcheck(container);
+        let gate = match (&settings.probe, &healthcheck) {
+            (Some(_), _) => Gate::Probe,
+            (None, Some(_)) => Gate::Healthcheck,
+            (None, None) => Gate::Running,
+        };
+        let timeout = settings.effective_timeout(healthcheck.as_ref());
+        Self { gate, timeout, stable: settings.stable }
+    }
+}
+
+/// The HEALTHCHECK of an inspect document; its times are nanoseconds there.
+#[must_use]
+pub fn healthcheck(container: &Value) -> Option<Healthcheck> {
+    if !inspect::has_healthcheck(container) {
+        return None;
+    }
+    let number = |name: &str| {
+        let value = container.pointer(&format!("/Config/Healthcheck/{name}"));
+        value.and_then(Value::as_u64).unwrap_or(0)
+    };
+    Some(Healthcheck {
+        interval: Duration::from_nanos(number("Interval")),
+        timeout: Duration::from_nanos(number("Timeout")),
+        retries: u32::try_from(number("Retries")).unwrap_or(u32::MAX),
+        start_period: Duration::from_nanos(number("StartPeriod")),
+    })
+}
+
+/// One thing that was seen of the new container. `at` is the time since its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// Time since the start of the container, by the monotonic clock.
+    pub at: Duration,
+    /// What was seen.
+    pub sight: Sight,
+}
+
+/// What can be seen of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// It runs; nothing is known of its health.
+    Running,
+    /// Its gate says that it is well.
+    Well,
+    /// Its gate says that it is not well yet; during the stable window: not any more.
+    NotWell(String),
+    /// Its HEALTHCHECK gave up (`unhealthy`, after the Engine's own retries).
+    Unhealthy(String),
+    /// Its process ended.
+    Exited {
+        /// The exit code, 0 included.
+        code: i64,
+        /// Whether the kernel killed it for its memory.
+        out_of_memory: bool,
+    },
+    /// Somebody stopped it through the Engine.
+    Stopped,
+    /// Somebody removed it.
+    Removed,
+    /// The Engine went away or was restarted: nothing that was seen counts any more.
+    EngineLost(String),
+}
+
+/// What the samples say so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not decided; look again when something happens, at the latest at this time since the start.
+    Wait {
+        /// The next moment at which time alone decides something.
+        until: Duration,
+    },
+    /// It has proved itself.
+    Well,
+    /// It has failed, and the image is to blame.
+    Failed(String),
+    /// Something else than the image ended the verification.
+    Spoilt(String),
+    /// A person ended it.
+    Person(String),
+}
+
+/// Reads the samples, oldest first. `now` is the time since the start of the container.
+///
+/// Any exit is a failure, code 0 included: a service does not end. A gate that is lost during the
+/// stable window is a failure as well; before that, it may still come. What is seen late counts all
+/// the same: a sample's time is that of its sight, and the container may have ended long before.
+#[must_use]
+pub fn verdict(policy: &HealthPolicy, samples: &[Sample], now: Duration) -> Verdict {
+    let mut well_since = match policy.gate {
+        Gate::Running => Some(Duration::ZERO),
+        Gate::Healthcheck | Gate::Probe => None,
+    };
+    for sample in samples {
+        match fatal(&sample.sight) {
+            Some(verdict) => return verdict,
+            None => match (&sample.sight, well_since) {
+                (Sight::Well, None) if sample.at <= policy.timeout => well_since = Some(sample.at),
+                (Sight::NotWell(detail), Some(_)) => {
+                    return Verdict::Failed(format!("was well, then was not any more: {detail}"));
+                }
+                _ => {}
+            },
+        }
+    }
+    by_time(policy, samples, well_since, now)
+}
+
+fn fatal(sight: &Sight) -> Option<Verdict> {
+    match sight {
+        Sight::Exited { code, out_of_memory: true } => Some(Verdict::Failed(format!(
+            "was killed for using too much memory (exit code {code})"
+        ))),
+        Sight::Exited { code, .. } => Some(Verdict::Failed(format!("exited with code {code}"))),
+        Sight::Unhealthy(detail) if detail.is_empty() => {
+            Some(Verdict::Failed("its HEALTHCHECK says unhealthy".into()))
+        }
+        Sight::Unhealthy(detail) => {
+            Some(Verdict::Failed(format!("its HEALTHCHECK says unhealthy: {detail}")))
+        }
+        Sight::Stopped => Some(Verdict::Person("somebody stopped the new container".into())),
+        Sight::Removed => Some(Verdict::Person("somebody removed the new container".into())),
+        Sight::EngineLost(detail) => Some(Verdict::Spoilt(detail.clone())),
+        Sight::Running | Sight::Well | Sight::NotWell(_) => None,
+    }
+}
+
+fn by_time(
+    policy: &HealthPolicy,
+    samples: &[Sample],
+    well_since: Option<Duration>,
+    now: Duration,
+) -> Verdict {
+    match well_since {
+        Some(since) if now >= since + policy.stable => Verdict::Well,
+        Some(since) => Verdict::Wait { until: since + policy.stable },
+        None if now >= policy.timeout => Verdict::Failed(not_in_time(policy, samples)),
+        None => Verdict::Wait { until: policy.timeout },
+    }
+}
+
+fn not_in_time(policy: &HealthPolicy, samples: &[Sample]) -> String {
+    let timeout = humantime::format_duration(policy.timeout);
+    let last = samples.iter().rev().find_map(|sample| match &sample.sight {
+        Sight::NotWell(detail) if !detail.is_empty() => Some(detail),
+        _ => None,
+    });
+    match last {
+        Some(detail) => format!("was not well within {timeout}: {detail}"),
+        None => format!("was not well within {timeout}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn policy(gate: Gate) -> HealthPolicy {
+        HealthPolicy { gate, timeout: seconds(60), stable: seconds(30) }
+    }
+
+    fn check(gate: Gate, samples: &[(u64, Sight)], now: u64) -> Verdict {
+        let samples: Vec<_> = samples
+            .iter()
+            .map(|(at, sight)| Sample { at: seconds(*at), sight: sight.clone() })
+            .collect();
+        verdict(&policy(gate), &samples, seconds(now))
+    }
+
+    fn exit(code: i64) -> Sight {
+        Sight::Exited { code, out_of_memory: false }
+    }
+
+    #[test]
+    fn a_healthcheck_that_the_new_image_brings_is_the_gate() {
+        let settings = HealthSettings {
+            timeout: None,
+            default_timeout: seconds(60),
+            stable: seconds(30),
+            probe: None,
+        };
+        let second = 1_000_000_000_u64;
+        let slow = serde_json::json!({ "Config": { "Healthcheck": {
+            "Test": ["CMD", "/check"], "Interval": 45 * second, "Timeout": 15 * second, "Retries": 3,
+        }}});
+        let policy = HealthPolicy::of(&settings, &slow);
+        assert_eq!(policy.gate, Gate::Healthcheck);
+        assert_eq!(policy.timeout, seconds(240));
+        let bare = HealthPolicy::of(&settings, &serde_json::json!({}));
+        assert_eq!((bare.gate, bare.timeout), (Gate::Running, seconds(60)));
+    }
+
+    #[test]
+    fn without_a_gate_it_must_run_for_the_stable_window() {
+        let running = [(0, Sight::Running)];
+        assert_eq!(check(Gate::Running, &running, 29), Verdict::Wait { until: seconds(30) });
+        assert_eq!(check(Gate::Running, &running, 30), Verdict::Well);
+    }
+
+    #[test]
+    fn any_exit_is_a_failure_zero_included() {
+        for code in [0, 1, 137] {
+            let verdict = check(Gate::Running, &[(29, exit(code))], 29);
+            assert_eq!(verdict, Verdict::Failed(format!("exited with code {code}")));
+        }
+    }
+
+    #[test]
+    fn an_exit_that_is_seen_late_is_still_an_exit() {
+        assert!(matches!(check(Gate::Running, &[(31, exit(1))], 31), Verdict::Failed(_)));
+        let lost = [(31, Sight::EngineLost("the event stream ended".into()))];
+        assert!(matches!(check(Gate::Running, &lost, 31), Verdict::Spoilt(_)));
+    }
+
+    #[test]
+    fn a_slow_healthcheck_has_its_time_and_then_its_stable_window() {
+        let slow =
+            HealthPolicy { gate: Gate::Healthcheck, timeout: seconds(240), stable: seconds(30) };
+        let well = [Sample { at: seconds(180), sight: Sight::Well }];
+        assert_eq!(verdict(&slow, &[], seconds(179)), Verdict::Wait { until: seconds(240) });
+        assert_eq!(verdict(&slow, &well, seconds(209)), Verdict::Wait { until: seconds(210) });
+        assert_eq!(verdict(&slow, &well, seconds(210)), Verdict::Well);
+    }
+
+    #[test]
+    fn never_healthy_fails_at_the_timeout_with_the_last_word() {
+        let samples = [(5, Sight::NotWell("connection refused".into()))];
+        assert_eq!(check(Gate::Probe, &samples, 59), Verdict::Wait { until: seconds(60) });
+        let expected = "was not well within 1m: connection refused";
+        assert_eq!(check(Gate::Probe, &samples, 60), Verdict::Failed(expected.into()));
+    }
+
+    #[test]
+    fn health_that_is_lost_in_the_stable_window_is_a_failure() {
+        let samples = [(5, Sight::Well), (20, Sight::NotWell("timed out".into()))];
+        assert!(matches!(check(Gate::Probe, &samples, 20), Verdict::Failed(_)));
+        let samples = [(5, Sight::Well), (20, Sight::Unhealthy(String::new()))];
+        assert!(matches!(check(Gate::Healthcheck, &samples, 20), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn an_engine_restart_spoils_the_verdict_and_blames_nobody() {
+        let samples = [(5, Sight::EngineLost("the event stream ended".into())), (6, exit(255))];
+        assert!(matches!(check(Gate::Running, &samples, 6), Verdict::Spoilt(_)));
+    }
+
+    #[test]
+    fn becoming_well_after_the_timeout_comes_too_late() {
+        assert!(matches!(check(Gate::Healthcheck, &[(61, Sight::Well)], 61), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn what_a_person_does_is_not_the_images_fault() {
+        assert!(matches!(check(Gate::Running, &[(3, Sight::Removed)], 3), Verdict::Person(_)));
+        assert!(matches!(check(Gate::Running, &[(3, Sight::Stopped)], 3), Verdict::Person(_)));
+    }
+}

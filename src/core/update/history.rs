@@ -1,0 +1,130 @@
+//! How an update ended: outcome, cause, and the line of history that tells of it.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::core::docker::reference::Digest;
+
+/// Whose fault it is that an update did not succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// The new image: it is refused from now on.
+    Image,
+    /// The Engine, the disk, the registry or the network: it may succeed another time.
+    Surroundings,
+    /// A kill, a restart or a power cut: nothing was judged.
+    Interruption,
+    /// A person: `pilotfish rollback`, or a container removed under the update.
+    Person,
+}
+
+/// Why the way led back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// Whose fault it is.
+    pub fault: Fault,
+    /// What happened, in one sentence.
+    pub detail: String,
+}
+
+impl Cause {
+    /// The new image failed.
+    #[must_use]
+    pub fn image(detail: impl Into<String>) -> Self {
+        Self { fault: Fault::Image, detail: detail.into() }
+    }
+
+    /// Something around the update failed.
+    #[must_use]
+    pub fn surroundings(detail: impl Into<String>) -> Self {
+        Self { fault: Fault::Surroundings, detail: detail.into() }
+    }
+
+    /// The update was cut short.
+    #[must_use]
+    pub fn interrupted(detail: impl Into<String>) -> Self {
+        Self { fault: Fault::Interruption, detail: detail.into() }
+    }
+
+    /// Somebody acted on the containers of the update.
+    #[must_use]
+    pub fn person(detail: impl Into<String>) -> Self {
+        Self { fault: Fault::Person, detail: detail.into() }
+    }
+
+    /// Whether the new container did not work, whoever is to blame.
+    #[must_use]
+    pub const fn is_a_failure(&self) -> bool {
+        matches!(self.fault, Fault::Image | Fault::Surroundings)
+    }
+
+    /// Whether the digest is refused from now on.
+    #[must_use]
+    pub const fn blames_the_image(&self) -> bool {
+        matches!(self.fault, Fault::Image)
+    }
+}
+
+/// How an update ended. The words are those of the metric `pilotfish_updates_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The new container serves.
+    Updated,
+    /// The old container serves again, because the new one was not well.
+    RolledBack,
+    /// Nothing was switched; the old container was never touched.
+    Failed,
+    /// Cut short by a kill, a restart or a power cut; the old container serves.
+    Interrupted,
+    /// Neither way could be finished; a person is needed.
+    Stuck,
+}
+
+impl Outcome {
+    /// Every outcome, for the metric.
+    pub const ALL: [Self; 5] =
+        [Self::Updated, Self::RolledBack, Self::Failed, Self::Interrupted, Self::Stuck];
+
+    /// The word used everywhere outside.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Updated => "updated",
+            Self::RolledBack => "rolled_back",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+/// One line of history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The update's ID, unique on this machine.
+    pub id: String,
+    /// The container's name.
+    pub container: String,
+    /// The image as the user wrote it.
+    pub image: String,
+    /// The digest that ran before, if it is known.
+    pub from: Option<Digest>,
+    /// The digest that was offered.
+    pub to: Option<Digest>,
+    /// When the update began, by the machine's clock.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: DateTime<Utc>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, for everything but `updated`.
+    pub reason: Option<String>,
+    /// Seconds from the stop of the old container to the start of the one that serves. Absent
+    /// where nothing was stopped, or where nobody could measure it.
+    pub gap_seconds: Option<f64>,
+    /// The last lines the failed container wrote.
+    #[serde(default)]
+    pub log: Vec<String>,
+}
