@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::Pi;
 use crate::support::agent::{METRICS_PORT, scrape};
-use crate::support::command::{wait_for, wait_until};
+use crate::support::command::{run, wait_for, wait_until};
 use crate::support::http::Peer;
 use crate::support::images::Release;
 
@@ -87,6 +87,42 @@ fn promtool_accepts(page: &str) {
     assert!(output.status.success() && said.is_empty(), "promtool: {said}\n{page}");
 }
 
+/// What a panel asks stays without an answer where nothing is refused, or no registry has a quota.
+const MAY_BE_EMPTY: [&str; 2] = ["Refused digests", "Quota left"];
+
+/// Grafana puts in what its reader chose; here that is everything.
+fn every_panel_of_the_dashboard_shows_something(prometheus: &Prometheus) {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/grafana-dashboard.json");
+    let dashboard = fs::read_to_string(file).expect("the dashboard");
+    let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    assert!(panels.len() > 10);
+    for panel in panels {
+        let title = panel["title"].as_str().expect("a title");
+        for target in panel["targets"].as_array().expect("targets") {
+            let expression = target["expr"].as_str().expect("an expression");
+            let expression = expression.replace("$instance", ".*");
+            let expression = expression.replace("$__rate_interval", "1m");
+            if MAY_BE_EMPTY.contains(&title) {
+                prometheus.wait_for(&format!("absent({expression})"));
+            } else {
+                prometheus.wait_for(&expression);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_alerts_fire_when_they_should_and_only_then() {
+    for words in [
+        ["check", "rules", "deploy/pilotfish.rules.yml"],
+        ["test", "rules", "deploy/pilotfish.rules.test.yml"],
+    ] {
+        let mut promtool = Command::new("promtool");
+        run(promtool.args(words).current_dir(env!("CARGO_MANIFEST_DIR")));
+    }
+}
+
 #[test]
 fn prometheus_scrapes_what_the_agent_knows_and_did() {
     let pi = Pi::with(&[], "every = \"1s\"\njitter = \"0%\"");
@@ -124,6 +160,7 @@ fn prometheus_scrapes_what_the_agent_knows_and_did() {
         prometheus.wait_for(expression);
     }
     promtool_accepts(&scrape(&pi.engine, "/metrics"));
+    every_panel_of_the_dashboard_shows_something(&prometheus);
     pi.engine.docker(&["rm", "--force", "kiosk"]);
     wait_until("the series of a container that is gone disappear", SOON, || {
         prometheus.ask("{container=\"kiosk\"}").is_empty()
