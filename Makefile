@@ -6,7 +6,7 @@ CARGO ?= cargo
 ENGINE_NEEDS = dockerd=docker.io docker=docker-cli,docker.io iptables=iptables \
 	docker-registry=docker-registry ip=iproute2 nsenter=util-linux setsid=util-linux \
 	curl=curl pgrep=procps gzip=gzip tar=tar \
-	prometheus=prometheus promtool=prometheus setpriv=util-linux script=bsdutils \
+	prometheus=prometheus promtool=prometheus setpriv=util-linux script=bsdutils haproxy=haproxy \
 	mkfs.ext4=e2fsprogs losetup=mount perl=perl-base unshare=util-linux
 
 # The real-Engine tests mostly wait, so more of them run at once than there are cores.
@@ -17,7 +17,7 @@ FUZZ_TARGETS = reference challenge manifest docker_config notification
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build release check test fuzz demo bench footprint torture soak needs clean
+.PHONY: help build release check test fuzz demo bench footprint torture soak dist deb image needs needs-dist clean
 
 help: ## lists what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,25 @@ torture: needs ## strikes a real agent at every call; writes docs/reliability.md
 
 soak: ## random faults over the model, as many as PILOTFISH_SEEDS says
 	PILOTFISH_SEEDS=$${PILOTFISH_SEEDS:-1000000} $(CARGO) test --locked --test model -- --nocapture
+
+dist: needs-dist ## static binaries for every Pi, with checksums, man pages and completions
+	scripts/dist
+
+deb: dist ## Debian's packages of them: arm64, armhf, amd64
+	scripts/deb
+
+# This machine's own kind.
+MACHINE = $(shell uname -m | sed -e 's/armv7l/armv7-unknown-linux-gnueabihf/' -e t -e 's/$$/-unknown-linux-musl/')
+
+image: needs-dist ## the container image `pilotfish` for this machine, on its own Engine
+	scripts/dist $(MACHINE)
+	scripts/image $(MACHINE) pilotfish
+
+# The cross compilers for a Pi, and musl.
+needs-dist:
+	@scripts/ensure aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu arm-linux-gnueabihf-gcc=gcc-arm-linux-gnueabihf \
+		musl-gcc=musl-tools readelf=binutils /usr/aarch64-linux-gnu/include/stdio.h=libc6-dev-arm64-cross \
+		/usr/arm-linux-gnueabihf/lib/libc.a=libc6-dev-armhf-cross
 
 .PHONY: till
 # The static service that the demo packs into images. Only its last link is special.

@@ -23,6 +23,8 @@ mod reload;
 #[cfg(test)]
 mod scrape;
 #[cfg(test)]
+mod socket_proxy;
+#[cfg(test)]
 mod updates;
 #[cfg(test)]
 mod windows;

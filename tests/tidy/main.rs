@@ -10,5 +10,6 @@ mod floors;
 mod private;
 mod promises;
 mod shape;
+mod shipped;
 mod supply;
 mod tree;
