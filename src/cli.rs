@@ -122,6 +122,7 @@ const CONFIG_EXAMPLES: &str = "\
 Examples:
   pilotfish config
   pilotfish config --check /etc/pilotfish/pilotfish.toml
+  docker inspect watchtower | pilotfish config --from-watchtower - > pilotfish.toml
 
 Exit code 2: the configuration is not valid.";
 
@@ -248,6 +249,10 @@ pub struct ConfigArguments {
     /// Only say whether this file is valid
     #[arg(long, value_name = "FILE")]
     pub check: Option<PathBuf>,
+    /// Print the configuration that does what a Watchtower did: FILE is what `docker inspect`
+    /// prints of its container, or its file of variables; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    pub from_watchtower: Option<PathBuf>,
 }
 
 /// What `check` takes.

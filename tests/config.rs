@@ -191,6 +191,8 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
         "state_dir" => "/elsewhere",
         "docker_host" => "unix:///elsewhere.sock",
         "opt_in" => "false",
+        "compat.watchtower" => "true",
+        "compat.scope" => "shop",
         "time_zone" => "UTC",
         "schedule.every" => "1h",
         "schedule.cron" => "@daily",
@@ -311,7 +313,7 @@ fn an_unknown_key_names_itself_its_line_and_what_was_meant() {
         // The uppermost is named first.
         (
             "zzz = 1\naaa = 1\n",
-            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, time_zone, schedule, pull, update, health, images, listen, notify, log, registries",
+            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, time_zone, schedule, pull, update, health, images, listen, notify, compat, log, registries",
         ),
     ] {
         assert_eq!(file_error(text), expected);
@@ -576,6 +578,8 @@ images.keep = 1 (default)
 listen.address = 127.0.0.1:9788 (default)
 notify.address =  (default)
 notify.token_file =  (default)
+compat.watchtower = false (default)
+compat.scope =  (default)
 log.format = auto (default)
 log.level = debug (environment variable PILOTFISH_LOG_LEVEL)
 ";

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use super::{Exit, Setting, print};
-use crate::config::{self, ConfigFile, Environment, Sources};
+use crate::config::{self, ConfigFile, Environment, Sources, watchtower};
 use crate::control::client::Control;
 use crate::output;
 
@@ -49,5 +49,19 @@ pub fn check_config(file: &std::path::Path) -> anyhow::Result<Exit> {
         Sources { file: ConfigFile::Required(file.to_owned()), environment, ..Sources::default() };
     config::load(&sources)?;
     print(&format!("{} is valid.\n", file.display()))?;
+    Ok(Exit::Done)
+}
+
+/// `pilotfish config --from-watchtower FILE`: what a Watchtower was told, as our configuration.
+pub fn from_watchtower(file: &std::path::Path) -> anyhow::Result<Exit> {
+    let text = if file == std::path::Path::new("-") {
+        std::io::read_to_string(std::io::stdin()).context("standard input cannot be read")?
+    } else {
+        std::fs::read_to_string(file)
+            .with_context(|| format!("{} cannot be read", file.display()))?
+    };
+    let started =
+        watchtower::read(&text).with_context(|| format!("{} is of no use", file.display()))?;
+    print(&watchtower::translate(&started).to_string())?;
     Ok(Exit::Done)
 }

@@ -96,8 +96,11 @@ struct Setting {
 /// # Errors
 /// It could not be done; the chain of causes says why and what to do.
 pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
-    if let Command::Config(ConfigArguments { check: Some(file) }) = cli.command {
-        return agent::check_config(&file);
+    if let Command::Config(ConfigArguments { check: Some(file), .. }) = &cli.command {
+        return agent::check_config(file);
+    }
+    if let Command::Config(ConfigArguments { from_watchtower: Some(file), .. }) = &cli.command {
+        return agent::from_watchtower(file);
     }
     let setting = prepare(&cli)?;
     match cli.command {

@@ -50,7 +50,7 @@ const fn key(name: &'static str, kind: Kind, default: &'static str) -> Key {
 }
 
 /// All keys but those of registries, in the order of the documentation.
-pub const KEYS: [Key; 17] = [
+pub const KEYS: [Key; 19] = [
     key("state_dir", Kind::Text, "/var/lib/pilotfish"),
     key("docker_host", Kind::Text, "unix:///var/run/docker.sock"),
     key("opt_in", Kind::Flag, "true"),
@@ -66,6 +66,8 @@ pub const KEYS: [Key; 17] = [
     key("listen.address", Kind::Text, "127.0.0.1:9788"),
     key("notify.address", Kind::Text, ""),
     key("notify.token_file", Kind::Text, ""),
+    key("compat.watchtower", Kind::Flag, "false"),
+    key("compat.scope", Kind::Text, ""),
     key("log.format", Kind::Text, "auto"),
     key("log.level", Kind::Text, "info"),
 ];

@@ -18,6 +18,8 @@ mod keys;
 mod registries;
 mod settings;
 mod time_zone;
+// From Watchtower's settings to ours.
+pub mod watchtower;
 
 pub use docker::{DockerHost, DockerHostError, DockerTls};
 pub use environment::Environment;

@@ -1,6 +1,7 @@
 //! The third stage: everything understood and typed. What is here can be used as it is.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::config::error::{ConfigError, Origin};
 use crate::config::registries::{Registries, RegistryHostSettings};
 use crate::config::time_zone;
 use crate::core::policy::health_policy::{parse_stable, parse_timeout};
+use crate::core::policy::watchtower::Watchtower;
 use crate::core::policy::{PolicyDefaults, parse_images_keep};
 use crate::core::text::did_you_mean;
 use crate::core::time::schedule::{Jitter, Schedule};
@@ -97,6 +99,8 @@ pub struct Settings {
     pub listen_address: Option<SocketAddr>,
     /// Where registries may tell of pushes; absent: nowhere.
     pub notify: Option<NotifySettings>,
+    /// Watchtower's labels mean what they meant; absent: they mean nothing.
+    pub watchtower: Option<Watchtower>,
     /// How the log is written.
     pub log_format: LogFormat,
     /// What is written to it.
@@ -133,6 +137,7 @@ impl Settings {
             images_keep: effective.read("images.keep", parse_images_keep)?,
             listen_address: effective.read("listen.address", parse_listen)?,
             notify: read_notify(effective)?,
+            watchtower: read_watchtower(effective)?,
             log_format: effective.read("log.format", |text| choose(text, LOG_FORMATS))?,
             log_level: effective.read("log.level", |text| choose(text, LOG_LEVELS))?,
             registries: registries.hosts,
@@ -151,6 +156,7 @@ impl Settings {
             health_timeout: self.health_timeout,
             health_stable: self.health_stable,
             images_keep: self.images_keep,
+            watchtower: self.watchtower.clone(),
         }
     }
 
@@ -196,6 +202,14 @@ fn read_schedule(effective: &Effective) -> Result<Schedule, ConfigError> {
         Ok(cron) => Ok(cron),
         Err(error) => Err(error.to_string()),
     })
+}
+
+fn read_watchtower(effective: &Effective) -> Result<Option<Watchtower>, ConfigError> {
+    let scope =
+        effective.read("compat.scope", |text| Ok::<_, Infallible>(text.trim().to_owned()))?;
+    let scope = Some(scope).filter(|scope| !scope.is_empty());
+    let is_on = effective.read("compat.watchtower", |text| choose(text, FLAGS))?;
+    Ok(is_on.then_some(Watchtower { scope }))
 }
 
 /// An address needs a token: there is no notifying without one.

@@ -116,3 +116,27 @@ fn config_check_judges_a_file_by_itself() {
     }
     golden::compare("config-check", &page);
 }
+
+#[test]
+fn watchtowers_settings_become_ours() {
+    let stage = Stage::new("");
+    let inspect = serde_json::json!([{ "Name": "/watchtower", "Config": {
+        "Env": ["PATH=/", "TZ=Europe/Berlin", "WATCHTOWER_CLEANUP=true",
+                "WATCHTOWER_NOTIFICATION_URL=telegram://secret@telegram"],
+        "Cmd": ["--label-enable", "--schedule", "0 0 4 * * *", "--scope=shop"],
+    }}]);
+    fs::write(stage.path("inspect.json"), inspect.to_string()).expect("a file");
+    let mut page = String::new();
+    for words in ["config --from-watchtower inspect.json", "config --from-watchtower missing.json"]
+    {
+        page.push_str(&stage.told_without_a_trace(words, &mut stage.command(words)));
+    }
+    assert!(!page.contains("secret"));
+    golden::compare("config-from-watchtower", &page);
+    let mut command = stage.command("config --from-watchtower inspect.json");
+    let made = command.output().expect("pilotfish").stdout;
+    fs::write(stage.path("made.toml"), made).expect("a file");
+    let words = "config --check made.toml";
+    let judged = stage.told_without_a_trace(words, &mut stage.command(words));
+    assert!(judged.contains("made.toml is valid."), "{judged}\n{page}");
+}

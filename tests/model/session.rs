@@ -124,6 +124,7 @@ fn settings() -> AgentSettings {
             health_timeout: Duration::from_secs(60),
             health_stable: Duration::from_secs(30),
             images_keep: 1,
+            watchtower: None,
         },
         schedule: Schedule::Every(EVERY),
         jitter: Jitter::Percent(0),

@@ -35,6 +35,7 @@ pub(in crate::core) fn observation(update_window: &str) -> Observation {
         health_timeout: Duration::from_secs(60),
         health_stable: Duration::from_secs(30),
         images_keep: 1,
+        watchtower: None,
     };
     let policy = match Policy::from_labels(&BTreeMap::new(), &defaults) {
         Selection::Watched(policy) => Ok(policy),

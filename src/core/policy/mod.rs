@@ -4,6 +4,8 @@
 pub mod health_policy;
 // The probe of a label.
 pub mod probe;
+// Watchtower's labels, for who moves from there.
+pub mod watchtower;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::core::policy::health_policy::{HealthSettings, parse_stable, parse_timeout};
+use crate::core::policy::watchtower::Watchtower;
 use crate::core::text::{did_you_mean, nearest, shown};
 use crate::core::time::schedule::Schedule;
 use crate::core::time::window::Windows;
@@ -64,6 +67,8 @@ pub struct PolicyDefaults {
     pub health_stable: Duration,
     /// How many previous images stay on disk.
     pub images_keep: u32,
+    /// Watchtower's labels mean what they meant; absent: they mean nothing.
+    pub watchtower: Option<Watchtower>,
 }
 
 /// What is done with a new image.
@@ -126,6 +131,19 @@ impl Policy {
     /// A container that is opted out is that silently, whatever its other labels are.
     #[must_use]
     pub fn from_labels(labels: &BTreeMap<String, String>, defaults: &PolicyDefaults) -> Selection {
+        let Some(watchtower) = &defaults.watchtower else {
+            return Self::from_our_labels(labels, defaults);
+        };
+        let (labels, errors) = watchtower::translate(labels, watchtower);
+        match Self::from_our_labels(&labels, defaults) {
+            Selection::OptedOut => Selection::OptedOut,
+            Selection::Watched(policy) if errors.is_empty() => Selection::Watched(policy),
+            Selection::Watched(_) => Selection::BadLabels(errors),
+            Selection::BadLabels(ours) => Selection::BadLabels([ours, errors].concat()),
+        }
+    }
+
+    fn from_our_labels(labels: &BTreeMap<String, String>, defaults: &PolicyDefaults) -> Selection {
         match labels.get(LABEL_ENABLE).map(|value| value.trim()) {
             Some("false") => return Selection::OptedOut,
             None if defaults.opt_in => return Selection::OptedOut,

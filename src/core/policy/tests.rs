@@ -10,6 +10,7 @@ fn defaults(opt_in: bool) -> PolicyDefaults {
         health_timeout: Duration::from_secs(60),
         health_stable: Duration::from_secs(30),
         images_keep: 1,
+        watchtower: None,
     }
 }
 
@@ -157,4 +158,50 @@ proptest::proptest! {
     ) {
         let _ = select(true, &[(LABEL_ENABLE, "true"), (label, &value), (&unknown, &value)]);
     }
+}
+
+#[test]
+fn watchtowers_labels_mean_what_they_meant() {
+    const OURS: (&str, &str) = (LABEL_ENABLE, "true");
+    let watchtower = |word: &str| format!("{}{word}", watchtower::WATCHTOWER_PREFIX);
+    let (enable, monitor_only) = (watchtower("enable"), watchtower("monitor-only"));
+    let (scope, typo) = (watchtower("scope"), watchtower("monitoronly"));
+    let (enable, monitor_only) = (enable.as_str(), monitor_only.as_str());
+    let (scope, typo) = (scope.as_str(), typo.as_str());
+    let select = |opt_in: bool, own: Option<&str>, labels: &[(&str, &str)]| {
+        let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let scope = own.map(str::to_owned);
+        let defaults =
+            PolicyDefaults { watchtower: Some(Watchtower { scope }), ..defaults(opt_in) };
+        match Policy::from_labels(&labels, &defaults) {
+            Selection::OptedOut => "out".to_owned(),
+            Selection::Watched(policy) => format!("{:?}", policy.mode).to_lowercase(),
+            Selection::BadLabels(errors) => errors[0].to_string(),
+        }
+    };
+    for (opt_in, own, labels, expected) in [
+        (true, None, vec![(enable, "true")], "update"),
+        (true, None, vec![(enable, "1"), (monitor_only, "true")], "notify"),
+        (true, None, vec![(monitor_only, "true")], "out"),
+        (false, None, vec![(monitor_only, "false")], "update"),
+        (false, None, vec![(enable, "false")], "out"),
+        // Ours wins.
+        (true, None, vec![(enable, "false"), OURS], "update"),
+        (true, None, vec![OURS, (monitor_only, "true"), (LABEL_MODE, "update")], "update"),
+        (false, Some("shop"), vec![], "out"),
+        (false, Some("shop"), vec![(scope, "home")], "out"),
+        (false, Some("shop"), vec![(scope, "shop")], "update"),
+        (false, None, vec![(scope, "home")], "update"),
+        // Left alone, loudly; but only where it is watched.
+        (true, None, vec![(typo, "true")], "out"),
+    ] {
+        assert_eq!(select(opt_in, own, &labels), expected, "{opt_in} {own:?} {labels:?}");
+    }
+    let said = select(true, None, &[(enable, "true"), (typo, "true")]);
+    assert!(
+        said.ends_with("did you mean `com.centurylinklabs.watchtower.monitor-only`?"),
+        "{said}"
+    );
+    let said = select(false, None, &[(enable, "perhaps")]);
+    assert!(said.ends_with("`perhaps` is neither `true` nor `false`"), "{said}");
 }

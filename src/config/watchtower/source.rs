@@ -1,0 +1,82 @@
+//! How a Watchtower was started, read from what people have at hand.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::Started;
+
+/// What was given says nothing of a Watchtower.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum SourceError {
+    /// JSON, but not of one container.
+    #[error("this is not what `docker inspect CONTAINER` prints for one container")]
+    NotInspect,
+    /// Neither JSON nor lines `NAME=VALUE`.
+    #[error(
+        "line {0} is neither NAME=VALUE nor a comment; give what `docker inspect CONTAINER` prints, or a file for --env-file"
+    )]
+    NoVariable(usize),
+}
+
+/// Reads what `docker inspect` prints of a Watchtower's container, or a file of variables as for
+/// `docker run --env-file`.
+///
+/// # Errors
+/// It is neither.
+pub fn read(text: &str) -> Result<Started, SourceError> {
+    if text.trim_start().starts_with(['[', '{']) { from_inspect(text) } else { from_lines(text) }
+}
+
+fn from_inspect(text: &str) -> Result<Started, SourceError> {
+    let document: Value = serde_json::from_str(text).map_err(|_| SourceError::NotInspect)?;
+    let container = match &document {
+        Value::Array(all) if all.len() == 1 => &all[0],
+        one => one,
+    };
+    let config = container.get("Config").ok_or(SourceError::NotInspect)?;
+    let texts = |key: &str| {
+        let list = config.get(key).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let pair = |line: &String| {
+        line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    Ok(Started { environment: texts("Env").iter().filter_map(pair).collect(), words: texts("Cmd") })
+}
+
+fn from_lines(text: &str) -> Result<Started, SourceError> {
+    let mut environment = BTreeMap::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = line.split_once('=').ok_or(SourceError::NoVariable(index + 1))?;
+        environment.insert(name.trim().to_owned(), value.to_owned());
+    }
+    Ok(Started { environment, words: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_inspect_prints_is_read() {
+        let text = r#"[{"Config": {"Env": ["WATCHTOWER_CLEANUP=true", "ODD"], "Cmd": ["-d"]}}]"#;
+        let started = read(text).expect("a container");
+        assert_eq!(started.environment["WATCHTOWER_CLEANUP"], "true");
+        assert_eq!(started.words, ["-d"]);
+        assert_eq!(read("[]"), Err(SourceError::NotInspect));
+        assert_eq!(read("{\"Config\""), Err(SourceError::NotInspect));
+    }
+
+    #[test]
+    fn a_file_of_variables_is_read() {
+        let started = read("# mine\nWATCHTOWER_SCOPE=a=b\n\n").expect("variables");
+        assert_eq!(started.environment["WATCHTOWER_SCOPE"], "a=b");
+        assert_eq!(read("A=1\nnonsense"), Err(SourceError::NoVariable(2)));
+    }
+}
