@@ -146,9 +146,10 @@ fn own_loss(peer: &Record, row: &Tried) -> Option<String> {
     else {
         return None;
     };
-    let bare = ["no option", "no option, an image that brings little"];
-    let always: Vec<&str> = bare.iter().flat_map(|name| peer.row(name)).flat_map(paths).collect();
-    let is_own = |line: &&str| bare.contains(&row.name.as_str()) || !always.contains(&path(line));
+    let on_plain = rows().iter().any(|it| it.name == row.name && it.create.contains("PLAIN"));
+    let bare = if on_plain { "no option, an image that brings little" } else { "no option" };
+    let always = peer.row(bare).map(paths).unwrap_or_default();
+    let is_own = |line: &&str| row.name == bare || !always.contains(&path(line));
     let lines: Vec<&str> = why.lines().filter(is_own).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
 }

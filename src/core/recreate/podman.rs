@@ -36,6 +36,11 @@ pub(super) fn translate(
     if let Some(ports) = host_config.get_mut("PortBindings").and_then(Value::as_object_mut) {
         ports.retain(|_, bindings| !bindings.is_null());
     }
+    // It shows both, and takes one or the other.
+    if host_config.get("NanoCpus").and_then(Value::as_i64).is_some_and(|cpus| cpus != 0) {
+        host_config.remove("CpuPeriod");
+        host_config.remove("CpuQuota");
+    }
     if host_config.get("Runtime").and_then(Value::as_str) == Some(DEFAULT_RUNTIME) {
         host_config.remove("Runtime");
     }
