@@ -40,8 +40,8 @@ pub fn copied(written: &[WrittenFile]) -> Vec<String> {
     written.iter().filter(|file| is_from_an_archive(file)).map(|file| file.path.clone()).collect()
 }
 
-/// Copies travel as tar archives, whose times are whole seconds; one write in a thousand million
-/// has such a time by chance.
+/// Copies travel as tar archives, whose times are whole seconds. A running program writes at such
+/// a time by chance only: the kernel's clock for files ticks some hundred times a second.
 fn is_from_an_archive(file: &WrittenFile) -> bool {
     file.modified_at.timestamp_subsec_nanos() == 0
 }
