@@ -16,11 +16,25 @@ export RUST_TEST_THREADS ?= 4
 FUZZ_TARGETS = reference challenge manifest docker_config notification
 FUZZ_SECONDS ?= 60
 
+# The Engines of `make test-engines`, and the environment that selects each.
+DOCKER_ENGINES = here docker-28 docker-28-containerd
+ENGINES = $(DOCKER_ENGINES) podman
+ROOTS = $(CURDIR)/target/engines
+on_here = env
+on_docker-28 = TEST_ENGINE_ROOT=$(ROOTS)/docker-28
+on_docker-28-containerd = $(on_docker-28) TEST_ENGINE_FLAGS=--feature=containerd-snapshotter=true
+on_podman = TEST_ENGINE=podman TEST_ENGINE_ROOT=$(ROOTS)/podman-4.3
+on = $(on_$(1))
+
+# Another updater, for the comparison: none of it is part of this program.
+FRESHDOCK = target/peers/bin/freshdock
+
 .DEFAULT_GOAL := help
-.PHONY: help build release check test fuzz demo bench footprint torture soak dist deb image needs needs-dist clean
+.PHONY: help build release check test test-engines fidelity fuzz demo bench footprint torture soak dist deb \
+	image needs needs-dist clean
 
 help: ## lists what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the agent, quickly, with debug assertions
 	$(CARGO) build --locked
@@ -37,6 +51,27 @@ check: ## format, lints, documentation and the rules of the house (no Engine nee
 test: check needs ## everything, on private Engines of its own (needs root)
 	$(CARGO) test --locked --no-fail-fast --tests
 	$(CARGO) test --locked --doc
+
+test-engines: needs engines ## the table of recreate on every Engine, the main job on Docker's (needs root, an hour)
+	$(foreach engine,$(ENGINES),$(call on,$(engine)) $(CARGO) test --locked --test fidelity every_option &&) true
+	$(foreach engine,$(DOCKER_ENGINES),$(call on,$(engine)) $(CARGO) test --locked --test engine &&) true
+	$(call on,podman) $(CARGO) test --locked --test engine -- --ignored podman
+
+fidelity: needs engines $(FRESHDOCK) ## the table of recreate on every Engine; writes docs/fidelity.md (needs root, an hour)
+	rm -rf target/fidelity
+	$(foreach engine,$(ENGINES),$(call on,$(engine)) $(CARGO) test --locked --test fidelity every_option;)
+	FRESHDOCK=$(CURDIR)/$(FRESHDOCK) $(CARGO) test --locked --test fidelity -- --ignored freshdock
+	$(CARGO) test --locked --test fidelity -- --ignored --nocapture page
+
+# Engines that `needs` does not bring: whole roots of other Debians, made once.
+.PHONY: engines
+engines:
+	@scripts/ensure debootstrap=debootstrap
+	scripts/engine-root docker-28 target/engines/docker-28
+	scripts/engine-root podman-4.3 target/engines/podman-4.3
+
+$(FRESHDOCK):
+	$(CARGO) install --locked --debug --root target/peers --target-dir target/peers/build --version 1.7.1 freshdock
 
 fuzz: ## every parser of foreign words for FUZZ_SECONDS each (needs nightly Rust and cargo-fuzz)
 	@$(CARGO) +nightly fuzz --version > /dev/null || { \

@@ -99,6 +99,8 @@ pub struct EngineInfo {
     pub api: ApiVersion,
     /// Its own version, for people.
     pub version: String,
+    /// Whether it has a call that changes a container's restart policy; Podman has none.
+    pub can_update: bool,
     /// Where it keeps images and containers (`DockerRootDir`).
     pub root_dir: PathBuf,
     /// Whether containers outlive it (`LiveRestoreEnabled`).

@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::core::decide::observation::{Observation, Offered, Readiness};
 use crate::core::docker::inspect;
 use crate::core::docker::names;
-use crate::core::recreate::changes::{added, may_hold_declared_files};
-use crate::core::recreate::declared::{AddedFile, declared};
+use crate::core::recreate::changes::{may_hold_declared_files, written};
+use crate::core::recreate::declared::{WrittenFile, copied, declared};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::probing;
@@ -35,12 +35,15 @@ async fn gather<P: Ports>(
         None => None,
     };
     let pulled = pulled(engine, observation).await?;
+    let files = written_files(engine, &original).await?;
     Ok(Some(Readiness {
         others: others(engine, &observation.id).await?,
-        declared_files: declared_files(engine, &original).await?,
+        declared_files: declared_files(&original, &files),
+        copied_files: copied(&files),
         is_kept_ahead: is_kept_ahead(engine, &observation.name, pulled.as_ref()).await?,
         is_pulled: pulled.is_some(),
         api: info.api,
+        can_update: info.can_update,
         free_bytes: ports.host().free_bytes(&info.root_dir),
         probe,
         original,
@@ -80,29 +83,32 @@ async fn is_kept_ahead(
     Ok(engine.inspect_image(&name).await?.is_some())
 }
 
-/// How many files of a container's own layer are looked at. What Compose copies lies near the
-/// root; a program that writes thousands of files does it further down.
-const ADDED_FILES_MAX: usize = 64;
+/// How many files of a container's own layer are looked at. What people and Compose copy lies near
+/// the root; a program that writes thousands of files does it further down.
+const WRITTEN_FILES_MAX: usize = 64;
 
-/// Files that Compose copied into the container before it was first started. A document that
-/// cannot be read is refused where the container is to be made again, so it is passed over here.
-async fn declared_files(
+/// The files of the container's own layer, with their times. A document that cannot be read is
+/// refused where the container is to be made again, so it is passed over here.
+async fn written_files(
     engine: &impl Engine,
     original: &Value,
-) -> Result<Vec<String>, EngineError> {
-    let (Ok(true), Some(created_at)) =
-        (may_hold_declared_files(original), inspect::created_at(original))
-    else {
-        return Ok(Vec::new());
-    };
+) -> Result<Vec<WrittenFile>, EngineError> {
     let id = inspect::id(original);
-    let mut paths = added(original, &engine.changes(id).await?).unwrap_or_default();
+    let mut paths = written(original, &engine.changes(id).await?).unwrap_or_default();
     paths.sort_by_key(|path| path.matches('/').count());
     let mut files = Vec::new();
-    for path in paths.into_iter().take(ADDED_FILES_MAX) {
+    for path in paths.into_iter().take(WRITTEN_FILES_MAX) {
         if let Some(modified_at) = engine.modified_at(id, &path).await? {
-            files.push(AddedFile { path, modified_at });
+            files.push(WrittenFile { path, modified_at });
         }
     }
-    Ok(declared(created_at, &files))
+    Ok(files)
+}
+
+/// Files that Compose copied into the container before it was first started.
+fn declared_files(original: &Value, files: &[WrittenFile]) -> Vec<String> {
+    match (may_hold_declared_files(original), inspect::created_at(original)) {
+        (Ok(true), Some(created_at)) => declared(created_at, files),
+        _ => Vec::new(),
+    }
 }

@@ -91,6 +91,27 @@ pub fn notes(reports: &[Report], screen: Screen) -> String {
         }
     }
     text.push_str(&rollbacks(reports, screen));
+    text.push_str(&drops(reports, screen));
+    text
+}
+
+/// A line for each container that holds files which its next update would drop.
+fn drops(reports: &[Report], screen: Screen) -> String {
+    let mut text = String::new();
+    for report in reports {
+        let Some(first) = report.drops.first() else { continue };
+        let more = match report.drops.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let name = one_line(&report.container);
+        let sentence =
+            format!("an update of {name} drops {first}{more}, copied into the container");
+        text.push('\n');
+        for line in wrap(&one_line(&sentence), "", screen.width) {
+            push_line(&mut text, &screen.paint(Paint::Yellow, &line));
+        }
+    }
     text
 }
 

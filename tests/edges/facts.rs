@@ -27,6 +27,7 @@ pub fn report(container: &str, image: &str, running: &str, offered: Option<&str>
         detail: None,
         advice: None,
         no_rollback: None,
+        drops: Vec::new(),
     }
 }
 

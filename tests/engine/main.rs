@@ -15,7 +15,11 @@ mod ground;
 #[cfg(test)]
 mod interruptions;
 #[cfg(test)]
+mod newer;
+#[cfg(test)]
 mod people;
+#[cfg(test)]
+mod podman;
 #[cfg(test)]
 mod reasons;
 #[cfg(test)]

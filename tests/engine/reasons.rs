@@ -47,6 +47,20 @@ fn a_container_that_a_stop_would_delete_cannot_be_recreated() {
 }
 
 #[test]
+fn check_names_files_that_were_copied_in_because_an_update_drops_them() {
+    let pi = with_an_update_waiting(&[]);
+    let file = pi.engine.directory().join("mine.conf");
+    std::fs::write(&file, "mine").expect("a file");
+    let file = file.display().to_string();
+    pi.engine.docker(&["cp", &file, "till:/mine.conf"]);
+
+    let told = pi.agent.run(&pi.engine, &["check"]).expect_code(0);
+
+    let words = "an update of till drops /mine.conf, copied into the container";
+    assert!(told.out.contains(words), "{}", told.out);
+}
+
+#[test]
 fn an_update_that_was_left_open_is_in_flight() {
     let pi = with_an_update_waiting(&[]);
     pi.update_until("verify").kill();

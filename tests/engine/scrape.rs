@@ -114,10 +114,9 @@ fn every_panel_of_the_dashboard_shows_something(prometheus: &Prometheus) {
 
 #[test]
 fn the_alerts_fire_when_they_should_and_only_then() {
-    for words in [
-        ["check", "rules", "deploy/alerts.yml"],
-        ["test", "rules", "deploy/alerts.test.yml"],
-    ] {
+    for words in
+        [["check", "rules", "deploy/alerts.yml"], ["test", "rules", "deploy/alerts.test.yml"]]
+    {
         let mut promtool = Command::new("promtool");
         run(promtool.args(words).current_dir(env!("CARGO_MANIFEST_DIR")));
     }

@@ -1,94 +1,48 @@
-//! A private Engine: its own root, its own network namespace, its own socket.
-//!
-//! `PILOTFISH_TEST_ENGINE_SOCKET` names the socket of a disposable Engine that already runs, to
-//! try another version; otherwise `dockerd` is started and stopped again.
+//! The Engine of the table: a private one (see `scripts/private-engine`), and how it is spoken to.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, Output};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use pilotfish::core::docker::api_version::ApiVersion;
 
-/// How long an Engine may take to answer after its start.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How often a starting Engine is asked whether it answers.
-const START_POLL: Duration = Duration::from_millis(50);
+use crate::support::engine::Engine as Private;
+use crate::support::registry::is_containerd_store;
 
 /// An Engine that only this test uses.
 pub struct Engine {
-    socket: PathBuf,
     /// The version that requests carry: at most the last one that tells configured MAC addresses.
     pub api: ApiVersion,
-    /// What it calls itself.
-    pub version: String,
-    daemon: Option<Daemon>,
-}
-
-/// The process and the directory of an Engine that was started here.
-struct Daemon {
-    process: Child,
-    directory: tempfile::TempDir,
+    /// Which one it is, for people: its name, its version, its image store.
+    pub title: String,
+    /// Whether it is Podman, which speaks Docker's API but has no `update`.
+    pub is_podman: bool,
+    /// The Engine itself, with its network.
+    pub private: Private,
 }
 
 impl Engine {
-    /// Starts an Engine, or finds the one that the environment names.
+    /// Starts the Engine that the environment names.
     pub fn start() -> Self {
-        if let Some(socket) = std::env::var_os("PILOTFISH_TEST_ENGINE_SOCKET") {
-            return Self::at(PathBuf::from(socket), None);
-        }
-        let directory = tempfile::Builder::new().prefix("fidelity").tempdir().expect("a directory");
-        let path = |name: &str| directory.path().join(name).display().to_string();
-        let log = fs::File::create(path("log")).expect("a log file");
-        // In a mount namespace of its own, what the Engine leaves mounted goes when it goes.
-        let process = Command::new("unshare")
-            .args([
-                "--net",
-                "--mount",
-                "sh",
-                "-c",
-                "ip link set lo up && exec dockerd \"$@\"",
-                "dockerd",
-            ])
-            .args(["--data-root", &path("data"), "--exec-root", &path("exec")])
-            .args(["--pidfile", &path("pid"), "--host", &format!("unix://{}", path("s"))])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("dockerd can be started: it takes root and Debian's docker.io");
-        let socket = directory.path().join("s");
-        Self::at(socket, Some(Daemon { process, directory }))
-    }
-
-    fn at(socket: PathBuf, daemon: Option<Daemon>) -> Self {
-        let api = ApiVersion::V1_41;
-        let mut engine = Self { socket, api, version: String::new(), daemon };
-        let deadline = Instant::now() + START_TIMEOUT;
-        let version = loop {
-            match engine.try_request("GET", "/version", None) {
-                Ok((200, version)) => break version,
-                _ if Instant::now() > deadline => panic!("no Engine: {}", engine.log()),
-                _ => std::thread::sleep(START_POLL),
-            }
-        };
-        let text = |key: &str| version[key].as_str().expect("a text").to_owned();
-        let newest: ApiVersion = text("ApiVersion").parse().expect("a version");
+        let private = Private::start(&[]);
+        let (api, title, is_podman) = (ApiVersion::V1_41, String::new(), false);
+        let mut engine = Self { api, title, is_podman, private };
+        let version = engine.call("GET", "/version", None).expect("a version");
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let newest: ApiVersion = text(&version["ApiVersion"]).parse().expect("a version");
         engine.api = newest.min(ApiVersion::V1_51);
-        engine.version = text("Version");
+        engine.is_podman = version["Components"][0]["Name"] == "Podman Engine";
+        let name = if engine.is_podman { "Podman" } else { "Docker" };
+        let store = if is_containerd_store() { ", containerd image store" } else { "" };
+        let number = text(&version["Version"]);
+        let number = number.split('+').next().unwrap_or_default();
+        engine.title = format!("{name} {number} (API {}{store})", engine.api);
         engine
-    }
-
-    fn log(&self) -> String {
-        let log = self.daemon.as_ref().map(|daemon| daemon.directory.path().join("log"));
-        log.and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default()
     }
 
     /// Sends a request; the answer is null where it is not JSON.
@@ -112,7 +66,7 @@ impl Engine {
         body: Option<&Value>,
     ) -> std::io::Result<(u16, Value)> {
         let body = body.map(Value::to_string).unwrap_or_default();
-        let mut stream = UnixStream::connect(&self.socket)?;
+        let mut stream = UnixStream::connect(self.private.socket())?;
         write!(
             stream,
             "{method} /v{}{path} HTTP/1.0\r\nHost: engine\r\nContent-Type: application/json\r\n\
@@ -131,7 +85,7 @@ impl Engine {
     pub fn docker<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Output {
         Command::new("docker")
             .env("DOCKER_BUILDKIT", "0")
-            .env("DOCKER_HOST", format!("unix://{}", self.socket.display()))
+            .env("DOCKER_HOST", self.private.host())
             .args(arguments)
             .output()
             .expect("the docker command can be run")
@@ -157,16 +111,5 @@ impl Engine {
         let context = context.display().to_string();
         let built = self.try_docker(&["build", "--quiet", "--tag", tag, &context]);
         built.unwrap_or_else(|error| panic!("{error}"));
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let Some(daemon) = &mut self.daemon else { return };
-        // SIGTERM stops its containers and its containerd as well.
-        if let Some(pid) = i32::try_from(daemon.process.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let _ = daemon.process.wait();
     }
 }

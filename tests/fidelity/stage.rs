@@ -60,15 +60,26 @@ pub fn set(engine: &Engine) {
         "network create --ipv6 --subnet 10.50.0.0/24 --subnet fd50::/64 blue",
         "network create --subnet 10.51.0.0/24 green",
         "network create --subnet 10.52.0.0/24 red",
+        "network create --internal --subnet 10.55.0.0/24 cellar-net",
         "volume create archive",
         "run --detach --name anchor --network blue --ipc shareable --volume /shared app:v1",
         "run --detach --name cellar --network none --volume /shared app:v1",
         "run --detach --name neighbour app:v1",
+        "run --detach --name neighbour-green --network green app:v1",
     ];
     for command in commands {
-        let words: Vec<&str> = command.split(' ').collect();
-        engine.try_docker(&words).unwrap_or_else(|error| panic!("{error}"));
+        run(engine, command).unwrap_or_else(|error| panic!("{error}"));
     }
+    // Where an Engine cannot have such a network, the rows that ask for it say so.
+    for (driver, subnet) in [("macvlan", "10.53.0.0/24"), ("ipvlan", "10.54.0.0/24")] {
+        let command = format!("network create --driver {driver} --subnet {subnet} {driver}");
+        drop(run(engine, &command));
+    }
+}
+
+fn run(engine: &Engine, command: &str) -> Result<String, String> {
+    let words: Vec<&str> = command.split(' ').collect();
+    engine.try_docker(&words)
 }
 
 /// The file system of the images: busybox, users, and a directory for each of the volumes.

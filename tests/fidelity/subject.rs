@@ -4,45 +4,109 @@ use serde_json::{Value, json};
 
 use pilotfish::core::recreate::differences::{Inspected, differences};
 use pilotfish::core::recreate::{
-    Original, Recreation, RestartPolicy, recreate, restart_policy, set_compose_image,
-    set_restart_policy,
+    CannotRecreate, Original, Recreation, RestartPolicy, changeable_restart_policy, recreate,
+    set_compose_image, set_restart_policy,
 };
 
 use crate::engine::Engine;
+use crate::peer::{Freshdock, reference};
+use crate::record::Outcome;
 use crate::table::{Row, words};
+
+/// Who replaces the container.
+pub enum Updater {
+    /// This program's code, carried out step by step.
+    Pilotfish,
+    /// Another program.
+    Freshdock(Freshdock),
+}
+
+impl Updater {
+    /// Its name and version.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Pilotfish => concat!("pilotfish ", env!("CARGO_PKG_VERSION")).to_owned(),
+            Self::Freshdock(freshdock) => freshdock.version.clone(),
+        }
+    }
+
+    /// Whether the row means anything to it: another program starts what it creates, and shows its
+    /// create body to nobody.
+    pub fn can_try(&self, row: &Row) -> bool {
+        let is_started = row.only_body.is_none() && row.only_created.is_none();
+        matches!(self, Self::Pilotfish) || is_started && row.refused.is_none()
+    }
+}
+
+/// Words of the table that stand for something of this Engine: where it is asked, and its field.
+const MEANINGS: [(&str, &str, &str); 5] = [
+    ("ANCHOR_ID", "/containers/anchor/json", "Id"),
+    ("CELLAR_ID", "/containers/cellar/json", "Id"),
+    ("NEIGHBOUR_ID", "/containers/neighbour/json", "Id"),
+    ("NETWORK_ID", "/networks/blue", "Id"),
+    ("PLATFORM", "/version", "Arch"),
+];
 
 /// A container name and image names that one worker has for itself.
 pub struct Subject<'e> {
     engine: &'e Engine,
+    updater: &'e Updater,
     name: String,
     number: usize,
 }
 
 impl<'e> Subject<'e> {
     /// The subject of the worker `number`.
-    pub fn new(engine: &'e Engine, number: usize) -> Self {
-        Self { engine, name: format!("subject-{number}"), number }
+    pub fn new(engine: &'e Engine, updater: &'e Updater, number: usize) -> Self {
+        Self { engine, updater, name: format!("subject-{number}"), number }
     }
 
-    /// One row from create to the comparison; an error says what was lost.
-    pub fn try_row(&self, row: &Row) -> Result<(), String> {
+    /// One row from create to the comparison.
+    pub fn try_row(&self, row: &Row) -> Outcome {
         let release = if row.create.contains("PLAIN") { "plain" } else { "app" };
-        let image = format!("{release}-{}", self.number);
-        self.tag(release, "v1", &image)?;
-        if row.only_body.is_some() {
-            return self.try_body(row, &image);
+        let ready = self.tag(release, "v1").and_then(|image| self.make_ready(row, &image));
+        if let Err(why) = ready {
+            return Outcome::NotOffered(why);
         }
-        self.create(row, &image)?;
+        let judged = match row.only_body {
+            Some(_) => self.try_body(row),
+            None => self.try_update(row, release),
+        };
+        match (judged, &row.refused) {
+            (Err(Failure::Refused(refused)), None) => Outcome::Refused(refused.to_string()),
+            (Err(Failure::Refused(refused)), Some(field)) if refused.field == *field => {
+                Outcome::Refused(refused.to_string())
+            }
+            (_, Some(field)) => Outcome::Lost(format!("was not refused because of {field}")),
+            (Err(Failure::Lost(why)), None) => Outcome::Lost(why),
+            (Ok(()), None) => Outcome::Kept,
+        }
+    }
+
+    /// The container as the user made it. Where no Engine takes the option, a plain one.
+    fn make_ready(&self, row: &Row, image: &str) -> Result<(), String> {
+        if row.only_body.is_some() {
+            return self.create(&Row { create: "IMAGE".to_owned(), ..Row::default() }, image);
+        }
+        self.create(row, image)?;
         for command in &row.then {
-            let command = words(&command.replace("SUBJECT", &self.name));
-            self.engine.try_docker(&command)?;
+            self.engine.try_docker(&words(&command.replace("SUBJECT", &self.name)))?;
         }
         if row.only_created.is_none() {
             self.post(&format!("/containers/{}/start", self.name), None)?;
         }
+        Ok(())
+    }
+
+    fn try_update(&self, row: &Row, release: &str) -> Result<(), Failure> {
         let (before, old_image) = self.inspect()?;
-        self.tag(release, "v2", &image)?;
-        self.replace(&before, &old_image, row.only_created.is_none())?;
+        match self.updater {
+            Updater::Pilotfish => {
+                self.tag(release, "v2")?;
+                self.replace(&before, &old_image, row.only_created.is_none())?;
+            }
+            Updater::Freshdock(freshdock) => freshdock.recreate(self.engine, &self.name)?,
+        }
         let (after, new_image) = self.inspect()?;
         judge(
             Inspected { container: &before, image: &old_image },
@@ -51,11 +115,23 @@ impl<'e> Subject<'e> {
     }
 
     /// Removes what the row made, whatever became of it.
-    pub fn clear(&self, engine: &Engine) {
-        for prefix in ["", "pilotfish-new-", "pilotfish-old-"] {
-            let path = format!("/containers/{prefix}{}?force=1&v=1", self.name);
-            engine.request("DELETE", &path, None);
+    pub fn clear(&self) {
+        let Ok(all) = self.engine.call("GET", "/containers/json?all=1", None) else { return };
+        for container in all.as_array().into_iter().flatten() {
+            let is_ours = |name: &Value| name.as_str().is_some_and(|name| self.is_ours(name));
+            if container["Names"].as_array().into_iter().flatten().any(is_ours) {
+                let id = container["Id"].as_str().unwrap_or_default();
+                self.engine.request("DELETE", &format!("/containers/{id}?force=1&v=1"), None);
+            }
         }
+    }
+
+    /// Updaters call what they park `NAME-old`, `old-NAME` and the like. A name with a second slash
+    /// is one that a link gave.
+    fn is_ours(&self, name: &str) -> bool {
+        let name = name.trim_start_matches('/');
+        let parts = name.split_once(self.name.as_str()).filter(|_| !name.contains('/'));
+        parts.is_some_and(|(_, rest)| !rest.starts_with(|letter: char| letter.is_ascii_digit()))
     }
 
     /// Creates the container by the `docker` command, or by the API where the row holds a body.
@@ -80,9 +156,7 @@ impl<'e> Subject<'e> {
     fn fill_in(&self, arguments: &str) -> Result<String, String> {
         let files = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fidelity/files");
         let mut line = arguments.replace("FILES", files).replace("PLAIN", "IMAGE");
-        for (word, path, field) in
-            [("NETWORK_ID", "/networks/blue", "Id"), ("PLATFORM", "/version", "Arch")]
-        {
+        for (word, path, field) in MEANINGS {
             if line.contains(word) {
                 let answer = self.engine.call("GET", path, None)?;
                 line = line.replace(word, answer[field].as_str().unwrap_or_default());
@@ -93,29 +167,27 @@ impl<'e> Subject<'e> {
 
     /// Puts the fields of the row into the inspect document of a plain container and looks for
     /// them in the create body.
-    fn try_body(&self, row: &Row, image: &str) -> Result<(), String> {
-        let plain = Row { create: "IMAGE".to_owned(), ..Row::default() };
-        self.create(&plain, image)?;
+    fn try_body(&self, row: &Row) -> Result<(), Failure> {
         let (mut before, image) = self.inspect()?;
         let fields = json_of(row)?;
         merge(&mut before, &fields);
         let body = self.recreation(&before, &image)?.body;
         let wanted = body_of(&fields);
-        let mut merged = body.clone();
-        merge(&mut merged, &wanted);
-        if merged == body { Ok(()) } else { Err(format!("{wanted} is not in {body}")) }
+        if contains(&body, &wanted) {
+            return Ok(());
+        }
+        Err(Failure::Lost(format!("{wanted} is not in {body}")))
     }
 
-    fn recreation(&self, before: &Value, image: &Value) -> Result<Recreation, String> {
-        let original = Original { container: before, image, api: self.engine.api };
-        recreate(&original).map_err(|error| error.to_string())
+    fn recreation(&self, before: &Value, image: &Value) -> Result<Recreation, CannotRecreate> {
+        recreate(&Original { container: before, image, api: self.engine.api })
     }
 
     /// The update, as far as it concerns the configuration: beside, stop, rename, start, commit.
-    fn replace(&self, before: &Value, image: &Value, start: bool) -> Result<(), String> {
+    fn replace(&self, before: &Value, image: &Value, start: bool) -> Result<(), Failure> {
         let name = &self.name;
         let mut recreation = self.recreation(before, image)?;
-        let policy = restart_policy(before).map_err(|error| error.to_string())?;
+        let policy = changeable_restart_policy(before, !self.engine.is_podman)?;
         set_restart_policy(&mut recreation.body, &RestartPolicy::no());
         set_compose_image(&mut recreation.body, "sha256:new");
         let platform = recreation.platform.as_ref().map_or_else(String::new, |platform| {
@@ -141,8 +213,14 @@ impl<'e> Subject<'e> {
         Ok(())
     }
 
-    fn tag(&self, release: &str, version: &str, image: &str) -> Result<Value, String> {
-        self.post(&format!("/images/{release}:{version}/tag?repo={image}&tag=latest"), None)
+    /// Lets the name that this worker's containers are created from point at a release; gives it.
+    fn tag(&self, release: &str, version: &str) -> Result<String, String> {
+        let image = match self.updater {
+            Updater::Pilotfish => format!("{release}-{}", self.number),
+            Updater::Freshdock(_) => reference(release, self.number),
+        };
+        self.engine.try_docker(&["tag", &format!("{release}:{version}"), &image])?;
+        Ok(image)
     }
 
     fn post(&self, path: &str, body: Option<&Value>) -> Result<Value, String> {
@@ -159,9 +237,27 @@ impl<'e> Subject<'e> {
     }
 }
 
-fn judge(before: Inspected<'_>, after: Inspected<'_>) -> Result<(), String> {
+/// Why a row is not kept.
+enum Failure {
+    Refused(CannotRecreate),
+    Lost(String),
+}
+
+impl From<CannotRecreate> for Failure {
+    fn from(refused: CannotRecreate) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Lost(why)
+    }
+}
+
+fn judge(before: Inspected<'_>, after: Inspected<'_>) -> Result<(), Failure> {
     if before.container["Image"] == after.container["Image"] {
-        return Err("the new container runs on the old image".to_owned());
+        return Err(Failure::Lost("the new container runs on the old image".to_owned()));
     }
     let lines: Vec<String> = differences(before, after)
         .iter()
@@ -169,7 +265,7 @@ fn judge(before: Inspected<'_>, after: Inspected<'_>) -> Result<(), String> {
             format!("{}: {} became {}", difference.path, difference.before, difference.after)
         })
         .collect();
-    if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
+    if lines.is_empty() { Ok(()) } else { Err(Failure::Lost(lines.join("\n"))) }
 }
 
 fn json_of(row: &Row) -> Result<Value, String> {
@@ -199,5 +295,18 @@ fn merge(value: &mut Value, over: &Value) {
             }
         }
         (value, over) => *value = over.clone(),
+    }
+}
+
+/// Whether everything that is wanted is there. A list may hold more: volumes come on top.
+fn contains(value: &Value, wanted: &Value) -> bool {
+    match (value, wanted) {
+        (Value::Object(fields), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(key, wanted)| fields.get(key).is_some_and(|it| contains(it, wanted))),
+        (Value::Array(all), Value::Array(wanted)) => {
+            wanted.iter().all(|wanted| all.iter().any(|it| contains(it, wanted)))
+        }
+        (value, wanted) => value == wanted,
     }
 }

@@ -1,5 +1,7 @@
 //! Reads `table.txt`: a row per option.
 
+use pilotfish::core::docker::api_version::ApiVersion;
+
 /// The rows as people read them.
 const TABLE: &str = include_str!("table.txt");
 
@@ -8,6 +10,8 @@ const TABLE: &str = include_str!("table.txt");
 pub struct Row {
     /// What users will look for.
     pub name: String,
+    /// The heading it stands under.
+    pub group: String,
     /// The arguments of `docker create`, or a body of the API.
     pub create: String,
     /// `docker` commands between create and start.
@@ -16,6 +20,8 @@ pub struct Row {
     pub only_created: Option<String>,
     /// Why Engines do not take the option here, so that only the create body is looked at.
     pub only_body: Option<String>,
+    /// The field by whose name such a container is refused.
+    pub refused: Option<String>,
     /// The lowest version of the Engine's API that has the option.
     pub api: Option<String>,
     /// The highest version of the Engine's API that has the option.
@@ -24,11 +30,15 @@ pub struct Row {
 
 /// All rows of the table.
 pub fn rows() -> Vec<Row> {
-    TABLE.lines().map(str::trim).filter(|line| is_row(line)).map(row).collect()
-}
-
-fn is_row(line: &str) -> bool {
-    !line.is_empty() && !line.starts_with('#')
+    let mut group = String::new();
+    let mut rows = Vec::new();
+    for line in TABLE.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match line.strip_prefix('#') {
+            Some(heading) => group = heading.trim().to_owned(),
+            None => rows.push(Row { group: group.clone(), ..row(line) }),
+        }
+    }
+    rows
 }
 
 fn row(line: &str) -> Row {
@@ -42,6 +52,7 @@ fn row(line: &str) -> Row {
             "then" => row.then.push(text),
             "only created" => row.only_created = Some(text),
             "only body" => row.only_body = Some(text),
+            "refused" => row.refused = Some(text),
             "from API" => row.api = Some(text),
             "until API" => row.api_until = Some(text),
             _ => panic!("unknown remark: {line}"),
@@ -51,6 +62,13 @@ fn row(line: &str) -> Row {
 }
 
 impl Row {
+    /// Whether an Engine that speaks this version has the option.
+    pub fn fits(&self, api: ApiVersion) -> bool {
+        let version = |text: &String| text.parse::<ApiVersion>().expect("a version in the table");
+        self.api.as_ref().is_none_or(|from| version(from) <= api)
+            && self.api_until.as_ref().is_none_or(|until| api <= version(until))
+    }
+
     /// How far the option was tried.
     pub fn level(&self) -> &'static str {
         match self {

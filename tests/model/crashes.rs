@@ -214,13 +214,13 @@ pub fn number_of(variable: &str, default: usize) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_anywhere_in_a_good_update_and_then_anywhere_in_the_recovery() {
-    pairs("good update", stage(Behaviour::Good, &["till"], "always")).await;
+    Box::pin(pairs("good update", stage(Behaviour::Good, &["till"], "always"))).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_anywhere_in_a_rollback_and_then_anywhere_in_the_recovery() {
     let dies = Behaviour::Dies(Duration::from_secs(3));
-    pairs("rollback", stage(dies, &["till"], "unless-stopped")).await;
+    Box::pin(pairs("rollback", stage(dies, &["till"], "unless-stopped"))).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,5 +229,5 @@ async fn a_crash_anywhere_while_one_of_two_on_an_image_fails() {
     let exits = Image::new("v2", Behaviour::Good).with_volume("/data");
     begin.shelf.built(exits.except("web", Behaviour::Exits(1)));
     begin.shelf.push(APP, "v2");
-    pairs("two on one image, one fails", begin).await;
+    Box::pin(pairs("two on one image, one fails", begin)).await;
 }

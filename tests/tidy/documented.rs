@@ -119,6 +119,7 @@ fn the_program_has_the_promised_metrics_and_no_others() {
 fn fields_of_the_json() -> BTreeSet<String> {
     let report = Report {
         no_rollback: None,
+        drops: Vec::new(),
         container: String::new(),
         image: String::new(),
         running: None,

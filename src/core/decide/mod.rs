@@ -226,7 +226,8 @@ fn plan(
         },
         to: offer.clone(),
         recreation: recreate::recreate(&facts).map_err(cannot)?,
-        restart_policy: recreate::restart_policy(original).map_err(cannot)?,
+        restart_policy: recreate::changeable_restart_policy(original, readiness.can_update)
+            .map_err(cannot)?,
         health: policy.health.clone(),
         stop_timeout: inspect::stop_timeout(original),
         images_keep: policy.images_keep,

@@ -136,12 +136,16 @@ pub struct Readiness {
     pub others: Vec<Value>,
     /// The API version the documents were read with.
     pub api: ApiVersion,
+    /// Whether the Engine can change a restart policy.
+    pub can_update: bool,
     /// Bytes free where the Engine keeps images; `None` where that is not visible.
     pub free_bytes: Option<u64>,
     /// Whether the probe of the label succeeds on the running container.
     pub probe: Option<Result<(), String>>,
     /// Files in the container's own layer that its creator seems to have declared.
     pub declared_files: Vec<String>,
+    /// Files in the container's own layer that somebody seems to have copied there.
+    pub copied_files: Vec<String>,
     /// Whether the offered image is on this machine already.
     pub is_pulled: bool,
     /// Whether it bears the name under which it waits for this container's window.

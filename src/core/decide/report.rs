@@ -34,7 +34,7 @@ impl Verdict {
     }
 }
 
-/// What a check says of one container. All but the last field are those of `check --json`.
+/// What a check says of one container. All but the last two are fields of `check --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Its name.
@@ -55,6 +55,9 @@ pub struct Report {
     pub advice: Option<String>,
     /// Why a rollback by hand is not possible, where one should be.
     pub no_rollback: Option<String>,
+    /// Files that somebody copied into the container, which its next update would drop.
+    #[serde(default)]
+    pub drops: Vec<String>,
 }
 
 /// An image that is kept can be gone all the same: `docker image prune -a` takes it.
@@ -91,6 +94,7 @@ impl Report {
             detail: None,
             advice: None,
             no_rollback: no_rollback(&observation.previous),
+            drops: observation.readiness.iter().flat_map(|it| it.copied_files.clone()).collect(),
         };
         // A digest that leads to the running image is shown as the one that runs.
         if matches!(decision, Decision::UpToDate | Decision::Republished(_)) {

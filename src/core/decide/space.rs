@@ -92,10 +92,12 @@ mod tests {
             original: Value::Null,
             image: json!({ "RootFS": { "Layers": layers } }),
             others: Vec::new(),
+            can_update: true,
             api: ApiVersion::V1_41,
             free_bytes,
             probe: None,
             declared_files: Vec::new(),
+            copied_files: Vec::new(),
             is_pulled: false,
             is_kept_ahead: false,
         }

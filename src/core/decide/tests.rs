@@ -83,10 +83,12 @@ fn readiness() -> Readiness {
         }),
         image: json!({ "Id": offer("one").config.as_str(), "Config": {} }),
         others: Vec::new(),
+        can_update: true,
         api: ApiVersion::V1_41,
         free_bytes: None,
         probe: None,
         declared_files: Vec::new(),
+        copied_files: Vec::new(),
         is_pulled: false,
         is_kept_ahead: false,
     }

@@ -20,11 +20,11 @@ use crate::core::recreate::volumes::clean;
 /// Every container that Compose made has it.
 const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
 
-/// `Kind` of a path that was added; 0 is modified, 2 is deleted.
-const ADDED: u64 = 1;
+/// `Kind` of a path that was deleted; 0 is modified, 1 is added.
+const DELETED: u64 = 2;
 
 /// Whether files that the user declared may live in the container's own layer, so that the caller
-/// must look at [`added`]. True for every container that Compose made.
+/// must look at [`written`]. True for every container that Compose made.
 ///
 /// # Errors
 ///
@@ -35,13 +35,14 @@ pub fn may_hold_declared_files(container: &Value) -> Result<bool, CannotRecreate
     Ok(labels.is_some_and(|labels| labels.contains_key(COMPOSE_PROJECT_LABEL)))
 }
 
-/// The paths that were added to the container's layer, from `GET /containers/ID/changes`: without
-/// the directories that lead to them, and without the places where something is mounted.
+/// The paths that were added to the container's layer or changed there, from
+/// `GET /containers/ID/changes`: without the directories that lead to them, and without the places
+/// where something is mounted.
 ///
 /// # Errors
 ///
 /// [`CannotRecreate`] where one of the two documents cannot be read. Null is no change.
-pub fn added(container: &Value, changes: &Value) -> Result<Vec<String>, CannotRecreate> {
+pub fn written(container: &Value, changes: &Value) -> Result<Vec<String>, CannotRecreate> {
     let mounted = mount_points(&Place::root(container, ""))?;
     let changes = Place::root(changes, "changes:");
     let mut all = Vec::new();
@@ -56,8 +57,8 @@ pub fn added(container: &Value, changes: &Value) -> Result<Vec<String>, CannotRe
         all.iter().any(|(other, _)| other.starts_with(&directory))
             || mounted.iter().any(|other| other == path || other.starts_with(&directory))
     };
-    let is_added = |(path, kind): &&(&str, u64)| *kind == ADDED && !leads_to_another(path);
-    Ok(all.iter().filter(is_added).map(|(path, _)| (*path).to_owned()).collect())
+    let is_written = |(path, kind): &&(&str, u64)| *kind != DELETED && !leads_to_another(path);
+    Ok(all.iter().filter(is_written).map(|(path, _)| (*path).to_owned()).collect())
 }
 
 /// Where volumes, binds and temporary file systems are mounted: the Engine makes the directories.

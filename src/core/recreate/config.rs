@@ -114,7 +114,8 @@ fn exposed_ports(
     let of_image = image.field("ExposedPorts")?.optional_object()?;
     let Some(ports) = config.field("ExposedPorts")?.optional_object()? else { return Ok(None) };
     let is_users = |port: &String| {
-        published.is_some_and(|published| published.contains_key(port))
+        // Podman lists ports that are not published as well, with null.
+        published.and_then(|published| published.get(port)).is_some_and(|it| !it.is_null())
             || !of_image.is_some_and(|of_image| of_image.contains_key(port))
     };
     let users: Map<_, _> = ports

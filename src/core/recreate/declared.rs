@@ -2,7 +2,8 @@
 //!
 //! Compose puts `configs:` with inline content, and `secrets:` from the environment, into the
 //! container's own layer between create and start. Inspect has no trace of them, and an update
-//! would lose them silently, so a container that has any is refused.
+//! would lose them silently, so a container that has any is refused. Files that somebody copied in
+//! later (`docker cp`) are named to whoever asks, because an update drops them.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -12,39 +13,53 @@ const COPYING_MAX: TimeDelta = TimeDelta::seconds(120);
 /// What clocks may differ: file times are cut to seconds, the Engine's are not.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
 
-/// A file that was added to a container's own layer.
+/// A file that was written to a container's own layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddedFile {
+pub struct WrittenFile {
     /// Its path in the container.
     pub path: String,
     /// When it was last written.
     pub modified_at: DateTime<Utc>,
 }
 
-/// Those of the added files that look as if Compose had put them there: written at the time of the
+/// Those of the files that look as if Compose had put them there: written at the time of the
 /// creation, with a time in whole seconds, as a tar archive has it and a running program does not.
 #[must_use]
-pub fn declared(created_at: DateTime<Utc>, added: &[AddedFile]) -> Vec<String> {
-    let looks_declared = |file: &&AddedFile| {
+pub fn declared(created_at: DateTime<Utc>, written: &[WrittenFile]) -> Vec<String> {
+    let looks_declared = |file: &&WrittenFile| {
         let age = file.modified_at - created_at;
-        file.modified_at.timestamp_subsec_nanos() == 0 && age >= -SLACK && age <= COPYING_MAX
+        is_from_an_archive(file) && age >= -SLACK && age <= COPYING_MAX
     };
-    added.iter().filter(looks_declared).map(|file| file.path.clone()).collect()
+    written.iter().filter(looks_declared).map(|file| file.path.clone()).collect()
+}
+
+/// Those of the files that look as if somebody had copied them in, at whatever time. What the
+/// container's own processes write is theirs to write again.
+#[must_use]
+pub fn copied(written: &[WrittenFile]) -> Vec<String> {
+    written.iter().filter(|file| is_from_an_archive(file)).map(|file| file.path.clone()).collect()
+}
+
+/// Copies travel as tar archives, whose times are whole seconds. A running program writes at such
+/// a time by chance only: the kernel's clock for files ticks some hundred times a second.
+fn is_from_an_archive(file: &WrittenFile) -> bool {
+    file.modified_at.timestamp_subsec_nanos() == 0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn file(seconds: i64, nanoseconds: u32) -> AddedFile {
+    fn file(seconds: i64, nanoseconds: u32) -> WrittenFile {
         let modified_at = DateTime::from_timestamp(seconds, nanoseconds).expect("a time");
-        AddedFile { path: format!("/{seconds}.{nanoseconds}"), modified_at }
+        WrittenFile { path: format!("/{seconds}.{nanoseconds}"), modified_at }
     }
 
     #[test]
     fn a_file_from_the_time_of_creation_with_a_whole_second_is_declared() {
         let created_at = DateTime::from_timestamp(1000, 500_000_000).expect("a time");
-        let added = [file(999, 0), file(1001, 0), file(1001, 7), file(900, 0), file(2000, 0)];
-        assert_eq!(declared(created_at, &added), ["/999.0", "/1001.0"]);
+        let written = [file(999, 0), file(1001, 0), file(1001, 7), file(900, 0), file(2000, 0)];
+        assert_eq!(declared(created_at, &written), ["/999.0", "/1001.0"]);
+        assert_eq!(copied(&written), ["/999.0", "/1001.0", "/900.0", "/2000.0"]);
     }
 }

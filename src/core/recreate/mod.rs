@@ -19,6 +19,7 @@ pub mod dependents;
 pub mod differences;
 mod document;
 mod networks;
+mod podman;
 mod process;
 mod refuse;
 mod restart;
@@ -35,7 +36,9 @@ use crate::core::docker::reference::Platform;
 use crate::core::recreate::document::Place;
 
 pub use crate::core::recreate::compose::{COMPOSE_IMAGE_LABEL, set_compose_image};
-pub use crate::core::recreate::restart::{RestartPolicy, restart_policy, set_restart_policy};
+pub use crate::core::recreate::restart::{
+    RestartPolicy, changeable_restart_policy, restart_policy, set_restart_policy,
+};
 
 /// What the Engine says of the container that is to be replaced.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +101,7 @@ pub fn recreate(original: &Original<'_>) -> Result<Recreation, CannotRecreate> {
     let mut config = config::of_the_user(&container, &image)?;
     let mut host_config = container.field("HostConfig")?.object()?.clone();
     volumes::reattach(&container, &mut host_config)?;
+    podman::translate(&container, &mut config, &mut host_config)?;
     let attached = networks::endpoints(&container, original.api)?;
     if original.api >= ApiVersion::V1_44 {
         // It stands in the endpoint now; from 1.52 on the Engine refuses it here.

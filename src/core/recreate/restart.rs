@@ -1,7 +1,7 @@
 //! The restart policy, which an update takes away for a while and gives back.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::core::recreate::CannotRecreate;
 use crate::core::recreate::document::Place;
@@ -15,13 +15,16 @@ pub struct RestartPolicy {
     /// How often `on-failure` tries; 0 is without end.
     #[serde(default)]
     pub maximum_retry_count: i64,
+    /// Fields that this version has never heard of.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 impl RestartPolicy {
     /// The policy `name` without a limit on tries.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), maximum_retry_count: 0 }
+        Self { name: name.to_owned(), maximum_retry_count: 0, other: Map::new() }
     }
 
     /// Never started again by the Engine.
@@ -48,13 +51,28 @@ pub fn restart_policy(container: &Value) -> Result<RestartPolicy, CannotRecreate
     serde_json::from_value(policy).map_err(|error| place.refuse(format!("is unreadable: {error}")))
 }
 
+/// The same, for an Engine that may be unable to change it: an update takes the policy away and
+/// gives it back, so that never two containers are started at boot. Podman's Docker API has no
+/// `POST /containers/ID/update` (tried with 4.3).
+///
+/// # Errors
+///
+/// [`CannotRecreate`] as above, and where there is a policy that this Engine cannot change.
+pub fn changeable_restart_policy(
+    container: &Value,
+    can_update: bool,
+) -> Result<RestartPolicy, CannotRecreate> {
+    let policy = restart_policy(container)?;
+    if can_update || policy.is_no() {
+        return Ok(policy);
+    }
+    let name = Place::root(container, "").path(&["HostConfig", "RestartPolicy", "Name"])?;
+    Err(name.refuse(format!("is {}, and this Engine cannot change a restart policy", policy.name)))
+}
+
 /// Replaces the restart policy of a create body.
 pub fn set_restart_policy(body: &mut Value, policy: &RestartPolicy) {
     if let Some(host_config) = body.get_mut("HostConfig").and_then(Value::as_object_mut) {
-        let value = json!({
-            "Name": policy.name,
-            "MaximumRetryCount": policy.maximum_retry_count,
-        });
-        host_config.insert("RestartPolicy".to_owned(), value);
+        host_config.insert("RestartPolicy".to_owned(), json!(policy));
     }
 }

@@ -28,12 +28,20 @@ pub fn engine_info(version: &Value, info: &Value) -> EngineInfo {
     let api = api_versions(version).map_or(ApiVersion::new(1, 41), |(_, agreed)| agreed);
     EngineInfo {
         api,
+        can_update: !is_podman(version),
         version: text(version, "Version").to_owned(),
         root_dir: PathBuf::from(text(info, "DockerRootDir")),
         live_restore: info.get("LiveRestoreEnabled").and_then(Value::as_bool).unwrap_or(false),
         containerd_store: is_containerd_store(info),
         registry_mirrors: registry_mirrors(info),
     }
+}
+
+/// Podman's service for Docker's API names itself among the components of its `version`.
+fn is_podman(version: &Value) -> bool {
+    let components = version.get("Components").and_then(Value::as_array);
+    let mut components = components.into_iter().flatten();
+    components.any(|component| text(component, "Name").starts_with("Podman"))
 }
 
 fn registry_mirrors(info: &Value) -> Vec<String> {
@@ -147,6 +155,14 @@ mod tests {
         assert!(engine_info(&version, &info).containerd_store);
         let info = json!({ "DriverStatus": [["Backing Filesystem", "extfs"]] });
         assert!(!engine_info(&version, &info).containerd_store);
+    }
+
+    #[test]
+    fn podman_cannot_change_a_restart_policy() {
+        let version = json!({ "Components": [{ "Name": "Podman Engine" }, { "Name": "Conmon" }] });
+        assert!(!engine_info(&version, &Value::Null).can_update);
+        let version = json!({ "Components": [{ "Name": "Engine" }, { "Name": "containerd" }] });
+        assert!(engine_info(&version, &Value::Null).can_update);
     }
 
     #[test]

@@ -112,6 +112,7 @@ impl Engine for FakeEngine {
     async fn info(&self) -> Result<EngineInfo, EngineError> {
         self.ask("info", |state, _| {
             Ok(EngineInfo {
+                can_update: true,
                 api: if state.containerd_store { ApiVersion::V1_51 } else { ApiVersion::V1_41 },
                 version: "model".into(),
                 root_dir: PathBuf::from("/var/lib/docker"),

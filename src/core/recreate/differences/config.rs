@@ -73,7 +73,7 @@ pub(super) fn compare(before: Inspected<'_>, after: Inspected<'_>, found: &mut D
                 found.unless_equal(&path, field.before, field.after);
             }
             "Hostname" => compare_hostname(before.container, after.container, found),
-            "Env" => compare_members(environment(field), &path, found),
+            "Env" => compare_environment((before.container, after.container), field, found),
             "Labels" => compare_labels(field, &path, found),
             "Volumes" | "Healthcheck" => compare_members(owned(field), &path, found),
             "ExposedPorts" => {
@@ -117,6 +117,24 @@ fn compare_process(config: Four<'_>, found: &mut Differences) {
     found.unless(command_kept, "Config.Cmd", command.before, command.after);
 }
 
+/// Podman puts the host name into the environment; an automatic one is the short ID.
+fn compare_environment(
+    (before, after): (&Value, &Value),
+    field: Four<'_>,
+    found: &mut Differences,
+) {
+    const KEY: &str = "HOSTNAME";
+    let mut all = environment(field);
+    let is_automatic = |container: &Value, variables: &Value| {
+        variables[KEY] == json!([format!("{KEY}={}", short_id(container))])
+    };
+    if is_automatic(before, &all[0]) && is_automatic(after, &all[2]) {
+        all[0][KEY] = Value::Null;
+        all[2][KEY] = Value::Null;
+    }
+    compare_members(all, "Config.Env", found);
+}
+
 fn compare_labels(labels: Four<'_>, path: &str, found: &mut Differences) {
     for label in labels.keys().into_iter().filter(|label| *label != COMPOSE_IMAGE_LABEL) {
         let field = labels.field(label);
@@ -131,7 +149,7 @@ fn compare_labels(labels: Four<'_>, path: &str, found: &mut Differences) {
 fn compare_ports(ports: Four<'_>, published: &Value, found: &mut Differences) {
     for port in ports.keys() {
         let field = ports.field(port);
-        let is_kept = if published.get(port).is_some() {
+        let is_kept = if published.get(port).is_some_and(|bindings| !bindings.is_null()) {
             field.before == field.after
         } else {
             field.is_kept()

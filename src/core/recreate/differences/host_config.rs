@@ -13,7 +13,10 @@ pub(super) fn compare(before: &Value, after: &Value, found: &mut Differences) {
         match key {
             "Binds" | "Mounts" | "Links" if !is_readable => found.unless_equal(&path, value, now),
             // The volumes themselves are compared in `Mounts`.
-            "Binds" => compare_binds(value, now, found),
+            "Binds" => compare_binds(before, value, now, found),
+            "PortBindings" => {
+                found.unless_equal(&path, &without_nulls(value), &without_nulls(now));
+            }
             "Mounts" => compare_mount_requests(before, value, now, found),
             // The Engine lists them in no order.
             "Links" => found.unless(texts(value) == texts(now), &path, value, now),
@@ -25,17 +28,31 @@ pub(super) fn compare(before: &Value, after: &Value, found: &mut Differences) {
     }
 }
 
-/// An anonymous `/path` may have got the name of its volume; nothing else may change.
-fn compare_binds(before: &Value, after: &Value, found: &mut Differences) {
-    let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let (old, new) = (all(before), all(after));
-    let is_kept = old.len() == new.len()
-        && old.iter().zip(&new).all(|(old, new)| {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let is_anonymous = !text(old).contains(':');
-            old == new || (is_anonymous && text(new).ends_with(&format!(":{}", text(old))))
-        });
+/// An anonymous `/path` may have got the name of its volume, and the order says nothing. Podman
+/// lists volumes of the image here as well: at places that were not mounted, they are new.
+fn compare_binds(container: &Value, before: &Value, after: &Value, found: &mut Differences) {
+    let (old, new) = (texts(before), texts(after));
+    let is_same = |old: &str, new: &str| {
+        old == new || (!old.contains(':') && new.ends_with(&format!(":{old}")))
+    };
+    let mounts = container["Mounts"].as_array();
+    let was_mounted = |bind: &str| {
+        let place = bind.split(':').nth(1).unwrap_or(bind);
+        mounts.into_iter().flatten().any(|mount| mount["Destination"] == place)
+    };
+    let is_there = |bind: &&str| new.iter().any(|now| is_same(bind, now));
+    let is_explained = |now: &&str| old.iter().any(|bind| is_same(bind, now)) || !was_mounted(now);
+    let is_kept = old.iter().all(is_there) && new.iter().all(is_explained);
     found.unless(is_kept, "HostConfig.Binds", before, after);
+}
+
+/// Podman lists ports that are not published here, with null.
+fn without_nulls(ports: &Value) -> Value {
+    let mut ports = ports.clone();
+    if let Some(ports) = ports.as_object_mut() {
+        ports.retain(|_, bindings| !bindings.is_null());
+    }
+    ports
 }
 
 /// A mount without a source may have got the name of its volume, and anonymous volumes may have

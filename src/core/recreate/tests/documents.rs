@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::core::recreate::changes::{added, may_hold_declared_files};
+use crate::core::recreate::changes::{may_hold_declared_files, written};
 use crate::core::recreate::dependents::{anchors, dependents};
 use crate::core::recreate::differences::{Inspected, differences};
 use crate::core::recreate::restart_policy;
@@ -58,7 +58,7 @@ fn dotted(path: &[Step]) -> String {
 #[test]
 fn every_fixture_is_recreated() {
     let all = fixtures();
-    assert_eq!(all.len(), 12);
+    assert_eq!(all.len(), 13);
     for documents in &all {
         let recreation = documents.recreate();
         assert!(recreation.is_ok(), "{}: {recreation:?}", documents.name);
@@ -190,7 +190,7 @@ proptest! {
         }
         let _ = restart_policy(&documents.container);
         let _ = may_hold_declared_files(&documents.container);
-        let _ = added(&documents.container, &documents.image);
+        let _ = written(&documents.container, &documents.image);
         let _ = anchors(&documents.container);
         let _ = dependents(&original.container, std::slice::from_ref(&documents.container));
         let before = Inspected { container: &original.container, image: &original.image };

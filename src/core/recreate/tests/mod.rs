@@ -27,8 +27,8 @@ impl Documents {
     }
 }
 
-/// All fixtures of `tests/fixtures/inspect`, taken from running containers of Engines 20.10, 28.5
-/// with the classic image store, and 28.5 with the containerd image store.
+/// All fixtures of `tests/fixtures/inspect`, from running containers of Podman 4.3 and of Engines
+/// 20.10, 28.5 with the classic image store, and 28.5 with the containerd image store.
 fn fixtures() -> Vec<Documents> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/inspect");
     let mut paths: Vec<_> = std::fs::read_dir(directory)

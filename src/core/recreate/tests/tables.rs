@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::core::docker::api_version::ApiVersion;
-use crate::core::recreate::changes::{added, may_hold_declared_files};
+use crate::core::recreate::changes::{may_hold_declared_files, written};
 use crate::core::recreate::tests::{Documents, changed, small};
 use crate::core::recreate::{RestartPolicy, restart_policy, set_compose_image, set_restart_policy};
 
@@ -405,9 +405,9 @@ fn files_in_the_containers_own_layer_are_found() {
         change("/mnt/volume", 1),
         change("/scratch", 1),
     ]);
-    let expected = ["/run/secrets/env", "/srv/inline.conf"].map(str::to_owned);
-    assert_eq!(added(&documents.container, &changes), Ok(expected.to_vec()));
-    assert_eq!(added(&documents.container, &Value::Null), Ok(vec![]));
-    let refused = added(&documents.container, &json!([{"Path": "/srv"}])).expect_err("no kind");
+    let expected = ["/run/secrets/env", "/srv/inline.conf", "/srv/changed"].map(str::to_owned);
+    assert_eq!(written(&documents.container, &changes), Ok(expected.to_vec()));
+    assert_eq!(written(&documents.container, &Value::Null), Ok(vec![]));
+    let refused = written(&documents.container, &json!([{"Path": "/srv"}])).expect_err("no kind");
     assert_eq!(refused.field, "changes:[0].Kind");
 }

@@ -1,0 +1,57 @@
+//! Podman's Docker API (4.3), which has no `update`: `make test-engines`.
+
+use crate::support::images::Release;
+use crate::support::{Pi, WATCHED};
+
+/// A Pi on which `till` runs version 1 with these options.
+fn with_a_till(options: &[&str]) -> Pi {
+    assert_eq!(std::env::var("TEST_ENGINE").as_deref(), Ok("podman"), "see scripts/private-engine");
+    let pi = Pi::new();
+    let one = pi.registry.publish("till", &Release::new("1"));
+    let mut all = vec!["run", "--detach", "--name=till"];
+    all.extend(WATCHED);
+    all.extend(options);
+    all.push(&one.reference);
+    pi.engine.docker(&all);
+    pi
+}
+
+#[test]
+#[ignore = "takes Podman: make test-engines"]
+fn podman_updates_what_has_no_restart_policy() {
+    let pi = with_a_till(&["--publish=8080:8080"]);
+    pi.registry.publish("till", &Release::new("2"));
+
+    let told = pi.update(&[]).expect_code(0);
+
+    pi.wait_until_serving(8080);
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 2"), "{}", told.out);
+    assert_eq!(pi.names().len(), 1, "{:?}", pi.names());
+}
+
+#[test]
+#[ignore = "takes Podman: make test-engines"]
+fn podman_rolls_back_what_exits() {
+    let pi = with_a_till(&["--publish=8080:8080"]);
+    pi.registry.publish("till", &Release::new("bad").with("TILL_EXIT_AFTER", "0s"));
+
+    pi.update(&[]).expect_code(3);
+
+    pi.wait_until_serving(8080);
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 1"));
+    assert_eq!(pi.names(), ["till running"]);
+}
+
+#[test]
+#[ignore = "takes Podman: make test-engines"]
+fn podman_cannot_change_a_restart_policy_so_such_a_container_is_refused_by_name() {
+    let pi = with_a_till(&["--restart=always"]);
+    pi.registry.publish("till", &Release::new("2"));
+    let before = pi.id("till");
+
+    let told = pi.update(&[]).expect_code(0);
+
+    assert!(told.out.contains("HostConfig.RestartPolicy.Name"), "{}", told.out);
+    assert_eq!(pi.check("till")["reason"], "cannot_recreate");
+    assert_eq!(pi.id("till"), before);
+}
