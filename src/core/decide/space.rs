@@ -92,6 +92,7 @@ mod tests {
             original: Value::Null,
             image: json!({ "RootFS": { "Layers": layers } }),
             others: Vec::new(),
+            companions: std::collections::BTreeMap::new(),
             api: ApiVersion::V1_41,
             free_bytes,
             probe: None,

@@ -21,6 +21,7 @@ mod document;
 mod networks;
 mod process;
 mod refuse;
+mod repoint;
 mod restart;
 mod volumes;
 
@@ -35,6 +36,7 @@ use crate::core::docker::reference::Platform;
 use crate::core::recreate::document::Place;
 
 pub use crate::core::recreate::compose::{COMPOSE_IMAGE_LABEL, set_compose_image};
+pub use crate::core::recreate::repoint::{Moved, repoint};
 pub use crate::core::recreate::restart::{RestartPolicy, restart_policy, set_restart_policy};
 
 /// What the Engine says of the container that is to be replaced.
