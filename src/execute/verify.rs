@@ -1,5 +1,5 @@
-//! Watches new containers until they have proved themselves: an ear on the Engine, a probe where the
-//! user asked for one, and a verdict that is made elsewhere.
+//! Watches new containers until they have proved themselves: an ear on the Engine, a probe where
+//! the user asked for one, and a verdict that is made elsewhere.
 
 use std::convert::Infallible;
 use std::time::Duration;

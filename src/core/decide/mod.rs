@@ -265,4 +265,6 @@ pub fn originals(plan: &Plan, readiness: &Readiness) -> Vec<Value> {
 }
 
 #[cfg(test)]
+mod company_tests;
+#[cfg(test)]
 pub(super) mod tests;
