@@ -129,6 +129,6 @@ pub struct Record {
     #[serde(default)]
     pub log: Vec<String>,
     /// The containers that were recreated with it, or were to be, because they hang on it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<String>,
 }

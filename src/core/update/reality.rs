@@ -48,7 +48,7 @@ impl Reality {
     }
 
     /// All new containers; nothing where one of them is missing.
-    fn new(&self) -> Option<Vec<&Seen>> {
+    fn all_new(&self) -> Option<Vec<&Seen>> {
         self.members.iter().map(|pair| pair.new.as_ref()).collect()
     }
 
@@ -84,7 +84,7 @@ pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
         return Resume::Forward(Step::Clean);
     }
     let interrupted = |detail: &str| Resume::Back(Cause::interrupted(detail));
-    let new = reality.new();
+    let new = reality.all_new();
     // After a cut before the commit was on the disk the Engine has started the old one, and the
     // new one has no right to be started: the one that serves stays.
     if let Some(new) = new.as_ref().filter(|_| progress.done >= Some(Step::Verify))
