@@ -147,7 +147,7 @@ async fn crash(from: &Affairs, point: usize, stroke: Hand) -> Option<Affairs> {
     let machine = Machine::from(from.clone());
     machine.lock().fuse.passed = 0;
     machine.lock().fuse.armed = vec![(point, stroke)];
-    match live(&machine, Job::Run(AFTERMATH)).await {
+    match Box::pin(live(&machine, Job::Run(AFTERMATH))).await {
         End::Crash(_) => Some(machine.copy()),
         _ => None,
     }
@@ -157,7 +157,7 @@ async fn crash(from: &Affairs, point: usize, stroke: Hand) -> Option<Affairs> {
 async fn recover(from: &Affairs, tally: &mut Tally, way: &[(usize, Hand)]) -> usize {
     let machine = Machine::from(from.clone());
     machine.lock().fuse.passed = 0;
-    live(&machine, Job::Run(AFTERMATH)).await;
+    Box::pin(live(&machine, Job::Run(AFTERMATH))).await;
     tally.runs += 1;
     tally.count(machine.judge(Leave::default()), way);
     machine.lock().fuse.passed
@@ -171,7 +171,7 @@ async fn retell(begin: &Affairs, way: &[(usize, Hand)]) {
         affairs = crash(&affairs, *point, stroke.clone()).await.unwrap_or(affairs);
     }
     let machine = Machine::from(affairs);
-    live(&machine, Job::Run(AFTERMATH)).await;
+    Box::pin(live(&machine, Job::Run(AFTERMATH))).await;
     for line in &machine.lock().log {
         println!("      {line}");
     }
