@@ -13,7 +13,7 @@ use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, OpenUpdate, Readiness};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::{Report, Verdict};
-use crate::core::decide::{Circumstances, Decision, decide};
+use crate::core::decide::{Circumstances, Decision, decide, originals};
 use crate::core::update::event::Event;
 use crate::core::update::history::Record;
 use crate::core::update::plan::{Header, Outline, Plan};
@@ -21,7 +21,7 @@ use crate::engine::{Engine, EngineError};
 use crate::execute::{Ended, Update};
 use crate::host::Host;
 use crate::journal::JournalError;
-use crate::observe;
+use crate::observe::{self, Surroundings};
 use crate::recover::{self, RecoverError};
 use crate::registry::Registry;
 use crate::world::Ports;
@@ -109,7 +109,7 @@ impl<P: Ports> Agent<P> {
         self.publish(|snapshot| snapshot.is_ready = true);
         let circumstances = self.circumstances(request);
         let observations = self.look(request, &circumstances, &open).await?;
-        self.act(request, &circumstances, observations, &mut end).await?;
+        self.act(request, &circumstances, (observations, &open), &mut end).await?;
         end.quotas = self.ports.registry().quotas();
         if !request.dry_run {
             self.drop_superseded(&open).await;
@@ -147,10 +147,8 @@ impl<P: Ports> Agent<P> {
 
     fn open_updates(&self) -> Result<BTreeMap<String, OpenUpdate>, JournalError> {
         let journals = self.ports.state().open_journals()?;
-        let in_flight = |journal: crate::journal::UpdateJournal| {
-            (journal.header.plan.container, OpenUpdate::InFlight)
-        };
-        Ok(journals.into_iter().map(in_flight).collect())
+        let in_flight = |name: &str| (name.to_owned(), OpenUpdate::InFlight);
+        Ok(journals.iter().flat_map(|it| it.header.plan.names()).map(in_flight).collect())
     }
 
     /// Reports on everybody, and carries out what was decided.
@@ -158,17 +156,18 @@ impl<P: Ports> Agent<P> {
         &mut self,
         request: &Request,
         circumstances: &Circumstances,
-        observations: Vec<Observation>,
+        (observations, open): (Vec<Observation>, &BTreeMap<String, OpenUpdate>),
         end: &mut RoundEnd,
     ) -> Result<(), RoundError> {
         if !request.dry_run {
             self.remember_republished(&observations, circumstances)?;
         }
         let mut touched = BTreeSet::new();
-        for mut observation in observations {
-            if !touched.is_empty() {
-                observe::look_again(&*self.ports, &mut observation).await;
-            }
+        for observation in observations {
+            let observation = match touched.is_empty() {
+                true => observation,
+                false => self.see_anew(observation, &touched, circumstances, open).await?,
+            };
             let decision = decide(&observation, circumstances);
             end.reports.push(Report::of(&observation, &decision));
             if request.dry_run {
@@ -183,7 +182,7 @@ impl<P: Ports> Agent<P> {
             }
             match decision {
                 Decision::Update(plan) => {
-                    touched.insert(observation.name.clone());
+                    touched.extend(plan.names().map(str::to_owned));
                     end.records.extend(self.update(*plan, observation.readiness).await?);
                 }
                 Decision::Fetch(fetch) => {
@@ -194,6 +193,28 @@ impl<P: Ports> Agent<P> {
             }
         }
         self.report_again(touched, end).await
+    }
+
+    /// Looks once more at what an update would meet, after another one in the same round. A
+    /// container that was recreated with the other one is another container now.
+    async fn see_anew(
+        &mut self,
+        mut observation: Observation,
+        touched: &BTreeSet<String>,
+        circumstances: &Circumstances,
+        open: &BTreeMap<String, OpenUpdate>,
+    ) -> Result<Observation, RoundError> {
+        if !touched.contains(&observation.name) {
+            let surroundings = Surroundings { defaults: &self.settings.defaults, open };
+            observe::look_again(&*self.ports, &surroundings, &mut observation).await;
+            return Ok(observation);
+        }
+        let names = Some(BTreeSet::from([observation.name.clone()]));
+        let request = Request { names, force: circumstances.force, ..Request::default() };
+        let mut open = open.clone();
+        open.extend(self.open_updates()?);
+        let mut seen = self.look(&request, circumstances, &open).await?;
+        Ok(seen.pop().unwrap_or(observation))
     }
 
     /// What was updated or fetched, or was meant to be, is reported as it stands afterwards.
@@ -249,7 +270,7 @@ impl<P: Ports> Agent<P> {
         readiness: Option<Box<Readiness>>,
     ) -> Result<Option<Record>, RoundError> {
         let Some(readiness) = readiness else { return Ok(None) };
-        let container = plan.container.clone();
+        let container = plan.main.container.clone();
         let header = self.header(plan, *readiness).await?;
         self.publish(|snapshot| snapshot.in_flight = Some(container));
         let update = Update::begin(&*self.ports, &*self.listener, &self.stop, header)?;
@@ -274,9 +295,10 @@ impl<P: Ports> Agent<P> {
         let before = engine.inspect_image(&local).await?;
         let id = before.as_ref().map(|image| crate::core::docker::inspect::id(image).to_owned());
         Ok(Header {
-            version: Header::VERSION,
+            version: Header::version_of(&plan),
             started_at: self.ports.host().now(),
             boot_id: self.ports.host().boot_id(),
+            dependents: originals(&plan, &readiness),
             plan,
             original: readiness.original,
             tag_before: id,

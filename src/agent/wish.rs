@@ -19,7 +19,7 @@ use crate::core::update::plan::Plan;
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::journal::JournalError;
-use crate::observe;
+use crate::observe::{self, Surroundings};
 use crate::world::Ports;
 
 /// A wish.
@@ -191,7 +191,8 @@ impl<P: Ports> Agent<P> {
         let observation =
             seen.pop().ok_or_else(|| RoundError::UnknownNames(vec![container.clone()]))?;
         let kept = self.kept_image(&observation).await?;
-        let readiness = observe::readiness(&*self.ports, &observation).await;
+        let surroundings = Surroundings { defaults: &self.settings.defaults, open: &open };
+        let readiness = observe::readiness(&*self.ports, &surroundings, &observation).await;
         let readiness = readiness.ok_or_else(|| nothing(&container, "the Engine does not tell"))?;
         let plan: Plan = roll_back(&observation, &readiness, &kept, &circumstances)
             .map_err(|no| refused(&container, &no))?;

@@ -104,7 +104,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     }
     let setting = prepare(&cli)?;
     match cli.command {
-        Command::Run => run::run(setting).await,
+        Command::Run => Box::pin(run::run(setting)).await,
         Command::Check(arguments) => check::check(&setting, arguments).await,
         Command::Update(arguments) => update::update(&setting, arguments).await,
         Command::Rollback(arguments) => person::roll_back(&setting, arguments.name).await,

@@ -9,11 +9,9 @@ use serde_json::Value;
 
 use super::{TRIES_MAX, TRY_PAUSE, Trouble, Update};
 use crate::core::docker::inspect;
-use crate::core::recreate;
-use crate::core::recreate::RestartPolicy;
-use crate::core::update::history::Cause;
-use crate::core::update::plan::Source;
-use crate::core::update::{Mark, Note, Step};
+use crate::core::recreate::dependents::anchors;
+use crate::core::recreate::{Moved, RestartPolicy};
+use crate::core::update::{Mark, Note, Pair, Step};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
 
@@ -56,49 +54,47 @@ impl<P: Ports> Update<'_, P> {
 
     async fn undo(&mut self) -> Result<(), Trouble> {
         if self.journal.progress.begun >= Some(Step::Switch) {
-            if let Some(stranger) = self.stranger().await? {
-                return self.make_room_for(&stranger).await;
-            }
             if self.nothing_to_go_back_to().await? {
-                return self.keep_the_new_one().await;
+                return self.keep_the_new_ones().await;
             }
             self.note_undo(Step::Start, Mark::UndoStarted, Note::default());
-            self.stand_the_new_one_down().await?;
+            self.stand_the_new_ones_down().await?;
             self.note_undo(Step::Switch, Mark::UndoStarted, Note::default());
-            self.restore_the_old_one().await?;
+            self.restore_the_old_ones().await?;
         }
-        self.remove_the_new_one().await?;
+        self.remove_the_new_ones().await?;
         self.restore_images().await?;
         self.flush().await
     }
 
     /// The way back writes what it does for people and for the history; it does not depend on it,
     /// so a full disk does not keep a service down.
-    fn note_undo(&mut self, step: Step, mark: Mark, note: Note) {
+    pub(super) fn note_undo(&mut self, step: Step, mark: Mark, note: Note) {
         if let Err(error) = self.write(step, mark, note) {
             self.warn(error.to_string());
         }
     }
 
-    /// The container that bears the name of the service without being part of this update: a
-    /// person, or Compose, made it while the name was free.
-    async fn stranger(&self) -> Result<Option<Value>, Trouble> {
-        let Some(holder) = self.holder_of_the_name().await? else { return Ok(None) };
-        let new = self.look_at_new().await?;
-        let ours = [Some(self.plan().old_container.as_str()), new.as_ref().map(inspect::id)];
+    /// The container that bears the name of a member without being part of this update: a person,
+    /// or Compose, made it while the name was free.
+    async fn stranger(&self, number: usize) -> Result<Option<Value>, Trouble> {
+        let Some(holder) = self.holder_of_the_name(number).await? else { return Ok(None) };
+        let new = self.look_at_new(number).await?;
+        let old = self.plan().member(number).old_container.as_str();
+        let ours = [Some(old), new.as_ref().map(inspect::id)];
         let is_strange = !ours.contains(&Some(inspect::id(&holder)));
         // Where the old one is gone, one on its image is the old one made again.
-        let is_remade = inspect::image_id(&holder) == self.plan().from.image_id
-            && self.look_at_old().await?.is_none();
+        let is_remade = inspect::image_id(&holder) == self.old_image(number)
+            && self.look_at_old(number).await?.is_none();
         Ok(Some(holder).filter(|_| is_strange && !is_remade))
     }
 
-    /// What somebody else made stays. Where it runs it is the service now, and both of ours go; the
+    /// What somebody else made stays. Where it runs it is the service now, and the old one goes; a
     /// parked one would be started beside it at the next boot. Where it does not run, the old one
     /// serves under its parked name until a person decides.
-    async fn make_room_for(&mut self, stranger: &Value) -> Result<(), Trouble> {
-        let (engine, old) = (self.ports.engine(), self.look_at_old().await?);
-        let name = &self.plan().container;
+    async fn make_room_for(&self, number: usize, stranger: &Value) -> Result<String, Trouble> {
+        let (engine, old) = (self.ports.engine(), self.look_at_old(number).await?);
+        let name = &self.plan().member(number).container;
         let message = format!("another container named {name} was made during the update");
         if !inspect::is_running(stranger) {
             if let Some(old) = &old {
@@ -107,92 +103,145 @@ impl<P: Ports> Update<'_, P> {
             return Err(EngineError::Conflict { message }.into());
         }
         self.warn(format!("{message}; it is the service now"));
-        self.stand_the_new_one_down().await?;
-        self.remove_the_new_one().await?;
-        if let Some(old) = &old {
-            engine.set_restart_policy(inspect::id(old), &RestartPolicy::no()).await?;
-            engine.stop(inspect::id(old), self.plan().stop_timeout).await?;
-            engine.remove(inspect::id(old), false).await?;
-        }
-        self.restore_images().await?;
-        self.flush().await
+        self.give_up(number).await?;
+        Ok(inspect::id(stranger).to_owned())
+    }
+
+    /// Removes the old container of a member; its volumes stay.
+    async fn give_up(&self, number: usize) -> Result<(), Trouble> {
+        let Some(old) = self.look_at_old(number).await? else { return Ok(()) };
+        let (engine, id) = (self.ports.engine(), inspect::id(&old));
+        engine.set_restart_policy(id, &RestartPolicy::no()).await?;
+        engine.stop(id, self.plan().member(number).stop_timeout).await?;
+        engine.remove(id, false).await?;
+        Ok(())
     }
 
     /// Both the old container and its image are gone: somebody pruned everything that did not run.
     async fn nothing_to_go_back_to(&self) -> Result<bool, Trouble> {
-        if self.look_at_old().await?.is_some() {
+        if self.look_at_old(0).await?.is_some() || self.stranger(0).await?.is_some() {
             return Ok(false);
         }
         let image = self.ports.engine().inspect_image(&self.plan().from.image_id).await?;
-        Ok(image.is_none() && self.look_at_new().await?.is_some())
+        Ok(image.is_none() && self.look_at_new(0).await?.is_some())
     }
 
-    /// Nothing proven is left, so the unproven one is better than none.
-    async fn keep_the_new_one(&mut self) -> Result<(), Trouble> {
+    /// Nothing proven is left, so the unproven ones are better than none.
+    async fn keep_the_new_ones(&mut self) -> Result<(), Trouble> {
         self.warn("the old container and its image are gone; the new one is kept, unproven");
-        let new = self.new_container()?;
         let engine = self.ports.engine();
-        self.take_the_name(&new).await?;
-        engine.start(&new).await?;
-        engine.set_restart_policy(&new, &self.plan().restart_policy).await?;
-        Ok(())
-    }
-
-    /// Stops the new container and takes the name away from it. What it wrote stays readable.
-    async fn stand_the_new_one_down(&mut self) -> Result<(), Trouble> {
-        let Some(new) = self.look_at_new().await? else { return Ok(()) };
-        let engine = self.ports.engine();
-        let id = inspect::id(&new);
-        if inspect::is_running(&new) {
-            engine.stop(id, inspect::stop_timeout(&new)).await?;
+        for number in self.plan().numbers().skip(1).rev() {
+            self.give_up(number).await?;
         }
-        if inspect::name(&new) != self.plan().new_name() {
-            engine.rename(id, &self.plan().new_name()).await?;
+        for (number, new) in self.new_containers()?.into_iter().enumerate() {
+            self.take_the_name(number, &new).await?;
+            engine.start(&new).await?;
+            engine.set_restart_policy(&new, &self.plan().member(number).restart_policy).await?;
         }
         Ok(())
     }
 
-    /// Brings the old container back: its name, its life, its restart policy.
-    async fn restore_the_old_one(&mut self) -> Result<(), Trouble> {
-        let id = match self.look_at_old().await? {
-            Some(old) => inspect::id(&old).to_owned(),
-            None => self.make_the_old_one_again().await?,
-        };
-        self.await_a_stop_under_way(&id).await?;
-        self.take_the_name(&id).await?;
+    /// Stops the new containers, what hangs on others first, and takes the names away from them.
+    /// What they wrote stays readable.
+    async fn stand_the_new_ones_down(&self) -> Result<(), Trouble> {
         let engine = self.ports.engine();
-        engine.start(&id).await?;
+        for number in self.plan().numbers().rev() {
+            let Some(new) = self.look_at_new(number).await? else { continue };
+            let (id, name) = (inspect::id(&new), self.plan().member(number).new_name());
+            if inspect::is_running(&new) {
+                engine.stop(id, inspect::stop_timeout(&new)).await?;
+            }
+            if inspect::name(&new) != name {
+                engine.rename(id, &name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the old containers back, each behind what it hangs on: their names, their lives,
+    /// their restart policies.
+    async fn restore_the_old_ones(&mut self) -> Result<(), Trouble> {
+        for number in self.plan().numbers().rev() {
+            self.await_a_stop_under_way(number).await?;
+        }
+        let mut restored: Vec<Moved> = Vec::new();
+        for number in self.plan().numbers() {
+            let id = match self.stranger(number).await? {
+                Some(stranger) => self.make_room_for(number, &stranger).await?,
+                None => self.restore_the_old_one(number, &restored).await?,
+            };
+            restored.push(self.moved(number, id));
+        }
         let note = Note { gap_milliseconds: self.gap_milliseconds(), ..Note::default() };
         self.note_undo(Step::Switch, Mark::UndoDone, note);
-        let policy = &self.plan().restart_policy;
-        if !policy.is_no() {
-            engine.set_restart_policy(&id, policy).await?;
+        for (number, Moved { to: id, .. }) in restored.iter().enumerate() {
+            let policy = &self.plan().member(number).restart_policy;
+            if self.stranger(number).await?.is_none() {
+                if !policy.is_no() {
+                    self.ports.engine().set_restart_policy(id, policy).await?;
+                }
+                self.see_it_well(number, id).await?;
+            }
         }
-        self.see_it_well(&id).await
+        Ok(())
+    }
+
+    /// Brings one of them back, and gives its ID. `restored` are those before it.
+    async fn restore_the_old_one(
+        &mut self,
+        number: usize,
+        restored: &[Moved],
+    ) -> Result<String, Trouble> {
+        let id = match self.look_at_old(number).await? {
+            Some(old) if self.hangs_on_what_it_should(number, &old, restored) => {
+                inspect::id(&old).to_owned()
+            }
+            _ => {
+                self.give_up(number).await?;
+                self.make_the_old_one_again(number, restored).await?
+            }
+        };
+        self.take_the_name(number, &id).await?;
+        self.ports.engine().start(&id).await?;
+        Ok(id)
+    }
+
+    /// Whether an old container hangs on what it hung on before. What that is may be another
+    /// container by now, and an Engine that was restarted resolves the names in links anew.
+    fn hangs_on_what_it_should(&self, number: usize, old: &Value, restored: &[Moved]) -> bool {
+        let original = self.journal.header.original_of(number);
+        if number == 0 || old.get("HostConfig").is_none() {
+            return true;
+        }
+        let (Ok(mut before), Ok(mut now)) = (anchors(original), anchors(old)) else { return true };
+        before.sort();
+        now.sort();
+        let is_lost = |moved: &Moved| {
+            moved.from != moved.to && now.iter().any(|it| moved.from.starts_with(&it.container))
+        };
+        before == now && !restored.iter().any(is_lost)
     }
 
     /// A client that is killed, or that loses its connection, does not cancel a stop: the old
     /// container would end after it was seen to run. Asking for the same stop once more waits for
     /// its end. What cannot be stopped goes on running, which is what is wanted here.
-    async fn await_a_stop_under_way(&self, id: &str) -> Result<(), Trouble> {
-        let reality = self.reality().await?;
+    async fn await_a_stop_under_way(&self, number: usize) -> Result<(), Trouble> {
+        let Pair { old, old_was_started_again, .. } = self.pair(number).await?;
         let may_be_asked = (self.stopped_at.is_some() || self.is_taken_up)
             && self.journal.progress.is_in_the_switch()
-            && !reality.old_was_started_again;
-        if !(may_be_asked && reality.old.is_some_and(|old| old.running)) {
-            return Ok(());
-        }
-        match self.ports.engine().stop(id, self.plan().stop_timeout).await {
+            && !old_was_started_again;
+        let Some(old) = old.filter(|old| may_be_asked && old.running) else { return Ok(()) };
+        match self.ports.engine().stop(&old.id, self.plan().member(number).stop_timeout).await {
             Err(error) if error.is_the_engine_away() => Err(error.into()),
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    /// Gives a container the name of the service. Who holds the name without being part of this
+    /// Gives a container the name of its service. Who holds the name without being part of this
     /// update was put there by somebody, and stays.
-    async fn take_the_name(&self, id: &str) -> Result<(), Trouble> {
-        let name = &self.plan().container;
-        match self.holder_of_the_name().await? {
+    async fn take_the_name(&self, number: usize, id: &str) -> Result<(), Trouble> {
+        let name = &self.plan().member(number).container;
+        match self.holder_of_the_name(number).await? {
             Some(holder) if inspect::id(&holder) == id => Ok(()),
             Some(_) => Err(EngineError::Conflict {
                 message: format!("another container named {name} was made during the update"),
@@ -202,34 +251,11 @@ impl<P: Ports> Update<'_, P> {
         }
     }
 
-    /// The old container was removed while it was parked (`system prune` does that). Its inspect
-    /// document and its image are kept, so it is made again, volumes included.
-    async fn make_the_old_one_again(&mut self) -> Result<String, Trouble> {
-        self.restore_the_tag().await?;
-        let plan = self.plan();
-        let engine = self.ports.engine();
-        let holder = self.holder_of_the_name().await?;
-        if let Some(found) = holder.filter(|it| inspect::image_id(it) == plan.from.image_id) {
-            return Ok(inspect::id(&found).to_owned());
-        }
-        let mut body = plan.recreation.body.clone();
-        recreate::set_restart_policy(&mut body, &RestartPolicy::no());
-        if plan.reference.tag.is_none() {
-            body["Image"] = Value::from(plan.from.image_id.clone());
-        }
-        let platform = plan.recreation.platform.as_ref();
-        let id = engine.create(&plan.container, &body, platform).await?;
-        for endpoint in &plan.recreation.connect {
-            engine.connect(&endpoint.network, &id, &endpoint.config).await?;
-        }
-        self.warn("the old container had been removed; it was made again from its kept image");
-        Ok(id)
-    }
-
-    /// Waits until the old container is as well as it was when the update began. There is nothing
+    /// Waits until an old container is as well as it was when the update began. There is nothing
     /// more to go back to, so what is not well then is said, and left.
-    async fn see_it_well(&self, id: &str) -> Result<(), Trouble> {
-        let was_healthy = inspect::health(&self.journal.header.original) == Some("healthy");
+    async fn see_it_well(&self, number: usize, id: &str) -> Result<(), Trouble> {
+        let original = self.journal.header.original_of(number);
+        let was_healthy = inspect::health(original) == Some("healthy");
         let deadline = tokio::time::Instant::now() + RETURN_TIMEOUT;
         loop {
             let document = self.ports.engine().inspect(id).await?.unwrap_or_default();
@@ -239,100 +265,44 @@ impl<P: Ports> Update<'_, P> {
                 return Ok(());
             }
             if tokio::time::Instant::now() >= deadline || self.stop.is_cancelled() {
-                self.warn("the old container runs again, but is not as well as it was");
+                let detail = "the old container runs again, but is not as well as it was";
+                self.warn(self.naming(number, detail));
                 return Ok(());
             }
             tokio::time::sleep(RETURN_INTERVAL).await;
         }
     }
 
-    /// Keeps what the failed container wrote, then removes it with the anonymous volumes that are
-    /// its own; re-attached ones belong to the old one and stay.
-    async fn remove_the_new_one(&mut self) -> Result<(), Trouble> {
-        let Some(new) = self.look_at_new().await? else { return Ok(()) };
-        let id = inspect::id(&new).to_owned();
-        if inspect::was_started(&new) {
-            let log = self.ports.engine().logs(&id, LOG_LINES_MAX).await.unwrap_or_default();
+    /// Keeps what the failed containers wrote, then removes them with the anonymous volumes that
+    /// are their own; re-attached ones belong to the old ones and stay.
+    async fn remove_the_new_ones(&mut self) -> Result<(), Trouble> {
+        let mut log = Vec::new();
+        let mut left = Vec::new();
+        for number in self.plan().numbers() {
+            let Some(new) = self.look_at_new(number).await? else { continue };
+            let id = inspect::id(&new).to_owned();
+            if inspect::was_started(&new) {
+                let lines = self.ports.engine().logs(&id, LOG_LINES_MAX).await.unwrap_or_default();
+                log.extend(lines.into_iter().map(|line| self.quoting(number, line)));
+            }
+            left.push(id);
+        }
+        if !log.is_empty() {
             self.note_undo(Step::Create, Mark::UndoStarted, Note { log, ..Note::default() });
         }
-        self.ports.engine().remove(&id, true).await?;
-        self.note_undo(Step::Create, Mark::UndoDone, Note::default());
+        for id in left.iter().rev() {
+            self.ports.engine().remove(id, true).await?;
+        }
+        if !left.is_empty() {
+            self.note_undo(Step::Create, Mark::UndoDone, Note::default());
+        }
         Ok(())
     }
 
-    /// The local tag points at the old image again, the keep-tag of this try goes, and the failed
-    /// image goes if nobody uses it.
-    async fn restore_images(&mut self) -> Result<(), Trouble> {
-        self.restore_the_tag().await?;
-        let (repository, tag) = self.plan().keep_tag();
-        self.ports.engine().remove_image(&format!("{repository}:{tag}")).await?;
-        if let Some(image) = self.pulled_image().await? {
-            match self.drop_image(&image).await {
-                Err(Trouble::Engine(error)) if error.is_the_engine_away() => {
-                    return Err(error.into());
-                }
-                Err(trouble) => self.warn(format!("the failed image stays on disk: {trouble}")),
-                Ok(()) => {}
-            }
-        }
-        self.note_undo(Step::Pull, Mark::UndoDone, Note::default());
-        Ok(())
-    }
-
-    /// The image of this update, also where the journal does not know it yet: a pull that a power
-    /// cut interrupted leaves an image that is listed as present and has empty files.
-    async fn pulled_image(&self) -> Result<Option<String>, Trouble> {
-        if let Some(known) = self.journal.progress.known.new_image.clone() {
-            return Ok(Some(known));
-        }
+    /// A line of a log, with whose it is where there are several.
+    fn quoting(&self, number: usize, line: String) -> String {
         let plan = self.plan();
-        let pinned = format!("{}@{}", plan.reference.familiar_name(), plan.to.index);
-        if plan.source == Source::Kept {
-            return Ok(None);
-        }
-        let image = self.ports.engine().inspect_image(&pinned).await?;
-        let id = image.map(|image| inspect::id(&image).to_owned());
-        Ok(id.filter(|id| *id != plan.from.image_id))
-    }
-
-    /// What the local tag is to point at again. An image that failed does not get it back, even
-    /// where somebody had pulled it by hand: it would be what the next `compose up` starts.
-    fn tag_before(&self, new: &str) -> Option<&str> {
-        let progress = &self.journal.progress;
-        let has_failed = progress.begun >= Some(Step::Start)
-            && progress.failed.as_ref().is_some_and(Cause::is_a_failure);
-        match self.journal.header.tag_before.as_deref() {
-            Some(before) if before == new && has_failed => Some(&self.plan().from.image_id),
-            before => before,
-        }
-    }
-
-    /// Moves the local tag back, unless another container runs on the new image by now.
-    async fn restore_the_tag(&self) -> Result<(), Trouble> {
-        let plan = self.plan();
-        let (Some(tag), Some(new)) = (&plan.reference.tag, self.pulled_image().await?) else {
-            return Ok(());
-        };
-        let ours = self.journal.progress.known.new_container.as_deref();
-        let containers = self.ports.engine().list().await?;
-        let others =
-            |line: &crate::engine::Listed| line.image_id == new && Some(line.id.as_str()) != ours;
-        if containers.iter().any(others) {
-            return Ok(());
-        }
-        let name = plan.reference.familiar_name();
-        match self.tag_before(&new) {
-            Some(before) => match self.ports.engine().tag(before, &name, tag).await {
-                Err(error) if error.is_not_found() => {
-                    self.warn(format!("{name}:{tag} cannot point at {before} again: it is gone"));
-                    Ok(())
-                }
-                done => Ok(done?),
-            },
-            None => {
-                self.ports.engine().remove_image(&format!("{name}:{tag}")).await?;
-                Ok(())
-            }
-        }
+        let name = &plan.member(number).container;
+        if plan.dependents.is_empty() { line } else { format!("{name}: {line}") }
     }
 }

@@ -7,9 +7,13 @@
 
 mod ahead;
 mod back;
-mod forward;
+mod commit;
+mod create;
 mod images;
+mod pull;
+mod restore;
 mod sight;
+mod switch;
 mod verify;
 
 pub use ahead::{drop_superseded, fetch_ahead, fetched};
@@ -109,7 +113,8 @@ pub struct Update<'a, P: Ports> {
     stopped_at: Option<Instant>,
     /// Whether an earlier process, or an earlier try, began it.
     is_taken_up: bool,
-    watch: Option<verify::Watch>,
+    /// An ear on each new container, from before its start.
+    watches: Vec<verify::Watch>,
 }
 
 impl<'a, P: Ports> Update<'a, P> {
@@ -125,10 +130,11 @@ impl<'a, P: Ports> Update<'a, P> {
     ) -> Result<Self, JournalError> {
         let plan = &header.plan;
         listener.hear(&Event::UpdateBegun {
-            container: plan.container.clone(),
-            image: plan.image.clone(),
+            container: plan.main.container.clone(),
+            image: plan.main.image.clone(),
             from: plan.from.digest.clone(),
             to: plan.to.index.clone(),
+            dependents: plan.dependent_names(),
         });
         let journal = ports.state().begin(header)?;
         Ok(Self::of(ports, listener, stop, journal))
@@ -141,7 +147,15 @@ impl<'a, P: Ports> Update<'a, P> {
         stop: &'a CancellationToken,
         journal: UpdateJournal,
     ) -> Self {
-        Self { ports, listener, stop, journal, stopped_at: None, is_taken_up: false, watch: None }
+        Self {
+            ports,
+            listener,
+            stop,
+            journal,
+            stopped_at: None,
+            is_taken_up: false,
+            watches: Vec::new(),
+        }
     }
 
     /// What its journal says so far.
@@ -200,7 +214,8 @@ impl<'a, P: Ports> Update<'a, P> {
             Resume::Forward(step) => format!("going on with {}", step.word()),
             Resume::Back(cause) => format!("going back: {}", cause.detail),
         };
-        self.listener.hear(&Event::TakenUp { container: self.plan().container.clone(), intent });
+        self.listener
+            .hear(&Event::TakenUp { container: self.plan().main.container.clone(), intent });
         match resume {
             Resume::Forward(step) => self.forward(step).await,
             Resume::Back(cause) => self.turn_back(cause).await,
@@ -231,7 +246,7 @@ impl<'a, P: Ports> Update<'a, P> {
     }
 
     async fn step(&mut self, step: Step) -> Result<(), Trouble> {
-        let container = self.plan().container.clone();
+        let container = self.plan().main.container.clone();
         self.listener.hear(&Event::StepBegun { container: container.clone(), step });
         let begun = Instant::now();
         self.write(step, Mark::Started, Note::default())?;
@@ -261,7 +276,7 @@ impl<'a, P: Ports> Update<'a, P> {
         if is_news {
             let step = self.journal.progress.begun.unwrap_or(Step::Pull);
             let note = Note { cause: Some(cause.clone()), ..Note::default() };
-            let container = self.plan().container.clone();
+            let container = self.plan().main.container.clone();
             self.listener.hear(&Event::GoingBack { container, cause: cause.clone() });
             written = self.write(step, Mark::Failed, note);
             self.journal.progress.failed = Some(cause);
@@ -283,7 +298,7 @@ impl<'a, P: Ports> Update<'a, P> {
         let refused = match cause.fault {
             Fault::Image => true,
             Fault::Surroundings | Fault::Interruption if switched && is_news => {
-                let count = memory.interrupt(&plan.container, &plan.to.manifest);
+                let count = memory.interrupt(&plan.main.container, &plan.to.manifest);
                 detail = format!("{count} tries did not come to an end, the last one: {detail}");
                 count >= INTERRUPTIONS_MAX
             }
@@ -291,7 +306,7 @@ impl<'a, P: Ports> Update<'a, P> {
         };
         if refused {
             let at = self.ports.host().now();
-            memory.refuse(&plan.container, Refusal { digests: plan.to.digests(), at, detail });
+            memory.refuse(&plan.main.container, Refusal { digests: plan.to.digests(), at, detail });
         }
         self.ports.state().remember(&memory)
     }
@@ -315,13 +330,21 @@ impl<'a, P: Ports> Update<'a, P> {
         self.ports.state().write(&mut self.journal, now, step, mark, note)
     }
 
-    /// How long no proven container has been running, in milliseconds.
+    /// How long not all proven containers have been running, in milliseconds.
     fn gap_milliseconds(&self) -> Option<u64> {
         u64::try_from(self.stopped_at?.elapsed().as_millis()).ok()
     }
 
+    /// Says of which member something is told, where it is not the main one.
+    fn naming(&self, number: usize, detail: impl Into<String>) -> String {
+        match number {
+            0 => detail.into(),
+            number => format!("{}: {}", self.plan().member(number).container, detail.into()),
+        }
+    }
+
     fn warn(&self, detail: impl Into<String>) {
-        let container = self.plan().container.clone();
+        let container = self.plan().main.container.clone();
         self.listener.hear(&Event::Warning { container, detail: detail.into() });
     }
 }

@@ -1,38 +1,47 @@
-//! What the Engine says of the two containers of an update.
+//! What the Engine says of the containers of an update.
 
 use serde_json::Value;
 
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
-use crate::core::update::{Reality, Seen};
+use crate::core::update::{Pair, Reality, Seen};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
 
 impl<P: Ports> Update<'_, P> {
-    /// Both containers, by ID, and the new one also by its names: after a power cut the Engine may
-    /// have made it without the journal knowing its ID.
+    /// Both containers of every member.
     pub(super) async fn reality(&self) -> Result<Reality, Trouble> {
-        let old = self.look_at_old().await?;
-        let new = self.look_at_new().await?;
-        let first_start = inspect::started_at(&self.journal.header.original);
-        Ok(Reality {
+        let mut members = Vec::new();
+        for number in self.plan().numbers() {
+            members.push(self.pair(number).await?);
+        }
+        Ok(Reality { members })
+    }
+
+    /// Both containers of a member, by ID, and the new one also by its names: after a power cut the
+    /// Engine may have made it without the journal knowing its ID.
+    pub(super) async fn pair(&self, number: usize) -> Result<Pair, Trouble> {
+        let old = self.look_at_old(number).await?;
+        let new = self.look_at_new(number).await?;
+        let first_start = inspect::started_at(self.journal.header.original_of(number));
+        Ok(Pair {
             old: old.as_ref().map(seen),
             new: new.as_ref().map(seen),
             old_was_started_again: old.as_ref().and_then(inspect::started_at) != first_start,
         })
     }
 
-    /// The container that is to be replaced.
-    pub(super) async fn look_at_old(&self) -> Result<Option<Value>, Trouble> {
-        self.look_at(&self.plan().old_container).await
+    /// The container of a member that is to be replaced.
+    pub(super) async fn look_at_old(&self, number: usize) -> Result<Option<Value>, Trouble> {
+        self.look_at(&self.plan().member(number).old_container).await
     }
 
     /// The container that is to replace it.
-    pub(super) async fn look_at_new(&self) -> Result<Option<Value>, Trouble> {
-        if let Some(id) = &self.journal.progress.known.new_container {
+    pub(super) async fn look_at_new(&self, number: usize) -> Result<Option<Value>, Trouble> {
+        if let Some(id) = self.journal.progress.known.new_container_of(number) {
             return self.look_at(id).await;
         }
-        self.look_at(&self.plan().new_name()).await
+        self.look_at(&self.plan().member(number).new_name()).await
     }
 
     /// Inspects a container. Engine 20.10 answers 500 to the inspect of a container whose files a
@@ -61,8 +70,8 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// The container that bears the name of the service now.
-    pub(super) async fn holder_of_the_name(&self) -> Result<Option<Value>, Trouble> {
-        self.look_at(&self.plan().container).await
+    pub(super) async fn holder_of_the_name(&self, number: usize) -> Result<Option<Value>, Trouble> {
+        self.look_at(&self.plan().member(number).container).await
     }
 }
 

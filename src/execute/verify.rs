@@ -1,8 +1,10 @@
-//! Watches a new container until it has proved itself: an ear on the Engine, a probe where the
-//! user asked for one, and a verdict that is made elsewhere.
+//! Watches new containers until they have proved themselves: an ear on the Engine, a probe where
+//! the user asked for one, and a verdict that is made elsewhere.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::Value;
@@ -39,7 +41,29 @@ pub(super) struct Watch {
     killed: bool,
 }
 
+/// One new container on trial.
+struct Trial {
+    /// The number of the member.
+    number: usize,
+    /// The container's ID.
+    id: String,
+    document: Value,
+    policy: HealthPolicy,
+    watch: Watch,
+}
+
+impl Trial {
+    fn verdict(&self) -> Verdict {
+        verdict(&self.policy, &self.watch.samples, self.watch.since.elapsed())
+    }
+}
+
 impl Watch {
+    /// The watched container was started now.
+    pub(super) fn mark_started(&mut self) {
+        self.since = Instant::now();
+    }
+
     fn see(&mut self, sight: Sight) {
         let at = self.since.elapsed();
         // A long wait repeats itself; only changes say something.
@@ -82,81 +106,100 @@ impl Watch {
 
 impl<P: Ports> Update<'_, P> {
     /// Begins to listen. What happens before the container starts is heard as well.
-    pub(super) async fn listen(&mut self, container: &str) -> Result<(), Trouble> {
+    pub(super) async fn listen(&self, container: &str) -> Result<Watch, Trouble> {
         let events = self.ports.engine().events(container).await?;
-        self.watch = Some(Watch {
+        Ok(Watch {
             events,
             gate: Gate::Running,
             since: Instant::now(),
             samples: Vec::new(),
             out_of_memory: false,
             killed: false,
-        });
-        Ok(())
+        })
     }
 
-    /// The watched container was started now.
-    pub(super) fn mark_started(&mut self) {
-        if let Some(watch) = &mut self.watch {
-            watch.since = Instant::now();
-        }
-    }
-
-    /// Watches until there is a verdict.
+    /// Watches all new containers until there is a verdict.
     ///
-    /// The verdict counts only if the Engine was the same all the time: its event stream, opened
+    /// The verdict counts only if the Engine was the same all the time: its event streams, opened
     /// before the start, must not have ended. A verification that is taken up again begins from
-    /// nothing, with the whole time of the policy.
+    /// nothing, with the whole time of the policies.
     pub(super) async fn verify(&mut self) -> Result<Note, Trouble> {
-        let new = self.new_container()?;
-        let mut watch = match self.watch.take() {
-            Some(watch) => watch,
-            None => {
-                self.listen(&new).await?;
-                self.watch.take().ok_or_else(|| Trouble::surroundings("no event stream"))?
-            }
-        };
-        let document = self.ports.engine().inspect(&new).await?.unwrap_or_default();
-        let policy = HealthPolicy::of(&self.plan().health, &document);
-        watch.gate = policy.gate;
-        self.check_the_old_one_stayed_down().await?;
-        self.look(&new, &mut watch).await?;
-        self.await_verdict(&new, &document, &policy, &mut watch).await?;
-        self.check_the_old_one_stayed_down().await?;
+        let mut watches = std::mem::take(&mut self.watches).into_iter();
+        let mut trials = Vec::new();
+        for (number, id) in self.new_containers()?.into_iter().enumerate() {
+            let mut watch = match watches.next() {
+                Some(watch) => watch,
+                None => self.listen(&id).await?,
+            };
+            let document = self.ports.engine().inspect(&id).await?.unwrap_or_default();
+            let policy = HealthPolicy::of(&self.plan().member(number).health, &document);
+            watch.gate = policy.gate;
+            trials.push(Trial { number, id, document, policy, watch });
+        }
+        self.check_the_old_ones_stayed_down().await?;
+        for trial in &mut trials {
+            self.look(trial).await?;
+        }
+        self.await_verdicts(&mut trials).await?;
+        self.check_the_old_ones_stayed_down().await?;
         Ok(Note::default())
     }
 
-    async fn await_verdict(
-        &self,
-        new: &str,
-        document: &Value,
-        policy: &HealthPolicy,
-        watch: &mut Watch,
-    ) -> Result<(), Trouble> {
-        let mut is_last_look = false;
+    /// Waits until all are well at the same time; the first failure ends it for all.
+    async fn await_verdicts(&self, trials: &mut [Trial]) -> Result<(), Trouble> {
         loop {
-            match verdict(policy, &watch.samples, watch.since.elapsed()) {
-                Verdict::Well if !is_last_look => {
-                    // Time has passed, but nobody may have looked meanwhile: an answer was slow, or
-                    // the machine slept. It counts only if it runs now, and nothing was unheard.
-                    is_last_look = true;
-                    self.look(new, watch).await?;
-                    watch.hear_what_is_ready();
-                }
-                Verdict::Well => return Ok(()),
-                Verdict::Wait { until } => self.wait(new, document, watch, until).await?,
-                Verdict::Spoilt(detail) => return Err(Trouble::Spoilt(detail)),
-                Verdict::Person(detail) => {
-                    self.check_the_engine_stayed().await?;
-                    return Err(Trouble::Cause(Cause::person(detail)));
-                }
-                Verdict::Failed(detail) => {
-                    self.check_the_engine_stayed().await?;
-                    let detail = self.in_full(new, detail).await;
-                    return Err(Trouble::Cause(Cause::image(detail)));
-                }
+            let well = tokio::sync::watch::Sender::new(vec![false; trials.len()]);
+            let mut news = well.subscribe();
+            let all = trials.iter_mut().map(|trial| self.attend(trial, &well));
+            tokio::select! {
+                biased;
+                failed = try_join_all(all) => drop(failed?),
+                _ = news.wait_for(|well| well.iter().all(|well| *well)) => {}
+            }
+            // Time has passed, but nobody may have looked meanwhile: an answer was slow, or the
+            // machine slept. It counts only if they run now, and nothing was unheard.
+            let mut are_well = true;
+            for trial in trials.iter_mut() {
+                self.look(trial).await?;
+                trial.watch.hear_what_is_ready();
+                are_well &= self.judge(trial).await?.is_none();
+            }
+            if are_well {
+                return Ok(());
             }
         }
+    }
+
+    /// Watches one of them for as long as it does not fail, and says whether it is well.
+    async fn attend(
+        &self,
+        trial: &mut Trial,
+        well: &tokio::sync::watch::Sender<Vec<bool>>,
+    ) -> Result<Infallible, Trouble> {
+        loop {
+            let until = self.judge(trial).await?;
+            well.send_modify(|well| well[trial.number] = until.is_none());
+            self.wait(trial, until.unwrap_or(Duration::MAX)).await?;
+        }
+    }
+
+    /// Until when it must be watched; nothing where it is well.
+    async fn judge(&self, trial: &Trial) -> Result<Option<Duration>, Trouble> {
+        let cause = match trial.verdict() {
+            Verdict::Well => return Ok(None),
+            Verdict::Wait { until } => return Ok(Some(until)),
+            Verdict::Spoilt(detail) => return Err(Trouble::Spoilt(detail)),
+            Verdict::Person(detail) => {
+                self.check_the_engine_stayed().await?;
+                Cause::person(self.naming(trial.number, detail))
+            }
+            Verdict::Failed(detail) => {
+                self.check_the_engine_stayed().await?;
+                let detail = self.in_full(&trial.id, detail).await;
+                Cause::image(self.naming(trial.number, detail))
+            }
+        };
+        Err(Trouble::Cause(cause))
     }
 
     /// An Engine that is shutting down stops its containers while its event stream still runs; but
@@ -170,16 +213,12 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Waits for whatever comes first: an event, the next probe, a look, or the given time.
-    async fn wait(
-        &self,
-        new: &str,
-        document: &Value,
-        watch: &mut Watch,
-        until: Duration,
-    ) -> Result<(), Trouble> {
+    async fn wait(&self, trial: &mut Trial, until: Duration) -> Result<(), Trouble> {
+        let watch = &mut trial.watch;
         let is_probed = watch.gate == Gate::Probe;
         let pause = if is_probed { PROBE_INTERVAL } else { LOOK_INTERVAL };
-        let deadline = (watch.since + until).min(Instant::now() + pause);
+        let next = Instant::now() + pause;
+        let deadline = watch.since.checked_add(until).map_or(next, |until| until.min(next));
         tokio::select! {
             () = self.stop.cancelled() => Err(Trouble::Asked),
             event = watch.events.next() => {
@@ -191,16 +230,17 @@ impl<P: Ports> Update<'_, P> {
             }
             () = tokio::time::sleep_until(deadline) => {
                 if is_probed {
-                    self.probe(new, document, watch).await;
+                    self.probe(trial).await;
                 }
-                self.look(new, watch).await
+                self.look(trial).await
             }
         }
     }
 
     /// Asks the Engine how the container is: an exit before the first event is seen here.
-    async fn look(&self, new: &str, watch: &mut Watch) -> Result<(), Trouble> {
-        let Some(document) = self.ports.engine().inspect(new).await? else {
+    async fn look(&self, trial: &mut Trial) -> Result<(), Trouble> {
+        let watch = &mut trial.watch;
+        let Some(document) = self.ports.engine().inspect(&trial.id).await? else {
             watch.see(Sight::Removed);
             return Ok(());
         };
@@ -239,11 +279,11 @@ impl<P: Ports> Update<'_, P> {
         }
     }
 
-    async fn probe(&self, new: &str, document: &Value, watch: &mut Watch) {
-        let Some(probe) = &self.plan().health.probe else { return };
-        match probing::probe(self.ports, new, document, probe).await {
-            Ok(()) => watch.see(Sight::Well),
-            Err(detail) => watch.see(Sight::NotWell(detail)),
+    async fn probe(&self, trial: &mut Trial) {
+        let Some(probe) = &self.plan().member(trial.number).health.probe else { return };
+        match probing::probe(self.ports, &trial.id, &trial.document, probe).await {
+            Ok(()) => trial.watch.see(Sight::Well),
+            Err(detail) => trial.watch.see(Sight::NotWell(detail)),
         }
     }
 
@@ -259,11 +299,12 @@ impl<P: Ports> Update<'_, P> {
 
     /// An old container that runs again under its parked name was started by the Engine or by a
     /// person: then two of them serve, and the proven one stays.
-    pub(super) async fn check_the_old_one_stayed_down(&self) -> Result<(), Trouble> {
-        let old = self.look_at_old().await?;
-        if old.as_ref().is_some_and(inspect::is_running) {
-            let detail = "the old container was started again during the update";
-            return Err(Trouble::Cause(Cause::interrupted(detail)));
+    pub(super) async fn check_the_old_ones_stayed_down(&self) -> Result<(), Trouble> {
+        for number in self.plan().numbers() {
+            if self.look_at_old(number).await?.as_ref().is_some_and(inspect::is_running) {
+                let detail = "the old container was started again during the update";
+                return Err(Trouble::Cause(Cause::interrupted(self.naming(number, detail))));
+            }
         }
         Ok(())
     }

@@ -72,6 +72,7 @@ mod tests {
             reason: None,
             gap_seconds: Some(0.3),
             log: vec![log.into()],
+            dependents: Vec::new(),
         }
     }
 

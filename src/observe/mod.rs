@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 pub use cache::Cache;
-pub use readiness::of as readiness;
+pub use readiness::{Surroundings, of as readiness};
 
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered, OpenUpdate, Previous, Running};
@@ -260,8 +260,10 @@ async fn answer<P: Ports>(
     for observation in observations.iter_mut() {
         remember_refusal(scope.memory, observation);
     }
+    let surroundings = Surroundings { defaults: scope.defaults, open: scope.open_updates };
     for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
-        observation.readiness = readiness::of(ports, observation).await.map(Box::new);
+        observation.readiness =
+            readiness::of(ports, &surroundings, observation).await.map(Box::new);
     }
     quota::before_pulls(ports.registry(), cache, scope, observations);
 }
@@ -301,8 +303,12 @@ fn remember_refusal(memory: &Memory, observation: &mut Observation) {
 
 /// Looks once more at what an update of this container would meet: another update may have changed
 /// it since.
-pub async fn look_again<P: Ports>(ports: &P, observation: &mut Observation) {
+pub async fn look_again<P: Ports>(
+    ports: &P,
+    surroundings: &Surroundings<'_>,
+    observation: &mut Observation,
+) {
     if observation.readiness.is_some() {
-        observation.readiness = readiness::of(ports, observation).await.map(Box::new);
+        observation.readiness = readiness::of(ports, surroundings, observation).await.map(Box::new);
     }
 }

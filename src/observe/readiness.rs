@@ -1,26 +1,44 @@
 //! What an update would meet: the documents it starts from, room on the disk, the probe.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use crate::core::decide::observation::{Observation, Offered, Readiness};
+use crate::core::decide::observation::{Companion, Observation, Offered, OpenUpdate, Readiness};
 use crate::core::docker::inspect;
 use crate::core::docker::names;
+use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::recreate::changes::{may_hold_declared_files, written};
 use crate::core::recreate::declared::{WrittenFile, copied, declared};
+use crate::core::recreate::dependents::company;
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::probing;
 use crate::registry::Registry;
 use crate::world::Ports;
 
+/// What tells whether something that hangs on a container may be recreated with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// What holds where a container's labels say nothing.
+    pub defaults: &'a PolicyDefaults,
+    /// Updates that were left open, by container.
+    pub open: &'a BTreeMap<String, OpenUpdate>,
+}
+
 /// Finds out what an update of this container would meet. `None` where the Engine does not tell;
 /// the container is then left alone.
-pub async fn of<P: Ports>(ports: &P, observation: &Observation) -> Option<Readiness> {
-    gather(ports, observation).await.ok().flatten()
+pub async fn of<P: Ports>(
+    ports: &P,
+    surroundings: &Surroundings<'_>,
+    observation: &Observation,
+) -> Option<Readiness> {
+    gather(ports, surroundings, observation).await.ok().flatten()
 }
 
 async fn gather<P: Ports>(
     ports: &P,
+    surroundings: &Surroundings<'_>,
     observation: &Observation,
 ) -> Result<Option<Readiness>, EngineError> {
     let engine = ports.engine();
@@ -30,14 +48,13 @@ async fn gather<P: Ports>(
     };
     let info = engine.info().await?;
     ports.registry().follow_mirrors(&info.registry_mirrors);
-    let probe = match observation.policy.as_ref().ok().and_then(|p| p.health.probe.as_ref()) {
-        Some(probe) => Some(probing::probe(ports, &observation.id, &original, probe).await),
-        None => None,
-    };
+    let policy = observation.policy.as_ref().ok();
     let pulled = pulled(engine, observation).await?;
     let files = written_files(engine, &original).await?;
+    let others = others(engine, &observation.id).await?;
     Ok(Some(Readiness {
-        others: others(engine, &observation.id).await?,
+        companions: companions(ports, surroundings, &original, &others).await?,
+        others,
         declared_files: declared_files(&original, &files),
         copied_files: copied(&files),
         is_kept_ahead: is_kept_ahead(engine, &observation.name, pulled.as_ref()).await?,
@@ -45,10 +62,56 @@ async fn gather<P: Ports>(
         api: info.api,
         can_update: info.can_update,
         free_bytes: ports.host().free_bytes(&info.root_dir),
-        probe,
+        probe: probe(ports, policy, &original).await,
         original,
         image,
     }))
+}
+
+/// What the probe of the label says of the running container, where there is one.
+async fn probe<P: Ports>(
+    ports: &P,
+    policy: Option<&Policy>,
+    original: &Value,
+) -> Option<Result<(), String>> {
+    let probe = policy?.health.probe.as_ref()?;
+    Some(probing::probe(ports, inspect::id(original), original, probe).await)
+}
+
+/// What is known of everything that hangs on a container. Ties that cannot be read are refused
+/// where it is decided, so they are passed over here.
+async fn companions<P: Ports>(
+    ports: &P,
+    surroundings: &Surroundings<'_>,
+    original: &Value,
+    others: &[Value],
+) -> Result<BTreeMap<String, Companion>, EngineError> {
+    let mut companions = BTreeMap::new();
+    for tie in company(original, others).unwrap_or_default() {
+        let Some(original) = others.iter().find(|other| inspect::id(other) == tie.id) else {
+            continue;
+        };
+        let image = ports.engine().inspect_image(inspect::image_id(original)).await?;
+        let selection = Policy::from_labels(&inspect::labels(original), surroundings.defaults);
+        let policy = match &selection {
+            Selection::Watched(policy) => Some(policy),
+            Selection::OptedOut | Selection::BadLabels(_) => None,
+        };
+        let files = written_files(ports.engine(), original).await?;
+        companions.insert(
+            tie.id.clone(),
+            Companion {
+                image: image.unwrap_or_default(),
+                is_self: ports.host().own_container().as_ref() == Some(&tie.id),
+                open_update: surroundings.open.get(&tie.name).copied(),
+                probe: probe(ports, policy, original).await,
+                declared_files: declared_files(original, &files),
+                original: original.clone(),
+                selection,
+            },
+        );
+    }
+    Ok(companions)
 }
 
 /// Every other container, opted in or not: one of them may hang on this one.

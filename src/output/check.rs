@@ -90,6 +90,7 @@ pub fn notes(reports: &[Report], screen: Screen) -> String {
             lines.iter().for_each(|line| push_line(&mut text, line));
         }
     }
+    text.push_str(&company(reports, screen));
     text.push_str(&rollbacks(reports, screen));
     text.push_str(&drops(reports, screen));
     text
@@ -110,6 +111,20 @@ fn drops(reports: &[Report], screen: Screen) -> String {
         text.push('\n');
         for line in wrap(&one_line(&sentence), "", screen.width) {
             push_line(&mut text, &screen.paint(Paint::Yellow, &line));
+        }
+    }
+    text
+}
+
+/// A line for each container that would be updated together with others.
+fn company(reports: &[Report], screen: Screen) -> String {
+    let mut text = String::new();
+    for report in reports.iter().filter(|report| report.verdict == Verdict::Update) {
+        let Some(detail) = &report.detail else { continue };
+        let sentence = format!("{}: {detail}", one_line(&report.container));
+        text.push('\n');
+        for line in wrap(&one_line(&sentence), "", screen.width) {
+            push_line(&mut text, &screen.paint(Paint::Cyan, &line));
         }
     }
     text

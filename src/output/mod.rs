@@ -22,7 +22,7 @@ pub use history::history;
 pub use json::{check_json, history_json, status_json};
 pub use plan::dry_run;
 pub use screen::{Screen, may_colour};
-pub use sentence::{bytes, change, ended, seconds};
+pub use sentence::{bytes, change, ended, seconds, together};
 pub use status::{config, status};
 pub use summary::update_summary;
 pub use terminal::TerminalListener;

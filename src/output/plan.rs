@@ -32,14 +32,18 @@ pub fn dry_run(reports: &[Report], outlines: &[Outline], screen: Screen) -> Stri
     text
 }
 
-fn lines(plan: &Outline) -> [(&'static str, String); 5] {
+fn lines(plan: &Outline) -> Vec<(&'static str, String)> {
     let layers = counted(plan.layers, "layer", "layers");
     let from = short(plan.from.as_ref());
-    [
+    let mut lines = vec![
         ("image", one_line(&plan.image)),
         ("change", format!("{from} → {}", plan.to.short())),
         ("pull", format!("at most {} in {layers}", bytes(plan.bytes))),
         ("stop", format!("within {}", format_duration(plan.stop_timeout))),
         ("keep", counted(plan.images_keep as usize, "previous image", "previous images")),
-    ]
+    ];
+    if !plan.dependents.is_empty() {
+        lines.push(("with", one_line(&plan.dependents.join(", "))));
+    }
+    lines
 }

@@ -49,12 +49,27 @@ pub fn spaced(word: &str) -> String {
     word.replace('_', " ")
 }
 
+/// `, with sidecar and logger`: what is recreated together with a container; empty where nothing
+/// is.
+#[must_use]
+pub fn together(dependents: &[String]) -> String {
+    match dependents {
+        [] => String::new(),
+        [one] => format!(", with {}", one_line(one)),
+        [all @ .., last] => {
+            let all: Vec<_> = all.iter().map(|name| one_line(name)).collect();
+            format!(", with {} and {}", all.join(", "), one_line(last))
+        }
+    }
+}
+
 /// How an update ended, in one line without the container's name.
 #[must_use]
 pub fn ended(record: &Record) -> String {
     let mut sentence = spaced(record.outcome.word());
     if record.outcome == Outcome::Updated {
         sentence.push_str(&format!(", {}", change(record.from.as_ref(), record.to.as_ref())));
+        sentence.push_str(&together(&record.dependents));
     }
     if let Some(reason) = &record.reason {
         sentence.push_str(&format!(": {}", one_line(reason)));

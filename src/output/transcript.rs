@@ -10,7 +10,7 @@ use crate::core::update::event::{Event, PullProgress};
 use crate::core::update::history::Record;
 use crate::output::history::log;
 use crate::output::screen::{Paint, Screen};
-use crate::output::sentence::{bytes, change, ended, seconds};
+use crate::output::sentence::{bytes, change, ended, seconds, together};
 use crate::output::table::push_line;
 use crate::output::text::{cut, one_line, wrap};
 
@@ -58,9 +58,10 @@ impl Transcript {
     /// What is written when an event is heard at `now`, a time of any clock that only rises.
     pub fn tell(&mut self, event: &Event, now: Duration) -> String {
         match event {
-            Event::UpdateBegun { container, image, from, to } => {
+            Event::UpdateBegun { container, image, from, to, dependents } => {
                 let change = change(from.as_ref(), Some(to));
-                self.headline(container, &format!("{}, {change}", one_line(image)))
+                let with = together(dependents);
+                self.headline(container, &format!("{}, {change}{with}", one_line(image)))
             }
             Event::TakenUp { container, intent } => {
                 self.headline(container, &format!("taken up again, {}", one_line(intent)))

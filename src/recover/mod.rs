@@ -15,6 +15,7 @@ use crate::core::decide::observation::OpenUpdate;
 use crate::core::update::ending;
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::history::Record;
+use crate::core::update::plan::Plan;
 use crate::engine::EngineError;
 use crate::execute::{Ended, Trouble, Update};
 use crate::host::Host;
@@ -29,8 +30,14 @@ pub const TRIES_MAX: u32 = 3;
 pub struct Recovered {
     /// Those that ended now, one way or the other.
     pub records: Vec<Record>,
-    /// Those that are still open, by container.
+    /// Those that are still open, by container; each of their containers is named.
     pub open: BTreeMap<String, OpenUpdate>,
+}
+
+impl Recovered {
+    fn leave_open(&mut self, plan: &Plan, open: OpenUpdate) {
+        self.open.extend(plan.names().map(|name| (name.to_owned(), open)));
+    }
 }
 
 /// Why recovery could not run at all.
@@ -70,19 +77,17 @@ impl Recovery {
         self.awaits_the_engine = false;
         let mut recovered = Recovered::default();
         for journal in ports.state().open_journals()? {
-            let container = journal.header.plan.container.clone();
-            if self.has_given_up(&journal.header.plan.id) {
-                recovered.open.insert(container, OpenUpdate::Stuck);
+            let plan = &journal.header.plan;
+            if self.has_given_up(&plan.id) {
+                recovered.leave_open(plan, OpenUpdate::Stuck);
                 continue;
             }
             match Update::of(ports, listener, stop, journal.clone()).take_up().await {
                 Ended::Finished(record) => recovered.records.push(*record),
-                Ended::Left => {
-                    recovered.open.insert(container, OpenUpdate::InFlight);
-                }
+                Ended::Left => recovered.leave_open(plan, OpenUpdate::InFlight),
                 Ended::Unfinished(trouble) => {
                     let open = self.failed(ports, listener, &journal, &trouble)?;
-                    recovered.open.insert(container, open);
+                    recovered.leave_open(plan, open);
                 }
             }
         }
@@ -109,7 +114,7 @@ impl Recovery {
         trouble: &Trouble,
     ) -> Result<OpenUpdate, JournalError> {
         let header = &journal.header;
-        let container = header.plan.container.clone();
+        let container = header.plan.main.container.clone();
         let detail = format!("the update could not be finished or undone: {trouble}");
         listener.hear(&Event::Warning { container, detail });
         if trouble.is_the_engine_away() {

@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use crate::core::docker::inspect;
 use crate::core::docker::names;
+use crate::core::recreate::dependents::anchors;
 use crate::core::recreate::{RestartPolicy, restart_policy};
-use crate::core::update::debris::{Found, Party, Remedy, remedy, service};
+use crate::core::update::debris::{Found, Party, Remedy, remedy, service, together};
 use crate::core::update::event::{Event, Listener};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
@@ -36,32 +37,81 @@ pub async fn sweep<P: Ports>(
         .filter_map(|listed| service(&listed.name).map(str::to_owned))
         .filter(|service| !open.contains(service))
         .collect();
-    let mut unsettled = BTreeSet::new();
+    let mut remnants = Vec::new();
     for service in services {
-        match put_right(ports, listener, &service, watch).await {
-            Ok(true) => {}
-            Ok(false) => _ = unsettled.insert(service),
-            Err(error) => {
-                let detail = format!("what an earlier update left behind stays: {error}");
-                listener.hear(&Event::Warning { container: service, detail });
+        match find(ports, &service).await {
+            Ok((party, grace)) => remnants.push(Remnant { service, party, grace }),
+            Err(error) => left_behind(listener, service, &error),
+        }
+    }
+    let now = ports.host().now();
+    let mut unsettled = BTreeSet::new();
+    for group in groups(remnants) {
+        let parties: Vec<_> = group.iter().map(|remnant| &remnant.party).collect();
+        let each = group.iter().map(|it| remedy(&it.party, now, it.settle(watch)));
+        let remedies = together(&parties, each.collect());
+        for (Remnant { service, party, .. }, remedy) in group.iter().zip(remedies) {
+            if remedy == Remedy::Wait {
+                unsettled.insert(service.clone());
+                continue;
+            }
+            if let Some(detail) = told(&remedy) {
+                let (container, detail) = (service.clone(), detail.to_owned());
+                listener.hear(&Event::Warning { container, detail });
+            }
+            if let Err(error) = apply(ports.engine(), service, party, remedy).await {
+                left_behind(listener, service.clone(), &error);
             }
         }
     }
     Ok(unsettled)
 }
 
-/// Says whether it is settled.
-async fn put_right<P: Ports>(
-    ports: &P,
-    listener: &dyn Listener,
-    service: &str,
-    watch: Duration,
-) -> Result<bool, EngineError> {
-    let engine = ports.engine();
+fn left_behind(listener: &dyn Listener, container: String, error: &EngineError) {
+    let detail = format!("what an earlier update left behind stays: {error}");
+    listener.hear(&Event::Warning { container, detail });
+}
+
+/// What an update left of one service.
+struct Remnant {
+    service: String,
+    party: Party,
+    /// How long its containers may take to stop.
+    grace: Duration,
+}
+
+impl Remnant {
+    fn settle(&self, watch: Duration) -> TimeDelta {
+        TimeDelta::from_std(watch + self.grace).unwrap_or(TimeDelta::MAX)
+    }
+}
+
+/// Services that hang on each other, each behind what it hangs on.
+fn groups(mut remnants: Vec<Remnant>) -> Vec<Vec<Remnant>> {
+    let mut groups: Vec<Vec<Remnant>> = Vec::new();
+    while !remnants.is_empty() {
+        let is_free = |one: &Remnant| {
+            !remnants.iter().any(|it| it.service != one.service && one.party.hangs_on(&it.party))
+        };
+        // Where all hang on each other there is no first one; any will do.
+        let position = remnants.iter().position(is_free).unwrap_or(0);
+        let next = remnants.remove(position);
+        let is_anchor =
+            |group: &Vec<Remnant>| group.iter().any(|it| next.party.hangs_on(&it.party));
+        let (anchors, others) = groups.into_iter().partition::<Vec<_>, _>(is_anchor);
+        groups = others;
+        let mut group: Vec<_> = anchors.into_iter().flatten().collect();
+        group.push(next);
+        groups.push(group);
+    }
+    groups
+}
+
+async fn find<P: Ports>(ports: &P, service: &str) -> Result<(Party, Duration), EngineError> {
     let mut grace = Duration::ZERO;
     let mut found = BTreeMap::new();
     for name in [service.to_owned(), names::old_name(service), names::new_name(service)] {
-        if let Some(document) = engine.inspect(&name).await? {
+        if let Some(document) = ports.engine().inspect(&name).await? {
             grace = grace.max(inspect::stop_timeout(&document));
             found.insert(name, read(&document));
         }
@@ -71,14 +121,7 @@ async fn put_right<P: Ports>(
         old: found.remove(&names::old_name(service)),
         new: found.remove(&names::new_name(service)),
     };
-    let settle = TimeDelta::from_std(watch + grace).unwrap_or(TimeDelta::MAX);
-    let remedy = remedy(&party, ports.host().now(), settle);
-    if let Some(detail) = told(&remedy) {
-        listener.hear(&Event::Warning { container: service.to_owned(), detail: detail.to_owned() });
-    }
-    let is_settled = remedy != Remedy::Wait;
-    apply(engine, service, &party, remedy).await?;
-    Ok(is_settled)
+    Ok((party, grace))
 }
 
 fn read(document: &Value) -> Found {
@@ -89,6 +132,9 @@ fn read(document: &Value) -> Found {
         started: inspect::was_started(document),
         policy: restart_policy(document).unwrap_or_else(|_| RestartPolicy::no()),
         changed_at: inspect::changed_at(document),
+        anchors: anchors(document)
+            .map(|anchors| anchors.into_iter().map(|anchor| anchor.container).collect())
+            .unwrap_or_default(),
     }
 }
 
@@ -98,7 +144,9 @@ const fn told(remedy: &Remedy) -> Option<&'static str> {
         Remedy::Leave => {
             Some("an earlier update left containers behind; nothing tells whose they are")
         }
-        Remedy::RemoveNew => Some("removing a new container that an earlier update left behind"),
+        Remedy::RemoveNew | Remedy::Resume => {
+            Some("removing a new container that an earlier update left behind")
+        }
         Remedy::RemoveOld { .. } => {
             Some("removing an old container that an earlier update left behind")
         }
@@ -120,6 +168,10 @@ async fn apply(
     match (remedy, &party.holder, &party.old, &party.new) {
         (Remedy::RemoveNew, _, _, Some(new)) => {
             engine.remove(&new.id, true).await?;
+        }
+        (Remedy::Resume, Some(holder), _, Some(new)) => {
+            engine.remove(&new.id, true).await?;
+            engine.start(&holder.id).await?;
         }
         (Remedy::RemoveOld { policy }, Some(holder), Some(old), new) => {
             if let Some(policy) = policy {

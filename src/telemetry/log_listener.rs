@@ -21,8 +21,8 @@ pub struct LogListener;
 impl Listener for LogListener {
     fn hear(&self, event: &Event) {
         match event {
-            Event::UpdateBegun { container, image, from, to } => {
-                begun(container, image, from.as_ref(), to);
+            Event::UpdateBegun { container, image, from, to, dependents } => {
+                begun(container, image, (from.as_ref(), to), dependents);
             }
             Event::TakenUp { container, intent } => taken_up(container, intent),
             Event::StepBegun { container, step } => {
@@ -54,8 +54,13 @@ impl Listener for LogListener {
     }
 }
 
-fn begun(container: &str, image: &str, from: Option<&Digest>, to: &Digest) {
-    let change = output::change(from, Some(to));
+fn begun(
+    container: &str,
+    image: &str,
+    (from, to): (Option<&Digest>, &Digest),
+    dependents: &[String],
+) {
+    let change = output::change(from, Some(to)) + &output::together(dependents);
     let from = from.map(Digest::as_str);
     let to = to.as_str();
     tracing::info!(container, image, from, to, "{container}: update begun: {image}, {change}");

@@ -31,6 +31,7 @@ pub fn record(id: &str, outcome: Outcome) -> Record {
         reason: (!well).then(|| "exited with code 1".to_owned()),
         gap_seconds: Some(0.31),
         log: if well { Vec::new() } else { vec!["out of change".to_owned()] },
+        dependents: Vec::new(),
     }
 }
 

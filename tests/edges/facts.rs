@@ -91,6 +91,7 @@ pub fn record(container: &str, outcome: Outcome, reason: Option<&str>) -> Record
         reason: reason.map(ToOwned::to_owned),
         gap_seconds: None,
         log: Vec::new(),
+        dependents: Vec::new(),
     }
 }
 

@@ -32,6 +32,7 @@ fn speak() {
             image: "shop/till:1".into(),
             from: None,
             to: digest("to"),
+            dependents: vec!["drawer".into()],
         },
         Event::TakenUp { container: container(), intent: "going on with verify".into() },
         Event::StepBegun { container: container(), step },

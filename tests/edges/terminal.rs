@@ -20,6 +20,7 @@ fn events() -> Vec<(u64, Event)> {
             image: "shop.example:5000/front/till:1".into(),
             from: Some(digest("from")),
             to: digest("to"),
+            dependents: vec!["drawer".into(), "printer".into()],
         },
     )];
     events.push((0, Event::StepBegun { container: container(), step: Step::Pull }));

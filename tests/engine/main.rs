@@ -11,6 +11,8 @@ mod bad_releases;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod dependents;
+#[cfg(test)]
 mod ground;
 #[cfg(test)]
 mod interruptions;

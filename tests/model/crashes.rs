@@ -29,6 +29,13 @@ pub type Way = Vec<(usize, Hand)>;
 /// Every how-manieth point of a recovery is crashed at; `PILOTFISH_STRIDE=1` leaves none out.
 const STRIDE: usize = 40;
 
+/// The same where several containers are replaced together: there are more points, and each costs
+/// more.
+const STRIDE_OF_COMPANY: usize = 150;
+
+/// The image of what hangs on others. It never changes.
+const SIDE: &str = "shop.example/side:1";
+
 /// What was run and what was found.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -140,7 +147,7 @@ async fn crash(from: &Affairs, point: usize, stroke: Hand) -> Option<Affairs> {
     let machine = Machine::from(from.clone());
     machine.lock().fuse.passed = 0;
     machine.lock().fuse.armed = vec![(point, stroke)];
-    match live(&machine, Job::Run(AFTERMATH)).await {
+    match Box::pin(live(&machine, Job::Run(AFTERMATH))).await {
         End::Crash(_) => Some(machine.copy()),
         _ => None,
     }
@@ -150,7 +157,7 @@ async fn crash(from: &Affairs, point: usize, stroke: Hand) -> Option<Affairs> {
 async fn recover(from: &Affairs, tally: &mut Tally, way: &[(usize, Hand)]) -> usize {
     let machine = Machine::from(from.clone());
     machine.lock().fuse.passed = 0;
-    live(&machine, Job::Run(AFTERMATH)).await;
+    Box::pin(live(&machine, Job::Run(AFTERMATH))).await;
     tally.runs += 1;
     tally.count(machine.judge(Leave::default()), way);
     machine.lock().fuse.passed
@@ -164,7 +171,7 @@ async fn retell(begin: &Affairs, way: &[(usize, Hand)]) {
         affairs = crash(&affairs, *point, stroke.clone()).await.unwrap_or(affairs);
     }
     let machine = Machine::from(affairs);
-    live(&machine, Job::Run(AFTERMATH)).await;
+    Box::pin(live(&machine, Job::Run(AFTERMATH))).await;
     for line in &machine.lock().log {
         println!("      {line}");
     }
@@ -173,7 +180,11 @@ async fn retell(begin: &Affairs, way: &[(usize, Hand)]) {
 /// Crashes at every point, recovers, and crashes again in the recovery: at every `stride`th point
 /// of it, another one for each first crash, with another kind of crash each time.
 async fn pairs(name: &str, begin: Affairs) {
-    let stride = number_of("PILOTFISH_STRIDE", STRIDE);
+    pairs_at(name, begin, STRIDE).await;
+}
+
+async fn pairs_at(name: &str, begin: Affairs, stride: usize) {
+    let stride = number_of("PILOTFISH_STRIDE", stride);
     let mut tally = Tally::default();
     let mut pairs = 0;
     'points: for point in 0.. {
@@ -230,4 +241,30 @@ async fn a_crash_anywhere_while_one_of_two_on_an_image_fails() {
     begin.shelf.built(exits.except("web", Behaviour::Exits(1)));
     begin.shelf.push(APP, "v2");
     Box::pin(pairs("two on one image, one fails", begin)).await;
+}
+
+/// The same machine with a container in the network of `till`, and one that sees the processes of
+/// that one.
+fn stage_with_company(next: Behaviour, policy: &str) -> Affairs {
+    let machine = Machine::from(stage(next, &["till"], policy));
+    {
+        let mut affairs = machine.lock();
+        affairs.shelf.built(Image::new("side1", Behaviour::Good));
+        affairs.shelf.push(SIDE, "side1");
+    }
+    machine.run_service(&Wish::new("drawer", SIDE, policy).hanging("NetworkMode", "till"));
+    machine.run_service(&Wish::new("alarm", SIDE, policy).hanging("PidMode", "drawer"));
+    machine.copy()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_anywhere_in_an_update_with_two_dependents() {
+    let begin = stage_with_company(Behaviour::Good, "always");
+    pairs_at("two dependents", begin, STRIDE_OF_COMPANY).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_anywhere_in_a_rollback_with_two_dependents() {
+    let begin = stage_with_company(Behaviour::Dies(Duration::from_secs(3)), "unless-stopped");
+    pairs_at("two dependents, rollback", begin, STRIDE_OF_COMPANY).await;
 }

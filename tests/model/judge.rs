@@ -188,6 +188,7 @@ impl<'a> Judge<'a> {
         }
         self.image_is_right(service, &holder, leave);
         self.is_faithful(service, &holder, leave);
+        self.same_world(service, &holder);
         if !leave.no_history {
             self.history_is_true(service, &holder);
         }
@@ -221,6 +222,15 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// I9: what hangs on a service hangs on the very container that bears its name.
+    fn same_world(&mut self, service: &Service, holder: &Container) {
+        let Some((_, on)) = &service.hangs else { return };
+        let anchor = self.affairs.engine.find(on).map(|it| it.id.clone());
+        if holder.anchors().map(str::to_owned).next() != anchor {
+            self.say("I9", &service.name, &format!("it hangs on another container than {on}"));
+        }
+    }
+
     /// I3, I4, I5: what the user typed, on the image that runs, is what the container is.
     fn is_faithful(&mut self, service: &Service, holder: &Container, leave: Leave) {
         let name = &service.name;
@@ -236,6 +246,10 @@ impl<'a> Judge<'a> {
                 host_config.remove("RestartPolicy");
                 host_config.remove("Mounts");
                 host_config.remove("AutoRemove");
+                // It names a container, which `same_world` looks at.
+                if let Some((how, _)) = &service.hangs {
+                    host_config.remove(*how);
+                }
             }
             json!([config, host_config])
         };
@@ -243,7 +257,8 @@ impl<'a> Judge<'a> {
         if wanted != got {
             self.say("I3", name, &format!("wanted {wanted}\n    got {got}"));
         }
-        if holder.networks.keys().ne(["shop"]) {
+        let is_joined = service.hangs.as_ref().is_some_and(|(how, _)| *how == "NetworkMode");
+        if !is_joined && holder.networks.keys().ne(["shop"]) {
             self.say("I3", name, &format!("its networks are {:?}", holder.networks));
         }
         let volumes: Vec<_> = holder.mounts.iter().map(|mount| mount.volume.clone()).collect();

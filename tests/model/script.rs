@@ -87,6 +87,8 @@ fn wish(text: &str) -> Wish {
             "port" => wish.port = value.parse().ok(),
             "keep" => wish.keep = value.parse().expect("a number"),
             "watched" => wish.is_watched = value == "yes",
+            "network" => wish = wish.hanging("NetworkMode", value),
+            "pid" => wish = wish.hanging("PidMode", value),
             label => wish.labels.push((format!("pilotfish.{label}"), value.to_owned())),
         }
     }

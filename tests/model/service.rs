@@ -21,6 +21,8 @@ pub struct Service {
     pub keep: usize,
     /// The image it began with, by the model's name.
     pub first: String,
+    /// What it hangs on, and how: a field of `HostConfig` that says `container:OTHER`.
+    pub hangs: Option<(&'static str, String)>,
 }
 
 /// What a service is made with.
@@ -33,6 +35,8 @@ pub struct Wish {
     pub labels: Vec<(String, String)>,
     pub keep: usize,
     pub is_watched: bool,
+    /// What it hangs on, and how: a field of `HostConfig` that says `container:OTHER`.
+    pub hangs: Option<(&'static str, String)>,
 }
 
 impl Wish {
@@ -45,7 +49,14 @@ impl Wish {
             labels: Vec::new(),
             keep: 1,
             is_watched: true,
+            hangs: None,
         }
+    }
+
+    /// Hangs on another service, by a namespace.
+    pub fn hanging(mut self, how: &'static str, on: &str) -> Self {
+        self.hangs = Some((how, on.to_owned()));
+        self
     }
 
     fn body(&self) -> Value {
@@ -64,12 +75,19 @@ impl Wish {
         if let Some(port) = self.port {
             host_config["PortBindings"] = json!({ "80/tcp": [{ "HostPort": port.to_string() }] });
         }
+        let mut endpoints = json!({ "shop": { "Aliases": ["counter"] } });
+        if let Some((how, on)) = &self.hangs {
+            host_config[*how] = Value::from(format!("container:{on}"));
+            if *how == "NetworkMode" {
+                endpoints = json!({});
+            }
+        }
         json!({
             "Image": self.image,
             "Env": ["MINE=1"],
             "Labels": labels,
             "HostConfig": host_config,
-            "NetworkingConfig": { "EndpointsConfig": { "shop": { "Aliases": ["counter"] } } },
+            "NetworkingConfig": { "EndpointsConfig": endpoints },
         })
     }
 }
@@ -115,6 +133,7 @@ impl Machine {
                 volumes,
                 keep: wish.keep,
                 first,
+                hangs: wish.hangs,
             });
         });
     }

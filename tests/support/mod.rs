@@ -184,6 +184,8 @@ pub fn text(value: &Value) -> String {
 }
 
 fn name_and_state(container: &Value) -> String {
-    let name = text(&container["Names"][0]);
-    format!("{} {}", name.trim_start_matches('/'), text(&container["State"]))
+    // Links give a container further names, of the form /OTHER/ALIAS.
+    let names = container["Names"].as_array().into_iter().flatten().map(text);
+    let own = names.min_by_key(|name| name.matches('/').count()).unwrap_or_default();
+    format!("{} {}", own.trim_start_matches('/'), text(&container["State"]))
 }

@@ -141,6 +141,7 @@ fn fields_of_the_json() -> BTreeSet<String> {
         reason: None,
         gap_seconds: None,
         log: Vec::new(),
+        dependents: vec![String::new()],
     };
     let check = check_json(DateTime::UNIX_EPOCH, &[report]).unwrap_or_default();
     let check: serde_json::Value = serde_json::from_str(&check).unwrap_or_default();

@@ -6,6 +6,8 @@
 mod standing;
 // How the offer compares with what runs.
 mod compare;
+// What hangs on a container, and is recreated with it.
+mod company;
 // What no force overrides.
 mod safe;
 // What the windows say of an update that nothing else is in the way of.
@@ -32,7 +34,9 @@ pub mod quota;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use serde_json::Value;
 
+use company::{Follower, followers, member};
 use compare::{Compared, compare, held, is_notify};
 use observation::{Observation, Readiness};
 use offer::Offer;
@@ -41,12 +45,11 @@ use safe::safe;
 use standing::{Standing, standing};
 use timing::{Timing, timing};
 
-use crate::core::docker::inspect;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::Mode;
-use crate::core::recreate::{self, Original};
+use crate::core::recreate::Original;
 use crate::core::time::window::Windows;
-use crate::core::update::plan::{From, Plan, Source};
+use crate::core::update::plan::{From, Member, Plan, Source};
 
 /// What holds for a whole round.
 #[derive(Debug, Clone)]
@@ -162,15 +165,17 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
     let Some(readiness) = &observation.readiness else {
         return Err(No::new(Reason::EngineError, "the container could not be looked at"));
     };
+    let followers = followers(readiness)?;
     safe(standing.running, readiness, offer)?;
     // What could never be carried out is not fetched either.
-    let plan = plan(observation, &standing, readiness, (Source::Registry, offer), circumstances)?;
+    let plan = Planning { observation, standing: &standing, readiness, followers: &followers };
+    let plan = plan.plan((Source::Registry, offer), circumstances)?;
     let hold = held(observation, circumstances).filter(|_| !readiness.is_pulled);
-    match (timing(standing.policy, readiness, circumstances), hold) {
+    match (timing(standing.policy, &followers, readiness, circumstances), hold) {
         (Timing::Later(no), _) | (_, Some(no)) => Err(no),
         (Timing::Now, None) => Ok(Decision::Update(Box::new(plan))),
         (Timing::FetchNow(waits), None) => {
-            let Plan { container, reference, to: offer, .. } = plan;
+            let Plan { main: Member { container, .. }, reference, to: offer, .. } = plan;
             Ok(Decision::Fetch(Box::new(Fetch { container, reference, offer, waits })))
         }
     }
@@ -188,8 +193,10 @@ pub fn roll_back(
     circumstances: &Circumstances,
 ) -> Result<Plan, No> {
     let standing = standing(observation)?;
+    let followers = followers(readiness)?;
     safe(standing.running, readiness, kept)?;
-    plan(observation, &standing, readiness, (Source::Kept, kept), circumstances)
+    let plan = Planning { observation, standing: &standing, readiness, followers: &followers };
+    plan.plan((Source::Kept, kept), circumstances)
 }
 
 /// Whether an update of this container, should it come to one now, would begin with a pull: known
@@ -200,39 +207,64 @@ pub fn will_pull(observation: &Observation, circumstances: &Circumstances) -> bo
     !is_notify(observation) && (*force || pull_window.contains(*now, *zone))
 }
 
-fn plan(
-    observation: &Observation,
-    standing: &Standing<'_>,
-    readiness: &Readiness,
-    (source, offer): (Source, &Offer),
-    circumstances: &Circumstances,
-) -> Result<Plan, No> {
-    let Standing { policy, reference, running } = *standing;
-    let cannot =
-        |error: recreate::CannotRecreate| No::new(Reason::CannotRecreate, error.to_string());
-    let original = &readiness.original;
-    let facts = Original { container: original, image: &readiness.image, api: readiness.api };
-    Ok(Plan {
-        id: Plan::make_id(&observation.name, circumstances.now),
-        container: observation.name.clone(),
-        old_container: observation.id.clone(),
-        image: observation.image.clone(),
-        reference: reference.clone(),
-        source,
-        from: From {
-            image_id: running.image_id.clone(),
-            digest: running.digest.clone(),
-            digests: running.identities(),
-        },
-        to: offer.clone(),
-        recreation: recreate::recreate(&facts).map_err(cannot)?,
-        restart_policy: recreate::changeable_restart_policy(original, readiness.can_update)
-            .map_err(cannot)?,
-        health: policy.health.clone(),
-        stop_timeout: inspect::stop_timeout(original),
-        images_keep: policy.images_keep,
-    })
+/// Everything that a plan is made from.
+struct Planning<'a> {
+    observation: &'a Observation,
+    standing: &'a Standing<'a>,
+    readiness: &'a Readiness,
+    followers: &'a [Follower<'a>],
 }
 
+impl Planning<'_> {
+    fn plan(
+        &self,
+        (source, offer): (Source, &Offer),
+        circumstances: &Circumstances,
+    ) -> Result<Plan, No> {
+        let (observation, readiness) = (self.observation, self.readiness);
+        let Standing { policy, reference, running } = *self.standing;
+        let facts = Original {
+            container: &readiness.original,
+            image: &readiness.image,
+            api: readiness.api,
+        };
+        let main = member(&facts, &policy.health, readiness.can_update)
+            .map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
+        let main = Member {
+            container: observation.name.clone(),
+            old_container: observation.id.clone(),
+            image: observation.image.clone(),
+            ..main
+        };
+        let dependents = self.followers.iter().map(|follower| follower.member(readiness));
+        Ok(Plan {
+            id: Plan::make_id(&observation.name, circumstances.now),
+            main,
+            reference: reference.clone(),
+            source,
+            from: From {
+                image_id: running.image_id.clone(),
+                digest: running.digest.clone(),
+                digests: running.identities(),
+            },
+            to: offer.clone(),
+            images_keep: policy.images_keep,
+            dependents: dependents.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The inspect documents of a plan's dependents, in their order.
+#[must_use]
+pub fn originals(plan: &Plan, readiness: &Readiness) -> Vec<Value> {
+    let of = |member: &Member| {
+        let companion = readiness.companions.get(&member.old_container);
+        companion.map_or(Value::Null, |companion| companion.original.clone())
+    };
+    plan.dependents.iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod company_tests;
 #[cfg(test)]
 pub(super) mod tests;

@@ -1,6 +1,6 @@
 //! What is known of a watched container: facts only, no handles and no opinions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::core::decide::offer::{LookupError, Offer};
 use crate::core::decide::quota::Hold;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::{Digest, Platform, Reference, ReferenceError};
-use crate::core::policy::{LabelError, Policy};
+use crate::core::policy::{LabelError, Policy, Selection};
 
 /// What is known of one watched container.
 #[derive(Debug, Clone)]
@@ -134,6 +134,8 @@ pub struct Readiness {
     pub image: Value,
     /// The inspect documents of all other containers.
     pub others: Vec<Value>,
+    /// What is known of each container that hangs on this one, by its ID.
+    pub companions: BTreeMap<String, Companion>,
     /// The API version the documents were read with.
     pub api: ApiVersion,
     /// Whether the Engine can change a restart policy.
@@ -150,4 +152,23 @@ pub struct Readiness {
     pub is_pulled: bool,
     /// Whether it bears the name under which it waits for this container's window.
     pub is_kept_ahead: bool,
+}
+
+/// What is known of a container that hangs on another one, and would be recreated with it.
+#[derive(Debug, Clone)]
+pub struct Companion {
+    /// Its inspect document.
+    pub original: Value,
+    /// Its image's.
+    pub image: Value,
+    /// Its labels, read.
+    pub selection: Selection,
+    /// Whether it is the container in which this very agent runs.
+    pub is_self: bool,
+    /// What an earlier update of it left behind.
+    pub open_update: Option<OpenUpdate>,
+    /// Whether the probe of its label succeeds.
+    pub probe: Option<Result<(), String>>,
+    /// Files in its own layer that its creator seems to have declared.
+    pub declared_files: Vec<String>,
 }

@@ -49,7 +49,7 @@ pub struct Report {
     pub verdict: Verdict,
     /// The word for a "no".
     pub reason: Option<Reason>,
-    /// What exactly.
+    /// What exactly; for an update, what else is recreated.
     pub detail: Option<String>,
     /// What to do about it.
     pub advice: Option<String>,
@@ -78,6 +78,16 @@ fn is_planned(reason: Reason, observation: &Observation) -> bool {
     reason == Reason::RateLimited && observation.hold.is_some()
 }
 
+/// What an update of a container takes with it.
+fn recreated_together(dependents: &[String]) -> Option<String> {
+    let (are, hang) = match dependents.len() {
+        0 => return None,
+        1 => ("is", "hangs"),
+        _ => ("are", "hang"),
+    };
+    Some(format!("{} {hang} on it and {are} recreated with it", dependents.join(", ")))
+}
+
 impl Report {
     /// The report on an observation and the decision that was made of it.
     #[must_use]
@@ -102,7 +112,10 @@ impl Report {
         }
         match decision {
             Decision::UpToDate | Decision::Republished(_) => {}
-            Decision::Update(_) => report.verdict = Verdict::Update,
+            Decision::Update(plan) => {
+                report.verdict = Verdict::Update;
+                report.detail = recreated_together(&plan.dependent_names());
+            }
             Decision::Fetch(fetch) => report.say_no(&fetch.waits),
             Decision::No(no) => report.say_no(no),
         }

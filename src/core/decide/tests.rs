@@ -84,6 +84,7 @@ fn readiness() -> Readiness {
         image: json!({ "Id": offer("one").config.as_str(), "Config": {} }),
         others: Vec::new(),
         can_update: true,
+        companions: BTreeMap::new(),
         api: ApiVersion::V1_41,
         free_bytes: None,
         probe: None,

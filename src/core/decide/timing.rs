@@ -1,5 +1,6 @@
 //! What the windows say of an update that nothing else is in the way of.
 
+use super::company::Follower;
 use super::{Circumstances, No};
 use crate::core::decide::observation::Readiness;
 use crate::core::decide::reason::Reason;
@@ -13,30 +14,39 @@ pub(super) enum Timing {
     Later(No),
 }
 
-/// A pull waits for its own window, a replacement for the container's. An image that is here needs
-/// no pull; one that waits is given a name, so that nobody clears it away meanwhile.
+/// A pull waits for its own window, a replacement for the container's and for those of everything
+/// that is recreated with it. An image that is here needs no pull; one that waits is given a name,
+/// so that nobody clears it away meanwhile.
 pub(super) fn timing(
     policy: &Policy,
+    followers: &[Follower<'_>],
     readiness: &Readiness,
     circumstances: &Circumstances,
 ) -> Timing {
     let Circumstances { now, zone, pull_window, force } = circumstances;
     let is_open = |windows: &Windows| *force || windows.contains(*now, *zone);
-    let (update_window, is_pulled) = (&policy.update_window, readiness.is_pulled);
-    match (is_pulled || is_open(pull_window), is_open(update_window)) {
+    let is_pulled = readiness.is_pulled;
+    let own = ("the update window".to_owned(), &policy.update_window);
+    let theirs = followers.iter().map(|follower| {
+        (format!("the update window of {}", follower.tie.name), &follower.policy.update_window)
+    });
+    let first_closed = std::iter::once(own.clone()).chain(theirs).find(|(_, it)| !is_open(it));
+    let can_replace = first_closed.is_none();
+    let (which, update_window) = first_closed.unwrap_or(own);
+    match (is_pulled || is_open(pull_window), can_replace) {
         (true, true) => Timing::Now,
         (true, false) if is_pulled => {
-            let no = closed(circumstances, "pulled; the update window", update_window);
+            let no = closed(circumstances, &format!("pulled; {which}"), update_window);
             if readiness.is_kept_ahead { Timing::Later(no) } else { Timing::FetchNow(no) }
         }
         (true, false) => Timing::FetchNow(closed(
             circumstances,
-            "to be pulled; the update window",
+            &format!("to be pulled; {which}"),
             update_window,
         )),
         (false, true) => Timing::Later(closed(circumstances, "the pull window", pull_window)),
         (false, false) => {
-            let update = closed(circumstances, "the update window", update_window);
+            let update = closed(circumstances, &which, update_window);
             let pull = closed(circumstances, "the pull window", pull_window);
             Timing::Later(No { detail: format!("{}, {}", pull.detail, update.detail), ..pull })
         }

@@ -1,6 +1,7 @@
 //! Questions to an inspect document, which stays raw: a field that is missing or of another type
 //! is an answer too, and never a panic.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -47,6 +48,14 @@ pub fn image_id(container: &Value) -> &str {
 #[must_use]
 pub fn image_as_written(container: &Value) -> &str {
     text(container, "/Config/Image")
+}
+
+/// Its labels, those of its image included.
+#[must_use]
+pub fn labels(container: &Value) -> BTreeMap<String, String> {
+    let labels = container.pointer("/Config/Labels").and_then(Value::as_object);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    labels.into_iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
 /// Whether its process lives. A paused one lives; a restarting one is between two lives.

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::core::docker::inspect;
 use crate::core::recreate::CannotRecreate;
 use crate::core::recreate::document::Place;
 
@@ -38,8 +39,22 @@ impl fmt::Display for Tie {
     }
 }
 
+impl Tie {
+    /// The same words, for a container that is named.
+    #[must_use]
+    pub fn of(self, other: &str) -> String {
+        match self {
+            Self::Network => format!("shares the network of {other}"),
+            Self::Pid => format!("shares the processes of {other}"),
+            Self::Ipc => format!("shares the memory of {other}"),
+            Self::Volumes => format!("mounts the volumes of {other}"),
+            Self::Link => format!("links to {other}"),
+        }
+    }
+}
+
 /// One thing a container hangs on. It must exist when the container is created again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Anchor {
     /// The other container: its ID, a part of it, or its name.
     pub container: String,
@@ -56,6 +71,8 @@ pub struct Dependent {
     pub name: String,
     /// How.
     pub how: Tie,
+    /// The name of the container that it hangs on.
+    pub on: String,
 }
 
 /// What this container hangs on, from its inspect document.
@@ -113,16 +130,61 @@ pub fn dependents(container: &Value, others: &[Value]) -> Result<Vec<Dependent>,
         }
         for anchor in anchors(other)? {
             if means(&anchor.container, id, name) {
-                let (id, name) = (other_id.to_owned(), other_name.to_owned());
-                dependents.push(Dependent { id, name, how: anchor.how });
+                dependents.push(Dependent {
+                    id: other_id.to_owned(),
+                    name: other_name.to_owned(),
+                    how: anchor.how,
+                    on: name.to_owned(),
+                });
             }
         }
     }
     Ok(dependents)
 }
 
+/// Everything that hangs on `container`, directly or through another one: each container once, by
+/// its first tie, behind everything that it hangs on itself.
+///
+/// # Errors
+///
+/// [`CannotRecreate`] where a document cannot be read, or where containers hang on each other, so
+/// that none of them can be made first.
+pub fn company(container: &Value, others: &[Value]) -> Result<Vec<Dependent>, CannotRecreate> {
+    let mut found = dependents(container, others)?;
+    let mut next = 0;
+    while let Some(dependent) = found.get(next) {
+        let Some(document) = others.iter().find(|other| inspect::id(other) == dependent.id) else {
+            break;
+        };
+        found.extend(dependents(document, others)?);
+        check_for_a_circle(container, &found)?;
+        next += 1;
+    }
+    // One that is found again further down hangs on what stands between: its last place counts.
+    let mut ordered: Vec<Dependent> = Vec::new();
+    for dependent in found.iter().rev() {
+        if ordered.iter().all(|later| later.id != dependent.id) {
+            let first = found.iter().find(|tie| tie.id == dependent.id);
+            ordered.push(first.unwrap_or(dependent).clone());
+        }
+    }
+    ordered.reverse();
+    Ok(ordered)
+}
+
+/// A walk along ties that goes on for longer than there can be different ones turns in a circle.
+fn check_for_a_circle(container: &Value, found: &[Dependent]) -> Result<(), CannotRecreate> {
+    const TIES_MAX: usize = 1000;
+    let is_back = found.iter().any(|tie| tie.id == inspect::id(container));
+    if is_back || found.len() > TIES_MAX {
+        let place = Place::root(container, "").field("HostConfig")?;
+        return Err(place.refuse("leads back to the container itself: they hang on each other"));
+    }
+    Ok(())
+}
+
 /// The Engine takes a name, an ID, or the beginning of an ID.
-fn means(text: &str, id: &str, name: &str) -> bool {
+pub(super) fn means(text: &str, id: &str, name: &str) -> bool {
     text == name || (!text.is_empty() && id.starts_with(text))
 }
 

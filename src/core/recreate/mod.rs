@@ -22,6 +22,7 @@ mod networks;
 mod podman;
 mod process;
 mod refuse;
+mod repoint;
 mod restart;
 mod volumes;
 
@@ -36,6 +37,7 @@ use crate::core::docker::reference::Platform;
 use crate::core::recreate::document::Place;
 
 pub use crate::core::recreate::compose::{COMPOSE_IMAGE_LABEL, set_compose_image};
+pub use crate::core::recreate::repoint::{Moved, repoint};
 pub use crate::core::recreate::restart::{
     RestartPolicy, changeable_restart_policy, restart_policy, set_restart_policy,
 };

@@ -21,6 +21,8 @@ pub struct Found {
     pub policy: RestartPolicy,
     /// The latest moment at which anything happened to it.
     pub changed_at: Option<DateTime<Utc>>,
+    /// What it hangs on: IDs and names of other containers.
+    pub anchors: Vec<String>,
 }
 
 /// Everything that stands for one service.
@@ -34,6 +36,25 @@ pub struct Party {
     pub new: Option<Found>,
 }
 
+impl Party {
+    fn members(&self) -> impl Iterator<Item = &Found> {
+        [&self.holder, &self.old, &self.new].into_iter().flatten()
+    }
+
+    /// Whether one of these containers hangs on one of the others.
+    #[must_use]
+    pub fn hangs_on(&self, other: &Self) -> bool {
+        let mut anchors = self.members().flat_map(|found| &found.anchors);
+        anchors.any(|anchor| {
+            other.members().any(|it| it.name == *anchor || it.id.starts_with(anchor.as_str()))
+        })
+    }
+
+    fn has_an_old_one(&self) -> bool {
+        self.old.is_some()
+    }
+}
+
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remedy {
@@ -43,6 +64,8 @@ pub enum Remedy {
     Leave,
     /// Remove a new container that never served.
     RemoveNew,
+    /// The same, and the holder, which had been stopped for it, gets its life back.
+    Resume,
     /// The holder serves, so the old one goes; a holder that was not committed gets the policy.
     RemoveOld {
         /// The policy for the holder, where it has ours.
@@ -74,6 +97,11 @@ pub fn remedy(party: &Party, now: DateTime<Utc>, settle: TimeDelta) -> Remedy {
     match (&party.old, &party.holder, &party.new) {
         (Some(_), None, _) => Remedy::RestoreOld,
         (Some(old), Some(holder), _) => with_old(old, holder),
+        // A switch that was cut short between its stops and its renames: the holder is the old one,
+        // armed to be started at boot.
+        (None, Some(holder), Some(new)) if !holder.running && !new.started => {
+            if holder.policy.is_no() { Remedy::RemoveNew } else { Remedy::Resume }
+        }
         (None, Some(_), Some(new)) if !new.running => Remedy::RemoveNew,
         (None, None, Some(_)) => Remedy::AdoptNew,
         (None, _, _) => Remedy::Leave,
@@ -95,6 +123,28 @@ fn with_old(old: &Found, holder: &Found) -> Remedy {
     }
 }
 
+/// The remedies of services that hang on each other, after each was found for itself: all of them
+/// get their old containers back, or none. Once an old one is removed, all are committed.
+#[must_use]
+pub fn together(parties: &[&Party], remedies: Vec<Remedy>) -> Vec<Remedy> {
+    let any = |remedy: &Remedy| remedies.contains(remedy);
+    if any(&Remedy::Wait) {
+        return vec![Remedy::Wait; remedies.len()];
+    }
+    let can_go_back = |(party, remedy): (&&Party, &Remedy)| {
+        party.has_an_old_one() || matches!(remedy, Remedy::RemoveNew | Remedy::Resume)
+    };
+    if !any(&Remedy::RestoreOld) || !parties.iter().zip(&remedies).all(can_go_back) {
+        return remedies;
+    }
+    let back = |(party, remedy): (&&Party, Remedy)| match remedy {
+        Remedy::RemoveNew => Remedy::Resume,
+        Remedy::RemoveOld { .. } if party.has_an_old_one() => Remedy::RestoreOld,
+        remedy => remedy,
+    };
+    parties.iter().zip(remedies.clone()).map(back).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,7 +159,58 @@ mod tests {
             started: true,
             policy: RestartPolicy::named(policy),
             changed_at: Some(DateTime::UNIX_EPOCH),
+            anchors: Vec::new(),
         })
+    }
+
+    #[test]
+    fn services_that_hang_on_each_other_go_back_together_or_not_at_all() {
+        let parked = Party { old: found(false, "always"), ..Party::default() };
+        let committed = Party { holder: found(true, "always"), ..Party::default() };
+        let forward = || Remedy::RemoveOld { policy: None };
+        let rows = [
+            (
+                &parked,
+                forward(),
+                &parked,
+                Remedy::RestoreOld,
+                [Remedy::RestoreOld, Remedy::RestoreOld],
+            ),
+            (
+                &parked,
+                Remedy::RestoreOld,
+                &committed,
+                Remedy::RemoveNew,
+                [Remedy::RestoreOld, Remedy::Resume],
+            ),
+            (
+                &parked,
+                Remedy::RestoreOld,
+                &committed,
+                Remedy::Leave,
+                [Remedy::RestoreOld, Remedy::Leave],
+            ),
+            (&parked, forward(), &committed, Remedy::Leave, [forward(), Remedy::Leave]),
+            (&parked, Remedy::Wait, &parked, Remedy::RestoreOld, [Remedy::Wait, Remedy::Wait]),
+        ];
+        for (one, first, other, second, expected) in rows {
+            assert_eq!(together(&[one, other], vec![first, second]), expected);
+        }
+    }
+
+    #[test]
+    fn a_tie_is_found_by_name_and_by_id() {
+        let with = |anchors: &[&str]| {
+            let mut holder = found(true, "always");
+            if let Some(holder) = &mut holder {
+                holder.anchors = anchors.iter().map(|anchor| (*anchor).to_owned()).collect();
+            }
+            Party { holder, ..Party::default() }
+        };
+        let other = Party { holder: found(true, "no"), ..Party::default() };
+        assert!(with(&["x"]).hangs_on(&other));
+        assert!(with(&["y", "1"]).hangs_on(&other));
+        assert!(!with(&["y"]).hangs_on(&other));
     }
 
     fn check(holder: Option<Found>, old: Option<Found>, new: Option<Found>) -> Remedy {
@@ -147,6 +248,11 @@ mod tests {
     fn a_new_one_that_never_served_is_debris() {
         assert_eq!(check(found(true, "always"), None, found(false, "no")), Remedy::RemoveNew);
         assert_eq!(check(None, None, found(false, "no")), Remedy::AdoptNew);
+        let mut fresh = found(false, "no");
+        if let Some(fresh) = &mut fresh {
+            fresh.started = false;
+        }
+        assert_eq!(check(found(false, "always"), None, fresh), Remedy::Resume);
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub fn record(header: &Header, progress: &Progress, finished_at: DateTime<Utc>) 
     let gap = progress.known.gap_milliseconds.map(Duration::from_millis);
     Record {
         id: plan.id.clone(),
-        container: plan.container.clone(),
-        image: plan.image.clone(),
+        container: plan.main.container.clone(),
+        image: plan.main.image.clone(),
         from: plan.from.digest.clone(),
         to: Some(plan.to.index.clone()),
         started_at: header.started_at,
@@ -38,6 +38,7 @@ pub fn record(header: &Header, progress: &Progress, finished_at: DateTime<Utc>) 
         reason: progress.failed.as_ref().map(|cause| cause.detail.clone()).or(by_hand),
         gap_seconds: gap.map(|gap| gap.as_secs_f64()),
         log: progress.known.log.clone(),
+        dependents: plan.dependent_names(),
     }
 }
 

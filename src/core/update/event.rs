@@ -37,6 +37,9 @@ pub enum Event {
         from: Option<Digest>,
         /// What shall run.
         to: Digest,
+        /// The containers that are recreated with it, because they hang on it.
+        #[serde(default)]
+        dependents: Vec<String>,
     },
     /// An update that was left open is taken up again.
     TakenUp {

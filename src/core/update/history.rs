@@ -124,7 +124,11 @@ pub struct Record {
     /// Seconds from the stop of the old container to the start of the one that serves. Absent
     /// where nothing was stopped, or where nobody could measure it.
     pub gap_seconds: Option<f64>,
-    /// The last lines the failed container wrote.
+    /// The last lines the failed container wrote; where several were replaced, each line behind
+    /// the name of its container.
     #[serde(default)]
     pub log: Vec<String>,
+    /// The containers that were recreated with it, or were to be, because they hang on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependents: Vec<String>,
 }

@@ -13,6 +13,8 @@ pub mod health;
 pub mod blame;
 // Outcome, cause, and the line of history that tells of them.
 pub mod history;
+// How an update that was left open goes on: what the Engine says, and what is done with it.
+mod reality;
 // How an update ended, read from its journal.
 pub mod ending;
 // What bears one of our names although no journal tells of it.
@@ -20,10 +22,11 @@ pub mod debris;
 // Everything that can be said about an update, once.
 pub mod event;
 
+pub use reality::{Pair, Reality, Resume, Seen, resume};
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::core::docker::names::NEW_PREFIX;
 use crate::core::update::history::Cause;
 
 /// How often a verification is begun anew after something else than the image spoilt it.
@@ -119,6 +122,9 @@ pub struct Note {
     /// The ID of the new container, on `create` done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_container: Option<String>,
+    /// The IDs of the new containers of the plan's dependents, on `create` done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub new_dependents: Vec<String>,
     /// Why the way leads back, on `failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
@@ -131,6 +137,17 @@ pub struct Note {
     /// Service gap so far, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap_milliseconds: Option<u64>,
+}
+
+impl Note {
+    /// The ID of the new container of a member, if it is known.
+    #[must_use]
+    pub fn new_container_of(&self, number: usize) -> Option<&str> {
+        match number.checked_sub(1) {
+            None => self.new_container.as_deref(),
+            Some(index) => self.new_dependents.get(index).map(String::as_str),
+        }
+    }
 }
 
 /// One line of a journal, behind its header.
@@ -210,97 +227,15 @@ impl Progress {
         known.new_image = note.new_image.clone().or(known.new_image.take());
         known.fetched |= note.fetched;
         known.new_container = note.new_container.clone().or(known.new_container.take());
+        if !note.new_dependents.is_empty() {
+            known.new_dependents.clone_from(&note.new_dependents);
+        }
         known.gap_milliseconds = note.gap_milliseconds.or(known.gap_milliseconds);
         known.dropped.extend(note.dropped.iter().cloned());
         if !note.log.is_empty() {
             known.log.clone_from(&note.log);
         }
     }
-}
-
-/// What the Engine says about one container of an update.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// Its ID.
-    pub id: String,
-    /// Its name, without the slash.
-    pub name: String,
-    /// Whether its process runs (`running`, `restarting` or `paused`).
-    pub running: bool,
-    /// Whether it was ever started.
-    pub started: bool,
-}
-
-/// What the Engine says about an update that was left open.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reality {
-    /// The container that was to be replaced, wherever it stands now.
-    pub old: Option<Seen>,
-    /// The container that was to replace it.
-    pub new: Option<Seen>,
-    /// Whether the old container was started again since the journal was begun. Then no stop of
-    /// this update can be under way any more.
-    pub old_was_started_again: bool,
-}
-
-/// What to do with an update that was left open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resume {
-    /// Go on, beginning with this step.
-    Forward(Step),
-    /// Go back. The cause is the recorded one, or says that the update was interrupted.
-    Back(Cause),
-}
-
-/// Decides how an update that was left open goes on.
-///
-/// Forward once the new container has proved itself, or while it still can without another gap;
-/// back in every other case. Nothing here blames the image: what was interrupted was not judged.
-#[must_use]
-pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
-    if let Some(cause) = &progress.failed {
-        return Resume::Back(cause.clone());
-    }
-    if progress.done >= Some(Step::Commit) {
-        return Resume::Forward(Step::Clean);
-    }
-    // After a cut before the commit was on the disk the Engine has started the old one, and the
-    // new one has no right to be started: the one that serves stays.
-    let old_runs = reality.old.as_ref().is_some_and(|old| old.running);
-    let is_in_place = |new: &Seen| !new.name.starts_with(NEW_PREFIX);
-    if progress.done >= Some(Step::Verify)
-        && reality.new.as_ref().is_some_and(is_in_place)
-        && !old_runs
-    {
-        return Resume::Forward(Step::Commit);
-    }
-    let interrupted = |detail: &str| Resume::Back(Cause::interrupted(detail));
-    if progress.done >= Some(Step::Verify) && reality.new.is_some() && !old_runs {
-        return interrupted("the way back had begun, and could not be written down");
-    }
-    if progress.begun < Some(Step::Switch) {
-        return interrupted("the update was interrupted before anything was stopped");
-    }
-    let Some(new) = &reality.new else {
-        return interrupted("the new container was gone when the update was taken up again");
-    };
-    if old_runs {
-        // In its first life it runs because its stop has not come to its end. It may end at any
-        // moment, so the gap is there anyway.
-        let is_stopping =
-            progress.is_in_the_switch() && !reality.old_was_started_again && !new.started;
-        if is_stopping && progress.switches < SWITCH_ATTEMPTS_MAX {
-            return Resume::Forward(Step::Switch);
-        }
-        return interrupted("the Engine had started the old container again");
-    }
-    if !new.running && new.started {
-        return interrupted("the new container no longer ran when the update was taken up again");
-    }
-    if progress.verifications >= VERIFY_ATTEMPTS_MAX {
-        return interrupted("three verifications in a row were interrupted");
-    }
-    Resume::Forward(if new.running { Step::Verify } else { Step::Switch })
 }
 
 #[cfg(test)]

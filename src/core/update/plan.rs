@@ -1,6 +1,7 @@
 //! A plan: everything an update needs, decided. Execution has no choice left.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -35,26 +36,15 @@ pub struct From {
     pub digests: BTreeSet<Digest>,
 }
 
-/// One update, decided.
+/// One container that an update replaces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
-    /// Unique on this machine, and a file name: time and container.
-    pub id: String,
-    /// The container's name.
+pub struct Member {
+    /// Its name.
     pub container: String,
     /// The ID of the container that is to be replaced.
     pub old_container: String,
     /// The image as the user wrote it. The new container carries the same words.
     pub image: String,
-    /// The same, parsed.
-    pub reference: Reference,
-    /// Where the new image comes from.
-    #[serde(default)]
-    pub source: Source,
-    /// What runs now.
-    pub from: From,
-    /// What shall run.
-    pub to: Offer,
     /// How the container is made again.
     pub recreation: Recreation,
     /// The user's restart policy, which the new container gets once it has proved itself.
@@ -63,17 +53,9 @@ pub struct Plan {
     pub health: HealthSettings,
     /// How long the old container may take to stop before it is killed.
     pub stop_timeout: Duration,
-    /// How many previous images stay on disk.
-    pub images_keep: u32,
 }
 
-impl Plan {
-    /// An ID for an update that is decided now.
-    #[must_use]
-    pub fn make_id(container: &str, now: DateTime<Utc>) -> String {
-        format!("{}-{}", now.format("%Y%m%dT%H%M%S%.3fZ"), names::file_name(container))
-    }
-
+impl Member {
     /// The name of the new container while it stands beside the old one.
     #[must_use]
     pub fn new_name(&self) -> String {
@@ -85,11 +67,69 @@ impl Plan {
     pub fn old_name(&self) -> String {
         names::old_name(&self.container)
     }
+}
+
+/// One update, decided.
+///
+/// Its members are the container whose image changes and, behind it, those that hang on it, each
+/// behind everything that it hangs on itself. A member is known by its number; 0 is the main one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Unique on this machine, and a file name: time and container.
+    pub id: String,
+    /// The container whose image changes.
+    #[serde(flatten)]
+    pub main: Member,
+    /// Its image as the user wrote it, parsed.
+    pub reference: Reference,
+    /// Where the new image comes from.
+    #[serde(default)]
+    pub source: Source,
+    /// What runs now.
+    pub from: From,
+    /// What shall run.
+    pub to: Offer,
+    /// How many previous images stay on disk.
+    pub images_keep: u32,
+    /// What hangs on it, and is made again on the image that it runs on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependents: Vec<Member>,
+}
+
+impl Plan {
+    /// An ID for an update that is decided now.
+    #[must_use]
+    pub fn make_id(container: &str, now: DateTime<Utc>) -> String {
+        format!("{}-{}", now.format("%Y%m%dT%H%M%S%.3fZ"), names::file_name(container))
+    }
+
+    /// The member of that number; one that there is not is the main one.
+    #[must_use]
+    pub fn member(&self, number: usize) -> &Member {
+        number.checked_sub(1).and_then(|index| self.dependents.get(index)).unwrap_or(&self.main)
+    }
+
+    /// The numbers of all members, in their order.
+    #[must_use]
+    pub fn numbers(&self) -> Range<usize> {
+        0..self.dependents.len() + 1
+    }
+
+    /// The names of all members, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.numbers().map(|number| self.member(number).container.as_str())
+    }
+
+    /// The names of what hangs on the main one, in their order.
+    #[must_use]
+    pub fn dependent_names(&self) -> Vec<String> {
+        self.dependents.iter().map(|member| member.container.clone()).collect()
+    }
 
     /// Where and under which tag the old image is kept.
     #[must_use]
     pub fn keep_tag(&self) -> (String, String) {
-        (names::keep_repository(&self.container), names::keep_tag(&self.from.image_id))
+        (names::keep_repository(&self.main.container), names::keep_tag(&self.from.image_id))
     }
 }
 
@@ -113,6 +153,9 @@ pub struct Outline {
     pub stop_timeout: Duration,
     /// How many previous images stay on disk.
     pub images_keep: u32,
+    /// The containers that are recreated with it, because they hang on it.
+    #[serde(default)]
+    pub dependents: Vec<String>,
 }
 
 impl Outline {
@@ -120,14 +163,15 @@ impl Outline {
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         Self {
-            container: plan.container.clone(),
-            image: plan.image.clone(),
+            container: plan.main.container.clone(),
+            image: plan.main.image.clone(),
             from: plan.from.digest.clone(),
             to: plan.to.index.clone(),
             layers: plan.to.layers.len(),
             bytes: plan.to.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.size)),
-            stop_timeout: plan.stop_timeout,
+            stop_timeout: plan.main.stop_timeout,
             images_keep: plan.images_keep,
+            dependents: plan.dependent_names(),
         }
     }
 }
@@ -145,6 +189,9 @@ pub struct Header {
     pub plan: Plan,
     /// The whole inspect document of the container that is to be replaced.
     pub original: Value,
+    /// The same of each of the plan's dependents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependents: Vec<Value>,
     /// The image that the local tag pointed at.
     pub tag_before: Option<String>,
     /// Whether the Engine keeps containers alive without itself.
@@ -152,6 +199,22 @@ pub struct Header {
 }
 
 impl Header {
-    /// The format that this program writes.
-    pub const VERSION: u32 = 1;
+    /// The newest format that this program reads.
+    pub const VERSION: u32 = 2;
+
+    /// The format of a plan's journal. An older program must not take up a plan with dependents,
+    /// which it would not see; any other it can.
+    #[must_use]
+    pub fn version_of(plan: &Plan) -> u32 {
+        if plan.dependents.is_empty() { 1 } else { Self::VERSION }
+    }
+
+    /// The inspect document of the old container of a member.
+    #[must_use]
+    pub fn original_of(&self, number: usize) -> &Value {
+        number
+            .checked_sub(1)
+            .map_or(Some(&self.original), |index| self.dependents.get(index))
+            .unwrap_or(&Value::Null)
+    }
 }

@@ -23,14 +23,17 @@ fn seen(name: &str, running: bool, started: bool) -> Option<Seen> {
     Some(Seen { id: name.into(), name: name.into(), running, started })
 }
 
+fn alone(old: Option<Seen>, new: Option<Seen>, old_was_started_again: bool) -> Reality {
+    Reality { members: vec![Pair { old, new, old_was_started_again }] }
+}
+
 fn back(resume: &Resume) -> bool {
     matches!(resume, Resume::Back(_))
 }
 
 #[test]
 fn before_the_switch_the_way_leads_back_without_blame() {
-    let reality =
-        Reality { old: seen("till", true, true), new: None, old_was_started_again: false };
+    let reality = alone(seen("till", true, true), None, false);
     for step in [Step::Pull, Step::Sync, Step::Create] {
         for mark in [Mark::Started, Mark::Done] {
             let Resume::Back(cause) = resume(&up_to(step, mark), &reality) else {
@@ -43,10 +46,8 @@ fn before_the_switch_the_way_leads_back_without_blame() {
 
 #[test]
 fn a_switch_that_was_cut_short_is_finished_where_no_gap_is_added() {
-    let stopped = |started| Reality {
-        old: seen("pilotfish-old-till", false, true),
-        new: seen("till", false, started),
-        old_was_started_again: false,
+    let stopped = |started| {
+        alone(seen("pilotfish-old-till", false, true), seen("till", false, started), false)
     };
     let switching = up_to(Step::Switch, Mark::Started);
     assert_eq!(resume(&switching, &stopped(false)), Resume::Forward(Step::Switch));
@@ -55,28 +56,21 @@ fn a_switch_that_was_cut_short_is_finished_where_no_gap_is_added() {
 
 #[test]
 fn a_stop_that_is_under_way_is_waited_for_and_not_taken_for_a_life() {
-    let mut reality = Reality {
-        old: seen("till", true, true),
-        new: seen("pilotfish-new-till", false, false),
-        old_was_started_again: false,
-    };
+    let mut reality =
+        alone(seen("till", true, true), seen("pilotfish-new-till", false, false), false);
     let mut progress = up_to(Step::Switch, Mark::Started);
     assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Switch));
     progress.switches = SWITCH_ATTEMPTS_MAX;
     assert!(back(&resume(&progress, &reality)));
     // What was started again has no stop behind it.
     progress.switches = 1;
-    reality.old_was_started_again = true;
+    reality.members[0].old_was_started_again = true;
     assert!(back(&resume(&progress, &reality)));
 }
 
 #[test]
 fn a_running_new_container_is_verified_again_at_most_three_times() {
-    let reality = Reality {
-        old: seen("pilotfish-old-till", false, true),
-        new: seen("till", true, true),
-        old_was_started_again: false,
-    };
+    let reality = alone(seen("pilotfish-old-till", false, true), seen("till", true, true), false);
     let mut progress = up_to(Step::Verify, Mark::Started);
     assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Verify));
     progress.verifications = VERIFY_ATTEMPTS_MAX;
@@ -85,22 +79,17 @@ fn a_running_new_container_is_verified_again_at_most_three_times() {
 
 #[test]
 fn an_old_one_that_runs_again_wins() {
-    let reality = Reality {
-        old: seen("pilotfish-old-till", true, true),
-        new: seen("till", false, true),
-        old_was_started_again: true,
-    };
+    let reality = alone(seen("pilotfish-old-till", true, true), seen("till", false, true), true);
     assert!(back(&resume(&up_to(Step::Verify, Mark::Started), &reality)));
 }
 
 #[test]
 fn a_proven_one_is_committed_and_a_committed_one_is_cleaned_up() {
-    let reality =
-        Reality { old: None, new: seen("till", true, true), old_was_started_again: false };
+    let reality = alone(None, seen("till", true, true), false);
     let verified = up_to(Step::Verify, Mark::Done);
     assert_eq!(resume(&verified, &reality), Resume::Forward(Step::Commit));
     let old = seen("pilotfish-old-till", true, true);
-    assert!(back(&resume(&verified, &Reality { old, ..reality })));
+    assert!(back(&resume(&verified, &alone(old, seen("till", true, true), false))));
     let committed = up_to(Step::Commit, Mark::Done);
     assert_eq!(resume(&committed, &Reality::default()), Resume::Forward(Step::Clean));
 }
@@ -119,4 +108,48 @@ fn an_entry_reads_as_one_flat_line() {
     let line = serde_json::to_string(&Entry { note, ..entry(2, Step::Pull, Mark::Done) });
     let expected = r#"{"seq":2,"at":"1970-01-01T00:00:00Z","step":"pull","mark":"done","new_image":"sha256:1"}"#;
     assert_eq!(line.expect("an entry serialises"), expected);
+}
+
+/// A main container and one that hangs on it.
+fn two(main: Pair, dependent: Pair) -> Reality {
+    Reality { members: vec![main, dependent] }
+}
+
+fn pair(old: Option<Seen>, new: Option<Seen>) -> Pair {
+    Pair { old, new, old_was_started_again: false }
+}
+
+#[test]
+fn one_member_that_failed_takes_all_of_them_back() {
+    let well = || pair(seen("pilotfish-old-till", false, true), seen("till", true, true));
+    let parked = || seen("pilotfish-old-side", false, true);
+    let verifying = up_to(Step::Verify, Mark::Started);
+    let with = |side| resume(&verifying, &two(well(), side));
+    assert_eq!(with(pair(parked(), seen("side", true, true))), Resume::Forward(Step::Verify));
+    assert_eq!(with(pair(parked(), seen("side", false, false))), Resume::Forward(Step::Switch));
+    assert!(back(&with(pair(parked(), seen("side", false, true)))));
+    assert!(back(&with(pair(parked(), None))));
+    assert!(back(&with(pair(seen("side", true, true), seen("side", true, true)))));
+}
+
+#[test]
+fn all_members_are_committed_or_none() {
+    let well = || pair(seen("pilotfish-old-till", false, true), seen("till", true, true));
+    let verified = up_to(Step::Verify, Mark::Done);
+    let with = |side| resume(&verified, &two(well(), side));
+    assert_eq!(with(pair(None, seen("side", false, true))), Resume::Forward(Step::Commit));
+    assert!(back(&with(pair(None, seen("pilotfish-new-side", false, true)))));
+    assert!(back(&with(pair(seen("pilotfish-old-side", true, true), seen("side", true, true)))));
+}
+
+#[test]
+fn a_stop_of_a_dependent_that_is_under_way_is_waited_for() {
+    let till = pair(seen("till", true, true), seen("pilotfish-new-till", false, false));
+    let side = pair(seen("side", true, true), seen("pilotfish-new-side", false, false));
+    let reality = two(till, side);
+    let switching = up_to(Step::Switch, Mark::Started);
+    assert_eq!(resume(&switching, &reality), Resume::Forward(Step::Switch));
+    let mut again = reality;
+    again.members[1].old_was_started_again = true;
+    assert!(back(&resume(&switching, &again)));
 }

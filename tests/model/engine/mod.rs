@@ -5,6 +5,7 @@ pub mod documents;
 mod power;
 pub mod state;
 pub mod store;
+mod ties;
 
 use std::path::PathBuf;
 use std::sync::Arc;

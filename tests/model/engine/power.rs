@@ -77,9 +77,12 @@ impl State {
             .filter(|container| !container.is_running() && container.starts_at_boot())
             .map(|container| container.id.clone())
             .collect();
-        for id in entitled {
-            // One that cannot be started, because another has its port, stays down.
-            let _ = self.start(at, &id);
+        // What hangs on another one is started behind it, so each pass may find more to start. One
+        // that cannot be started, because another has its port, stays down.
+        for _ in 0..entitled.len() {
+            for id in &entitled {
+                let _ = self.start(at, id);
+            }
         }
     }
 

@@ -219,6 +219,7 @@ impl State {
         let image = self.image(wanted).cloned();
         let image = image
             .ok_or_else(|| EngineError::NotFound { message: format!("No such image: {wanted}") })?;
+        let body = &self.resolved(body)?;
         let id = self.fresh("container");
         let service = body.pointer(&format!("/Labels/{SERVICE_LABEL}")).and_then(Value::as_str);
         let service = service.unwrap_or_default().to_owned();
@@ -285,6 +286,7 @@ impl State {
             return Ok(());
         }
         self.check_the_port(&container)?;
+        self.check_what_it_hangs_on(&container)?;
         let image = self.stored.images.get(&container.image).cloned();
         let image = image.ok_or_else(|| refused("start container", "image is gone"))?;
         let behaviour = image.spec.behaviour(&container.service);

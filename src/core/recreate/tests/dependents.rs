@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::core::recreate::dependents::{Tie, anchors, dependents};
+use crate::core::recreate::dependents::{Tie, anchors, company, dependents};
 use crate::core::recreate::tests::{fixture, small};
+use crate::core::recreate::{Endpoint, Moved, Recreation, repoint};
 
 fn other(host_config: &Value) -> Value {
     json!({ "Id": "fedcba", "Name": "/other", "HostConfig": host_config })
@@ -73,4 +74,80 @@ fn real_documents_tell_what_they_hang_on() {
         assert_eq!(guest, [Tie::Network, Tie::Pid], "{engine}");
         assert_eq!(ties("plain"), [], "{engine}");
     }
+}
+
+fn named(name: &str, host_config: &Value) -> Value {
+    let state = json!({ "Status": "running" });
+    let id = format!("{name}{}", "0".repeat(60));
+    json!({ "Id": id, "Name": format!("/{name}"), "HostConfig": host_config, "State": state })
+}
+
+fn names_in_order(others: &[Value]) -> Vec<(String, String)> {
+    let found = company(&small().container, others).expect("readable documents");
+    found.into_iter().map(|it| (it.name, it.on)).collect()
+}
+
+#[test]
+fn a_company_is_found_through_others_and_each_stands_behind_what_it_hangs_on() {
+    let till = named("a", &json!({ "NetworkMode": "container:till" }));
+    // It hangs on the main one as well, and is found there first.
+    let both = named("b", &json!({ "VolumesFrom": ["till"], "PidMode": "container:c" }));
+    let chain = named("c", &json!({ "PidMode": "container:a" }));
+    let none = named("d", &json!({ "NetworkMode": "host" }));
+    let all = [both, chain, none, till];
+    let names: Vec<_> = names_in_order(&all).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["a", "c", "b"]);
+    assert_eq!(names_in_order(&[]), []);
+}
+
+#[test]
+fn containers_that_hang_on_each_other_are_refused() {
+    let one = named("a", &json!({ "VolumesFrom": ["till", "b"] }));
+    let other = named("b", &json!({ "VolumesFrom": ["a"] }));
+    let refused = company(&small().container, &[one, other]).expect_err("it is refused");
+    assert!(refused.to_string().contains("hang on each other"), "{refused}");
+}
+
+#[test]
+fn what_names_the_old_container_by_id_names_the_new_one_and_names_stay() {
+    let old = "0123456789abcdef";
+    let moved = [Moved { name: "till".into(), from: old.into(), to: "new".into() }];
+    let short = &old[..12];
+    let rows = [
+        (
+            json!({"NetworkMode": format!("container:{old}")}),
+            json!({"NetworkMode": "container:new"}),
+        ),
+        (json!({"PidMode": format!("container:{short}")}), json!({"PidMode": "container:new"})),
+        (json!({"IpcMode": "container:till"}), json!({"IpcMode": "container:new"})),
+        (
+            json!({"NetworkMode": "host", "Links": null}),
+            json!({"NetworkMode": "host", "Links": null}),
+        ),
+        (json!({"VolumesFrom": ["till:ro", "x"]}), json!({"VolumesFrom": ["till:ro", "x"]})),
+        (json!({"VolumesFrom": [format!("{old}:ro")]}), json!({"VolumesFrom": ["new:ro"]})),
+        (json!({"VolumesFrom": [old]}), json!({"VolumesFrom": ["new"]})),
+        (
+            json!({"Links": ["/till:/side/pay", "/db:/side/db"]}),
+            json!({"Links": ["new:pay", "/db:/side/db"]}),
+        ),
+    ];
+    for (before, after) in rows {
+        let body = json!({ "HostConfig": before });
+        let recreation = Recreation { body, connect: Vec::new(), platform: None };
+        assert_eq!(repoint(&recreation, &moved).body["HostConfig"], after, "{before}");
+    }
+}
+
+#[test]
+fn links_on_networks_of_the_user_keep_their_names() {
+    let old = "0123456789abcdef";
+    let moved = [Moved { name: "till".into(), from: old.into(), to: "new".into() }];
+    let endpoint = json!({ "Links": ["till:pay", format!("{old}:cash")] });
+    let body = json!({ "NetworkingConfig": { "EndpointsConfig": { "front": endpoint } } });
+    let connect = vec![Endpoint { network: "back".into(), config: endpoint.clone() }];
+    let recreation = repoint(&Recreation { body, connect, platform: None }, &moved);
+    let expected = json!({ "Links": ["till:pay", "new:cash"] });
+    assert_eq!(recreation.body["NetworkingConfig"]["EndpointsConfig"]["front"], expected);
+    assert_eq!(recreation.connect[0].config, expected);
 }

@@ -1,0 +1,117 @@
+//! What hangs on a container: whether it may be recreated together with it, and how.
+
+use super::No;
+use super::safe::{declared, probed};
+use crate::core::decide::observation::{Companion, Readiness};
+use crate::core::decide::reason::Reason;
+use crate::core::docker::inspect;
+use crate::core::policy::health_policy::HealthSettings;
+use crate::core::policy::{Mode, Policy, Selection};
+use crate::core::recreate::dependents::{self, Dependent};
+use crate::core::recreate::{self, CannotRecreate, Original};
+use crate::core::update::debris;
+use crate::core::update::plan::Member;
+
+/// One container that is recreated with another one.
+#[derive(Debug)]
+pub(super) struct Follower<'a> {
+    pub(super) tie: Dependent,
+    pub(super) policy: &'a Policy,
+    companion: &'a Companion,
+}
+
+/// Everything that hangs on the container, in the order in which it is to be made again. Each must
+/// be opted in and fit to be replaced; otherwise the update is held, and everything that is in its
+/// way is named. No force overrides this: what is not opted in is never touched.
+pub(super) fn followers(readiness: &Readiness) -> Result<Vec<Follower<'_>>, No> {
+    let company = dependents::company(&readiness.original, &readiness.others);
+    let company = company.map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
+    let mut followers = Vec::new();
+    let mut obstacles = Vec::new();
+    for tie in company {
+        match fit(readiness.companions.get(&tie.id), &tie) {
+            Ok((companion, policy)) => followers.push(Follower { tie, policy, companion }),
+            Err(why) => {
+                obstacles.push(format!("{} {}, and {why}", tie.name, told(readiness, &tie)))
+            }
+        }
+    }
+    if !obstacles.is_empty() {
+        return Err(No::new(Reason::HasDependents, obstacles.join("; ")));
+    }
+    for Follower { tie, companion, .. } in &followers {
+        let of = format!("{}: ", tie.name);
+        declared(&of, &companion.declared_files)?;
+        probed(&of, companion.probe.as_ref())?;
+    }
+    Ok(followers)
+}
+
+/// How it hangs on what: `shares its network`, or `shares the network of db`.
+fn told(readiness: &Readiness, tie: &Dependent) -> String {
+    if tie.on == inspect::name(&readiness.original) {
+        return tie.how.to_string();
+    }
+    tie.how.of(&tie.on)
+}
+
+/// Whether it may be recreated. What nothing is known of is left alone.
+fn fit<'a>(
+    companion: Option<&'a Companion>,
+    tie: &Dependent,
+) -> Result<(&'a Companion, &'a Policy), String> {
+    let companion = companion.ok_or("the Engine does not tell more of it")?;
+    if debris::service(&tie.name).is_some() {
+        return Err("it belongs to an update that is not over".into());
+    }
+    let policy = match &companion.selection {
+        Selection::OptedOut => return Err("it is not opted in".into()),
+        Selection::BadLabels(errors) => {
+            let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            return Err(format!("its labels are wrong: {}", texts.join("; ")));
+        }
+        Selection::Watched(policy) => policy,
+    };
+    if policy.mode == Mode::Notify {
+        return Err("news of it are only to be told (pilotfish.mode=notify)".into());
+    }
+    if companion.open_update.is_some() {
+        return Err("an update of it is not over".into());
+    }
+    if companion.is_self {
+        return Err("the agent runs in it".into());
+    }
+    let state = inspect::text(&companion.original, "/State/Status");
+    if !matches!(state, "running" | "restarting") {
+        return Err(format!("it is {state}"));
+    }
+    Ok((companion, policy))
+}
+
+impl Follower<'_> {
+    /// How it is recreated, on the image that it runs on.
+    pub(super) fn member(&self, readiness: &Readiness) -> Result<Member, No> {
+        let Companion { original, image, .. } = self.companion;
+        let facts = Original { container: original, image, api: readiness.api };
+        member(&facts, &self.policy.health, readiness.can_update)
+            .map_err(|error| No::new(Reason::CannotRecreate, format!("{}: {error}", self.tie.name)))
+    }
+}
+
+/// One member of a plan.
+pub(super) fn member(
+    facts: &Original<'_>,
+    health: &HealthSettings,
+    can_update: bool,
+) -> Result<Member, CannotRecreate> {
+    let original = facts.container;
+    Ok(Member {
+        container: inspect::name(original).to_owned(),
+        old_container: inspect::id(original).to_owned(),
+        image: inspect::image_as_written(original).to_owned(),
+        recreation: recreate::recreate(facts)?,
+        restart_policy: recreate::changeable_restart_policy(original, can_update)?,
+        health: health.clone(),
+        stop_timeout: inspect::stop_timeout(original),
+    })
+}

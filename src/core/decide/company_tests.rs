@@ -1,0 +1,163 @@
+//! What is decided about a container on which others hang.
+
+use chrono_tz::Tz;
+use serde_json::json;
+
+use super::tests::{observation, offer};
+use super::*;
+use crate::core::decide::observation::{Companion, OpenUpdate};
+use crate::core::policy::{LabelError, Policy, Selection};
+use crate::core::update::plan::Header;
+
+/// A container in the network of `till`, as the Engine tells of it.
+fn side(policy: &Policy) -> Companion {
+    Companion {
+        original: json!({
+            "Id": "5".repeat(64),
+            "Name": "/side",
+            "Image": "sha256:5",
+            "State": { "Status": "running", "Running": true },
+            "Config": { "Image": "shop/side:1" },
+            "HostConfig": {
+                "AutoRemove": false,
+                "NetworkMode": format!("container:{}", "0123".repeat(16)),
+                "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+            },
+            "Mounts": [],
+            "NetworkSettings": { "Networks": {} },
+        }),
+        image: json!({ "Id": "sha256:5", "Config": {} }),
+        selection: Selection::Watched(policy.clone()),
+        is_self: false,
+        open_update: None,
+        probe: None,
+        declared_files: Vec::new(),
+    }
+}
+
+fn decided(change: impl FnOnce(&mut Companion)) -> Decision {
+    let mut observation = observation("");
+    let mut side = side(observation.policy.as_ref().expect("a policy"));
+    change(&mut side);
+    let readiness = observation.readiness.as_mut().expect("it is there");
+    readiness.others.push(side.original.clone());
+    readiness.companions.insert("5".repeat(64), side);
+    let now = "2027-01-01T12:00:00Z".parse().expect("a time");
+    let circumstances = Circumstances {
+        now,
+        zone: Tz::UTC,
+        pull_window: "".parse().expect("a window"),
+        force: false,
+    };
+    decide(&observation, &circumstances)
+}
+
+fn told(change: impl FnOnce(&mut Companion)) -> String {
+    match decided(change) {
+        Decision::No(no) => format!("{}: {}", no.reason, no.detail),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_opted_in_is_part_of_the_plan() {
+    let Decision::Update(plan) = decided(|_| {}) else { panic!("no update") };
+    assert_eq!(plan.dependent_names(), ["side"]);
+    assert_eq!(plan.member(1).old_container, "5".repeat(64));
+    assert!(plan.member(1).restart_policy.is_no());
+    assert_eq!(plan.member(1).recreation.body["Image"], "shop/side:1");
+    assert_eq!(plan.to, offer("two"));
+}
+
+#[test]
+fn a_plan_without_dependents_reads_as_before_and_one_with_them_is_newer() {
+    let Decision::Update(plan) = decided(|_| {}) else { panic!("no update") };
+    assert_eq!(Header::version_of(&plan), 2);
+    let mut alone = (*plan).clone();
+    alone.dependents.clear();
+    assert_eq!(Header::version_of(&alone), 1);
+    let written = serde_json::to_value(&alone).expect("JSON");
+    for field in ["container", "old_container", "image", "recreation", "stop_timeout"] {
+        assert!(!written[field].is_null(), "{field} stands elsewhere now: {written}");
+    }
+    assert_eq!(written.get("dependents"), None);
+    assert_eq!(serde_json::from_value::<Plan>(written).expect("a plan"), alone);
+    let written = serde_json::to_value(&*plan).expect("JSON");
+    assert_eq!(serde_json::from_value::<Plan>(written).expect("a plan"), *plan);
+}
+
+type Change = fn(&mut Companion);
+
+#[test]
+fn whatever_is_in_the_way_of_a_dependent_is_named_with_it() {
+    let rows: [(Change, &str); 9] = [
+        (
+            |it| it.selection = Selection::OptedOut,
+            "has_dependents: side shares its network, and it is not opted in",
+        ),
+        (
+            |it| {
+                let (label, value) = ("pilotfish.mode".into(), "x".into());
+                let error = LabelError { label, value, why: "`x` is no mode".into() };
+                it.selection = Selection::BadLabels(vec![error]);
+            },
+            "has_dependents: side shares its network, and its labels are wrong: label \
+             `pilotfish.mode`: `x` is no mode",
+        ),
+        (
+            |it| {
+                let Selection::Watched(policy) = &mut it.selection else { return };
+                policy.mode = Mode::Notify;
+            },
+            "has_dependents: side shares its network, and news of it are only to be told \
+             (pilotfish.mode=notify)",
+        ),
+        (
+            |it| it.original["State"]["Status"] = json!("exited"),
+            "has_dependents: side shares its network, and it is exited",
+        ),
+        (
+            |it| it.open_update = Some(OpenUpdate::InFlight),
+            "has_dependents: side shares its network, and an update of it is not over",
+        ),
+        (
+            |it| it.is_self = true,
+            "has_dependents: side shares its network, and the agent runs in it",
+        ),
+        (
+            |it| it.original["HostConfig"]["AutoRemove"] = json!(true),
+            "cannot_recreate: side: HostConfig.AutoRemove is set (`--rm`): stopping the container \
+             would delete it",
+        ),
+        (
+            |it| it.probe = Some(Err("answered 503".into())),
+            "probe_failing: side: the probe fails on the running container: answered 503",
+        ),
+        (
+            |it| {
+                let Selection::Watched(policy) = &mut it.selection else { return };
+                policy.update_window = "04:00-05:00".parse().expect("a window");
+            },
+            "outside_window",
+        ),
+    ];
+    for (change, expected) in rows {
+        if expected == "outside_window" {
+            let Decision::Fetch(fetch) = decided(change) else { panic!("no fetch") };
+            let waits = "to be pulled; the update window of side opens Sat 02 Jan 04:00";
+            assert_eq!(fetch.waits.detail, waits);
+        } else {
+            assert_eq!(told(change), expected);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_done_to_what_nothing_is_known_of() {
+    let mut observation = observation("");
+    let side = side(observation.policy.as_ref().expect("a policy"));
+    let readiness = observation.readiness.as_mut().expect("it is there");
+    readiness.others.push(side.original);
+    let Err(no) = followers(readiness) else { panic!("it is passed over") };
+    assert_eq!(no.reason, Reason::HasDependents);
+}

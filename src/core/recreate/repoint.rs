@@ -1,0 +1,84 @@
+//! Points what hangs on a replaced container at the one that took its place.
+//!
+//! The Engine writes the ID of the other container into `NetworkMode`, `PidMode` and `IpcMode`,
+//! whatever the user wrote. `VolumesFrom` and links on networks of the user keep the user's text,
+//! and a name in them follows the service. A link on the default bridge is shown by name, but
+//! stands for the container that bore it at create: it has to name the ID.
+
+use serde_json::Value;
+
+use crate::core::recreate::Recreation;
+use crate::core::recreate::dependents::means;
+
+/// A container that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The name of the service.
+    pub name: String,
+    /// The ID of the container that stood for it.
+    pub from: String,
+    /// The ID of the one that stands for it now.
+    pub to: String,
+}
+
+impl Moved {
+    fn is_meant_by(&self, text: &str) -> bool {
+        means(text.trim_start_matches('/'), &self.from, &self.name)
+    }
+}
+
+/// The same container, made to hang on what stands in the place of each moved one.
+#[must_use]
+pub fn repoint(recreation: &Recreation, moved: &[Moved]) -> Recreation {
+    let mut recreation = recreation.clone();
+    if moved.is_empty() {
+        return recreation;
+    }
+    let body = &mut recreation.body;
+    for field in ["NetworkMode", "PidMode", "IpcMode"] {
+        rewrite(body.pointer_mut(&format!("/HostConfig/{field}")), |mode| {
+            let other = mode.strip_prefix("container:")?;
+            let to = moved.iter().find(|moved| moved.is_meant_by(other))?;
+            Some(format!("container:{}", to.to))
+        });
+    }
+    each(body.pointer_mut("/HostConfig/VolumesFrom"), |text| by_id(text, moved));
+    each(body.pointer_mut("/HostConfig/Links"), |text| default_bridge_link(text, moved));
+    let endpoints = body.pointer_mut("/NetworkingConfig/EndpointsConfig");
+    let at_create = endpoints.and_then(Value::as_object_mut);
+    let at_create = at_create.into_iter().flat_map(|all| all.values_mut());
+    for endpoint in at_create.chain(recreation.connect.iter_mut().map(|later| &mut later.config)) {
+        each(endpoint.get_mut("Links"), |text| by_id(text, moved));
+    }
+    recreation
+}
+
+fn rewrite(place: Option<&mut Value>, change: impl Fn(&str) -> Option<String>) {
+    let Some(place) = place else { return };
+    if let Some(changed) = place.as_str().and_then(change) {
+        *place = Value::String(changed);
+    }
+}
+
+fn each(list: Option<&mut Value>, change: impl Fn(&str) -> Option<String>) {
+    for element in list.and_then(Value::as_array_mut).into_iter().flatten() {
+        rewrite(Some(element), &change);
+    }
+}
+
+/// `OTHER`, or `OTHER:REST`, where the other one is written as an ID.
+fn by_id(text: &str, moved: &[Moved]) -> Option<String> {
+    let (other, rest) = text.split_once(':').map_or((text, None), |(a, b)| (a, Some(b)));
+    let is_meant = |moved: &&Moved| moved.is_meant_by(other) && moved.name != other;
+    let to = &moved.iter().find(is_meant)?.to;
+    Some(rest.map_or_else(|| to.clone(), |rest| format!("{to}:{rest}")))
+}
+
+/// `/OTHER:/OWN/ALIAS`, as inspect shows it. The way back to the old container has the old one's
+/// ID here, so it names that.
+fn default_bridge_link(text: &str, moved: &[Moved]) -> Option<String> {
+    let (other, alias) = text.split_once(':')?;
+    let to = &moved.iter().find(|moved| moved.is_meant_by(other))?.to;
+    let alias = alias.rsplit_once('/').map_or(alias, |(_, last)| last);
+    Some(format!("{to}:{alias}"))
+}

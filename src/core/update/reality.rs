@@ -1,0 +1,120 @@
+//! What the Engine says about an update that was left open, and how it goes on.
+
+use crate::core::docker::names::NEW_PREFIX;
+use crate::core::update::history::Cause;
+use crate::core::update::{Progress, SWITCH_ATTEMPTS_MAX, Step, VERIFY_ATTEMPTS_MAX};
+
+/// What the Engine says about one container of an update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its ID.
+    pub id: String,
+    /// Its name, without the slash.
+    pub name: String,
+    /// Whether its process runs (`running`, `restarting` or `paused`).
+    pub running: bool,
+    /// Whether it was ever started.
+    pub started: bool,
+}
+
+/// What the Engine says about one member of an update.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pair {
+    /// The container that was to be replaced, wherever it stands now.
+    pub old: Option<Seen>,
+    /// The container that was to replace it.
+    pub new: Option<Seen>,
+    /// Whether the old container was started again since the journal was begun. Then no stop of
+    /// this update can be under way any more.
+    pub old_was_started_again: bool,
+}
+
+impl Pair {
+    fn old_runs(&self) -> bool {
+        self.old.as_ref().is_some_and(|old| old.running)
+    }
+}
+
+/// What the Engine says about all members of an update, in their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reality {
+    /// The main one first.
+    pub members: Vec<Pair>,
+}
+
+impl Reality {
+    fn old_runs(&self) -> bool {
+        self.members.iter().any(Pair::old_runs)
+    }
+
+    /// All new containers; nothing where one of them is missing.
+    fn all_new(&self) -> Option<Vec<&Seen>> {
+        self.members.iter().map(|pair| pair.new.as_ref()).collect()
+    }
+
+    /// Whether what runs of the old ones does so because their stop has not come to its end.
+    fn is_stopping(&self, progress: &Progress) -> bool {
+        let is_untouched = |pair: &Pair| {
+            !pair.old_was_started_again && pair.new.as_ref().is_none_or(|new| !new.started)
+        };
+        progress.is_in_the_switch() && self.members.iter().all(is_untouched)
+    }
+}
+
+/// What to do with an update that was left open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resume {
+    /// Go on, beginning with this step.
+    Forward(Step),
+    /// Go back. The cause is the recorded one, or says that the update was interrupted.
+    Back(Cause),
+}
+
+/// Decides how an update that was left open goes on.
+///
+/// Forward once all new containers have proved themselves, or while they still can without another
+/// gap; back in every other case, and then with all of them. Nothing here blames the image: what
+/// was interrupted was not judged.
+#[must_use]
+pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
+    if let Some(cause) = &progress.failed {
+        return Resume::Back(cause.clone());
+    }
+    if progress.done >= Some(Step::Commit) {
+        return Resume::Forward(Step::Clean);
+    }
+    let interrupted = |detail: &str| Resume::Back(Cause::interrupted(detail));
+    let new = reality.all_new();
+    // After a cut before the commit was on the disk the Engine has started the old one, and the
+    // new one has no right to be started: the one that serves stays.
+    if let Some(new) = new.as_ref().filter(|_| progress.done >= Some(Step::Verify))
+        && !reality.old_runs()
+    {
+        if new.iter().all(|new| !new.name.starts_with(NEW_PREFIX)) {
+            return Resume::Forward(Step::Commit);
+        }
+        return interrupted("the way back had begun, and could not be written down");
+    }
+    if progress.begun < Some(Step::Switch) {
+        return interrupted("the update was interrupted before anything was stopped");
+    }
+    let Some(new) = new else {
+        return interrupted("the new container was gone when the update was taken up again");
+    };
+    if reality.old_runs() {
+        // In its first life it runs because its stop has not come to its end. It may end at any
+        // moment, so the gap is there anyway.
+        if reality.is_stopping(progress) && progress.switches < SWITCH_ATTEMPTS_MAX {
+            return Resume::Forward(Step::Switch);
+        }
+        return interrupted("the Engine had started the old container again");
+    }
+    if new.iter().any(|new| !new.running && new.started) {
+        return interrupted("the new container no longer ran when the update was taken up again");
+    }
+    if progress.verifications >= VERIFY_ATTEMPTS_MAX {
+        return interrupted("three verifications in a row were interrupted");
+    }
+    let all_run = new.iter().all(|new| new.running);
+    Resume::Forward(if all_run { Step::Verify } else { Step::Switch })
+}

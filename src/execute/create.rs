@@ -1,0 +1,144 @@
+//! Makes containers: the new ones beside the old ones, and an old one that somebody removed.
+
+use serde_json::Value;
+
+use super::{Trouble, Update};
+use crate::core::docker::inspect;
+use crate::core::docker::reference::Reference;
+use crate::core::recreate::{self, Moved, Recreation, RestartPolicy, repoint};
+use crate::core::update::Note;
+use crate::engine::{Engine, EngineError};
+use crate::world::Ports;
+
+impl<P: Ports> Update<'_, P> {
+    /// Creates the new containers beside the old ones, under names of their own and without the
+    /// right to be started by the Engine. Each hangs on the new ones before it.
+    pub(super) async fn create(&mut self) -> Result<Note, Trouble> {
+        let mut moved = Vec::new();
+        for number in self.plan().numbers() {
+            let new = self.create_beside(number, &moved).await?;
+            moved.push(self.moved(number, new));
+        }
+        let mut ids = moved.into_iter().map(|moved| moved.to);
+        Ok(Note { new_container: ids.next(), new_dependents: ids.collect(), ..Note::default() })
+    }
+
+    /// Says that another container stands for a member.
+    pub(super) fn moved(&self, number: usize, to: String) -> Moved {
+        let member = self.plan().member(number);
+        Moved { name: member.container.clone(), from: member.old_container.clone(), to }
+    }
+
+    async fn create_beside(&self, number: usize, moved: &[Moved]) -> Result<String, Trouble> {
+        let member = self.plan().member(number);
+        let name = member.new_name();
+        let mut recreation = repoint(&member.recreation, moved);
+        self.clear_the_way(&name).await?;
+        let (image, id) = if number == 0 {
+            let image = self.new_image()?;
+            recreate::set_compose_image(&mut recreation.body, &image);
+            let id = self.make(&name, &recreation).await?;
+            (image, id)
+        } else {
+            let image = self.old_image(number).to_owned();
+            let id = self.make_on(&name, recreation, &image).await?;
+            (image, id)
+        };
+        let created = self.ports.engine().inspect(&id).await?.unwrap_or_default();
+        if inspect::image_id(&created) != image {
+            let got = inspect::image_id(&created);
+            let detail = format!("the new container got the image {got} instead of {image}");
+            return Err(Trouble::surroundings(self.naming(number, detail)));
+        }
+        Ok(id)
+    }
+
+    /// The ID of the image that the old container of a member runs on.
+    pub(super) fn old_image(&self, number: usize) -> &str {
+        match number {
+            0 => &self.plan().from.image_id,
+            number => inspect::image_id(self.journal.header.original_of(number)),
+        }
+    }
+
+    /// Makes a container without the right to be started by the Engine, and connects it.
+    async fn make(&self, name: &str, recreation: &Recreation) -> Result<String, EngineError> {
+        let engine = self.ports.engine();
+        let mut body = recreation.body.clone();
+        recreate::set_restart_policy(&mut body, &RestartPolicy::no());
+        let id = engine.create(name, &body, recreation.platform.as_ref()).await?;
+        for endpoint in &recreation.connect {
+            engine.connect(&endpoint.network, &id, &endpoint.config).await?;
+        }
+        Ok(id)
+    }
+
+    /// Makes a container on an image that its own words for it need not stand for any more: its tag
+    /// is lent to that image for the moment of the create. A cut in this moment leaves the tag with
+    /// the image that the container runs on, as before whatever moved it.
+    async fn make_on(
+        &self,
+        name: &str,
+        mut recreation: Recreation,
+        image: &str,
+    ) -> Result<String, EngineError> {
+        let engine = self.ports.engine();
+        let written = inspect::text(&recreation.body, "/Image").to_owned();
+        let before = engine.inspect_image(&written).await?;
+        let before = before.as_ref().map(inspect::id);
+        if before == Some(image) {
+            return self.make(name, &recreation).await;
+        }
+        let Ok(Reference { digest: None, tag: Some(tag), .. }) = written.parse::<Reference>()
+        else {
+            recreation.body["Image"] = Value::from(image);
+            return self.make(name, &recreation).await;
+        };
+        let repository = written.strip_suffix(&format!(":{tag}")).unwrap_or(&written);
+        engine.tag(image, repository, &tag).await?;
+        let made = self.make(name, &recreation).await;
+        match before {
+            Some(before) => engine.tag(before, repository, &tag).await?,
+            None => _ = engine.remove_image(&written).await?,
+        }
+        made
+    }
+
+    /// A container that an earlier try of this very update left behind is removed; anybody else's
+    /// is in the way.
+    async fn clear_the_way(&self, name: &str) -> Result<(), Trouble> {
+        let engine = self.ports.engine();
+        let Some(found) = engine.inspect(name).await? else { return Ok(()) };
+        if inspect::was_started(&found) || inspect::is_running(&found) {
+            return Err(Trouble::surroundings(format!("a container named {name} is in the way")));
+        }
+        engine.remove(inspect::id(&found), true).await?;
+        Ok(())
+    }
+
+    /// The old container was removed while it was parked (`system prune` does that), or does not
+    /// hang on what it should any more. Its inspect document and its image are kept, so it is made
+    /// again, volumes included.
+    pub(super) async fn make_the_old_one_again(
+        &mut self,
+        number: usize,
+        moved: &[Moved],
+    ) -> Result<String, Trouble> {
+        if number == 0 {
+            self.restore_the_tag().await?;
+        }
+        let image = self.old_image(number);
+        let holder = self.holder_of_the_name(number).await?;
+        if let Some(found) = holder.filter(|it| inspect::image_id(it) == image) {
+            return Ok(inspect::id(&found).to_owned());
+        }
+        let member = self.plan().member(number);
+        let recreation = repoint(&member.recreation, moved);
+        let id = self.make_on(&member.container, recreation, image).await?;
+        self.warn(self.naming(
+            number,
+            "the old container had been removed; it was made again from its kept image",
+        ));
+        Ok(id)
+    }
+}

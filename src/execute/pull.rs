@@ -1,0 +1,70 @@
+//! The first steps of an update: what is done with images.
+
+use super::images::{self, Company};
+use super::{Trouble, Update};
+use crate::core::docker::names;
+use crate::core::update::Note;
+use crate::core::update::plan::Source;
+use crate::engine::Engine;
+use crate::world::Ports;
+
+impl<P: Ports> Update<'_, P> {
+    /// The old image gets its keep-tag, then the decided digest is pulled, then the local tag
+    /// moves.
+    pub(super) async fn pull(&mut self) -> Result<Note, Trouble> {
+        let engine = self.ports.engine();
+        let plan = self.plan();
+        let (repository, tag) = plan.keep_tag();
+        engine.tag(&plan.from.image_id, &repository, &tag).await?;
+        if plan.source == Source::Kept {
+            return self.take_the_kept_one().await;
+        }
+        let pinned = images::pinned(&plan.reference, &plan.to);
+        let fetched = engine.inspect_image(&pinned).await?.is_none();
+        if fetched {
+            self.fetch().await?;
+        }
+        let id = images::arrived(engine, &plan.reference, &plan.to).await?;
+        if let Some(tag) = &plan.reference.tag {
+            engine.tag(&id, &plan.reference.familiar_name(), tag).await?;
+        }
+        // An image that was fetched ahead has waited long enough: its tag keeps it now, and a name
+        // more would be in the way of dropping it if it fails. It was flushed before it got that
+        // name, so it is as good as one that was fetched just now.
+        let was_ahead = engine.remove_image(&names::next_name(&plan.main.container, &id)).await?;
+        Ok(Note { new_image: Some(id), fetched: fetched || was_ahead, ..Note::default() })
+    }
+
+    /// A rollback by hand needs no registry: the image is here, only the local tag moves.
+    async fn take_the_kept_one(&self) -> Result<Note, Trouble> {
+        let plan = self.plan();
+        let id = plan.to.config.as_str().to_owned();
+        if let Some(tag) = &plan.reference.tag {
+            self.ports.engine().tag(&id, &plan.reference.familiar_name(), tag).await?;
+        }
+        Ok(Note { new_image: Some(id), ..Note::default() })
+    }
+
+    async fn fetch(&self) -> Result<(), Trouble> {
+        let plan = self.plan();
+        let company = Company { listener: self.listener, stop: self.stop };
+        images::fetch(self.ports, company, &plan.main.container, (&plan.reference, &plan.to)).await
+    }
+
+    /// Flushes what was pulled.
+    pub(super) async fn sync(&mut self) -> Result<Note, Trouble> {
+        self.flush().await?;
+        Ok(Note::default())
+    }
+
+    /// Flushes what the Engine has on disk.
+    pub(super) async fn flush(&self) -> Result<(), Trouble> {
+        images::flush(self.ports).await
+    }
+
+    /// The ID of the pulled image.
+    pub(super) fn new_image(&self) -> Result<String, Trouble> {
+        let known = self.journal.progress.known.new_image.clone();
+        known.ok_or_else(|| Trouble::surroundings("the journal does not name the new image"))
+    }
+}

@@ -1,0 +1,86 @@
+//! The way back, for images: the local tag, the keep-tag and what was pulled.
+
+use super::{Trouble, Update};
+use crate::core::docker::inspect;
+use crate::core::update::history::Cause;
+use crate::core::update::plan::Source;
+use crate::core::update::{Mark, Note, Step};
+use crate::engine::{Engine, Listed};
+use crate::world::Ports;
+
+impl<P: Ports> Update<'_, P> {
+    /// The local tag points at the old image again, the keep-tag of this try goes, and the failed
+    /// image goes if nobody uses it.
+    pub(super) async fn restore_images(&mut self) -> Result<(), Trouble> {
+        self.restore_the_tag().await?;
+        let (repository, tag) = self.plan().keep_tag();
+        self.ports.engine().remove_image(&format!("{repository}:{tag}")).await?;
+        if let Some(image) = self.pulled_image().await? {
+            match self.drop_image(&image).await {
+                Err(Trouble::Engine(error)) if error.is_the_engine_away() => {
+                    return Err(error.into());
+                }
+                Err(trouble) => self.warn(format!("the failed image stays on disk: {trouble}")),
+                Ok(()) => {}
+            }
+        }
+        self.note_undo(Step::Pull, Mark::UndoDone, Note::default());
+        Ok(())
+    }
+
+    /// The image of this update, also where the journal does not know it yet: a pull that a power
+    /// cut interrupted leaves an image that is listed as present and has empty files.
+    async fn pulled_image(&self) -> Result<Option<String>, Trouble> {
+        if let Some(known) = self.journal.progress.known.new_image.clone() {
+            return Ok(Some(known));
+        }
+        let plan = self.plan();
+        let pinned = format!("{}@{}", plan.reference.familiar_name(), plan.to.index);
+        if plan.source == Source::Kept {
+            return Ok(None);
+        }
+        let image = self.ports.engine().inspect_image(&pinned).await?;
+        let id = image.map(|image| inspect::id(&image).to_owned());
+        Ok(id.filter(|id| *id != plan.from.image_id))
+    }
+
+    /// What the local tag is to point at again. An image that failed does not get it back, even
+    /// where somebody had pulled it by hand: it would be what the next `compose up` starts.
+    fn tag_before(&self, new: &str) -> Option<&str> {
+        let progress = &self.journal.progress;
+        let has_failed = progress.begun >= Some(Step::Start)
+            && progress.failed.as_ref().is_some_and(Cause::is_a_failure);
+        match self.journal.header.tag_before.as_deref() {
+            Some(before) if before == new && has_failed => Some(&self.plan().from.image_id),
+            before => before,
+        }
+    }
+
+    /// Moves the local tag back, unless another container runs on the new image by now.
+    pub(super) async fn restore_the_tag(&self) -> Result<(), Trouble> {
+        let plan = self.plan();
+        let (Some(tag), Some(new)) = (&plan.reference.tag, self.pulled_image().await?) else {
+            return Ok(());
+        };
+        let ours = self.journal.progress.known.new_container.as_deref();
+        let containers = self.ports.engine().list().await?;
+        let others = |line: &Listed| line.image_id == new && Some(line.id.as_str()) != ours;
+        if containers.iter().any(others) {
+            return Ok(());
+        }
+        let name = plan.reference.familiar_name();
+        match self.tag_before(&new) {
+            Some(before) => match self.ports.engine().tag(before, &name, tag).await {
+                Err(error) if error.is_not_found() => {
+                    self.warn(format!("{name}:{tag} cannot point at {before} again: it is gone"));
+                    Ok(())
+                }
+                done => Ok(done?),
+            },
+            None => {
+                self.ports.engine().remove_image(&format!("{name}:{tag}")).await?;
+                Ok(())
+            }
+        }
+    }
+}

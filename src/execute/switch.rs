@@ -1,0 +1,157 @@
+//! The gap: the old containers stand down, the new ones take their names and are started.
+
+use tokio::time::Instant;
+
+use super::{Trouble, Update};
+use crate::core::docker::inspect;
+use crate::core::recreate::RestartPolicy;
+use crate::core::update::Note;
+use crate::core::update::blame;
+use crate::core::update::history::Cause;
+use crate::engine::{Engine, EngineError};
+use crate::world::Ports;
+
+impl<P: Ports> Update<'_, P> {
+    /// Stops and parks the old containers, and gives their names to the new ones. What hangs on
+    /// others stops before them.
+    ///
+    /// The old ones first get the right to be started at boot, and that is flushed: until the
+    /// commit the Engine itself brings the proven containers back after a power cut. Names change
+    /// after the stop, because a name leaves the Engine's DNS at once.
+    pub(super) async fn switch(&mut self) -> Result<Note, Trouble> {
+        self.new_containers()?;
+        self.arm_the_second_net().await?;
+        self.stopped_at = Some(Instant::now());
+        let engine = self.ports.engine();
+        for number in self.plan().numbers().rev() {
+            let member = self.plan().member(number);
+            let stopped = engine.stop(&member.old_container, member.stop_timeout).await;
+            stopped.map_err(|error| gone(error, &member.container, number == 0))?;
+        }
+        for (number, new) in self.new_containers()?.into_iter().enumerate() {
+            let member = self.plan().member(number);
+            let parked = engine.rename(&member.old_container, &member.old_name()).await;
+            parked.or_else(already_so)?;
+            let named = engine.rename(&new, &member.container).await.or_else(already_so);
+            named.map_err(|error| taken(error, &member.container))?;
+        }
+        Ok(Note::default())
+    }
+
+    async fn arm_the_second_net(&self) -> Result<(), Trouble> {
+        // With live-restore the new one may outlive the Engine; `unless-stopped` remembers that
+        // the old one was stopped, so that never two of them run.
+        let name = if self.journal.header.live_restore { "unless-stopped" } else { "always" };
+        let policy = RestartPolicy::named(name);
+        let mut is_armed = false;
+        for number in self.plan().numbers() {
+            let member = self.plan().member(number);
+            if !member.restart_policy.is_no() {
+                self.ports.engine().set_restart_policy(&member.old_container, &policy).await?;
+                is_armed = true;
+            }
+        }
+        if is_armed { self.flush().await } else { Ok(()) }
+    }
+
+    /// Starts the new containers, each behind what it hangs on, with an ear on the Engine.
+    pub(super) async fn start(&mut self) -> Result<Note, Trouble> {
+        let new = self.new_containers()?;
+        self.watches.clear();
+        for id in &new {
+            let watch = self.listen(id).await?;
+            self.watches.push(watch);
+        }
+        // An Engine that was restarted since the switch has started the old ones: never both.
+        self.check_the_old_ones_stayed_down().await?;
+        for (number, id) in new.iter().enumerate() {
+            let started = self.ports.engine().start(id).await;
+            if let Some(watch) = self.watches.get_mut(number) {
+                watch.mark_started();
+            }
+            match started {
+                Ok(()) => {}
+                // What it hangs on has ended: that is what the verification will find first.
+                Err(error) if self.is_orphaned(number, &error).await? => break,
+                Err(error) => return Err(self.start_failed(number, error)),
+            }
+        }
+        Ok(Note { gap_milliseconds: self.gap_milliseconds(), ..Note::default() })
+    }
+
+    /// Whether a dependent could not be started because a container before it no longer runs.
+    async fn is_orphaned(&self, number: usize, error: &EngineError) -> Result<bool, Trouble> {
+        if error.is_the_engine_away() {
+            return Ok(false);
+        }
+        for before in 0..number {
+            if !self.look_at_new(before).await?.as_ref().is_some_and(inspect::is_running) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A power cut leaves an image that was pulled shortly before with empty files, and pulling
+    /// again does not mend it. So a start blames only an image that this update itself fetched; the
+    /// way back removes any other, and the next round pulls it afresh. A dependent runs on the
+    /// image that it had, so nothing is to be blamed on that.
+    fn start_failed(&self, number: usize, error: EngineError) -> Trouble {
+        if error.is_the_engine_away() {
+            return error.into();
+        }
+        let message = error.to_string();
+        let detail = self.naming(number, format!("could not be started: {message}"));
+        let is_image = number == 0 && blame::is_the_images_fault(&message);
+        Trouble::Cause(match (is_image, self.journal.progress.known.fetched) {
+            (true, true) => Cause::image(detail),
+            (true, false) => Cause::surroundings(format!(
+                "{detail}; the image was on this machine before and may be damaged: it is pulled \
+                 again"
+            )),
+            (false, _) => Cause::surroundings(detail),
+        })
+    }
+
+    /// The IDs of all new containers.
+    pub(super) fn new_containers(&self) -> Result<Vec<String>, Trouble> {
+        self.plan().numbers().map(|number| self.new_container(number)).collect()
+    }
+
+    /// The ID of the new container of a member.
+    pub(super) fn new_container(&self, number: usize) -> Result<String, Trouble> {
+        let known = self.journal.progress.known.new_container_of(number).map(str::to_owned);
+        known.ok_or_else(|| {
+            let detail = "the journal does not name the new container";
+            Trouble::surroundings(self.naming(number, detail))
+        })
+    }
+}
+
+fn gone(error: EngineError, name: &str, is_main: bool) -> Trouble {
+    let of = if is_main { String::new() } else { format!(" of {name}") };
+    match error {
+        EngineError::NotFound { .. } => Trouble::Cause(Cause::person(format!(
+            "somebody removed the old container{of} during the update"
+        ))),
+        error => error.into(),
+    }
+}
+
+fn taken(error: EngineError, name: &str) -> Trouble {
+    match error {
+        EngineError::Conflict { .. } => Trouble::Cause(Cause::person(format!(
+            "somebody made another container named {name} during the update"
+        ))),
+        error => error.into(),
+    }
+}
+
+/// Renaming a container to the name it has is a conflict with itself; whether it is with somebody
+/// else shows at the next step.
+fn already_so(error: EngineError) -> Result<(), EngineError> {
+    match error {
+        EngineError::Refused { status: 400, .. } => Ok(()),
+        error => Err(error),
+    }
+}
