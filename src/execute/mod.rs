@@ -13,6 +13,7 @@ mod sight;
 mod verify;
 
 pub use ahead::{drop_superseded, fetch_ahead, fetched};
+pub use images::drop_if_unused;
 
 use std::time::Duration;
 

@@ -71,7 +71,9 @@ impl Recovery {
         let mut recovered = Recovered::default();
         for journal in ports.state().open_journals()? {
             let container = journal.header.plan.container.clone();
-            if self.has_given_up(&journal.header.plan.id) {
+            // Nobody replaces the container it runs in: a helper was of no use here.
+            let is_own = ports.host().own_container().is_some_and(|own| journal.concerns(&own));
+            if is_own || self.has_given_up(&journal.header.plan.id) {
                 recovered.open.insert(container, OpenUpdate::Stuck);
                 continue;
             }

@@ -30,6 +30,8 @@ pub mod snapshot;
 // A registry's quota, and who may use up what is left of it.
 pub mod quota;
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
@@ -44,7 +46,7 @@ use timing::{Timing, timing};
 use crate::core::docker::inspect;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::Mode;
-use crate::core::recreate::{self, Original};
+use crate::core::recreate::{self, Original, helper};
 use crate::core::time::window::Windows;
 use crate::core::update::plan::{From, Plan, Source};
 
@@ -59,6 +61,8 @@ pub struct Circumstances {
     pub pull_window: Windows,
     /// A person insists: windows and refusals do not hold, safety does.
     pub force: bool,
+    /// Where the agent keeps its state: a helper that updates the agent's own container needs it.
+    pub state_dir: PathBuf,
 }
 
 /// A "no", with its word and its details.
@@ -100,6 +104,8 @@ pub enum Decision {
     Republished(Digest),
     /// There is something new, and nothing in its way.
     Update(Box<Plan>),
+    /// The same, but it is the agent's own container: a helper carries it out.
+    HandOver(Box<Plan>),
     /// The same, but it may not be replaced yet: the image is fetched and nothing else is touched.
     Fetch(Box<Fetch>),
     /// It stays as it is.
@@ -168,6 +174,7 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
     let hold = held(observation, circumstances).filter(|_| !readiness.is_pulled);
     match (timing(standing.policy, readiness, circumstances), hold) {
         (Timing::Later(no), _) | (_, Some(no)) => Err(no),
+        (Timing::Now, None) if observation.is_self => Ok(Decision::HandOver(Box::new(plan))),
         (Timing::Now, None) => Ok(Decision::Update(Box::new(plan))),
         (Timing::FetchNow(waits), None) => {
             let Plan { container, reference, to: offer, .. } = plan;
@@ -196,7 +203,7 @@ pub fn roll_back(
 /// before it is known what is behind the digest, so that the quota of its registry can be planned.
 #[must_use]
 pub fn will_pull(observation: &Observation, circumstances: &Circumstances) -> bool {
-    let Circumstances { now, zone, pull_window, force } = circumstances;
+    let Circumstances { now, zone, pull_window, force, .. } = circumstances;
     !is_notify(observation) && (*force || pull_window.contains(*now, *zone))
 }
 
@@ -211,6 +218,10 @@ fn plan(
     let cannot =
         |error: recreate::CannotRecreate| No::new(Reason::CannotRecreate, error.to_string());
     let original = &readiness.original;
+    if observation.is_self {
+        helper::check(original, &circumstances.state_dir)
+            .map_err(|error| No::new(Reason::CannotHandOver, error.to_string()))?;
+    }
     let facts = Original { container: original, image: &readiness.image, api: readiness.api };
     Ok(Plan {
         id: Plan::make_id(&observation.name, circumstances.now),

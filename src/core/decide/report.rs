@@ -99,6 +99,11 @@ impl Report {
         match decision {
             Decision::UpToDate | Decision::Republished(_) => {}
             Decision::Update(_) => report.verdict = Verdict::Update,
+            Decision::HandOver(_) => {
+                report.verdict = Verdict::Update;
+                let detail = "the agent runs in this container, so a helper carries the update out";
+                report.detail = Some(detail.to_owned());
+            }
             Decision::Fetch(fetch) => report.say_no(&fetch.waits),
             Decision::No(no) => report.say_no(no),
         }

@@ -20,7 +20,7 @@ pub(super) fn timing(
     readiness: &Readiness,
     circumstances: &Circumstances,
 ) -> Timing {
-    let Circumstances { now, zone, pull_window, force } = circumstances;
+    let Circumstances { now, zone, pull_window, force, .. } = circumstances;
     let is_open = |windows: &Windows| *force || windows.contains(*now, *zone);
     let (update_window, is_pulled) = (&policy.update_window, readiness.is_pulled);
     match (is_pulled || is_open(pull_window), is_open(update_window)) {
