@@ -159,10 +159,10 @@ impl Home {
         assert_eq!(self.pi.agent.journals(), Vec::<std::path::PathBuf>::new());
     }
 
-    /// `kill -9` of the helper's process, as the machine would do it: the Engine starts it again.
-    fn kill_helper(&self) -> bool {
-        let Some(helper) = self.pi.engine.inspect(HELPER) else { return false };
-        let pid = helper["State"]["Pid"].as_i64().and_then(|pid| Pid::from_raw(pid as i32));
+    /// `kill -9` of a container's process, as the machine would do it: the Engine starts it again.
+    fn kill(&self, container: &str) -> bool {
+        let Some(found) = self.pi.engine.inspect(container) else { return false };
+        let pid = found["State"]["Pid"].as_i64().and_then(|pid| Pid::from_raw(pid as i32));
         pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
     }
 
@@ -222,17 +222,20 @@ fn a_bad_release_of_the_agent_comes_back_by_itself_and_is_refused() {
     let home = Home::new();
     let old = home.pi.id(AGENT);
     let one = home.pi.image(AGENT);
-    home.publish("PILOTFISH_SCHEDULE_EVERY=never");
+    // One does not start, the other starts and does not reach the Engine.
+    for bad in ["PILOTFISH_SCHEDULE_EVERY=never", "DOCKER_HOST=unix:///nowhere.sock"] {
+        home.publish(bad);
 
-    home.hand_over();
+        home.hand_over();
 
-    home.wait_until_alone();
-    assert_eq!((home.pi.id(AGENT), home.pi.image(AGENT)), (old, one));
-    assert_eq!(home.outcomes(), ["rolled_back"]);
-    assert_eq!(home.check()["reason"], "refused_digest");
+        home.wait_until_alone();
+        assert_eq!(home.outcomes()[0], "rolled_back", "{bad}");
+        assert_eq!(home.check()["reason"], "refused_digest", "{bad}");
+        assert_eq!((home.pi.id(AGENT), home.pi.image(AGENT)), (old.clone(), one.clone()));
+    }
     // What is refused is not handed over again.
     home.pi.update(&[AGENT]).expect_code(0);
-    assert_eq!(home.outcomes(), ["rolled_back"]);
+    assert_eq!(home.outcomes().len(), 2);
     let good = home.publish("VERSION=3");
     home.hand_over();
     home.assert_settled_on(&good);
@@ -246,7 +249,7 @@ fn the_helper_is_killed_in_four_steps() {
         let next = home.publish(&format!("STEP={step}"));
         home.hand_over();
         home.wait_for_step(step);
-        kills += u32::from(home.kill_helper());
+        kills += u32::from(home.kill(HELPER));
 
         home.wait_until_alone();
         // What was interrupted was not judged: the next round tries it again.
@@ -271,6 +274,41 @@ fn the_helper_is_removed_during_the_trial() {
     // The agent that is on trial finds itself alone with an open update, and makes another helper.
     home.assert_settled_on(&next);
     assert_eq!(home.outcomes(), ["updated"]);
+}
+
+#[test]
+fn the_agent_that_waits_is_killed() {
+    let home = Home::new();
+    let next = home.publish("VERSION=2");
+    home.hand_over();
+    home.wait_for_step("pull");
+
+    assert!(home.kill(AGENT), "the agent was gone");
+
+    home.wait_until_alone();
+    // Its end may have come in the middle of its being stopped: then the helper goes back.
+    if home.pi.image(AGENT) != next.image {
+        home.hand_over();
+    }
+    home.assert_settled_on(&next);
+}
+
+#[test]
+fn a_hand_over_without_a_helper_is_taken_back() {
+    let home = Home::new();
+    let file = home.pi.agent.state().join("handover.json");
+    let next = home.publish("VERSION=2");
+    home.hand_over();
+    let asked = fs::read(&file).expect("what the helper is asked");
+    home.assert_settled_on(&next);
+    home.pi.engine.docker(&["stop", AGENT]);
+    fs::write(&file, asked).expect("as if the agent had died before it made the helper");
+
+    home.pi.engine.docker(&["start", AGENT]);
+
+    home.assert_settled_on(&next);
+    let log = home.pi.engine.call("GET", &format!("/containers/{AGENT}/logs?stderr=1")).text();
+    assert!(log.contains("the helper was not there"), "{log}");
 }
 
 #[test]

@@ -34,6 +34,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use serde_json::Value;
 
 use compare::{Compared, compare, held, is_notify};
 use observation::{Observation, Readiness};
@@ -61,6 +62,9 @@ pub struct Circumstances {
     pub pull_window: Windows,
     /// A person insists: windows and refusals do not hold, safety does.
     pub force: bool,
+    /// The ID of the container in which the agent seems to run. One that joins another's network is
+    /// told the other's.
+    pub own_container: Option<String>,
     /// Where the agent keeps its state: a helper that updates the agent's own container needs it.
     pub state_dir: PathBuf,
 }
@@ -218,10 +222,7 @@ fn plan(
     let cannot =
         |error: recreate::CannotRecreate| No::new(Reason::CannotRecreate, error.to_string());
     let original = &readiness.original;
-    if observation.is_self {
-        helper::check(original, &circumstances.state_dir)
-            .map_err(|error| No::new(Reason::CannotHandOver, error.to_string()))?;
-    }
+    itself(observation, original, circumstances)?;
     let facts = Original { container: original, image: &readiness.image, api: readiness.api };
     Ok(Plan {
         id: Plan::make_id(&observation.name, circumstances.now),
@@ -242,6 +243,27 @@ fn plan(
         stop_timeout: inspect::stop_timeout(original),
         images_keep: policy.images_keep,
     })
+}
+
+/// The agent's own container needs a helper; one that may be it is not touched at all, because an
+/// agent cannot stop itself and go on.
+fn itself(
+    observation: &Observation,
+    original: &Value,
+    circumstances: &Circumstances,
+) -> Result<(), No> {
+    let cannot = |detail: String| No::new(Reason::CannotHandOver, detail);
+    if observation.is_self {
+        let checked = helper::check(original, &circumstances.state_dir);
+        return checked.map_err(|error| cannot(error.to_string()));
+    }
+    let joined = inspect::text(original, "/HostConfig/NetworkMode").strip_prefix("container:");
+    if joined.is_some() && joined == circumstances.own_container.as_deref() {
+        let detail = "HostConfig.NetworkMode joins the network of another container, so that the \
+                      agent cannot tell whether it runs in this one";
+        return Err(cannot(detail.to_owned()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -116,6 +116,7 @@ fn circumstances(zone: Tz, now: &str, pull_window: &str) -> Circumstances {
         zone,
         pull_window: pull_window.parse().expect("a window"),
         force: false,
+        own_container: None,
         state_dir: "/var/lib/pilotfish".into(),
     }
 }
@@ -332,6 +333,18 @@ fn the_agents_own_container_is_handed_over_where_a_helper_could_take_it() {
     let original = &mut other.readiness.as_mut().expect("it is there").original;
     original["Config"]["Cmd"] = json!(["update"]);
     assert_eq!(told(&decide(&other, &now)), "cannot_hand_over: Config.Cmd has no word `run`");
+}
+
+#[test]
+fn a_container_that_may_be_the_agents_is_not_touched() {
+    let mut observation = observation("");
+    let original = &mut observation.readiness.as_mut().expect("it is there").original;
+    original["HostConfig"]["NetworkMode"] = json!("container:4567");
+    let now = circumstances(Tz::UTC, "2027-01-01T12:00:00Z", "");
+    let joined = Circumstances { own_container: Some("4567".into()), ..now.clone() };
+    assert!(told(&decide(&observation, &joined)).starts_with("cannot_hand_over: "));
+    let elsewhere = Circumstances { own_container: Some("89ab".into()), ..now };
+    assert_eq!(told(&decide(&observation, &elsewhere)), "update");
 }
 
 #[test]
