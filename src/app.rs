@@ -14,10 +14,11 @@ use crate::config::{DockerHost, RegistryHostSettings, Settings};
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::time::schedule::DeviceFraction;
 use crate::core::update::event::Listener;
+use crate::core::update::handover::Handover;
 use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
 use crate::host::{Host, RealHost};
-use crate::journal::{RealDisk, StateDirectory};
+use crate::journal::{JournalError, RealDisk, StateDirectory};
 use crate::registry::{HostSettings, HttpRegistry, RegistryObserver, RegistrySettings};
 use crate::world::World;
 
@@ -69,6 +70,20 @@ pub fn reader(
 /// It belongs to a newer version, cannot be read, or is in use; its holder is named.
 pub fn check_state(state_dir: &Path) -> anyhow::Result<()> {
     Ok(StateDirectory::check(state_dir)?)
+}
+
+/// Whether another process works with the state directory.
+#[must_use]
+pub fn is_in_use(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(JournalError::InUse { .. }))
+}
+
+/// What was asked of a helper, if anything was.
+///
+/// # Errors
+/// The state directory cannot be read.
+pub fn handover(state_dir: &Path) -> anyhow::Result<Option<Handover>> {
+    Ok(reading(state_dir)?.handover()?)
 }
 
 /// The time of day.

@@ -134,6 +134,14 @@ const HEALTHCHECK_EXAMPLES: &str = "\
 Example, in a Dockerfile:
   HEALTHCHECK CMD [\"/pilotfish\", \"healthcheck\"]";
 
+const ASSIST_HELP: &str = "\
+The agent starts a container with this command when its own container is to be updated, because it \
+cannot stop itself and go on. It updates the agent's container, and waits until the agent removes it.";
+
+const ASSIST_EXAMPLES: &str = "\
+Example:
+  pilotfish assist    nobody types it; the agent does";
+
 const EVERYWHERE: &str = "Options of every command";
 
 /// The whole command line.
@@ -225,6 +233,9 @@ pub enum Command {
     /// Exit 0 if the agent on this machine is well
     #[command(long_about = HEALTHCHECK_HELP, after_help = HEALTHCHECK_EXAMPLES)]
     Healthcheck,
+    /// In the container of a helper: updates the agent's own container
+    #[command(hide = true, long_about = ASSIST_HELP, after_help = ASSIST_EXAMPLES)]
+    Assist,
 }
 
 /// What `rollback` and `allow` take.

@@ -29,6 +29,8 @@ impl<P: Ports> Agent<P> {
             zone: self.settings.zone,
             pull_window: self.settings.pull_window.clone(),
             force: request.force,
+            own_container: self.ports.host().own_container(),
+            state_dir: self.ports.state().root().to_owned(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Floor 2: the one loop that owns the state. A tick or a wish starts a round, one at a time;
 //! whoever wants to know how things stand reads the snapshot.
 
+mod assist;
+mod handover;
 mod known;
 mod look;
 mod outlook;
@@ -30,6 +32,7 @@ use crate::observe::Cache;
 use crate::recover::Recovery;
 use crate::world::Ports;
 
+pub use handover::HandoverError;
 pub use round::{Request, RoundEnd, RoundError};
 use wish::touched;
 pub use wish::{Errand, Fulfilled, Wish, WishError};
@@ -70,6 +73,8 @@ pub enum RunEnd {
     Stopped,
     /// Other settings are to be followed from now on.
     Reload,
+    /// A helper updates the agent's own container: it gets the lock, and the agent waits.
+    HandedOver,
 }
 
 /// Hears how long a round took and whether everything in it could be checked.
@@ -94,6 +99,10 @@ pub struct Agent<P: Ports> {
     snapshot: watch::Sender<Arc<Snapshot>>,
     /// Whether the Engine has told which mirrors it asks.
     mirrors_are_known: bool,
+    /// Whether it runs for good: only then can it wait for a helper.
+    is_resident: bool,
+    /// Whether its own container is in the hands of a helper from now on.
+    is_handed_over: bool,
 }
 
 impl<P: Ports> Agent<P> {
@@ -119,6 +128,8 @@ impl<P: Ports> Agent<P> {
             has_images_ahead: true,
             snapshot,
             mirrors_are_known: false,
+            is_resident: false,
+            is_handed_over: false,
         }
     }
 
@@ -127,12 +138,16 @@ impl<P: Ports> Agent<P> {
     /// once, not at the first tick.
     pub async fn run(&mut self, errands: &mut mpsc::Receiver<Errand>, reload: &Notify) -> RunEnd {
         let begun = Instant::now();
+        self.is_resident = true;
+        if !Box::pin(self.settle_now()).await {
+            return RunEnd::HandedOver;
+        }
         self.recover_now().await;
         let first = self.first_delay();
         let mut table = Timetable::new(self.settings.schedule.clone(), begun.elapsed() + first);
         self.await_what_was_fetched().await;
         self.publish_next(first);
-        loop {
+        while !self.is_handed_over {
             table.await_openings(self.openings(begun.elapsed()));
             tokio::select! {
                 biased;
@@ -144,6 +159,17 @@ impl<P: Ports> Agent<P> {
                 }
             }
         }
+        RunEnd::HandedOver
+    }
+
+    /// Says whether the lock is for this agent. Where the Engine could not make a helper that is
+    /// needed, the agent waits like one that has a helper, and settles it anew.
+    async fn settle_now(&mut self) -> bool {
+        self.look_at_own_restart_policy().await;
+        self.settle().await.unwrap_or_else(|error| {
+            self.warn(format!("the agent's own update cannot be settled: {error}"));
+            !matches!(error, HandoverError::Engine(_))
+        })
     }
 
     /// When to look at the timetable again.

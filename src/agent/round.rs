@@ -15,6 +15,7 @@ use crate::core::decide::quota::Quota;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::decide::{Circumstances, Decision, decide, originals};
 use crate::core::update::event::Event;
+use crate::core::update::handover::Task;
 use crate::core::update::history::Record;
 use crate::core::update::plan::{Header, Outline, Plan};
 use crate::engine::{Engine, EngineError};
@@ -57,6 +58,9 @@ pub struct RoundEnd {
     /// What the registries say of their quotas, by registry.
     #[serde(default)]
     pub quotas: BTreeMap<String, Quota>,
+    /// The agent's own container, where a helper updates it from now on.
+    #[serde(default)]
+    pub handed_over: Option<String>,
 }
 
 /// Why a round could not run at all.
@@ -109,7 +113,8 @@ impl<P: Ports> Agent<P> {
         self.publish(|snapshot| snapshot.is_ready = true);
         let circumstances = self.circumstances(request);
         let observations = self.look(request, &circumstances, &open).await?;
-        self.act(request, &circumstances, (observations, &open), &mut end).await?;
+        // Boxed, because it is by far the largest part of whatever waits for a round.
+        Box::pin(self.act(request, &circumstances, (observations, &open), &mut end)).await?;
         end.quotas = self.ports.registry().quotas();
         if !request.dry_run {
             self.drop_superseded(&open).await;
@@ -163,6 +168,7 @@ impl<P: Ports> Agent<P> {
             self.remember_republished(&observations, circumstances)?;
         }
         let mut touched = BTreeSet::new();
+        let mut own = None;
         for observation in observations {
             let observation = match touched.is_empty() {
                 true => observation,
@@ -171,7 +177,7 @@ impl<P: Ports> Agent<P> {
             let decision = decide(&observation, circumstances);
             end.reports.push(Report::of(&observation, &decision));
             if request.dry_run {
-                if let Decision::Update(plan) = &decision {
+                if let Decision::Update(plan) | Decision::HandOver(plan) = &decision {
                     end.outlines.push(Outline::of(plan));
                 }
                 continue;
@@ -185,6 +191,7 @@ impl<P: Ports> Agent<P> {
                     touched.extend(plan.names().map(str::to_owned));
                     end.records.extend(self.update(*plan, observation.readiness).await?);
                 }
+                Decision::HandOver(plan) => own = Some((plan, observation.readiness)),
                 Decision::Fetch(fetch) => {
                     touched.insert(observation.name.clone());
                     self.fetch_ahead(&fetch).await;
@@ -192,7 +199,14 @@ impl<P: Ports> Agent<P> {
                 Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => {}
             }
         }
-        self.report_again(touched, end).await
+        self.report_again(touched, end).await?;
+        // The agent itself comes last: nothing else is done until it is back.
+        if let Some((plan, Some(readiness))) = own.filter(|_| !self.stop.is_cancelled()) {
+            let task = Task::Update { force: request.force };
+            self.hand_over(&plan, &readiness.original, task).await;
+            end.handed_over = self.is_handed_over.then_some(plan.main.container);
+        }
+        Ok(())
     }
 
     /// Looks once more at what an update would meet, after another one in the same round. A

@@ -14,6 +14,7 @@ use crate::core::decide::{No, roll_back};
 use crate::core::docker::inspect;
 use crate::core::docker::notification::Pushed;
 use crate::core::docker::reference::{Digest, Platform, Reference};
+use crate::core::update::handover::Task;
 use crate::core::update::history::Record;
 use crate::core::update::plan::Plan;
 use crate::engine::{Engine, EngineError};
@@ -46,6 +47,8 @@ pub enum Fulfilled {
     Round(Box<RoundEnd>),
     /// A rollback ended, one way or the other.
     RolledBack(Box<Record>),
+    /// A helper carries out the rollback of the agent's own container.
+    HandedOver(String),
     /// So many digests were forgotten.
     Allowed(usize),
     /// These updates ended, and these containers still need a person.
@@ -177,6 +180,7 @@ impl<P: Ports> Agent<P> {
         let records = recovered.records;
         self.show_stuck(&recovered.open);
         let open = self.sweep(recovered.open).await?.into_keys().collect();
+        Box::pin(self.recover_itself()).await;
         Ok(Fulfilled::Recovered { records, open })
     }
 
@@ -196,6 +200,11 @@ impl<P: Ports> Agent<P> {
         let readiness = readiness.ok_or_else(|| nothing(&container, "the Engine does not tell"))?;
         let plan: Plan = roll_back(&observation, &readiness, &kept, &circumstances)
             .map_err(|no| refused(&container, &no))?;
+        if observation.is_self {
+            Box::pin(self.hand_over(&plan, &readiness.original, Task::RollBack)).await;
+            let open = WishError::LeftOpen(container.clone());
+            return self.is_handed_over.then_some(Fulfilled::HandedOver(container)).ok_or(open);
+        }
         let record = self.update(plan, Some(Box::new(readiness))).await?;
         record
             .map(|record| Fulfilled::RolledBack(Box::new(record)))

@@ -2,10 +2,12 @@
 //! `app.rs`, and prints; it decides nothing about a container.
 
 mod agent;
+mod assist;
 mod check;
 mod history;
 mod person;
 mod run;
+mod standby;
 mod systemd;
 mod through;
 mod update;
@@ -114,6 +116,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Recover => person::recover(&setting).await,
         Command::Config(_) => agent::config(&setting),
         Command::Healthcheck => agent::healthcheck(&setting).await,
+        Command::Assist => assist::assist(&setting).await,
     }
 }
 

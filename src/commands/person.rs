@@ -1,5 +1,6 @@
 //! The commands with which a person steps in: `rollback`, `allow`, `recover`.
 
+use super::update::handed_over;
 use super::{Exit, Setting, print, through};
 use crate::agent::{Fulfilled, Wish};
 use crate::core::update::history::{Outcome, Record};
@@ -7,9 +8,13 @@ use crate::output;
 
 /// `pilotfish rollback NAME`: back to the image before.
 pub async fn roll_back(setting: &Setting, name: String) -> anyhow::Result<Exit> {
-    let Fulfilled::RolledBack(record) = through::fulfil(setting, Wish::RollBack(name)).await?
-    else {
-        anyhow::bail!("the agent answered something else than what it was asked");
+    let record = match through::fulfil(setting, Wish::RollBack(name)).await? {
+        Fulfilled::RolledBack(record) => record,
+        Fulfilled::HandedOver(container) => {
+            print(&handed_over(&container))?;
+            return Ok(Exit::Done);
+        }
+        _ => anyhow::bail!("the agent answered something else than what it was asked"),
     };
     print(&told(&record))?;
     Ok(if record.outcome == Outcome::Updated { Exit::Done } else { Exit::Failed })

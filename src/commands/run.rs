@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Exit, Setting, Several, load, stop_on_signal, systemd};
+use super::{Exit, Setting, Several, load, standby, stop_on_signal, systemd};
 use crate::agent::{Errand, RoundListener, RunEnd};
 use crate::api::{self, notify};
 use crate::app::{self, Listeners};
@@ -22,13 +22,39 @@ use crate::registry::RegistryObserver;
 use crate::telemetry::LogListener;
 
 /// What outlives a change of the configuration.
-struct Process {
-    stop: CancellationToken,
+pub(super) struct Process {
+    /// Cancelled when the process is to end.
+    pub(super) stop: CancellationToken,
     metrics: Arc<Metrics>,
     events: server::Broadcast,
     snapshot: watch::Sender<Arc<Snapshot>>,
     wishes: mpsc::Sender<Errand>,
     reload: Notify,
+}
+
+impl Process {
+    pub(super) fn listeners(&self) -> Listeners {
+        let metrics = &self.metrics;
+        Listeners {
+            snapshot: self.snapshot.clone(),
+            events: Arc::new(Several(vec![
+                Arc::new(LogListener),
+                metrics.clone(),
+                Arc::new(self.events.clone()),
+            ])),
+            rounds: Arc::new(Counted(metrics.clone())),
+            registries: Arc::new(Counted(metrics.clone())),
+        }
+    }
+
+    /// What is told at the listen address.
+    pub(super) fn facts(&self) -> api::Facts {
+        api::Facts { snapshot: self.snapshot.subscribe(), metrics: self.metrics.clone() }
+    }
+
+    pub(super) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.snapshot.send_modify(|snapshot| change(Arc::make_mut(snapshot)));
+    }
 }
 
 /// Checks on schedule until it is told to stop. With SIGHUP the configuration is read again: a
@@ -53,6 +79,7 @@ pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
     loop {
         match serve(&settings, &process, &mut errands).await {
             Ok(RunEnd::Stopped) => break,
+            Ok(RunEnd::HandedOver) => {}
             Ok(RunEnd::Reload) => {
                 tracing::info!("following the new configuration");
                 let wanted = wanted.borrow_and_update().clone();
@@ -105,18 +132,15 @@ async fn serve(
     errands: &mut mpsc::Receiver<Errand>,
 ) -> anyhow::Result<RunEnd> {
     settings.notes.iter().for_each(|note| tracing::warn!("{note}"));
-    let metrics = &process.metrics;
-    let listeners = Listeners {
-        snapshot: process.snapshot.clone(),
-        events: Arc::new(Several(vec![
-            Arc::new(LogListener),
-            metrics.clone(),
-            Arc::new(process.events.clone()),
-        ])),
-        rounds: Arc::new(Counted(metrics.clone())),
-        registries: Arc::new(Counted(metrics.clone())),
-    };
-    app::check_state(&settings.state_dir)?;
+    let has_waited = standby::stand_by(settings, process).await?;
+    if process.stop.is_cancelled() {
+        return Ok(RunEnd::Stopped);
+    }
+    match app::check_state(&settings.state_dir) {
+        // The helper was faster after all.
+        Err(error) if has_waited && app::is_in_use(&error) => return Ok(RunEnd::HandedOver),
+        checked => checked?,
+    }
     let listener = match settings.listen_address {
         Some(address) => Some(api::bind("listen.address", address).await?),
         None => None,
@@ -125,13 +149,12 @@ async fn serve(
         Some(wanted) => Some(listen_for_pushes(wanted).await?),
         None => None,
     };
-    let mut agent = app::agent(settings, listeners, process.stop.clone())?;
+    let mut agent = app::agent(settings, process.listeners(), process.stop.clone())?;
     // What serves this agent ends with it, and not only with the process.
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();
     if let Some(listener) = listener {
-        let facts = api::Facts { snapshot: process.snapshot.subscribe(), metrics: metrics.clone() };
-        tasks.spawn(serve_pages(listener, facts, end.clone()));
+        tasks.spawn(serve_pages(listener, process.facts(), end.clone()));
     }
     if let Some((listener, token)) = notified {
         serve_notify(listener, token, process.wishes.clone(), &tasks, &end);
@@ -172,7 +195,7 @@ fn serve_notify(
     tasks.spawn(notify::pass_on(pushes, errands, end.clone()));
 }
 
-async fn serve_pages(listener: TcpListener, facts: api::Facts, end: CancellationToken) {
+pub(super) async fn serve_pages(listener: TcpListener, facts: api::Facts, end: CancellationToken) {
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "serving /metrics, /healthz and /readyz");
     }
@@ -180,7 +203,7 @@ async fn serve_pages(listener: TcpListener, facts: api::Facts, end: Cancellation
 }
 
 /// An agent without its control socket still does its work: that is said, and no more.
-fn serve_control(
+pub(super) fn serve_control(
     settings: &Settings,
     process: &Process,
     tasks: &TaskTracker,

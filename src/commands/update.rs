@@ -1,17 +1,18 @@
 //! `pilotfish update`: one round now.
 
 use super::check::look;
-use super::{Exit, Setting, names, print, through};
+use super::{Exit, Setting, print, through};
 use crate::agent::{Fulfilled, Request, RoundEnd, Wish};
 use crate::cli::UpdateArguments;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Verdict;
+use crate::core::docker::names;
 use crate::output;
 
 /// Runs one round and says how it went.
 pub async fn update(setting: &Setting, arguments: UpdateArguments) -> anyhow::Result<Exit> {
     let UpdateArguments { dry_run, force, json, .. } = arguments;
-    let names = names(arguments.names);
+    let names = super::names(arguments.names);
     let request = Request { names, force, dry_run, ..Request::default() };
     if dry_run { rehearse(setting, request, json).await } else { act(setting, request).await }
 }
@@ -32,13 +33,29 @@ async fn act(setting: &Setting, request: Request) -> anyhow::Result<Exit> {
         anyhow::bail!("the agent answered something else than what it was asked");
     };
     print(&output::update_summary(&end.records, &end.reports, setting.screen))?;
+    if let Some(container) = &end.handed_over {
+        print(&handed_over(container))?;
+    }
     Ok(if is_open(&end) { Exit::Failed } else { Exit::of_round(&end) })
+}
+
+/// The agent updates everything but itself.
+pub(super) fn handed_over(container: &str) -> String {
+    let (name, helper) = (output::one_line(container), names::helper_name(container));
+    let helper = output::one_line(&helper);
+    format!(
+        "{name} is the agent itself: {helper} updates it now, and `pilotfish history {name}` tells how that ended.\n"
+    )
 }
 
 fn is_open(end: &RoundEnd) -> bool {
     let has_ended = |name: &str| end.records.iter().any(|record| record.container == name);
     end.reports.iter().any(|report| match report.reason {
         Some(Reason::Stuck | Reason::UpdateInFlight) => true,
-        _ => report.verdict == Verdict::Update && !has_ended(&report.container),
+        _ => {
+            report.verdict == Verdict::Update
+                && !has_ended(&report.container)
+                && end.handed_over.as_ref() != Some(&report.container)
+        }
     })
 }

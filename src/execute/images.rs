@@ -82,7 +82,10 @@ pub(super) async fn flush<P: Ports>(ports: &P) -> Result<(), Trouble> {
 }
 
 /// Removes an image that has no name and no container any more.
-pub(super) async fn drop_if_unused(engine: &impl Engine, id: &str) -> Result<(), EngineError> {
+///
+/// # Errors
+/// The Engine does not answer, or cannot remove it.
+pub async fn drop_if_unused(engine: &impl Engine, id: &str) -> Result<(), EngineError> {
     let Some(image) = engine.inspect_image(id).await? else { return Ok(()) };
     // The containerd image store counts a name with a digest among the tags; nobody gave it that.
     let tags = image.pointer("/RepoTags").and_then(Value::as_array);

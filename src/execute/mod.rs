@@ -17,6 +17,7 @@ mod switch;
 mod verify;
 
 pub use ahead::{drop_superseded, fetch_ahead, fetched};
+pub use images::drop_if_unused;
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Disk, JournalError, StateDirectory, lines, on, to_json};
 use crate::core::update::plan::Header;
-use crate::core::update::{Entry, Mark, Note, Progress, Step};
+use crate::core::update::{Entry, Mark, Note, Progress, Step, handover};
 
 const SUFFIX: &str = ".jsonl";
 
@@ -22,6 +22,14 @@ pub struct UpdateJournal {
     /// Whether its last line was cut short, by a power cut or a full disk: the next one must not
     /// be joined to it.
     is_torn: bool,
+}
+
+impl UpdateJournal {
+    /// Whether it is about the container with this ID: whoever runs in it must not carry it out.
+    #[must_use]
+    pub fn concerns(&self, container: &str) -> bool {
+        handover::concerns(&self.header, &self.progress, container)
+    }
 }
 
 impl<D: Disk> StateDirectory<D> {

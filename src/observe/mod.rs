@@ -21,7 +21,7 @@ use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered, OpenUpdate, Previous, Running};
 use crate::core::decide::{Circumstances, Question, question};
 use crate::core::docker::inspect;
-use crate::core::docker::names::{NEW_PREFIX, OLD_PREFIX};
+use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::time::schedule::Schedule;
@@ -153,9 +153,9 @@ fn watched(list: Vec<Listed>, scope: &Scope<'_>) -> impl Iterator<Item = (Listed
     })
 }
 
-/// The two containers of an update in flight have the labels of the one they stand for.
+/// The containers of an update in flight have the labels of the one they stand for.
 fn is_ours(listed: &Listed) -> bool {
-    listed.name.starts_with(NEW_PREFIX) || listed.name.starts_with(OLD_PREFIX)
+    names::is_ours(&listed.name)
 }
 
 /// What is known without asking a registry.

@@ -52,7 +52,8 @@ pub fn before_pulls(
     let mut costs = BTreeMap::new();
     for observation in &mut *observations {
         let is_pulled = observation.readiness.as_ref().is_none_or(|it| it.is_pulled);
-        if !is_pulled && matches!(decide(observation, scope.circumstances), Decision::Update(_)) {
+        let decision = decide(observation, scope.circumstances);
+        if !is_pulled && matches!(decision, Decision::Update(_) | Decision::HandOver(_)) {
             costs.extend(wanted(observation).map(|wanted| (wanted, PULL_COST)));
         }
     }

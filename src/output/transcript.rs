@@ -79,6 +79,10 @@ impl Transcript {
                 let words = format!("image {} fetched, waits for its window", to.short());
                 self.headline(container, &words)
             }
+            Event::HandedOver { container, helper } => {
+                let words = format!("handed over to {}", one_line(helper));
+                self.headline(container, &words)
+            }
             Event::GoingBack { container, cause } => {
                 let words = format!("going back: {}", one_line(&cause.detail));
                 self.line(container, &words, Paint::Yellow)

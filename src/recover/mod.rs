@@ -78,7 +78,9 @@ impl Recovery {
         let mut recovered = Recovered::default();
         for journal in ports.state().open_journals()? {
             let plan = &journal.header.plan;
-            if self.has_given_up(&plan.id) {
+            // Nobody replaces the container it runs in: a helper was of no use here.
+            let is_own = ports.host().own_container().is_some_and(|own| journal.concerns(&own));
+            if is_own || self.has_given_up(&plan.id) {
                 recovered.leave_open(plan, OpenUpdate::Stuck);
                 continue;
             }

@@ -46,6 +46,9 @@ impl Listener for LogListener {
                     "{container}: image {short} fetched, waits for its window"
                 );
             }
+            Event::HandedOver { container, helper } => {
+                tracing::info!(container, "{container}: {helper} updates the agent itself");
+            }
             Event::RoundEnded { containers, news, took } => round_ended(*containers, news, *took),
             Event::GoingBack { container, cause } => going_back(container, cause),
             Event::UpdateEnded(record) => ended(record),

@@ -17,6 +17,8 @@ mod ground;
 #[cfg(test)]
 mod interruptions;
 #[cfg(test)]
+mod itself;
+#[cfg(test)]
 mod newer;
 #[cfg(test)]
 mod people;

@@ -163,7 +163,8 @@ impl Listener for Ear {
             Event::FetchedAhead { container, .. } => {
                 machine.log(format!("{container}: fetched ahead"));
             }
-            Event::StepDone { .. }
+            Event::HandedOver { .. }
+            | Event::StepDone { .. }
             | Event::Pulling { .. }
             | Event::Pulled { .. }
             | Event::RoundEnded { .. } => {}

@@ -103,6 +103,27 @@ pub fn layer() -> &'static Layer {
     &LAYER
 }
 
+/// The layer with the agent itself in it, made once: the program that is under test, without what
+/// only a debugger reads, and the libraries that it is linked to.
+pub fn agent_layer() -> &'static Layer {
+    static LAYER: LazyLock<Layer> = LazyLock::new(|| {
+        let root = tempfile::tempdir().expect("a directory");
+        let program = env!("CARGO_BIN_EXE_pilotfish");
+        run(Command::new("strip").arg("-o").arg(root.path().join("pilotfish")).arg(program));
+        let libraries = run(Command::new("ldd").arg(program));
+        let paths = libraries.split_whitespace().filter(|word| word.starts_with('/'));
+        for library in paths.map(Path::new) {
+            let inside = root.path().join(library.strip_prefix("/").expect("a whole path"));
+            fs::create_dir_all(inside.parent().expect("a directory")).expect("a directory");
+            fs::copy(library, inside).expect("to copy a library");
+        }
+        let archive = Command::new("tar").arg("-cC").arg(root.path()).arg(".").output();
+        let archive = archive.expect("tar").stdout;
+        Layer { diff_id: digest_of(&archive), compressed: compress(&archive) }
+    });
+    &LAYER
+}
+
 fn compress(archive: &[u8]) -> Vec<u8> {
     let mut gzip = Command::new("gzip");
     let gzip = gzip.args(["-1", "-n"]).stdin(Stdio::piped()).stdout(Stdio::piped());

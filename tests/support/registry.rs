@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::command::wait_until;
 use crate::support::engine::Engine;
 use crate::support::http::Peer;
-use crate::support::images::{Release, digest_of, layer};
+use crate::support::images::{Layer, Release, digest_of, layer};
 
 /// Where the registry listens for plain http.
 pub const PORT: u16 = 5000;
@@ -129,19 +129,23 @@ impl Registry {
     /// Publishes a release under `REPOSITORY:latest`.
     pub fn publish(&self, repository: &str, release: &Release) -> Published {
         let layer = layer();
-        let config = release.config(layer);
+        self.publish_image(repository, layer, &release.config(layer))
+    }
+
+    /// Publishes an image of one layer under `REPOSITORY:latest`.
+    pub fn publish_image(&self, repository: &str, layer: &Layer, config: &[u8]) -> Published {
         self.put_blob(repository, &layer.compressed);
-        self.put_blob(repository, &config);
+        self.put_blob(repository, config);
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": descriptor(CONFIG, &config),
+            "config": descriptor(CONFIG, config),
             "layers": [descriptor(LAYER, &layer.compressed)],
         });
         let manifest = manifest.to_string().into_bytes();
         let digest = self.put_manifest(repository, "latest", MANIFEST, &manifest);
         let reference = format!("127.0.0.1:{PORT}/{repository}:latest");
-        let image = if is_containerd_store() { digest.clone() } else { digest_of(&config) };
+        let image = if is_containerd_store() { digest.clone() } else { digest_of(config) };
         Published { reference, digest, image, manifest }
     }
 

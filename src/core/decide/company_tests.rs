@@ -48,6 +48,8 @@ fn decided(change: impl FnOnce(&mut Companion)) -> Decision {
         zone: Tz::UTC,
         pull_window: "".parse().expect("a window"),
         force: false,
+        own_container: None,
+        state_dir: "/var/lib/pilotfish".into(),
     };
     decide(&observation, &circumstances)
 }

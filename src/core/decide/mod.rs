@@ -32,6 +32,8 @@ pub mod snapshot;
 // A registry's quota, and who may use up what is left of it.
 pub mod quota;
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
@@ -45,9 +47,10 @@ use safe::safe;
 use standing::{Standing, standing};
 use timing::{Timing, timing};
 
+use crate::core::docker::inspect;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::Mode;
-use crate::core::recreate::Original;
+use crate::core::recreate::{Original, helper};
 use crate::core::time::window::Windows;
 use crate::core::update::plan::{From, Member, Plan, Source};
 
@@ -62,6 +65,11 @@ pub struct Circumstances {
     pub pull_window: Windows,
     /// A person insists: windows and refusals do not hold, safety does.
     pub force: bool,
+    /// The ID of the container in which the agent seems to run. One that joins another's network is
+    /// told the other's.
+    pub own_container: Option<String>,
+    /// Where the agent keeps its state: a helper that updates the agent's own container needs it.
+    pub state_dir: PathBuf,
 }
 
 /// A "no", with its word and its details.
@@ -103,6 +111,8 @@ pub enum Decision {
     Republished(Digest),
     /// There is something new, and nothing in its way.
     Update(Box<Plan>),
+    /// The same, but it is the agent's own container: a helper carries it out.
+    HandOver(Box<Plan>),
     /// The same, but it may not be replaced yet: the image is fetched and nothing else is touched.
     Fetch(Box<Fetch>),
     /// It stays as it is.
@@ -173,6 +183,7 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
     let hold = held(observation, circumstances).filter(|_| !readiness.is_pulled);
     match (timing(standing.policy, &followers, readiness, circumstances), hold) {
         (Timing::Later(no), _) | (_, Some(no)) => Err(no),
+        (Timing::Now, None) if observation.is_self => Ok(Decision::HandOver(Box::new(plan))),
         (Timing::Now, None) => Ok(Decision::Update(Box::new(plan))),
         (Timing::FetchNow(waits), None) => {
             let Plan { main: Member { container, .. }, reference, to: offer, .. } = plan;
@@ -203,7 +214,7 @@ pub fn roll_back(
 /// before it is known what is behind the digest, so that the quota of its registry can be planned.
 #[must_use]
 pub fn will_pull(observation: &Observation, circumstances: &Circumstances) -> bool {
-    let Circumstances { now, zone, pull_window, force } = circumstances;
+    let Circumstances { now, zone, pull_window, force, .. } = circumstances;
     !is_notify(observation) && (*force || pull_window.contains(*now, *zone))
 }
 
@@ -222,6 +233,7 @@ impl Planning<'_> {
         circumstances: &Circumstances,
     ) -> Result<Plan, No> {
         let (observation, readiness) = (self.observation, self.readiness);
+        itself(observation, &readiness.original, circumstances)?;
         let Standing { policy, reference, running } = *self.standing;
         let facts = Original {
             container: &readiness.original,
@@ -262,6 +274,27 @@ pub fn originals(plan: &Plan, readiness: &Readiness) -> Vec<Value> {
         companion.map_or(Value::Null, |companion| companion.original.clone())
     };
     plan.dependents.iter().map(of).collect()
+}
+
+/// The agent's own container needs a helper; one that may be it is not touched at all, because an
+/// agent cannot stop itself and go on.
+fn itself(
+    observation: &Observation,
+    original: &Value,
+    circumstances: &Circumstances,
+) -> Result<(), No> {
+    let cannot = |detail: String| No::new(Reason::CannotHandOver, detail);
+    if observation.is_self {
+        let checked = helper::check(original, &circumstances.state_dir);
+        return checked.map_err(|error| cannot(error.to_string()));
+    }
+    let joined = inspect::text(original, "/HostConfig/NetworkMode").strip_prefix("container:");
+    if joined.is_some() && joined == circumstances.own_container.as_deref() {
+        let detail = "HostConfig.NetworkMode joins the network of another container, so that the \
+                      agent cannot tell whether it runs in this one";
+        return Err(cannot(detail.to_owned()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -80,7 +80,8 @@ impl Outlook {
         let no = match decision {
             Decision::Fetch(fetch) => Some(&fetch.waits),
             Decision::No(no) => Some(no),
-            Decision::UpToDate | Decision::Republished(_) | Decision::Update(_) => None,
+            Decision::UpToDate | Decision::Republished(_) => None,
+            Decision::Update(_) | Decision::HandOver(_) => None,
         };
         if let Some(at) = no.and_then(|no| no.opens) {
             self.wait(name, at);

@@ -47,6 +47,8 @@ pub enum Reason {
     NotFound,
     /// A field of the container could not be carried over.
     CannotRecreate,
+    /// The agent runs in this container, and no helper could take over from it.
+    CannotHandOver,
     /// Too little space for the layers.
     DiskFull,
     /// A `pilotfish.` label is unknown or does not parse.
@@ -57,7 +59,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is, for documentation and tests.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,
@@ -77,6 +79,7 @@ impl Reason {
         Self::RateLimited,
         Self::NotFound,
         Self::CannotRecreate,
+        Self::CannotHandOver,
         Self::DiskFull,
         Self::BadLabel,
         Self::EngineError,
@@ -105,6 +108,7 @@ impl Reason {
             Self::RateLimited => "rate_limited",
             Self::NotFound => "not_found",
             Self::CannotRecreate => "cannot_recreate",
+            Self::CannotHandOver => "cannot_hand_over",
             Self::DiskFull => "disk_full",
             Self::BadLabel => "bad_label",
             Self::EngineError => "engine_error",
@@ -164,6 +168,9 @@ impl Reason {
             Self::NotFound => "the tag is gone from the registry, or needs a login",
             Self::CannotRecreate => {
                 "recreate this container by hand; it has something that cannot be carried over"
+            }
+            Self::CannotHandOver => {
+                "keep the agent's state_dir on a volume and let its command be `run`; it then updates itself"
             }
             Self::DiskFull => "make room, for example with `docker image prune`",
             Self::BadLabel => "mend the label; until then the container is left as it is",

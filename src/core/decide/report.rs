@@ -116,6 +116,11 @@ impl Report {
                 report.verdict = Verdict::Update;
                 report.detail = recreated_together(&plan.dependent_names());
             }
+            Decision::HandOver(_) => {
+                report.verdict = Verdict::Update;
+                let detail = "the agent runs in this container, so a helper carries the update out";
+                report.detail = Some(detail.to_owned());
+            }
             Decision::Fetch(fetch) => report.say_no(&fetch.waits),
             Decision::No(no) => report.say_no(no),
         }

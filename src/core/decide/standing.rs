@@ -32,10 +32,6 @@ pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
         }
         None => {}
     }
-    if observation.is_self {
-        let detail = "the agent runs in this container, and cannot stop itself and go on";
-        return Err(No::new(Reason::CannotRecreate, detail));
-    }
     if !matches!(observation.state.as_str(), "running" | "restarting") {
         let detail = format!("the container is {}", observation.state);
         return Err(No::new(Reason::NotRunning, detail));

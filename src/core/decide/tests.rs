@@ -120,6 +120,8 @@ fn circumstances(zone: Tz, now: &str, pull_window: &str) -> Circumstances {
         zone,
         pull_window: pull_window.parse().expect("a window"),
         force: false,
+        own_container: None,
+        state_dir: "/var/lib/pilotfish".into(),
     }
 }
 
@@ -128,6 +130,7 @@ fn told(decision: &Decision) -> String {
     match decision {
         Decision::UpToDate | Decision::Republished(_) => "up to date".into(),
         Decision::Update(_) => "update".into(),
+        Decision::HandOver(_) => "hand over".into(),
         Decision::Fetch(fetch) => format!("fetch: {}", fetch.waits.detail),
         Decision::No(no) => format!("{}: {}", no.reason, no.detail),
     }
@@ -296,4 +299,74 @@ fn what_could_never_be_applied_is_not_fetched() {
         it.policy.as_mut().expect("a policy").mode = Mode::Notify;
     });
     assert_eq!(notify, Reason::NotifyOnly);
+}
+
+/// The agent's own container, with its state in a volume, or not.
+fn own(has_volume: bool) -> Observation {
+    let mut observation = observation("");
+    observation.is_self = true;
+    let original = &mut observation.readiness.as_mut().expect("it is there").original;
+    original["Config"]["Entrypoint"] = json!(["/pilotfish"]);
+    original["Config"]["Cmd"] = json!(["run"]);
+    if has_volume {
+        let mount = json!({
+            "Type": "volume", "Name": "state", "Driver": "local",
+            "Source": "/var/lib/docker/volumes/state/_data",
+            "Destination": "/var/lib/pilotfish", "RW": true,
+        });
+        original["Mounts"] = json!([mount]);
+        original["HostConfig"]["Binds"] = json!(["state:/var/lib/pilotfish"]);
+    }
+    observation
+}
+
+#[test]
+fn the_agents_own_container_is_handed_over_where_a_helper_could_take_it() {
+    let now = circumstances(Tz::UTC, "2027-01-01T12:00:00Z", "");
+    assert_eq!(told(&decide(&own(true), &now)), "hand over");
+    let expected = "cannot_hand_over: Mounts have none for the state directory /var/lib/pilotfish";
+    assert_eq!(told(&decide(&own(false), &now)), expected);
+    let forced = Circumstances { force: true, ..now.clone() };
+    assert_eq!(told(&decide(&own(false), &forced)), expected);
+    // Where nothing is new, nothing is in its way either.
+    let mut same = own(false);
+    same.offered = Offered::Image(Box::new(offer("one")));
+    assert_eq!(told(&decide(&same, &now)), "up to date");
+    // An unusual command is named, whatever the mounts are.
+    let mut other = own(true);
+    let original = &mut other.readiness.as_mut().expect("it is there").original;
+    original["Config"]["Cmd"] = json!(["update"]);
+    assert_eq!(told(&decide(&other, &now)), "cannot_hand_over: Config.Cmd has no word `run`");
+}
+
+#[test]
+fn a_container_that_may_be_the_agents_is_not_touched() {
+    let mut observation = observation("");
+    let original = &mut observation.readiness.as_mut().expect("it is there").original;
+    original["HostConfig"]["NetworkMode"] = json!("container:4567");
+    let now = circumstances(Tz::UTC, "2027-01-01T12:00:00Z", "");
+    let joined = Circumstances { own_container: Some("4567".into()), ..now.clone() };
+    assert!(told(&decide(&observation, &joined)).starts_with("cannot_hand_over: "));
+    let elsewhere = Circumstances { own_container: Some("89ab".into()), ..now };
+    assert_eq!(told(&decide(&observation, &elsewhere)), "update");
+}
+
+#[test]
+fn the_agents_own_container_waits_for_its_window_and_is_fetched_like_any_other() {
+    let mut observation = own(true);
+    observation.policy.as_mut().expect("a policy").update_window =
+        "04:00-05:00".parse().expect("a window");
+    let noon = circumstances(Tz::UTC, "2027-01-01T12:00:00Z", "");
+    assert!(told(&decide(&observation, &noon)).starts_with("fetch: "));
+}
+
+#[test]
+fn a_rollback_of_the_agent_itself_needs_a_helper_as_well() {
+    let now = circumstances(Tz::UTC, "2027-01-01T12:00:00Z", "");
+    let decided = |observation: &Observation| {
+        let readiness = observation.readiness.as_ref().expect("it is there");
+        roll_back(observation, readiness, &offer("two"), &now).map_err(|no| no.reason)
+    };
+    assert!(decided(&own(true)).is_ok());
+    assert_eq!(decided(&own(false)).err(), Some(Reason::CannotHandOver));
 }

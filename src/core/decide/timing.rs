@@ -23,7 +23,7 @@ pub(super) fn timing(
     readiness: &Readiness,
     circumstances: &Circumstances,
 ) -> Timing {
-    let Circumstances { now, zone, pull_window, force } = circumstances;
+    let Circumstances { now, zone, pull_window, force, .. } = circumstances;
     let is_open = |windows: &Windows| *force || windows.contains(*now, *zone);
     let is_pulled = readiness.is_pulled;
     let own = ("the update window".to_owned(), &policy.update_window);

@@ -11,6 +11,9 @@ pub const NEW_PREFIX: &str = "pilotfish-new-";
 /// Prefix of the old container's name while it is parked.
 pub const OLD_PREFIX: &str = "pilotfish-old-";
 
+/// Prefix of the name of the container that updates the agent's own.
+pub const HELPER_PREFIX: &str = "pilotfish-helper-";
+
 /// The repository under which previous images are kept.
 const KEEP_REPOSITORY: &str = "pilotfish-keep";
 
@@ -37,6 +40,18 @@ pub fn new_name(container: &str) -> String {
 #[must_use]
 pub fn old_name(container: &str) -> String {
     format!("{OLD_PREFIX}{container}")
+}
+
+/// The name of the container that updates the agent's own container.
+#[must_use]
+pub fn helper_name(container: &str) -> String {
+    format!("{HELPER_PREFIX}{container}")
+}
+
+/// Whether a container is one that this program made for an update, whatever its labels say.
+#[must_use]
+pub fn is_ours(container: &str) -> bool {
+    [NEW_PREFIX, OLD_PREFIX, HELPER_PREFIX].iter().any(|prefix| container.starts_with(prefix))
 }
 
 /// The repository that keeps the previous images of a container.
@@ -110,6 +125,13 @@ mod tests {
             next_name("till", "sha256:0123456789abcdef"),
             "pilotfish-next/till:0123456789ab"
         );
+    }
+
+    #[test]
+    fn the_containers_of_an_update_are_told_from_all_others() {
+        let ours = [new_name("web"), old_name("web"), helper_name("pilotfish")];
+        assert!(ours.iter().all(|name| is_ours(name)));
+        assert!(!["web", "pilotfish", "pilotfish-web"].into_iter().any(is_ours));
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod declared;
 pub mod dependents;
 pub mod differences;
 mod document;
+pub mod helper;
 mod networks;
 mod podman;
 mod process;

@@ -87,6 +87,13 @@ pub enum Event {
         /// What shall run then.
         to: Digest,
     },
+    /// A helper updates the agent's own container from now on.
+    HandedOver {
+        /// The container's name.
+        container: String,
+        /// The helper's.
+        helper: String,
+    },
     /// The way leads back from here.
     GoingBack {
         /// The container's name.

@@ -17,6 +17,8 @@ pub mod history;
 mod reality;
 // How an update ended, read from its journal.
 pub mod ending;
+// The agent's own update, which a helper carries out.
+pub mod handover;
 // What bears one of our names although no journal tells of it.
 pub mod debris;
 // Everything that can be said about an update, once.

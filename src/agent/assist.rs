@@ -1,0 +1,113 @@
+//! The helper's part: the ordinary update of the agent's container, from a container beside it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::handover::HandoverError;
+use super::{Agent, Fulfilled, Request, RoundError, Wish, WishError};
+use crate::core::decide::observation::OpenUpdate;
+use crate::core::decide::report::Verdict;
+use crate::core::docker::inspect;
+use crate::core::update::handover::{Handover, Task, Turn};
+use crate::engine::Engine;
+use crate::world::Ports;
+
+/// The pause before something is tried again that the Engine's absence, or a busy container, cut
+/// short.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// What a try came to.
+enum Tried {
+    /// It is over, one way or the other.
+    Over,
+    /// The Engine was away.
+    NotYet,
+}
+
+impl<P: Ports> Agent<P> {
+    /// Does what was asked of a helper, with the lock in hand: ends the update that is open, or
+    /// begins it, and then says that it is the agent's turn. Killed at any point, it does the same
+    /// once more, and nothing twice.
+    ///
+    /// # Errors
+    /// The state directory cannot be used.
+    pub async fn assist(&mut self) -> Result<(), HandoverError> {
+        let Some(handover) = self.handover()?.filter(|asked| asked.turn == Turn::Helper) else {
+            return Ok(());
+        };
+        let mut is_tried = self.is_open(&handover)?;
+        while !self.stop.is_cancelled() {
+            let is_settled = self.recover_for(&handover).await;
+            if is_settled && is_tried {
+                self.give_the_turn_back(&handover)?;
+                return Ok(());
+            }
+            is_tried = is_tried || is_settled && matches!(self.begin(&handover).await, Tried::Over);
+            let is_done = is_tried && !self.is_open(&handover)?;
+            if !is_done {
+                let _ = self.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_open(&self, handover: &Handover) -> Result<bool, HandoverError> {
+        let open = self.ports.state().open_journals()?;
+        Ok(open.iter().any(|journal| journal.header.plan.main.container == handover.container))
+    }
+
+    /// Whether no update of the agent's container is open any more, or none that can be ended.
+    async fn recover_for(&mut self, handover: &Handover) -> bool {
+        match self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await {
+            Ok(recovered) => recovered.open.get(&handover.container) != Some(&OpenUpdate::InFlight),
+            Err(error) => {
+                self.warn_of(handover, format!("recovery is tried again: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Begins the update. Where another container bears the name by now, it was done already, or a
+    /// person was faster.
+    async fn begin(&mut self, handover: &Handover) -> Tried {
+        match self.ports.engine().inspect(&handover.container).await {
+            Err(_) => return Tried::NotYet,
+            Ok(None) => return Tried::Over,
+            Ok(Some(found)) if inspect::id(&found) != handover.old_container => return Tried::Over,
+            Ok(Some(_)) => {}
+        }
+        let names = Some(BTreeSet::from([handover.container.clone()]));
+        let wish = match handover.task {
+            Task::Update { force } => Wish::Round(Request { names, force, ..Request::default() }),
+            Task::RollBack => Wish::RollBack(handover.container.clone()),
+        };
+        match self.fulfil(wish).await {
+            Err(WishError::Round(RoundError::Engine(error))) if error.is_the_engine_away() => {
+                Tried::NotYet
+            }
+            Err(error) => {
+                self.warn_of(handover, error.to_string());
+                Tried::Over
+            }
+            Ok(fulfilled) => {
+                self.count_a_refusal_to_begin(handover, &fulfilled);
+                Tried::Over
+            }
+        }
+    }
+
+    /// The agent found nothing in the way of the update, and the helper did: where that is more
+    /// than a registry that is away, it is not handed over for ever.
+    fn count_a_refusal_to_begin(&self, handover: &Handover, fulfilled: &Fulfilled) {
+        let Fulfilled::Round(end) = fulfilled else { return };
+        let report = end.reports.iter().find(|report| report.container == handover.container);
+        let Some(report) = report.filter(|_| end.records.is_empty()) else { return };
+        if report.verdict == Verdict::Held {
+            let why = report.detail.clone().unwrap_or_default();
+            self.warn_of(handover, format!("the helper could not begin: {why}"));
+            if let Err(error) = self.count_in_vain(handover, &why) {
+                self.warn_of(handover, error.to_string());
+            }
+        }
+    }
+}

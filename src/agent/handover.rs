@@ -1,0 +1,257 @@
+//! The agent's own container: a helper updates it, and whoever gets the lock of the state directory
+//! settles what is left. `core::update::handover` has the rules, `assist` is the helper's part.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::Agent;
+use crate::core::decide::memory::{INTERRUPTIONS_MAX, Refusal};
+use crate::core::docker::inspect;
+use crate::core::recreate::helper::helper;
+use crate::core::recreate::{Recreation, restart_policy};
+use crate::core::update::event::Event;
+use crate::core::update::handover::{Handover, Helper, Settlement, Task, Turn, settle};
+use crate::core::update::plan::Plan;
+use crate::engine::{Engine, EngineError};
+use crate::execute;
+use crate::host::Host;
+use crate::journal::{JournalError, UpdateJournal};
+use crate::world::Ports;
+
+/// How long an agent whose update is in the hands of a helper may take to reach the Engine. One
+/// that cannot is no good, and should fail while the container before it is still there.
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often it tries.
+const ENGINE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Why the agent's own container could not be handed over, or taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum HandoverError {
+    /// The Engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The state directory.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The container is not what it was when this was decided.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl<P: Ports> Agent<P> {
+    /// Hands the agent's own container over. A helper that cannot be made counts as a try in vain:
+    /// the agent goes on.
+    pub(super) async fn hand_over(&mut self, plan: &Plan, original: &Value, task: Task) {
+        let handover = Handover::of(plan, task);
+        if !self.is_resident {
+            let detail = "only the agent that runs in this container can hand it over to a helper";
+            return self.warn_of(&handover, detail);
+        }
+        let asked = self.ask_a_helper(&handover, original, &plan.main.recreation).await;
+        self.is_handed_over = asked.is_ok();
+        if let Err(error) = asked {
+            self.warn_of(&handover, format!("no helper could be made: {error}"));
+            self.take_back(&handover, &error.to_string()).await;
+        }
+    }
+
+    /// The helper never began. What cannot be tidied up now is when the agent starts again.
+    async fn take_back(&self, handover: &Handover, why: &str) {
+        if let Err(error) = self.count_in_vain(handover, why) {
+            self.warn_of(handover, error.to_string());
+        }
+        self.tidy_up(handover).await;
+    }
+
+    /// What was asked is on the disk before the helper is there, so that nobody else begins.
+    async fn ask_a_helper(
+        &self,
+        handover: &Handover,
+        original: &Value,
+        recreation: &Recreation,
+    ) -> Result<(), HandoverError> {
+        let how = helper(original, recreation, &handover.image_id);
+        let how = how.map_err(|error| HandoverError::Unfit(error.to_string()))?;
+        self.ports.state().hand_over(handover)?;
+        self.remove_helper(handover).await?;
+        let engine = self.ports.engine();
+        let id = engine.create(&handover.helper(), &how.body, how.platform.as_ref()).await?;
+        for endpoint in &how.connect {
+            engine.connect(&endpoint.network, &id, &endpoint.config).await?;
+        }
+        engine.start(&id).await?;
+        let (container, helper) = (handover.container.clone(), handover.helper());
+        self.listener.hear(&Event::HandedOver { container, helper });
+        Ok(())
+    }
+
+    /// Settles what a helper, or an agent before this one, has left. Says whether there is work for
+    /// this agent; where there is not, a helper has it.
+    pub(super) async fn settle(&mut self) -> Result<bool, HandoverError> {
+        let handover = self.ports.state().handover()?;
+        let own = self.own_journal()?;
+        match (settle(handover.as_ref(), own.is_some()), handover, own) {
+            (Settlement::Nothing, ..) => Ok(true),
+            (Settlement::MakeHelper { helpers }, _, Some(journal)) => {
+                self.make_another_helper(&journal, helpers).await?;
+                Ok(false)
+            }
+            (Settlement::CountAndTidyUp, Some(handover), _) => {
+                self.warn_of(&handover, "the helper was not there to update the agent");
+                self.take_back(&handover, "the helper was not there").await;
+                Ok(true)
+            }
+            (_, Some(handover), _) => {
+                self.tidy_up(&handover).await;
+                Ok(true)
+            }
+            (_, None, _) => Ok(true),
+        }
+    }
+
+    /// A helper that finds the journal open ends it, whatever it was begun for.
+    async fn make_another_helper(
+        &self,
+        journal: &UpdateJournal,
+        helpers: u32,
+    ) -> Result<(), HandoverError> {
+        let plan = &journal.header.plan;
+        let handover = Handover { helpers, ..Handover::of(plan, Task::Update { force: false }) };
+        self.ask_a_helper(&handover, &journal.header.original, &plan.main.recreation).await
+    }
+
+    /// A person insists: one more helper for an update of the agent's own container that others
+    /// could not end. What it comes to shows in the history.
+    pub(super) async fn recover_itself(&mut self) {
+        let Ok(Some(journal)) = self.own_journal() else { return };
+        if self.is_resident {
+            let made = self.make_another_helper(&journal, 1).await;
+            self.is_handed_over = made.is_ok();
+            if let Err(error) = made {
+                self.warn(format!("no helper could be made: {error}"));
+            }
+        }
+    }
+
+    /// The open update of the container in which this very agent runs.
+    fn own_journal(&self) -> Result<Option<UpdateJournal>, JournalError> {
+        let Some(own) = self.ports.host().own_container() else { return Ok(None) };
+        let open = self.ports.state().open_journals()?;
+        Ok(open.into_iter().find(|journal| journal.concerns(&own)))
+    }
+
+    /// The helper goes, and the image with it that it alone still used; then what was asked.
+    async fn tidy_up(&self, handover: &Handover) {
+        if let Err(error) = self.try_to_tidy_up(handover).await {
+            self.warn_of(handover, format!("the helper stays for now: {error}"));
+        }
+    }
+
+    async fn try_to_tidy_up(&self, handover: &Handover) -> Result<(), HandoverError> {
+        self.remove_helper(handover).await?;
+        execute::drop_if_unused(self.ports.engine(), &handover.image_id).await?;
+        Ok(self.ports.state().end_handover()?)
+    }
+
+    /// It ends by itself when it is told to. The volumes are the agent's.
+    async fn remove_helper(&self, handover: &Handover) -> Result<(), EngineError> {
+        let engine = self.ports.engine();
+        let Some(found) = engine.inspect(&handover.helper()).await? else { return Ok(()) };
+        let id = inspect::id(&found);
+        engine.stop(id, inspect::stop_timeout(&found)).await?;
+        engine.remove(id, false).await?;
+        Ok(())
+    }
+
+    /// An update that never came to its beginning is counted like one that was cut short, so that
+    /// it is not tried for ever.
+    pub(super) fn count_in_vain(&self, handover: &Handover, why: &str) -> Result<(), JournalError> {
+        if handover.task == Task::RollBack {
+            return Ok(());
+        }
+        let mut memory = self.ports.state().memory()?;
+        let count = memory.interrupt(&handover.container, &handover.to.manifest);
+        if count >= INTERRUPTIONS_MAX {
+            let detail = format!("{count} tries did not come to an end, the last one: {why}");
+            let (digests, at) = (handover.to.digests(), self.ports.host().now());
+            memory.refuse(&handover.container, Refusal { digests, at, detail });
+        }
+        self.ports.state().remember(&memory)
+    }
+
+    /// Whether what is asked of a helper is about the container in which this very agent runs.
+    ///
+    /// # Errors
+    /// The Engine cannot be reached, or what earlier agents have written cannot be read: either
+    /// shows that an agent which has just been put here is no good.
+    pub async fn is_meant(&self, handover: &Handover) -> Result<bool, HandoverError> {
+        let Some(own) = self.ports.host().own_container() else { return Ok(false) };
+        self.read_what_others_wrote()?;
+        let begun = Instant::now();
+        loop {
+            match self.ports.engine().inspect(&own).await {
+                Ok(found) => {
+                    let found = found.unwrap_or_default();
+                    return Ok(handover.is_about(&own, inspect::name(&found)));
+                }
+                Err(error) if begun.elapsed() >= ENGINE_TIMEOUT => return Err(error.into()),
+                Err(_) => tokio::time::sleep(ENGINE_INTERVAL).await,
+            }
+        }
+    }
+
+    /// An agent that cannot read it could not go on with it either.
+    fn read_what_others_wrote(&self) -> Result<(), JournalError> {
+        let state = self.ports.state();
+        state.memory()?;
+        state.history()?;
+        state.open_journals()?;
+        Ok(())
+    }
+
+    /// What the Engine says of the helper; `None` where it does not answer.
+    pub async fn helper(&self, handover: &Handover) -> Option<Helper> {
+        let found = self.ports.engine().inspect(&handover.helper()).await.ok()?;
+        Some(match found {
+            None => Helper::Absent,
+            Some(found) if inspect::is_running(&found) => Helper::Runs,
+            Some(_) => Helper::Stopped,
+        })
+    }
+
+    /// Whose turn it is, if anything was asked of a helper.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn handover(&self) -> Result<Option<Handover>, JournalError> {
+        self.ports.state().handover()
+    }
+
+    /// After SIGKILL of the Engine only `always` comes back, and nobody else starts the agent.
+    pub(super) async fn look_at_own_restart_policy(&self) {
+        let Some(own) = self.ports.host().own_container() else { return };
+        let Ok(Some(found)) = self.ports.engine().inspect(&own).await else { return };
+        let Ok(policy) = restart_policy(&found) else { return };
+        if policy.name != "always" {
+            let (name, word) = (inspect::name(&found), &policy.name);
+            let word = if word.is_empty() { "no" } else { word };
+            self.warn(format!(
+                "the agent's own container {name} has the restart policy `{word}`: after a crash \
+                 of the Engine only `always` brings it back"
+            ));
+        }
+    }
+
+    pub(super) fn warn_of(&self, handover: &Handover, detail: impl Into<String>) {
+        let container = handover.container.clone();
+        self.listener.hear(&Event::Warning { container, detail: detail.into() });
+    }
+
+    /// Says in the file that the helper has nothing more to do.
+    pub(super) fn give_the_turn_back(&self, handover: &Handover) -> Result<(), JournalError> {
+        self.ports.state().hand_over(&Handover { turn: Turn::Agent, ..handover.clone() })
+    }
+}

@@ -1,0 +1,55 @@
+//! `pilotfish assist`: what runs in the helper that updates the agent's own container.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, Setting, quiet, stop_on_signal};
+use crate::agent::Agent;
+use crate::app::{self, RealWorld};
+use crate::config::Settings;
+use crate::core::update::handover::Turn;
+use crate::telemetry::LogListener;
+
+/// How often the lock is tried until the agent has let go of it.
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Updates the agent's container if that is asked, and then waits to be removed: the Engine would
+/// start it again if it ended.
+pub async fn assist(setting: &Setting) -> anyhow::Result<Exit> {
+    let stop = stop_on_signal()?;
+    let settings = &setting.settings;
+    let work = async {
+        if let Some(mut agent) = take_the_lock(settings, &stop).await? {
+            agent.assist().await?;
+        }
+        tracing::info!("nothing more to do; the agent removes this container");
+        anyhow::Ok(())
+    };
+    work.await?;
+    stop.cancelled().await;
+    Ok(Exit::Done)
+}
+
+/// The lock, as long as it is meant for a helper.
+async fn take_the_lock(
+    settings: &Settings,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Agent<RealWorld>>> {
+    let is_asked = || {
+        anyhow::Ok(
+            app::handover(&settings.state_dir)?
+                .is_some_and(|handover| handover.turn == Turn::Helper),
+        )
+    };
+    while is_asked()? && !stop.is_cancelled() {
+        match app::agent(settings, quiet(Arc::new(LogListener)), stop.clone()) {
+            Ok(agent) => return Ok(Some(agent)),
+            Err(error) if app::is_in_use(&error) => {}
+            Err(error) => return Err(error),
+        }
+        let _ = stop.run_until_cancelled(tokio::time::sleep(LOCK_INTERVAL)).await;
+    }
+    Ok(None)
+}

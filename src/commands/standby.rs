@@ -1,0 +1,91 @@
+//! What an agent does while a helper updates its container: it waits, and is seen to be alive.
+//!
+//! The agent before and the agent after the switch both wait here, so that the helper can judge
+//! the new one: it listens, it has understood its configuration and what is in the state directory,
+//! and it reaches the Engine. It writes nothing until the lock is its own.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::run::{Process, serve_control, serve_pages};
+use crate::agent::Agent;
+use crate::api;
+use crate::app::{self, RealWorld};
+use crate::config::Settings;
+use crate::core::update::handover::{Handover, Turn, is_forsaken};
+
+/// How often it is looked whether the helper has ended. Two small files are read for it; the
+/// Engine is asked only while nobody has the lock.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Waits until the lock is meant for this agent. Says whether it was not: then somebody else may
+/// still have the lock for a moment.
+///
+/// # Errors
+/// This agent is no good: it cannot listen, read what is in the state directory, or reach the
+/// Engine.
+pub async fn stand_by(settings: &Settings, process: &Process) -> anyhow::Result<bool> {
+    let Some(handover) = app::handover(&settings.state_dir)? else { return Ok(false) };
+    let agent = app::reader(settings, process.listeners(), process.stop.clone())?;
+    if !agent.is_meant(&handover).await? {
+        return Ok(false);
+    }
+    tracing::info!(
+        container = handover.container,
+        helper = handover.helper(),
+        "waiting while the helper updates the agent's own container"
+    );
+    let listener = match settings.listen_address {
+        Some(address) => Some(api::bind("listen.address", address).await?),
+        None => None,
+    };
+    process.publish(|snapshot| {
+        snapshot.is_ready = false;
+        snapshot.in_flight = Some(handover.container.clone());
+    });
+    let end = process.stop.child_token();
+    let tasks = TaskTracker::new();
+    if let Some(listener) = listener {
+        tasks.spawn(serve_pages(listener, process.facts(), end.clone()));
+    }
+    serve_control(settings, process, &tasks, &end);
+    let waited = process.stop.run_until_cancelled(wait(&agent, settings)).await;
+    end.cancel();
+    tasks.close();
+    tasks.wait().await;
+    process.publish(|snapshot| snapshot.in_flight = None);
+    waited.transpose()?;
+    Ok(true)
+}
+
+/// Until it is the agent's turn, or nobody is at work any more.
+async fn wait(agent: &Agent<RealWorld>, settings: &Settings) -> anyhow::Result<()> {
+    let mut free_since = None;
+    loop {
+        let asked = agent.handover()?.filter(|handover| handover.turn == Turn::Helper);
+        if is_lock_free(&settings.state_dir) {
+            let since = *free_since.get_or_insert_with(Instant::now);
+            match asked {
+                None => return Ok(()),
+                Some(asked) if is_alone(agent, &asked, since).await => return Ok(()),
+                Some(_) => {}
+            }
+        } else {
+            free_since = None;
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// An Engine that does not answer tells nothing of the helper.
+async fn is_alone(agent: &Agent<RealWorld>, asked: &Handover, free_since: Instant) -> bool {
+    let helper = agent.helper(asked).await;
+    helper.is_some_and(|helper| is_forsaken(helper, free_since.elapsed()))
+}
+
+fn is_lock_free(state_dir: &Path) -> bool {
+    app::check_state(state_dir).is_ok()
+}

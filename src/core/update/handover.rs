@@ -1,0 +1,239 @@
+//! The agent's own update, which somebody else carries out: an agent cannot stop itself and go on.
+//!
+//! Whoever holds the lock of the state directory works; everybody else waits. What is written here
+//! says for whom the lock is meant: while it is asked, for the helper; once it has ended, for the
+//! agent, whichever of the two containers that is by then.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::decide::offer::Offer;
+use crate::core::docker::names;
+use crate::core::update::Progress;
+use crate::core::update::plan::{Header, Plan};
+
+/// How often a helper that vanished in the middle of an update is made again. After that a person
+/// is needed.
+pub const HELPERS_MAX: u32 = 3;
+
+/// How long a helper that runs may leave the lock alone. The Engine waits up to a minute before it
+/// starts one again that ends again and again.
+const SILENCE_OF_A_RUNNING_HELPER: Duration = Duration::from_secs(90);
+
+/// How long a helper that does not run is waited for: an Engine that has just started starts its
+/// containers one after the other.
+const SILENCE_OF_A_STOPPED_HELPER: Duration = Duration::from_secs(10);
+
+/// What the helper is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// An ordinary update.
+    Update {
+        /// A person insists: windows and refusals do not hold, safety does.
+        force: bool,
+    },
+    /// Back to the image before.
+    RollBack,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// The helper's.
+    Helper,
+    /// The agent's: the helper has nothing more to do, and waits to be removed.
+    Agent,
+}
+
+/// The agent's own container is in the hands of a helper.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Handover {
+    /// Version of the format of this file.
+    pub version: u32,
+    /// Whose turn it is.
+    pub turn: Turn,
+    /// The name of the agent's container.
+    pub container: String,
+    /// The ID of the container that is to be replaced.
+    pub old_container: String,
+    /// The ID of the image that it runs on, and the helper with it.
+    pub image_id: String,
+    /// What is to be done.
+    pub task: Task,
+    /// What shall run.
+    pub to: Offer,
+    /// How many helpers have been made for it.
+    pub helpers: u32,
+}
+
+impl Handover {
+    /// The format that this program writes.
+    pub const VERSION: u32 = 1;
+
+    /// What the first helper is asked.
+    #[must_use]
+    pub fn of(plan: &Plan, task: Task) -> Self {
+        Self {
+            version: Self::VERSION,
+            turn: Turn::Helper,
+            container: plan.main.container.clone(),
+            old_container: plan.main.old_container.clone(),
+            image_id: plan.from.image_id.clone(),
+            task,
+            to: plan.to.clone(),
+            helpers: 1,
+        }
+    }
+
+    /// The name of the helper's container.
+    #[must_use]
+    pub fn helper(&self) -> String {
+        names::helper_name(&self.container)
+    }
+
+    /// Whether it is about this container: the one that is to be replaced, or whatever bears a
+    /// name that only the two containers of this update can have.
+    #[must_use]
+    pub fn is_about(&self, id: &str, name: &str) -> bool {
+        let container = &self.container;
+        id == self.old_container
+            || name == container
+            || name == names::old_name(container)
+            || name == names::new_name(container)
+    }
+}
+
+/// Whether an update is about the container with this ID: whoever runs in it must not carry the
+/// update out.
+#[must_use]
+pub fn concerns(header: &Header, progress: &Progress, id: &str) -> bool {
+    header.plan.numbers().any(|number| {
+        header.plan.member(number).old_container == id
+            || progress.known.new_container_of(number) == Some(id)
+    })
+}
+
+/// What is known of the helper's container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Helper {
+    /// There is none.
+    Absent,
+    /// It does not run.
+    Stopped,
+    /// It runs, or the Engine is about to start it again.
+    Runs,
+}
+
+/// Whether nobody works although it is the helper's turn: the lock has been free for so long. Only
+/// who holds the lock makes a helper, so one that is absent then never comes.
+#[must_use]
+pub fn is_forsaken(helper: Helper, lock_is_free_for: Duration) -> bool {
+    match helper {
+        Helper::Absent => true,
+        Helper::Stopped => lock_is_free_for >= SILENCE_OF_A_STOPPED_HELPER,
+        Helper::Runs => lock_is_free_for >= SILENCE_OF_A_RUNNING_HELPER,
+    }
+}
+
+/// What an agent that has got the lock does first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// There is nothing to settle.
+    Nothing,
+    /// It is over: the helper goes, and the file with it.
+    TidyUp,
+    /// The helper never began: it goes, the file with it, and this counts as a try in vain.
+    CountAndTidyUp,
+    /// An update of the agent's own container is in the middle: a helper has to end it.
+    MakeHelper {
+        /// How many it will have been.
+        helpers: u32,
+    },
+    /// The same, but helpers were of no use: the update is stuck, and the agent goes on.
+    GiveUp,
+}
+
+/// What an agent that has got the lock does first. `has_own_journal`: an open update is about the
+/// container it runs in.
+#[must_use]
+pub fn settle(handover: Option<&Handover>, has_own_journal: bool) -> Settlement {
+    let turn = handover.map(|handover| handover.turn);
+    let helpers = handover.map_or(0, |handover| handover.helpers);
+    match (turn, has_own_journal) {
+        (None, false) => Settlement::Nothing,
+        (Some(Turn::Agent), false) => Settlement::TidyUp,
+        (Some(Turn::Helper), false) => Settlement::CountAndTidyUp,
+        // A helper that came to its end has tried everything.
+        (Some(Turn::Agent), true) => Settlement::GiveUp,
+        (_, true) if helpers >= HELPERS_MAX => Settlement::GiveUp,
+        (_, true) => Settlement::MakeHelper { helpers: helpers + 1 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::decide::tests::offer;
+
+    fn handover(turn: Turn, helpers: u32) -> Handover {
+        Handover {
+            version: Handover::VERSION,
+            turn,
+            container: "pilotfish".into(),
+            old_container: "1111".into(),
+            image_id: "sha256:1".into(),
+            task: Task::Update { force: false },
+            to: offer("two"),
+            helpers,
+        }
+    }
+
+    #[test]
+    fn it_is_about_the_containers_of_the_update_and_no_others() {
+        let handover = handover(Turn::Helper, 1);
+        for (id, name, expected) in [
+            ("1111", "pilotfish", true),
+            ("1111", "somebody-renamed-it", true),
+            ("2222", "pilotfish", true),
+            ("2222", "pilotfish-new-pilotfish", true),
+            ("2222", "pilotfish-old-pilotfish", true),
+            ("2222", "pilotfish-helper-pilotfish", false),
+            ("2222", "till", false),
+        ] {
+            assert_eq!(handover.is_about(id, name), expected, "{id} {name}");
+        }
+    }
+
+    #[test]
+    fn a_helper_is_waited_for_as_long_as_it_may_still_come() {
+        let seconds = Duration::from_secs;
+        for (helper, free, expected) in [
+            (Helper::Absent, 0, true),
+            (Helper::Stopped, 9, false),
+            (Helper::Stopped, 10, true),
+            (Helper::Runs, 60, false),
+            (Helper::Runs, 90, true),
+        ] {
+            assert_eq!(is_forsaken(helper, seconds(free)), expected, "{helper:?} {free}");
+        }
+    }
+
+    #[test]
+    fn who_gets_the_lock_settles_what_is_left_and_never_for_ever() {
+        let asked = |helpers| Some(handover(Turn::Helper, helpers));
+        for (handover, has_own_journal, expected) in [
+            (None, false, Settlement::Nothing),
+            (Some(handover(Turn::Agent, 1)), false, Settlement::TidyUp),
+            (asked(1), false, Settlement::CountAndTidyUp),
+            (None, true, Settlement::MakeHelper { helpers: 1 }),
+            (asked(1), true, Settlement::MakeHelper { helpers: 2 }),
+            (asked(HELPERS_MAX), true, Settlement::GiveUp),
+            (Some(handover(Turn::Agent, 1)), true, Settlement::GiveUp),
+        ] {
+            assert_eq!(settle(handover.as_ref(), has_own_journal), expected, "{handover:?}");
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The agent in a container of its own, which it updates like any other: by way of a helper. Every
+//! story ends with exactly one agent, and with no helper.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::support::Pi;
+use crate::support::agent::{METRICS_PORT, begins};
+use crate::support::command::wait_until;
+use crate::support::http::Peer;
+use crate::support::images::{Release, agent_layer};
+use crate::support::registry::{PORT, Published, architecture};
+use crate::support::text;
+
+/// How long an update of the agent may take, with interruptions: the helper is waited for.
+const UPDATE: Duration = Duration::from_secs(120);
+
+/// The registry is reached by its address from the bridge, and speaks plain http there.
+const FLAGS: [&str; 1] = ["--insecure-registry=10.77.0.0/16"];
+
+const AGENT: &str = "pilotfish";
+const HELPER: &str = "pilotfish-helper-pilotfish";
+
+/// A Pi whose agent lives in a container on a bridge, with a published port.
+struct Home {
+    pi: Pi,
+    /// The registry, as it is reached from the bridge.
+    registry: String,
+}
+
+/// A release of the agent: the same program, with another variable in its image.
+fn release(variable: &str) -> Vec<u8> {
+    let second = Duration::from_secs(1).as_nanos() as u64;
+    let image = json!({
+        "architecture": architecture(),
+        "os": "linux",
+        "config": {
+            "Entrypoint": ["/pilotfish"],
+            "Cmd": ["run"],
+            "Env": [variable],
+            "ExposedPorts": { "9788/tcp": {} },
+            "Healthcheck": {
+                "Test": ["CMD", "/pilotfish", "healthcheck"],
+                "Interval": second,
+                "Timeout": 5 * second,
+                "Retries": 3,
+            },
+            "Labels": { "pilotfish.enable": "true" },
+        },
+        "rootfs": { "type": "layers", "diff_ids": [agent_layer().diff_id] },
+    });
+    image.to_string().into_bytes()
+}
+
+impl Home {
+    /// One whose agent runs version 1.
+    fn new() -> Self {
+        let home = Self::without_an_agent();
+        let one = home.publish("VERSION=1");
+        home.start_agent(&["--volume", &format!("{}:/state", home.pi.agent.state().display())]);
+        assert_eq!(home.pi.image(AGENT), one.image);
+        home.wait_until_well();
+        home
+    }
+
+    fn without_an_agent() -> Self {
+        let pi = Pi::with(&FLAGS, "");
+        let registry = pi.engine.reach(PORT).to_string();
+        let settings = format!(
+            "state_dir = \"/state\"\n\
+             time_zone = \"UTC\"\n\
+             [listen]\n\
+             address = \"0.0.0.0:{METRICS_PORT}\"\n\
+             [schedule]\n\
+             every = \"1000h\"\n\
+             [registries.\"{registry}\"]\n\
+             plain_http = true\n"
+        );
+        fs::create_dir_all(pi.agent.state()).expect("the state directory");
+        fs::write(pi.engine.directory().join("inside.toml"), settings).expect("settings");
+        Self { pi, registry }
+    }
+
+    /// Publishes a release of the agent.
+    fn publish(&self, variable: &str) -> Published {
+        self.pi.registry.publish_image(AGENT, agent_layer(), &release(variable))
+    }
+
+    /// Publishes a release of the till; gives how it is written on this Pi.
+    fn publish_till(&self, version: &str) -> (String, Published) {
+        let published = self.pi.registry.publish("till", &Release::new(version));
+        (format!("{}/till:latest", self.registry), published)
+    }
+
+    fn start_agent(&self, options: &[&str]) -> String {
+        let directory = self.pi.engine.directory();
+        let mounts = [
+            format!("--volume={}:/var/run/docker.sock", self.pi.engine.socket().display()),
+            format!(
+                "--volume={}:/etc/pilotfish/pilotfish.toml:ro",
+                directory.join("inside.toml").display()
+            ),
+        ];
+        let publish = format!("--publish={METRICS_PORT}:{METRICS_PORT}");
+        let labels = ["--label=pilotfish.health.stable=1s", "--label=pilotfish.health.timeout=30s"];
+        let mut all = vec![mounts[0].as_str(), mounts[1].as_str(), publish.as_str()];
+        all.extend(labels);
+        all.extend(options);
+        self.pi.start(AGENT, &format!("{}/{AGENT}:latest", self.registry), &all)
+    }
+
+    fn wait_until_well(&self) {
+        wait_until("the agent answers", UPDATE, || self.serves("/readyz"));
+    }
+
+    /// Waits until whatever was going on has ended.
+    fn wait_until_alone(&self) {
+        wait_until("one agent is left", UPDATE, || self.is_alone());
+        self.wait_until_well();
+    }
+
+    fn serves(&self, path: &str) -> bool {
+        let answer = Peer::Tcp(self.pi.engine.reach(METRICS_PORT)).get(path);
+        answer.is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// Asks the agent to update itself, and returns once the helper has it.
+    fn hand_over(&self) {
+        let asked = self.pi.update(&[AGENT]).expect_code(0);
+        assert!(asked.out.contains(HELPER), "{}", asked.out);
+    }
+
+    /// Waits until the helper's journal says that the step has begun. It may be further by then.
+    fn wait_for_step(&self, step: &str) {
+        wait_until(&format!("the helper comes to {step}"), UPDATE, || {
+            let entries = self.pi.agent.entries();
+            entries.iter().any(|entry| begins(entry, step)) || self.is_alone()
+        });
+    }
+
+    /// Whether there is one agent, no helper, and nothing between them.
+    fn is_alone(&self) -> bool {
+        let names = self.pi.names();
+        let ours = names.iter().filter(|name| name.starts_with(AGENT));
+        ours.eq([&format!("{AGENT} running")])
+            && !self.pi.agent.state().join("handover.json").exists()
+    }
+
+    /// Waits until everything has ended, and sees that it has ended well.
+    #[track_caller]
+    fn assert_settled_on(&self, image: &Published) {
+        self.wait_until_alone();
+        assert_eq!(self.pi.image(AGENT), image.image);
+        let container = self.pi.inspect(AGENT);
+        assert_eq!(container["HostConfig"]["RestartPolicy"]["Name"], "always");
+        assert_eq!(self.pi.agent.journals(), Vec::<std::path::PathBuf>::new());
+    }
+
+    /// `kill -9` of a container's process, as the machine would do it: the Engine starts it again.
+    fn kill(&self, container: &str) -> bool {
+        let Some(found) = self.pi.engine.inspect(container) else { return false };
+        let pid = found["State"]["Pid"].as_i64().and_then(|pid| Pid::from_raw(pid as i32));
+        pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
+    }
+
+    /// What the agent says of itself, having asked the registry just now.
+    fn check(&self) -> Value {
+        let document = self.pi.agent.json(&self.pi.engine, &["check", AGENT, "--fresh", "--json"]);
+        document["containers"][0].clone()
+    }
+
+    fn outcomes(&self) -> Vec<String> {
+        self.pi.history(AGENT).iter().map(|update| text(&update["outcome"])).collect()
+    }
+}
+
+/// What must be the same before and after.
+fn shape(container: &Value) -> Value {
+    let mut mounts: Vec<_> = container["Mounts"].as_array().expect("mounts").clone();
+    mounts.sort_by_key(|mount| mount["Destination"].to_string());
+    json!({
+        "name": container["Name"],
+        "mounts": mounts,
+        "ports": container["HostConfig"]["PortBindings"],
+        "policy": container["HostConfig"]["RestartPolicy"],
+        "binds": container["HostConfig"]["Binds"],
+        "networks": container["NetworkSettings"]["Networks"].as_object().expect("networks").len(),
+    })
+}
+
+#[test]
+fn the_agent_updates_itself_twice_and_then_the_others() {
+    let home = Home::new();
+    let (till, _) = home.publish_till("1");
+    home.pi.start_watched("till", &till, 8080, &[]);
+    let before = home.pi.inspect(AGENT);
+    for version in ["VERSION=2", "VERSION=3"] {
+        let next = home.publish(version);
+        let row = home.check();
+        assert_eq!(row["verdict"], "update", "{row:#}");
+        assert!(text(&row["detail"]).contains("a helper"), "{row:#}");
+
+        home.hand_over();
+
+        home.assert_settled_on(&next);
+        let container = home.pi.inspect(AGENT);
+        assert_ne!(container["Id"], before["Id"]);
+        assert_eq!(shape(&container), shape(&before));
+    }
+    assert_eq!(home.outcomes(), ["updated", "updated"]);
+    let (_, two) = home.publish_till("2");
+    home.pi.update(&["till"]).expect_code(0);
+    home.pi.assert_settled("till", &two, 2);
+    assert_eq!(home.pi.serving(8080).as_deref(), Some("till 2"));
+}
+
+#[test]
+fn a_bad_release_of_the_agent_comes_back_by_itself_and_is_refused() {
+    let home = Home::new();
+    let old = home.pi.id(AGENT);
+    let one = home.pi.image(AGENT);
+    // One does not start, the other starts and does not reach the Engine.
+    for bad in ["PILOTFISH_SCHEDULE_EVERY=never", "DOCKER_HOST=unix:///nowhere.sock"] {
+        home.publish(bad);
+
+        home.hand_over();
+
+        home.wait_until_alone();
+        assert_eq!(home.outcomes()[0], "rolled_back", "{bad}");
+        assert_eq!(home.check()["reason"], "refused_digest", "{bad}");
+        assert_eq!((home.pi.id(AGENT), home.pi.image(AGENT)), (old.clone(), one.clone()));
+    }
+    // What is refused is not handed over again.
+    home.pi.update(&[AGENT]).expect_code(0);
+    assert_eq!(home.outcomes().len(), 2);
+    let good = home.publish("VERSION=3");
+    home.hand_over();
+    home.assert_settled_on(&good);
+}
+
+#[test]
+fn the_helper_is_killed_in_four_steps() {
+    let home = Home::new();
+    let mut kills = 0;
+    for step in ["create", "switch", "verify", "commit"] {
+        let next = home.publish(&format!("STEP={step}"));
+        home.hand_over();
+        home.wait_for_step(step);
+        kills += u32::from(home.kill(HELPER));
+
+        home.wait_until_alone();
+        // What was interrupted was not judged: the next round tries it again.
+        if home.pi.image(AGENT) != next.image {
+            home.hand_over();
+        }
+        home.assert_settled_on(&next);
+    }
+    // The last steps take milliseconds: the helper may be through before it is hit.
+    assert!(kills >= 3, "only {kills} kills met a helper");
+}
+
+#[test]
+fn the_helper_is_removed_during_the_trial() {
+    let home = Home::new();
+    let next = home.publish("VERSION=2");
+    home.hand_over();
+    home.wait_for_step("verify");
+
+    home.pi.engine.docker(&["rm", "--force", HELPER]);
+
+    // The agent that is on trial finds itself alone with an open update, and makes another helper.
+    home.assert_settled_on(&next);
+    assert_eq!(home.outcomes(), ["updated"]);
+}
+
+#[test]
+fn the_agent_that_waits_is_killed() {
+    let home = Home::new();
+    let next = home.publish("VERSION=2");
+    home.hand_over();
+    home.wait_for_step("pull");
+
+    assert!(home.kill(AGENT), "the agent was gone");
+
+    home.wait_until_alone();
+    // Its end may have come in the middle of its being stopped: then the helper goes back.
+    if home.pi.image(AGENT) != next.image {
+        home.hand_over();
+    }
+    home.assert_settled_on(&next);
+}
+
+#[test]
+fn a_hand_over_without_a_helper_is_taken_back() {
+    let home = Home::new();
+    let file = home.pi.agent.state().join("handover.json");
+    let next = home.publish("VERSION=2");
+    home.hand_over();
+    let asked = fs::read(&file).expect("what the helper is asked");
+    home.assert_settled_on(&next);
+    home.pi.engine.docker(&["stop", AGENT]);
+    fs::write(&file, asked).expect("as if the agent had died before it made the helper");
+
+    home.pi.engine.docker(&["start", AGENT]);
+
+    home.assert_settled_on(&next);
+    let log = home.pi.engine.call("GET", &format!("/containers/{AGENT}/logs?stderr=1")).text();
+    assert!(log.contains("the helper was not there"), "{log}");
+}
+
+#[test]
+fn the_engine_is_killed_during_the_trial() {
+    let home = Home::new();
+    let next = home.publish("VERSION=2");
+    home.hand_over();
+    home.wait_for_step("verify");
+
+    home.pi.engine.kill();
+    home.pi.engine.start_again(&FLAGS);
+
+    home.wait_until_alone();
+    if home.pi.image(AGENT) != next.image {
+        home.hand_over();
+    }
+    home.assert_settled_on(&next);
+}
+
+#[test]
+fn the_power_goes_during_the_trial() {
+    let home = Home::new();
+    let next = home.publish("VERSION=2");
+    home.hand_over();
+    home.wait_for_step("verify");
+
+    home.pi.engine.cut();
+    home.pi.engine.start_again(&FLAGS);
+
+    home.wait_until_alone();
+    if home.pi.image(AGENT) != next.image {
+        home.hand_over();
+    }
+    home.assert_settled_on(&next);
+}
+
+#[test]
+fn a_rollback_of_the_agent_by_hand() {
+    let home = Home::new();
+    let one = home.pi.image(AGENT);
+    let two = home.publish("VERSION=2");
+    home.hand_over();
+    home.assert_settled_on(&two);
+
+    home.pi.agent.run(&home.pi.engine, &["rollback", AGENT]).expect_code(0);
+
+    home.wait_until_alone();
+    assert_eq!(home.pi.image(AGENT), one);
+    assert_eq!(home.check()["reason"], "refused_digest");
+}
+
+#[test]
+fn an_agent_whose_state_would_be_lost_is_held_and_says_what_to_do() {
+    let home = Home::without_an_agent();
+    home.publish("VERSION=1");
+    let old = home.start_agent(&["--tmpfs=/state", "--restart=unless-stopped"]);
+    home.wait_until_well();
+    home.publish("VERSION=2");
+
+    let row = home.pi.engine.docker(&["exec", AGENT, "/pilotfish", "check", "--json", "--fresh"]);
+
+    let row: Value = serde_json::from_str(&row).expect("JSON");
+    assert_eq!(row["containers"][0]["reason"], "cannot_hand_over", "{row:#}");
+    assert_eq!(home.pi.id(AGENT), old);
+    let log = home.pi.engine.call("GET", &format!("/containers/{AGENT}/logs?stderr=1")).text();
+    assert!(log.contains("has the restart policy `unless-stopped`"), "{log}");
+}
