@@ -30,14 +30,14 @@ impl<P: Ports> Update<'_, P> {
     /// Goes back, three times at most; an Engine that is away is waited for.
     pub(super) async fn go_back(&mut self) -> Result<(), Trouble> {
         for _ in 1..TRIES_MAX {
-            match self.undo().await {
+            match self.undo(false).await {
                 Err(Trouble::Engine(error)) => {
                     self.await_the_next_try("going back", &error).await?
                 }
                 done => return done,
             }
         }
-        self.undo().await
+        self.undo(true).await
     }
 
     /// Says what went wrong, and waits until it makes sense to try again.
@@ -54,10 +54,10 @@ impl<P: Ports> Update<'_, P> {
         Ok(())
     }
 
-    async fn undo(&mut self) -> Result<(), Trouble> {
+    async fn undo(&mut self, is_last: bool) -> Result<(), Trouble> {
         if self.journal.progress.begun >= Some(Step::Switch) {
             if let Some(stranger) = self.stranger().await? {
-                return self.make_room_for(&stranger).await;
+                return self.make_room_for(&stranger, is_last).await;
             }
             if self.nothing_to_go_back_to().await? {
                 return self.keep_the_new_one().await;
@@ -68,7 +68,7 @@ impl<P: Ports> Update<'_, P> {
             self.restore_the_old_one().await?;
         }
         self.remove_the_new_one().await?;
-        self.restore_images().await?;
+        self.restore_images(is_last).await?;
         self.flush().await
     }
 
@@ -96,7 +96,7 @@ impl<P: Ports> Update<'_, P> {
     /// What somebody else made stays. Where it runs it is the service now, and both of ours go; the
     /// parked one would be started beside it at the next boot. Where it does not run, the old one
     /// serves under its parked name until a person decides.
-    async fn make_room_for(&mut self, stranger: &Value) -> Result<(), Trouble> {
+    async fn make_room_for(&mut self, stranger: &Value, is_last: bool) -> Result<(), Trouble> {
         let (engine, old) = (self.ports.engine(), self.look_at_old().await?);
         let name = &self.plan().container;
         let message = format!("another container named {name} was made during the update");
@@ -114,7 +114,7 @@ impl<P: Ports> Update<'_, P> {
             engine.stop(inspect::id(old), self.plan().stop_timeout).await?;
             engine.remove(inspect::id(old), false).await?;
         }
-        self.restore_images().await?;
+        self.restore_images(is_last).await?;
         self.flush().await
     }
 
@@ -162,7 +162,10 @@ impl<P: Ports> Update<'_, P> {
         self.take_the_name(&id).await?;
         let engine = self.ports.engine();
         engine.start(&id).await?;
-        let note = Note { gap_milliseconds: self.gap_milliseconds(), ..Note::default() };
+        // The gap ends when it serves for the first time, not when the last image is gone.
+        let is_first = self.journal.progress.undone.is_none();
+        let gap_milliseconds = self.gap_milliseconds().filter(|_| is_first);
+        let note = Note { gap_milliseconds, ..Note::default() };
         self.note_undo(Step::Switch, Mark::UndoDone, note);
         let policy = &self.plan().restart_policy;
         if !policy.is_no() {
@@ -261,14 +264,15 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// The local tag points at the old image again, the keep-tag of this try goes, and the failed
-    /// image goes if nobody uses it.
-    async fn restore_images(&mut self) -> Result<(), Trouble> {
+    /// image goes if nobody uses it. One that cannot be removed in the last try either is no reason
+    /// to keep the update open: it is said, and left.
+    async fn restore_images(&mut self, is_last: bool) -> Result<(), Trouble> {
         self.restore_the_tag().await?;
         let (repository, tag) = self.plan().keep_tag();
         self.ports.engine().remove_image(&format!("{repository}:{tag}")).await?;
         if let Some(image) = self.pulled_image().await? {
             match self.drop_image(&image).await {
-                Err(Trouble::Engine(error)) if error.is_the_engine_away() => {
+                Err(Trouble::Engine(error)) if !is_last || error.is_the_engine_away() => {
                     return Err(error.into());
                 }
                 Err(trouble) => self.warn(format!("the failed image stays on disk: {trouble}")),
