@@ -142,8 +142,10 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn start(&mut self) -> Result<Note, Trouble> {
         let new = self.new_container()?;
         self.listen(&new).await?;
-        // An Engine that was restarted since the switch has started the old one: never both.
+        // An Engine that was restarted since the switch has started the old one: never both. One
+        // that is restarted behind this look ends the stream, which is heard without asking it.
         self.check_the_old_one_stayed_down().await?;
+        self.check_the_stream_goes_on()?;
         let started = self.ports.engine().start(&new).await;
         self.mark_started();
         if let Err(error) = started {

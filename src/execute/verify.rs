@@ -95,6 +95,18 @@ impl<P: Ports> Update<'_, P> {
         Ok(())
     }
 
+    /// Whether the Engine is the one that was asked to listen, as far as it can be known without
+    /// another question, which would only be one more moment in which it may go away.
+    pub(super) fn check_the_stream_goes_on(&mut self) -> Result<(), Trouble> {
+        let Some(watch) = &mut self.watch else { return Ok(()) };
+        watch.hear_what_is_ready();
+        let is_lost = |sample: &Sample| matches!(sample.sight, Sight::EngineLost(_));
+        match watch.samples.iter().any(is_lost) {
+            true => Err(Trouble::Spoilt(ENGINE_LOST.into())),
+            false => Ok(()),
+        }
+    }
+
     /// The watched container was started now.
     pub(super) fn mark_started(&mut self) {
         if let Some(watch) = &mut self.watch {

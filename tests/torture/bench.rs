@@ -353,7 +353,7 @@ impl Bench {
             Fault::RegistryGone => self.pi.registry.stop(),
             Fault::State(failure) => self.state_disk().fail(failure),
             Fault::Person(deed) => self.meddle(deed),
-            Fault::DropReply | Fault::Delay | Fault::Answer(_) => {}
+            Fault::DropReply | Fault::Delay | Fault::Hang | Fault::Answer(_) => {}
         }
         Some(agent)
     }

@@ -12,6 +12,8 @@ pub enum Fault {
     DropReply,
     /// The answer takes two seconds longer.
     Delay,
+    /// The answer never comes. Struck after the call, it was done.
+    Hang,
     /// Another answer, with this status. Struck after the call, it was done all the same.
     Answer(u16),
     /// The Engine is asked to end, and starts again.
@@ -107,6 +109,7 @@ impl fmt::Display for Fault {
             Self::Kill => formatter.write_str("kill"),
             Self::DropReply => formatter.write_str("lost reply"),
             Self::Delay => formatter.write_str("delay"),
+            Self::Hang => formatter.write_str("no answer"),
             Self::Answer(status) => write!(formatter, "answer {status}"),
             Self::RestartEngine => formatter.write_str("engine restart"),
             Self::KillEngine => formatter.write_str("engine kill"),
