@@ -26,18 +26,28 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often it is looked at meanwhile.
 const RETURN_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Which of the tries to go back this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    First,
+    Another,
+    Last,
+}
+
 impl<P: Ports> Update<'_, P> {
     /// Goes back, three times at most; an Engine that is away is waited for.
     pub(super) async fn go_back(&mut self) -> Result<(), Trouble> {
+        let mut attempt = Attempt::First;
         for _ in 1..TRIES_MAX {
-            match self.undo(false).await {
+            match self.undo(attempt).await {
                 Err(Trouble::Engine(error)) => {
                     self.await_the_next_try("going back", &error).await?
                 }
                 done => return done,
             }
+            attempt = Attempt::Another;
         }
-        self.undo(true).await
+        self.undo(Attempt::Last).await
     }
 
     /// Says what went wrong, and waits until it makes sense to try again.
@@ -54,21 +64,21 @@ impl<P: Ports> Update<'_, P> {
         Ok(())
     }
 
-    async fn undo(&mut self, is_last: bool) -> Result<(), Trouble> {
+    async fn undo(&mut self, attempt: Attempt) -> Result<(), Trouble> {
         if self.journal.progress.begun >= Some(Step::Switch) {
             if let Some(stranger) = self.stranger().await? {
-                return self.make_room_for(&stranger, is_last).await;
+                return self.make_way_for(&stranger, attempt).await;
             }
             if self.nothing_to_go_back_to().await? {
                 return self.keep_the_new_one().await;
             }
             self.note_undo(Step::Start, Mark::UndoStarted, Note::default());
-            self.stand_the_new_one_down().await?;
+            self.stand_the_new_one_down(attempt).await?;
             self.note_undo(Step::Switch, Mark::UndoStarted, Note::default());
             self.restore_the_old_one().await?;
         }
         self.remove_the_new_one().await?;
-        self.restore_images(is_last).await?;
+        self.restore_images(attempt).await?;
         self.flush().await
     }
 
@@ -96,7 +106,7 @@ impl<P: Ports> Update<'_, P> {
     /// What somebody else made stays. Where it runs it is the service now, and both of ours go; the
     /// parked one would be started beside it at the next boot. Where it does not run, the old one
     /// serves under its parked name until a person decides.
-    async fn make_room_for(&mut self, stranger: &Value, is_last: bool) -> Result<(), Trouble> {
+    async fn make_way_for(&mut self, stranger: &Value, attempt: Attempt) -> Result<(), Trouble> {
         let (engine, old) = (self.ports.engine(), self.look_at_old().await?);
         let name = &self.plan().container;
         let message = format!("another container named {name} was made during the update");
@@ -107,14 +117,14 @@ impl<P: Ports> Update<'_, P> {
             return Err(EngineError::Conflict { message }.into());
         }
         self.warn(format!("{message}; it is the service now"));
-        self.stand_the_new_one_down().await?;
+        self.stand_the_new_one_down(attempt).await?;
         self.remove_the_new_one().await?;
         if let Some(old) = &old {
             engine.set_restart_policy(inspect::id(old), &RestartPolicy::no()).await?;
             engine.stop(inspect::id(old), self.plan().stop_timeout).await?;
             engine.remove(inspect::id(old), false).await?;
         }
-        self.restore_images(is_last).await?;
+        self.restore_images(attempt).await?;
         self.flush().await
     }
 
@@ -139,12 +149,18 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Stops the new container and takes the name away from it. What it wrote stays readable.
-    async fn stand_the_new_one_down(&mut self) -> Result<(), Trouble> {
+    ///
+    /// On a full disk the Engine can neither rename nor start anything. So where that failed once,
+    /// the new one goes before the old one is started: what it takes is the room for that.
+    async fn stand_the_new_one_down(&mut self, attempt: Attempt) -> Result<(), Trouble> {
         let Some(new) = self.look_at_new().await? else { return Ok(()) };
         let engine = self.ports.engine();
         let id = inspect::id(&new);
         if inspect::is_running(&new) {
             engine.stop(id, inspect::stop_timeout(&new)).await?;
+        }
+        if attempt != Attempt::First {
+            return self.remove_the_new_one().await;
         }
         if inspect::name(&new) != self.plan().new_name() {
             engine.rename(id, &self.plan().new_name()).await?;
@@ -266,13 +282,15 @@ impl<P: Ports> Update<'_, P> {
     /// The local tag points at the old image again, the keep-tag of this try goes, and the failed
     /// image goes if nobody uses it. One that cannot be removed in the last try either is no reason
     /// to keep the update open: it is said, and left.
-    async fn restore_images(&mut self, is_last: bool) -> Result<(), Trouble> {
+    async fn restore_images(&mut self, attempt: Attempt) -> Result<(), Trouble> {
         self.restore_the_tag().await?;
         let (repository, tag) = self.plan().keep_tag();
         self.ports.engine().remove_image(&format!("{repository}:{tag}")).await?;
         if let Some(image) = self.pulled_image().await? {
             match self.drop_image(&image).await {
-                Err(Trouble::Engine(error)) if !is_last || error.is_the_engine_away() => {
+                Err(Trouble::Engine(error))
+                    if attempt != Attempt::Last || error.is_the_engine_away() =>
+                {
                     return Err(error.into());
                 }
                 Err(trouble) => self.warn(format!("the failed image stays on disk: {trouble}")),

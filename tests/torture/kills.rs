@@ -96,6 +96,11 @@ fn the_disk_under_the_state_fails() {
 }
 
 #[test]
+fn the_disk_is_full() {
+    sample(Bench::on_small_disk(), Kind::Good, &[Fault::DiskFull], 11);
+}
+
+#[test]
 fn the_power_goes() {
     sample(Bench::on_lossy_disk(&[]), Kind::Good, &[Fault::Cut], 25);
 }

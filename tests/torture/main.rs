@@ -22,6 +22,8 @@
 mod support;
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod disk;

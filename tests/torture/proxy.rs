@@ -194,6 +194,7 @@ impl Shared {
             | Fault::Terminate
             | Fault::RegistryGone
             | Fault::State(_)
+            | Fault::DiskFull
             | Fault::Person(_) => {
                 self.call_the_bench();
                 Ok(true)
