@@ -315,9 +315,7 @@ fn start_failed(error: EngineError, fetched: bool) -> Trouble {
     let is_image = blame::is_the_images_fault(&message);
     Trouble::Cause(match (is_image, fetched) {
         (true, true) => Cause::image(detail),
-        (true, false) => Cause::surroundings(format!(
-            "{detail}; the image was on this machine before and may be damaged: it is pulled again"
-        )),
+        (true, false) => Cause::surroundings(format!("{detail}; {}", blame::PULLED_AGAIN)),
         (false, _) => Cause::surroundings(detail),
     })
 }

@@ -11,8 +11,10 @@ use tokio::time::Instant;
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::update::Note;
+use crate::core::update::blame;
 use crate::core::update::health::{Gate, HealthPolicy, Sample, Sight, Verdict, verdict};
 use crate::core::update::history::Cause;
+use crate::core::update::plan::Source;
 use crate::engine::{ContainerEvent, Engine, EngineError};
 use crate::probing;
 use crate::world::Ports;
@@ -23,6 +25,9 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest time between two looks at the container, whatever the event stream says: a stream
 /// can be silent because its other end is gone.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How many of its last lines tell why a container ended.
+const LAST_WORDS: usize = 10;
 
 /// What spoils every verdict.
 const ENGINE_LOST: &str = "the Engine went away during the verification";
@@ -165,10 +170,24 @@ impl<P: Ports> Update<'_, P> {
                 Verdict::Failed(detail) => {
                     self.check_the_engine_stayed().await?;
                     let detail = self.in_full(new, detail).await;
-                    return Err(Trouble::Cause(Cause::image(detail)));
+                    return Err(Trouble::Cause(self.whose_fault(new, detail).await));
                 }
             }
         }
+    }
+
+    /// The image's, unless its copy on this machine is an old one and seems to be damaged. A copy
+    /// that a person goes back to by hand cannot be pulled again.
+    async fn whose_fault(&self, new: &str, detail: String) -> Cause {
+        let is_fresh = self.journal.progress.known.fetched || self.plan().source == Source::Kept;
+        let log = match is_fresh {
+            true => Vec::new(),
+            false => self.ports.engine().logs(new, LAST_WORDS).await.unwrap_or_default(),
+        };
+        if blame::is_a_damaged_copy(&log.join("\n")) {
+            return Cause::surroundings(format!("{detail}; {}", blame::PULLED_AGAIN));
+        }
+        Cause::image(detail)
     }
 
     /// An Engine that is shutting down stops its containers while its event stream still runs; but

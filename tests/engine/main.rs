@@ -17,6 +17,8 @@ mod interruptions;
 #[cfg(test)]
 mod people;
 #[cfg(test)]
+mod pulls;
+#[cfg(test)]
 mod reasons;
 #[cfg(test)]
 mod reload;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::command::wait_until;
 use crate::support::engine::Engine;
 use crate::support::http::Peer;
-use crate::support::images::{Release, digest_of, layer};
+use crate::support::images::{Release, digest_of};
 
 /// Where the registry listens for plain http.
 pub const PORT: u16 = 5000;
@@ -128,15 +128,17 @@ impl Registry {
 
     /// Publishes a release under `REPOSITORY:latest`.
     pub fn publish(&self, repository: &str, release: &Release) -> Published {
-        let layer = layer();
-        let config = release.config(layer);
-        self.put_blob(repository, &layer.compressed);
+        let config = release.config();
         self.put_blob(repository, &config);
+        let layers = release.layers();
+        layers.iter().for_each(|layer| self.put_blob(repository, &layer.compressed));
+        let layers = layers.iter().map(|layer| descriptor(LAYER, &layer.compressed));
+        let layers: Vec<Value> = layers.collect();
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": descriptor(CONFIG, &config),
-            "layers": [descriptor(LAYER, &layer.compressed)],
+            "layers": layers,
         });
         let manifest = manifest.to_string().into_bytes();
         let digest = self.put_manifest(repository, "latest", MANIFEST, &manifest);
