@@ -97,7 +97,7 @@ fn the_disk_under_the_state_fails() {
 
 #[test]
 fn the_disk_is_full() {
-    sample(Bench::on_small_disk(), Kind::Good, &[Fault::DiskFull], 11);
+    sample(Bench::on_small_disk(), Kind::Good, &[Fault::DiskFull], 17);
 }
 
 #[test]

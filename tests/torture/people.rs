@@ -41,12 +41,12 @@ fn somebody_prunes() {
 
 #[test]
 fn somebody_has_compose_bring_the_service_up() {
-    meddle(Deed::ComposeUp, 19);
+    meddle(Deed::ComposeUp, 25);
 }
 
 #[test]
 fn somebody_has_compose_bring_the_newer_one_up() {
-    meddle(Deed::ComposeUpNewer, 19);
+    meddle(Deed::ComposeUpNewer, 27);
 }
 
 #[test]
