@@ -24,18 +24,28 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often it is looked at meanwhile.
 const RETURN_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Which of the tries to go back this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    First,
+    Another,
+    Last,
+}
+
 impl<P: Ports> Update<'_, P> {
     /// Goes back, three times at most; an Engine that is away is waited for.
     pub(super) async fn go_back(&mut self) -> Result<(), Trouble> {
+        let mut attempt = Attempt::First;
         for _ in 1..TRIES_MAX {
-            match self.undo().await {
+            match self.undo(attempt).await {
                 Err(Trouble::Engine(error)) => {
                     self.await_the_next_try("going back", &error).await?
                 }
                 done => return done,
             }
+            attempt = Attempt::Another;
         }
-        self.undo().await
+        self.undo(Attempt::Last).await
     }
 
     /// Says what went wrong, and waits until it makes sense to try again.
@@ -52,18 +62,18 @@ impl<P: Ports> Update<'_, P> {
         Ok(())
     }
 
-    async fn undo(&mut self) -> Result<(), Trouble> {
+    async fn undo(&mut self, attempt: Attempt) -> Result<(), Trouble> {
         if self.journal.progress.begun >= Some(Step::Switch) {
             if self.nothing_to_go_back_to().await? {
                 return self.keep_the_new_ones().await;
             }
             self.note_undo(Step::Start, Mark::UndoStarted, Note::default());
-            self.stand_the_new_ones_down().await?;
+            self.stand_the_new_ones_down(attempt).await?;
             self.note_undo(Step::Switch, Mark::UndoStarted, Note::default());
             self.restore_the_old_ones().await?;
         }
         self.remove_the_new_ones().await?;
-        self.restore_images().await?;
+        self.restore_images(attempt).await?;
         self.flush().await
     }
 
@@ -143,7 +153,10 @@ impl<P: Ports> Update<'_, P> {
 
     /// Stops the new containers, what hangs on others first, and takes the names away from them.
     /// What they wrote stays readable.
-    async fn stand_the_new_ones_down(&self) -> Result<(), Trouble> {
+    ///
+    /// On a full disk the Engine can neither rename nor start anything. So where that failed once,
+    /// the new ones go before the old ones are started: what they take is the room for that.
+    async fn stand_the_new_ones_down(&mut self, attempt: Attempt) -> Result<(), Trouble> {
         let engine = self.ports.engine();
         for number in self.plan().numbers().rev() {
             let Some(new) = self.look_at_new(number).await? else { continue };
@@ -151,11 +164,14 @@ impl<P: Ports> Update<'_, P> {
             if inspect::is_running(&new) {
                 engine.stop(id, inspect::stop_timeout(&new)).await?;
             }
-            if inspect::name(&new) != name {
+            if attempt == Attempt::First && inspect::name(&new) != name {
                 engine.rename(id, &name).await?;
             }
         }
-        Ok(())
+        match attempt {
+            Attempt::First => Ok(()),
+            Attempt::Another | Attempt::Last => self.remove_the_new_ones().await,
+        }
     }
 
     /// Brings the old containers back, each behind what it hangs on: their names, their lives,
@@ -172,7 +188,10 @@ impl<P: Ports> Update<'_, P> {
             };
             restored.push(self.moved(number, id));
         }
-        let note = Note { gap_milliseconds: self.gap_milliseconds(), ..Note::default() };
+        // The gap ends when they serve for the first time, not when the last image is gone.
+        let is_first = self.journal.progress.undone.is_none();
+        let gap_milliseconds = self.gap_milliseconds().filter(|_| is_first);
+        let note = Note { gap_milliseconds, ..Note::default() };
         self.note_undo(Step::Switch, Mark::UndoDone, note);
         for (number, Moved { to: id, .. }) in restored.iter().enumerate() {
             let policy = &self.plan().member(number).restart_policy;

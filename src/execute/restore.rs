@@ -1,5 +1,6 @@
 //! The way back, for images: the local tag, the keep-tag and what was pulled.
 
+use super::back::Attempt;
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::update::history::Cause;
@@ -10,14 +11,17 @@ use crate::world::Ports;
 
 impl<P: Ports> Update<'_, P> {
     /// The local tag points at the old image again, the keep-tag of this try goes, and the failed
-    /// image goes if nobody uses it.
-    pub(super) async fn restore_images(&mut self) -> Result<(), Trouble> {
+    /// image goes if nobody uses it. One that cannot be removed in the last try either is no reason
+    /// to keep the update open: it is said, and left.
+    pub(super) async fn restore_images(&mut self, attempt: Attempt) -> Result<(), Trouble> {
         self.restore_the_tag().await?;
         let (repository, tag) = self.plan().keep_tag();
         self.ports.engine().remove_image(&format!("{repository}:{tag}")).await?;
         if let Some(image) = self.pulled_image().await? {
             match self.drop_image(&image).await {
-                Err(Trouble::Engine(error)) if error.is_the_engine_away() => {
+                Err(Trouble::Engine(error))
+                    if attempt != Attempt::Last || error.is_the_engine_away() =>
+                {
                     return Err(error.into());
                 }
                 Err(trouble) => self.warn(format!("the failed image stays on disk: {trouble}")),

@@ -62,8 +62,10 @@ impl<P: Ports> Update<'_, P> {
             let watch = self.listen(id).await?;
             self.watches.push(watch);
         }
-        // An Engine that was restarted since the switch has started the old ones: never both.
+        // An Engine that was restarted since the switch has started the old ones: never both. One
+        // that is restarted behind this look ends the streams, which is heard without asking it.
         self.check_the_old_ones_stayed_down().await?;
+        self.check_the_streams_go_on()?;
         for (number, id) in new.iter().enumerate() {
             let started = self.ports.engine().start(id).await;
             if let Some(watch) = self.watches.get_mut(number) {
@@ -105,10 +107,7 @@ impl<P: Ports> Update<'_, P> {
         let is_image = number == 0 && blame::is_the_images_fault(&message);
         Trouble::Cause(match (is_image, self.journal.progress.known.fetched) {
             (true, true) => Cause::image(detail),
-            (true, false) => Cause::surroundings(format!(
-                "{detail}; the image was on this machine before and may be damaged: it is pulled \
-                 again"
-            )),
+            (true, false) => Cause::surroundings(format!("{detail}; {}", blame::PULLED_AGAIN)),
             (false, _) => Cause::surroundings(detail),
         })
     }

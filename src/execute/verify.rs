@@ -13,8 +13,10 @@ use tokio::time::Instant;
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::update::Note;
+use crate::core::update::blame;
 use crate::core::update::health::{Gate, HealthPolicy, Sample, Sight, Verdict, verdict};
 use crate::core::update::history::Cause;
+use crate::core::update::plan::Source;
 use crate::engine::{ContainerEvent, Engine, EngineError};
 use crate::probing;
 use crate::world::Ports;
@@ -25,6 +27,9 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest time between two looks at the container, whatever the event stream says: a stream
 /// can be silent because its other end is gone.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How many of its last lines tell why a container ended.
+const LAST_WORDS: usize = 10;
 
 /// What spoils every verdict.
 const ENGINE_LOST: &str = "the Engine went away during the verification";
@@ -118,6 +123,19 @@ impl<P: Ports> Update<'_, P> {
         })
     }
 
+    /// Whether the Engine is the one that was asked to listen, as far as it can be known without
+    /// another question, which would only be one more moment in which it may go away.
+    pub(super) fn check_the_streams_go_on(&mut self) -> Result<(), Trouble> {
+        for watch in &mut self.watches {
+            watch.hear_what_is_ready();
+            let is_lost = |sample: &Sample| matches!(sample.sight, Sight::EngineLost(_));
+            if watch.samples.iter().any(is_lost) {
+                return Err(Trouble::Spoilt(ENGINE_LOST.into()));
+            }
+        }
+        Ok(())
+    }
+
     /// Watches all new containers until there is a verdict.
     ///
     /// The verdict counts only if the Engine was the same all the time: its event streams, opened
@@ -196,10 +214,24 @@ impl<P: Ports> Update<'_, P> {
             Verdict::Failed(detail) => {
                 self.check_the_engine_stayed().await?;
                 let detail = self.in_full(&trial.id, detail).await;
-                Cause::image(self.naming(trial.number, detail))
+                self.whose_fault(trial, detail).await
             }
         };
         Err(Trouble::Cause(cause))
+    }
+
+    /// The image's, unless its copy on this machine is an old one and seems to be damaged. A copy
+    /// that a person goes back to by hand cannot be pulled again, nor is that of a dependent.
+    async fn whose_fault(&self, trial: &Trial, detail: String) -> Cause {
+        let is_fresh = self.journal.progress.known.fetched || self.plan().source == Source::Kept;
+        let log = match is_fresh || trial.number != 0 {
+            true => Vec::new(),
+            false => self.ports.engine().logs(&trial.id, LAST_WORDS).await.unwrap_or_default(),
+        };
+        if blame::is_a_damaged_copy(&log.join("\n")) {
+            return Cause::surroundings(format!("{detail}; {}", blame::PULLED_AGAIN));
+        }
+        Cause::image(self.naming(trial.number, detail))
     }
 
     /// An Engine that is shutting down stops its containers while its event stream still runs; but

@@ -1,11 +1,12 @@
 //! An update that is cut off: by the death of the agent in each step, by an Engine that restarts,
 //! by somebody who tidies up, by a power cut. A service is never lost, and nothing is left lying.
 
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::Pi;
 use crate::support::agent::begins;
-use crate::support::command::wait_until;
+use crate::support::command::{run, wait_until};
 use crate::support::images::Release;
 use crate::support::registry::Published;
 
@@ -188,4 +189,30 @@ fn after_a_power_cut_in_verify_the_engine_alone_serves_the_old_one() {
     assert_eq!(pi.image(&alone[0]), one.image);
     pi.update(&[]).expect_code(0);
     pi.assert_settled("till", &two, 1);
+}
+
+/// What a power cut shortly after a pull by hand leaves on ext4: the image is listed, and its files
+/// have no length. One fresh pull heals it, and the release is not blamed.
+#[test]
+fn an_image_with_an_empty_program_after_an_unclean_boot_is_pulled_once_more() {
+    let release = Release::new("2").with_own_till();
+    let (pi, one, two) = with_an_update_waiting(&[], &release);
+    pi.engine.docker(&["pull", "--quiet", &two.reference]);
+    pi.engine.cut();
+    let data = pi.engine.directory().join("data");
+    let empty =
+        ["-name", "own-till", "-type", "f", "-print", "-exec", "truncate", "-s0", "{}", ";"];
+    let emptied = run(Command::new("find").arg(data).args(empty));
+    assert!(!emptied.is_empty(), "the program is not where Engines keep it");
+    pi.engine.start_again(&[]);
+
+    pi.update(&[]).expect_code(3);
+
+    pi.assert_settled("till", &one, 1);
+    let reason = pi.history("till")[0]["reason"].to_string();
+    assert!(reason.contains("may be damaged"), "{reason}");
+    pi.update(&[]).expect_code(0);
+    pi.assert_settled("till", &two, 1);
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 2"));
+    assert_eq!(pi.check("till")["verdict"], "up_to_date");
 }

@@ -86,7 +86,7 @@ impl Home {
 
     /// Publishes a release of the agent.
     fn publish(&self, variable: &str) -> Published {
-        self.pi.registry.publish_image(AGENT, agent_layer(), &release(variable))
+        self.pi.registry.publish_image(AGENT, &[agent_layer()], &release(variable))
     }
 
     /// Publishes a release of the till; gives how it is written on this Pi.

@@ -25,6 +25,8 @@ mod people;
 #[cfg(test)]
 mod podman;
 #[cfg(test)]
+mod pulls;
+#[cfg(test)]
 mod reasons;
 #[cfg(test)]
 mod reload;

@@ -1,11 +1,15 @@
 //! Containers that are held although something new is offered: each "no" under its own name.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use crate::support::agent::scrape;
-use crate::support::command::wait_until;
+use crate::support::agent::{Agent, scrape};
+use crate::support::command::{run, wait_until};
+use crate::support::engine::Engine;
 use crate::support::images::Release;
-use crate::support::{Pi, WATCHED};
+use crate::support::registry::Registry;
+use crate::support::{Pi, QUIET, WATCHED};
 
 /// Longer than three tries to put an update right.
 const SOON: Duration = Duration::from_secs(60);
@@ -39,6 +43,34 @@ fn is_held(pi: &Pi, reason: &str) {
 fn a_probe_that_fails_on_the_old_container_could_not_judge_the_new_one() {
     let probe = "--label=pilotfish.health.probe=http://:1/healthz";
     is_held(&with_an_update_waiting(&[probe, "--network=host"]), "probe_failing");
+}
+
+#[test]
+fn layers_that_do_not_fit_are_not_begun_and_what_is_missing_is_told() {
+    let make = |directory: &Path| {
+        let data = directory.join("data");
+        std::fs::create_dir(&data).expect("the Engine's data");
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=60m", "tmpfs"]).arg(data));
+    };
+    let engine = Engine::start_in(&[], make);
+    let registry = Registry::start(&engine);
+    let agent = Agent::install(&engine, QUIET);
+    let pi = Pi { registry, agent, engine };
+    let one = pi.registry.publish("till", &Release::new("1"));
+    pi.start("till", &one.reference, &WATCHED);
+    let two = pi.registry.publish("till", &Release::new("2").with_ballast(1 << 20));
+
+    is_held(&pi, "disk_full");
+
+    let row = pi.check("till");
+    let detail = row["detail"].as_str().expect("a detail");
+    assert!(detail.contains("are free") && detail.contains("are missing"), "{detail}");
+    let pulled = pi.engine.call("GET", &format!("/images/{}/json", two.image));
+    assert_eq!(pulled.status, 404, "it was begun");
+    let data = pi.engine.directory().join("data");
+    run(Command::new("mount").args(["-o", "remount,size=1g"]).arg(data));
+    pi.update(&[]).expect_code(0);
+    pi.assert_settled("till", &two, 1);
 }
 
 #[test]

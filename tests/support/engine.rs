@@ -64,6 +64,13 @@ impl Engine {
         SocketAddr::new(self.address, port)
     }
 
+    /// This machine, as it is reached from the Engine's network.
+    pub fn gateway(&self) -> IpAddr {
+        let route = run(self.command("ip").args(["route", "show", "default"]));
+        let gateway = route.split(' ').nth(2).expect("a default route");
+        gateway.parse().expect("an address")
+    }
+
     /// A command that will run inside the Engine's network.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = script("run", &self.directory);

@@ -2,11 +2,12 @@
 //! build elsewhere would have made them.
 
 use std::env;
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,7 +16,8 @@ use sha2::{Digest, Sha256};
 use crate::support::command::run;
 use crate::support::registry::architecture;
 
-/// The one layer that all images of a test share.
+/// A layer of an image, such as the one with the till that all images of a test share.
+#[derive(Debug)]
 pub struct Layer {
     /// The digest of the archive before it was compressed; an image's config names it.
     pub diff_id: String,
@@ -29,13 +31,15 @@ pub struct Release {
     environment: Vec<String>,
     entrypoint: String,
     healthcheck: Option<Value>,
+    own: Option<Arc<Layer>>,
 }
 
 impl Release {
     /// A good one without HEALTHCHECK, whose `GET /` answers `till VERSION`.
     pub fn new(version: &str) -> Self {
         let environment = vec![format!("TILL_VERSION={version}")];
-        Self { environment, entrypoint: "/till".to_owned(), healthcheck: None }
+        let entrypoint = "/till".to_owned();
+        Self { environment, entrypoint, healthcheck: None, own: None }
     }
 
     /// Has the image set one of the till's variables.
@@ -64,8 +68,37 @@ impl Release {
         self
     }
 
+    /// Gives the image a layer more, which no other has: so many bytes that cannot be compressed,
+    /// in a file `/ballast`.
+    #[must_use]
+    pub fn with_ballast(self, bytes: usize) -> Self {
+        self.with_file("ballast", &noise(bytes))
+    }
+
+    /// Has the image start a till that no other image has, `/own-till`. Noise behind the end of a
+    /// program does not keep it from running.
+    #[must_use]
+    pub fn with_own_till(self) -> Self {
+        let program = [fs::read(static_till()).expect("the till"), noise(16)].concat();
+        self.with_file("own-till", &program).starting("/own-till")
+    }
+
+    fn with_file(mut self, name: &str, content: &[u8]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory for a layer");
+        let path = directory.path().join(name);
+        fs::write(&path, content).expect("a file for a layer");
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("its mode");
+        self.own = Some(Arc::new(layer_of(directory.path(), name)));
+        self
+    }
+
+    /// The image's layers, the lowest first.
+    pub fn layers(&self) -> Vec<&Layer> {
+        [Some(layer()), self.own.as_deref()].into_iter().flatten().collect()
+    }
+
     /// The image's config, as it goes to the registry.
-    pub fn config(&self, layer: &Layer) -> Vec<u8> {
+    pub fn config(&self) -> Vec<u8> {
         let mut config = json!({
             "Env": self.environment,
             "Entrypoint": [self.entrypoint],
@@ -74,14 +107,23 @@ impl Release {
         if let Some(healthcheck) = &self.healthcheck {
             config["Healthcheck"] = healthcheck.clone();
         }
+        let diff_ids: Vec<&str> = self.layers().iter().map(|it| it.diff_id.as_str()).collect();
         let image = json!({
             "architecture": architecture(),
             "os": "linux",
             "config": config,
-            "rootfs": { "type": "layers", "diff_ids": [layer.diff_id] },
+            "rootfs": { "type": "layers", "diff_ids": diff_ids },
         });
         image.to_string().into_bytes()
     }
+}
+
+/// Bytes that cannot be compressed.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut noise = vec![0; bytes];
+    let mut random = File::open("/dev/urandom").expect("/dev/urandom");
+    random.read_exact(&mut noise).expect("noise");
+    noise
 }
 
 /// `sha256:…` of some bytes.
@@ -95,10 +137,7 @@ pub fn digest_of(bytes: &[u8]) -> String {
 pub fn layer() -> &'static Layer {
     static LAYER: LazyLock<Layer> = LazyLock::new(|| {
         let till = static_till();
-        let directory = till.parent().expect("a directory");
-        let archive = Command::new("tar").arg("-cC").arg(directory).arg("till").output();
-        let archive = archive.expect("tar").stdout;
-        Layer { diff_id: digest_of(&archive), compressed: compress(&archive) }
+        layer_of(till.parent().expect("a directory"), "till")
     });
     &LAYER
 }
@@ -117,11 +156,16 @@ pub fn agent_layer() -> &'static Layer {
             fs::create_dir_all(inside.parent().expect("a directory")).expect("a directory");
             fs::copy(library, inside).expect("to copy a library");
         }
-        let archive = Command::new("tar").arg("-cC").arg(root.path()).arg(".").output();
-        let archive = archive.expect("tar").stdout;
-        Layer { diff_id: digest_of(&archive), compressed: compress(&archive) }
+        layer_of(root.path(), ".")
     });
     &LAYER
+}
+
+/// A layer with one file of a directory in it; `.`: with all of them.
+fn layer_of(directory: &Path, file: &str) -> Layer {
+    let archive = Command::new("tar").arg("-cC").arg(directory).arg(file).output();
+    let archive = archive.expect("tar").stdout;
+    Layer { diff_id: digest_of(&archive), compressed: compress(&archive) }
 }
 
 fn compress(archive: &[u8]) -> Vec<u8> {

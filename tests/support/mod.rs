@@ -7,6 +7,7 @@ pub mod engine;
 pub mod http;
 pub mod images;
 pub mod registry;
+pub mod relay;
 
 use std::path::PathBuf;
 use std::thread;

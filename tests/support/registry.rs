@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::command::wait_until;
 use crate::support::engine::Engine;
 use crate::support::http::Peer;
-use crate::support::images::{Layer, Release, digest_of, layer};
+use crate::support::images::{Layer, Release, digest_of};
 
 /// Where the registry listens for plain http.
 pub const PORT: u16 = 5000;
@@ -128,19 +128,20 @@ impl Registry {
 
     /// Publishes a release under `REPOSITORY:latest`.
     pub fn publish(&self, repository: &str, release: &Release) -> Published {
-        let layer = layer();
-        self.publish_image(repository, layer, &release.config(layer))
+        self.publish_image(repository, &release.layers(), &release.config())
     }
 
-    /// Publishes an image of one layer under `REPOSITORY:latest`.
-    pub fn publish_image(&self, repository: &str, layer: &Layer, config: &[u8]) -> Published {
-        self.put_blob(repository, &layer.compressed);
+    /// Publishes an image of these layers under `REPOSITORY:latest`.
+    pub fn publish_image(&self, repository: &str, layers: &[&Layer], config: &[u8]) -> Published {
         self.put_blob(repository, config);
+        layers.iter().for_each(|layer| self.put_blob(repository, &layer.compressed));
+        let layers = layers.iter().map(|layer| descriptor(LAYER, &layer.compressed));
+        let layers: Vec<Value> = layers.collect();
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": descriptor(CONFIG, config),
-            "layers": [descriptor(LAYER, &layer.compressed)],
+            "layers": layers,
         });
         let manifest = manifest.to_string().into_bytes();
         let digest = self.put_manifest(repository, "latest", MANIFEST, &manifest);

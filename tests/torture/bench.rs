@@ -2,6 +2,7 @@
 //! proxy before the Engine. It plays one case after the other.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pilotfish::core::decide::memory::Memory;
@@ -9,7 +10,7 @@ use pilotfish::core::docker::reference::Digest;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::disk::{LossyDisk, StateDisk};
+use crate::disk::{self, LossyDisk, StateDisk};
 use crate::fault::{Aim, Deed, Fault, Place};
 use crate::judge;
 use crate::proxy::{From, Proxy};
@@ -20,7 +21,7 @@ use crate::support::engine::Engine;
 use crate::support::images::Release;
 use crate::support::registry::{Published, Registry};
 use crate::support::{Pi, QUIET};
-use crate::watch::{SERVICE_LABEL, Watch};
+use crate::watch::{SERVICE_LABEL, SERVICE_LABEL_KEY, Watch};
 
 /// The watched service.
 pub const SERVICE: &str = "till";
@@ -109,8 +110,18 @@ impl Bench {
 
     /// Sets one up whose Engine and agent keep everything on a disk that can be cut.
     pub fn on_lossy_disk(flags: &[&str]) -> Self {
+        Self::on_disk(flags, disk::SIZE)
+    }
+
+    /// Sets one up whose Engine and agent keep everything on a disk that is filled in a moment.
+    pub fn on_small_disk() -> Self {
+        Self::on_disk(&[], disk::SMALL_SIZE)
+    }
+
+    fn on_disk(flags: &[&str], size: &str) -> Self {
         let mut disk = None;
-        let engine = Engine::start_in(flags, |directory| disk = Some(LossyDisk::new(directory)));
+        let furnish = |directory: &Path| disk = Some(LossyDisk::new(directory, size));
+        let engine = Engine::start_in(flags, furnish);
         let bench = Self::on(engine, flags, disk, None);
         bench.disk.as_ref().expect("the disk").flush();
         bench
@@ -235,7 +246,8 @@ impl Bench {
         if took > TERMINATE_LIMIT {
             findings.push(judge::Finding::late(format!("it ended {took:?} after SIGTERM")));
         }
-        let goes_on = matches!(case.aim.fault, Fault::State(_) | Fault::RegistryGone);
+        let goes_on =
+            matches!(case.aim.fault, Fault::State(_) | Fault::DiskFull | Fault::RegistryGone);
         if goes_on && self.watch.await_one(RECOVERY_LIMIT).is_none() {
             findings.push(judge::lost(self));
         }
@@ -259,14 +271,16 @@ impl Bench {
 
     /// The agent comes back, and has nothing to fear any more.
     fn recover(&self, case: &Case, next: &Published, outcome: &mut Outcome) {
+        self.watch.look_for_one();
         let begun = Instant::now();
         let finished = self.pi.agent.run(&self.pi.engine, &["recover"]);
         outcome.log = format!("{}\n--- recover:\n{}{}", self.log, finished.out, finished.err);
         outcome.recovered = begun.elapsed();
-        match self.watch.await_one(RECOVERY_LIMIT) {
-            Some(since) => outcome.service_back = since.saturating_duration_since(begun),
-            None => outcome.findings.push(judge::lost(self)),
+        if self.watch.await_one(RECOVERY_LIMIT).is_none() {
+            outcome.findings.push(judge::lost(self));
         }
+        let first_one = self.watch.first_one().unwrap_or(begun);
+        outcome.service_back = first_one.saturating_duration_since(begun);
         outcome.findings.extend(judge::recovered(self, case, next, &finished));
     }
 
@@ -352,8 +366,9 @@ impl Bench {
             }
             Fault::RegistryGone => self.pi.registry.stop(),
             Fault::State(failure) => self.state_disk().fail(failure),
+            Fault::DiskFull => self.disk.as_ref().expect("a bench with a small disk").fill(),
             Fault::Person(deed) => self.meddle(deed),
-            Fault::DropReply | Fault::Delay | Fault::Answer(_) => {}
+            Fault::DropReply | Fault::Delay | Fault::Hang | Fault::Answer(_) => {}
         }
         Some(agent)
     }
@@ -366,12 +381,28 @@ impl Bench {
                 self.pi.registry.start_again(&self.pi.engine);
             }
             Fault::State(_) => self.state_disk().mend(),
+            Fault::DiskFull => self.disk.as_ref().expect("a bench with a small disk").make_room(),
             _ => {}
         }
     }
 
     fn state_disk(&self) -> &StateDisk {
         self.state_disk.as_ref().expect("a bench with a disk for the state")
+    }
+
+    /// What `docker compose up` does to containers of one service, which it knows by labels.
+    fn compose_up(&self, keeps_the_newer: bool) {
+        let mut all = self.pi.engine.containers();
+        all.retain(|it| it["Labels"][SERVICE_LABEL_KEY].is_string());
+        all.sort_by_key(|it| it["Created"].as_i64());
+        let ids: Vec<&str> = all.iter().filter_map(|it| it["Id"].as_str()).collect();
+        let kept = if keeps_the_newer { ids.last() } else { ids.first() };
+        for id in ids.iter().filter(|id| Some(*id) != kept) {
+            self.pi.engine.call("DELETE", &format!("/containers/{id}?force=1"));
+        }
+        if let Some(kept) = kept {
+            self.pi.engine.call("POST", &format!("/containers/{kept}/start"));
+        }
     }
 
     fn meddle(&self, deed: Deed) {
@@ -387,6 +418,8 @@ impl Bench {
                 other.run(&self.pi.engine, &["update"]);
                 return;
             }
+            Deed::ComposeUp => return self.compose_up(false),
+            Deed::ComposeUpNewer => return self.compose_up(true),
         };
         // There may be nothing of that name at the moment.
         drop(docker.output());

@@ -6,11 +6,19 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::{FallocateFlags, fallocate};
+
 use crate::fault::Failure;
 use crate::support::command::run;
 
 /// Room for an Engine with a few images of a megabyte; the file is sparse.
-const SIZE: &str = "2G";
+pub const SIZE: &str = "2G";
+
+/// Room for the same, with no more than the agent insists on before an update.
+pub const SMALL_SIZE: &str = "300M";
+
+/// The largest and the smallest piece in which a disk is filled, in bytes.
+const FILL: (u64, u64) = (64 << 20, 1 << 10);
 
 /// Room for a state directory, and filled in a moment.
 const STATE_SIZE: &str = "8M";
@@ -28,10 +36,10 @@ pub struct LossyDisk {
 
 impl LossyDisk {
     /// Makes it in an Engine's directory, before the Engine is started.
-    pub fn new(directory: &Path) -> Self {
+    pub fn new(directory: &Path, size: &str) -> Self {
         let (file, point) = (directory.join("disk.img"), directory.join("disk"));
         let disk = Self { file, point, boot_id: directory.join("boot_id"), boots: 0 };
-        run(script("make").arg(&disk.file).arg(SIZE).arg(&disk.point));
+        run(script("make").arg(&disk.file).arg(size).arg(&disk.point));
         fs::create_dir(disk.point.join("data")).expect("the Engine's data");
         symlink("disk/data", directory.join("data")).expect("a link to the Engine's data");
         disk.begin_a_boot();
@@ -46,6 +54,24 @@ impl LossyDisk {
     /// The file with the boot ID of this machine, which changes with every cut.
     pub fn boot_id(&self) -> &Path {
         &self.boot_id
+    }
+
+    /// Leaves no room on it, not even for root.
+    pub fn fill(&self) {
+        let filler = File::create(self.point.join(FILLER)).expect("the filler");
+        let (mut piece, smallest) = FILL;
+        let mut length = 0;
+        while piece >= smallest {
+            match fallocate(&filler, FallocateFlags::empty(), length, piece) {
+                Ok(()) => length += piece,
+                Err(_) => piece /= 2,
+            }
+        }
+    }
+
+    /// Has room again.
+    pub fn make_room(&self) {
+        fs::remove_file(self.point.join(FILLER)).unwrap_or_default();
     }
 
     /// Writes everything to the disk.

@@ -12,6 +12,8 @@ pub enum Fault {
     DropReply,
     /// The answer takes two seconds longer.
     Delay,
+    /// The answer never comes. Struck after the call, it was done.
+    Hang,
     /// Another answer, with this status. Struck after the call, it was done all the same.
     Answer(u16),
     /// The Engine is asked to end, and starts again.
@@ -26,6 +28,9 @@ pub enum Fault {
     RegistryGone,
     /// The disk under the agent's state fails, until the agent has ended.
     State(Failure),
+    /// The one disk of the machine, under the Engine and the agent, is full until the agent has
+    /// ended.
+    DiskFull,
     /// Somebody else does something to the Engine.
     Person(Deed),
 }
@@ -54,13 +59,18 @@ pub enum Deed {
     Prune,
     /// Another agent, with a state directory of its own, has its round.
     AnotherAgent,
+    /// `docker compose up`, as it ends when it finds two containers of one service: it keeps the
+    /// older one, starts it whatever its name is, and removes the other.
+    ComposeUp,
+    /// The same where the older one is out of date by its labels: the newer one is kept.
+    ComposeUpNewer,
 }
 
 impl Deed {
     /// Whether the service is somebody else's afterwards: gone, under another name, or updated by
     /// another agent.
     pub const fn takes_the_service(self) -> bool {
-        matches!(self, Self::Remove | Self::Rename | Self::AnotherAgent)
+        !matches!(self, Self::Restart | Self::Prune)
     }
 }
 
@@ -107,12 +117,14 @@ impl fmt::Display for Fault {
             Self::Kill => formatter.write_str("kill"),
             Self::DropReply => formatter.write_str("lost reply"),
             Self::Delay => formatter.write_str("delay"),
+            Self::Hang => formatter.write_str("no answer"),
             Self::Answer(status) => write!(formatter, "answer {status}"),
             Self::RestartEngine => formatter.write_str("engine restart"),
             Self::KillEngine => formatter.write_str("engine kill"),
             Self::Cut => formatter.write_str("power cut"),
             Self::Terminate => formatter.write_str("SIGTERM"),
             Self::RegistryGone => formatter.write_str("registry gone"),
+            Self::DiskFull => formatter.write_str("disk full"),
             Self::State(failure) => write!(formatter, "state disk: {failure:?}"),
             Self::Person(deed) => write!(formatter, "person: {deed:?}"),
         }

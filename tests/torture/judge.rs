@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::bench::{Bench, CONTROL, Case, SERVICE};
+use crate::fault::Fault;
 use crate::support::agent::{Finished, begins};
 use crate::support::registry::Published;
 use crate::support::text;
@@ -187,7 +188,9 @@ pub fn settled(bench: &Bench, case: &Case, next: &Published) -> Vec<Finding> {
         findings.extend(judge_fidelity(&bench.original, &service));
     }
     findings.extend(judge_control(bench));
-    findings.extend(judge_images(bench));
+    if !denies_images(case) {
+        findings.extend(judge_images(bench));
+    }
     findings.extend(judge_state(&bench.pi.agent.state()));
     findings.extend(judge_history(bench, case, next));
     findings
@@ -258,6 +261,12 @@ fn judge_control(bench: &Bench) -> Option<Finding> {
     let is_same = now.as_ref().is_some_and(|now| now["Id"] == bench.control["Id"]);
     let what = "the container that nobody watches was touched".to_owned();
     (!is_same).then_some(Finding::new(Weight::Changed, what))
+}
+
+/// Who is told that an image is gone, or that somebody uses it, does not come back for it. The
+/// bench says so of images that are there and that nobody uses, which an Engine does not.
+fn denies_images(case: &Case) -> bool {
+    matches!(case.aim.fault, Fault::Answer(404 | 409))
 }
 
 fn judge_images(bench: &Bench) -> Option<Finding> {

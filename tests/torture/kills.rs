@@ -52,6 +52,19 @@ fn an_engine_with_live_restore_restarts() {
     sample(Bench::new(&["--live-restore"]), Kind::ExitsAtOnce, &faults, 43);
 }
 
+/// The Engine starts the old container again behind the last look at it: the new one stays down.
+#[test]
+fn the_engine_restarts_right_before_the_new_one_is_started() {
+    let mut bench = Bench::new(&[]);
+    let calls = bench.count_calls(Kind::ExitsAtOnce);
+    let start = calls.iter().position(|call| call.ends_with("/start")).expect("a start");
+    let places = [Place::Call(start, When::After), Place::Call(start + 1, When::Before)];
+    let faults = [Fault::RestartEngine, Fault::KillEngine];
+    let aims = places.into_iter().flat_map(|place| faults.map(|fault| Aim { fault, place }));
+    let kind = Kind::ExitsAtOnce;
+    assert_kept(bench, aims.map(|aim| Case { kind, aim, again: None }).collect());
+}
+
 /// The Engine comes back later than `health.stable`: that time alone has passed proves nothing.
 #[test]
 fn an_engine_with_live_restore_is_killed_while_a_bad_release_is_on_trial() {
@@ -80,6 +93,11 @@ fn the_registry_goes_away() {
 fn the_disk_under_the_state_fails() {
     let failures = [Failure::Full, Failure::ReadOnly, Failure::Broken];
     sample(Bench::with_state_disk(), Kind::ExitsAtOnce, &failures.map(Fault::State), 31);
+}
+
+#[test]
+fn the_disk_is_full() {
+    sample(Bench::on_small_disk(), Kind::Good, &[Fault::DiskFull], 17);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! watch       hears from the Engine how many containers of the service run
 //! judge       asks the Engine and the disk alone whether the invariants hold
 //! disk        a disk that loses what was not flushed
+//! kills       a sample for `make test`; answers, people: wrong answers, other hands
 //! sweep       cases for every call, shared out among several machines
 //! tally       counts; page writes docs/reliability.md
 //! ```
@@ -21,6 +22,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(test)]
+mod answers;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::releases::Kind;
 use crate::support::command::run;
 use crate::tally::{has, middle_and_worst, struck};
 
@@ -57,16 +58,23 @@ fn cells(rows: &[&Value]) -> String {
     cells.map(|count| count.to_string()).collect::<Vec<_>>().join(" | ")
 }
 
+/// How long recovery took. A release that never becomes healthy is tried again by it where that
+/// costs no further gap, for the whole time of its trial, so it has rows of its own.
 fn times(kills: &[Value], cuts: &[Value]) -> String {
-    let kill = |row: &&Value| row["fault"] == "kill";
-    let kills: Vec<&Value> = struck(kills).into_iter().filter(kill).collect();
     let mut text =
         String::from("\n| from the start of the next agent | median | worst |\n|---|---|---|\n");
-    for (what, rows) in [("kill", kills), ("power cut", struck(cuts))] {
-        let (median, worst) = middle_and_worst(&rows, "service_back_ms");
-        let _ = writeln!(text, "| {what}: exactly one container runs | {median} ms | {worst} ms |");
-        let (median, worst) = middle_and_worst(&rows, "recovered_ms");
-        let _ = writeln!(text, "| {what}: nothing is open any more | {median} ms | {worst} ms |");
+    for (what, rows) in [("kill", kills), ("power cut", cuts)] {
+        let rows = struck(rows).into_iter().filter(|row| row["fault"] == what);
+        let (never, others): (Vec<&Value>, Vec<&Value>) =
+            rows.partition(|row| row["release"] == Kind::NeverHealthy.word());
+        for (which, rows) in [("", others), (" (never healthy)", never)] {
+            let mut tell = |said: &str, key| {
+                let (median, worst) = middle_and_worst(&rows, key);
+                let _ = writeln!(text, "| {what}{which}: {said} | {median} ms | {worst} ms |");
+            };
+            tell("one container runs", "service_back_ms");
+            tell("nothing is open any more", "recovered_ms");
+        }
     }
     text
 }

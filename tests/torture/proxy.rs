@@ -118,13 +118,15 @@ impl Proxy {
 impl Shared {
     fn serve(&self, mut client: UnixStream) -> io::Result<()> {
         let request = read_request(&mut client)?;
+        // Before the strike: what is on its way to an Engine that ends, ends with it, and does not
+        // reach the next one.
+        let mut engine = UnixStream::connect(&self.engine)?;
         let strike = self.counted(&request);
         if let Some((fault, When::Before)) = strike
             && !self.suffer(fault, &mut client)?
         {
             return Ok(());
         }
-        let mut engine = UnixStream::connect(&self.engine)?;
         engine.write_all(&request.bytes)?;
         let Some((fault, When::After)) = strike else { return pass(client, engine) };
         let answer = if request.is_endless() {
@@ -163,6 +165,11 @@ impl Shared {
     fn suffer(&self, fault: Fault, client: &mut UnixStream) -> io::Result<bool> {
         match fault {
             Fault::DropReply => Ok(false),
+            Fault::Hang => {
+                // Whoever waits goes away by himself, or never.
+                drop(client.read(&mut [0]));
+                Ok(false)
+            }
             Fault::Delay => {
                 thread::sleep(DELAY);
                 Ok(true)
@@ -187,6 +194,7 @@ impl Shared {
             | Fault::Terminate
             | Fault::RegistryGone
             | Fault::State(_)
+            | Fault::DiskFull
             | Fault::Person(_) => {
                 self.call_the_bench();
                 Ok(true)

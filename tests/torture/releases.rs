@@ -28,7 +28,7 @@ impl Kind {
         match self {
             Self::Good => release,
             Self::ExitsAtOnce => release.with("TILL_EXIT_AFTER", "0s"),
-            Self::DiesOnTrial => release.with("TILL_EXIT_AFTER", "600ms"),
+            Self::DiesOnTrial => release.with("TILL_EXIT_AFTER", "300ms"),
             Self::Unhealthy => release
                 .with("TILL_UNHEALTHY_AFTER", "0s")
                 .with_healthcheck(Duration::from_millis(200), 1),

@@ -63,7 +63,11 @@ impl Tally {
         let rows = self.rows.lock().expect("the rows");
         let landed = rows.iter().filter(|row| !row["landed"].is_null()).count();
         let bad = rows.iter().filter(|row| row["findings"] != json!([]));
-        (landed, bad.map(|row| format!("{}\n    {}", row["told"], row["findings"])).collect())
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let tell = |row: &Value| {
+            format!("{}\n    {}\n{}", text(&row["told"]), row["findings"], text(&row["log"]))
+        };
+        (landed, bad.map(tell).collect())
     }
 
     /// What is printed in the end.

@@ -69,6 +69,10 @@ fn all_kills(lengths: &Lengths) -> Vec<Case> {
     kinds.flat_map(|kind| every(*kind, Fault::Kill, lengths, 1)).collect()
 }
 
+/// Of the calls that are never answered one in so many is played: each takes as long as the
+/// agent's patience, one minute for a question and three for an act.
+const HANGS: usize = 9;
+
 /// All the other strikes at every call of an update to a good and to a bad release.
 fn all_others(lengths: &Lengths) -> Vec<Case> {
     let mut faults = vec![Fault::DropReply, Fault::Delay];
@@ -76,7 +80,9 @@ fn all_others(lengths: &Lengths) -> Vec<Case> {
     faults.extend([Fault::RestartEngine, Fault::KillEngine]);
     let kinds = [Kind::Good, Kind::ExitsAtOnce];
     let pairs = kinds.into_iter().flat_map(|kind| faults.iter().map(move |fault| (kind, *fault)));
-    pairs.flat_map(|(kind, fault)| every(kind, fault, lengths, 1)).collect()
+    let others = pairs.flat_map(|(kind, fault)| every(kind, fault, lengths, 1));
+    let hangs = kinds.into_iter().flat_map(|kind| every(kind, Fault::Hang, lengths, HANGS));
+    others.chain(hangs).collect()
 }
 
 /// A kill in the update, and another in the recovery from it.

@@ -37,12 +37,15 @@ struct Seen {
     most: usize,
     /// When it last became exactly one.
     one_since: Option<Instant>,
+    /// When it first was exactly one, since somebody asked for that.
+    first_one: Option<Instant>,
     hears: bool,
 }
 
 impl Watch {
     pub fn start(engine: &Path) -> Self {
-        let seen = Seen { running: BTreeSet::new(), most: 0, one_since: None, hears: false };
+        let running = BTreeSet::new();
+        let seen = Seen { running, most: 0, one_since: None, first_one: None, hears: false };
         let shared = Arc::new(Shared {
             engine: engine.to_owned(),
             ended: AtomicBool::new(false),
@@ -73,6 +76,16 @@ impl Watch {
         self.shared.seen.lock().expect("the watch lives").most
     }
 
+    /// From now on the first moment is looked for in which exactly one runs.
+    pub fn look_for_one(&self) {
+        self.shared.change(|seen| seen.first_one = None);
+    }
+
+    /// That moment.
+    pub fn first_one(&self) -> Option<Instant> {
+        self.shared.seen.lock().expect("the watch lives").first_one
+    }
+
     /// Waits until exactly one runs; gives the moment since when. `None` after `limit`.
     pub fn await_one(&self, limit: Duration) -> Option<Instant> {
         let seen = self.shared.seen.lock().expect("the watch lives");
@@ -98,6 +111,7 @@ impl Shared {
             (1, since) => since,
             _ => None,
         };
+        seen.first_one = seen.first_one.or_else(|| seen.one_since.map(|_| Instant::now()));
         self.changed.notify_all();
     }
 

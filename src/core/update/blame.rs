@@ -30,6 +30,28 @@ pub fn is_the_images_fault(message: &str) -> bool {
     says(&IMAGE_FAULTS) && !says(&SURROUNDING_FAULTS)
 }
 
+/// What a program, its loader or the kernel writes when a file of the image has lost its content.
+const DAMAGE: [&str; 5] = [
+    "exec format error",
+    "no such file or directory",
+    "not found",
+    "file too short",
+    "invalid elf header",
+];
+
+/// Said of a copy that is removed and pulled afresh.
+pub const PULLED_AGAIN: &str =
+    "the image was on this machine before and may be damaged: it is pulled again";
+
+/// Whether the last words of a container are those of a damaged copy of its image. A power cut
+/// leaves an image that was pulled shortly before with empty files: newer versions of runc start it
+/// all the same, and it ends at once. A bad release may say the same; its next copy is fresh.
+#[must_use]
+pub fn is_a_damaged_copy(log: &str) -> bool {
+    let log = log.to_lowercase();
+    DAMAGE.iter().any(|word| log.contains(word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +77,16 @@ mod tests {
         for message in surroundings {
             assert!(!is_the_images_fault(message), "{message}");
         }
+    }
+    #[test]
+    fn the_last_words_of_a_damaged_copy_are_known() {
+        for words in [
+            "exec /till: exec format error",
+            "/bin/app: error while loading shared libraries: libc.so.6: file too short",
+            "exec /usr/bin/app: no such file or directory",
+        ] {
+            assert!(is_a_damaged_copy(words), "{words}");
+        }
+        assert!(!is_a_damaged_copy("the cash drawer is missing"));
     }
 }
