@@ -15,6 +15,8 @@ mod ground;
 #[cfg(test)]
 mod interruptions;
 #[cfg(test)]
+mod logins;
+#[cfg(test)]
 mod people;
 #[cfg(test)]
 mod reasons;
