@@ -9,29 +9,71 @@ use pilotfish::core::time::schedule::{DeviceFraction, Jitter, Schedule};
 const AGENTS: usize = 100;
 const BARS: usize = 10;
 
-/// How many agents begin their first round in each tenth of the interval.
-fn histogram(jitter: &str) -> [usize; BARS] {
-    let schedule: Schedule = "15m".parse().unwrap_or_else(|error| panic!("{error}"));
+/// Ten are expected in each tenth; three times as many would be no accident.
+const CROWD: usize = 30;
+
+/// How many agents have their round number `round` in each tenth of the span from `begin` on.
+fn histogram(
+    schedule: &str,
+    jitter: &str,
+    (begin, span): (Duration, Duration),
+    round: usize,
+) -> [usize; BARS] {
+    let schedule: Schedule = schedule.parse().unwrap_or_else(|error| panic!("{error}"));
     let jitter: Jitter = jitter.parse().unwrap_or_else(|error| panic!("{error}"));
-    let span = jitter.span(Duration::from_secs(15 * 60));
     let mut bars = [0; BARS];
     for agent in 0..AGENTS {
         let device = DeviceFraction::from_identity(&format!("machine {agent}"));
-        let delay = schedule.first_delay(DateTime::UNIX_EPOCH, Tz::UTC, device, jitter);
-        bars[(delay.as_secs_f64() / span.as_secs_f64() * BARS as f64) as usize] += 1;
+        let started = DateTime::UNIX_EPOCH;
+        let mut at = schedule.first_delay(started, Tz::UTC, device, jitter);
+        for _ in 1..round {
+            at += schedule.next_delay(started + at, Tz::UTC, device, jitter);
+        }
+        let place = (at - begin).as_secs_f64() / span.as_secs_f64();
+        bars[(place * BARS as f64) as usize] += 1;
     }
     bars
 }
 
-#[test]
-fn a_hundred_first_rounds_are_spread_over_the_jitter() {
-    for jitter in ["10%", "100%"] {
-        let bars = histogram(jitter);
-        println!("jitter {jitter} of 15m, {AGENTS} agents:");
-        for (bar, count) in bars.iter().enumerate() {
-            println!("  {:>3}% {}", bar * 100 / BARS, "#".repeat(*count));
-        }
-        // Ten are expected in each; three times as many would be no accident.
-        assert!(bars.iter().all(|count| (1..=30).contains(count)), "{bars:?}");
+fn print(what: &str, bars: &[usize; BARS]) {
+    println!("{what}, {AGENTS} agents started together:");
+    for (bar, count) in bars.iter().enumerate() {
+        println!("  {:>3}% {}", bar * 100 / BARS, "#".repeat(*count));
     }
+}
+
+fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(minutes * 60)
+}
+
+#[test]
+fn a_hundred_first_rounds_are_spread_over_the_interval() {
+    for jitter in ["10%", "100%", "5s"] {
+        let bars = histogram("15m", jitter, (Duration::ZERO, minutes(15)), 1);
+        print(&format!("first round, every 15m, jitter {jitter}"), &bars);
+        assert!(bars.iter().all(|count| (1..=CROWD).contains(count)), "{bars:?}");
+    }
+}
+
+#[test]
+fn they_stay_apart_in_every_later_round() {
+    let first = histogram("15m", "10%", (Duration::ZERO, minutes(15)), 1);
+    let tenth = histogram("15m", "10%", (minutes(9 * 15), minutes(15)), 10);
+    assert_eq!(first, tenth);
+}
+
+#[test]
+fn a_daily_look_begins_within_the_hour_or_the_jitter() {
+    for (jitter, span) in [("1%", minutes(60)), ("10%", minutes(144))] {
+        let bars = histogram("1d", jitter, (Duration::ZERO, span), 1);
+        print(&format!("first round, every 1d, jitter {jitter}, over {span:?}"), &bars);
+        assert!(bars.iter().all(|count| (1..=CROWD).contains(count)), "{bars:?}");
+    }
+}
+
+#[test]
+fn cron_is_spread_over_the_jitter() {
+    let bars = histogram("0 4 * * *", "10%", (minutes(4 * 60), minutes(144)), 1);
+    print("at four o'clock, jitter 10%, over 2h 24m", &bars);
+    assert!(bars.iter().all(|count| (1..=CROWD).contains(count)), "{bars:?}");
 }

@@ -1,16 +1,19 @@
 //! One round over many images of a registry that is far away: how long it takes, and what it costs.
 //! Needs neither root nor an Engine.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use reqwest::header::CONTENT_TYPE;
+use futures_util::{StreamExt, stream};
+use pilotfish::core::docker::manifest::ACCEPTED;
+use reqwest::Certificate;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -38,11 +41,22 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 /// The unit of processor times in `/proc` (`USER_HZ`, the same on every Linux that Rust knows).
 const TICKS_PER_SECOND: u64 = 100;
 
+/// How long nothing comes from a registry once a round is over.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// How many ask the registry itself at once.
+const ASKED_AT_ONCE: usize = 64;
+
+/// Eight times the latency.
+const GOAL: &str = "≤ 320 ms";
+
 /// What one run of a program has cost.
+#[derive(Default)]
 struct Cost {
     wall: Duration,
     processor: Duration,
-    memory: u64,
+    /// In words.
+    memory: String,
 }
 
 pub fn measure(binary: &Path, table: &mut Table) {
@@ -58,6 +72,7 @@ pub fn measure(binary: &Path, table: &mut Table) {
     authority.write(&ca);
     runtime.block_on(publish(&plain, &image));
     for (kind, real) in [("plain http", &plain), ("TLS", &tls)] {
+        table.add(&format!("{kind}, the registry itself"), itself(&runtime, real, &ca), "");
         let far = Far::start(&runtime, real.registry.parse().expect("an address"));
         for count in IMAGES {
             let place = tempfile::tempdir_in(directory.path()).expect("a directory");
@@ -65,10 +80,33 @@ pub fn measure(binary: &Path, table: &mut Table) {
             let papers =
                 Papers { images: images.collect(), running: Some(image.digest()), mirrors: vec![] };
             let socket = runtime.block_on(async { serve(place.path(), papers) });
-            let round = Round { place: place.path(), socket: &socket, ca: &ca, far: &far };
+            let round =
+                Round { place: place.path(), socket: &socket, ca: &ca, far: &far, real, count };
             round.measure(binary, &format!("{count} images, {kind}"), table);
         }
     }
+}
+
+/// How long this registry needs for as many questions if it is near and many ask at once: no
+/// client of it is faster than that.
+fn itself(runtime: &Runtime, real: &Real, ca: &Path) -> String {
+    let scheme = if http_is_spoken(runtime, real) { "http" } else { "https" };
+    let authority = Certificate::from_pem(&fs::read(ca).expect("the authority"));
+    let client = reqwest::Client::builder().add_root_certificate(authority.expect("the authority"));
+    let client = client.build().expect("a client");
+    let ask = |number: usize| {
+        let url = format!("{scheme}://{}/v2/fleet/app/manifests/v{number}", real.registry);
+        client.head(url).header(ACCEPT, ACCEPTED.join(", ")).send()
+    };
+    let begun = Instant::now();
+    let asked = stream::iter((0..IMAGES[1]).map(ask)).buffer_unordered(ASKED_AT_ONCE);
+    runtime.block_on(asked.for_each(async |answer| assert!(answer.is_ok(), "{answer:?}")));
+    format!("{} for {} heads", milliseconds(begun.elapsed()), IMAGES[1])
+}
+
+fn http_is_spoken(runtime: &Runtime, real: &Real) -> bool {
+    let asked = http().get(format!("http://{}/v2/", real.registry)).send();
+    runtime.block_on(asked).is_ok_and(|answer| answer.status().is_success())
 }
 
 /// Publishes one image under every tag that is asked for.
@@ -89,13 +127,35 @@ struct Round<'a> {
     socket: &'a Path,
     ca: &'a Path,
     far: &'a Far,
+    real: &'a Real,
+    /// How many images there are.
+    count: usize,
 }
 
 impl Round<'_> {
     fn measure(&self, binary: &Path, what: &str, table: &mut Table) {
+        let goal = if what.ends_with("500 images, plain http") { GOAL } else { "" };
+        self.run(self.pilotfish(binary, &["check"]), &format!("{what}, first round"), goal, table);
+        self.later_round(binary, &format!("{what}, later round"), goal, table);
+        if !Path::new(PEER).exists() {
+            return eprintln!("  {PEER} is not there, so nothing is measured beside it");
+        }
+        if what.ends_with("http") {
+            return eprintln!("  freshdock speaks no plain http");
+        }
+        let mut command = Command::new(PEER);
+        command.arg("check").env("FRESHDOCK_WATCH_ALL", "true").env("SSL_CERT_FILE", self.ca);
+        command.env("DOCKER_HOST", format!("unix://{}", self.socket.display()));
+        self.run(command, &format!("{what}, freshdock"), "", table);
+    }
+
+    /// The program with a state directory of its own.
+    fn pilotfish(&self, binary: &Path, words: &[&str]) -> Command {
         let config = self.place.join("pilotfish.toml");
         let text = format!(
-            "state_dir = {:?}\ndocker_host = \"unix://{}\"\nregistries.\"{}\".ca_file = {:?}\n",
+            "state_dir = {:?}\ndocker_host = \"unix://{}\"\nlisten.address = \"\"\n\
+             schedule = {{ every = \"1000h\", jitter = \"0%\" }}\n\
+             registries.\"{}\".ca_file = {:?}\n",
             self.place.join("state"),
             self.socket.display(),
             self.far.address,
@@ -103,20 +163,37 @@ impl Round<'_> {
         );
         fs::write(&config, text).expect("a configuration");
         let mut command = Command::new(binary);
-        command.args([OsStr::new("--config"), config.as_os_str(), OsStr::new("check")]);
-        let goal = if what.ends_with("http") { "≤ 320 ms" } else { "" };
-        self.run(command, &format!("round over {what}"), goal, table);
-        if !Path::new(PEER).exists() {
-            return eprintln!("  {PEER} is not there, so nothing is measured beside it");
+        command.arg("--config").arg(config).args(words);
+        command
+    }
+
+    /// Whether the registry has had nothing to answer for a while.
+    fn is_quiet(&self) -> bool {
+        self.far.seen().last.is_some_and(|last| last.elapsed() > QUIET)
+    }
+
+    /// A round of an agent that has had one before.
+    fn later_round(&self, binary: &Path, what: &str, goal: &str, table: &mut Table) {
+        *self.far.seen() = Seen::default();
+        self.real.answered.store(0, Ordering::Relaxed);
+        let mut agent = self.pilotfish(binary, &["run"]);
+        let out = self.place.join("agent");
+        let out = fs::File::create(out).expect("a file");
+        let err = out.try_clone().expect("the file");
+        let mut agent = agent.stdin(Stdio::null()).stdout(out).stderr(err).spawn().expect("it");
+        while self.real.answered.load(Ordering::Relaxed) < self.count || !self.is_quiet() {
+            thread::sleep(LOOK_INTERVAL);
         }
-        let mut command = Command::new(PEER);
-        command.arg("check").env("FRESHDOCK_WATCH_ALL", "true").env("SSL_CERT_FILE", self.ca);
-        command.env("DOCKER_HOST", format!("unix://{}", self.socket.display()));
-        self.run(command, &format!("round over {what}, freshdock"), "", table);
+        self.run(self.pilotfish(binary, &["check", "--fresh"]), what, goal, table);
+        let process = Path::new("/proc").join(agent.id().to_string());
+        table.add(&format!("{what}: peak memory of the agent"), memory(&process), "≤ 10 MB");
+        agent.kill().and_then(|()| agent.wait()).expect("its end");
     }
 
     fn run(&self, command: Command, what: &str, goal: &str, table: &mut Table) {
         *self.far.seen() = Seen::default();
+        self.real.answered.store(0, Ordering::Relaxed);
+        let begun = Instant::now();
         let cost = run(command, &self.place.join("out"));
         let seen = self.far.seen().clone();
         let out = fs::read_to_string(self.place.join("out")).unwrap_or_default();
@@ -126,12 +203,33 @@ impl Round<'_> {
                 "  {what}: it never came to the registry, so there is nothing to tell"
             );
         };
-        table.add(&format!("{what}: whole command"), milliseconds(cost.wall), "");
+        // Its log is a little behind.
+        thread::sleep(QUIET);
+        let whole =
+            format!("{}, {} processor", milliseconds(cost.wall), milliseconds(cost.processor));
+        table.add(&format!("{what}: whole command"), whole, "");
+        table.add(&format!("{what}: before the registry"), milliseconds(first - begun), "");
         table.add(&format!("{what}: at the registry"), milliseconds(last - first), goal);
-        table.add(&format!("{what}: processor"), milliseconds(cost.processor), "");
-        table.add(&format!("{what}: peak memory"), megabytes(cost.memory), "≤ 10 MB");
-        let traffic = format!("{}, {} received", seen.connections, megabytes(seen.bytes));
-        table.add(&format!("{what}: connections"), traffic, "");
+        table.add(&format!("{what}: peak memory of the command"), cost.memory, "≤ 10 MB");
+        let requests = self.real.answered.load(Ordering::Relaxed);
+        let traffic = format!("{requests}, {} connections", seen.connections);
+        table.add(&format!("{what}: requests"), traffic, "");
+    }
+}
+
+/// The most memory that a process has needed so far, and what of it now is its own and not a part
+/// of the program's file.
+fn memory(process: &Path) -> String {
+    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+    let of = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    };
+    match (of("VmHWM:"), of("RssAnon:")) {
+        (Some(peak), Some(own)) => {
+            format!("{} ({} own)", megabytes(peak * 1024), megabytes(own * 1024))
+        }
+        _ => String::new(),
     }
 }
 
@@ -142,12 +240,13 @@ fn run(mut command: Command, out: &Path) -> Cost {
     let mut child =
         command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null()).spawn().expect("it");
     let process = Path::new("/proc").join(child.id().to_string());
-    let mut cost = Cost { wall: Duration::ZERO, processor: Duration::ZERO, memory: 0 };
+    let mut cost = Cost::default();
     loop {
-        let status = fs::read_to_string(process.join("status")).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|text| text.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        cost.memory = cost.memory.max(peak.unwrap_or(0) * 1024);
+        // A process that has ended has no memory any more.
+        let seen = memory(&process);
+        if !seen.is_empty() {
+            cost.memory = seen;
+        }
         // An ended process keeps its times until somebody asks for its end.
         let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
         cost.wall = begun.elapsed();
@@ -175,20 +274,16 @@ struct Far {
 #[derive(Default, Clone)]
 struct Seen {
     connections: usize,
-    /// Bytes from the registry.
-    bytes: u64,
     first: Option<Instant>,
     last: Option<Instant>,
 }
 
 impl Seen {
-    fn connected(&mut self) {
-        self.connections += 1;
+    fn asked(&mut self) {
         self.first = self.first.or(Some(Instant::now()));
     }
 
-    fn received(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
+    fn answered(&mut self) {
         self.last = Some(Instant::now() + LATENCY / 2);
     }
 }
@@ -201,7 +296,7 @@ impl Far {
         let far = Self { address, seen: seen.clone() };
         runtime.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                seen.lock().expect("the count").connected();
+                seen.lock().expect("the count").connections += 1;
                 tokio::spawn(pass(client, near, seen.clone()));
             }
         });
@@ -218,8 +313,8 @@ async fn pass(client: TcpStream, near: SocketAddr, seen: Arc<Mutex<Seen>>) {
     drop((client.set_nodelay(true), server.set_nodelay(true)));
     let ((from_client, to_client), (from_server, to_server)) =
         (client.into_split(), server.into_split());
-    tokio::spawn(carry(from_client, to_server, Arc::default()));
-    carry(from_server, to_client, seen).await;
+    tokio::spawn(carry(from_client, to_server, seen.clone(), Seen::asked));
+    carry(from_server, to_client, seen, Seen::answered).await;
 }
 
 /// Carries bytes, each half of the latency late, however many are on their way.
@@ -227,6 +322,7 @@ async fn carry(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin + Send + 'static,
     seen: Arc<Mutex<Seen>>,
+    note: fn(&mut Seen),
 ) {
     let (sender, mut under_way) = mpsc::channel::<(tokio::time::Instant, Vec<u8>)>(1024);
     tokio::spawn(async move {
@@ -240,7 +336,7 @@ async fn carry(
     });
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        seen.lock().expect("the count").received(length);
+        note(&mut seen.lock().expect("the count"));
         let arrival = tokio::time::Instant::now() + LATENCY / 2;
         if sender.send((arrival, buffer[..length].to_vec())).await.is_err() {
             return;

@@ -143,10 +143,12 @@ impl<P: Ports> Agent<P> {
             return RunEnd::HandedOver;
         }
         self.recover_now().await;
-        let first = self.first_delay();
+        let first = self.first_delay(&self.settings.schedule);
         let mut table = Timetable::new(self.settings.schedule.clone(), begun.elapsed() + first);
+        let own = self.own_schedules().await;
+        table.follow(own, begun.elapsed(), |schedule| self.first_delay(schedule));
         self.await_what_was_fetched().await;
-        self.publish_next(first);
+        self.publish_next(table.next().saturating_sub(begun.elapsed()));
         while !self.is_handed_over {
             table.await_openings(self.openings(begun.elapsed()));
             tokio::select! {
@@ -232,8 +234,8 @@ impl<P: Ports> Agent<P> {
         watched.unwrap_or_default()
     }
 
-    fn first_delay(&self) -> Duration {
-        let AgentSettings { schedule, zone, device, jitter, .. } = &self.settings;
+    fn first_delay(&self, schedule: &Schedule) -> Duration {
+        let AgentSettings { zone, device, jitter, .. } = &self.settings;
         schedule.first_delay(self.ports.host().now(), *zone, *device, *jitter)
     }
 

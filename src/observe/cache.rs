@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::StreamExt;
+use futures_util::stream;
 use serde_json::Value;
 
 use super::quota::{Queue, Wanted};
@@ -13,11 +15,15 @@ use crate::engine::{Engine, EngineError, Listed};
 /// How many resolved offers are kept. Each saves a GET that a registry counts as a pull.
 const OFFERS_MAX: usize = 500;
 
+/// How many inspects are under way at once. An Engine on a Pi works on as many as it has cores;
+/// more would only keep whoever else asks it waiting.
+const INSPECTS_AT_ONCE: usize = 8;
+
 /// What the agent knows from earlier rounds. Lost at a restart, and made again by one round.
 #[derive(Debug, Default)]
 pub struct Cache {
     containers: BTreeMap<String, Known>,
-    images: BTreeMap<String, Value>,
+    images: BTreeMap<String, KnownImage>,
     offers: BTreeMap<(Reference, Digest, String), Offer>,
     queue: Queue,
 }
@@ -31,6 +37,18 @@ pub struct Known {
     pub manifest: Option<Digest>,
 }
 
+/// What an inspect said of an image.
+#[derive(Debug, Clone)]
+pub struct KnownImage {
+    /// `REPOSITORY@DIGEST` for each digest that leads to it.
+    pub repo_digests: Vec<String>,
+    /// What it was built for.
+    pub platform: Platform,
+}
+
+/// Why the Engine told nothing of some containers or images, by ID.
+pub type Gaps = BTreeMap<String, String>;
+
 impl Cache {
     /// Forgets containers and images that are gone.
     pub fn retain(&mut self, list: &[Listed]) {
@@ -40,47 +58,56 @@ impl Cache {
         self.images.retain(|id, _| images.contains(id.as_str()));
     }
 
-    /// What an inspect says of a container, asked once.
-    ///
-    /// # Errors
-    /// The Engine does not answer, or the container has just gone.
-    pub async fn container(
+    /// Asks the Engine for these containers and their images, each once, and several at a time.
+    pub async fn learn<'a>(
         &mut self,
         engine: &impl Engine,
-        id: &str,
-    ) -> Result<Known, EngineError> {
-        if let Some(known) = self.containers.get(id) {
-            return Ok(known.clone());
-        }
-        let document = engine.inspect(id).await?.ok_or_else(|| EngineError::NotFound {
-            message: "the container was removed while it was looked at".into(),
-        })?;
-        let manifest = inspect::text(&document, "/ImageManifestDescriptor/digest").parse().ok();
-        let image = inspect::image_as_written(&document).to_owned();
-        let known = Known { image, manifest };
-        self.containers.insert(id.to_owned(), known.clone());
-        Ok(known)
+        listed: impl Iterator<Item = &'a Listed> + Clone,
+    ) -> Gaps {
+        let mut gaps = self.learn_containers(engine, listed.clone()).await;
+        gaps.extend(self.learn_images(engine, listed.map(|it| it.image_id.as_str())).await);
+        gaps
     }
 
-    /// The part of an image's document that a look needs, asked once.
-    ///
-    /// # Errors
-    /// The Engine does not answer.
-    pub async fn image(
+    /// Asks the Engine for these containers, without their images.
+    pub async fn learn_containers<'a>(
         &mut self,
         engine: &impl Engine,
-        id: &str,
-    ) -> Result<Option<Value>, EngineError> {
-        if let Some(document) = self.images.get(id) {
-            return Ok(Some(document.clone()));
-        }
-        let Some(document) = engine.inspect_image(id).await? else { return Ok(None) };
-        let kept: serde_json::Map<String, Value> = ["RepoDigests", "Os", "Architecture", "Variant"]
-            .into_iter()
-            .filter_map(|key| Some((key.to_owned(), document.get(key)?.clone())))
-            .collect();
-        self.images.insert(id.to_owned(), Value::Object(kept.clone()));
-        Ok(Some(Value::Object(kept)))
+        listed: impl Iterator<Item = &'a Listed>,
+    ) -> Gaps {
+        let ids = listed.map(|listed| listed.id.as_str());
+        let unknown: BTreeSet<_> = ids.filter(|id| !self.containers.contains_key(*id)).collect();
+        let inspect = async |id: &str| {
+            let gone = || "the container was removed while it was looked at".to_owned();
+            read(engine.inspect(id).await, gone, Known::of)
+        };
+        ask(unknown, inspect, &mut self.containers).await
+    }
+
+    /// Asks the Engine for these images.
+    pub async fn learn_images<'a>(
+        &mut self,
+        engine: &impl Engine,
+        ids: impl Iterator<Item = &'a str>,
+    ) -> Gaps {
+        let unknown: BTreeSet<_> = ids.filter(|id| !self.images.contains_key(*id)).collect();
+        let inspect = async |id: &str| {
+            let gone = || format!("the Engine no longer knows the image {id}");
+            read(engine.inspect_image(id).await, gone, KnownImage::of)
+        };
+        ask(unknown, inspect, &mut self.images).await
+    }
+
+    /// A container that was learnt of.
+    #[must_use]
+    pub fn container(&self, id: &str) -> Option<&Known> {
+        self.containers.get(id)
+    }
+
+    /// An image that was learnt of.
+    #[must_use]
+    pub fn image(&self, id: &str) -> Option<&KnownImage> {
+        self.images.get(id)
     }
 
     /// The next look asks the Engine for this image again.
@@ -118,4 +145,53 @@ impl Cache {
     pub fn place(&self, wanted: &Wanted) -> usize {
         self.queue.place(wanted)
     }
+}
+
+impl Known {
+    fn of(document: &Value) -> Self {
+        let manifest = inspect::text(document, "/ImageManifestDescriptor/digest").parse().ok();
+        Self { image: inspect::image_as_written(document).to_owned(), manifest }
+    }
+}
+
+impl KnownImage {
+    fn of(document: &Value) -> Self {
+        let names = document.pointer("/RepoDigests").and_then(Value::as_array);
+        let names = names.into_iter().flatten().filter_map(Value::as_str);
+        let text = |pointer| inspect::text(document, pointer).to_owned();
+        let (os, architecture, variant) = (text("/Os"), text("/Architecture"), text("/Variant"));
+        Self {
+            repo_digests: names.map(str::to_owned).collect(),
+            platform: Platform { os, architecture, variant },
+        }
+    }
+}
+
+/// The few words of a document that are kept; the document itself goes at once.
+fn read<T>(
+    answer: Result<Option<Value>, EngineError>,
+    gone: impl FnOnce() -> String,
+    of: impl FnOnce(&Value) -> T,
+) -> Result<T, String> {
+    let document = answer.map_err(|error| error.to_string())?.ok_or_else(gone)?;
+    Ok(of(&document))
+}
+
+/// Inspects what is unknown and keeps what was told; gives what was not.
+async fn ask<T>(
+    unknown: BTreeSet<&str>,
+    inspect: impl AsyncFn(&str) -> Result<T, String>,
+    known: &mut BTreeMap<String, T>,
+) -> Gaps {
+    let inspect = &inspect;
+    let inspects = unknown.into_iter().map(|id| async move { (id, inspect(id).await) });
+    let mut answers = stream::iter(inspects).buffer_unordered(INSPECTS_AT_ONCE);
+    let mut gaps = Gaps::new();
+    while let Some((id, answer)) = answers.next().await {
+        match answer {
+            Ok(facts) => drop(known.insert(id.to_owned(), facts)),
+            Err(why) => drop(gaps.insert(id.to_owned(), why)),
+        }
+    }
+    gaps
 }

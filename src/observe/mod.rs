@@ -12,17 +12,15 @@ mod readiness;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 pub use cache::Cache;
+use cache::{Gaps, KnownImage};
 pub use readiness::{Surroundings, of as readiness};
 
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered, OpenUpdate, Previous, Running};
 use crate::core::decide::{Circumstances, Question, question};
-use crate::core::docker::inspect;
 use crate::core::docker::names;
-use crate::core::docker::reference::{Digest, Platform, Reference};
+use crate::core::docker::reference::Reference;
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::time::schedule::Schedule;
 use crate::engine::{Engine, EngineError, Listed};
@@ -72,10 +70,12 @@ pub async fn glance<P: Ports>(
 ) -> Result<Vec<Observation>, EngineError> {
     let list = ports.engine().list().await?;
     cache.retain(&list);
-    let mut observations = Vec::new();
-    for (listed, policy) in watched(list, scope) {
-        observations.push(observe(ports, cache, scope, listed, policy).await);
-    }
+    let watched: Vec<_> = watched(list, scope).collect();
+    let gaps = cache.learn(ports.engine(), watched.iter().map(|(listed, _)| listed)).await;
+    let own = ports.host().own_container();
+    let told = Told { cache, gaps, own };
+    let seen = watched.into_iter().map(|(listed, policy)| observe(&told, scope, listed, policy));
+    let mut observations: Vec<_> = seen.collect();
     observations.sort_by(|a, b| a.name.cmp(&b.name));
     previous::find(ports.engine(), scope.memory, &mut observations).await?;
     Ok(observations)
@@ -107,18 +107,17 @@ pub async fn following<P: Ports>(
     defaults: &PolicyDefaults,
     is_meant: impl Fn(&Reference) -> bool,
 ) -> Result<BTreeSet<String>, EngineError> {
-    let mut names = BTreeSet::new();
-    for listed in ports.engine().list().await?.into_iter().filter(|listed| !is_ours(listed)) {
-        if matches!(Policy::from_labels(&listed.labels, defaults), Selection::OptedOut) {
-            continue;
-        }
-        let known = cache.container(ports.engine(), &listed.id).await;
-        let reference = known.ok().and_then(|known| known.image.parse().ok());
-        if reference.is_some_and(|reference| is_meant(&reference)) {
-            names.insert(listed.name);
-        }
-    }
-    Ok(names)
+    let mut list = ports.engine().list().await?;
+    list.retain(|listed| {
+        let selection = Policy::from_labels(&listed.labels, defaults);
+        !is_ours(listed) && !matches!(selection, Selection::OptedOut)
+    });
+    let _ = cache.learn_containers(ports.engine(), list.iter()).await;
+    let follows = |listed: &Listed| {
+        let reference = cache.container(&listed.id).and_then(|known| known.image.parse().ok());
+        reference.is_some_and(|reference| is_meant(&reference))
+    };
+    Ok(list.into_iter().filter(follows).map(|listed| listed.name).collect())
 }
 
 /// The schedules that watched containers bring along, by name.
@@ -158,28 +157,23 @@ fn is_ours(listed: &Listed) -> bool {
     names::is_ours(&listed.name)
 }
 
+/// What the Engine and the machine have told.
+struct Told<'a> {
+    cache: &'a Cache,
+    gaps: Gaps,
+    /// The container in which this agent runs.
+    own: Option<String>,
+}
+
 /// What is known without asking a registry.
-async fn observe<P: Ports>(
-    ports: &P,
-    cache: &mut Cache,
-    scope: &Scope<'_>,
-    listed: Listed,
-    policy: Read,
-) -> Observation {
-    let known = cache.container(ports.engine(), &listed.id).await;
-    let image =
-        known.as_ref().map_or_else(|_| listed.image_id.clone(), |known| known.image.clone());
+fn observe(told: &Told<'_>, scope: &Scope<'_>, listed: Listed, policy: Read) -> Observation {
+    let known = told.cache.container(&listed.id);
+    let image = known.map_or_else(|| listed.image_id.clone(), |known| known.image.clone());
     let reference = image.parse::<Reference>();
-    let running = match known {
-        Err(error) => Err(error.to_string()),
-        Ok(known) => {
-            running(ports, cache, scope.memory, &listed, &known.manifest, reference.as_ref().ok())
-                .await
-        }
-    };
+    let running = running(told, scope.memory, &listed, reference.as_ref().ok());
     Observation {
         open_update: scope.open_updates.get(&listed.name).copied(),
-        is_self: ports.host().own_container().as_ref() == Some(&listed.id),
+        is_self: told.own.as_ref() == Some(&listed.id),
         id: listed.id,
         name: listed.name,
         state: listed.state,
@@ -195,35 +189,28 @@ async fn observe<P: Ports>(
     }
 }
 
-async fn running<P: Ports>(
-    ports: &P,
-    cache: &mut Cache,
+fn running(
+    told: &Told<'_>,
     memory: &Memory,
     listed: &Listed,
-    manifest: &Option<Digest>,
     reference: Option<&Reference>,
 ) -> Result<Running, String> {
-    let document = match cache.image(ports.engine(), &listed.image_id).await {
-        Ok(Some(document)) => document,
-        Ok(None) => {
-            return Err(format!("the Engine no longer knows the image {}", listed.image_id));
-        }
-        Err(error) => return Err(error.to_string()),
-    };
-    let mut running = read_image(&document, &listed.image_id, reference);
-    running.manifest.clone_from(manifest);
+    let gap = |id: &String| told.gaps.get(id).cloned().unwrap_or_default();
+    let container = told.cache.container(&listed.id).ok_or_else(|| gap(&listed.id))?;
+    let image = told.cache.image(&listed.image_id).ok_or_else(|| gap(&listed.image_id))?;
+    let mut running = read_image(image, &listed.image_id, reference);
+    running.manifest.clone_from(&container.manifest);
     running.digests.extend(memory.known.get(&listed.image_id).into_iter().flatten().cloned());
     running.digest = running.digest.or_else(|| running.digests.iter().next().cloned());
     Ok(running)
 }
 
-/// What an image's document says of it: all of its digests count, whichever repository they came
-/// from, because a digest names content.
-fn read_image(document: &Value, image_id: &str, reference: Option<&Reference>) -> Running {
-    let names = document.pointer("/RepoDigests").and_then(Value::as_array);
+/// What is known of an image: all of its digests count, whichever repository they came from,
+/// because a digest names content.
+fn read_image(image: &KnownImage, image_id: &str, reference: Option<&Reference>) -> Running {
     let mut digests = BTreeSet::new();
     let mut own = None;
-    for name in names.into_iter().flatten().filter_map(Value::as_str) {
+    for name in &image.repo_digests {
         let Ok(parsed) = name.parse::<Reference>() else { continue };
         let Some(digest) = &parsed.digest else { continue };
         digests.insert(digest.clone());
@@ -231,12 +218,8 @@ fn read_image(document: &Value, image_id: &str, reference: Option<&Reference>) -
             own = own.or_else(|| Some(digest.clone()));
         }
     }
-    let platform = Platform {
-        os: inspect::text(document, "/Os").to_owned(),
-        architecture: inspect::text(document, "/Architecture").to_owned(),
-        variant: inspect::text(document, "/Variant").to_owned(),
-    };
-    Running { image_id: image_id.to_owned(), digests, digest: own, manifest: None, platform }
+    let (image_id, platform) = (image_id.to_owned(), image.platform.clone());
+    Running { image_id, digests, digest: own, manifest: None, platform }
 }
 
 /// Asks what is still open, the cheapest question first.
@@ -251,9 +234,7 @@ async fn answer<P: Ports>(
     };
     look_up::digests(ports.registry(), observations.iter_mut().filter(asks(Question::Digest)))
         .await;
-    for observation in observations.iter_mut() {
-        refresh(ports, cache, scope, observation).await;
-    }
+    refresh(ports, cache, scope, observations).await;
     quota::before_looks(ports.registry(), cache, scope, observations);
     let unresolved = observations.iter_mut().filter(asks(Question::Image));
     look_up::images(ports.registry(), cache, unresolved).await;
@@ -274,18 +255,25 @@ async fn refresh<P: Ports>(
     ports: &P,
     cache: &mut Cache,
     scope: &Scope<'_>,
-    observation: &mut Observation,
+    observations: &mut [Observation],
 ) {
-    remember_refusal(scope.memory, observation);
-    if question(observation, scope.circumstances) != Question::Image {
-        return;
+    let mut unmatched = Vec::new();
+    for observation in observations {
+        remember_refusal(scope.memory, observation);
+        if question(observation, scope.circumstances) == Question::Image
+            && let Ok(running) = &mut observation.running
+        {
+            cache.forget_image(&running.image_id);
+            unmatched.push(running);
+        }
     }
-    let Ok(running) = &mut observation.running else { return };
-    cache.forget_image(&running.image_id);
-    let image_id = running.image_id.clone();
-    if let Ok(Some(document)) = cache.image(ports.engine(), &image_id).await {
-        let again = read_image(&document, &image_id, observation.reference.as_ref().ok());
-        running.digests.extend(again.digests);
+    let ids = unmatched.iter().map(|running| running.image_id.as_str());
+    // What was known before still holds where the Engine does not tell.
+    let _ = cache.learn_images(ports.engine(), ids).await;
+    for running in unmatched {
+        let again =
+            cache.image(&running.image_id).map(|it| read_image(it, &running.image_id, None));
+        running.digests.extend(again.into_iter().flat_map(|again| again.digests));
     }
 }
 

@@ -19,6 +19,8 @@ mod interruptions;
 #[cfg(test)]
 mod itself;
 #[cfg(test)]
+mod logins;
+#[cfg(test)]
 mod newer;
 #[cfg(test)]
 mod people;

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilotfish::core::decide::reason::Reason;
+use pilotfish::core::docker::manifest::OCI_MANIFEST;
 use pilotfish::core::docker::reference::Digest;
 use pilotfish::registry::{HttpRegistry, Limits, Registry as _};
 use tempfile::tempdir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Heard, impatient, platform, reference, settings, told};
+use crate::scripted::{Scripted, reply};
+use crate::support::{Heard, client, impatient, platform, reference, settings, told};
 
 /// What a server below HTTP does with a connection that speaks plain http to it.
 #[derive(Clone, Copy)]
@@ -110,4 +112,22 @@ async fn a_host_that_stays_silent_is_left_alone_after_three() {
     }
     let timeouts = heard.codes().iter().filter(|code| *code == "timeout").count();
     assert_eq!(timeouts, 3);
+}
+
+#[tokio::test]
+async fn a_host_that_stays_silent_holds_no_other_host_up() {
+    let directory = tempdir().expect("a directory");
+    let silent = below_http(Below::Silent).await;
+    let good = Scripted::start(|_| {
+        let digest = Digest::of(b"x").to_string();
+        reply(200, &[("docker-content-digest", &digest), ("content-type", OCI_MANIFEST)], "")
+    })
+    .await;
+    let client = client(&settings(directory.path()));
+    let (at_silent, at_good) = (reference(&silent, "a:1"), reference(&good.registry(), "a:1"));
+    tokio::select! {
+        biased;
+        answer = client.head(&at_silent) => panic!("the silent one answered first: {answer:?}"),
+        answer = client.head(&at_good) => assert_eq!(answer, Ok(Digest::of(b"x"))),
+    }
 }

@@ -7,10 +7,12 @@ mod below_http;
 mod certificates;
 mod documents;
 mod images;
+mod leaks;
 mod logins;
 mod mirrors;
 mod paper_engine;
 mod pushes;
+#[expect(dead_code, reason = "the figures use more of it than the tests do")]
 mod real;
 mod rounds;
 mod scripted;

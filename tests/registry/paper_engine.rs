@@ -34,11 +34,11 @@ impl Papers {
                 "DockerRootDir": "/var/lib/docker",
                 "RegistryConfig": { "Mirrors": self.mirrors },
             }),
-            ["containers", "json"] => (0..self.images.len()).map(listed).collect(),
+            ["containers", "json"] => (0..self.images.len()).map(|it| self.listed(it)).collect(),
             ["images", "json"] => json!([]),
             ["containers", id, "changes"] if number(id).is_some() => Value::Null,
             ["containers", id, "json"] => self.container(number(id)?)?,
-            ["images", id, "json"] => self.image(number(id)?)?,
+            ["images", name @ .., "json"] => self.image(self.number_of(&name.join("/"))?)?,
             _ => return None,
         })
     }
@@ -57,6 +57,18 @@ impl Papers {
         }))
     }
 
+    fn listed(&self, number: usize) -> Value {
+        json!({
+            "Id": id(number), "Names": [format!("/c{number:03}")], "State": "running",
+            "Image": self.images[number], "ImageID": image_id(number), "Labels": labels(),
+        })
+    }
+
+    /// The number of an image, by its ID or as it is written.
+    fn number_of(&self, name: &str) -> Option<usize> {
+        number(name).or_else(|| self.images.iter().position(|image| image == name))
+    }
+
     fn image(&self, number: usize) -> Option<Value> {
         let reference: Reference = self.images.get(number)?.parse().ok()?;
         let digest = self.running.clone().unwrap_or_else(|| Digest::of(b"what runs"));
@@ -72,13 +84,6 @@ impl Papers {
 
 fn labels() -> Value {
     json!({ "pilotfish.enable": "true" })
-}
-
-fn listed(number: usize) -> Value {
-    json!({
-        "Id": id(number), "Names": [format!("/c{number:03}")], "State": "running",
-        "ImageID": image_id(number), "Labels": labels(),
-    })
 }
 
 fn id(number: usize) -> String {

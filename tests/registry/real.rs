@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, thread};
 
 use pilotfish::core::docker::reference::Digest;
@@ -32,6 +34,8 @@ pub struct Real {
     child: Child,
     /// `127.0.0.1:PORT`.
     pub registry: String,
+    /// How many requests its log tells of.
+    pub answered: Arc<AtomicUsize>,
 }
 
 impl Drop for Real {
@@ -59,9 +63,17 @@ impl Real {
             .expect("a registry starts");
         let mut log = BufReader::new(child.stderr.take().expect("its log")).lines();
         let registry = log.by_ref().map_while(Result::ok).find_map(|line| listening_on(&line));
+        let answered = Arc::<AtomicUsize>::default();
+        let count = answered.clone();
         // Whoever does not read the log stops the registry at the next line.
-        thread::spawn(move || log.for_each(drop));
-        Self { child, registry: registry.expect("the registry says where it listens") }
+        thread::spawn(move || {
+            let told = log.map_while(Result::ok).filter(|line| line.contains("response completed"));
+            for _ in told {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let registry = registry.expect("the registry says where it listens");
+        Self { child, registry, answered }
     }
 
     /// A registry without TLS and login.

@@ -9,18 +9,31 @@ use serde_json::Value;
 use tempfile::tempdir;
 use tokio::process::Command;
 
+use crate::certificates::{Authority, Flaw};
 use crate::images::Image;
 use crate::paper_engine::{Papers, serve};
+use crate::real::{Real, Setup};
 use crate::scripted::{Reply, Scripted, manifest, reply};
 
 /// What `pilotfish check` prints; a container that could not be checked is no failure here.
 async fn check(directory: &Path, socket: &Path, flags: &[&str]) -> String {
+    check_trusting(None, directory, socket, flags).await
+}
+
+/// The same where the system's store is this file.
+async fn check_trusting(
+    store: Option<&Path>,
+    directory: &Path,
+    socket: &Path,
+    flags: &[&str],
+) -> String {
     let config = directory.join("pilotfish.toml");
     let state = directory.join("state");
     let text = format!("state_dir = {state:?}\ndocker_host = \"unix://{}\"\n", socket.display());
     fs::write(&config, text).expect("a file");
     let mut command = Command::new(env!("CARGO_BIN_EXE_pilotfish"));
     command.arg("--config").arg(config).arg("check").args(flags);
+    command.envs(store.map(|store| ("SSL_CERT_FILE", store)));
     let output = command.stdin(Stdio::null()).output().await.expect("the program");
     let (out, err) = [output.stdout, output.stderr]
         .map(|text| String::from_utf8_lossy(&text).into_owned())
@@ -93,4 +106,26 @@ async fn the_engines_mirrors_are_asked_before_docker_hub() {
     let document: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(document["containers"][0]["verdict"], "up_to_date", "{document:#}");
     assert_eq!(mirror.lines(), ["HEAD /v2/library/nginx/manifests/1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_of_the_systems_store_is_trusted() {
+    let directory = tempdir().expect("a directory");
+    let image = Image::new("new", "linux/arm64");
+    let authority = Authority::new("company");
+    let files = authority.issue(directory.path(), "registry", Flaw::None);
+    let storage = directory.path().join("registry");
+    let plain = Real::plain(&storage);
+    plain.push_image("till", &image).await;
+    plain.push_manifest("till", "1", OCI_MANIFEST, &image.manifest).await;
+    let real = Real::start(&storage, &Setup { tls: Some(&files), ..Setup::default() });
+    let images = vec![format!("{}/till:1", real.registry)];
+    let papers = Papers { images, running: Some(image.digest()), ..Papers::default() };
+    let socket = serve(directory.path(), papers);
+    let store = directory.path().join("store.crt");
+    authority.write(&store);
+    let with = check_trusting(Some(&store), directory.path(), &socket, &["--json"]).await;
+    assert!(with.contains("\"up_to_date\""), "{with}");
+    let without = check(directory.path(), &socket, &["--json"]).await;
+    assert!(without.contains("\"registry_certificate\""), "{without}");
 }

@@ -21,6 +21,9 @@ pub const PORT: u16 = 5000;
 /// Where it listens for TLS once `serve_tls` was called.
 pub const TLS_PORT: u16 = 5443;
 
+/// Where it listens for whoever has a login once `serve_guarded` was called.
+pub const GUARDED_PORT: u16 = 5001;
+
 /// A registry starts in a tenth of a second when the machine has nothing else to do.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -53,6 +56,7 @@ pub struct Registry {
     address: SocketAddr,
     plain: Option<Child>,
     tls: Option<Child>,
+    guarded: Option<Child>,
 }
 
 impl Registry {
@@ -60,14 +64,15 @@ impl Registry {
     pub fn start(engine: &Engine) -> Self {
         let directory = engine.directory().join("registry");
         fs::create_dir_all(&directory).expect("the registry's directory");
-        let mut registry = Self { directory, address: engine.reach(PORT), plain: None, tls: None };
+        let address = engine.reach(PORT);
+        let mut registry = Self { directory, address, plain: None, tls: None, guarded: None };
         registry.start_again(engine);
         registry
     }
 
     /// Starts it again, with what it had, after `stop`.
     pub fn start_again(&mut self, engine: &Engine) {
-        self.plain = Some(self.serve(engine, "plain", PORT, &json!({})));
+        self.plain = Some(self.serve(engine, "plain", PORT, json!({})));
         let peer = Peer::Tcp(self.address);
         wait_until("the registry answers", START_TIMEOUT, || {
             peer.get("/v2/").is_ok_and(|answer| answer.status == 200)
@@ -95,7 +100,7 @@ impl Registry {
             "certificate": self.directory.join("server.crt"),
             "key": self.directory.join("server.key"),
         });
-        self.tls = Some(self.serve(engine, "tls", TLS_PORT, &tls));
+        self.tls = Some(self.serve(engine, "tls", TLS_PORT, json!({ "http": { "tls": tls } })));
         let address = engine.reach(TLS_PORT);
         wait_until("the registry listens for TLS", START_TIMEOUT, || {
             std::net::TcpStream::connect(address).is_ok()
@@ -110,13 +115,32 @@ impl Registry {
         requests.map(|(_, request)| request.to_owned()).collect()
     }
 
-    fn serve(&self, engine: &Engine, name: &str, port: u16, tls: &Value) -> Child {
-        let settings = json!({
+    /// Also serves the same images to whoever logs in as this line of `htpasswd -B` says. Gives the
+    /// registry's name.
+    pub fn serve_guarded(&mut self, engine: &Engine, htpasswd: &str) -> String {
+        let file = self.directory.join("htpasswd");
+        fs::write(&file, format!("{htpasswd}\n")).expect("the logins");
+        let auth = json!({ "auth": { "htpasswd": { "realm": "pilotfish", "path": file } } });
+        self.guarded = Some(self.serve(engine, "guarded", GUARDED_PORT, auth));
+        let peer = Peer::Tcp(engine.reach(GUARDED_PORT));
+        wait_until("the registry asks for a login", START_TIMEOUT, || {
+            peer.get("/v2/").is_ok_and(|answer| answer.status == 401)
+        });
+        format!("127.0.0.1:{GUARDED_PORT}")
+    }
+
+    /// Starts one with `more` than the settings that all have.
+    fn serve(&self, engine: &Engine, name: &str, port: u16, more: Value) -> Child {
+        let mut settings = json!({
             "version": "0.1",
             "log": { "level": "error" },
             "storage": { "filesystem": { "rootdirectory": self.directory.join("storage") } },
-            "http": { "addr": format!("0.0.0.0:{port}"), "tls": tls },
+            "http": {},
         });
+        if let (Some(settings), Value::Object(more)) = (settings.as_object_mut(), more) {
+            settings.extend(more);
+        }
+        settings["http"]["addr"] = format!("0.0.0.0:{port}").into();
         let file = self.directory.join(format!("{name}.yml"));
         fs::write(&file, settings.to_string()).expect("the registry's settings");
         let log = self.directory.join(format!("{name}.log"));

@@ -5,6 +5,7 @@
 //! Parsed by hand: the one crate that offers it spends 13 MB on its first regular expression.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ pub const DOCKER_HUB: &str = "docker.io";
 /// Tag of a reference that names neither a tag nor a digest.
 pub const DEFAULT_TAG: &str = "latest";
 
-/// Longest repository name, host included (distribution `NameTotalLengthMax`, bytes).
+/// Longest repository name, without the host (distribution `RepositoryNameTotalLengthMax`, bytes).
 const NAME_LENGTH_MAX: usize = 255;
 
 /// Longest tag (distribution grammar, bytes).
@@ -195,7 +196,13 @@ impl Reference {
         if self.registry != DOCKER_HUB {
             return format!("{}/{}", self.registry, self.repository);
         }
-        self.repository.strip_prefix("library/").unwrap_or(&self.repository).to_owned()
+        let official = self.repository.strip_prefix("library/");
+        let short = official.filter(|rest| !rest.contains('/')).unwrap_or(&self.repository);
+        match short.split_once('/') {
+            // Without its registry it would name another one.
+            Some((first, _)) if looks_like_host(first) => self.full_name(),
+            _ => short.to_owned(),
+        }
     }
 
     /// The name without tag and digest, whole: `docker.io/library/nginx`.
@@ -250,7 +257,7 @@ impl FromStr for Reference {
         check_registry(registry)?;
         let repository = with_library(registry, repository);
         check_repository(&repository)?;
-        if registry.len() + 1 + repository.len() > NAME_LENGTH_MAX {
+        if repository.len() > NAME_LENGTH_MAX {
             return Err(ReferenceError::TooLong);
         }
         let tag = match (tag, &digest) {
@@ -307,12 +314,10 @@ fn looks_like_host(text: &str) -> bool {
         || text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// Docker Hub has several names; Docker keeps one.
+/// Docker Hub has an old name. The host behind it, `registry-1.docker.io`, is a registry of its own
+/// to Docker: its images are stored under that name.
 fn canonical_registry(host: &str) -> &str {
-    match host {
-        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
-        other => other,
-    }
+    if host == "index.docker.io" { DOCKER_HUB } else { host }
 }
 
 fn with_library(registry: &str, repository: &str) -> String {
@@ -327,7 +332,9 @@ fn check_registry(registry: &str) -> Result<(), ReferenceError> {
     let wrong = || ReferenceError::Registry(registry.to_owned());
     let (host, port) = if let Some(rest) = registry.strip_prefix('[') {
         let (address, port) = rest.split_once(']').ok_or_else(wrong)?;
-        address.parse::<std::net::Ipv6Addr>().map_err(|_| wrong())?;
+        // The grammar has no dots there, not even for an IPv4 address inside.
+        let is_address = address.parse::<Ipv6Addr>().is_ok() && !address.contains('.');
+        is_address.then_some(()).ok_or_else(wrong)?;
         ("", port.strip_prefix(':').or(if port.is_empty() { None } else { Some("") }))
     } else {
         match registry.split_once(':') {

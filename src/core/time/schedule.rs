@@ -22,6 +22,10 @@ pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// also the delay that a pattern without further occurrences answers.
 pub const INTERVAL_MAX: Duration = Duration::from_secs(31_557_600);
 
+/// What the first round of an interval is spread over at most, where the jitter is no longer. A Pi
+/// that is switched off every evening has its daily look all the same.
+pub const FIRST_SPREAD_MAX: Duration = Duration::from_secs(60 * 60);
+
 /// Why a text is not a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
@@ -54,8 +58,9 @@ pub enum Schedule {
 impl Schedule {
     /// How long the first round after a start waits.
     ///
-    /// An interval waits for its device's share of the jitter alone, which may be nothing; cron
-    /// waits for its time.
+    /// An interval waits for its device's place in the whole of it, [`FIRST_SPREAD_MAX`] at most,
+    /// so that a fleet that is started together does not ask together; without jitter it begins
+    /// at once. Cron waits for its time.
     #[must_use]
     pub fn first_delay(
         &self,
@@ -65,7 +70,7 @@ impl Schedule {
         jitter: Jitter,
     ) -> Duration {
         match self {
-            Self::Every(interval) => device.of(jitter.span(*interval)),
+            Self::Every(interval) => device.of(first_span(*interval, jitter)),
             Self::Cron(_) => self.next_delay(now, zone, device, jitter),
         }
     }
@@ -100,6 +105,15 @@ impl Schedule {
             .find(|instant| *instant > now)
             .and_then(|instant| (instant - now).to_std().ok())
             .unwrap_or(INTERVAL_MAX)
+    }
+}
+
+/// What the first rounds of a fleet are spread over. Afterwards an interval is exact, and each
+/// device keeps its place.
+fn first_span(interval: Duration, jitter: Jitter) -> Duration {
+    match jitter.span(interval) {
+        Duration::ZERO => Duration::ZERO,
+        span => span.max(interval.min(FIRST_SPREAD_MAX)),
     }
 }
 

@@ -92,13 +92,22 @@ fn jitter_is_read_as_people_write_it() {
 
 #[test]
 fn an_interval_starts_at_the_devices_place_and_is_exact_then() {
-    let (every, now) = (schedule("15m"), utc("2027-01-01T00:00:00Z"));
-    let first = |device, jitter| every.first_delay(now, Berlin, device, jitter);
-    assert_eq!(first(MIDDLE, Jitter::Percent(10)), Duration::from_secs(45));
-    assert_eq!(first(FIRST, Jitter::Percent(10)), Duration::ZERO);
-    assert!(first(LAST, Jitter::Percent(10)) < Duration::from_secs(90));
-    assert_eq!(first(MIDDLE, Jitter::Span(Duration::from_secs(20))), Duration::from_secs(10));
-    let next = every.next_delay(now, Berlin, LAST, Jitter::Percent(10));
+    let now = utc("2027-01-01T00:00:00Z");
+    let first = |interval: &str, device, jitter: &str| {
+        let jitter = jitter.parse().expect("a jitter");
+        schedule(interval).first_delay(now, Berlin, device, jitter).as_secs()
+    };
+    assert_eq!(first("15m", MIDDLE, "10%"), 450);
+    assert_eq!(first("15m", FIRST, "10%"), 0);
+    assert_eq!(first("15m", LAST, "10%"), 899);
+    assert_eq!(first("15m", MIDDLE, "20s"), 450);
+    // Without jitter nobody waits.
+    assert_eq!(first("15m", LAST, "0%"), 0);
+    assert_eq!(first("15m", LAST, "0s"), 0);
+    // A long interval is not waited for, unless somebody says so.
+    assert_eq!(first("1d", MIDDLE, "1%"), 1800);
+    assert_eq!(first("1d", MIDDLE, "10%"), 4320);
+    let next = schedule("15m").next_delay(now, Berlin, LAST, Jitter::Percent(10));
     assert_eq!(next, Duration::from_secs(900));
 }
 

@@ -1,0 +1,63 @@
+//! A registry that lets nobody in without a login: what the agent shows it, the Engine shows it.
+
+use std::fs;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
+use crate::support::images::Release;
+use crate::support::{Pi, QUIET};
+
+/// What spoils careless encoders on their way to the Engine: `?`, `>` and `~` are other letters in
+/// the two alphabets of Base64.
+const PASSWORD: &str = "p?>~:ä";
+
+/// `htpasswd -B` of the above.
+const HTPASSWD: &str = "matrose:$2y$05$abcdefghijklmnopqrstuuO4OeUZqIbBTRY2dzAplwkAa6ox5/lsG";
+
+const PORT: u16 = 8081;
+
+#[test]
+fn an_image_behind_a_login_is_checked_and_pulled_with_it() {
+    let mut pi = Pi::new();
+    let one = pi.registry.publish("till", &Release::new("1"));
+    let guarded = pi.registry.serve_guarded(&pi.engine, HTPASSWD);
+    let image = format!("{guarded}/till:latest");
+    pi.engine.docker(&["pull", "--quiet", &one.reference]);
+    pi.engine.docker(&["tag", &one.reference, &image]);
+    pi.start_watched("till", &image, PORT, &[]);
+    let two = pi.registry.publish("till", &Release::new("2"));
+    assert_eq!(pi.check("till")["reason"], "registry_unauthorized");
+
+    let password = pi.engine.directory().join("password");
+    fs::write(&password, PASSWORD).expect("the password");
+    let login = format!("username = \"matrose\"\npassword_file = {password:?}");
+    let login = format!("{QUIET}\n[registries.\"{guarded}\"]\n{login}");
+    pi.agent.set(&pi.engine, &login);
+    let told = pi.update(&[]).expect_code(0);
+    assert_eq!(pi.serving(PORT).as_deref(), Some("till 2"));
+    pi.assert_settled("till", &two, 1);
+    let history = pi.agent.json(&pi.engine, &["history", "--json"]);
+    let written = format!("{told:?}\n{history}\n{}", files(&pi.agent.state()));
+    assert!(written.contains(&two.digest), "the update is in the history: {written}");
+    let login = format!("matrose:{PASSWORD}");
+    for secret in [PASSWORD.to_owned(), STANDARD.encode(&login), URL_SAFE.encode(&login)] {
+        assert!(!written.contains(&secret), "{secret} is in {written}");
+    }
+}
+
+/// What the files of a directory hold.
+fn files(directory: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            text.push_str(&files(&path));
+        } else if path.is_file() {
+            let content = fs::read(&path).expect("a file");
+            text.push_str(&String::from_utf8_lossy(&content));
+        }
+    }
+    text
+}

@@ -1,0 +1,282 @@
+//! The whole program with logins of every kind: no secret is in anything that it prints, serves or
+//! writes down.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use pilotfish::core::docker::manifest::OCI_MANIFEST;
+use tempfile::{TempDir, tempdir};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+
+use crate::images::Image;
+use crate::paper_engine::{Papers, serve};
+use crate::real::http;
+use crate::scripted::{Asked, Reply, Scripted, manifest, reply};
+
+/// Stands in every secret, so that one search finds them all.
+const MARK: &str = "hunter2";
+const PASSWORD: &str = "hunter2-password?>~";
+const DOCKER_PASSWORD: &str = "hunter2-docker-password";
+const HELPER_SECRET: &str = "hunter2-helper-secret";
+const TOKEN: &str = "hunter2-bearer-token";
+const NOTIFY_TOKEN: &str = "hunter2-notify-token-0123456789abcdef";
+const USER: &str = "matrose";
+
+/// One machine: its files, its Engine and the registries that its containers come from.
+struct Stage {
+    directory: TempDir,
+    registries: Vec<Scripted>,
+    tokens: Scripted,
+}
+
+impl Stage {
+    /// Three registries: one with a login in our own settings, one with a login in docker's
+    /// configuration and tokens, one with a credential helper. Each has an image that is new, and
+    /// one for which it echoes what it was shown.
+    async fn build() -> Self {
+        let directory = tempdir().expect("a directory");
+        let token = format!(r#"{{"access_token":"{TOKEN}"}}"#);
+        let tokens = Scripted::start(move |_| reply(200, &[], token.clone())).await;
+        let realm = format!("http://{}/token", tokens.registry());
+        let mut registries = Vec::new();
+        for challenge in
+            ["Basic realm=\"x\"", &format!("Bearer realm=\"{realm}\""), "Basic realm=\"x\""]
+        {
+            let challenge = challenge.to_owned();
+            registries.push(Scripted::start(move |asked| answer(asked, &challenge)).await);
+        }
+        let stage = Self { directory, registries, tokens };
+        stage.write_files();
+        stage
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write_files(&self) {
+        let [own, docker, helped] = [0, 1, 2].map(|number| self.registries[number].registry());
+        fs::write(self.path("password"), PASSWORD).expect("a file");
+        fs::write(self.path("notify-token"), NOTIFY_TOKEN).expect("a file");
+        let auth = STANDARD.encode(format!("{USER}:{DOCKER_PASSWORD}"));
+        let config = format!(
+            r#"{{"auths":{{"{docker}":{{"auth":"{auth}"}}}},"credHelpers":{{"{helped}":"leaks"}}}}"#
+        );
+        fs::write(self.path("config.json"), config).expect("a file");
+        let helper = self.path("docker-credential-leaks");
+        let answer = format!(r#"{{"Username":"{USER}","Secret":"{HELPER_SECRET}"}}"#);
+        fs::write(&helper, format!("#!/bin/sh\necho '{answer}'\n")).expect("a file");
+        fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).expect("a mode");
+        let images = self.registries.iter().flat_map(|registry| {
+            ["new", "echo", "gone"].map(|name| format!("{}/{name}:1", registry.registry()))
+        });
+        let socket =
+            serve(self.directory.path(), Papers { images: images.collect(), ..Papers::default() });
+        let text = format!(
+            "state_dir = {:?}\ndocker_host = \"unix://{}\"\nlisten.address = \"127.0.0.1:0\"\n\
+             notify = {{ address = \"127.0.0.1:0\", token_file = {:?} }}\n\
+             log = {{ format = \"text\", level = \"trace\" }}\n\
+             schedule = {{ every = \"1000h\", jitter = \"0%\" }}\n\
+             registries.\"{own}\" = {{ username = \"{USER}\", password_file = {:?} }}\n",
+            self.path("state"),
+            socket.display(),
+            self.path("notify-token"),
+            self.path("password"),
+        );
+        fs::write(self.path("pilotfish.toml"), text).expect("a file");
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pilotfish"));
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.directory.path().display()));
+        command.env("DOCKER_CONFIG", self.directory.path());
+        command.arg("--config").arg(self.path("pilotfish.toml")).args(words);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// Everything that a command prints.
+    async fn told(&self, words: &[&str]) -> String {
+        let output = self.command(words).output().await.expect("the program");
+        let [out, err] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        format!("$ pilotfish {}\n{out}\n{err}\n", words.join(" "))
+    }
+}
+
+/// Lets in whoever shows a login. What is new is served, and the rest is an echo.
+fn answer(asked: &Asked, challenge: &str) -> Reply {
+    let image = Image::new("new", "linux/arm64");
+    match (&asked.authorization, asked.image().0) {
+        (None, _) => reply(401, &[("www-authenticate", challenge)], ""),
+        (Some(_), "new") if asked.path().contains("/blobs/") => reply(200, &[], image.config),
+        (Some(_), "new") => manifest(OCI_MANIFEST, &image.manifest),
+        (Some(shown), "echo") => {
+            let body = format!(r#"{{"errors":[{{"code":"{shown}","message":"{shown}"}}]}}"#);
+            reply(403, &[("x-echo", shown), ("warning", shown)], body)
+        }
+        (Some(shown), _) => reply(404, &[], shown.clone()),
+    }
+}
+
+/// A running agent, its log, and where it listens.
+struct Agent {
+    process: Child,
+    log: tokio::task::JoinHandle<String>,
+    metrics: String,
+    notify: String,
+}
+
+impl Agent {
+    async fn start(stage: &Stage) -> Self {
+        let mut command = stage.command(&["run"]);
+        let mut process = command.stderr(Stdio::piped()).spawn().expect("it");
+        let mut lines = BufReader::new(process.stderr.take().expect("a log")).lines();
+        let mut log = String::new();
+        let metrics = await_address(&mut lines, &mut log, "serving /metrics").await;
+        let notify = await_address(&mut lines, &mut log, "tell of pushes").await;
+        let log = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.push_str(&line);
+                log.push('\n');
+            }
+            log
+        });
+        Self { process, log, metrics, notify }
+    }
+
+    /// Ends it, and gives its log.
+    async fn end(mut self) -> String {
+        let pid = self.process.id().and_then(|id| i32::try_from(id).ok());
+        let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a process");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        self.process.wait().await.expect("its end");
+        self.log.await.expect("its log")
+    }
+}
+
+/// The address in the line of the log that says so; what was read on the way is kept.
+async fn await_address(
+    lines: &mut tokio::io::Lines<BufReader<ChildStderr>>,
+    log: &mut String,
+    words: &str,
+) -> String {
+    if let Some(address) = log.lines().find_map(|line| address_in(line, words)) {
+        return address;
+    }
+    while let Ok(Some(line)) = lines.next_line().await {
+        log.push_str(&line);
+        log.push('\n');
+        if let Some(address) = address_in(&line, words) {
+            return address;
+        }
+    }
+    panic!("it never said {words}:\n{log}")
+}
+
+fn address_in(line: &str, words: &str) -> Option<String> {
+    let (_, address) = line.split_once("address=").filter(|_| line.contains(words))?;
+    Some(address.trim().to_owned())
+}
+
+/// The content of every file below a directory, behind its name.
+fn files(directory: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            text.push_str(&files(&path));
+        } else if path.is_file() {
+            let content = fs::read(&path).expect("a file");
+            text.push_str(&format!("{}\n{}\n", path.display(), String::from_utf8_lossy(&content)));
+        }
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_in_anything_that_the_program_prints_serves_or_writes() {
+    let stage = Stage::build().await;
+    // Without an agent first, then through one.
+    let mut told = stage.told(&["check", "--json"]).await;
+    let agent = Agent::start(&stage).await;
+    let push = http().post(format!("http://{}/v1/notify?token={NOTIFY_TOKEN}", agent.notify));
+    let push = push.body(r#"{"events":[]}"#).send().await.expect("an answer");
+    assert_eq!(push.status(), 202, "the token opens");
+    let wrong = http().post(format!("http://{}/v1/notify?token={MARK}-wrong", agent.notify));
+    let wrong = wrong.send().await.expect("an answer");
+    told.push_str(&format!(
+        "{:?}\n{}\n",
+        wrong.headers().clone(),
+        wrong.text().await.expect("text")
+    ));
+    for words in [
+        &["check"] as &[&str],
+        &["check", "--fresh", "--json"],
+        &["update", "--dry-run", "--json"],
+        &["update"],
+        &["status", "--json"],
+        &["history", "--json"],
+        &["config"],
+        &["recover"],
+        &["healthcheck"],
+    ] {
+        told.push_str(&stage.told(words).await);
+    }
+    for page in ["metrics", "healthz", "readyz"] {
+        let page = http().get(format!("http://{}/{page}", agent.metrics)).send().await;
+        told.push_str(&page.expect("a page").text().await.expect("text"));
+    }
+    let log = agent.end().await;
+    told.push_str(&log);
+    let written = files(&stage.path("state"));
+    // A password file that is no text, and a configuration that is none.
+    fs::write(stage.path("password"), [PASSWORD.as_bytes(), b"\xff\0"].concat()).expect("a file");
+    fs::write(stage.path("config.json"), format!("{{\"auths\":{DOCKER_PASSWORD}}}"))
+        .expect("a file");
+    told.push_str(&stage.told(&["check", "--json"]).await);
+    search(&stage, &told, &written);
+    was_there(&stage, &told, &log);
+}
+
+fn search(stage: &Stage, told: &str, written: &str) {
+    let logins = [PASSWORD, DOCKER_PASSWORD, HELPER_SECRET];
+    let mut secrets = logins.map(|word| STANDARD.encode(format!("{USER}:{word}"))).to_vec();
+    // What the configuration itself names is no secret; the part after the mark is.
+    secrets.push(MARK.to_owned());
+    // How bytes look where somebody prints them as such.
+    secrets.push(format!("{:?}", MARK.as_bytes()).trim_matches(['[', ']']).to_owned());
+    let place = stage.directory.path().display().to_string();
+    for (what, text) in [("is told", told), ("is written", written)] {
+        let text = text.replace(&place, "");
+        for secret in &secrets {
+            let line = text.lines().find(|line| line.contains(secret.as_str()));
+            assert_eq!(line, None, "{secret} {what}");
+        }
+    }
+}
+
+/// Every secret did travel, and everything that might have told it did speak.
+fn was_there(stage: &Stage, told: &str, log: &str) {
+    let shown = |number: usize| {
+        let asked: Vec<Asked> = stage.registries[number].asked();
+        asked.into_iter().filter_map(|asked| asked.authorization).collect::<Vec<_>>()
+    };
+    let basic = |word: &str| format!("Basic {}", STANDARD.encode(format!("{USER}:{word}")));
+    assert!(shown(0).contains(&basic(PASSWORD)));
+    assert!(shown(1).contains(&format!("Bearer {TOKEN}")));
+    assert!(shown(2).contains(&basic(HELPER_SECRET)));
+    let to_token_server: Vec<_> = stage.tokens.asked();
+    let login = Some(basic(DOCKER_PASSWORD));
+    assert!(to_token_server.iter().any(|asked| asked.authorization == login));
+    for word in ["registry_unauthorized", "not_found", "pilotfish_registry_requests_total", USER] {
+        assert!(told.contains(word), "nothing was told of {word}:\n{told}");
+    }
+    assert!(log.lines().any(|line| line.contains("TRACE") || line.contains("DEBUG")), "{log}");
+}
