@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, AgentSettings, RoundListener};
 use crate::config::{DockerHost, RegistryHostSettings, Settings};
+use crate::core::decide::Endpoint;
 use crate::core::decide::snapshot::Snapshot;
+use crate::core::docker::authority::in_brackets;
 use crate::core::time::schedule::DeviceFraction;
 use crate::core::update::event::Listener;
 use crate::core::update::handover::Handover;
@@ -125,13 +127,19 @@ fn agent_settings(settings: &Settings, host: &impl Host) -> AgentSettings {
         device: DeviceFraction::from_identity(&host.machine_id()),
         zone: settings.time_zone,
         pull_window: settings.pull_window.clone(),
+        engine_endpoint: match &settings.docker_host {
+            DockerHost::Unix(_) => None,
+            DockerHost::Tcp { host, port } => Some(Endpoint { host: host.clone(), port: *port }),
+        },
     }
 }
 
 fn engine(settings: &Settings) -> anyhow::Result<DockerEngine> {
     let address = match &settings.docker_host {
         DockerHost::Unix(path) => Address::Unix(path.clone()),
-        DockerHost::Tcp { host, port } => Address::Tcp(format!("{host}:{port}")),
+        DockerHost::Tcp { host, port } => {
+            Address::Tcp(format!("{}:{port}", in_brackets(Some(host))))
+        }
     };
     let tls = settings.docker_tls.as_ref().map(|tls| TlsFiles::in_directory(&tls.cert_path));
     DockerEngine::new(address, tls).context("cannot use docker_host")

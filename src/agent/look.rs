@@ -30,6 +30,7 @@ impl<P: Ports> Agent<P> {
             pull_window: self.settings.pull_window.clone(),
             force: request.force,
             own_container: self.ports.host().own_container(),
+            engine_endpoint: self.settings.engine_endpoint.clone(),
             state_dir: self.ports.state().root().to_owned(),
         }
     }

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::core::decide::Endpoint;
 use crate::core::decide::outlook::Outlook;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::policy::PolicyDefaults;
@@ -64,6 +65,8 @@ pub struct AgentSettings {
     pub zone: Tz,
     /// When images may be pulled.
     pub pull_window: Windows,
+    /// Where the Engine is reached over the network; absent: by its socket.
+    pub engine_endpoint: Option<Endpoint>,
 }
 
 /// Why the loop ended.

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::support::Pi;
 use crate::support::command::wait_until;
 use crate::support::http::Peer;
 use crate::support::images::Release;
+use crate::support::{Pi, WATCHED};
 
 /// Where the proxy listens, in the network of its Pi.
 const PORT: u16 = 2375;
@@ -81,4 +81,23 @@ fn the_calls_that_pass_the_socket_proxy_are_enough() {
     ] {
         assert_eq!(proxy.status(method, path), 403, "{method} {path}");
     }
+}
+
+#[test]
+fn the_way_to_the_engine_is_never_replaced() {
+    let pi = Pi::new();
+    let _proxy = Proxy::start(&pi);
+    let one = pi.registry.publish("till", &Release::new("1"));
+    // It bears the name by which the Engine is reached, as a proxy in a container does.
+    let proxy = pi.start("localhost", &one.reference, &WATCHED);
+    pi.start_watched("till", &one.reference, 8080, &[]);
+    pi.registry.publish("till", &Release::new("2"));
+    let host = format!("--docker-host=tcp://localhost:{PORT}");
+
+    let told = pi.agent.run(&pi.engine, &["update", "--force", &host]).expect_code(0);
+
+    let expected = "localhost is held: cannot_recreate\n    the agent reaches the Engine through";
+    assert!(told.out.contains(expected), "{}", told.out);
+    assert_eq!(pi.id("localhost"), proxy);
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 2"));
 }

@@ -131,6 +131,7 @@ fn settings() -> AgentSettings {
         device: DeviceFraction::from_identity("model"),
         zone: Tz::UTC,
         pull_window: Windows::always(),
+        engine_endpoint: None,
     }
 }
 

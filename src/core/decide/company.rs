@@ -1,5 +1,7 @@
 //! What hangs on a container: whether it may be recreated together with it, and how.
 
+use serde_json::Value;
+
 use super::No;
 use super::safe::{declared, probed};
 use crate::core::decide::observation::{Companion, Readiness};
@@ -89,6 +91,11 @@ fn fit<'a>(
 }
 
 impl Follower<'_> {
+    /// The inspect document of what is replaced.
+    pub(super) const fn original(&self) -> &Value {
+        &self.companion.original
+    }
+
     /// How it is recreated, on the image that it runs on.
     pub(super) fn member(&self, readiness: &Readiness) -> Result<Member, No> {
         let Companion { original, image, .. } = self.companion;

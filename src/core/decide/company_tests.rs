@@ -49,6 +49,7 @@ fn decided(change: impl FnOnce(&mut Companion)) -> Decision {
         pull_window: "".parse().expect("a window"),
         force: false,
         own_container: None,
+        engine_endpoint: None,
         state_dir: "/var/lib/pilotfish".into(),
     };
     decide(&observation, &circumstances)

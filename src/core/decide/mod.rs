@@ -8,6 +8,8 @@ mod standing;
 mod compare;
 // What hangs on a container, and is recreated with it.
 mod company;
+// The containers that the agent itself lives by.
+mod itself;
 // What no force overrides.
 mod safe;
 // What the windows say of an update that nothing else is in the way of.
@@ -40,6 +42,7 @@ use serde_json::Value;
 
 use company::{Follower, followers, member};
 use compare::{Compared, compare, held, is_notify};
+use itself::{itself, way_to_the_engine};
 use observation::{Observation, Readiness};
 use offer::Offer;
 use reason::Reason;
@@ -47,10 +50,9 @@ use safe::safe;
 use standing::{Standing, standing};
 use timing::{Timing, timing};
 
-use crate::core::docker::inspect;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::Mode;
-use crate::core::recreate::{Original, helper};
+use crate::core::recreate::Original;
 use crate::core::time::window::Windows;
 use crate::core::update::plan::{From, Member, Plan, Source};
 
@@ -68,8 +70,19 @@ pub struct Circumstances {
     /// The ID of the container in which the agent seems to run. One that joins another's network is
     /// told the other's.
     pub own_container: Option<String>,
+    /// Where the Engine is reached over the network: a container may stand in between.
+    pub engine_endpoint: Option<Endpoint>,
     /// Where the agent keeps its state: a helper that updates the agent's own container needs it.
     pub state_dir: PathBuf,
+}
+
+/// `HOST:PORT` of an Engine that is reached over the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
 /// A "no", with its word and its details.
@@ -234,6 +247,10 @@ impl Planning<'_> {
     ) -> Result<Plan, No> {
         let (observation, readiness) = (self.observation, self.readiness);
         itself(observation, &readiness.original, circumstances)?;
+        let followers = self.followers.iter().map(Follower::original);
+        for original in followers.chain([&readiness.original]) {
+            way_to_the_engine(original, circumstances)?;
+        }
         let Standing { policy, reference, running } = *self.standing;
         let facts = Original {
             container: &readiness.original,
@@ -274,27 +291,6 @@ pub fn originals(plan: &Plan, readiness: &Readiness) -> Vec<Value> {
         companion.map_or(Value::Null, |companion| companion.original.clone())
     };
     plan.dependents.iter().map(of).collect()
-}
-
-/// The agent's own container needs a helper; one that may be it is not touched at all, because an
-/// agent cannot stop itself and go on.
-fn itself(
-    observation: &Observation,
-    original: &Value,
-    circumstances: &Circumstances,
-) -> Result<(), No> {
-    let cannot = |detail: String| No::new(Reason::CannotHandOver, detail);
-    if observation.is_self {
-        let checked = helper::check(original, &circumstances.state_dir);
-        return checked.map_err(|error| cannot(error.to_string()));
-    }
-    let joined = inspect::text(original, "/HostConfig/NetworkMode").strip_prefix("container:");
-    if joined.is_some() && joined == circumstances.own_container.as_deref() {
-        let detail = "HostConfig.NetworkMode joins the network of another container, so that the \
-                      agent cannot tell whether it runs in this one";
-        return Err(cannot(detail.to_owned()));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

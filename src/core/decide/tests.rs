@@ -121,6 +121,7 @@ fn circumstances(zone: Tz, now: &str, pull_window: &str) -> Circumstances {
         pull_window: pull_window.parse().expect("a window"),
         force: false,
         own_container: None,
+        engine_endpoint: None,
         state_dir: "/var/lib/pilotfish".into(),
     }
 }
