@@ -48,6 +48,9 @@ pub(super) fn way_to_the_engine(original: &Value, circumstances: &Circumstances)
 /// is published on this machine.
 fn is_reached_at(container: &Value, endpoint: &Endpoint) -> bool {
     let host = endpoint.host.as_str();
+    if host.is_empty() {
+        return false;
+    }
     if host == inspect::name(container) || host == inspect::text(container, "/Config/Hostname") {
         return true;
     }
