@@ -30,7 +30,7 @@ on = $(on_$(1))
 FRESHDOCK = target/peers/bin/freshdock
 
 .DEFAULT_GOAL := help
-.PHONY: help build release check test test-engines fidelity fuzz demo bench footprint torture soak dist deb \
+.PHONY: help build release check test test-image test-arm test-engines fidelity fuzz demo bench footprint torture soak dist deb \
 	image needs needs-dist clean
 
 help: ## lists what can be made
@@ -86,8 +86,10 @@ demo: needs build till ## two minutes of the real thing: a good release, a bad o
 bench: needs release ## the figures of the README, beside their goals (needs root, ten minutes)
 	$(CARGO) bench --locked --profile dev --bench figures -- target/release/pilotfish
 
-footprint: needs release ## size of the binary and its idle memory
-	$(CARGO) bench --locked --profile dev --bench figures -- target/release/pilotfish footprint
+footprint: needs needs-dist ## size, memory, processor and wear of an agent that has nothing to do (needs root, half an hour)
+	scripts/dist $(MACHINE)
+	FOOTPRINT_ROUNDS=1000 $(CARGO) bench --locked --profile dev --bench figures -- \
+		target/$(MACHINE)/release/pilotfish footprint
 
 torture: needs ## strikes a real agent at every call; writes docs/reliability.md (a night; see TORTURE_KILLS)
 	$(CARGO) test --locked --test torture -- --ignored --nocapture --test-threads=1 torture::
@@ -95,11 +97,22 @@ torture: needs ## strikes a real agent at every call; writes docs/reliability.md
 soak: ## random faults over the model, as many as PILOTFISH_SEEDS says
 	PILOTFISH_SEEDS=$${PILOTFISH_SEEDS:-1000000} $(CARGO) test --locked --test model -- --nocapture
 
+test-image: needs needs-dist ## the image for this machine, started as the documentation says (needs root)
+	scripts/dist $(MACHINE)
+	TEST_IMAGE_TARGET=$(MACHINE) $(CARGO) test --locked --test engine -- --ignored --nocapture image::
+
+test-arm: needs needs-dist ## the binaries for 64-bit and 32-bit Pis, emulated, on a real Engine (needs root)
+	@scripts/ensure qemu-aarch64-static=qemu-user-static update-binfmts=binfmt-support
+	scripts/dist $(ARM)
+	scripts/test-arm $(ARM)
+
 dist: needs-dist ## static binaries for every Pi, with checksums, man pages and completions
 	scripts/dist
 
 deb: dist ## Debian's packages of them: arm64, armhf, amd64
 	scripts/deb
+
+ARM = aarch64-unknown-linux-musl armv7-unknown-linux-gnueabihf
 
 # This machine's own kind.
 MACHINE = $(shell uname -m | sed -e 's/armv7l/armv7-unknown-linux-gnueabihf/' -e t -e 's/$$/-unknown-linux-musl/')

@@ -15,6 +15,8 @@ mod dependents;
 #[cfg(test)]
 mod ground;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod interruptions;
 #[cfg(test)]
 mod itself;

@@ -21,6 +21,10 @@ pub const METRICS_PORT: u16 = 9788;
 /// of it three times.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Names another program to be tested as the agent, such as one for another kind of machine behind
+/// its emulator (`make test-arm`).
+const OTHER_AGENT: &str = "TEST_AGENT";
+
 /// An installation of the agent: its configuration and what it remembers.
 pub struct Agent {
     directory: PathBuf,
@@ -58,7 +62,8 @@ impl Agent {
     pub fn install_as(name: &str, engine: &Engine, settings: &str) -> Self {
         let directory = engine.directory().join(name);
         fs::create_dir_all(&directory).expect("the agent's directory");
-        let binary = PathBuf::from(env!("CARGO_BIN_EXE_pilotfish"));
+        let other = std::env::var_os(OTHER_AGENT).map(PathBuf::from);
+        let binary = other.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_pilotfish")));
         let state = directory.join("state");
         let agent = Self { directory, state, binary, settings: settings.to_owned(), boot_id: None };
         agent.connect_to(&engine.socket());
