@@ -1,75 +1,26 @@
 //! `pilotfish run`: the agent, and what serves it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::Context as _;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
-use super::{Exit, Setting, Several, load, standby, stop_on_signal, systemd};
-use crate::agent::{Errand, RoundListener, RunEnd};
-use crate::api::{self, notify};
-use crate::app::{self, Listeners};
-use crate::config::{NotifySettings, Settings};
-use crate::control::{self, server};
-use crate::core::decide::snapshot::Snapshot;
-use crate::metrics::Metrics;
-use crate::registry::RegistryObserver;
-use crate::telemetry::LogListener;
-
-/// What outlives a change of the configuration.
-pub(super) struct Process {
-    /// Cancelled when the process is to end.
-    pub(super) stop: CancellationToken,
-    metrics: Arc<Metrics>,
-    events: server::Broadcast,
-    snapshot: watch::Sender<Arc<Snapshot>>,
-    wishes: mpsc::Sender<Errand>,
-    reload: Notify,
-}
-
-impl Process {
-    pub(super) fn listeners(&self) -> Listeners {
-        let metrics = &self.metrics;
-        Listeners {
-            snapshot: self.snapshot.clone(),
-            events: Arc::new(Several(vec![
-                Arc::new(LogListener),
-                metrics.clone(),
-                Arc::new(self.events.clone()),
-            ])),
-            rounds: Arc::new(Counted(metrics.clone())),
-            registries: Arc::new(Counted(metrics.clone())),
-        }
-    }
-
-    /// What is told at the listen address.
-    pub(super) fn facts(&self) -> api::Facts {
-        api::Facts { snapshot: self.snapshot.subscribe(), metrics: self.metrics.clone() }
-    }
-
-    pub(super) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
-        self.snapshot.send_modify(|snapshot| change(Arc::make_mut(snapshot)));
-    }
-}
+use super::process::Process;
+use super::serving::{listen_for_pushes, serve_control, serve_notify, serve_pages};
+use super::{Exit, Setting, load, standby, systemd};
+use crate::agent::{Errand, RunEnd};
+use crate::api;
+use crate::app;
+use crate::config::Settings;
+use crate::control::server;
 
 /// Checks on schedule until it is told to stop. With SIGHUP the configuration is read again: a
 /// valid one is followed from the end of the current round on, one that is invalid or cannot be
 /// followed is told and left. Wishes that wait meanwhile are fulfilled afterwards.
 pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
     let (wishes, mut errands) = mpsc::channel(server::WISHES_WAITING_MAX);
-    let process = Arc::new(Process {
-        stop: stop_on_signal()?,
-        metrics: Arc::new(Metrics::new().context("cannot set up the metrics")?),
-        events: server::Broadcast::default(),
-        snapshot: watch::Sender::new(Arc::default()),
-        wishes,
-        reload: Notify::new(),
-    });
+    let process = Arc::new(Process::new(wishes)?);
     let mut settings = setting.settings.clone();
     let (followed, mut wanted) = watch::channel(settings.clone());
     let tasks = TaskTracker::new();
@@ -171,79 +122,4 @@ async fn serve(
     tasks.close();
     tasks.wait().await;
     Ok(ended)
-}
-
-/// Where registries tell of pushes, and the word by which they are known.
-async fn listen_for_pushes(wanted: &NotifySettings) -> anyhow::Result<(TcpListener, api::Token)> {
-    let token = api::Token::read(&wanted.token_file)?;
-    Ok((api::bind("notify.address", wanted.address).await?, token))
-}
-
-fn serve_notify(
-    listener: TcpListener,
-    token: api::Token,
-    errands: mpsc::Sender<Errand>,
-    tasks: &TaskTracker,
-    end: &CancellationToken,
-) {
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "registries may tell of pushes");
-    }
-    let (sender, pushes) = notify::queue();
-    let router = notify::router(token, sender);
-    tasks.spawn(api::serve(listener, router, notify::LIMITS, end.clone()));
-    tasks.spawn(notify::pass_on(pushes, errands, end.clone()));
-}
-
-pub(super) async fn serve_pages(listener: TcpListener, facts: api::Facts, end: CancellationToken) {
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "serving /metrics, /healthz and /readyz");
-    }
-    api::serve(listener, api::router(facts), api::Limits::DEFAULT, end).await;
-}
-
-/// An agent without its control socket still does its work: that is said, and no more.
-pub(super) fn serve_control(
-    settings: &Settings,
-    process: &Process,
-    tasks: &TaskTracker,
-    end: &CancellationToken,
-) {
-    let path = control::socket(&settings.state_dir);
-    match server::bind(&path) {
-        Ok(listener) => {
-            let facts = server::Facts {
-                errands: process.wishes.clone(),
-                events: process.events.clone(),
-                snapshot: process.snapshot.subscribe(),
-                now: app::now,
-            };
-            tasks.spawn(server::serve(listener, facts, end.clone()));
-        }
-        Err(error) => {
-            let path = path.display();
-            tracing::warn!(
-                "no control socket at {path}, commands cannot reach this agent: {error}"
-            );
-        }
-    }
-}
-
-/// Counts rounds and requests.
-struct Counted(Arc<Metrics>);
-
-impl RoundListener for Counted {
-    fn round(&self, succeeded: bool, took: Duration) {
-        self.0.round(succeeded, took);
-    }
-}
-
-impl RegistryObserver for Counted {
-    fn request(&self, registry: &str, code: &str) {
-        self.0.request(registry, code);
-    }
-
-    fn rate_limit_remaining(&self, registry: &str, remaining: u64) {
-        self.0.rate_limit_remaining(registry, remaining);
-    }
 }

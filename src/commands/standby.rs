@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::run::{Process, serve_control, serve_pages};
+use super::process::Process;
+use super::serving::{serve_control, serve_pages};
 use crate::agent::Agent;
 use crate::api;
 use crate::app::{self, RealWorld};

@@ -6,10 +6,20 @@ use std::fmt;
 use crate::config::environment::Fragment;
 use crate::config::error::{ConfigError, Origin};
 use crate::config::keys::KEYS;
-use crate::config::settings::Explained;
 
 const EVERY: &str = "schedule.every";
 const CRON: &str = "schedule.cron";
+
+/// One value of the configuration and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// The whole key; for what only Docker's variables say, the variable.
+    pub key: String,
+    /// The value as it was written. Never a password: there is no key for one.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
 
 /// One value for each key that has one.
 #[derive(Debug)]

@@ -22,12 +22,13 @@ mod time_zone;
 pub mod watchtower;
 
 pub use docker::{DockerHost, DockerHostError, DockerTls};
+pub use effective::Explained;
 pub use environment::Environment;
 pub use error::{ConfigError, Origin};
 pub use file::{ConfigFile, DEFAULT_FILE};
 pub use keys::{KEYS, Key, Kind, REGISTRY_KEYS};
 pub use registries::RegistryHostSettings;
-pub use settings::{Explained, LogFormat, LogLevel, NotifySettings, Settings};
+pub use settings::{LogFormat, LogLevel, NotifySettings, Settings};
 
 use effective::Effective;
 

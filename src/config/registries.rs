@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::config::effective::Explained;
 use crate::config::error::{ConfigError, Origin};
 use crate::config::file::{Source, in_order, wrong_type};
 use crate::config::keys::{REGISTRIES, REGISTRY_KEYS};
-use crate::config::settings::Explained;
 use crate::core::docker::reference::Reference;
 use crate::core::text::did_you_mean;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use crate::config::docker::{DockerHost, DockerTls};
-use crate::config::effective::Effective;
+use crate::config::effective::{Effective, Explained};
 use crate::config::environment::{DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, Environment};
 use crate::config::error::{ConfigError, Origin};
 use crate::config::registries::{Registries, RegistryHostSettings};
@@ -55,17 +55,6 @@ pub struct NotifySettings {
     pub address: SocketAddr,
     /// The file whose first line is the token.
     pub token_file: PathBuf,
-}
-
-/// One value of the configuration and where it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Explained {
-    /// The whole key; for what only Docker's variables say, the variable.
-    pub key: String,
-    /// The value as it was written. Never a password: there is no key for one.
-    pub value: String,
-    /// Where it came from.
-    pub origin: Origin,
 }
 
 /// The valid configuration.

@@ -1,0 +1,95 @@
+//! What a running agent shares with whatever serves it, and keeps when its configuration changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Several, stop_on_signal};
+use crate::agent::{Errand, RoundListener};
+use crate::api;
+use crate::app::{self, Listeners};
+use crate::control::server;
+use crate::core::decide::snapshot::Snapshot;
+use crate::metrics::Metrics;
+use crate::registry::RegistryObserver;
+use crate::telemetry::LogListener;
+
+/// What outlives a change of the configuration.
+pub(super) struct Process {
+    /// Cancelled when the process is to end.
+    pub(super) stop: CancellationToken,
+    metrics: Arc<Metrics>,
+    events: server::Broadcast,
+    pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(super) wishes: mpsc::Sender<Errand>,
+    pub(super) reload: Notify,
+}
+
+impl Process {
+    /// Until it is told to stop.
+    pub(super) fn new(wishes: mpsc::Sender<Errand>) -> anyhow::Result<Self> {
+        Ok(Self {
+            stop: stop_on_signal()?,
+            metrics: Arc::new(Metrics::new().context("cannot set up the metrics")?),
+            events: server::Broadcast::default(),
+            snapshot: watch::Sender::new(Arc::default()),
+            wishes,
+            reload: Notify::new(),
+        })
+    }
+
+    pub(super) fn listeners(&self) -> Listeners {
+        let metrics = &self.metrics;
+        Listeners {
+            snapshot: self.snapshot.clone(),
+            events: Arc::new(Several(vec![
+                Arc::new(LogListener),
+                metrics.clone(),
+                Arc::new(self.events.clone()),
+            ])),
+            rounds: Arc::new(Counted(metrics.clone())),
+            registries: Arc::new(Counted(metrics.clone())),
+        }
+    }
+
+    /// What is told at the listen address.
+    pub(super) fn facts(&self) -> api::Facts {
+        api::Facts { snapshot: self.snapshot.subscribe(), metrics: self.metrics.clone() }
+    }
+
+    pub(super) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.snapshot.send_modify(|snapshot| change(Arc::make_mut(snapshot)));
+    }
+
+    /// What the control socket's end needs.
+    pub(super) fn control(&self) -> server::Facts {
+        server::Facts {
+            errands: self.wishes.clone(),
+            events: self.events.clone(),
+            snapshot: self.snapshot.subscribe(),
+            now: app::now,
+        }
+    }
+}
+
+/// Counts rounds and requests.
+struct Counted(Arc<Metrics>);
+
+impl RoundListener for Counted {
+    fn round(&self, succeeded: bool, took: Duration) {
+        self.0.round(succeeded, took);
+    }
+}
+
+impl RegistryObserver for Counted {
+    fn request(&self, registry: &str, code: &str) {
+        self.0.request(registry, code);
+    }
+
+    fn rate_limit_remaining(&self, registry: &str, remaining: u64) {
+        self.0.rate_limit_remaining(registry, remaining);
+    }
+}

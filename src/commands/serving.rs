@@ -1,0 +1,64 @@
+//! What people, registries and Prometheus reach of a running agent.
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::process::Process;
+use crate::agent::Errand;
+use crate::api::{self, notify};
+use crate::config::{NotifySettings, Settings};
+use crate::control::{self, server};
+
+/// Where registries tell of pushes, and the word by which they are known.
+pub(super) async fn listen_for_pushes(
+    wanted: &NotifySettings,
+) -> anyhow::Result<(TcpListener, api::Token)> {
+    let token = api::Token::read(&wanted.token_file)?;
+    Ok((api::bind("notify.address", wanted.address).await?, token))
+}
+
+pub(super) fn serve_notify(
+    listener: TcpListener,
+    token: api::Token,
+    errands: mpsc::Sender<Errand>,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "registries may tell of pushes");
+    }
+    let (sender, pushes) = notify::queue();
+    let router = notify::router(token, sender);
+    tasks.spawn(api::serve(listener, router, notify::LIMITS, end.clone()));
+    tasks.spawn(notify::pass_on(pushes, errands, end.clone()));
+}
+
+pub(super) async fn serve_pages(listener: TcpListener, facts: api::Facts, end: CancellationToken) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "serving /metrics, /healthz and /readyz");
+    }
+    api::serve(listener, api::router(facts), api::Limits::DEFAULT, end).await;
+}
+
+/// An agent without its control socket still does its work: that is said, and no more.
+pub(super) fn serve_control(
+    settings: &Settings,
+    process: &Process,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) {
+    let path = control::socket(&settings.state_dir);
+    match server::bind(&path) {
+        Ok(listener) => {
+            tasks.spawn(server::serve(listener, process.control(), end.clone()));
+        }
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(
+                "no control socket at {path}, commands cannot reach this agent: {error}"
+            );
+        }
+    }
+}
