@@ -23,7 +23,7 @@ const ROUNDS_DEFAULT: u64 = 30;
 /// How long an agent without anything to do is watched.
 const QUIET_TIME: Duration = Duration::from_secs(60);
 
-/// The unit of the times in `/proc/PID/stat`: the same on every architecture there are binaries for.
+/// The unit of the times in `/proc/PID/stat`; it is the same on every architecture we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 pub fn measure(binary: &Path, table: &mut Table) {
