@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::Value;
@@ -144,7 +144,8 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn verify(&mut self) -> Result<Note, Trouble> {
         let mut watches = std::mem::take(&mut self.watches).into_iter();
         let mut trials = Vec::new();
-        for (number, id) in self.new_containers()?.into_iter().enumerate() {
+        let new = self.new_containers()?;
+        for (number, id) in new.iter().cloned().enumerate() {
             let mut watch = match watches.next() {
                 Some(watch) => watch,
                 None => self.listen(&id).await?,
@@ -158,7 +159,13 @@ impl<P: Ports> Update<'_, P> {
         for trial in &mut trials {
             self.look(trial).await?;
         }
-        self.await_verdicts(&mut trials).await?;
+        let greetings = self.greetings(&new);
+        let is_greeted = !greetings.is_empty();
+        try_join(self.await_verdicts(&mut trials), self.greet(greetings)).await?;
+        if is_greeted {
+            // A hook may have taken longer than the trial, and nobody looked meanwhile.
+            self.await_verdicts(&mut trials).await?;
+        }
         self.check_the_old_ones_stayed_down().await?;
         Ok(Note::default())
     }

@@ -21,6 +21,7 @@ use crate::core::decide::observation::{Observation, Offered, OpenUpdate, Previou
 use crate::core::decide::{Circumstances, Question, question};
 use crate::core::docker::names;
 use crate::core::docker::reference::Reference;
+use crate::core::policy::hooks::{Hook, Moment};
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::time::schedule::Schedule;
 use crate::engine::{Engine, EngineError, Listed};
@@ -133,6 +134,24 @@ pub async fn own_schedules<P: Ports>(
         _ => None,
     };
     Ok(ports.engine().list().await?.into_iter().filter_map(own).collect())
+}
+
+/// The hooks of this moment, with the names and the IDs of the running containers that have them.
+///
+/// # Errors
+/// The Engine does not give its list.
+pub async fn hooks_at<P: Ports>(
+    ports: &P,
+    defaults: &PolicyDefaults,
+    moment: Moment,
+) -> Result<Vec<(String, String, Hook)>, EngineError> {
+    let of = |listed: Listed| match Policy::from_labels(&listed.labels, defaults) {
+        Selection::Watched(policy) if !is_ours(&listed) && listed.state == "running" => {
+            Some((listed.name, listed.id, policy.wishes.hooks.at(moment)?))
+        }
+        _ => None,
+    };
+    Ok(ports.engine().list().await?.into_iter().filter_map(of).collect())
 }
 
 type Read = Result<Policy, Vec<crate::core::policy::LabelError>>;

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::core::decide::depends_on;
 use crate::core::decide::observation::{Companion, Observation, Offered, OpenUpdate, Readiness};
 use crate::core::docker::inspect;
 use crate::core::docker::names;
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::recreate::changes::{may_hold_declared_files, written};
 use crate::core::recreate::declared::{WrittenFile, copied, declared};
-use crate::core::recreate::dependents::company;
+use crate::core::recreate::dependents::{DependsOn, company};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::probing;
@@ -52,9 +53,11 @@ async fn gather<P: Ports>(
     let pulled = pulled(engine, observation).await?;
     let files = written_files(engine, &original).await?;
     let others = others(engine, &observation.id).await?;
+    let depends_on = labelled(ports, surroundings, &others);
     Ok(Some(Readiness {
-        companions: companions(ports, surroundings, &original, &others).await?,
+        companions: companions(ports, surroundings, (&original, &others, &depends_on)).await?,
         others,
+        depends_on,
         declared_files: declared_files(&original, &files),
         copied_files: copied(&files),
         is_kept_ahead: is_kept_ahead(engine, &observation.name, pulled.as_ref()).await?,
@@ -83,11 +86,10 @@ async fn probe<P: Ports>(
 async fn companions<P: Ports>(
     ports: &P,
     surroundings: &Surroundings<'_>,
-    original: &Value,
-    others: &[Value],
+    (original, others, depends_on): (&Value, &[Value], &DependsOn),
 ) -> Result<BTreeMap<String, Companion>, EngineError> {
     let mut companions = BTreeMap::new();
-    for tie in company(original, others).unwrap_or_default() {
+    for tie in company(original, others, depends_on).unwrap_or_default() {
         let Some(original) = others.iter().find(|other| inspect::id(other) == tie.id) else {
             continue;
         };
@@ -112,6 +114,17 @@ async fn companions<P: Ports>(
         );
     }
     Ok(companions)
+}
+
+/// What the labels of all other containers ask for.
+fn labelled(ports: &impl Ports, surroundings: &Surroundings<'_>, others: &[Value]) -> DependsOn {
+    let own = ports.host().own_container();
+    let asks = |other: &Value| {
+        let selection = Policy::from_labels(&inspect::labels(other), surroundings.defaults);
+        let id = inspect::id(other);
+        (id.to_owned(), depends_on(other, &selection, own.as_deref() == Some(id)))
+    };
+    others.iter().map(asks).filter(|(_, names)| !names.is_empty()).collect()
 }
 
 /// Every other container, opted in or not: one of them may hang on this one.

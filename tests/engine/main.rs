@@ -39,4 +39,6 @@ mod socket_proxy;
 #[cfg(test)]
 mod updates;
 #[cfg(test)]
+mod watchtower;
+#[cfg(test)]
 mod windows;

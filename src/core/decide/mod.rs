@@ -38,6 +38,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
 
+pub use company::depends_on;
 use company::{Follower, followers, member};
 use compare::{Compared, compare, held, is_notify};
 use observation::{Observation, Readiness};
@@ -240,7 +241,7 @@ impl Planning<'_> {
             image: &readiness.image,
             api: readiness.api,
         };
-        let main = member(&facts, &policy.health, readiness.can_update)
+        let main = member(&facts, policy, readiness.can_update)
             .map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
         let main = Member {
             container: observation.name.clone(),
@@ -249,7 +250,7 @@ impl Planning<'_> {
             ..main
         };
         let dependents = self.followers.iter().map(|follower| follower.member(readiness));
-        Ok(Plan {
+        let mut plan = Plan {
             id: Plan::make_id(&observation.name, circumstances.now),
             main,
             reference: reference.clone(),
@@ -262,7 +263,13 @@ impl Planning<'_> {
             to: offer.clone(),
             images_keep: policy.images_keep,
             dependents: dependents.collect::<Result<_, _>>()?,
-        })
+        };
+        // Hooks belong to updates: whoever goes back by hand wants what ran before, at once. And
+        // there is no shell in the agent's own image.
+        if source == Source::Kept || observation.is_self {
+            plan.forget_hooks();
+        }
+        Ok(plan)
     }
 }
 
