@@ -228,9 +228,10 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// The image's, unless its copy on this machine is an old one and seems to be damaged. A copy
-    /// that a person goes back to by hand cannot be pulled again, nor is that of a dependent.
+    /// that did not come from the registry cannot be pulled again, nor is that of a dependent.
     async fn whose_fault(&self, trial: &Trial, detail: String) -> Cause {
-        let is_fresh = self.journal.progress.known.fetched || self.plan().source == Source::Kept;
+        let is_fresh =
+            self.journal.progress.known.fetched || self.plan().source != Source::Registry;
         let log = match is_fresh || trial.number != 0 {
             true => Vec::new(),
             false => self.ports.engine().logs(&trial.id, LAST_WORDS).await.unwrap_or_default(),

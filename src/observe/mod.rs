@@ -251,6 +251,8 @@ async fn answer<P: Ports>(
     let asks = |wanted: Question| {
         move |observation: &&mut Observation| question(observation, scope.circumstances) == wanted
     };
+    let by_local_tag = observations.iter_mut().filter(asks(Question::Digest));
+    look_up::local_tags(ports.engine(), by_local_tag.filter(|seen| seen.is_local())).await;
     look_up::digests(ports.registry(), observations.iter_mut().filter(asks(Question::Digest)))
         .await;
     refresh(ports, cache, scope, observations).await;

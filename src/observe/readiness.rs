@@ -60,7 +60,9 @@ async fn gather<P: Ports>(
         depends_on,
         declared_files: declared_files(&original, &files),
         copied_files: copied(&files),
-        is_kept_ahead: is_kept_ahead(engine, &observation.name, pulled.as_ref()).await?,
+        // What a local tag points at has a name that keeps it.
+        is_kept_ahead: observation.is_local()
+            || is_kept_ahead(engine, &observation.name, pulled.as_ref()).await?,
         is_pulled: pulled.is_some(),
         api: info.api,
         can_update: info.can_update,
@@ -145,6 +147,9 @@ async fn pulled(
     else {
         return Ok(None);
     };
+    if observation.is_local() {
+        return engine.inspect_image(offer.config.as_str()).await;
+    }
     let pinned = format!("{}@{}", reference.familiar_name(), offer.index);
     engine.inspect_image(&pinned).await
 }

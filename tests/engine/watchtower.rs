@@ -197,3 +197,49 @@ fn a_post_update_hook_in_which_the_agent_is_killed_is_not_run_twice_and_is_told(
     let said = format!("{}{}", told.out, told.err);
     assert!(said.contains("may not have come to its end; it is not run again"), "{said}");
 }
+
+#[test]
+fn what_is_not_to_be_pulled_follows_its_local_tag() {
+    let pi = pi();
+    let one = pi.registry.publish("till", &Release::new("1"));
+    pi.start_watched("till", &one.reference, 8080, &[&label("no-pull", "true")]);
+    let two = pi.registry.publish("till", &Release::new("2"));
+    let before = pi.registry.requests().len();
+
+    pi.update(&[]).expect_code(0);
+
+    pi.assert_settled("till", &one, 1);
+    assert_eq!(pi.check("till")["verdict"], "up_to_date");
+    assert_eq!(pi.registry.requests().len(), before, "the registry was asked");
+
+    // Somebody pulls, and the registry goes.
+    pi.engine.docker(&["pull", "--quiet", &two.reference]);
+    let before = pi.registry.requests().len();
+    pi.update(&[]).expect_code(0);
+    pi.assert_settled("till", &two, 1);
+    pi.agent.run(&pi.engine, &["rollback", "till"]).expect_code(0);
+    pi.assert_settled("till", &one, 1);
+    pi.update(&[]).expect_code(0);
+    pi.assert_settled("till", &one, 1);
+    assert_eq!(pi.registry.requests().len(), before, "the registry was asked");
+}
+
+#[test]
+fn a_bad_image_behind_the_local_tag_is_refused_and_stays_on_disk() {
+    let pi = pi();
+    let one = pi.registry.publish("till", &Release::new("1"));
+    pi.start_watched("till", &one.reference, 8080, &[&label("no-pull", "true")]);
+    let bad = pi.registry.publish("till", &Release::new("2").with("TILL_EXIT_AFTER", "1s"));
+    pi.engine.docker(&["pull", "--quiet", &bad.reference]);
+    let built = pi.engine.docker(&["image", "inspect", "--format={{.Id}}", &bad.reference]);
+
+    pi.update(&[]).expect_code(3);
+
+    pi.assert_settled("till", &one, 1);
+    assert_eq!(pi.check("till")["verdict"], "up_to_date", "the tag is back at the old image");
+    // Whoever tags it again is told of it, and nothing is tried again.
+    pi.engine.docker(&["tag", &built, &bad.reference]);
+    pi.update(&[]).expect_code(0);
+    pi.assert_settled("till", &one, 1);
+    assert_eq!(pi.check("till")["reason"], "refused_digest");
+}

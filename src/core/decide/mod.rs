@@ -180,7 +180,8 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
     safe(standing.running, readiness, offer)?;
     // What could never be carried out is not fetched either.
     let plan = Planning { observation, standing: &standing, readiness, followers: &followers };
-    let plan = plan.plan((Source::Registry, offer), circumstances)?;
+    let source = if observation.is_local() { Source::Local } else { Source::Registry };
+    let plan = plan.plan((source, offer), circumstances)?;
     let hold = held(observation, circumstances).filter(|_| !readiness.is_pulled);
     match (timing(standing.policy, &followers, readiness, circumstances), hold) {
         (Timing::Later(no), _) | (_, Some(no)) => Err(no),

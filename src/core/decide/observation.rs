@@ -60,6 +60,14 @@ pub struct Running {
     pub platform: Platform,
 }
 
+impl Observation {
+    /// Whether it follows its local tag, and no registry.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.policy.as_ref().is_ok_and(|policy| policy.wishes.is_local)
+    }
+}
+
 impl Running {
     /// Everything that identifies the image: its digests, its manifest, and its ID, which is a
     /// digest on every image store.

@@ -209,6 +209,9 @@ fn watchtowers_labels_mean_what_they_meant() {
     let selection = Policy::from_labels(&labels, &PolicyDefaults { watchtower, ..defaults(false) });
     let Selection::Watched(policy) = selection else { panic!("{selection:?}") };
     assert_eq!(policy.wishes.depends_on, ["db", "till"]);
+    let signal = format!("{}stop-signal", watchtower::WATCHTOWER_PREFIX);
+    let said = select(false, None, &[(signal.as_str(), "SIGQUIT")]);
+    assert!(said.contains("--stop-signal"), "{said}");
     let said = select(false, None, &[(enable, "perhaps")]);
     assert!(said.ends_with("`perhaps` is neither `true` nor `false`"), "{said}");
 }

@@ -23,8 +23,12 @@ const SCOPE: &str = "scope";
 const DEPENDS_ON: &str = "depends-on";
 /// `true`: it follows what the local tag points at; the registry is not asked.
 const NO_PULL: &str = "no-pull";
-/// How the old container is stopped.
+/// How the old container is stopped; recognised, and not carried out.
 const STOP_SIGNAL: &str = "stop-signal";
+
+/// Engines before API 1.42 have no stop with another signal than the container's own.
+const NO_STOP_SIGNAL: &str = "is not carried out here; recreate the container with \
+                              `docker run --stop-signal`, and without this label";
 
 /// What is understood, for suggestions.
 const WORDS: [&str; 6] = [ENABLE, MONITOR_ONLY, SCOPE, DEPENDS_ON, NO_PULL, STOP_SIGNAL];
@@ -43,6 +47,8 @@ pub struct Watchtower {
 pub struct Wishes {
     /// The names of containers that it depends on: it is replaced together with each of them.
     pub depends_on: Vec<String>,
+    /// It follows what its local tag points at; no registry is asked.
+    pub is_local: bool,
     /// Commands that are run in it.
     pub hooks: Hooks,
 }
@@ -82,6 +88,8 @@ impl Translated {
             ENABLE => self.say(LABEL_ENABLE, if flag(value)? { "true" } else { "false" }),
             MONITOR_ONLY if flag(value)? => self.say(LABEL_MODE, "notify"),
             MONITOR_ONLY | SCOPE => {}
+            NO_PULL => self.wishes.is_local = flag(value)?,
+            STOP_SIGNAL => return Err(NO_STOP_SIGNAL.to_owned()),
             DEPENDS_ON => self.wishes.depends_on = names(value),
             other => match other.strip_prefix(HOOK_PREFIX) {
                 Some(hook) if watchtower.runs_hooks => self.wishes.hooks.take(hook, value)?,

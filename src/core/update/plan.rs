@@ -24,6 +24,8 @@ pub enum Source {
     Registry,
     /// It ran before and was kept; a person wants it back.
     Kept,
+    /// The local tag points at it: somebody builds or pulls by hand.
+    Local,
 }
 
 /// The image that runs before an update.
