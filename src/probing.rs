@@ -13,6 +13,9 @@ use crate::world::Ports;
 /// How long one try may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a command of a probe may take: on a busy Pi its start alone takes seconds.
+const EXEC_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Tries the probe once.
 ///
 /// # Errors
@@ -36,7 +39,7 @@ pub async fn probe(
             let host = host.clone().map_or_else(own, Ok)?;
             ports.host().probe_tcp(&host, *port, PROBE_TIMEOUT).await
         }
-        Probe::Exec(command) => match ports.engine().exec(container, command).await {
+        Probe::Exec(command) => match ports.engine().exec(container, command, EXEC_TIMEOUT).await {
             Ok(0) => Ok(()),
             Ok(code) => Err(format!("exit code {code}")),
             Err(error) => Err(error.to_string()),

@@ -191,7 +191,7 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
         "state_dir" => "/elsewhere",
         "docker_host" => "unix:///elsewhere.sock",
         "opt_in" => "false",
-        "compat.watchtower" => "true",
+        "compat.watchtower" | "compat.lifecycle_hooks" => "true",
         "compat.scope" => "shop",
         "time_zone" => "UTC",
         "schedule.every" => "1h",
@@ -580,6 +580,7 @@ notify.address =  (default)
 notify.token_file =  (default)
 compat.watchtower = false (default)
 compat.scope =  (default)
+compat.lifecycle_hooks = false (default)
 log.format = auto (default)
 log.level = debug (environment variable PILOTFISH_LOG_LEVEL)
 ";

@@ -3,6 +3,7 @@
 
 mod assist;
 mod handover;
+mod hooks;
 mod known;
 mod look;
 mod outlook;

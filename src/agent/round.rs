@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Agent;
+use super::hooks::Asked;
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, OpenUpdate, Readiness};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::{Report, Verdict};
-use crate::core::decide::{Circumstances, Decision, decide, originals};
+use crate::core::decide::{Circumstances, Decision, No, decide, originals};
+use crate::core::policy::hooks::Moment;
 use crate::core::update::event::Event;
 use crate::core::update::handover::Task;
 use crate::core::update::history::Record;
@@ -111,6 +113,7 @@ impl<P: Ports> Agent<P> {
             self.sweep(recovered.open).await?
         };
         self.publish(|snapshot| snapshot.is_ready = true);
+        self.run_hooks(Moment::PreCheck, request).await?;
         let circumstances = self.circumstances(request);
         let observations = self.look(request, &circumstances, &open).await?;
         // Boxed, because it is by far the largest part of whatever waits for a round.
@@ -119,6 +122,7 @@ impl<P: Ports> Agent<P> {
         if !request.dry_run {
             self.drop_superseded(&open).await;
         }
+        self.run_hooks(Moment::PostCheck, request).await?;
         Ok(end)
     }
 
@@ -187,10 +191,14 @@ impl<P: Ports> Agent<P> {
                 continue;
             }
             match decision {
-                Decision::Update(plan) => {
-                    touched.extend(plan.names().map(str::to_owned));
-                    end.records.extend(self.update(*plan, observation.readiness).await?);
-                }
+                Decision::Update(plan) => match self.ask_hooks(&plan).await {
+                    Asked::Agreed => {
+                        touched.extend(plan.names().map(str::to_owned));
+                        end.records.extend(self.update(*plan, observation.readiness).await?);
+                    }
+                    Asked::Held(no) => self.hold(&observation, no, end),
+                    Asked::Unasked => {}
+                },
                 Decision::HandOver(plan) => own = Some((plan, observation.readiness)),
                 Decision::Fetch(fetch) => {
                     touched.insert(observation.name.clone());
@@ -207,6 +215,14 @@ impl<P: Ports> Agent<P> {
             end.handed_over = self.is_handed_over.then_some(plan.main.container);
         }
         Ok(())
+    }
+
+    /// Reports that it stays as it is after all.
+    fn hold(&mut self, observation: &Observation, no: No, end: &mut RoundEnd) {
+        let decision = Decision::No(no);
+        self.outlook.note(observation, &decision);
+        end.reports.pop();
+        end.reports.push(Report::of(observation, &decision));
     }
 
     /// Looks once more at what an update would meet, after another one in the same round. A
@@ -289,7 +305,8 @@ impl<P: Ports> Agent<P> {
         self.publish(|snapshot| snapshot.in_flight = Some(container));
         let update = Update::begin(&*self.ports, &*self.listener, &self.stop, header)?;
         let journal = update.journal().clone();
-        let ended = update.run().await;
+        // Boxed, because it is by far the largest part of whatever waits for an update.
+        let ended = Box::pin(update.run()).await;
         self.publish(|snapshot| snapshot.in_flight = None);
         match ended {
             Ended::Finished(record) => Ok(Some(*record)),

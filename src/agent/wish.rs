@@ -11,9 +11,8 @@ use crate::core::decide::observation::{Observation, Previous};
 use crate::core::decide::offer::Offer;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::{No, roll_back};
-use crate::core::docker::inspect;
 use crate::core::docker::notification::Pushed;
-use crate::core::docker::reference::{Digest, Platform, Reference};
+use crate::core::docker::reference::{Digest, Reference};
 use crate::core::update::handover::Task;
 use crate::core::update::history::Record;
 use crate::core::update::plan::Plan;
@@ -230,23 +229,11 @@ impl<P: Ports> Agent<P> {
         let memory = self.ports.state().memory()?;
         let names = document.pointer("/RepoDigests").and_then(serde_json::Value::as_array);
         let from_names = names.into_iter().flatten().filter_map(serde_json::Value::as_str);
-        let index = from_names
+        let pulled_as = from_names
             .filter_map(|name| name.parse::<Reference>().ok()?.digest)
             .chain(memory.known.get(id).into_iter().flatten().cloned())
-            .next()
-            .unwrap_or_else(|| config.clone());
-        Ok(Offer {
-            manifest: index.clone(),
-            index,
-            config,
-            platform: Platform {
-                os: inspect::text(&document, "/Os").to_owned(),
-                architecture: inspect::text(&document, "/Architecture").to_owned(),
-                variant: inspect::text(&document, "/Variant").to_owned(),
-            },
-            layers: Vec::new(),
-            diff_ids: Vec::new(),
-        })
+            .next();
+        Ok(Offer::of_local(&document, config, pulled_as))
     }
 }
 

@@ -50,7 +50,7 @@ const fn key(name: &'static str, kind: Kind, default: &'static str) -> Key {
 }
 
 /// All keys but those of registries, in the order of the documentation.
-pub const KEYS: [Key; 19] = [
+pub const KEYS: [Key; 20] = [
     key("state_dir", Kind::Text, "/var/lib/pilotfish"),
     key("docker_host", Kind::Text, "unix:///var/run/docker.sock"),
     key("opt_in", Kind::Flag, "true"),
@@ -68,6 +68,7 @@ pub const KEYS: [Key; 19] = [
     key("notify.token_file", Kind::Text, ""),
     key("compat.watchtower", Kind::Flag, "false"),
     key("compat.scope", Kind::Text, ""),
+    key("compat.lifecycle_hooks", Kind::Flag, "false"),
     key("log.format", Kind::Text, "auto"),
     key("log.level", Kind::Text, "info"),
 ];

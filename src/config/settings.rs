@@ -198,7 +198,8 @@ fn read_watchtower(effective: &Effective) -> Result<Option<Watchtower>, ConfigEr
         effective.read("compat.scope", |text| Ok::<_, Infallible>(text.trim().to_owned()))?;
     let scope = Some(scope).filter(|scope| !scope.is_empty());
     let is_on = effective.read("compat.watchtower", |text| choose(text, FLAGS))?;
-    Ok(is_on.then_some(Watchtower { scope }))
+    let runs_hooks = effective.read("compat.lifecycle_hooks", |text| choose(text, FLAGS))?;
+    Ok(is_on.then_some(Watchtower { scope, runs_hooks }))
 }
 
 /// An address needs a token: there is no notifying without one.

@@ -277,10 +277,12 @@ pub trait Engine: Send + Sync + 'static {
         path: &str,
     ) -> impl Future<Output = Result<Option<DateTime<Utc>>, EngineError>> + Send;
 
-    /// Runs a command in a container and gives its exit code.
+    /// Runs a command in a container and gives its exit code. After `timeout` it is no longer
+    /// waited for; no call of the Engine ends it.
     fn exec(
         &self,
         container: &str,
         command: &[String],
+        timeout: Duration,
     ) -> impl Future<Output = Result<i64, EngineError>> + Send;
 }

@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::Trouble;
 use super::images::{self, Company};
 use crate::core::decide::Fetch;
+use crate::core::decide::offer::Offer;
 use crate::core::decide::outlook::{Ahead, Outlook};
 use crate::core::docker::names;
+use crate::core::docker::reference::Reference;
 use crate::core::update::event::{Event, Listener};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
@@ -28,6 +30,22 @@ pub async fn fetch_ahead<P: Ports>(
     fetch: &Fetch,
 ) -> Result<(), Trouble> {
     let Fetch { container, reference, offer, .. } = fetch;
+    fetch_and_keep(ports, listener, stop, (container, reference, offer)).await?;
+    let (container, to) = (container.clone(), offer.index.clone());
+    listener.hear(&Event::FetchedAhead { container, to });
+    Ok(())
+}
+
+/// The same without a word: the update begins at once, unless its hooks are against it.
+///
+/// # Errors
+/// As above.
+pub async fn fetch_and_keep<P: Ports>(
+    ports: &P,
+    listener: &dyn Listener,
+    stop: &CancellationToken,
+    (container, reference, offer): (&str, &Reference, &Offer),
+) -> Result<(), Trouble> {
     let engine = ports.engine();
     if engine.inspect_image(&images::pinned(reference, offer)).await?.is_none() {
         let company = Company { listener, stop };
@@ -36,8 +54,6 @@ pub async fn fetch_ahead<P: Ports>(
     let id = images::arrived(engine, reference, offer).await?;
     images::flush(ports).await?;
     engine.tag(&id, &names::next_repository(container), &names::keep_tag(&id)).await?;
-    let (container, to) = (container.clone(), offer.index.clone());
-    listener.hear(&Event::FetchedAhead { container, to });
     Ok(())
 }
 

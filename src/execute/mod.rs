@@ -9,6 +9,7 @@ mod ahead;
 mod back;
 mod commit;
 mod create;
+mod greet;
 mod images;
 mod pull;
 mod restore;
@@ -16,7 +17,7 @@ mod sight;
 mod switch;
 mod verify;
 
-pub use ahead::{drop_superseded, fetch_ahead, fetched};
+pub use ahead::{drop_superseded, fetch_ahead, fetch_and_keep, fetched};
 pub use images::drop_if_unused;
 
 use std::time::Duration;
@@ -116,6 +117,8 @@ pub struct Update<'a, P: Ports> {
     is_taken_up: bool,
     /// An ear on each new container, from before its start.
     watches: Vec<verify::Watch>,
+    /// Whether this process has begun the hooks after the start.
+    has_greeted: bool,
 }
 
 impl<'a, P: Ports> Update<'a, P> {
@@ -156,6 +159,7 @@ impl<'a, P: Ports> Update<'a, P> {
             stopped_at: None,
             is_taken_up: false,
             watches: Vec::new(),
+            has_greeted: false,
         }
     }
 

@@ -16,8 +16,14 @@ impl<P: Ports> Update<'_, P> {
         let plan = self.plan();
         let (repository, tag) = plan.keep_tag();
         engine.tag(&plan.from.image_id, &repository, &tag).await?;
-        if plan.source == Source::Kept {
-            return self.take_the_kept_one().await;
+        match plan.source {
+            Source::Registry => {}
+            Source::Kept => return self.take_the_kept_one().await,
+            // The tag points at it already. If somebody has moved it since, it is theirs.
+            Source::Local => {
+                let id = plan.to.config.as_str().to_owned();
+                return Ok(Note { new_image: Some(id), ..Note::default() });
+            }
         }
         let pinned = images::pinned(&plan.reference, &plan.to);
         let fetched = engine.inspect_image(&pinned).await?.is_none();

@@ -17,7 +17,9 @@ impl<P: Ports> Update<'_, P> {
         self.restore_the_tag().await?;
         let (repository, tag) = self.plan().keep_tag();
         self.ports.engine().remove_image(&format!("{repository}:{tag}")).await?;
-        if let Some(image) = self.pulled_image().await? {
+        // What somebody built or pulled by hand is theirs; it only loses the tag.
+        let ours = self.pulled_image().await?.filter(|_| self.plan().source != Source::Local);
+        if let Some(image) = ours {
             match self.drop_image(&image).await {
                 Err(Trouble::Engine(error))
                     if attempt != Attempt::Last || error.is_the_engine_away() =>
@@ -40,7 +42,7 @@ impl<P: Ports> Update<'_, P> {
         }
         let plan = self.plan();
         let pinned = format!("{}@{}", plan.reference.familiar_name(), plan.to.index);
-        if plan.source == Source::Kept {
+        if plan.source != Source::Registry {
             return Ok(None);
         }
         let image = self.ports.engine().inspect_image(&pinned).await?;

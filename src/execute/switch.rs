@@ -8,6 +8,7 @@ use crate::core::recreate::RestartPolicy;
 use crate::core::update::Note;
 use crate::core::update::blame;
 use crate::core::update::history::Cause;
+use crate::core::update::plan::Source;
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
 
@@ -105,7 +106,8 @@ impl<P: Ports> Update<'_, P> {
         let message = error.to_string();
         let detail = self.naming(number, format!("could not be started: {message}"));
         let is_image = number == 0 && blame::is_the_images_fault(&message);
-        Trouble::Cause(match (is_image, self.journal.progress.known.fetched) {
+        let is_fresh = self.journal.progress.known.fetched || self.plan().source == Source::Local;
+        Trouble::Cause(match (is_image, is_fresh) {
             (true, true) => Cause::image(detail),
             (true, false) => Cause::surroundings(format!("{detail}; {}", blame::PULLED_AGAIN)),
             (false, _) => Cause::surroundings(detail),

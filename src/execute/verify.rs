@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::Value;
@@ -144,7 +144,8 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn verify(&mut self) -> Result<Note, Trouble> {
         let mut watches = std::mem::take(&mut self.watches).into_iter();
         let mut trials = Vec::new();
-        for (number, id) in self.new_containers()?.into_iter().enumerate() {
+        let new = self.new_containers()?;
+        for (number, id) in new.iter().cloned().enumerate() {
             let mut watch = match watches.next() {
                 Some(watch) => watch,
                 None => self.listen(&id).await?,
@@ -158,7 +159,13 @@ impl<P: Ports> Update<'_, P> {
         for trial in &mut trials {
             self.look(trial).await?;
         }
-        self.await_verdicts(&mut trials).await?;
+        let greetings = self.greetings(&new);
+        let is_greeted = !greetings.is_empty();
+        try_join(self.await_verdicts(&mut trials), self.greet(greetings)).await?;
+        if is_greeted {
+            // A hook may have taken longer than the trial, and nobody looked meanwhile.
+            self.await_verdicts(&mut trials).await?;
+        }
         self.check_the_old_ones_stayed_down().await?;
         Ok(Note::default())
     }
@@ -221,9 +228,10 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// The image's, unless its copy on this machine is an old one and seems to be damaged. A copy
-    /// that a person goes back to by hand cannot be pulled again, nor is that of a dependent.
+    /// that did not come from the registry cannot be pulled again, nor is that of a dependent.
     async fn whose_fault(&self, trial: &Trial, detail: String) -> Cause {
-        let is_fresh = self.journal.progress.known.fetched || self.plan().source == Source::Kept;
+        let is_fresh =
+            self.journal.progress.known.fetched || self.plan().source != Source::Registry;
         let log = match is_fresh || trial.number != 0 {
             true => Vec::new(),
             false => self.ports.engine().logs(&trial.id, LAST_WORDS).await.unwrap_or_default(),

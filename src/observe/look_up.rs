@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use serde_json::Value;
 
 use super::Cache;
 use crate::core::decide::observation::{Observation, Offered};
+use crate::core::decide::offer::{LookupError, Offer};
+use crate::core::decide::reason::Reason;
+use crate::core::docker::inspect;
 use crate::core::docker::reference::{Digest, Platform, Reference};
+use crate::engine::{Engine, EngineError};
 use crate::registry::Registry;
 
 /// How many look-ups are under way at once. They wait far more than they work; the port bounds
@@ -34,6 +39,39 @@ pub async fn digests<'a>(
         }
     });
     stream::iter(look_ups).buffer_unordered(LOOK_UPS_AT_ONCE).collect::<()>().await;
+}
+
+/// What the local tag points at, for who follows no registry.
+pub async fn local_tags<'a>(
+    engine: &impl Engine,
+    observations: impl Iterator<Item = &'a mut Observation>,
+) {
+    for observation in observations {
+        let Ok(reference) = &observation.reference else { continue };
+        let name = reference.local_name();
+        let answer = engine.inspect_image(&name).await;
+        observation.offered = offered_here(&name, answer);
+    }
+}
+
+fn offered_here(name: &str, answer: Result<Option<Value>, EngineError>) -> Offered {
+    let image = match answer {
+        Ok(Some(image)) => image,
+        Ok(None) => {
+            let detail = format!("no image on this machine is named {name}");
+            return Offered::Unknown(LookupError::new(Reason::NotFound, detail));
+        }
+        Err(error) => {
+            return Offered::Unknown(LookupError::new(Reason::EngineError, error.to_string()));
+        }
+    };
+    match inspect::id(&image).parse() {
+        Ok(id) => Offered::Image(Box::new(Offer::of_local(&image, id, None))),
+        Err(_) => {
+            let detail = format!("the ID of {name} is no digest");
+            Offered::Unknown(LookupError::new(Reason::EngineError, detail))
+        }
+    }
 }
 
 /// What is behind each new digest: asked once for each platform, remembered for as long as the

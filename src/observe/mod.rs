@@ -21,6 +21,7 @@ use crate::core::decide::observation::{Observation, Offered, OpenUpdate, Previou
 use crate::core::decide::{Circumstances, Question, question};
 use crate::core::docker::names;
 use crate::core::docker::reference::Reference;
+use crate::core::policy::hooks::{Hook, Moment};
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::time::schedule::Schedule;
 use crate::engine::{Engine, EngineError, Listed};
@@ -135,6 +136,24 @@ pub async fn own_schedules<P: Ports>(
     Ok(ports.engine().list().await?.into_iter().filter_map(own).collect())
 }
 
+/// The hooks of this moment, with the names and the IDs of the running containers that have them.
+///
+/// # Errors
+/// The Engine does not give its list.
+pub async fn hooks_at<P: Ports>(
+    ports: &P,
+    defaults: &PolicyDefaults,
+    moment: Moment,
+) -> Result<Vec<(String, String, Hook)>, EngineError> {
+    let of = |listed: Listed| match Policy::from_labels(&listed.labels, defaults) {
+        Selection::Watched(policy) if !is_ours(&listed) && listed.state == "running" => {
+            Some((listed.name, listed.id, policy.wishes.hooks.at(moment)?))
+        }
+        _ => None,
+    };
+    Ok(ports.engine().list().await?.into_iter().filter_map(of).collect())
+}
+
 type Read = Result<Policy, Vec<crate::core::policy::LabelError>>;
 
 fn watched(list: Vec<Listed>, scope: &Scope<'_>) -> impl Iterator<Item = (Listed, Read)> {
@@ -232,6 +251,8 @@ async fn answer<P: Ports>(
     let asks = |wanted: Question| {
         move |observation: &&mut Observation| question(observation, scope.circumstances) == wanted
     };
+    let by_local_tag = observations.iter_mut().filter(asks(Question::Digest));
+    look_up::local_tags(ports.engine(), by_local_tag.filter(|seen| seen.is_local())).await;
     look_up::digests(ports.registry(), observations.iter_mut().filter(asks(Question::Digest)))
         .await;
     refresh(ports, cache, scope, observations).await;

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::core::decide::depends_on;
 use crate::core::decide::observation::{Companion, Observation, Offered, OpenUpdate, Readiness};
 use crate::core::docker::inspect;
 use crate::core::docker::names;
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::recreate::changes::{may_hold_declared_files, written};
 use crate::core::recreate::declared::{WrittenFile, copied, declared};
-use crate::core::recreate::dependents::company;
+use crate::core::recreate::dependents::{DependsOn, company};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::probing;
@@ -52,12 +53,16 @@ async fn gather<P: Ports>(
     let pulled = pulled(engine, observation).await?;
     let files = written_files(engine, &original).await?;
     let others = others(engine, &observation.id).await?;
+    let depends_on = labelled(ports, surroundings, &others);
     Ok(Some(Readiness {
-        companions: companions(ports, surroundings, &original, &others).await?,
+        companions: companions(ports, surroundings, (&original, &others, &depends_on)).await?,
         others,
+        depends_on,
         declared_files: declared_files(&original, &files),
         copied_files: copied(&files),
-        is_kept_ahead: is_kept_ahead(engine, &observation.name, pulled.as_ref()).await?,
+        // What a local tag points at has a name that keeps it.
+        is_kept_ahead: observation.is_local()
+            || is_kept_ahead(engine, &observation.name, pulled.as_ref()).await?,
         is_pulled: pulled.is_some(),
         api: info.api,
         can_update: info.can_update,
@@ -83,11 +88,10 @@ async fn probe<P: Ports>(
 async fn companions<P: Ports>(
     ports: &P,
     surroundings: &Surroundings<'_>,
-    original: &Value,
-    others: &[Value],
+    (original, others, depends_on): (&Value, &[Value], &DependsOn),
 ) -> Result<BTreeMap<String, Companion>, EngineError> {
     let mut companions = BTreeMap::new();
-    for tie in company(original, others).unwrap_or_default() {
+    for tie in company(original, others, depends_on).unwrap_or_default() {
         let Some(original) = others.iter().find(|other| inspect::id(other) == tie.id) else {
             continue;
         };
@@ -114,6 +118,17 @@ async fn companions<P: Ports>(
     Ok(companions)
 }
 
+/// What the labels of all other containers ask for.
+fn labelled(ports: &impl Ports, surroundings: &Surroundings<'_>, others: &[Value]) -> DependsOn {
+    let own = ports.host().own_container();
+    let asks = |other: &Value| {
+        let selection = Policy::from_labels(&inspect::labels(other), surroundings.defaults);
+        let id = inspect::id(other);
+        (id.to_owned(), depends_on(other, &selection, own.as_deref() == Some(id)))
+    };
+    others.iter().map(asks).filter(|(_, names)| !names.is_empty()).collect()
+}
+
 /// Every other container, opted in or not: one of them may hang on this one.
 async fn others(engine: &impl Engine, id: &str) -> Result<Vec<Value>, EngineError> {
     let mut others = Vec::new();
@@ -132,6 +147,9 @@ async fn pulled(
     else {
         return Ok(None);
     };
+    if observation.is_local() {
+        return engine.inspect_image(offer.config.as_str()).await;
+    }
     let pinned = format!("{}@{}", reference.familiar_name(), offer.index);
     engine.inspect_image(&pinned).await
 }

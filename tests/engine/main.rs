@@ -41,4 +41,6 @@ mod socket_proxy;
 #[cfg(test)]
 mod updates;
 #[cfg(test)]
+mod watchtower;
+#[cfg(test)]
 mod windows;

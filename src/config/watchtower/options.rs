@@ -86,12 +86,7 @@ pub(super) const OPTIONS: &[WatchtowerOption] = &[
     value("time-zone", "", "TZ", Becomes::Setting(|zone| Some(Setting::text("time_zone", zone)))),
     switch("label-enable", "e", "WATCHTOWER_LABEL_ENABLE", Becomes::Told),
     value("scope", "", "WATCHTOWER_SCOPE", Becomes::Setting(scope)),
-    switch(
-        "enable-lifecycle-hooks",
-        "",
-        "WATCHTOWER_LIFECYCLE_HOOKS",
-        Becomes::Nothing("a container with a label of a hook is held, and says so"),
-    ),
+    switch("enable-lifecycle-hooks", "", "WATCHTOWER_LIFECYCLE_HOOKS", Becomes::Setting(hooks)),
     value("host", "H", "DOCKER_HOST", Becomes::Setting(docker_host)),
     value("log-level", "", "WATCHTOWER_LOG_LEVEL", Becomes::Setting(log_level)),
     switch("debug", "d", "WATCHTOWER_DEBUG", Becomes::Setting(|_| log_level("debug"))),
@@ -241,6 +236,10 @@ fn cron(text: &str) -> Option<Setting> {
 
 fn scope(text: &str) -> Option<Setting> {
     Some(Setting::text("compat.scope", text))
+}
+
+fn hooks(_: &str) -> Option<Setting> {
+    Some(Setting::new("compat.lifecycle_hooks", "true".to_owned()))
 }
 
 fn docker_host(text: &str) -> Option<Setting> {

@@ -7,7 +7,7 @@ use super::safe::{declared, probed};
 use crate::core::decide::observation::{Companion, Readiness};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::inspect;
-use crate::core::policy::health_policy::HealthSettings;
+use crate::core::policy::hooks::Moment;
 use crate::core::policy::{Mode, Policy, Selection};
 use crate::core::recreate::dependents::{self, Dependent};
 use crate::core::recreate::{self, CannotRecreate, Original};
@@ -26,7 +26,8 @@ pub(super) struct Follower<'a> {
 /// be opted in and fit to be replaced; otherwise the update is held, and everything that is in its
 /// way is named. No force overrides this: what is not opted in is never touched.
 pub(super) fn followers(readiness: &Readiness) -> Result<Vec<Follower<'_>>, No> {
-    let company = dependents::company(&readiness.original, &readiness.others);
+    let company =
+        dependents::company(&readiness.original, &readiness.others, &readiness.depends_on);
     let company = company.map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
     let mut followers = Vec::new();
     let mut obstacles = Vec::new();
@@ -47,6 +48,24 @@ pub(super) fn followers(readiness: &Readiness) -> Result<Vec<Follower<'_>>, No> 
         probed(&of, companion.probe.as_ref())?;
     }
     Ok(followers)
+}
+
+/// The names of the containers that this one asks by a label to be recreated with. Nothing of it
+/// breaks where it is not, so one that is not to be touched asks for nothing, and holds nobody.
+#[must_use]
+pub fn depends_on(container: &Value, selection: &Selection, is_self: bool) -> Vec<String> {
+    match selection {
+        Selection::Watched(policy)
+            if policy.mode == Mode::Update && is_alive(container) && !is_self =>
+        {
+            policy.wishes.depends_on.clone()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn is_alive(container: &Value) -> bool {
+    matches!(inspect::text(container, "/State/Status"), "running" | "restarting")
 }
 
 /// How it hangs on what: `shares its network`, or `shares the network of db`.
@@ -83,9 +102,8 @@ fn fit<'a>(
     if companion.is_self {
         return Err("the agent runs in it".into());
     }
-    let state = inspect::text(&companion.original, "/State/Status");
-    if !matches!(state, "running" | "restarting") {
-        return Err(format!("it is {state}"));
+    if !is_alive(&companion.original) {
+        return Err(format!("it is {}", inspect::text(&companion.original, "/State/Status")));
     }
     Ok((companion, policy))
 }
@@ -100,7 +118,7 @@ impl Follower<'_> {
     pub(super) fn member(&self, readiness: &Readiness) -> Result<Member, No> {
         let Companion { original, image, .. } = self.companion;
         let facts = Original { container: original, image, api: readiness.api };
-        member(&facts, &self.policy.health, readiness.can_update)
+        member(&facts, self.policy, readiness.can_update)
             .map_err(|error| No::new(Reason::CannotRecreate, format!("{}: {error}", self.tie.name)))
     }
 }
@@ -108,7 +126,7 @@ impl Follower<'_> {
 /// One member of a plan.
 pub(super) fn member(
     facts: &Original<'_>,
-    health: &HealthSettings,
+    policy: &Policy,
     can_update: bool,
 ) -> Result<Member, CannotRecreate> {
     let original = facts.container;
@@ -118,7 +136,9 @@ pub(super) fn member(
         image: inspect::image_as_written(original).to_owned(),
         recreation: recreate::recreate(facts)?,
         restart_policy: recreate::changeable_restart_policy(original, can_update)?,
-        health: health.clone(),
+        health: policy.health.clone(),
         stop_timeout: inspect::stop_timeout(original),
+        pre_update: policy.wishes.hooks.at(Moment::PreUpdate),
+        post_update: policy.wishes.hooks.at(Moment::PostUpdate),
     })
 }

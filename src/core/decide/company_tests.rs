@@ -164,3 +164,25 @@ fn nothing_is_done_to_what_nothing_is_known_of() {
     let Err(no) = followers(readiness) else { panic!("it is passed over") };
     assert_eq!(no.reason, Reason::HasDependents);
 }
+
+#[test]
+fn a_label_asks_only_where_its_container_may_be_recreated() {
+    let observation = observation("");
+    let mut policy = observation.policy.expect("a policy");
+    policy.wishes.depends_on = vec!["till".to_owned()];
+    let notify = Policy { mode: Mode::Notify, ..policy.clone() };
+    let container = side(&policy).original;
+    let mut ended = container.clone();
+    ended["State"]["Status"] = json!("exited");
+    let watched = Selection::Watched(policy);
+    assert_eq!(depends_on(&container, &watched, false), ["till"]);
+    for (container, selection, is_self) in [
+        (&container, &Selection::OptedOut, false),
+        (&container, &Selection::BadLabels(Vec::new()), false),
+        (&container, &Selection::Watched(notify), false),
+        (&container, &watched, true),
+        (&ended, &watched, false),
+    ] {
+        assert_eq!(depends_on(container, selection, is_self), Vec::<String>::new());
+    }
+}

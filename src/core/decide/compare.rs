@@ -40,7 +40,8 @@ pub(super) fn compare<'a>(
         }
         Offered::Image(offer) => offer,
     };
-    if running.digests.contains(&offer.index) {
+    let is_same = observation.is_local() && offer.has_id(&running.image_id);
+    if is_same || running.digests.contains(&offer.index) {
         return Compared::Same;
     }
     if running.is(offer) {

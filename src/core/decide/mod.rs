@@ -40,6 +40,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
 
+pub use company::depends_on;
 use company::{Follower, followers, member};
 use compare::{Compared, compare, held, is_notify};
 use itself::{itself, way_to_the_engine};
@@ -192,7 +193,8 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
     safe(standing.running, readiness, offer)?;
     // What could never be carried out is not fetched either.
     let plan = Planning { observation, standing: &standing, readiness, followers: &followers };
-    let plan = plan.plan((Source::Registry, offer), circumstances)?;
+    let source = if observation.is_local() { Source::Local } else { Source::Registry };
+    let plan = plan.plan((source, offer), circumstances)?;
     let hold = held(observation, circumstances).filter(|_| !readiness.is_pulled);
     match (timing(standing.policy, &followers, readiness, circumstances), hold) {
         (Timing::Later(no), _) | (_, Some(no)) => Err(no),
@@ -257,7 +259,7 @@ impl Planning<'_> {
             image: &readiness.image,
             api: readiness.api,
         };
-        let main = member(&facts, &policy.health, readiness.can_update)
+        let main = member(&facts, policy, readiness.can_update)
             .map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
         let main = Member {
             container: observation.name.clone(),
@@ -266,7 +268,7 @@ impl Planning<'_> {
             ..main
         };
         let dependents = self.followers.iter().map(|follower| follower.member(readiness));
-        Ok(Plan {
+        let mut plan = Plan {
             id: Plan::make_id(&observation.name, circumstances.now),
             main,
             reference: reference.clone(),
@@ -279,7 +281,13 @@ impl Planning<'_> {
             to: offer.clone(),
             images_keep: policy.images_keep,
             dependents: dependents.collect::<Result<_, _>>()?,
-        })
+        };
+        // Hooks belong to updates: whoever goes back by hand wants what ran before, at once. And
+        // there is no shell in the agent's own image.
+        if source == Source::Kept || observation.is_self {
+            plan.forget_hooks();
+        }
+        Ok(plan)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::core::decide::quota::Hold;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::{Digest, Platform, Reference, ReferenceError};
 use crate::core::policy::{LabelError, Policy, Selection};
+use crate::core::recreate::dependents::DependsOn;
 
 /// What is known of one watched container.
 #[derive(Debug, Clone)]
@@ -57,6 +58,14 @@ pub struct Running {
     pub manifest: Option<Digest>,
     /// What the image was built for.
     pub platform: Platform,
+}
+
+impl Observation {
+    /// Whether it follows its local tag, and no registry.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.policy.as_ref().is_ok_and(|policy| policy.wishes.is_local)
+    }
 }
 
 impl Running {
@@ -134,6 +143,8 @@ pub struct Readiness {
     pub image: Value,
     /// The inspect documents of all other containers.
     pub others: Vec<Value>,
+    /// What others ask for by a label.
+    pub depends_on: DependsOn,
     /// What is known of each container that hangs on this one, by its ID.
     pub companions: BTreeMap<String, Companion>,
     /// The API version the documents were read with.

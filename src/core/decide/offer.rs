@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::core::decide::reason::Reason;
+use crate::core::docker::inspect;
 use crate::core::docker::reference::{Digest, Platform};
 
 /// One compressed layer of a manifest.
@@ -36,6 +38,24 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// An image on this machine as if it were offered. Nothing of it is to be fetched.
+    #[must_use]
+    pub fn of_local(image: &Value, id: Digest, pulled_as: Option<Digest>) -> Self {
+        let index = pulled_as.unwrap_or_else(|| id.clone());
+        Self {
+            manifest: index.clone(),
+            index,
+            config: id,
+            platform: Platform {
+                os: inspect::text(image, "/Os").to_owned(),
+                architecture: inspect::text(image, "/Architecture").to_owned(),
+                variant: inspect::text(image, "/Variant").to_owned(),
+            },
+            layers: Vec::new(),
+            diff_ids: Vec::new(),
+        }
+    }
+
     /// Everything that identifies the offered image.
     #[must_use]
     pub fn digests(&self) -> BTreeSet<Digest> {

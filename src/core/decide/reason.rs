@@ -25,6 +25,8 @@ pub enum Reason {
     HasDependents,
     /// The probe does not succeed on the running container, so it could not judge the new one.
     ProbeFailing,
+    /// The pre-update hook of a label did not end well.
+    HeldByHook,
     /// Another agent works on this Engine.
     AnotherAgent,
     /// Three tries could not put the container right.
@@ -59,7 +61,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is, for documentation and tests.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,
@@ -68,6 +70,7 @@ impl Reason {
         Self::NotRunning,
         Self::HasDependents,
         Self::ProbeFailing,
+        Self::HeldByHook,
         Self::AnotherAgent,
         Self::Stuck,
         Self::UpdateInFlight,
@@ -97,6 +100,7 @@ impl Reason {
             Self::NotRunning => "not_running",
             Self::HasDependents => "has_dependents",
             Self::ProbeFailing => "probe_failing",
+            Self::HeldByHook => "held_by_hook",
             Self::AnotherAgent => "another_agent",
             Self::Stuck => "stuck",
             Self::UpdateInFlight => "update_in_flight",
@@ -149,6 +153,9 @@ impl Reason {
             Self::HasDependents => "update them together by hand, or opt the dependents in as well",
             Self::ProbeFailing => {
                 "mend pilotfish.health.probe: it must succeed on the running container"
+            }
+            Self::HeldByHook => {
+                "the container's own pre-update hook decides; it is asked again in the next round"
             }
             Self::AnotherAgent => "stop one of the two agents that work on this Engine",
             Self::Stuck => "look at the container and the history, then `pilotfish recover`",

@@ -93,6 +93,7 @@ mod tests {
             image: json!({ "RootFS": { "Layers": layers } }),
             others: Vec::new(),
             can_update: true,
+            depends_on: std::collections::BTreeMap::new(),
             companions: std::collections::BTreeMap::new(),
             api: ApiVersion::V1_41,
             free_bytes,

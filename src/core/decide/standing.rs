@@ -45,7 +45,7 @@ pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
         .running
         .as_ref()
         .map_err(|error| No::new(Reason::EngineError, error.clone()))?;
-    if running.digests.is_empty() {
+    if running.digests.is_empty() && !observation.is_local() {
         return Err(No::new(Reason::BuiltLocally, "the image has never been in a registry"));
     }
     Ok(Standing { policy, reference, running })

@@ -13,6 +13,7 @@ use crate::core::decide::offer::Layer;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::Platform;
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
+use crate::core::recreate::dependents::DependsOn;
 
 /// An image that is published under this name.
 pub(in crate::core) fn offer(name: &str) -> Offer {
@@ -84,6 +85,7 @@ fn readiness() -> Readiness {
         image: json!({ "Id": offer("one").config.as_str(), "Config": {} }),
         others: Vec::new(),
         can_update: true,
+        depends_on: DependsOn::new(),
         companions: BTreeMap::new(),
         api: ApiVersion::V1_41,
         free_bytes: None,

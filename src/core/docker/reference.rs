@@ -189,6 +189,13 @@ pub struct Reference {
 }
 
 impl Reference {
+    /// The name with the tag, as the Engine knows an image that is on its machine.
+    #[must_use]
+    pub fn local_name(&self) -> String {
+        let name = self.familiar_name();
+        self.tag.as_ref().map_or_else(|| name.clone(), |tag| format!("{name}:{tag}"))
+    }
+
     /// The name without tag and digest, as `docker image ls` shows it: `nginx`,
     /// `registry:443/shop/till`.
     #[must_use]

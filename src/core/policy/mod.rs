@@ -6,6 +6,8 @@ pub mod health_policy;
 pub mod probe;
 // Watchtower's labels, for who moves from there.
 pub mod watchtower;
+// Commands that run in a container, as those labels ask.
+pub mod hooks;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::core::policy::health_policy::{HealthSettings, parse_stable, parse_timeout};
-use crate::core::policy::watchtower::Watchtower;
+use crate::core::policy::watchtower::{Translated, Watchtower, Wishes};
 use crate::core::text::{did_you_mean, nearest, shown};
 use crate::core::time::schedule::Schedule;
 use crate::core::time::window::Windows;
@@ -95,6 +97,8 @@ pub struct Policy {
     pub health: HealthSettings,
     /// How many previous images stay on disk for a rollback.
     pub images_keep: u32,
+    /// What Watchtower's labels ask for beyond that; hardly any container has such labels.
+    pub wishes: Box<Wishes>,
 }
 
 /// Whether a container is watched.
@@ -134,10 +138,12 @@ impl Policy {
         let Some(watchtower) = &defaults.watchtower else {
             return Self::from_our_labels(labels, defaults);
         };
-        let (labels, errors) = watchtower::translate(labels, watchtower);
+        let Translated { labels, wishes, errors } = watchtower::translate(labels, watchtower);
         match Self::from_our_labels(&labels, defaults) {
             Selection::OptedOut => Selection::OptedOut,
-            Selection::Watched(policy) if errors.is_empty() => Selection::Watched(policy),
+            Selection::Watched(policy) if errors.is_empty() => {
+                Selection::Watched(Policy { wishes: Box::new(wishes), ..policy })
+            }
             Selection::Watched(_) => Selection::BadLabels(errors),
             Selection::BadLabels(ours) => Selection::BadLabels([ours, errors].concat()),
         }
@@ -170,6 +176,7 @@ impl Policy {
                 probe: None,
             },
             images_keep: defaults.images_keep,
+            wishes: Box::default(),
         }
     }
 

@@ -171,8 +171,10 @@ fn watchtowers_labels_mean_what_they_meant() {
     let select = |opt_in: bool, own: Option<&str>, labels: &[(&str, &str)]| {
         let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let scope = own.map(str::to_owned);
-        let defaults =
-            PolicyDefaults { watchtower: Some(Watchtower { scope }), ..defaults(opt_in) };
+        let defaults = PolicyDefaults {
+            watchtower: Some(Watchtower { scope, ..Watchtower::default() }),
+            ..defaults(opt_in)
+        };
         match Policy::from_labels(&labels, &defaults) {
             Selection::OptedOut => "out".to_owned(),
             Selection::Watched(policy) => format!("{:?}", policy.mode).to_lowercase(),
@@ -202,6 +204,14 @@ fn watchtowers_labels_mean_what_they_meant() {
         said.ends_with("did you mean `com.centurylinklabs.watchtower.monitor-only`?"),
         "{said}"
     );
+    let labels = [(watchtower("depends-on"), " db, /till ,".to_owned())].into();
+    let watchtower = Some(Watchtower::default());
+    let selection = Policy::from_labels(&labels, &PolicyDefaults { watchtower, ..defaults(false) });
+    let Selection::Watched(policy) = selection else { panic!("{selection:?}") };
+    assert_eq!(policy.wishes.depends_on, ["db", "till"]);
+    let signal = format!("{}stop-signal", watchtower::WATCHTOWER_PREFIX);
+    let said = select(false, None, &[(signal.as_str(), "SIGQUIT")]);
+    assert!(said.contains("--stop-signal"), "{said}");
     let said = select(false, None, &[(enable, "perhaps")]);
     assert!(said.ends_with("`perhaps` is neither `true` nor `false`"), "{said}");
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::hooks::{HOOK_PREFIX, Hooks};
 use super::{LABEL_ENABLE, LABEL_MODE, LabelError};
 use crate::core::text::{nearest, shown};
 
@@ -18,52 +19,103 @@ const ENABLE: &str = "enable";
 const MONITOR_ONLY: &str = "monitor-only";
 /// Which of several Watchtowers it belongs to.
 const SCOPE: &str = "scope";
+/// Names of containers, with commas between them: it is replaced together with each.
+const DEPENDS_ON: &str = "depends-on";
+/// `true`: it follows what the local tag points at; the registry is not asked.
+const NO_PULL: &str = "no-pull";
+/// How the old container is stopped; recognised, and not carried out.
+const STOP_SIGNAL: &str = "stop-signal";
+
+/// Engines before API 1.42 have no stop with another signal than the container's own.
+const NO_STOP_SIGNAL: &str = "is not carried out here; recreate the container with \
+                              `docker run --stop-signal`, and without this label";
+
+/// What is understood, for suggestions.
+const WORDS: [&str; 6] = [ENABLE, MONITOR_ONLY, SCOPE, DEPENDS_ON, NO_PULL, STOP_SIGNAL];
 
 /// What is said about Watchtower in the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watchtower {
     /// Only containers with this scope are watched; absent: those with and without one.
     pub scope: Option<String>,
+    /// Whether commands in labels are run.
+    pub runs_hooks: bool,
 }
 
-/// The labels of a container with Watchtower's translated to ours, and those of its that are
-/// unknown here, or whose value makes no sense.
-pub(super) fn translate(
-    labels: &BTreeMap<String, String>,
-    watchtower: &Watchtower,
-) -> (BTreeMap<String, String>, Vec<LabelError>) {
-    let mut translated = labels.clone();
-    let mut errors = Vec::new();
+/// What Watchtower's labels ask for that no label of ours does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// The names of containers that it depends on: it is replaced together with each of them.
+    pub depends_on: Vec<String>,
+    /// It follows what its local tag points at; no registry is asked.
+    pub is_local: bool,
+    /// Commands that are run in it.
+    pub hooks: Hooks,
+}
+
+/// What the labels of a container say, translated.
+#[derive(Debug, Default)]
+pub(super) struct Translated {
+    /// The labels, with Watchtower's translated to ours.
+    pub(super) labels: BTreeMap<String, String>,
+    /// What has no label of ours.
+    pub(super) wishes: Wishes,
+    /// Those of Watchtower's that are unknown here, or whose value makes no sense.
+    pub(super) errors: Vec<LabelError>,
+}
+
+/// Translates Watchtower's labels.
+pub(super) fn translate(labels: &BTreeMap<String, String>, watchtower: &Watchtower) -> Translated {
+    let mut translated = Translated { labels: labels.clone(), ..Translated::default() };
     for (label, value) in labels {
         let Some(word) = label.strip_prefix(WATCHTOWER_PREFIX) else { continue };
-        if let Err(why) = take(word, value.trim(), &mut translated) {
-            errors.push(LabelError { label: label.clone(), value: value.clone(), why });
+        if let Err(why) = translated.take(word, value.trim(), watchtower) {
+            translated.errors.push(LabelError { label: label.clone(), value: value.clone(), why });
         }
     }
     if let Some(scope) = &watchtower.scope {
         let own = labels.get(&format!("{WATCHTOWER_PREFIX}{SCOPE}"));
         if own.map(|own| own.trim()) != Some(scope) {
-            translated.insert(LABEL_ENABLE.to_owned(), "false".to_owned());
+            translated.labels.insert(LABEL_ENABLE.to_owned(), "false".to_owned());
         }
     }
-    (translated, errors)
+    translated
 }
 
-fn take(word: &str, value: &str, labels: &mut BTreeMap<String, String>) -> Result<(), String> {
-    let mut say = |label: &str, value: &str| {
-        labels.entry(label.to_owned()).or_insert_with(|| value.to_owned());
-    };
-    match word {
-        ENABLE => say(LABEL_ENABLE, if flag(value)? { "true" } else { "false" }),
-        MONITOR_ONLY if flag(value)? => say(LABEL_MODE, "notify"),
-        MONITOR_ONLY | SCOPE => {}
-        unknown => {
-            let meant = nearest(unknown, [ENABLE, MONITOR_ONLY, SCOPE]);
-            let meant = meant.map(|meant| format!("; did you mean `{WATCHTOWER_PREFIX}{meant}`?"));
-            return Err(format!("has no counterpart here{}", meant.unwrap_or_default()));
+impl Translated {
+    fn take(&mut self, word: &str, value: &str, watchtower: &Watchtower) -> Result<(), String> {
+        match word {
+            ENABLE => self.say(LABEL_ENABLE, if flag(value)? { "true" } else { "false" }),
+            MONITOR_ONLY if flag(value)? => self.say(LABEL_MODE, "notify"),
+            MONITOR_ONLY | SCOPE => {}
+            NO_PULL => self.wishes.is_local = flag(value)?,
+            STOP_SIGNAL => return Err(NO_STOP_SIGNAL.to_owned()),
+            DEPENDS_ON => self.wishes.depends_on = names(value),
+            other => match other.strip_prefix(HOOK_PREFIX) {
+                Some(hook) if watchtower.runs_hooks => self.wishes.hooks.take(hook, value)?,
+                // As with Watchtower, whoever has not allowed hooks has none.
+                Some(_) => {}
+                None => return Err(unknown(other)),
+            },
         }
+        Ok(())
     }
-    Ok(())
+
+    /// A label of ours that is there already wins.
+    fn say(&mut self, label: &str, value: &str) {
+        self.labels.entry(label.to_owned()).or_insert_with(|| value.to_owned());
+    }
+}
+
+fn unknown(word: &str) -> String {
+    let meant = nearest(word, WORDS).filter(|meant| *meant != word);
+    let meant = meant.map(|meant| format!("; did you mean `{WATCHTOWER_PREFIX}{meant}`?"));
+    format!("has no counterpart here{}", meant.unwrap_or_default())
+}
+
+fn names(value: &str) -> Vec<String> {
+    let names = value.split(',').map(|name| name.trim().trim_start_matches('/'));
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// As Go's `strconv.ParseBool` reads it, which Watchtower does.

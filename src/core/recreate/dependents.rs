@@ -4,6 +4,7 @@
 //! one is replaced: the owner of a joined network keeps running with nothing but `lo`, and a link
 //! follows the old ID.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::Value;
@@ -25,6 +26,8 @@ pub enum Tie {
     Volumes,
     /// `--link …`, on the default bridge or on a network of the user
     Link,
+    /// Watchtower's label `depends-on`: nothing of it breaks, it asks to be recreated as well
+    Label,
 }
 
 impl fmt::Display for Tie {
@@ -35,6 +38,7 @@ impl fmt::Display for Tie {
             Self::Ipc => "shares its memory",
             Self::Volumes => "mounts its volumes",
             Self::Link => "links to it",
+            Self::Label => "depends on it",
         })
     }
 }
@@ -49,6 +53,7 @@ impl Tie {
             Self::Ipc => format!("shares the memory of {other}"),
             Self::Volumes => format!("mounts the volumes of {other}"),
             Self::Link => format!("links to {other}"),
+            Self::Label => format!("depends on {other}"),
         }
     }
 }
@@ -74,6 +79,10 @@ pub struct Dependent {
     /// The name of the container that it hangs on.
     pub on: String,
 }
+
+/// The names of the containers that others ask by a label to be recreated with, by the ID of who
+/// asks. Only who may be recreated asks: nobody breaks who is left out.
+pub type DependsOn = BTreeMap<String, Vec<String>>;
 
 /// What this container hangs on, from its inspect document.
 ///
@@ -120,7 +129,11 @@ fn before_colon(text: &str) -> &str {
 /// # Errors
 ///
 /// [`CannotRecreate`] where a document cannot be read: what it hides could be a tie.
-pub fn dependents(container: &Value, others: &[Value]) -> Result<Vec<Dependent>, CannotRecreate> {
+pub fn dependents(
+    container: &Value,
+    others: &[Value],
+    asked: &DependsOn,
+) -> Result<Vec<Dependent>, CannotRecreate> {
     let (id, name) = identity(container)?;
     let mut dependents = Vec::new();
     for other in others {
@@ -128,16 +141,15 @@ pub fn dependents(container: &Value, others: &[Value]) -> Result<Vec<Dependent>,
         if other_id == id {
             continue;
         }
-        for anchor in anchors(other)? {
-            if means(&anchor.container, id, name) {
-                dependents.push(Dependent {
-                    id: other_id.to_owned(),
-                    name: other_name.to_owned(),
-                    how: anchor.how,
-                    on: name.to_owned(),
-                });
-            }
-        }
+        let ties = anchors(other)?.into_iter();
+        let ties = ties.filter(|anchor| means(&anchor.container, id, name)).map(|it| it.how);
+        let asks = asked.get(other_id).is_some_and(|names| names.iter().any(|it| it == name));
+        dependents.extend(ties.chain(asks.then_some(Tie::Label)).map(|how| Dependent {
+            id: other_id.to_owned(),
+            name: other_name.to_owned(),
+            how,
+            on: name.to_owned(),
+        }));
     }
     Ok(dependents)
 }
@@ -149,14 +161,18 @@ pub fn dependents(container: &Value, others: &[Value]) -> Result<Vec<Dependent>,
 ///
 /// [`CannotRecreate`] where a document cannot be read, or where containers hang on each other, so
 /// that none of them can be made first.
-pub fn company(container: &Value, others: &[Value]) -> Result<Vec<Dependent>, CannotRecreate> {
-    let mut found = dependents(container, others)?;
+pub fn company(
+    container: &Value,
+    others: &[Value],
+    asked: &DependsOn,
+) -> Result<Vec<Dependent>, CannotRecreate> {
+    let mut found = dependents(container, others, asked)?;
     let mut next = 0;
     while let Some(dependent) = found.get(next) {
         let Some(document) = others.iter().find(|other| inspect::id(other) == dependent.id) else {
             break;
         };
-        found.extend(dependents(document, others)?);
+        found.extend(dependents(document, others, asked)?);
         check_for_a_circle(container, &found)?;
         next += 1;
     }

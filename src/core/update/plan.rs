@@ -12,6 +12,7 @@ use crate::core::decide::offer::Offer;
 use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::health_policy::HealthSettings;
+use crate::core::policy::hooks::Hook;
 use crate::core::recreate::{Recreation, RestartPolicy};
 
 /// Where the new image comes from.
@@ -23,6 +24,8 @@ pub enum Source {
     Registry,
     /// It ran before and was kept; a person wants it back.
     Kept,
+    /// The local tag points at it: somebody builds or pulls by hand.
+    Local,
 }
 
 /// The image that runs before an update.
@@ -53,6 +56,12 @@ pub struct Member {
     pub health: HealthSettings,
     /// How long the old container may take to stop before it is killed.
     pub stop_timeout: Duration,
+    /// What is run in the old container before anything is touched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_update: Option<Hook>,
+    /// What is run in the new container after its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_update: Option<Hook>,
 }
 
 impl Member {
@@ -118,6 +127,19 @@ impl Plan {
     /// The names of all members, in their order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.numbers().map(|number| self.member(number).container.as_str())
+    }
+
+    /// Has no hook run.
+    pub fn forget_hooks(&mut self) {
+        for member in std::iter::once(&mut self.main).chain(&mut self.dependents) {
+            (member.pre_update, member.post_update) = (None, None);
+        }
+    }
+
+    /// Whether anything is to be asked before it begins.
+    #[must_use]
+    pub fn has_pre_update_hooks(&self) -> bool {
+        self.numbers().any(|number| self.member(number).pre_update.is_some())
     }
 
     /// The names of what hangs on the main one, in their order.

@@ -43,9 +43,6 @@ const ACT_TIMEOUT: Duration = Duration::from_secs(180);
 /// What the Engine needs beyond the grace period of a stop: kill, unmount, release of the network.
 const STOP_MARGIN: Duration = Duration::from_secs(60);
 
-/// How long a command of a probe may take.
-const EXEC_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Longest line of a container's log that is kept, in bytes.
 const LOG_LINE_BYTES_MAX: usize = 2000;
 
@@ -249,12 +246,17 @@ impl Engine for DockerEngine {
         Ok(reading::file_time(&stat))
     }
 
-    async fn exec(&self, container: &str, command: &[String]) -> Result<i64, EngineError> {
-        let docker = self.connection.bollard(EXEC_TIMEOUT).await?;
-        let seconds = EXEC_TIMEOUT.as_secs();
+    async fn exec(
+        &self,
+        container: &str,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<i64, EngineError> {
+        let docker = self.connection.bollard(timeout).await?;
+        let seconds = timeout.as_secs();
         let run = connection::run_in_container(&docker, container, command);
         let out_of_time = EngineError::TimedOut { call: "exec", seconds };
-        tokio::time::timeout(EXEC_TIMEOUT, run).await.unwrap_or(Err(out_of_time))
+        tokio::time::timeout(timeout, run).await.unwrap_or(Err(out_of_time))
     }
 }
 

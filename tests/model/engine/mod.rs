@@ -274,7 +274,12 @@ impl Engine for FakeEngine {
         Ok(None)
     }
 
-    async fn exec(&self, container: &str, _command: &[String]) -> Result<i64, EngineError> {
+    async fn exec(
+        &self,
+        container: &str,
+        _command: &[String],
+        _timeout: Duration,
+    ) -> Result<i64, EngineError> {
         self.ask("exec", |state, _| state.found(container).map(|it| i64::from(!it.is_running())))
     }
 }

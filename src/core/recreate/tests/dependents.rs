@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::core::recreate::dependents::{Tie, anchors, company, dependents};
+use crate::core::recreate::dependents::{DependsOn, Tie, anchors, company, dependents};
 use crate::core::recreate::tests::{fixture, small};
 use crate::core::recreate::{Endpoint, Moved, Recreation, repoint};
 
@@ -31,7 +31,8 @@ fn every_tie_is_found_by_name_and_by_id() {
         (json!({"NetworkMode": "container:"}), vec![]),
     ];
     for (host_config, expected) in rows {
-        let found = dependents(&container, &[other(&host_config)]).expect("readable documents");
+        let found = dependents(&container, &[other(&host_config)], &DependsOn::new())
+            .expect("readable documents");
         let how: Vec<Tie> = found.iter().map(|dependent| dependent.how).collect();
         assert_eq!(how, expected, "{host_config}");
         assert!(found.iter().all(|dependent| dependent.name == "other"), "{host_config}");
@@ -42,7 +43,8 @@ fn every_tie_is_found_by_name_and_by_id() {
 fn a_link_on_a_network_of_the_user_is_a_tie() {
     let mut linked = other(&json!({}));
     linked["NetworkSettings"] = json!({"Networks": {"front": {"Links": ["till:pay"]}}});
-    let found = dependents(&small().container, &[linked]).expect("readable documents");
+    let found =
+        dependents(&small().container, &[linked], &DependsOn::new()).expect("readable documents");
     assert_eq!(found[0].how, Tie::Link);
 }
 
@@ -50,13 +52,17 @@ fn a_link_on_a_network_of_the_user_is_a_tie() {
 fn a_container_does_not_hang_on_itself() {
     let mut container = small().container;
     container["HostConfig"]["VolumesFrom"] = json!(["till"]);
-    assert_eq!(dependents(&container, std::slice::from_ref(&container)), Ok(vec![]));
+    assert_eq!(
+        dependents(&container, std::slice::from_ref(&container), &DependsOn::new()),
+        Ok(vec![])
+    );
 }
 
 #[test]
 fn a_document_that_hides_a_tie_is_refused() {
     let unreadable = other(&json!({"VolumesFrom": "till"}));
-    let refused = dependents(&small().container, &[unreadable]).expect_err("it is refused");
+    let refused = dependents(&small().container, &[unreadable], &DependsOn::new())
+        .expect_err("it is refused");
     assert_eq!(refused.field, "HostConfig.VolumesFrom");
 }
 
@@ -83,7 +89,7 @@ fn named(name: &str, host_config: &Value) -> Value {
 }
 
 fn names_in_order(others: &[Value]) -> Vec<(String, String)> {
-    let found = company(&small().container, others).expect("readable documents");
+    let found = company(&small().container, others, &DependsOn::new()).expect("readable documents");
     found.into_iter().map(|it| (it.name, it.on)).collect()
 }
 
@@ -104,7 +110,8 @@ fn a_company_is_found_through_others_and_each_stands_behind_what_it_hangs_on() {
 fn containers_that_hang_on_each_other_are_refused() {
     let one = named("a", &json!({ "VolumesFrom": ["till", "b"] }));
     let other = named("b", &json!({ "VolumesFrom": ["a"] }));
-    let refused = company(&small().container, &[one, other]).expect_err("it is refused");
+    let refused =
+        company(&small().container, &[one, other], &DependsOn::new()).expect_err("it is refused");
     assert!(refused.to_string().contains("hang on each other"), "{refused}");
 }
 
@@ -150,4 +157,31 @@ fn links_on_networks_of_the_user_keep_their_names() {
     let expected = json!({ "Links": ["till:pay", "new:cash"] });
     assert_eq!(recreation.body["NetworkingConfig"]["EndpointsConfig"]["front"], expected);
     assert_eq!(recreation.connect[0].config, expected);
+}
+
+#[test]
+fn a_label_is_a_tie_and_stands_behind_those_that_break() {
+    let asks = |who: &Value, on: &str| {
+        let id = who["Id"].as_str().expect("an ID").to_owned();
+        (id, vec![on.to_owned()])
+    };
+    let (a, b) = (named("a", &json!({})), named("b", &json!({})));
+    let both = named("c", &json!({ "VolumesFrom": ["till"] }));
+    let asked = DependsOn::from([asks(&a, "till"), asks(&b, "a"), asks(&both, "till")]);
+    let found = company(&small().container, &[b, both, a], &asked).expect("readable documents");
+    let told: Vec<_> = found.iter().map(|it| (it.name.as_str(), it.how.of(&it.on))).collect();
+    let of = |name, told: &str| (name, told.to_owned());
+    assert_eq!(
+        told,
+        [
+            of("c", "mounts the volumes of till"),
+            of("a", "depends on till"),
+            of("b", "depends on a")
+        ]
+    );
+    // A name is a name: no beginning of an ID.
+    let start = named("d", &json!({}));
+    let asked =
+        DependsOn::from([asks(&start, &small().container["Id"].as_str().expect("an ID")[..8])]);
+    assert_eq!(company(&small().container, &[start], &asked), Ok(vec![]));
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::core::recreate::changes::{may_hold_declared_files, written};
-use crate::core::recreate::dependents::{anchors, dependents};
+use crate::core::recreate::dependents::{DependsOn, anchors, dependents};
 use crate::core::recreate::differences::{Inspected, differences};
 use crate::core::recreate::restart_policy;
 use crate::core::recreate::tests::{Documents, fixtures};
@@ -192,7 +192,8 @@ proptest! {
         let _ = may_hold_declared_files(&documents.container);
         let _ = written(&documents.container, &documents.image);
         let _ = anchors(&documents.container);
-        let _ = dependents(&original.container, std::slice::from_ref(&documents.container));
+        let others = std::slice::from_ref(&documents.container);
+        let _ = dependents(&original.container, others, &DependsOn::new());
         let before = Inspected { container: &original.container, image: &original.image };
         let after = Inspected { container: &documents.container, image: &documents.image };
         let _ = differences(before, after);

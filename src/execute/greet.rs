@@ -1,0 +1,51 @@
+//! The hooks that run in new containers after their start, beside their trial.
+//!
+//! They belong to the person, not to the image: whatever comes of one is said, and decides
+//! nothing. Each is begun once: the entry of the first verification is on the disk before. An
+//! update that is taken up behind it knows that they were begun, and says that nobody saw their
+//! end.
+
+use super::{Trouble, Update};
+use crate::core::policy::hooks::{Hook, Moment};
+use crate::hooks::{self, HookError};
+use crate::world::Ports;
+
+impl<P: Ports> Update<'_, P> {
+    /// Runs the hooks of all new containers, each behind those of what it hangs on.
+    pub(super) async fn greet(&self, greetings: Vec<(usize, String, Hook)>) -> Result<(), Trouble> {
+        for (number, id, hook) in greetings {
+            match hooks::run(self.ports, self.stop, &id, &hook).await {
+                Ok(()) => {}
+                Err(HookError::Asked) => return Err(Trouble::Asked),
+                Err(HookError::Failed(why)) => self.complain(number, &why),
+            }
+        }
+        Ok(())
+    }
+
+    /// The hooks that are to be run now: all of them the first time, none ever after.
+    pub(super) fn greetings(&mut self, new: &[String]) -> Vec<(usize, String, Hook)> {
+        let hooks = new.iter().enumerate().filter_map(|(number, id)| {
+            let hook = self.plan().member(number).post_update.clone()?;
+            Some((number, id.clone(), hook))
+        });
+        let hooks: Vec<_> = hooks.collect();
+        if self.journal.progress.verifications <= 1 {
+            self.has_greeted = true;
+            return hooks;
+        }
+        if !self.has_greeted {
+            for (number, ..) in &hooks {
+                let why = "was begun before the update was cut short, and may not have come to its \
+                           end; it is not run again";
+                self.complain(*number, why);
+            }
+            self.has_greeted = true;
+        }
+        Vec::new()
+    }
+
+    fn complain(&self, number: usize, why: &str) {
+        self.warn(self.naming(number, format!("the {} hook {why}", Moment::PostUpdate)));
+    }
+}

@@ -1,0 +1,245 @@
+//! Watchtower's labels on a real Engine: with `compat.watchtower` they do what they did.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::support::command::wait_until;
+use crate::support::images::Release;
+use crate::support::registry::Published;
+use crate::support::{Pi, QUIET};
+
+/// Below this stand Watchtower's own labels.
+const PREFIX: &str = "--label=com.centurylinklabs.watchtower.";
+
+/// A Pi whose agent knows Watchtower's labels and runs their hooks.
+fn pi() -> Pi {
+    Pi::with(&[], &format!("{QUIET}\n[compat]\nwatchtower = true\nlifecycle_hooks = true"))
+}
+
+fn label(word: &str, value: &str) -> String {
+    format!("{PREFIX}{word}={value}")
+}
+
+#[test]
+fn what_depends_on_a_service_by_its_label_is_replaced_with_it() {
+    let pi = pi();
+    let one = pi.registry.publish("till", &Release::new("1"));
+    let side = pi.registry.publish("side", &Release::new("side"));
+    pi.start_watched("till", &one.reference, 8080, &[]);
+    let asks = label("depends-on", "db,till");
+    let guest = pi.start_watched("guest", &side.reference, 8081, &[&asks]);
+    // Whoever is not watched is not touched, and is in nobody's way.
+    let stranger = pi.start("stranger", &side.reference, &[&asks]);
+    let two = pi.registry.publish("till", &Release::new("2"));
+
+    pi.update(&[]).expect_code(0);
+
+    pi.assert_settled("till", &two, 3);
+    pi.assert_settled("guest", &side, 3);
+    assert_ne!(pi.id("guest"), guest);
+    assert_eq!(pi.id("stranger"), stranger);
+    assert_eq!(pi.history("till")[0]["dependents"][0], "guest");
+}
+
+/// A container with a shell, and a file in which its hooks write down that they ran.
+struct Hooked {
+    pi: Pi,
+    one: Published,
+    diary: PathBuf,
+}
+
+impl Hooked {
+    /// A till with these labels below `lifecycle.`, and a new version of it in the registry.
+    fn new(pi: Pi, hooks: &[(&str, &str)]) -> (Self, Published) {
+        let one = pi.registry.publish("till", &Release::new("1"));
+        let diary = pi.engine.directory().join("diary");
+        fs::create_dir_all(&diary).expect("a directory for the diary");
+        let mut options = vec![format!("--volume={}:/diary", diary.display())];
+        // The till's image has no shell: it gets the one of this machine.
+        let shell = ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists());
+        options.extend(shell.map(|path| format!("--volume={path}:{path}:ro")));
+        options.extend(hooks.iter().map(|(word, what)| label(&format!("lifecycle.{word}"), what)));
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        pi.start_watched("till", &one.reference, 8080, &options);
+        let two = pi.registry.publish("till", &Release::new("2"));
+        (Self { pi, one, diary }, two)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.diary.join("said")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Starts an update and kills the agent once a hook has written its first line.
+    fn kill_in_a_hook(&self) {
+        let running = self.pi.agent.spawn(&self.pi.engine, &["update"]);
+        wait_until("a hook runs", HOOK_STARTS, || !self.lines().is_empty());
+        assert!(running.kill(), "the agent had ended before");
+    }
+}
+
+/// How long an update may take until its hook has begun.
+const HOOK_STARTS: Duration = Duration::from_secs(60);
+
+/// Writes the word and the container's ID into the diary.
+fn say(word: &str) -> String {
+    format!("echo {word} $HOSTNAME >> /diary/said")
+}
+
+#[test]
+fn hooks_run_around_a_check_and_an_update() {
+    let words = ["post-update", "pre-check", "post-check", "pre-update"];
+    let says = words.map(say);
+    let hooks: Vec<_> = words.into_iter().zip(says.iter().map(String::as_str)).collect();
+    let (hooked, two) = Hooked::new(pi(), &hooks);
+    let pi = &hooked.pi;
+    let old = pi.id("till")[..12].to_owned();
+    // A check touches nothing.
+    assert_eq!(pi.check("till")["verdict"], "update");
+    assert_eq!(hooked.lines(), Vec::<String>::new());
+
+    pi.update(&[]).expect_code(0);
+
+    pi.assert_settled("till", &two, 1);
+    let new = pi.id("till")[..12].to_owned();
+    let of = |word: &str, id: &str| format!("{word} {id}");
+    let expected = [
+        of("pre-check", &old),
+        of("pre-update", &old),
+        of("post-update", &new),
+        of("post-check", &new),
+    ];
+    assert_eq!(hooked.lines(), expected);
+}
+
+#[test]
+fn a_pre_update_hook_holds_its_container_for_as_long_as_it_likes() {
+    let (hooked, two) = Hooked::new(pi(), &[("pre-update", "test -e /diary/open || exit 75")]);
+    let pi = &hooked.pi;
+    let old = pi.id("till");
+
+    for arguments in [&["update"][..], &["update", "--force", "till"]] {
+        let told = pi.agent.run(&pi.engine, arguments).expect_code(0);
+        assert!(told.out.contains("asks to be tried later (exit code 75)"), "{told:?}");
+    }
+    pi.assert_settled("till", &hooked.one, 1);
+    assert_eq!(pi.id("till"), old);
+    assert_eq!(pi.history("till"), Vec::<serde_json::Value>::new());
+
+    // The image waits on the disk: the agent alone looks at its configuration, the Engine fetches
+    // nothing.
+    let before = pi.registry.requests().len();
+    fs::write(hooked.diary.join("open"), "").expect("a file");
+    pi.update(&[]).expect_code(0);
+    pi.assert_settled("till", &two, 1);
+    let blobs = pi.registry.requests()[before..].iter().filter(|it| it.contains("/blobs/")).count();
+    assert_eq!(blobs, 1);
+}
+
+#[test]
+fn a_hook_that_fails_afterwards_is_told_and_blames_nobody() {
+    let (hooked, two) = Hooked::new(pi(), &[("post-update", "exit 3"), ("post-check", "exit 4")]);
+
+    let told = hooked.pi.update(&[]).expect_code(0);
+
+    hooked.pi.assert_settled("till", &two, 1);
+    let said = format!("{}{}", told.out, told.err);
+    assert!(said.contains("the post-update hook failed (exit code 3)"), "{said}");
+    assert!(said.contains("the post-check hook failed (exit code 4)"), "{said}");
+}
+
+#[test]
+fn a_hook_that_hangs_is_cut_off() {
+    let hooks = [("pre-update", "sleep 1000"), ("pre-update-timeout", "1")];
+    let (hooked, _) = Hooked::new(pi(), &hooks);
+
+    let told = hooked.pi.update(&[]).expect_code(0);
+
+    assert!(told.out.contains("took longer than 60 s"), "{told:?}");
+    hooked.pi.assert_settled("till", &hooked.one, 1);
+}
+
+#[test]
+fn hooks_that_nobody_allowed_are_not_run() {
+    let pi = Pi::with(&[], &format!("{QUIET}\n[compat]\nwatchtower = true"));
+    let (hooked, two) = Hooked::new(pi, &[("pre-update", "exit 1"), ("pre-check", &say("here"))]);
+
+    hooked.pi.update(&[]).expect_code(0);
+
+    hooked.pi.assert_settled("till", &two, 1);
+    assert_eq!(hooked.lines(), Vec::<String>::new());
+}
+
+#[test]
+fn the_agent_is_killed_in_a_pre_update_hook() {
+    let slow = format!("{}; test -e /diary/open || sleep 1000", say("pre-update"));
+    let (hooked, two) = Hooked::new(pi(), &[("pre-update", &slow)]);
+
+    hooked.kill_in_a_hook();
+
+    hooked.pi.assert_settled("till", &hooked.one, 1);
+    fs::write(hooked.diary.join("open"), "").expect("a file");
+    hooked.pi.update(&[]).expect_code(0);
+    hooked.pi.assert_settled("till", &two, 1);
+}
+
+#[test]
+fn a_post_update_hook_in_which_the_agent_is_killed_is_not_run_twice_and_is_told() {
+    let slow = format!("{}; sleep 1000", say("post-update"));
+    let (hooked, two) = Hooked::new(pi(), &[("post-update", &slow)]);
+
+    hooked.kill_in_a_hook();
+
+    let told = hooked.pi.update(&[]).expect_code(0);
+    hooked.pi.assert_settled("till", &two, 1);
+    assert_eq!(hooked.lines().len(), 1, "{:?}", hooked.lines());
+    let said = format!("{}{}", told.out, told.err);
+    assert!(said.contains("may not have come to its end; it is not run again"), "{said}");
+}
+
+#[test]
+fn what_is_not_to_be_pulled_follows_its_local_tag() {
+    let pi = pi();
+    let one = pi.registry.publish("till", &Release::new("1"));
+    pi.start_watched("till", &one.reference, 8080, &[&label("no-pull", "true")]);
+    let two = pi.registry.publish("till", &Release::new("2"));
+    let before = pi.registry.requests().len();
+
+    pi.update(&[]).expect_code(0);
+
+    pi.assert_settled("till", &one, 1);
+    assert_eq!(pi.check("till")["verdict"], "up_to_date");
+    assert_eq!(pi.registry.requests().len(), before, "the registry was asked");
+
+    // Somebody pulls, and the registry goes.
+    pi.engine.docker(&["pull", "--quiet", &two.reference]);
+    let before = pi.registry.requests().len();
+    pi.update(&[]).expect_code(0);
+    pi.assert_settled("till", &two, 1);
+    pi.agent.run(&pi.engine, &["rollback", "till"]).expect_code(0);
+    pi.assert_settled("till", &one, 1);
+    pi.update(&[]).expect_code(0);
+    pi.assert_settled("till", &one, 1);
+    assert_eq!(pi.registry.requests().len(), before, "the registry was asked");
+}
+
+#[test]
+fn a_bad_image_behind_the_local_tag_is_refused_and_stays_on_disk() {
+    let pi = pi();
+    let one = pi.registry.publish("till", &Release::new("1"));
+    pi.start_watched("till", &one.reference, 8080, &[&label("no-pull", "true")]);
+    let bad = pi.registry.publish("till", &Release::new("2").with("TILL_EXIT_AFTER", "1s"));
+    pi.engine.docker(&["pull", "--quiet", &bad.reference]);
+    let built = pi.engine.docker(&["image", "inspect", "--format={{.Id}}", &bad.reference]);
+
+    pi.update(&[]).expect_code(3);
+
+    pi.assert_settled("till", &one, 1);
+    assert_eq!(pi.check("till")["verdict"], "up_to_date", "the tag is back at the old image");
+    // Whoever tags it again is told of it, and nothing is tried again.
+    pi.engine.docker(&["tag", &built, &bad.reference]);
+    pi.update(&[]).expect_code(0);
+    pi.assert_settled("till", &one, 1);
+    assert_eq!(pi.check("till")["reason"], "refused_digest");
+}
