@@ -58,7 +58,7 @@ fn dotted(path: &[Step]) -> String {
 #[test]
 fn every_fixture_is_recreated() {
     let all = fixtures();
-    assert_eq!(all.len(), 13);
+    assert_eq!(all.len(), 14);
     for documents in &all {
         let recreation = documents.recreate();
         assert!(recreation.is_ok(), "{}: {recreation:?}", documents.name);
