@@ -1,5 +1,5 @@
-//! Podman's dialect (tried with 4.3): what its Docker API shows otherwise than it takes it back, and
-//! what it does not show at all.
+//! Podman's dialect (tried with 4.3): what its Docker API shows otherwise than it takes it
+//! back, and what it does not show at all.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,5 @@
-//! What Podman's Docker API leaves out (tried with 4.3), asked for by its own API on the same socket.
+//! What Podman's Docker API leaves out (tried with 4.3), asked for by its own API on the same
+//! socket.
 
 use serde_json::Value;
 
