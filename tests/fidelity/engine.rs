@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Mutex;
 
 use serde_json::Value;
 
@@ -22,6 +23,9 @@ pub struct Engine {
     pub title: String,
     /// Whether it is Podman, which speaks Docker's API but has no `update`.
     pub is_podman: bool,
+    /// Held while a name moves from one image to another: Podman rewrites the lists of names of
+    /// both, and loses what another worker does to them at the same time.
+    names: Mutex<()>,
     /// The Engine itself, with its network.
     pub private: Private,
 }
@@ -31,7 +35,7 @@ impl Engine {
     pub fn start() -> Self {
         let private = Private::start(&[]);
         let (api, title, is_podman) = (ApiVersion::V1_41, String::new(), false);
-        let mut engine = Self { api, title, is_podman, private };
+        let mut engine = Self { api, title, is_podman, names: Mutex::default(), private };
         let version = engine.call("GET", "/version", None).expect("a version");
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         let newest: ApiVersion = text(&version["ApiVersion"]).parse().expect("a version");
@@ -47,7 +51,8 @@ impl Engine {
 
     /// Sends a request; the answer is null where it is not JSON.
     pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        self.try_request(method, path, body).unwrap_or_else(|error| panic!("{path}: {error}"))
+        let path = format!("/v{}{path}", self.api);
+        self.try_request(method, &path, body).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     /// Sends a request that must succeed.
@@ -55,6 +60,15 @@ impl Engine {
         match self.request(method, path, body) {
             (200..=304, answer) => Ok(answer),
             (status, answer) => Err(format!("{method} {path}: {status} {answer}")),
+        }
+    }
+
+    /// Asks Podman's own API, which tells more than its Docker API.
+    pub fn call_podman(&self, path: &str) -> Result<Value, String> {
+        let path = format!("/v4.0.0/libpod{path}");
+        match self.try_request("GET", &path, None).map_err(|error| error.to_string())? {
+            (200, answer) => Ok(answer),
+            (status, answer) => Err(format!("{path}: {status} {answer}")),
         }
     }
 
@@ -69,9 +83,8 @@ impl Engine {
         let mut stream = UnixStream::connect(self.private.socket())?;
         write!(
             stream,
-            "{method} /v{}{path} HTTP/1.0\r\nHost: engine\r\nContent-Type: application/json\r\n\
+            "{method} {path} HTTP/1.0\r\nHost: engine\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
-            self.api,
             body.len()
         )?;
         let mut answer = String::new();
@@ -102,6 +115,12 @@ impl Engine {
         }
         let words: Vec<_> = arguments.iter().map(|word| word.as_ref().to_string_lossy()).collect();
         Err(format!("docker {}: {error}", words.join(" ")))
+    }
+
+    /// Lets a name point at an image.
+    pub fn tag(&self, image: &str, name: &str) -> Result<(), String> {
+        let _names = self.names.lock().map_err(|error| error.to_string())?;
+        self.try_docker(&["tag", image, name]).map(drop)
     }
 
     /// Builds an image from a directory with a Dockerfile.

@@ -14,6 +14,7 @@ mod engine;
 mod options;
 mod page;
 mod peer;
+mod podman;
 mod record;
 mod stage;
 mod subject;

@@ -10,6 +10,7 @@ use pilotfish::core::recreate::{
 
 use crate::engine::Engine;
 use crate::peer::{Freshdock, reference};
+use crate::podman;
 use crate::record::Outcome;
 use crate::table::{Row, words};
 
@@ -99,7 +100,7 @@ impl<'e> Subject<'e> {
     }
 
     fn try_update(&self, row: &Row, release: &str) -> Result<(), Failure> {
-        let (before, old_image) = self.inspect()?;
+        let (before, mut old_image) = self.inspect()?;
         match self.updater {
             Updater::Pilotfish => {
                 self.tag(release, "v2")?;
@@ -107,7 +108,10 @@ impl<'e> Subject<'e> {
             }
             Updater::Freshdock(freshdock) => freshdock.recreate(self.engine, &self.name)?,
         }
-        let (after, new_image) = self.inspect()?;
+        let (after, mut new_image) = self.inspect()?;
+        if self.engine.is_podman {
+            podman::merge_nothing(&before, [&mut old_image, &mut new_image]);
+        }
         judge(
             Inspected { container: &before, image: &old_image },
             Inspected { container: &after, image: &new_image },
@@ -169,7 +173,10 @@ impl<'e> Subject<'e> {
     /// them in the create body.
     fn try_body(&self, row: &Row) -> Result<(), Failure> {
         let (mut before, image) = self.inspect()?;
-        let fields = json_of(row)?;
+        let mut fields = json_of(row)?;
+        if self.engine.is_podman {
+            podman::name_the_default_network(&mut fields);
+        }
         merge(&mut before, &fields);
         let body = self.recreation(&before, &image)?.body;
         let wanted = body_of(&fields);
@@ -219,7 +226,7 @@ impl<'e> Subject<'e> {
             Updater::Pilotfish => format!("{release}-{}", self.number),
             Updater::Freshdock(_) => reference(release, self.number),
         };
-        self.engine.try_docker(&["tag", &format!("{release}:{version}"), &image])?;
+        self.engine.tag(&format!("{release}:{version}"), &image)?;
         Ok(image)
     }
 
@@ -230,9 +237,14 @@ impl<'e> Subject<'e> {
     /// The container's document and that of its image.
     fn inspect(&self) -> Result<(Value, Value), String> {
         let path = format!("/containers/{}/json", self.name);
-        let container = self.engine.call("GET", &path, None)?;
-        let id = container["Image"].as_str().unwrap_or_default();
-        let image = self.engine.call("GET", &format!("/images/{id}/json"), None)?;
+        let mut container = self.engine.call("GET", &path, None)?;
+        let image_path =
+            format!("/images/{}/json", container["Image"].as_str().unwrap_or_default());
+        let mut image = self.engine.call("GET", &image_path, None)?;
+        if self.engine.is_podman {
+            podman::complete_container(&mut container, self.engine.call_podman(&path)?);
+            podman::complete_image(&mut image, &self.engine.call_podman(&image_path)?);
+        }
         Ok((container, image))
     }
 }

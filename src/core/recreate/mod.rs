@@ -38,6 +38,7 @@ use crate::core::docker::reference::Platform;
 use crate::core::recreate::document::Place;
 
 pub use crate::core::recreate::compose::{COMPOSE_IMAGE_LABEL, set_compose_image};
+pub use crate::core::recreate::podman::LIBPOD;
 pub use crate::core::recreate::repoint::{Moved, repoint};
 pub use crate::core::recreate::restart::{
     RestartPolicy, changeable_restart_policy, restart_policy, set_restart_policy,
@@ -100,12 +101,14 @@ pub fn recreate(original: &Original<'_>) -> Result<Recreation, CannotRecreate> {
     let container = Place::root(original.container, "");
     let image = Place::root(original.image, "image:");
     refuse::check(&container, &image)?;
+    podman::refuse(&container)?;
 
     let mut config = config::of_the_user(&container, &image)?;
     let mut host_config = container.field("HostConfig")?.object()?.clone();
     volumes::reattach(&container, &mut host_config)?;
-    podman::translate(&container, &mut config, &mut host_config)?;
-    let attached = networks::endpoints(&container, original.api)?;
+    podman::translate(&container, &image, &mut config, &mut host_config)?;
+    let mut attached = networks::endpoints(&container, original.api)?;
+    podman::keep_mac_addresses(&container, &mut attached.at_create)?;
     if original.api >= ApiVersion::V1_44 {
         // It stands in the endpoint now; from 1.52 on the Engine refuses it here.
         config.remove("MacAddress");

@@ -60,7 +60,7 @@ pub(super) fn endpoints(
 }
 
 /// `host`, `none` and `container:…` say it all: there is nothing to set in their endpoint.
-fn has_no_network_of_its_own(mode: &str) -> bool {
+pub(super) fn has_no_network_of_its_own(mode: &str) -> bool {
     matches!(mode, "host" | "none") || mode.starts_with("container:")
 }
 

@@ -1,9 +1,38 @@
-//! Podman's dialect: what its Docker API shows otherwise than it takes it back (tried with 4.3).
+//! Podman's dialect (tried with 4.3): what its Docker API shows otherwise than it takes it
+//! back, and what it does not show at all.
 
 use serde_json::{Map, Value};
 
 use crate::core::recreate::document::Place;
+use crate::core::recreate::networks::has_no_network_of_its_own;
 use crate::core::recreate::{CannotRecreate, automatic_hostname};
+
+/// The field of the inspect document in which the adapter puts what Podman's own API says of the
+/// container. It is there with every container of Podman, and with no other.
+pub const LIBPOD: &str = "Libpod";
+
+/// Podman's default network, which Docker's API calls `bridge`.
+const DEFAULT_NETWORK: &str = "podman";
+
+/// How the service for Docker's API was started: that is the command it notes in its containers.
+const SERVICE: [&str; 2] = ["system", "service"];
+
+/// Settings that Podman's own API can make and Docker's create cannot.
+const PODMANS_ALONE: [&[&str]; 3] = [&["Pod"], &["Config", "Secrets"], &["Config", "Timezone"]];
+
+/// What Podman fills into a health check where nothing is said, in nanoseconds.
+const HEALTH_DEFAULTS: [(&str, u64); 2] =
+    [("Interval", 30_000_000_000), ("Timeout", 30_000_000_000)];
+
+/// Linux's signals 1 to 31, each without its `SIG`.
+const SIGNALS: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+
+/// The first signal for real time that a program may use: `SIGRTMIN` of the C library.
+const FIRST_REAL_TIME_SIGNAL: usize = 34;
 
 /// How Podman's inspect begins the names of limits, which create takes without it.
 const LIMIT_PREFIX: &str = "RLIMIT_";
@@ -14,18 +43,96 @@ const PODMANS_OWN: [&str; 2] = ["container=podman", "TERM=xterm"];
 /// What Podman calls the runtime where the user chose none.
 const DEFAULT_RUNTIME: &str = "oci";
 
+/// Refuses what would be lost because Podman does not tell it, or does not take it back.
+pub(super) fn refuse(container: &Place<'_>) -> Result<(), CannotRecreate> {
+    let own = container.field(LIBPOD)?;
+    if own.value().is_none() {
+        return Ok(());
+    }
+    let command = own.path(&["Config", "CreateCommand"])?;
+    if !command.strings()?.windows(SERVICE.len()).any(|words| words == SERVICE) {
+        let why = "is not of Podman's service: what the `podman` command makes has settings that \
+                   Docker's API does not take";
+        return Err(command.refuse(why));
+    }
+    for path in PODMANS_ALONE {
+        let setting = own.path(path)?;
+        if setting.value().is_some_and(|value| !is_empty(value)) {
+            return Err(setting.refuse("is set, and Docker's API does not take it"));
+        }
+    }
+    refuse_untold_rights(container)?;
+    refuse_untold_addresses(container)
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_str().is_some_and(str::is_empty) || value.as_array().is_some_and(Vec::is_empty)
+}
+
+/// What a container may do with a device is not told, and create does not take that back.
+fn refuse_untold_rights(container: &Place<'_>) -> Result<(), CannotRecreate> {
+    for device in container.path(&["HostConfig", "Devices"])?.elements()? {
+        let rights = device.field("CgroupPermissions")?;
+        if rights.optional_string()?.unwrap_or_default().is_empty() {
+            return Err(
+                rights.refuse("is not told by Podman: the rights to the device would be lost")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// An address that was asked for looks like one that Podman chose. Asking for the present one would
+/// lose nothing now, but the service itself after a restart, when another container may have it.
+/// On its default network Docker's API knows no fixed addresses.
+fn refuse_untold_addresses(container: &Place<'_>) -> Result<(), CannotRecreate> {
+    if has_no_network_of_its_own(container.path(&["HostConfig", "NetworkMode"])?.string()?) {
+        return Ok(());
+    }
+    let networks = container.path(&["NetworkSettings", "Networks"])?;
+    for network in networks.optional_object()?.into_iter().flat_map(Map::keys) {
+        let addresses = networks.field(network)?.field("IPAMConfig")?;
+        if network != DEFAULT_NETWORK && addresses.value().is_none() {
+            return Err(addresses.refuse("is not told by Podman: a fixed address would be lost"));
+        }
+    }
+    Ok(())
+}
+
+/// Asks for the MAC addresses that the container has: Podman does not tell which were asked for. A
+/// lost one hurts, and a kept one does not.
+pub(super) fn keep_mac_addresses(
+    container: &Place<'_>,
+    endpoints: &mut Map<String, Value>,
+) -> Result<(), CannotRecreate> {
+    const FIELD: &str = "MacAddress";
+    if container.field(LIBPOD)?.value().is_none() {
+        return Ok(());
+    }
+    let networks = container.path(&["NetworkSettings", "Networks"])?;
+    for (network, endpoint) in endpoints {
+        let address = networks.field(network)?.field(FIELD)?.optional_string()?;
+        if let Some(address) = address.filter(|address| !address.is_empty()) {
+            endpoint[FIELD] = address.into();
+        }
+    }
+    Ok(())
+}
+
 /// Says in the words of create what Podman's inspect says in others. A document of Docker's Engine
 /// stays as it is.
 pub(super) fn translate(
     container: &Place<'_>,
+    image: &Place<'_>,
     config: &mut Map<String, Value>,
     host_config: &mut Map<String, Value>,
 ) -> Result<(), CannotRecreate> {
     translate_limits(container, host_config)?;
-    let environment = container.path(&["Config", "Env"])?.strings()?;
-    if !environment.contains(&PODMANS_OWN[0]) {
+    if container.field(LIBPOD)?.value().is_none() {
         return Ok(());
     }
+    translate_health_check(container, image, config)?;
+    follow_the_image(image, config)?;
     let hostname = format!("HOSTNAME={}", automatic_hostname(container.field("Id")?.string()?));
     if let Some(entries) = config.get_mut("Env").and_then(Value::as_array_mut) {
         entries.retain(|entry| {
@@ -47,6 +154,65 @@ pub(super) fn translate(
     Ok(())
 }
 
+/// Podman merges nothing into a health check: as a whole it is the image's or the user's.
+fn translate_health_check(
+    container: &Place<'_>,
+    image: &Place<'_>,
+    config: &mut Map<String, Value>,
+) -> Result<(), CannotRecreate> {
+    const FIELD: &str = "Healthcheck";
+    let whole = container.path(&["Config", FIELD])?;
+    let Some(check) = whole.optional_object()? else { return Ok(()) };
+    let mut of_image = image.path(&["Config", FIELD])?.optional_object()?.cloned();
+    for (field, nanoseconds) in HEALTH_DEFAULTS {
+        if let Some(of_image) = &mut of_image {
+            of_image.entry(field).or_insert_with(|| nanoseconds.into());
+        }
+    }
+    if of_image.as_ref() == Some(check) {
+        config.remove(FIELD);
+    } else {
+        config.insert(FIELD.to_owned(), check.clone().into());
+    }
+    Ok(())
+}
+
+/// Leaves out what the image brought and Podman shows in other words: the stop signal as a number,
+/// and the defaults of what the image does not say.
+fn follow_the_image(
+    image: &Place<'_>,
+    config: &mut Map<String, Value>,
+) -> Result<(), CannotRecreate> {
+    const DEFAULTS: [(&str, &str); 2] = [("StopSignal", "SIGTERM"), ("WorkingDir", "/")];
+    for (field, default) in DEFAULTS {
+        let of_image = image.path(&["Config", field])?.optional_string()?.unwrap_or_default();
+        let of_image = if of_image.is_empty() { default } else { of_image };
+        let shown = config.get(field).and_then(Value::as_str);
+        let is_signal = |shown: &str| {
+            field == "StopSignal" && signal_number(of_image).is_some_and(|it| shown == it)
+        };
+        if shown.is_some_and(|shown| shown == of_image || is_signal(shown)) {
+            config.remove(field);
+        }
+    }
+    Ok(())
+}
+
+/// The number of a signal, as Podman shows it: `SIGUSR1`, `USR1` and `10` are all `10`.
+fn signal_number(signal: &str) -> Option<String> {
+    let name = signal.trim().to_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    if let Some(later) = name.strip_prefix("RTMIN") {
+        let later = later.strip_prefix('+').unwrap_or("0");
+        return Some((FIRST_REAL_TIME_SIGNAL + later.parse::<usize>().ok()?).to_string());
+    }
+    if name.parse::<u8>().is_ok() {
+        return Some(name.to_owned());
+    }
+    let index = SIGNALS.iter().position(|known| *known == name)?;
+    Some((index + 1).to_string())
+}
+
 fn translate_limits(
     container: &Place<'_>,
     host_config: &mut Map<String, Value>,
@@ -62,4 +228,25 @@ fn translate_limits(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_has_one_number_however_it_is_written() {
+        for (written, number) in [
+            ("SIGUSR1", Some("10")),
+            ("usr1", Some("10")),
+            ("10", Some("10")),
+            ("SIGTERM", Some("15")),
+            ("SIGRTMIN+3", Some("37")),
+            ("SIGRTMIN", Some("34")),
+            ("SIGNAL", None),
+            ("", None),
+        ] {
+            assert_eq!(signal_number(written).as_deref(), number, "{written}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::address::{Address, TlsFiles};
 use super::raw::{Call, RawClient, refusal};
-use super::{QUESTION_TIMEOUT, reading};
+use super::{QUESTION_TIMEOUT, podman, reading};
 use crate::core::docker::api_version::{ApiVersion, negotiate};
 use crate::engine::EngineError;
 
@@ -33,7 +33,16 @@ pub struct Connection {
     tls: Option<TlsFiles>,
     raw: RawClient,
     /// `None` until the Engine has answered. Forgotten when it goes away: it may come back newer.
-    api: RwLock<Option<ApiVersion>>,
+    agreed: RwLock<Option<Agreed>>,
+}
+
+/// What is known of the Engine since it answered the first question.
+#[derive(Debug, Clone, Copy)]
+struct Agreed {
+    /// The version that both sides speak.
+    api: ApiVersion,
+    /// Whether it is Podman, which tells some things in an API of its own.
+    is_podman: bool,
 }
 
 impl Connection {
@@ -43,7 +52,7 @@ impl Connection {
     /// The TLS files cannot be read.
     pub fn new(address: Address, tls: Option<TlsFiles>) -> Result<Self, EngineError> {
         let raw = RawClient::new(&address, tls.as_ref())?;
-        Ok(Self { address, tls, raw, api: RwLock::new(None) })
+        Ok(Self { address, tls, raw, agreed: RwLock::new(None) })
     }
 
     /// Asks the Engine which versions it speaks, and remembers the one to use. The answer is raw.
@@ -58,7 +67,7 @@ impl Connection {
         let versions = version.and_then(|raw| Ok((reading::api_versions(&raw)?, raw)));
         let ((lowest, highest), mut version) = versions.map_err(|error| self.strange(error))?;
         let agreed = negotiate(lowest, highest, API_NEWEST);
-        self.remember(Some(agreed));
+        self.remember(Some(Agreed { api: agreed, is_podman: reading::is_podman(&version) }));
         if let Some(object) = version.as_object_mut() {
             object.insert("ApiVersion".into(), agreed.to_string().into());
         }
@@ -84,11 +93,14 @@ impl Connection {
     /// # Errors
     /// The Engine does not answer.
     pub async fn api(&self) -> Result<ApiVersion, EngineError> {
-        let known = self.api.read().map_or(None, |api| *api);
-        if let Some(api) = known {
-            return Ok(api);
+        if let Some(agreed) = self.known() {
+            return Ok(agreed.api);
         }
         reading::api_versions(&self.negotiate().await?).map(|(_, agreed)| agreed)
+    }
+
+    fn known(&self) -> Option<Agreed> {
+        self.agreed.read().map_or(None, |agreed| *agreed)
     }
 
     /// Sends a raw call under the negotiated version.
@@ -102,6 +114,18 @@ impl Connection {
             self.remember(None);
         }
         answer
+    }
+
+    /// Sends a call to Podman's own API; `None` where the Engine is another.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn send_to_podman(&self, call: Call<'_>) -> Result<Option<Value>, EngineError> {
+        self.api().await?;
+        if !self.known().is_some_and(|agreed| agreed.is_podman) {
+            return Ok(None);
+        }
+        self.raw.send(podman::PREFIX, call).await.map(Some)
     }
 
     /// What the Engine says of a path in a container; `null` where there is no such path.
@@ -156,9 +180,9 @@ impl Connection {
         }
     }
 
-    fn remember(&self, api: Option<ApiVersion>) {
-        if let Ok(mut known) = self.api.write() {
-            *known = api;
+    fn remember(&self, agreed: Option<Agreed>) {
+        if let Ok(mut known) = self.agreed.write() {
+            *known = agreed;
         }
     }
 }

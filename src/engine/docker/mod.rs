@@ -9,6 +9,7 @@
 pub mod address;
 mod connection;
 mod events;
+mod podman;
 mod pull;
 mod raw;
 mod reading;
@@ -89,6 +90,28 @@ impl DockerEngine {
             Err(error) => Err(error),
         }
     }
+
+    /// A document, with what Podman tells only in its own API; `None` where the thing is gone.
+    async fn inspect_whole(
+        &self,
+        name: &'static str,
+        path: String,
+        complete: impl FnOnce(&mut Value, Value),
+    ) -> Result<Option<Value>, EngineError> {
+        let Some(mut document) = self.get_if_there(name, path.clone()).await? else {
+            return Ok(None);
+        };
+        let (method, timeout) = (Method::GET, QUESTION_TIMEOUT);
+        let call = Call { name, method, path, body: None, timeout };
+        match self.connection.send_to_podman(call).await {
+            Ok(Some(own)) => complete(&mut document, own),
+            Ok(None) => {}
+            // It went between the two questions.
+            Err(EngineError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        Ok(Some(document))
+    }
 }
 
 impl Engine for DockerEngine {
@@ -105,11 +128,12 @@ impl Engine for DockerEngine {
 
     async fn inspect(&self, container: &str) -> Result<Option<Value>, EngineError> {
         let path = format!("/containers/{}/json", escape(container));
-        self.get_if_there("inspect container", path).await
+        self.inspect_whole("inspect container", path, podman::complete_container).await
     }
 
     async fn inspect_image(&self, image: &str) -> Result<Option<Value>, EngineError> {
-        self.get_if_there("inspect image", format!("/images/{}/json", escape(image))).await
+        let path = format!("/images/{}/json", escape(image));
+        self.inspect_whole("inspect image", path, podman::complete_image).await
     }
 
     async fn list_images(&self, repository: &str) -> Result<Vec<ListedImage>, EngineError> {

@@ -38,7 +38,7 @@ pub fn engine_info(version: &Value, info: &Value) -> EngineInfo {
 }
 
 /// Podman's service for Docker's API names itself among the components of its `version`.
-fn is_podman(version: &Value) -> bool {
+pub fn is_podman(version: &Value) -> bool {
     let components = version.get("Components").and_then(Value::as_array);
     let mut components = components.into_iter().flatten();
     components.any(|component| text(component, "Name").starts_with("Podman"))

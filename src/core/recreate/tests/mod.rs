@@ -2,6 +2,7 @@
 
 mod dependents;
 mod documents;
+mod podman;
 mod tables;
 
 use std::path::Path;
@@ -42,6 +43,12 @@ fn fixtures() -> Vec<Documents> {
 fn fixture(name: &str) -> Documents {
     let mut all = fixtures().into_iter();
     all.find(|documents| documents.name == name).expect("a fixture of that name")
+}
+
+/// A fixture of `tests/fixtures/refused`, whose containers cannot be carried over.
+fn refused(name: &str) -> Documents {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/refused");
+    read(&directory.join(format!("{name}.json")))
 }
 
 fn read(path: &Path) -> Documents {
