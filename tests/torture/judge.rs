@@ -188,7 +188,10 @@ pub fn settled(bench: &Bench, case: &Case, next: &Published) -> Vec<Finding> {
         findings.extend(judge_fidelity(&bench.original, &service));
     }
     findings.extend(judge_control(bench));
-    if !denies_images(case) {
+    if denies_images(case) {
+        // What stays for that reason must not be laid to the next case on this machine.
+        bench.pi.engine.docker(&["image", "prune", "--force"]);
+    } else {
         findings.extend(judge_images(bench));
     }
     findings.extend(judge_state(&bench.pi.agent.state()));
