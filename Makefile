@@ -49,8 +49,8 @@ check: ## format, lints, documentation and the rules of the house (no Engine nee
 	$(CARGO) test --locked --test tidy
 
 test: check needs ## everything, on private Engines of its own (needs root)
-	$(CARGO) test --locked --no-fail-fast --tests
 	$(CARGO) test --locked --doc
+	$(CARGO) test --locked --no-fail-fast --tests
 
 test-engines: needs engines ## the table of recreate on every Engine, the main job on Docker's (needs root, an hour)
 	$(foreach engine,$(ENGINES),$(call on,$(engine)) $(CARGO) test --locked --test fidelity every_option &&) true
