@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::support::Pi;
 use crate::support::agent::{METRICS_PORT, begins};
 use crate::support::command::wait_until;
+use crate::support::engine::Engine;
 use crate::support::http::Peer;
 use crate::support::images::{Release, agent_layer};
 use crate::support::registry::{PORT, Published, architecture};
@@ -311,14 +312,14 @@ fn a_hand_over_without_a_helper_is_taken_back() {
     assert!(log.contains("the helper was not there"), "{log}");
 }
 
-#[test]
-fn the_engine_is_killed_during_the_trial() {
+/// The Engine ends like this while the new agent is on trial, and is started again.
+fn ends_during_the_trial(end: fn(&Engine)) {
     let home = Home::new();
     let next = home.publish("VERSION=2");
     home.hand_over();
     home.wait_for_step("verify");
 
-    home.pi.engine.kill();
+    end(&home.pi.engine);
     home.pi.engine.start_again(&FLAGS);
 
     home.wait_until_alone();
@@ -329,20 +330,13 @@ fn the_engine_is_killed_during_the_trial() {
 }
 
 #[test]
+fn the_engine_is_killed_during_the_trial() {
+    ends_during_the_trial(Engine::kill);
+}
+
+#[test]
 fn the_power_goes_during_the_trial() {
-    let home = Home::new();
-    let next = home.publish("VERSION=2");
-    home.hand_over();
-    home.wait_for_step("verify");
-
-    home.pi.engine.cut();
-    home.pi.engine.start_again(&FLAGS);
-
-    home.wait_until_alone();
-    if home.pi.image(AGENT) != next.image {
-        home.hand_over();
-    }
-    home.assert_settled_on(&next);
+    ends_during_the_trial(Engine::cut);
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod registry;
 mod scenarios;
 mod schedules;
 mod script;
+#[expect(dead_code, reason = "the torture draws more from it")]
 mod seed;
 mod service;
 mod session;

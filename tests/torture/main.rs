@@ -43,6 +43,8 @@ mod proxy;
 #[cfg(test)]
 mod releases;
 #[cfg(test)]
+#[expect(dead_code, reason = "the model draws more from it")]
+#[path = "../model/seed.rs"]
 mod seed;
 #[cfg(test)]
 mod sweep;
