@@ -91,11 +91,7 @@ pub async fn watched_names<P: Ports>(
     defaults: &PolicyDefaults,
 ) -> Result<BTreeSet<String>, EngineError> {
     let list = ports.engine().list().await?;
-    let is_watched = |listed: &Listed| {
-        !is_ours(listed)
-            && !matches!(Policy::from_labels(&listed.labels, defaults), Selection::OptedOut)
-    };
-    Ok(list.into_iter().filter(is_watched).map(|listed| listed.name).collect())
+    Ok(opted_in(list, defaults).map(|(listed, _)| listed.name).collect())
 }
 
 /// The names of the watched containers whose image is meant.
@@ -108,11 +104,8 @@ pub async fn following<P: Ports>(
     defaults: &PolicyDefaults,
     is_meant: impl Fn(&Reference) -> bool,
 ) -> Result<BTreeSet<String>, EngineError> {
-    let mut list = ports.engine().list().await?;
-    list.retain(|listed| {
-        let selection = Policy::from_labels(&listed.labels, defaults);
-        !is_ours(listed) && !matches!(selection, Selection::OptedOut)
-    });
+    let list = ports.engine().list().await?;
+    let list: Vec<_> = opted_in(list, defaults).map(|(listed, _)| listed).collect();
     let _ = cache.learn_containers(ports.engine(), list.iter()).await;
     let follows = |listed: &Listed| {
         let reference = cache.container(&listed.id).and_then(|known| known.image.parse().ok());
@@ -129,11 +122,8 @@ pub async fn own_schedules<P: Ports>(
     ports: &P,
     defaults: &PolicyDefaults,
 ) -> Result<BTreeMap<String, Schedule>, EngineError> {
-    let own = |listed: Listed| match Policy::from_labels(&listed.labels, defaults) {
-        Selection::Watched(policy) if !is_ours(&listed) => Some((listed.name, policy.schedule?)),
-        _ => None,
-    };
-    Ok(ports.engine().list().await?.into_iter().filter_map(own).collect())
+    let own = |(listed, policy): (Listed, Read)| Some((listed.name, policy.ok()?.schedule?));
+    Ok(opted_in(ports.engine().list().await?, defaults).filter_map(own).collect())
 }
 
 /// The hooks of this moment, with the names and the IDs of the running containers that have them.
@@ -145,35 +135,36 @@ pub async fn hooks_at<P: Ports>(
     defaults: &PolicyDefaults,
     moment: Moment,
 ) -> Result<Vec<(String, String, Hook)>, EngineError> {
-    let of = |listed: Listed| match Policy::from_labels(&listed.labels, defaults) {
-        Selection::Watched(policy) if !is_ours(&listed) && listed.state == "running" => {
-            Some((listed.name, listed.id, policy.wishes.hooks.at(moment)?))
-        }
-        _ => None,
+    let of = |(listed, policy): (Listed, Read)| {
+        let hook = policy.ok()?.wishes.hooks.at(moment)?;
+        (listed.state == "running").then_some((listed.name, listed.id, hook))
     };
-    Ok(ports.engine().list().await?.into_iter().filter_map(of).collect())
+    Ok(opted_in(ports.engine().list().await?, defaults).filter_map(of).collect())
 }
 
 type Read = Result<Policy, Vec<crate::core::policy::LabelError>>;
 
+/// Everybody in the scope, with what their labels say.
 fn watched(list: Vec<Listed>, scope: &Scope<'_>) -> impl Iterator<Item = (Listed, Read)> {
+    opted_in(list, scope.defaults).filter(|(listed, _)| {
+        scope.names.is_none_or(|names| names.contains(&listed.name))
+            && !scope.except.contains(&listed.name)
+    })
+}
+
+/// Everybody who takes part. The containers of an update in flight do not, although they have the
+/// labels of the one they stand for.
+fn opted_in(list: Vec<Listed>, defaults: &PolicyDefaults) -> impl Iterator<Item = (Listed, Read)> {
     list.into_iter().filter_map(|listed| {
-        let is_meant = scope.names.is_none_or(|names| names.contains(&listed.name))
-            && !scope.except.contains(&listed.name);
-        if !is_meant || is_ours(&listed) {
+        if names::is_ours(&listed.name) {
             return None;
         }
-        match Policy::from_labels(&listed.labels, scope.defaults) {
+        match Policy::from_labels(&listed.labels, defaults) {
             Selection::OptedOut => None,
             Selection::Watched(policy) => Some((listed, Ok(policy))),
             Selection::BadLabels(errors) => Some((listed, Err(errors))),
         }
     })
-}
-
-/// The containers of an update in flight have the labels of the one they stand for.
-fn is_ours(listed: &Listed) -> bool {
-    names::is_ours(&listed.name)
 }
 
 /// What the Engine and the machine have told.
