@@ -9,8 +9,7 @@ use serde_json::Value;
 
 use super::{TRIES_MAX, TRY_PAUSE, Trouble, Update};
 use crate::core::docker::inspect;
-use crate::core::recreate::dependents::anchors;
-use crate::core::recreate::{Moved, RestartPolicy};
+use crate::core::recreate::{Moved, hangs_as_before};
 use crate::core::update::{Mark, Note, Pair, Step};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
@@ -85,51 +84,9 @@ impl<P: Ports> Update<'_, P> {
         }
     }
 
-    /// The container that bears the name of a member without being part of this update: a person,
-    /// or Compose, made it while the name was free.
-    async fn stranger(&self, number: usize) -> Result<Option<Value>, Trouble> {
-        let Some(holder) = self.holder_of_the_name(number).await? else { return Ok(None) };
-        let new = self.look_at_new(number).await?;
-        let old = self.plan().member(number).old_container.as_str();
-        let ours = [Some(old), new.as_ref().map(inspect::id)];
-        let is_strange = !ours.contains(&Some(inspect::id(&holder)));
-        // Where the old one is gone, one on its image is the old one made again.
-        let is_remade = inspect::image_id(&holder) == self.old_image(number)
-            && self.look_at_old(number).await?.is_none();
-        Ok(Some(holder).filter(|_| is_strange && !is_remade))
-    }
-
-    /// What somebody else made stays. Where it runs it is the service now, and the old one goes; a
-    /// parked one would be started beside it at the next boot. Where it does not run, the old one
-    /// serves under its parked name until a person decides.
-    async fn make_room_for(&self, number: usize, stranger: &Value) -> Result<String, Trouble> {
-        let (engine, old) = (self.ports.engine(), self.look_at_old(number).await?);
-        let name = &self.plan().member(number).container;
-        let message = format!("another container named {name} was made during the update");
-        if !inspect::is_running(stranger) {
-            if let Some(old) = &old {
-                engine.start(inspect::id(old)).await?;
-            }
-            return Err(EngineError::Conflict { message }.into());
-        }
-        self.warn(format!("{message}; it is the service now"));
-        self.give_up(number).await?;
-        Ok(inspect::id(stranger).to_owned())
-    }
-
-    /// Removes the old container of a member; its volumes stay.
-    async fn give_up(&self, number: usize) -> Result<(), Trouble> {
-        let Some(old) = self.look_at_old(number).await? else { return Ok(()) };
-        let (engine, id) = (self.ports.engine(), inspect::id(&old));
-        engine.set_restart_policy(id, &RestartPolicy::no()).await?;
-        engine.stop(id, self.plan().member(number).stop_timeout).await?;
-        engine.remove(id, false).await?;
-        Ok(())
-    }
-
     /// Both the old container and its image are gone: somebody pruned everything that did not run.
     async fn nothing_to_go_back_to(&self) -> Result<bool, Trouble> {
-        if self.look_at_old(0).await?.is_some() || self.stranger(0).await?.is_some() {
+        if self.look_at_old(0).await?.is_some() || self.stranger(0, &[]).await?.is_some() {
             return Ok(false);
         }
         let image = self.ports.engine().inspect_image(&self.plan().from.image_id).await?;
@@ -143,7 +100,7 @@ impl<P: Ports> Update<'_, P> {
         for number in self.plan().numbers().skip(1).rev() {
             self.give_up(number).await?;
         }
-        for (number, new) in self.new_containers()?.into_iter().enumerate() {
+        for (number, new) in self.new_containers()? {
             self.take_the_name(number, &new).await?;
             engine.start(&new).await?;
             engine.set_restart_policy(&new, &self.plan().member(number).restart_policy).await?;
@@ -181,10 +138,14 @@ impl<P: Ports> Update<'_, P> {
             self.await_a_stop_under_way(number).await?;
         }
         let mut restored: Vec<Moved> = Vec::new();
+        let mut ours = Vec::new();
         for number in self.plan().numbers() {
-            let id = match self.stranger(number).await? {
-                Some(stranger) => self.make_room_for(number, &stranger).await?,
-                None => self.restore_the_old_one(number, &restored).await?,
+            let id = match self.stranger(number, &restored).await? {
+                Some(stranger) => self.make_room_for(number, &stranger, &restored).await?,
+                None => {
+                    ours.push(number);
+                    self.restore_the_old_one(number, &restored).await?
+                }
             };
             restored.push(self.moved(number, id));
         }
@@ -193,14 +154,12 @@ impl<P: Ports> Update<'_, P> {
         let gap_milliseconds = self.gap_milliseconds().filter(|_| is_first);
         let note = Note { gap_milliseconds, ..Note::default() };
         self.note_undo(Step::Switch, Mark::UndoDone, note);
-        for (number, Moved { to: id, .. }) in restored.iter().enumerate() {
-            let policy = &self.plan().member(number).restart_policy;
-            if self.stranger(number).await?.is_none() {
-                if !policy.is_no() {
-                    self.ports.engine().set_restart_policy(id, policy).await?;
-                }
-                self.see_it_well(number, id).await?;
+        for number in ours {
+            let (policy, id) = (&self.plan().member(number).restart_policy, &restored[number].to);
+            if !policy.is_no() {
+                self.ports.engine().set_restart_policy(id, policy).await?;
             }
+            self.see_it_well(number, id).await?;
         }
         Ok(())
     }
@@ -225,20 +184,17 @@ impl<P: Ports> Update<'_, P> {
         Ok(id)
     }
 
-    /// Whether an old container hangs on what it hung on before. What that is may be another
-    /// container by now, and an Engine that was restarted resolves the names in links anew.
-    fn hangs_on_what_it_should(&self, number: usize, old: &Value, restored: &[Moved]) -> bool {
+    /// Whether a container of a member hangs on what the old one hung on. What that is may be
+    /// another container by now, and an Engine that was restarted resolves the names in links anew.
+    pub(super) fn hangs_on_what_it_should(
+        &self,
+        number: usize,
+        container: &Value,
+        restored: &[Moved],
+    ) -> bool {
         let original = self.journal.header.original_of(number);
-        if number == 0 || old.get("HostConfig").is_none() {
-            return true;
-        }
-        let (Ok(mut before), Ok(mut now)) = (anchors(original), anchors(old)) else { return true };
-        before.sort();
-        now.sort();
-        let is_lost = |moved: &Moved| {
-            moved.from != moved.to && now.iter().any(|it| moved.from.starts_with(&it.container))
-        };
-        before == now && !restored.iter().any(is_lost)
+        let is_told = number != 0 && container.get("HostConfig").is_some();
+        !is_told || hangs_as_before(original, container, restored).unwrap_or(true)
     }
 
     /// A client that is killed, or that loses its connection, does not cancel a stop: the old

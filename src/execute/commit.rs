@@ -23,13 +23,13 @@ impl<P: Ports> Update<'_, P> {
         let new = self.new_containers()?;
         let engine = self.ports.engine();
         let has_policy = |number: &usize| !self.plan().member(*number).restart_policy.is_no();
-        for number in self.plan().numbers().rev().filter(has_policy) {
+        for number in self.members().into_iter().rev().filter(has_policy) {
             let old = &self.plan().member(number).old_container;
             engine.set_restart_policy(old, &RestartPolicy::no()).await.or_else(not_there)?;
         }
-        for number in self.plan().numbers().filter(has_policy) {
-            let policy = &self.plan().member(number).restart_policy;
-            engine.set_restart_policy(&self.new_container(number)?, policy).await?;
+        for (number, id) in new.iter().filter(|(number, _)| has_policy(number)) {
+            let policy = &self.plan().member(*number).restart_policy;
+            engine.set_restart_policy(id, policy).await?;
         }
         // An Engine that was restarted just now has started the old ones, and not the proven ones.
         for number in self.plan().numbers().rev() {
@@ -38,7 +38,7 @@ impl<P: Ports> Update<'_, P> {
                 engine.stop(&member.old_container, member.stop_timeout).await?;
             }
         }
-        for id in &new {
+        for (_, id) in &new {
             engine.start(id).await?;
         }
         self.flush().await?;

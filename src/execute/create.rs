@@ -14,6 +14,7 @@ impl<P: Ports> Update<'_, P> {
     /// Creates the new containers beside the old ones, under names of their own and without the
     /// right to be started by the Engine. Each hangs on the new ones before it.
     pub(super) async fn create(&mut self) -> Result<Note, Trouble> {
+        self.check_that_nobody_joined().await?;
         let mut moved = Vec::new();
         for number in self.plan().numbers() {
             let new = self.create_beside(number, &moved).await?;
@@ -76,7 +77,7 @@ impl<P: Ports> Update<'_, P> {
     /// Makes a container on an image that its own words for it need not stand for any more: its tag
     /// is lent to that image for the moment of the create. A cut in this moment leaves the tag with
     /// the image that the container runs on, as before whatever moved it.
-    async fn make_on(
+    pub(super) async fn make_on(
         &self,
         name: &str,
         mut recreation: Recreation,

@@ -24,10 +24,10 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// The hooks that are to be run now: all of them the first time, none ever after.
-    pub(super) fn greetings(&mut self, new: &[String]) -> Vec<(usize, String, Hook)> {
-        let hooks = new.iter().enumerate().filter_map(|(number, id)| {
-            let hook = self.plan().member(number).post_update.clone()?;
-            Some((number, id.clone(), hook))
+    pub(super) fn greetings(&mut self, new: &[(usize, String)]) -> Vec<(usize, String, Hook)> {
+        let hooks = new.iter().filter_map(|(number, id)| {
+            let hook = self.plan().member(*number).post_update.clone()?;
+            Some((*number, id.clone(), hook))
         });
         let hooks: Vec<_> = hooks.collect();
         if self.journal.progress.verifications <= 1 {

@@ -14,6 +14,7 @@ mod images;
 mod pull;
 mod restore;
 mod sight;
+mod strangers;
 mod switch;
 mod verify;
 
@@ -75,6 +76,14 @@ pub enum Trouble {
     /// The Engine or the machine was not the same from start to verdict.
     #[error("{0}")]
     Spoilt(String),
+    /// Somebody ended the new container of a member.
+    #[error("{detail}")]
+    Meddled {
+        /// The number of the member.
+        number: usize,
+        /// What was seen.
+        detail: String,
+    },
     /// The agent was asked to stop.
     #[error("the agent was asked to stop")]
     Asked,
@@ -95,6 +104,7 @@ impl Trouble {
     fn into_cause(self) -> Result<Cause, Self> {
         match self {
             Self::Cause(cause) => Ok(cause),
+            Self::Meddled { detail, .. } => Ok(Cause::person(detail)),
             Self::Engine(error) if !error.is_the_engine_away() => {
                 Ok(Cause::surroundings(error.to_string()))
             }

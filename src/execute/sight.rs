@@ -9,10 +9,17 @@ use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
 
 impl<P: Ports> Update<'_, P> {
+    /// The numbers of the members that are still this update's, in their order: one that somebody
+    /// made anew meanwhile is theirs.
+    pub(super) fn members(&self) -> Vec<usize> {
+        let released = &self.journal.progress.known.released;
+        self.plan().numbers().filter(|number| !released.contains(number)).collect()
+    }
+
     /// Both containers of every member.
     pub(super) async fn reality(&self) -> Result<Reality, Trouble> {
         let mut members = Vec::new();
-        for number in self.plan().numbers() {
+        for number in self.members() {
             members.push(self.pair(number).await?);
         }
         Ok(Reality { members })

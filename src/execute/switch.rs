@@ -24,12 +24,12 @@ impl<P: Ports> Update<'_, P> {
         self.arm_the_second_net().await?;
         self.stopped_at = Some(Instant::now());
         let engine = self.ports.engine();
-        for number in self.plan().numbers().rev() {
+        for number in self.members().into_iter().rev() {
             let member = self.plan().member(number);
             let stopped = engine.stop(&member.old_container, member.stop_timeout).await;
             stopped.map_err(|error| gone(error, &member.container, number == 0))?;
         }
-        for (number, new) in self.new_containers()?.into_iter().enumerate() {
+        for (number, new) in self.new_containers()? {
             let member = self.plan().member(number);
             let parked = engine.rename(&member.old_container, &member.old_name()).await;
             parked.or_else(already_so)?;
@@ -45,7 +45,7 @@ impl<P: Ports> Update<'_, P> {
         let name = if self.journal.header.live_restore { "unless-stopped" } else { "always" };
         let policy = RestartPolicy::named(name);
         let mut is_armed = false;
-        for number in self.plan().numbers() {
+        for number in self.members() {
             let member = self.plan().member(number);
             if !member.restart_policy.is_no() {
                 self.ports.engine().set_restart_policy(&member.old_container, &policy).await?;
@@ -59,7 +59,7 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn start(&mut self) -> Result<Note, Trouble> {
         let new = self.new_containers()?;
         self.watches.clear();
-        for id in &new {
+        for (_, id) in &new {
             let watch = self.listen(id).await?;
             self.watches.push(watch);
         }
@@ -67,9 +67,9 @@ impl<P: Ports> Update<'_, P> {
         // that is restarted behind this look ends the streams, which is heard without asking it.
         self.check_the_old_ones_stayed_down().await?;
         self.check_the_streams_go_on()?;
-        for (number, id) in new.iter().enumerate() {
-            let started = self.ports.engine().start(id).await;
-            if let Some(watch) = self.watches.get_mut(number) {
+        for (place, (number, id)) in new.into_iter().enumerate() {
+            let started = self.ports.engine().start(&id).await;
+            if let Some(watch) = self.watches.get_mut(place) {
                 watch.mark_started();
             }
             match started {
@@ -87,7 +87,7 @@ impl<P: Ports> Update<'_, P> {
         if error.is_the_engine_away() {
             return Ok(false);
         }
-        for before in 0..number {
+        for before in self.members().into_iter().filter(|before| *before < number) {
             if !self.look_at_new(before).await?.as_ref().is_some_and(inspect::is_running) {
                 return Ok(true);
             }
@@ -114,13 +114,14 @@ impl<P: Ports> Update<'_, P> {
         })
     }
 
-    /// The IDs of all new containers.
-    pub(super) fn new_containers(&self) -> Result<Vec<String>, Trouble> {
-        self.plan().numbers().map(|number| self.new_container(number)).collect()
+    /// The numbers and the IDs of all new containers.
+    pub(super) fn new_containers(&self) -> Result<Vec<(usize, String)>, Trouble> {
+        let numbered = |number| self.new_container(number).map(|id| (number, id));
+        self.members().into_iter().map(numbered).collect()
     }
 
     /// The ID of the new container of a member.
-    pub(super) fn new_container(&self, number: usize) -> Result<String, Trouble> {
+    fn new_container(&self, number: usize) -> Result<String, Trouble> {
         let known = self.journal.progress.known.new_container_of(number).map(str::to_owned);
         known.ok_or_else(|| {
             let detail = "the journal does not name the new container";

@@ -1,6 +1,7 @@
 //! Watches new containers until they have proved themselves: an ear on the Engine, a probe where
 //! the user asked for one, and a verdict that is made elsewhere.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -142,10 +143,26 @@ impl<P: Ports> Update<'_, P> {
     /// before the start, must not have ended. A verification that is taken up again begins from
     /// nothing, with the whole time of the policies.
     pub(super) async fn verify(&mut self) -> Result<Note, Trouble> {
+        loop {
+            match self.watch_all().await {
+                Err(Trouble::Meddled { number, detail }) => {
+                    let is_theirs = self.await_what_they_make(number).await?;
+                    if number == 0 || !is_theirs {
+                        return Err(Trouble::Cause(Cause::person(self.naming(number, detail))));
+                    }
+                    self.release(number)?;
+                }
+                Err(trouble) => return Err(trouble),
+                Ok(()) => return Ok(Note::default()),
+            }
+        }
+    }
+
+    async fn watch_all(&mut self) -> Result<(), Trouble> {
         let mut watches = std::mem::take(&mut self.watches).into_iter();
         let mut trials = Vec::new();
         let new = self.new_containers()?;
-        for (number, id) in new.iter().cloned().enumerate() {
+        for (number, id) in new.iter().cloned() {
             let mut watch = match watches.next() {
                 Some(watch) => watch,
                 None => self.listen(&id).await?,
@@ -166,20 +183,20 @@ impl<P: Ports> Update<'_, P> {
             // A hook may have taken longer than the trial, and nobody looked meanwhile.
             self.await_verdicts(&mut trials).await?;
         }
-        self.check_the_old_ones_stayed_down().await?;
-        Ok(Note::default())
+        self.check_the_old_ones_stayed_down().await
     }
 
     /// Waits until all are well at the same time; the first failure ends it for all.
     async fn await_verdicts(&self, trials: &mut [Trial]) -> Result<(), Trouble> {
         loop {
-            let well = tokio::sync::watch::Sender::new(vec![false; trials.len()]);
-            let mut news = well.subscribe();
-            let all = trials.iter_mut().map(|trial| self.attend(trial, &well));
+            let numbers = trials.iter().map(|trial| trial.number).collect::<BTreeSet<_>>();
+            let missing = tokio::sync::watch::Sender::new(numbers);
+            let mut news = missing.subscribe();
+            let all = trials.iter_mut().map(|trial| self.attend(trial, &missing));
             tokio::select! {
                 biased;
                 failed = try_join_all(all) => drop(failed?),
-                _ = news.wait_for(|well| well.iter().all(|well| *well)) => {}
+                _ = news.wait_for(BTreeSet::is_empty) => {}
             }
             // Time has passed, but nobody may have looked meanwhile: an answer was slow, or the
             // machine slept. It counts only if they run now, and nothing was unheard.
@@ -199,11 +216,16 @@ impl<P: Ports> Update<'_, P> {
     async fn attend(
         &self,
         trial: &mut Trial,
-        well: &tokio::sync::watch::Sender<Vec<bool>>,
+        missing: &tokio::sync::watch::Sender<BTreeSet<usize>>,
     ) -> Result<Infallible, Trouble> {
         loop {
             let until = self.judge(trial).await?;
-            well.send_modify(|well| well[trial.number] = until.is_none());
+            missing.send_modify(|missing| {
+                _ = match until {
+                    None => missing.remove(&trial.number),
+                    Some(_) => missing.insert(trial.number),
+                };
+            });
             self.wait(trial, until.unwrap_or(Duration::MAX)).await?;
         }
     }
@@ -216,7 +238,7 @@ impl<P: Ports> Update<'_, P> {
             Verdict::Spoilt(detail) => return Err(Trouble::Spoilt(detail)),
             Verdict::Person(detail) => {
                 self.check_the_engine_stayed().await?;
-                Cause::person(self.naming(trial.number, detail))
+                return Err(Trouble::Meddled { number: trial.number, detail });
             }
             Verdict::Failed(detail) => {
                 self.check_the_engine_stayed().await?;
@@ -340,7 +362,7 @@ impl<P: Ports> Update<'_, P> {
     /// An old container that runs again under its parked name was started by the Engine or by a
     /// person: then two of them serve, and the proven one stays.
     pub(super) async fn check_the_old_ones_stayed_down(&self) -> Result<(), Trouble> {
-        for number in self.plan().numbers() {
+        for number in self.members() {
             if self.look_at_old(number).await?.as_ref().is_some_and(inspect::is_running) {
                 let detail = "the old container was started again during the update";
                 return Err(Trouble::Cause(Cause::interrupted(self.naming(number, detail))));

@@ -20,7 +20,7 @@ use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered, OpenUpdate, Previous, Running};
 use crate::core::decide::{Circumstances, Question, question};
 use crate::core::docker::names;
-use crate::core::docker::reference::Reference;
+use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::hooks::{Hook, Moment};
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::time::schedule::Schedule;
@@ -210,6 +210,11 @@ fn running(
     let image = told.cache.image(&listed.image_id).ok_or_else(|| gap(&listed.image_id))?;
     let mut running = read_image(image, &listed.image_id, reference);
     running.manifest.clone_from(&container.manifest);
+    if container.manifest.is_some() {
+        // On containerd's store an ID is a digest. It has to do where no name is left, which is
+        // what `docker pull` makes of the image that its tag stood for.
+        running.digests.extend(listed.image_id.parse::<Digest>());
+    }
     running.digests.extend(memory.known.get(&listed.image_id).into_iter().flatten().cloned());
     running.digest = running.digest.or_else(|| running.digests.iter().next().cloned());
     Ok(running)

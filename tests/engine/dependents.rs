@@ -27,7 +27,16 @@ fn with_a_till(options: &[&str]) -> (Pi, Published) {
 
 /// The same with `side` in its network.
 fn with_a_sidecar() -> (Pi, Published, Published) {
-    let (pi, one) = with_a_till(&["--publish=8081:8081"]);
+    with_a_sidecar_of(&[])
+}
+
+/// The same, and somebody has time to do something while the till is on trial.
+fn with_a_sidecar_and_time() -> (Pi, Published, Published) {
+    with_a_sidecar_of(&["--label=pilotfish.health.stable=6s"])
+}
+
+fn with_a_sidecar_of(options: &[&str]) -> (Pi, Published, Published) {
+    let (pi, one) = with_a_till(&[&["--publish=8081:8081"], options].concat());
     let side = side(&pi);
     start_hanging(&pi, "side", &side, "--network=container:till");
     pi.wait_until_serving(SIDE_PORT);
@@ -294,4 +303,79 @@ fn the_agent_is_killed_in_commit() {
 #[test]
 fn the_agent_is_killed_in_clean() {
     killed_in("clean");
+}
+
+/// Puts a container of one's own in the place of the one on trial, as Compose does: it joins the
+/// till that is there now.
+fn make_side_anew(pi: &Pi, side: &Published) {
+    pi.engine.docker(&["rm", "--force", "pilotfish-old-side", "side"]);
+    pi.engine.docker(&["create", "--name=side", "--network=container:till", &side.reference]);
+}
+
+#[test]
+fn a_dependent_that_somebody_makes_anew_on_trial_is_theirs_and_the_update_goes_on() {
+    let (pi, _, side) = with_a_sidecar_and_time();
+    let two = pi.registry.publish("till", &Release::new("2"));
+    let agent = pi.update_until("verify");
+
+    make_side_anew(&pi, &side);
+    pi.engine.docker(&["start", "side"]);
+
+    agent.finish().expect_code(0);
+    pi.assert_settled("till", &two, 2);
+    assert_eq!(pi.serving(SIDE_PORT).as_deref(), Some("till side"));
+    assert_eq!(host_config(&pi, "side", "NetworkMode"), format!("container:{}", pi.id("till")));
+    let container = pi.inspect("side");
+    assert!(container["Config"]["Labels"]["pilotfish.enable"].is_null(), "it is theirs");
+    assert_eq!(pi.check("till")["verdict"], "up_to_date");
+}
+
+#[test]
+fn a_dependent_that_somebody_makes_anew_follows_the_till_on_its_way_back() {
+    let (pi, one, side) = with_a_sidecar_and_time();
+    pi.registry.publish("till", &Release::new("2").with("TILL_EXIT_AFTER", "4s"));
+    let agent = pi.update_until("verify");
+
+    make_side_anew(&pi, &side);
+    pi.engine.docker(&["start", "side"]);
+
+    agent.finish().expect_code(3);
+    pi.assert_settled("till", &one, 2);
+    assert_eq!(pi.serving(SIDE_PORT).as_deref(), Some("till side"));
+    assert_eq!(host_config(&pi, "side", "NetworkMode"), format!("container:{}", pi.id("till")));
+    let container = pi.inspect("side");
+    assert!(container["Config"]["Labels"]["pilotfish.enable"].is_null(), "it is theirs");
+}
+
+/// Its starter gave up, as `docker compose up` does when what it hangs on ends.
+#[test]
+fn a_dependent_that_somebody_only_created_anew_is_started_behind_the_old_till() {
+    let (pi, one, side) = with_a_sidecar_and_time();
+    pi.registry.publish("till", &Release::new("2").with("TILL_EXIT_AFTER", "4s"));
+    let agent = pi.update_until("verify");
+
+    make_side_anew(&pi, &side);
+
+    agent.finish().expect_code(3);
+    pi.assert_settled("till", &one, 2);
+    assert_eq!(pi.serving(SIDE_PORT).as_deref(), Some("till side"));
+}
+
+#[test]
+fn a_container_that_joins_while_the_image_is_pulled_is_found_before_the_switch() {
+    let (pi, one) = with_a_till(&["--publish=8081:8081"]);
+    let side = side(&pi);
+    pi.engine.docker(&["pull", "--quiet", &side.reference]);
+    let two = pi.registry.publish("till", &Release::new("2"));
+    let agent = pi.update_until("pull");
+    start_hanging(&pi, "side", &side, "--network=container:till");
+
+    agent.finish();
+    let (till, began) = (pi.inspect("till"), pi.id("till"));
+    if till["Image"] == one.image.as_str() {
+        pi.update(&[]).expect_code(0);
+    }
+    pi.assert_settled("till", &two, 2);
+    assert_eq!(host_config(&pi, "side", "NetworkMode"), format!("container:{}", pi.id("till")));
+    assert_eq!(pi.serving(SIDE_PORT).as_deref(), Some("till side"), "{began}");
 }

@@ -39,7 +39,7 @@ use crate::core::recreate::document::Place;
 
 pub use crate::core::recreate::compose::{COMPOSE_IMAGE_LABEL, set_compose_image};
 pub use crate::core::recreate::podman::LIBPOD;
-pub use crate::core::recreate::repoint::{Moved, repoint};
+pub use crate::core::recreate::repoint::{Moved, hangs_as_before, hangs_on_a_moved_one, repoint};
 pub use crate::core::recreate::restart::{
     RestartPolicy, changeable_restart_policy, restart_policy, set_restart_policy,
 };

@@ -7,8 +7,8 @@
 
 use serde_json::Value;
 
-use crate::core::recreate::Recreation;
-use crate::core::recreate::dependents::means;
+use crate::core::recreate::dependents::{Anchor, anchors, means};
+use crate::core::recreate::{CannotRecreate, Recreation};
 
 /// A container that was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,41 @@ impl Moved {
     fn is_meant_by(&self, text: &str) -> bool {
         means(text.trim_start_matches('/'), &self.from, &self.name)
     }
+}
+
+/// Whether a container hangs on what it hung on before: on what stands in the place of each moved
+/// one, and on nothing else.
+///
+/// # Errors
+///
+/// [`CannotRecreate`] where a document cannot be read.
+pub fn hangs_as_before(
+    before: &Value,
+    now: &Value,
+    moved: &[Moved],
+) -> Result<bool, CannotRecreate> {
+    let (before, now) = (anchors(before)?, anchors(now)?);
+    let is_kept = |anchor: &Anchor| {
+        let stands_for = moved.iter().find(|moved| moved.is_meant_by(&anchor.container));
+        now.iter().filter(|other| other.how == anchor.how).any(|other| match stands_for {
+            Some(moved) => means(&other.container, &moved.to, &moved.name),
+            None => other.container == anchor.container,
+        })
+    };
+    Ok(before.len() == now.len() && before.iter().all(is_kept))
+}
+
+/// Whether a container hangs on one that another stands for now: by its ID, because a name
+/// follows the service.
+///
+/// # Errors
+///
+/// [`CannotRecreate`] where the document cannot be read.
+pub fn hangs_on_a_moved_one(container: &Value, moved: &[Moved]) -> Result<bool, CannotRecreate> {
+    let is_left = |anchor: &Anchor| {
+        moved.iter().any(|moved| moved.from != moved.to && moved.from == anchor.container)
+    };
+    Ok(anchors(container)?.iter().any(is_left))
 }
 
 /// The same container, made to hang on what stands in the place of each moved one.

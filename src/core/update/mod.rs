@@ -136,6 +136,10 @@ pub struct Note {
     /// Images that are about to lose the tag that tells whose they are, on `started` of `clean`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
+    /// Dependents that somebody made anew while they were on trial, on `started` of `verify`: what
+    /// stands there now is theirs, and the update goes on without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<usize>,
     /// Service gap so far, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap_milliseconds: Option<u64>,
@@ -207,7 +211,8 @@ impl Progress {
             Mark::Started => {
                 self.begun = self.begun.max(Some(entry.step));
                 self.switches += u32::from(entry.step == Step::Switch);
-                self.verifications += u32::from(entry.step == Step::Verify);
+                let is_begun_anew = entry.note.released.is_empty();
+                self.verifications += u32::from(entry.step == Step::Verify && is_begun_anew);
             }
             Mark::Done => self.done = self.done.max(Some(entry.step)),
             Mark::Failed => self.failed = entry.note.cause.clone().or(self.failed.take()),
@@ -234,6 +239,7 @@ impl Progress {
         }
         known.gap_milliseconds = note.gap_milliseconds.or(known.gap_milliseconds);
         known.dropped.extend(note.dropped.iter().cloned());
+        known.released.extend(&note.released);
         if !note.log.is_empty() {
             known.log.clone_from(&note.log);
         }
