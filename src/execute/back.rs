@@ -73,7 +73,24 @@ impl<P: Ports> Update<'_, P> {
         }
         self.remove_the_new_ones().await?;
         self.restore_images(attempt).await?;
-        self.flush().await
+        self.flush().await?;
+        self.check_that_all_are_there().await
+    }
+
+    /// Who meant to remove a parked container (`docker compose up` does, by its ID) may find it
+    /// serving again, and removes it all the same: then it has to be made again.
+    async fn check_that_all_are_there(&self) -> Result<(), Trouble> {
+        if self.journal.progress.begun < Some(Step::Switch) {
+            return Ok(());
+        }
+        for number in self.plan().numbers() {
+            if self.holder_of_the_name(number).await?.is_none() {
+                let name = &self.plan().member(number).container;
+                let message = format!("{name} was removed while it was brought back");
+                return Err(EngineError::Conflict { message }.into());
+            }
+        }
+        Ok(())
     }
 
     /// The way back writes what it does for people and for the history; it does not depend on it,
