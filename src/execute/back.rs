@@ -11,7 +11,7 @@ use super::{TRIES_MAX, TRY_PAUSE, Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::recreate::dependents::anchors;
 use crate::core::recreate::{Moved, RestartPolicy};
-use crate::core::update::{Mark, Note, Pair, Step};
+use crate::core::update::{Mark, Note, Pair, Step, is_taken_away};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
 
@@ -23,6 +23,9 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often it is looked at meanwhile.
 const RETURN_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Said where a person took the service down in the middle of its update.
+const LEFT_AWAY: &str = "everything of it was removed during the update; it stays so";
 
 /// Which of the tries to go back this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,10 +70,14 @@ impl<P: Ports> Update<'_, P> {
             if self.nothing_to_go_back_to().await? {
                 return self.keep_the_new_ones().await;
             }
-            self.note_undo(Step::Start, Mark::UndoStarted, Note::default());
-            self.stand_the_new_ones_down(attempt).await?;
-            self.note_undo(Step::Switch, Mark::UndoStarted, Note::default());
-            self.restore_the_old_ones().await?;
+            if is_taken_away(&self.journal.progress, &self.reality().await?) {
+                self.warn(LEFT_AWAY);
+            } else {
+                self.note_undo(Step::Start, Mark::UndoStarted, Note::default());
+                self.stand_the_new_ones_down(attempt).await?;
+                self.note_undo(Step::Switch, Mark::UndoStarted, Note::default());
+                self.restore_the_old_ones().await?;
+            }
         }
         self.remove_the_new_ones().await?;
         self.restore_images(attempt).await?;
@@ -184,7 +191,10 @@ impl<P: Ports> Update<'_, P> {
         for number in self.plan().numbers() {
             let id = match self.stranger(number).await? {
                 Some(stranger) => self.make_room_for(number, &stranger).await?,
-                None => self.restore_the_old_one(number, &restored).await?,
+                None => match self.restore_the_old_one(number, &restored).await? {
+                    Some(id) => id,
+                    None => return Ok(()),
+                },
             };
             restored.push(self.moved(number, id));
         }
@@ -210,19 +220,37 @@ impl<P: Ports> Update<'_, P> {
         &mut self,
         number: usize,
         restored: &[Moved],
-    ) -> Result<String, Trouble> {
-        let id = match self.look_at_old(number).await? {
-            Some(old) if self.hangs_on_what_it_should(number, &old, restored) => {
-                inspect::id(&old).to_owned()
-            }
-            _ => {
-                self.give_up(number).await?;
-                self.make_the_old_one_again(number, restored).await?
-            }
-        };
+    ) -> Result<Option<String>, Trouble> {
+        let old = self.look_at_old(number).await?;
+        if let Some(old) = &old
+            && self.hangs_on_what_it_should(number, old, restored)
+        {
+            let id = inspect::id(old).to_owned();
+            self.take_the_name(number, &id).await?;
+            self.ports.engine().start(&id).await?;
+            return Ok(Some(id));
+        }
+        self.give_up(number).await?;
+        let is_nothing_left = old.is_none()
+            && self.plan().dependents.is_empty()
+            && self.holder_of_the_name(number).await?.is_none();
+        let id = self.make_the_old_one_again(number, restored).await?;
         self.take_the_name(number, &id).await?;
-        self.ports.engine().start(&id).await?;
-        Ok(id)
+        match self.ports.engine().start(&id).await {
+            Err(error) if error.is_not_found() && is_nothing_left => {
+                self.leave_it_away(&id, &error).await?;
+                Ok(None)
+            }
+            started => Ok(started.map(|()| Some(id))?),
+        }
+    }
+
+    /// Not only the old container is gone but also what it cannot be started without, such as its
+    /// network: somebody took the whole project down, and brings it up again when they want it.
+    async fn leave_it_away(&self, id: &str, error: &EngineError) -> Result<(), Trouble> {
+        self.warn(format!("{LEFT_AWAY}: {error}"));
+        self.ports.engine().remove(id, false).await?;
+        Ok(())
     }
 
     /// Whether an old container hangs on what it hung on before. What that is may be another

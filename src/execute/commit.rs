@@ -29,7 +29,8 @@ impl<P: Ports> Update<'_, P> {
         }
         for number in self.plan().numbers().filter(has_policy) {
             let policy = &self.plan().member(number).restart_policy;
-            engine.set_restart_policy(&self.new_container(number)?, policy).await?;
+            let given = engine.set_restart_policy(&self.new_container(number)?, policy).await;
+            given.map_err(|error| self.removed("new", error, number))?;
         }
         // An Engine that was restarted just now has started the old ones, and not the proven ones.
         for number in self.plan().numbers().rev() {
