@@ -93,6 +93,8 @@ pub struct Bench {
     pub log: String,
     /// What people did then, and what the agents said to it.
     pub story: String,
+    /// What did not work for them.
+    pub complaints: Vec<judge::Finding>,
     /// The containers that somebody made in the middle of an update.
     pub made: Vec<String>,
     /// What the service runs between two cases.
@@ -180,6 +182,7 @@ impl Bench {
             terminated_at: None,
             log: String::new(),
             story: String::new(),
+            complaints: Vec::new(),
             made: Vec::new(),
             current,
             original,
@@ -221,7 +224,8 @@ impl Bench {
         outcome.findings.extend(self.judge_the_end(case));
         self.mend(case.aim.fault);
         let landed = self.proxy.landed().or_else(|| is_struck.then(|| self.proxy.last_call()));
-        outcome.landed = landed.filter(|call| is_possible(case.aim.fault, call));
+        let may_be_judged = landed.as_ref().is_none_or(|call| is_possible(case.aim.fault, call));
+        outcome.landed = landed.filter(|_| may_be_judged);
         if is_struck && case.aim.fault == Fault::Cut {
             outcome.findings.extend(judge::alone(self, case, &next));
         }
@@ -248,7 +252,7 @@ impl Bench {
         if !outcome.findings.is_empty() {
             self.begin_anew();
         }
-        if outcome.landed.is_none() {
+        if !may_be_judged {
             outcome.findings.clear();
         }
         outcome

@@ -5,8 +5,8 @@ use std::fs;
 use serde_json::Value;
 
 use crate::bench::{Bench, RECOVERY_LIMIT, SERVICE};
-use crate::judge::{Finding, judge_fidelity};
-use crate::service::LABELS;
+use crate::judge::{Finding, Weight, judge_fidelity};
+use crate::service::{LABELS, Setup};
 use crate::support::Pi;
 use crate::support::images::Release;
 use crate::watch::Watch;
@@ -98,4 +98,16 @@ fn followed(original: &Value, service: &Value) -> Value {
     let anchor = service["Id"].as_str().unwrap_or_default();
     original["HostConfig"]["NetworkMode"] = format!("container:{anchor}").into();
     original
+}
+
+/// A restart by hand leaves them in a network that nobody else is in, and no document shows it.
+#[test]
+fn the_judge_sees_dependents_that_were_left_behind() {
+    let bench = Bench::with(Setup::WithDependents, &[]);
+    assert_eq!(judge(&bench), []);
+
+    bench.pi.engine.docker(&["restart", "--time=1", SERVICE]);
+
+    let weights: Vec<Weight> = judge(&bench).iter().map(|finding| finding.weight).collect();
+    assert_eq!(weights, [Weight::Lost; DEPENDENTS.len()]);
 }

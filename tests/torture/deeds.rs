@@ -50,6 +50,9 @@ impl Bench {
         let before = self.ids();
         let told = compose::try_to(&self.pi, arguments);
         self.story.push_str(&String::from_utf8_lossy(&told.stderr));
+        // The agent's call rests meanwhile, so nothing is in a person's way.
+        let failed = format!("docker-compose {arguments:?} ended with {}", told.status);
+        self.complaints.extend((!told.status.success()).then(|| Finding::changed(failed)));
         let is_new = |id: &String| !before.contains(id);
         self.made = self.ids().into_iter().filter(is_new).collect();
     }
@@ -63,7 +66,8 @@ impl Bench {
     pub fn judge_deed(&mut self, deed: Deed, next: &Published, landed: bool) -> Vec<Finding> {
         let told = said(&self.pi.agent.run(&self.pi.engine, &["recover"]));
         self.story.push_str(&format!("--- recover:\n{told}"));
-        let mut findings = self.judge_what_they_made(deed);
+        let mut findings = std::mem::take(&mut self.complaints);
+        findings.extend(self.judge_what_they_made(deed));
         for _ in 0..ROUNDS_MAX {
             let told = said(&self.pi.update(&[]));
             self.story.push_str(&told);
@@ -109,6 +113,12 @@ impl Bench {
         if let Some(service) = running.first().filter(|it| it["Image"] != next.image.as_str()) {
             let what = format!("{} runs, the release is {}", service["Image"], next.image);
             findings.push(Finding::changed(what));
+        }
+        for service in &running {
+            let policy = &service["HostConfig"]["RestartPolicy"]["Name"];
+            if policy != "always" {
+                findings.push(Finding::changed(format!("its restart policy is {policy}")));
+            }
         }
         if deed.is_compose() && is_there {
             let known = compose::containers(&self.pi);

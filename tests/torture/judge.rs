@@ -47,7 +47,7 @@ pub enum Weight {
 }
 
 /// An invariant that does not hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub weight: Weight,
     pub what: String,

@@ -43,22 +43,22 @@ fn somebody_prunes() {
 
 #[test]
 fn somebody_has_compose_bring_the_service_up() {
-    meddle(Deed::ComposeUp, 17);
+    meddle(Deed::ComposeUp, 19);
 }
 
 #[test]
 fn somebody_has_compose_make_the_service_anew() {
-    meddle(Deed::ComposeRecreate, 19);
+    meddle(Deed::ComposeRecreate, 23);
 }
 
 #[test]
 fn somebody_has_compose_pull_and_bring_the_service_up() {
-    meddle(Deed::ComposePull, 21);
+    meddle(Deed::ComposePull, 27);
 }
 
 #[test]
 fn somebody_has_compose_take_the_service_down() {
-    meddle(Deed::ComposeDown, 15);
+    meddle(Deed::ComposeDown, 21);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! | variable | default | meaning |
 //! |---|---|---|
-//! | `TORTURE_KILLS` | 10000 | strikes at calls of the Engine, kills for the most part; a tenth of them with two dependents |
+//! | `TORTURE_KILLS` | 10000 | strikes at calls of the Engine; a tenth with two dependents |
 //! | `TORTURE_CUTS` | 1000 | power cuts |
 //! | `TORTURE_SECONDS` | no limit | each of the three ends after this time |
 //! | `TORTURE_WORKERS` | 4 | machines that are tortured at the same time |
