@@ -6,7 +6,7 @@ CARGO ?= cargo
 ENGINE_NEEDS = dockerd=docker.io docker=docker-cli,docker.io iptables=iptables \
 	docker-registry=docker-registry ip=iproute2 nsenter=util-linux setsid=util-linux \
 	curl=curl pgrep=procps gzip=gzip tar=tar \
-	prometheus=prometheus promtool=prometheus setpriv=util-linux script=bsdutils haproxy=haproxy \
+	docker-compose=docker-compose prometheus=prometheus promtool=prometheus setpriv=util-linux script=bsdutils haproxy=haproxy \
 	mkfs.ext4=e2fsprogs losetup=mount perl=perl-base unshare=util-linux
 
 # The real-Engine tests mostly wait, so more of them run at once than there are cores.

@@ -152,7 +152,11 @@ impl<P: Ports> Agent<P> {
 
     async fn try_to_tidy_up(&self, handover: &Handover) -> Result<(), HandoverError> {
         self.remove_helper(handover).await?;
-        execute::drop_if_unused(self.ports.engine(), &handover.image_id).await?;
+        match execute::drop_if_unused(self.ports.engine(), &handover.image_id).await {
+            // Such as one that an image of the user's was built on: it would be so every time.
+            Ok(()) | Err(EngineError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
         Ok(self.ports.state().end_handover()?)
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{TRIES_MAX, TRY_PAUSE, Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::recreate::{Moved, hangs_as_before};
-use crate::core::update::{Mark, Note, Pair, Step};
+use crate::core::update::{Mark, Note, Pair, Step, is_taken_away};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
 
@@ -22,6 +22,9 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often it is looked at meanwhile.
 const RETURN_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Said where a person took the service down in the middle of its update.
+const LEFT_AWAY: &str = "everything of it was removed during the update; it stays so";
 
 /// Which of the tries to go back this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,30 +65,31 @@ impl<P: Ports> Update<'_, P> {
     }
 
     async fn undo(&mut self, attempt: Attempt) -> Result<(), Trouble> {
+        let mut restored = Vec::new();
         if self.journal.progress.begun >= Some(Step::Switch) {
             if self.nothing_to_go_back_to().await? {
                 return self.keep_the_new_ones().await;
             }
-            self.note_undo(Step::Start, Mark::UndoStarted, Note::default());
-            self.stand_the_new_ones_down(attempt).await?;
-            self.note_undo(Step::Switch, Mark::UndoStarted, Note::default());
-            self.restore_the_old_ones().await?;
+            if is_taken_away(&self.journal.progress, &self.reality().await?) {
+                self.warn(LEFT_AWAY);
+            } else {
+                self.note_undo(Step::Start, Mark::UndoStarted, Note::default());
+                self.stand_the_new_ones_down(attempt).await?;
+                self.note_undo(Step::Switch, Mark::UndoStarted, Note::default());
+                restored = self.restore_the_old_ones().await?;
+            }
         }
         self.remove_the_new_ones().await?;
         self.restore_images(attempt).await?;
         self.flush().await?;
-        self.check_that_all_are_there().await
+        self.check_that_they_are_still_there(&restored).await
     }
 
     /// Who meant to remove a parked container (`docker compose up` does, by its ID) may find it
     /// serving again, and removes it all the same: then it has to be made again.
-    async fn check_that_all_are_there(&self) -> Result<(), Trouble> {
-        if self.journal.progress.begun < Some(Step::Switch) {
-            return Ok(());
-        }
-        for number in self.plan().numbers() {
+    async fn check_that_they_are_still_there(&self, restored: &[Moved]) -> Result<(), Trouble> {
+        for (number, Moved { name, .. }) in restored.iter().enumerate() {
             if self.holder_of_the_name(number).await?.is_none() {
-                let name = &self.plan().member(number).container;
                 let message = format!("{name} was removed while it was brought back");
                 return Err(EngineError::Conflict { message }.into());
             }
@@ -150,7 +154,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// Brings the old containers back, each behind what it hangs on: their names, their lives,
     /// their restart policies.
-    async fn restore_the_old_ones(&mut self) -> Result<(), Trouble> {
+    async fn restore_the_old_ones(&mut self) -> Result<Vec<Moved>, Trouble> {
         for number in self.plan().numbers().rev() {
             self.await_a_stop_under_way(number).await?;
         }
@@ -159,10 +163,13 @@ impl<P: Ports> Update<'_, P> {
         for number in self.plan().numbers() {
             let id = match self.stranger(number, &restored).await? {
                 Some(stranger) => self.make_room_for(number, &stranger, &restored).await?,
-                None => {
-                    ours.push(number);
-                    self.restore_the_old_one(number, &restored).await?
-                }
+                None => match self.restore_the_old_one(number, &restored).await? {
+                    Some(id) => {
+                        ours.push(number);
+                        id
+                    }
+                    None => return Ok(Vec::new()),
+                },
             };
             restored.push(self.moved(number, id));
         }
@@ -178,7 +185,7 @@ impl<P: Ports> Update<'_, P> {
             }
             self.see_it_well(number, id).await?;
         }
-        Ok(())
+        Ok(restored)
     }
 
     /// Brings one of them back, and gives its ID. `restored` are those before it.
@@ -186,19 +193,37 @@ impl<P: Ports> Update<'_, P> {
         &mut self,
         number: usize,
         restored: &[Moved],
-    ) -> Result<String, Trouble> {
-        let id = match self.look_at_old(number).await? {
-            Some(old) if self.hangs_on_what_it_should(number, &old, restored) => {
-                inspect::id(&old).to_owned()
-            }
-            _ => {
-                self.give_up(number).await?;
-                self.make_the_old_one_again(number, restored).await?
-            }
-        };
+    ) -> Result<Option<String>, Trouble> {
+        let old = self.look_at_old(number).await?;
+        if let Some(old) = &old
+            && self.hangs_on_what_it_should(number, old, restored)
+        {
+            let id = inspect::id(old).to_owned();
+            self.take_the_name(number, &id).await?;
+            self.ports.engine().start(&id).await?;
+            return Ok(Some(id));
+        }
+        self.give_up(number).await?;
+        let is_nothing_left = old.is_none()
+            && self.plan().dependents.is_empty()
+            && self.holder_of_the_name(number).await?.is_none();
+        let id = self.make_the_old_one_again(number, restored).await?;
         self.take_the_name(number, &id).await?;
-        self.ports.engine().start(&id).await?;
-        Ok(id)
+        match self.ports.engine().start(&id).await {
+            Err(error) if error.is_not_found() && is_nothing_left => {
+                self.leave_it_away(&id, &error).await?;
+                Ok(None)
+            }
+            started => Ok(started.map(|()| Some(id))?),
+        }
+    }
+
+    /// Not only the old container is gone but also what it cannot be started without, such as its
+    /// network: somebody took the whole project down, and brings it up again when they want it.
+    async fn leave_it_away(&self, id: &str, error: &EngineError) -> Result<(), Trouble> {
+        self.warn(format!("{LEFT_AWAY}: {error}"));
+        self.ports.engine().remove(id, false).await?;
+        Ok(())
     }
 
     /// Whether a container of a member hangs on what the old one hung on. What that is may be

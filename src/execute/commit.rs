@@ -29,7 +29,8 @@ impl<P: Ports> Update<'_, P> {
         }
         for (number, id) in new.iter().filter(|(number, _)| has_policy(number)) {
             let policy = &self.plan().member(*number).restart_policy;
-            engine.set_restart_policy(id, policy).await?;
+            let given = engine.set_restart_policy(id, policy).await;
+            given.map_err(|error| self.removed("new", error, *number))?;
         }
         // An Engine that was restarted just now has started the old ones, and not the proven ones.
         for number in self.plan().numbers().rev() {

@@ -81,7 +81,8 @@ pub(super) async fn flush<P: Ports>(ports: &P) -> Result<(), Trouble> {
     flushed.map_err(|error| Trouble::surroundings(format!("cannot flush the disk: {error}")))
 }
 
-/// Removes an image that has no name and no container any more.
+/// Removes an image that has no name and no container any more. One that got a container behind the
+/// look at the list is refused by the Engine: whoever tries again sees that it is in use.
 ///
 /// # Errors
 /// The Engine does not answer, or cannot remove it.
@@ -97,10 +98,7 @@ pub async fn drop_if_unused(engine: &impl Engine, id: &str) -> Result<(), Engine
     if in_use.iter().any(|container| container.image_id == id) {
         return Ok(());
     }
-    match engine.remove_image(id).await {
-        Ok(_) | Err(EngineError::Conflict { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
+    engine.remove_image(id).await.map(|_| ())
 }
 
 fn pull_failed(error: EngineError) -> Trouble {

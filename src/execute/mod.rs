@@ -358,6 +358,16 @@ impl<'a, P: Ports> Update<'a, P> {
         }
     }
 
+    /// A container that is gone although it was seen to run: no clean-up takes one that runs, so a
+    /// person did. Of an update that is taken up again nobody knows when it went.
+    fn removed(&self, which: &str, error: EngineError, number: usize) -> Trouble {
+        if !error.is_not_found() || self.is_taken_up {
+            return error.into();
+        }
+        let detail = format!("somebody removed the {which} container during the update");
+        Trouble::Cause(Cause::person(self.naming(number, detail)))
+    }
+
     fn warn(&self, detail: impl Into<String>) {
         let container = self.plan().main.container.clone();
         self.listener.hear(&Event::Warning { container, detail: detail.into() });

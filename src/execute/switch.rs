@@ -27,7 +27,7 @@ impl<P: Ports> Update<'_, P> {
         for number in self.members().into_iter().rev() {
             let member = self.plan().member(number);
             let stopped = engine.stop(&member.old_container, member.stop_timeout).await;
-            stopped.map_err(|error| gone(error, &member.container, number == 0))?;
+            stopped.map_err(|error| self.removed("old", error, number))?;
         }
         for (number, new) in self.new_containers()? {
             let member = self.plan().member(number);
@@ -48,7 +48,9 @@ impl<P: Ports> Update<'_, P> {
         for number in self.members() {
             let member = self.plan().member(number);
             if !member.restart_policy.is_no() {
-                self.ports.engine().set_restart_policy(&member.old_container, &policy).await?;
+                let old = &member.old_container;
+                let armed = self.ports.engine().set_restart_policy(old, &policy).await;
+                armed.map_err(|error| self.removed("old", error, number))?;
                 is_armed = true;
             }
         }
@@ -127,16 +129,6 @@ impl<P: Ports> Update<'_, P> {
             let detail = "the journal does not name the new container";
             Trouble::surroundings(self.naming(number, detail))
         })
-    }
-}
-
-fn gone(error: EngineError, name: &str, is_main: bool) -> Trouble {
-    let of = if is_main { String::new() } else { format!(" of {name}") };
-    match error {
-        EngineError::NotFound { .. } => Trouble::Cause(Cause::person(format!(
-            "somebody removed the old container{of} during the update"
-        ))),
-        error => error.into(),
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Hand {
     RestartEngine { killed: bool, down: Duration },
     /// The Engine answers this call with 500 and does nothing.
     Refuse,
+    /// The Engine answers this call with 409 and does nothing: somebody else is at it.
+    Conflict,
     /// The Engine does what it was asked, but its answer is lost.
     LoseTheAnswer,
     /// From now on the state directory's disk fails; after so many writes it works again.

@@ -227,7 +227,7 @@ impl Machine {
                 self.lock().stroke = Some(hand);
                 resume_unwind(Box::new(Crash));
             }
-            Hand::Refuse | Hand::LoseTheAnswer => {
+            Hand::Refuse | Hand::Conflict | Hand::LoseTheAnswer => {
                 let over = self.now();
                 self.fault_is_over_at(over);
                 self.look_after(over);

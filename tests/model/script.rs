@@ -130,6 +130,7 @@ fn hand(text: &str) -> Hand {
         ["engine", "restarts", down] => Hand::RestartEngine { killed: false, down: time(down) },
         ["engine", "killed", down] => Hand::RestartEngine { killed: true, down: time(down) },
         ["refuse"] => Hand::Refuse,
+        ["conflict"] => Hand::Conflict,
         ["lose-the-answer"] => Hand::LoseTheAnswer,
         ["disk", "full", writes] => Hand::Disk(DiskTrouble::Full, number(writes)),
         ["disk", "broken", writes] => Hand::Disk(DiskTrouble::Broken, number(writes)),

@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 
 use pilotfish::core::decide::memory::Memory;
 use pilotfish::core::docker::reference::Digest;
-use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
+use crate::crew::Dependent;
 use crate::disk::{self, LossyDisk, StateDisk};
-use crate::fault::{Aim, Deed, Fault, Place};
+use crate::fault::{Aim, Fault};
 use crate::judge;
 use crate::proxy::{From, Proxy};
 use crate::releases::Kind;
-use crate::support::agent::{Agent, Running};
-use crate::support::command::wait_until;
+use crate::service::{self, Setup};
+use crate::support::agent::Agent;
 use crate::support::engine::Engine;
 use crate::support::images::Release;
 use crate::support::registry::{Published, Registry};
 use crate::support::{Pi, QUIET};
-use crate::watch::{SERVICE_LABEL, SERVICE_LABEL_KEY, Watch};
+use crate::watch::{SERVICE_LABEL, Watch};
 
 /// The watched service.
 pub const SERVICE: &str = "till";
@@ -29,11 +29,11 @@ pub const SERVICE: &str = "till";
 pub const CONTROL: &str = "control";
 
 /// How often the bench looks up from a running agent for a strike that it has to carry out.
-const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+pub const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Longer than any agent may take for what is asked of it here: three verifications, waits for the
 /// Engine, and the time-out of a call that hangs.
-const AGENT_TIMEOUT: Duration = Duration::from_secs(400);
+pub const AGENT_TIMEOUT: Duration = Duration::from_secs(400);
 
 /// I1: how long after the last fault exactly one container may take to run.
 pub const RECOVERY_LIMIT: Duration = Duration::from_secs(10);
@@ -42,16 +42,7 @@ pub const RECOVERY_LIMIT: Duration = Duration::from_secs(10);
 const TERMINATE_LIMIT: Duration = Duration::from_secs(10);
 
 /// After so many rounds without faults an update has ended, one way or the other.
-const ROUNDS_MAX: u32 = 5;
-
-/// The labels of the service. The shortest times that still tell good from bad, so that a night
-/// has room for thousands of cases.
-const LABELS: [&str; 4] = [
-    "--label=pilotfish.enable=true",
-    "--label=pilotfish.health.stable=1s",
-    "--label=pilotfish.health.timeout=4s",
-    "--label=com.example.shelf=3",
-];
+pub const ROUNDS_MAX: u32 = 5;
 
 /// One case: a release, and what goes wrong while it is tried.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +56,8 @@ pub struct Case {
 /// What came of a case.
 #[derive(Debug, Default)]
 pub struct Outcome {
+    /// The machine on which it was played.
+    pub setup: Setup,
     /// The call that was struck; `None` where the update ended before it.
     pub landed: Option<String>,
     /// Whether the kill in the recovery was reached, too.
@@ -87,12 +80,23 @@ pub struct Bench {
     pub watch: Watch,
     pub proxy: Proxy,
     pub pi: Pi,
-    flags: Vec<String>,
-    disk: Option<LossyDisk>,
-    state_disk: Option<StateDisk>,
-    terminated_at: Option<Instant>,
+    /// How the service came to be.
+    pub setup: Setup,
+    /// What hangs on it.
+    pub dependents: Vec<Dependent>,
+    /// dockerd's.
+    pub flags: Vec<String>,
+    pub disk: Option<LossyDisk>,
+    pub state_disk: Option<StateDisk>,
+    pub terminated_at: Option<Instant>,
     /// What the agent said when it was struck.
-    log: String,
+    pub log: String,
+    /// What people did then, and what the agents said to it.
+    pub story: String,
+    /// What did not work for them.
+    pub complaints: Vec<judge::Finding>,
+    /// The containers that somebody made in the middle of an update.
+    pub made: Vec<String>,
     /// What the service runs between two cases.
     pub current: Published,
     /// The service as it was created, for comparison.
@@ -105,7 +109,12 @@ pub struct Bench {
 impl Bench {
     /// Sets one up, with the service running; the flags are dockerd's.
     pub fn new(flags: &[&str]) -> Self {
-        Self::on(Engine::start(flags), flags, None, None)
+        Self::on(Engine::start(flags), flags, Setup::Alone, None, None)
+    }
+
+    /// Sets one up whose service came to be in another way, or is not alone.
+    pub fn with(setup: Setup, flags: &[&str]) -> Self {
+        Self::on(Engine::start(flags), flags, setup, None, None)
     }
 
     /// Sets one up whose Engine and agent keep everything on a disk that can be cut.
@@ -122,7 +131,7 @@ impl Bench {
         let mut disk = None;
         let furnish = |directory: &Path| disk = Some(LossyDisk::new(directory, size));
         let engine = Engine::start_in(flags, furnish);
-        let bench = Self::on(engine, flags, disk, None);
+        let bench = Self::on(engine, flags, Setup::Alone, disk, None);
         bench.disk.as_ref().expect("the disk").flush();
         bench
     }
@@ -131,12 +140,13 @@ impl Bench {
     pub fn with_state_disk() -> Self {
         let engine = Engine::start(&[]);
         let disk = StateDisk::new(engine.directory());
-        Self::on(engine, &[], None, Some(disk))
+        Self::on(engine, &[], Setup::Alone, None, Some(disk))
     }
 
     fn on(
         engine: Engine,
         flags: &[&str],
+        setup: Setup,
         disk: Option<LossyDisk>,
         state_disk: Option<StateDisk>,
     ) -> Self {
@@ -153,22 +163,27 @@ impl Bench {
         let socket = pi.engine.directory().join("proxy.sock");
         let proxy = Proxy::start(&socket, &pi.engine.socket(), &pi.agent.state().join("journal"));
         pi.agent.connect_to(proxy.socket());
-        let watch = Watch::start(&pi.engine.socket());
+        let watch = Watch::start(&pi.engine.socket(), SERVICE_LABEL);
         let current = pi.registry.publish(SERVICE, &Kind::Good.release("0"));
-        start_service(&pi, &current);
+        setup.start(&pi, &current);
         let control = pi.registry.publish(CONTROL, &Release::new("control"));
-        pi.start(CONTROL, &control.reference, &["--volume=ledger-control:/ledger"]);
-        let (original, control) = (pi.inspect(SERVICE), pi.inspect(CONTROL));
+        let control = service::start_control(&pi, &control);
+        let (original, dependents) = (pi.inspect(SERVICE), Dependent::all(&pi));
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         Self {
             watch,
             proxy,
             pi,
+            setup,
+            dependents,
             flags,
             disk,
             state_disk,
             terminated_at: None,
             log: String::new(),
+            story: String::new(),
+            complaints: Vec::new(),
+            made: Vec::new(),
             current,
             original,
             control,
@@ -202,13 +217,15 @@ impl Bench {
         let next = self.publish(case.kind);
         self.control = self.pi.inspect(CONTROL);
         self.watch.begin();
-        let mut outcome = Outcome::default();
+        self.dependents.iter().for_each(Dependent::begin);
+        let mut outcome = Outcome { setup: self.setup, ..Outcome::default() };
         self.proxy.set(From::TheJournal, Some(case.aim));
         let is_struck = self.run_struck(&["update"], &case.aim);
         outcome.findings.extend(self.judge_the_end(case));
         self.mend(case.aim.fault);
         let landed = self.proxy.landed().or_else(|| is_struck.then(|| self.proxy.last_call()));
-        outcome.landed = landed.filter(|call| is_possible(case.aim.fault, call));
+        let may_be_judged = landed.as_ref().is_none_or(|call| is_possible(case.aim.fault, call));
+        outcome.landed = landed.filter(|_| may_be_judged);
         if is_struck && case.aim.fault == Fault::Cut {
             outcome.findings.extend(judge::alone(self, case, &next));
         }
@@ -217,8 +234,11 @@ impl Bench {
             outcome.landed_again = self.run_struck(&["recover"], &again);
         }
         self.proxy.set(From::TheJournal, None);
-        if matches!(case.aim.fault, Fault::Person(deed) if deed.takes_the_service()) {
-            outcome.findings.extend(self.judge_after_people());
+        if let Fault::Person(deed) = case.aim.fault
+            && deed.takes_the_service()
+        {
+            outcome.findings.extend(self.judge_deed(deed, &next, outcome.landed.is_some()));
+            outcome.log = format!("{}\n{}", self.log, std::mem::take(&mut self.story));
             self.begin_anew();
             return outcome;
         }
@@ -232,7 +252,7 @@ impl Bench {
         if !outcome.findings.is_empty() {
             self.begin_anew();
         }
-        if outcome.landed.is_none() {
+        if !may_be_judged {
             outcome.findings.clear();
         }
         outcome
@@ -250,21 +270,6 @@ impl Bench {
             matches!(case.aim.fault, Fault::State(_) | Fault::DiskFull | Fault::RegistryGone);
         if goes_on && self.watch.await_one(RECOVERY_LIMIT).is_none() {
             findings.push(judge::lost(self));
-        }
-        findings
-    }
-
-    /// Somebody made of the service what they wanted. It stays so, nothing is left open, and there
-    /// are never two.
-    fn judge_after_people(&self) -> Vec<judge::Finding> {
-        let mut said = String::new();
-        for _ in 0..ROUNDS_MAX {
-            let finished = self.pi.update(&[]);
-            said = finished.out + &finished.err;
-        }
-        let mut findings = judge::after_people(self);
-        if let Some(first) = findings.first_mut() {
-            first.what.push_str(&said);
         }
         findings
     }
@@ -309,122 +314,6 @@ impl Bench {
         memory.refusal(SERVICE, &digest).is_some()
     }
 
-    /// Runs the agent to its end, and carries out what the proxy leaves to the bench. Tells whether
-    /// that was asked for.
-    fn run_struck(&mut self, arguments: &[&str], aim: &Aim) -> bool {
-        let mut agent = self.pi.agent.spawn(&self.pi.engine, arguments);
-        let begun = Instant::now();
-        let mut is_struck = false;
-        while agent.is_running() {
-            assert!(begun.elapsed() < AGENT_TIMEOUT, "the agent does not end:\n{}", agent.log());
-            let release = self.proxy.struck(LOOK_INTERVAL);
-            let is_time = matches!(aim.place, Place::After(time) if begun.elapsed() >= time);
-            if release.is_none() && (!is_time || is_struck) {
-                continue;
-            }
-            is_struck = true;
-            self.log = agent.said();
-            match self.carry_out(aim.fault, agent) {
-                Some(lives) => agent = lives,
-                None => return true,
-            }
-        }
-        self.log = agent.said();
-        is_struck
-    }
-
-    /// Gives the agent back if it lives on.
-    fn carry_out(&mut self, fault: Fault, agent: Running) -> Option<Running> {
-        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        let engine = &self.pi.engine;
-        match fault {
-            Fault::Kill => {
-                agent.kill();
-                return None;
-            }
-            Fault::Cut => {
-                let disk = self.disk.as_mut().expect("a bench with a disk that can be cut");
-                disk.cut();
-                agent.kill();
-                engine.cut();
-                disk.mount_again();
-                engine.start_again(&flags);
-                return None;
-            }
-            Fault::RestartEngine => {
-                engine.stop();
-                engine.start_again(&flags);
-            }
-            Fault::KillEngine => {
-                engine.kill();
-                engine.start_again(&flags);
-            }
-            Fault::Terminate => {
-                // Of an agent that has just ended by itself there is nobody to signal.
-                let _ = kill_process(agent.pid(), Signal::TERM);
-                self.terminated_at = Some(Instant::now());
-            }
-            Fault::RegistryGone => self.pi.registry.stop(),
-            Fault::State(failure) => self.state_disk().fail(failure),
-            Fault::DiskFull => self.disk.as_ref().expect("a bench with a small disk").fill(),
-            Fault::Person(deed) => self.meddle(deed),
-            Fault::DropReply | Fault::Delay | Fault::Hang | Fault::Answer(_) => {}
-        }
-        Some(agent)
-    }
-
-    /// What failed for as long as the agent ran is well again.
-    fn mend(&mut self, fault: Fault) {
-        match fault {
-            Fault::RegistryGone => {
-                self.pi.registry.stop();
-                self.pi.registry.start_again(&self.pi.engine);
-            }
-            Fault::State(_) => self.state_disk().mend(),
-            Fault::DiskFull => self.disk.as_ref().expect("a bench with a small disk").make_room(),
-            _ => {}
-        }
-    }
-
-    fn state_disk(&self) -> &StateDisk {
-        self.state_disk.as_ref().expect("a bench with a disk for the state")
-    }
-
-    /// What `docker compose up` does to containers of one service, which it knows by labels.
-    fn compose_up(&self, keeps_the_newer: bool) {
-        let mut all = self.pi.engine.containers();
-        all.retain(|it| it["Labels"][SERVICE_LABEL_KEY].is_string());
-        all.sort_by_key(|it| it["Created"].as_i64());
-        let ids: Vec<&str> = all.iter().filter_map(|it| it["Id"].as_str()).collect();
-        let kept = if keeps_the_newer { ids.last() } else { ids.first() };
-        for id in ids.iter().filter(|id| Some(*id) != kept) {
-            self.pi.engine.call("DELETE", &format!("/containers/{id}?force=1"));
-        }
-        if let Some(kept) = kept {
-            self.pi.engine.call("POST", &format!("/containers/{kept}/start"));
-        }
-    }
-
-    fn meddle(&self, deed: Deed) {
-        let mut docker = std::process::Command::new("docker");
-        docker.env("DOCKER_HOST", self.pi.engine.host());
-        match deed {
-            Deed::Remove => docker.args(["rm", "--force", SERVICE]),
-            Deed::Restart => docker.args(["restart", "--time=1", SERVICE]),
-            Deed::Rename => docker.args(["rename", SERVICE, "mine"]),
-            Deed::Prune => docker.args(["system", "prune", "--force"]),
-            Deed::AnotherAgent => {
-                let other = Agent::install_as("another", &self.pi.engine, QUIET);
-                other.run(&self.pi.engine, &["update"]);
-                return;
-            }
-            Deed::ComposeUp => return self.compose_up(false),
-            Deed::ComposeUpNewer => return self.compose_up(true),
-        };
-        // There may be nothing of that name at the moment.
-        drop(docker.output());
-    }
-
     /// I8: a bad release is started once, and once more for each fault that may have spoilt the
     /// verdict; and once it is refused, another round does not start it.
     fn judge_starts(&self, case: &Case, next: &Published) -> Option<judge::Finding> {
@@ -457,9 +346,10 @@ impl Bench {
         drop(fs::remove_dir_all(self.pi.agent.state()));
         let good = self.publish(Kind::Good);
         self.pi.engine.docker(&["pull", "--quiet", &good.reference]);
-        start_service(&self.pi, &good);
+        self.setup.start(&self.pi, &good);
         self.pi.engine.docker(&["image", "prune", "--force", "--all"]);
         self.original = self.pi.inspect(SERVICE);
+        self.dependents = Dependent::all(&self.pi);
         self.current = good;
     }
 }
@@ -467,19 +357,4 @@ impl Bench {
 /// An Engine may forget, but it does not say of what it has that it has it not.
 fn is_possible(fault: Fault, call: &str) -> bool {
     fault != Fault::Answer(404) || !call.starts_with("DELETE /containers")
-}
-
-fn start_service(pi: &Pi, image: &Published) {
-    let diary = pi.engine.directory().join("diary");
-    fs::create_dir_all(&diary).expect("the diary");
-    let diary = format!("--volume={}:/diary", diary.display());
-    let service = format!("--label={SERVICE_LABEL}");
-    let mut options = LABELS.to_vec();
-    options.extend([service.as_str(), &diary, "--env=TILL_DIARY=/diary/starts"]);
-    options.extend(["--env=SHELF=3", "--volume=ledger:/ledger", "--volume=/receipts"]);
-    options.extend(["--hostname=till-3", "--memory=64m", "--stop-timeout=5"]);
-    pi.start(SERVICE, &image.reference, &options);
-    wait_until("the service runs", RECOVERY_LIMIT, || {
-        pi.names().contains(&format!("{SERVICE} running"))
-    });
 }

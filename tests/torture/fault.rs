@@ -59,18 +59,34 @@ pub enum Deed {
     Prune,
     /// Another agent, with a state directory of its own, has its round.
     AnotherAgent,
-    /// `docker compose up`, as it ends when it finds two containers of one service: it keeps the
-    /// older one, starts it whatever its name is, and removes the other.
+    /// `docker-compose up -d`.
     ComposeUp,
-    /// The same where the older one is out of date by its labels: the newer one is kept.
-    ComposeUpNewer,
+    /// `docker-compose up -d --force-recreate`.
+    ComposeRecreate,
+    /// `docker-compose pull && docker-compose up -d`.
+    ComposePull,
+    /// `docker-compose down`.
+    ComposeDown,
 }
 
 impl Deed {
-    /// Whether the service is somebody else's afterwards: gone, under another name, or updated by
-    /// another agent.
+    /// Whether the service is somebody else's afterwards: gone, made by them, under another name,
+    /// or updated by another agent.
     pub const fn takes_the_service(self) -> bool {
         !matches!(self, Self::Restart | Self::Prune)
+    }
+
+    /// Whether there may be no service afterwards.
+    pub const fn may_take_it_away(self) -> bool {
+        matches!(self, Self::Remove | Self::ComposeDown)
+    }
+
+    /// Whether the service must have come from a compose file.
+    pub const fn is_compose(self) -> bool {
+        matches!(
+            self,
+            Self::ComposeUp | Self::ComposeRecreate | Self::ComposePull | Self::ComposeDown
+        )
     }
 }
 

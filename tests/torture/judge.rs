@@ -8,14 +8,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::bench::{Bench, CONTROL, Case, SERVICE};
+use crate::crew;
 use crate::fault::Fault;
 use crate::support::agent::{Finished, begins};
 use crate::support::registry::Published;
 use crate::support::text;
 use crate::watch::SERVICE_LABEL_KEY;
-
-/// The most images: the one that runs, `images.keep` before it, and the control container's.
-const IMAGES_MAX: usize = 3;
 
 /// The exit code that tells of a release that was not well.
 const ROLLED_BACK: i32 = 3;
@@ -23,6 +21,9 @@ const ROLLED_BACK: i32 = 3;
 /// The files of a state directory at rest.
 const STATE_FILES: [&str; 6] =
     ["layout", "memory.json", "history.jsonl", "journal", "lock", "control.sock"];
+
+/// What users, not images, set of what the till reads.
+const USERS_OWN: [&str; 2] = ["TILL_DIARY=", "TILL_PORT="];
 
 /// How long an Engine that starts may take until it has started its containers.
 const ALONE_LIMIT: Duration = Duration::from_secs(20);
@@ -46,7 +47,7 @@ pub enum Weight {
 }
 
 /// An invariant that does not hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub weight: Weight,
     pub what: String,
@@ -55,6 +56,18 @@ pub struct Finding {
 impl Finding {
     const fn new(weight: Weight, what: String) -> Self {
         Self { weight, what }
+    }
+
+    pub const fn lost(what: String) -> Self {
+        Self::new(Weight::Lost, what)
+    }
+
+    pub const fn doubled(what: String) -> Self {
+        Self::new(Weight::Doubled, what)
+    }
+
+    pub const fn changed(what: String) -> Self {
+        Self::new(Weight::Changed, what)
     }
 
     pub const fn debris(what: String) -> Self {
@@ -75,6 +88,12 @@ pub fn lost(bench: &Bench) -> Finding {
     let names = bench.pi.names();
     let weight = if bench.watch.most() > 1 { Weight::Doubled } else { Weight::Lost };
     Finding::new(weight, format!("there is not exactly one container of the service: {names:?}"))
+}
+
+/// I1: at some time more than one ran.
+pub fn doubled(bench: &Bench) -> Option<Finding> {
+    let most = bench.watch.most();
+    (most > 1).then(|| Finding::doubled(format!("{most} ran")))
 }
 
 /// I12: the Engine alone, before any agent is started again, serves exactly one proven container.
@@ -99,7 +118,7 @@ pub fn alone(bench: &Bench, case: &Case, next: &Published) -> Vec<Finding> {
     let image = text(&running(bench)[0]["Image"]);
     let is_proven = image == bench.current.image || (case.kind.is_good() && has_proved(bench));
     let what = format!("the Engine alone serves {image}, the new one is {}", next.image);
-    (!is_proven).then(|| Finding::new(Weight::Changed, what)).into_iter().collect()
+    (!is_proven).then(|| Finding::changed(what)).into_iter().collect()
 }
 
 /// Whether the new container has passed its trial, as far as the disk knows.
@@ -109,7 +128,7 @@ fn has_proved(bench: &Bench) -> bool {
 }
 
 /// The containers of the service that run, whatever their names, as inspect shows them.
-fn running(bench: &Bench) -> Vec<Value> {
+pub fn running(bench: &Bench) -> Vec<Value> {
     let all = bench.pi.engine.containers();
     let is_service = |it: &&Value| it["Labels"][SERVICE_LABEL_KEY].is_string();
     let of_service = all.iter().filter(|it| it["State"] == "running").filter(is_service);
@@ -141,49 +160,26 @@ pub fn recovered(
         let what = format!("recover ended with {}: {}", finished.status, finished.err);
         findings.push(Finding::debris(what));
     }
-    if bench.watch.most() > 1 {
-        findings.push(Finding::new(Weight::Doubled, format!("{} ran", bench.watch.most())));
-    }
+    findings.extend(doubled(bench));
     findings.extend(judge_containers(bench));
     if let Some(service) = bench.pi.engine.inspect(SERVICE) {
         let image = text(&service["Image"]);
         let may_run = image == bench.current.image || (case.kind.is_good() && image == next.image);
         if !may_run {
-            findings.push(Finding::new(Weight::Changed, format!("{image} runs")));
+            findings.push(Finding::changed(format!("{image} runs")));
         }
         findings.extend(judge_fidelity(&bench.original, &service));
     }
     findings
 }
 
-/// After people had their will: nothing of ours is left, no journal is open, and one container of
-/// the service runs, or none where somebody removed it.
-pub fn after_people(bench: &Bench) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let names = bench.pi.names();
-    let ours = names.iter().filter(|name| name.starts_with("pilotfish-"));
-    findings.extend(ours.map(|name| Finding::debris(format!("the container {name}"))));
-    let is_there = names.iter().any(|name| !name.starts_with(CONTROL));
-    if is_there && running(bench).len() != 1 {
-        findings.push(lost(bench));
-    }
-    if bench.watch.most() > 1 {
-        findings.push(Finding::new(Weight::Doubled, format!("{} ran", bench.watch.most())));
-    }
-    findings.extend(judge_control(bench));
-    findings.extend(judge_state(&bench.pi.agent.state()));
-    findings
-}
-
 /// Once nothing is in flight: everything.
 pub fn settled(bench: &Bench, case: &Case, next: &Published) -> Vec<Finding> {
     let mut findings = judge_containers(bench);
-    if bench.watch.most() > 1 {
-        findings.push(Finding::new(Weight::Doubled, format!("{} ran", bench.watch.most())));
-    }
+    findings.extend(doubled(bench));
     if let Some(service) = bench.pi.engine.inspect(SERVICE) {
         if text(&service["Image"]) != bench.current.image {
-            findings.push(Finding::new(Weight::Changed, "another image runs".to_owned()));
+            findings.push(Finding::changed("another image runs".to_owned()));
         }
         findings.extend(judge_fidelity(&bench.original, &service));
     }
@@ -199,26 +195,28 @@ pub fn settled(bench: &Bench, case: &Case, next: &Published) -> Vec<Finding> {
     findings
 }
 
-/// Exactly the service and the control container, both running, nothing parked.
+/// Exactly the service, what belongs to it, and the control container, all running, nothing parked.
 fn judge_containers(bench: &Bench) -> Vec<Finding> {
     let mut findings = Vec::new();
     let names = bench.pi.names();
     if !names.contains(&format!("{SERVICE} running")) {
-        findings.push(Finding::new(Weight::Lost, format!("the service does not run: {names:?}")));
+        findings.push(Finding::lost(format!("the service does not run: {names:?}")));
     }
-    let expected = [SERVICE, CONTROL];
+    let mut expected = bench.setup.names();
+    expected.push(CONTROL);
     let others = names.iter().filter(|name| !expected.contains(&name.split(' ').next().unwrap()));
     findings.extend(others.map(|name| Finding::debris(format!("the container {name}"))));
+    findings.extend(crew::judge(bench));
     findings
 }
 
 /// I3, I4, I5: what the user asked for is the same, the restart policy included.
-fn judge_fidelity(original: &Value, now: &Value) -> Vec<Finding> {
+pub fn judge_fidelity(original: &Value, now: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut compare = |what: &str, before: Value, after: Value| {
         if before != after {
             let what = format!("{what} changed: {before} → {after}");
-            findings.push(Finding::new(Weight::Changed, what));
+            findings.push(Finding::changed(what));
         }
     };
     for key in ["Hostname", "User", "Labels", "WorkingDir", "StopTimeout"] {
@@ -240,7 +238,7 @@ fn users_environment(container: &Value) -> Value {
     let all = container["Config"]["Env"].as_array().cloned().unwrap_or_default();
     let is_users = |entry: &Value| {
         let entry = entry.as_str().unwrap_or_default();
-        !entry.starts_with("TILL_") || entry.starts_with("TILL_DIARY")
+        !entry.starts_with("TILL_") || USERS_OWN.iter().any(|own| entry.starts_with(own))
     };
     let mut users: Vec<Value> = all.into_iter().filter(is_users).collect();
     users.sort_by_key(ToString::to_string);
@@ -259,17 +257,17 @@ fn mounts(container: &Value) -> Value {
 }
 
 /// The container that nobody touches is the one that it was.
-fn judge_control(bench: &Bench) -> Option<Finding> {
+pub fn judge_control(bench: &Bench) -> Option<Finding> {
     let now = bench.pi.engine.inspect(CONTROL);
     let is_same = now.as_ref().is_some_and(|now| now["Id"] == bench.control["Id"]);
     let what = "the container that nobody watches was touched".to_owned();
-    (!is_same).then_some(Finding::new(Weight::Changed, what))
+    (!is_same).then_some(Finding::changed(what))
 }
 
-/// Who is told that an image is gone, or that somebody uses it, does not come back for it. The
-/// bench says so of images that are there and that nobody uses, which an Engine does not.
+/// Who is told that an image is gone does not come back for it. The bench says so of images that
+/// are there, which an Engine does not.
 fn denies_images(case: &Case) -> bool {
-    matches!(case.aim.fault, Fault::Answer(404 | 409))
+    case.aim.fault == Fault::Answer(404)
 }
 
 fn judge_images(bench: &Bench) -> Option<Finding> {
@@ -278,12 +276,12 @@ fn judge_images(bench: &Bench) -> Option<Finding> {
     let names = images.iter().map(|image| format!("{} {}", image["Id"], image["RepoTags"]));
     let names: Vec<String> = names.collect();
     let is_nameless = |image: &Value| image["RepoTags"].as_array().is_none_or(Vec::is_empty);
-    let is_debris = images.len() > IMAGES_MAX || images.iter().any(is_nameless);
+    let is_debris = images.len() > bench.setup.images_max() || images.iter().any(is_nameless);
     is_debris.then(|| Finding::debris(format!("images: {names:?}")))
 }
 
 /// I6: no journal, no temporary file.
-fn judge_state(state: &Path) -> Vec<Finding> {
+pub fn judge_state(state: &Path) -> Vec<Finding> {
     let names = |path: &Path| {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
         entries.map(|it| it.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
@@ -295,13 +293,18 @@ fn judge_state(state: &Path) -> Vec<Finding> {
 
 /// I7: the history tells how the release ended.
 fn judge_history(bench: &Bench, case: &Case, next: &Published) -> Option<Finding> {
-    let history = fs::read_to_string(bench.pi.agent.state().join("history.jsonl"));
-    let history = history.unwrap_or_default();
-    let records = history.lines().rev().filter_map(|line| serde_json::from_str(line).ok());
-    let mut of_it = records.filter(|record: &Value| record["to"] == next.digest.as_str());
+    let records = history(bench);
+    let mut of_it = records.iter().rev().filter(|it| it["to"] == next.digest.as_str());
     let runs = bench.current.image == next.image;
     let told = of_it.next().map(|record| record["outcome"].clone()).unwrap_or_default();
     let fits = if runs { told == "updated" } else { told.is_string() && told != "updated" };
     let what = format!("the history says {told} of a release that runs: {runs}, {case:?}");
-    (!fits).then_some(Finding::new(Weight::Changed, what))
+    (!fits).then_some(Finding::changed(what))
+}
+
+/// The lines of the agent's history, oldest first.
+pub fn history(bench: &Bench) -> Vec<Value> {
+    let history = fs::read_to_string(bench.pi.agent.state().join("history.jsonl"));
+    let history = history.unwrap_or_default();
+    history.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

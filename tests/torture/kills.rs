@@ -4,6 +4,7 @@
 use crate::bench::{Bench, Case};
 use crate::fault::{Aim, Failure, Fault, Place, When};
 use crate::releases::Kind;
+use crate::service::Setup;
 use crate::sweep::{assert_kept, every, lengths};
 
 /// Plays every `stride`th of the cases on a machine of its own.
@@ -31,6 +32,16 @@ fn the_agent_is_killed_while_a_release_is_on_trial_that_is_not_well() {
     let lengths = lengths(&mut bench, &kinds);
     let cases = kinds.into_iter().flat_map(|kind| every(kind, Fault::Kill, &lengths, 31)).collect();
     assert_kept(bench, cases);
+}
+
+#[test]
+fn the_agent_is_killed_in_an_update_with_two_dependents() {
+    sample(Bench::with(Setup::WithDependents, &[]), Kind::Good, &[Fault::Kill], 19);
+}
+
+#[test]
+fn the_agent_is_killed_on_the_way_back_with_two_dependents() {
+    sample(Bench::with(Setup::WithDependents, &[]), Kind::ExitsAtOnce, &[Fault::Kill], 23);
 }
 
 #[test]

@@ -4,7 +4,10 @@
 //! proxy       stands between the agent and the Engine, counts calls, strikes at call n
 //! fault       what a strike is: a kill, a lost reply, a restart, a power cut, …  <- begin here
 //! releases    the images it is tried with: good, and bad in four ways
-//! bench       a machine with a watched service and one that nobody touches; plays one case
+//! service     how the watched service came to be: alone, from a compose file, with dependents
+//! bench       a machine with it, and a container that nobody touches; plays one case
+//! hands       carries out what the proxy leaves to the bench; deeds: what people do
+//! compose     the real docker-compose; crew: two dependents in the service's network
 //! watch       hears from the Engine how many containers of the service run
 //! judge       asks the Engine and the disk alone whether the invariants hold
 //! disk        a disk that loses what was not flushed
@@ -27,9 +30,17 @@ mod answers;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod compose;
+#[cfg(test)]
+mod crew;
+#[cfg(test)]
+mod deeds;
+#[cfg(test)]
 mod disk;
 #[cfg(test)]
 mod fault;
+#[cfg(test)]
+mod hands;
 #[cfg(test)]
 mod judge;
 #[cfg(test)]
@@ -46,6 +57,8 @@ mod releases;
 #[expect(dead_code, reason = "the model draws more from it")]
 #[path = "../model/seed.rs"]
 mod seed;
+#[cfg(test)]
+mod service;
 #[cfg(test)]
 mod sweep;
 #[cfg(test)]

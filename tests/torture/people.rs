@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::bench::Bench;
 use crate::fault::{Deed, Fault};
 use crate::releases::Kind;
+use crate::service::Setup;
 use crate::support::Pi;
 use crate::support::agent::METRICS_PORT;
 use crate::support::command::wait_until;
@@ -13,7 +14,8 @@ use crate::sweep::{assert_kept, every, lengths};
 
 /// Every tenth place of an update, on a machine of its own.
 fn meddle(deed: Deed, stride: usize) {
-    let mut bench = Bench::new(&[]);
+    let setup = if deed.is_compose() { Setup::Composed } else { Setup::Alone };
+    let mut bench = Bench::with(setup, &[]);
     let lengths = lengths(&mut bench, &[Kind::Good]);
     let cases = every(Kind::Good, Fault::Person(deed), &lengths, stride);
     assert_kept(bench, cases);
@@ -41,12 +43,22 @@ fn somebody_prunes() {
 
 #[test]
 fn somebody_has_compose_bring_the_service_up() {
-    meddle(Deed::ComposeUp, 25);
+    meddle(Deed::ComposeUp, 19);
 }
 
 #[test]
-fn somebody_has_compose_bring_the_newer_one_up() {
-    meddle(Deed::ComposeUpNewer, 27);
+fn somebody_has_compose_make_the_service_anew() {
+    meddle(Deed::ComposeRecreate, 23);
+}
+
+#[test]
+fn somebody_has_compose_pull_and_bring_the_service_up() {
+    meddle(Deed::ComposePull, 27);
+}
+
+#[test]
+fn somebody_has_compose_take_the_service_down() {
+    meddle(Deed::ComposeDown, 21);
 }
 
 #[test]

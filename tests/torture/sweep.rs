@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::bench::{Bench, Case, Outcome};
 use crate::fault::{Aim, Fault, Place, When};
 use crate::releases::Kind;
+use crate::service::Setup;
 use crate::tally::Tally;
 
 /// How many calls an update makes, by how it ends. Counted once, by dry runs.
@@ -61,5 +62,10 @@ pub fn assert_kept(bench: Bench, cases: Vec<Case>) {
 pub fn describe(case: &Case, outcome: &Outcome) -> String {
     let again = case.again.map(|aim| format!(", then {aim} of the recovery")).unwrap_or_default();
     let call = outcome.landed.as_deref().unwrap_or("not reached");
-    format!("{}: {} ({call}){again}", case.kind.word(), case.aim)
+    format!("{} ({call}){again}", name(case, outcome.setup))
+}
+
+/// By which a case is asked for again.
+pub fn name(case: &Case, setup: Setup) -> String {
+    format!("{}{}: {}", case.kind.word(), setup.words(), case.aim)
 }

@@ -34,7 +34,7 @@ impl Tally {
         let row = json!({
             "told": told,
             "release": case.kind.word(),
-            "fault": case.aim.fault.to_string(),
+            "fault": format!("{}{}", case.aim.fault, outcome.setup.words()),
             "landed": outcome.landed,
             "landed_again": outcome.landed_again,
             "findings": findings,

@@ -2,9 +2,9 @@
 //!
 //! | variable | default | meaning |
 //! |---|---|---|
-//! | `TORTURE_KILLS` | 10000 | strikes at calls of the Engine, kills for the most part |
+//! | `TORTURE_KILLS` | 10000 | strikes at calls of the Engine; a tenth with two dependents |
 //! | `TORTURE_CUTS` | 1000 | power cuts |
-//! | `TORTURE_SECONDS` | no limit | each of the two ends after this time |
+//! | `TORTURE_SECONDS` | no limit | each of the three ends after this time |
 //! | `TORTURE_WORKERS` | 4 | machines that are tortured at the same time |
 //! | `TORTURE_SEED` | the time | begins the order of the cases; printed |
 //! | `TORTURE_ONLY` | not set | plays this case alone, e.g. `good: kill after call 7` |
@@ -20,8 +20,9 @@ use crate::fault::{Aim, Fault, Place, When};
 use crate::page;
 use crate::releases::Kind;
 use crate::seed::Seed;
+use crate::service::Setup;
 use crate::support::command::run;
-use crate::sweep::{Lengths, every, lengths, play};
+use crate::sweep::{Lengths, every, lengths, name, play};
 use crate::tally::{self, Tally};
 
 /// The statuses with which the bench answers for the Engine.
@@ -87,7 +88,8 @@ fn all_others(lengths: &Lengths) -> Vec<Case> {
 
 /// A kill in the update, and another in the recovery from it.
 fn kill_and_kill(lengths: &Lengths, seed: &mut Seed) -> Case {
-    let kind = seed.pick(&Kind::ALL);
+    let kinds: Vec<Kind> = lengths.keys().copied().collect();
+    let kind = seed.pick(&kinds);
     let length = lengths[&kind];
     let mut aim = |length: usize| {
         let place = Place::Call(1 + seed.below(length), seed.pick(&When::BOTH));
@@ -97,9 +99,9 @@ fn kill_and_kill(lengths: &Lengths, seed: &mut Seed) -> Case {
 }
 
 /// The case that somebody wants to see again, as often as strikes are asked for.
-fn again(cases: &[Case], count: usize) -> Option<Vec<Case>> {
+fn again(cases: &[Case], setup: Setup, count: usize) -> Option<Vec<Case>> {
     let told = env::var("TORTURE_ONLY").ok()?;
-    let is_it = |case: &&Case| format!("{}: {}", case.kind.word(), case.aim) == told;
+    let is_it = |case: &&Case| name(case, setup) == told;
     let case = cases.iter().find(is_it).unwrap_or_else(|| panic!("there is no case {told:?}"));
     Some(vec![*case; count])
 }
@@ -107,7 +109,7 @@ fn again(cases: &[Case], count: usize) -> Option<Vec<Case>> {
 fn plan(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
     let mut kills = all_kills(lengths);
     let mut others = all_others(lengths);
-    if let Some(cases) = again(&[&kills[..], &others].concat(), count) {
+    if let Some(cases) = again(&[&kills[..], &others].concat(), Setup::Alone, count) {
         return cases;
     }
     seed.shuffle(&mut kills);
@@ -134,8 +136,40 @@ fn kills() {
         let flags: &[&str] = if worker % 2 == 1 { &["--live-restore"] } else { &[] };
         benches.push(Bench::new(flags));
     }
-    let count = number("TORTURE_KILLS", 10_000);
+    let all = number("TORTURE_KILLS", 10_000);
+    let count = all - all / CREWS;
     let cases = plan(&lengths, &mut seed, usize::try_from(count).expect("a number"));
+    play(benches, cases, deadline(), &tally);
+    eprintln!("{}", tally.summary());
+}
+
+/// One strike in so many meets a service with two dependents.
+const CREWS: u64 = 10;
+
+fn plan_for_crews(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
+    let mut kills = all_kills(lengths);
+    if let Some(cases) = again(&kills, Setup::WithDependents, count) {
+        return cases;
+    }
+    seed.shuffle(&mut kills);
+    let next = |_| kills.pop().unwrap_or_else(|| kill_and_kill(lengths, seed));
+    (0..count).map(next).collect()
+}
+
+#[test]
+#[ignore = "takes as long as it is told: make torture"]
+fn crews() {
+    let tally = Tally::kept_in(&results("crews.jsonl"));
+    let mut seed = seed();
+    let mut benches = vec![Bench::with(Setup::WithDependents, &[])];
+    let lengths = lengths(&mut benches[0], &[Kind::Good, Kind::ExitsAtOnce]);
+    eprintln!("calls of an update with two dependents: {lengths:?}");
+    for worker in 1..number("TORTURE_WORKERS", 4) {
+        let flags: &[&str] = if worker % 2 == 1 { &["--live-restore"] } else { &[] };
+        benches.push(Bench::with(Setup::WithDependents, flags));
+    }
+    let count = number("TORTURE_KILLS", 10_000) / CREWS;
+    let cases = plan_for_crews(&lengths, &mut seed, usize::try_from(count).expect("a number"));
     play(benches, cases, deadline(), &tally);
     eprintln!("{}", tally.summary());
 }
@@ -150,7 +184,7 @@ const RANDOM_CUTS: usize = 4;
 fn plan_cuts(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
     let every_cut = |kind: &Kind| every(*kind, Fault::Cut, lengths, 1);
     let mut calls: Vec<Case> = lengths.keys().flat_map(every_cut).collect();
-    if let Some(cases) = again(&calls, count) {
+    if let Some(cases) = again(&calls, Setup::Alone, count) {
         return cases;
     }
     seed.shuffle(&mut calls);
@@ -194,5 +228,6 @@ fn cuts() {
 fn page() {
     let kept = |name: &str| tally::read(&directory().join(name));
     let commit = fs::read_to_string(directory().join("commit")).expect("results of a run");
-    page::write(&commit, &kept("kills.jsonl"), &kept("cuts.jsonl"));
+    let kills = [kept("kills.jsonl"), kept("crews.jsonl")].concat();
+    page::write(&commit, &kills, &kept("cuts.jsonl"));
 }

@@ -1,4 +1,4 @@
-//! Hears from the Engine itself how many containers of the service run, all the time.
+//! Hears from the Engine itself how many containers of a service run, all the time.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -27,6 +27,7 @@ pub struct Watch {
 
 struct Shared {
     engine: PathBuf,
+    label: String,
     ended: AtomicBool,
     seen: Mutex<Seen>,
     changed: Condvar,
@@ -43,11 +44,13 @@ struct Seen {
 }
 
 impl Watch {
-    pub fn start(engine: &Path) -> Self {
+    /// Listens for the containers with this label.
+    pub fn start(engine: &Path, label: &str) -> Self {
         let running = BTreeSet::new();
         let seen = Seen { running, most: 0, one_since: None, first_one: None, hears: false };
         let shared = Arc::new(Shared {
             engine: engine.to_owned(),
+            label: label.to_owned(),
             ended: AtomicBool::new(false),
             seen: Mutex::new(seen),
             changed: Condvar::new(),
@@ -118,13 +121,14 @@ impl Shared {
     /// Begins to listen, then asks what runs, then goes on listening until the Engine goes away.
     fn listen(&self) -> std::io::Result<()> {
         let mut stream = UnixStream::connect(&self.engine)?;
-        let filters = format!(r#"{{"type":["container"],"label":["{SERVICE_LABEL}"]}}"#);
+        let label = &self.label;
+        let filters = format!(r#"{{"type":["container"],"label":["{label}"]}}"#);
         let filters = escape(&filters);
         let request = format!("GET /events?filters={filters} HTTP/1.0\r\nHost: engine\r\n\r\n");
         stream.write_all(request.as_bytes())?;
         let mut lines = BufReader::new(stream).lines();
         while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-        let filters = escape(&format!(r#"{{"label":["{SERVICE_LABEL}"]}}"#));
+        let filters = escape(&format!(r#"{{"label":["{label}"]}}"#));
         let running = Peer::Unix(self.engine.clone())
             .get(&format!("/containers/json?filters={filters}"))?
             .json();

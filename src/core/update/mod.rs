@@ -24,7 +24,7 @@ pub mod debris;
 // Everything that can be said about an update, once.
 pub mod event;
 
-pub use reality::{Pair, Reality, Resume, Seen, resume};
+pub use reality::{Pair, Reality, Resume, Seen, is_taken_away, resume};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! What the Engine says about an update that was left open, and how it goes on.
 
 use crate::core::docker::names::NEW_PREFIX;
-use crate::core::update::history::Cause;
+use crate::core::update::history::{Cause, Fault};
 use crate::core::update::{Progress, SWITCH_ATTEMPTS_MAX, Step, VERIFY_ATTEMPTS_MAX};
 
 /// What the Engine says about one container of an update.
@@ -59,6 +59,15 @@ impl Reality {
         };
         progress.is_in_the_switch() && self.members.iter().all(is_untouched)
     }
+}
+
+/// Whether a person took away all that an update had. No clean-up removes a container that runs, so
+/// whoever removed the one that served, and left nothing beside it, wants it gone.
+#[must_use]
+pub fn is_taken_away(progress: &Progress, reality: &Reality) -> bool {
+    let is_gone = |pair: &Pair| pair.old.is_none() && pair.new.is_none();
+    let by_a_person = |cause: &Cause| cause.fault == Fault::Person;
+    progress.failed.as_ref().is_some_and(by_a_person) && reality.members.iter().all(is_gone)
 }
 
 /// What to do with an update that was left open.

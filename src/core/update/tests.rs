@@ -153,3 +153,19 @@ fn a_stop_of_a_dependent_that_is_under_way_is_waited_for() {
     again.members[1].old_was_started_again = true;
     assert!(back(&resume(&switching, &again)));
 }
+
+#[test]
+fn what_a_person_took_away_whole_stays_away() {
+    let mut progress = up_to(Step::Verify, Mark::Started);
+    let nothing = alone(None, None, false);
+    let parked = alone(seen("pilotfish-old-till", false, true), None, false);
+    for (cause, reality, expected) in [
+        (Cause::person("rm"), &nothing, true),
+        (Cause::person("rm"), &parked, false),
+        (Cause::surroundings("prune"), &nothing, false),
+        (Cause::image("exited"), &nothing, false),
+    ] {
+        progress.failed = Some(cause.clone());
+        assert_eq!(is_taken_away(&progress, reality), expected, "{cause:?}");
+    }
+}

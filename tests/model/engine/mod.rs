@@ -49,9 +49,7 @@ impl FakeEngine {
     ) -> Result<T, EngineError> {
         let obstacle = self.0.quiet_point(call, false);
         self.check_it_is_there()?;
-        if obstacle == Some(Hand::Refuse) {
-            return Err(refused(call, "a fault of the model"));
-        }
+        stopped_by(call, obstacle.as_ref())?;
         let answer = self.0.with(|affairs, at| work(&mut affairs.engine, at));
         lost(call, obstacle, answer)
     }
@@ -65,9 +63,7 @@ impl FakeEngine {
     ) -> Result<T, EngineError> {
         let obstacle = self.0.point(call, false);
         self.check_it_is_there()?;
-        if obstacle == Some(Hand::Refuse) {
-            return Err(refused(call, "a fault of the model"));
-        }
+        stopped_by(call, obstacle.as_ref())?;
         let words = self.0.in_words(words);
         let before = self.0.lock().engine.up_at();
         let answer = self.0.with(|affairs, at| {
@@ -95,6 +91,17 @@ impl FakeEngine {
             return Ok(());
         }
         Err(EngineError::Broken { call, detail: "the connection was closed".into() })
+    }
+}
+
+/// What is answered instead of the call being done.
+fn stopped_by(call: &'static str, obstacle: Option<&Hand>) -> Result<(), EngineError> {
+    match obstacle {
+        Some(Hand::Refuse) => Err(refused(call, "a fault of the model")),
+        Some(Hand::Conflict) => {
+            Err(EngineError::Conflict { message: "a conflict of the model".into() })
+        }
+        _ => Ok(()),
     }
 }
 

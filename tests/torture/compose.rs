@@ -1,0 +1,69 @@
+//! The real `docker-compose`, on a project with the service in it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use crate::bench::SERVICE;
+use crate::service::{LABELS, SHELF, diary};
+use crate::support::Pi;
+use crate::support::command::{output, run};
+use crate::support::registry::Published;
+use crate::watch::SERVICE_LABEL;
+
+/// The name of the project; its labels and its network bear it.
+const PROJECT: &str = "shop";
+
+/// Puts the file down, and brings the project up for the first time.
+pub fn start(pi: &Pi, image: &Published) {
+    fs::write(path(pi), file(pi, image)).expect("the compose file");
+    run(&mut docker_compose(pi, &["up", "--detach"]));
+}
+
+/// What a person types in the directory of the project, to its end; it may fail, because what it
+/// meets is in the middle of an update.
+pub fn try_to(pi: &Pi, arguments: &[&str]) -> Output {
+    output(&mut docker_compose(pi, arguments))
+}
+
+/// The IDs of the containers that Compose takes for the project's.
+pub fn containers(pi: &Pi) -> Vec<String> {
+    let ids = run(&mut docker_compose(pi, &["ps", "--quiet"]));
+    ids.lines().map(str::to_owned).collect()
+}
+
+fn docker_compose(pi: &Pi, arguments: &[&str]) -> Command {
+    let mut command = Command::new("docker-compose");
+    command.env("DOCKER_HOST", pi.engine.host());
+    command.args(["--project-name", PROJECT, "--file"]).arg(path(pi)).args(arguments);
+    command
+}
+
+fn path(pi: &Pi) -> PathBuf {
+    pi.engine.directory().join("docker-compose.yml")
+}
+
+/// The same service that `docker run` starts elsewhere, as people write it into a file.
+fn file(pi: &Pi, image: &Published) -> String {
+    let labels = [&LABELS[..], &[SHELF, SERVICE_LABEL]].concat();
+    let labels: Vec<String> = labels.iter().map(|label| format!("{label:?}")).collect();
+    format!(
+        "version: \"2.4\"\n\
+         services:\n  \
+         {SERVICE}:\n    \
+         container_name: {SERVICE}\n    \
+         image: {}\n    \
+         restart: always\n    \
+         hostname: till-3\n    \
+         mem_limit: 64m\n    \
+         stop_grace_period: 5s\n    \
+         labels: [{}]\n    \
+         environment: [TILL_DIARY=/diary/starts, SHELF=3]\n    \
+         volumes: [\"{}:/diary\", \"ledger:/ledger\", /receipts]\n\
+         volumes:\n  \
+         ledger: {{}}\n",
+        image.reference,
+        labels.join(", "),
+        diary(pi).display(),
+    )
+}

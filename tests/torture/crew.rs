@@ -1,0 +1,113 @@
+//! Two dependents that live in the network of the service, and are updated with it.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::bench::{Bench, RECOVERY_LIMIT, SERVICE};
+use crate::judge::{Finding, Weight, judge_fidelity};
+use crate::service::{LABELS, Setup};
+use crate::support::Pi;
+use crate::support::images::Release;
+use crate::watch::Watch;
+
+/// What hangs on the service.
+pub const DEPENDENTS: [&str; 2] = ["scale", "printer"];
+
+/// The label by which each of them is known, whatever its container's name.
+fn label(dependent: &str) -> String {
+    format!("torture.dependent={dependent}")
+}
+
+/// Starts them in the network of the service, each at a port of its own.
+pub fn start(pi: &Pi) {
+    for (dependent, port) in DEPENDENTS.into_iter().zip(["TILL_PORT=8081", "TILL_PORT=8082"]) {
+        let image = pi.registry.publish("peripheral", &Release::new("peripheral"));
+        let own = label(dependent);
+        let labels = [&LABELS[..], &[own.as_str()]].concat();
+        let mut options: Vec<String> = labels.iter().map(|it| format!("--label={it}")).collect();
+        options.push(format!("--network=container:{SERVICE}"));
+        options.push(format!("--env={port}"));
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        pi.start(dependent, &image.reference, &options);
+    }
+}
+
+/// One of them as it was started, with an ear on how many of it run.
+pub struct Dependent {
+    name: &'static str,
+    original: Value,
+    watch: Watch,
+}
+
+impl Dependent {
+    /// All that are there.
+    pub fn all(pi: &Pi) -> Vec<Self> {
+        let all = DEPENDENTS.into_iter().filter_map(|name| Some((name, pi.engine.inspect(name)?)));
+        let watch = |name| Watch::start(&pi.engine.socket(), &label(name));
+        all.map(|(name, original)| Self { name, original, watch: watch(name) }).collect()
+    }
+
+    /// Counts anew how many of it ran at the same time.
+    pub fn begin(&self) {
+        self.watch.begin();
+    }
+}
+
+/// Once the service runs: exactly one of each dependent runs, in the network of the container that
+/// is the service now, and it is what it was.
+pub fn judge(bench: &Bench) -> Vec<Finding> {
+    let service = bench.pi.engine.inspect(SERVICE).unwrap_or_default();
+    bench.dependents.iter().flat_map(|dependent| judge_one(bench, dependent, &service)).collect()
+}
+
+fn judge_one(bench: &Bench, dependent: &Dependent, service: &Value) -> Vec<Finding> {
+    let name = dependent.name;
+    if dependent.watch.await_one(RECOVERY_LIMIT).is_none() {
+        return vec![Finding::lost(format!("not one {name}: {:?}", bench.pi.names()))];
+    }
+    let mut findings = Vec::new();
+    if dependent.watch.most() > 1 {
+        findings.push(Finding::doubled(format!("{} of {name} ran", dependent.watch.most())));
+    }
+    let Some(now) = bench.pi.engine.inspect(name) else {
+        findings.push(Finding::lost(format!("nothing is named {name}: {:?}", bench.pi.names())));
+        return findings;
+    };
+    let (own, theirs) = (network(&now), network(service));
+    if own.is_none() || own != theirs {
+        let what = format!("{name} is in {own:?}, the service in {theirs:?}");
+        findings.push(Finding::lost(what));
+    }
+    findings.extend(judge_fidelity(&followed(&dependent.original, service), &now));
+    findings
+}
+
+/// The network namespace in which a container's process is, as the kernel tells it. What the
+/// Engine's document says would be the same where the container that it names had been restarted
+/// since.
+fn network(container: &Value) -> Option<String> {
+    let process = container["State"]["Pid"].as_u64().filter(|process| *process > 0)?;
+    let link = fs::read_link(format!("/proc/{process}/ns/net")).ok()?;
+    Some(link.to_string_lossy().into_owned())
+}
+
+/// How a dependent looked at first, had it hung on the container that is the service now.
+fn followed(original: &Value, service: &Value) -> Value {
+    let mut original = original.clone();
+    let anchor = service["Id"].as_str().unwrap_or_default();
+    original["HostConfig"]["NetworkMode"] = format!("container:{anchor}").into();
+    original
+}
+
+/// A restart by hand leaves them in a network that nobody else is in, and no document shows it.
+#[test]
+fn the_judge_sees_dependents_that_were_left_behind() {
+    let bench = Bench::with(Setup::WithDependents, &[]);
+    assert_eq!(judge(&bench), []);
+
+    bench.pi.engine.docker(&["restart", "--time=1", SERVICE]);
+
+    let weights: Vec<Weight> = judge(&bench).iter().map(|finding| finding.weight).collect();
+    assert_eq!(weights, [Weight::Lost; DEPENDENTS.len()]);
+}

@@ -1,0 +1,145 @@
+//! What people do to the machine, with the tools that people use, and what is left of it.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::bench::{Bench, CONTROL, ROUNDS_MAX, SERVICE};
+use crate::compose;
+use crate::fault::Deed;
+use crate::judge::{self, Finding};
+use crate::support::QUIET;
+use crate::support::agent::{Agent, Finished};
+use crate::support::command::output;
+use crate::support::registry::Published;
+use crate::support::text;
+
+impl Bench {
+    /// Does it. Most of it may fail, because it meets the middle of an update.
+    pub fn meddle(&mut self, deed: Deed) {
+        self.story.push_str(&format!("--- {deed:?} among {:?}\n", self.pi.names()));
+        match deed {
+            Deed::Remove => self.docker(&["rm", "--force", SERVICE]),
+            Deed::Restart => self.docker(&["restart", "--time=1", SERVICE]),
+            Deed::Rename => self.docker(&["rename", SERVICE, "mine"]),
+            Deed::Prune => self.docker(&["system", "prune", "--force"]),
+            Deed::AnotherAgent => {
+                let other = Agent::install_as("another", &self.pi.engine, QUIET);
+                let told = other.run(&self.pi.engine, &["update"]);
+                self.story.push_str(&said(&told));
+            }
+            Deed::ComposeUp => self.compose(&["up", "--detach"]),
+            Deed::ComposeRecreate => self.compose(&["up", "--detach", "--force-recreate"]),
+            Deed::ComposePull => {
+                self.compose(&["pull", "--quiet"]);
+                self.compose(&["up", "--detach"]);
+            }
+            Deed::ComposeDown => self.compose(&["down"]),
+        }
+        self.story.push_str(&format!("--- then {:?}\n", self.pi.names()));
+    }
+
+    fn docker(&self, arguments: &[&str]) {
+        drop(output(
+            Command::new("docker").env("DOCKER_HOST", self.pi.engine.host()).args(arguments),
+        ));
+    }
+
+    /// Remembers what Compose made.
+    fn compose(&mut self, arguments: &[&str]) {
+        let before = self.ids();
+        let told = compose::try_to(&self.pi, arguments);
+        self.story.push_str(&String::from_utf8_lossy(&told.stderr));
+        // The agent's call rests meanwhile, so nothing is in a person's way.
+        let failed = format!("docker-compose {arguments:?} ended with {}", told.status);
+        self.complaints.extend((!told.status.success()).then(|| Finding::changed(failed)));
+        let is_new = |id: &String| !before.contains(id);
+        self.made = self.ids().into_iter().filter(is_new).collect();
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.pi.engine.containers().iter().map(|it| text(&it["Id"])).collect()
+    }
+
+    /// Somebody made of the service what they wanted. It stays so, nothing is left open, and there
+    /// are never two.
+    pub fn judge_deed(&mut self, deed: Deed, next: &Published, landed: bool) -> Vec<Finding> {
+        let told = said(&self.pi.agent.run(&self.pi.engine, &["recover"]));
+        self.story.push_str(&format!("--- recover:\n{told}"));
+        let mut findings = std::mem::take(&mut self.complaints);
+        findings.extend(self.judge_what_they_made(deed));
+        for _ in 0..ROUNDS_MAX {
+            let told = said(&self.pi.update(&[]));
+            self.story.push_str(&told);
+        }
+        findings.extend(self.judge_after_people(deed, next));
+        if landed && !self.history_knows(next) {
+            let what = "the history does not tell of the update that they met".to_owned();
+            findings.push(Finding::changed(what));
+        }
+        findings
+    }
+
+    fn judge_what_they_made(&mut self, deed: Deed) -> Vec<Finding> {
+        let runs = |id: &String| {
+            self.pi.engine.inspect(id).is_some_and(|it| it["State"]["Running"] == true)
+        };
+        let gone: Vec<&String> = self.made.iter().filter(|id| !runs(id)).collect();
+        let mut findings = Vec::new();
+        if !gone.is_empty() {
+            let what = format!("what {deed:?} made does not run: {gone:?}, {:?}", self.pi.names());
+            findings.push(Finding::changed(what));
+        }
+        if deed == Deed::ComposeDown && self.pi.names() != [format!("{CONTROL} running")] {
+            let what = format!("what was taken down is back: {:?}", self.pi.names());
+            findings.push(Finding::changed(what));
+        }
+        self.made.clear();
+        findings
+    }
+
+    /// In the end nothing of ours is left, no journal is open, and one container of the service
+    /// runs, on the release; none where somebody removed it.
+    fn judge_after_people(&self, deed: Deed, next: &Published) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let names = self.pi.names();
+        let ours = names.iter().filter(|name| name.contains("pilotfish-"));
+        findings.extend(ours.map(|name| Finding::debris(format!("the container {name}"))));
+        let is_there = names.iter().any(|name| !name.starts_with(CONTROL));
+        let running = judge::running(self);
+        if running.len() != 1 && (is_there || !deed.may_take_it_away()) {
+            findings.push(judge::lost(self));
+        }
+        if let Some(service) = running.first().filter(|it| it["Image"] != next.image.as_str()) {
+            let what = format!("{} runs, the release is {}", service["Image"], next.image);
+            findings.push(Finding::changed(what));
+        }
+        for service in &running {
+            let policy = &service["HostConfig"]["RestartPolicy"]["Name"];
+            if policy != "always" {
+                findings.push(Finding::changed(format!("its restart policy is {policy}")));
+            }
+        }
+        if deed.is_compose() && is_there {
+            let known = compose::containers(&self.pi);
+            let ids: Vec<String> = running.iter().map(|it| text(&it["Id"])).collect();
+            if known != ids {
+                findings.push(Finding::changed(format!("Compose knows {known:?}, of {ids:?}")));
+            }
+        }
+        findings.extend(judge::doubled(self));
+        findings.extend(judge::judge_control(self));
+        findings.extend(judge::judge_state(&self.pi.agent.state()));
+        findings
+    }
+
+    /// I7, for whatever name the container had then.
+    fn history_knows(&self, next: &Published) -> bool {
+        let is_it = |record: &Value| record["to"] == next.digest.as_str();
+        judge::history(self).iter().any(is_it)
+    }
+}
+
+fn said(finished: &Finished) -> String {
+    format!("{}{}", finished.out, finished.err)
+}
