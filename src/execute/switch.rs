@@ -26,7 +26,7 @@ impl<P: Ports> Update<'_, P> {
         let engine = self.ports.engine();
         for number in self.plan().numbers().rev() {
             let member = self.plan().member(number);
-            let stopped = engine.stop(&member.old_container, member.stop_timeout).await;
+            let stopped = self.stop_the_old_one(number).await;
             stopped.map_err(|error| gone(error, &member.container, number == 0))?;
         }
         for (number, new) in self.new_containers()?.into_iter().enumerate() {
