@@ -5,6 +5,7 @@ mod agent;
 mod assist;
 mod check;
 mod history;
+mod lost_socket;
 mod person;
 mod process;
 mod run;
