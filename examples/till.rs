@@ -1,8 +1,8 @@
 //! A till: the small service that the tests, the demo and the measurements put on a Pi.
 //!
 //! It is polite: it serves within milliseconds of its start and leaves at once when it gets
-//! SIGTERM, SIGINT or SIGQUIT. It can also be told to be a bad release. All of that is chosen by the environment,
-//! which an image brings along, so one static binary makes good and bad images:
+//! SIGTERM, SIGINT or SIGQUIT. It can also be told to be a bad release. All of that is chosen by
+//! the environment, which an image brings along, so one static binary makes good and bad images:
 //!
 //! | variable | default | meaning |
 //! |---|---|---|

@@ -23,6 +23,10 @@ const ROUNDS_DEFAULT: u64 = 30;
 /// How long an agent without anything to do is watched.
 pub const QUIET_TIME: Duration = Duration::from_secs(60);
 
+/// How long after a round one waits for quiet: threads that it needed end ten seconds later, and
+/// what they are counted for goes with them.
+pub const SETTLING: Duration = Duration::from_secs(15);
+
 /// The unit of the times in `/proc/PID/stat`; it is the same on every architecture we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -45,6 +49,7 @@ fn quiet(binary: &Path, table: &mut Table) {
     watched(&pi);
     let agent = pi.agent.spawn(&pi.engine, &["run"]);
     wait_for_rounds(&pi, 1);
+    thread::sleep(SETTLING);
     let before = Spent::of(agent.pid());
     thread::sleep(QUIET_TIME);
     let after = Spent::of(agent.pid());

@@ -1,7 +1,7 @@
 //! The same figures for freshdock, another updater, in the same run: what is much, and what little.
 //!
-//! It is run as its users run it, `freshdock run`, on the same kind of Pi with the same container, and
-//! is looked at from outside alone. A round of it is one question to the registry.
+//! It is run as its users run it, `freshdock run`, on the same kind of Pi with the same container,
+//! and is looked at from outside alone. A round of it is one question to the registry.
 
 use std::env;
 use std::fs;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-use crate::footprint::{QUIET_TIME, Spent, rounds_wanted};
+use crate::footprint::{QUIET_TIME, SETTLING, Spent, rounds_wanted};
 use crate::support::images::Release;
 use crate::support::{Pi, QUIET};
 use crate::table::{Table, megabytes};
@@ -54,8 +54,7 @@ fn quiet(program: &Path, table: &mut Table) {
     let pi = pi();
     let running = start(program, &pi, NEVER, TICK);
     wait_for_rounds(&pi, 1);
-    // What it does at the end of its first round is not measured.
-    thread::sleep(Duration::from_secs(2));
+    thread::sleep(SETTLING);
     let before = Spent::of(Pid::from_child(&running.0));
     thread::sleep(QUIET_TIME);
     let after = Spent::of(Pid::from_child(&running.0));
