@@ -26,7 +26,8 @@ on_docker-28-containerd = $(on_docker-28) TEST_ENGINE_FLAGS=--feature=containerd
 on_podman = TEST_ENGINE=podman TEST_ENGINE_ROOT=$(ROOTS)/podman-4.3
 on = $(on_$(1))
 
-# Another updater, for the comparison: none of it is part of this program.
+# Another updater, for the comparison: none of it is part of this program. As it is shipped, since its
+# size, memory and time are measured as well.
 FRESHDOCK = target/peers/bin/freshdock
 
 .DEFAULT_GOAL := help
@@ -71,7 +72,7 @@ engines:
 	scripts/engine-root podman-4.3 target/engines/podman-4.3
 
 $(FRESHDOCK):
-	$(CARGO) install --locked --debug --root target/peers --target-dir target/peers/build --version 1.7.1 freshdock
+	$(CARGO) install --locked --root target/peers --target-dir target/peers/build --version 1.7.1 freshdock
 
 fuzz: ## every parser of foreign words for FUZZ_SECONDS each (needs nightly Rust and cargo-fuzz)
 	@$(CARGO) +nightly fuzz --version > /dev/null || { \
@@ -86,9 +87,9 @@ demo: needs build till ## two minutes of the real thing: a good release, a bad o
 bench: needs release ## the figures of the README, beside their goals (needs root, ten minutes)
 	$(CARGO) bench --locked --profile dev --bench figures -- target/release/pilotfish
 
-footprint: needs needs-dist ## size, memory, processor and wear of an agent that has nothing to do (needs root, half an hour)
+footprint: needs needs-dist $(FRESHDOCK) ## size, memory, processor and wear of an agent that has nothing to do (needs root, an hour)
 	scripts/dist $(MACHINE)
-	FOOTPRINT_ROUNDS=1000 $(CARGO) bench --locked --profile dev --bench figures -- \
+	FRESHDOCK=$(CURDIR)/$(FRESHDOCK) FOOTPRINT_ROUNDS=1000 $(CARGO) bench --locked --profile dev --bench figures -- \
 		target/$(MACHINE)/release/pilotfish footprint
 
 torture: needs ## strikes a real agent at every call; writes docs/reliability.md (a night; see TORTURE_KILLS)

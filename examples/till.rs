@@ -1,8 +1,8 @@
 //! A till: the small service that the tests, the demo and the measurements put on a Pi.
 //!
 //! It is polite: it serves within milliseconds of its start and leaves at once when it gets
-//! SIGTERM. It can also be told to be a bad release. All of that is chosen by the environment,
-//! which an image brings along, so one static binary makes good and bad images:
+//! SIGTERM, SIGINT or SIGQUIT. It can also be told to be a bad release. All of that is chosen by
+//! the environment, which an image brings along, so one static binary makes good and bad images:
 //!
 //! | variable | default | meaning |
 //! |---|---|---|
@@ -11,6 +11,7 @@
 //! | `TILL_EXIT_AFTER` | never | it exits by itself after this time, `0s`: before it serves |
 //! | `TILL_EXIT_CODE` | `1` | the code of that exit |
 //! | `TILL_DIARY` | none | a file to which it adds a line with its version whenever it starts |
+//! | `TILL_FAREWELL` | none | a file to which it adds the name of the signal that makes it leave |
 //! | `TILL_NEEDS` | nothing | it exits before it serves unless a variable of this name is set |
 //! | `TILL_UNHEALTHY_AFTER` | never | `/healthz` fails from then on, `0s`: from the beginning |
 //! | `TILL_HEALTHY_AFTER` | `0s` | `/healthz` fails until then |
@@ -45,6 +46,7 @@ struct Behaviour {
     exit_after: Option<Duration>,
     exit_code: u8,
     diary: Option<String>,
+    farewell: Option<String>,
     needs: Option<String>,
     healthy_after: Duration,
     unhealthy_after: Option<Duration>,
@@ -58,6 +60,7 @@ impl Behaviour {
             exit_after: duration("TILL_EXIT_AFTER")?,
             exit_code: number("TILL_EXIT_CODE", 1)?,
             diary: env::var("TILL_DIARY").ok(),
+            farewell: env::var("TILL_FAREWELL").ok(),
             needs: env::var("TILL_NEEDS").ok(),
             healthy_after: duration("TILL_HEALTHY_AFTER")?.unwrap_or_default(),
             unhealthy_after: duration("TILL_UNHEALTHY_AFTER")?,
@@ -66,11 +69,7 @@ impl Behaviour {
 
     /// Writes down that it was started, for whoever counts.
     fn note_the_start(&self) -> Result<()> {
-        let Some(path) = &self.diary else { return Ok(()) };
-        let diary = File::options().append(true).create(true).open(path);
-        let mut diary = diary.with_context(|| format!("cannot open the diary {path}"))?;
-        diary.write_all(format!("{}\n", self.version).as_bytes())?;
-        Ok(())
+        append(self.diary.as_deref(), &self.version)
     }
 
     /// Why this till cannot even open.
@@ -106,6 +105,15 @@ impl Behaviour {
     }
 }
 
+/// Adds a line to a file, where there is one to be added to.
+fn append(path: Option<&str>, line: &str) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let file = File::options().append(true).create(true).open(path);
+    let mut file = file.with_context(|| format!("cannot open {path}"))?;
+    file.write_all(format!("{line}\n").as_bytes())?;
+    Ok(())
+}
+
 fn number<N>(name: &str, default: N) -> Result<N>
 where
     N: std::str::FromStr<Err = std::num::ParseIntError>,
@@ -134,7 +142,7 @@ fn main() -> Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work(behaviour))
 }
 
-/// Serves until SIGTERM, or until the time to fail has come.
+/// Serves until a signal, or until the time to fail has come.
 async fn work(behaviour: Behaviour) -> Result<ExitCode> {
     behaviour.note_the_start()?;
     println!("till {} opens", behaviour.version);
@@ -142,12 +150,13 @@ async fn work(behaviour: Behaviour) -> Result<ExitCode> {
         eprintln!("till {}: {defect}", behaviour.version);
         return Ok(ExitCode::from(behaviour.exit_code));
     }
-    let mut terminate = signal(SignalKind::terminate())?;
+    let leaving = farewell()?;
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, behaviour.port))
         .await
         .with_context(|| format!("cannot listen on port {}", behaviour.port))?;
     tokio::select! {
-        _ = terminate.recv() => {
+        name = leaving => {
+            append(behaviour.farewell.as_deref(), name)?;
             println!("till {} closes", behaviour.version);
             Ok(ExitCode::SUCCESS)
         }
@@ -157,6 +166,20 @@ async fn work(behaviour: Behaviour) -> Result<ExitCode> {
         }
         failure = serve(&listener, &behaviour) => failure,
     }
+}
+
+/// Listens from now on; gives the name of the signal that makes the till leave.
+fn farewell() -> Result<impl Future<Output = &'static str>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut quit = signal(SignalKind::quit())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = quit.recv() => "SIGQUIT",
+        }
+    })
 }
 
 async fn lifetime(limit: Option<Duration>) {

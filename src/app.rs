@@ -88,6 +88,12 @@ pub fn handover(state_dir: &Path) -> anyhow::Result<Option<Handover>> {
     Ok(reading(state_dir)?.handover()?)
 }
 
+/// Whether the program runs in a container, whose mounts are those of its start.
+#[must_use]
+pub fn is_in_a_container() -> bool {
+    RealHost.own_container().is_some()
+}
+
 /// The time of day.
 #[must_use]
 pub fn now() -> DateTime<Utc> {

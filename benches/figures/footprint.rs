@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-use crate::pi_with;
 use crate::support::Pi;
 use crate::support::agent::scrape;
 use crate::support::images::Release;
 use crate::table::{Table, megabytes};
+use crate::{peer, pi_with};
 
 /// How many rounds the agent makes before it is measured; `make footprint` asks for 1,000.
 const ROUNDS: &str = "FOOTPRINT_ROUNDS";
@@ -21,7 +21,11 @@ const ROUNDS: &str = "FOOTPRINT_ROUNDS";
 const ROUNDS_DEFAULT: u64 = 30;
 
 /// How long an agent without anything to do is watched.
-const QUIET_TIME: Duration = Duration::from_secs(60);
+pub const QUIET_TIME: Duration = Duration::from_secs(60);
+
+/// How long after a round one waits for quiet: threads that it needed end ten seconds later, and
+/// what they are counted for goes with them.
+pub const SETTLING: Duration = Duration::from_secs(15);
 
 /// The unit of the times in `/proc/PID/stat`; it is the same on every architecture we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -31,6 +35,12 @@ pub fn measure(binary: &Path, table: &mut Table) {
     table.add("size of the binary", megabytes(size), "< 8 MB");
     quiet(binary, table);
     rounds(binary, table);
+    peer::measure(table);
+}
+
+/// How many rounds are made before the second look.
+pub fn rounds_wanted() -> u64 {
+    env::var(ROUNDS).ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS_DEFAULT)
 }
 
 /// An agent between two rounds: what it wakes up for, and what it writes.
@@ -39,6 +49,7 @@ fn quiet(binary: &Path, table: &mut Table) {
     watched(&pi);
     let agent = pi.agent.spawn(&pi.engine, &["run"]);
     wait_for_rounds(&pi, 1);
+    thread::sleep(SETTLING);
     let before = Spent::of(agent.pid());
     thread::sleep(QUIET_TIME);
     let after = Spent::of(agent.pid());
@@ -51,7 +62,7 @@ fn quiet(binary: &Path, table: &mut Table) {
 
 /// An agent that has looked very often.
 fn rounds(binary: &Path, table: &mut Table) {
-    let count = env::var(ROUNDS).ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS_DEFAULT);
+    let count = rounds_wanted();
     let pi = pi_with(binary, "every = \"1s\"\njitter = \"0%\"");
     watched(&pi);
     let agent = pi.agent.spawn(&pi.engine, &["run"]);
@@ -85,18 +96,18 @@ fn wait_for_rounds(pi: &Pi, count: u64) {
 }
 
 /// What a process has used up.
-struct Spent {
+pub struct Spent {
     /// Memory that is in RAM, its share of files included, in bytes.
-    resident: u64,
+    pub resident: u64,
     /// How often a thread of it went to sleep by itself: it had been woken up before.
-    switches: u64,
+    pub switches: u64,
     /// What reached the disk, in bytes.
-    written: u64,
-    processor: Duration,
+    pub written: u64,
+    pub processor: Duration,
 }
 
 impl Spent {
-    fn of(process: Pid) -> Self {
+    pub fn of(process: Pid) -> Self {
         let number = process.as_raw_pid();
         let read = |name: &str| fs::read_to_string(format!("/proc/{number}/{name}"));
         let tasks = fs::read_dir(format!("/proc/{number}/task")).expect("its threads");

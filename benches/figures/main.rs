@@ -25,6 +25,7 @@ mod real;
 mod bad;
 mod footprint;
 mod gap;
+mod peer;
 mod proxy;
 mod registry;
 mod round;

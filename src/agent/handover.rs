@@ -75,7 +75,8 @@ impl<P: Ports> Agent<P> {
     ) -> Result<(), HandoverError> {
         let how = helper(original, recreation, &handover.image_id);
         let how = how.map_err(|error| HandoverError::Unfit(error.to_string()))?;
-        self.ports.state().hand_over(handover)?;
+        let told_until = Some(self.told_until()?);
+        self.ports.state().hand_over(&Handover { told_until, ..handover.clone() })?;
         self.remove_helper(handover).await?;
         let engine = self.ports.engine();
         let id = engine.create(&handover.helper(), &how.body, how.platform.as_ref()).await?;
@@ -86,6 +87,17 @@ impl<P: Ports> Agent<P> {
         let (container, helper) = (handover.container.clone(), handover.helper());
         self.listener.hear(&Event::HandedOver { container, helper });
         Ok(())
+    }
+
+    /// The newest update that was told of. Where an earlier helper was not tidied up after, that is
+    /// what was the newest when it was asked.
+    fn told_until(&self) -> Result<String, JournalError> {
+        let state = self.ports.state();
+        if let Some(known) = state.handover()?.and_then(|asked| asked.told_until) {
+            return Ok(known);
+        }
+        let newest = state.history()?.into_iter().next();
+        Ok(newest.map_or(String::new(), |record| record.id))
     }
 
     /// Settles what a helper, or an agent before this one, has left. Says whether there is work for
@@ -143,7 +155,8 @@ impl<P: Ports> Agent<P> {
         Ok(open.into_iter().find(|journal| journal.concerns(&own)))
     }
 
-    /// The helper goes, and the image with it that it alone still used; then what was asked.
+    /// The helper goes, and the image with it that it alone still used; then what was asked. Only
+    /// then is it told what the helper has ended, whose log and metrics went with it: once.
     async fn tidy_up(&self, handover: &Handover) {
         if let Err(error) = self.try_to_tidy_up(handover).await {
             self.warn_of(handover, format!("the helper stays for now: {error}"));
@@ -157,7 +170,12 @@ impl<P: Ports> Agent<P> {
             Ok(()) | Err(EngineError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(self.ports.state().end_handover()?)
+        let untold = handover.untold(self.ports.state().history()?);
+        self.ports.state().end_handover()?;
+        for record in untold {
+            self.listener.hear(&Event::UpdateEnded(Box::new(record)));
+        }
+        Ok(())
     }
 
     /// It ends by itself when it is told to. The volumes are the agent's.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::lost_socket::end_with_it;
 use super::{Exit, Setting, quiet, stop_on_signal};
 use crate::agent::Agent;
 use crate::app::{self, RealWorld};
@@ -27,8 +28,18 @@ pub async fn assist(setting: &Setting) -> anyhow::Result<Exit> {
         tracing::info!("nothing more to do; the agent removes this container");
         anyhow::Ok(())
     };
-    work.await?;
-    stop.cancelled().await;
+    let wait_to_be_removed = async {
+        let worked = work.await;
+        if worked.is_ok() {
+            stop.cancelled().await;
+        }
+        stop.cancel();
+        worked
+    };
+    // A start of this container mounts the new socket, and takes the work up where it was left.
+    let (ended, socket) = tokio::join!(wait_to_be_removed, end_with_it(settings, &stop));
+    ended?;
+    socket?;
     Ok(Exit::Done)
 }
 

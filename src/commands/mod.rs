@@ -5,6 +5,7 @@ mod agent;
 mod assist;
 mod check;
 mod history;
+mod lost_socket;
 mod person;
 mod process;
 mod run;
@@ -118,7 +119,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Recover => person::recover(&setting).await,
         Command::Config(_) => agent::config(&setting),
         Command::Healthcheck => agent::healthcheck(&setting).await,
-        Command::Assist => assist::assist(&setting).await,
+        Command::Assist => Box::pin(assist::assist(&setting)).await,
     }
 }
 

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::lost_socket::{SocketLost, end_with_it};
 use super::process::Process;
 use super::serving::{listen_for_pushes, serve_control, serve_notify, serve_pages};
 use super::{Exit, Setting, load, standby, systemd};
@@ -26,6 +28,7 @@ pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
     let tasks = TaskTracker::new();
     tasks.spawn(follow_the_configuration(setting, followed, process.clone()));
     tasks.spawn(systemd::tell(process.snapshot.subscribe(), process.stop.clone()));
+    let lost = tasks.spawn(lost_socket(settings.clone(), process.stop.clone()));
     let mut proven = None;
     loop {
         match serve(&settings, &process, &mut errands).await {
@@ -48,7 +51,12 @@ pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
     tasks.close();
     tasks.wait().await;
     tracing::info!("pilotfish ends");
+    lost.await??;
     Ok(Exit::Done)
+}
+
+async fn lost_socket(settings: Settings, stop: CancellationToken) -> Result<(), SocketLost> {
+    end_with_it(&settings, &stop).await
 }
 
 /// The log is set up once, before anything else.

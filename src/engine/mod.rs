@@ -235,6 +235,14 @@ pub trait Engine: Send + Sync + 'static {
         timeout: Duration,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
+    /// Sends a signal to a container's process, and does not wait for what it does. A container
+    /// that does not run is a conflict.
+    fn kill(
+        &self,
+        container: &str,
+        signal: &str,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
     /// Starts a container. One that runs is no error.
     fn start(&self, container: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 

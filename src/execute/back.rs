@@ -247,8 +247,10 @@ impl<P: Ports> Update<'_, P> {
         let may_be_asked = (self.stopped_at.is_some() || self.is_taken_up)
             && self.journal.progress.is_in_the_switch()
             && !old_was_started_again;
-        let Some(old) = old.filter(|old| may_be_asked && old.running) else { return Ok(()) };
-        match self.ports.engine().stop(&old.id, self.plan().member(number).stop_timeout).await {
+        if !old.is_some_and(|old| may_be_asked && old.running) {
+            return Ok(());
+        }
+        match self.stop_the_old_one(number).await {
             Err(error) if error.is_the_engine_away() => Err(error.into()),
             Ok(()) | Err(_) => Ok(()),
         }

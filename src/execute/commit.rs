@@ -35,8 +35,7 @@ impl<P: Ports> Update<'_, P> {
         // An Engine that was restarted just now has started the old ones, and not the proven ones.
         for number in self.plan().numbers().rev() {
             if self.look_at_old(number).await?.as_ref().is_some_and(inspect::is_running) {
-                let member = self.plan().member(number);
-                engine.stop(&member.old_container, member.stop_timeout).await?;
+                self.stop_the_old_one(number).await?;
             }
         }
         for (_, id) in &new {
@@ -64,11 +63,10 @@ impl<P: Ports> Update<'_, P> {
     async fn remove_the_old_ones(&self) -> Result<(), Trouble> {
         let engine = self.ports.engine();
         for number in self.plan().numbers().rev() {
-            let member = self.plan().member(number);
-            let old = &member.old_container;
+            let old = &self.plan().member(number).old_container;
             match engine.remove(old, false).await {
                 Err(EngineError::Conflict { .. }) => {
-                    engine.stop(old, member.stop_timeout).await?;
+                    self.stop_the_old_one(number).await?;
                     engine.remove(old, false).await?;
                 }
                 done => _ = done?,

@@ -14,6 +14,7 @@ mod images;
 mod pull;
 mod restore;
 mod sight;
+mod stop;
 mod strangers;
 mod switch;
 mod verify;

@@ -179,7 +179,7 @@ impl<P: Ports> Update<'_, P> {
         let Some(old) = self.look_at_old(number).await? else { return Ok(()) };
         let (engine, id) = (self.ports.engine(), inspect::id(&old));
         engine.set_restart_policy(id, &RestartPolicy::no()).await?;
-        engine.stop(id, self.plan().member(number).stop_timeout).await?;
+        self.stop_the_old_one(number).await?;
         engine.remove(id, false).await?;
         Ok(())
     }

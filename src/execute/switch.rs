@@ -25,8 +25,7 @@ impl<P: Ports> Update<'_, P> {
         self.stopped_at = Some(Instant::now());
         let engine = self.ports.engine();
         for number in self.members().into_iter().rev() {
-            let member = self.plan().member(number);
-            let stopped = engine.stop(&member.old_container, member.stop_timeout).await;
+            let stopped = self.stop_the_old_one(number).await;
             stopped.map_err(|error| self.removed("old", error, number))?;
         }
         for (number, new) in self.new_containers()? {

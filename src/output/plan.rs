@@ -35,11 +35,12 @@ pub fn dry_run(reports: &[Report], outlines: &[Outline], screen: Screen) -> Stri
 fn lines(plan: &Outline) -> Vec<(&'static str, String)> {
     let layers = counted(plan.layers, "layer", "layers");
     let from = short(plan.from.as_ref());
+    let signal = plan.stop_signal.as_ref().map_or(String::new(), |word| format!("by {word}, "));
     let mut lines = vec![
         ("image", one_line(&plan.image)),
         ("change", format!("{from} → {}", plan.to.short())),
         ("pull", format!("at most {} in {layers}", bytes(plan.bytes))),
-        ("stop", format!("within {}", format_duration(plan.stop_timeout))),
+        ("stop", format!("{signal}within {}", format_duration(plan.stop_timeout))),
         ("keep", counted(plan.images_keep as usize, "previous image", "previous images")),
     ];
     if !plan.dependents.is_empty() {

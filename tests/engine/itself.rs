@@ -1,7 +1,8 @@
 //! The agent in a container of its own, which it updates like any other: by way of a helper. Every
 //! story ends with exactly one agent, and with no helper.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,6 +22,9 @@ const UPDATE: Duration = Duration::from_secs(120);
 
 /// The registry is reached by its address from the bridge, and speaks plain http there.
 const FLAGS: [&str; 1] = ["--insecure-registry=10.77.0.0/16"];
+
+/// The port at which the agent is asked, `METRICS_PORT`, as on the Pi itself.
+const PUBLISH: &str = "--publish=9788:9788";
 
 const AGENT: &str = "pilotfish";
 const HELPER: &str = "pilotfish-helper-pilotfish";
@@ -59,16 +63,22 @@ fn release(variable: &str) -> Vec<u8> {
 impl Home {
     /// One whose agent runs version 1.
     fn new() -> Self {
-        let home = Self::without_an_agent();
+        Self::with(&[], &[PUBLISH])
+    }
+
+    /// The same with flags for dockerd and options for the agent's container.
+    fn with(flags: &[&str], options: &[&str]) -> Self {
+        let home = Self::without_an_agent(flags);
         let one = home.publish("VERSION=1");
-        home.start_agent(&["--volume", &format!("{}:/state", home.pi.agent.state().display())]);
+        let state = format!("--volume={}:/state", home.pi.agent.state().display());
+        home.start_agent(&[&[&*state], options].concat());
         assert_eq!(home.pi.image(AGENT), one.image);
         home.wait_until_well();
         home
     }
 
-    fn without_an_agent() -> Self {
-        let pi = Pi::with(&FLAGS, "");
+    fn without_an_agent(flags: &[&str]) -> Self {
+        let pi = Pi::with(&[&FLAGS, flags].concat(), "");
         let registry = pi.engine.reach(PORT).to_string();
         let settings = format!(
             "state_dir = \"/state\"\n\
@@ -105,9 +115,8 @@ impl Home {
                 directory.join("inside.toml").display()
             ),
         ];
-        let publish = format!("--publish={METRICS_PORT}:{METRICS_PORT}");
         let labels = ["--label=pilotfish.health.stable=1s", "--label=pilotfish.health.timeout=30s"];
-        let mut all = vec![mounts[0].as_str(), mounts[1].as_str(), publish.as_str()];
+        let mut all = vec![mounts[0].as_str(), mounts[1].as_str()];
         all.extend(labels);
         all.extend(options);
         self.pi.start(AGENT, &format!("{}/{AGENT}:latest", self.registry), &all)
@@ -173,6 +182,16 @@ impl Home {
         document["containers"][0].clone()
     }
 
+    /// How many updates of itself with this outcome the agent has counted since its start.
+    fn counted(&self, outcome: &str) -> u64 {
+        let line =
+            format!("pilotfish_updates_total{{container=\"{AGENT}\",outcome=\"{outcome}\"}} ");
+        let page = Peer::Tcp(self.pi.engine.reach(METRICS_PORT)).get("/metrics").expect("metrics");
+        let page = page.text();
+        let count = page.lines().find_map(|known| known.strip_prefix(&line));
+        count.map_or(0, |count| count.parse().expect("a number"))
+    }
+
     fn outcomes(&self) -> Vec<String> {
         self.pi.history(AGENT).iter().map(|update| text(&update["outcome"])).collect()
     }
@@ -210,6 +229,8 @@ fn the_agent_updates_itself_twice_and_then_the_others() {
         let container = home.pi.inspect(AGENT);
         assert_ne!(container["Id"], before["Id"]);
         assert_eq!(shape(&container), shape(&before));
+        assert_eq!(home.check()["verdict"], "up_to_date");
+        assert_eq!(home.counted("updated"), 1, "each of the two agents was put here by one");
     }
     assert_eq!(home.outcomes(), ["updated", "updated"]);
     let (_, two) = home.publish_till("2");
@@ -232,6 +253,8 @@ fn a_bad_release_of_the_agent_comes_back_by_itself_and_is_refused() {
         home.wait_until_alone();
         assert_eq!(home.outcomes()[0], "rolled_back", "{bad}");
         assert_eq!(home.check()["reason"], "refused_digest", "{bad}");
+        // The old one was stopped and started again, so it counts from the beginning.
+        assert_eq!(home.counted("rolled_back"), 1, "{bad}");
         assert_eq!((home.pi.id(AGENT), home.pi.image(AGENT)), (old.clone(), one.clone()));
     }
     // What is refused is not handed over again.
@@ -356,9 +379,9 @@ fn a_rollback_of_the_agent_by_hand() {
 
 #[test]
 fn an_agent_whose_state_would_be_lost_is_held_and_says_what_to_do() {
-    let home = Home::without_an_agent();
+    let home = Home::without_an_agent(&[]);
     home.publish("VERSION=1");
-    let old = home.start_agent(&["--tmpfs=/state", "--restart=unless-stopped"]);
+    let old = home.start_agent(&["--tmpfs=/state", "--restart=unless-stopped", PUBLISH]);
     home.wait_until_well();
     home.publish("VERSION=2");
 
@@ -369,4 +392,77 @@ fn an_agent_whose_state_would_be_lost_is_held_and_says_what_to_do() {
     assert_eq!(home.pi.id(AGENT), old);
     let log = home.pi.engine.call("GET", &format!("/containers/{AGENT}/logs?stderr=1")).text();
     assert!(log.contains("has the restart policy `unless-stopped`"), "{log}");
+}
+
+/// There and back and there again, for an agent whose container is made like this.
+fn updates_itself(home: &Home) {
+    let before = home.pi.inspect(AGENT);
+    let two = home.publish("VERSION=2");
+    home.hand_over();
+    home.assert_settled_on(&two);
+    home.publish("DOCKER_HOST=unix:///nowhere.sock");
+    home.hand_over();
+    home.assert_settled_on(&two);
+    assert_eq!(home.outcomes(), ["rolled_back", "updated"]);
+    let four = home.publish("VERSION=4");
+    home.hand_over();
+    home.assert_settled_on(&four);
+    let after = home.pi.inspect(AGENT);
+    assert_eq!(shape(&after), shape(&before));
+    for part in ["NetworkMode", "ReadonlyRootfs", "CapDrop", "SecurityOpt", "GroupAdd"] {
+        assert_eq!(after["HostConfig"][part], before["HostConfig"][part], "{part}");
+    }
+    assert_eq!(after["Config"]["User"], before["Config"]["User"]);
+}
+
+#[test]
+fn an_agent_on_the_host_network_updates_itself() {
+    updates_itself(&Home::with(&[], &["--network=host"]));
+}
+
+#[test]
+fn an_agent_with_a_read_only_root_and_no_capabilities_updates_itself() {
+    let options = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", PUBLISH];
+    updates_itself(&Home::with(&[], &options));
+}
+
+#[test]
+fn an_agent_that_is_not_root_updates_itself() {
+    // A group of nobody else's, so that it is the group that opens the socket.
+    let (user, group) = (65_532, 65_533);
+    let home = Home::without_an_agent(&[]);
+    let one = home.publish("VERSION=1");
+    let state = home.pi.agent.state();
+    chown(&state, Some(user), Some(user)).expect("the state directory changes hands");
+    chown(home.pi.engine.socket(), None, Some(group)).expect("the socket's group");
+    let settings = home.pi.engine.directory().join("inside.toml");
+    fs::set_permissions(settings, Permissions::from_mode(0o644)).expect("settings for all");
+    let state = format!("--volume={}:/state", state.display());
+    let (user, group) = (format!("--user={user}:{user}"), format!("--group-add={group}"));
+    home.start_agent(&[&state, &user, &group, PUBLISH]);
+    home.wait_until_well();
+    assert_eq!(home.pi.image(AGENT), one.image);
+
+    updates_itself(&home);
+}
+
+#[test]
+fn an_agent_updates_itself_where_containers_outlive_the_engine() {
+    const LIVE_RESTORE: &[&str] = &["--live-restore"];
+    let home = Home::with(LIVE_RESTORE, &[PUBLISH]);
+    updates_itself(&home);
+    // Now the Engine ends in the middle, and nobody else does. It comes back with a new socket, and
+    // only a container that is started anew has that.
+    let next = home.publish("VERSION=5");
+    home.hand_over();
+    home.wait_for_step("verify");
+
+    home.pi.engine.kill();
+    home.pi.engine.start_again(&[&FLAGS, LIVE_RESTORE].concat());
+
+    home.wait_until_alone();
+    if home.pi.image(AGENT) != next.image {
+        home.hand_over();
+    }
+    home.assert_settled_on(&next);
 }

@@ -243,3 +243,85 @@ fn a_bad_image_behind_the_local_tag_is_refused_and_stays_on_disk() {
     pi.assert_settled("till", &one, 1);
     assert_eq!(pi.check("till")["reason"], "refused_digest");
 }
+
+/// Till 1 with a label that names a signal, and version 2 in the registry. The till writes down
+/// which signal made it leave.
+fn with_a_stop_signal(signal: &str, options: &[&str]) -> (Pi, Published) {
+    let pi = pi();
+    let one = pi.registry.publish("till", &Release::new("1"));
+    let (label, mount) = (label("stop-signal", signal), format!("{}:/book", book(&pi).display()));
+    let mut all = vec![&*label, "--volume", &mount, "--env=TILL_FAREWELL=/book/farewell"];
+    all.extend(options);
+    pi.start_watched("till", &one.reference, 8080, &all);
+    let two = pi.registry.publish("till", &Release::new("2"));
+    (pi, two)
+}
+
+fn book(pi: &Pi) -> PathBuf {
+    pi.engine.directory().join("book")
+}
+
+/// The signals that made tills leave.
+fn farewells(pi: &Pi) -> Vec<String> {
+    let text = fs::read_to_string(book(pi).join("farewell")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_signal_of_a_label_stops_the_old_one() {
+    let (pi, two) = with_a_stop_signal("SIGQUIT", &[]);
+
+    pi.update(&[]).expect_code(0);
+
+    pi.assert_settled("till", &two, 1);
+    assert_eq!(farewells(&pi), ["SIGQUIT"]);
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 2"));
+}
+
+#[test]
+fn what_the_engine_starts_again_behind_the_signal_of_a_label_is_stopped() {
+    // Engines take an end by another signal than the container's own for a crash.
+    let (pi, two) = with_a_stop_signal("sigquit", &["--stop-signal=SIGINT"]);
+
+    pi.update(&[]).expect_code(0);
+
+    pi.assert_settled("till", &two, 1);
+    assert_eq!(farewells(&pi)[0], "SIGQUIT");
+    assert_eq!(pi.inspect("till")["Config"]["StopSignal"], "SIGINT");
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 2"));
+}
+
+#[test]
+fn what_does_not_heed_the_signal_of_a_label_is_killed_in_its_time() {
+    let (pi, two) = with_a_stop_signal("SIGURG", &["--stop-timeout=2"]);
+
+    pi.update(&[]).expect_code(0);
+
+    pi.assert_settled("till", &two, 1);
+    let gap = pi.history("till")[0]["gap_seconds"].as_f64().expect("a gap");
+    assert!((2.0..8.0).contains(&gap), "{gap}");
+}
+
+#[test]
+fn the_agent_is_killed_while_the_old_one_takes_its_time_after_a_signal() {
+    let (pi, two) = with_a_stop_signal("SIGURG", &["--stop-timeout=4"]);
+    assert!(pi.update_until("switch").kill(), "the agent had ended before");
+
+    pi.update(&[]).expect_code(0);
+
+    pi.assert_settled("till", &two, 1);
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 2"));
+}
+
+#[test]
+fn a_word_that_is_no_signal_holds_its_container_and_no_other() {
+    let (pi, two) = with_a_stop_signal("SIGNAL", &[]);
+    let old = pi.id("till");
+    pi.start_watched("other", &two.reference, 8081, &[]);
+
+    let told = pi.update(&[]).expect_code(4);
+
+    assert!(told.out.contains("`SIGNAL` is no signal"), "{told:?}");
+    assert_eq!(pi.id("till"), old);
+    pi.assert_settled("other", &two, 2);
+}

@@ -11,6 +11,7 @@ use crate::hand::{Hand, Keeps};
 use crate::images::{Behaviour, Image};
 use crate::judge::{CONTROL, Leave};
 use crate::machine::{Affairs, Machine};
+use crate::script::stop_signal;
 use crate::service::Wish;
 use crate::session::{End, Job, live};
 
@@ -232,6 +233,23 @@ async fn a_crash_anywhere_in_a_good_update_and_then_anywhere_in_the_recovery() {
 async fn a_crash_anywhere_in_a_rollback_and_then_anywhere_in_the_recovery() {
     let dies = Behaviour::Dies(Duration::from_secs(3));
     Box::pin(pairs("rollback", stage(dies, &["till"], "unless-stopped"))).await;
+}
+
+/// The worst that the signal of a label can meet: another one in the image, after which the Engine
+/// starts the container again.
+#[tokio::test(start_paused = true)]
+async fn a_crash_anywhere_in_an_update_whose_old_one_is_stopped_by_the_signal_of_a_label() {
+    let machine = Machine::from(stage(Behaviour::Good, &[], "always"));
+    {
+        let mut affairs = machine.lock();
+        let v0 = Image::new("v0", Behaviour::Good).with_volume("/data");
+        affairs.shelf.built(v0.stopped_by("SIGINT"));
+        affairs.shelf.push(APP, "v0");
+    }
+    let wish = Wish::new("till", APP, "always");
+    machine.run_service(&Wish { labels: vec![stop_signal("SIGQUIT")], ..wish });
+    machine.lock().shelf.push(APP, "v2");
+    Box::pin(pairs("the signal of a label", machine.copy())).await;
 }
 
 #[tokio::test(start_paused = true)]

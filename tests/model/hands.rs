@@ -159,7 +159,9 @@ impl State {
     /// A person ends a container at once.
     fn end(&mut self, at: Moment, name: &str, code: i64) {
         let Some(container) = self.find(name).filter(|it| it.is_running()).cloned() else { return };
-        self.change(&container.id, |container| container.by_hand = true);
+        self.change(&container.id, |container| {
+            (container.by_hand, container.ends_for_good) = (true, true);
+        });
         self.emit(&container.id, &ContainerEvent::Killed);
         self.die(at, &container.id, code);
     }

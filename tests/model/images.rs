@@ -94,6 +94,12 @@ impl Image {
         self
     }
 
+    /// Names the signal by which its containers are stopped.
+    pub fn stopped_by(mut self, signal: &str) -> Self {
+        self.document["StopSignal"] = signal.into();
+        self
+    }
+
     pub fn except(mut self, service: &str, behaviour: Behaviour) -> Self {
         self.except.insert(service.to_owned(), behaviour);
         self

@@ -20,7 +20,7 @@ pub enum Command {
     AnotherDisk,
     /// `free BYTES`.
     Free(u64),
-    /// `image v2 = dies 3s`; `image v2 = good except web: exits 1`.
+    /// `image v2 = dies 3s`; `image v2 = good except web: exits 1`; `image v2 = good by SIGINT`.
     Image(Box<Image>),
     /// `push shop/app:1 v2`; `clock +1d`; …: done at once.
     Now(Hand),
@@ -68,8 +68,12 @@ pub fn command(line: &str) -> Command {
 
 fn image(text: &str) -> Image {
     let (name, rest) = text.split_once(" = ").expect("`image NAME = BEHAVIOUR`");
+    let (rest, signal) = rest.split_once(" by ").unwrap_or((rest, ""));
     let (behaviour, except) = rest.split_once(" except ").unwrap_or((rest, ""));
-    let image = Image::new(name, Behaviour::parse(behaviour)).with_volume("/data");
+    let mut image = Image::new(name, Behaviour::parse(behaviour)).with_volume("/data");
+    if !signal.is_empty() {
+        image = image.stopped_by(signal);
+    }
     match except.split_once(": ") {
         Some((service, behaviour)) => image.except(service, Behaviour::parse(behaviour)),
         None => image,
@@ -89,6 +93,7 @@ fn wish(text: &str) -> Wish {
             "watched" => wish.is_watched = value == "yes",
             "network" => wish = wish.hanging("NetworkMode", value),
             "pid" => wish = wish.hanging("PidMode", value),
+            "stop-signal" => wish.labels.push(stop_signal(value)),
             label => wish.labels.push((format!("pilotfish.{label}"), value.to_owned())),
         }
     }
@@ -96,6 +101,11 @@ fn wish(text: &str) -> Wish {
         wish.labels.push(("pilotfish.images.keep".into(), wish.keep.to_string()));
     }
     wish
+}
+
+/// Watchtower's label.
+pub fn stop_signal(signal: &str) -> (String, String) {
+    ("com.centurylinklabs.watchtower.stop-signal".to_owned(), signal.to_owned())
 }
 
 /// `rename 2: kill`.

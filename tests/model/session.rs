@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 use futures_util::FutureExt;
 use pilotfish::agent::{Agent, AgentSettings, Request, RoundEnd, RoundListener};
 use pilotfish::core::policy::PolicyDefaults;
+use pilotfish::core::policy::watchtower::Watchtower;
 use pilotfish::core::time::schedule::{DeviceFraction, Jitter, Schedule};
 use pilotfish::core::time::window::Windows;
 use pilotfish::core::update::Step;
@@ -124,7 +125,7 @@ fn settings() -> AgentSettings {
             health_timeout: Duration::from_secs(60),
             health_stable: Duration::from_secs(30),
             images_keep: 1,
-            watchtower: None,
+            watchtower: Some(Watchtower::default()),
         },
         schedule: Schedule::Every(EVERY),
         jitter: Jitter::Percent(0),

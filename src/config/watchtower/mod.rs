@@ -4,12 +4,14 @@
 //! of what has no counterpart are never repeated: notification URLs carry tokens.
 
 mod options;
+mod outward;
 mod source;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use options::{Becomes, OPTIONS, Setting, WatchtowerOption};
+use outward::OUTWARD;
 pub use source::{SourceError, read};
 
 /// How often Watchtower looks where nobody says it.
@@ -39,7 +41,7 @@ pub struct Translation {
 pub fn translate(started: &Started) -> Translation {
     let mut translation = Translation::default();
     let mut told = BTreeMap::new();
-    for option in OPTIONS {
+    for option in options() {
         if let Some(value) = started.environment.get(option.variable).filter(|it| !it.is_empty()) {
             told.insert(option.flag, (option.variable.to_owned(), value.clone()));
         }
@@ -53,12 +55,17 @@ pub fn translate(started: &Started) -> Translation {
     if !told.contains_key("interval") && !told.contains_key("schedule") {
         translation.settings.push(Setting::new("schedule.every", WATCHTOWERS_INTERVAL.to_owned()));
     }
-    for option in OPTIONS {
+    for option in options() {
         if let Some((name, value)) = told.get(option.flag) {
             translation.take(name, value, option);
         }
     }
     translation
+}
+
+/// Every option of Watchtower's.
+fn options() -> impl Iterator<Item = &'static WatchtowerOption> {
+    OPTIONS.iter().chain(OUTWARD)
 }
 
 impl Translation {
@@ -101,7 +108,7 @@ impl Translation {
                 Some(long) => option.flag == long,
                 None => option.short == flag,
             };
-            let Some(option) = OPTIONS.iter().find(is_it) else {
+            let Some(option) = options().find(is_it) else {
                 self.leave(&format!("-{flag}"), "Watchtower has no such flag");
                 continue;
             };
@@ -115,7 +122,7 @@ impl Translation {
     }
 
     fn note_on_unknown_variables(&mut self, environment: &BTreeMap<String, String>) {
-        let is_known = |name: &str| OPTIONS.iter().any(|option| option.variable == name);
+        let is_known = |name: &str| options().any(|option| option.variable == name);
         for name in environment.keys() {
             if name.starts_with("WATCHTOWER_") && !is_known(name) {
                 self.leave(name, "no variable of this name is known");
@@ -220,6 +227,32 @@ every = \"60s\"
 # - WATCHTOWER_NOTIFICATION_URL: Pilotfish sends no messages; Prometheus does, by the alerts in deploy/alerts.yml
 "
         );
+    }
+
+    /// What each option becomes: a line of ours, or the word that its reason is known by.
+    #[test]
+    fn every_option_has_its_row() {
+        let rows = include_str!("options.txt").lines().filter(|line| !line.starts_with('#'));
+        let mut variables = Vec::new();
+        for row in rows {
+            let (variable, rest) = row.split_once('=').expect("VARIABLE=VALUE | BECOMES");
+            let (value, expected) = rest.split_once(" | ").expect("VARIABLE=VALUE | BECOMES");
+            let page = translate(&started(&[(variable, value)], &[])).to_string();
+            let line = page.lines().find(|line| line.contains(expected));
+            let line = line.unwrap_or_else(|| panic!("{row}:\n{page}"));
+            assert!(!line.starts_with("# -") || line.contains(variable), "{row}:\n{page}");
+            // The flag says the same as the variable.
+            let option = options().find(|option| option.variable == variable).expect(row);
+            let flag = [format!("--{}", option.flag), value.to_owned()];
+            let words = if option.takes_value { &flag[..] } else { &flag[..1] };
+            let words: Vec<_> = words.iter().map(String::as_str).collect();
+            let by_flag = translate(&started(&[], &words)).to_string();
+            assert_eq!(by_flag.replacen(&flag[0], variable, 1), page, "{row}");
+            variables.push(variable);
+        }
+        let all: Vec<_> = options().map(|option| option.variable).collect();
+        let unproved: Vec<_> = all.iter().filter(|it| !variables.contains(it)).collect();
+        assert!(unproved.is_empty(), "options.txt has no row for {unproved:?}");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) struct WatchtowerOption {
 }
 
 /// An option with a value.
-const fn value(
+pub(super) const fn value(
     flag: &'static str,
     short: &'static str,
     variable: &'static str,
@@ -56,7 +56,7 @@ const fn value(
 }
 
 /// An option that is on or off.
-const fn switch(
+pub(super) const fn switch(
     flag: &'static str,
     short: &'static str,
     variable: &'static str,
@@ -65,19 +65,19 @@ const fn switch(
     WatchtowerOption { flag, short, variable, takes_value: false, becomes }
 }
 
-const NO_MESSAGES: Becomes = Becomes::Nothing(
-    "Pilotfish sends no messages; Prometheus does, by the alerts in deploy/alerts.yml",
-);
 const BY_LABEL: Becomes =
     Becomes::Nothing("what is watched is said by labels: pilotfish.enable=true or =false");
 const RUNNING_ONLY: Becomes =
     Becomes::Nothing("only running containers are updated, and none is started that was stopped");
 const LOOKS: Becomes = Becomes::Nothing("it has to do with how Watchtower's log looks");
-const API: Becomes = Becomes::Nothing(
-    "registries tell of pushes by POST /v1/notify (notify.address); people use the commands",
-);
 const EACH_ITS_OWN: Becomes =
     Becomes::Nothing("certificates are trusted per registry: /etc/docker/certs.d/HOST:PORT/ca.crt");
+
+const AS_THE_CONTAINER: Becomes = Becomes::Nothing("a hook runs as its container's own user");
+const AS_IT_WAS: Becomes =
+    Becomes::Anyway("a container is made again as it was, on Podman as well");
+const AT_ONCE: Becomes =
+    Becomes::Nothing("an image is tried at once, and the old one comes back if it is bad");
 
 /// All of them, by what they are about.
 pub(super) const OPTIONS: &[WatchtowerOption] = &[
@@ -135,12 +135,6 @@ pub(super) const OPTIONS: &[WatchtowerOption] = &[
         Becomes::Anyway("there is none"),
     ),
     switch("http-api-metrics", "", "WATCHTOWER_HTTP_API_METRICS", Becomes::Setting(metrics)),
-    switch("http-api-update", "", "WATCHTOWER_HTTP_API_UPDATE", API),
-    value("http-api-token", "", "WATCHTOWER_HTTP_API_TOKEN", API),
-    value("http-api-endpoints", "", "WATCHTOWER_HTTP_API_ENDPOINTS", API),
-    switch("http-api-periodic-polls", "", "WATCHTOWER_HTTP_API_PERIODIC_POLLS", API),
-    value("http-api-host", "", "WATCHTOWER_HTTP_API_HOST", API),
-    value("http-api-port", "", "WATCHTOWER_HTTP_API_PORT", API),
     switch(
         "run-once",
         "R",
@@ -177,14 +171,39 @@ pub(super) const OPTIONS: &[WatchtowerOption] = &[
         "WATCHTOWER_REMOVE_VOLUMES",
         Becomes::Nothing("volumes are data: they are attached again, and never removed"),
     ),
-    value(
-        "cooldown-delay",
+    value("cooldown-delay", "", "WATCHTOWER_COOLDOWN_DELAY", AT_ONCE),
+    value("cooldown-platform-os", "", "WATCHTOWER_COOLDOWN_PLATFORM_OS", AT_ONCE),
+    value("cooldown-platform-arch", "", "WATCHTOWER_COOLDOWN_PLATFORM_ARCH", AT_ONCE),
+    value("cooldown-platform-variant", "", "WATCHTOWER_COOLDOWN_PLATFORM_VARIANT", AT_ONCE),
+    switch(
+        "ephemeral-self-update",
         "",
-        "WATCHTOWER_COOLDOWN_DELAY",
-        Becomes::Nothing("an image is tried at once, and the old one comes back if it is bad"),
+        "WATCHTOWER_EPHEMERAL_SELF_UPDATE",
+        Becomes::Anyway("the agent's own container is updated where it is labelled"),
+    ),
+    value("lifecycle-uid", "", "WATCHTOWER_LIFECYCLE_UID", AS_THE_CONTAINER),
+    value("lifecycle-gid", "", "WATCHTOWER_LIFECYCLE_GID", AS_THE_CONTAINER),
+    switch("disable-memory-swappiness", "", "WATCHTOWER_DISABLE_MEMORY_SWAPPINESS", AS_IT_WAS),
+    value("cpu-copy-mode", "", "WATCHTOWER_CPU_COPY_MODE", AS_IT_WAS),
+    switch(
+        "health-check",
+        "",
+        "WATCHTOWER_HEALTH_CHECK",
+        Becomes::Nothing("a HEALTHCHECK is the command `pilotfish healthcheck`"),
+    ),
+    value(
+        "docker-config",
+        "",
+        "DOCKER_CONFIG",
+        Becomes::Anyway("DOCKER_CONFIG means what it meant"),
     ),
     switch("include-stopped", "S", "WATCHTOWER_INCLUDE_STOPPED", RUNNING_ONLY),
-    switch("include-restarting", "", "WATCHTOWER_INCLUDE_RESTARTING", RUNNING_ONLY),
+    switch(
+        "include-restarting",
+        "",
+        "WATCHTOWER_INCLUDE_RESTARTING",
+        Becomes::Anyway("one that the Engine starts again and again is updated as well"),
+    ),
     switch("revive-stopped", "", "WATCHTOWER_REVIVE_STOPPED", RUNNING_ONLY),
     value("disable-containers", "x", "WATCHTOWER_DISABLE_CONTAINERS", BY_LABEL),
     value("monitor-image-names", "", "WATCHTOWER_MONITOR_IMAGE_NAMES", BY_LABEL),
@@ -202,13 +221,6 @@ pub(super) const OPTIONS: &[WatchtowerOption] = &[
     value("warn-on-head-failure", "", "WATCHTOWER_WARN_ON_HEAD_FAILURE", LOOKS),
     value("repo-user", "", "REPO_USER", LOGIN),
     value("repo-pass", "", "REPO_PASS", LOGIN),
-    value("notification-url", "", "WATCHTOWER_NOTIFICATION_URL", NO_MESSAGES),
-    value("notifications", "n", "WATCHTOWER_NOTIFICATIONS", NO_MESSAGES),
-    value("notifications-level", "", "WATCHTOWER_NOTIFICATIONS_LEVEL", NO_MESSAGES),
-    value("notifications-delay", "", "WATCHTOWER_NOTIFICATIONS_DELAY", NO_MESSAGES),
-    value("notifications-hostname", "", "WATCHTOWER_NOTIFICATIONS_HOSTNAME", NO_MESSAGES),
-    value("notification-template", "", "WATCHTOWER_NOTIFICATION_TEMPLATE", NO_MESSAGES),
-    switch("notification-report", "", "WATCHTOWER_NOTIFICATION_REPORT", NO_MESSAGES),
     value("porcelain", "P", "WATCHTOWER_PORCELAIN", LOOKS),
     value("log-format", "l", "WATCHTOWER_LOG_FORMAT", LOOKS),
     switch("no-color", "", "WATCHTOWER_NO_COLOR", LOOKS),

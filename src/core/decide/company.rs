@@ -138,6 +138,7 @@ pub(super) fn member(
         restart_policy: recreate::changeable_restart_policy(original, can_update)?,
         health: policy.health.clone(),
         stop_timeout: inspect::stop_timeout(original),
+        stop_signal: policy.wishes.stop_signal.clone(),
         pre_update: policy.wishes.hooks.at(Moment::PreUpdate),
         post_update: policy.wishes.hooks.at(Moment::PostUpdate),
     })

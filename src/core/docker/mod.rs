@@ -11,6 +11,8 @@ pub mod inspect;
 pub mod names;
 // The version of the Engine's API.
 pub mod api_version;
+// The names of signals.
+pub mod signal;
 // A login at a registry, which has no way to be printed.
 pub mod credentials;
 // `HOST:PORT` as a person writes it.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::hooks::{HOOK_PREFIX, Hooks};
 use super::{LABEL_ENABLE, LABEL_MODE, LabelError};
+use crate::core::docker::signal;
 use crate::core::text::{nearest, shown};
 
 /// What every label of Watchtower's begins with.
@@ -23,12 +24,8 @@ const SCOPE: &str = "scope";
 const DEPENDS_ON: &str = "depends-on";
 /// `true`: it follows what the local tag points at; the registry is not asked.
 const NO_PULL: &str = "no-pull";
-/// How the old container is stopped; recognised, and not carried out.
+/// The signal by which it is stopped, instead of its own.
 const STOP_SIGNAL: &str = "stop-signal";
-
-/// Engines before API 1.42 have no stop with another signal than the container's own.
-const NO_STOP_SIGNAL: &str = "is not carried out here; recreate the container with \
-                              `docker run --stop-signal`, and without this label";
 
 /// What is understood, for suggestions.
 const WORDS: [&str; 6] = [ENABLE, MONITOR_ONLY, SCOPE, DEPENDS_ON, NO_PULL, STOP_SIGNAL];
@@ -49,6 +46,8 @@ pub struct Wishes {
     pub depends_on: Vec<String>,
     /// It follows what its local tag points at; no registry is asked.
     pub is_local: bool,
+    /// The signal by which it is stopped, as the Engine takes it: a name or a number.
+    pub stop_signal: Option<String>,
     /// Commands that are run in it.
     pub hooks: Hooks,
 }
@@ -89,7 +88,7 @@ impl Translated {
             MONITOR_ONLY if flag(value)? => self.say(LABEL_MODE, "notify"),
             MONITOR_ONLY | SCOPE => {}
             NO_PULL => self.wishes.is_local = flag(value)?,
-            STOP_SIGNAL => return Err(NO_STOP_SIGNAL.to_owned()),
+            STOP_SIGNAL => self.wishes.stop_signal = Some(signal_word(value)?),
             DEPENDS_ON => self.wishes.depends_on = names(value),
             other => match other.strip_prefix(HOOK_PREFIX) {
                 Some(hook) if watchtower.runs_hooks => self.wishes.hooks.take(hook, value)?,
@@ -116,6 +115,14 @@ fn unknown(word: &str) -> String {
 fn names(value: &str) -> Vec<String> {
     let names = value.split(',').map(|name| name.trim().trim_start_matches('/'));
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// The word for a signal that there is.
+fn signal_word(value: &str) -> Result<String, String> {
+    match signal::number(value) {
+        Some(_) => Ok(value.to_uppercase()),
+        None => Err(format!("`{}` is no signal, such as `SIGQUIT`", shown(value))),
+    }
 }
 
 /// As Go's `strconv.ParseBool` reads it, which Watchtower does.

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::core::docker::signal;
 use crate::core::recreate::document::Place;
 use crate::core::recreate::networks::has_no_network_of_its_own;
 use crate::core::recreate::{CannotRecreate, automatic_hostname};
@@ -23,16 +24,6 @@ const PODMANS_ALONE: [&[&str]; 3] = [&["Pod"], &["Config", "Secrets"], &["Config
 /// What Podman fills into a health check where nothing is said, in nanoseconds.
 const HEALTH_DEFAULTS: [(&str, u64); 2] =
     [("Interval", 30_000_000_000), ("Timeout", 30_000_000_000)];
-
-/// Linux's signals 1 to 31, each without its `SIG`.
-const SIGNALS: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
-    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
-    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-];
-
-/// The first signal for real time that a program may use: `SIGRTMIN` of the C library.
-const FIRST_REAL_TIME_SIGNAL: usize = 34;
 
 /// How Podman's inspect begins the names of limits, which create takes without it.
 const LIMIT_PREFIX: &str = "RLIMIT_";
@@ -189,28 +180,14 @@ fn follow_the_image(
         let of_image = if of_image.is_empty() { default } else { of_image };
         let shown = config.get(field).and_then(Value::as_str);
         let is_signal = |shown: &str| {
-            field == "StopSignal" && signal_number(of_image).is_some_and(|it| shown == it)
+            let number = signal::number(of_image).map(|number| number.to_string());
+            field == "StopSignal" && number.as_deref() == Some(shown)
         };
         if shown.is_some_and(|shown| shown == of_image || is_signal(shown)) {
             config.remove(field);
         }
     }
     Ok(())
-}
-
-/// The number of a signal, as Podman shows it: `SIGUSR1`, `USR1` and `10` are all `10`.
-fn signal_number(signal: &str) -> Option<String> {
-    let name = signal.trim().to_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    if let Some(later) = name.strip_prefix("RTMIN") {
-        let later = later.strip_prefix('+').unwrap_or("0");
-        return Some((FIRST_REAL_TIME_SIGNAL + later.parse::<usize>().ok()?).to_string());
-    }
-    if name.parse::<u8>().is_ok() {
-        return Some(name.to_owned());
-    }
-    let index = SIGNALS.iter().position(|known| *known == name)?;
-    Some((index + 1).to_string())
 }
 
 fn translate_limits(
@@ -228,25 +205,4 @@ fn translate_limits(
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signal_has_one_number_however_it_is_written() {
-        for (written, number) in [
-            ("SIGUSR1", Some("10")),
-            ("usr1", Some("10")),
-            ("10", Some("10")),
-            ("SIGTERM", Some("15")),
-            ("SIGRTMIN+3", Some("37")),
-            ("SIGRTMIN", Some("34")),
-            ("SIGNAL", None),
-            ("", None),
-        ] {
-            assert_eq!(signal_number(written).as_deref(), number, "{written}");
-        }
-    }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::decide::offer::Offer;
 use crate::core::docker::names;
 use crate::core::update::Progress;
+use crate::core::update::history::Record;
 use crate::core::update::plan::{Header, Plan};
 
 /// How often a helper that vanished in the middle of an update is made again. After that a person
@@ -67,6 +68,11 @@ pub struct Handover {
     pub to: Offer,
     /// How many helpers have been made for it.
     pub helpers: u32,
+    /// The ID of the newest update in the history when it was asked, empty where there was none:
+    /// what is newer than that was ended by the helper, and told to nobody yet. Absent in what an
+    /// older program has asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_until: Option<String>,
 }
 
 impl Handover {
@@ -85,7 +91,18 @@ impl Handover {
             task,
             to: plan.to.clone(),
             helpers: 1,
+            told_until: None,
         }
+    }
+
+    /// What the helper has ended, oldest first, of a history with the newest first.
+    #[must_use]
+    pub fn untold(&self, history: Vec<Record>) -> Vec<Record> {
+        let Some(known) = &self.told_until else { return Vec::new() };
+        let mut records: Vec<_> =
+            history.into_iter().take_while(|record| record.id != *known).collect();
+        records.reverse();
+        records
     }
 
     /// The name of the helper's container.
@@ -175,8 +192,11 @@ pub fn settle(handover: Option<&Handover>, has_own_journal: bool) -> Settlement 
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
     use crate::core::decide::tests::offer;
+    use crate::core::update::history::Outcome;
 
     fn handover(turn: Turn, helpers: u32) -> Handover {
         Handover {
@@ -188,6 +208,41 @@ mod tests {
             task: Task::Update { force: false },
             to: offer("two"),
             helpers,
+            told_until: None,
+        }
+    }
+
+    #[test]
+    fn what_the_helper_has_ended_is_what_is_newer_than_the_question() {
+        let history = || ["3", "2", "1"].map(record).to_vec();
+        for (told_until, expected) in [
+            (None, vec![]),
+            (Some("3"), vec![]),
+            (Some("1"), vec!["2", "3"]),
+            (Some(""), vec!["1", "2", "3"]),
+        ] {
+            let told_until = told_until.map(str::to_owned);
+            let handover = Handover { told_until, ..handover(Turn::Agent, 1) };
+            let untold = handover.untold(history());
+            let ids: Vec<_> = untold.iter().map(|record| record.id.as_str()).collect();
+            assert_eq!(ids, expected, "{:?}", handover.told_until);
+        }
+    }
+
+    fn record(id: &str) -> Record {
+        Record {
+            id: id.into(),
+            container: "pilotfish".into(),
+            image: "shop/pilotfish".into(),
+            from: None,
+            to: None,
+            started_at: DateTime::UNIX_EPOCH,
+            finished_at: DateTime::UNIX_EPOCH,
+            outcome: Outcome::Updated,
+            reason: None,
+            gap_seconds: None,
+            log: Vec::new(),
+            dependents: Vec::new(),
         }
     }
 

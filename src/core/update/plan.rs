@@ -56,6 +56,9 @@ pub struct Member {
     pub health: HealthSettings,
     /// How long the old container may take to stop before it is killed.
     pub stop_timeout: Duration,
+    /// The signal by which it is asked to stop, where that is not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
     /// What is run in the old container before anything is touched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_update: Option<Hook>,
@@ -173,6 +176,9 @@ pub struct Outline {
     pub bytes: u64,
     /// How long the old container may take to stop.
     pub stop_timeout: Duration,
+    /// The signal by which it is asked to stop, where that is not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
     /// How many previous images stay on disk.
     pub images_keep: u32,
     /// The containers that are recreated with it, because they hang on it.
@@ -192,6 +198,7 @@ impl Outline {
             layers: plan.to.layers.len(),
             bytes: plan.to.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.size)),
             stop_timeout: plan.main.stop_timeout,
+            stop_signal: plan.main.stop_signal.clone(),
             images_keep: plan.images_keep,
             dependents: plan.dependent_names(),
         }

@@ -17,8 +17,8 @@ mod reading;
 use std::time::Duration;
 
 use bollard::query_parameters::{
-    LogsOptions, RemoveContainerOptions, RemoveImageOptions, RenameContainerOptions,
-    StopContainerOptions, TagImageOptions,
+    KillContainerOptions, LogsOptions, RemoveContainerOptions, RemoveImageOptions,
+    RenameContainerOptions, StopContainerOptions, TagImageOptions,
 };
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
@@ -209,6 +209,13 @@ impl Engine for DockerEngine {
         let options = StopContainerOptions { signal: None, t: Some(seconds) };
         let answer = docker.stop_container(container, Some(options)).await;
         answer.map_err(|error| convert("stop container", &error))
+    }
+
+    async fn kill(&self, container: &str, signal: &str) -> Result<(), EngineError> {
+        let docker = self.connection.bollard(ACT_TIMEOUT).await?;
+        let options = KillContainerOptions { signal: signal.to_owned() };
+        let answer = docker.kill_container(container, Some(options)).await;
+        answer.map_err(|error| convert("kill container", &error))
     }
 
     async fn start(&self, container: &str) -> Result<(), EngineError> {

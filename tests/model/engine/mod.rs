@@ -231,6 +231,12 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
+    async fn kill(&self, container: &str, signal: &str) -> Result<(), EngineError> {
+        self.act("kill", &format!("kill -s {signal} {container}"), |state, at| {
+            state.kill(at, container, signal)
+        })
+    }
+
     async fn start(&self, container: &str) -> Result<(), EngineError> {
         let before = self.0.lock().engine.starts.len();
         let answer = self

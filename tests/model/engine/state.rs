@@ -75,6 +75,8 @@ pub struct Container {
     pub exit_code: i64,
     /// Somebody stopped it by hand (`HasBeenManuallyStopped`).
     pub by_hand: bool,
+    /// Its next end is its last, whatever its policy says (`ExitOnNext`).
+    pub ends_for_good: bool,
     pub health: Option<&'static str>,
     pub mounts: Vec<Mount>,
     pub networks: BTreeMap<String, Value>,
@@ -239,6 +241,7 @@ impl State {
             phase: Phase::Created,
             exit_code: 0,
             by_hand: false,
+            ends_for_good: false,
             health: None,
             networks: networks.into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             life: 0,
@@ -299,7 +302,7 @@ impl State {
             container.phase = Phase::Running;
             container.life += 1;
             container.started = Some(at.wall);
-            container.by_hand = false;
+            (container.by_hand, container.ends_for_good) = (false, false);
             container.health =
                 (image.spec.document.get("Healthcheck").is_some()).then_some("starting");
         });
@@ -347,7 +350,9 @@ impl State {
         if !container.is_running() {
             return Ok(None);
         }
-        self.change(&container.id, |container| container.by_hand = true);
+        self.change(&container.id, |container| {
+            (container.by_hand, container.ends_for_good) = (true, true);
+        });
         self.emit(&container.id, &ContainerEvent::Killed);
         if container.phase == Phase::Restarting {
             self.die(at, &container.id, container.exit_code);
@@ -356,6 +361,32 @@ impl State {
         let gone = at.now + self.stop_takes;
         self.plan(gone, &container.id, container.life, Change::Die(0));
         Ok(Some(gone))
+    }
+
+    /// Sends a signal. Where that is another than the stop signal in the image, only the next start
+    /// at boot knows that somebody asked for the end (moby's `killWithSignal`).
+    pub fn kill(&mut self, at: Moment, key: &str, signal: &str) -> Result<(), EngineError> {
+        let container = self.found(key)?.clone();
+        if !container.is_running() {
+            let message = format!("Container {} is not running", container.id);
+            return Err(EngineError::Conflict { message });
+        }
+        let image = self.stored.images.get(&container.image);
+        let own = image.and_then(|image| image.spec.document.get("StopSignal")?.as_str());
+        let ends_for_good = own.is_none_or(|own| own == signal);
+        self.change(&container.id, |container| {
+            container.by_hand = true;
+            container.ends_for_good |= ends_for_good;
+        });
+        self.emit(&container.id, &ContainerEvent::Killed);
+        if container.phase == Phase::Restarting && ends_for_good {
+            self.die(at, &container.id, container.exit_code);
+        }
+        if container.phase == Phase::Running {
+            let gone = at.now + self.stop_takes;
+            self.plan(gone, &container.id, container.life, Change::Die(0));
+        }
+        Ok(())
     }
 
     pub fn rename(&mut self, key: &str, name: &str) -> Result<(), EngineError> {
@@ -449,7 +480,7 @@ impl State {
         });
         self.emit(id, &ContainerEvent::Died { code });
         let Some(container) = self.find(id).cloned() else { return };
-        if container.by_hand || !container.starts_at_boot() {
+        if container.ends_for_good || !container.starts_at_boot() {
             return;
         }
         self.change(id, |container| {
