@@ -126,8 +126,8 @@ async fn a_push_is_looked_at_within_the_second() {
     keeps_the_promise("the push", push_to_a_registry).await;
 }
 
-/// Calls as Docker Hub or GitHub would. Mirrors stand in for the registries themselves, one that the
-/// Engine names and one of our settings.
+/// Calls as Docker Hub or GitHub would. Mirrors stand in for the registries themselves, one that
+/// the Engine names and one of our settings.
 async fn call(hook: impl AsyncFn(&str), repository: &str) -> Duration {
     let directory = tempdir().expect("a directory");
     let image = Image::new("new", "linux/arm64");
