@@ -74,18 +74,25 @@ engines:
 $(FRESHDOCK):
 	$(CARGO) install --locked --root target/peers --target-dir target/peers/build --version 1.7.1 freshdock
 
-fuzz: ## every parser of foreign words for FUZZ_SECONDS each (needs nightly Rust and cargo-fuzz)
-	@$(CARGO) +nightly fuzz --version > /dev/null || { \
-		echo "install it: rustup toolchain install nightly && cargo install cargo-fuzz"; exit 1; }
+# The sanitizer and the coverage are options that are not stable, but the compiler that is has them:
+# with RUSTC_BOOTSTRAP the very one is used that builds a release. What the fuzzer finds on its way
+# grows under target/; what it finds wrong is put into fuzz/corpus by hand, with the fix.
+fuzz: export RUSTC_BOOTSTRAP = 1
+fuzz: ## every parser of foreign words for FUZZ_SECONDS each, with AddressSanitizer (needs cargo-fuzz)
+	@$(CARGO) fuzz --version > /dev/null || { echo "install it: cargo install cargo-fuzz"; exit 1; }
 	@for target in $(FUZZ_TARGETS); do \
-		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+		mkdir -p target/fuzz/corpus/$$target && \
+		$(CARGO) fuzz run --target-dir target/fuzz/build $$target \
+			target/fuzz/corpus/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; \
 	done
 
 demo: needs build till ## two minutes of the real thing: a good release, a bad one, the way back
 	examples/demo/run target/debug/pilotfish target/demo/till
 
-bench: needs release ## the figures of the README, beside their goals (needs root, ten minutes)
-	$(CARGO) bench --locked --profile dev --bench figures -- target/release/pilotfish
+bench: needs needs-dist $(FRESHDOCK) ## the figures of what is shipped, beside their goals (needs root, twenty minutes)
+	scripts/dist $(MACHINE)
+	$(CARGO) bench --locked --profile dev --bench figures -- target/$(MACHINE)/release/pilotfish
 
 footprint: needs needs-dist $(FRESHDOCK) ## size, memory, processor and wear of an agent that has nothing to do (needs root, an hour)
 	scripts/dist $(MACHINE)

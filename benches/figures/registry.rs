@@ -77,8 +77,8 @@ pub fn measure(binary: &Path, table: &mut Table) {
         for count in IMAGES {
             let place = tempfile::tempdir_in(directory.path()).expect("a directory");
             let images = (0..count).map(|number| format!("{}/fleet/app:v{number}", far.address));
-            let papers =
-                Papers { images: images.collect(), running: Some(image.digest()), mirrors: vec![] };
+            let (images, running) = (images.collect(), Some(image.digest()));
+            let papers = Papers { images, running, ..Papers::default() };
             let socket = runtime.block_on(async { serve(place.path(), papers) });
             let round =
                 Round { place: place.path(), socket: &socket, ca: &ca, far: &far, real, count };

@@ -7,7 +7,7 @@ use crate::core::decide::Circumstances;
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::policy::PolicyDefaults;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, EngineInfo};
 use crate::host::Host;
 use crate::observe::{self, Scope};
 use crate::registry::Registry;
@@ -63,11 +63,17 @@ impl<P: Ports> Agent<P> {
     /// Registries are asked where the Engine would ask. It may not have been there at the start.
     async fn follow_mirrors(&mut self) -> Result<(), EngineError> {
         if !self.mirrors_are_known {
-            let info = self.ports.engine().info().await?;
-            self.ports.registry().follow_mirrors(&info.registry_mirrors);
+            self.engine_info().await?;
             self.mirrors_are_known = true;
         }
         Ok(())
+    }
+
+    /// What the Engine says of itself. The registry port hears of the mirrors that it names.
+    pub(super) async fn engine_info(&self) -> Result<EngineInfo, EngineError> {
+        let info = self.ports.engine().info().await?;
+        self.ports.registry().follow_mirrors(&info.registry_mirrors);
+        Ok(info)
     }
 }
 

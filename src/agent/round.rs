@@ -102,6 +102,7 @@ impl<P: Ports> Agent<P> {
 
     pub(super) async fn try_round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
         self.check_names(request).await?;
+        self.cache.forget_neighbours();
         let mut end = RoundEnd { checked_at: self.ports.host().now(), ..RoundEnd::default() };
         let open = if request.dry_run {
             self.open_updates()?
@@ -118,6 +119,7 @@ impl<P: Ports> Agent<P> {
         let observations = self.look(request, &circumstances, &open).await?;
         // Boxed, because it is by far the largest part of whatever waits for a round.
         Box::pin(self.act(request, &circumstances, (observations, &open), &mut end)).await?;
+        self.cache.forget_neighbours();
         end.quotas = self.ports.registry().quotas();
         if !request.dry_run {
             self.drop_superseded(&open).await;
@@ -236,7 +238,8 @@ impl<P: Ports> Agent<P> {
     ) -> Result<Observation, RoundError> {
         if !touched.contains(&observation.name) {
             let surroundings = Surroundings { defaults: &self.settings.defaults, open };
-            observe::look_again(&*self.ports, &surroundings, &mut observation).await;
+            let cache = &mut self.cache;
+            observe::look_again(&*self.ports, cache, &surroundings, &mut observation).await;
             return Ok(observation);
         }
         let names = Some(BTreeSet::from([observation.name.clone()]));
@@ -333,7 +336,7 @@ impl<P: Ports> Agent<P> {
             plan,
             original: readiness.original,
             tag_before: id,
-            live_restore: engine.info().await?.live_restore,
+            live_restore: self.engine_info().await?.live_restore,
         })
     }
 

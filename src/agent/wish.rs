@@ -195,7 +195,9 @@ impl<P: Ports> Agent<P> {
             seen.pop().ok_or_else(|| RoundError::UnknownNames(vec![container.clone()]))?;
         let kept = self.kept_image(&observation).await?;
         let surroundings = Surroundings { defaults: &self.settings.defaults, open: &open };
-        let readiness = observe::readiness(&*self.ports, &surroundings, &observation).await;
+        self.cache.forget_neighbours();
+        let cache = &mut self.cache;
+        let readiness = observe::readiness(&*self.ports, cache, &surroundings, &observation).await;
         let readiness = readiness.ok_or_else(|| nothing(&container, "the Engine does not tell"))?;
         let plan: Plan = roll_back(&observation, &readiness, &kept, &circumstances)
             .map_err(|no| refused(&container, &no))?;

@@ -124,6 +124,9 @@ pub struct Listed {
     pub image_id: String,
     /// Its labels, those of the image included.
     pub labels: std::collections::BTreeMap<String, String>,
+    /// The IDs of its endpoints in networks. Another one means that it was connected anew, perhaps
+    /// with other links.
+    pub endpoints: std::collections::BTreeSet<String>,
 }
 
 /// A name of an image in the Engine's list.

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::Value;
 
+use super::neighbours::Neighbours;
 use super::quota::{Queue, Wanted};
 use crate::core::decide::offer::Offer;
 use crate::core::docker::inspect;
@@ -26,6 +27,8 @@ pub struct Cache {
     images: BTreeMap<String, KnownImage>,
     offers: BTreeMap<(Reference, Digest, String), Offer>,
     queue: Queue,
+    /// Who may hang on whom, while a round lasts.
+    pub(super) neighbours: Neighbours,
 }
 
 /// What an inspect said of a container.
@@ -113,6 +116,11 @@ impl Cache {
     /// The next look asks the Engine for this image again.
     pub fn forget_image(&mut self, id: &str) {
         self.images.remove(id);
+    }
+
+    /// Who may hang on whom is found out anew: a round begins or is over.
+    pub fn forget_neighbours(&mut self) {
+        self.neighbours = Neighbours::default();
     }
 
     /// An offer that was resolved before.

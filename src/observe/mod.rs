@@ -6,6 +6,7 @@
 
 mod cache;
 mod look_up;
+mod neighbours;
 mod previous;
 mod quota;
 mod readiness;
@@ -261,7 +262,7 @@ async fn answer<P: Ports>(
     let surroundings = Surroundings { defaults: scope.defaults, open: scope.open_updates };
     for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
         observation.readiness =
-            readiness::of(ports, &surroundings, observation).await.map(Box::new);
+            readiness::of(ports, cache, &surroundings, observation).await.map(Box::new);
     }
     quota::before_pulls(ports.registry(), cache, scope, observations);
 }
@@ -310,10 +311,12 @@ fn remember_refusal(memory: &Memory, observation: &mut Observation) {
 /// it since.
 pub async fn look_again<P: Ports>(
     ports: &P,
+    cache: &mut Cache,
     surroundings: &Surroundings<'_>,
     observation: &mut Observation,
 ) {
     if observation.readiness.is_some() {
-        observation.readiness = readiness::of(ports, surroundings, observation).await.map(Box::new);
+        observation.readiness =
+            readiness::of(ports, cache, surroundings, observation).await.map(Box::new);
     }
 }

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::core::decide::depends_on;
+use super::Cache;
+use super::neighbours::Others;
 use crate::core::decide::observation::{Companion, Observation, Offered, OpenUpdate, Readiness};
 use crate::core::docker::inspect;
 use crate::core::docker::names;
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::recreate::changes::{may_hold_declared_files, written};
 use crate::core::recreate::declared::{WrittenFile, copied, declared};
-use crate::core::recreate::dependents::{DependsOn, company};
+use crate::core::recreate::dependents::{Dependent, company};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::probing;
-use crate::registry::Registry;
 use crate::world::Ports;
 
 /// What tells whether something that hangs on a container may be recreated with it.
@@ -31,14 +31,16 @@ pub struct Surroundings<'a> {
 /// the container is then left alone.
 pub async fn of<P: Ports>(
     ports: &P,
+    cache: &mut Cache,
     surroundings: &Surroundings<'_>,
     observation: &Observation,
 ) -> Option<Readiness> {
-    gather(ports, surroundings, observation).await.ok().flatten()
+    gather(ports, cache, surroundings, observation).await.ok().flatten()
 }
 
 async fn gather<P: Ports>(
     ports: &P,
+    cache: &mut Cache,
     surroundings: &Surroundings<'_>,
     observation: &Observation,
 ) -> Result<Option<Readiness>, EngineError> {
@@ -47,15 +49,16 @@ async fn gather<P: Ports>(
     let Some(image) = engine.inspect_image(inspect::image_id(&original)).await? else {
         return Ok(None);
     };
-    let info = engine.info().await?;
-    ports.registry().follow_mirrors(&info.registry_mirrors);
     let policy = observation.policy.as_ref().ok();
     let pulled = pulled(engine, observation).await?;
     let files = written_files(engine, &original).await?;
-    let others = others(engine, &observation.id).await?;
-    let depends_on = labelled(ports, surroundings, &others);
+    let Others { documents: others, depends_on } =
+        cache.neighbours.others(ports, surroundings, &observation.id).await?;
+    // Ties that cannot be read are refused where it is decided, so they are passed over here.
+    let ties = company(&original, &others, &depends_on).unwrap_or_default();
+    let info = cache.neighbours.engine_info(engine).await?;
     Ok(Some(Readiness {
-        companions: companions(ports, surroundings, (&original, &others, &depends_on)).await?,
+        companions: companions(ports, surroundings, ties).await?,
         others,
         depends_on,
         declared_files: declared_files(&original, &files),
@@ -83,59 +86,37 @@ async fn probe<P: Ports>(
     Some(probing::probe(ports, inspect::id(original), original, probe).await)
 }
 
-/// What is known of everything that hangs on a container. Ties that cannot be read are refused
-/// where it is decided, so they are passed over here.
+/// What is known of everything that hangs on a container, asked for just now: it would be recreated
+/// from these documents.
 async fn companions<P: Ports>(
     ports: &P,
     surroundings: &Surroundings<'_>,
-    (original, others, depends_on): (&Value, &[Value], &DependsOn),
+    ties: Vec<Dependent>,
 ) -> Result<BTreeMap<String, Companion>, EngineError> {
     let mut companions = BTreeMap::new();
-    for tie in company(original, others, depends_on).unwrap_or_default() {
-        let Some(original) = others.iter().find(|other| inspect::id(other) == tie.id) else {
-            continue;
-        };
-        let image = ports.engine().inspect_image(inspect::image_id(original)).await?;
-        let selection = Policy::from_labels(&inspect::labels(original), surroundings.defaults);
+    for tie in ties {
+        let Some(original) = ports.engine().inspect(&tie.id).await? else { continue };
+        let image = ports.engine().inspect_image(inspect::image_id(&original)).await?;
+        let selection = Policy::from_labels(&inspect::labels(&original), surroundings.defaults);
         let policy = match &selection {
             Selection::Watched(policy) => Some(policy),
             Selection::OptedOut | Selection::BadLabels(_) => None,
         };
-        let files = written_files(ports.engine(), original).await?;
+        let files = written_files(ports.engine(), &original).await?;
         companions.insert(
             tie.id.clone(),
             Companion {
                 image: image.unwrap_or_default(),
                 is_self: ports.host().own_container().as_ref() == Some(&tie.id),
                 open_update: surroundings.open.get(&tie.name).copied(),
-                probe: probe(ports, policy, original).await,
-                declared_files: declared_files(original, &files),
-                original: original.clone(),
+                probe: probe(ports, policy, &original).await,
+                declared_files: declared_files(&original, &files),
+                original,
                 selection,
             },
         );
     }
     Ok(companions)
-}
-
-/// What the labels of all other containers ask for.
-fn labelled(ports: &impl Ports, surroundings: &Surroundings<'_>, others: &[Value]) -> DependsOn {
-    let own = ports.host().own_container();
-    let asks = |other: &Value| {
-        let selection = Policy::from_labels(&inspect::labels(other), surroundings.defaults);
-        let id = inspect::id(other);
-        (id.to_owned(), depends_on(other, &selection, own.as_deref() == Some(id)))
-    };
-    others.iter().map(asks).filter(|(_, names)| !names.is_empty()).collect()
-}
-
-/// Every other container, opted in or not: one of them may hang on this one.
-async fn others(engine: &impl Engine, id: &str) -> Result<Vec<Value>, EngineError> {
-    let mut others = Vec::new();
-    for listed in engine.list().await?.into_iter().filter(|listed| listed.id != id) {
-        others.extend(engine.inspect(&listed.id).await?);
-    }
-    Ok(others)
 }
 
 /// The offered image's document, where the image is on this machine already.

@@ -1,11 +1,11 @@
 //! A registry that lets nobody in without a login: what the agent shows it, the Engine shows it.
 
 use std::fs;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
+use crate::support::files::files;
 use crate::support::images::Release;
 use crate::support::{Pi, QUIET};
 
@@ -45,19 +45,4 @@ fn an_image_behind_a_login_is_checked_and_pulled_with_it() {
     for secret in [PASSWORD.to_owned(), STANDARD.encode(&login), URL_SAFE.encode(&login)] {
         assert!(!written.contains(&secret), "{secret} is in {written}");
     }
-}
-
-/// What the files of a directory hold.
-fn files(directory: &Path) -> String {
-    let mut text = String::new();
-    for entry in fs::read_dir(directory).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            text.push_str(&files(&path));
-        } else if path.is_file() {
-            let content = fs::read(&path).expect("a file");
-            text.push_str(&String::from_utf8_lossy(&content));
-        }
-    }
-    text
 }

@@ -19,6 +19,7 @@ use crate::support::{Heard, client, impatient, platform, reference, settings, to
 enum Below {
     Silent,
     Close,
+    Reset,
     Drip,
     Rubbish,
     HalfBody,
@@ -46,6 +47,7 @@ async fn misbehave(mut connection: TcpStream, what: Below) -> std::io::Result<()
     let _ = connection.read(&mut rest).await?;
     match what {
         Below::Close => {}
+        Below::Reset => connection.set_zero_linger()?,
         Below::Silent => std::future::pending().await,
         Below::Rubbish => connection.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n").await?,
         Below::Drip => {
@@ -73,6 +75,7 @@ async fn what_happens_below_http_has_a_reason_too() {
     let table = [
         (Below::Silent, timeout, "timeout"),
         (Below::Close, cut, "error"),
+        (Below::Reset, cut, "error"),
         (Below::Rubbish, "registry_error: HOST answered with something that is not HTTP", "error"),
         (Below::Drip, timeout, "timeout"),
     ];

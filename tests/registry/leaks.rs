@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use base64::Engine as _;
@@ -13,6 +13,7 @@ use tempfile::{TempDir, tempdir};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 
+use crate::files::files;
 use crate::images::Image;
 use crate::paper_engine::{Papers, serve};
 use crate::real::http;
@@ -183,21 +184,6 @@ async fn await_address(
 fn address_in(line: &str, words: &str) -> Option<String> {
     let (_, address) = line.split_once("address=").filter(|_| line.contains(words))?;
     Some(address.trim().to_owned())
-}
-
-/// The content of every file below a directory, behind its name.
-fn files(directory: &Path) -> String {
-    let mut text = String::new();
-    for entry in fs::read_dir(directory).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            text.push_str(&files(&path));
-        } else if path.is_file() {
-            let content = fs::read(&path).expect("a file");
-            text.push_str(&format!("{}\n{}\n", path.display(), String::from_utf8_lossy(&content)));
-        }
-    }
-    text
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,8 @@ mod answers;
 mod below_http;
 mod certificates;
 mod documents;
+#[path = "../support/files.rs"]
+mod files;
 mod images;
 mod leaks;
 mod logins;

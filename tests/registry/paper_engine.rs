@@ -1,7 +1,7 @@
 //! An Engine on paper: it tells of containers that do not exist, to whoever only looks.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -20,6 +20,8 @@ pub struct Papers {
     pub mirrors: Vec<String>,
     /// The digest that every container runs.
     pub running: Option<Digest>,
+    /// The paths that it was asked for, in their order.
+    pub asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Papers {
@@ -50,7 +52,11 @@ impl Papers {
             "Image": image_id(number),
             "Created": "2026-11-20T12:00:00Z",
             "Config": { "Image": self.images.get(number)?, "Labels": labels() },
-            "HostConfig": { "NetworkMode": "none", "RestartPolicy": { "Name": "always" } },
+            "HostConfig": {
+                "AutoRemove": false,
+                "NetworkMode": "none",
+                "RestartPolicy": { "Name": "always", "MaximumRetryCount": 0 },
+            },
             "NetworkSettings": { "Networks": { "none": {} } },
             "Mounts": [],
             "State": { "Status": "running" },
@@ -107,7 +113,11 @@ pub fn serve(directory: &Path, papers: Papers) -> PathBuf {
     let papers = Arc::new(papers);
     let router = Router::new().fallback(move |request: Request| {
         let papers = papers.clone();
-        async move { respond(papers.answer(request.uri().path())) }
+        async move {
+            let path = request.uri().path();
+            papers.asked.lock().expect("the list").push(path.to_owned());
+            respond(papers.answer(path))
+        }
     });
     tokio::spawn(async move { axum::serve(listener, router).await });
     socket

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use pilotfish::core::docker::manifest::OCI_MANIFEST;
 use reqwest::{Client, StatusCode};
+use sha2::{Digest as _, Sha256};
 use tempfile::tempdir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -24,6 +25,12 @@ const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// Long after everything that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What is promised from a push to the `HEAD`.
+const PROMISED: Duration = Duration::from_secs(1);
+
+/// How often it is measured: a machine that has much else to do may be late once.
+const ATTEMPTS: usize = 3;
+
 /// An agent that is only woken by notifications.
 struct Agent {
     /// `http://127.0.0.1:PORT/v1/notify`
@@ -33,12 +40,17 @@ struct Agent {
 
 impl Agent {
     async fn start(directory: &Path, socket: &Path) -> Self {
+        Self::start_with("", directory, socket).await
+    }
+
+    /// The same with more settings.
+    async fn start_with(settings: &str, directory: &Path, socket: &Path) -> Self {
         let (config, token) = (directory.join("pilotfish.toml"), directory.join("token"));
         fs::write(&token, format!("{TOKEN}\n")).expect("a file");
         let text = format!(
             "state_dir = {:?}\ndocker_host = \"unix://{}\"\nschedule = {{ every = \"1000h\", jitter = \
              \"100%\" }}\nlisten.address = \"\"\nlog.format = \"text\"\nnotify = {{ address = \
-             \"127.0.0.1:0\", token_file = {token:?} }}\n",
+             \"127.0.0.1:0\", token_file = {token:?} }}\n{settings}\n",
             directory.join("state"),
             socket.display(),
         );
@@ -74,10 +86,23 @@ async fn asked_registry(image: &Image) -> (Scripted, Arc<Notify>) {
     (registry, asked)
 }
 
+/// Checks that the quickest of a few attempts keeps the promise.
+async fn keeps_the_promise(what: &str, attempt: impl AsyncFn() -> Duration) {
+    let mut taken = Vec::new();
+    while taken.len() < ATTEMPTS {
+        let took = attempt().await;
+        println!("from {what} to the HEAD: {took:?}");
+        if took < PROMISED {
+            return;
+        }
+        taken.push(took);
+    }
+    panic!("from {what} to the HEAD: {taken:?}");
+}
+
 /// The registry's storage tells of the push; a stand-in under the name that the container's image
 /// has is asked, so that the time is taken where the `HEAD` arrives.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_push_is_looked_at_within_the_second() {
+async fn push_to_a_registry() -> Duration {
     let directory = tempdir().expect("a directory");
     let image = Image::new("new", "linux/arm64");
     let (asked, heads) = asked_registry(&image).await;
@@ -91,8 +116,77 @@ async fn a_push_is_looked_at_within_the_second() {
     let begun = Instant::now();
     real.push_manifest("shop/till", "v1", image.media_type, &image.manifest).await;
     timeout(PATIENCE, heads.notified()).await.expect("a HEAD");
-    println!("from the push to the HEAD: {:?}", begun.elapsed());
+    let took = begun.elapsed();
     assert_eq!(asked.lines(), ["HEAD /v2/shop/till/manifests/v1"], "just the one that was pushed");
+    took
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_is_looked_at_within_the_second() {
+    keeps_the_promise("the push", push_to_a_registry).await;
+}
+
+/// Calls as Docker Hub or GitHub would. Mirrors stand in for the registries themselves, one that
+/// the Engine names and one of our settings.
+async fn call(hook: impl AsyncFn(&str), repository: &str) -> Duration {
+    let directory = tempdir().expect("a directory");
+    let image = Image::new("new", "linux/arm64");
+    let (asked, heads) = asked_registry(&image).await;
+    let mirror = format!("http://{}", asked.registry());
+    let images = ["shop/hub:v1", "ghcr.io/shop/hub:v1", "shop/git:v1", "ghcr.io/shop/git:v1"];
+    let images = images.map(str::to_owned).to_vec();
+    let papers = Papers {
+        images,
+        mirrors: vec![mirror.clone()],
+        running: Some(image.digest()),
+        ..Papers::default()
+    };
+    let settings = format!("registries.\"ghcr.io\".mirrors = [{mirror:?}]");
+    let socket = serve(directory.path(), papers);
+    let agent = Agent::start_with(&settings, directory.path(), &socket).await;
+    let begun = Instant::now();
+    hook(&agent.url).await;
+    timeout(PATIENCE, heads.notified()).await.expect("a HEAD");
+    let took = begun.elapsed();
+    let expected = format!("HEAD /v2/{repository}/manifests/v1");
+    assert_eq!(asked.lines(), [expected], "just the one that was pushed");
+    took
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_of_docker_hub_is_looked_at_within_the_second() {
+    let hook = async |url: &str| {
+        let body = r#"{"push_data":{"tag":"v1"},"repository":{"repo_name":"shop/hub"}}"#;
+        let sent = http().post(format!("{url}?token={TOKEN}")).body(body).send().await;
+        assert_eq!(sent.expect("an answer").status(), StatusCode::ACCEPTED);
+    };
+    keeps_the_promise("Docker Hub's call", async || call(hook, "shop/hub").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_of_github_is_looked_at_within_the_second() {
+    let hook = async |url: &str| {
+        let body = r#"{"action":"published","registry_package":{
+            "name":"git","namespace":"shop","package_type":"CONTAINER","package_version":{
+            "container_metadata":{"tag":{"name":"v1"}},"package_url":"ghcr.io/shop/git:v1"}}}"#;
+        let signature = format!("sha256={}", signature(body.as_bytes()));
+        let call = http().post(url).header("x-hub-signature-256", signature).body(body);
+        assert_eq!(call.send().await.expect("an answer").status(), StatusCode::ACCEPTED);
+        let forged = http().post(url).header("x-hub-signature-256", "sha256=00").body(body);
+        let answer = forged.send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    };
+    keeps_the_promise("GitHub's call", async || call(hook, "shop/git").await).await;
+}
+
+/// HMAC-SHA256 of a body under the token, which is shorter than a block.
+fn signature(body: &[u8]) -> String {
+    let mut key = [0; 64];
+    key[..TOKEN.len()].copy_from_slice(TOKEN.as_bytes());
+    let keyed = |pad: u8| Sha256::new().chain_update(key.map(|byte| byte ^ pad));
+    let inner = keyed(0x36).chain_update(body).finalize();
+    let outer = keyed(0x5c).chain_update(inner).finalize();
+    outer.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,12 +100,45 @@ async fn the_engines_mirrors_are_asked_before_docker_hub() {
         images: vec!["nginx:1".to_owned()],
         mirrors: vec!["no host".to_owned(), format!("http://{}/", mirror.registry())],
         running: Some(image.digest()),
+        ..Papers::default()
     };
     let socket = serve(directory.path(), papers);
     let text = check(directory.path(), &socket, &["--json"]).await;
     let document: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(document["containers"][0]["verdict"], "up_to_date", "{document:#}");
     assert_eq!(mirror.lines(), ["HEAD /v2/library/nginx/manifests/1"]);
+}
+
+/// What may hang on a container is found among all others, and with all of them due that must not
+/// be a question for each pair.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_there_is_asked_once_however_many_are_due() {
+    const CONTAINERS: usize = 20;
+    let directory = tempdir().expect("a directory");
+    let image = Image::new("new", "linux/arm64");
+    let registry = Scripted::start(move |asked| match asked.path() {
+        path if path.contains("/blobs/") => reply(200, &[], image.config.clone()),
+        _ => manifest(OCI_MANIFEST, &image.manifest),
+    })
+    .await;
+    let images = (0..CONTAINERS).map(|number| format!("{}/a{number}:1", registry.registry()));
+    let papers = Papers { images: images.collect(), ..Papers::default() };
+    let asked = papers.asked.clone();
+    let socket = serve(directory.path(), papers);
+    let text = check(directory.path(), &socket, &["--json"]).await;
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    let rows = document["containers"].as_array().expect("rows");
+    let due = rows.iter().filter(|row| row["verdict"] == "update").count();
+    assert_eq!(due, CONTAINERS, "{document:#}");
+    let asked = asked.lock().expect("the list");
+    let inspects = asked.iter().filter(|path| {
+        path.split_once("/containers/")
+            .is_some_and(|(_, rest)| rest.len() > 64 && rest.ends_with("/json"))
+    });
+    // Each once for its image, once for what an update would start from, and once for its ties.
+    assert_eq!(inspects.count(), 3 * CONTAINERS, "{asked:#?}");
+    let infos = asked.iter().filter(|path| path.ends_with("/info")).count();
+    assert_eq!(infos, 2, "one for the mirrors, one for the updates");
 }
 
 #[tokio::test(flavor = "multi_thread")]

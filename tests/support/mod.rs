@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod command;
 pub mod engine;
+pub mod files;
 pub mod http;
 pub mod images;
 pub mod registry;

@@ -40,7 +40,7 @@ fn decided(change: impl FnOnce(&mut Companion)) -> Decision {
     let mut side = side(observation.policy.as_ref().expect("a policy"));
     change(&mut side);
     let readiness = observation.readiness.as_mut().expect("it is there");
-    readiness.others.push(side.original.clone());
+    readiness.others.push(side.original.clone().into());
     readiness.companions.insert("5".repeat(64), side);
     let now = "2027-01-01T12:00:00Z".parse().expect("a time");
     let circumstances = Circumstances {
@@ -160,7 +160,7 @@ fn nothing_is_done_to_what_nothing_is_known_of() {
     let mut observation = observation("");
     let side = side(observation.policy.as_ref().expect("a policy"));
     let readiness = observation.readiness.as_mut().expect("it is there");
-    readiness.others.push(side.original);
+    readiness.others.push(side.original.into());
     let Err(no) = followers(readiness) else { panic!("it is passed over") };
     assert_eq!(no.reason, Reason::HasDependents);
 }

@@ -1,6 +1,7 @@
 //! What is known of a watched container: facts only, no handles and no opinions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -141,8 +142,8 @@ pub struct Readiness {
     pub original: Value,
     /// Its image's.
     pub image: Value,
-    /// The inspect documents of all other containers.
-    pub others: Vec<Value>,
+    /// What the inspect documents of all other containers tell of their ties.
+    pub others: Vec<Arc<Value>>,
     /// What others ask for by a label.
     pub depends_on: DependsOn,
     /// What is known of each container that hangs on this one, by its ID.

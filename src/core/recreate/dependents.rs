@@ -4,6 +4,7 @@
 //! one is replaced: the owner of a joined network keeps running with nothing but `lo`, and a link
 //! follows the old ID.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -119,6 +120,29 @@ pub fn anchors(container: &Value) -> Result<Vec<Anchor>, CannotRecreate> {
     Ok(anchors)
 }
 
+/// What [`company`] reads of an inspect document, and nothing else of it. Whoever knows all
+/// containers of an Engine keeps this much of each: a whole document is many times as large.
+#[must_use]
+pub fn ties_alone(mut container: Value) -> Value {
+    const OF_HOST_CONFIG: [&str; 5] = ["NetworkMode", "PidMode", "IpcMode", "VolumesFrom", "Links"];
+    keep(Some(&mut container), &["Id", "Name", "HostConfig", "NetworkSettings"]);
+    keep(container.get_mut("HostConfig"), &OF_HOST_CONFIG);
+    keep(container.get_mut("NetworkSettings"), &["Networks"]);
+    let networks =
+        container.pointer_mut("/NetworkSettings/Networks").and_then(Value::as_object_mut);
+    for (_, network) in networks.into_iter().flatten() {
+        keep(Some(network), &["Links"]);
+    }
+    container
+}
+
+/// Leaves nothing but these fields. What should be an object and is none stays, to be refused.
+fn keep(value: Option<&mut Value>, fields: &[&str]) {
+    if let Some(object) = value.and_then(Value::as_object_mut) {
+        object.retain(|field, _| fields.contains(&field.as_str()));
+    }
+}
+
 fn before_colon(text: &str) -> &str {
     text.split_once(':').map_or(text, |(first, _)| first)
 }
@@ -131,12 +155,12 @@ fn before_colon(text: &str) -> &str {
 /// [`CannotRecreate`] where a document cannot be read: what it hides could be a tie.
 pub fn dependents(
     container: &Value,
-    others: &[Value],
+    others: &[impl Borrow<Value>],
     asked: &DependsOn,
 ) -> Result<Vec<Dependent>, CannotRecreate> {
     let (id, name) = identity(container)?;
     let mut dependents = Vec::new();
-    for other in others {
+    for other in others.iter().map(Borrow::borrow) {
         let (other_id, other_name) = identity(other)?;
         if other_id == id {
             continue;
@@ -163,13 +187,14 @@ pub fn dependents(
 /// that none of them can be made first.
 pub fn company(
     container: &Value,
-    others: &[Value],
+    others: &[impl Borrow<Value>],
     asked: &DependsOn,
 ) -> Result<Vec<Dependent>, CannotRecreate> {
     let mut found = dependents(container, others, asked)?;
     let mut next = 0;
     while let Some(dependent) = found.get(next) {
-        let Some(document) = others.iter().find(|other| inspect::id(other) == dependent.id) else {
+        let mut documents = others.iter().map(Borrow::borrow);
+        let Some(document) = documents.find(|other| inspect::id(other) == dependent.id) else {
             break;
         };
         found.extend(dependents(document, others, asked)?);

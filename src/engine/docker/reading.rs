@@ -1,6 +1,6 @@
 //! Lenient reading of the Engine's answers: only what is needed, and unknown words are kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -77,12 +77,19 @@ fn container(row: &Value) -> Option<Listed> {
         state: text(row, "State").to_owned(),
         image_id: text(row, "ImageID").to_owned(),
         labels: labels(row.get("Labels")),
+        endpoints: endpoints(row),
     })
 }
 
 fn labels(value: Option<&Value>) -> BTreeMap<String, String> {
     let pairs = value.and_then(Value::as_object).into_iter().flatten();
     pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+fn endpoints(row: &Value) -> BTreeSet<String> {
+    let networks = row.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
+    let networks = networks.into_iter().flatten();
+    networks.map(|(_, endpoint)| text(endpoint, "EndpointID").to_owned()).collect()
 }
 
 /// The list of images.

@@ -1,6 +1,6 @@
 //! What the Engine answers to the smaller questions, and how transcripts call its things.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use pilotfish::core::recreate::RestartPolicy;
@@ -28,6 +28,7 @@ impl State {
             state: word(container.phase).into(),
             image_id: container.image.clone(),
             labels: labels.map(|(k, v)| (k.clone(), text(v))).collect(),
+            endpoints: BTreeSet::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::core::recreate::dependents::{DependsOn, Tie, anchors, company, dependents};
+use crate::core::recreate::dependents::{DependsOn, Tie, anchors, company, dependents, ties_alone};
 use crate::core::recreate::tests::{fixture, small};
 use crate::core::recreate::{Endpoint, Moved, Recreation, repoint};
 
@@ -61,9 +61,11 @@ fn a_container_does_not_hang_on_itself() {
 #[test]
 fn a_document_that_hides_a_tie_is_refused() {
     let unreadable = other(&json!({"VolumesFrom": "till"}));
-    let refused = dependents(&small().container, &[unreadable], &DependsOn::new())
-        .expect_err("it is refused");
-    assert_eq!(refused.field, "HostConfig.VolumesFrom");
+    for document in [unreadable.clone(), ties_alone(unreadable)] {
+        let refused = dependents(&small().container, &[document], &DependsOn::new())
+            .expect_err("it is refused");
+        assert_eq!(refused.field, "HostConfig.VolumesFrom");
+    }
 }
 
 #[test]
@@ -71,8 +73,11 @@ fn real_documents_tell_what_they_hang_on() {
     for engine in ["engine-20.10", "engine-28.5", "engine-28.5-containerd"] {
         let ties = |name: &str| -> Vec<(String, Tie)> {
             let container = fixture(&format!("{engine}-{name}")).container;
-            let anchors = anchors(&container).expect("a readable document");
-            anchors.into_iter().map(|anchor| (anchor.container, anchor.how)).collect()
+            let found = anchors(&container).expect("a readable document");
+            let kept = ties_alone(container);
+            assert_eq!(anchors(&kept).as_ref(), Ok(&found), "{kept:#}");
+            assert!(kept.to_string().len() < 700, "{engine}-{name} keeps more: {kept:#}");
+            found.into_iter().map(|anchor| (anchor.container, anchor.how)).collect()
         };
         let till = [("db".to_owned(), Tie::Volumes), ("db".to_owned(), Tie::Link)];
         assert_eq!(ties("till"), till, "{engine}");

@@ -1,0 +1,152 @@
+//! Who may hang on a container: the ties of all others, each asked for once in a round.
+//!
+//! With fifty containers to update of fifty, asking for all others each time would be 2,500
+//! inspects. The list is asked for each time instead: it tells who came, and who is not as before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::Surroundings;
+use crate::core::decide::depends_on;
+use crate::core::docker::inspect;
+use crate::core::policy::Policy;
+use crate::core::recreate::dependents::{DependsOn, ties_alone};
+use crate::engine::{Engine, EngineError, EngineInfo, Listed};
+use crate::host::Host;
+use crate::world::Ports;
+
+/// What was found out of all containers since the round began.
+#[derive(Debug, Default)]
+pub struct Neighbours {
+    info: Option<EngineInfo>,
+    known: BTreeMap<String, Neighbour>,
+}
+
+/// What is kept of one container.
+#[derive(Debug)]
+struct Neighbour {
+    /// Its line in the list when it was inspected.
+    listed: Listed,
+    ties: Arc<Value>,
+    /// The names that its labels ask to be recreated with.
+    asks: Vec<String>,
+}
+
+/// Every container but one.
+pub struct Others {
+    /// What their documents tell of their ties.
+    pub documents: Vec<Arc<Value>>,
+    /// What their labels ask for.
+    pub depends_on: DependsOn,
+}
+
+impl Neighbours {
+    /// What the Engine says of itself.
+    pub async fn engine_info(&mut self, engine: &impl Engine) -> Result<&EngineInfo, EngineError> {
+        let info = match self.info.take() {
+            Some(info) => info,
+            None => engine.info().await?,
+        };
+        Ok(self.info.insert(info))
+    }
+
+    /// Every container but this one, opted in or not: one of them may hang on it.
+    pub async fn others<P: Ports>(
+        &mut self,
+        ports: &P,
+        surroundings: &Surroundings<'_>,
+        id: &str,
+    ) -> Result<Others, EngineError> {
+        let list = ports.engine().list().await?;
+        self.forget_what_changed(&list);
+        let mut others = Others { documents: Vec::new(), depends_on: DependsOn::new() };
+        for listed in list.into_iter().filter(|listed| listed.id != id) {
+            let Some(neighbour) = self.known(ports, surroundings, listed).await? else { continue };
+            others.documents.push(neighbour.ties.clone());
+            if !neighbour.asks.is_empty() {
+                others.depends_on.insert(neighbour.listed.id.clone(), neighbour.asks.clone());
+            }
+        }
+        Ok(others)
+    }
+
+    /// What an inspect says of a container stays true while its line in the list is the same. But
+    /// a name stands in the links of others as well: with another one, nothing is known any more.
+    fn forget_what_changed(&mut self, list: &[Listed]) {
+        let before = |listed: &Listed| self.known.get(&listed.id).map(|known| &known.listed);
+        let renamed = |listed: &Listed| before(listed).is_some_and(|it| it.name != listed.name);
+        if list.iter().any(renamed) {
+            self.known.clear();
+        }
+        let lines: BTreeMap<_, _> = list.iter().map(|listed| (&listed.id, listed)).collect();
+        self.known.retain(|id, known| lines.get(id) == Some(&&known.listed));
+    }
+
+    /// Asks for it, if nothing is known of it. `None`: it is gone.
+    async fn known<P: Ports>(
+        &mut self,
+        ports: &P,
+        surroundings: &Surroundings<'_>,
+        listed: Listed,
+    ) -> Result<Option<&Neighbour>, EngineError> {
+        let id = listed.id.clone();
+        if !self.known.contains_key(&id) {
+            let Some(document) = ports.engine().inspect(&id).await? else { return Ok(None) };
+            let selection = Policy::from_labels(&inspect::labels(&document), surroundings.defaults);
+            let is_self = ports.host().own_container().as_ref() == Some(&id);
+            let asks = depends_on(&document, &selection, is_self);
+            let ties = Arc::new(ties_alone(document));
+            self.known.insert(id.clone(), Neighbour { listed, ties, asks });
+        }
+        Ok(self.known.get(&id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn listed(id: &str) -> Listed {
+        Listed {
+            id: id.to_owned(),
+            name: format!("name of {id}"),
+            state: "running".to_owned(),
+            image_id: "sha256:1".to_owned(),
+            labels: BTreeMap::new(),
+            endpoints: BTreeSet::from(["before".to_owned()]),
+        }
+    }
+
+    /// Who is still known, of three, once the list says this.
+    fn still_known(change: impl FnOnce(&mut Vec<Listed>)) -> Vec<String> {
+        let mut list = ["a", "b", "c"].map(listed).to_vec();
+        let neighbour = |listed: &Listed| Neighbour {
+            listed: listed.clone(),
+            ties: Arc::default(),
+            asks: Vec::new(),
+        };
+        let known = list.iter().map(|listed| (listed.id.clone(), neighbour(listed)));
+        let mut neighbours = Neighbours { known: known.collect(), ..Neighbours::default() };
+        change(&mut list);
+        neighbours.forget_what_changed(&list);
+        neighbours.known.into_keys().collect()
+    }
+
+    #[test]
+    fn whoever_is_not_as_before_is_asked_for_again() {
+        assert_eq!(still_known(|_| {}), ["a", "b", "c"]);
+        assert_eq!(still_known(|list| list.push(listed("new"))), ["a", "b", "c"]);
+        assert_eq!(still_known(|list| drop(list.remove(0))), ["b", "c"]);
+        assert_eq!(still_known(|list| list[1].state = "exited".to_owned()), ["a", "c"]);
+        assert_eq!(still_known(|list| list[2].endpoints.clear()), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_new_name_is_in_the_links_of_others_as_well() {
+        assert_eq!(still_known(|list| list[0].name = "other".to_owned()), [""; 0]);
+    }
+}
