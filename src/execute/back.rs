@@ -155,8 +155,10 @@ impl<P: Ports> Update<'_, P> {
     /// Brings the old containers back, each behind what it hangs on: their names, their lives,
     /// their restart policies.
     async fn restore_the_old_ones(&mut self) -> Result<Vec<Moved>, Trouble> {
-        for number in self.plan().numbers().rev() {
-            self.await_a_stop_under_way(number).await?;
+        if self.is_the_second_net_armed().await? {
+            for number in self.plan().numbers().rev() {
+                self.await_a_stop_under_way(number).await?;
+            }
         }
         let mut restored: Vec<Moved> = Vec::new();
         let mut ours = Vec::new();

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
-use crate::core::recreate::RestartPolicy;
+use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::update::Note;
 use crate::core::update::blame;
 use crate::core::update::history::Cause;
@@ -38,11 +38,32 @@ impl<P: Ports> Update<'_, P> {
         Ok(Note::default())
     }
 
+    /// The right to be started that the old ones have until the commit. With live-restore the new
+    /// one may outlive the Engine; `unless-stopped` remembers that the old one was stopped, so that
+    /// never two of them run.
+    fn second_net(&self) -> RestartPolicy {
+        let live_restore = self.journal.header.live_restore;
+        RestartPolicy::named(if live_restore { "unless-stopped" } else { "always" })
+    }
+
+    /// Whether the old ones that are there all have it. Nothing is stopped before they do.
+    pub(super) async fn is_the_second_net_armed(&self) -> Result<bool, Trouble> {
+        let policy = self.second_net();
+        for number in self.members() {
+            if self.plan().member(number).restart_policy.is_no() {
+                continue;
+            }
+            let old = self.look_at_old(number).await?;
+            let now = old.and_then(|old| restart_policy(&old).ok());
+            if now.is_some_and(|now| now != policy) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn arm_the_second_net(&self) -> Result<(), Trouble> {
-        // With live-restore the new one may outlive the Engine; `unless-stopped` remembers that
-        // the old one was stopped, so that never two of them run.
-        let name = if self.journal.header.live_restore { "unless-stopped" } else { "always" };
-        let policy = RestartPolicy::named(name);
+        let policy = self.second_net();
         let mut is_armed = false;
         for number in self.members() {
             let member = self.plan().member(number);
