@@ -105,8 +105,8 @@ fn start(program: &Path, pi: &Pi, interval: &str, tick: &str) -> Running {
     Running(command.spawn().expect("freshdock"))
 }
 
-/// Waits for so many rounds; `false` once it asks nothing any more. The Engine asks by HEAD as well,
-/// once, when it pulls what is run.
+/// Waits for so many rounds; `false` once it asks nothing any more. The Engine asks by HEAD as
+/// well, once, when it pulls what is run.
 fn makes_rounds(pi: &Pi, count: u64) -> bool {
     let is_a_question = |line: &&String| line.starts_with("HEAD /v2/till/manifests/");
     let made = || pi.registry.requests().iter().filter(is_a_question).count() as u64;
