@@ -53,10 +53,12 @@ test: check needs ## everything, on private Engines of its own (needs root)
 	$(CARGO) test --locked --doc
 	$(CARGO) test --locked --no-fail-fast --tests
 
-test-engines: needs engines ## the table of recreate on every Engine, the main job on Docker's (needs root, an hour)
+test-engines: needs engines ## the table of recreate on every Engine, the main job on Docker's, Compose 2 (needs root, an hour)
 	$(foreach engine,$(ENGINES),$(call on,$(engine)) $(CARGO) test --locked --test fidelity every_option &&) true
 	$(foreach engine,$(DOCKER_ENGINES),$(call on,$(engine)) $(CARGO) test --locked --test engine &&) true
 	$(call on,podman) $(CARGO) test --locked --test engine -- --ignored podman
+	TEST_COMPOSE=$(ROOTS)/docker-28/usr/libexec/docker/cli-plugins/docker-compose \
+		$(CARGO) test --locked --test torture compose
 
 fidelity: needs engines $(FRESHDOCK) ## the table of recreate on every Engine; writes docs/fidelity.md (needs root, an hour)
 	rm -rf target/fidelity

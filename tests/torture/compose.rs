@@ -1,8 +1,9 @@
-//! The real `docker-compose`, on a project with the service in it.
+//! The real `docker-compose`, on a project with the service in it: this machine's, or the one that
+//! `TEST_COMPOSE` names (`make test-engines` tries Compose 2).
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::{env, fs};
 
 use crate::bench::SERVICE;
 use crate::service::{LABELS, SHELF, diary};
@@ -33,7 +34,8 @@ pub fn containers(pi: &Pi) -> Vec<String> {
 }
 
 fn docker_compose(pi: &Pi, arguments: &[&str]) -> Command {
-    let mut command = Command::new("docker-compose");
+    let program = env::var_os("TEST_COMPOSE").unwrap_or_else(|| "docker-compose".into());
+    let mut command = Command::new(program);
     command.env("DOCKER_HOST", pi.engine.host());
     command.args(["--project-name", PROJECT, "--file"]).arg(path(pi)).args(arguments);
     command

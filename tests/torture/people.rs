@@ -12,7 +12,7 @@ use crate::support::command::wait_until;
 use crate::support::http::Peer;
 use crate::sweep::{assert_kept, every, lengths};
 
-/// Every tenth place of an update, on a machine of its own.
+/// Every `stride`th place of an update, on a machine of its own.
 fn meddle(deed: Deed, stride: usize) {
     let setup = if deed.is_compose() { Setup::Composed } else { Setup::Alone };
     let mut bench = Bench::with(setup, &[]);
