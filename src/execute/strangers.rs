@@ -65,7 +65,8 @@ impl<P: Ports> Update<'_, P> {
         }
         for number in self.plan().numbers() {
             let member = self.journal.header.original_of(number);
-            let joined = dependents(member, &others, &DependsOn::default()).map_err(cannot)?;
+            let joined = dependents(member, &others, &DependsOn::default())
+                .map_err(|error| cannot(&error))?;
             if let Some(Dependent { name, how, on, .. }) = joined.first() {
                 let detail = format!("{name} {} since the update was planned", how.of(on));
                 return Err(Trouble::Cause(Cause::person(detail)));
@@ -159,8 +160,8 @@ impl<P: Ports> Update<'_, P> {
         let image = engine.inspect_image(image_id).await?.unwrap_or_default();
         let api = engine.info().await?.api;
         let original = Original { container: theirs, image: &image, api };
-        let policy = recreate::restart_policy(theirs).map_err(cannot)?;
-        let recreation = recreate::recreate(&original).map_err(cannot)?;
+        let policy = recreate::restart_policy(theirs).map_err(|error| cannot(&error))?;
+        let recreation = recreate::recreate(&original).map_err(|error| cannot(&error))?;
         if inspect::is_running(theirs) {
             engine.set_restart_policy(id, &RestartPolicy::no()).await?;
             engine.stop(id, inspect::stop_timeout(theirs)).await?;
@@ -185,6 +186,6 @@ impl<P: Ports> Update<'_, P> {
     }
 }
 
-fn cannot(error: CannotRecreate) -> Trouble {
+fn cannot(error: &CannotRecreate) -> Trouble {
     Trouble::surroundings(error.to_string())
 }

@@ -41,6 +41,12 @@ pub trait Disk: Send + Sync + 'static {
     /// The system's.
     fn append(&self, path: &Path, content: &[u8], durable: bool) -> io::Result<()>;
 
+    /// What stands in a file is on the disk on return.
+    ///
+    /// # Errors
+    /// The system's.
+    fn flush(&self, path: &Path) -> io::Result<()>;
+
     /// Replaces a file as a whole. A power cut leaves the old or the new content, never a mixture;
     /// on return it is the new one.
     ///
@@ -101,6 +107,10 @@ impl Disk for RealDisk {
             file.sync_all()?;
         }
         if durable && is_new { sync_parent(path) } else { Ok(()) }
+    }
+
+    fn flush(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
     }
 
     fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {

@@ -82,6 +82,12 @@ impl<D: Disk> StateDirectory<D> {
         if !name.ends_with(SUFFIX) {
             return Ok(None);
         }
+        if self.is_owner() {
+            // A process that was killed between a write and its flush has left words that are read
+            // now and that a power cut would take back; what is done next must not outlive them.
+            // Where the disk cannot flush, the service still comes first.
+            drop(self.disk.flush(path));
+        }
         let content = self.disk.read(path).map_err(on("read", path))?.unwrap_or_default();
         let Some(end) = content.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
         let damaged = |detail: String| JournalError::Damaged { path: path.to_owned(), detail };

@@ -360,22 +360,3 @@ fn a_dependent_that_somebody_only_created_anew_is_started_behind_the_old_till() 
     pi.assert_settled("till", &one, 2);
     assert_eq!(pi.serving(SIDE_PORT).as_deref(), Some("till side"));
 }
-
-#[test]
-fn a_container_that_joins_while_the_image_is_pulled_is_found_before_the_switch() {
-    let (pi, one) = with_a_till(&["--publish=8081:8081"]);
-    let side = side(&pi);
-    pi.engine.docker(&["pull", "--quiet", &side.reference]);
-    let two = pi.registry.publish("till", &Release::new("2"));
-    let agent = pi.update_until("pull");
-    start_hanging(&pi, "side", &side, "--network=container:till");
-
-    agent.finish();
-    let (till, began) = (pi.inspect("till"), pi.id("till"));
-    if till["Image"] == one.image.as_str() {
-        pi.update(&[]).expect_code(0);
-    }
-    pi.assert_settled("till", &two, 2);
-    assert_eq!(host_config(&pi, "side", "NetworkMode"), format!("container:{}", pi.id("till")));
-    assert_eq!(pi.serving(SIDE_PORT).as_deref(), Some("till side"), "{began}");
-}

@@ -121,3 +121,24 @@ fn a_registry_that_stalls_holds_up_neither_the_service_nor_the_end_of_the_agent(
     stage.pi.agent.run(&stage.pi.engine, &["recover"]).expect_code(0);
     stage.assert_unharmed();
 }
+
+/// The Engine resolves `container:till` to an ID when the other one starts: that one would be left
+/// with a network that nobody is in any more.
+#[test]
+fn a_container_that_joins_while_the_image_is_pulled_is_found_before_the_switch() {
+    let stage = Stage::new();
+    let side = stage.pi.registry.publish("side", &Release::new("side").with("TILL_PORT", "8081"));
+    let agent = stage.in_mid_pull(Mishap::Stall);
+    let joins = [&WATCHED[..], &["--network=container:till"]].concat();
+    stage.pi.start("side", &side.reference, &joins);
+    stage.relay.set(None);
+
+    let told = agent.finish();
+
+    assert!(told.out.contains("side shares the network of till since"), "{}", told.out);
+    assert_eq!(stage.pi.id("till"), stage.old, "the old container was touched");
+    stage.pi.update(&[]).expect_code(0);
+    stage.pi.assert_settled("till", &stage.two, 2);
+    let mode = &stage.pi.inspect("side")["HostConfig"]["NetworkMode"];
+    assert_eq!(*mode, format!("container:{}", stage.pi.id("till")));
+}

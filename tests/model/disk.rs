@@ -198,6 +198,18 @@ impl Disk for FakeDisk {
         )
     }
 
+    fn flush(&self, path: &Path) -> io::Result<()> {
+        let mut affairs = self.0.lock();
+        if affairs.files.trouble.is_some() {
+            return Err(io::Error::other("Input/output error"));
+        }
+        affairs.files.keep(path);
+        if affairs.shares_a_disk {
+            affairs.engine.harden();
+        }
+        Ok(())
+    }
+
     fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let beside = temporary(path);
         let half = content[..content.len() / 2].to_vec();
