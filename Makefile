@@ -31,8 +31,8 @@ on = $(on_$(1))
 FRESHDOCK = target/peers/bin/freshdock
 
 .DEFAULT_GOAL := help
-.PHONY: help build release check test test-image test-arm test-engines fidelity fuzz demo bench footprint torture soak dist deb \
-	image needs needs-dist clean
+.PHONY: help build release check test test-image test-arm test-deb test-engines fidelity fuzz demo bench footprint torture \
+	soak dist deb image needs needs-dist clean
 
 help: ## lists what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +115,12 @@ test-arm: needs needs-dist ## the binaries for 64-bit and 32-bit Pis, emulated, 
 	@scripts/ensure qemu-aarch64-static=qemu-user-static update-binfmts=binfmt-support
 	scripts/dist $(ARM)
 	scripts/test-arm $(ARM)
+
+test-deb: needs-dist ## the package for this machine, from install to purge, under a real systemd (needs root)
+	@scripts/ensure systemd-nspawn=systemd-container debootstrap=debootstrap nsenter=util-linux pgrep=procps
+	scripts/dist $(MACHINE)
+	scripts/deb $(MACHINE)
+	scripts/test-deb "$$(ls -t target/dist/pilotfish_*_"$$(dpkg --print-architecture)".deb | head -n 1)"
 
 dist: needs-dist ## static binaries for every Pi, with checksums, man pages and completions
 	scripts/dist

@@ -109,8 +109,10 @@ impl Registry {
     }
 
     /// One line for each request that was answered, oldest first: `HEAD /v2/… HTTP/1.1" 200 …`.
+    /// Those by TLS come after all others.
     pub fn requests(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.directory.join("plain.log")).unwrap_or_default();
+        let read = |name| fs::read_to_string(self.directory.join(name)).unwrap_or_default();
+        let log = read("plain.log") + &read("tls.log");
         let requests = log.lines().filter_map(|line| line.split_once("] \""));
         requests.map(|(_, request)| request.to_owned()).collect()
     }
