@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{TRIES_MAX, TRY_PAUSE, Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::recreate::{Moved, hangs_as_before};
-use crate::core::update::{Mark, Note, Pair, Step, is_taken_away};
+use crate::core::update::{Mark, Note, Pair, Step};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
 
@@ -70,7 +70,7 @@ impl<P: Ports> Update<'_, P> {
             if self.nothing_to_go_back_to().await? {
                 return self.keep_the_new_ones().await;
             }
-            if is_taken_away(&self.journal.progress, &self.reality().await?) {
+            if self.is_taken_away().await? {
                 self.warn(LEFT_AWAY);
             } else {
                 self.note_undo(Step::Start, Mark::UndoStarted, Note::default());

@@ -22,6 +22,7 @@ mod interruptions;
 mod itself;
 #[cfg(test)]
 mod logins;
+mod meanwhile;
 #[cfg(test)]
 mod newer;
 #[cfg(test)]
