@@ -29,8 +29,8 @@ fn make(pi: &Pi, name: &str, image: &Published) -> String {
     pi.engine.docker(&arguments)
 }
 
-/// Compose 2 makes it anew under a name with twelve digits before it, removes what is there, and then
-/// gives it the name. Where it fails in between, nothing would be left of the service.
+/// Compose 2 makes it anew under a name with twelve digits before it, removes what is there, and
+/// then gives it the name. Where it fails in between, nothing would be left of the service.
 #[test]
 fn what_compose_leaves_half_made_is_not_the_service() {
     let (pi, one, two) = with_a_composed_till();

@@ -1,4 +1,4 @@
-//! The labels of Compose: the one that speaks of the image, and those that tell whose a container is.
+//! The labels of Compose: the one that speaks of the image, and those that tell whose it is.
 
 use std::collections::BTreeMap;
 
