@@ -41,7 +41,11 @@ pub fn write() {
     page.push_str(FOOT);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fidelity.md");
     fs::write(path, page).expect("docs/fidelity.md");
-    records.iter().for_each(|record| println!("{}", record.sentence()));
+    ours.iter().for_each(|record| println!("{}", record.sentence()));
+    for peer in peers {
+        let (kept, all) = (peer.rows.len() - own_losses(peer).len(), peer.rows.len());
+        println!("{} on {}: {kept} of {all} kept", peer.updater, peer.engine);
+    }
 }
 
 const REFUSED: &str =
@@ -123,8 +127,7 @@ fn beside(peer: &Record, records: &[&Record]) -> String {
     let Some(ours) = records.iter().find(|record| record.engine == peer.engine) else {
         return String::new();
     };
-    let lost: Vec<_> =
-        peer.rows.iter().filter_map(|row| Some((row, own_loss(peer, row)?))).collect();
+    let lost = own_losses(peer);
     let (theirs, total) = (peer.rows.len() - lost.len(), peer.rows.len());
     let same = |row: &&Tried| peer.row(&row.name).is_some();
     let kept = Count::of(ours.rows.iter().filter(same)).kept;
@@ -138,6 +141,10 @@ fn beside(peer: &Record, records: &[&Record]) -> String {
         row(&mut text, &[&format!("`{name}`"), &cell(&why)]);
     }
     text
+}
+
+fn own_losses(peer: &Record) -> Vec<(&Tried, String)> {
+    peer.rows.iter().filter_map(|row| Some((row, own_loss(peer, row)?))).collect()
 }
 
 /// What is lost in this row beyond what is lost in the row without any option.
