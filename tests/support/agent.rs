@@ -23,7 +23,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Names another program to be tested as the agent, such as one for another kind of machine behind
 /// its emulator (`make test-arm`).
-const OTHER_AGENT: &str = "TEST_AGENT";
+pub const OTHER_AGENT: &str = "TEST_AGENT";
 
 /// An installation of the agent: its configuration and what it remembers.
 pub struct Agent {

@@ -103,7 +103,7 @@ fn machine(commit: &str) -> String {
     let kernel = run(Command::new("uname").args(["-s", "-r", "-m"]));
     let engine = run(Command::new("dockerd").arg("--version"));
     format!(
-        "\nMeasured with pilotfish {} (`{commit}`, debug build) on {kernel}, {cores} cores of {}, {engine}, \
+        "\nMeasured with pilotfish {} ({commit}) on {kernel}, {cores} cores of {}, {engine}, \
          overlay2 on ext4.\n",
         env!("CARGO_PKG_VERSION"),
         model.unwrap_or("an unnamed processor"),

@@ -21,6 +21,7 @@ use crate::page;
 use crate::releases::Kind;
 use crate::seed::Seed;
 use crate::service::Setup;
+use crate::support::agent::OTHER_AGENT;
 use crate::support::command::run;
 use crate::sweep::{Lengths, every, lengths, name, play};
 use crate::tally::{self, Tally};
@@ -52,9 +53,16 @@ fn results(name: &str) -> PathBuf {
         drop(fs::remove_file(&file));
     }
     fs::create_dir_all(directory()).expect("a directory for the results");
-    let commit = run(Command::new("git").args(["rev-parse", "--short", "HEAD"]));
-    fs::write(directory().join("commit"), commit).expect("the commit that is tortured");
+    fs::write(directory().join("commit"), what_is_tortured()).expect("what is tortured");
     file
+}
+
+fn what_is_tortured() -> String {
+    let commit = run(Command::new("git").args(["rev-parse", "--short", "HEAD"]));
+    let binary = env::var_os(OTHER_AGENT).map(PathBuf::from);
+    let name = binary.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
+    let build = name.map_or("debug build".to_owned(), |name| format!("the binary `{name}`"));
+    format!("`{}`, {build}", commit.trim())
 }
 
 fn seed() -> Seed {
