@@ -82,19 +82,7 @@ impl<P: Ports> Update<'_, P> {
         self.remove_the_new_ones().await?;
         self.restore_images(attempt).await?;
         self.flush().await?;
-        self.check_that_they_are_still_there(&restored).await
-    }
-
-    /// Who meant to remove a parked container (`docker compose up` does, by its ID) may find it
-    /// serving again, and removes it all the same: then it has to be made again.
-    async fn check_that_they_are_still_there(&self, restored: &[Moved]) -> Result<(), Trouble> {
-        for (number, Moved { name, .. }) in restored.iter().enumerate() {
-            if self.holder_of_the_name(number).await?.is_none() {
-                let message = format!("{name} was removed while it was brought back");
-                return Err(EngineError::Conflict { message }.into());
-            }
-        }
-        Ok(())
+        self.check_that_they_stay(&restored).await
     }
 
     /// The way back writes what it does for people and for the history; it does not depend on it,

@@ -14,6 +14,7 @@ impl<P: Ports> Update<'_, P> {
     /// Creates the new containers beside the old ones, under names of their own and without the
     /// right to be started by the Engine. Each hangs on the new ones before it.
     pub(super) async fn create(&mut self) -> Result<Note, Trouble> {
+        self.let_compose_finish().await?;
         self.check_that_nobody_joined().await?;
         let mut moved = Vec::new();
         for number in self.plan().numbers() {

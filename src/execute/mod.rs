@@ -8,6 +8,7 @@
 mod ahead;
 mod back;
 mod commit;
+mod compose;
 mod create;
 mod greet;
 mod images;

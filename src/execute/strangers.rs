@@ -6,28 +6,21 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::compose::START_LIMIT;
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::recreate::dependents::{Dependent, DependsOn, dependents};
 use crate::core::recreate::{
-    self, CannotRecreate, Moved, Original, RestartPolicy, hangs_on_a_moved_one,
-    is_the_same_to_compose, repoint,
+    self, CannotRecreate, Moved, Original, RestartPolicy, hangs_on_a_moved_one, repoint,
 };
-use crate::core::update::history::{Cause, Fault};
-use crate::core::update::{Mark, Note, Step, is_taken_away};
+use crate::core::update::history::Cause;
+use crate::core::update::{Mark, Note, Step};
 use crate::engine::{Engine, EngineError, Listed};
 use crate::world::Ports;
 
 /// How long somebody who ended a new container may take to put something in its place. Compose
 /// stops, removes and renames, each in fractions of a second on a Pi.
 const TAKE_OVER_LIMIT: Duration = Duration::from_secs(3);
-
-/// How long what they made may take to be started. Compose makes everything anew first, which
-/// stops other services as well, and then starts it all.
-const START_LIMIT: Duration = Duration::from_secs(15);
-
-/// How often that is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 impl<P: Ports> Update<'_, P> {
     /// The container that bears the name of a member without being part of this update: a person,
@@ -92,44 +85,6 @@ impl<P: Ports> Update<'_, P> {
                 return Ok(false);
             }
             self.pause().await?;
-        }
-    }
-
-    /// Whether a person took away all that there was, and puts nothing in its place. What Compose
-    /// makes is waited for; where it gave up in the middle, the service is not left to that.
-    pub(super) async fn is_taken_away(&self) -> Result<bool, Trouble> {
-        if !self.is_a_persons_doing() {
-            return Ok(false);
-        }
-        let begun = Instant::now();
-        while self.is_half_made().await? && begun.elapsed() < START_LIMIT {
-            self.pause().await?;
-        }
-        let is_taken_away = is_taken_away(&self.journal.progress, &self.reality().await?);
-        Ok(is_taken_away && !self.is_half_made().await? && self.stranger(0, &[]).await?.is_none())
-    }
-
-    fn is_a_persons_doing(&self) -> bool {
-        self.journal.progress.failed.as_ref().is_some_and(|cause| cause.fault == Fault::Person)
-    }
-
-    /// Whether Compose has made the service anew, and has not started it yet.
-    async fn is_half_made(&self) -> Result<bool, Trouble> {
-        let original = inspect::labels(&self.journal.header.original);
-        let new = self.journal.progress.known.new_container.as_deref();
-        let list = self.ports.engine().list().await?;
-        Ok(list.iter().any(|listed| {
-            listed.state == "created"
-                && Some(listed.id.as_str()) != new
-                && listed.name != self.plan().main.new_name()
-                && is_the_same_to_compose(&original, &listed.labels)
-        }))
-    }
-
-    async fn pause(&self) -> Result<(), Trouble> {
-        tokio::select! {
-            () = self.stop.cancelled() => Err(Trouble::Asked),
-            () = tokio::time::sleep(LOOK_INTERVAL) => Ok(()),
         }
     }
 

@@ -8,12 +8,12 @@ use serde_json::Value;
 /// recreates the container once more.
 pub const COMPOSE_IMAGE_LABEL: &str = "com.docker.compose.image";
 
+/// The project that a container is of.
+const PROJECT: &str = "com.docker.compose.project";
+
 /// By these Compose knows a container again, whatever its name.
-const IDENTITY: [&str; 3] = [
-    "com.docker.compose.project",
-    "com.docker.compose.service",
-    "com.docker.compose.container-number",
-];
+const IDENTITY: [&str; 3] =
+    [PROJECT, "com.docker.compose.service", "com.docker.compose.container-number"];
 
 /// Whether two containers with these labels are the same one to Compose: it makes a service anew
 /// beside the present one, under another name, and then removes that.
@@ -22,7 +22,25 @@ pub fn is_the_same_to_compose(
     one: &BTreeMap<String, String>,
     other: &BTreeMap<String, String>,
 ) -> bool {
-    IDENTITY.iter().all(|label| one.contains_key(*label) && one.get(*label) == other.get(*label))
+    agree(&IDENTITY, one, other)
+}
+
+/// Whether two containers with these labels are of one project: `docker compose up` goes through all
+/// of it.
+#[must_use]
+pub fn is_the_same_project(
+    one: &BTreeMap<String, String>,
+    other: &BTreeMap<String, String>,
+) -> bool {
+    agree(&[PROJECT], one, other)
+}
+
+fn agree(
+    labels: &[&str],
+    one: &BTreeMap<String, String>,
+    other: &BTreeMap<String, String>,
+) -> bool {
+    labels.iter().all(|label| one.contains_key(*label) && one.get(*label) == other.get(*label))
 }
 
 /// Lets Compose's label follow to the new image. Nothing happens where the label was not there.
@@ -46,6 +64,7 @@ mod tests {
         assert!(is_the_same_to_compose(&till, &till));
         for other in [["shop", "till", "2"], ["shop", "scale", "1"], ["bar", "till", "1"]] {
             assert!(!is_the_same_to_compose(&till, &labels(other)), "{other:?}");
+            assert_eq!(is_the_same_project(&till, &labels(other)), other[0] == "shop");
         }
         assert!(!is_the_same_to_compose(&BTreeMap::new(), &BTreeMap::new()));
     }

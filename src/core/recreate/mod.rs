@@ -38,7 +38,7 @@ use crate::core::docker::reference::Platform;
 use crate::core::recreate::document::Place;
 
 pub use crate::core::recreate::compose::{
-    COMPOSE_IMAGE_LABEL, is_the_same_to_compose, set_compose_image,
+    COMPOSE_IMAGE_LABEL, is_the_same_project, is_the_same_to_compose, set_compose_image,
 };
 pub use crate::core::recreate::podman::LIBPOD;
 pub use crate::core::recreate::repoint::{Moved, hangs_as_before, hangs_on_a_moved_one, repoint};
