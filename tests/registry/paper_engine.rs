@@ -20,6 +20,8 @@ pub struct Papers {
     pub mirrors: Vec<String>,
     /// The digest that every container runs.
     pub running: Option<Digest>,
+    /// The architecture and the variant of what runs; those of the machine where nothing is said.
+    pub userland: Option<(&'static str, &'static str)>,
     /// The paths that it was asked for, in their order.
     pub asked: Arc<Mutex<Vec<String>>>,
 }
@@ -34,6 +36,8 @@ impl Papers {
             }
             ["info"] => json!({
                 "DockerRootDir": "/var/lib/docker",
+                "OSType": "linux",
+                "Architecture": "aarch64",
                 "RegistryConfig": { "Mirrors": self.mirrors },
             }),
             ["containers", "json"] => (0..self.images.len()).map(|it| self.listed(it)).collect(),
@@ -78,11 +82,13 @@ impl Papers {
     fn image(&self, number: usize) -> Option<Value> {
         let reference: Reference = self.images.get(number)?.parse().ok()?;
         let digest = self.running.clone().unwrap_or_else(|| Digest::of(b"what runs"));
+        let (architecture, variant) = self.userland.unwrap_or(("arm64", ""));
         Some(json!({
             "Id": image_id(number),
             "RepoDigests": [format!("{}@{digest}", reference.familiar_name())],
             "Os": "linux",
-            "Architecture": "arm64",
+            "Architecture": architecture,
+            "Variant": variant,
             "Config": {},
         }))
     }

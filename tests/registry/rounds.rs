@@ -4,13 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use pilotfish::core::docker::manifest::OCI_MANIFEST;
+use pilotfish::core::docker::manifest::{OCI_INDEX, OCI_MANIFEST};
+use pilotfish::core::docker::reference::Digest;
 use serde_json::Value;
 use tempfile::tempdir;
 use tokio::process::Command;
 
 use crate::certificates::{Authority, Flaw};
-use crate::images::Image;
+use crate::images::{Image, index};
 use crate::paper_engine::{Papers, serve};
 use crate::real::{Real, Setup};
 use crate::scripted::{Reply, Scripted, manifest, reply};
@@ -107,6 +108,43 @@ async fn the_engines_mirrors_are_asked_before_docker_hub() {
     let document: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(document["containers"][0]["verdict"], "up_to_date", "{document:#}");
     assert_eq!(mirror.lines(), ["HEAD /v2/library/nginx/manifests/1"]);
+}
+
+/// The usual Raspberry Pi OS of 32 bits runs on a kernel of 64, and the Engine calls the machine by
+/// that; what runs tells what can be run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_userland_of_32_bits_on_a_kernel_of_64_gets_its_own_image() {
+    let directory = tempdir().expect("a directory");
+    let (arm, arm64) = (Image::new("new", "linux/arm/v7"), Image::new("new", "linux/arm64/v8"));
+    let served = [arm.clone(), arm64.clone()];
+    let registry = Scripted::start(move |asked| {
+        let path = asked.path();
+        let is_asked = |image: &&Image| {
+            path.ends_with(image.digest().as_str())
+                || path.ends_with(Digest::of(&image.config).as_str())
+        };
+        match served.iter().find(is_asked) {
+            Some(image) if path.contains("/blobs/") => reply(200, &[], image.config.clone()),
+            Some(image) => manifest(OCI_MANIFEST, &image.manifest),
+            None => manifest(OCI_INDEX, &index(OCI_INDEX, &[&served[1], &served[0]])),
+        }
+    })
+    .await;
+    let papers = Papers {
+        images: vec![format!("{}/till:1", registry.registry())],
+        userland: Some(("arm", "v7")),
+        ..Papers::default()
+    };
+    let socket = serve(directory.path(), papers);
+
+    let text = check(directory.path(), &socket, &["--json"]).await;
+
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(document["containers"][0]["verdict"], "update", "{document:#}");
+    let gets = registry.asked().into_iter().map(|asked| asked.path().to_owned());
+    let gets: Vec<String> = gets.collect();
+    assert!(gets.iter().any(|path| path.ends_with(arm.digest().as_str())), "{gets:?}");
+    assert!(!gets.iter().any(|path| path.ends_with(arm64.digest().as_str())), "{gets:?}");
 }
 
 /// What may hang on a container is found among all others, and with all of them due that must not
