@@ -1,5 +1,5 @@
-//! `docker compose up` in the middle of an update: it makes every service of a project anew beside the
-//! present one, from a list that it took at its beginning, and does not know of us.
+//! `docker compose up` in the middle of an update: it makes every service of a project anew beside
+//! the present one, from a list that it took at its beginning, and does not know of us.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

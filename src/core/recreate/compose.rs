@@ -25,8 +25,8 @@ pub fn is_the_same_to_compose(
     agree(&IDENTITY, one, other)
 }
 
-/// Whether two containers with these labels are of one project: `docker compose up` goes through all
-/// of it.
+/// Whether two containers with these labels are of one project: `docker compose up` goes through
+/// all of it.
 #[must_use]
 pub fn is_the_same_project(
     one: &BTreeMap<String, String>,
