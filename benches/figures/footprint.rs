@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
+use crate::pi_with;
 use crate::support::images::Release;
 use crate::support::{Pi, QUIET, WATCHED};
 use crate::table::{Table, megabytes};
-use crate::{peer, pi_with};
 
 /// How many rounds the agent makes before it is measured; `make footprint` asks for 1,000.
 const ROUNDS: &str = "FOOTPRINT_ROUNDS";
@@ -46,7 +46,6 @@ pub fn measure(binary: &Path, table: &mut Table) {
     table.add("size of the binary", megabytes(size), "< 8 MB");
     quiet(binary, table);
     rounds(binary, table);
-    peer::measure(table);
 }
 
 /// An agent between two rounds, with `/metrics` on.

@@ -47,7 +47,10 @@ const TOPICS: [(&str, Measure); 6] = [
     ("round", round::measure),
     ("answers", answers::measure),
     ("registry", registry::measure),
-    ("footprint", footprint::measure),
+    ("footprint", |binary, table| {
+        footprint::measure(binary, table);
+        peer::measure(table);
+    }),
 ];
 
 fn main() {

@@ -3,16 +3,15 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::environment::Fragment;
 use crate::config::error::{ConfigError, Origin};
 use crate::config::keys::{self, Key, Kind, REGISTRIES};
 use crate::config::registries::{self, Registries};
+use crate::config::table::{Source, as_table, in_order, wrong_type};
 
 /// Where the file is looked for if nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/pilotfish/pilotfish.toml";
@@ -71,81 +70,47 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 
 fn parse(text: &str, path: &Path) -> Result<Contents, ConfigError> {
     let source = Source { text, path };
-    let table = DeTable::parse(text).map_err(|error| source.syntax_error(&error))?;
+    let table = DeTable::parse(text).map_err(|error| syntax_error(&source, &error))?;
     let mut contents = Contents::default();
-    source.walk("", table.get_ref(), &mut contents)?;
+    walk(&source, "", table.get_ref(), &mut contents)?;
     Ok(contents)
 }
 
-/// A file that is being read, to tell the line of what stands in it.
-pub(super) struct Source<'a> {
-    text: &'a str,
-    path: &'a Path,
+fn syntax_error(source: &Source<'_>, error: &toml::de::Error) -> ConfigError {
+    let span = error.span().unwrap_or_default();
+    let line_start = source.text.get(..span.start).and_then(|before| before.rfind('\n'));
+    let line = source.text.get(line_start.map_or(0, |start| start + 1)..).unwrap_or_default();
+    let mut message = error.message().lines().collect::<Vec<_>>().join("; ");
+    if line.trim_start().starts_with("[registries.") {
+        message.push_str("; ");
+        message.push_str(registries::QUOTE_THE_HOST);
+    }
+    ConfigError::Syntax { origin: source.origin(span), message }
 }
 
-/// A key and its value as they stand in a table.
-pub(super) type Entry<'a, 'i> = (&'a Spanned<toml::de::DeString<'i>>, &'a Spanned<DeValue<'i>>);
-
-impl Source<'_> {
-    pub(super) fn origin(&self, span: Range<usize>) -> Origin {
-        let before = self.text.as_bytes().iter().take(span.start);
-        let line = 1 + before.filter(|byte| **byte == b'\n').count();
-        Origin::File { path: self.path.to_owned(), line }
-    }
-
-    fn syntax_error(&self, error: &toml::de::Error) -> ConfigError {
-        let span = error.span().unwrap_or_default();
-        let line_start = self.text.get(..span.start).and_then(|before| before.rfind('\n'));
-        let line = self.text.get(line_start.map_or(0, |start| start + 1)..).unwrap_or_default();
-        let mut message = error.message().lines().collect::<Vec<_>>().join("; ");
-        if line.trim_start().starts_with("[registries.") {
-            message.push_str("; ");
-            message.push_str(registries::QUOTE_THE_HOST);
+fn walk(
+    source: &Source<'_>,
+    section: &str,
+    table: &DeTable<'_>,
+    contents: &mut Contents,
+) -> Result<(), ConfigError> {
+    for (name, value) in in_order(table) {
+        let separator = if section.is_empty() { "" } else { "." };
+        let path = format!("{section}{separator}{}", name.get_ref());
+        let origin = source.origin(name.span());
+        if let Some(key) = Key::find(&path) {
+            let value = scalar(key, value.get_ref(), &origin)?;
+            contents.fragments.push(Fragment { key, value, origin });
+        } else if path == REGISTRIES {
+            let hosts = as_table(&path, value.get_ref(), &origin)?;
+            contents.registries = registries::read(source, hosts)?;
+        } else if keys::is_section(&path) {
+            walk(source, &path, as_table(&path, value.get_ref(), &origin)?, contents)?;
+        } else {
+            return Err(ConfigError::UnknownKey { hint: keys::hint(&path), key: path, origin });
         }
-        ConfigError::Syntax { origin: self.origin(span), message }
     }
-
-    fn walk(
-        &self,
-        section: &str,
-        table: &DeTable<'_>,
-        contents: &mut Contents,
-    ) -> Result<(), ConfigError> {
-        for (name, value) in in_order(table) {
-            let separator = if section.is_empty() { "" } else { "." };
-            let path = format!("{section}{separator}{}", name.get_ref());
-            let origin = self.origin(name.span());
-            if let Some(key) = Key::find(&path) {
-                let value = scalar(key, value.get_ref(), &origin)?;
-                contents.fragments.push(Fragment { key, value, origin });
-            } else if path == REGISTRIES {
-                let hosts = self.table(&path, value.get_ref(), &origin)?;
-                contents.registries = registries::read(self, hosts)?;
-            } else if keys::is_section(&path) {
-                self.walk(&path, self.table(&path, value.get_ref(), &origin)?, contents)?;
-            } else {
-                return Err(ConfigError::UnknownKey { hint: keys::hint(&path), key: path, origin });
-            }
-        }
-        Ok(())
-    }
-
-    /// The value as a table, or an error that names the key.
-    pub(super) fn table<'a, 'i>(
-        &self,
-        key: &str,
-        value: &'a DeValue<'i>,
-        origin: &Origin,
-    ) -> Result<&'a DeTable<'i>, ConfigError> {
-        value.as_table().ok_or_else(|| wrong_type(key, "a table", value, origin))
-    }
-}
-
-/// As they stand in the file: the first error is the uppermost.
-pub(super) fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<Entry<'a, 'i>> {
-    let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(name, _)| name.span().start);
-    entries
+    Ok(())
 }
 
 fn scalar(key: Key, value: &DeValue<'_>, origin: &Origin) -> Result<String, ConfigError> {
@@ -155,24 +120,6 @@ fn scalar(key: Key, value: &DeValue<'_>, origin: &Origin) -> Result<String, Conf
         (Kind::Number, DeValue::Integer(number)) => Ok(number.to_string()),
         _ => Err(wrong_type(key.name, key.kind.in_words(), value, origin)),
     }
-}
-
-pub(super) fn wrong_type(
-    key: &str,
-    expected: &'static str,
-    value: &DeValue<'_>,
-    origin: &Origin,
-) -> ConfigError {
-    let found = match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a number",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date or time",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    };
-    ConfigError::WrongType { key: key.to_owned(), origin: origin.clone(), expected, found }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod file;
 mod keys;
 mod registries;
 mod settings;
+mod table;
 mod time_zone;
 // From Watchtower's settings to ours.
 pub mod watchtower;

@@ -8,8 +8,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::effective::Explained;
 use crate::config::error::{ConfigError, Origin};
-use crate::config::file::{Source, in_order, wrong_type};
 use crate::config::keys::{REGISTRIES, REGISTRY_KEYS};
+use crate::config::table::{Source, as_table, in_order, wrong_type};
 use crate::core::docker::reference::Reference;
 use crate::core::text::did_you_mean;
 
@@ -48,7 +48,7 @@ pub(super) fn read(source: &Source<'_>, table: &DeTable<'_>) -> Result<Registrie
         let origin = source.origin(name.span());
         let host = canonical_host(name.get_ref())
             .map_err(|why| bad_value(&key, &origin, name.get_ref(), why))?;
-        let entries = source.table(&key, value.get_ref(), &origin)?;
+        let entries = as_table(&key, value.get_ref(), &origin)?;
         let mut settings = RegistryHostSettings::default();
         for (name, value) in in_order(entries) {
             let field = Field {
