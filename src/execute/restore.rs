@@ -6,7 +6,7 @@ use crate::core::docker::inspect;
 use crate::core::update::history::Cause;
 use crate::core::update::plan::Source;
 use crate::core::update::{Mark, Note, Step};
-use crate::engine::{Engine, Listed};
+use crate::engine::{Engine, EngineError, Listed};
 use crate::world::Ports;
 
 impl<P: Ports> Update<'_, P> {
@@ -16,7 +16,14 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn restore_images(&mut self, attempt: Attempt) -> Result<(), Trouble> {
         self.restore_the_tag().await?;
         let (repository, tag) = self.plan().keep_tag();
-        self.ports.engine().remove_image(&format!("{repository}:{tag}")).await?;
+        match self.ports.engine().remove_image(&format!("{repository}:{tag}")).await {
+            // Containerd's store gives up no image that runs, and this is its last name where
+            // somebody else's container has kept the local tag.
+            Err(EngineError::Conflict { message }) if attempt == Attempt::Last => {
+                self.warn(format!("{repository}:{tag} stays: {message}"));
+            }
+            done => _ = done?,
+        }
         // What somebody built or pulled by hand is theirs; it only loses the tag.
         let ours = self.pulled_image().await?.filter(|_| self.plan().source != Source::Local);
         if let Some(image) = ours {
