@@ -30,7 +30,7 @@ impl<P: Ports> Update<'_, P> {
     /// Lets it come to its end before anything is touched. What it left half made some time ago
     /// costs each update this wait, and no more.
     pub(super) async fn let_compose_finish(&self) -> Result<(), Trouble> {
-        self.await_compose(is_the_same_project).await
+        self.await_compose(is_the_same_project).await.map(|_| ())
     }
 
     /// Whether a person took away all that there was, and puts nothing in its place. What Compose
@@ -40,11 +40,9 @@ impl<P: Ports> Update<'_, P> {
         if cause.is_none_or(|cause| cause.fault != Fault::Person) {
             return Ok(false);
         }
-        self.await_compose(is_the_same_to_compose).await?;
+        let has_ended = self.await_compose(is_the_same_to_compose).await?;
         let is_taken_away = is_taken_away(&self.journal.progress, &self.reality().await?);
-        Ok(is_taken_away
-            && !self.is_half_made(is_the_same_to_compose).await?
-            && self.stranger(0, &[]).await?.is_none())
+        Ok(is_taken_away && has_ended && self.stranger(0, &[]).await?.is_none())
     }
 
     /// Compose may have seen a container parked that serves again by now, and remove it all the
@@ -70,12 +68,16 @@ impl<P: Ports> Update<'_, P> {
         }
     }
 
-    async fn await_compose(&self, is_meant: fn(&Labels, &Labels) -> bool) -> Result<(), Trouble> {
+    /// Whether it came to its end within the time it is given.
+    async fn await_compose(&self, is_meant: fn(&Labels, &Labels) -> bool) -> Result<bool, Trouble> {
         let begun = Instant::now();
-        while begun.elapsed() < START_LIMIT && self.is_half_made(is_meant).await? {
+        while self.is_half_made(is_meant).await? {
+            if begun.elapsed() >= START_LIMIT {
+                return Ok(false);
+            }
             self.pause().await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether there is a container of Compose's that was made, and not started yet.

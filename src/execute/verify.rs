@@ -148,7 +148,7 @@ impl<P: Ports> Update<'_, P> {
                 Err(Trouble::Meddled { number, detail }) => {
                     let is_theirs = self.await_what_they_make(number).await?;
                     if number == 0 || !is_theirs {
-                        return Err(Trouble::Cause(Cause::person(self.naming(number, detail))));
+                        return Err(Trouble::Meddled { number, detail });
                     }
                     self.release(number)?;
                 }
@@ -238,6 +238,7 @@ impl<P: Ports> Update<'_, P> {
             Verdict::Spoilt(detail) => return Err(Trouble::Spoilt(detail)),
             Verdict::Person(detail) => {
                 self.check_the_engine_stayed().await?;
+                let detail = self.naming(trial.number, detail);
                 return Err(Trouble::Meddled { number: trial.number, detail });
             }
             Verdict::Failed(detail) => {
