@@ -91,13 +91,13 @@ pub fn handover(state_dir: &Path) -> anyhow::Result<Option<Handover>> {
 /// Whether the program runs in a container, whose mounts are those of its start.
 #[must_use]
 pub fn is_in_a_container() -> bool {
-    RealHost.own_container().is_some()
+    RealHost::default().own_container().is_some()
 }
 
 /// The time of day.
 #[must_use]
 pub fn now() -> DateTime<Utc> {
-    RealHost.now()
+    RealHost::default().now()
 }
 
 /// The state directory, to be read.
@@ -118,7 +118,7 @@ fn agent_with(
         engine: engine(settings)?,
         registry: registry(settings, listeners.registries)?,
         state,
-        host: RealHost,
+        host: RealHost::default(),
     };
     let agent_settings = agent_settings(settings, &world.host);
     let Listeners { snapshot, events, rounds, .. } = listeners;

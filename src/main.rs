@@ -7,10 +7,6 @@ use clap::Parser as _;
 use pilotfish::cli::Cli;
 use pilotfish::commands::{self, Exit};
 
-/// The loop, and what serves metrics beside it. A Pi Zero has one core; memory counts more than
-/// threads do.
-const WORKER_THREADS: usize = 2;
-
 fn main() -> ExitCode {
     // Before anything can open a connection: two crates below ask for the process-wide provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -23,11 +19,11 @@ fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
+/// One thread for all of it: the agent waits for others nearly all of its life, and threads that
+/// wake each other up for every answer cost more than they do. What takes long by itself, such as
+/// flushing a disk, has a thread while it lasts.
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(commands::dispatch(cli))
 }
 

@@ -22,19 +22,20 @@ pub(super) enum Asked {
 }
 
 impl<P: Ports> Agent<P> {
-    /// Runs the hooks of this moment in all containers of a round. What goes wrong is said, and
-    /// changes nothing.
+    /// Runs the hooks of this moment in all containers of a round; says whether there were any.
+    /// What goes wrong is said, and changes nothing.
     pub(super) async fn run_hooks(
         &self,
         moment: Moment,
         request: &Request,
-    ) -> Result<(), RoundError> {
+    ) -> Result<bool, RoundError> {
         let runs_hooks = self.settings.defaults.watchtower.as_ref().is_some_and(|it| it.runs_hooks);
         if !runs_hooks || request.dry_run {
-            return Ok(());
+            return Ok(false);
         }
         let defaults = &self.settings.defaults;
-        let all = observe::hooks_at(&*self.ports, defaults, moment).await?;
+        let all = observe::hooks_at(&self.list().await?, defaults, moment);
+        let are_any = !all.is_empty();
         for (name, id, hook) in all {
             let is_meant = request.names.as_ref().is_none_or(|names| names.contains(&name));
             if !is_meant || request.except.contains(&name) {
@@ -45,7 +46,7 @@ impl<P: Ports> Agent<P> {
                 self.listener.hear(&Event::Warning { container: name, detail });
             }
         }
-        Ok(())
+        Ok(are_any)
     }
 
     /// Asks the hooks of everybody who is to be replaced, those that stop first before the others.

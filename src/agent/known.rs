@@ -8,7 +8,6 @@ use super::{Agent, Request, RoundEnd};
 use crate::core::decide::report::Report;
 use crate::core::decide::snapshot::Snapshot;
 use crate::host::Host;
-use crate::observe;
 use crate::world::Ports;
 
 impl RoundEnd {
@@ -35,7 +34,7 @@ impl<P: Ports> Agent<P> {
     pub(super) async fn known(&self, request: &Request) -> Option<RoundEnd> {
         let snapshot = self.snapshot.borrow().clone();
         let known = RoundEnd::known(request, &snapshot, self.ports.host().now())?;
-        let watched = observe::watched_names(&*self.ports, &self.settings.defaults).await.ok()?;
+        let watched = self.watched().await.ok()?;
         let reported = snapshot.reports.iter().map(|report| report.container.clone());
         (reported.collect::<BTreeSet<_>>() == watched).then_some(known)
     }

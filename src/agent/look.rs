@@ -7,17 +7,33 @@ use crate::core::decide::Circumstances;
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::policy::PolicyDefaults;
-use crate::engine::{Engine, EngineError, EngineInfo};
+use crate::engine::{Engine, EngineError, EngineInfo, Listed};
 use crate::host::Host;
 use crate::observe::{self, Scope};
 use crate::registry::Registry;
 use crate::world::Ports;
 
+/// What a look starts from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start<'a> {
+    /// Every container that the Engine has.
+    pub(super) list: &'a [Listed],
+    /// What is remembered.
+    pub(super) memory: &'a Memory,
+    /// Updates that were left open, by container.
+    pub(super) open: &'a BTreeMap<String, OpenUpdate>,
+}
+
 impl<P: Ports> Agent<P> {
+    /// Every container that the Engine has.
+    pub(super) async fn list(&self) -> Result<Vec<Listed>, EngineError> {
+        self.ports.engine().list().await
+    }
+
     /// Every name of a request is that of a watched container.
-    pub(super) async fn check_names(&self, request: &Request) -> Result<(), RoundError> {
+    pub(super) fn check_names(&self, request: &Request, list: &[Listed]) -> Result<(), RoundError> {
         let Some(names) = &request.names else { return Ok(()) };
-        let watched = observe::watched_names(&*self.ports, &self.settings.defaults).await?;
+        let watched = observe::watched_names(list, &self.settings.defaults);
         let unknown: Vec<_> = names.difference(&watched).cloned().collect();
         if unknown.is_empty() { Ok(()) } else { Err(RoundError::UnknownNames(unknown)) }
     }
@@ -40,11 +56,10 @@ impl<P: Ports> Agent<P> {
         &mut self,
         request: &Request,
         circumstances: &Circumstances,
-        open: &BTreeMap<String, OpenUpdate>,
+        start: Start<'_>,
     ) -> Result<Vec<Observation>, RoundError> {
-        let memory = self.ports.state().memory()?;
         self.follow_mirrors().await?;
-        let scope = scope(&self.settings.defaults, request, circumstances, &memory, open);
+        let scope = scope(&self.settings.defaults, request, circumstances, start);
         Ok(observe::look(&*self.ports, &mut self.cache, &scope).await?)
     }
 
@@ -53,10 +68,9 @@ impl<P: Ports> Agent<P> {
         &mut self,
         request: &Request,
         circumstances: &Circumstances,
-        open: &BTreeMap<String, OpenUpdate>,
+        start: Start<'_>,
     ) -> Result<Vec<Observation>, RoundError> {
-        let memory = self.ports.state().memory()?;
-        let scope = scope(&self.settings.defaults, request, circumstances, &memory, open);
+        let scope = scope(&self.settings.defaults, request, circumstances, start);
         Ok(observe::glance(&*self.ports, &mut self.cache, &scope).await?)
     }
 
@@ -81,9 +95,9 @@ fn scope<'a>(
     defaults: &'a PolicyDefaults,
     request: &'a Request,
     circumstances: &'a Circumstances,
-    memory: &'a Memory,
-    open_updates: &'a BTreeMap<String, OpenUpdate>,
+    start: Start<'a>,
 ) -> Scope<'a> {
+    let Start { list, memory, open: open_updates } = start;
     let (names, except) = (request.names.as_ref(), &request.except);
-    Scope { defaults, circumstances, memory, open_updates, names, except }
+    Scope { defaults, circumstances, list, memory, open_updates, names, except }
 }

@@ -5,13 +5,14 @@ mod assist;
 mod handover;
 mod hooks;
 mod known;
+mod leftovers;
 mod look;
 mod outlook;
 mod round;
 mod shown;
 mod wish;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +30,9 @@ use crate::core::time::schedule::{DeviceFraction, Jitter, Schedule};
 use crate::core::time::timetable::{Due, Timetable};
 use crate::core::time::window::Windows;
 use crate::core::update::event::{Event, Listener};
+use crate::engine::Listed;
 use crate::host::Host;
-use crate::observe::Cache;
+use crate::observe::{self, Cache};
 use crate::recover::Recovery;
 use crate::world::Ports;
 
@@ -149,8 +151,10 @@ impl<P: Ports> Agent<P> {
         self.recover_now().await;
         let first = self.first_delay(&self.settings.schedule);
         let mut table = Timetable::new(self.settings.schedule.clone(), begun.elapsed() + first);
-        let own = self.own_schedules().await;
-        table.follow(own, begun.elapsed(), |schedule| self.first_delay(schedule));
+        if let Ok(list) = self.list().await {
+            let own = observe::own_schedules(&list, &self.settings.defaults);
+            table.follow(own, begun.elapsed(), |schedule| self.first_delay(schedule));
+        }
         self.await_what_was_fetched().await;
         self.publish_next(table.next().saturating_sub(begun.elapsed()));
         while !self.is_handed_over {
@@ -218,11 +222,13 @@ impl<P: Ports> Agent<P> {
     }
 
     async fn look_after(&mut self, due: Due, table: &mut Timetable, begun: Instant) {
-        let own = self.own_schedules().await;
-        table.follow(own.clone(), begun.elapsed(), |schedule| self.delay(schedule));
-        let names = self.still_watched(due.names).await;
+        let list = self.list().await.ok();
+        let names = match &list {
+            Some(list) => self.follow(list, due.names, table, begun),
+            None => due.names,
+        };
         let request = if due.everybody {
-            let elsewhere = own.into_keys().filter(|name| !names.contains(name)).collect();
+            let elsewhere = table.own().filter(|name| !names.contains(*name)).cloned().collect();
             Request { except: elsewhere, ..Request::default() }
         } else if names.is_empty() {
             return;
@@ -230,12 +236,24 @@ impl<P: Ports> Agent<P> {
             Request { names: Some(names), ..Request::default() }
         };
         // A round that could not run is told in the snapshot and the log.
-        let _ = self.round(&request).await;
+        let _ = self.round_over(list, &request).await;
     }
 
-    async fn own_schedules(&self) -> BTreeMap<String, Schedule> {
-        let watched = crate::observe::own_schedules(&*self.ports, &self.settings.defaults).await;
-        watched.unwrap_or_default()
+    /// Takes over the schedules of the containers that there are now. Gives those of the names that
+    /// are still watched.
+    fn follow(
+        &mut self,
+        list: &[Listed],
+        names: BTreeSet<String>,
+        table: &mut Timetable,
+        begun: Instant,
+    ) -> BTreeSet<String> {
+        let defaults = &self.settings.defaults;
+        let own = observe::own_schedules(list, defaults);
+        table.follow(own, begun.elapsed(), |schedule| self.delay(schedule));
+        let watched = observe::watched_names(list, defaults);
+        self.outlook.retain(&watched);
+        names.into_iter().filter(|name| watched.contains(name)).collect()
     }
 
     fn first_delay(&self, schedule: &Schedule) -> Duration {

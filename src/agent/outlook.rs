@@ -67,13 +67,6 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// Those of the containers that are still watched; all of them where the Engine does not tell.
-    pub(super) async fn still_watched(&mut self, names: BTreeSet<String>) -> BTreeSet<String> {
-        let Ok(watched) = self.watched().await else { return names };
-        self.outlook.retain(&watched);
-        names.into_iter().filter(|name| watched.contains(name)).collect()
-    }
-
     /// When the windows open that are waited for, in the time of the timetable, where it is `now`.
     pub(super) fn openings(&self, now: Duration) -> BTreeMap<String, Duration> {
         let clock = self.clock_of_this_device();
@@ -94,7 +87,7 @@ impl<P: Ports> Agent<P> {
         self.ports.host().now() - self.settings.device.of(spread)
     }
 
-    async fn watched(&self) -> Result<BTreeSet<String>, EngineError> {
-        observe::watched_names(&*self.ports, &self.settings.defaults).await
+    pub(super) async fn watched(&self) -> Result<BTreeSet<String>, EngineError> {
+        Ok(observe::watched_names(&self.list().await?, &self.settings.defaults))
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::Agent;
 use super::hooks::Asked;
+use super::look::Start;
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, OpenUpdate, Readiness};
 use crate::core::decide::quota::Quota;
@@ -20,12 +21,12 @@ use crate::core::update::event::Event;
 use crate::core::update::handover::Task;
 use crate::core::update::history::Record;
 use crate::core::update::plan::{Header, Outline, Plan};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Listed};
 use crate::execute::{Ended, Update};
 use crate::host::Host;
 use crate::journal::JournalError;
 use crate::observe::{self, Surroundings};
-use crate::recover::{self, RecoverError};
+use crate::recover::{RecoverError, Recovered};
 use crate::registry::Registry;
 use crate::world::Ports;
 
@@ -94,29 +95,53 @@ impl<P: Ports> Agent<P> {
     /// # Errors
     /// It could not run at all. What goes wrong with one container is in its report.
     pub async fn round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
+        self.round_over(None, request).await
+    }
+
+    /// The same, over the list that the Engine gave just now, if it did.
+    pub(super) async fn round_over(
+        &mut self,
+        list: Option<Vec<Listed>>,
+        request: &Request,
+    ) -> Result<RoundEnd, RoundError> {
         let begun = Instant::now();
-        let end = self.try_round(request).await;
+        let end = self.try_round(request, list).await;
         self.tell(request, &end, begun.elapsed());
         end
     }
 
-    pub(super) async fn try_round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
-        self.check_names(request).await?;
+    /// A list holds until something is done, so that a round without news costs one. It is asked
+    /// for behind recovery, which waits where the Engine is just starting.
+    pub(super) async fn try_round(
+        &mut self,
+        request: &Request,
+        list: Option<Vec<Listed>>,
+    ) -> Result<RoundEnd, RoundError> {
+        let recovered = match request.dry_run {
+            true => Recovered::default(),
+            false => self.take_up().await?,
+        };
+        let memory = self.ports.state().memory()?;
+        let mut list = match list {
+            Some(list) if recovered.is_nothing() => list,
+            _ => self.list().await?,
+        };
+        self.check_names(request, &list)?;
         self.cache.forget_neighbours();
-        let mut end = RoundEnd { checked_at: self.ports.host().now(), ..RoundEnd::default() };
-        let open = if request.dry_run {
-            self.open_updates()?
-        } else {
-            let recovered =
-                self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
-            end.recovered = recovered.records;
-            self.show_stuck(&recovered.open);
-            self.sweep(recovered.open).await?
+        let (checked_at, recovered, left) =
+            (self.ports.host().now(), recovered.records, recovered.open);
+        let mut end = RoundEnd { checked_at, recovered, ..RoundEnd::default() };
+        let open = match request.dry_run {
+            true => self.open_updates()?,
+            false => self.sweep(left, &mut list).await?,
         };
         self.publish(|snapshot| snapshot.is_ready = true);
-        self.run_hooks(Moment::PreCheck, request).await?;
+        if self.run_hooks(Moment::PreCheck, request).await? {
+            list = self.list().await?;
+        }
         let circumstances = self.circumstances(request);
-        let observations = self.look(request, &circumstances, &open).await?;
+        let start = Start { list: &list, memory: &memory, open: &open };
+        let observations = self.look(request, &circumstances, start).await?;
         // Boxed, because it is by far the largest part of whatever waits for a round.
         Box::pin(self.act(request, &circumstances, (observations, &open), &mut end)).await?;
         self.cache.forget_neighbours();
@@ -126,40 +151,6 @@ impl<P: Ports> Agent<P> {
         }
         self.run_hooks(Moment::PostCheck, request).await?;
         Ok(end)
-    }
-
-    /// Finishes or undoes what an earlier agent left open, without looking for news.
-    pub(super) async fn recover_now(&mut self) {
-        match self.try_to_recover().await {
-            Ok(()) => self.publish(|snapshot| snapshot.is_ready = true),
-            Err(error) => self.warn(format!("recovery waits for the next round: {error}")),
-        }
-    }
-
-    async fn try_to_recover(&mut self) -> Result<(), RoundError> {
-        let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
-        self.show_stuck(&recovered.open);
-        self.sweep(recovered.open).await?;
-        Ok(())
-    }
-
-    /// Containers with our names and no journal are put right, or belong to another agent. Gives
-    /// every service that is not to be touched in this round.
-    pub(super) async fn sweep(
-        &self,
-        mut open: BTreeMap<String, OpenUpdate>,
-    ) -> Result<BTreeMap<String, OpenUpdate>, EngineError> {
-        let ours = open.keys().cloned().collect();
-        let watch = self.settings.defaults.health_timeout + self.settings.defaults.health_stable;
-        let elsewhere = recover::sweep(&*self.ports, &*self.listener, &ours, watch).await?;
-        open.extend(elsewhere.into_iter().map(|service| (service, OpenUpdate::Elsewhere)));
-        Ok(open)
-    }
-
-    fn open_updates(&self) -> Result<BTreeMap<String, OpenUpdate>, JournalError> {
-        let journals = self.ports.state().open_journals()?;
-        let in_flight = |name: &str| (name.to_owned(), OpenUpdate::InFlight);
-        Ok(journals.iter().flat_map(|it| it.header.plan.names()).map(in_flight).collect())
     }
 
     /// Reports on everybody, and carries out what was decided.
@@ -246,7 +237,9 @@ impl<P: Ports> Agent<P> {
         let request = Request { names, force: circumstances.force, ..Request::default() };
         let mut open = open.clone();
         open.extend(self.open_updates()?);
-        let mut seen = self.look(&request, circumstances, &open).await?;
+        let memory = self.ports.state().memory()?;
+        let start = Start { list: &self.list().await?, memory: &memory, open: &open };
+        let mut seen = self.look(&request, circumstances, start).await?;
         Ok(seen.pop().unwrap_or(observation))
     }
 
@@ -262,7 +255,9 @@ impl<P: Ports> Agent<P> {
         let request = Request { names: Some(touched), ..Request::default() };
         let circumstances = self.circumstances(&request);
         let open = self.open_updates()?;
-        for observation in self.look(&request, &circumstances, &open).await? {
+        let memory = self.ports.state().memory()?;
+        let start = Start { list: &self.list().await?, memory: &memory, open: &open };
+        for observation in self.look(&request, &circumstances, start).await? {
             let decision = decide(&observation, &circumstances);
             self.outlook.note(&observation, &decision);
             let report = Report::of(&observation, &decision);

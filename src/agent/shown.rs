@@ -29,7 +29,7 @@ impl<P: Ports> Agent<P> {
     /// before. This is no round: nothing is counted, and what goes wrong is left to the next one.
     pub(super) async fn look_again_at(&mut self, names: BTreeSet<String>) {
         let request = Request { names: Some(names), dry_run: true, ..Request::default() };
-        if let Ok(end) = self.try_round(&request).await {
+        if let Ok(end) = self.try_round(&request, None).await {
             self.show(&request, &end.reports);
         }
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use super::look::Start;
 use super::{Agent, Request, RoundEnd, RoundError};
 use crate::core::decide::observation::{Observation, Previous};
 use crate::core::decide::offer::Offer;
@@ -151,8 +152,9 @@ impl<P: Ports> Agent<P> {
     async fn look_at(&mut self, pushed: &[Pushed]) -> Result<RoundEnd, WishError> {
         let is_meant =
             |reference: &Reference| pushed.iter().any(|pushed| pushed.concerns(reference));
-        let defaults = &self.settings.defaults;
-        let names = observe::following(&*self.ports, &mut self.cache, defaults, is_meant).await?;
+        let list = self.list().await?;
+        let watched = (list.as_slice(), &self.settings.defaults);
+        let names = observe::following(&*self.ports, &mut self.cache, watched, is_meant).await;
         if names.is_empty() {
             return Ok(RoundEnd { checked_at: self.ports.host().now(), ..RoundEnd::default() });
         }
@@ -164,7 +166,7 @@ impl<P: Ports> Agent<P> {
         let mut memory = self.ports.state().memory()?;
         if !memory.refused.contains_key(name) {
             let names = Some(BTreeSet::from([name.to_owned()]));
-            self.check_names(&Request { names, ..Request::default() }).await?;
+            self.check_names(&Request { names, ..Request::default() }, &self.list().await?)?;
         }
         let count = memory.allow(name);
         self.ports.state().remember(&memory)?;
@@ -178,7 +180,9 @@ impl<P: Ports> Agent<P> {
         let recovered = recovered.map_err(RoundError::from)?;
         let records = recovered.records;
         self.show_stuck(&recovered.open);
-        let open = self.sweep(recovered.open).await?.into_keys().collect();
+        let mut list = self.list().await?;
+        let open = self.sweep(recovered.open, &mut list).await?;
+        let open = open.into_keys().collect();
         Box::pin(self.recover_itself()).await;
         Ok(Fulfilled::Recovered { records, open })
     }
@@ -186,11 +190,13 @@ impl<P: Ports> Agent<P> {
     async fn roll_back(&mut self, container: String) -> Result<Fulfilled, WishError> {
         let names = Some(BTreeSet::from([container.clone()]));
         let request = Request { names, force: true, ..Request::default() };
-        self.check_names(&request).await?;
+        self.check_names(&request, &self.list().await?)?;
         let open = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await;
         let open = open.map_err(RoundError::from)?.open;
         let circumstances = self.circumstances(&request);
-        let mut seen = self.look_without_registry(&request, &circumstances, &open).await?;
+        let memory = self.ports.state().memory()?;
+        let start = Start { list: &self.list().await?, memory: &memory, open: &open };
+        let mut seen = self.look_without_registry(&request, &circumstances, start).await?;
         let observation =
             seen.pop().ok_or_else(|| RoundError::UnknownNames(vec![container.clone()]))?;
         let kept = self.kept_image(&observation).await?;

@@ -25,7 +25,7 @@ use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::hooks::{Hook, Moment};
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::time::schedule::Schedule;
-use crate::engine::{Engine, EngineError, Listed};
+use crate::engine::{EngineError, Listed};
 use crate::host::Host;
 use crate::world::Ports;
 
@@ -36,6 +36,8 @@ pub struct Scope<'a> {
     pub defaults: &'a PolicyDefaults,
     /// What holds for the whole round.
     pub circumstances: &'a Circumstances,
+    /// Every container that the Engine has.
+    pub list: &'a [Listed],
     /// What is remembered.
     pub memory: &'a Memory,
     /// Updates that were left open, by container.
@@ -49,8 +51,8 @@ pub struct Scope<'a> {
 /// Looks at every container in the scope, sorted by name.
 ///
 /// # Errors
-/// The Engine does not give its list. What goes wrong with one container is said in its
-/// observation.
+/// The Engine does not say which images there are. What goes wrong with one container is said in
+/// its observation.
 pub async fn look<P: Ports>(
     ports: &P,
     cache: &mut Cache,
@@ -64,16 +66,15 @@ pub async fn look<P: Ports>(
 /// The same without asking any registry.
 ///
 /// # Errors
-/// The Engine does not give its list.
+/// The Engine does not say which images there are.
 pub async fn glance<P: Ports>(
     ports: &P,
     cache: &mut Cache,
     scope: &Scope<'_>,
 ) -> Result<Vec<Observation>, EngineError> {
-    let list = ports.engine().list().await?;
-    cache.retain(&list);
-    let watched: Vec<_> = watched(list, scope).collect();
-    let gaps = cache.learn(ports.engine(), watched.iter().map(|(listed, _)| listed)).await;
+    cache.retain(scope.list);
+    let watched: Vec<_> = watched(scope).collect();
+    let gaps = cache.learn(ports.engine(), watched.iter().map(|(listed, _)| *listed)).await;
     let own = ports.host().own_container();
     let told = Told { cache, gaps, own };
     let seen = watched.into_iter().map(|(listed, policy)| observe(&told, scope, listed, policy));
@@ -84,70 +85,55 @@ pub async fn glance<P: Ports>(
 }
 
 /// The names of all containers that are opted in, whether their labels are right or not.
-///
-/// # Errors
-/// The Engine does not give its list.
-pub async fn watched_names<P: Ports>(
-    ports: &P,
-    defaults: &PolicyDefaults,
-) -> Result<BTreeSet<String>, EngineError> {
-    let list = ports.engine().list().await?;
-    Ok(opted_in(list, defaults).map(|(listed, _)| listed.name).collect())
+#[must_use]
+pub fn watched_names(list: &[Listed], defaults: &PolicyDefaults) -> BTreeSet<String> {
+    opted_in(list, defaults).map(|(listed, _)| listed.name.clone()).collect()
 }
 
-/// The names of the watched containers whose image is meant.
-///
-/// # Errors
-/// The Engine does not give its list. A container that has just gone is passed over.
+/// The names of the watched containers whose image is meant. A container that has just gone is
+/// passed over.
 pub async fn following<P: Ports>(
     ports: &P,
     cache: &mut Cache,
-    defaults: &PolicyDefaults,
+    (list, defaults): (&[Listed], &PolicyDefaults),
     is_meant: impl Fn(&Reference) -> bool,
-) -> Result<BTreeSet<String>, EngineError> {
-    let list = ports.engine().list().await?;
-    let list: Vec<_> = opted_in(list, defaults).map(|(listed, _)| listed).collect();
-    let _ = cache.learn_containers(ports.engine(), list.iter()).await;
-    let follows = |listed: &Listed| {
+) -> BTreeSet<String> {
+    let watched: Vec<_> = opted_in(list, defaults).map(|(listed, _)| listed).collect();
+    let _ = cache.learn_containers(ports.engine(), watched.iter().copied()).await;
+    let follows = |listed: &&Listed| {
         let reference = cache.container(&listed.id).and_then(|known| known.image.parse().ok());
         reference.is_some_and(|reference| is_meant(&reference))
     };
-    Ok(list.into_iter().filter(follows).map(|listed| listed.name).collect())
+    watched.into_iter().filter(follows).map(|listed| listed.name.clone()).collect()
 }
 
 /// The schedules that watched containers bring along, by name.
-///
-/// # Errors
-/// The Engine does not give its list.
-pub async fn own_schedules<P: Ports>(
-    ports: &P,
-    defaults: &PolicyDefaults,
-) -> Result<BTreeMap<String, Schedule>, EngineError> {
-    let own = |(listed, policy): (Listed, Read)| Some((listed.name, policy.ok()?.schedule?));
-    Ok(opted_in(ports.engine().list().await?, defaults).filter_map(own).collect())
+#[must_use]
+pub fn own_schedules(list: &[Listed], defaults: &PolicyDefaults) -> BTreeMap<String, Schedule> {
+    let own =
+        |(listed, policy): (&Listed, Read)| Some((listed.name.clone(), policy.ok()?.schedule?));
+    opted_in(list, defaults).filter_map(own).collect()
 }
 
 /// The hooks of this moment, with the names and the IDs of the running containers that have them.
-///
-/// # Errors
-/// The Engine does not give its list.
-pub async fn hooks_at<P: Ports>(
-    ports: &P,
+#[must_use]
+pub fn hooks_at(
+    list: &[Listed],
     defaults: &PolicyDefaults,
     moment: Moment,
-) -> Result<Vec<(String, String, Hook)>, EngineError> {
-    let of = |(listed, policy): (Listed, Read)| {
+) -> Vec<(String, String, Hook)> {
+    let of = |(listed, policy): (&Listed, Read)| {
         let hook = policy.ok()?.wishes.hooks.at(moment)?;
-        (listed.state == "running").then_some((listed.name, listed.id, hook))
+        (listed.state == "running").then(|| (listed.name.clone(), listed.id.clone(), hook))
     };
-    Ok(opted_in(ports.engine().list().await?, defaults).filter_map(of).collect())
+    opted_in(list, defaults).filter_map(of).collect()
 }
 
 type Read = Result<Policy, Vec<crate::core::policy::LabelError>>;
 
 /// Everybody in the scope, with what their labels say.
-fn watched(list: Vec<Listed>, scope: &Scope<'_>) -> impl Iterator<Item = (Listed, Read)> {
-    opted_in(list, scope.defaults).filter(|(listed, _)| {
+fn watched<'a>(scope: &Scope<'a>) -> impl Iterator<Item = (&'a Listed, Read)> {
+    opted_in(scope.list, scope.defaults).filter(|(listed, _)| {
         scope.names.is_none_or(|names| names.contains(&listed.name))
             && !scope.except.contains(&listed.name)
     })
@@ -155,8 +141,11 @@ fn watched(list: Vec<Listed>, scope: &Scope<'_>) -> impl Iterator<Item = (Listed
 
 /// Everybody who takes part. The containers of an update in flight do not, although they have the
 /// labels of the one they stand for.
-fn opted_in(list: Vec<Listed>, defaults: &PolicyDefaults) -> impl Iterator<Item = (Listed, Read)> {
-    list.into_iter().filter_map(|listed| {
+fn opted_in<'a>(
+    list: &'a [Listed],
+    defaults: &PolicyDefaults,
+) -> impl Iterator<Item = (&'a Listed, Read)> {
+    list.iter().filter_map(|listed| {
         if names::is_ours(&listed.name) {
             return None;
         }
@@ -177,17 +166,17 @@ struct Told<'a> {
 }
 
 /// What is known without asking a registry.
-fn observe(told: &Told<'_>, scope: &Scope<'_>, listed: Listed, policy: Read) -> Observation {
+fn observe(told: &Told<'_>, scope: &Scope<'_>, listed: &Listed, policy: Read) -> Observation {
     let known = told.cache.container(&listed.id);
     let image = known.map_or_else(|| listed.image_id.clone(), |known| known.image.clone());
     let reference = image.parse::<Reference>();
-    let running = running(told, scope.memory, &listed, reference.as_ref().ok());
+    let running = running(told, scope.memory, listed, reference.as_ref().ok());
     Observation {
         open_update: scope.open_updates.get(&listed.name).copied(),
         is_self: told.own.as_ref() == Some(&listed.id),
-        id: listed.id,
-        name: listed.name,
-        state: listed.state,
+        id: listed.id.clone(),
+        name: listed.name.clone(),
+        state: listed.state.clone(),
         image,
         reference,
         policy,

@@ -5,7 +5,7 @@
 
 mod sweep;
 
-pub use sweep::sweep;
+pub use sweep::{left_behind, sweep};
 
 use std::collections::BTreeMap;
 
@@ -35,6 +35,12 @@ pub struct Recovered {
 }
 
 impl Recovered {
+    /// Whether nothing had been left open, so that nothing was done.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.records.is_empty() && self.open.is_empty()
+    }
+
     fn leave_open(&mut self, plan: &Plan, open: OpenUpdate) {
         self.open.extend(plan.names().map(|name| (name.to_owned(), open)));
     }

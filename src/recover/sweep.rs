@@ -7,41 +7,39 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde_json::Value;
 
+use crate::core::decide::observation::OpenUpdate;
 use crate::core::docker::inspect;
 use crate::core::docker::names;
 use crate::core::recreate::dependents::anchors;
 use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::update::debris::{Found, Party, Remedy, remedy, service, together};
 use crate::core::update::event::{Event, Listener};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Listed};
 use crate::host::Host;
 use crate::world::Ports;
 
-/// Puts right what bears one of our names although no journal tells of it. `open` are the services
-/// whose journal is open, which are none of this; `watch` is how long an update of another agent
-/// may take. Gives the services that are left alone, because something happened there just now.
-///
-/// # Errors
-/// The Engine does not give its list.
+/// The services of which something bears one of our names although no journal tells of it. `open`
+/// are those whose journal is open, which are none of this.
+#[must_use]
+pub fn left_behind(list: &[Listed], open: &BTreeMap<String, OpenUpdate>) -> BTreeSet<String> {
+    let services = list.iter().filter_map(|listed| service(&listed.name));
+    services.filter(|service| !open.contains_key(*service)).map(str::to_owned).collect()
+}
+
+/// Puts right what was left behind of these services; `watch` is how long an update of another
+/// agent may take. Gives the services that are left alone, because something happened there just
+/// now.
 pub async fn sweep<P: Ports>(
     ports: &P,
     listener: &dyn Listener,
-    open: &BTreeSet<String>,
+    services: BTreeSet<String>,
     watch: Duration,
-) -> Result<BTreeSet<String>, EngineError> {
-    let services: BTreeSet<String> = ports
-        .engine()
-        .list()
-        .await?
-        .iter()
-        .filter_map(|listed| service(&listed.name).map(str::to_owned))
-        .filter(|service| !open.contains(service))
-        .collect();
+) -> BTreeSet<String> {
     let mut remnants = Vec::new();
     for service in services {
         match find(ports, &service).await {
             Ok((party, grace)) => remnants.push(Remnant { service, party, grace }),
-            Err(error) => left_behind(listener, service, &error),
+            Err(error) => stays(listener, service, &error),
         }
     }
     let now = ports.host().now();
@@ -60,14 +58,14 @@ pub async fn sweep<P: Ports>(
                 listener.hear(&Event::Warning { container, detail });
             }
             if let Err(error) = apply(ports.engine(), service, party, remedy).await {
-                left_behind(listener, service.clone(), &error);
+                stays(listener, service.clone(), &error);
             }
         }
     }
-    Ok(unsettled)
+    unsettled
 }
 
-fn left_behind(listener: &dyn Listener, container: String, error: &EngineError) {
+fn stays(listener: &dyn Listener, container: String, error: &EngineError) {
     let detail = format!("what an earlier update left behind stays: {error}");
     listener.hear(&Event::Warning { container, detail });
 }

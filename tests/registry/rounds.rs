@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use pilotfish::core::docker::manifest::{OCI_INDEX, OCI_MANIFEST};
 use pilotfish::core::docker::reference::Digest;
@@ -28,19 +29,27 @@ async fn check_trusting(
     socket: &Path,
     flags: &[&str],
 ) -> String {
-    let config = directory.join("pilotfish.toml");
-    let state = directory.join("state");
-    let text = format!("state_dir = {state:?}\ndocker_host = \"unix://{}\"\n", socket.display());
-    fs::write(&config, text).expect("a file");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pilotfish"));
-    command.arg("--config").arg(config).arg("check").args(flags);
+    let mut command = program(directory, socket, "");
+    command.arg("check").args(flags);
     command.envs(store.map(|store| ("SSL_CERT_FILE", store)));
-    let output = command.stdin(Stdio::null()).output().await.expect("the program");
+    let output = command.output().await.expect("the program");
     let (out, err) = [output.stdout, output.stderr]
         .map(|text| String::from_utf8_lossy(&text).into_owned())
         .into();
     assert!(matches!(output.status.code(), Some(0 | 4)), "{out}\n{err}");
     out
+}
+
+/// The program, configured for this Engine and with more settings.
+fn program(directory: &Path, socket: &Path, more: &str) -> Command {
+    let config = directory.join("pilotfish.toml");
+    let state = directory.join("state");
+    let engine = socket.display();
+    let text = format!("state_dir = {state:?}\ndocker_host = \"unix://{engine}\"\n{more}");
+    fs::write(&config, text).expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilotfish"));
+    command.arg("--config").arg(config).stdin(Stdio::null()).kill_on_drop(true);
+    command
 }
 
 /// An answer with what is left of a quota of 100.
@@ -177,6 +186,35 @@ async fn who_is_there_is_asked_once_however_many_are_due() {
     assert_eq!(inspects.count(), 3 * CONTAINERS, "{asked:#?}");
     let infos = asked.iter().filter(|path| path.ends_with("/info")).count();
     assert_eq!(infos, 2, "one for the mirrors, one for the updates");
+}
+
+/// What a Pi does all day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_without_news_is_one_question_to_each() {
+    const ROUNDS: usize = 3;
+    let directory = tempdir().expect("a directory");
+    let image = Image::new("same", "linux/arm64");
+    let running = Some(image.digest());
+    let registry = Scripted::start(move |_| manifest(OCI_MANIFEST, &image.manifest)).await;
+    let images = vec![format!("{}/till:1", registry.registry())];
+    let papers = Papers { images, running, ..Papers::default() };
+    let asked = papers.asked.clone();
+    let socket = serve(directory.path(), papers);
+    let often = "[schedule]\nevery = \"1s\"\njitter = \"0%\"\n[listen]\naddress = \"\"\n";
+    let mut command = program(directory.path(), &socket, often);
+    let _agent = command.arg("run").stderr(Stdio::null()).spawn().expect("the program");
+    let have_been_made = async |count: usize| {
+        while registry.asked().len() < count {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        asked.lock().expect("the list").len()
+    };
+    // In the first one it gets to know the Engine and the container.
+    let before = have_been_made(2).await;
+    let after = have_been_made(2 + ROUNDS).await;
+    let asked = asked.lock().expect("the list")[before..after].to_vec();
+    assert_eq!(asked, ["/v1.41/containers/json"; ROUNDS]);
+    assert!(registry.asked().iter().all(|asked| asked.method == "HEAD"), "{:?}", registry.lines());
 }
 
 #[tokio::test(flavor = "multi_thread")]

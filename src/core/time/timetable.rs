@@ -72,9 +72,8 @@ impl Timetable {
     }
 
     /// The names with a schedule of their own.
-    #[must_use]
-    pub fn has_own(&self, name: &str) -> bool {
-        self.own.contains_key(name)
+    pub fn own(&self) -> impl Iterator<Item = &String> {
+        self.own.keys()
     }
 
     /// When somebody is due next.
