@@ -131,7 +131,7 @@ fn agent_settings(settings: &Settings, host: &impl Host) -> AgentSettings {
         schedule: settings.schedule.clone(),
         jitter: settings.jitter,
         device: DeviceFraction::from_identity(&host.machine_id()),
-        zone: settings.time_zone,
+        zone: settings.time_zone.clone(),
         pull_window: settings.pull_window.clone(),
         engine_endpoint: match &settings.docker_host {
             DockerHost::Unix(_) => None,

@@ -13,6 +13,7 @@ use pilotfish::config::{
     REGISTRY_KEYS, Settings, Sources, load,
 };
 use pilotfish::core::time::schedule::{Jitter, Schedule};
+use pilotfish::core::time::zone::Zone;
 
 /// A configuration in a directory of its own, beside a made-up environment.
 struct Machine {
@@ -60,6 +61,10 @@ impl Machine {
         let error = load(&self.sources).expect_err("an error").to_string();
         error.replace(&format!("{}/", self.directory.path().display()), "")
     }
+}
+
+fn zone(name: &str) -> Zone {
+    Zone::named(name).expect("a zone")
 }
 
 fn file_error(text: &str) -> String {
@@ -122,7 +127,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(settings.docker_host, DockerHost::Unix("/var/run/docker.sock".into()));
     assert_eq!(settings.docker_tls, None);
     assert!(settings.opt_in);
-    assert_eq!(settings.time_zone, chrono_tz::Europe::Berlin);
+    assert_eq!(settings.time_zone, zone("Europe/Berlin"));
     assert_eq!(settings.schedule, Schedule::Every(Duration::from_secs(900)));
     assert_eq!(settings.jitter, Jitter::Percent(10));
     assert!(settings.pull_window.is_always());
@@ -171,7 +176,7 @@ fn every_key_is_read_from_the_file() {
     assert_eq!(settings.state_dir, Path::new("/data"));
     assert_eq!(settings.docker_host, DockerHost::Tcp { host: "pi".into(), port: 2376 });
     assert!(!settings.opt_in);
-    assert_eq!(settings.time_zone, chrono_tz::America::New_York);
+    assert_eq!(settings.time_zone, zone("America/New_York"));
     assert_eq!(settings.schedule.to_string(), "0 4 * * 1");
     assert_eq!(settings.jitter, Jitter::Span(Duration::from_secs(300)));
     assert_eq!(settings.pull_window.to_string(), "01:00-05:00");
@@ -544,10 +549,10 @@ fn a_zone_without_a_name_is_utc_and_said_at_the_start() {
     let mut machine = Machine::new();
     machine.sources.environment.local_zone = None;
     let settings = machine.settings();
-    assert_eq!(settings.time_zone, chrono_tz::UTC);
+    assert_eq!(settings.time_zone, Zone::utc());
     assert!(settings.notes[0].contains("times of day are UTC"), "{:?}", settings.notes);
     let machine = machine.variable("TZ", "Europe/Vienna");
-    assert_eq!(machine.settings().time_zone, chrono_tz::Europe::Vienna);
+    assert_eq!(machine.settings().time_zone, zone("Europe/Vienna"));
     assert_eq!(machine.settings().notes, Vec::<String>::new());
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use chrono_tz::Tz;
 use pilotfish::core::time::schedule::{DeviceFraction, Jitter, Schedule};
+use pilotfish::core::time::zone::Zone;
 
 const AGENTS: usize = 100;
 const BARS: usize = 10;
@@ -25,9 +25,9 @@ fn histogram(
     for agent in 0..AGENTS {
         let device = DeviceFraction::from_identity(&format!("machine {agent}"));
         let started = DateTime::UNIX_EPOCH;
-        let mut at = schedule.first_delay(started, Tz::UTC, device, jitter);
+        let mut at = schedule.first_delay(started, &Zone::utc(), device, jitter);
         for _ in 1..round {
-            at += schedule.next_delay(started + at, Tz::UTC, device, jitter);
+            at += schedule.next_delay(started + at, &Zone::utc(), device, jitter);
         }
         let place = (at - begin).as_secs_f64() / span.as_secs_f64();
         bars[(place * BARS as f64) as usize] += 1;

@@ -42,7 +42,7 @@ impl<P: Ports> Agent<P> {
     pub(super) fn circumstances(&self, request: &Request) -> Circumstances {
         Circumstances {
             now: self.ports.host().now(),
-            zone: self.settings.zone,
+            zone: self.settings.zone.clone(),
             pull_window: self.settings.pull_window.clone(),
             force: request.force,
             own_container: self.ports.host().own_container(),

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use chrono_tz::Tz;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +28,7 @@ use crate::core::policy::PolicyDefaults;
 use crate::core::time::schedule::{DeviceFraction, Jitter, Schedule};
 use crate::core::time::timetable::{Due, Timetable};
 use crate::core::time::window::Windows;
+use crate::core::time::zone::Zone;
 use crate::core::update::event::{Event, Listener};
 use crate::engine::Listed;
 use crate::host::Host;
@@ -65,7 +65,7 @@ pub struct AgentSettings {
     /// Where this device stands among them.
     pub device: DeviceFraction,
     /// The zone of every time of day.
-    pub zone: Tz,
+    pub zone: Zone,
     /// When images may be pulled.
     pub pull_window: Windows,
     /// Where the Engine is reached over the network; absent: by its socket.
@@ -258,7 +258,7 @@ impl<P: Ports> Agent<P> {
 
     fn first_delay(&self, schedule: &Schedule) -> Duration {
         let AgentSettings { zone, device, jitter, .. } = &self.settings;
-        schedule.first_delay(self.ports.host().now(), *zone, *device, *jitter)
+        schedule.first_delay(self.ports.host().now(), zone, *device, *jitter)
     }
 
     /// The delay after a round.
@@ -268,7 +268,7 @@ impl<P: Ports> Agent<P> {
             Schedule::Every(interval) => *interval,
             Schedule::Cron(_) => {
                 let now = self.ports.host().now() + WALL_CLOCK_SLACK;
-                schedule.next_delay(now, *zone, *device, *jitter) + WALL_CLOCK_SLACK
+                schedule.next_delay(now, zone, *device, *jitter) + WALL_CLOCK_SLACK
             }
         }
     }
@@ -276,7 +276,7 @@ impl<P: Ports> Agent<P> {
     /// The delay as the wall clock sees it now.
     fn delay_by_clock(&self, schedule: &Schedule) -> Duration {
         let AgentSettings { zone, device, jitter, .. } = &self.settings;
-        schedule.next_delay(self.ports.host().now(), *zone, *device, *jitter)
+        schedule.next_delay(self.ports.host().now(), zone, *device, *jitter)
     }
 
     fn publish_next(&self, delay: Duration) {

@@ -13,7 +13,7 @@ pub async fn status(setting: &Setting, json: bool) -> anyhow::Result<Exit> {
     if json {
         print(&output::status_json(&status)?)?;
     } else {
-        print(&output::status(&status, setting.settings.time_zone, setting.screen))?;
+        print(&output::status(&status, &setting.settings.time_zone, setting.screen))?;
     }
     Ok(Exit::Done)
 }

@@ -17,7 +17,7 @@ pub fn history(setting: &Setting, arguments: &HistoryArguments) -> anyhow::Resul
         print(&output::history(
             &records,
             arguments.name.as_deref(),
-            setting.settings.time_zone,
+            &setting.settings.time_zone,
             setting.screen,
         ))?;
     }

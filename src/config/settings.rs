@@ -7,8 +7,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono_tz::Tz;
-
 use crate::config::docker::{DockerHost, DockerTls};
 use crate::config::effective::{Effective, Explained};
 use crate::config::environment::{DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, Environment};
@@ -21,6 +19,7 @@ use crate::core::policy::{PolicyDefaults, parse_images_keep};
 use crate::core::text::did_you_mean;
 use crate::core::time::schedule::{Jitter, Schedule};
 use crate::core::time::window::Windows;
+use crate::core::time::zone::Zone;
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +68,7 @@ pub struct Settings {
     /// Whether a container must ask to be watched.
     pub opt_in: bool,
     /// Whose clock cron and windows follow.
-    pub time_zone: Tz,
+    pub time_zone: Zone,
     /// When to look.
     pub schedule: Schedule,
     /// How far a fleet is spread.

@@ -1,9 +1,8 @@
 //! Whose clock times of day are meant by.
 
-use chrono_tz::{TZ_VARIANTS, Tz};
-
 use crate::config::environment::Environment;
 use crate::core::text::{did_you_mean, shown};
+use crate::core::time::zone::Zone;
 
 /// The value that means the machine's own zone.
 const LOCAL: &str = "local";
@@ -17,7 +16,7 @@ const ZONE_DIRECTORY: &str = "/usr/share/zoneinfo/";
 /// A zone, and what a person should know about how it was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    pub(super) zone: Tz,
+    pub(super) zone: Zone,
     pub(super) note: Option<String>,
 }
 
@@ -35,7 +34,7 @@ pub(super) fn find(text: &str, environment: &Environment) -> Result<Found, Strin
             let in_words = |why| format!("{why}; this is what this machine calls its zone");
             parse(name).map(|zone| Found { zone, note: None }).map_err(in_words)
         }
-        None => Ok(Found { zone: Tz::UTC, note: Some(without_name()) }),
+        None => Ok(Found { zone: Zone::utc(), note: Some(without_name()) }),
     }
 }
 
@@ -48,18 +47,18 @@ fn without_name() -> String {
 }
 
 /// An empty `TZ` is UTC, and a colon before the name changes nothing (tzset(3)).
-fn from_variable(value: &str) -> Result<Tz, String> {
+fn from_variable(value: &str) -> Result<Zone, String> {
     let name = value.strip_prefix(':').unwrap_or(value);
     let name = name.strip_prefix(ZONE_DIRECTORY).unwrap_or(name);
     if name.is_empty() {
-        return Ok(Tz::UTC);
+        return Ok(Zone::utc());
     }
     parse(name).map_err(|why| format!("the variable TZ is set, and {why}"))
 }
 
-fn parse(name: &str) -> Result<Tz, String> {
-    name.parse().map_err(|_| {
-        let hint = match did_you_mean(name, TZ_VARIANTS.iter().map(|zone| zone.name())) {
+fn parse(name: &str) -> Result<Zone, String> {
+    Zone::named(name).ok_or_else(|| {
+        let hint = match did_you_mean(name, Zone::names()) {
             hint if hint.is_empty() => {
                 ": write `local`, `UTC` or a name like `Europe/Berlin`".into()
             }
@@ -73,7 +72,7 @@ fn parse(name: &str) -> Result<Tz, String> {
 mod tests {
     use super::*;
 
-    fn find_in(text: &str, tz: Option<&str>, local_zone: Option<&str>) -> Result<Tz, String> {
+    fn find_in(text: &str, tz: Option<&str>, local_zone: Option<&str>) -> Result<Zone, String> {
         let variables = tz.map(|value| (TZ.to_owned(), value.to_owned())).into_iter().collect();
         let environment = Environment { variables, local_zone: local_zone.map(str::to_owned) };
         find(text, &environment).map(|found| found.zone)
@@ -81,20 +80,20 @@ mod tests {
 
     #[test]
     fn the_zone_is_what_is_written_then_tz_then_the_machines_own() {
-        let berlin = Ok(Tz::Europe__Berlin);
+        let berlin = || Zone::named("Europe/Berlin").ok_or_else(String::new);
         let vienna = Some("Europe/Vienna");
-        assert_eq!(find_in("Europe/Berlin", vienna, vienna), berlin);
-        assert_eq!(find_in("local", Some("Europe/Berlin"), vienna), berlin);
-        assert_eq!(find_in("local", Some(":Europe/Berlin"), vienna), berlin);
-        assert_eq!(find_in("local", Some("/usr/share/zoneinfo/Europe/Berlin"), vienna), berlin);
-        assert_eq!(find_in("local", Some(""), vienna), Ok(Tz::UTC));
-        assert_eq!(find_in("local", None, Some("Europe/Berlin")), berlin);
+        assert_eq!(find_in("Europe/Berlin", vienna, vienna), berlin());
+        assert_eq!(find_in("local", Some("Europe/Berlin"), vienna), berlin());
+        assert_eq!(find_in("local", Some(":Europe/Berlin"), vienna), berlin());
+        assert_eq!(find_in("local", Some("/usr/share/zoneinfo/Europe/Berlin"), vienna), berlin());
+        assert_eq!(find_in("local", Some(""), vienna), Ok(Zone::utc()));
+        assert_eq!(find_in("local", None, Some("Europe/Berlin")), berlin());
     }
 
     #[test]
     fn a_machine_without_a_name_for_its_zone_is_in_utc_and_says_so() {
         let found = find("local", &Environment::default()).expect("a zone");
-        assert_eq!(found.zone, Tz::UTC);
+        assert_eq!(found.zone, Zone::utc());
         let note = found.note.expect("a note");
         assert!(note.contains("Set time_zone or the variable TZ"), "{note}");
     }

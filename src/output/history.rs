@@ -1,8 +1,9 @@
 //! The pages of `pilotfish history`.
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
+use crate::core::time::wall_clock::reading;
+use crate::core::time::zone::Zone;
 use crate::core::update::history::{Outcome, Record};
 use crate::output::screen::{Paint, Screen};
 use crate::output::sentence::{UNKNOWN, seconds, short, spaced};
@@ -25,7 +26,7 @@ const COLUMNS: [Column; 6] = [
 /// the last lines that the failed container wrote. Times are those of `zone`. `name` is whom it was
 /// asked about, if it was about one.
 #[must_use]
-pub fn history(records: &[Record], name: Option<&str>, zone: Tz, screen: Screen) -> String {
+pub fn history(records: &[Record], name: Option<&str>, zone: &Zone, screen: Screen) -> String {
     if records.is_empty() {
         let whose = name.map_or_else(String::new, |name| format!(" of {}", one_line(name)));
         return format!("No update{whose} has been tried yet.\n");
@@ -34,7 +35,7 @@ pub fn history(records: &[Record], name: Option<&str>, zone: Tz, screen: Screen)
     render(&COLUMNS, &rows, screen)
 }
 
-fn row(record: &Record, zone: Tz, screen: Screen) -> Row {
+fn row(record: &Record, zone: &Zone, screen: Screen) -> Row {
     let gap = record.gap_seconds.map_or_else(|| UNKNOWN.to_owned(), seconds);
     let outcome = spaced(record.outcome.word());
     let cells = vec![
@@ -48,8 +49,8 @@ fn row(record: &Record, zone: Tz, screen: Screen) -> Row {
     Row { cells, below: below(record, screen) }
 }
 
-fn when(time: DateTime<Utc>, zone: Tz) -> String {
-    time.with_timezone(&zone).format("%Y-%m-%d %H:%M").to_string()
+fn when(time: DateTime<Utc>, zone: &Zone) -> String {
+    reading(time, zone).format("%Y-%m-%d %H:%M").to_string()
 }
 
 const fn paint(outcome: Outcome) -> Paint {

@@ -1,11 +1,12 @@
 //! What `pilotfish status` and `pilotfish config` show.
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 use crate::config::Explained;
 use crate::control::Status;
 use crate::core::decide::report::Verdict;
+use crate::core::time::wall_clock::reading;
+use crate::core::time::zone::Zone;
 use crate::output::screen::{Paint, Screen};
 use crate::output::sentence::counted;
 use crate::output::table::{Cell, Column, Row, push_line, render};
@@ -13,12 +14,12 @@ use crate::output::text::one_line;
 
 /// The agent as it stands.
 #[must_use]
-pub fn status(status: &Status, zone: Tz, screen: Screen) -> String {
+pub fn status(status: &Status, zone: &Zone, screen: Screen) -> String {
     let snapshot = &status.snapshot;
     let at = |time: Option<DateTime<Utc>>, never: &str| {
         time.map_or_else(
             || never.to_owned(),
-            |time| time.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string(),
+            |time| reading(time, zone).format("%Y-%m-%d %H:%M:%S").to_string(),
         )
     };
     let mut text = String::new();

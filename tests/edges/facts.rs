@@ -5,6 +5,7 @@ use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::decide::report::{Report, Verdict};
 use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::core::docker::reference::Digest;
+use pilotfish::core::time::zone::Zone;
 use pilotfish::core::update::history::{Outcome, Record};
 
 pub fn digest(seed: &str) -> Digest {
@@ -13,6 +14,11 @@ pub fn digest(seed: &str) -> Digest {
 
 pub fn time(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time in UTC")
+}
+
+/// The zone that all pages are shown in.
+pub fn berlin() -> Zone {
+    Zone::named("Europe/Berlin").expect("a zone")
 }
 
 pub fn report(container: &str, image: &str, running: &str, offered: Option<&str>) -> Report {

@@ -1,6 +1,5 @@
 //! What a person reads, compared whole.
 
-use chrono_tz::Europe::Berlin;
 use pilotfish::core::update::history::Outcome;
 use pilotfish::core::update::plan::Outline;
 use pilotfish::output::{
@@ -8,7 +7,7 @@ use pilotfish::output::{
 };
 use serde_json::Value;
 
-use crate::facts::{digest, no, record, records, report, reports, time};
+use crate::facts::{berlin, digest, no, record, records, report, reports, time};
 use crate::golden::{compare, compare_within};
 
 const fn screen(width: usize) -> Screen {
@@ -78,21 +77,21 @@ fn check_for_scripts_is_the_documented_document() {
 
 #[test]
 fn history_into_a_pipe_is_as_wide_as_it_is() {
-    compare("history-pipe", &history(&records(), None, Berlin, Screen::NONE));
+    compare("history-pipe", &history(&records(), None, &berlin(), Screen::NONE));
 }
 
 #[test]
 fn history_fits_every_terminal() {
     for width in [100, 80, 50] {
-        let page = history(&records(), None, Berlin, screen(width));
+        let page = history(&records(), None, &berlin(), screen(width));
         compare_within(&format!("history-{width}"), &page, width);
     }
 }
 
 #[test]
 fn history_before_the_first_update_says_so() {
-    assert_eq!(history(&[], None, Berlin, Screen::NONE), "No update has been tried yet.\n");
-    let of_web = history(&[], Some("web"), Berlin, Screen::NONE);
+    assert_eq!(history(&[], None, &berlin(), Screen::NONE), "No update has been tried yet.\n");
+    let of_web = history(&[], Some("web"), &berlin(), Screen::NONE);
     assert_eq!(of_web, "No update of web has been tried yet.\n");
 }
 

@@ -1,12 +1,11 @@
 //! The pages of `status`.
 
-use chrono_tz::Europe::Berlin;
 use pilotfish::control::Status;
 use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::output::{Screen, status, status_json};
 use serde_json::Value;
 
-use crate::facts::snapshot;
+use crate::facts::{berlin, snapshot};
 use crate::golden::compare;
 
 fn agent(snapshot: Snapshot) -> Status {
@@ -23,7 +22,7 @@ fn status_tells_of_an_agent_at_work_at_the_start_and_in_trouble() {
     };
     let trouble = Some("the Engine at unix:///var/run/docker.sock cannot be reached".to_owned());
     let pages = [busy, Snapshot::default(), Snapshot { trouble, ..Snapshot::default() }]
-        .map(|snapshot| status(&agent(snapshot), Berlin, Screen::NONE));
+        .map(|snapshot| status(&agent(snapshot), &berlin(), Screen::NONE));
     compare("status", &pages.join("\n"));
 }
 

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono_tz::Tz;
 use futures_util::FutureExt;
 use pilotfish::agent::{Agent, AgentSettings, Request, RoundEnd, RoundListener};
 use pilotfish::core::policy::PolicyDefaults;
 use pilotfish::core::policy::watchtower::Watchtower;
 use pilotfish::core::time::schedule::{DeviceFraction, Jitter, Schedule};
 use pilotfish::core::time::window::Windows;
+use pilotfish::core::time::zone::Zone;
 use pilotfish::core::update::Step;
 use pilotfish::core::update::event::{Event, Listener};
 use pilotfish::journal::StateDirectory;
@@ -130,7 +130,7 @@ fn settings() -> AgentSettings {
         schedule: Schedule::Every(EVERY),
         jitter: Jitter::Percent(0),
         device: DeviceFraction::from_identity("model"),
-        zone: Tz::UTC,
+        zone: Zone::utc(),
         pull_window: Windows::always(),
         engine_endpoint: None,
     }

@@ -1,6 +1,5 @@
 //! What is decided about a container on which others hang.
 
-use chrono_tz::Tz;
 use serde_json::json;
 
 use super::tests::{observation, offer};
@@ -45,7 +44,7 @@ fn decided(change: impl FnOnce(&mut Companion)) -> Decision {
     let now = "2027-01-01T12:00:00Z".parse().expect("a time");
     let circumstances = Circumstances {
         now,
-        zone: Tz::UTC,
+        zone: Zone::utc(),
         pull_window: "".parse().expect("a window"),
         force: false,
         own_container: None,

@@ -37,7 +37,6 @@ pub mod quota;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use serde_json::Value;
 
 pub use company::depends_on;
@@ -55,6 +54,7 @@ use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::Mode;
 use crate::core::recreate::Original;
 use crate::core::time::window::Windows;
+use crate::core::time::zone::Zone;
 use crate::core::update::plan::{From, Member, Plan, Source};
 
 /// What holds for a whole round.
@@ -63,7 +63,7 @@ pub struct Circumstances {
     /// The time of day.
     pub now: DateTime<Utc>,
     /// The zone in which windows are written.
-    pub zone: Tz,
+    pub zone: Zone,
     /// When images may be pulled.
     pub pull_window: Windows,
     /// A person insists: windows and refusals do not hold, safety does.
@@ -230,7 +230,7 @@ pub fn roll_back(
 #[must_use]
 pub fn will_pull(observation: &Observation, circumstances: &Circumstances) -> bool {
     let Circumstances { now, zone, pull_window, force, .. } = circumstances;
-    !is_notify(observation) && (*force || pull_window.contains(*now, *zone))
+    !is_notify(observation) && (*force || pull_window.contains(*now, zone))
 }
 
 /// Everything that a plan is made from.

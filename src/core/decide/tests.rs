@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono_tz::Europe::Berlin;
 use serde_json::json;
 
 use super::*;
@@ -116,7 +115,7 @@ fn seen(here: Here, update_window: &str) -> Observation {
     observation
 }
 
-fn circumstances(zone: Tz, now: &str, pull_window: &str) -> Circumstances {
+fn circumstances(zone: Zone, now: &str, pull_window: &str) -> Circumstances {
     Circumstances {
         now: now.parse().expect("a time in UTC"),
         zone,
@@ -145,8 +144,9 @@ type Row = (&'static str, &'static str, &'static str, Here, &'static str);
 
 #[track_caller]
 fn assert_decided(rows: &[Row]) {
+    let berlin = Zone::named("Europe/Berlin").expect("a zone");
     for (now, pull_window, update_window, here, expected) in rows {
-        let circumstances = circumstances(Berlin, now, pull_window);
+        let circumstances = circumstances(berlin.clone(), now, pull_window);
         let decision = decide(&seen(*here, update_window), &circumstances);
         assert_eq!(told(&decision), *expected, "{now} {pull_window} {update_window} {here:?}");
     }
@@ -242,7 +242,7 @@ fn windows_cross_midnight_and_follow_days_and_summer_time() {
 #[test]
 fn force_overrides_both_windows() {
     for here in [Here::No, Pulled, Kept] {
-        let closed = circumstances(Tz::UTC, "2027-01-01T12:00:00Z", "01:00-03:00");
+        let closed = circumstances(Zone::utc(), "2027-01-01T12:00:00Z", "01:00-03:00");
         let forced = Circumstances { force: true, ..closed };
         assert_eq!(told(&decide(&seen(here, "04:00-05:00"), &forced)), "update");
     }
@@ -251,7 +251,7 @@ fn force_overrides_both_windows() {
 #[test]
 fn it_is_known_when_to_look_again() {
     let opens = |here, pull_window: &str| {
-        let circumstances = circumstances(Tz::UTC, "2027-01-01T12:00:00Z", pull_window);
+        let circumstances = circumstances(Zone::utc(), "2027-01-01T12:00:00Z", pull_window);
         match decide(&seen(here, "04:00-05:00"), &circumstances) {
             Decision::Fetch(fetch) => fetch.waits.opens,
             Decision::No(no) => no.opens,
@@ -267,7 +267,7 @@ fn it_is_known_when_to_look_again() {
 
 #[test]
 fn what_could_never_be_applied_is_not_fetched() {
-    let night = circumstances(Tz::UTC, "2027-01-01T01:30:00Z", "01:00-03:00");
+    let night = circumstances(Zone::utc(), "2027-01-01T01:30:00Z", "01:00-03:00");
     let decided = |change: &dyn Fn(&mut Observation)| {
         let mut observation = seen(Here::No, "04:00-05:00");
         change(&mut observation);
@@ -325,7 +325,7 @@ fn own(has_volume: bool) -> Observation {
 
 #[test]
 fn the_agents_own_container_is_handed_over_where_a_helper_could_take_it() {
-    let now = circumstances(Tz::UTC, "2027-01-01T12:00:00Z", "");
+    let now = circumstances(Zone::utc(), "2027-01-01T12:00:00Z", "");
     assert_eq!(told(&decide(&own(true), &now)), "hand over");
     let expected = "cannot_hand_over: Mounts have none for the state directory /var/lib/pilotfish";
     assert_eq!(told(&decide(&own(false), &now)), expected);
@@ -347,7 +347,7 @@ fn a_container_that_may_be_the_agents_is_not_touched() {
     let mut observation = observation("");
     let original = &mut observation.readiness.as_mut().expect("it is there").original;
     original["HostConfig"]["NetworkMode"] = json!("container:4567");
-    let now = circumstances(Tz::UTC, "2027-01-01T12:00:00Z", "");
+    let now = circumstances(Zone::utc(), "2027-01-01T12:00:00Z", "");
     let joined = Circumstances { own_container: Some("4567".into()), ..now.clone() };
     assert!(told(&decide(&observation, &joined)).starts_with("cannot_hand_over: "));
     let elsewhere = Circumstances { own_container: Some("89ab".into()), ..now };
@@ -359,13 +359,13 @@ fn the_agents_own_container_waits_for_its_window_and_is_fetched_like_any_other()
     let mut observation = own(true);
     observation.policy.as_mut().expect("a policy").update_window =
         "04:00-05:00".parse().expect("a window");
-    let noon = circumstances(Tz::UTC, "2027-01-01T12:00:00Z", "");
+    let noon = circumstances(Zone::utc(), "2027-01-01T12:00:00Z", "");
     assert!(told(&decide(&observation, &noon)).starts_with("fetch: "));
 }
 
 #[test]
 fn a_rollback_of_the_agent_itself_needs_a_helper_as_well() {
-    let now = circumstances(Tz::UTC, "2027-01-01T12:00:00Z", "");
+    let now = circumstances(Zone::utc(), "2027-01-01T12:00:00Z", "");
     let decided = |observation: &Observation| {
         let readiness = observation.readiness.as_ref().expect("it is there");
         roll_back(observation, readiness, &offer("two"), &now).map_err(|no| no.reason)

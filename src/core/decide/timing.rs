@@ -5,6 +5,7 @@ use super::{Circumstances, No};
 use crate::core::decide::observation::Readiness;
 use crate::core::decide::reason::Reason;
 use crate::core::policy::Policy;
+use crate::core::time::wall_clock::reading;
 use crate::core::time::window::Windows;
 
 /// What the windows say of an update that nothing else is in the way of.
@@ -24,7 +25,7 @@ pub(super) fn timing(
     circumstances: &Circumstances,
 ) -> Timing {
     let Circumstances { now, zone, pull_window, force, .. } = circumstances;
-    let is_open = |windows: &Windows| *force || windows.contains(*now, *zone);
+    let is_open = |windows: &Windows| *force || windows.contains(*now, zone);
     let is_pulled = readiness.is_pulled;
     let own = ("the update window".to_owned(), &policy.update_window);
     let theirs = followers.iter().map(|follower| {
@@ -55,10 +56,10 @@ pub(super) fn timing(
 
 fn closed(circumstances: &Circumstances, what: &str, windows: &Windows) -> No {
     let Circumstances { now, zone, .. } = circumstances;
-    let opens = windows.next_opening(*now, *zone);
+    let opens = windows.next_opening(*now, zone);
     let when = opens.map_or_else(
         || "never opens".to_owned(),
-        |at| format!("opens {}", at.with_timezone(zone).format("%a %d %b %H:%M")),
+        |at| format!("opens {}", reading(at, zone).format("%a %d %b %H:%M")),
     );
     No { opens, ..No::new(Reason::OutsideWindow, format!("{what} {when}")) }
 }

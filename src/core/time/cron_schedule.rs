@@ -16,10 +16,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, Duration, Utc, Weekday};
-use chrono_tz::Tz;
 
 use crate::core::text::{did_you_mean, shown};
 use crate::core::time::wall_clock::{instant_of, reading, repeats_after};
+use crate::core::time::zone::Zone;
 
 /// Longest pattern that is read, in bytes: every minute of an hour, listed, fits.
 const PATTERN_MAX: usize = 512;
@@ -102,7 +102,7 @@ pub struct CronSchedule {
 impl CronSchedule {
     /// The first time it fires after `now`, by the clock of `zone`.
     #[must_use]
-    pub fn next_after(&self, now: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+    pub fn next_after(&self, now: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
         if !YEARS.contains(&now.year()) {
             return None;
         }
@@ -118,7 +118,7 @@ impl CronSchedule {
 
     /// The last time it fired up to and including `now`, by the clock of `zone`.
     #[must_use]
-    pub fn last_until(&self, now: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+    pub fn last_until(&self, now: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
         if !YEARS.contains(&now.year()) {
             return None;
         }

@@ -9,6 +9,8 @@ pub mod cron_schedule;
 pub mod window;
 // Who is due next.
 pub mod timetable;
+// The zones of the world.
+pub mod zone;
 // What the clock on the wall shows, and when.
 pub mod wall_clock;
 // Durations as people write them.

@@ -8,12 +8,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use sha2::{Digest as _, Sha256};
 
 use crate::core::text::shown;
 use crate::core::time::cron_schedule::{CronError, CronSchedule};
 use crate::core::time::duration::{DurationError, format_duration, parse_duration};
+use crate::core::time::zone::Zone;
 
 /// Shortest interval: short enough for a demonstration, long enough to be no busy loop.
 pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ impl Schedule {
     pub fn first_delay(
         &self,
         now: DateTime<Utc>,
-        zone: Tz,
+        zone: &Zone,
         device: DeviceFraction,
         jitter: Jitter,
     ) -> Duration {
@@ -87,7 +87,7 @@ impl Schedule {
     pub fn next_delay(
         &self,
         now: DateTime<Utc>,
-        zone: Tz,
+        zone: &Zone,
         device: DeviceFraction,
         jitter: Jitter,
     ) -> Duration {
@@ -121,7 +121,7 @@ fn first_span(interval: Duration, jitter: Jitter) -> Duration {
 fn delayed(
     cron: &CronSchedule,
     occurrence: DateTime<Utc>,
-    zone: Tz,
+    zone: &Zone,
     device: DeviceFraction,
     jitter: Jitter,
 ) -> DateTime<Utc> {

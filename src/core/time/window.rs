@@ -13,10 +13,10 @@ use chrono::{
     DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc, Weekday,
     WeekdaySet,
 };
-use chrono_tz::Tz;
 
 use crate::core::text::shown;
 use crate::core::time::wall_clock::{change_between, instant_of, reading, repeats_after};
+use crate::core::time::zone::Zone;
 
 /// Most windows in one text; more is not written by a person.
 const WINDOWS_MAX: usize = 50;
@@ -118,7 +118,7 @@ impl Windows {
 
     /// Whether the clock of `zone` shows a time inside at `now`.
     #[must_use]
-    pub fn contains(&self, now: DateTime<Utc>, zone: Tz) -> bool {
+    pub fn contains(&self, now: DateTime<Utc>, zone: &Zone) -> bool {
         let wall = reading(now, zone);
         self.is_always() || self.windows.iter().any(|window| window.contains(wall))
     }
@@ -127,7 +127,7 @@ impl Windows {
     ///
     /// None only where the calendar ends.
     #[must_use]
-    pub fn next_opening(&self, now: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+    pub fn next_opening(&self, now: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
         if self.contains(now, zone) {
             return Some(now);
         }
@@ -139,7 +139,7 @@ impl Windows {
 
     /// The first opening after `now` on one day: at the beginning of a window, each time it is
     /// shown, or where a change of the clock leads into the middle of one.
-    fn opening_on(&self, day: NaiveDate, now: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+    fn opening_on(&self, day: NaiveDate, now: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
         let midnight = instant_of(day.and_time(NaiveTime::MIN), zone);
         let next_midnight = instant_of(day.succ_opt()?.and_time(NaiveTime::MIN), zone);
         let begins = self.windows.iter().filter_map(|window| window.opening_on(day));
