@@ -137,11 +137,17 @@ image: needs-dist ## the container image `pilotfish` for this machine, on its ow
 	scripts/dist $(MACHINE)
 	scripts/image $(MACHINE) pilotfish
 
-# The cross compilers for a Pi, and musl.
+# The cross compilers, for whichever kind of machine this is not. Rust brings musl.
+CROSS_NEEDS = aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu,gcc arm-linux-gnueabihf-gcc=gcc-arm-linux-gnueabihf,gcc \
+	x86_64-linux-gnu-gcc=gcc-x86-64-linux-gnu,gcc /usr/arm-linux-gnueabihf/lib/libc.a=libc6-dev-armhf-cross
+ifneq ($(shell uname -m),aarch64)
+CROSS_NEEDS += /usr/aarch64-linux-gnu/include/stdio.h=libc6-dev-arm64-cross
+endif
+ifneq ($(shell uname -m),x86_64)
+CROSS_NEEDS += /usr/x86_64-linux-gnu/include/stdio.h=libc6-dev-amd64-cross
+endif
 needs-dist:
-	@scripts/ensure aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu arm-linux-gnueabihf-gcc=gcc-arm-linux-gnueabihf \
-		musl-gcc=musl-tools readelf=binutils /usr/aarch64-linux-gnu/include/stdio.h=libc6-dev-arm64-cross \
-		/usr/arm-linux-gnueabihf/lib/libc.a=libc6-dev-armhf-cross
+	@scripts/ensure readelf=binutils $(CROSS_NEEDS)
 
 .PHONY: till
 # The static service that the demo packs into images. Only its last link is special.
