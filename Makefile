@@ -96,9 +96,10 @@ bench: needs needs-dist $(FRESHDOCK) ## the figures of what is shipped, beside t
 	scripts/dist $(MACHINE)
 	$(CARGO) bench --locked --profile dev --bench figures -- target/$(MACHINE)/release/pilotfish
 
-footprint: needs needs-dist $(FRESHDOCK) ## size, memory, processor and wear of an agent that has nothing to do (needs root, an hour)
+footprint: needs needs-dist $(FRESHDOCK) ## size, memory, processor and wear of an agent that has nothing to do (needs root, half an hour)
 	scripts/dist $(MACHINE)
-	FRESHDOCK=$(CURDIR)/$(FRESHDOCK) FOOTPRINT_ROUNDS=1000 $(CARGO) bench --locked --profile dev --bench figures -- \
+	FRESHDOCK=$(CURDIR)/$(FRESHDOCK) FOOTPRINT_ROUNDS=1000 FOOTPRINT_REST=600 \
+		$(CARGO) bench --locked --profile dev --bench figures -- \
 		target/$(MACHINE)/release/pilotfish footprint
 
 torture: needs ## strikes a real agent at every call; writes docs/reliability.md (a night; see TORTURE_KILLS)
@@ -125,13 +126,14 @@ test-deb: needs-dist ## the package for this machine, from install to purge, und
 dist: needs-dist ## static binaries for every Pi, with checksums, man pages and completions
 	scripts/dist
 
-deb: dist ## Debian's packages of them: arm64, armhf, amd64
+deb: dist ## Debian's packages of them: arm64, armhf, armel, amd64
 	scripts/deb
 
-ARM = aarch64-unknown-linux-musl armv7-unknown-linux-gnueabihf
+ARM = aarch64-unknown-linux-musl armv7-unknown-linux-gnueabihf arm-unknown-linux-gnueabi
 
 # This machine's own kind.
-MACHINE = $(shell uname -m | sed -e 's/armv7l/armv7-unknown-linux-gnueabihf/' -e t -e 's/$$/-unknown-linux-musl/')
+MACHINE = $(shell uname -m | sed -e 's/armv7l/armv7-unknown-linux-gnueabihf/' -e t \
+	-e 's/armv6l/arm-unknown-linux-gnueabi/' -e t -e 's/$$/-unknown-linux-musl/')
 
 image: needs-dist ## the container image `pilotfish` for this machine, on its own Engine
 	scripts/dist $(MACHINE)
@@ -139,7 +141,8 @@ image: needs-dist ## the container image `pilotfish` for this machine, on its ow
 
 # The cross compilers, for whichever kind of machine this is not. Rust brings musl.
 CROSS_NEEDS = aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu,gcc arm-linux-gnueabihf-gcc=gcc-arm-linux-gnueabihf,gcc \
-	x86_64-linux-gnu-gcc=gcc-x86-64-linux-gnu,gcc /usr/arm-linux-gnueabihf/lib/libc.a=libc6-dev-armhf-cross
+	arm-linux-gnueabi-gcc=gcc-arm-linux-gnueabi x86_64-linux-gnu-gcc=gcc-x86-64-linux-gnu,gcc \
+	/usr/arm-linux-gnueabihf/lib/libc.a=libc6-dev-armhf-cross /usr/arm-linux-gnueabi/lib/libc.a=libc6-dev-armel-cross
 ifneq ($(shell uname -m),aarch64)
 CROSS_NEEDS += /usr/aarch64-linux-gnu/include/stdio.h=libc6-dev-arm64-cross
 endif

@@ -3,6 +3,7 @@
 //! Another updater is measured by the same code (`peer`): its rows begin with its name, have no
 //! goals, and its rounds are counted as the agent's are, by what the registry was asked.
 
+use std::any::Any;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
+use crate::peer;
 use crate::pi_with;
 use crate::support::images::Release;
 use crate::support::{Pi, QUIET, WATCHED};
@@ -22,8 +24,11 @@ const ROUNDS: &str = "FOOTPRINT_ROUNDS";
 /// Without that: enough for whatever grows quickly.
 const ROUNDS_DEFAULT: u64 = 30;
 
-/// How long an agent without anything to do is watched.
-const QUIET_TIME: Duration = Duration::from_secs(60);
+/// How many seconds an updater without anything to do is watched; `make footprint` asks for 600.
+const REST: &str = "FOOTPRINT_REST";
+
+/// Without that.
+const REST_DEFAULT: u64 = 60;
 
 /// How long after a round one waits for quiet: threads that it needed end ten seconds later, and
 /// what they are counted for goes with them.
@@ -41,27 +46,82 @@ const ROUNDS_TOLD: u64 = 1_000;
 /// The unit of the times in `/proc/PID/stat`; it is the same on every architecture we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// An updater while it follows a container behind which nothing is new.
+pub struct Follower {
+    /// What its rows begin with; nothing for the agent itself, which alone has goals.
+    pub name: &'static str,
+    pub process: Pid,
+    /// Ends the process when it is dropped, before the machine goes.
+    pub _running: Box<dyn Any + Send>,
+    pub pi: Pi,
+}
+
+/// What can be compared.
+#[derive(Clone, Copy)]
+struct Figure {
+    /// Memory that is in RAM, in bytes.
+    resident: u64,
+    processor: Duration,
+}
+
+/// What was measured of one follower, if it did what it was meant to.
+type Measured = (Table, Option<Figure>);
+
+/// At rest and at work, the agent and the other updater, all four side by side: each has a machine
+/// of its own, and what disturbs one disturbs the others.
 pub fn measure(binary: &Path, table: &mut Table) {
-    let size = fs::metadata(binary).expect("the binary").len();
-    table.add("size of the binary", megabytes(size), "< 8 MB");
-    quiet(binary, table);
-    rounds(binary, table);
+    let other = peer::program();
+    add_size("", binary, "< 8 MB", table);
+    let [rest, work, others_rest, others_work] = thread::scope(|scope| {
+        let other = other.as_deref();
+        let measured = [
+            scope.spawn(|| at_rest(&agent(binary, QUIET))),
+            scope.spawn(|| at_work(&agent(binary, "every = \"1s\""))),
+            scope.spawn(move || {
+                other.map_or_else(Measured::default, |it| at_rest(&peer::at_rest(it)))
+            }),
+            scope.spawn(move || {
+                other.map_or_else(Measured::default, |it| at_work(&peer::at_work(it)))
+            }),
+        ];
+        measured.map(|thread| thread.join().expect("what was measured"))
+    });
+    table.append(rest.0);
+    table.append(work.0);
+    if let Some(other) = &other {
+        add_size(peer::NAME, other, "", table);
+    }
+    table.append(others_rest.0);
+    table.append(others_work.0);
+    compare("memory at rest", rest.1, others_rest.1, table, |figure| figure.resident as f64);
+    compare("memory after all rounds", work.1, others_work.1, table, |it| it.resident as f64);
+    compare("processor", work.1, others_work.1, table, |it| it.processor.as_secs_f64());
 }
 
-/// An agent between two rounds, with `/metrics` on.
-fn quiet(binary: &Path, table: &mut Table) {
-    let mut pi = pi_with(binary, &format!("{QUIET}\njitter = \"0%\""));
-    follow(&mut pi, &WATCHED);
-    let agent = pi.agent.spawn(&pi.engine, &["run"]);
-    assert!(at_rest(&pi, agent.pid(), "", table), "it asks nothing: {}", agent.log());
+fn add_size(name: &'static str, program: &Path, goal: &str, table: &mut Table) {
+    let size = fs::metadata(program).expect("the program").len();
+    add(name, table, "size of the binary", megabytes(size), goal);
 }
 
-/// An agent that has looked very often.
-fn rounds(binary: &Path, table: &mut Table) {
-    let mut pi = pi_with(binary, "every = \"1s\"\njitter = \"0%\"");
+fn compare(
+    what: &str,
+    ours: Option<Figure>,
+    theirs: Option<Figure>,
+    table: &mut Table,
+    of: impl Fn(Figure) -> f64,
+) {
+    if let (Some(ours), Some(theirs)) = (ours.map(&of), theirs.map(&of)) {
+        let share = format!("{:.0} %", 100.0 * ours / theirs);
+        table.add(&format!("{what}, as a share of {}'s", peer::NAME), share, "<= 50 %");
+    }
+}
+
+/// The agent, with `/metrics` on.
+fn agent(binary: &Path, schedule: &str) -> Follower {
+    let mut pi = pi_with(binary, &format!("{schedule}\njitter = \"0%\""));
     follow(&mut pi, &WATCHED);
-    let agent = pi.agent.spawn(&pi.engine, &["run"]);
-    assert!(after_rounds(&pi, agent.pid(), "", table), "it asks nothing: {}", agent.log());
+    let running = pi.agent.spawn(&pi.engine, &["run"]);
+    Follower { name: "", process: running.pid(), _running: Box::new(running), pi }
 }
 
 /// Starts a container that follows a tag behind which nothing is new. Its registry speaks TLS, as
@@ -73,62 +133,69 @@ pub fn follow(pi: &mut Pi, labels: &[&str]) -> PathBuf {
     Path::new("/etc/docker/certs.d").join(registry).join("ca.crt")
 }
 
-/// After the first round: what the process wakes up for, and what it writes. `false` if there was
-/// no round.
-pub fn at_rest(pi: &Pi, process: Pid, name: &str, table: &mut Table) -> bool {
-    if !makes_rounds(pi, 1) {
-        return false;
+/// After the first round: what the process wakes up for, and what it writes.
+fn at_rest(follower: &Follower) -> Measured {
+    let mut table = Table::default();
+    if !makes_rounds(follower, 1) {
+        return (table, None);
     }
     thread::sleep(SETTLING);
-    let before = Spent::of(process);
-    thread::sleep(QUIET_TIME);
-    let spent = Spent::of(process).since(&before);
-    let mut row = rows(name, table);
-    row("idle resident memory", megabytes(spent.resident), "< 8 MB");
-    row("wake-ups in a quiet minute", spent.switches.to_string(), "timers alone");
-    row("written in a quiet minute", format!("{} B", spent.written), "0 B");
-    true
+    let minutes = wanted(REST, REST_DEFAULT) as f64 / 60.0;
+    let before = Spent::of(follower.process);
+    thread::sleep(Duration::from_secs_f64(minutes * 60.0));
+    let spent = Spent::of(follower.process).since(&before);
+    let wakes = format!("{:.1}", spent.switches as f64 / minutes);
+    let mut row = |what: &str, figure, goal| add(follower.name, &mut table, what, figure, goal);
+    let after = format!("after {minutes:.0} minutes");
+    row(&format!("resident memory at rest, {after}"), megabytes(spent.resident), "< 8 MB");
+    row(&format!("wake-ups in a minute at rest, {after}"), wakes, "timers alone");
+    row(&format!("written at rest, {after}"), format!("{} B", spent.written), "0 B");
+    (table, Some(spent.figure()))
 }
 
-/// What the process has become, and has used up, after as many rounds as are wanted; `false` if it
-/// does not make them.
-pub fn after_rounds(pi: &Pi, process: Pid, name: &str, table: &mut Table) -> bool {
-    let wanted = env::var(ROUNDS).ok().and_then(|text| text.parse().ok());
-    let count: u64 = wanted.unwrap_or(ROUNDS_DEFAULT);
-    if !makes_rounds(pi, 1) {
-        return false;
+/// What the process has become, and has used up, after as many rounds as are wanted.
+fn at_work(follower: &Follower) -> Measured {
+    let mut table = Table::default();
+    let count = wanted(ROUNDS, ROUNDS_DEFAULT);
+    if !makes_rounds(follower, 1) {
+        return (table, None);
     }
-    let (begun, before) = (Instant::now(), Spent::of(process));
-    if !makes_rounds(pi, count + 1) {
-        return false;
+    let (begun, before) = (Instant::now(), Spent::of(follower.process));
+    if !makes_rounds(follower, count + 1) {
+        return (table, None);
     }
-    let spent = Spent::of(process).since(&before);
+    let spent = Spent::of(follower.process).since(&before);
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
     let after = format!("after {count} rounds in {minutes:.0} minutes");
-    let reckoned = format!("processor for {ROUNDS_TOLD} rounds, reckoned from {count}");
     let seconds = spent.processor.as_secs_f64() * ROUNDS_TOLD as f64 / count as f64;
-    let mut row = rows(name, table);
+    let mut row = |what: &str, figure, goal| add(follower.name, &mut table, what, figure, goal);
     row(&format!("resident memory, {after}"), megabytes(spent.resident), "< 8 MB");
-    row(&reckoned, format!("{seconds:.1} s"), "");
+    row(&format!("processor for {ROUNDS_TOLD} rounds"), format!("{seconds:.2} s"), "");
     row(&format!("written, {after}"), format!("{} B", spent.written), "0 B");
-    true
+    (table, Some(spent.figure()))
 }
 
-/// Adds rows about the agent, or about somebody else by that name, who has no goals.
-fn rows(name: &str, table: &mut Table) -> impl FnMut(&str, String, &str) {
-    move |what, figure, goal| match name {
+/// What the environment says, or else the default.
+fn wanted(variable: &str, default: u64) -> u64 {
+    env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Adds a row about the agent, or about somebody else by that name, who has no goals.
+fn add(name: &str, table: &mut Table, what: &str, figure: String, goal: &str) {
+    match name {
         "" => table.add(what, figure, goal),
         _ => table.add(&format!("{name}: {what}"), figure, ""),
     }
 }
 
 /// Waits until the registry was asked so often what is behind the tag, which is what a round is;
-/// `false` once it is asked nothing any more. The Engine's own question, at a pull, is none.
-fn makes_rounds(pi: &Pi, count: u64) -> bool {
+/// `false`, and said, once it is asked nothing any more. The Engine's own question, at a pull, is
+/// none.
+fn makes_rounds(follower: &Follower, count: u64) -> bool {
     let is_a_round = |line: &&String| {
         line.starts_with("HEAD /v2/till/manifests/") && !line.contains(ENGINE_AGENT)
     };
-    let made = || pi.registry.requests().iter().filter(is_a_round).count() as u64;
+    let made = || follower.pi.registry.requests().iter().filter(is_a_round).count() as u64;
     let (mut seen, mut since) = (made(), Instant::now());
     while seen < count && since.elapsed() < SILENCE_MAX {
         thread::sleep(Duration::from_secs(1));
@@ -136,6 +203,9 @@ fn makes_rounds(pi: &Pi, count: u64) -> bool {
         if now > seen {
             (seen, since) = (now, Instant::now());
         }
+    }
+    if seen < count {
+        eprintln!("  {}: it asks the registry nothing after {seen} rounds", follower.name);
     }
     seen >= count
 }
@@ -179,6 +249,10 @@ impl Spent {
             written: self.written - before.written,
             processor: self.processor - before.processor,
         }
+    }
+
+    const fn figure(&self) -> Figure {
+        Figure { resident: self.resident, processor: self.processor }
     }
 }
 

@@ -47,10 +47,7 @@ const TOPICS: [(&str, Measure); 6] = [
     ("round", round::measure),
     ("answers", answers::measure),
     ("registry", registry::measure),
-    ("footprint", |binary, table| {
-        footprint::measure(binary, table);
-        peer::measure(table);
-    }),
+    ("footprint", footprint::measure),
 ];
 
 fn main() {

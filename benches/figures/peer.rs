@@ -4,21 +4,19 @@
 //! and the same registry, and is looked at from outside alone.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use rustix::process::Pid;
 
-use crate::footprint::{after_rounds, at_rest, follow};
+use crate::footprint::{Follower, follow};
 use crate::support::{Pi, QUIET};
-use crate::table::{Table, megabytes};
 
 /// Names the program, which is none of ours.
 const PROGRAM: &str = "FRESHDOCK";
 
 /// What its rows begin with.
-const NAME: &str = "freshdock";
+pub const NAME: &str = "freshdock";
 
 /// What opts a container in, with updates at once.
 const WATCHED: [&str; 2] = ["--label=freshdock.enable=true", "--label=freshdock.mode=live"];
@@ -43,30 +41,34 @@ impl Drop for Running {
     }
 }
 
-pub fn measure(table: &mut Table) {
-    let Some(program) = env::var_os(PROGRAM).map(PathBuf::from).filter(|path| path.exists()) else {
-        eprintln!("  freshdock is not measured: {PROGRAM} names no program");
-        return;
-    };
-    let size = fs::metadata(&program).expect("the program").len();
-    table.add("freshdock: size of the binary", megabytes(size), "");
-    let (pi, running) = start(&program, NEVER, TICK);
-    let rested = at_rest(&pi, Pid::from_child(&running.0), NAME, table);
-    drop((running, pi));
-    let (pi, running) = start(&program, SHORTEST, SHORTEST);
-    if !rested || !after_rounds(&pi, Pid::from_child(&running.0), NAME, table) {
-        eprintln!("  freshdock does not ask the registry: it has no rounds to measure");
+/// The program, if there is one to be measured.
+pub fn program() -> Option<PathBuf> {
+    let program = env::var_os(PROGRAM).map(PathBuf::from).filter(|path| path.exists());
+    if program.is_none() {
+        eprintln!("  {NAME} is not measured: {PROGRAM} names no program");
     }
+    program
 }
 
-/// A Pi of its own with freshdock on it, which trusts the registry's authority.
-fn start(program: &Path, interval: &str, tick: &str) -> (Pi, Running) {
+/// One that has nothing to do after its first round.
+pub fn at_rest(program: &Path) -> Follower {
+    start(program, NEVER, TICK)
+}
+
+/// One that makes rounds as fast as it can.
+pub fn at_work(program: &Path) -> Follower {
+    start(program, SHORTEST, SHORTEST)
+}
+
+/// On a Pi of its own, where it trusts the registry's authority.
+fn start(program: &Path, interval: &str, tick: &str) -> Follower {
     let mut pi = Pi::with(&[], QUIET);
     let authority = follow(&mut pi, &WATCHED);
     let mut command = pi.engine.command(program);
     command.args(["--no-color", "run", "--interval", interval, "--tick", tick]);
     command.env("DOCKER_HOST", pi.engine.host()).env("SSL_CERT_FILE", authority).current_dir("/");
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let running = Running(command.spawn().expect("freshdock"));
-    (pi, running)
+    let running = Running(command.spawn().expect(NAME));
+    let process = Pid::from_child(&running.0);
+    Follower { name: NAME, process, _running: Box::new(running), pi }
 }

@@ -14,6 +14,11 @@ impl Table {
         eprintln!("  {what}: {figure}");
         self.rows.push([what.to_owned(), figure, goal.to_owned()]);
     }
+
+    /// Adds the rows of another.
+    pub fn append(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+    }
 }
 
 impl fmt::Display for Table {
