@@ -3,19 +3,18 @@
 //! Another updater is measured by the same code (`peer`): its rows begin with its name, have no
 //! goals, and its rounds are counted as the agent's are, by what the registry was asked.
 
-use std::any::Any;
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
+use crate::follower::{Follower, follow};
 use crate::peer;
 use crate::pi_with;
-use crate::support::images::Release;
-use crate::support::{Pi, QUIET, WATCHED};
+use crate::support::{QUIET, WATCHED};
 use crate::table::{Table, megabytes};
 
 /// How many rounds the agent makes before it is measured; `make footprint` asks for 1,000.
@@ -34,27 +33,11 @@ const REST_DEFAULT: u64 = 60;
 /// what they are counted for goes with them.
 const SETTLING: Duration = Duration::from_secs(15);
 
-/// What looks every second and asks nothing for so long will not ask.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
-
-/// How the Engine calls itself before a registry.
-const ENGINE_AGENT: &str = "\"docker/";
-
 /// How many rounds the time of a processor is told for.
 const ROUNDS_TOLD: u64 = 1_000;
 
 /// The unit of the times in `/proc/PID/stat`; it is the same on every architecture we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
-
-/// An updater while it follows a container behind which nothing is new.
-pub struct Follower {
-    /// What its rows begin with; nothing for the agent itself, which alone has goals.
-    pub name: &'static str,
-    pub process: Pid,
-    /// Ends the process when it is dropped, before the machine goes.
-    pub _running: Box<dyn Any + Send>,
-    pub pi: Pi,
-}
 
 /// What can be compared.
 #[derive(Clone, Copy)]
@@ -124,19 +107,10 @@ fn agent(binary: &Path, schedule: &str) -> Follower {
     Follower { name: "", process: running.pid(), _running: Box::new(running), pi }
 }
 
-/// Starts a container that follows a tag behind which nothing is new. Its registry speaks TLS, as
-/// the other updater asks no other, under an authority that the Engine trusts; gives its file.
-pub fn follow(pi: &mut Pi, labels: &[&str]) -> PathBuf {
-    pi.registry.publish("till", &Release::new("1"));
-    let registry = pi.registry.serve_tls(&pi.engine);
-    pi.start("till", &format!("{registry}/till:latest"), labels);
-    Path::new("/etc/docker/certs.d").join(registry).join("ca.crt")
-}
-
 /// After the first round: what the process wakes up for, and what it writes.
 fn at_rest(follower: &Follower) -> Measured {
     let mut table = Table::default();
-    if !makes_rounds(follower, 1) {
+    if !follower.makes_rounds(1) {
         return (table, None);
     }
     thread::sleep(SETTLING);
@@ -157,11 +131,11 @@ fn at_rest(follower: &Follower) -> Measured {
 fn at_work(follower: &Follower) -> Measured {
     let mut table = Table::default();
     let count = wanted(ROUNDS, ROUNDS_DEFAULT);
-    if !makes_rounds(follower, 1) {
+    if !follower.makes_rounds(1) {
         return (table, None);
     }
     let (begun, before) = (Instant::now(), Spent::of(follower.process));
-    if !makes_rounds(follower, count + 1) {
+    if !follower.makes_rounds(count + 1) {
         return (table, None);
     }
     let spent = Spent::of(follower.process).since(&before);
@@ -186,28 +160,6 @@ fn add(name: &str, table: &mut Table, what: &str, figure: String, goal: &str) {
         "" => table.add(what, figure, goal),
         _ => table.add(&format!("{name}: {what}"), figure, ""),
     }
-}
-
-/// Waits until the registry was asked so often what is behind the tag, which is what a round is;
-/// `false`, and said, once it is asked nothing any more. The Engine's own question, at a pull, is
-/// none.
-fn makes_rounds(follower: &Follower, count: u64) -> bool {
-    let is_a_round = |line: &&String| {
-        line.starts_with("HEAD /v2/till/manifests/") && !line.contains(ENGINE_AGENT)
-    };
-    let made = || follower.pi.registry.requests().iter().filter(is_a_round).count() as u64;
-    let (mut seen, mut since) = (made(), Instant::now());
-    while seen < count && since.elapsed() < SILENCE_MAX {
-        thread::sleep(Duration::from_secs(1));
-        let now = made();
-        if now > seen {
-            (seen, since) = (now, Instant::now());
-        }
-    }
-    if seen < count {
-        eprintln!("  {}: it asks the registry nothing after {seen} rounds", follower.name);
-    }
-    seen >= count
 }
 
 /// What a process has used up.

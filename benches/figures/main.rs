@@ -23,6 +23,7 @@ mod paper_engine;
 mod real;
 
 mod bad;
+mod follower;
 mod footprint;
 mod gap;
 mod peer;

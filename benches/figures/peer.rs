@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 
 use rustix::process::Pid;
 
-use crate::footprint::{Follower, follow};
+use crate::follower::{Follower, follow};
 use crate::support::{Pi, QUIET};
 
 /// Names the program, which is none of ours.
