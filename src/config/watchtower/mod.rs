@@ -10,7 +10,7 @@ mod source;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use options::{Becomes, OPTIONS, Setting, WatchtowerOption};
+use options::{Becomes, OPTIONS, Setting, VARIABLE_PREFIX, WatchtowerOption};
 use outward::OUTWARD;
 pub use source::{SourceError, read};
 
@@ -42,8 +42,9 @@ pub fn translate(started: &Started) -> Translation {
     let mut translation = Translation::default();
     let mut told = BTreeMap::new();
     for option in options() {
-        if let Some(value) = started.environment.get(option.variable).filter(|it| !it.is_empty()) {
-            told.insert(option.flag, (option.variable.to_owned(), value.clone()));
+        let variable = option.variable_name();
+        if let Some(value) = started.environment.get(&variable).filter(|it| !it.is_empty()) {
+            told.insert(option.flag, (variable, value.clone()));
         }
     }
     // Flags win over the environment, as they do there.
@@ -106,7 +107,7 @@ impl Translation {
             let long = flag.strip_prefix('-');
             let is_it = |option: &&WatchtowerOption| match long {
                 Some(long) => option.flag == long,
-                None => option.short == flag,
+                None => option.short == Some(flag),
             };
             let Some(option) = options().find(is_it) else {
                 self.leave(&format!("-{flag}"), "Watchtower has no such flag");
@@ -122,9 +123,9 @@ impl Translation {
     }
 
     fn note_on_unknown_variables(&mut self, environment: &BTreeMap<String, String>) {
-        let is_known = |name: &str| options().any(|option| option.variable == name);
+        let is_known = |name: &str| options().any(|option| option.variable_name() == name);
         for name in environment.keys() {
-            if name.starts_with("WATCHTOWER_") && !is_known(name) {
+            if name.starts_with(VARIABLE_PREFIX) && !is_known(name) {
                 self.leave(name, "no variable of this name is known");
             }
         }
@@ -242,7 +243,7 @@ every = \"60s\"
             let line = line.unwrap_or_else(|| panic!("{row}:\n{page}"));
             assert!(!line.starts_with("# -") || line.contains(variable), "{row}:\n{page}");
             // The flag says the same as the variable.
-            let option = options().find(|option| option.variable == variable).expect(row);
+            let option = options().find(|option| option.variable_name() == variable).expect(row);
             let flag = [format!("--{}", option.flag), value.to_owned()];
             let words = if option.takes_value { &flag[..] } else { &flag[..1] };
             let words: Vec<_> = words.iter().map(String::as_str).collect();
@@ -250,8 +251,8 @@ every = \"60s\"
             assert_eq!(by_flag.replacen(&flag[0], variable, 1), page, "{row}");
             variables.push(variable);
         }
-        let all: Vec<_> = options().map(|option| option.variable).collect();
-        let unproved: Vec<_> = all.iter().filter(|it| !variables.contains(it)).collect();
+        let all: Vec<_> = options().map(WatchtowerOption::variable_name).collect();
+        let unproved: Vec<_> = all.iter().filter(|it| !variables.contains(&it.as_str())).collect();
         assert!(unproved.is_empty(), "options.txt has no row for {unproved:?}");
     }
 
@@ -264,10 +265,12 @@ every = \"60s\"
 
     #[test]
     fn a_value_that_makes_no_sense_is_named_and_not_repeated() {
-        let page = translate(&started(&[("WATCHTOWER_POLL_INTERVAL", "soon")], &["--nonsense=1"]));
+        let page =
+            translate(&started(&[("WATCHTOWER_POLL_INTERVAL", "soon")], &["--nonsense=1", "-"]));
         let page = page.to_string();
         assert!(page.contains("# - WATCHTOWER_POLL_INTERVAL: its value could not be"), "{page}");
         assert!(page.contains("# - --nonsense: Watchtower has no such flag"), "{page}");
+        assert!(page.contains("# - -: Watchtower has no such flag"), "{page}");
         assert!(!page.contains("soon"));
     }
 }

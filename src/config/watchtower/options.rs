@@ -38,31 +38,42 @@ pub(super) enum Becomes {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WatchtowerOption {
     pub(super) flag: &'static str,
-    /// Empty: it has none.
-    pub(super) short: &'static str,
-    pub(super) variable: &'static str,
+    pub(super) short: Option<&'static str>,
+    /// Where it is not the flag in capitals behind [`VARIABLE_PREFIX`].
+    variable: Option<&'static str>,
     pub(super) takes_value: bool,
     pub(super) becomes: Becomes,
 }
 
+/// What Watchtower's own variables begin with.
+pub(super) const VARIABLE_PREFIX: &str = "WATCHTOWER_";
+
+impl WatchtowerOption {
+    pub(super) const fn short(mut self, short: &'static str) -> Self {
+        self.short = Some(short);
+        self
+    }
+
+    pub(super) const fn variable(mut self, variable: &'static str) -> Self {
+        self.variable = Some(variable);
+        self
+    }
+
+    /// The variable that means the same.
+    pub(super) fn variable_name(&self) -> String {
+        let by_rule = || VARIABLE_PREFIX.to_owned() + &self.flag.to_uppercase().replace('-', "_");
+        self.variable.map_or_else(by_rule, str::to_owned)
+    }
+}
+
 /// An option with a value.
-pub(super) const fn value(
-    flag: &'static str,
-    short: &'static str,
-    variable: &'static str,
-    becomes: Becomes,
-) -> WatchtowerOption {
-    WatchtowerOption { flag, short, variable, takes_value: true, becomes }
+pub(super) const fn value(flag: &'static str, becomes: Becomes) -> WatchtowerOption {
+    WatchtowerOption { flag, short: None, variable: None, takes_value: true, becomes }
 }
 
 /// An option that is on or off.
-pub(super) const fn switch(
-    flag: &'static str,
-    short: &'static str,
-    variable: &'static str,
-    becomes: Becomes,
-) -> WatchtowerOption {
-    WatchtowerOption { flag, short, variable, takes_value: false, becomes }
+pub(super) const fn switch(flag: &'static str, becomes: Becomes) -> WatchtowerOption {
+    WatchtowerOption { takes_value: false, ..value(flag, becomes) }
 }
 
 const BY_LABEL: Becomes =
@@ -81,149 +92,98 @@ const AT_ONCE: Becomes =
 
 /// All of them, by what they are about.
 pub(super) const OPTIONS: &[WatchtowerOption] = &[
-    value("interval", "i", "WATCHTOWER_POLL_INTERVAL", Becomes::Setting(interval)),
-    value("schedule", "s", "WATCHTOWER_SCHEDULE", Becomes::Setting(cron)),
-    value("time-zone", "", "TZ", Becomes::Setting(|zone| Some(Setting::text("time_zone", zone)))),
-    switch("label-enable", "e", "WATCHTOWER_LABEL_ENABLE", Becomes::Told),
-    value("scope", "", "WATCHTOWER_SCOPE", Becomes::Setting(scope)),
-    switch("enable-lifecycle-hooks", "", "WATCHTOWER_LIFECYCLE_HOOKS", Becomes::Setting(hooks)),
-    value("host", "H", "DOCKER_HOST", Becomes::Setting(docker_host)),
-    value("log-level", "", "WATCHTOWER_LOG_LEVEL", Becomes::Setting(log_level)),
-    switch("debug", "d", "WATCHTOWER_DEBUG", Becomes::Setting(|_| log_level("debug"))),
-    switch("trace", "", "WATCHTOWER_TRACE", Becomes::Setting(|_| log_level("trace"))),
-    switch(
-        "tlsverify",
-        "v",
-        "DOCKER_TLS_VERIFY",
-        Becomes::Anyway("DOCKER_TLS_VERIFY means what it meant"),
-    ),
-    value(
-        "cert-path",
-        "",
-        "DOCKER_CERT_PATH",
-        Becomes::Anyway("DOCKER_CERT_PATH means what it meant"),
-    ),
-    value("api-version", "a", "DOCKER_API_VERSION", Becomes::Anyway("the version is negotiated")),
-    switch(
-        "cleanup",
-        "c",
-        "WATCHTOWER_CLEANUP",
-        Becomes::Anyway("previous images beyond images.keep are removed"),
-    ),
-    switch(
-        "rolling-restart",
-        "",
-        "WATCHTOWER_ROLLING_RESTART",
-        Becomes::Anyway("containers are replaced one at a time"),
-    ),
-    switch(
-        "update-on-start",
-        "",
-        "WATCHTOWER_UPDATE_ON_START",
-        Becomes::Anyway("the first round comes soon after the start"),
-    ),
-    switch(
-        "label-take-precedence",
-        "",
-        "WATCHTOWER_LABEL_TAKE_PRECEDENCE",
-        Becomes::Anyway("labels win over the configuration"),
-    ),
-    switch(
-        "no-startup-message",
-        "",
-        "WATCHTOWER_NO_STARTUP_MESSAGE",
-        Becomes::Anyway("there is none"),
-    ),
-    switch("http-api-metrics", "", "WATCHTOWER_HTTP_API_METRICS", Becomes::Setting(metrics)),
+    value("interval", Becomes::Setting(interval)).short("i").variable("WATCHTOWER_POLL_INTERVAL"),
+    value("schedule", Becomes::Setting(cron)).short("s"),
+    value("time-zone", Becomes::Setting(|zone| Some(Setting::text("time_zone", zone))))
+        .variable("TZ"),
+    switch("label-enable", Becomes::Told).short("e"),
+    value("scope", Becomes::Setting(scope)),
+    switch("enable-lifecycle-hooks", Becomes::Setting(hooks))
+        .variable("WATCHTOWER_LIFECYCLE_HOOKS"),
+    value("host", Becomes::Setting(docker_host)).short("H").variable("DOCKER_HOST"),
+    value("log-level", Becomes::Setting(log_level)),
+    switch("debug", Becomes::Setting(|_| log_level("debug"))).short("d"),
+    switch("trace", Becomes::Setting(|_| log_level("trace"))),
+    switch("tlsverify", Becomes::Anyway("DOCKER_TLS_VERIFY means what it meant"))
+        .short("v")
+        .variable("DOCKER_TLS_VERIFY"),
+    value("cert-path", Becomes::Anyway("DOCKER_CERT_PATH means what it meant"))
+        .variable("DOCKER_CERT_PATH"),
+    value("api-version", Becomes::Anyway("the version is negotiated"))
+        .short("a")
+        .variable("DOCKER_API_VERSION"),
+    switch("cleanup", Becomes::Anyway("previous images beyond images.keep are removed")).short("c"),
+    switch("rolling-restart", Becomes::Anyway("containers are replaced one at a time")),
+    switch("update-on-start", Becomes::Anyway("the first round comes soon after the start")),
+    switch("label-take-precedence", Becomes::Anyway("labels win over the configuration")),
+    switch("no-startup-message", Becomes::Anyway("there is none")),
+    switch("http-api-metrics", Becomes::Setting(metrics)),
     switch(
         "run-once",
-        "R",
-        "WATCHTOWER_RUN_ONCE",
         Becomes::Nothing("one round, then the end, is the command `pilotfish update`"),
-    ),
+    )
+    .short("R"),
     value(
         "stop-timeout",
-        "t",
-        "WATCHTOWER_TIMEOUT",
         Becomes::Nothing("each container is given its own time (docker run --stop-timeout)"),
-    ),
-    switch(
-        "monitor-only",
-        "m",
-        "WATCHTOWER_MONITOR_ONLY",
-        Becomes::Nothing("give the containers the label pilotfish.mode=notify"),
-    ),
+    )
+    .short("t")
+    .variable("WATCHTOWER_TIMEOUT"),
+    switch("monitor-only", Becomes::Nothing("give the containers the label pilotfish.mode=notify"))
+        .short("m"),
     switch(
         "no-pull",
-        "",
-        "WATCHTOWER_NO_PULL",
         Becomes::Nothing("give the containers the label com.centurylinklabs.watchtower.no-pull"),
     ),
     switch(
         "no-restart",
-        "",
-        "WATCHTOWER_NO_RESTART",
         Becomes::Nothing("an update without a start would leave the service missing"),
     ),
     switch(
         "remove-volumes",
-        "",
-        "WATCHTOWER_REMOVE_VOLUMES",
         Becomes::Nothing("volumes are data: they are attached again, and never removed"),
     ),
-    value("cooldown-delay", "", "WATCHTOWER_COOLDOWN_DELAY", AT_ONCE),
-    value("cooldown-platform-os", "", "WATCHTOWER_COOLDOWN_PLATFORM_OS", AT_ONCE),
-    value("cooldown-platform-arch", "", "WATCHTOWER_COOLDOWN_PLATFORM_ARCH", AT_ONCE),
-    value("cooldown-platform-variant", "", "WATCHTOWER_COOLDOWN_PLATFORM_VARIANT", AT_ONCE),
+    value("cooldown-delay", AT_ONCE),
+    value("cooldown-platform-os", AT_ONCE),
+    value("cooldown-platform-arch", AT_ONCE),
+    value("cooldown-platform-variant", AT_ONCE),
     switch(
         "ephemeral-self-update",
-        "",
-        "WATCHTOWER_EPHEMERAL_SELF_UPDATE",
         Becomes::Anyway("the agent's own container is updated where it is labelled"),
     ),
-    value("lifecycle-uid", "", "WATCHTOWER_LIFECYCLE_UID", AS_THE_CONTAINER),
-    value("lifecycle-gid", "", "WATCHTOWER_LIFECYCLE_GID", AS_THE_CONTAINER),
-    switch("disable-memory-swappiness", "", "WATCHTOWER_DISABLE_MEMORY_SWAPPINESS", AS_IT_WAS),
-    value("cpu-copy-mode", "", "WATCHTOWER_CPU_COPY_MODE", AS_IT_WAS),
+    value("lifecycle-uid", AS_THE_CONTAINER),
+    value("lifecycle-gid", AS_THE_CONTAINER),
+    switch("disable-memory-swappiness", AS_IT_WAS),
+    value("cpu-copy-mode", AS_IT_WAS),
     switch(
         "health-check",
-        "",
-        "WATCHTOWER_HEALTH_CHECK",
         Becomes::Nothing("a HEALTHCHECK is the command `pilotfish healthcheck`"),
     ),
-    value(
-        "docker-config",
-        "",
-        "DOCKER_CONFIG",
-        Becomes::Anyway("DOCKER_CONFIG means what it meant"),
-    ),
-    switch("include-stopped", "S", "WATCHTOWER_INCLUDE_STOPPED", RUNNING_ONLY),
+    value("docker-config", Becomes::Anyway("DOCKER_CONFIG means what it meant"))
+        .variable("DOCKER_CONFIG"),
+    switch("include-stopped", RUNNING_ONLY).short("S"),
     switch(
         "include-restarting",
-        "",
-        "WATCHTOWER_INCLUDE_RESTARTING",
         Becomes::Anyway("one that the Engine starts again and again is updated as well"),
     ),
-    switch("revive-stopped", "", "WATCHTOWER_REVIVE_STOPPED", RUNNING_ONLY),
-    value("disable-containers", "x", "WATCHTOWER_DISABLE_CONTAINERS", BY_LABEL),
-    value("monitor-image-names", "", "WATCHTOWER_MONITOR_IMAGE_NAMES", BY_LABEL),
-    value("skip-image-names", "", "WATCHTOWER_SKIP_IMAGE_NAMES", BY_LABEL),
-    value("enable-containers-by-label", "", "WATCHTOWER_ENABLE_CONTAINERS_BY_LABEL", BY_LABEL),
-    value("disable-containers-by-label", "", "WATCHTOWER_DISABLE_CONTAINERS_BY_LABEL", BY_LABEL),
+    switch("revive-stopped", RUNNING_ONLY),
+    value("disable-containers", BY_LABEL).short("x"),
+    value("monitor-image-names", BY_LABEL),
+    value("skip-image-names", BY_LABEL),
+    value("enable-containers-by-label", BY_LABEL),
+    value("disable-containers-by-label", BY_LABEL),
     switch(
         "use-compose-depends-on",
-        "",
-        "WATCHTOWER_USE_COMPOSE_DEPENDS_ON",
         Becomes::Nothing("only what breaks without it is recreated along with a container"),
     ),
-    switch("registry-tls-skip", "", "WATCHTOWER_REGISTRY_TLS_SKIP", EACH_ITS_OWN),
-    value("registry-tls-min-version", "", "WATCHTOWER_REGISTRY_TLS_MIN_VERSION", EACH_ITS_OWN),
-    value("warn-on-head-failure", "", "WATCHTOWER_WARN_ON_HEAD_FAILURE", LOOKS),
-    value("repo-user", "", "REPO_USER", LOGIN),
-    value("repo-pass", "", "REPO_PASS", LOGIN),
-    value("porcelain", "P", "WATCHTOWER_PORCELAIN", LOOKS),
-    value("log-format", "l", "WATCHTOWER_LOG_FORMAT", LOOKS),
-    switch("no-color", "", "WATCHTOWER_NO_COLOR", LOOKS),
+    switch("registry-tls-skip", EACH_ITS_OWN),
+    value("registry-tls-min-version", EACH_ITS_OWN),
+    value("warn-on-head-failure", LOOKS),
+    value("repo-user", LOGIN).variable("REPO_USER"),
+    value("repo-pass", LOGIN).variable("REPO_PASS"),
+    value("porcelain", LOOKS).short("P"),
+    value("log-format", LOOKS).short("l"),
+    switch("no-color", LOOKS),
 ];
 
 const LOGIN: Becomes = Becomes::Nothing(
