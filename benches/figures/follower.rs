@@ -27,9 +27,9 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Waits until the registry was asked so often what is behind the tag, which is what a round is;
-    /// `false`, and said, once it is asked nothing any more. The Engine's own question, at a pull, is
-    /// none.
+    /// Waits until the registry was asked so often what is behind the tag, which is what a round
+    /// is; `false`, and said, once it is asked nothing any more. The Engine's own question, at a
+    /// pull, is none.
     pub fn makes_rounds(&self, count: u64) -> bool {
         let is_a_round = |line: &&String| {
             line.starts_with("HEAD /v2/till/manifests/") && !line.contains(ENGINE_AGENT)
