@@ -39,16 +39,8 @@ const ROUNDS_TOLD: u64 = 1_000;
 /// The unit of the times in `/proc/PID/stat`; it is the same on every architecture we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What can be compared.
-#[derive(Clone, Copy)]
-struct Figure {
-    /// Memory that is in RAM, in bytes.
-    resident: u64,
-    processor: Duration,
-}
-
 /// What was measured of one follower, if it did what it was meant to.
-type Measured = (Table, Option<Figure>);
+type Measured = (Table, Option<Spent>);
 
 /// At rest and at work, the agent and the other updater, all four side by side: each has a machine
 /// of its own, and what disturbs one disturbs the others.
@@ -76,9 +68,10 @@ pub fn measure(binary: &Path, table: &mut Table) {
     }
     table.append(others_rest.0);
     table.append(others_work.0);
-    compare("memory at rest", rest.1, others_rest.1, table, |figure| figure.resident as f64);
-    compare("memory after all rounds", work.1, others_work.1, table, |it| it.resident as f64);
-    compare("processor", work.1, others_work.1, table, |it| it.processor.as_secs_f64());
+    let (rests, works) = ((rest.1, others_rest.1), (work.1, others_work.1));
+    compare("memory at rest", &rests, table, |spent| spent.resident as f64);
+    compare("memory after all rounds", &works, table, |spent| spent.resident as f64);
+    compare("processor", &works, table, |spent| spent.processor.as_secs_f64());
 }
 
 fn add_size(name: &'static str, program: &Path, goal: &str, table: &mut Table) {
@@ -88,12 +81,11 @@ fn add_size(name: &'static str, program: &Path, goal: &str, table: &mut Table) {
 
 fn compare(
     what: &str,
-    ours: Option<Figure>,
-    theirs: Option<Figure>,
+    (ours, theirs): &(Option<Spent>, Option<Spent>),
     table: &mut Table,
-    of: impl Fn(Figure) -> f64,
+    of: impl Fn(&Spent) -> f64,
 ) {
-    if let (Some(ours), Some(theirs)) = (ours.map(&of), theirs.map(&of)) {
+    if let (Some(ours), Some(theirs)) = (ours.as_ref().map(&of), theirs.as_ref().map(&of)) {
         let share = format!("{:.0} %", 100.0 * ours / theirs);
         table.add(&format!("{what}, as a share of {}'s", peer::NAME), share, "<= 50 %");
     }
@@ -124,7 +116,7 @@ fn at_rest(follower: &Follower) -> Measured {
     row(&format!("resident memory at rest, {after}"), megabytes(spent.resident), "< 8 MB");
     row(&format!("wake-ups in a minute at rest, {after}"), wakes, "timers alone");
     row(&format!("written at rest, {after}"), format!("{} B", spent.written), "0 B");
-    (table, Some(spent.figure()))
+    (table, Some(spent))
 }
 
 /// What the process has become, and has used up, after as many rounds as are wanted.
@@ -146,7 +138,7 @@ fn at_work(follower: &Follower) -> Measured {
     row(&format!("resident memory, {after}"), megabytes(spent.resident), "< 8 MB");
     row(&format!("processor for {ROUNDS_TOLD} rounds"), format!("{seconds:.2} s"), "");
     row(&format!("written, {after}"), format!("{} B", spent.written), "0 B");
-    (table, Some(spent.figure()))
+    (table, Some(spent))
 }
 
 /// What the environment says, or else the default.
@@ -201,10 +193,6 @@ impl Spent {
             written: self.written - before.written,
             processor: self.processor - before.processor,
         }
-    }
-
-    const fn figure(&self) -> Figure {
-        Figure { resident: self.resident, processor: self.processor }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Agent, RoundError};
 use crate::core::decide::observation::OpenUpdate;
-use crate::engine::{EngineError, Listed};
+use crate::engine::Listed;
 use crate::journal::JournalError;
 use crate::recover::{self, Recovered};
 use crate::world::Ports;
@@ -12,42 +12,45 @@ use crate::world::Ports;
 impl<P: Ports> Agent<P> {
     /// Finishes or undoes what an earlier agent left open, without looking for news.
     pub(super) async fn recover_now(&mut self) {
-        match self.try_to_recover().await {
-            Ok(()) => self.publish(|snapshot| snapshot.is_ready = true),
+        match self.settle_leftovers(false).await {
+            Ok(_) => self.publish(|snapshot| snapshot.is_ready = true),
             Err(error) => self.warn(format!("recovery waits for the next round: {error}")),
         }
     }
 
-    async fn try_to_recover(&mut self) -> Result<(), RoundError> {
-        let recovered = self.take_up().await?;
-        let mut list = self.list().await?;
-        self.sweep(recovered.open, &mut list).await?;
-        Ok(())
+    /// The same, given-up updates included where a person insists. Gives what ended, and what is
+    /// not to be touched.
+    pub(super) async fn settle_leftovers(&mut self, insist: bool) -> Result<Recovered, RoundError> {
+        let mut recovered = self.take_up(insist).await?;
+        let list = self.list().await?;
+        self.sweep(&mut recovered.open, &list).await;
+        Ok(recovered)
     }
 
     /// Finishes or undoes every update that was left open. Nothing is asked where there is none.
-    pub(super) async fn take_up(&mut self) -> Result<Recovered, RoundError> {
-        let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await?;
+    pub(super) async fn take_up(&mut self, insist: bool) -> Result<Recovered, RoundError> {
+        let Self { ports, listener, stop, .. } = self;
+        let recovered = self.recovery.run(&**ports, &**listener, stop, insist).await?;
         self.show_stuck(&recovered.open);
         Ok(recovered)
     }
 
-    /// Containers with our names and no journal are put right, or belong to another agent. Gives
-    /// every service that is not to be touched in this round. The list is renewed if it has to be.
+    /// Containers with our names and no journal are put right, or belong to another agent: then
+    /// their services are not to be touched either. `true` if there were any, so that the list
+    /// holds no more.
     pub(super) async fn sweep(
         &self,
-        mut open: BTreeMap<String, OpenUpdate>,
-        list: &mut Vec<Listed>,
-    ) -> Result<BTreeMap<String, OpenUpdate>, EngineError> {
-        let left = recover::left_behind(list, &open);
+        open: &mut BTreeMap<String, OpenUpdate>,
+        list: &[Listed],
+    ) -> bool {
+        let left = recover::left_behind(list, open);
         if left.is_empty() {
-            return Ok(open);
+            return false;
         }
         let watch = self.settings.defaults.health_timeout + self.settings.defaults.health_stable;
         let elsewhere = recover::sweep(&*self.ports, &*self.listener, left, watch).await;
         open.extend(elsewhere.into_iter().map(|service| (service, OpenUpdate::Elsewhere)));
-        *list = self.list().await?;
-        Ok(open)
+        true
     }
 
     /// The containers of updates that are open.

@@ -119,7 +119,7 @@ impl<P: Ports> Agent<P> {
     ) -> Result<RoundEnd, RoundError> {
         let recovered = match request.dry_run {
             true => Recovered::default(),
-            false => self.take_up().await?,
+            false => self.take_up(false).await?,
         };
         let memory = self.ports.state().memory()?;
         let mut list = match list {
@@ -128,13 +128,14 @@ impl<P: Ports> Agent<P> {
         };
         self.check_names(request, &list)?;
         self.cache.forget_neighbours();
-        let (checked_at, recovered, left) =
-            (self.ports.host().now(), recovered.records, recovered.open);
+        let Recovered { records: recovered, mut open } = recovered;
+        let checked_at = self.ports.host().now();
         let mut end = RoundEnd { checked_at, recovered, ..RoundEnd::default() };
-        let open = match request.dry_run {
-            true => self.open_updates()?,
-            false => self.sweep(left, &mut list).await?,
-        };
+        if request.dry_run {
+            open = self.open_updates()?;
+        } else if self.sweep(&mut open, &list).await {
+            list = self.list().await?;
+        }
         self.publish(|snapshot| snapshot.is_ready = true);
         if self.run_hooks(Moment::PreCheck, request).await? {
             list = self.list().await?;
@@ -142,6 +143,9 @@ impl<P: Ports> Agent<P> {
         let circumstances = self.circumstances(request);
         let start = Start { list: &list, memory: &memory, open: &open };
         let observations = self.look(request, &circumstances, start).await?;
+        if !request.dry_run {
+            self.remember_republished(memory, &observations, &circumstances)?;
+        }
         // Boxed, because it is by far the largest part of whatever waits for a round.
         Box::pin(self.act(request, &circumstances, (observations, &open), &mut end)).await?;
         self.cache.forget_neighbours();
@@ -161,9 +165,6 @@ impl<P: Ports> Agent<P> {
         (observations, open): (Vec<Observation>, &BTreeMap<String, OpenUpdate>),
         end: &mut RoundEnd,
     ) -> Result<(), RoundError> {
-        if !request.dry_run {
-            self.remember_republished(&observations, circumstances)?;
-        }
         let mut touched = BTreeSet::new();
         let mut own = None;
         for observation in observations {
@@ -271,10 +272,10 @@ impl<P: Ports> Agent<P> {
     /// A republished index is remembered, so that its manifest is asked for only once.
     fn remember_republished(
         &self,
+        mut memory: Memory,
         observations: &[Observation],
         circumstances: &Circumstances,
     ) -> Result<(), JournalError> {
-        let mut memory = self.ports.state().memory()?;
         let mut is_news = false;
         for observation in observations {
             if let (Decision::Republished(digest), Ok(running)) =

@@ -21,6 +21,7 @@ use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::journal::JournalError;
 use crate::observe::{self, Surroundings};
+use crate::recover::Recovered;
 use crate::world::Ports;
 
 /// A wish.
@@ -159,7 +160,7 @@ impl<P: Ports> Agent<P> {
             return Ok(RoundEnd { checked_at: self.ports.host().now(), ..RoundEnd::default() });
         }
         let request = Request { names: Some(names), ..Request::default() };
-        Ok(self.round(&request).await?)
+        Ok(self.round_over(Some(list), &request).await?)
     }
 
     async fn allow(&mut self, name: &str) -> Result<Fulfilled, WishError> {
@@ -176,12 +177,7 @@ impl<P: Ports> Agent<P> {
     }
 
     async fn recover(&mut self) -> Result<Fulfilled, WishError> {
-        let recovered = self.recovery.run(&*self.ports, &*self.listener, &self.stop, true).await;
-        let recovered = recovered.map_err(RoundError::from)?;
-        let records = recovered.records;
-        self.show_stuck(&recovered.open);
-        let mut list = self.list().await?;
-        let open = self.sweep(recovered.open, &mut list).await?;
+        let Recovered { records, open } = self.settle_leftovers(true).await?;
         let open = open.into_keys().collect();
         Box::pin(self.recover_itself()).await;
         Ok(Fulfilled::Recovered { records, open })

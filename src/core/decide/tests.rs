@@ -13,6 +13,7 @@ use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::Platform;
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::recreate::dependents::DependsOn;
+use crate::core::time::zone::zone;
 
 /// An image that is published under this name.
 pub(in crate::core) fn offer(name: &str) -> Offer {
@@ -144,7 +145,7 @@ type Row = (&'static str, &'static str, &'static str, Here, &'static str);
 
 #[track_caller]
 fn assert_decided(rows: &[Row]) {
-    let berlin = Zone::named("Europe/Berlin").expect("a zone");
+    let berlin = zone("Europe/Berlin");
     for (now, pull_window, update_window, here, expected) in rows {
         let circumstances = circumstances(berlin.clone(), now, pull_window);
         let decision = decide(&seen(*here, update_window), &circumstances);

@@ -1,6 +1,7 @@
 //! Tables of patterns, and a calendar walked by the minute as the judge.
 
 use super::*;
+use crate::core::time::zone::zone;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 fn cron(text: &str) -> CronSchedule {
@@ -9,10 +10,6 @@ fn cron(text: &str) -> CronSchedule {
 
 fn utc(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time in UTC")
-}
-
-fn zone(name: &str) -> Zone {
-    Zone::named(name).expect("a zone")
 }
 
 /// The first `count` times after the beginning of 2027, a Friday, in UTC.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::time::wall_clock::reading;
+use crate::core::time::zone::zone;
 
 const NO_JITTER: Jitter = Jitter::Percent(0);
 const FIRST: DeviceFraction = DeviceFraction(0);
@@ -16,10 +17,6 @@ fn schedule(text: &str) -> Schedule {
 
 fn utc(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time in UTC")
-}
-
-fn zone(name: &str) -> Zone {
-    Zone::named(name).expect("a zone")
 }
 
 /// Every time a schedule fires from one instant to another, walked by its delays.

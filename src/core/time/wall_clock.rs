@@ -76,13 +76,10 @@ fn ahead(offset: Offset) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::time::zone::zone;
 
     fn utc(text: &str) -> DateTime<Utc> {
         text.parse().expect("a time in UTC")
-    }
-
-    fn zone(name: &str) -> Zone {
-        Zone::named(name).expect("a zone")
     }
 
     fn wall(text: &str) -> NaiveDateTime {

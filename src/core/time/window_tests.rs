@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::time::zone::zone;
 
 fn windows(text: &str) -> Windows {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -10,10 +11,6 @@ fn windows(text: &str) -> Windows {
 
 fn utc(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time in UTC")
-}
-
-fn zone(name: &str) -> Zone {
-    Zone::named(name).expect("a zone")
 }
 
 #[test]

@@ -74,6 +74,12 @@ fn timestamp(instant: DateTime<Utc>) -> Timestamp {
     Timestamp::from_second(instant.timestamp()).unwrap_or(end)
 }
 
+/// The zone of this name, for tests.
+#[cfg(test)]
+pub fn zone(name: &str) -> Zone {
+    Zone::named(name).unwrap_or_else(|| panic!("{name} is no zone"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,8 +87,7 @@ mod tests {
     #[test]
     fn every_zone_is_found_by_its_name_as_it_is_written() {
         for name in Zone::names() {
-            let zone = Zone::named(name).unwrap_or_else(|| panic!("{name} has no rules"));
-            assert_eq!(zone.to_string(), name);
+            assert_eq!(zone(name).to_string(), name);
         }
         for name in ["", "europe/berlin", "Utc", "Europe/Berlin ", "Europe", "../UTC", UNSET] {
             assert_eq!(Zone::named(name), None, "{name}");
@@ -93,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_rules_hold_for_ever() {
-        let berlin = Zone::named("Europe/Berlin").expect("a zone");
+        let berlin = zone("Europe/Berlin");
         let hours = |instant| berlin.offset_at(instant).seconds() / 3600;
         let utc = |text: &str| text.parse().expect("a time in UTC");
         assert_eq!(hours(utc("1975-07-01T00:00:00Z")), 1);
