@@ -28,18 +28,13 @@ pub async fn assist(setting: &Setting) -> anyhow::Result<Exit> {
         tracing::info!("nothing more to do; the agent removes this container");
         anyhow::Ok(())
     };
-    let wait_to_be_removed = async {
-        let worked = work.await;
-        if worked.is_ok() {
-            stop.cancelled().await;
-        }
-        stop.cancel();
-        worked
-    };
+    let until_removed = Box::pin(async {
+        work.await?;
+        stop.cancelled().await;
+        anyhow::Ok(())
+    });
     // A start of this container mounts the new socket, and takes the work up where it was left.
-    let (ended, socket) = tokio::join!(wait_to_be_removed, end_with_it(settings, &stop));
-    ended?;
-    socket?;
+    end_with_it(settings, &stop, until_removed).await??;
     Ok(Exit::Done)
 }
 

@@ -25,27 +25,40 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 )]
 pub struct SocketLost;
 
-/// Asks for the end once the socket is one at which nobody listens any more.
+/// Does this work for as long as the socket is one at which somebody may listen. Once it is not,
+/// the work is asked by `stop` to end.
 ///
 /// # Errors
-/// That is so; absent where `stop` came first.
-pub async fn end_with_it(settings: &Settings, stop: &CancellationToken) -> Result<(), SocketLost> {
-    let DockerHost::Unix(path) = &settings.docker_host else { return Ok(()) };
-    if !app::is_in_a_container() {
-        return Ok(());
+/// That is so.
+pub async fn end_with_it<T>(
+    settings: &Settings,
+    stop: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> Result<T, SocketLost> {
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        done = &mut work => return Ok(done),
+        () = lost(settings) => stop.cancel(),
     }
-    while !stop.is_cancelled() {
-        if is_lost(path) {
-            stop.cancel();
-            return Err(SocketLost);
-        }
-        let _ = stop.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await;
+    work.await;
+    Err(SocketLost)
+}
+
+async fn lost(settings: &Settings) {
+    while !is_lost(settings) {
+        tokio::time::sleep(LOOK_INTERVAL).await;
     }
-    Ok(())
+}
+
+/// Whether the socket is one at which nobody listens any more. Only in a container is it held by
+/// anything but its name.
+pub fn is_lost(settings: &Settings) -> bool {
+    let DockerHost::Unix(path) = &settings.docker_host else { return false };
+    app::is_in_a_container() && is_without_a_name(path)
 }
 
 /// A file without any name is still seen where it is mounted, and only there.
-fn is_lost(path: &Path) -> bool {
+fn is_without_a_name(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.nlink() == 0)
 }
 
@@ -56,16 +69,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_a_name_is_lost_and_one_that_is_away_is_not() {
+    fn a_file_without_a_name_is_told_from_one_that_is_away() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("docker.sock");
-        assert!(!is_lost(&path));
+        assert!(!is_without_a_name(&path));
         let file = File::create(&path).expect("a file");
-        assert!(!is_lost(&path));
+        assert!(!is_without_a_name(&path));
         fs::remove_file(&path).expect("its end");
-        assert!(!is_lost(&path));
+        assert!(!is_without_a_name(&path));
         // What is still open is seen as a mount of it would be.
         let seen = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-        assert!(is_lost(Path::new(&seen)));
+        assert!(is_without_a_name(Path::new(&seen)));
     }
 }

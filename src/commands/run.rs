@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::lost_socket::{SocketLost, end_with_it};
@@ -28,11 +27,10 @@ pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
     let tasks = TaskTracker::new();
     tasks.spawn(follow_the_configuration(setting, followed, process.clone()));
     tasks.spawn(systemd::tell(process.snapshot.subscribe(), process.stop.clone()));
-    let lost = tasks.spawn(lost_socket(settings.clone(), process.stop.clone()));
     let mut proven = None;
-    loop {
+    let ended = loop {
         match serve(&settings, &process, &mut errands).await {
-            Ok(RunEnd::Stopped) => break,
+            Ok(RunEnd::Stopped) => break Ok(()),
             Ok(RunEnd::HandedOver) => {}
             Ok(RunEnd::Reload) => {
                 tracing::info!("following the new configuration");
@@ -40,23 +38,19 @@ pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
                 note_on_the_log(&settings, &wanted);
                 proven = Some(std::mem::replace(&mut settings, wanted));
             }
+            Err(error) if error.is::<SocketLost>() => break Err(error),
             Err(error) => {
                 let Some(before) = proven.take() else { return Err(error) };
                 settings = before;
                 tracing::error!("the configuration stays as it was: {error:#}");
             }
         }
-    }
+    };
     // The last word to systemd is that the agent stops.
     tasks.close();
     tasks.wait().await;
     tracing::info!("pilotfish ends");
-    lost.await??;
-    Ok(Exit::Done)
-}
-
-async fn lost_socket(settings: Settings, stop: CancellationToken) -> Result<(), SocketLost> {
-    end_with_it(&settings, &stop).await
+    ended.map(|()| Exit::Done)
 }
 
 /// The log is set up once, before anything else.
@@ -125,9 +119,10 @@ async fn serve(
         schedule = %settings.schedule,
         "pilotfish runs"
     );
-    let ended = agent.run(errands, &process.reload).await;
+    let work = Box::pin(agent.run(errands, &process.reload));
+    let ended = end_with_it(settings, &process.stop, work).await;
     end.cancel();
     tasks.close();
     tasks.wait().await;
-    Ok(ended)
+    Ok(ended?)
 }

@@ -10,13 +10,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::lost_socket::is_lost;
 use super::process::Process;
 use super::serving::{serve_control, serve_pages};
 use crate::agent::Agent;
 use crate::api;
 use crate::app::{self, RealWorld};
 use crate::config::Settings;
-use crate::core::update::handover::{Handover, Turn, is_forsaken};
+use crate::core::update::handover::{Handover, Helper, Turn, is_forsaken};
 
 /// How often it is looked whether the helper has ended. Two small files are read for it; the
 /// Engine is asked only while nobody has the lock.
@@ -71,7 +72,7 @@ async fn wait(agent: &Agent<RealWorld>, settings: &Settings) -> anyhow::Result<(
             let since = *free_since.get_or_insert_with(Instant::now);
             match asked {
                 None => return Ok(()),
-                Some(asked) if is_alone(agent, &asked, since).await => return Ok(()),
+                Some(asked) if is_alone(agent, settings, &asked, since).await => return Ok(()),
                 Some(_) => {}
             }
         } else {
@@ -81,9 +82,16 @@ async fn wait(agent: &Agent<RealWorld>, settings: &Settings) -> anyhow::Result<(
     }
 }
 
-/// An Engine that does not answer tells nothing of the helper.
-async fn is_alone(agent: &Agent<RealWorld>, asked: &Handover, free_since: Instant) -> bool {
-    let helper = agent.helper(asked).await;
+/// An Engine that does not answer tells nothing of the helper. Where it never will, the helper is
+/// taken for one that may still come.
+async fn is_alone(
+    agent: &Agent<RealWorld>,
+    settings: &Settings,
+    asked: &Handover,
+    free_since: Instant,
+) -> bool {
+    let unknown = is_lost(settings).then_some(Helper::Runs);
+    let helper = agent.helper(asked).await.or(unknown);
     helper.is_some_and(|helper| is_forsaken(helper, free_since.elapsed()))
 }
 

@@ -236,6 +236,7 @@ impl<P: Ports> Update<'_, P> {
             Verdict::Well => return Ok(None),
             Verdict::Wait { until } => return Ok(Some(until)),
             Verdict::Spoilt(detail) => return Err(Trouble::Spoilt(detail)),
+            Verdict::Unknown(detail) => Cause::interrupted(self.naming(trial.number, detail)),
             Verdict::Person(detail) => {
                 self.check_the_engine_stayed().await?;
                 let detail = self.naming(trial.number, detail);
@@ -315,7 +316,10 @@ impl<P: Ports> Update<'_, P> {
             watch.see(Sight::Exited { code, out_of_memory });
             return Ok(());
         }
+        let is_stale = self.may_be_stale()
+            && inspect::last_check_at(&document) == inspect::last_check_at(&trial.document);
         match (watch.gate, inspect::health(&document)) {
+            (Gate::Healthcheck, _) if is_stale => watch.see(Sight::Unchecked),
             (Gate::Healthcheck, Some("healthy")) => watch.see(Sight::Well),
             (Gate::Healthcheck, Some("unhealthy")) => {
                 watch.see(Sight::Unhealthy(inspect::health_output(&document).to_owned()));
@@ -326,6 +330,13 @@ impl<P: Ports> Update<'_, P> {
             (Gate::Probe | Gate::Running, _) => {}
         }
         Ok(())
+    }
+
+    /// Whether what the Engine says of a HEALTHCHECK may be from before it was started again.
+    /// Docker 20.10 never runs that of a container that has outlived it, and goes on saying what it
+    /// said before.
+    const fn may_be_stale(&self) -> bool {
+        self.journal.header.live_restore && self.journal.progress.verifications > 1
     }
 
     /// Hears what the stream has ready, for a moment at most.

@@ -9,6 +9,7 @@ use crate::support::agent::begins;
 use crate::support::command::{run, wait_until};
 use crate::support::images::Release;
 use crate::support::registry::Published;
+use crate::support::text;
 
 /// How often a step is aimed at before the test gives up. A `kill -9` can come too late for a step
 /// that takes three milliseconds; another update is a new chance.
@@ -148,6 +149,25 @@ fn the_engine_restarts_during_verify() {
 #[test]
 fn an_engine_with_live_restore_restarts_during_verify() {
     engine_restarts_in_verify(&["--live-restore"]);
+}
+
+#[test]
+fn an_engine_with_live_restore_is_killed_before_the_first_healthcheck() {
+    const LIVE_RESTORE: &[&str] = &["--live-restore"];
+    let second = Release::new("2").with_healthcheck(Duration::from_secs(3), 1);
+    let (pi, _, two) = with_an_update_waiting(LIVE_RESTORE, &second);
+    let agent = pi.update_until("verify");
+
+    pi.engine.kill();
+    pi.engine.start_again(LIVE_RESTORE);
+
+    agent.finish();
+    // Docker 20.10 says `starting` for ever then, which is no fault of the image.
+    let outcome = text(&pi.history("till")[0]["outcome"]);
+    assert!(["updated", "interrupted"].contains(&&*outcome), "{outcome}");
+    pi.update(&[]).expect_code(0);
+    pi.assert_settled("till", &two, 1);
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 2"));
 }
 
 #[test]

@@ -114,9 +114,18 @@ pub fn health(container: &Value) -> Option<&str> {
 /// What its HEALTHCHECK wrote the last time.
 #[must_use]
 pub fn health_output(container: &Value) -> &str {
-    let log = container.pointer("/State/Health/Log").and_then(Value::as_array);
-    let last = log.and_then(|log| log.last());
-    last.map_or("", |entry| text(entry, "/Output")).trim()
+    last_check(container).map_or("", |entry| text(entry, "/Output")).trim()
+}
+
+/// When the Engine last ran its HEALTHCHECK to the end, in the Engine's words; empty where it never
+/// did.
+#[must_use]
+pub fn last_check_at(container: &Value) -> &str {
+    last_check(container).map_or("", |entry| text(entry, "/End"))
+}
+
+fn last_check(container: &Value) -> Option<&Value> {
+    container.pointer("/State/Health/Log")?.as_array()?.last()
 }
 
 /// Whether a document's configuration has a HEALTHCHECK that is not switched off.

@@ -81,6 +81,8 @@ pub enum Sight {
     Well,
     /// Its gate says that it is not well yet; during the stable window: not any more.
     NotWell(String),
+    /// What its HEALTHCHECK says is from before the watching began.
+    Unchecked,
     /// Its HEALTHCHECK gave up (`unhealthy`, after the Engine's own retries).
     Unhealthy(String),
     /// Its process ended.
@@ -112,6 +114,8 @@ pub enum Verdict {
     Failed(String),
     /// Something else than the image ended the verification.
     Spoilt(String),
+    /// Nobody looked whether it is well, so nobody can say.
+    Unknown(String),
     /// A person ended it.
     Person(String),
 }
@@ -157,7 +161,7 @@ fn fatal(sight: &Sight) -> Option<Verdict> {
         Sight::Stopped => Some(Verdict::Person("somebody stopped the new container".into())),
         Sight::Removed => Some(Verdict::Person("somebody removed the new container".into())),
         Sight::EngineLost(detail) => Some(Verdict::Spoilt(detail.clone())),
-        Sight::Running | Sight::Well | Sight::NotWell(_) => None,
+        Sight::Running | Sight::Well | Sight::NotWell(_) | Sight::Unchecked => None,
     }
 }
 
@@ -170,21 +174,26 @@ fn by_time(
     match well_since {
         Some(since) if now >= since + policy.stable => Verdict::Well,
         Some(since) => Verdict::Wait { until: since + policy.stable },
-        None if now >= policy.timeout => Verdict::Failed(not_in_time(policy, samples)),
+        None if now >= policy.timeout => not_in_time(policy, samples),
         None => Verdict::Wait { until: policy.timeout },
     }
 }
 
-fn not_in_time(policy: &HealthPolicy, samples: &[Sample]) -> String {
+fn not_in_time(policy: &HealthPolicy, samples: &[Sample]) -> Verdict {
     let timeout = humantime::format_duration(policy.timeout);
+    if samples.last().is_some_and(|last| last.sight == Sight::Unchecked) {
+        return Verdict::Unknown(format!(
+            "the Engine was started again, and did not run the HEALTHCHECK within {timeout}"
+        ));
+    }
     let last = samples.iter().rev().find_map(|sample| match &sample.sight {
         Sight::NotWell(detail) if !detail.is_empty() => Some(detail),
         _ => None,
     });
-    match last {
+    Verdict::Failed(match last {
         Some(detail) => format!("was not well within {timeout}: {detail}"),
         None => format!("was not well within {timeout}"),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -282,6 +291,16 @@ mod tests {
     fn an_engine_restart_spoils_the_verdict_and_blames_nobody() {
         let samples = [(5, Sight::EngineLost("the event stream ended".into())), (6, exit(255))];
         assert!(matches!(check(Gate::Running, &samples, 6), Verdict::Spoilt(_)));
+    }
+
+    #[test]
+    fn a_healthcheck_that_nobody_runs_any_more_blames_nobody() {
+        let unchecked = (1, Sight::Unchecked);
+        let stale = [unchecked.clone()];
+        assert_eq!(check(Gate::Healthcheck, &stale, 59), Verdict::Wait { until: seconds(60) });
+        assert!(matches!(check(Gate::Healthcheck, &stale, 60), Verdict::Unknown(_)));
+        let checked = [unchecked, (5, Sight::NotWell("connection refused".into()))];
+        assert!(matches!(check(Gate::Healthcheck, &checked, 60), Verdict::Failed(_)));
     }
 
     #[test]

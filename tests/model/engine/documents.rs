@@ -1,6 +1,6 @@
 //! What the Engine says of a container and of an image, as JSON.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
 use super::state::{Container, Phase, State};
@@ -9,7 +9,7 @@ use crate::images::Image;
 
 impl State {
     /// `GET /containers/ID/json`.
-    pub fn container_document(&self, container: &Container) -> Value {
+    pub fn container_document(&self, now: DateTime<Utc>, container: &Container) -> Value {
         let image = self.stored.images.get(&container.image);
         let mut config = image.map_or_else(
             || container.body.as_ref().clone(),
@@ -25,7 +25,7 @@ impl State {
             "Name": format!("/{}", container.name),
             "Created": time(Some(container.created)),
             "Image": container.image,
-            "State": state(container),
+            "State": state(now, container),
             "Config": config,
             "HostConfig": host_config,
             "Mounts": container.mounts.iter().map(mount).collect::<Vec<_>>(),
@@ -88,7 +88,7 @@ fn environment(users: Vec<Value>, images: &[Value]) -> Vec<Value> {
     users.into_iter().chain(missing).collect()
 }
 
-fn state(container: &Container) -> Value {
+fn state(now: DateTime<Utc>, container: &Container) -> Value {
     let mut state = json!({
         "Status": word(container.phase),
         "Running": container.is_running(),
@@ -98,9 +98,18 @@ fn state(container: &Container) -> Value {
         "FinishedAt": time(container.finished),
     });
     if let Some(health) = container.health {
-        state["Health"] = json!({ "Status": health, "Log": [] });
+        state["Health"] = json!({ "Status": health, "Log": checks(now, container) });
     }
     state
+}
+
+/// The newest check: there is one each second, as the images have it.
+fn checks(now: DateTime<Utc>, container: &Container) -> Vec<Value> {
+    let until = container.last_check.unwrap_or(now);
+    let since = container.started.unwrap_or(until);
+    let seconds = TimeDelta::seconds((until - since).num_seconds());
+    let newest = (!seconds.is_zero()).then(|| json!({ "End": time(Some(since + seconds)) }));
+    newest.into_iter().collect()
 }
 
 /// The word for a container's state.

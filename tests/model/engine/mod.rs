@@ -136,8 +136,8 @@ impl Engine for FakeEngine {
     }
 
     async fn inspect(&self, container: &str) -> Result<Option<Value>, EngineError> {
-        self.ask("inspect", |state, _| {
-            Ok(state.find(container).map(|it| state.container_document(it)))
+        self.ask("inspect", |state, at| {
+            Ok(state.find(container).map(|it| state.container_document(at.wall, it)))
         })
     }
 

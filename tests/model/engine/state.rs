@@ -78,6 +78,8 @@ pub struct Container {
     /// Its next end is its last, whatever its policy says (`ExitOnNext`).
     pub ends_for_good: bool,
     pub health: Option<&'static str>,
+    /// When the Engine last ran its HEALTHCHECK, where it does not do so any more.
+    pub last_check: Option<DateTime<Utc>>,
     pub mounts: Vec<Mount>,
     pub networks: BTreeMap<String, Value>,
     /// Counts starts, so that what was due in an earlier life does not happen in this one.
@@ -243,6 +245,7 @@ impl State {
             by_hand: false,
             ends_for_good: false,
             health: None,
+            last_check: None,
             networks: networks.into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             life: 0,
             restarts: 0,
@@ -303,6 +306,7 @@ impl State {
             container.life += 1;
             container.started = Some(at.wall);
             (container.by_hand, container.ends_for_good) = (false, false);
+            container.last_check = None;
             container.health =
                 (image.spec.document.get("Healthcheck").is_some()).then_some("starting");
         });
@@ -497,6 +501,11 @@ impl State {
         self.up_at = up_at;
         self.due.retain(|due| due.change != Change::Boot);
         self.plan(up_at, "", 0, Change::Boot);
+    }
+
+    /// What was to be found out by a HEALTHCHECK is not.
+    pub(super) fn stop_checking(&mut self) {
+        self.due.retain(|due| !matches!(due.change, Change::Health(_)));
     }
 
     pub(super) fn forget_what_was_due(&mut self) {
