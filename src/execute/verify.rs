@@ -41,6 +41,8 @@ pub(super) struct Watch {
     gate: Gate,
     /// The start of the container, by the monotonic clock.
     since: Instant,
+    /// When the container was last looked at.
+    looked_at: Instant,
     /// Everything that was seen.
     samples: Vec<Sample>,
     out_of_memory: bool,
@@ -118,6 +120,7 @@ impl<P: Ports> Update<'_, P> {
             events,
             gate: Gate::Running,
             since: Instant::now(),
+            looked_at: Instant::now(),
             samples: Vec::new(),
             out_of_memory: false,
             killed: false,
@@ -281,7 +284,9 @@ impl<P: Ports> Update<'_, P> {
         let watch = &mut trial.watch;
         let is_probed = watch.gate == Gate::Probe;
         let pause = if is_probed { PROBE_INTERVAL } else { LOOK_INTERVAL };
-        let next = Instant::now() + pause;
+        // From the last look: a stream that talks without end, as one does of a HEALTHCHECK each
+        // second, must not put the next one off for ever.
+        let next = watch.looked_at + pause;
         let deadline = watch.since.checked_add(until).map_or(next, |until| until.min(next));
         tokio::select! {
             () = self.stop.cancelled() => Err(Trouble::Asked),
@@ -304,6 +309,7 @@ impl<P: Ports> Update<'_, P> {
     /// Asks the Engine how the container is: an exit before the first event is seen here.
     async fn look(&self, trial: &mut Trial) -> Result<(), Trouble> {
         let watch = &mut trial.watch;
+        watch.looked_at = Instant::now();
         let Some(document) = self.ports.engine().inspect(&trial.id).await? else {
             watch.see(Sight::Removed);
             return Ok(());

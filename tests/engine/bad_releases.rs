@@ -156,3 +156,20 @@ fn a_probe_from_outside_judges_an_image_without_a_health_check() {
     pi.update(&[]).expect_code(0);
     pi.assert_settled("till", &three, 1);
 }
+
+#[test]
+fn a_probe_is_heard_although_the_engine_talks_of_a_health_check_all_the_time() {
+    let pi = Pi::new();
+    let often = Duration::from_millis(200);
+    let release = |version| Release::new(version).with_healthcheck(often, 3);
+    let one = pi.registry.publish("till", &release("1"));
+    let mut options = WATCHED.to_vec();
+    options.extend(["--network=host", "--label=pilotfish.health.probe=http://:8080/healthz"]);
+    pi.start("till", &one.reference, &options);
+    pi.wait_until_serving(8080);
+    let two = pi.registry.publish("till", &release("2"));
+
+    pi.update(&[]).expect_code(0);
+
+    pi.assert_settled("till", &two, 1);
+}
