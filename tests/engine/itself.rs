@@ -449,9 +449,8 @@ fn an_agent_that_is_not_root_updates_itself() {
 #[test]
 fn an_agent_updates_itself_where_containers_outlive_the_engine() {
     const LIVE_RESTORE: &[&str] = &["--live-restore"];
-    // Without a published port: Engine 28.5 has it allocated for ever then.
     // The trial is longer than the time between the helper's look at its socket and the agent's.
-    let options = ["--network=host", "--label=pilotfish.health.stable=5s"];
+    let options = [PUBLISH, "--label=pilotfish.health.stable=5s"];
     let home = Home::with(LIVE_RESTORE, &options);
     updates_itself(&home);
     // Now the Engine ends in the middle, and nobody else does. It comes back with a new socket, and
