@@ -104,6 +104,7 @@ footprint: needs needs-dist $(FRESHDOCK) ## size, memory, processor and wear of 
 
 torture: needs ## strikes a real agent at every call; writes docs/reliability.md (a night; see TORTURE_KILLS)
 	$(CARGO) test --locked --test torture -- --ignored --nocapture --test-threads=1 torture::
+	$(CARGO) test --locked --test engine -- --ignored --nocapture strikes
 
 soak: ## random faults over the model, as many as PILOTFISH_SEEDS says
 	PILOTFISH_SEEDS=$${PILOTFISH_SEEDS:-1000000} $(CARGO) test --locked --test model -- --nocapture

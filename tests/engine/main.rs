@@ -38,6 +38,10 @@ mod reload;
 #[cfg(test)]
 mod scrape;
 #[cfg(test)]
+#[expect(dead_code, reason = "the model draws more from it")]
+#[path = "../model/seed.rs"]
+mod seed;
+#[cfg(test)]
 mod socket_proxy;
 #[cfg(test)]
 mod updates;

@@ -185,8 +185,8 @@ pub fn settled(bench: &Bench, case: &Case, next: &Published) -> Vec<Finding> {
     }
     findings.extend(judge_control(bench));
     if denies_images(case) {
-        // What stays for that reason must not be laid to the next case on this machine.
-        bench.pi.engine.docker(&["image", "prune", "--force"]);
+        // What stays for that reason, a tag or an image, must not be laid to the next case here.
+        bench.pi.engine.docker(&["image", "prune", "--all", "--force"]);
     } else {
         findings.extend(judge_images(bench));
     }
