@@ -22,7 +22,8 @@ use crate::engine::{ContainerEvent, Engine, EngineError};
 use crate::probing;
 use crate::world::Ports;
 
-/// How often a probe is tried while a container is being watched.
+/// How often a probe is tried, and how often an old word of a HEALTHCHECK is looked at for a new
+/// one, of which the Engine tells nothing where it says the same.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The longest time between two looks at the container, whatever the event stream says: a stream
@@ -283,7 +284,8 @@ impl<P: Ports> Update<'_, P> {
     async fn wait(&self, trial: &mut Trial, until: Duration) -> Result<(), Trouble> {
         let watch = &mut trial.watch;
         let is_probed = watch.gate == Gate::Probe;
-        let pause = if is_probed { PROBE_INTERVAL } else { LOOK_INTERVAL };
+        let is_unchecked = watch.samples.last().is_some_and(|it| it.sight == Sight::Unchecked);
+        let pause = if is_probed || is_unchecked { PROBE_INTERVAL } else { LOOK_INTERVAL };
         // From the last look: a stream that talks without end, as one does of a HEALTHCHECK each
         // second, must not put the next one off for ever.
         let next = watch.looked_at + pause;
