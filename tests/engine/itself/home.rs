@@ -166,6 +166,17 @@ impl Home {
         assert_eq!(self.pi.agent.journals(), Vec::<std::path::PathBuf>::new());
     }
 
+    /// The same where the update may have been interrupted: what was not judged is not refused, so
+    /// the next round tries it again.
+    #[track_caller]
+    pub(super) fn assert_settles_on(&self, image: &Published) {
+        self.wait_until_alone();
+        if self.pi.image(AGENT) != image.image {
+            self.hand_over();
+        }
+        self.assert_settled_on(image);
+    }
+
     /// `kill -9` of a container's process, as the machine would do it: the Engine starts it again.
     pub(super) fn kill(&self, container: &str) -> bool {
         let Some(found) = self.pi.engine.inspect(container) else { return false };

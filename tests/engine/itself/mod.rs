@@ -92,12 +92,7 @@ fn the_helper_is_killed_in_four_steps() {
         home.wait_for_step(step);
         kills += u32::from(home.kill(HELPER));
 
-        home.wait_until_alone();
-        // What was interrupted was not judged: the next round tries it again.
-        if home.pi.image(AGENT) != next.image {
-            home.hand_over();
-        }
-        home.assert_settled_on(&next);
+        home.assert_settles_on(&next);
     }
     // The last steps take milliseconds: the helper may be through before it is hit.
     assert!(kills >= 3, "only {kills} kills met a helper");
@@ -126,12 +121,8 @@ fn the_agent_that_waits_is_killed() {
 
     assert!(home.kill(AGENT), "the agent was gone");
 
-    home.wait_until_alone();
     // Its end may have come in the middle of its being stopped: then the helper goes back.
-    if home.pi.image(AGENT) != next.image {
-        home.hand_over();
-    }
-    home.assert_settled_on(&next);
+    home.assert_settles_on(&next);
 }
 
 #[test]
@@ -162,11 +153,7 @@ fn ends_during_the_trial(end: fn(&Engine)) {
     end(&home.pi.engine);
     home.pi.engine.start_again(&FLAGS);
 
-    home.wait_until_alone();
-    if home.pi.image(AGENT) != next.image {
-        home.hand_over();
-    }
-    home.assert_settled_on(&next);
+    home.assert_settles_on(&next);
 }
 
 #[test]
@@ -285,8 +272,5 @@ fn an_agent_updates_itself_where_containers_outlive_the_engine() {
     home.wait_until_alone();
     let outcome = home.outcomes().remove(0);
     assert!(["updated", "interrupted"].contains(&&*outcome), "{outcome}");
-    if home.pi.image(AGENT) != next.image {
-        home.hand_over();
-    }
-    home.assert_settled_on(&next);
+    home.assert_settles_on(&next);
 }
