@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::recreate::{RestartPolicy, restart_policy};
+use crate::core::time::duration::format_duration;
 use crate::core::update::Note;
 use crate::core::update::blame;
 use crate::core::update::history::Cause;
@@ -22,6 +23,7 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn switch(&mut self) -> Result<Note, Trouble> {
         self.new_containers()?;
         self.arm_the_second_net().await?;
+        self.name_shortened_stops();
         self.stopped_at = Some(Instant::now());
         let engine = self.ports.engine();
         for number in self.members().into_iter().rev() {
@@ -36,6 +38,20 @@ impl<P: Ports> Update<'_, P> {
             named.map_err(|error| taken(error, &member.container))?;
         }
         Ok(Note::default())
+    }
+
+    /// Says which containers get less time to stop than they were promised.
+    fn name_shortened_stops(&self) {
+        for number in self.members() {
+            let original = self.journal.header.original_of(number);
+            if inspect::stop_timeout_is_shortened(original) {
+                let granted = format_duration(inspect::stop_timeout(original));
+                let detail = format!(
+                    "its stop timeout has no end or is longer than a day; it is killed after {granted}"
+                );
+                self.warn(self.naming(number, detail));
+            }
+        }
     }
 
     /// The right to be started that the old ones have until the commit. With live-restore the new

@@ -10,9 +10,13 @@ use serde_json::Value;
 /// The grace period of a container that sets none (Docker's default).
 pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
-/// The longest grace period that is granted. `StopTimeout` −1 means "for ever", and would hold the
-/// agent up as long.
-pub const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(300);
+/// The longest grace period that is granted, one day. A program that flushes its data for minutes
+/// has been promised this time by its user, so every shorter value stands as it is written.
+pub const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is granted where `StopTimeout` is negative: Docker then waits without an end, and an update
+/// would never come to its own.
+pub const STOP_TIMEOUT_OF_ENDLESS: Duration = Duration::from_secs(300);
 
 /// The text at a JSON pointer; empty where there is none.
 #[must_use]
@@ -136,14 +140,28 @@ pub fn has_healthcheck(container: &Value) -> bool {
     !matches!(first, None | Some("NONE" | ""))
 }
 
-/// How long it may take to stop: its own grace period, capped.
+/// How long it may take to stop: its own grace period. Only what exceeds a day, or has no end, is
+/// shortened; [`stop_timeout_is_shortened`] says so.
 #[must_use]
 pub fn stop_timeout(container: &Value) -> Duration {
-    match container.pointer("/Config/StopTimeout").and_then(Value::as_i64) {
+    match stop_timeout_as_written(container) {
         None => STOP_TIMEOUT_DEFAULT,
-        Some(seconds) => u64::try_from(seconds)
-            .map_or(STOP_TIMEOUT_MAX, |seconds| Duration::from_secs(seconds).min(STOP_TIMEOUT_MAX)),
+        Some(seconds) => u64::try_from(seconds).map_or(STOP_TIMEOUT_OF_ENDLESS, |seconds| {
+            Duration::from_secs(seconds).min(STOP_TIMEOUT_MAX)
+        }),
     }
+}
+
+/// Whether the container was promised more time to stop than it gets.
+#[must_use]
+pub fn stop_timeout_is_shortened(container: &Value) -> bool {
+    stop_timeout_as_written(container).is_some_and(|seconds| {
+        u64::try_from(seconds).map_or(true, |seconds| seconds > STOP_TIMEOUT_MAX.as_secs())
+    })
+}
+
+fn stop_timeout_as_written(container: &Value) -> Option<i64> {
+    container.pointer("/Config/StopTimeout").and_then(Value::as_i64)
 }
 
 /// An address at which the container itself can be reached: its own on one of its networks, or
@@ -175,15 +193,21 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_grace_period_is_capped() {
-        let check = |value: Value, seconds: u64| {
+    fn a_finite_grace_period_stands_and_an_endless_one_is_shortened() {
+        let check = |value: Value, seconds: u64, is_shortened: bool| {
             let container = json!({ "Config": { "StopTimeout": value } });
             assert_eq!(stop_timeout(&container), Duration::from_secs(seconds));
+            assert_eq!(stop_timeout_is_shortened(&container), is_shortened);
         };
-        check(Value::Null, 10);
-        check(json!(3), 3);
-        check(json!(-1), 300);
-        check(json!(99_999), 300);
+        check(Value::Null, 10, false);
+        check(json!(0), 0, false);
+        check(json!(3), 3, false);
+        check(json!(600), 600, false);
+        check(json!(86_400), 86_400, false);
+        check(json!(99_999), 86_400, true);
+        check(json!(-1), 300, true);
+        check(json!(i64::MIN), 300, true);
+        check(json!(i64::MAX), 86_400, true);
     }
 
     #[test]
