@@ -46,6 +46,14 @@ pub enum EngineError {
         /// What the system said.
         detail: String,
     },
+    /// A pull that is too slow to come to an end. The Engine gave it up when it was told to.
+    #[error("the registry sent {bytes} bytes within {seconds} s, and the pull was given up")]
+    PullTooSlow {
+        /// What was fetched in that time.
+        bytes: u64,
+        /// The time.
+        seconds: u64,
+    },
     /// There is no such container, image or network (404).
     #[error("{message}")]
     NotFound {

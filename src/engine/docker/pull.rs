@@ -9,6 +9,7 @@ use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 
 use super::connection::convert;
 use crate::core::docker::credentials::Credentials;
@@ -16,14 +17,25 @@ use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::update::event::PullProgress;
 use crate::engine::EngineError;
 
-/// How long a pull may say nothing. A registry that stalls must not hold up the others for ever;
-/// unpacking a large layer on an SD card says nothing for minutes.
+/// How long a pull may say nothing. Unpacking a large layer on an SD card says nothing for minutes.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
+
+/// The time over which the speed of a pull is measured. A network that drops for some minutes does
+/// not end it.
+const PACE_WINDOW: Duration = Duration::from_secs(600);
+
+/// What a pull must fetch within [`PACE_WINDOW`], in bytes: 500 bytes a second, a tenth of what the
+/// slowest mobile network gives. A registry that drips less would keep the update open without end.
+const PACE_BYTES_MIN: u64 = 300_000;
+
+/// How long a pull may take as a whole. At 12 kB a second that is 1 GB.
+const PULL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Pulls `reference` at `digest`.
 ///
 /// # Errors
-/// The registry or the Engine refuses, the connection breaks, or nothing happens for ten minutes.
+/// The registry or the Engine refuses, the connection breaks, nothing happens for ten minutes, or
+/// the pull is slower than 500 bytes a second, or takes longer than a day.
 pub async fn pull(
     docker: &Docker,
     reference: &Reference,
@@ -41,16 +53,56 @@ pub async fn pull(
     let credentials = credentials.map(|credentials| for_bollard(&credentials, reference));
     let mut stream = std::pin::pin!(docker.create_image(Some(options), None, credentials));
     let mut layers = Layers::default();
+    let mut pace = Pace::new(Instant::now());
     loop {
-        let seconds = SILENCE_MAX.as_secs();
         let next = tokio::time::timeout(SILENCE_MAX, stream.next()).await;
-        let Some(line) = next.map_err(|_| EngineError::TimedOut { call: "pull", seconds })? else {
+        let Some(line) = next.map_err(|_| pace.too_slow(&layers, SILENCE_MAX))? else {
             return Ok(());
         };
         let line = line.map_err(|error| convert("pull", &error))?;
         if layers.take(&line) {
             progress(&layers.progress());
         }
+        pace.check(&layers, Instant::now())?;
+    }
+}
+
+/// How fast a pull goes.
+struct Pace {
+    begun: Instant,
+    /// When the present window began.
+    since: Instant,
+    /// What had been fetched then, in bytes.
+    before: u64,
+}
+
+impl Pace {
+    const fn new(now: Instant) -> Self {
+        Self { begun: now, since: now, before: 0 }
+    }
+
+    /// Whether it goes fast enough. While a layer is unpacked, the disk sets the pace, and comes to
+    /// an end by itself.
+    fn check(&mut self, layers: &Layers, now: Instant) -> Result<(), EngineError> {
+        let total = now - self.begun;
+        if total >= PULL_MAX {
+            self.before = 0;
+            return Err(self.too_slow(layers, total));
+        }
+        if now - self.since < PACE_WINDOW {
+            return Ok(());
+        }
+        let fetched = layers.fetched();
+        if fetched.saturating_sub(self.before) < PACE_BYTES_MIN && !layers.is_unpacking() {
+            return Err(self.too_slow(layers, PACE_WINDOW));
+        }
+        (self.since, self.before) = (now, fetched);
+        Ok(())
+    }
+
+    fn too_slow(&self, layers: &Layers, within: Duration) -> EngineError {
+        let bytes = layers.fetched().saturating_sub(self.before);
+        EngineError::PullTooSlow { bytes, seconds: within.as_secs() }
     }
 }
 
@@ -82,6 +134,7 @@ struct Layers {
 struct Layer {
     current: u64,
     total: u64,
+    unpacking: bool,
     done: bool,
 }
 
@@ -101,6 +154,7 @@ impl Layers {
                 layer.total = bytes(detail.and_then(|detail| detail.total)).max(layer.current);
             }
             "Download complete" => layer.current = layer.total,
+            "Extracting" => layer.unpacking = true,
             "Pull complete" | "Already exists" => {
                 layer.current = layer.total;
                 layer.done = true;
@@ -110,11 +164,20 @@ impl Layers {
         true
     }
 
+    /// What was fetched, in bytes.
+    fn fetched(&self) -> u64 {
+        self.layers.values().fold(0, |sum, layer| sum.saturating_add(layer.current))
+    }
+
+    fn is_unpacking(&self) -> bool {
+        self.layers.values().any(|layer| layer.unpacking && !layer.done)
+    }
+
     fn progress(&self) -> PullProgress {
         let mut sum = PullProgress { layers: self.layers.len(), ..PullProgress::default() };
         for layer in self.layers.values() {
-            sum.current += layer.current;
-            sum.total += layer.total;
+            sum.current = sum.current.saturating_add(layer.current);
+            sum.total = sum.total.saturating_add(layer.total);
             sum.layers_done += usize::from(layer.done);
         }
         sum
@@ -149,5 +212,35 @@ mod tests {
         layers.take(&line("b", "Pull complete", 0, 0));
         assert_eq!(layers.progress().current, 100);
         assert_eq!(layers.progress().layers_done, 2);
+    }
+
+    #[test]
+    fn a_registry_that_drips_is_not_waited_for() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let fetched = |bytes| {
+            let mut layers = Layers::default();
+            layers.take(&line("a", "Downloading", bytes, 100_000_000));
+            layers
+        };
+        let mut pace = Pace::new(begun);
+        pace.check(&fetched(2_500), at(599)).expect("too early to tell");
+        pace.check(&fetched(300_000), at(600)).expect("slow, but not too slow");
+        pace.check(&fetched(300_000), at(1_199)).expect("a pause");
+        let error = pace.check(&fetched(375_000), at(1_200)).expect_err("2.5 kB in 20 s");
+        assert_eq!(error, EngineError::PullTooSlow { bytes: 75_000, seconds: 600 });
+        assert!(!error.is_the_engine_away());
+    }
+
+    #[test]
+    fn a_disk_that_unpacks_for_long_is_waited_for() {
+        let begun = Instant::now();
+        let mut layers = Layers::default();
+        layers.take(&line("a", "Downloading", 100, 100));
+        layers.take(&line("a", "Extracting", 1, 100));
+        let mut pace = Pace::new(begun);
+        pace.check(&layers, begun + Duration::from_secs(3_600)).expect("it is being unpacked");
+        let error = pace.check(&layers, begun + PULL_MAX).expect_err("a day is enough");
+        assert_eq!(error, EngineError::PullTooSlow { bytes: 100, seconds: 86_400 });
     }
 }
