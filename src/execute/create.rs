@@ -6,7 +6,7 @@ use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::docker::reference::Reference;
 use crate::core::recreate::{self, Moved, Recreation, RestartPolicy, repoint};
-use crate::core::update::Note;
+use crate::core::update::{Note, health};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
 
@@ -52,7 +52,11 @@ impl<P: Ports> Update<'_, P> {
             let detail = format!("the new container got the image {got} instead of {image}");
             return Err(Trouble::surroundings(self.naming(number, detail)));
         }
-        Ok(id)
+        let settings = &member.health;
+        match health::asks_for_too_long(settings, &member.recreation.body, &created) {
+            Some(detail) => Err(Trouble::surroundings(self.naming(number, detail))),
+            None => Ok(id),
+        }
     }
 
     /// The ID of the image that the old container of a member runs on.

@@ -59,6 +59,8 @@ struct Trial {
     document: Value,
     policy: HealthPolicy,
     watch: Watch,
+    /// How many checks have failed in a row that the agent itself ran.
+    failed_checks: u32,
 }
 
 impl Trial {
@@ -174,7 +176,7 @@ impl<P: Ports> Update<'_, P> {
             let document = self.ports.engine().inspect(&id).await?.unwrap_or_default();
             let policy = HealthPolicy::of(&self.plan().member(number).health, &document);
             watch.gate = policy.gate;
-            trials.push(Trial { number, id, document, policy, watch });
+            trials.push(Trial { number, id, document, policy, watch, failed_checks: 0 });
         }
         self.check_the_old_ones_stayed_down().await?;
         for trial in &mut trials {
@@ -282,8 +284,8 @@ impl<P: Ports> Update<'_, P> {
 
     /// Waits for whatever comes first: an event, the next probe, a look, or the given time.
     async fn wait(&self, trial: &mut Trial, until: Duration) -> Result<(), Trouble> {
+        let is_probed = trial.policy.gate == Gate::Probe || trial.policy.own_check.is_some();
         let watch = &mut trial.watch;
-        let is_probed = watch.gate == Gate::Probe;
         let is_unchecked = watch.samples.last().is_some_and(|it| it.sight == Sight::Unchecked);
         let pause = if is_probed || is_unchecked { PROBE_INTERVAL } else { LOOK_INTERVAL };
         // From the last look: a stream that talks without end, as one does of a HEALTHCHECK each
@@ -302,6 +304,7 @@ impl<P: Ports> Update<'_, P> {
             () = tokio::time::sleep_until(deadline) => {
                 if is_probed {
                     self.probe(trial).await;
+                    self.run_own_check(trial).await;
                 }
                 self.look(trial).await
             }
@@ -326,15 +329,17 @@ impl<P: Ports> Update<'_, P> {
         }
         let is_stale = self.may_be_stale()
             && inspect::last_check_at(&document) == inspect::last_check_at(&trial.document);
+        let output = || inspect::health_output(&document).to_owned();
         match (watch.gate, inspect::health(&document)) {
             (Gate::Healthcheck, _) if is_stale => watch.see(Sight::Unchecked),
             (Gate::Healthcheck, Some("healthy")) => watch.see(Sight::Well),
-            (Gate::Healthcheck, Some("unhealthy")) => {
-                watch.see(Sight::Unhealthy(inspect::health_output(&document).to_owned()));
+            (Gate::Healthcheck, Some("unhealthy")) => watch.see(Sight::Unhealthy(output())),
+            // The agent's own run of the check has told more than the Engine's word `starting`.
+            (Gate::Healthcheck, _) if trial.policy.own_check.is_some() => {}
+            (Gate::Healthcheck, _) if inspect::last_check_at(&document).is_empty() => {
+                watch.see(Sight::NeverChecked);
             }
-            (Gate::Healthcheck, _) => {
-                watch.see(Sight::NotWell(inspect::health_output(&document).to_owned()));
-            }
+            (Gate::Healthcheck, _) => watch.see(Sight::NotWell(output())),
             (Gate::Probe | Gate::Running, _) => {}
         }
         Ok(())
@@ -359,6 +364,25 @@ impl<P: Ports> Update<'_, P> {
                 }
             }
         }
+    }
+
+    /// Runs the command of a HEALTHCHECK that the Engine runs too seldom for this trial, as the
+    /// Engine would: in the container, as its user, for as long as one run may take.
+    async fn run_own_check(&self, trial: &mut Trial) {
+        let Some(check) = &trial.policy.own_check else { return };
+        let run = self.ports.engine().exec(&trial.id, &check.command, check.timeout).await;
+        let detail = match run {
+            Ok(0) => {
+                trial.failed_checks = 0;
+                return trial.watch.see(Sight::Well);
+            }
+            Ok(code) => format!("the command of its HEALTHCHECK ended with exit code {code}"),
+            // Whether the container or the Engine has gone shows at the look that follows.
+            Err(error) => format!("the command of its HEALTHCHECK: {error}"),
+        };
+        trial.failed_checks = trial.failed_checks.saturating_add(1);
+        let sight = check.failed(trial.failed_checks, trial.watch.since.elapsed(), detail);
+        trial.watch.see(sight);
     }
 
     async fn probe(&self, trial: &mut Trial) {

@@ -14,6 +14,11 @@ pub const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// nothing else is updated.
 pub const WATCH_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long a trial may become by the HEALTHCHECK of an image alone. An image speaks for the person
+/// who published it: with `--start-period=8760h` it would keep its own trial open for a year. Only
+/// the operator can allow more, by the label `health.timeout` or a health check of the container.
+pub const IMAGE_HEALTHCHECK_MAX: Duration = Duration::from_secs(15 * 60);
+
 /// What Docker uses where a HEALTHCHECK leaves `interval` out (Dockerfile reference).
 const DOCKER_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -66,18 +71,49 @@ pub struct Healthcheck {
     pub retries: u32,
     /// How long failures do not count after the start.
     pub start_period: Duration,
+    /// The interval during the start period (API 1.44); zero where the Engine has none.
+    pub start_interval: Duration,
 }
 
 impl Healthcheck {
+    /// How long after the start the Engine begins with the first check.
+    #[must_use]
+    pub fn first_check(&self) -> Duration {
+        let interval = self.interval_or_default();
+        let is_quick = !self.start_period.is_zero() && !self.start_interval.is_zero();
+        if is_quick { self.start_interval.min(interval) } else { interval }
+    }
+
+    /// Whether the Engine asks less often than a trial of this length lasts: then the trial would
+    /// end without any answer, or with one.
+    #[must_use]
+    pub fn is_asked_too_seldom(&self, trial: Duration) -> bool {
+        self.first_check() >= trial || self.interval_or_default() > trial
+    }
+
+    /// How long one run of the check may take.
+    #[must_use]
+    pub fn timeout_or_default(&self) -> Duration {
+        if self.timeout.is_zero() { DOCKER_TIMEOUT } else { self.timeout }
+    }
+
+    /// How many failures in a row make a container unhealthy.
+    #[must_use]
+    pub const fn retries_or_default(&self) -> u32 {
+        if self.retries == 0 { DOCKER_RETRIES } else { self.retries }
+    }
+
+    const fn interval_or_default(&self) -> Duration {
+        if self.interval.is_zero() { DOCKER_INTERVAL } else { self.interval }
+    }
+
     /// How long the Engine itself takes at most to call a container unhealthy:
     /// start period + (interval + timeout) × (retries + 1).
     #[must_use]
     pub fn longest_verdict(&self) -> Duration {
-        let or = |value: Duration, default| if value.is_zero() { default } else { value };
-        let retries = if self.retries == 0 { DOCKER_RETRIES } else { self.retries };
-        or(self.interval, DOCKER_INTERVAL)
-            .saturating_add(or(self.timeout, DOCKER_TIMEOUT))
-            .saturating_mul(retries.saturating_add(1))
+        self.interval_or_default()
+            .saturating_add(self.timeout_or_default())
+            .saturating_mul(self.retries_or_default().saturating_add(1))
             .saturating_add(self.start_period)
     }
 }
@@ -108,6 +144,15 @@ impl HealthSettings {
         let needed = healthcheck.map_or(Duration::ZERO, Healthcheck::longest_verdict);
         self.default_timeout.max(needed)
     }
+
+    /// The time that the HEALTHCHECK of an image asks for, where that is more than an image may ask
+    /// for by itself.
+    #[must_use]
+    pub fn excess_of_the_image(&self, healthcheck: &Healthcheck) -> Option<Duration> {
+        let needed = self.effective_timeout(Some(healthcheck));
+        let allowed = IMAGE_HEALTHCHECK_MAX.max(self.default_timeout);
+        (self.timeout.is_none() && needed > allowed).then_some(needed)
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +175,7 @@ mod tests {
                 timeout: seconds(timeout),
                 retries,
                 start_period: seconds(start_period),
+                start_interval: Duration::ZERO,
             })
         };
         for (label, healthcheck, expected) in [
@@ -156,8 +202,54 @@ mod tests {
             timeout: Duration::MAX,
             retries: u32::MAX,
             start_period: Duration::MAX,
+            start_interval: Duration::MAX,
         };
         assert_eq!(settings(None).effective_timeout(Some(&endless)), Duration::MAX);
+        assert!(settings(None).excess_of_the_image(&endless).is_some());
+    }
+
+    #[test]
+    fn an_image_may_ask_for_fifteen_minutes_and_the_operator_for_more() {
+        let with = |start_period| Healthcheck {
+            interval: seconds(10),
+            timeout: seconds(5),
+            retries: 3,
+            start_period: seconds(start_period),
+            start_interval: Duration::ZERO,
+        };
+        let excess = |settings: HealthSettings, start_period| {
+            settings.excess_of_the_image(&with(start_period))
+        };
+        assert_eq!(excess(settings(None), 840), None);
+        assert_eq!(excess(settings(None), 841), Some(seconds(901)));
+        assert_eq!(excess(settings(Some(seconds(30))), 8_760 * 3_600), None);
+        let patient = HealthSettings { default_timeout: seconds(3_600), ..settings(None) };
+        assert_eq!(excess(patient, 1_800), None);
+    }
+
+    #[test]
+    fn a_check_that_the_engine_runs_too_seldom_is_known() {
+        let check = |interval, start_period, start_interval, trial, expected| {
+            let healthcheck = Healthcheck {
+                interval: seconds(interval),
+                start_period: seconds(start_period),
+                start_interval: seconds(start_interval),
+                ..Healthcheck::default()
+            };
+            assert_eq!(
+                healthcheck.is_asked_too_seldom(seconds(trial)),
+                expected,
+                "{healthcheck:?}"
+            );
+        };
+        check(30, 0, 0, 60, false);
+        check(30, 0, 0, 30, true);
+        check(0, 0, 0, 10, true);
+        check(3_600, 0, 0, 120, true);
+        // Quick at first, but never again within the trial.
+        check(3_600, 30, 1, 120, true);
+        check(60, 30, 1, 120, false);
+        check(1, 0, 0, 2, false);
     }
 
     #[test]

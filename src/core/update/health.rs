@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::core::docker::inspect;
-use crate::core::policy::health_policy::{HealthSettings, Healthcheck};
+use crate::core::policy::health_policy::{HealthSettings, Healthcheck, IMAGE_HEALTHCHECK_MAX};
+use crate::core::time::duration::format_duration;
 
 /// What a new container must prove, and within which time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,43 @@ pub struct HealthPolicy {
     pub timeout: Duration,
     /// How long it must then stay well.
     pub stable: Duration,
+    /// The command of its HEALTHCHECK, where the Engine runs it too seldom for this trial and the
+    /// agent therefore runs it as well.
+    pub own_check: Option<OwnCheck>,
+}
+
+/// The command of a HEALTHCHECK, as the Engine would run it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnCheck {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// How long one run may take.
+    pub timeout: Duration,
+    /// How many failures in a row count as `unhealthy`.
+    pub retries: u32,
+    /// How long failures do not count after the start.
+    pub start_period: Duration,
+}
+
+impl OwnCheck {
+    fn of(container: &Value, healthcheck: &Healthcheck) -> Option<Self> {
+        Some(Self {
+            command: healthcheck_command(container)?,
+            timeout: healthcheck.timeout_or_default(),
+            retries: healthcheck.retries_or_default(),
+            start_period: healthcheck.start_period,
+        })
+    }
+
+    /// What a run that failed says, when `failures` have failed in a row, this one included.
+    #[must_use]
+    pub fn failed(&self, failures: u32, since_start: Duration, detail: String) -> Sight {
+        if failures >= self.retries && since_start >= self.start_period {
+            Sight::Unhealthy(detail)
+        } else {
+            Sight::Failing(detail)
+        }
+    }
 }
 
 /// What tells that a container is well.
@@ -41,7 +79,49 @@ impl HealthPolicy {
             (None, None) => Gate::Running,
         };
         let timeout = settings.effective_timeout(healthcheck.as_ref());
-        Self { gate, timeout, stable: settings.stable }
+        let own_check = healthcheck
+            .filter(|check| gate == Gate::Healthcheck && check.is_asked_too_seldom(timeout))
+            .and_then(|check| OwnCheck::of(container, &check));
+        Self { gate, timeout, stable: settings.stable, own_check }
+    }
+}
+
+/// Why a container must not be switched to, because its image asks for a longer trial than an image
+/// may ask for. `recreation` is the body it was created with, where a HEALTHCHECK is the operator's.
+#[must_use]
+pub fn asks_for_too_long(
+    settings: &HealthSettings,
+    recreation: &Value,
+    container: &Value,
+) -> Option<String> {
+    let is_the_operators = recreation.get("Healthcheck").is_some_and(|check| !check.is_null());
+    let healthcheck = healthcheck(container).filter(|_| !is_the_operators)?;
+    let needed = settings.excess_of_the_image(&healthcheck)?;
+    Some(format!(
+        "the HEALTHCHECK of the image may take {} to give its verdict, and an image may ask for {} at \
+         most; the label pilotfish.health.timeout allows more",
+        format_duration(needed),
+        format_duration(IMAGE_HEALTHCHECK_MAX.max(settings.default_timeout)),
+    ))
+}
+
+/// The command of a HEALTHCHECK: `CMD` as it is, `CMD-SHELL` through the container's shell (Docker
+/// Engine API, `HealthConfig.Test`).
+fn healthcheck_command(container: &Value) -> Option<Vec<String>> {
+    let words = |pointer| {
+        let words = container.pointer(pointer).and_then(Value::as_array);
+        words.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut test = words("/Config/Healthcheck/Test");
+    match test.first()?.as_str() {
+        "CMD" => Some(test.split_off(1)).filter(|command| !command.is_empty()),
+        "CMD-SHELL" => {
+            let shell = Some(words("/Config/Shell")).filter(|shell| !shell.is_empty());
+            let mut command = shell.unwrap_or_else(|| vec!["/bin/sh".into(), "-c".into()]);
+            command.push(test.get(1)?.clone());
+            Some(command)
+        }
+        _ => None,
     }
 }
 
@@ -60,6 +140,7 @@ pub fn healthcheck(container: &Value) -> Option<Healthcheck> {
         timeout: Duration::from_nanos(number("Timeout")),
         retries: u32::try_from(number("Retries")).unwrap_or(u32::MAX),
         start_period: Duration::from_nanos(number("StartPeriod")),
+        start_interval: Duration::from_nanos(number("StartInterval")),
     })
 }
 
@@ -81,6 +162,10 @@ pub enum Sight {
     Well,
     /// Its gate says that it is not well yet; during the stable window: not any more.
     NotWell(String),
+    /// A check failed that the agent itself had run. The Engine would not say `unhealthy` yet.
+    Failing(String),
+    /// Its HEALTHCHECK has not come to its first end.
+    NeverChecked,
     /// What its HEALTHCHECK says is from before the watching began.
     Unchecked,
     /// Its HEALTHCHECK gave up (`unhealthy`, after the Engine's own retries).
@@ -161,7 +246,12 @@ fn fatal(sight: &Sight) -> Option<Verdict> {
         Sight::Stopped => Some(Verdict::Person("somebody stopped the new container".into())),
         Sight::Removed => Some(Verdict::Person("somebody removed the new container".into())),
         Sight::EngineLost(detail) => Some(Verdict::Spoilt(detail.clone())),
-        Sight::Running | Sight::Well | Sight::NotWell(_) | Sight::Unchecked => None,
+        Sight::Running
+        | Sight::Well
+        | Sight::NotWell(_)
+        | Sight::Failing(_)
+        | Sight::NeverChecked
+        | Sight::Unchecked => None,
     }
 }
 
@@ -181,13 +271,19 @@ fn by_time(
 
 fn not_in_time(policy: &HealthPolicy, samples: &[Sample]) -> Verdict {
     let timeout = humantime::format_duration(policy.timeout);
-    if samples.last().is_some_and(|last| last.sight == Sight::Unchecked) {
-        return Verdict::Unknown(format!(
-            "the Engine was started again, and did not run the HEALTHCHECK within {timeout}"
-        ));
+    match samples.last().map(|last| &last.sight) {
+        Some(Sight::Unchecked) => {
+            return Verdict::Unknown(format!(
+                "the Engine was started again, and did not run the HEALTHCHECK within {timeout}"
+            ));
+        }
+        Some(Sight::NeverChecked) => {
+            return Verdict::Unknown(format!("the HEALTHCHECK came to no end within {timeout}"));
+        }
+        _ => {}
     }
     let last = samples.iter().rev().find_map(|sample| match &sample.sight {
-        Sight::NotWell(detail) if !detail.is_empty() => Some(detail),
+        Sight::NotWell(detail) | Sight::Failing(detail) if !detail.is_empty() => Some(detail),
         _ => None,
     });
     Verdict::Failed(match last {
@@ -205,7 +301,7 @@ mod tests {
     }
 
     fn policy(gate: Gate) -> HealthPolicy {
-        HealthPolicy { gate, timeout: seconds(60), stable: seconds(30) }
+        HealthPolicy { gate, timeout: seconds(60), stable: seconds(30), own_check: None }
     }
 
     fn check(gate: Gate, samples: &[(u64, Sight)], now: u64) -> Verdict {
@@ -263,8 +359,7 @@ mod tests {
 
     #[test]
     fn a_slow_healthcheck_has_its_time_and_then_its_stable_window() {
-        let slow =
-            HealthPolicy { gate: Gate::Healthcheck, timeout: seconds(240), stable: seconds(30) };
+        let slow = HealthPolicy { timeout: seconds(240), ..policy(Gate::Healthcheck) };
         let well = [Sample { at: seconds(180), sight: Sight::Well }];
         assert_eq!(verdict(&slow, &[], seconds(179)), Verdict::Wait { until: seconds(240) });
         assert_eq!(verdict(&slow, &well, seconds(209)), Verdict::Wait { until: seconds(210) });
@@ -301,6 +396,78 @@ mod tests {
         assert!(matches!(check(Gate::Healthcheck, &stale, 60), Verdict::Unknown(_)));
         let checked = [unchecked, (5, Sight::NotWell("connection refused".into()))];
         assert!(matches!(check(Gate::Healthcheck, &checked, 60), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_check_that_never_ran_is_no_verdict_on_the_image() {
+        let never = [(0, Sight::NeverChecked)];
+        assert!(matches!(check(Gate::Healthcheck, &never, 60), Verdict::Unknown(_)));
+        let failed = [(0, Sight::NeverChecked), (40, Sight::NotWell("refused".into()))];
+        assert!(matches!(check(Gate::Healthcheck, &failed, 60), Verdict::Failed(_)));
+    }
+
+    fn with_healthcheck(healthcheck: Value) -> Value {
+        serde_json::json!({ "Config": { "Healthcheck": healthcheck } })
+    }
+
+    fn defaults() -> HealthSettings {
+        HealthSettings {
+            timeout: None,
+            default_timeout: seconds(60),
+            stable: seconds(30),
+            probe: None,
+        }
+    }
+
+    #[test]
+    fn the_agent_runs_a_check_that_the_engine_runs_too_seldom() {
+        let hour = 3_600_000_000_000_u64;
+        let hurried = HealthSettings { timeout: Some(seconds(30)), ..defaults() };
+        let seldom = |test: Value| {
+            let document = with_healthcheck(serde_json::json!({ "Test": test, "Interval": hour }));
+            HealthPolicy::of(&hurried, &document).own_check.map(|check| check.command)
+        };
+        assert_eq!(seldom(serde_json::json!(["CMD", "/check", "-q"])).unwrap(), ["/check", "-q"]);
+        let shell = seldom(serde_json::json!(["CMD-SHELL", "true || false"])).unwrap();
+        assert_eq!(shell, ["/bin/sh", "-c", "true || false"]);
+        assert_eq!(seldom(serde_json::json!(["CMD"])), None);
+        let often = serde_json::json!({ "Test": ["CMD", "/check"], "Interval": 1_000_000_000_u64 });
+        assert_eq!(HealthPolicy::of(&hurried, &with_healthcheck(often)).own_check, None);
+    }
+
+    #[test]
+    fn an_own_check_is_as_patient_as_the_engine() {
+        let check = OwnCheck {
+            command: vec!["/check".into()],
+            timeout: seconds(30),
+            retries: 3,
+            start_period: seconds(20),
+        };
+        let failed = |failures, since| check.failed(failures, seconds(since), String::new());
+        assert_eq!(failed(2, 60), Sight::Failing(String::new()));
+        assert_eq!(failed(3, 19), Sight::Failing(String::new()));
+        assert_eq!(failed(3, 20), Sight::Unhealthy(String::new()));
+        // A failure that is none yet does not take back that it was well.
+        let samples = [(5, Sight::Well), (20, Sight::Failing("busy".into()))];
+        assert_eq!(verdict_at(&samples, 35), Verdict::Well);
+    }
+
+    fn verdict_at(samples: &[(u64, Sight)], now: u64) -> Verdict {
+        check(Gate::Healthcheck, samples, now)
+    }
+
+    #[test]
+    fn only_an_image_is_told_that_it_asks_for_too_long() {
+        let year = 8_760 * 3_600_000_000_000_u64;
+        let slow = serde_json::json!({ "Test": ["CMD", "/check"], "StartPeriod": year });
+        let container = with_healthcheck(slow.clone());
+        let bare = serde_json::json!({});
+        let told = asks_for_too_long(&defaults(), &bare, &container).expect("too long");
+        assert!(told.contains("pilotfish.health.timeout"), "{told}");
+        let operators = serde_json::json!({ "Healthcheck": slow });
+        assert_eq!(asks_for_too_long(&defaults(), &operators, &container), None);
+        let allowed = HealthSettings { timeout: Some(seconds(3_600)), ..defaults() };
+        assert_eq!(asks_for_too_long(&allowed, &bare, &container), None);
     }
 
     #[test]
