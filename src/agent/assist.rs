@@ -78,7 +78,9 @@ impl<P: Ports> Agent<P> {
         }
         let names = Some(BTreeSet::from([handover.container.clone()]));
         let wish = match handover.task {
-            Task::Update { force } => Wish::Round(Request { names, force, ..Request::default() }),
+            Task::Update { force } => {
+                Wish::Round(Request { names, force, tries_at_once: true, ..Request::default() })
+            }
             Task::RollBack => Wish::RollBack(handover.container.clone()),
         };
         match self.fulfil(wish).await {

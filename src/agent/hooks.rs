@@ -6,8 +6,9 @@ use crate::core::decide::reason::Reason;
 use crate::core::policy::hooks::Moment;
 use crate::core::update::event::Event;
 use crate::core::update::plan::{Plan, Source};
-use crate::execute;
+use crate::execute::{self, Trouble};
 use crate::hooks::{self, HookError};
+use crate::host::Host;
 use crate::observe;
 use crate::world::Ports;
 
@@ -65,6 +66,10 @@ impl<P: Ports> Agent<P> {
             let fetched = execute::fetch_and_keep(&*self.ports, &*self.listener, &self.stop, image);
             if let Err(trouble) = fetched.await {
                 let detail = format!("the image could not be fetched: {trouble}");
+                if !matches!(trouble, Trouble::Asked) && !trouble.is_the_engine_away() {
+                    let failed = plan.failed_try(detail.clone(), self.ports.host().now(), false);
+                    self.pause_after(container, failed);
+                }
                 self.listener.hear(&Event::Warning { container: container.clone(), detail });
                 return Asked::Unasked;
             }

@@ -45,6 +45,7 @@ impl<P: Ports> Agent<P> {
             zone: self.settings.zone.clone(),
             pull_window: self.settings.pull_window.clone(),
             force: request.force,
+            tries_at_once: request.tries_at_once,
             own_container: self.ports.host().own_container(),
             engine_endpoint: self.settings.engine_endpoint.clone(),
             state_dir: self.ports.state().root().to_owned(),

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::Agent;
 use crate::core::decide::Fetch;
+use crate::core::decide::failing::FailedTry;
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::docker::names;
 use crate::core::update::event::Event;
@@ -31,10 +32,27 @@ impl<P: Ports> Agent<P> {
         let done = execute::fetch_ahead(&*self.ports, &*self.listener, &self.stop, fetch).await;
         match done {
             Ok(()) | Err(Trouble::Asked) => {}
-            Err(trouble) => self.listener.hear(&Event::Warning {
-                container: fetch.container.clone(),
-                detail: format!("the image could not be fetched ahead of its window: {trouble}"),
-            }),
+            Err(trouble) => {
+                let detail =
+                    format!("the image could not be fetched ahead of its window: {trouble}");
+                if !trouble.is_the_engine_away() {
+                    let failed = fetch.failed_try(detail.clone(), self.ports.host().now());
+                    self.pause_after(&fetch.container, failed);
+                }
+                let container = fetch.container.clone();
+                self.listener.hear(&Event::Warning { container, detail });
+            }
+        }
+    }
+
+    /// An image that cannot be fetched is not fetched again in each round.
+    pub(super) fn pause_after(&self, container: &str, failed: FailedTry) {
+        let remembered = self.ports.state().memory().and_then(|mut memory| {
+            memory.fail(container, failed);
+            self.ports.state().remember(&memory)
+        });
+        if let Err(error) = remembered {
+            self.warn(error.to_string());
         }
     }
 

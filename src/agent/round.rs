@@ -39,6 +39,9 @@ pub struct Request {
     pub except: BTreeSet<String>,
     /// Windows and refusals do not hold; safety does.
     pub force: bool,
+    /// A person names the containers: a pause after tries that failed does not hold.
+    #[serde(default)]
+    pub tries_at_once: bool,
     /// Decide, and leave it at that.
     pub dry_run: bool,
     /// With `dry_run`: what was found within the last interval will do, where it still holds.
@@ -235,7 +238,8 @@ impl<P: Ports> Agent<P> {
             return Ok(observation);
         }
         let names = Some(BTreeSet::from([observation.name.clone()]));
-        let request = Request { names, force: circumstances.force, ..Request::default() };
+        let Circumstances { force, tries_at_once, .. } = *circumstances;
+        let request = Request { names, force, tries_at_once, ..Request::default() };
         let mut open = open.clone();
         open.extend(self.open_updates()?);
         let memory = self.ports.state().memory()?;

@@ -13,7 +13,8 @@ use crate::output;
 pub async fn update(setting: &Setting, arguments: UpdateArguments) -> anyhow::Result<Exit> {
     let UpdateArguments { dry_run, force, json, .. } = arguments;
     let names = super::names(arguments.names);
-    let request = Request { names, force, dry_run, ..Request::default() };
+    let tries_at_once = names.is_some();
+    let request = Request { names, force, tries_at_once, dry_run, ..Request::default() };
     if dry_run { rehearse(setting, request, json).await } else { act(setting, request).await }
 }
 

@@ -6,7 +6,7 @@ use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::docker::reference::Reference;
 use crate::core::recreate::{self, Moved, Recreation, RestartPolicy, repoint};
-use crate::core::update::{Note, health};
+use crate::core::update::{Note, healthcheck};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
 
@@ -53,7 +53,7 @@ impl<P: Ports> Update<'_, P> {
             return Err(Trouble::surroundings(self.naming(number, detail)));
         }
         let settings = &member.health;
-        match health::asks_for_too_long(settings, &member.recreation.body, &created) {
+        match healthcheck::asks_for_too_long(settings, &member.recreation.body, &created) {
             Some(detail) => Err(Trouble::surroundings(self.naming(number, detail))),
             None => Ok(id),
         }

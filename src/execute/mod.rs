@@ -19,6 +19,7 @@ mod stop;
 mod strangers;
 mod switch;
 mod verify;
+mod watch;
 
 pub use ahead::{drop_superseded, fetch_ahead, fetch_and_keep, fetched};
 pub use images::drop_if_unused;
@@ -28,10 +29,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::decide::memory::{INTERRUPTIONS_MAX, Refusal};
 use crate::core::update::ending;
 use crate::core::update::event::{Event, Listener};
-use crate::core::update::history::{Cause, Fault, Record};
+use crate::core::update::history::{Cause, Record};
 use crate::core::update::plan::{Header, Plan};
 use crate::core::update::{Mark, Note, Resume, Step, resume};
 use crate::engine::{Engine, EngineError};
@@ -128,7 +128,7 @@ pub struct Update<'a, P: Ports> {
     /// Whether an earlier process, or an earlier try, began it.
     is_taken_up: bool,
     /// An ear on each new container, from before its start.
-    watches: Vec<verify::Watch>,
+    watches: Vec<watch::Watch>,
     /// Whether this process has begun the hooks after the start.
     has_greeted: bool,
 }
@@ -304,28 +304,17 @@ impl<'a, P: Ports> Update<'a, P> {
         self.close()
     }
 
-    /// Refuses the digest of a bad image. An update that was cut short after the switch is counted,
-    /// so that an image that takes the machine down with it is not tried for ever.
+    /// Remembers why the way leads back, as far as the next round must know it.
     fn remember_failure(&self, is_news: bool) -> Result<(), JournalError> {
-        let Some(cause) = &self.journal.progress.failed else { return Ok(()) };
-        let switched = self.journal.progress.begun >= Some(Step::Switch);
-        let plan = self.plan();
+        let progress = &self.journal.progress;
+        let Some(cause) = &progress.failed else { return Ok(()) };
+        let (at, was_outage) = (self.ports.host().now(), progress.begun >= Some(Step::Switch));
+        let failed = self.plan().failed_try(cause.detail.clone(), at, was_outage);
         let mut memory = self.ports.state().memory()?;
-        let mut detail = cause.detail.clone();
-        let refused = match cause.fault {
-            Fault::Image => true,
-            Fault::Surroundings | Fault::Interruption if switched && is_news => {
-                let count = memory.interrupt(&plan.main.container, &plan.to.manifest);
-                detail = format!("{count} tries did not come to an end, the last one: {detail}");
-                count >= INTERRUPTIONS_MAX
-            }
-            Fault::Surroundings | Fault::Interruption | Fault::Person => return Ok(()),
-        };
-        if refused {
-            let at = self.ports.host().now();
-            memory.refuse(&plan.main.container, Refusal { digests: plan.to.digests(), at, detail });
+        if memory.note_failure(&self.plan().main.container, cause.fault, failed, is_news) {
+            self.ports.state().remember(&memory)?;
         }
-        self.ports.state().remember(&memory)
+        Ok(())
     }
 
     /// The line of history for what the journal says.

@@ -147,7 +147,7 @@ impl<P: Ports> Update<'_, P> {
         let is_fresh = self.journal.progress.known.fetched || self.plan().source == Source::Local;
         Trouble::Cause(match (is_image, is_fresh) {
             (true, true) => Cause::image(detail),
-            (true, false) => Cause::surroundings(format!("{detail}; {}", blame::PULLED_AGAIN)),
+            (true, false) => Cause::damaged_copy(format!("{detail}; {}", blame::PULLED_AGAIN)),
             (false, _) => Cause::surroundings(detail),
         })
     }

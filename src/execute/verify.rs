@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::{try_join, try_join_all};
-use futures_util::stream::BoxStream;
-use futures_util::{FutureExt, StreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::watch::{ENGINE_LOST, Watch};
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::update::Note;
@@ -18,7 +18,7 @@ use crate::core::update::blame;
 use crate::core::update::health::{Gate, HealthPolicy, Sample, Sight, Verdict, verdict};
 use crate::core::update::history::Cause;
 use crate::core::update::plan::Source;
-use crate::engine::{ContainerEvent, Engine, EngineError};
+use crate::engine::{Engine, EngineError};
 use crate::probing;
 use crate::world::Ports;
 
@@ -32,23 +32,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How many of its last lines tell why a container ended.
 const LAST_WORDS: usize = 10;
-
-/// What spoils every verdict.
-const ENGINE_LOST: &str = "the Engine went away during the verification";
-
-/// An ear on one container.
-pub(super) struct Watch {
-    events: BoxStream<'static, ContainerEvent>,
-    gate: Gate,
-    /// The start of the container, by the monotonic clock.
-    since: Instant,
-    /// When the container was last looked at.
-    looked_at: Instant,
-    /// Everything that was seen.
-    samples: Vec<Sample>,
-    out_of_memory: bool,
-    killed: bool,
-}
 
 /// One new container on trial.
 struct Trial {
@@ -69,67 +52,7 @@ impl Trial {
     }
 }
 
-impl Watch {
-    /// The watched container was started now.
-    pub(super) fn mark_started(&mut self) {
-        self.since = Instant::now();
-    }
-
-    fn see(&mut self, sight: Sight) {
-        let at = self.since.elapsed();
-        // A long wait repeats itself; only changes say something.
-        if self.samples.last().is_none_or(|last| last.sight != sight) {
-            self.samples.push(Sample { at, sight });
-        }
-    }
-
-    /// Hears what the stream has said already, without waiting for more.
-    fn hear_what_is_ready(&mut self) {
-        while let Some(event) = self.events.next().now_or_never() {
-            match event {
-                Some(event) => self.hear(&event),
-                None => return self.see(Sight::EngineLost(ENGINE_LOST.into())),
-            }
-        }
-    }
-
-    fn hear(&mut self, event: &ContainerEvent) {
-        match event {
-            ContainerEvent::OutOfMemory => self.out_of_memory = true,
-            ContainerEvent::Killed => self.killed = true,
-            ContainerEvent::Destroyed => self.see(Sight::Removed),
-            ContainerEvent::Died { .. } if self.killed && !self.out_of_memory => {
-                self.see(Sight::Stopped);
-            }
-            ContainerEvent::Died { code } => {
-                let out_of_memory = self.out_of_memory;
-                self.see(Sight::Exited { code: *code, out_of_memory });
-            }
-            ContainerEvent::Health(health) => match health.as_str() {
-                "healthy" if self.gate == Gate::Healthcheck => self.see(Sight::Well),
-                "unhealthy" => self.see(Sight::Unhealthy(String::new())),
-                _ => {}
-            },
-            ContainerEvent::Other(_) => {}
-        }
-    }
-}
-
 impl<P: Ports> Update<'_, P> {
-    /// Begins to listen. What happens before the container starts is heard as well.
-    pub(super) async fn listen(&self, container: &str) -> Result<Watch, Trouble> {
-        let events = self.ports.engine().events(container).await?;
-        Ok(Watch {
-            events,
-            gate: Gate::Running,
-            since: Instant::now(),
-            looked_at: Instant::now(),
-            samples: Vec::new(),
-            out_of_memory: false,
-            killed: false,
-        })
-    }
-
     /// Whether the Engine is the one that was asked to listen, as far as it can be known without
     /// another question, which would only be one more moment in which it may go away.
     pub(super) fn check_the_streams_go_on(&mut self) -> Result<(), Trouble> {
@@ -267,7 +190,7 @@ impl<P: Ports> Update<'_, P> {
             false => self.ports.engine().logs(&trial.id, LAST_WORDS).await.unwrap_or_default(),
         };
         if blame::is_a_damaged_copy(&log.join("\n")) {
-            return Cause::surroundings(format!("{detail}; {}", blame::PULLED_AGAIN));
+            return Cause::damaged_copy(format!("{detail}; {}", blame::PULLED_AGAIN));
         }
         Cause::image(self.naming(trial.number, detail))
     }

@@ -1,5 +1,7 @@
 //! The history of updates: one line each, bounded in number and bytes.
 
+use std::path::Path;
+
 use super::{Disk, JournalError, StateDirectory, lines, on, to_json};
 use crate::core::update::history::Record;
 
@@ -23,7 +25,8 @@ impl<D: Disk> StateDirectory<D> {
     }
 
     /// Adds a line to the history. A record that is there already is not added again: recovery may
-    /// come here twice.
+    /// come here twice. One that repeats the last failure of its container takes the place of that
+    /// line and counts on, so that a pull that fails for a month is one line.
     ///
     /// # Errors
     /// The disk refuses.
@@ -35,6 +38,11 @@ impl<D: Disk> StateDirectory<D> {
             // Whoever wrote it may have been killed before it was on the disk.
             return self.disk.append(&path, b"", true).map_err(on("write", &path));
         }
+        let before = records.iter().rposition(|known| known.container == record.container);
+        if let Some(before) = before.filter(|before| record.repeats(&records[*before])) {
+            let record = record.after(&records.remove(before));
+            return self.replace_history(&path, records.iter().chain([&record]));
+        }
         let line = to_json(&path, record)?;
         if records.len() < RECORDS_MAX && content.len() + line.len() <= BYTES_MAX {
             let torn = content.last().is_some_and(|last| *last != b'\n');
@@ -43,11 +51,19 @@ impl<D: Disk> StateDirectory<D> {
         }
         let surplus = records.len() / 2;
         records.drain(..surplus);
+        self.replace_history(&path, records.iter().chain([record]))
+    }
+
+    fn replace_history<'a>(
+        &self,
+        path: &Path,
+        records: impl Iterator<Item = &'a Record>,
+    ) -> Result<(), JournalError> {
         let mut whole = Vec::new();
-        for kept in records.iter().chain([record]) {
-            whole.extend(to_json(&path, kept)?);
+        for record in records {
+            whole.extend(to_json(path, record)?);
         }
-        self.disk.replace(&path, &whole).map_err(on("write", &path))
+        self.disk.replace(path, &whole).map_err(on("write", path))
     }
 }
 
@@ -69,6 +85,7 @@ mod tests {
             started_at: DateTime::UNIX_EPOCH,
             finished_at: DateTime::UNIX_EPOCH,
             outcome: Outcome::Updated,
+            tries: 1,
             reason: None,
             gap_seconds: Some(0.3),
             log: vec![log.into()],
@@ -89,6 +106,26 @@ mod tests {
         }
         let ids: Vec<_> = state.history().expect("read").into_iter().map(|r| r.id).collect();
         assert_eq!(ids, ["2", "1"]);
+    }
+
+    #[test]
+    fn a_failure_that_repeats_itself_is_one_line_with_a_count() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = open(&directory);
+        let failed = |id: &str, container: &str| Record {
+            container: container.into(),
+            outcome: Outcome::Failed,
+            ..record(id, "")
+        };
+        for (id, container) in [("1", "till"), ("2", "web"), ("3", "till"), ("4", "till")] {
+            state.record(&failed(id, container)).expect("written");
+            state.record(&failed(id, container)).expect("written twice");
+        }
+        state.record(&record("5", "")).expect("written");
+        state.record(&failed("6", "till")).expect("written");
+        let history = state.history().expect("read");
+        let lines: Vec<_> = history.iter().map(|it| (it.id.as_str(), it.tries)).collect();
+        assert_eq!(lines, [("6", 1), ("5", 1), ("4", 3), ("2", 1)]);
     }
 
     #[test]

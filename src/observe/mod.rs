@@ -185,6 +185,7 @@ fn observe(told: &Told<'_>, scope: &Scope<'_>, listed: &Listed, policy: Read) ->
         offered: Offered::Unasked,
         hold: None,
         refusal: None,
+        failing: None,
         readiness: None,
     }
 }
@@ -246,7 +247,7 @@ async fn answer<P: Ports>(
     let unresolved = observations.iter_mut().filter(asks(Question::Image));
     look_up::images(ports.registry(), cache, unresolved).await;
     for observation in observations.iter_mut() {
-        remember_refusal(scope.memory, observation);
+        recall(scope.memory, observation);
     }
     let surroundings = Surroundings { defaults: scope.defaults, open: scope.open_updates };
     for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
@@ -266,7 +267,7 @@ async fn refresh<P: Ports>(
 ) {
     let mut unmatched = Vec::new();
     for observation in observations {
-        remember_refusal(scope.memory, observation);
+        recall(scope.memory, observation);
         if question(observation, scope.circumstances) == Question::Image
             && let Ok(running) = &mut observation.running
         {
@@ -284,16 +285,18 @@ async fn refresh<P: Ports>(
     }
 }
 
-/// A refusal of the index saves the GET; a refusal of the manifest catches a republished index.
-fn remember_refusal(memory: &Memory, observation: &mut Observation) {
-    let refusal = match &observation.offered {
-        Offered::Unasked | Offered::Unknown(_) => None,
-        Offered::Digest(digest) => memory.refusal(&observation.name, digest),
-        Offered::Image(offer) => {
-            offer.digests().iter().find_map(|digest| memory.refusal(&observation.name, digest))
-        }
+/// What earlier tries of the offered image say. What is known of the index saves the GET; what is
+/// known of the manifest catches a republished index.
+fn recall(memory: &Memory, observation: &mut Observation) {
+    let digests = match &observation.offered {
+        Offered::Unasked | Offered::Unknown(_) => BTreeSet::new(),
+        Offered::Digest(digest) => BTreeSet::from([digest.clone()]),
+        Offered::Image(offer) => offer.digests(),
     };
-    observation.refusal = refusal.cloned();
+    let Observation { name, id, .. } = &*observation;
+    let refusal = digests.iter().find_map(|digest| memory.refusal(name, digest)).cloned();
+    let failing = digests.iter().find_map(|digest| memory.failing(name, id, digest)).cloned();
+    (observation.refusal, observation.failing) = (refusal, failing);
 }
 
 /// Looks once more at what an update of this container would meet: another update may have changed

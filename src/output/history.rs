@@ -62,11 +62,15 @@ const fn paint(outcome: Outcome) -> Paint {
 }
 
 fn below(record: &Record, screen: Screen) -> Vec<String> {
-    let reason = record.reason.iter();
+    let reason = record.reason.iter().map(|reason| with_tries(reason, record.tries));
     let mut lines: Vec<String> =
-        reason.flat_map(|reason| wrap(&one_line(reason), INDENT, screen.width)).collect();
+        reason.flat_map(|reason| wrap(&one_line(&reason), INDENT, screen.width)).collect();
     lines.extend(log(record, screen));
     lines
+}
+
+fn with_tries(reason: &str, tries: u32) -> String {
+    if tries > 1 { format!("{reason} ({tries} tries)") } else { reason.to_owned() }
 }
 
 /// The last lines of the failed container, cut rather than wrapped: a log is read by columns.

@@ -28,6 +28,7 @@ pub fn record(id: &str, outcome: Outcome) -> Record {
         started_at: DateTime::UNIX_EPOCH + minutes,
         finished_at: DateTime::UNIX_EPOCH + minutes,
         outcome,
+        tries: 1,
         reason: (!well).then(|| "exited with code 1".to_owned()),
         gap_seconds: Some(0.31),
         log: if well { Vec::new() } else { vec!["out of change".to_owned()] },

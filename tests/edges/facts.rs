@@ -94,6 +94,7 @@ pub fn record(container: &str, outcome: Outcome, reason: Option<&str>) -> Record
         started_at: time("2026-11-20T12:00:00Z"),
         finished_at: time("2026-11-20T12:00:41Z"),
         outcome,
+        tries: 1,
         reason: reason.map(ToOwned::to_owned),
         gap_seconds: None,
         log: Vec::new(),

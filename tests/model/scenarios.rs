@@ -97,8 +97,8 @@ async fn obey(machine: &Arc<Machine>, command: Command) {
         Command::Now(hand) => machine.lend(hand),
         Command::Wait(time) => wait(machine, time).await,
         Command::Agent(time) => tell(machine, live(machine, Job::Run(time)).await),
-        Command::Round { force, dry_run } => {
-            let request = Request { force, dry_run, ..Request::default() };
+        Command::Round { force, by_name, dry_run } => {
+            let request = Request { force, tries_at_once: by_name, dry_run, ..Request::default() };
             tell(machine, live(machine, Job::Round(request)).await);
         }
         Command::Show => show(machine),

@@ -32,8 +32,8 @@ pub enum Command {
     Hook(Hook),
     /// `at verify +5s: prune`.
     AtStep(String, Duration, Hand),
-    /// `round`: `pilotfish update`; `round force`.
-    Round { force: bool, dry_run: bool },
+    /// `round`: `pilotfish update`; `round force`; `round by-name`: with the names of all.
+    Round { force: bool, by_name: bool, dry_run: bool },
     /// `agent 40m`: `pilotfish run` for so long.
     Agent(Duration),
     /// `wait 10s`: nobody does anything.
@@ -58,7 +58,11 @@ pub fn command(line: &str) -> Command {
         }
         "before" | "after" => Command::Hook(hook(word == "after", rest)),
         "at" => at_step(rest),
-        "round" => Command::Round { force: rest == "force", dry_run: rest == "dry" },
+        "round" => Command::Round {
+            force: rest == "force",
+            by_name: rest == "by-name",
+            dry_run: rest == "dry",
+        },
         "agent" => Command::Agent(time(rest)),
         "wait" => Command::Wait(time(rest)),
         "show" => Command::Show,

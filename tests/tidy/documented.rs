@@ -138,6 +138,7 @@ fn fields_of_the_json() -> BTreeSet<String> {
         started_at: DateTime::UNIX_EPOCH,
         finished_at: DateTime::UNIX_EPOCH,
         outcome: Outcome::Updated,
+        tries: 1,
         reason: None,
         gap_seconds: None,
         log: Vec::new(),

@@ -47,6 +47,7 @@ fn decided(change: impl FnOnce(&mut Companion)) -> Decision {
         zone: Zone::utc(),
         pull_window: "".parse().expect("a window"),
         force: false,
+        tries_at_once: false,
         own_container: None,
         engine_endpoint: None,
         state_dir: "/var/lib/pilotfish".into(),

@@ -6,6 +6,7 @@ use crate::core::decide::offer::Offer;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::reference::Digest;
 use crate::core::policy::Mode;
+use crate::core::time::wall_clock::reading;
 
 /// How the offer compares with what runs.
 pub(super) enum Compared<'a> {
@@ -30,7 +31,8 @@ pub(super) fn compare<'a>(
         }
         Offered::Digest(digest) if running.digests.contains(digest) => return Compared::Same,
         Offered::Digest(_) => {
-            let no = refused(observation, circumstances);
+            let no =
+                refused(observation, circumstances).or_else(|| paused(observation, circumstances));
             return match no.map(Compared::Refused) {
                 Some(refused) => refused,
                 None => {
@@ -47,7 +49,9 @@ pub(super) fn compare<'a>(
     if running.is(offer) {
         return Compared::Republished(offer.index.clone());
     }
-    refused(observation, circumstances).map_or(Compared::New(offer), Compared::Refused)
+    refused(observation, circumstances)
+        .or_else(|| paused(observation, circumstances))
+        .map_or(Compared::New(offer), Compared::Refused)
 }
 
 fn refused(observation: &Observation, circumstances: &Circumstances) -> Option<No> {
@@ -56,6 +60,20 @@ fn refused(observation: &Observation, circumstances: &Circumstances) -> Option<N
     let offered = observation.offered.digest().map_or("the image", Digest::short);
     let detail = format!("{offered} failed on {day}: {}", refusal.detail);
     Some(No::new(Reason::RefusedDigest, detail))
+}
+
+/// What waits for its next try. A person who names the container does not wait.
+fn paused(observation: &Observation, circumstances: &Circumstances) -> Option<No> {
+    let Circumstances { now, zone, force, tries_at_once, .. } = circumstances;
+    let failing = observation.failing.as_ref().filter(|_| !force && !tries_at_once)?;
+    let next = failing.next_try(*now)?;
+    let times = match failing.count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    };
+    let when = reading(next, zone).format("%a %d %b %H:%M");
+    let detail = format!("{}; tried {times}, tried again {when}", failing.detail);
+    Some(No { opens: Some(next), ..No::new(Reason::UpdateFailing, detail) })
 }
 
 /// What waits for the quota of its registry. A person who insists may spend what is left.

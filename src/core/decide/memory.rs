@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::core::decide::failing::{FailedTry, Failing};
 use crate::core::docker::reference::Digest;
+use crate::core::update::history::Fault;
 
 /// How many refused digests of one container are remembered; the oldest go first. A person who
 /// pushes a hundred bad images in a row has noticed by then.
@@ -18,6 +20,10 @@ pub const INTERRUPTIONS_MAX: u32 = 3;
 
 /// How many images this program's own record of digests may know; the least are needed.
 const KNOWN_MAX: usize = 500;
+
+/// How many containers may have tries that failed; the oldest go first. Nobody runs more containers
+/// than this on one machine and has all of them fail.
+const FAILING_MAX: usize = 500;
 
 /// A digest that was judged bad for a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +56,9 @@ pub struct Memory {
     /// Tries that were cut short, by container.
     #[serde(default)]
     pub interrupted: BTreeMap<String, Interruptions>,
+    /// Tries that failed before the image was judged, by container.
+    #[serde(default)]
+    pub failing: BTreeMap<String, Failing>,
     /// The ID of the image before the present one, by container.
     #[serde(default)]
     pub previous: BTreeMap<String, String>,
@@ -70,6 +79,7 @@ impl Memory {
     /// digests that are new. Says whether anything changed.
     pub fn refuse(&mut self, container: &str, refusal: Refusal) -> bool {
         self.interrupted.remove(container);
+        self.failing.remove(container);
         let refusals = self.refused.entry(container.to_owned()).or_default();
         let is_it = |known: &&mut Refusal| !known.digests.is_disjoint(&refusal.digests);
         if let Some(known) = refusals.iter_mut().find(is_it) {
@@ -86,7 +96,63 @@ impl Memory {
     /// Forgets the refused digests of a container. Gives how many there were.
     pub fn allow(&mut self, container: &str) -> usize {
         self.interrupted.remove(container);
+        self.failing.remove(container);
         self.refused.remove(container).map_or(0, |refusals| refusals.len())
+    }
+
+    /// The tries that failed of an index or a manifest, for this very container.
+    #[must_use]
+    pub fn failing(&self, container: &str, id: &str, digest: &Digest) -> Option<&Failing> {
+        let failing = self.failing.get(container)?;
+        (failing.container_id == id && failing.digests.contains(digest)).then_some(failing)
+    }
+
+    /// Counts a try that failed, and that says nothing of the image.
+    pub fn fail(&mut self, container: &str, failed: FailedTry) {
+        match self.failing.get_mut(container) {
+            Some(failing) if failing.is_of(&failed) => failing.add(failed),
+            _ => {
+                self.failing.insert(container.to_owned(), Failing::first(failed));
+            }
+        }
+        while self.failing.len() > FAILING_MAX {
+            let oldest = self.failing.iter().min_by_key(|(_, failing)| failing.at);
+            let Some(oldest) = oldest.map(|(name, _)| name.clone()) else { return };
+            self.failing.remove(&oldest);
+        }
+    }
+
+    /// Takes in how an update failed, and says whether anything changed.
+    ///
+    /// The fault of an image refuses it. An update that was cut short after the service was stopped
+    /// is counted, so that an image that takes the machine down with it is refused in the end; so is a
+    /// damaged copy, which is pulled again at once. What the surroundings did is tried again after a pause: nothing was learned of the image. `is_news`
+    /// is false where the same failure was taken in before.
+    pub fn note_failure(
+        &mut self,
+        container: &str,
+        fault: Fault,
+        failed: FailedTry,
+        is_news: bool,
+    ) -> bool {
+        let FailedTry { digests, at, detail, .. } = failed.clone();
+        match fault {
+            Fault::Image => self.refuse(container, Refusal { digests, at, detail }),
+            Fault::Surroundings if is_news => {
+                self.fail(container, failed);
+                true
+            }
+            Fault::Interruption | Fault::DamagedCopy if is_news && failed.was_outage => {
+                let count = self.interrupt(container, &failed.manifest);
+                if count >= INTERRUPTIONS_MAX {
+                    let detail =
+                        format!("{count} tries did not come to an end, the last one: {detail}");
+                    self.refuse(container, Refusal { digests, at, detail });
+                }
+                true
+            }
+            Fault::Surroundings | Fault::Interruption | Fault::DamagedCopy | Fault::Person => false,
+        }
     }
 
     /// Counts a try that was cut short, and gives how many there have been for this digest.
@@ -104,6 +170,7 @@ impl Memory {
     /// a refusal of the image that proved itself. The image before it is what a rollback goes to.
     pub fn succeed(&mut self, container: &str, digests: &BTreeSet<Digest>, previous: &str) {
         self.interrupted.remove(container);
+        self.failing.remove(container);
         self.previous.insert(container.to_owned(), previous.to_owned());
         if let Some(refusals) = self.refused.get_mut(container) {
             refusals.retain(|refusal| refusal.digests.is_disjoint(digests));
@@ -181,6 +248,63 @@ mod tests {
         assert_eq!(memory.interrupt("till", &digest("b")), 1);
         memory.succeed("till", &BTreeSet::new(), "sha256:before");
         assert_eq!(memory.interrupt("till", &digest("b")), 1);
+    }
+
+    #[test]
+    fn only_an_image_that_is_to_blame_or_ends_the_machine_is_refused() {
+        let rows = [
+            (Fault::Image, true, 1, true, false),
+            (Fault::Surroundings, false, 5, false, true),
+            (Fault::Surroundings, true, 5, false, true),
+            (Fault::Interruption, false, 5, false, false),
+            (Fault::Interruption, true, 2, false, false),
+            (Fault::Interruption, true, 3, true, false),
+            (Fault::DamagedCopy, true, 2, false, false),
+            (Fault::DamagedCopy, true, 3, true, false),
+            (Fault::Person, true, 5, false, false),
+        ];
+        for (fault, was_outage, times, is_refused, is_paused) in rows {
+            let mut memory = Memory::default();
+            for _ in 0..times {
+                let failed = FailedTry {
+                    manifest: digest("a"),
+                    digests: BTreeSet::from([digest("a")]),
+                    container_id: "1".into(),
+                    at: DateTime::UNIX_EPOCH,
+                    was_outage,
+                    detail: "why".into(),
+                };
+                memory.note_failure("till", fault, failed, true);
+            }
+            assert_eq!(memory.refusal("till", &digest("a")).is_some(), is_refused, "{fault:?}");
+            assert_eq!(memory.failing("till", "1", &digest("a")).is_some(), is_paused, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn tries_that_fail_are_counted_per_container_and_image() {
+        let failed = |image: &str, id: &str| FailedTry {
+            manifest: digest(image),
+            digests: BTreeSet::from([digest(image)]),
+            container_id: id.into(),
+            at: DateTime::UNIX_EPOCH,
+            was_outage: false,
+            detail: "the pull failed".into(),
+        };
+        let mut memory = Memory::default();
+        memory.fail("till", failed("a", "1"));
+        memory.fail("till", failed("a", "1"));
+        assert_eq!(memory.failing("till", "1", &digest("a")).map(|it| it.count), Some(2));
+        assert_eq!(memory.failing("till", "2", &digest("a")), None);
+        memory.fail("till", failed("b", "1"));
+        assert_eq!(memory.failing("till", "1", &digest("a")), None);
+        assert_eq!(memory.failing("till", "1", &digest("b")).map(|it| it.count), Some(1));
+        memory.allow("till");
+        assert_eq!(memory.failing("till", "1", &digest("b")), None);
+        for number in 0..600 {
+            memory.fail(&number.to_string(), failed("a", "1"));
+        }
+        assert_eq!(memory.failing.len(), FAILING_MAX);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub mod offer;
 pub mod reason;
 // Whether the layers of an image fit on the disk.
 pub mod space;
+// Tries that failed before the image was judged, and the pauses between them.
+pub mod failing;
 // Refused digests, tries that were cut short, digests known to be what runs.
 pub mod memory;
 // What a check says of one container: the words of table, JSON and metrics.
@@ -42,6 +44,7 @@ use serde_json::Value;
 pub use company::depends_on;
 use company::{Follower, followers, member};
 use compare::{Compared, compare, held, is_notify};
+use failing::FailedTry;
 use itself::{itself, way_to_the_engine};
 use observation::{Observation, Readiness};
 use offer::Offer;
@@ -68,6 +71,8 @@ pub struct Circumstances {
     pub pull_window: Windows,
     /// A person insists: windows and refusals do not hold, safety does.
     pub force: bool,
+    /// A person names the containers: a pause after tries that failed does not hold.
+    pub tries_at_once: bool,
     /// The ID of the container in which the agent seems to run. One that joins another's network is
     /// told the other's.
     pub own_container: Option<String>,
@@ -108,12 +113,29 @@ impl No {
 pub struct Fetch {
     /// The container's name.
     pub container: String,
+    /// Its ID.
+    pub container_id: String,
     /// The image as the user wrote it, parsed.
     pub reference: Reference,
     /// What is offered.
     pub offer: Offer,
     /// What the update itself waits for.
     pub waits: No,
+}
+
+impl Fetch {
+    /// A try of it that failed.
+    #[must_use]
+    pub fn failed_try(&self, detail: String, at: DateTime<Utc>) -> FailedTry {
+        FailedTry {
+            manifest: self.offer.manifest.clone(),
+            digests: self.offer.digests(),
+            container_id: self.container_id.clone(),
+            at,
+            was_outage: false,
+            detail,
+        }
+    }
 }
 
 /// What is to be done with a container.
@@ -201,8 +223,10 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
         (Timing::Now, None) if observation.is_self => Ok(Decision::HandOver(Box::new(plan))),
         (Timing::Now, None) => Ok(Decision::Update(Box::new(plan))),
         (Timing::FetchNow(waits), None) => {
-            let Plan { main: Member { container, .. }, reference, to: offer, .. } = plan;
-            Ok(Decision::Fetch(Box::new(Fetch { container, reference, offer, waits })))
+            let Plan { main, reference, to: offer, .. } = plan;
+            let Member { container, old_container: container_id, .. } = main;
+            let fetch = Fetch { container, container_id, reference, offer, waits };
+            Ok(Decision::Fetch(Box::new(fetch)))
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::core::decide::failing::Failing;
 use crate::core::decide::memory::Refusal;
 use crate::core::decide::offer::{LookupError, Offer};
 use crate::core::decide::quota::Hold;
@@ -38,6 +39,8 @@ pub struct Observation {
     pub hold: Option<Hold>,
     /// A refusal that the offered digest runs into.
     pub refusal: Option<Refusal>,
+    /// Tries of the offered image that failed and did not judge it.
+    pub failing: Option<Failing>,
     /// What a rollback by hand would go to.
     pub previous: Previous,
     /// What an earlier update of it left behind.

@@ -20,6 +20,7 @@ fn waits(opens: DateTime<Utc>) -> Decision {
 
 fn fetch(opens: DateTime<Utc>) -> Decision {
     Decision::Fetch(Box::new(Fetch {
+        container_id: "1".into(),
         container: "till".into(),
         reference: "shop/till:stable".parse().expect("a reference"),
         offer: offer("two"),

@@ -31,6 +31,8 @@ pub enum Reason {
     AnotherAgent,
     /// Three tries could not put the container right.
     Stuck,
+    /// Earlier tries failed for a reason outside of the image; the next one waits for its time.
+    UpdateFailing,
     /// An update of this container is being carried out.
     UpdateInFlight,
     /// The offered image has nothing for this platform.
@@ -61,7 +63,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is, for documentation and tests.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,
@@ -73,6 +75,7 @@ impl Reason {
         Self::HeldByHook,
         Self::AnotherAgent,
         Self::Stuck,
+        Self::UpdateFailing,
         Self::UpdateInFlight,
         Self::PlatformMissing,
         Self::RegistryUnauthorized,
@@ -103,6 +106,7 @@ impl Reason {
             Self::HeldByHook => "held_by_hook",
             Self::AnotherAgent => "another_agent",
             Self::Stuck => "stuck",
+            Self::UpdateFailing => "update_failing",
             Self::UpdateInFlight => "update_in_flight",
             Self::PlatformMissing => "platform_missing",
             Self::RegistryUnauthorized => "registry_unauthorized",
@@ -159,6 +163,9 @@ impl Reason {
             }
             Self::AnotherAgent => "stop one of the two agents that work on this Engine",
             Self::Stuck => "look at the container and the history, then `pilotfish recover`",
+            Self::UpdateFailing => {
+                "mend the cause; it is tried again by itself, and at once with `pilotfish update NAME`"
+            }
             Self::UpdateInFlight => "wait for the update to end",
             Self::PlatformMissing => "publish the image for this platform as well",
             Self::RegistryUnauthorized => {

@@ -14,8 +14,10 @@ pub fn outcome(failed: Option<&Cause>, switched: bool) -> Outcome {
     match failed.map(|cause| cause.fault) {
         None => Outcome::Updated,
         Some(Fault::Interruption | Fault::Person) => Outcome::Interrupted,
-        Some(Fault::Image | Fault::Surroundings) if switched => Outcome::RolledBack,
-        Some(Fault::Image | Fault::Surroundings) => Outcome::Failed,
+        Some(Fault::Image | Fault::Surroundings | Fault::DamagedCopy) if switched => {
+            Outcome::RolledBack
+        }
+        Some(Fault::Image | Fault::Surroundings | Fault::DamagedCopy) => Outcome::Failed,
     }
 }
 
@@ -35,6 +37,7 @@ pub fn record(header: &Header, progress: &Progress, finished_at: DateTime<Utc>) 
         started_at: header.started_at,
         finished_at,
         outcome: outcome(progress.failed.as_ref(), progress.begun >= Some(Step::Switch)),
+        tries: 1,
         reason: progress.failed.as_ref().map(|cause| cause.detail.clone()).or(by_hand),
         gap_seconds: gap.map(|gap| gap.as_secs_f64()),
         log: progress.known.log.clone(),

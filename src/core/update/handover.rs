@@ -239,6 +239,7 @@ mod tests {
             started_at: DateTime::UNIX_EPOCH,
             finished_at: DateTime::UNIX_EPOCH,
             outcome: Outcome::Updated,
+            tries: 1,
             reason: None,
             gap_seconds: None,
             log: Vec::new(),

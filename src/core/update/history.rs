@@ -15,6 +15,9 @@ pub enum Fault {
     Surroundings,
     /// A kill, a restart or a power cut: nothing was judged.
     Interruption,
+    /// The copy of the image on this machine, which a power cut has damaged. It is removed, and the
+    /// next round pulls it again.
+    DamagedCopy,
     /// A person: `pilotfish rollback`, or a container removed under the update.
     Person,
 }
@@ -47,6 +50,12 @@ impl Cause {
         Self { fault: Fault::Interruption, detail: detail.into() }
     }
 
+    /// The copy of the image on this machine is damaged.
+    #[must_use]
+    pub fn damaged_copy(detail: impl Into<String>) -> Self {
+        Self { fault: Fault::DamagedCopy, detail: detail.into() }
+    }
+
     /// Somebody acted on the containers of the update.
     #[must_use]
     pub fn person(detail: impl Into<String>) -> Self {
@@ -56,7 +65,7 @@ impl Cause {
     /// Whether the new container did not work, whoever is to blame.
     #[must_use]
     pub const fn is_a_failure(&self) -> bool {
-        matches!(self.fault, Fault::Image | Fault::Surroundings)
+        matches!(self.fault, Fault::Image | Fault::Surroundings | Fault::DamagedCopy)
     }
 
     /// Whether the digest is refused from now on.
@@ -119,6 +128,9 @@ pub struct Record {
     pub finished_at: DateTime<Utc>,
     /// How it ended.
     pub outcome: Outcome,
+    /// How many tries in a row ended so, the newest of which this line tells of.
+    #[serde(default = "once")]
+    pub tries: u32,
     /// Why, for everything but `updated`.
     pub reason: Option<String>,
     /// Seconds from the stop of the old container to the start of the one that serves. Absent
@@ -131,4 +143,30 @@ pub struct Record {
     /// The containers that were recreated with it, or were to be, because they hang on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<String>,
+}
+
+const fn once() -> u32 {
+    1
+}
+
+impl Record {
+    /// Whether this one tells of the same failure as an earlier one of its container: nothing was
+    /// stopped for either, and both were to bring the same image.
+    #[must_use]
+    pub fn repeats(&self, earlier: &Self) -> bool {
+        let is_failed = |record: &Self| record.outcome == Outcome::Failed;
+        self.container == earlier.container
+            && is_failed(self)
+            && is_failed(earlier)
+            && self.to == earlier.to
+            && self.from == earlier.from
+    }
+
+    /// The one line for an earlier failure and this one, which repeats it. The time of the first
+    /// try stays.
+    #[must_use]
+    pub fn after(&self, earlier: &Self) -> Self {
+        let tries = earlier.tries.saturating_add(self.tries);
+        Self { tries, started_at: earlier.started_at, ..self.clone() }
+    }
 }

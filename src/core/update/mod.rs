@@ -9,6 +9,8 @@
 pub mod plan;
 // Whether a new container is well: a verdict from samples.
 pub mod health;
+// The HEALTHCHECK of a container: its times, its command, and what an image may ask for.
+pub mod healthcheck;
 // Whose fault it is when the Engine cannot start a container.
 pub mod blame;
 // Outcome, cause, and the line of history that tells of them.

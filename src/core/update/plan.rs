@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::core::decide::failing::FailedTry;
 use crate::core::decide::offer::Offer;
 use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Reference};
@@ -149,6 +150,19 @@ impl Plan {
     #[must_use]
     pub fn dependent_names(&self) -> Vec<String> {
         self.dependents.iter().map(|member| member.container.clone()).collect()
+    }
+
+    /// A try of this plan that failed.
+    #[must_use]
+    pub fn failed_try(&self, detail: String, at: DateTime<Utc>, was_outage: bool) -> FailedTry {
+        FailedTry {
+            manifest: self.to.manifest.clone(),
+            digests: self.to.digests(),
+            container_id: self.main.old_container.clone(),
+            at,
+            was_outage,
+            detail,
+        }
     }
 
     /// Where and under which tag the old image is kept.

@@ -1,0 +1,171 @@
+//! The HEALTHCHECK of a container, read from its inspect document.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::core::docker::inspect;
+use crate::core::policy::health_policy::{HealthSettings, Healthcheck, IMAGE_HEALTHCHECK_MAX};
+use crate::core::time::duration::format_duration;
+use crate::core::update::health::Sight;
+
+/// The command of a HEALTHCHECK, as the Engine would run it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnCheck {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// How long one run may take.
+    pub timeout: Duration,
+    /// How many failures in a row count as `unhealthy`.
+    pub retries: u32,
+    /// How long failures do not count after the start.
+    pub start_period: Duration,
+}
+
+impl OwnCheck {
+    pub(super) fn of(container: &Value, healthcheck: &Healthcheck) -> Option<Self> {
+        Some(Self {
+            command: healthcheck_command(container)?,
+            timeout: healthcheck.timeout_or_default(),
+            retries: healthcheck.retries_or_default(),
+            start_period: healthcheck.start_period,
+        })
+    }
+
+    /// What a run that failed says, when `failures` have failed in a row, this one included.
+    #[must_use]
+    pub fn failed(&self, failures: u32, since_start: Duration, detail: String) -> Sight {
+        if failures >= self.retries && since_start >= self.start_period {
+            Sight::Unhealthy(detail)
+        } else {
+            Sight::Failing(detail)
+        }
+    }
+}
+
+/// Why a container must not be switched to, because its image asks for a longer trial than an image
+/// may ask for. `recreation` is the body it was created with, where a HEALTHCHECK is the operator's.
+#[must_use]
+pub fn asks_for_too_long(
+    settings: &HealthSettings,
+    recreation: &Value,
+    container: &Value,
+) -> Option<String> {
+    let is_the_operators = recreation.get("Healthcheck").is_some_and(|check| !check.is_null());
+    let healthcheck = healthcheck(container).filter(|_| !is_the_operators)?;
+    let needed = settings.excess_of_the_image(&healthcheck)?;
+    Some(format!(
+        "the HEALTHCHECK of the image may take {} to give its verdict, and an image may ask for {} at \
+         most; the label pilotfish.health.timeout allows more",
+        format_duration(needed),
+        format_duration(IMAGE_HEALTHCHECK_MAX.max(settings.default_timeout)),
+    ))
+}
+
+/// The command of a HEALTHCHECK: `CMD` as it is, `CMD-SHELL` through the container's shell (Docker
+/// Engine API, `HealthConfig.Test`).
+fn healthcheck_command(container: &Value) -> Option<Vec<String>> {
+    let words = |pointer| {
+        let words = container.pointer(pointer).and_then(Value::as_array);
+        words.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut test = words("/Config/Healthcheck/Test");
+    match test.first()?.as_str() {
+        "CMD" => Some(test.split_off(1)).filter(|command| !command.is_empty()),
+        "CMD-SHELL" => {
+            let shell = Some(words("/Config/Shell")).filter(|shell| !shell.is_empty());
+            let mut command = shell.unwrap_or_else(|| vec!["/bin/sh".into(), "-c".into()]);
+            command.push(test.get(1)?.clone());
+            Some(command)
+        }
+        _ => None,
+    }
+}
+
+/// The HEALTHCHECK of an inspect document; its times are nanoseconds there.
+#[must_use]
+pub fn healthcheck(container: &Value) -> Option<Healthcheck> {
+    if !inspect::has_healthcheck(container) {
+        return None;
+    }
+    let number = |name: &str| {
+        let value = container.pointer(&format!("/Config/Healthcheck/{name}"));
+        value.and_then(Value::as_u64).unwrap_or(0)
+    };
+    Some(Healthcheck {
+        interval: Duration::from_nanos(number("Interval")),
+        timeout: Duration::from_nanos(number("Timeout")),
+        retries: u32::try_from(number("Retries")).unwrap_or(u32::MAX),
+        start_period: Duration::from_nanos(number("StartPeriod")),
+        start_interval: Duration::from_nanos(number("StartInterval")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::update::health::HealthPolicy;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn with_healthcheck(healthcheck: &Value) -> Value {
+        json!({ "Config": { "Healthcheck": healthcheck } })
+    }
+
+    fn defaults() -> HealthSettings {
+        HealthSettings {
+            timeout: None,
+            default_timeout: seconds(60),
+            stable: seconds(30),
+            probe: None,
+        }
+    }
+
+    #[test]
+    fn the_agent_runs_a_check_that_the_engine_runs_too_seldom() {
+        let hour = 3_600_000_000_000_u64;
+        let hurried = HealthSettings { timeout: Some(seconds(30)), ..defaults() };
+        let seldom = |test: Value| {
+            let document = with_healthcheck(&json!({ "Test": test, "Interval": hour }));
+            HealthPolicy::of(&hurried, &document).own_check.map(|check| check.command)
+        };
+        assert_eq!(seldom(json!(["CMD", "/check", "-q"])).unwrap(), ["/check", "-q"]);
+        let shell = seldom(json!(["CMD-SHELL", "true || false"])).unwrap();
+        assert_eq!(shell, ["/bin/sh", "-c", "true || false"]);
+        assert_eq!(seldom(json!(["CMD"])), None);
+        let often = json!({ "Test": ["CMD", "/check"], "Interval": 1_000_000_000_u64 });
+        assert_eq!(HealthPolicy::of(&hurried, &with_healthcheck(&often)).own_check, None);
+    }
+
+    #[test]
+    fn an_own_check_is_as_patient_as_the_engine() {
+        let check = OwnCheck {
+            command: vec!["/check".into()],
+            timeout: seconds(30),
+            retries: 3,
+            start_period: seconds(20),
+        };
+        let failed = |failures, since| check.failed(failures, seconds(since), String::new());
+        assert_eq!(failed(2, 60), Sight::Failing(String::new()));
+        assert_eq!(failed(3, 19), Sight::Failing(String::new()));
+        assert_eq!(failed(3, 20), Sight::Unhealthy(String::new()));
+    }
+
+    #[test]
+    fn only_an_image_is_told_that_it_asks_for_too_long() {
+        let year = 8_760 * 3_600_000_000_000_u64;
+        let slow = json!({ "Test": ["CMD", "/check"], "StartPeriod": year });
+        let container = with_healthcheck(&slow);
+        let bare = json!({});
+        let told = asks_for_too_long(&defaults(), &bare, &container).expect("too long");
+        assert!(told.contains("pilotfish.health.timeout"), "{told}");
+        let operators = json!({ "Healthcheck": slow });
+        assert_eq!(asks_for_too_long(&defaults(), &operators, &container), None);
+        let allowed = HealthSettings { timeout: Some(seconds(3_600)), ..defaults() };
+        assert_eq!(asks_for_too_long(&allowed, &bare, &container), None);
+    }
+}
