@@ -129,14 +129,15 @@ impl<P: Ports> Agent<P> {
             Some(list) if recovered.is_nothing() => list,
             _ => self.list().await?,
         };
-        self.check_names(request, &list)?;
-        self.cache.forget_neighbours();
         let Recovered { records: recovered, mut open } = recovered;
+        if request.dry_run {
+            open = self.open_updates().await?;
+        }
+        self.check_names(request, &list, &open)?;
+        self.cache.forget_neighbours();
         let checked_at = self.ports.host().now();
         let mut end = RoundEnd { checked_at, recovered, ..RoundEnd::default() };
-        if request.dry_run {
-            open = self.open_updates()?;
-        } else if self.sweep(&mut open, &list).await {
+        if !request.dry_run && self.sweep(&mut open, &list).await {
             list = self.list().await?;
         }
         self.publish(|snapshot| snapshot.is_ready = true);
@@ -151,6 +152,7 @@ impl<P: Ports> Agent<P> {
         }
         // Boxed, because it is by far the largest part of whatever waits for a round.
         Box::pin(self.act(request, &circumstances, (observations, &open), &mut end)).await?;
+        self.report_missing(request, &open, &mut end.reports)?;
         self.cache.forget_neighbours();
         end.quotas = self.ports.registry().quotas();
         if !request.dry_run {
@@ -241,7 +243,7 @@ impl<P: Ports> Agent<P> {
         let Circumstances { force, tries_at_once, .. } = *circumstances;
         let request = Request { names, force, tries_at_once, ..Request::default() };
         let mut open = open.clone();
-        open.extend(self.open_updates()?);
+        open.extend(self.open_updates().await?);
         let memory = self.ports.state().memory()?;
         let start = Start { list: &self.list().await?, memory: &memory, open: &open };
         let mut seen = self.look(&request, circumstances, start).await?;
@@ -259,7 +261,7 @@ impl<P: Ports> Agent<P> {
         }
         let request = Request { names: Some(touched), ..Request::default() };
         let circumstances = self.circumstances(&request);
-        let open = self.open_updates()?;
+        let open = self.open_updates().await?;
         let memory = self.ports.state().memory()?;
         let start = Start { list: &self.list().await?, memory: &memory, open: &open };
         for observation in self.look(&request, &circumstances, start).await? {
@@ -307,15 +309,17 @@ impl<P: Ports> Agent<P> {
         let header = self.header(plan, *readiness).await?;
         self.publish(|snapshot| snapshot.in_flight = Some(container));
         let update = Update::begin(&*self.ports, &*self.listener, &self.stop, header)?;
-        let journal = update.journal().clone();
         // Boxed, because it is by far the largest part of whatever waits for an update.
         let ended = Box::pin(update.run()).await;
         self.publish(|snapshot| snapshot.in_flight = None);
         match ended {
             Ended::Finished(record) => Ok(Some(*record)),
             Ended::Left => Ok(None),
-            Ended::Unfinished(trouble) => {
-                self.recovery.failed(&*self.ports, &*self.listener, &journal, &trouble)?;
+            Ended::Unfinished(journal, trouble) => {
+                let (ports, listener) = (&*self.ports, &*self.listener);
+                self.recovery.failed(ports, listener, &journal, &trouble).await;
+                let open = self.open_updates().await?;
+                self.show_stuck(&open);
                 Ok(None)
             }
         }

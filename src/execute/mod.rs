@@ -59,8 +59,8 @@ pub enum Ended {
     Finished(Box<Record>),
     /// The agent was asked to stop; the journal says where.
     Left,
-    /// Neither way could be finished now; the journal stays, the next round tries again.
-    Unfinished(Trouble),
+    /// Neither way could be finished now; the journal stays, and is taken up again.
+    Unfinished(Box<UpdateJournal>, Trouble),
 }
 
 /// Why a step could not be done.
@@ -69,6 +69,9 @@ pub enum Trouble {
     /// The Engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The Engine, which has been away for longer than an update waits for it.
+    #[error("{0}; the update stays open until it is back")]
+    EngineStaysAway(EngineError),
     /// The state directory.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -95,7 +98,11 @@ impl Trouble {
     /// Whether the Engine was away, so that nobody could have done more.
     #[must_use]
     pub const fn is_the_engine_away(&self) -> bool {
-        matches!(self, Self::Engine(error) if error.is_the_engine_away())
+        match self {
+            Self::Engine(error) => error.is_the_engine_away(),
+            Self::EngineStaysAway(_) => true,
+            _ => false,
+        }
     }
 
     fn surroundings(detail: impl Into<String>) -> Self {
@@ -208,7 +215,10 @@ impl<'a, P: Ports> Update<'a, P> {
             let has_one_way = progress.failed.is_some() || progress.done >= Some(Step::Commit);
             trouble = match problem {
                 Trouble::Asked => return Ended::Left,
-                problem if has_one_way => return Ended::Unfinished(problem),
+                // Nothing more can be learned now: the journal stays open, and is taken up again.
+                problem if has_one_way || matches!(problem, Trouble::EngineStaysAway(_)) => {
+                    return Ended::Unfinished(Box::new(self.journal.clone()), problem);
+                }
                 problem => self.handle(problem).await.err(),
             };
         }
@@ -239,15 +249,24 @@ impl<'a, P: Ports> Update<'a, P> {
         }
     }
 
-    /// Waits until the Engine answers.
+    /// Waits until the Engine answers, and says that it waits. An Engine that stays away for longer
+    /// is no reason to hold up everything else: the update is taken up when it is back.
     async fn await_engine(&self) -> Result<(), Trouble> {
         let deadline = Instant::now() + ENGINE_RETURN_TIMEOUT;
+        let mut is_said = false;
         loop {
             match self.ports.engine().info().await {
                 Ok(_) => return Ok(()),
-                Err(error) if Instant::now() >= deadline => return Err(error.into()),
+                Err(error) if Instant::now() >= deadline => {
+                    return Err(Trouble::EngineStaysAway(error));
+                }
                 Err(_) if self.stop.is_cancelled() => return Err(Trouble::Asked),
-                Err(_) => tokio::time::sleep(ENGINE_RETURN_INTERVAL).await,
+                Err(error) => {
+                    if !std::mem::replace(&mut is_said, true) {
+                        self.warn(format!("the update waits for the Engine: {error}"));
+                    }
+                    tokio::time::sleep(ENGINE_RETURN_INTERVAL).await;
+                }
             }
         }
     }
