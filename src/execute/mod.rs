@@ -29,9 +29,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::core::time::duration::format_duration;
 use crate::core::update::ending;
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::history::{Cause, Record};
+use crate::core::update::limits::limit;
 use crate::core::update::plan::{Header, Plan};
 use crate::core::update::{Mark, Note, Resume, Step, resume};
 use crate::engine::{Engine, EngineError};
@@ -276,9 +278,25 @@ impl<'a, P: Ports> Update<'a, P> {
             if self.stop.is_cancelled() && step < Step::Commit && step != Step::Start {
                 return Err(Trouble::Asked);
             }
-            self.step(step).await?;
+            match limit(step, self.plan()) {
+                Some(limit) => self.step_within(step, limit).await?,
+                None => self.step(step).await?,
+            }
         }
         Ok(())
+    }
+
+    /// A step that is cut short leaves what a kill in the same moment would leave.
+    async fn step_within(&mut self, step: Step, limit: Duration) -> Result<(), Trouble> {
+        match tokio::time::timeout(limit, Box::pin(self.step(step))).await {
+            Ok(done) => done,
+            Err(_) => {
+                let (step, limit) = (step.word(), format_duration(limit));
+                Err(Trouble::surroundings(format!(
+                    "`{step}` did not come to an end within {limit}"
+                )))
+            }
+        }
     }
 
     async fn step(&mut self, step: Step) -> Result<(), Trouble> {
