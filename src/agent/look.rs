@@ -30,8 +30,8 @@ impl<P: Ports> Agent<P> {
         self.ports.engine().list().await
     }
 
-    /// Every name of a request is that of a watched container, or of one whose update is open: it may
-    /// have none at the moment.
+    /// Every name of a request is that of a watched container, or of one whose update is open: it
+    /// may have none at the moment.
     pub(super) fn check_names(
         &self,
         request: &Request,

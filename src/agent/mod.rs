@@ -221,8 +221,8 @@ impl<P: Ports> Agent<P> {
         self.publish_next(table.next().saturating_sub(begun.elapsed()));
     }
 
-    /// Whether something that was left open is to be taken up now, whatever the schedule says. While
-    /// the Engine is away, nothing can be, and that has been said.
+    /// Whether something that was left open is to be taken up now, whatever the schedule says.
+    /// While the Engine is away, nothing can be, and that has been said.
     async fn is_recovery_due(&self) -> bool {
         if self.recovery.awaits_the_engine() {
             return self.ports.engine().info().await.is_ok();

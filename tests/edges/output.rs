@@ -111,6 +111,7 @@ fn history_for_scripts_is_the_documented_document() {
         "started_at",
         "finished_at",
         "outcome",
+        "tries",
         "reason",
         "gap_seconds",
         "log",

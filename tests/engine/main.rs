@@ -13,6 +13,8 @@ mod control;
 #[cfg(test)]
 mod dependents;
 #[cfg(test)]
+mod enough;
+#[cfg(test)]
 mod ground;
 #[cfg(test)]
 mod image;

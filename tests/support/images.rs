@@ -68,6 +68,14 @@ impl Release {
         self
     }
 
+    /// Has failures of the HEALTHCHECK not count for so long after the start.
+    #[must_use]
+    pub fn with_start_period(mut self, period: Duration) -> Self {
+        let healthcheck = self.healthcheck.as_mut().expect("a HEALTHCHECK");
+        healthcheck["StartPeriod"] = json!(period.as_nanos() as u64);
+        self
+    }
+
     /// Gives the image a layer more, which no other has: so many bytes that cannot be compressed,
     /// in a file `/ballast`.
     #[must_use]

@@ -125,9 +125,10 @@ impl Memory {
     /// Takes in how an update failed, and says whether anything changed.
     ///
     /// The fault of an image refuses it. An update that was cut short after the service was stopped
-    /// is counted, so that an image that takes the machine down with it is refused in the end; so is a
-    /// damaged copy, which is pulled again at once. What the surroundings did is tried again after a pause: nothing was learned of the image. `is_news`
-    /// is false where the same failure was taken in before.
+    /// is counted, so that an image that takes the machine down with it is refused in the end; so
+    /// is a damaged copy, which is pulled again at once. What the surroundings did is tried again
+    /// after a pause: nothing was learned of the image. `is_news` is false where the same failure
+    /// was taken in before.
     pub fn note_failure(
         &mut self,
         container: &str,

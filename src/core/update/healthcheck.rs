@@ -44,7 +44,8 @@ impl OwnCheck {
 }
 
 /// Why a container must not be switched to, because its image asks for a longer trial than an image
-/// may ask for. `recreation` is the body it was created with, where a HEALTHCHECK is the operator's.
+/// may ask for. `recreation` is the body it was created with, where a HEALTHCHECK is the
+/// operator's.
 #[must_use]
 pub fn asks_for_too_long(
     settings: &HealthSettings,
