@@ -5,6 +5,7 @@ mod assist;
 mod handover;
 mod hooks;
 mod known;
+mod learnt;
 mod leftovers;
 mod look;
 mod outlook;
@@ -152,7 +153,7 @@ impl<P: Ports> Agent<P> {
         let first = self.first_delay(&self.settings.schedule);
         let mut table = Timetable::new(self.settings.schedule.clone(), begun.elapsed() + first);
         if let Ok(list) = self.list().await {
-            let own = observe::own_schedules(&list, &self.settings.defaults);
+            let own = observe::own_schedules(&list, &self.settings.defaults, &self.cache);
             table.follow(own, begun.elapsed(), |schedule| self.first_delay(schedule));
         }
         self.await_what_was_fetched().await;
@@ -258,9 +259,9 @@ impl<P: Ports> Agent<P> {
         begun: Instant,
     ) -> BTreeSet<String> {
         let defaults = &self.settings.defaults;
-        let own = observe::own_schedules(list, defaults);
+        let own = observe::own_schedules(list, defaults, &self.cache);
         table.follow(own, begun.elapsed(), |schedule| self.delay(schedule));
-        let watched = observe::watched_names(list, defaults);
+        let watched = observe::watched_names(list, defaults, &self.cache);
         self.outlook.retain(&watched);
         names.into_iter().filter(|name| watched.contains(name)).collect()
     }

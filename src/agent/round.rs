@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use super::Agent;
 use super::hooks::Asked;
 use super::look::Start;
-use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, OpenUpdate, Readiness};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::decide::{Circumstances, Decision, No, decide, originals};
 use crate::core::policy::hooks::Moment;
+use crate::core::policy::own_labels::PassedOver;
 use crate::core::update::event::Event;
 use crate::core::update::handover::Task;
 use crate::core::update::history::Record;
@@ -64,6 +64,9 @@ pub struct RoundEnd {
     /// What the registries say of their quotas, by registry.
     #[serde(default)]
     pub quotas: BTreeMap<String, Quota>,
+    /// Labels of images that do not count.
+    #[serde(default)]
+    pub passed_over: Vec<PassedOver>,
     /// The agent's own container, where a helper updates it from now on.
     #[serde(default)]
     pub handed_over: Option<String>,
@@ -144,11 +147,12 @@ impl<P: Ports> Agent<P> {
         if self.run_hooks(Moment::PreCheck, request).await? {
             list = self.list().await?;
         }
+        end.passed_over = self.pass_over(request, &list);
         let circumstances = self.circumstances(request);
         let start = Start { list: &list, memory: &memory, open: &open };
         let observations = self.look(request, &circumstances, start).await?;
         if !request.dry_run {
-            self.remember_republished(memory, &observations, &circumstances)?;
+            self.remember_republished(memory, (&observations, &list), &circumstances)?;
         }
         // Boxed, because it is by far the largest part of whatever waits for a round.
         Box::pin(self.act(request, &circumstances, (observations, &open), &mut end)).await?;
@@ -275,30 +279,6 @@ impl<P: Ports> Agent<P> {
         Ok(())
     }
 
-    /// A republished index is remembered, so that its manifest is asked for only once.
-    fn remember_republished(
-        &self,
-        mut memory: Memory,
-        observations: &[Observation],
-        circumstances: &Circumstances,
-    ) -> Result<(), JournalError> {
-        let mut is_news = false;
-        for observation in observations {
-            if let (Decision::Republished(digest), Ok(running)) =
-                (decide(observation, circumstances), &observation.running)
-            {
-                is_news |= memory.learn(&running.image_id, &digest);
-            }
-            is_news |= refuse_the_index_too(&mut memory, observation);
-        }
-        if !is_news {
-            return Ok(());
-        }
-        let in_use = observations.iter().filter_map(|seen| seen.running.as_ref().ok());
-        memory.tidy(&in_use.map(|running| running.image_id.clone()).collect());
-        self.ports.state().remember(&memory)
-    }
-
     pub(super) async fn update(
         &mut self,
         plan: Plan,
@@ -375,17 +355,6 @@ impl<P: Ports> Agent<P> {
         let containers = end.reports.len();
         self.listener.hear(&Event::RoundEnded { containers, news, took });
     }
-}
-
-/// A bad image under a new index is recognised by its manifest; the index is remembered as well,
-/// so that the next round need not ask what is behind it.
-fn refuse_the_index_too(memory: &mut Memory, observation: &Observation) -> bool {
-    let (Some(refusal), Some(index)) = (&observation.refusal, observation.offered.digest()) else {
-        return false;
-    };
-    let mut again = refusal.clone();
-    again.digests.insert(index.clone());
-    memory.refusal(&observation.name, index).is_none() && memory.refuse(&observation.name, again)
 }
 
 /// The reports that say something else than before. A container that is seen for the first time

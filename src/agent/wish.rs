@@ -11,7 +11,7 @@ use super::{Agent, Request, RoundEnd, RoundError};
 use crate::core::decide::observation::{Observation, Previous};
 use crate::core::decide::offer::Offer;
 use crate::core::decide::reason::Reason;
-use crate::core::decide::{No, roll_back};
+use crate::core::decide::{No, origin, roll_back};
 use crate::core::docker::notification::Pushed;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::update::handover::Task;
@@ -169,7 +169,8 @@ impl<P: Ports> Agent<P> {
             let names = Some(BTreeSet::from([name.to_owned()]));
             let request = Request { names, ..Request::default() };
             let open = self.open_updates().await?;
-            self.check_names(&request, &self.list().await?, &open)?;
+            let list = self.list().await?;
+            self.check_names(&request, &list, &open)?;
         }
         let count = memory.allow(name);
         self.ports.state().remember(&memory)?;
@@ -188,15 +189,19 @@ impl<P: Ports> Agent<P> {
     async fn roll_back(&mut self, container: String) -> Result<Fulfilled, WishError> {
         let names = Some(BTreeSet::from([container.clone()]));
         let request = Request { names, force: true, ..Request::default() };
-        self.check_names(&request, &self.list().await?, &BTreeMap::new())?;
+        let list = self.list().await?;
+        self.check_names(&request, &list, &BTreeMap::new())?;
         let open = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await;
         let open = open.map_err(RoundError::from)?.open;
         let circumstances = self.circumstances(&request);
         let memory = self.ports.state().memory()?;
         let start = Start { list: &self.list().await?, memory: &memory, open: &open };
         let mut seen = self.look_without_registry(&request, &circumstances, start).await?;
-        let observation =
+        let mut observation =
             seen.pop().ok_or_else(|| RoundError::UnknownNames(vec![container.clone()]))?;
+        if origin::is_open(&observation) {
+            observe::ask_origin(&*self.ports, std::iter::once(&mut observation)).await;
+        }
         let kept = self.kept_image(&observation).await?;
         let surroundings = Surroundings { defaults: &self.settings.defaults, open: &open };
         self.cache.forget_neighbours();

@@ -31,6 +31,7 @@ pub struct Release {
     environment: Vec<String>,
     entrypoint: String,
     healthcheck: Option<Value>,
+    labels: Vec<(String, String)>,
     own: Option<Arc<Layer>>,
 }
 
@@ -39,13 +40,20 @@ impl Release {
     pub fn new(version: &str) -> Self {
         let environment = vec![format!("TILL_VERSION={version}")];
         let entrypoint = "/till".to_owned();
-        Self { environment, entrypoint, healthcheck: None, own: None }
+        Self { environment, entrypoint, healthcheck: None, labels: Vec::new(), own: None }
     }
 
     /// Has the image set one of the till's variables.
     #[must_use]
     pub fn with(mut self, variable: &str, value: &str) -> Self {
         self.environment.push(format!("{variable}={value}"));
+        self
+    }
+
+    /// Gives the image a LABEL.
+    #[must_use]
+    pub fn with_label(mut self, label: &str, value: &str) -> Self {
+        self.labels.push((label.to_owned(), value.to_owned()));
         self
     }
 
@@ -114,6 +122,9 @@ impl Release {
         });
         if let Some(healthcheck) = &self.healthcheck {
             config["Healthcheck"] = healthcheck.clone();
+        }
+        for (label, value) in &self.labels {
+            config["Labels"][label] = value.clone().into();
         }
         let diff_ids: Vec<&str> = self.layers().iter().map(|it| it.diff_id.as_str()).collect();
         let image = json!({
