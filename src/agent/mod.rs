@@ -33,10 +33,11 @@ use crate::core::update::event::{Event, Listener};
 use crate::engine::Listed;
 use crate::host::Host;
 use crate::observe::{self, Cache};
-use crate::recover::Recovery;
+use crate::recover::{Recovery, Sightings};
 use crate::world::Ports;
 
 pub use handover::HandoverError;
+use leftovers::WATCH_INTERVAL;
 pub use round::{Request, RoundEnd, RoundError};
 use wish::touched;
 pub use wish::{Errand, Fulfilled, Wish, WishError};
@@ -98,6 +99,8 @@ pub struct Agent<P: Ports> {
     stop: CancellationToken,
     cache: Cache,
     recovery: Recovery,
+    /// What earlier updates left behind without a journal, as far as it is watched.
+    sightings: Sightings,
     outlook: Outlook,
     /// Whether images may be there that were fetched ahead of their window. An earlier agent may
     /// have left some.
@@ -130,6 +133,7 @@ impl<P: Ports> Agent<P> {
             stop,
             cache: Cache::default(),
             recovery: Recovery::default(),
+            sightings: Sightings::default(),
             outlook: Outlook::default(),
             has_images_ahead: true,
             snapshot,
@@ -191,6 +195,9 @@ impl<P: Ports> Agent<P> {
         if self.recovery.awaits_the_engine() {
             next = next.min(Instant::now() + ENGINE_AWAY_INTERVAL);
         }
+        if self.sightings.is_watching() {
+            next = next.min(Instant::now() + WATCH_INTERVAL);
+        }
         next
     }
 
@@ -209,7 +216,8 @@ impl<P: Ports> Agent<P> {
     /// One waking: whoever is due is looked at, and schedules that came or went are followed.
     async fn turn(&mut self, table: &mut Timetable, begun: Instant) {
         let due = table.take_due(begun.elapsed(), |schedule| self.delay(schedule));
-        if due.is_nobody() && self.recovery.awaits_the_engine() {
+        let is_awaited = self.recovery.awaits_the_engine() || self.sightings.is_watching();
+        if due.is_nobody() && is_awaited {
             self.recover_now().await;
         }
         if !due.is_nobody() {

@@ -136,6 +136,7 @@ impl<P: Ports> Agent<P> {
         let mut end = RoundEnd { checked_at, recovered, ..RoundEnd::default() };
         if request.dry_run {
             open = self.open_updates()?;
+            Self::note_what_was_left_behind(&mut open, &list);
         } else if self.sweep(&mut open, &list).await {
             list = self.list().await?;
         }

@@ -4,8 +4,10 @@
 //! again changes nothing.
 
 mod sweep;
+mod watch;
 
-pub use sweep::{left_behind, sweep};
+pub use sweep::{Sweep, left_behind};
+pub use watch::Sightings;
 
 use std::collections::BTreeMap;
 

@@ -27,6 +27,11 @@ pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
             let detail = "a container of an update that this agent did not begin stands beside it";
             return Err(No::new(Reason::AnotherAgent, detail));
         }
+        Some(OpenUpdate::Unproven) => {
+            let detail = "a container with a name that an update needs (pilotfish-old-… or \
+                          pilotfish-new-…) stands beside it, and nothing shows whose it is";
+            return Err(No::new(Reason::AnotherAgent, detail));
+        }
         Some(OpenUpdate::InFlight) => {
             return Err(No::new(Reason::UpdateInFlight, "an update is being carried out"));
         }
