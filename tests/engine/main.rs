@@ -30,6 +30,8 @@ mod people;
 #[cfg(test)]
 mod podman;
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod pulls;
 #[cfg(test)]
 mod reasons;
