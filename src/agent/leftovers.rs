@@ -23,6 +23,8 @@ impl<P: Ports> Agent<P> {
     /// Finishes or undoes what an earlier agent left open, without looking for news.
     pub(super) async fn recover_now(&mut self) {
         match self.settle_leftovers(false).await {
+            // It was told who it is.
+            Err(RoundError::AnotherAgent(_)) => {}
             Ok(_) => self.publish(|snapshot| snapshot.is_ready = true),
             Err(error) => self.warn(format!("recovery waits for the next round: {error}")),
         }
@@ -31,6 +33,7 @@ impl<P: Ports> Agent<P> {
     /// The same, given-up updates included where a person insists. Gives what ended, and what is
     /// not to be touched.
     pub(super) async fn settle_leftovers(&mut self, insist: bool) -> Result<Recovered, RoundError> {
+        self.hold_the_engine_or_say_who().await?;
         let mut recovered = self.take_up(insist).await?;
         let list = self.list().await?;
         self.sweep(&mut recovered.open, &list).await;
@@ -60,6 +63,10 @@ impl<P: Ports> Agent<P> {
         }
         let begun = Instant::now();
         loop {
+            if !matches!(self.hold_the_engine_still().await, Ok(None)) {
+                open.extend(left.into_iter().map(|service| (service, OpenUpdate::Elsewhere)));
+                return true;
+            }
             let untouched = self.sweep_once(left.clone()).await;
             let is_over = !self.sightings.is_watching()
                 || self.is_resident

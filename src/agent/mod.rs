@@ -2,6 +2,7 @@
 //! whoever wants to know how things stand reads the snapshot.
 
 mod assist;
+mod engine_lock;
 mod handover;
 mod hooks;
 mod known;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::decide::Endpoint;
+use crate::core::decide::engine_lock::Holder;
 use crate::core::decide::outlook::Outlook;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::policy::PolicyDefaults;
@@ -36,6 +38,7 @@ use crate::observe::{self, Cache};
 use crate::recover::{Recovery, Sightings};
 use crate::world::Ports;
 
+use engine_lock::{EngineLock, OTHERS_INTERVAL};
 pub use handover::HandoverError;
 use leftovers::WATCH_INTERVAL;
 pub use round::{Request, RoundEnd, RoundError};
@@ -101,6 +104,12 @@ pub struct Agent<P: Ports> {
     recovery: Recovery,
     /// What earlier updates left behind without a journal, as far as it is watched.
     sightings: Sightings,
+    /// Whether this agent is the one that works on the Engine.
+    engine_lock: EngineLock,
+    /// Who it is in the lock, once that is known.
+    own_holder: Option<Holder>,
+    /// Whether its own update is still to be settled, because another agent held the Engine.
+    is_unsettled: bool,
     outlook: Outlook,
     /// Whether images may be there that were fetched ahead of their window. An earlier agent may
     /// have left some.
@@ -134,6 +143,9 @@ impl<P: Ports> Agent<P> {
             cache: Cache::default(),
             recovery: Recovery::default(),
             sightings: Sightings::default(),
+            engine_lock: EngineLock::default(),
+            own_holder: None,
+            is_unsettled: false,
             outlook: Outlook::default(),
             has_images_ahead: true,
             snapshot,
@@ -149,7 +161,10 @@ impl<P: Ports> Agent<P> {
     pub async fn run(&mut self, errands: &mut mpsc::Receiver<Errand>, reload: &Notify) -> RunEnd {
         let begun = Instant::now();
         self.is_resident = true;
-        if !Box::pin(self.settle_now()).await {
+        // What cannot be asked now is asked again before the first act.
+        let is_others = matches!(self.hold_the_engine().await, Ok(Some(_)));
+        self.is_unsettled = is_others;
+        if !is_others && !Box::pin(self.settle_now()).await {
             return RunEnd::HandedOver;
         }
         self.recover_now().await;
@@ -165,7 +180,10 @@ impl<P: Ports> Agent<P> {
             table.await_openings(self.openings(begun.elapsed()));
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return RunEnd::Stopped,
+                () = self.stop.cancelled() => {
+                    self.let_go_of_the_engine().await;
+                    return RunEnd::Stopped;
+                }
                 () = reload.notified() => return RunEnd::Reload,
                 Some(errand) = errands.recv() => self.run_errand(errand).await,
                 () = tokio::time::sleep_until(self.waking(&table, begun)) => {
@@ -186,6 +204,22 @@ impl<P: Ports> Agent<P> {
         })
     }
 
+    /// Another agent held the Engine: once it is gone, what it kept this one from is made up for.
+    async fn try_to_take_over(&mut self) {
+        if !matches!(self.hold_the_engine().await, Ok(None)) {
+            return;
+        }
+        if std::mem::take(&mut self.is_unsettled) && !Box::pin(self.settle_now()).await {
+            self.is_handed_over = true;
+            return;
+        }
+        self.recover_now().await;
+        let watched = self.watched().await.unwrap_or_default();
+        if !watched.is_empty() {
+            self.look_again_at(watched).await;
+        }
+    }
+
     /// When to look at the timetable again.
     fn waking(&self, table: &Timetable, begun: Instant) -> Instant {
         let mut next = begun + table.next();
@@ -194,6 +228,9 @@ impl<P: Ports> Agent<P> {
         }
         if self.recovery.awaits_the_engine() {
             next = next.min(Instant::now() + ENGINE_AWAY_INTERVAL);
+        }
+        if self.is_others() {
+            next = next.min(Instant::now() + OTHERS_INTERVAL);
         }
         if self.sightings.is_watching() {
             next = next.min(Instant::now() + WATCH_INTERVAL);
@@ -217,6 +254,9 @@ impl<P: Ports> Agent<P> {
     async fn turn(&mut self, table: &mut Timetable, begun: Instant) {
         let due = table.take_due(begun.elapsed(), |schedule| self.delay(schedule));
         let is_awaited = self.recovery.awaits_the_engine() || self.sightings.is_watching();
+        if due.is_nobody() && self.is_others() {
+            self.try_to_take_over().await;
+        }
         if due.is_nobody() && is_awaited {
             self.recover_now().await;
         }

@@ -78,6 +78,9 @@ pub enum RoundError {
     /// The state directory cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Another agent holds the Engine.
+    #[error("{0}")]
+    AnotherAgent(String),
     /// Names that no watched container has.
     #[error("no watched container is named {}; a container is watched when it has the label pilotfish.enable=true", .0.join(", "))]
     UnknownNames(Vec<String>),
@@ -120,7 +123,12 @@ impl<P: Ports> Agent<P> {
         request: &Request,
         list: Option<Vec<Listed>>,
     ) -> Result<RoundEnd, RoundError> {
-        let recovered = match request.dry_run {
+        let other_agent = match request.dry_run {
+            true => self.look_at_the_lock().await,
+            false => self.hold_the_engine().await?,
+        };
+        let only_looks = request.dry_run || other_agent.is_some();
+        let recovered = match only_looks {
             true => Recovered::default(),
             false => self.take_up(false).await?,
         };
@@ -134,17 +142,19 @@ impl<P: Ports> Agent<P> {
         let Recovered { records: recovered, mut open } = recovered;
         let checked_at = self.ports.host().now();
         let mut end = RoundEnd { checked_at, recovered, ..RoundEnd::default() };
-        if request.dry_run {
+        if only_looks {
             open = self.open_updates()?;
             Self::note_what_was_left_behind(&mut open, &list);
         } else if self.sweep(&mut open, &list).await {
             list = self.list().await?;
         }
-        self.publish(|snapshot| snapshot.is_ready = true);
-        if self.run_hooks(Moment::PreCheck, request).await? {
+        if other_agent.is_none() {
+            self.publish(|snapshot| snapshot.is_ready = true);
+        }
+        if !only_looks && self.run_hooks(Moment::PreCheck, request).await? {
             list = self.list().await?;
         }
-        let circumstances = self.circumstances(request);
+        let circumstances = Circumstances { other_agent, ..self.circumstances(request) };
         let start = Start { list: &list, memory: &memory, open: &open };
         let observations = self.look(request, &circumstances, start).await?;
         if !request.dry_run {
@@ -154,10 +164,10 @@ impl<P: Ports> Agent<P> {
         Box::pin(self.act(request, &circumstances, (observations, &open), &mut end)).await?;
         self.cache.forget_neighbours();
         end.quotas = self.ports.registry().quotas();
-        if !request.dry_run {
+        if !only_looks {
             self.drop_superseded(&open).await;
+            self.run_hooks(Moment::PostCheck, request).await?;
         }
-        self.run_hooks(Moment::PostCheck, request).await?;
         Ok(end)
     }
 
@@ -186,6 +196,12 @@ impl<P: Ports> Agent<P> {
             }
             self.outlook.note(&observation, &decision);
             if self.stop.is_cancelled() {
+                continue;
+            }
+            if matches!(decision, Decision::Update(_) | Decision::HandOver(_))
+                && let Some(no) = self.engine_is_held().await
+            {
+                self.hold(&observation, no, end);
                 continue;
             }
             match decision {

@@ -187,6 +187,7 @@ impl<P: Ports> Agent<P> {
         let names = Some(BTreeSet::from([container.clone()]));
         let request = Request { names, force: true, ..Request::default() };
         self.check_names(&request, &self.list().await?)?;
+        self.hold_the_engine_or_say_who().await?;
         let open = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await;
         let open = open.map_err(RoundError::from)?.open;
         let circumstances = self.circumstances(&request);

@@ -6,6 +6,7 @@
 
 pub mod docker;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -131,7 +132,7 @@ pub struct Listed {
     /// The ID of its image.
     pub image_id: String,
     /// Its labels, those of the image included.
-    pub labels: std::collections::BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// The IDs of its endpoints in networks. Another one means that it was connected anew, perhaps
     /// with other links.
     pub endpoints: std::collections::BTreeSet<String>,
@@ -295,6 +296,23 @@ pub trait Engine: Send + Sync + 'static {
         container: &str,
         path: &str,
     ) -> impl Future<Output = Result<Option<DateTime<Utc>>, EngineError>> + Send;
+
+    /// Makes a volume with these labels, and gives the labels that it has: one of this name that
+    /// exists stays as it is. So the first of several wins, and all learn who that was.
+    fn create_volume(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<BTreeMap<String, String>, EngineError>> + Send;
+
+    /// The labels of a volume. `None`: there is no such volume.
+    fn inspect_volume(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<BTreeMap<String, String>>, EngineError>> + Send;
+
+    /// Removes a volume that no container uses. `false`: there was none.
+    fn remove_volume(&self, name: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;
 
     /// Runs a command in a container and gives its exit code. After `timeout` it is no longer
     /// waited for; no call of the Engine ends it.

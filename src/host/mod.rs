@@ -2,12 +2,15 @@
 //! something answers on a port.
 
 mod probe;
+mod process;
 
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+
+use crate::core::decide::engine_lock::Process;
 
 /// The machine on which the agent runs.
 pub trait Host: Send + Sync + 'static {
@@ -19,6 +22,22 @@ pub trait Host: Send + Sync + 'static {
 
     /// Identifies the machine, the same after every boot; empty where it cannot be read.
     fn machine_id(&self) -> String;
+
+    /// The name of the machine, for people.
+    fn host_name(&self) -> String;
+
+    /// An ID that nobody else has.
+    fn random_id(&self) -> String;
+
+    /// This process.
+    fn process(&self) -> Process;
+
+    /// Whether a process of this boot still lives; `None` where it cannot be seen from here.
+    fn lives(&self, process: &Process) -> Option<bool>;
+
+    /// Device and inode of a directory: the same for all who see it, another one for a copy. Empty
+    /// where it cannot be read.
+    fn directory_id(&self, path: &Path) -> String;
 
     /// The ID of the container in which this process runs, if it runs in one.
     fn own_container(&self) -> Option<String>;
@@ -68,6 +87,33 @@ impl Host for RealHost {
     fn machine_id(&self) -> String {
         let id = text_of("/etc/machine-id");
         if id.is_empty() { text_of("/proc/sys/kernel/hostname") } else { id }
+    }
+
+    fn host_name(&self) -> String {
+        text_of("/proc/sys/kernel/hostname")
+    }
+
+    fn random_id(&self) -> String {
+        let id = text_of("/proc/sys/kernel/random/uuid");
+        // Without /proc a process is told by its number and its beginning alone.
+        if id.is_empty() {
+            format!("{}-{}", std::process::id(), self.now().timestamp())
+        } else {
+            id
+        }
+    }
+
+    fn process(&self) -> Process {
+        process::own()
+    }
+
+    fn lives(&self, process: &Process) -> Option<bool> {
+        process::lives(process)
+    }
+
+    fn directory_id(&self, path: &Path) -> String {
+        let stat = rustix::fs::stat(path);
+        stat.map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino)).unwrap_or_default()
     }
 
     fn own_container(&self) -> Option<String> {

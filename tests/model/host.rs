@@ -5,9 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use pilotfish::core::decide::engine_lock::Process;
 use pilotfish::host::Host;
 
 use crate::machine::{Machine, wall};
+
+/// The number of the process of another agent.
+pub const OTHER_AGENT: &str = "4242";
 
 /// The machine, as the agent sees it.
 #[derive(Debug, Clone)]
@@ -20,6 +24,33 @@ impl Host for FakeHost {
 
     fn boot_id(&self) -> String {
         format!("boot-{}", self.0.lock().boots)
+    }
+
+    fn host_name(&self) -> String {
+        "model".into()
+    }
+
+    fn random_id(&self) -> String {
+        let mut affairs = self.0.lock();
+        affairs.ids += 1;
+        format!("agent-{}", affairs.ids)
+    }
+
+    fn process(&self) -> Process {
+        let pid = self.0.lock().lives.to_string();
+        Process { pid, started: "1".into(), namespace: "model".into() }
+    }
+
+    fn lives(&self, process: &Process) -> Option<bool> {
+        let affairs = self.0.lock();
+        match process.pid.as_str() {
+            OTHER_AGENT => affairs.other_agent_lives,
+            pid => Some(pid == affairs.lives.to_string()),
+        }
+    }
+
+    fn directory_id(&self, _path: &Path) -> String {
+        format!("state-{}", self.0.lock().files.lost)
     }
 
     fn own_container(&self) -> Option<String> {

@@ -161,7 +161,9 @@ impl Reason {
             Self::HeldByHook => {
                 "the container's own pre-update hook decides; it is asked again in the next round"
             }
-            Self::AnotherAgent => "stop one of the two agents that work on this Engine",
+            Self::AnotherAgent => {
+                "stop one of the two agents that work on this Engine; the detail tells which"
+            }
             Self::Stuck => "look at the container and the history, then `pilotfish recover`",
             Self::UpdateFailing => {
                 "mend the cause; it is tried again by itself, and at once with `pilotfish update NAME`"

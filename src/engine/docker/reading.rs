@@ -81,7 +81,8 @@ fn container(row: &Value) -> Option<Listed> {
     })
 }
 
-fn labels(value: Option<&Value>) -> BTreeMap<String, String> {
+/// Labels, as a map of texts.
+pub fn labels(value: Option<&Value>) -> BTreeMap<String, String> {
     let pairs = value.and_then(Value::as_object).into_iter().flatten();
     pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

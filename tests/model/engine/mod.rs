@@ -7,6 +7,7 @@ pub mod state;
 pub mod store;
 mod ties;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +76,21 @@ impl FakeEngine {
         self.0.log(format!("  {words}{how}"));
         self.0.point(call, true);
         self.check_it_stayed(call, before)?;
+        lost(call, obstacle, answer)
+    }
+
+    /// A call that changes something of which no transcript tells: the lock comes and goes around
+    /// everything else.
+    fn quietly<T>(
+        &self,
+        call: &'static str,
+        work: impl FnOnce(&mut State, Moment) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let obstacle = self.0.point(call, false);
+        self.check_it_is_there()?;
+        stopped_by(call, obstacle.as_ref())?;
+        let answer = self.0.with(|affairs, at| work(&mut affairs.engine, at));
+        self.0.point(call, true);
         lost(call, obstacle, answer)
     }
 
@@ -285,6 +301,34 @@ impl Engine for FakeEngine {
         _path: &str,
     ) -> Result<Option<DateTime<Utc>>, EngineError> {
         Ok(None)
+    }
+
+    async fn create_volume(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, EngineError> {
+        self.quietly("create volume", |state, _| {
+            let found = state.stored.labels.entry(name.to_owned());
+            let labels = found.or_insert_with(|| labels.clone()).clone();
+            state.written();
+            Ok(labels)
+        })
+    }
+
+    async fn inspect_volume(
+        &self,
+        name: &str,
+    ) -> Result<Option<BTreeMap<String, String>>, EngineError> {
+        self.ask("inspect volume", |state, _| Ok(state.stored.labels.get(name).cloned()))
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<bool, EngineError> {
+        self.quietly("remove volume", |state, _| {
+            let removed = state.stored.labels.remove(name).is_some();
+            state.written();
+            Ok(removed)
+        })
     }
 
     async fn exec(
