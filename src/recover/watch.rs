@@ -152,8 +152,12 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn look(signs: &str, is_well: bool, last_check: &str) -> Look {
-        let policy =
-            HealthPolicy { gate: Gate::Healthcheck, timeout: 60 * SECOND, stable: 30 * SECOND };
+        let policy = HealthPolicy {
+            gate: Gate::Healthcheck,
+            timeout: 60 * SECOND,
+            stable: 30 * SECOND,
+            own_check: None,
+        };
         Look {
             signs: signs.to_owned(),
             settle: 100 * SECOND,

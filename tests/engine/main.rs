@@ -44,6 +44,8 @@ mod scrape;
 #[path = "../model/seed.rs"]
 mod seed;
 #[cfg(test)]
+mod second_agent;
+#[cfg(test)]
 mod socket_proxy;
 #[cfg(test)]
 mod updates;
