@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Agent, RoundError};
+use super::{Agent, Request, RoundError};
 use crate::core::decide::No;
 use crate::core::decide::engine_lock::{Claim, Holder, LOCK_VOLUME, Seen, claim};
 use crate::core::decide::reason::Reason;
@@ -48,6 +48,20 @@ pub(super) enum EngineLock {
 }
 
 impl<P: Ports> Agent<P> {
+    /// Who else holds the Engine. A round that only looks asks; one that acts tries to hold it.
+    ///
+    /// # Errors
+    /// The Engine is away.
+    pub(super) async fn who_else_holds_the_engine(
+        &mut self,
+        request: &Request,
+    ) -> Result<Option<String>, EngineError> {
+        if request.dry_run {
+            return Ok(self.look_at_the_lock().await);
+        }
+        self.hold_the_engine().await
+    }
+
     /// Takes the lock, unless this agent has it already. Says who else holds it.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Agent;
 use super::hooks::Asked;
 use super::look::Start;
+use super::shown::news;
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, OpenUpdate, Readiness};
 use crate::core::decide::quota::Quota;
@@ -123,10 +124,7 @@ impl<P: Ports> Agent<P> {
         request: &Request,
         list: Option<Vec<Listed>>,
     ) -> Result<RoundEnd, RoundError> {
-        let other_agent = match request.dry_run {
-            true => self.look_at_the_lock().await,
-            false => self.hold_the_engine().await?,
-        };
+        let other_agent = self.who_else_holds_the_engine(request).await?;
         let only_looks = request.dry_run || other_agent.is_some();
         let recovered = match only_looks {
             true => Recovered::default(),
@@ -399,16 +397,4 @@ fn refuse_the_index_too(memory: &mut Memory, observation: &Observation) -> bool 
     let mut again = refusal.clone();
     again.digests.insert(index.clone());
     memory.refusal(&observation.name, index).is_none() && memory.refuse(&observation.name, again)
-}
-
-/// The reports that say something else than before. A container that is seen for the first time
-/// and is up to date is no news.
-fn news(before: &[Report], now: &[Report]) -> Vec<Report> {
-    let is_news = |report: &&Report| {
-        let earlier = before.iter().find(|earlier| earlier.container == report.container);
-        earlier.map_or(report.verdict != Verdict::UpToDate, |earlier| {
-            (earlier.verdict, earlier.reason) != (report.verdict, report.reason)
-        })
-    };
-    now.iter().filter(is_news).cloned().collect()
 }
