@@ -122,8 +122,10 @@ impl<P: Ports> Agent<P> {
         let own = self.own_holder().await?;
         let mut is_taken_over = false;
         for _ in 0..TRIES_MAX {
-            let found = match self.ports.engine().create_volume(LOCK_VOLUME, &own.labels()).await {
-                Ok(labels) => Holder::of(&labels),
+            let found = match self.ask_for_the_lock(&own).await {
+                Ok(Some(labels)) => Holder::of(&labels),
+                // Somebody removed it just now.
+                Ok(None) => continue,
                 Err(error) if error.is_the_engine_away() => return Err(error),
                 Err(error) => return Ok(self.go_on_without(&error)),
             };
@@ -159,6 +161,22 @@ impl<P: Ports> Agent<P> {
             }
         }
         Ok(self.others(&own))
+    }
+
+    /// The labels of the lock, which is made where there is none. What the Engine answers to a
+    /// create is not taken for them: Docker 20.10, once it was started again, leaves the labels of
+    /// a volume out that it already had.
+    async fn ask_for_the_lock(
+        &self,
+        own: &Holder,
+    ) -> Result<Option<BTreeMap<String, String>>, EngineError> {
+        let engine = self.ports.engine();
+        let found = engine.inspect_volume(LOCK_VOLUME).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        engine.create_volume(LOCK_VOLUME, &own.labels()).await?;
+        engine.inspect_volume(LOCK_VOLUME).await
     }
 
     fn others(&mut self, found: &Holder) -> Option<String> {

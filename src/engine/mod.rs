@@ -297,13 +297,13 @@ pub trait Engine: Send + Sync + 'static {
         path: &str,
     ) -> impl Future<Output = Result<Option<DateTime<Utc>>, EngineError>> + Send;
 
-    /// Makes a volume with these labels, and gives the labels that it has: one of this name that
-    /// exists stays as it is. So the first of several wins, and all learn who that was.
+    /// Makes a volume with these labels. One of this name that exists stays as it is, which is no
+    /// error: of several who make it, the labels of the first one stand.
     fn create_volume(
         &self,
         name: &str,
         labels: &BTreeMap<String, String>,
-    ) -> impl Future<Output = Result<BTreeMap<String, String>, EngineError>> + Send;
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// The labels of a volume. `None`: there is no such volume.
     fn inspect_volume(

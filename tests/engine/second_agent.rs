@@ -114,6 +114,24 @@ fn a_pruned_lock_is_made_anew_before_the_next_update() {
     drop((first, other));
 }
 
+/// Docker 20.10 answers a create of a volume that it knew before its start without its labels.
+#[test]
+fn the_lock_outlives_the_engine() {
+    let (pi, second) = with_two_agents();
+    let first = pi.agent.spawn(&pi.engine, &["run"]);
+    wait_until("the first one holds the Engine", SOON, || owner(&pi).is_some());
+
+    pi.engine.stop();
+    pi.engine.start_again(&[]);
+
+    let told = second.run(&pi.engine, &["update"]).expect_code(0);
+    assert!(is_held(&told, &pi.agent), "{told:?}");
+    pi.update(&[]).expect_code(0);
+    pi.wait_until_serving(8080);
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 2"));
+    drop(first);
+}
+
 #[test]
 fn a_copy_of_the_state_directory_is_another_agent() {
     let (pi, second) = with_two_agents();

@@ -1,8 +1,8 @@
 //! Who works on an Engine: one agent, whichever state directory it has.
 //!
 //! The lock is a volume of the Engine itself, because that is what two agents have in common: its
-//! name is taken by the first one, and its labels tell who that is. The Engine answers a create of
-//! a volume that exists with that volume, so one call takes the lock or tells its holder.
+//! name is taken by the first one, and its labels tell who that is. The Engine leaves a volume that
+//! exists as it is when it is asked to create it, so that of several agents one wins.
 
 use std::collections::BTreeMap;
 

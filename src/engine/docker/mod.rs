@@ -282,10 +282,9 @@ impl Engine for DockerEngine {
         &self,
         name: &str,
         labels: &BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>, EngineError> {
+    ) -> Result<(), EngineError> {
         let body = json!({ "Name": name, "Driver": "local", "Labels": labels });
-        let volume = self.post("create volume", "/volumes/create".into(), &body).await?;
-        Ok(reading::labels(volume.get("Labels")))
+        self.post("create volume", "/volumes/create".into(), &body).await.map(|_| ())
     }
 
     async fn inspect_volume(
