@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::credentials::Credentials;
+use crate::core::docker::image_store::ImageStore;
 use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::recreate::RestartPolicy;
 use crate::core::update::event::PullProgress;
@@ -114,6 +115,8 @@ pub struct EngineInfo {
     pub root_dir: PathBuf,
     /// Whether containers outlive it (`LiveRestoreEnabled`).
     pub live_restore: bool,
+    /// Who keeps the content of images.
+    pub image_store: ImageStore,
     /// Whether images are kept by containerd, so that an image ID is a manifest digest.
     pub containerd_store: bool,
     /// What it asks before Docker Hub (`registry-mirrors`), as URLs.

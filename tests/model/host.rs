@@ -1,11 +1,12 @@
 //! The machine's clock, its boots and its flushes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use pilotfish::core::decide::engine_lock::Process;
+use pilotfish::core::docker::image_store::ImageStore;
 use pilotfish::host::Host;
 
 use crate::machine::{Machine, wall};
@@ -65,7 +66,11 @@ impl Host for FakeHost {
         Some(self.0.lock().free_bytes)
     }
 
-    async fn flush(&self, _path: &Path) -> Result<(), std::io::Error> {
+    fn image_directories(&self, _store: ImageStore, root: &Path) -> Vec<PathBuf> {
+        vec![root.to_owned()]
+    }
+
+    async fn flush(&self, _paths: &[PathBuf]) -> Result<(), std::io::Error> {
         self.0.point("flush", false);
         let mut affairs = self.0.lock();
         affairs.engine.harden();

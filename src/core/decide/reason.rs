@@ -162,7 +162,7 @@ impl Reason {
                 "the container's own pre-update hook decides; it is asked again in the next round"
             }
             Self::AnotherAgent => {
-                "stop one of the two agents that work on this Engine; the detail tells which"
+                "stop one of the two agents, or rename or remove the container that the detail names"
             }
             Self::Stuck => "look at the container and the history, then `pilotfish recover`",
             Self::UpdateFailing => {

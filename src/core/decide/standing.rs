@@ -3,6 +3,7 @@
 use super::No;
 use crate::core::decide::observation::{Observation, OpenUpdate, Running};
 use crate::core::decide::reason::Reason;
+use crate::core::docker::names;
 use crate::core::docker::reference::{Reference, ReferenceError};
 use crate::core::policy::Policy;
 
@@ -28,8 +29,11 @@ pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
             return Err(No::new(Reason::AnotherAgent, detail));
         }
         Some(OpenUpdate::Unproven) => {
-            let detail = "a container with a name that an update needs (pilotfish-old-… or \
-                          pilotfish-new-…) stands beside it, and nothing shows whose it is";
+            let (old, new) =
+                (names::old_name(&observation.name), names::new_name(&observation.name));
+            let detail = format!(
+                "a container named {old} or {new} stands beside it, and nothing shows whose it is"
+            );
             return Err(No::new(Reason::AnotherAgent, detail));
         }
         Some(OpenUpdate::InFlight) => {

@@ -17,6 +17,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use pilotfish::core::docker::api_version::ApiVersion;
 use pilotfish::core::docker::credentials::Credentials;
+use pilotfish::core::docker::image_store::ImageStore;
 use pilotfish::core::docker::reference::{Digest, Platform, Reference};
 use pilotfish::core::recreate::RestartPolicy;
 use pilotfish::core::update::event::PullProgress;
@@ -140,6 +141,7 @@ impl Engine for FakeEngine {
                 api: if state.containerd_store { ApiVersion::V1_51 } else { ApiVersion::V1_41 },
                 version: "model".into(),
                 root_dir: PathBuf::from("/var/lib/docker"),
+                image_store: ImageStore::Engine,
                 live_restore: state.live_restore,
                 containerd_store: state.containerd_store,
                 registry_mirrors: Vec::new(),
