@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Agent, Request, RoundError};
-use crate::core::decide::No;
 use crate::core::decide::engine_lock::{Claim, Holder, LOCK_VOLUME, Seen, claim};
 use crate::core::decide::reason::Reason;
+use crate::core::decide::{Decision, No};
 use crate::core::docker::inspect;
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
@@ -86,7 +86,10 @@ impl<P: Ports> Agent<P> {
     }
 
     /// The same, as the "no" that stands in the way of an update.
-    pub(super) async fn engine_is_held(&mut self) -> Option<No> {
+    pub(super) async fn engine_is_held_before(&mut self, decision: &Decision) -> Option<No> {
+        if !matches!(decision, Decision::Update(_) | Decision::HandOver(_)) {
+            return None;
+        }
         match self.hold_the_engine_still().await {
             Ok(None) => None,
             Ok(Some(other)) => Some(No::new(Reason::AnotherAgent, other)),

@@ -30,10 +30,17 @@ impl<P: Ports> Agent<P> {
         self.ports.engine().list().await
     }
 
-    /// Every name of a request is that of a watched container.
-    pub(super) fn check_names(&self, request: &Request, list: &[Listed]) -> Result<(), RoundError> {
+    /// Every name of a request is that of a watched container, or of one whose update is open: it may
+    /// have none at the moment.
+    pub(super) fn check_names(
+        &self,
+        request: &Request,
+        list: &[Listed],
+        open: &BTreeMap<String, OpenUpdate>,
+    ) -> Result<(), RoundError> {
         let Some(names) = &request.names else { return Ok(()) };
-        let watched = observe::watched_names(list, &self.settings.defaults);
+        let mut watched = observe::watched_names(list, &self.settings.defaults);
+        watched.extend(open.keys().cloned());
         let unknown: Vec<_> = names.difference(&watched).cloned().collect();
         if unknown.is_empty() { Ok(()) } else { Err(RoundError::UnknownNames(unknown)) }
     }

@@ -32,7 +32,7 @@ use crate::core::time::timetable::{Due, Timetable};
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
 use crate::core::update::event::{Event, Listener};
-use crate::engine::Listed;
+use crate::engine::{Engine, Listed};
 use crate::host::Host;
 use crate::observe::{self, Cache};
 use crate::recover::{Recovery, Sightings};
@@ -226,16 +226,17 @@ impl<P: Ports> Agent<P> {
         if table.follows_the_wall_clock() {
             next = next.min(Instant::now() + WALL_CLOCK_INTERVAL);
         }
-        if self.recovery.awaits_the_engine() {
-            next = next.min(Instant::now() + ENGINE_AWAY_INTERVAL);
-        }
+        // Nothing is recovered before the Engine is this agent's.
         if self.is_others() {
-            next = next.min(Instant::now() + OTHERS_INTERVAL);
+            return next.min(Instant::now() + OTHERS_INTERVAL);
+        }
+        if self.recovery.awaits_the_engine() {
+            return next.min(Instant::now() + ENGINE_AWAY_INTERVAL);
         }
         if self.sightings.is_watching() {
             next = next.min(Instant::now() + WATCH_INTERVAL);
         }
-        next
+        self.recovery.next_try().map_or(next, |at| next.min(at))
     }
 
     /// Whoever wished may have gone away meanwhile; the wish is fulfilled all the same.
@@ -253,11 +254,12 @@ impl<P: Ports> Agent<P> {
     /// One waking: whoever is due is looked at, and schedules that came or went are followed.
     async fn turn(&mut self, table: &mut Timetable, begun: Instant) {
         let due = table.take_due(begun.elapsed(), |schedule| self.delay(schedule));
-        let is_awaited = self.recovery.awaits_the_engine() || self.sightings.is_watching();
         if due.is_nobody() && self.is_others() {
             self.try_to_take_over().await;
         }
-        if due.is_nobody() && is_awaited {
+        let is_watching = self.sightings.is_watching();
+        let may_recover = due.is_nobody() && !self.is_others();
+        if may_recover && (is_watching || self.is_recovery_due().await) {
             self.recover_now().await;
         }
         if !due.is_nobody() {
@@ -267,6 +269,15 @@ impl<P: Ports> Agent<P> {
         table.await_openings(self.openings(begun.elapsed()));
         table.ask_the_clock(begun.elapsed(), |schedule| self.delay_by_clock(schedule));
         self.publish_next(table.next().saturating_sub(begun.elapsed()));
+    }
+
+    /// Whether something that was left open is to be taken up now, whatever the schedule says. While
+    /// the Engine is away, nothing can be, and that has been said.
+    async fn is_recovery_due(&self) -> bool {
+        if self.recovery.awaits_the_engine() {
+            return self.ports.engine().info().await.is_ok();
+        }
+        self.recovery.next_try().is_some_and(|at| at <= Instant::now())
     }
 
     async fn look_after(&mut self, due: Due, table: &mut Timetable, begun: Instant) {

@@ -126,22 +126,21 @@ impl<P: Ports> Agent<P> {
     ) -> Result<RoundEnd, RoundError> {
         let other_agent = self.who_else_holds_the_engine(request).await?;
         let only_looks = request.dry_run || other_agent.is_some();
-        let recovered = match only_looks {
-            true => Recovered::default(),
-            false => self.take_up(false).await?,
-        };
+        let recovered = if only_looks { Recovered::default() } else { self.take_up(false).await? };
         let memory = self.ports.state().memory()?;
         let mut list = match list {
             Some(list) if recovered.is_nothing() => list,
             _ => self.list().await?,
         };
-        self.check_names(request, &list)?;
-        self.cache.forget_neighbours();
         let Recovered { records: recovered, mut open } = recovered;
+        if only_looks {
+            open = self.open_updates().await?;
+        }
+        self.check_names(request, &list, &open)?;
+        self.cache.forget_neighbours();
         let checked_at = self.ports.host().now();
         let mut end = RoundEnd { checked_at, recovered, ..RoundEnd::default() };
         if only_looks {
-            open = self.open_updates()?;
             Self::note_what_was_left_behind(&mut open, &list);
         } else if self.sweep(&mut open, &list).await {
             list = self.list().await?;
@@ -160,6 +159,7 @@ impl<P: Ports> Agent<P> {
         }
         // Boxed, because it is by far the largest part of whatever waits for a round.
         Box::pin(self.act(request, &circumstances, (observations, &open), &mut end)).await?;
+        self.report_missing(request, &open, &mut end.reports)?;
         self.cache.forget_neighbours();
         end.quotas = self.ports.registry().quotas();
         if !only_looks {
@@ -196,9 +196,7 @@ impl<P: Ports> Agent<P> {
             if self.stop.is_cancelled() {
                 continue;
             }
-            if matches!(decision, Decision::Update(_) | Decision::HandOver(_))
-                && let Some(no) = self.engine_is_held().await
-            {
+            if let Some(no) = self.engine_is_held_before(&decision).await {
                 self.hold(&observation, no, end);
                 continue;
             }
@@ -256,7 +254,7 @@ impl<P: Ports> Agent<P> {
         let Circumstances { force, tries_at_once, .. } = *circumstances;
         let request = Request { names, force, tries_at_once, ..Request::default() };
         let mut open = open.clone();
-        open.extend(self.open_updates()?);
+        open.extend(self.open_updates().await?);
         let memory = self.ports.state().memory()?;
         let start = Start { list: &self.list().await?, memory: &memory, open: &open };
         let mut seen = self.look(&request, circumstances, start).await?;
@@ -274,7 +272,7 @@ impl<P: Ports> Agent<P> {
         }
         let request = Request { names: Some(touched), ..Request::default() };
         let circumstances = self.circumstances(&request);
-        let open = self.open_updates()?;
+        let open = self.open_updates().await?;
         let memory = self.ports.state().memory()?;
         let start = Start { list: &self.list().await?, memory: &memory, open: &open };
         for observation in self.look(&request, &circumstances, start).await? {
@@ -322,15 +320,17 @@ impl<P: Ports> Agent<P> {
         let header = self.header(plan, *readiness).await?;
         self.publish(|snapshot| snapshot.in_flight = Some(container));
         let update = Update::begin(&*self.ports, &*self.listener, &self.stop, header)?;
-        let journal = update.journal().clone();
         // Boxed, because it is by far the largest part of whatever waits for an update.
         let ended = Box::pin(update.run()).await;
         self.publish(|snapshot| snapshot.in_flight = None);
         match ended {
             Ended::Finished(record) => Ok(Some(*record)),
             Ended::Left => Ok(None),
-            Ended::Unfinished(trouble) => {
-                self.recovery.failed(&*self.ports, &*self.listener, &journal, &trouble)?;
+            Ended::Unfinished(journal, trouble) => {
+                let (ports, listener) = (&*self.ports, &*self.listener);
+                self.recovery.failed(ports, listener, &journal, &trouble).await;
+                let open = self.open_updates().await?;
+                self.show_stuck(&open);
                 Ok(None)
             }
         }

@@ -1,7 +1,7 @@
 //! What a person may ask of the agent, at the keyboard or through its control socket: the same
 //! wishes, carried out by the same code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -167,7 +167,9 @@ impl<P: Ports> Agent<P> {
         let mut memory = self.ports.state().memory()?;
         if !memory.refused.contains_key(name) {
             let names = Some(BTreeSet::from([name.to_owned()]));
-            self.check_names(&Request { names, ..Request::default() }, &self.list().await?)?;
+            let request = Request { names, ..Request::default() };
+            let open = self.open_updates().await?;
+            self.check_names(&request, &self.list().await?, &open)?;
         }
         let count = memory.allow(name);
         self.ports.state().remember(&memory)?;
@@ -186,7 +188,7 @@ impl<P: Ports> Agent<P> {
     async fn roll_back(&mut self, container: String) -> Result<Fulfilled, WishError> {
         let names = Some(BTreeSet::from([container.clone()]));
         let request = Request { names, force: true, ..Request::default() };
-        self.check_names(&request, &self.list().await?)?;
+        self.check_names(&request, &self.list().await?, &BTreeMap::new())?;
         self.hold_the_engine_or_say_who().await?;
         let open = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await;
         let open = open.map_err(RoundError::from)?.open;

@@ -29,9 +29,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::core::time::duration::format_duration;
 use crate::core::update::ending;
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::history::{Cause, Record};
+use crate::core::update::limits::limit;
 use crate::core::update::plan::{Header, Plan};
 use crate::core::update::{Mark, Note, Resume, Step, resume};
 use crate::engine::{Engine, EngineError};
@@ -59,8 +61,8 @@ pub enum Ended {
     Finished(Box<Record>),
     /// The agent was asked to stop; the journal says where.
     Left,
-    /// Neither way could be finished now; the journal stays, the next round tries again.
-    Unfinished(Trouble),
+    /// Neither way could be finished now; the journal stays, and is taken up again.
+    Unfinished(Box<UpdateJournal>, Trouble),
 }
 
 /// Why a step could not be done.
@@ -69,6 +71,9 @@ pub enum Trouble {
     /// The Engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The Engine, which has been away for longer than an update waits for it.
+    #[error("{0}; the update stays open until it is back")]
+    EngineStaysAway(EngineError),
     /// The state directory.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -95,7 +100,11 @@ impl Trouble {
     /// Whether the Engine was away, so that nobody could have done more.
     #[must_use]
     pub const fn is_the_engine_away(&self) -> bool {
-        matches!(self, Self::Engine(error) if error.is_the_engine_away())
+        match self {
+            Self::Engine(error) => error.is_the_engine_away(),
+            Self::EngineStaysAway(_) => true,
+            _ => false,
+        }
     }
 
     fn surroundings(detail: impl Into<String>) -> Self {
@@ -208,7 +217,10 @@ impl<'a, P: Ports> Update<'a, P> {
             let has_one_way = progress.failed.is_some() || progress.done >= Some(Step::Commit);
             trouble = match problem {
                 Trouble::Asked => return Ended::Left,
-                problem if has_one_way => return Ended::Unfinished(problem),
+                // Nothing more can be learned now: the journal stays open, and is taken up again.
+                problem if has_one_way || matches!(problem, Trouble::EngineStaysAway(_)) => {
+                    return Ended::Unfinished(Box::new(self.journal.clone()), problem);
+                }
                 problem => self.handle(problem).await.err(),
             };
         }
@@ -239,15 +251,24 @@ impl<'a, P: Ports> Update<'a, P> {
         }
     }
 
-    /// Waits until the Engine answers.
+    /// Waits until the Engine answers, and says that it waits. An Engine that stays away for longer
+    /// is no reason to hold up everything else: the update is taken up when it is back.
     async fn await_engine(&self) -> Result<(), Trouble> {
         let deadline = Instant::now() + ENGINE_RETURN_TIMEOUT;
+        let mut is_said = false;
         loop {
             match self.ports.engine().info().await {
                 Ok(_) => return Ok(()),
-                Err(error) if Instant::now() >= deadline => return Err(error.into()),
+                Err(error) if Instant::now() >= deadline => {
+                    return Err(Trouble::EngineStaysAway(error));
+                }
                 Err(_) if self.stop.is_cancelled() => return Err(Trouble::Asked),
-                Err(_) => tokio::time::sleep(ENGINE_RETURN_INTERVAL).await,
+                Err(error) => {
+                    if !std::mem::replace(&mut is_said, true) {
+                        self.warn(format!("the update waits for the Engine: {error}"));
+                    }
+                    tokio::time::sleep(ENGINE_RETURN_INTERVAL).await;
+                }
             }
         }
     }
@@ -257,9 +278,25 @@ impl<'a, P: Ports> Update<'a, P> {
             if self.stop.is_cancelled() && step < Step::Commit && step != Step::Start {
                 return Err(Trouble::Asked);
             }
-            self.step(step).await?;
+            match limit(step, self.plan()) {
+                Some(limit) => self.step_within(step, limit).await?,
+                None => self.step(step).await?,
+            }
         }
         Ok(())
+    }
+
+    /// A step that is cut short leaves what a kill in the same moment would leave.
+    async fn step_within(&mut self, step: Step, limit: Duration) -> Result<(), Trouble> {
+        match tokio::time::timeout(limit, Box::pin(self.step(step))).await {
+            Ok(done) => done,
+            Err(_) => {
+                let (step, limit) = (step.word(), format_duration(limit));
+                Err(Trouble::surroundings(format!(
+                    "`{step}` did not come to an end within {limit}"
+                )))
+            }
+        }
     }
 
     async fn step(&mut self, step: Step) -> Result<(), Trouble> {

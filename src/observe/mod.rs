@@ -172,7 +172,7 @@ fn observe(told: &Told<'_>, scope: &Scope<'_>, listed: &Listed, policy: Read) ->
     let reference = image.parse::<Reference>();
     let running = running(told, scope.memory, listed, reference.as_ref().ok());
     Observation {
-        open_update: scope.open_updates.get(&listed.name).copied(),
+        open_update: scope.open_updates.get(&listed.name).cloned(),
         is_self: told.own.as_ref() == Some(&listed.id),
         id: listed.id.clone(),
         name: listed.name.clone(),

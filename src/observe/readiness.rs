@@ -114,7 +114,7 @@ async fn companions<P: Ports>(
             Companion {
                 image: image.unwrap_or_default(),
                 is_self: ports.host().own_container().as_ref() == Some(&tie.id),
-                open_update: surroundings.open.get(&tie.name).copied(),
+                open_update: surroundings.open.get(&tie.name).cloned(),
                 probe: probe(ports, policy, &original).await,
                 declared_files: declared_files(&original, &files),
                 original,

@@ -40,6 +40,7 @@ struct StatusDocument<'a> {
     next_check: Option<DateTime<Utc>>,
     in_flight: Option<&'a str>,
     stuck: &'a [String],
+    down: &'a [String],
     containers: Vec<ContainerDocument<'a>>,
 }
 
@@ -95,6 +96,7 @@ pub fn status_json(status: &Status) -> serde_json::Result<String> {
         next_check: snapshot.next_check.map(short),
         in_flight: snapshot.in_flight.as_deref(),
         stuck: &snapshot.stuck,
+        down: &snapshot.down,
         ready: snapshot.is_ready,
         trouble: snapshot.trouble.as_deref(),
     })

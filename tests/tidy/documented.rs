@@ -19,7 +19,7 @@ use pilotfish::output::{check_json, status_json};
 use crate::tree::{File, Finding, assert_none, file, files, top};
 
 /// Names once shipped stay: dashboards and alerts are built on them.
-const METRICS: [&str; 15] = [
+const METRICS: [&str; 16] = [
     "pilotfish_build_info",
     "pilotfish_checks_total",
     "pilotfish_check_duration_seconds",
@@ -35,6 +35,7 @@ const METRICS: [&str; 15] = [
     "pilotfish_pulled_bytes_total",
     "pilotfish_update_in_flight",
     "pilotfish_stuck",
+    "pilotfish_service_down",
 ];
 
 /// Lines of ARCHITECTURE.md: one sitting.

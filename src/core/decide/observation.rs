@@ -128,12 +128,14 @@ pub enum Previous {
 }
 
 /// An update that was left open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenUpdate {
     /// It is being carried out, or will be taken up at the next round.
     InFlight,
-    /// It was tried three times and needs a person.
-    Stuck,
+    /// Several tries could neither finish nor undo it, for this reason. It is tried again.
+    Stuck(String),
+    /// The same, and the service does not run.
+    Down(String),
     /// It is none of this agent's: another one may be at work. It is watched until that is known.
     Elsewhere,
     /// A container bears a name that an update needs, and nothing shows that it is this agent's.

@@ -29,7 +29,7 @@ pub enum Reason {
     HeldByHook,
     /// Another agent works on this Engine.
     AnotherAgent,
-    /// Three tries could not put the container right.
+    /// An update can be neither finished nor undone.
     Stuck,
     /// Earlier tries failed for a reason outside of the image; the next one waits for its time.
     UpdateFailing,
@@ -128,7 +128,8 @@ impl Reason {
     pub const fn is_error(self) -> bool {
         matches!(
             self,
-            Self::PlatformMissing
+            Self::Stuck
+                | Self::PlatformMissing
                 | Self::RegistryUnauthorized
                 | Self::RegistryUnreachable
                 | Self::RegistryCertificate
@@ -164,7 +165,9 @@ impl Reason {
             Self::AnotherAgent => {
                 "stop one of the two agents, or rename or remove the container that the detail names"
             }
-            Self::Stuck => "look at the container and the history, then `pilotfish recover`",
+            Self::Stuck => {
+                "mend what the detail names; it is tried again by itself, and at once with `pilotfish recover`"
+            }
             Self::UpdateFailing => {
                 "mend the cause; it is tried again by itself, and at once with `pilotfish update NAME`"
             }

@@ -30,8 +30,11 @@ pub struct Snapshot {
     pub is_ready: bool,
     /// The container that is being updated.
     pub in_flight: Option<String>,
-    /// Containers that could not be put right in three tries.
+    /// Containers whose update can be neither finished nor undone.
     pub stuck: Vec<String>,
+    /// Those that an update has stopped and that do not run since.
+    #[serde(default)]
+    pub down: Vec<String>,
     /// How many digests are refused, by container.
     pub refused: Vec<(String, usize)>,
     /// What the registries say of their quotas, by registry.

@@ -20,10 +20,8 @@ pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
         let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
         No::new(Reason::BadLabel, texts.join("; "))
     })?;
-    match observation.open_update {
-        Some(OpenUpdate::Stuck) => {
-            return Err(No::new(Reason::Stuck, "three tries could not put it right"));
-        }
+    match &observation.open_update {
+        Some(open @ (OpenUpdate::Stuck(_) | OpenUpdate::Down(_))) => return Err(stuck(open)),
         Some(OpenUpdate::Elsewhere) => {
             let detail = "a container of an update that this agent did not begin stands beside it";
             return Err(No::new(Reason::AnotherAgent, detail));
@@ -58,6 +56,22 @@ pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
         return Err(No::new(Reason::BuiltLocally, "the image has never been in a registry"));
     }
     Ok(Standing { policy, reference, running })
+}
+
+/// What is said of an update that could be neither finished nor undone.
+pub(super) fn stuck(open: &OpenUpdate) -> No {
+    No::new(
+        Reason::Stuck,
+        match open {
+            OpenUpdate::Down(why) => {
+                format!("the service is down, and is started again after a pause: {why}")
+            }
+            OpenUpdate::Stuck(why) => {
+                format!("its last update can be neither finished nor undone: {why}")
+            }
+            OpenUpdate::InFlight | OpenUpdate::Elsewhere | OpenUpdate::Unproven => String::new(),
+        },
+    )
 }
 
 fn not_a_name(error: &ReferenceError) -> No {

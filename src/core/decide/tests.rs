@@ -131,6 +131,15 @@ fn circumstances(zone: Zone, now: &str, pull_window: &str) -> Circumstances {
     }
 }
 
+/// A plan as it is decided.
+pub(in crate::core) fn plan() -> Plan {
+    let now = circumstances(zone("UTC"), "2027-01-01T08:00:00Z", "");
+    match decide(&seen(Pulled, ""), &now) {
+        Decision::Update(plan) => *plan,
+        other => panic!("no plan: {other:?}"),
+    }
+}
+
 /// What was decided, in few words.
 fn told(decision: &Decision) -> String {
     match decision {
