@@ -107,6 +107,7 @@ impl<P: Ports> Agent<P> {
     /// until then a service may be down.
     async fn take_the_lock(&mut self) -> Result<Option<String>, EngineError> {
         let begun = Instant::now();
+        let mut is_told = false;
         loop {
             let error = match self.try_to_take_the_lock().await {
                 Err(error) if error.is_the_engine_away() => error,
@@ -116,6 +117,9 @@ impl<P: Ports> Agent<P> {
             let is_over = begun.elapsed() >= ENGINE_RETURN_TIMEOUT || self.stop.is_cancelled();
             if !is_open || is_over {
                 return Err(error);
+            }
+            if !std::mem::replace(&mut is_told, true) {
+                self.warn(format!("an open update waits for the Engine: {error}"));
             }
             tokio::time::sleep(ENGINE_RETURN_INTERVAL).await;
         }

@@ -73,9 +73,9 @@ pub(super) async fn arrived(
     Err(Trouble::surroundings(format!("the Engine pulled {id} where {decided} was decided")))
 }
 
-/// Flushes what the Engine has on disk: its own directory, and where images lie. Without it, a power
-/// cut leaves an image listed as present with files of no length, and pulling again does not mend
-/// it.
+/// Flushes what the Engine has on disk: its own directory, and where images lie. Without it, a
+/// power cut leaves an image listed as present with files of no length, and pulling again does not
+/// mend it.
 pub(super) async fn flush<P: Ports>(ports: &P) -> Result<(), Trouble> {
     let EngineInfo { root_dir, image_store, .. } = ports.engine().info().await?;
     let mut directories = ports.host().image_directories(image_store, &root_dir);
