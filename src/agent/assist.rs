@@ -37,6 +37,11 @@ impl<P: Ports> Agent<P> {
         };
         let mut is_tried = self.is_open(&handover)?;
         while !self.stop.is_cancelled() {
+            // It works for the agent of this state directory, and holds the Engine in its place.
+            if !matches!(self.hold_the_engine().await, Ok(None)) {
+                let _ = self.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+                continue;
+            }
             let is_settled = self.recover_for(&handover).await;
             if is_settled && is_tried {
                 self.give_the_turn_back(&handover)?;

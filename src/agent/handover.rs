@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Agent;
 use crate::core::decide::memory::{INTERRUPTIONS_MAX, Refusal};
 use crate::core::docker::inspect;
-use crate::core::recreate::helper::helper;
+use crate::core::recreate::helper::{helper, is_a_helper};
 use crate::core::recreate::{Recreation, restart_policy};
 use crate::core::update::event::Event;
 use crate::core::update::handover::{Handover, Helper, Settlement, Task, Turn, settle};
@@ -178,10 +178,17 @@ impl<P: Ports> Agent<P> {
         Ok(())
     }
 
-    /// It ends by itself when it is told to. The volumes are the agent's.
+    /// It ends by itself when it is told to. The volumes are the agent's. What bears its name and
+    /// is no helper stays, and is told.
     async fn remove_helper(&self, handover: &Handover) -> Result<(), EngineError> {
         let engine = self.ports.engine();
         let Some(found) = engine.inspect(&handover.helper()).await? else { return Ok(()) };
+        if !is_a_helper(&found, &handover.image_id) {
+            let name = handover.helper();
+            let detail = format!("{name} is not a helper of this agent, and is left alone");
+            self.warn_of(handover, detail);
+            return Ok(());
+        }
         let id = inspect::id(&found);
         engine.stop(id, inspect::stop_timeout(&found)).await?;
         engine.remove(id, false).await?;
@@ -237,7 +244,8 @@ impl<P: Ports> Agent<P> {
     /// What the Engine says of the helper; `None` where it does not answer.
     pub async fn helper(&self, handover: &Handover) -> Option<Helper> {
         let found = self.ports.engine().inspect(&handover.helper()).await.ok()?;
-        Some(match found {
+        let is_helper = |found: &Value| is_a_helper(found, &handover.image_id);
+        Some(match found.filter(is_helper) {
             None => Helper::Absent,
             Some(found) if inspect::is_running(&found) => Helper::Runs,
             Some(_) => Helper::Stopped,

@@ -1,19 +1,31 @@
 //! What earlier updates left behind: those that are open, and containers that bear our names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Agent, Request, RoundError};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Report;
 use crate::engine::Listed;
 use crate::journal::JournalError;
-use crate::recover::{self, Recovered};
+use crate::recover::{self, Recovered, Sightings, Sweep};
 use crate::world::Ports;
+
+/// How often what was left behind is looked at while it is watched.
+pub(super) const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long a command that ends afterwards watches it: longer than the default times of an update
+/// take together (stop 10 s, health 60 s and 30 s), and not as long as labels may ask for.
+const WATCH_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 impl<P: Ports> Agent<P> {
     /// Finishes or undoes what an earlier agent left open, without looking for news.
     pub(super) async fn recover_now(&mut self) {
         match self.settle_leftovers(false).await {
+            // It was told who it is.
+            Err(RoundError::AnotherAgent(_)) => {}
             Ok(recovered) => {
                 self.publish(|snapshot| snapshot.is_ready = true);
                 // What was shown of them before is no longer true.
@@ -30,6 +42,7 @@ impl<P: Ports> Agent<P> {
     /// The same, given-up updates included where a person insists. Gives what ended, and what is
     /// not to be touched.
     pub(super) async fn settle_leftovers(&mut self, insist: bool) -> Result<Recovered, RoundError> {
+        self.hold_the_engine_or_say_who().await?;
         let mut recovered = self.take_up(insist).await?;
         let list = self.list().await?;
         self.sweep(&mut recovered.open, &list).await;
@@ -48,18 +61,54 @@ impl<P: Ports> Agent<P> {
     /// their services are not to be touched either. `true` if there were any, so that the list
     /// holds no more.
     pub(super) async fn sweep(
-        &self,
+        &mut self,
         open: &mut BTreeMap<String, OpenUpdate>,
         list: &[Listed],
     ) -> bool {
-        let left = recover::left_behind(list, open);
+        let mut left = recover::left_behind(list, open);
         if left.is_empty() {
+            self.sightings = Sightings::default();
             return false;
         }
-        let watch = self.settings.defaults.health_timeout + self.settings.defaults.health_stable;
-        let elsewhere = recover::sweep(&*self.ports, &*self.listener, left, watch).await;
-        open.extend(elsewhere.into_iter().map(|service| (service, OpenUpdate::Elsewhere)));
-        true
+        let begun = Instant::now();
+        loop {
+            if !matches!(self.hold_the_engine_still().await, Ok(None)) {
+                open.extend(left.into_iter().map(|service| (service, OpenUpdate::Elsewhere)));
+                return true;
+            }
+            let untouched = self.sweep_once(left.clone()).await;
+            let is_over = !self.sightings.is_watching()
+                || self.is_resident
+                || self.stop.is_cancelled()
+                || begun.elapsed() >= WATCH_LIMIT;
+            if is_over {
+                open.extend(untouched);
+                return true;
+            }
+            tokio::time::sleep(WATCH_INTERVAL).await;
+            if let Ok(list) = self.list().await {
+                left = recover::left_behind(&list, open);
+            }
+        }
+    }
+
+    async fn sweep_once(&mut self, left: BTreeSet<String>) -> BTreeMap<String, OpenUpdate> {
+        let sweep = Sweep {
+            ports: &*self.ports,
+            listener: &*self.listener,
+            defaults: &self.settings.defaults,
+            sightings: &mut self.sightings,
+        };
+        sweep.run(left).await
+    }
+
+    /// What was left behind, as far as names tell: a look touches nothing, so it proves nothing.
+    pub(super) fn note_what_was_left_behind(
+        open: &mut BTreeMap<String, OpenUpdate>,
+        list: &[Listed],
+    ) {
+        let left = recover::left_behind(list, open);
+        open.extend(left.into_iter().map(|service| (service, OpenUpdate::Unproven)));
     }
 
     /// Reports on the services of a request that an update has left without any container of their

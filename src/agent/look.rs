@@ -81,6 +81,7 @@ impl<P: Ports> Agent<P> {
             tries_at_once: request.tries_at_once,
             own_container: self.ports.host().own_container(),
             engine_endpoint: self.settings.engine_endpoint.clone(),
+            other_agent: None,
             state_dir: self.ports.state().root().to_owned(),
         }
     }

@@ -2,6 +2,7 @@
 //! whoever wants to know how things stand reads the snapshot.
 
 mod assist;
+mod engine_lock;
 mod handover;
 mod hooks;
 mod known;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::decide::Endpoint;
+use crate::core::decide::engine_lock::Holder;
 use crate::core::decide::outlook::Outlook;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::policy::PolicyDefaults;
@@ -34,10 +36,12 @@ use crate::core::update::event::{Event, Listener};
 use crate::engine::{Engine, Listed};
 use crate::host::Host;
 use crate::observe::{self, Cache};
-use crate::recover::Recovery;
+use crate::recover::{Recovery, Sightings};
 use crate::world::Ports;
 
+use engine_lock::{EngineLock, OTHERS_INTERVAL};
 pub use handover::HandoverError;
+use leftovers::WATCH_INTERVAL;
 pub use round::{Request, RoundEnd, RoundError};
 use wish::touched;
 pub use wish::{Errand, Fulfilled, Wish, WishError};
@@ -99,6 +103,14 @@ pub struct Agent<P: Ports> {
     stop: CancellationToken,
     cache: Cache,
     recovery: Recovery,
+    /// What earlier updates left behind without a journal, as far as it is watched.
+    sightings: Sightings,
+    /// Whether this agent is the one that works on the Engine.
+    engine_lock: EngineLock,
+    /// Who it is in the lock, once that is known.
+    own_holder: Option<Holder>,
+    /// Whether its own update is still to be settled, because another agent held the Engine.
+    is_unsettled: bool,
     outlook: Outlook,
     /// Whether images may be there that were fetched ahead of their window. An earlier agent may
     /// have left some.
@@ -131,6 +143,10 @@ impl<P: Ports> Agent<P> {
             stop,
             cache: Cache::default(),
             recovery: Recovery::default(),
+            sightings: Sightings::default(),
+            engine_lock: EngineLock::default(),
+            own_holder: None,
+            is_unsettled: false,
             outlook: Outlook::default(),
             has_images_ahead: true,
             snapshot,
@@ -146,7 +162,10 @@ impl<P: Ports> Agent<P> {
     pub async fn run(&mut self, errands: &mut mpsc::Receiver<Errand>, reload: &Notify) -> RunEnd {
         let begun = Instant::now();
         self.is_resident = true;
-        if !Box::pin(self.settle_now()).await {
+        // What cannot be asked now is asked again before the first act.
+        let is_others = matches!(self.hold_the_engine().await, Ok(Some(_)));
+        self.is_unsettled = is_others;
+        if !is_others && !Box::pin(self.settle_now()).await {
             return RunEnd::HandedOver;
         }
         self.recover_now().await;
@@ -162,7 +181,10 @@ impl<P: Ports> Agent<P> {
             table.await_openings(self.openings(begun.elapsed()));
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return RunEnd::Stopped,
+                () = self.stop.cancelled() => {
+                    self.let_go_of_the_engine().await;
+                    return RunEnd::Stopped;
+                }
                 () = reload.notified() => return RunEnd::Reload,
                 Some(errand) = errands.recv() => self.run_errand(errand).await,
                 () = tokio::time::sleep_until(self.waking(&table, begun)) => {
@@ -183,14 +205,37 @@ impl<P: Ports> Agent<P> {
         })
     }
 
+    /// Another agent held the Engine: once it is gone, what it kept this one from is made up for.
+    async fn try_to_take_over(&mut self) {
+        if !matches!(self.hold_the_engine().await, Ok(None)) {
+            return;
+        }
+        if std::mem::take(&mut self.is_unsettled) && !Box::pin(self.settle_now()).await {
+            self.is_handed_over = true;
+            return;
+        }
+        self.recover_now().await;
+        let watched = self.watched().await.unwrap_or_default();
+        if !watched.is_empty() {
+            self.look_again_at(watched).await;
+        }
+    }
+
     /// When to look at the timetable again.
     fn waking(&self, table: &Timetable, begun: Instant) -> Instant {
         let mut next = begun + table.next();
         if table.follows_the_wall_clock() {
             next = next.min(Instant::now() + WALL_CLOCK_INTERVAL);
         }
+        // Nothing is recovered before the Engine is this agent's.
+        if self.is_others() {
+            return next.min(Instant::now() + OTHERS_INTERVAL);
+        }
         if self.recovery.awaits_the_engine() {
             return next.min(Instant::now() + ENGINE_AWAY_INTERVAL);
+        }
+        if self.sightings.is_watching() {
+            next = next.min(Instant::now() + WATCH_INTERVAL);
         }
         self.recovery.next_try().map_or(next, |at| next.min(at))
     }
@@ -210,7 +255,12 @@ impl<P: Ports> Agent<P> {
     /// One waking: whoever is due is looked at, and schedules that came or went are followed.
     async fn turn(&mut self, table: &mut Timetable, begun: Instant) {
         let due = table.take_due(begun.elapsed(), |schedule| self.delay(schedule));
-        if due.is_nobody() && self.is_recovery_due().await {
+        if due.is_nobody() && self.is_others() {
+            self.try_to_take_over().await;
+        }
+        let is_watching = self.sightings.is_watching();
+        let may_recover = due.is_nobody() && !self.is_others();
+        if may_recover && (is_watching || self.is_recovery_due().await) {
             self.recover_now().await;
         }
         if !due.is_nobody() {

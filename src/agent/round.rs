@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Agent;
 use super::hooks::Asked;
 use super::look::Start;
+use super::shown::news;
 use crate::core::decide::observation::{Observation, OpenUpdate, Readiness};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::{Report, Verdict};
@@ -81,6 +82,9 @@ pub enum RoundError {
     /// The state directory cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Another agent holds the Engine.
+    #[error("{0}")]
+    AnotherAgent(String),
     /// Names that no watched container has.
     #[error("no watched container is named {}; a container is watched when it has the label pilotfish.enable=true", .0.join(", "))]
     UnknownNames(Vec<String>),
@@ -123,32 +127,35 @@ impl<P: Ports> Agent<P> {
         request: &Request,
         list: Option<Vec<Listed>>,
     ) -> Result<RoundEnd, RoundError> {
-        let recovered = match request.dry_run {
-            true => Recovered::default(),
-            false => self.take_up(false).await?,
-        };
+        let other_agent = self.who_else_holds_the_engine(request).await?;
+        let only_looks = request.dry_run || other_agent.is_some();
+        let recovered = if only_looks { Recovered::default() } else { self.take_up(false).await? };
         let memory = self.ports.state().memory()?;
         let mut list = match list {
             Some(list) if recovered.is_nothing() => list,
             _ => self.list().await?,
         };
         let Recovered { records: recovered, mut open } = recovered;
-        if request.dry_run {
+        if only_looks {
             open = self.open_updates().await?;
         }
         self.check_names(request, &list, &open)?;
         self.cache.forget_neighbours();
         let checked_at = self.ports.host().now();
         let mut end = RoundEnd { checked_at, recovered, ..RoundEnd::default() };
-        if !request.dry_run && self.sweep(&mut open, &list).await {
+        if only_looks {
+            Self::note_what_was_left_behind(&mut open, &list);
+        } else if self.sweep(&mut open, &list).await {
             list = self.list().await?;
         }
-        self.publish(|snapshot| snapshot.is_ready = true);
-        if self.run_hooks(Moment::PreCheck, request).await? {
+        if other_agent.is_none() {
+            self.publish(|snapshot| snapshot.is_ready = true);
+        }
+        if !only_looks && self.run_hooks(Moment::PreCheck, request).await? {
             list = self.list().await?;
         }
         end.passed_over = self.pass_over(request, &list);
-        let circumstances = self.circumstances(request);
+        let circumstances = Circumstances { other_agent, ..self.circumstances(request) };
         let start = Start { list: &list, memory: &memory, open: &open };
         let observations = self.look(request, &circumstances, start).await?;
         if !request.dry_run {
@@ -159,10 +166,10 @@ impl<P: Ports> Agent<P> {
         self.report_missing(request, &open, &mut end.reports)?;
         self.cache.forget_neighbours();
         end.quotas = self.ports.registry().quotas();
-        if !request.dry_run {
+        if !only_looks {
             self.drop_superseded(&open).await;
+            self.run_hooks(Moment::PostCheck, request).await?;
         }
-        self.run_hooks(Moment::PostCheck, request).await?;
         Ok(end)
     }
 
@@ -191,6 +198,10 @@ impl<P: Ports> Agent<P> {
             }
             self.outlook.note(&observation, &decision);
             if self.stop.is_cancelled() {
+                continue;
+            }
+            if let Some(no) = self.engine_is_held_before(&decision).await {
+                self.hold(&observation, no, end);
                 continue;
             }
             match decision {
@@ -355,16 +366,4 @@ impl<P: Ports> Agent<P> {
         let containers = end.reports.len();
         self.listener.hear(&Event::RoundEnded { containers, news, took });
     }
-}
-
-/// The reports that say something else than before. A container that is seen for the first time
-/// and is up to date is no news.
-fn news(before: &[Report], now: &[Report]) -> Vec<Report> {
-    let is_news = |report: &&Report| {
-        let earlier = before.iter().find(|earlier| earlier.container == report.container);
-        earlier.map_or(report.verdict != Verdict::UpToDate, |earlier| {
-            (earlier.verdict, earlier.reason) != (report.verdict, report.reason)
-        })
-    };
-    now.iter().filter(is_news).cloned().collect()
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Agent, Request};
 use crate::core::decide::observation::OpenUpdate;
-use crate::core::decide::report::Report;
+use crate::core::decide::report::{Report, Verdict};
 use crate::world::Ports;
 
 impl<P: Ports> Agent<P> {
@@ -47,4 +47,16 @@ fn merge(reports: &mut Vec<Report>, request: &Request, news: &[Report]) {
     }
     reports.extend(news.iter().cloned());
     reports.sort_by(|a, b| a.container.cmp(&b.container));
+}
+
+/// The reports that say something else than before. A container that is seen for the first time
+/// and is up to date is no news.
+pub(super) fn news(before: &[Report], now: &[Report]) -> Vec<Report> {
+    let is_news = |report: &&Report| {
+        let earlier = before.iter().find(|earlier| earlier.container == report.container);
+        earlier.map_or(report.verdict != Verdict::UpToDate, |earlier| {
+            (earlier.verdict, earlier.reason) != (report.verdict, report.reason)
+        })
+    };
+    now.iter().filter(is_news).cloned().collect()
 }

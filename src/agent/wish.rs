@@ -191,6 +191,7 @@ impl<P: Ports> Agent<P> {
         let request = Request { names, force: true, ..Request::default() };
         let list = self.list().await?;
         self.check_names(&request, &list, &BTreeMap::new())?;
+        self.hold_the_engine_or_say_who().await?;
         let open = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await;
         let open = open.map_err(RoundError::from)?.open;
         let circumstances = self.circumstances(&request);

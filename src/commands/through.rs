@@ -45,7 +45,9 @@ async fn alone(
 ) -> anyhow::Result<Fulfilled> {
     let stop = stop_on_signal()?;
     let mut agent = app::agent(&setting.settings, quiet(terminal), stop.clone())?;
-    let fulfilled = agent.fulfil(wish).await?;
+    let fulfilled = agent.fulfil(wish).await;
+    agent.let_go_of_the_engine().await;
+    let fulfilled = fulfilled?;
     if stop.is_cancelled() && std::io::stderr().is_terminal() {
         say("stopped; what is open is finished or undone by the next start");
     }

@@ -6,6 +6,7 @@
 
 pub mod docker;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::credentials::Credentials;
+use crate::core::docker::image_store::ImageStore;
 use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::recreate::RestartPolicy;
 use crate::core::update::event::PullProgress;
@@ -113,6 +115,8 @@ pub struct EngineInfo {
     pub root_dir: PathBuf,
     /// Whether containers outlive it (`LiveRestoreEnabled`).
     pub live_restore: bool,
+    /// Who keeps the content of images.
+    pub image_store: ImageStore,
     /// Whether images are kept by containerd, so that an image ID is a manifest digest.
     pub containerd_store: bool,
     /// What it asks before Docker Hub (`registry-mirrors`), as URLs.
@@ -131,7 +135,7 @@ pub struct Listed {
     /// The ID of its image.
     pub image_id: String,
     /// Its labels, those of the image included.
-    pub labels: std::collections::BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// The IDs of its endpoints in networks. Another one means that it was connected anew, perhaps
     /// with other links.
     pub endpoints: std::collections::BTreeSet<String>,
@@ -295,6 +299,23 @@ pub trait Engine: Send + Sync + 'static {
         container: &str,
         path: &str,
     ) -> impl Future<Output = Result<Option<DateTime<Utc>>, EngineError>> + Send;
+
+    /// Makes a volume with these labels. One of this name that exists stays as it is, which is no
+    /// error: of several who make it, the labels of the first one stand.
+    fn create_volume(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// The labels of a volume. `None`: there is no such volume.
+    fn inspect_volume(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<BTreeMap<String, String>>, EngineError>> + Send;
+
+    /// Removes a volume that no container uses. `false`: there was none.
+    fn remove_volume(&self, name: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;
 
     /// Runs a command in a container and gives its exit code. After `timeout` it is no longer
     /// waited for; no call of the Engine ends it.

@@ -299,13 +299,15 @@ impl<P: Ports> Update<'_, P> {
                 let lines = self.ports.engine().logs(&id, LOG_LINES_MAX).await.unwrap_or_default();
                 log.extend(lines.into_iter().map(|line| self.quoting(number, line)));
             }
-            left.push(id);
+            // Volumes of its own go with one that the journal knows, or that never had a life.
+            let is_known = self.journal.progress.known.new_container_of(number) == Some(&*id);
+            left.push((id, is_known || !inspect::was_started(&new)));
         }
         if !log.is_empty() {
             self.note_undo(Step::Create, Mark::UndoStarted, Note { log, ..Note::default() });
         }
-        for id in left.iter().rev() {
-            self.ports.engine().remove(id, true).await?;
+        for (id, volumes) in left.iter().rev() {
+            self.ports.engine().remove(id, *volumes).await?;
         }
         if !left.is_empty() {
             self.note_undo(Step::Create, Mark::UndoDone, Note::default());

@@ -35,7 +35,7 @@ impl<P: Ports> Update<'_, P> {
         let member = self.plan().member(number);
         let name = member.new_name();
         let mut recreation = repoint(&member.recreation, moved);
-        self.clear_the_way(&name).await?;
+        self.check_that_the_names_are_free(number).await?;
         let (image, id) = if number == 0 {
             let image = self.new_image()?;
             recreate::set_compose_image(&mut recreation.body, &image);
@@ -110,15 +110,20 @@ impl<P: Ports> Update<'_, P> {
         made
     }
 
-    /// A container that an earlier try of this very update left behind is removed; anybody else's
-    /// is in the way.
-    async fn clear_the_way(&self, name: &str) -> Result<(), Trouble> {
-        let engine = self.ports.engine();
-        let Some(found) = engine.inspect(name).await? else { return Ok(()) };
-        if inspect::was_started(&found) || inspect::is_running(&found) {
-            return Err(Trouble::surroundings(format!("a container named {name} is in the way")));
+    /// The names that the switch needs are free. Nothing that bears one of them is removed here:
+    /// no container was made by this update yet, so it is somebody else's, or it is for the sweep,
+    /// which asks for proof.
+    async fn check_that_the_names_are_free(&self, number: usize) -> Result<(), Trouble> {
+        let member = self.plan().member(number);
+        for name in [member.new_name(), member.old_name()] {
+            if self.ports.engine().inspect(&name).await?.is_some() {
+                let detail = format!(
+                    "a container named {name} is in the way, which this update did not make; \
+                     rename or remove it"
+                );
+                return Err(Trouble::surroundings(detail));
+            }
         }
-        engine.remove(inspect::id(&found), true).await?;
         Ok(())
     }
 

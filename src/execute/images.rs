@@ -10,7 +10,7 @@ use crate::core::decide::offer::Offer;
 use crate::core::docker::inspect;
 use crate::core::docker::reference::Reference;
 use crate::core::update::event::{Event, Listener, PullProgress};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, EngineInfo};
 use crate::host::Host;
 use crate::registry::Registry;
 use crate::world::Ports;
@@ -73,11 +73,16 @@ pub(super) async fn arrived(
     Err(Trouble::surroundings(format!("the Engine pulled {id} where {decided} was decided")))
 }
 
-/// Flushes what the Engine has on disk. Without it, a power cut leaves an image listed as present
-/// with files of no length, and pulling again does not mend it.
+/// Flushes what the Engine has on disk: its own directory, and where images lie. Without it, a
+/// power cut leaves an image listed as present with files of no length, and pulling again does not
+/// mend it.
 pub(super) async fn flush<P: Ports>(ports: &P) -> Result<(), Trouble> {
-    let root = ports.engine().info().await?.root_dir;
-    let flushed = ports.host().flush(&root).await;
+    let EngineInfo { root_dir, image_store, .. } = ports.engine().info().await?;
+    let mut directories = ports.host().image_directories(image_store, &root_dir);
+    if !directories.contains(&root_dir) {
+        directories.push(root_dir);
+    }
+    let flushed = ports.host().flush(&directories).await;
     flushed.map_err(|error| Trouble::surroundings(format!("cannot flush the disk: {error}")))
 }
 

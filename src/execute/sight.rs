@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
-use crate::core::update::{Pair, Reality, Seen};
+use crate::core::recreate::differences::Inspected;
+use crate::core::recreate::likeness::check_alike;
+use crate::core::update::{Pair, Reality, Seen, Step};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::world::Ports;
@@ -50,7 +52,38 @@ impl<P: Ports> Update<'_, P> {
         if let Some(id) = self.journal.progress.known.new_container_of(number) {
             return self.look_at(id).await;
         }
-        self.look_at(&self.plan().member(number).new_name()).await
+        // A cut between the create and its entry: the name alone proves nothing.
+        let found = self.look_at(&self.plan().member(number).new_name()).await?;
+        match found {
+            Some(found) if self.was_made_by_this_update(number, &found).await? => Ok(Some(found)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether a container with the name of the new one is the one that the step `create` made,
+    /// although the journal does not know its ID: it is like the old one but for what an update
+    /// changes. Of one that a power cut has damaged the Engine tells no more than its image.
+    async fn was_made_by_this_update(
+        &self,
+        number: usize,
+        found: &Value,
+    ) -> Result<bool, EngineError> {
+        if self.journal.progress.begun < Some(Step::Create) {
+            return Ok(false);
+        }
+        let is_damaged = found.get("Config").is_none();
+        if is_damaged {
+            let image = match number {
+                0 => self.journal.progress.known.new_image.as_deref().unwrap_or_default(),
+                number => self.old_image(number),
+            };
+            return Ok(inspect::image_id(found) == image && !inspect::is_running(found));
+        }
+        let engine = self.ports.engine();
+        let before = engine.inspect_image(self.old_image(number)).await?.unwrap_or_default();
+        let after = engine.inspect_image(inspect::image_id(found)).await?.unwrap_or_default();
+        let old = Inspected { container: self.journal.header.original_of(number), image: &before };
+        Ok(check_alike(old, Inspected { container: found, image: &after }).is_ok())
     }
 
     /// Inspects a container. Engine 20.10 answers 500 to the inspect of a container whose files a

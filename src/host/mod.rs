@@ -2,12 +2,16 @@
 //! something answers on a port.
 
 mod probe;
+mod process;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+
+use crate::core::decide::engine_lock::Process;
+use crate::core::docker::image_store::{self, ImageStore};
 
 /// The machine on which the agent runs.
 pub trait Host: Send + Sync + 'static {
@@ -20,15 +24,35 @@ pub trait Host: Send + Sync + 'static {
     /// Identifies the machine, the same after every boot; empty where it cannot be read.
     fn machine_id(&self) -> String;
 
+    /// The name of the machine, for people.
+    fn host_name(&self) -> String;
+
+    /// An ID that nobody else has.
+    fn random_id(&self) -> String;
+
+    /// This process.
+    fn process(&self) -> Process;
+
+    /// Whether a process of this boot still lives; `None` where it cannot be seen from here.
+    fn lives(&self, process: &Process) -> Option<bool>;
+
+    /// Device and inode of a directory: the same for all who see it, another one for a copy. Empty
+    /// where it cannot be read.
+    fn directory_id(&self, path: &Path) -> String;
+
     /// The ID of the container in which this process runs, if it runs in one.
     fn own_container(&self) -> Option<String>;
 
     /// Bytes that may still be written below a path; `None` where the path is not visible.
     fn free_bytes(&self, path: &Path) -> Option<u64>;
 
-    /// Writes everything that the system still holds back for the file system below this path, or
-    /// for all of them where the path is not visible (from inside a container).
-    fn flush(&self, path: &Path) -> impl Future<Output = Result<(), std::io::Error>> + Send;
+    /// The directories in which an Engine whose own is `root` keeps the content of images. They
+    /// need not be visible from here.
+    fn image_directories(&self, store: ImageStore, root: &Path) -> Vec<PathBuf>;
+
+    /// Writes everything that the system still holds back for the file systems of these paths, or
+    /// for all of them where one of the paths is not visible (from inside a container).
+    fn flush(&self, paths: &[PathBuf]) -> impl Future<Output = Result<(), std::io::Error>> + Send;
 
     /// Whether an HTTP GET is answered with a status below 400.
     fn probe_http(
@@ -70,6 +94,33 @@ impl Host for RealHost {
         if id.is_empty() { text_of("/proc/sys/kernel/hostname") } else { id }
     }
 
+    fn host_name(&self) -> String {
+        text_of("/proc/sys/kernel/hostname")
+    }
+
+    fn random_id(&self) -> String {
+        let id = text_of("/proc/sys/kernel/random/uuid");
+        // Without /proc a process is told by its number and its beginning alone.
+        if id.is_empty() {
+            format!("{}-{}", std::process::id(), self.now().timestamp())
+        } else {
+            id
+        }
+    }
+
+    fn process(&self) -> Process {
+        process::own()
+    }
+
+    fn lives(&self, process: &Process) -> Option<bool> {
+        process::lives(process)
+    }
+
+    fn directory_id(&self, path: &Path) -> String {
+        let stat = rustix::fs::stat(path);
+        stat.map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino)).unwrap_or_default()
+    }
+
     fn own_container(&self) -> Option<String> {
         let find = || container_of(&text_of("/proc/self/mountinfo"));
         self.own_container.get_or_init(find).clone()
@@ -80,14 +131,25 @@ impl Host for RealHost {
         Some(room.f_bavail.saturating_mul(room.f_frsize))
     }
 
-    async fn flush(&self, path: &Path) -> Result<(), std::io::Error> {
-        let path = path.to_owned();
-        let flush = move || match std::fs::File::open(&path) {
-            Ok(directory) => rustix::fs::syncfs(&directory).map_err(std::io::Error::from),
-            Err(_) => {
+    fn image_directories(&self, store: ImageStore, root: &Path) -> Vec<PathBuf> {
+        let configuration = match store {
+            ImageStore::Engine => String::new(),
+            _ => text_of("/etc/containerd/config.toml"),
+        };
+        let containerd_root = image_store::containerd_root(&configuration);
+        image_store::directories(store, root, &containerd_root, Path::is_dir)
+    }
+
+    async fn flush(&self, paths: &[PathBuf]) -> Result<(), std::io::Error> {
+        let paths = paths.to_owned();
+        let flush = move || {
+            let open = paths.iter().map(std::fs::File::open);
+            // Which of the file systems it would be cannot be told from here.
+            let Ok(directories) = open.collect::<Result<Vec<_>, _>>() else {
                 rustix::fs::sync();
-                Ok(())
-            }
+                return Ok(());
+            };
+            directories.iter().try_for_each(|directory| Ok(rustix::fs::syncfs(directory)?))
         };
         tokio::task::spawn_blocking(flush).await.map_err(std::io::Error::other)?
     }
@@ -145,8 +207,12 @@ mod tests {
     #[tokio::test]
     async fn a_path_that_is_not_visible_is_flushed_with_everything_else() {
         let host = RealHost::default();
-        let flushed = host.flush(Path::new("/no/such/directory")).await;
-        assert!(flushed.is_ok());
+        for paths in
+            [vec!["/no/such/directory"], vec!["/", "/no/such/directory"], vec!["/", "/tmp"]]
+        {
+            let paths: Vec<_> = paths.into_iter().map(PathBuf::from).collect();
+            assert!(host.flush(&paths).await.is_ok(), "{paths:?}");
+        }
         assert_eq!(host.free_bytes(Path::new("/no/such/directory")), None);
         assert!(host.free_bytes(Path::new("/")).is_some());
     }

@@ -5,6 +5,7 @@
 //! machine. A torn last line is ignored; nothing is written by a round that changes nothing.
 
 pub mod disk;
+mod agent_id;
 mod handover;
 mod history;
 mod lock;

@@ -14,7 +14,7 @@ use crate::core::policy::{Policy, PolicyDefaults, Selection, own_labels};
 use crate::core::recreate::changes::{may_hold_declared_files, written};
 use crate::core::recreate::declared::{WrittenFile, copied, declared};
 use crate::core::recreate::dependents::{Dependent, company};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, EngineInfo};
 use crate::host::Host;
 use crate::probing;
 use crate::world::Ports;
@@ -71,11 +71,17 @@ async fn gather<P: Ports>(
         is_pulled: pulled.is_some(),
         api: info.api,
         can_update: info.can_update,
-        free_bytes: ports.host().free_bytes(&info.root_dir),
+        free_bytes: free_bytes(ports.host(), info),
         probe: probe(ports, policy, &original).await,
         original,
         image,
     }))
+}
+
+/// What is free where the content of images lies, as far as that is visible.
+fn free_bytes(host: &impl Host, info: &EngineInfo) -> Option<u64> {
+    let directories = host.image_directories(info.image_store, &info.root_dir);
+    directories.iter().filter_map(|directory| host.free_bytes(directory)).min()
 }
 
 /// What the probe of the label says of the running container, where there is one.

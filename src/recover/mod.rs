@@ -5,10 +5,12 @@
 
 mod retry;
 mod sweep;
+mod watch;
 
 use retry::Failed;
 pub use retry::STUCK_AFTER;
-pub use sweep::{left_behind, sweep};
+pub use sweep::{Sweep, left_behind};
+pub use watch::Sightings;
 
 use std::collections::{BTreeMap, BTreeSet};
 

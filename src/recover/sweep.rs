@@ -1,21 +1,24 @@
 //! Containers with our names and no journal: the state directory was lost, or a cut brought back
-//! what had been removed.
+//! what had been removed. What is done about them stands in `core::update::debris`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use serde_json::Value;
 
+use super::watch::{Look, Sightings, signs, trial};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::docker::inspect;
 use crate::core::docker::names;
+use crate::core::policy::{PolicyDefaults, Selection, own_labels};
 use crate::core::recreate::dependents::anchors;
 use crate::core::recreate::{RestartPolicy, restart_policy};
-use crate::core::update::debris::{Found, Party, Remedy, remedy, service, together};
+use crate::core::update::debris::{Found, Health, Party, Remedy, remedy, service, together};
 use crate::core::update::event::{Event, Listener};
+use crate::core::update::health::{Gate, HealthPolicy};
+use crate::core::update::proof::{self, Evidence};
 use crate::engine::{Engine, EngineError, Listed};
-use crate::host::Host;
+use crate::probing;
 use crate::world::Ports;
 
 /// The services of which something bears one of our names although no journal tells of it. `open`
@@ -26,62 +29,151 @@ pub fn left_behind(list: &[Listed], open: &BTreeMap<String, OpenUpdate>) -> BTre
     services.filter(|service| !open.contains_key(*service)).map(str::to_owned).collect()
 }
 
-/// Puts right what was left behind of these services; `watch` is how long an update of another
-/// agent may take. Gives the services that are left alone, because something happened there just
-/// now.
-pub async fn sweep<P: Ports>(
-    ports: &P,
-    listener: &dyn Listener,
-    services: BTreeSet<String>,
-    watch: Duration,
-) -> BTreeSet<String> {
-    let mut remnants = Vec::new();
-    for service in services {
-        match find(ports, &service).await {
-            Ok((party, grace)) => remnants.push(Remnant { service, party, grace }),
-            Err(error) => stays(listener, service, &error),
-        }
-    }
-    let now = ports.host().now();
-    let mut unsettled = BTreeSet::new();
-    for group in groups(remnants) {
-        let parties: Vec<_> = group.iter().map(|remnant| &remnant.party).collect();
-        let each = group.iter().map(|it| remedy(&it.party, now, it.settle(watch)));
-        let remedies = together(&parties, each.collect());
-        for (Remnant { service, party, .. }, remedy) in group.iter().zip(remedies) {
-            if remedy == Remedy::Wait {
-                unsettled.insert(service.clone());
-                continue;
-            }
-            if let Some(detail) = told(&remedy) {
-                let (container, detail) = (service.clone(), detail.to_owned());
-                listener.hear(&Event::Warning { container, detail });
-            }
-            if let Err(error) = apply(ports.engine(), service, party, remedy).await {
-                stays(listener, service.clone(), &error);
-            }
-        }
-    }
-    unsettled
+/// What a sweep works with.
+pub struct Sweep<'a, P: Ports> {
+    /// The outside.
+    pub ports: &'a P,
+    /// Who hears of what is done.
+    pub listener: &'a dyn Listener,
+    /// What holds where labels say nothing.
+    pub defaults: &'a PolicyDefaults,
+    /// What was seen before.
+    pub sightings: &'a mut Sightings,
 }
 
-fn stays(listener: &dyn Listener, container: String, error: &EngineError) {
-    let detail = format!("what an earlier update left behind stays: {error}");
-    listener.hear(&Event::Warning { container, detail });
+impl<P: Ports> Sweep<'_, P> {
+    /// Looks at what was left behind of these services, and puts right what has been watched for
+    /// long enough and is proved. Gives the services that are not to be touched.
+    pub async fn run(mut self, services: BTreeSet<String>) -> BTreeMap<String, OpenUpdate> {
+        self.sightings.retain(&services);
+        let mut remnants = Vec::new();
+        for service in services {
+            match self.find(&service).await {
+                Ok(party) => remnants.push(Remnant { service, party }),
+                Err(error) => self.stays(&service, &error),
+            }
+        }
+        let mut untouched = BTreeMap::new();
+        for group in groups(remnants) {
+            let parties: Vec<_> = group.iter().map(|remnant| &remnant.party).collect();
+            let each = parties.iter().map(|party| remedy(party)).collect();
+            let remedies = together(&parties, each);
+            for (remnant, remedy) in group.iter().zip(remedies) {
+                if let Some(open) = self.put_right(remnant, remedy).await {
+                    untouched.insert(remnant.service.clone(), open);
+                }
+            }
+        }
+        untouched
+    }
+
+    async fn put_right(&mut self, remnant: &Remnant, remedy: Remedy) -> Option<OpenUpdate> {
+        let Remnant { service, party } = remnant;
+        let untouched = match &remedy {
+            Remedy::Wait => Some(OpenUpdate::Elsewhere),
+            Remedy::Unproven(_) | Remedy::Leave(_) => Some(OpenUpdate::Unproven),
+            _ => None,
+        };
+        if let Some(detail) = told(&remedy, party)
+            && self.sightings.is_news(service, &detail)
+        {
+            self.warn(service, detail);
+        }
+        if remedy != Remedy::Wait {
+            self.sightings.forget(service);
+        }
+        if let Err(error) = apply(self.ports.engine(), service, party, remedy).await {
+            self.stays(service, &error);
+        }
+        untouched
+    }
+
+    fn warn(&self, service: &str, detail: String) {
+        self.listener.hear(&Event::Warning { container: service.to_owned(), detail });
+    }
+
+    fn stays(&self, service: &str, error: &EngineError) {
+        self.warn(service, format!("what an earlier update left behind stays: {error}"));
+    }
+
+    async fn find(&mut self, service: &str) -> Result<Party, EngineError> {
+        let holder = self.evidence(service).await?;
+        let old = self.evidence(&names::old_name(service)).await?;
+        let new = self.evidence(&names::new_name(service)).await?;
+        let proof = proof::check(service, holder.as_ref(), old.as_ref(), new.as_ref());
+        let (mut has_settled, mut health) = (false, Health::Unknown);
+        if proof.is_ok() {
+            let all: Vec<_> = [&holder, &old, &new].into_iter().flatten().collect();
+            let look = self.look(holder.as_ref(), &all).await;
+            let is_first = !self.sightings.knows(service);
+            let sighting = self.sightings.see(service, look);
+            (has_settled, health) = (sighting.has_settled(), sighting.health());
+            let settle = sighting.settle();
+            if is_first && !has_settled {
+                let time = humantime::format_duration(settle);
+                let detail = format!("watching for {time} what an earlier update left behind");
+                self.warn(service, detail);
+            }
+        }
+        let found = |evidence: Option<Evidence>| evidence.map(|evidence| read(&evidence.document));
+        let (holder, old, new) = (found(holder), found(old), found(new));
+        Ok(Party { holder, old, new, proof, has_settled, health })
+    }
+
+    /// One container by its exact name: the Engine takes the begin of an ID for a name as well.
+    async fn evidence(&self, name: &str) -> Result<Option<Evidence>, EngineError> {
+        let engine = self.ports.engine();
+        let Some(document) = engine.inspect(name).await? else { return Ok(None) };
+        if inspect::name(&document) != name {
+            return Ok(None);
+        }
+        let image = engine.inspect_image(inspect::image_id(&document)).await?.unwrap_or_default();
+        let (labels, of_image) = (inspect::labels(&document), inspect::labels(&image));
+        let selection = own_labels::read(&labels, &of_image, self.defaults);
+        Ok(Some(Evidence { document, image, selection }))
+    }
+
+    async fn look(&self, holder: Option<&Evidence>, all: &[&Evidence]) -> Look {
+        let trials = all.iter().filter_map(|one| match &one.selection {
+            Selection::Watched(policy) => Some(trial(&policy.health, &one.document)),
+            _ => None,
+        });
+        let stops = all.iter().map(|one| inspect::stop_timeout(&one.document));
+        let longest = |times: &mut dyn Iterator<Item = Duration>| times.max().unwrap_or_default();
+        let settle = longest(&mut { trials }).saturating_add(longest(&mut { stops }));
+        let holder = holder.and_then(|one| match &one.selection {
+            Selection::Watched(policy) => Some((&policy.health, &one.document)),
+            _ => None,
+        });
+        let policy = holder.map(|(settings, document)| HealthPolicy::of(settings, document));
+        let is_well = match (&policy, holder) {
+            (Some(policy), Some((settings, document))) if inspect::is_running(document) => {
+                match (policy.gate, &settings.probe) {
+                    (Gate::Probe, Some(probe)) => {
+                        let id = inspect::id(document);
+                        probing::probe(self.ports, id, document, probe).await.is_ok()
+                    }
+                    (Gate::Healthcheck, _) => inspect::health(document) == Some("healthy"),
+                    _ => inspect::text(document, "/State/Status") == "running",
+                }
+            }
+            _ => false,
+        };
+        let last_check = holder.map_or("", |(_, document)| inspect::last_check_at(document));
+        Look {
+            signs: all.iter().map(|one| signs(&one.document)).collect(),
+            settle,
+            policy,
+            is_well,
+            last_check: last_check.to_owned(),
+        }
+    }
 }
 
 /// What an update left of one service.
 struct Remnant {
     service: String,
     party: Party,
-    /// How long its containers may take to stop.
-    grace: Duration,
-}
-
-impl Remnant {
-    fn settle(&self, watch: Duration) -> TimeDelta {
-        TimeDelta::from_std(watch + self.grace).unwrap_or(TimeDelta::MAX)
-    }
 }
 
 /// Services that hang on each other, each behind what it hangs on.
@@ -105,56 +197,59 @@ fn groups(mut remnants: Vec<Remnant>) -> Vec<Vec<Remnant>> {
     groups
 }
 
-async fn find<P: Ports>(ports: &P, service: &str) -> Result<(Party, Duration), EngineError> {
-    let mut grace = Duration::ZERO;
-    let mut found = BTreeMap::new();
-    for name in [service.to_owned(), names::old_name(service), names::new_name(service)] {
-        if let Some(document) = ports.engine().inspect(&name).await? {
-            grace = grace.max(inspect::stop_timeout(&document));
-            found.insert(name, read(&document));
-        }
-    }
-    let party = Party {
-        holder: found.remove(service),
-        old: found.remove(&names::old_name(service)),
-        new: found.remove(&names::new_name(service)),
-    };
-    Ok((party, grace))
-}
-
 fn read(document: &Value) -> Found {
     Found {
         id: inspect::id(document).to_owned(),
         name: inspect::name(document).to_owned(),
         running: inspect::is_running(document),
         started: inspect::was_started(document),
+        // What cannot be read is not proved, and not touched.
         policy: restart_policy(document).unwrap_or_else(|_| RestartPolicy::no()),
-        changed_at: inspect::changed_at(document),
+        stop_timeout: inspect::stop_timeout(document),
         anchors: anchors(document)
             .map(|anchors| anchors.into_iter().map(|anchor| anchor.container).collect())
             .unwrap_or_default(),
     }
 }
 
-const fn told(remedy: &Remedy) -> Option<&'static str> {
-    match remedy {
-        Remedy::Wait => None,
-        Remedy::Leave => {
-            Some("an earlier update left containers behind; nothing tells whose they are")
+/// What a person is told. The policy that an update armed is not the one that its user wrote, and
+/// nothing tells what that was.
+fn told(remedy: &Remedy, party: &Party) -> Option<String> {
+    let policy = |policy: &RestartPolicy| match policy.is_no() {
+        true => String::new(),
+        false => format!(
+            "; its restart policy is {} now, and what it was before the update is not known: \
+             `docker update --restart=…` sets it",
+            policy.name
+        ),
+    };
+    let armed = |found: &Option<Found>| found.as_ref().map(|found| policy(&found.policy));
+    Some(match remedy {
+        Remedy::Wait => return None,
+        Remedy::Unproven(why) => format!(
+            "a container that bears a name of ours is left alone, because nothing shows that it is \
+             this agent's: {why}; rename or remove it"
+        ),
+        Remedy::Leave(why) => {
+            format!("what an earlier update left behind needs a person: {why}")
         }
-        Remedy::RemoveNew | Remedy::Resume => {
-            Some("removing a new container that an earlier update left behind")
+        Remedy::RemoveNew => {
+            "removing a new container that an earlier update left behind; its volumes stay".into()
         }
-        Remedy::RemoveOld { .. } => {
-            Some("removing an old container that an earlier update left behind")
-        }
-        Remedy::RestoreOld => {
-            Some("bringing back the old container that an earlier update had parked")
-        }
-        Remedy::AdoptNew => {
-            Some("only the new container of an earlier update is left; it gets the name")
-        }
-    }
+        Remedy::Resume => format!(
+            "removing a new container that an earlier update left behind, and starting the one that \
+             was stopped for it{}",
+            armed(&party.holder).unwrap_or_default()
+        ),
+        Remedy::RemoveOld { policy: given } => format!(
+            "removing an old container that an earlier update left behind{}",
+            given.as_ref().map(policy).unwrap_or_default()
+        ),
+        Remedy::RestoreOld => format!(
+            "bringing back the old container that an earlier update had parked{}",
+            armed(&party.old).unwrap_or_default()
+        ),
+    })
 }
 
 async fn apply(
@@ -165,36 +260,32 @@ async fn apply(
 ) -> Result<(), EngineError> {
     match (remedy, &party.holder, &party.old, &party.new) {
         (Remedy::RemoveNew, _, _, Some(new)) => {
-            engine.remove(&new.id, true).await?;
+            engine.remove(&new.id, false).await?;
         }
         (Remedy::Resume, Some(holder), _, Some(new)) => {
-            engine.remove(&new.id, true).await?;
+            engine.remove(&new.id, false).await?;
             engine.start(&holder.id).await?;
         }
         (Remedy::RemoveOld { policy }, Some(holder), Some(old), new) => {
             if let Some(policy) = policy {
                 engine.set_restart_policy(&holder.id, &policy).await?;
             }
-            stop_if_running(engine, old).await?;
             engine.remove(&old.id, false).await?;
             remove_new(engine, new.as_ref()).await?;
         }
         (Remedy::RestoreOld, holder, Some(old), new) => {
             remove_new(engine, new.as_ref()).await?;
             if let Some(holder) = holder {
-                stop_if_running(engine, holder).await?;
+                if holder.running {
+                    engine.stop(&holder.id, holder.stop_timeout).await?;
+                }
                 engine.rename(&holder.id, &names::new_name(service)).await?;
             }
             engine.rename(&old.id, service).await?;
             engine.start(&old.id).await?;
             if let Some(holder) = holder {
-                engine.remove(&holder.id, true).await?;
+                engine.remove(&holder.id, false).await?;
             }
-        }
-        (Remedy::AdoptNew, _, _, Some(new)) => {
-            engine.rename(&new.id, service).await?;
-            engine.start(&new.id).await?;
-            engine.set_restart_policy(&new.id, &RestartPolicy::named("unless-stopped")).await?;
         }
         _ => {}
     }
@@ -202,12 +293,8 @@ async fn apply(
 }
 
 async fn remove_new(engine: &impl Engine, new: Option<&Found>) -> Result<(), EngineError> {
-    if let Some(new) = new.filter(|new| !new.running) {
-        engine.remove(&new.id, true).await?;
+    if let Some(new) = new {
+        engine.remove(&new.id, false).await?;
     }
     Ok(())
-}
-
-async fn stop_if_running(engine: &impl Engine, found: &Found) -> Result<(), EngineError> {
-    if found.running { engine.stop(&found.id, inspect::STOP_TIMEOUT_DEFAULT).await } else { Ok(()) }
 }

@@ -36,6 +36,8 @@ mod people;
 #[cfg(test)]
 mod podman;
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod pulls;
 #[cfg(test)]
 mod reasons;
@@ -47,6 +49,8 @@ mod scrape;
 #[expect(dead_code, reason = "the model draws more from it")]
 #[path = "../model/seed.rs"]
 mod seed;
+#[cfg(test)]
+mod second_agent;
 #[cfg(test)]
 mod socket_proxy;
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub struct Files {
     directories: BTreeSet<PathBuf>,
     /// How many times something was written.
     pub writes: usize,
+    /// How many times all of it was lost.
+    pub lost: usize,
     /// How the disk fails, and for how many writes more.
     pub trouble: Option<(DiskTrouble, usize)>,
 }
@@ -73,6 +75,7 @@ impl Files {
 
     pub fn lose(&mut self) {
         (self.files, self.directories) = Default::default();
+        self.lost += 1;
     }
 
     /// Whether the disk refuses a write now.

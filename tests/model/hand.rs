@@ -52,6 +52,10 @@ pub enum Hand {
     SetClock(i64),
     /// `docker system prune -f`.
     Prune,
+    /// Another agent holds the Engine; it lives, is gone, or cannot be seen from here.
+    OtherAgent(Option<bool>),
+    /// It lets go, or `docker volume prune` takes the lock.
+    Unlock,
     /// `docker rm -f NAME`.
     Remove(String),
     /// `docker stop NAME`.
@@ -64,6 +68,8 @@ pub enum Hand {
     Rename(String, String),
     /// `docker run --name NAME` on the image that its tag stands for here.
     Run(String),
+    /// A person's own container of that name, on this image, which was never started.
+    Stranger(String, String),
     /// `docker create --name NAME`, likewise.
     Create(String),
     /// `docker pull` of a tag.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use pilotfish::core::decide::engine_lock::{Holder, LOCK_VOLUME, Process};
 use pilotfish::engine::ContainerEvent;
+use serde_json::json;
 
 use crate::engine::state::{Moment, State};
 use crate::hand::Hand;
+use crate::host::OTHER_AGENT;
 use crate::machine::{Affairs, Machine};
 
 /// When one of every service must run again after the last fault (I1).
@@ -110,6 +113,13 @@ impl Affairs {
             Hand::LoseState => self.files.lose(),
             Hand::SetClock(milliseconds) => self.clock_ahead += milliseconds,
             Hand::Prune => engine.prune(),
+            Hand::OtherAgent(lives) => {
+                self.other_agent_lives = lives;
+                engine.stored.labels.insert(LOCK_VOLUME.to_owned(), other_agent().labels());
+            }
+            Hand::Unlock => {
+                engine.stored.labels.remove(LOCK_VOLUME);
+            }
             Hand::Remove(name) => {
                 engine.end(at, &name, 137);
                 let _ = engine.remove(&name, false);
@@ -128,6 +138,10 @@ impl Affairs {
             Hand::Run(name) => {
                 self.create_again(at, &name);
                 let _ = self.engine.start(at, &name);
+            }
+            Hand::Stranger(name, image) => {
+                let body = json!({ "Image": image, "HostConfig": { "NetworkMode": "bridge" } });
+                let _ = engine.create(at, &name, &body);
             }
             Hand::Create(name) => self.create_again(at, &name),
             Hand::Pull(tag) => self.pull(at, &tag),
@@ -152,6 +166,19 @@ impl Affairs {
         if let Some(service) = service {
             let _ = self.engine.create(at, name, &service.body);
         }
+    }
+}
+
+fn other_agent() -> Holder {
+    let process =
+        Process { pid: OTHER_AGENT.into(), started: "1".into(), namespace: "model".into() };
+    Holder {
+        owner: "another".into(),
+        state_dir: "/other".into(),
+        host: "model".into(),
+        boot_id: "boot-1".into(),
+        process,
+        ..Holder::default()
     }
 }
 

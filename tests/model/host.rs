@@ -1,13 +1,18 @@
 //! The machine's clock, its boots and its flushes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use pilotfish::core::decide::engine_lock::Process;
+use pilotfish::core::docker::image_store::ImageStore;
 use pilotfish::host::Host;
 
 use crate::machine::{Machine, wall};
+
+/// The number of the process of another agent.
+pub const OTHER_AGENT: &str = "4242";
 
 /// The machine, as the agent sees it.
 #[derive(Debug, Clone)]
@@ -22,6 +27,33 @@ impl Host for FakeHost {
         format!("boot-{}", self.0.lock().boots)
     }
 
+    fn host_name(&self) -> String {
+        "model".into()
+    }
+
+    fn random_id(&self) -> String {
+        let mut affairs = self.0.lock();
+        affairs.ids += 1;
+        format!("agent-{}", affairs.ids)
+    }
+
+    fn process(&self) -> Process {
+        let pid = self.0.lock().lives.to_string();
+        Process { pid, started: "1".into(), namespace: "model".into() }
+    }
+
+    fn lives(&self, process: &Process) -> Option<bool> {
+        let affairs = self.0.lock();
+        match process.pid.as_str() {
+            OTHER_AGENT => affairs.other_agent_lives,
+            pid => Some(pid == affairs.lives.to_string()),
+        }
+    }
+
+    fn directory_id(&self, _path: &Path) -> String {
+        format!("state-{}", self.0.lock().files.lost)
+    }
+
     fn own_container(&self) -> Option<String> {
         None
     }
@@ -34,7 +66,11 @@ impl Host for FakeHost {
         Some(self.0.lock().free_bytes)
     }
 
-    async fn flush(&self, _path: &Path) -> Result<(), std::io::Error> {
+    fn image_directories(&self, _store: ImageStore, root: &Path) -> Vec<PathBuf> {
+        vec![root.to_owned()]
+    }
+
+    async fn flush(&self, _paths: &[PathBuf]) -> Result<(), std::io::Error> {
         self.0.point("flush", false);
         let mut affairs = self.0.lock();
         affairs.engine.harden();

@@ -305,7 +305,8 @@ impl<'a> Judge<'a> {
     /// I6, beside the containers of services.
     fn debris(&mut self) {
         for container in self.affairs.engine.containers() {
-            if container.name.starts_with("pilotfish-") {
+            // What belongs to no service is a person's, whatever its name is.
+            if container.name.starts_with("pilotfish-") && !container.service.is_empty() {
                 self.found.push(format!("I6: the container {} is left", container.name));
             }
         }

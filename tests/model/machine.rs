@@ -44,6 +44,12 @@ pub struct Affairs {
     /// What the clock on the wall is ahead by, in milliseconds.
     pub clock_ahead: i64,
     pub boots: u32,
+    /// How many lives the agent has had.
+    pub lives: usize,
+    /// How many random IDs were drawn.
+    pub ids: usize,
+    /// Whether another agent lives, as far as that can be seen.
+    pub other_agent_lives: Option<bool>,
     /// What is free where the Engine keeps images.
     pub free_bytes: u64,
     pub fuse: Fuse,
@@ -102,6 +108,9 @@ impl Machine {
             shelf: Shelf::default(),
             clock_ahead: 0,
             boots: 1,
+            lives: 0,
+            ids: 0,
+            other_agent_lives: None,
             free_bytes: u64::MAX,
             fuse: Fuse::default(),
             hooks: Vec::new(),

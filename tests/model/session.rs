@@ -66,6 +66,7 @@ pub async fn live(machine: &Arc<Machine>, job: Job) -> End {
     *machine.stop.lock().expect("not poisoned") = stop.clone();
     machine.lock().stroke = None;
     machine.lock().call_count = 0;
+    machine.lock().lives += 1;
     machine.lock().terminated_at = None;
     let life = AssertUnwindSafe(work(Arc::clone(machine), job, stop)).catch_unwind();
     let stroke = tokio::select! {

@@ -51,6 +51,7 @@ fn decided(change: impl FnOnce(&mut Companion)) -> Decision {
         tries_at_once: false,
         own_container: None,
         engine_endpoint: None,
+        other_agent: None,
         state_dir: "/var/lib/pilotfish".into(),
     };
     decide(&observation, &circumstances)

@@ -21,6 +21,8 @@ mod timing;
 pub mod outlook;
 // What is known of a watched container.
 pub mod observation;
+// Who works on an Engine: the lock that belongs to it.
+pub mod engine_lock;
 // What a registry offers, and why it could not be asked.
 pub mod offer;
 // The closed list of reasons for a "no".
@@ -80,6 +82,8 @@ pub struct Circumstances {
     pub own_container: Option<String>,
     /// Where the Engine is reached over the network: a container may stand in between.
     pub engine_endpoint: Option<Endpoint>,
+    /// Another agent that holds this Engine, in words: then nothing is touched.
+    pub other_agent: Option<String>,
     /// Where the agent keeps its state: a helper that updates the agent's own container needs it.
     pub state_dir: PathBuf,
 }
@@ -105,7 +109,9 @@ pub struct No {
 }
 
 impl No {
-    fn new(reason: Reason, detail: impl Into<String>) -> Self {
+    /// A "no" that no time changes.
+    #[must_use]
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into(), opens: None }
     }
 }
@@ -176,7 +182,7 @@ pub enum Question {
 /// where the answers so far leave it open.
 #[must_use]
 pub fn question(observation: &Observation, circumstances: &Circumstances) -> Question {
-    if standing(observation).is_err() {
+    if circumstances.other_agent.is_some() || standing(observation).is_err() {
         return Question::Nothing;
     }
     match compare(observation, circumstances) {
@@ -199,7 +205,14 @@ pub fn decide(observation: &Observation, circumstances: &Circumstances) -> Decis
     }
 }
 
+/// No other agent works on this Engine.
+fn alone(circumstances: &Circumstances) -> Result<(), No> {
+    let other = circumstances.other_agent.as_ref();
+    other.map_or(Ok(()), |other| Err(No::new(Reason::AnotherAgent, other)))
+}
+
 fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Result<Decision, No> {
+    alone(circumstances)?;
     let standing = standing(observation)?;
     let offer = match compare(observation, circumstances) {
         Compared::Same => return Ok(Decision::UpToDate),
@@ -247,6 +260,7 @@ pub fn roll_back(
     kept: &Offer,
     circumstances: &Circumstances,
 ) -> Result<Plan, No> {
+    alone(circumstances)?;
     let standing = standing(observation)?;
     origin::check(observation)?;
     let followers = followers(readiness)?;

@@ -144,8 +144,10 @@ pub enum OpenUpdate {
     Stuck(String),
     /// The same, and the service does not run.
     Down(String),
-    /// It is none of this agent's: another one seems to be at work.
+    /// It is none of this agent's: another one may be at work. It is watched until that is known.
     Elsewhere,
+    /// A container bears a name that an update needs, and nothing shows that it is this agent's.
+    Unproven,
 }
 
 /// What an update would meet.

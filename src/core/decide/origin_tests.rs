@@ -121,6 +121,7 @@ fn circumstances(force: bool) -> Circumstances {
         force,
         tries_at_once: false,
         own_container: None,
+        other_agent: None,
         engine_endpoint: None,
         state_dir: "/var/lib/pilotfish".into(),
     }

@@ -179,7 +179,9 @@ impl Reason {
             Self::HeldByHook => {
                 "the container's own pre-update hook decides; it is asked again in the next round"
             }
-            Self::AnotherAgent => "stop one of the two agents that work on this Engine",
+            Self::AnotherAgent => {
+                "stop one of the two agents, or rename or remove the container that the detail names"
+            }
             Self::Stuck => {
                 "mend what the detail names; it is tried again by itself, and at once with `pilotfish recover`"
             }

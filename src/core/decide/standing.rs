@@ -3,6 +3,7 @@
 use super::No;
 use crate::core::decide::observation::{Observation, OpenUpdate, Running};
 use crate::core::decide::reason::Reason;
+use crate::core::docker::names;
 use crate::core::docker::reference::{Reference, ReferenceError};
 use crate::core::policy::Policy;
 use crate::core::policy::managers::Manager;
@@ -27,6 +28,14 @@ pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
         Some(open @ (OpenUpdate::Stuck(_) | OpenUpdate::Down(_))) => return Err(stuck(open)),
         Some(OpenUpdate::Elsewhere) => {
             let detail = "a container of an update that this agent did not begin stands beside it";
+            return Err(No::new(Reason::AnotherAgent, detail));
+        }
+        Some(OpenUpdate::Unproven) => {
+            let (old, new) =
+                (names::old_name(&observation.name), names::new_name(&observation.name));
+            let detail = format!(
+                "a container named {old} or {new} stands beside it, and nothing shows whose it is"
+            );
             return Err(No::new(Reason::AnotherAgent, detail));
         }
         Some(OpenUpdate::InFlight) => {
@@ -67,7 +76,7 @@ pub(super) fn stuck(open: &OpenUpdate) -> No {
             OpenUpdate::Stuck(why) => {
                 format!("its last update can be neither finished nor undone: {why}")
             }
-            OpenUpdate::InFlight | OpenUpdate::Elsewhere => String::new(),
+            OpenUpdate::InFlight | OpenUpdate::Elsewhere | OpenUpdate::Unproven => String::new(),
         },
     )
 }

@@ -131,6 +131,7 @@ fn circumstances(zone: Zone, now: &str, pull_window: &str) -> Circumstances {
         tries_at_once: false,
         own_container: None,
         engine_endpoint: None,
+        other_agent: None,
         state_dir: "/var/lib/pilotfish".into(),
     }
 }

@@ -9,6 +9,8 @@ pub mod manifest;
 pub mod inspect;
 // Names that this program gives to things on the Engine.
 pub mod names;
+// Where an Engine keeps the content of images.
+pub mod image_store;
 // The version of the Engine's API.
 pub mod api_version;
 // The names of signals.

@@ -82,6 +82,20 @@ pub fn check(original: &Value, state_dir: &Path) -> Result<(), CannotRecreate> {
     Ok(())
 }
 
+/// Whether a container is a helper that an agent on this image made: it runs that image, written
+/// by its ID as no person writes it, with the word of a helper. A name alone is no proof.
+#[must_use]
+pub fn is_a_helper(container: &Value, image_id: &str) -> bool {
+    let words = |pointer| container.pointer(pointer).and_then(Value::as_array);
+    let mut all = words("/Config/Entrypoint").into_iter().chain(words("/Config/Cmd")).flatten();
+    let has_a_program = all.next().is_some();
+    !image_id.is_empty()
+        && inspect::image_id(container) == image_id
+        && inspect::image_as_written(container) == image_id
+        && has_a_program
+        && all.any(|word| word == ASSIST)
+}
+
 fn no_run() -> CannotRecreate {
     CannotRecreate { field: "Config.Cmd".into(), why: format!("has no word `{RUN}`") }
 }
@@ -140,6 +154,29 @@ mod tests {
             let agent = agent(&entrypoint, &words);
             assert_eq!(command(&agent), expected, "{agent}");
         }
+    }
+
+    #[test]
+    fn a_helper_is_not_known_by_its_name() {
+        let of = |image: &str, written: &str, words: Value| {
+            json!({
+                "Name": "/pilotfish-helper-pilotfish",
+                "Image": image,
+                "Config": { "Image": written, "Entrypoint": ["/pilotfish"], "Cmd": words },
+            })
+        };
+        let id = "sha256:1";
+        assert!(is_a_helper(&of(id, id, json!(["--config", "x", "assist"])), id));
+        for other in [
+            of("sha256:2", id, json!(["assist"])),
+            of(id, "shop/pilotfish:1", json!(["assist"])),
+            of(id, id, json!(["run"])),
+            of(id, id, json!(null)),
+            Value::Null,
+        ] {
+            assert!(!is_a_helper(&other, id), "{other}");
+        }
+        assert!(!is_a_helper(&of("", "", json!(["assist"])), ""));
     }
 
     #[test]

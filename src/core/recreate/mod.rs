@@ -19,6 +19,7 @@ pub mod dependents;
 pub mod differences;
 mod document;
 pub mod helper;
+pub mod likeness;
 mod networks;
 mod podman;
 mod process;

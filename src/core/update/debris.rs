@@ -1,7 +1,12 @@
-//! What to do with a container that bears one of our names although no journal tells of it: the
-//! state directory was lost, or another agent works here.
+//! What to do with containers that bear our names although no journal tells of them: the state
+//! directory was lost, or a power cut brought back what had been removed.
+//!
+//! A name is no proof: anybody may give it. A container is touched only where all of this holds:
+//! the operator opted it in, it and its partner are alike but for what an update changes, nothing
+//! has happened to them for as long as an update takes, seen by this very agent, and whatever is to
+//! stay has proved itself by its own health policy. No volume is ever removed here.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::time::Duration;
 
 use crate::core::docker::names::{NEW_PREFIX, OLD_PREFIX};
 use crate::core::recreate::RestartPolicy;
@@ -19,14 +24,27 @@ pub struct Found {
     pub started: bool,
     /// Its restart policy.
     pub policy: RestartPolicy,
-    /// The latest moment at which anything happened to it.
-    pub changed_at: Option<DateTime<Utc>>,
+    /// How long it may take to stop.
+    pub stop_timeout: Duration,
     /// What it hangs on: IDs and names of other containers.
     pub anchors: Vec<String>,
 }
 
+/// What was seen of the container that bears the service's name, as long as it was watched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Health {
+    /// It was well by its own health policy, all the time that this policy asks for.
+    Well,
+    /// It was not.
+    Unwell,
+    /// Nothing tells: its HEALTHCHECK has not run since it is watched, or it was not watched for
+    /// long enough.
+    #[default]
+    Unknown,
+}
+
 /// Everything that stands for one service.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Party {
     /// The container that bears the service's name.
     pub holder: Option<Found>,
@@ -34,6 +52,20 @@ pub struct Party {
     pub old: Option<Found>,
     /// The one that bears `pilotfish-new-NAME`.
     pub new: Option<Found>,
+    /// Whether anything shows that they are the containers of one update; if not, what speaks
+    /// against it.
+    pub proof: Result<(), String>,
+    /// Whether nothing has happened to them for as long as an update takes.
+    pub has_settled: bool,
+    /// How the holder was meanwhile.
+    pub health: Health,
+}
+
+impl Default for Party {
+    fn default() -> Self {
+        let (holder, old, new) = (None, None, None);
+        Self { holder, old, new, proof: Ok(()), has_settled: false, health: Health::default() }
+    }
 }
 
 impl Party {
@@ -58,23 +90,24 @@ impl Party {
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remedy {
-    /// Something happened here just now: it may be another agent's update.
+    /// Something happened here just now, or nothing is known yet of the one that is to stay.
     Wait,
-    /// A person has to look.
-    Leave,
+    /// Nothing shows that these are the containers of an update: they are left alone.
+    Unproven(String),
+    /// They are those of an update, and yet a person has to look.
+    Leave(&'static str),
     /// Remove a new container that never served.
     RemoveNew,
-    /// The same, and the holder, which had been stopped for it, gets its life back.
+    /// The same, and the holder, which had been stopped for it, is started.
     Resume,
-    /// The holder serves, so the old one goes; a holder that was not committed gets the policy.
+    /// The holder has proved itself, so the old one goes; a holder that was not committed gets the
+    /// policy.
     RemoveOld {
         /// The policy for the holder, where it has ours.
         policy: Option<RestartPolicy>,
     },
-    /// The old one gets its name and its life back; a holder that was not committed goes.
+    /// The old one gets its name and is started; a holder that was not committed goes.
     RestoreOld,
-    /// Nothing else is left: the new one gets the name, and is started.
-    AdoptNew,
 }
 
 /// The service that a container of ours stands for.
@@ -88,38 +121,45 @@ pub fn service(name: &str) -> Option<&str> {
 /// Whether an update had been committed shows in the restart policies: until then the holder has
 /// `no` and the parked one may be started at boot, afterwards it is the other way round.
 #[must_use]
-pub fn remedy(party: &Party, now: DateTime<Utc>, settle: TimeDelta) -> Remedy {
-    let everybody = [&party.holder, &party.old, &party.new];
-    let latest = everybody.iter().filter_map(|found| found.as_ref()?.changed_at).max();
-    if latest.is_some_and(|latest| now - latest < settle && latest <= now) {
+pub fn remedy(party: &Party) -> Remedy {
+    if let Err(why) = &party.proof {
+        return Remedy::Unproven(why.clone());
+    }
+    if !party.has_settled {
         return Remedy::Wait;
     }
     match (&party.old, &party.holder, &party.new) {
+        (Some(_), _, Some(new)) if new.running => Remedy::Leave("the new one runs under our name"),
         (Some(_), None, _) => Remedy::RestoreOld,
-        (Some(old), Some(holder), _) => with_old(old, holder),
+        (Some(old), Some(holder), _) => with_old(old, holder, party.health),
+        // Only an update makes a container without the right to be started.
+        (None, Some(_), Some(new)) if new.running || !new.policy.is_no() => {
+            Remedy::Leave("the new one runs, or may be started by the Engine")
+        }
         // A switch that was cut short between its stops and its renames: the holder is the old one,
         // armed to be started at boot.
         (None, Some(holder), Some(new)) if !holder.running && !new.started => {
             if holder.policy.is_no() { Remedy::RemoveNew } else { Remedy::Resume }
         }
-        (None, Some(_), Some(new)) if !new.running => Remedy::RemoveNew,
-        (None, None, Some(_)) => Remedy::AdoptNew,
-        (None, _, _) => Remedy::Leave,
+        (None, Some(_), Some(_)) => Remedy::RemoveNew,
+        (None, None, _) | (None, _, None) => Remedy::Leave("there is nothing to go back to"),
     }
 }
 
-fn with_old(old: &Found, holder: &Found) -> Remedy {
-    let uncommitted = holder.policy.is_no() && !old.policy.is_no();
-    match (old.running, holder.running) {
-        (true, _) if uncommitted => Remedy::RestoreOld,
-        (_, true) => {
-            let policy = uncommitted.then(|| old.policy.clone());
+fn with_old(old: &Found, holder: &Found, health: Health) -> Remedy {
+    let is_uncommitted = holder.policy.is_no() && !old.policy.is_no();
+    match (old.running, holder.running, health) {
+        (true, _, _) if is_uncommitted => Remedy::RestoreOld,
+        (true, ..) => Remedy::Leave("the old one runs, and nothing tells why"),
+        (false, true, Health::Well) => {
+            let policy = is_uncommitted.then(|| old.policy.clone());
             Remedy::RemoveOld { policy }
         }
-        (_, false) if uncommitted => Remedy::RestoreOld,
-        (true, false) => Remedy::RestoreOld,
-        // Both are down and nothing tells why: somebody may have stopped the service on purpose.
-        (false, false) => Remedy::Leave,
+        (false, true, Health::Unknown) => Remedy::Wait,
+        (false, _, _) if is_uncommitted => Remedy::RestoreOld,
+        (false, true, Health::Unwell) => Remedy::Leave("the one that bears the name is not well"),
+        // Somebody may have stopped the service on purpose.
+        (false, false, _) => Remedy::Leave("both are down, and nothing tells why"),
     }
 }
 
@@ -130,6 +170,14 @@ pub fn together(parties: &[&Party], remedies: Vec<Remedy>) -> Vec<Remedy> {
     let any = |remedy: &Remedy| remedies.contains(remedy);
     if any(&Remedy::Wait) {
         return vec![Remedy::Wait; remedies.len()];
+    }
+    // One that goes back alone would take away what the one that stays hangs on.
+    if remedies.iter().any(|remedy| matches!(remedy, Remedy::Unproven(_))) {
+        let stays = |remedy| match remedy {
+            unproven @ Remedy::Unproven(_) => unproven,
+            _ => Remedy::Leave("nothing shows whose that is which hangs together with it"),
+        };
+        return remedies.into_iter().map(stays).collect();
     }
     let can_go_back = |(party, remedy): (&&Party, &Remedy)| {
         party.has_an_old_one() || matches!(remedy, Remedy::RemoveNew | Remedy::Resume)
@@ -149,8 +197,6 @@ pub fn together(parties: &[&Party], remedies: Vec<Remedy>) -> Vec<Remedy> {
 mod tests {
     use super::*;
 
-    const HOUR: TimeDelta = TimeDelta::hours(1);
-
     fn found(running: bool, policy: &str) -> Option<Found> {
         Some(Found {
             id: "1".into(),
@@ -158,40 +204,30 @@ mod tests {
             running,
             started: true,
             policy: RestartPolicy::named(policy),
-            changed_at: Some(DateTime::UNIX_EPOCH),
+            stop_timeout: Duration::from_secs(10),
             anchors: Vec::new(),
         })
     }
 
+    fn fresh(policy: &str) -> Option<Found> {
+        found(false, policy).map(|found| Found { started: false, ..found })
+    }
+
     #[test]
     fn services_that_hang_on_each_other_go_back_together_or_not_at_all() {
+        use Remedy::{Leave, RemoveNew, RestoreOld, Resume, Unproven, Wait};
         let parked = Party { old: found(false, "always"), ..Party::default() };
         let committed = Party { holder: found(true, "always"), ..Party::default() };
         let forward = || Remedy::RemoveOld { policy: None };
+        let strange = || Unproven("Config.Env".into());
+        let unclear = Leave("nothing shows whose that is which hangs together with it");
         let rows = [
-            (
-                &parked,
-                forward(),
-                &parked,
-                Remedy::RestoreOld,
-                [Remedy::RestoreOld, Remedy::RestoreOld],
-            ),
-            (
-                &parked,
-                Remedy::RestoreOld,
-                &committed,
-                Remedy::RemoveNew,
-                [Remedy::RestoreOld, Remedy::Resume],
-            ),
-            (
-                &parked,
-                Remedy::RestoreOld,
-                &committed,
-                Remedy::Leave,
-                [Remedy::RestoreOld, Remedy::Leave],
-            ),
-            (&parked, forward(), &committed, Remedy::Leave, [forward(), Remedy::Leave]),
-            (&parked, Remedy::Wait, &parked, Remedy::RestoreOld, [Remedy::Wait, Remedy::Wait]),
+            (&parked, forward(), &parked, RestoreOld, [RestoreOld, RestoreOld]),
+            (&parked, RestoreOld, &committed, RemoveNew, [RestoreOld, Resume]),
+            (&parked, RestoreOld, &committed, Leave(""), [RestoreOld, Leave("")]),
+            (&parked, forward(), &committed, Leave(""), [forward(), Leave("")]),
+            (&parked, Wait, &parked, RestoreOld, [Wait, Wait]),
+            (&parked, RestoreOld, &parked, strange(), [unclear, strange()]),
         ];
         for (one, first, other, second, expected) in rows {
             assert_eq!(together(&[one, other], vec![first, second]), expected);
@@ -213,9 +249,13 @@ mod tests {
         assert!(!with(&["y"]).hangs_on(&other));
     }
 
+    fn party(holder: Option<Found>, old: Option<Found>, new: Option<Found>) -> Party {
+        let (has_settled, health) = (true, Health::Well);
+        Party { holder, old, new, has_settled, health, ..Party::default() }
+    }
+
     fn check(holder: Option<Found>, old: Option<Found>, new: Option<Found>) -> Remedy {
-        let now = DateTime::UNIX_EPOCH + HOUR + HOUR;
-        remedy(&Party { holder, old, new }, now, HOUR)
+        remedy(&party(holder, old, new))
     }
 
     #[test]
@@ -225,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parked_one_beside_a_serving_holder_is_debris() {
+    fn a_parked_one_beside_a_proven_holder_is_debris() {
         let committed = check(found(true, "always"), found(false, "no"), None);
         assert_eq!(committed, Remedy::RemoveOld { policy: None });
         let uncommitted = check(found(true, "no"), found(false, "always"), None);
@@ -237,38 +277,58 @@ mod tests {
     fn an_unproven_holder_gives_way_to_the_proven_one() {
         assert_eq!(check(found(false, "no"), found(false, "always"), None), Remedy::RestoreOld);
         assert_eq!(check(found(true, "no"), found(true, "always"), None), Remedy::RestoreOld);
+        let unwell = Party {
+            health: Health::Unwell,
+            ..party(found(true, "no"), found(false, "always"), None)
+        };
+        assert_eq!(remedy(&unwell), Remedy::RestoreOld);
+    }
+
+    #[test]
+    fn what_has_not_proved_itself_is_never_committed() {
+        let of = |health, holder, old| {
+            remedy(&Party { health, ..party(found(true, holder), found(false, old), None) })
+        };
+        assert_eq!(of(Health::Unknown, "no", "always"), Remedy::Wait);
+        assert_eq!(of(Health::Unknown, "always", "no"), Remedy::Wait);
+        assert!(matches!(of(Health::Unwell, "always", "no"), Remedy::Leave(_)));
     }
 
     #[test]
     fn a_service_that_somebody_stopped_stays_stopped() {
-        assert_eq!(check(found(false, "always"), found(false, "no"), None), Remedy::Leave);
+        let is_left = |holder, old, new| matches!(check(holder, old, new), Remedy::Leave(_));
+        assert!(is_left(found(false, "always"), found(false, "no"), None));
+        assert!(is_left(found(false, "always"), found(true, "no"), None));
+        assert!(is_left(found(true, "always"), found(true, "no"), None));
     }
 
     #[test]
     fn a_new_one_that_never_served_is_debris() {
         assert_eq!(check(found(true, "always"), None, found(false, "no")), Remedy::RemoveNew);
-        assert_eq!(check(None, None, found(false, "no")), Remedy::AdoptNew);
-        let mut fresh = found(false, "no");
-        if let Some(fresh) = &mut fresh {
-            fresh.started = false;
+        assert_eq!(check(found(false, "always"), None, fresh("no")), Remedy::Resume);
+        for new in [found(true, "no"), found(false, "always")] {
+            assert!(matches!(check(found(true, "always"), None, new), Remedy::Leave(_)));
         }
-        assert_eq!(check(found(false, "always"), None, fresh), Remedy::Resume);
+        assert!(matches!(check(None, None, found(false, "no")), Remedy::Leave(_)));
+    }
+
+    #[test]
+    fn names_are_no_proof() {
+        let any = [None, found(true, "always"), found(false, "no"), fresh("no")];
+        for holder in &any {
+            for old in &any {
+                for new in &any {
+                    let party = party(holder.clone(), old.clone(), new.clone());
+                    let strange = Party { proof: Err("Config.Env".into()), ..party };
+                    assert_eq!(remedy(&strange), Remedy::Unproven("Config.Env".into()));
+                }
+            }
+        }
     }
 
     #[test]
     fn what_changed_just_now_may_be_somebody_elses() {
-        let party = Party { old: found(false, "always"), ..Party::default() };
-        let now = DateTime::UNIX_EPOCH + TimeDelta::minutes(5);
-        assert_eq!(remedy(&party, now, HOUR), Remedy::Wait);
-    }
-
-    #[test]
-    fn a_clock_that_starts_in_1970_does_not_wait_for_decades() {
-        let mut old = found(false, "always");
-        if let Some(old) = &mut old {
-            old.changed_at = Some(DateTime::UNIX_EPOCH + TimeDelta::days(20_000));
-        }
-        let party = Party { old, ..Party::default() };
-        assert_eq!(remedy(&party, DateTime::UNIX_EPOCH, HOUR), Remedy::RestoreOld);
+        let settled = party(None, found(false, "always"), None);
+        assert_eq!(remedy(&Party { has_settled: false, ..settled }), Remedy::Wait);
     }
 }

@@ -25,6 +25,8 @@ pub mod ending;
 pub mod handover;
 // What bears one of our names although no journal tells of it.
 pub mod debris;
+// What shows that containers are those of an update, where no journal tells it.
+pub mod proof;
 // Everything that can be said about an update, once.
 pub mod event;
 

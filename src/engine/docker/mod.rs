@@ -14,6 +14,7 @@ mod pull;
 mod raw;
 mod reading;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::query_parameters::{
@@ -275,6 +276,31 @@ impl Engine for DockerEngine {
         let path = format!("/containers/{}/archive?path={}", escape(container), escape(path));
         let stat = self.connection.path_stat("file of a container", &path).await?;
         Ok(reading::file_time(&stat))
+    }
+
+    async fn create_volume(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), EngineError> {
+        let body = json!({ "Name": name, "Driver": "local", "Labels": labels });
+        self.post("create volume", "/volumes/create".into(), &body).await.map(|_| ())
+    }
+
+    async fn inspect_volume(
+        &self,
+        name: &str,
+    ) -> Result<Option<BTreeMap<String, String>>, EngineError> {
+        let path = format!("/volumes/{}", escape(name));
+        let volume = self.get_if_there("inspect volume", path).await?;
+        Ok(volume.map(|volume| reading::labels(volume.get("Labels"))))
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<bool, EngineError> {
+        let path = format!("/volumes/{}", escape(name));
+        let (method, timeout) = (Method::DELETE, ACT_TIMEOUT);
+        let call = Call { name: "remove volume", method, path, body: None, timeout };
+        was_there(self.connection.send(call).await.map(|_| ()))
     }
 
     async fn exec(

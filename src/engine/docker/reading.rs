@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::core::docker::api_version::ApiVersion;
+use crate::core::docker::image_store::ImageStore;
 use crate::engine::{EngineError, EngineInfo, Listed, ListedImage};
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -32,6 +33,7 @@ pub fn engine_info(version: &Value, info: &Value) -> EngineInfo {
         version: text(version, "Version").to_owned(),
         root_dir: PathBuf::from(text(info, "DockerRootDir")),
         live_restore: info.get("LiveRestoreEnabled").and_then(Value::as_bool).unwrap_or(false),
+        image_store: ImageStore::of(info, is_containerd_store(info)),
         containerd_store: is_containerd_store(info),
         registry_mirrors: registry_mirrors(info),
     }
@@ -81,7 +83,8 @@ fn container(row: &Value) -> Option<Listed> {
     })
 }
 
-fn labels(value: Option<&Value>) -> BTreeMap<String, String> {
+/// Labels, as a map of texts.
+pub fn labels(value: Option<&Value>) -> BTreeMap<String, String> {
     let pairs = value.and_then(Value::as_object).into_iter().flatten();
     pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

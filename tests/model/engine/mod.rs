@@ -7,6 +7,7 @@ pub mod state;
 pub mod store;
 mod ties;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use pilotfish::core::docker::api_version::ApiVersion;
 use pilotfish::core::docker::credentials::Credentials;
+use pilotfish::core::docker::image_store::ImageStore;
 use pilotfish::core::docker::reference::{Digest, Platform, Reference};
 use pilotfish::core::recreate::RestartPolicy;
 use pilotfish::core::update::event::PullProgress;
@@ -78,6 +80,21 @@ impl FakeEngine {
         lost(call, obstacle, answer)
     }
 
+    /// A call that changes something of which no transcript tells: the lock comes and goes around
+    /// everything else.
+    fn quietly<T>(
+        &self,
+        call: &'static str,
+        work: impl FnOnce(&mut State, Moment) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let obstacle = self.0.point(call, false);
+        self.check_it_is_there()?;
+        stopped_by(call, obstacle.as_ref())?;
+        let answer = self.0.with(|affairs, at| work(&mut affairs.engine, at));
+        self.0.point(call, true);
+        lost(call, obstacle, answer)
+    }
+
     /// Waits for a time of the model; an Engine that ends meanwhile answers no more.
     async fn wait(&self, call: &'static str, until: Duration) -> Result<(), EngineError> {
         let before = self.0.lock().engine.up_at();
@@ -124,6 +141,7 @@ impl Engine for FakeEngine {
                 api: if state.containerd_store { ApiVersion::V1_51 } else { ApiVersion::V1_41 },
                 version: "model".into(),
                 root_dir: PathBuf::from("/var/lib/docker"),
+                image_store: ImageStore::Engine,
                 live_restore: state.live_restore,
                 containerd_store: state.containerd_store,
                 registry_mirrors: Vec::new(),
@@ -285,6 +303,34 @@ impl Engine for FakeEngine {
         _path: &str,
     ) -> Result<Option<DateTime<Utc>>, EngineError> {
         Ok(None)
+    }
+
+    async fn create_volume(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), EngineError> {
+        self.quietly("create volume", |state, _| {
+            let found = state.stored.labels.entry(name.to_owned());
+            found.or_insert_with(|| labels.clone());
+            state.written();
+            Ok(())
+        })
+    }
+
+    async fn inspect_volume(
+        &self,
+        name: &str,
+    ) -> Result<Option<BTreeMap<String, String>>, EngineError> {
+        self.ask("inspect volume", |state, _| Ok(state.stored.labels.get(name).cloned()))
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<bool, EngineError> {
+        self.quietly("remove volume", |state, _| {
+            let removed = state.stored.labels.remove(name).is_some();
+            state.written();
+            Ok(removed)
+        })
     }
 
     async fn exec(

@@ -136,6 +136,8 @@ pub struct Stored {
     pub containers: BTreeMap<String, Arc<Container>>,
     pub images: BTreeMap<String, Arc<LocalImage>>,
     pub volumes: BTreeSet<String>,
+    /// The labels of volumes that have some.
+    pub labels: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// The whole Engine.
