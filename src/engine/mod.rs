@@ -93,6 +93,17 @@ impl EngineError {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. })
     }
 
+    /// The Engine's own words, where it has answered with some; otherwise none.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        match self {
+            Self::NotFound { message }
+            | Self::Conflict { message }
+            | Self::Refused { message, .. } => message,
+            _ => "",
+        }
+    }
+
     /// Whether the thing that was asked about does not exist.
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
