@@ -234,6 +234,13 @@ pub trait Engine: Send + Sync + 'static {
         platform: Option<&Platform>,
     ) -> impl Future<Output = Result<String, EngineError>> + Send;
 
+    /// Whether there is a network of this name or ID.
+    fn has_network(&self, network: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;
+
+    /// Has the Engine mount everything that a container mounts, as a start would, and unmount it.
+    /// `false`: it cannot. `true` also where it does not tell, as Podman does not.
+    fn can_mount(&self, container: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;
+
     /// Connects a container to one more network.
     fn connect(
         &self,

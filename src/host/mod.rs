@@ -2,12 +2,19 @@
 //! something answers on a port.
 
 mod probe;
+mod sight;
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Mutex;
+
+use crate::core::decide::start_needs::{Seen, Window};
+
+/// How long a look at a path may take. A network file system whose server is gone never answers.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The machine on which the agent runs.
 pub trait Host: Send + Sync + 'static {
@@ -29,6 +36,9 @@ pub trait Host: Send + Sync + 'static {
     /// Writes everything that the system still holds back for the file system below this path, or
     /// for all of them where the path is not visible (from inside a container).
     fn flush(&self, path: &Path) -> impl Future<Output = Result<(), std::io::Error>> + Send;
+
+    /// What there is at a path of the Engine's machine, seen through a directory of it.
+    fn look_at(&self, window: &Window, path: &Path) -> impl Future<Output = Seen> + Send;
 
     /// Whether an HTTP GET is answered with a status below 400.
     fn probe_http(
@@ -53,6 +63,8 @@ pub trait Host: Send + Sync + 'static {
 pub struct RealHost {
     /// Found out at the first question: nothing moves a process into another container.
     own_container: OnceLock<Option<String>>,
+    /// One look at a time: one that hangs holds a thread for as long as it does.
+    look: Arc<Mutex<()>>,
 }
 
 impl Host for RealHost {
@@ -90,6 +102,20 @@ impl Host for RealHost {
             }
         };
         tokio::task::spawn_blocking(flush).await.map_err(std::io::Error::other)?
+    }
+
+    async fn look_at(&self, window: &Window, path: &Path) -> Seen {
+        let (window, path, turn) = (window.clone(), path.to_owned(), Arc::clone(&self.look));
+        let look = async {
+            let turn = turn.lock_owned().await;
+            let look = move || {
+                let seen = sight::look(&window, &path);
+                drop(turn);
+                seen
+            };
+            tokio::task::spawn_blocking(look).await.unwrap_or(Seen::Unknown)
+        };
+        tokio::time::timeout(LOOK_TIMEOUT, look).await.unwrap_or(Seen::Unknown)
     }
 
     async fn probe_http(

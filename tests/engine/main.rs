@@ -50,6 +50,10 @@ mod seed;
 #[cfg(test)]
 mod socket_proxy;
 #[cfg(test)]
+mod start_errors;
+#[cfg(test)]
+mod start_needs;
+#[cfg(test)]
 mod updates;
 #[cfg(test)]
 mod watchtower;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use pilotfish::core::decide::start_needs::{Seen, Window};
 use pilotfish::host::Host;
 
 use crate::machine::{Machine, wall};
@@ -44,6 +45,10 @@ impl Host for FakeHost {
         drop(affairs);
         self.0.point("flush", true);
         Ok(())
+    }
+
+    async fn look_at(&self, _window: &Window, _path: &Path) -> Seen {
+        Seen::Unknown
     }
 
     async fn probe_http(

@@ -47,8 +47,8 @@ const OF_THE_PROCESS: [&str; 3] = [
     "error during container init: ",
 ];
 
-/// Why a program of the image cannot be run, behind `exec: "X": ` of runc and `open executable: ` of
-/// crun. Not among them: `operation not permitted` of runc, which is a seccomp profile's word.
+/// Why a program of the image cannot be run, behind `exec: "X": ` of runc and `open executable: `
+/// of crun. Not among them: `operation not permitted` of runc, which is a seccomp profile's word.
 const CANNOT_BE_RUN: [&str; 7] = [
     "no such file or directory",
     "executable file not found in $path",

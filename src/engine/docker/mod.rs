@@ -182,6 +182,16 @@ impl Engine for DockerEngine {
         id.ok_or(EngineError::Garbage { call: "create container", detail: "it has no Id".into() })
     }
 
+    async fn has_network(&self, network: &str) -> Result<bool, EngineError> {
+        let path = format!("/networks/{}", escape(network));
+        Ok(self.get_if_there("inspect network", path).await?.is_some())
+    }
+
+    async fn can_mount(&self, container: &str) -> Result<bool, EngineError> {
+        let path = format!("/containers/{}/archive?path=/", escape(container));
+        self.connection.can_stat("files of a container", &path).await
+    }
+
     async fn connect(
         &self,
         network: &str,

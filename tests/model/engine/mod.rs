@@ -200,6 +200,14 @@ impl Engine for FakeEngine {
         })
     }
 
+    async fn has_network(&self, _network: &str) -> Result<bool, EngineError> {
+        Ok(true)
+    }
+
+    async fn can_mount(&self, _container: &str) -> Result<bool, EngineError> {
+        Ok(true)
+    }
+
     async fn connect(
         &self,
         network: &str,
