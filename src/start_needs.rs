@@ -13,7 +13,11 @@ use crate::world::Ports;
 /// tell is [`Seen::Unknown`].
 pub async fn look<P: Ports>(ports: &P, container: &Value) -> Vec<Looked> {
     let mut looked = Vec::new();
-    let needs = start_needs::paths(container);
+    let mut needs = start_needs::paths(container);
+    for volume in start_needs::volumes(container) {
+        let volume = ports.engine().inspect_volume(volume).await.ok().flatten();
+        needs.extend(volume.as_ref().and_then(start_needs::source_of_volume));
+    }
     if !needs.is_empty() {
         let windows = windows(ports, container).await;
         for need in needs {

@@ -237,6 +237,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Whether there is a network of this name or ID.
     fn has_network(&self, network: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;
 
+    /// One volume by name, raw. `None`: there is no such volume.
+    fn inspect_volume(
+        &self,
+        volume: &str,
+    ) -> impl Future<Output = Result<Option<Value>, EngineError>> + Send;
+
     /// Has the Engine mount everything that a container mounts, as a start would, and unmount it.
     /// `false`: it cannot. `true` also where it does not tell, as Podman does not.
     fn can_mount(&self, container: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;

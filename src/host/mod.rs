@@ -63,7 +63,7 @@ pub trait Host: Send + Sync + 'static {
 pub struct RealHost {
     /// Found out at the first question: nothing moves a process into another container.
     own_container: OnceLock<Option<String>>,
-    /// One look at a time: one that hangs holds a thread for as long as it does.
+    /// One look at a time: one that hangs holds a thread, and while it does nothing else is seen.
     look: Arc<Mutex<()>>,
 }
 
@@ -105,17 +105,15 @@ impl Host for RealHost {
     }
 
     async fn look_at(&self, window: &Window, path: &Path) -> Seen {
-        let (window, path, turn) = (window.clone(), path.to_owned(), Arc::clone(&self.look));
-        let look = async {
-            let turn = turn.lock_owned().await;
-            let look = move || {
-                let seen = sight::look(&window, &path);
-                drop(turn);
-                seen
-            };
-            tokio::task::spawn_blocking(look).await.unwrap_or(Seen::Unknown)
-        };
-        tokio::time::timeout(LOOK_TIMEOUT, look).await.unwrap_or(Seen::Unknown)
+        let Ok(turn) = Arc::clone(&self.look).try_lock_owned() else { return Seen::Unknown };
+        let (window, path) = (window.clone(), path.to_owned());
+        let look = tokio::task::spawn_blocking(move || {
+            let seen = sight::look(&window, &path);
+            drop(turn);
+            seen
+        });
+        let seen = tokio::time::timeout(LOOK_TIMEOUT, look).await;
+        seen.ok().and_then(Result::ok).unwrap_or(Seen::Unknown)
     }
 
     async fn probe_http(

@@ -70,14 +70,21 @@ fn a_device_or_a_directory_that_only_a_start_needs_is_looked_at_before_the_stop(
     stage.start("files", &[&stage.option("--volume=", "data", ":/data")]);
     let mount = stage.option("--mount=type=bind,source=", "conf", ",target=/conf");
     stage.start("strict", &[&mount]);
+    fs::create_dir(stage.path("disk")).expect("a directory");
+    let disk = stage.option("--opt=device=", "disk", "");
+    let options = ["volume", "create", "--opt=type=none", "--opt=o=bind", &disk, "disk"];
+    stage.pi.engine.docker(&options);
+    stage.start("volume", &["--volume=disk:/disk"]);
     let two = stage.pi.registry.publish("till", &Release::new("2"));
     fs::remove_file(stage.path("ttyUSB0")).expect("to pull it out");
     fs::remove_dir(stage.path("data")).expect("to remove it");
     fs::remove_dir(stage.path("conf")).expect("to remove it");
+    fs::rename(stage.path("disk"), stage.path("away")).expect("to take it away");
 
     stage.is_held("radio", "device_missing", "ttyUSB0 is not there");
     stage.is_held("files", "start_would_fail", "srv/data, which it mounts, is not there");
     stage.is_held("strict", "start_would_fail", "srv/conf, which it mounts, is not there");
+    stage.is_held("volume", "start_would_fail", "srv/disk, which it mounts, is not there");
 
     assert!(!stage.path("data").exists(), "a look made an empty directory of it");
     fs::write(stage.path("ttyUSB0"), "").expect("a file");
@@ -125,7 +132,7 @@ fn what_the_new_image_has_no_place_for_is_tried_before_the_stop() {
     // A directory cannot be mounted over a file.
     pi.registry.publish("till", &Release::new("2").with_ballast(1));
 
-    assert_ne!(pi.update(&[]).code(), 0);
+    pi.update(&[]).expect_code(1);
 
     let after = pi.inspect("till");
     assert_eq!(after["Id"], before["Id"]);

@@ -105,6 +105,30 @@ pub fn paths(container: &Value) -> Vec<Need> {
     devices.chain(binds).chain(mounts).collect()
 }
 
+/// The named volumes of a container that may stand for something else on the machine. A running
+/// container keeps what they stand for mounted, so the Engine notices at the next start alone.
+pub fn volumes(container: &Value) -> impl Iterator<Item = &str> {
+    const ANONYMOUS_LENGTH: usize = 64;
+    let mounts = container.get("Mounts").and_then(Value::as_array).into_iter().flatten();
+    let is_local = |mount: &&Value| {
+        let text = |pointer| inspect::text(mount, pointer);
+        text("/Type") == "volume" && matches!(text("/Driver"), "local" | "")
+    };
+    let names = mounts.filter(is_local).map(|mount| inspect::text(mount, "/Name"));
+    names.filter(|name| !name.is_empty() && name.len() != ANONYMOUS_LENGTH)
+}
+
+/// The directory or the disk that a volume of the driver `local` stands for
+/// (`--opt type=none --opt o=bind --opt device=/mnt/usb`), from its document. A share of another
+/// machine has no path on this one.
+#[must_use]
+pub fn source_of_volume(volume: &Value) -> Option<Need> {
+    let device = inspect::text(volume, "/Options/device");
+    let is_share =
+        matches!(inspect::text(volume, "/Options/type"), "nfs" | "nfs4" | "cifs" | "smb3");
+    absolute(device).filter(|_| !is_share && !device.starts_with("//")).map(Need::Source)
+}
+
 fn absolute(path: &str) -> Option<PathBuf> {
     path.starts_with('/').then(|| PathBuf::from(path))
 }
@@ -284,6 +308,27 @@ mod tests {
             ],
         })));
         assert_eq!(needs, [device("/dev/ttyUSB1")]);
+    }
+
+    #[test]
+    fn a_volume_may_stand_for_a_path_of_the_machine() {
+        let named = json!({ "Mounts": [
+            { "Type": "volume", "Name": "usb", "Driver": "local" },
+            { "Type": "volume", "Name": "a".repeat(64), "Driver": "local" },
+            { "Type": "volume", "Name": "far", "Driver": "rclone" },
+            { "Type": "bind", "Source": "/srv" },
+        ] });
+        assert_eq!(volumes(&named).collect::<Vec<_>>(), ["usb"]);
+        let of = |kind: &str, device: &str| {
+            source_of_volume(&json!({ "Options": { "type": kind, "device": device } }))
+        };
+        assert_eq!(of("none", "/mnt/usb"), Some(source("/mnt/usb")));
+        assert_eq!(of("ext4", "/dev/sda1"), Some(source("/dev/sda1")));
+        assert_eq!(of("tmpfs", "tmpfs"), None);
+        assert_eq!(of("nfs", ":/export"), None);
+        assert_eq!(of("nfs4", "/export"), None);
+        assert_eq!(of("cifs", "//server/share"), None);
+        assert_eq!(source_of_volume(&json!({ "Options": null })), None);
     }
 
     #[test]

@@ -187,6 +187,10 @@ impl Engine for DockerEngine {
         Ok(self.get_if_there("inspect network", path).await?.is_some())
     }
 
+    async fn inspect_volume(&self, volume: &str) -> Result<Option<Value>, EngineError> {
+        self.get_if_there("inspect volume", format!("/volumes/{}", escape(volume))).await
+    }
+
     async fn can_mount(&self, container: &str) -> Result<bool, EngineError> {
         let path = format!("/containers/{}/archive?path=/", escape(container));
         self.connection.can_stat("files of a container", &path).await

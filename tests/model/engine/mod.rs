@@ -204,6 +204,10 @@ impl Engine for FakeEngine {
         Ok(true)
     }
 
+    async fn inspect_volume(&self, _volume: &str) -> Result<Option<Value>, EngineError> {
+        Ok(None)
+    }
+
     async fn can_mount(&self, _container: &str) -> Result<bool, EngineError> {
         Ok(true)
     }
