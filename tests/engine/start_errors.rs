@@ -14,17 +14,15 @@ use crate::support::images::Release;
 #[track_caller]
 fn refusal(pi: &Pi, image: &str, what: &str, mut body: Value) -> String {
     body["Image"] = image.into();
-    let engine = Peer::Unix(pi.engine.socket());
     let json = [("Content-Type", "application/json")];
-    let post = |path: &str, body: &Value| {
-        let answer = engine.request("POST", path, &json, body.to_string().as_bytes());
-        answer.expect("the Engine")
-    };
-    let created = post("/containers/create", &body);
+    let body = body.to_string();
+    let engine = Peer::Unix(pi.engine.socket());
+    let created = engine.request("POST", "/containers/create", &json, body.as_bytes());
+    let created = created.expect("the Engine");
     let refused = match created.status {
         201 => {
-            let id = created.json()["Id"].as_str().expect("an ID").to_owned();
-            let started = post(&format!("/containers/{id}/start"), &Value::Null);
+            let id = crate::support::text(&created.json()["Id"]);
+            let started = pi.engine.call("POST", &format!("/containers/{id}/start"));
             pi.engine.call("DELETE", &format!("/containers/{id}?force=1&v=1"));
             started
         }
