@@ -57,6 +57,7 @@ test-engines: needs engines ## the table of recreate on every Engine, the main j
 	$(foreach engine,$(ENGINES),$(call on,$(engine)) $(CARGO) test --locked --test fidelity every_option &&) true
 	$(foreach engine,$(DOCKER_ENGINES),$(call on,$(engine)) $(CARGO) test --locked --test engine &&) true
 	$(call on,podman) $(CARGO) test --locked --test engine -- --ignored podman
+	$(call on,podman) $(CARGO) test --locked --test engine whose_fault
 	TEST_COMPOSE=$(ROOTS)/docker-28/usr/libexec/docker/cli-plugins/docker-compose \
 		$(CARGO) test --locked --test torture compose
 

@@ -58,6 +58,8 @@ pub mod host;
 pub mod world;
 // The probe of a label, carried out on a running container.
 pub mod probing;
+// What only a start needs of the machine, looked at.
+pub mod start_needs;
 // The hook of a label, carried out in a running container.
 pub mod hooks;
 // What is known of every watched container, for as few questions as a decision needs.

@@ -178,12 +178,12 @@ impl<P: Ports> Agent<P> {
         own: &Holder,
     ) -> Result<Option<BTreeMap<String, String>>, EngineError> {
         let engine = self.ports.engine();
-        let found = engine.inspect_volume(LOCK_VOLUME).await?;
+        let found = engine.volume_labels(LOCK_VOLUME).await?;
         if found.is_some() {
             return Ok(found);
         }
         engine.create_volume(LOCK_VOLUME, &own.labels()).await?;
-        engine.inspect_volume(LOCK_VOLUME).await
+        engine.volume_labels(LOCK_VOLUME).await
     }
 
     fn others(&mut self, found: &Holder) -> Option<String> {
@@ -214,7 +214,7 @@ impl<P: Ports> Agent<P> {
     /// Removes the lock where it is still the one that was found. `false`: it is in use.
     async fn remove_the_lock_of(&self, found: &Holder) -> Result<bool, EngineError> {
         let engine = self.ports.engine();
-        let now = engine.inspect_volume(LOCK_VOLUME).await?;
+        let now = engine.volume_labels(LOCK_VOLUME).await?;
         if now.is_none_or(|labels| Holder::of(&labels) != *found) {
             return Ok(true);
         }
@@ -284,7 +284,7 @@ impl<P: Ports> Agent<P> {
             EngineLock::Others(_) | EngineLock::Untaken => {}
         }
         let labels: BTreeMap<_, _> =
-            self.ports.engine().inspect_volume(LOCK_VOLUME).await.ok().flatten()?;
+            self.ports.engine().volume_labels(LOCK_VOLUME).await.ok().flatten()?;
         let found = Holder::of(&labels);
         let owner = self.ports.state().agent_id().ok().flatten().unwrap_or_default();
         let own = Holder { owner, ..self.holder_without_id().await.ok()? };

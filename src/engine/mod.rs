@@ -95,6 +95,17 @@ impl EngineError {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. })
     }
 
+    /// The Engine's own words, where it has answered with some; otherwise none.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        match self {
+            Self::NotFound { message }
+            | Self::Conflict { message }
+            | Self::Refused { message, .. } => message,
+            _ => "",
+        }
+    }
+
     /// Whether the thing that was asked about does not exist.
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
@@ -227,6 +238,19 @@ pub trait Engine: Send + Sync + 'static {
         platform: Option<&Platform>,
     ) -> impl Future<Output = Result<String, EngineError>> + Send;
 
+    /// Whether there is a network of this name or ID.
+    fn has_network(&self, network: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;
+
+    /// One volume by name, raw. `None`: there is no such volume.
+    fn inspect_volume(
+        &self,
+        volume: &str,
+    ) -> impl Future<Output = Result<Option<Value>, EngineError>> + Send;
+
+    /// Has the Engine mount everything that a container mounts, as a start would, and unmount it.
+    /// `false`: it cannot. `true` also where it does not tell, as Podman does not.
+    fn can_mount(&self, container: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;
+
     /// Connects a container to one more network.
     fn connect(
         &self,
@@ -309,7 +333,7 @@ pub trait Engine: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// The labels of a volume. `None`: there is no such volume.
-    fn inspect_volume(
+    fn volume_labels(
         &self,
         name: &str,
     ) -> impl Future<Output = Result<Option<BTreeMap<String, String>>, EngineError>> + Send;

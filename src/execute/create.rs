@@ -21,7 +21,9 @@ impl<P: Ports> Update<'_, P> {
             let new = self.create_beside(number, &moved).await?;
             moved.push(self.moved(number, new));
         }
-        let mut ids = moved.into_iter().map(|moved| moved.to);
+        let ids: Vec<_> = moved.into_iter().map(|moved| moved.to).collect();
+        self.check_what_a_start_needs(&ids).await?;
+        let mut ids = ids.into_iter();
         Ok(Note { new_container: ids.next(), new_dependents: ids.collect(), ..Note::default() })
     }
 

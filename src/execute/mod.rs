@@ -15,6 +15,7 @@ mod images;
 mod pull;
 mod restore;
 mod sight;
+mod start_needs;
 mod stop;
 mod strangers;
 mod switch;

@@ -89,7 +89,7 @@ impl<P: Ports> Update<'_, P> {
     /// Inspects a container. Engine 20.10 answers 500 to the inspect of a container whose files a
     /// power cut has damaged; its line in the list then has to do. Nor is one answer enough to
     /// believe that a container is gone, and to make it a second time: the list has to agree.
-    async fn look_at(&self, container: &str) -> Result<Option<Value>, Trouble> {
+    pub(super) async fn look_at(&self, container: &str) -> Result<Option<Value>, Trouble> {
         match self.ports.engine().inspect(container).await {
             Ok(None) | Err(EngineError::Refused { status: 500.., .. }) => {
                 self.look_in_the_list(container).await

@@ -7,7 +7,7 @@ use crate::core::docker::inspect;
 use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::time::duration::format_duration;
 use crate::core::update::Note;
-use crate::core::update::blame;
+use crate::core::update::blame::{self, Blame};
 use crate::core::update::history::Cause;
 use crate::core::update::plan::Source;
 use crate::engine::{Engine, EngineError};
@@ -114,7 +114,7 @@ impl<P: Ports> Update<'_, P> {
                 Ok(()) => {}
                 // What it hangs on has ended: that is what the verification will find first.
                 Err(error) if self.is_orphaned(number, &error).await? => break,
-                Err(error) => return Err(self.start_failed(number, error)),
+                Err(error) => return Err(self.start_failed(number, error).await),
             }
         }
         let gap_milliseconds = match self.gap_milliseconds() {
@@ -141,19 +141,26 @@ impl<P: Ports> Update<'_, P> {
     /// again does not mend it. So a start blames only an image that this update itself fetched; the
     /// way back removes any other, and the next round pulls it afresh. A dependent runs on the
     /// image that it had, so nothing is to be blamed on that.
-    fn start_failed(&self, number: usize, error: EngineError) -> Trouble {
+    async fn start_failed(&self, number: usize, error: EngineError) -> Trouble {
         if error.is_the_engine_away() {
             return error.into();
         }
-        let message = error.to_string();
-        let detail = self.naming(number, format!("could not be started: {message}"));
-        let is_image = number == 0 && blame::is_the_images_fault(&message);
+        let detail = self.naming(number, format!("could not be started: {error}"));
+        let is_image = number == 0 && self.blame(&error).await == Blame::Image;
         let is_fresh = self.journal.progress.known.fetched || self.plan().source == Source::Local;
         Trouble::Cause(match (is_image, is_fresh) {
             (true, true) => Cause::image(detail),
             (true, false) => Cause::damaged_copy(format!("{detail}; {}", blame::PULLED_AGAIN)),
             (false, _) => Cause::surroundings(detail),
         })
+    }
+
+    /// Whom the Engine's words blame. What it does not tell of the new container is no proof.
+    async fn blame(&self, error: &EngineError) -> Blame {
+        match self.look_at_new(0).await {
+            Ok(Some(new)) => blame::of_container(error.words(), &new),
+            Ok(None) | Err(_) => blame::of(error.words()),
+        }
     }
 
     /// The numbers and the IDs of all new containers.

@@ -3,15 +3,21 @@
 
 mod probe;
 mod process;
+mod sight;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Mutex;
 
 use crate::core::decide::engine_lock::Process;
+use crate::core::decide::start_needs::{Seen, Window};
 use crate::core::docker::image_store::{self, ImageStore};
+
+/// How long a look at a path may take. A network file system whose server is gone never answers.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The machine on which the agent runs.
 pub trait Host: Send + Sync + 'static {
@@ -54,6 +60,9 @@ pub trait Host: Send + Sync + 'static {
     /// for all of them where one of the paths is not visible (from inside a container).
     fn flush(&self, paths: &[PathBuf]) -> impl Future<Output = Result<(), std::io::Error>> + Send;
 
+    /// What there is at a path of the Engine's machine, seen through a directory of it.
+    fn look_at(&self, window: &Window, path: &Path) -> impl Future<Output = Seen> + Send;
+
     /// Whether an HTTP GET is answered with a status below 400.
     fn probe_http(
         &self,
@@ -77,6 +86,8 @@ pub trait Host: Send + Sync + 'static {
 pub struct RealHost {
     /// Found out at the first question: nothing moves a process into another container.
     own_container: OnceLock<Option<String>>,
+    /// One look at a time: one that hangs holds a thread, and while it does nothing else is seen.
+    look: Arc<Mutex<()>>,
 }
 
 impl Host for RealHost {
@@ -152,6 +163,18 @@ impl Host for RealHost {
             directories.iter().try_for_each(|directory| Ok(rustix::fs::syncfs(directory)?))
         };
         tokio::task::spawn_blocking(flush).await.map_err(std::io::Error::other)?
+    }
+
+    async fn look_at(&self, window: &Window, path: &Path) -> Seen {
+        let Ok(turn) = Arc::clone(&self.look).try_lock_owned() else { return Seen::Unknown };
+        let (window, path) = (window.clone(), path.to_owned());
+        let look = tokio::task::spawn_blocking(move || {
+            let seen = sight::look(&window, &path);
+            drop(turn);
+            seen
+        });
+        let seen = tokio::time::timeout(LOOK_TIMEOUT, look).await;
+        seen.ok().and_then(Result::ok).unwrap_or(Seen::Unknown)
     }
 
     async fn probe_http(

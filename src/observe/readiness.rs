@@ -17,6 +17,7 @@ use crate::core::recreate::dependents::{Dependent, company};
 use crate::engine::{Engine, EngineError, EngineInfo};
 use crate::host::Host;
 use crate::probing;
+use crate::start_needs;
 use crate::world::Ports;
 
 /// What tells whether something that hangs on a container may be recreated with it.
@@ -51,6 +52,8 @@ async fn gather<P: Ports>(
         return Ok(None);
     };
     let policy = observation.policy.as_ref().ok();
+    // First of all: a look at files in the container has Docker make the missing sources of mounts.
+    let start_needs = start_needs::look(ports, &original).await;
     let pulled = pulled(engine, observation).await?;
     let files = written_files(engine, &original).await?;
     let (neighbours, images) = cache.neighbours_and_images();
@@ -64,6 +67,7 @@ async fn gather<P: Ports>(
         others,
         depends_on,
         declared_files: declared_files(&original, &files),
+        start_needs,
         copied_files: copied(&files),
         // What a local tag points at has a name that keeps it.
         is_kept_ahead: observation.is_local()
@@ -112,6 +116,7 @@ async fn companions<P: Ports>(
             Selection::Watched(policy) => Some(policy),
             Selection::OptedOut | Selection::BadLabels(_) => None,
         };
+        let start_needs = start_needs::look(ports, &original).await;
         let files = written_files(ports.engine(), &original).await?;
         companions.insert(
             tie.id.clone(),
@@ -122,6 +127,7 @@ async fn companions<P: Ports>(
                 open_update: surroundings.open.get(&tie.name).cloned(),
                 probe: probe(ports, policy, &original).await,
                 declared_files: declared_files(&original, &files),
+                start_needs,
                 original,
                 selection,
             },

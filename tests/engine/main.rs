@@ -54,6 +54,10 @@ mod second_agent;
 #[cfg(test)]
 mod socket_proxy;
 #[cfg(test)]
+mod start_errors;
+#[cfg(test)]
+mod start_needs;
+#[cfg(test)]
 mod updates;
 #[cfg(test)]
 mod watchtower;

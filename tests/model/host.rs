@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use pilotfish::core::decide::engine_lock::Process;
+use pilotfish::core::decide::start_needs::{Seen, Window};
 use pilotfish::core::docker::image_store::ImageStore;
 use pilotfish::host::Host;
 
@@ -80,6 +81,10 @@ impl Host for FakeHost {
         drop(affairs);
         self.0.point("flush", true);
         Ok(())
+    }
+
+    async fn look_at(&self, _window: &Window, _path: &Path) -> Seen {
+        Seen::Unknown
     }
 
     async fn probe_http(

@@ -7,7 +7,10 @@ use crate::tree::{File, Finding, assert_none, code_of, files, without_tests};
 const FLOORS: [(Kind, &[&str]); 5] = [
     (Kind::Pure, &["core"]),
     (Kind::Ports, &["engine", "registry", "journal", "host"]),
-    (Kind::Ordered, &["world", "probing", "hooks", "observe", "execute", "recover", "agent"]),
+    (
+        Kind::Ordered,
+        &["world", "probing", "hooks", "start_needs", "observe", "execute", "recover", "agent"],
+    ),
     (Kind::Ordered, &["config", "cli", "control", "output", "metrics", "telemetry", "api"]),
     (Kind::Ordered, &["app", "commands"]),
 ];

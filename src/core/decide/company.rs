@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::No;
 use super::safe::{declared, probed};
+use super::start_needs;
 use crate::core::decide::observation::{Companion, Readiness};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::inspect;
@@ -48,6 +49,27 @@ pub(super) fn followers(readiness: &Readiness) -> Result<Vec<Follower<'_>>, No> 
         probed(&of, companion.probe.as_ref())?;
     }
     Ok(followers)
+}
+
+/// Whether the container and everything that hangs on it could be started again, as far as it can
+/// be seen. No force overrides this: the update would stop what then stays down.
+pub(super) fn can_be_started(readiness: &Readiness, followers: &[Follower<'_>]) -> Result<(), No> {
+    start_needs::met("", &readiness.start_needs)?;
+    for Follower { tie, companion, .. } in followers {
+        start_needs::met(&format!("{}: ", tie.name), &companion.start_needs)?;
+    }
+    // Podman tells less of ties, and starts what joins a container that is gone all the same.
+    if !readiness.can_update {
+        return Ok(());
+    }
+    let main = &readiness.original;
+    start_needs::joins("", main, &readiness.others)?;
+    let everybody: Vec<&Value> = readiness.others.iter().map(AsRef::as_ref).chain([main]).collect();
+    for follower in followers {
+        let of = format!("{}: ", follower.tie.name);
+        start_needs::joins(&of, follower.original(), &everybody)?;
+    }
+    Ok(())
 }
 
 /// The names of the containers that this one asks by a label to be recreated with. Nothing of it

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::tests::{observation, offer};
 use super::*;
 use crate::core::decide::observation::{Companion, OpenUpdate};
+use crate::core::decide::start_needs::{Looked, Need, Seen};
 use crate::core::policy::{LabelError, Policy, Selection};
 use crate::core::update::plan::Header;
 
@@ -32,6 +33,7 @@ fn side(policy: &Policy) -> Companion {
         open_update: None,
         probe: None,
         declared_files: Vec::new(),
+        start_needs: Vec::new(),
     }
 }
 
@@ -42,9 +44,12 @@ fn decided(change: impl FnOnce(&mut Companion)) -> Decision {
     let readiness = observation.readiness.as_mut().expect("it is there");
     readiness.others.push(side.original.clone().into());
     readiness.companions.insert("5".repeat(64), side);
-    let now = "2027-01-01T12:00:00Z".parse().expect("a time");
-    let circumstances = Circumstances {
-        now,
+    decide(&observation, &circumstances())
+}
+
+fn circumstances() -> Circumstances {
+    Circumstances {
+        now: "2027-01-01T12:00:00Z".parse().expect("a time"),
         zone: Zone::utc(),
         pull_window: "".parse().expect("a window"),
         force: false,
@@ -53,8 +58,7 @@ fn decided(change: impl FnOnce(&mut Companion)) -> Decision {
         engine_endpoint: None,
         other_agent: None,
         state_dir: "/var/lib/pilotfish".into(),
-    };
-    decide(&observation, &circumstances)
+    }
 }
 
 fn told(change: impl FnOnce(&mut Companion)) -> String {
@@ -187,4 +191,35 @@ fn a_label_asks_only_where_its_container_may_be_recreated() {
     ] {
         assert_eq!(depends_on(container, selection, is_self), Vec::<String>::new());
     }
+}
+
+#[test]
+fn a_dependent_whose_device_is_gone_holds_the_update() {
+    let decision = decided(|side| {
+        side.start_needs =
+            vec![Looked { need: Need::Device("/dev/ttyUSB0".into()), seen: Seen::Missing }];
+    });
+    let Decision::No(no) = decision else { panic!("{decision:?}") };
+    assert_eq!(no.reason, Reason::DeviceMissing);
+    assert!(no.detail.starts_with("side: the device /dev/ttyUSB0 is not there"), "{}", no.detail);
+}
+
+#[test]
+fn what_could_not_be_started_again_is_not_stopped_by_no_force() {
+    let now = Circumstances { force: true, ..circumstances() };
+    let decided = |need, seen| {
+        let mut observation = observation("");
+        let readiness = observation.readiness.as_mut().expect("it is there");
+        readiness.start_needs = vec![Looked { need, seen }];
+        decide(&observation, &now)
+    };
+    let device = || Need::Device("/dev/ttyUSB0".into());
+    let reason = |decision| match decision {
+        Decision::No(no) => Some(no.reason),
+        _ => None,
+    };
+    assert_eq!(reason(decided(device(), Seen::Missing)), Some(Reason::DeviceMissing));
+    let source = Need::Source("/srv/data".into());
+    assert_eq!(reason(decided(source, Seen::Missing)), Some(Reason::StartWouldFail));
+    assert_eq!(reason(decided(device(), Seen::Unknown)), None);
 }

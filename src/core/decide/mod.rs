@@ -14,6 +14,8 @@ mod company;
 mod itself;
 // What no force overrides.
 mod safe;
+// What only a start needs of the machine.
+pub mod start_needs;
 // What the windows say of an update that nothing else is in the way of.
 mod timing;
 
@@ -46,7 +48,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 pub use company::depends_on;
-use company::{Follower, followers, member};
+use company::{Follower, can_be_started, followers, member};
 use compare::{Compared, compare, held, is_notify};
 use failing::FailedTry;
 use itself::{itself, way_to_the_engine};
@@ -235,6 +237,7 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
     let plan = Planning { observation, standing: &standing, readiness, followers: &followers };
     let source = if observation.is_local() { Source::Local } else { Source::Registry };
     let plan = plan.plan((source, offer), circumstances)?;
+    can_be_started(readiness, &followers)?;
     let hold = held(observation, circumstances).filter(|_| !readiness.is_pulled);
     match (timing(standing.policy, &followers, readiness, circumstances), hold) {
         (Timing::Later(no), _) | (_, Some(no)) => Err(no),
@@ -266,7 +269,9 @@ pub fn roll_back(
     let followers = followers(readiness)?;
     safe(standing.running, readiness, kept)?;
     let plan = Planning { observation, standing: &standing, readiness, followers: &followers };
-    plan.plan((Source::Kept, kept), circumstances)
+    let plan = plan.plan((Source::Kept, kept), circumstances)?;
+    can_be_started(readiness, &followers)?;
+    Ok(plan)
 }
 
 /// Whether an update of this container, should it come to one now, would begin with a pull: known

@@ -10,6 +10,7 @@ use crate::core::decide::memory::Refusal;
 use crate::core::decide::offer::{LookupError, Offer};
 use crate::core::decide::origin::Origin;
 use crate::core::decide::quota::Hold;
+use crate::core::decide::start_needs::Looked;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::{Digest, Platform, Reference, ReferenceError};
 use crate::core::policy::managers::Manager;
@@ -175,6 +176,8 @@ pub struct Readiness {
     pub declared_files: Vec<String>,
     /// Files in the container's own layer that somebody seems to have copied there.
     pub copied_files: Vec<String>,
+    /// What its start needs, and what was seen of it.
+    pub start_needs: Vec<Looked>,
     /// Whether the offered image is on this machine already.
     pub is_pulled: bool,
     /// Whether it bears the name under which it waits for this container's window.
@@ -200,4 +203,6 @@ pub struct Companion {
     pub probe: Option<Result<(), String>>,
     /// Files in its own layer that its creator seems to have declared.
     pub declared_files: Vec<String>,
+    /// What its start needs, and what was seen of it.
+    pub start_needs: Vec<Looked>,
 }

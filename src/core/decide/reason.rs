@@ -31,6 +31,10 @@ pub enum Reason {
     HasDependents,
     /// The probe does not succeed on the running container, so it could not judge the new one.
     ProbeFailing,
+    /// A device that the start of the container needs is not there.
+    DeviceMissing,
+    /// Something else that the start of the container needs is not there.
+    StartWouldFail,
     /// The pre-update hook of a label did not end well.
     HeldByHook,
     /// Another agent works on this Engine.
@@ -69,7 +73,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is, for documentation and tests.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,
@@ -81,6 +85,8 @@ impl Reason {
         Self::NotRunning,
         Self::HasDependents,
         Self::ProbeFailing,
+        Self::DeviceMissing,
+        Self::StartWouldFail,
         Self::HeldByHook,
         Self::AnotherAgent,
         Self::Stuck,
@@ -115,6 +121,8 @@ impl Reason {
             Self::NotRunning => "not_running",
             Self::HasDependents => "has_dependents",
             Self::ProbeFailing => "probe_failing",
+            Self::DeviceMissing => "device_missing",
+            Self::StartWouldFail => "start_would_fail",
             Self::HeldByHook => "held_by_hook",
             Self::AnotherAgent => "another_agent",
             Self::Stuck => "stuck",
@@ -175,6 +183,12 @@ impl Reason {
             Self::HasDependents => "update them together by hand, or opt the dependents in as well",
             Self::ProbeFailing => {
                 "mend pilotfish.health.probe: it must succeed on the running container"
+            }
+            Self::DeviceMissing => {
+                "plug the device in again, or recreate the container without it; NAME runs on until then"
+            }
+            Self::StartWouldFail => {
+                "put back what is missing, or recreate the container without it; NAME runs on until then"
             }
             Self::HeldByHook => {
                 "the container's own pre-update hook decides; it is asked again in the next round"

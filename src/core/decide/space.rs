@@ -100,6 +100,7 @@ mod tests {
             probe: None,
             declared_files: Vec::new(),
             copied_files: Vec::new(),
+            start_needs: Vec::new(),
             is_pulled: false,
             is_kept_ahead: false,
         }

@@ -98,6 +98,7 @@ fn readiness() -> Readiness {
         probe: None,
         declared_files: Vec::new(),
         copied_files: Vec::new(),
+        start_needs: Vec::new(),
         is_pulled: false,
         is_kept_ahead: false,
     }
@@ -363,8 +364,10 @@ fn the_agents_own_container_is_handed_over_where_a_helper_could_take_it() {
 #[test]
 fn a_container_that_may_be_the_agents_is_not_touched() {
     let mut observation = observation("");
-    let original = &mut observation.readiness.as_mut().expect("it is there").original;
-    original["HostConfig"]["NetworkMode"] = json!("container:4567");
+    let readiness = observation.readiness.as_mut().expect("it is there");
+    readiness.original["HostConfig"]["NetworkMode"] = json!("container:4567");
+    let other = json!({ "Id": "4567", "Name": "/vpn", "HostConfig": {}, "NetworkSettings": {} });
+    readiness.others.push(other.into());
     let now = circumstances(Zone::utc(), "2027-01-01T12:00:00Z", "");
     let joined = Circumstances { own_container: Some("4567".into()), ..now.clone() };
     assert!(told(&decide(&observation, &joined)).starts_with("cannot_hand_over: "));

@@ -120,12 +120,14 @@ pub fn anchors(container: &Value) -> Result<Vec<Anchor>, CannotRecreate> {
     Ok(anchors)
 }
 
-/// What [`company`] reads of an inspect document, and nothing else of it. Whoever knows all
-/// containers of an Engine keeps this much of each: a whole document is many times as large.
+/// What [`company`] reads of an inspect document, whether it runs, and nothing else of it. Whoever
+/// knows all containers of an Engine keeps this much of each: a whole document is many times as
+/// large.
 #[must_use]
 pub fn ties_alone(mut container: Value) -> Value {
     const OF_HOST_CONFIG: [&str; 5] = ["NetworkMode", "PidMode", "IpcMode", "VolumesFrom", "Links"];
-    keep(Some(&mut container), &["Id", "Name", "HostConfig", "NetworkSettings"]);
+    keep(Some(&mut container), &["Id", "Name", "State", "HostConfig", "NetworkSettings"]);
+    keep(container.get_mut("State"), &["Running"]);
     keep(container.get_mut("HostConfig"), &OF_HOST_CONFIG);
     keep(container.get_mut("NetworkSettings"), &["Networks"]);
     let networks =
@@ -225,7 +227,7 @@ fn check_for_a_circle(container: &Value, found: &[Dependent]) -> Result<(), Cann
 }
 
 /// The Engine takes a name, an ID, or the beginning of an ID.
-pub(super) fn means(text: &str, id: &str, name: &str) -> bool {
+pub(in crate::core) fn means(text: &str, id: &str, name: &str) -> bool {
     text == name || (!text.is_empty() && id.starts_with(text))
 }
 

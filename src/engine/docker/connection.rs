@@ -9,8 +9,8 @@ use bollard::exec::StartExecResults;
 use bollard::models::ExecConfig;
 use bollard::{BollardRequest, ClientVersion, Docker};
 use futures_util::StreamExt;
-use reqwest::Method;
 use reqwest::header::HeaderValue;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::address::{Address, TlsFiles};
@@ -25,6 +25,9 @@ const API_NEWEST: ApiVersion = ApiVersion::V1_51;
 
 /// The header in which a pull passes credentials to the Engine.
 const REGISTRY_AUTH: &str = "x-registry-auth";
+
+/// The header in which the Engine tells of a path in a container.
+const STAT: &str = "x-docker-container-path-stat";
 
 /// The Engine's address, and what has been agreed with it.
 #[derive(Debug)]
@@ -133,11 +136,27 @@ impl Connection {
     /// # Errors
     /// See [`EngineError`].
     pub async fn path_stat(&self, name: &'static str, path: &str) -> Result<Value, EngineError> {
-        const STAT: &str = "x-docker-container-path-stat";
         let prefix = format!("/v{}", self.api().await?);
-        let stat = self.raw.head(name, &format!("{prefix}{path}"), STAT).await?;
+        let (_, stat) = self.raw.head(name, &format!("{prefix}{path}"), STAT).await?;
         let decoded = stat.and_then(|stat| STANDARD.decode(stat).ok());
         Ok(decoded.and_then(|stat| serde_json::from_slice(&stat).ok()).unwrap_or_default())
+    }
+
+    /// Whether the Engine can get at a path in a container, for which it mounts what the container
+    /// mounts. A proxy that refuses the question, and an Engine that takes longer than it is waited
+    /// for, do not tell, which is no "no".
+    ///
+    /// # Errors
+    /// The Engine does not answer.
+    pub async fn can_stat(&self, name: &'static str, path: &str) -> Result<bool, EngineError> {
+        let prefix = format!("/v{}", self.api().await?);
+        match self.raw.head(name, &format!("{prefix}{path}"), STAT).await {
+            Ok((status, _)) => {
+                Ok(status != StatusCode::NOT_FOUND && status != StatusCode::INTERNAL_SERVER_ERROR)
+            }
+            Err(EngineError::TimedOut { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// The raw client and the path prefix, for answers that are streams.

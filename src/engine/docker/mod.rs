@@ -183,6 +183,20 @@ impl Engine for DockerEngine {
         id.ok_or(EngineError::Garbage { call: "create container", detail: "it has no Id".into() })
     }
 
+    async fn has_network(&self, network: &str) -> Result<bool, EngineError> {
+        let path = format!("/networks/{}", escape(network));
+        Ok(self.get_if_there("inspect network", path).await?.is_some())
+    }
+
+    async fn inspect_volume(&self, volume: &str) -> Result<Option<Value>, EngineError> {
+        self.get_if_there("inspect volume", format!("/volumes/{}", escape(volume))).await
+    }
+
+    async fn can_mount(&self, container: &str) -> Result<bool, EngineError> {
+        let path = format!("/containers/{}/archive?path=/", escape(container));
+        self.connection.can_stat("files of a container", &path).await
+    }
+
     async fn connect(
         &self,
         network: &str,
@@ -287,12 +301,11 @@ impl Engine for DockerEngine {
         self.post("create volume", "/volumes/create".into(), &body).await.map(|_| ())
     }
 
-    async fn inspect_volume(
+    async fn volume_labels(
         &self,
         name: &str,
     ) -> Result<Option<BTreeMap<String, String>>, EngineError> {
-        let path = format!("/volumes/{}", escape(name));
-        let volume = self.get_if_there("inspect volume", path).await?;
+        let volume = self.inspect_volume(name).await?;
         Ok(volume.map(|volume| reading::labels(volume.get("Labels"))))
     }
 

@@ -101,7 +101,8 @@ impl RawClient {
         Err(refusal(call.name, status.as_u16(), &message(&bytes)))
     }
 
-    /// One header of an answer without a body; `None` where it is missing, or the thing itself.
+    /// The status and one header of an answer without a body; no header where it is missing, or the
+    /// thing itself.
     ///
     /// # Errors
     /// The Engine does not answer in time.
@@ -110,11 +111,11 @@ impl RawClient {
         call: &'static str,
         path: &str,
         header: &str,
-    ) -> Result<Option<String>, EngineError> {
+    ) -> Result<(StatusCode, Option<String>), EngineError> {
         let request = self.client.head(format!("{}{path}", self.base)).timeout(HEAD_TIMEOUT);
         let response = request.send().await.map_err(|error| self.failed(call, &error))?;
         let value = response.headers().get(header).and_then(|value| value.to_str().ok());
-        Ok(value.map(str::to_owned))
+        Ok((response.status(), value.map(str::to_owned)))
     }
 
     /// Opens an answer that has no end, and gives its bytes as they come. Returns once the Engine

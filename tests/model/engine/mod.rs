@@ -218,6 +218,18 @@ impl Engine for FakeEngine {
         })
     }
 
+    async fn has_network(&self, _network: &str) -> Result<bool, EngineError> {
+        Ok(true)
+    }
+
+    async fn inspect_volume(&self, _volume: &str) -> Result<Option<Value>, EngineError> {
+        Ok(None)
+    }
+
+    async fn can_mount(&self, _container: &str) -> Result<bool, EngineError> {
+        Ok(true)
+    }
+
     async fn connect(
         &self,
         network: &str,
@@ -318,7 +330,7 @@ impl Engine for FakeEngine {
         })
     }
 
-    async fn inspect_volume(
+    async fn volume_labels(
         &self,
         name: &str,
     ) -> Result<Option<BTreeMap<String, String>>, EngineError> {

@@ -301,7 +301,10 @@ impl State {
         self.starts.push((container.service.clone(), image.spec.name.clone()));
         if image.damaged || behaviour == Behaviour::CannotStart {
             self.change(&container.id, |container| container.exit_code = 126);
-            return Err(refused("start container", "exec /app: exec format error"));
+            return Err(refused(
+                "start container",
+                "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: \"/app\": exec format error: unknown",
+            ));
         }
         self.change(&container.id, |container| {
             container.phase = Phase::Running;

@@ -1,0 +1,263 @@
+//! What only a start needs. A container runs on when its USB stick is pulled out or a directory
+//! that it mounts is removed, but it cannot be started again: an update would stop it for good. So
+//! this is looked at before anything is stopped.
+//!
+//! What the Engine checks itself when a container is created (log and volume drivers, runtimes,
+//! limits) is not looked at here: the new container is created before the old one is stopped.
+
+use std::borrow::Borrow;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::No;
+use crate::core::decide::reason::Reason;
+use crate::core::docker::inspect;
+use crate::core::recreate::dependents::{Anchor, Tie, anchors, means};
+
+/// One thing that must be there when a container is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// A device of the machine, or a directory of devices (`--device`).
+    Device(PathBuf),
+    /// The source of a bind mount. With `--volume` the Engine makes an empty directory where it is
+    /// missing, which starts a program without its data.
+    Source(PathBuf),
+    /// The network that the container was created in, while it is connected to others only.
+    Network(String),
+}
+
+/// What was seen of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// It cannot be seen from here.
+    Unknown,
+    /// It is not there.
+    Missing,
+    /// A device.
+    Device,
+    /// A directory.
+    Directory {
+        /// Whether a device may be in it, at any depth.
+        may_hold_devices: bool,
+    },
+    /// Anything else that is there.
+    Other,
+}
+
+/// A need, and what was seen of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    /// What is needed.
+    pub need: Need,
+    /// What was seen.
+    pub seen: Seen,
+}
+
+/// A directory of the Engine's machine, and where the agent sees it: `/` at `/` for an agent that
+/// runs on the machine itself, a bind mount of the agent's own container for one in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// Its path on the machine.
+    pub source: PathBuf,
+    /// Its path for the agent.
+    pub shown_at: PathBuf,
+}
+
+impl Window {
+    /// The whole machine, as seen by a process that runs on it.
+    #[must_use]
+    pub fn whole_machine() -> Self {
+        Self { source: PathBuf::from("/"), shown_at: PathBuf::from("/") }
+    }
+
+    /// Whether the agent's own root directory is the machine's.
+    #[must_use]
+    pub fn is_whole_machine(&self) -> bool {
+        *self == Self::whole_machine()
+    }
+}
+
+/// The paths of the machine that a container's start needs, from its inspect document.
+///
+/// A privileged container has all devices, so Docker does not look for those that keep their own
+/// path (moby, `daemon/oci_linux.go`).
+#[must_use]
+pub fn paths(container: &Value) -> Vec<Need> {
+    let list = |pointer| container.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+    let is_privileged = inspect::flag(container, "/HostConfig/Privileged");
+    let devices = list("/HostConfig/Devices").filter_map(|device| {
+        let (host, inside) = ("/PathOnHost", "/PathInContainer");
+        let is_there_anyway =
+            is_privileged && inspect::text(device, host) == inspect::text(device, inside);
+        absolute(inspect::text(device, host)).filter(|_| !is_there_anyway).map(Need::Device)
+    });
+    let binds = list("/HostConfig/Binds").filter_map(|bind| {
+        let source = bind.as_str()?.split_once(':')?.0;
+        absolute(source).map(Need::Source)
+    });
+    let mounts = list("/HostConfig/Mounts").filter_map(|mount| {
+        let is_bind = inspect::text(mount, "/Type") == "bind";
+        let makes_it = inspect::flag(mount, "/BindOptions/CreateMountpoint");
+        let source = absolute(inspect::text(mount, "/Source"))?;
+        (is_bind && !makes_it).then_some(Need::Source(source))
+    });
+    devices.chain(binds).chain(mounts).collect()
+}
+
+/// The named volumes of a container that may stand for something else on the machine. A running
+/// container keeps what they stand for mounted, so the Engine notices at the next start alone.
+pub fn volumes(container: &Value) -> impl Iterator<Item = &str> {
+    const ANONYMOUS_LENGTH: usize = 64;
+    let mounts = container.get("Mounts").and_then(Value::as_array).into_iter().flatten();
+    let is_local = |mount: &&Value| {
+        let text = |pointer| inspect::text(mount, pointer);
+        text("/Type") == "volume" && matches!(text("/Driver"), "local" | "")
+    };
+    let names = mounts.filter(is_local).map(|mount| inspect::text(mount, "/Name"));
+    names.filter(|name| !name.is_empty() && name.len() != ANONYMOUS_LENGTH)
+}
+
+/// The directory or the disk that a volume of the driver `local` stands for
+/// (`--opt type=none --opt o=bind --opt device=/mnt/usb`), from its document. A share of another
+/// machine has no path on this one.
+#[must_use]
+pub fn source_of_volume(volume: &Value) -> Option<Need> {
+    let device = inspect::text(volume, "/Options/device");
+    let is_share =
+        matches!(inspect::text(volume, "/Options/type"), "nfs" | "nfs4" | "cifs" | "smb3");
+    absolute(device).filter(|_| !is_share && !device.starts_with("//")).map(Need::Source)
+}
+
+fn absolute(path: &str) -> Option<PathBuf> {
+    path.starts_with('/').then(|| PathBuf::from(path))
+}
+
+/// The network that a container was created in, where it is no longer connected to it. A start
+/// connects it again, and fails where the network was removed meanwhile.
+#[must_use]
+pub fn network_that_was_left(container: &Value) -> Option<&str> {
+    let mode = inspect::text(container, "/HostConfig/NetworkMode");
+    let is_the_engines = matches!(mode, "" | "default" | "bridge" | "host" | "none" | "nat");
+    if is_the_engines || mode.contains(':') {
+        return None;
+    }
+    let networks = container.pointer("/NetworkSettings/Networks").and_then(Value::as_object)?;
+    let is_it = |(name, endpoint): (&String, &Value)| {
+        name == mode || inspect::text(endpoint, "/NetworkID") == mode
+    };
+    (!networks.iter().any(is_it)).then_some(mode)
+}
+
+/// Files that the Engine keeps for a container under a path with the container's ID. An agent that
+/// sees one of them sees the disk of the Engine's machine, and no other machine's.
+pub fn traces(container: &Value) -> impl Iterator<Item = &Path> {
+    let pointers = ["/HostnamePath", "/ResolvConfPath", "/HostsPath", "/LogPath"];
+    let paths = pointers.into_iter().map(|pointer| inspect::text(container, pointer));
+    paths.filter(|path| path.starts_with('/')).map(Path::new)
+}
+
+/// What an agent in a container sees of the machine: its own bind mounts.
+#[must_use]
+pub fn windows(own_container: &Value) -> Vec<Window> {
+    let mounts = own_container.get("Mounts").and_then(Value::as_array).into_iter().flatten();
+    let binds = mounts.filter(|mount| inspect::text(mount, "/Type") == "bind");
+    let window = |mount| {
+        let path = |pointer| absolute(inspect::text(mount, pointer));
+        Some(Window { source: path("/Source")?, shown_at: path("/Destination")? })
+    };
+    binds.filter_map(window).collect()
+}
+
+/// The window that shows this path: the nearest one. What is mounted itself says nothing of its
+/// path: it stays where it is mounted when the path is removed.
+#[must_use]
+pub fn window_of<'a>(windows: &'a [Window], path: &Path) -> Option<&'a Window> {
+    let shows = |window: &&Window| path.starts_with(&window.source) && path != window.source;
+    windows.iter().filter(shows).max_by_key(|window| window.source.components().count())
+}
+
+/// Whether everything is there, as far as it could be seen. `of` names the container, where it is
+/// not the one that is updated, and ends in a colon.
+///
+/// # Errors
+/// The first thing that is missing.
+pub fn met(of: &str, looked: &[Looked]) -> Result<(), No> {
+    looked.iter().find_map(|looked| unmet(of, looked)).map_or(Ok(()), Err)
+}
+
+fn unmet(of: &str, Looked { need, seen }: &Looked) -> Option<No> {
+    let (reason, what) = match (need, seen) {
+        (Need::Device(path), seen) => {
+            let is = match seen {
+                Seen::Missing => "is not there",
+                Seen::Other => "is no device",
+                Seen::Directory { may_hold_devices: false } => "holds no device",
+                Seen::Unknown | Seen::Device | Seen::Directory { .. } => return None,
+            };
+            (Reason::DeviceMissing, format!("the device {} {is}", path.display()))
+        }
+        (Need::Source(path), Seen::Missing) => {
+            (Reason::StartWouldFail, format!("{}, which it mounts, is not there", path.display()))
+        }
+        (Need::Network(name), Seen::Missing) => {
+            (Reason::StartWouldFail, format!("its network {name} is not there"))
+        }
+        (Need::Source(_) | Need::Network(_), _) => return None,
+    };
+    Some(No::new(reason, format!("{of}{what}: it runs, but could not be started again")))
+}
+
+/// Whether the containers that this one joins or links to are there and run. `others` are what the
+/// inspect documents of all other containers tell of their ties.
+///
+/// # Errors
+/// The first one that is not.
+pub(super) fn joins(of: &str, container: &Value, others: &[impl Borrow<Value>]) -> Result<(), No> {
+    // What cannot be read is refused where the container is to be made again.
+    let anchors = anchors(container).unwrap_or_default();
+    for anchor in anchors.iter().filter(|anchor| must_run(anchor, container)) {
+        let is_it =
+            |other: &&Value| means(&anchor.container, inspect::id(other), inspect::name(other));
+        let found = others.iter().map(Borrow::borrow).find(is_it);
+        let is = match found {
+            None => "is not there",
+            Some(other) if other.pointer("/State/Running") == Some(&Value::Bool(false)) => {
+                "does not run"
+            }
+            Some(_) => continue,
+        };
+        let detail = format!(
+            "{of}it {}, which {is}: it runs, but could not be started again",
+            anchor.how.of(&shown(anchor, found))
+        );
+        return Err(No::new(Reason::StartWouldFail, detail));
+    }
+    Ok(())
+}
+
+/// The name of the other container, or the beginning of its ID where it is gone.
+fn shown(anchor: &Anchor, found: Option<&Value>) -> String {
+    const ID_LENGTH: usize = 64;
+    let written = &anchor.container;
+    match found.map(inspect::name) {
+        Some(name) => name.to_owned(),
+        None if written.len() == ID_LENGTH => written.chars().take(12).collect(),
+        None => written.clone(),
+    }
+}
+
+/// Whether a start fails unless the other container runs. Volumes are known when a container is
+/// created, and on a user's network a link is no more than a name.
+fn must_run(anchor: &Anchor, container: &Value) -> bool {
+    let mode = inspect::text(container, "/HostConfig/NetworkMode");
+    match anchor.how {
+        Tie::Network | Tie::Pid | Tie::Ipc => true,
+        Tie::Link => matches!(mode, "" | "default" | "bridge"),
+        Tie::Volumes | Tie::Label => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "start_needs_tests.rs"]
+mod tests;
