@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, AgentSettings, RoundListener};
+use crate::api::Hosts;
 use crate::config::{DockerHost, RegistryHostSettings, Settings};
 use crate::core::decide::Endpoint;
 use crate::core::decide::snapshot::Snapshot;
@@ -19,7 +20,7 @@ use crate::core::update::event::Listener;
 use crate::core::update::handover::Handover;
 use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
-use crate::host::{Host, RealHost};
+use crate::host::{self, Host, RealHost};
 use crate::journal::{JournalError, RealDisk, StateDirectory};
 use crate::registry::{HostSettings, HttpRegistry, RegistryObserver, RegistrySettings};
 use crate::world::World;
@@ -92,6 +93,12 @@ pub fn handover(state_dir: &Path) -> anyhow::Result<Option<Handover>> {
 #[must_use]
 pub fn is_in_a_container() -> bool {
     RealHost::default().own_container().is_some()
+}
+
+/// The names under which this machine answers.
+#[must_use]
+pub fn hosts(settings: &Settings) -> Hosts {
+    Hosts::new(Some(&host::name()), &settings.listen_hosts)
 }
 
 /// The time of day.

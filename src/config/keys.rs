@@ -65,6 +65,7 @@ pub const KEYS: [Key; 21] = [
     key("health.stable", Kind::Text, "30s"),
     key("images.keep", Kind::Number, "1"),
     key("listen.address", Kind::Text, "127.0.0.1:9788"),
+    key("listen.hosts", Kind::Text, ""),
     key("notify.address", Kind::Text, ""),
     key("notify.token_file", Kind::Text, ""),
     key("compat.watchtower", Kind::Flag, "false"),
