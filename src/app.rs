@@ -16,7 +16,7 @@ use crate::core::decide::Endpoint;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::docker::authority::in_brackets;
 use crate::core::time::schedule::DeviceFraction;
-use crate::core::update::event::Listener;
+use crate::core::update::event::{Event, Listener};
 use crate::core::update::handover::Handover;
 use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
@@ -129,6 +129,9 @@ fn agent_with(
     };
     let agent_settings = agent_settings(settings, &world.host);
     let Listeners { snapshot, events, rounds, .. } = listeners;
+    for note in world.state.notes() {
+        events.hear(&Event::Warning { container: String::new(), detail: note.clone() });
+    }
     Ok(Agent::new(Arc::new(world), agent_settings, events, rounds, snapshot, stop))
 }
 

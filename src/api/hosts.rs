@@ -1,8 +1,8 @@
 //! Under which names this machine answers.
 //!
-//! A web page can have the name of its own server lead to an address of this machine (DNS rebinding),
-//! and a browser then lets it read what is answered here. The name that the page uses is in the
-//! `Host` header, so a name that this machine does not have is refused.
+//! A web page can have the name of its own server lead to an address of this machine (DNS
+//! rebinding), and a browser then lets it read what is answered here. The name that the page uses
+//! is in the `Host` header, so a name that this machine does not have is refused.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use axum::response::{IntoResponse, Response};
 use crate::core::docker::authority::split_authority;
 use crate::core::text::shown;
 
-/// Top-level names that no registrar sells (RFC 6762, RFC 8375, ICANN's reserved names): below them,
-/// the machine's own name is given by its own network.
+/// Top-level names that no registrar sells (RFC 6762, RFC 8375, ICANN's reserved names): below
+/// them, the machine's own name is given by its own network.
 const LOCAL_DOMAINS: [&str; 6] = ["local", "lan", "home", "internal", "localdomain", "home.arpa"];
 
 /// The names under which requests are answered, besides addresses and loopback names.

@@ -206,7 +206,8 @@ impl fmt::Display for Translation {
             formatter,
             "# What Watchtower was told, for Pilotfish: /etc/pilotfish/pilotfish.toml"
         )?;
-        let pairs = |list: &[(String, String)]| list.to_vec().into_iter();
+        let pairs =
+            |list: &[(String, String)]| list.iter().cloned().collect::<Vec<_>>().into_iter();
         list(formatter, "COULD NOT BE UNDERSTOOD, and is not in this file:", pairs(&self.unclear))?;
         let (top, below): (Vec<_>, Vec<_>) =
             self.settings.iter().partition(|setting| !setting.key.contains('.'));

@@ -212,6 +212,24 @@ impl Progress {
         progress
     }
 
+    /// Replays the lines of a journal behind its header; `None` is one that cannot be understood.
+    ///
+    /// A line that was torn, by a power cut or a full disk, is the last one, or the entry behind it
+    /// bears its number: nothing was done for it. Everything else is damage, and there is no telling
+    /// what was done. Unless the commit is known to be complete, the way then leads back to what
+    /// the header recorded, whatever is found.
+    #[must_use]
+    pub fn of_journal(lines: &[Option<Entry>], last_is_torn: bool) -> Self {
+        let entries: Vec<Entry> = lines.iter().flatten().cloned().collect();
+        let mut progress = Self::replay(&entries);
+        if is_damaged(lines, &entries, last_is_torn) && progress.done < Some(Step::Commit) {
+            progress.begun = progress.begun.max(Some(Step::Switch));
+            let cause = || Cause::interrupted(DAMAGED);
+            progress.failed = progress.failed.or_else(|| Some(cause()));
+        }
+        progress
+    }
+
     /// Takes one more entry into account.
     pub fn take(&mut self, entry: &Entry) {
         self.entries = self.entries.max(entry.seq);
@@ -259,6 +277,23 @@ impl Progress {
         }
     }
 }
+
+/// Whether lines are missing, or cannot be understood although they are complete.
+fn is_damaged(lines: &[Option<Entry>], entries: &[Entry], last_is_torn: bool) -> bool {
+    let unclear_at_the_end = lines.iter().rev().take_while(|line| line.is_none()).count();
+    let mut last = 0;
+    let mut has_a_gap = false;
+    for entry in entries {
+        // An entry whose write failed may stand there all the same, and its number is used again.
+        has_a_gap |= entry.seq != last + 1 && (entry.seq != last || last == 0);
+        last = entry.seq;
+    }
+    has_a_gap || unclear_at_the_end > usize::from(last_is_torn)
+}
+
+/// What is told of an update whose journal is damaged.
+const DAMAGED: &str = "its journal is damaged, so there is no telling how far it came: the recorded \
+                       state is brought back";
 
 #[cfg(test)]
 mod tests;

@@ -169,3 +169,88 @@ fn what_a_person_took_away_whole_stays_away() {
         assert_eq!(is_taken_away(&progress, reality), expected, "{cause:?}");
     }
 }
+
+fn lines_up_to(step: Step) -> Vec<Option<Entry>> {
+    let mut lines = Vec::new();
+    for step in Step::ALL.into_iter().filter(|earlier| *earlier <= step) {
+        for mark in [Mark::Started, Mark::Done] {
+            lines.push(Some(entry(lines.len() as u32 + 1, step, mark)));
+        }
+    }
+    lines
+}
+
+/// Whatever is lost or spoilt, the way leads back to the recorded state, the name and the start of
+/// the old container included.
+fn assert_leads_back(lines: &[Option<Entry>], last_is_torn: bool) {
+    let progress = Progress::of_journal(lines, last_is_torn);
+    assert!(progress.begun >= Some(Step::Switch), "{lines:?}");
+    let serves = alone(seen("pilotfish-old-till", false, true), seen("till", true, true), false);
+    let Resume::Back(cause) = resume(&progress, &serves) else { panic!("forward: {lines:?}") };
+    assert!(!cause.blames_the_image() && cause.detail.contains("damaged"), "{cause:?}");
+}
+
+#[test]
+fn a_journal_that_is_damaged_in_the_middle_leads_back_and_is_not_read_on() {
+    for step in Step::ALL.into_iter().filter(|step| *step <= Step::Verify) {
+        let whole = lines_up_to(step);
+        for spoilt in 0..whole.len() - 1 {
+            let mut lines = whole.clone();
+            lines[spoilt] = None;
+            assert_leads_back(&lines, false);
+            lines.remove(spoilt);
+            assert_leads_back(&lines, false);
+        }
+        // Complete, and not to be understood: no torn line ends like this.
+        let mut lines = whole.clone();
+        *lines.last_mut().expect("a line") = None;
+        assert_leads_back(&lines, false);
+        lines.push(None);
+        assert_leads_back(&lines, true);
+        let mut swapped = whole.clone();
+        swapped.swap(0, 1);
+        assert_leads_back(&swapped, false);
+    }
+}
+
+#[test]
+fn a_torn_line_is_forgiven_at_the_end_and_where_its_number_was_used_again() {
+    for step in Step::ALL {
+        let whole = lines_up_to(step);
+        let expected = Progress::replay(&whole.iter().flatten().cloned().collect::<Vec<_>>());
+        assert_eq!(Progress::of_journal(&whole, false), expected);
+        let mut torn = whole.clone();
+        torn.push(None);
+        assert_eq!(Progress::of_journal(&torn, true), expected);
+        for before in 0..whole.len() {
+            let mut lines = whole.clone();
+            lines.insert(before, None);
+            assert_eq!(Progress::of_journal(&lines, false), expected);
+            // A write that failed, and stands there all the same.
+            let mut lines = whole.clone();
+            lines.insert(before, whole[before].clone());
+            let failed = Progress::of_journal(&lines, false).failed;
+            assert_eq!(failed, None, "{lines:?}");
+        }
+    }
+}
+
+#[test]
+fn a_commit_that_is_known_to_be_complete_stands_whatever_else_is_damaged() {
+    let mut lines = lines_up_to(Step::Commit);
+    lines[3] = None;
+    let reality = alone(seen("pilotfish-old-till", false, true), seen("till", true, true), false);
+    let progress = Progress::of_journal(&lines, false);
+    assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Clean));
+}
+
+#[test]
+fn a_verdict_that_can_be_read_keeps_its_cause() {
+    let mut lines = lines_up_to(Step::Start);
+    lines[1] = None;
+    let note = Note { cause: Some(Cause::image("exited")), ..Note::default() };
+    let failed = Entry { note, ..entry(lines.len() as u32 + 1, Step::Verify, Mark::Failed) };
+    lines.push(Some(failed));
+    let progress = Progress::of_journal(&lines, false);
+    assert!(progress.failed.is_some_and(|cause| cause.blames_the_image()));
+}
