@@ -33,7 +33,7 @@ impl<D: Disk> StateDirectory<D> {
         let path = self.path("history.jsonl");
         let content = self.disk.read(&path).map_err(on("read", &path))?.unwrap_or_default();
         let whole = content.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
-        Ok(lines::<Record>(&content[..whole]).filter(Option::is_none).count())
+        Ok(lines::<Record>(&content[..whole]).filter(Result::is_err).count())
     }
 
     /// Adds a line to the history. A record that is there already is not added again: recovery may

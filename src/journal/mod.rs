@@ -269,8 +269,10 @@ fn to_json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>, Journa
     Ok(content)
 }
 
-/// The lines of a file, oldest first; `None` for one that cannot be understood.
-fn lines<T: serde::de::DeserializeOwned>(content: &[u8]) -> impl Iterator<Item = Option<T>> + '_ {
+/// The lines of a file, oldest first, each understood or not.
+fn lines<T: serde::de::DeserializeOwned>(
+    content: &[u8],
+) -> impl Iterator<Item = serde_json::Result<T>> {
     let lines = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).ok())
+    lines.map(|line| serde_json::from_slice(line))
 }

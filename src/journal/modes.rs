@@ -1,5 +1,5 @@
-//! Who else may read or change what is kept here: nobody. A journal holds a container's environment,
-//! and what is remembered decides which image is started.
+//! Nobody else may read or change what is kept here. A journal holds a container's environment, and
+//! what is remembered decides which image is started.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Disk, JournalError, StateDirectory, lines, on, to_json};
 use crate::core::update::plan::Header;
-use crate::core::update::{Entry, Mark, Note, Progress, Step, handover};
+use crate::core::update::{Entry, Line, Mark, Note, Progress, Step, handover};
 
 const SUFFIX: &str = ".jsonl";
 
@@ -92,8 +92,7 @@ impl<D: Disk> StateDirectory<D> {
             return Err(damaged(format!("it has format {}", header.version)));
         }
         let is_torn = content.last() != Some(&b'\n');
-        let entries: Vec<Option<Entry>> = lines(&content[end..]).collect();
-        let progress = Progress::of_journal(&entries, is_torn);
+        let progress = Progress::of_journal(&read_lines(&content[end..], is_torn));
         Ok(Some(UpdateJournal { path: path.to_owned(), header, progress, is_torn }))
     }
 
@@ -133,6 +132,21 @@ impl<D: Disk> StateDirectory<D> {
     pub fn close(&self, journal: &UpdateJournal) -> Result<(), JournalError> {
         self.disk.remove(&journal.path).map_err(on("remove", &journal.path))
     }
+}
+
+/// What was not written to its end is the beginning of an entry; or it is whatever a power cut left
+/// of the last one, which then does not end its line.
+fn read_lines(content: &[u8], is_torn: bool) -> Vec<Line> {
+    let read = |line: serde_json::Result<Entry>| match line {
+        Ok(entry) => Line::Entry(Box::new(entry)),
+        Err(error) if error.is_eof() => Line::Torn,
+        Err(_) => Line::Damaged,
+    };
+    let mut lines: Vec<Line> = lines(content).map(read).collect();
+    if let Some(last) = lines.last_mut().filter(|last| is_torn && **last == Line::Damaged) {
+        *last = Line::Torn;
+    }
+    lines
 }
 
 /// Whether a file bears a name that `Plan::make_id` makes: time, and container.

@@ -176,6 +176,17 @@ pub struct Entry {
     pub note: Note,
 }
 
+/// One line of a journal as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// An entry.
+    Entry(Box<Entry>),
+    /// The beginning of one: it was not written to its end.
+    Torn,
+    /// Something else.
+    Damaged,
+}
+
 /// A journal, replayed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -212,17 +223,21 @@ impl Progress {
         progress
     }
 
-    /// Replays the lines of a journal behind its header; `None` is one that cannot be understood.
+    /// Replays the lines of a journal behind its header.
     ///
-    /// A line that was torn, by a power cut or a full disk, is the last one, or the entry behind it
-    /// bears its number: nothing was done for it. Everything else is damage, and there is no telling
-    /// what was done. Unless the commit is known to be complete, the way then leads back to what
-    /// the header recorded, whatever is found.
+    /// A line that was torn, by a power cut or a full disk, stands at the end, or the entry behind
+    /// it bears its number: nothing was done for it. Everything else is damage, and there is no
+    /// telling what was done. Unless the commit is known to be complete, the way then leads back to
+    /// what the header recorded, whatever is found.
     #[must_use]
-    pub fn of_journal(lines: &[Option<Entry>], last_is_torn: bool) -> Self {
-        let entries: Vec<Entry> = lines.iter().flatten().cloned().collect();
+    pub fn of_journal(lines: &[Line]) -> Self {
+        let entry = |line: &Line| match line {
+            Line::Entry(entry) => Some(entry.as_ref().clone()),
+            Line::Torn | Line::Damaged => None,
+        };
+        let entries: Vec<Entry> = lines.iter().filter_map(entry).collect();
         let mut progress = Self::replay(&entries);
-        if is_damaged(lines, &entries, last_is_torn) && progress.done < Some(Step::Commit) {
+        if is_damaged(lines, &entries) && progress.done < Some(Step::Commit) {
             progress.begun = progress.begun.max(Some(Step::Switch));
             let cause = || Cause::interrupted(DAMAGED);
             progress.failed = progress.failed.or_else(|| Some(cause()));
@@ -279,8 +294,9 @@ impl Progress {
 }
 
 /// Whether lines are missing, or cannot be understood although they are complete.
-fn is_damaged(lines: &[Option<Entry>], entries: &[Entry], last_is_torn: bool) -> bool {
-    let unclear_at_the_end = lines.iter().rev().take_while(|line| line.is_none()).count();
+fn is_damaged(lines: &[Line], entries: &[Entry]) -> bool {
+    let at_the_end = lines.iter().rev().take_while(|line| !matches!(line, Line::Entry(_)));
+    let is_unclear = at_the_end.into_iter().any(|line| *line == Line::Damaged);
     let mut last = 0;
     let mut has_a_gap = false;
     for entry in entries {
@@ -288,12 +304,11 @@ fn is_damaged(lines: &[Option<Entry>], entries: &[Entry], last_is_torn: bool) ->
         has_a_gap |= entry.seq != last + 1 && (entry.seq != last || last == 0);
         last = entry.seq;
     }
-    has_a_gap || unclear_at_the_end > usize::from(last_is_torn)
+    has_a_gap || is_unclear
 }
 
 /// What is told of an update whose journal is damaged.
-const DAMAGED: &str = "its journal is damaged, so there is no telling how far it came: the recorded \
-                       state is brought back";
+const DAMAGED: &str = "its journal is damaged, so there is no telling how far it came: what ran before is brought back";
 
 #[cfg(test)]
 mod tests;

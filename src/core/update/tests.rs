@@ -170,20 +170,24 @@ fn what_a_person_took_away_whole_stays_away() {
     }
 }
 
-fn lines_up_to(step: Step) -> Vec<Option<Entry>> {
+fn lines_up_to(step: Step) -> Vec<Line> {
     let mut lines = Vec::new();
     for step in Step::ALL.into_iter().filter(|earlier| *earlier <= step) {
         for mark in [Mark::Started, Mark::Done] {
-            lines.push(Some(entry(lines.len() as u32 + 1, step, mark)));
+            lines.push(line(entry(lines.len() as u32 + 1, step, mark)));
         }
     }
     lines
 }
 
+fn line(entry: Entry) -> Line {
+    Line::Entry(Box::new(entry))
+}
+
 /// Whatever is lost or spoilt, the way leads back to the recorded state, the name and the start of
 /// the old container included.
-fn assert_leads_back(lines: &[Option<Entry>], last_is_torn: bool) {
-    let progress = Progress::of_journal(lines, last_is_torn);
+fn assert_leads_back(lines: &[Line]) {
+    let progress = Progress::of_journal(lines);
     assert!(progress.begun >= Some(Step::Switch), "{lines:?}");
     let serves = alone(seen("pilotfish-old-till", false, true), seen("till", true, true), false);
     let Resume::Back(cause) = resume(&progress, &serves) else { panic!("forward: {lines:?}") };
@@ -196,41 +200,45 @@ fn a_journal_that_is_damaged_in_the_middle_leads_back_and_is_not_read_on() {
         let whole = lines_up_to(step);
         for spoilt in 0..whole.len() - 1 {
             let mut lines = whole.clone();
-            lines[spoilt] = None;
-            assert_leads_back(&lines, false);
+            for by in [Line::Damaged, Line::Torn] {
+                lines[spoilt] = by;
+                assert_leads_back(&lines);
+            }
             lines.remove(spoilt);
-            assert_leads_back(&lines, false);
+            assert_leads_back(&lines);
         }
         // Complete, and not to be understood: no torn line ends like this.
-        let mut lines = whole.clone();
-        *lines.last_mut().expect("a line") = None;
-        assert_leads_back(&lines, false);
-        lines.push(None);
-        assert_leads_back(&lines, true);
+        for also in [None, Some(Line::Torn), Some(Line::Damaged)] {
+            let mut lines = whole.clone();
+            *lines.last_mut().expect("a line") = Line::Damaged;
+            lines.extend(also);
+            assert_leads_back(&lines);
+        }
         let mut swapped = whole.clone();
         swapped.swap(0, 1);
-        assert_leads_back(&swapped, false);
+        assert_leads_back(&swapped);
     }
 }
 
 #[test]
-fn a_torn_line_is_forgiven_at_the_end_and_where_its_number_was_used_again() {
+fn torn_lines_are_forgiven_at_the_end_and_where_their_number_was_used_again() {
     for step in Step::ALL {
         let whole = lines_up_to(step);
-        let expected = Progress::replay(&whole.iter().flatten().cloned().collect::<Vec<_>>());
-        assert_eq!(Progress::of_journal(&whole, false), expected);
+        let expected = Progress::of_journal(&whole);
+        assert_eq!(expected.failed, None);
         let mut torn = whole.clone();
-        torn.push(None);
-        assert_eq!(Progress::of_journal(&torn, true), expected);
+        torn.extend([Line::Torn, Line::Torn]);
+        assert_eq!(Progress::of_journal(&torn), expected);
         for before in 0..whole.len() {
             let mut lines = whole.clone();
-            lines.insert(before, None);
-            assert_eq!(Progress::of_journal(&lines, false), expected);
+            lines.insert(before, Line::Torn);
+            assert_eq!(Progress::of_journal(&lines), expected);
+            // What a power cut left of an entry, with the next one behind it.
+            lines[before] = Line::Damaged;
+            assert_eq!(Progress::of_journal(&lines), expected);
             // A write that failed, and stands there all the same.
-            let mut lines = whole.clone();
-            lines.insert(before, whole[before].clone());
-            let failed = Progress::of_journal(&lines, false).failed;
-            assert_eq!(failed, None, "{lines:?}");
+            lines[before] = whole[before].clone();
+            assert_eq!(Progress::of_journal(&lines).failed, None, "{lines:?}");
         }
     }
 }
@@ -238,19 +246,18 @@ fn a_torn_line_is_forgiven_at_the_end_and_where_its_number_was_used_again() {
 #[test]
 fn a_commit_that_is_known_to_be_complete_stands_whatever_else_is_damaged() {
     let mut lines = lines_up_to(Step::Commit);
-    lines[3] = None;
+    lines[3] = Line::Damaged;
     let reality = alone(seen("pilotfish-old-till", false, true), seen("till", true, true), false);
-    let progress = Progress::of_journal(&lines, false);
+    let progress = Progress::of_journal(&lines);
     assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Clean));
 }
 
 #[test]
 fn a_verdict_that_can_be_read_keeps_its_cause() {
     let mut lines = lines_up_to(Step::Start);
-    lines[1] = None;
+    lines[1] = Line::Damaged;
     let note = Note { cause: Some(Cause::image("exited")), ..Note::default() };
-    let failed = Entry { note, ..entry(lines.len() as u32 + 1, Step::Verify, Mark::Failed) };
-    lines.push(Some(failed));
-    let progress = Progress::of_journal(&lines, false);
+    lines.push(line(Entry { note, ..entry(lines.len() as u32 + 1, Step::Verify, Mark::Failed) }));
+    let progress = Progress::of_journal(&lines);
     assert!(progress.failed.is_some_and(|cause| cause.blames_the_image()));
 }
