@@ -13,6 +13,7 @@ mod podman;
 mod pull;
 mod raw;
 mod reading;
+mod skim;
 
 use std::time::Duration;
 

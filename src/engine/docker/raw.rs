@@ -9,10 +9,11 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
 use super::address::{Address, TlsFiles};
+use super::skim::Skimmer;
 use crate::engine::EngineError;
 
-/// Longest answer that is read. An inspect document has some 10 kB; a list of 500 containers with
-/// long labels stays under 4 MB.
+/// Longest answer that is read, without the labels that a [`Skimmer`] leaves out. An inspect
+/// document has some 10 kB; a list of 500 containers with long labels stays under 4 MB.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// How long the head of an answer may take.
@@ -87,14 +88,15 @@ impl RawClient {
         }
         let mut response = request.send().await.map_err(|error| self.failed(call.name, &error))?;
         let status = response.status();
-        let mut bytes = Vec::new();
+        let mut skimmer = Skimmer::default();
         while let Some(chunk) = response.chunk().await.map_err(|e| self.failed(call.name, &e))? {
-            if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
+            skimmer.take(&chunk);
+            if skimmer.len() > ANSWER_BYTES_MAX {
                 let detail = format!("it is longer than {ANSWER_BYTES_MAX} bytes");
                 return Err(EngineError::Garbage { call: call.name, detail });
             }
-            bytes.extend_from_slice(&chunk);
         }
+        let bytes = skimmer.into_bytes();
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
             return parse(call.name, &bytes);
         }
