@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::disk::{DIRECTORY_MODE, FILE_MODE};
-use super::{JournalError, on};
+use super::{JournalError, on, update_journal};
 
 /// The bits that let others in: the group, and everybody.
 const OTHERS: u32 = 0o077;
@@ -35,7 +35,10 @@ pub(super) fn mend(root: &Path) -> Result<Vec<String>, JournalError> {
         }
     }
     let journal = root.join("journal");
-    let journals = list(&journal).into_iter().filter(|path| path.extension().is_some());
+    let is_journal = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(update_journal::is_ours)
+    };
+    let journals = list(&journal).into_iter().filter(is_journal);
     let files = OURS.iter().map(|name| root.join(name)).chain(journals);
     let open = |path: &PathBuf| mode_of(path).is_ok_and(|mode| mode & OTHERS != 0);
     mended.extend(files.filter(open).filter(|path| close(path, FILE_MODE)));

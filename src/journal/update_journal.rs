@@ -110,7 +110,7 @@ impl<D: Disk> StateDirectory<D> {
         mark: Mark,
         note: Note,
     ) -> Result<(), JournalError> {
-        let entry = Entry { seq: journal.progress.entries + 1, at, step, mark, note };
+        let entry = journal.progress.next(at, step, mark, note);
         let is_in_the_gap = step.is_in_the_gap() || (step, mark) == (Step::Switch, Mark::Done);
         let durable = !is_in_the_gap || mark == Mark::Failed;
         let mut line = to_json(&journal.path, &entry)?;
@@ -150,7 +150,7 @@ fn read_lines(content: &[u8], is_torn: bool) -> Vec<Line> {
 }
 
 /// Whether a file bears a name that `Plan::make_id` makes: time, and container.
-fn is_ours(name: &str) -> bool {
+pub(super) fn is_ours(name: &str) -> bool {
     let Some(id) = name.strip_suffix(SUFFIX) else { return false };
     let Some((time, container)) = id.split_once("Z-") else { return false };
     let is_of_time = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'T' | b'.');

@@ -269,6 +269,20 @@ impl Progress {
         self.learn(&entry.note);
     }
 
+    /// The next entry. Where a step begins, it says again what recovery has to know, so that no
+    /// single line of a journal is the only one that tells which container is the new one.
+    #[must_use]
+    pub fn next(&self, at: DateTime<Utc>, step: Step, mark: Mark, mut note: Note) -> Entry {
+        if mark == Mark::Started {
+            note.new_image = note.new_image.or_else(|| self.known.new_image.clone());
+            note.new_container = note.new_container.or_else(|| self.known.new_container.clone());
+            if note.new_dependents.is_empty() {
+                note.new_dependents.clone_from(&self.known.new_dependents);
+            }
+        }
+        Entry { seq: self.entries + 1, at, step, mark, note }
+    }
+
     /// Whether the old container may be in the middle of being stopped: nobody who is killed takes
     /// a request back, and the Engine goes on with it.
     #[must_use]

@@ -261,3 +261,28 @@ fn a_verdict_that_can_be_read_keeps_its_cause() {
     let progress = Progress::of_journal(&lines);
     assert!(progress.failed.is_some_and(|cause| cause.blames_the_image()));
 }
+
+#[test]
+fn no_single_line_alone_tells_which_container_is_the_new_one() {
+    let mut progress = Progress::default();
+    let mut lines = Vec::new();
+    for step in Step::ALL.into_iter().filter(|step| *step <= Step::Verify) {
+        for mark in [Mark::Started, Mark::Done] {
+            let mut note = Note::default();
+            if (step, mark) == (Step::Create, Mark::Done) {
+                note.new_container = Some("new".into());
+                note.new_dependents = vec!["other".into()];
+            }
+            let entry = progress.next(DateTime::UNIX_EPOCH, step, mark, note);
+            progress.take(&entry);
+            lines.push(line(entry));
+        }
+    }
+    for spoilt in 0..lines.len() {
+        let mut lines = lines.clone();
+        lines[spoilt] = Line::Damaged;
+        let progress = Progress::of_journal(&lines);
+        assert_eq!(progress.known.new_container.as_deref(), Some("new"));
+        assert_eq!(progress.known.new_dependents, ["other"]);
+    }
+}
