@@ -1,11 +1,14 @@
 //! The token of the notify address: three ways to show it, since not every sender can do the same.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use axum::http::{HeaderMap, Uri, header};
 use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
+
+use crate::core::secret_file::exposed;
 
 /// Least length of a token, in bytes: one that a person made up by heart is shorter.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -28,6 +31,9 @@ pub enum TokenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// It is no secret.
+    #[error("the token is no secret: {0}")]
+    Exposed(String),
     /// It is too easy to guess.
     #[error(
         "the token in {file} is shorter than {TOKEN_BYTES_MIN} characters: make one with \
@@ -46,8 +52,12 @@ impl Token {
     /// It cannot be read, or holds no token that is hard to guess.
     pub fn read(file: &Path) -> Result<Self, TokenError> {
         let name = || file.display().to_string();
-        let text = std::fs::read_to_string(file)
-            .map_err(|source| TokenError::Unreadable { file: name(), source })?;
+        let unreadable = |source| TokenError::Unreadable { file: name(), source };
+        let mode = std::fs::metadata(file).map_err(unreadable)?.permissions().mode();
+        if let Some(why) = exposed(file, mode) {
+            return Err(TokenError::Exposed(why));
+        }
+        let text = std::fs::read_to_string(file).map_err(unreadable)?;
         let token = text.lines().next().unwrap_or_default().trim();
         if token.len() < TOKEN_BYTES_MIN {
             return Err(TokenError::Short { file: name() });
@@ -142,6 +152,14 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("token");
         assert!(matches!(Token::read(&file), Err(TokenError::Unreadable { .. })));
+        std::fs::write(&file, "0123456789abcdef\n").expect("a file");
+        let open = |mode| {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("a mode");
+        };
+        open(0o644);
+        let error = Token::read(&file).expect_err("everybody can read it").to_string();
+        assert!(error.contains("chmod o=") && !error.contains("0123"), "{error}");
+        open(0o600);
         std::fs::write(&file, "hunter2\n").expect("a file");
         let error = Token::read(&file).expect_err("too short").to_string();
         assert!(!error.contains("hunter2"), "{error}");
