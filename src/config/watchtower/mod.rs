@@ -206,9 +206,11 @@ impl fmt::Display for Translation {
             formatter,
             "# What Watchtower was told, for Pilotfish: /etc/pilotfish/pilotfish.toml"
         )?;
-        let pairs =
-            |list: &[(String, String)]| list.iter().cloned().collect::<Vec<_>>().into_iter();
-        list(formatter, "COULD NOT BE UNDERSTOOD, and is not in this file:", pairs(&self.unclear))?;
+        list(
+            formatter,
+            "COULD NOT BE UNDERSTOOD, and is not in this file:",
+            self.unclear.iter().cloned(),
+        )?;
         let (top, below): (Vec<_>, Vec<_>) =
             self.settings.iter().partition(|setting| !setting.key.contains('.'));
         for setting in top {
@@ -227,7 +229,7 @@ impl fmt::Display for Translation {
         }
         let anyway = self.anyway.iter().map(|(name, what)| (name.clone(), (*what).to_owned()));
         list(formatter, "Pilotfish does without being told:", anyway)?;
-        list(formatter, "Has no counterpart:", pairs(&self.nothing))
+        list(formatter, "Has no counterpart:", self.nothing.iter().cloned())
     }
 }
 
