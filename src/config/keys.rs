@@ -50,7 +50,7 @@ const fn key(name: &'static str, kind: Kind, default: &'static str) -> Key {
 }
 
 /// All keys but those of registries, in the order of the documentation.
-pub const KEYS: [Key; 21] = [
+pub const KEYS: [Key; 22] = [
     key("state_dir", Kind::Text, "/var/lib/pilotfish"),
     key("docker_host", Kind::Text, "unix:///var/run/docker.sock"),
     key("opt_in", Kind::Flag, "true"),
