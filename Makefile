@@ -48,6 +48,9 @@ check: ## format, lints, documentation and the rules of the house (no Engine nee
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --test tidy
+	@if $(CARGO) deny --version > /dev/null 2>&1; then \
+		$(CARGO) deny --locked --offline check bans licenses sources; \
+	else echo "cargo-deny is not installed; tests/tidy has kept bans, sources and licences"; fi
 
 test: check needs ## everything, on private Engines of its own (needs root)
 	$(CARGO) test --locked --doc

@@ -7,8 +7,7 @@ COPY pilotfish /pilotfish
 LABEL org.opencontainers.image.title="Pilotfish" \
     org.opencontainers.image.description="Keeps the containers of a Raspberry Pi up to date, and never loses one" \
     org.opencontainers.image.licenses="MIT OR Apache-2.0"
-# Only a published port exposes it: `-p 127.0.0.1:9788:9788`. On the host network, say 127.0.0.1.
-ENV PILOTFISH_LISTEN_ADDRESS=0.0.0.0:9788
+# It listens on loopback alone. Who publishes the port sets PILOTFISH_LISTEN_ADDRESS=0.0.0.0:9788 too.
 EXPOSE 9788
 VOLUME /var/lib/pilotfish
 HEALTHCHECK --interval=60s --timeout=10s --start-period=30s --retries=3 CMD ["/pilotfish", "healthcheck"]

@@ -10,16 +10,17 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, AgentSettings, RoundListener};
+use crate::api::Hosts;
 use crate::config::{DockerHost, RegistryHostSettings, Settings};
 use crate::core::decide::Endpoint;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::docker::authority::in_brackets;
 use crate::core::time::schedule::DeviceFraction;
-use crate::core::update::event::Listener;
+use crate::core::update::event::{Event, Listener};
 use crate::core::update::handover::Handover;
 use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
-use crate::host::{Host, RealHost};
+use crate::host::{self, Host, RealHost};
 use crate::journal::{JournalError, RealDisk, StateDirectory};
 use crate::registry::{HostSettings, HttpRegistry, RegistryObserver, RegistrySettings};
 use crate::world::World;
@@ -94,6 +95,12 @@ pub fn is_in_a_container() -> bool {
     RealHost::default().own_container().is_some()
 }
 
+/// The names under which this machine answers.
+#[must_use]
+pub fn hosts(settings: &Settings) -> Hosts {
+    Hosts::new(Some(&host::name()), &settings.listen_hosts)
+}
+
 /// The time of day.
 #[must_use]
 pub fn now() -> DateTime<Utc> {
@@ -122,6 +129,9 @@ fn agent_with(
     };
     let agent_settings = agent_settings(settings, &world.host);
     let Listeners { snapshot, events, rounds, .. } = listeners;
+    for note in world.state.notes() {
+        events.hear(&Event::Warning { container: String::new(), detail: note.clone() });
+    }
     Ok(Agent::new(Arc::new(world), agent_settings, events, rounds, snapshot, stop))
 }
 

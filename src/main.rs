@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use pilotfish::cli::Cli;
 use pilotfish::commands::{self, Exit};
+use pilotfish::output;
 
 /// musl's own gives memory back to the system with every answer, and asks for it again with the
 /// next: two of three system calls of a round, a sixth of its time.
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let exit = run(cli).unwrap_or_else(|error| {
         // Not `eprintln!`: it panics where nobody reads any more.
-        let _ = writeln!(std::io::stderr(), "pilotfish: {}", chain(&error));
+        let _ = writeln!(std::io::stderr(), "pilotfish: {}", output::one_line(&chain(&error)));
         Exit::of_error(&error)
     });
     ExitCode::from(exit.code())

@@ -209,6 +209,7 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
         "health.timeout" | "health.stable" => "5s",
         "images.keep" => "2",
         "listen.address" | "notify.address" => "0.0.0.0:1",
+        "listen.hosts" => "pi.example.com, pi.lan",
         "notify.token_file" => "/elsewhere/token",
         "log.format" => "text",
         "log.level" => "trace",
@@ -585,6 +586,7 @@ health.timeout = 60s (default)
 health.stable = 10s (pilotfish.toml, line 3)
 images.keep = 1 (default)
 listen.address = 127.0.0.1:9788 (default)
+listen.hosts =  (default)
 notify.address =  (default)
 notify.token_file =  (default)
 compat.watchtower = false (default)

@@ -1,6 +1,8 @@
 //! Connections, each with a limit on everything.
 
+use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use axum::Router;
@@ -8,7 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How long to wait after the system could not give a connection, most likely for want of file
@@ -18,8 +20,10 @@ const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How much of one client's patience and this machine's memory a connection may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time. More wait in the system's queue: a Prometheus needs one.
+    /// Connections at a time: a Prometheus needs one. The next one takes the place of another.
     pub connections: usize,
+    /// Connections of one client at a time. The next one takes the place of its oldest.
+    pub connections_of_one: usize,
     /// Header lines of a request. A browser sends twenty.
     pub headers: usize,
     /// Bytes of a request's head; the least that the HTTP library takes.
@@ -36,12 +40,58 @@ impl Limits {
     /// What the agent uses.
     pub const DEFAULT: Self = Self {
         connections: 32,
+        connections_of_one: 8,
         headers: 64,
         head_bytes: 8 * 1024,
         head_timeout: Duration::from_secs(5),
         exchange_timeout: Duration::from_secs(10),
         shutdown_timeout: Duration::from_secs(1),
     };
+}
+
+/// Who a client is, as far as places are concerned. A network gives each customer a whole /64 of
+/// IPv6 (RFC 6177), and this machine has all of 127.0.0.0/8.
+fn client_of(address: IpAddr) -> IpAddr {
+    let address = address.to_canonical();
+    match address {
+        IpAddr::V4(v4) if v4.is_loopback() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        IpAddr::V6(v6) if !v6.is_loopback() => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        other => other,
+    }
+}
+
+/// Who has a connection, the oldest first.
+#[derive(Default)]
+struct Places(VecDeque<(IpAddr, AbortHandle)>);
+
+impl Places {
+    /// Makes room for one more of this client. A slow client loses its own places to its own next
+    /// connections; where all places are taken, whoever has most of them loses the oldest. A
+    /// request that is sent at once is answered long before it would be the oldest.
+    fn make_room(&mut self, client: IpAddr, limits: Limits) {
+        self.0.retain(|(_, exchange)| !exchange.is_finished());
+        if self.count(client) >= limits.connections_of_one {
+            self.end_oldest_of(client);
+        }
+        if self.0.len() >= limits.connections {
+            let most = self.0.iter().map(|(client, _)| *client).max_by_key(|it| self.count(*it));
+            self.end_oldest_of(most.unwrap_or(client));
+        }
+    }
+
+    fn count(&self, client: IpAddr) -> usize {
+        self.0.iter().filter(|(other, _)| *other == client).count()
+    }
+
+    fn end_oldest_of(&mut self, client: IpAddr) {
+        let oldest = self.0.iter().position(|(other, _)| *other == client);
+        if let Some((_, exchange)) = oldest.and_then(|index| self.0.remove(index)) {
+            exchange.abort();
+        }
+    }
 }
 
 /// Serves until `shutdown`. One request a connection: a scrape every few seconds gains nothing
@@ -53,15 +103,19 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let mut exchanges = JoinSet::new();
+    let mut places = Places::default();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
             // A panic in an exchange was reported by its own message and concerns no other.
             Some(_) = exchanges.join_next() => {}
-            accepted = listener.accept(), if exchanges.len() < limits.connections => {
+            accepted = listener.accept() => {
                 match accepted {
-                    Ok((stream, _)) => {
-                        exchanges.spawn(exchange(stream, router.clone(), limits));
+                    Ok((stream, from)) => {
+                        let client = client_of(from.ip());
+                        places.make_room(client, limits);
+                        let exchange = exchanges.spawn(exchange(stream, router.clone(), limits));
+                        places.0.push_back((client, exchange));
                     }
                     Err(error) => cannot_accept(&error).await,
                 }
@@ -96,4 +150,40 @@ async fn cannot_accept(error: &std::io::Error) {
     }
     tracing::warn!(%error, "the listen address can take no connection now");
     tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_its_address_or_its_network() {
+        let client = |text: &str| client_of(text.parse().expect("an address"));
+        assert_eq!(client("127.0.0.1"), client("127.9.9.9"));
+        assert_eq!(client("127.0.0.1"), client("::1"));
+        assert_eq!(client("::ffff:192.0.2.1"), client("192.0.2.1"));
+        assert_eq!(client("2001:db8::1"), client("2001:db8::ffff:2"));
+        assert_ne!(client("2001:db8::1"), client("2001:db8:0:1::1"));
+        assert_ne!(client("192.0.2.1"), client("192.0.2.2"));
+    }
+
+    #[tokio::test]
+    async fn who_has_most_places_makes_room() {
+        let mut tasks = JoinSet::new();
+        let mut places = Places::default();
+        let limits = Limits { connections: 5, connections_of_one: 3, ..Limits::DEFAULT };
+        let mut enter = |name: &str| {
+            let client = client_of(name.parse().expect("an address"));
+            places.make_room(client, limits);
+            places.0.push_back((client, tasks.spawn(std::future::pending::<()>())));
+            let count = |name: &str| places.count(client_of(name.parse().expect("an address")));
+            (count("192.0.2.1"), count("192.0.2.2"), count("127.0.0.1"))
+        };
+        for expected in [(1, 0, 0), (2, 0, 0), (3, 0, 0), (3, 0, 0)] {
+            assert_eq!(enter("192.0.2.1"), expected);
+        }
+        assert_eq!(enter("192.0.2.2"), (3, 1, 0));
+        assert_eq!(enter("192.0.2.2"), (3, 2, 0));
+        assert_eq!(enter("127.0.0.1"), (2, 2, 1));
+    }
 }

@@ -5,6 +5,7 @@
 //! can hold the agent up.
 
 mod connections;
+mod hosts;
 pub mod notify;
 mod token;
 
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::output::one_line;
 
 pub use connections::{Limits, serve};
+pub use hosts::{Hosts, guarded};
 pub use token::{Token, TokenError};
 
 /// Why nothing can be served.

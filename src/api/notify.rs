@@ -37,7 +37,7 @@ const GATHER_TIME: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Registries and webhooks send one notification at a time, and have ten seconds of patience.
-pub const LIMITS: Limits = Limits { connections: 8, ..Limits::DEFAULT };
+pub const LIMITS: Limits = Limits { connections: 16, connections_of_one: 4, ..Limits::DEFAULT };
 
 /// Both ends of the queue of pushes.
 #[must_use]

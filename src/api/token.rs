@@ -1,19 +1,20 @@
 //! The token of the notify address: three ways to show it, since not every sender can do the same.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use axum::http::{HeaderMap, Uri, header};
+use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
+
+use crate::core::secret_file::exposed;
 
 /// Least length of a token, in bytes: one that a person made up by heart is shorter.
 const TOKEN_BYTES_MIN: usize = 16;
 
 /// Where GitHub signs what it sends (docs.github.com, "Validating webhook deliveries").
 const SIGNATURE: &str = "x-hub-signature-256";
-
-/// Bytes of a block of SHA-256 (RFC 2104, B).
-const BLOCK_BYTES: usize = 64;
 
 /// The token.
 #[derive(Debug)]
@@ -30,6 +31,9 @@ pub enum TokenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// It is no secret.
+    #[error("the token is no secret: {0}")]
+    Exposed(String),
     /// It is too easy to guess.
     #[error(
         "the token in {file} is shorter than {TOKEN_BYTES_MIN} characters: make one with \
@@ -48,8 +52,12 @@ impl Token {
     /// It cannot be read, or holds no token that is hard to guess.
     pub fn read(file: &Path) -> Result<Self, TokenError> {
         let name = || file.display().to_string();
-        let text = std::fs::read_to_string(file)
-            .map_err(|source| TokenError::Unreadable { file: name(), source })?;
+        let unreadable = |source| TokenError::Unreadable { file: name(), source };
+        let mode = std::fs::metadata(file).map_err(unreadable)?.permissions().mode();
+        if let Some(why) = exposed(file, mode) {
+            return Err(TokenError::Exposed(why));
+        }
+        let text = std::fs::read_to_string(file).map_err(unreadable)?;
         let token = text.lines().next().unwrap_or_default().trim();
         if token.len() < TOKEN_BYTES_MIN {
             return Err(TokenError::Short { file: name() });
@@ -71,8 +79,10 @@ impl Token {
             return same(shown.as_bytes(), self.0.expose_secret().as_bytes());
         }
         let signature = header(SIGNATURE).and_then(|value| value.strip_prefix("sha256="));
-        let expected = || hex(&hmac(self.0.expose_secret().as_bytes(), body));
-        signature.is_some_and(|signature| same(signature.as_bytes(), expected().as_bytes()))
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.0.expose_secret().as_bytes());
+        // In constant time (RFC 2104, by ring).
+        let is_signed = |signature: Vec<u8>| hmac::verify(&key, body, &signature).is_ok();
+        signature.and_then(bytes_of).is_some_and(is_signed)
     }
 }
 
@@ -83,21 +93,13 @@ fn same(one: &[u8], other: &[u8]) -> bool {
     one.iter().zip(&other).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
 }
 
-/// HMAC-SHA256 (RFC 2104).
-fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
-    let mut block = [0; BLOCK_BYTES];
-    if key.len() > BLOCK_BYTES {
-        block[..32].copy_from_slice(&Sha256::digest(key));
-    } else {
-        block[..key.len()].copy_from_slice(key);
+/// The bytes of a text of hexadecimal digits.
+fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+    if !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
     }
-    let padded = |pad: u8| block.map(|byte| byte ^ pad);
-    let inner = Sha256::new().chain_update(padded(0x36)).chain_update(message).finalize();
-    Sha256::new().chain_update(padded(0x5c)).chain_update(inner).finalize().into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+    digits.map(|pair| u8::from_str_radix(pair.filter(|pair| pair.len() == 2)?, 16).ok()).collect()
 }
 
 #[cfg(test)]
@@ -137,13 +139,12 @@ mod tests {
         assert!(!opens("/", &[(SIGNATURE, "sha256=")], "Hello, World!"));
     }
 
-    /// RFC 4231, test cases 1 and 6.
     #[test]
-    fn keys_of_any_length() {
-        let short = hex(&hmac(&[0x0b; 20], b"Hi There"));
-        assert_eq!(short, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
-        let long = hmac(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First");
-        assert_eq!(hex(&long), "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+    fn only_whole_bytes_are_a_signature() {
+        assert_eq!(bytes_of("00ff7A"), Some(vec![0, 255, 0x7a]));
+        for wrong in ["0", "0g", "+1", "ü", "0 "] {
+            assert_eq!(bytes_of(wrong), None, "{wrong}");
+        }
     }
 
     #[test]
@@ -151,6 +152,14 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("token");
         assert!(matches!(Token::read(&file), Err(TokenError::Unreadable { .. })));
+        std::fs::write(&file, "0123456789abcdef\n").expect("a file");
+        let open = |mode| {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("a mode");
+        };
+        open(0o644);
+        let error = Token::read(&file).expect_err("everybody can read it").to_string();
+        assert!(error.contains("chmod o=") && !error.contains("0123"), "{error}");
+        open(0o600);
         std::fs::write(&file, "hunter2\n").expect("a file");
         let error = Token::read(&file).expect_err("too short").to_string();
         assert!(!error.contains("hunter2"), "{error}");

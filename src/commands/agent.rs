@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use super::{Exit, Setting, print};
+use super::{Exit, Setting, print, say};
 use crate::config::{self, ConfigFile, Environment, Sources, watchtower};
 use crate::control::client::Control;
 use crate::output;
@@ -62,6 +62,13 @@ pub fn from_watchtower(file: &std::path::Path) -> anyhow::Result<Exit> {
     };
     let started =
         watchtower::read(&text).with_context(|| format!("{} is of no use", file.display()))?;
-    print(&watchtower::translate(&started).to_string())?;
-    Ok(Exit::Done)
+    let translation = watchtower::translate(&started);
+    let made = translation.to_string();
+    config::load_text(&made, file).context("what was made of it is no valid configuration")?;
+    print(&made)?;
+    if translation.is_whole() {
+        return Ok(Exit::Done);
+    }
+    say("not everything was understood: the file names it at its beginning");
+    Ok(Exit::Failed)
 }

@@ -1,13 +1,19 @@
 //! `pilotfish history`: every update ever tried.
 
-use super::{Exit, Setting, print};
+use super::{Exit, Setting, print, say};
 use crate::app;
 use crate::cli::HistoryArguments;
 use crate::output;
 
 /// Prints the history, newest first. Needs neither Engine nor agent.
 pub fn history(setting: &Setting, arguments: &HistoryArguments) -> anyhow::Result<Exit> {
-    let mut records = app::reading(&setting.settings.state_dir)?.history()?;
+    let state = app::reading(&setting.settings.state_dir)?;
+    let mut records = state.history()?;
+    match state.damaged_records()? {
+        0 => {}
+        1 => say("one line of the history is damaged and left out"),
+        count => say(&format!("{count} lines of the history are damaged and left out")),
+    }
     if let Some(name) = &arguments.name {
         records.retain(|record| record.container == *name);
     }

@@ -31,6 +31,7 @@ use crate::config::{
     self, ConfigError, ConfigFile, Environment, LogFormat, LogLevel, Settings, Sources,
 };
 use crate::core::decide::report::Verdict;
+use crate::core::text::harmless_page;
 use crate::core::update::event::{Deaf, Event, Listener};
 use crate::core::update::history::Outcome;
 use crate::output::{Screen, may_colour, one_line};
@@ -225,7 +226,7 @@ impl Listener for Several {
 fn say(text: &str) {
     use std::io::Write as _;
     // Nobody is left to be told that nobody listens.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", harmless_page(text));
 }
 
 /// Says that the agent has something else in hand.
@@ -237,7 +238,7 @@ fn waits_for(container: &str) {
 fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     let mut output = std::io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+    match output.write_all(harmless_page(text).as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
     }

@@ -107,10 +107,11 @@ async fn serve(
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();
     if let Some(listener) = listener {
-        tasks.spawn(serve_pages(listener, process.facts(), end.clone()));
+        tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
     if let Some((listener, token)) = notified {
-        serve_notify(listener, token, process.wishes.clone(), &tasks, &end);
+        let errands = process.wishes.clone();
+        serve_notify(listener, token, app::hosts(settings), errands, &tasks, &end);
     }
     serve_control(settings, process, &tasks, &end);
     tracing::info!(

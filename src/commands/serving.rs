@@ -22,6 +22,7 @@ pub(super) async fn listen_for_pushes(
 pub(super) fn serve_notify(
     listener: TcpListener,
     token: api::Token,
+    hosts: api::Hosts,
     errands: mpsc::Sender<Errand>,
     tasks: &TaskTracker,
     end: &CancellationToken,
@@ -30,16 +31,22 @@ pub(super) fn serve_notify(
         tracing::info!(%address, "registries may tell of pushes");
     }
     let (sender, pushes) = notify::queue();
-    let router = notify::router(token, sender);
+    let router = api::guarded(notify::router(token, sender), hosts);
     tasks.spawn(api::serve(listener, router, notify::LIMITS, end.clone()));
     tasks.spawn(notify::pass_on(pushes, errands, end.clone()));
 }
 
-pub(super) async fn serve_pages(listener: TcpListener, facts: api::Facts, end: CancellationToken) {
+pub(super) async fn serve_pages(
+    listener: TcpListener,
+    facts: api::Facts,
+    hosts: api::Hosts,
+    end: CancellationToken,
+) {
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "serving /metrics, /healthz and /readyz");
     }
-    api::serve(listener, api::router(facts), api::Limits::DEFAULT, end).await;
+    let router = api::guarded(api::router(facts), hosts);
+    api::serve(listener, router, api::Limits::DEFAULT, end).await;
 }
 
 /// An agent without its control socket still does its work: that is said, and no more.

@@ -51,7 +51,7 @@ pub async fn stand_by(settings: &Settings, process: &Process) -> anyhow::Result<
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();
     if let Some(listener) = listener {
-        tasks.spawn(serve_pages(listener, process.facts(), end.clone()));
+        tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
     serve_control(settings, process, &tasks, &end);
     let waited = process.stop.run_until_cancelled(wait(&agent, settings)).await;

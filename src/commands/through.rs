@@ -21,7 +21,8 @@ pub async fn fulfil(setting: &Setting, wish: Wish) -> anyhow::Result<Fulfilled> 
     let terminal = Arc::new(shown.context("cannot show progress")?);
     let fulfilled = match Control::connect(&setting.settings.state_dir).await? {
         Some(control) => ask(&control, &wish, &*terminal).await,
-        None => alone(setting, wish, terminal.clone()).await,
+        // Boxed, because it is by far the largest part of what a command waits for.
+        None => Box::pin(alone(setting, wish, terminal.clone())).await,
     };
     terminal.finish();
     fulfilled

@@ -68,7 +68,7 @@ fn read_text(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-fn parse(text: &str, path: &Path) -> Result<Contents, ConfigError> {
+pub(super) fn parse(text: &str, path: &Path) -> Result<Contents, ConfigError> {
     let source = Source { text, path };
     let table = DeTable::parse(text).map_err(|error| syntax_error(&source, &error))?;
     let mut contents = Contents::default();

@@ -50,7 +50,7 @@ const fn key(name: &'static str, kind: Kind, default: &'static str) -> Key {
 }
 
 /// All keys but those of registries, in the order of the documentation.
-pub const KEYS: [Key; 21] = [
+pub const KEYS: [Key; 22] = [
     key("state_dir", Kind::Text, "/var/lib/pilotfish"),
     key("docker_host", Kind::Text, "unix:///var/run/docker.sock"),
     key("opt_in", Kind::Flag, "true"),
@@ -65,6 +65,7 @@ pub const KEYS: [Key; 21] = [
     key("health.stable", Kind::Text, "30s"),
     key("images.keep", Kind::Number, "1"),
     key("listen.address", Kind::Text, "127.0.0.1:9788"),
+    key("listen.hosts", Kind::Text, ""),
     key("notify.address", Kind::Text, ""),
     key("notify.token_file", Kind::Text, ""),
     key("compat.watchtower", Kind::Flag, "false"),

@@ -31,6 +31,8 @@ pub use keys::{KEYS, Key, Kind, REGISTRY_KEYS};
 pub use registries::RegistryHostSettings;
 pub use settings::{LogFormat, LogLevel, NotifySettings, Settings};
 
+use std::path::Path;
+
 use effective::Effective;
 
 /// Everything that has a say.
@@ -42,6 +44,17 @@ pub struct Sources {
     pub environment: Environment,
     /// What the command line sets: pairs of key (`schedule.every`) and value.
     pub flags: Vec<(String, String)>,
+}
+
+/// Reads and understands a text as if it were the whole configuration.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(text: &str, path: &Path) -> Result<Settings, ConfigError> {
+    let file = file::parse(text, path)?;
+    let mut effective = Effective::defaults();
+    effective.overlay(file.fragments)?;
+    Settings::from_effective(&effective, file.registries, &Environment::default())
 }
 
 /// Reads and understands the whole configuration.

@@ -13,6 +13,7 @@ use crate::config::environment::{DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, Environmen
 use crate::config::error::{ConfigError, Origin};
 use crate::config::registries::{Registries, RegistryHostSettings};
 use crate::config::time_zone;
+use crate::core::docker::authority::split_authority;
 use crate::core::policy::health_policy::{parse_stable, parse_timeout};
 use crate::core::policy::watchtower::Watchtower;
 use crate::core::policy::{PolicyDefaults, parse_images_keep};
@@ -87,6 +88,8 @@ pub struct Settings {
     pub images_keep: u32,
     /// Where `/metrics`, `/healthz` and `/readyz` are; absent: nowhere.
     pub listen_address: Option<SocketAddr>,
+    /// Names of this machine besides its own, on both addresses.
+    pub listen_hosts: Vec<String>,
     /// Where registries may tell of pushes; absent: nowhere.
     pub notify: Option<NotifySettings>,
     /// Watchtower's labels mean what they meant; absent: they mean nothing.
@@ -127,6 +130,7 @@ impl Settings {
             health_stable: effective.read("health.stable", parse_stable)?,
             images_keep: effective.read("images.keep", parse_images_keep)?,
             listen_address: effective.read("listen.address", parse_listen)?,
+            listen_hosts: effective.read("listen.hosts", parse_hosts)?,
             notify: read_notify(effective)?,
             watchtower: read_watchtower(effective)?,
             log_format: effective.read("log.format", |text| choose(text, LOG_FORMATS))?,
@@ -228,6 +232,18 @@ fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {
              or nothing (\"\") to switch it off"
         )
     })
+}
+
+/// Names, or `*` for every name, separated by commas.
+fn parse_hosts(text: &str) -> Result<Vec<String>, &'static str> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let names: Vec<_> = names.map(str::to_owned).collect();
+    let is_name =
+        |name: &String| name == "*" || matches!(split_authority(name), Ok((Some(_), None)));
+    if names.iter().all(is_name) {
+        return Ok(names);
+    }
+    Err("write host names without a port, separated by commas, such as `pi.example.com`, or `*`")
 }
 
 const FLAGS: &[(&str, bool)] = &[("true", true), ("false", false)];

@@ -43,6 +43,12 @@ pub enum ControlError {
     /// The agent runs, and does not answer as one.
     #[error("the agent does not answer on its control socket: {0}")]
     Garbled(String),
+    /// Its last word is not known here.
+    #[error(
+        "the agent's answer ends with a line that this version ({}) does not understand: the agent may be a newer one; `pilotfish status` and `pilotfish history` tell how it stands",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Unclear,
 }
 
 /// A running agent.
@@ -117,22 +123,30 @@ impl Control {
         }
         let mut body = response.bytes_stream();
         let mut pending = Vec::new();
+        let mut is_clear = true;
         while let Some(Ok(chunk)) = body.next().await {
             for line in take_lines(&mut pending, &chunk)? {
+                is_clear = line.is_some();
                 match line {
-                    Line::Waiting(container) => waiting(&container),
-                    Line::Event(event) => listener.hear(&event),
-                    Line::Fulfilled(fulfilled) => return Ok(fulfilled),
-                    Line::Failed(why) => return Err(ControlError::Failed(why)),
+                    None => {}
+                    Some(Line::Waiting(container)) => waiting(&container),
+                    Some(Line::Event(event)) => listener.hear(&event),
+                    Some(Line::Fulfilled(fulfilled)) => return Ok(fulfilled),
+                    Some(Line::Failed(why)) => return Err(ControlError::Failed(why)),
                 }
             }
         }
-        Err(ControlError::Ended)
+        Err(if is_clear && pending.is_empty() {
+            ControlError::Ended
+        } else {
+            ControlError::Unclear
+        })
     }
 }
 
-/// The lines that are complete now. One that is not understood was written by a newer agent.
-fn take_lines(pending: &mut Vec<u8>, chunk: &Bytes) -> Result<Vec<Line>, ControlError> {
+/// The lines that are complete now. One that is not understood was written by a newer agent: an
+/// event may be passed over, the last line may not.
+fn take_lines(pending: &mut Vec<u8>, chunk: &Bytes) -> Result<Vec<Option<Line>>, ControlError> {
     pending.extend_from_slice(chunk);
     if pending.len() > LINE_BYTES_MAX {
         return Err(ControlError::Garbled("a line without an end".into()));
@@ -140,7 +154,57 @@ fn take_lines(pending: &mut Vec<u8>, chunk: &Bytes) -> Result<Vec<Line>, Control
     let mut lines = Vec::new();
     while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
         let line: Vec<u8> = pending.drain(..=end).collect();
-        lines.extend(serde_json::from_slice(&line).ok());
+        lines.push(serde_json::from_slice(&line).ok());
     }
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixListener;
+
+    use super::*;
+    use crate::agent::Request;
+    use crate::core::update::event::Deaf;
+
+    /// What is said of an agent that answers with this body.
+    async fn told(body: &'static str) -> String {
+        let directory = tempfile::tempdir().expect("a directory");
+        let listener = UnixListener::bind(socket(directory.path())).expect("a socket");
+        let serve = async {
+            loop {
+                let (mut client, _) = listener.accept().await.expect("a client");
+                // The first connection only asks whether somebody listens.
+                if client.read(&mut [0; 4096]).await.unwrap_or(0) > 0 {
+                    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+                    let _ = client.write_all(format!("{head}{body}").as_bytes()).await;
+                    let _ = client.shutdown().await;
+                }
+            }
+        };
+        let ask = async {
+            let control = Control::connect(directory.path()).await.expect("it may be asked");
+            let wish = Wish::Round(Request::default());
+            control.expect("an agent").ask(&wish, &Deaf, |_| {}).await.expect_err("no answer")
+        };
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        tokio::select! {
+            () = serve => unreachable!(),
+            error = ask => error.to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_last_line_that_is_not_understood_is_not_taken_for_the_end_of_the_agent() {
+        for body in
+            ["{\"answer_of_tomorrow\":1}\n", "{\"event\":{\"new\":1}}\n{\"x\":1}\n", "{\"ful"]
+        {
+            assert!(told(body).await.contains("may be a newer one"), "{body}");
+        }
+        for body in ["", "{\"event\":{\"new\":1}}\n{\"waiting\":\"till\"}\n"] {
+            assert!(told(body).await.starts_with("the agent ended"), "{body}");
+        }
+        assert_eq!(told("{\"tomorrow\":1}\n{\"failed\":\"no\"}\n").await, "no");
+    }
 }

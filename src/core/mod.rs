@@ -16,5 +16,7 @@ pub mod policy;
 pub mod time;
 // The words of Docker and OCI.
 pub mod docker;
+// Which modes a file with a secret may have.
+pub mod secret_file;
 // Foreign text in a message, and what was probably meant.
 pub mod text;

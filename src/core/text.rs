@@ -1,4 +1,4 @@
-//! Two small services for messages: what somebody probably meant, and a stranger's text made safe.
+//! Two small services for messages: what a person probably meant, and a stranger's text made safe.
 
 /// How many characters of a stranger's text an error repeats; more would bury the message.
 const SHOWN_MAX: usize = 120;
@@ -47,7 +47,74 @@ pub fn shown(text: &str) -> String {
 }
 
 fn escape(letter: char) -> Vec<char> {
-    if letter.is_control() { letter.escape_default().collect() } else { vec![letter] }
+    if is_obeyed(letter) { letter.escape_default().collect() } else { vec![letter] }
+}
+
+/// Whether a terminal obeys a character, or shows nothing for it, instead of showing it: control
+/// characters (C0, DEL, C1), separators of lines, marks of direction, which let a text read
+/// otherwise than it is written (Unicode TR 36, 3.3), and what has no width at all (Unicode,
+/// `Default_Ignorable_Code_Point`).
+#[must_use]
+pub fn is_obeyed(letter: char) -> bool {
+    letter.is_control() || is_separator_or_mark(letter) || has_no_width(letter)
+}
+
+const fn is_separator_or_mark(letter: char) -> bool {
+    matches!(letter, '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// Marks of direction (`Bidi_Control`) are among them.
+const fn has_no_width(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// A whole page of ours, in which no text of a stranger is obeyed. Ends of lines are ours, and so
+/// are colours (ECMA-48, SGR); a stranger's text is made one line before it gets here, so it has
+/// none.
+#[must_use]
+pub fn harmless_page(page: &str) -> String {
+    let mut harmless = String::with_capacity(page.len());
+    for (at, letter) in page.char_indices() {
+        match letter {
+            '\n' => harmless.push(letter),
+            '\u{1b}' if is_colour(&page[at + 1..]) => harmless.push(letter),
+            letter if is_obeyed(letter) => harmless.extend(letter.escape_default()),
+            letter => harmless.push(letter),
+        }
+    }
+    harmless
+}
+
+/// Whether what stands behind an escape character makes a colour of it.
+fn is_colour(behind: &str) -> bool {
+    let parameters = behind.strip_prefix('[').unwrap_or_default();
+    let end = parameters.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+    end.starts_with('m')
+}
+
+/// The same for a document of JSON, where a character is written out as RFC 8259 has it, so that it
+/// still is the same document. Control characters are written out already wherever JSON is made.
+#[must_use]
+pub fn harmless_json(document: &str) -> String {
+    let mut harmless = String::with_capacity(document.len());
+    for letter in document.chars() {
+        if letter.is_ascii() && letter != '\u{7f}' || !is_obeyed(letter) {
+            harmless.push(letter);
+        } else {
+            let mut units = [0; 2];
+            for unit in letter.encode_utf16(&mut units) {
+                harmless.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    harmless
 }
 
 #[cfg(test)]
@@ -81,5 +148,27 @@ mod tests {
         assert_eq!(shown("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
         assert_eq!(shown(&"x".repeat(500)).chars().count(), SHOWN_MAX + 1);
         assert_eq!(shown("süß"), "süß");
+        assert_eq!(shown("a\u{202e}b\u{9b}c"), "a\\u{202e}b\\u{9b}c");
+    }
+
+    #[test]
+    fn what_is_not_seen_is_shown_and_what_is_seen_stays() {
+        let unseen = "\0\x07\x08\t\n\r\x1b\x7f\u{80}\u{85}\u{9b}\u{9f}\u{ad}\u{61c}\u{115f}\u{180e}\
+            \u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\
+            \u{202e}\u{2060}\u{2064}\u{2066}\u{2067}\u{2068}\u{2069}\u{206f}\u{3164}\u{fe0f}\u{feff}\
+            \u{fffb}\u{e0001}\u{e0041}\u{e0100}";
+        for letter in unseen.chars() {
+            assert!(is_obeyed(letter), "{letter:?}");
+            let json = harmless_json(&serde_json::json!([letter]).to_string());
+            assert!(letter.is_ascii() || json.is_ascii(), "{json}");
+            let read: Vec<char> = serde_json::from_str(&json).expect("the same document");
+            assert_eq!(read, [letter]);
+        }
+        for letter in "aZ~ äßéñøłжяעبक日本語한글🦀€–…“”×°\u{fffd}".chars()
+        {
+            assert!(!is_obeyed(letter), "{letter:?}");
+        }
+        let page = harmless_page("\x1b[1ma\x1b[0m\x1b[2J\x1b]0;b\u{202e}\r\n\x1b");
+        assert_eq!(page, "\x1b[1ma\x1b[0m\\u{1b}[2J\\u{1b}]0;b\\u{202e}\\r\n\\u{1b}");
     }
 }

@@ -318,6 +318,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// The cause with what the HEALTHCHECK wrote last, where it wrote something.
     async fn in_full(&self, new: &str, detail: String) -> String {
+        /// How much of what a HEALTHCHECK wrote is told, in characters; more would bury the cause.
         const OUTPUT_LENGTH_MAX: usize = 300;
         let document = self.ports.engine().inspect(new).await.ok().flatten().unwrap_or_default();
         let output: String =

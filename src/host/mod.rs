@@ -81,6 +81,12 @@ pub trait Host: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), String>> + Send;
 }
 
+/// What the machine calls itself; in a container, what that is called.
+#[must_use]
+pub fn name() -> String {
+    text_of("/proc/sys/kernel/hostname")
+}
+
 /// The machine itself.
 #[derive(Debug, Clone, Default)]
 pub struct RealHost {
@@ -102,7 +108,7 @@ impl Host for RealHost {
 
     fn machine_id(&self) -> String {
         let id = text_of("/etc/machine-id");
-        if id.is_empty() { text_of("/proc/sys/kernel/hostname") } else { id }
+        if id.is_empty() { name() } else { id }
     }
 
     fn host_name(&self) -> String {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::core::docker::authority::in_brackets;
+
 /// As much of an answer as is read: a status line is short.
 const STATUS_BYTES_MAX: usize = 256;
 
@@ -26,10 +28,11 @@ pub async fn tcp(host: &str, port: u16) -> Result<(), String> {
 /// client would bring a pool, redirects and proxies, none of which a probe may use.
 pub async fn http(host: &str, port: u16, path: &str) -> Result<(), String> {
     let mut stream = connect(host, port).await?;
+    let authority = authority(host, port);
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: pilotfish\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: pilotfish\r\nConnection: close\r\n\r\n"
     );
-    let failed = |error: std::io::Error| format!("{host}:{port}: {error}");
+    let failed = |error: std::io::Error| format!("{authority}: {error}");
     stream.write_all(request.as_bytes()).await.map_err(failed)?;
     let mut answer = Vec::new();
     while answer.len() < STATUS_BYTES_MAX && !answer.contains(&b'\n') {
@@ -41,8 +44,18 @@ pub async fn http(host: &str, port: u16, path: &str) -> Result<(), String> {
 }
 
 async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    TcpStream::connect((host, port)).await.map_err(|error| format!("{host}:{port}: {error}"))
+    let bare = without_brackets(host);
+    let failed = |error| format!("{}: {error}", authority(host, port));
+    TcpStream::connect((bare, port)).await.map_err(failed)
+}
+
+fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// As it stands in a `Host` header (RFC 9112, 3.2): an IPv6 address in brackets.
+fn authority(host: &str, port: u16) -> String {
+    format!("{}:{port}", in_brackets(Some(without_brackets(host))))
 }
 
 fn judge(answer: &[u8]) -> Result<(), String> {
@@ -67,6 +80,28 @@ mod tests {
         assert_eq!(judge(b"HTTP/1.1 503 Busy\r\n"), Err("answered 503".into()));
         assert!(judge(b"SSH-2.0-OpenSSH\r\n").is_err());
         assert!(judge(b"").is_err());
+    }
+
+    #[test]
+    fn an_address_of_ipv6_stands_in_brackets() {
+        assert_eq!(authority("::1", 80), "[::1]:80");
+        assert_eq!(authority("[::1]", 80), "[::1]:80");
+        assert_eq!(authority("127.0.0.1", 80), "127.0.0.1:80");
+        assert_eq!(authority("till", 8080), "till:8080");
+    }
+
+    #[tokio::test]
+    async fn a_server_on_ipv6_is_asked_by_its_address_in_brackets() {
+        let Ok(listener) = tokio::net::TcpListener::bind("[::1]:0").await else { return };
+        let port = listener.local_addr().expect("its address").port();
+        let asked = tokio::spawn(async move { http("::1", port, "/").await });
+        let (mut client, _) = listener.accept().await.expect("a client");
+        let mut head = [0; 1024];
+        let length = client.read(&mut head).await.expect("a request");
+        let request = String::from_utf8_lossy(&head[..length]).into_owned();
+        assert!(request.contains(&format!("Host: [::1]:{port}\r\n")), "{request}");
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("an answer");
+        assert_eq!(asked.await.expect("no panic"), Ok(()));
     }
 
     #[tokio::test]

@@ -66,8 +66,8 @@ pub trait Disk: Send + Sync + 'static {
 pub struct RealDisk;
 
 /// Files of the state directory are the agent's alone: a journal holds a container's environment.
-const FILE_MODE: u32 = 0o600;
-const DIRECTORY_MODE: u32 = 0o700;
+pub(super) const FILE_MODE: u32 = 0o600;
+pub(super) const DIRECTORY_MODE: u32 = 0o700;
 
 impl Disk for RealDisk {
     fn create_directory(&self, path: &Path) -> io::Result<()> {

@@ -19,9 +19,21 @@ impl<D: Disk> StateDirectory<D> {
     pub fn history(&self) -> Result<Vec<Record>, JournalError> {
         let path = self.path("history.jsonl");
         let content = self.disk.read(&path).map_err(on("read", &path))?.unwrap_or_default();
-        let mut records: Vec<Record> = lines(&content).collect();
+        let mut records: Vec<Record> = lines(&content).flatten().collect();
         records.reverse();
         Ok(records)
+    }
+
+    /// How many lines of the history cannot be understood. A torn last one is no damage: its
+    /// update is still open, and is written down when it ends.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn damaged_records(&self) -> Result<usize, JournalError> {
+        let path = self.path("history.jsonl");
+        let content = self.disk.read(&path).map_err(on("read", &path))?.unwrap_or_default();
+        let whole = content.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
+        Ok(lines::<Record>(&content[..whole]).filter(Result::is_err).count())
     }
 
     /// Adds a line to the history. A record that is there already is not added again: recovery may
@@ -33,7 +45,7 @@ impl<D: Disk> StateDirectory<D> {
     pub fn record(&self, record: &Record) -> Result<(), JournalError> {
         let path = self.path("history.jsonl");
         let content = self.disk.read(&path).map_err(on("read", &path))?.unwrap_or_default();
-        let mut records: Vec<Record> = lines(&content).collect();
+        let mut records: Vec<Record> = lines(&content).flatten().collect();
         if records.iter().any(|known| known.id == record.id) {
             // Whoever wrote it may have been killed before it was on the disk.
             return self.disk.append(&path, b"", true).map_err(on("write", &path));
@@ -138,6 +150,9 @@ mod tests {
         state.record(&record("3", "")).expect("written");
         let ids: Vec<_> = state.history().expect("read").into_iter().map(|r| r.id).collect();
         assert_eq!(ids, ["3", "1"]);
+        assert_eq!(state.damaged_records().expect("read"), 1);
+        RealDisk.append(&path, b"{\"id\":\"to", false).expect("torn");
+        assert_eq!(state.damaged_records().expect("read"), 1, "a torn last line is none");
     }
 
     #[test]

@@ -1,21 +1,41 @@
 //! The lock of the state directory. The system lets go of it when its holder ends, however it ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::{JournalError, on};
+use super::{JournalError, on, takes_no_bytes};
+
+/// The lock, and whether the disk took our ID.
+#[derive(Debug)]
+pub struct Lock {
+    /// Held until it is dropped.
+    pub file: File,
+    /// Why nothing can be written beside it, if so.
+    pub unwritable: Option<io::Error>,
+}
 
 /// Locks the directory for this process and writes its ID into the lock file.
 ///
+/// A disk that takes no bytes is no reason to stay away: what an earlier agent left open may have
+/// its service down, and the way back needs no new bytes. A lock is no byte either (flock(2)).
+///
 /// # Errors
 /// Another process holds the lock; it is named.
-pub fn acquire(root: &Path) -> Result<File, JournalError> {
+pub fn acquire(root: &Path) -> Result<Lock, JournalError> {
     let path = root.join("lock");
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let mut file = options.open(&path).map_err(on("open", &path))?;
+    let (mut file, unwritable) = match options.open(&path) {
+        Ok(file) => (file, None),
+        Err(error) if takes_no_bytes(&error) => {
+            // Without a lock file the directory itself is locked.
+            let file = File::open(&path).or_else(|_| File::open(root));
+            (file.map_err(on("open", &path))?, Some(error))
+        }
+        Err(error) => return Err(on("open", &path)(error)),
+    };
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -23,10 +43,18 @@ pub fn acquire(root: &Path) -> Result<File, JournalError> {
         }
         Err(TryLockError::Error(error)) => return Err(on("lock", &path)(error)),
     }
+    if unwritable.is_some() {
+        return Ok(Lock { file, unwritable });
+    }
     let content = format!("{}\n", std::process::id());
-    let written = file.set_len(0).and_then(|()| file.write_all(content.as_bytes()));
-    written.map_err(on("write", &path))?;
-    Ok(file)
+    // In this order no room is given up that a full disk would not give back.
+    let length = u64::try_from(content.len()).unwrap_or_default();
+    let written = file.write_all(content.as_bytes()).and_then(|()| file.set_len(length));
+    match written {
+        Ok(()) => Ok(Lock { file, unwritable: None }),
+        Err(error) if takes_no_bytes(&error) => Ok(Lock { file, unwritable: Some(error) }),
+        Err(error) => Err(on("write", &path)(error)),
+    }
 }
 
 /// Whether nobody holds the directory. A lock file that cannot be opened is left to [`acquire`].

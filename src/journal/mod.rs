@@ -2,13 +2,15 @@
 //! digests, the history, and the lock that keeps two processes apart.
 //!
 //! Everything is JSON, one document a line or a file, so that a person can read it on a broken
-//! machine. A torn last line is ignored; nothing is written by a round that changes nothing.
+//! machine. A torn last line is ignored, and no other; nothing is written by a round that changes
+//! nothing.
 
 pub mod disk;
 mod agent_id;
 mod handover;
 mod history;
 mod lock;
+mod modes;
 mod update_journal;
 
 use std::io::ErrorKind;
@@ -51,6 +53,12 @@ pub enum JournalError {
         /// The layout that was found.
         found: String,
     },
+    /// Others than this user could change what is kept here.
+    #[error("{path} can be written by others than its owner, and holds more than pilotfish's own files, so its mode is left as it is: name a directory of its own as state_dir, or `chmod go-w` this one", path = path.display())]
+    Exposed {
+        /// The state directory.
+        path: PathBuf,
+    },
     /// A file is not what this program wrote.
     #[error("{path} cannot be understood: {detail}; move it away to go on without it", path = path.display())]
     Damaged {
@@ -72,6 +80,12 @@ fn advice(source: &std::io::Error) -> &'static str {
     }
 }
 
+/// Whether the disk takes no bytes: it is full, over its quota, or cannot be written at all.
+fn takes_no_bytes(error: &std::io::Error) -> bool {
+    use ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+}
+
 /// Who may do what with the directory.
 #[derive(Debug)]
 enum Access {
@@ -90,19 +104,29 @@ pub struct StateDirectory<D> {
     disk: D,
     root: PathBuf,
     access: Access,
+    /// What a person should hear of it, each a sentence or two.
+    notes: Vec<String>,
 }
 
+/// The files that are replaced as a whole.
+const REPLACED_FILES: [&str; 4] = ["layout", "memory.json", "history.jsonl", "handover.json"];
+
 impl StateDirectory<RealDisk> {
-    /// Opens the state directory, makes it where it is missing, and locks it.
+    /// Opens the state directory, makes it where it is missing, locks it, and takes it away from
+    /// others' hands. One that takes no bytes is opened all the same, and that is noted: bringing a
+    /// service back needs none, and no update begins without its journal.
     ///
     /// # Errors
-    /// It cannot be written, is in use, or belongs to a newer version.
+    /// It cannot be used, is in use, or belongs to a newer version.
     pub fn open(root: &Path) -> Result<Self, JournalError> {
         Self::check(root)?;
         let disk = RealDisk;
         disk.create_directory(root).map_err(on("create", root))?;
-        let lock = lock::acquire(root)?;
-        Self::with(disk, root, Some(lock))
+        let lock::Lock { file, unwritable } = lock::acquire(root)?;
+        let mut notes = modes::mend(root)?;
+        notes.extend(unwritable.map(|error| forgets(root, &error)));
+        let directory = Self::with(disk, root, Some(file))?;
+        Ok(Self { notes, ..directory })
     }
 
     /// Whether it could be opened, without a trace in it.
@@ -120,7 +144,12 @@ impl StateDirectory<RealDisk> {
     /// # Errors
     /// It belongs to a newer version, or cannot be read.
     pub fn reading(root: &Path) -> Result<Self, JournalError> {
-        let directory = Self { disk: RealDisk, root: root.to_owned(), access: Access::Reader };
+        let directory = Self {
+            disk: RealDisk,
+            root: root.to_owned(),
+            access: Access::Reader,
+            notes: Vec::new(),
+        };
         directory.check_layout()?;
         Ok(directory)
     }
@@ -133,7 +162,7 @@ impl<D: Disk> StateDirectory<D> {
     /// It cannot be written, or belongs to a newer version.
     pub fn with(disk: D, root: &Path, lock: Option<std::fs::File>) -> Result<Self, JournalError> {
         let access = Access::Owner { _lock: lock };
-        let directory = Self { disk, root: root.to_owned(), access };
+        let directory = Self { disk, root: root.to_owned(), access, notes: Vec::new() };
         let journals = directory.path("journal");
         directory.disk.create_directory(&journals).map_err(on("create", &journals))?;
         directory.check_layout()?;
@@ -144,12 +173,21 @@ impl<D: Disk> StateDirectory<D> {
     /// A replacement that was cut short leaves its new content beside the file.
     fn remove_what_was_half_written(&self) -> Result<(), JournalError> {
         let names = self.disk.list(&self.root).map_err(on("read", &self.root))?;
-        for name in names.iter().filter(|name| name.ends_with(TEMPORARY_SUFFIX)) {
+        let is_ours = |name: &str| {
+            name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(|name| REPLACED_FILES.contains(&name))
+        };
+        for name in names.iter().filter(|name| is_ours(name)) {
             // It is in nobody's way: a disk that cannot even remove it must not keep the agent
             // from bringing a service back.
             let _ = self.disk.remove(&self.path(name));
         }
         Ok(())
+    }
+
+    /// What a person should hear of the directory.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Where the directory is.
@@ -193,9 +231,10 @@ impl<D: Disk> StateDirectory<D> {
     fn check_layout(&self) -> Result<(), JournalError> {
         let path = self.path("layout");
         match self.disk.read(&path).map_err(on("read", &path))? {
-            None if self.is_owner() => {
-                self.disk.replace(&path, LAYOUT.as_bytes()).map_err(on("write", &path))
-            }
+            None if self.is_owner() => match self.disk.replace(&path, LAYOUT.as_bytes()) {
+                Err(error) if takes_no_bytes(&error) => Ok(()),
+                written => written.map_err(on("write", &path)),
+            },
             None => Ok(()),
             Some(found) if found.trim_ascii() == LAYOUT.as_bytes() => Ok(()),
             Some(found) => Err(JournalError::Newer {
@@ -204,6 +243,16 @@ impl<D: Disk> StateDirectory<D> {
             }),
         }
     }
+}
+
+/// What a person hears of a state directory that takes no bytes.
+fn forgets(root: &Path, error: &std::io::Error) -> String {
+    format!(
+        "nothing can be remembered in {}: {error}{}. What was left open is brought back, and no \
+         update is begun until it can be written",
+        root.display(),
+        advice(error)
+    )
 }
 
 fn on(act: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> JournalError {
@@ -221,7 +270,10 @@ fn to_json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>, Journa
     Ok(content)
 }
 
-/// The lines of a file that can be understood, oldest first; the others are passed over.
-fn lines<T: serde::de::DeserializeOwned>(content: &[u8]) -> impl Iterator<Item = T> + '_ {
-    content.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+/// The lines of a file, oldest first, each understood or not.
+fn lines<T: serde::de::DeserializeOwned>(
+    content: &[u8],
+) -> impl Iterator<Item = serde_json::Result<T>> {
+    let lines = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line))
 }

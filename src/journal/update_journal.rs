@@ -1,13 +1,13 @@
 //! The journal of one update in flight: a header and a line for every step begun and ended.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
 use super::{Disk, JournalError, StateDirectory, lines, on, to_json};
 use crate::core::update::plan::Header;
-use crate::core::update::{Entry, Mark, Note, Progress, Step, handover};
+use crate::core::update::{Entry, Line, Mark, Note, Progress, Step, handover};
 
 const SUFFIX: &str = ".jsonl";
 
@@ -52,8 +52,8 @@ impl<D: Disk> StateDirectory<D> {
 
     /// The journals that were left open, oldest first.
     ///
-    /// A file whose header is torn or missing is removed: nothing is done before the header is on
-    /// the disk, so nothing is lost with it.
+    /// A file of ours whose header is torn or missing is removed: nothing is done before the header
+    /// is on the disk, so nothing is lost with it. What is not ours is not touched.
     ///
     /// # Errors
     /// The directory or a file cannot be read, or a journal is from a newer version.
@@ -63,25 +63,20 @@ impl<D: Disk> StateDirectory<D> {
             return Ok(Vec::new());
         }
         let mut journals = Vec::new();
-        for name in self.disk.list(&directory).map_err(on("read", &directory))? {
-            let path = directory.join(&name);
-            match self.open_journal(&path, &name)? {
+        let names = self.disk.list(&directory).map_err(on("read", &directory))?;
+        for name in names.iter().filter(|name| is_ours(name)) {
+            let path = directory.join(name);
+            match self.open_journal(&path)? {
                 Some(journal) => journals.push(journal),
-                None if self.is_owner() => self.disk.remove(&path).map_err(on("remove", &path))?,
+                // A disk that cannot remove it must not keep a service from coming back.
+                None if self.is_owner() => drop(self.disk.remove(&path)),
                 None => {}
             }
         }
         Ok(journals)
     }
 
-    fn open_journal(
-        &self,
-        path: &std::path::Path,
-        name: &str,
-    ) -> Result<Option<UpdateJournal>, JournalError> {
-        if !name.ends_with(SUFFIX) {
-            return Ok(None);
-        }
+    fn open_journal(&self, path: &Path) -> Result<Option<UpdateJournal>, JournalError> {
         if self.is_owner() {
             // A process that was killed between a write and its flush has left words that are read
             // now and that a power cut would take back; what is done next must not outlive them.
@@ -97,8 +92,7 @@ impl<D: Disk> StateDirectory<D> {
             return Err(damaged(format!("it has format {}", header.version)));
         }
         let is_torn = content.last() != Some(&b'\n');
-        let entries: Vec<Entry> = lines(&content[end..]).collect();
-        let progress = Progress::replay(&entries);
+        let progress = Progress::of_journal(&read_lines(&content[end..], is_torn));
         Ok(Some(UpdateJournal { path: path.to_owned(), header, progress, is_torn }))
     }
 
@@ -116,7 +110,7 @@ impl<D: Disk> StateDirectory<D> {
         mark: Mark,
         note: Note,
     ) -> Result<(), JournalError> {
-        let entry = Entry { seq: journal.progress.entries + 1, at, step, mark, note };
+        let entry = journal.progress.next(at, step, mark, note);
         let is_in_the_gap = step.is_in_the_gap() || (step, mark) == (Step::Switch, Mark::Done);
         let durable = !is_in_the_gap || mark == Mark::Failed;
         let mut line = to_json(&journal.path, &entry)?;
@@ -140,9 +134,50 @@ impl<D: Disk> StateDirectory<D> {
     }
 }
 
+/// What was not written to its end is the beginning of an entry; or it is whatever a power cut left
+/// of the last one, which then does not end its line.
+fn read_lines(content: &[u8], is_torn: bool) -> Vec<Line> {
+    let read = |line: serde_json::Result<Entry>| match line {
+        Ok(entry) => Line::Entry(Box::new(entry)),
+        Err(error) if error.is_eof() => Line::Torn,
+        Err(_) => Line::Damaged,
+    };
+    let mut lines: Vec<Line> = lines(content).map(read).collect();
+    if let Some(last) = lines.last_mut().filter(|last| is_torn && **last == Line::Damaged) {
+        *last = Line::Torn;
+    }
+    lines
+}
+
+/// Whether a file bears a name that `Plan::make_id` makes: time, and container.
+pub(super) fn is_ours(name: &str) -> bool {
+    let Some(id) = name.strip_suffix(SUFFIX) else { return false };
+    let Some((time, container)) = id.split_once("Z-") else { return false };
+    let is_of_time = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'T' | b'.');
+    !container.is_empty() && time.contains('T') && time.bytes().all(is_of_time)
+}
+
 /// The ID itself, or with the lowest number behind it that makes it new.
 fn unused(id: String, taken: &BTreeSet<String>) -> String {
     let numbered = (2..).map(|number| format!("{id}-{number}"));
     let candidates = std::iter::once(id.clone()).chain(numbered);
     candidates.into_iter().find(|candidate| !taken.contains(candidate)).unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ours;
+    use crate::core::update::plan::Plan;
+
+    #[test]
+    fn only_names_that_this_program_makes_are_ours() {
+        for container in ["till", "a.b_c-d", "Z-Z"] {
+            let id = Plan::make_id(container, chrono::DateTime::UNIX_EPOCH);
+            assert!(is_ours(&format!("{id}.jsonl")), "{id}");
+            assert!(is_ours(&format!("{id}-2.jsonl")), "{id}");
+        }
+        for foreign in ["notes.jsonl", "README", "lost+found", ".jsonl", "a-b.jsonl", "TZ-.jsonl"] {
+            assert!(!is_ours(foreign), "{foreign}");
+        }
+    }
 }

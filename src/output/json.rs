@@ -8,6 +8,7 @@ use crate::core::decide::reason::Reason;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::docker::reference::Digest;
 use crate::core::policy::own_labels::PassedOver;
+use crate::core::text::harmless_json;
 use crate::core::update::history::Record;
 
 /// Digits behind the second. More would be noise.
@@ -113,7 +114,7 @@ fn short(time: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 fn document(document: &impl Serialize) -> serde_json::Result<String> {
-    let mut text = serde_json::to_string_pretty(document)?;
+    let mut text = harmless_json(&serde_json::to_string_pretty(document)?);
     text.push('\n');
     Ok(text)
 }

@@ -1,16 +1,18 @@
 //! Lines that fit: made harmless, cut, shortened, wrapped. A character counts as one column.
 
+use crate::core::text::is_obeyed;
+
 /// What stands where something was left out.
 const ELLIPSIS: char = '…';
 
-/// A stranger's text on one line that no terminal obeys: control characters are written out.
+/// A stranger's text on one line that no terminal obeys: what would not be seen is written out.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for letter in text.trim_end().chars() {
         match letter {
             '\t' => line.push(' '),
-            letter if letter.is_control() => line.extend(letter.escape_default()),
+            letter if is_obeyed(letter) => line.extend(letter.escape_default()),
             letter => line.push(letter),
         }
     }
@@ -82,6 +84,7 @@ mod tests {
     fn no_terminal_obeys_a_strangers_text() {
         assert_eq!(one_line("a\x1b[2Jb\r\nc\td\n"), r"a\u{1b}[2Jb\r\nc d");
         assert_eq!(one_line("süß \u{9b}"), r"süß \u{9b}");
+        assert_eq!(one_line("a\u{202e}b\u{200b}c\u{2028}d"), r"a\u{202e}b\u{200b}c\u{2028}d");
     }
 
     #[test]

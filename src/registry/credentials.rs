@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::fs;
 
 use crate::core::docker::credentials::Credentials;
+use crate::core::secret_file::exposed;
 use crate::registry::docker_config::{DockerConfig, Login, server_of};
 use crate::registry::failure::Failure;
 use crate::registry::helper;
@@ -170,6 +171,9 @@ async fn read_password(username: &str, file: &Path) -> Result<Credentials, Failu
         Failure::unauthorized(format!("the password file {} {problem}", file.display()))
     };
     let bytes = read_small(file).await.map_err(|problem| unreadable(&problem))?;
+    if let Some(why) = fs::metadata(file).await.ok().and_then(|it| exposed(file, it.mode())) {
+        return Err(Failure::unauthorized(format!("the password is no secret: {why}")));
+    }
     let text = String::from_utf8(bytes).map_err(|_| unreadable("is not text"))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let password = line.strip_suffix('\r').unwrap_or(line);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilotfish::api::{ApiError, Facts, Limits, bind, router, serve};
+use pilotfish::api::{ApiError, Facts, Hosts, Limits, bind, guarded, router, serve};
 use pilotfish::core::decide::snapshot::{MISSED_ROUNDS_MAX, Snapshot};
 use pilotfish::metrics::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,7 +32,7 @@ impl Served {
         let address = listener.local_addr().expect("its address");
         let (agent, snapshot) = watch::channel(Arc::new(Snapshot::default()));
         let metrics = Arc::new(Metrics::new().expect("the catalogue is valid"));
-        let router = router(Facts { snapshot, metrics });
+        let router = guarded(router(Facts { snapshot, metrics }), Hosts::new(Some("pi"), &[]));
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
         Self { address, agent, shutdown, server }
@@ -169,6 +169,41 @@ async fn silent_clients_are_sent_away_and_make_room_for_others() {
     for stream in silent {
         let answer = rest(stream).await;
         assert!(!answer.starts_with(OK), "{answer}");
+    }
+}
+
+/// With the limits of the agent, and from the very address that the question comes from.
+#[tokio::test]
+async fn two_hundred_slow_clients_keep_nobody_from_an_answer() {
+    let served = Served::new().await;
+    let mut slow = Vec::new();
+    for _ in 0..200 {
+        let mut stream = served.connect().await;
+        let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHo").await;
+        slow.push(stream);
+    }
+    let begun = std::time::Instant::now();
+    for path in ["/healthz", "/metrics", "/healthz"] {
+        assert_eq!(served.ask("GET", path).await.0, OK, "{path}");
+    }
+    assert!(begun.elapsed() < Limits::DEFAULT.head_timeout, "nobody waits for a slow client");
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_ours_is_refused() {
+    let served = Served::new().await;
+    for (host, is_known) in
+        [("pi", true), ("127.0.0.1:9788", true), ("localhost", true), ("evil.example", false)]
+    {
+        for path in ["/healthz", "/metrics", "/nothing"] {
+            let mut stream = served.connect().await;
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.expect("it reads");
+            let (status, body) = parts(&rest(stream).await);
+            let is_refused = status == "HTTP/1.1 421 Misdirected Request";
+            assert_eq!(is_refused, !is_known, "{host} {path}: {status}");
+            assert!(is_known || body.contains("listen.hosts"), "{body}");
+        }
     }
 }
 

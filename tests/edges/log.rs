@@ -52,6 +52,31 @@ fn speak() {
     }
 }
 
+/// Container names, labels, logs and an Engine's messages are others' words.
+#[test]
+fn no_line_of_the_log_is_broken_turned_round_or_coloured_by_a_stranger() {
+    let hostile =
+        "a\nINFO forged\u{1b}[31m\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}2J\u{202e}b\u{200b}c\r\u{2028}d";
+    for (format, colour) in [(Format::Text, false), (Format::Text, true), (Format::Json, false)] {
+        let speak = || {
+            tracing::warn!(container = hostile, error = %hostile, "{hostile}: went wrong");
+            LogListener.hear(&Event::Pulled { registry: hostile.into(), bytes: 1 });
+        };
+        let log = logged(format, Level::INFO, colour, speak);
+        assert_eq!(log.lines().count(), 2, "{log}");
+        assert!(!log.contains("\u{1b}]") && !log.contains("\u{1b}[2J"), "{log:?}");
+        for unseen in ['\r', '\u{7}', '\u{9b}', '\u{202e}', '\u{200b}', '\u{2028}'] {
+            assert!(!log.contains(unseen), "{format:?} {unseen:?}: {log:?}");
+        }
+        assert!(colour || !log.contains('\u{1b}'), "{log:?}");
+        if format == Format::Json {
+            let line: Value =
+                serde_json::from_str(log.lines().next().expect("a line")).expect("JSON");
+            assert_eq!(line["container"], hostile);
+        }
+    }
+}
+
 /// Without the time at the start of each line.
 fn timeless(log: &str) -> String {
     let line = |line: &str| {

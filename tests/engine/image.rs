@@ -35,7 +35,6 @@ fn the_image_does_the_main_job_as_documented() {
         "--name=pilotfish",
         "--restart=always",
         "--network=host",
-        "--env=PILOTFISH_LISTEN_ADDRESS=127.0.0.1:9788",
         "--health-interval=2s",
         &socket,
         "--volume=pilotfish:/var/lib/pilotfish",

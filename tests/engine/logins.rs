@@ -1,6 +1,7 @@
 //! A registry that lets nobody in without a login: what the agent shows it, the Engine shows it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -32,6 +33,7 @@ fn an_image_behind_a_login_is_checked_and_pulled_with_it() {
 
     let password = pi.engine.directory().join("password");
     fs::write(&password, PASSWORD).expect("the password");
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).expect("its mode");
     let login = format!("username = \"matrose\"\npassword_file = {password:?}");
     let login = format!("{QUIET}\n[registries.\"{guarded}\"]\n{login}");
     pi.agent.set(&pi.engine, &login);

@@ -15,6 +15,8 @@ mod dependents;
 #[cfg(test)]
 mod enough;
 #[cfg(test)]
+mod forgetful;
+#[cfg(test)]
 mod ground;
 #[cfg(test)]
 mod image;

@@ -51,7 +51,7 @@ impl Drop for Proxy {
 #[test]
 fn the_calls_that_pass_the_socket_proxy_are_enough() {
     let pi = Pi::new();
-    let proxy = Proxy::start(&pi);
+    let _proxy = Proxy::start(&pi);
     let told = |words: &[&str]| {
         let host = format!("--docker-host=tcp://127.0.0.1:{PORT}");
         pi.agent.run(&pi.engine, &[words, &[&host]].concat())
@@ -68,19 +68,114 @@ fn the_calls_that_pass_the_socket_proxy_are_enough() {
     assert_eq!(pi.serving(8080).as_deref(), Some("till 2"));
     told(&["rollback", "till"]).expect_code(0);
     assert_eq!(pi.serving(8080).as_deref(), Some("till 1"));
-    for (method, path) in [
-        ("GET", "/networks"),
-        ("GET", "/v1.41/volumes"),
-        ("POST", "/v1.41/containers/till/exec"),
-        ("POST", "/v1.41/containers/till/kill"),
-        ("POST", "/build"),
-        ("POST", "/v1.41/images/prune"),
-        ("DELETE", "/v1.41/volumes/x"),
-        ("GET", "/v1.41/containers/till/export"),
-        ("GET", "/v1.41/images/x/../../networks/json"),
-    ] {
-        assert_eq!(proxy.status(method, path), 403, "{method} {path}");
+    let other = pi.registry.publish("hooked", &Release::new("1"));
+    let probe = "--label=pilotfish.health.probe=exec:/till healthcheck";
+    pi.start_watched("hooked", &other.reference, 8081, &[probe]);
+    pi.registry.publish("hooked", &Release::new("2"));
+    let told = told(&["update", "hooked"]).expect_code(0);
+    assert_eq!(pi.serving(8081).as_deref(), Some("till 2"), "{}", told.out);
+}
+
+/// Every path of Docker's API (v1.51), by what stands for a container, an image, …
+const PATHS: &str = "_ping version info events auth system/df session build build/prune build/cancel grpc
+    commit containers/json containers/create containers/prune containers/X containers/X/json
+    containers/X/top containers/X/logs containers/X/changes containers/X/export containers/X/stats
+    containers/X/resize containers/X/start containers/X/stop containers/X/restart containers/X/kill
+    containers/X/update containers/X/rename containers/X/pause containers/X/unpause
+    containers/X/attach containers/X/attach/ws containers/X/wait containers/X/archive
+    containers/X/exec containers/X/copy containers/X/checkpoints containers/X/checkpoints/X
+    exec/0a/start exec/0a/resize exec/0a/json images/json images/create images/search images/prune
+    images/get images/load images/X images/a/b/X images/X/json images/a/b/X/json images/X/history
+    images/X/push images/X/tag images/X/get images/X/attestations networks networks/create
+    networks/prune networks/X networks/X/connect networks/X/disconnect volumes volumes/create
+    volumes/prune volumes/X volumes/pilotfish-lock plugins plugins/privileges plugins/pull
+    plugins/create plugins/X plugins/X/json plugins/X/enable plugins/X/disable plugins/X/upgrade
+    plugins/X/push plugins/X/set nodes nodes/X nodes/X/update swarm swarm/init swarm/join swarm/leave
+    swarm/update swarm/unlockkey swarm/unlock services services/create services/X services/X/update
+    services/X/logs tasks tasks/X tasks/X/logs secrets secrets/create secrets/X secrets/X/update
+    configs configs/create configs/X configs/X/update distribution/X/json
+    libpod/containers/X/json libpod/info libpod/images/X/json nonsense";
+
+/// The calls that pass. Everything that is not here must be answered by the proxy itself.
+const PASS: &str = "GET _ping GET version GET info GET events GET containers/json GET containers/X/json
+    GET containers/X/logs GET containers/X/changes HEAD containers/X/archive GET images/json
+    GET images/X/json GET images/a/b/X/json POST containers/create POST containers/X/start
+    POST containers/X/stop POST containers/X/update POST containers/X/rename POST images/X/tag
+    POST networks/X/connect DELETE containers/json DELETE containers/create DELETE containers/prune
+    DELETE containers/X DELETE images/json DELETE images/create DELETE images/search DELETE images/prune
+    DELETE images/get DELETE images/load DELETE images/X DELETE images/a/b/X DELETE images/X/json
+    DELETE images/a/b/X/json DELETE images/X/history DELETE images/X/push DELETE images/X/tag
+    DELETE images/X/get DELETE images/X/attestations GET volumes/pilotfish-lock POST volumes/create
+    DELETE volumes/pilotfish-lock POST containers/X/exec POST exec/0a/start GET exec/0a/json";
+
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
+
+#[test]
+fn every_other_call_is_answered_by_the_socket_proxy_itself() {
+    let pi = Pi::new();
+    let proxy = Proxy::start(&pi);
+    let pass: Vec<&str> = PASS.split_whitespace().collect();
+    let pass: Vec<_> = pass.chunks(2).map(|call| (call[0], call[1])).collect();
+    assert!(pass.iter().all(|(_, path)| PATHS.split_whitespace().any(|it| it == *path)));
+    let mut tried = 0;
+    for path in PATHS.split_whitespace() {
+        for method in METHODS {
+            let passes = pass.contains(&(method, path));
+            // The stream of events ends where it begins; all others are for what is not there.
+            let query = if path == "events" { "?until=1" } else { "" };
+            for prefix in ["", "/v1.41"] {
+                let status = proxy.status(method, &format!("{prefix}/{path}{query}"));
+                assert_eq!(status != 403, passes, "{method} {prefix}/{path}: {status}");
+                tried += 1;
+            }
+        }
     }
+    assert!(tried > 1500, "{tried} calls");
+}
+
+#[test]
+fn no_other_way_of_writing_gets_past_the_socket_proxy() {
+    let pi = Pi::new();
+    let proxy = Proxy::start(&pi);
+    let header = |method: &str, path: &str, name: &str, value: &str| {
+        let answer = proxy.peer.request(method, path, &[(name, value)], b"");
+        answer.map_or(0, |answer| answer.status)
+    };
+    for (method, path) in [
+        ("GET", "/v1.41/images/x/../../networks/json"),
+        ("GET", "/images/%2e%2e/networks/json"),
+        ("GET", "/images/x/%2E%2E/%2e%2e/volumes/json"),
+        ("GET", "/containers/x%2farchive/json"),
+        ("GET", "//networks"),
+        ("GET", "/v1.41//volumes"),
+        ("GET", "/containers/x/archive?path=/"),
+        ("GET", "/containers/x/json/../archive"),
+        ("POST", "/images/create?fromSrc=http://127.0.0.1/x.tar"),
+        ("POST", "/images/create?fromImage=a&fromSrc=-"),
+        ("POST", "/images/create?fromImage=a&from%53rc=-"),
+        ("POST", "/images/create"),
+        ("DELETE", "/containers/x?force=true"),
+        ("DELETE", "/containers/x?v=1&force=1"),
+        ("DELETE", "/containers/x?%66orce=true"),
+        ("DELETE", "/images/x?force=yes"),
+        ("get", "/version"),
+        ("POST", "/version"),
+        ("GET", "/v1.41/v1.41/networks"),
+        ("GET", "/networks?x=/version"),
+        ("GET", "/networks#/version"),
+        ("DELETE", "/volumes/pilotfish-lock2"),
+        ("GET", "/volumes/other"),
+    ] {
+        let status = proxy.status(method, path);
+        assert!(matches!(status, 400 | 403 | 0), "{method} {path}: {status}");
+    }
+    let form = "application/x-www-form-urlencoded";
+    let pull = "/images/create?fromImage=127.0.0.1:1/nothing&tag=1";
+    assert_eq!(header("POST", pull, "Content-Type", form), 403);
+    assert_eq!(header("GET", "/version", "Upgrade", "h2c"), 403);
+    assert_eq!(header("POST", "/exec/0a/start", "Upgrade", "h2c"), 403);
+    assert_ne!(header("POST", "/exec/0a/start", "Upgrade", "tcp"), 403);
+    assert_ne!(proxy.status("DELETE", "/containers/x?force=false&v=true"), 403);
 }
 
 #[test]

@@ -34,6 +34,10 @@ const STRIDE: usize = 40;
 /// more.
 const STRIDE_OF_COMPANY: usize = 150;
 
+/// The least number of points that an update has: each of its eight steps writes twice, and the
+/// Engine is asked in between. With fewer, nothing was crashed, and nothing proved.
+const POINTS_MIN: usize = 60;
+
 /// The image of what hangs on others. It never changes.
 const SIDE: &str = "shop.example/side:1";
 
@@ -206,6 +210,9 @@ async fn pairs_at(name: &str, begin: Affairs, stride: usize) {
         }
     }
     println!("{name}: {} points, {pairs} pairs", tally.points);
+    assert!(tally.points >= POINTS_MIN, "{name}: only {} points were crashed at", tally.points);
+    assert!(pairs >= POINTS_MIN, "{name}: only {pairs} recoveries were crashed in");
+    assert!(tally.alone >= POINTS_MIN, "{name}: only {} cuts were judged", tally.alone);
     tally.check(name, &begin).await;
 }
 

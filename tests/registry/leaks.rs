@@ -63,7 +63,11 @@ impl Stage {
     fn write_files(&self) {
         let [own, docker, helped] = [0, 1, 2].map(|number| self.registries[number].registry());
         fs::write(self.path("password"), PASSWORD).expect("a file");
+        fs::set_permissions(self.path("password"), fs::Permissions::from_mode(0o600))
+            .expect("its mode");
         fs::write(self.path("notify-token"), NOTIFY_TOKEN).expect("a file");
+        let mode = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(self.path("notify-token"), mode).expect("its mode");
         let auth = STANDARD.encode(format!("{USER}:{DOCKER_PASSWORD}"));
         let config = format!(
             r#"{{"auths":{{"{docker}":{{"auth":"{auth}"}}}},"credHelpers":{{"{helped}":"leaks"}}}}"#

@@ -1,6 +1,7 @@
 //! Logins from docker's configuration and from our own settings, against a real registry.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -69,6 +70,7 @@ async fn our_own_login_goes_before_dockers() {
     write_config(directory.path(), &real.registry, "another one");
     let password_file = directory.path().join("password");
     fs::write(&password_file, format!("{PASSWORD}\n")).expect("a file");
+    fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600)).expect("its mode");
     let host = HostSettings {
         username: Some("matrose".to_owned()),
         password_file: Some(password_file.clone()),
@@ -78,6 +80,9 @@ async fn our_own_login_goes_before_dockers() {
     assert_eq!(client.head(&reference).await, Ok(digest));
     let login = client.credentials(&real.registry).await.expect("readable").expect("a login");
     assert_eq!((login.username.as_str(), login.password.expose_secret()), ("matrose", PASSWORD));
+    fs::set_permissions(&password_file, fs::Permissions::from_mode(0o644)).expect("its mode");
+    let open = told(client.credentials(&real.registry).await, &real.registry);
+    assert!(open.contains("can be read by every user"), "{open}");
     fs::remove_file(&password_file).expect("a file");
     let gone = told(client.credentials(&real.registry).await, &real.registry);
     assert!(gone.starts_with("registry_unauthorized: the password file "), "{gone}");

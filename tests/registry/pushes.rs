@@ -1,6 +1,7 @@
 //! Push instead of poll: a registry tells the agent, and the agent looks.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ impl Agent {
     async fn start_with(settings: &str, directory: &Path, socket: &Path) -> Self {
         let (config, token) = (directory.join("pilotfish.toml"), directory.join("token"));
         fs::write(&token, format!("{TOKEN}\n")).expect("a file");
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("its mode");
         let text = format!(
             "state_dir = {:?}\ndocker_host = \"unix://{}\"\nschedule = {{ every = \"1000h\", jitter = \
              \"100%\" }}\nlisten.address = \"\"\nlog.format = \"text\"\nnotify = {{ address = \

@@ -1,6 +1,7 @@
 //! Whatever goes wrong with a login, the login is in nothing that can be printed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -47,6 +48,7 @@ async fn nothing_that_can_be_printed_holds_a_secret() {
     let host = server.registry();
     let password_file = directory.path().join("password");
     fs::write(&password_file, PASSWORD).expect("a file");
+    fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600)).expect("its mode");
     let own = HostSettings {
         username: Some("hunter2-name".into()),
         password_file: Some(password_file),

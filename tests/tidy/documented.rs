@@ -74,6 +74,32 @@ fn every_reason_is_explained() {
     assert_none(&compare(&file("docs/reasons.md"), Reason::ALL.iter().map(|reason| reason.word())));
 }
 
+/// What the command says to do, and what the page says, is the same, word for word.
+#[test]
+fn every_reason_has_the_same_advice_on_its_page_as_in_check() {
+    let page = file("docs/reasons.md");
+    let lacks = |reason: &Reason| {
+        let begin = format!("| `{}` |", reason.word());
+        let row = page.text.lines().find(|line| line.starts_with(&begin)).unwrap_or_default();
+        let end = format!("| {} |", reason.advice());
+        let rule = format!("the row of `{}` ends with its advice: {end}", reason.word());
+        (!row.ends_with(&end)).then(|| page.finding(0, rule))
+    };
+    assert_none(&Reason::ALL.iter().filter_map(lacks).collect::<Vec<_>>());
+}
+
+/// The README repeats the table of faults, as the torture wrote it.
+#[test]
+fn the_readme_has_the_table_of_the_reliability_page() {
+    let rows = |page: &File| -> Vec<String> {
+        let lines = page.text.lines().skip_while(|line| !line.starts_with("| fault |"));
+        lines.take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
+    };
+    let (readme, page) = (rows(&file("README.md")), rows(&file("docs/reliability.md")));
+    assert!(page.len() > 3, "docs/reliability.md has no table of faults");
+    assert_eq!(readme, page, "the table in README.md is not that of docs/reliability.md");
+}
+
 #[test]
 fn every_label_is_explained() {
     assert_none(&compare(&file("docs/labels.md"), LABELS));

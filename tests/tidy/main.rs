@@ -7,6 +7,7 @@
 
 mod documented;
 mod floors;
+mod limits;
 mod private;
 mod promises;
 mod shape;

@@ -1,5 +1,5 @@
-//! What comes from outside: the rules of deny.toml that need nothing but Cargo.lock, so that a
-//! build without cargo-deny keeps them as well.
+//! What comes from outside: bans, sources and licences of deny.toml, so that a build without
+//! cargo-deny keeps them as well. Only its advisories need cargo-deny, and a database.
 
 use crate::tree::{File, Finding, assert_none, file};
 
@@ -33,6 +33,62 @@ fn check(lock: &File, banned: &[String]) -> Vec<Finding> {
 #[test]
 fn no_banned_crate_is_built_and_all_come_from_one_place() {
     assert_none(&check(&file("Cargo.lock"), &banned()));
+}
+
+/// The licences that deny.toml allows.
+fn allowed() -> Vec<String> {
+    let deny: toml::Table = file("deny.toml").text.parse().unwrap_or_default();
+    let list = deny.get("licenses").and_then(|licenses| licenses.get("allow"));
+    let list = list.and_then(toml::Value::as_array).into_iter().flatten();
+    list.filter_map(|licence| licence.as_str().map(str::to_owned)).collect()
+}
+
+/// Whether an expression of SPDX is met by what is allowed. `MIT/Apache-2.0` is an old `OR`.
+fn is_allowed(expression: &str, allowed: &[String]) -> bool {
+    let plain = expression.replace(['(', ')'], "").replace('/', " OR ");
+    let is_one = |licence: &str| allowed.iter().any(|it| it == licence.trim());
+    plain.split(" AND ").all(|part| part.split(" OR ").any(is_one))
+}
+
+/// What cargo knows of every crate that is built here, without a network.
+#[test]
+fn every_crate_has_a_licence_that_is_allowed() {
+    let mut command = std::process::Command::new(env!("CARGO"));
+    command.args(["metadata", "--locked", "--offline", "--format-version=1"]);
+    command.arg("--filter-platform=x86_64-unknown-linux-gnu").current_dir(crate::tree::top());
+    let told = command.output().expect("cargo metadata");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let graph: serde_json::Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let built: Vec<_> =
+        list(&graph["resolve"]["nodes"]).iter().map(|it| it["id"].clone()).collect();
+    let allowed = allowed();
+    let packages = list(&graph["packages"]);
+    let packages: Vec<_> = packages.iter().filter(|it| built.contains(&it["id"])).collect();
+    assert!(packages.len() > 100, "only {} crates were found", packages.len());
+    let lock = file("Cargo.lock");
+    let finding = |package: &&serde_json::Value| {
+        let licence = package["license"].as_str().unwrap_or_default();
+        let rule = format!("deny.toml does not allow {licence:?} of {}", package["name"]);
+        (!is_allowed(licence, &allowed)).then(|| lock.finding(0, rule))
+    };
+    assert_none(&packages.iter().filter_map(finding).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_expression_of_licences_is_met_or_not() {
+    let allowed = ["MIT".to_owned(), "Apache-2.0 WITH LLVM-exception".to_owned()];
+    for (expression, is_met) in [
+        ("MIT", true),
+        ("MIT OR GPL-3.0", true),
+        ("GPL-3.0/MIT", true),
+        ("(MIT OR Apache-2.0) AND Apache-2.0 WITH LLVM-exception", true),
+        ("MIT AND GPL-3.0", false),
+        ("Apache-2.0", false),
+        ("", false),
+    ] {
+        assert_eq!(is_allowed(expression, &allowed), is_met, "{expression}");
+    }
 }
 
 #[test]

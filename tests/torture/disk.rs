@@ -5,11 +5,12 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::fault::Failure;
-use crate::support::command::run;
+use crate::support::command::{run, wait_until};
 
 /// Room for an Engine with a few images of a megabyte; the file is sparse.
 pub const SIZE: &str = "2G";
@@ -148,4 +149,35 @@ fn script(what: &str) -> Command {
     let mut command = Command::new(path);
     command.arg(what);
     command
+}
+
+/// Another Engine that starts on this machine copies every mount into a namespace of its own.
+#[test]
+fn a_disk_comes_back_although_another_namespace_has_copied_its_mount() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut disk = LossyDisk::new(directory.path(), STATE_SIZE);
+    let kept = disk.point.join("kept");
+    fs::write(&kept, "flushed").expect("a file");
+    disk.flush();
+    fs::write(disk.point.join("lost"), "not flushed").expect("a file");
+    let mut other = Command::new("unshare");
+    let mut other = other.args(["--mount", "sleep", "60"]).spawn().expect("a namespace");
+    let mounts = format!("/proc/{}/mounts", other.id());
+    let point = disk.point.to_string_lossy().into_owned();
+    let has_copied = || {
+        let own = fs::read_link("/proc/self/ns/mnt").ok();
+        fs::read_link(format!("/proc/{}/ns/mnt", other.id())).is_ok_and(|it| Some(it) != own)
+            && fs::read_to_string(&mounts).is_ok_and(|all| all.contains(&*point))
+    };
+    wait_until("the mount is copied", Duration::from_secs(10), has_copied);
+
+    disk.cut();
+    run(Command::new("umount").arg("--lazy").arg(&disk.point));
+    disk.mount_again();
+
+    assert_eq!(fs::read_to_string(&kept).expect("what was flushed"), "flushed");
+    fs::write(&kept, "written again").expect("it can be written");
+    run(Command::new("umount").arg(&disk.point));
+    other.kill().expect("its end");
+    other.wait().expect("its end");
 }

@@ -10,12 +10,20 @@ use crate::releases::Kind;
 use crate::service::Setup;
 use crate::tally::Tally;
 
+/// The least number of calls of an update: create, stop, two renames, start, commit, clean.
+const CALLS_MIN: usize = 10;
+
 /// How many calls an update makes, by how it ends. Counted once, by dry runs.
 pub type Lengths = BTreeMap<Kind, usize>;
 
 /// Counts the calls of an update for each of the kinds.
 pub fn lengths(bench: &mut Bench, kinds: &[Kind]) -> Lengths {
-    kinds.iter().map(|kind| (*kind, bench.count_calls(*kind).len())).collect()
+    let count = |kind: &Kind| {
+        let calls = bench.count_calls(*kind).len();
+        assert!(calls >= CALLS_MIN, "an update to {} makes only {calls} calls", kind.word());
+        (*kind, calls)
+    };
+    kinds.iter().map(count).collect()
 }
 
 /// One fault before and after every call of an update to such a release; of all of these every

@@ -6,13 +6,17 @@
 mod options;
 mod outward;
 mod source;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use options::{Becomes, OPTIONS, Setting, VARIABLE_PREFIX, WatchtowerOption};
 use outward::OUTWARD;
 pub use source::{SourceError, read};
+
+use crate::core::text::shown;
 
 /// How often Watchtower looks where nobody says it.
 const WATCHTOWERS_INTERVAL: &str = "\"24h\"";
@@ -30,17 +34,24 @@ pub struct Started {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Translation {
     settings: Vec<Setting>,
+    /// What could not be understood, and why. Values are not repeated: they may be secret.
+    unclear: Vec<(String, String)>,
     /// What Pilotfish does without being told.
     anyway: Vec<(String, &'static str)>,
     /// What has no counterpart, and why.
     nothing: Vec<(String, String)>,
+    /// Whether something kept Watchtower from containers that it would have updated otherwise.
+    is_narrowed: bool,
 }
+
+/// What Watchtower was told: by flag, the name by which it was told, and the value.
+type Told = BTreeMap<&'static str, (String, String)>;
 
 /// Translates what a Watchtower was told.
 #[must_use]
 pub fn translate(started: &Started) -> Translation {
     let mut translation = Translation::default();
-    let mut told = BTreeMap::new();
+    let mut told = Told::new();
     for option in options() {
         let variable = option.variable_name();
         if let Some(value) = started.environment.get(&variable).filter(|it| !it.is_empty()) {
@@ -50,16 +61,17 @@ pub fn translate(started: &Started) -> Translation {
     // Flags win over the environment, as they do there.
     translation.take_words(&started.words, &mut told);
     translation.note_on_unknown_variables(&started.environment);
-    let opts_in = told.get("label-enable").is_some_and(|(_, value)| value == "true");
-    translation.settings.push(Setting::new("opt_in", opts_in.to_string()));
-    translation.settings.push(Setting::new("compat.watchtower", "true".to_owned()));
-    if !told.contains_key("interval") && !told.contains_key("schedule") {
-        translation.settings.push(Setting::new("schedule.every", WATCHTOWERS_INTERVAL.to_owned()));
-    }
+    translation.untangle_schedule(&mut told);
     for option in options() {
         if let Some((name, value)) = told.get(option.flag) {
             translation.take(name, value, option);
         }
+    }
+    translation.take_listen_address(&told);
+    translation.take_watched(&told);
+    translation.settings.insert(0, Setting::new("compat.watchtower", "true".to_owned()));
+    if !translation.settings.iter().any(|setting| setting.key.starts_with("schedule.")) {
+        translation.settings.push(Setting::new("schedule.every", WATCHTOWERS_INTERVAL.to_owned()));
     }
     translation
 }
@@ -69,17 +81,55 @@ fn options() -> impl Iterator<Item = &'static WatchtowerOption> {
     OPTIONS.iter().chain(OUTWARD)
 }
 
+/// A switch, in every spelling that Watchtower takes (Go's `strconv.ParseBool`).
+fn is_on(value: &str) -> Option<bool> {
+    match value.trim() {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
+const NOT_A_SWITCH: &str = "its value is neither true nor false";
+const NO_SENSE: &str = "its value could not be understood";
+
 impl Translation {
+    /// Whether everything that Watchtower was told was understood.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.unclear.is_empty()
+    }
+
     fn take(&mut self, name: &str, value: &str, option: &WatchtowerOption) {
+        if !option.takes_value {
+            match is_on(value) {
+                Some(true) => {}
+                Some(false) => return,
+                None => return self.doubt(name, NOT_A_SWITCH),
+            }
+        }
+        self.is_narrowed |= option.narrows;
         match option.becomes {
-            _ if value == "false" && !option.takes_value => {}
-            Becomes::Setting(translate) => match translate(value) {
-                Some(setting) => self.settings.push(setting),
-                None => self.leave(name, "its value could not be understood"),
-            },
+            Becomes::Setting(translate) => self.set(name, translate(value)),
             Becomes::Told => {}
             Becomes::Anyway(what) => self.anyway.push((name.to_owned(), what)),
             Becomes::Nothing(why) => self.leave(name, why),
+        }
+    }
+
+    /// Only what our own parser takes is written.
+    fn set(&mut self, name: &str, setting: Option<Setting>) {
+        let is_good = |setting: &Setting| {
+            let line = format!("{} = {}", setting.key, setting.value);
+            super::load_text(&line, Path::new(name)).is_ok()
+        };
+        match setting.filter(is_good) {
+            // --debug wins over --log-level, and --trace over both: they come later.
+            Some(setting) => {
+                self.settings.retain(|other| other.key != setting.key);
+                self.settings.push(setting);
+            }
+            None => self.doubt(name, NO_SENSE),
         }
     }
 
@@ -87,57 +137,79 @@ impl Translation {
         self.nothing.push((name.to_owned(), why.into()));
     }
 
-    fn take_words(
-        &mut self,
-        words: &[String],
-        told: &mut BTreeMap<&'static str, (String, String)>,
-    ) {
-        let mut words = words.iter().map(String::as_str).peekable();
-        while let Some(word) = words.next() {
-            let Some(flag) = word.strip_prefix('-') else {
-                let why = "it alone was watched: opt it in with the label pilotfish.enable=true, \
-                           and set opt_in = true";
-                self.leave(word, why);
-                continue;
-            };
-            let (flag, value) = match flag.split_once('=') {
-                Some((flag, value)) => (flag, Some(value)),
-                None => (flag, None),
-            };
-            let long = flag.strip_prefix('-');
-            let is_it = |option: &&WatchtowerOption| match long {
-                Some(long) => option.flag == long,
-                None => option.short == Some(flag),
-            };
-            let Some(option) = options().find(is_it) else {
-                self.leave(&format!("-{flag}"), "Watchtower has no such flag");
-                continue;
-            };
-            let value = match value {
-                Some(value) => value,
-                None if option.takes_value => words.next().unwrap_or_default(),
-                None => "true",
-            };
-            told.insert(option.flag, (format!("--{}", option.flag), value.to_owned()));
+    fn doubt(&mut self, name: &str, why: impl Into<String>) {
+        self.unclear.push((name.to_owned(), why.into()));
+    }
+
+    /// A schedule may name its time zone (robfig/cron), and excludes an interval.
+    fn untangle_schedule(&mut self, told: &mut Told) {
+        let Some((name, schedule)) = told.get_mut("schedule") else { return };
+        let name = name.clone();
+        let zoned = schedule.strip_prefix("CRON_TZ=").or_else(|| schedule.strip_prefix("TZ="));
+        let zoned = zoned.and_then(|rest| rest.split_once(' '));
+        let zoned = zoned.map(|(zone, rest)| (zone.to_owned(), rest.trim().to_owned()));
+        if schedule.split_whitespace().count() == 5 {
+            let why = "it has five fields and is read like crontab, minute first; Watchtower 1.7 \
+                       took the first for seconds: look whether this is what you mean";
+            self.leave(&name, why);
         }
+        if let Some((zone, rest)) = zoned {
+            *schedule = rest;
+            told.insert("time-zone", (name, zone));
+        }
+        if let Some((name, _)) = told.remove("interval") {
+            let why = "an interval and a schedule exclude each other: the schedule is written";
+            self.doubt(&name, why);
+        }
+    }
+
+    /// Watchtower's metrics are on the port of its API, in a container on all addresses.
+    fn take_listen_address(&mut self, told: &Told) {
+        let value = |flag| told.get(flag).map(|(_, value): &(String, String)| value.as_str());
+        let Some((name, on)) = told.get("http-api-metrics") else { return };
+        if is_on(on) == Some(true) {
+            let host = value("http-api-host").unwrap_or("0.0.0.0");
+            let port = value("http-api-port").unwrap_or("8080");
+            let address = toml::Value::String(format!("{host}:{port}")).to_string();
+            self.set(name, Some(Setting::new("listen.address", address)));
+        }
+    }
+
+    /// Watchtower watches everything unless it is told otherwise. What was kept from it is not in
+    /// our configuration, so then a container must ask to be watched.
+    fn take_watched(&mut self, told: &Told) {
+        let by_label =
+            told.get("label-enable").is_some_and(|(_, value)| is_on(value) != Some(false));
+        if self.is_narrowed && !by_label {
+            let why = "not every container was updated: opt_in = true waits for the label \
+                       pilotfish.enable=true on each that shall be";
+            self.nothing.insert(0, ("opt_in".to_owned(), why.to_owned()));
+        }
+        let opts_in = by_label || self.is_narrowed;
+        self.settings.insert(0, Setting::new("opt_in", opts_in.to_string()));
     }
 
     fn note_on_unknown_variables(&mut self, environment: &BTreeMap<String, String>) {
         let is_known = |name: &str| options().any(|option| option.variable_name() == name);
         for name in environment.keys() {
             if name.starts_with(VARIABLE_PREFIX) && !is_known(name) {
-                self.leave(name, "no variable of this name is known");
+                self.doubt(name, "no variable of this name is known");
             }
         }
     }
 }
 
-/// A configuration file, with what is left as comments at its end.
+/// A configuration file, with what needs a look above, and what is left below.
 impl fmt::Display for Translation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             formatter,
             "# What Watchtower was told, for Pilotfish: /etc/pilotfish/pilotfish.toml"
+        )?;
+        list(
+            formatter,
+            "COULD NOT BE UNDERSTOOD, and is not in this file:",
+            self.unclear.iter().cloned(),
         )?;
         let (top, below): (Vec<_>, Vec<_>) =
             self.settings.iter().partition(|setting| !setting.key.contains('.'));
@@ -155,122 +227,27 @@ impl fmt::Display for Translation {
                 writeln!(formatter, "{key} = {value}")?;
             }
         }
-        let anyway = self.anyway.iter().map(|(name, what)| (name.as_str(), *what));
+        let anyway = self.anyway.iter().map(|(name, what)| (name.clone(), (*what).to_owned()));
         list(formatter, "Pilotfish does without being told:", anyway)?;
-        let nothing = self.nothing.iter().map(|(name, why)| (name.as_str(), why.as_str()));
-        list(formatter, "Has no counterpart:", nothing)
+        list(formatter, "Has no counterpart:", self.nothing.iter().cloned())
     }
 }
 
-fn list<'a>(
+fn list(
     formatter: &mut fmt::Formatter<'_>,
     heading: &str,
-    lines: impl Iterator<Item = (&'a str, &'a str)>,
+    lines: impl Iterator<Item = (String, String)>,
 ) -> fmt::Result {
     for (index, (name, text)) in lines.enumerate() {
         if index == 0 {
             writeln!(formatter, "\n# {heading}")?;
         }
-        writeln!(formatter, "# - {name}: {text}")?;
+        // A name may be any word of a command line: it must not end the comment.
+        writeln!(formatter, "# - {}: {text}", shown(&name))?;
     }
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn started(environment: &[(&str, &str)], words: &[&str]) -> Started {
-        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Started {
-            environment: environment.iter().map(pair).collect(),
-            words: words.iter().map(|word| (*word).to_owned()).collect(),
-        }
-    }
-
-    #[test]
-    fn flags_win_over_the_environment_and_everything_is_accounted_for() {
-        let page = translate(&started(
-            &[
-                ("WATCHTOWER_POLL_INTERVAL", "300"),
-                ("WATCHTOWER_CLEANUP", "true"),
-                ("WATCHTOWER_NOTIFICATION_URL", "discord://token@id"),
-                ("WATCHTOWER_SCOPE", "shop"),
-                ("WATCHTOWER_HTTP_API_METRICS", "false"),
-                ("WATCHTOWER_PONDER", "1"),
-                ("TZ", "Europe/Berlin"),
-                ("PATH", "/"),
-            ],
-            &["--interval", "60", "--label-enable", "-t=30s", "till"],
-        ))
-        .to_string();
-        assert_eq!(
-            page,
-            "\
-# What Watchtower was told, for Pilotfish: /etc/pilotfish/pilotfish.toml
-opt_in = true
-time_zone = \"Europe/Berlin\"
-
-[compat]
-watchtower = true
-scope = \"shop\"
-
-[schedule]
-every = \"60s\"
-
-# Pilotfish does without being told:
-# - WATCHTOWER_CLEANUP: previous images beyond images.keep are removed
-
-# Has no counterpart:
-# - till: it alone was watched: opt it in with the label pilotfish.enable=true, and set opt_in = true
-# - WATCHTOWER_PONDER: no variable of this name is known
-# - --stop-timeout: each container is given its own time (docker run --stop-timeout)
-# - WATCHTOWER_NOTIFICATION_URL: Pilotfish sends no messages; Prometheus does, by the alerts in deploy/alerts.yml
-"
-        );
-    }
-
-    /// What each option becomes: a line of ours, or the word that its reason is known by.
-    #[test]
-    fn every_option_has_its_row() {
-        let rows = include_str!("options.txt").lines().filter(|line| !line.starts_with('#'));
-        let mut variables = Vec::new();
-        for row in rows {
-            let (variable, rest) = row.split_once('=').expect("VARIABLE=VALUE | BECOMES");
-            let (value, expected) = rest.split_once(" | ").expect("VARIABLE=VALUE | BECOMES");
-            let page = translate(&started(&[(variable, value)], &[])).to_string();
-            let line = page.lines().find(|line| line.contains(expected));
-            let line = line.unwrap_or_else(|| panic!("{row}:\n{page}"));
-            assert!(!line.starts_with("# -") || line.contains(variable), "{row}:\n{page}");
-            // The flag says the same as the variable.
-            let option = options().find(|option| option.variable_name() == variable).expect(row);
-            let flag = [format!("--{}", option.flag), value.to_owned()];
-            let words = if option.takes_value { &flag[..] } else { &flag[..1] };
-            let words: Vec<_> = words.iter().map(String::as_str).collect();
-            let by_flag = translate(&started(&[], &words)).to_string();
-            assert_eq!(by_flag.replacen(&flag[0], variable, 1), page, "{row}");
-            variables.push(variable);
-        }
-        let all: Vec<_> = options().map(WatchtowerOption::variable_name).collect();
-        let unproved: Vec<_> = all.iter().filter(|it| !variables.contains(&it.as_str())).collect();
-        assert!(unproved.is_empty(), "options.txt has no row for {unproved:?}");
-    }
-
-    #[test]
-    fn without_a_word_watchtower_watches_everybody_once_a_day() {
-        let page = translate(&Started::default()).to_string();
-        assert!(page.contains("\nopt_in = false\n"), "{page}");
-        assert!(page.contains("\nevery = \"24h\"\n"), "{page}");
-    }
-
-    #[test]
-    fn a_value_that_makes_no_sense_is_named_and_not_repeated() {
-        let page =
-            translate(&started(&[("WATCHTOWER_POLL_INTERVAL", "soon")], &["--nonsense=1", "-"]));
-        let page = page.to_string();
-        assert!(page.contains("# - WATCHTOWER_POLL_INTERVAL: its value could not be"), "{page}");
-        assert!(page.contains("# - --nonsense: Watchtower has no such flag"), "{page}");
-        assert!(page.contains("# - -: Watchtower has no such flag"), "{page}");
-        assert!(!page.contains("soon"));
-    }
-}
+#[path = "tests.rs"]
+mod tests;

@@ -42,6 +42,9 @@ pub(super) struct WatchtowerOption {
     /// Where it is not the flag in capitals behind [`VARIABLE_PREFIX`].
     variable: Option<&'static str>,
     pub(super) takes_value: bool,
+    /// Whether it keeps Watchtower's hands off containers, so that without it more would be
+    /// updated than before.
+    pub(super) narrows: bool,
     pub(super) becomes: Becomes,
 }
 
@@ -51,6 +54,11 @@ pub(super) const VARIABLE_PREFIX: &str = "WATCHTOWER_";
 impl WatchtowerOption {
     pub(super) const fn short(mut self, short: &'static str) -> Self {
         self.short = Some(short);
+        self
+    }
+
+    pub(super) const fn narrows(mut self) -> Self {
+        self.narrows = true;
         self
     }
 
@@ -68,7 +76,8 @@ impl WatchtowerOption {
 
 /// An option with a value.
 pub(super) const fn value(flag: &'static str, becomes: Becomes) -> WatchtowerOption {
-    WatchtowerOption { flag, short: None, variable: None, takes_value: true, becomes }
+    let takes_value = true;
+    WatchtowerOption { flag, short: None, variable: None, takes_value, narrows: false, becomes }
 }
 
 /// An option that is on or off.
@@ -117,7 +126,7 @@ pub(super) const OPTIONS: &[WatchtowerOption] = &[
     switch("update-on-start", Becomes::Anyway("the first round comes soon after the start")),
     switch("label-take-precedence", Becomes::Anyway("labels win over the configuration")),
     switch("no-startup-message", Becomes::Anyway("there is none")),
-    switch("http-api-metrics", Becomes::Setting(metrics)),
+    switch("http-api-metrics", Becomes::Told),
     switch(
         "run-once",
         Becomes::Nothing("one round, then the end, is the command `pilotfish update`"),
@@ -130,7 +139,8 @@ pub(super) const OPTIONS: &[WatchtowerOption] = &[
     .short("t")
     .variable("WATCHTOWER_TIMEOUT"),
     switch("monitor-only", Becomes::Nothing("give the containers the label pilotfish.mode=notify"))
-        .short("m"),
+        .short("m")
+        .narrows(),
     switch(
         "no-pull",
         Becomes::Nothing("give the containers the label com.centurylinklabs.watchtower.no-pull"),
@@ -138,7 +148,8 @@ pub(super) const OPTIONS: &[WatchtowerOption] = &[
     switch(
         "no-restart",
         Becomes::Nothing("an update without a start would leave the service missing"),
-    ),
+    )
+    .narrows(),
     switch(
         "remove-volumes",
         Becomes::Nothing("volumes are data: they are attached again, and never removed"),
@@ -167,11 +178,11 @@ pub(super) const OPTIONS: &[WatchtowerOption] = &[
         Becomes::Anyway("one that the Engine starts again and again is updated as well"),
     ),
     switch("revive-stopped", RUNNING_ONLY),
-    value("disable-containers", BY_LABEL).short("x"),
-    value("monitor-image-names", BY_LABEL),
-    value("skip-image-names", BY_LABEL),
-    value("enable-containers-by-label", BY_LABEL),
-    value("disable-containers-by-label", BY_LABEL),
+    value("disable-containers", BY_LABEL).short("x").narrows(),
+    value("monitor-image-names", BY_LABEL).narrows(),
+    value("skip-image-names", BY_LABEL).narrows(),
+    value("enable-containers-by-label", BY_LABEL).narrows(),
+    value("disable-containers-by-label", BY_LABEL).narrows(),
     switch(
         "use-compose-depends-on",
         Becomes::Nothing("only what breaks without it is recreated along with a container"),
@@ -190,20 +201,28 @@ const LOGIN: Becomes = Becomes::Nothing(
     "logins are those of `docker login`, or username and password_file of one registry",
 );
 
-/// The same word for word: `60s`, from a number of seconds.
+/// A number of seconds, as Watchtower takes it, or a duration with its unit.
 fn interval(text: &str) -> Option<Setting> {
-    let seconds: u64 = text.parse().ok()?;
-    let every = format!("{seconds}s");
-    every.parse::<Schedule>().ok()?;
-    Some(Setting::text("schedule.every", &every))
+    let every = if is_number(text) { format!("{text}s") } else { text.to_owned() };
+    match every.parse::<Schedule>().ok()? {
+        Schedule::Every(_) => Some(Setting::text("schedule.every", &every)),
+        Schedule::Cron(_) => None,
+    }
 }
 
-/// Six fields, seconds first, are read as well.
+/// What robfig/cron takes: six fields, seconds first, the short forms, and `@every 1h30m`.
 fn cron(text: &str) -> Option<Setting> {
+    if let Some(every) = text.strip_prefix("@every ") {
+        return interval(every.trim()).filter(|_| !is_number(every.trim()));
+    }
     match text.parse::<Schedule>().ok()? {
         Schedule::Cron(_) => Some(Setting::text("schedule.cron", text)),
         Schedule::Every(_) => None,
     }
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn scope(text: &str) -> Option<Setting> {
@@ -220,16 +239,12 @@ fn docker_host(text: &str) -> Option<Setting> {
 
 /// logrus knows more levels than there are here.
 fn log_level(text: &str) -> Option<Setting> {
-    let level = match text {
+    let text = text.to_lowercase();
+    let level = match text.as_str() {
         "panic" | "fatal" | "error" => "error",
         "warn" | "warning" => "warn",
-        "info" | "debug" | "trace" => text,
+        "info" | "debug" | "trace" => &text,
         _ => return None,
     };
     Some(Setting::text("log.level", level))
-}
-
-/// Watchtower's port in a container is reached where it is published.
-fn metrics(_: &str) -> Option<Setting> {
-    Some(Setting::text("listen.address", "0.0.0.0:8080"))
 }

@@ -41,22 +41,48 @@ fn from_inspect(text: &str) -> Result<Started, SourceError> {
         list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
     };
     let pair = |line: &String| {
-        line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+        line.split_once('=').map(|(name, value)| (name.to_owned(), unquoted(value).to_owned()))
     };
-    Ok(Started { environment: texts("Env").iter().filter_map(pair).collect(), words: texts("Cmd") })
+    // The first word of an entrypoint is the program; the others stand before the command.
+    let words = texts("Entrypoint").into_iter().skip(1).chain(texts("Cmd"));
+    Ok(Started {
+        environment: texts("Env").iter().filter_map(pair).collect(),
+        words: words.collect(),
+    })
 }
 
 fn from_lines(text: &str) -> Result<Started, SourceError> {
     let mut environment = BTreeMap::new();
-    for (index, line) in text.lines().enumerate() {
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
+        let line = line.strip_prefix("export ").unwrap_or(line);
         let (name, value) = line.split_once('=').ok_or(SourceError::NoVariable(index + 1))?;
-        environment.insert(name.trim().to_owned(), value.to_owned());
+        environment.insert(name.trim().to_owned(), without_comment(value).to_owned());
     }
     Ok(Started { environment, words: Vec::new() })
+}
+
+/// The value of a line as Compose reads it (the `.env` file's syntax): quotation marks around it do
+/// not belong to it, and ` #` behind it begins a comment.
+fn without_comment(value: &str) -> &str {
+    let value = value.trim();
+    let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
+    if let Some((inside, behind)) = quote.and_then(|quote| value[1..].split_once(quote)) {
+        let behind = behind.trim_start();
+        return if behind.is_empty() || behind.starts_with('#') { inside } else { value };
+    }
+    value.split_once(" #").map_or(value, |(value, _)| value.trim_end())
+}
+
+/// A value without the quotation marks that Compose keeps where `environment:` is a list
+/// (`- TZ="Europe/Berlin"`): the person who wrote them did not mean them as a part of it.
+pub(super) fn unquoted(value: &str) -> &str {
+    let value = value.trim();
+    let between = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    between('"').or_else(|| between('\'')).map_or(value, str::trim)
 }
 
 #[cfg(test)]
@@ -69,6 +95,11 @@ mod tests {
         let started = read(text).expect("a container");
         assert_eq!(started.environment["WATCHTOWER_CLEANUP"], "true");
         assert_eq!(started.words, ["-d"]);
+        let text = r#"{"Config": {"Env": ["TZ=\"Europe/Brussels\""],
+            "Entrypoint": ["/watchtower", "--debug"], "Cmd": ["--scope", "a"]}}"#;
+        let started = read(text).expect("a container");
+        assert_eq!(started.environment["TZ"], "Europe/Brussels");
+        assert_eq!(started.words, ["--debug", "--scope", "a"]);
         assert_eq!(read("[]"), Err(SourceError::NotInspect));
         assert_eq!(read("{\"Config\""), Err(SourceError::NotInspect));
     }
@@ -77,6 +108,20 @@ mod tests {
     fn a_file_of_variables_is_read() {
         let started = read("# mine\nWATCHTOWER_SCOPE=a=b\n\n").expect("variables");
         assert_eq!(started.environment["WATCHTOWER_SCOPE"], "a=b");
+        for (line, expected) in [
+            ("A=\"Europe/Brussels\"", "Europe/Brussels"),
+            ("A='Europe/Brussels'", "Europe/Brussels"),
+            ("A=Europe/Brussels # mine", "Europe/Brussels"),
+            ("A=\"a # b\" # mine", "a # b"),
+            ("A= a \r", "a"),
+            ("export A=1", "1"),
+            ("\u{feff}A=1", "1"),
+            ("A=\"open", "\"open"),
+            ("A=\"a\"b", "\"a\"b"),
+            ("A=\"\"", ""),
+        ] {
+            assert_eq!(read(line).expect(line).environment["A"], expected, "{line}");
+        }
         assert_eq!(read("A=1\nnonsense"), Err(SourceError::NoVariable(2)));
     }
 }

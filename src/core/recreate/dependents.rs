@@ -217,6 +217,7 @@ pub fn company(
 
 /// A walk along ties that goes on for longer than there can be different ones turns in a circle.
 fn check_for_a_circle(container: &Value, found: &[Dependent]) -> Result<(), CannotRecreate> {
+    /// More containers than a machine has.
     const TIES_MAX: usize = 1000;
     let is_back = found.iter().any(|tie| tie.id == inspect::id(container));
     if is_back || found.len() > TIES_MAX {

@@ -178,6 +178,17 @@ pub struct Entry {
     pub note: Note,
 }
 
+/// One line of a journal as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// An entry.
+    Entry(Box<Entry>),
+    /// The beginning of one: it was not written to its end.
+    Torn,
+    /// Something else.
+    Damaged,
+}
+
 /// A journal, replayed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -214,6 +225,28 @@ impl Progress {
         progress
     }
 
+    /// Replays the lines of a journal behind its header.
+    ///
+    /// A line that was torn, by a power cut or a full disk, stands at the end, or the entry behind
+    /// it bears its number: nothing was done for it. Everything else is damage, and there is no
+    /// telling what was done. Unless the commit is known to be complete, the way then leads back to
+    /// what the header recorded, whatever is found.
+    #[must_use]
+    pub fn of_journal(lines: &[Line]) -> Self {
+        let entry = |line: &Line| match line {
+            Line::Entry(entry) => Some(entry.as_ref().clone()),
+            Line::Torn | Line::Damaged => None,
+        };
+        let entries: Vec<Entry> = lines.iter().filter_map(entry).collect();
+        let mut progress = Self::replay(&entries);
+        if is_damaged(lines, &entries) && progress.done < Some(Step::Commit) {
+            progress.begun = progress.begun.max(Some(Step::Switch));
+            let cause = || Cause::interrupted(DAMAGED);
+            progress.failed = progress.failed.or_else(|| Some(cause()));
+        }
+        progress
+    }
+
     /// Takes one more entry into account.
     pub fn take(&mut self, entry: &Entry) {
         self.entries = self.entries.max(entry.seq);
@@ -236,6 +269,20 @@ impl Progress {
             }
         }
         self.learn(&entry.note);
+    }
+
+    /// The next entry. Where a step begins, it says again what recovery has to know, so that no
+    /// single line of a journal is the only one that tells which container is the new one.
+    #[must_use]
+    pub fn next(&self, at: DateTime<Utc>, step: Step, mark: Mark, mut note: Note) -> Entry {
+        if mark == Mark::Started {
+            note.new_image = note.new_image.or_else(|| self.known.new_image.clone());
+            note.new_container = note.new_container.or_else(|| self.known.new_container.clone());
+            if note.new_dependents.is_empty() {
+                note.new_dependents.clone_from(&self.known.new_dependents);
+            }
+        }
+        Entry { seq: self.entries + 1, at, step, mark, note }
     }
 
     /// Whether the old container may be in the middle of being stopped: nobody who is killed takes
@@ -261,6 +308,23 @@ impl Progress {
         }
     }
 }
+
+/// Whether lines are missing, or cannot be understood although they are complete.
+fn is_damaged(lines: &[Line], entries: &[Entry]) -> bool {
+    let at_the_end = lines.iter().rev().take_while(|line| !matches!(line, Line::Entry(_)));
+    let is_unclear = at_the_end.into_iter().any(|line| *line == Line::Damaged);
+    let mut last = 0;
+    let mut has_a_gap = false;
+    for entry in entries {
+        // An entry whose write failed may stand there all the same, and its number is used again.
+        has_a_gap |= entry.seq != last + 1 && (entry.seq != last || last == 0);
+        last = entry.seq;
+    }
+    has_a_gap || is_unclear
+}
+
+/// What is told of an update whose journal is damaged.
+const DAMAGED: &str = "its journal is damaged, so there is no telling how far it came: what ran before is brought back";
 
 #[cfg(test)]
 mod tests;

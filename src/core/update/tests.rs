@@ -169,3 +169,120 @@ fn what_a_person_took_away_whole_stays_away() {
         assert_eq!(is_taken_away(&progress, reality), expected, "{cause:?}");
     }
 }
+
+fn lines_up_to(step: Step) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for step in Step::ALL.into_iter().filter(|earlier| *earlier <= step) {
+        for mark in [Mark::Started, Mark::Done] {
+            lines.push(line(entry(lines.len() as u32 + 1, step, mark)));
+        }
+    }
+    lines
+}
+
+fn line(entry: Entry) -> Line {
+    Line::Entry(Box::new(entry))
+}
+
+/// Whatever is lost or spoilt, the way leads back to the recorded state, the name and the start of
+/// the old container included.
+fn assert_leads_back(lines: &[Line]) {
+    let progress = Progress::of_journal(lines);
+    assert!(progress.begun >= Some(Step::Switch), "{lines:?}");
+    let serves = alone(seen("pilotfish-old-till", false, true), seen("till", true, true), false);
+    let Resume::Back(cause) = resume(&progress, &serves) else { panic!("forward: {lines:?}") };
+    assert!(!cause.blames_the_image() && cause.detail.contains("damaged"), "{cause:?}");
+}
+
+#[test]
+fn a_journal_that_is_damaged_in_the_middle_leads_back_and_is_not_read_on() {
+    for step in Step::ALL.into_iter().filter(|step| *step <= Step::Verify) {
+        let whole = lines_up_to(step);
+        for spoilt in 0..whole.len() - 1 {
+            let mut lines = whole.clone();
+            for by in [Line::Damaged, Line::Torn] {
+                lines[spoilt] = by;
+                assert_leads_back(&lines);
+            }
+            lines.remove(spoilt);
+            assert_leads_back(&lines);
+        }
+        // Complete, and not to be understood: no torn line ends like this.
+        for also in [None, Some(Line::Torn), Some(Line::Damaged)] {
+            let mut lines = whole.clone();
+            *lines.last_mut().expect("a line") = Line::Damaged;
+            lines.extend(also);
+            assert_leads_back(&lines);
+        }
+        let mut swapped = whole.clone();
+        swapped.swap(0, 1);
+        assert_leads_back(&swapped);
+    }
+}
+
+#[test]
+fn torn_lines_are_forgiven_at_the_end_and_where_their_number_was_used_again() {
+    for step in Step::ALL {
+        let whole = lines_up_to(step);
+        let expected = Progress::of_journal(&whole);
+        assert_eq!(expected.failed, None);
+        let mut torn = whole.clone();
+        torn.extend([Line::Torn, Line::Torn]);
+        assert_eq!(Progress::of_journal(&torn), expected);
+        for before in 0..whole.len() {
+            let mut lines = whole.clone();
+            lines.insert(before, Line::Torn);
+            assert_eq!(Progress::of_journal(&lines), expected);
+            // What a power cut left of an entry, with the next one behind it.
+            lines[before] = Line::Damaged;
+            assert_eq!(Progress::of_journal(&lines), expected);
+            // A write that failed, and stands there all the same.
+            lines[before] = whole[before].clone();
+            assert_eq!(Progress::of_journal(&lines).failed, None, "{lines:?}");
+        }
+    }
+}
+
+#[test]
+fn a_commit_that_is_known_to_be_complete_stands_whatever_else_is_damaged() {
+    let mut lines = lines_up_to(Step::Commit);
+    lines[3] = Line::Damaged;
+    let reality = alone(seen("pilotfish-old-till", false, true), seen("till", true, true), false);
+    let progress = Progress::of_journal(&lines);
+    assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Clean));
+}
+
+#[test]
+fn a_verdict_that_can_be_read_keeps_its_cause() {
+    let mut lines = lines_up_to(Step::Start);
+    lines[1] = Line::Damaged;
+    let note = Note { cause: Some(Cause::image("exited")), ..Note::default() };
+    lines.push(line(Entry { note, ..entry(lines.len() as u32 + 1, Step::Verify, Mark::Failed) }));
+    let progress = Progress::of_journal(&lines);
+    assert!(progress.failed.is_some_and(|cause| cause.blames_the_image()));
+}
+
+#[test]
+fn no_single_line_alone_tells_which_container_is_the_new_one() {
+    let mut progress = Progress::default();
+    let mut lines = Vec::new();
+    for step in Step::ALL.into_iter().filter(|step| *step <= Step::Verify) {
+        for mark in [Mark::Started, Mark::Done] {
+            let mut note = Note::default();
+            if (step, mark) == (Step::Create, Mark::Done) {
+                note.new_container = Some("new".into());
+                note.new_dependents = vec!["other".into()];
+            }
+            let entry = progress.next(DateTime::UNIX_EPOCH, step, mark, note);
+            progress.take(&entry);
+            lines.push(line(entry));
+        }
+    }
+    for spoilt in 0..lines.len() {
+        let mut lines = lines.clone();
+        lines[spoilt] = Line::Damaged;
+        let progress = Progress::of_journal(&lines);
+        assert_eq!(progress.known.new_container.as_deref(), Some("new"));
+        assert_eq!(progress.known.new_dependents, ["other"]);
+    }
+}

@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use bollard::exec::StartExecResults;
-use bollard::models::ExecConfig;
 use bollard::{BollardRequest, ClientVersion, Docker};
-use futures_util::StreamExt;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -245,7 +242,10 @@ pub fn convert(call: &'static str, error: &bollard::errors::Error) -> EngineErro
             refusal(call, *status_code, message)
         }
         B::DockerStreamError { error } => refusal(call, 500, error),
-        B::RequestTimeoutError => EngineError::TimedOut { call, seconds: 0 },
+        // How long that is depends on the act, and is not known here.
+        B::RequestTimeoutError => {
+            EngineError::Broken { call, detail: "it did not answer in time".into() }
+        }
         B::SocketNotFoundError(path) => EngineError::Unreachable {
             host: format!("unix://{path}"),
             detail: "there is no such socket".into(),
@@ -253,29 +253,4 @@ pub fn convert(call: &'static str, error: &bollard::errors::Error) -> EngineErro
         B::JsonDataError { message, .. } => EngineError::Garbage { call, detail: message.clone() },
         other => EngineError::Broken { call, detail: other.to_string() },
     }
-}
-
-/// Runs a command in a container and gives its exit code. What it writes is thrown away.
-///
-/// # Errors
-/// The Engine refuses, or the container does not run.
-pub async fn run_in_container(
-    docker: &Docker,
-    container: &str,
-    command: &[String],
-) -> Result<i64, EngineError> {
-    let failed = |error: bollard::errors::Error| convert("exec", &error);
-    let config = ExecConfig {
-        cmd: Some(command.to_vec()),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        ..ExecConfig::default()
-    };
-    let exec = docker.create_exec(container, config).await.map_err(failed)?;
-    let started = docker.start_exec(&exec.id, None).await.map_err(failed)?;
-    if let StartExecResults::Attached { mut output, .. } = started {
-        while output.next().await.is_some() {}
-    }
-    let end = docker.inspect_exec(&exec.id).await.map_err(failed)?;
-    end.exit_code.ok_or(EngineError::Garbage { call: "exec", detail: "no exit code".into() })
 }

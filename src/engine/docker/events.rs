@@ -21,8 +21,9 @@ pub async fn listen(
 ) -> Result<BoxStream<'static, ContainerEvent>, EngineError> {
     let filters = json!({ "type": ["container"], "container": [container] }).to_string();
     let (raw, prefix) = connection.raw().await?;
-    let body =
-        raw.stream("events", &format!("{prefix}/events?filters={}", escape(&filters))).await?;
+    let body = raw
+        .stream("events", &format!("{prefix}/events?filters={}", escape(&filters)), None)
+        .await?;
     let lines = stream::unfold((body.boxed(), Vec::new()), |(mut body, mut pending)| async move {
         loop {
             if let Some(end) = pending.iter().position(|byte| *byte == b'\n') {

@@ -13,6 +13,7 @@ mod podman;
 mod pull;
 mod raw;
 mod reading;
+mod skim;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use bollard::query_parameters::{
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -112,6 +114,32 @@ impl DockerEngine {
             Err(error) => return Err(error),
         }
         Ok(Some(document))
+    }
+}
+
+impl DockerEngine {
+    /// Runs a command in a container and gives its exit code. What it writes is thrown away.
+    ///
+    /// Its output is asked for without an upgrade of the connection, which bollard insists on:
+    /// HAProxy drops the upgrade of a request that has a body. The Engine sends it all the same.
+    async fn run_in_container(
+        &self,
+        container: &str,
+        command: &[String],
+    ) -> Result<i64, EngineError> {
+        let missing = |detail: &str| EngineError::Garbage { call: "exec", detail: detail.into() };
+        let body = json!({ "AttachStdout": true, "AttachStderr": true, "Cmd": command });
+        let created =
+            self.post("exec", format!("/containers/{}/exec", escape(container)), &body).await?;
+        let id = created.get("Id").and_then(Value::as_str).ok_or_else(|| missing("no Id"))?;
+        let exec = format!("/exec/{}", escape(id));
+        let (raw, prefix) = self.connection.raw().await?;
+        let start = json!({ "Detach": false, "Tty": false });
+        let output = raw.stream("exec", &format!("{prefix}{exec}/start"), Some(&start)).await?;
+        let mut output = std::pin::pin!(output);
+        while output.next().await.is_some() {}
+        let end = self.get("exec", format!("{exec}/json")).await?;
+        end.get("ExitCode").and_then(Value::as_i64).ok_or_else(|| missing("no exit code"))
     }
 }
 
@@ -266,7 +294,7 @@ impl Engine for DockerEngine {
             }
             Ok(kept)
         };
-        let seconds = QUESTION_TIMEOUT.as_secs();
+        let seconds = raw::seconds_of(QUESTION_TIMEOUT);
         let out_of_time = EngineError::TimedOut { call: "container logs", seconds };
         tokio::time::timeout(QUESTION_TIMEOUT, read).await.unwrap_or(Err(out_of_time))
     }
@@ -322,32 +350,27 @@ impl Engine for DockerEngine {
         command: &[String],
         timeout: Duration,
     ) -> Result<i64, EngineError> {
-        let docker = self.connection.bollard(timeout).await?;
-        let seconds = timeout.as_secs();
-        let run = connection::run_in_container(&docker, container, command);
+        let seconds = raw::seconds_of(timeout);
+        let run = self.run_in_container(container, command);
         let out_of_time = EngineError::TimedOut { call: "exec", seconds };
         tokio::time::timeout(timeout, run).await.unwrap_or(Err(out_of_time))
     }
 }
 
+/// What stands as it is in a path or a query: the unreserved characters (RFC 3986, 2.3), and the
+/// slashes, colons and at-signs of an image name, which the Engine takes like this.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'@');
+
 /// Percent-encodes one component of a path or a query.
 fn escape(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                escaped.push(char::from(byte));
-            }
-            // The Engine takes slashes, colons and at-signs of an image name as they are.
-            b'/' | b':' | b'@' => escaped.push(char::from(byte)),
-            _ => {
-                // Writing to a String cannot fail.
-                let _ = write!(escaped, "%{byte:02X}");
-            }
-        }
-    }
-    escaped
+    utf8_percent_encode(text, PLAIN).to_string()
 }
 
 fn was_there(answer: Result<(), EngineError>) -> Result<bool, EngineError> {

@@ -9,10 +9,11 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
 use super::address::{Address, TlsFiles};
+use super::skim::Skimmer;
 use crate::engine::EngineError;
 
-/// Longest answer that is read. An inspect document has some 10 kB; a list of 500 containers with
-/// long labels stays under 4 MB.
+/// Longest answer that is read, without the labels that a [`Skimmer`] leaves out. An inspect
+/// document has some 10 kB; a list of 500 containers with long labels stays under 4 MB.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// How long the head of an answer may take.
@@ -72,7 +73,7 @@ impl RawClient {
     /// # Errors
     /// See [`EngineError`].
     pub async fn send(&self, prefix: &str, call: Call<'_>) -> Result<Value, EngineError> {
-        let seconds = call.timeout.as_secs();
+        let seconds = seconds_of(call.timeout);
         match tokio::time::timeout(call.timeout, self.exchange(prefix, &call)).await {
             Ok(answer) => answer,
             Err(_) => Err(EngineError::TimedOut { call: call.name, seconds }),
@@ -87,14 +88,15 @@ impl RawClient {
         }
         let mut response = request.send().await.map_err(|error| self.failed(call.name, &error))?;
         let status = response.status();
-        let mut bytes = Vec::new();
+        let mut skimmer = Skimmer::default();
         while let Some(chunk) = response.chunk().await.map_err(|e| self.failed(call.name, &e))? {
-            if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
+            skimmer.take(&chunk);
+            if skimmer.len() > ANSWER_BYTES_MAX {
                 let detail = format!("it is longer than {ANSWER_BYTES_MAX} bytes");
                 return Err(EngineError::Garbage { call: call.name, detail });
             }
-            bytes.extend_from_slice(&chunk);
         }
+        let bytes = skimmer.into_bytes();
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
             return parse(call.name, &bytes);
         }
@@ -118,8 +120,8 @@ impl RawClient {
         Ok((response.status(), value.map(str::to_owned)))
     }
 
-    /// Opens an answer that has no end, and gives its bytes as they come. Returns once the Engine
-    /// has sent the head of its answer.
+    /// Opens an answer that has no end, or none that is known, and gives its bytes as they come.
+    /// Returns once the Engine has sent the head of its answer. With a body it is a `POST`.
     ///
     /// # Errors
     /// See [`EngineError`].
@@ -127,9 +129,14 @@ impl RawClient {
         &self,
         call: &'static str,
         path: &str,
+        body: Option<&Value>,
     ) -> Result<impl Stream<Item = Result<Bytes, reqwest::Error>> + use<>, EngineError> {
-        let request = self.client.get(format!("{}{path}", self.base)).send();
-        let seconds = HEAD_TIMEOUT.as_secs();
+        let url = format!("{}{path}", self.base);
+        let request = match body {
+            Some(body) => self.client.post(url).json(body).send(),
+            None => self.client.get(url).send(),
+        };
+        let seconds = seconds_of(HEAD_TIMEOUT);
         let response = match tokio::time::timeout(HEAD_TIMEOUT, request).await {
             Ok(response) => response.map_err(|error| self.failed(call, &error))?,
             Err(_) => return Err(EngineError::TimedOut { call, seconds }),
@@ -181,6 +188,11 @@ fn message(bytes: &[u8]) -> String {
     let parsed: Option<Value> = serde_json::from_slice(bytes).ok();
     let text = parsed.as_ref().and_then(|body| body.get("message")).and_then(Value::as_str);
     text.map_or_else(|| String::from_utf8_lossy(bytes).trim().to_owned(), str::to_owned)
+}
+
+/// A time as it is told, in whole seconds: nobody waits for none.
+pub fn seconds_of(timeout: Duration) -> u64 {
+    timeout.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }
 
 /// The kind of a refusal, by its status.

@@ -1,0 +1,161 @@
+//! Under which names this machine answers.
+//!
+//! A web page can have the name of its own server lead to an address of this machine (DNS
+//! rebinding), and a browser then lets it read what is answered here. The name that the page uses
+//! is in the `Host` header, so a name that this machine does not have is refused.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+
+use crate::core::docker::authority::split_authority;
+use crate::core::text::shown;
+
+/// Top-level names that no registrar sells (RFC 6762, RFC 8375, ICANN's reserved names): below
+/// them, the machine's own name is given by its own network.
+const LOCAL_DOMAINS: [&str; 6] = ["local", "lan", "home", "internal", "localdomain", "home.arpa"];
+
+/// The names under which requests are answered, besides addresses and loopback names.
+#[derive(Debug, Clone, Default)]
+pub struct Hosts {
+    /// What the machine calls itself, in small letters.
+    own: Option<String>,
+    /// What the configuration allows.
+    allowed: Vec<String>,
+}
+
+impl Hosts {
+    /// A machine with this name, and what `listen.hosts` allows; `*` allows every name.
+    #[must_use]
+    pub fn new(own: Option<&str>, allowed: &[String]) -> Self {
+        let lower = |name: &str| name.trim().to_ascii_lowercase();
+        Self {
+            own: own.map(lower).filter(|name| !name.is_empty()),
+            allowed: allowed.iter().map(|name| lower(name)).collect(),
+        }
+    }
+
+    /// Whether a request for this `HOST` or `HOST:PORT` is meant for this machine.
+    fn knows(&self, authority: &str) -> bool {
+        if self.allowed.iter().any(|name| name == "*") {
+            return true;
+        }
+        let authority = authority.strip_suffix(':').unwrap_or(authority);
+        let Ok((Some(host), _)) = split_authority(authority) else { return false };
+        let host = host.strip_suffix('.').unwrap_or(&host).to_ascii_lowercase();
+        host.parse::<IpAddr>().is_ok()
+            || host == "localhost"
+            || host.ends_with(".localhost")
+            || self.is_own(&host)
+            || self.allowed.contains(&host)
+    }
+
+    fn is_own(&self, host: &str) -> bool {
+        let Some(own) = &self.own else { return false };
+        let short = own.split('.').next().unwrap_or(own);
+        let behind = host.strip_prefix(short).and_then(|rest| rest.strip_prefix('.'));
+        host == own || host == short || behind.is_some_and(|it| LOCAL_DOMAINS.contains(&it))
+    }
+
+    /// The name in a request that is not known, if there is one. A request without any comes from
+    /// HTTP/1.0, which no browser speaks.
+    fn stranger(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+        let told = headers.get_all(header::HOST).iter().map(|value| value.to_str().unwrap_or("?"));
+        let in_uri = uri.authority().map(axum::http::uri::Authority::as_str);
+        told.chain(in_uri).find(|name| !self.knows(name)).map(str::to_owned)
+    }
+}
+
+/// Lets only those requests pass that use a known name.
+pub fn guarded(router: Router, hosts: Hosts) -> Router {
+    router.layer(from_fn_with_state(Arc::new(hosts), check))
+}
+
+async fn check(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+    match hosts.stranger(request.uri(), request.headers()) {
+        None => next.run(request).await,
+        Some(name) => (StatusCode::MISDIRECTED_REQUEST, refusal(&name)).into_response(),
+    }
+}
+
+fn refusal(name: &str) -> String {
+    format!(
+        "this machine does not answer to the name {}: use one of its addresses, or add the name to \
+         listen.hosts\n",
+        shown(name)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_answered() {
+        let hosts = Hosts::new(Some("Pi"), &["metrics.example.com".to_owned()]);
+        for known in [
+            "localhost",
+            "localhost:9788",
+            "LOCALHOST.",
+            "a.localhost:1",
+            "127.0.0.1:9788",
+            "192.168.1.9",
+            "[::1]:9788",
+            "[fe80::1]",
+            "pi",
+            "PI:9788",
+            "pi.",
+            "pi.local",
+            "pi.lan:1",
+            "pi.home.arpa",
+            "metrics.example.com:9788",
+            "Metrics.Example.Com",
+            "pi:",
+        ] {
+            assert!(hosts.knows(known), "{known}");
+        }
+        for stranger in [
+            "evil.example",
+            "evil.example:9788",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "pi.evil.example",
+            "evil",
+            "",
+            ":9788",
+            "0x7f.1",
+            "localhost@evil.example",
+            "[::1",
+            "[::1]evil",
+            "pi.local.evil.example",
+            "metrics.example.com.evil.example",
+            "local",
+            "a/localhost",
+            "*",
+        ] {
+            assert!(!hosts.knows(stranger), "{stranger}");
+        }
+        assert!(!Hosts::new(None, &[]).knows("pi"));
+        assert!(Hosts::new(None, &["*".to_owned()]).knows("evil.example"));
+        assert!(Hosts::new(Some("pi.example.net"), &[]).knows("pi.example.net"));
+    }
+
+    #[test]
+    fn each_name_in_a_request_counts() {
+        let hosts = Hosts::new(None, &[]);
+        let mut headers = HeaderMap::new();
+        let uri = |text: &str| text.parse::<Uri>().expect("a URI");
+        assert_eq!(hosts.stranger(&uri("/"), &headers), None);
+        let absolute = hosts.stranger(&uri("http://evil.example/"), &headers);
+        assert_eq!(absolute.as_deref(), Some("evil.example"));
+        headers.append(header::HOST, "localhost".parse().expect("a value"));
+        assert_eq!(hosts.stranger(&uri("/"), &headers), None);
+        headers.append(header::HOST, "evil.example".parse().expect("a value"));
+        assert_eq!(hosts.stranger(&uri("/"), &headers).as_deref(), Some("evil.example"));
+    }
+}

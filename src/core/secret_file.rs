@@ -1,0 +1,42 @@
+//! Which modes a file with a secret may have.
+
+use std::path::Path;
+
+/// The bits that let everybody read, write or run a file.
+const EVERYBODY: u32 = 0o007;
+
+/// Where Swarm and Compose put secrets, readable by everybody in a container of its own.
+const SECRETS: &str = "/run/secrets";
+
+/// Why a file of this mode holds no secret, if so. Its group may read it: that is how a service
+/// that does not run as root is given one.
+#[must_use]
+pub fn exposed(path: &Path, mode: u32) -> Option<String> {
+    let is_open = mode & EVERYBODY != 0 && !path.starts_with(SECRETS);
+    is_open.then(|| {
+        let path = path.display();
+        format!("{path} can be read by every user of this machine: `chmod o= {path}`")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_everybody_can_read_is_none() {
+        for (path, mode, is_exposed) in [
+            ("/etc/token", 0o100_600, false),
+            ("/etc/token", 0o100_640, false),
+            ("/etc/token", 0o100_644, true),
+            ("/etc/token", 0o100_602, true),
+            ("/etc/token", 0o100_777, true),
+            ("/run/secrets/token", 0o100_444, false),
+            ("/run/secrets-of-others/token", 0o100_444, true),
+        ] {
+            assert_eq!(exposed(Path::new(path), mode).is_some(), is_exposed, "{path} {mode:o}");
+        }
+        let why = exposed(Path::new("/t"), 0o644).unwrap_or_default();
+        assert_eq!(why, "/t can be read by every user of this machine: `chmod o= /t`");
+    }
+}

@@ -1,0 +1,230 @@
+//! Labels without a limit, read within one.
+//!
+//! A container may carry megabytes of labels, and nobody needs to have opted it in for the Engine
+//! to send them with every list. What is read of one container's labels is therefore cut down while
+//! it arrives: those that mean something to this program stay, others only as far as there is room.
+//! Whatever was left out is told by a label that no one can obey, so that such a container is held
+//! by its name, and never recreated from a document that is not whole.
+
+/// Bytes of one container's labels that are kept whatever they are. Traefik's are a few kilobytes.
+const LABELS_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of one label, name and value. A longer one is left out, whatever it means.
+const LABEL_BYTES_MAX: usize = 64 * 1024;
+
+/// Labels that mean something to this program.
+const MEANT: [&[u8]; 3] =
+    [b"\"pilotfish.", b"\"com.centurylinklabs.watchtower.", b"\"com.docker.compose."];
+
+/// Stands where labels were left out. It is not known, and so holds its container by name.
+pub const LEFT_OUT: &str = "pilotfish.labels-are-too-large";
+
+/// Where labels are: in a row of a list, and in `Config` of a document.
+const LABELS_DEPTH: usize = 3;
+
+/// A JSON text on its way through. What is not labels passes unchanged.
+#[derive(Debug, Default)]
+pub struct Skimmer {
+    out: Vec<u8>,
+    depth: usize,
+    in_text: bool,
+    is_escaped: bool,
+    /// The last text outside of labels, to know what an object belongs to; a short one.
+    last_text: Vec<u8>,
+    labels: Option<Labels>,
+}
+
+/// The labels of one container on their way through.
+#[derive(Debug, Default)]
+struct Labels {
+    kept: usize,
+    member: Vec<u8>,
+    is_too_long: bool,
+    has_first: bool,
+    left_out: bool,
+}
+
+impl Skimmer {
+    /// Takes the next bytes of the answer.
+    pub fn take(&mut self, chunk: &[u8]) {
+        for byte in chunk {
+            self.step(*byte);
+        }
+    }
+
+    /// How much is kept so far.
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// All that is kept.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.out
+    }
+
+    fn step(&mut self, byte: u8) {
+        let was_in_text = self.in_text;
+        self.follow_text(byte);
+        let is_structure = !was_in_text && !self.in_text;
+        if let Some(labels) = &mut self.labels {
+            match byte {
+                b',' if is_structure && self.depth == LABELS_DEPTH => {
+                    labels.end_member(&mut self.out)
+                }
+                b'}' if is_structure && self.depth == LABELS_DEPTH => {
+                    labels.end(&mut self.out);
+                    self.labels = None;
+                    self.depth -= 1;
+                    self.out.push(byte);
+                }
+                byte => labels.push(byte),
+            }
+            return;
+        }
+        self.out.push(byte);
+        if is_structure {
+            self.follow_depth(byte);
+        } else if !was_in_text {
+            self.last_text.clear();
+        } else if self.in_text && self.last_text.len() <= "Labels".len() {
+            self.last_text.push(byte);
+        }
+    }
+
+    fn follow_text(&mut self, byte: u8) {
+        match byte {
+            _ if self.is_escaped => self.is_escaped = false,
+            b'\\' if self.in_text => self.is_escaped = true,
+            b'"' => self.in_text = !self.in_text,
+            _ => {}
+        }
+    }
+
+    fn follow_depth(&mut self, byte: u8) {
+        match byte {
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            _ => return,
+        }
+        if byte == b'{' && self.depth == LABELS_DEPTH && self.last_text == b"Labels" {
+            self.labels = Some(Labels::default());
+        }
+    }
+}
+
+impl Labels {
+    fn push(&mut self, byte: u8) {
+        // Blanks between members belong to none.
+        if self.member.is_empty() && byte.is_ascii_whitespace() {
+            return;
+        }
+        if self.member.len() < LABEL_BYTES_MAX {
+            self.member.push(byte);
+        } else {
+            self.is_too_long = true;
+        }
+    }
+
+    fn end_member(&mut self, out: &mut Vec<u8>) {
+        let is_meant = MEANT.iter().any(|prefix| self.member.starts_with(prefix));
+        let fits = self.kept + self.member.len() <= LABELS_BYTES_MAX;
+        if self.is_too_long || !(is_meant || fits) || self.kept > 2 * LABELS_BYTES_MAX {
+            self.left_out = true;
+        } else if !self.member.is_empty() {
+            let member = std::mem::take(&mut self.member);
+            self.write(&member, out);
+        }
+        self.member.clear();
+        self.is_too_long = false;
+    }
+
+    fn write(&mut self, member: &[u8], out: &mut Vec<u8>) {
+        if self.has_first {
+            out.push(b',');
+        }
+        self.has_first = true;
+        self.kept += member.len();
+        out.extend_from_slice(member);
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        self.end_member(out);
+        if self.left_out {
+            let member = format!("\"{LEFT_OUT}\":\"\"");
+            self.write(member.as_bytes(), out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn skimmed(text: &str, piece: usize) -> Value {
+        let mut skimmer = Skimmer::default();
+        text.as_bytes().chunks(piece).for_each(|chunk| skimmer.take(chunk));
+        serde_json::from_slice(&skimmer.into_bytes()).expect("JSON")
+    }
+
+    #[test]
+    fn what_is_within_the_limits_passes_as_it_is() {
+        let list = json!([
+            { "Id": "1", "Names": ["/a{b\"[,\\"], "Labels": { "a": "x,}\"\\", "b": "" }, "State": "x" },
+            { "Id": "2", "Labels": {}, "Command": "echo \"Labels\": {", "Mounts": [{"a": [1]}] },
+            { "Id": "3", "Labels": null, "HostConfig": { "Labels": { "c": { "d": "e" } } } },
+            "Labels", { "Labels": { "pilotfish.enable": "true" } },
+        ]);
+        let document =
+            json!({ "Config": { "Labels": { "ü": "ß" }, "Env": ["A={"] }, "Name": "/x" });
+        for value in [list, document, json!(null), json!({}), json!({ "Labels": { "a": "b" } })] {
+            for text in [value.to_string(), serde_json::to_string_pretty(&value).expect("text")] {
+                for piece in [1, 7, 1000] {
+                    assert_eq!(skimmed(&text, piece), value);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn labels_without_a_limit_leave_what_means_something() {
+        let mut labels = serde_json::Map::new();
+        for number in 0..300_000 {
+            labels.insert(format!("x.{number:06}"), "y".repeat(100).into());
+        }
+        labels.insert("pilotfish.enable".into(), "true".into());
+        labels.insert("zz".into(), "z".into());
+        let text = json!([{ "Id": "1", "Labels": labels, "State": "running" }, { "Id": "2" }]);
+        let mut skimmer = Skimmer::default();
+        skimmer.take(text.to_string().as_bytes());
+        assert!(skimmer.len() < 2 * LABELS_BYTES_MAX, "{}", skimmer.len());
+        let list: Value = serde_json::from_slice(&skimmer.into_bytes()).expect("JSON");
+        assert_eq!(list[0]["Labels"]["pilotfish.enable"], "true");
+        assert_eq!(list[0]["Labels"][LEFT_OUT], "");
+        assert_eq!((&list[0]["State"], &list[1]["Id"]), (&json!("running"), &json!("2")));
+    }
+
+    #[test]
+    fn one_label_without_a_limit_is_left_out_whatever_it_is() {
+        for name in ["a", "pilotfish.health.probe", "\"\\"] {
+            let long = "\\\"ü,}".repeat(10_000_000 / 6);
+            let text =
+                json!([{ "Labels": { "before": "1", name: long, "behind": "2" }, "Id": "1" }]);
+            let expected =
+                json!([{ "Labels": { "before": "1", "behind": "2", LEFT_OUT: "" }, "Id": "1" }]);
+            assert_eq!(skimmed(&text.to_string(), 4096), expected);
+        }
+        let long_name = json!([{ "Labels": { "n".repeat(100_000): "1" }, "Id": "1" }]).to_string();
+        assert_eq!(skimmed(&long_name, 4096), json!([{ "Labels": { LEFT_OUT: "" }, "Id": "1" }]));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn strange_texts_harm_nobody(text in "[\\[\\]{}\",\\\\:Labels0x ]{0,200}") {
+            let mut skimmer = Skimmer::default();
+            skimmer.take(text.as_bytes());
+            proptest::prop_assert!(skimmer.into_bytes().len() <= text.len() + 100 * text.len());
+        }
+    }
+}
