@@ -273,14 +273,15 @@ impl<P: Ports> Agent<P> {
         Ok(())
     }
 
-    /// A republished index is remembered, so that its manifest is asked for only once.
+    /// A republished index is remembered, so that its manifest is asked for only once; and so are
+    /// hosts that spoke TLS, so that no login goes to them in clear later.
     fn remember_republished(
         &self,
         mut memory: Memory,
         observations: &[Observation],
         circumstances: &Circumstances,
     ) -> Result<(), JournalError> {
-        let mut is_news = false;
+        let mut is_news = memory.learn_tls(self.ports.registry().tls_hosts());
         for observation in observations {
             if let (Decision::Republished(digest), Ok(running)) =
                 (decide(observation, circumstances), &observation.running)

@@ -83,10 +83,12 @@ impl Stage {
              notify = {{ address = \"127.0.0.1:0\", token_file = {:?} }}\n\
              log = {{ format = \"text\", level = \"trace\" }}\n\
              schedule = {{ every = \"1000h\", jitter = \"0%\" }}\n\
+             registries.\"{}\" = {{ plain_http = true }}\n\
              registries.\"{own}\" = {{ username = \"{USER}\", password_file = {:?} }}\n",
             self.path("state"),
             socket.display(),
             self.path("notify-token"),
+            self.tokens.registry(),
             self.path("password"),
         );
         fs::write(self.path("pilotfish.toml"), text).expect("a file");

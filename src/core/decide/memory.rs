@@ -25,6 +25,10 @@ const KNOWN_MAX: usize = 500;
 /// than this on one machine and has all of them fail.
 const FAILING_MAX: usize = 500;
 
+/// How many hosts that spoke TLS are remembered; no Pi asks as many. The first ones stay, because a
+/// list that changes in each round would be written in each round.
+const TLS_HOSTS_MAX: usize = 200;
+
 /// A digest that was judged bad for a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
@@ -66,6 +70,10 @@ pub struct Memory {
     /// so: a republished index, or an image whose tag has moved on the containerd image store.
     #[serde(default)]
     pub known: BTreeMap<String, BTreeSet<Digest>>,
+    /// Registries that spoke TLS, as `HOST:PORT`, the latest last: none of them is ever sent a
+    /// login in clear.
+    #[serde(default)]
+    pub tls_hosts: Vec<String>,
 }
 
 impl Memory {
@@ -181,6 +189,18 @@ impl Memory {
     /// Remembers that a digest leads to an image. Says whether that is news.
     pub fn learn(&mut self, image_id: &str, digest: &Digest) -> bool {
         self.known.entry(image_id.to_owned()).or_default().insert(digest.clone())
+    }
+
+    /// Remembers hosts that spoke TLS. Says whether one of them is news.
+    pub fn learn_tls(&mut self, hosts: impl IntoIterator<Item = String>) -> bool {
+        let mut is_news = false;
+        for host in hosts {
+            if self.tls_hosts.len() < TLS_HOSTS_MAX && !self.tls_hosts.contains(&host) {
+                self.tls_hosts.push(host);
+                is_news = true;
+            }
+        }
+        is_news
     }
 
     /// Forgets images that nobody runs any more, once there are many.
@@ -305,6 +325,18 @@ mod tests {
             memory.fail(&number.to_string(), failed("a", "1"));
         }
         assert_eq!(memory.failing.len(), FAILING_MAX);
+    }
+
+    #[test]
+    fn hosts_that_spoke_tls_are_remembered_once_and_bounded() {
+        let mut memory = Memory::default();
+        assert!(memory.learn_tls(["a".to_owned(), "b".to_owned()]));
+        assert!(!memory.learn_tls(["b".to_owned()]));
+        assert_eq!(memory.tls_hosts, ["a", "b"]);
+        memory.learn_tls((0..300).map(|number| number.to_string()));
+        assert_eq!(memory.tls_hosts.len(), TLS_HOSTS_MAX);
+        assert!(!memory.learn_tls((0..300).map(|number| number.to_string())));
+        assert_eq!(memory.tls_hosts[..2], ["a", "b"]);
     }
 
     #[test]

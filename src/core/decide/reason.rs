@@ -37,6 +37,8 @@ pub enum Reason {
     UpdateInFlight,
     /// The offered image has nothing for this platform.
     PlatformMissing,
+    /// The Engine cannot unpack a layer of the offered image.
+    LayerUnsupported,
     /// Credentials are missing or refused (401, 403).
     RegistryUnauthorized,
     /// The registry does not answer.
@@ -78,6 +80,7 @@ impl Reason {
         Self::UpdateFailing,
         Self::UpdateInFlight,
         Self::PlatformMissing,
+        Self::LayerUnsupported,
         Self::RegistryUnauthorized,
         Self::RegistryUnreachable,
         Self::RegistryCertificate,
@@ -109,6 +112,7 @@ impl Reason {
             Self::UpdateFailing => "update_failing",
             Self::UpdateInFlight => "update_in_flight",
             Self::PlatformMissing => "platform_missing",
+            Self::LayerUnsupported => "layer_unsupported",
             Self::RegistryUnauthorized => "registry_unauthorized",
             Self::RegistryUnreachable => "registry_unreachable",
             Self::RegistryCertificate => "registry_certificate",
@@ -129,6 +133,7 @@ impl Reason {
         matches!(
             self,
             Self::PlatformMissing
+                | Self::LayerUnsupported
                 | Self::RegistryUnauthorized
                 | Self::RegistryUnreachable
                 | Self::RegistryCertificate
@@ -168,6 +173,9 @@ impl Reason {
             }
             Self::UpdateInFlight => "wait for the update to end",
             Self::PlatformMissing => "publish the image for this platform as well",
+            Self::LayerUnsupported => {
+                "publish the image with layers packed by gzip, or install a newer Engine"
+            }
             Self::RegistryUnauthorized => {
                 "`docker login` for this registry as the user the agent runs as"
             }

@@ -2,7 +2,7 @@
 
 use super::{No, space};
 use crate::core::decide::observation::{Readiness, Running};
-use crate::core::decide::offer::Offer;
+use crate::core::decide::offer::{Offer, Packing};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::manifest;
 
@@ -18,7 +18,23 @@ pub(super) fn safe(running: &Running, readiness: &Readiness, offer: &Offer) -> R
             format!("the image is for {}, this needs {}", offer.platform, running.platform);
         return Err(No::new(Reason::PlatformMissing, detail));
     }
-    Ok(())
+    unpacked(readiness, offer)
+}
+
+/// A layer that the Engine cannot unpack is not downloaded to find that out.
+fn unpacked(readiness: &Readiness, offer: &Offer) -> Result<(), No> {
+    if readiness.is_pulled {
+        return Ok(());
+    }
+    let has = |packing: Packing| offer.layers.iter().any(|layer| layer.packing == packing);
+    let detail = match () {
+        () if has(Packing::Encrypted) => "a layer of the image is encrypted",
+        () if has(Packing::Zstd) && !readiness.unpacks_zstd => {
+            "a layer of the image is packed with zstd, which Docker unpacks from Engine 23 on"
+        }
+        () => return Ok(()),
+    };
+    Err(No::new(Reason::LayerUnsupported, detail))
 }
 
 /// What Compose copied into a container would be lost. `of` names the container, where it is not

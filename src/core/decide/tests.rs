@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::core::decide::memory::Refusal;
 use crate::core::decide::observation::{Offered, Previous, Running};
-use crate::core::decide::offer::Layer;
+use crate::core::decide::offer::{Layer, Packing};
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::Platform;
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
@@ -23,7 +23,7 @@ pub(in crate::core) fn offer(name: &str) -> Offer {
         manifest: digest("manifest"),
         config: digest("config"),
         platform: Platform { os: "linux".into(), architecture: "arm64".into(), variant: "".into() },
-        layers: vec![Layer { digest: digest("layer"), size: 1_000_000 }],
+        layers: vec![Layer { digest: digest("layer"), size: 1_000_000, packing: Packing::Common }],
         diff_ids: vec![digest("unpacked")],
     }
 }
@@ -86,6 +86,7 @@ fn readiness() -> Readiness {
         image: json!({ "Id": offer("one").config.as_str(), "Config": {} }),
         others: Vec::new(),
         can_update: true,
+        unpacks_zstd: true,
         depends_on: DependsOn::new(),
         companions: BTreeMap::new(),
         api: ApiVersion::V1_41,
@@ -266,6 +267,29 @@ fn it_is_known_when_to_look_again() {
     assert_eq!(opens(Here::No, ""), update_window);
     assert_eq!(opens(Kept, "01:00-03:00"), update_window);
     assert_eq!(opens(Here::No, "01:00-03:00"), pull_window);
+}
+
+#[test]
+fn a_layer_that_the_engine_cannot_unpack_is_not_fetched() {
+    let now = circumstances(Zone::utc(), "2027-01-01T12:00:00Z", "");
+    let decided = |packing: Packing, change: fn(&mut Readiness)| {
+        let mut observation = seen(Here::No, "");
+        let mut two = offer("two");
+        two.layers[0].packing = packing;
+        observation.offered = Offered::Image(Box::new(two));
+        change(observation.readiness.as_mut().expect("it is there"));
+        match decide(&observation, &now) {
+            Decision::No(no) => Some(no.reason),
+            _ => None,
+        }
+    };
+    let unsupported = Some(Reason::LayerUnsupported);
+    assert_eq!(decided(Packing::Common, |it| it.unpacks_zstd = false), None);
+    assert_eq!(decided(Packing::Zstd, |_| {}), None);
+    assert_eq!(decided(Packing::Zstd, |it| it.unpacks_zstd = false), unsupported);
+    assert_eq!(decided(Packing::Encrypted, |_| {}), unsupported);
+    let is_here = |it: &mut Readiness| (it.unpacks_zstd, it.is_pulled) = (false, true);
+    assert_eq!(decided(Packing::Zstd, is_here), None);
 }
 
 #[test]
