@@ -196,7 +196,7 @@ impl Wire {
     fn observe(&self, registry: &str, result: &Result<Answer, Trouble>) {
         match result {
             Ok(answer) => {
-                self.observer.request(registry, answer.status.as_str());
+                self.observer.request(registry, code_of(&answer.status));
                 let quota = self.quotas.hear(registry, &answer.headers, Instant::now().into_std());
                 if let Some(quota) = quota {
                     self.observer.rate_limit_remaining(registry, quota.remaining);
@@ -208,6 +208,12 @@ impl Wire {
             Err(_) => self.observer.request(registry, "error"),
         }
     }
+}
+
+/// A status for the metrics: one that has no meaning is like any other such, since a registry could
+/// answer with hundreds.
+fn code_of(status: &StatusCode) -> &str {
+    status.canonical_reason().map_or("other", |_| status.as_str())
 }
 
 /// `Authorization` for a user name and a password.

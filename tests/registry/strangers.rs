@@ -214,7 +214,7 @@ async fn a_host_that_speaks_tls_is_remembered_whether_it_is_trusted_or_not() {
     let real = Real::start(directory.path(), &Setup { tls: Some(&files), ..Setup::default() });
     let client = client(&settings(directory.path()));
     assert!(client.head(&reference(&real.registry, "a:1")).await.is_err());
-    assert_eq!(client.tls_hosts(), [real.registry.clone()]);
+    assert_eq!(client.tls_hosts(), std::slice::from_ref(&real.registry));
 }
 
 /// What `insecure-registries` of the Engine means to Docker: no certificate is checked, and plain
