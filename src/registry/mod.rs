@@ -12,6 +12,7 @@
 //!     wire          one request and its answer, within their limits, counted
 //!     trust         certificates on disk; one HTTP client per trust set
 //!     verifier      which certificate of a server is good
+//!       issued        whether an authority signed one that calls itself an authority
 //!     resolver      names that a registry sends us to
 //!     proxy         the environment's proxies, or the Engine's
 //!     quotas        what registries say of their quotas
@@ -34,6 +35,7 @@ mod failure;
 pub mod foreign;
 mod helper;
 mod hosts;
+mod issued;
 mod proxy;
 mod quotas;
 mod resolution;

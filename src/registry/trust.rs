@@ -266,7 +266,7 @@ fn common_roots() -> Trusted {
         !webpki_roots::TLS_SERVER_ROOTS.iter().any(is_same)
     };
     roots.roots.extend(system.roots.into_iter().filter(is_new));
-    Trusted { roots: Arc::new(roots), pinned }
+    Trusted { roots: Arc::new(roots), pinned, authorities: Arc::default() }
 }
 
 /// What a host's own files add to the trust that is common to all. Like the Engine, one that
@@ -275,6 +275,7 @@ fn common_roots() -> Trusted {
 fn own_trust(common: &Trusted, files: &OwnFiles, flaws: &mut Vec<String>) -> Trusted {
     let mut roots = RootCertStore::clone(&common.roots);
     let mut pinned = BTreeSet::clone(&common.pinned);
+    let mut authorities = Vec::new();
     for path in &files.authorities {
         let found = certificates(path).unwrap_or_else(|flaw| {
             flaws.push(flaw);
@@ -282,12 +283,14 @@ fn own_trust(common: &Trusted, files: &OwnFiles, flaws: &mut Vec<String>) -> Tru
         });
         for certificate in found {
             pinned.insert(fingerprint(&certificate));
+            authorities.push(certificate.clone());
             if let Err(error) = roots.add(certificate) {
                 flaws.push(format!("{}: {error}", path.display()));
             }
         }
     }
-    Trusted { roots: Arc::new(roots), pinned: Arc::new(pinned) }
+    let (roots, pinned, authorities) = (Arc::new(roots), Arc::new(pinned), Arc::new(authorities));
+    Trusted { roots, pinned, authorities }
 }
 
 /// How TLS is spoken: whom we trust, and what we show.

@@ -13,6 +13,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
 
+use crate::registry::issued::is_issued_by;
+
 /// What tells one certificate from another: the SHA-256 of its bytes.
 pub(super) type Fingerprint = [u8; 32];
 
@@ -29,13 +31,15 @@ pub(super) struct Trusted {
     /// that is trusted itself, whether it calls itself an authority or not (`x509.Verify`); the
     /// recipe in Docker's documentation (`openssl req -x509`) makes one that does.
     pub pinned: Arc<BTreeSet<Fingerprint>>,
+    /// The authorities of the host's own files.
+    pub authorities: Arc<Vec<CertificateDer<'static>>>,
 }
 
 /// Checks certificates as the Engine does.
 #[derive(Debug)]
 pub(super) struct Verifier {
     webpki: Arc<WebPkiServerVerifier>,
-    pinned: Arc<BTreeSet<Fingerprint>>,
+    trusted: Trusted,
 }
 
 impl Verifier {
@@ -43,16 +47,22 @@ impl Verifier {
         let provider = Arc::new(ring::default_provider());
         let builder = WebPkiServerVerifier::builder_with_provider(trusted.roots.clone(), provider);
         let webpki = builder.build().map_err(|error| error.to_string())?;
-        Ok(Self { webpki, pinned: trusted.pinned.clone() })
+        Ok(Self { webpki, trusted: trusted.clone() })
     }
 
     /// Whether nothing but the chain is wrong, which a certificate that is trusted itself does not
-    /// need. Both errors come behind the check of the times of validity.
+    /// need; or nothing but that it calls itself an authority, which is no matter where another
+    /// one issued it. Both errors come behind the check of the times of validity.
     fn stands_for_itself(&self, certificate: &CertificateDer<'_>, error: &Error) -> bool {
         let Error::InvalidCertificate(problem) = error else { return false };
-        let is_about_the_chain =
-            *problem == CertificateError::UnknownIssuer || is_other(problem, AUTHORITY_AS_SERVER);
-        is_about_the_chain && self.pinned.contains(&fingerprint(certificate))
+        let is_authority = is_other(problem, AUTHORITY_AS_SERVER);
+        if !is_authority && *problem != CertificateError::UnknownIssuer {
+            return false;
+        }
+        let is_issued = || {
+            self.trusted.authorities.iter().any(|authority| is_issued_by(certificate, authority))
+        };
+        self.trusted.pinned.contains(&fingerprint(certificate)) || (is_authority && is_issued())
     }
 }
 

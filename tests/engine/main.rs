@@ -49,3 +49,5 @@ mod updates;
 mod watchtower;
 #[cfg(test)]
 mod windows;
+#[cfg(test)]
+mod yardstick;

@@ -20,6 +20,8 @@ pub enum Flaw {
     Expired,
     NotYet,
     OtherName,
+    /// It calls itself an authority, as `openssl req -x509 -CA …` makes it.
+    IsAuthority,
 }
 
 /// Where a certificate and its key were written.
@@ -66,6 +68,7 @@ impl Authority {
         match flaw {
             Flaw::Expired => params.not_after = date_time_ymd(2001, 1, 1),
             Flaw::NotYet => params.not_before = date_time_ymd(3000, 1, 1),
+            Flaw::IsAuthority => params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
             Flaw::None | Flaw::OtherName => {}
         }
         let key = KeyPair::generate().expect("a key");

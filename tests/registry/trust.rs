@@ -157,6 +157,23 @@ async fn a_certificate_that_is_trusted_itself_is_taken() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_calls_itself_an_authority_is_taken_of_its_issuer() {
+    let (authority, stranger) = (Authority::new("shop"), Authority::new("shop"));
+    let directory = tempdir().expect("a directory");
+    let files = authority.issue(directory.path(), "server", Flaw::IsAuthority);
+    let (real, digest) = with_tls(directory.path(), &tls(&files)).await;
+    let ca = directory.path().join("certs.d").join(&real.registry).join("ca.crt");
+    let client = client(&settings(directory.path()));
+    let reference = reference(&real.registry, "shop/till:v1");
+    stranger.write(&ca);
+    let refused = told(client.head(&reference).await, &real.registry);
+    let expected = "registry_certificate: the certificate of HOST is that of an authority";
+    assert!(refused.starts_with(expected), "{refused}");
+    authority.write(&ca);
+    assert_eq!(client.head(&reference).await, Ok(digest));
+}
+
+#[tokio::test]
 async fn a_mended_authority_is_noticed() {
     let directory = tempdir().expect("a directory");
     let authority = Authority::new("shop");

@@ -65,7 +65,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is, for documentation and tests.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,

@@ -53,3 +53,26 @@ pub(super) fn probed(of: &str, probe: Option<&Result<(), String>>) -> Result<(),
     let detail = format!("{of}the probe fails on the running container: {detail}");
     Err(No::new(Reason::ProbeFailing, detail))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::decide::tests::{observation, offer};
+
+    #[test]
+    fn a_layer_that_the_engine_cannot_unpack_is_not_fetched() {
+        let readiness = observation("").readiness.expect("it is there");
+        let told = |packing: Packing, unpacks_zstd: bool, is_pulled: bool| {
+            let readiness = Readiness { unpacks_zstd, is_pulled, ..(*readiness).clone() };
+            let mut offer = offer("two");
+            offer.layers[0].packing = packing;
+            unpacked(&readiness, &offer).map_err(|no| no.reason)
+        };
+        let unsupported = Err(Reason::LayerUnsupported);
+        assert_eq!(told(Packing::Common, false, false), Ok(()));
+        assert_eq!(told(Packing::Zstd, true, false), Ok(()));
+        assert_eq!(told(Packing::Zstd, false, false), unsupported);
+        assert_eq!(told(Packing::Encrypted, true, false), unsupported);
+        assert_eq!(told(Packing::Zstd, false, true), Ok(()), "it is here already");
+    }
+}

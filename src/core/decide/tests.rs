@@ -270,29 +270,6 @@ fn it_is_known_when_to_look_again() {
 }
 
 #[test]
-fn a_layer_that_the_engine_cannot_unpack_is_not_fetched() {
-    let now = circumstances(Zone::utc(), "2027-01-01T12:00:00Z", "");
-    let decided = |packing: Packing, change: fn(&mut Readiness)| {
-        let mut observation = seen(Here::No, "");
-        let mut two = offer("two");
-        two.layers[0].packing = packing;
-        observation.offered = Offered::Image(Box::new(two));
-        change(observation.readiness.as_mut().expect("it is there"));
-        match decide(&observation, &now) {
-            Decision::No(no) => Some(no.reason),
-            _ => None,
-        }
-    };
-    let unsupported = Some(Reason::LayerUnsupported);
-    assert_eq!(decided(Packing::Common, |it| it.unpacks_zstd = false), None);
-    assert_eq!(decided(Packing::Zstd, |_| {}), None);
-    assert_eq!(decided(Packing::Zstd, |it| it.unpacks_zstd = false), unsupported);
-    assert_eq!(decided(Packing::Encrypted, |_| {}), unsupported);
-    let is_here = |it: &mut Readiness| (it.unpacks_zstd, it.is_pulled) = (false, true);
-    assert_eq!(decided(Packing::Zstd, is_here), None);
-}
-
-#[test]
 fn what_could_never_be_applied_is_not_fetched() {
     let night = circumstances(Zone::utc(), "2027-01-01T01:30:00Z", "01:00-03:00");
     let decided = |change: &dyn Fn(&mut Observation)| {

@@ -1,6 +1,6 @@
-//! What registries say when something was pushed: the events of a CNCF registry, and the webhooks of
-//! others. They are only a hint to look; nothing of them is believed, so the worst that a false one
-//! brings about is a `HEAD`.
+//! What registries say when something was pushed: the events of a CNCF registry, and the webhooks
+//! of others. They are only a hint to look; nothing of them is believed, so the worst that a false
+//! one brings about is a `HEAD`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
