@@ -59,7 +59,10 @@ impl<P: Ports> Agent<P> {
     /// Whether no update of the agent's container is open any more, or none that can be ended.
     async fn recover_for(&mut self, handover: &Handover) -> bool {
         match self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await {
-            Ok(recovered) => recovered.open.get(&handover.container) != Some(&OpenUpdate::InFlight),
+            Ok(recovered) => !matches!(
+                recovered.open.get(&handover.container),
+                Some(OpenUpdate::InFlight | OpenUpdate::Down(_))
+            ),
             Err(error) => {
                 self.warn_of(handover, format!("recovery is tried again: {error}"));
                 false

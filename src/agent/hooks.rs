@@ -26,7 +26,7 @@ impl<P: Ports> Agent<P> {
     /// Runs the hooks of this moment in all containers of a round; says whether there were any.
     /// What goes wrong is said, and changes nothing.
     pub(super) async fn run_hooks(
-        &self,
+        &mut self,
         moment: Moment,
         request: &Request,
     ) -> Result<bool, RoundError> {
@@ -34,8 +34,8 @@ impl<P: Ports> Agent<P> {
         if !runs_hooks || request.dry_run {
             return Ok(false);
         }
-        let defaults = &self.settings.defaults;
-        let all = observe::hooks_at(&self.list().await?, defaults, moment);
+        let list = self.list().await?;
+        let all = observe::hooks_at(&list, (&self.settings.defaults, &self.cache), moment);
         let are_any = !all.is_empty();
         for (name, id, hook) in all {
             let is_meant = request.names.as_ref().is_none_or(|names| names.contains(&name));

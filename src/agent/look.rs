@@ -7,6 +7,8 @@ use crate::core::decide::Circumstances;
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::policy::PolicyDefaults;
+use crate::core::policy::own_labels::PassedOver;
+use crate::core::update::event::Event;
 use crate::engine::{Engine, EngineError, EngineInfo, Listed};
 use crate::host::Host;
 use crate::observe::{self, Scope};
@@ -25,17 +27,48 @@ pub(super) struct Start<'a> {
 }
 
 impl<P: Ports> Agent<P> {
-    /// Every container that the Engine has.
-    pub(super) async fn list(&self) -> Result<Vec<Listed>, EngineError> {
-        self.ports.engine().list().await
+    /// Every container that the Engine has. Whose labels they have is known from then on.
+    pub(super) async fn list(&mut self) -> Result<Vec<Listed>, EngineError> {
+        let list = self.ports.engine().list().await?;
+        self.cache.learn_whose_labels(self.ports.engine(), &list).await;
+        Ok(list)
     }
 
-    /// Every name of a request is that of a watched container.
-    pub(super) fn check_names(&self, request: &Request, list: &[Listed]) -> Result<(), RoundError> {
+    /// Every name of a request is that of a watched container, or of one whose update is open: it
+    /// may have none at the moment.
+    pub(super) fn check_names(
+        &self,
+        request: &Request,
+        list: &[Listed],
+        open: &BTreeMap<String, OpenUpdate>,
+    ) -> Result<(), RoundError> {
         let Some(names) = &request.names else { return Ok(()) };
-        let watched = observe::watched_names(list, &self.settings.defaults);
-        let unknown: Vec<_> = names.difference(&watched).cloned().collect();
+        let mut watched = observe::watched_names(list, &self.settings.defaults, &self.cache);
+        watched.extend(open.keys().cloned());
+        let passed = observe::passed_over(list, &self.settings.defaults, &self.cache);
+        let named = |name: &String| match passed.iter().find(|it| it.container == *name) {
+            Some(passed) => format!("{name} ({})", passed.in_words()),
+            None => name.clone(),
+        };
+        let unknown: Vec<_> = names.difference(&watched).map(named).collect();
         if unknown.is_empty() { Ok(()) } else { Err(RoundError::UnknownNames(unknown)) }
+    }
+
+    /// What of images' labels does not count, told once for each container. Gives it for the
+    /// containers of a request.
+    pub(super) fn pass_over(&self, request: &Request, list: &[Listed]) -> Vec<PassedOver> {
+        let mut all = observe::passed_over(list, &self.settings.defaults, &self.cache);
+        let before = self.snapshot.borrow().passed_over.clone();
+        for news in all.iter().filter(|news| !before.contains(news)) {
+            let (container, detail) = (news.container.clone(), news.in_words());
+            self.listener.hear(&Event::Warning { container, detail });
+        }
+        if before != all {
+            self.publish(|snapshot| snapshot.passed_over.clone_from(&all));
+        }
+        let is_meant = |name: &String| request.names.as_ref().is_none_or(|all| all.contains(name));
+        all.retain(|it| is_meant(&it.container));
+        all
     }
 
     /// What holds for the whole of a round.

@@ -5,6 +5,7 @@ mod assist;
 mod handover;
 mod hooks;
 mod known;
+mod learnt;
 mod leftovers;
 mod look;
 mod outlook;
@@ -30,7 +31,7 @@ use crate::core::time::timetable::{Due, Timetable};
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
 use crate::core::update::event::{Event, Listener};
-use crate::engine::Listed;
+use crate::engine::{Engine, Listed};
 use crate::host::Host;
 use crate::observe::{self, Cache};
 use crate::recover::Recovery;
@@ -152,7 +153,7 @@ impl<P: Ports> Agent<P> {
         let first = self.first_delay(&self.settings.schedule);
         let mut table = Timetable::new(self.settings.schedule.clone(), begun.elapsed() + first);
         if let Ok(list) = self.list().await {
-            let own = observe::own_schedules(&list, &self.settings.defaults);
+            let own = observe::own_schedules(&list, &self.settings.defaults, &self.cache);
             table.follow(own, begun.elapsed(), |schedule| self.first_delay(schedule));
         }
         self.await_what_was_fetched().await;
@@ -189,9 +190,9 @@ impl<P: Ports> Agent<P> {
             next = next.min(Instant::now() + WALL_CLOCK_INTERVAL);
         }
         if self.recovery.awaits_the_engine() {
-            next = next.min(Instant::now() + ENGINE_AWAY_INTERVAL);
+            return next.min(Instant::now() + ENGINE_AWAY_INTERVAL);
         }
-        next
+        self.recovery.next_try().map_or(next, |at| next.min(at))
     }
 
     /// Whoever wished may have gone away meanwhile; the wish is fulfilled all the same.
@@ -209,7 +210,7 @@ impl<P: Ports> Agent<P> {
     /// One waking: whoever is due is looked at, and schedules that came or went are followed.
     async fn turn(&mut self, table: &mut Timetable, begun: Instant) {
         let due = table.take_due(begun.elapsed(), |schedule| self.delay(schedule));
-        if due.is_nobody() && self.recovery.awaits_the_engine() {
+        if due.is_nobody() && self.is_recovery_due().await {
             self.recover_now().await;
         }
         if !due.is_nobody() {
@@ -219,6 +220,15 @@ impl<P: Ports> Agent<P> {
         table.await_openings(self.openings(begun.elapsed()));
         table.ask_the_clock(begun.elapsed(), |schedule| self.delay_by_clock(schedule));
         self.publish_next(table.next().saturating_sub(begun.elapsed()));
+    }
+
+    /// Whether something that was left open is to be taken up now, whatever the schedule says.
+    /// While the Engine is away, nothing can be, and that has been said.
+    async fn is_recovery_due(&self) -> bool {
+        if self.recovery.awaits_the_engine() {
+            return self.ports.engine().info().await.is_ok();
+        }
+        self.recovery.next_try().is_some_and(|at| at <= Instant::now())
     }
 
     async fn look_after(&mut self, due: Due, table: &mut Timetable, begun: Instant) {
@@ -249,9 +259,9 @@ impl<P: Ports> Agent<P> {
         begun: Instant,
     ) -> BTreeSet<String> {
         let defaults = &self.settings.defaults;
-        let own = observe::own_schedules(list, defaults);
+        let own = observe::own_schedules(list, defaults, &self.cache);
         table.follow(own, begun.elapsed(), |schedule| self.delay(schedule));
-        let watched = observe::watched_names(list, defaults);
+        let watched = observe::watched_names(list, defaults, &self.cache);
         self.outlook.retain(&watched);
         names.into_iter().filter(|name| watched.contains(name)).collect()
     }

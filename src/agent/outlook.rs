@@ -105,7 +105,8 @@ impl<P: Ports> Agent<P> {
         self.ports.host().now() - self.settings.device.of(spread)
     }
 
-    pub(super) async fn watched(&self) -> Result<BTreeSet<String>, EngineError> {
-        Ok(observe::watched_names(&self.list().await?, &self.settings.defaults))
+    pub(super) async fn watched(&mut self) -> Result<BTreeSet<String>, EngineError> {
+        let list = self.list().await?;
+        Ok(observe::watched_names(&list, &self.settings.defaults, &self.cache))
     }
 }

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use super::Agent;
 use super::hooks::Asked;
 use super::look::Start;
-use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, OpenUpdate, Readiness};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::decide::{Circumstances, Decision, No, decide, originals};
 use crate::core::policy::hooks::Moment;
+use crate::core::policy::own_labels::PassedOver;
 use crate::core::update::event::Event;
 use crate::core::update::handover::Task;
 use crate::core::update::history::Record;
@@ -64,6 +64,9 @@ pub struct RoundEnd {
     /// What the registries say of their quotas, by registry.
     #[serde(default)]
     pub quotas: BTreeMap<String, Quota>,
+    /// Labels of images that do not count.
+    #[serde(default)]
+    pub passed_over: Vec<PassedOver>,
     /// The agent's own container, where a helper updates it from now on.
     #[serde(default)]
     pub handed_over: Option<String>,
@@ -129,28 +132,31 @@ impl<P: Ports> Agent<P> {
             Some(list) if recovered.is_nothing() => list,
             _ => self.list().await?,
         };
-        self.check_names(request, &list)?;
-        self.cache.forget_neighbours();
         let Recovered { records: recovered, mut open } = recovered;
+        if request.dry_run {
+            open = self.open_updates().await?;
+        }
+        self.check_names(request, &list, &open)?;
+        self.cache.forget_neighbours();
         let checked_at = self.ports.host().now();
         let mut end = RoundEnd { checked_at, recovered, ..RoundEnd::default() };
-        if request.dry_run {
-            open = self.open_updates()?;
-        } else if self.sweep(&mut open, &list).await {
+        if !request.dry_run && self.sweep(&mut open, &list).await {
             list = self.list().await?;
         }
         self.publish(|snapshot| snapshot.is_ready = true);
         if self.run_hooks(Moment::PreCheck, request).await? {
             list = self.list().await?;
         }
+        end.passed_over = self.pass_over(request, &list);
         let circumstances = self.circumstances(request);
         let start = Start { list: &list, memory: &memory, open: &open };
         let observations = self.look(request, &circumstances, start).await?;
         if !request.dry_run {
-            self.remember_republished(memory, &observations, &circumstances)?;
+            self.remember_republished(memory, (&observations, &list), &circumstances)?;
         }
         // Boxed, because it is by far the largest part of whatever waits for a round.
         Box::pin(self.act(request, &circumstances, (observations, &open), &mut end)).await?;
+        self.report_missing(request, &open, &mut end.reports)?;
         self.cache.forget_neighbours();
         end.quotas = self.ports.registry().quotas();
         if !request.dry_run {
@@ -241,7 +247,7 @@ impl<P: Ports> Agent<P> {
         let Circumstances { force, tries_at_once, .. } = *circumstances;
         let request = Request { names, force, tries_at_once, ..Request::default() };
         let mut open = open.clone();
-        open.extend(self.open_updates()?);
+        open.extend(self.open_updates().await?);
         let memory = self.ports.state().memory()?;
         let start = Start { list: &self.list().await?, memory: &memory, open: &open };
         let mut seen = self.look(&request, circumstances, start).await?;
@@ -259,7 +265,7 @@ impl<P: Ports> Agent<P> {
         }
         let request = Request { names: Some(touched), ..Request::default() };
         let circumstances = self.circumstances(&request);
-        let open = self.open_updates()?;
+        let open = self.open_updates().await?;
         let memory = self.ports.state().memory()?;
         let start = Start { list: &self.list().await?, memory: &memory, open: &open };
         for observation in self.look(&request, &circumstances, start).await? {
@@ -273,31 +279,6 @@ impl<P: Ports> Agent<P> {
         Ok(())
     }
 
-    /// A republished index is remembered, so that its manifest is asked for only once; and so are
-    /// hosts that spoke TLS, so that no login goes to them in clear later.
-    fn remember_republished(
-        &self,
-        mut memory: Memory,
-        observations: &[Observation],
-        circumstances: &Circumstances,
-    ) -> Result<(), JournalError> {
-        let mut is_news = memory.learn_tls(self.ports.registry().tls_hosts());
-        for observation in observations {
-            if let (Decision::Republished(digest), Ok(running)) =
-                (decide(observation, circumstances), &observation.running)
-            {
-                is_news |= memory.learn(&running.image_id, &digest);
-            }
-            is_news |= refuse_the_index_too(&mut memory, observation);
-        }
-        if !is_news {
-            return Ok(());
-        }
-        let in_use = observations.iter().filter_map(|seen| seen.running.as_ref().ok());
-        memory.tidy(&in_use.map(|running| running.image_id.clone()).collect());
-        self.ports.state().remember(&memory)
-    }
-
     pub(super) async fn update(
         &mut self,
         plan: Plan,
@@ -308,15 +289,17 @@ impl<P: Ports> Agent<P> {
         let header = self.header(plan, *readiness).await?;
         self.publish(|snapshot| snapshot.in_flight = Some(container));
         let update = Update::begin(&*self.ports, &*self.listener, &self.stop, header)?;
-        let journal = update.journal().clone();
         // Boxed, because it is by far the largest part of whatever waits for an update.
         let ended = Box::pin(update.run()).await;
         self.publish(|snapshot| snapshot.in_flight = None);
         match ended {
             Ended::Finished(record) => Ok(Some(*record)),
             Ended::Left => Ok(None),
-            Ended::Unfinished(trouble) => {
-                self.recovery.failed(&*self.ports, &*self.listener, &journal, &trouble)?;
+            Ended::Unfinished(journal, trouble) => {
+                let (ports, listener) = (&*self.ports, &*self.listener);
+                self.recovery.failed(ports, listener, &journal, &trouble).await;
+                let open = self.open_updates().await?;
+                self.show_stuck(&open);
                 Ok(None)
             }
         }
@@ -372,17 +355,6 @@ impl<P: Ports> Agent<P> {
         let containers = end.reports.len();
         self.listener.hear(&Event::RoundEnded { containers, news, took });
     }
-}
-
-/// A bad image under a new index is recognised by its manifest; the index is remembered as well,
-/// so that the next round need not ask what is behind it.
-fn refuse_the_index_too(memory: &mut Memory, observation: &Observation) -> bool {
-    let (Some(refusal), Some(index)) = (&observation.refusal, observation.offered.digest()) else {
-        return false;
-    };
-    let mut again = refusal.clone();
-    again.digests.insert(index.clone());
-    memory.refusal(&observation.name, index).is_none() && memory.refuse(&observation.name, again)
 }
 
 /// The reports that say something else than before. A container that is seen for the first time

@@ -20,9 +20,13 @@ impl<P: Ports> Agent<P> {
     /// Shows which updates could be neither finished nor undone: also where nothing bears the
     /// container's name any more, or nothing that is watched.
     pub(super) fn show_stuck(&self, open: &BTreeMap<String, OpenUpdate>) {
-        let stuck = open.iter().filter(|(_, open)| **open == OpenUpdate::Stuck);
-        let stuck = stuck.map(|(container, _)| container.clone()).collect();
-        self.publish(|snapshot| snapshot.stuck = stuck);
+        let those = |is_meant: fn(&OpenUpdate) -> bool| {
+            let meant = open.iter().filter(|(_, open)| is_meant(open));
+            meant.map(|(container, _)| container.clone()).collect::<Vec<_>>()
+        };
+        let stuck = those(|open| matches!(open, OpenUpdate::Stuck(_) | OpenUpdate::Down(_)));
+        let down = those(|open| matches!(open, OpenUpdate::Down(_)));
+        self.publish(|snapshot| (snapshot.stuck, snapshot.down) = (stuck, down));
     }
 
     /// Looks again at containers that a person has touched, so that nobody is shown how they stood

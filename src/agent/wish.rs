@@ -1,7 +1,7 @@
 //! What a person may ask of the agent, at the keyboard or through its control socket: the same
 //! wishes, carried out by the same code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -11,7 +11,7 @@ use super::{Agent, Request, RoundEnd, RoundError};
 use crate::core::decide::observation::{Observation, Previous};
 use crate::core::decide::offer::Offer;
 use crate::core::decide::reason::Reason;
-use crate::core::decide::{No, roll_back};
+use crate::core::decide::{No, origin, roll_back};
 use crate::core::docker::notification::Pushed;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::update::handover::Task;
@@ -167,7 +167,10 @@ impl<P: Ports> Agent<P> {
         let mut memory = self.ports.state().memory()?;
         if !memory.refused.contains_key(name) {
             let names = Some(BTreeSet::from([name.to_owned()]));
-            self.check_names(&Request { names, ..Request::default() }, &self.list().await?)?;
+            let request = Request { names, ..Request::default() };
+            let open = self.open_updates().await?;
+            let list = self.list().await?;
+            self.check_names(&request, &list, &open)?;
         }
         let count = memory.allow(name);
         self.ports.state().remember(&memory)?;
@@ -186,15 +189,19 @@ impl<P: Ports> Agent<P> {
     async fn roll_back(&mut self, container: String) -> Result<Fulfilled, WishError> {
         let names = Some(BTreeSet::from([container.clone()]));
         let request = Request { names, force: true, ..Request::default() };
-        self.check_names(&request, &self.list().await?)?;
+        let list = self.list().await?;
+        self.check_names(&request, &list, &BTreeMap::new())?;
         let open = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await;
         let open = open.map_err(RoundError::from)?.open;
         let circumstances = self.circumstances(&request);
         let memory = self.ports.state().memory()?;
         let start = Start { list: &self.list().await?, memory: &memory, open: &open };
         let mut seen = self.look_without_registry(&request, &circumstances, start).await?;
-        let observation =
+        let mut observation =
             seen.pop().ok_or_else(|| RoundError::UnknownNames(vec![container.clone()]))?;
+        if origin::is_open(&observation) {
+            observe::ask_origin(&*self.ports, std::iter::once(&mut observation)).await;
+        }
         let kept = self.kept_image(&observation).await?;
         let surroundings = Surroundings { defaults: &self.settings.defaults, open: &open };
         self.cache.forget_neighbours();

@@ -119,7 +119,12 @@ impl Facts {
         }
         let snapshot = self.snapshot();
         let missing = "the Engine has not answered yet, or interrupted updates are being finished";
-        (!snapshot.is_ready).then(|| because(missing.to_owned(), &snapshot))
+        if !snapshot.is_ready {
+            return Some(because(missing.to_owned(), &snapshot));
+        }
+        let down = one_line(&snapshot.down.join(", "));
+        (!down.is_empty())
+            .then(|| format!("an update left this down, and it is started again: {down}"))
     }
 
     fn has_ended(&self) -> bool {

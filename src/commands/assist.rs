@@ -21,13 +21,13 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 pub async fn assist(setting: &Setting) -> anyhow::Result<Exit> {
     let stop = stop_on_signal()?;
     let settings = &setting.settings;
-    let work = async {
+    let work = Box::pin(async {
         if let Some(mut agent) = take_the_lock(settings, &stop).await? {
             agent.assist().await?;
         }
         tracing::info!("nothing more to do; the agent removes this container");
         anyhow::Ok(())
-    };
+    });
     let until_removed = Box::pin(async {
         work.await?;
         stop.cancelled().await;

@@ -164,8 +164,13 @@ impl<P: Ports> Update<'_, P> {
             restored.push(self.moved(number, id));
         }
         // The gap ends when they serve for the first time, not when the last image is gone.
-        let is_first = self.journal.progress.undone.is_none();
-        let gap_milliseconds = self.gap_milliseconds().filter(|_| is_first);
+        let is_first = !self.journal.progress.is_restored;
+        let gap_milliseconds = match (self.gap_milliseconds(), restored.first()) {
+            (Some(gap), _) => Some(gap),
+            (None, Some(main)) if is_first => self.gap_by_the_engine(&main.to).await,
+            (None, _) => None,
+        };
+        let gap_milliseconds = gap_milliseconds.filter(|_| is_first);
         let note = Note { gap_milliseconds, ..Note::default() };
         self.note_undo(Step::Switch, Mark::UndoDone, note);
         for number in ours {

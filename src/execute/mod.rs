@@ -18,20 +18,24 @@ mod sight;
 mod stop;
 mod strangers;
 mod switch;
+mod trouble;
 mod verify;
 mod watch;
 
 pub use ahead::{drop_superseded, fetch_ahead, fetch_and_keep, fetched};
 pub use images::drop_if_unused;
+pub use trouble::Trouble;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::core::time::duration::format_duration;
 use crate::core::update::ending;
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::history::{Cause, Record};
+use crate::core::update::limits::limit;
 use crate::core::update::plan::{Header, Plan};
 use crate::core::update::{Mark, Note, Resume, Step, resume};
 use crate::engine::{Engine, EngineError};
@@ -59,61 +63,8 @@ pub enum Ended {
     Finished(Box<Record>),
     /// The agent was asked to stop; the journal says where.
     Left,
-    /// Neither way could be finished now; the journal stays, the next round tries again.
-    Unfinished(Trouble),
-}
-
-/// Why a step could not be done.
-#[derive(Debug, thiserror::Error)]
-pub enum Trouble {
-    /// The Engine.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The state directory.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// A cause that is known exactly.
-    #[error("{}", .0.detail)]
-    Cause(Cause),
-    /// The Engine or the machine was not the same from start to verdict.
-    #[error("{0}")]
-    Spoilt(String),
-    /// Somebody ended the new container of a member.
-    #[error("{detail}")]
-    Meddled {
-        /// The number of the member.
-        number: usize,
-        /// What was seen.
-        detail: String,
-    },
-    /// The agent was asked to stop.
-    #[error("the agent was asked to stop")]
-    Asked,
-}
-
-impl Trouble {
-    /// Whether the Engine was away, so that nobody could have done more.
-    #[must_use]
-    pub const fn is_the_engine_away(&self) -> bool {
-        matches!(self, Self::Engine(error) if error.is_the_engine_away())
-    }
-
-    fn surroundings(detail: impl Into<String>) -> Self {
-        Self::Cause(Cause::surroundings(detail))
-    }
-
-    /// Why the way leads back, or nothing where it does not.
-    fn into_cause(self) -> Result<Cause, Self> {
-        match self {
-            Self::Cause(cause) => Ok(cause),
-            Self::Meddled { detail, .. } => Ok(Cause::person(detail)),
-            Self::Engine(error) if !error.is_the_engine_away() => {
-                Ok(Cause::surroundings(error.to_string()))
-            }
-            Self::Journal(error) => Ok(Cause::surroundings(error.to_string())),
-            other => Err(other),
-        }
-    }
+    /// Neither way could be finished now; the journal stays, and is taken up again.
+    Unfinished(Box<UpdateJournal>, Trouble),
 }
 
 /// One update in flight.
@@ -208,7 +159,10 @@ impl<'a, P: Ports> Update<'a, P> {
             let has_one_way = progress.failed.is_some() || progress.done >= Some(Step::Commit);
             trouble = match problem {
                 Trouble::Asked => return Ended::Left,
-                problem if has_one_way => return Ended::Unfinished(problem),
+                // Nothing more can be learned now: the journal stays open, and is taken up again.
+                problem if has_one_way || matches!(problem, Trouble::EngineStaysAway(_)) => {
+                    return Ended::Unfinished(Box::new(self.journal.clone()), problem);
+                }
                 problem => self.handle(problem).await.err(),
             };
         }
@@ -239,15 +193,24 @@ impl<'a, P: Ports> Update<'a, P> {
         }
     }
 
-    /// Waits until the Engine answers.
+    /// Waits until the Engine answers, and says that it waits. An Engine that stays away for longer
+    /// is no reason to hold up everything else: the update is taken up when it is back.
     async fn await_engine(&self) -> Result<(), Trouble> {
         let deadline = Instant::now() + ENGINE_RETURN_TIMEOUT;
+        let mut is_said = false;
         loop {
             match self.ports.engine().info().await {
                 Ok(_) => return Ok(()),
-                Err(error) if Instant::now() >= deadline => return Err(error.into()),
+                Err(error) if Instant::now() >= deadline => {
+                    return Err(Trouble::EngineStaysAway(error));
+                }
                 Err(_) if self.stop.is_cancelled() => return Err(Trouble::Asked),
-                Err(_) => tokio::time::sleep(ENGINE_RETURN_INTERVAL).await,
+                Err(error) => {
+                    if !std::mem::replace(&mut is_said, true) {
+                        self.warn(format!("the update waits for the Engine: {error}"));
+                    }
+                    tokio::time::sleep(ENGINE_RETURN_INTERVAL).await;
+                }
             }
         }
     }
@@ -257,9 +220,25 @@ impl<'a, P: Ports> Update<'a, P> {
             if self.stop.is_cancelled() && step < Step::Commit && step != Step::Start {
                 return Err(Trouble::Asked);
             }
-            self.step(step).await?;
+            match limit(step, self.plan()) {
+                Some(limit) => self.step_within(step, limit).await?,
+                None => self.step(step).await?,
+            }
         }
         Ok(())
+    }
+
+    /// A step that is cut short leaves what a kill in the same moment would leave.
+    async fn step_within(&mut self, step: Step, limit: Duration) -> Result<(), Trouble> {
+        match tokio::time::timeout(limit, Box::pin(self.step(step))).await {
+            Ok(done) => done,
+            Err(_) => {
+                let (step, limit) = (step.word(), format_duration(limit));
+                Err(Trouble::surroundings(format!(
+                    "`{step}` did not come to an end within {limit}"
+                )))
+            }
+        }
     }
 
     async fn step(&mut self, step: Step) -> Result<(), Trouble> {

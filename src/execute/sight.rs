@@ -1,11 +1,13 @@
 //! What the Engine says of the containers of an update.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::update::{Pair, Reality, Seen};
 use crate::engine::{Engine, EngineError};
+use crate::host::Host;
 use crate::world::Ports;
 
 impl<P: Ports> Update<'_, P> {
@@ -75,6 +77,23 @@ impl<P: Ports> Update<'_, P> {
                 "State": { "Running": running, "Status": line.state },
             })
         }))
+    }
+
+    /// How long the service was away, in milliseconds, by the times that the Engine keeps: for a
+    /// process that did not see the stop itself. The clock of a machine that was started anew since
+    /// may have jumped, so nothing is told of such a gap.
+    pub(super) async fn gap_by_the_engine(&self, serving: &str) -> Option<u64> {
+        let header = &self.journal.header;
+        if header.boot_id != self.ports.host().boot_id() {
+            return None;
+        }
+        let serving = self.look_at(serving).await.ok()??;
+        let old = self.look_at_old(0).await.ok()?;
+        let ended = old.as_ref().and_then(inspect::finished_at);
+        let was_stopped = |at: &DateTime<Utc>| *at >= header.started_at;
+        let stopped = ended.filter(was_stopped).or(self.journal.progress.switched_at)?;
+        let gap = inspect::started_at(&serving)? - stopped;
+        u64::try_from(gap.num_milliseconds()).ok()
     }
 
     /// The container that bears the name of the service now.

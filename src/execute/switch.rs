@@ -117,7 +117,11 @@ impl<P: Ports> Update<'_, P> {
                 Err(error) => return Err(self.start_failed(number, error)),
             }
         }
-        Ok(Note { gap_milliseconds: self.gap_milliseconds(), ..Note::default() })
+        let gap_milliseconds = match self.gap_milliseconds() {
+            Some(gap) => Some(gap),
+            None => self.gap_by_the_engine(&self.new_container(0)?).await,
+        };
+        Ok(Note { gap_milliseconds, ..Note::default() })
     }
 
     /// Whether a dependent could not be started because a container before it no longer runs.

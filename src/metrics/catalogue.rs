@@ -84,5 +84,7 @@ catalogue! {
     UPDATE_IN_FLIGHT: Gauge "pilotfish_update_in_flight" []
         "1 while a container is being updated.";
     STUCK: Gauge "pilotfish_stuck" []
-        "Containers that three tries could not put right: a person is needed.";
+        "Containers whose update can be neither finished nor undone: a person is needed.";
+    SERVICE_DOWN: Gauge "pilotfish_service_down" ["container"]
+        "1 where an update has stopped the service and nothing of it could be started since.";
 }

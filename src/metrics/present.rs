@@ -36,6 +36,7 @@ pub fn families(snapshot: &Snapshot, updates: impl Fn(&str, Outcome) -> u64) -> 
         (catalogue::REFUSED_DIGESTS, refused(snapshot)),
         (catalogue::UPDATE_IN_FLIGHT, alone(truth(snapshot.in_flight.is_some()))),
         (catalogue::STUCK, alone(number(snapshot.stuck.len()))),
+        (catalogue::SERVICE_DOWN, down(snapshot)),
     ];
     described.into_iter().filter_map(|(what, series)| family(&what, series)).collect()
 }
@@ -88,6 +89,13 @@ fn refused(snapshot: &Snapshot) -> Series {
     };
     let names = snapshot.reports.iter().map(|report| &report.container);
     names.map(|name| (vec![name.clone()], number(count(name)))).collect()
+}
+
+/// One series for every watched container, and for a service whose name no container has now.
+fn down(snapshot: &Snapshot) -> Series {
+    let watched = snapshot.reports.iter().map(|report| (vec![report.container.clone()], 0.0));
+    let down = snapshot.down.iter().map(|name| (vec![name.clone()], 1.0));
+    watched.chain(down).collect()
 }
 
 fn seconds(time: Option<DateTime<Utc>>) -> f64 {

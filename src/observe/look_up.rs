@@ -18,7 +18,7 @@ use crate::registry::Registry;
 
 /// How many look-ups are under way at once. They wait far more than they work; the port bounds
 /// what one registry gets of them.
-const LOOK_UPS_AT_ONCE: usize = 256;
+pub(super) const LOOK_UPS_AT_ONCE: usize = 256;
 
 /// One HEAD for each distinct reference.
 pub async fn digests<'a>(

@@ -9,7 +9,8 @@ use super::neighbours::Others;
 use crate::core::decide::observation::{Companion, Observation, Offered, OpenUpdate, Readiness};
 use crate::core::docker::inspect;
 use crate::core::docker::names;
-use crate::core::policy::{Policy, PolicyDefaults, Selection};
+use crate::core::policy::managers::Manager;
+use crate::core::policy::{Policy, PolicyDefaults, Selection, own_labels};
 use crate::core::recreate::changes::{may_hold_declared_files, written};
 use crate::core::recreate::declared::{WrittenFile, copied, declared};
 use crate::core::recreate::dependents::{Dependent, company};
@@ -52,8 +53,9 @@ async fn gather<P: Ports>(
     let policy = observation.policy.as_ref().ok();
     let pulled = pulled(engine, observation).await?;
     let files = written_files(engine, &original).await?;
+    let (neighbours, images) = cache.neighbours_and_images();
     let Others { documents: others, depends_on } =
-        cache.neighbours.others(ports, surroundings, &observation.id).await?;
+        neighbours.others(ports, (surroundings, images), &observation.id).await?;
     // Ties that cannot be read are refused where it is decided, so they are passed over here.
     let ties = company(&original, &others, &depends_on).unwrap_or_default();
     let info = cache.neighbours.engine_info(engine).await?;
@@ -98,7 +100,9 @@ async fn companions<P: Ports>(
     for tie in ties {
         let Some(original) = ports.engine().inspect(&tie.id).await? else { continue };
         let image = ports.engine().inspect_image(inspect::image_id(&original)).await?;
-        let selection = Policy::from_labels(&inspect::labels(&original), surroundings.defaults);
+        let labels = inspect::labels(&original);
+        let of_image = image.as_ref().map(inspect::labels).unwrap_or_default();
+        let selection = own_labels::read(&labels, &of_image, surroundings.defaults);
         let policy = match &selection {
             Selection::Watched(policy) => Some(policy),
             Selection::OptedOut | Selection::BadLabels(_) => None,
@@ -107,9 +111,10 @@ async fn companions<P: Ports>(
         companions.insert(
             tie.id.clone(),
             Companion {
+                manager: Manager::of(&tie.name, &labels),
                 image: image.unwrap_or_default(),
                 is_self: ports.host().own_container().as_ref() == Some(&tie.id),
-                open_update: surroundings.open.get(&tie.name).copied(),
+                open_update: surroundings.open.get(&tie.name).cloned(),
                 probe: probe(ports, policy, &original).await,
                 declared_files: declared_files(&original, &files),
                 original,

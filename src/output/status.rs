@@ -51,6 +51,9 @@ pub fn status(status: &Status, zone: &Zone, screen: Screen) -> String {
     if !snapshot.stuck.is_empty() {
         lines.push(("stuck", screen.paint(Paint::Red, &one_line(&snapshot.stuck.join(", ")))));
     }
+    if !snapshot.down.is_empty() {
+        lines.push(("down", screen.paint(Paint::Red, &one_line(&snapshot.down.join(", ")))));
+    }
     for (title, value) in lines {
         push_line(&mut text, &format!("{title:<10}  {value}"));
     }

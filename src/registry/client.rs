@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 
 use crate::core::decide::offer::{LookupError, Offer};
 use crate::core::decide::quota::Quota;
+use crate::core::decide::reason::Reason;
 use crate::core::docker::credentials::Credentials;
 use crate::core::docker::engine_registries::EngineRegistries;
 use crate::core::docker::manifest::parse_document;
@@ -123,12 +124,15 @@ impl HttpRegistry {
 impl Registry for HttpRegistry {
     async fn head(&self, reference: &Reference) -> Result<Digest, LookupError> {
         let (mirrors, own) = self.sessions(&reference.registry);
+        let mut is_missing_on_mirror = false;
         for mirror in mirrors {
-            if let Ok(digest) = head(&mirror, reference, Missing::IsClear).await {
-                return Ok(digest);
+            match head(&mirror, reference, Missing::IsClear).await {
+                Ok(digest) => return Ok(digest),
+                Err(error) => is_missing_on_mirror |= error.reason == Reason::NotFound,
             }
         }
-        head(&own, reference, Missing::AskAgain).await
+        let answer = head(&own, reference, Missing::AskAgain).await;
+        answer.map_err(|error| LookupError { is_missing_on_mirror, ..error })
     }
 
     async fn resolve(

@@ -359,11 +359,13 @@ impl Session {
 
     async fn refused(&self, ask: &Ask, wanted: &Wanted) -> Failure {
         let host = self.name_of(&wanted.named_by);
-        let failure = match self.find_login(&self.registry_of(wanted)).await {
-            None => format!("{host} wants a login for {}, and there is none", ask.what),
-            Some(_) => format!("{host} refuses our login for {}", ask.what),
-        };
-        self.with_the_reason_why(Failure::unauthorized(failure))
+        let is_anonymous = self.find_login(&self.registry_of(wanted)).await.is_none();
+        let mut failure = Failure::unauthorized(match is_anonymous {
+            true => format!("{host} wants a login for {}, and there is none", ask.what),
+            false => format!("{host} refuses our login for {}", ask.what),
+        });
+        failure.error.is_anonymous = is_anonymous;
+        self.with_the_reason_why(failure)
     }
 
     /// A refusal, with why there was no login to show.

@@ -55,7 +55,7 @@ impl Stage {
         self.pi.assert_settled("till", &self.one, 1);
         assert_eq!(self.pi.id("till"), self.old, "the old container was touched");
         self.relay.set(None);
-        self.pi.update(&[]).expect_code(0);
+        self.pi.update(&["till"]).expect_code(0);
         self.pi.assert_settled("till", &self.two, 1);
         assert_eq!(self.pi.check("till")["verdict"], "up_to_date");
     }

@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::core::decide::failing::{FailedTry, Failing};
-use crate::core::docker::reference::Digest;
+use crate::core::decide::origin::Known;
+use crate::core::docker::reference::{Digest, Reference};
 use crate::core::update::history::Fault;
 
 /// How many refused digests of one container are remembered; the oldest go first. A person who
@@ -28,6 +29,9 @@ const FAILING_MAX: usize = 500;
 /// How many hosts that spoke TLS are remembered; no Pi asks as many. The first ones stay, because a
 /// list that changes in each round would be written in each round.
 const TLS_HOSTS_MAX: usize = 200;
+
+/// Of how many images it is remembered where they came from: a Pi runs dozens.
+const ORIGINS_MAX: usize = 500;
 
 /// A digest that was judged bad for a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +78,10 @@ pub struct Memory {
     /// login in clear.
     #[serde(default)]
     pub tls_hosts: Vec<String>,
+    /// For each image ID and each repository (`docker.io/library/nginx`), whether the image came
+    /// from there.
+    #[serde(default)]
+    pub origins: BTreeMap<String, BTreeMap<String, Known>>,
 }
 
 impl Memory {
@@ -133,9 +141,10 @@ impl Memory {
     /// Takes in how an update failed, and says whether anything changed.
     ///
     /// The fault of an image refuses it. An update that was cut short after the service was stopped
-    /// is counted, so that an image that takes the machine down with it is refused in the end; so is a
-    /// damaged copy, which is pulled again at once. What the surroundings did is tried again after a pause: nothing was learned of the image. `is_news`
-    /// is false where the same failure was taken in before.
+    /// is counted, so that an image that takes the machine down with it is refused in the end; so
+    /// is a damaged copy, which is pulled again at once. What the surroundings did is tried again
+    /// after a pause: nothing was learned of the image. `is_news` is false where the same failure
+    /// was taken in before.
     pub fn note_failure(
         &mut self,
         container: &str,
@@ -203,8 +212,33 @@ impl Memory {
         is_news
     }
 
-    /// Forgets images that nobody runs any more, once there are many.
+    /// What is remembered of an image and the repository of this reference.
+    #[must_use]
+    pub fn origin(&self, image_id: &str, reference: &Reference) -> Option<&Known> {
+        self.origins.get(image_id)?.get(&reference.full_name())
+    }
+
+    /// Remembers where an image came from. What this agent pulled stays that. Says whether it is
+    /// news.
+    pub fn learn_origin(&mut self, image_id: &str, reference: &Reference, known: Known) -> bool {
+        let of_image = self.origins.entry(image_id.to_owned()).or_default();
+        let before = of_image.get(&reference.full_name());
+        if before == Some(&Known::Pulled) || before == Some(&known) {
+            return false;
+        }
+        of_image.insert(reference.full_name(), known);
+        true
+    }
+
+    /// Forgets images that nobody runs any more, once there are many. Those that a rollback goes
+    /// to are not forgotten.
     pub fn tidy(&mut self, images_in_use: &BTreeSet<String>) {
+        if self.origins.len() > ORIGINS_MAX {
+            let previous: BTreeSet<_> = self.previous.values().cloned().collect();
+            let is_needed =
+                |image: &String| images_in_use.contains(image) || previous.contains(image);
+            self.origins.retain(|image, _| is_needed(image));
+        }
         if self.known.len() > KNOWN_MAX {
             self.known.retain(|image, _| images_in_use.contains(image));
         }

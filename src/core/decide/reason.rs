@@ -15,8 +15,14 @@ pub enum Reason {
     OutsideWindow,
     /// The user wrote a digest or an image ID, so nothing can follow.
     PinnedByDigest,
-    /// The image was never in a registry.
+    /// Nothing shows that the image came from the registry of its name.
     BuiltLocally,
+    /// `docker compose run` started it for one command.
+    OneOff,
+    /// A task of Swarm.
+    SwarmTask,
+    /// Somebody else makes and replaces it.
+    ManagedElsewhere,
     /// `pilotfish.mode=notify`.
     NotifyOnly,
     /// Created, paused, exited or dead.
@@ -29,7 +35,7 @@ pub enum Reason {
     HeldByHook,
     /// Another agent works on this Engine.
     AnotherAgent,
-    /// Three tries could not put the container right.
+    /// An update can be neither finished nor undone.
     Stuck,
     /// Earlier tries failed for a reason outside of the image; the next one waits for its time.
     UpdateFailing,
@@ -65,11 +71,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is, for documentation and tests.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,
         Self::BuiltLocally,
+        Self::OneOff,
+        Self::SwarmTask,
+        Self::ManagedElsewhere,
         Self::NotifyOnly,
         Self::NotRunning,
         Self::HasDependents,
@@ -102,6 +111,9 @@ impl Reason {
             Self::OutsideWindow => "outside_window",
             Self::PinnedByDigest => "pinned_by_digest",
             Self::BuiltLocally => "built_locally",
+            Self::OneOff => "one_off",
+            Self::SwarmTask => "swarm_task",
+            Self::ManagedElsewhere => "managed_elsewhere",
             Self::NotifyOnly => "notify_only",
             Self::NotRunning => "not_running",
             Self::HasDependents => "has_dependents",
@@ -132,7 +144,8 @@ impl Reason {
     pub const fn is_error(self) -> bool {
         matches!(
             self,
-            Self::PlatformMissing
+            Self::Stuck
+                | Self::PlatformMissing
                 | Self::LayerUnsupported
                 | Self::RegistryUnauthorized
                 | Self::RegistryUnreachable
@@ -156,7 +169,12 @@ impl Reason {
                 "waits for its window; `pilotfish update --force NAME` does it now"
             }
             Self::PinnedByDigest => "recreate the container from a tag to let it follow one",
-            Self::BuiltLocally => "push the image to a registry and run the container from there",
+            Self::BuiltLocally => {
+                "if the registry's image is wanted, `docker pull` it and recreate the container; if it runs already, add the label pilotfish.origin=registry"
+            }
+            Self::OneOff => "nothing: it is left to end by itself, and its service is updated",
+            Self::SwarmTask => "update the service: `docker service update --image`",
+            Self::ManagedElsewhere => "update it with the program that manages it",
             Self::NotifyOnly => "update it yourself, or remove the label pilotfish.mode=notify",
             Self::NotRunning => "start the container; only running ones are updated",
             Self::HasDependents => "update them together by hand, or opt the dependents in as well",
@@ -167,7 +185,9 @@ impl Reason {
                 "the container's own pre-update hook decides; it is asked again in the next round"
             }
             Self::AnotherAgent => "stop one of the two agents that work on this Engine",
-            Self::Stuck => "look at the container and the history, then `pilotfish recover`",
+            Self::Stuck => {
+                "mend what the detail names; it is tried again by itself, and at once with `pilotfish recover`"
+            }
             Self::UpdateFailing => {
                 "mend the cause; it is tried again by itself, and at once with `pilotfish update NAME`"
             }

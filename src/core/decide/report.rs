@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::decide::observation::{Observation, Previous};
+use crate::core::decide::observation::{Observation, OpenUpdate, Previous};
 use crate::core::decide::reason::Reason;
+use crate::core::decide::standing::stuck;
 use crate::core::decide::{Decision, No};
 use crate::core::docker::reference::Digest;
 
@@ -127,6 +128,25 @@ impl Report {
         if report.reason.is_some_and(|reason| is_planned(reason, observation)) {
             report.verdict = Verdict::Held;
         }
+        report
+    }
+
+    /// The report on a service whose update was left open, and whose name no container has now.
+    #[must_use]
+    pub fn of_missing(container: &str, image: &str, open: &OpenUpdate) -> Self {
+        let mut report = Self {
+            container: container.to_owned(),
+            image: image.to_owned(),
+            running: None,
+            offered: None,
+            verdict: Verdict::Error,
+            reason: None,
+            detail: None,
+            advice: None,
+            no_rollback: None,
+            drops: Vec::new(),
+        };
+        report.say_no(&stuck(open));
         report
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::Report;
+use crate::core::policy::own_labels::PassedOver;
 
 /// How many due rounds in a row may fail to run before the agent calls itself ill.
 pub const MISSED_ROUNDS_MAX: u32 = 3;
@@ -30,13 +31,19 @@ pub struct Snapshot {
     pub is_ready: bool,
     /// The container that is being updated.
     pub in_flight: Option<String>,
-    /// Containers that could not be put right in three tries.
+    /// Containers whose update can be neither finished nor undone.
     pub stuck: Vec<String>,
+    /// Those that an update has stopped and that do not run since.
+    #[serde(default)]
+    pub down: Vec<String>,
     /// How many digests are refused, by container.
     pub refused: Vec<(String, usize)>,
     /// What the registries say of their quotas, by registry.
     #[serde(default)]
     pub quotas: BTreeMap<String, Quota>,
+    /// Labels of images that do not count.
+    #[serde(default)]
+    pub passed_over: Vec<PassedOver>,
 }
 
 impl Snapshot {

@@ -5,6 +5,7 @@ use crate::core::decide::observation::{Observation, OpenUpdate, Running};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::reference::{Reference, ReferenceError};
 use crate::core::policy::Policy;
+use crate::core::policy::managers::Manager;
 
 /// What holds of a container that may be updated at all.
 pub(super) struct Standing<'a> {
@@ -15,14 +16,15 @@ pub(super) struct Standing<'a> {
 
 /// What stands before any registry is asked.
 pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
+    if let Some(manager) = observation.manager {
+        return Err(managed(manager));
+    }
     let policy = observation.policy.as_ref().map_err(|errors| {
         let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
         No::new(Reason::BadLabel, texts.join("; "))
     })?;
-    match observation.open_update {
-        Some(OpenUpdate::Stuck) => {
-            return Err(No::new(Reason::Stuck, "three tries could not put it right"));
-        }
+    match &observation.open_update {
+        Some(open @ (OpenUpdate::Stuck(_) | OpenUpdate::Down(_))) => return Err(stuck(open)),
         Some(OpenUpdate::Elsewhere) => {
             let detail = "a container of an update that this agent did not begin stands beside it";
             return Err(No::new(Reason::AnotherAgent, detail));
@@ -45,10 +47,39 @@ pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
         .running
         .as_ref()
         .map_err(|error| No::new(Reason::EngineError, error.clone()))?;
-    if running.digests.is_empty() && !observation.is_local() {
+    if running.is_written_as_id && !running.origin.is_shown() {
+        return Err(No::new(Reason::PinnedByDigest, "the image is written as an ID"));
+    }
+    if running.digests.is_empty() && !observation.has_shown_origin() && !observation.is_local() {
         return Err(No::new(Reason::BuiltLocally, "the image has never been in a registry"));
     }
     Ok(Standing { policy, reference, running })
+}
+
+/// What is said of an update that could be neither finished nor undone.
+pub(super) fn stuck(open: &OpenUpdate) -> No {
+    No::new(
+        Reason::Stuck,
+        match open {
+            OpenUpdate::Down(why) => {
+                format!("the service is down, and is started again after a pause: {why}")
+            }
+            OpenUpdate::Stuck(why) => {
+                format!("its last update can be neither finished nor undone: {why}")
+            }
+            OpenUpdate::InFlight | OpenUpdate::Elsewhere => String::new(),
+        },
+    )
+}
+
+/// The "no" for what somebody else makes and replaces.
+fn managed(manager: Manager) -> No {
+    let reason = match manager {
+        Manager::OneOff => Reason::OneOff,
+        Manager::Swarm => Reason::SwarmTask,
+        Manager::Other(_) => Reason::ManagedElsewhere,
+    };
+    No::new(reason, manager.in_words())
 }
 
 fn not_a_name(error: &ReferenceError) -> No {

@@ -86,6 +86,12 @@ pub fn started_at(container: &Value) -> Option<DateTime<Utc>> {
     time(container, "/State/StartedAt")
 }
 
+/// When its process last ended. The Engine keeps it while the next one runs.
+#[must_use]
+pub fn finished_at(container: &Value) -> Option<DateTime<Utc>> {
+    time(container, "/State/FinishedAt")
+}
+
 /// The latest moment at which anything happened to it.
 #[must_use]
 pub fn changed_at(container: &Value) -> Option<DateTime<Utc>> {

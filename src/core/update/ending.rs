@@ -45,20 +45,24 @@ pub fn record(header: &Header, progress: &Progress, finished_at: DateTime<Utc>) 
     }
 }
 
-/// The line of history for an update that neither way could finish. It has an ID of its own, so
-/// that the line of its real end, should that come, is written as well.
+/// The line of history for an update that neither way could finish so far. It has an ID of its own,
+/// so that the line of its real end is written as well. Where the service is down, its gap is as
+/// long as it has been down by then.
 #[must_use]
 pub fn stuck(
     header: &Header,
     progress: &Progress,
     finished_at: DateTime<Utc>,
-    trouble: &str,
+    (trouble, is_down): (&str, Option<bool>),
 ) -> Record {
     let record = record(header, progress, finished_at);
+    let since = progress.switched_at.filter(|_| is_down == Some(true));
+    let down_for = since.and_then(|since| (finished_at - since).to_std().ok());
     Record {
         id: format!("{}-stuck", record.id),
         outcome: Outcome::Stuck,
         reason: Some(trouble.to_owned()),
+        gap_seconds: down_for.map(|gap| gap.as_secs_f64()).or(record.gap_seconds),
         ..record
     }
 }

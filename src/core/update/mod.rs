@@ -11,6 +11,8 @@ pub mod plan;
 pub mod health;
 // The HEALTHCHECK of a container: its times, its command, and what an image may ask for.
 pub mod healthcheck;
+// How long each step may take as a whole.
+pub mod limits;
 // Whose fault it is when the Engine cannot start a container.
 pub mod blame;
 // Outcome, cause, and the line of history that tells of them.
@@ -185,8 +187,12 @@ pub struct Progress {
     pub failed: Option<Cause>,
     /// The lowest step whose undo is complete.
     pub undone: Option<Step>,
+    /// Whether the old containers have served again on the way back.
+    pub is_restored: bool,
     /// How often a switch was begun.
     pub switches: u32,
+    /// When the last one was begun, by the machine's clock.
+    pub switched_at: Option<DateTime<Utc>>,
     /// How often a verification was begun.
     pub verifications: u32,
     /// Everything that became known, the newest of each.
@@ -212,14 +218,20 @@ impl Progress {
         match entry.mark {
             Mark::Started => {
                 self.begun = self.begun.max(Some(entry.step));
-                self.switches += u32::from(entry.step == Step::Switch);
+                if entry.step == Step::Switch {
+                    self.switches += 1;
+                    self.switched_at = Some(entry.at);
+                }
                 let is_begun_anew = entry.note.released.is_empty();
                 self.verifications += u32::from(entry.step == Step::Verify && is_begun_anew);
             }
             Mark::Done => self.done = self.done.max(Some(entry.step)),
             Mark::Failed => self.failed = entry.note.cause.clone().or(self.failed.take()),
             Mark::UndoStarted => {}
-            Mark::UndoDone => self.undone = Some(entry.step),
+            Mark::UndoDone => {
+                self.undone = Some(entry.step);
+                self.is_restored |= entry.step == Step::Switch;
+            }
         }
         self.learn(&entry.note);
     }
