@@ -219,7 +219,7 @@ impl Round<'_> {
 
 /// The most memory that a process has needed so far, and what of it now is its own and not a part
 /// of the program's file.
-fn memory(process: &Path) -> String {
+pub fn memory(process: &Path) -> String {
     let status = fs::read_to_string(process.join("status")).unwrap_or_default();
     let of = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key))?;

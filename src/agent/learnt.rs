@@ -7,11 +7,12 @@ use crate::core::decide::{Circumstances, Decision, decide};
 use crate::engine::Listed;
 use crate::journal::JournalError;
 use crate::observe;
+use crate::registry::Registry;
 use crate::world::Ports;
 
 impl<P: Ports> Agent<P> {
     /// A republished index is remembered, so that its manifest is asked for only once; so is where
-    /// an image came from.
+    /// an image came from, and which hosts spoke TLS, so that no login goes to them in clear later.
     pub(super) fn remember_republished(
         &self,
         mut memory: Memory,
@@ -19,6 +20,7 @@ impl<P: Ports> Agent<P> {
         circumstances: &Circumstances,
     ) -> Result<(), JournalError> {
         let mut is_news = observe::remember_origins(&mut memory, observations, circumstances);
+        is_news |= memory.learn_tls(self.ports.registry().tls_hosts());
         for observation in observations {
             if let (Decision::Republished(digest), Ok(running)) =
                 (decide(observation, circumstances), &observation.running)

@@ -93,7 +93,8 @@ impl<P: Ports> Agent<P> {
         circumstances: &Circumstances,
         start: Start<'_>,
     ) -> Result<Vec<Observation>, RoundError> {
-        self.follow_mirrors().await?;
+        self.follow_engine().await?;
+        self.ports.registry().remember_tls(&start.memory.tls_hosts);
         let scope = scope(&self.settings.defaults, request, circumstances, start);
         Ok(observe::look(&*self.ports, &mut self.cache, &scope).await?)
     }
@@ -110,7 +111,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Registries are asked where the Engine would ask. It may not have been there at the start.
-    async fn follow_mirrors(&mut self) -> Result<(), EngineError> {
+    async fn follow_engine(&mut self) -> Result<(), EngineError> {
         if !self.mirrors_are_known {
             self.engine_info().await?;
             self.mirrors_are_known = true;
@@ -118,10 +119,10 @@ impl<P: Ports> Agent<P> {
         Ok(())
     }
 
-    /// What the Engine says of itself. The registry port hears of the mirrors that it names.
+    /// What the Engine says of itself. The registry port hears of what concerns registries.
     pub(super) async fn engine_info(&self) -> Result<EngineInfo, EngineError> {
         let info = self.ports.engine().info().await?;
-        self.ports.registry().follow_mirrors(&info.registry_mirrors);
+        self.ports.registry().follow_engine(&info.registries);
         Ok(info)
     }
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::token::Token;
 use super::{Limits, nothing_at};
 use crate::agent::{Errand, Fulfilled, Wish};
-use crate::core::docker::notification::{Pushed, parse};
+use crate::core::docker::notification::{NotificationError, Pushed, parse};
 
 /// Largest notification, in bytes. GitHub's webhooks have some tens of kilobytes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -72,15 +72,28 @@ async fn notify(
             .into_response();
     }
     let pushed = match parse(&body) {
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+        Err(error) => return (status_of(error), format!("{error}\n")).into_response(),
+        // A registry tells of pulls as well, and sends the same again until it is answered well.
+        Ok(pushed) if pushed.is_empty() => {
+            return "no tag of an image was pushed\n".into_response();
+        }
         Ok(pushed) => pushed,
     };
-    if !pushed.is_empty() && keeper.pushes.try_send(pushed).is_err() {
+    if keeper.pushes.try_send(pushed).is_err() {
         let later = [(header::RETRY_AFTER, "1")];
         return (StatusCode::SERVICE_UNAVAILABLE, later, "too many notifications wait already\n")
             .into_response();
     }
     StatusCode::ACCEPTED.into_response()
+}
+
+const fn status_of(error: NotificationError) -> StatusCode {
+    match error {
+        NotificationError::NoJson => StatusCode::BAD_REQUEST,
+        NotificationError::Unknown
+        | NotificationError::Unreadable(_)
+        | NotificationError::NoPush(_) => StatusCode::UNPROCESSABLE_ENTITY,
+    }
 }
 
 /// Hands pushes on to the agent, those that come together as one wish.

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::credentials::Credentials;
+use crate::core::docker::engine_registries::EngineRegistries;
 use crate::core::docker::image_store::ImageStore;
 use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::recreate::RestartPolicy;
@@ -130,8 +131,10 @@ pub struct EngineInfo {
     pub image_store: ImageStore,
     /// Whether images are kept by containerd, so that an image ID is a manifest digest.
     pub containerd_store: bool,
-    /// What it asks before Docker Hub (`registry-mirrors`), as URLs.
-    pub registry_mirrors: Vec<String>,
+    /// Whether it unpacks layers that are packed with zstd.
+    pub unpacks_zstd: bool,
+    /// What it says of registries: the agent asks them as the Engine does.
+    pub registries: EngineRegistries,
 }
 
 /// One line of the Engine's list of containers.

@@ -6,6 +6,8 @@
 pub mod catalogue;
 mod present;
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -29,6 +31,12 @@ const CHECK_DURATION_BUCKETS: [f64; 11] =
 const SERVICE_GAP_BUCKETS: [f64; 13] =
     [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0];
 
+/// Most registries that have series of their own; no Pi asks as many.
+const REGISTRIES_MAX: usize = 100;
+
+/// The label of all further ones.
+const OTHER_REGISTRIES: &str = "other";
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -41,6 +49,8 @@ pub struct Metrics {
     registry_requests: IntCounterVec,
     rate_limit_remaining: GaugeVec,
     pulled_bytes: IntCounterVec,
+    /// The registries that have series.
+    registries: Mutex<BTreeSet<String>>,
 }
 
 impl Metrics {
@@ -58,6 +68,7 @@ impl Metrics {
             registry_requests: counter(&catalogue::REGISTRY_REQUESTS)?,
             rate_limit_remaining: gauge(&catalogue::RATE_LIMIT_REMAINING)?,
             pulled_bytes: counter(&catalogue::PULLED_BYTES)?,
+            registries: Mutex::default(),
         };
         metrics.register()?;
         // Both outcomes are there from the start, so that the first failure is seen as a rise.
@@ -87,12 +98,25 @@ impl Metrics {
 
     /// A request to a registry ended: with an HTTP status, or with the word for why there is none.
     pub fn request(&self, registry: &str, code: &str) {
-        self.registry_requests.with_label_values(&[registry, code]).inc();
+        self.registry_requests.with_label_values(&[self.series(registry), code]).inc();
     }
 
     /// What is left of a registry's quota, as its last answer said.
     pub fn rate_limit_remaining(&self, registry: &str, remaining: u64) {
-        self.rate_limit_remaining.with_label_values(&[registry]).set(remaining as f64);
+        self.rate_limit_remaining.with_label_values(&[self.series(registry)]).set(remaining as f64);
+    }
+
+    /// The label of a registry: its name, if it is one of the first.
+    fn series<'a>(&self, registry: &'a str) -> &'a str {
+        let mut known = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.contains(registry) {
+            return registry;
+        }
+        if known.len() >= REGISTRIES_MAX {
+            return OTHER_REGISTRIES;
+        }
+        known.insert(registry.to_owned());
+        registry
     }
 
     /// Everything in the text format of Prometheus, version 0.0.4, ordered by name.
@@ -127,7 +151,7 @@ impl Listener for Metrics {
         match event {
             Event::UpdateEnded(record) => self.ended(record),
             Event::Pulled { registry, bytes } => {
-                self.pulled_bytes.with_label_values(&[registry]).inc_by(*bytes);
+                self.pulled_bytes.with_label_values(&[self.series(registry)]).inc_by(*bytes);
             }
             _ => {}
         }
@@ -144,4 +168,22 @@ fn gauge(what: &Description) -> Result<GaugeVec, Error> {
 
 fn histogram(what: &Description, buckets: &[f64]) -> Result<Histogram, Error> {
     Histogram::with_opts(HistogramOpts::new(what.name, what.help).buckets(buckets.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registries_do_not_fill_the_page() {
+        let metrics = Metrics::new().expect("metrics");
+        for number in 0..REGISTRIES_MAX * 3 {
+            metrics.request(&format!("registry-{number}"), "200");
+        }
+        let page = metrics.render(&Snapshot::default());
+        let series = page.matches("pilotfish_registry_requests_total{").count();
+        assert_eq!(series, REGISTRIES_MAX + 1);
+        let others = format!("registry=\"other\"}} {}", REGISTRIES_MAX * 2);
+        assert!(page.contains(&others), "{page}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What does not change while an ID stays the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -15,8 +15,12 @@ use crate::core::policy::own_labels::{Labels, has_policy, policy_alone};
 use crate::core::recreate::LIBPOD;
 use crate::engine::{Engine, EngineError, Listed};
 
-/// How many resolved offers are kept. Each saves a GET that a registry counts as a pull.
+/// How many resolved offers are kept, the latest. Each saves a GET that a registry counts as a
+/// pull, and a Pi follows some dozens of tags.
 const OFFERS_MAX: usize = 500;
+
+/// How many layers they may have together. Each is half a kilobyte, so that they take 4 MB at most.
+const OFFERED_LAYERS_MAX: usize = 8000;
 
 /// How many inspects are under way at once. An Engine on a Pi works on as many as it has cores;
 /// more would only keep whoever else asks it waiting.
@@ -27,7 +31,7 @@ const INSPECTS_AT_ONCE: usize = 8;
 pub struct Cache {
     containers: BTreeMap<String, Known>,
     images: BTreeMap<String, KnownImage>,
-    offers: BTreeMap<(Reference, Digest, String), Offer>,
+    offers: Offers,
     queue: Queue,
     /// Who may hang on whom, while a round lasts.
     pub(super) neighbours: Neighbours,
@@ -178,11 +182,7 @@ impl Cache {
 
     /// Keeps a resolved offer.
     pub fn keep_offer(&mut self, reference: &Reference, platform: &Platform, offer: Offer) {
-        if self.offers.len() >= OFFERS_MAX {
-            self.offers.pop_first();
-        }
-        let key = (reference.clone(), offer.index.clone(), platform.to_string());
-        self.offers.insert(key, offer);
+        self.offers.keep((reference.clone(), offer.index.clone(), platform.to_string()), offer);
     }
 
     /// Notes who may have to wait for a quota.
@@ -194,6 +194,29 @@ impl Cache {
     #[must_use]
     pub fn place(&self, wanted: &Wanted) -> usize {
         self.queue.place(wanted)
+    }
+}
+
+/// What an offer is found by: the tag, the digest it pointed at, the platform.
+type OfferKey = (Reference, Digest, String);
+
+/// Resolved offers, the oldest first.
+#[derive(Debug, Default)]
+struct Offers(VecDeque<(OfferKey, Offer)>);
+
+impl Offers {
+    fn get(&self, key: &OfferKey) -> Option<&Offer> {
+        self.0.iter().rev().find(|(known, _)| known == key).map(|(_, offer)| offer)
+    }
+
+    /// Keeps an offer in the place of an earlier one of the same name, and lets the oldest go.
+    fn keep(&mut self, key: OfferKey, offer: Offer) {
+        self.0.retain(|(known, _)| *known != key);
+        self.0.push_back((key, offer));
+        let mut layers: usize = self.0.iter().map(|(_, offer)| offer.layers.len()).sum();
+        while self.0.len() > OFFERS_MAX || (layers > OFFERED_LAYERS_MAX && self.0.len() > 1) {
+            layers -= self.0.pop_front().map_or(0, |(_, offer)| offer.layers.len());
+        }
     }
 }
 
@@ -250,4 +273,56 @@ async fn ask<T>(
         }
     }
     gaps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::decide::offer::{Layer, Packing};
+
+    fn offer(name: &str, layers: usize) -> Offer {
+        let digest = Digest::of(name.as_bytes());
+        let layer = Layer { digest: digest.clone(), size: 1, packing: Packing::Common };
+        Offer {
+            index: digest.clone(),
+            manifest: digest.clone(),
+            config: digest,
+            platform: Platform::default(),
+            layers: vec![layer; layers],
+            diff_ids: Vec::new(),
+        }
+    }
+
+    fn keep(cache: &mut Cache, name: &str, layers: usize) {
+        let reference = name.parse().expect("a reference");
+        cache.keep_offer(&reference, &Platform::default(), offer(name, layers));
+    }
+
+    fn knows(cache: &Cache, name: &str) -> bool {
+        let reference = name.parse().expect("a reference");
+        cache.offer(&reference, &Digest::of(name.as_bytes()), &Platform::default()).is_some()
+    }
+
+    #[test]
+    fn the_oldest_offer_goes_first_and_not_the_first_by_name() {
+        let mut cache = Cache::default();
+        for number in 0..OFFERS_MAX {
+            keep(&mut cache, &format!("z{number}"), 1);
+        }
+        keep(&mut cache, "a", 1);
+        assert!(knows(&cache, "a") && knows(&cache, "z1") && !knows(&cache, "z0"));
+        keep(&mut cache, "b", 1);
+        assert!(knows(&cache, "a") && knows(&cache, "b") && !knows(&cache, "z1"));
+    }
+
+    #[test]
+    fn offers_of_many_layers_are_fewer() {
+        let mut cache = Cache::default();
+        for number in 0..100 {
+            keep(&mut cache, &format!("x{number}"), 127);
+        }
+        let layers: usize = cache.offers.0.iter().map(|(_, offer)| offer.layers.len()).sum();
+        assert!(layers <= OFFERED_LAYERS_MAX, "{layers}");
+        assert!(knows(&cache, "x99") && !knows(&cache, "x0"));
+    }
 }

@@ -1,6 +1,6 @@
 //! What is left of each registry's quota, and who has to wait for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Cache, Scope};
 use crate::core::decide::observation::Observation;
@@ -9,7 +9,8 @@ use crate::core::decide::{Decision, Question, decide, question, will_pull};
 use crate::core::docker::reference::{Digest, Reference};
 use crate::registry::Registry;
 
-/// How many images are remembered to wait; no Pi runs as many.
+/// How many images are remembered to wait; no Pi runs as many. Those that came last are left out,
+/// and come back in the next round.
 const QUEUE_MAX: usize = 500;
 
 /// An image that counts against a quota: the tag, and what it points at. However many containers
@@ -96,19 +97,21 @@ fn hold(
 pub struct Queue(Vec<Wanted>);
 
 impl Queue {
-    /// Newcomers stand behind those that wait already. Where everybody was asked for, whoever does
-    /// not wait any more leaves.
+    /// Newcomers stand behind those that wait already. A tag that points at something else
+    /// meanwhile keeps its place: whoever publishes often must not lose its turn by it. Where
+    /// everybody was asked for, what does not wait any more leaves.
     pub fn update<'a>(&mut self, waiting: impl Iterator<Item = &'a Wanted>, is_everybody: bool) {
-        let waiting: BTreeSet<&Wanted> = waiting.collect();
-        if is_everybody {
-            self.0.retain(|known| waiting.contains(known));
-        }
-        let known: BTreeSet<&Wanted> = self.0.iter().collect();
-        let newcomers: Vec<_> =
-            waiting.difference(&known).map(|wanted| (*wanted).clone()).collect();
-        self.0.extend(newcomers);
-        let surplus = self.0.len().saturating_sub(QUEUE_MAX);
-        self.0.drain(..surplus);
+        let mut waiting: BTreeMap<&Reference, &Digest> =
+            waiting.map(|(reference, digest)| (reference, digest)).collect();
+        self.0.retain_mut(|(reference, digest)| match waiting.remove(reference) {
+            Some(now) => {
+                digest.clone_from(now);
+                true
+            }
+            None => !is_everybody,
+        });
+        let newcomers = waiting.into_iter().take(QUEUE_MAX.saturating_sub(self.0.len()));
+        self.0.extend(newcomers.map(|(reference, digest)| (reference.clone(), digest.clone())));
     }
 
     /// The place in the queue; whoever never had to wait stands at its end.
@@ -136,5 +139,27 @@ mod tests {
         assert_eq!(queue.place(&b), 2, "a round about one of them changes nothing");
         queue.update([&a, &b].into_iter(), true);
         assert_eq!([&a, &b, &c].map(|it| queue.place(it)), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_tag_that_moved_keeps_its_place() {
+        let (a, b) = (wanted("a"), wanted("b"));
+        let mut queue = Queue::default();
+        queue.update([&b].into_iter(), true);
+        queue.update([&a, &b].into_iter(), true);
+        let moved = (b.0.clone(), Digest::of(b"another"));
+        queue.update([&a, &moved].into_iter(), true);
+        assert_eq!([&moved, &a].map(|it| queue.place(it)), [0, 1]);
+    }
+
+    #[test]
+    fn a_full_queue_leaves_out_those_that_came_last() {
+        let mut queue = Queue::default();
+        let old: Vec<_> = (0..QUEUE_MAX).map(|number| wanted(&format!("z{number}"))).collect();
+        queue.update(old.iter(), true);
+        let newcomer = wanted("a");
+        queue.update(old.iter().chain([&newcomer]), true);
+        assert!(queue.place(&old[0]) < queue.place(&newcomer));
+        assert_eq!(queue.0.len(), QUEUE_MAX);
     }
 }

@@ -75,6 +75,7 @@ async fn gather<P: Ports>(
         is_pulled: pulled.is_some(),
         api: info.api,
         can_update: info.can_update,
+        unpacks_zstd: info.unpacks_zstd,
         free_bytes: free_bytes(ports.host(), info),
         probe: probe(ports, policy, &original).await,
         original,

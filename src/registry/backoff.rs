@@ -22,6 +22,10 @@ const DOUBLINGS_MAX: u32 = 16;
 /// Parts of a pause by which jitter moves it up or down: a quarter.
 const JITTER_PARTS: u32 = 4;
 
+/// Most pauses of one host that are remembered. Every digest that a registry names may fail once;
+/// those that end first are forgotten first.
+const PAUSES_MAX: usize = 500;
+
 /// What kind of request is held. On Docker Hub a `GET` of a manifest costs quota and a `HEAD`
 /// does not, so a `GET` that is refused says nothing about the `HEAD`s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,6 +75,13 @@ impl Backoff {
         Some(LookupError { retry_after, ..pause.error.clone() })
     }
 
+    /// The failure that holds one image alone back, where this kind of request is held for it.
+    pub fn holds_image(&self, kind: Kind, image: &str, now: Instant) -> Option<LookupError> {
+        let pause = self.pauses.get(&Target::Image(kind, image.to_owned()))?;
+        let retry_after = Some(pause.until.checked_duration_since(now)?);
+        (pause.until > now).then(|| LookupError { retry_after, ..pause.error.clone() })
+    }
+
     /// A clear answer: whatever was held for this request is forgotten.
     pub fn succeeded(&mut self, kind: Kind, image: &str) {
         self.load_signs = 0;
@@ -117,7 +128,24 @@ impl Backoff {
         let pause =
             jittered(self.grown(failures), chance).max(error.retry_after.unwrap_or_default());
         let until = earlier.map_or(now, |pause| pause.until).max(now + pause);
+        if earlier.is_none() {
+            self.make_room(now);
+        }
         self.pauses.insert(target, Pause { failures, until, error: error.clone() });
+    }
+
+    /// Forgets pauses that ended long ago, and those that end first where there are too many.
+    fn make_room(&mut self, now: Instant) {
+        if self.pauses.len() < PAUSES_MAX {
+            return;
+        }
+        let long_ago = self.longest;
+        self.pauses.retain(|_, pause| pause.until + long_ago > now);
+        while self.pauses.len() >= PAUSES_MAX {
+            let first = self.pauses.iter().min_by_key(|(_, pause)| pause.until);
+            let Some(first) = first.map(|(target, _)| target.clone()) else { return };
+            self.pauses.remove(&first);
+        }
     }
 
     fn grown(&self, failures: u32) -> Duration {
@@ -157,6 +185,18 @@ mod tests {
         assert_eq!(backoff.holds(Kind::Head, "a", now).expect("held").reason, failed.error.reason);
         assert_eq!(backoff.holds(Kind::Head, "b", now), None);
         assert_eq!(backoff.holds(Kind::Get, "a", now), None);
+    }
+
+    #[test]
+    fn a_registry_that_names_a_new_digest_each_second_fills_nothing() {
+        let (mut backoff, mut now) = (backoff(), Instant::now());
+        let failed = failure(Reason::RegistryError, Blame::Answer);
+        for number in 0..2000 {
+            backoff.failed(Kind::Get, &format!("a@{number}"), &failed, now, MIDDLE);
+            now += Duration::from_millis(10);
+        }
+        assert!(backoff.pauses.len() <= PAUSES_MAX, "{}", backoff.pauses.len());
+        assert!(backoff.holds(Kind::Get, "a@1999", now).is_some());
     }
 
     #[test]

@@ -10,12 +10,13 @@ use crate::core::decide::offer::{LookupError, Offer};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::credentials::Credentials;
+use crate::core::docker::engine_registries::EngineRegistries;
 use crate::core::docker::manifest::parse_document;
 use crate::core::docker::reference::{DOCKER_HUB, Digest, Platform, Reference};
 use crate::registry::credentials::CredentialFinder;
 use crate::registry::endpoint::Endpoint;
 use crate::registry::failure::Failure;
-use crate::registry::resolution::{Resolution, check_content_type};
+use crate::registry::resolution::{Resolution, check_content_type, has_manifest_type};
 use crate::registry::session::{Ask, Session};
 use crate::registry::settings::{HostSettings, Limits, RegistrySettings, SettingsError};
 use crate::registry::transport::Transport;
@@ -24,6 +25,9 @@ use crate::registry::{Registry, RegistryObserver};
 
 /// Header in which a registry names the digest of what it answers with.
 const CONTENT_DIGEST: &str = "docker-content-digest";
+
+/// Most hosts that something is remembered of. No Pi asks as many.
+const SESSIONS_MAX: usize = 200;
 
 /// Asks registries over HTTP.
 ///
@@ -100,12 +104,15 @@ impl HttpRegistry {
             mirrors.extend(more);
         }
         let mirrors = mirrors.into_iter().map(|mirror| self.session(mirror)).collect();
-        let plain_http = self.transport.may_speak_plain(registry);
+        let plain_http = self.transport.hosts.may_speak_plain(registry);
         (mirrors, self.session(Endpoint::of_registry(registry, plain_http)))
     }
 
     fn session(&self, endpoint: Endpoint) -> Arc<Session> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if sessions.len() >= SESSIONS_MAX {
+            sessions.retain(|_, session| Arc::strong_count(session) > 1);
+        }
         let session = sessions.entry(endpoint).or_insert_with_key(|endpoint| {
             let (transport, credentials) = (self.transport.clone(), self.credentials.clone());
             Arc::new(Session::new(endpoint.clone(), transport, credentials, &self.limits))
@@ -119,12 +126,12 @@ impl Registry for HttpRegistry {
         let (mirrors, own) = self.sessions(&reference.registry);
         let mut is_missing_on_mirror = false;
         for mirror in mirrors {
-            match head(&mirror, reference).await {
+            match head(&mirror, reference, Missing::IsClear).await {
                 Ok(digest) => return Ok(digest),
                 Err(error) => is_missing_on_mirror |= error.reason == Reason::NotFound,
             }
         }
-        let answer = head(&own, reference).await;
+        let answer = head(&own, reference, Missing::AskAgain).await;
         answer.map_err(|error| LookupError { is_missing_on_mirror, ..error })
     }
 
@@ -145,46 +152,83 @@ impl Registry for HttpRegistry {
     }
 
     async fn credentials(&self, registry: &str) -> Result<Option<Credentials>, LookupError> {
-        self.credentials.find(registry).await.map_err(|failure| failure.error)
+        // The Engine would send it in clear.
+        if self.transport.hosts.was_stripped(&Endpoint::of_registry(registry, false).host) {
+            return Ok(None);
+        }
+        Ok(self.credentials.find(registry).await.login)
     }
 
     fn quotas(&self) -> BTreeMap<String, Quota> {
         self.transport.quotas()
     }
 
-    fn follow_mirrors(&self, mirrors: &[String]) {
+    fn follow_engine(&self, engine: &EngineRegistries) {
+        if !self.transport.follow_engine(engine) {
+            return;
+        }
         let mut followed = Vec::new();
-        for mut mirror in mirrors.iter().filter_map(|mirror| Endpoint::of_mirror(mirror)) {
-            mirror.plain_http |= self.transport.may_speak_plain(&mirror.registry);
+        for mut mirror in engine.mirrors.iter().filter_map(|mirror| Endpoint::of_mirror(mirror)) {
+            mirror.plain_http |= self.transport.hosts.may_speak_plain(&mirror.registry);
             followed.push(mirror);
         }
         *self.engine_mirrors.lock().unwrap_or_else(PoisonError::into_inner) = followed;
     }
+
+    fn tls_hosts(&self) -> Vec<String> {
+        self.transport.hosts.tls_hosts()
+    }
+
+    fn remember_tls(&self, hosts: &[String]) {
+        self.transport.hosts.remember_tls(hosts);
+    }
 }
 
-async fn head(session: &Session, reference: &Reference) -> Result<Digest, LookupError> {
+/// What a 404 to a `HEAD` means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// It may be that only a `GET` tells.
+    AskAgain,
+    /// A mirror lacks it, as mirrors may.
+    IsClear,
+}
+
+async fn head(
+    session: &Session,
+    reference: &Reference,
+    missing: Missing,
+) -> Result<Digest, LookupError> {
+    let tagged = Ask::tagged(reference);
+    if let Some(held) = session.held_get(&tagged) {
+        return Err(held);
+    }
     let ask = Ask::head(reference);
-    if let Some(digest) = session.ask(&ask, |answer| named_digest(session, &ask, answer)).await? {
+    let read = |answer: Answer| {
+        let is_clear = answer.status == StatusCode::NOT_FOUND && missing == Missing::IsClear;
+        if is_clear || means_to_wait(answer.status) {
+            return session.accept(&ask, answer).map(|_| None);
+        }
+        Ok(named_digest(&answer))
+    };
+    if let Some(digest) = session.ask(&ask, read).await? {
         return Ok(digest);
     }
-    let ask = Ask::tagged(reference);
-    session.ask(&ask, |answer| own_digest(session, &ask, answer)).await
+    session.ask(&tagged, |answer| own_digest(session, &tagged, answer)).await
 }
 
-/// The digest that the answer to a `HEAD` names; nothing if it names none, or if this registry
-/// knows no `HEAD`: then only a `GET` tells.
-fn named_digest(session: &Session, ask: &Ask, answer: Answer) -> Result<Option<Digest>, Failure> {
-    if matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
-        return Ok(None);
-    }
-    let answer = session.accept(ask, answer)?;
-    check_content_type(session, ask, &answer)?;
-    let Some(named) = answer.headers.get(CONTENT_DIGEST) else { return Ok(None) };
-    let digest = named.to_str().ok().and_then(|text| text.parse().ok());
-    let host = &session.endpoint.host;
-    digest.map(Some).ok_or_else(|| {
-        Failure::nonsense(format!("{host} names a digest for {} that is none", ask.what))
-    })
+/// The digest that the answer to a `HEAD` names; nothing if it names none, or if a `HEAD` tells
+/// nothing here: then a `GET` does, and the Engine asks by nothing else. There are registries and
+/// proxies that answer 400, 403, 404, 405 or a web page to a `HEAD` alone. On Docker Hub a `GET`
+/// counts as a pull only if it succeeds, and there a `HEAD` succeeds first.
+fn named_digest(answer: &Answer) -> Option<Digest> {
+    let is_good = answer.status == StatusCode::OK && has_manifest_type(answer);
+    let named = answer.headers.get(CONTENT_DIGEST).filter(|_| is_good)?;
+    named.to_str().ok()?.parse().ok()
+}
+
+/// Whether the registry has too much to do: then nothing else is asked of it.
+const fn means_to_wait(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 429 | 502..=504)
 }
 
 /// The digest of the body of a `GET`, if that is a manifest at all.

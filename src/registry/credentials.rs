@@ -1,6 +1,6 @@
 //! Logins: our own settings first, then docker's configuration and the helpers it names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
@@ -13,7 +13,6 @@ use tokio::fs;
 use crate::core::docker::credentials::Credentials;
 use crate::core::secret_file::exposed;
 use crate::registry::docker_config::{DockerConfig, Login, server_of};
-use crate::registry::failure::Failure;
 use crate::registry::helper;
 use crate::registry::settings::{HostSettings, Limits, RegistrySettings};
 
@@ -28,14 +27,33 @@ const HELPER_ANSWER_YOUNG: Duration = Duration::from_secs(30);
 /// Largest configuration or password file, in bytes: whatever is larger is something else.
 const FILE_MAX: u64 = 1024 * 1024;
 
+/// Most registries of which a helper's answer is remembered, and most warnings that were given.
+const REMEMBERED_MAX: usize = 200;
+
 /// Finds logins, and reads the docker configuration again when it has changed on disk.
 pub(super) struct CredentialFinder {
     hosts: BTreeMap<String, HostSettings>,
     docker_config: Option<PathBuf>,
     helper_timeout: Duration,
-    read: Mutex<Option<(Stamp, Arc<DockerConfig>)>>,
-    heard: Mutex<HashMap<String, Heard>>,
+    read: Mutex<Option<(Stamp, Arc<ReadConfig>)>>,
+    heard: Mutex<HashMap<String, Slot>>,
+    warned: Mutex<BTreeSet<String>>,
 }
+
+/// What was looked for. That no login could be found is no refusal: most images can be had without
+/// one, and `docker pull` goes on as well. Why there is none is said where the registry wants one.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub login: Option<Credentials>,
+    /// Why there is none although there should be one.
+    pub trouble: Option<String>,
+}
+
+/// A docker configuration as it was read, or what is wrong with it.
+type ReadConfig = Result<DockerConfig, String>;
+
+/// What a helper said last. Who needs it while the helper is asked waits for that answer.
+type Slot = Arc<tokio::sync::Mutex<Option<Heard>>>;
 
 /// What tells one version of a file from the next.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,7 +67,18 @@ struct Stamp {
 struct Heard {
     helper: String,
     at: Instant,
-    login: Option<Credentials>,
+    /// Whether the registry refused it since.
+    is_refused: bool,
+    answer: Result<Option<Credentials>, String>,
+}
+
+impl Heard {
+    /// One that was of no use is heard again sooner.
+    fn is_fresh(&self, helper: &str) -> bool {
+        let is_useless = self.is_refused || self.answer.is_err();
+        let life = if is_useless { HELPER_ANSWER_YOUNG } else { HELPER_ANSWER_LIFE };
+        self.helper == helper && self.at.elapsed() < life
+    }
 }
 
 impl CredentialFinder {
@@ -60,31 +89,56 @@ impl CredentialFinder {
             helper_timeout: limits.helper_timeout,
             read: Mutex::default(),
             heard: Mutex::default(),
+            warned: Mutex::default(),
         }
     }
 
-    /// The login for a registry; nothing where there is none.
-    pub async fn find(&self, registry: &str) -> Result<Option<Credentials>, Failure> {
+    /// The login for a registry; nothing where there is none, with the reason where there should be
+    /// one.
+    pub async fn find(&self, registry: &str) -> Found {
+        match self.look(registry).await {
+            Ok(login) => Found { login, trouble: None },
+            Err(trouble) => {
+                self.warn_once(&trouble);
+                Found { login: None, trouble: Some(trouble) }
+            }
+        }
+    }
+
+    async fn look(&self, registry: &str) -> Result<Option<Credentials>, String> {
         if let Some((username, file)) = self.own_login(registry) {
             return read_password(username, file).await.map(Some);
         }
         let Some(path) = &self.docker_config else { return Ok(None) };
-        let Some(config) = self.docker_config(path).await? else { return Ok(None) };
+        let Some(config) = self.docker_config(path).await else { return Ok(None) };
+        let config = config.as_ref().as_ref().map_err(Clone::clone)?;
         match config.login(registry) {
             Ok(Login::Here(login)) => Ok(Some(login)),
             Ok(Login::Helper(name)) => self.ask_helper(&name, registry).await,
             Ok(Login::Nowhere) => Ok(None),
-            Err(error) => {
-                let path = path.display();
-                Err(Failure::unauthorized(format!("the login for {registry} in {path}: {error}")))
+            Err(problem) => {
+                Err(format!("the login for {registry} in {}: {problem}", path.display()))
             }
+        }
+    }
+
+    /// Each trouble is told once, and not with each image of each round.
+    fn warn_once(&self, trouble: &str) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.len() < REMEMBERED_MAX && warned.insert(trouble.to_owned()) {
+            tracing::warn!("{trouble}; registries are asked without a login");
         }
     }
 
     /// A registry refused the login: a helper is asked again, unless it was asked just now.
     pub fn refused(&self, registry: &str) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.retain(|known, heard| known != registry || heard.at.elapsed() < HELPER_ANSWER_YOUNG);
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        // A slot that is in use is being filled anew.
+        if let Some(Ok(mut slot)) = heard.get(registry).map(|slot| slot.try_lock())
+            && let Some(heard) = slot.as_mut()
+        {
+            heard.is_refused = true;
+        }
     }
 
     fn own_login(&self, registry: &str) -> Option<(&str, &Path)> {
@@ -92,48 +146,50 @@ impl CredentialFinder {
         Some((host.username.as_deref()?, host.password_file.as_deref()?))
     }
 
-    async fn docker_config(&self, path: &Path) -> Result<Option<Arc<DockerConfig>>, Failure> {
+    async fn docker_config(&self, path: &Path) -> Option<Arc<ReadConfig>> {
         let unreadable = |problem: &str| {
-            let path = path.display();
-            Failure::unauthorized(format!("the docker configuration {path} {problem}"))
+            Arc::new(Err(format!("the docker configuration {} {problem}", path.display())))
         };
         let stamp = match fs::metadata(path).await {
             Ok(metadata) => Stamp::of(&metadata),
-            Err(error) if is_absent(error.kind()) => return Ok(None),
-            Err(error) => return Err(unreadable(&format!("cannot be read: {}", error.kind()))),
+            Err(error) if is_absent(error.kind()) => return None,
+            Err(error) => return Some(unreadable(&format!("cannot be read: {}", error.kind()))),
         };
         if let Some(config) = self.remembered(stamp) {
-            return Ok(Some(config));
+            return Some(config);
         }
-        let bytes = read_small(path).await.map_err(|problem| unreadable(&problem))?;
-        let config = DockerConfig::parse(&bytes).ok_or_else(|| unreadable("is not its JSON"))?;
-        let config = Arc::new(config);
+        let config = match read_small(path).await {
+            Ok(bytes) => DockerConfig::parse(&bytes)
+                .map_or_else(|| unreadable("is no JSON"), |it| Arc::new(Ok(it))),
+            Err(problem) => unreadable(&problem),
+        };
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some((stamp, config.clone()));
-        Ok(Some(config))
+        Some(config)
     }
 
-    fn remembered(&self, stamp: Stamp) -> Option<Arc<DockerConfig>> {
+    fn remembered(&self, stamp: Stamp) -> Option<Arc<ReadConfig>> {
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         read.as_ref().filter(|(known, _)| *known == stamp).map(|(_, config)| config.clone())
     }
 
-    async fn ask_helper(&self, name: &str, registry: &str) -> Result<Option<Credentials>, Failure> {
-        {
-            let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            let fresh =
-                |heard: &&Heard| heard.helper == name && heard.at.elapsed() < HELPER_ANSWER_LIFE;
-            if let Some(heard) = heard.get(registry).filter(fresh) {
-                return Ok(heard.login.clone());
+    async fn ask_helper(&self, name: &str, registry: &str) -> Result<Option<Credentials>, String> {
+        let slot = {
+            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            if heard.len() >= REMEMBERED_MAX {
+                heard.retain(|_, slot| Arc::strong_count(slot) > 1);
             }
+            heard.entry(registry.to_owned()).or_default().clone()
+        };
+        let mut slot = slot.lock().await;
+        if let Some(heard) = slot.as_ref().filter(|heard| heard.is_fresh(name)) {
+            return heard.answer.clone();
         }
         let answer = helper::ask(name, server_of(registry), self.helper_timeout).await;
-        let login = answer
-            .map_err(|error| Failure::unauthorized(format!("no login for {registry}: {error}")))?;
-        let heard = Heard { helper: name.to_owned(), at: Instant::now(), login: login.clone() };
-        let mut all = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(registry.to_owned(), heard);
-        Ok(login)
+        let answer = answer.map_err(|error| format!("no login for {registry}: {error}"));
+        let (helper, at) = (name.to_owned(), Instant::now());
+        *slot = Some(Heard { helper, at, is_refused: false, answer: answer.clone() });
+        answer
     }
 }
 
@@ -166,13 +222,11 @@ fn is_absent(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-async fn read_password(username: &str, file: &Path) -> Result<Credentials, Failure> {
-    let unreadable = |problem: &str| {
-        Failure::unauthorized(format!("the password file {} {problem}", file.display()))
-    };
+async fn read_password(username: &str, file: &Path) -> Result<Credentials, String> {
+    let unreadable = |problem: &str| format!("the password file {} {problem}", file.display());
     let bytes = read_small(file).await.map_err(|problem| unreadable(&problem))?;
     if let Some(why) = fs::metadata(file).await.ok().and_then(|it| exposed(file, it.mode())) {
-        return Err(Failure::unauthorized(format!("the password is no secret: {why}")));
+        return Err(format!("the password is no secret: {why}"));
     }
     let text = String::from_utf8(bytes).map_err(|_| unreadable("is not text"))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
@@ -183,8 +237,12 @@ async fn read_password(username: &str, file: &Path) -> Result<Credentials, Failu
 /// Reads a file that cannot be large, or says what is wrong with it.
 async fn read_small(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |error: std::io::Error| format!("cannot be read: {}", error.kind());
-    let size = fs::metadata(path).await.map_err(failed)?.size();
-    if size > FILE_MAX {
+    let metadata = fs::metadata(path).await.map_err(failed)?;
+    // A pipe would be waited for without an end.
+    if !metadata.is_file() {
+        return Err("is no ordinary file".to_owned());
+    }
+    if metadata.size() > FILE_MAX {
         return Err(format!("is larger than {FILE_MAX} bytes"));
     }
     fs::read(path).await.map_err(failed)

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::core::docker::credentials::Credentials;
 use crate::core::docker::reference::DOCKER_HUB;
@@ -20,16 +20,17 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The part of `config.json` that tells about logins. It has no `Debug`: it is full of secrets.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+///
+/// What has another shape than Docker's own is passed over, each entry by itself: a file that is
+/// half spoilt still has its other half.
+#[derive(Default)]
 pub(super) struct DockerConfig {
     auths: HashMap<String, Auth>,
     creds_store: Option<String>,
     cred_helpers: HashMap<String, String>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct Auth {
     auth: Option<String>,
     username: Option<String>,
@@ -54,8 +55,22 @@ pub(super) struct UnreadableAuth;
 
 impl DockerConfig {
     /// Reads the file's content. What the error could show of it is not shown.
+    ///
+    /// An empty file is an empty configuration, as it is to Docker's client.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+        if bytes.trim_ascii().is_empty() {
+            return Some(Self::default());
+        }
+        let document: Value = serde_json::from_slice(bytes).ok()?;
+        let entries =
+            |key: &str| document.get(key).and_then(Value::as_object).into_iter().flatten();
+        let helper =
+            |(host, name): (&String, &Value)| Some((host.clone(), name.as_str()?.to_owned()));
+        Some(Self {
+            auths: entries("auths").map(|(host, auth)| (host.clone(), Auth::of(auth))).collect(),
+            creds_store: text(&document, "credsStore"),
+            cred_helpers: entries("credHelpers").filter_map(helper).collect(),
+        })
     }
 
     /// Where the login for this registry is: its own helper, then the file, then the common store.
@@ -81,7 +96,23 @@ impl DockerConfig {
     }
 }
 
+/// A text that is not empty.
+fn text(document: &Value, key: &str) -> Option<String> {
+    let text = document.get(key)?.as_str()?;
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
 impl Auth {
+    fn of(entry: &Value) -> Self {
+        let text = |key| text(entry, key);
+        Self {
+            auth: text("auth"),
+            username: text("username"),
+            password: text("password"),
+            identitytoken: text("identitytoken"),
+        }
+    }
+
     fn credentials(&self) -> Result<Option<Credentials>, UnreadableAuth> {
         let full = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         if let Some(token) = full(&self.identitytoken) {
@@ -173,6 +204,29 @@ mod tests {
             ("d", "helper pass"),
         ] {
             assert_eq!(found(config, registry), expected, "{registry}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_half_spoilt_has_its_other_half() {
+        for (config, expected) in [
+            ("", "nowhere"),
+            (" \n", "nowhere"),
+            ("null", "nowhere"),
+            ("[]", "nowhere"),
+            ("7", "nowhere"),
+            (r#"{"auths":null,"credsStore":null,"credHelpers":null}"#, "nowhere"),
+            (r#"{"auths":[],"credsStore":7,"credHelpers":"x"}"#, "nowhere"),
+            (r#"{"auths":{"a":null,"b":7}}"#, "nowhere"),
+            (r#"{"auths":{"a":{"auth":null,"username":1}}}"#, "nowhere"),
+            (r#"{"auths":{"b":7,"a":{"auth":"dTpw"}},"credHelpers":{"b":null}}"#, "u p"),
+            (r#"{"credsStore":["x"],"auths":{"a":{"auth":"dTpw","email":{}}}}"#, "u p"),
+            (r#"{"auths":7,"credHelpers":{"a":"own","b":[]}}"#, "helper own"),
+        ] {
+            assert_eq!(found(config, "a"), expected, "{config}");
+        }
+        for broken in ["{", r#"{"auths":{"a":"#, "\u{feff}{}", "not json"] {
+            assert!(DockerConfig::parse(broken.as_bytes()).is_none(), "{broken}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which hosts are asked for a registry, and which of them may speak without TLS.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use reqwest::Url;
 
@@ -51,14 +51,17 @@ impl Endpoint {
 /// Whether a `HOST:PORT` is this machine, which the Engine lets speak without TLS
 /// (`127.0.0.0/8` and `::1` are its built-in `insecure-registries`).
 pub(super) fn is_loopback(host: &str) -> bool {
-    let name = host_name(host);
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-        || name.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
+    host_name(host).eq_ignore_ascii_case("localhost")
+        || address_of(host).is_some_and(|address| address.is_loopback())
+}
+
+/// The address that a `HOST:PORT` is written as, if it is.
+pub(super) fn address_of(host: &str) -> Option<IpAddr> {
+    host_name(host).parse().ok()
 }
 
 /// The host without its port, and an IPv6 address without its brackets.
-fn host_name(host: &str) -> &str {
+pub(super) fn host_name(host: &str) -> &str {
     if let Some(rest) = host.strip_prefix('[') {
         return rest.split(']').next().unwrap_or(rest);
     }

@@ -2,20 +2,19 @@
 
 use std::error::Error;
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-use rustls::{AlertDescription, CertificateError};
+use reqwest::header::HeaderMap;
+use rustls::AlertDescription;
 use serde::Deserialize;
 
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
-
-/// Longest wish of a registry that is honoured. Docker Hub's window is 6 hours; a slip of a
-/// server must not silence it for weeks.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::core::docker::place::Place;
+use crate::registry::resolver::LeadsInside;
+use crate::registry::retry_after::retry_after;
+use crate::registry::verifier::in_words;
 
 /// Who is left alone after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +80,20 @@ pub(super) enum Trouble {
     #[error("{host} sent more than the {limit} bytes such an answer may have")]
     TooLarge { host: String, limit: usize },
     #[error("{host} sent a redirect that is not followed: {problem}")]
-    Redirect { host: String, problem: &'static str },
+    Redirect { host: String, problem: String },
+    /// A registry sent us to an address that only this machine or its network can reach.
+    #[error(
+        "{host} was named by its registry and is {}, which a registry that lies elsewhere has no \
+         business to name; if that is meant, write [registries.\"{host}\"]",
+        .there.in_words()
+    )]
+    Inside { host: String, there: Place },
+    /// A host that spoke TLS before does not now, and it is a login that would go there.
+    #[error(
+        "{host} spoke TLS before and does not now, so no login is sent to it; if that is meant, \
+         take it out of `tls_hosts` in memory.json of the state directory while the agent is stopped"
+    )]
+    InClear { host: String },
 }
 
 impl Trouble {
@@ -91,6 +103,9 @@ impl Trouble {
         let host = host.to_owned();
         if let Some(tls) = find_cause::<rustls::Error>(error) {
             return Self::of_tls(tls, host);
+        }
+        if let Some(LeadsInside(there)) = find_cause(error) {
+            return Self::Inside { host, there: *there };
         }
         // The deepest one: a connector wraps what the socket said into errors of its own.
         let input = chain(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last();
@@ -111,7 +126,7 @@ impl Trouble {
     fn of_tls(error: &rustls::Error, host: String) -> Self {
         match error {
             rustls::Error::InvalidCertificate(problem) => {
-                Self::Certificate { host, problem: certificate_problem(problem) }
+                Self::Certificate { host, problem: in_words(problem) }
             }
             rustls::Error::InvalidMessage(_) => Self::NotTls { host },
             rustls::Error::AlertReceived(alert) if concerns_certificate(*alert) => {
@@ -139,7 +154,9 @@ impl Trouble {
             | Self::Tls { .. }
             | Self::NotHttp { .. }
             | Self::TooLarge { .. }
-            | Self::Redirect { .. } => Reason::RegistryError,
+            | Self::Redirect { .. }
+            | Self::Inside { .. } => Reason::RegistryError,
+            Self::InClear { .. } => Reason::RegistryUnauthorized,
         }
     }
 
@@ -153,7 +170,11 @@ impl Trouble {
             | Self::Setup(_)
             | Self::Connect { .. } => Blame::Host,
             Self::Timeout { .. } | Self::Cut { .. } => Blame::Load,
-            Self::NotHttp { .. } | Self::TooLarge { .. } | Self::Redirect { .. } => Blame::Answer,
+            Self::NotHttp { .. }
+            | Self::TooLarge { .. }
+            | Self::Redirect { .. }
+            | Self::Inside { .. } => Blame::Answer,
+            Self::InClear { .. } => Blame::Nobody,
         }
     }
 }
@@ -220,46 +241,6 @@ fn error_code(body: &[u8]) -> Option<&'static str> {
     let document: Document = serde_json::from_slice(body).ok()?;
     let first = document.errors.first()?;
     KNOWN.into_iter().find(|known| *known == first.code)
-}
-
-/// `Retry-After` in seconds or as a date. A date counts from the answer's own `Date`, since a
-/// Pi without a clock of its own may live in another year.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "only for an answer that has no Date; what comes of it is bounded by RETRY_AFTER_MAX"
-)]
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wish = if let Ok(seconds) = text.parse() {
-        Duration::from_secs(seconds)
-    } else {
-        let date = headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?));
-        let now = date.unwrap_or_else(|| SystemTime::now().into());
-        (http_date(text)? - now).to_std().unwrap_or_default()
-    };
-    Some(wish.min(RETRY_AFTER_MAX))
-}
-
-fn http_date(text: &str) -> Option<DateTime<Utc>> {
-    Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc())
-}
-
-fn certificate_problem(problem: &CertificateError) -> String {
-    let text = match problem {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "is not valid yet; is this machine's clock right?"
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "is for another name"
-        }
-        CertificateError::UnknownIssuer => "was issued by an unknown authority",
-        CertificateError::Revoked => "was revoked",
-        CertificateError::BadSignature => "has a wrong signature",
-        CertificateError::BadEncoding => "cannot be read",
-        other => return format!("is not accepted: {other}"),
-    };
-    text.to_owned()
 }
 
 /// Whether a server's alert speaks of the certificate that we showed, or did not show.
@@ -343,21 +324,5 @@ mod tests {
         let failure = refusal(StatusCode::NOT_FOUND, &HeaderMap::new(), body, "r:1", "a/b:c");
         let expected = "r:1 answered 404 (MANIFEST_UNKNOWN) when asked for a/b:c";
         assert_eq!(failure.error.to_string(), expected);
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let wish = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(DATE, "Wed, 21 Oct 2015 07:28:00 GMT".parse().expect("a value"));
-            headers.insert(RETRY_AFTER, text.parse().expect("a value"));
-            retry_after(&headers).map(|wish| wish.as_secs())
-        };
-        assert_eq!(wish("17"), Some(17));
-        assert_eq!(wish("Wed, 21 Oct 2015 07:28:30 GMT"), Some(30));
-        assert_eq!(wish("Wed, 21 Oct 2015 07:27:30 GMT"), Some(0));
-        assert_eq!(wish("99999999999"), Some(24 * 60 * 60));
-        assert_eq!(wish("soon"), None);
-        assert_eq!(wish("-1"), None);
     }
 }

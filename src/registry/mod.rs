@@ -8,10 +8,16 @@
 //!     challenge     what a 401 asks for
 //!     token         bearer tokens, until they expire
 //!   transport     one exchange: with or without TLS, redirects
+//!     hosts         what is known and allowed of each host
 //!     wire          one request and its answer, within their limits, counted
-//!     trust         certificates; one HTTP client per trust set
+//!     trust         certificates on disk; one HTTP client per trust set
+//!     verifier      which certificate of a server is good
+//!       issued        whether an authority signed one that calls itself an authority
+//!     resolver      names that a registry sends us to
+//!     proxy         the environment's proxies, or the Engine's
 //!     quotas        what registries say of their quotas
 //!     failure       every way to fail, and its one reason
+//!     retry_after   how long a registry asks to be left alone
 //!   credentials   logins: our settings, docker's configuration, helpers
 //! ```
 //!
@@ -28,13 +34,19 @@ mod failure;
 #[doc(hidden)]
 pub mod foreign;
 mod helper;
+mod hosts;
+mod issued;
+mod proxy;
 mod quotas;
 mod resolution;
+mod resolver;
+mod retry_after;
 mod session;
 mod settings;
 mod token;
 mod transport;
 mod trust;
+mod verifier;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -46,6 +58,7 @@ pub use settings::{HostSettings, Limits, RegistrySettings, SettingsError};
 use crate::core::decide::offer::{LookupError, Offer};
 use crate::core::decide::quota::Quota;
 pub use crate::core::docker::credentials::Credentials;
+use crate::core::docker::engine_registries::EngineRegistries;
 use crate::core::docker::reference::{Digest, Platform, Reference};
 
 /// What is asked of registries.
@@ -88,9 +101,18 @@ pub trait Registry: Send + Sync + 'static {
         BTreeMap::new()
     }
 
-    /// The mirrors that the Engine asks before Docker Hub (`registry-mirrors`); those that were set
-    /// for it here go before them. What is no host is passed over.
-    fn follow_mirrors(&self, _mirrors: &[String]) {}
+    /// What the Engine says of registries: its mirrors of Docker Hub, which are asked behind those
+    /// that were set for it here; the registries whose certificates it does not check; its proxies,
+    /// which count where this program's environment names none.
+    fn follow_engine(&self, _engine: &EngineRegistries) {}
+
+    /// The hosts that spoke TLS, the latest last. A login never goes to one of them in clear.
+    fn tls_hosts(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Hosts that spoke TLS before this program was started.
+    fn remember_tls(&self, _hosts: &[String]) {}
 }
 
 /// Hears of every request, for the metrics.

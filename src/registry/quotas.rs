@@ -17,6 +17,9 @@ const REMAINING: &str = "ratelimit-remaining";
 /// How long a quota is believed whose registry names no window: those mostly count by the minute.
 const WINDOW_DEFAULT: Duration = Duration::from_secs(60);
 
+/// Most registries whose quota is remembered. No Pi asks as many.
+const REGISTRIES_MAX: usize = 200;
+
 /// The quotas of all registries.
 #[derive(Default)]
 pub(super) struct Quotas(Mutex<HashMap<String, (Quota, Instant)>>);
@@ -27,6 +30,9 @@ impl Quotas {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let quota = Quota::parse(text(LIMIT), text(REMAINING)?)?;
         let mut quotas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if quotas.len() >= REGISTRIES_MAX && !quotas.contains_key(registry) {
+            return Some(quota);
+        }
         quotas.insert(registry.to_owned(), (quota, now));
         Some(quota)
     }

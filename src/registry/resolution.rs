@@ -14,9 +14,9 @@ use crate::registry::failure::Failure;
 use crate::registry::session::{Ask, Session};
 use crate::registry::wire::Answer;
 
-/// Most manifests fetched for one image. Each costs quota; an index in an index with two
-/// entries to try needs four.
-const MANIFESTS_MAX: usize = 8;
+/// Most manifests fetched for one image. Each costs quota; an index in an index with two entries to
+/// try needs four, and one that names no platforms has each of its entries tried.
+const MANIFESTS_MAX: usize = 16;
 
 /// Most platforms named in a sentence about the one that is missing.
 const PLATFORMS_NAMED_MAX: usize = 12;
@@ -149,14 +149,19 @@ fn offer(
     }
 }
 
+/// Whether an answer says that it is a manifest, or says nothing.
+pub(super) fn has_manifest_type(answer: &Answer) -> bool {
+    let content_type = answer.headers.get(CONTENT_TYPE);
+    content_type.is_none_or(|value| value.to_str().is_ok_and(is_accepted))
+}
+
 /// Refuses what says that it is something else than a manifest: a login page, most of the time.
 pub(super) fn check_content_type(
     session: &Session,
     ask: &Ask,
     answer: &Answer,
 ) -> Result<(), Failure> {
-    let Some(content_type) = answer.headers.get(CONTENT_TYPE) else { return Ok(()) };
-    if content_type.to_str().is_ok_and(is_accepted) {
+    if has_manifest_type(answer) {
         return Ok(());
     }
     let (host, what) = (&session.endpoint.host, &ask.what);

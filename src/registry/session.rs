@@ -6,15 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use reqwest::header::HeaderValue;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, Url};
 use tokio::sync::{MutexGuard, Semaphore};
 
 use crate::core::decide::offer::LookupError;
+use crate::core::decide::reason::Reason;
+use crate::core::docker::credentials::Credentials;
+use crate::core::docker::place::Place;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::registry::backoff::{Backoff, Kind};
 use crate::registry::challenge::{Challenge, choose};
-use crate::registry::credentials::CredentialFinder;
-use crate::registry::endpoint::Endpoint;
+use crate::registry::credentials::{CredentialFinder, Found};
+use crate::registry::endpoint::{Endpoint, host_of};
 use crate::registry::failure::{Failure, refusal};
 use crate::registry::settings::Limits;
 use crate::registry::token::{self, TokenRequest, Tokens};
@@ -33,6 +36,10 @@ const MANIFEST_MAX: usize = 4 * 1024 * 1024;
 
 /// Largest configuration, in bytes: containerd's limit for what it reads as a whole.
 const CONFIGURATION_MAX: usize = 8 * 1024 * 1024;
+
+/// Most logins for one answer: the registry's, that of the host to which it sends us, and one of
+/// the two renewed.
+const LOGINS_MAX: usize = 4;
 
 /// One thing that is asked of a registry.
 pub(super) struct Ask {
@@ -109,6 +116,23 @@ impl Shown {
     }
 }
 
+/// A host that wants to be shown something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    challenge: Challenge,
+    /// The host, as a URL without a path.
+    named_by: Url,
+    origin: String,
+    /// Where it lies.
+    place: Place,
+}
+
+/// What one host is shown.
+struct Login {
+    wanted: Option<Wanted>,
+    shown: Shown,
+}
+
 /// Everything remembered about one host.
 pub(super) struct Session {
     pub endpoint: Endpoint,
@@ -117,7 +141,14 @@ pub(super) struct Session {
     permits: Semaphore,
     opening: tokio::sync::Mutex<()>,
     opened: AtomicBool,
-    challenge: Mutex<Option<Challenge>>,
+    /// What the registry itself wants to be shown.
+    own: Mutex<Option<Wanted>>,
+    /// What the host wants to which the registry sends us.
+    elsewhere: Mutex<Option<Wanted>>,
+    /// Why there was no login, the last time one was looked for.
+    no_login: Mutex<Option<String>>,
+    /// The place for a large body.
+    large: Arc<Semaphore>,
     tokens: Tokens,
     backoff: Mutex<Backoff>,
     chance: RandomState,
@@ -137,7 +168,10 @@ impl Session {
             permits: Semaphore::new(IN_FLIGHT_MAX),
             opening: tokio::sync::Mutex::default(),
             opened: AtomicBool::new(false),
-            challenge: Mutex::default(),
+            own: Mutex::default(),
+            elsewhere: Mutex::default(),
+            no_login: Mutex::default(),
+            large: Arc::new(Semaphore::new(1)),
             tokens: Tokens::default(),
             backoff: Mutex::new(Backoff::new(limits)),
             chance: RandomState::new(),
@@ -190,88 +224,162 @@ impl Session {
         }
     }
 
-    /// Asks with the login that the host is known to want; a refused one is renewed once.
+    /// Asks with the logins that are known to be wanted; a refused one is renewed once. A registry
+    /// may send us on to another host, which then wants a login of its own.
     async fn authorized(&self, ask: &Ask) -> Result<Answer, Failure> {
-        let known = self.known_challenge();
-        let shown = match &known {
-            Some(challenge) => self.login(challenge, &ask.repository, None).await?,
+        let mut own = self.known_login(&self.own, &ask.repository).await?;
+        let mut elsewhere = self.known_login(&self.elsewhere, &ask.repository).await?;
+        for _ in 0..LOGINS_MAX {
+            let answer = self.exchange(ask, &own, &elsewhere).await?;
+            if answer.status != StatusCode::UNAUTHORIZED {
+                return Ok(answer);
+            }
+            let is_own = self.is_own(&answer.url);
+            let (login, slot) = match is_own {
+                true => (&mut own, &self.own),
+                false => (&mut elsewhere, &self.elsewhere),
+            };
+            let wanted = self.wanted(ask, &answer)?;
+            let is_new = login.wanted.as_ref() != Some(&wanted);
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(wanted.clone());
+            if matches!(login.shown, Shown::Fresh(_)) && !is_new {
+                return Err(self.refused(ask, &wanted).await);
+            }
+            self.credentials.refused(&self.registry_of(&wanted));
+            let refused = login.shown.header().filter(|_| !is_new || is_own);
+            let renewed = self.login(&wanted, &ask.repository, refused).await?;
+            if renewed.header().is_none() || renewed.header() == refused {
+                return Err(self.refused(ask, &wanted).await);
+            }
+            *login = Login { wanted: Some(wanted), shown: renewed };
+        }
+        let host = &self.endpoint.host;
+        let detail = format!("{host} wants another login for {} each time", ask.what);
+        Err(Failure::unauthorized(detail))
+    }
+
+    /// What the answer wants to be shown.
+    fn wanted(&self, ask: &Ask, answer: &Answer) -> Result<Wanted, Failure> {
+        let (url, place) = (answer.url.clone(), answer.place);
+        let challenge = choose(&answer.headers).ok_or_else(|| {
+            let host = self.name_of(&url);
+            let detail = format!("{host} wants a login for {} of a kind we do not know", ask.what);
+            Failure::unauthorized(detail)
+        })?;
+        let origin = url.origin().ascii_serialization();
+        let named_by = Url::parse(&origin).unwrap_or(url);
+        Ok(Wanted { challenge, named_by, origin, place })
+    }
+
+    /// What is shown to who is known to want it.
+    async fn known_login(
+        &self,
+        slot: &Mutex<Option<Wanted>>,
+        repository: &str,
+    ) -> Result<Login, Failure> {
+        let wanted = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let shown = match &wanted {
+            Some(wanted) => self.login(wanted, repository, None).await?,
             None => Shown::Nothing,
         };
-        let answer = self.exchange(ask, &shown).await?;
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Ok(answer);
-        }
-        let Some(challenge) = choose(&answer.headers) else {
-            let host = &self.endpoint.host;
-            let detail = format!("{host} wants a login for {} of a kind we do not know", ask.what);
-            return Err(Failure::unauthorized(detail));
-        };
-        let is_new = known.as_ref() != Some(&challenge);
-        *self.challenge.lock().unwrap_or_else(PoisonError::into_inner) = Some(challenge.clone());
-        if matches!(shown, Shown::Fresh(_)) && !is_new {
-            return Err(self.refused(ask).await);
-        }
-        self.credentials.refused(&self.endpoint.registry);
-        let renewed = self.login(&challenge, &ask.repository, shown.header()).await?;
-        if renewed.header().is_none() || renewed.header() == shown.header() {
-            return Err(self.refused(ask).await);
-        }
-        let answer = self.exchange(ask, &renewed).await?;
-        if answer.status == StatusCode::UNAUTHORIZED {
-            return Err(self.refused(ask).await);
-        }
-        Ok(answer)
+        Ok(Login { wanted, shown })
     }
 
-    fn known_challenge(&self) -> Option<Challenge> {
-        self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Whether it was the registry itself that answered, and not a host that it sent us to.
+    fn is_own(&self, url: &Url) -> bool {
+        let own = format!("{}://{}", url.scheme(), self.endpoint.host).parse::<Url>();
+        own.is_ok_and(|own| own.origin() == url.origin())
     }
 
-    async fn exchange(&self, ask: &Ask, shown: &Shown) -> Result<Answer, Failure> {
-        let request = ask.request(shown.header().cloned());
+    /// The name of the host that answered, with who sent us there.
+    fn name_of(&self, url: &Url) -> String {
+        let host = &self.endpoint.host;
+        if self.is_own(url) {
+            return host.clone();
+        }
+        format!("{}, where {host} sends us,", host_of(url))
+    }
+
+    /// Whose login is shown: that of the registry never leaves it.
+    fn registry_of(&self, wanted: &Wanted) -> String {
+        match self.is_own(&wanted.named_by) {
+            true => self.endpoint.registry.clone(),
+            false => host_of(&wanted.named_by),
+        }
+    }
+
+    async fn exchange(&self, ask: &Ask, own: &Login, elsewhere: &Login) -> Result<Answer, Failure> {
+        let mut request = ask.request(own.shown.header().cloned());
+        let origin = elsewhere.wanted.as_ref().map(|wanted| wanted.origin.clone());
+        request.elsewhere = origin.zip(elsewhere.shown.header().cloned());
+        request.large = Some(self.large.clone());
         self.transport.exchange(&self.endpoint, &ask.path, &request).await
     }
 
     /// What answers a challenge, other than what was `refused` just now.
     async fn login(
         &self,
-        challenge: &Challenge,
+        wanted: &Wanted,
         repository: &str,
         refused: Option<&HeaderValue>,
     ) -> Result<Shown, Failure> {
-        let registry = &self.endpoint.registry;
-        let (realm, service) = match challenge {
+        let registry = self.registry_of(wanted);
+        let (realm, service) = match &wanted.challenge {
             Challenge::Bearer { realm, service } => (realm, service.as_deref()),
             Challenge::Basic => {
                 // An identity token opens nothing but a token server.
-                let login = self.credentials.find(registry).await?;
+                let login = self.find_login(&registry).await;
                 let login = login.filter(|login| login.identity_token.is_none());
                 let header = login.as_ref().map(basic).transpose()?;
                 return Ok(header.map_or(Shown::Nothing, Shown::Kept));
             }
         };
-        let slot = self.tokens.slot(repository);
+        let slot = self.tokens.slot(&format!("{} {repository}", wanted.origin));
         let mut slot = slot.lock().await;
         let is_usable =
             |token: &&token::Token| token.is_good(Instant::now()) && Some(&token.header) != refused;
         if let Some(token) = slot.as_ref().filter(is_usable) {
             return Ok(Shown::Kept(token.header.clone()));
         }
-        let credentials = self.credentials.find(registry).await?;
-        let wanted = TokenRequest { realm, service, repository, credentials: credentials.as_ref() };
-        let token = token::fetch(&self.transport, &self.endpoint, &wanted).await?;
+        let credentials = self.find_login(&registry).await;
+        let named_by = (&wanted.named_by, wanted.place);
+        let credentials = credentials.as_ref();
+        let wanted = TokenRequest { realm, named_by, service, repository, credentials };
+        let token = token::fetch(&self.transport, &self.endpoint, &wanted).await;
+        let token = token.map_err(|failure| self.with_the_reason_why(failure))?;
         Ok(Shown::Fresh(slot.insert(token).header.clone()))
     }
 
-    async fn refused(&self, ask: &Ask) -> Failure {
-        let Endpoint { registry, host, .. } = &self.endpoint;
-        let is_anonymous = matches!(self.credentials.find(registry).await, Ok(None));
+    /// The login for a registry. Why there is none is kept for the case that it is wanted.
+    async fn find_login(&self, registry: &str) -> Option<Credentials> {
+        let Found { login, trouble } = self.credentials.find(registry).await;
+        *self.no_login.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        login
+    }
+
+    async fn refused(&self, ask: &Ask, wanted: &Wanted) -> Failure {
+        let host = self.name_of(&wanted.named_by);
+        let is_anonymous = self.find_login(&self.registry_of(wanted)).await.is_none();
         let mut failure = Failure::unauthorized(match is_anonymous {
             true => format!("{host} wants a login for {}, and there is none", ask.what),
             false => format!("{host} refuses our login for {}", ask.what),
         });
         failure.error.is_anonymous = is_anonymous;
+        self.with_the_reason_why(failure)
+    }
+
+    /// A refusal, with why there was no login to show.
+    fn with_the_reason_why(&self, mut failure: Failure) -> Failure {
+        let why = self.no_login.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Reason::RegistryUnauthorized, Some(why)) = (failure.error.reason, why.as_ref()) {
+            failure.error.detail.push_str(&format!("; there was no login to show: {why}"));
+        }
         failure
+    }
+
+    /// A failure that holds the `GET` of what a tag points at, after a `HEAD` that told nothing.
+    pub fn held_get(&self, ask: &Ask) -> Option<LookupError> {
+        self.backoff().holds_image(Kind::Get, &ask.what, Instant::now())
     }
 
     /// What any other status than 200 means.
@@ -279,7 +387,8 @@ impl Session {
         if answer.status == StatusCode::OK {
             return Ok(answer);
         }
-        let Answer { status, headers, body } = answer;
-        Err(refusal(status, &headers, &body, &self.endpoint.host, &ask.what))
+        let Answer { status, headers, body, url, .. } = answer;
+        let host = self.name_of(&url);
+        Err(self.with_the_reason_why(refusal(status, &headers, &body, &host, &ask.what)))
     }
 }

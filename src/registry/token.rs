@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use crate::core::docker::credentials::Credentials;
+use crate::core::docker::place::Place;
 use crate::registry::endpoint::{Endpoint, host_of};
 use crate::registry::failure::{Failure, refusal};
 use crate::registry::transport::Transport;
@@ -27,6 +28,12 @@ const LIFE_MARGIN: Duration = Duration::from_secs(10);
 
 /// Largest answer of a token server, in bytes. Tokens with many claims have some kilobytes.
 const ANSWER_MAX: usize = 256 * 1024;
+
+/// Longest token, in bytes: what common servers take as one header.
+const TOKEN_MAX: usize = 16 * 1024;
+
+/// Most repositories whose tokens are kept for one host; no Pi follows as many.
+const TOKENS_MAX: usize = 500;
 
 /// Who we are towards a token server that asks (`client_id` of the OAuth flow).
 const CLIENT_ID: &str = "pilotfish";
@@ -53,6 +60,9 @@ impl Tokens {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         slots.retain(|_, slot| is_in_use(slot, now));
+        if slots.len() >= TOKENS_MAX {
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
         slots.entry(repository.to_owned()).or_default().clone()
     }
 }
@@ -73,6 +83,8 @@ fn is_in_use(slot: &Slot, now: Instant) -> bool {
 pub(super) struct TokenRequest<'a> {
     /// Where.
     pub realm: &'a Url,
+    /// Who named it, and where that host lies.
+    pub named_by: (&'a Url, Place),
     /// What the server calls the registry.
     pub service: Option<&'a str>,
     /// The repository to be read.
@@ -95,12 +107,8 @@ pub(super) async fn fetch(
     wanted: &TokenRequest<'_>,
 ) -> Result<Token, Failure> {
     let host = host_of(wanted.realm);
-    if wanted.realm.scheme() != "https" && !transport.may_speak_plain(&host) {
-        let detail = format!("{} sends us for a token to {host} without TLS", endpoint.host);
-        return Err(Failure::nonsense(detail));
-    }
     let (url, request) = request(wanted)?;
-    let answer = transport.exchange_url(endpoint, url, &request).await?;
+    let answer = transport.exchange_realm(endpoint, url, wanted.named_by, &request).await?;
     if answer.status != StatusCode::OK {
         let asked = format!("a token for {}", wanted.repository);
         return Err(refusal(answer.status, &answer.headers, &answer.body, &host, &asked));
@@ -141,13 +149,17 @@ fn read(answer: &Answer, now: Instant) -> Option<Token> {
     let answer: TokenAnswer = serde_json::from_slice(&answer.body).ok()?;
     let full = |token: Option<String>| token.filter(|token| !token.is_empty());
     let token = full(answer.token).or_else(|| full(answer.access_token))?;
+    if token.len() > TOKEN_MAX {
+        return None;
+    }
     let mut header = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
     header.set_sensitive(true);
-    let life = match answer.expires_in {
-        Some(seconds) => Duration::try_from_secs_f64(seconds.as_f64()?).ok()?,
-        None => LIFE_DEFAULT,
+    let life = match answer.expires_in.as_ref().and_then(serde_json::Number::as_f64) {
+        // One that makes no sense is passed over: the next refusal tells when it ends.
+        Some(seconds) => Duration::try_from_secs_f64(seconds.min(LIFE_MAX.as_secs_f64())),
+        None => Ok(LIFE_DEFAULT),
     };
-    let life = life.min(LIFE_MAX);
+    let life = life.unwrap_or(LIFE_DEFAULT);
     Some(Token { header, until: now + life.saturating_sub(LIFE_MARGIN.min(life / 2)) })
 }
 
@@ -159,7 +171,9 @@ mod tests {
 
     fn life(body: &str) -> Option<u64> {
         let body = body.as_bytes().to_vec();
-        let answer = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body };
+        let (status, headers) = (StatusCode::OK, HeaderMap::new());
+        let url = "https://t/".parse().expect("a URL");
+        let answer = Answer { status, headers, body, url, place: Place::Internet };
         let now = Instant::now();
         read(&answer, now).map(|token| (token.until - now).as_secs())
     }
@@ -170,17 +184,19 @@ mod tests {
         assert_eq!(life(r#"{"access_token":"a"}"#), Some(50));
         assert_eq!(life(r#"{"token":"","access_token":"a","expires_in":4}"#), Some(2));
         assert_eq!(life(r#"{"token":"a","expires_in":1e9}"#), Some(3590));
-        for wrong in
-            [r#"{"expires_in":1}"#, r#"{"token":"a\nb"}"#, r#"{"token":"a","expires_in":-1}"#]
-        {
+        assert_eq!(life(r#"{"token":"a","expires_in":1e300}"#), Some(3590));
+        assert_eq!(life(r#"{"token":"a","expires_in":-1}"#), Some(50));
+        let long = format!(r#"{{"token":"{}"}}"#, "x".repeat(TOKEN_MAX + 1));
+        for wrong in [r#"{"expires_in":1}"#, r#"{"token":"a\nb"}"#, long.as_str()] {
             assert_eq!(life(wrong), None, "{wrong}");
         }
     }
 
     fn asked(credentials: Option<&Credentials>) -> (String, Option<String>) {
         let realm = "https://t/token?kept=1".parse().expect("a URL");
-        let service = Some("a b");
-        let wanted = TokenRequest { realm: &realm, service, repository: "x/y", credentials };
+        let (service, named_by) = (Some("a b"), (&realm, Place::Internet));
+        let wanted =
+            TokenRequest { realm: &realm, named_by, service, repository: "x/y", credentials };
         let (url, request) = request(&wanted).expect("a request");
         assert_eq!(request.form.is_some(), request.method == Method::POST);
         (url.to_string(), request.form)

@@ -1,34 +1,30 @@
 //! One exchange with a host: with or without TLS, and over redirects.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use reqwest::header::{HeaderValue, LOCATION};
 use reqwest::{StatusCode, Url};
 use tokio::time::Instant;
 
 use crate::core::decide::quota::Quota;
+use crate::core::docker::engine_registries::EngineRegistries;
+use crate::core::docker::place::{Place, Refusal};
 use crate::registry::RegistryObserver;
 use crate::registry::endpoint::{Endpoint, host_of, is_loopback};
 use crate::registry::failure::{Failure, Trouble};
+use crate::registry::hosts::{Hosts, Scheme};
 use crate::registry::settings::{Limits, RegistrySettings};
+use crate::registry::trust::Way;
 use crate::registry::wire::{Answer, Recipient, Request, Wire};
 
 /// Most redirects of one exchange: registries need one, to where their blobs are.
 const REDIRECTS_MAX: usize = 5;
 
-/// How a host was found to speak.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scheme {
-    Tls,
-    Plain,
-}
-
 /// Sends requests and knows how each host wants to be spoken to.
 pub(super) struct Transport {
     wire: Wire,
-    plain_hosts: BTreeSet<String>,
-    schemes: Mutex<HashMap<String, Scheme>>,
+    pub hosts: Hosts,
 }
 
 impl Transport {
@@ -39,8 +35,8 @@ impl Transport {
         limits: Limits,
         observer: Arc<dyn RegistryObserver>,
     ) -> Self {
-        let wire = Wire::new(settings, limits, observer);
-        Self { wire, plain_hosts, schemes: Mutex::default() }
+        let hosts = Hosts::new(settings, plain_hosts);
+        Self { wire: Wire::new(settings, limits, observer), hosts }
     }
 
     /// What each registry said last of its quota.
@@ -48,9 +44,13 @@ impl Transport {
         self.wire.quotas.known(Instant::now().into_std())
     }
 
-    /// Whether a host may be spoken to without TLS.
-    pub fn may_speak_plain(&self, host: &str) -> bool {
-        is_loopback(host) || self.plain_hosts.contains(host)
+    /// Asks as the Engine does from now on. Says whether that is news.
+    pub fn follow_engine(&self, engine: &EngineRegistries) -> bool {
+        let Some(proxies) = self.hosts.follow_engine(engine) else { return false };
+        if proxies != engine.proxies {
+            self.wire.follow_proxies(&engine.proxies);
+        }
+        true
     }
 
     /// Asks a registry's host for a path, with TLS if it speaks it.
@@ -61,21 +61,32 @@ impl Transport {
         request: &Request,
     ) -> Result<Answer, Failure> {
         let deadline = self.wire.deadline();
-        let (url, answer) = self.first(endpoint, path, request, deadline).await?;
-        Ok(self.follow(endpoint, url, answer, request, deadline).await?)
+        let answer = self.first(endpoint, path, request, deadline).await?;
+        Ok(self.follow(endpoint, answer, request, deadline).await?)
     }
 
-    /// Asks for a URL that a registry named. Whether its scheme is acceptable was decided before.
-    pub async fn exchange_url(
+    /// Asks the server of tokens that a registry named, if it may name this one.
+    pub async fn exchange_realm(
         &self,
         endpoint: &Endpoint,
-        url: Url,
+        realm: Url,
+        named_by: (&Url, Place),
         request: &Request,
     ) -> Result<Answer, Failure> {
         let deadline = self.wire.deadline();
+        let from = &endpoint.host;
+        let refused = |refusal| match refusal {
+            Refusal::Plain => {
+                let to = host_of(&realm);
+                Failure::nonsense(format!("{from} sends us for a token to {to} without TLS"))
+            }
+            Refusal::Inside(there) => Trouble::Inside { host: host_of(&realm), there }.into(),
+        };
+        let sent_from = self.hosts.judge(&realm, named_by).map_err(refused)?;
         let authorization = request.authorization.as_ref();
-        let answer = self.send(endpoint, &url, request, authorization, deadline).await?;
-        Ok(self.follow(endpoint, url, answer, request, deadline).await?)
+        let sent = Sent { url: &realm, sent_from, authorization };
+        let answer = self.send(endpoint, sent, request, deadline).await?;
+        Ok(self.follow(endpoint, answer, request, deadline).await?)
     }
 
     /// The first request, which finds out whether the host speaks TLS. Like the Engine, TLS is
@@ -87,30 +98,40 @@ impl Transport {
         path: &str,
         request: &Request,
         deadline: Instant,
-    ) -> Result<(Url, Answer), Trouble> {
-        let known = self.scheme(&endpoint.host);
+    ) -> Result<Answer, Trouble> {
+        let known = self.hosts.scheme(&endpoint.host);
         if known == Some(Scheme::Plain) {
             return self.first_plain(endpoint, path, request, deadline).await;
         }
-        let url = url_of("https", endpoint, path)?;
-        let authorization = request.authorization.as_ref();
-        match self.send(endpoint, &url, request, authorization, deadline).await {
-            Err(trouble)
-                if known.is_none() && endpoint.plain_http && is_no_tls(&trouble, endpoint) =>
-            {
-                self.first_plain(endpoint, path, request, deadline).await
-            }
-            Err(trouble) => {
-                if trouble.concerns_trust() {
-                    self.remember(endpoint, Some(Scheme::Tls));
-                }
-                Err(trouble)
-            }
-            Ok(answer) => {
-                self.remember(endpoint, Some(Scheme::Tls));
-                Ok((url, answer))
-            }
+        let mut answer = self.first_tls(endpoint, path, request, deadline).await;
+        let mut may_speak_plain = self.hosts.may_speak_plain(&endpoint.host) || endpoint.plain_http;
+        if let Err(trouble) = &answer
+            && !self.hosts.is_insecure(&endpoint.host)
+            && (trouble.concerns_trust() || is_no_tls(trouble, endpoint))
+            && self.hosts.leads_to_an_insecure_network(&endpoint.host).await
+        {
+            may_speak_plain = true;
+            answer = self.first_tls(endpoint, path, request, deadline).await;
         }
+        match &answer {
+            Err(trouble) if known.is_none() && may_speak_plain && is_no_tls(trouble, endpoint) => {
+                return self.first_plain(endpoint, path, request, deadline).await;
+            }
+            Err(trouble) if !trouble.concerns_trust() => {}
+            Ok(_) | Err(_) => self.hosts.note(&endpoint.host, Some(Scheme::Tls)),
+        }
+        answer
+    }
+
+    async fn first_tls(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Answer, Trouble> {
+        let url = url_of("https", endpoint, path)?;
+        self.send(endpoint, Sent::first(&url, request), request, deadline).await
     }
 
     async fn first_plain(
@@ -119,26 +140,16 @@ impl Transport {
         path: &str,
         request: &Request,
         deadline: Instant,
-    ) -> Result<(Url, Answer), Trouble> {
+    ) -> Result<Answer, Trouble> {
         let url = url_of("http", endpoint, path)?;
-        let authorization = request.authorization.as_ref();
-        let answer = self.send(endpoint, &url, request, authorization, deadline).await;
+        let answer = self.send(endpoint, Sent::first(&url, request), request, deadline).await;
         // A server that has learnt TLS since answers 400 to plain http, or nothing at all.
-        let spoke = answer.as_ref().is_ok_and(|answer| answer.status != StatusCode::BAD_REQUEST);
-        self.remember(endpoint, spoke.then_some(Scheme::Plain));
-        Ok((url, answer?))
-    }
-
-    fn scheme(&self, host: &str) -> Option<Scheme> {
-        self.schemes.lock().unwrap_or_else(PoisonError::into_inner).get(host).copied()
-    }
-
-    fn remember(&self, endpoint: &Endpoint, scheme: Option<Scheme>) {
-        let mut schemes = self.schemes.lock().unwrap_or_else(PoisonError::into_inner);
-        match scheme {
-            Some(scheme) => schemes.insert(endpoint.host.clone(), scheme),
-            None => schemes.remove(&endpoint.host),
+        let spoke = match &answer {
+            Ok(answer) => answer.status != StatusCode::BAD_REQUEST,
+            Err(trouble) => matches!(trouble, Trouble::InClear { .. }),
         };
+        self.hosts.note(&endpoint.host, spoke.then_some(Scheme::Plain));
+        answer
     }
 
     /// Follows redirects. The login stays with the origin it was meant for, and once it was
@@ -146,7 +157,6 @@ impl Transport {
     async fn follow(
         &self,
         endpoint: &Endpoint,
-        mut url: Url,
         mut answer: Answer,
         request: &Request,
         deadline: Instant,
@@ -156,57 +166,87 @@ impl Transport {
             if !is_redirect(answer.status) {
                 return Ok(answer);
             }
-            let next = self.redirect_target(&url, &answer, request)?;
-            if next.origin() != url.origin() {
+            let (next, sent_from) = self.redirect_target(&answer, request)?;
+            if next.origin() != answer.url.origin() {
                 authorization = None;
             }
-            answer = self.send(endpoint, &next, request, authorization, deadline).await?;
-            url = next;
+            let origin = next.origin().ascii_serialization();
+            let elsewhere = request.elsewhere.as_ref().filter(|(known, _)| *known == origin);
+            let authorization = authorization.or(elsewhere.map(|(_, token)| token));
+            let sent = Sent { url: &next, sent_from, authorization };
+            answer = self.send(endpoint, sent, request, deadline).await?;
         }
         if is_redirect(answer.status) {
-            return Err(Trouble::Redirect { host: host_of(&url), problem: "there are too many" });
+            let problem = "there are too many".to_owned();
+            return Err(Trouble::Redirect { host: host_of(&answer.url), problem });
         }
         Ok(answer)
     }
 
+    /// Where a redirect leads, if it may lead there, and how far inside its name may lead.
     fn redirect_target(
         &self,
-        from: &Url,
         answer: &Answer,
         request: &Request,
-    ) -> Result<Url, Trouble> {
-        let refuse = |problem| Trouble::Redirect { host: host_of(from), problem };
+    ) -> Result<(Url, Option<Place>), Trouble> {
+        let from = &answer.url;
+        let refuse =
+            |problem: &str| Trouble::Redirect { host: host_of(from), problem: problem.to_owned() };
         if request.form.is_some() {
             return Err(refuse("the request held a login"));
         }
         let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let location = location.ok_or_else(|| refuse("it leads nowhere"))?;
         let mut next = from.join(location).map_err(|_| refuse("it leads nowhere"))?;
-        let host = host_of(&next);
-        match next.scheme() {
-            "https" => {}
-            "http" if from.scheme() == "http" && self.may_speak_plain(&host) => {}
-            _ => return Err(refuse("it leads away from TLS")),
-        }
+        let is_web = matches!(next.scheme(), "http" | "https");
         // A login in a URL would be sent along, and it is not ours.
-        if next.set_username("").is_err() || next.set_password(None).is_err() {
+        if is_web && (next.set_username("").is_err() || next.set_password(None).is_err()) {
             return Err(refuse("it leads nowhere"));
         }
-        Ok(next)
+        // On this very machine nothing is listened to on the way.
+        let stays_here = answer.place == Place::ThisMachine && is_loopback(&host_of(&next));
+        let sent_from = match self.hosts.judge(&next, (from, answer.place)) {
+            Ok(sent_from) if is_web => sent_from,
+            Err(Refusal::Plain) if from.scheme() == "http" && is_web && stays_here => None,
+            Err(Refusal::Inside(there)) => {
+                return Err(refuse(&format!("it leads to {}", there.in_words())));
+            }
+            Ok(_) | Err(Refusal::Plain) => return Err(refuse("it leads away from TLS")),
+        };
+        Ok((next, sent_from))
     }
 
     /// One request of an exchange.
     async fn send(
         &self,
         endpoint: &Endpoint,
-        url: &Url,
+        sent: Sent<'_>,
         request: &Request,
-        authorization: Option<&HeaderValue>,
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
+        let Sent { url, sent_from, authorization } = sent;
         let host = known_host(endpoint, url);
-        let to = Recipient { registry: &endpoint.registry, host: &host, url };
+        let holds_a_login = authorization.is_some() || request.form.is_some();
+        if holds_a_login && url.scheme() == "http" && self.hosts.ever_spoke_tls(&host) {
+            return Err(Trouble::InClear { host });
+        }
+        let way = Way { is_insecure: self.hosts.is_insecure(&host), host, sent_from };
+        let to = Recipient { registry: &endpoint.registry, way: &way, url };
         self.wire.send(&to, request, authorization, deadline).await
+    }
+}
+
+/// One request on its way.
+struct Sent<'a> {
+    url: &'a Url,
+    /// Where the registry lies that sends us there; nothing where the operator does.
+    sent_from: Option<Place>,
+    authorization: Option<&'a HeaderValue>,
+}
+
+impl<'a> Sent<'a> {
+    fn first(url: &'a Url, request: &'a Request) -> Self {
+        Self { url, sent_from: None, authorization: request.authorization.as_ref() }
     }
 }
 
@@ -261,17 +301,26 @@ mod tests {
     }
 
     fn target(from: &str, location: &str, form: Option<&str>) -> Result<String, String> {
+        target_from(Place::Internet, from, location, form)
+    }
+
+    fn target_from(
+        place: Place,
+        from: &str,
+        location: &str,
+        form: Option<&str>,
+    ) -> Result<String, String> {
         let plain_hosts = BTreeSet::from(["plain:5000".to_owned()]);
         let settings = RegistrySettings::default();
         let transport = Transport::new(&settings, plain_hosts, Limits::default(), Arc::new(Silent));
         let mut headers = HeaderMap::new();
         headers.insert(LOCATION, location.parse().expect("a value"));
-        let answer = Answer { status: StatusCode::TEMPORARY_REDIRECT, headers, body: Vec::new() };
+        let (status, url) = (StatusCode::TEMPORARY_REDIRECT, from.parse().expect("a URL"));
+        let answer = Answer { status, headers, body: Vec::new(), url, place };
         let mut request = Request::new(Method::GET, 1);
         request.form = form.map(str::to_owned);
-        let from = from.parse().expect("a URL");
-        let target = transport.redirect_target(&from, &answer, &request);
-        target.map(|url| url.to_string()).map_err(|trouble| trouble.to_string())
+        let target = transport.redirect_target(&answer, &request);
+        target.map(|(url, _)| url.to_string()).map_err(|trouble| trouble.to_string())
     }
 
     #[test]
@@ -289,6 +338,34 @@ mod tests {
         assert_eq!(http("http://elsewhere/x"), refused("it leads away from TLS"));
         let form = target("https://r/token", "https://r/other", Some("secret"));
         assert_eq!(form, refused("the request held a login"));
+    }
+
+    #[test]
+    fn redirects_never_lead_further_inside_than_the_registry_lies() {
+        let https = |place, location| target_from(place, "https://r/v2/", location, None);
+        let refused =
+            |why: &str| Err(format!("r sent a redirect that is not followed: it leads to {why}"));
+        for here in [
+            "https://127.0.0.1:2376/x",
+            "https://2130706433/",
+            "https://0x7f.1/",
+            "https://[::1]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://0.0.0.0/",
+            "//127.0.0.1/x",
+        ] {
+            let expected = refused("an address of this machine");
+            assert_eq!(https(Place::Internet, here), expected, "{here}");
+            assert_eq!(https(Place::LocalNetwork, here), expected, "{here}");
+            assert!(https(Place::ThisMachine, here).is_ok(), "{here}");
+        }
+        let private = "https://192.168.1.1/x";
+        assert_eq!(https(Place::Internet, private), refused("an address of a private network"));
+        assert!(https(Place::LocalNetwork, private).is_ok());
+        let metadata = https(Place::LocalNetwork, "https://169.254.169.254/x");
+        assert_eq!(metadata, refused("a link-local or reserved address"));
+        let http = target_from(Place::LocalNetwork, "http://r/v2/", "http://127.0.0.1:2375/", None);
+        assert!(http.is_err(), "{http:?}");
     }
 
     #[test]

@@ -1,20 +1,26 @@
 //! Certificates: which are trusted for a host, which one we show, and one client per trust set.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, redirect, retry};
+use reqwest::{Client, ClientBuilder, Url, redirect, retry};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::core::docker::engine_registries::Proxies;
+use crate::core::docker::place::Place;
 use crate::registry::endpoint::is_loopback;
 use crate::registry::failure::Trouble;
+use crate::registry::proxy::ProxyRules;
+use crate::registry::resolver::Guarded;
 use crate::registry::settings::{HostSettings, Limits, RegistrySettings};
+use crate::registry::verifier::{AnyCertificate, Trusted, Verifier, fingerprint};
 
 /// How we introduce ourselves.
 const USER_AGENT: &str = concat!("pilotfish/", env!("CARGO_PKG_VERSION"));
@@ -26,18 +32,43 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(20);
 /// Most hosts whose client is remembered. Redirects lead to hosts that nobody configured.
 const CLIENTS_MAX: usize = 64;
 
+/// Most headers of an answer, as much as the HTTP library takes of itself.
+const HEADERS_MAX: usize = 100;
+
+/// How a host is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Way {
+    /// The host, under the name that its certificates are kept under.
+    pub host: String,
+    /// Whether the Engine does not check its certificate.
+    pub is_insecure: bool,
+    /// Where the registry lies that sends us to this host; nothing for a host that the operator
+    /// named.
+    pub sent_from: Option<Place>,
+}
+
+impl Way {
+    /// The way to a host that the operator named.
+    pub fn to(host: &str) -> Self {
+        Self { host: host.to_owned(), is_insecure: false, sent_from: None }
+    }
+}
+
 /// The clients, one per trust set: a host with certificates of its own never shares one.
 pub(super) struct Clients {
     certs_dir: PathBuf,
     ca_files: BTreeMap<String, PathBuf>,
     connect_timeout: Duration,
-    common: OnceLock<Result<Common, String>>,
-    by_host: Mutex<HashMap<String, Client>>,
+    proxies: RwLock<Arc<ProxyRules>>,
+    common: Mutex<Option<Result<Arc<Common>, String>>>,
+    by_way: Mutex<HashMap<Way, Client>>,
+    /// What is wrong with the files of a host. It only matters where the host is not trusted.
+    flaws: Mutex<BTreeMap<String, String>>,
 }
 
 /// What hosts without files of their own share.
 struct Common {
-    roots: Arc<RootCertStore>,
+    trusted: Trusted,
     outside: Client,
     /// For this very machine, which is never asked through a proxy.
     loopback: Client,
@@ -61,50 +92,97 @@ impl Clients {
             certs_dir: settings.certs_dir.clone(),
             ca_files: settings.hosts.iter().filter_map(ca_file).collect(),
             connect_timeout: limits.connect_timeout,
-            common: OnceLock::new(),
-            by_host: Mutex::default(),
+            proxies: RwLock::new(Arc::new(ProxyRules::new(&Proxies::default()))),
+            common: Mutex::default(),
+            by_way: Mutex::default(),
+            flaws: Mutex::default(),
         }
     }
 
+    /// The Engine's proxies count where the environment names none.
+    pub fn follow_proxies(&self, proxies: &Proxies) {
+        *self.proxies.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(ProxyRules::new(proxies));
+        *self.common.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.by_way.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Whether a URL is asked for through a proxy.
+    pub fn goes_through_a_proxy(&self, url: &Url) -> bool {
+        self.proxies().intercepts(url)
+    }
+
+    fn proxies(&self) -> Arc<ProxyRules> {
+        self.proxies.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is wrong with the files of a host, if anything is.
+    pub fn flaw(&self, host: &str) -> Option<String> {
+        self.flaws.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned()
+    }
+
     /// The client for a host. Reads files the first time: call it where that may block.
-    pub fn build(&self, host: &str) -> Result<Client, Trouble> {
+    pub fn build(&self, way: &Way) -> Result<Client, Trouble> {
+        let host = &way.host;
         let setup = |problem: String| Trouble::Setup(format!("certificates for {host}: {problem}"));
-        let common = self.common.get_or_init(|| self.common()).as_ref();
-        let common = common.map_err(|problem| setup(problem.clone()))?;
+        let common = self.common().map_err(setup)?;
         let files = self.own_files(host).map_err(setup)?;
-        let client = if files.is_empty() {
-            if is_loopback(host) { common.loopback.clone() } else { common.outside.clone() }
-        } else {
-            let config = own_config(&common.roots, &files).map_err(setup)?;
-            self.client(config, is_loopback(host)).map_err(setup)?
+        let is_common = files.is_empty() && !way.is_insecure && way.sent_from.is_none();
+        let client = match (is_common, is_loopback(host)) {
+            (true, true) => common.loopback.clone(),
+            (true, false) => common.outside.clone(),
+            (false, _) => self.own_client(way, &common.trusted, &files).map_err(setup)?,
         };
-        let mut by_host = self.by_host.lock().unwrap_or_else(PoisonError::into_inner);
-        if by_host.len() >= CLIENTS_MAX {
-            by_host.clear();
+        let mut by_way = self.by_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if by_way.len() >= CLIENTS_MAX {
+            by_way.clear();
         }
-        by_host.insert(host.to_owned(), client.clone());
+        by_way.insert(way.clone(), client.clone());
         Ok(client)
     }
 
     /// The client of a host that was asked before.
-    pub fn remembered(&self, host: &str) -> Option<Client> {
-        self.by_host.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned()
+    pub fn remembered(&self, way: &Way) -> Option<Client> {
+        self.by_way.lock().unwrap_or_else(PoisonError::into_inner).get(way).cloned()
     }
 
     /// Looks at the files again next time: somebody may have mended them.
     pub fn forget(&self, host: &str) {
-        self.by_host.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
+        let mut by_way = self.by_way.lock().unwrap_or_else(PoisonError::into_inner);
+        by_way.retain(|way, _| way.host != host);
     }
 
-    fn common(&self) -> Result<Common, String> {
-        let roots = Arc::new(common_roots());
-        let config = common_config(roots.clone())?;
-        let outside = self.client(config.clone(), false)?;
-        let loopback = self.client(config, true)?;
-        Ok(Common { roots, outside, loopback })
+    fn common(&self) -> Result<Arc<Common>, String> {
+        let mut common = self.common.lock().unwrap_or_else(PoisonError::into_inner);
+        common.get_or_insert_with(|| self.make_common().map(Arc::new)).clone()
     }
 
-    fn client(&self, config: ClientConfig, loopback: bool) -> Result<Client, String> {
+    fn make_common(&self) -> Result<Common, String> {
+        let trusted = common_roots();
+        let config = config(Arc::new(Verifier::new(&trusted)?), None)?;
+        let outside = self.client(config.clone(), &Way::to(""))?;
+        let loopback = self.client(config, &Way::to("localhost"))?;
+        Ok(Common { trusted, outside, loopback })
+    }
+
+    /// The client for a host that shares none, with what its own files say.
+    fn own_client(&self, way: &Way, common: &Trusted, files: &OwnFiles) -> Result<Client, String> {
+        let mut flaws = Vec::new();
+        let verifier: Arc<dyn ServerCertVerifier> = match way.is_insecure {
+            true => Arc::new(AnyCertificate::default()),
+            false => Arc::new(Verifier::new(&own_trust(common, files, &mut flaws))?),
+        };
+        let mut all = self.flaws.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&way.host);
+        if !flaws.is_empty() && all.len() < CLIENTS_MAX {
+            all.insert(way.host.clone(), flaws.join("; "));
+        }
+        drop(all);
+        self.client(config(verifier, files.identity.as_ref())?, way)
+    }
+
+    fn client(&self, config: ClientConfig, way: &Way) -> Result<Client, String> {
+        let proxies = self.proxies();
         let builder = Client::builder()
             .tls_backend_preconfigured(config)
             .user_agent(USER_AGENT)
@@ -113,8 +191,17 @@ impl Clients {
             .referer(false)
             .retry(retry::never())
             .connect_timeout(self.connect_timeout)
-            .pool_idle_timeout(IDLE_CONNECTION);
-        let builder = if loopback { ClientBuilder::no_proxy(builder) } else { builder };
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .http1_max_headers(HEADERS_MAX);
+        let builder = match is_loopback(&way.host) {
+            true => ClientBuilder::no_proxy(builder),
+            false => proxies.apply(builder)?,
+        };
+        let guard = |from| Arc::new(Guarded { from, proxies: proxies.hosts.clone() });
+        let builder = match way.sent_from {
+            Some(from) => builder.dns_resolver(guard(from)),
+            None => builder,
+        };
         builder.build().map_err(|error| error.to_string())
     }
 
@@ -165,10 +252,12 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, String> {
 /// The bundled roots, and those of the system that are not among them: an image `FROM scratch`
 /// has no store, and a company's machine has more than the bundle. Errors of the store count
 /// for nothing, since every machine has some rotten file in it.
-fn common_roots() -> RootCertStore {
+fn common_roots() -> Trusted {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let mut system = RootCertStore::empty();
-    system.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let found = rustls_native_certs::load_native_certs().certs;
+    let pinned = Arc::new(found.iter().map(fingerprint).collect());
+    system.add_parsable_certificates(found);
     let is_new = |anchor: &TrustAnchor<'static>| {
         let is_same = |known: &TrustAnchor<'static>| {
             known.subject == anchor.subject
@@ -177,33 +266,48 @@ fn common_roots() -> RootCertStore {
         !webpki_roots::TLS_SERVER_ROOTS.iter().any(is_same)
     };
     roots.roots.extend(system.roots.into_iter().filter(is_new));
-    roots
+    Trusted { roots: Arc::new(roots), pinned, authorities: Arc::default() }
 }
 
-fn common_config(roots: Arc<RootCertStore>) -> Result<ClientConfig, String> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn own_config(common: &Arc<RootCertStore>, files: &OwnFiles) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::clone(common);
+/// What a host's own files add to the trust that is common to all. Like the Engine, one that
+/// cannot be read is passed over; what is wrong with it is said where the host turns out not to be
+/// trusted.
+fn own_trust(common: &Trusted, files: &OwnFiles, flaws: &mut Vec<String>) -> Trusted {
+    let mut roots = RootCertStore::clone(&common.roots);
+    let mut pinned = BTreeSet::clone(&common.pinned);
+    let mut authorities = Vec::new();
     for path in &files.authorities {
-        for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
+        let found = certificates(path).unwrap_or_else(|flaw| {
+            flaws.push(flaw);
+            Vec::new()
+        });
+        for certificate in found {
+            pinned.insert(fingerprint(&certificate));
+            authorities.push(certificate.clone());
+            if let Err(error) = roots.add(certificate) {
+                flaws.push(format!("{}: {error}", path.display()));
+            }
         }
     }
-    let Some((certificate, key)) = &files.identity else {
-        return common_config(Arc::new(roots));
-    };
+    let (roots, pinned, authorities) = (Arc::new(roots), Arc::new(pinned), Arc::new(authorities));
+    Trusted { roots, pinned, authorities }
+}
+
+/// How TLS is spoken: whom we trust, and what we show.
+fn config(
+    verifier: Arc<dyn ServerCertVerifier>,
+    identity: Option<&(PathBuf, PathBuf)>,
+) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let Some((certificate, key)) = identity else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates(certificate)?;
     let secret = PrivateKeyDer::from_pem_file(key)
         .map_err(|_| format!("{} holds no private key", key.display()))?;
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
+    builder
         .with_client_auth_cert(chain, secret)
         .map_err(|error| format!("{}: {error}", certificate.display()))
 }

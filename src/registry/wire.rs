@@ -1,5 +1,6 @@
 //! One request and its answer, within their limits, counted.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -7,19 +8,26 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use secrecy::ExposeSecret as _;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use crate::core::docker::credentials::Credentials;
+use crate::core::docker::engine_registries::Proxies;
 use crate::core::docker::manifest::ACCEPTED;
+use crate::core::docker::place::Place;
 use crate::registry::RegistryObserver;
 use crate::registry::failure::{Failure, Trouble};
 use crate::registry::quotas::Quotas;
 use crate::registry::settings::{Limits, RegistrySettings};
-use crate::registry::trust::Clients;
+use crate::registry::trust::{Clients, Way};
 
 /// How much of an error's body is read, in bytes. Its code stands at the beginning.
 const ERROR_BODY_MAX: usize = 64 * 1024;
+
+/// From how many bytes on a body is a large one, of which a host sends one at a time: manifests
+/// have some kilobytes, and 128 of four megabytes at once are more than a Pi Zero has.
+const LARGE_BODY: usize = 64 * 1024;
 
 /// What is sent. It has no `Debug`: the form may hold an identity token.
 pub(super) struct Request {
@@ -27,14 +35,27 @@ pub(super) struct Request {
     /// Whether a manifest is wanted, of any of the four types.
     pub wants_manifest: bool,
     pub authorization: Option<HeaderValue>,
+    /// What another host is shown, to which the registry sends us: its origin, and the token that
+    /// its own server gave for it.
+    pub elsewhere: Option<(String, HeaderValue)>,
     pub form: Option<String>,
+    /// The place for a large body, where this host has one.
+    pub large: Option<Arc<Semaphore>>,
     /// Largest body of a good answer, in bytes.
     pub limit: usize,
 }
 
 impl Request {
     pub fn new(method: Method, limit: usize) -> Self {
-        Self { method, wants_manifest: false, authorization: None, form: None, limit }
+        Self {
+            method,
+            wants_manifest: false,
+            authorization: None,
+            elsewhere: None,
+            form: None,
+            large: None,
+            limit,
+        }
     }
 }
 
@@ -43,14 +64,18 @@ pub(super) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
+    /// Who answered: where the redirects led.
+    pub url: Url,
+    /// Where that host lies.
+    pub place: Place,
 }
 
 /// To whom a request goes.
 pub(super) struct Recipient<'a> {
     /// The registry it is counted for.
     pub registry: &'a str,
-    /// The host, under the name that its certificates are kept under.
-    pub host: &'a str,
+    /// How its host is reached.
+    pub way: &'a Way,
     pub url: &'a Url,
 }
 
@@ -77,6 +102,11 @@ impl Wire {
         }
     }
 
+    /// The Engine's proxies count where the environment names none.
+    pub fn follow_proxies(&self, proxies: &Proxies) {
+        self.clients.follow_proxies(proxies);
+    }
+
     /// When an exchange that begins now has to be over.
     pub fn deadline(&self) -> Instant {
         Instant::now() + self.limits.request_timeout
@@ -91,13 +121,16 @@ impl Wire {
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
         let sending = Box::pin(self.converse(to, request, authorization));
-        let result = timeout_at(deadline, sending).await.unwrap_or_else(|_| {
+        let mut result = timeout_at(deadline, sending).await.unwrap_or_else(|_| {
             let after = self.limits.request_timeout;
-            Err(Trouble::Timeout { host: to.host.to_owned(), after })
+            Err(Trouble::Timeout { host: to.way.host.clone(), after })
         });
         self.observe(to.registry, &result);
         if result.as_ref().is_err_and(Trouble::concerns_trust) {
-            self.clients.forget(to.host);
+            self.clients.forget(&to.way.host);
+        }
+        if let Err(Trouble::Certificate { problem, .. }) = &mut result {
+            problem.extend(self.clients.flaw(&to.way.host).map(|flaw| format!("; {flaw}")));
         }
         result
     }
@@ -109,9 +142,9 @@ impl Wire {
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Trouble> {
         let trouble =
-            |error: reqwest::Error| Trouble::of(&error, to.host, self.limits.connect_timeout);
+            |error: reqwest::Error| Trouble::of(&error, &to.way.host, self.limits.connect_timeout);
         let mut builder =
-            self.client(to.host).await?.request(request.method.clone(), to.url.clone());
+            self.client(to.way).await?.request(request.method.clone(), to.url.clone());
         if request.wants_manifest {
             builder = builder.header(ACCEPT, ACCEPTED.join(", "));
         }
@@ -123,26 +156,38 @@ impl Wire {
             builder = builder.body(form.clone());
         }
         let mut response = builder.send().await.map_err(trouble)?;
+        let place = self.place(&response, to.url);
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let body = if request.method == Method::HEAD {
             Vec::new()
         } else if status.is_success() {
-            let body = read(&mut response, request.limit).await.map_err(trouble)?;
-            let host = to.host.to_owned();
+            let large = request.large.as_deref();
+            let body = read(&mut response, request.limit, large).await.map_err(trouble)?;
+            let host = to.way.host.clone();
             body.ok_or(Trouble::TooLarge { host, limit: request.limit })?
         } else {
             // An error is known by its status. What cannot be read of its body is left out.
-            read(&mut response, ERROR_BODY_MAX).await.ok().flatten().unwrap_or_default()
+            read(&mut response, ERROR_BODY_MAX, None).await.ok().flatten().unwrap_or_default()
         };
-        Ok(Answer { status, headers, body })
+        Ok(Answer { status, headers, body, url: to.url.clone(), place })
     }
 
-    async fn client(&self, host: &str) -> Result<Client, Trouble> {
-        if let Some(client) = self.clients.remembered(host) {
+    /// Where the host lies that answered. Behind a proxy its address is not known, only its name;
+    /// it is taken to lie outside, so that it may send us no further inside.
+    fn place(&self, response: &Response, url: &Url) -> Place {
+        let connected = response.remote_addr().map(|address| address.ip());
+        match self.clients.goes_through_a_proxy(url) {
+            true => literal(url).map_or(Place::Internet, Place::of),
+            false => connected.map_or(Place::Internet, Place::of),
+        }
+    }
+
+    async fn client(&self, way: &Way) -> Result<Client, Trouble> {
+        if let Some(client) = self.clients.remembered(way) {
             return Ok(client);
         }
-        let (clients, name) = (self.clients.clone(), host.to_owned());
-        match spawn_blocking(move || clients.build(&name)).await {
+        let (clients, wanted, host) = (self.clients.clone(), way.clone(), &way.host);
+        match spawn_blocking(move || clients.build(&wanted)).await {
             Ok(client) => client,
             Err(_) => Err(Trouble::Setup(format!("certificates for {host} could not be read"))),
         }
@@ -151,7 +196,7 @@ impl Wire {
     fn observe(&self, registry: &str, result: &Result<Answer, Trouble>) {
         match result {
             Ok(answer) => {
-                self.observer.request(registry, answer.status.as_str());
+                self.observer.request(registry, code_of(&answer.status));
                 let quota = self.quotas.hear(registry, &answer.headers, Instant::now().into_std());
                 if let Some(quota) = quota {
                     self.observer.rate_limit_remaining(registry, quota.remaining);
@@ -165,6 +210,12 @@ impl Wire {
     }
 }
 
+/// A status for the metrics: one that has no meaning is like any other such, since a registry could
+/// answer with hundreds.
+fn code_of(status: &StatusCode) -> &str {
+    status.canonical_reason().map_or("other", |_| status.as_str())
+}
+
 /// `Authorization` for a user name and a password.
 pub(super) fn basic(login: &Credentials) -> Result<HeaderValue, Failure> {
     let text = format!("{}:{}", login.username, login.password.expose_secret());
@@ -175,19 +226,45 @@ pub(super) fn basic(login: &Credentials) -> Result<HeaderValue, Failure> {
     Ok(value)
 }
 
-/// The body, or nothing if it is larger than the limit.
-async fn read(response: &mut Response, limit: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+/// The address in a URL that names its host by one, in whatever way it is written.
+pub(super) fn literal(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str()?;
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// The body, or nothing if it is larger than the limit. A large one waits for its place.
+async fn read(
+    response: &mut Response,
+    limit: usize,
+    large: Option<&Semaphore>,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
     if response.content_length().is_some_and(|length| length > limit as u64) {
         return Ok(None);
     }
+    let mut place = None;
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > limit {
+        let length = body.len() + chunk.len();
+        if length > limit {
             return Ok(None);
+        }
+        if length > LARGE_BODY
+            && let (Some(large), None) = (large, &place)
+        {
+            // Nobody closes the semaphore; if that ever fails, the limit is all that is lost.
+            place = large.acquire().await.ok();
+            body.reserve_exact(reserve(response, length).saturating_sub(body.len()));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body))
+}
+
+/// How much room a large body wants at once, so that it does not grow by doubling: what is said to
+/// come, which is not more than the limit.
+fn reserve(response: &Response, length: usize) -> usize {
+    let said = response.content_length().and_then(|said| usize::try_from(said).ok());
+    said.unwrap_or(0).max(length)
 }
 
 #[cfg(test)]

@@ -65,3 +65,5 @@ mod updates;
 mod watchtower;
 #[cfg(test)]
 mod windows;
+#[cfg(test)]
+mod yardstick;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilotfish::core::decide::offer::{Layer, LookupError, Offer};
+use pilotfish::core::decide::offer::{Layer, LookupError, Offer, Packing};
 use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::docker::credentials::Credentials;
 use pilotfish::core::docker::reference::{Digest, Platform, Reference};
@@ -116,7 +116,11 @@ fn offer(image: &Image, index: &Digest) -> Offer {
             architecture: "arm64".into(),
             variant: String::new(),
         },
-        layers: vec![Layer { digest: image.manifest.clone(), size: 1_000_000 }],
+        layers: vec![Layer {
+            digest: image.manifest.clone(),
+            size: 1_000_000,
+            packing: Packing::Common,
+        }],
         diff_ids: vec![image.config.clone()],
     }
 }

@@ -25,8 +25,17 @@ fn hostile(asked: &Asked, good: &Image) -> Reply {
     match asked.image().0 {
         "good" => manifest(OCI_MANIFEST, &good.manifest),
         "nameless" => reply(200, &[("content-type", OCI_MANIFEST)], good.manifest.clone()),
-        "headless" if asked.method == "HEAD" => reply(405, &[], ""),
-        "headless" => manifest(OCI_MANIFEST, &good.manifest),
+        "headless-400" if asked.method == "HEAD" => reply(400, &[], ""),
+        "headless-403" if asked.method == "HEAD" => reply(403, &[], ""),
+        "headless-404" if asked.method == "HEAD" => reply(404, &[], ""),
+        "headless-405" if asked.method == "HEAD" => reply(405, &[], ""),
+        "headless-500" if asked.method == "HEAD" => reply(500, &[], ""),
+        "headless-501" if asked.method == "HEAD" => reply(501, &[], ""),
+        "headless-page" if asked.method == "HEAD" => reply(200, &page, ""),
+        "headless-digest" if asked.method == "HEAD" => {
+            reply(200, &[("content-type", OCI_MANIFEST), ("docker-content-digest", "x")], "")
+        }
+        image if image.starts_with("headless") => manifest(OCI_MANIFEST, &good.manifest),
         "bare-401" => reply(401, &[], ""),
         "forbidden" => reply(403, &[], ""),
         "gone" => reply(404, &[], r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#),
@@ -66,7 +75,7 @@ async fn each_wrong_answer_has_one_reason_and_spoils_no_other_image() {
     let table = [
         ("bare-401", "registry_unauthorized: HOST wants a login for bare-401:1 of a kind we do not know".to_owned()),
         ("forbidden", "registry_unauthorized: HOST answered 403 when asked for forbidden:1".into()),
-        ("gone", "not_found: HOST answered 404 when asked for gone:1".into()),
+        ("gone", "not_found: HOST answered 404 (MANIFEST_UNKNOWN) when asked for gone:1".into()),
         ("limited", "rate_limited: HOST answered 429 when asked for limited:1".into()),
         ("limited-for", "rate_limited: HOST answered 429 when asked for limited-for:1".into()),
         ("ill", "registry_error: HOST answered 500 when asked for ill:1".into()),
@@ -77,7 +86,7 @@ async fn each_wrong_answer_has_one_reason_and_spoils_no_other_image() {
         ("away", format!("{redirect}it leads away from TLS")),
         ("page", "registry_error: HOST answered with something that is no manifest for page:1".into()),
         ("page-body", "registry_error: HOST answered with something that is no manifest for page-body:1".into()),
-        ("no-digest", "registry_error: HOST names a digest for no-digest:1 that is none".into()),
+        ("no-digest", "registry_error: what HOST sent for no-digest:1 is of no use: it is not JSON of the expected shape (line 1, column 0)".into()),
         ("large", "registry_error: HOST sent more than the 4194304 bytes such an answer may have".into()),
         ("endless", "registry_error: HOST sent more than the 4194304 bytes such an answer may have".into()),
         ("rubbish", "registry_error: what HOST sent for rubbish:1 is of no use: it is neither a manifest nor an index".into()),
@@ -90,7 +99,9 @@ async fn each_wrong_answer_has_one_reason_and_spoils_no_other_image() {
         );
         assert_eq!(client.head(&reference(&host, "good:1")).await, Ok(good.digest()), "{image}");
     }
-    for image in ["nameless", "headless"] {
+    let headless = ["400", "403", "404", "405", "500", "501", "page", "digest"];
+    let headless = headless.map(|why| format!("headless-{why}"));
+    for image in ["nameless".to_owned()].iter().chain(&headless) {
         assert_eq!(client.head(&reference(&host, image)).await, Ok(good.digest()), "{image}");
     }
 }

@@ -20,6 +20,8 @@ pub enum Flaw {
     Expired,
     NotYet,
     OtherName,
+    /// It calls itself an authority, as `openssl req -x509 -CA …` makes it.
+    IsAuthority,
 }
 
 /// Where a certificate and its key were written.
@@ -38,6 +40,20 @@ impl Authority {
         Self { issuer: CertifiedIssuer::self_signed(params, key).expect("an authority") }
     }
 
+    /// Writes a certificate for `host` that nobody but itself issued, and its key. Docker's own
+    /// recipe (`openssl req -x509`) makes one that calls itself an authority.
+    pub fn self_signed(directory: &Path, host: Option<&str>, is_authority: bool) -> Files {
+        let names = host.map(str::to_owned).into_iter().collect::<Vec<_>>();
+        let mut params = CertificateParams::new(names).expect("parameters");
+        params.distinguished_name.push(DnType::CommonName, "127.0.0.1");
+        if is_authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        write(directory, "server", &certificate.pem(), &key)
+    }
+
     /// Writes the authority's own certificate.
     pub fn write(&self, path: &Path) {
         fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
@@ -52,17 +68,22 @@ impl Authority {
         match flaw {
             Flaw::Expired => params.not_after = date_time_ymd(2001, 1, 1),
             Flaw::NotYet => params.not_before = date_time_ymd(3000, 1, 1),
+            Flaw::IsAuthority => params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
             Flaw::None | Flaw::OtherName => {}
         }
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        fs::create_dir_all(directory).expect("a directory");
-        let files = Files {
-            certificate: directory.join(format!("{name}.cert")),
-            key: directory.join(format!("{name}.key")),
-        };
-        fs::write(&files.certificate, certificate.pem()).expect("a file");
-        fs::write(&files.key, key.serialize_pem()).expect("a file");
-        files
+        write(directory, name, &certificate.pem(), &key)
     }
+}
+
+fn write(directory: &Path, name: &str, certificate: &str, key: &KeyPair) -> Files {
+    fs::create_dir_all(directory).expect("a directory");
+    let files = Files {
+        certificate: directory.join(format!("{name}.cert")),
+        key: directory.join(format!("{name}.key")),
+    };
+    fs::write(&files.certificate, certificate).expect("a file");
+    fs::write(&files.key, key.serialize_pem()).expect("a file");
+    files
 }

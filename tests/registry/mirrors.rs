@@ -47,5 +47,9 @@ async fn a_mirror_is_asked_first_and_without_the_registrys_login() {
         "not_found: HOST answered 404 when asked for nowhere:1"
     );
     assert!(mirror.asked().iter().all(|asked| asked.authorization.is_none()));
-    assert_eq!(mirror.asked().len(), 5);
+    assert_eq!(
+        mirror.asked().len(),
+        6,
+        "a mirror that fails is asked by GET as well, one that lacks an image is not"
+    );
 }

@@ -207,6 +207,17 @@ async fn nobody_gets_in_without_the_token_and_nothing_too_large_or_strange() {
     assert_eq!(with("", push.to_owned()).await, StatusCode::UNAUTHORIZED);
     assert_eq!(with(&TOKEN.to_uppercase(), push.to_owned()).await, StatusCode::UNAUTHORIZED);
     assert_eq!(with(TOKEN, "rubbish".to_owned()).await, StatusCode::BAD_REQUEST);
+    // Only what was read as a push is accepted, and nobody is left to think that it was.
+    let pull = push.replace("push", "pull");
+    assert_eq!(with(TOKEN, pull).await, StatusCode::OK);
+    let gitea = include_str!("../../fuzz/corpus/notification/gitea-package.json").to_owned();
+    assert_eq!(with(TOKEN, gitea.clone()).await, StatusCode::ACCEPTED);
+    let deleted = gitea.replace("created", "deleted");
+    assert_eq!(with(TOKEN, deleted).await, StatusCode::OK);
+    let strange = gitea.replace("\"type\"", "\"kind\"");
+    assert_eq!(with(TOKEN, strange).await, StatusCode::UNPROCESSABLE_ENTITY);
+    let harbor = include_str!("../../fuzz/corpus/notification/harbor-scan.json").to_owned();
+    assert_eq!(with(TOKEN, harbor).await, StatusCode::UNPROCESSABLE_ENTITY);
     let large = format!("{push}{}", " ".repeat(300_000));
     assert_eq!(with(TOKEN, large).await, StatusCode::PAYLOAD_TOO_LARGE);
     let other = push.replace("v1", "v2");

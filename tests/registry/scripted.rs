@@ -18,6 +18,7 @@ pub struct Asked {
     pub target: String,
     pub authorization: Option<String>,
     pub accept: Option<String>,
+    pub host: Option<String>,
     pub body: String,
 }
 
@@ -111,6 +112,7 @@ async fn read(request: Request) -> Asked {
         target: parts.uri.to_string(),
         authorization: header("authorization"),
         accept: header("accept"),
+        host: header("host"),
         body: String::from_utf8(body.to_vec()).expect("text"),
     }
 }

@@ -70,7 +70,10 @@ async fn nothing_that_can_be_printed_holds_a_secret() {
         )
         .expect("a file");
         let heard = Arc::new(Heard::default());
-        let settings = settings_for(directory.path(), &host, host_settings);
+        let mut settings = settings_for(directory.path(), &host, host_settings);
+        // It speaks plain http on another port than the registry.
+        let allowed = HostSettings { plain_http: true, ..HostSettings::default() };
+        settings.hosts.insert(tokens.registry(), allowed);
         let client = client_heard_by(&settings, heard.clone());
         for image in ["basic", "bearer", "renewed", "moved", "ill", "named"] {
             let reference = reference(&host, image);

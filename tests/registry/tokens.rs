@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pilotfish::core::docker::manifest::OCI_MANIFEST;
-use pilotfish::registry::{HttpRegistry, Registry as _};
+use pilotfish::registry::{HostSettings, HttpRegistry, Registry as _};
 use tempfile::{TempDir, tempdir};
 
 use crate::images::Image;
 use crate::scripted::{Asked, Reply, Scripted, manifest, reply};
-use crate::support::{client, reference, settings, told};
+use crate::support::{client, reference, settings, settings_for, told};
 
 /// A registry that wants tokens, a server that gives them, and a client.
 struct Flow {
@@ -47,7 +47,10 @@ impl Flow {
             reply(401, &[("www-authenticate", &challenge)], "")
         })
         .await;
-        let client = client(&settings(directory.path()));
+        // The server of tokens speaks plain http on another port than the registry.
+        let allowed = HostSettings { plain_http: true, ..HostSettings::default() };
+        let settings = settings_for(directory.path(), &tokens.registry(), allowed);
+        let client = client(&settings);
         Self { directory, tokens, registry, image, valid, client }
     }
 

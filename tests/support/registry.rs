@@ -200,7 +200,8 @@ impl Registry {
         deleted.expect("the registry").succeeded("delete a manifest");
     }
 
-    fn put_blob(&self, repository: &str, blob: &[u8]) {
+    /// Stores a blob, unless it is there.
+    pub fn put_blob(&self, repository: &str, blob: &[u8]) {
         let peer = Peer::Tcp(self.address);
         let digest = digest_of(blob);
         let there = peer.request("HEAD", &format!("/v2/{repository}/blobs/{digest}"), &[], b"");
@@ -216,7 +217,8 @@ impl Registry {
         put.expect("the registry").succeeded("upload a blob");
     }
 
-    fn put_manifest(&self, repository: &str, tag: &str, kind: &str, manifest: &[u8]) -> String {
+    /// Stores a manifest or an index under a tag; gives its digest.
+    pub fn put_manifest(&self, repository: &str, tag: &str, kind: &str, manifest: &[u8]) -> String {
         let path = format!("/v2/{repository}/manifests/{tag}");
         let peer = Peer::Tcp(self.address);
         let put = peer.request("PUT", &path, &[("Content-Type", kind)], manifest);

@@ -26,6 +26,10 @@ const KNOWN_MAX: usize = 500;
 /// than this on one machine and has all of them fail.
 const FAILING_MAX: usize = 500;
 
+/// How many hosts that spoke TLS are remembered; no Pi asks as many. The first ones stay, because a
+/// list that changes in each round would be written in each round.
+const TLS_HOSTS_MAX: usize = 200;
+
 /// Of how many images it is remembered where they came from: a Pi runs dozens.
 const ORIGINS_MAX: usize = 500;
 
@@ -70,6 +74,10 @@ pub struct Memory {
     /// so: a republished index, or an image whose tag has moved on the containerd image store.
     #[serde(default)]
     pub known: BTreeMap<String, BTreeSet<Digest>>,
+    /// Registries that spoke TLS, as `HOST:PORT`, the latest last: none of them is ever sent a
+    /// login in clear.
+    #[serde(default)]
+    pub tls_hosts: Vec<String>,
     /// For each image ID and each repository (`docker.io/library/nginx`), whether the image came
     /// from there.
     #[serde(default)]
@@ -190,6 +198,18 @@ impl Memory {
     /// Remembers that a digest leads to an image. Says whether that is news.
     pub fn learn(&mut self, image_id: &str, digest: &Digest) -> bool {
         self.known.entry(image_id.to_owned()).or_default().insert(digest.clone())
+    }
+
+    /// Remembers hosts that spoke TLS. Says whether one of them is news.
+    pub fn learn_tls(&mut self, hosts: impl IntoIterator<Item = String>) -> bool {
+        let mut is_news = false;
+        for host in hosts {
+            if self.tls_hosts.len() < TLS_HOSTS_MAX && !self.tls_hosts.contains(&host) {
+                self.tls_hosts.push(host);
+                is_news = true;
+            }
+        }
+        is_news
     }
 
     /// What is remembered of an image and the repository of this reference.
@@ -339,6 +359,18 @@ mod tests {
             memory.fail(&number.to_string(), failed("a", "1"));
         }
         assert_eq!(memory.failing.len(), FAILING_MAX);
+    }
+
+    #[test]
+    fn hosts_that_spoke_tls_are_remembered_once_and_bounded() {
+        let mut memory = Memory::default();
+        assert!(memory.learn_tls(["a".to_owned(), "b".to_owned()]));
+        assert!(!memory.learn_tls(["b".to_owned()]));
+        assert_eq!(memory.tls_hosts, ["a", "b"]);
+        memory.learn_tls((0..300).map(|number| number.to_string()));
+        assert_eq!(memory.tls_hosts.len(), TLS_HOSTS_MAX);
+        assert!(!memory.learn_tls((0..300).map(|number| number.to_string())));
+        assert_eq!(memory.tls_hosts[..2], ["a", "b"]);
     }
 
     #[test]

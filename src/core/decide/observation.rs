@@ -168,6 +168,8 @@ pub struct Readiness {
     pub api: ApiVersion,
     /// Whether the Engine can change a restart policy.
     pub can_update: bool,
+    /// Whether the Engine unpacks layers that are packed with zstd.
+    pub unpacks_zstd: bool,
     /// Bytes free where the Engine keeps images; `None` where that is not visible.
     pub free_bytes: Option<u64>,
     /// Whether the probe of the label succeeds on the running container.

@@ -17,6 +17,37 @@ pub struct Layer {
     pub digest: Digest,
     /// Its size in bytes, as the manifest says.
     pub size: u64,
+    /// How it is packed, as its media type says.
+    #[serde(default)]
+    pub packing: Packing,
+}
+
+/// How a layer is packed, as far as that matters for whether an Engine can unpack it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Packing {
+    /// Not packed, or in a way that every Engine knows (gzip), or in one that nobody told.
+    #[default]
+    Common,
+    /// Zstandard, which Docker unpacks from Engine 23 on.
+    Zstd,
+    /// Encrypted (`ocicrypt`), which no Docker unpacks.
+    Encrypted,
+}
+
+impl Packing {
+    /// What the media type of a layer says (OCI image-spec `layer.md`; BuildKit writes zstd in
+    /// Docker's types as well).
+    #[must_use]
+    pub fn of(media_type: &str) -> Self {
+        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        let essence = essence.to_ascii_lowercase();
+        match () {
+            () if essence.ends_with("+encrypted") => Self::Encrypted,
+            () if essence.ends_with("+zstd") || essence.ends_with(".zstd") => Self::Zstd,
+            () => Self::Common,
+        }
+    }
 }
 
 /// An offered image, resolved down to one platform.

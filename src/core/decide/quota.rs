@@ -17,6 +17,13 @@ pub const LOOK_COST: u64 = 1;
 /// What a pull by the Engine counts, by the same rule.
 pub const PULL_COST: u64 = 1;
 
+/// Longest window that is believed. Docker Hub's is six hours; a slip of a server must not hold
+/// images for weeks.
+const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Shortest window: one of no length would turn while it is looked at.
+const WINDOW_MIN: Duration = Duration::from_secs(1);
+
 /// What a registry said last of the quota of this address or login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
@@ -53,7 +60,8 @@ fn parse_item(text: &str) -> Option<(u64, Option<Duration>)> {
     let mut parts = text.split(';').map(str::trim);
     let count = parts.next()?.parse().ok()?;
     let seconds = parts.find_map(|part| part.strip_prefix("w=")?.parse().ok());
-    Some((count, seconds.map(Duration::from_secs)))
+    let window = |seconds| Duration::from_secs(seconds).clamp(WINDOW_MIN, WINDOW_MAX);
+    Some((count, seconds.map(window)))
 }
 
 /// Why a container waits for its registry's quota.
@@ -110,6 +118,8 @@ mod tests {
         assert_eq!(read(None, "0"), Some((None, 0, None)));
         assert_eq!(read(Some("100; w=60"), " 7 "), Some((Some(100), 7, Some(60))));
         assert_eq!(read(Some("all"), "7; burst=1; w=x"), Some((None, 7, None)));
+        assert_eq!(read(None, "0;w=18446744073709551615"), Some((None, 0, Some(86_400))));
+        assert_eq!(read(None, "0;w=0"), Some((None, 0, Some(1))));
         for wrong in ["", "many", "-1", ";w=1", "99999999999999999999"] {
             assert_eq!(read(Some("100"), wrong), None, "{wrong}");
         }

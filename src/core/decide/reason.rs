@@ -47,6 +47,8 @@ pub enum Reason {
     UpdateInFlight,
     /// The offered image has nothing for this platform.
     PlatformMissing,
+    /// The Engine cannot unpack a layer of the offered image.
+    LayerUnsupported,
     /// Credentials are missing or refused (401, 403).
     RegistryUnauthorized,
     /// The registry does not answer.
@@ -73,7 +75,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is, for documentation and tests.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,
@@ -93,6 +95,7 @@ impl Reason {
         Self::UpdateFailing,
         Self::UpdateInFlight,
         Self::PlatformMissing,
+        Self::LayerUnsupported,
         Self::RegistryUnauthorized,
         Self::RegistryUnreachable,
         Self::RegistryCertificate,
@@ -129,6 +132,7 @@ impl Reason {
             Self::UpdateFailing => "update_failing",
             Self::UpdateInFlight => "update_in_flight",
             Self::PlatformMissing => "platform_missing",
+            Self::LayerUnsupported => "layer_unsupported",
             Self::RegistryUnauthorized => "registry_unauthorized",
             Self::RegistryUnreachable => "registry_unreachable",
             Self::RegistryCertificate => "registry_certificate",
@@ -150,6 +154,7 @@ impl Reason {
             self,
             Self::Stuck
                 | Self::PlatformMissing
+                | Self::LayerUnsupported
                 | Self::RegistryUnauthorized
                 | Self::RegistryUnreachable
                 | Self::RegistryCertificate
@@ -204,6 +209,9 @@ impl Reason {
             }
             Self::UpdateInFlight => "wait for the update to end",
             Self::PlatformMissing => "publish the image for this platform as well",
+            Self::LayerUnsupported => {
+                "publish the image with layers packed by gzip, or install a newer Engine"
+            }
             Self::RegistryUnauthorized => {
                 "`docker login` for this registry as the user the agent runs as"
             }

@@ -2,7 +2,7 @@
 
 use super::{No, space};
 use crate::core::decide::observation::{Readiness, Running};
-use crate::core::decide::offer::Offer;
+use crate::core::decide::offer::{Offer, Packing};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::manifest;
 
@@ -18,7 +18,23 @@ pub(super) fn safe(running: &Running, readiness: &Readiness, offer: &Offer) -> R
             format!("the image is for {}, this needs {}", offer.platform, running.platform);
         return Err(No::new(Reason::PlatformMissing, detail));
     }
-    Ok(())
+    unpacked(readiness, offer)
+}
+
+/// A layer that the Engine cannot unpack is not downloaded to find that out.
+fn unpacked(readiness: &Readiness, offer: &Offer) -> Result<(), No> {
+    if readiness.is_pulled {
+        return Ok(());
+    }
+    let has = |packing: Packing| offer.layers.iter().any(|layer| layer.packing == packing);
+    let detail = match () {
+        () if has(Packing::Encrypted) => "a layer of the image is encrypted",
+        () if has(Packing::Zstd) && !readiness.unpacks_zstd => {
+            "a layer of the image is packed with zstd, which Docker unpacks from Engine 23 on"
+        }
+        () => return Ok(()),
+    };
+    Err(No::new(Reason::LayerUnsupported, detail))
 }
 
 /// What Compose copied into a container would be lost. `of` names the container, where it is not
@@ -36,4 +52,27 @@ pub(super) fn probed(of: &str, probe: Option<&Result<(), String>>) -> Result<(),
     let Some(Err(detail)) = probe else { return Ok(()) };
     let detail = format!("{of}the probe fails on the running container: {detail}");
     Err(No::new(Reason::ProbeFailing, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::decide::tests::{observation, offer};
+
+    #[test]
+    fn a_layer_that_the_engine_cannot_unpack_is_not_fetched() {
+        let readiness = observation("").readiness.expect("it is there");
+        let told = |packing: Packing, unpacks_zstd: bool, is_pulled: bool| {
+            let readiness = Readiness { unpacks_zstd, is_pulled, ..(*readiness).clone() };
+            let mut offer = offer("two");
+            offer.layers[0].packing = packing;
+            unpacked(&readiness, &offer).map_err(|no| no.reason)
+        };
+        let unsupported = Err(Reason::LayerUnsupported);
+        assert_eq!(told(Packing::Common, false, false), Ok(()));
+        assert_eq!(told(Packing::Zstd, true, false), Ok(()));
+        assert_eq!(told(Packing::Zstd, false, false), unsupported);
+        assert_eq!(told(Packing::Encrypted, true, false), unsupported);
+        assert_eq!(told(Packing::Zstd, false, true), Ok(()), "it is here already");
+    }
 }

@@ -64,7 +64,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::core::decide::offer::Layer;
+    use crate::core::decide::offer::{Layer, Packing};
     use crate::core::docker::api_version::ApiVersion;
     use crate::core::docker::reference::{Digest, Platform};
 
@@ -80,7 +80,11 @@ mod tests {
             platform: Platform::default(),
             layers: sizes
                 .iter()
-                .map(|(name, size)| Layer { digest: digest(name), size: *size })
+                .map(|(name, size)| Layer {
+                    digest: digest(name),
+                    size: *size,
+                    packing: Packing::Common,
+                })
                 .collect(),
             diff_ids: sizes.iter().map(|(name, _)| digest(&format!("un{name}"))).collect(),
         }
@@ -93,6 +97,7 @@ mod tests {
             image: json!({ "RootFS": { "Layers": layers } }),
             others: Vec::new(),
             can_update: true,
+            unpacks_zstd: true,
             depends_on: std::collections::BTreeMap::new(),
             companions: std::collections::BTreeMap::new(),
             api: ApiVersion::V1_41,

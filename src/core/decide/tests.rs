@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::core::decide::memory::Refusal;
 use crate::core::decide::observation::{Offered, Previous, Running};
-use crate::core::decide::offer::Layer;
+use crate::core::decide::offer::{Layer, Packing};
 use crate::core::decide::origin::Origin;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::Platform;
@@ -24,7 +24,7 @@ pub(in crate::core) fn offer(name: &str) -> Offer {
         manifest: digest("manifest"),
         config: digest("config"),
         platform: Platform { os: "linux".into(), architecture: "arm64".into(), variant: "".into() },
-        layers: vec![Layer { digest: digest("layer"), size: 1_000_000 }],
+        layers: vec![Layer { digest: digest("layer"), size: 1_000_000, packing: Packing::Common }],
         diff_ids: vec![digest("unpacked")],
     }
 }
@@ -91,6 +91,7 @@ fn readiness() -> Readiness {
         image: json!({ "Id": offer("one").config.as_str(), "Config": {} }),
         others: Vec::new(),
         can_update: true,
+        unpacks_zstd: true,
         depends_on: DependsOn::new(),
         companions: BTreeMap::new(),
         api: ApiVersion::V1_41,

@@ -4,11 +4,13 @@
 //! both (distribution `manifest-v2-2`, OCI image-spec 1.1).
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
-use crate::core::decide::offer::Layer;
+use crate::core::decide::offer::{Layer, Packing};
 use crate::core::docker::reference::{Digest, Platform};
 
 /// Media type of Docker's index, which Docker calls a manifest list.
@@ -27,8 +29,12 @@ pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// what it then names is the digest of something else: often the amd64 entry of the index.
 pub const ACCEPTED: [&str; 4] = [DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST];
 
-/// Annotation that BuildKit puts on entries that are no images: attestations.
-const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+/// Most layers of an image. Docker's classic image store takes 125, its older ones took 127, and no
+/// program that builds images goes beyond. What names more is made to cost memory.
+pub const LAYERS_MAX: usize = 127;
+
+/// Most entries of an index. The largest official images have 40, attestations included.
+pub const ENTRIES_MAX: usize = 1000;
 
 /// Why a document is not a manifest, an index or a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +54,12 @@ pub enum ManifestError {
     /// (CVE-2021-41190), or neither.
     #[error("it is neither a manifest nor an index")]
     Ambiguous,
+    /// More layers than any Engine unpacks.
+    #[error("it has more than {LAYERS_MAX} layers, and no Engine unpacks as many")]
+    TooManyLayers,
+    /// More entries than any index has.
+    #[error("it is an index of more than {ENTRIES_MAX} entries")]
+    TooManyEntries,
     /// What it says it is differs from what it holds.
     #[error("its media type does not agree with what it holds")]
     MediaType,
@@ -105,18 +117,84 @@ pub struct Configuration {
 struct RawDocument {
     schema_version: u64,
     media_type: Option<String>,
-    manifests: Option<Vec<RawDescriptor>>,
+    manifests: Option<Bounded<RawDescriptor, ENTRIES_MAX>>,
     config: Option<RawDescriptor>,
-    layers: Option<Vec<RawDescriptor>>,
+    layers: Option<Bounded<RawDescriptor, LAYERS_MAX>>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RawDescriptor {
+    #[serde(default)]
+    media_type: String,
     digest: Digest,
     #[serde(default)]
     size: u64,
-    platform: Option<Platform>,
-    annotations: Option<BTreeMap<String, String>>,
+    platform: Option<RawPlatform>,
+    annotations: Option<RawAnnotations>,
+}
+
+/// A platform in an index. Some tools write an empty one.
+#[derive(Deserialize)]
+struct RawPlatform {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    variant: String,
+}
+
+/// Whether there is the annotation that BuildKit puts on entries that are no images: attestations.
+#[derive(Deserialize)]
+struct RawAnnotations {
+    #[serde(rename = "vnd.docker.reference.type")]
+    reference_type: Option<IgnoredAny>,
+}
+
+/// A list of which at most `MAX` are kept. That there were more is known, and nothing of them is
+/// kept in memory.
+struct Bounded<T, const MAX: usize> {
+    kept: Vec<T>,
+    is_too_long: bool,
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(BoundedVisitor(PhantomData))
+    }
+}
+
+struct BoundedVisitor<T, const MAX: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for BoundedVisitor<T, MAX> {
+    type Value = Bounded<T, MAX>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut kept = Vec::new();
+        while kept.len() < MAX {
+            let Some(item) = list.next_element()? else {
+                return Ok(Bounded { kept, is_too_long: false });
+            };
+            kept.push(item);
+        }
+        let mut is_too_long = false;
+        while list.next_element::<IgnoredAny>()?.is_some() {
+            is_too_long = true;
+        }
+        Ok(Bounded { kept, is_too_long })
+    }
+}
+
+impl<T, const MAX: usize> Bounded<T, MAX> {
+    /// The list, if it is not too long.
+    fn within(self, error: ManifestError) -> Result<Vec<T>, ManifestError> {
+        if self.is_too_long { Err(error) } else { Ok(self.kept) }
+    }
 }
 
 #[derive(Deserialize)]
@@ -132,8 +210,7 @@ struct RawConfiguration {
 
 #[derive(Deserialize)]
 struct RawRootfs {
-    #[serde(default)]
-    diff_ids: Vec<Digest>,
+    diff_ids: Option<Bounded<Digest, LAYERS_MAX>>,
 }
 
 /// Whether a `Content-Type` is one of the four, whatever parameters follow it.
@@ -156,12 +233,13 @@ pub fn parse_document(bytes: &[u8]) -> Result<Document, ManifestError> {
     match (raw.manifests, raw.config, raw.layers) {
         (Some(entries), None, None) => {
             agrees(says, &[DOCKER_INDEX, OCI_INDEX])?;
-            Ok(Document::Index(images_among(entries)))
+            Ok(Document::Index(images_among(entries.within(ManifestError::TooManyEntries)?)))
         }
         (None, Some(config), layers) => {
             agrees(says, &[DOCKER_MANIFEST, OCI_MANIFEST])?;
-            let layers = layers.unwrap_or_default().into_iter();
-            let layers = layers.map(|raw| Layer { digest: raw.digest, size: raw.size }).collect();
+            let layers =
+                layers.map(|list| list.within(ManifestError::TooManyLayers)).transpose()?;
+            let layers = layers.unwrap_or_default().into_iter().map(layer).collect();
             Ok(Document::Manifest(Manifest { config: config.digest, layers }))
         }
         _ => Err(ManifestError::Ambiguous),
@@ -178,7 +256,13 @@ pub fn parse_configuration(bytes: &[u8]) -> Result<Configuration, ManifestError>
         return Err(ManifestError::NoPlatform);
     }
     let platform = Platform { os: raw.os, architecture: raw.architecture, variant: raw.variant };
-    Ok(Configuration { platform, diff_ids: raw.rootfs.map_or_else(Vec::new, |fs| fs.diff_ids) })
+    let diff_ids = raw.rootfs.and_then(|root| root.diff_ids);
+    let diff_ids = diff_ids.map(|list| list.within(ManifestError::TooManyLayers)).transpose()?;
+    Ok(Configuration { platform, diff_ids: diff_ids.unwrap_or_default() })
+}
+
+fn layer(raw: RawDescriptor) -> Layer {
+    Layer { packing: Packing::of(&raw.media_type), digest: raw.digest, size: raw.size }
 }
 
 /// Checks that a configuration belongs to a manifest: an Engine would refuse the pair later.
@@ -253,11 +337,19 @@ fn images_among(entries: Vec<RawDescriptor>) -> Vec<Entry> {
             .platform
             .as_ref()
             .is_some_and(|platform| platform.os == "unknown" || platform.architecture == "unknown");
-        let refers = entry.annotations.as_ref().is_some_and(|all| all.contains_key(REFERENCE_TYPE));
+        let refers = entry.annotations.as_ref().is_some_and(|all| all.reference_type.is_some());
         !is_unknown && !refers
     };
-    let entries = entries.into_iter().filter(is_image);
-    entries.map(|entry| Entry { digest: entry.digest, platform: entry.platform }).collect()
+    let platform = |raw: RawPlatform| {
+        let RawPlatform { os, architecture, variant } = raw;
+        // One without an architecture says nothing; the content of the entry tells.
+        (!architecture.is_empty()).then_some(Platform { os, architecture, variant })
+    };
+    let entry = |raw: RawDescriptor| Entry {
+        digest: raw.digest,
+        platform: raw.platform.and_then(platform),
+    };
+    entries.into_iter().filter(is_image).map(entry).collect()
 }
 
 fn agrees(says: Option<&str>, holds: &[&str]) -> Result<(), ManifestError> {

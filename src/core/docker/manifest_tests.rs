@@ -55,6 +55,64 @@ fn a_configuration_may_leave_its_variant_out() {
 }
 
 #[test]
+fn a_manifest_of_more_layers_than_an_engine_takes_is_none() {
+    let descriptor = format!(r#"{{"digest":"{}","size":1}}"#, Digest::of(b""));
+    let manifest = |count: usize| {
+        let layers = vec![descriptor.as_str(); count].join(",");
+        let text = format!(r#"{{"schemaVersion":2,"config":{descriptor},"layers":[{layers}]}}"#);
+        parse_document(text.as_bytes())
+    };
+    assert!(manifest(LAYERS_MAX).is_ok());
+    assert_eq!(manifest(LAYERS_MAX + 1), Err(ManifestError::TooManyLayers));
+    assert_eq!(manifest(24_000), Err(ManifestError::TooManyLayers));
+    let index = |count: usize| {
+        let entries = vec![descriptor.as_str(); count].join(",");
+        let text = format!(r#"{{"schemaVersion":2,"manifests":[{entries}]}}"#);
+        parse_document(text.as_bytes()).map(|_| ())
+    };
+    assert_eq!(index(ENTRIES_MAX), Ok(()));
+    assert_eq!(index(ENTRIES_MAX + 1), Err(ManifestError::TooManyEntries));
+    let configuration = |count: usize| {
+        let ids = vec![format!("\"{}\"", Digest::of(b"")); count].join(",");
+        let rootfs = format!(r#"{{"diff_ids":[{ids}]}}"#);
+        let text = format!(r#"{{"os":"linux","architecture":"arm64","rootfs":{rootfs}}}"#);
+        parse_configuration(text.as_bytes()).map(|read| read.diff_ids.len())
+    };
+    assert_eq!(configuration(LAYERS_MAX), Ok(LAYERS_MAX));
+    assert_eq!(configuration(LAYERS_MAX + 1), Err(ManifestError::TooManyLayers));
+}
+
+#[test]
+fn layers_say_how_they_are_packed() {
+    for (media_type, packing) in [
+        ("application/vnd.oci.image.layer.v1.tar", Packing::Common),
+        ("application/vnd.oci.image.layer.v1.tar+gzip", Packing::Common),
+        ("application/vnd.docker.image.rootfs.diff.tar.gzip", Packing::Common),
+        ("application/vnd.oci.image.layer.v1.tar+zstd", Packing::Zstd),
+        ("application/vnd.oci.image.layer.v1.tar+ZSTD; a=b", Packing::Zstd),
+        ("application/vnd.docker.image.rootfs.diff.tar.zstd", Packing::Zstd),
+        ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", Packing::Zstd),
+        ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", Packing::Encrypted),
+        ("application/vnd.oci.image.layer.v1.tar+zstd+encrypted", Packing::Encrypted),
+        ("", Packing::Common),
+    ] {
+        assert_eq!(Packing::of(media_type), packing, "{media_type}");
+    }
+}
+
+#[test]
+fn an_index_may_leave_platforms_empty() {
+    let digest = Digest::of(b"");
+    for platform in ["null", "{}", r#"{"os":"linux"}"#, r#"{"os":"","architecture":""}"#] {
+        let entry =
+            format!(r#"{{"digest":"{digest}","platform":{platform},"annotations":{{"a":1}}}}"#);
+        let text = format!(r#"{{"schemaVersion":2,"manifests":[{entry}]}}"#);
+        let expected = Document::Index(vec![Entry { digest: digest.clone(), platform: None }]);
+        assert_eq!(parse_document(text.as_bytes()), Ok(expected), "{platform}");
+    }
+}
+
+#[test]
 fn attestations_are_no_images() {
     let digest = Digest::of(b"");
     let text = format!(

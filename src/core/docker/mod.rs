@@ -19,5 +19,9 @@ pub mod signal;
 pub mod credentials;
 // `HOST:PORT` as a person writes it.
 pub mod authority;
+// Where an address lies, and who may send us there.
+pub mod place;
+// What the Engine says of registries: mirrors, insecure registries, proxies.
+pub mod engine_registries;
 // What registries say when something was pushed.
 pub mod notification;

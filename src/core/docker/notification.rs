@@ -1,6 +1,6 @@
 //! What registries say when something was pushed: the events of a CNCF registry, and the webhooks
-//! of Docker Hub and of GitHub's packages. They are only a hint to look; nothing of them is
-//! believed, so the worst that a false one brings about is a `HEAD`.
+//! of others. They are only a hint to look; nothing of them is believed, so the worst that a false
+//! one brings about is a `HEAD`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -49,34 +49,63 @@ pub enum NotificationError {
     #[error("this is no JSON")]
     NoJson,
     /// It is of no kind that is known here.
-    #[error("this is neither the events of a registry nor a webhook of Docker Hub or GitHub")]
+    #[error(
+        "this is neither the events of a registry nor a webhook of Docker Hub, GitHub, Gitea, \
+         Harbor, Quay, Azure or Artifactory"
+    )]
     Unknown,
+    /// It is of a known kind, and what was pushed is missing or has another shape.
+    #[error("this looks like a push that {0} tells of, but not which image was pushed")]
+    Unreadable(&'static str),
+    /// It is of a known kind, and tells of something else, which need not be sent here.
+    #[error("this is an event of {0} other than a push: let it send those of pushes alone")]
+    NoPush(&'static str),
 }
 
-/// The tags that were pushed, each once. None is no error: registries also tell of pulls, of
-/// mounts, and of manifests without a tag.
+/// What one sender's documents look like: whether this is one, and what was pushed.
+type Reader = fn(&Value) -> Option<Result<Vec<Pushed>, NotificationError>>;
+
+/// Everybody who tells of pushes, in the order in which they are tried.
+const READERS: [Reader; 8] =
+    [of_events, of_docker_hub, of_github, of_gitea, of_harbor, of_quay, of_azure, of_artifactory];
+
+/// The tags that were pushed, each once. None is no error where a sender cannot be told to send
+/// pushes alone: registries also tell of pulls, of mounts, and of manifests without a tag.
 ///
 /// # Errors
-/// The document is of no kind that is known here.
+/// The document is of no kind that is known here, or tells of something else than a push.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Pushed>, NotificationError> {
     let document: Value = serde_json::from_slice(bytes).map_err(|_| NotificationError::NoJson)?;
-    let mut pushed = if let Some(events) = document.get("events").and_then(Value::as_array) {
-        events.iter().take(PUSHES_MAX).filter_map(of_event).collect()
-    } else if document.get("push_data").is_some() {
-        Vec::from_iter(of_docker_hub(&document))
-    } else if let Some(package) =
-        ["registry_package", "package"].iter().find_map(|key| document.get(*key))
-    {
-        Vec::from_iter(of_github(package))
-    } else if document.get("zen").is_some() {
-        // GitHub's ping after a webhook was made.
-        Vec::new()
-    } else {
-        return Err(NotificationError::Unknown);
-    };
+    if is_ping(&document) {
+        return Ok(Vec::new());
+    }
+    let mut pushed = READERS
+        .iter()
+        .find_map(|read| read(&document))
+        .unwrap_or(Err(NotificationError::Unknown))?;
+    pushed.truncate(PUSHES_MAX);
     pushed.sort_unstable();
     pushed.dedup();
     Ok(pushed)
+}
+
+/// What GitHub and Azure send after a webhook was made.
+fn is_ping(document: &Value) -> bool {
+    document.get("zen").is_some() || text(document, "/action") == Some("ping")
+}
+
+/// A push of one image, or the reason why it could not be read.
+fn one(
+    sender: &'static str,
+    pushed: Option<Pushed>,
+) -> Option<Result<Vec<Pushed>, NotificationError>> {
+    Some(pushed.map(|pushed| vec![pushed]).ok_or(NotificationError::Unreadable(sender)))
+}
+
+/// The events of a CNCF registry, which GitLab's and many others are.
+fn of_events(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+    let events = document.get("events")?.as_array()?;
+    Some(Ok(events.iter().take(PUSHES_MAX).filter_map(of_event).collect()))
 }
 
 /// One event of a CNCF registry (distribution `notifications/event.go`). A manifest without a tag
@@ -89,25 +118,141 @@ fn of_event(event: &Value) -> Option<Pushed> {
 }
 
 /// Docker Hub's webhook (docs.docker.com, "Docker Hub webhooks").
-fn of_docker_hub(document: &Value) -> Option<Pushed> {
-    let repository = text(document, "/repository/repo_name")?;
+fn of_docker_hub(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+    document.get("push_data")?;
     let tag = text(document, "/push_data/tag").map(str::to_owned);
-    let named = Pushed::named(repository)?;
-    Some(Pushed { registry: Some(DOCKER_HUB.to_owned()), tag, ..named })
+    let named = text(document, "/repository/repo_name").and_then(Pushed::named);
+    let registry = Some(DOCKER_HUB.to_owned());
+    one("Docker Hub", named.map(|named| Pushed { registry, tag, ..named }))
 }
 
-/// GitHub's webhook (`package` and `registry_package`, which differ in small things only).
-fn of_github(package: &Value) -> Option<Pushed> {
-    let is_container = text(package, "/package_type")?.eq_ignore_ascii_case("container");
+/// GitHub's webhook (`package` and `registry_package`, which differ in small things only). It also
+/// tells of packages that are no containers, and cannot be told not to.
+fn of_github(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+    let package = ["registry_package", "package"].iter().find_map(|key| document.get(*key))?;
+    let kind = text(package, "/package_type")?;
+    let is_deleted = text(document, "/action") == Some("deleted");
+    if is_deleted || !kind.eq_ignore_ascii_case("container") {
+        return Some(Ok(Vec::new()));
+    }
+    one("GitHub", of_github_container(package))
+}
+
+fn of_github_container(package: &Value) -> Option<Pushed> {
     let tag = text(package, "/package_version/container_metadata/tag/name").map(str::to_owned);
-    if let Some(url) = text(package, "/package_version/package_url").filter(|_| is_container) {
+    if let Some(url) = text(package, "/package_version/package_url") {
         let named = Pushed::named(url.trim_end_matches(':'))?;
         return Some(Pushed { tag, ..named });
     }
     let owner = text(package, "/namespace").or_else(|| text(package, "/owner/login"))?;
-    let name = text(package, "/name").filter(|_| is_container)?;
+    let name = text(package, "/name")?;
     let repository = format!("{owner}/{name}").to_lowercase();
     Some(Pushed { registry: Some(GITHUB.to_owned()), repository, tag })
+}
+
+/// The webhook of Gitea and Forgejo for the event "Package" (Gitea `modules/structs/hook.go`). The
+/// registry is where the page of the package is. A manifest without a tag has its digest for a
+/// version: the tag that leads to it has an event of its own.
+fn of_gitea(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+    let package = document.get("package")?;
+    let kind = text(package, "/type")?;
+    let is_created = text(document, "/action").is_none_or(|action| action == "created");
+    let version = text(package, "/version");
+    if !is_created || kind != "container" || version.is_some_and(|it| it.contains(':')) {
+        return Some(Ok(Vec::new()));
+    }
+    let pushed = || {
+        let (owner, name) = (text(package, "/owner/login")?, text(package, "/name")?);
+        Some(Pushed {
+            registry: text(package, "/html_url").and_then(host_of).map(str::to_owned),
+            repository: format!("{owner}/{name}").to_lowercase(),
+            tag: Some(version?.to_owned()),
+        })
+    };
+    one("Gitea", pushed())
+}
+
+/// Harbor's webhook, in its own format and as a CloudEvent (goharbor.io, "Configure Webhook
+/// Notifications"): an artifact may have several tags, or none.
+fn of_harbor(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+    const PUSHES: [&str; 3] = ["PUSH_ARTIFACT", "harbor.artifact.pushed", "pushImage"];
+    let data = document.get("event_data").or_else(|| document.get("data"))?;
+    let kind = text(document, "/type")?;
+    let is_harbor = document.get("event_data").is_some() || kind.starts_with("harbor.");
+    if !is_harbor {
+        return None;
+    }
+    if !PUSHES.contains(&kind) {
+        return Some(Err(NotificationError::NoPush("Harbor")));
+    }
+    let resources = data.get("resources").and_then(Value::as_array).into_iter().flatten();
+    let pushed = resources.take(PUSHES_MAX).filter_map(|resource| {
+        let named = Pushed::named(text(resource, "/resource_url")?)?;
+        // An artifact without a tag is named by its digest: it moves no tag.
+        let tag = text(resource, "/tag").filter(|tag| !tag.contains(':')).map(str::to_owned);
+        (tag.is_some() || named.tag.is_some()).then(|| Pushed { tag: tag.or(named.tag), ..named })
+    });
+    let has_any = data.pointer("/resources/0").is_some();
+    Some(if has_any { Ok(pushed.collect()) } else { Err(NotificationError::Unreadable("Harbor")) })
+}
+
+/// Quay's webhook for the event "Push to Repository": its tags are a list, in older versions an
+/// object (Red Hat Quay, "Repository notifications").
+fn of_quay(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+    let named = text(document, "/docker_url")?;
+    let Some(tags) = document.get("updated_tags") else {
+        return Some(Err(NotificationError::NoPush("Quay")));
+    };
+    let tags: Vec<String> = match tags {
+        Value::Array(list) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Value::Object(map) => map.keys().cloned().collect(),
+        _ => Vec::new(),
+    };
+    let Some(named) = Pushed::named(named).filter(|_| !tags.is_empty()) else {
+        return Some(Err(NotificationError::Unreadable("Quay")));
+    };
+    let tags = tags.into_iter().take(PUSHES_MAX);
+    Some(Ok(tags.map(|tag| Pushed { tag: Some(tag), ..named.clone() }).collect()))
+}
+
+/// The webhook of Azure's registry, which is one event of a CNCF registry with the registry's name
+/// beside it (learn.microsoft.com, "Azure Container Registry webhook reference").
+fn of_azure(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+    document.get("target")?;
+    if text(document, "/action")? != "push" {
+        return Some(Err(NotificationError::NoPush("Azure's registry")));
+    }
+    let registry = text(document, "/request/host").map(str::to_owned);
+    one("Azure's registry", of_event(document).map(|pushed| Pushed { registry, ..pushed }))
+}
+
+/// Artifactory's webhook of the domain "docker" (jfrog.com, "Event types"). Whether the name of the
+/// repository is part of the image's depends on how its host is set up, so both are taken.
+fn of_artifactory(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+    if text(document, "/domain")? != "docker" {
+        return None;
+    }
+    if text(document, "/event_type") != Some("pushed") {
+        return Some(Err(NotificationError::NoPush("Artifactory")));
+    }
+    let (Some(image), Some(tag)) =
+        (text(document, "/data/image_name"), text(document, "/data/tag"))
+    else {
+        return Some(Err(NotificationError::Unreadable("Artifactory")));
+    };
+    let within = text(document, "/data/repo_key").map(|key| format!("{key}/{image}"));
+    let names = within.into_iter().chain([image.to_owned()]);
+    let pushed = |repository| Pushed { registry: None, repository, tag: Some(tag.to_owned()) };
+    Some(Ok(names.map(pushed).collect()))
+}
+
+/// The `HOST:PORT` of a web address.
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next()?;
+    // What stands before an `@` is a login, and no part of the name.
+    let host = host.rsplit('@').next()?;
+    (!host.is_empty()).then_some(host)
 }
 
 /// A text that is not empty.

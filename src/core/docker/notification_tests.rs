@@ -35,10 +35,64 @@ fn the_documents_of_registries_in_the_field() {
     assert_eq!(read(PING), [""; 0]);
 }
 
+macro_rules! corpus {
+    ($name:literal) => {
+        include_bytes!(concat!("../../../fuzz/corpus/notification/", $name, ".json")).as_slice()
+    };
+}
+
+#[test]
+fn a_push_is_heard_whoever_tells_of_it() {
+    let gitea = ["git.example:3000 shop/till v1"];
+    assert_eq!(read(corpus!("gitea-package")), gitea, "in its owner's letters");
+    let harbor = ["harbor.example shop/till latest", "harbor.example shop/till v1"];
+    assert_eq!(read(corpus!("harbor-push")), harbor);
+    assert_eq!(read(corpus!("harbor-cloudevent")), ["harbor.example:8443 shop/till v1"]);
+    let quay = ["quay.io shop/till latest", "quay.io shop/till v1"];
+    assert_eq!(read(corpus!("quay-push")), quay);
+    assert_eq!(read(corpus!("quay-old")), ["quay.io shop/till v1"]);
+    assert_eq!(read(corpus!("azure-push")), ["shop.azurecr.io shop/till v1"]);
+    let artifactory = ["* docker-local/shop/till v1", "* shop/till v1"];
+    assert_eq!(read(corpus!("artifactory-push")), artifactory);
+}
+
+#[test]
+fn what_is_no_push_is_not_taken_for_one() {
+    // These senders cannot be told to send pushes alone.
+    for nothing in [corpus!("gitea-child"), corpus!("gitea-deleted"), corpus!("azure-ping")] {
+        assert_eq!(read(nothing), [""; 0]);
+    }
+    let no_push = |sender| Err(NotificationError::NoPush(sender));
+    assert_eq!(parse(corpus!("harbor-scan")), no_push("Harbor"));
+    assert_eq!(parse(corpus!("quay-build")), no_push("Quay"));
+    assert_eq!(parse(corpus!("azure-delete")), no_push("Azure's registry"));
+    let unreadable = |sender| Err(NotificationError::Unreadable(sender));
+    for (document, sender) in [
+        (r#"{"push_data":{"tag":"v1"}}"#, "Docker Hub"),
+        (r#"{"package":{"package_type":"container"}}"#, "GitHub"),
+        (r#"{"action":"created","package":{"type":"container","name":"till"}}"#, "Gitea"),
+        (r#"{"type":"PUSH_ARTIFACT","event_data":{"resources":[]}}"#, "Harbor"),
+        (r#"{"docker_url":"quay.io/shop/till","updated_tags":[]}"#, "Quay"),
+        (r#"{"action":"push","target":{"repository":"shop/till"}}"#, "Azure's registry"),
+        (r#"{"domain":"docker","event_type":"pushed","data":{}}"#, "Artifactory"),
+    ] {
+        assert_eq!(parse(document.as_bytes()), unreadable(sender), "{document}");
+    }
+}
+
 #[test]
 fn what_is_no_notification_is_named() {
     assert_eq!(parse(b"events=push"), Err(NotificationError::NoJson));
-    for other in ["{}", "[]", "7", "{\"events\":7}"] {
+    for other in [
+        "{}",
+        "[]",
+        "7",
+        "{\"events\":7}",
+        "{\"package\":{}}",
+        "{\"action\":\"created\",\"package\":{\"name\":\"till\"}}",
+        "{\"type\":\"com.example\",\"data\":{}}",
+        "{\"object_kind\":\"push\",\"repository\":{\"name\":\"till\"}}",
+    ] {
         assert_eq!(parse(other.as_bytes()), Err(NotificationError::Unknown), "{other}");
     }
 }

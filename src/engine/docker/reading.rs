@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::core::docker::api_version::ApiVersion;
+use crate::core::docker::engine_registries::EngineRegistries;
 use crate::core::docker::image_store::ImageStore;
 use crate::engine::{EngineError, EngineInfo, Listed, ListedImage};
 
@@ -35,7 +36,8 @@ pub fn engine_info(version: &Value, info: &Value) -> EngineInfo {
         live_restore: info.get("LiveRestoreEnabled").and_then(Value::as_bool).unwrap_or(false),
         image_store: ImageStore::of(info, is_containerd_store(info)),
         containerd_store: is_containerd_store(info),
-        registry_mirrors: registry_mirrors(info),
+        unpacks_zstd: unpacks_zstd(version, info),
+        registries: EngineRegistries::of_info(info),
     }
 }
 
@@ -46,10 +48,16 @@ pub fn is_podman(version: &Value) -> bool {
     components.any(|component| text(component, "Name").starts_with("Podman"))
 }
 
-fn registry_mirrors(info: &Value) -> Vec<String> {
-    let mirrors = info.pointer("/RegistryConfig/Mirrors").and_then(Value::as_array);
-    let mirrors = mirrors.into_iter().flatten().filter_map(Value::as_str);
-    mirrors.map(str::to_owned).collect()
+/// The first major version of Docker's Engine whose classic image store unpacks zstd
+/// (`pkg/archive`, moby#41759).
+const ZSTD_SINCE: u32 = 23;
+
+/// Whether layers that are packed with zstd can be unpacked. containerd and Podman always could. An
+/// Engine whose version is no number is taken for a new one: then it is its pull that tells.
+fn unpacks_zstd(version: &Value, info: &Value) -> bool {
+    let major = text(version, "Version").split(['.', '-', '+']).next().unwrap_or_default();
+    let is_new = major.parse().map_or(true, |major: u32| major >= ZSTD_SINCE);
+    is_new || is_podman(version) || is_containerd_store(info)
 }
 
 /// The containerd image store tells of itself in the status of the storage driver
@@ -176,11 +184,25 @@ mod tests {
     }
 
     #[test]
-    fn the_engine_tells_its_mirrors() {
-        let mirrors = |info: Value| engine_info(&Value::Null, &info).registry_mirrors;
-        let info = json!({ "RegistryConfig": { "Mirrors": ["https://mirror.gcr.io/", 7] } });
-        assert_eq!(mirrors(info), ["https://mirror.gcr.io/"]);
-        assert_eq!(mirrors(json!({ "RegistryConfig": { "Mirrors": null } })), [""; 0]);
+    fn zstd_is_known_to_dockers_engine_from_23_on() {
+        let unpacks = |version: Value, info: Value| engine_info(&version, &info).unpacks_zstd;
+        let docker = |version: &str| json!({ "Version": version });
+        for (version, expected) in [
+            ("20.10.24+dfsg1", false),
+            ("19.03.15", false),
+            ("22.06.0-beta.0", false),
+            ("23.0.1", true),
+            ("28.5.2", true),
+            ("dev", true),
+            ("", true),
+        ] {
+            assert_eq!(unpacks(docker(version), Value::Null), expected, "{version}");
+        }
+        let containerd =
+            json!({ "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]] });
+        assert!(unpacks(docker("20.10.24"), containerd));
+        let podman = json!({ "Version": "4.3.1", "Components": [{ "Name": "Podman Engine" }] });
+        assert!(unpacks(podman, Value::Null));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use pilotfish::core::docker::api_version::ApiVersion;
 use pilotfish::core::docker::credentials::Credentials;
+use pilotfish::core::docker::engine_registries::EngineRegistries;
 use pilotfish::core::docker::image_store::ImageStore;
 use pilotfish::core::docker::reference::{Digest, Platform, Reference};
 use pilotfish::core::recreate::RestartPolicy;
@@ -144,7 +145,8 @@ impl Engine for FakeEngine {
                 image_store: ImageStore::Engine,
                 live_restore: state.live_restore,
                 containerd_store: state.containerd_store,
-                registry_mirrors: Vec::new(),
+                unpacks_zstd: true,
+                registries: EngineRegistries::default(),
             })
         })
     }

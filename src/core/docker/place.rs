@@ -1,0 +1,245 @@
+//! Where an address lies, as seen from this machine, and who may send us there.
+//!
+//! A registry names addresses: the realm of its tokens, the targets of its redirects. A stranger
+//! must not make this agent knock at doors that only this machine or its network can reach. So an
+//! address may lead as far inside as the registry that named it lies itself, and no further.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Where an address lies. The later ones lie further inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// Anywhere on the Internet.
+    Internet,
+    /// A private network (RFC 1918, RFC 4193, RFC 6598).
+    LocalNetwork,
+    /// The very link, where clouds keep their metadata services, and what is no single host:
+    /// multicast and reserved addresses.
+    Link,
+    /// This machine.
+    ThisMachine,
+}
+
+impl Place {
+    /// Where an address lies (the IANA registries of special-purpose addresses). An IPv6 address
+    /// that wraps an IPv4 one counts as that one.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => of_v4(address),
+            IpAddr::V6(address) => wrapped(address).map_or_else(|| of_v6(address), of_v4),
+        }
+    }
+
+    /// Whether a registry that lies here may send us to an address that lies there.
+    #[must_use]
+    pub fn may_lead_to(self, there: Self) -> bool {
+        match there {
+            Self::Internet => true,
+            Self::LocalNetwork => self != Self::Internet,
+            Self::Link | Self::ThisMachine => self == there,
+        }
+    }
+
+    /// For people: what an address of this place is.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Internet => "an address of the Internet",
+            Self::LocalNetwork => "an address of a private network",
+            Self::Link => "a link-local or reserved address",
+            Self::ThisMachine => "an address of this machine",
+        }
+    }
+}
+
+/// An address that a registry names: where tokens are given out, or where a redirect leads.
+#[derive(Debug, Clone, Copy)]
+pub struct Named {
+    /// Whether TLS is spoken there.
+    pub is_tls: bool,
+    /// Whether it is the very host and port that named it.
+    pub is_same: bool,
+    /// Whether the operator named this host: in our settings, or in the Engine's.
+    pub is_operators: bool,
+    /// Whether the operator let this host speak without TLS.
+    pub may_speak_plain: bool,
+    /// Where it lies, if it is written as an address.
+    pub literal: Option<Place>,
+}
+
+/// Why nothing is sent to an address that a registry named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It leads away from TLS.
+    Plain,
+    /// It lies further inside than the registry that named it.
+    Inside(Place),
+}
+
+impl Named {
+    /// Whether a registry that answered from this place, with or without TLS, may send us there.
+    /// What is given is the place that a name may not lead beyond; nothing where it may lead
+    /// anywhere.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn judge(&self, from: Place, came_by_tls: bool) -> Result<Option<Place>, Refusal> {
+        let is_plain_all_along = !came_by_tls && self.is_same;
+        if !self.is_tls && !is_plain_all_along && !self.may_speak_plain {
+            return Err(Refusal::Plain);
+        }
+        if self.is_same || self.is_operators || self.may_speak_plain {
+            return Ok(None);
+        }
+        match self.literal.filter(|there| !from.may_lead_to(*there)) {
+            Some(there) => Err(Refusal::Inside(there)),
+            None => Ok(Some(from)),
+        }
+    }
+}
+
+fn of_v4(address: Ipv4Addr) -> Place {
+    match address.octets() {
+        [0 | 127, ..] => Place::ThisMachine,
+        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => Place::LocalNetwork,
+        // 198.18.0.0/15 is for benchmarks of networks, 192.0.0.0/24 for protocols.
+        [198, 18..=19, ..] | [192, 0, 0, _] => Place::LocalNetwork,
+        [169, 254, ..] | [224..=255, ..] => Place::Link,
+        _ => Place::Internet,
+    }
+}
+
+fn of_v6(address: Ipv6Addr) -> Place {
+    if address.is_loopback() || address.is_unspecified() {
+        return Place::ThisMachine;
+    }
+    match address.segments() {
+        [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Place::LocalNetwork,
+        // Teredo hides the IPv4 address of a relay and of a client.
+        [0xfe80..=0xfebf | 0xff00..=0xffff, ..] | [0x2001, 0, ..] => Place::Link,
+        _ => Place::Internet,
+    }
+}
+
+/// The IPv4 address in an IPv6 one: mapped (`::ffff:0:0/96`), compatible (`::/96`), translated by
+/// NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), or in the prefix of 6to4 (`2002::/16`).
+fn wrapped(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let segments = address.segments();
+    let of = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Ipv4Addr::new(a, b, c, d)
+    };
+    match segments {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
+        | [0x2002, high, low, ..] => Some(of(high, low)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_write_an_address_of_this_machine() {
+        for text in [
+            "127.0.0.1",
+            "127.255.0.9",
+            "0.0.0.0",
+            "0.1.2.3",
+            "::1",
+            "::",
+            "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "::ffff:0:127.0.0.1",
+            "64:ff9b::7f00:1",
+            "64:ff9b:1::7f00:1",
+            "2002:7f00:1::",
+            "::ffff:0.0.0.0",
+        ] {
+            let address = text.parse().expect("an address");
+            assert_eq!(Place::of(address), Place::ThisMachine, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_places() {
+        let table = [
+            ("10.0.0.1", Place::LocalNetwork),
+            ("172.31.255.1", Place::LocalNetwork),
+            ("192.168.178.2", Place::LocalNetwork),
+            ("100.64.0.1", Place::LocalNetwork),
+            ("fd00::1", Place::LocalNetwork),
+            ("::ffff:10.1.2.3", Place::LocalNetwork),
+            ("2002:c0a8:101::1", Place::LocalNetwork),
+            ("169.254.169.254", Place::Link),
+            ("::ffff:169.254.169.254", Place::Link),
+            ("fe80::1", Place::Link),
+            ("ff02::1", Place::Link),
+            ("224.0.0.1", Place::Link),
+            ("255.255.255.255", Place::Link),
+            ("172.32.0.1", Place::Internet),
+            ("1.1.1.1", Place::Internet),
+            ("2606:4700::1111", Place::Internet),
+            ("64:ff9b::101:101", Place::Internet),
+        ];
+        for (text, place) in table {
+            assert_eq!(Place::of(text.parse().expect("an address")), place, "{text}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_asked_for_by_tls_or_of_the_very_host() {
+        let named = Named {
+            is_tls: false,
+            is_same: false,
+            is_operators: false,
+            may_speak_plain: false,
+            literal: None,
+        };
+        let here = Place::ThisMachine;
+        for (named, came_by_tls, expected) in [
+            (named, false, Err(Refusal::Plain)),
+            (named, true, Err(Refusal::Plain)),
+            (Named { is_same: true, ..named }, false, Ok(None)),
+            (Named { is_same: true, ..named }, true, Err(Refusal::Plain)),
+            (Named { is_operators: true, ..named }, false, Err(Refusal::Plain)),
+            (Named { may_speak_plain: true, ..named }, false, Ok(None)),
+            (Named { is_tls: true, ..named }, true, Ok(Some(here))),
+            (Named { is_tls: true, ..named }, false, Ok(Some(here))),
+        ] {
+            assert_eq!(named.judge(here, came_by_tls), expected, "{named:?} {came_by_tls}");
+        }
+    }
+
+    #[test]
+    fn a_registry_of_the_internet_names_nothing_inside() {
+        let https = |literal, is_operators| {
+            let (is_tls, is_same, may_speak_plain) = (true, false, false);
+            let named = Named { is_tls, is_same, is_operators, may_speak_plain, literal };
+            named.judge(Place::Internet, true)
+        };
+        for inside in [Place::ThisMachine, Place::LocalNetwork, Place::Link] {
+            assert_eq!(https(Some(inside), false), Err(Refusal::Inside(inside)));
+            assert_eq!(https(Some(inside), true), Ok(None));
+        }
+        assert_eq!(https(Some(Place::Internet), false), Ok(Some(Place::Internet)));
+    }
+
+    #[test]
+    fn nobody_leads_further_inside_than_where_it_lies() {
+        use Place::{Internet, Link, LocalNetwork, ThisMachine};
+        let from = |from: Place| {
+            [Internet, LocalNetwork, Link, ThisMachine].map(|there| from.may_lead_to(there))
+        };
+        assert_eq!(from(Internet), [true, false, false, false]);
+        assert_eq!(from(LocalNetwork), [true, true, false, false]);
+        assert_eq!(from(Link), [true, true, true, false]);
+        assert_eq!(from(ThisMachine), [true, true, false, true]);
+    }
+}

@@ -1,0 +1,208 @@
+//! What is known of each host: how it speaks, and what the operator and the Engine allow for it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use reqwest::Url;
+use tokio::time::{Instant, timeout};
+
+use crate::core::docker::engine_registries::{EngineRegistries, Proxies};
+use crate::core::docker::place::{Named, Place, Refusal};
+use crate::registry::endpoint::{address_of, host_name, host_of, is_loopback};
+use crate::registry::settings::RegistrySettings;
+use crate::registry::wire::literal;
+
+/// How long a host counts as insecure by the network that its name leads to. Then the name is
+/// looked up anew.
+const INSECURE_NAME_LIFE: Duration = Duration::from_secs(10 * 60);
+
+/// Longest time for the look-up of a name, which is a question to the resolver of this machine.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How a host was found to speak.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Tls,
+    Plain,
+}
+
+/// What is known of all hosts.
+pub(super) struct Hosts {
+    /// Hosts that somebody allowed to do without TLS.
+    plain: BTreeSet<String>,
+    /// Hosts that stand in our settings.
+    named: BTreeSet<String>,
+    engine: RwLock<Arc<EngineRegistries>>,
+    schemes: Mutex<HashMap<String, Scheme>>,
+    /// Hosts that spoke TLS, now or before this program was started.
+    spoke_tls: Mutex<Vec<String>>,
+    /// Hosts whose name led into one of the Engine's insecure networks, and when.
+    insecure_names: Mutex<HashMap<String, Instant>>,
+}
+
+impl Hosts {
+    pub fn new(settings: &RegistrySettings, plain: BTreeSet<String>) -> Self {
+        Self {
+            plain,
+            named: settings.hosts.keys().cloned().collect(),
+            engine: RwLock::default(),
+            schemes: Mutex::default(),
+            spoke_tls: Mutex::default(),
+            insecure_names: Mutex::default(),
+        }
+    }
+
+    /// Allows what the Engine allows from now on. Gives what held before, if this is news.
+    pub fn follow_engine(&self, engine: &EngineRegistries) -> Option<Proxies> {
+        if **self.engine() == *engine {
+            return None;
+        }
+        let mut known = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *known, Arc::new(engine.clone()));
+        lock(&self.insecure_names).clear();
+        Some(before.proxies.clone())
+    }
+
+    fn engine(&self) -> impl Deref<Target = Arc<EngineRegistries>> + '_ {
+        self.engine.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a host may be spoken to without TLS.
+    pub fn may_speak_plain(&self, host: &str) -> bool {
+        is_loopback(host) || self.was_allowed_plain(host) || self.is_insecure(host)
+    }
+
+    /// Whether the operator said of this very host that it may: in our settings, or in the
+    /// Engine's.
+    fn was_allowed_plain(&self, host: &str) -> bool {
+        self.plain.contains(host) || self.engine().is_insecure_by_name(host)
+    }
+
+    /// Whether the Engine does not check the certificate of this host: by its name, by its
+    /// address, or by the one that its name was found to lead to a short while ago.
+    pub fn is_insecure(&self, host: &str) -> bool {
+        let engine = self.engine();
+        let address = address_of(host);
+        let is_fresh = |since: &Instant| since.elapsed() < INSECURE_NAME_LIFE;
+        engine.is_insecure_by_name(host)
+            || address.is_some_and(|address| engine.is_insecure_by_address(address))
+            || lock(&self.insecure_names).get(host).is_some_and(is_fresh)
+    }
+
+    /// Looks up whether a name leads into one of the Engine's insecure networks, with all of its
+    /// addresses: one of several could stand there to have a certificate passed over.
+    pub async fn leads_to_an_insecure_network(&self, host: &str) -> bool {
+        let engine = Arc::clone(&*self.engine());
+        if engine.insecure_networks.is_empty() || address_of(host).is_some() {
+            return false;
+        }
+        let look_up = tokio::net::lookup_host((host_name(host).to_owned(), 0));
+        let Ok(Ok(found)) = timeout(LOOK_UP_TIMEOUT, look_up).await else { return false };
+        let mut found = found.peekable();
+        let is_insecure = found.peek().is_some()
+            && found.all(|address| engine.is_insecure_by_address(address.ip()));
+        if is_insecure {
+            lock(&self.insecure_names).insert(host.to_owned(), Instant::now());
+        }
+        is_insecure
+    }
+
+    /// Whether a host that lies at a place may send us to a URL, and how far inside its name may
+    /// lead.
+    pub fn judge(&self, to: &Url, (from, place): (&Url, Place)) -> Result<Option<Place>, Refusal> {
+        let host = host_of(to);
+        let may_speak_plain = self.was_allowed_plain(&host);
+        let named = Named {
+            is_tls: to.scheme() == "https",
+            is_same: to.origin() == from.origin(),
+            is_operators: self.named.contains(&host) || may_speak_plain,
+            may_speak_plain,
+            literal: literal(to).map(Place::of),
+        };
+        named.judge(place, from.scheme() == "https")
+    }
+
+    /// How a host was found to speak.
+    pub fn scheme(&self, host: &str) -> Option<Scheme> {
+        lock(&self.schemes).get(host).copied()
+    }
+
+    /// Notes how a host speaks; nothing where that must be found out anew.
+    pub fn note(&self, host: &str, scheme: Option<Scheme>) {
+        let mut schemes = lock(&self.schemes);
+        match scheme {
+            Some(scheme) => schemes.insert(host.to_owned(), scheme),
+            None => schemes.remove(host),
+        };
+        let mut spoke_tls = lock(&self.spoke_tls);
+        if scheme == Some(Scheme::Tls) && !spoke_tls.iter().any(|known| known == host) {
+            spoke_tls.push(host.to_owned());
+        }
+    }
+
+    /// Whether a host ever spoke TLS.
+    pub fn ever_spoke_tls(&self, host: &str) -> bool {
+        lock(&self.spoke_tls).iter().any(|known| known == host)
+    }
+
+    /// Whether a host that spoke TLS before does not now.
+    pub fn was_stripped(&self, host: &str) -> bool {
+        self.scheme(host) == Some(Scheme::Plain) && self.ever_spoke_tls(host)
+    }
+
+    /// The hosts that spoke TLS, the latest last.
+    pub fn tls_hosts(&self) -> Vec<String> {
+        lock(&self.spoke_tls).clone()
+    }
+
+    /// Hosts that spoke TLS before this program was started.
+    pub fn remember_tls(&self, hosts: &[String]) {
+        let mut known = lock(&self.spoke_tls);
+        let new: Vec<_> = hosts.iter().filter(|host| !known.contains(host)).cloned().collect();
+        known.extend(new);
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(networks: &[&str]) -> Hosts {
+        let hosts = Hosts::new(&RegistrySettings::default(), BTreeSet::new());
+        let networks = networks.iter().map(|text| text.parse().expect("a network"));
+        let insecure_networks = networks.collect();
+        hosts.follow_engine(&EngineRegistries { insecure_networks, ..EngineRegistries::default() });
+        hosts
+    }
+
+    #[tokio::test]
+    async fn a_name_counts_as_insecure_by_all_of_its_addresses() {
+        let both = hosts(&["127.0.0.0/8", "::1/128"]);
+        assert!(!both.is_insecure("localhost:5000"), "it has not been looked up");
+        assert!(both.leads_to_an_insecure_network("localhost:5000").await);
+        assert!(both.is_insecure("localhost:5000") && both.may_speak_plain("localhost:5000"));
+        assert!(both.is_insecure("127.0.0.1:5000") && both.is_insecure("[::1]:5000"));
+        assert!(!both.is_insecure("192.0.2.1:5000"));
+        let elsewhere = hosts(&["10.0.0.0/8"]);
+        assert!(!elsewhere.leads_to_an_insecure_network("localhost:5000").await);
+        assert!(!hosts(&[]).leads_to_an_insecure_network("localhost:5000").await);
+    }
+
+    #[test]
+    fn a_host_that_spoke_tls_is_remembered_over_restarts() {
+        let hosts = hosts(&[]);
+        hosts.remember_tls(&["before".to_owned()]);
+        assert!(hosts.ever_spoke_tls("before") && !hosts.was_stripped("before"));
+        hosts.note("before", Some(Scheme::Plain));
+        assert!(hosts.was_stripped("before"));
+        hosts.note("now", Some(Scheme::Tls));
+        hosts.note("now", Some(Scheme::Tls));
+        assert_eq!(hosts.tls_hosts(), ["before", "now"]);
+    }
+}
