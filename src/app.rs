@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -92,12 +91,6 @@ pub fn handover(state_dir: &Path) -> anyhow::Result<Option<Handover>> {
 #[must_use]
 pub fn is_in_a_container() -> bool {
     RealHost::default().own_container().is_some()
-}
-
-/// The time of day.
-#[must_use]
-pub fn now() -> DateTime<Utc> {
-    RealHost::default().now()
 }
 
 /// The state directory, to be read.

@@ -10,11 +10,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::Heartbeat;
 use crate::core::decide::snapshot::Snapshot;
 
-/// Reports every change until the agent ends. The watchdog is fed only while the agent is well, at
-/// half of the time that systemd grants (`sd_watchdog_enabled(3)`).
-pub async fn tell(mut snapshots: watch::Receiver<Arc<Snapshot>>, stop: CancellationToken) {
+/// Reports every change until the agent ends. The watchdog is fed only while the agent is well and
+/// its loop turns, at half of the time that systemd grants (`sd_watchdog_enabled(3)`).
+pub async fn tell(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    heart: Heartbeat,
+    stop: CancellationToken,
+) {
     let watchdog = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
     send(&[NotifyState::Ready]);
     let mut fed = Instant::now();
@@ -27,7 +32,7 @@ pub async fn tell(mut snapshots: watch::Receiver<Arc<Snapshot>>, stop: Cancellat
             changed = snapshots.changed() => if changed.is_err() { break },
             () = tokio::time::sleep_until(next) => {
                 fed = Instant::now();
-                if watchdog.is_some() && snapshot.is_healthy() {
+                if watchdog.is_some() && snapshot.illness(heart.overdue()).is_none() {
                     send(&[NotifyState::Watchdog]);
                 }
             }

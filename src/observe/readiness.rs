@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Cache;
-use super::neighbours::Others;
+use super::neighbours::{Neighbours, Others};
 use crate::core::decide::observation::{Companion, Observation, Offered, OpenUpdate, Readiness};
 use crate::core::docker::inspect;
 use crate::core::docker::names;
@@ -31,16 +30,16 @@ pub struct Surroundings<'a> {
 /// the container is then left alone.
 pub async fn of<P: Ports>(
     ports: &P,
-    cache: &mut Cache,
+    neighbours: &mut Neighbours,
     surroundings: &Surroundings<'_>,
     observation: &Observation,
 ) -> Option<Readiness> {
-    gather(ports, cache, surroundings, observation).await.ok().flatten()
+    gather(ports, neighbours, surroundings, observation).await.ok().flatten()
 }
 
 async fn gather<P: Ports>(
     ports: &P,
-    cache: &mut Cache,
+    neighbours: &mut Neighbours,
     surroundings: &Surroundings<'_>,
     observation: &Observation,
 ) -> Result<Option<Readiness>, EngineError> {
@@ -53,10 +52,10 @@ async fn gather<P: Ports>(
     let pulled = pulled(engine, observation).await?;
     let files = written_files(engine, &original).await?;
     let Others { documents: others, depends_on } =
-        cache.neighbours.others(ports, surroundings, &observation.id).await?;
+        neighbours.others(ports, surroundings, &observation.id).await?;
     // Ties that cannot be read are refused where it is decided, so they are passed over here.
     let ties = company(&original, &others, &depends_on).unwrap_or_default();
-    let info = cache.neighbours.engine_info(engine).await?;
+    let info = neighbours.engine_info(engine).await?;
     Ok(Some(Readiness {
         companions: companions(ports, surroundings, ties).await?,
         others,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pilotfish::agent::Heartbeat;
 use pilotfish::api::{ApiError, Facts, Limits, bind, router, serve};
 use pilotfish::core::decide::snapshot::{MISSED_ROUNDS_MAX, Snapshot};
 use pilotfish::metrics::Metrics;
@@ -32,7 +33,8 @@ impl Served {
         let address = listener.local_addr().expect("its address");
         let (agent, snapshot) = watch::channel(Arc::new(Snapshot::default()));
         let metrics = Arc::new(Metrics::new().expect("the catalogue is valid"));
-        let router = router(Facts { snapshot, metrics });
+        let heart = Heartbeat::default();
+        let router = router(Facts { snapshot, heart, metrics });
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
         Self { address, agent, shutdown, server }

@@ -1,0 +1,160 @@
+//! What a look starts from, found out when it begins and the same for all of its containers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Agent, Request, RoundError};
+use crate::core::decide::Circumstances;
+use crate::core::decide::memory::Memory;
+use crate::core::decide::observation::OpenUpdate;
+use crate::core::policy::PolicyDefaults;
+use crate::engine::Listed;
+use crate::host::Host;
+use crate::journal::JournalError;
+use crate::observe::{self, Scope};
+use crate::recover;
+use crate::world::Ports;
+
+/// What a look starts from.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// Whom it is about.
+    pub(super) names: Names,
+    /// What holds for the whole of the look.
+    pub(super) circumstances: Circumstances,
+    /// Every container that the Engine has.
+    pub(super) list: Vec<Listed>,
+    /// What is remembered.
+    pub(super) memory: Memory,
+    /// Updates that were left open, by container.
+    pub(super) open: BTreeMap<String, OpenUpdate>,
+    /// How many deeds were done before.
+    pub(super) deeds: u64,
+}
+
+/// The containers that a look is about.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names {
+    /// Only these; `None`: all that are watched.
+    pub(super) only: Option<BTreeSet<String>>,
+    /// Not these.
+    pub(super) except: BTreeSet<String>,
+}
+
+impl Names {
+    pub(super) fn only(names: BTreeSet<String>) -> Self {
+        Self { only: Some(names), except: BTreeSet::new() }
+    }
+
+    pub(super) fn of(request: &Request) -> Self {
+        Self { only: request.names.clone(), except: request.except.clone() }
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(name)) && !self.except.contains(name)
+    }
+}
+
+impl Facts {
+    pub(super) fn scope<'a>(&'a self, defaults: &'a PolicyDefaults) -> Scope<'a> {
+        Scope {
+            defaults,
+            circumstances: &self.circumstances,
+            list: &self.list,
+            memory: &self.memory,
+            open_updates: &self.open,
+            names: self.names.only.as_ref(),
+            except: &self.names.except,
+        }
+    }
+}
+
+impl<P: Ports> Agent<P> {
+    /// Finds out what a look starts from; the list is that which the Engine gave just now, if it
+    /// did.
+    pub(super) async fn facts(
+        &mut self,
+        names: Names,
+        request: &Request,
+        list: Option<Vec<Listed>>,
+    ) -> Result<Facts, RoundError> {
+        self.follow_mirrors().await?;
+        let list = match list {
+            Some(list) => list,
+            None => self.context.list().await?,
+        };
+        let memory = self.context.ports.state().memory()?;
+        let mut open = self.open_updates().await?;
+        // What has no journal is another agent's, or is to be looked at by hands that are free.
+        let left = recover::left_behind(&list, &open).into_iter();
+        let is_elsewhere = |name: &String| self.elsewhere.contains(name);
+        let left = left.filter(|name| is_elsewhere(name) || self.hands.is_none());
+        open.extend(left.map(|name| match is_elsewhere(&name) {
+            true => (name, OpenUpdate::Elsewhere),
+            false => (name, OpenUpdate::InFlight),
+        }));
+        let circumstances = self.circumstances(request);
+        Ok(Facts { names, circumstances, list, memory, open, deeds: self.deeds })
+    }
+
+    /// What holds for the whole of a look.
+    pub(super) fn circumstances(&self, request: &Request) -> Circumstances {
+        let (ports, settings) = (&self.context.ports, &self.context.settings);
+        Circumstances {
+            now: ports.host().now(),
+            zone: settings.zone.clone(),
+            pull_window: settings.pull_window.clone(),
+            force: request.force,
+            tries_at_once: request.tries_at_once,
+            own_container: ports.host().own_container(),
+            engine_endpoint: settings.engine_endpoint.clone(),
+            state_dir: ports.state().root().to_owned(),
+        }
+    }
+
+    /// The containers of updates that are open, as the hands know them. One of which nobody knows
+    /// was left by an earlier process; then the Engine tells whether its service runs.
+    pub(super) async fn open_updates(&self) -> Result<BTreeMap<String, OpenUpdate>, JournalError> {
+        let at_work = self.names_at_work();
+        let mut open = BTreeMap::new();
+        for journal in self.context.ports.state().open_journals()? {
+            let plan = &journal.header.plan;
+            let known = match &self.hands {
+                Some(hands) => hands.recovery.state_of(&plan.id),
+                None => self.open.get(&plan.main.container).cloned(),
+            };
+            let state = match known {
+                Some(state) => state,
+                None if at_work.contains(&plan.main.container) => OpenUpdate::InFlight,
+                None => recover::left_open(&*self.context.ports, &journal).await,
+            };
+            open.extend(plan.names().map(|name| (name.to_owned(), state.clone())));
+        }
+        Ok(open)
+    }
+
+    /// Every name of a request is that of a watched container, or of one whose update is under way
+    /// or was left open: nothing may bear its name at the moment.
+    pub(super) fn check_names(
+        &self,
+        request: &Request,
+        list: &[Listed],
+        open: &BTreeMap<String, OpenUpdate>,
+    ) -> Result<(), RoundError> {
+        let Some(names) = &request.names else { return Ok(()) };
+        let watched = observe::watched_names(list, &self.context.settings.defaults);
+        let at_work = self.names_at_work();
+        let is_absent = |name: &String| at_work.contains(name) || open.contains_key(name);
+        let is_unknown = |name: &&String| !watched.contains(*name) && !is_absent(name);
+        let unknown: Vec<_> = names.iter().filter(is_unknown).cloned().collect();
+        if unknown.is_empty() { Ok(()) } else { Err(RoundError::UnknownNames(unknown)) }
+    }
+
+    /// Registries are asked where the Engine would ask. It may not have been there at the start.
+    async fn follow_mirrors(&mut self) -> Result<(), RoundError> {
+        if !self.mirrors_are_known {
+            self.context.engine_info().await?;
+            self.mirrors_are_known = true;
+        }
+        Ok(())
+    }
+}
