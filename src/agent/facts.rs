@@ -77,12 +77,12 @@ impl<P: Ports> Agent<P> {
         request: &Request,
         list: Option<Vec<Listed>>,
     ) -> Result<Facts, RoundError> {
+        let memory = self.context.ports.state().memory()?;
         self.follow_mirrors().await?;
         let list = match list {
             Some(list) => list,
             None => self.context.list().await?,
         };
-        let memory = self.context.ports.state().memory()?;
         let mut open = self.open_updates().await?;
         // What has no journal is another agent's, or is to be looked at by hands that are free.
         let left = recover::left_behind(&list, &open).into_iter();

@@ -185,7 +185,8 @@ impl<P: Ports> Hands<P> {
         }
     }
 
-    /// Drops images that were fetched ahead and are not wanted any more. Says whether some are left.
+    /// Drops images that were fetched ahead and are not wanted any more. Says whether some are
+    /// left.
     pub(super) async fn drop_superseded(
         &self,
         outlook: &Outlook,

@@ -32,8 +32,8 @@ const WAITING_MAX: usize = 64;
 /// several events, and a person who pushes several images does so in one go.
 const GATHER_TIME: Duration = Duration::from_millis(100);
 
-/// The least time from one round by notification to the next, so that nobody keeps the agent busy by
-/// pushing all the time.
+/// The least time from one round by notification to the next, so that nobody keeps the agent busy
+/// by pushing all the time.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Registries and webhooks send one notification at a time, and have ten seconds of patience.

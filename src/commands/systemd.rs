@@ -32,13 +32,18 @@ pub async fn tell(
             changed = snapshots.changed() => if changed.is_err() { break },
             () = tokio::time::sleep_until(next) => {
                 fed = Instant::now();
-                if watchdog.is_some() && snapshot.illness(heart.overdue()).is_none() {
+                if watchdog.is_some() && is_fed(&snapshot, &heart) {
                     send(&[NotifyState::Watchdog]);
                 }
             }
         }
     }
     send(&[NotifyState::Stopping]);
+}
+
+/// Whether systemd hears that the agent is alive: a loop that hangs is to be started again.
+fn is_fed(snapshot: &Snapshot, heart: &Heartbeat) -> bool {
+    snapshot.illness(heart.overdue()).is_none()
 }
 
 /// A line for `systemctl status`.
@@ -59,5 +64,23 @@ fn status(snapshot: &Snapshot) -> String {
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "cannot notify systemd");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::decide::snapshot::LOOP_OVERDUE_MAX;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_hangs_feeds_no_watchdog() {
+        let (snapshot, heart) = (Snapshot::default(), Heartbeat::default());
+        heart.beat();
+        tokio::time::sleep(LOOP_OVERDUE_MAX).await;
+        assert!(is_fed(&snapshot, &heart));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!is_fed(&snapshot, &heart));
+        heart.beat();
+        assert!(is_fed(&snapshot, &heart), "it turns again");
     }
 }

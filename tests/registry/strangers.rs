@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pilotfish::core::docker::manifest::OCI_MANIFEST;
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixDatagram};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -125,6 +125,10 @@ impl Machine {
 
     /// An agent with this schedule.
     fn run(&self, every: &str) -> Child {
+        self.prepare(every).spawn().expect("the program")
+    }
+
+    fn prepare(&self, every: &str) -> Command {
         let text = format!(
             "state_dir = {:?}\ndocker_host = \"unix://{}\"\nschedule = {{ every = {every:?}, \
              jitter = \"0%\" }}\nlisten.address = \"\"\n",
@@ -132,7 +136,9 @@ impl Machine {
             self.socket.display(),
         );
         fs::write(self.path().join("pilotfish.toml"), text).expect("a file");
-        self.command().arg("run").spawn().expect("the program")
+        let mut command = self.command();
+        command.arg("run");
+        command
     }
 
     /// What `check` says of one container, and how long that took.
@@ -219,4 +225,22 @@ async fn a_push_leads_to_its_head_while_another_registry_hangs() {
     push("shop/web").await;
     push("shop/till").await;
     machine.quick.is_asked().await;
+}
+
+/// systemd hears that the agent is alive while one of its registries is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_is_fed_while_a_registry_hangs() {
+    let machine = Machine::new(&[]).await;
+    let path = machine.path().join("notify.sock");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    let mut agent = machine.prepare("1h");
+    agent.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
+    let _agent = agent.spawn().expect("the program");
+    machine.silent.hangs().await;
+    let mut fed = 0;
+    let mut message = [0; 256];
+    while fed < 5 {
+        let size = timeout(SOON, socket.recv(&mut message)).await.expect("a word").expect("bytes");
+        fed += usize::from(message[..size].starts_with(b"WATCHDOG=1"));
+    }
 }

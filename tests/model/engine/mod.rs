@@ -7,6 +7,7 @@ pub mod state;
 pub mod store;
 mod ties;
 
+use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,6 +133,10 @@ impl Engine for FakeEngine {
     }
 
     async fn list(&self) -> Result<Vec<Listed>, EngineError> {
+        let hangs = self.0.lock().hangs;
+        if hangs {
+            return pending().await;
+        }
         self.ask("list", |state, _| Ok(state.containers().map(|it| state.listed(it)).collect()))
     }
 
