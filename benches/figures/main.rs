@@ -1,8 +1,8 @@
 //! The figures that Pilotfish is measured by, printed beside their goals. Nothing is asserted:
 //! `make bench` is for people, and machines differ.
 //!
-//! `figures BINARY [gap] [bad] [round] [answers] [registry] [footprint]` measures that binary;
-//! without a topic, all.
+//! `figures BINARY [gap] [bad] [round] [answers] [registry] [silent] [footprint]` measures that
+//! binary; without a topic, all.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
 
@@ -21,6 +21,9 @@ mod images;
 mod paper_engine;
 #[path = "../../tests/registry/real.rs"]
 mod real;
+#[expect(dead_code, reason = "the tests ask more of it")]
+#[path = "../../tests/registry/scripted.rs"]
+mod scripted;
 
 mod bad;
 mod follower;
@@ -30,6 +33,7 @@ mod peer;
 mod proxy;
 mod registry;
 mod round;
+mod silent;
 mod table;
 mod watch;
 
@@ -42,12 +46,13 @@ use crate::table::Table;
 type Measure = fn(&Path, &mut Table);
 
 /// What can be measured: its name on the command line, and what measures it.
-const TOPICS: [(&str, Measure); 6] = [
+const TOPICS: [(&str, Measure); 7] = [
     ("gap", gap::measure),
     ("bad", bad::measure),
     ("round", round::measure),
     ("answers", answers::measure),
     ("registry", registry::measure),
+    ("silent", silent::measure),
     ("footprint", footprint::measure),
 ];
 
@@ -55,7 +60,7 @@ fn main() {
     // Cargo adds `--bench`, which says nothing here.
     let mut words: Vec<String> =
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    assert!(!words.is_empty(), "figures BINARY [gap|bad|round|answers|registry|footprint]…");
+    assert!(!words.is_empty(), "figures BINARY [gap|bad|round|answers|registry|silent|footprint]…");
     let binary = PathBuf::from(words.remove(0)).canonicalize().expect("the binary to measure");
     let mut table = Table::default();
     for (topic, measure) in TOPICS {

@@ -220,9 +220,11 @@ impl<P: Ports> Agent<P> {
     /// finished at once, not at the first tick.
     pub async fn run(&mut self, errands: &mut mpsc::Receiver<Errand>, reload: &Notify) -> RunEnd {
         let begun = Instant::now();
+        self.heart.beat();
         self.context.is_resident = true;
         self.hands = Some(Box::new(Hands::new(self.context.clone())));
         if !Box::pin(self.settle_now()).await {
+            self.heart.rest_until(None);
             return RunEnd::HandedOver;
         }
         self.take_up_leftovers().await;
@@ -247,6 +249,7 @@ impl<P: Ports> Agent<P> {
                 self.give_up().await;
             }
         }
+        self.heart.rest_until(None);
         match (self.context.stop.is_cancelled(), self.is_handed_over) {
             (true, _) => RunEnd::Stopped,
             (false, true) => RunEnd::HandedOver,

@@ -98,7 +98,7 @@ async fn an_agent_whose_loop_hangs_is_ill_and_says_for_how_long() {
     tokio::time::resume();
     let (status, body) = served.ask("GET", "/healthz").await;
     assert_eq!(status, ILL);
-    assert!(body.starts_with("the loop has not turned for 19"), "{body}");
+    assert!(body.starts_with("the loop has not turned for 31"), "{body}");
     served.heart.beat();
     assert_eq!(served.ask("GET", "/healthz").await, (OK.into(), "ok\n".into()));
 }

@@ -13,9 +13,10 @@ use crate::core::decide::report::Report;
 pub const MISSED_ROUNDS_MAX: u32 = 3;
 
 /// How much later than it meant to the loop may turn before the agent calls itself ill. Between two
-/// turns the loop asks the Engine a question or two, each of which ends after a minute; a registry,
-/// an update, a hook and a pull are never waited for in a turn, however long they take.
-pub const LOOP_OVERDUE_MAX: Duration = Duration::from_secs(180);
+/// turns the loop asks the Engine a few questions, each of which ends after a minute, so that an
+/// Engine that hangs does not have the agent killed in the middle of an update. A registry, an
+/// update, a hook and a pull are never waited for in a turn, however long they take.
+pub const LOOP_OVERDUE_MAX: Duration = Duration::from_secs(300);
 
 /// What is wrong where nobody works any more.
 pub const LOOP_HAS_ENDED: &str = "the agent's loop has ended";
@@ -76,7 +77,7 @@ mod tests {
         let well = Snapshot::default();
         assert_eq!(well.illness(LOOP_OVERDUE_MAX), None);
         let late = well.illness(LOOP_OVERDUE_MAX + Duration::from_secs(1));
-        assert_eq!(late.as_deref(), Some("the loop has not turned for 181 s"));
+        assert_eq!(late.as_deref(), Some("the loop has not turned for 301 s"));
     }
 
     #[test]
