@@ -127,6 +127,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(settings.docker_host, DockerHost::Unix("/var/run/docker.sock".into()));
     assert_eq!(settings.docker_tls, None);
     assert!(settings.opt_in);
+    assert!(!settings.trust_image_labels);
     assert_eq!(settings.time_zone, zone("Europe/Berlin"));
     assert_eq!(settings.schedule, Schedule::Every(Duration::from_secs(900)));
     assert_eq!(settings.jitter, Jitter::Percent(10));
@@ -155,6 +156,7 @@ fn every_key_is_read_from_the_file() {
             state_dir = "/data"
             docker_host = "tcp://pi:2376"
             opt_in = false
+            trust_image_labels = true
             time_zone = "America/New_York"
             schedule = { cron = "0 4 * * 1", jitter = "5m" }
             pull.window = "01:00-05:00"
@@ -176,6 +178,7 @@ fn every_key_is_read_from_the_file() {
     assert_eq!(settings.state_dir, Path::new("/data"));
     assert_eq!(settings.docker_host, DockerHost::Tcp { host: "pi".into(), port: 2376 });
     assert!(!settings.opt_in);
+    assert!(settings.trust_image_labels && settings.policy_defaults().trusts_image_labels);
     assert_eq!(settings.time_zone, zone("America/New_York"));
     assert_eq!(settings.schedule.to_string(), "0 4 * * 1");
     assert_eq!(settings.jitter, Jitter::Span(Duration::from_secs(300)));
@@ -196,7 +199,7 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
         "state_dir" => "/elsewhere",
         "docker_host" => "unix:///elsewhere.sock",
         "opt_in" => "false",
-        "compat.watchtower" | "compat.lifecycle_hooks" => "true",
+        "trust_image_labels" | "compat.watchtower" | "compat.lifecycle_hooks" => "true",
         "compat.scope" => "shop",
         "time_zone" => "UTC",
         "schedule.every" => "1h",
@@ -318,7 +321,7 @@ fn an_unknown_key_names_itself_its_line_and_what_was_meant() {
         // The uppermost is named first.
         (
             "zzz = 1\naaa = 1\n",
-            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, time_zone, schedule, pull, update, health, images, listen, notify, compat, log, registries",
+            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, trust_image_labels, time_zone, schedule, pull, update, health, images, listen, notify, compat, log, registries",
         ),
     ] {
         assert_eq!(file_error(text), expected);
@@ -572,6 +575,7 @@ fn every_value_says_where_it_came_from() {
 state_dir = /tmp/state (command line)
 docker_host = unix:///var/run/docker.sock (default)
 opt_in = true (default)
+trust_image_labels = false (default)
 time_zone = local (default)
 schedule.every = 15m (default)
 schedule.jitter = 10% (default)

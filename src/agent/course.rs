@@ -11,7 +11,7 @@ use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::Observation;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Report;
-use crate::core::decide::{Decision, decide};
+use crate::core::decide::{Circumstances, Decision, decide, origin};
 use crate::core::policy::hooks::Moment;
 use crate::engine::Listed;
 use crate::journal::JournalError;
@@ -63,13 +63,16 @@ impl<P: Ports> Agent<P> {
     /// Whom others ask already is left to them where only the schedule asks; whoever is in the
     /// hands is looked at behind that.
     fn enter(&mut self, order: Order, mut facts: Facts, busy: &BTreeSet<String>) {
-        let watched = observe::watched_names(&facts.list, &self.context.settings.defaults);
+        let defaults = &self.context.settings.defaults;
+        let watched = observe::watched_names(&facts.list, defaults, &self.cache);
         self.forget_who_is_gone(&watched);
         if !self.is_settling() {
             self.publish(|snapshot| snapshot.is_ready = true);
         }
         let is_due = order.is_due();
+        let passed_over = self.pass_over(&order.request, &facts.list);
         let mut round = Round::new(order, facts.circumstances.now);
+        round.end.passed_over = passed_over;
         let mut meant: BTreeSet<_> = watched
             .union(&self.names_at_work())
             .filter(|name| facts.names.contains(name))
@@ -99,9 +102,9 @@ impl<P: Ports> Agent<P> {
             return self.glance(id, facts);
         }
         round.questions += 1;
-        let context = self.context.clone();
+        let (context, cache) = (self.context.clone(), Arc::clone(&self.cache));
         self.beside.look(async move {
-            let ran = context.run_hooks(Moment::PreCheck, &facts.names).await;
+            let ran = context.run_hooks(Moment::PreCheck, &facts.names, cache).await;
             if let (true, Ok(list)) = (ran.unwrap_or(true), context.list().await) {
                 facts.list = list;
             }
@@ -112,7 +115,8 @@ impl<P: Ports> Agent<P> {
     /// Asks the Engine about the containers of a look.
     pub(super) fn glance(&mut self, id: RoundId, facts: Facts) {
         let Some(round) = self.rounds.get_mut(&id) else { return };
-        let watched = observe::watched_names(&facts.list, &self.context.settings.defaults);
+        let defaults = &self.context.settings.defaults;
+        let watched = observe::watched_names(&facts.list, defaults, &self.cache);
         round.asked.extend(watched.into_iter().filter(|name| facts.names.contains(name)));
         round.questions += 1;
         round.open.clone_from(&facts.open);
@@ -243,12 +247,14 @@ impl<P: Ports> Agent<P> {
         let state = self.context.ports.state();
         let decided = |seen| (decide(seen, &facts.circumstances), seen);
         let republished: Vec<_> = observations.iter().map(decided).collect();
-        if republished.iter().all(|(decision, seen)| !may_be_news(decision, seen)) {
+        let is_nothing = |(decision, seen): &(Decision, &Observation)| !may_be_news(decision, seen);
+        if republished.iter().all(is_nothing) && !has_origin(observations, &facts.circumstances) {
             return Ok(());
         }
         // Read again: an update that ended meanwhile may have written it.
         let mut memory = state.memory()?;
-        let mut is_news = false;
+        let mut is_news =
+            observe::remember_origins(&mut memory, observations, &facts.circumstances);
         for (decision, observation) in republished {
             if let (Decision::Republished(digest), Ok(running)) = (decision, &observation.running) {
                 is_news |= memory.learn(&running.image_id, &digest);
@@ -261,6 +267,11 @@ impl<P: Ports> Agent<P> {
         memory.tidy(&facts.list.iter().map(|listed| listed.image_id.clone()).collect());
         state.remember(&memory)
     }
+}
+
+/// Whether a look has found out where an image came from.
+fn has_origin(observations: &[Observation], circumstances: &Circumstances) -> bool {
+    observations.iter().any(|seen| origin::news(seen, circumstances).is_some())
 }
 
 fn may_be_news(decision: &Decision, observation: &Observation) -> bool {

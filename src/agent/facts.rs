@@ -7,7 +7,8 @@ use crate::core::decide::Circumstances;
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::policy::PolicyDefaults;
-use crate::engine::Listed;
+use crate::core::policy::own_labels::PassedOver;
+use crate::engine::{EngineError, Listed};
 use crate::host::Host;
 use crate::journal::JournalError;
 use crate::observe::{self, Scope};
@@ -69,6 +70,29 @@ impl Facts {
 }
 
 impl<P: Ports> Agent<P> {
+    /// Every container that the Engine has. Whose labels they have is known from then on.
+    pub(super) async fn list(&mut self) -> Result<Vec<Listed>, EngineError> {
+        let list = self.context.list().await?;
+        self.cache.learn_whose_labels(self.context.ports.engine(), &list).await;
+        Ok(list)
+    }
+
+    /// What of images' labels does not count, told once for each container. Gives it for the
+    /// containers of a request.
+    pub(super) fn pass_over(&self, request: &Request, list: &[Listed]) -> Vec<PassedOver> {
+        let mut all = observe::passed_over(list, &self.context.settings.defaults, &self.cache);
+        let before = self.snapshot.borrow().passed_over.clone();
+        for news in all.iter().filter(|news| !before.contains(news)) {
+            self.context.warn_about(news.container.clone(), news.in_words());
+        }
+        if before != all {
+            self.publish(|snapshot| snapshot.passed_over.clone_from(&all));
+        }
+        let is_meant = |name: &String| request.names.as_ref().is_none_or(|all| all.contains(name));
+        all.retain(|it| is_meant(&it.container));
+        all
+    }
+
     /// Finds out what a look starts from; the list is that which the Engine gave just now, if it
     /// did.
     pub(super) async fn facts(
@@ -81,7 +105,7 @@ impl<P: Ports> Agent<P> {
         self.follow_mirrors().await?;
         let list = match list {
             Some(list) => list,
-            None => self.context.list().await?,
+            None => self.list().await?,
         };
         let mut open = self.open_updates().await?;
         // What has no journal is another agent's, or is to be looked at by hands that are free.
@@ -141,11 +165,17 @@ impl<P: Ports> Agent<P> {
         open: &BTreeMap<String, OpenUpdate>,
     ) -> Result<(), RoundError> {
         let Some(names) = &request.names else { return Ok(()) };
-        let watched = observe::watched_names(list, &self.context.settings.defaults);
+        let defaults = &self.context.settings.defaults;
+        let watched = observe::watched_names(list, defaults, &self.cache);
         let at_work = self.names_at_work();
         let is_absent = |name: &String| at_work.contains(name) || open.contains_key(name);
         let is_unknown = |name: &&String| !watched.contains(*name) && !is_absent(name);
-        let unknown: Vec<_> = names.iter().filter(is_unknown).cloned().collect();
+        let passed = observe::passed_over(list, defaults, &self.cache);
+        let named = |name: &String| match passed.iter().find(|it| it.container == *name) {
+            Some(passed) => format!("{name} ({})", passed.in_words()),
+            None => name.clone(),
+        };
+        let unknown: Vec<_> = names.iter().filter(is_unknown).map(named).collect();
         if unknown.is_empty() { Ok(()) } else { Err(RoundError::UnknownNames(unknown)) }
     }
 

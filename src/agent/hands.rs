@@ -21,7 +21,7 @@ use crate::core::update::plan::{Header, Plan};
 use crate::engine::{Engine, EngineError};
 use crate::execute::{self, Ended, Trouble, Update};
 use crate::host::Host;
-use crate::observe::{self, Neighbours, Surroundings};
+use crate::observe::{self, Cache, Neighbours, Surroundings};
 use crate::recover::{Recovered, Recovery};
 use crate::world::Ports;
 
@@ -67,12 +67,17 @@ impl<P: Ports> Hands<P> {
 
     /// Carries out what was decided of a container. Where something was done since it was looked
     /// at, or it has waited for its turn, that is decided anew.
-    pub(super) async fn act(&mut self, facts: &Facts, seen: Observation, is_old: bool) -> Acted {
+    pub(super) async fn act(
+        &mut self,
+        (facts, cache): (&Facts, &Cache),
+        seen: Observation,
+        is_old: bool,
+    ) -> Acted {
         let mut observation = seen;
         let mut circumstances = facts.circumstances.clone();
         if is_old {
             circumstances.now = self.context.ports.host().now();
-            self.look_again(facts, &mut observation).await;
+            self.look_again((facts, cache), &mut observation).await;
         }
         let decision = decide(&observation, &circumstances);
         let mut acted =
@@ -82,11 +87,15 @@ impl<P: Ports> Hands<P> {
     }
 
     /// Another deed may have changed what an update of this container would meet.
-    async fn look_again(&mut self, facts: &Facts, observation: &mut Observation) {
+    async fn look_again(
+        &mut self,
+        (facts, cache): (&Facts, &Cache),
+        observation: &mut Observation,
+    ) {
         let defaults = &self.context.settings.defaults;
         let surroundings = Surroundings { defaults, open: &facts.open };
-        let (ports, neighbours) = (&*self.context.ports, &mut self.neighbours);
-        observe::look_again(ports, neighbours, &surroundings, observation).await;
+        let (ports, known) = (&*self.context.ports, (&mut self.neighbours, cache));
+        observe::look_again(ports, known, &surroundings, observation).await;
     }
 
     async fn carry_out(&mut self, acted: &mut Acted, circumstances: &Circumstances) {

@@ -1,5 +1,7 @@
 //! Hooks around a round, and those that may hold an update.
 
+use std::sync::Arc;
+
 use super::context::Context;
 use super::facts::Names;
 use super::hands::Hands;
@@ -11,7 +13,7 @@ use crate::engine::EngineError;
 use crate::execute::{self, Trouble};
 use crate::hooks::{self, HookError};
 use crate::host::Host;
-use crate::observe;
+use crate::observe::{self, Cache};
 use crate::world::Ports;
 
 /// What comes of asking the hooks of an update.
@@ -39,8 +41,11 @@ impl<P: Ports> Context<P> {
         &self,
         moment: Moment,
         names: &Names,
+        mut cache: Arc<Cache>,
     ) -> Result<bool, EngineError> {
-        let all = observe::hooks_at(&self.list().await?, &self.settings.defaults, moment);
+        let list = self.list().await?;
+        cache.learn_whose_labels(self.ports.engine(), &list).await;
+        let all = observe::hooks_at(&list, (&self.settings.defaults, &cache), moment);
         let are_any = !all.is_empty();
         for (name, id, hook) in all.into_iter().filter(|(name, ..)| names.contains(name)) {
             if let Err(why) = hooks::run(&*self.ports, &self.stop, &id, &hook).await {

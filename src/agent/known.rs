@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Agent, Request, RoundEnd};
 use crate::core::decide::report::Report;
 use crate::core::decide::snapshot::Snapshot;
+use crate::core::policy::own_labels::PassedOver;
 use crate::host::Host;
 use crate::world::Ports;
 
@@ -24,7 +25,9 @@ impl RoundEnd {
         let reports: Vec<_> = snapshot.reports.iter().filter(is_meant).cloned().collect();
         let is_complete = names.is_none_or(|names| names.len() == reports.len());
         let quotas = snapshot.quotas.clone();
-        is_complete.then(|| Self { checked_at, reports, quotas, ..Self::default() })
+        let of_request = |it: &&PassedOver| names.is_none_or(|all| all.contains(&it.container));
+        let passed_over = snapshot.passed_over.iter().filter(of_request).cloned().collect();
+        is_complete.then(|| Self { checked_at, reports, quotas, passed_over, ..Self::default() })
     }
 }
 
@@ -32,7 +35,7 @@ impl<P: Ports> Agent<P> {
     /// What is known, unless a container has come or gone since: a person who has just started one
     /// wants to see it. That costs one question to the Engine. A container that is being replaced
     /// is not gone, although nothing may bear its name for a moment.
-    pub(super) async fn known(&self, request: &Request) -> Option<RoundEnd> {
+    pub(super) async fn known(&mut self, request: &Request) -> Option<RoundEnd> {
         let snapshot = self.snapshot.borrow().clone();
         let known = RoundEnd::known(request, &snapshot, self.context.ports.host().now())?;
         let mut watched = self.watched().await.ok()?;

@@ -54,7 +54,8 @@ impl<P: Ports> Agent<P> {
         self.context.ports.host().now() - self.context.settings.device.of(spread)
     }
 
-    pub(super) async fn watched(&self) -> Result<BTreeSet<String>, EngineError> {
-        Ok(observe::watched_names(&self.context.list().await?, &self.context.settings.defaults))
+    pub(super) async fn watched(&mut self) -> Result<BTreeSet<String>, EngineError> {
+        let list = self.list().await?;
+        Ok(observe::watched_names(&list, &self.context.settings.defaults, &self.cache))
     }
 }

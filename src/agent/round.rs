@@ -18,6 +18,7 @@ use crate::core::decide::Decision;
 use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::{Report, Verdict};
+use crate::core::policy::own_labels::PassedOver;
 use crate::core::update::history::Record;
 use crate::core::update::plan::Outline;
 use crate::engine::EngineError;
@@ -58,6 +59,9 @@ pub struct RoundEnd {
     /// What the registries say of their quotas, by registry.
     #[serde(default)]
     pub quotas: BTreeMap<String, Quota>,
+    /// Labels of images that do not count.
+    #[serde(default)]
+    pub passed_over: Vec<PassedOver>,
     /// The agent's own container, where a helper updates it from now on.
     #[serde(default)]
     pub handed_over: Option<String>,

@@ -1,6 +1,7 @@
 //! From stage to stage: what a round does when nothing of it is open any more, until it ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Agent;
 use super::beside::Message;
@@ -96,9 +97,10 @@ impl<P: Ports> Agent<P> {
         let Some(round) = self.rounds.get_mut(&id) else { return };
         round.questions += 1;
         let (context, names) = (self.context.clone(), Names::of(&round.order.request));
+        let cache = Arc::clone(&self.cache);
         self.beside.look(async move {
             // An Engine that is away by now is told of by the next round.
-            let _ = context.run_hooks(Moment::PostCheck, &names).await;
+            let _ = context.run_hooks(Moment::PostCheck, &names, cache).await;
             Message::HooksAfter(id)
         });
     }

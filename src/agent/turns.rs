@@ -33,8 +33,8 @@ impl<P: Ports> Agent<P> {
         let schedule = &self.context.settings.schedule;
         let first = begun.elapsed() + self.first_delay(schedule);
         let mut table = Timetable::new(schedule.clone(), first);
-        if let Ok(list) = self.context.list().await {
-            let own = observe::own_schedules(&list, &self.context.settings.defaults);
+        if let Ok(list) = self.list().await {
+            let own = observe::own_schedules(&list, &self.context.settings.defaults, &self.cache);
             table.follow(own, begun.elapsed(), |schedule| self.first_delay(schedule));
         }
         self.await_what_was_fetched().await;
@@ -81,7 +81,7 @@ impl<P: Ports> Agent<P> {
     }
 
     async fn look_after(&mut self, due: Due, table: &mut Timetable, begun: Instant) {
-        let list = self.context.list().await.ok();
+        let list = self.list().await.ok();
         let names = match &list {
             Some(list) => self.follow(list, due.names, table, begun),
             None => due.names,
@@ -108,9 +108,9 @@ impl<P: Ports> Agent<P> {
         begun: Instant,
     ) -> BTreeSet<String> {
         let defaults = &self.context.settings.defaults;
-        let own = observe::own_schedules(list, defaults);
+        let own = observe::own_schedules(list, defaults, &self.cache);
         table.follow(own, begun.elapsed(), |schedule| self.delay(schedule));
-        let watched = observe::watched_names(list, defaults);
+        let watched = observe::watched_names(list, defaults, &self.cache);
         self.outlook.retain(&watched);
         names.into_iter().filter(|name| watched.contains(name)).collect()
     }

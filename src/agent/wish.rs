@@ -15,7 +15,7 @@ use super::{Agent, ROUNDS_MAX, Request, RoundEnd, RoundError};
 use crate::core::decide::observation::{Observation, Previous};
 use crate::core::decide::offer::Offer;
 use crate::core::decide::reason::Reason;
-use crate::core::decide::{Circumstances, No, roll_back};
+use crate::core::decide::{Circumstances, No, origin, roll_back};
 use crate::core::docker::notification::Pushed;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::update::handover::Task;
@@ -206,7 +206,7 @@ impl<P: Ports> Agent<P> {
     async fn look_at(&mut self, pushed: &[Pushed]) -> Result<Fulfilled, WishError> {
         let is_meant =
             |reference: &Reference| pushed.iter().any(|pushed| pushed.concerns(reference));
-        let list = self.context.list().await?;
+        let list = self.list().await?;
         let watched = (list.as_slice(), &self.context.settings.defaults);
         let ports = &*self.context.ports;
         let mut names = observe::following(ports, &mut self.cache, watched, is_meant).await;
@@ -233,9 +233,9 @@ impl<P: Ports> Agent<P> {
         Ok(count)
     }
 
-    async fn check_name(&self, name: &str) -> Result<(), WishError> {
+    async fn check_name(&mut self, name: &str) -> Result<(), WishError> {
         let names = Some(BTreeSet::from([name.to_owned()]));
-        let list = self.context.list().await?;
+        let list = self.list().await?;
         let open = self.open_updates().await?;
         Ok(self.check_names(&Request { names, ..Request::default() }, &list, &open)?)
     }
@@ -298,13 +298,17 @@ impl<P: Ports> Hands<P> {
         let facts = Facts { names, circumstances, list, memory, open, deeds: 0 };
         let scope = facts.scope(&self.context.settings.defaults);
         let mut seen = observe::glance(&*self.context.ports, &mut cache, &scope).await;
-        let observation =
+        let mut observation =
             seen.pop().ok_or_else(|| RoundError::UnknownNames(vec![container.to_owned()]))?;
+        if origin::is_open(&observation) {
+            let ports = &*self.context.ports;
+            observe::ask_origin(ports, std::iter::once(&mut observation)).await;
+        }
         let kept = self.kept_image(&observation).await?;
         let defaults = &self.context.settings.defaults;
         let surroundings = Surroundings { defaults, open: &facts.open };
-        let (ports, neighbours) = (&*self.context.ports, &mut self.neighbours);
-        let readiness = observe::readiness(ports, neighbours, &surroundings, &observation).await;
+        let (ports, known) = (&*self.context.ports, (&mut self.neighbours, &*cache));
+        let readiness = observe::readiness(ports, known, &surroundings, &observation).await;
         let readiness = readiness.ok_or_else(|| nothing(container, "the Engine does not tell"))?;
         let plan: Plan = roll_back(&observation, &readiness, &kept, &facts.circumstances)
             .map_err(|no| refused(container, &no))?;

@@ -114,8 +114,9 @@ impl<P: Ports> Agent<P> {
         }
         self.has_images_ahead |= matches!(decision, Decision::Fetch(_));
         let Some(mut hands) = self.take_hands(names, Whom::Round(id)) else { return };
+        let cache = self.cache.clone();
         self.beside.act(async move {
-            let acted = hands.act(&facts, observation, is_old).await;
+            let acted = hands.act((&facts, &cache), observation, is_old).await;
             Message::Done(hands, Done::Acted(Box::new(acted)))
         });
     }

@@ -17,9 +17,10 @@ pub async fn check(setting: &Setting, arguments: CheckArguments) -> anyhow::Resu
     let request = Request { names, dry_run: true, may_be_known, ..Request::default() };
     let end = look(setting, request).await?;
     if arguments.json {
-        print(&output::check_json(end.checked_at, &end.reports)?)?;
+        print(&output::check_json(end.checked_at, &end.reports, &end.passed_over)?)?;
     } else {
         print(&output::check(&end.reports, setting.screen))?;
+        print(&output::passed_over(&end.passed_over, setting.screen))?;
         print(&output::quotas(&end.quotas, setting.screen))?;
     }
     Ok(Exit::of_round(&end))

@@ -21,7 +21,7 @@ pub async fn update(setting: &Setting, arguments: UpdateArguments) -> anyhow::Re
 async fn rehearse(setting: &Setting, request: Request, json: bool) -> anyhow::Result<Exit> {
     let end = look(setting, request).await?;
     if json {
-        print(&output::check_json(end.checked_at, &end.reports)?)?;
+        print(&output::check_json(end.checked_at, &end.reports, &end.passed_over)?)?;
     } else {
         print(&output::dry_run(&end.reports, &end.outlines, setting.screen))?;
     }

@@ -50,10 +50,11 @@ const fn key(name: &'static str, kind: Kind, default: &'static str) -> Key {
 }
 
 /// All keys but those of registries, in the order of the documentation.
-pub const KEYS: [Key; 20] = [
+pub const KEYS: [Key; 21] = [
     key("state_dir", Kind::Text, "/var/lib/pilotfish"),
     key("docker_host", Kind::Text, "unix:///var/run/docker.sock"),
     key("opt_in", Kind::Flag, "true"),
+    key("trust_image_labels", Kind::Flag, "false"),
     key("time_zone", Kind::Text, "local"),
     key("schedule.every", Kind::Text, "15m"),
     Key { name: "schedule.cron", kind: Kind::Text, default: None },
@@ -160,8 +161,8 @@ mod tests {
         ] {
             assert_eq!(hint(unknown), expected, "{unknown}");
         }
-        assert!(
-            hint("zzzzzzzz").starts_with("; there are state_dir, docker_host, opt_in, time_zone")
-        );
+        assert!(hint("zzzzzzzz").starts_with(
+            "; there are state_dir, docker_host, opt_in, trust_image_labels, time_zone"
+        ));
     }
 }

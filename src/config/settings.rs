@@ -67,6 +67,8 @@ pub struct Settings {
     pub docker_tls: Option<DockerTls>,
     /// Whether a container must ask to be watched.
     pub opt_in: bool,
+    /// Whether labels of images count like those of their containers.
+    pub trust_image_labels: bool,
     /// Whose clock cron and windows follow.
     pub time_zone: Zone,
     /// When to look.
@@ -115,6 +117,7 @@ impl Settings {
             state_dir: effective.read("state_dir", parse_state_dir)?,
             docker_tls: DockerTls::from_environment(environment)?,
             opt_in: effective.read("opt_in", |text| choose(text, FLAGS))?,
+            trust_image_labels: effective.read("trust_image_labels", |text| choose(text, FLAGS))?,
             time_zone: zone.zone,
             schedule: read_schedule(effective)?,
             jitter: effective.read("schedule.jitter", str::parse)?,
@@ -140,6 +143,7 @@ impl Settings {
     pub fn policy_defaults(&self) -> PolicyDefaults {
         PolicyDefaults {
             opt_in: self.opt_in,
+            trusts_image_labels: self.trust_image_labels,
             update_window: self.update_window.clone(),
             health_timeout: self.health_timeout,
             health_stable: self.health_stable,

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::images;
 use super::{TRIES_MAX, Trouble, Update};
 use crate::core::decide::memory::Refusal;
+use crate::core::decide::origin::Known;
 use crate::core::docker::inspect;
 use crate::core::docker::names;
 use crate::core::recreate::RestartPolicy;
@@ -105,6 +106,9 @@ impl<P: Ports> Update<'_, P> {
         if let Some(image) = &self.journal.progress.known.new_image {
             for digest in &digests {
                 memory.learn(image, digest);
+            }
+            if plan.source == Source::Registry {
+                memory.learn_origin(image, &plan.reference, Known::Pulled);
             }
         }
         if plan.source == Source::Kept {

@@ -18,20 +18,24 @@ mod sight;
 mod stop;
 mod strangers;
 mod switch;
+mod trouble;
 mod verify;
 mod watch;
 
 pub use ahead::{drop_superseded, fetch_ahead, fetch_and_keep, fetched};
 pub use images::drop_if_unused;
+pub use trouble::Trouble;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::core::time::duration::format_duration;
 use crate::core::update::ending;
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::history::{Cause, Record};
+use crate::core::update::limits::limit;
 use crate::core::update::plan::{Header, Plan};
 use crate::core::update::{Mark, Note, Resume, Step, resume};
 use crate::engine::{Engine, EngineError};
@@ -61,66 +65,6 @@ pub enum Ended {
     Left,
     /// Neither way could be finished now; the journal stays, and is taken up again.
     Unfinished(Box<UpdateJournal>, Trouble),
-}
-
-/// Why a step could not be done.
-#[derive(Debug, thiserror::Error)]
-pub enum Trouble {
-    /// The Engine.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The Engine, which has been away for longer than an update waits for it.
-    #[error("{0}; the update stays open until it is back")]
-    EngineStaysAway(EngineError),
-    /// The state directory.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// A cause that is known exactly.
-    #[error("{}", .0.detail)]
-    Cause(Cause),
-    /// The Engine or the machine was not the same from start to verdict.
-    #[error("{0}")]
-    Spoilt(String),
-    /// Somebody ended the new container of a member.
-    #[error("{detail}")]
-    Meddled {
-        /// The number of the member.
-        number: usize,
-        /// What was seen.
-        detail: String,
-    },
-    /// The agent was asked to stop.
-    #[error("the agent was asked to stop")]
-    Asked,
-}
-
-impl Trouble {
-    /// Whether the Engine was away, so that nobody could have done more.
-    #[must_use]
-    pub const fn is_the_engine_away(&self) -> bool {
-        match self {
-            Self::Engine(error) => error.is_the_engine_away(),
-            Self::EngineStaysAway(_) => true,
-            _ => false,
-        }
-    }
-
-    fn surroundings(detail: impl Into<String>) -> Self {
-        Self::Cause(Cause::surroundings(detail))
-    }
-
-    /// Why the way leads back, or nothing where it does not.
-    fn into_cause(self) -> Result<Cause, Self> {
-        match self {
-            Self::Cause(cause) => Ok(cause),
-            Self::Meddled { detail, .. } => Ok(Cause::person(detail)),
-            Self::Engine(error) if !error.is_the_engine_away() => {
-                Ok(Cause::surroundings(error.to_string()))
-            }
-            Self::Journal(error) => Ok(Cause::surroundings(error.to_string())),
-            other => Err(other),
-        }
-    }
 }
 
 /// One update in flight.
@@ -276,9 +220,25 @@ impl<'a, P: Ports> Update<'a, P> {
             if self.stop.is_cancelled() && step < Step::Commit && step != Step::Start {
                 return Err(Trouble::Asked);
             }
-            self.step(step).await?;
+            match limit(step, self.plan()) {
+                Some(limit) => self.step_within(step, limit).await?,
+                None => self.step(step).await?,
+            }
         }
         Ok(())
+    }
+
+    /// A step that is cut short leaves what a kill in the same moment would leave.
+    async fn step_within(&mut self, step: Step, limit: Duration) -> Result<(), Trouble> {
+        match tokio::time::timeout(limit, Box::pin(self.step(step))).await {
+            Ok(done) => done,
+            Err(_) => {
+                let (step, limit) = (step.word(), format_duration(limit));
+                Err(Trouble::surroundings(format!(
+                    "`{step}` did not come to an end within {limit}"
+                )))
+            }
+        }
     }
 
     async fn step(&mut self, step: Step) -> Result<(), Trouble> {

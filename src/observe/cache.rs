@@ -11,6 +11,8 @@ use super::quota::{Queue, Wanted};
 use crate::core::decide::offer::Offer;
 use crate::core::docker::inspect;
 use crate::core::docker::reference::{Digest, Platform, Reference};
+use crate::core::policy::own_labels::{Labels, has_policy, policy_alone};
+use crate::core::recreate::LIBPOD;
 use crate::engine::{Engine, EngineError, Listed};
 
 /// How many resolved offers are kept. Each saves a GET that a registry counts as a pull.
@@ -40,6 +42,8 @@ pub struct Known {
     pub image: String,
     /// The platform's manifest, where the Engine tells it (API 1.48, containerd image store).
     pub manifest: Option<Digest>,
+    /// Whether Podman tells of it.
+    pub is_podman: bool,
 }
 
 /// What an inspect said of an image.
@@ -47,6 +51,10 @@ pub struct Known {
 pub struct KnownImage {
     /// `REPOSITORY@DIGEST` for each digest that leads to it.
     pub repo_digests: Vec<String>,
+    /// `REPOSITORY:TAG` for each tag that points at it.
+    pub tags: Vec<String>,
+    /// Its labels, as far as they say how a container is treated.
+    pub labels: Labels,
     /// What it was built for.
     pub platform: Platform,
 }
@@ -128,6 +136,37 @@ impl Cache {
         }
     }
 
+    /// Asks the Engine for the images of containers with labels that say how they are treated: to
+    /// tell whose labels these are. All others are left alone.
+    pub async fn learn_whose_labels(self: &mut Arc<Self>, engine: &impl Engine, list: &[Listed]) {
+        let labelled = list.iter().filter(|listed| has_policy(&listed.labels));
+        let ids = labelled.map(|it| it.image_id.as_str());
+        let unknown = ids.filter(|id| !self.images.contains_key(*id)).collect();
+        // What the Engine does not tell is said of each container where it is looked at.
+        let _ = self.ask_for_images(engine, unknown).await;
+    }
+
+    /// The labels of a container's image, as far as they say how it is treated. `None` where they
+    /// are not known and count.
+    #[must_use]
+    pub fn image_labels(&self, listed: &Listed) -> Option<&Labels> {
+        static NONE: Labels = Labels::new();
+        let known = self.images.get(&listed.image_id).map(|image| &image.labels);
+        known.or_else(|| (!has_policy(&listed.labels)).then_some(&NONE))
+    }
+
+    /// The next look asks again for those of these images that have no digest: somebody may push
+    /// or pull one by hand, and then it has.
+    pub fn forget_unpublished<'a>(self: &mut Arc<Self>, ids: impl Iterator<Item = &'a str>) {
+        let has_none =
+            |id: &&str| self.images.get(*id).is_some_and(|image| image.repo_digests.is_empty());
+        let unpublished: Vec<_> = ids.filter(has_none).collect();
+        if !unpublished.is_empty() {
+            let cache = Arc::make_mut(self);
+            unpublished.into_iter().for_each(|id| drop(cache.images.remove(id)));
+        }
+    }
+
     /// A container that was learnt of.
     #[must_use]
     pub fn container(&self, id: &str) -> Option<&Known> {
@@ -187,18 +226,24 @@ impl Cache {
 impl Known {
     fn of(document: &Value) -> Self {
         let manifest = inspect::text(document, "/ImageManifestDescriptor/digest").parse().ok();
-        Self { image: inspect::image_as_written(document).to_owned(), manifest }
+        let is_podman = document.get(LIBPOD).is_some();
+        Self { image: inspect::image_as_written(document).to_owned(), manifest, is_podman }
     }
 }
 
 impl KnownImage {
     fn of(document: &Value) -> Self {
-        let names = document.pointer("/RepoDigests").and_then(Value::as_array);
-        let names = names.into_iter().flatten().filter_map(Value::as_str);
+        let names = |pointer| {
+            let names = document.pointer(pointer).and_then(Value::as_array);
+            let names = names.into_iter().flatten().filter_map(Value::as_str);
+            names.map(str::to_owned).collect()
+        };
         let text = |pointer| inspect::text(document, pointer).to_owned();
         let (os, architecture, variant) = (text("/Os"), text("/Architecture"), text("/Variant"));
         Self {
-            repo_digests: names.map(str::to_owned).collect(),
+            repo_digests: names("/RepoDigests"),
+            tags: names("/RepoTags"),
+            labels: policy_alone(inspect::labels(document)),
             platform: Platform { os, architecture, variant },
         }
     }

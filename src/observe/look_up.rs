@@ -21,7 +21,7 @@ use crate::registry::Registry;
 
 /// How many look-ups are under way at once. They wait far more than they work; the port bounds
 /// what one registry gets of them.
-const LOOK_UPS_AT_ONCE: usize = 256;
+pub(super) const LOOK_UPS_AT_ONCE: usize = 256;
 
 /// How long a registry may take to answer for all containers that follow it, and again to tell what
 /// is behind its digests. One exchange ends after 30 s; a challenge, a token, the answer and a
@@ -30,7 +30,7 @@ const LOOK_UPS_AT_ONCE: usize = 256;
 pub const REGISTRY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The answer, if it comes in time.
-async fn in_time<T>(
+pub(super) async fn in_time<T>(
     deadline: Instant,
     reference: &Reference,
     answer: impl Future<Output = Result<T, LookupError>>,

@@ -7,6 +7,7 @@
 mod cache;
 mod look_up;
 mod neighbours;
+mod origin;
 mod previous;
 mod quota;
 mod readiness;
@@ -15,17 +16,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use cache::Cache;
-use cache::{Gaps, KnownImage};
+use cache::{Gaps, Known, KnownImage};
 pub use neighbours::Neighbours;
+pub use origin::{ask as ask_origin, remember as remember_origins};
 pub use readiness::{Surroundings, of as readiness};
 
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered, OpenUpdate, Previous, Running};
+use crate::core::decide::origin::{Origin, Traces, is_written_as_id, known};
 use crate::core::decide::{Circumstances, Question, question};
 use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::hooks::{Hook, Moment};
-use crate::core::policy::{Policy, PolicyDefaults, Selection};
+use crate::core::policy::managers::Manager;
+use crate::core::policy::own_labels::{Labels, PassedOver};
+use crate::core::policy::{Policy, PolicyDefaults, Selection, own_labels};
 use crate::core::time::schedule::Schedule;
 use crate::engine::Listed;
 use crate::host::Host;
@@ -58,7 +63,10 @@ pub async fn glance<P: Ports>(
     scope: &Scope<'_>,
 ) -> Vec<Observation> {
     cache.retain(scope.list);
-    let watched: Vec<_> = watched(scope).collect();
+    cache.learn_whose_labels(ports.engine(), scope.list).await;
+    let watched = watched(scope, cache);
+    let unpublished = watched.iter().map(|(listed, _)| listed.image_id.as_str());
+    cache.forget_unpublished(unpublished);
     let gaps = cache.learn(ports.engine(), watched.iter().map(|(listed, _)| *listed)).await;
     let own = ports.host().own_container();
     let told = Told { cache, gaps, own };
@@ -88,8 +96,12 @@ pub fn by_registry(
 
 /// The names of all containers that are opted in, whether their labels are right or not.
 #[must_use]
-pub fn watched_names(list: &[Listed], defaults: &PolicyDefaults) -> BTreeSet<String> {
-    opted_in(list, defaults).map(|(listed, _)| listed.name.clone()).collect()
+pub fn watched_names(
+    list: &[Listed],
+    defaults: &PolicyDefaults,
+    cache: &Cache,
+) -> BTreeSet<String> {
+    opted_in(list, defaults, cache).into_iter().map(|(listed, _)| listed.name.clone()).collect()
 }
 
 /// The names of the watched containers whose image is meant. A container that has just gone is
@@ -100,7 +112,9 @@ pub async fn following<P: Ports>(
     (list, defaults): (&[Listed], &PolicyDefaults),
     is_meant: impl Fn(&Reference) -> bool,
 ) -> BTreeSet<String> {
-    let watched: Vec<_> = opted_in(list, defaults).map(|(listed, _)| listed).collect();
+    cache.learn_whose_labels(ports.engine(), list).await;
+    let watched: Vec<_> =
+        opted_in(list, defaults, cache).into_iter().map(|(listed, _)| listed).collect();
     let _ = cache.learn_containers(ports.engine(), watched.iter().copied()).await;
     let follows = |listed: &&Listed| {
         let reference = cache.container(&listed.id).and_then(|known| known.image.parse().ok());
@@ -111,34 +125,60 @@ pub async fn following<P: Ports>(
 
 /// The schedules that watched containers bring along, by name.
 #[must_use]
-pub fn own_schedules(list: &[Listed], defaults: &PolicyDefaults) -> BTreeMap<String, Schedule> {
+pub fn own_schedules(
+    list: &[Listed],
+    defaults: &PolicyDefaults,
+    cache: &Cache,
+) -> BTreeMap<String, Schedule> {
     let own =
         |(listed, policy): (&Listed, Read)| Some((listed.name.clone(), policy.ok()?.schedule?));
-    opted_in(list, defaults).filter_map(own).collect()
+    opted_in(list, defaults, cache).into_iter().filter_map(own).collect()
 }
 
 /// The hooks of this moment, with the names and the IDs of the running containers that have them.
 #[must_use]
 pub fn hooks_at(
     list: &[Listed],
-    defaults: &PolicyDefaults,
+    (defaults, cache): (&PolicyDefaults, &Cache),
     moment: Moment,
 ) -> Vec<(String, String, Hook)> {
     let of = |(listed, policy): (&Listed, Read)| {
-        let hook = policy.ok()?.wishes.hooks.at(moment)?;
+        // A command of an image's own, or one of a service in what was started for another one.
+        let is_theirs = Manager::of(&listed.name, &listed.labels).is_none()
+            && cache.image_labels(listed).is_some();
+        let policy = policy.ok().filter(|_| is_theirs);
+        let hook = policy?.wishes.hooks.at(moment)?;
         (listed.state == "running").then(|| (listed.name.clone(), listed.id.clone(), hook))
     };
-    opted_in(list, defaults).filter_map(of).collect()
+    opted_in(list, defaults, cache).into_iter().filter_map(of).collect()
 }
+
+/// What of images' labels does not count, and would say something about their containers.
+#[must_use]
+pub fn passed_over(list: &[Listed], defaults: &PolicyDefaults, cache: &Cache) -> Vec<PassedOver> {
+    let of = |listed: &Listed| {
+        let labels = (&listed.labels, cache.image_labels(listed)?);
+        own_labels::passed_over(&listed.name, labels, defaults)
+    };
+    let theirs = list.iter().filter(|listed| !names::is_ours(&listed.name));
+    let mut all: Vec<_> = theirs.filter_map(of).collect();
+    all.sort_by(|a, b| a.container.cmp(&b.container));
+    all
+}
+
+/// The labels of an image that nothing is known of.
+static NO_LABELS: Labels = Labels::new();
 
 type Read = Result<Policy, Vec<crate::core::policy::LabelError>>;
 
 /// Everybody in the scope, with what their labels say.
-fn watched<'a>(scope: &Scope<'a>) -> impl Iterator<Item = (&'a Listed, Read)> {
-    opted_in(scope.list, scope.defaults).filter(|(listed, _)| {
+fn watched<'a>(scope: &Scope<'a>, cache: &Cache) -> Vec<(&'a Listed, Read)> {
+    let mut all = opted_in(scope.list, scope.defaults, cache);
+    all.retain(|(listed, _)| {
         scope.names.is_none_or(|names| names.contains(&listed.name))
             && !scope.except.contains(&listed.name)
-    })
+    });
+    all
 }
 
 /// Everybody who takes part. The containers of an update in flight do not, although they have the
@@ -146,17 +186,22 @@ fn watched<'a>(scope: &Scope<'a>) -> impl Iterator<Item = (&'a Listed, Read)> {
 fn opted_in<'a>(
     list: &'a [Listed],
     defaults: &PolicyDefaults,
-) -> impl Iterator<Item = (&'a Listed, Read)> {
-    list.iter().filter_map(|listed| {
+    cache: &Cache,
+) -> Vec<(&'a Listed, Read)> {
+    let read = |listed: &'a Listed| {
         if names::is_ours(&listed.name) {
             return None;
         }
-        match Policy::from_labels(&listed.labels, defaults) {
+        // Where the image is not known its labels count, and the container is not touched: what it
+        // runs on is not known either.
+        let of_image = cache.image_labels(listed).unwrap_or(&NO_LABELS);
+        match own_labels::read(&listed.labels, of_image, defaults) {
             Selection::OptedOut => None,
             Selection::Watched(policy) => Some((listed, Ok(policy))),
             Selection::BadLabels(errors) => Some((listed, Err(errors))),
         }
-    })
+    };
+    list.iter().filter_map(read).collect()
 }
 
 /// What the Engine and the machine have told.
@@ -179,6 +224,7 @@ fn observe(told: &Told<'_>, scope: &Scope<'_>, listed: &Listed, policy: Read) ->
         id: listed.id.clone(),
         name: listed.name.clone(),
         state: listed.state.clone(),
+        manager: Manager::of(&listed.name, &listed.labels),
         image,
         reference,
         policy,
@@ -203,6 +249,10 @@ fn running(
     let image = told.cache.image(&listed.image_id).ok_or_else(|| gap(&listed.image_id))?;
     let mut running = read_image(image, &listed.image_id, reference);
     running.manifest.clone_from(&container.manifest);
+    running.is_written_as_id = is_written_as_id(&container.image, &listed.image_id, &image.tags);
+    if let Some(reference) = reference {
+        running.origin = origin_of((container, image), &running, reference, memory);
+    }
     if container.manifest.is_some() {
         // On containerd's store an ID is a digest. It has to do where no name is left, which is
         // what `docker pull` makes of the image that its tag stood for.
@@ -227,7 +277,23 @@ fn read_image(image: &KnownImage, image_id: &str, reference: Option<&Reference>)
         }
     }
     let (image_id, platform) = (image_id.to_owned(), image.platform.clone());
-    Running { image_id, digests, digest: own, manifest: None, platform }
+    Running { image_id, digests, digest: own, platform, ..Running::default() }
+}
+
+/// What is known of where an image came from, without asking anybody.
+fn origin_of(
+    (container, image): (&Known, &KnownImage),
+    running: &Running,
+    reference: &Reference,
+    memory: &Memory,
+) -> Origin {
+    let traces = Traces {
+        reference,
+        image_id: &running.image_id,
+        repo_digests: &image.repo_digests,
+        is_classic: !container.is_podman && container.manifest.is_none(),
+    };
+    known(&traces, memory)
 }
 
 /// Asks what is still open, the cheapest question first. All of these observations ask `registry`,
@@ -246,6 +312,7 @@ pub async fn answer<P: Ports>(
     look_up::digests(ports.registry(), observations.iter_mut().filter(asks(Question::Digest)))
         .await;
     refresh(ports, cache, scope, observations).await;
+    origin::ask(ports, observations.iter_mut().filter(asks(Question::Origin))).await;
     if let Some(name) = registry {
         quota::before_looks(ports.registry(), name, cache, scope, observations);
     }
@@ -258,7 +325,9 @@ pub async fn answer<P: Ports>(
     let mut neighbours = Neighbours::default();
     for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
         observation.readiness =
-            readiness::of(ports, &mut neighbours, &surroundings, observation).await.map(Box::new);
+            readiness::of(ports, (&mut neighbours, cache), &surroundings, observation)
+                .await
+                .map(Box::new);
     }
     quota::before_pulls(ports.registry(), cache, scope, observations);
 }
@@ -271,21 +340,26 @@ async fn refresh<P: Ports>(
     scope: &Scope<'_>,
     observations: &mut [Observation],
 ) {
+    let is_open = |seen: &Observation| {
+        matches!(question(seen, scope.circumstances), Question::Image | Question::Origin)
+    };
     let mut unmatched = Vec::new();
     for observation in observations {
         recall(scope.memory, observation);
-        if question(observation, scope.circumstances) == Question::Image
-            && let Ok(running) = &mut observation.running
+        if is_open(observation)
+            && let (Ok(running), Ok(reference)) = (&mut observation.running, &observation.reference)
         {
-            unmatched.push(running);
+            unmatched.push((&observation.id, running, reference));
         }
     }
-    let ids = unmatched.iter().map(|running| running.image_id.as_str());
+    let ids = unmatched.iter().map(|(_, running, _)| running.image_id.as_str());
     let _ = cache.ask_for_images(ports.engine(), ids.collect()).await;
-    for running in unmatched {
-        let again =
-            cache.image(&running.image_id).map(|it| read_image(it, &running.image_id, None));
-        running.digests.extend(again.into_iter().flat_map(|again| again.digests));
+    for (id, running, reference) in unmatched {
+        let Some(image) = cache.image(&running.image_id) else { continue };
+        running.digests.extend(read_image(image, &running.image_id, None).digests);
+        if let Some(container) = cache.container(id) {
+            running.origin = origin_of((container, image), running, reference, scope.memory);
+        }
     }
 }
 
@@ -307,12 +381,12 @@ fn recall(memory: &Memory, observation: &mut Observation) {
 /// it since.
 pub async fn look_again<P: Ports>(
     ports: &P,
-    neighbours: &mut Neighbours,
+    known: (&mut Neighbours, &Cache),
     surroundings: &Surroundings<'_>,
     observation: &mut Observation,
 ) {
     if observation.readiness.is_some() {
         observation.readiness =
-            readiness::of(ports, neighbours, surroundings, observation).await.map(Box::new);
+            readiness::of(ports, known, surroundings, observation).await.map(Box::new);
     }
 }

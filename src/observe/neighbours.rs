@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Cache;
 use super::Surroundings;
 use crate::core::decide::depends_on;
 use crate::core::docker::inspect;
-use crate::core::policy::Policy;
+use crate::core::policy::Selection;
+use crate::core::policy::managers::Manager;
+use crate::core::policy::own_labels::{Labels, has_policy, read};
 use crate::core::recreate::dependents::{DependsOn, ties_alone};
 use crate::engine::{Engine, EngineError, EngineInfo, Listed};
 use crate::host::Host;
@@ -56,14 +59,16 @@ impl Neighbours {
     pub async fn others<P: Ports>(
         &mut self,
         ports: &P,
-        surroundings: &Surroundings<'_>,
+        (surroundings, cache): (&Surroundings<'_>, &Cache),
         id: &str,
     ) -> Result<Others, EngineError> {
         let list = ports.engine().list().await?;
         self.forget_what_changed(&list);
         let mut others = Others { documents: Vec::new(), depends_on: DependsOn::new() };
         for listed in list.into_iter().filter(|listed| listed.id != id) {
-            let Some(neighbour) = self.known(ports, surroundings, listed).await? else { continue };
+            let Some(neighbour) = self.known(ports, (surroundings, cache), listed).await? else {
+                continue;
+            };
             others.documents.push(neighbour.ties.clone());
             if !neighbour.asks.is_empty() {
                 others.depends_on.insert(neighbour.listed.id.clone(), neighbour.asks.clone());
@@ -88,13 +93,22 @@ impl Neighbours {
     async fn known<P: Ports>(
         &mut self,
         ports: &P,
-        surroundings: &Surroundings<'_>,
+        (surroundings, cache): (&Surroundings<'_>, &Cache),
         listed: Listed,
     ) -> Result<Option<&Neighbour>, EngineError> {
         let id = listed.id.clone();
         if !self.known.contains_key(&id) {
             let Some(document) = ports.engine().inspect(&id).await? else { return Ok(None) };
-            let selection = Policy::from_labels(&inspect::labels(&document), surroundings.defaults);
+            let labels = inspect::labels(&document);
+            let selection = match cache.image(&listed.image_id) {
+                _ if Manager::of(&listed.name, &labels).is_some() => Selection::OptedOut,
+                None if !has_policy(&labels) => {
+                    read(&labels, &Labels::new(), surroundings.defaults)
+                }
+                Some(image) => read(&labels, &image.labels, surroundings.defaults),
+                // Nothing is asked for by labels that may be the image's.
+                None => Selection::OptedOut,
+            };
             let is_self = ports.host().own_container().as_ref() == Some(&id);
             let asks = depends_on(&document, &selection, is_self);
             let ties = Arc::new(ties_alone(document));

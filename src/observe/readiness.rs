@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::Cache;
 use super::neighbours::{Neighbours, Others};
 use crate::core::decide::observation::{Companion, Observation, Offered, OpenUpdate, Readiness};
 use crate::core::docker::inspect;
 use crate::core::docker::names;
-use crate::core::policy::{Policy, PolicyDefaults, Selection};
+use crate::core::policy::managers::Manager;
+use crate::core::policy::{Policy, PolicyDefaults, Selection, own_labels};
 use crate::core::recreate::changes::{may_hold_declared_files, written};
 use crate::core::recreate::declared::{WrittenFile, copied, declared};
 use crate::core::recreate::dependents::{Dependent, company};
@@ -30,16 +32,16 @@ pub struct Surroundings<'a> {
 /// the container is then left alone.
 pub async fn of<P: Ports>(
     ports: &P,
-    neighbours: &mut Neighbours,
+    (neighbours, cache): (&mut Neighbours, &Cache),
     surroundings: &Surroundings<'_>,
     observation: &Observation,
 ) -> Option<Readiness> {
-    gather(ports, neighbours, surroundings, observation).await.ok().flatten()
+    gather(ports, (neighbours, cache), surroundings, observation).await.ok().flatten()
 }
 
 async fn gather<P: Ports>(
     ports: &P,
-    neighbours: &mut Neighbours,
+    (neighbours, cache): (&mut Neighbours, &Cache),
     surroundings: &Surroundings<'_>,
     observation: &Observation,
 ) -> Result<Option<Readiness>, EngineError> {
@@ -52,7 +54,7 @@ async fn gather<P: Ports>(
     let pulled = pulled(engine, observation).await?;
     let files = written_files(engine, &original).await?;
     let Others { documents: others, depends_on } =
-        neighbours.others(ports, surroundings, &observation.id).await?;
+        neighbours.others(ports, (surroundings, cache), &observation.id).await?;
     // Ties that cannot be read are refused where it is decided, so they are passed over here.
     let ties = company(&original, &others, &depends_on).unwrap_or_default();
     let info = neighbours.engine_info(engine).await?;
@@ -96,7 +98,9 @@ async fn companions<P: Ports>(
     for tie in ties {
         let Some(original) = ports.engine().inspect(&tie.id).await? else { continue };
         let image = ports.engine().inspect_image(inspect::image_id(&original)).await?;
-        let selection = Policy::from_labels(&inspect::labels(&original), surroundings.defaults);
+        let labels = inspect::labels(&original);
+        let of_image = image.as_ref().map(inspect::labels).unwrap_or_default();
+        let selection = own_labels::read(&labels, &of_image, surroundings.defaults);
         let policy = match &selection {
             Selection::Watched(policy) => Some(policy),
             Selection::OptedOut | Selection::BadLabels(_) => None,
@@ -105,6 +109,7 @@ async fn companions<P: Ports>(
         companions.insert(
             tie.id.clone(),
             Companion {
+                manager: Manager::of(&tie.name, &labels),
                 image: image.unwrap_or_default(),
                 is_self: ports.host().own_container().as_ref() == Some(&tie.id),
                 open_update: surroundings.open.get(&tie.name).cloned(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::core::decide::quota::Quota;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::{Report, Verdict};
+use crate::core::policy::own_labels::PassedOver;
 use crate::output::screen::{Paint, Screen};
 use crate::output::sentence::{counted, short, spaced};
 use crate::output::table::{Cell, Column, INDENT, Row, natural_width, push_line, render};
@@ -168,6 +169,27 @@ pub fn quotas(quotas: &BTreeMap<String, Quota>, screen: Screen) -> String {
     for (registry, quota) in quotas {
         let sentence = format!("{}: {}", one_line(registry), quota.in_words());
         wrap(&sentence, "", screen.width).iter().for_each(|line| push_line(&mut text, line));
+    }
+    text
+}
+
+/// What of images' labels does not count, a line for each container.
+#[must_use]
+pub fn passed_over(all: &[PassedOver], screen: Screen) -> String {
+    let mut text = String::new();
+    let unwatched = all.iter().filter(|it| !it.watched).count();
+    if unwatched > 0 {
+        let containers = counted(unwatched, "container", "containers");
+        let sentence = format!("{containers} passed over, whose images alone ask for updates:");
+        wrap(&sentence, "", screen.width).iter().for_each(|line| push_line(&mut text, line));
+    }
+    // Those that are not watched come first, under their heading.
+    for one in all.iter().filter(|it| !it.watched).chain(all.iter().filter(|it| it.watched)) {
+        let sentence = one_line(&format!("{}: {}", one.container, one.in_words()));
+        let indent = if one.watched { "" } else { INDENT };
+        for line in wrap(&sentence, indent, screen.width) {
+            push_line(&mut text, &screen.paint(Paint::Yellow, &line));
+        }
     }
     text
 }

@@ -7,6 +7,7 @@ use crate::control::Status;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::docker::reference::Digest;
+use crate::core::policy::own_labels::PassedOver;
 use crate::core::update::history::Record;
 
 /// Digits behind the second. More would be noise.
@@ -16,6 +17,7 @@ const SUBSECOND_DIGITS: u16 = 3;
 struct CheckDocument<'a> {
     checked_at: DateTime<Utc>,
     containers: Vec<ContainerDocument<'a>>,
+    passed_over: &'a [PassedOver],
 }
 
 #[derive(Serialize)]
@@ -68,10 +70,14 @@ struct HistoryDocument<'a> {
 ///
 /// # Errors
 /// Never in practice: nothing in a report is beyond JSON.
-pub fn check_json(checked_at: DateTime<Utc>, reports: &[Report]) -> serde_json::Result<String> {
+pub fn check_json(
+    checked_at: DateTime<Utc>,
+    reports: &[Report],
+    passed_over: &[PassedOver],
+) -> serde_json::Result<String> {
     let checked_at = short(checked_at);
     let containers = reports.iter().map(ContainerDocument::from).collect();
-    document(&CheckDocument { checked_at, containers })
+    document(&CheckDocument { checked_at, containers, passed_over })
 }
 
 /// The document of `history --json`, in the order given, which is newest first.

@@ -74,8 +74,8 @@ pub struct Recovery {
 
 impl Recovery {
     /// Finishes or undoes every open update. One that failed before is tried again after a pause
-    /// that grows, and at once where a person insists. It is never given up: an update that was left
-    /// open may have left its service down.
+    /// that grows, and at once where a person insists. It is never given up: an update that was
+    /// left open may have left its service down.
     ///
     /// # Errors
     /// The journals cannot be read, or the Engine does not answer.

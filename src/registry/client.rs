@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 
 use crate::core::decide::offer::{LookupError, Offer};
 use crate::core::decide::quota::Quota;
+use crate::core::decide::reason::Reason;
 use crate::core::docker::credentials::Credentials;
 use crate::core::docker::manifest::parse_document;
 use crate::core::docker::reference::{DOCKER_HUB, Digest, Platform, Reference};
@@ -116,12 +117,15 @@ impl HttpRegistry {
 impl Registry for HttpRegistry {
     async fn head(&self, reference: &Reference) -> Result<Digest, LookupError> {
         let (mirrors, own) = self.sessions(&reference.registry);
+        let mut is_missing_on_mirror = false;
         for mirror in mirrors {
-            if let Ok(digest) = head(&mirror, reference).await {
-                return Ok(digest);
+            match head(&mirror, reference).await {
+                Ok(digest) => return Ok(digest),
+                Err(error) => is_missing_on_mirror |= error.reason == Reason::NotFound,
             }
         }
-        head(&own, reference).await
+        let answer = head(&own, reference).await;
+        answer.map_err(|error| LookupError { is_missing_on_mirror, ..error })
     }
 
     async fn resolve(

@@ -265,10 +265,13 @@ impl Session {
 
     async fn refused(&self, ask: &Ask) -> Failure {
         let Endpoint { registry, host, .. } = &self.endpoint;
-        Failure::unauthorized(match self.credentials.find(registry).await {
-            Ok(None) => format!("{host} wants a login for {}, and there is none", ask.what),
-            _ => format!("{host} refuses our login for {}", ask.what),
-        })
+        let is_anonymous = matches!(self.credentials.find(registry).await, Ok(None));
+        let mut failure = Failure::unauthorized(match is_anonymous {
+            true => format!("{host} wants a login for {}, and there is none", ask.what),
+            false => format!("{host} refuses our login for {}", ask.what),
+        });
+        failure.error.is_anonymous = is_anonymous;
+        failure
     }
 
     /// What any other status than 200 means.

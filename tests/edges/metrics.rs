@@ -14,7 +14,7 @@ use pilotfish::metrics::{Metrics, catalogue};
 use crate::facts::{record, report, snapshot};
 use crate::golden;
 
-const DOCUMENTED: [(&str, &str, &[&str]); 15] = [
+const DOCUMENTED: [(&str, &str, &[&str]); 16] = [
     ("pilotfish_build_info", "gauge", &["version", "target"]),
     ("pilotfish_checks_total", "counter", &["outcome"]),
     ("pilotfish_check_duration_seconds", "histogram", &[]),
@@ -34,6 +34,7 @@ const DOCUMENTED: [(&str, &str, &[&str]); 15] = [
     ("pilotfish_pulled_bytes_total", "counter", &["registry"]),
     ("pilotfish_update_in_flight", "gauge", &[]),
     ("pilotfish_stuck", "gauge", &[]),
+    ("pilotfish_service_down", "gauge", &["container"]),
 ];
 
 /// Metrics that have counted something of everything.

@@ -62,7 +62,7 @@ fn check_shows_a_strangers_words_on_one_line() {
 
 #[test]
 fn check_for_scripts_is_the_documented_document() {
-    let page = check_json(time("2026-11-20T12:00:00.123456789Z"), &reports()).expect("JSON");
+    let page = check_json(time("2026-11-20T12:00:00.123456789Z"), &reports(), &[]).expect("JSON");
     compare("check-json", &page);
     let document: Value = serde_json::from_str(&page).expect("JSON");
     let fields: Vec<_> =
@@ -111,6 +111,7 @@ fn history_for_scripts_is_the_documented_document() {
         "started_at",
         "finished_at",
         "outcome",
+        "tries",
         "reason",
         "gap_seconds",
         "log",

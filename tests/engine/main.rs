@@ -13,6 +13,8 @@ mod control;
 #[cfg(test)]
 mod dependents;
 #[cfg(test)]
+mod enough;
+#[cfg(test)]
 mod ground;
 #[cfg(test)]
 mod image;
@@ -21,10 +23,14 @@ mod interruptions;
 #[cfg(test)]
 mod itself;
 #[cfg(test)]
+mod labels;
+#[cfg(test)]
 mod logins;
 mod meanwhile;
 #[cfg(test)]
 mod newer;
+#[cfg(test)]
+mod origin;
 #[cfg(test)]
 mod people;
 #[cfg(test)]

@@ -220,8 +220,10 @@ fn a_bad_label_and_a_missing_repository_do_not_stop_the_others() {
     pi.start_watched("till", &one.reference, 8080, &[]);
     let wrong = [WATCHED[0], "--label=pilotfish.health.timeout=soon"];
     let labelled = pi.start("labelled", &one.reference, &wrong);
-    pi.engine.docker(&["tag", &one.reference, "127.0.0.1:5000/gone:latest"]);
-    let missing = pi.start("missing", "127.0.0.1:5000/gone:latest", &WATCHED);
+    let gone = pi.registry.publish("gone", &Release::new("gone"));
+    let missing = pi.start("missing", &gone.reference, &WATCHED);
+    pi.update(&["missing"]).expect_code(0);
+    pi.registry.forget("gone", &gone.digest);
     let two = pi.registry.publish("till", &Release::new("2"));
 
     pi.update(&[]).expect_code(4);

@@ -77,8 +77,13 @@ impl Registry for FakeRegistry {
     async fn head(&self, reference: &Reference) -> Result<Digest, LookupError> {
         self.0.quiet_point("head", false);
         let tag = reference.tag.clone().unwrap_or_default();
+        let known = reference.digest.clone().filter(|_| reference.tag.is_none());
         let mut affairs = self.0.lock();
         affairs.shelf.heads += 1;
+        if let Some(digest) = known {
+            let known = affairs.shelf.behind(&digest).map(|_| digest);
+            return affairs.shelf.answer(known);
+        }
         let digest = affairs.shelf.offered(&format!("{}:{tag}", reference.familiar_name()));
         affairs.shelf.answer(digest.map(|(digest, _)| digest.clone()))
     }

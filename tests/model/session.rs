@@ -128,6 +128,7 @@ async fn work(machine: Arc<Machine>, job: Job, stop: CancellationToken) -> End {
 fn settings() -> AgentSettings {
     AgentSettings {
         defaults: PolicyDefaults {
+            trusts_image_labels: false,
             opt_in: true,
             update_window: Windows::always(),
             health_timeout: Duration::from_secs(60),

@@ -108,6 +108,19 @@ impl Agent {
         self.spawn(engine, arguments).finish()
     }
 
+    /// Runs a command to its end, with these variables in its environment.
+    pub fn run_with(
+        &self,
+        engine: &Engine,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Finished {
+        let mut command = engine.command(&self.binary);
+        command.envs(variables.iter().copied());
+        command.arg("--config").arg(self.directory.join("pilotfish.toml")).args(arguments);
+        Running::start(command, &self.directory).finish()
+    }
+
     /// Starts a command and lets it run.
     pub fn spawn(&self, engine: &Engine, arguments: &[&str]) -> Running {
         let mut command = match &self.boot_id {

@@ -31,6 +31,7 @@ pub struct Release {
     environment: Vec<String>,
     entrypoint: String,
     healthcheck: Option<Value>,
+    labels: Vec<(String, String)>,
     own: Option<Arc<Layer>>,
 }
 
@@ -39,13 +40,20 @@ impl Release {
     pub fn new(version: &str) -> Self {
         let environment = vec![format!("TILL_VERSION={version}")];
         let entrypoint = "/till".to_owned();
-        Self { environment, entrypoint, healthcheck: None, own: None }
+        Self { environment, entrypoint, healthcheck: None, labels: Vec::new(), own: None }
     }
 
     /// Has the image set one of the till's variables.
     #[must_use]
     pub fn with(mut self, variable: &str, value: &str) -> Self {
         self.environment.push(format!("{variable}={value}"));
+        self
+    }
+
+    /// Gives the image a LABEL.
+    #[must_use]
+    pub fn with_label(mut self, label: &str, value: &str) -> Self {
+        self.labels.push((label.to_owned(), value.to_owned()));
         self
     }
 
@@ -65,6 +73,14 @@ impl Release {
             "Timeout": Duration::from_secs(2).as_nanos() as u64,
             "Retries": retries,
         }));
+        self
+    }
+
+    /// Has failures of the HEALTHCHECK not count for so long after the start.
+    #[must_use]
+    pub fn with_start_period(mut self, period: Duration) -> Self {
+        let healthcheck = self.healthcheck.as_mut().expect("a HEALTHCHECK");
+        healthcheck["StartPeriod"] = json!(period.as_nanos() as u64);
         self
     }
 
@@ -106,6 +122,9 @@ impl Release {
         });
         if let Some(healthcheck) = &self.healthcheck {
             config["Healthcheck"] = healthcheck.clone();
+        }
+        for (label, value) in &self.labels {
+            config["Labels"][label] = value.clone().into();
         }
         let diff_ids: Vec<&str> = self.layers().iter().map(|it| it.diff_id.as_str()).collect();
         let image = json!({

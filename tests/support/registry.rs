@@ -136,7 +136,10 @@ impl Registry {
         let mut settings = json!({
             "version": "0.1",
             "log": { "level": "error" },
-            "storage": { "filesystem": { "rootdirectory": self.directory.join("storage") } },
+            "storage": {
+                "filesystem": { "rootdirectory": self.directory.join("storage") },
+                "delete": { "enabled": true },
+            },
             "http": {},
         });
         if let (Some(settings), Value::Object(more)) = (settings.as_object_mut(), more) {
@@ -188,6 +191,13 @@ impl Registry {
             "annotations": { "edition": edition },
         });
         self.put_manifest(repository, "latest", INDEX, index.to_string().as_bytes())
+    }
+
+    /// Deletes what a repository has under a digest, as registries do with old ones.
+    pub fn forget(&self, repository: &str, digest: &str) {
+        let path = format!("/v2/{repository}/manifests/{digest}");
+        let deleted = Peer::Tcp(self.address).request("DELETE", &path, &[], b"");
+        deleted.expect("the registry").succeeded("delete a manifest");
     }
 
     fn put_blob(&self, repository: &str, blob: &[u8]) {

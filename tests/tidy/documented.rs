@@ -1,7 +1,7 @@
 //! Every word that a user meets stands in the documentation, and the documentation has no word
 //! that the program does not know. The lists are the code's own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::DateTime;
 use clap::CommandFactory as _;
@@ -11,6 +11,7 @@ use pilotfish::control::Status;
 use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::decide::report::{Report, Verdict};
 use pilotfish::core::decide::snapshot::Snapshot;
+use pilotfish::core::policy::own_labels::PassedOver;
 use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
 use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::metrics::catalogue;
@@ -145,15 +146,18 @@ fn fields_of_the_json() -> BTreeSet<String> {
         log: Vec::new(),
         dependents: vec![String::new()],
     };
-    let check = check_json(DateTime::UNIX_EPOCH, &[report]).unwrap_or_default();
+    let passed_over =
+        PassedOver { container: String::new(), labels: BTreeMap::new(), watched: false };
+    let check = check_json(DateTime::UNIX_EPOCH, &[report], &[passed_over]).unwrap_or_default();
     let check: serde_json::Value = serde_json::from_str(&check).unwrap_or_default();
     let record = serde_json::to_value(record).unwrap_or_default();
     let status = Status { version: String::new(), pid: 0, snapshot: Snapshot::default() };
     let status = status_json(&status).unwrap_or_default();
     let status = serde_json::from_str(&status).unwrap_or_default();
-    let documents = [check["containers"][0].clone(), record, status];
+    let documents =
+        [check["containers"][0].clone(), check["passed_over"][0].clone(), record, status];
     let fields = documents.iter().filter_map(serde_json::Value::as_object);
-    let frames = ["checked_at", "containers", "updates"].map(str::to_owned);
+    let frames = ["checked_at", "containers", "passed_over", "updates"].map(str::to_owned);
     fields.flat_map(serde_json::Map::keys).cloned().chain(frames).collect()
 }
 

@@ -31,6 +31,9 @@ pub enum Fault {
     /// The one disk of the machine, under the Engine and the agent, is full until the agent has
     /// ended.
     DiskFull,
+    /// No container can be started from then on, until the agent has ended, and another one has
+    /// tried in vain.
+    StartsFail,
     /// Somebody else does something to the Engine.
     Person(Deed),
 }
@@ -141,6 +144,7 @@ impl fmt::Display for Fault {
             Self::Terminate => formatter.write_str("SIGTERM"),
             Self::RegistryGone => formatter.write_str("registry gone"),
             Self::DiskFull => formatter.write_str("disk full"),
+            Self::StartsFail => formatter.write_str("starts fail"),
             Self::State(failure) => write!(formatter, "state disk: {failure:?}"),
             Self::Person(deed) => write!(formatter, "person: {deed:?}"),
         }

@@ -69,7 +69,11 @@ impl Bench {
             Fault::State(failure) => self.state_disk().fail(failure),
             Fault::DiskFull => self.disk.as_ref().expect("a bench with a small disk").fill(),
             Fault::Person(deed) => self.meddle(deed),
-            Fault::DropReply | Fault::Delay | Fault::Hang | Fault::Answer(_) => {}
+            Fault::DropReply
+            | Fault::Delay
+            | Fault::Hang
+            | Fault::StartsFail
+            | Fault::Answer(_) => {}
         }
         Some(agent)
     }
@@ -82,6 +86,11 @@ impl Bench {
                 self.pi.registry.start_again(&self.pi.engine);
             }
             Fault::State(_) => self.state_disk().mend(),
+            Fault::StartsFail => {
+                // One more agent that tries in vain: it must leave open what it cannot end.
+                self.pi.agent.run(&self.pi.engine, &["recover"]);
+                self.proxy.let_starts_pass();
+            }
             Fault::DiskFull => self.disk.as_ref().expect("a bench with a small disk").make_room(),
             _ => {}
         }

@@ -90,6 +90,12 @@ fn an_engine_with_live_restore_is_killed_while_a_bad_release_is_on_trial() {
     assert_kept(bench, cases.collect());
 }
 
+/// Neither the new container can be started nor the proven one, until the cause is mended.
+#[test]
+fn no_container_can_be_started_for_a_while() {
+    sample(Bench::new(&[]), Kind::ExitsAtOnce, &[Fault::StartsFail], 37);
+}
+
 #[test]
 fn the_agent_is_asked_to_end() {
     sample(Bench::new(&[]), Kind::Good, &[Fault::Terminate], 13);

@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -39,6 +40,8 @@ struct Shared {
     journals: PathBuf,
     count: Mutex<Count>,
     strike: Sender<Sender<()>>,
+    /// Whether every start is refused.
+    refuses_starts: AtomicBool,
 }
 
 /// What was counted since the proxy was set.
@@ -65,7 +68,8 @@ impl Proxy {
         let (strike, struck) = channel();
         let count = Mutex::new(Count::new(From::TheJournal, None));
         let (engine, journals) = (engine.to_owned(), journals.to_owned());
-        let shared = Arc::new(Shared { engine, journals, count, strike });
+        let refuses_starts = AtomicBool::new(false);
+        let shared = Arc::new(Shared { engine, journals, count, strike, refuses_starts });
         let own = shared.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -83,6 +87,11 @@ impl Proxy {
     /// Counts anew, and strikes where the aim says.
     pub fn set(&self, from: From, aim: Option<Aim>) {
         *self.count() = Count::new(from, aim);
+    }
+
+    /// Containers can be started again.
+    pub fn let_starts_pass(&self) {
+        self.shared.refuses_starts.store(false, Ordering::SeqCst);
     }
 
     /// The calls that were counted.
@@ -126,6 +135,9 @@ impl Shared {
             && !self.suffer(fault, &mut client)?
         {
             return Ok(());
+        }
+        if request.is_a_start() && self.refuses_starts.load(Ordering::SeqCst) {
+            return answer(&mut client, 500, NO_DEVICE);
         }
         engine.write_all(&request.bytes)?;
         let Some((fault, When::After)) = strike else { return pass(client, engine) };
@@ -175,15 +187,12 @@ impl Shared {
                 Ok(true)
             }
             Fault::Answer(status) => {
-                let body = r#"{"message":"the bench answers for the Engine"}"#;
-                let length = body.len();
-                let head = format!(
-                    "HTTP/1.1 {status} Struck\r\nContent-Type: application/json\r\n\
-                     Content-Length: {length}\r\nConnection: close\r\n\r\n"
-                );
-                client.write_all(head.as_bytes())?;
-                client.write_all(body.as_bytes())?;
+                answer(client, status, "the bench answers for the Engine")?;
                 Ok(false)
+            }
+            Fault::StartsFail => {
+                self.refuses_starts.store(true, Ordering::SeqCst);
+                Ok(true)
             }
             Fault::Kill | Fault::Cut => {
                 self.call_the_bench();
@@ -209,6 +218,22 @@ impl Shared {
     }
 }
 
+/// What Docker says where a device of a container is gone.
+const NO_DEVICE: &str =
+    "error gathering device information while adding custom device: no such file or directory";
+
+/// Answers for the Engine.
+fn answer(client: &mut UnixStream, status: u16, message: &str) -> io::Result<()> {
+    let body = serde_json::json!({ "message": message }).to_string();
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status} Struck\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    client.write_all(head.as_bytes())?;
+    client.write_all(body.as_bytes())
+}
+
 /// One request, whole.
 struct Request {
     /// `POST /containers/…/stop`, without the API version and the query.
@@ -217,6 +242,11 @@ struct Request {
 }
 
 impl Request {
+    /// Whether it starts a container.
+    fn is_a_start(&self) -> bool {
+        self.line.starts_with("POST /containers/") && self.line.ends_with("/start")
+    }
+
     /// Whether its answer ends only when one side goes away.
     fn is_endless(&self) -> bool {
         self.line.ends_with("/events")

@@ -86,7 +86,7 @@ const HANGS: usize = 9;
 fn all_others(lengths: &Lengths) -> Vec<Case> {
     let mut faults = vec![Fault::DropReply, Fault::Delay];
     faults.extend(STATUSES.map(Fault::Answer));
-    faults.extend([Fault::RestartEngine, Fault::KillEngine]);
+    faults.extend([Fault::RestartEngine, Fault::KillEngine, Fault::StartsFail]);
     let kinds = [Kind::Good, Kind::ExitsAtOnce];
     let pairs = kinds.into_iter().flat_map(|kind| faults.iter().map(move |fault| (kind, *fault)));
     let others = pairs.flat_map(|(kind, fault)| every(kind, fault, lengths, 1));

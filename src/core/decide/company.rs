@@ -85,6 +85,9 @@ fn fit<'a>(
     if debris::service(&tie.name).is_some() {
         return Err("it belongs to an update that is not over".into());
     }
+    if let Some(manager) = companion.manager {
+        return Err(manager.in_words().into());
+    }
     let policy = match &companion.selection {
         Selection::OptedOut => return Err("it is not opted in".into()),
         Selection::BadLabels(errors) => {

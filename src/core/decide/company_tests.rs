@@ -26,6 +26,7 @@ fn side(policy: &Policy) -> Companion {
             "NetworkSettings": { "Networks": {} },
         }),
         image: json!({ "Id": "sha256:5", "Config": {} }),
+        manager: None,
         selection: Selection::Watched(policy.clone()),
         is_self: false,
         open_update: None,

@@ -2,7 +2,8 @@
 
 use super::{Circumstances, No};
 use crate::core::decide::observation::{Observation, Offered};
-use crate::core::decide::offer::Offer;
+use crate::core::decide::offer::{LookupError, Offer};
+use crate::core::decide::origin::{Doubt, doubt, has_nothing};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::reference::Digest;
 use crate::core::policy::Mode;
@@ -11,6 +12,8 @@ use crate::core::time::wall_clock::reading;
 /// How the offer compares with what runs.
 pub(super) enum Compared<'a> {
     Unasked,
+    /// Nothing shows that what runs came from where this is offered.
+    Unproven,
     Unresolved,
     Same,
     Republished(Digest),
@@ -26,6 +29,10 @@ pub(super) fn compare<'a>(
     let Ok(running) = &observation.running else { return Compared::Unasked };
     let offer = match &observation.offered {
         Offered::Unasked => return Compared::Unasked,
+        Offered::Unknown(error) if is_missing(observation, error) => {
+            return doubted(observation)
+                .unwrap_or_else(|| Compared::Failed(No::new(error.reason, error.detail.clone())));
+        }
         Offered::Unknown(error) => {
             return Compared::Failed(No::new(error.reason, error.detail.clone()));
         }
@@ -33,12 +40,11 @@ pub(super) fn compare<'a>(
         Offered::Digest(_) => {
             let no =
                 refused(observation, circumstances).or_else(|| paused(observation, circumstances));
-            return match no.map(Compared::Refused) {
-                Some(refused) => refused,
-                None => {
-                    held(observation, circumstances).map_or(Compared::Unresolved, Compared::Failed)
-                }
-            };
+            return no
+                .map(Compared::Refused)
+                .or_else(|| doubted(observation))
+                .or_else(|| held(observation, circumstances).map(Compared::Failed))
+                .unwrap_or(Compared::Unresolved);
         }
         Offered::Image(offer) => offer,
     };
@@ -49,9 +55,21 @@ pub(super) fn compare<'a>(
     if running.is(offer) {
         return Compared::Republished(offer.index.clone());
     }
-    refused(observation, circumstances)
-        .or_else(|| paused(observation, circumstances))
-        .map_or(Compared::New(offer), Compared::Refused)
+    let no = refused(observation, circumstances).or_else(|| paused(observation, circumstances));
+    no.map(Compared::Refused).or_else(|| doubted(observation)).unwrap_or(Compared::New(offer))
+}
+
+/// Whether the registry has nothing of this name.
+fn is_missing(observation: &Observation, error: &LookupError) -> bool {
+    observation.reference.as_ref().is_ok_and(|reference| has_nothing(error, reference))
+}
+
+/// What the origin of the running image has against a comparison.
+fn doubted<'a>(observation: &Observation) -> Option<Compared<'a>> {
+    doubt(observation).map(|doubt| match doubt {
+        Doubt::Open => Compared::Unproven,
+        Doubt::Held(no) => Compared::Failed(no),
+    })
 }
 
 fn refused(observation: &Observation, circumstances: &Circumstances) -> Option<No> {

@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::core::decide::failing::{FailedTry, Failing};
-use crate::core::docker::reference::Digest;
+use crate::core::decide::origin::Known;
+use crate::core::docker::reference::{Digest, Reference};
 use crate::core::update::history::Fault;
 
 /// How many refused digests of one container are remembered; the oldest go first. A person who
@@ -24,6 +25,9 @@ const KNOWN_MAX: usize = 500;
 /// How many containers may have tries that failed; the oldest go first. Nobody runs more containers
 /// than this on one machine and has all of them fail.
 const FAILING_MAX: usize = 500;
+
+/// Of how many images it is remembered where they came from: a Pi runs dozens.
+const ORIGINS_MAX: usize = 500;
 
 /// A digest that was judged bad for a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +70,10 @@ pub struct Memory {
     /// so: a republished index, or an image whose tag has moved on the containerd image store.
     #[serde(default)]
     pub known: BTreeMap<String, BTreeSet<Digest>>,
+    /// For each image ID and each repository (`docker.io/library/nginx`), whether the image came
+    /// from there.
+    #[serde(default)]
+    pub origins: BTreeMap<String, BTreeMap<String, Known>>,
 }
 
 impl Memory {
@@ -125,9 +133,10 @@ impl Memory {
     /// Takes in how an update failed, and says whether anything changed.
     ///
     /// The fault of an image refuses it. An update that was cut short after the service was stopped
-    /// is counted, so that an image that takes the machine down with it is refused in the end; so is a
-    /// damaged copy, which is pulled again at once. What the surroundings did is tried again after a pause: nothing was learned of the image. `is_news`
-    /// is false where the same failure was taken in before.
+    /// is counted, so that an image that takes the machine down with it is refused in the end; so
+    /// is a damaged copy, which is pulled again at once. What the surroundings did is tried again
+    /// after a pause: nothing was learned of the image. `is_news` is false where the same failure
+    /// was taken in before.
     pub fn note_failure(
         &mut self,
         container: &str,
@@ -183,8 +192,33 @@ impl Memory {
         self.known.entry(image_id.to_owned()).or_default().insert(digest.clone())
     }
 
-    /// Forgets images that nobody runs any more, once there are many.
+    /// What is remembered of an image and the repository of this reference.
+    #[must_use]
+    pub fn origin(&self, image_id: &str, reference: &Reference) -> Option<&Known> {
+        self.origins.get(image_id)?.get(&reference.full_name())
+    }
+
+    /// Remembers where an image came from. What this agent pulled stays that. Says whether it is
+    /// news.
+    pub fn learn_origin(&mut self, image_id: &str, reference: &Reference, known: Known) -> bool {
+        let of_image = self.origins.entry(image_id.to_owned()).or_default();
+        let before = of_image.get(&reference.full_name());
+        if before == Some(&Known::Pulled) || before == Some(&known) {
+            return false;
+        }
+        of_image.insert(reference.full_name(), known);
+        true
+    }
+
+    /// Forgets images that nobody runs any more, once there are many. Those that a rollback goes
+    /// to are not forgotten.
     pub fn tidy(&mut self, images_in_use: &BTreeSet<String>) {
+        if self.origins.len() > ORIGINS_MAX {
+            let previous: BTreeSet<_> = self.previous.values().cloned().collect();
+            let is_needed =
+                |image: &String| images_in_use.contains(image) || previous.contains(image);
+            self.origins.retain(|image, _| is_needed(image));
+        }
         if self.known.len() > KNOWN_MAX {
             self.known.retain(|image, _| images_in_use.contains(image));
         }

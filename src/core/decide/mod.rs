@@ -6,6 +6,8 @@
 mod standing;
 // How the offer compares with what runs.
 mod compare;
+// Whether what runs came from the registry of its name.
+pub mod origin;
 // What hangs on a container, and is recreated with it.
 mod company;
 // The containers that the agent itself lives by.
@@ -162,6 +164,8 @@ pub enum Question {
     Nothing,
     /// What the tag points at.
     Digest,
+    /// Whether the registry knows what runs.
+    Origin,
     /// What is behind the digest.
     Image,
     /// What an update would meet.
@@ -177,6 +181,7 @@ pub fn question(observation: &Observation, circumstances: &Circumstances) -> Que
     }
     match compare(observation, circumstances) {
         Compared::Unasked => Question::Digest,
+        Compared::Unproven => Question::Origin,
         Compared::Unresolved => Question::Image,
         Compared::New(_) if observation.readiness.is_none() && !is_notify(observation) => {
             Question::Readiness
@@ -200,7 +205,7 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
         Compared::Same => return Ok(Decision::UpToDate),
         Compared::Republished(digest) => return Ok(Decision::Republished(digest)),
         Compared::Failed(no) | Compared::Refused(no) => return Err(no),
-        Compared::Unasked | Compared::Unresolved => {
+        Compared::Unasked | Compared::Unproven | Compared::Unresolved => {
             return Err(No::new(Reason::RegistryError, "the registry was not asked"));
         }
         Compared::New(offer) => offer,
@@ -243,6 +248,7 @@ pub fn roll_back(
     circumstances: &Circumstances,
 ) -> Result<Plan, No> {
     let standing = standing(observation)?;
+    origin::check(observation)?;
     let followers = followers(readiness)?;
     safe(standing.running, readiness, kept)?;
     let plan = Planning { observation, standing: &standing, readiness, followers: &followers };

@@ -8,9 +8,11 @@ use serde_json::Value;
 use crate::core::decide::failing::Failing;
 use crate::core::decide::memory::Refusal;
 use crate::core::decide::offer::{LookupError, Offer};
+use crate::core::decide::origin::Origin;
 use crate::core::decide::quota::Hold;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::{Digest, Platform, Reference, ReferenceError};
+use crate::core::policy::managers::Manager;
 use crate::core::policy::{LabelError, Policy, Selection};
 use crate::core::recreate::dependents::DependsOn;
 
@@ -29,6 +31,8 @@ pub struct Observation {
     pub image: String,
     /// The same, parsed.
     pub reference: Result<Reference, ReferenceError>,
+    /// Who else makes and replaces it.
+    pub manager: Option<Manager>,
     /// Its labels, read.
     pub policy: Result<Policy, Vec<LabelError>>,
     /// What it runs on.
@@ -62,6 +66,10 @@ pub struct Running {
     pub manifest: Option<Digest>,
     /// What the image was built for.
     pub platform: Platform,
+    /// Whether it came from the repository of its name.
+    pub origin: Origin,
+    /// The user wrote the image's ID, whole or short.
+    pub is_written_as_id: bool,
 }
 
 impl Observation {
@@ -180,6 +188,8 @@ pub struct Companion {
     pub original: Value,
     /// Its image's.
     pub image: Value,
+    /// Who else makes and replaces it.
+    pub manager: Option<Manager>,
     /// Its labels, read.
     pub selection: Selection,
     /// Whether it is the container in which this very agent runs.

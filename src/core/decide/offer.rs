@@ -80,12 +80,22 @@ pub struct LookupError {
     pub detail: String,
     /// How long the registry asked to be left alone.
     pub retry_after: Option<Duration>,
+    /// It was refused, and no login was shown: there is none for this registry.
+    pub is_anonymous: bool,
+    /// A mirror was asked before, and has nothing of the name.
+    pub is_missing_on_mirror: bool,
 }
 
 impl LookupError {
     /// An error without a wish of the registry.
     #[must_use]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), retry_after: None }
+        Self {
+            reason,
+            detail: detail.into(),
+            retry_after: None,
+            is_anonymous: false,
+            is_missing_on_mirror: false,
+        }
     }
 }

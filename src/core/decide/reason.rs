@@ -15,8 +15,14 @@ pub enum Reason {
     OutsideWindow,
     /// The user wrote a digest or an image ID, so nothing can follow.
     PinnedByDigest,
-    /// The image was never in a registry.
+    /// Nothing shows that the image came from the registry of its name.
     BuiltLocally,
+    /// `docker compose run` started it for one command.
+    OneOff,
+    /// A task of Swarm.
+    SwarmTask,
+    /// Somebody else makes and replaces it.
+    ManagedElsewhere,
     /// `pilotfish.mode=notify`.
     NotifyOnly,
     /// Created, paused, exited or dead.
@@ -63,11 +69,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is, for documentation and tests.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,
         Self::BuiltLocally,
+        Self::OneOff,
+        Self::SwarmTask,
+        Self::ManagedElsewhere,
         Self::NotifyOnly,
         Self::NotRunning,
         Self::HasDependents,
@@ -99,6 +108,9 @@ impl Reason {
             Self::OutsideWindow => "outside_window",
             Self::PinnedByDigest => "pinned_by_digest",
             Self::BuiltLocally => "built_locally",
+            Self::OneOff => "one_off",
+            Self::SwarmTask => "swarm_task",
+            Self::ManagedElsewhere => "managed_elsewhere",
             Self::NotifyOnly => "notify_only",
             Self::NotRunning => "not_running",
             Self::HasDependents => "has_dependents",
@@ -152,7 +164,12 @@ impl Reason {
                 "waits for its window; `pilotfish update --force NAME` does it now"
             }
             Self::PinnedByDigest => "recreate the container from a tag to let it follow one",
-            Self::BuiltLocally => "push the image to a registry and run the container from there",
+            Self::BuiltLocally => {
+                "if the registry's image is wanted, `docker pull` it and recreate the container; if it runs already, add the label pilotfish.origin=registry"
+            }
+            Self::OneOff => "nothing: it is left to end by itself, and its service is updated",
+            Self::SwarmTask => "update the service: `docker service update --image`",
+            Self::ManagedElsewhere => "update it with the program that manages it",
             Self::NotifyOnly => "update it yourself, or remove the label pilotfish.mode=notify",
             Self::NotRunning => "start the container; only running ones are updated",
             Self::HasDependents => "update them together by hand, or opt the dependents in as well",

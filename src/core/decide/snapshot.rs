@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::Report;
+use crate::core::policy::own_labels::PassedOver;
 
 /// How many due rounds in a row may fail to run before the agent calls itself ill.
 pub const MISSED_ROUNDS_MAX: u32 = 3;
@@ -50,6 +51,9 @@ pub struct Snapshot {
     /// What the registries say of their quotas, by registry.
     #[serde(default)]
     pub quotas: BTreeMap<String, Quota>,
+    /// Labels of images that do not count.
+    #[serde(default)]
+    pub passed_over: Vec<PassedOver>,
 }
 
 impl Snapshot {

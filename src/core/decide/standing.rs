@@ -5,6 +5,7 @@ use crate::core::decide::observation::{Observation, OpenUpdate, Running};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::reference::{Reference, ReferenceError};
 use crate::core::policy::Policy;
+use crate::core::policy::managers::Manager;
 
 /// What holds of a container that may be updated at all.
 pub(super) struct Standing<'a> {
@@ -15,6 +16,9 @@ pub(super) struct Standing<'a> {
 
 /// What stands before any registry is asked.
 pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
+    if let Some(manager) = observation.manager {
+        return Err(managed(manager));
+    }
     let policy = observation.policy.as_ref().map_err(|errors| {
         let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
         No::new(Reason::BadLabel, texts.join("; "))
@@ -43,7 +47,10 @@ pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
         .running
         .as_ref()
         .map_err(|error| No::new(Reason::EngineError, error.clone()))?;
-    if running.digests.is_empty() && !observation.is_local() {
+    if running.is_written_as_id && !running.origin.is_shown() {
+        return Err(No::new(Reason::PinnedByDigest, "the image is written as an ID"));
+    }
+    if running.digests.is_empty() && !observation.has_shown_origin() && !observation.is_local() {
         return Err(No::new(Reason::BuiltLocally, "the image has never been in a registry"));
     }
     Ok(Standing { policy, reference, running })
@@ -63,6 +70,16 @@ pub(super) fn stuck(open: &OpenUpdate) -> No {
             OpenUpdate::InFlight | OpenUpdate::Elsewhere => String::new(),
         },
     )
+}
+
+/// The "no" for what somebody else makes and replaces.
+fn managed(manager: Manager) -> No {
+    let reason = match manager {
+        Manager::OneOff => Reason::OneOff,
+        Manager::Swarm => Reason::SwarmTask,
+        Manager::Other(_) => Reason::ManagedElsewhere,
+    };
+    No::new(reason, manager.in_words())
 }
 
 fn not_a_name(error: &ReferenceError) -> No {

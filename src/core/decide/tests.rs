@@ -9,6 +9,7 @@ use super::*;
 use crate::core::decide::memory::Refusal;
 use crate::core::decide::observation::{Offered, Previous, Running};
 use crate::core::decide::offer::Layer;
+use crate::core::decide::origin::Origin;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::Platform;
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
@@ -32,6 +33,7 @@ pub(in crate::core) fn offer(name: &str) -> Offer {
 pub(in crate::core) fn observation(update_window: &str) -> Observation {
     let defaults = PolicyDefaults {
         opt_in: false,
+        trusts_image_labels: false,
         update_window: update_window.parse().expect("a window"),
         health_timeout: Duration::from_secs(60),
         health_stable: Duration::from_secs(30),
@@ -50,6 +52,7 @@ pub(in crate::core) fn observation(update_window: &str) -> Observation {
         state: "running".into(),
         image: "shop/till:stable".into(),
         reference: "shop/till:stable".parse(),
+        manager: None,
         policy,
         running: Ok(Running {
             image_id: one.config.as_str().to_owned(),
@@ -57,6 +60,8 @@ pub(in crate::core) fn observation(update_window: &str) -> Observation {
             digest: Some(one.index),
             manifest: None,
             platform: one.platform,
+            origin: Origin::Shown,
+            is_written_as_id: false,
         }),
         offered: Offered::Image(Box::new(offer("two"))),
         refusal: None,
@@ -127,6 +132,15 @@ fn circumstances(zone: Zone, now: &str, pull_window: &str) -> Circumstances {
         own_container: None,
         engine_endpoint: None,
         state_dir: "/var/lib/pilotfish".into(),
+    }
+}
+
+/// A plan as it is decided.
+pub(in crate::core) fn plan() -> Plan {
+    let now = circumstances(zone("UTC"), "2027-01-01T08:00:00Z", "");
+    match decide(&seen(Pulled, ""), &now) {
+        Decision::Update(plan) => *plan,
+        other => panic!("no plan: {other:?}"),
     }
 }
 

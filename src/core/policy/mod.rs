@@ -8,6 +8,10 @@ pub mod probe;
 pub mod watchtower;
 // Commands that run in a container, as those labels ask.
 pub mod hooks;
+// Whose labels count: the container's own, and not its image's.
+pub mod own_labels;
+// Who else makes and replaces containers.
+pub mod managers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,8 +45,11 @@ pub const LABEL_HEALTH_PROBE: &str = "pilotfish.health.probe";
 /// How many previous images stay on disk.
 pub const LABEL_IMAGES_KEEP: &str = "pilotfish.images.keep";
 
+/// `registry`: the image came from the registry of its name, although nothing shows it.
+pub const LABEL_ORIGIN: &str = "pilotfish.origin";
+
 /// Every label there is, for suggestions, documentation and tests.
-pub const LABELS: [&str; 8] = [
+pub const LABELS: [&str; 9] = [
     LABEL_ENABLE,
     LABEL_MODE,
     LABEL_SCHEDULE,
@@ -51,6 +58,7 @@ pub const LABELS: [&str; 8] = [
     LABEL_HEALTH_STABLE,
     LABEL_HEALTH_PROBE,
     LABEL_IMAGES_KEEP,
+    LABEL_ORIGIN,
 ];
 
 /// Most previous images that are kept: more fill an SD card, and nobody goes back that far.
@@ -61,6 +69,8 @@ pub const IMAGES_KEEP_MAX: u32 = 100;
 pub struct PolicyDefaults {
     /// Whether a container must ask to be watched; if not, it must ask to be left alone.
     pub opt_in: bool,
+    /// Whether the labels of a container's image count like its own.
+    pub trusts_image_labels: bool,
     /// When containers may be replaced.
     pub update_window: Windows,
     /// How long a new container may take to become healthy.
@@ -97,6 +107,8 @@ pub struct Policy {
     pub health: HealthSettings,
     /// How many previous images stay on disk for a rollback.
     pub images_keep: u32,
+    /// The user says that the image came from the registry of its name.
+    pub is_from_registry: bool,
     /// What Watchtower's labels ask for beyond that; hardly any container has such labels.
     pub wishes: Box<Wishes>,
 }
@@ -130,7 +142,7 @@ impl fmt::Display for LabelError {
 }
 
 impl Policy {
-    /// Reads the labels of a container.
+    /// Reads labels that count; [`own_labels::read`] tells which ones do.
     ///
     /// A container that is opted out is that silently, whatever its other labels are.
     #[must_use]
@@ -176,6 +188,7 @@ impl Policy {
                 probe: None,
             },
             images_keep: defaults.images_keep,
+            is_from_registry: false,
             wishes: Box::default(),
         }
     }
@@ -201,6 +214,7 @@ impl Policy {
             LABEL_HEALTH_STABLE => self.health.stable = parse_stable(value).map_err(in_words)?,
             LABEL_HEALTH_PROBE => self.health.probe = Some(value.parse().map_err(in_words)?),
             LABEL_IMAGES_KEEP => self.images_keep = parse_images_keep(value).map_err(in_words)?,
+            LABEL_ORIGIN => self.is_from_registry = check_origin(value)?,
             unknown => return Err(unknown_label(unknown)),
         }
         Ok(())
@@ -227,6 +241,14 @@ fn check_enable(value: &str) -> Result<(), String> {
     }
     let meant = did_you_mean(value, ["true", "false"]);
     Err(format!("`{}` is neither `true` nor `false`{meant}", shown(value)))
+}
+
+fn check_origin(value: &str) -> Result<bool, String> {
+    if value == "registry" {
+        return Ok(true);
+    }
+    let meant = did_you_mean(value, ["registry"]);
+    Err(format!("`{}` is not `registry`{meant}", shown(value)))
 }
 
 fn parse_mode(value: &str) -> Result<Mode, String> {

@@ -70,6 +70,17 @@ pub enum Probe {
     Exec(Vec<String>),
 }
 
+impl Probe {
+    /// The host that it names; `None`: it goes to the container itself.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Http { host, .. } | Self::Tcp { host, .. } => host.as_deref(),
+            Self::Exec(_) => None,
+        }
+    }
+}
+
 impl FromStr for Probe {
     type Err = ProbeError;
 

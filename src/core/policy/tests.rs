@@ -6,6 +6,7 @@ use crate::core::policy::probe::Probe;
 fn defaults(opt_in: bool) -> PolicyDefaults {
     PolicyDefaults {
         opt_in,
+        trusts_image_labels: false,
         update_window: "04:00-05:00".parse().expect("a window"),
         health_timeout: Duration::from_secs(60),
         health_stable: Duration::from_secs(30),

@@ -106,6 +106,11 @@ impl Translated {
     }
 }
 
+/// Whether it is Watchtower's word for leaving a container alone.
+pub(super) fn opts_out(label: &str, value: &str) -> bool {
+    label.strip_prefix(WATCHTOWER_PREFIX) == Some(ENABLE) && flag(value.trim()) == Ok(false)
+}
+
 fn unknown(word: &str) -> String {
     let meant = nearest(word, WORDS).filter(|meant| *meant != word);
     let meant = meant.map(|meant| format!("; did you mean `{WATCHTOWER_PREFIX}{meant}`?"));

@@ -46,8 +46,8 @@ pub fn record(header: &Header, progress: &Progress, finished_at: DateTime<Utc>) 
 }
 
 /// The line of history for an update that neither way could finish so far. It has an ID of its own,
-/// so that the line of its real end is written as well. Where the service is down, its gap is as long
-/// as it has been down by then.
+/// so that the line of its real end is written as well. Where the service is down, its gap is as
+/// long as it has been down by then.
 #[must_use]
 pub fn stuck(
     header: &Header,

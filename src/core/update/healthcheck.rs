@@ -44,14 +44,15 @@ impl OwnCheck {
 }
 
 /// Why a container must not be switched to, because its image asks for a longer trial than an image
-/// may ask for. `recreation` is the body it was created with, where a HEALTHCHECK is the operator's.
+/// may ask for. `recreation` is the body it was created with, where a HEALTHCHECK is the
+/// operator's.
 #[must_use]
 pub fn asks_for_too_long(
     settings: &HealthSettings,
     recreation: &Value,
     container: &Value,
 ) -> Option<String> {
-    let is_the_operators = recreation.get("Healthcheck").is_some_and(|check| !check.is_null());
+    let is_the_operators = of_body(recreation).is_some();
     let healthcheck = healthcheck(container).filter(|_| !is_the_operators)?;
     let needed = settings.excess_of_the_image(&healthcheck)?;
     Some(format!(
@@ -88,17 +89,24 @@ pub fn healthcheck(container: &Value) -> Option<Healthcheck> {
     if !inspect::has_healthcheck(container) {
         return None;
     }
-    let number = |name: &str| {
-        let value = container.pointer(&format!("/Config/Healthcheck/{name}"));
-        value.and_then(Value::as_u64).unwrap_or(0)
-    };
-    Some(Healthcheck {
+    container.pointer("/Config/Healthcheck").map(times)
+}
+
+/// The HEALTHCHECK of a body that a container is created with: the operator's own.
+#[must_use]
+pub fn of_body(body: &Value) -> Option<Healthcheck> {
+    body.get("Healthcheck").filter(|check| !check.is_null()).map(times)
+}
+
+fn times(healthcheck: &Value) -> Healthcheck {
+    let number = |name: &str| healthcheck.get(name).and_then(Value::as_u64).unwrap_or(0);
+    Healthcheck {
         interval: Duration::from_nanos(number("Interval")),
         timeout: Duration::from_nanos(number("Timeout")),
         retries: u32::try_from(number("Retries")).unwrap_or(u32::MAX),
         start_period: Duration::from_nanos(number("StartPeriod")),
         start_interval: Duration::from_nanos(number("StartInterval")),
-    })
+    }
 }
 
 #[cfg(test)]

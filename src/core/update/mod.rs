@@ -11,6 +11,8 @@ pub mod plan;
 pub mod health;
 // The HEALTHCHECK of a container: its times, its command, and what an image may ask for.
 pub mod healthcheck;
+// How long each step may take as a whole.
+pub mod limits;
 // Whose fault it is when the Engine cannot start a container.
 pub mod blame;
 // Outcome, cause, and the line of history that tells of them.

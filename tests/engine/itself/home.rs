@@ -50,7 +50,6 @@ fn release(variable: &str) -> Vec<u8> {
                 "Timeout": 5 * second,
                 "Retries": 3,
             },
-            "Labels": { "pilotfish.enable": "true" },
         },
         "rootfs": { "type": "layers", "diff_ids": [agent_layer().diff_id] },
     });
@@ -112,7 +111,11 @@ impl Home {
                 directory.join("inside.toml").display()
             ),
         ];
-        let labels = ["--label=pilotfish.health.stable=1s", "--label=pilotfish.health.timeout=30s"];
+        let labels = [
+            "--label=pilotfish.enable=true",
+            "--label=pilotfish.health.stable=1s",
+            "--label=pilotfish.health.timeout=30s",
+        ];
         let mut all = vec![mounts[0].as_str(), mounts[1].as_str()];
         all.extend(labels);
         all.extend(options);

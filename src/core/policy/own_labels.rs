@@ -1,0 +1,142 @@
+//! Whose labels count: those that the container was given, and not those of its image.
+//!
+//! Docker merges an image's labels into the container's. A label that both have with the same value
+//! therefore counts as the image's, by the same rule with which `recreate` tells them apart.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::text::shown;
+
+use super::watchtower::{self, WATCHTOWER_PREFIX};
+use super::{
+    LABEL_ENABLE, LABEL_HEALTH_PROBE, LABEL_ORIGIN, LABEL_PREFIX, LabelError, Policy,
+    PolicyDefaults, Selection,
+};
+
+/// Labels as the Engine shows them.
+pub type Labels = BTreeMap<String, String>;
+
+/// Labels of an image that would say something about its container, and do not count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedOver {
+    /// The container's name.
+    pub container: String,
+    /// The labels, with their values.
+    pub labels: Labels,
+    /// Whether the container is watched all the same.
+    pub watched: bool,
+}
+
+impl PassedOver {
+    /// What does not count, and what to do about it, in one sentence.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let labels =
+            self.labels.iter().map(|(label, value)| format!("{}={}", shown(label), shown(value)));
+        let labels: Vec<_> = labels.collect();
+        let (label, does) = if labels.len() == 1 { ("label", "does") } else { ("labels", "do") };
+        format!(
+            "image {label} {} {does} not count; set it on the container, or trust_image_labels = true",
+            labels.join(", ")
+        )
+    }
+}
+
+/// Whether a label says how a container is treated.
+#[must_use]
+pub fn is_policy(label: &str) -> bool {
+    label.starts_with(LABEL_PREFIX) || label.starts_with(WATCHTOWER_PREFIX)
+}
+
+/// Whether any of these labels says how a container is treated.
+#[must_use]
+pub fn has_policy(labels: &Labels) -> bool {
+    labels.keys().any(|label| is_policy(label))
+}
+
+/// The labels of an image that say how a container is treated; only these are kept of it.
+#[must_use]
+pub fn policy_alone(labels: Labels) -> Labels {
+    labels.into_iter().filter(|(label, _)| is_policy(label)).collect()
+}
+
+/// The container's own labels. `of_image` are those of its image's configuration.
+///
+/// A word that asks for the container to be left alone counts from anybody: programs that replace
+/// their own containers write it into their images, and a person may have written the same.
+fn own(labels: &Labels, of_image: &Labels) -> Labels {
+    let counts = |(label, value): &(&String, &String)| {
+        of_image.get(*label) != Some(value) || leaves_alone(label, value)
+    };
+    labels.iter().filter(counts).map(|(label, value)| (label.clone(), value.clone())).collect()
+}
+
+fn leaves_alone(label: &str, value: &str) -> bool {
+    (label == LABEL_ENABLE && value.trim() == "false") || watchtower::opts_out(label, value)
+}
+
+/// Reads the labels of a container, where those of its image are known.
+///
+/// What an image may not say even where images' labels are trusted: that it came from a registry,
+/// and that a probe goes to another host than the container.
+#[must_use]
+pub fn read(labels: &Labels, of_image: &Labels, defaults: &PolicyDefaults) -> Selection {
+    let own = own(labels, of_image);
+    if !defaults.trusts_image_labels {
+        return Policy::from_labels(&own, defaults);
+    }
+    match Policy::from_labels(labels, defaults) {
+        Selection::Watched(mut policy) => {
+            policy.is_from_registry &= own.contains_key(LABEL_ORIGIN);
+            let probe = policy.health.probe.as_ref();
+            let is_foreign = probe.is_some_and(|probe| probe.host().is_some());
+            if is_foreign && !own.contains_key(LABEL_HEALTH_PROBE) {
+                return Selection::BadLabels(vec![foreign_probe(labels)]);
+            }
+            Selection::Watched(policy)
+        }
+        other => other,
+    }
+}
+
+fn foreign_probe(labels: &Labels) -> LabelError {
+    LabelError {
+        label: LABEL_HEALTH_PROBE.to_owned(),
+        value: labels.get(LABEL_HEALTH_PROBE).cloned().unwrap_or_default(),
+        why: "an image's probe may not name a host; give the label to the container".to_owned(),
+    }
+}
+
+/// What is passed over of an image's labels: nothing where they are trusted, and nothing where
+/// they would not change whether the container is watched and it is not.
+#[must_use]
+pub fn passed_over(
+    container: &str,
+    (labels, of_image): (&Labels, &Labels),
+    defaults: &PolicyDefaults,
+) -> Option<PassedOver> {
+    if defaults.trusts_image_labels {
+        return None;
+    }
+    let own = own(labels, of_image);
+    let is_understood = |label: &str| {
+        label.starts_with(LABEL_PREFIX) || (is_policy(label) && defaults.watchtower.is_some())
+    };
+    let left_out =
+        labels.iter().filter(|(label, _)| is_understood(label) && !own.contains_key(*label));
+    let left_out: Labels = left_out.map(|(label, value)| (label.clone(), value.clone())).collect();
+    let is_watched = |labels| Policy::from_labels(labels, defaults) != Selection::OptedOut;
+    let watched = is_watched(&own);
+    let is_worth_a_word = !left_out.is_empty() && (watched || is_watched(labels));
+    is_worth_a_word.then(|| PassedOver {
+        container: container.to_owned(),
+        labels: left_out,
+        watched,
+    })
+}
+
+#[cfg(test)]
+#[path = "own_labels_tests.rs"]
+mod tests;

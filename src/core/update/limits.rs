@@ -1,0 +1,89 @@
+//! How long the steps of an update may take as a whole. Every wait in them has a limit of its own;
+//! this one holds for what repeats itself, so that each update comes to an end.
+
+use std::time::Duration;
+
+use crate::core::policy::health_policy::IMAGE_HEALTHCHECK_MAX;
+use crate::core::update::Step;
+use crate::core::update::healthcheck::of_body;
+use crate::core::update::plan::{Member, Plan};
+
+/// What an SD card may take to flush what was pulled, or to prepare a container's files.
+const DISK_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// What the Engine may take to stop, rename or start one container, beside the time that the
+/// container itself was promised for its stop.
+const ENGINE_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// What a trial may take beside its times: the Engine answers late on a busy machine.
+const TRIAL_SLACK: Duration = Duration::from_secs(5 * 60);
+
+/// How long a step of this plan may take; nothing where it must not be cut short, or where what it
+/// waits for has the only limit (a pull).
+#[must_use]
+pub fn limit(step: Step, plan: &Plan) -> Option<Duration> {
+    let members = || plan.numbers().map(|number| plan.member(number));
+    let sum = |of: fn(&Member) -> Duration| {
+        members().map(of).fold(Duration::ZERO, Duration::saturating_add)
+    };
+    match step {
+        Step::Pull | Step::Commit | Step::Clean => None,
+        Step::Sync => Some(DISK_MAX),
+        Step::Create => Some(sum(|_| DISK_MAX)),
+        Step::Switch => Some(sum(|member| member.stop_timeout.saturating_add(ENGINE_MAX))),
+        Step::Start => Some(sum(|_| ENGINE_MAX)),
+        // One trial for all, and one more for each member that somebody made anew meanwhile.
+        Step::Verify => Some(sum(trial).saturating_mul(count(plan))),
+    }
+}
+
+fn count(plan: &Plan) -> u32 {
+    u32::try_from(plan.numbers().len()).unwrap_or(u32::MAX)
+}
+
+/// The longest trial of a member: what its label, the operator's health check or its image may ask
+/// for, the stable time, and its hook.
+fn trial(member: &Member) -> Duration {
+    let settings = &member.health;
+    let operators = of_body(&member.recreation.body);
+    let timeout = match (settings.timeout, &operators) {
+        (Some(timeout), _) => timeout,
+        (None, Some(healthcheck)) => settings.effective_timeout(Some(healthcheck)),
+        (None, None) => settings.default_timeout.max(IMAGE_HEALTHCHECK_MAX),
+    };
+    let hook = member.post_update.as_ref().map_or(Duration::ZERO, |hook| hook.timeout);
+    [settings.stable, settings.stable, hook, TRIAL_SLACK]
+        .into_iter()
+        .fold(timeout, Duration::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::decide::tests::plan;
+
+    #[test]
+    fn every_step_that_may_be_cut_short_has_an_end() {
+        let plan = plan();
+        for step in Step::ALL {
+            let may_be_cut = !matches!(step, Step::Pull | Step::Commit | Step::Clean);
+            assert_eq!(limit(step, &plan).is_some(), may_be_cut, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_operator_wrote_is_never_cut() {
+        let mut plan = plan();
+        let day = Duration::from_secs(86_400);
+        plan.main.stop_timeout = day;
+        plan.main.health.timeout = Some(day);
+        assert!(limit(Step::Switch, &plan) > Some(day));
+        assert!(limit(Step::Verify, &plan) > Some(day + plan.main.health.stable));
+        plan.main.health.timeout = None;
+        let second = 1_000_000_000_u64;
+        plan.main.recreation.body = serde_json::json!({
+            "Healthcheck": { "Test": ["CMD", "/check"], "StartPeriod": 86_400 * second },
+        });
+        assert!(limit(Step::Verify, &plan) > Some(day));
+    }
+}

@@ -1,0 +1,65 @@
+//! Why a step could not be done, and what follows from it.
+
+use crate::core::update::history::Cause;
+use crate::engine::EngineError;
+use crate::journal::JournalError;
+
+/// Why a step could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The Engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The Engine, which has been away for longer than an update waits for it.
+    #[error("{0}; the update stays open until it is back")]
+    EngineStaysAway(EngineError),
+    /// The state directory.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A cause that is known exactly.
+    #[error("{}", .0.detail)]
+    Cause(Cause),
+    /// The Engine or the machine was not the same from start to verdict.
+    #[error("{0}")]
+    Spoilt(String),
+    /// Somebody ended the new container of a member.
+    #[error("{detail}")]
+    Meddled {
+        /// The number of the member.
+        number: usize,
+        /// What was seen.
+        detail: String,
+    },
+    /// The agent was asked to stop.
+    #[error("the agent was asked to stop")]
+    Asked,
+}
+
+impl Trouble {
+    /// Whether the Engine was away, so that nobody could have done more.
+    #[must_use]
+    pub const fn is_the_engine_away(&self) -> bool {
+        match self {
+            Self::Engine(error) => error.is_the_engine_away(),
+            Self::EngineStaysAway(_) => true,
+            _ => false,
+        }
+    }
+
+    pub(super) fn surroundings(detail: impl Into<String>) -> Self {
+        Self::Cause(Cause::surroundings(detail))
+    }
+
+    /// Why the way leads back, or nothing where it does not.
+    pub(super) fn into_cause(self) -> Result<Cause, Self> {
+        match self {
+            Self::Cause(cause) => Ok(cause),
+            Self::Meddled { detail, .. } => Ok(Cause::person(detail)),
+            Self::Engine(error) if !error.is_the_engine_away() => {
+                Ok(Cause::surroundings(error.to_string()))
+            }
+            Self::Journal(error) => Ok(Cause::surroundings(error.to_string())),
+            other => Err(other),
+        }
+    }
+}

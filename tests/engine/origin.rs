@@ -1,0 +1,210 @@
+//! Where an image came from is shown, not assumed: nothing is replaced by a stranger's image of the
+//! same name, and what did come from the registry is updated, however it got its name.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::command::run;
+use crate::support::images::{Release, static_till};
+use crate::support::registry::{Registry, is_containerd_store};
+use crate::support::{Pi, QUIET, WATCHED, text};
+
+/// The name of a repository in the test's registry.
+fn name(repository: &str) -> String {
+    format!("127.0.0.1:5000/{repository}:latest")
+}
+
+/// How often the agent asked the registry for a digest of this repository. The Engine does so as
+/// well, when it pulls.
+fn asked_by_digest(registry: &Registry, repository: &str) -> usize {
+    let begin = format!("HEAD /v2/{repository}/manifests/sha256:");
+    let is_it = |it: &&String| it.starts_with(&begin) && it.contains("pilotfish/");
+    registry.requests().iter().filter(is_it).count()
+}
+
+/// An archive of a file system with the till in it, as `docker export` writes it.
+fn file_system(pi: &Pi) -> String {
+    let archive = pi.engine.directory().join("root.tar");
+    let till = static_till();
+    let directory = till.parent().expect("a directory");
+    run(Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(directory).arg("till"));
+    archive.display().to_string()
+}
+
+fn import(pi: &Pi, name: &str, version: &str) {
+    let (variable, archive) = (format!("ENV TILL_VERSION={version}"), file_system(pi));
+    let changes = ["--change", "ENTRYPOINT [\"/till\"]", "--change", &variable];
+    pi.engine.docker(&[&["import"], &changes[..], &[&archive, name]].concat());
+}
+
+fn build(pi: &Pi, from: &str, name: &str) {
+    let directory = pi.engine.directory().join("context");
+    fs::create_dir_all(&directory).expect("a directory");
+    let recipe = format!("FROM {from}\nENV TILL_VERSION={name}\n");
+    fs::write(directory.join("Dockerfile"), recipe).expect("a recipe");
+    let mut docker = Command::new("docker");
+    docker.env("DOCKER_HOST", pi.engine.host()).env("DOCKER_BUILDKIT", "0");
+    run(docker.args(["build", "--tag", name]).arg(directory));
+}
+
+fn save_and_load(pi: &Pi, name: &str) {
+    let archive = pi.engine.directory().join("saved.tar").display().to_string();
+    pi.engine.docker(&["save", "--output", &archive, name]);
+    pi.engine.docker(&["rmi", name]);
+    pi.engine.docker(&["load", "--input", &archive]);
+}
+
+/// Starts a watched container of this name, on an image of this name.
+fn start(pi: &Pi, name: &str, image: &str) -> String {
+    pi.start(name, image, &WATCHED)
+}
+
+/// Each is held by its word, and nothing overrides that.
+#[track_caller]
+fn are_held(pi: &Pi, rows: &[(&str, &str)]) {
+    let before: Vec<_> = rows.iter().map(|(name, _)| pi.id(name)).collect();
+    let names: Vec<&str> = rows.iter().map(|(name, _)| *name).collect();
+    pi.update(&[]).expect_code(0);
+    let forced = pi.agent.run(&pi.engine, &[&["update", "--force"], &names[..]].concat());
+    let forced = forced.expect_code(0);
+    for ((name, reason), id) in rows.iter().zip(&before) {
+        assert!(forced.out.contains(&format!("{name} is held: {reason}")), "{}", forced.out);
+        pi.agent.run(&pi.engine, &["rollback", name]).expect_code(1);
+        assert_eq!(pi.id(name), *id, "{name} was replaced");
+    }
+}
+
+#[test]
+fn what_never_came_from_a_registry_is_not_replaced_by_a_strangers_image_of_its_name() {
+    let pi = Pi::new();
+    let base = pi.registry.publish("base", &Release::new("base"));
+    pi.engine.docker(&["pull", &base.reference]);
+    let made = ["tagged", "loaded", "imported", "committed", "built"];
+    for repository in made {
+        pi.registry.publish(repository, &Release::new("of a stranger"));
+    }
+    pi.engine.docker(&["tag", &base.reference, &name("tagged")]);
+    import(&pi, &name("loaded"), "loaded");
+    save_and_load(&pi, &name("loaded"));
+    import(&pi, &name("imported"), "imported");
+    let running = pi.start("base", &base.reference, &[]);
+    pi.engine.docker(&["commit", &running, &name("committed")]);
+    build(&pi, &base.reference, &name("built"));
+    // No registry has anything of this name.
+    build(&pi, &base.reference, &name("nowhere"));
+    for container in [&made[..], &["nowhere"]].concat() {
+        start(&pi, container, &name(container));
+    }
+    // An image ID names nothing, short or long; a short one reads like a name of Docker Hub.
+    let id = pi.image("built");
+    let digits = id.strip_prefix("sha256:").expect("an ID");
+    start(&pi, "by-id", &id);
+    start(&pi, "by-short-id", &digits[..12]);
+    start(&pi, "by-shorter-id", &digits[..8]);
+
+    let local = [&made[..], &["nowhere"]].concat();
+    let mut rows: Vec<_> = local.iter().map(|name| (*name, "built_locally")).collect();
+    rows.extend(["by-id", "by-short-id", "by-shorter-id"].map(|name| (name, "pinned_by_digest")));
+    are_held(&pi, &rows);
+
+    // The registry was asked once, by the first of all these processes, and not for what was never
+    // in any registry on the classic store.
+    let asked: Vec<_> = local.iter().map(|name| asked_by_digest(&pi.registry, name)).collect();
+    if is_containerd_store() {
+        assert!(asked.iter().all(|count| (1..=2).contains(count)), "{local:?}: {asked:?}");
+    } else {
+        assert_eq!(asked, [1, 0, 0, 0, 0, 0], "{local:?}");
+    }
+    let told = pi.check("tagged");
+    let advice = text(&told["advice"]);
+    assert!(advice.contains("docker pull") && advice.contains("pilotfish.origin=registry"));
+    assert_eq!(told["verdict"], "held");
+}
+
+#[test]
+fn what_compose_builds_is_not_replaced_by_what_docker_hub_has_under_its_name() {
+    let mirror = "[registries.\"docker.io\"]\nmirrors = [\"http://127.0.0.1:5000\"]";
+    let pi = Pi::with(&[], &format!("{QUIET}\n{mirror}"));
+    let base = pi.registry.publish("base", &Release::new("base"));
+    pi.registry.publish("library/shopfront-shop", &Release::new("of a stranger"));
+    pi.engine.docker(&["pull", &base.reference]);
+    for name in ["shopfront-shop", "shopfront-till"] {
+        build(&pi, &base.reference, name);
+        start(&pi, name, name);
+    }
+
+    are_held(&pi, &[("shopfront-shop", "built_locally"), ("shopfront-till", "built_locally")]);
+}
+
+#[test]
+fn what_came_from_its_registry_is_updated_however_it_got_its_name() {
+    let pi = Pi::new();
+    let one = pi.registry.publish("till", &Release::new("1"));
+    pi.registry.publish("copy", &Release::new("1"));
+    pi.engine.docker(&["pull", &one.reference]);
+    // The same image under another name of the registry, which has it as well.
+    pi.engine.docker(&["tag", &one.reference, &name("copy")]);
+    start(&pi, "copy", &name("copy"));
+    start(&pi, "till", &one.reference);
+    // A tag that somebody moves says nothing of what runs.
+    import(&pi, &one.reference, "moved");
+    let two = pi.registry.publish("till", &Release::new("2"));
+    let copy = pi.registry.publish("copy", &Release::new("2"));
+
+    pi.update(&[]).expect_code(0);
+
+    pi.assert_settled("till", &two, 2);
+    pi.assert_settled("copy", &copy, 2);
+    // On the classic store the till's own digest shows it; nothing else does for the copy.
+    let expected = if is_containerd_store() { 1 } else { 0 };
+    assert_eq!(asked_by_digest(&pi.registry, "till"), expected);
+    assert_eq!(asked_by_digest(&pi.registry, "copy"), 1);
+
+    // What this agent pulled it knows for good: no round asks for more than the tag, not even once
+    // the registry has forgotten what runs, and a rollback asks nothing.
+    pi.registry.forget("till", &two.digest);
+    pi.registry.publish("till", &Release::new("3"));
+    let before = pi.registry.requests().len();
+    pi.update(&["copy"]).expect_code(0);
+    pi.update(&["copy"]).expect_code(0);
+    let requests = pi.registry.requests()[before..].to_vec();
+    assert_eq!(requests.len(), 2, "{requests:?}");
+    pi.update(&["till"]).expect_code(0);
+    assert_eq!(asked_by_digest(&pi.registry, "till"), expected);
+    let before = pi.registry.requests().len();
+    pi.agent.run(&pi.engine, &["rollback", "till"]).expect_code(0);
+    assert_eq!(pi.registry.requests().len(), before);
+    pi.assert_settled("till", &two, 2);
+}
+
+#[test]
+fn the_users_word_lets_an_image_follow_that_nothing_else_vouches_for() {
+    let pi = Pi::new();
+    import(&pi, &name("till"), "1");
+    start(&pi, "till", &name("till"));
+    let two = pi.registry.publish("till", &Release::new("2"));
+    are_held(&pi, &[("till", "built_locally")]);
+    pi.engine.docker(&["rm", "--force", "till"]);
+
+    let vouched = [&WATCHED[..], &["--label=pilotfish.origin=registry"]].concat();
+    pi.start("till", &name("till"), &vouched);
+    pi.update(&[]).expect_code(0);
+
+    pi.assert_settled("till", &two, 1);
+}
+
+#[test]
+fn an_image_that_is_pushed_by_hand_follows_from_then_on() {
+    let pi = Pi::new();
+    import(&pi, &name("till"), "1");
+    start(&pi, "till", &name("till"));
+    are_held(&pi, &[("till", "built_locally")]);
+
+    pi.engine.docker(&["push", &name("till")]);
+    pi.update(&[]).expect_code(0);
+    assert_eq!(pi.check("till")["verdict"], "up_to_date");
+    let two = pi.registry.publish("till", &Release::new("2"));
+    pi.update(&[]).expect_code(0);
+
+    pi.assert_settled("till", &two, 1);
+}
