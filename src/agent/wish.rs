@@ -183,14 +183,14 @@ impl<P: Ports> Agent<P> {
     }
 
     /// What a person has touched is looked at again before the answer, so that nobody is shown how
-    /// it stood before.
+    /// it stood before. A command without an agent shows nothing to anybody else.
     pub(super) async fn look_before(
         &mut self,
         fulfilled: Fulfilled,
         names: BTreeSet<String>,
         answer: Answer,
     ) {
-        if names.is_empty() {
+        if names.is_empty() || !self.context.is_resident {
             let _ = answer.send(Ok(fulfilled));
         } else {
             let request = Request { names: Some(names), dry_run: true, ..Request::default() };
