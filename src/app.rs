@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -99,12 +98,6 @@ pub fn is_in_a_container() -> bool {
 #[must_use]
 pub fn hosts(settings: &Settings) -> Hosts {
     Hosts::new(Some(&host::name()), &settings.listen_hosts)
-}
-
-/// The time of day.
-#[must_use]
-pub fn now() -> DateTime<Utc> {
-    RealHost::default().now()
 }
 
 /// The state directory, to be read.

@@ -1,7 +1,7 @@
 //! The figures that Pilotfish is measured by, printed beside their goals. Nothing is asserted:
 //! `make bench` is for people, and machines differ.
 //!
-//! `figures BINARY [gap] [bad] [round] [answers] [registry] [hostile] [footprint]` measures that
+//! `figures BINARY [gap] [bad] [round] [answers] [registry] [silent] [hostile] [footprint]` measures that
 //! binary; without a topic, all.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
@@ -21,6 +21,9 @@ mod images;
 mod paper_engine;
 #[path = "../../tests/registry/real.rs"]
 mod real;
+#[expect(dead_code, reason = "the tests ask more of it")]
+#[path = "../../tests/registry/scripted.rs"]
+mod scripted;
 
 mod bad;
 mod follower;
@@ -31,6 +34,7 @@ mod peer;
 mod proxy;
 mod registry;
 mod round;
+mod silent;
 mod table;
 mod watch;
 
@@ -43,12 +47,13 @@ use crate::table::Table;
 type Measure = fn(&Path, &mut Table);
 
 /// What can be measured: its name on the command line, and what measures it.
-const TOPICS: [(&str, Measure); 7] = [
+const TOPICS: [(&str, Measure); 8] = [
     ("gap", gap::measure),
     ("bad", bad::measure),
     ("round", round::measure),
     ("answers", answers::measure),
     ("registry", registry::measure),
+    ("silent", silent::measure),
     ("hostile", hostile::measure),
     ("footprint", footprint::measure),
 ];
@@ -59,7 +64,7 @@ fn main() {
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
     assert!(
         !words.is_empty(),
-        "figures BINARY [gap|bad|round|answers|registry|hostile|footprint]…"
+        "figures BINARY [gap|bad|round|answers|registry|silent|hostile|footprint]…"
     );
     let binary = PathBuf::from(words.remove(0)).canonicalize().expect("the binary to measure");
     let mut table = Table::default();

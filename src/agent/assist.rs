@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::context::Context;
 use super::handover::HandoverError;
 use super::{Agent, Fulfilled, Request, RoundError, Wish, WishError};
 use crate::core::decide::observation::OpenUpdate;
@@ -32,44 +33,48 @@ impl<P: Ports> Agent<P> {
     /// # Errors
     /// The state directory cannot be used.
     pub async fn assist(&mut self) -> Result<(), HandoverError> {
-        let Some(handover) = self.handover()?.filter(|asked| asked.turn == Turn::Helper) else {
+        let Some(handover) = self.context.handover()?.filter(|asked| asked.turn == Turn::Helper)
+        else {
             return Ok(());
         };
         let mut is_tried = self.is_open(&handover)?;
-        while !self.stop.is_cancelled() {
+        while !self.context.stop.is_cancelled() {
             // It works for the agent of this state directory, and holds the Engine in its place.
             if !matches!(self.hold_the_engine().await, Ok(None)) {
-                let _ = self.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+                let _ = self.context.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
                 continue;
             }
             let is_settled = self.recover_for(&handover).await;
             if is_settled && is_tried {
-                self.give_the_turn_back(&handover)?;
+                self.context.give_the_turn_back(&handover)?;
                 return Ok(());
             }
-            is_tried = is_tried || is_settled && matches!(self.begin(&handover).await, Tried::Over);
+            is_tried =
+                is_tried || is_settled && matches!(self.begin_for(&handover).await, Tried::Over);
             let is_done = is_tried && !self.is_open(&handover)?;
             if !is_done {
-                let _ = self.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+                let _ = self.context.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
             }
         }
         Ok(())
     }
 
     fn is_open(&self, handover: &Handover) -> Result<bool, HandoverError> {
-        let open = self.ports.state().open_journals()?;
+        let open = self.context.ports.state().open_journals()?;
         Ok(open.iter().any(|journal| journal.header.plan.main.container == handover.container))
     }
 
     /// Whether no update of the agent's container is open any more, or none that can be ended.
     async fn recover_for(&mut self, handover: &Handover) -> bool {
-        match self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await {
+        let Some(hands) = &mut self.hands else { return false };
+        let Context { ports, listener, stop, .. } = &self.context;
+        match hands.recovery.run(&**ports, &**listener, stop, false).await {
             Ok(recovered) => !matches!(
                 recovered.open.get(&handover.container),
                 Some(OpenUpdate::InFlight | OpenUpdate::Down(_))
             ),
             Err(error) => {
-                self.warn_of(handover, format!("recovery is tried again: {error}"));
+                self.context.warn_of(handover, format!("recovery is tried again: {error}"));
                 false
             }
         }
@@ -77,8 +82,8 @@ impl<P: Ports> Agent<P> {
 
     /// Begins the update. Where another container bears the name by now, it was done already, or a
     /// person was faster.
-    async fn begin(&mut self, handover: &Handover) -> Tried {
-        match self.ports.engine().inspect(&handover.container).await {
+    async fn begin_for(&mut self, handover: &Handover) -> Tried {
+        match self.context.ports.engine().inspect(&handover.container).await {
             Err(_) => return Tried::NotYet,
             Ok(None) => return Tried::Over,
             Ok(Some(found)) if inspect::id(&found) != handover.old_container => return Tried::Over,
@@ -96,7 +101,7 @@ impl<P: Ports> Agent<P> {
                 Tried::NotYet
             }
             Err(error) => {
-                self.warn_of(handover, error.to_string());
+                self.context.warn_of(handover, error.to_string());
                 Tried::Over
             }
             Ok(fulfilled) => {
@@ -114,9 +119,9 @@ impl<P: Ports> Agent<P> {
         let Some(report) = report.filter(|_| end.records.is_empty()) else { return };
         if report.verdict == Verdict::Held {
             let why = report.detail.clone().unwrap_or_default();
-            self.warn_of(handover, format!("the helper could not begin: {why}"));
-            if let Err(error) = self.count_in_vain(handover, &why) {
-                self.warn_of(handover, error.to_string());
+            self.context.warn_of(handover, format!("the helper could not begin: {why}"));
+            if let Err(error) = self.context.count_in_vain(handover, &why) {
+                self.context.warn_of(handover, error.to_string());
             }
         }
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Agent, Request, RoundError};
+use super::RoundError;
+use super::hands::Hands;
 use crate::core::decide::engine_lock::{Claim, Holder, LOCK_VOLUME, Seen, claim};
 use crate::core::decide::reason::Reason;
 use crate::core::decide::{Decision, No};
@@ -47,34 +48,21 @@ pub(super) enum EngineLock {
     Others(String),
 }
 
-impl<P: Ports> Agent<P> {
-    /// Who else holds the Engine. A round that only looks asks; one that acts tries to hold it.
-    ///
-    /// # Errors
-    /// The Engine is away.
-    pub(super) async fn who_else_holds_the_engine(
-        &mut self,
-        request: &Request,
-    ) -> Result<Option<String>, EngineError> {
-        if request.dry_run {
-            return Ok(self.look_at_the_lock().await);
-        }
-        self.hold_the_engine().await
-    }
-
-    /// Takes the lock, unless this agent has it already. Says who else holds it.
+impl<P: Ports> Hands<P> {
+    /// Takes the lock, unless this agent has it already. Says who else holds it. The loop asks,
+    /// which waits for nothing, so an Engine that is away is an error at once.
     ///
     /// # Errors
     /// The Engine is away.
     pub(super) async fn hold_the_engine(&mut self) -> Result<Option<String>, EngineError> {
         match self.engine_lock {
             EngineLock::Held | EngineLock::Without => Ok(None),
-            EngineLock::Untaken | EngineLock::Others(_) => self.take_the_lock().await,
+            EngineLock::Untaken | EngineLock::Others(_) => self.try_to_take_the_lock().await,
         }
     }
 
-    /// The same for acts: looks once more whether it still holds the lock, which anybody may have
-    /// pruned, and another agent then taken.
+    /// The same for acts, which wait for the Engine: looks once more whether it still holds the
+    /// lock, which anybody may have pruned, and another agent then taken.
     ///
     /// # Errors
     /// The Engine is away.
@@ -113,13 +101,15 @@ impl<P: Ports> Agent<P> {
                 Err(error) if error.is_the_engine_away() => error,
                 answer => return answer,
             };
-            let is_open = self.ports.state().open_journals().is_ok_and(|open| !open.is_empty());
-            let is_over = begun.elapsed() >= ENGINE_RETURN_TIMEOUT || self.stop.is_cancelled();
+            let is_open =
+                self.context.ports.state().open_journals().is_ok_and(|open| !open.is_empty());
+            let is_over =
+                begun.elapsed() >= ENGINE_RETURN_TIMEOUT || self.context.stop.is_cancelled();
             if !is_open || is_over {
                 return Err(error);
             }
             if !std::mem::replace(&mut is_told, true) {
-                self.warn(format!("an open update waits for the Engine: {error}"));
+                self.context.warn(format!("an open update waits for the Engine: {error}"));
             }
             tokio::time::sleep(ENGINE_RETURN_INTERVAL).await;
         }
@@ -151,7 +141,7 @@ impl<P: Ports> Agent<P> {
                 Claim::Ours => {}
                 Claim::Forsaken => {
                     let Holder { host, state_dir, .. } = &found;
-                    self.warn(format!(
+                    self.context.warn(format!(
                         "the agent on {host} with the state directory {state_dir} is gone without \
                          having let go of this Engine; this one takes over"
                     ));
@@ -177,7 +167,7 @@ impl<P: Ports> Agent<P> {
         &self,
         own: &Holder,
     ) -> Result<Option<BTreeMap<String, String>>, EngineError> {
-        let engine = self.ports.engine();
+        let engine = self.context.ports.engine();
         let found = engine.volume_labels(LOCK_VOLUME).await?;
         if found.is_some() {
             return Ok(found);
@@ -189,7 +179,7 @@ impl<P: Ports> Agent<P> {
     fn others(&mut self, found: &Holder) -> Option<String> {
         let words = found.in_words();
         if self.engine_lock != EngineLock::Others(words.clone()) {
-            self.warn(words.clone());
+            self.context.warn(words.clone());
         }
         self.engine_lock = EngineLock::Others(words.clone());
         Some(words)
@@ -203,7 +193,7 @@ impl<P: Ports> Agent<P> {
             EngineError::Refused { status, .. } => matches!(status, 403 | 405 | 501),
             _ => false,
         };
-        self.warn(format!(
+        self.context.warn(format!(
             "this Engine gives no lock (volume {LOCK_VOLUME}), so that a second agent on it would \
              not be noticed in time: {error}"
         ));
@@ -213,7 +203,7 @@ impl<P: Ports> Agent<P> {
 
     /// Removes the lock where it is still the one that was found. `false`: it is in use.
     async fn remove_the_lock_of(&self, found: &Holder) -> Result<bool, EngineError> {
-        let engine = self.ports.engine();
+        let engine = self.context.ports.engine();
         let now = engine.volume_labels(LOCK_VOLUME).await?;
         if now.is_none_or(|labels| Holder::of(&labels) != *found) {
             return Ok(true);
@@ -227,11 +217,11 @@ impl<P: Ports> Agent<P> {
     /// What can be seen of the holder.
     async fn seen(&self, found: &Holder, own: &Holder) -> Result<Seen, EngineError> {
         let is_same_boot = found.is_of_the_same_boot(own);
-        let lives = || self.ports.host().lives(&found.process);
+        let lives = || self.context.ports.host().lives(&found.process);
         let container_runs = match found.container.is_empty() {
             true => None,
             false => {
-                let document = self.ports.engine().inspect(&found.container).await?;
+                let document = self.context.ports.engine().inspect(&found.container).await?;
                 Some(document.as_ref().is_some_and(inspect::is_running))
             }
         };
@@ -244,10 +234,10 @@ impl<P: Ports> Agent<P> {
         if let Some(own) = &self.own_holder {
             return Ok(own.clone());
         }
-        let owner = self.ports.state().agent_id().unwrap_or_default();
+        let owner = self.context.ports.state().agent_id().unwrap_or_default();
         let owner = owner.unwrap_or_else(|| {
-            let fresh = self.ports.host().random_id();
-            let _ = self.ports.state().keep_agent_id(&fresh);
+            let fresh = self.context.ports.host().random_id();
+            let _ = self.context.ports.state().keep_agent_id(&fresh);
             fresh
         });
         let own = Holder { owner, ..self.holder_without_id().await? };
@@ -256,11 +246,11 @@ impl<P: Ports> Agent<P> {
     }
 
     async fn holder_without_id(&self) -> Result<Holder, EngineError> {
-        let (host, root) = (self.ports.host(), self.ports.state().root());
+        let (host, root) = (self.context.ports.host(), self.context.ports.state().root());
         let container = match host.own_container() {
             None => None,
             // It may be one of another Engine.
-            Some(id) => self.ports.engine().inspect(&id).await?,
+            Some(id) => self.context.ports.engine().inspect(&id).await?,
         };
         Ok(Holder {
             owner: String::new(),
@@ -271,7 +261,7 @@ impl<P: Ports> Agent<P> {
             boot_id: host.boot_id(),
             process: host.process(),
             container: container.as_ref().map(inspect::id).unwrap_or_default().to_owned(),
-            by_socket: self.settings.engine_endpoint.is_none(),
+            by_socket: self.context.settings.engine_endpoint.is_none(),
         })
     }
 
@@ -280,26 +270,29 @@ impl<P: Ports> Agent<P> {
     pub(super) async fn look_at_the_lock(&self) -> Option<String> {
         match &self.engine_lock {
             EngineLock::Held | EngineLock::Without => return None,
-            EngineLock::Others(words) if self.is_resident => return Some(words.clone()),
+            EngineLock::Others(words) if self.context.is_resident => return Some(words.clone()),
             EngineLock::Others(_) | EngineLock::Untaken => {}
         }
         let labels: BTreeMap<_, _> =
-            self.ports.engine().volume_labels(LOCK_VOLUME).await.ok().flatten()?;
+            self.context.ports.engine().volume_labels(LOCK_VOLUME).await.ok().flatten()?;
         let found = Holder::of(&labels);
-        let owner = self.ports.state().agent_id().ok().flatten().unwrap_or_default();
+        let owner = self.context.ports.state().agent_id().ok().flatten().unwrap_or_default();
         let own = Holder { owner, ..self.holder_without_id().await.ok()? };
         let seen = self.seen(&found, &own).await.ok()?;
         (claim(&found, &own, seen) == Claim::Others).then(|| found.in_words())
     }
 
-    /// Whether another agent holds the Engine, as far as it is known.
-    pub(super) fn is_others(&self) -> bool {
-        matches!(self.engine_lock, EngineLock::Others(_))
+    /// Who else holds the Engine, as far as it is known.
+    pub(super) fn other_agent(&self) -> Option<String> {
+        match &self.engine_lock {
+            EngineLock::Others(words) => Some(words.clone()),
+            EngineLock::Untaken | EngineLock::Held | EngineLock::Without => None,
+        }
     }
 
     /// Lets go of the Engine at a clean end. What cannot be removed now is this agent's own at its
     /// next start, and forsaken for all others.
-    pub async fn let_go_of_the_engine(&mut self) {
+    pub(super) async fn let_go_of_the_engine(&mut self) {
         let held = std::mem::take(&mut self.engine_lock) == EngineLock::Held;
         if let Some(own) = self.own_holder.clone().filter(|_| held) {
             let _ = self.remove_the_lock_of(&own).await;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::Agent;
+use super::context::Context;
 use crate::core::decide::memory::{INTERRUPTIONS_MAX, Refusal};
 use crate::core::docker::inspect;
 use crate::core::recreate::helper::{helper, is_a_helper};
@@ -41,21 +42,22 @@ pub enum HandoverError {
     Unfit(String),
 }
 
-impl<P: Ports> Agent<P> {
-    /// Hands the agent's own container over. A helper that cannot be made counts as a try in vain:
-    /// the agent goes on.
-    pub(super) async fn hand_over(&mut self, plan: &Plan, original: &Value, task: Task) {
+impl<P: Ports> Context<P> {
+    /// Hands the agent's own container over, and says whether a helper has it from now on. One that
+    /// cannot be made counts as a try in vain: the agent goes on.
+    pub(super) async fn hand_over(&self, plan: &Plan, original: &Value, task: Task) -> bool {
         let handover = Handover::of(plan, task);
         if !self.is_resident {
             let detail = "only the agent that runs in this container can hand it over to a helper";
-            return self.warn_of(&handover, detail);
+            self.warn_of(&handover, detail);
+            return false;
         }
         let asked = self.ask_a_helper(&handover, original, &plan.main.recreation).await;
-        self.is_handed_over = asked.is_ok();
-        if let Err(error) = asked {
+        if let Err(error) = &asked {
             self.warn_of(&handover, format!("no helper could be made: {error}"));
             self.take_back(&handover, &error.to_string()).await;
         }
+        asked.is_ok()
     }
 
     /// The helper never began. What cannot be tidied up now is when the agent starts again.
@@ -102,7 +104,7 @@ impl<P: Ports> Agent<P> {
 
     /// Settles what a helper, or an agent before this one, has left. Says whether there is work for
     /// this agent; where there is not, a helper has it.
-    pub(super) async fn settle(&mut self) -> Result<bool, HandoverError> {
+    pub(super) async fn settle(&self) -> Result<bool, HandoverError> {
         let handover = self.ports.state().handover()?;
         let own = self.own_journal()?;
         match (settle(handover.as_ref(), own.is_some()), handover, own) {
@@ -136,16 +138,17 @@ impl<P: Ports> Agent<P> {
     }
 
     /// A person insists: one more helper for an update of the agent's own container that others
-    /// could not end. What it comes to shows in the history.
-    pub(super) async fn recover_itself(&mut self) {
-        let Ok(Some(journal)) = self.own_journal() else { return };
-        if self.is_resident {
-            let made = self.make_another_helper(&journal, 1).await;
-            self.is_handed_over = made.is_ok();
-            if let Err(error) = made {
-                self.warn(format!("no helper could be made: {error}"));
-            }
+    /// could not end. Says whether there is one; what it comes to shows in the history.
+    pub(super) async fn recover_itself(&self) -> bool {
+        let Ok(Some(journal)) = self.own_journal() else { return false };
+        if !self.is_resident {
+            return false;
         }
+        let made = self.make_another_helper(&journal, 1).await;
+        if let Err(error) = &made {
+            self.warn(format!("no helper could be made: {error}"));
+        }
+        made.is_ok()
     }
 
     /// The open update of the container in which this very agent runs.
@@ -211,12 +214,7 @@ impl<P: Ports> Agent<P> {
         self.ports.state().remember(&memory)
     }
 
-    /// Whether what is asked of a helper is about the container in which this very agent runs.
-    ///
-    /// # Errors
-    /// The Engine cannot be reached, or what earlier agents have written cannot be read: either
-    /// shows that an agent which has just been put here is no good.
-    pub async fn is_meant(&self, handover: &Handover) -> Result<bool, HandoverError> {
+    pub(super) async fn is_meant(&self, handover: &Handover) -> Result<bool, HandoverError> {
         let Some(own) = self.ports.host().own_container() else { return Ok(false) };
         self.read_what_others_wrote()?;
         let begun = Instant::now();
@@ -241,8 +239,7 @@ impl<P: Ports> Agent<P> {
         Ok(())
     }
 
-    /// What the Engine says of the helper; `None` where it does not answer.
-    pub async fn helper(&self, handover: &Handover) -> Option<Helper> {
+    pub(super) async fn helper(&self, handover: &Handover) -> Option<Helper> {
         let found = self.ports.engine().inspect(&handover.helper()).await.ok()?;
         let is_helper = |found: &Value| is_a_helper(found, &handover.image_id);
         Some(match found.filter(is_helper) {
@@ -252,11 +249,7 @@ impl<P: Ports> Agent<P> {
         })
     }
 
-    /// Whose turn it is, if anything was asked of a helper.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn handover(&self) -> Result<Option<Handover>, JournalError> {
+    pub(super) fn handover(&self) -> Result<Option<Handover>, JournalError> {
         self.ports.state().handover()
     }
 
@@ -276,12 +269,35 @@ impl<P: Ports> Agent<P> {
     }
 
     pub(super) fn warn_of(&self, handover: &Handover, detail: impl Into<String>) {
-        let container = handover.container.clone();
-        self.listener.hear(&Event::Warning { container, detail: detail.into() });
+        self.warn_about(handover.container.clone(), detail);
     }
 
     /// Says in the file that the helper has nothing more to do.
     pub(super) fn give_the_turn_back(&self, handover: &Handover) -> Result<(), JournalError> {
         self.ports.state().hand_over(&Handover { turn: Turn::Agent, ..handover.clone() })
+    }
+}
+
+impl<P: Ports> Agent<P> {
+    /// Whether what is asked of a helper is about the container in which this very agent runs.
+    ///
+    /// # Errors
+    /// The Engine cannot be reached, or what earlier agents have written cannot be read: either
+    /// shows that an agent which has just been put here is no good.
+    pub async fn is_meant(&self, handover: &Handover) -> Result<bool, HandoverError> {
+        self.context.is_meant(handover).await
+    }
+
+    /// What the Engine says of the helper; `None` where it does not answer.
+    pub async fn helper(&self, handover: &Handover) -> Option<Helper> {
+        self.context.helper(handover).await
+    }
+
+    /// Whose turn it is, if anything was asked of a helper.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn handover(&self) -> Result<Option<Handover>, JournalError> {
+        self.context.handover()
     }
 }

@@ -1,15 +1,19 @@
 //! Hooks around a round, and those that may hold an update.
 
-use super::{Agent, Request, RoundError};
+use std::sync::Arc;
+
+use super::context::Context;
+use super::facts::Names;
+use super::hands::Hands;
 use crate::core::decide::No;
 use crate::core::decide::reason::Reason;
 use crate::core::policy::hooks::Moment;
-use crate::core::update::event::Event;
 use crate::core::update::plan::{Plan, Source};
+use crate::engine::EngineError;
 use crate::execute::{self, Trouble};
 use crate::hooks::{self, HookError};
 use crate::host::Host;
-use crate::observe;
+use crate::observe::{self, Cache};
 use crate::world::Ports;
 
 /// What comes of asking the hooks of an update.
@@ -22,62 +26,65 @@ pub(super) enum Asked {
     Unasked,
 }
 
-impl<P: Ports> Agent<P> {
-    /// Runs the hooks of this moment in all containers of a round; says whether there were any.
-    /// What goes wrong is said, and changes nothing.
+impl<P: Ports> Context<P> {
+    /// Whether hooks run around a round at all.
+    pub(super) fn runs_hooks(&self) -> bool {
+        self.settings.defaults.watchtower.as_ref().is_some_and(|it| it.runs_hooks)
+    }
+
+    /// Runs the hooks of this moment in all of these containers; says whether there were any. What
+    /// goes wrong is said, and changes nothing.
+    ///
+    /// # Errors
+    /// The Engine does not give its list.
     pub(super) async fn run_hooks(
-        &mut self,
+        &self,
         moment: Moment,
-        request: &Request,
-    ) -> Result<bool, RoundError> {
-        let runs_hooks = self.settings.defaults.watchtower.as_ref().is_some_and(|it| it.runs_hooks);
-        if !runs_hooks || request.dry_run {
-            return Ok(false);
-        }
+        names: &Names,
+        mut cache: Arc<Cache>,
+    ) -> Result<bool, EngineError> {
         let list = self.list().await?;
-        let all = observe::hooks_at(&list, (&self.settings.defaults, &self.cache), moment);
+        cache.learn_whose_labels(self.ports.engine(), &list).await;
+        let all = observe::hooks_at(&list, (&self.settings.defaults, &cache), moment);
         let are_any = !all.is_empty();
-        for (name, id, hook) in all {
-            let is_meant = request.names.as_ref().is_none_or(|names| names.contains(&name));
-            if !is_meant || request.except.contains(&name) {
-                continue;
-            }
+        for (name, id, hook) in all.into_iter().filter(|(name, ..)| names.contains(name)) {
             if let Err(why) = hooks::run(&*self.ports, &self.stop, &id, &hook).await {
-                let detail = format!("the {moment} hook {why}");
-                self.listener.hear(&Event::Warning { container: name, detail });
+                self.warn_about(name, format!("the {moment} hook {why}"));
             }
         }
         Ok(are_any)
     }
+}
 
+impl<P: Ports> Hands<P> {
     /// Asks the hooks of everybody who is to be replaced, those that stop first before the others.
     ///
     /// The image is fetched before, so that nothing but the switch itself stands between a hook and
     /// its container's end. It gets the name of one that waits, so that a hook that says no for
     /// days does not have it pulled again. There is no journal yet: a cut leaves nothing to undo.
-    pub(super) async fn ask_hooks(&mut self, plan: &Plan) -> Asked {
+    pub(super) async fn ask_hooks(&self, plan: &Plan) -> Asked {
         if !plan.has_pre_update_hooks() {
             return Asked::Agreed;
         }
+        let Context { ports, listener, stop, .. } = &self.context;
         let container = &plan.main.container;
         if plan.source == Source::Registry {
-            self.has_images_ahead = true;
             let image = (container.as_str(), &plan.reference, &plan.to);
-            let fetched = execute::fetch_and_keep(&*self.ports, &*self.listener, &self.stop, image);
-            if let Err(trouble) = fetched.await {
+            if let Err(trouble) = execute::fetch_and_keep(&**ports, &**listener, stop, image).await
+            {
                 let detail = format!("the image could not be fetched: {trouble}");
                 if !matches!(trouble, Trouble::Asked) && !trouble.is_the_engine_away() {
-                    let failed = plan.failed_try(detail.clone(), self.ports.host().now(), false);
-                    self.pause_after(container, failed);
+                    let failed = plan.failed_try(detail.clone(), ports.host().now(), false);
+                    self.context.pause_after(container, failed);
                 }
-                self.listener.hear(&Event::Warning { container: container.clone(), detail });
+                self.context.warn_about(container.clone(), detail);
                 return Asked::Unasked;
             }
         }
         for number in plan.numbers().rev() {
             let member = plan.member(number);
             let Some(hook) = &member.pre_update else { continue };
-            match hooks::run(&*self.ports, &self.stop, &member.old_container, hook).await {
+            match hooks::run(&**ports, stop, &member.old_container, hook).await {
                 Ok(()) => {}
                 Err(HookError::Asked) => return Asked::Unasked,
                 Err(HookError::Failed(why)) => {

@@ -32,14 +32,19 @@ impl RoundEnd {
 }
 
 impl<P: Ports> Agent<P> {
-    /// What is known, unless a container has come or gone since: whoever has just started one
-    /// wants to see it. That costs one question to the Engine.
+    /// What is known, unless a container has come or gone since: a person who has just started one
+    /// wants to see it. That costs one question to the Engine. A container that is being replaced
+    /// is not gone, although nothing may bear its name for a moment.
     pub(super) async fn known(&mut self, request: &Request) -> Option<RoundEnd> {
         let snapshot = self.snapshot.borrow().clone();
-        let known = RoundEnd::known(request, &snapshot, self.ports.host().now())?;
-        let watched = self.watched().await.ok()?;
-        let reported = snapshot.reports.iter().map(|report| report.container.clone());
-        (reported.collect::<BTreeSet<_>>() == watched).then_some(known)
+        let known = RoundEnd::known(request, &snapshot, self.context.ports.host().now())?;
+        let mut watched = self.watched().await.ok()?;
+        let reported: BTreeSet<_> =
+            snapshot.reports.iter().map(|report| report.container.clone()).collect();
+        // Nor is one that an update has left without a container of its name.
+        let absent = self.names_at_work().into_iter().chain(self.open.keys().cloned());
+        watched.extend(absent.filter(|name| reported.contains(name)));
+        (reported == watched).then_some(known)
     }
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Agent, Request, RoundError};
+use super::RoundError;
+use super::context::Context;
+use super::hands::Hands;
 use crate::core::decide::observation::OpenUpdate;
-use crate::core::decide::report::Report;
 use crate::engine::Listed;
-use crate::journal::JournalError;
 use crate::recover::{self, Recovered, Sightings, Sweep};
 use crate::world::Ports;
 
@@ -20,142 +20,56 @@ pub(super) const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// take together (stop 10 s, health 60 s and 30 s), and not as long as labels may ask for.
 const WATCH_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-impl<P: Ports> Agent<P> {
-    /// Finishes or undoes what an earlier agent left open, without looking for news.
-    pub(super) async fn recover_now(&mut self) {
-        match self.settle_leftovers(false).await {
-            // It was told who it is.
-            Err(RoundError::AnotherAgent(_)) => {}
-            Ok(recovered) => {
-                self.publish(|snapshot| snapshot.is_ready = true);
-                // What was shown of them before is no longer true.
-                let ended = recovered.records.into_iter();
-                let names: BTreeSet<_> = ended.map(|record| record.container).collect();
-                if !names.is_empty() && self.snapshot.borrow().last_check.is_some() {
-                    self.look_again_at(names).await;
-                }
-            }
-            Err(error) => self.warn(format!("recovery waits for the next round: {error}")),
-        }
-    }
-
-    /// The same, given-up updates included where a person insists. Gives what ended, and what is
-    /// not to be touched.
+impl<P: Ports> Hands<P> {
+    /// Finishes or undoes what was left open, given-up updates included where a person insists, and
+    /// then puts right what has no journal. Gives what ended, and what is not to be touched.
     pub(super) async fn settle_leftovers(&mut self, insist: bool) -> Result<Recovered, RoundError> {
         self.hold_the_engine_or_say_who().await?;
-        let mut recovered = self.take_up(insist).await?;
-        let list = self.list().await?;
+        let Context { ports, listener, stop, .. } = &self.context;
+        let mut recovered = self.recovery.run(&**ports, &**listener, stop, insist).await?;
+        let list = self.context.list().await?;
         self.sweep(&mut recovered.open, &list).await;
         Ok(recovered)
     }
 
-    /// Finishes or undoes every update that was left open. Nothing is asked where there is none.
-    pub(super) async fn take_up(&mut self, insist: bool) -> Result<Recovered, RoundError> {
-        let Self { ports, listener, stop, .. } = self;
-        let recovered = self.recovery.run(&**ports, &**listener, stop, insist).await?;
-        self.show_stuck(&recovered.open);
-        Ok(recovered)
-    }
-
-    /// Containers with our names and no journal are put right, or belong to another agent: then
-    /// their services are not to be touched either. `true` if there were any, so that the list
-    /// holds no more.
-    pub(super) async fn sweep(
-        &mut self,
-        open: &mut BTreeMap<String, OpenUpdate>,
-        list: &[Listed],
-    ) -> bool {
+    /// Containers with our names and no journal are put right, or are left alone: then their
+    /// services are not to be touched either. A command that ends afterwards watches them here; the
+    /// agent that runs for good comes again.
+    async fn sweep(&mut self, open: &mut BTreeMap<String, OpenUpdate>, list: &[Listed]) {
         let mut left = recover::left_behind(list, open);
         if left.is_empty() {
             self.sightings = Sightings::default();
-            return false;
+            return;
         }
         let begun = Instant::now();
         loop {
             if !matches!(self.hold_the_engine_still().await, Ok(None)) {
                 open.extend(left.into_iter().map(|service| (service, OpenUpdate::Elsewhere)));
-                return true;
+                return;
             }
             let untouched = self.sweep_once(left.clone()).await;
             let is_over = !self.sightings.is_watching()
-                || self.is_resident
-                || self.stop.is_cancelled()
+                || self.context.is_resident
+                || self.context.stop.is_cancelled()
                 || begun.elapsed() >= WATCH_LIMIT;
             if is_over {
-                open.extend(untouched);
-                return true;
+                return open.extend(untouched);
             }
             tokio::time::sleep(WATCH_INTERVAL).await;
-            if let Ok(list) = self.list().await {
+            if let Ok(list) = self.context.list().await {
                 left = recover::left_behind(&list, open);
             }
         }
     }
 
     async fn sweep_once(&mut self, left: BTreeSet<String>) -> BTreeMap<String, OpenUpdate> {
+        let Context { ports, listener, settings, .. } = &self.context;
         let sweep = Sweep {
-            ports: &*self.ports,
-            listener: &*self.listener,
-            defaults: &self.settings.defaults,
+            ports: &**ports,
+            listener: &**listener,
+            defaults: &settings.defaults,
             sightings: &mut self.sightings,
         };
         sweep.run(left).await
-    }
-
-    /// What was left behind, as far as names tell: a look touches nothing, so it proves nothing.
-    pub(super) fn note_what_was_left_behind(
-        open: &mut BTreeMap<String, OpenUpdate>,
-        list: &[Listed],
-    ) {
-        let left = recover::left_behind(list, open);
-        open.extend(left.into_iter().map(|service| (service, OpenUpdate::Unproven)));
-    }
-
-    /// Reports on the services of a request that an update has left without any container of their
-    /// name: nobody sees them in the Engine's list.
-    pub(super) fn report_missing(
-        &self,
-        request: &Request,
-        open: &BTreeMap<String, OpenUpdate>,
-        reports: &mut Vec<Report>,
-    ) -> Result<(), JournalError> {
-        let is_missing = |name: &str| {
-            request.names.as_ref().is_none_or(|names| names.contains(name))
-                && !request.except.contains(name)
-                && !reports.iter().any(|report| report.container == name)
-        };
-        let is_broken =
-            |open: &OpenUpdate| matches!(open, OpenUpdate::Stuck(_) | OpenUpdate::Down(_));
-        let missing: Vec<_> =
-            open.iter().filter(|(name, open)| is_broken(open) && is_missing(name)).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        for journal in self.ports.state().open_journals()? {
-            let plan = &journal.header.plan;
-            for member in plan.numbers().map(|number| plan.member(number)) {
-                let name = &member.container;
-                if let Some((_, open)) = missing.iter().find(|(missing, _)| *missing == name) {
-                    reports.push(Report::of_missing(name, &member.image, open));
-                }
-            }
-        }
-        reports.sort_by(|a, b| a.container.cmp(&b.container));
-        Ok(())
-    }
-
-    /// The containers of updates that are open. One of which this process knows nothing was left by
-    /// an earlier one; then the Engine tells whether its service runs.
-    pub(super) async fn open_updates(&self) -> Result<BTreeMap<String, OpenUpdate>, JournalError> {
-        let mut open = BTreeMap::new();
-        for journal in self.ports.state().open_journals()? {
-            let plan = &journal.header.plan;
-            let state = match self.recovery.state_of(&plan.id) {
-                Some(state) => state,
-                None => recover::left_open(&*self.ports, &journal).await,
-            };
-            open.extend(plan.names().map(|name| (name.to_owned(), state.clone())));
-        }
-        Ok(open)
     }
 }

@@ -1,62 +1,70 @@
-//! Floor 2: the one loop that owns the state. A tick or a wish starts a round, one at a time;
-//! whoever wants to know how things stand reads the snapshot.
+//! Floor 2: the one loop that owns the state. A tick, a push or a person starts a round; what a
+//! round asks and does goes on beside the loop, and comes back to it as a message.
+//!
+//! So the loop waits for nobody: a registry that hangs holds up its own containers, an update on
+//! trial holds up other updates, and everything else goes on. Everybody else reads the snapshot.
+//!
+//! ```text
+//! take, turn -> begin -> glance -> one look-up per registry -> decide -> hands -> report
+//!               course                                        course    work     stages
+//! ```
 
 mod assist;
+mod beside;
+mod context;
+mod course;
 mod engine_lock;
+mod facts;
 mod handover;
+mod hands;
+mod heartbeat;
 mod hooks;
 mod known;
-mod learnt;
 mod leftovers;
-mod look;
 mod outlook;
 mod round;
 mod shown;
+mod stages;
+mod turns;
 mod wish;
+mod work;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::decide::Endpoint;
-use crate::core::decide::engine_lock::Holder;
+use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::outlook::Outlook;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::policy::PolicyDefaults;
 use crate::core::time::schedule::{DeviceFraction, Jitter, Schedule};
-use crate::core::time::timetable::{Due, Timetable};
+use crate::core::time::timetable::Timetable;
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
-use crate::core::update::event::{Event, Listener};
-use crate::engine::{Engine, Listed};
-use crate::host::Host;
-use crate::observe::{self, Cache};
-use crate::recover::{Recovery, Sightings};
+use crate::core::update::event::Listener;
+use crate::engine::EngineError;
+use crate::observe::Cache;
+use crate::recover;
 use crate::world::Ports;
 
-use engine_lock::{EngineLock, OTHERS_INTERVAL};
+use beside::{Beside, Message};
+use context::Context;
 pub use handover::HandoverError;
-use leftovers::WATCH_INTERVAL;
+use hands::Hands;
+pub use heartbeat::Heartbeat;
+use round::{Answer, Order, Round, RoundId};
 pub use round::{Request, RoundEnd, RoundError};
-use wish::touched;
 pub use wish::{Errand, Fulfilled, Wish, WishError};
+use work::Work;
 
-/// The longest sleep while a schedule follows the wall clock: a Pi has no clock of its own, and
-/// somebody may set it at any time.
-const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(60);
-
-/// A schedule by the wall clock that has just fired is asked for a time this far ahead, so that a
-/// clock that is slowed down does not make it fire twice.
-const WALL_CLOCK_SLACK: Duration = Duration::from_secs(2);
-
-/// The pause before an update that an absent Engine left open is taken up again; taking it up then
-/// waits for the Engine by itself.
-const ENGINE_AWAY_INTERVAL: Duration = Duration::from_secs(5);
+/// How many rounds may be under way before a person is refused another one. The schedule and pushes
+/// never ask twice for the same container, so only people and scripts come anywhere near.
+const ROUNDS_MAX: usize = 64;
 
 /// What the agent goes by.
 #[derive(Debug, Clone)]
@@ -88,6 +96,20 @@ pub enum RunEnd {
     HandedOver,
 }
 
+/// What wakes the loop.
+enum Woken<P> {
+    /// The agent is asked to stop.
+    Stop,
+    /// Other settings are to be followed.
+    Reload,
+    /// Something beside the loop came to its end.
+    Message(Message<P>),
+    /// A person wishes something, or something was pushed.
+    Errand(Errand),
+    /// The timetable is to be looked at.
+    Due,
+}
+
 /// Hears how long a round took and whether everything in it could be checked.
 pub trait RoundListener: Send + Sync {
     /// Hears of one round.
@@ -96,32 +118,49 @@ pub trait RoundListener: Send + Sync {
 
 /// The agent.
 pub struct Agent<P: Ports> {
-    ports: Arc<P>,
-    settings: AgentSettings,
-    listener: Arc<dyn Listener>,
-    rounds: Arc<dyn RoundListener>,
-    stop: CancellationToken,
-    cache: Cache,
-    recovery: Recovery,
-    /// What earlier updates left behind without a journal, as far as it is watched.
-    sightings: Sightings,
-    /// Whether this agent is the one that works on the Engine.
-    engine_lock: EngineLock,
-    /// Who it is in the lock, once that is known.
-    own_holder: Option<Holder>,
+    context: Context<P>,
+    rounds_heard: Arc<dyn RoundListener>,
+    heart: Heartbeat,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    cache: Arc<Cache>,
+    outlook: Outlook,
+    /// What goes on beside the loop.
+    beside: Beside<P>,
+    /// What acts on containers; absent while it is at work.
+    hands: Option<Box<Hands<P>>>,
+    /// What it is at.
+    work: Option<Work>,
+    /// How many deeds were done.
+    deeds: u64,
+    /// The number of the deed that touched a container last.
+    touched: BTreeMap<String, u64>,
+    /// Updates that are left open, as the hands saw them last.
+    open: BTreeMap<String, OpenUpdate>,
+    /// What was left behind without a journal and is not touched, by service.
+    untouched: BTreeMap<String, OpenUpdate>,
+    /// Who else holds the Engine, as far as it is known.
+    other_agent: Option<String>,
     /// Whether its own update is still to be settled, because another agent held the Engine.
     is_unsettled: bool,
-    outlook: Outlook,
+    rounds: BTreeMap<RoundId, Round>,
+    next_round: RoundId,
+    /// When the latest of the rounds began that have ended.
+    latest: Option<Instant>,
+    /// Rounds that wait for the Engine together with what was left open.
+    postponed: Vec<Order>,
+    /// Wishes that wait for the hands.
+    wishes: VecDeque<(Wish, Answer)>,
+    /// What was pushed for containers that were being asked or replaced.
+    again: BTreeSet<String>,
     /// Whether images may be there that were fetched ahead of their window. An earlier agent may
     /// have left some.
     has_images_ahead: bool,
-    snapshot: watch::Sender<Arc<Snapshot>>,
     /// Whether the Engine has told which mirrors it asks.
     mirrors_are_known: bool,
-    /// Whether it runs for good: only then can it wait for a helper.
-    is_resident: bool,
     /// Whether its own container is in the hands of a helper from now on.
     is_handed_over: bool,
+    /// Whether what is open was given up, because the agent is to end.
+    has_given_up: bool,
 }
 
 impl<P: Ports> Agent<P> {
@@ -135,227 +174,213 @@ impl<P: Ports> Agent<P> {
         snapshot: watch::Sender<Arc<Snapshot>>,
         stop: CancellationToken,
     ) -> Self {
+        let settings = Arc::new(settings);
+        let context = Context { ports, settings, listener, stop, is_resident: false };
         Self {
-            ports,
-            settings,
-            listener,
-            rounds,
-            stop,
-            cache: Cache::default(),
-            recovery: Recovery::default(),
-            sightings: Sightings::default(),
-            engine_lock: EngineLock::default(),
-            own_holder: None,
-            is_unsettled: false,
-            outlook: Outlook::default(),
-            has_images_ahead: true,
+            rounds_heard: rounds,
+            heart: Heartbeat::default(),
             snapshot,
+            cache: Arc::default(),
+            outlook: Outlook::default(),
+            beside: Beside::new(),
+            hands: Some(Box::new(Hands::new(context.clone()))),
+            work: None,
+            deeds: 0,
+            touched: BTreeMap::new(),
+            open: BTreeMap::new(),
+            untouched: BTreeMap::new(),
+            other_agent: None,
+            is_unsettled: false,
+            rounds: BTreeMap::new(),
+            next_round: 0,
+            latest: None,
+            postponed: Vec::new(),
+            wishes: VecDeque::new(),
+            again: BTreeSet::new(),
+            has_images_ahead: true,
             mirrors_are_known: false,
-            is_resident: false,
             is_handed_over: false,
+            has_given_up: false,
+            context,
+        }
+    }
+
+    /// The agent whose loop beats this heart.
+    #[must_use]
+    pub fn with_heart(mut self, heart: Heartbeat) -> Self {
+        self.heart = heart;
+        self
+    }
+
+    /// Runs one round, and says in the snapshot how it went.
+    ///
+    /// # Errors
+    /// It could not run at all. What goes wrong with one container is in its report.
+    pub async fn round(&mut self, request: &Request) -> Result<RoundEnd, WishError> {
+        match self.fulfil(Wish::Round(request.clone())).await? {
+            Fulfilled::Round(end) => Ok(*end),
+            _ => Err(WishError::Ended),
         }
     }
 
     /// Checks on schedule and fulfils wishes, until it is asked to stop or to begin anew with other
-    /// settings, which waits for the end of a round. What an earlier agent left open is finished at
-    /// once, not at the first tick.
+    /// settings, which waits for the end of what is under way. What an earlier agent left open is
+    /// finished at once, not at the first tick.
     pub async fn run(&mut self, errands: &mut mpsc::Receiver<Errand>, reload: &Notify) -> RunEnd {
         let begun = Instant::now();
-        self.is_resident = true;
+        self.heart.beat();
+        self.context.is_resident = true;
+        self.hands = Some(Box::new(Hands::new(self.context.clone())));
         // What cannot be asked now is asked again before the first act.
-        let is_others = matches!(self.hold_the_engine().await, Ok(Some(_)));
-        self.is_unsettled = is_others;
-        if !is_others && !Box::pin(self.settle_now()).await {
+        self.is_unsettled = matches!(self.hold_the_engine().await, Ok(Some(_)));
+        if !self.is_unsettled && !Box::pin(self.settle_now()).await {
+            self.heart.rest_until(None);
             return RunEnd::HandedOver;
         }
-        self.recover_now().await;
-        let first = self.first_delay(&self.settings.schedule);
-        let mut table = Timetable::new(self.settings.schedule.clone(), begun.elapsed() + first);
-        if let Ok(list) = self.list().await {
-            let own = observe::own_schedules(&list, &self.settings.defaults, &self.cache);
-            table.follow(own, begun.elapsed(), |schedule| self.first_delay(schedule));
-        }
-        self.await_what_was_fetched().await;
-        self.publish_next(table.next().saturating_sub(begun.elapsed()));
-        while !self.is_handed_over {
+        self.take_up_leftovers().await;
+        let mut table = self.timetable(begun).await;
+        let mut is_reloading = false;
+        loop {
             table.await_openings(self.openings(begun.elapsed()));
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => {
-                    self.let_go_of_the_engine().await;
-                    return RunEnd::Stopped;
-                }
-                () = reload.notified() => return RunEnd::Reload,
-                Some(errand) = errands.recv() => self.run_errand(errand).await,
-                () = tokio::time::sleep_until(self.waking(&table, begun)) => {
-                    self.turn(&mut table, begun).await;
-                }
+            let is_open = !is_reloading && !self.is_ending();
+            if !is_open && self.beside.is_empty() {
+                break;
+            }
+            let woken = self.rest(&table, begun, (is_open, errands, reload)).await;
+            self.heart.beat();
+            match woken {
+                Woken::Stop => self.give_up().await,
+                Woken::Reload => is_reloading = true,
+                Woken::Message(message) => self.hear(message).await,
+                Woken::Errand(errand) => self.take(errand).await,
+                Woken::Due => self.turn(&mut table, begun).await,
+            }
+            if self.is_handed_over {
+                self.give_up().await;
             }
         }
-        RunEnd::HandedOver
+        self.heart.rest_until(None);
+        if self.context.stop.is_cancelled() {
+            self.let_go_of_the_engine().await;
+        }
+        match (self.context.stop.is_cancelled(), self.is_handed_over) {
+            (true, _) => RunEnd::Stopped,
+            (false, true) => RunEnd::HandedOver,
+            (false, false) => RunEnd::Reload,
+        }
+    }
+
+    /// Waits until something happens. Nothing is done here, so that nothing is cut off by what
+    /// happens at the same time.
+    async fn rest(
+        &mut self,
+        table: &Timetable,
+        begun: Instant,
+        (is_open, errands, reload): (bool, &mut mpsc::Receiver<Errand>, &Notify),
+    ) -> Woken<P> {
+        let waking = self.waking(table, begun);
+        self.heart.rest_until(is_open.then_some(waking));
+        tokio::select! {
+            biased;
+            () = self.context.stop.cancelled(), if !self.has_given_up => Woken::Stop,
+            () = reload.notified(), if is_open => Woken::Reload,
+            Some(message) = self.beside.next() => Woken::Message(message),
+            Some(errand) = errands.recv(), if is_open => Woken::Errand(errand),
+            () = tokio::time::sleep_until(waking), if is_open => Woken::Due,
+            else => Woken::Stop,
+        }
+    }
+
+    /// Waits for what goes on beside the loop, and goes on with it. Says whether there was
+    /// anything.
+    async fn go_on(&mut self) -> bool {
+        let message = tokio::select! {
+            biased;
+            () = self.context.stop.cancelled(), if !self.has_given_up => None,
+            message = self.beside.next() => match message {
+                Some(message) => Some(message),
+                None => return false,
+            },
+        };
+        match message {
+            Some(message) => self.hear(message).await,
+            None => self.give_up().await,
+        }
+        true
+    }
+
+    /// The agent is to end: nothing more is asked or begun. What has the hands comes to an end of
+    /// its own.
+    async fn give_up(&mut self) {
+        self.has_given_up = true;
+        self.beside.drop_looks();
+        self.rounds.values_mut().for_each(Round::give_up_the_rest);
+        self.wishes.clear();
+        self.postponed.clear();
+        self.again.clear();
+        self.advance().await;
+    }
+
+    /// Whether the agent is to end.
+    fn is_ending(&self) -> bool {
+        self.context.stop.is_cancelled() || self.is_handed_over
     }
 
     /// Says whether the lock is for this agent. Where the Engine could not make a helper that is
     /// needed, the agent waits like one that has a helper, and settles it anew.
     async fn settle_now(&mut self) -> bool {
-        self.look_at_own_restart_policy().await;
-        self.settle().await.unwrap_or_else(|error| {
-            self.warn(format!("the agent's own update cannot be settled: {error}"));
+        self.context.look_at_own_restart_policy().await;
+        self.context.settle().await.unwrap_or_else(|error| {
+            self.context.warn(format!("the agent's own update cannot be settled: {error}"));
             !matches!(error, HandoverError::Engine(_))
         })
     }
 
-    /// Another agent held the Engine: once it is gone, what it kept this one from is made up for.
-    async fn try_to_take_over(&mut self) {
-        if !matches!(self.hold_the_engine().await, Ok(None)) {
-            return;
-        }
-        if std::mem::take(&mut self.is_unsettled) && !Box::pin(self.settle_now()).await {
-            self.is_handed_over = true;
-            return;
-        }
-        self.recover_now().await;
-        let watched = self.watched().await.unwrap_or_default();
-        if !watched.is_empty() {
-            self.look_again_at(watched).await;
-        }
+    /// Takes the lock of the Engine, unless the hands, which are away, hold it. Says who else does.
+    async fn hold_the_engine(&mut self) -> Result<Option<String>, EngineError> {
+        let Some(hands) = &mut self.hands else { return Ok(self.other_agent.clone()) };
+        let other = hands.hold_the_engine().await;
+        self.other_agent = hands.other_agent();
+        other
     }
 
-    /// When to look at the timetable again.
-    fn waking(&self, table: &Timetable, begun: Instant) -> Instant {
-        let mut next = begun + table.next();
-        if table.follows_the_wall_clock() {
-            next = next.min(Instant::now() + WALL_CLOCK_INTERVAL);
-        }
-        // Nothing is recovered before the Engine is this agent's.
-        if self.is_others() {
-            return next.min(Instant::now() + OTHERS_INTERVAL);
-        }
-        if self.recovery.awaits_the_engine() {
-            return next.min(Instant::now() + ENGINE_AWAY_INTERVAL);
-        }
-        if self.sightings.is_watching() {
-            next = next.min(Instant::now() + WATCH_INTERVAL);
-        }
-        self.recovery.next_try().map_or(next, |at| next.min(at))
-    }
-
-    /// Whoever wished may have gone away meanwhile; the wish is fulfilled all the same.
-    async fn run_errand(&mut self, Errand { wish, answer }: Errand) {
-        let fulfilled = self.fulfil(wish.clone()).await;
-        if let Ok(fulfilled) = &fulfilled {
-            let touched = touched(&wish, fulfilled);
-            if !touched.is_empty() {
-                self.look_again_at(touched).await;
-            }
-        }
-        let _ = answer.send(fulfilled);
-    }
-
-    /// One waking: whoever is due is looked at, and schedules that came or went are followed.
-    async fn turn(&mut self, table: &mut Timetable, begun: Instant) {
-        let due = table.take_due(begun.elapsed(), |schedule| self.delay(schedule));
-        if due.is_nobody() && self.is_others() {
-            self.try_to_take_over().await;
-        }
-        let is_watching = self.sightings.is_watching();
-        let may_recover = due.is_nobody() && !self.is_others();
-        if may_recover && (is_watching || self.is_recovery_due().await) {
-            self.recover_now().await;
-        }
-        if !due.is_nobody() {
-            self.look_after(due, table, begun).await;
-            self.put_off_openings();
-        }
-        table.await_openings(self.openings(begun.elapsed()));
-        table.ask_the_clock(begun.elapsed(), |schedule| self.delay_by_clock(schedule));
-        self.publish_next(table.next().saturating_sub(begun.elapsed()));
-    }
-
-    /// Whether something that was left open is to be taken up now, whatever the schedule says.
-    /// While the Engine is away, nothing can be, and that has been said.
-    async fn is_recovery_due(&self) -> bool {
-        if self.recovery.awaits_the_engine() {
-            return self.ports.engine().info().await.is_ok();
-        }
-        self.recovery.next_try().is_some_and(|at| at <= Instant::now())
-    }
-
-    async fn look_after(&mut self, due: Due, table: &mut Timetable, begun: Instant) {
-        let list = self.list().await.ok();
-        let names = match &list {
-            Some(list) => self.follow(list, due.names, table, begun),
-            None => due.names,
-        };
-        let request = if due.everybody {
-            let elsewhere = table.own().filter(|name| !names.contains(*name)).cloned().collect();
-            Request { except: elsewhere, ..Request::default() }
-        } else if names.is_empty() {
-            return;
-        } else {
-            Request { names: Some(names), ..Request::default() }
-        };
-        // A round that could not run is told in the snapshot and the log.
-        let _ = self.round_over(list, &request).await;
-    }
-
-    /// Takes over the schedules of the containers that there are now. Gives those of the names that
-    /// are still watched.
-    fn follow(
+    /// Who else holds the Engine. A round that only looks asks; one that acts tries to hold it.
+    async fn who_else_holds_the_engine(
         &mut self,
-        list: &[Listed],
-        names: BTreeSet<String>,
-        table: &mut Timetable,
-        begun: Instant,
-    ) -> BTreeSet<String> {
-        let defaults = &self.settings.defaults;
-        let own = observe::own_schedules(list, defaults, &self.cache);
-        table.follow(own, begun.elapsed(), |schedule| self.delay(schedule));
-        let watched = observe::watched_names(list, defaults, &self.cache);
-        self.outlook.retain(&watched);
-        names.into_iter().filter(|name| watched.contains(name)).collect()
+        request: &Request,
+    ) -> Result<Option<String>, EngineError> {
+        if !request.dry_run {
+            return self.hold_the_engine().await;
+        }
+        if let Some(hands) = &self.hands {
+            self.other_agent = hands.look_at_the_lock().await;
+        }
+        Ok(self.other_agent.clone())
     }
 
-    fn first_delay(&self, schedule: &Schedule) -> Duration {
-        let AgentSettings { zone, device, jitter, .. } = &self.settings;
-        schedule.first_delay(self.ports.host().now(), zone, *device, *jitter)
-    }
-
-    /// The delay after a round.
-    fn delay(&self, schedule: &Schedule) -> Duration {
-        let AgentSettings { zone, device, jitter, .. } = &self.settings;
-        match schedule {
-            Schedule::Every(interval) => *interval,
-            Schedule::Cron(_) => {
-                let now = self.ports.host().now() + WALL_CLOCK_SLACK;
-                schedule.next_delay(now, zone, *device, *jitter) + WALL_CLOCK_SLACK
-            }
+    /// Lets go of the Engine at a clean end.
+    pub async fn let_go_of_the_engine(&mut self) {
+        if let Some(hands) = &mut self.hands {
+            hands.let_go_of_the_engine().await;
         }
     }
 
-    /// The delay as the wall clock sees it now.
-    fn delay_by_clock(&self, schedule: &Schedule) -> Duration {
-        let AgentSettings { zone, device, jitter, .. } = &self.settings;
-        schedule.next_delay(self.ports.host().now(), zone, *device, *jitter)
-    }
-
-    fn publish_next(&self, delay: Duration) {
-        let next = TimeDelta::from_std(delay).ok().map(|delay| self.ports.host().now() + delay);
-        self.publish(|snapshot| snapshot.next_check = next);
+    /// Finishes or undoes what an earlier agent left open, without looking for news.
+    async fn take_up_leftovers(&mut self) {
+        let mut names: BTreeSet<_> = match self.open_updates().await {
+            Ok(open) => open.into_keys().collect(),
+            Err(error) => {
+                let detail = format!("recovery waits for the next round: {error}");
+                return self.context.warn(detail);
+            }
+        };
+        if let Ok(list) = self.context.list().await {
+            names.extend(recover::left_behind(&list, &BTreeMap::new()));
+        }
+        self.settle_leftovers(names);
     }
 
     fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
         self.snapshot.send_modify(|snapshot| change(Arc::make_mut(snapshot)));
-    }
-
-    fn warn(&self, detail: impl Into<String>) {
-        let container = String::new();
-        self.listener.hear(&Event::Warning { container, detail: detail.into() });
-    }
-
-    /// The names of refused digests' containers with their number, for the metrics.
-    fn refused(&self) -> Vec<(String, usize)> {
-        let memory = self.ports.state().memory().unwrap_or_default();
-        memory.refused.iter().map(|(name, refusals)| (name.clone(), refusals.len())).collect()
     }
 }

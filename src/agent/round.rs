@@ -1,35 +1,29 @@
-//! One round: what was left open is finished, then everybody in question is looked at, then
-//! whatever was decided is carried out, one container after the other.
+//! One round as a value: what it is about, what it still waits for, and what it has found so far.
+//!
+//! Several may be under way: a container with a schedule of its own, a push or a person does not
+//! wait for a registry that others wait for.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Agent;
-use super::hooks::Asked;
-use super::look::Start;
-use super::shown::news;
-use crate::core::decide::observation::{Observation, OpenUpdate, Readiness};
+use super::WishError;
+use super::facts::Facts;
+use super::wish::Fulfilled;
+use crate::core::decide::Decision;
+use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::{Report, Verdict};
-use crate::core::decide::{Circumstances, Decision, No, decide, originals};
-use crate::core::policy::hooks::Moment;
 use crate::core::policy::own_labels::PassedOver;
-use crate::core::update::event::Event;
-use crate::core::update::handover::Task;
 use crate::core::update::history::Record;
-use crate::core::update::plan::{Header, Outline, Plan};
-use crate::engine::{Engine, EngineError, Listed};
-use crate::execute::{Ended, Update};
-use crate::host::Host;
+use crate::core::update::plan::Outline;
+use crate::engine::EngineError;
 use crate::journal::JournalError;
-use crate::observe::{self, Surroundings};
-use crate::recover::{RecoverError, Recovered};
-use crate::registry::Registry;
-use crate::world::Ports;
+use crate::recover::RecoverError;
 
 /// What a round is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,271 +93,157 @@ impl From<RecoverError> for RoundError {
     }
 }
 
-impl<P: Ports> Agent<P> {
-    /// Runs one round, and says in the snapshot how it went.
-    ///
-    /// # Errors
-    /// It could not run at all. What goes wrong with one container is in its report.
-    pub async fn round(&mut self, request: &Request) -> Result<RoundEnd, RoundError> {
-        self.round_over(None, request).await
-    }
+/// Tells rounds apart, in the order in which they began.
+pub(super) type RoundId = u64;
 
-    /// The same, over the list that the Engine gave just now, if it did.
-    pub(super) async fn round_over(
-        &mut self,
-        list: Option<Vec<Listed>>,
-        request: &Request,
-    ) -> Result<RoundEnd, RoundError> {
-        let begun = Instant::now();
-        let end = self.try_round(request, list).await;
-        self.tell(request, &end, begun.elapsed());
-        end
-    }
+/// Where the answer to a wish goes.
+pub(super) type Answer = oneshot::Sender<Result<Fulfilled, WishError>>;
 
-    /// A list holds until something is done, so that a round without news costs one. It is asked
-    /// for behind recovery, which waits where the Engine is just starting.
-    pub(super) async fn try_round(
-        &mut self,
-        request: &Request,
-        list: Option<Vec<Listed>>,
-    ) -> Result<RoundEnd, RoundError> {
-        let other_agent = self.who_else_holds_the_engine(request).await?;
-        let only_looks = request.dry_run || other_agent.is_some();
-        let recovered = if only_looks { Recovered::default() } else { self.take_up(false).await? };
-        let memory = self.ports.state().memory()?;
-        let mut list = match list {
-            Some(list) if recovered.is_nothing() => list,
-            _ => self.list().await?,
+/// Who hears how a round ended.
+pub(super) enum Reply {
+    /// The snapshot and the metrics alone: nobody asked for it.
+    Nobody,
+    /// A person as well.
+    Person(Answer),
+    /// It only looks again at what was touched. That is no round: nothing is counted, and a person,
+    /// if one has touched it, hears what became of the wish.
+    Instead(Option<(Answer, Box<Fulfilled>)>),
+}
+
+impl Reply {
+    /// Sends the answer. A person who asked may have gone away meanwhile. Who has only touched
+    /// something hears of that, whatever became of the look.
+    pub(super) fn send(self, ended: Result<RoundEnd, RoundError>) {
+        let (answer, fulfilled) = match self {
+            Self::Nobody | Self::Instead(None) => return,
+            Self::Person(answer) => {
+                let fulfilled = ended.map(|end| Fulfilled::Round(Box::new(end)));
+                (answer, fulfilled.map_err(WishError::Round))
+            }
+            Self::Instead(Some((answer, fulfilled))) => (answer, Ok(*fulfilled)),
         };
-        let Recovered { records: recovered, mut open } = recovered;
-        if only_looks {
-            open = self.open_updates().await?;
-        }
-        self.check_names(request, &list, &open)?;
-        self.cache.forget_neighbours();
-        let checked_at = self.ports.host().now();
-        let mut end = RoundEnd { checked_at, recovered, ..RoundEnd::default() };
-        if only_looks {
-            Self::note_what_was_left_behind(&mut open, &list);
-        } else if self.sweep(&mut open, &list).await {
-            list = self.list().await?;
-        }
-        if other_agent.is_none() {
-            self.publish(|snapshot| snapshot.is_ready = true);
-        }
-        if !only_looks && self.run_hooks(Moment::PreCheck, request).await? {
-            list = self.list().await?;
-        }
-        end.passed_over = self.pass_over(request, &list);
-        let circumstances = Circumstances { other_agent, ..self.circumstances(request) };
-        let start = Start { list: &list, memory: &memory, open: &open };
-        let observations = self.look(request, &circumstances, start).await?;
-        if !request.dry_run {
-            self.remember_republished(memory, (&observations, &list), &circumstances)?;
-        }
-        // Boxed, because it is by far the largest part of whatever waits for a round.
-        Box::pin(self.act(request, &circumstances, (observations, &open), &mut end)).await?;
-        self.report_missing(request, &open, &mut end.reports)?;
-        self.cache.forget_neighbours();
-        end.quotas = self.ports.registry().quotas();
-        if !only_looks {
-            self.drop_superseded(&open).await;
-            self.run_hooks(Moment::PostCheck, request).await?;
-        }
-        Ok(end)
+        let _ = answer.send(fulfilled);
+    }
+}
+
+/// A round that is to begin.
+pub(super) struct Order {
+    pub(super) request: Request,
+    pub(super) reply: Reply,
+    pub(super) begun: Instant,
+    /// Whether it has waited for the Engine already, which is done once.
+    pub(super) has_waited: bool,
+}
+
+impl Order {
+    pub(super) fn new(request: Request, reply: Reply) -> Self {
+        Self { request, reply, begun: Instant::now(), has_waited: false }
     }
 
-    /// Reports on everybody, and carries out what was decided.
-    async fn act(
-        &mut self,
-        request: &Request,
-        circumstances: &Circumstances,
-        (observations, open): (Vec<Observation>, &BTreeMap<String, OpenUpdate>),
-        end: &mut RoundEnd,
-    ) -> Result<(), RoundError> {
-        let mut touched = BTreeSet::new();
-        let mut own = None;
-        for observation in observations {
-            let observation = match touched.is_empty() {
-                true => observation,
-                false => self.see_anew(observation, &touched, circumstances, open).await?,
-            };
-            let decision = decide(&observation, circumstances);
-            end.reports.push(Report::of(&observation, &decision));
-            if request.dry_run {
-                if let Decision::Update(plan) | Decision::HandOver(plan) = &decision {
-                    end.outlines.push(Outline::of(plan));
-                }
-                continue;
-            }
-            self.outlook.note(&observation, &decision);
-            if self.stop.is_cancelled() {
-                continue;
-            }
-            if let Some(no) = self.engine_is_held_before(&decision).await {
-                self.hold(&observation, no, end);
-                continue;
-            }
-            match decision {
-                Decision::Update(plan) => match self.ask_hooks(&plan).await {
-                    Asked::Agreed => {
-                        touched.extend(plan.names().map(str::to_owned));
-                        end.records.extend(self.update(*plan, observation.readiness).await?);
-                    }
-                    Asked::Held(no) => self.hold(&observation, no, end),
-                    Asked::Unasked => {}
-                },
-                Decision::HandOver(plan) => own = Some((plan, observation.readiness)),
-                Decision::Fetch(fetch) => {
-                    touched.insert(observation.name.clone());
-                    self.fetch_ahead(&fetch).await;
-                }
-                Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => {}
-            }
-        }
-        self.report_again(touched, end).await?;
-        // The agent itself comes last: nothing else is done until it is back.
-        if let Some((plan, Some(readiness))) = own.filter(|_| !self.stop.is_cancelled()) {
-            let task = Task::Update { force: request.force };
-            self.hand_over(&plan, &readiness.original, task).await;
-            end.handed_over = self.is_handed_over.then_some(plan.main.container);
-        }
-        Ok(())
+    /// Whether the schedule asked for it, and not a person.
+    pub(super) fn is_due(&self) -> bool {
+        matches!(self.reply, Reply::Nobody)
     }
+}
 
-    /// Reports that it stays as it is after all.
-    fn hold(&mut self, observation: &Observation, no: No, end: &mut RoundEnd) {
-        let decision = Decision::No(no);
-        self.outlook.note(observation, &decision);
-        end.reports.pop();
-        end.reports.push(Report::of(observation, &decision));
-    }
+/// Where a round stands. What still waits for a registry or for the hands keeps it there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its containers are looked at, and what was decided is carried out.
+    Looking,
+    /// What was touched is looked at once more.
+    Reporting,
+    /// The agent's own container goes to a helper, behind everything else.
+    HandingOver,
+    /// Images that nobody waits for any more are dropped.
+    Dropping,
+    /// The hooks after the round run.
+    Hooks,
+}
 
-    /// Looks once more at what an update would meet, after another one in the same round. A
-    /// container that was recreated with the other one is another container now.
-    async fn see_anew(
-        &mut self,
-        mut observation: Observation,
-        touched: &BTreeSet<String>,
-        circumstances: &Circumstances,
-        open: &BTreeMap<String, OpenUpdate>,
-    ) -> Result<Observation, RoundError> {
-        if !touched.contains(&observation.name) {
-            let surroundings = Surroundings { defaults: &self.settings.defaults, open };
-            let cache = &mut self.cache;
-            observe::look_again(&*self.ports, cache, &surroundings, &mut observation).await;
-            return Ok(observation);
-        }
-        let names = Some(BTreeSet::from([observation.name.clone()]));
-        let Circumstances { force, tries_at_once, .. } = *circumstances;
-        let request = Request { names, force, tries_at_once, ..Request::default() };
-        let mut open = open.clone();
-        open.extend(self.open_updates().await?);
-        let memory = self.ports.state().memory()?;
-        let start = Start { list: &self.list().await?, memory: &memory, open: &open };
-        let mut seen = self.look(&request, circumstances, start).await?;
-        Ok(seen.pop().unwrap_or(observation))
-    }
+/// A container whose turn has come.
+pub(super) struct Due {
+    pub(super) observation: Observation,
+    pub(super) facts: Arc<Facts>,
+}
 
-    /// What was updated or fetched, or was meant to be, is reported as it stands afterwards.
-    async fn report_again(
-        &mut self,
-        touched: BTreeSet<String>,
-        end: &mut RoundEnd,
-    ) -> Result<(), RoundError> {
-        if touched.is_empty() || self.stop.is_cancelled() {
-            return Ok(());
-        }
-        let request = Request { names: Some(touched), ..Request::default() };
-        let circumstances = self.circumstances(&request);
-        let open = self.open_updates().await?;
-        let memory = self.ports.state().memory()?;
-        let start = Start { list: &self.list().await?, memory: &memory, open: &open };
-        for observation in self.look(&request, &circumstances, start).await? {
-            let decision = decide(&observation, &circumstances);
-            self.outlook.note(&observation, &decision);
-            let report = Report::of(&observation, &decision);
-            end.reports.retain(|earlier| earlier.container != report.container);
-            end.reports.push(report);
-        }
-        end.reports.sort_by(|a, b| a.container.cmp(&b.container));
-        Ok(())
-    }
+/// A round under way.
+pub(super) struct Round {
+    pub(super) order: Order,
+    pub(super) stage: Stage,
+    pub(super) end: RoundEnd,
+    /// Whom it would be about if others did not ask them, or work on them, already.
+    pub(super) skipped: BTreeSet<String>,
+    /// How its containers were reported before.
+    pub(super) before: Vec<Report>,
+    /// How many questions to the Engine, or hooks, it waits for.
+    pub(super) questions: usize,
+    /// The containers that wait for what their registry answers.
+    pub(super) asked: BTreeSet<String>,
+    /// The containers that wait until what the hands do with them is done.
+    pub(super) waiting: BTreeSet<String>,
+    /// What is to be carried out, in this order.
+    pub(super) due: VecDeque<Due>,
+    /// Whether the hands work for it.
+    pub(super) is_acting: bool,
+    /// Updates that were left open, as it saw them last.
+    pub(super) open: BTreeMap<String, OpenUpdate>,
+    /// What was updated or fetched, or was meant to be.
+    pub(super) touched: BTreeSet<String>,
+    /// The agent's own container.
+    pub(super) own: Option<Due>,
+}
 
-    pub(super) async fn update(
-        &mut self,
-        plan: Plan,
-        readiness: Option<Box<Readiness>>,
-    ) -> Result<Option<Record>, RoundError> {
-        let Some(readiness) = readiness else { return Ok(None) };
-        let container = plan.main.container.clone();
-        let header = self.header(plan, *readiness).await?;
-        self.publish(|snapshot| snapshot.in_flight = Some(container));
-        let update = Update::begin(&*self.ports, &*self.listener, &self.stop, header)?;
-        // Boxed, because it is by far the largest part of whatever waits for an update.
-        let ended = Box::pin(update.run()).await;
-        self.publish(|snapshot| snapshot.in_flight = None);
-        match ended {
-            Ended::Finished(record) => Ok(Some(*record)),
-            Ended::Left => Ok(None),
-            Ended::Unfinished(journal, trouble) => {
-                let (ports, listener) = (&*self.ports, &*self.listener);
-                self.recovery.failed(ports, listener, &journal, &trouble).await;
-                let open = self.open_updates().await?;
-                self.show_stuck(&open);
-                Ok(None)
-            }
+impl Round {
+    pub(super) fn new(order: Order, checked_at: DateTime<Utc>) -> Self {
+        Self {
+            order,
+            stage: Stage::Looking,
+            end: RoundEnd { checked_at, ..RoundEnd::default() },
+            skipped: BTreeSet::new(),
+            before: Vec::new(),
+            questions: 0,
+            asked: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            due: VecDeque::new(),
+            is_acting: false,
+            open: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            own: None,
         }
     }
 
-    /// Everything that going back needs, so that it never needs the registry.
-    async fn header(&self, plan: Plan, readiness: Readiness) -> Result<Header, EngineError> {
-        let engine = self.ports.engine();
-        let tag = plan.reference.tag.as_deref().unwrap_or_default();
-        let local = format!("{}:{tag}", plan.reference.familiar_name());
-        let before = engine.inspect_image(&local).await?;
-        let id = before.as_ref().map(|image| crate::core::docker::inspect::id(image).to_owned());
-        Ok(Header {
-            version: Header::version_of(&plan),
-            started_at: self.ports.host().now(),
-            boot_id: self.ports.host().boot_id(),
-            dependents: originals(&plan, &readiness),
-            plan,
-            original: readiness.original,
-            tag_before: id,
-            live_restore: self.engine_info().await?.live_restore,
-        })
+    /// Whether it waits for nothing in this stage.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.questions == 0
+            && self.asked.is_empty()
+            && self.waiting.is_empty()
+            && self.due.is_empty()
+            && !self.is_acting
     }
 
-    /// What the snapshot and the metrics say of a round.
-    fn tell(&self, request: &Request, end: &Result<RoundEnd, RoundError>, took: Duration) {
-        let end = match end {
-            Ok(end) => end,
-            Err(RoundError::UnknownNames(_)) => return,
-            Err(error) => {
-                self.rounds.round(false, took);
-                self.publish(|snapshot| {
-                    snapshot.missed_rounds = snapshot.missed_rounds.saturating_add(1);
-                    snapshot.trouble = Some(error.to_string());
-                });
-                self.warn(format!("this round could not run: {error}"));
-                return;
-            }
-        };
-        let succeeded = end.reports.iter().all(|report| report.verdict != Verdict::Error);
-        self.rounds.round(succeeded, took);
-        let news = news(&self.snapshot.borrow().reports, &end.reports);
-        self.show(request, &end.reports);
-        self.publish(|snapshot| {
-            snapshot.last_check = Some(end.checked_at);
-            if succeeded {
-                snapshot.last_success = Some(end.checked_at);
-            }
-            snapshot.missed_rounds = 0;
-            snapshot.trouble = None;
-            snapshot.quotas.clone_from(&end.quotas);
-        });
-        let containers = end.reports.len();
-        self.listener.hear(&Event::RoundEnded { containers, news, took });
+    /// The agent is to end: nothing more is asked or begun.
+    pub(super) fn give_up_the_rest(&mut self) {
+        self.questions = 0;
+        self.asked.clear();
+        self.waiting.clear();
+        self.due.clear();
+        self.own = None;
+    }
+
+    /// What would be done, for a dry run.
+    pub(super) fn outline(&mut self, decision: &Decision) {
+        if let Decision::Update(plan) | Decision::HandOver(plan) = decision {
+            self.end.outlines.push(Outline::of(plan));
+        }
+    }
+
+    /// Whether every container of it could be checked; those that were left to others by their
+    /// latest report.
+    pub(super) fn has_succeeded(&self, latest: &[Report]) -> bool {
+        let is_checked = |report: &Report| report.verdict != Verdict::Error;
+        let of = |name: &String| latest.iter().find(|report| report.container == *name);
+        self.end.reports.iter().all(is_checked)
+            && self.skipped.iter().all(|name| of(name).is_some_and(is_checked))
     }
 }

@@ -1,26 +1,29 @@
 //! What a person may ask of the agent, at the keyboard or through its control socket: the same
 //! wishes, carried out by the same code.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
-use super::look::Start;
-use super::{Agent, Request, RoundEnd, RoundError};
+use super::facts::{Facts, Names};
+use super::hands::{Done, Hands};
+use super::round::{Answer, Order, Reply};
+use super::{Agent, ROUNDS_MAX, Request, RoundEnd, RoundError};
 use crate::core::decide::observation::{Observation, Previous};
 use crate::core::decide::offer::Offer;
 use crate::core::decide::reason::Reason;
-use crate::core::decide::{No, origin, roll_back};
+use crate::core::decide::{Circumstances, No, origin, roll_back};
 use crate::core::docker::notification::Pushed;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::update::handover::Task;
 use crate::core::update::history::Record;
 use crate::core::update::plan::Plan;
 use crate::engine::{Engine, EngineError};
-use crate::host::Host;
 use crate::journal::JournalError;
-use crate::observe::{self, Surroundings};
+use crate::observe::{self, Cache, Surroundings};
 use crate::recover::Recovered;
 use crate::world::Ports;
 
@@ -46,6 +49,8 @@ pub enum Wish {
 pub enum Fulfilled {
     /// A round ended.
     Round(Box<RoundEnd>),
+    /// The registries of so many containers are asked now, or once they are free.
+    Asking(usize),
     /// A rollback ended, one way or the other.
     RolledBack(Box<Record>),
     /// A helper carries out the rollback of the agent's own container.
@@ -59,19 +64,6 @@ pub enum Fulfilled {
         /// Containers whose update could still not be finished or undone.
         open: Vec<String>,
     },
-}
-
-/// The containers that stand otherwise now. After a round that is known already.
-pub(super) fn touched(wish: &Wish, fulfilled: &Fulfilled) -> BTreeSet<String> {
-    match (wish, fulfilled) {
-        (_, Fulfilled::RolledBack(record)) => BTreeSet::from([record.container.clone()]),
-        (Wish::Allow(name), Fulfilled::Allowed(1..)) => BTreeSet::from([name.clone()]),
-        (_, Fulfilled::Recovered { records, open }) => {
-            let ended = records.iter().map(|record| record.container.clone());
-            ended.chain(open.iter().cloned()).collect()
-        }
-        _ => BTreeSet::new(),
-    }
 }
 
 /// Why a wish could not be fulfilled.
@@ -103,6 +95,12 @@ pub enum WishError {
     /// The update was left open.
     #[error("the rollback of {0} was left open; `pilotfish recover` finishes or undoes it")]
     LeftOpen(String),
+    /// More is asked of the agent than anybody would ask by hand.
+    #[error("{ROUNDS_MAX} rounds are under way already; try again when some have ended")]
+    TooMany,
+    /// The agent is to end.
+    #[error("the agent ended before it came to this")]
+    Ended,
 }
 
 impl From<EngineError> for WishError {
@@ -128,98 +126,201 @@ pub struct Errand {
 }
 
 impl<P: Ports> Agent<P> {
-    /// Fulfils a wish.
+    /// Fulfils a wish, and does nothing else meanwhile but what belongs to it.
     ///
     /// # Errors
     /// It could not be fulfilled; nothing was changed that the history does not tell of.
     pub async fn fulfil(&mut self, wish: Wish) -> Result<Fulfilled, WishError> {
-        match wish {
-            Wish::Round(request) => {
-                let end = match self.known(&request).await {
-                    Some(known) => known,
-                    None => self.round(&request).await?,
-                };
-                Ok(Fulfilled::Round(Box::new(end)))
+        let (answer, mut answered) = oneshot::channel();
+        self.take(Errand { wish, answer }).await;
+        loop {
+            match answered.try_recv() {
+                Ok(fulfilled) => return fulfilled,
+                Err(TryRecvError::Empty) if self.go_on().await => {}
+                Err(_) => return Err(WishError::Ended),
             }
-            Wish::Pushed(pushed) => Ok(Fulfilled::Round(Box::new(self.look_at(&pushed).await?))),
-            Wish::RollBack(name) => self.roll_back(name).await,
-            Wish::Allow(name) => self.allow(&name).await,
-            Wish::Recover => self.recover().await,
         }
     }
 
-    /// A round over the containers that follow what was pushed. There may be none: a registry tells
-    /// of everything.
-    async fn look_at(&mut self, pushed: &[Pushed]) -> Result<RoundEnd, WishError> {
+    /// Takes a wish on. Its answer goes out when it is fulfilled, and whoever wished may have gone
+    /// away by then; the wish is fulfilled all the same.
+    pub(super) async fn take(&mut self, Errand { wish, answer }: Errand) {
+        let is_full = self.rounds.len() + self.wishes.len() >= ROUNDS_MAX;
+        let refused = match wish {
+            Wish::Round(_) | Wish::RollBack(_) | Wish::Recover if is_full => {
+                Err(WishError::TooMany)
+            }
+            Wish::Round(request) => match self.known(&request).await {
+                Some(known) => Ok(Fulfilled::Round(Box::new(known))),
+                None => {
+                    let order = Order::new(request, Reply::Person(answer));
+                    self.begin(order, None).await;
+                    return self.advance().await;
+                }
+            },
+            Wish::Pushed(pushed) => self.look_at(&pushed).await,
+            Wish::Allow(name) => match self.allow(&name).await {
+                Ok(count) => {
+                    let names = BTreeSet::from_iter((count > 0).then_some(name));
+                    return self.look_before(Fulfilled::Allowed(count), names, answer).await;
+                }
+                Err(error) => Err(error),
+            },
+            Wish::RollBack(name) => match self.check_name(&name).await {
+                Ok(()) => {
+                    self.wishes.push_back((Wish::RollBack(name), answer));
+                    return self.advance().await;
+                }
+                Err(error) => Err(error),
+            },
+            Wish::Recover => {
+                self.wishes.push_back((Wish::Recover, answer));
+                return self.advance().await;
+            }
+        };
+        let _ = answer.send(refused);
+        self.advance().await;
+    }
+
+    /// What a person has touched is looked at again before the answer, so that nobody is shown how
+    /// it stood before. A command without an agent shows nothing to anybody else.
+    pub(super) async fn look_before(
+        &mut self,
+        fulfilled: Fulfilled,
+        names: BTreeSet<String>,
+        answer: Answer,
+    ) {
+        if names.is_empty() || !self.context.is_resident {
+            let _ = answer.send(Ok(fulfilled));
+        } else {
+            let request = Request { names: Some(names), dry_run: true, ..Request::default() };
+            let reply = Reply::Instead(Some((answer, Box::new(fulfilled))));
+            self.begin(Order::new(request, reply), None).await;
+        }
+        self.advance().await;
+    }
+
+    /// Looks at the containers that follow what was pushed. There may be none: a registry tells of
+    /// everything. One that is being asked or replaced at the moment is looked at once that is
+    /// over, because what was pushed may be newer than what comes of it.
+    async fn look_at(&mut self, pushed: &[Pushed]) -> Result<Fulfilled, WishError> {
         let is_meant =
             |reference: &Reference| pushed.iter().any(|pushed| pushed.concerns(reference));
         let list = self.list().await?;
-        let watched = (list.as_slice(), &self.settings.defaults);
-        let names = observe::following(&*self.ports, &mut self.cache, watched, is_meant).await;
-        if names.is_empty() {
-            return Ok(RoundEnd { checked_at: self.ports.host().now(), ..RoundEnd::default() });
+        let watched = (list.as_slice(), &self.context.settings.defaults);
+        let ports = &*self.context.ports;
+        let mut names = observe::following(ports, &mut self.cache, watched, is_meant).await;
+        let count = names.len();
+        let busy = self.busy_names();
+        self.again.extend(names.intersection(&busy).cloned());
+        names.retain(|name| !busy.contains(name));
+        if !names.is_empty() {
+            let request = Request { names: Some(names), ..Request::default() };
+            self.begin(Order::new(request, Reply::Nobody), Some(list)).await;
         }
-        let request = Request { names: Some(names), ..Request::default() };
-        Ok(self.round_over(Some(list), &request).await?)
+        Ok(Fulfilled::Asking(count))
     }
 
-    async fn allow(&mut self, name: &str) -> Result<Fulfilled, WishError> {
-        let mut memory = self.ports.state().memory()?;
+    async fn allow(&mut self, name: &str) -> Result<usize, WishError> {
+        let mut memory = self.context.ports.state().memory()?;
         if !memory.refused.contains_key(name) {
-            let names = Some(BTreeSet::from([name.to_owned()]));
-            let request = Request { names, ..Request::default() };
-            let open = self.open_updates().await?;
-            let list = self.list().await?;
-            self.check_names(&request, &list, &open)?;
+            self.check_name(name).await?;
+            memory = self.context.ports.state().memory()?;
         }
         let count = memory.allow(name);
-        self.ports.state().remember(&memory)?;
-        let refused = self.refused();
-        self.publish(|snapshot| snapshot.refused = refused);
-        Ok(Fulfilled::Allowed(count))
+        self.context.ports.state().remember(&memory)?;
+        self.show_refused();
+        Ok(count)
     }
 
-    async fn recover(&mut self) -> Result<Fulfilled, WishError> {
-        let Recovered { records, open } = self.settle_leftovers(true).await?;
-        let open = open.into_keys().collect();
-        Box::pin(self.recover_itself()).await;
-        Ok(Fulfilled::Recovered { records, open })
-    }
-
-    async fn roll_back(&mut self, container: String) -> Result<Fulfilled, WishError> {
-        let names = Some(BTreeSet::from([container.clone()]));
-        let request = Request { names, force: true, ..Request::default() };
+    async fn check_name(&mut self, name: &str) -> Result<(), WishError> {
+        let names = Some(BTreeSet::from([name.to_owned()]));
         let list = self.list().await?;
-        self.check_names(&request, &list, &BTreeMap::new())?;
-        self.hold_the_engine_or_say_who().await?;
-        let open = self.recovery.run(&*self.ports, &*self.listener, &self.stop, false).await;
-        let open = open.map_err(RoundError::from)?.open;
-        let circumstances = self.circumstances(&request);
-        let memory = self.ports.state().memory()?;
-        let start = Start { list: &self.list().await?, memory: &memory, open: &open };
-        let mut seen = self.look_without_registry(&request, &circumstances, start).await?;
+        let open = self.open_updates().await?;
+        Ok(self.check_names(&Request { names, ..Request::default() }, &list, &open)?)
+    }
+
+    /// A wish that the hands have fulfilled, or could not.
+    pub(super) async fn granted(
+        &mut self,
+        fulfilled: Result<Fulfilled, WishError>,
+        names: BTreeSet<String>,
+        answer: Answer,
+    ) {
+        match fulfilled {
+            Ok(fulfilled) => {
+                self.is_handed_over |= matches!(fulfilled, Fulfilled::HandedOver(_));
+                self.look_before(fulfilled, names, answer).await;
+            }
+            Err(error) => {
+                let _ = answer.send(Err(error));
+            }
+        }
+    }
+}
+
+impl<P: Ports> Hands<P> {
+    /// Finishes or undoes everything that was left open, because a person insists.
+    pub(super) async fn recover(&mut self) -> Done {
+        let Recovered { records, open } = match self.settle_leftovers(true).await {
+            Ok(recovered) => recovered,
+            Err(error) => return Done::Fulfilled(Err(error.into()), BTreeSet::new()),
+        };
+        let is_handed_over = self.context.recover_itself().await;
+        Done::Recovered { recovered: Recovered { records, open }, is_handed_over }
+    }
+
+    /// Goes back to the image before.
+    pub(super) async fn roll_back(
+        &mut self,
+        container: String,
+        cache: Arc<Cache>,
+        circumstances: Circumstances,
+    ) -> Done {
+        let rolled_back = self.try_to_roll_back(&container, cache, circumstances).await;
+        let touched = match &rolled_back {
+            Ok(Fulfilled::RolledBack(_)) => BTreeSet::from([container]),
+            _ => BTreeSet::new(),
+        };
+        Done::Fulfilled(rolled_back, touched)
+    }
+
+    async fn try_to_roll_back(
+        &mut self,
+        container: &str,
+        mut cache: Arc<Cache>,
+        circumstances: Circumstances,
+    ) -> Result<Fulfilled, WishError> {
+        let open = self.settle_leftovers(false).await?.open;
+        let state = self.context.ports.state();
+        let (list, memory) = (self.context.list().await?, state.memory()?);
+        let names = Names::only(BTreeSet::from([container.to_owned()]));
+        let facts = Facts { names, circumstances, list, memory, open, deeds: 0 };
+        let scope = facts.scope(&self.context.settings.defaults);
+        let mut seen = observe::glance(&*self.context.ports, &mut cache, &scope).await;
         let mut observation =
-            seen.pop().ok_or_else(|| RoundError::UnknownNames(vec![container.clone()]))?;
+            seen.pop().ok_or_else(|| RoundError::UnknownNames(vec![container.to_owned()]))?;
         if origin::is_open(&observation) {
-            observe::ask_origin(&*self.ports, std::iter::once(&mut observation)).await;
+            let ports = &*self.context.ports;
+            observe::ask_origin(ports, std::iter::once(&mut observation)).await;
         }
         let kept = self.kept_image(&observation).await?;
-        let surroundings = Surroundings { defaults: &self.settings.defaults, open: &open };
-        self.cache.forget_neighbours();
-        let cache = &mut self.cache;
-        let readiness = observe::readiness(&*self.ports, cache, &surroundings, &observation).await;
-        let readiness = readiness.ok_or_else(|| nothing(&container, "the Engine does not tell"))?;
-        let plan: Plan = roll_back(&observation, &readiness, &kept, &circumstances)
-            .map_err(|no| refused(&container, &no))?;
+        let defaults = &self.context.settings.defaults;
+        let surroundings = Surroundings { defaults, open: &facts.open };
+        let (ports, known) = (&*self.context.ports, (&mut self.neighbours, &*cache));
+        let readiness = observe::readiness(ports, known, &surroundings, &observation).await;
+        let readiness = readiness.ok_or_else(|| nothing(container, "the Engine does not tell"))?;
+        let plan: Plan = roll_back(&observation, &readiness, &kept, &facts.circumstances)
+            .map_err(|no| refused(container, &no))?;
+        let open = WishError::LeftOpen(container.to_owned());
         if observation.is_self {
-            Box::pin(self.hand_over(&plan, &readiness.original, Task::RollBack)).await;
-            let open = WishError::LeftOpen(container.clone());
-            return self.is_handed_over.then_some(Fulfilled::HandedOver(container)).ok_or(open);
+            let hand_over = self.context.hand_over(&plan, &readiness.original, Task::RollBack);
+            let is_handed_over = Box::pin(hand_over).await;
+            let fulfilled = Fulfilled::HandedOver(container.to_owned());
+            return is_handed_over.then_some(fulfilled).ok_or(open);
         }
-        let record = self.update(plan, Some(Box::new(readiness))).await?;
-        record
-            .map(|record| Fulfilled::RolledBack(Box::new(record)))
-            .ok_or(WishError::LeftOpen(container))
+        let record = self.update(plan, readiness).await?;
+        record.map(|record| Fulfilled::RolledBack(Box::new(record))).ok_or(open)
     }
 
     /// The image before, as if it were offered.
@@ -233,12 +334,13 @@ impl<P: Ports> Agent<P> {
                 return Err(nothing(container, detail));
             }
             Previous::None => return Err(nothing(container, "it was never updated")),
+            Previous::Unknown(why) => return Err(nothing(container, why)),
         };
-        let document = self.ports.engine().inspect_image(id).await?;
+        let document = self.context.ports.engine().inspect_image(id).await?;
         let document = document.ok_or_else(|| nothing(container, "its image has just gone"))?;
         let config: Digest =
             id.parse().map_err(|_| nothing(container, "the image has no digest for an ID"))?;
-        let memory = self.ports.state().memory()?;
+        let memory = self.context.ports.state().memory()?;
         let names = document.pointer("/RepoDigests").and_then(serde_json::Value::as_array);
         let from_names = names.into_iter().flatten().filter_map(serde_json::Value::as_str);
         let pulled_as = from_names

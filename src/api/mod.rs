@@ -22,7 +22,8 @@ use prometheus::TEXT_FORMAT;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::core::decide::snapshot::Snapshot;
+use crate::agent::Heartbeat;
+use crate::core::decide::snapshot::{LOOP_HAS_ENDED, Snapshot};
 use crate::metrics::Metrics;
 use crate::output::one_line;
 
@@ -93,6 +94,8 @@ pub async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener,
 pub struct Facts {
     /// The agent as it stands. Its loop holds the other end: when that is gone, so is the loop.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// The heartbeat of that loop.
+    pub heart: Heartbeat,
     /// What was counted.
     pub metrics: Arc<Metrics>,
 }
@@ -105,19 +108,16 @@ impl Facts {
     /// What is wrong, if something is.
     fn illness(&self) -> Option<String> {
         if self.has_ended() {
-            return Some("the agent's loop has ended".to_owned());
+            return Some(LOOP_HAS_ENDED.to_owned());
         }
-        let snapshot = self.snapshot();
-        (!snapshot.is_healthy()).then(|| {
-            let missed = snapshot.missed_rounds;
-            because(format!("{missed} due rounds in a row could not run"), &snapshot)
-        })
+        let illness = self.snapshot().illness(self.heart.overdue());
+        illness.map(|illness| one_line(&illness))
     }
 
     /// What is missing, if something is.
     fn unreadiness(&self) -> Option<String> {
         if self.has_ended() {
-            return Some("the agent's loop has ended".to_owned());
+            return Some(LOOP_HAS_ENDED.to_owned());
         }
         let snapshot = self.snapshot();
         let missing = "the Engine has not answered yet, or interrupted updates are being finished";

@@ -32,8 +32,8 @@ const WAITING_MAX: usize = 64;
 /// several events, and a person who pushes several images does so in one go.
 const GATHER_TIME: Duration = Duration::from_millis(100);
 
-/// The least time from the end of one round by notification to the beginning of the next, so that
-/// nobody keeps the agent busy by pushing all the time.
+/// The least time from one round by notification to the next, so that nobody keeps the agent busy
+/// by pushing all the time.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Registries and webhooks send one notification at a time, and have ten seconds of patience.
@@ -122,13 +122,10 @@ async fn wish(pushed: BTreeSet<Pushed>, errands: &mpsc::Sender<Errand>) {
     if errands.send(Errand { wish, answer }).await.is_err() {
         return;
     }
+    // The answer comes before any registry's: one that hangs holds up no other push.
     match answered.await {
-        Ok(Ok(Fulfilled::Round(end))) => {
-            tracing::info!(
-                pushes = count,
-                containers = end.reports.len(),
-                "checked what was pushed"
-            );
+        Ok(Ok(Fulfilled::Asking(containers))) => {
+            tracing::info!(pushes = count, containers, "checking what was pushed");
         }
         // A round that could not run was told by the agent.
         _ => tracing::debug!(pushes = count, "what was pushed could not be checked"),

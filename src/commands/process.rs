@@ -8,9 +8,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Several, stop_on_signal};
-use crate::agent::{Errand, RoundListener};
+use crate::agent::{Errand, Heartbeat, RoundListener};
 use crate::api;
-use crate::app::{self, Listeners};
+use crate::app::Listeners;
 use crate::control::server;
 use crate::core::decide::snapshot::Snapshot;
 use crate::metrics::Metrics;
@@ -26,6 +26,8 @@ pub(super) struct Process {
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
     pub(super) wishes: mpsc::Sender<Errand>,
     pub(super) reload: Notify,
+    /// The heartbeat of the agent's loop.
+    pub(super) heart: Heartbeat,
 }
 
 impl Process {
@@ -38,6 +40,7 @@ impl Process {
             snapshot: watch::Sender::new(Arc::default()),
             wishes,
             reload: Notify::new(),
+            heart: Heartbeat::default(),
         })
     }
 
@@ -57,7 +60,8 @@ impl Process {
 
     /// What is told at the listen address.
     pub(super) fn facts(&self) -> api::Facts {
-        api::Facts { snapshot: self.snapshot.subscribe(), metrics: self.metrics.clone() }
+        let (snapshot, heart) = (self.snapshot.subscribe(), self.heart.clone());
+        api::Facts { snapshot, heart, metrics: self.metrics.clone() }
     }
 
     pub(super) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
@@ -70,7 +74,7 @@ impl Process {
             errands: self.wishes.clone(),
             events: self.events.clone(),
             snapshot: self.snapshot.subscribe(),
-            now: app::now,
+            heart: self.heart.clone(),
         }
     }
 }

@@ -26,7 +26,8 @@ pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
     let (followed, mut wanted) = watch::channel(settings.clone());
     let tasks = TaskTracker::new();
     tasks.spawn(follow_the_configuration(setting, followed, process.clone()));
-    tasks.spawn(systemd::tell(process.snapshot.subscribe(), process.stop.clone()));
+    let (snapshot, heart) = (process.snapshot.subscribe(), process.heart.clone());
+    tasks.spawn(systemd::tell(snapshot, heart, process.stop.clone()));
     let mut proven = None;
     let ended = loop {
         match serve(&settings, &process, &mut errands).await {
@@ -102,7 +103,8 @@ async fn serve(
         Some(wanted) => Some(listen_for_pushes(wanted).await?),
         None => None,
     };
-    let mut agent = app::agent(settings, process.listeners(), process.stop.clone())?;
+    let agent = app::agent(settings, process.listeners(), process.stop.clone())?;
+    let mut agent = agent.with_heart(process.heart.clone());
     // What serves this agent ends with it, and not only with the process.
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();

@@ -10,11 +10,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::Heartbeat;
 use crate::core::decide::snapshot::Snapshot;
 
-/// Reports every change until the agent ends. The watchdog is fed only while the agent is well, at
-/// half of the time that systemd grants (`sd_watchdog_enabled(3)`).
-pub async fn tell(mut snapshots: watch::Receiver<Arc<Snapshot>>, stop: CancellationToken) {
+/// Reports every change until the agent ends. The watchdog is fed only while the agent is well and
+/// its loop turns, at half of the time that systemd grants (`sd_watchdog_enabled(3)`).
+pub async fn tell(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    heart: Heartbeat,
+    stop: CancellationToken,
+) {
     let watchdog = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
     send(&[NotifyState::Ready]);
     let mut fed = Instant::now();
@@ -27,13 +32,18 @@ pub async fn tell(mut snapshots: watch::Receiver<Arc<Snapshot>>, stop: Cancellat
             changed = snapshots.changed() => if changed.is_err() { break },
             () = tokio::time::sleep_until(next) => {
                 fed = Instant::now();
-                if watchdog.is_some() && snapshot.is_healthy() {
+                if watchdog.is_some() && is_fed(&snapshot, &heart) {
                     send(&[NotifyState::Watchdog]);
                 }
             }
         }
     }
     send(&[NotifyState::Stopping]);
+}
+
+/// Whether systemd hears that the agent is alive: a loop that hangs is to be started again.
+fn is_fed(snapshot: &Snapshot, heart: &Heartbeat) -> bool {
+    snapshot.illness(heart.overdue()).is_none()
 }
 
 /// A line for `systemctl status`.
@@ -54,5 +64,23 @@ fn status(snapshot: &Snapshot) -> String {
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "cannot notify systemd");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::decide::snapshot::LOOP_OVERDUE_MAX;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_hangs_feeds_no_watchdog() {
+        let (snapshot, heart) = (Snapshot::default(), Heartbeat::default());
+        heart.beat();
+        tokio::time::sleep(LOOP_OVERDUE_MAX).await;
+        assert!(is_fed(&snapshot, &heart));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!is_fed(&snapshot, &heart));
+        heart.beat();
+        assert!(is_fed(&snapshot, &heart), "it turns again");
     }
 }

@@ -11,15 +11,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use chrono::{DateTime, Utc};
 use futures_util::stream;
 use tokio::net::UnixListener;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Line, Status};
-use crate::agent::{Errand, Fulfilled, RoundEnd, Wish};
-use crate::core::decide::snapshot::Snapshot;
+use crate::agent::{Errand, Fulfilled, Heartbeat, Wish};
+use crate::core::decide::snapshot::{LOOP_HAS_ENDED, Snapshot};
 use crate::core::update::event::{Event, Listener};
 
 /// How many events a slow listener may lag behind before it misses some. A pull makes ten a second.
@@ -54,8 +53,8 @@ pub struct Facts {
     pub events: Broadcast,
     /// How things stand.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
-    /// The time of day.
-    pub now: fn() -> DateTime<Utc>,
+    /// The heartbeat of the loop.
+    pub heart: Heartbeat,
 }
 
 /// Takes the socket. The lock of the state directory is held, so a socket that is there was left
@@ -94,21 +93,18 @@ async fn status(State(facts): State<Facts>) -> Json<Status> {
 }
 
 async fn healthz(State(facts): State<Facts>) -> Response {
-    let loop_has_ended = facts.snapshot.has_changed().is_err();
+    let has_ended = facts.snapshot.has_changed().is_err().then(|| LOOP_HAS_ENDED.to_owned());
     let snapshot = Arc::clone(&facts.snapshot.borrow());
-    if loop_has_ended || !snapshot.is_healthy() {
-        let trouble = snapshot.trouble.clone().unwrap_or_else(|| "the loop has ended".into());
-        return (StatusCode::SERVICE_UNAVAILABLE, trouble).into_response();
+    match has_ended.or_else(|| snapshot.illness(facts.heart.overdue())) {
+        Some(illness) => (StatusCode::SERVICE_UNAVAILABLE, illness).into_response(),
+        None => "ok".into_response(),
     }
-    "ok".into_response()
 }
 
 async fn wish(State(facts): State<Facts>, Json(wish): Json<Wish>) -> Response {
-    if let Some(known) = known(&facts, &wish) {
-        return lines(stream::iter([Line::Fulfilled(Fulfilled::Round(Box::new(known)))]));
-    }
     let events = facts.events.0.subscribe();
-    let busy = facts.snapshot.borrow().in_flight.clone().map(Line::Waiting);
+    let in_flight = facts.snapshot.borrow().in_flight.clone();
+    let busy = in_flight.filter(|_| acts(&wish)).map(Line::Waiting);
     let (answer, answered) = oneshot::channel();
     let errand = Errand { wish, answer };
     if facts.errands.try_send(errand).is_err() {
@@ -118,13 +114,13 @@ async fn wish(State(facts): State<Facts>, Json(wish): Json<Wish>) -> Response {
     lines(stream::unfold(Progress { busy, events, answered: Some(answered) }, Progress::next))
 }
 
-/// While the loop is busy with an update, nobody waits for it who would be content with what is
-/// known. Otherwise the loop looks itself whether that still holds.
-fn known(facts: &Facts, wish: &Wish) -> Option<RoundEnd> {
-    let Wish::Round(request) = wish else { return None };
-    let snapshot = Arc::clone(&facts.snapshot.borrow());
-    snapshot.in_flight.as_ref()?;
-    RoundEnd::known(request, &snapshot, (facts.now)())
+/// Whether a wish may have to wait for an update in flight. What only looks does not.
+const fn acts(wish: &Wish) -> bool {
+    match wish {
+        Wish::Round(request) => !request.dry_run,
+        Wish::RollBack(_) | Wish::Recover => true,
+        Wish::Allow(_) | Wish::Pushed(_) => false,
+    }
 }
 
 /// Events as they come, then what came of the wish.

@@ -217,7 +217,7 @@ impl<P: Ports> Update<'_, P> {
         let deadline = watch.since.checked_add(until).map_or(next, |until| until.min(next));
         tokio::select! {
             () = self.stop.cancelled() => Err(Trouble::Asked),
-            event = watch.events.next() => {
+            event = watch.events.get_mut().next() => {
                 match event {
                     Some(event) => watch.hear(&event),
                     None => watch.see(Sight::EngineLost(ENGINE_LOST.into())),
@@ -278,7 +278,7 @@ impl<P: Ports> Update<'_, P> {
     /// Hears what the stream has ready, for a moment at most.
     async fn hear_the_rest(&self, watch: &mut Watch) {
         const MOMENT: Duration = Duration::from_millis(200);
-        while let Ok(event) = tokio::time::timeout(MOMENT, watch.events.next()).await {
+        while let Ok(event) = tokio::time::timeout(MOMENT, watch.events.get_mut().next()).await {
             match event {
                 Some(event) => watch.hear(&event),
                 None => {

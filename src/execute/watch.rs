@@ -2,6 +2,7 @@
 
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
+use sync_wrapper::SyncWrapper;
 use tokio::time::Instant;
 
 use super::{Trouble, Update};
@@ -14,7 +15,8 @@ pub(super) const ENGINE_LOST: &str = "the Engine went away during the verificati
 
 /// An ear on one container.
 pub(super) struct Watch {
-    pub(super) events: BoxStream<'static, ContainerEvent>,
+    /// Wrapped, because an update is a task of its own, and tasks may be shared between threads.
+    pub(super) events: SyncWrapper<BoxStream<'static, ContainerEvent>>,
     pub(super) gate: Gate,
     /// The start of the container, by the monotonic clock.
     pub(super) since: Instant,
@@ -42,7 +44,7 @@ impl Watch {
 
     /// Hears what the stream has said already, without waiting for more.
     pub(super) fn hear_what_is_ready(&mut self) {
-        while let Some(event) = self.events.next().now_or_never() {
+        while let Some(event) = self.events.get_mut().next().now_or_never() {
             match event {
                 Some(event) => self.hear(&event),
                 None => return self.see(Sight::EngineLost(ENGINE_LOST.into())),
@@ -77,7 +79,7 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn listen(&self, container: &str) -> Result<Watch, Trouble> {
         let events = self.ports.engine().events(container).await?;
         Ok(Watch {
-            events,
+            events: SyncWrapper::new(events),
             gate: Gate::Running,
             since: Instant::now(),
             looked_at: Instant::now(),

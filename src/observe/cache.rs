@@ -1,12 +1,12 @@
 //! What does not change while an ID stays the same.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::Value;
 
-use super::neighbours::Neighbours;
 use super::quota::{Queue, Wanted};
 use crate::core::decide::offer::Offer;
 use crate::core::docker::inspect;
@@ -27,14 +27,16 @@ const OFFERED_LAYERS_MAX: usize = 8000;
 const INSPECTS_AT_ONCE: usize = 8;
 
 /// What the agent knows from earlier rounds. Lost at a restart, and made again by one round.
-#[derive(Debug, Default)]
+///
+/// Looks that go on at the same time share one. A look that learns something writes it into a copy
+/// of its own, and the loop merges what comes back: in a round without news nothing is copied.
+#[derive(Debug, Default, Clone)]
 pub struct Cache {
     containers: BTreeMap<String, Known>,
     images: BTreeMap<String, KnownImage>,
     offers: Offers,
-    queue: Queue,
-    /// Who may hang on whom, while a round lasts.
-    pub(super) neighbours: Neighbours,
+    /// Who waits for a quota, by registry.
+    queues: BTreeMap<String, Queue>,
 }
 
 /// What an inspect said of a container.
@@ -66,59 +68,88 @@ pub type Gaps = BTreeMap<String, String>;
 
 impl Cache {
     /// Forgets containers and images that are gone.
-    pub fn retain(&mut self, list: &[Listed]) {
+    pub fn retain(self: &mut Arc<Self>, list: &[Listed]) {
         let ids: BTreeSet<_> = list.iter().map(|listed| listed.id.as_str()).collect();
         let images: BTreeSet<_> = list.iter().map(|listed| listed.image_id.as_str()).collect();
-        self.containers.retain(|id, _| ids.contains(id.as_str()));
-        self.images.retain(|id, _| images.contains(id.as_str()));
+        let is_there = |id: &String| ids.contains(id.as_str());
+        let is_used = |id: &String| images.contains(id.as_str());
+        if self.containers.keys().all(is_there) && self.images.keys().all(is_used) {
+            return;
+        }
+        let cache = Arc::make_mut(self);
+        cache.containers.retain(|id, _| is_there(id));
+        cache.images.retain(|id, _| is_used(id));
     }
 
     /// Asks the Engine for these containers and their images, each once, and several at a time.
     pub async fn learn<'a>(
-        &mut self,
+        self: &mut Arc<Self>,
         engine: &impl Engine,
         listed: impl Iterator<Item = &'a Listed> + Clone,
     ) -> Gaps {
         let mut gaps = self.learn_containers(engine, listed.clone()).await;
-        gaps.extend(self.learn_images(engine, listed.map(|it| it.image_id.as_str())).await);
+        let ids = listed.map(|it| it.image_id.as_str());
+        let unknown = ids.filter(|id| !self.images.contains_key(*id)).collect();
+        gaps.extend(self.ask_for_images(engine, unknown).await);
         gaps
     }
 
     /// Asks the Engine for these containers, without their images.
     pub async fn learn_containers<'a>(
-        &mut self,
+        self: &mut Arc<Self>,
         engine: &impl Engine,
         listed: impl Iterator<Item = &'a Listed>,
     ) -> Gaps {
         let ids = listed.map(|listed| listed.id.as_str());
         let unknown: BTreeSet<_> = ids.filter(|id| !self.containers.contains_key(*id)).collect();
-        let inspect = async |id: &str| {
-            let gone = || "the container was removed while it was looked at".to_owned();
-            read(engine.inspect(id).await, gone, Known::of)
-        };
-        ask(unknown, inspect, &mut self.containers).await
+        let inspects = unknown.into_iter().map(|id| inspect(engine, id).boxed()).collect();
+        let (told, gaps) = gather(inspects).await;
+        if !told.is_empty() {
+            Arc::make_mut(self).containers.extend(told);
+        }
+        gaps
     }
 
-    /// Asks the Engine for these images.
-    pub async fn learn_images<'a>(
-        &mut self,
+    /// Asks the Engine for these images, known or not. What was known before still holds where the
+    /// Engine does not tell.
+    pub async fn ask_for_images(
+        self: &mut Arc<Self>,
         engine: &impl Engine,
-        ids: impl Iterator<Item = &'a str>,
+        ids: BTreeSet<&str>,
     ) -> Gaps {
-        let unknown: BTreeSet<_> = ids.filter(|id| !self.images.contains_key(*id)).collect();
-        let inspect = async |id: &str| {
-            let gone = || format!("the Engine no longer knows the image {id}");
-            read(engine.inspect_image(id).await, gone, KnownImage::of)
-        };
-        ask(unknown, inspect, &mut self.images).await
+        let inspects = ids.into_iter().map(|id| inspect_image(engine, id).boxed()).collect();
+        let (told, gaps) = gather(inspects).await;
+        if !told.is_empty() {
+            Arc::make_mut(self).images.extend(told);
+        }
+        gaps
+    }
+
+    /// Takes in what a look has learnt.
+    pub fn merge(self: &mut Arc<Self>, learnt: Arc<Self>) {
+        if Arc::ptr_eq(self, &learnt) {
+            return;
+        }
+        let learnt = Arc::unwrap_or_clone(learnt);
+        let cache = Arc::make_mut(self);
+        cache.containers.extend(learnt.containers);
+        cache.images.extend(learnt.images);
+        cache.queues.extend(learnt.queues);
+        for (key, offer) in learnt.offers.0 {
+            if cache.offers.get(&key).is_none() {
+                cache.offers.keep(key, offer);
+            }
+        }
     }
 
     /// Asks the Engine for the images of containers with labels that say how they are treated: to
     /// tell whose labels these are. All others are left alone.
-    pub async fn learn_whose_labels(&mut self, engine: &impl Engine, list: &[Listed]) {
+    pub async fn learn_whose_labels(self: &mut Arc<Self>, engine: &impl Engine, list: &[Listed]) {
         let labelled = list.iter().filter(|listed| has_policy(&listed.labels));
+        let ids = labelled.map(|it| it.image_id.as_str());
+        let unknown = ids.filter(|id| !self.images.contains_key(*id)).collect();
         // What the Engine does not tell is said of each container where it is looked at.
-        let _ = self.learn_images(engine, labelled.map(|it| it.image_id.as_str())).await;
+        let _ = self.ask_for_images(engine, unknown).await;
     }
 
     /// The labels of a container's image, as far as they say how it is treated. `None` where they
@@ -130,11 +161,16 @@ impl Cache {
         known.or_else(|| (!has_policy(&listed.labels)).then_some(&NONE))
     }
 
-    /// What was learnt of images, beside what is known of neighbours.
-    pub(super) const fn neighbours_and_images(
-        &mut self,
-    ) -> (&mut Neighbours, &BTreeMap<String, KnownImage>) {
-        (&mut self.neighbours, &self.images)
+    /// The next look asks again for those of these images that have no digest: somebody may push
+    /// or pull one by hand, and then it has.
+    pub fn forget_unpublished<'a>(self: &mut Arc<Self>, ids: impl Iterator<Item = &'a str>) {
+        let has_none =
+            |id: &&str| self.images.get(*id).is_some_and(|image| image.repo_digests.is_empty());
+        let unpublished: Vec<_> = ids.filter(has_none).collect();
+        if !unpublished.is_empty() {
+            let cache = Arc::make_mut(self);
+            unpublished.into_iter().for_each(|id| drop(cache.images.remove(id)));
+        }
     }
 
     /// A container that was learnt of.
@@ -147,26 +183,6 @@ impl Cache {
     #[must_use]
     pub fn image(&self, id: &str) -> Option<&KnownImage> {
         self.images.get(id)
-    }
-
-    /// The next look asks the Engine for this image again.
-    pub fn forget_image(&mut self, id: &str) {
-        self.images.remove(id);
-    }
-
-    /// The next look asks again for those of these images that have no digest: somebody may push
-    /// or pull one by hand, and then it has.
-    pub fn forget_unpublished<'a>(&mut self, ids: impl Iterator<Item = &'a str>) {
-        for id in ids {
-            if self.images.get(id).is_some_and(|image| image.repo_digests.is_empty()) {
-                self.images.remove(id);
-            }
-        }
-    }
-
-    /// Who may hang on whom is found out anew: a round begins or is over.
-    pub fn forget_neighbours(&mut self) {
-        self.neighbours = Neighbours::default();
     }
 
     /// An offer that was resolved before.
@@ -185,15 +201,24 @@ impl Cache {
         self.offers.keep((reference.clone(), offer.index.clone(), platform.to_string()), offer);
     }
 
-    /// Notes who may have to wait for a quota.
-    pub fn queue<'a>(&mut self, waiting: impl Iterator<Item = &'a Wanted>, is_everybody: bool) {
-        self.queue.update(waiting, is_everybody);
+    /// Notes who may have to wait for the quota of a registry.
+    pub fn queue<'a>(
+        self: &mut Arc<Self>,
+        registry: &str,
+        waiting: impl Iterator<Item = &'a Wanted>,
+        is_everybody: bool,
+    ) {
+        let mut queue = self.queues.get(registry).cloned().unwrap_or_default();
+        queue.update(waiting, is_everybody);
+        if self.queues.get(registry).is_none_or(|known| *known != queue) {
+            Arc::make_mut(self).queues.insert(registry.to_owned(), queue);
+        }
     }
 
-    /// The place of an image among those that wait for a quota.
+    /// The place of an image among those that wait for the quota of its registry.
     #[must_use]
     pub fn place(&self, wanted: &Wanted) -> usize {
-        self.queue.place(wanted)
+        self.queues.get(&wanted.0.registry).map_or(0, |queue| queue.place(wanted))
     }
 }
 
@@ -201,7 +226,7 @@ impl Cache {
 type OfferKey = (Reference, Digest, String);
 
 /// Resolved offers, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Offers(VecDeque<(OfferKey, Offer)>);
 
 impl Offers {
@@ -256,23 +281,29 @@ fn read<T>(
     Ok(of(&document))
 }
 
-/// Inspects what is unknown and keeps what was told; gives what was not.
-async fn ask<T>(
-    unknown: BTreeSet<&str>,
-    inspect: impl AsyncFn(&str) -> Result<T, String>,
-    known: &mut BTreeMap<String, T>,
-) -> Gaps {
-    let inspect = &inspect;
-    let inspects = unknown.into_iter().map(|id| async move { (id, inspect(id).await) });
+/// Waits for each of these inspects; gives what was told, and why the rest was not.
+async fn gather<T>(
+    inspects: Vec<BoxFuture<'_, (String, Result<T, String>)>>,
+) -> (BTreeMap<String, T>, Gaps) {
     let mut answers = stream::iter(inspects).buffer_unordered(INSPECTS_AT_ONCE);
-    let mut gaps = Gaps::new();
+    let (mut told, mut gaps) = (BTreeMap::new(), Gaps::new());
     while let Some((id, answer)) = answers.next().await {
         match answer {
-            Ok(facts) => drop(known.insert(id.to_owned(), facts)),
-            Err(why) => drop(gaps.insert(id.to_owned(), why)),
+            Ok(facts) => drop(told.insert(id, facts)),
+            Err(why) => drop(gaps.insert(id, why)),
         }
     }
-    gaps
+    (told, gaps)
+}
+
+async fn inspect(engine: &impl Engine, id: &str) -> (String, Result<Known, String>) {
+    let gone = || "the container was removed while it was looked at".to_owned();
+    (id.to_owned(), read(engine.inspect(id).await, gone, Known::of))
+}
+
+async fn inspect_image(engine: &impl Engine, id: &str) -> (String, Result<KnownImage, String>) {
+    let gone = || format!("the Engine no longer knows the image {id}");
+    (id.to_owned(), read(engine.inspect_image(id).await, gone, KnownImage::of))
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
-//! Asks the registries: once for each distinct reference, all of them side by side. What one of
-//! them answers, or does not, never touches the others.
+//! Asks a registry: once for each distinct reference, all of them side by side. What it answers
+//! for one of them, or does not, never touches the others.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
 use super::Cache;
 use crate::core::decide::observation::{Observation, Offered};
@@ -20,6 +23,25 @@ use crate::registry::Registry;
 /// what one registry gets of them.
 pub(super) const LOOK_UPS_AT_ONCE: usize = 256;
 
+/// How long a registry may take to answer for all containers that follow it, and again to tell what
+/// is behind its digests. One exchange ends after 30 s; a challenge, a token, the answer and a
+/// credential helper that takes its time fit in, and so do some hundred images of a slow registry.
+/// What it has not answered by then counts as unreachable, for its own containers.
+pub const REGISTRY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The answer, if it comes in time.
+pub(super) async fn in_time<T>(
+    deadline: Instant,
+    reference: &Reference,
+    answer: impl Future<Output = Result<T, LookupError>>,
+) -> Result<T, LookupError> {
+    timeout_at(deadline, answer).await.unwrap_or_else(|_| {
+        let (host, seconds) = (&reference.registry, REGISTRY_TIMEOUT.as_secs());
+        let detail = format!("{host} did not answer within {seconds} s");
+        Err(LookupError::new(Reason::RegistryUnreachable, detail))
+    })
+}
+
 /// One HEAD for each distinct reference.
 pub async fn digests<'a>(
     registry: &impl Registry,
@@ -31,13 +53,18 @@ pub async fn digests<'a>(
             groups.entry(reference.clone()).or_default().push(observation);
         }
     }
-    let look_ups = groups.into_iter().map(|(reference, group)| async move {
-        let answer = registry.head(&reference).await;
-        let offered = answer.map_or_else(Offered::Unknown, Offered::Digest);
-        for observation in group {
-            observation.offered = offered.clone();
-        }
-    });
+    let deadline = Instant::now() + REGISTRY_TIMEOUT;
+    let mut look_ups: Vec<BoxFuture<'_, ()>> = Vec::new();
+    for (reference, group) in groups {
+        let look_up = async move {
+            let answer = in_time(deadline, &reference, registry.head(&reference)).await;
+            let offered = answer.map_or_else(Offered::Unknown, Offered::Digest);
+            for observation in group {
+                observation.offered = offered.clone();
+            }
+        };
+        look_ups.push(look_up.boxed());
+    }
     stream::iter(look_ups).buffer_unordered(LOOK_UPS_AT_ONCE).collect::<()>().await;
 }
 
@@ -78,7 +105,7 @@ fn offered_here(name: &str, answer: Result<Option<Value>, EngineError>) -> Offer
 /// agent lives. GETs of manifests count against a registry's quota.
 pub async fn images<'a>(
     registry: &impl Registry,
-    cache: &mut Cache,
+    cache: &mut Arc<Cache>,
     observations: impl Iterator<Item = &'a mut Observation>,
 ) {
     let mut groups: BTreeMap<(Reference, Digest, String), (Platform, Vec<&mut Observation>)> =
@@ -96,15 +123,20 @@ pub async fn images<'a>(
         let key = (reference.clone(), digest, platform.to_string());
         groups.entry(key).or_insert_with(|| (platform, Vec::new())).1.push(observation);
     }
-    let look_ups =
-        groups.into_iter().map(|((reference, digest, _), (platform, group))| async move {
-            let answer = registry.resolve(&reference, &digest, &platform).await;
+    let deadline = Instant::now() + REGISTRY_TIMEOUT;
+    let mut look_ups: Vec<BoxFuture<'_, _>> = Vec::new();
+    for ((reference, digest, _), (platform, group)) in groups {
+        let look_up = async move {
+            let resolved = registry.resolve(&reference, &digest, &platform);
+            let answer = in_time(deadline, &reference, resolved).await;
             (reference, platform, answer, group)
-        });
+        };
+        look_ups.push(look_up.boxed());
+    }
     let mut answers = stream::iter(look_ups).buffer_unordered(LOOK_UPS_AT_ONCE);
     while let Some((reference, platform, answer, group)) = answers.next().await {
         if let Ok(offer) = &answer {
-            cache.keep_offer(&reference, &platform, offer.clone());
+            Arc::make_mut(cache).keep_offer(&reference, &platform, offer.clone());
         }
         let offered = answer.map_or_else(Offered::Unknown, |offer| Offered::Image(Box::new(offer)));
         for observation in group {

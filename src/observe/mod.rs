@@ -13,9 +13,11 @@ mod quota;
 mod readiness;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub use cache::Cache;
 use cache::{Gaps, Known, KnownImage};
+pub use neighbours::Neighbours;
 pub use origin::{ask as ask_origin, remember as remember_origins};
 pub use readiness::{Surroundings, of as readiness};
 
@@ -30,7 +32,7 @@ use crate::core::policy::managers::Manager;
 use crate::core::policy::own_labels::{Labels, PassedOver};
 use crate::core::policy::{Policy, PolicyDefaults, Selection, own_labels};
 use crate::core::time::schedule::Schedule;
-use crate::engine::{EngineError, Listed};
+use crate::engine::Listed;
 use crate::host::Host;
 use crate::world::Ports;
 
@@ -53,30 +55,13 @@ pub struct Scope<'a> {
     pub except: &'a BTreeSet<String>,
 }
 
-/// Looks at every container in the scope, sorted by name.
-///
-/// # Errors
-/// The Engine does not say which images there are. What goes wrong with one container is said in
-/// its observation.
-pub async fn look<P: Ports>(
-    ports: &P,
-    cache: &mut Cache,
-    scope: &Scope<'_>,
-) -> Result<Vec<Observation>, EngineError> {
-    let mut observations = glance(ports, cache, scope).await?;
-    answer(ports, cache, scope, &mut observations).await;
-    Ok(observations)
-}
-
-/// The same without asking any registry.
-///
-/// # Errors
-/// The Engine does not say which images there are.
+/// Looks at every container in the scope, sorted by name, without asking any registry. What goes
+/// wrong with one container is said in its observation.
 pub async fn glance<P: Ports>(
     ports: &P,
-    cache: &mut Cache,
+    cache: &mut Arc<Cache>,
     scope: &Scope<'_>,
-) -> Result<Vec<Observation>, EngineError> {
+) -> Vec<Observation> {
     cache.retain(scope.list);
     cache.learn_whose_labels(ports.engine(), scope.list).await;
     let watched = watched(scope, cache);
@@ -88,8 +73,25 @@ pub async fn glance<P: Ports>(
     let seen = watched.into_iter().map(|(listed, policy)| observe(&told, scope, listed, policy));
     let mut observations: Vec<_> = seen.collect();
     observations.sort_by(|a, b| a.name.cmp(&b.name));
-    previous::find(ports.engine(), scope.memory, &mut observations).await?;
-    Ok(observations)
+    previous::find(ports.engine(), scope.memory, &mut observations).await;
+    observations
+}
+
+/// The observations by the registry that each must still ask; `None`: none. Each group is answered
+/// by itself, so that a registry that hangs holds up its own containers and no others.
+#[must_use]
+pub fn by_registry(
+    observations: Vec<Observation>,
+    circumstances: &Circumstances,
+) -> BTreeMap<Option<String>, Vec<Observation>> {
+    let mut groups: BTreeMap<Option<String>, Vec<Observation>> = BTreeMap::new();
+    for observation in observations {
+        let asks = question(&observation, circumstances) == Question::Digest;
+        let registry = observation.reference.as_ref().ok().map(|it| it.registry.clone());
+        let registry = registry.filter(|_| asks && !observation.is_local());
+        groups.entry(registry).or_default().push(observation);
+    }
+    groups
 }
 
 /// The names of all containers that are opted in, whether their labels are right or not.
@@ -106,7 +108,7 @@ pub fn watched_names(
 /// passed over.
 pub async fn following<P: Ports>(
     ports: &P,
-    cache: &mut Cache,
+    cache: &mut Arc<Cache>,
     (list, defaults): (&[Listed], &PolicyDefaults),
     is_meant: impl Fn(&Reference) -> bool,
 ) -> BTreeSet<String> {
@@ -294,11 +296,12 @@ fn origin_of(
     known(&traces, memory)
 }
 
-/// Asks what is still open, the cheapest question first.
-async fn answer<P: Ports>(
+/// Asks what is still open, the cheapest question first. All of these observations ask `registry`,
+/// or none of them asks any.
+pub async fn answer<P: Ports>(
     ports: &P,
-    cache: &mut Cache,
-    scope: &Scope<'_>,
+    cache: &mut Arc<Cache>,
+    (scope, registry): (&Scope<'_>, Option<&str>),
     observations: &mut [Observation],
 ) {
     let asks = |wanted: Question| {
@@ -310,16 +313,21 @@ async fn answer<P: Ports>(
         .await;
     refresh(ports, cache, scope, observations).await;
     origin::ask(ports, observations.iter_mut().filter(asks(Question::Origin))).await;
-    quota::before_looks(ports.registry(), cache, scope, observations);
+    if let Some(name) = registry {
+        quota::before_looks(ports.registry(), name, cache, scope, observations);
+    }
     let unresolved = observations.iter_mut().filter(asks(Question::Image));
     look_up::images(ports.registry(), cache, unresolved).await;
     for observation in observations.iter_mut() {
         recall(scope.memory, observation);
     }
     let surroundings = Surroundings { defaults: scope.defaults, open: scope.open_updates };
+    let mut neighbours = Neighbours::default();
     for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
         observation.readiness =
-            readiness::of(ports, cache, &surroundings, observation).await.map(Box::new);
+            readiness::of(ports, (&mut neighbours, cache), &surroundings, observation)
+                .await
+                .map(Box::new);
     }
     quota::before_pulls(ports.registry(), cache, scope, observations);
 }
@@ -328,7 +336,7 @@ async fn answer<P: Ports>(
 /// for more: the image may have been pulled by hand under a new digest meanwhile.
 async fn refresh<P: Ports>(
     ports: &P,
-    cache: &mut Cache,
+    cache: &mut Arc<Cache>,
     scope: &Scope<'_>,
     observations: &mut [Observation],
 ) {
@@ -341,13 +349,11 @@ async fn refresh<P: Ports>(
         if is_open(observation)
             && let (Ok(running), Ok(reference)) = (&mut observation.running, &observation.reference)
         {
-            cache.forget_image(&running.image_id);
             unmatched.push((&observation.id, running, reference));
         }
     }
     let ids = unmatched.iter().map(|(_, running, _)| running.image_id.as_str());
-    // What was known before still holds where the Engine does not tell.
-    let _ = cache.learn_images(ports.engine(), ids).await;
+    let _ = cache.ask_for_images(ports.engine(), ids.collect()).await;
     for (id, running, reference) in unmatched {
         let Some(image) = cache.image(&running.image_id) else { continue };
         running.digests.extend(read_image(image, &running.image_id, None).digests);
@@ -375,12 +381,12 @@ fn recall(memory: &Memory, observation: &mut Observation) {
 /// it since.
 pub async fn look_again<P: Ports>(
     ports: &P,
-    cache: &mut Cache,
+    known: (&mut Neighbours, &Cache),
     surroundings: &Surroundings<'_>,
     observation: &mut Observation,
 ) {
     if observation.readiness.is_some() {
         observation.readiness =
-            readiness::of(ports, cache, surroundings, observation).await.map(Box::new);
+            readiness::of(ports, known, surroundings, observation).await.map(Box::new);
     }
 }

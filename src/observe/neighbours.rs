@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Cache;
 use super::Surroundings;
-use super::cache::KnownImage;
 use crate::core::decide::depends_on;
 use crate::core::docker::inspect;
 use crate::core::policy::Selection;
@@ -59,14 +59,14 @@ impl Neighbours {
     pub async fn others<P: Ports>(
         &mut self,
         ports: &P,
-        (surroundings, images): (&Surroundings<'_>, &BTreeMap<String, KnownImage>),
+        (surroundings, cache): (&Surroundings<'_>, &Cache),
         id: &str,
     ) -> Result<Others, EngineError> {
         let list = ports.engine().list().await?;
         self.forget_what_changed(&list);
         let mut others = Others { documents: Vec::new(), depends_on: DependsOn::new() };
         for listed in list.into_iter().filter(|listed| listed.id != id) {
-            let Some(neighbour) = self.known(ports, (surroundings, images), listed).await? else {
+            let Some(neighbour) = self.known(ports, (surroundings, cache), listed).await? else {
                 continue;
             };
             others.documents.push(neighbour.ties.clone());
@@ -93,14 +93,14 @@ impl Neighbours {
     async fn known<P: Ports>(
         &mut self,
         ports: &P,
-        (surroundings, images): (&Surroundings<'_>, &BTreeMap<String, KnownImage>),
+        (surroundings, cache): (&Surroundings<'_>, &Cache),
         listed: Listed,
     ) -> Result<Option<&Neighbour>, EngineError> {
         let id = listed.id.clone();
         if !self.known.contains_key(&id) {
             let Some(document) = ports.engine().inspect(&id).await? else { return Ok(None) };
             let labels = inspect::labels(&document);
-            let selection = match images.get(&listed.image_id) {
+            let selection = match cache.image(&listed.image_id) {
                 _ if Manager::of(&listed.name, &labels).is_some() => Selection::OptedOut,
                 None if !has_policy(&labels) => {
                     read(&labels, &Labels::new(), surroundings.defaults)

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use tokio::time::Instant;
 
-use super::look_up::LOOK_UPS_AT_ONCE;
+use super::look_up::{LOOK_UPS_AT_ONCE, REGISTRY_TIMEOUT, in_time};
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::Observation;
 use crate::core::decide::origin::{Origin, digests_to_ask, has_nothing, news};
@@ -33,17 +34,24 @@ pub async fn ask<'a, P: Ports>(ports: &P, observations: impl Iterator<Item = &'a
         let key = (Reference { tag: None, ..reference.clone() }, digests_to_ask(running));
         groups.entry(key).or_default().push(observation);
     }
-    let look_ups = groups.into_iter().map(|((reference, digests), group)| async move {
-        let answer = look_up(ports.registry(), &reference, digests).await;
-        for observation in group {
-            let offered = observation.offered.digest().cloned();
-            let Ok(running) = &mut observation.running else { continue };
-            running.origin = match answer.clone() {
-                Origin::Missing { .. } => Origin::Missing { offered },
-                answer => answer,
-            };
-        }
-    });
+    let deadline = Instant::now() + REGISTRY_TIMEOUT;
+    let mut look_ups: Vec<BoxFuture<'_, ()>> = Vec::new();
+    for ((reference, digests), group) in groups {
+        let look_up = async move {
+            let asked = look_up(ports.registry(), &reference, digests).map(Ok);
+            let answer = in_time(deadline, &reference, asked).await;
+            let answer = answer.unwrap_or_else(Origin::Unanswered);
+            for observation in group {
+                let offered = observation.offered.digest().cloned();
+                let Ok(running) = &mut observation.running else { continue };
+                running.origin = match answer.clone() {
+                    Origin::Missing { .. } => Origin::Missing { offered },
+                    answer => answer,
+                };
+            }
+        };
+        look_ups.push(look_up.boxed());
+    }
     stream::iter(look_ups).buffer_unordered(LOOK_UPS_AT_ONCE).collect::<()>().await;
 }
 

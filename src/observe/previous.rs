@@ -8,24 +8,22 @@ use crate::core::docker::names::KEEP_PATTERNS;
 use crate::engine::{Engine, EngineError};
 
 /// Finds the previous image of each container that was updated before. Nothing is asked where
-/// none was.
-///
-/// # Errors
-/// The Engine does not give its list of images.
-pub async fn find(
-    engine: &impl Engine,
-    memory: &Memory,
-    observations: &mut [Observation],
-) -> Result<(), EngineError> {
+/// none was. An Engine that does not give its list of images leaves it unknown: nothing that a
+/// round decides depends on it.
+pub async fn find(engine: &impl Engine, memory: &Memory, observations: &mut [Observation]) {
     if !observations.iter().any(|seen| memory.previous.contains_key(&seen.name)) {
-        return Ok(());
+        return;
     }
-    let mut kept = BTreeSet::new();
-    for pattern in KEEP_PATTERNS {
-        kept.extend(engine.list_images(pattern).await?.into_iter().map(|image| image.id));
-    }
+    let kept = kept(engine).await;
     for observation in observations {
         let Some(image) = memory.previous.get(&observation.name).cloned() else { continue };
+        let kept = match &kept {
+            Ok(kept) => kept,
+            Err(error) => {
+                observation.previous = Previous::Unknown(error.to_string());
+                continue;
+            }
+        };
         let is_kept = kept.contains(&image);
         let is_wanted = observation.policy.as_ref().is_ok_and(|policy| policy.images_keep > 0);
         observation.previous = match (is_kept, is_wanted) {
@@ -34,5 +32,13 @@ pub async fn find(
             (false, false) => Previous::None,
         };
     }
-    Ok(())
+}
+
+/// The IDs of all images that are kept for a rollback.
+async fn kept(engine: &impl Engine) -> Result<BTreeSet<String>, EngineError> {
+    let mut kept = BTreeSet::new();
+    for pattern in KEEP_PATTERNS {
+        kept.extend(engine.list_images(pattern).await?.into_iter().map(|image| image.id));
+    }
+    Ok(kept)
 }

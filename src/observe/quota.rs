@@ -1,6 +1,7 @@
 //! What is left of each registry's quota, and who has to wait for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Cache, Scope};
 use crate::core::decide::observation::Observation;
@@ -18,9 +19,11 @@ const QUEUE_MAX: usize = 500;
 pub type Wanted = (Reference, Digest);
 
 /// Before it is asked what is behind new digests: a look counts, and so does the pull after it.
+/// `name` is the registry that these containers follow.
 pub fn before_looks(
     registry: &impl Registry,
-    cache: &mut Cache,
+    name: &str,
+    cache: &mut Arc<Cache>,
     scope: &Scope<'_>,
     observations: &mut [Observation],
 ) {
@@ -39,7 +42,7 @@ pub fn before_looks(
     }
     costs.retain(|_, cost| *cost > 0);
     let is_everybody = scope.names.is_none() && scope.except.is_empty();
-    cache.queue(costs.keys(), is_everybody);
+    cache.queue(name, costs.keys(), is_everybody);
     hold(registry, cache, &costs, observations);
 }
 
@@ -93,7 +96,7 @@ fn hold(
 }
 
 /// Those that wait for a quota, in the order in which they came.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Queue(Vec<Wanted>);
 
 impl Queue {

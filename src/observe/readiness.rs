@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Cache;
-use super::neighbours::Others;
+use super::neighbours::{Neighbours, Others};
 use crate::core::decide::observation::{Companion, Observation, Offered, OpenUpdate, Readiness};
 use crate::core::docker::inspect;
 use crate::core::docker::names;
@@ -33,16 +33,16 @@ pub struct Surroundings<'a> {
 /// the container is then left alone.
 pub async fn of<P: Ports>(
     ports: &P,
-    cache: &mut Cache,
+    (neighbours, cache): (&mut Neighbours, &Cache),
     surroundings: &Surroundings<'_>,
     observation: &Observation,
 ) -> Option<Readiness> {
-    gather(ports, cache, surroundings, observation).await.ok().flatten()
+    gather(ports, (neighbours, cache), surroundings, observation).await.ok().flatten()
 }
 
 async fn gather<P: Ports>(
     ports: &P,
-    cache: &mut Cache,
+    (neighbours, cache): (&mut Neighbours, &Cache),
     surroundings: &Surroundings<'_>,
     observation: &Observation,
 ) -> Result<Option<Readiness>, EngineError> {
@@ -56,12 +56,11 @@ async fn gather<P: Ports>(
     let start_needs = start_needs::look(ports, &original).await;
     let pulled = pulled(engine, observation).await?;
     let files = written_files(engine, &original).await?;
-    let (neighbours, images) = cache.neighbours_and_images();
     let Others { documents: others, depends_on } =
-        neighbours.others(ports, (surroundings, images), &observation.id).await?;
+        neighbours.others(ports, (surroundings, cache), &observation.id).await?;
     // Ties that cannot be read are refused where it is decided, so they are passed over here.
     let ties = company(&original, &others, &depends_on).unwrap_or_default();
-    let info = cache.neighbours.engine_info(engine).await?;
+    let info = neighbours.engine_info(engine).await?;
     Ok(Some(Readiness {
         companions: companions(ports, surroundings, ties).await?,
         others,

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pilotfish::agent::Heartbeat;
 use pilotfish::api::{ApiError, Facts, Hosts, Limits, bind, guarded, router, serve};
-use pilotfish::core::decide::snapshot::{MISSED_ROUNDS_MAX, Snapshot};
+use pilotfish::core::decide::snapshot::{LOOP_OVERDUE_MAX, MISSED_ROUNDS_MAX, Snapshot};
 use pilotfish::metrics::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -20,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Served {
     address: SocketAddr,
     agent: watch::Sender<Arc<Snapshot>>,
+    heart: Heartbeat,
     shutdown: CancellationToken,
     server: JoinHandle<()>,
 }
@@ -32,10 +34,12 @@ impl Served {
         let address = listener.local_addr().expect("its address");
         let (agent, snapshot) = watch::channel(Arc::new(Snapshot::default()));
         let metrics = Arc::new(Metrics::new().expect("the catalogue is valid"));
-        let router = guarded(router(Facts { snapshot, metrics }), Hosts::new(Some("pi"), &[]));
+        let heart = Heartbeat::default();
+        let facts = Facts { snapshot, heart: heart.clone(), metrics };
+        let router = guarded(router(facts), Hosts::new(Some("pi"), &[]));
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
-        Self { address, agent, shutdown, server }
+        Self { address, agent, heart, shutdown, server }
     }
 
     async fn new() -> Self {
@@ -84,6 +88,20 @@ async fn an_agent_is_healthy_until_three_due_rounds_could_not_run() {
         served.agent.send_replace(Arc::new(snapshot));
         assert_eq!(served.ask("GET", "/healthz").await, (status.into(), body.into()));
     }
+}
+
+#[tokio::test]
+async fn an_agent_whose_loop_hangs_is_ill_and_says_for_how_long() {
+    let served = Served::new().await;
+    served.heart.beat();
+    tokio::time::pause();
+    tokio::time::advance(LOOP_OVERDUE_MAX + Duration::from_secs(10)).await;
+    tokio::time::resume();
+    let (status, body) = served.ask("GET", "/healthz").await;
+    assert_eq!(status, ILL);
+    assert!(body.starts_with("the loop has not turned for 31"), "{body}");
+    served.heart.beat();
+    assert_eq!(served.ask("GET", "/healthz").await, (OK.into(), "ok\n".into()));
 }
 
 #[tokio::test]

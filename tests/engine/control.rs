@@ -169,6 +169,35 @@ fn a_check_does_not_wait_for_an_update() {
 }
 
 #[test]
+fn one_update_on_trial_holds_up_no_look_and_no_person() {
+    let (pi, _agent, one) = with_an_agent();
+    let kiosk = pi.registry.publish("kiosk", &Release::new("1"));
+    let long = ["--label=pilotfish.enable=true", "--label=pilotfish.health.stable=8s"];
+    pi.engine.docker(&["rm", "--force", "till"]);
+    pi.start("till", &one.reference, &[&long[..], &["--env=PORT=8080"]].concat());
+    pi.start_watched("kiosk", &kiosk.reference, 8081, &[]);
+    pi.registry.publish("till", &Release::new("2"));
+    let two = pi.registry.publish("kiosk", &Release::new("2"));
+    let update = pi.agent.spawn(&pi.engine, &["update", "till"]);
+    until(&pi, "verify");
+
+    let fresh = pi.agent.json(&pi.engine, &["check", "--fresh", "--json"]);
+    pi.agent.run(&pi.engine, &["allow", "kiosk"]).expect_code(0);
+
+    let rows = fresh["containers"].as_array().expect("rows");
+    let of = |name: &str| rows.iter().find(|row| row["container"] == name).expect("a row");
+    assert_eq!(of("kiosk")["offered"], two.digest.as_str());
+    assert_eq!(of("till")["reason"], "update_in_flight");
+    let status = pi.agent.json(&pi.engine, &["status", "--json"]);
+    assert_eq!(status["in_flight"], "till", "somebody has waited for the update");
+    // Another update waits for its turn.
+    let second = pi.update(&["kiosk"]).expect_code(0);
+    assert!(second.err.contains("the agent is updating till; this waits for it"), "{second:?}");
+    update.finish().expect_code(0);
+    assert_eq!(pi.history("kiosk").len(), 1);
+}
+
+#[test]
 fn ctrl_c_detaches_and_the_update_goes_on() {
     let (pi, _agent, _) = with_an_agent();
     let two = pi.registry.publish("till", &Release::new("2"));

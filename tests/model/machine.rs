@@ -68,6 +68,8 @@ pub struct Affairs {
     pub services: Vec<Service>,
     /// What happens so long after a step of an update begins, the first time it does.
     pub at_steps: Vec<(String, Duration, Hand)>,
+    /// Whether the Engine never answers what containers there are, and no adapter ends the wait.
+    pub hangs: bool,
     /// Whether the judge looks after every fault.
     pub is_looked_at: bool,
     /// Whether a transcript is kept; it costs more than the rest of a run.
@@ -122,6 +124,7 @@ impl Machine {
             shares_a_disk: true,
             services: Vec::new(),
             at_steps: Vec::new(),
+            hangs: false,
             is_looked_at: false,
             talks: true,
             proven: Vec::new(),

@@ -24,6 +24,7 @@ mod fuse;
 mod hand;
 mod hands;
 mod host;
+mod liveness;
 mod images;
 mod judge;
 mod machine;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use pilotfish::agent::{Agent, AgentSettings, Request, RoundEnd, RoundListener};
+use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::core::policy::PolicyDefaults;
 use pilotfish::core::policy::watchtower::Watchtower;
 use pilotfish::core::time::schedule::{DeviceFraction, Jitter, Schedule};
@@ -14,7 +15,7 @@ use pilotfish::core::time::window::Windows;
 use pilotfish::core::time::zone::Zone;
 use pilotfish::core::update::Step;
 use pilotfish::core::update::event::{Event, Listener};
-use pilotfish::journal::StateDirectory;
+use pilotfish::journal::{JournalError, StateDirectory};
 use pilotfish::world::World;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -58,7 +59,7 @@ pub enum End {
     Refused(String),
 }
 
-type FakeWorld = World<FakeEngine, FakeRegistry, FakeDisk, FakeHost>;
+pub type FakeWorld = World<FakeEngine, FakeRegistry, FakeDisk, FakeHost>;
 
 /// Starts an agent and follows it to its end.
 pub async fn live(machine: &Arc<Machine>, job: Job) -> End {
@@ -86,22 +87,29 @@ pub async fn live(machine: &Arc<Machine>, job: Job) -> End {
     End::Crash(stroke)
 }
 
+/// An agent on this machine, and how it stands.
+pub fn agent(
+    machine: &Arc<Machine>,
+    stop: CancellationToken,
+) -> Result<(Agent<FakeWorld>, watch::Receiver<Arc<Snapshot>>), JournalError> {
+    let disk = FakeDisk(Arc::clone(machine));
+    let state = StateDirectory::with(disk, Path::new(STATE), None)?;
+    let world = FakeWorld {
+        engine: FakeEngine(Arc::clone(machine)),
+        registry: FakeRegistry(Arc::clone(machine)),
+        state,
+        host: FakeHost(Arc::clone(machine)),
+    };
+    let ear = Arc::new(Ear(Arc::clone(machine)));
+    let (snapshot, seen) = watch::channel(Arc::default());
+    Ok((Agent::new(Arc::new(world), settings(), ear.clone(), ear, snapshot, stop), seen))
+}
+
 async fn work(machine: Arc<Machine>, job: Job, stop: CancellationToken) -> End {
-    let disk = FakeDisk(Arc::clone(&machine));
-    let state = match StateDirectory::with(disk, Path::new(STATE), None) {
-        Ok(state) => state,
+    let mut agent = match agent(&machine, stop) {
+        Ok((agent, _)) => agent,
         Err(error) => return End::Refused(error.to_string()),
     };
-    let world = FakeWorld {
-        engine: FakeEngine(Arc::clone(&machine)),
-        registry: FakeRegistry(Arc::clone(&machine)),
-        state,
-        host: FakeHost(Arc::clone(&machine)),
-    };
-    let ear = Arc::new(Ear(machine));
-    let snapshot = watch::Sender::new(Arc::default());
-    let mut agent =
-        Agent::new(Arc::new(world), settings(), ear.clone(), ear, snapshot, stop.clone());
     match job {
         Job::Round(request) => {
             End::Round(agent.round(&request).await.map_err(|error| error.to_string()))

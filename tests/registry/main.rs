@@ -19,6 +19,7 @@ mod real;
 mod rounds;
 mod scripted;
 mod secrets;
+mod silent;
 mod strangers;
 mod support;
 mod tokens;

@@ -1,5 +1,6 @@
 //! An Engine on paper: it tells of containers that do not exist, to whoever only looks.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -22,6 +23,8 @@ pub struct Papers {
     pub running: Option<Digest>,
     /// The architecture and the variant of what runs; those of the machine where nothing is said.
     pub userland: Option<(&'static str, &'static str)>,
+    /// What is written on the first container besides.
+    pub labels_of_the_first: BTreeMap<String, String>,
     /// The paths that it was asked for, in their order.
     pub asked: Arc<Mutex<Vec<String>>>,
 }
@@ -55,7 +58,7 @@ impl Papers {
             "Name": format!("/c{number:03}"),
             "Image": image_id(number),
             "Created": "2026-11-20T12:00:00Z",
-            "Config": { "Image": self.images.get(number)?, "Labels": labels() },
+            "Config": { "Image": self.images.get(number)?, "Labels": self.labels(number) },
             "HostConfig": {
                 "AutoRemove": false,
                 "NetworkMode": "none",
@@ -70,8 +73,15 @@ impl Papers {
     fn listed(&self, number: usize) -> Value {
         json!({
             "Id": id(number), "Names": [format!("/c{number:03}")], "State": "running",
-            "Image": self.images[number], "ImageID": image_id(number), "Labels": labels(),
+            "Image": self.images[number], "ImageID": image_id(number),
+            "Labels": self.labels(number),
         })
+    }
+
+    fn labels(&self, number: usize) -> Value {
+        let more = if number == 0 { self.labels_of_the_first.clone() } else { BTreeMap::new() };
+        let enabled = [("pilotfish.enable".to_owned(), "true".to_owned())];
+        json!(more.into_iter().chain(enabled).collect::<BTreeMap<_, _>>())
     }
 
     /// The number of an image, by its ID or as it is written.
@@ -92,10 +102,6 @@ impl Papers {
             "Config": {},
         }))
     }
-}
-
-fn labels() -> Value {
-    json!({ "pilotfish.enable": "true" })
 }
 
 fn id(number: usize) -> String {

@@ -21,7 +21,7 @@ use crate::paper_engine::{Papers, serve};
 use crate::real::{Real, Setup, http};
 use crate::scripted::{Scripted, manifest, reply};
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// Long after everything that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,14 +33,14 @@ const PROMISED: Duration = Duration::from_secs(1);
 const ATTEMPTS: usize = 3;
 
 /// An agent that is only woken by notifications.
-struct Agent {
+pub struct Agent {
     /// `http://127.0.0.1:PORT/v1/notify`
-    url: String,
+    pub url: String,
     _process: Child,
 }
 
 impl Agent {
-    async fn start(directory: &Path, socket: &Path) -> Self {
+    pub async fn start(directory: &Path, socket: &Path) -> Self {
         Self::start_with("", directory, socket).await
     }
 

@@ -134,6 +134,8 @@ pub enum Previous {
     Kept(String),
     /// Its ID; it should be on this machine, and is not.
     Gone(String),
+    /// Why the Engine did not tell.
+    Unknown(String),
 }
 
 /// An update that was left open.

@@ -69,7 +69,7 @@ fn no_rollback(previous: &Previous) -> Option<String> {
             let image: String = image.chars().take(12).collect();
             Some(format!("the previous image {image} is no longer on this machine"))
         }
-        Previous::None | Previous::Kept(_) => None,
+        Previous::None | Previous::Kept(_) | Previous::Unknown(_) => None,
     }
 }
 
@@ -147,6 +147,14 @@ impl Report {
             drops: Vec::new(),
         };
         report.say_no(&stuck(open));
+        report
+    }
+
+    /// The same container, of which no more is known than this "no".
+    #[must_use]
+    pub fn spoilt(&self, reason: Reason, detail: &str) -> Self {
+        let mut report = self.clone();
+        report.say_no(&No { reason, detail: detail.to_owned(), opens: None });
         report
     }
 

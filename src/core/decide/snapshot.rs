@@ -1,6 +1,7 @@
 //! The agent as it stands: what `/metrics`, `/healthz` and `status` show.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,15 @@ use crate::core::policy::own_labels::PassedOver;
 
 /// How many due rounds in a row may fail to run before the agent calls itself ill.
 pub const MISSED_ROUNDS_MAX: u32 = 3;
+
+/// How much later than it meant to the loop may turn before the agent calls itself ill. Between two
+/// turns the loop asks the Engine a few questions, each of which ends after a minute, so that an
+/// Engine that hangs does not have the agent killed in the middle of an update. A registry, an
+/// update, a hook and a pull are never waited for in a turn, however long they take.
+pub const LOOP_OVERDUE_MAX: Duration = Duration::from_secs(300);
+
+/// What is wrong where nobody works any more.
+pub const LOOP_HAS_ENDED: &str = "the agent's loop has ended";
 
 /// The agent as it stands. Replaced as a whole after every round.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -47,9 +57,41 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether the agent is well. A registry that is down is not ill health of the agent.
+    /// What is wrong with the agent, whose loop is overdue by so much; `None`: it is well. A
+    /// registry that is down is not ill health of the agent.
     #[must_use]
-    pub const fn is_healthy(&self) -> bool {
-        self.missed_rounds < MISSED_ROUNDS_MAX
+    pub fn illness(&self, overdue: Duration) -> Option<String> {
+        if overdue > LOOP_OVERDUE_MAX {
+            return Some(format!("the loop has not turned for {} s", overdue.as_secs()));
+        }
+        if self.missed_rounds < MISSED_ROUNDS_MAX {
+            return None;
+        }
+        let missed = format!("{} due rounds in a row could not run", self.missed_rounds);
+        Some(self.trouble.as_ref().map_or(missed.clone(), |trouble| format!("{missed}: {trouble}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_does_not_turn_is_ill_whatever_its_rounds_say() {
+        let well = Snapshot::default();
+        assert_eq!(well.illness(LOOP_OVERDUE_MAX), None);
+        let late = well.illness(LOOP_OVERDUE_MAX + Duration::from_secs(1));
+        assert_eq!(late.as_deref(), Some("the loop has not turned for 301 s"));
+    }
+
+    #[test]
+    fn rounds_that_could_not_run_are_counted() {
+        let missed = |missed_rounds| {
+            let trouble = Some("no such file".to_owned());
+            Snapshot { missed_rounds, trouble, ..Snapshot::default() }.illness(Duration::ZERO)
+        };
+        assert_eq!(missed(MISSED_ROUNDS_MAX - 1), None);
+        let told = "3 due rounds in a row could not run: no such file";
+        assert_eq!(missed(MISSED_ROUNDS_MAX).as_deref(), Some(told));
     }
 }

@@ -8,6 +8,7 @@ pub mod store;
 mod ties;
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,6 +153,10 @@ impl Engine for FakeEngine {
     }
 
     async fn list(&self) -> Result<Vec<Listed>, EngineError> {
+        let hangs = self.0.lock().hangs;
+        if hangs {
+            return pending().await;
+        }
         self.ask("list", |state, _| Ok(state.containers().map(|it| state.listed(it)).collect()))
     }
 

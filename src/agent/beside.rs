@@ -1,0 +1,87 @@
+//! What goes on beside the loop, and how it comes back: each task ends with one message.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use tokio::task::{JoinError, JoinSet};
+
+use super::facts::Facts;
+use super::hands::{Done, Hands};
+use super::round::RoundId;
+use crate::core::decide::observation::Observation;
+use crate::observe::Cache;
+use crate::world::Ports;
+
+/// What comes back to the loop.
+pub(super) enum Message<P> {
+    /// The hooks before a round have run.
+    HooksBefore(RoundId, Box<Facts>),
+    /// What the Engine tells of the containers of a round; no registry was asked.
+    Glanced(Look),
+    /// Everything that was asked about these containers is answered.
+    Answered(Look),
+    /// The hooks after a round have run.
+    HooksAfter(RoundId),
+    /// A deed is done, and the hands are free.
+    Done(Box<Hands<P>>, Done),
+}
+
+/// A look that comes back.
+pub(super) struct Look {
+    pub(super) round: RoundId,
+    /// What it started from.
+    pub(super) facts: Arc<Facts>,
+    pub(super) observations: Vec<Observation>,
+    /// What it knew, and what it has learnt.
+    pub(super) cache: Arc<Cache>,
+}
+
+/// The tasks beside the loop. They end with it.
+pub(super) struct Beside<P> {
+    /// Those that only ask: nothing is lost where they are dropped.
+    looks: JoinSet<Message<P>>,
+    /// The one that has the hands.
+    deeds: JoinSet<Message<P>>,
+}
+
+impl<P: Ports> Beside<P> {
+    pub(super) fn new() -> Self {
+        Self { looks: JoinSet::new(), deeds: JoinSet::new() }
+    }
+
+    pub(super) fn look(&mut self, look: impl Future<Output = Message<P>> + Send + 'static) {
+        self.looks.spawn(look);
+    }
+
+    pub(super) fn act(&mut self, deed: impl Future<Output = Message<P>> + Send + 'static) {
+        self.deeds.spawn(deed);
+    }
+
+    /// Nobody wants to know any more.
+    pub(super) fn drop_looks(&mut self) {
+        self.looks = JoinSet::new();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.looks.is_empty() && self.deeds.is_empty()
+    }
+
+    /// The next message; `None` where nothing goes on.
+    pub(super) async fn next(&mut self) -> Option<Message<P>> {
+        let ended = tokio::select! {
+            biased;
+            Some(ended) = self.deeds.join_next() => ended,
+            Some(ended) = self.looks.join_next() => ended,
+            else => return None,
+        };
+        Some(ended.unwrap_or_else(goes_on))
+    }
+}
+
+/// A panic beside the loop is one in the loop.
+fn goes_on<T>(error: JoinError) -> T {
+    match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(error) => resume_unwind(Box::new(error.to_string())),
+    }
+}

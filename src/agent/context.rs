@@ -1,0 +1,70 @@
+//! What everything in the agent works with: the ports, the settings, and who is told.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::AgentSettings;
+use crate::core::decide::failing::FailedTry;
+use crate::core::update::event::{Event, Listener};
+use crate::engine::{Engine, EngineError, EngineInfo, Listed};
+use crate::registry::Registry;
+use crate::world::Ports;
+
+/// What everything in the agent works with. A copy costs a few counters, so that what goes on
+/// beside the loop has one of its own.
+pub(super) struct Context<P> {
+    pub(super) ports: Arc<P>,
+    pub(super) settings: Arc<AgentSettings>,
+    pub(super) listener: Arc<dyn Listener>,
+    pub(super) stop: CancellationToken,
+    /// Whether the agent runs for good: only then can it wait for a helper.
+    pub(super) is_resident: bool,
+}
+
+impl<P> Clone for Context<P> {
+    fn clone(&self) -> Self {
+        Self {
+            ports: Arc::clone(&self.ports),
+            settings: Arc::clone(&self.settings),
+            listener: Arc::clone(&self.listener),
+            stop: self.stop.clone(),
+            is_resident: self.is_resident,
+        }
+    }
+}
+
+impl<P: Ports> Context<P> {
+    /// Every container that the Engine has.
+    pub(super) async fn list(&self) -> Result<Vec<Listed>, EngineError> {
+        self.ports.engine().list().await
+    }
+
+    /// What the Engine says of itself. The registry port hears of what concerns registries.
+    pub(super) async fn engine_info(&self) -> Result<EngineInfo, EngineError> {
+        let info = self.ports.engine().info().await?;
+        self.ports.registry().follow_engine(&info.registries);
+        Ok(info)
+    }
+
+    /// Warns of something that concerns no container.
+    pub(super) fn warn(&self, detail: impl Into<String>) {
+        self.warn_about(String::new(), detail);
+    }
+
+    /// Warns of something that concerns this container.
+    pub(super) fn warn_about(&self, container: String, detail: impl Into<String>) {
+        self.listener.hear(&Event::Warning { container, detail: detail.into() });
+    }
+
+    /// An image that cannot be fetched is not fetched again in each round.
+    pub(super) fn pause_after(&self, container: &str, failed: FailedTry) {
+        let remembered = self.ports.state().memory().and_then(|mut memory| {
+            memory.fail(container, failed);
+            self.ports.state().remember(&memory)
+        });
+        if let Err(error) = remembered {
+            self.warn(error.to_string());
+        }
+    }
+}

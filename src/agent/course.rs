@@ -1,0 +1,300 @@
+//! The course of rounds: they begin, ask, and decide on what comes back.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::beside::{Look, Message};
+use super::facts::{Facts, Names};
+use super::round::{Due, Order, Round, RoundId, Stage};
+use super::{Agent, Request, RoundError};
+use crate::core::decide::memory::Memory;
+use crate::core::decide::observation::Observation;
+use crate::core::decide::reason::Reason;
+use crate::core::decide::report::Report;
+use crate::core::decide::{Circumstances, Decision, decide, origin};
+use crate::core::policy::hooks::Moment;
+use crate::engine::Listed;
+use crate::journal::JournalError;
+use crate::observe;
+use crate::recover;
+use crate::registry::Registry;
+use crate::world::Ports;
+
+impl<P: Ports> Agent<P> {
+    /// Begins a round, over the list that the Engine gave just now, if it did.
+    ///
+    /// What was left open is taken up first. Where the Engine is away and that waits for it, the
+    /// round waits as well.
+    pub(super) async fn begin(&mut self, mut order: Order, list: Option<Vec<Listed>>) {
+        let busy = self.busy_names();
+        match self.find_out(&order, list).await {
+            Ok(facts) => self.enter(order, facts, &busy),
+            Err(RoundError::Engine(error))
+                if error.is_the_engine_away() && self.is_settling() && !order.has_waited =>
+            {
+                order.has_waited = true;
+                self.postponed.push(order);
+            }
+            Err(error) => self.could_not_run(order, error),
+        }
+    }
+
+    /// What a round starts from. What was left open is in the hands then, if there is anything.
+    async fn find_out(
+        &mut self,
+        order: &Order,
+        list: Option<Vec<Listed>>,
+    ) -> Result<Facts, RoundError> {
+        let open = self.open_updates().await?;
+        let other = self.who_else_holds_the_engine(&order.request).await;
+        let may_settle = !order.request.dry_run && !matches!(other, Ok(Some(_)));
+        if may_settle && !open.is_empty() {
+            self.settle_leftovers(open.keys().cloned().collect());
+        }
+        other?;
+        let list = list.filter(|_| open.is_empty());
+        let names = Names::of(&order.request);
+        let facts = self.facts(names, &order.request, list).await?;
+        self.check_names(&order.request, &facts.list, &facts.open)?;
+        let left = recover::left_behind(&facts.list, &open);
+        if may_settle && !left.is_empty() {
+            self.settle_leftovers(left);
+        }
+        Ok(facts)
+    }
+
+    /// Whom others ask already is left to them where only the schedule asks; whoever is in the
+    /// hands is looked at behind that.
+    fn enter(&mut self, order: Order, mut facts: Facts, busy: &BTreeSet<String>) {
+        let defaults = &self.context.settings.defaults;
+        let watched = observe::watched_names(&facts.list, defaults, &self.cache);
+        self.forget_who_is_gone(&watched);
+        if !self.is_settling() && self.other_agent.is_none() {
+            self.publish(|snapshot| snapshot.is_ready = true);
+        }
+        let is_due = order.is_due();
+        let passed_over = self.pass_over(&order.request, &facts.list);
+        let mut round = Round::new(order, facts.circumstances.now);
+        round.end.passed_over = passed_over;
+        let mut meant: BTreeSet<_> = watched
+            .union(&self.names_at_work())
+            .filter(|name| facts.names.contains(name))
+            .cloned()
+            .collect();
+        if is_due {
+            let (skipped, rest) = meant.into_iter().partition(|name| busy.contains(name));
+            (round.skipped, meant) = (skipped, rest);
+            if meant.is_empty() && !round.skipped.is_empty() {
+                return;
+            }
+        }
+        if !round.order.request.dry_run {
+            round.waiting = meant.intersection(&self.names_at_work()).cloned().collect();
+        }
+        facts.names.except.extend(round.skipped.union(&round.waiting).cloned());
+        let id = self.next_round;
+        self.next_round += 1;
+        self.rounds.insert(id, round);
+        self.look(id, facts);
+    }
+
+    /// Looks, behind the hooks that are to run before it.
+    fn look(&mut self, id: RoundId, mut facts: Facts) {
+        let Some(round) = self.rounds.get_mut(&id) else { return };
+        let only_looks = round.order.request.dry_run || self.other_agent.is_some();
+        if only_looks || !self.context.runs_hooks() {
+            return self.glance(id, facts);
+        }
+        round.questions += 1;
+        let (context, cache) = (self.context.clone(), Arc::clone(&self.cache));
+        self.beside.look(async move {
+            let ran = context.run_hooks(Moment::PreCheck, &facts.names, cache).await;
+            if let (true, Ok(list)) = (ran.unwrap_or(true), context.list().await) {
+                facts.list = list;
+            }
+            Message::HooksBefore(id, Box::new(facts))
+        });
+    }
+
+    /// Asks the Engine about the containers of a look.
+    pub(super) fn glance(&mut self, id: RoundId, facts: Facts) {
+        let Some(round) = self.rounds.get_mut(&id) else { return };
+        let defaults = &self.context.settings.defaults;
+        let watched = observe::watched_names(&facts.list, defaults, &self.cache);
+        round.asked.extend(watched.into_iter().filter(|name| facts.names.contains(name)));
+        round.questions += 1;
+        round.open.clone_from(&facts.open);
+        let (context, mut cache) = (self.context.clone(), Arc::clone(&self.cache));
+        let facts = Arc::new(facts);
+        self.beside.look(async move {
+            let scope = facts.scope(&context.settings.defaults);
+            let observations = observe::glance(&*context.ports, &mut cache, &scope).await;
+            Message::Glanced(Look { round: id, facts, observations, cache })
+        });
+    }
+
+    /// Looks at these containers once more, from what holds now.
+    pub(super) async fn look_again(&mut self, id: RoundId, names: BTreeSet<String>) {
+        let Some(round) = self.rounds.get(&id) else { return };
+        // What was done is reported as the schedule would see it.
+        let request = match round.stage {
+            Stage::Looking => round.order.request.clone(),
+            _ => Request::default(),
+        };
+        match self.facts(Names::only(names.clone()), &request, None).await {
+            Ok(facts) => self.glance(id, facts),
+            Err(error) => self.could_not_look_again(id, &names, &error),
+        }
+    }
+
+    /// How they stand is not known any more: that is an error, of these containers alone.
+    fn could_not_look_again(&mut self, id: RoundId, names: &BTreeSet<String>, error: &RoundError) {
+        let Some(mut round) = self.rounds.remove(&id) else { return };
+        let detail = format!("it could not be looked at again: {error}");
+        let is_meant = |report: &&Report| names.contains(&report.container);
+        let earlier = Arc::clone(&self.snapshot.borrow());
+        let reports = earlier.reports.iter().filter(is_meant);
+        let reports: Vec<_> =
+            reports.map(|report| report.spoilt(Reason::EngineError, &detail)).collect();
+        self.context.warn(format!("cannot look at containers again: {error}"));
+        self.show(&mut round, &reports);
+        self.rounds.insert(id, round);
+    }
+
+    /// Takes in what came back from beside the loop, and goes on with it.
+    pub(super) async fn hear(&mut self, message: Message<P>) {
+        match message {
+            Message::HooksBefore(id, facts) => {
+                self.is_answered(id);
+                self.glance(id, *facts);
+            }
+            Message::Glanced(look) => self.ask_registries(look),
+            Message::Answered(look) => self.answered(look),
+            Message::HooksAfter(id) => self.is_answered(id),
+            Message::Done(hands, done) => self.done(hands, done).await,
+        }
+        self.advance().await;
+    }
+
+    fn is_answered(&mut self, id: RoundId) {
+        if let Some(round) = self.rounds.get_mut(&id) {
+            round.questions = round.questions.saturating_sub(1);
+        }
+    }
+
+    /// Asks what is still open, each registry by itself.
+    fn ask_registries(&mut self, look: Look) {
+        let Look { round: id, facts, observations, cache } = look;
+        self.cache.merge(cache);
+        self.is_answered(id);
+        let Some(round) = self.rounds.get_mut(&id) else { return };
+        let seen: BTreeSet<_> = observations.iter().map(|seen| seen.name.as_str()).collect();
+        // Nothing will be heard of a container that has just gone.
+        round.asked.retain(|name| seen.contains(name.as_str()) || !facts.names.contains(name));
+        let groups = observe::by_registry(observations, &facts.circumstances);
+        for (registry, mut observations) in groups {
+            let facts = Arc::clone(&facts);
+            let (context, mut cache) = (self.context.clone(), Arc::clone(&self.cache));
+            self.beside.look(async move {
+                let scope = facts.scope(&context.settings.defaults);
+                let asked = (&scope, registry.as_deref());
+                observe::answer(&*context.ports, &mut cache, asked, &mut observations).await;
+                Message::Answered(Look { round: id, facts, observations, cache })
+            });
+        }
+    }
+
+    /// Decides on what is answered. What is to be carried out waits for the hands.
+    fn answered(&mut self, look: Look) {
+        let Look { round: id, facts, observations, cache } = look;
+        self.cache.merge(cache);
+        let Some(mut round) = self.rounds.remove(&id) else { return };
+        let is_dry = round.order.request.dry_run;
+        if !is_dry {
+            self.remember_republished(&facts, &observations);
+        }
+        let mut reports = Vec::new();
+        for observation in observations {
+            round.asked.remove(&observation.name);
+            let decision = decide(&observation, &facts.circumstances);
+            reports.push(Report::of(&observation, &decision));
+            if is_dry {
+                round.outline(&decision);
+                continue;
+            }
+            self.outlook.note(&observation, &decision);
+            let due = Due { observation, facts: Arc::clone(&facts) };
+            match decision {
+                _ if round.stage != Stage::Looking || self.is_ending() => {}
+                Decision::Update(_) | Decision::Fetch(_) => round.due.push_back(due),
+                Decision::HandOver(_) => round.own = Some(due),
+                Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => {}
+            }
+        }
+        self.show(&mut round, &reports);
+        self.rounds.insert(id, round);
+    }
+
+    /// A republished index is remembered, so that its manifest is asked for only once. Where that
+    /// cannot be written, it is asked for again.
+    fn remember_republished(&self, facts: &Facts, observations: &[Observation]) {
+        if let Err(error) = self.try_to_remember(facts, observations) {
+            self.context.warn(format!("what was found is not remembered: {error}"));
+        }
+    }
+
+    fn try_to_remember(
+        &self,
+        facts: &Facts,
+        observations: &[Observation],
+    ) -> Result<(), JournalError> {
+        let state = self.context.ports.state();
+        let decided = |seen| (decide(seen, &facts.circumstances), seen);
+        let republished: Vec<_> = observations.iter().map(decided).collect();
+        let is_nothing = |(decision, seen): &(Decision, &Observation)| !may_be_news(decision, seen);
+        let tls_hosts = self.context.ports.registry().tls_hosts();
+        let has_new_host = tls_hosts.iter().any(|host| !facts.memory.tls_hosts.contains(host));
+        if republished.iter().all(is_nothing)
+            && !has_origin(observations, &facts.circumstances)
+            && !has_new_host
+        {
+            return Ok(());
+        }
+        // Read again: an update that ended meanwhile may have written it.
+        let mut memory = state.memory()?;
+        let mut is_news =
+            observe::remember_origins(&mut memory, observations, &facts.circumstances);
+        is_news |= memory.learn_tls(tls_hosts);
+        for (decision, observation) in republished {
+            if let (Decision::Republished(digest), Ok(running)) = (decision, &observation.running) {
+                is_news |= memory.learn(&running.image_id, &digest);
+            }
+            is_news |= refuse_the_index_too(&mut memory, observation);
+        }
+        if !is_news {
+            return Ok(());
+        }
+        memory.tidy(&facts.list.iter().map(|listed| listed.image_id.clone()).collect());
+        state.remember(&memory)
+    }
+}
+
+/// Whether a look has found out where an image came from.
+fn has_origin(observations: &[Observation], circumstances: &Circumstances) -> bool {
+    observations.iter().any(|seen| origin::news(seen, circumstances).is_some())
+}
+
+fn may_be_news(decision: &Decision, observation: &Observation) -> bool {
+    matches!(decision, Decision::Republished(_)) || observation.refusal.is_some()
+}
+
+/// A bad image under a new index is recognised by its manifest; the index is remembered as well,
+/// so that the next round need not ask what is behind it.
+fn refuse_the_index_too(memory: &mut Memory, observation: &Observation) -> bool {
+    let (Some(refusal), Some(index)) = (&observation.refusal, observation.offered.digest()) else {
+        return false;
+    };
+    let mut again = refusal.clone();
+    again.digests.insert(index.clone());
+    memory.refusal(&observation.name, index).is_none() && memory.refuse(&observation.name, again)
+}

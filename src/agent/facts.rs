@@ -1,0 +1,207 @@
+//! What a look starts from, found out when it begins and the same for all of its containers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Agent, Request, RoundError};
+use crate::core::decide::Circumstances;
+use crate::core::decide::memory::Memory;
+use crate::core::decide::observation::OpenUpdate;
+use crate::core::policy::PolicyDefaults;
+use crate::core::policy::own_labels::PassedOver;
+use crate::engine::{EngineError, Listed};
+use crate::host::Host;
+use crate::journal::JournalError;
+use crate::observe::{self, Scope};
+use crate::recover;
+use crate::registry::Registry;
+use crate::world::Ports;
+
+/// What a look starts from.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// Whom it is about.
+    pub(super) names: Names,
+    /// What holds for the whole of the look.
+    pub(super) circumstances: Circumstances,
+    /// Every container that the Engine has.
+    pub(super) list: Vec<Listed>,
+    /// What is remembered.
+    pub(super) memory: Memory,
+    /// Updates that were left open, by container.
+    pub(super) open: BTreeMap<String, OpenUpdate>,
+    /// How many deeds were done before.
+    pub(super) deeds: u64,
+}
+
+/// The containers that a look is about.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names {
+    /// Only these; `None`: all that are watched.
+    pub(super) only: Option<BTreeSet<String>>,
+    /// Not these.
+    pub(super) except: BTreeSet<String>,
+}
+
+impl Names {
+    pub(super) fn only(names: BTreeSet<String>) -> Self {
+        Self { only: Some(names), except: BTreeSet::new() }
+    }
+
+    pub(super) fn of(request: &Request) -> Self {
+        Self { only: request.names.clone(), except: request.except.clone() }
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(name)) && !self.except.contains(name)
+    }
+}
+
+impl Facts {
+    pub(super) fn scope<'a>(&'a self, defaults: &'a PolicyDefaults) -> Scope<'a> {
+        Scope {
+            defaults,
+            circumstances: &self.circumstances,
+            list: &self.list,
+            memory: &self.memory,
+            open_updates: &self.open,
+            names: self.names.only.as_ref(),
+            except: &self.names.except,
+        }
+    }
+}
+
+impl<P: Ports> Agent<P> {
+    /// Every container that the Engine has. Whose labels they have is known from then on.
+    pub(super) async fn list(&mut self) -> Result<Vec<Listed>, EngineError> {
+        let list = self.context.list().await?;
+        self.cache.learn_whose_labels(self.context.ports.engine(), &list).await;
+        Ok(list)
+    }
+
+    /// What of images' labels does not count, told once for each container. Gives it for the
+    /// containers of a request.
+    pub(super) fn pass_over(&self, request: &Request, list: &[Listed]) -> Vec<PassedOver> {
+        let mut all = observe::passed_over(list, &self.context.settings.defaults, &self.cache);
+        let before = self.snapshot.borrow().passed_over.clone();
+        for news in all.iter().filter(|news| !before.contains(news)) {
+            self.context.warn_about(news.container.clone(), news.in_words());
+        }
+        if before != all {
+            self.publish(|snapshot| snapshot.passed_over.clone_from(&all));
+        }
+        let is_meant = |name: &String| request.names.as_ref().is_none_or(|all| all.contains(name));
+        all.retain(|it| is_meant(&it.container));
+        all
+    }
+
+    /// Finds out what a look starts from; the list is that which the Engine gave just now, if it
+    /// did.
+    pub(super) async fn facts(
+        &mut self,
+        names: Names,
+        request: &Request,
+        list: Option<Vec<Listed>>,
+    ) -> Result<Facts, RoundError> {
+        let memory = self.context.ports.state().memory()?;
+        self.follow_engine().await?;
+        self.context.ports.registry().remember_tls(&memory.tls_hosts);
+        let list = match list {
+            Some(list) => list,
+            None => self.list().await?,
+        };
+        let mut open = self.open_updates().await?;
+        open.extend(self.left_without_a_journal(&list, &open, request));
+        let circumstances = self.circumstances(request);
+        Ok(Facts { names, circumstances, list, memory, open, deeds: self.deeds })
+    }
+
+    /// What was left behind without a journal, as the hands have found it. A look touches nothing,
+    /// so it proves nothing: names are all that it has.
+    fn left_without_a_journal(
+        &self,
+        list: &[Listed],
+        open: &BTreeMap<String, OpenUpdate>,
+        request: &Request,
+    ) -> BTreeMap<String, OpenUpdate> {
+        let only_looks = request.dry_run || self.other_agent.is_some();
+        let known = |name: String| {
+            let found = self.untouched.get(&name).cloned();
+            let unknown = match (only_looks, self.hands.is_none()) {
+                (true, _) => Some(OpenUpdate::Unproven),
+                (false, true) => Some(OpenUpdate::InFlight),
+                (false, false) => None,
+            };
+            Some((name, found.or(unknown)?))
+        };
+        recover::left_behind(list, open).into_iter().filter_map(known).collect()
+    }
+
+    /// What holds for the whole of a look.
+    pub(super) fn circumstances(&self, request: &Request) -> Circumstances {
+        let (ports, settings) = (&self.context.ports, &self.context.settings);
+        Circumstances {
+            now: ports.host().now(),
+            zone: settings.zone.clone(),
+            pull_window: settings.pull_window.clone(),
+            force: request.force,
+            tries_at_once: request.tries_at_once,
+            own_container: ports.host().own_container(),
+            engine_endpoint: settings.engine_endpoint.clone(),
+            other_agent: self.other_agent.clone(),
+            state_dir: ports.state().root().to_owned(),
+        }
+    }
+
+    /// The containers of updates that are open, as the hands know them. One of which nobody knows
+    /// was left by an earlier process; then the Engine tells whether its service runs.
+    pub(super) async fn open_updates(&self) -> Result<BTreeMap<String, OpenUpdate>, JournalError> {
+        let at_work = self.names_at_work();
+        let mut open = BTreeMap::new();
+        for journal in self.context.ports.state().open_journals()? {
+            let plan = &journal.header.plan;
+            let known = match &self.hands {
+                Some(hands) => hands.recovery.state_of(&plan.id),
+                None => self.open.get(&plan.main.container).cloned(),
+            };
+            let state = match known {
+                Some(state) => state,
+                None if at_work.contains(&plan.main.container) => OpenUpdate::InFlight,
+                None => recover::left_open(&*self.context.ports, &journal).await,
+            };
+            open.extend(plan.names().map(|name| (name.to_owned(), state.clone())));
+        }
+        Ok(open)
+    }
+
+    /// Every name of a request is that of a watched container, or of one whose update is under way
+    /// or was left open: nothing may bear its name at the moment.
+    pub(super) fn check_names(
+        &self,
+        request: &Request,
+        list: &[Listed],
+        open: &BTreeMap<String, OpenUpdate>,
+    ) -> Result<(), RoundError> {
+        let Some(names) = &request.names else { return Ok(()) };
+        let defaults = &self.context.settings.defaults;
+        let watched = observe::watched_names(list, defaults, &self.cache);
+        let at_work = self.names_at_work();
+        let is_absent = |name: &String| at_work.contains(name) || open.contains_key(name);
+        let is_unknown = |name: &&String| !watched.contains(*name) && !is_absent(name);
+        let passed = observe::passed_over(list, defaults, &self.cache);
+        let named = |name: &String| match passed.iter().find(|it| it.container == *name) {
+            Some(passed) => format!("{name} ({})", passed.in_words()),
+            None => name.clone(),
+        };
+        let unknown: Vec<_> = names.iter().filter(is_unknown).map(named).collect();
+        if unknown.is_empty() { Ok(()) } else { Err(RoundError::UnknownNames(unknown)) }
+    }
+
+    /// Registries are asked where the Engine would ask. It may not have been there at the start.
+    async fn follow_engine(&mut self) -> Result<(), RoundError> {
+        if !self.mirrors_are_known {
+            self.context.engine_info().await?;
+            self.mirrors_are_known = true;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+//! What acts on containers: one pair of hands, so one update at a time.
+//!
+//! The loop gives its hands away for a deed, which goes on beside it, and gets them back with what
+//! came of it. What is at work has them alone, without a lock, and the loop goes on looking.
+
+use std::collections::BTreeSet;
+
+use super::context::Context;
+use super::engine_lock::EngineLock;
+use super::facts::Facts;
+use super::hooks::Asked;
+use super::wish::Fulfilled;
+use super::{RoundError, WishError};
+use crate::core::decide::engine_lock::Holder;
+use crate::core::decide::observation::{Observation, Readiness};
+use crate::core::decide::outlook::Outlook;
+use crate::core::decide::reason::Reason;
+use crate::core::decide::{Circumstances, Decision, Fetch, No, decide, originals};
+use crate::core::docker::inspect;
+use crate::core::update::handover::Task;
+use crate::core::update::history::Record;
+use crate::core::update::plan::{Header, Plan};
+use crate::engine::{Engine, EngineError};
+use crate::execute::{self, Ended, Trouble, Update};
+use crate::host::Host;
+use crate::observe::{self, Cache, Neighbours, Surroundings};
+use crate::recover::{Recovered, Recovery, Sightings};
+use crate::world::Ports;
+
+/// What came of a deed.
+pub(super) enum Done {
+    /// A container was looked at once more, and what was decided is carried out.
+    Acted(Box<Acted>),
+    /// What had been left open is ended, or is not to be touched.
+    Settled(Result<Recovered, RoundError>),
+    /// A wish is fulfilled; these containers may stand otherwise now.
+    Fulfilled(Result<Fulfilled, WishError>, BTreeSet<String>),
+    /// A person insisted on what had been left open.
+    Recovered { recovered: Recovered, is_handed_over: bool },
+    /// Superseded images are dropped; whether some are left, if that is known.
+    Dropped(Option<bool>),
+}
+
+/// What came of one container.
+pub(super) struct Acted {
+    pub(super) observation: Observation,
+    /// What was decided in the end.
+    pub(super) decision: Decision,
+    /// The update that was carried out and ended.
+    pub(super) record: Option<Record>,
+    /// Whether something was done that makes what is known of the container old.
+    pub(super) is_touched: bool,
+    /// Whether a helper has the agent's own container from now on.
+    pub(super) is_handed_over: bool,
+}
+
+/// What a deed needs beside the ports, and keeps from one deed to the next.
+pub(super) struct Hands<P> {
+    pub(super) context: Context<P>,
+    pub(super) recovery: Recovery,
+    /// Who hangs on whom, as the deeds before have found out.
+    pub(super) neighbours: Neighbours,
+    /// What earlier updates left behind without a journal, as far as it is watched.
+    pub(super) sightings: Sightings,
+    /// Whether this agent is the one that works on the Engine.
+    pub(super) engine_lock: EngineLock,
+    /// Who it is in the lock, once that is known.
+    pub(super) own_holder: Option<Holder>,
+}
+
+impl<P: Ports> Hands<P> {
+    pub(super) fn new(context: Context<P>) -> Self {
+        Self {
+            context,
+            recovery: Recovery::default(),
+            neighbours: Neighbours::default(),
+            sightings: Sightings::default(),
+            engine_lock: EngineLock::default(),
+            own_holder: None,
+        }
+    }
+
+    /// Carries out what was decided of a container. Where something was done since it was looked
+    /// at, or it has waited for its turn, that is decided anew.
+    pub(super) async fn act(
+        &mut self,
+        (facts, cache): (&Facts, &Cache),
+        seen: Observation,
+        is_old: bool,
+    ) -> Acted {
+        let mut observation = seen;
+        let mut circumstances = facts.circumstances.clone();
+        if is_old {
+            circumstances.now = self.context.ports.host().now();
+            self.look_again((facts, cache), &mut observation).await;
+        }
+        let decision = decide(&observation, &circumstances);
+        let mut acted =
+            Acted { observation, decision, record: None, is_touched: false, is_handed_over: false };
+        match self.engine_is_held_before(&acted.decision).await {
+            Some(no) => acted.decision = Decision::No(no),
+            None => self.carry_out(&mut acted, &circumstances).await,
+        }
+        acted
+    }
+
+    /// Another deed may have changed what an update of this container would meet.
+    async fn look_again(
+        &mut self,
+        (facts, cache): (&Facts, &Cache),
+        observation: &mut Observation,
+    ) {
+        let defaults = &self.context.settings.defaults;
+        let surroundings = Surroundings { defaults, open: &facts.open };
+        let (ports, known) = (&*self.context.ports, (&mut self.neighbours, cache));
+        observe::look_again(ports, known, &surroundings, observation).await;
+    }
+
+    async fn carry_out(&mut self, acted: &mut Acted, circumstances: &Circumstances) {
+        match acted.decision.clone() {
+            Decision::Update(plan) => match self.ask_hooks(&plan).await {
+                Asked::Agreed => self.update_and_tell(*plan, acted).await,
+                Asked::Held(no) => acted.decision = Decision::No(no),
+                Asked::Unasked => {}
+            },
+            Decision::HandOver(plan) => {
+                let Some(readiness) = acted.observation.readiness.take() else { return };
+                let task = Task::Update { force: circumstances.force };
+                acted.is_handed_over =
+                    self.context.hand_over(&plan, &readiness.original, task).await;
+            }
+            Decision::Fetch(fetch) => {
+                acted.is_touched = true;
+                self.fetch_ahead(&fetch).await;
+            }
+            Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => {}
+        }
+    }
+
+    /// What keeps an update from beginning concerns its container, and no other.
+    async fn update_and_tell(&mut self, plan: Plan, acted: &mut Acted) {
+        let Some(readiness) = acted.observation.readiness.take() else { return };
+        match self.update(plan, *readiness).await {
+            Ok(record) => {
+                acted.record = record;
+                acted.is_touched = true;
+            }
+            Err(error) => {
+                let (reason, detail) = (Reason::EngineError, format!("no update began: {error}"));
+                acted.decision = Decision::No(No { reason, detail, opens: None });
+            }
+        }
+    }
+
+    /// Carries out an update from its first step. `None`: it was left open.
+    ///
+    /// # Errors
+    /// It could not begin.
+    pub(super) async fn update(
+        &mut self,
+        plan: Plan,
+        readiness: Readiness,
+    ) -> Result<Option<Record>, RoundError> {
+        let header = self.header(plan, readiness).await?;
+        let Context { ports, listener, stop, .. } = &self.context;
+        let update = Update::begin(&**ports, &**listener, stop, header)?;
+        // Boxed, because it is by far the largest part of whatever waits for an update.
+        match Box::pin(update.run()).await {
+            Ended::Finished(record) => Ok(Some(*record)),
+            Ended::Left => Ok(None),
+            Ended::Unfinished(journal, trouble) => {
+                self.recovery.failed(&**ports, &**listener, &journal, &trouble).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Everything that going back needs, so that it never needs the registry.
+    async fn header(&self, plan: Plan, readiness: Readiness) -> Result<Header, EngineError> {
+        let ports = &self.context.ports;
+        let tag = plan.reference.tag.as_deref().unwrap_or_default();
+        let local = format!("{}:{tag}", plan.reference.familiar_name());
+        let before = ports.engine().inspect_image(&local).await?;
+        let id = before.as_ref().map(|image| inspect::id(image).to_owned());
+        Ok(Header {
+            version: Header::version_of(&plan),
+            started_at: ports.host().now(),
+            boot_id: ports.host().boot_id(),
+            dependents: originals(&plan, &readiness),
+            plan,
+            original: readiness.original,
+            tag_before: id,
+            live_restore: self.context.engine_info().await?.live_restore,
+        })
+    }
+
+    /// Fetches an image for an update that waits. What goes wrong is said, and tried again in the
+    /// next round.
+    async fn fetch_ahead(&self, fetch: &Fetch) {
+        let Context { ports, listener, stop, .. } = &self.context;
+        match execute::fetch_ahead(&**ports, &**listener, stop, fetch).await {
+            Ok(()) | Err(Trouble::Asked) => {}
+            Err(trouble) => {
+                let detail =
+                    format!("the image could not be fetched ahead of its window: {trouble}");
+                if !trouble.is_the_engine_away() {
+                    let failed = fetch.failed_try(detail.clone(), ports.host().now());
+                    self.context.pause_after(&fetch.container, failed);
+                }
+                self.context.warn_about(fetch.container.clone(), detail);
+            }
+        }
+    }
+
+    /// Drops images that were fetched ahead and are not wanted any more. Says whether some are
+    /// left.
+    pub(super) async fn drop_superseded(
+        &self,
+        outlook: &Outlook,
+        owners: &BTreeSet<String>,
+    ) -> Option<bool> {
+        let dropped = execute::drop_superseded(self.context.ports.engine(), outlook, owners).await;
+        if let Err(error) = &dropped {
+            self.context.warn(format!("superseded images stay on disk: {error}"));
+        }
+        dropped.ok()
+    }
+}

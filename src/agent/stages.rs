@@ -1,0 +1,149 @@
+//! From stage to stage: what a round does when nothing of it is open any more, until it ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Agent;
+use super::beside::Message;
+use super::facts::Names;
+use super::hands::Done;
+use super::round::{Reply, Round, RoundId, Stage};
+use crate::core::decide::observation::OpenUpdate;
+use crate::core::decide::report::Report;
+use crate::core::policy::hooks::Moment;
+use crate::registry::Registry;
+use crate::world::Ports;
+
+impl<P: Ports> Agent<P> {
+    /// Moves a round on that waits for nothing more. Says whether there was one.
+    pub(super) async fn move_on(&mut self) -> bool {
+        let at_work = self.names_at_work();
+        let is_free = |name: &String| !at_work.contains(name);
+        let has_free = |(id, round): (&RoundId, &Round)| {
+            let free: BTreeSet<_> =
+                round.waiting.iter().filter(|it| is_free(it)).cloned().collect();
+            (!free.is_empty()).then_some((*id, free))
+        };
+        if let Some((id, free)) = self.rounds.iter().find_map(has_free) {
+            self.rounds.entry(id).and_modify(|round| round.waiting.retain(|it| !free.contains(it)));
+            self.look_again(id, free).await;
+            return true;
+        }
+        let at_rest: Vec<_> =
+            self.rounds.iter().filter(|(_, round)| round.is_at_rest()).map(|(id, _)| *id).collect();
+        for id in at_rest {
+            if self.next_stage(id).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether a round came further.
+    async fn next_stage(&mut self, id: RoundId) -> bool {
+        let is_ending = self.is_ending();
+        let Some(round) = self.rounds.get_mut(&id) else { return false };
+        let is_dry = round.order.request.dry_run;
+        match round.stage {
+            Stage::Looking => {
+                round.stage = Stage::Reporting;
+                let touched = round.touched.clone();
+                if !touched.is_empty() && !is_ending {
+                    self.look_again(id, touched).await;
+                }
+            }
+            Stage::Reporting if round.own.is_some() && self.hands.is_none() => return false,
+            Stage::Reporting => {
+                round.stage = Stage::HandingOver;
+                if let Some(due) = round.own.take() {
+                    self.act(id, due);
+                }
+            }
+            Stage::HandingOver => {
+                round.stage = Stage::Dropping;
+                if !is_dry && !is_ending && self.has_images_ahead {
+                    self.drop_superseded(id).await;
+                }
+            }
+            Stage::Dropping => {
+                round.stage = Stage::Hooks;
+                if !is_dry && !is_ending && self.context.runs_hooks() {
+                    self.run_hooks_behind(id);
+                }
+            }
+            Stage::Hooks => self.finish(id),
+        }
+        true
+    }
+
+    /// Drops images that were fetched ahead and are not wanted any more. Nothing is asked where
+    /// there are none, and hands that are at work do it behind another round.
+    async fn drop_superseded(&mut self, id: RoundId) {
+        if self.hands.is_none() {
+            return;
+        }
+        let Ok(mut owners) = self.watched().await else { return };
+        self.outlook.retain(&owners);
+        owners.extend(self.open.keys().cloned());
+        let outlook = self.outlook.clone();
+        let Some(hands) = self.take_hands_for(id) else { return };
+        self.beside.act(async move {
+            let dropped = hands.drop_superseded(&outlook, &owners).await;
+            Message::Done(hands, Done::Dropped(dropped))
+        });
+    }
+
+    fn run_hooks_behind(&mut self, id: RoundId) {
+        let Some(round) = self.rounds.get_mut(&id) else { return };
+        round.questions += 1;
+        let (context, names) = (self.context.clone(), Names::of(&round.order.request));
+        let cache = Arc::clone(&self.cache);
+        self.beside.look(async move {
+            // An Engine that is away by now is told of by the next round.
+            let _ = context.run_hooks(Moment::PostCheck, &names, cache).await;
+            Message::HooksAfter(id)
+        });
+    }
+
+    /// The end of a round is told to everybody who hears of it.
+    fn finish(&mut self, id: RoundId) {
+        let Some(mut round) = self.rounds.remove(&id) else { return };
+        self.report_missing(&mut round);
+        round.end.reports.sort_by(|a, b| a.container.cmp(&b.container));
+        round.end.outlines.sort_by(|a, b| a.container.cmp(&b.container));
+        round.end.quotas = self.context.ports.registry().quotas();
+        self.show_refused();
+        if !matches!(round.order.reply, Reply::Instead(..)) {
+            self.tell(&round);
+        }
+        round.order.reply.send(Ok(round.end));
+    }
+
+    /// Reports on the services of a round that an update has left without any container of their
+    /// name: nobody sees them in the Engine's list.
+    fn report_missing(&self, round: &mut Round) {
+        let names = Names::of(&round.order.request);
+        let is_broken =
+            |open: &OpenUpdate| matches!(open, OpenUpdate::Stuck(_) | OpenUpdate::Down(_));
+        let is_reported =
+            |name: &String| round.end.reports.iter().any(|report| report.container == *name);
+        let missing = round
+            .open
+            .iter()
+            .filter(|(name, open)| is_broken(open) && names.contains(name) && !is_reported(name));
+        let missing: BTreeMap<_, _> = missing.collect();
+        if missing.is_empty() {
+            return;
+        }
+        let mut reports = Vec::new();
+        for journal in self.context.ports.state().open_journals().unwrap_or_default() {
+            let plan = &journal.header.plan;
+            for member in plan.numbers().map(|number| plan.member(number)) {
+                let open = missing.get(&member.container);
+                let report = |open| Report::of_missing(&member.container, &member.image, open);
+                reports.extend(open.map(|open| report(open)));
+            }
+        }
+        self.show(round, &reports);
+    }
+}

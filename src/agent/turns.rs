@@ -1,0 +1,178 @@
+//! When the loop wakes by itself, and whom it looks after then.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio::time::Instant;
+
+use super::engine_lock::OTHERS_INTERVAL;
+use super::leftovers::WATCH_INTERVAL;
+use super::round::{Order, Reply};
+use super::{Agent, AgentSettings, Request};
+use crate::core::time::schedule::Schedule;
+use crate::core::time::timetable::{Due, Timetable};
+use crate::engine::{Engine, Listed};
+use crate::host::Host;
+use crate::observe;
+use crate::world::Ports;
+
+/// The longest sleep while a schedule follows the wall clock: a Pi has no clock of its own, and
+/// somebody may set it at any time.
+const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A schedule by the wall clock that has just fired is asked for a time this far ahead, so that a
+/// clock that is slowed down does not make it fire twice.
+const WALL_CLOCK_SLACK: Duration = Duration::from_secs(2);
+
+/// The pause before an update that an absent Engine left open is taken up again; taking it up then
+/// waits for the Engine by itself.
+const ENGINE_AWAY_INTERVAL: Duration = Duration::from_secs(5);
+
+impl<P: Ports> Agent<P> {
+    /// The timetable as it stands at the start. What an earlier agent fetched is looked at at once.
+    pub(super) async fn timetable(&mut self, begun: Instant) -> Timetable {
+        let schedule = &self.context.settings.schedule;
+        let first = begun.elapsed() + self.first_delay(schedule);
+        let mut table = Timetable::new(schedule.clone(), first);
+        if let Ok(list) = self.list().await {
+            let own = observe::own_schedules(&list, &self.context.settings.defaults, &self.cache);
+            table.follow(own, begun.elapsed(), |schedule| self.first_delay(schedule));
+        }
+        self.await_what_was_fetched().await;
+        self.publish_next(table.next().saturating_sub(begun.elapsed()));
+        table
+    }
+
+    /// When to look at the timetable again.
+    pub(super) fn waking(&self, table: &Timetable, begun: Instant) -> Instant {
+        let mut next = begun + table.next();
+        if table.follows_the_wall_clock() {
+            next = next.min(Instant::now() + WALL_CLOCK_INTERVAL);
+        }
+        let Some(hands) = &self.hands else { return next };
+        // Nothing is recovered before the Engine is this agent's.
+        if self.other_agent.is_some() {
+            return next.min(Instant::now() + OTHERS_INTERVAL);
+        }
+        if hands.sightings.is_watching() {
+            next = next.min(Instant::now() + WATCH_INTERVAL);
+        }
+        if hands.recovery.awaits_the_engine() {
+            return next.min(Instant::now() + ENGINE_AWAY_INTERVAL);
+        }
+        hands.recovery.next_try().map_or(next, |at| next.min(at))
+    }
+
+    /// Whether something that was left open is to be taken up now, whatever the schedule says.
+    /// While the Engine is away, nothing can be, and that has been said.
+    async fn is_recovery_due(&self) -> bool {
+        let Some(hands) = &self.hands else { return false };
+        if hands.sightings.is_watching() {
+            return true;
+        }
+        if hands.recovery.awaits_the_engine() {
+            return self.context.ports.engine().info().await.is_ok();
+        }
+        hands.recovery.next_try().is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Another agent held the Engine: once it is gone, what it kept this one from is made up for.
+    async fn try_to_take_over(&mut self) {
+        if !matches!(self.hold_the_engine().await, Ok(None)) {
+            return;
+        }
+        if std::mem::take(&mut self.is_unsettled) && !Box::pin(self.settle_now()).await {
+            self.is_handed_over = true;
+            return;
+        }
+        self.take_up_leftovers().await;
+        let names = self.watched().await.unwrap_or_default();
+        if !names.is_empty() {
+            let request = Request { names: Some(names), dry_run: true, ..Request::default() };
+            self.begin(Order::new(request, Reply::Instead(None)), None).await;
+            self.advance().await;
+        }
+    }
+
+    /// One waking: whoever is due is looked at, and schedules that came or went are followed.
+    pub(super) async fn turn(&mut self, table: &mut Timetable, begun: Instant) {
+        let due = table.take_due(begun.elapsed(), |schedule| self.delay(schedule));
+        if due.is_nobody() && self.other_agent.is_some() {
+            self.try_to_take_over().await;
+        } else if due.is_nobody() && self.is_recovery_due().await {
+            self.take_up_leftovers().await;
+        }
+        if !due.is_nobody() {
+            self.look_after(due, table, begun).await;
+            self.put_off_openings();
+        }
+        table.await_openings(self.openings(begun.elapsed()));
+        table.ask_the_clock(begun.elapsed(), |schedule| self.delay_by_clock(schedule));
+        self.publish_next(table.next().saturating_sub(begun.elapsed()));
+    }
+
+    async fn look_after(&mut self, due: Due, table: &mut Timetable, begun: Instant) {
+        let list = self.list().await.ok();
+        let names = match &list {
+            Some(list) => self.follow(list, due.names, table, begun),
+            None => due.names,
+        };
+        let request = if due.everybody {
+            let elsewhere = table.own().filter(|name| !names.contains(*name)).cloned().collect();
+            Request { except: elsewhere, ..Request::default() }
+        } else if names.is_empty() {
+            return;
+        } else {
+            Request { names: Some(names), ..Request::default() }
+        };
+        self.begin(Order::new(request, Reply::Nobody), list).await;
+        self.advance().await;
+    }
+
+    /// Takes over the schedules of the containers that there are now. Gives those of the names that
+    /// are still watched.
+    fn follow(
+        &mut self,
+        list: &[Listed],
+        names: BTreeSet<String>,
+        table: &mut Timetable,
+        begun: Instant,
+    ) -> BTreeSet<String> {
+        let defaults = &self.context.settings.defaults;
+        let own = observe::own_schedules(list, defaults, &self.cache);
+        table.follow(own, begun.elapsed(), |schedule| self.delay(schedule));
+        let watched = observe::watched_names(list, defaults, &self.cache);
+        self.outlook.retain(&watched);
+        names.into_iter().filter(|name| watched.contains(name)).collect()
+    }
+
+    fn first_delay(&self, schedule: &Schedule) -> Duration {
+        let AgentSettings { zone, device, jitter, .. } = &*self.context.settings;
+        schedule.first_delay(self.context.ports.host().now(), zone, *device, *jitter)
+    }
+
+    /// The delay after a round.
+    fn delay(&self, schedule: &Schedule) -> Duration {
+        let AgentSettings { zone, device, jitter, .. } = &*self.context.settings;
+        match schedule {
+            Schedule::Every(interval) => *interval,
+            Schedule::Cron(_) => {
+                let now = self.context.ports.host().now() + WALL_CLOCK_SLACK;
+                schedule.next_delay(now, zone, *device, *jitter) + WALL_CLOCK_SLACK
+            }
+        }
+    }
+
+    /// The delay as the wall clock sees it now.
+    fn delay_by_clock(&self, schedule: &Schedule) -> Duration {
+        let AgentSettings { zone, device, jitter, .. } = &*self.context.settings;
+        schedule.next_delay(self.context.ports.host().now(), zone, *device, *jitter)
+    }
+
+    pub(super) fn publish_next(&self, delay: Duration) {
+        let next =
+            TimeDelta::from_std(delay).ok().map(|delay| self.context.ports.host().now() + delay);
+        self.publish(|snapshot| snapshot.next_check = next);
+    }
+}

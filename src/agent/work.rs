@@ -1,0 +1,285 @@
+//! The loop and its hands: what they are given next, and what they bring back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::beside::Message;
+use super::hands::{Acted, Done, Hands};
+use super::round::{Answer, Due, Order, Reply, RoundId};
+use super::wish::{Fulfilled, Wish};
+use super::{Agent, Request, RoundError};
+use crate::core::decide::observation::OpenUpdate;
+use crate::core::decide::report::Report;
+use crate::core::decide::{Decision, decide};
+use crate::recover::Recovered;
+use crate::world::Ports;
+
+/// What the hands are at.
+pub(super) struct Work {
+    /// The containers that they may touch.
+    pub(super) names: BTreeSet<String>,
+    /// Whether it is what was left open.
+    is_settling: bool,
+    whom: Whom,
+}
+
+/// For whom the hands work.
+enum Whom {
+    Nobody,
+    Round(RoundId),
+    Person(Answer),
+}
+
+impl<P: Ports> Agent<P> {
+    /// The containers that the hands are at.
+    pub(super) fn names_at_work(&self) -> BTreeSet<String> {
+        self.work.as_ref().map(|work| work.names.clone()).unwrap_or_default()
+    }
+
+    /// The containers that are being updated, or that a round asks or waits for already. What was
+    /// left open is looked at by the next round, as soon as the hands are done with it.
+    pub(super) fn busy_names(&self) -> BTreeSet<String> {
+        let mut busy = match self.is_settling() {
+            true => BTreeSet::new(),
+            false => self.names_at_work(),
+        };
+        for round in self.rounds.values() {
+            busy.extend(round.asked.iter().chain(&round.waiting).cloned());
+            busy.extend(round.due.iter().map(|due| due.observation.name.clone()));
+        }
+        busy
+    }
+
+    /// Whether the hands are at what was left open.
+    pub(super) fn is_settling(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| work.is_settling)
+    }
+
+    /// Goes on wherever something can go on.
+    pub(super) async fn advance(&mut self) {
+        while self.use_hands().await || self.move_on().await || self.ask_what_was_pushed().await {}
+    }
+
+    /// A push came while its containers were asked or replaced: what it was about is asked now.
+    async fn ask_what_was_pushed(&mut self) -> bool {
+        let busy = self.busy_names();
+        let free: BTreeSet<_> = self.again.difference(&busy).cloned().collect();
+        if free.is_empty() || self.is_ending() {
+            return false;
+        }
+        self.again.retain(|name| !free.contains(name));
+        let request = Request { names: Some(free), ..Request::default() };
+        self.begin(Order::new(request, Reply::Nobody), None).await;
+        true
+    }
+
+    /// Gives the hands what is next: what a person waits for goes first. Says whether there was
+    /// something.
+    async fn use_hands(&mut self) -> bool {
+        if self.hands.is_none() || self.is_ending() {
+            return false;
+        }
+        if let Some((wish, answer)) = self.wishes.pop_front() {
+            self.grant(wish, answer);
+            return true;
+        }
+        let has_due = self.rounds.iter().filter(|(_, round)| !round.due.is_empty());
+        let Some(id) = has_due.min_by_key(|(id, round)| (round.order.is_due(), **id)) else {
+            return false;
+        };
+        let id = *id.0;
+        let Some(due) = self.rounds.get_mut(&id).and_then(|round| round.due.pop_front()) else {
+            return false;
+        };
+        let name = &due.observation.name;
+        match self.touched.get(name) {
+            // What was seen of it is old: something was done with it since.
+            Some(at) if *at > due.facts.deeds => {
+                let names = BTreeSet::from([name.clone()]);
+                self.look_again(id, names).await;
+            }
+            _ => self.act(id, due),
+        }
+        true
+    }
+
+    /// Carries out what was decided of a container.
+    pub(super) fn act(&mut self, id: RoundId, due: Due) {
+        let Due { observation, facts } = due;
+        let is_old = facts.deeds != self.deeds;
+        let decision = decide(&observation, &facts.circumstances);
+        let names = names_of(&decision, &observation.name);
+        if let Decision::Update(plan) = &decision {
+            self.has_images_ahead |= plan.has_pre_update_hooks();
+            self.publish(|snapshot| snapshot.in_flight = Some(observation.name.clone()));
+        }
+        self.has_images_ahead |= matches!(decision, Decision::Fetch(_));
+        let Some(mut hands) = self.take_hands(names, Whom::Round(id)) else { return };
+        let cache = self.cache.clone();
+        self.beside.act(async move {
+            let acted = hands.act((&facts, &cache), observation, is_old).await;
+            Message::Done(hands, Done::Acted(Box::new(acted)))
+        });
+    }
+
+    /// Finishes or undoes what was left open.
+    pub(super) fn settle_leftovers(&mut self, names: BTreeSet<String>) {
+        let Some(mut hands) = self.take_hands(names, Whom::Nobody) else { return };
+        self.work.iter_mut().for_each(|work| work.is_settling = true);
+        self.beside.act(async move {
+            let settled = hands.settle_leftovers(false).await;
+            Message::Done(hands, Done::Settled(settled))
+        });
+    }
+
+    /// A wish for which the hands are needed.
+    fn grant(&mut self, wish: Wish, answer: Answer) {
+        let names = match &wish {
+            Wish::RollBack(name) => BTreeSet::from([name.clone()]),
+            _ => self.open.keys().cloned().collect(),
+        };
+        let cache = self.cache.clone();
+        let circumstances = self.circumstances(&Request { force: true, ..Request::default() });
+        if let Wish::RollBack(name) = &wish {
+            self.publish(|snapshot| snapshot.in_flight = Some(name.clone()));
+        }
+        let Some(mut hands) = self.take_hands(names, Whom::Person(answer)) else { return };
+        self.beside.act(async move {
+            let done = match wish {
+                Wish::RollBack(name) => hands.roll_back(name, cache, circumstances).await,
+                _ => hands.recover().await,
+            };
+            Message::Done(hands, done)
+        });
+    }
+
+    /// The hands for what belongs to a round and to no container.
+    pub(super) fn take_hands_for(&mut self, id: RoundId) -> Option<Box<Hands<P>>> {
+        self.take_hands(BTreeSet::new(), Whom::Round(id))
+    }
+
+    fn take_hands(&mut self, names: BTreeSet<String>, whom: Whom) -> Option<Box<Hands<P>>> {
+        let hands = self.hands.take()?;
+        if let Whom::Round(id) = &whom
+            && let Some(round) = self.rounds.get_mut(id)
+        {
+            round.is_acting = true;
+        }
+        self.work = Some(Work { names, is_settling: false, whom });
+        Some(hands)
+    }
+
+    /// The hands are free again.
+    pub(super) async fn done(&mut self, hands: Box<Hands<P>>, done: Done) {
+        self.other_agent = hands.other_agent();
+        self.hands = Some(hands);
+        self.deeds += 1;
+        if self.snapshot.borrow().in_flight.is_some() {
+            self.publish(|snapshot| snapshot.in_flight = None);
+        }
+        let Some(Work { names, whom, is_settling }) = self.work.take() else { return };
+        let touched = names.into_iter().map(|name| (name, self.deeds));
+        self.touched.extend(touched);
+        if let Whom::Round(id) = &whom {
+            self.rounds.entry(*id).and_modify(|round| round.is_acting = false);
+        }
+        if !matches!(done, Done::Settled(_) | Done::Recovered { .. }) {
+            self.know_what_is_open(self.open_updates().await.unwrap_or_default());
+        }
+        match (done, whom) {
+            (Done::Acted(acted), Whom::Round(id)) => self.acted(id, *acted),
+            (Done::Settled(settled), _) => self.settled(settled).await,
+            (Done::Dropped(are_left), _) => {
+                self.has_images_ahead = are_left.unwrap_or(self.has_images_ahead);
+            }
+            (Done::Fulfilled(fulfilled, names), Whom::Person(answer)) => {
+                self.granted(fulfilled, names, answer).await;
+            }
+            (Done::Recovered { recovered, is_handed_over }, Whom::Person(answer)) => {
+                self.is_handed_over |= is_handed_over;
+                self.recovered(recovered, answer).await;
+            }
+            (Done::Acted(_) | Done::Fulfilled(..) | Done::Recovered { .. }, _) => {}
+        }
+        if is_settling {
+            for order in std::mem::take(&mut self.postponed) {
+                self.begin(order, None).await;
+            }
+        }
+    }
+
+    /// What came of one container is reported, and looked at once more at the end of its round.
+    fn acted(&mut self, id: RoundId, acted: Acted) {
+        let Acted { observation, decision, record, is_touched, is_handed_over } = acted;
+        self.is_handed_over |= is_handed_over;
+        self.outlook.note(&observation, &decision);
+        let Some(mut round) = self.rounds.remove(&id) else { return };
+        round.end.records.extend(record);
+        if is_touched {
+            round.touched.extend(names_of(&decision, &observation.name));
+        }
+        if is_handed_over {
+            round.end.handed_over = Some(observation.name.clone());
+        }
+        self.show(&mut round, &[Report::of(&observation, &decision)]);
+        self.rounds.insert(id, round);
+    }
+
+    /// Shows what is left open where that changes, and keeps it for as long as the hands are away.
+    fn know_what_is_open(&mut self, open: BTreeMap<String, OpenUpdate>) {
+        let is_untouched =
+            |open: &OpenUpdate| matches!(open, OpenUpdate::Elsewhere | OpenUpdate::Unproven);
+        let (untouched, open): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            open.into_iter().partition(|(_, open)| is_untouched(open));
+        if open != self.open {
+            self.show_stuck(&open);
+        }
+        self.open = open;
+        self.untouched.extend(untouched);
+    }
+
+    /// What became of everything that had been left open, for a person.
+    async fn recovered(&mut self, recovered: Recovered, answer: Answer) {
+        let Recovered { records, open } = recovered;
+        self.untouched.clear();
+        self.know_what_is_open(open.clone());
+        let ended = records.iter().map(|record| record.container.clone());
+        let touched: BTreeSet<_> = ended.chain(open.keys().cloned()).collect();
+        let open = open.into_keys().collect();
+        self.look_before(Fulfilled::Recovered { records, open }, touched, answer).await;
+    }
+
+    /// What had been left open is told to a round that waited for it.
+    async fn settled(&mut self, settled: Result<Recovered, RoundError>) {
+        let recovered = match settled {
+            Ok(recovered) => recovered,
+            // It was told who it is.
+            Err(RoundError::AnotherAgent(_)) => return,
+            Err(error) => {
+                let detail = format!("recovery waits for the next round: {error}");
+                return self.context.warn(detail);
+            }
+        };
+        self.publish(|snapshot| snapshot.is_ready = true);
+        self.untouched.clear();
+        self.know_what_is_open(recovered.open);
+        let names: BTreeSet<_> =
+            recovered.records.iter().map(|record| record.container.clone()).collect();
+        if let Some(round) = self.rounds.values_mut().find(|round| !round.waiting.is_empty()) {
+            round.end.recovered.extend(recovered.records);
+        } else if !names.is_empty() && self.snapshot.borrow().last_check.is_some() {
+            // What was shown of them before is no longer true.
+            let request = Request { names: Some(names), dry_run: true, ..Request::default() };
+            self.begin(Order::new(request, Reply::Instead(None)), None).await;
+        }
+    }
+}
+
+/// The containers that carrying this out may touch.
+fn names_of(decision: &Decision, name: &str) -> BTreeSet<String> {
+    match decision {
+        Decision::Update(plan) | Decision::HandOver(plan) => {
+            plan.names().map(str::to_owned).collect()
+        }
+        _ => BTreeSet::from([name.to_owned()]),
+    }
+}

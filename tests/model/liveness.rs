@@ -1,0 +1,126 @@
+//! Liveness is measured: by the turns of the loop, and not by a task beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilotfish::agent::{Errand, Fulfilled, Heartbeat, Request, Wish, WishError};
+use pilotfish::core::decide::report::Verdict;
+use pilotfish::core::decide::snapshot::LOOP_OVERDUE_MAX;
+use pilotfish::core::update::history::Outcome;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::hand::Hand;
+use crate::images::{Behaviour, Image};
+use crate::machine::{Hook, Machine};
+use crate::service::Wish as Service;
+use crate::session::{EVERY, agent};
+
+const SECOND: Duration = Duration::from_secs(1);
+const APP: &str = "shop.example/app:1";
+const OTHER: &str = "shop.example/other:1";
+
+/// A machine on which `till` and `web` run, with something newer for `till`.
+fn machine() -> Arc<Machine> {
+    let machine = Machine::new();
+    {
+        let shelf = &mut machine.lock().shelf;
+        for name in ["v1", "v2", "w1"] {
+            shelf.built(Image::new(name, Behaviour::Good));
+        }
+        shelf.push(APP, "v1");
+        shelf.push(OTHER, "w1");
+    }
+    machine.run_service(&Service::new("till", APP, "always"));
+    machine.run_service(&Service::new("web", OTHER, "always"));
+    machine.lock().shelf.push(APP, "v2");
+    machine
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_hangs_in_an_await_is_ill_and_one_that_rests_is_not() {
+    let (machine, heart) = (machine(), Heartbeat::default());
+    let (agent, seen) = agent(&machine, CancellationToken::new()).expect("an agent");
+    let mut agent = agent.with_heart(heart.clone());
+    let illness = || seen.borrow().illness(heart.overdue());
+    let (_wishes, mut errands) = mpsc::channel(1);
+    let reload = Notify::new();
+    let life = async {
+        tokio::time::sleep(SECOND).await;
+        // An update is on trial meanwhile, and later the loop has nothing to do.
+        for _ in 0..10 {
+            assert_eq!(illness(), None);
+            tokio::time::sleep(EVERY).await;
+        }
+        machine.lock().hangs = true;
+        tokio::time::sleep(EVERY + LOOP_OVERDUE_MAX + SECOND).await;
+        let told = illness().expect("it hangs");
+        assert!(told.starts_with("the loop has not turned for "), "{told}");
+    };
+    tokio::select! {
+        _ = agent.run(&mut errands, &reload) => panic!("it ended"),
+        () = life => {}
+    }
+}
+
+/// Asks the agent for something.
+async fn ask(wishes: &mpsc::Sender<Errand>, wish: Wish) -> Result<Fulfilled, WishError> {
+    let (answer, answered) = oneshot::channel();
+    wishes.send(Errand { wish, answer }).await.expect("it listens");
+    answered.await.expect("it answers")
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_update_on_trial_never_holds_up_the_look_at_others() {
+    let machine = machine();
+    let (mut agent, mut seen) = agent(&machine, CancellationToken::new()).expect("an agent");
+    let (wishes, mut errands) = mpsc::channel(1);
+    let reload = Notify::new();
+    let life = async {
+        seen.wait_for(|snapshot| snapshot.in_flight.is_some()).await.expect("an update begins");
+        let begun = machine.now();
+        let request = Request { dry_run: true, ..Request::default() };
+        let Ok(Fulfilled::Round(end)) = ask(&wishes, Wish::Round(request)).await else {
+            panic!("no round");
+        };
+        let of = |name: &str| end.reports.iter().find(|it| it.container == name).expect("a report");
+        assert_eq!(of("web").verdict, Verdict::UpToDate);
+        assert_eq!(of("till").verdict, Verdict::Held);
+        ask(&wishes, Wish::Allow("web".into())).await.expect("nothing to allow");
+        assert!(machine.now() - begun < SECOND, "they have waited for the update");
+        assert!(seen.borrow().in_flight.is_some(), "the update is not over");
+        let request = Request { names: Some(["till".to_owned()].into()), ..Request::default() };
+        let Ok(Fulfilled::Round(end)) = ask(&wishes, Wish::Round(request)).await else {
+            panic!("no round");
+        };
+        assert_eq!(end.reports[0].verdict, Verdict::UpToDate, "it has waited for the update");
+        assert_eq!(seen.borrow().in_flight, None);
+    };
+    tokio::select! {
+        _ = agent.run(&mut errands, &reload) => panic!("it ended"),
+        () = life => {}
+    }
+}
+
+/// Every question about one container or one image, refused once, each in a run of its own.
+#[tokio::test(start_paused = true)]
+async fn no_error_of_one_container_ends_the_round_for_the_others() {
+    let mut refused = 0;
+    for call in ["inspect", "inspect image", "list images"] {
+        for nth in 1..=40 {
+            let machine = machine();
+            machine.lock().shelf.push(OTHER, "v2");
+            let hook = Hook { call: call.into(), nth, after: false, hand: Hand::Refuse };
+            machine.lock().hooks.push(hook);
+            let (mut agent, _) = agent(&machine, CancellationToken::new()).expect("an agent");
+            let end = agent.round(&Request::default()).await.expect("a round");
+            let what = format!("{call} {nth}: {:#?}", end.reports);
+            assert_eq!(end.reports.len(), 2, "{what}");
+            let updated = end.records.iter().filter(|it| it.outcome == Outcome::Updated).count();
+            let is_refused = machine.lock().hooks.is_empty();
+            refused += usize::from(is_refused);
+            assert!(updated >= if is_refused { 1 } else { 2 }, "{what}");
+        }
+    }
+    assert!(refused > 20, "only {refused} questions were refused");
+}

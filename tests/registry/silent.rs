@@ -1,0 +1,246 @@
+//! A round never waits for a stranger: a registry that accepts and never answers holds up the
+//! containers that follow it, and nothing else.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use pilotfish::core::docker::manifest::OCI_MANIFEST;
+use serde_json::Value;
+use tempfile::{TempDir, tempdir};
+use tokio::net::{TcpListener, UnixDatagram};
+use tokio::process::{Child, Command};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::images::Image;
+use crate::paper_engine::{Papers, serve};
+use crate::pushes::Agent;
+use crate::real::http;
+use crate::scripted::{Scripted, manifest};
+
+/// Far less than a registry may take, which is half a minute for one answer.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Longer than a registry that never answers is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A registry that accepts connections and says nothing, ever.
+struct Silent {
+    host: String,
+    /// Rings for each connection.
+    rings: Arc<Notify>,
+    _task: JoinHandle<()>,
+}
+
+impl Silent {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let host = listener.local_addr().expect("an address").to_string();
+        let rings = Arc::new(Notify::new());
+        let bell = rings.clone();
+        let task = tokio::spawn(async move {
+            let mut kept = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                kept.push(stream);
+                bell.notify_one();
+            }
+        });
+        Self { host, rings, _task: task }
+    }
+
+    /// Somebody has asked, and hangs from now on.
+    async fn hangs(&self) {
+        timeout(SOON, self.rings.notified()).await.expect("the silent registry is asked");
+    }
+}
+
+/// A registry that answers, and says when it was asked.
+struct Quick {
+    registry: Scripted,
+    image: Image,
+    asked_at: Arc<Mutex<Vec<Instant>>>,
+    rings: Arc<Notify>,
+}
+
+impl Quick {
+    async fn start() -> Self {
+        let image = Image::new("same", "linux/arm64");
+        let (asked_at, rings) = (Arc::<Mutex<Vec<Instant>>>::default(), Arc::new(Notify::new()));
+        let (served, times, bell) = (image.clone(), asked_at.clone(), rings.clone());
+        let registry = Scripted::start(move |_| {
+            times.lock().expect("not poisoned").push(Instant::now());
+            bell.notify_one();
+            manifest(OCI_MANIFEST, &served.manifest)
+        })
+        .await;
+        Self { registry, image, asked_at, rings }
+    }
+
+    async fn is_asked(&self) {
+        timeout(SOON, self.rings.notified()).await.expect("a HEAD");
+    }
+}
+
+/// A machine with `c000` of a registry that answers, and `c001` of one that never does.
+struct Machine {
+    directory: TempDir,
+    quick: Quick,
+    silent: Silent,
+    socket: std::path::PathBuf,
+}
+
+impl Machine {
+    async fn new(labels: &[(&str, &str)]) -> Self {
+        let directory = tempdir().expect("a directory");
+        let (quick, silent) = (Quick::start().await, Silent::start().await);
+        let images = vec![
+            format!("{}/shop/till:v1", quick.registry.registry()),
+            format!("{}/shop/web:v1", silent.host),
+        ];
+        let labels = labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let papers = Papers {
+            images,
+            running: Some(quick.image.digest()),
+            labels_of_the_first: labels,
+            ..Papers::default()
+        };
+        let socket = serve(directory.path(), papers);
+        Self { directory, quick, silent, socket }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pilotfish"));
+        command.arg("--config").arg(self.path().join("pilotfish.toml"));
+        command.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// An agent with this schedule.
+    fn run(&self, every: &str) -> Child {
+        self.prepare(every).spawn().expect("the program")
+    }
+
+    fn prepare(&self, every: &str) -> Command {
+        let text = format!(
+            "state_dir = {:?}\ndocker_host = \"unix://{}\"\nschedule = {{ every = {every:?}, \
+             jitter = \"0%\" }}\nlisten.address = \"\"\n",
+            self.path().join("state"),
+            self.socket.display(),
+        );
+        fs::write(self.path().join("pilotfish.toml"), text).expect("a file");
+        let mut command = self.command();
+        command.arg("run");
+        command
+    }
+
+    /// What `check` says of one container, and how long that took.
+    async fn check(&self, words: &[&str]) -> (Value, Duration) {
+        let begun = Instant::now();
+        let output = self.command().args(["check", "--json"]).args(words).output();
+        let output = timeout(PATIENCE, output).await.expect("an answer").expect("the program");
+        let took = begun.elapsed();
+        (serde_json::from_slice(&output.stdout).expect("JSON"), took)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_schedule_is_kept_while_another_registry_is_silent() {
+    const TIMES: usize = 8;
+    let machine = Machine::new(&[("pilotfish.schedule", "1s")]).await;
+    let _agent = machine.run("3s");
+    machine.silent.hangs().await;
+    for _ in 0..TIMES {
+        machine.quick.is_asked().await;
+    }
+    let asked_at = machine.quick.asked_at.lock().expect("not poisoned").clone();
+    let pauses: Vec<_> = asked_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let longest = pauses.iter().max().expect("some pauses");
+    assert!(*longest < Duration::from_secs(2), "{pauses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schedule_of_all_is_kept_while_one_registry_is_silent() {
+    const TIMES: usize = 6;
+    let machine = Machine::new(&[]).await;
+    let _agent = machine.run("1s");
+    machine.silent.hangs().await;
+    for _ in 0..TIMES {
+        machine.quick.is_asked().await;
+    }
+    let asked_at = machine.quick.asked_at.lock().expect("not poisoned").clone();
+    let pauses: Vec<_> = asked_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.iter().all(|pause| *pause < Duration::from_secs(2)), "{pauses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_asks_for_another_container_does_not_wait() {
+    let machine = Machine::new(&[]).await;
+    let _agent = machine.run("1h");
+    machine.silent.hangs().await;
+    let (document, took) = machine.check(&["c000", "--fresh"]).await;
+    assert_eq!(document["containers"][0]["verdict"], "up_to_date", "{document:#}");
+    assert!(took < SOON, "{took:?}");
+    let output = machine.command().args(["allow", "c000"]).output();
+    let output = timeout(SOON, output).await.expect("an answer").expect("the program");
+    assert!(output.status.success(), "{output:?}");
+    let output = machine.command().args(["update", "c000"]).output();
+    let output = timeout(SOON, output).await.expect("an answer").expect("the program");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Who asks for the container itself waits until its registry counts as unreachable, and hears that
+/// of this container alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_containers_of_the_silent_registry_are_errors() {
+    let machine = Machine::new(&[]).await;
+    let _agent = machine.run("1h");
+    let (document, _) = machine.check(&["--fresh"]).await;
+    let rows = document["containers"].as_array().expect("rows");
+    let of = |name: &str| rows.iter().find(|row| row["container"] == name).expect("a row");
+    assert_eq!(of("c000")["verdict"], "up_to_date", "{document:#}");
+    assert_eq!(of("c001")["reason"], "registry_unreachable", "{document:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_leads_to_its_head_while_another_registry_hangs() {
+    let machine = Machine::new(&[]).await;
+    let agent = Agent::start(machine.path(), &machine.socket).await;
+    let push = |repository: &str| {
+        let event = format!(r#"{{"repository":"{repository}","tag":"v1"}}"#);
+        let body = format!(r#"{{"events":[{{"action":"push","target":{event}}}]}}"#);
+        let request = http().post(&agent.url).bearer_auth(crate::pushes::TOKEN).body(body);
+        async move { request.send().await.expect("an answer") }
+    };
+    push("shop/web").await;
+    machine.silent.hangs().await;
+    // Pushes that the silent registry's containers wait for hold up no other either.
+    push("shop/web").await;
+    push("shop/till").await;
+    machine.quick.is_asked().await;
+}
+
+/// systemd hears that the agent is alive while one of its registries is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_is_fed_while_a_registry_hangs() {
+    let machine = Machine::new(&[]).await;
+    let path = machine.path().join("notify.sock");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    let mut agent = machine.prepare("1h");
+    agent.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
+    let _agent = agent.spawn().expect("the program");
+    machine.silent.hangs().await;
+    let mut fed = 0;
+    let mut message = [0; 256];
+    while fed < 5 {
+        let size = timeout(SOON, socket.recv(&mut message)).await.expect("a word").expect("bytes");
+        fed += usize::from(message[..size].starts_with(b"WATCHDOG=1"));
+    }
+}
