@@ -1,8 +1,8 @@
 //! The figures that Pilotfish is measured by, printed beside their goals. Nothing is asserted:
 //! `make bench` is for people, and machines differ.
 //!
-//! `figures BINARY [gap] [bad] [round] [answers] [registry] [silent] [hostile] [footprint]` measures that
-//! binary; without a topic, all.
+//! `figures BINARY [gap] [bad] [round] [answers] [registry] [silent] [hostile] [footprint]`
+//! measures that binary; without a topic, all.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
 
