@@ -13,6 +13,7 @@ mod leaks;
 mod logins;
 mod mirrors;
 mod paper_engine;
+mod proxies;
 mod pushes;
 #[expect(dead_code, reason = "the figures use more of it than the tests do")]
 mod real;
