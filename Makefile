@@ -7,7 +7,7 @@ ENGINE_NEEDS = dockerd=docker.io docker=docker-cli,docker.io iptables=iptables \
 	docker-registry=docker-registry ip=iproute2 nsenter=util-linux setsid=util-linux \
 	curl=curl pgrep=procps gzip=gzip tar=tar \
 	docker-compose=docker-compose prometheus=prometheus promtool=prometheus setpriv=util-linux script=bsdutils haproxy=haproxy \
-	mkfs.ext4=e2fsprogs losetup=mount perl=perl-base unshare=util-linux
+	mkfs.ext4=e2fsprogs losetup=mount perl=perl-base unshare=util-linux /bin/busybox=busybox-static
 
 # The real-Engine tests mostly wait, so more of them run at once than there are cores.
 export RUST_TEST_THREADS ?= 4

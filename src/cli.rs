@@ -108,7 +108,7 @@ Exit code 1: no agent runs with this state directory.";
 
 const RECOVER_HELP: &str = "\
 Finishes or undoes every update that was left open by a kill, a crash or a power cut. `run` and \
-`update` do this first, by themselves; this is for one that was given up after three tries.";
+`update` do this first, by themselves; this is for one that waits for its next try.";
 
 const RECOVER_EXAMPLES: &str = "\
 Example:

@@ -75,6 +75,7 @@ fn in_words(value: &str) -> String {
         ("millis(", "ms"),
         ("seconds(", "s"),
         ("minutes(", "min"),
+        ("days(", "d"),
         ("hours(", "h"),
     ];
     for (call, unit) in units {
