@@ -77,8 +77,8 @@ pub(super) enum Trouble {
     Cut { host: String },
     #[error("{host} answered with something that is not HTTP")]
     NotHttp { host: String },
-    #[error("{host} sent more than the {limit} bytes such an answer may have")]
-    TooLarge { host: String, limit: usize },
+    #[error("{host} sent more than the {limit} such an answer may have")]
+    TooLarge { host: String, limit: String },
     #[error("{host} sent a redirect that is not followed: {problem}")]
     Redirect { host: String, problem: String },
     /// A registry sent us to an address that only this machine or its network can reach.

@@ -29,6 +29,14 @@ const ERROR_BODY_MAX: usize = 64 * 1024;
 /// have some kilobytes, and 128 of four megabytes at once are more than a Pi Zero has.
 const LARGE_BODY: usize = 64 * 1024;
 
+/// By how much the room for a large body grows, in bytes.
+const BODY_STEP: usize = 256 * 1024;
+
+/// How many digests a document may name: an index has 1,000 entries at most and a manifest 127
+/// layers, each with a digest or two in its annotations. What names more is not read to its end, so
+/// that a registry cannot fill the memory with it.
+const DIGESTS_MAX: usize = 4000;
+
 /// What is sent. It has no `Debug`: the form may hold an identity token.
 pub(super) struct Request {
     pub method: Method,
@@ -164,10 +172,11 @@ impl Wire {
             let large = request.large.as_deref();
             let body = read(&mut response, request.limit, large).await.map_err(trouble)?;
             let host = to.way.host.clone();
-            body.ok_or(Trouble::TooLarge { host, limit: request.limit })?
+            body.map_err(|limit| Trouble::TooLarge { host, limit })?
         } else {
             // An error is known by its status. What cannot be read of its body is left out.
-            read(&mut response, ERROR_BODY_MAX, None).await.ok().flatten().unwrap_or_default()
+            let body = read(&mut response, ERROR_BODY_MAX, None).await;
+            body.ok().and_then(Result::ok).unwrap_or_default()
         };
         Ok(Answer { status, headers, body, url: to.url.clone(), place })
     }
@@ -232,44 +241,87 @@ pub(super) fn literal(url: &Url) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// The body, or nothing if it is larger than the limit. A large one waits for its place.
+/// The body, or the limit that it exceeds. A large one waits for its place.
 async fn read(
     response: &mut Response,
     limit: usize,
     large: Option<&Semaphore>,
-) -> Result<Option<Vec<u8>>, reqwest::Error> {
+) -> Result<Result<Vec<u8>, String>, reqwest::Error> {
+    let too_large = || Ok(Err(format!("{limit} bytes")));
     if response.content_length().is_some_and(|length| length > limit as u64) {
-        return Ok(None);
+        return too_large();
     }
     let mut place = None;
     let mut body = Vec::new();
+    let mut digests = Digests::default();
     while let Some(chunk) = response.chunk().await? {
         let length = body.len() + chunk.len();
         if length > limit {
-            return Ok(None);
+            return too_large();
+        }
+        if large.is_some() && digests.hear(&chunk) > DIGESTS_MAX {
+            return Ok(Err(format!("{DIGESTS_MAX} digests")));
         }
         if length > LARGE_BODY
             && let (Some(large), None) = (large, &place)
         {
             // Nobody closes the semaphore; if that ever fails, the limit is all that is lost.
             place = large.acquire().await.ok();
+        }
+        if place.is_some() && length > body.capacity() {
             body.reserve_exact(reserve(response, length).saturating_sub(body.len()));
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Some(body))
+    Ok(Ok(body))
 }
 
-/// How much room a large body wants at once, so that it does not grow by doubling: what is said to
-/// come, which is not more than the limit.
+/// Counts the digests in a document that comes in pieces.
+#[derive(Default)]
+struct Digests {
+    count: usize,
+    /// How much of [`Self::BEGIN`] the last piece ended with.
+    matched: usize,
+}
+
+impl Digests {
+    /// How every digest begins in JSON, whatever its algorithm: `"sha256:…"`, `"sha512:…"`.
+    const BEGIN: &[u8] = b"\"sha";
+
+    fn hear(&mut self, piece: &[u8]) -> usize {
+        for byte in piece {
+            self.matched = match Self::BEGIN.get(self.matched) {
+                Some(next) if next == byte => self.matched + 1,
+                _ => usize::from(Self::BEGIN.first() == Some(byte)),
+            };
+            if self.matched == Self::BEGIN.len() {
+                (self.count, self.matched) = (self.count + 1, 0);
+            }
+        }
+        self.count
+    }
+}
+
+/// How much room a large body wants next, so that it does not grow by doubling: what is said to
+/// come, a piece of it at a time, because what says much may be cut off.
 fn reserve(response: &Response, length: usize) -> usize {
     let said = response.content_length().and_then(|said| usize::try_from(said).ok());
-    said.unwrap_or(0).max(length)
+    said.unwrap_or(0).min(length.saturating_add(BODY_STEP)).max(length)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digests_are_counted_across_pieces() {
+        let text = br#"{"digest":"sha256:a","other":"sha512:b","""sha"#;
+        for size in 1..=text.len() {
+            let mut digests = Digests::default();
+            let count = text.chunks(size).map(|piece| digests.hear(piece)).last();
+            assert_eq!(count, Some(3), "{size}");
+        }
+    }
 
     #[test]
     fn a_login_in_a_header_is_not_shown() {

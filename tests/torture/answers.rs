@@ -41,12 +41,14 @@ fn a_question_is_never_answered() {
 
 /// What the Engine cannot tell is named, and asked again.
 #[test]
-fn an_image_that_cannot_be_looked_at_is_an_engine_error() {
+fn a_container_that_cannot_be_looked_at_is_an_engine_error() {
     let bench = Bench::new(&[]);
     bench.proxy.set(From::TheBeginning, None);
     assert_eq!(bench.pi.check(SERVICE)["verdict"], "up_to_date");
     let calls = bench.proxy.calls();
-    let look = calls.iter().position(|call| call.starts_with("GET /images/")).expect("a look");
+    let is_a_look = |call: &String| call.starts_with("GET /containers/") && call.ends_with("/json");
+    let is_of_one = |call: &String| is_a_look(call) && call != "GET /containers/json";
+    let look = calls.iter().position(is_of_one).expect("a look");
     let place = Place::Call(look + 1, When::Before);
     bench.proxy.set(From::TheBeginning, Some(Aim { fault: Fault::Answer(500), place }));
 

@@ -19,8 +19,8 @@ use crate::watch::SERVICE_LABEL_KEY;
 const ROLLED_BACK: i32 = 3;
 
 /// The files of a state directory at rest.
-const STATE_FILES: [&str; 6] =
-    ["layout", "memory.json", "history.jsonl", "journal", "lock", "control.sock"];
+const STATE_FILES: [&str; 7] =
+    ["layout", "memory.json", "history.jsonl", "journal", "lock", "control.sock", "agent-id"];
 
 /// What users, not images, set of what the till reads.
 const USERS_OWN: [&str; 2] = ["TILL_DIARY=", "TILL_PORT="];
