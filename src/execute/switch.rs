@@ -114,6 +114,10 @@ impl<P: Ports> Update<'_, P> {
                 Ok(()) => {}
                 // What it hangs on has ended: that is what the verification will find first.
                 Err(error) if self.is_orphaned(number, &error).await? => break,
+                // A network that is gone is answered in the same way.
+                Err(error) if error.is_not_found() && self.look_at_new(number).await?.is_none() => {
+                    return Err(self.removed("new", error, number));
+                }
                 Err(error) => return Err(self.start_failed(number, error).await),
             }
         }

@@ -47,15 +47,16 @@ pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
         let detail = format!("the container is {}", observation.state);
         return Err(No::new(Reason::NotRunning, detail));
     }
+    // Without an answer of the Engine its image's name is not known either.
+    let running = observation
+        .running
+        .as_ref()
+        .map_err(|error| No::new(Reason::EngineError, error.clone()))?;
     let reference = observation.reference.as_ref().map_err(not_a_name)?;
     if let Some(digest) = &reference.digest {
         let detail = format!("the image is written with the digest {}", digest.short());
         return Err(No::new(Reason::PinnedByDigest, detail));
     }
-    let running = observation
-        .running
-        .as_ref()
-        .map_err(|error| No::new(Reason::EngineError, error.clone()))?;
     if running.is_written_as_id && !running.origin.is_shown() {
         return Err(No::new(Reason::PinnedByDigest, "the image is written as an ID"));
     }
