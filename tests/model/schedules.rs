@@ -99,6 +99,9 @@ async fn one(number: usize, talks: bool, tally: &mut Tally) -> Vec<String> {
                 alone(&machine.copy(), &mut one, &[]).await;
                 tally.alone += 1;
                 found.extend(one.found.into_keys());
+                // The agent was kept away for as long as that took.
+                machine.fault_is_over_at(machine.now());
+                machine.look_after(machine.now());
             }
             End::Crash(_) | End::Over => {}
             End::Refused(_) | End::Round(_) => tokio::time::sleep(SECOND).await,
