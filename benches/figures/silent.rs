@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -88,6 +89,7 @@ fn free_port() -> u16 {
 fn configure(place: &Path, socket: &Path, port: u16) {
     let token = place.join("token");
     fs::write(&token, TOKEN).expect("a file");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("its mode");
     let text = format!(
         "state_dir = {:?}\ndocker_host = \"unix://{}\"\nschedule = {{ every = \"{}s\", jitter = \
          \"0%\" }}\nlisten.address = \"\"\nnotify = {{ address = \"127.0.0.1:{port}\", token_file \
