@@ -13,6 +13,7 @@ use crate::core::decide::reason::Reason;
 use crate::core::decide::{Decision, No};
 use crate::core::docker::inspect;
 use crate::engine::{Engine, EngineError};
+use crate::execute::{ENGINE_RETURN_INTERVAL, ENGINE_RETURN_TIMEOUT};
 use crate::host::Host;
 use crate::world::Ports;
 
@@ -26,13 +27,6 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// How often a lock is tried to be taken over. It changes under this agent only if others do the
 /// same at the same time.
 const TRIES_MAX: u32 = 4;
-
-/// How long an Engine that is away is waited for where an update was left open. A start takes
-/// seconds, on a Pi with many containers a minute.
-const ENGINE_RETURN_TIMEOUT: Duration = Duration::from_secs(180);
-
-/// How often it is asked whether it is back.
-const ENGINE_RETURN_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How this agent stands to the Engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

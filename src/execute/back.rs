@@ -166,11 +166,11 @@ impl<P: Ports> Update<'_, P> {
         // The gap ends when they serve for the first time, not when the last image is gone.
         let is_first = !self.journal.progress.is_restored;
         let gap_milliseconds = match (self.gap_milliseconds(), restored.first()) {
+            _ if !is_first => None,
             (Some(gap), _) => Some(gap),
-            (None, Some(main)) if is_first => self.gap_by_the_engine(&main.to).await,
-            (None, _) => None,
+            (None, Some(main)) => self.gap_by_the_engine(&main.to).await,
+            (None, None) => None,
         };
-        let gap_milliseconds = gap_milliseconds.filter(|_| is_first);
         let note = Note { gap_milliseconds, ..Note::default() };
         self.note_undo(Step::Switch, Mark::UndoDone, note);
         for number in ours {

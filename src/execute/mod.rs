@@ -46,10 +46,10 @@ use crate::world::Ports;
 
 /// How long to wait for an Engine that went away under an update. An Engine restart takes seconds,
 /// on a Pi with many containers a minute.
-const ENGINE_RETURN_TIMEOUT: Duration = Duration::from_secs(180);
+pub const ENGINE_RETURN_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How often to ask whether it is back.
-const ENGINE_RETURN_INTERVAL: Duration = Duration::from_millis(250);
+pub const ENGINE_RETURN_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often the way back, or the cleaning up, is tried before it is left to the next round.
 const TRIES_MAX: u32 = 3;

@@ -14,8 +14,7 @@ const PAUSE_MIN: TimeDelta = TimeDelta::minutes(1);
 /// The same where the service was stopped for the try: each of those is an outage.
 const PAUSE_AFTER_AN_OUTAGE_MIN: TimeDelta = TimeDelta::minutes(15);
 
-/// The longest pause. Somebody who has mended the cause and waits for the agent waits a day at
-/// most.
+/// The longest pause. After the cause is mended, the next try comes within a day.
 const PAUSE_MAX: TimeDelta = TimeDelta::days(1);
 
 /// One try that failed.
