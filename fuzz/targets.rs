@@ -4,7 +4,7 @@
 use pilotfish::core::docker::manifest::{
     Document, candidates, parse_configuration, parse_document,
 };
-use pilotfish::core::docker::notification;
+use pilotfish::core::docker::webhook;
 use pilotfish::core::docker::reference::{Platform, Reference};
 use pilotfish::registry::foreign;
 
@@ -50,6 +50,6 @@ pub fn docker_config(bytes: &[u8]) {
 
 /// What registries say of pushes.
 pub fn notification(bytes: &[u8]) {
-    let pushed = notification::parse(bytes).unwrap_or_default();
-    assert!(pushed.len() <= notification::PUSHES_MAX);
+    let pushed = webhook::parse(bytes).unwrap_or_default();
+    assert!(pushed.len() <= webhook::PUSHES_MAX);
 }

@@ -16,7 +16,7 @@ use crate::core::decide::snapshot::Snapshot;
 use crate::core::docker::authority::in_brackets;
 use crate::core::time::schedule::DeviceFraction;
 use crate::core::update::event::{Event, Listener};
-use crate::core::update::handover::Handover;
+use crate::core::update::self_update::Handover;
 use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
 use crate::host::{self, Host, RealHost};

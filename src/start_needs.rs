@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::core::decide::start_needs::{self, Looked, Need, Seen, Window};
+use crate::core::decide::start_requirements::{self, Looked, Need, Seen, Window};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::world::Ports;
@@ -13,10 +13,10 @@ use crate::world::Ports;
 /// tell is [`Seen::Unknown`].
 pub async fn look<P: Ports>(ports: &P, container: &Value) -> Vec<Looked> {
     let mut looked = Vec::new();
-    let mut needs = start_needs::paths(container);
-    for volume in start_needs::volumes(container) {
+    let mut needs = start_requirements::paths(container);
+    for volume in start_requirements::volumes(container) {
         let volume = ports.engine().inspect_volume(volume).await.ok().flatten();
-        needs.extend(volume.as_ref().and_then(start_needs::source_of_volume));
+        needs.extend(volume.as_ref().and_then(start_requirements::source_of_volume));
     }
     if !needs.is_empty() {
         let windows = windows(ports, container).await;
@@ -28,7 +28,7 @@ pub async fn look<P: Ports>(ports: &P, container: &Value) -> Vec<Looked> {
             looked.push(Looked { need, seen });
         }
     }
-    if let Some(network) = start_needs::network_that_was_left(container) {
+    if let Some(network) = start_requirements::network_that_was_left(container) {
         let is_gone = ports.engine().has_network(network).await == Ok(false);
         let seen = if is_gone { Seen::Missing } else { Seen::Unknown };
         looked.push(Looked { need: Need::Network(network.to_owned()), seen });
@@ -37,7 +37,7 @@ pub async fn look<P: Ports>(ports: &P, container: &Value) -> Vec<Looked> {
 }
 
 async fn see<P: Ports>(ports: &P, windows: &[Window], path: &Path) -> Seen {
-    match start_needs::window_of(windows, path) {
+    match start_requirements::window_of(windows, path) {
         Some(window) => ports.host().look_at(window, path).await,
         None => Seen::Unknown,
     }
@@ -48,10 +48,10 @@ async fn see<P: Ports>(ports: &P, windows: &[Window], path: &Path) -> Seen {
 async fn windows<P: Ports>(ports: &P, container: &Value) -> Vec<Window> {
     if let Some(own) = ports.host().own_container() {
         let own = ports.engine().inspect(&own).await.ok().flatten();
-        return own.map(|own| start_needs::windows(&own)).unwrap_or_default();
+        return own.map(|own| start_requirements::windows(&own)).unwrap_or_default();
     }
     let whole = Window::whole_machine();
-    for trace in start_needs::traces(container) {
+    for trace in start_requirements::traces(container) {
         if !matches!(ports.host().look_at(&whole, trace).await, Seen::Unknown | Seen::Missing) {
             return vec![whole];
         }

@@ -9,7 +9,7 @@ use super::{Agent, Fulfilled, Request, RoundError, Wish, WishError};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Verdict;
 use crate::core::docker::inspect;
-use crate::core::update::handover::{Handover, Task, Turn};
+use crate::core::update::self_update::{Handover, Task, Turn};
 use crate::engine::Engine;
 use crate::world::Ports;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::AgentSettings;
-use crate::core::decide::failing::FailedTry;
+use crate::core::decide::failed_tries::FailedTry;
 use crate::core::update::event::{Event, Listener};
 use crate::engine::{Engine, EngineError, EngineInfo, Listed};
 use crate::registry::Registry;

@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::core::decide::Endpoint;
 use crate::core::decide::observation::OpenUpdate;
-use crate::core::decide::outlook::Outlook;
+use crate::core::decide::pending::Outlook;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::policy::PolicyDefaults;
 use crate::core::time::schedule::{DeviceFraction, Jitter, Schedule};

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::token::Token;
 use super::{Limits, nothing_at};
 use crate::agent::{Errand, Fulfilled, Wish};
-use crate::core::docker::notification::{NotificationError, Pushed, parse};
+use crate::core::docker::webhook::{NotificationError, Pushed, parse};
 
 /// Largest notification, in bytes. GitHub's webhooks have some tens of kilobytes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;

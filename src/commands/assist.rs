@@ -10,7 +10,7 @@ use super::{Exit, Setting, quiet, stop_on_signal};
 use crate::agent::Agent;
 use crate::app::{self, RealWorld};
 use crate::config::Settings;
-use crate::core::update::handover::Turn;
+use crate::core::update::self_update::Turn;
 use crate::telemetry::LogListener;
 
 /// How often the lock is tried until the agent has let go of it.

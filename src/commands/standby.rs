@@ -17,7 +17,7 @@ use crate::agent::Agent;
 use crate::api;
 use crate::app::{self, RealWorld};
 use crate::config::Settings;
-use crate::core::update::handover::{Handover, Helper, Turn, is_forsaken};
+use crate::core::update::self_update::{Handover, Helper, Turn, is_forsaken};
 
 /// How often it is looked whether the helper has ended. Two small files are read for it; the
 /// Engine is asked only while nobody has the lock.

@@ -11,7 +11,7 @@ use super::Trouble;
 use super::images::{self, Company};
 use crate::core::decide::Fetch;
 use crate::core::decide::offer::Offer;
-use crate::core::decide::outlook::{Ahead, Outlook};
+use crate::core::decide::pending::{Ahead, Outlook};
 use crate::core::docker::names;
 use crate::core::docker::reference::Reference;
 use crate::core::update::event::{Event, Listener};

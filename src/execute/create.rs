@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::docker::reference::Reference;
-use crate::core::recreate::{self, Moved, Recreation, RestartPolicy, repoint};
+use crate::core::recreate::{self, Moved, Recreation, RestartPolicy, relink};
 use crate::core::update::{Note, healthcheck};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
@@ -36,7 +36,7 @@ impl<P: Ports> Update<'_, P> {
     async fn create_beside(&self, number: usize, moved: &[Moved]) -> Result<String, Trouble> {
         let member = self.plan().member(number);
         let name = member.new_name();
-        let mut recreation = repoint(&member.recreation, moved);
+        let mut recreation = relink(&member.recreation, moved);
         self.check_that_the_names_are_free(number).await?;
         let (image, id) = if number == 0 {
             let image = self.new_image()?;
@@ -146,7 +146,7 @@ impl<P: Ports> Update<'_, P> {
             return Ok(inspect::id(&found).to_owned());
         }
         let member = self.plan().member(number);
-        let recreation = repoint(&member.recreation, moved);
+        let recreation = relink(&member.recreation, moved);
         let id = self.make_on(&member.container, recreation, image).await?;
         self.warn(self.naming(
             number,

@@ -33,10 +33,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::time::duration::format_duration;
-use crate::core::update::ending;
+use crate::core::update::outcome;
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::history::{Cause, Record};
-use crate::core::update::limits::limit;
+use crate::core::update::time_limits::limit;
 use crate::core::update::plan::{Header, Plan};
 use crate::core::update::{Mark, Note, Resume, Step, resume};
 use crate::engine::{Engine, EngineError};
@@ -299,7 +299,7 @@ impl<'a, P: Ports> Update<'a, P> {
 
     /// The line of history for what the journal says.
     fn record(&self) -> Record {
-        ending::record(&self.journal.header, &self.journal.progress, self.ports.host().now())
+        outcome::record(&self.journal.header, &self.journal.progress, self.ports.host().now())
     }
 
     /// History first, then the journal goes: a cut between them finds the record again.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::recreate::differences::Inspected;
-use crate::core::recreate::likeness::check_alike;
+use crate::core::recreate::equivalence::check_alike;
 use crate::core::update::{Pair, Reality, Seen, Step};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;

@@ -1,7 +1,7 @@
 //! The last look before anything is stopped: whether it could be started again.
 
 use super::{Trouble, Update};
-use crate::core::decide::start_needs;
+use crate::core::decide::start_requirements;
 use crate::engine::Engine;
 use crate::start_needs::look;
 use crate::world::Ports;
@@ -13,7 +13,7 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn check_what_a_start_needs(&self, new: &[String]) -> Result<(), Trouble> {
         for number in self.members() {
             let original = self.journal.header.original_of(number);
-            let met = start_needs::met("", &look(self.ports, original).await);
+            let met = start_requirements::met("", &look(self.ports, original).await);
             met.map_err(|no| Trouble::surroundings(self.naming(number, no.detail)))?;
         }
         for (number, new) in self.members().into_iter().zip(new) {

@@ -11,7 +11,7 @@ use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::recreate::dependents::{Dependent, DependsOn, dependents};
 use crate::core::recreate::{
-    self, CannotRecreate, Moved, Original, RestartPolicy, hangs_on_a_moved_one, repoint,
+    self, CannotRecreate, Moved, Original, RestartPolicy, hangs_on_a_moved_one, relink,
 };
 use crate::core::update::history::Cause;
 use crate::core::update::{Mark, Note, Step};
@@ -158,7 +158,7 @@ impl<P: Ports> Update<'_, P> {
             engine.stop(id, inspect::stop_timeout(theirs)).await?;
         }
         engine.remove(id, false).await?;
-        let made = self.make_on(name, repoint(&recreation, moved), image_id).await?;
+        let made = self.make_on(name, relink(&recreation, moved), image_id).await?;
         engine.start(&made).await?;
         if !policy.is_no() {
             engine.set_restart_policy(&made, &policy).await?;

@@ -7,7 +7,7 @@ use crate::core::docker::inspect;
 use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::time::duration::format_duration;
 use crate::core::update::Note;
-use crate::core::update::blame::{self, Blame};
+use crate::core::update::start_error::{self, Blame};
 use crate::core::update::history::Cause;
 use crate::core::update::plan::Source;
 use crate::engine::{Engine, EngineError};
@@ -154,7 +154,7 @@ impl<P: Ports> Update<'_, P> {
         let is_fresh = self.journal.progress.known.fetched || self.plan().source == Source::Local;
         Trouble::Cause(match (is_image, is_fresh) {
             (true, true) => Cause::image(detail),
-            (true, false) => Cause::damaged_copy(format!("{detail}; {}", blame::PULLED_AGAIN)),
+            (true, false) => Cause::damaged_copy(format!("{detail}; {}", start_error::PULLED_AGAIN)),
             (false, _) => Cause::surroundings(detail),
         })
     }
@@ -162,8 +162,8 @@ impl<P: Ports> Update<'_, P> {
     /// Whom the Engine's words blame. What it does not tell of the new container is no proof.
     async fn blame(&self, error: &EngineError) -> Blame {
         match self.look_at_new(0).await {
-            Ok(Some(new)) => blame::of_container(error.words(), &new),
-            Ok(None) | Err(_) => blame::of(error.words()),
+            Ok(Some(new)) => start_error::of_container(error.words(), &new),
+            Ok(None) | Err(_) => start_error::of(error.words()),
         }
     }
 

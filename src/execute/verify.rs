@@ -14,7 +14,7 @@ use super::watch::{ENGINE_LOST, Watch};
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::update::Note;
-use crate::core::update::blame;
+use crate::core::update::start_error;
 use crate::core::update::health::{Gate, HealthPolicy, Sample, Sight, Verdict, verdict};
 use crate::core::update::history::Cause;
 use crate::core::update::plan::Source;
@@ -189,8 +189,8 @@ impl<P: Ports> Update<'_, P> {
             true => Vec::new(),
             false => self.ports.engine().logs(&trial.id, LAST_WORDS).await.unwrap_or_default(),
         };
-        if blame::is_a_damaged_copy(&log.join("\n")) {
-            return Cause::damaged_copy(format!("{detail}; {}", blame::PULLED_AGAIN));
+        if start_error::is_a_damaged_copy(&log.join("\n")) {
+            return Cause::damaged_copy(format!("{detail}; {}", start_error::PULLED_AGAIN));
         }
         Cause::image(self.naming(trial.number, detail))
     }

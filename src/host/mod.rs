@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
 
 use crate::core::decide::engine_lock::Process;
-use crate::core::decide::start_needs::{Seen, Window};
+use crate::core::decide::start_requirements::{Seen, Window};
 use crate::core::docker::image_store::{self, ImageStore};
 
 /// How long a look at a path may take. A network file system whose server is gone never answers.

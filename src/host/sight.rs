@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::io::Errno;
 
-use crate::core::decide::start_needs::{Seen, Window};
+use crate::core::decide::start_requirements::{Seen, Window};
 
 /// What is seen of a path of the machine. Nothing is opened for reading: a device may act on that.
 pub(super) fn look(window: &Window, path: &Path) -> Seen {

@@ -1,7 +1,7 @@
 //! Whose turn it is while a helper updates the agent's own container.
 
 use super::{Disk, JournalError, StateDirectory, on, to_json};
-use crate::core::update::handover::Handover;
+use crate::core::update::self_update::Handover;
 
 const FILE: &str = "handover.json";
 

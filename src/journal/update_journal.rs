@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Disk, JournalError, StateDirectory, lines, on, to_json};
 use crate::core::update::plan::Header;
-use crate::core::update::{Entry, Line, Mark, Note, Progress, Step, handover};
+use crate::core::update::{Entry, Line, Mark, Note, Progress, Step, self_update};
 
 const SUFFIX: &str = ".jsonl";
 
@@ -28,7 +28,7 @@ impl UpdateJournal {
     /// Whether it is about the container with this ID: whoever runs in it must not carry it out.
     #[must_use]
     pub fn concerns(&self, container: &str) -> bool {
-        handover::concerns(&self.header, &self.progress, container)
+        self_update::concerns(&self.header, &self.progress, container)
     }
 }
 

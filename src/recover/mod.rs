@@ -21,7 +21,7 @@ use crate::core::decide::observation::OpenUpdate;
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::history::Record;
 use crate::core::update::plan::Plan;
-use crate::core::update::{Step, ending};
+use crate::core::update::{Step, outcome};
 use crate::engine::{Engine, EngineError, Listed};
 use crate::execute::{Ended, Trouble, Update};
 use crate::host::Host;
@@ -180,7 +180,7 @@ impl Recovery {
         failed.add(now, is_down, why.clone());
         if failed.has_just_become_stuck() {
             let at = ports.host().now();
-            let record = ending::stuck(header, &journal.progress, at, (&why, is_down));
+            let record = outcome::stuck(header, &journal.progress, at, (&why, is_down));
             if let Err(error) = ports.state().record(&record) {
                 warn(error.to_string());
             }

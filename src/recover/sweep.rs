@@ -13,10 +13,10 @@ use crate::core::docker::names;
 use crate::core::policy::{PolicyDefaults, Selection, own_labels};
 use crate::core::recreate::dependents::anchors;
 use crate::core::recreate::{RestartPolicy, restart_policy};
-use crate::core::update::debris::{Found, Health, Party, Remedy, remedy, service, together};
+use crate::core::update::orphans::{Found, Health, Party, Remedy, remedy, service, together};
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::health::{Gate, HealthPolicy};
-use crate::core::update::proof::{self, Evidence};
+use crate::core::update::ownership::{self, Evidence};
 use crate::engine::{Engine, EngineError, Listed};
 use crate::probing;
 use crate::world::Ports;
@@ -100,7 +100,7 @@ impl<P: Ports> Sweep<'_, P> {
         let holder = self.evidence(service).await?;
         let old = self.evidence(&names::old_name(service)).await?;
         let new = self.evidence(&names::new_name(service)).await?;
-        let proof = proof::check(service, holder.as_ref(), old.as_ref(), new.as_ref());
+        let proof = ownership::check(service, holder.as_ref(), old.as_ref(), new.as_ref());
         let (mut has_settled, mut health) = (false, Health::Unknown);
         if proof.is_ok() {
             let all: Vec<_> = [&holder, &old, &new].into_iter().flatten().collect();

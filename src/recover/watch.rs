@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::core::docker::inspect;
 use crate::core::policy::health_policy::HealthSettings;
 use crate::core::recreate::restart_policy;
-use crate::core::update::debris::Health;
+use crate::core::update::orphans::Health;
 use crate::core::update::health::{Gate, HealthPolicy};
 
 /// What is known of all that was left behind, by service.

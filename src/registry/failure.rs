@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
-use crate::core::docker::place::Place;
+use crate::core::docker::address_scope::Place;
 use crate::registry::resolver::LeadsInside;
 use crate::registry::retry_after::retry_after;
 use crate::registry::verifier::in_words;

@@ -9,7 +9,7 @@ use reqwest::Url;
 use tokio::time::{Instant, timeout};
 
 use crate::core::docker::engine_registries::{EngineRegistries, Proxies};
-use crate::core::docker::place::{Named, Place, Refusal};
+use crate::core::docker::address_scope::{Named, Place, Refusal};
 use crate::registry::endpoint::{address_of, host_name, host_of, is_loopback};
 use crate::registry::settings::RegistrySettings;
 use crate::registry::wire::literal;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::core::docker::place::Place;
+use crate::core::docker::address_scope::Place;
 
 /// A name leads to addresses of this machine or its network only, and a stranger named it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

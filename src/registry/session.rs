@@ -12,7 +12,7 @@ use tokio::sync::{MutexGuard, Semaphore};
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::credentials::Credentials;
-use crate::core::docker::place::Place;
+use crate::core::docker::address_scope::Place;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::registry::backoff::{Backoff, Kind};
 use crate::registry::challenge::{Challenge, choose};

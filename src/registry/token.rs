@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use crate::core::docker::credentials::Credentials;
-use crate::core::docker::place::Place;
+use crate::core::docker::address_scope::Place;
 use crate::registry::endpoint::{Endpoint, host_of};
 use crate::registry::failure::{Failure, refusal};
 use crate::registry::transport::Transport;

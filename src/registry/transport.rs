@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::core::decide::quota::Quota;
 use crate::core::docker::engine_registries::EngineRegistries;
-use crate::core::docker::place::{Place, Refusal};
+use crate::core::docker::address_scope::{Place, Refusal};
 use crate::registry::RegistryObserver;
 use crate::registry::endpoint::{Endpoint, host_of, is_loopback};
 use crate::registry::failure::{Failure, Trouble};

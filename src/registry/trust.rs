@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::core::docker::engine_registries::Proxies;
-use crate::core::docker::place::Place;
+use crate::core::docker::address_scope::Place;
 use crate::registry::endpoint::is_loopback;
 use crate::registry::failure::Trouble;
 use crate::registry::proxy::ProxyRules;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::core::docker::credentials::Credentials;
 use crate::core::docker::engine_registries::Proxies;
 use crate::core::docker::manifest::ACCEPTED;
-use crate::core::docker::place::Place;
+use crate::core::docker::address_scope::Place;
 use crate::registry::RegistryObserver;
 use crate::registry::failure::{Failure, Trouble};
 use crate::registry::quotas::Quotas;

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use pilotfish::core::update::blame::{self, Blame};
+use pilotfish::core::update::start_error::{self, Blame};
 use serde_json::{Value, json};
 
 use crate::support::Pi;
@@ -97,7 +97,7 @@ fn whose_fault_a_failed_start_is_shows_in_what_this_engine_says() {
 
     for (what, expected, body) in cases(&directory) {
         let message = refusal(&pi, &image, what, body);
-        let blamed = blame::of(&message);
+        let blamed = start_error::of(&message);
         let is_image = (blamed == Blame::Image, expected == Blame::Image);
         assert_eq!(is_image.0, is_image.1, "{what}: {blamed:?} by: {message}");
     }

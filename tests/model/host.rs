@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use pilotfish::core::decide::engine_lock::Process;
-use pilotfish::core::decide::start_needs::{Seen, Window};
+use pilotfish::core::decide::start_requirements::{Seen, Window};
 use pilotfish::core::docker::image_store::ImageStore;
 use pilotfish::host::Host;
 

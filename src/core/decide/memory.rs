@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::core::decide::failing::{FailedTry, Failing};
+use crate::core::decide::failed_tries::{FailedTry, Failing};
 use crate::core::decide::origin::Known;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::update::history::Fault;

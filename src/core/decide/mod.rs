@@ -3,24 +3,24 @@
 //! `check`, `update --dry-run` and the agent print and carry out the same value.
 
 // What stands before any registry is asked.
-mod standing;
+mod eligibility;
 // How the offer compares with what runs.
-mod compare;
+mod comparison;
 // Whether what runs came from the registry of its name.
 pub mod origin;
 // What hangs on a container, and is recreated with it.
-mod company;
+mod dependents;
 // The containers that the agent itself lives by.
-mod itself;
+mod self_protection;
 // What no force overrides.
-mod safe;
+mod preconditions;
 // What only a start needs of the machine.
-pub mod start_needs;
+pub mod start_requirements;
 // What the windows say of an update that nothing else is in the way of.
-mod timing;
+mod windows;
 
 // Who waits for a window, and which images that were fetched ahead are still wanted.
-pub mod outlook;
+pub mod pending;
 // What is known of a watched container.
 pub mod observation;
 // Who works on an Engine: the lock that belongs to it.
@@ -30,9 +30,9 @@ pub mod offer;
 // The closed list of reasons for a "no".
 pub mod reason;
 // Whether the layers of an image fit on the disk.
-pub mod space;
+pub mod disk_space;
 // Tries that failed before the image was judged, and the pauses between them.
-pub mod failing;
+pub mod failed_tries;
 // Refused digests, tries that were cut short, digests known to be what runs.
 pub mod memory;
 // What a check says of one container: the words of table, JSON and metrics.
@@ -47,17 +47,17 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-pub use company::depends_on;
-use company::{Follower, can_be_started, followers, member};
-use compare::{Compared, compare, held, is_notify};
-use failing::FailedTry;
-use itself::{itself, way_to_the_engine};
+pub use dependents::depends_on;
+use dependents::{Follower, can_be_started, followers, member};
+use comparison::{Compared, compare, held, is_notify};
+use failed_tries::FailedTry;
+use self_protection::{itself, way_to_the_engine};
 use observation::{Observation, Readiness};
 use offer::Offer;
 use reason::Reason;
-use safe::safe;
-use standing::{Standing, standing};
-use timing::{Timing, timing};
+use preconditions::safe;
+use eligibility::{Standing, standing};
+use windows::{Timing, timing};
 
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::Mode;
@@ -351,6 +351,6 @@ pub fn originals(plan: &Plan, readiness: &Readiness) -> Vec<Value> {
 }
 
 #[cfg(test)]
-mod company_tests;
+mod dependents_tests;
 #[cfg(test)]
 pub(super) mod tests;

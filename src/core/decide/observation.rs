@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::core::decide::failing::Failing;
+use crate::core::decide::failed_tries::Failing;
 use crate::core::decide::memory::Refusal;
 use crate::core::decide::offer::{LookupError, Offer};
 use crate::core::decide::origin::Origin;
 use crate::core::decide::quota::Hold;
-use crate::core::decide::start_needs::Looked;
+use crate::core::decide::start_requirements::Looked;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::{Digest, Platform, Reference, ReferenceError};
 use crate::core::policy::managers::Manager;

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::compare::{Compared, compare};
+use super::comparison::{Compared, compare};
 use super::{Circumstances, No};
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered, Running};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::decide::observation::{Observation, OpenUpdate, Previous};
 use crate::core::decide::reason::Reason;
-use crate::core::decide::standing::stuck;
+use crate::core::decide::eligibility::stuck;
 use crate::core::decide::{Decision, No};
 use crate::core::docker::reference::Digest;
 

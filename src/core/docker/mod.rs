@@ -20,8 +20,8 @@ pub mod credentials;
 // `HOST:PORT` as a person writes it.
 pub mod authority;
 // Where an address lies, and who may send us there.
-pub mod place;
+pub mod address_scope;
 // What the Engine says of registries: mirrors, insecure registries, proxies.
 pub mod engine_registries;
 // What registries say when something was pushed.
-pub mod notification;
+pub mod webhook;

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::core::recreate::document::Place;
-use crate::core::recreate::{CannotRecreate, automatic_hostname, process};
+use crate::core::recreate::json_path::Place;
+use crate::core::recreate::{CannotRecreate, automatic_hostname, entrypoint};
 
 /// Fields of `Config` that the Engine never takes from an image, so they are the user's even where
 /// the image happens to have the same (`docker commit` writes them into images).
@@ -49,7 +49,7 @@ pub(super) fn of_the_user(
             body.insert(key.clone(), users);
         }
     }
-    process::keep_the_users(&config, &of_image, &mut body)?;
+    entrypoint::keep_the_users(&config, &of_image, &mut body)?;
     drop_automatic_names(container, &mut body)?;
     Ok(body)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::core::docker::inspect;
 use crate::core::recreate::CannotRecreate;
-use crate::core::recreate::document::Place;
+use crate::core::recreate::json_path::Place;
 
 /// How one container hangs on another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,20 +11,20 @@
 //!
 //! What cannot be carried over is refused by name before anything is touched.
 
-pub mod changes;
+pub mod layer_files;
 mod compose;
 mod config;
-pub mod declared;
+pub mod compose_files;
 pub mod dependents;
 pub mod differences;
-mod document;
-pub mod helper;
-pub mod likeness;
+mod json_path;
+pub mod self_update_helper;
+pub mod equivalence;
 mod networks;
 mod podman;
-mod process;
-mod refuse;
-mod repoint;
+mod entrypoint;
+mod unsupported;
+mod relink;
 mod restart;
 mod volumes;
 
@@ -36,13 +36,13 @@ use serde_json::{Map, Value, json};
 
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::Platform;
-use crate::core::recreate::document::Place;
+use crate::core::recreate::json_path::Place;
 
 pub use crate::core::recreate::compose::{
     COMPOSE_IMAGE_LABEL, is_the_same_project, is_the_same_to_compose, set_compose_image,
 };
 pub use crate::core::recreate::podman::LIBPOD;
-pub use crate::core::recreate::repoint::{Moved, hangs_as_before, hangs_on_a_moved_one, repoint};
+pub use crate::core::recreate::relink::{Moved, hangs_as_before, hangs_on_a_moved_one, relink};
 pub use crate::core::recreate::restart::{
     RestartPolicy, changeable_restart_policy, restart_policy, set_restart_policy,
 };
@@ -103,7 +103,7 @@ pub struct CannotRecreate {
 pub fn recreate(original: &Original<'_>) -> Result<Recreation, CannotRecreate> {
     let container = Place::root(original.container, "");
     let image = Place::root(original.image, "image:");
-    refuse::check(&container, &image)?;
+    unsupported::check(&container, &image)?;
     podman::refuse(&container)?;
 
     let mut config = config::of_the_user(&container, &image)?;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::core::docker::api_version::ApiVersion;
-use crate::core::recreate::document::Place;
+use crate::core::recreate::json_path::Place;
 use crate::core::recreate::{CannotRecreate, Endpoint, automatic_hostname, or_empty};
 
 /// Fields of an endpoint that say how things stand. The others are settings, known or not.

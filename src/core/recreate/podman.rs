@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::core::docker::signal;
-use crate::core::recreate::document::Place;
+use crate::core::recreate::json_path::Place;
 use crate::core::recreate::networks::has_no_network_of_its_own;
 use crate::core::recreate::{CannotRecreate, automatic_hostname};
 

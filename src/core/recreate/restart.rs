@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::core::recreate::CannotRecreate;
-use crate::core::recreate::document::Place;
+use crate::core::recreate::json_path::Place;
 
 /// A restart policy, in the words and with the field names of the Engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

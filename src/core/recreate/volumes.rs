@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::core::recreate::CannotRecreate;
-use crate::core::recreate::document::Place;
+use crate::core::recreate::json_path::Place;
 
 /// Volumes of this driver need no driver to be named.
 const DEFAULT_VOLUME_DRIVER: &str = "local";

@@ -12,25 +12,25 @@ pub mod health;
 // The HEALTHCHECK of a container: its times, its command, and what an image may ask for.
 pub mod healthcheck;
 // How long each step may take as a whole.
-pub mod limits;
+pub mod time_limits;
 // Whose fault it is when the Engine cannot start a container.
-pub mod blame;
+pub mod start_error;
 // Outcome, cause, and the line of history that tells of them.
 pub mod history;
 // How an update that was left open goes on: what the Engine says, and what is done with it.
-mod reality;
+mod resume;
 // How an update ended, read from its journal.
-pub mod ending;
+pub mod outcome;
 // The agent's own update, which a helper carries out.
-pub mod handover;
+pub mod self_update;
 // What bears one of our names although no journal tells of it.
-pub mod debris;
+pub mod orphans;
 // What shows that containers are those of an update, where no journal tells it.
-pub mod proof;
+pub mod ownership;
 // Everything that can be said about an update, once.
 pub mod event;
 
-pub use reality::{Pair, Reality, Resume, Seen, is_taken_away, resume};
+pub use resume::{Pair, Reality, Resume, Seen, is_taken_away, resume};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::core::decide::failing::FailedTry;
+use crate::core::decide::failed_tries::FailedTry;
 use crate::core::decide::offer::Offer;
 use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Reference};

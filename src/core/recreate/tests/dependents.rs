@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::core::recreate::dependents::{DependsOn, Tie, anchors, company, dependents, ties_alone};
 use crate::core::recreate::tests::{fixture, small};
-use crate::core::recreate::{Endpoint, Moved, Recreation, repoint};
+use crate::core::recreate::{Endpoint, Moved, Recreation, relink};
 
 fn other(host_config: &Value) -> Value {
     json!({ "Id": "fedcba", "Name": "/other", "HostConfig": host_config })
@@ -147,7 +147,7 @@ fn what_names_the_old_container_by_id_names_the_new_one_and_names_stay() {
     for (before, after) in rows {
         let body = json!({ "HostConfig": before });
         let recreation = Recreation { body, connect: Vec::new(), platform: None };
-        assert_eq!(repoint(&recreation, &moved).body["HostConfig"], after, "{before}");
+        assert_eq!(relink(&recreation, &moved).body["HostConfig"], after, "{before}");
     }
 }
 
@@ -158,7 +158,7 @@ fn links_on_networks_of_the_user_keep_their_names() {
     let endpoint = json!({ "Links": ["till:pay", format!("{old}:cash")] });
     let body = json!({ "NetworkingConfig": { "EndpointsConfig": { "front": endpoint } } });
     let connect = vec![Endpoint { network: "back".into(), config: endpoint.clone() }];
-    let recreation = repoint(&Recreation { body, connect, platform: None }, &moved);
+    let recreation = relink(&Recreation { body, connect, platform: None }, &moved);
     let expected = json!({ "Links": ["till:pay", "new:cash"] });
     assert_eq!(recreation.body["NetworkingConfig"]["EndpointsConfig"]["front"], expected);
     assert_eq!(recreation.connect[0].config, expected);

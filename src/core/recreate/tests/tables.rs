@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::core::docker::api_version::ApiVersion;
-use crate::core::recreate::changes::{may_hold_declared_files, written};
+use crate::core::recreate::layer_files::{may_hold_declared_files, written};
 use crate::core::recreate::tests::{Documents, changed, small};
 use crate::core::recreate::{RestartPolicy, restart_policy, set_compose_image, set_restart_policy};
 

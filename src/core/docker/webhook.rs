@@ -261,5 +261,5 @@ fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
 }
 
 #[cfg(test)]
-#[path = "notification_tests.rs"]
+#[path = "webhook_tests.rs"]
 mod tests;

@@ -1,6 +1,6 @@
 //! What the windows say of an update that nothing else is in the way of.
 
-use super::company::Follower;
+use super::dependents::Follower;
 use super::{Circumstances, No};
 use crate::core::decide::observation::Readiness;
 use crate::core::decide::reason::Reason;

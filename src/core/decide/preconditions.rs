@@ -1,6 +1,6 @@
 //! What no force overrides: safety.
 
-use super::{No, space};
+use super::{No, disk_space};
 use crate::core::decide::observation::{Readiness, Running};
 use crate::core::decide::offer::{Offer, Packing};
 use crate::core::decide::reason::Reason;
@@ -9,7 +9,7 @@ use crate::core::docker::manifest;
 /// What no force overrides.
 pub(super) fn safe(running: &Running, readiness: &Readiness, offer: &Offer) -> Result<(), No> {
     declared("", &readiness.declared_files)?;
-    if let Some(missing) = space::missing(readiness, offer) {
+    if let Some(missing) = disk_space::missing(readiness, offer) {
         return Err(No::new(Reason::DiskFull, missing));
     }
     probed("", readiness.probe.as_ref())?;

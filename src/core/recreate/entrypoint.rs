@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::core::recreate::CannotRecreate;
-use crate::core::recreate::document::Place;
+use crate::core::recreate::json_path::Place;
 
 /// Adds what the user chose of `Entrypoint`, `Cmd` and `ArgsEscaped`.
 pub(super) fn keep_the_users(

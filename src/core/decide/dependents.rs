@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::No;
-use super::safe::{declared, probed};
-use super::start_needs;
+use super::preconditions::{declared, probed};
+use super::start_requirements;
 use crate::core::decide::observation::{Companion, Readiness};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::inspect;
@@ -12,7 +12,7 @@ use crate::core::policy::hooks::Moment;
 use crate::core::policy::{Mode, Policy, Selection};
 use crate::core::recreate::dependents::{self, Dependent};
 use crate::core::recreate::{self, CannotRecreate, Original};
-use crate::core::update::debris;
+use crate::core::update::orphans;
 use crate::core::update::plan::Member;
 
 /// One container that is recreated with another one.
@@ -54,20 +54,20 @@ pub(super) fn followers(readiness: &Readiness) -> Result<Vec<Follower<'_>>, No> 
 /// Whether the container and everything that hangs on it could be started again, as far as it can
 /// be seen. No force overrides this: the update would stop what then stays down.
 pub(super) fn can_be_started(readiness: &Readiness, followers: &[Follower<'_>]) -> Result<(), No> {
-    start_needs::met("", &readiness.start_needs)?;
+    start_requirements::met("", &readiness.start_needs)?;
     for Follower { tie, companion, .. } in followers {
-        start_needs::met(&format!("{}: ", tie.name), &companion.start_needs)?;
+        start_requirements::met(&format!("{}: ", tie.name), &companion.start_needs)?;
     }
     // Podman tells less of ties, and starts what joins a container that is gone all the same.
     if !readiness.can_update {
         return Ok(());
     }
     let main = &readiness.original;
-    start_needs::joins("", main, &readiness.others)?;
+    start_requirements::joins("", main, &readiness.others)?;
     let everybody: Vec<&Value> = readiness.others.iter().map(AsRef::as_ref).chain([main]).collect();
     for follower in followers {
         let of = format!("{}: ", follower.tie.name);
-        start_needs::joins(&of, follower.original(), &everybody)?;
+        start_requirements::joins(&of, follower.original(), &everybody)?;
     }
     Ok(())
 }
@@ -104,7 +104,7 @@ fn fit<'a>(
     tie: &Dependent,
 ) -> Result<(&'a Companion, &'a Policy), String> {
     let companion = companion.ok_or("the Engine does not tell more of it")?;
-    if debris::service(&tie.name).is_some() {
+    if orphans::service(&tie.name).is_some() {
         return Err("it belongs to an update that is not over".into());
     }
     if let Some(manager) = companion.manager {

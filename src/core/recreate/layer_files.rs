@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::core::recreate::CannotRecreate;
-use crate::core::recreate::document::Place;
+use crate::core::recreate::json_path::Place;
 use crate::core::recreate::volumes::clean;
 
 /// Every container that Compose made has it.

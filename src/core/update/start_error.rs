@@ -351,5 +351,5 @@ fn loader_refusal(line: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-#[path = "blame_tests.rs"]
+#[path = "start_error_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::core::docker::inspect;
 use crate::core::policy::Selection;
 use crate::core::recreate::differences::Inspected;
-use crate::core::recreate::likeness::{check_alike, is_named_by_compose};
+use crate::core::recreate::equivalence::{check_alike, is_named_by_compose};
 use crate::core::recreate::restart_policy;
 
 /// What the Engine tells of one container.

@@ -1,7 +1,7 @@
 //! What is refused before anything else is looked at.
 
 use crate::core::recreate::CannotRecreate;
-use crate::core::recreate::document::Place;
+use crate::core::recreate::json_path::Place;
 
 /// Swarm marks its tasks with these labels; they are replaced by Swarm itself.
 const SWARM_LABEL_PREFIX: &str = "com.docker.swarm.";

@@ -8,7 +8,7 @@ use super::{Circumstances, Endpoint, No};
 use crate::core::decide::observation::Observation;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::inspect;
-use crate::core::recreate::helper;
+use crate::core::recreate::self_update_helper;
 
 /// The agent's own container needs a helper; one that may be it is not touched at all, because an
 /// agent cannot stop itself and go on.
@@ -19,7 +19,7 @@ pub(super) fn itself(
 ) -> Result<(), No> {
     let cannot = |detail: String| No::new(Reason::CannotHandOver, detail);
     if observation.is_self {
-        let checked = helper::check(original, &circumstances.state_dir);
+        let checked = self_update_helper::check(original, &circumstances.state_dir);
         return checked.map_err(|error| cannot(error.to_string()));
     }
     let joined = inspect::text(original, "/HostConfig/NetworkMode").strip_prefix("container:");

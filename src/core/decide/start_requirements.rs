@@ -259,5 +259,5 @@ fn must_run(anchor: &Anchor, container: &Value) -> bool {
 }
 
 #[cfg(test)]
-#[path = "start_needs_tests.rs"]
+#[path = "start_requirements_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::tests::{observation, offer};
 use super::*;
 use crate::core::decide::observation::{Companion, OpenUpdate};
-use crate::core::decide::start_needs::{Looked, Need, Seen};
+use crate::core::decide::start_requirements::{Looked, Need, Seen};
 use crate::core::policy::{LabelError, Policy, Selection};
 use crate::core::update::plan::Header;
 

@@ -64,7 +64,7 @@ pub fn hangs_on_a_moved_one(container: &Value, moved: &[Moved]) -> Result<bool, 
 
 /// The same container, made to hang on what stands in the place of each moved one.
 #[must_use]
-pub fn repoint(recreation: &Recreation, moved: &[Moved]) -> Recreation {
+pub fn relink(recreation: &Recreation, moved: &[Moved]) -> Recreation {
     let mut recreation = recreation.clone();
     if moved.is_empty() {
         return recreation;
