@@ -4,9 +4,9 @@
 use pilotfish::core::docker::manifest::{
     Document, candidates, parse_configuration, parse_document,
 };
-use pilotfish::core::docker::webhook;
 use pilotfish::core::docker::reference::{Platform, Reference};
-use pilotfish::registry::foreign;
+use pilotfish::core::docker::webhook;
+use pilotfish::registry::fuzzing;
 
 /// Reads a stranger's words.
 pub type Target = fn(&[u8]);
@@ -29,7 +29,7 @@ pub fn reference(bytes: &[u8]) {
 
 /// `WWW-Authenticate`.
 pub fn challenge(bytes: &[u8]) {
-    foreign::challenge(bytes);
+    fuzzing::challenge(bytes);
 }
 
 /// Manifests, indexes and configurations.
@@ -44,7 +44,7 @@ pub fn manifest(bytes: &[u8]) {
 /// Docker's `config.json`.
 pub fn docker_config(bytes: &[u8]) {
     for registry in ["docker.io", "registry:443", "[::1]:5000"] {
-        foreign::docker_config(bytes, registry);
+        fuzzing::docker_config(bytes, registry);
     }
 }
 

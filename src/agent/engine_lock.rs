@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::RoundError;
-use super::hands::Hands;
+use super::executor::Hands;
 use crate::core::decide::engine_lock::{Claim, Holder, LOCK_VOLUME, Seen, claim};
 use crate::core::decide::reason::Reason;
 use crate::core::decide::{Decision, No};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::context::Context;
+use super::executor::Hands;
 use super::facts::Names;
-use super::hands::Hands;
 use crate::core::decide::No;
 use crate::core::decide::reason::Reason;
 use crate::core::policy::hooks::Moment;

@@ -9,25 +9,25 @@
 //!               course                                        course    work     stages
 //! ```
 
-mod assist;
-mod beside;
+mod self_update_helper;
+mod tasks;
 mod context;
-mod course;
+mod rounds;
 mod engine_lock;
 mod facts;
-mod handover;
-mod hands;
+mod self_update;
+mod executor;
 mod heartbeat;
 mod hooks;
-mod known;
-mod leftovers;
-mod outlook;
+mod cached_check;
+mod recovery;
+mod pending;
 mod round;
-mod shown;
-mod stages;
-mod turns;
-mod wish;
-mod work;
+mod publish;
+mod round_stages;
+mod wakeups;
+mod command;
+mod dispatch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -52,15 +52,15 @@ use crate::observe::Cache;
 use crate::recover;
 use crate::world::Ports;
 
-use beside::{Beside, Message};
+pub use command::{Errand, Fulfilled, Wish, WishError};
 use context::Context;
-pub use handover::HandoverError;
-use hands::Hands;
+use dispatch::Work;
+use executor::Hands;
 pub use heartbeat::Heartbeat;
 use round::{Answer, Order, Round, RoundId};
 pub use round::{Request, RoundEnd, RoundError};
-pub use wish::{Errand, Fulfilled, Wish, WishError};
-use work::Work;
+pub use self_update::HandoverError;
+use tasks::{Beside, Message};
 
 /// How many rounds may be under way before a person is refused another one. The schedule and pushes
 /// never ask twice for the same container, so only people and scripts come anywhere near.

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::WishError;
+use super::command::Fulfilled;
 use super::facts::Facts;
-use super::wish::Fulfilled;
 use crate::core::decide::Decision;
 use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::decide::quota::Quota;

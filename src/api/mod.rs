@@ -5,9 +5,9 @@
 //! can hold the agent up.
 
 mod connections;
-mod hosts;
-pub mod notify;
-mod token;
+mod allowed_hosts;
+pub mod webhook;
+mod webhook_token;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -27,9 +27,9 @@ use crate::core::decide::snapshot::{LOOP_HAS_ENDED, Snapshot};
 use crate::metrics::Metrics;
 use crate::output::one_line;
 
+pub use allowed_hosts::{Hosts, guarded};
 pub use connections::{Limits, serve};
-pub use hosts::{Hosts, guarded};
-pub use token::{Token, TokenError};
+pub use webhook_token::{Token, TokenError};
 
 /// Why nothing can be served.
 #[derive(Debug, thiserror::Error)]

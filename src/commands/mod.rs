@@ -2,17 +2,17 @@
 //! `app.rs`, and prints; it decides nothing about a container.
 
 mod agent;
-mod assist;
+mod self_update_helper;
 mod check;
 mod history;
-mod lost_socket;
+mod stale_socket;
 mod person;
-mod process;
+mod daemon;
 mod run;
-mod serving;
+mod servers;
 mod standby;
 mod systemd;
-mod through;
+mod via_agent;
 mod update;
 
 use std::collections::BTreeSet;
@@ -120,7 +120,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Recover => person::recover(&setting).await,
         Command::Config(_) => agent::config(&setting),
         Command::Healthcheck => agent::healthcheck(&setting).await,
-        Command::Assist => Box::pin(assist::assist(&setting)).await,
+        Command::Assist => Box::pin(self_update_helper::assist(&setting)).await,
     }
 }
 

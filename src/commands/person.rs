@@ -1,14 +1,14 @@
 //! The commands with which a person steps in: `rollback`, `allow`, `recover`.
 
 use super::update::handed_over;
-use super::{Exit, Setting, print, through};
+use super::{Exit, Setting, print, via_agent};
 use crate::agent::{Fulfilled, Wish};
 use crate::core::update::history::{Outcome, Record};
 use crate::output;
 
 /// `pilotfish rollback NAME`: back to the image before.
 pub async fn roll_back(setting: &Setting, name: String) -> anyhow::Result<Exit> {
-    let record = match through::fulfil(setting, Wish::RollBack(name)).await? {
+    let record = match via_agent::fulfil(setting, Wish::RollBack(name)).await? {
         Fulfilled::RolledBack(record) => record,
         Fulfilled::HandedOver(container) => {
             print(&handed_over(&container))?;
@@ -35,7 +35,7 @@ fn told(record: &Record) -> String {
 /// `pilotfish allow NAME`: forget the refused digests of a container.
 pub async fn allow(setting: &Setting, name: String) -> anyhow::Result<Exit> {
     let wish = Wish::Allow(name.clone());
-    let Fulfilled::Allowed(count) = through::fulfil(setting, wish).await? else {
+    let Fulfilled::Allowed(count) = via_agent::fulfil(setting, wish).await? else {
         anyhow::bail!("the agent answered something else than what it was asked");
     };
     print(&match count {
@@ -51,7 +51,7 @@ pub async fn allow(setting: &Setting, name: String) -> anyhow::Result<Exit> {
 /// `pilotfish recover`: finish or undo what was left open. How each update ended is told when it
 /// does.
 pub async fn recover(setting: &Setting) -> anyhow::Result<Exit> {
-    let Fulfilled::Recovered { records, open } = through::fulfil(setting, Wish::Recover).await?
+    let Fulfilled::Recovered { records, open } = via_agent::fulfil(setting, Wish::Recover).await?
     else {
         anyhow::bail!("the agent answered something else than what it was asked");
     };

@@ -6,9 +6,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
-use super::lost_socket::{SocketLost, end_with_it};
-use super::process::Process;
-use super::serving::{listen_for_pushes, serve_control, serve_notify, serve_pages};
+use super::daemon::Process;
+use super::servers::{listen_for_pushes, serve_control, serve_notify, serve_pages};
+use super::stale_socket::{SocketLost, end_with_it};
 use super::{Exit, Setting, load, standby, systemd};
 use crate::agent::{Errand, RunEnd};
 use crate::api;

@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::lost_socket::is_lost;
-use super::process::Process;
-use super::serving::{serve_control, serve_pages};
+use super::daemon::Process;
+use super::servers::{serve_control, serve_pages};
+use super::stale_socket::is_lost;
 use crate::agent::Agent;
 use crate::api;
 use crate::app::{self, RealWorld};

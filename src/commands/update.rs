@@ -1,7 +1,7 @@
 //! `pilotfish update`: one round now.
 
 use super::check::look;
-use super::{Exit, Setting, print, through};
+use super::{Exit, Setting, print, via_agent};
 use crate::agent::{Fulfilled, Request, RoundEnd, Wish};
 use crate::cli::UpdateArguments;
 use crate::core::decide::reason::Reason;
@@ -30,7 +30,7 @@ async fn rehearse(setting: &Setting, request: Request, json: bool) -> anyhow::Re
 
 /// An update that was begun and has no end yet is not done, whatever became of the others.
 async fn act(setting: &Setting, request: Request) -> anyhow::Result<Exit> {
-    let Fulfilled::Round(end) = through::fulfil(setting, Wish::Round(request)).await? else {
+    let Fulfilled::Round(end) = via_agent::fulfil(setting, Wish::Round(request)).await? else {
         anyhow::bail!("the agent answered something else than what it was asked");
     };
     print(&output::update_summary(&end.records, &end.reports, setting.screen))?;

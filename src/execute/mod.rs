@@ -5,27 +5,27 @@
 //! nobody knows whether it was done: the journal, the Engine's answer and the Engine's disk may
 //! each be ahead of the others.
 
-mod ahead;
-mod back;
+mod prefetch;
+mod rollback;
 mod commit;
-mod compose;
+mod compose_race;
 mod create;
-mod greet;
+mod post_update;
 mod images;
 mod pull;
-mod restore;
-mod sight;
-mod start_needs;
+mod rollback_images;
+mod actual_state;
+mod start_requirements;
 mod stop;
-mod strangers;
+mod external_changes;
 mod switch;
-mod trouble;
+mod step_error;
 mod verify;
-mod watch;
+mod health_watch;
 
-pub use ahead::{drop_superseded, fetch_ahead, fetch_and_keep, fetched};
 pub use images::drop_if_unused;
-pub use trouble::Trouble;
+pub use prefetch::{drop_superseded, fetch_ahead, fetch_and_keep, fetched};
+pub use step_error::Trouble;
 
 use std::time::Duration;
 
@@ -33,11 +33,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::time::duration::format_duration;
-use crate::core::update::outcome;
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::history::{Cause, Record};
-use crate::core::update::time_limits::limit;
+use crate::core::update::outcome;
 use crate::core::update::plan::{Header, Plan};
+use crate::core::update::time_limits::limit;
 use crate::core::update::{Mark, Note, Resume, Step, resume};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
@@ -80,7 +80,7 @@ pub struct Update<'a, P: Ports> {
     /// Whether an earlier process, or an earlier try, began it.
     is_taken_up: bool,
     /// An ear on each new container, from before its start.
-    watches: Vec<watch::Watch>,
+    watches: Vec<health_watch::Watch>,
     /// Whether this process has begun the hooks after the start.
     has_greeted: bool,
 }

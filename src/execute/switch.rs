@@ -7,9 +7,9 @@ use crate::core::docker::inspect;
 use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::time::duration::format_duration;
 use crate::core::update::Note;
-use crate::core::update::start_error::{self, Blame};
 use crate::core::update::history::Cause;
 use crate::core::update::plan::Source;
+use crate::core::update::start_error::{self, Blame};
 use crate::engine::{Engine, EngineError};
 use crate::world::Ports;
 
@@ -154,7 +154,9 @@ impl<P: Ports> Update<'_, P> {
         let is_fresh = self.journal.progress.known.fetched || self.plan().source == Source::Local;
         Trouble::Cause(match (is_image, is_fresh) {
             (true, true) => Cause::image(detail),
-            (true, false) => Cause::damaged_copy(format!("{detail}; {}", start_error::PULLED_AGAIN)),
+            (true, false) => {
+                Cause::damaged_copy(format!("{detail}; {}", start_error::PULLED_AGAIN))
+            }
             (false, _) => Cause::surroundings(detail),
         })
     }

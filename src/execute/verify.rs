@@ -10,14 +10,14 @@ use futures_util::future::{try_join, try_join_all};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::watch::{ENGINE_LOST, Watch};
+use super::health_watch::{ENGINE_LOST, Watch};
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::update::Note;
-use crate::core::update::start_error;
 use crate::core::update::health::{Gate, HealthPolicy, Sample, Sight, Verdict, verdict};
 use crate::core::update::history::Cause;
 use crate::core::update::plan::Source;
+use crate::core::update::start_error;
 use crate::engine::{Engine, EngineError};
 use crate::probing;
 use crate::world::Ports;

@@ -3,7 +3,7 @@
 
 mod probe;
 mod process;
-mod sight;
+mod visible_paths;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -175,7 +175,7 @@ impl Host for RealHost {
         let Ok(turn) = Arc::clone(&self.look).try_lock_owned() else { return Seen::Unknown };
         let (window, path) = (window.clone(), path.to_owned());
         let look = tokio::task::spawn_blocking(move || {
-            let seen = sight::look(&window, &path);
+            let seen = visible_paths::look(&window, &path);
             drop(turn);
             seen
         });

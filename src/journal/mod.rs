@@ -7,7 +7,7 @@
 
 pub mod disk;
 mod agent_id;
-mod handover;
+mod self_update;
 mod history;
 mod lock;
 mod modes;

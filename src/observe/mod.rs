@@ -5,21 +5,21 @@
 //! nothing else: what an inspect says of a container does not change while its ID stays the same.
 
 mod cache;
-mod look_up;
-mod neighbours;
+mod resolve;
+mod ties;
 mod origin;
-mod previous;
+mod rollback_target;
 mod quota;
-mod readiness;
+mod preflight;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use cache::Cache;
 use cache::{Gaps, Known, KnownImage};
-pub use neighbours::Neighbours;
 pub use origin::{ask as ask_origin, remember as remember_origins};
-pub use readiness::{Surroundings, of as readiness};
+pub use preflight::{Surroundings, of as readiness};
+pub use ties::Neighbours;
 
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered, OpenUpdate, Previous, Running};
@@ -73,7 +73,7 @@ pub async fn glance<P: Ports>(
     let seen = watched.into_iter().map(|(listed, policy)| observe(&told, scope, listed, policy));
     let mut observations: Vec<_> = seen.collect();
     observations.sort_by(|a, b| a.name.cmp(&b.name));
-    previous::find(ports.engine(), scope.memory, &mut observations).await;
+    rollback_target::find(ports.engine(), scope.memory, &mut observations).await;
     observations
 }
 
@@ -308,8 +308,8 @@ pub async fn answer<P: Ports>(
         move |observation: &&mut Observation| question(observation, scope.circumstances) == wanted
     };
     let by_local_tag = observations.iter_mut().filter(asks(Question::Digest));
-    look_up::local_tags(ports.engine(), by_local_tag.filter(|seen| seen.is_local())).await;
-    look_up::digests(ports.registry(), observations.iter_mut().filter(asks(Question::Digest)))
+    resolve::local_tags(ports.engine(), by_local_tag.filter(|seen| seen.is_local())).await;
+    resolve::digests(ports.registry(), observations.iter_mut().filter(asks(Question::Digest)))
         .await;
     refresh(ports, cache, scope, observations).await;
     origin::ask(ports, observations.iter_mut().filter(asks(Question::Origin))).await;
@@ -317,7 +317,7 @@ pub async fn answer<P: Ports>(
         quota::before_looks(ports.registry(), name, cache, scope, observations);
     }
     let unresolved = observations.iter_mut().filter(asks(Question::Image));
-    look_up::images(ports.registry(), cache, unresolved).await;
+    resolve::images(ports.registry(), cache, unresolved).await;
     for observation in observations.iter_mut() {
         recall(scope.memory, observation);
     }
@@ -325,7 +325,7 @@ pub async fn answer<P: Ports>(
     let mut neighbours = Neighbours::default();
     for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
         observation.readiness =
-            readiness::of(ports, (&mut neighbours, cache), &surroundings, observation)
+            preflight::of(ports, (&mut neighbours, cache), &surroundings, observation)
                 .await
                 .map(Box::new);
     }
@@ -387,6 +387,6 @@ pub async fn look_again<P: Ports>(
 ) {
     if observation.readiness.is_some() {
         observation.readiness =
-            readiness::of(ports, known, surroundings, observation).await.map(Box::new);
+            preflight::of(ports, known, surroundings, observation).await.map(Box::new);
     }
 }

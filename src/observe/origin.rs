@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::time::Instant;
 
-use super::look_up::{LOOK_UPS_AT_ONCE, REGISTRY_TIMEOUT, in_time};
+use super::resolve::{LOOK_UPS_AT_ONCE, REGISTRY_TIMEOUT, in_time};
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::Observation;
 use crate::core::decide::origin::{Origin, digests_to_ask, has_nothing, news};

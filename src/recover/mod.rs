@@ -4,13 +4,13 @@
 //! again changes nothing.
 
 mod retry;
-mod sweep;
-mod watch;
+mod orphans;
+mod orphan_watch;
 
+pub use orphan_watch::Sightings;
+pub use orphans::{Sweep, left_behind};
 use retry::Failed;
 pub use retry::STUCK_AFTER;
-pub use sweep::{Sweep, left_behind};
-pub use watch::Sightings;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
-use crate::registry::failure::{Blame, Failure};
+use crate::registry::error::{Blame, Failure};
 use crate::registry::settings::Limits;
 
 /// Signs of too much load in a row after which the whole host is left alone.

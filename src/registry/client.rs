@@ -15,12 +15,12 @@ use crate::core::docker::manifest::parse_document;
 use crate::core::docker::reference::{DOCKER_HUB, Digest, Platform, Reference};
 use crate::registry::credentials::CredentialFinder;
 use crate::registry::endpoint::Endpoint;
-use crate::registry::failure::Failure;
+use crate::registry::error::Failure;
+use crate::registry::http::Answer;
 use crate::registry::resolution::{Resolution, check_content_type, has_manifest_type};
 use crate::registry::session::{Ask, Session};
 use crate::registry::settings::{HostSettings, Limits, RegistrySettings, SettingsError};
 use crate::registry::transport::Transport;
-use crate::registry::wire::Answer;
 use crate::registry::{Registry, RegistryObserver};
 
 /// Header in which a registry names the digest of what it answers with.

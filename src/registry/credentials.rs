@@ -12,8 +12,8 @@ use tokio::fs;
 
 use crate::core::docker::credentials::Credentials;
 use crate::core::secret_file::exposed;
+use crate::registry::credential_helper;
 use crate::registry::docker_config::{DockerConfig, Login, server_of};
-use crate::registry::helper;
 use crate::registry::settings::{HostSettings, Limits, RegistrySettings};
 
 /// How long a helper's answer is taken for true. A round asks for every image; a helper is a
@@ -185,7 +185,7 @@ impl CredentialFinder {
         if let Some(heard) = slot.as_ref().filter(|heard| heard.is_fresh(name)) {
             return heard.answer.clone();
         }
-        let answer = helper::ask(name, server_of(registry), self.helper_timeout).await;
+        let answer = credential_helper::ask(name, server_of(registry), self.helper_timeout).await;
         let answer = answer.map_err(|error| format!("no login for {registry}: {error}"));
         let (helper, at) = (name.to_owned(), Instant::now());
         *slot = Some(Heard { helper, at, is_refused: false, answer: answer.clone() });

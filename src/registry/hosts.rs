@@ -8,11 +8,11 @@ use std::time::Duration;
 use reqwest::Url;
 use tokio::time::{Instant, timeout};
 
-use crate::core::docker::engine_registries::{EngineRegistries, Proxies};
 use crate::core::docker::address_scope::{Named, Place, Refusal};
+use crate::core::docker::engine_registries::{EngineRegistries, Proxies};
 use crate::registry::endpoint::{address_of, host_name, host_of, is_loopback};
+use crate::registry::http::literal;
 use crate::registry::settings::RegistrySettings;
-use crate::registry::wire::literal;
 
 /// How long a host counts as insecure by the network that its name leads to. Then the name is
 /// looked up anew.

@@ -10,9 +10,9 @@ use crate::core::docker::manifest::{
     is_accepted, parse_configuration, parse_document,
 };
 use crate::core::docker::reference::{Digest, Platform, Reference};
-use crate::registry::failure::Failure;
+use crate::registry::error::Failure;
+use crate::registry::http::Answer;
 use crate::registry::session::{Ask, Session};
-use crate::registry::wire::Answer;
 
 /// Most manifests fetched for one image. Each costs quota; an index in an index with two entries to
 /// try needs four, and one that names no platforms has each of its entries tried.

@@ -11,18 +11,18 @@ use tokio::sync::{MutexGuard, Semaphore};
 
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
-use crate::core::docker::credentials::Credentials;
 use crate::core::docker::address_scope::Place;
+use crate::core::docker::credentials::Credentials;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::registry::backoff::{Backoff, Kind};
 use crate::registry::challenge::{Challenge, choose};
 use crate::registry::credentials::{CredentialFinder, Found};
 use crate::registry::endpoint::{Endpoint, host_of};
-use crate::registry::failure::{Failure, refusal};
+use crate::registry::error::{Failure, refusal};
+use crate::registry::http::{Answer, Request, basic};
 use crate::registry::settings::Limits;
 use crate::registry::token::{self, TokenRequest, Tokens};
 use crate::registry::transport::Transport;
-use crate::registry::wire::{Answer, Request, basic};
 
 /// Most requests in flight to one host, each on a connection of its own: HTTP/2 would carry all
 /// of them on one, and with it one bad answer could spoil every other. 500 images take four round

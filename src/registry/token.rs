@@ -10,12 +10,12 @@ use reqwest::{Method, StatusCode, Url};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
-use crate::core::docker::credentials::Credentials;
 use crate::core::docker::address_scope::Place;
+use crate::core::docker::credentials::Credentials;
 use crate::registry::endpoint::{Endpoint, host_of};
-use crate::registry::failure::{Failure, refusal};
+use crate::registry::error::{Failure, refusal};
+use crate::registry::http::{Answer, Request, basic};
 use crate::registry::transport::Transport;
-use crate::registry::wire::{Answer, Request, basic};
 
 /// How long a token lives where its server does not say (distribution `spec/auth/token`).
 const LIFE_DEFAULT: Duration = Duration::from_secs(60);

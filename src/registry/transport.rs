@@ -8,15 +8,15 @@ use reqwest::{StatusCode, Url};
 use tokio::time::Instant;
 
 use crate::core::decide::quota::Quota;
-use crate::core::docker::engine_registries::EngineRegistries;
 use crate::core::docker::address_scope::{Place, Refusal};
+use crate::core::docker::engine_registries::EngineRegistries;
 use crate::registry::RegistryObserver;
 use crate::registry::endpoint::{Endpoint, host_of, is_loopback};
-use crate::registry::failure::{Failure, Trouble};
+use crate::registry::error::{Failure, Trouble};
 use crate::registry::hosts::{Hosts, Scheme};
+use crate::registry::http::{Answer, Recipient, Request, Wire};
 use crate::registry::settings::{Limits, RegistrySettings};
-use crate::registry::trust::Way;
-use crate::registry::wire::{Answer, Recipient, Request, Wire};
+use crate::registry::tls::Way;
 
 /// Most redirects of one exchange: registries need one, to where their blobs are.
 const REDIRECTS_MAX: usize = 5;

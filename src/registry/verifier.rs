@@ -13,7 +13,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
 
-use crate::registry::issued::is_issued_by;
+use crate::registry::certificate_signature::is_issued_by;
 
 /// What tells one certificate from another: the SHA-256 of its bytes.
 pub(super) type Fingerprint = [u8; 32];

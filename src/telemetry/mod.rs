@@ -3,7 +3,7 @@
 //! Standard output belongs to what a person asked for. Here stands what the agent does by itself:
 //! one line per thing a person wants to know, with the same words as in the metrics and the JSON.
 
-mod harmless;
+mod sanitize;
 mod log_listener;
 
 use std::io::IsTerminal;
@@ -16,8 +16,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt;
 
-use harmless::Harmless;
 pub use log_listener::LogListener;
+use sanitize::Harmless;
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,10 +59,10 @@ where
             .flatten_event(true)
             .with_current_span(false)
             .with_span_list(false)
-            .with_writer(Harmless { inner: writer, escape: harmless::json_line })
+            .with_writer(Harmless { inner: writer, escape: sanitize::json_line })
             .boxed(),
         Format::Auto | Format::Text => {
-            let escape = if colour { harmless::coloured_line } else { harmless::plain_line };
+            let escape = if colour { sanitize::coloured_line } else { sanitize::plain_line };
             let writer = Harmless { inner: writer, escape };
             layer().with_ansi(colour).with_target(false).with_writer(writer).boxed()
         }

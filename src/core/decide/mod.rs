@@ -47,16 +47,16 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use comparison::{Compared, compare, held, is_notify};
 pub use dependents::depends_on;
 use dependents::{Follower, can_be_started, followers, member};
-use comparison::{Compared, compare, held, is_notify};
+use eligibility::{Standing, standing};
 use failed_tries::FailedTry;
-use self_protection::{itself, way_to_the_engine};
 use observation::{Observation, Readiness};
 use offer::Offer;
-use reason::Reason;
 use preconditions::safe;
-use eligibility::{Standing, standing};
+use reason::Reason;
+use self_protection::{itself, way_to_the_engine};
 use windows::{Timing, timing};
 
 use crate::core::docker::reference::{Digest, Reference};

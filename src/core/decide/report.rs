@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::decide::eligibility::stuck;
 use crate::core::decide::observation::{Observation, OpenUpdate, Previous};
 use crate::core::decide::reason::Reason;
-use crate::core::decide::eligibility::stuck;
 use crate::core::decide::{Decision, No};
 use crate::core::docker::reference::Digest;
 

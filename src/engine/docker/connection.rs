@@ -11,8 +11,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::address::{Address, TlsFiles};
-use super::raw::{Call, RawClient, refusal};
-use super::{QUESTION_TIMEOUT, podman, reading};
+use super::json_client::{Call, RawClient, refusal};
+use super::{QUESTION_TIMEOUT, decode, podman};
 use crate::core::docker::api_version::{ApiVersion, negotiate};
 use crate::engine::EngineError;
 
@@ -64,10 +64,10 @@ impl Connection {
         let path = "/version".to_owned();
         let call = Call { name: "version", method: Method::GET, path, body: None, timeout };
         let version = self.raw.send("", call).await;
-        let versions = version.and_then(|raw| Ok((reading::api_versions(&raw)?, raw)));
+        let versions = version.and_then(|raw| Ok((decode::api_versions(&raw)?, raw)));
         let ((lowest, highest), mut version) = versions.map_err(|error| self.strange(error))?;
         let agreed = negotiate(lowest, highest, API_NEWEST);
-        self.remember(Some(Agreed { api: agreed, is_podman: reading::is_podman(&version) }));
+        self.remember(Some(Agreed { api: agreed, is_podman: decode::is_podman(&version) }));
         if let Some(object) = version.as_object_mut() {
             object.insert("ApiVersion".into(), agreed.to_string().into());
         }
@@ -96,7 +96,7 @@ impl Connection {
         if let Some(agreed) = self.known() {
             return Ok(agreed.api);
         }
-        reading::api_versions(&self.negotiate().await?).map(|(_, agreed)| agreed)
+        decode::api_versions(&self.negotiate().await?).map(|(_, agreed)| agreed)
     }
 
     fn known(&self) -> Option<Agreed> {

@@ -11,9 +11,9 @@ mod connection;
 mod events;
 mod podman;
 mod pull;
-mod raw;
-mod reading;
-mod skim;
+mod json_client;
+mod decode;
+mod label_reader;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,7 +36,7 @@ use crate::core::update::event::PullProgress;
 use crate::engine::{ContainerEvent, Engine, EngineError, EngineInfo, Listed, ListedImage};
 use address::{Address, TlsFiles};
 use connection::{Connection, convert};
-use raw::Call;
+use json_client::Call;
 
 /// How long a question may take. Generous: an SD card under load answers an inspect in seconds.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -147,12 +147,12 @@ impl Engine for DockerEngine {
     async fn info(&self) -> Result<EngineInfo, EngineError> {
         let version = self.connection.negotiate().await?;
         let info = self.get("info", "/info".into()).await?;
-        Ok(reading::engine_info(&version, &info))
+        Ok(decode::engine_info(&version, &info))
     }
 
     async fn list(&self) -> Result<Vec<Listed>, EngineError> {
         let list = self.get("list containers", "/containers/json?all=1".into()).await?;
-        reading::containers(&list)
+        decode::containers(&list)
     }
 
     async fn inspect(&self, container: &str) -> Result<Option<Value>, EngineError> {
@@ -168,7 +168,7 @@ impl Engine for DockerEngine {
     async fn list_images(&self, repository: &str) -> Result<Vec<ListedImage>, EngineError> {
         let filters = json!({ "reference": [repository] }).to_string();
         let path = format!("/images/json?filters={}", escape(&filters));
-        reading::images(&self.get("list images", path).await?)
+        decode::images(&self.get("list images", path).await?)
     }
 
     async fn pull(
@@ -290,11 +290,11 @@ impl Engine for DockerEngine {
             let mut kept = Vec::new();
             while let Some(line) = stream.next().await {
                 let line = line.map_err(|error| convert("container logs", &error))?;
-                kept.push(reading::log_line(&line.into_bytes(), LOG_LINE_BYTES_MAX));
+                kept.push(decode::log_line(&line.into_bytes(), LOG_LINE_BYTES_MAX));
             }
             Ok(kept)
         };
-        let seconds = raw::seconds_of(QUESTION_TIMEOUT);
+        let seconds = json_client::seconds_of(QUESTION_TIMEOUT);
         let out_of_time = EngineError::TimedOut { call: "container logs", seconds };
         tokio::time::timeout(QUESTION_TIMEOUT, read).await.unwrap_or(Err(out_of_time))
     }
@@ -317,7 +317,7 @@ impl Engine for DockerEngine {
     ) -> Result<Option<DateTime<Utc>>, EngineError> {
         let path = format!("/containers/{}/archive?path={}", escape(container), escape(path));
         let stat = self.connection.path_stat("file of a container", &path).await?;
-        Ok(reading::file_time(&stat))
+        Ok(decode::file_time(&stat))
     }
 
     async fn create_volume(
@@ -334,7 +334,7 @@ impl Engine for DockerEngine {
         name: &str,
     ) -> Result<Option<BTreeMap<String, String>>, EngineError> {
         let volume = self.inspect_volume(name).await?;
-        Ok(volume.map(|volume| reading::labels(volume.get("Labels"))))
+        Ok(volume.map(|volume| decode::labels(volume.get("Labels"))))
     }
 
     async fn remove_volume(&self, name: &str) -> Result<bool, EngineError> {
@@ -350,7 +350,7 @@ impl Engine for DockerEngine {
         command: &[String],
         timeout: Duration,
     ) -> Result<i64, EngineError> {
-        let seconds = raw::seconds_of(timeout);
+        let seconds = json_client::seconds_of(timeout);
         let run = self.run_in_container(container, command);
         let out_of_time = EngineError::TimedOut { call: "exec", seconds };
         tokio::time::timeout(timeout, run).await.unwrap_or(Err(out_of_time))

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::core::recreate::layer_files::{may_hold_declared_files, written};
 use crate::core::recreate::dependents::{DependsOn, anchors, dependents};
 use crate::core::recreate::differences::{Inspected, differences};
+use crate::core::recreate::layer_files::{may_hold_declared_files, written};
 use crate::core::recreate::restart_policy;
 use crate::core::recreate::tests::{Documents, fixtures};
 

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
+use super::command::Fulfilled;
 use super::context::Context;
 use super::engine_lock::EngineLock;
 use super::facts::Facts;
 use super::hooks::Asked;
-use super::wish::Fulfilled;
 use super::{RoundError, WishError};
 use crate::core::decide::engine_lock::Holder;
 use crate::core::decide::observation::{Observation, Readiness};
@@ -17,9 +17,9 @@ use crate::core::decide::pending::Outlook;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::{Circumstances, Decision, Fetch, No, decide, originals};
 use crate::core::docker::inspect;
-use crate::core::update::self_update::Task;
 use crate::core::update::history::Record;
 use crate::core::update::plan::{Header, Plan};
+use crate::core::update::self_update::Task;
 use crate::engine::{Engine, EngineError};
 use crate::execute::{self, Ended, Trouble, Update};
 use crate::host::Host;

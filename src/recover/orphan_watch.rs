@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use crate::core::docker::inspect;
 use crate::core::policy::health_policy::HealthSettings;
 use crate::core::recreate::restart_policy;
-use crate::core::update::orphans::Health;
 use crate::core::update::health::{Gate, HealthPolicy};
+use crate::core::update::orphans::Health;
 
 /// What is known of all that was left behind, by service.
 #[derive(Debug, Default)]

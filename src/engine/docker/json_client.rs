@@ -9,7 +9,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
 use super::address::{Address, TlsFiles};
-use super::skim::Skimmer;
+use super::label_reader::Skimmer;
 use crate::engine::EngineError;
 
 /// Longest answer that is read, without the labels that a [`Skimmer`] leaves out. An inspect

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::lost_socket::end_with_it;
+use super::stale_socket::end_with_it;
 use super::{Exit, Setting, quiet, stop_on_signal};
 use crate::agent::Agent;
 use crate::app::{self, RealWorld};

@@ -13,12 +13,12 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::core::docker::engine_registries::Proxies;
 use crate::core::docker::address_scope::Place;
+use crate::core::docker::engine_registries::Proxies;
+use crate::registry::dns::Guarded;
 use crate::registry::endpoint::is_loopback;
-use crate::registry::failure::Trouble;
+use crate::registry::error::Trouble;
 use crate::registry::proxy::ProxyRules;
-use crate::registry::resolver::Guarded;
 use crate::registry::settings::{HostSettings, Limits, RegistrySettings};
 use crate::registry::verifier::{AnyCertificate, Trusted, Verifier, fingerprint};
 

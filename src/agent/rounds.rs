@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::beside::{Look, Message};
 use super::facts::{Facts, Names};
 use super::round::{Due, Order, Round, RoundId, Stage};
+use super::tasks::{Look, Message};
 use super::{Agent, Request, RoundError};
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::Observation;

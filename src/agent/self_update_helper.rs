@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::context::Context;
-use super::handover::HandoverError;
+use super::self_update::HandoverError;
 use super::{Agent, Fulfilled, Request, RoundError, Wish, WishError};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Verdict;

@@ -1,6 +1,6 @@
 //! The way back, for images: the local tag, the keep-tag and what was pulled.
 
-use super::back::Attempt;
+use super::rollback::Attempt;
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::update::history::Cause;

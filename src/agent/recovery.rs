@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::RoundError;
 use super::context::Context;
-use super::hands::Hands;
+use super::executor::Hands;
 use crate::core::decide::observation::OpenUpdate;
 use crate::engine::Listed;
 use crate::recover::{self, Recovered, Sightings, Sweep};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
 
+use super::executor::{Done, Hands};
 use super::facts::Facts;
-use super::hands::{Done, Hands};
 use super::round::RoundId;
 use crate::core::decide::observation::Observation;
 use crate::observe::Cache;

@@ -17,7 +17,7 @@ use axum::routing::post;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::token::Token;
+use super::webhook_token::Token;
 use super::{Limits, nothing_at};
 use crate::agent::{Errand, Fulfilled, Wish};
 use crate::core::docker::webhook::{NotificationError, Pushed, parse};

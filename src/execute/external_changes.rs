@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::compose::START_LIMIT;
+use super::compose_race::START_LIMIT;
 use super::{Trouble, Update};
 use crate::core::docker::inspect;
 use crate::core::recreate::dependents::{Dependent, DependsOn, dependents};

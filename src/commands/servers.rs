@@ -5,9 +5,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::process::Process;
+use super::daemon::Process;
 use crate::agent::Errand;
-use crate::api::{self, notify};
+use crate::api::{self, webhook};
 use crate::config::{NotifySettings, Settings};
 use crate::control::{self, server};
 
@@ -30,10 +30,10 @@ pub(super) fn serve_notify(
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "registries may tell of pushes");
     }
-    let (sender, pushes) = notify::queue();
-    let router = api::guarded(notify::router(token, sender), hosts);
-    tasks.spawn(api::serve(listener, router, notify::LIMITS, end.clone()));
-    tasks.spawn(notify::pass_on(pushes, errands, end.clone()));
+    let (sender, pushes) = webhook::queue();
+    let router = api::guarded(webhook::router(token, sender), hosts);
+    tasks.spawn(api::serve(listener, router, webhook::LIMITS, end.clone()));
+    tasks.spawn(webhook::pass_on(pushes, errands, end.clone()));
 }
 
 pub(super) async fn serve_pages(

@@ -12,15 +12,15 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
+use crate::core::docker::address_scope::Place;
 use crate::core::docker::credentials::Credentials;
 use crate::core::docker::engine_registries::Proxies;
 use crate::core::docker::manifest::ACCEPTED;
-use crate::core::docker::address_scope::Place;
 use crate::registry::RegistryObserver;
-use crate::registry::failure::{Failure, Trouble};
-use crate::registry::quotas::Quotas;
+use crate::registry::error::{Failure, Trouble};
+use crate::registry::rate_limit::Quotas;
 use crate::registry::settings::{Limits, RegistrySettings};
-use crate::registry::trust::{Clients, Way};
+use crate::registry::tls::{Clients, Way};
 
 /// How much of an error's body is read, in bytes. Its code stands at the beginning.
 const ERROR_BODY_MAX: usize = 64 * 1024;

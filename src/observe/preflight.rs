@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Cache;
-use super::neighbours::{Neighbours, Others};
+use super::ties::{Neighbours, Others};
 use crate::core::decide::observation::{Companion, Observation, Offered, OpenUpdate, Readiness};
 use crate::core::docker::inspect;
 use crate::core::docker::names;
 use crate::core::policy::managers::Manager;
 use crate::core::policy::{Policy, PolicyDefaults, Selection, own_labels};
-use crate::core::recreate::layer_files::{may_hold_declared_files, written};
 use crate::core::recreate::compose_files::{WrittenFile, copied, declared};
 use crate::core::recreate::dependents::{Dependent, company};
+use crate::core::recreate::layer_files::{may_hold_declared_files, written};
 use crate::engine::{Engine, EngineError, EngineInfo};
 use crate::host::Host;
 use crate::probing;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Agent;
-use super::beside::Message;
+use super::executor::Done;
 use super::facts::Names;
-use super::hands::Done;
 use super::round::{Reply, Round, RoundId, Stage};
+use super::tasks::Message;
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Report;
 use crate::core::policy::hooks::Moment;

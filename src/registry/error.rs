@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::address_scope::Place;
-use crate::registry::resolver::LeadsInside;
+use crate::registry::dns::LeadsInside;
 use crate::registry::retry_after::retry_after;
 use crate::registry::verifier::in_words;
 

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::watch::{Look, Sightings, signs, trial};
+use super::orphan_watch::{Look, Sightings, signs, trial};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::docker::inspect;
 use crate::core::docker::names;
 use crate::core::policy::{PolicyDefaults, Selection, own_labels};
 use crate::core::recreate::dependents::anchors;
 use crate::core::recreate::{RestartPolicy, restart_policy};
-use crate::core::update::orphans::{Found, Health, Party, Remedy, remedy, service, together};
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::health::{Gate, HealthPolicy};
+use crate::core::update::orphans::{Found, Health, Party, Remedy, remedy, service, together};
 use crate::core::update::ownership::{self, Evidence};
 use crate::engine::{Engine, EngineError, Listed};
 use crate::probing;

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::beside::Message;
-use super::hands::{Acted, Done, Hands};
+use super::command::{Fulfilled, Wish};
+use super::executor::{Acted, Done, Hands};
 use super::round::{Answer, Due, Order, Reply, RoundId};
-use super::wish::{Fulfilled, Wish};
+use super::tasks::Message;
 use super::{Agent, Request, RoundError};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Report;

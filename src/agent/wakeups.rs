@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use tokio::time::Instant;
 
 use super::engine_lock::OTHERS_INTERVAL;
-use super::leftovers::WATCH_INTERVAL;
+use super::recovery::WATCH_INTERVAL;
 use super::round::{Order, Reply};
 use super::{Agent, AgentSettings, Request};
 use crate::core::time::schedule::Schedule;
