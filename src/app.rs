@@ -21,8 +21,8 @@ use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
 use crate::host::{self, Host, RealHost};
 use crate::journal::{JournalError, RealDisk, StateDirectory};
+use crate::ports::World;
 use crate::registry::{HostSettings, HttpRegistry, RegistryObserver, RegistrySettings};
-use crate::world::World;
 
 /// The ports of the real program.
 pub type RealWorld = World<DockerEngine, HttpRegistry, RealDisk, RealHost>;

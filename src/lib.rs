@@ -55,13 +55,11 @@ pub mod host;
 // --- Floor 2: use cases. They know the traits of the ports, never the adapters.
 
 // One of each port, as the use cases see them.
-pub mod world;
-// The probe of a label, carried out on a running container.
-pub mod probing;
+pub mod ports;
+// The commands and probes of labels, run in or against a running container.
+pub mod exec;
 // What only a start needs of the machine, looked at.
-pub mod start_needs;
-// The hook of a label, carried out in a running container.
-pub mod hooks;
+pub mod start_requirements;
 // What is known of every watched container, for as few questions as a decision needs.
 pub mod observe;
 // One plan, carried out: journal, act, journal; back on every failure.

@@ -10,33 +10,33 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-mod answers;
+mod response_times;
 #[expect(dead_code, reason = "the tests know more ways to be wrong")]
 #[path = "../../tests/registry/certificates.rs"]
 mod certificates;
 #[expect(dead_code, reason = "the tests know more kinds of images")]
 #[path = "../../tests/registry/images.rs"]
 mod images;
-#[path = "../../tests/registry/paper_engine.rs"]
-mod paper_engine;
+#[path = "../../tests/registry/fake_engine.rs"]
+mod fake_engine;
 #[path = "../../tests/registry/real.rs"]
 mod real;
 #[expect(dead_code, reason = "the tests ask more of it")]
 #[path = "../../tests/registry/scripted.rs"]
 mod scripted;
 
-mod bad;
+mod bad_release;
 mod follower;
 mod footprint;
-mod gap;
-mod hostile;
+mod service_gap;
+mod hostile_registry;
 mod peer;
 mod proxy;
 mod registry;
 mod round;
-mod silent;
+mod silent_registry;
 mod table;
-mod watch;
+mod downtime_probe;
 
 use std::path::{Path, PathBuf};
 
@@ -48,13 +48,13 @@ type Measure = fn(&Path, &mut Table);
 
 /// What can be measured: its name on the command line, and what measures it.
 const TOPICS: [(&str, Measure); 8] = [
-    ("gap", gap::measure),
-    ("bad", bad::measure),
+    ("gap", service_gap::measure),
+    ("bad", bad_release::measure),
     ("round", round::measure),
-    ("answers", answers::measure),
+    ("answers", response_times::measure),
     ("registry", registry::measure),
-    ("silent", silent::measure),
-    ("hostile", hostile::measure),
+    ("silent", silent_registry::measure),
+    ("hostile", hostile_registry::measure),
     ("footprint", footprint::measure),
 ];
 

@@ -20,8 +20,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::certificates::{Authority, Flaw};
+use crate::fake_engine::{Papers, serve};
 use crate::images::Image;
-use crate::paper_engine::{Papers, serve};
 use crate::real::{Real, Setup, http};
 use crate::table::{Table, megabytes, milliseconds};
 

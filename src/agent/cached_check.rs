@@ -9,7 +9,7 @@ use crate::core::decide::report::Report;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::policy::own_labels::PassedOver;
 use crate::host::Host;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 impl RoundEnd {
     /// What was found within the last interval, if that will do and covers everybody in question.

@@ -24,8 +24,8 @@ use crate::core::update::self_update::Task;
 use crate::engine::{Engine, EngineError};
 use crate::journal::JournalError;
 use crate::observe::{self, Cache, Surroundings};
+use crate::ports::Ports;
 use crate::recover::Recovered;
-use crate::world::Ports;
 
 /// A wish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,8 +8,8 @@ use super::AgentSettings;
 use crate::core::decide::failed_tries::FailedTry;
 use crate::core::update::event::{Event, Listener};
 use crate::engine::{Engine, EngineError, EngineInfo, Listed};
+use crate::ports::Ports;
 use crate::registry::Registry;
-use crate::world::Ports;
 
 /// What everything in the agent works with. A copy costs a few counters, so that what goes on
 /// beside the loop has one of its own.

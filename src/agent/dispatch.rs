@@ -10,8 +10,8 @@ use super::{Agent, Request, RoundError};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Report;
 use crate::core::decide::{Decision, decide};
+use crate::ports::Ports;
 use crate::recover::Recovered;
-use crate::world::Ports;
 
 /// What the hands are at.
 pub(super) struct Work {

@@ -15,7 +15,7 @@ use crate::core::docker::inspect;
 use crate::engine::{Engine, EngineError};
 use crate::execute::{ENGINE_RETURN_INTERVAL, ENGINE_RETURN_TIMEOUT};
 use crate::host::Host;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// How often an agent that waits for another one looks whether that is gone.
 pub(super) const OTHERS_INTERVAL: Duration = Duration::from_secs(10);

@@ -24,8 +24,8 @@ use crate::engine::{Engine, EngineError};
 use crate::execute::{self, Ended, Trouble, Update};
 use crate::host::Host;
 use crate::observe::{self, Cache, Neighbours, Surroundings};
+use crate::ports::Ports;
 use crate::recover::{Recovered, Recovery, Sightings};
-use crate::world::Ports;
 
 /// What came of a deed.
 pub(super) enum Done {

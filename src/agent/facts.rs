@@ -12,9 +12,9 @@ use crate::engine::{EngineError, Listed};
 use crate::host::Host;
 use crate::journal::JournalError;
 use crate::observe::{self, Scope};
+use crate::ports::Ports;
 use crate::recover;
 use crate::registry::Registry;
-use crate::world::Ports;
 
 /// What a look starts from.
 #[derive(Debug)]

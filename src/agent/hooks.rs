@@ -10,11 +10,11 @@ use crate::core::decide::reason::Reason;
 use crate::core::policy::hooks::Moment;
 use crate::core::update::plan::{Plan, Source};
 use crate::engine::EngineError;
+use crate::exec::hook::{self, HookError};
 use crate::execute::{self, Trouble};
-use crate::hooks::{self, HookError};
 use crate::host::Host;
 use crate::observe::{self, Cache};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// What comes of asking the hooks of an update.
 pub(super) enum Asked {
@@ -48,7 +48,7 @@ impl<P: Ports> Context<P> {
         let all = observe::hooks_at(&list, (&self.settings.defaults, &cache), moment);
         let are_any = !all.is_empty();
         for (name, id, hook) in all.into_iter().filter(|(name, ..)| names.contains(name)) {
-            if let Err(why) = hooks::run(&*self.ports, &self.stop, &id, &hook).await {
+            if let Err(why) = hook::run(&*self.ports, &self.stop, &id, &hook).await {
                 self.warn_about(name, format!("the {moment} hook {why}"));
             }
         }
@@ -84,7 +84,7 @@ impl<P: Ports> Hands<P> {
         for number in plan.numbers().rev() {
             let member = plan.member(number);
             let Some(hook) = &member.pre_update else { continue };
-            match hooks::run(&**ports, stop, &member.old_container, hook).await {
+            match hook::run(&**ports, stop, &member.old_container, hook).await {
                 Ok(()) => {}
                 Err(HookError::Asked) => return Asked::Unasked,
                 Err(HookError::Failed(why)) => {

@@ -49,8 +49,8 @@ use crate::core::time::zone::Zone;
 use crate::core::update::event::Listener;
 use crate::engine::EngineError;
 use crate::observe::Cache;
+use crate::ports::Ports;
 use crate::recover;
-use crate::world::Ports;
 
 pub use command::{Errand, Fulfilled, Wish, WishError};
 use context::Context;

@@ -11,7 +11,7 @@ use crate::engine::EngineError;
 use crate::execute;
 use crate::host::Host;
 use crate::observe;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// What the devices of a fleet are spread over when a window opens, as jitter has it: a share of
 /// this, or a time.

@@ -8,7 +8,7 @@ use super::{Agent, RoundError};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::update::event::Event;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 impl<P: Ports> Agent<P> {
     /// Shows how these containers stand now, in a round and to everybody. Nothing is published

@@ -10,8 +10,8 @@ use super::context::Context;
 use super::executor::Hands;
 use crate::core::decide::observation::OpenUpdate;
 use crate::engine::Listed;
+use crate::ports::Ports;
 use crate::recover::{self, Recovered, Sightings, Sweep};
-use crate::world::Ports;
 
 /// How often what was left behind is looked at while it is watched.
 pub(super) const WATCH_INTERVAL: Duration = Duration::from_secs(2);

@@ -11,8 +11,8 @@ use super::tasks::Message;
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Report;
 use crate::core::policy::hooks::Moment;
+use crate::ports::Ports;
 use crate::registry::Registry;
-use crate::world::Ports;
 
 impl<P: Ports> Agent<P> {
     /// Moves a round on that waits for nothing more. Says whether there was one.

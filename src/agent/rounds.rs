@@ -16,9 +16,9 @@ use crate::core::policy::hooks::Moment;
 use crate::engine::Listed;
 use crate::journal::JournalError;
 use crate::observe;
+use crate::ports::Ports;
 use crate::recover;
 use crate::registry::Registry;
-use crate::world::Ports;
 
 impl<P: Ports> Agent<P> {
     /// Begins a round, over the list that the Engine gave just now, if it did.

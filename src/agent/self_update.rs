@@ -19,7 +19,7 @@ use crate::engine::{Engine, EngineError};
 use crate::execute;
 use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// How long an agent whose update is in the hands of a helper may take to reach the Engine. One
 /// that cannot is no good, and should fail while the container before it is still there.

@@ -11,7 +11,7 @@ use crate::core::decide::report::Verdict;
 use crate::core::docker::inspect;
 use crate::core::update::self_update::{Handover, Task, Turn};
 use crate::engine::Engine;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// The pause before something is tried again that the Engine's absence, or a busy container, cut
 /// short.

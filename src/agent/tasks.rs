@@ -10,7 +10,7 @@ use super::facts::Facts;
 use super::round::RoundId;
 use crate::core::decide::observation::Observation;
 use crate::observe::Cache;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// What comes back to the loop.
 pub(super) enum Message<P> {

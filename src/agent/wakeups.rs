@@ -15,7 +15,7 @@ use crate::core::time::timetable::{Due, Timetable};
 use crate::engine::{Engine, Listed};
 use crate::host::Host;
 use crate::observe;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// The longest sleep while a schedule follows the wall clock: a Pi has no clock of its own, and
 /// somebody may set it at any time.

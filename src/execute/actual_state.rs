@@ -10,7 +10,7 @@ use crate::core::recreate::equivalence::check_alike;
 use crate::core::update::{Pair, Reality, Seen, Step};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 impl<P: Ports> Update<'_, P> {
     /// The numbers of the members that are still this update's, in their order: one that somebody

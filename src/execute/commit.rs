@@ -14,7 +14,7 @@ use crate::core::update::plan::Source;
 use crate::core::update::{Mark, Note, Step};
 use crate::engine::{Engine, EngineError, ListedImage};
 use crate::host::Host;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 impl<P: Ports> Update<'_, P> {
     /// Takes the right to be started from the old containers, then gives the users' own to the new

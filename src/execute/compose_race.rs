@@ -12,7 +12,7 @@ use crate::core::recreate::{Moved, is_the_same_project, is_the_same_to_compose};
 use crate::core::update::history::Fault;
 use crate::core::update::is_taken_away;
 use crate::engine::{Engine, EngineError, Listed};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// How long what it made may take to be started: it makes everything anew first, which stops other
 /// services as well, and then starts it all.

@@ -8,7 +8,7 @@ use crate::core::docker::reference::Reference;
 use crate::core::recreate::{self, Moved, Recreation, RestartPolicy, relink};
 use crate::core::update::{Note, healthcheck};
 use crate::engine::{Engine, EngineError};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 impl<P: Ports> Update<'_, P> {
     /// Creates the new containers beside the old ones, under names of their own and without the

@@ -16,7 +16,7 @@ use crate::core::recreate::{
 use crate::core::update::history::Cause;
 use crate::core::update::{Mark, Note, Step};
 use crate::engine::{Engine, EngineError, Listed};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// How long somebody who ended a new container may take to put something in its place. Compose
 /// stops, removes and renames, each in fractions of a second on a Pi.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Trouble, Update};
 use crate::core::update::health::{Gate, Sample, Sight};
 use crate::engine::{ContainerEvent, Engine};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// What spoils every verdict.
 pub(super) const ENGINE_LOST: &str = "the Engine went away during the verification";

@@ -12,8 +12,8 @@ use crate::core::docker::reference::Reference;
 use crate::core::update::event::{Event, Listener, PullProgress};
 use crate::engine::{Engine, EngineError, EngineInfo};
 use crate::host::Host;
+use crate::ports::Ports;
 use crate::registry::Registry;
-use crate::world::Ports;
 
 /// Who is told of a pull, and what ends it early.
 #[derive(Clone, Copy)]

@@ -42,7 +42,7 @@ use crate::core::update::{Mark, Note, Resume, Step, resume};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// How long to wait for an Engine that went away under an update. An Engine restart takes seconds,
 /// on a Pi with many containers a minute.

@@ -7,14 +7,14 @@
 
 use super::{Trouble, Update};
 use crate::core::policy::hooks::{Hook, Moment};
-use crate::hooks::{self, HookError};
-use crate::world::Ports;
+use crate::exec::hook::{self, HookError};
+use crate::ports::Ports;
 
 impl<P: Ports> Update<'_, P> {
     /// Runs the hooks of all new containers, each behind those of what it hangs on.
     pub(super) async fn greet(&self, greetings: Vec<(usize, String, Hook)>) -> Result<(), Trouble> {
         for (number, id, hook) in greetings {
-            match hooks::run(self.ports, self.stop, &id, &hook).await {
+            match hook::run(self.ports, self.stop, &id, &hook).await {
                 Ok(()) => {}
                 Err(HookError::Asked) => return Err(Trouble::Asked),
                 Err(HookError::Failed(why)) => self.complain(number, &why),

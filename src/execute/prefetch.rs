@@ -16,7 +16,7 @@ use crate::core::docker::names;
 use crate::core::docker::reference::Reference;
 use crate::core::update::event::{Event, Listener};
 use crate::engine::{Engine, EngineError};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// Fetches an image and gives it a name that keeps it until its window opens, so that `image prune`
 /// spares it. The name comes last: an image that bears it is whole on the disk.

@@ -6,7 +6,7 @@ use crate::core::docker::names;
 use crate::core::update::Note;
 use crate::core::update::plan::Source;
 use crate::engine::Engine;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 impl<P: Ports> Update<'_, P> {
     /// The old image gets its keep-tag, then the decided digest is pulled, then the local tag

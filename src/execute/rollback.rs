@@ -12,7 +12,7 @@ use crate::core::docker::inspect;
 use crate::core::recreate::{Moved, hangs_as_before};
 use crate::core::update::{Mark, Note, Pair, Step};
 use crate::engine::{Engine, EngineError};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// How many of the last lines of a failed container are kept.
 const LOG_LINES_MAX: usize = 40;

@@ -7,7 +7,7 @@ use crate::core::update::history::Cause;
 use crate::core::update::plan::Source;
 use crate::core::update::{Mark, Note, Step};
 use crate::engine::{Engine, EngineError, Listed};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 impl<P: Ports> Update<'_, P> {
     /// The local tag points at the old image again, the keep-tag of this try goes, and the failed

@@ -3,8 +3,8 @@
 use super::{Trouble, Update};
 use crate::core::decide::start_requirements;
 use crate::engine::Engine;
-use crate::start_needs::look;
-use crate::world::Ports;
+use crate::ports::Ports;
+use crate::start_requirements::look;
 
 impl<P: Ports> Update<'_, P> {
     /// What the decision looked at is looked at again: a pull lies in between, or hours. And the

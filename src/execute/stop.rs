@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 
 use super::Update;
 use crate::engine::{ContainerEvent, Engine, EngineError};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 impl<P: Ports> Update<'_, P> {
     /// Stops the old container of a member. One that does not run is no error.

@@ -11,7 +11,7 @@ use crate::core::update::history::Cause;
 use crate::core::update::plan::Source;
 use crate::core::update::start_error::{self, Blame};
 use crate::engine::{Engine, EngineError};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 impl<P: Ports> Update<'_, P> {
     /// Stops and parks the old containers, and gives their names to the new ones. What hangs on

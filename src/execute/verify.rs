@@ -19,8 +19,8 @@ use crate::core::update::history::Cause;
 use crate::core::update::plan::Source;
 use crate::core::update::start_error;
 use crate::engine::{Engine, EngineError};
-use crate::probing;
-use crate::world::Ports;
+use crate::exec;
+use crate::ports::Ports;
 
 /// How often a probe is tried, and how often an old word of a HEALTHCHECK is looked at for a new
 /// one, of which the Engine tells nothing where it says the same.
@@ -310,7 +310,7 @@ impl<P: Ports> Update<'_, P> {
 
     async fn probe(&self, trial: &mut Trial) {
         let Some(probe) = &self.plan().member(trial.number).health.probe else { return };
-        match probing::probe(self.ports, &trial.id, &trial.document, probe).await {
+        match exec::probe::run(self.ports, &trial.id, &trial.document, probe).await {
             Ok(()) => trial.watch.see(Sight::Well),
             Err(detail) => trial.watch.see(Sight::NotWell(detail)),
         }

@@ -34,7 +34,7 @@ use crate::core::policy::{Policy, PolicyDefaults, Selection, own_labels};
 use crate::core::time::schedule::Schedule;
 use crate::engine::Listed;
 use crate::host::Host;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// What a look is about.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use crate::core::decide::observation::Observation;
 use crate::core::decide::origin::{Origin, digests_to_ask, has_nothing, news};
 use crate::core::decide::{Circumstances, origin};
 use crate::core::docker::reference::{Digest, Reference};
+use crate::ports::Ports;
 use crate::registry::Registry;
-use crate::world::Ports;
 
 /// Finds out where these images came from: from the history, then from their registries.
 pub async fn ask<'a, P: Ports>(ports: &P, observations: impl Iterator<Item = &'a mut Observation>) {

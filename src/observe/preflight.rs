@@ -15,10 +15,10 @@ use crate::core::recreate::compose_files::{WrittenFile, copied, declared};
 use crate::core::recreate::dependents::{Dependent, company};
 use crate::core::recreate::layer_files::{may_hold_declared_files, written};
 use crate::engine::{Engine, EngineError, EngineInfo};
+use crate::exec;
 use crate::host::Host;
-use crate::probing;
-use crate::start_needs;
-use crate::world::Ports;
+use crate::ports::Ports;
+use crate::start_requirements;
 
 /// What tells whether something that hangs on a container may be recreated with it.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +53,7 @@ async fn gather<P: Ports>(
     };
     let policy = observation.policy.as_ref().ok();
     // First of all: a look at files in the container has Docker make the missing sources of mounts.
-    let start_needs = start_needs::look(ports, &original).await;
+    let start_needs = start_requirements::look(ports, &original).await;
     let pulled = pulled(engine, observation).await?;
     let files = written_files(engine, &original).await?;
     let Others { documents: others, depends_on } =
@@ -95,7 +95,7 @@ async fn probe<P: Ports>(
     original: &Value,
 ) -> Option<Result<(), String>> {
     let probe = policy?.health.probe.as_ref()?;
-    Some(probing::probe(ports, inspect::id(original), original, probe).await)
+    Some(exec::probe::run(ports, inspect::id(original), original, probe).await)
 }
 
 /// What is known of everything that hangs on a container, asked for just now: it would be recreated
@@ -116,7 +116,7 @@ async fn companions<P: Ports>(
             Selection::Watched(policy) => Some(policy),
             Selection::OptedOut | Selection::BadLabels(_) => None,
         };
-        let start_needs = start_needs::look(ports, &original).await;
+        let start_needs = start_requirements::look(ports, &original).await;
         let files = written_files(ports.engine(), &original).await?;
         companions.insert(
             tie.id.clone(),

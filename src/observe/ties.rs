@@ -18,7 +18,7 @@ use crate::core::policy::own_labels::{Labels, has_policy, read};
 use crate::core::recreate::dependents::{DependsOn, ties_alone};
 use crate::engine::{Engine, EngineError, EngineInfo, Listed};
 use crate::host::Host;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// What was found out of all containers since the round began.
 #[derive(Debug, Default)]

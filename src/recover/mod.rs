@@ -26,7 +26,7 @@ use crate::engine::{Engine, EngineError, Listed};
 use crate::execute::{Ended, Trouble, Update};
 use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// Said of the update of the container in which this very agent runs.
 const OWN_CONTAINER: &str = "the agent runs in this container and cannot replace it";

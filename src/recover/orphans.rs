@@ -18,8 +18,8 @@ use crate::core::update::health::{Gate, HealthPolicy};
 use crate::core::update::orphans::{Found, Health, Party, Remedy, remedy, service, together};
 use crate::core::update::ownership::{self, Evidence};
 use crate::engine::{Engine, EngineError, Listed};
-use crate::probing;
-use crate::world::Ports;
+use crate::exec;
+use crate::ports::Ports;
 
 /// The services of which something bears one of our names although no journal tells of it. `open`
 /// are those whose journal is open, which are none of this.
@@ -151,7 +151,7 @@ impl<P: Ports> Sweep<'_, P> {
                 match (policy.gate, &settings.probe) {
                     (Gate::Probe, Some(probe)) => {
                         let id = inspect::id(document);
-                        probing::probe(self.ports, id, document, probe).await.is_ok()
+                        exec::probe::run(self.ports, id, document, probe).await.is_ok()
                     }
                     (Gate::Healthcheck, _) => inspect::health(document) == Some("healthy"),
                     _ => inspect::text(document, "/State/Status") == "running",

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use crate::fixture::Stage;
 use crate::golden;
-use crate::stage::Stage;
 
 /// What stands in the file, each wrong in its own way.
 const WRONG: [&str; 12] = [

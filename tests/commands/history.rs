@@ -8,8 +8,8 @@ use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::journal::StateDirectory;
 use serde_json::Value;
 
+use crate::fixture::Stage;
 use crate::golden;
-use crate::stage::Stage;
 
 /// The bounds that the documentation promises.
 const RECORDS_MAX: usize = 500;

@@ -10,5 +10,5 @@ mod golden;
 mod configuration;
 mod history;
 mod pages;
-mod stage;
-mod surroundings;
+mod fixture;
+mod environment;

@@ -5,9 +5,9 @@ use std::process::Stdio;
 
 use pilotfish::core::update::history::Outcome;
 
+use crate::fixture::Stage;
 use crate::golden;
 use crate::history::{record, remember};
-use crate::stage::Stage;
 
 #[test]
 fn json_is_refused_where_it_is_not_promised() {

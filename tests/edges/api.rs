@@ -231,7 +231,7 @@ async fn a_client_that_does_not_read_is_cut_off() {
         Limits { connections: 1, exchange_timeout: Duration::from_millis(200), ..Limits::DEFAULT };
     let served = Served::with(limits).await;
     // More than the buffers of both sides hold, so that the answer cannot be written at once.
-    let report = crate::facts::report(&"c".repeat(200_000), "i", "one", Some("two"));
+    let report = crate::fixtures::report(&"c".repeat(200_000), "i", "one", Some("two"));
     let reports = (0..60).map(|number| {
         let container = format!("{number}{}", report.container);
         pilotfish::core::decide::report::Report { container, ..report.clone() }

@@ -9,7 +9,7 @@ use pilotfish::telemetry::{Format, LogListener, subscriber};
 use serde_json::{Value, json};
 use tracing::Level;
 
-use crate::facts::{digest, record};
+use crate::fixtures::{digest, record};
 use crate::golden::{Page, compare};
 
 fn logged(format: Format, level: Level, colour: bool, speak: impl FnOnce()) -> String {

@@ -6,7 +6,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod api;
-mod facts;
+mod fixtures;
 mod golden;
 mod help;
 mod log;

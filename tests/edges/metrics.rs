@@ -11,7 +11,7 @@ use pilotfish::core::update::event::{Event, Listener};
 use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::metrics::{Metrics, catalogue};
 
-use crate::facts::{record, report, snapshot};
+use crate::fixtures::{record, report, snapshot};
 use crate::golden;
 
 const DOCUMENTED: [(&str, &str, &[&str]); 16] = [

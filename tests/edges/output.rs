@@ -7,7 +7,7 @@ use pilotfish::output::{
 };
 use serde_json::Value;
 
-use crate::facts::{berlin, digest, no, record, records, report, reports, time};
+use crate::fixtures::{berlin, digest, no, record, records, report, reports, time};
 use crate::golden::{compare, compare_within};
 
 const fn screen(width: usize) -> Screen {

@@ -5,7 +5,7 @@ use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::output::{Screen, status, status_json};
 use serde_json::Value;
 
-use crate::facts::{berlin, snapshot};
+use crate::fixtures::{berlin, snapshot};
 use crate::golden::compare;
 
 fn agent(snapshot: Snapshot) -> Status {

@@ -7,7 +7,7 @@ use pilotfish::core::update::event::{Event, Listener, PullProgress};
 use pilotfish::core::update::history::{Cause, Outcome, Record};
 use pilotfish::output::{Screen, TerminalListener, Transcript};
 
-use crate::facts::{digest, record};
+use crate::fixtures::{digest, record};
 use crate::golden::{Page, compare};
 
 /// What is heard of a good update and of one that goes back, and when, in milliseconds.

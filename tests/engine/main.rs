@@ -13,32 +13,32 @@ mod control;
 #[cfg(test)]
 mod dependents;
 #[cfg(test)]
-mod enough;
+mod time_limits;
 #[cfg(test)]
-mod forgetful;
+mod state_loss;
 #[cfg(test)]
-mod ground;
+mod smoke;
 #[cfg(test)]
 mod image;
 #[cfg(test)]
 mod interruptions;
 #[cfg(test)]
-mod itself;
+mod self_update;
 #[cfg(test)]
 mod labels;
 #[cfg(test)]
 mod logins;
-mod meanwhile;
+mod concurrent_changes;
 #[cfg(test)]
-mod newer;
+mod future_engine;
 #[cfg(test)]
 mod origin;
 #[cfg(test)]
-mod people;
+mod manual_commands;
 #[cfg(test)]
 mod podman;
 #[cfg(test)]
-mod proof;
+mod name_collisions;
 #[cfg(test)]
 mod pulls;
 #[cfg(test)]
@@ -58,7 +58,7 @@ mod socket_proxy;
 #[cfg(test)]
 mod start_errors;
 #[cfg(test)]
-mod start_needs;
+mod start_requirements;
 #[cfg(test)]
 mod updates;
 #[cfg(test)]
@@ -66,4 +66,4 @@ mod watchtower;
 #[cfg(test)]
 mod windows;
 #[cfg(test)]
-mod yardstick;
+mod docker_parity;

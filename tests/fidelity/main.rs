@@ -16,16 +16,16 @@ mod page;
 mod peer;
 mod podman;
 mod record;
-mod stage;
-mod subject;
+mod fixtures;
+mod container;
 mod table;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::container::{Subject, Updater};
 use crate::engine::Engine;
 use crate::peer::Freshdock;
 use crate::record::{Outcome, Record, Tried};
-use crate::subject::{Subject, Updater};
 use crate::table::{Row, rows};
 
 /// How many rows are tried at the same time: an Engine mostly waits for the kernel.
@@ -37,7 +37,7 @@ const PEER_WORKERS: usize = 8;
 #[test]
 fn every_option_survives_an_update() {
     let engine = Engine::start();
-    stage::set(&engine);
+    fixtures::set(&engine);
     options::assert_known(&engine);
     let record = try_all(&engine, &Updater::Pilotfish, WORKERS);
     record.keep();
@@ -53,7 +53,7 @@ fn every_option_survives_an_update() {
 #[ignore = "takes freshdock (`make fidelity` installs it) and ten minutes; it judges nothing here"]
 fn what_freshdock_keeps() {
     let engine = Engine::start();
-    stage::set(&engine);
+    fixtures::set(&engine);
     let freshdock = Freshdock::new(&engine, PEER_WORKERS);
     let record = try_all(&engine, &Updater::Freshdock(freshdock), PEER_WORKERS);
     record.keep();

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::hand::{Hand, Keeps};
+use crate::fault::{Hand, Keeps};
 use crate::images::{Behaviour, Image};
-use crate::judge::{CONTROL, Leave};
+use crate::invariants::{CONTROL, Leave};
 use crate::machine::{Affairs, Machine};
 use crate::script::stop_signal;
 use crate::service::Wish;

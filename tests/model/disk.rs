@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pilotfish::journal::Disk;
 
-use crate::hand::{DiskTrouble, Keeps};
+use crate::fault::{DiskTrouble, Keeps};
 use crate::machine::Machine;
 use crate::seed::Seed;
 

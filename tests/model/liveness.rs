@@ -10,7 +10,7 @@ use pilotfish::core::update::history::Outcome;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::hand::Hand;
+use crate::fault::Hand;
 use crate::images::{Behaviour, Image};
 use crate::machine::{Hook, Machine};
 use crate::service::Wish as Service;

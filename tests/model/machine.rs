@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::crash_point::{Crash, Fuse};
 use crate::disk::Files;
 use crate::engine::state::{Moment, State};
-use crate::fuse::{Crash, Fuse};
-use crate::hand::Hand;
+use crate::fault::Hand;
 use crate::registry::Shelf;
 use crate::service::Service;
 

@@ -20,13 +20,13 @@
 mod crashes;
 mod disk;
 mod engine;
-mod fuse;
-mod hand;
-mod hands;
+mod crash_point;
+mod fault;
+mod inject;
 mod host;
 mod liveness;
 mod images;
-mod judge;
+mod invariants;
 mod machine;
 mod registry;
 mod scenarios;

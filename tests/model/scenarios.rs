@@ -13,7 +13,7 @@ use pilotfish::agent::{Request, RoundEnd};
 use pilotfish::core::decide::report::Report;
 
 use crate::engine::documents::word;
-use crate::judge::Leave;
+use crate::invariants::Leave;
 use crate::machine::Machine;
 use crate::script::{Command, command};
 use crate::session::{End, Job, live};

@@ -10,9 +10,9 @@ use pilotfish::agent::Request;
 use pilotfish::core::decide::reason::Reason;
 
 use crate::crashes::{AFTERMATH, APP, Tally, alone, number_of};
-use crate::hand::{DiskTrouble, Hand, Keeps};
+use crate::fault::{DiskTrouble, Hand, Keeps};
 use crate::images::{Behaviour, Image};
-use crate::judge::{CONTROL, Leave};
+use crate::invariants::{CONTROL, Leave};
 use crate::machine::{Affairs, Machine};
 use crate::seed::Seed;
 use crate::service::Wish;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pilotfish::core::decide::reason::Reason;
 
-use crate::hand::{DiskTrouble, Hand, Keeps};
+use crate::fault::{DiskTrouble, Hand, Keeps};
 use crate::images::{Behaviour, Image};
 use crate::machine::Hook;
 use crate::service::Wish;

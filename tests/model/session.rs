@@ -16,14 +16,14 @@ use pilotfish::core::time::zone::Zone;
 use pilotfish::core::update::Step;
 use pilotfish::core::update::event::{Event, Listener};
 use pilotfish::journal::{JournalError, StateDirectory};
-use pilotfish::world::World;
+use pilotfish::ports::World;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::crash_point::Crash;
 use crate::disk::FakeDisk;
 use crate::engine::FakeEngine;
-use crate::fuse::Crash;
-use crate::hand::Hand;
+use crate::fault::Hand;
 use crate::host::FakeHost;
 use crate::machine::Machine;
 use crate::registry::FakeRegistry;

@@ -13,9 +13,9 @@ use tempfile::{TempDir, tempdir};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 
+use crate::fake_engine::{Papers, serve};
 use crate::files::files;
 use crate::images::Image;
-use crate::paper_engine::{Papers, serve};
 use crate::real::http;
 use crate::scripted::{Asked, Reply, Scripted, manifest, reply};
 

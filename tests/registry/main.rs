@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a helper of a test that cannot go on ends the test")]
 
-mod answers;
+mod bad_answers;
 mod below_http;
 mod certificates;
 mod documents;
@@ -12,16 +12,16 @@ mod images;
 mod leaks;
 mod logins;
 mod mirrors;
-mod paper_engine;
+mod fake_engine;
 mod proxies;
-mod pushes;
+mod webhooks;
 #[expect(dead_code, reason = "the figures use more of it than the tests do")]
 mod real;
 mod rounds;
 mod scripted;
 mod secrets;
 mod silent;
-mod strangers;
+mod ssrf;
 mod support;
 mod tokens;
-mod trust;
+mod tls;

@@ -12,8 +12,8 @@ use tempfile::tempdir;
 use tokio::process::Command;
 
 use crate::certificates::{Authority, Flaw};
+use crate::fake_engine::{Papers, serve};
 use crate::images::{Image, index};
-use crate::paper_engine::{Papers, serve};
 use crate::real::{Real, Setup};
 use crate::scripted::{Reply, Scripted, manifest, reply};
 

@@ -16,11 +16,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::fake_engine::{Papers, serve};
 use crate::images::Image;
-use crate::paper_engine::{Papers, serve};
-use crate::pushes::Agent;
 use crate::real::http;
 use crate::scripted::{Scripted, manifest};
+use crate::webhooks::Agent;
 
 /// Far less than a registry may take, which is half a minute for one answer.
 const SOON: Duration = Duration::from_secs(10);
@@ -216,7 +216,7 @@ async fn a_push_leads_to_its_head_while_another_registry_hangs() {
     let push = |repository: &str| {
         let event = format!(r#"{{"repository":"{repository}","tag":"v1"}}"#);
         let body = format!(r#"{{"events":[{{"action":"push","target":{event}}}]}}"#);
-        let request = http().post(&agent.url).bearer_auth(crate::pushes::TOKEN).body(body);
+        let request = http().post(&agent.url).bearer_auth(crate::webhooks::TOKEN).body(body);
         async move { request.send().await.expect("an answer") }
     };
     push("shop/web").await;

@@ -17,7 +17,7 @@ use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::metrics::catalogue;
 use pilotfish::output::{check_json, status_json};
 
-use crate::tree::{File, Finding, assert_none, file, files, top};
+use crate::source_tree::{File, Finding, assert_none, file, files, top};
 
 /// Names once shipped stay: dashboards and alerts are built on them.
 const METRICS: [&str; 16] = [

@@ -5,7 +5,7 @@
 //! page is written from the code: `PILOTFISH_WRITE_LIMITS=1 cargo test --test tidy limits` puts in
 //! what is missing, and keeps what stands in the last column.
 
-use crate::tree::{File, Finding, assert_none, code_of, file, files, top, without_tests};
+use crate::source_tree::{File, Finding, assert_none, code_of, file, files, top, without_tests};
 
 const PAGE: &str = "docs/limits.md";
 

@@ -1,6 +1,6 @@
 //! What is shipped says the same thing everywhere: two images, and the machines they are for.
 
-use crate::tree::{File, Finding, assert_none, file};
+use crate::source_tree::{File, Finding, assert_none, file};
 
 /// What two Dockerfiles share begins with the image's labels.
 const SHARED_BEGINS: &str = "LABEL ";

@@ -1,10 +1,10 @@
 //! An Engine that answers wrongly, or never.
 
-use crate::bench::{Bench, Case, SERVICE};
+use crate::cases::assert_kept;
 use crate::fault::{Aim, Fault, Place, When};
 use crate::proxy::From;
 use crate::releases::Kind;
-use crate::sweep::assert_kept;
+use crate::rig::{Bench, Case, SERVICE};
 
 /// The number of the call that starts the new container, from 1.
 fn start_of_the_new_one(calls: &[String]) -> usize {

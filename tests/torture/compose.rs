@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::{env, fs};
 
-use crate::bench::SERVICE;
+use crate::rig::SERVICE;
 use crate::service::{LABELS, SHELF, diary};
+use crate::service_watch::SERVICE_LABEL;
 use crate::support::Pi;
 use crate::support::command::{output, run};
 use crate::support::registry::Published;
-use crate::watch::SERVICE_LABEL;
 
 /// The name of the project; its labels and its network bear it.
 const PROJECT: &str = "shop";

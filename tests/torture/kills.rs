@@ -1,11 +1,11 @@
 //! `kill -9` of the agent, and answers that are lost, late or wrong: a spread-out sample of what
 //! `make torture` does at every call.
 
-use crate::bench::{Bench, Case};
+use crate::cases::{assert_kept, every, lengths};
 use crate::fault::{Aim, Failure, Fault, Place, When};
 use crate::releases::Kind;
+use crate::rig::{Bench, Case};
 use crate::service::Setup;
-use crate::sweep::{assert_kept, every, lengths};
 
 /// Plays every `stride`th of the cases on a machine of its own.
 fn sample(bench: Bench, kind: Kind, faults: &[Fault], stride: usize) {

@@ -28,27 +28,27 @@ mod support;
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
-mod bench;
+mod rig;
 #[cfg(test)]
 mod compose;
 #[cfg(test)]
-mod crew;
+mod dependents;
 #[cfg(test)]
-mod deeds;
+mod user_actions;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
 mod fault;
 #[cfg(test)]
-mod hands;
+mod inject;
 #[cfg(test)]
-mod judge;
+mod invariants;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod page;
 #[cfg(test)]
-mod people;
+mod external_changes;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
@@ -60,10 +60,10 @@ mod seed;
 #[cfg(test)]
 mod service;
 #[cfg(test)]
-mod sweep;
+mod cases;
 #[cfg(test)]
-mod tally;
+mod results;
 #[cfg(test)]
 mod torture;
 #[cfg(test)]
-mod watch;
+mod service_watch;

@@ -9,8 +9,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::releases::Kind;
+use crate::results::{has, middle_and_worst, struck};
 use crate::support::command::run;
-use crate::tally::{has, middle_and_worst, struck};
 
 /// What stands above the numbers.
 const HEAD: &str = include_str!("reliability-head.md");

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::bench::{CONTROL, RECOVERY_LIMIT, SERVICE};
 use crate::compose;
-use crate::crew;
+use crate::dependents;
+use crate::rig::{CONTROL, RECOVERY_LIMIT, SERVICE};
+use crate::service_watch::SERVICE_LABEL;
 use crate::support::Pi;
 use crate::support::command::wait_until;
 use crate::support::registry::Published;
-use crate::watch::SERVICE_LABEL;
 
 /// The labels of what is watched. The shortest times that still tell good from bad, so that a
 /// night has room for thousands of cases.
@@ -50,7 +50,7 @@ impl Setup {
             Self::Composed => compose::start(pi, image),
             Self::WithDependents => {
                 start_alone(pi, image);
-                crew::start(pi);
+                dependents::start(pi);
             }
         }
         let expected = self.names();
@@ -64,7 +64,7 @@ impl Setup {
     pub fn names(self) -> Vec<&'static str> {
         match self {
             Self::Alone | Self::Composed => vec![SERVICE],
-            Self::WithDependents => [&[SERVICE], &crew::DEPENDENTS[..]].concat(),
+            Self::WithDependents => [&[SERVICE], &dependents::DEPENDENTS[..]].concat(),
         }
     }
 

@@ -15,16 +15,16 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs};
 
-use crate::bench::{Bench, Case};
+use crate::cases::{Lengths, every, lengths, name, play};
 use crate::fault::{Aim, Fault, Place, When};
 use crate::page;
 use crate::releases::Kind;
+use crate::results::{self, Tally};
+use crate::rig::{Bench, Case};
 use crate::seed::Seed;
 use crate::service::Setup;
 use crate::support::agent::OTHER_AGENT;
 use crate::support::command::run;
-use crate::sweep::{Lengths, every, lengths, name, play};
-use crate::tally::{self, Tally};
 
 /// The statuses with which the bench answers for the Engine.
 const STATUSES: [u16; 3] = [500, 404, 409];
@@ -234,7 +234,7 @@ fn cuts() {
 #[test]
 #[ignore = "writes docs/reliability.md: make torture"]
 fn page() {
-    let kept = |name: &str| tally::read(&directory().join(name));
+    let kept = |name: &str| results::read(&directory().join(name));
     let commit = fs::read_to_string(directory().join("commit")).expect("results of a run");
     let kills = [kept("kills.jsonl"), kept("crews.jsonl")].concat();
     page::write(&commit, &kills, &kept("cuts.jsonl"));

@@ -27,7 +27,7 @@ use pilotfish::engine::{ContainerEvent, Engine, EngineError, EngineInfo, Listed,
 use serde_json::Value;
 
 use self::state::{Moment, State, refused};
-use crate::hand::Hand;
+use crate::fault::Hand;
 use crate::machine::Machine;
 
 /// The Engine of a machine.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::state::{Moment, Phase, State, Stored};
-use crate::hand::Keeps;
+use crate::fault::Keeps;
 
 /// How long a machine needs to come back with its Engine.
 const BOOT_TAKES: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
 //! Counts every point at which something can go wrong, and says when it does.
 
-use crate::hand::Hand;
+use crate::fault::Hand;
 
 /// What is thrown through the agent when it is killed; only a session catches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::bench::{Bench, CONTROL, ROUNDS_MAX, SERVICE};
 use crate::compose;
 use crate::fault::Deed;
-use crate::judge::{self, Finding};
+use crate::invariants::{self, Finding};
+use crate::rig::{Bench, CONTROL, ROUNDS_MAX, SERVICE};
 use crate::support::QUIET;
 use crate::support::agent::{Agent, Finished};
 use crate::support::command::output;
@@ -110,9 +110,9 @@ impl Bench {
         let ours = names.iter().filter(|name| name.contains("pilotfish-"));
         findings.extend(ours.map(|name| Finding::debris(format!("the container {name}"))));
         let is_there = names.iter().any(|name| !name.starts_with(CONTROL));
-        let running = judge::running(self);
+        let running = invariants::running(self);
         if running.len() != 1 && (is_there || !deed.may_take_it_away()) {
-            findings.push(judge::lost(self));
+            findings.push(invariants::lost(self));
         }
         if let Some(service) = running.first().filter(|it| it["Image"] != next.image.as_str()) {
             let what = format!("{} runs, the release is {}", service["Image"], next.image);
@@ -131,16 +131,16 @@ impl Bench {
                 findings.push(Finding::changed(format!("Compose knows {known:?}, of {ids:?}")));
             }
         }
-        findings.extend(judge::doubled(self));
-        findings.extend(judge::judge_control(self));
-        findings.extend(judge::judge_state(&self.pi.agent.state()));
+        findings.extend(invariants::doubled(self));
+        findings.extend(invariants::judge_control(self));
+        findings.extend(invariants::judge_state(&self.pi.agent.state()));
         findings
     }
 
     /// I7, for whatever name the container had then.
     fn history_knows(&self, next: &Published) -> bool {
         let is_it = |record: &Value| record["to"] == next.digest.as_str();
-        judge::history(self).iter().any(is_it)
+        invariants::history(self).iter().any(is_it)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The size of things, and words that must not stay.
 
-use crate::tree::{File, Finding, assert_none, code_of, end_of_item, files, without_tests};
+use crate::source_tree::{File, Finding, assert_none, code_of, end_of_item, files, without_tests};
 
 /// Lines of a file: what is longer holds more than one idea.
 const FILE_LINES_MAX: usize = 400;

@@ -9,19 +9,19 @@ use pilotfish::core::decide::memory::Memory;
 use pilotfish::core::docker::reference::Digest;
 use serde_json::Value;
 
-use crate::crew::Dependent;
+use crate::dependents::Dependent;
 use crate::disk::{self, LossyDisk, StateDisk};
 use crate::fault::{Aim, Fault};
-use crate::judge;
+use crate::invariants;
 use crate::proxy::{From, Proxy};
 use crate::releases::Kind;
 use crate::service::{self, Setup};
+use crate::service_watch::{SERVICE_LABEL, Watch};
 use crate::support::agent::Agent;
 use crate::support::engine::Engine;
 use crate::support::images::Release;
 use crate::support::registry::{Published, Registry};
 use crate::support::{Pi, QUIET};
-use crate::watch::{SERVICE_LABEL, Watch};
 
 /// The watched service.
 pub const SERVICE: &str = "till";
@@ -63,7 +63,7 @@ pub struct Outcome {
     /// Whether the kill in the recovery was reached, too.
     pub landed_again: bool,
     /// What the judge found.
-    pub findings: Vec<judge::Finding>,
+    pub findings: Vec<invariants::Finding>,
     /// From the start of the recovering agent until exactly one container ran; zero where it did
     /// all the time.
     pub service_back: Duration,
@@ -94,7 +94,7 @@ pub struct Bench {
     /// What people did then, and what the agents said to it.
     pub story: String,
     /// What did not work for them.
-    pub complaints: Vec<judge::Finding>,
+    pub complaints: Vec<invariants::Finding>,
     /// The containers that somebody made in the middle of an update.
     pub made: Vec<String>,
     /// What the service runs between two cases.
@@ -227,7 +227,7 @@ impl Bench {
         let may_be_judged = landed.as_ref().is_none_or(|call| is_possible(case.aim.fault, call));
         outcome.landed = landed.filter(|_| may_be_judged);
         if is_struck && case.aim.fault == Fault::Cut {
-            outcome.findings.extend(judge::alone(self, case, &next));
+            outcome.findings.extend(invariants::alone(self, case, &next));
         }
         if let Some(again) = case.again {
             self.proxy.set(From::TheBeginning, Some(again));
@@ -247,7 +247,7 @@ impl Bench {
             Ok(blamed) => outcome.blamed = blamed,
             Err(finding) => outcome.findings.push(finding),
         }
-        outcome.findings.extend(judge::settled(self, case, &next));
+        outcome.findings.extend(invariants::settled(self, case, &next));
         outcome.findings.extend(self.judge_starts(case, &next));
         if !outcome.findings.is_empty() {
             self.begin_anew();
@@ -260,16 +260,16 @@ impl Bench {
 
     /// What an agent that was not killed leaves behind although the fault goes on: the service, and
     /// an end in time where it was asked to end.
-    fn judge_the_end(&mut self, case: &Case) -> Vec<judge::Finding> {
+    fn judge_the_end(&mut self, case: &Case) -> Vec<invariants::Finding> {
         let mut findings = Vec::new();
         let took = self.terminated_at.take().map(|at| at.elapsed()).unwrap_or_default();
         if took > TERMINATE_LIMIT {
-            findings.push(judge::Finding::late(format!("it ended {took:?} after SIGTERM")));
+            findings.push(invariants::Finding::late(format!("it ended {took:?} after SIGTERM")));
         }
         let goes_on =
             matches!(case.aim.fault, Fault::State(_) | Fault::DiskFull | Fault::RegistryGone);
         if goes_on && self.watch.await_one(RECOVERY_LIMIT).is_none() {
-            findings.push(judge::lost(self));
+            findings.push(invariants::lost(self));
         }
         findings
     }
@@ -282,15 +282,15 @@ impl Bench {
         outcome.log = format!("{}\n--- recover:\n{}{}", self.log, finished.out, finished.err);
         outcome.recovered = begun.elapsed();
         if self.watch.await_one(RECOVERY_LIMIT).is_none() {
-            outcome.findings.push(judge::lost(self));
+            outcome.findings.push(invariants::lost(self));
         }
         let first_one = self.watch.first_one().unwrap_or(begun);
         outcome.service_back = first_one.saturating_duration_since(begun);
-        outcome.findings.extend(judge::recovered(self, case, next, &finished));
+        outcome.findings.extend(invariants::recovered(self, case, next, &finished));
     }
 
     /// Lets rounds pass until the release runs, or is refused. Tells whether a good one is refused.
-    fn settle(&mut self, kind: Kind, next: &Published) -> Result<bool, judge::Finding> {
+    fn settle(&mut self, kind: Kind, next: &Published) -> Result<bool, invariants::Finding> {
         for _ in 0..ROUNDS_MAX {
             if self.is_refused(next) {
                 return Ok(kind.is_good());
@@ -304,7 +304,9 @@ impl Bench {
             self.pi.update(&[SERVICE]);
         }
         let row = self.pi.check(SERVICE);
-        Err(judge::Finding::debris(format!("after {ROUNDS_MAX} rounds it is still open: {row}")))
+        Err(invariants::Finding::debris(format!(
+            "after {ROUNDS_MAX} rounds it is still open: {row}"
+        )))
     }
 
     /// Whether the agent's memory, on disk, refuses the release.
@@ -317,7 +319,7 @@ impl Bench {
 
     /// I8: a bad release is started once, and once more for each fault that may have spoilt the
     /// verdict; and once it is refused, another round does not start it.
-    fn judge_starts(&self, case: &Case, next: &Published) -> Option<judge::Finding> {
+    fn judge_starts(&self, case: &Case, next: &Published) -> Option<invariants::Finding> {
         if case.kind.is_good() || !self.is_refused(next) {
             return None;
         }
@@ -327,7 +329,7 @@ impl Bench {
         let after = self.starts_of(&version);
         let chances = 2 + usize::from(case.again.is_some());
         let what = format!("version {version} was started {before} times, {after} in the end");
-        (before > chances || after > before).then(|| judge::Finding::revived(what))
+        (before > chances || after > before).then(|| invariants::Finding::revived(what))
     }
 
     /// How often a version was started, as the tills themselves wrote it down.

@@ -1,6 +1,6 @@
 //! The tree speaks of Pilotfish to anybody who reads it, on any machine.
 
-use crate::tree::{File, Finding, assert_none, files, top};
+use crate::source_tree::{File, Finding, assert_none, files, top};
 
 /// Where prose stands.
 const PROSE: [&str; 5] = [".md", ".rs", ".toml", ".service", ".yaml"];

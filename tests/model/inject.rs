@@ -7,7 +7,7 @@ use pilotfish::engine::ContainerEvent;
 use serde_json::json;
 
 use crate::engine::state::{Moment, State};
-use crate::hand::Hand;
+use crate::fault::Hand;
 use crate::host::OTHER_AGENT;
 use crate::machine::{Affairs, Machine};
 

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bench::Bench;
+use crate::cases::{assert_kept, every, lengths};
 use crate::fault::{Deed, Fault};
 use crate::releases::Kind;
+use crate::rig::Bench;
 use crate::service::Setup;
 use crate::support::Pi;
 use crate::support::agent::METRICS_PORT;
 use crate::support::command::wait_until;
 use crate::support::http::Peer;
-use crate::sweep::{assert_kept, every, lengths};
 
 /// Every `stride`th place of an update, on a machine of its own.
 fn meddle(deed: Deed, stride: usize) {

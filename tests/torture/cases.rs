@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::bench::{Bench, Case, Outcome};
 use crate::fault::{Aim, Fault, Place, When};
 use crate::releases::Kind;
+use crate::results::Tally;
+use crate::rig::{Bench, Case, Outcome};
 use crate::service::Setup;
-use crate::tally::Tally;
 
 /// The least number of calls of an update: create, stop, two renames, start, commit, clean.
 const CALLS_MIN: usize = 10;

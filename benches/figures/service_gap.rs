@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::downtime_probe::Watch;
 use crate::pi;
 use crate::support::Pi;
 use crate::support::images::Release;
 use crate::table::{Table, median, milliseconds};
-use crate::watch::Watch;
 
 /// How many times each is measured, in turns.
 const PAIRS: u32 = 20;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::core::decide::start_requirements::{self, Looked, Need, Seen, Window};
 use crate::engine::Engine;
 use crate::host::Host;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// Looks at everything that the start of a container needs. What the Engine or the machine does not
 /// tell is [`Seen::Unknown`].

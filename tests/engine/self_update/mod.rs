@@ -1,15 +1,15 @@
 //! The agent in a container of its own, which it updates like any other: by way of a helper. Every
 //! story ends with exactly one agent, and with no helper.
 
-mod home;
-mod strikes;
+mod agent_container;
+mod kills;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use serde_json::{Value, json};
 
-use self::home::{AGENT, FLAGS, HELPER, Home, PUBLISH, UPDATE};
+use self::agent_container::{AGENT, FLAGS, HELPER, Home, PUBLISH, UPDATE};
 use crate::support::command::wait_until;
 use crate::support::engine::Engine;
 use crate::support::text;

@@ -5,7 +5,7 @@ use std::env;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::home::{AGENT, FLAGS, HELPER, Home};
+use super::agent_container::{AGENT, FLAGS, HELPER, Home};
 use crate::seed::Seed;
 use crate::support::engine::Engine;
 

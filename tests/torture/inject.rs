@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use rustix::process::{Signal, kill_process};
 
-use crate::bench::{AGENT_TIMEOUT, Bench, LOOK_INTERVAL};
 use crate::disk::StateDisk;
 use crate::fault::{Aim, Fault, Place};
+use crate::rig::{AGENT_TIMEOUT, Bench, LOOK_INTERVAL};
 use crate::support::agent::Running;
 
 impl Bench {

@@ -1,6 +1,6 @@
 //! Who may import whom. The floors are those of ARCHITECTURE.md.
 
-use crate::tree::{File, Finding, assert_none, code_of, files, without_tests};
+use crate::source_tree::{File, Finding, assert_none, code_of, files, without_tests};
 
 /// The rooms of `src/`, floor by floor. A room imports from lower floors, and on its own floor from
 /// rooms that stand before it; ports know nothing of one another.

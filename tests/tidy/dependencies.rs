@@ -1,7 +1,7 @@
 //! What comes from outside: bans, sources and licences of deny.toml, so that a build without
 //! cargo-deny keeps them as well. Only its advisories need cargo-deny, and a database.
 
-use crate::tree::{File, Finding, assert_none, file};
+use crate::source_tree::{File, Finding, assert_none, file};
 
 /// Where every crate comes from.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
@@ -55,7 +55,9 @@ fn is_allowed(expression: &str, allowed: &[String]) -> bool {
 fn every_crate_has_a_licence_that_is_allowed() {
     let mut command = std::process::Command::new(env!("CARGO"));
     command.args(["metadata", "--locked", "--offline", "--format-version=1"]);
-    command.arg("--filter-platform=x86_64-unknown-linux-gnu").current_dir(crate::tree::top());
+    command
+        .arg("--filter-platform=x86_64-unknown-linux-gnu")
+        .current_dir(crate::source_tree::top());
     let told = command.output().expect("cargo metadata");
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     let graph: serde_json::Value = serde_json::from_slice(&told.stdout).expect("JSON");

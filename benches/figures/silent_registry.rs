@@ -13,8 +13,8 @@ use tempfile::tempdir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+use crate::fake_engine::{Papers, serve};
 use crate::images::Image;
-use crate::paper_engine::{Papers, serve};
 use crate::real::http;
 use crate::scripted::{Scripted, manifest};
 use crate::table::{Table, milliseconds};

@@ -7,7 +7,7 @@ use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::policy::LABELS;
 use pilotfish::metrics::catalogue;
 
-use crate::tree::{File, Finding, assert_none, file, top};
+use crate::source_tree::{File, Finding, assert_none, file, top};
 
 const PAGE: &str = "docs/contract-tests.md";
 
@@ -73,14 +73,14 @@ fn nothing_that_a_user_meets_is_without_a_row() {
 
 #[test]
 fn these_rules_find_what_breaks_them() {
-    let rows = "| promise | tests |\n|---|---|\n| a | `engine::people::no_such_test` |\n| b | – |\n\
-                | c | `tidy::promises::every_test_that_is_named_exists` |\n";
+    let rows = "| promise | tests |\n|---|---|\n| a | `engine::manual_commands::no_such_test` |\n| b | – |\n\
+                | c | `tidy::contract::every_test_that_is_named_exists` |\n";
     let found: Vec<_> =
         check(&File::made_up("docs/x.md", rows)).iter().map(ToString::to_string).collect();
     assert_eq!(
         found,
         [
-            "docs/x.md:3: there is no test `engine::people::no_such_test`",
+            "docs/x.md:3: there is no test `engine::manual_commands::no_such_test`",
             "docs/x.md:4: a promise without a test",
         ]
     );

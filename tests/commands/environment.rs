@@ -8,8 +8,8 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::thread;
 
+use crate::fixture::Stage;
 use crate::golden;
-use crate::stage::Stage;
 
 /// Answers every connection at the Engine's socket like this, until the test ends.
 fn no_engine(stage: &Stage, answer: &'static str) {

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::gap::ON_THE_HOST;
+use crate::downtime_probe::Watch;
 use crate::pi;
+use crate::service_gap::ON_THE_HOST;
 use crate::support::Pi;
 use crate::support::images::Release;
 use crate::table::{Table, median, milliseconds};
-use crate::watch::Watch;
 
 /// How often the release that exits at once is tried.
 const TRIES: u32 = 5;

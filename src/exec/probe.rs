@@ -8,7 +8,7 @@ use crate::core::docker::inspect;
 use crate::core::policy::probe::Probe;
 use crate::engine::Engine;
 use crate::host::Host;
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// How long one try may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const EXEC_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// What the probe found, in words: `answered 503`, `exit code 1`.
-pub async fn probe(
+pub async fn run(
     ports: &impl Ports,
     container: &str,
     document: &Value,

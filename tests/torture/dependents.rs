@@ -4,12 +4,12 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::bench::{Bench, RECOVERY_LIMIT, SERVICE};
-use crate::judge::{Finding, Weight, judge_fidelity};
+use crate::invariants::{Finding, Weight, judge_fidelity};
+use crate::rig::{Bench, RECOVERY_LIMIT, SERVICE};
 use crate::service::{LABELS, Setup};
+use crate::service_watch::Watch;
 use crate::support::Pi;
 use crate::support::images::Release;
-use crate::watch::Watch;
 
 /// What hangs on the service.
 pub const DEPENDENTS: [&str; 2] = ["scale", "printer"];

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::bench::{Bench, CONTROL, Case, SERVICE};
-use crate::crew;
+use crate::dependents;
 use crate::fault::Fault;
+use crate::rig::{Bench, CONTROL, Case, SERVICE};
+use crate::service_watch::SERVICE_LABEL_KEY;
 use crate::support::agent::{Finished, begins};
 use crate::support::registry::Published;
 use crate::support::text;
-use crate::watch::SERVICE_LABEL_KEY;
 
 /// The exit code that tells of a release that was not well.
 const ROLLED_BACK: i32 = 3;
@@ -206,7 +206,7 @@ fn judge_containers(bench: &Bench) -> Vec<Finding> {
     expected.push(CONTROL);
     let others = names.iter().filter(|name| !expected.contains(&name.split(' ').next().unwrap()));
     findings.extend(others.map(|name| Finding::debris(format!("the container {name}"))));
-    findings.extend(crew::judge(bench));
+    findings.extend(dependents::judge(bench));
     findings
 }
 

@@ -16,8 +16,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::fake_engine::{Papers, serve};
 use crate::images::Image;
-use crate::paper_engine::{Papers, serve};
 use crate::real::{Real, Setup, http};
 use crate::scripted::{Scripted, manifest, reply};
 

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::core::policy::hooks::{Hook, complaint};
 use crate::engine::{Engine, EngineError};
-use crate::world::Ports;
+use crate::ports::Ports;
 
 /// How a hook ended, where that was not well.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,8 +7,8 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use crate::bench::{Case, Outcome};
-use crate::sweep::describe;
+use crate::cases::describe;
+use crate::rig::{Case, Outcome};
 
 /// What came of the cases so far, in memory and, if it was told so, in a file.
 #[derive(Default)]

@@ -18,7 +18,7 @@ use pilotfish::core::docker::reference::Digest;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::paper_engine::{Papers, serve};
+use crate::fake_engine::{Papers, serve};
 use crate::registry::memory;
 use crate::table::Table;
 
