@@ -9,23 +9,23 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, AgentSettings, RoundListener};
-use crate::api::Hosts;
+use crate::api::AllowedHosts;
 use crate::config::{DockerHost, RegistryHostSettings, Settings};
-use crate::core::decide::Endpoint;
+use crate::core::decide::EngineEndpoint;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::docker::authority::in_brackets;
 use crate::core::time::schedule::DeviceFraction;
 use crate::core::update::event::{Event, Listener};
-use crate::core::update::self_update::Handover;
+use crate::core::update::self_update::SelfUpdate;
 use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
 use crate::host::{self, Host, RealHost};
 use crate::journal::{JournalError, RealDisk, StateDirectory};
-use crate::ports::World;
+use crate::ports::AllPorts;
 use crate::registry::{HostSettings, HttpRegistry, RegistryObserver, RegistrySettings};
 
 /// The ports of the real program.
-pub type RealWorld = World<DockerEngine, HttpRegistry, RealDisk, RealHost>;
+pub type RealPorts = AllPorts<DockerEngine, HttpRegistry, RealDisk, RealHost>;
 
 /// Who listens to what.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ pub fn agent(
     settings: &Settings,
     listeners: Listeners,
     stop: CancellationToken,
-) -> anyhow::Result<Agent<RealWorld>> {
+) -> anyhow::Result<Agent<RealPorts>> {
     let state = StateDirectory::open(&settings.state_dir)?;
     agent_with(settings, state, listeners, stop)
 }
@@ -61,7 +61,7 @@ pub fn reader(
     settings: &Settings,
     listeners: Listeners,
     stop: CancellationToken,
-) -> anyhow::Result<Agent<RealWorld>> {
+) -> anyhow::Result<Agent<RealPorts>> {
     let state = reading(&settings.state_dir)?;
     agent_with(settings, state, listeners, stop)
 }
@@ -84,20 +84,20 @@ pub fn is_in_use(error: &anyhow::Error) -> bool {
 ///
 /// # Errors
 /// The state directory cannot be read.
-pub fn handover(state_dir: &Path) -> anyhow::Result<Option<Handover>> {
+pub fn handover(state_dir: &Path) -> anyhow::Result<Option<SelfUpdate>> {
     Ok(reading(state_dir)?.handover()?)
 }
 
 /// Whether the program runs in a container, whose mounts are those of its start.
 #[must_use]
-pub fn is_in_a_container() -> bool {
+pub fn is_in_container() -> bool {
     RealHost::default().own_container().is_some()
 }
 
 /// The names under which this machine answers.
 #[must_use]
-pub fn hosts(settings: &Settings) -> Hosts {
-    Hosts::new(Some(&host::name()), &settings.listen_hosts)
+pub fn hosts(settings: &Settings) -> AllowedHosts {
+    AllowedHosts::new(Some(&host::name()), &settings.listen_hosts)
 }
 
 /// The state directory, to be read.
@@ -113,8 +113,8 @@ fn agent_with(
     state: StateDirectory<RealDisk>,
     listeners: Listeners,
     stop: CancellationToken,
-) -> anyhow::Result<Agent<RealWorld>> {
-    let world = World {
+) -> anyhow::Result<Agent<RealPorts>> {
+    let world = AllPorts {
         engine: engine(settings)?,
         registry: registry(settings, listeners.registries)?,
         state,
@@ -138,7 +138,9 @@ fn agent_settings(settings: &Settings, host: &impl Host) -> AgentSettings {
         pull_window: settings.pull_window.clone(),
         engine_endpoint: match &settings.docker_host {
             DockerHost::Unix(_) => None,
-            DockerHost::Tcp { host, port } => Some(Endpoint { host: host.clone(), port: *port }),
+            DockerHost::Tcp { host, port } => {
+                Some(EngineEndpoint { host: host.clone(), port: *port })
+            }
         },
     }
 }

@@ -28,7 +28,7 @@ pub trait Ports: Send + Sync + 'static {
 
 /// The usual way to have one of each.
 #[derive(Debug)]
-pub struct World<E, R, D, H> {
+pub struct AllPorts<E, R, D, H> {
     /// The container Engine.
     pub engine: E,
     /// The registries.
@@ -39,7 +39,7 @@ pub struct World<E, R, D, H> {
     pub host: H,
 }
 
-impl<E: Engine, R: Registry, D: Disk, H: Host> Ports for World<E, R, D, H> {
+impl<E: Engine, R: Registry, D: Disk, H: Host> Ports for AllPorts<E, R, D, H> {
     type Engine = E;
     type Registry = R;
     type Disk = D;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pilotfish::config::{
-    ConfigError, ConfigFile, DockerHost, Environment, KEYS, LogFormat, LogLevel, Origin,
-    REGISTRY_KEYS, Settings, Sources, load,
+    ConfigError, ConfigFile, DockerHost, Environment, KEYS, LogFormat, LogLevel, REGISTRY_KEYS,
+    Settings, Sources, ValueOrigin, load,
 };
 use pilotfish::core::time::schedule::{Jitter, Schedule};
 use pilotfish::core::time::zone::Zone;
@@ -107,7 +107,7 @@ fn the_example_names_every_key_and_all_that_is_switched_off_is_valid() {
     let written: Vec<_> = settings
         .explain()
         .iter()
-        .filter(|row| matches!(row.origin, Origin::File { .. }))
+        .filter(|row| matches!(row.origin, ValueOrigin::File { .. }))
         .map(|row| row.key.as_str())
         .collect();
     for key in KEYS.iter().filter(|key| key.name != "schedule.every") {
@@ -208,20 +208,20 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
         "pull.window" | "update.window" => "02:00-03:00",
         "health.timeout" | "health.stable" => "5s",
         "images.keep" => "2",
-        "listen.address" | "notify.address" => "0.0.0.0:1",
+        "listen.address" | "webhook.address" => "0.0.0.0:1",
         "listen.hosts" => "pi.example.com, pi.lan",
-        "notify.token_file" => "/elsewhere/token",
+        "webhook.token_file" => "/elsewhere/token",
         "log.format" => "text",
         "log.level" => "trace",
         unknown => panic!("no other value for {unknown}"),
     };
     for key in KEYS {
         // Some keys need another beside them.
-        let machine = || Machine::new().file("notify.token_file = \"/token\"\n");
+        let machine = || Machine::new().file("webhook.token_file = \"/token\"\n");
         let by_variable = machine().variable(&key.variable(), other(key.name)).settings();
         let by_flag = machine().flag(key.name, other(key.name)).settings();
         for (settings, origin) in
-            [(by_variable, Origin::Variable(key.variable())), (by_flag, Origin::Flag)]
+            [(by_variable, ValueOrigin::Variable(key.variable())), (by_flag, ValueOrigin::Flag)]
         {
             let row = settings.explain().iter().find(|row| row.key == key.name).expect("a row");
             assert_eq!((row.value.as_str(), &row.origin), (other(key.name), &origin));
@@ -267,7 +267,7 @@ fn dockers_variables_count_as_environment() {
     assert_eq!(host(machine().variable("DOCKER_HOST", "")), "unix:///file.sock");
     let machine = machine().variable("DOCKER_HOST", "unix:///docker.sock");
     let settings = machine.settings();
-    assert_eq!(settings.explain()[1].origin, Origin::Variable("DOCKER_HOST".into()));
+    assert_eq!(settings.explain()[1].origin, ValueOrigin::Variable("DOCKER_HOST".into()));
     assert_eq!(
         host(machine.variable("PILOTFISH_DOCKER_HOST", "unix:///own.sock")),
         "unix:///own.sock"
@@ -430,8 +430,8 @@ fn a_wrong_value_names_key_file_line_and_what_would_be_right() {
             "line 2: `listen.address` cannot be \":9000\": write `127.0.0.1:9000` for this machine alone, `0.0.0.0:9000` for every address, or nothing (\"\") to switch it off",
         ),
         (
-            "[notify]\naddress = \"0.0.0.0:9789\"\ntoken_file = \"\"\n",
-            "line 3: `notify.token_file` cannot be \"\": notify.address needs the file of a token beside it",
+            "[webhook]\naddress = \"0.0.0.0:9789\"\ntoken_file = \"\"\n",
+            "line 3: `webhook.token_file` cannot be \"\": webhook.address needs the file of a token beside it",
         ),
         (
             "[log]\nlevel = \"inof\"\n",
@@ -493,7 +493,7 @@ fn registries_are_read_by_host() {
     let key = "registries.\"registry:443\".password_file";
     let row = settings.explain().iter().find(|row| row.key == key).expect("a row");
     assert_eq!(row.value, "/run/secrets/registry");
-    assert_eq!(row.origin, Origin::File { path: machine.path(), line: 7 });
+    assert_eq!(row.origin, ValueOrigin::File { path: machine.path(), line: 7 });
 }
 
 #[test]
@@ -587,8 +587,8 @@ health.stable = 10s (pilotfish.toml, line 3)
 images.keep = 1 (default)
 listen.address = 127.0.0.1:9788 (default)
 listen.hosts =  (default)
-notify.address =  (default)
-notify.token_file =  (default)
+webhook.address =  (default)
+webhook.token_file =  (default)
 compat.watchtower = false (default)
 compat.scope =  (default)
 compat.lifecycle_hooks = false (default)

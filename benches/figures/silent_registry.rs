@@ -113,7 +113,7 @@ async fn push(port: u16, asked_at: &AskedAt) -> Duration {
     tokio::time::sleep(EVERY / 2).await;
     let before = count();
     let body = r#"{"events":[{"action":"push","target":{"repository":"app1","tag":"v1"}}]}"#;
-    let url = format!("http://127.0.0.1:{port}/v1/notify");
+    let url = format!("http://127.0.0.1:{port}/v1/webhook");
     let begun = Instant::now();
     http().post(url).bearer_auth(TOKEN).body(body).send().await.expect("it listens");
     wait(before).await;

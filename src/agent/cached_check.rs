@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use super::{Agent, Request, RoundEnd};
+use super::{Agent, RoundEnd, RoundRequest};
 use crate::core::decide::report::Report;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::policy::own_labels::PassedOver;
@@ -14,7 +14,7 @@ use crate::ports::Ports;
 impl RoundEnd {
     /// What was found within the last interval, if that will do and covers everybody in question.
     #[must_use]
-    pub fn known(request: &Request, snapshot: &Snapshot, now: DateTime<Utc>) -> Option<Self> {
+    pub fn known(request: &RoundRequest, snapshot: &Snapshot, now: DateTime<Utc>) -> Option<Self> {
         if !request.dry_run || !request.may_be_known || request.force {
             return None;
         }
@@ -35,7 +35,7 @@ impl<P: Ports> Agent<P> {
     /// What is known, unless a container has come or gone since: a person who has just started one
     /// wants to see it. That costs one question to the Engine. A container that is being replaced
     /// is not gone, although nothing may bear its name for a moment.
-    pub(super) async fn known(&mut self, request: &Request) -> Option<RoundEnd> {
+    pub(super) async fn known(&mut self, request: &RoundRequest) -> Option<RoundEnd> {
         let snapshot = self.snapshot.borrow().clone();
         let known = RoundEnd::known(request, &snapshot, self.context.ports.host().now())?;
         let mut watched = self.watched().await.ok()?;
@@ -60,8 +60,8 @@ mod tests {
         Snapshot { last_check: Some(now), next_check, ..Snapshot::default() }
     }
 
-    fn check() -> Request {
-        Request { dry_run: true, may_be_known: true, ..Request::default() }
+    fn check() -> RoundRequest {
+        RoundRequest { dry_run: true, may_be_known: true, ..RoundRequest::default() }
     }
 
     #[test]
@@ -78,10 +78,10 @@ mod tests {
         let now = DateTime::UNIX_EPOCH;
         let names = Some(BTreeSet::from(["till".to_owned()]));
         for request in [
-            Request { may_be_known: false, ..check() },
-            Request { dry_run: false, ..check() },
-            Request { force: true, ..check() },
-            Request { names, ..check() },
+            RoundRequest { may_be_known: false, ..check() },
+            RoundRequest { dry_run: false, ..check() },
+            RoundRequest { force: true, ..check() },
+            RoundRequest { names, ..check() },
         ] {
             assert!(RoundEnd::known(&request, &snapshot(), now).is_none(), "{request:?}");
         }

@@ -8,33 +8,33 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::executor::{Done, Hands};
-use super::facts::{Facts, Names};
-use super::round::{Answer, Order, Reply};
-use super::{Agent, ROUNDS_MAX, Request, RoundEnd, RoundError};
+use super::executor::{Executor, TaskOutcome};
+use super::facts::{LookFacts, Names};
+use super::round::{QueuedRound, Reply, ReplySender};
+use super::{Agent, ROUNDS_MAX, RoundEnd, RoundError, RoundRequest};
 use crate::core::decide::observation::{Observation, Previous};
 use crate::core::decide::offer::Offer;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::{Circumstances, No, origin, roll_back};
 use crate::core::docker::reference::{Digest, Reference};
-use crate::core::docker::webhook::Pushed;
+use crate::core::docker::webhook::Push;
 use crate::core::update::history::Record;
 use crate::core::update::plan::Plan;
-use crate::core::update::self_update::Task;
+use crate::core::update::self_update::SelfUpdateTask;
 use crate::engine::{Engine, EngineError};
 use crate::journal::JournalError;
-use crate::observe::{self, Cache, Surroundings};
+use crate::observe::{self, Cache, PreflightContext};
 use crate::ports::Ports;
 use crate::recover::Recovered;
 
 /// A wish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wish {
+pub enum AgentCommand {
     /// A round now.
-    Round(Request),
+    Round(RoundRequest),
     /// A round now, over the containers that these pushes concern.
-    Pushed(Vec<Pushed>),
+    Push(Vec<Push>),
     /// Back to the image before.
     RollBack(String),
     /// Forget the refused digests of a container.
@@ -46,7 +46,7 @@ pub enum Wish {
 /// What came of a wish.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fulfilled {
+pub enum CommandReply {
     /// A round ended.
     Round(Box<RoundEnd>),
     /// The registries of so many containers are asked now, or once they are free.
@@ -68,7 +68,7 @@ pub enum Fulfilled {
 
 /// Why a wish could not be fulfilled.
 #[derive(Debug, thiserror::Error)]
-pub enum WishError {
+pub enum CommandError {
     /// The round could not run at all.
     #[error(transparent)]
     Round(#[from] RoundError),
@@ -103,13 +103,13 @@ pub enum WishError {
     Ended,
 }
 
-impl From<EngineError> for WishError {
+impl From<EngineError> for CommandError {
     fn from(error: EngineError) -> Self {
         Self::Round(error.into())
     }
 }
 
-impl From<JournalError> for WishError {
+impl From<JournalError> for CommandError {
     fn from(error: JournalError) -> Self {
         Self::Round(error.into())
     }
@@ -118,11 +118,11 @@ impl From<JournalError> for WishError {
 /// A wish on its way to the loop, and the way back for what came of it. Whoever wished may be gone
 /// by then.
 #[derive(Debug)]
-pub struct Errand {
+pub struct QueuedCommand {
     /// The wish.
-    pub wish: Wish,
+    pub wish: AgentCommand,
     /// Where the answer goes.
-    pub answer: oneshot::Sender<Result<Fulfilled, WishError>>,
+    pub answer: oneshot::Sender<Result<CommandReply, CommandError>>,
 }
 
 impl<P: Ports> Agent<P> {
@@ -130,51 +130,53 @@ impl<P: Ports> Agent<P> {
     ///
     /// # Errors
     /// It could not be fulfilled; nothing was changed that the history does not tell of.
-    pub async fn fulfil(&mut self, wish: Wish) -> Result<Fulfilled, WishError> {
+    pub async fn fulfil(&mut self, wish: AgentCommand) -> Result<CommandReply, CommandError> {
         let (answer, mut answered) = oneshot::channel();
-        self.take(Errand { wish, answer }).await;
+        self.take(QueuedCommand { wish, answer }).await;
         loop {
             match answered.try_recv() {
                 Ok(fulfilled) => return fulfilled,
                 Err(TryRecvError::Empty) if self.go_on().await => {}
-                Err(_) => return Err(WishError::Ended),
+                Err(_) => return Err(CommandError::Ended),
             }
         }
     }
 
     /// Takes a wish on. Its answer goes out when it is fulfilled, and whoever wished may have gone
     /// away by then; the wish is fulfilled all the same.
-    pub(super) async fn take(&mut self, Errand { wish, answer }: Errand) {
+    pub(super) async fn take(&mut self, QueuedCommand { wish, answer }: QueuedCommand) {
         let is_full = self.rounds.len() + self.wishes.len() >= ROUNDS_MAX;
         let refused = match wish {
-            Wish::Round(_) | Wish::RollBack(_) | Wish::Recover if is_full => {
-                Err(WishError::TooMany)
+            AgentCommand::Round(_) | AgentCommand::RollBack(_) | AgentCommand::Recover
+                if is_full =>
+            {
+                Err(CommandError::TooMany)
             }
-            Wish::Round(request) => match self.known(&request).await {
-                Some(known) => Ok(Fulfilled::Round(Box::new(known))),
+            AgentCommand::Round(request) => match self.known(&request).await {
+                Some(known) => Ok(CommandReply::Round(Box::new(known))),
                 None => {
-                    let order = Order::new(request, Reply::Person(answer));
+                    let order = QueuedRound::new(request, Reply::Person(answer));
                     self.begin(order, None).await;
                     return self.advance().await;
                 }
             },
-            Wish::Pushed(pushed) => self.look_at(&pushed).await,
-            Wish::Allow(name) => match self.allow(&name).await {
+            AgentCommand::Push(pushed) => self.look_at(&pushed).await,
+            AgentCommand::Allow(name) => match self.allow(&name).await {
                 Ok(count) => {
                     let names = BTreeSet::from_iter((count > 0).then_some(name));
-                    return self.look_before(Fulfilled::Allowed(count), names, answer).await;
+                    return self.look_before(CommandReply::Allowed(count), names, answer).await;
                 }
                 Err(error) => Err(error),
             },
-            Wish::RollBack(name) => match self.check_name(&name).await {
+            AgentCommand::RollBack(name) => match self.check_name(&name).await {
                 Ok(()) => {
-                    self.wishes.push_back((Wish::RollBack(name), answer));
+                    self.wishes.push_back((AgentCommand::RollBack(name), answer));
                     return self.advance().await;
                 }
                 Err(error) => Err(error),
             },
-            Wish::Recover => {
-                self.wishes.push_back((Wish::Recover, answer));
+            AgentCommand::Recover => {
+                self.wishes.push_back((AgentCommand::Recover, answer));
                 return self.advance().await;
             }
         };
@@ -186,16 +188,17 @@ impl<P: Ports> Agent<P> {
     /// it stood before. A command without an agent shows nothing to anybody else.
     pub(super) async fn look_before(
         &mut self,
-        fulfilled: Fulfilled,
+        fulfilled: CommandReply,
         names: BTreeSet<String>,
-        answer: Answer,
+        answer: ReplySender,
     ) {
         if names.is_empty() || !self.context.is_resident {
             let _ = answer.send(Ok(fulfilled));
         } else {
-            let request = Request { names: Some(names), dry_run: true, ..Request::default() };
+            let request =
+                RoundRequest { names: Some(names), dry_run: true, ..RoundRequest::default() };
             let reply = Reply::Instead(Some((answer, Box::new(fulfilled))));
-            self.begin(Order::new(request, reply), None).await;
+            self.begin(QueuedRound::new(request, reply), None).await;
         }
         self.advance().await;
     }
@@ -203,7 +206,7 @@ impl<P: Ports> Agent<P> {
     /// Looks at the containers that follow what was pushed. There may be none: a registry tells of
     /// everything. One that is being asked or replaced at the moment is looked at once that is
     /// over, because what was pushed may be newer than what comes of it.
-    async fn look_at(&mut self, pushed: &[Pushed]) -> Result<Fulfilled, WishError> {
+    async fn look_at(&mut self, pushed: &[Push]) -> Result<CommandReply, CommandError> {
         let is_meant =
             |reference: &Reference| pushed.iter().any(|pushed| pushed.concerns(reference));
         let list = self.list().await?;
@@ -215,13 +218,13 @@ impl<P: Ports> Agent<P> {
         self.again.extend(names.intersection(&busy).cloned());
         names.retain(|name| !busy.contains(name));
         if !names.is_empty() {
-            let request = Request { names: Some(names), ..Request::default() };
-            self.begin(Order::new(request, Reply::Nobody), Some(list)).await;
+            let request = RoundRequest { names: Some(names), ..RoundRequest::default() };
+            self.begin(QueuedRound::new(request, Reply::Nobody), Some(list)).await;
         }
-        Ok(Fulfilled::Asking(count))
+        Ok(CommandReply::Asking(count))
     }
 
-    async fn allow(&mut self, name: &str) -> Result<usize, WishError> {
+    async fn allow(&mut self, name: &str) -> Result<usize, CommandError> {
         let mut memory = self.context.ports.state().memory()?;
         if !memory.refused.contains_key(name) {
             self.check_name(name).await?;
@@ -233,23 +236,23 @@ impl<P: Ports> Agent<P> {
         Ok(count)
     }
 
-    async fn check_name(&mut self, name: &str) -> Result<(), WishError> {
+    async fn check_name(&mut self, name: &str) -> Result<(), CommandError> {
         let names = Some(BTreeSet::from([name.to_owned()]));
         let list = self.list().await?;
         let open = self.open_updates().await?;
-        Ok(self.check_names(&Request { names, ..Request::default() }, &list, &open)?)
+        Ok(self.check_names(&RoundRequest { names, ..RoundRequest::default() }, &list, &open)?)
     }
 
     /// A wish that the hands have fulfilled, or could not.
     pub(super) async fn granted(
         &mut self,
-        fulfilled: Result<Fulfilled, WishError>,
+        fulfilled: Result<CommandReply, CommandError>,
         names: BTreeSet<String>,
-        answer: Answer,
+        answer: ReplySender,
     ) {
         match fulfilled {
             Ok(fulfilled) => {
-                self.is_handed_over |= matches!(fulfilled, Fulfilled::HandedOver(_));
+                self.is_handed_over |= matches!(fulfilled, CommandReply::HandedOver(_));
                 self.look_before(fulfilled, names, answer).await;
             }
             Err(error) => {
@@ -259,15 +262,15 @@ impl<P: Ports> Agent<P> {
     }
 }
 
-impl<P: Ports> Hands<P> {
+impl<P: Ports> Executor<P> {
     /// Finishes or undoes everything that was left open, because a person insists.
-    pub(super) async fn recover(&mut self) -> Done {
+    pub(super) async fn recover(&mut self) -> TaskOutcome {
         let Recovered { records, open } = match self.settle_leftovers(true).await {
             Ok(recovered) => recovered,
-            Err(error) => return Done::Fulfilled(Err(error.into()), BTreeSet::new()),
+            Err(error) => return TaskOutcome::CommandReply(Err(error.into()), BTreeSet::new()),
         };
         let is_handed_over = self.context.recover_itself().await;
-        Done::Recovered { recovered: Recovered { records, open }, is_handed_over }
+        TaskOutcome::Recovered { recovered: Recovered { records, open }, is_handed_over }
     }
 
     /// Goes back to the image before.
@@ -276,13 +279,13 @@ impl<P: Ports> Hands<P> {
         container: String,
         cache: Arc<Cache>,
         circumstances: Circumstances,
-    ) -> Done {
+    ) -> TaskOutcome {
         let rolled_back = self.try_to_roll_back(&container, cache, circumstances).await;
         let touched = match &rolled_back {
-            Ok(Fulfilled::RolledBack(_)) => BTreeSet::from([container]),
+            Ok(CommandReply::RolledBack(_)) => BTreeSet::from([container]),
             _ => BTreeSet::new(),
         };
-        Done::Fulfilled(rolled_back, touched)
+        TaskOutcome::CommandReply(rolled_back, touched)
     }
 
     async fn try_to_roll_back(
@@ -290,12 +293,12 @@ impl<P: Ports> Hands<P> {
         container: &str,
         mut cache: Arc<Cache>,
         circumstances: Circumstances,
-    ) -> Result<Fulfilled, WishError> {
+    ) -> Result<CommandReply, CommandError> {
         let open = self.settle_leftovers(false).await?.open;
         let state = self.context.ports.state();
         let (list, memory) = (self.context.list().await?, state.memory()?);
         let names = Names::only(BTreeSet::from([container.to_owned()]));
-        let facts = Facts { names, circumstances, list, memory, open, deeds: 0 };
+        let facts = LookFacts { names, circumstances, list, memory, open, deeds: 0 };
         let scope = facts.scope(&self.context.settings.defaults);
         let mut seen = observe::glance(&*self.context.ports, &mut cache, &scope).await;
         let mut observation =
@@ -306,25 +309,26 @@ impl<P: Ports> Hands<P> {
         }
         let kept = self.kept_image(&observation).await?;
         let defaults = &self.context.settings.defaults;
-        let surroundings = Surroundings { defaults, open: &facts.open };
+        let surroundings = PreflightContext { defaults, open: &facts.open };
         let (ports, known) = (&*self.context.ports, (&mut self.neighbours, &*cache));
         let readiness = observe::readiness(ports, known, &surroundings, &observation).await;
         let readiness = readiness.ok_or_else(|| nothing(container, "the Engine does not tell"))?;
         let plan: Plan = roll_back(&observation, &readiness, &kept, &facts.circumstances)
             .map_err(|no| refused(container, &no))?;
-        let open = WishError::LeftOpen(container.to_owned());
+        let open = CommandError::LeftOpen(container.to_owned());
         if observation.is_self {
-            let hand_over = self.context.hand_over(&plan, &readiness.original, Task::RollBack);
+            let hand_over =
+                self.context.hand_over(&plan, &readiness.original, SelfUpdateTask::RollBack);
             let is_handed_over = Box::pin(hand_over).await;
-            let fulfilled = Fulfilled::HandedOver(container.to_owned());
+            let fulfilled = CommandReply::HandedOver(container.to_owned());
             return is_handed_over.then_some(fulfilled).ok_or(open);
         }
         let record = self.update(plan, readiness).await?;
-        record.map(|record| Fulfilled::RolledBack(Box::new(record))).ok_or(open)
+        record.map(|record| CommandReply::RolledBack(Box::new(record))).ok_or(open)
     }
 
     /// The image before, as if it were offered.
-    async fn kept_image(&self, observation: &Observation) -> Result<Offer, WishError> {
+    async fn kept_image(&self, observation: &Observation) -> Result<Offer, CommandError> {
         let container = &observation.name;
         let id = match &observation.previous {
             Previous::Kept(id) => id,
@@ -351,13 +355,13 @@ impl<P: Ports> Hands<P> {
     }
 }
 
-fn nothing(container: &str, detail: &str) -> WishError {
-    WishError::NothingBefore { container: container.to_owned(), detail: detail.to_owned() }
+fn nothing(container: &str, detail: &str) -> CommandError {
+    CommandError::NothingBefore { container: container.to_owned(), detail: detail.to_owned() }
 }
 
-fn refused(container: &str, no: &No) -> WishError {
+fn refused(container: &str, no: &No) -> CommandError {
     let detail = if no.detail.is_empty() { String::new() } else { format!(" ({})", no.detail) };
-    WishError::No {
+    CommandError::No {
         container: container.to_owned(),
         reason: no.reason,
         detail,

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::command::{Fulfilled, Wish};
-use super::executor::{Acted, Done, Hands};
-use super::round::{Answer, Due, Order, Reply, RoundId};
-use super::tasks::Message;
-use super::{Agent, Request, RoundError};
+use super::command::{AgentCommand, CommandReply};
+use super::executor::{ContainerResult, Executor, TaskOutcome};
+use super::round::{DueContainer, QueuedRound, Reply, ReplySender, RoundId};
+use super::tasks::TaskResult;
+use super::{Agent, RoundError, RoundRequest};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Report;
 use crate::core::decide::{Decision, decide};
@@ -14,19 +14,19 @@ use crate::ports::Ports;
 use crate::recover::Recovered;
 
 /// What the hands are at.
-pub(super) struct Work {
+pub(super) struct RunningTask {
     /// The containers that they may touch.
     pub(super) names: BTreeSet<String>,
     /// Whether it is what was left open.
     is_settling: bool,
-    whom: Whom,
+    whom: Requester,
 }
 
 /// For whom the hands work.
-enum Whom {
+enum Requester {
     Nobody,
     Round(RoundId),
-    Person(Answer),
+    Person(ReplySender),
 }
 
 impl<P: Ports> Agent<P> {
@@ -67,8 +67,8 @@ impl<P: Ports> Agent<P> {
             return false;
         }
         self.again.retain(|name| !free.contains(name));
-        let request = Request { names: Some(free), ..Request::default() };
-        self.begin(Order::new(request, Reply::Nobody), None).await;
+        let request = RoundRequest { names: Some(free), ..RoundRequest::default() };
+        self.begin(QueuedRound::new(request, Reply::Nobody), None).await;
         true
     }
 
@@ -103,8 +103,8 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Carries out what was decided of a container.
-    pub(super) fn act(&mut self, id: RoundId, due: Due) {
-        let Due { observation, facts } = due;
+    pub(super) fn act(&mut self, id: RoundId, due: DueContainer) {
+        let DueContainer { observation, facts } = due;
         let is_old = facts.deeds != self.deeds;
         let decision = decide(&observation, &facts.circumstances);
         let names = names_of(&decision, &observation.name);
@@ -113,92 +113,98 @@ impl<P: Ports> Agent<P> {
             self.publish(|snapshot| snapshot.in_flight = Some(observation.name.clone()));
         }
         self.has_images_ahead |= matches!(decision, Decision::Fetch(_));
-        let Some(mut hands) = self.take_hands(names, Whom::Round(id)) else { return };
+        let Some(mut hands) = self.take_hands(names, Requester::Round(id)) else { return };
         let cache = self.cache.clone();
         self.beside.act(async move {
             let acted = hands.act((&facts, &cache), observation, is_old).await;
-            Message::Done(hands, Done::Acted(Box::new(acted)))
+            TaskResult::TaskOutcome(hands, TaskOutcome::ContainerResult(Box::new(acted)))
         });
     }
 
     /// Finishes or undoes what was left open.
     pub(super) fn settle_leftovers(&mut self, names: BTreeSet<String>) {
-        let Some(mut hands) = self.take_hands(names, Whom::Nobody) else { return };
+        let Some(mut hands) = self.take_hands(names, Requester::Nobody) else { return };
         self.work.iter_mut().for_each(|work| work.is_settling = true);
         self.beside.act(async move {
             let settled = hands.settle_leftovers(false).await;
-            Message::Done(hands, Done::Settled(settled))
+            TaskResult::TaskOutcome(hands, TaskOutcome::Settled(settled))
         });
     }
 
     /// A wish for which the hands are needed.
-    fn grant(&mut self, wish: Wish, answer: Answer) {
+    fn grant(&mut self, wish: AgentCommand, answer: ReplySender) {
         let names = match &wish {
-            Wish::RollBack(name) => BTreeSet::from([name.clone()]),
+            AgentCommand::RollBack(name) => BTreeSet::from([name.clone()]),
             _ => self.open.keys().cloned().collect(),
         };
         let cache = self.cache.clone();
-        let circumstances = self.circumstances(&Request { force: true, ..Request::default() });
-        if let Wish::RollBack(name) = &wish {
+        let circumstances =
+            self.circumstances(&RoundRequest { force: true, ..RoundRequest::default() });
+        if let AgentCommand::RollBack(name) = &wish {
             self.publish(|snapshot| snapshot.in_flight = Some(name.clone()));
         }
-        let Some(mut hands) = self.take_hands(names, Whom::Person(answer)) else { return };
+        let Some(mut hands) = self.take_hands(names, Requester::Person(answer)) else { return };
         self.beside.act(async move {
             let done = match wish {
-                Wish::RollBack(name) => hands.roll_back(name, cache, circumstances).await,
+                AgentCommand::RollBack(name) => hands.roll_back(name, cache, circumstances).await,
                 _ => hands.recover().await,
             };
-            Message::Done(hands, done)
+            TaskResult::TaskOutcome(hands, done)
         });
     }
 
     /// The hands for what belongs to a round and to no container.
-    pub(super) fn take_hands_for(&mut self, id: RoundId) -> Option<Box<Hands<P>>> {
-        self.take_hands(BTreeSet::new(), Whom::Round(id))
+    pub(super) fn take_hands_for(&mut self, id: RoundId) -> Option<Box<Executor<P>>> {
+        self.take_hands(BTreeSet::new(), Requester::Round(id))
     }
 
-    fn take_hands(&mut self, names: BTreeSet<String>, whom: Whom) -> Option<Box<Hands<P>>> {
+    fn take_hands(&mut self, names: BTreeSet<String>, whom: Requester) -> Option<Box<Executor<P>>> {
         let hands = self.hands.take()?;
-        if let Whom::Round(id) = &whom
+        if let Requester::Round(id) = &whom
             && let Some(round) = self.rounds.get_mut(id)
         {
             round.is_acting = true;
         }
-        self.work = Some(Work { names, is_settling: false, whom });
+        self.work = Some(RunningTask { names, is_settling: false, whom });
         Some(hands)
     }
 
     /// The hands are free again.
-    pub(super) async fn done(&mut self, hands: Box<Hands<P>>, done: Done) {
+    pub(super) async fn done(&mut self, hands: Box<Executor<P>>, done: TaskOutcome) {
         self.other_agent = hands.other_agent();
         self.hands = Some(hands);
         self.deeds += 1;
         if self.snapshot.borrow().in_flight.is_some() {
             self.publish(|snapshot| snapshot.in_flight = None);
         }
-        let Some(Work { names, whom, is_settling }) = self.work.take() else { return };
+        let Some(RunningTask { names, whom, is_settling }) = self.work.take() else { return };
         let touched = names.into_iter().map(|name| (name, self.deeds));
         self.touched.extend(touched);
-        if let Whom::Round(id) = &whom {
+        if let Requester::Round(id) = &whom {
             self.rounds.entry(*id).and_modify(|round| round.is_acting = false);
         }
-        if !matches!(done, Done::Settled(_) | Done::Recovered { .. }) {
+        if !matches!(done, TaskOutcome::Settled(_) | TaskOutcome::Recovered { .. }) {
             self.know_what_is_open(self.open_updates().await.unwrap_or_default());
         }
         match (done, whom) {
-            (Done::Acted(acted), Whom::Round(id)) => self.acted(id, *acted),
-            (Done::Settled(settled), _) => self.settled(settled).await,
-            (Done::Dropped(are_left), _) => {
+            (TaskOutcome::ContainerResult(acted), Requester::Round(id)) => self.acted(id, *acted),
+            (TaskOutcome::Settled(settled), _) => self.settled(settled).await,
+            (TaskOutcome::Dropped(are_left), _) => {
                 self.has_images_ahead = are_left.unwrap_or(self.has_images_ahead);
             }
-            (Done::Fulfilled(fulfilled, names), Whom::Person(answer)) => {
+            (TaskOutcome::CommandReply(fulfilled, names), Requester::Person(answer)) => {
                 self.granted(fulfilled, names, answer).await;
             }
-            (Done::Recovered { recovered, is_handed_over }, Whom::Person(answer)) => {
+            (TaskOutcome::Recovered { recovered, is_handed_over }, Requester::Person(answer)) => {
                 self.is_handed_over |= is_handed_over;
                 self.recovered(recovered, answer).await;
             }
-            (Done::Acted(_) | Done::Fulfilled(..) | Done::Recovered { .. }, _) => {}
+            (
+                TaskOutcome::ContainerResult(_)
+                | TaskOutcome::CommandReply(..)
+                | TaskOutcome::Recovered { .. },
+                _,
+            ) => {}
         }
         if is_settling {
             for order in std::mem::take(&mut self.postponed) {
@@ -208,8 +214,8 @@ impl<P: Ports> Agent<P> {
     }
 
     /// What came of one container is reported, and looked at once more at the end of its round.
-    fn acted(&mut self, id: RoundId, acted: Acted) {
-        let Acted { observation, decision, record, is_touched, is_handed_over } = acted;
+    fn acted(&mut self, id: RoundId, acted: ContainerResult) {
+        let ContainerResult { observation, decision, record, is_touched, is_handed_over } = acted;
         self.is_handed_over |= is_handed_over;
         self.outlook.note(&observation, &decision);
         let Some(mut round) = self.rounds.remove(&id) else { return };
@@ -238,14 +244,14 @@ impl<P: Ports> Agent<P> {
     }
 
     /// What became of everything that had been left open, for a person.
-    async fn recovered(&mut self, recovered: Recovered, answer: Answer) {
+    async fn recovered(&mut self, recovered: Recovered, answer: ReplySender) {
         let Recovered { records, open } = recovered;
         self.untouched.clear();
         self.know_what_is_open(open.clone());
         let ended = records.iter().map(|record| record.container.clone());
         let touched: BTreeSet<_> = ended.chain(open.keys().cloned()).collect();
         let open = open.into_keys().collect();
-        self.look_before(Fulfilled::Recovered { records, open }, touched, answer).await;
+        self.look_before(CommandReply::Recovered { records, open }, touched, answer).await;
     }
 
     /// What had been left open is told to a round that waited for it.
@@ -268,8 +274,9 @@ impl<P: Ports> Agent<P> {
             round.end.recovered.extend(recovered.records);
         } else if !names.is_empty() && self.snapshot.borrow().last_check.is_some() {
             // What was shown of them before is no longer true.
-            let request = Request { names: Some(names), dry_run: true, ..Request::default() };
-            self.begin(Order::new(request, Reply::Instead(None)), None).await;
+            let request =
+                RoundRequest { names: Some(names), dry_run: true, ..RoundRequest::default() };
+            self.begin(QueuedRound::new(request, Reply::Instead(None)), None).await;
         }
     }
 }

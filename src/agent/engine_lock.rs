@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::RoundError;
-use super::executor::Hands;
-use crate::core::decide::engine_lock::{Claim, Holder, LOCK_VOLUME, Seen, claim};
+use super::executor::Executor;
+use crate::core::decide::engine_lock::{Claim, Holder, HolderStatus, LOCK_VOLUME, claim};
 use crate::core::decide::reason::Reason;
 use crate::core::decide::{Decision, No};
 use crate::core::docker::inspect;
@@ -42,16 +42,16 @@ pub(super) enum EngineLock {
     Others(String),
 }
 
-impl<P: Ports> Hands<P> {
+impl<P: Ports> Executor<P> {
     /// Takes the lock, unless this agent has it already. Says who else holds it. The loop asks,
     /// which waits for nothing, so an Engine that is away is an error at once.
     ///
     /// # Errors
     /// The Engine is away.
-    pub(super) async fn hold_the_engine(&mut self) -> Result<Option<String>, EngineError> {
+    pub(super) async fn hold_engine(&mut self) -> Result<Option<String>, EngineError> {
         match self.engine_lock {
             EngineLock::Held | EngineLock::Without => Ok(None),
-            EngineLock::Untaken | EngineLock::Others(_) => self.try_to_take_the_lock().await,
+            EngineLock::Untaken | EngineLock::Others(_) => self.try_engine_lock().await,
         }
     }
 
@@ -60,10 +60,10 @@ impl<P: Ports> Hands<P> {
     ///
     /// # Errors
     /// The Engine is away.
-    pub(super) async fn hold_the_engine_still(&mut self) -> Result<Option<String>, EngineError> {
+    pub(super) async fn keep_engine_lock(&mut self) -> Result<Option<String>, EngineError> {
         match self.engine_lock {
             EngineLock::Without => Ok(None),
-            _ => self.take_the_lock().await,
+            _ => self.take_engine_lock().await,
         }
     }
 
@@ -72,7 +72,7 @@ impl<P: Ports> Hands<P> {
         if !matches!(decision, Decision::Update(_) | Decision::HandOver(_)) {
             return None;
         }
-        match self.hold_the_engine_still().await {
+        match self.keep_engine_lock().await {
             Ok(None) => None,
             Ok(Some(other)) => Some(No::new(Reason::AnotherAgent, other)),
             Err(error) => Some(No::new(Reason::EngineError, error.to_string())),
@@ -80,19 +80,19 @@ impl<P: Ports> Hands<P> {
     }
 
     /// The same, as an error of a wish that is about acts alone.
-    pub(super) async fn hold_the_engine_or_say_who(&mut self) -> Result<(), RoundError> {
-        let other = self.hold_the_engine_still().await?;
+    pub(super) async fn hold_engine_or_name_holder(&mut self) -> Result<(), RoundError> {
+        let other = self.keep_engine_lock().await?;
         other.map_or(Ok(()), |other| Err(RoundError::AnotherAgent(other)))
     }
 
     /// An Engine that is away is waited for where an update was left open, as its recovery does:
     /// until then a service may be down.
-    async fn take_the_lock(&mut self) -> Result<Option<String>, EngineError> {
+    async fn take_engine_lock(&mut self) -> Result<Option<String>, EngineError> {
         let begun = Instant::now();
         let mut is_told = false;
         loop {
-            let error = match self.try_to_take_the_lock().await {
-                Err(error) if error.is_the_engine_away() => error,
+            let error = match self.try_engine_lock().await {
+                Err(error) if error.is_engine_unreachable() => error,
                 answer => return answer,
             };
             let is_open =
@@ -109,15 +109,15 @@ impl<P: Ports> Hands<P> {
         }
     }
 
-    async fn try_to_take_the_lock(&mut self) -> Result<Option<String>, EngineError> {
+    async fn try_engine_lock(&mut self) -> Result<Option<String>, EngineError> {
         let own = self.own_holder().await?;
         let mut is_taken_over = false;
         for _ in 0..TRIES_MAX {
-            let found = match self.ask_for_the_lock(&own).await {
+            let found = match self.request_engine_lock(&own).await {
                 Ok(Some(labels)) => Holder::of(&labels),
                 // Somebody removed it just now.
                 Ok(None) => continue,
-                Err(error) if error.is_the_engine_away() => return Err(error),
+                Err(error) if error.is_engine_unreachable() => return Err(error),
                 Err(error) => return Ok(self.go_on_without(&error)),
             };
             if found == own {
@@ -142,7 +142,7 @@ impl<P: Ports> Hands<P> {
                     is_taken_over = true;
                 }
             }
-            if !self.remove_the_lock_of(&found).await? {
+            if !self.remove_engine_lock(&found).await? {
                 // A container mounts it, so that it cannot be made anew.
                 if claim == Claim::Ours {
                     self.engine_lock = EngineLock::Held;
@@ -157,7 +157,7 @@ impl<P: Ports> Hands<P> {
     /// The labels of the lock, which is made where there is none. What the Engine answers to a
     /// create is not taken for them: Docker 20.10, once it was started again, leaves the labels of
     /// a volume out that it already had.
-    async fn ask_for_the_lock(
+    async fn request_engine_lock(
         &self,
         own: &Holder,
     ) -> Result<Option<BTreeMap<String, String>>, EngineError> {
@@ -196,7 +196,7 @@ impl<P: Ports> Hands<P> {
     }
 
     /// Removes the lock where it is still the one that was found. `false`: it is in use.
-    async fn remove_the_lock_of(&self, found: &Holder) -> Result<bool, EngineError> {
+    async fn remove_engine_lock(&self, found: &Holder) -> Result<bool, EngineError> {
         let engine = self.context.ports.engine();
         let now = engine.volume_labels(LOCK_VOLUME).await?;
         if now.is_none_or(|labels| Holder::of(&labels) != *found) {
@@ -209,8 +209,8 @@ impl<P: Ports> Hands<P> {
     }
 
     /// What can be seen of the holder.
-    async fn seen(&self, found: &Holder, own: &Holder) -> Result<Seen, EngineError> {
-        let is_same_boot = found.is_of_the_same_boot(own);
+    async fn seen(&self, found: &Holder, own: &Holder) -> Result<HolderStatus, EngineError> {
+        let is_same_boot = found.is_same_boot(own);
         let lives = || self.context.ports.host().lives(&found.process);
         let container_runs = match found.container.is_empty() {
             true => None,
@@ -219,7 +219,7 @@ impl<P: Ports> Hands<P> {
                 Some(document.as_ref().is_some_and(inspect::is_running))
             }
         };
-        Ok(Seen { process_lives: is_same_boot.then(lives).flatten(), container_runs })
+        Ok(HolderStatus { process_lives: is_same_boot.then(lives).flatten(), container_runs })
     }
 
     /// Who this agent is. The ID of its state directory is made at the first question; where the
@@ -261,7 +261,7 @@ impl<P: Ports> Hands<P> {
 
     /// Who else holds the Engine, for somebody who only looks: nothing is made or changed. What
     /// cannot be told is nobody.
-    pub(super) async fn look_at_the_lock(&self) -> Option<String> {
+    pub(super) async fn inspect_engine_lock(&self) -> Option<String> {
         match &self.engine_lock {
             EngineLock::Held | EngineLock::Without => return None,
             EngineLock::Others(words) if self.context.is_resident => return Some(words.clone()),
@@ -286,10 +286,10 @@ impl<P: Ports> Hands<P> {
 
     /// Lets go of the Engine at a clean end. What cannot be removed now is this agent's own at its
     /// next start, and forsaken for all others.
-    pub(super) async fn let_go_of_the_engine(&mut self) {
+    pub(super) async fn release_engine_lock(&mut self) {
         let held = std::mem::take(&mut self.engine_lock) == EngineLock::Held;
         if let Some(own) = self.own_holder.clone().filter(|_| held) {
-            let _ = self.remove_the_lock_of(&own).await;
+            let _ = self.remove_engine_lock(&own).await;
         }
     }
 }

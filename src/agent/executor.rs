@@ -5,36 +5,36 @@
 
 use std::collections::BTreeSet;
 
-use super::command::Fulfilled;
+use super::command::CommandReply;
 use super::context::Context;
 use super::engine_lock::EngineLock;
-use super::facts::Facts;
+use super::facts::LookFacts;
 use super::hooks::Asked;
-use super::{RoundError, WishError};
+use super::{CommandError, RoundError};
 use crate::core::decide::engine_lock::Holder;
 use crate::core::decide::observation::{Observation, Readiness};
-use crate::core::decide::pending::Outlook;
+use crate::core::decide::pending::PendingUpdates;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::{Circumstances, Decision, Fetch, No, decide, originals};
 use crate::core::docker::inspect;
 use crate::core::update::history::Record;
 use crate::core::update::plan::{Header, Plan};
-use crate::core::update::self_update::Task;
+use crate::core::update::self_update::SelfUpdateTask;
 use crate::engine::{Engine, EngineError};
-use crate::execute::{self, Ended, Trouble, Update};
+use crate::execute::{self, Ended, StepError, Update};
 use crate::host::Host;
-use crate::observe::{self, Cache, Neighbours, Surroundings};
+use crate::observe::{self, Cache, PreflightContext, TieIndex};
 use crate::ports::Ports;
-use crate::recover::{Recovered, Recovery, Sightings};
+use crate::recover::{OrphanWatch, Recovered, Recovery};
 
 /// What came of a deed.
-pub(super) enum Done {
+pub(super) enum TaskOutcome {
     /// A container was looked at once more, and what was decided is carried out.
-    Acted(Box<Acted>),
+    ContainerResult(Box<ContainerResult>),
     /// What had been left open is ended, or is not to be touched.
     Settled(Result<Recovered, RoundError>),
     /// A wish is fulfilled; these containers may stand otherwise now.
-    Fulfilled(Result<Fulfilled, WishError>, BTreeSet<String>),
+    CommandReply(Result<CommandReply, CommandError>, BTreeSet<String>),
     /// A person insisted on what had been left open.
     Recovered { recovered: Recovered, is_handed_over: bool },
     /// Superseded images are dropped; whether some are left, if that is known.
@@ -42,7 +42,7 @@ pub(super) enum Done {
 }
 
 /// What came of one container.
-pub(super) struct Acted {
+pub(super) struct ContainerResult {
     pub(super) observation: Observation,
     /// What was decided in the end.
     pub(super) decision: Decision,
@@ -55,26 +55,26 @@ pub(super) struct Acted {
 }
 
 /// What a deed needs beside the ports, and keeps from one deed to the next.
-pub(super) struct Hands<P> {
+pub(super) struct Executor<P> {
     pub(super) context: Context<P>,
     pub(super) recovery: Recovery,
     /// Who hangs on whom, as the deeds before have found out.
-    pub(super) neighbours: Neighbours,
+    pub(super) neighbours: TieIndex,
     /// What earlier updates left behind without a journal, as far as it is watched.
-    pub(super) sightings: Sightings,
+    pub(super) sightings: OrphanWatch,
     /// Whether this agent is the one that works on the Engine.
     pub(super) engine_lock: EngineLock,
     /// Who it is in the lock, once that is known.
     pub(super) own_holder: Option<Holder>,
 }
 
-impl<P: Ports> Hands<P> {
+impl<P: Ports> Executor<P> {
     pub(super) fn new(context: Context<P>) -> Self {
         Self {
             context,
             recovery: Recovery::default(),
-            neighbours: Neighbours::default(),
-            sightings: Sightings::default(),
+            neighbours: TieIndex::default(),
+            sightings: OrphanWatch::default(),
             engine_lock: EngineLock::default(),
             own_holder: None,
         }
@@ -84,10 +84,10 @@ impl<P: Ports> Hands<P> {
     /// at, or it has waited for its turn, that is decided anew.
     pub(super) async fn act(
         &mut self,
-        (facts, cache): (&Facts, &Cache),
+        (facts, cache): (&LookFacts, &Cache),
         seen: Observation,
         is_old: bool,
-    ) -> Acted {
+    ) -> ContainerResult {
         let mut observation = seen;
         let mut circumstances = facts.circumstances.clone();
         if is_old {
@@ -95,8 +95,13 @@ impl<P: Ports> Hands<P> {
             self.look_again((facts, cache), &mut observation).await;
         }
         let decision = decide(&observation, &circumstances);
-        let mut acted =
-            Acted { observation, decision, record: None, is_touched: false, is_handed_over: false };
+        let mut acted = ContainerResult {
+            observation,
+            decision,
+            record: None,
+            is_touched: false,
+            is_handed_over: false,
+        };
         match self.engine_is_held_before(&acted.decision).await {
             Some(no) => acted.decision = Decision::No(no),
             None => self.carry_out(&mut acted, &circumstances).await,
@@ -107,16 +112,16 @@ impl<P: Ports> Hands<P> {
     /// Another deed may have changed what an update of this container would meet.
     async fn look_again(
         &mut self,
-        (facts, cache): (&Facts, &Cache),
+        (facts, cache): (&LookFacts, &Cache),
         observation: &mut Observation,
     ) {
         let defaults = &self.context.settings.defaults;
-        let surroundings = Surroundings { defaults, open: &facts.open };
+        let surroundings = PreflightContext { defaults, open: &facts.open };
         let (ports, known) = (&*self.context.ports, (&mut self.neighbours, cache));
         observe::look_again(ports, known, &surroundings, observation).await;
     }
 
-    async fn carry_out(&mut self, acted: &mut Acted, circumstances: &Circumstances) {
+    async fn carry_out(&mut self, acted: &mut ContainerResult, circumstances: &Circumstances) {
         match acted.decision.clone() {
             Decision::Update(plan) => match self.ask_hooks(&plan).await {
                 Asked::Agreed => self.update_and_tell(*plan, acted).await,
@@ -125,7 +130,7 @@ impl<P: Ports> Hands<P> {
             },
             Decision::HandOver(plan) => {
                 let Some(readiness) = acted.observation.readiness.take() else { return };
-                let task = Task::Update { force: circumstances.force };
+                let task = SelfUpdateTask::Update { force: circumstances.force };
                 acted.is_handed_over =
                     self.context.hand_over(&plan, &readiness.original, task).await;
             }
@@ -138,7 +143,7 @@ impl<P: Ports> Hands<P> {
     }
 
     /// What keeps an update from beginning concerns its container, and no other.
-    async fn update_and_tell(&mut self, plan: Plan, acted: &mut Acted) {
+    async fn update_and_tell(&mut self, plan: Plan, acted: &mut ContainerResult) {
         let Some(readiness) = acted.observation.readiness.take() else { return };
         match self.update(plan, *readiness).await {
             Ok(record) => {
@@ -199,11 +204,11 @@ impl<P: Ports> Hands<P> {
     async fn fetch_ahead(&self, fetch: &Fetch) {
         let Context { ports, listener, stop, .. } = &self.context;
         match execute::fetch_ahead(&**ports, &**listener, stop, fetch).await {
-            Ok(()) | Err(Trouble::Asked) => {}
+            Ok(()) | Err(StepError::Asked) => {}
             Err(trouble) => {
                 let detail =
                     format!("the image could not be fetched ahead of its window: {trouble}");
-                if !trouble.is_the_engine_away() {
+                if !trouble.is_engine_unreachable() {
                     let failed = fetch.failed_try(detail.clone(), ports.host().now());
                     self.context.pause_after(&fetch.container, failed);
                 }
@@ -216,7 +221,7 @@ impl<P: Ports> Hands<P> {
     /// left.
     pub(super) async fn drop_superseded(
         &self,
-        outlook: &Outlook,
+        outlook: &PendingUpdates,
         owners: &BTreeSet<String>,
     ) -> Option<bool> {
         let dropped = execute::drop_superseded(self.context.ports.engine(), outlook, owners).await;

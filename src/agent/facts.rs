@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Agent, Request, RoundError};
+use super::{Agent, RoundError, RoundRequest};
 use crate::core::decide::Circumstances;
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::OpenUpdate;
@@ -18,8 +18,8 @@ use crate::registry::Registry;
 
 /// What a look starts from.
 #[derive(Debug)]
-pub(super) struct Facts {
-    /// Whom it is about.
+pub(super) struct LookFacts {
+    /// Requester it is about.
     pub(super) names: Names,
     /// What holds for the whole of the look.
     pub(super) circumstances: Circumstances,
@@ -47,7 +47,7 @@ impl Names {
         Self { only: Some(names), except: BTreeSet::new() }
     }
 
-    pub(super) fn of(request: &Request) -> Self {
+    pub(super) fn of(request: &RoundRequest) -> Self {
         Self { only: request.names.clone(), except: request.except.clone() }
     }
 
@@ -56,7 +56,7 @@ impl Names {
     }
 }
 
-impl Facts {
+impl LookFacts {
     pub(super) fn scope<'a>(&'a self, defaults: &'a PolicyDefaults) -> Scope<'a> {
         Scope {
             defaults,
@@ -74,13 +74,13 @@ impl<P: Ports> Agent<P> {
     /// Every container that the Engine has. Whose labels they have is known from then on.
     pub(super) async fn list(&mut self) -> Result<Vec<Listed>, EngineError> {
         let list = self.context.list().await?;
-        self.cache.learn_whose_labels(self.context.ports.engine(), &list).await;
+        self.cache.learn_image_labels(self.context.ports.engine(), &list).await;
         Ok(list)
     }
 
     /// What of images' labels does not count, told once for each container. Gives it for the
     /// containers of a request.
-    pub(super) fn pass_over(&self, request: &Request, list: &[Listed]) -> Vec<PassedOver> {
+    pub(super) fn pass_over(&self, request: &RoundRequest, list: &[Listed]) -> Vec<PassedOver> {
         let mut all = observe::passed_over(list, &self.context.settings.defaults, &self.cache);
         let before = self.snapshot.borrow().passed_over.clone();
         for news in all.iter().filter(|news| !before.contains(news)) {
@@ -99,9 +99,9 @@ impl<P: Ports> Agent<P> {
     pub(super) async fn facts(
         &mut self,
         names: Names,
-        request: &Request,
+        request: &RoundRequest,
         list: Option<Vec<Listed>>,
-    ) -> Result<Facts, RoundError> {
+    ) -> Result<LookFacts, RoundError> {
         let memory = self.context.ports.state().memory()?;
         self.follow_engine().await?;
         self.context.ports.registry().remember_tls(&memory.tls_hosts);
@@ -110,18 +110,18 @@ impl<P: Ports> Agent<P> {
             None => self.list().await?,
         };
         let mut open = self.open_updates().await?;
-        open.extend(self.left_without_a_journal(&list, &open, request));
+        open.extend(self.orphaned_services(&list, &open, request));
         let circumstances = self.circumstances(request);
-        Ok(Facts { names, circumstances, list, memory, open, deeds: self.deeds })
+        Ok(LookFacts { names, circumstances, list, memory, open, deeds: self.deeds })
     }
 
     /// What was left behind without a journal, as the hands have found it. A look touches nothing,
     /// so it proves nothing: names are all that it has.
-    fn left_without_a_journal(
+    fn orphaned_services(
         &self,
         list: &[Listed],
         open: &BTreeMap<String, OpenUpdate>,
-        request: &Request,
+        request: &RoundRequest,
     ) -> BTreeMap<String, OpenUpdate> {
         let only_looks = request.dry_run || self.other_agent.is_some();
         let known = |name: String| {
@@ -137,7 +137,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// What holds for the whole of a look.
-    pub(super) fn circumstances(&self, request: &Request) -> Circumstances {
+    pub(super) fn circumstances(&self, request: &RoundRequest) -> Circumstances {
         let (ports, settings) = (&self.context.ports, &self.context.settings);
         Circumstances {
             now: ports.host().now(),
@@ -177,7 +177,7 @@ impl<P: Ports> Agent<P> {
     /// or was left open: nothing may bear its name at the moment.
     pub(super) fn check_names(
         &self,
-        request: &Request,
+        request: &RoundRequest,
         list: &[Listed],
         open: &BTreeMap<String, OpenUpdate>,
     ) -> Result<(), RoundError> {

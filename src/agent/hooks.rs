@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::executor::Hands;
+use super::executor::Executor;
 use super::facts::Names;
 use crate::core::decide::No;
 use crate::core::decide::reason::Reason;
 use crate::core::policy::hooks::Moment;
-use crate::core::update::plan::{Plan, Source};
+use crate::core::update::plan::{ImageSource, Plan};
 use crate::engine::EngineError;
 use crate::exec::hook::{self, HookError};
-use crate::execute::{self, Trouble};
+use crate::execute::{self, StepError};
 use crate::host::Host;
 use crate::observe::{self, Cache};
 use crate::ports::Ports;
@@ -44,7 +44,7 @@ impl<P: Ports> Context<P> {
         mut cache: Arc<Cache>,
     ) -> Result<bool, EngineError> {
         let list = self.list().await?;
-        cache.learn_whose_labels(self.ports.engine(), &list).await;
+        cache.learn_image_labels(self.ports.engine(), &list).await;
         let all = observe::hooks_at(&list, (&self.settings.defaults, &cache), moment);
         let are_any = !all.is_empty();
         for (name, id, hook) in all.into_iter().filter(|(name, ..)| names.contains(name)) {
@@ -56,7 +56,7 @@ impl<P: Ports> Context<P> {
     }
 }
 
-impl<P: Ports> Hands<P> {
+impl<P: Ports> Executor<P> {
     /// Asks the hooks of everybody who is to be replaced, those that stop first before the others.
     ///
     /// The image is fetched before, so that nothing but the switch itself stands between a hook and
@@ -68,12 +68,12 @@ impl<P: Ports> Hands<P> {
         }
         let Context { ports, listener, stop, .. } = &self.context;
         let container = &plan.main.container;
-        if plan.source == Source::Registry {
+        if plan.source == ImageSource::Registry {
             let image = (container.as_str(), &plan.reference, &plan.to);
             if let Err(trouble) = execute::fetch_and_keep(&**ports, &**listener, stop, image).await
             {
                 let detail = format!("the image could not be fetched: {trouble}");
-                if !matches!(trouble, Trouble::Asked) && !trouble.is_the_engine_away() {
+                if !matches!(trouble, StepError::Asked) && !trouble.is_engine_unreachable() {
                     let failed = plan.failed_try(detail.clone(), ports.host().now(), false);
                     self.context.pause_after(container, failed);
                 }

@@ -37,9 +37,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::decide::Endpoint;
+use crate::core::decide::EngineEndpoint;
 use crate::core::decide::observation::OpenUpdate;
-use crate::core::decide::pending::Outlook;
+use crate::core::decide::pending::PendingUpdates;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::policy::PolicyDefaults;
 use crate::core::time::schedule::{DeviceFraction, Jitter, Schedule};
@@ -52,15 +52,15 @@ use crate::observe::Cache;
 use crate::ports::Ports;
 use crate::recover;
 
-pub use command::{Errand, Fulfilled, Wish, WishError};
+pub use command::{AgentCommand, CommandError, CommandReply, QueuedCommand};
 use context::Context;
-use dispatch::Work;
-use executor::Hands;
+use dispatch::RunningTask;
+use executor::Executor;
 pub use heartbeat::Heartbeat;
-use round::{Answer, Order, Round, RoundId};
-pub use round::{Request, RoundEnd, RoundError};
-pub use self_update::HandoverError;
-use tasks::{Beside, Message};
+use round::{QueuedRound, ReplySender, Round, RoundId};
+pub use round::{RoundEnd, RoundError, RoundRequest};
+pub use self_update::SelfUpdateError;
+use tasks::{TaskResult, Tasks};
 
 /// How many rounds may be under way before a person is refused another one. The schedule and pushes
 /// never ask twice for the same container, so only people and scripts come anywhere near.
@@ -82,7 +82,7 @@ pub struct AgentSettings {
     /// When images may be pulled.
     pub pull_window: Windows,
     /// Where the Engine is reached over the network; absent: by its socket.
-    pub engine_endpoint: Option<Endpoint>,
+    pub engine_endpoint: Option<EngineEndpoint>,
 }
 
 /// Why the loop ended.
@@ -97,15 +97,15 @@ pub enum RunEnd {
 }
 
 /// What wakes the loop.
-enum Woken<P> {
+enum WakeReason<P> {
     /// The agent is asked to stop.
     Stop,
     /// Other settings are to be followed.
     Reload,
     /// Something beside the loop came to its end.
-    Message(Message<P>),
+    TaskResult(TaskResult<P>),
     /// A person wishes something, or something was pushed.
-    Errand(Errand),
+    QueuedCommand(QueuedCommand),
     /// The timetable is to be looked at.
     Due,
 }
@@ -123,13 +123,13 @@ pub struct Agent<P: Ports> {
     heart: Heartbeat,
     snapshot: watch::Sender<Arc<Snapshot>>,
     cache: Arc<Cache>,
-    outlook: Outlook,
+    outlook: PendingUpdates,
     /// What goes on beside the loop.
-    beside: Beside<P>,
+    beside: Tasks<P>,
     /// What acts on containers; absent while it is at work.
-    hands: Option<Box<Hands<P>>>,
+    hands: Option<Box<Executor<P>>>,
     /// What it is at.
-    work: Option<Work>,
+    work: Option<RunningTask>,
     /// How many deeds were done.
     deeds: u64,
     /// The number of the deed that touched a container last.
@@ -147,9 +147,9 @@ pub struct Agent<P: Ports> {
     /// When the latest of the rounds began that have ended.
     latest: Option<Instant>,
     /// Rounds that wait for the Engine together with what was left open.
-    postponed: Vec<Order>,
-    /// Wishes that wait for the hands.
-    wishes: VecDeque<(Wish, Answer)>,
+    postponed: Vec<QueuedRound>,
+    /// CompatSettings that wait for the hands.
+    wishes: VecDeque<(AgentCommand, ReplySender)>,
     /// What was pushed for containers that were being asked or replaced.
     again: BTreeSet<String>,
     /// Whether images may be there that were fetched ahead of their window. An earlier agent may
@@ -181,9 +181,9 @@ impl<P: Ports> Agent<P> {
             heart: Heartbeat::default(),
             snapshot,
             cache: Arc::default(),
-            outlook: Outlook::default(),
-            beside: Beside::new(),
-            hands: Some(Box::new(Hands::new(context.clone()))),
+            outlook: PendingUpdates::default(),
+            beside: Tasks::new(),
+            hands: Some(Box::new(Executor::new(context.clone()))),
             work: None,
             deeds: 0,
             touched: BTreeMap::new(),
@@ -216,23 +216,27 @@ impl<P: Ports> Agent<P> {
     ///
     /// # Errors
     /// It could not run at all. What goes wrong with one container is in its report.
-    pub async fn round(&mut self, request: &Request) -> Result<RoundEnd, WishError> {
-        match self.fulfil(Wish::Round(request.clone())).await? {
-            Fulfilled::Round(end) => Ok(*end),
-            _ => Err(WishError::Ended),
+    pub async fn round(&mut self, request: &RoundRequest) -> Result<RoundEnd, CommandError> {
+        match self.fulfil(AgentCommand::Round(request.clone())).await? {
+            CommandReply::Round(end) => Ok(*end),
+            _ => Err(CommandError::Ended),
         }
     }
 
     /// Checks on schedule and fulfils wishes, until it is asked to stop or to begin anew with other
     /// settings, which waits for the end of what is under way. What an earlier agent left open is
     /// finished at once, not at the first tick.
-    pub async fn run(&mut self, errands: &mut mpsc::Receiver<Errand>, reload: &Notify) -> RunEnd {
+    pub async fn run(
+        &mut self,
+        errands: &mut mpsc::Receiver<QueuedCommand>,
+        reload: &Notify,
+    ) -> RunEnd {
         let begun = Instant::now();
         self.heart.beat();
         self.context.is_resident = true;
-        self.hands = Some(Box::new(Hands::new(self.context.clone())));
+        self.hands = Some(Box::new(Executor::new(self.context.clone())));
         // What cannot be asked now is asked again before the first act.
-        self.is_unsettled = matches!(self.hold_the_engine().await, Ok(Some(_)));
+        self.is_unsettled = matches!(self.hold_engine().await, Ok(Some(_)));
         if !self.is_unsettled && !Box::pin(self.settle_now()).await {
             self.heart.rest_until(None);
             return RunEnd::HandedOver;
@@ -249,11 +253,11 @@ impl<P: Ports> Agent<P> {
             let woken = self.rest(&table, begun, (is_open, errands, reload)).await;
             self.heart.beat();
             match woken {
-                Woken::Stop => self.give_up().await,
-                Woken::Reload => is_reloading = true,
-                Woken::Message(message) => self.hear(message).await,
-                Woken::Errand(errand) => self.take(errand).await,
-                Woken::Due => self.turn(&mut table, begun).await,
+                WakeReason::Stop => self.give_up().await,
+                WakeReason::Reload => is_reloading = true,
+                WakeReason::TaskResult(message) => self.hear(message).await,
+                WakeReason::QueuedCommand(errand) => self.take(errand).await,
+                WakeReason::Due => self.turn(&mut table, begun).await,
             }
             if self.is_handed_over {
                 self.give_up().await;
@@ -261,7 +265,7 @@ impl<P: Ports> Agent<P> {
         }
         self.heart.rest_until(None);
         if self.context.stop.is_cancelled() {
-            self.let_go_of_the_engine().await;
+            self.release_engine_lock().await;
         }
         match (self.context.stop.is_cancelled(), self.is_handed_over) {
             (true, _) => RunEnd::Stopped,
@@ -276,18 +280,18 @@ impl<P: Ports> Agent<P> {
         &mut self,
         table: &Timetable,
         begun: Instant,
-        (is_open, errands, reload): (bool, &mut mpsc::Receiver<Errand>, &Notify),
-    ) -> Woken<P> {
+        (is_open, errands, reload): (bool, &mut mpsc::Receiver<QueuedCommand>, &Notify),
+    ) -> WakeReason<P> {
         let waking = self.waking(table, begun);
         self.heart.rest_until(is_open.then_some(waking));
         tokio::select! {
             biased;
-            () = self.context.stop.cancelled(), if !self.has_given_up => Woken::Stop,
-            () = reload.notified(), if is_open => Woken::Reload,
-            Some(message) = self.beside.next() => Woken::Message(message),
-            Some(errand) = errands.recv(), if is_open => Woken::Errand(errand),
-            () = tokio::time::sleep_until(waking), if is_open => Woken::Due,
-            else => Woken::Stop,
+            () = self.context.stop.cancelled(), if !self.has_given_up => WakeReason::Stop,
+            () = reload.notified(), if is_open => WakeReason::Reload,
+            Some(message) = self.beside.next() => WakeReason::TaskResult(message),
+            Some(errand) = errands.recv(), if is_open => WakeReason::QueuedCommand(errand),
+            () = tokio::time::sleep_until(waking), if is_open => WakeReason::Due,
+            else => WakeReason::Stop,
         }
     }
 
@@ -314,7 +318,7 @@ impl<P: Ports> Agent<P> {
     async fn give_up(&mut self) {
         self.has_given_up = true;
         self.beside.drop_looks();
-        self.rounds.values_mut().for_each(Round::give_up_the_rest);
+        self.rounds.values_mut().for_each(Round::cancel_remaining);
         self.wishes.clear();
         self.postponed.clear();
         self.again.clear();
@@ -332,36 +336,36 @@ impl<P: Ports> Agent<P> {
         self.context.look_at_own_restart_policy().await;
         self.context.settle().await.unwrap_or_else(|error| {
             self.context.warn(format!("the agent's own update cannot be settled: {error}"));
-            !matches!(error, HandoverError::Engine(_))
+            !matches!(error, SelfUpdateError::Engine(_))
         })
     }
 
     /// Takes the lock of the Engine, unless the hands, which are away, hold it. Says who else does.
-    async fn hold_the_engine(&mut self) -> Result<Option<String>, EngineError> {
+    async fn hold_engine(&mut self) -> Result<Option<String>, EngineError> {
         let Some(hands) = &mut self.hands else { return Ok(self.other_agent.clone()) };
-        let other = hands.hold_the_engine().await;
+        let other = hands.hold_engine().await;
         self.other_agent = hands.other_agent();
         other
     }
 
     /// Who else holds the Engine. A round that only looks asks; one that acts tries to hold it.
-    async fn who_else_holds_the_engine(
+    async fn other_engine_holder(
         &mut self,
-        request: &Request,
+        request: &RoundRequest,
     ) -> Result<Option<String>, EngineError> {
         if !request.dry_run {
-            return self.hold_the_engine().await;
+            return self.hold_engine().await;
         }
         if let Some(hands) = &self.hands {
-            self.other_agent = hands.look_at_the_lock().await;
+            self.other_agent = hands.inspect_engine_lock().await;
         }
         Ok(self.other_agent.clone())
     }
 
     /// Lets go of the Engine at a clean end.
-    pub async fn let_go_of_the_engine(&mut self) {
+    pub async fn release_engine_lock(&mut self) {
         if let Some(hands) = &mut self.hands {
-            hands.let_go_of_the_engine().await;
+            hands.release_engine_lock().await;
         }
     }
 

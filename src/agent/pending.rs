@@ -36,7 +36,7 @@ impl<P: Ports> Agent<P> {
 
     /// When the windows open that are waited for, in the time of the timetable, where it is `now`.
     pub(super) fn openings(&self, now: Duration) -> BTreeMap<String, Duration> {
-        let clock = self.clock_of_this_device();
+        let clock = self.device_clock();
         let delay = |at: DateTime<Utc>| (at - clock).to_std().unwrap_or_default();
         let openings = self.outlook.openings();
         openings.map(|(name, at)| (name.to_owned(), now + delay(at))).collect()
@@ -44,12 +44,12 @@ impl<P: Ports> Agent<P> {
 
     /// After a turn: whoever was due for an opening and could not be checked is tried again.
     pub(super) fn put_off_openings(&mut self) {
-        self.outlook.put_off(self.clock_of_this_device());
+        self.outlook.put_off(self.device_clock());
     }
 
     /// The time of day, put back so far that the devices of a fleet do not all come to an opening
     /// at once.
-    fn clock_of_this_device(&self) -> DateTime<Utc> {
+    fn device_clock(&self) -> DateTime<Utc> {
         let spread = self.context.settings.jitter.span(OPENING_SPREAD).min(OPENING_SPREAD_MAX);
         self.context.ports.host().now() - self.context.settings.device.of(spread)
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::round::{Order, Reply, Round};
+use super::round::{QueuedRound, Reply, Round};
 use super::{Agent, RoundError};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::{Report, Verdict};
@@ -37,7 +37,7 @@ impl<P: Ports> Agent<P> {
 
     /// Containers that are not watched any more are shown no longer. One that is being replaced is
     /// not gone, although nothing may bear its name for a moment.
-    pub(super) fn forget_who_is_gone(&mut self, watched: &BTreeSet<String>) {
+    pub(super) fn forget_removed(&mut self, watched: &BTreeSet<String>) {
         let at_work = self.names_at_work();
         let is_there = |name: &String| {
             watched.contains(name) || at_work.contains(name) || self.open.contains_key(name)
@@ -67,7 +67,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// A round could not run at all.
-    pub(super) fn could_not_run(&self, order: Order, error: RoundError) {
+    pub(super) fn could_not_run(&self, order: QueuedRound, error: RoundError) {
         let is_counted = !matches!(order.reply, Reply::Instead(..));
         if is_counted && !matches!(error, RoundError::UnknownNames(_)) {
             self.rounds_heard.round(false, order.begun.elapsed());

@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use super::RoundError;
 use super::context::Context;
-use super::executor::Hands;
+use super::executor::Executor;
 use crate::core::decide::observation::OpenUpdate;
 use crate::engine::Listed;
 use crate::ports::Ports;
-use crate::recover::{self, Recovered, Sightings, Sweep};
+use crate::recover::{self, OrphanWatch, Recovered, Sweep};
 
 /// How often what was left behind is looked at while it is watched.
 pub(super) const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -20,11 +20,11 @@ pub(super) const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// take together (stop 10 s, health 60 s and 30 s), and not as long as labels may ask for.
 const WATCH_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-impl<P: Ports> Hands<P> {
+impl<P: Ports> Executor<P> {
     /// Finishes or undoes what was left open, given-up updates included where a person insists, and
     /// then puts right what has no journal. Gives what ended, and what is not to be touched.
     pub(super) async fn settle_leftovers(&mut self, insist: bool) -> Result<Recovered, RoundError> {
-        self.hold_the_engine_or_say_who().await?;
+        self.hold_engine_or_name_holder().await?;
         let Context { ports, listener, stop, .. } = &self.context;
         let mut recovered = self.recovery.run(&**ports, &**listener, stop, insist).await?;
         let list = self.context.list().await?;
@@ -38,12 +38,12 @@ impl<P: Ports> Hands<P> {
     async fn sweep(&mut self, open: &mut BTreeMap<String, OpenUpdate>, list: &[Listed]) {
         let mut left = recover::left_behind(list, open);
         if left.is_empty() {
-            self.sightings = Sightings::default();
+            self.sightings = OrphanWatch::default();
             return;
         }
         let begun = Instant::now();
         loop {
-            if !matches!(self.hold_the_engine_still().await, Ok(None)) {
+            if !matches!(self.keep_engine_lock().await, Ok(None)) {
                 open.extend(left.into_iter().map(|service| (service, OpenUpdate::Elsewhere)));
                 return;
             }

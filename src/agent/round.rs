@@ -1,6 +1,6 @@
 //! One round as a value: what it is about, what it still waits for, and what it has found so far.
 //!
-//! Several may be under way: a container with a schedule of its own, a push or a person does not
+//! FanOut may be under way: a container with a schedule of its own, a push or a person does not
 //! wait for a registry that others wait for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::WishError;
-use super::command::Fulfilled;
-use super::facts::Facts;
+use super::CommandError;
+use super::command::CommandReply;
+use super::facts::LookFacts;
 use crate::core::decide::Decision;
 use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::decide::quota::Quota;
@@ -27,7 +27,7 @@ use crate::recover::RecoverError;
 
 /// What a round is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
+pub struct RoundRequest {
     /// Only these containers; `None`: all that are watched.
     pub names: Option<BTreeSet<String>>,
     /// Not these: they have a schedule of their own.
@@ -97,17 +97,17 @@ impl From<RecoverError> for RoundError {
 pub(super) type RoundId = u64;
 
 /// Where the answer to a wish goes.
-pub(super) type Answer = oneshot::Sender<Result<Fulfilled, WishError>>;
+pub(super) type ReplySender = oneshot::Sender<Result<CommandReply, CommandError>>;
 
 /// Who hears how a round ended.
 pub(super) enum Reply {
     /// The snapshot and the metrics alone: nobody asked for it.
     Nobody,
     /// A person as well.
-    Person(Answer),
+    Person(ReplySender),
     /// It only looks again at what was touched. That is no round: nothing is counted, and a person,
     /// if one has touched it, hears what became of the wish.
-    Instead(Option<(Answer, Box<Fulfilled>)>),
+    Instead(Option<(ReplySender, Box<CommandReply>)>),
 }
 
 impl Reply {
@@ -117,8 +117,8 @@ impl Reply {
         let (answer, fulfilled) = match self {
             Self::Nobody | Self::Instead(None) => return,
             Self::Person(answer) => {
-                let fulfilled = ended.map(|end| Fulfilled::Round(Box::new(end)));
-                (answer, fulfilled.map_err(WishError::Round))
+                let fulfilled = ended.map(|end| CommandReply::Round(Box::new(end)));
+                (answer, fulfilled.map_err(CommandError::Round))
             }
             Self::Instead(Some((answer, fulfilled))) => (answer, Ok(*fulfilled)),
         };
@@ -127,16 +127,16 @@ impl Reply {
 }
 
 /// A round that is to begin.
-pub(super) struct Order {
-    pub(super) request: Request,
+pub(super) struct QueuedRound {
+    pub(super) request: RoundRequest,
     pub(super) reply: Reply,
     pub(super) begun: Instant,
     /// Whether it has waited for the Engine already, which is done once.
     pub(super) has_waited: bool,
 }
 
-impl Order {
-    pub(super) fn new(request: Request, reply: Reply) -> Self {
+impl QueuedRound {
+    pub(super) fn new(request: RoundRequest, reply: Reply) -> Self {
         Self { request, reply, begun: Instant::now(), has_waited: false }
     }
 
@@ -162,17 +162,17 @@ pub(super) enum Stage {
 }
 
 /// A container whose turn has come.
-pub(super) struct Due {
+pub(super) struct DueContainer {
     pub(super) observation: Observation,
-    pub(super) facts: Arc<Facts>,
+    pub(super) facts: Arc<LookFacts>,
 }
 
 /// A round under way.
 pub(super) struct Round {
-    pub(super) order: Order,
+    pub(super) order: QueuedRound,
     pub(super) stage: Stage,
     pub(super) end: RoundEnd,
-    /// Whom it would be about if others did not ask them, or work on them, already.
+    /// Requester it would be about if others did not ask them, or work on them, already.
     pub(super) skipped: BTreeSet<String>,
     /// How its containers were reported before.
     pub(super) before: Vec<Report>,
@@ -183,7 +183,7 @@ pub(super) struct Round {
     /// The containers that wait until what the hands do with them is done.
     pub(super) waiting: BTreeSet<String>,
     /// What is to be carried out, in this order.
-    pub(super) due: VecDeque<Due>,
+    pub(super) due: VecDeque<DueContainer>,
     /// Whether the hands work for it.
     pub(super) is_acting: bool,
     /// Updates that were left open, as it saw them last.
@@ -191,11 +191,11 @@ pub(super) struct Round {
     /// What was updated or fetched, or was meant to be.
     pub(super) touched: BTreeSet<String>,
     /// The agent's own container.
-    pub(super) own: Option<Due>,
+    pub(super) own: Option<DueContainer>,
 }
 
 impl Round {
-    pub(super) fn new(order: Order, checked_at: DateTime<Utc>) -> Self {
+    pub(super) fn new(order: QueuedRound, checked_at: DateTime<Utc>) -> Self {
         Self {
             order,
             stage: Stage::Looking,
@@ -223,7 +223,7 @@ impl Round {
     }
 
     /// The agent is to end: nothing more is asked or begun.
-    pub(super) fn give_up_the_rest(&mut self) {
+    pub(super) fn cancel_remaining(&mut self) {
         self.questions = 0;
         self.asked.clear();
         self.waiting.clear();

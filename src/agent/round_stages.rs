@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Agent;
-use super::executor::Done;
+use super::executor::TaskOutcome;
 use super::facts::Names;
 use super::round::{Reply, Round, RoundId, Stage};
-use super::tasks::Message;
+use super::tasks::TaskResult;
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Report;
 use crate::core::policy::hooks::Moment;
@@ -89,7 +89,7 @@ impl<P: Ports> Agent<P> {
         let Some(hands) = self.take_hands_for(id) else { return };
         self.beside.act(async move {
             let dropped = hands.drop_superseded(&outlook, &owners).await;
-            Message::Done(hands, Done::Dropped(dropped))
+            TaskResult::TaskOutcome(hands, TaskOutcome::Dropped(dropped))
         });
     }
 
@@ -101,7 +101,7 @@ impl<P: Ports> Agent<P> {
         self.beside.look(async move {
             // An Engine that is away by now is told of by the next round.
             let _ = context.run_hooks(Moment::PostCheck, &names, cache).await;
-            Message::HooksAfter(id)
+            TaskResult::HooksAfter(id)
         });
     }
 

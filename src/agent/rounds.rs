@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::facts::{Facts, Names};
-use super::round::{Due, Order, Round, RoundId, Stage};
-use super::tasks::{Look, Message};
-use super::{Agent, Request, RoundError};
+use super::facts::{LookFacts, Names};
+use super::round::{DueContainer, QueuedRound, Round, RoundId, Stage};
+use super::tasks::{LookResult, TaskResult};
+use super::{Agent, RoundError, RoundRequest};
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::Observation;
 use crate::core::decide::reason::Reason;
@@ -25,12 +25,12 @@ impl<P: Ports> Agent<P> {
     ///
     /// What was left open is taken up first. Where the Engine is away and that waits for it, the
     /// round waits as well.
-    pub(super) async fn begin(&mut self, mut order: Order, list: Option<Vec<Listed>>) {
+    pub(super) async fn begin(&mut self, mut order: QueuedRound, list: Option<Vec<Listed>>) {
         let busy = self.busy_names();
         match self.find_out(&order, list).await {
             Ok(facts) => self.enter(order, facts, &busy),
             Err(RoundError::Engine(error))
-                if error.is_the_engine_away() && self.is_settling() && !order.has_waited =>
+                if error.is_engine_unreachable() && self.is_settling() && !order.has_waited =>
             {
                 order.has_waited = true;
                 self.postponed.push(order);
@@ -42,11 +42,11 @@ impl<P: Ports> Agent<P> {
     /// What a round starts from. What was left open is in the hands then, if there is anything.
     async fn find_out(
         &mut self,
-        order: &Order,
+        order: &QueuedRound,
         list: Option<Vec<Listed>>,
-    ) -> Result<Facts, RoundError> {
+    ) -> Result<LookFacts, RoundError> {
         let open = self.open_updates().await?;
-        let other = self.who_else_holds_the_engine(&order.request).await;
+        let other = self.other_engine_holder(&order.request).await;
         let may_settle = !order.request.dry_run && !matches!(other, Ok(Some(_)));
         if may_settle && !open.is_empty() {
             self.settle_leftovers(open.keys().cloned().collect());
@@ -63,12 +63,12 @@ impl<P: Ports> Agent<P> {
         Ok(facts)
     }
 
-    /// Whom others ask already is left to them where only the schedule asks; whoever is in the
+    /// Requester others ask already is left to them where only the schedule asks; whoever is in the
     /// hands is looked at behind that.
-    fn enter(&mut self, order: Order, mut facts: Facts, busy: &BTreeSet<String>) {
+    fn enter(&mut self, order: QueuedRound, mut facts: LookFacts, busy: &BTreeSet<String>) {
         let defaults = &self.context.settings.defaults;
         let watched = observe::watched_names(&facts.list, defaults, &self.cache);
-        self.forget_who_is_gone(&watched);
+        self.forget_removed(&watched);
         if !self.is_settling() && self.other_agent.is_none() {
             self.publish(|snapshot| snapshot.is_ready = true);
         }
@@ -99,7 +99,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Looks, behind the hooks that are to run before it.
-    fn look(&mut self, id: RoundId, mut facts: Facts) {
+    fn look(&mut self, id: RoundId, mut facts: LookFacts) {
         let Some(round) = self.rounds.get_mut(&id) else { return };
         let only_looks = round.order.request.dry_run || self.other_agent.is_some();
         if only_looks || !self.context.runs_hooks() {
@@ -112,12 +112,12 @@ impl<P: Ports> Agent<P> {
             if let (true, Ok(list)) = (ran.unwrap_or(true), context.list().await) {
                 facts.list = list;
             }
-            Message::HooksBefore(id, Box::new(facts))
+            TaskResult::HooksBefore(id, Box::new(facts))
         });
     }
 
     /// Asks the Engine about the containers of a look.
-    pub(super) fn glance(&mut self, id: RoundId, facts: Facts) {
+    pub(super) fn glance(&mut self, id: RoundId, facts: LookFacts) {
         let Some(round) = self.rounds.get_mut(&id) else { return };
         let defaults = &self.context.settings.defaults;
         let watched = observe::watched_names(&facts.list, defaults, &self.cache);
@@ -129,7 +129,7 @@ impl<P: Ports> Agent<P> {
         self.beside.look(async move {
             let scope = facts.scope(&context.settings.defaults);
             let observations = observe::glance(&*context.ports, &mut cache, &scope).await;
-            Message::Glanced(Look { round: id, facts, observations, cache })
+            TaskResult::Glanced(LookResult { round: id, facts, observations, cache })
         });
     }
 
@@ -139,7 +139,7 @@ impl<P: Ports> Agent<P> {
         // What was done is reported as the schedule would see it.
         let request = match round.stage {
             Stage::Looking => round.order.request.clone(),
-            _ => Request::default(),
+            _ => RoundRequest::default(),
         };
         match self.facts(Names::only(names.clone()), &request, None).await {
             Ok(facts) => self.glance(id, facts),
@@ -162,16 +162,16 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Takes in what came back from beside the loop, and goes on with it.
-    pub(super) async fn hear(&mut self, message: Message<P>) {
+    pub(super) async fn hear(&mut self, message: TaskResult<P>) {
         match message {
-            Message::HooksBefore(id, facts) => {
+            TaskResult::HooksBefore(id, facts) => {
                 self.is_answered(id);
                 self.glance(id, *facts);
             }
-            Message::Glanced(look) => self.ask_registries(look),
-            Message::Answered(look) => self.answered(look),
-            Message::HooksAfter(id) => self.is_answered(id),
-            Message::Done(hands, done) => self.done(hands, done).await,
+            TaskResult::Glanced(look) => self.ask_registries(look),
+            TaskResult::Answered(look) => self.answered(look),
+            TaskResult::HooksAfter(id) => self.is_answered(id),
+            TaskResult::TaskOutcome(hands, done) => self.done(hands, done).await,
         }
         self.advance().await;
     }
@@ -183,8 +183,8 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Asks what is still open, each registry by itself.
-    fn ask_registries(&mut self, look: Look) {
-        let Look { round: id, facts, observations, cache } = look;
+    fn ask_registries(&mut self, look: LookResult) {
+        let LookResult { round: id, facts, observations, cache } = look;
         self.cache.merge(cache);
         self.is_answered(id);
         let Some(round) = self.rounds.get_mut(&id) else { return };
@@ -199,14 +199,14 @@ impl<P: Ports> Agent<P> {
                 let scope = facts.scope(&context.settings.defaults);
                 let asked = (&scope, registry.as_deref());
                 observe::answer(&*context.ports, &mut cache, asked, &mut observations).await;
-                Message::Answered(Look { round: id, facts, observations, cache })
+                TaskResult::Answered(LookResult { round: id, facts, observations, cache })
             });
         }
     }
 
     /// Decides on what is answered. What is to be carried out waits for the hands.
-    fn answered(&mut self, look: Look) {
-        let Look { round: id, facts, observations, cache } = look;
+    fn answered(&mut self, look: LookResult) {
+        let LookResult { round: id, facts, observations, cache } = look;
         self.cache.merge(cache);
         let Some(mut round) = self.rounds.remove(&id) else { return };
         let is_dry = round.order.request.dry_run;
@@ -223,7 +223,7 @@ impl<P: Ports> Agent<P> {
                 continue;
             }
             self.outlook.note(&observation, &decision);
-            let due = Due { observation, facts: Arc::clone(&facts) };
+            let due = DueContainer { observation, facts: Arc::clone(&facts) };
             match decision {
                 _ if round.stage != Stage::Looking || self.is_ending() => {}
                 Decision::Update(_) | Decision::Fetch(_) => round.due.push_back(due),
@@ -237,7 +237,7 @@ impl<P: Ports> Agent<P> {
 
     /// A republished index is remembered, so that its manifest is asked for only once. Where that
     /// cannot be written, it is asked for again.
-    fn remember_republished(&self, facts: &Facts, observations: &[Observation]) {
+    fn remember_republished(&self, facts: &LookFacts, observations: &[Observation]) {
         if let Err(error) = self.try_to_remember(facts, observations) {
             self.context.warn(format!("what was found is not remembered: {error}"));
         }
@@ -245,7 +245,7 @@ impl<P: Ports> Agent<P> {
 
     fn try_to_remember(
         &self,
-        facts: &Facts,
+        facts: &LookFacts,
         observations: &[Observation],
     ) -> Result<(), JournalError> {
         let state = self.context.ports.state();
@@ -269,7 +269,7 @@ impl<P: Ports> Agent<P> {
             if let (Decision::Republished(digest), Ok(running)) = (decision, &observation.running) {
                 is_news |= memory.learn(&running.image_id, &digest);
             }
-            is_news |= refuse_the_index_too(&mut memory, observation);
+            is_news |= refuse_index(&mut memory, observation);
         }
         if !is_news {
             return Ok(());
@@ -290,7 +290,7 @@ fn may_be_news(decision: &Decision, observation: &Observation) -> bool {
 
 /// A bad image under a new index is recognised by its manifest; the index is remembered as well,
 /// so that the next round need not ask what is behind it.
-fn refuse_the_index_too(memory: &mut Memory, observation: &Observation) -> bool {
+fn refuse_index(memory: &mut Memory, observation: &Observation) -> bool {
     let (Some(refusal), Some(index)) = (&observation.refusal, observation.offered.digest()) else {
         return false;
     };

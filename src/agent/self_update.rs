@@ -10,11 +10,13 @@ use super::Agent;
 use super::context::Context;
 use crate::core::decide::memory::{INTERRUPTIONS_MAX, Refusal};
 use crate::core::docker::inspect;
-use crate::core::recreate::self_update_helper::{helper, is_a_helper};
+use crate::core::recreate::self_update_helper::{helper, is_self_update_helper};
 use crate::core::recreate::{Recreation, restart_policy};
 use crate::core::update::event::Event;
 use crate::core::update::plan::Plan;
-use crate::core::update::self_update::{Handover, Helper, Settlement, Task, Turn, settle};
+use crate::core::update::self_update::{
+    HelperState, LockOwner, LockOwnerAction, SelfUpdate, SelfUpdateTask, settle,
+};
 use crate::engine::{Engine, EngineError};
 use crate::execute;
 use crate::host::Host;
@@ -30,7 +32,7 @@ const ENGINE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why the agent's own container could not be handed over, or taken back.
 #[derive(Debug, thiserror::Error)]
-pub enum HandoverError {
+pub enum SelfUpdateError {
     /// The Engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -43,16 +45,21 @@ pub enum HandoverError {
 }
 
 impl<P: Ports> Context<P> {
-    /// Hands the agent's own container over, and says whether a helper has it from now on. One that
+    /// Executor the agent's own container over, and says whether a helper has it from now on. One that
     /// cannot be made counts as a try in vain: the agent goes on.
-    pub(super) async fn hand_over(&self, plan: &Plan, original: &Value, task: Task) -> bool {
-        let handover = Handover::of(plan, task);
+    pub(super) async fn hand_over(
+        &self,
+        plan: &Plan,
+        original: &Value,
+        task: SelfUpdateTask,
+    ) -> bool {
+        let handover = SelfUpdate::of(plan, task);
         if !self.is_resident {
             let detail = "only the agent that runs in this container can hand it over to a helper";
             self.warn_of(&handover, detail);
             return false;
         }
-        let asked = self.ask_a_helper(&handover, original, &plan.main.recreation).await;
+        let asked = self.start_self_update_helper(&handover, original, &plan.main.recreation).await;
         if let Err(error) = &asked {
             self.warn_of(&handover, format!("no helper could be made: {error}"));
             self.take_back(&handover, &error.to_string()).await;
@@ -61,7 +68,7 @@ impl<P: Ports> Context<P> {
     }
 
     /// The helper never began. What cannot be tidied up now is when the agent starts again.
-    async fn take_back(&self, handover: &Handover, why: &str) {
+    async fn take_back(&self, handover: &SelfUpdate, why: &str) {
         if let Err(error) = self.count_in_vain(handover, why) {
             self.warn_of(handover, error.to_string());
         }
@@ -69,16 +76,16 @@ impl<P: Ports> Context<P> {
     }
 
     /// What was asked is on the disk before the helper is there, so that nobody else begins.
-    async fn ask_a_helper(
+    async fn start_self_update_helper(
         &self,
-        handover: &Handover,
+        handover: &SelfUpdate,
         original: &Value,
         recreation: &Recreation,
-    ) -> Result<(), HandoverError> {
+    ) -> Result<(), SelfUpdateError> {
         let how = helper(original, recreation, &handover.image_id);
-        let how = how.map_err(|error| HandoverError::Unfit(error.to_string()))?;
+        let how = how.map_err(|error| SelfUpdateError::Unfit(error.to_string()))?;
         let told_until = Some(self.told_until()?);
-        self.ports.state().hand_over(&Handover { told_until, ..handover.clone() })?;
+        self.ports.state().hand_over(&SelfUpdate { told_until, ..handover.clone() })?;
         self.remove_helper(handover).await?;
         let engine = self.ports.engine();
         let id = engine.create(&handover.helper(), &how.body, how.platform.as_ref()).await?;
@@ -104,16 +111,16 @@ impl<P: Ports> Context<P> {
 
     /// Settles what a helper, or an agent before this one, has left. Says whether there is work for
     /// this agent; where there is not, a helper has it.
-    pub(super) async fn settle(&self) -> Result<bool, HandoverError> {
+    pub(super) async fn settle(&self) -> Result<bool, SelfUpdateError> {
         let handover = self.ports.state().handover()?;
         let own = self.own_journal()?;
         match (settle(handover.as_ref(), own.is_some()), handover, own) {
-            (Settlement::Nothing, ..) => Ok(true),
-            (Settlement::MakeHelper { helpers }, _, Some(journal)) => {
+            (LockOwnerAction::Nothing, ..) => Ok(true),
+            (LockOwnerAction::MakeHelper { helpers }, _, Some(journal)) => {
                 self.make_another_helper(&journal, helpers).await?;
                 Ok(false)
             }
-            (Settlement::CountAndTidyUp, Some(handover), _) => {
+            (LockOwnerAction::CountAndTidyUp, Some(handover), _) => {
                 self.warn_of(&handover, "the helper was not there to update the agent");
                 self.take_back(&handover, "the helper was not there").await;
                 Ok(true)
@@ -131,10 +138,12 @@ impl<P: Ports> Context<P> {
         &self,
         journal: &UpdateJournal,
         helpers: u32,
-    ) -> Result<(), HandoverError> {
+    ) -> Result<(), SelfUpdateError> {
         let plan = &journal.header.plan;
-        let handover = Handover { helpers, ..Handover::of(plan, Task::Update { force: false }) };
-        self.ask_a_helper(&handover, &journal.header.original, &plan.main.recreation).await
+        let handover =
+            SelfUpdate { helpers, ..SelfUpdate::of(plan, SelfUpdateTask::Update { force: false }) };
+        self.start_self_update_helper(&handover, &journal.header.original, &plan.main.recreation)
+            .await
     }
 
     /// A person insists: one more helper for an update of the agent's own container that others
@@ -160,13 +169,13 @@ impl<P: Ports> Context<P> {
 
     /// The helper goes, and the image with it that it alone still used; then what was asked. Only
     /// then is it told what the helper has ended, whose log and metrics went with it: once.
-    async fn tidy_up(&self, handover: &Handover) {
+    async fn tidy_up(&self, handover: &SelfUpdate) {
         if let Err(error) = self.try_to_tidy_up(handover).await {
             self.warn_of(handover, format!("the helper stays for now: {error}"));
         }
     }
 
-    async fn try_to_tidy_up(&self, handover: &Handover) -> Result<(), HandoverError> {
+    async fn try_to_tidy_up(&self, handover: &SelfUpdate) -> Result<(), SelfUpdateError> {
         self.remove_helper(handover).await?;
         match execute::drop_if_unused(self.ports.engine(), &handover.image_id).await {
             // Such as one that an image of the user's was built on: it would be so every time.
@@ -183,10 +192,10 @@ impl<P: Ports> Context<P> {
 
     /// It ends by itself when it is told to. The volumes are the agent's. What bears its name and
     /// is no helper stays, and is told.
-    async fn remove_helper(&self, handover: &Handover) -> Result<(), EngineError> {
+    async fn remove_helper(&self, handover: &SelfUpdate) -> Result<(), EngineError> {
         let engine = self.ports.engine();
         let Some(found) = engine.inspect(&handover.helper()).await? else { return Ok(()) };
-        if !is_a_helper(&found, &handover.image_id) {
+        if !is_self_update_helper(&found, &handover.image_id) {
             let name = handover.helper();
             let detail = format!("{name} is not a helper of this agent, and is left alone");
             self.warn_of(handover, detail);
@@ -200,8 +209,12 @@ impl<P: Ports> Context<P> {
 
     /// An update that never came to its beginning is counted like one that was cut short, so that
     /// it is not tried for ever.
-    pub(super) fn count_in_vain(&self, handover: &Handover, why: &str) -> Result<(), JournalError> {
-        if handover.task == Task::RollBack {
+    pub(super) fn count_in_vain(
+        &self,
+        handover: &SelfUpdate,
+        why: &str,
+    ) -> Result<(), JournalError> {
+        if handover.task == SelfUpdateTask::RollBack {
             return Ok(());
         }
         let mut memory = self.ports.state().memory()?;
@@ -214,7 +227,7 @@ impl<P: Ports> Context<P> {
         self.ports.state().remember(&memory)
     }
 
-    pub(super) async fn is_meant(&self, handover: &Handover) -> Result<bool, HandoverError> {
+    pub(super) async fn is_meant(&self, handover: &SelfUpdate) -> Result<bool, SelfUpdateError> {
         let Some(own) = self.ports.host().own_container() else { return Ok(false) };
         self.read_what_others_wrote()?;
         let begun = Instant::now();
@@ -239,17 +252,17 @@ impl<P: Ports> Context<P> {
         Ok(())
     }
 
-    pub(super) async fn helper(&self, handover: &Handover) -> Option<Helper> {
+    pub(super) async fn helper(&self, handover: &SelfUpdate) -> Option<HelperState> {
         let found = self.ports.engine().inspect(&handover.helper()).await.ok()?;
-        let is_helper = |found: &Value| is_a_helper(found, &handover.image_id);
+        let is_helper = |found: &Value| is_self_update_helper(found, &handover.image_id);
         Some(match found.filter(is_helper) {
-            None => Helper::Absent,
-            Some(found) if inspect::is_running(&found) => Helper::Runs,
-            Some(_) => Helper::Stopped,
+            None => HelperState::Absent,
+            Some(found) if inspect::is_running(&found) => HelperState::Runs,
+            Some(_) => HelperState::Stopped,
         })
     }
 
-    pub(super) fn handover(&self) -> Result<Option<Handover>, JournalError> {
+    pub(super) fn handover(&self) -> Result<Option<SelfUpdate>, JournalError> {
         self.ports.state().handover()
     }
 
@@ -268,13 +281,13 @@ impl<P: Ports> Context<P> {
         }
     }
 
-    pub(super) fn warn_of(&self, handover: &Handover, detail: impl Into<String>) {
+    pub(super) fn warn_of(&self, handover: &SelfUpdate, detail: impl Into<String>) {
         self.warn_about(handover.container.clone(), detail);
     }
 
     /// Says in the file that the helper has nothing more to do.
-    pub(super) fn give_the_turn_back(&self, handover: &Handover) -> Result<(), JournalError> {
-        self.ports.state().hand_over(&Handover { turn: Turn::Agent, ..handover.clone() })
+    pub(super) fn release_lock_to_agent(&self, handover: &SelfUpdate) -> Result<(), JournalError> {
+        self.ports.state().hand_over(&SelfUpdate { turn: LockOwner::Agent, ..handover.clone() })
     }
 }
 
@@ -284,12 +297,12 @@ impl<P: Ports> Agent<P> {
     /// # Errors
     /// The Engine cannot be reached, or what earlier agents have written cannot be read: either
     /// shows that an agent which has just been put here is no good.
-    pub async fn is_meant(&self, handover: &Handover) -> Result<bool, HandoverError> {
+    pub async fn is_meant(&self, handover: &SelfUpdate) -> Result<bool, SelfUpdateError> {
         self.context.is_meant(handover).await
     }
 
     /// What the Engine says of the helper; `None` where it does not answer.
-    pub async fn helper(&self, handover: &Handover) -> Option<Helper> {
+    pub async fn helper(&self, handover: &SelfUpdate) -> Option<HelperState> {
         self.context.helper(handover).await
     }
 
@@ -297,7 +310,7 @@ impl<P: Ports> Agent<P> {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn handover(&self) -> Result<Option<Handover>, JournalError> {
+    pub fn handover(&self) -> Result<Option<SelfUpdate>, JournalError> {
         self.context.handover()
     }
 }

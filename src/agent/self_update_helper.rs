@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::context::Context;
-use super::self_update::HandoverError;
-use super::{Agent, Fulfilled, Request, RoundError, Wish, WishError};
+use super::self_update::SelfUpdateError;
+use super::{Agent, AgentCommand, CommandError, CommandReply, RoundError, RoundRequest};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Verdict;
 use crate::core::docker::inspect;
-use crate::core::update::self_update::{Handover, Task, Turn};
+use crate::core::update::self_update::{LockOwner, SelfUpdate, SelfUpdateTask};
 use crate::engine::Engine;
 use crate::ports::Ports;
 
@@ -18,7 +18,7 @@ use crate::ports::Ports;
 const PAUSE: Duration = Duration::from_secs(3);
 
 /// What a try came to.
-enum Tried {
+enum AttemptResult {
     /// It is over, one way or the other.
     Over,
     /// The Engine was away.
@@ -32,25 +32,26 @@ impl<P: Ports> Agent<P> {
     ///
     /// # Errors
     /// The state directory cannot be used.
-    pub async fn assist(&mut self) -> Result<(), HandoverError> {
-        let Some(handover) = self.context.handover()?.filter(|asked| asked.turn == Turn::Helper)
+    pub async fn assist(&mut self) -> Result<(), SelfUpdateError> {
+        let Some(handover) =
+            self.context.handover()?.filter(|asked| asked.turn == LockOwner::Helper)
         else {
             return Ok(());
         };
         let mut is_tried = self.is_open(&handover)?;
         while !self.context.stop.is_cancelled() {
             // It works for the agent of this state directory, and holds the Engine in its place.
-            if !matches!(self.hold_the_engine().await, Ok(None)) {
+            if !matches!(self.hold_engine().await, Ok(None)) {
                 let _ = self.context.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
                 continue;
             }
             let is_settled = self.recover_for(&handover).await;
             if is_settled && is_tried {
-                self.context.give_the_turn_back(&handover)?;
+                self.context.release_lock_to_agent(&handover)?;
                 return Ok(());
             }
-            is_tried =
-                is_tried || is_settled && matches!(self.begin_for(&handover).await, Tried::Over);
+            is_tried = is_tried
+                || is_settled && matches!(self.begin_for(&handover).await, AttemptResult::Over);
             let is_done = is_tried && !self.is_open(&handover)?;
             if !is_done {
                 let _ = self.context.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
@@ -59,13 +60,13 @@ impl<P: Ports> Agent<P> {
         Ok(())
     }
 
-    fn is_open(&self, handover: &Handover) -> Result<bool, HandoverError> {
+    fn is_open(&self, handover: &SelfUpdate) -> Result<bool, SelfUpdateError> {
         let open = self.context.ports.state().open_journals()?;
         Ok(open.iter().any(|journal| journal.header.plan.main.container == handover.container))
     }
 
     /// Whether no update of the agent's container is open any more, or none that can be ended.
-    async fn recover_for(&mut self, handover: &Handover) -> bool {
+    async fn recover_for(&mut self, handover: &SelfUpdate) -> bool {
         let Some(hands) = &mut self.hands else { return false };
         let Context { ports, listener, stop, .. } = &self.context;
         match hands.recovery.run(&**ports, &**listener, stop, false).await {
@@ -82,39 +83,46 @@ impl<P: Ports> Agent<P> {
 
     /// Begins the update. Where another container bears the name by now, it was done already, or a
     /// person was faster.
-    async fn begin_for(&mut self, handover: &Handover) -> Tried {
+    async fn begin_for(&mut self, handover: &SelfUpdate) -> AttemptResult {
         match self.context.ports.engine().inspect(&handover.container).await {
-            Err(_) => return Tried::NotYet,
-            Ok(None) => return Tried::Over,
-            Ok(Some(found)) if inspect::id(&found) != handover.old_container => return Tried::Over,
+            Err(_) => return AttemptResult::NotYet,
+            Ok(None) => return AttemptResult::Over,
+            Ok(Some(found)) if inspect::id(&found) != handover.old_container => {
+                return AttemptResult::Over;
+            }
             Ok(Some(_)) => {}
         }
         let names = Some(BTreeSet::from([handover.container.clone()]));
         let wish = match handover.task {
-            Task::Update { force } => {
-                Wish::Round(Request { names, force, tries_at_once: true, ..Request::default() })
-            }
-            Task::RollBack => Wish::RollBack(handover.container.clone()),
+            SelfUpdateTask::Update { force } => AgentCommand::Round(RoundRequest {
+                names,
+                force,
+                tries_at_once: true,
+                ..RoundRequest::default()
+            }),
+            SelfUpdateTask::RollBack => AgentCommand::RollBack(handover.container.clone()),
         };
         match self.fulfil(wish).await {
-            Err(WishError::Round(RoundError::Engine(error))) if error.is_the_engine_away() => {
-                Tried::NotYet
+            Err(CommandError::Round(RoundError::Engine(error)))
+                if error.is_engine_unreachable() =>
+            {
+                AttemptResult::NotYet
             }
             Err(error) => {
                 self.context.warn_of(handover, error.to_string());
-                Tried::Over
+                AttemptResult::Over
             }
             Ok(fulfilled) => {
-                self.count_a_refusal_to_begin(handover, &fulfilled);
-                Tried::Over
+                self.count_refusal_to_begin(handover, &fulfilled);
+                AttemptResult::Over
             }
         }
     }
 
     /// The agent found nothing in the way of the update, and the helper did: where that is more
     /// than a registry that is away, it is not handed over for ever.
-    fn count_a_refusal_to_begin(&self, handover: &Handover, fulfilled: &Fulfilled) {
-        let Fulfilled::Round(end) = fulfilled else { return };
+    fn count_refusal_to_begin(&self, handover: &SelfUpdate, fulfilled: &CommandReply) {
+        let CommandReply::Round(end) = fulfilled else { return };
         let report = end.reports.iter().find(|report| report.container == handover.container);
         let Some(report) = report.filter(|_| end.records.is_empty()) else { return };
         if report.verdict == Verdict::Held {

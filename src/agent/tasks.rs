@@ -5,55 +5,55 @@ use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
 
-use super::executor::{Done, Hands};
-use super::facts::Facts;
+use super::executor::{Executor, TaskOutcome};
+use super::facts::LookFacts;
 use super::round::RoundId;
 use crate::core::decide::observation::Observation;
 use crate::observe::Cache;
 use crate::ports::Ports;
 
 /// What comes back to the loop.
-pub(super) enum Message<P> {
+pub(super) enum TaskResult<P> {
     /// The hooks before a round have run.
-    HooksBefore(RoundId, Box<Facts>),
+    HooksBefore(RoundId, Box<LookFacts>),
     /// What the Engine tells of the containers of a round; no registry was asked.
-    Glanced(Look),
+    Glanced(LookResult),
     /// Everything that was asked about these containers is answered.
-    Answered(Look),
+    Answered(LookResult),
     /// The hooks after a round have run.
     HooksAfter(RoundId),
     /// A deed is done, and the hands are free.
-    Done(Box<Hands<P>>, Done),
+    TaskOutcome(Box<Executor<P>>, TaskOutcome),
 }
 
 /// A look that comes back.
-pub(super) struct Look {
+pub(super) struct LookResult {
     pub(super) round: RoundId,
     /// What it started from.
-    pub(super) facts: Arc<Facts>,
+    pub(super) facts: Arc<LookFacts>,
     pub(super) observations: Vec<Observation>,
     /// What it knew, and what it has learnt.
     pub(super) cache: Arc<Cache>,
 }
 
 /// The tasks beside the loop. They end with it.
-pub(super) struct Beside<P> {
+pub(super) struct Tasks<P> {
     /// Those that only ask: nothing is lost where they are dropped.
-    looks: JoinSet<Message<P>>,
+    looks: JoinSet<TaskResult<P>>,
     /// The one that has the hands.
-    deeds: JoinSet<Message<P>>,
+    deeds: JoinSet<TaskResult<P>>,
 }
 
-impl<P: Ports> Beside<P> {
+impl<P: Ports> Tasks<P> {
     pub(super) fn new() -> Self {
         Self { looks: JoinSet::new(), deeds: JoinSet::new() }
     }
 
-    pub(super) fn look(&mut self, look: impl Future<Output = Message<P>> + Send + 'static) {
+    pub(super) fn look(&mut self, look: impl Future<Output = TaskResult<P>> + Send + 'static) {
         self.looks.spawn(look);
     }
 
-    pub(super) fn act(&mut self, deed: impl Future<Output = Message<P>> + Send + 'static) {
+    pub(super) fn act(&mut self, deed: impl Future<Output = TaskResult<P>> + Send + 'static) {
         self.deeds.spawn(deed);
     }
 
@@ -67,7 +67,7 @@ impl<P: Ports> Beside<P> {
     }
 
     /// The next message; `None` where nothing goes on.
-    pub(super) async fn next(&mut self) -> Option<Message<P>> {
+    pub(super) async fn next(&mut self) -> Option<TaskResult<P>> {
         let ended = tokio::select! {
             biased;
             Some(ended) = self.deeds.join_next() => ended,

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::engine_lock::OTHERS_INTERVAL;
 use super::recovery::WATCH_INTERVAL;
-use super::round::{Order, Reply};
-use super::{Agent, AgentSettings, Request};
+use super::round::{QueuedRound, Reply};
+use super::{Agent, AgentSettings, RoundRequest};
 use crate::core::time::schedule::Schedule;
 use crate::core::time::timetable::{Due, Timetable};
 use crate::engine::{Engine, Listed};
@@ -47,7 +47,7 @@ impl<P: Ports> Agent<P> {
     /// When to look at the timetable again.
     pub(super) fn waking(&self, table: &Timetable, begun: Instant) -> Instant {
         let mut next = begun + table.next();
-        if table.follows_the_wall_clock() {
+        if table.follows_wall_clock() {
             next = next.min(Instant::now() + WALL_CLOCK_INTERVAL);
         }
         let Some(hands) = &self.hands else { return next };
@@ -58,7 +58,7 @@ impl<P: Ports> Agent<P> {
         if hands.sightings.is_watching() {
             next = next.min(Instant::now() + WATCH_INTERVAL);
         }
-        if hands.recovery.awaits_the_engine() {
+        if hands.recovery.awaits_engine() {
             return next.min(Instant::now() + ENGINE_AWAY_INTERVAL);
         }
         hands.recovery.next_try().map_or(next, |at| next.min(at))
@@ -71,7 +71,7 @@ impl<P: Ports> Agent<P> {
         if hands.sightings.is_watching() {
             return true;
         }
-        if hands.recovery.awaits_the_engine() {
+        if hands.recovery.awaits_engine() {
             return self.context.ports.engine().info().await.is_ok();
         }
         hands.recovery.next_try().is_some_and(|at| at <= Instant::now())
@@ -79,7 +79,7 @@ impl<P: Ports> Agent<P> {
 
     /// Another agent held the Engine: once it is gone, what it kept this one from is made up for.
     async fn try_to_take_over(&mut self) {
-        if !matches!(self.hold_the_engine().await, Ok(None)) {
+        if !matches!(self.hold_engine().await, Ok(None)) {
             return;
         }
         if std::mem::take(&mut self.is_unsettled) && !Box::pin(self.settle_now()).await {
@@ -89,8 +89,9 @@ impl<P: Ports> Agent<P> {
         self.take_up_leftovers().await;
         let names = self.watched().await.unwrap_or_default();
         if !names.is_empty() {
-            let request = Request { names: Some(names), dry_run: true, ..Request::default() };
-            self.begin(Order::new(request, Reply::Instead(None)), None).await;
+            let request =
+                RoundRequest { names: Some(names), dry_run: true, ..RoundRequest::default() };
+            self.begin(QueuedRound::new(request, Reply::Instead(None)), None).await;
             self.advance().await;
         }
     }
@@ -108,7 +109,7 @@ impl<P: Ports> Agent<P> {
             self.put_off_openings();
         }
         table.await_openings(self.openings(begun.elapsed()));
-        table.ask_the_clock(begun.elapsed(), |schedule| self.delay_by_clock(schedule));
+        table.check_clock(begun.elapsed(), |schedule| self.delay_by_clock(schedule));
         self.publish_next(table.next().saturating_sub(begun.elapsed()));
     }
 
@@ -120,13 +121,13 @@ impl<P: Ports> Agent<P> {
         };
         let request = if due.everybody {
             let elsewhere = table.own().filter(|name| !names.contains(*name)).cloned().collect();
-            Request { except: elsewhere, ..Request::default() }
+            RoundRequest { except: elsewhere, ..RoundRequest::default() }
         } else if names.is_empty() {
             return;
         } else {
-            Request { names: Some(names), ..Request::default() }
+            RoundRequest { names: Some(names), ..RoundRequest::default() }
         };
-        self.begin(Order::new(request, Reply::Nobody), list).await;
+        self.begin(QueuedRound::new(request, Reply::Nobody), list).await;
         self.advance().await;
     }
 

@@ -22,14 +22,14 @@ const LOCAL_DOMAINS: [&str; 6] = ["local", "lan", "home", "internal", "localdoma
 
 /// The names under which requests are answered, besides addresses and loopback names.
 #[derive(Debug, Clone, Default)]
-pub struct Hosts {
+pub struct AllowedHosts {
     /// What the machine calls itself, in small letters.
     own: Option<String>,
     /// What the configuration allows.
     allowed: Vec<String>,
 }
 
-impl Hosts {
+impl AllowedHosts {
     /// A machine with this name, and what `listen.hosts` allows; `*` allows every name.
     #[must_use]
     pub fn new(own: Option<&str>, allowed: &[String]) -> Self {
@@ -72,11 +72,11 @@ impl Hosts {
 }
 
 /// Lets only those requests pass that use a known name.
-pub fn guarded(router: Router, hosts: Hosts) -> Router {
+pub fn guarded(router: Router, hosts: AllowedHosts) -> Router {
     router.layer(from_fn_with_state(Arc::new(hosts), check))
 }
 
-async fn check(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+async fn check(State(hosts): State<Arc<AllowedHosts>>, request: Request, next: Next) -> Response {
     match hosts.stranger(request.uri(), request.headers()) {
         None => next.run(request).await,
         Some(name) => (StatusCode::MISDIRECTED_REQUEST, refusal(&name)).into_response(),
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_answered() {
-        let hosts = Hosts::new(Some("Pi"), &["metrics.example.com".to_owned()]);
+        let hosts = AllowedHosts::new(Some("Pi"), &["metrics.example.com".to_owned()]);
         for known in [
             "localhost",
             "localhost:9788",
@@ -140,14 +140,14 @@ mod tests {
         ] {
             assert!(!hosts.knows(stranger), "{stranger}");
         }
-        assert!(!Hosts::new(None, &[]).knows("pi"));
-        assert!(Hosts::new(None, &["*".to_owned()]).knows("evil.example"));
-        assert!(Hosts::new(Some("pi.example.net"), &[]).knows("pi.example.net"));
+        assert!(!AllowedHosts::new(None, &[]).knows("pi"));
+        assert!(AllowedHosts::new(None, &["*".to_owned()]).knows("evil.example"));
+        assert!(AllowedHosts::new(Some("pi.example.net"), &[]).knows("pi.example.net"));
     }
 
     #[test]
     fn each_name_in_a_request_counts() {
-        let hosts = Hosts::new(None, &[]);
+        let hosts = AllowedHosts::new(None, &[]);
         let mut headers = HeaderMap::new();
         let uri = |text: &str| text.parse::<Uri>().expect("a URI");
         assert_eq!(hosts.stranger(&uri("/"), &headers), None);

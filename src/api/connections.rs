@@ -19,7 +19,7 @@ const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How much of one client's patience and this machine's memory a connection may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Connections at a time: a Prometheus needs one. The next one takes the place of another.
     pub connections: usize,
     /// Connections of one client at a time. The next one takes the place of its oldest.
@@ -36,7 +36,7 @@ pub struct Limits {
     pub shutdown_timeout: Duration,
 }
 
-impl Limits {
+impl ConnectionLimits {
     /// What the agent uses.
     pub const DEFAULT: Self = Self {
         connections: 32,
@@ -65,13 +65,13 @@ fn client_of(address: IpAddr) -> IpAddr {
 
 /// Who has a connection, the oldest first.
 #[derive(Default)]
-struct Places(VecDeque<(IpAddr, AbortHandle)>);
+struct ConnectionSlots(VecDeque<(IpAddr, AbortHandle)>);
 
-impl Places {
+impl ConnectionSlots {
     /// Makes room for one more of this client. A slow client loses its own places to its own next
     /// connections; where all places are taken, whoever has most of them loses the oldest. A
     /// request that is sent at once is answered long before it would be the oldest.
-    fn make_room(&mut self, client: IpAddr, limits: Limits) {
+    fn make_room(&mut self, client: IpAddr, limits: ConnectionLimits) {
         self.0.retain(|(_, exchange)| !exchange.is_finished());
         if self.count(client) >= limits.connections_of_one {
             self.end_oldest_of(client);
@@ -99,11 +99,11 @@ impl Places {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    limits: Limits,
+    limits: ConnectionLimits,
     shutdown: CancellationToken,
 ) {
     let mut exchanges = JoinSet::new();
-    let mut places = Places::default();
+    let mut places = ConnectionSlots::default();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
@@ -128,7 +128,7 @@ pub async fn serve(
     let _ = tokio::time::timeout(limits.shutdown_timeout, rest).await;
 }
 
-async fn exchange(stream: TcpStream, router: Router, limits: Limits) {
+async fn exchange(stream: TcpStream, router: Router, limits: ConnectionLimits) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .keep_alive(false)
@@ -170,8 +170,9 @@ mod tests {
     #[tokio::test]
     async fn who_has_most_places_makes_room() {
         let mut tasks = JoinSet::new();
-        let mut places = Places::default();
-        let limits = Limits { connections: 5, connections_of_one: 3, ..Limits::DEFAULT };
+        let mut places = ConnectionSlots::default();
+        let limits =
+            ConnectionLimits { connections: 5, connections_of_one: 3, ..ConnectionLimits::DEFAULT };
         let mut enter = |name: &str| {
             let client = client_of(name.parse().expect("an address"));
             places.make_room(client, limits);

@@ -27,9 +27,9 @@ use crate::core::decide::snapshot::{LOOP_HAS_ENDED, Snapshot};
 use crate::metrics::Metrics;
 use crate::output::one_line;
 
-pub use allowed_hosts::{Hosts, guarded};
-pub use connections::{Limits, serve};
-pub use webhook_token::{Token, TokenError};
+pub use allowed_hosts::{AllowedHosts, guarded};
+pub use connections::{ConnectionLimits, serve};
+pub use webhook_token::{TokenError, WebhookToken};
 
 /// Why nothing can be served.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +91,7 @@ pub async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener,
 
 /// What is told to whoever asks.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct ApiState {
     /// The agent as it stands. Its loop holds the other end: when that is gone, so is the loop.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The heartbeat of that loop.
@@ -100,7 +100,7 @@ pub struct Facts {
     pub metrics: Arc<Metrics>,
 }
 
-impl Facts {
+impl ApiState {
     fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot.borrow())
     }
@@ -142,7 +142,7 @@ fn because(what: String, snapshot: &Snapshot) -> String {
 }
 
 /// The pages of the listen address. Every other path is 404, every other method but HEAD 405.
-pub fn router(facts: Facts) -> Router {
+pub fn router(facts: ApiState) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
@@ -151,16 +151,16 @@ pub fn router(facts: Facts) -> Router {
         .with_state(facts)
 }
 
-async fn metrics(State(facts): State<Facts>) -> Response {
+async fn metrics(State(facts): State<ApiState>) -> Response {
     let text = facts.metrics.render(&facts.snapshot());
     ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
 }
 
-async fn healthz(State(facts): State<Facts>) -> Response {
+async fn healthz(State(facts): State<ApiState>) -> Response {
     verdict(facts.illness())
 }
 
-async fn readyz(State(facts): State<Facts>) -> Response {
+async fn readyz(State(facts): State<ApiState>) -> Response {
     verdict(facts.unreadiness())
 }
 

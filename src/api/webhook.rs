@@ -1,4 +1,4 @@
-//! `POST /v1/notify`: a registry says that something was pushed, and what follows it is checked at
+//! `POST /v1/webhook`: a registry says that something was pushed, and what follows it is checked at
 //! once instead of at the next tick. On an address of its own, which is off by default.
 //!
 //! Whoever knows the token can bring about a `HEAD` for containers that are watched anyway, and no
@@ -17,10 +17,10 @@ use axum::routing::post;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::webhook_token::Token;
-use super::{Limits, nothing_at};
-use crate::agent::{Errand, Fulfilled, Wish};
-use crate::core::docker::webhook::{NotificationError, Pushed, parse};
+use super::webhook_token::WebhookToken;
+use super::{ConnectionLimits, nothing_at};
+use crate::agent::{AgentCommand, CommandReply, QueuedCommand};
+use crate::core::docker::webhook::{Push, WebhookError, parse};
 
 /// Largest notification, in bytes. GitHub's webhooks have some tens of kilobytes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -37,31 +37,32 @@ const GATHER_TIME: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Registries and webhooks send one notification at a time, and have ten seconds of patience.
-pub const LIMITS: Limits = Limits { connections: 16, connections_of_one: 4, ..Limits::DEFAULT };
+pub const LIMITS: ConnectionLimits =
+    ConnectionLimits { connections: 16, connections_of_one: 4, ..ConnectionLimits::DEFAULT };
 
 /// Both ends of the queue of pushes.
 #[must_use]
-pub fn queue() -> (mpsc::Sender<Vec<Pushed>>, mpsc::Receiver<Vec<Pushed>>) {
+pub fn queue() -> (mpsc::Sender<Vec<Push>>, mpsc::Receiver<Vec<Push>>) {
     mpsc::channel(WAITING_MAX)
 }
 
 #[derive(Clone)]
-struct Doorkeeper {
-    token: Arc<Token>,
-    pushes: mpsc::Sender<Vec<Pushed>>,
+struct WebhookAuthorization {
+    token: Arc<WebhookToken>,
+    pushes: mpsc::Sender<Vec<Push>>,
 }
 
 /// The one page of the address.
-pub fn router(token: Token, pushes: mpsc::Sender<Vec<Pushed>>) -> Router {
+pub fn router(token: WebhookToken, pushes: mpsc::Sender<Vec<Push>>) -> Router {
     Router::new()
-        .route("/v1/notify", post(notify))
+        .route("/v1/webhook", post(receive))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .fallback(|| async { nothing_at("Here is POST /v1/notify.\n") })
-        .with_state(Doorkeeper { token: Arc::new(token), pushes })
+        .fallback(|| async { nothing_at("Here is POST /v1/webhook.\n") })
+        .with_state(WebhookAuthorization { token: Arc::new(token), pushes })
 }
 
-async fn notify(
-    State(keeper): State<Doorkeeper>,
+async fn receive(
+    State(keeper): State<WebhookAuthorization>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
@@ -87,19 +88,19 @@ async fn notify(
     StatusCode::ACCEPTED.into_response()
 }
 
-const fn status_of(error: NotificationError) -> StatusCode {
+const fn status_of(error: WebhookError) -> StatusCode {
     match error {
-        NotificationError::NoJson => StatusCode::BAD_REQUEST,
-        NotificationError::Unknown
-        | NotificationError::Unreadable(_)
-        | NotificationError::NoPush(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        WebhookError::NoJson => StatusCode::BAD_REQUEST,
+        WebhookError::Unknown | WebhookError::Unreadable(_) | WebhookError::NoPush(_) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
     }
 }
 
-/// Hands pushes on to the agent, those that come together as one wish.
+/// Executor pushes on to the agent, those that come together as one wish.
 pub async fn pass_on(
-    mut pushes: mpsc::Receiver<Vec<Pushed>>,
-    errands: mpsc::Sender<Errand>,
+    mut pushes: mpsc::Receiver<Vec<Push>>,
+    errands: mpsc::Sender<QueuedCommand>,
     stop: CancellationToken,
 ) {
     while let Some(Some(first)) = stop.run_until_cancelled(pushes.recv()).await {
@@ -115,16 +116,16 @@ pub async fn pass_on(
     }
 }
 
-async fn wish(pushed: BTreeSet<Pushed>, errands: &mpsc::Sender<Errand>) {
+async fn wish(pushed: BTreeSet<Push>, errands: &mpsc::Sender<QueuedCommand>) {
     let count = pushed.len();
     let (answer, answered) = oneshot::channel();
-    let wish = Wish::Pushed(pushed.into_iter().collect());
-    if errands.send(Errand { wish, answer }).await.is_err() {
+    let wish = AgentCommand::Push(pushed.into_iter().collect());
+    if errands.send(QueuedCommand { wish, answer }).await.is_err() {
         return;
     }
     // The answer comes before any registry's: one that hangs holds up no other push.
     match answered.await {
-        Ok(Ok(Fulfilled::Asking(containers))) => {
+        Ok(Ok(CommandReply::Asking(containers))) => {
             tracing::info!(pushes = count, containers, "checking what was pushed");
         }
         // A round that could not run was told by the agent.

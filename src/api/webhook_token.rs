@@ -18,13 +18,13 @@ const SIGNATURE: &str = "x-hub-signature-256";
 
 /// The token.
 #[derive(Debug)]
-pub struct Token(SecretString);
+pub struct WebhookToken(SecretString);
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The file cannot be read.
-    #[error("cannot read notify.token_file {file}")]
+    #[error("cannot read webhook.token_file {file}")]
     Unreadable {
         /// The file.
         file: String,
@@ -45,7 +45,7 @@ pub enum TokenError {
     },
 }
 
-impl Token {
+impl WebhookToken {
     /// Reads the first line of a file.
     ///
     /// # Errors
@@ -113,7 +113,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().expect("a value"));
         }
-        Token(SECRET.into()).opens(&uri.parse().expect("a URI"), &map, body.as_bytes())
+        WebhookToken(SECRET.into()).opens(&uri.parse().expect("a URI"), &map, body.as_bytes())
     }
 
     #[test]
@@ -125,8 +125,8 @@ mod tests {
         assert!(!opens("/?token=x", &[], ""));
         assert!(!opens("/?token=", &[], ""));
         assert!(!opens("/", &[], ""));
-        let token = Token("0123456789abcdef".into());
-        let uri = "/v1/notify?a=b&token=0123456789abcdef".parse().expect("a URI");
+        let token = WebhookToken("0123456789abcdef".into());
+        let uri = "/v1/webhook?a=b&token=0123456789abcdef".parse().expect("a URI");
         assert!(token.opens(&uri, &HeaderMap::new(), b""));
     }
 
@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn githubs_signature_is_that_of_the_body() {
         let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
-        assert!(opens("/", &[(SIGNATURE, signature)], "Hello, World!"));
-        assert!(!opens("/", &[(SIGNATURE, signature)], "Hello, World?"));
-        assert!(!opens("/", &[(SIGNATURE, "sha256=")], "Hello, World!"));
+        assert!(opens("/", &[(SIGNATURE, signature)], "Hello, AllPorts!"));
+        assert!(!opens("/", &[(SIGNATURE, signature)], "Hello, AllPorts?"));
+        assert!(!opens("/", &[(SIGNATURE, "sha256=")], "Hello, AllPorts!"));
     }
 
     #[test]
@@ -151,20 +151,20 @@ mod tests {
     fn a_token_that_can_be_guessed_is_refused_and_never_shown() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("token");
-        assert!(matches!(Token::read(&file), Err(TokenError::Unreadable { .. })));
+        assert!(matches!(WebhookToken::read(&file), Err(TokenError::Unreadable { .. })));
         std::fs::write(&file, "0123456789abcdef\n").expect("a file");
         let open = |mode| {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("a mode");
         };
         open(0o644);
-        let error = Token::read(&file).expect_err("everybody can read it").to_string();
+        let error = WebhookToken::read(&file).expect_err("everybody can read it").to_string();
         assert!(error.contains("chmod o=") && !error.contains("0123"), "{error}");
         open(0o600);
         std::fs::write(&file, "hunter2\n").expect("a file");
-        let error = Token::read(&file).expect_err("too short").to_string();
+        let error = WebhookToken::read(&file).expect_err("too short").to_string();
         assert!(!error.contains("hunter2"), "{error}");
         std::fs::write(&file, "0123456789abcdef\n").expect("a file");
-        let token = Token::read(&file).expect("a token");
+        let token = WebhookToken::read(&file).expect("a token");
         assert!(!format!("{token:?}").contains("0123"));
     }
 }

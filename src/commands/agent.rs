@@ -2,13 +2,13 @@
 
 use anyhow::Context as _;
 
-use super::{Exit, Setting, print, say};
+use super::{CommandContext, Exit, print, say};
 use crate::config::{self, ConfigFile, Environment, Sources, watchtower};
 use crate::control::client::Control;
 use crate::output;
 
 /// `pilotfish status`: the agent as it stands.
-pub async fn status(setting: &Setting, json: bool) -> anyhow::Result<Exit> {
+pub async fn status(setting: &CommandContext, json: bool) -> anyhow::Result<Exit> {
     let status = running(setting).await?.status().await?;
     if json {
         print(&output::status_json(&status)?)?;
@@ -19,13 +19,13 @@ pub async fn status(setting: &Setting, json: bool) -> anyhow::Result<Exit> {
 }
 
 /// `pilotfish healthcheck`: whether the agent on this machine is well.
-pub async fn healthcheck(setting: &Setting) -> anyhow::Result<Exit> {
+pub async fn healthcheck(setting: &CommandContext) -> anyhow::Result<Exit> {
     running(setting).await?.health().await?;
     Ok(Exit::Done)
 }
 
 /// The agent, which must run.
-async fn running(setting: &Setting) -> anyhow::Result<Control> {
+async fn running(setting: &CommandContext) -> anyhow::Result<Control> {
     let state_dir = &setting.settings.state_dir;
     Control::connect(state_dir).await?.with_context(|| {
         format!(
@@ -36,7 +36,7 @@ async fn running(setting: &Setting) -> anyhow::Result<Control> {
 }
 
 /// `pilotfish config`: the effective values and where each came from.
-pub fn config(setting: &Setting) -> anyhow::Result<Exit> {
+pub fn config(setting: &CommandContext) -> anyhow::Result<Exit> {
     print(&output::config(setting.settings.explain(), setting.screen))?;
     Ok(Exit::Done)
 }

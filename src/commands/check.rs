@@ -2,19 +2,19 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Setting, deaf, names, print, waits_for};
-use crate::agent::{Fulfilled, Request, RoundEnd, Wish};
+use super::{CommandContext, Exit, deaf, names, print, waits_for};
+use crate::agent::{AgentCommand, CommandReply, RoundEnd, RoundRequest};
 use crate::app;
 use crate::cli::CheckArguments;
 use crate::control::client::Control;
-use crate::core::update::event::Deaf;
+use crate::core::update::event::NullListener;
 use crate::output;
 
 /// Looks once, and prints what was found.
-pub async fn check(setting: &Setting, arguments: CheckArguments) -> anyhow::Result<Exit> {
+pub async fn check(setting: &CommandContext, arguments: CheckArguments) -> anyhow::Result<Exit> {
     let names = names(arguments.names);
     let may_be_known = !arguments.fresh;
-    let request = Request { names, dry_run: true, may_be_known, ..Request::default() };
+    let request = RoundRequest { names, dry_run: true, may_be_known, ..RoundRequest::default() };
     let end = look(setting, request).await?;
     if arguments.json {
         print(&output::check_json(end.checked_at, &end.reports, &end.passed_over)?)?;
@@ -30,13 +30,13 @@ pub async fn check(setting: &Setting, arguments: CheckArguments) -> anyhow::Resu
 ///
 /// # Errors
 /// It could not run at all.
-pub async fn look(setting: &Setting, request: Request) -> anyhow::Result<RoundEnd> {
+pub async fn look(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<RoundEnd> {
     let Some(control) = Control::connect(&setting.settings.state_dir).await? else {
         let mut agent = app::reader(&setting.settings, deaf(), CancellationToken::new())?;
         return Ok(agent.round(&request).await?);
     };
-    match control.ask(&Wish::Round(request), &Deaf, waits_for).await? {
-        Fulfilled::Round(end) => Ok(*end),
+    match control.ask(&AgentCommand::Round(request), &NullListener, waits_for).await? {
+        CommandReply::Round(end) => Ok(*end),
         _ => anyhow::bail!("the agent answered something else than what it was asked"),
     }
 }

@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Several, stop_on_signal};
-use crate::agent::{Errand, Heartbeat, RoundListener};
+use super::{FanOut, stop_on_signal};
+use crate::agent::{Heartbeat, QueuedCommand, RoundListener};
 use crate::api;
 use crate::app::Listeners;
 use crate::control::server;
@@ -18,21 +18,21 @@ use crate::registry::RegistryObserver;
 use crate::telemetry::LogListener;
 
 /// What outlives a change of the configuration.
-pub(super) struct Process {
+pub(super) struct DaemonState {
     /// Cancelled when the process is to end.
     pub(super) stop: CancellationToken,
     metrics: Arc<Metrics>,
     events: server::Broadcast,
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
-    pub(super) wishes: mpsc::Sender<Errand>,
+    pub(super) wishes: mpsc::Sender<QueuedCommand>,
     pub(super) reload: Notify,
     /// The heartbeat of the agent's loop.
     pub(super) heart: Heartbeat,
 }
 
-impl Process {
+impl DaemonState {
     /// Until it is told to stop.
-    pub(super) fn new(wishes: mpsc::Sender<Errand>) -> anyhow::Result<Self> {
+    pub(super) fn new(wishes: mpsc::Sender<QueuedCommand>) -> anyhow::Result<Self> {
         Ok(Self {
             stop: stop_on_signal()?,
             metrics: Arc::new(Metrics::new().context("cannot set up the metrics")?),
@@ -48,20 +48,20 @@ impl Process {
         let metrics = &self.metrics;
         Listeners {
             snapshot: self.snapshot.clone(),
-            events: Arc::new(Several(vec![
+            events: Arc::new(FanOut(vec![
                 Arc::new(LogListener),
                 metrics.clone(),
                 Arc::new(self.events.clone()),
             ])),
-            rounds: Arc::new(Counted(metrics.clone())),
-            registries: Arc::new(Counted(metrics.clone())),
+            rounds: Arc::new(CountingObserver(metrics.clone())),
+            registries: Arc::new(CountingObserver(metrics.clone())),
         }
     }
 
     /// What is told at the listen address.
-    pub(super) fn facts(&self) -> api::Facts {
+    pub(super) fn facts(&self) -> api::ApiState {
         let (snapshot, heart) = (self.snapshot.subscribe(), self.heart.clone());
-        api::Facts { snapshot, heart, metrics: self.metrics.clone() }
+        api::ApiState { snapshot, heart, metrics: self.metrics.clone() }
     }
 
     pub(super) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
@@ -69,8 +69,8 @@ impl Process {
     }
 
     /// What the control socket's end needs.
-    pub(super) fn control(&self) -> server::Facts {
-        server::Facts {
+    pub(super) fn control(&self) -> server::ControlState {
+        server::ControlState {
             errands: self.wishes.clone(),
             events: self.events.clone(),
             snapshot: self.snapshot.subscribe(),
@@ -80,15 +80,15 @@ impl Process {
 }
 
 /// Counts rounds and requests.
-struct Counted(Arc<Metrics>);
+struct CountingObserver(Arc<Metrics>);
 
-impl RoundListener for Counted {
+impl RoundListener for CountingObserver {
     fn round(&self, succeeded: bool, took: Duration) {
         self.0.round(succeeded, took);
     }
 }
 
-impl RegistryObserver for Counted {
+impl RegistryObserver for CountingObserver {
     fn request(&self, registry: &str, code: &str) {
         self.0.request(registry, code);
     }

@@ -1,12 +1,12 @@
 //! `pilotfish history`: every update ever tried.
 
-use super::{Exit, Setting, print, say};
+use super::{CommandContext, Exit, print, say};
 use crate::app;
 use crate::cli::HistoryArguments;
 use crate::output;
 
 /// Prints the history, newest first. Needs neither Engine nor agent.
-pub fn history(setting: &Setting, arguments: &HistoryArguments) -> anyhow::Result<Exit> {
+pub fn history(setting: &CommandContext, arguments: &HistoryArguments) -> anyhow::Result<Exit> {
     let state = app::reading(&setting.settings.state_dir)?;
     let mut records = state.history()?;
     match state.damaged_records()? {

@@ -32,7 +32,7 @@ use crate::config::{
 };
 use crate::core::decide::report::Verdict;
 use crate::core::text::harmless_page;
-use crate::core::update::event::{Deaf, Event, Listener};
+use crate::core::update::event::{Event, Listener, NullListener};
 use crate::core::update::history::Outcome;
 use crate::output::{Screen, may_colour, one_line};
 use crate::registry::RegistryObserver;
@@ -89,7 +89,7 @@ impl Exit {
 }
 
 /// What every command starts from.
-struct Setting {
+struct CommandContext {
     settings: Settings,
     /// What the command line said, for a configuration that is read again.
     global: GlobalOptions,
@@ -131,7 +131,7 @@ fn load(global: &GlobalOptions) -> Result<Settings, ConfigError> {
     config::load(&Sources { file, environment, flags: global.settings() })
 }
 
-fn prepare(cli: &Cli) -> anyhow::Result<Setting> {
+fn prepare(cli: &Cli) -> anyhow::Result<CommandContext> {
     let environment = Environment::of_process();
     let no_color = environment.variables.get("NO_COLOR").map(String::as_str);
     let may_colour = may_colour(cli.global.no_color, no_color);
@@ -146,7 +146,7 @@ fn prepare(cli: &Cli) -> anyhow::Result<Setting> {
     let is_terminal = std::io::stdout().is_terminal();
     let width = is_terminal.then(terminal_width).flatten();
     let screen = Screen { width, colour: may_colour && is_terminal };
-    Ok(Setting { settings, global: cli.global.clone(), screen, is_terminal })
+    Ok(CommandContext { settings, global: cli.global.clone(), screen, is_terminal })
 }
 
 const fn level(level: LogLevel) -> tracing::Level {
@@ -191,13 +191,13 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
 }
 
 /// Hears everything and says nothing: for commands that serve no metrics.
-struct Quiet;
+struct NullRoundListener;
 
-impl RoundListener for Quiet {
+impl RoundListener for NullRoundListener {
     fn round(&self, _succeeded: bool, _took: Duration) {}
 }
 
-impl RegistryObserver for Quiet {
+impl RegistryObserver for NullRoundListener {
     fn request(&self, _registry: &str, _code: &str) {}
     fn rate_limit_remaining(&self, _registry: &str, _remaining: u64) {}
 }
@@ -205,18 +205,23 @@ impl RegistryObserver for Quiet {
 /// Listeners of a command that serves no metrics.
 fn quiet(events: Arc<dyn Listener>) -> Listeners {
     let snapshot = watch::Sender::new(Arc::default());
-    Listeners { snapshot, events, rounds: Arc::new(Quiet), registries: Arc::new(Quiet) }
+    Listeners {
+        snapshot,
+        events,
+        rounds: Arc::new(NullRoundListener),
+        registries: Arc::new(NullRoundListener),
+    }
 }
 
 /// Listeners of a command that only looks.
 fn deaf() -> Listeners {
-    quiet(Arc::new(Deaf))
+    quiet(Arc::new(NullListener))
 }
 
 /// Passes each event on to several listeners.
-struct Several(Vec<Arc<dyn Listener>>);
+struct FanOut(Vec<Arc<dyn Listener>>);
 
-impl Listener for Several {
+impl Listener for FanOut {
     fn hear(&self, event: &Event) {
         self.0.iter().for_each(|listener| listener.hear(event));
     }

@@ -1,16 +1,16 @@
 //! The commands with which a person steps in: `rollback`, `allow`, `recover`.
 
 use super::update::handed_over;
-use super::{Exit, Setting, print, via_agent};
-use crate::agent::{Fulfilled, Wish};
+use super::{CommandContext, Exit, print, via_agent};
+use crate::agent::{AgentCommand, CommandReply};
 use crate::core::update::history::{Outcome, Record};
 use crate::output;
 
 /// `pilotfish rollback NAME`: back to the image before.
-pub async fn roll_back(setting: &Setting, name: String) -> anyhow::Result<Exit> {
-    let record = match via_agent::fulfil(setting, Wish::RollBack(name)).await? {
-        Fulfilled::RolledBack(record) => record,
-        Fulfilled::HandedOver(container) => {
+pub async fn roll_back(setting: &CommandContext, name: String) -> anyhow::Result<Exit> {
+    let record = match via_agent::fulfil(setting, AgentCommand::RollBack(name)).await? {
+        CommandReply::RolledBack(record) => record,
+        CommandReply::HandedOver(container) => {
             print(&handed_over(&container))?;
             return Ok(Exit::Done);
         }
@@ -33,9 +33,9 @@ fn told(record: &Record) -> String {
 }
 
 /// `pilotfish allow NAME`: forget the refused digests of a container.
-pub async fn allow(setting: &Setting, name: String) -> anyhow::Result<Exit> {
-    let wish = Wish::Allow(name.clone());
-    let Fulfilled::Allowed(count) = via_agent::fulfil(setting, wish).await? else {
+pub async fn allow(setting: &CommandContext, name: String) -> anyhow::Result<Exit> {
+    let wish = AgentCommand::Allow(name.clone());
+    let CommandReply::Allowed(count) = via_agent::fulfil(setting, wish).await? else {
         anyhow::bail!("the agent answered something else than what it was asked");
     };
     print(&match count {
@@ -50,8 +50,9 @@ pub async fn allow(setting: &Setting, name: String) -> anyhow::Result<Exit> {
 
 /// `pilotfish recover`: finish or undo what was left open. How each update ended is told when it
 /// does.
-pub async fn recover(setting: &Setting) -> anyhow::Result<Exit> {
-    let Fulfilled::Recovered { records, open } = via_agent::fulfil(setting, Wish::Recover).await?
+pub async fn recover(setting: &CommandContext) -> anyhow::Result<Exit> {
+    let CommandReply::Recovered { records, open } =
+        via_agent::fulfil(setting, AgentCommand::Recover).await?
     else {
         anyhow::bail!("the agent answered something else than what it was asked");
     };

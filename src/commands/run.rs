@@ -6,11 +6,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
-use super::daemon::Process;
-use super::servers::{listen_for_pushes, serve_control, serve_notify, serve_pages};
-use super::stale_socket::{SocketLost, end_with_it};
-use super::{Exit, Setting, load, standby, systemd};
-use crate::agent::{Errand, RunEnd};
+use super::daemon::DaemonState;
+use super::servers::{listen_for_webhooks, serve_control, serve_webhook, serve_pages};
+use super::stale_socket::{StaleSocket, exit_with_socket};
+use super::{CommandContext, Exit, load, standby, systemd};
+use crate::agent::{QueuedCommand, RunEnd};
 use crate::api;
 use crate::app;
 use crate::config::Settings;
@@ -18,14 +18,14 @@ use crate::control::server;
 
 /// Checks on schedule until it is told to stop. With SIGHUP the configuration is read again: a
 /// valid one is followed from the end of the current round on, one that is invalid or cannot be
-/// followed is told and left. Wishes that wait meanwhile are fulfilled afterwards.
-pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
+/// followed is told and left. CompatSettings that wait meanwhile are fulfilled afterwards.
+pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
     let (wishes, mut errands) = mpsc::channel(server::WISHES_WAITING_MAX);
-    let process = Arc::new(Process::new(wishes)?);
+    let process = Arc::new(DaemonState::new(wishes)?);
     let mut settings = setting.settings.clone();
     let (followed, mut wanted) = watch::channel(settings.clone());
     let tasks = TaskTracker::new();
-    tasks.spawn(follow_the_configuration(setting, followed, process.clone()));
+    tasks.spawn(follow_configuration(setting, followed, process.clone()));
     let (snapshot, heart) = (process.snapshot.subscribe(), process.heart.clone());
     tasks.spawn(systemd::tell(snapshot, heart, process.stop.clone()));
     let mut proven = None;
@@ -36,10 +36,10 @@ pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
             Ok(RunEnd::Reload) => {
                 tracing::info!("following the new configuration");
                 let wanted = wanted.borrow_and_update().clone();
-                note_on_the_log(&settings, &wanted);
+                warn_about_log(&settings, &wanted);
                 proven = Some(std::mem::replace(&mut settings, wanted));
             }
-            Err(error) if error.is::<SocketLost>() => break Err(error),
+            Err(error) if error.is::<StaleSocket>() => break Err(error),
             Err(error) => {
                 let Some(before) = proven.take() else { return Err(error) };
                 settings = before;
@@ -55,17 +55,17 @@ pub async fn run(setting: Setting) -> anyhow::Result<Exit> {
 }
 
 /// The log is set up once, before anything else.
-fn note_on_the_log(before: &Settings, after: &Settings) {
+fn warn_about_log(before: &Settings, after: &Settings) {
     if (before.log_format, before.log_level) != (after.log_format, after.log_level) {
         tracing::warn!("log.format and log.level are followed from the next start on");
     }
 }
 
 /// Reads the configuration again at every SIGHUP.
-async fn follow_the_configuration(
-    setting: Setting,
+async fn follow_configuration(
+    setting: CommandContext,
     followed: watch::Sender<Settings>,
-    process: Arc<Process>,
+    process: Arc<DaemonState>,
 ) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
     while process.stop.run_until_cancelled(hangups.recv()).await.flatten().is_some() {
@@ -82,8 +82,8 @@ async fn follow_the_configuration(
 /// The agent with these settings. What may be in its way is found before anything is written.
 async fn serve(
     settings: &Settings,
-    process: &Process,
-    errands: &mut mpsc::Receiver<Errand>,
+    process: &DaemonState,
+    errands: &mut mpsc::Receiver<QueuedCommand>,
 ) -> anyhow::Result<RunEnd> {
     settings.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let has_waited = standby::stand_by(settings, process).await?;
@@ -99,8 +99,8 @@ async fn serve(
         Some(address) => Some(api::bind("listen.address", address).await?),
         None => None,
     };
-    let notified = match &settings.notify {
-        Some(wanted) => Some(listen_for_pushes(wanted).await?),
+    let webhooks = match &settings.webhook {
+        Some(wanted) => Some(listen_for_webhooks(wanted).await?),
         None => None,
     };
     let agent = app::agent(settings, process.listeners(), process.stop.clone())?;
@@ -111,9 +111,9 @@ async fn serve(
     if let Some(listener) = listener {
         tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
-    if let Some((listener, token)) = notified {
+    if let Some((listener, token)) = webhooks {
         let errands = process.wishes.clone();
-        serve_notify(listener, token, app::hosts(settings), errands, &tasks, &end);
+        serve_webhook(listener, token, app::hosts(settings), errands, &tasks, &end);
     }
     serve_control(settings, process, &tasks, &end);
     tracing::info!(
@@ -123,7 +123,7 @@ async fn serve(
         "pilotfish runs"
     );
     let work = Box::pin(agent.run(errands, &process.reload));
-    let ended = end_with_it(settings, &process.stop, work).await;
+    let ended = exit_with_socket(settings, &process.stop, work).await;
     end.cancel();
     tasks.close();
     tasks.wait().await;

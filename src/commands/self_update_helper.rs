@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::stale_socket::end_with_it;
-use super::{Exit, Setting, quiet, stop_on_signal};
+use super::stale_socket::exit_with_socket;
+use super::{CommandContext, Exit, quiet, stop_on_signal};
 use crate::agent::Agent;
-use crate::app::{self, RealWorld};
+use crate::app::{self, RealPorts};
 use crate::config::Settings;
-use crate::core::update::self_update::Turn;
+use crate::core::update::self_update::LockOwner;
 use crate::telemetry::LogListener;
 
 /// How often the lock is tried until the agent has let go of it.
@@ -18,11 +18,11 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Updates the agent's container if that is asked, and then waits to be removed: the Engine would
 /// start it again if it ended.
-pub async fn assist(setting: &Setting) -> anyhow::Result<Exit> {
+pub async fn assist(setting: &CommandContext) -> anyhow::Result<Exit> {
     let stop = stop_on_signal()?;
     let settings = &setting.settings;
     let work = Box::pin(async {
-        if let Some(mut agent) = take_the_lock(settings, &stop).await? {
+        if let Some(mut agent) = take_engine_lock(settings, &stop).await? {
             agent.assist().await?;
         }
         tracing::info!("nothing more to do; the agent removes this container");
@@ -34,19 +34,19 @@ pub async fn assist(setting: &Setting) -> anyhow::Result<Exit> {
         anyhow::Ok(())
     });
     // A start of this container mounts the new socket, and takes the work up where it was left.
-    end_with_it(settings, &stop, until_removed).await??;
+    exit_with_socket(settings, &stop, until_removed).await??;
     Ok(Exit::Done)
 }
 
 /// The lock, as long as it is meant for a helper.
-async fn take_the_lock(
+async fn take_engine_lock(
     settings: &Settings,
     stop: &CancellationToken,
-) -> anyhow::Result<Option<Agent<RealWorld>>> {
+) -> anyhow::Result<Option<Agent<RealPorts>>> {
     let is_asked = || {
         anyhow::Ok(
             app::handover(&settings.state_dir)?
-                .is_some_and(|handover| handover.turn == Turn::Helper),
+                .is_some_and(|handover| handover.turn == LockOwner::Helper),
         )
     };
     while is_asked()? && !stop.is_cancelled() {

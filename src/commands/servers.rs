@@ -5,25 +5,25 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::daemon::Process;
-use crate::agent::Errand;
+use super::daemon::DaemonState;
+use crate::agent::QueuedCommand;
 use crate::api::{self, webhook};
-use crate::config::{NotifySettings, Settings};
+use crate::config::{Settings, WebhookSettings};
 use crate::control::{self, server};
 
 /// Where registries tell of pushes, and the word by which they are known.
-pub(super) async fn listen_for_pushes(
-    wanted: &NotifySettings,
-) -> anyhow::Result<(TcpListener, api::Token)> {
-    let token = api::Token::read(&wanted.token_file)?;
-    Ok((api::bind("notify.address", wanted.address).await?, token))
+pub(super) async fn listen_for_webhooks(
+    wanted: &WebhookSettings,
+) -> anyhow::Result<(TcpListener, api::WebhookToken)> {
+    let token = api::WebhookToken::read(&wanted.token_file)?;
+    Ok((api::bind("webhook.address", wanted.address).await?, token))
 }
 
-pub(super) fn serve_notify(
+pub(super) fn serve_webhook(
     listener: TcpListener,
-    token: api::Token,
-    hosts: api::Hosts,
-    errands: mpsc::Sender<Errand>,
+    token: api::WebhookToken,
+    hosts: api::AllowedHosts,
+    errands: mpsc::Sender<QueuedCommand>,
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) {
@@ -38,21 +38,21 @@ pub(super) fn serve_notify(
 
 pub(super) async fn serve_pages(
     listener: TcpListener,
-    facts: api::Facts,
-    hosts: api::Hosts,
+    facts: api::ApiState,
+    hosts: api::AllowedHosts,
     end: CancellationToken,
 ) {
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "serving /metrics, /healthz and /readyz");
     }
     let router = api::guarded(api::router(facts), hosts);
-    api::serve(listener, router, api::Limits::DEFAULT, end).await;
+    api::serve(listener, router, api::ConnectionLimits::DEFAULT, end).await;
 }
 
 /// An agent without its control socket still does its work: that is said, and no more.
 pub(super) fn serve_control(
     settings: &Settings,
-    process: &Process,
+    process: &DaemonState,
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) {

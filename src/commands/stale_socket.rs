@@ -23,25 +23,25 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(30);
     "the Engine has made a new socket, and this container still has the one before: it ends, to be \
      started again with the new one"
 )]
-pub struct SocketLost;
+pub struct StaleSocket;
 
 /// Does this work for as long as the socket is one at which somebody may listen. Once it is not,
 /// the work is asked by `stop` to end.
 ///
 /// # Errors
 /// That is so.
-pub async fn end_with_it<T>(
+pub async fn exit_with_socket<T>(
     settings: &Settings,
     stop: &CancellationToken,
     work: impl Future<Output = T>,
-) -> Result<T, SocketLost> {
+) -> Result<T, StaleSocket> {
     let mut work = std::pin::pin!(work);
     tokio::select! {
         done = &mut work => return Ok(done),
         () = lost(settings) => stop.cancel(),
     }
     work.await;
-    Err(SocketLost)
+    Err(StaleSocket)
 }
 
 async fn lost(settings: &Settings) {
@@ -54,11 +54,11 @@ async fn lost(settings: &Settings) {
 /// anything but its name.
 pub fn is_lost(settings: &Settings) -> bool {
     let DockerHost::Unix(path) = &settings.docker_host else { return false };
-    app::is_in_a_container() && is_without_a_name(path)
+    app::is_in_container() && is_unlinked(path)
 }
 
 /// A file without any name is still seen where it is mounted, and only there.
-fn is_without_a_name(path: &Path) -> bool {
+fn is_unlinked(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.nlink() == 0)
 }
 
@@ -72,13 +72,13 @@ mod tests {
     fn a_file_without_a_name_is_told_from_one_that_is_away() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("docker.sock");
-        assert!(!is_without_a_name(&path));
+        assert!(!is_unlinked(&path));
         let file = File::create(&path).expect("a file");
-        assert!(!is_without_a_name(&path));
+        assert!(!is_unlinked(&path));
         fs::remove_file(&path).expect("its end");
-        assert!(!is_without_a_name(&path));
+        assert!(!is_unlinked(&path));
         // What is still open is seen as a mount of it would be.
         let seen = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-        assert!(is_without_a_name(Path::new(&seen)));
+        assert!(is_unlinked(Path::new(&seen)));
     }
 }

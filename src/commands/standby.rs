@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::daemon::Process;
+use super::daemon::DaemonState;
 use super::servers::{serve_control, serve_pages};
 use super::stale_socket::is_lost;
 use crate::agent::Agent;
 use crate::api;
-use crate::app::{self, RealWorld};
+use crate::app::{self, RealPorts};
 use crate::config::Settings;
-use crate::core::update::self_update::{Handover, Helper, Turn, is_forsaken};
+use crate::core::update::self_update::{HelperState, LockOwner, SelfUpdate, is_forsaken};
 
 /// How often it is looked whether the helper has ended. Two small files are read for it; the
 /// Engine is asked only while nobody has the lock.
@@ -29,7 +29,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// # Errors
 /// This agent is no good: it cannot listen, read what is in the state directory, or reach the
 /// Engine.
-pub async fn stand_by(settings: &Settings, process: &Process) -> anyhow::Result<bool> {
+pub async fn stand_by(settings: &Settings, process: &DaemonState) -> anyhow::Result<bool> {
     let Some(handover) = app::handover(&settings.state_dir)? else { return Ok(false) };
     let agent = app::reader(settings, process.listeners(), process.stop.clone())?;
     if !agent.is_meant(&handover).await? {
@@ -64,10 +64,10 @@ pub async fn stand_by(settings: &Settings, process: &Process) -> anyhow::Result<
 }
 
 /// Until it is the agent's turn, or nobody is at work any more.
-async fn wait(agent: &Agent<RealWorld>, settings: &Settings) -> anyhow::Result<()> {
+async fn wait(agent: &Agent<RealPorts>, settings: &Settings) -> anyhow::Result<()> {
     let mut free_since = None;
     loop {
-        let asked = agent.handover()?.filter(|handover| handover.turn == Turn::Helper);
+        let asked = agent.handover()?.filter(|handover| handover.turn == LockOwner::Helper);
         if is_lock_free(&settings.state_dir) {
             let since = *free_since.get_or_insert_with(Instant::now);
             match asked {
@@ -85,12 +85,12 @@ async fn wait(agent: &Agent<RealWorld>, settings: &Settings) -> anyhow::Result<(
 /// An Engine that does not answer tells nothing of the helper. Where it never will, the helper is
 /// taken for one that may still come.
 async fn is_alone(
-    agent: &Agent<RealWorld>,
+    agent: &Agent<RealPorts>,
     settings: &Settings,
-    asked: &Handover,
+    asked: &SelfUpdate,
     free_since: Instant,
 ) -> bool {
-    let unknown = is_lost(settings).then_some(Helper::Runs);
+    let unknown = is_lost(settings).then_some(HelperState::Runs);
     let helper = agent.helper(asked).await.or(unknown);
     helper.is_some_and(|helper| is_forsaken(helper, free_since.elapsed()))
 }

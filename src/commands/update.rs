@@ -1,8 +1,8 @@
 //! `pilotfish update`: one round now.
 
 use super::check::look;
-use super::{Exit, Setting, print, via_agent};
-use crate::agent::{Fulfilled, Request, RoundEnd, Wish};
+use super::{CommandContext, Exit, print, via_agent};
+use crate::agent::{AgentCommand, CommandReply, RoundEnd, RoundRequest};
 use crate::cli::UpdateArguments;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Verdict;
@@ -10,15 +10,19 @@ use crate::core::docker::names;
 use crate::output;
 
 /// Runs one round and says how it went.
-pub async fn update(setting: &Setting, arguments: UpdateArguments) -> anyhow::Result<Exit> {
+pub async fn update(setting: &CommandContext, arguments: UpdateArguments) -> anyhow::Result<Exit> {
     let UpdateArguments { dry_run, force, json, .. } = arguments;
     let names = super::names(arguments.names);
     let tries_at_once = names.is_some();
-    let request = Request { names, force, tries_at_once, dry_run, ..Request::default() };
+    let request = RoundRequest { names, force, tries_at_once, dry_run, ..RoundRequest::default() };
     if dry_run { rehearse(setting, request, json).await } else { act(setting, request).await }
 }
 
-async fn rehearse(setting: &Setting, request: Request, json: bool) -> anyhow::Result<Exit> {
+async fn rehearse(
+    setting: &CommandContext,
+    request: RoundRequest,
+    json: bool,
+) -> anyhow::Result<Exit> {
     let end = look(setting, request).await?;
     if json {
         print(&output::check_json(end.checked_at, &end.reports, &end.passed_over)?)?;
@@ -29,8 +33,9 @@ async fn rehearse(setting: &Setting, request: Request, json: bool) -> anyhow::Re
 }
 
 /// An update that was begun and has no end yet is not done, whatever became of the others.
-async fn act(setting: &Setting, request: Request) -> anyhow::Result<Exit> {
-    let Fulfilled::Round(end) = via_agent::fulfil(setting, Wish::Round(request)).await? else {
+async fn act(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<Exit> {
+    let CommandReply::Round(end) = via_agent::fulfil(setting, AgentCommand::Round(request)).await?
+    else {
         anyhow::bail!("the agent answered something else than what it was asked");
     };
     print(&output::update_summary(&end.records, &end.reports, setting.screen))?;

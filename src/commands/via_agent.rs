@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::{Setting, quiet, say, stop_on_signal, waits_for};
-use crate::agent::{Fulfilled, Wish};
+use super::{CommandContext, quiet, say, stop_on_signal, waits_for};
+use crate::agent::{AgentCommand, CommandReply};
 use crate::app;
 use crate::control::client::Control;
 use crate::core::update::event::Listener;
@@ -16,7 +16,7 @@ use crate::output::TerminalListener;
 ///
 /// # Errors
 /// It could not be fulfilled.
-pub async fn fulfil(setting: &Setting, wish: Wish) -> anyhow::Result<Fulfilled> {
+pub async fn fulfil(setting: &CommandContext, wish: AgentCommand) -> anyhow::Result<CommandReply> {
     let shown = TerminalListener::new(std::io::stdout(), setting.screen, setting.is_terminal);
     let terminal = Arc::new(shown.context("cannot show progress")?);
     let fulfilled = match Control::connect(&setting.settings.state_dir).await? {
@@ -29,7 +29,11 @@ pub async fn fulfil(setting: &Setting, wish: Wish) -> anyhow::Result<Fulfilled> 
 }
 
 /// Ctrl-C detaches: the agent goes on.
-async fn ask(control: &Control, wish: &Wish, listener: &dyn Listener) -> anyhow::Result<Fulfilled> {
+async fn ask(
+    control: &Control,
+    wish: &AgentCommand,
+    listener: &dyn Listener,
+) -> anyhow::Result<CommandReply> {
     let stop = stop_on_signal()?;
     tokio::select! {
         fulfilled = control.ask(wish, listener, waits_for) => Ok(fulfilled?),
@@ -40,14 +44,14 @@ async fn ask(control: &Control, wish: &Wish, listener: &dyn Listener) -> anyhow:
 }
 
 async fn alone(
-    setting: &Setting,
-    wish: Wish,
+    setting: &CommandContext,
+    wish: AgentCommand,
     terminal: Arc<TerminalListener>,
-) -> anyhow::Result<Fulfilled> {
+) -> anyhow::Result<CommandReply> {
     let stop = stop_on_signal()?;
     let mut agent = app::agent(&setting.settings, quiet(terminal), stop.clone())?;
     let fulfilled = agent.fulfil(wish).await;
-    agent.let_go_of_the_engine().await;
+    agent.release_engine_lock().await;
     let fulfilled = fulfilled?;
     if stop.is_cancelled() && std::io::stderr().is_terminal() {
         say("stopped; what is open is finished or undone by the next start");

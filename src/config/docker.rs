@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::config::environment::{DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, Environment};
-use crate::config::error::{ConfigError, Origin};
+use crate::config::error::{ConfigError, ValueOrigin};
 use crate::core::docker::authority::{AuthorityError, in_brackets, split_authority};
 
 /// The Engine's port without TLS (Docker's documentation of `DOCKER_HOST`).
@@ -101,7 +101,7 @@ impl DockerTls {
             // Never without TLS where somebody asked for it.
             (None, Some(value)) => Err(ConfigError::BadValue {
                 key: DOCKER_TLS_VERIFY.to_owned(),
-                origin: Origin::Variable(DOCKER_TLS_VERIFY.to_owned()),
+                origin: ValueOrigin::Variable(DOCKER_TLS_VERIFY.to_owned()),
                 value: value.to_owned(),
                 why: format!("there is no HOME to find certificates in: set {DOCKER_CERT_PATH}"),
             }),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::config::environment::Fragment;
-use crate::config::error::{ConfigError, Origin};
+use crate::config::error::{ConfigError, ValueOrigin};
 use crate::config::keys::KEYS;
 
 const EVERY: &str = "schedule.every";
@@ -18,18 +18,18 @@ pub struct Explained {
     /// The value as it was written. Never a password: there is no key for one.
     pub value: String,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
 /// One value for each key that has one.
 #[derive(Debug)]
-pub(super) struct Effective(BTreeMap<&'static str, (String, Origin)>);
+pub(super) struct Effective(BTreeMap<&'static str, (String, ValueOrigin)>);
 
 impl Effective {
     /// Before anybody has said anything.
     pub(super) fn defaults() -> Self {
         let default = |(name, default): (&'static str, Option<&str>)| {
-            Some((name, (default?.to_owned(), Origin::Default)))
+            Some((name, (default?.to_owned(), ValueOrigin::Default)))
         };
         Self(KEYS.iter().map(|key| (key.name, key.default)).filter_map(default).collect())
     }
@@ -67,7 +67,7 @@ impl Effective {
     ) -> Result<T, ConfigError> {
         let (value, origin) = match self.0.get(name) {
             Some((value, origin)) => (value.as_str(), origin.clone()),
-            None => ("", Origin::Default),
+            None => ("", ValueOrigin::Default),
         };
         parse(value).map_err(|error| ConfigError::BadValue {
             key: name.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::error::{ConfigError, Origin};
+use crate::config::error::{ConfigError, ValueOrigin};
 use crate::config::keys::{self, KEYS, Key, REGISTRIES, VARIABLE_PREFIX};
 use crate::core::text::nearest;
 
@@ -46,14 +46,14 @@ impl Environment {
 pub(super) struct Fragment {
     pub(super) key: Key,
     pub(super) value: String,
-    pub(super) origin: Origin,
+    pub(super) origin: ValueOrigin,
 }
 
 /// What the environment sets, Docker's variable first, so that ours wins.
 pub(super) fn from_variables(environment: &Environment) -> Result<Vec<Fragment>, ConfigError> {
     let mut fragments = Vec::new();
     if let (Some(value), Some(key)) = (environment.filled(DOCKER_HOST), Key::find("docker_host")) {
-        let origin = Origin::Variable(DOCKER_HOST.to_owned());
+        let origin = ValueOrigin::Variable(DOCKER_HOST.to_owned());
         fragments.push(Fragment { key, value: value.to_owned(), origin });
     }
     for (name, value) in &environment.variables {
@@ -61,7 +61,7 @@ pub(super) fn from_variables(environment: &Environment) -> Result<Vec<Fragment>,
         let Some(key) = KEYS.into_iter().find(|key| key.variable() == *name) else {
             return Err(unknown_variable(name, behind));
         };
-        let origin = Origin::Variable(name.clone());
+        let origin = ValueOrigin::Variable(name.clone());
         fragments.push(Fragment { key, value: value.clone(), origin });
     }
     Ok(fragments)
@@ -85,10 +85,10 @@ fn unknown_variable(name: &str, behind: &str) -> ConfigError {
 /// What the command line sets, as pairs of key and value.
 pub(super) fn from_flags(flags: &[(String, String)]) -> Result<Vec<Fragment>, ConfigError> {
     let fragment = |(name, value): &(String, String)| match Key::find(name) {
-        Some(key) => Ok(Fragment { key, value: value.clone(), origin: Origin::Flag }),
+        Some(key) => Ok(Fragment { key, value: value.clone(), origin: ValueOrigin::Flag }),
         None => Err(ConfigError::UnknownKey {
             key: name.clone(),
-            origin: Origin::Flag,
+            origin: ValueOrigin::Flag,
             hint: keys::hint(name),
         }),
     };

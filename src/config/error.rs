@@ -8,7 +8,7 @@ use crate::core::text::shown;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// Nobody gave it.
     Default,
     /// The configuration file.
@@ -24,7 +24,7 @@ pub enum Origin {
     Flag,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => formatter.write_str("default"),
@@ -64,7 +64,7 @@ pub enum ConfigError {
     #[error("{origin}: this is not TOML: {message}")]
     Syntax {
         /// Where it stands.
-        origin: Origin,
+        origin: ValueOrigin,
         /// What the parser said, on one line.
         message: String,
     },
@@ -74,7 +74,7 @@ pub enum ConfigError {
         /// The whole key.
         key: String,
         /// Where it stands.
-        origin: Origin,
+        origin: ValueOrigin,
         /// What was probably meant; may be empty.
         hint: String,
     },
@@ -94,7 +94,7 @@ pub enum ConfigError {
         /// The whole key.
         key: String,
         /// Where it stands.
-        origin: Origin,
+        origin: ValueOrigin,
         /// What should stand there.
         expected: &'static str,
         /// What stands there.
@@ -106,7 +106,7 @@ pub enum ConfigError {
         /// The whole key, or the variable that has none.
         key: String,
         /// Where it stands.
-        origin: Origin,
+        origin: ValueOrigin,
         /// What stands there.
         value: String,
         /// What is wrong, and what would be right.
@@ -116,7 +116,7 @@ pub enum ConfigError {
     #[error("{origin}: `schedule.every` and `schedule.cron` exclude each other: keep one of them")]
     TwoSchedules {
         /// Where the second stands.
-        origin: Origin,
+        origin: ValueOrigin,
     },
 }
 
@@ -136,7 +136,7 @@ mod tests {
     fn what_may_hold_a_password_is_not_repeated() {
         let error = ConfigError::BadValue {
             key: "docker_host".into(),
-            origin: Origin::Variable("DOCKER_HOST".into()),
+            origin: ValueOrigin::Variable("DOCKER_HOST".into()),
             value: "tcp://user:secret@host".into(),
             why: "no users".into(),
         };

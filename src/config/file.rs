@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use crate::config::environment::Fragment;
-use crate::config::error::{ConfigError, Origin};
-use crate::config::keys::{self, Key, Kind, REGISTRIES};
+use crate::config::error::{ConfigError, ValueOrigin};
+use crate::config::keys::{self, Key, REGISTRIES, ValueKind};
 use crate::config::registries::{self, Registries};
-use crate::config::table::{Source, as_table, in_order, wrong_type};
+use crate::config::table::{TomlSource, as_table, in_order, wrong_type};
 
 /// Where the file is looked for if nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/pilotfish/pilotfish.toml";
@@ -69,14 +69,14 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 }
 
 pub(super) fn parse(text: &str, path: &Path) -> Result<Contents, ConfigError> {
-    let source = Source { text, path };
+    let source = TomlSource { text, path };
     let table = DeTable::parse(text).map_err(|error| syntax_error(&source, &error))?;
     let mut contents = Contents::default();
     walk(&source, "", table.get_ref(), &mut contents)?;
     Ok(contents)
 }
 
-fn syntax_error(source: &Source<'_>, error: &toml::de::Error) -> ConfigError {
+fn syntax_error(source: &TomlSource<'_>, error: &toml::de::Error) -> ConfigError {
     let span = error.span().unwrap_or_default();
     let line_start = source.text.get(..span.start).and_then(|before| before.rfind('\n'));
     let line = source.text.get(line_start.map_or(0, |start| start + 1)..).unwrap_or_default();
@@ -89,7 +89,7 @@ fn syntax_error(source: &Source<'_>, error: &toml::de::Error) -> ConfigError {
 }
 
 fn walk(
-    source: &Source<'_>,
+    source: &TomlSource<'_>,
     section: &str,
     table: &DeTable<'_>,
     contents: &mut Contents,
@@ -113,11 +113,11 @@ fn walk(
     Ok(())
 }
 
-fn scalar(key: Key, value: &DeValue<'_>, origin: &Origin) -> Result<String, ConfigError> {
+fn scalar(key: Key, value: &DeValue<'_>, origin: &ValueOrigin) -> Result<String, ConfigError> {
     match (key.kind, value) {
-        (Kind::Text, DeValue::String(text)) => Ok(text.clone().into_owned()),
-        (Kind::Flag, DeValue::Boolean(flag)) => Ok(flag.to_string()),
-        (Kind::Number, DeValue::Integer(number)) => Ok(number.to_string()),
+        (ValueKind::Text, DeValue::String(text)) => Ok(text.clone().into_owned()),
+        (ValueKind::Flag, DeValue::Boolean(flag)) => Ok(flag.to_string()),
+        (ValueKind::Number, DeValue::Integer(number)) => Ok(number.to_string()),
         _ => Err(wrong_type(key.name, key.kind.in_words(), value, origin)),
     }
 }

@@ -14,7 +14,7 @@ pub const REGISTRY_KEYS: [&str; 5] =
 
 /// What a value is in TOML. In a variable and on the command line all of them are text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// A text in quotation marks.
     Text,
     /// `true` or `false`.
@@ -23,7 +23,7 @@ pub enum Kind {
     Number,
 }
 
-impl Kind {
+impl ValueKind {
     /// What an error tells people to write.
     pub(super) const fn in_words(self) -> &'static str {
         match self {
@@ -40,39 +40,39 @@ pub struct Key {
     /// Its whole name: `state_dir`, `schedule.every`.
     pub name: &'static str,
     /// What its value is.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Its value where nobody gives one; absent: it has none.
     pub default: Option<&'static str>,
 }
 
-const fn key(name: &'static str, kind: Kind, default: &'static str) -> Key {
+const fn key(name: &'static str, kind: ValueKind, default: &'static str) -> Key {
     Key { name, kind, default: Some(default) }
 }
 
 /// All keys but those of registries, in the order of the documentation.
 pub const KEYS: [Key; 22] = [
-    key("state_dir", Kind::Text, "/var/lib/pilotfish"),
-    key("docker_host", Kind::Text, "unix:///var/run/docker.sock"),
-    key("opt_in", Kind::Flag, "true"),
-    key("trust_image_labels", Kind::Flag, "false"),
-    key("time_zone", Kind::Text, "local"),
-    key("schedule.every", Kind::Text, "15m"),
-    Key { name: "schedule.cron", kind: Kind::Text, default: None },
-    key("schedule.jitter", Kind::Text, "10%"),
-    key("pull.window", Kind::Text, ""),
-    key("update.window", Kind::Text, ""),
-    key("health.timeout", Kind::Text, "60s"),
-    key("health.stable", Kind::Text, "30s"),
-    key("images.keep", Kind::Number, "1"),
-    key("listen.address", Kind::Text, "127.0.0.1:9788"),
-    key("listen.hosts", Kind::Text, ""),
-    key("notify.address", Kind::Text, ""),
-    key("notify.token_file", Kind::Text, ""),
-    key("compat.watchtower", Kind::Flag, "false"),
-    key("compat.scope", Kind::Text, ""),
-    key("compat.lifecycle_hooks", Kind::Flag, "false"),
-    key("log.format", Kind::Text, "auto"),
-    key("log.level", Kind::Text, "info"),
+    key("state_dir", ValueKind::Text, "/var/lib/pilotfish"),
+    key("docker_host", ValueKind::Text, "unix:///var/run/docker.sock"),
+    key("opt_in", ValueKind::Flag, "true"),
+    key("trust_image_labels", ValueKind::Flag, "false"),
+    key("time_zone", ValueKind::Text, "local"),
+    key("schedule.every", ValueKind::Text, "15m"),
+    Key { name: "schedule.cron", kind: ValueKind::Text, default: None },
+    key("schedule.jitter", ValueKind::Text, "10%"),
+    key("pull.window", ValueKind::Text, ""),
+    key("update.window", ValueKind::Text, ""),
+    key("health.timeout", ValueKind::Text, "60s"),
+    key("health.stable", ValueKind::Text, "30s"),
+    key("images.keep", ValueKind::Number, "1"),
+    key("listen.address", ValueKind::Text, "127.0.0.1:9788"),
+    key("listen.hosts", ValueKind::Text, ""),
+    key("webhook.address", ValueKind::Text, ""),
+    key("webhook.token_file", ValueKind::Text, ""),
+    key("compat.watchtower", ValueKind::Flag, "false"),
+    key("compat.scope", ValueKind::Text, ""),
+    key("compat.lifecycle_hooks", ValueKind::Flag, "false"),
+    key("log.format", ValueKind::Text, "auto"),
+    key("log.level", ValueKind::Text, "info"),
 ];
 
 impl Key {

@@ -25,11 +25,11 @@ pub mod watchtower;
 pub use docker::{DockerHost, DockerHostError, DockerTls};
 pub use effective::Explained;
 pub use environment::Environment;
-pub use error::{ConfigError, Origin};
+pub use error::{ConfigError, ValueOrigin};
 pub use file::{ConfigFile, DEFAULT_FILE};
-pub use keys::{KEYS, Key, Kind, REGISTRY_KEYS};
+pub use keys::{KEYS, Key, REGISTRY_KEYS, ValueKind};
 pub use registries::RegistryHostSettings;
-pub use settings::{LogFormat, LogLevel, NotifySettings, Settings};
+pub use settings::{LogFormat, LogLevel, Settings, WebhookSettings};
 
 use std::path::Path;
 

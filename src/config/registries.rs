@@ -7,9 +7,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::effective::Explained;
-use crate::config::error::{ConfigError, Origin};
+use crate::config::error::{ConfigError, ValueOrigin};
 use crate::config::keys::{REGISTRIES, REGISTRY_KEYS};
-use crate::config::table::{Source, as_table, in_order, wrong_type};
+use crate::config::table::{TomlSource, as_table, in_order, wrong_type};
 use crate::core::docker::reference::Reference;
 use crate::core::text::did_you_mean;
 
@@ -41,7 +41,10 @@ pub(super) struct Registries {
 }
 
 /// Reads the table `registries`.
-pub(super) fn read(source: &Source<'_>, table: &DeTable<'_>) -> Result<Registries, ConfigError> {
+pub(super) fn read(
+    source: &TomlSource<'_>,
+    table: &DeTable<'_>,
+) -> Result<Registries, ConfigError> {
     let mut registries = Registries::default();
     for (name, value) in in_order(table) {
         let key = format!("{REGISTRIES}.\"{}\"", name.get_ref());
@@ -85,7 +88,7 @@ fn check_login(settings: &RegistryHostSettings) -> Result<(), String> {
     }
 }
 
-fn bad_value(key: &str, origin: &Origin, value: &str, why: String) -> ConfigError {
+fn bad_value(key: &str, origin: &ValueOrigin, value: &str, why: String) -> ConfigError {
     let (key, origin, value) = (key.to_owned(), origin.clone(), value.to_owned());
     ConfigError::BadValue { key, origin, value, why }
 }
@@ -93,7 +96,7 @@ fn bad_value(key: &str, origin: &Origin, value: &str, why: String) -> ConfigErro
 /// One key of one registry.
 struct Field<'a, 'i> {
     key: String,
-    origin: Origin,
+    origin: ValueOrigin,
     value: &'a DeValue<'i>,
 }
 

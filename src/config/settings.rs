@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::config::docker::{DockerHost, DockerTls};
 use crate::config::effective::{Effective, Explained};
 use crate::config::environment::{DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, Environment};
-use crate::config::error::{ConfigError, Origin};
+use crate::config::error::{ConfigError, ValueOrigin};
 use crate::config::registries::{Registries, RegistryHostSettings};
 use crate::config::time_zone;
 use crate::core::docker::authority::split_authority;
@@ -50,7 +50,7 @@ pub enum LogLevel {
 
 /// Where registries may tell of pushes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotifySettings {
+pub struct WebhookSettings {
     /// The address.
     pub address: SocketAddr,
     /// The file whose first line is the token.
@@ -91,7 +91,7 @@ pub struct Settings {
     /// Names of this machine besides its own, on both addresses.
     pub listen_hosts: Vec<String>,
     /// Where registries may tell of pushes; absent: nowhere.
-    pub notify: Option<NotifySettings>,
+    pub webhook: Option<WebhookSettings>,
     /// Watchtower's labels mean what they meant; absent: they mean nothing.
     pub watchtower: Option<Watchtower>,
     /// How the log is written.
@@ -131,7 +131,7 @@ impl Settings {
             images_keep: effective.read("images.keep", parse_images_keep)?,
             listen_address: effective.read("listen.address", parse_listen)?,
             listen_hosts: effective.read("listen.hosts", parse_hosts)?,
-            notify: read_notify(effective)?,
+            webhook: read_webhook(effective)?,
             watchtower: read_watchtower(effective)?,
             log_format: effective.read("log.format", |text| choose(text, LOG_FORMATS))?,
             log_level: effective.read("log.level", |text| choose(text, LOG_LEVELS))?,
@@ -167,7 +167,7 @@ impl Settings {
 fn explain_docker(environment: &Environment) -> impl Iterator<Item = Explained> {
     let explained = |name: &str| {
         let (key, value) = (name.to_owned(), environment.filled(name)?.to_owned());
-        Some(Explained { origin: Origin::Variable(key.clone()), key, value })
+        Some(Explained { origin: ValueOrigin::Variable(key.clone()), key, value })
     };
     [DOCKER_TLS_VERIFY, DOCKER_CERT_PATH].into_iter().filter_map(explained)
 }
@@ -210,13 +210,13 @@ fn read_watchtower(effective: &Effective) -> Result<Option<Watchtower>, ConfigEr
 }
 
 /// An address needs a token: there is no notifying without one.
-fn read_notify(effective: &Effective) -> Result<Option<NotifySettings>, ConfigError> {
-    let Some(address) = effective.read("notify.address", parse_listen)? else { return Ok(None) };
-    let token_file = effective.read("notify.token_file", |text| match text.trim() {
-        "" => Err("notify.address needs the file of a token beside it"),
+fn read_webhook(effective: &Effective) -> Result<Option<WebhookSettings>, ConfigError> {
+    let Some(address) = effective.read("webhook.address", parse_listen)? else { return Ok(None) };
+    let token_file = effective.read("webhook.token_file", |text| match text.trim() {
+        "" => Err("webhook.address needs the file of a token beside it"),
         file => Ok(PathBuf::from(file)),
     })?;
-    Ok(Some(NotifySettings { address, token_file }))
+    Ok(Some(WebhookSettings { address, token_file }))
 }
 
 fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {

@@ -6,10 +6,10 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::config::error::{ConfigError, Origin};
+use crate::config::error::{ConfigError, ValueOrigin};
 
 /// A file that is being read, to tell the line of what stands in it.
-pub(super) struct Source<'a> {
+pub(super) struct TomlSource<'a> {
     pub(super) text: &'a str,
     pub(super) path: &'a Path,
 }
@@ -17,12 +17,12 @@ pub(super) struct Source<'a> {
 /// A key and its value as they stand in a table.
 pub(super) type Entry<'a, 'i> = (&'a Spanned<DeString<'i>>, &'a Spanned<DeValue<'i>>);
 
-impl Source<'_> {
+impl TomlSource<'_> {
     /// The line of what stands there.
-    pub(super) fn origin(&self, span: Range<usize>) -> Origin {
+    pub(super) fn origin(&self, span: Range<usize>) -> ValueOrigin {
         let before = self.text.as_bytes().iter().take(span.start);
         let line = 1 + before.filter(|byte| **byte == b'\n').count();
-        Origin::File { path: self.path.to_owned(), line }
+        ValueOrigin::File { path: self.path.to_owned(), line }
     }
 }
 
@@ -30,7 +30,7 @@ impl Source<'_> {
 pub(super) fn as_table<'a, 'i>(
     key: &str,
     value: &'a DeValue<'i>,
-    origin: &Origin,
+    origin: &ValueOrigin,
 ) -> Result<&'a DeTable<'i>, ConfigError> {
     value.as_table().ok_or_else(|| wrong_type(key, "a table", value, origin))
 }
@@ -47,7 +47,7 @@ pub(super) fn wrong_type(
     key: &str,
     expected: &'static str,
     value: &DeValue<'_>,
-    origin: &Origin,
+    origin: &ValueOrigin,
 ) -> ConfigError {
     let found = match value {
         DeValue::String(_) => "a text",

@@ -15,26 +15,26 @@ const ZONE_DIRECTORY: &str = "/usr/share/zoneinfo/";
 
 /// A zone, and what a person should know about how it was found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FoundZone {
     pub(super) zone: Zone,
     pub(super) note: Option<String>,
 }
 
 /// Reads `time_zone`.
-pub(super) fn find(text: &str, environment: &Environment) -> Result<Found, String> {
+pub(super) fn find(text: &str, environment: &Environment) -> Result<FoundZone, String> {
     let text = text.trim();
     if text != LOCAL {
-        return parse(text).map(|zone| Found { zone, note: None });
+        return parse(text).map(|zone| FoundZone { zone, note: None });
     }
     if let Some(value) = environment.variables.get(TZ) {
-        return from_variable(value).map(|zone| Found { zone, note: None });
+        return from_variable(value).map(|zone| FoundZone { zone, note: None });
     }
     match &environment.local_zone {
         Some(name) => {
             let in_words = |why| format!("{why}; this is what this machine calls its zone");
-            parse(name).map(|zone| Found { zone, note: None }).map_err(in_words)
+            parse(name).map(|zone| FoundZone { zone, note: None }).map_err(in_words)
         }
-        None => Ok(Found { zone: Zone::utc(), note: Some(without_name()) }),
+        None => Ok(FoundZone { zone: Zone::utc(), note: Some(without_name()) }),
     }
 }
 

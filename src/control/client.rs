@@ -9,8 +9,8 @@ use futures_util::StreamExt;
 use reqwest::Client;
 use tokio::net::UnixStream;
 
-use super::{Line, Status, socket};
-use crate::agent::{Fulfilled, Wish};
+use super::{ControlLine, Status, socket};
+use crate::agent::{AgentCommand, CommandReply};
 use crate::core::update::event::Listener;
 
 /// How long the agent may take to answer what needs no waiting.
@@ -112,10 +112,10 @@ impl Control {
     /// The agent says why not, or ended in the middle.
     pub async fn ask(
         &self,
-        wish: &Wish,
+        wish: &AgentCommand,
         listener: &dyn Listener,
         waiting: impl Fn(&str),
-    ) -> Result<Fulfilled, ControlError> {
+    ) -> Result<CommandReply, ControlError> {
         let request = self.client.post("http://agent/v1/wish").json(wish);
         let response = request.send().await.map_err(|_| ControlError::Ended)?;
         if !response.status().is_success() {
@@ -129,10 +129,10 @@ impl Control {
                 is_clear = line.is_some();
                 match line {
                     None => {}
-                    Some(Line::Waiting(container)) => waiting(&container),
-                    Some(Line::Event(event)) => listener.hear(&event),
-                    Some(Line::Fulfilled(fulfilled)) => return Ok(fulfilled),
-                    Some(Line::Failed(why)) => return Err(ControlError::Failed(why)),
+                    Some(ControlLine::Waiting(container)) => waiting(&container),
+                    Some(ControlLine::Event(event)) => listener.hear(&event),
+                    Some(ControlLine::CommandReply(fulfilled)) => return Ok(fulfilled),
+                    Some(ControlLine::Failed(why)) => return Err(ControlError::Failed(why)),
                 }
             }
         }
@@ -146,7 +146,10 @@ impl Control {
 
 /// The lines that are complete now. One that is not understood was written by a newer agent: an
 /// event may be passed over, the last line may not.
-fn take_lines(pending: &mut Vec<u8>, chunk: &Bytes) -> Result<Vec<Option<Line>>, ControlError> {
+fn take_lines(
+    pending: &mut Vec<u8>,
+    chunk: &Bytes,
+) -> Result<Vec<Option<ControlLine>>, ControlError> {
     pending.extend_from_slice(chunk);
     if pending.len() > LINE_BYTES_MAX {
         return Err(ControlError::Garbled("a line without an end".into()));
@@ -165,8 +168,8 @@ mod tests {
     use tokio::net::UnixListener;
 
     use super::*;
-    use crate::agent::Request;
-    use crate::core::update::event::Deaf;
+    use crate::agent::RoundRequest;
+    use crate::core::update::event::NullListener;
 
     /// What is said of an agent that answers with this body.
     async fn told(body: &'static str) -> String {
@@ -185,8 +188,12 @@ mod tests {
         };
         let ask = async {
             let control = Control::connect(directory.path()).await.expect("it may be asked");
-            let wish = Wish::Round(Request::default());
-            control.expect("an agent").ask(&wish, &Deaf, |_| {}).await.expect_err("no answer")
+            let wish = AgentCommand::Round(RoundRequest::default());
+            control
+                .expect("an agent")
+                .ask(&wish, &NullListener, |_| {})
+                .await
+                .expect_err("no answer")
         };
         let _ = rustls::crypto::ring::default_provider().install_default();
         tokio::select! {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::Fulfilled;
+use crate::agent::CommandReply;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::update::event::Event;
 
@@ -28,13 +28,13 @@ pub fn socket(state_dir: &Path) -> PathBuf {
 /// One line of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Line {
+pub enum ControlLine {
     /// The agent is busy with this container; the wish waits.
     Waiting(String),
     /// Something happened.
     Event(Event),
     /// What came of it; the last line.
-    Fulfilled(Fulfilled),
+    CommandReply(CommandReply),
     /// Why nothing came of it; the last line.
     Failed(String),
 }

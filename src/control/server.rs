@@ -16,8 +16,8 @@ use tokio::net::UnixListener;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Line, Status};
-use crate::agent::{Errand, Fulfilled, Heartbeat, Wish};
+use super::{ControlLine, Status};
+use crate::agent::{AgentCommand, CommandReply, Heartbeat, QueuedCommand};
 use crate::core::decide::snapshot::{LOOP_HAS_ENDED, Snapshot};
 use crate::core::update::event::{Event, Listener};
 
@@ -46,9 +46,9 @@ impl Listener for Broadcast {
 
 /// What the socket's end needs of the agent.
 #[derive(Clone)]
-pub struct Facts {
+pub struct ControlState {
     /// Where wishes go.
-    pub errands: mpsc::Sender<Errand>,
+    pub errands: mpsc::Sender<QueuedCommand>,
     /// Where events come from.
     pub events: Broadcast,
     /// How things stand.
@@ -73,7 +73,7 @@ pub fn bind(path: &Path) -> std::io::Result<UnixListener> {
 }
 
 /// Serves until `stop`.
-pub async fn serve(listener: UnixListener, facts: Facts, stop: CancellationToken) {
+pub async fn serve(listener: UnixListener, facts: ControlState, stop: CancellationToken) {
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/healthz", get(healthz))
@@ -86,13 +86,13 @@ pub async fn serve(listener: UnixListener, facts: Facts, stop: CancellationToken
     }
 }
 
-async fn status(State(facts): State<Facts>) -> Json<Status> {
+async fn status(State(facts): State<ControlState>) -> Json<Status> {
     let snapshot = facts.snapshot.borrow().as_ref().clone();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Json(Status { version, pid: std::process::id(), snapshot })
 }
 
-async fn healthz(State(facts): State<Facts>) -> Response {
+async fn healthz(State(facts): State<ControlState>) -> Response {
     let has_ended = facts.snapshot.has_changed().is_err().then(|| LOOP_HAS_ENDED.to_owned());
     let snapshot = Arc::clone(&facts.snapshot.borrow());
     match has_ended.or_else(|| snapshot.illness(facts.heart.overdue())) {
@@ -101,37 +101,40 @@ async fn healthz(State(facts): State<Facts>) -> Response {
     }
 }
 
-async fn wish(State(facts): State<Facts>, Json(wish): Json<Wish>) -> Response {
+async fn wish(State(facts): State<ControlState>, Json(wish): Json<AgentCommand>) -> Response {
     let events = facts.events.0.subscribe();
     let in_flight = facts.snapshot.borrow().in_flight.clone();
-    let busy = in_flight.filter(|_| acts(&wish)).map(Line::Waiting);
+    let busy = in_flight.filter(|_| acts(&wish)).map(ControlLine::Waiting);
     let (answer, answered) = oneshot::channel();
-    let errand = Errand { wish, answer };
+    let errand = QueuedCommand { wish, answer };
     if facts.errands.try_send(errand).is_err() {
         let refusal = "the agent is ending, or too many wishes wait already";
-        return lines(stream::iter([Line::Failed(refusal.into())]));
+        return lines(stream::iter([ControlLine::Failed(refusal.into())]));
     }
-    lines(stream::unfold(Progress { busy, events, answered: Some(answered) }, Progress::next))
+    lines(stream::unfold(
+        ProgressStream { busy, events, answered: Some(answered) },
+        ProgressStream::next,
+    ))
 }
 
 /// Whether a wish may have to wait for an update in flight. What only looks does not.
-const fn acts(wish: &Wish) -> bool {
+const fn acts(wish: &AgentCommand) -> bool {
     match wish {
-        Wish::Round(request) => !request.dry_run,
-        Wish::RollBack(_) | Wish::Recover => true,
-        Wish::Allow(_) | Wish::Pushed(_) => false,
+        AgentCommand::Round(request) => !request.dry_run,
+        AgentCommand::RollBack(_) | AgentCommand::Recover => true,
+        AgentCommand::Allow(_) | AgentCommand::Push(_) => false,
     }
 }
 
 /// Events as they come, then what came of the wish.
-struct Progress {
-    busy: Option<Line>,
+struct ProgressStream {
+    busy: Option<ControlLine>,
     events: broadcast::Receiver<Event>,
-    answered: Option<oneshot::Receiver<Result<Fulfilled, crate::agent::WishError>>>,
+    answered: Option<oneshot::Receiver<Result<CommandReply, crate::agent::CommandError>>>,
 }
 
-impl Progress {
-    async fn next(mut self) -> Option<(Line, Self)> {
+impl ProgressStream {
+    async fn next(mut self) -> Option<(ControlLine, Self)> {
         if let Some(busy) = self.busy.take() {
             return Some((busy, self));
         }
@@ -140,15 +143,15 @@ impl Progress {
             tokio::select! {
                 biased;
                 event = self.events.recv() => match event {
-                    Ok(event) => return Some((Line::Event(event), self)),
+                    Ok(event) => return Some((ControlLine::Event(event), self)),
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
                 answer = &mut *answered => {
                     let line = match answer {
-                        Ok(Ok(fulfilled)) => Line::Fulfilled(fulfilled),
-                        Ok(Err(error)) => Line::Failed(error.to_string()),
-                        Err(_) => Line::Failed("the agent ended before it came to this".into()),
+                        Ok(Ok(fulfilled)) => ControlLine::CommandReply(fulfilled),
+                        Ok(Err(error)) => ControlLine::Failed(error.to_string()),
+                        Err(_) => ControlLine::Failed("the agent ended before it came to this".into()),
                     };
                     self.answered = None;
                     return Some((line, self));
@@ -158,7 +161,7 @@ impl Progress {
     }
 }
 
-fn lines(lines: impl futures_util::Stream<Item = Line> + Send + 'static) -> Response {
+fn lines(lines: impl futures_util::Stream<Item = ControlLine> + Send + 'static) -> Response {
     use futures_util::StreamExt as _;
     let bytes = lines.map(|line| {
         let mut text = serde_json::to_vec(&line).unwrap_or_default();

@@ -92,7 +92,7 @@ pub enum EngineError {
 impl EngineError {
     /// Whether the Engine itself was away, so that nothing was learned about what it was asked.
     #[must_use]
-    pub const fn is_the_engine_away(&self) -> bool {
+    pub const fn is_engine_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. })
     }
 

@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Trouble, Update};
+use super::{StepError, Update};
 use crate::core::docker::inspect;
 use crate::core::recreate::differences::Inspected;
 use crate::core::recreate::equivalence::check_alike;
-use crate::core::update::{Pair, Reality, Seen, Step};
+use crate::core::update::{ActualState, ContainerState, MemberState, Step};
 use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::ports::Ports;
@@ -21,21 +21,21 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Both containers of every member.
-    pub(super) async fn reality(&self) -> Result<Reality, Trouble> {
+    pub(super) async fn reality(&self) -> Result<ActualState, StepError> {
         let mut members = Vec::new();
         for number in self.members() {
             members.push(self.pair(number).await?);
         }
-        Ok(Reality { members })
+        Ok(ActualState { members })
     }
 
     /// Both containers of a member, by ID, and the new one also by its names: after a power cut the
     /// Engine may have made it without the journal knowing its ID.
-    pub(super) async fn pair(&self, number: usize) -> Result<Pair, Trouble> {
+    pub(super) async fn pair(&self, number: usize) -> Result<MemberState, StepError> {
         let old = self.look_at_old(number).await?;
         let new = self.look_at_new(number).await?;
         let first_start = inspect::started_at(self.journal.header.original_of(number));
-        Ok(Pair {
+        Ok(MemberState {
             old: old.as_ref().map(seen),
             new: new.as_ref().map(seen),
             old_was_started_again: old.as_ref().and_then(inspect::started_at) != first_start,
@@ -43,12 +43,12 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// The container of a member that is to be replaced.
-    pub(super) async fn look_at_old(&self, number: usize) -> Result<Option<Value>, Trouble> {
+    pub(super) async fn look_at_old(&self, number: usize) -> Result<Option<Value>, StepError> {
         self.look_at(&self.plan().member(number).old_container).await
     }
 
     /// The container that is to replace it.
-    pub(super) async fn look_at_new(&self, number: usize) -> Result<Option<Value>, Trouble> {
+    pub(super) async fn look_at_new(&self, number: usize) -> Result<Option<Value>, StepError> {
         if let Some(id) = self.journal.progress.known.new_container_of(number) {
             return self.look_at(id).await;
         }
@@ -89,16 +89,16 @@ impl<P: Ports> Update<'_, P> {
     /// Inspects a container. Engine 20.10 answers 500 to the inspect of a container whose files a
     /// power cut has damaged; its line in the list then has to do. Nor is one answer enough to
     /// believe that a container is gone, and to make it a second time: the list has to agree.
-    pub(super) async fn look_at(&self, container: &str) -> Result<Option<Value>, Trouble> {
+    pub(super) async fn look_at(&self, container: &str) -> Result<Option<Value>, StepError> {
         match self.ports.engine().inspect(container).await {
             Ok(None) | Err(EngineError::Refused { status: 500.., .. }) => {
-                self.look_in_the_list(container).await
+                self.find_in_list(container).await
             }
             answer => Ok(answer?),
         }
     }
 
-    async fn look_in_the_list(&self, container: &str) -> Result<Option<Value>, Trouble> {
+    async fn find_in_list(&self, container: &str) -> Result<Option<Value>, StepError> {
         let list = self.ports.engine().list().await?;
         let line = list.into_iter().find(|line| line.id == container || line.name == container);
         Ok(line.map(|line| {
@@ -115,7 +115,7 @@ impl<P: Ports> Update<'_, P> {
     /// How long the service was away, in milliseconds, by the times that the Engine keeps: for a
     /// process that did not see the stop itself. The clock of a machine that was started anew since
     /// may have jumped, so nothing is told of such a gap.
-    pub(super) async fn gap_by_the_engine(&self, serving: &str) -> Option<u64> {
+    pub(super) async fn gap_from_engine_times(&self, serving: &str) -> Option<u64> {
         let header = &self.journal.header;
         if header.boot_id != self.ports.host().boot_id() {
             return None;
@@ -130,13 +130,13 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// The container that bears the name of the service now.
-    pub(super) async fn holder_of_the_name(&self, number: usize) -> Result<Option<Value>, Trouble> {
+    pub(super) async fn name_holder(&self, number: usize) -> Result<Option<Value>, StepError> {
         self.look_at(&self.plan().member(number).container).await
     }
 }
 
-fn seen(container: &Value) -> Seen {
-    Seen {
+fn seen(container: &Value) -> ContainerState {
+    ContainerState {
         id: inspect::id(container).to_owned(),
         name: inspect::name(container).to_owned(),
         running: inspect::is_running(container),

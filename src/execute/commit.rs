@@ -3,14 +3,14 @@
 use tokio::time::Instant;
 
 use super::images;
-use super::{TRIES_MAX, Trouble, Update};
+use super::{StepError, TRIES_MAX, Update};
 use crate::core::decide::memory::Refusal;
-use crate::core::decide::origin::Known;
+use crate::core::decide::origin::RememberedOrigin;
 use crate::core::docker::inspect;
 use crate::core::docker::names;
 use crate::core::recreate::RestartPolicy;
 use crate::core::update::event::Event;
-use crate::core::update::plan::Source;
+use crate::core::update::plan::ImageSource;
 use crate::core::update::{Mark, Note, Step};
 use crate::engine::{Engine, EngineError, ListedImage};
 use crate::host::Host;
@@ -20,7 +20,7 @@ impl<P: Ports> Update<'_, P> {
     /// Takes the right to be started from the old containers, then gives the users' own to the new
     /// ones. Between the calls nothing would be started after a cut, or only what others hang on;
     /// recovery covers it, and starts what has proved itself where the Engine did not.
-    pub(super) async fn commit(&mut self) -> Result<Note, Trouble> {
+    pub(super) async fn commit(&mut self) -> Result<Note, StepError> {
         let new = self.new_containers()?;
         let engine = self.ports.engine();
         let has_policy = |number: &usize| !self.plan().member(*number).restart_policy.is_no();
@@ -36,7 +36,7 @@ impl<P: Ports> Update<'_, P> {
         // An Engine that was restarted just now has started the old ones, and not the proven ones.
         for number in self.plan().numbers().rev() {
             if self.look_at_old(number).await?.as_ref().is_some_and(inspect::is_running) {
-                self.stop_the_old_one(number).await?;
+                self.stop_old_container(number).await?;
             }
         }
         for (_, id) in &new {
@@ -48,11 +48,11 @@ impl<P: Ports> Update<'_, P> {
 
     /// Cleans up, three times at most; an Engine that is away is waited for. A committed update is
     /// never taken back, so what cannot be removed now is left to the next round.
-    pub(super) async fn clean_up(&mut self, begun: Instant) -> Result<(), Trouble> {
+    pub(super) async fn clean_up(&mut self, begun: Instant) -> Result<(), StepError> {
         for _ in 1..TRIES_MAX {
             match self.clean(begun, false).await {
-                Err(Trouble::Engine(error)) => {
-                    self.await_the_next_try("cleaning up", &error).await?
+                Err(StepError::Engine(error)) => {
+                    self.await_next_attempt("cleaning up", &error).await?
                 }
                 done => return done,
             }
@@ -61,13 +61,13 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// The old containers serve no more. One that somebody started by hand is stopped first.
-    async fn remove_the_old_ones(&self) -> Result<(), Trouble> {
+    async fn remove_old_containers(&self) -> Result<(), StepError> {
         let engine = self.ports.engine();
         for number in self.plan().numbers().rev() {
             let old = &self.plan().member(number).old_container;
             match engine.remove(old, false).await {
                 Err(EngineError::Conflict { .. }) => {
-                    self.stop_the_old_one(number).await?;
+                    self.stop_old_container(number).await?;
                     engine.remove(old, false).await?;
                 }
                 done => _ = done?,
@@ -78,10 +78,10 @@ impl<P: Ports> Update<'_, P> {
 
     /// Removes the old containers and images that nobody needs. An image that cannot be removed in
     /// the last try either is no reason to keep the update open: it is said, and left.
-    async fn clean(&mut self, begun: Instant, is_last: bool) -> Result<(), Trouble> {
-        self.remove_the_old_ones().await?;
+    async fn clean(&mut self, begun: Instant, is_last: bool) -> Result<(), StepError> {
+        self.remove_old_containers().await?;
         match self.drop_old_images().await {
-            Err(Trouble::Engine(error)) if !is_last || error.is_the_engine_away() => {
+            Err(StepError::Engine(error)) if !is_last || error.is_engine_unreachable() => {
                 return Err(error.into());
             }
             Err(trouble) => self.warn(format!("old images stay on disk: {trouble}")),
@@ -98,7 +98,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// The image that proved itself is known under all of its digests, the one before it is where a
     /// rollback would go, and one that a person left behind is refused.
-    fn remember_success(&self) -> Result<(), Trouble> {
+    fn remember_success(&self) -> Result<(), StepError> {
         let plan = self.plan();
         let mut memory = self.ports.state().memory()?;
         let digests = plan.to.digests();
@@ -107,11 +107,11 @@ impl<P: Ports> Update<'_, P> {
             for digest in &digests {
                 memory.learn(image, digest);
             }
-            if plan.source == Source::Registry {
-                memory.learn_origin(image, &plan.reference, Known::Pulled);
+            if plan.source == ImageSource::Registry {
+                memory.learn_origin(image, &plan.reference, RememberedOrigin::Pulled);
             }
         }
-        if plan.source == Source::Kept {
+        if plan.source == ImageSource::Kept {
             let digests = plan.from.digests.clone();
             let detail = "a person rolled back from it".to_owned();
             memory.refuse(
@@ -124,7 +124,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// Drops keep-tags beyond the number that the user wants, the oldest first, and their images:
     /// those of an earlier try as well, which took a tag and came no further.
-    async fn drop_old_images(&mut self) -> Result<(), Trouble> {
+    async fn drop_old_images(&mut self) -> Result<(), StepError> {
         let repository = names::keep_repository(&self.plan().main.container);
         let images = self.ports.engine().list_images(&repository).await?;
         let present = self.journal.progress.known.new_image.clone();
@@ -150,7 +150,10 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// The kept images that are more than the user wants, by the age of their tags.
-    async fn surplus_images(&self, images: Vec<ListedImage>) -> Result<Vec<ListedImage>, Trouble> {
+    async fn surplus_images(
+        &self,
+        images: Vec<ListedImage>,
+    ) -> Result<Vec<ListedImage>, StepError> {
         let mut kept = Vec::new();
         for image in images {
             let document = self.ports.engine().inspect_image(&image.id).await?.unwrap_or_default();
@@ -163,7 +166,7 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Removes an image that has no name and no container any more.
-    pub(super) async fn drop_image(&self, id: &str) -> Result<(), Trouble> {
+    pub(super) async fn drop_image(&self, id: &str) -> Result<(), StepError> {
         Ok(images::drop_if_unused(self.ports.engine(), id).await?)
     }
 }

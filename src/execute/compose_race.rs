@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Trouble, Update};
+use super::{StepError, Update};
 use crate::core::docker::inspect;
-use crate::core::recreate::{Moved, is_the_same_project, is_the_same_to_compose};
+use crate::core::recreate::{ReplacedContainer, is_same_project, is_same_service};
 use crate::core::update::history::Fault;
 use crate::core::update::is_taken_away;
 use crate::engine::{Engine, EngineError, Listed};
@@ -29,34 +29,37 @@ type Labels = BTreeMap<String, String>;
 impl<P: Ports> Update<'_, P> {
     /// Lets it come to its end before anything is touched. What it left half made some time ago
     /// costs each update this wait, and no more.
-    pub(super) async fn let_compose_finish(&self) -> Result<(), Trouble> {
-        self.await_compose(is_the_same_project).await.map(|_| ())
+    pub(super) async fn let_compose_finish(&self) -> Result<(), StepError> {
+        self.await_compose(is_same_project).await.map(|_| ())
     }
 
     /// Whether a person took away all that there was, and puts nothing in its place. What Compose
     /// makes is waited for; where it gave up in the middle, the service is not left to that.
-    pub(super) async fn is_taken_away(&self) -> Result<bool, Trouble> {
+    pub(super) async fn is_taken_away(&self) -> Result<bool, StepError> {
         let cause = self.journal.progress.failed.as_ref();
         if cause.is_none_or(|cause| cause.fault != Fault::Person) {
             return Ok(false);
         }
-        let has_ended = self.await_compose(is_the_same_to_compose).await?;
+        let has_ended = self.await_compose(is_same_service).await?;
         let is_taken_away = is_taken_away(&self.journal.progress, &self.reality().await?);
         Ok(is_taken_away && has_ended && self.stranger(0, &[]).await?.is_none())
     }
 
     /// Compose may have seen a container parked that serves again by now, and remove it all the
     /// same: then it has to be made again. Others, who saw what they removed, do it at once.
-    pub(super) async fn check_that_they_stay(&self, restored: &[Moved]) -> Result<(), Trouble> {
+    pub(super) async fn check_restored_stay(
+        &self,
+        restored: &[ReplacedContainer],
+    ) -> Result<(), StepError> {
         let labels = inspect::labels(&self.journal.header.original);
         let cause = self.journal.progress.failed.as_ref();
-        let may_be_meant = is_the_same_project(&labels, &labels)
+        let may_be_meant = is_same_project(&labels, &labels)
             && cause.is_some_and(|cause| cause.fault != Fault::Person);
         let limit = if may_be_meant { LIST_AGE_MAX } else { Duration::ZERO };
         let begun = Instant::now();
         loop {
-            for (number, Moved { name, .. }) in restored.iter().enumerate() {
-                if self.holder_of_the_name(number).await?.is_none() {
+            for (number, ReplacedContainer { name, .. }) in restored.iter().enumerate() {
+                if self.name_holder(number).await?.is_none() {
                     let message = format!("{name} was removed while it was brought back");
                     return Err(EngineError::Conflict { message }.into());
                 }
@@ -69,7 +72,10 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Whether it came to its end within the time it is given.
-    async fn await_compose(&self, is_meant: fn(&Labels, &Labels) -> bool) -> Result<bool, Trouble> {
+    async fn await_compose(
+        &self,
+        is_meant: fn(&Labels, &Labels) -> bool,
+    ) -> Result<bool, StepError> {
         let begun = Instant::now();
         while self.is_half_made(is_meant).await? {
             if begun.elapsed() >= START_LIMIT {
@@ -81,9 +87,12 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Whether there is a container of Compose's that was made, and not started yet.
-    async fn is_half_made(&self, is_meant: fn(&Labels, &Labels) -> bool) -> Result<bool, Trouble> {
+    async fn is_half_made(
+        &self,
+        is_meant: fn(&Labels, &Labels) -> bool,
+    ) -> Result<bool, StepError> {
         let original = inspect::labels(&self.journal.header.original);
-        if !is_the_same_project(&original, &original) {
+        if !is_same_project(&original, &original) {
             return Ok(false);
         }
         let ours: Vec<String> =
@@ -98,9 +107,9 @@ impl<P: Ports> Update<'_, P> {
         Ok(self.ports.engine().list().await?.iter().any(is_half_made))
     }
 
-    pub(super) async fn pause(&self) -> Result<(), Trouble> {
+    pub(super) async fn pause(&self) -> Result<(), StepError> {
         tokio::select! {
-            () = self.stop.cancelled() => Err(Trouble::Asked),
+            () = self.stop.cancelled() => Err(StepError::Asked),
             () = tokio::time::sleep(LOOK_INTERVAL) => Ok(()),
         }
     }

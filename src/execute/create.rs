@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Trouble, Update};
+use super::{StepError, Update};
 use crate::core::docker::inspect;
 use crate::core::docker::reference::Reference;
-use crate::core::recreate::{self, Moved, Recreation, RestartPolicy, relink};
+use crate::core::recreate::{self, Recreation, ReplacedContainer, RestartPolicy, relink};
 use crate::core::update::{Note, healthcheck};
 use crate::engine::{Engine, EngineError};
 use crate::ports::Ports;
@@ -13,31 +13,35 @@ use crate::ports::Ports;
 impl<P: Ports> Update<'_, P> {
     /// Creates the new containers beside the old ones, under names of their own and without the
     /// right to be started by the Engine. Each hangs on the new ones before it.
-    pub(super) async fn create(&mut self) -> Result<Note, Trouble> {
+    pub(super) async fn create(&mut self) -> Result<Note, StepError> {
         self.let_compose_finish().await?;
-        self.check_that_nobody_joined().await?;
+        self.check_no_new_dependents().await?;
         let mut moved = Vec::new();
         for number in self.plan().numbers() {
             let new = self.create_beside(number, &moved).await?;
             moved.push(self.moved(number, new));
         }
         let ids: Vec<_> = moved.into_iter().map(|moved| moved.to).collect();
-        self.check_what_a_start_needs(&ids).await?;
+        self.check_start_requirements(&ids).await?;
         let mut ids = ids.into_iter();
         Ok(Note { new_container: ids.next(), new_dependents: ids.collect(), ..Note::default() })
     }
 
     /// Says that another container stands for a member.
-    pub(super) fn moved(&self, number: usize, to: String) -> Moved {
+    pub(super) fn moved(&self, number: usize, to: String) -> ReplacedContainer {
         let member = self.plan().member(number);
-        Moved { name: member.container.clone(), from: member.old_container.clone(), to }
+        ReplacedContainer { name: member.container.clone(), from: member.old_container.clone(), to }
     }
 
-    async fn create_beside(&self, number: usize, moved: &[Moved]) -> Result<String, Trouble> {
+    async fn create_beside(
+        &self,
+        number: usize,
+        moved: &[ReplacedContainer],
+    ) -> Result<String, StepError> {
         let member = self.plan().member(number);
         let name = member.new_name();
         let mut recreation = relink(&member.recreation, moved);
-        self.check_that_the_names_are_free(number).await?;
+        self.check_names_are_free(number).await?;
         let (image, id) = if number == 0 {
             let image = self.new_image()?;
             recreate::set_compose_image(&mut recreation.body, &image);
@@ -52,11 +56,11 @@ impl<P: Ports> Update<'_, P> {
         if inspect::image_id(&created) != image {
             let got = inspect::image_id(&created);
             let detail = format!("the new container got the image {got} instead of {image}");
-            return Err(Trouble::surroundings(self.naming(number, detail)));
+            return Err(StepError::surroundings(self.naming(number, detail)));
         }
         let settings = &member.health;
         match healthcheck::asks_for_too_long(settings, &member.recreation.body, &created) {
-            Some(detail) => Err(Trouble::surroundings(self.naming(number, detail))),
+            Some(detail) => Err(StepError::surroundings(self.naming(number, detail))),
             None => Ok(id),
         }
     }
@@ -115,7 +119,7 @@ impl<P: Ports> Update<'_, P> {
     /// The names that the switch needs are free. Nothing that bears one of them is removed here:
     /// no container was made by this update yet, so it is somebody else's, or it is for the sweep,
     /// which asks for proof.
-    async fn check_that_the_names_are_free(&self, number: usize) -> Result<(), Trouble> {
+    async fn check_names_are_free(&self, number: usize) -> Result<(), StepError> {
         let member = self.plan().member(number);
         for name in [member.new_name(), member.old_name()] {
             if self.ports.engine().inspect(&name).await?.is_some() {
@@ -123,7 +127,7 @@ impl<P: Ports> Update<'_, P> {
                     "a container named {name} is in the way, which this update did not make; \
                      rename or remove it"
                 );
-                return Err(Trouble::surroundings(detail));
+                return Err(StepError::surroundings(detail));
             }
         }
         Ok(())
@@ -132,16 +136,16 @@ impl<P: Ports> Update<'_, P> {
     /// The old container was removed while it was parked (`system prune` does that), or does not
     /// hang on what it should any more. Its inspect document and its image are kept, so it is made
     /// again, volumes included.
-    pub(super) async fn make_the_old_one_again(
+    pub(super) async fn recreate_old_container(
         &mut self,
         number: usize,
-        moved: &[Moved],
-    ) -> Result<String, Trouble> {
+        moved: &[ReplacedContainer],
+    ) -> Result<String, StepError> {
         if number == 0 {
-            self.restore_the_tag().await?;
+            self.restore_tag().await?;
         }
         let image = self.old_image(number);
-        let holder = self.holder_of_the_name(number).await?;
+        let holder = self.name_holder(number).await?;
         if let Some(found) = holder.filter(|it| inspect::image_id(it) == image) {
             return Ok(inspect::id(&found).to_owned());
         }

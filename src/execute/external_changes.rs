@@ -7,11 +7,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::compose_race::START_LIMIT;
-use super::{Trouble, Update};
+use super::{StepError, Update};
 use crate::core::docker::inspect;
 use crate::core::recreate::dependents::{Dependent, DependsOn, dependents};
 use crate::core::recreate::{
-    self, CannotRecreate, Moved, Original, RestartPolicy, hangs_on_a_moved_one, relink,
+    self, CannotRecreate, Original, ReplacedContainer, RestartPolicy, depends_on_moved, relink,
 };
 use crate::core::update::history::Cause;
 use crate::core::update::{Mark, Note, Step};
@@ -28,9 +28,9 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn stranger(
         &self,
         number: usize,
-        restored: &[Moved],
-    ) -> Result<Option<Value>, Trouble> {
-        let Some(holder) = self.holder_of_the_name(number).await? else { return Ok(None) };
+        restored: &[ReplacedContainer],
+    ) -> Result<Option<Value>, StepError> {
+        let Some(holder) = self.name_holder(number).await? else { return Ok(None) };
         let new = self.look_at_new(number).await?;
         let old = self.plan().member(number).old_container.as_str();
         let ours = [Some(old), new.as_ref().map(inspect::id)];
@@ -38,14 +38,14 @@ impl<P: Ports> Update<'_, P> {
         // Where the old one is gone, one like it is the old one made again by this way back.
         let is_remade = self.journal.progress.failed.is_some()
             && inspect::image_id(&holder) == self.old_image(number)
-            && self.hangs_on_what_it_should(number, &holder, restored)
+            && self.has_intended_dependency(number, &holder, restored)
             && self.look_at_old(number).await?.is_none();
         Ok(Some(holder).filter(|_| is_strange && !is_remade))
     }
 
     /// What began to hang on a member since the update was planned would break with the switch, and
     /// is not part of the plan. The next round finds it.
-    pub(super) async fn check_that_nobody_joined(&self) -> Result<(), Trouble> {
+    pub(super) async fn check_no_new_dependents(&self) -> Result<(), StepError> {
         let engine = self.ports.engine();
         let is_ours = |listed: &Listed| {
             self.plan().numbers().map(|number| self.plan().member(number)).any(|member| {
@@ -63,7 +63,7 @@ impl<P: Ports> Update<'_, P> {
                 .map_err(|error| cannot(&error))?;
             if let Some(Dependent { name, how, on, .. }) = joined.first() {
                 let detail = format!("{name} {} since the update was planned", how.of(on));
-                return Err(Trouble::Cause(Cause::person(detail)));
+                return Err(StepError::Cause(Cause::person(detail)));
             }
         }
         Ok(())
@@ -72,7 +72,7 @@ impl<P: Ports> Update<'_, P> {
     /// Waits a moment for what somebody makes who ended a new container, and tells whether there is
     /// something: `docker compose up` ends it only to put its own there. The main one counts once
     /// it runs, because there is nothing else that serves.
-    pub(super) async fn await_what_they_make(&self, number: usize) -> Result<bool, Trouble> {
+    pub(super) async fn await_external_changes(&self, number: usize) -> Result<bool, StepError> {
         let begun = Instant::now();
         loop {
             let stranger = self.stranger(number, &[]).await?;
@@ -89,7 +89,7 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Goes on without a dependent that is somebody else's now.
-    pub(super) fn release(&mut self, number: usize) -> Result<(), Trouble> {
+    pub(super) fn release(&mut self, number: usize) -> Result<(), StepError> {
         let name = &self.plan().member(number).container;
         self.warn(format!("somebody made {name} anew; the update goes on without it"));
         let note = Note { released: vec![number], ..Note::default() };
@@ -103,13 +103,13 @@ impl<P: Ports> Update<'_, P> {
         &self,
         number: usize,
         stranger: &Value,
-        restored: &[Moved],
-    ) -> Result<String, Trouble> {
+        restored: &[ReplacedContainer],
+    ) -> Result<String, StepError> {
         let (engine, old) = (self.ports.engine(), self.look_at_old(number).await?);
         let name = &self.plan().member(number).container;
         let message = format!("another container named {name} was made during the update");
         let moved = self.all_moved(restored);
-        if hangs_on_a_moved_one(stranger, &moved).unwrap_or(false) {
+        if depends_on_moved(stranger, &moved).unwrap_or(false) {
             self.warn(format!("{message}, and hung on a new one that goes; it is made again"));
             let id = self.make_theirs_again(name, stranger, &moved).await?;
             self.give_up(number).await?;
@@ -128,11 +128,11 @@ impl<P: Ports> Update<'_, P> {
 
     /// What stands for the containers of this update now: for the old ones, and for the new ones,
     /// which go.
-    fn all_moved(&self, restored: &[Moved]) -> Vec<Moved> {
+    fn all_moved(&self, restored: &[ReplacedContainer]) -> Vec<ReplacedContainer> {
         let known = &self.journal.progress.known;
         let new = restored.iter().enumerate().filter_map(|(number, moved)| {
             let from = known.new_container_of(number)?.to_owned();
-            Some(Moved { from, ..moved.clone() })
+            Some(ReplacedContainer { from, ..moved.clone() })
         });
         new.chain(restored.iter().cloned()).collect()
     }
@@ -144,8 +144,8 @@ impl<P: Ports> Update<'_, P> {
         &self,
         name: &str,
         theirs: &Value,
-        moved: &[Moved],
-    ) -> Result<String, Trouble> {
+        moved: &[ReplacedContainer],
+    ) -> Result<String, StepError> {
         let (engine, id) = (self.ports.engine(), inspect::id(theirs));
         let image_id = inspect::image_id(theirs);
         let image = engine.inspect_image(image_id).await?.unwrap_or_default();
@@ -167,16 +167,16 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Removes the old container of a member; its volumes stay.
-    pub(super) async fn give_up(&self, number: usize) -> Result<(), Trouble> {
+    pub(super) async fn give_up(&self, number: usize) -> Result<(), StepError> {
         let Some(old) = self.look_at_old(number).await? else { return Ok(()) };
         let (engine, id) = (self.ports.engine(), inspect::id(&old));
         engine.set_restart_policy(id, &RestartPolicy::no()).await?;
-        self.stop_the_old_one(number).await?;
+        self.stop_old_container(number).await?;
         engine.remove(id, false).await?;
         Ok(())
     }
 }
 
-fn cannot(error: &CannotRecreate) -> Trouble {
-    Trouble::surroundings(error.to_string())
+fn cannot(error: &CannotRecreate) -> StepError {
+    StepError::surroundings(error.to_string())
 }

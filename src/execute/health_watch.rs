@@ -5,8 +5,8 @@ use futures_util::{FutureExt, StreamExt};
 use sync_wrapper::SyncWrapper;
 use tokio::time::Instant;
 
-use super::{Trouble, Update};
-use crate::core::update::health::{Gate, Sample, Sight};
+use super::{StepError, Update};
+use crate::core::update::health::{ContainerStatus, Gate, Sample};
 use crate::engine::{ContainerEvent, Engine};
 use crate::ports::Ports;
 
@@ -14,7 +14,7 @@ use crate::ports::Ports;
 pub(super) const ENGINE_LOST: &str = "the Engine went away during the verification";
 
 /// An ear on one container.
-pub(super) struct Watch {
+pub(super) struct HealthWatch {
     /// Wrapped, because an update is a task of its own, and tasks may be shared between threads.
     pub(super) events: SyncWrapper<BoxStream<'static, ContainerEvent>>,
     pub(super) gate: Gate,
@@ -28,13 +28,13 @@ pub(super) struct Watch {
     killed: bool,
 }
 
-impl Watch {
+impl HealthWatch {
     /// The watched container was started now.
     pub(super) fn mark_started(&mut self) {
         self.since = Instant::now();
     }
 
-    pub(super) fn see(&mut self, sight: Sight) {
+    pub(super) fn see(&mut self, sight: ContainerStatus) {
         let at = self.since.elapsed();
         // A long wait repeats itself; only changes say something.
         if self.samples.last().is_none_or(|last| last.sight != sight) {
@@ -47,7 +47,7 @@ impl Watch {
         while let Some(event) = self.events.get_mut().next().now_or_never() {
             match event {
                 Some(event) => self.hear(&event),
-                None => return self.see(Sight::EngineLost(ENGINE_LOST.into())),
+                None => return self.see(ContainerStatus::EngineLost(ENGINE_LOST.into())),
             }
         }
     }
@@ -56,17 +56,17 @@ impl Watch {
         match event {
             ContainerEvent::OutOfMemory => self.out_of_memory = true,
             ContainerEvent::Killed => self.killed = true,
-            ContainerEvent::Destroyed => self.see(Sight::Removed),
+            ContainerEvent::Destroyed => self.see(ContainerStatus::Removed),
             ContainerEvent::Died { .. } if self.killed && !self.out_of_memory => {
-                self.see(Sight::Stopped);
+                self.see(ContainerStatus::Stopped);
             }
             ContainerEvent::Died { code } => {
                 let out_of_memory = self.out_of_memory;
-                self.see(Sight::Exited { code: *code, out_of_memory });
+                self.see(ContainerStatus::Exited { code: *code, out_of_memory });
             }
             ContainerEvent::Health(health) => match health.as_str() {
-                "healthy" if self.gate == Gate::Healthcheck => self.see(Sight::Well),
-                "unhealthy" => self.see(Sight::Unhealthy(String::new())),
+                "healthy" if self.gate == Gate::Healthcheck => self.see(ContainerStatus::Well),
+                "unhealthy" => self.see(ContainerStatus::Unhealthy(String::new())),
                 _ => {}
             },
             ContainerEvent::Other(_) => {}
@@ -76,9 +76,9 @@ impl Watch {
 
 impl<P: Ports> Update<'_, P> {
     /// Begins to listen. What happens before the container starts is heard as well.
-    pub(super) async fn listen(&self, container: &str) -> Result<Watch, Trouble> {
+    pub(super) async fn listen(&self, container: &str) -> Result<HealthWatch, StepError> {
         let events = self.ports.engine().events(container).await?;
-        Ok(Watch {
+        Ok(HealthWatch {
             events: SyncWrapper::new(events),
             gate: Gate::Running,
             since: Instant::now(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::Trouble;
+use super::StepError;
 use crate::core::decide::offer::Offer;
 use crate::core::docker::inspect;
 use crate::core::docker::reference::Reference;
@@ -17,7 +17,7 @@ use crate::registry::Registry;
 
 /// Who is told of a pull, and what ends it early.
 #[derive(Clone, Copy)]
-pub(super) struct Company<'a> {
+pub(super) struct PullContext<'a> {
     pub(super) listener: &'a dyn Listener,
     pub(super) stop: &'a CancellationToken,
 }
@@ -30,13 +30,13 @@ pub(super) fn pinned(reference: &Reference, offer: &Offer) -> String {
 /// Pulls exactly what is offered, for a container.
 pub(super) async fn fetch<P: Ports>(
     ports: &P,
-    company: Company<'_>,
+    company: PullContext<'_>,
     container: &str,
     (reference, offer): (&Reference, &Offer),
-) -> Result<(), Trouble> {
+) -> Result<(), StepError> {
     let registry = &reference.registry;
     let credentials = ports.registry().credentials(registry).await;
-    let credentials = credentials.map_err(|error| Trouble::surroundings(error.to_string()))?;
+    let credentials = credentials.map_err(|error| StepError::surroundings(error.to_string()))?;
     let fetched = AtomicU64::new(0);
     let hear = |progress: &PullProgress| {
         fetched.store(progress.current, Ordering::Relaxed);
@@ -48,7 +48,7 @@ pub(super) async fn fetch<P: Ports>(
     let pull = ports.engine().pull(reference, index, platform, credentials, &hear);
     tokio::select! {
         answer = pull => answer.map_err(pull_failed)?,
-        () = company.stop.cancelled() => return Err(Trouble::Asked),
+        () = company.stop.cancelled() => return Err(StepError::Asked),
     }
     let bytes = fetched.into_inner();
     company.listener.hear(&Event::Pulled { registry: registry.clone(), bytes });
@@ -60,30 +60,30 @@ pub(super) async fn arrived(
     engine: &impl Engine,
     reference: &Reference,
     offer: &Offer,
-) -> Result<String, Trouble> {
+) -> Result<String, StepError> {
     let pinned = pinned(reference, offer);
     let Some(image) = engine.inspect_image(&pinned).await? else {
-        return Err(Trouble::surroundings(format!("{pinned} is not there after its pull")));
+        return Err(StepError::surroundings(format!("{pinned} is not there after its pull")));
     };
     let id = inspect::id(&image).to_owned();
     if offer.has_id(&id) {
         return Ok(id);
     }
     let decided = &offer.manifest;
-    Err(Trouble::surroundings(format!("the Engine pulled {id} where {decided} was decided")))
+    Err(StepError::surroundings(format!("the Engine pulled {id} where {decided} was decided")))
 }
 
 /// Flushes what the Engine has on disk: its own directory, and where images lie. Without it, a
 /// power cut leaves an image listed as present with files of no length, and pulling again does not
 /// mend it.
-pub(super) async fn flush<P: Ports>(ports: &P) -> Result<(), Trouble> {
+pub(super) async fn flush<P: Ports>(ports: &P) -> Result<(), StepError> {
     let EngineInfo { root_dir, image_store, .. } = ports.engine().info().await?;
     let mut directories = ports.host().image_directories(image_store, &root_dir);
     if !directories.contains(&root_dir) {
         directories.push(root_dir);
     }
     let flushed = ports.host().flush(&directories).await;
-    flushed.map_err(|error| Trouble::surroundings(format!("cannot flush the disk: {error}")))
+    flushed.map_err(|error| StepError::surroundings(format!("cannot flush the disk: {error}")))
 }
 
 /// Removes an image that has no name and no container any more. One that got a container behind the
@@ -106,9 +106,9 @@ pub async fn drop_if_unused(engine: &impl Engine, id: &str) -> Result<(), Engine
     engine.remove_image(id).await.map(|_| ())
 }
 
-fn pull_failed(error: EngineError) -> Trouble {
+fn pull_failed(error: EngineError) -> StepError {
     match error {
-        error if error.is_the_engine_away() => error.into(),
-        error => Trouble::surroundings(format!("the pull failed: {error}")),
+        error if error.is_engine_unreachable() => error.into(),
+        error => StepError::surroundings(format!("the pull failed: {error}")),
     }
 }

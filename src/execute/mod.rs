@@ -25,7 +25,7 @@ mod health_watch;
 
 pub use images::drop_if_unused;
 pub use prefetch::{drop_superseded, fetch_ahead, fetch_and_keep, fetched};
-pub use step_error::Trouble;
+pub use step_error::StepError;
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub enum Ended {
     /// The agent was asked to stop; the journal says where.
     Left,
     /// Neither way could be finished now; the journal stays, and is taken up again.
-    Unfinished(Box<UpdateJournal>, Trouble),
+    Unfinished(Box<UpdateJournal>, StepError),
 }
 
 /// One update in flight.
@@ -80,7 +80,7 @@ pub struct Update<'a, P: Ports> {
     /// Whether an earlier process, or an earlier try, began it.
     is_taken_up: bool,
     /// An ear on each new container, from before its start.
-    watches: Vec<health_watch::Watch>,
+    watches: Vec<health_watch::HealthWatch>,
     /// Whether this process has begun the hooks after the start.
     has_greeted: bool,
 }
@@ -154,14 +154,14 @@ impl<'a, P: Ports> Update<'a, P> {
     ///
     /// Bounded: every turn of the loop either ends, or counts one more verification in the
     /// journal, or has recorded a cause, after which only the way back is left.
-    async fn finish(&mut self, mut trouble: Option<Trouble>) -> Ended {
+    async fn finish(&mut self, mut trouble: Option<StepError>) -> Ended {
         while let Some(problem) = trouble {
             let progress = &self.journal.progress;
             let has_one_way = progress.failed.is_some() || progress.done >= Some(Step::Commit);
             trouble = match problem {
-                Trouble::Asked => return Ended::Left,
+                StepError::Asked => return Ended::Left,
                 // Nothing more can be learned now: the journal stays open, and is taken up again.
-                problem if has_one_way || matches!(problem, Trouble::EngineStaysAway(_)) => {
+                problem if has_one_way || matches!(problem, StepError::EngineStaysAway(_)) => {
                     return Ended::Unfinished(Box::new(self.journal.clone()), problem);
                 }
                 problem => self.handle(problem).await.err(),
@@ -170,7 +170,7 @@ impl<'a, P: Ports> Update<'a, P> {
         Ended::Finished(Box::new(self.record()))
     }
 
-    async fn handle(&mut self, problem: Trouble) -> Result<(), Trouble> {
+    async fn handle(&mut self, problem: StepError) -> Result<(), StepError> {
         match problem.into_cause() {
             Ok(cause) => self.turn_back(cause).await,
             Err(_) => self.decide_again().await,
@@ -178,7 +178,7 @@ impl<'a, P: Ports> Update<'a, P> {
     }
 
     /// Looks at what the Engine says now, and goes on or back.
-    async fn decide_again(&mut self) -> Result<(), Trouble> {
+    async fn decide_again(&mut self) -> Result<(), StepError> {
         self.await_engine().await?;
         let reality = self.reality().await?;
         let resume = resume(&self.journal.progress, &reality);
@@ -196,16 +196,16 @@ impl<'a, P: Ports> Update<'a, P> {
 
     /// Waits until the Engine answers, and says that it waits. An Engine that stays away for longer
     /// is no reason to hold up everything else: the update is taken up when it is back.
-    async fn await_engine(&self) -> Result<(), Trouble> {
+    async fn await_engine(&self) -> Result<(), StepError> {
         let deadline = Instant::now() + ENGINE_RETURN_TIMEOUT;
         let mut is_said = false;
         loop {
             match self.ports.engine().info().await {
                 Ok(_) => return Ok(()),
                 Err(error) if Instant::now() >= deadline => {
-                    return Err(Trouble::EngineStaysAway(error));
+                    return Err(StepError::EngineStaysAway(error));
                 }
-                Err(_) if self.stop.is_cancelled() => return Err(Trouble::Asked),
+                Err(_) if self.stop.is_cancelled() => return Err(StepError::Asked),
                 Err(error) => {
                     if !std::mem::replace(&mut is_said, true) {
                         self.warn(format!("the update waits for the Engine: {error}"));
@@ -216,10 +216,10 @@ impl<'a, P: Ports> Update<'a, P> {
         }
     }
 
-    async fn forward(&mut self, from: Step) -> Result<(), Trouble> {
+    async fn forward(&mut self, from: Step) -> Result<(), StepError> {
         for step in Step::ALL.into_iter().filter(|step| *step >= from) {
             if self.stop.is_cancelled() && step < Step::Commit && step != Step::Start {
-                return Err(Trouble::Asked);
+                return Err(StepError::Asked);
             }
             match limit(step, self.plan()) {
                 Some(limit) => self.step_within(step, limit).await?,
@@ -230,19 +230,19 @@ impl<'a, P: Ports> Update<'a, P> {
     }
 
     /// A step that is cut short leaves what a kill in the same moment would leave.
-    async fn step_within(&mut self, step: Step, limit: Duration) -> Result<(), Trouble> {
+    async fn step_within(&mut self, step: Step, limit: Duration) -> Result<(), StepError> {
         match tokio::time::timeout(limit, Box::pin(self.step(step))).await {
             Ok(done) => done,
             Err(_) => {
                 let (step, limit) = (step.word(), format_duration(limit));
-                Err(Trouble::surroundings(format!(
+                Err(StepError::surroundings(format!(
                     "`{step}` did not come to an end within {limit}"
                 )))
             }
         }
     }
 
-    async fn step(&mut self, step: Step) -> Result<(), Trouble> {
+    async fn step(&mut self, step: Step) -> Result<(), StepError> {
         let container = self.plan().main.container.clone();
         self.listener.hear(&Event::StepBegun { container: container.clone(), step });
         let begun = Instant::now();
@@ -267,7 +267,7 @@ impl<'a, P: Ports> Update<'a, P> {
     /// The refusal is written before anything is undone: a digest once judged bad is never started
     /// again. Where it cannot be written, the service comes first, and the journal stays open
     /// until it is written.
-    async fn turn_back(&mut self, cause: Cause) -> Result<(), Trouble> {
+    async fn turn_back(&mut self, cause: Cause) -> Result<(), StepError> {
         let is_news = self.journal.progress.failed.is_none();
         let mut written = Ok(());
         if is_news {
@@ -303,7 +303,7 @@ impl<'a, P: Ports> Update<'a, P> {
     }
 
     /// History first, then the journal goes: a cut between them finds the record again.
-    fn close(&self) -> Result<(), Trouble> {
+    fn close(&self) -> Result<(), StepError> {
         let record = self.record();
         self.ports.state().record(&record)?;
         self.ports.state().close(&self.journal)?;
@@ -331,12 +331,12 @@ impl<'a, P: Ports> Update<'a, P> {
 
     /// A container that is gone although it was seen to run: no clean-up takes one that runs, so a
     /// person did. Of an update that is taken up again nobody knows when it went.
-    fn removed(&self, which: &str, error: EngineError, number: usize) -> Trouble {
+    fn removed(&self, which: &str, error: EngineError, number: usize) -> StepError {
         if !error.is_not_found() || self.is_taken_up {
             return error.into();
         }
         let detail = format!("somebody removed the {which} container during the update");
-        Trouble::Cause(Cause::person(self.naming(number, detail)))
+        StepError::Cause(Cause::person(self.naming(number, detail)))
     }
 
     fn warn(&self, detail: impl Into<String>) {

@@ -5,18 +5,21 @@
 //! update that is taken up behind it knows that they were begun, and says that nobody saw their
 //! end.
 
-use super::{Trouble, Update};
+use super::{StepError, Update};
 use crate::core::policy::hooks::{Hook, Moment};
 use crate::exec::hook::{self, HookError};
 use crate::ports::Ports;
 
 impl<P: Ports> Update<'_, P> {
     /// Runs the hooks of all new containers, each behind those of what it hangs on.
-    pub(super) async fn greet(&self, greetings: Vec<(usize, String, Hook)>) -> Result<(), Trouble> {
+    pub(super) async fn greet(
+        &self,
+        greetings: Vec<(usize, String, Hook)>,
+    ) -> Result<(), StepError> {
         for (number, id, hook) in greetings {
             match hook::run(self.ports, self.stop, &id, &hook).await {
                 Ok(()) => {}
-                Err(HookError::Asked) => return Err(Trouble::Asked),
+                Err(HookError::Asked) => return Err(StepError::Asked),
                 Err(HookError::Failed(why)) => self.complain(number, &why),
             }
         }

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Trouble;
-use super::images::{self, Company};
+use super::StepError;
+use super::images::{self, PullContext};
 use crate::core::decide::Fetch;
 use crate::core::decide::offer::Offer;
-use crate::core::decide::pending::{Ahead, Outlook};
+use crate::core::decide::pending::{PendingUpdates, PrefetchedImage};
 use crate::core::docker::names;
 use crate::core::docker::reference::Reference;
 use crate::core::update::event::{Event, Listener};
@@ -28,7 +28,7 @@ pub async fn fetch_ahead<P: Ports>(
     listener: &dyn Listener,
     stop: &CancellationToken,
     fetch: &Fetch,
-) -> Result<(), Trouble> {
+) -> Result<(), StepError> {
     let Fetch { container, reference, offer, .. } = fetch;
     fetch_and_keep(ports, listener, stop, (container, reference, offer)).await?;
     let (container, to) = (container.clone(), offer.index.clone());
@@ -45,10 +45,10 @@ pub async fn fetch_and_keep<P: Ports>(
     listener: &dyn Listener,
     stop: &CancellationToken,
     (container, reference, offer): (&str, &Reference, &Offer),
-) -> Result<(), Trouble> {
+) -> Result<(), StepError> {
     let engine = ports.engine();
     if engine.inspect_image(&images::pinned(reference, offer)).await?.is_none() {
-        let company = Company { listener, stop };
+        let company = PullContext { listener, stop };
         images::fetch(ports, company, container, (reference, offer)).await?;
     }
     let id = images::arrived(engine, reference, offer).await?;
@@ -61,12 +61,12 @@ pub async fn fetch_and_keep<P: Ports>(
 ///
 /// # Errors
 /// The Engine does not give its list of images.
-pub async fn fetched(engine: &impl Engine) -> Result<Vec<Ahead>, EngineError> {
+pub async fn fetched(engine: &impl Engine) -> Result<Vec<PrefetchedImage>, EngineError> {
     let mut found = Vec::new();
     for pattern in names::NEXT_PATTERNS {
         for image in engine.list_images(pattern).await? {
             let ours = image.tags.into_iter().filter(|name| names::is_next_name(name));
-            found.extend(ours.map(|name| Ahead { name, image_id: image.id.clone() }));
+            found.extend(ours.map(|name| PrefetchedImage { name, image_id: image.id.clone() }));
         }
     }
     Ok(found)
@@ -79,7 +79,7 @@ pub async fn fetched(engine: &impl Engine) -> Result<Vec<Ahead>, EngineError> {
 /// The Engine does not answer.
 pub async fn drop_superseded(
     engine: &impl Engine,
-    outlook: &Outlook,
+    outlook: &PendingUpdates,
     owners: &BTreeSet<String>,
 ) -> Result<bool, EngineError> {
     let found = fetched(engine).await?;

@@ -1,26 +1,26 @@
 //! The first steps of an update: what is done with images.
 
-use super::images::{self, Company};
-use super::{Trouble, Update};
+use super::images::{self, PullContext};
+use super::{StepError, Update};
 use crate::core::docker::names;
 use crate::core::update::Note;
-use crate::core::update::plan::Source;
+use crate::core::update::plan::ImageSource;
 use crate::engine::Engine;
 use crate::ports::Ports;
 
 impl<P: Ports> Update<'_, P> {
     /// The old image gets its keep-tag, then the decided digest is pulled, then the local tag
     /// moves.
-    pub(super) async fn pull(&mut self) -> Result<Note, Trouble> {
+    pub(super) async fn pull(&mut self) -> Result<Note, StepError> {
         let engine = self.ports.engine();
         let plan = self.plan();
         let (repository, tag) = plan.keep_tag();
         engine.tag(&plan.from.image_id, &repository, &tag).await?;
         match plan.source {
-            Source::Registry => {}
-            Source::Kept => return self.take_the_kept_one().await,
+            ImageSource::Registry => {}
+            ImageSource::Kept => return self.use_kept_image().await,
             // The tag points at it already. If somebody has moved it since, it is theirs.
-            Source::Local => {
+            ImageSource::Local => {
                 let id = plan.to.config.as_str().to_owned();
                 return Ok(Note { new_image: Some(id), ..Note::default() });
             }
@@ -42,7 +42,7 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// A rollback by hand needs no registry: the image is here, only the local tag moves.
-    async fn take_the_kept_one(&self) -> Result<Note, Trouble> {
+    async fn use_kept_image(&self) -> Result<Note, StepError> {
         let plan = self.plan();
         let id = plan.to.config.as_str().to_owned();
         if let Some(tag) = &plan.reference.tag {
@@ -51,26 +51,26 @@ impl<P: Ports> Update<'_, P> {
         Ok(Note { new_image: Some(id), ..Note::default() })
     }
 
-    async fn fetch(&self) -> Result<(), Trouble> {
+    async fn fetch(&self) -> Result<(), StepError> {
         let plan = self.plan();
-        let company = Company { listener: self.listener, stop: self.stop };
+        let company = PullContext { listener: self.listener, stop: self.stop };
         images::fetch(self.ports, company, &plan.main.container, (&plan.reference, &plan.to)).await
     }
 
     /// Flushes what was pulled.
-    pub(super) async fn sync(&mut self) -> Result<Note, Trouble> {
+    pub(super) async fn sync(&mut self) -> Result<Note, StepError> {
         self.flush().await?;
         Ok(Note::default())
     }
 
     /// Flushes what the Engine has on disk.
-    pub(super) async fn flush(&self) -> Result<(), Trouble> {
+    pub(super) async fn flush(&self) -> Result<(), StepError> {
         images::flush(self.ports).await
     }
 
     /// The ID of the pulled image.
-    pub(super) fn new_image(&self) -> Result<String, Trouble> {
+    pub(super) fn new_image(&self) -> Result<String, StepError> {
         let known = self.journal.progress.known.new_image.clone();
-        known.ok_or_else(|| Trouble::surroundings("the journal does not name the new image"))
+        known.ok_or_else(|| StepError::surroundings("the journal does not name the new image"))
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{TRIES_MAX, TRY_PAUSE, Trouble, Update};
+use super::{StepError, TRIES_MAX, TRY_PAUSE, Update};
 use crate::core::docker::inspect;
-use crate::core::recreate::{Moved, hangs_as_before};
-use crate::core::update::{Mark, Note, Pair, Step};
+use crate::core::recreate::{ReplacedContainer, depends_as_before};
+use crate::core::update::{Mark, MemberState, Note, Step};
 use crate::engine::{Engine, EngineError};
 use crate::ports::Ports;
 
@@ -36,12 +36,12 @@ pub(super) enum Attempt {
 
 impl<P: Ports> Update<'_, P> {
     /// Goes back, three times at most; an Engine that is away is waited for.
-    pub(super) async fn go_back(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn go_back(&mut self) -> Result<(), StepError> {
         let mut attempt = Attempt::First;
         for _ in 1..TRIES_MAX {
             match self.undo(attempt).await {
-                Err(Trouble::Engine(error)) => {
-                    self.await_the_next_try("going back", &error).await?
+                Err(StepError::Engine(error)) => {
+                    self.await_next_attempt("going back", &error).await?
                 }
                 done => return done,
             }
@@ -51,38 +51,38 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Says what went wrong, and waits until it makes sense to try again.
-    pub(super) async fn await_the_next_try(
+    pub(super) async fn await_next_attempt(
         &self,
         what: &str,
         error: &EngineError,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), StepError> {
         self.warn(format!("{what} failed and is tried again: {error}"));
-        if error.is_the_engine_away() {
+        if error.is_engine_unreachable() {
             return self.await_engine().await;
         }
         tokio::time::sleep(TRY_PAUSE).await;
         Ok(())
     }
 
-    async fn undo(&mut self, attempt: Attempt) -> Result<(), Trouble> {
+    async fn undo(&mut self, attempt: Attempt) -> Result<(), StepError> {
         let mut restored = Vec::new();
         if self.journal.progress.begun >= Some(Step::Switch) {
             if self.nothing_to_go_back_to().await? {
-                return self.keep_the_new_ones().await;
+                return self.keep_new_containers().await;
             }
             if self.is_taken_away().await? {
                 self.warn(LEFT_AWAY);
             } else {
                 self.note_undo(Step::Start, Mark::UndoStarted, Note::default());
-                self.stand_the_new_ones_down(attempt).await?;
+                self.stop_new_containers(attempt).await?;
                 self.note_undo(Step::Switch, Mark::UndoStarted, Note::default());
-                restored = self.restore_the_old_ones().await?;
+                restored = self.restore_old_containers().await?;
             }
         }
-        self.remove_the_new_ones().await?;
+        self.remove_new_containers().await?;
         self.restore_images(attempt).await?;
         self.flush().await?;
-        self.check_that_they_stay(&restored).await
+        self.check_restored_stay(&restored).await
     }
 
     /// The way back writes what it does for people and for the history; it does not depend on it,
@@ -94,7 +94,7 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Both the old container and its image are gone: somebody pruned everything that did not run.
-    async fn nothing_to_go_back_to(&self) -> Result<bool, Trouble> {
+    async fn nothing_to_go_back_to(&self) -> Result<bool, StepError> {
         if self.look_at_old(0).await?.is_some() || self.stranger(0, &[]).await?.is_some() {
             return Ok(false);
         }
@@ -103,14 +103,14 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Nothing proven is left, so the unproven ones are better than none.
-    async fn keep_the_new_ones(&mut self) -> Result<(), Trouble> {
+    async fn keep_new_containers(&mut self) -> Result<(), StepError> {
         self.warn("the old container and its image are gone; the new one is kept, unproven");
         let engine = self.ports.engine();
         for number in self.plan().numbers().skip(1).rev() {
             self.give_up(number).await?;
         }
         for (number, new) in self.new_containers()? {
-            self.take_the_name(number, &new).await?;
+            self.take_name(number, &new).await?;
             engine.start(&new).await?;
             engine.set_restart_policy(&new, &self.plan().member(number).restart_policy).await?;
         }
@@ -122,7 +122,7 @@ impl<P: Ports> Update<'_, P> {
     ///
     /// On a full disk the Engine can neither rename nor start anything. So where that failed once,
     /// the new ones go before the old ones are started: what they take is the room for that.
-    async fn stand_the_new_ones_down(&mut self, attempt: Attempt) -> Result<(), Trouble> {
+    async fn stop_new_containers(&mut self, attempt: Attempt) -> Result<(), StepError> {
         let engine = self.ports.engine();
         for number in self.plan().numbers().rev() {
             let Some(new) = self.look_at_new(number).await? else { continue };
@@ -136,24 +136,24 @@ impl<P: Ports> Update<'_, P> {
         }
         match attempt {
             Attempt::First => Ok(()),
-            Attempt::Another | Attempt::Last => self.remove_the_new_ones().await,
+            Attempt::Another | Attempt::Last => self.remove_new_containers().await,
         }
     }
 
     /// Brings the old containers back, each behind what it hangs on: their names, their lives,
     /// their restart policies.
-    async fn restore_the_old_ones(&mut self) -> Result<Vec<Moved>, Trouble> {
-        if self.is_the_second_net_armed().await? {
+    async fn restore_old_containers(&mut self) -> Result<Vec<ReplacedContainer>, StepError> {
+        if self.is_restart_policy_armed().await? {
             for number in self.plan().numbers().rev() {
-                self.await_a_stop_under_way(number).await?;
+                self.await_running_stop(number).await?;
             }
         }
-        let mut restored: Vec<Moved> = Vec::new();
+        let mut restored: Vec<ReplacedContainer> = Vec::new();
         let mut ours = Vec::new();
         for number in self.plan().numbers() {
             let id = match self.stranger(number, &restored).await? {
                 Some(stranger) => self.make_room_for(number, &stranger, &restored).await?,
-                None => match self.restore_the_old_one(number, &restored).await? {
+                None => match self.restore_old_container(number, &restored).await? {
                     Some(id) => {
                         ours.push(number);
                         id
@@ -168,7 +168,7 @@ impl<P: Ports> Update<'_, P> {
         let gap_milliseconds = match (self.gap_milliseconds(), restored.first()) {
             _ if !is_first => None,
             (Some(gap), _) => Some(gap),
-            (None, Some(main)) => self.gap_by_the_engine(&main.to).await,
+            (None, Some(main)) => self.gap_from_engine_times(&main.to).await,
             (None, None) => None,
         };
         let note = Note { gap_milliseconds, ..Note::default() };
@@ -178,35 +178,35 @@ impl<P: Ports> Update<'_, P> {
             if !policy.is_no() {
                 self.ports.engine().set_restart_policy(id, policy).await?;
             }
-            self.see_it_well(number, id).await?;
+            self.await_former_health(number, id).await?;
         }
         Ok(restored)
     }
 
     /// Brings one of them back, and gives its ID. `restored` are those before it.
-    async fn restore_the_old_one(
+    async fn restore_old_container(
         &mut self,
         number: usize,
-        restored: &[Moved],
-    ) -> Result<Option<String>, Trouble> {
+        restored: &[ReplacedContainer],
+    ) -> Result<Option<String>, StepError> {
         let old = self.look_at_old(number).await?;
         if let Some(old) = &old
-            && self.hangs_on_what_it_should(number, old, restored)
+            && self.has_intended_dependency(number, old, restored)
         {
             let id = inspect::id(old).to_owned();
-            self.take_the_name(number, &id).await?;
+            self.take_name(number, &id).await?;
             self.ports.engine().start(&id).await?;
             return Ok(Some(id));
         }
         self.give_up(number).await?;
         let is_nothing_left = old.is_none()
             && self.plan().dependents.is_empty()
-            && self.holder_of_the_name(number).await?.is_none();
-        let id = self.make_the_old_one_again(number, restored).await?;
-        self.take_the_name(number, &id).await?;
+            && self.name_holder(number).await?.is_none();
+        let id = self.recreate_old_container(number, restored).await?;
+        self.take_name(number, &id).await?;
         match self.ports.engine().start(&id).await {
             Err(error) if error.is_not_found() && is_nothing_left => {
-                self.leave_it_away(&id, &error).await?;
+                self.leave_removed(&id, &error).await?;
                 Ok(None)
             }
             started => Ok(started.map(|()| Some(id))?),
@@ -215,7 +215,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// Not only the old container is gone but also what it cannot be started without, such as its
     /// network: somebody took the whole project down, and brings it up again when they want it.
-    async fn leave_it_away(&self, id: &str, error: &EngineError) -> Result<(), Trouble> {
+    async fn leave_removed(&self, id: &str, error: &EngineError) -> Result<(), StepError> {
         self.warn(format!("{LEFT_AWAY}: {error}"));
         self.ports.engine().remove(id, false).await?;
         Ok(())
@@ -223,39 +223,39 @@ impl<P: Ports> Update<'_, P> {
 
     /// Whether a container of a member hangs on what the old one hung on. What that is may be
     /// another container by now, and an Engine that was restarted resolves the names in links anew.
-    pub(super) fn hangs_on_what_it_should(
+    pub(super) fn has_intended_dependency(
         &self,
         number: usize,
         container: &Value,
-        restored: &[Moved],
+        restored: &[ReplacedContainer],
     ) -> bool {
         let original = self.journal.header.original_of(number);
         let is_told = number != 0 && container.get("HostConfig").is_some();
-        !is_told || hangs_as_before(original, container, restored).unwrap_or(true)
+        !is_told || depends_as_before(original, container, restored).unwrap_or(true)
     }
 
     /// A client that is killed, or that loses its connection, does not cancel a stop: the old
     /// container would end after it was seen to run. Asking for the same stop once more waits for
     /// its end. What cannot be stopped goes on running, which is what is wanted here.
-    async fn await_a_stop_under_way(&self, number: usize) -> Result<(), Trouble> {
-        let Pair { old, old_was_started_again, .. } = self.pair(number).await?;
+    async fn await_running_stop(&self, number: usize) -> Result<(), StepError> {
+        let MemberState { old, old_was_started_again, .. } = self.pair(number).await?;
         let may_be_asked = (self.stopped_at.is_some() || self.is_taken_up)
-            && self.journal.progress.is_in_the_switch()
+            && self.journal.progress.is_in_switch()
             && !old_was_started_again;
         if !old.is_some_and(|old| may_be_asked && old.running) {
             return Ok(());
         }
-        match self.stop_the_old_one(number).await {
-            Err(error) if error.is_the_engine_away() => Err(error.into()),
+        match self.stop_old_container(number).await {
+            Err(error) if error.is_engine_unreachable() => Err(error.into()),
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
     /// Gives a container the name of its service. Who holds the name without being part of this
     /// update was put there by somebody, and stays.
-    async fn take_the_name(&self, number: usize, id: &str) -> Result<(), Trouble> {
+    async fn take_name(&self, number: usize, id: &str) -> Result<(), StepError> {
         let name = &self.plan().member(number).container;
-        match self.holder_of_the_name(number).await? {
+        match self.name_holder(number).await? {
             Some(holder) if inspect::id(&holder) == id => Ok(()),
             Some(_) => Err(EngineError::Conflict {
                 message: format!("another container named {name} was made during the update"),
@@ -267,7 +267,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// Waits until an old container is as well as it was when the update began. There is nothing
     /// more to go back to, so what is not well then is said, and left.
-    async fn see_it_well(&self, number: usize, id: &str) -> Result<(), Trouble> {
+    async fn await_former_health(&self, number: usize, id: &str) -> Result<(), StepError> {
         let original = self.journal.header.original_of(number);
         let was_healthy = inspect::health(original) == Some("healthy");
         let deadline = tokio::time::Instant::now() + RETURN_TIMEOUT;
@@ -289,7 +289,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// Keeps what the failed containers wrote, then removes them with the anonymous volumes that
     /// are their own; re-attached ones belong to the old ones and stay.
-    async fn remove_the_new_ones(&mut self) -> Result<(), Trouble> {
+    async fn remove_new_containers(&mut self) -> Result<(), StepError> {
         let mut log = Vec::new();
         let mut left = Vec::new();
         for number in self.plan().numbers() {

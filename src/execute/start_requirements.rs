@@ -1,6 +1,6 @@
 //! The last look before anything is stopped: whether it could be started again.
 
-use super::{Trouble, Update};
+use super::{StepError, Update};
 use crate::core::decide::start_requirements;
 use crate::engine::Engine;
 use crate::ports::Ports;
@@ -10,11 +10,11 @@ impl<P: Ports> Update<'_, P> {
     /// What the decision looked at is looked at again: a pull lies in between, or hours. And the
     /// Engine tries what the new containers mount, which also shows whether the new image has a
     /// place for it: a file cannot be mounted over a directory.
-    pub(super) async fn check_what_a_start_needs(&self, new: &[String]) -> Result<(), Trouble> {
+    pub(super) async fn check_start_requirements(&self, new: &[String]) -> Result<(), StepError> {
         for number in self.members() {
             let original = self.journal.header.original_of(number);
             let met = start_requirements::met("", &look(self.ports, original).await);
-            met.map_err(|no| Trouble::surroundings(self.naming(number, no.detail)))?;
+            met.map_err(|no| StepError::surroundings(self.naming(number, no.detail)))?;
         }
         for (number, new) in self.members().into_iter().zip(new) {
             let can_mount = self.ports.engine().can_mount(new).await?;
@@ -22,7 +22,7 @@ impl<P: Ports> Update<'_, P> {
             if !can_mount && self.look_at(new).await?.is_some() {
                 let detail = "the Engine cannot mount what the new container mounts: a source is \
                               missing, or a file and a directory meet; nothing was stopped";
-                return Err(Trouble::surroundings(self.naming(number, detail)));
+                return Err(StepError::surroundings(self.naming(number, detail)));
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use crate::journal::JournalError;
 
 /// Why a step could not be done.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum StepError {
     /// The Engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -35,12 +35,12 @@ pub enum Trouble {
     Asked,
 }
 
-impl Trouble {
+impl StepError {
     /// Whether the Engine was away, so that nobody could have done more.
     #[must_use]
-    pub const fn is_the_engine_away(&self) -> bool {
+    pub const fn is_engine_unreachable(&self) -> bool {
         match self {
-            Self::Engine(error) => error.is_the_engine_away(),
+            Self::Engine(error) => error.is_engine_unreachable(),
             Self::EngineStaysAway(_) => true,
             _ => false,
         }
@@ -55,7 +55,7 @@ impl Trouble {
         match self {
             Self::Cause(cause) => Ok(cause),
             Self::Meddled { detail, .. } => Ok(Cause::person(detail)),
-            Self::Engine(error) if !error.is_the_engine_away() => {
+            Self::Engine(error) if !error.is_engine_unreachable() => {
                 Ok(Cause::surroundings(error.to_string()))
             }
             Self::Journal(error) => Ok(Cause::surroundings(error.to_string())),

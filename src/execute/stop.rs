@@ -16,7 +16,7 @@ impl<P: Ports> Update<'_, P> {
     /// where its image names a stop signal (moby `killWithSignal`). So on every Engine the signal
     /// is sent, the end is awaited, and then the stop is asked for all the same: what ended stays
     /// down, what was started again is stopped, and what did not heed the signal is killed.
-    pub(super) async fn stop_the_old_one(&self, number: usize) -> Result<(), EngineError> {
+    pub(super) async fn stop_old_container(&self, number: usize) -> Result<(), EngineError> {
         let member = self.plan().member(number);
         let grace = match &member.stop_signal {
             Some(signal) => self.send(&member.old_container, signal, member.stop_timeout).await?,
@@ -41,7 +41,7 @@ impl<P: Ports> Update<'_, P> {
             done => done?,
         }
         // The stream ends with the Engine, which the stop then finds away.
-        let end = events.any(async |event| is_the_end_of_a_life(&event));
+        let end = events.any(async |event| ends_process(&event));
         let has_ended = tokio::time::timeout(grace, end).await.is_ok();
         Ok(if has_ended { grace } else { Duration::ZERO })
     }
@@ -49,7 +49,7 @@ impl<P: Ports> Update<'_, P> {
 
 /// A signal to a container that waits to be started again goes nowhere, and does not keep it from
 /// being started: the life that begins then knows nothing of it.
-fn is_the_end_of_a_life(event: &ContainerEvent) -> bool {
+fn ends_process(event: &ContainerEvent) -> bool {
     match event {
         ContainerEvent::Died { .. } => true,
         ContainerEvent::Other(action) => action == "start",

@@ -2,13 +2,13 @@
 
 use tokio::time::Instant;
 
-use super::{Trouble, Update};
+use super::{StepError, Update};
 use crate::core::docker::inspect;
 use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::time::duration::format_duration;
 use crate::core::update::Note;
 use crate::core::update::history::Cause;
-use crate::core::update::plan::Source;
+use crate::core::update::plan::ImageSource;
 use crate::core::update::start_error::{self, Blame};
 use crate::engine::{Engine, EngineError};
 use crate::ports::Ports;
@@ -20,14 +20,14 @@ impl<P: Ports> Update<'_, P> {
     /// The old ones first get the right to be started at boot, and that is flushed: until the
     /// commit the Engine itself brings the proven containers back after a power cut. Names change
     /// after the stop, because a name leaves the Engine's DNS at once.
-    pub(super) async fn switch(&mut self) -> Result<Note, Trouble> {
+    pub(super) async fn switch(&mut self) -> Result<Note, StepError> {
         self.new_containers()?;
-        self.arm_the_second_net().await?;
+        self.arm_restart_policy().await?;
         self.name_shortened_stops();
         self.stopped_at = Some(Instant::now());
         let engine = self.ports.engine();
         for number in self.members().into_iter().rev() {
-            let stopped = self.stop_the_old_one(number).await;
+            let stopped = self.stop_old_container(number).await;
             stopped.map_err(|error| self.removed("old", error, number))?;
         }
         for (number, new) in self.new_containers()? {
@@ -63,7 +63,7 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Whether the old ones that are there all have it. Nothing is stopped before they do.
-    pub(super) async fn is_the_second_net_armed(&self) -> Result<bool, Trouble> {
+    pub(super) async fn is_restart_policy_armed(&self) -> Result<bool, StepError> {
         let policy = self.second_net();
         for number in self.members() {
             if self.plan().member(number).restart_policy.is_no() {
@@ -78,7 +78,7 @@ impl<P: Ports> Update<'_, P> {
         Ok(true)
     }
 
-    async fn arm_the_second_net(&self) -> Result<(), Trouble> {
+    async fn arm_restart_policy(&self) -> Result<(), StepError> {
         let policy = self.second_net();
         let mut is_armed = false;
         for number in self.members() {
@@ -94,7 +94,7 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Starts the new containers, each behind what it hangs on, with an ear on the Engine.
-    pub(super) async fn start(&mut self) -> Result<Note, Trouble> {
+    pub(super) async fn start(&mut self) -> Result<Note, StepError> {
         let new = self.new_containers()?;
         self.watches.clear();
         for (_, id) in &new {
@@ -103,8 +103,8 @@ impl<P: Ports> Update<'_, P> {
         }
         // An Engine that was restarted since the switch has started the old ones: never both. One
         // that is restarted behind this look ends the streams, which is heard without asking it.
-        self.check_the_old_ones_stayed_down().await?;
-        self.check_the_streams_go_on()?;
+        self.check_old_containers_stayed_down().await?;
+        self.check_streams_are_open()?;
         for (place, (number, id)) in new.into_iter().enumerate() {
             let started = self.ports.engine().start(&id).await;
             if let Some(watch) = self.watches.get_mut(place) {
@@ -123,14 +123,14 @@ impl<P: Ports> Update<'_, P> {
         }
         let gap_milliseconds = match self.gap_milliseconds() {
             Some(gap) => Some(gap),
-            None => self.gap_by_the_engine(&self.new_container(0)?).await,
+            None => self.gap_from_engine_times(&self.new_container(0)?).await,
         };
         Ok(Note { gap_milliseconds, ..Note::default() })
     }
 
     /// Whether a dependent could not be started because a container before it no longer runs.
-    async fn is_orphaned(&self, number: usize, error: &EngineError) -> Result<bool, Trouble> {
-        if error.is_the_engine_away() {
+    async fn is_orphaned(&self, number: usize, error: &EngineError) -> Result<bool, StepError> {
+        if error.is_engine_unreachable() {
             return Ok(false);
         }
         for before in self.members().into_iter().filter(|before| *before < number) {
@@ -145,14 +145,15 @@ impl<P: Ports> Update<'_, P> {
     /// again does not mend it. So a start blames only an image that this update itself fetched; the
     /// way back removes any other, and the next round pulls it afresh. A dependent runs on the
     /// image that it had, so nothing is to be blamed on that.
-    async fn start_failed(&self, number: usize, error: EngineError) -> Trouble {
-        if error.is_the_engine_away() {
+    async fn start_failed(&self, number: usize, error: EngineError) -> StepError {
+        if error.is_engine_unreachable() {
             return error.into();
         }
         let detail = self.naming(number, format!("could not be started: {error}"));
         let is_image = number == 0 && self.blame(&error).await == Blame::Image;
-        let is_fresh = self.journal.progress.known.fetched || self.plan().source == Source::Local;
-        Trouble::Cause(match (is_image, is_fresh) {
+        let is_fresh =
+            self.journal.progress.known.fetched || self.plan().source == ImageSource::Local;
+        StepError::Cause(match (is_image, is_fresh) {
             (true, true) => Cause::image(detail),
             (true, false) => {
                 Cause::damaged_copy(format!("{detail}; {}", start_error::PULLED_AGAIN))
@@ -161,7 +162,7 @@ impl<P: Ports> Update<'_, P> {
         })
     }
 
-    /// Whom the Engine's words blame. What it does not tell of the new container is no proof.
+    /// Requester the Engine's words blame. What it does not tell of the new container is no proof.
     async fn blame(&self, error: &EngineError) -> Blame {
         match self.look_at_new(0).await {
             Ok(Some(new)) => start_error::of_container(error.words(), &new),
@@ -170,24 +171,24 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// The numbers and the IDs of all new containers.
-    pub(super) fn new_containers(&self) -> Result<Vec<(usize, String)>, Trouble> {
+    pub(super) fn new_containers(&self) -> Result<Vec<(usize, String)>, StepError> {
         let numbered = |number| self.new_container(number).map(|id| (number, id));
         self.members().into_iter().map(numbered).collect()
     }
 
     /// The ID of the new container of a member.
-    fn new_container(&self, number: usize) -> Result<String, Trouble> {
+    fn new_container(&self, number: usize) -> Result<String, StepError> {
         let known = self.journal.progress.known.new_container_of(number).map(str::to_owned);
         known.ok_or_else(|| {
             let detail = "the journal does not name the new container";
-            Trouble::surroundings(self.naming(number, detail))
+            StepError::surroundings(self.naming(number, detail))
         })
     }
 }
 
-fn taken(error: EngineError, name: &str) -> Trouble {
+fn taken(error: EngineError, name: &str) -> StepError {
     match error {
-        EngineError::Conflict { .. } => Trouble::Cause(Cause::person(format!(
+        EngineError::Conflict { .. } => StepError::Cause(Cause::person(format!(
             "somebody made another container named {name} during the update"
         ))),
         error => error.into(),

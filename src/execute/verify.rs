@@ -10,13 +10,15 @@ use futures_util::future::{try_join, try_join_all};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::health_watch::{ENGINE_LOST, Watch};
-use super::{Trouble, Update};
+use super::health_watch::{ENGINE_LOST, HealthWatch};
+use super::{StepError, Update};
 use crate::core::docker::inspect;
 use crate::core::update::Note;
-use crate::core::update::health::{Gate, HealthPolicy, Sample, Sight, Verdict, verdict};
+use crate::core::update::health::{
+    ContainerStatus, Gate, HealthPolicy, HealthVerdict, Sample, verdict,
+};
 use crate::core::update::history::Cause;
-use crate::core::update::plan::Source;
+use crate::core::update::plan::ImageSource;
 use crate::core::update::start_error;
 use crate::engine::{Engine, EngineError};
 use crate::exec;
@@ -41,13 +43,13 @@ struct Trial {
     id: String,
     document: Value,
     policy: HealthPolicy,
-    watch: Watch,
+    watch: HealthWatch,
     /// How many checks have failed in a row that the agent itself ran.
     failed_checks: u32,
 }
 
 impl Trial {
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self) -> HealthVerdict {
         verdict(&self.policy, &self.watch.samples, self.watch.since.elapsed())
     }
 }
@@ -55,12 +57,12 @@ impl Trial {
 impl<P: Ports> Update<'_, P> {
     /// Whether the Engine is the one that was asked to listen, as far as it can be known without
     /// another question, which would only be one more moment in which it may go away.
-    pub(super) fn check_the_streams_go_on(&mut self) -> Result<(), Trouble> {
+    pub(super) fn check_streams_are_open(&mut self) -> Result<(), StepError> {
         for watch in &mut self.watches {
             watch.hear_what_is_ready();
-            let is_lost = |sample: &Sample| matches!(sample.sight, Sight::EngineLost(_));
+            let is_lost = |sample: &Sample| matches!(sample.sight, ContainerStatus::EngineLost(_));
             if watch.samples.iter().any(is_lost) {
-                return Err(Trouble::Spoilt(ENGINE_LOST.into()));
+                return Err(StepError::Spoilt(ENGINE_LOST.into()));
             }
         }
         Ok(())
@@ -71,13 +73,13 @@ impl<P: Ports> Update<'_, P> {
     /// The verdict counts only if the Engine was the same all the time: its event streams, opened
     /// before the start, must not have ended. A verification that is taken up again begins from
     /// nothing, with the whole time of the policies.
-    pub(super) async fn verify(&mut self) -> Result<Note, Trouble> {
+    pub(super) async fn verify(&mut self) -> Result<Note, StepError> {
         loop {
             match self.watch_all().await {
-                Err(Trouble::Meddled { number, detail }) => {
-                    let is_theirs = self.await_what_they_make(number).await?;
+                Err(StepError::Meddled { number, detail }) => {
+                    let is_theirs = self.await_external_changes(number).await?;
                     if number == 0 || !is_theirs {
-                        return Err(Trouble::Meddled { number, detail });
+                        return Err(StepError::Meddled { number, detail });
                     }
                     self.release(number)?;
                 }
@@ -87,7 +89,7 @@ impl<P: Ports> Update<'_, P> {
         }
     }
 
-    async fn watch_all(&mut self) -> Result<(), Trouble> {
+    async fn watch_all(&mut self) -> Result<(), StepError> {
         let mut watches = std::mem::take(&mut self.watches).into_iter();
         let mut trials = Vec::new();
         let new = self.new_containers()?;
@@ -101,7 +103,7 @@ impl<P: Ports> Update<'_, P> {
             watch.gate = policy.gate;
             trials.push(Trial { number, id, document, policy, watch, failed_checks: 0 });
         }
-        self.check_the_old_ones_stayed_down().await?;
+        self.check_old_containers_stayed_down().await?;
         for trial in &mut trials {
             self.look(trial).await?;
         }
@@ -112,11 +114,11 @@ impl<P: Ports> Update<'_, P> {
             // A hook may have taken longer than the trial, and nobody looked meanwhile.
             self.await_verdicts(&mut trials).await?;
         }
-        self.check_the_old_ones_stayed_down().await
+        self.check_old_containers_stayed_down().await
     }
 
     /// Waits until all are well at the same time; the first failure ends it for all.
-    async fn await_verdicts(&self, trials: &mut [Trial]) -> Result<(), Trouble> {
+    async fn await_verdicts(&self, trials: &mut [Trial]) -> Result<(), StepError> {
         loop {
             let numbers = trials.iter().map(|trial| trial.number).collect::<BTreeSet<_>>();
             let missing = tokio::sync::watch::Sender::new(numbers);
@@ -146,7 +148,7 @@ impl<P: Ports> Update<'_, P> {
         &self,
         trial: &mut Trial,
         missing: &tokio::sync::watch::Sender<BTreeSet<usize>>,
-    ) -> Result<Infallible, Trouble> {
+    ) -> Result<Infallible, StepError> {
         loop {
             let until = self.judge(trial).await?;
             missing.send_modify(|missing| {
@@ -160,36 +162,36 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Until when it must be watched; nothing where it is well.
-    async fn judge(&self, trial: &Trial) -> Result<Option<Duration>, Trouble> {
+    async fn judge(&self, trial: &Trial) -> Result<Option<Duration>, StepError> {
         let cause = match trial.verdict() {
-            Verdict::Well => return Ok(None),
-            Verdict::Wait { until } => return Ok(Some(until)),
-            Verdict::Spoilt(detail) => return Err(Trouble::Spoilt(detail)),
-            Verdict::Unknown(detail) => Cause::interrupted(self.naming(trial.number, detail)),
-            Verdict::Person(detail) => {
-                self.check_the_engine_stayed().await?;
+            HealthVerdict::Well => return Ok(None),
+            HealthVerdict::Wait { until } => return Ok(Some(until)),
+            HealthVerdict::Spoilt(detail) => return Err(StepError::Spoilt(detail)),
+            HealthVerdict::Unknown(detail) => Cause::interrupted(self.naming(trial.number, detail)),
+            HealthVerdict::Person(detail) => {
+                self.check_engine_stayed().await?;
                 let detail = self.naming(trial.number, detail);
-                return Err(Trouble::Meddled { number: trial.number, detail });
+                return Err(StepError::Meddled { number: trial.number, detail });
             }
-            Verdict::Failed(detail) => {
-                self.check_the_engine_stayed().await?;
+            HealthVerdict::Failed(detail) => {
+                self.check_engine_stayed().await?;
                 let detail = self.in_full(&trial.id, detail).await;
-                self.whose_fault(trial, detail).await
+                self.attribute_fault(trial, detail).await
             }
         };
-        Err(Trouble::Cause(cause))
+        Err(StepError::Cause(cause))
     }
 
     /// The image's, unless its copy on this machine is an old one and seems to be damaged. A copy
     /// that did not come from the registry cannot be pulled again, nor is that of a dependent.
-    async fn whose_fault(&self, trial: &Trial, detail: String) -> Cause {
+    async fn attribute_fault(&self, trial: &Trial, detail: String) -> Cause {
         let is_fresh =
-            self.journal.progress.known.fetched || self.plan().source != Source::Registry;
+            self.journal.progress.known.fetched || self.plan().source != ImageSource::Registry;
         let log = match is_fresh || trial.number != 0 {
             true => Vec::new(),
             false => self.ports.engine().logs(&trial.id, LAST_WORDS).await.unwrap_or_default(),
         };
-        if start_error::is_a_damaged_copy(&log.join("\n")) {
+        if start_error::is_damaged_copy(&log.join("\n")) {
             return Cause::damaged_copy(format!("{detail}; {}", start_error::PULLED_AGAIN));
         }
         Cause::image(self.naming(trial.number, detail))
@@ -197,30 +199,31 @@ impl<P: Ports> Update<'_, P> {
 
     /// An Engine that is shutting down stops its containers while its event stream still runs; but
     /// it no longer takes new connections. Nothing that was seen of such an end counts.
-    async fn check_the_engine_stayed(&self) -> Result<(), Trouble> {
-        let gone = |error: EngineError| match error.is_the_engine_away() {
-            true => Trouble::Spoilt(ENGINE_LOST.into()),
+    async fn check_engine_stayed(&self) -> Result<(), StepError> {
+        let gone = |error: EngineError| match error.is_engine_unreachable() {
+            true => StepError::Spoilt(ENGINE_LOST.into()),
             false => error.into(),
         };
         self.ports.engine().info().await.map(|_| ()).map_err(gone)
     }
 
     /// Waits for whatever comes first: an event, the next probe, a look, or the given time.
-    async fn wait(&self, trial: &mut Trial, until: Duration) -> Result<(), Trouble> {
+    async fn wait(&self, trial: &mut Trial, until: Duration) -> Result<(), StepError> {
         let is_probed = trial.policy.gate == Gate::Probe || trial.policy.own_check.is_some();
         let watch = &mut trial.watch;
-        let is_unchecked = watch.samples.last().is_some_and(|it| it.sight == Sight::Unchecked);
+        let is_unchecked =
+            watch.samples.last().is_some_and(|it| it.sight == ContainerStatus::Unchecked);
         let pause = if is_probed || is_unchecked { PROBE_INTERVAL } else { LOOK_INTERVAL };
         // From the last look: a stream that talks without end, as one does of a HEALTHCHECK each
         // second, must not put the next one off for ever.
         let next = watch.looked_at + pause;
         let deadline = watch.since.checked_add(until).map_or(next, |until| until.min(next));
         tokio::select! {
-            () = self.stop.cancelled() => Err(Trouble::Asked),
+            () = self.stop.cancelled() => Err(StepError::Asked),
             event = watch.events.get_mut().next() => {
                 match event {
                     Some(event) => watch.hear(&event),
-                    None => watch.see(Sight::EngineLost(ENGINE_LOST.into())),
+                    None => watch.see(ContainerStatus::EngineLost(ENGINE_LOST.into())),
                 }
                 Ok(())
             }
@@ -235,34 +238,36 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Asks the Engine how the container is: an exit before the first event is seen here.
-    async fn look(&self, trial: &mut Trial) -> Result<(), Trouble> {
+    async fn look(&self, trial: &mut Trial) -> Result<(), StepError> {
         let watch = &mut trial.watch;
         watch.looked_at = Instant::now();
         let Some(document) = self.ports.engine().inspect(&trial.id).await? else {
-            watch.see(Sight::Removed);
+            watch.see(ContainerStatus::Removed);
             return Ok(());
         };
         if !inspect::is_running(&document) {
             // The stream tells why, if it still lives; it may lag behind.
-            self.hear_the_rest(watch).await;
+            self.drain_events(watch).await;
             let code = inspect::exit_code(&document);
             let out_of_memory = inspect::flag(&document, "/State/OOMKilled");
-            watch.see(Sight::Exited { code, out_of_memory });
+            watch.see(ContainerStatus::Exited { code, out_of_memory });
             return Ok(());
         }
         let is_stale = self.may_be_stale()
             && inspect::last_check_at(&document) == inspect::last_check_at(&trial.document);
         let output = || inspect::health_output(&document).to_owned();
         match (watch.gate, inspect::health(&document)) {
-            (Gate::Healthcheck, _) if is_stale => watch.see(Sight::Unchecked),
-            (Gate::Healthcheck, Some("healthy")) => watch.see(Sight::Well),
-            (Gate::Healthcheck, Some("unhealthy")) => watch.see(Sight::Unhealthy(output())),
+            (Gate::Healthcheck, _) if is_stale => watch.see(ContainerStatus::Unchecked),
+            (Gate::Healthcheck, Some("healthy")) => watch.see(ContainerStatus::Well),
+            (Gate::Healthcheck, Some("unhealthy")) => {
+                watch.see(ContainerStatus::Unhealthy(output()))
+            }
             // The agent's own run of the check has told more than the Engine's word `starting`.
             (Gate::Healthcheck, _) if trial.policy.own_check.is_some() => {}
             (Gate::Healthcheck, _) if inspect::last_check_at(&document).is_empty() => {
-                watch.see(Sight::NeverChecked);
+                watch.see(ContainerStatus::NeverChecked);
             }
-            (Gate::Healthcheck, _) => watch.see(Sight::NotWell(output())),
+            (Gate::Healthcheck, _) => watch.see(ContainerStatus::NotWell(output())),
             (Gate::Probe | Gate::Running, _) => {}
         }
         Ok(())
@@ -276,13 +281,13 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// Hears what the stream has ready, for a moment at most.
-    async fn hear_the_rest(&self, watch: &mut Watch) {
+    async fn drain_events(&self, watch: &mut HealthWatch) {
         const MOMENT: Duration = Duration::from_millis(200);
         while let Ok(event) = tokio::time::timeout(MOMENT, watch.events.get_mut().next()).await {
             match event {
                 Some(event) => watch.hear(&event),
                 None => {
-                    watch.see(Sight::EngineLost(ENGINE_LOST.into()));
+                    watch.see(ContainerStatus::EngineLost(ENGINE_LOST.into()));
                     return;
                 }
             }
@@ -297,7 +302,7 @@ impl<P: Ports> Update<'_, P> {
         let detail = match run {
             Ok(0) => {
                 trial.failed_checks = 0;
-                return trial.watch.see(Sight::Well);
+                return trial.watch.see(ContainerStatus::Well);
             }
             Ok(code) => format!("the command of its HEALTHCHECK ended with exit code {code}"),
             // Whether the container or the Engine has gone shows at the look that follows.
@@ -311,8 +316,8 @@ impl<P: Ports> Update<'_, P> {
     async fn probe(&self, trial: &mut Trial) {
         let Some(probe) = &self.plan().member(trial.number).health.probe else { return };
         match exec::probe::run(self.ports, &trial.id, &trial.document, probe).await {
-            Ok(()) => trial.watch.see(Sight::Well),
-            Err(detail) => trial.watch.see(Sight::NotWell(detail)),
+            Ok(()) => trial.watch.see(ContainerStatus::Well),
+            Err(detail) => trial.watch.see(ContainerStatus::NotWell(detail)),
         }
     }
 
@@ -329,11 +334,11 @@ impl<P: Ports> Update<'_, P> {
 
     /// An old container that runs again under its parked name was started by the Engine or by a
     /// person: then two of them serve, and the proven one stays.
-    pub(super) async fn check_the_old_ones_stayed_down(&self) -> Result<(), Trouble> {
+    pub(super) async fn check_old_containers_stayed_down(&self) -> Result<(), StepError> {
         for number in self.members() {
             if self.look_at_old(number).await?.as_ref().is_some_and(inspect::is_running) {
                 let detail = "the old container was started again during the update";
-                return Err(Trouble::Cause(Cause::interrupted(self.naming(number, detail))));
+                return Err(StepError::Cause(Cause::interrupted(self.naming(number, detail))));
             }
         }
         Ok(())

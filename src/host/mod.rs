@@ -12,8 +12,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
 
-use crate::core::decide::engine_lock::Process;
-use crate::core::decide::start_requirements::{Seen, Window};
+use crate::core::decide::engine_lock::ProcessIdentity;
+use crate::core::decide::start_requirements::{Presence, VisibleDirectory};
 use crate::core::docker::image_store::{self, ImageStore};
 
 /// How long a look at a path may take. A network file system whose server is gone never answers.
@@ -37,10 +37,10 @@ pub trait Host: Send + Sync + 'static {
     fn random_id(&self) -> String;
 
     /// This process.
-    fn process(&self) -> Process;
+    fn process(&self) -> ProcessIdentity;
 
     /// Whether a process of this boot still lives; `None` where it cannot be seen from here.
-    fn lives(&self, process: &Process) -> Option<bool>;
+    fn lives(&self, process: &ProcessIdentity) -> Option<bool>;
 
     /// Device and inode of a directory: the same for all who see it, another one for a copy. Empty
     /// where it cannot be read.
@@ -61,7 +61,11 @@ pub trait Host: Send + Sync + 'static {
     fn flush(&self, paths: &[PathBuf]) -> impl Future<Output = Result<(), std::io::Error>> + Send;
 
     /// What there is at a path of the Engine's machine, seen through a directory of it.
-    fn look_at(&self, window: &Window, path: &Path) -> impl Future<Output = Seen> + Send;
+    fn look_at(
+        &self,
+        window: &VisibleDirectory,
+        path: &Path,
+    ) -> impl Future<Output = Presence> + Send;
 
     /// Whether an HTTP GET is answered with a status below 400.
     fn probe_http(
@@ -125,11 +129,11 @@ impl Host for RealHost {
         }
     }
 
-    fn process(&self) -> Process {
+    fn process(&self) -> ProcessIdentity {
         process::own()
     }
 
-    fn lives(&self, process: &Process) -> Option<bool> {
+    fn lives(&self, process: &ProcessIdentity) -> Option<bool> {
         process::lives(process)
     }
 
@@ -171,8 +175,8 @@ impl Host for RealHost {
         tokio::task::spawn_blocking(flush).await.map_err(std::io::Error::other)?
     }
 
-    async fn look_at(&self, window: &Window, path: &Path) -> Seen {
-        let Ok(turn) = Arc::clone(&self.look).try_lock_owned() else { return Seen::Unknown };
+    async fn look_at(&self, window: &VisibleDirectory, path: &Path) -> Presence {
+        let Ok(turn) = Arc::clone(&self.look).try_lock_owned() else { return Presence::Unknown };
         let (window, path) = (window.clone(), path.to_owned());
         let look = tokio::task::spawn_blocking(move || {
             let seen = visible_paths::look(&window, &path);
@@ -180,7 +184,7 @@ impl Host for RealHost {
             seen
         });
         let seen = tokio::time::timeout(LOOK_TIMEOUT, look).await;
-        seen.ok().and_then(Result::ok).unwrap_or(Seen::Unknown)
+        seen.ok().and_then(Result::ok).unwrap_or(Presence::Unknown)
     }
 
     async fn probe_http(

@@ -5,13 +5,13 @@ use std::fs;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use crate::core::decide::engine_lock::Process;
+use crate::core::decide::engine_lock::ProcessIdentity;
 
 /// This process.
-pub(super) fn own() -> Process {
+pub(super) fn own() -> ProcessIdentity {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let started = read(&stat).map(|(_, started)| started.to_owned()).unwrap_or_default();
-    Process { pid: std::process::id().to_string(), started, namespace: namespace() }
+    ProcessIdentity { pid: std::process::id().to_string(), started, namespace: namespace() }
 }
 
 /// The namespace of this process. Without it no number of another process means anything here.
@@ -21,7 +21,7 @@ fn namespace() -> String {
 }
 
 /// Whether it lives: there is one of its number that began when it did and has not ended.
-pub(super) fn lives(process: &Process) -> Option<bool> {
+pub(super) fn lives(process: &ProcessIdentity) -> Option<bool> {
     let is_seen = !process.namespace.is_empty() && process.namespace == namespace();
     let pid = process.pid.parse().ok().and_then(Pid::from_raw).filter(|_| is_seen)?;
     let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", process.pid)) else {
@@ -50,10 +50,10 @@ mod tests {
         let own = own();
         assert!(own.started.parse::<u64>().is_ok(), "{own:?}");
         assert_eq!(lives(&own), Some(true));
-        assert_eq!(lives(&Process { started: "1".into(), ..own.clone() }), Some(false));
-        assert_eq!(lives(&Process { namespace: "pid:[1]".into(), ..own.clone() }), None);
-        assert_eq!(lives(&Process { namespace: String::new(), ..own }), None);
-        assert_eq!(lives(&Process::default()), None);
+        assert_eq!(lives(&ProcessIdentity { started: "1".into(), ..own.clone() }), Some(false));
+        assert_eq!(lives(&ProcessIdentity { namespace: "pid:[1]".into(), ..own.clone() }), None);
+        assert_eq!(lives(&ProcessIdentity { namespace: String::new(), ..own }), None);
+        assert_eq!(lives(&ProcessIdentity::default()), None);
     }
 
     #[test]
@@ -61,7 +61,7 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().expect("a child");
         let pid = child.id().to_string();
         child.wait().expect("its end");
-        assert_eq!(lives(&Process { pid, ..own() }), Some(false));
+        assert_eq!(lives(&ProcessIdentity { pid, ..own() }), Some(false));
     }
 
     #[test]

@@ -11,30 +11,30 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::io::Errno;
 
-use crate::core::decide::start_requirements::{Seen, Window};
+use crate::core::decide::start_requirements::{Presence, VisibleDirectory};
 
 /// What is seen of a path of the machine. Nothing is opened for reading: a device may act on that.
-pub(super) fn look(window: &Window, path: &Path) -> Seen {
-    let Ok(inside) = path.strip_prefix(&window.source) else { return Seen::Unknown };
+pub(super) fn look(window: &VisibleDirectory, path: &Path) -> Presence {
+    let Ok(inside) = path.strip_prefix(&window.source) else { return Presence::Unknown };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(root) = open(&window.shown_at, flags, Mode::empty()) else { return Seen::Unknown };
-    let place = Place { root, is_root_of_the_machine: window.source == Path::new("/") };
+    let Ok(root) = open(&window.shown_at, flags, Mode::empty()) else { return Presence::Unknown };
+    let place = RootDirectory { root, is_root_of_the_machine: window.source == Path::new("/") };
     match place.open(inside) {
         Ok(found) => kind(&found),
         Err(Errno::NOENT | Errno::NOTDIR) if is_really_missing(window, &place, inside) => {
-            Seen::Missing
+            Presence::Missing
         }
-        Err(_) => Seen::Unknown,
+        Err(_) => Presence::Unknown,
     }
 }
 
 /// A directory below which paths are looked up.
-struct Place {
+struct RootDirectory {
     root: OwnedFd,
     is_root_of_the_machine: bool,
 }
 
-impl Place {
+impl RootDirectory {
     /// Symbolic links are followed as the machine would: an absolute one begins at the machine's
     /// root. Where only a part of the machine is shown, one that leads out of it is not followed.
     fn open(&self, inside: &Path) -> Result<OwnedFd, Errno> {
@@ -47,12 +47,12 @@ impl Place {
     }
 }
 
-fn kind(found: &OwnedFd) -> Seen {
-    let Ok(stat) = fstat(found) else { return Seen::Unknown };
+fn kind(found: &OwnedFd) -> Presence {
+    let Ok(stat) = fstat(found) else { return Presence::Unknown };
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::CharacterDevice | FileType::BlockDevice => Seen::Device,
-        FileType::Directory => Seen::Directory { may_hold_devices: may_hold_devices(found) },
-        _ => Seen::Other,
+        FileType::CharacterDevice | FileType::BlockDevice => Presence::Device,
+        FileType::Directory => Presence::Directory { may_hold_devices: may_hold_devices(found) },
+        _ => Presence::Other,
     }
 }
 
@@ -71,16 +71,16 @@ fn behind(descriptor: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
 }
 
-fn is_really_missing(window: &Window, place: &Place, inside: &Path) -> bool {
+fn is_really_missing(window: &VisibleDirectory, place: &RootDirectory, inside: &Path) -> bool {
     let nearest = inside.ancestors().skip(1).find_map(|above| place.open(above).ok());
     let real = nearest.and_then(|nearest| fs::read_link(behind(&nearest)).ok());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    real.is_some_and(|real| is_the_machines_own(&mounts, &real, window.is_whole_machine()))
+    real.is_some_and(|real| is_host_filesystem(&mounts, &real, window.is_whole_machine()))
 }
 
 /// Whether the mount on which a path stands shows what the machine has there, and goes on showing
 /// it. `mountinfo` is proc(5)'s.
-fn is_the_machines_own(mountinfo: &str, path: &Path, is_on_the_machine: bool) -> bool {
+fn is_host_filesystem(mountinfo: &str, path: &Path, is_on_the_machine: bool) -> bool {
     let mounts = mountinfo.lines().filter_map(Mount::parse);
     let nearest = mounts
         .filter(|mount| path.starts_with(&mount.point))
@@ -159,16 +159,16 @@ mod tests {
             ("/run/user", false),
             ("/dev/shm", false),
         ] {
-            assert_eq!(is_the_machines_own(ON_A_PI, Path::new(path), true), is_own, "{path}");
+            assert_eq!(is_host_filesystem(ON_A_PI, Path::new(path), true), is_own, "{path}");
         }
-        assert!(!is_the_machines_own("", Path::new("/srv"), true));
-        assert!(!is_the_machines_own("rubbish\n1 2 3\n", Path::new("/srv"), true));
+        assert!(!is_host_filesystem("", Path::new("/srv"), true));
+        assert!(!is_host_filesystem("rubbish\n1 2 3\n", Path::new("/srv"), true));
     }
 
     #[test]
     fn without_its_devices_a_service_does_not_see_that_one_is_missing() {
         let private = format!("{ON_A_PI}30 22 0:27 / /dev ro - tmpfs tmpfs ro\n");
-        assert!(!is_the_machines_own(&private, Path::new("/dev"), true));
+        assert!(!is_host_filesystem(&private, Path::new("/dev"), true));
     }
 
     #[test]
@@ -187,42 +187,42 @@ mod tests {
             ("/dev", false),
             ("/etc", false),
         ] {
-            assert_eq!(is_the_machines_own(mounts, Path::new(path), false), is_own, "{path}");
+            assert_eq!(is_host_filesystem(mounts, Path::new(path), false), is_own, "{path}");
         }
     }
 
     #[test]
     fn a_path_is_seen_through_the_directory_that_shows_it() {
         let shown = tempfile::tempdir_in("/var/tmp").expect("a directory");
-        let window = Window { source: "/".into(), shown_at: shown.path().to_owned() };
+        let window = VisibleDirectory { source: "/".into(), shown_at: shown.path().to_owned() };
         fs::create_dir_all(shown.path().join("srv/empty")).expect("directories");
         fs::create_dir_all(shown.path().join("srv/full/deep")).expect("directories");
         fs::write(shown.path().join("srv/file"), "").expect("a file");
         symlink("/srv/file", shown.path().join("absolute")).expect("a link");
         symlink("../srv/empty", shown.path().join("srv/relative")).expect("a link");
         let seen = |path: &str| look(&window, Path::new(path));
-        assert_eq!(seen("/srv/file"), Seen::Other);
-        assert_eq!(seen("/absolute"), Seen::Other);
-        assert_eq!(seen("/srv/empty"), Seen::Directory { may_hold_devices: false });
-        assert_eq!(seen("/srv/relative"), Seen::Directory { may_hold_devices: false });
-        assert_eq!(seen("/srv/full"), Seen::Directory { may_hold_devices: true });
-        let part = Window { source: "/data".into(), ..window };
-        assert_eq!(look(&part, Path::new("/data/srv/file")), Seen::Other);
-        assert_eq!(look(&part, Path::new("/data/absolute")), Seen::Unknown, "it leads out");
-        assert_eq!(look(&part, Path::new("/elsewhere")), Seen::Unknown);
+        assert_eq!(seen("/srv/file"), Presence::Other);
+        assert_eq!(seen("/absolute"), Presence::Other);
+        assert_eq!(seen("/srv/empty"), Presence::Directory { may_hold_devices: false });
+        assert_eq!(seen("/srv/relative"), Presence::Directory { may_hold_devices: false });
+        assert_eq!(seen("/srv/full"), Presence::Directory { may_hold_devices: true });
+        let part = VisibleDirectory { source: "/data".into(), ..window };
+        assert_eq!(look(&part, Path::new("/data/srv/file")), Presence::Other);
+        assert_eq!(look(&part, Path::new("/data/absolute")), Presence::Unknown, "it leads out");
+        assert_eq!(look(&part, Path::new("/elsewhere")), Presence::Unknown);
     }
 
     #[test]
     fn devices_are_told_from_files_and_missing_ones_from_hidden_ones() {
-        let whole = Window::whole_machine();
-        assert_eq!(look(&whole, Path::new("/dev/null")), Seen::Device);
-        assert_eq!(look(&whole, Path::new("/proc/version")), Seen::Other);
+        let whole = VisibleDirectory::whole_machine();
+        assert_eq!(look(&whole, Path::new("/dev/null")), Presence::Device);
+        assert_eq!(look(&whole, Path::new("/proc/version")), Presence::Other);
         let here = tempfile::tempdir_in("/var/tmp").expect("a directory");
         symlink("nowhere", here.path().join("dangling")).expect("a link");
         for name in ["gone", "gone/deeper", "dangling"] {
             let seen = look(&whole, &here.path().join(name));
             // Where tests run in a container, nothing tells whether it is the machine's.
-            assert!(matches!(seen, Seen::Missing | Seen::Unknown), "{name}: {seen:?}");
+            assert!(matches!(seen, Presence::Missing | Presence::Unknown), "{name}: {seen:?}");
         }
     }
 }

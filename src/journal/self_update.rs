@@ -1,7 +1,7 @@
 //! Whose turn it is while a helper updates the agent's own container.
 
 use super::{Disk, JournalError, StateDirectory, on, to_json};
-use crate::core::update::self_update::Handover;
+use crate::core::update::self_update::SelfUpdate;
 
 const FILE: &str = "handover.json";
 
@@ -10,15 +10,15 @@ impl<D: Disk> StateDirectory<D> {
     ///
     /// # Errors
     /// The file cannot be read, or is from a newer version.
-    pub fn handover(&self) -> Result<Option<Handover>, JournalError> {
+    pub fn handover(&self) -> Result<Option<SelfUpdate>, JournalError> {
         let path = self.path(FILE);
         let Some(content) = self.disk.read(&path).map_err(on("read", &path))? else {
             return Ok(None);
         };
         let damaged = |detail: String| JournalError::Damaged { path: path.clone(), detail };
-        let handover: Handover =
+        let handover: SelfUpdate =
             serde_json::from_slice(&content).map_err(|error| damaged(error.to_string()))?;
-        if handover.version > Handover::VERSION {
+        if handover.version > SelfUpdate::VERSION {
             return Err(damaged(format!("it has format {}", handover.version)));
         }
         Ok(Some(handover))
@@ -28,7 +28,7 @@ impl<D: Disk> StateDirectory<D> {
     ///
     /// # Errors
     /// The disk refuses; then what stood there before still holds.
-    pub fn hand_over(&self, handover: &Handover) -> Result<(), JournalError> {
+    pub fn hand_over(&self, handover: &SelfUpdate) -> Result<(), JournalError> {
         let path = self.path(FILE);
         let content = to_json(&path, handover)?;
         self.disk.replace(&path, &content).map_err(on("write", &path))

@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 
 use super::{Disk, JournalError, StateDirectory, lines, on, to_json};
 use crate::core::update::plan::Header;
-use crate::core::update::{Entry, Line, Mark, Note, Progress, Step, self_update};
+use crate::core::update::{
+    JournalEntry, JournalLine, JournalProgress, Mark, Note, Step, self_update,
+};
 
 const SUFFIX: &str = ".jsonl";
 
@@ -18,7 +20,7 @@ pub struct UpdateJournal {
     /// The plan and what is needed to undo it.
     pub header: Header,
     /// What the journal says so far.
-    pub progress: Progress,
+    pub progress: JournalProgress,
     /// Whether its last line was cut short, by a power cut or a full disk: the next one must not
     /// be joined to it.
     is_torn: bool,
@@ -47,7 +49,7 @@ impl<D: Disk> StateDirectory<D> {
         let path = self.path("journal").join(format!("{}{SUFFIX}", header.plan.id));
         let content = to_json(&path, &header)?;
         self.disk.create(&path, &content).map_err(on("write", &path))?;
-        Ok(UpdateJournal { path, header, progress: Progress::default(), is_torn: false })
+        Ok(UpdateJournal { path, header, progress: JournalProgress::default(), is_torn: false })
     }
 
     /// The journals that were left open, oldest first.
@@ -92,7 +94,7 @@ impl<D: Disk> StateDirectory<D> {
             return Err(damaged(format!("it has format {}", header.version)));
         }
         let is_torn = content.last() != Some(&b'\n');
-        let progress = Progress::of_journal(&read_lines(&content[end..], is_torn));
+        let progress = JournalProgress::of_journal(&read_lines(&content[end..], is_torn));
         Ok(Some(UpdateJournal { path: path.to_owned(), header, progress, is_torn }))
     }
 
@@ -111,8 +113,9 @@ impl<D: Disk> StateDirectory<D> {
         note: Note,
     ) -> Result<(), JournalError> {
         let entry = journal.progress.next(at, step, mark, note);
-        let is_in_the_gap = step.is_in_the_gap() || (step, mark) == (Step::Switch, Mark::Done);
-        let durable = !is_in_the_gap || mark == Mark::Failed;
+        let is_in_service_gap =
+            step.is_in_service_gap() || (step, mark) == (Step::Switch, Mark::Done);
+        let durable = !is_in_service_gap || mark == Mark::Failed;
         let mut line = to_json(&journal.path, &entry)?;
         if journal.is_torn {
             line.insert(0, b'\n');
@@ -136,15 +139,15 @@ impl<D: Disk> StateDirectory<D> {
 
 /// What was not written to its end is the beginning of an entry; or it is whatever a power cut left
 /// of the last one, which then does not end its line.
-fn read_lines(content: &[u8], is_torn: bool) -> Vec<Line> {
-    let read = |line: serde_json::Result<Entry>| match line {
-        Ok(entry) => Line::Entry(Box::new(entry)),
-        Err(error) if error.is_eof() => Line::Torn,
-        Err(_) => Line::Damaged,
+fn read_lines(content: &[u8], is_torn: bool) -> Vec<JournalLine> {
+    let read = |line: serde_json::Result<JournalEntry>| match line {
+        Ok(entry) => JournalLine::JournalEntry(Box::new(entry)),
+        Err(error) if error.is_eof() => JournalLine::Torn,
+        Err(_) => JournalLine::Damaged,
     };
-    let mut lines: Vec<Line> = lines(content).map(read).collect();
-    if let Some(last) = lines.last_mut().filter(|last| is_torn && **last == Line::Damaged) {
-        *last = Line::Torn;
+    let mut lines: Vec<JournalLine> = lines(content).map(read).collect();
+    if let Some(last) = lines.last_mut().filter(|last| is_torn && **last == JournalLine::Damaged) {
+        *last = JournalLine::Torn;
     }
     lines
 }

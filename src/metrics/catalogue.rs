@@ -2,7 +2,7 @@
 
 /// What Prometheus may do with the numbers of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only rises, except when the agent begins anew.
     Counter,
     /// Describes the present.
@@ -11,7 +11,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// The word behind `# TYPE`.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -29,7 +29,7 @@ pub struct Description {
     /// Its name, unit included.
     pub name: &'static str,
     /// Its kind.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// The names of its labels, in the order in which values are given.
     pub labels: &'static [&'static str],
     /// What it means, for the person who builds a dashboard.
@@ -42,7 +42,7 @@ macro_rules! catalogue {
             #[doc = $help]
             pub const $constant: Description = Description {
                 name: $name,
-                kind: Kind::$kind,
+                kind: MetricKind::$kind,
                 labels: &$labels,
                 help: $help,
             };

@@ -12,7 +12,7 @@ use crate::core::decide::report::Report;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::docker::reference::Digest;
 use crate::core::update::history::Outcome;
-use crate::metrics::catalogue::{self, Description, Kind};
+use crate::metrics::catalogue::{self, Description, MetricKind};
 
 /// A metric's values by the values of its labels. A map, because Prometheus throws a whole scrape
 /// away in which one series stands twice.
@@ -124,8 +124,8 @@ fn family(what: &Description, series: Series) -> Option<MetricFamily> {
     family.set_name(what.name.to_owned());
     family.set_help(what.help.to_owned());
     family.set_field_type(match what.kind {
-        Kind::Counter => MetricType::COUNTER,
-        Kind::Gauge | Kind::Histogram => MetricType::GAUGE,
+        MetricKind::Counter => MetricType::COUNTER,
+        MetricKind::Gauge | MetricKind::Histogram => MetricType::GAUGE,
     });
     let metrics = series.into_iter().map(|(labels, value)| metric(what, labels, value));
     family.set_metric(metrics.collect());
@@ -140,7 +140,7 @@ fn metric(what: &Description, labels: Vec<String>, value: f64) -> Metric {
         pair
     });
     let mut metric = Metric::from_label(pairs.collect());
-    if what.kind == Kind::Counter {
+    if what.kind == MetricKind::Counter {
         let mut counter = Counter::default();
         counter.set_value(value);
         metric.set_counter(counter);

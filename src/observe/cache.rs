@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::Value;
 
-use super::quota::{Queue, Wanted};
+use super::quota::{Queue, QuotaRequest};
 use crate::core::decide::offer::Offer;
 use crate::core::docker::inspect;
 use crate::core::docker::reference::{Digest, Platform, Reference};
@@ -32,7 +32,7 @@ const INSPECTS_AT_ONCE: usize = 8;
 /// of its own, and the loop merges what comes back: in a round without news nothing is copied.
 #[derive(Debug, Default, Clone)]
 pub struct Cache {
-    containers: BTreeMap<String, Known>,
+    containers: BTreeMap<String, KnownContainer>,
     images: BTreeMap<String, KnownImage>,
     offers: Offers,
     /// Who waits for a quota, by registry.
@@ -41,7 +41,7 @@ pub struct Cache {
 
 /// What an inspect said of a container.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub struct KnownContainer {
     /// The image as the user wrote it.
     pub image: String,
     /// The platform's manifest, where the Engine tells it (API 1.48, containerd image store).
@@ -144,7 +144,7 @@ impl Cache {
 
     /// Asks the Engine for the images of containers with labels that say how they are treated: to
     /// tell whose labels these are. All others are left alone.
-    pub async fn learn_whose_labels(self: &mut Arc<Self>, engine: &impl Engine, list: &[Listed]) {
+    pub async fn learn_image_labels(self: &mut Arc<Self>, engine: &impl Engine, list: &[Listed]) {
         let labelled = list.iter().filter(|listed| has_policy(&listed.labels));
         let ids = labelled.map(|it| it.image_id.as_str());
         let unknown = ids.filter(|id| !self.images.contains_key(*id)).collect();
@@ -175,7 +175,7 @@ impl Cache {
 
     /// A container that was learnt of.
     #[must_use]
-    pub fn container(&self, id: &str) -> Option<&Known> {
+    pub fn container(&self, id: &str) -> Option<&KnownContainer> {
         self.containers.get(id)
     }
 
@@ -205,7 +205,7 @@ impl Cache {
     pub fn queue<'a>(
         self: &mut Arc<Self>,
         registry: &str,
-        waiting: impl Iterator<Item = &'a Wanted>,
+        waiting: impl Iterator<Item = &'a QuotaRequest>,
         is_everybody: bool,
     ) {
         let mut queue = self.queues.get(registry).cloned().unwrap_or_default();
@@ -217,7 +217,7 @@ impl Cache {
 
     /// The place of an image among those that wait for the quota of its registry.
     #[must_use]
-    pub fn place(&self, wanted: &Wanted) -> usize {
+    pub fn place(&self, wanted: &QuotaRequest) -> usize {
         self.queues.get(&wanted.0.registry).map_or(0, |queue| queue.place(wanted))
     }
 }
@@ -245,7 +245,7 @@ impl Offers {
     }
 }
 
-impl Known {
+impl KnownContainer {
     fn of(document: &Value) -> Self {
         let manifest = inspect::text(document, "/ImageManifestDescriptor/digest").parse().ok();
         let is_podman = document.get(LIBPOD).is_some();
@@ -296,9 +296,9 @@ async fn gather<T>(
     (told, gaps)
 }
 
-async fn inspect(engine: &impl Engine, id: &str) -> (String, Result<Known, String>) {
+async fn inspect(engine: &impl Engine, id: &str) -> (String, Result<KnownContainer, String>) {
     let gone = || "the container was removed while it was looked at".to_owned();
-    (id.to_owned(), read(engine.inspect(id).await, gone, Known::of))
+    (id.to_owned(), read(engine.inspect(id).await, gone, KnownContainer::of))
 }
 
 async fn inspect_image(engine: &impl Engine, id: &str) -> (String, Result<KnownImage, String>) {
@@ -309,11 +309,11 @@ async fn inspect_image(engine: &impl Engine, id: &str) -> (String, Result<KnownI
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::decide::offer::{Layer, Packing};
+    use crate::core::decide::offer::{Compression, Layer};
 
     fn offer(name: &str, layers: usize) -> Offer {
         let digest = Digest::of(name.as_bytes());
-        let layer = Layer { digest: digest.clone(), size: 1, packing: Packing::Common };
+        let layer = Layer { digest: digest.clone(), size: 1, packing: Compression::Common };
         Offer {
             index: digest.clone(),
             manifest: digest.clone(),

@@ -16,14 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use cache::Cache;
-use cache::{Gaps, Known, KnownImage};
+use cache::{Gaps, KnownContainer, KnownImage};
 pub use origin::{ask as ask_origin, remember as remember_origins};
-pub use preflight::{Surroundings, of as readiness};
-pub use ties::Neighbours;
+pub use preflight::{PreflightContext, of as readiness};
+pub use ties::TieIndex;
 
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered, OpenUpdate, Previous, Running};
-use crate::core::decide::origin::{Origin, Traces, is_written_as_id, known};
+use crate::core::decide::origin::{ImageOrigin, OriginTraces, is_written_as_id, known};
 use crate::core::decide::{Circumstances, Question, question};
 use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Reference};
@@ -63,13 +63,13 @@ pub async fn glance<P: Ports>(
     scope: &Scope<'_>,
 ) -> Vec<Observation> {
     cache.retain(scope.list);
-    cache.learn_whose_labels(ports.engine(), scope.list).await;
+    cache.learn_image_labels(ports.engine(), scope.list).await;
     let watched = watched(scope, cache);
     let unpublished = watched.iter().map(|(listed, _)| listed.image_id.as_str());
     cache.forget_unpublished(unpublished);
     let gaps = cache.learn(ports.engine(), watched.iter().map(|(listed, _)| *listed)).await;
     let own = ports.host().own_container();
-    let told = Told { cache, gaps, own };
+    let told = EngineFacts { cache, gaps, own };
     let seen = watched.into_iter().map(|(listed, policy)| observe(&told, scope, listed, policy));
     let mut observations: Vec<_> = seen.collect();
     observations.sort_by(|a, b| a.name.cmp(&b.name));
@@ -112,7 +112,7 @@ pub async fn following<P: Ports>(
     (list, defaults): (&[Listed], &PolicyDefaults),
     is_meant: impl Fn(&Reference) -> bool,
 ) -> BTreeSet<String> {
-    cache.learn_whose_labels(ports.engine(), list).await;
+    cache.learn_image_labels(ports.engine(), list).await;
     let watched: Vec<_> =
         opted_in(list, defaults, cache).into_iter().map(|(listed, _)| listed).collect();
     let _ = cache.learn_containers(ports.engine(), watched.iter().copied()).await;
@@ -205,7 +205,7 @@ fn opted_in<'a>(
 }
 
 /// What the Engine and the machine have told.
-struct Told<'a> {
+struct EngineFacts<'a> {
     cache: &'a Cache,
     gaps: Gaps,
     /// The container in which this agent runs.
@@ -213,7 +213,12 @@ struct Told<'a> {
 }
 
 /// What is known without asking a registry.
-fn observe(told: &Told<'_>, scope: &Scope<'_>, listed: &Listed, policy: Read) -> Observation {
+fn observe(
+    told: &EngineFacts<'_>,
+    scope: &Scope<'_>,
+    listed: &Listed,
+    policy: Read,
+) -> Observation {
     let known = told.cache.container(&listed.id);
     let image = known.map_or_else(|| listed.image_id.clone(), |known| known.image.clone());
     let reference = image.parse::<Reference>();
@@ -239,7 +244,7 @@ fn observe(told: &Told<'_>, scope: &Scope<'_>, listed: &Listed, policy: Read) ->
 }
 
 fn running(
-    told: &Told<'_>,
+    told: &EngineFacts<'_>,
     memory: &Memory,
     listed: &Listed,
     reference: Option<&Reference>,
@@ -282,12 +287,12 @@ fn read_image(image: &KnownImage, image_id: &str, reference: Option<&Reference>)
 
 /// What is known of where an image came from, without asking anybody.
 fn origin_of(
-    (container, image): (&Known, &KnownImage),
+    (container, image): (&KnownContainer, &KnownImage),
     running: &Running,
     reference: &Reference,
     memory: &Memory,
-) -> Origin {
-    let traces = Traces {
+) -> ImageOrigin {
+    let traces = OriginTraces {
         reference,
         image_id: &running.image_id,
         repo_digests: &image.repo_digests,
@@ -321,8 +326,8 @@ pub async fn answer<P: Ports>(
     for observation in observations.iter_mut() {
         recall(scope.memory, observation);
     }
-    let surroundings = Surroundings { defaults: scope.defaults, open: scope.open_updates };
-    let mut neighbours = Neighbours::default();
+    let surroundings = PreflightContext { defaults: scope.defaults, open: scope.open_updates };
+    let mut neighbours = TieIndex::default();
     for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
         observation.readiness =
             preflight::of(ports, (&mut neighbours, cache), &surroundings, observation)
@@ -381,8 +386,8 @@ fn recall(memory: &Memory, observation: &mut Observation) {
 /// it since.
 pub async fn look_again<P: Ports>(
     ports: &P,
-    known: (&mut Neighbours, &Cache),
-    surroundings: &Surroundings<'_>,
+    known: (&mut TieIndex, &Cache),
+    surroundings: &PreflightContext<'_>,
     observation: &mut Observation,
 ) {
     if observation.readiness.is_some() {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::resolve::{LOOK_UPS_AT_ONCE, REGISTRY_TIMEOUT, in_time};
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::Observation;
-use crate::core::decide::origin::{Origin, digests_to_ask, has_nothing, news};
+use crate::core::decide::origin::{ImageOrigin, digests_to_ask, has_nothing, news};
 use crate::core::decide::{Circumstances, origin};
 use crate::core::docker::reference::{Digest, Reference};
 use crate::ports::Ports;
@@ -28,7 +28,7 @@ pub async fn ask<'a, P: Ports>(ports: &P, observations: impl Iterator<Item = &'a
         // It is read where somebody asks, which is seldom.
         let history = history.get_or_insert_with(|| ports.state().history().unwrap_or_default());
         if origin::was_pulled(history, &observation.name, reference, running) {
-            running.origin = Origin::ShownNow;
+            running.origin = ImageOrigin::ShownNow;
             continue;
         }
         let key = (Reference { tag: None, ..reference.clone() }, digests_to_ask(running));
@@ -40,12 +40,12 @@ pub async fn ask<'a, P: Ports>(ports: &P, observations: impl Iterator<Item = &'a
         let look_up = async move {
             let asked = look_up(ports.registry(), &reference, digests).map(Ok);
             let answer = in_time(deadline, &reference, asked).await;
-            let answer = answer.unwrap_or_else(Origin::Unanswered);
+            let answer = answer.unwrap_or_else(ImageOrigin::Unanswered);
             for observation in group {
                 let offered = observation.offered.digest().cloned();
                 let Ok(running) = &mut observation.running else { continue };
                 running.origin = match answer.clone() {
-                    Origin::Missing { .. } => Origin::Missing { offered },
+                    ImageOrigin::Missing { .. } => ImageOrigin::Missing { offered },
                     answer => answer,
                 };
             }
@@ -57,17 +57,17 @@ pub async fn ask<'a, P: Ports>(ports: &P, observations: impl Iterator<Item = &'a
 
 /// Whether the registry knows one of these digests under this name. An answer with another digest
 /// is no knowledge of this one.
-async fn look_up(registry: &impl Registry, name: &Reference, digests: Vec<Digest>) -> Origin {
+async fn look_up(registry: &impl Registry, name: &Reference, digests: Vec<Digest>) -> ImageOrigin {
     for digest in digests {
         let asked = Reference { digest: Some(digest.clone()), ..name.clone() };
         match registry.head(&asked).await {
-            Ok(found) if found == digest => return Origin::ShownNow,
+            Ok(found) if found == digest => return ImageOrigin::ShownNow,
             Ok(_) => {}
             Err(error) if has_nothing(&error, name) => {}
-            Err(error) => return Origin::Unanswered(error),
+            Err(error) => return ImageOrigin::Unanswered(error),
         }
     }
-    Origin::Missing { offered: None }
+    ImageOrigin::Missing { offered: None }
 }
 
 /// Remembers what a round learnt of where images came from. Says whether that is news.
@@ -128,7 +128,7 @@ mod tests {
         Digest::of(text.as_bytes())
     }
 
-    async fn asked(answers: &[(&str, Result<&str, Reason>)]) -> Origin {
+    async fn asked(answers: &[(&str, Result<&str, Reason>)]) -> ImageOrigin {
         let answer = |result: &Result<&str, Reason>| match result {
             Ok(found) => Ok(digest(found)),
             Err(reason) => Err(LookupError::new(*reason, "no")),
@@ -141,20 +141,20 @@ mod tests {
 
     #[tokio::test]
     async fn the_registry_must_know_the_very_digest_and_an_error_is_no_answer() {
-        assert_eq!(asked(&[("index", Ok("index"))]).await, Origin::ShownNow);
+        assert_eq!(asked(&[("index", Ok("index"))]).await, ImageOrigin::ShownNow);
         // An index that was deleted, or replaced by another one around the same manifest.
-        assert_eq!(asked(&[("manifest", Ok("manifest"))]).await, Origin::ShownNow);
-        assert_eq!(asked(&[]).await, Origin::Missing { offered: None });
+        assert_eq!(asked(&[("manifest", Ok("manifest"))]).await, ImageOrigin::ShownNow);
+        assert_eq!(asked(&[]).await, ImageOrigin::Missing { offered: None });
         // A registry that answers with what it likes to offer.
         let other = [("index", Ok("another")), ("manifest", Ok("another"))];
-        assert_eq!(asked(&other).await, Origin::Missing { offered: None });
+        assert_eq!(asked(&other).await, ImageOrigin::Missing { offered: None });
         for reason in [
             Reason::RegistryUnauthorized,
             Reason::RegistryUnreachable,
             Reason::RegistryError,
             Reason::RateLimited,
         ] {
-            let unanswered = Origin::Unanswered(LookupError::new(reason, "no"));
+            let unanswered = ImageOrigin::Unanswered(LookupError::new(reason, "no"));
             assert_eq!(asked(&[("index", Err(reason))]).await, unanswered);
             assert_eq!(asked(&[("manifest", Err(reason))]).await, unanswered);
         }

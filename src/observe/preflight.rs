@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Cache;
-use super::ties::{Neighbours, Others};
-use crate::core::decide::observation::{Companion, Observation, Offered, OpenUpdate, Readiness};
+use super::ties::{OtherContainers, TieIndex};
+use crate::core::decide::observation::{
+    DependentFacts, Observation, Offered, OpenUpdate, Readiness,
+};
 use crate::core::docker::inspect;
 use crate::core::docker::names;
 use crate::core::policy::managers::Manager;
@@ -22,7 +24,7 @@ use crate::start_requirements;
 
 /// What tells whether something that hangs on a container may be recreated with it.
 #[derive(Debug, Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct PreflightContext<'a> {
     /// What holds where a container's labels say nothing.
     pub defaults: &'a PolicyDefaults,
     /// Updates that were left open, by container.
@@ -33,8 +35,8 @@ pub struct Surroundings<'a> {
 /// the container is then left alone.
 pub async fn of<P: Ports>(
     ports: &P,
-    (neighbours, cache): (&mut Neighbours, &Cache),
-    surroundings: &Surroundings<'_>,
+    (neighbours, cache): (&mut TieIndex, &Cache),
+    surroundings: &PreflightContext<'_>,
     observation: &Observation,
 ) -> Option<Readiness> {
     gather(ports, (neighbours, cache), surroundings, observation).await.ok().flatten()
@@ -42,8 +44,8 @@ pub async fn of<P: Ports>(
 
 async fn gather<P: Ports>(
     ports: &P,
-    (neighbours, cache): (&mut Neighbours, &Cache),
-    surroundings: &Surroundings<'_>,
+    (neighbours, cache): (&mut TieIndex, &Cache),
+    surroundings: &PreflightContext<'_>,
     observation: &Observation,
 ) -> Result<Option<Readiness>, EngineError> {
     let engine = ports.engine();
@@ -56,7 +58,7 @@ async fn gather<P: Ports>(
     let start_needs = start_requirements::look(ports, &original).await;
     let pulled = pulled(engine, observation).await?;
     let files = written_files(engine, &original).await?;
-    let Others { documents: others, depends_on } =
+    let OtherContainers { documents: others, depends_on } =
         neighbours.others(ports, (surroundings, cache), &observation.id).await?;
     // Ties that cannot be read are refused where it is decided, so they are passed over here.
     let ties = company(&original, &others, &depends_on).unwrap_or_default();
@@ -102,9 +104,9 @@ async fn probe<P: Ports>(
 /// from these documents.
 async fn companions<P: Ports>(
     ports: &P,
-    surroundings: &Surroundings<'_>,
+    surroundings: &PreflightContext<'_>,
     ties: Vec<Dependent>,
-) -> Result<BTreeMap<String, Companion>, EngineError> {
+) -> Result<BTreeMap<String, DependentFacts>, EngineError> {
     let mut companions = BTreeMap::new();
     for tie in ties {
         let Some(original) = ports.engine().inspect(&tie.id).await? else { continue };
@@ -120,7 +122,7 @@ async fn companions<P: Ports>(
         let files = written_files(ports.engine(), &original).await?;
         companions.insert(
             tie.id.clone(),
-            Companion {
+            DependentFacts {
                 manager: Manager::of(&tie.name, &labels),
                 image: image.unwrap_or_default(),
                 is_self: ports.host().own_container().as_ref() == Some(&tie.id),

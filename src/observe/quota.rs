@@ -16,7 +16,7 @@ const QUEUE_MAX: usize = 500;
 
 /// An image that counts against a quota: the tag, and what it points at. However many containers
 /// wait for it, it counts once.
-pub type Wanted = (Reference, Digest);
+pub type QuotaRequest = (Reference, Digest);
 
 /// Before it is asked what is behind new digests: a look counts, and so does the pull after it.
 /// `name` is the registry that these containers follow.
@@ -27,7 +27,7 @@ pub fn before_looks(
     scope: &Scope<'_>,
     observations: &mut [Observation],
 ) {
-    let mut costs: BTreeMap<Wanted, u64> = BTreeMap::new();
+    let mut costs: BTreeMap<QuotaRequest, u64> = BTreeMap::new();
     for observation in &mut *observations {
         let is_open = question(observation, scope.circumstances) == Question::Image;
         let Some(wanted) = wanted(observation).filter(|_| is_open) else { continue };
@@ -64,7 +64,7 @@ pub fn before_pulls(
     hold(registry, cache, &costs, observations);
 }
 
-fn wanted(observation: &Observation) -> Option<Wanted> {
+fn wanted(observation: &Observation) -> Option<QuotaRequest> {
     let reference = observation.reference.as_ref().ok()?.clone();
     Some((reference, observation.offered.digest()?.clone()))
 }
@@ -73,7 +73,7 @@ fn wanted(observation: &Observation) -> Option<Wanted> {
 fn hold(
     registry: &impl Registry,
     cache: &Cache,
-    costs: &BTreeMap<Wanted, u64>,
+    costs: &BTreeMap<QuotaRequest, u64>,
     observations: &mut [Observation],
 ) {
     for (name, quota) in registry.quotas() {
@@ -81,7 +81,7 @@ fn hold(
             costs.iter().filter(|((reference, _), _)| reference.registry == name).collect();
         due.sort_by_key(|(wanted, _)| cache.place(wanted));
         let first = admitted(quota.remaining, due.iter().map(|(_, cost)| **cost));
-        let waiting: BTreeMap<&Wanted, usize> = due
+        let waiting: BTreeMap<&QuotaRequest, usize> = due
             .iter()
             .enumerate()
             .skip(first)
@@ -97,13 +97,17 @@ fn hold(
 
 /// Those that wait for a quota, in the order in which they came.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Queue(Vec<Wanted>);
+pub struct Queue(Vec<QuotaRequest>);
 
 impl Queue {
     /// Newcomers stand behind those that wait already. A tag that points at something else
     /// meanwhile keeps its place: whoever publishes often must not lose its turn by it. Where
     /// everybody was asked for, what does not wait any more leaves.
-    pub fn update<'a>(&mut self, waiting: impl Iterator<Item = &'a Wanted>, is_everybody: bool) {
+    pub fn update<'a>(
+        &mut self,
+        waiting: impl Iterator<Item = &'a QuotaRequest>,
+        is_everybody: bool,
+    ) {
         let mut waiting: BTreeMap<&Reference, &Digest> =
             waiting.map(|(reference, digest)| (reference, digest)).collect();
         self.0.retain_mut(|(reference, digest)| match waiting.remove(reference) {
@@ -118,7 +122,7 @@ impl Queue {
     }
 
     /// The place in the queue; whoever never had to wait stands at its end.
-    pub fn place(&self, wanted: &Wanted) -> usize {
+    pub fn place(&self, wanted: &QuotaRequest) -> usize {
         self.0.iter().position(|known| known == wanted).unwrap_or(self.0.len())
     }
 }
@@ -127,7 +131,7 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn wanted(name: &str) -> Wanted {
+    fn wanted(name: &str) -> QuotaRequest {
         (name.parse().expect("a reference"), Digest::of(name.as_bytes()))
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Cache;
-use super::Surroundings;
+use super::PreflightContext;
 use crate::core::decide::depends_on;
 use crate::core::docker::inspect;
 use crate::core::policy::Selection;
@@ -22,14 +22,14 @@ use crate::ports::Ports;
 
 /// What was found out of all containers since the round began.
 #[derive(Debug, Default)]
-pub struct Neighbours {
+pub struct TieIndex {
     info: Option<EngineInfo>,
-    known: BTreeMap<String, Neighbour>,
+    known: BTreeMap<String, ContainerTies>,
 }
 
 /// What is kept of one container.
 #[derive(Debug)]
-struct Neighbour {
+struct ContainerTies {
     /// Its line in the list when it was inspected.
     listed: Listed,
     ties: Arc<Value>,
@@ -38,14 +38,14 @@ struct Neighbour {
 }
 
 /// Every container but one.
-pub struct Others {
+pub struct OtherContainers {
     /// What their documents tell of their ties.
     pub documents: Vec<Arc<Value>>,
     /// What their labels ask for.
     pub depends_on: DependsOn,
 }
 
-impl Neighbours {
+impl TieIndex {
     /// What the Engine says of itself.
     pub async fn engine_info(&mut self, engine: &impl Engine) -> Result<&EngineInfo, EngineError> {
         let info = match self.info.take() {
@@ -59,12 +59,12 @@ impl Neighbours {
     pub async fn others<P: Ports>(
         &mut self,
         ports: &P,
-        (surroundings, cache): (&Surroundings<'_>, &Cache),
+        (surroundings, cache): (&PreflightContext<'_>, &Cache),
         id: &str,
-    ) -> Result<Others, EngineError> {
+    ) -> Result<OtherContainers, EngineError> {
         let list = ports.engine().list().await?;
         self.forget_what_changed(&list);
-        let mut others = Others { documents: Vec::new(), depends_on: DependsOn::new() };
+        let mut others = OtherContainers { documents: Vec::new(), depends_on: DependsOn::new() };
         for listed in list.into_iter().filter(|listed| listed.id != id) {
             let Some(neighbour) = self.known(ports, (surroundings, cache), listed).await? else {
                 continue;
@@ -93,9 +93,9 @@ impl Neighbours {
     async fn known<P: Ports>(
         &mut self,
         ports: &P,
-        (surroundings, cache): (&Surroundings<'_>, &Cache),
+        (surroundings, cache): (&PreflightContext<'_>, &Cache),
         listed: Listed,
-    ) -> Result<Option<&Neighbour>, EngineError> {
+    ) -> Result<Option<&ContainerTies>, EngineError> {
         let id = listed.id.clone();
         if !self.known.contains_key(&id) {
             let Some(document) = ports.engine().inspect(&id).await? else { return Ok(None) };
@@ -112,7 +112,7 @@ impl Neighbours {
             let is_self = ports.host().own_container().as_ref() == Some(&id);
             let asks = depends_on(&document, &selection, is_self);
             let ties = Arc::new(ties_alone(document));
-            self.known.insert(id.clone(), Neighbour { listed, ties, asks });
+            self.known.insert(id.clone(), ContainerTies { listed, ties, asks });
         }
         Ok(self.known.get(&id))
     }
@@ -138,13 +138,13 @@ mod tests {
     /// Who is still known, of three, once the list says this.
     fn still_known(change: impl FnOnce(&mut Vec<Listed>)) -> Vec<String> {
         let mut list = ["a", "b", "c"].map(listed).to_vec();
-        let neighbour = |listed: &Listed| Neighbour {
+        let neighbour = |listed: &Listed| ContainerTies {
             listed: listed.clone(),
             ties: Arc::default(),
             asks: Vec::new(),
         };
         let known = list.iter().map(|listed| (listed.id.clone(), neighbour(listed)));
-        let mut neighbours = Neighbours { known: known.collect(), ..Neighbours::default() };
+        let mut neighbours = TieIndex { known: known.collect(), ..TieIndex::default() };
         change(&mut list);
         neighbours.forget_what_changed(&list);
         neighbours.known.into_keys().collect()

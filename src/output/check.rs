@@ -6,9 +6,9 @@ use crate::core::decide::quota::Quota;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::policy::own_labels::PassedOver;
-use crate::output::screen::{Paint, Screen};
+use crate::output::screen::{Screen, Style};
 use crate::output::sentence::{counted, short, spaced};
-use crate::output::table::{Cell, Column, INDENT, Row, natural_width, push_line, render};
+use crate::output::table::{Cell, Column, INDENT, TableRow, natural_width, push_line, render};
 use crate::output::text::{one_line, wrap};
 
 /// Said where there is nothing to say anything about.
@@ -40,8 +40,8 @@ pub fn check(reports: &[Report], screen: Screen) -> String {
 }
 
 /// The reason stands behind the verdict where there is room for it; it is repeated below anyway.
-fn rows(reports: &[Report], screen: Screen) -> Vec<Row> {
-    let rows = |with_reason: bool| -> Vec<Row> {
+fn rows(reports: &[Report], screen: Screen) -> Vec<TableRow> {
+    let rows = |with_reason: bool| -> Vec<TableRow> {
         reports.iter().map(|report| row(report, with_reason)).collect()
     };
     let long = rows(true);
@@ -49,13 +49,13 @@ fn rows(reports: &[Report], screen: Screen) -> Vec<Row> {
     if screen.width.is_some_and(is_too_wide) { rows(false) } else { long }
 }
 
-fn row(report: &Report, with_reason: bool) -> Row {
+fn row(report: &Report, with_reason: bool) -> TableRow {
     let mut verdict = spaced(report.verdict.word());
     if let Some(reason) = report.reason.filter(|_| with_reason) {
         verdict = format!("{verdict}: {reason}");
     }
     let is_news = report.is_update_available();
-    let offered = if is_news { Paint::Cyan } else { Paint::Dim };
+    let offered = if is_news { Style::Cyan } else { Style::Dim };
     let cells = vec![
         Cell::plain(one_line(&report.container)),
         Cell::plain(one_line(&report.image)),
@@ -63,15 +63,15 @@ fn row(report: &Report, with_reason: bool) -> Row {
         Cell { text: short(report.offered.as_ref()), paint: offered },
         Cell { text: verdict, paint: paint(report.verdict) },
     ];
-    Row { cells, below: Vec::new() }
+    TableRow { cells, below: Vec::new() }
 }
 
-const fn paint(verdict: Verdict) -> Paint {
+const fn paint(verdict: Verdict) -> Style {
     match verdict {
-        Verdict::UpToDate => Paint::Green,
-        Verdict::Update => Paint::Cyan,
-        Verdict::Held => Paint::Yellow,
-        Verdict::Error => Paint::Red,
+        Verdict::UpToDate => Style::Green,
+        Verdict::Update => Style::Cyan,
+        Verdict::Held => Style::Yellow,
+        Verdict::Error => Style::Red,
     }
 }
 
@@ -111,7 +111,7 @@ fn drops(reports: &[Report], screen: Screen) -> String {
             format!("an update of {name} drops {first}{more}, copied into the container");
         text.push('\n');
         for line in wrap(&one_line(&sentence), "", screen.width) {
-            push_line(&mut text, &screen.paint(Paint::Yellow, &line));
+            push_line(&mut text, &screen.paint(Style::Yellow, &line));
         }
     }
     text
@@ -125,7 +125,7 @@ fn company(reports: &[Report], screen: Screen) -> String {
         let sentence = format!("{}: {detail}", one_line(&report.container));
         text.push('\n');
         for line in wrap(&one_line(&sentence), "", screen.width) {
-            push_line(&mut text, &screen.paint(Paint::Cyan, &line));
+            push_line(&mut text, &screen.paint(Style::Cyan, &line));
         }
     }
     text
@@ -139,7 +139,7 @@ fn rollbacks(reports: &[Report], screen: Screen) -> String {
         let sentence = format!("{} cannot be rolled back: {why}", one_line(&report.container));
         text.push('\n');
         for line in wrap(&one_line(&sentence), "", screen.width) {
-            push_line(&mut text, &screen.paint(Paint::Yellow, &line));
+            push_line(&mut text, &screen.paint(Style::Yellow, &line));
         }
     }
     text
@@ -188,7 +188,7 @@ pub fn passed_over(all: &[PassedOver], screen: Screen) -> String {
         let sentence = one_line(&format!("{}: {}", one.container, one.in_words()));
         let indent = if one.watched { "" } else { INDENT };
         for line in wrap(&sentence, indent, screen.width) {
-            push_line(&mut text, &screen.paint(Paint::Yellow, &line));
+            push_line(&mut text, &screen.paint(Style::Yellow, &line));
         }
     }
     text

@@ -5,9 +5,9 @@ use chrono::{DateTime, Utc};
 use crate::core::time::wall_clock::reading;
 use crate::core::time::zone::Zone;
 use crate::core::update::history::{Outcome, Record};
-use crate::output::screen::{Paint, Screen};
+use crate::output::screen::{Screen, Style};
 use crate::output::sentence::{UNKNOWN, seconds, short, spaced};
-use crate::output::table::{Cell, Column, INDENT, Row, render};
+use crate::output::table::{Cell, Column, INDENT, TableRow, render};
 use crate::output::text::{cut, one_line, wrap};
 
 /// What stands before a line that the failed container wrote.
@@ -35,7 +35,7 @@ pub fn history(records: &[Record], name: Option<&str>, zone: &Zone, screen: Scre
     render(&COLUMNS, &rows, screen)
 }
 
-fn row(record: &Record, zone: &Zone, screen: Screen) -> Row {
+fn row(record: &Record, zone: &Zone, screen: Screen) -> TableRow {
     let gap = record.gap_seconds.map_or_else(|| UNKNOWN.to_owned(), seconds);
     let outcome = spaced(record.outcome.word());
     let cells = vec![
@@ -46,18 +46,18 @@ fn row(record: &Record, zone: &Zone, screen: Screen) -> Row {
         Cell { text: outcome, paint: paint(record.outcome) },
         Cell::plain(gap),
     ];
-    Row { cells, below: below(record, screen) }
+    TableRow { cells, below: below(record, screen) }
 }
 
 fn when(time: DateTime<Utc>, zone: &Zone) -> String {
     reading(time, zone).format("%Y-%m-%d %H:%M").to_string()
 }
 
-const fn paint(outcome: Outcome) -> Paint {
+const fn paint(outcome: Outcome) -> Style {
     match outcome {
-        Outcome::Updated => Paint::Green,
-        Outcome::RolledBack | Outcome::Failed | Outcome::Interrupted => Paint::Yellow,
-        Outcome::Stuck => Paint::Red,
+        Outcome::Updated => Style::Green,
+        Outcome::RolledBack | Outcome::Failed | Outcome::Interrupted => Style::Yellow,
+        Outcome::Stuck => Style::Red,
     }
 }
 
@@ -77,6 +77,6 @@ fn with_tries(reason: &str, tries: u32) -> String {
 pub fn log(record: &Record, screen: Screen) -> impl Iterator<Item = String> {
     record.log.iter().map(move |line| {
         let line = cut(&format!("{LOG_INDENT}{}", one_line(line)), screen.width);
-        screen.paint(Paint::Dim, &line)
+        screen.paint(Style::Dim, &line)
     })
 }

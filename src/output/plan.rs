@@ -4,7 +4,7 @@ use crate::core::decide::report::Report;
 use crate::core::time::duration::format_duration;
 use crate::core::update::plan::Outline;
 use crate::output::check::check;
-use crate::output::screen::{Paint, Screen};
+use crate::output::screen::{Screen, Style};
 use crate::output::sentence::{bytes, counted, short};
 use crate::output::table::{INDENT, push_line};
 use crate::output::text::{cut, one_line, shorten, width};
@@ -17,7 +17,7 @@ pub fn dry_run(reports: &[Report], outlines: &[Outline], screen: Screen) -> Stri
     let mut text = check(reports, screen);
     for plan in outlines {
         text.push('\n');
-        let name = screen.paint(Paint::Bold, &one_line(&plan.container));
+        let name = screen.paint(Style::Bold, &one_line(&plan.container));
         push_line(&mut text, &format!("{name} would be updated:"));
         for (title, value) in lines(plan) {
             let title = format!("{INDENT}{title:<7}  ");

@@ -11,7 +11,7 @@ pub struct Screen {
 
 /// The few ways in which a word may stand out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Paint {
+pub enum Style {
     /// As everything else.
     Plain,
     /// Headings.
@@ -28,7 +28,7 @@ pub enum Paint {
     Cyan,
 }
 
-impl Paint {
+impl Style {
     /// The parameter of the escape sequence (ECMA-48, Select Graphic Rendition).
     const fn code(self) -> Option<&'static str> {
         match self {
@@ -49,7 +49,7 @@ impl Screen {
 
     /// The text in a colour, where colour is wanted.
     #[must_use]
-    pub fn paint(self, paint: Paint, text: &str) -> String {
+    pub fn paint(self, paint: Style, text: &str) -> String {
         match paint.code() {
             Some(code) if self.colour && !text.is_empty() => format!("\x1b[{code}m{text}\x1b[0m"),
             _ => text.to_owned(),
@@ -71,10 +71,10 @@ mod tests {
     #[test]
     fn colour_is_only_where_it_is_wanted() {
         let colourful = Screen { width: None, colour: true };
-        assert_eq!(colourful.paint(Paint::Red, "held"), "\x1b[31mheld\x1b[0m");
-        assert_eq!(colourful.paint(Paint::Plain, "held"), "held");
-        assert_eq!(colourful.paint(Paint::Red, ""), "");
-        assert_eq!(Screen::NONE.paint(Paint::Red, "held"), "held");
+        assert_eq!(colourful.paint(Style::Red, "held"), "\x1b[31mheld\x1b[0m");
+        assert_eq!(colourful.paint(Style::Plain, "held"), "held");
+        assert_eq!(colourful.paint(Style::Red, ""), "");
+        assert_eq!(Screen::NONE.paint(Style::Red, "held"), "held");
     }
 
     #[test]

@@ -7,9 +7,9 @@ use crate::control::Status;
 use crate::core::decide::report::Verdict;
 use crate::core::time::wall_clock::reading;
 use crate::core::time::zone::Zone;
-use crate::output::screen::{Paint, Screen};
+use crate::output::screen::{Screen, Style};
 use crate::output::sentence::counted;
-use crate::output::table::{Cell, Column, Row, push_line, render};
+use crate::output::table::{Cell, Column, TableRow, push_line, render};
 use crate::output::text::one_line;
 
 /// The agent as it stands.
@@ -25,10 +25,10 @@ pub fn status(status: &Status, zone: &Zone, screen: Screen) -> String {
     let mut text = String::new();
     let state = match (&snapshot.trouble, snapshot.is_ready) {
         (Some(trouble), _) => {
-            screen.paint(Paint::Red, &format!("in trouble: {}", one_line(trouble)))
+            screen.paint(Style::Red, &format!("in trouble: {}", one_line(trouble)))
         }
-        (None, true) => screen.paint(Paint::Green, "running"),
-        (None, false) => screen.paint(Paint::Yellow, "starting"),
+        (None, true) => screen.paint(Style::Green, "running"),
+        (None, false) => screen.paint(Style::Yellow, "starting"),
     };
     let count =
         |verdict| snapshot.reports.iter().filter(|report| report.verdict == verdict).count();
@@ -49,10 +49,10 @@ pub fn status(status: &Status, zone: &Zone, screen: Screen) -> String {
         ("updating", in_flight),
     ];
     if !snapshot.stuck.is_empty() {
-        lines.push(("stuck", screen.paint(Paint::Red, &one_line(&snapshot.stuck.join(", ")))));
+        lines.push(("stuck", screen.paint(Style::Red, &one_line(&snapshot.stuck.join(", ")))));
     }
     if !snapshot.down.is_empty() {
-        lines.push(("down", screen.paint(Paint::Red, &one_line(&snapshot.down.join(", ")))));
+        lines.push(("down", screen.paint(Style::Red, &one_line(&snapshot.down.join(", ")))));
     }
     for (title, value) in lines {
         push_line(&mut text, &format!("{title:<10}  {value}"));
@@ -68,7 +68,7 @@ pub fn config(explained: &[Explained], screen: Screen) -> String {
         Column { title: "VALUE", shortest: Some(12) },
         Column { title: "FROM", shortest: Some(12) },
     ];
-    let row = |explained: &Explained| Row {
+    let row = |explained: &Explained| TableRow {
         cells: vec![
             Cell::plain(one_line(&explained.key)),
             Cell::plain(one_line(&explained.value)),

@@ -1,7 +1,7 @@
 //! Tables that fit: columns are shortened in the middle before a line is longer than the screen,
 //! and where even that is not enough, each row becomes a block.
 
-use crate::output::screen::{Paint, Screen};
+use crate::output::screen::{Screen, Style};
 use crate::output::text::{cut, shorten, width};
 
 /// Blanks between two columns.
@@ -23,18 +23,18 @@ pub struct Cell {
     /// What it says.
     pub text: String,
     /// How it stands out.
-    pub paint: Paint,
+    pub paint: Style,
 }
 
 impl Cell {
     /// An entry like every other.
     pub fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), paint: Paint::Plain }
+        Self { text: text.into(), paint: Style::Plain }
     }
 }
 
 /// A row, and what stands below it.
-pub struct Row {
+pub struct TableRow {
     /// One entry for each column.
     pub cells: Vec<Cell>,
     /// Whole lines, ready to be shown.
@@ -42,12 +42,12 @@ pub struct Row {
 }
 
 /// A table, one line for each row, and the lines below it.
-pub fn render(columns: &[Column], rows: &[Row], screen: Screen) -> String {
+pub fn render(columns: &[Column], rows: &[TableRow], screen: Screen) -> String {
     let natural = natural_widths(columns, rows);
     let Some(widths) = fit(columns, natural, screen.width) else {
         return blocks(columns, rows, screen);
     };
-    let title = |column: &Column| Cell { text: column.title.to_owned(), paint: Paint::Bold };
+    let title = |column: &Column| Cell { text: column.title.to_owned(), paint: Style::Bold };
     let heading: Vec<Cell> = columns.iter().map(title).collect();
     let mut text = line(&heading, &widths, screen);
     for row in rows {
@@ -58,11 +58,11 @@ pub fn render(columns: &[Column], rows: &[Row], screen: Screen) -> String {
 }
 
 /// How wide a table is that is not shortened.
-pub fn natural_width(columns: &[Column], rows: &[Row]) -> usize {
+pub fn natural_width(columns: &[Column], rows: &[TableRow]) -> usize {
     total(&natural_widths(columns, rows))
 }
 
-fn natural_widths(columns: &[Column], rows: &[Row]) -> Vec<usize> {
+fn natural_widths(columns: &[Column], rows: &[TableRow]) -> Vec<usize> {
     let of = |(index, column): (usize, &Column)| {
         let cells = rows.iter().filter_map(|row| row.cells.get(index));
         cells.map(|cell| width(&cell.text)).chain([width(column.title)]).max().unwrap_or(0)
@@ -100,14 +100,14 @@ fn line(cells: &[Cell], widths: &[usize], screen: Screen) -> String {
 }
 
 /// One block for each row: the first entry as its heading, the others with their titles.
-fn blocks(columns: &[Column], rows: &[Row], screen: Screen) -> String {
+fn blocks(columns: &[Column], rows: &[TableRow], screen: Screen) -> String {
     let titles = columns.iter().skip(1).map(|column| column.title.len()).max().unwrap_or(0);
     let mut text = String::new();
     for row in rows {
         let mut cells = columns.iter().zip(&row.cells);
         if let Some((_, heading)) = cells.next() {
             let heading = cut(&heading.text, screen.width);
-            push_line(&mut text, &screen.paint(Paint::Bold, &heading));
+            push_line(&mut text, &screen.paint(Style::Bold, &heading));
         }
         for (column, cell) in cells {
             let title = format!("{INDENT}{:titles$}  ", column.title.to_lowercase());

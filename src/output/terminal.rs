@@ -24,11 +24,11 @@ const WAITING_MAX: usize = 1000;
 pub struct TerminalListener {
     begun: Instant,
     waiting: Arc<AtomicUsize>,
-    writer: Mutex<Option<Writer>>,
+    writer: Mutex<Option<TerminalWriter>>,
 }
 
 #[derive(Debug)]
-struct Writer {
+struct TerminalWriter {
     sender: Sender<(Duration, Event)>,
     thread: JoinHandle<()>,
 }
@@ -51,14 +51,14 @@ impl TerminalListener {
         let thread = std::thread::Builder::new()
             .name("terminal".to_owned())
             .spawn(move || write_all(output, transcript, &receiver, &seen))?;
-        let writer = Mutex::new(Some(Writer { sender, thread }));
+        let writer = Mutex::new(Some(TerminalWriter { sender, thread }));
         Ok(Self { begun: Instant::now(), waiting, writer })
     }
 
     /// Waits until everything that was heard is written. What is heard afterwards is lost.
     pub fn finish(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Writer { sender, thread }) = writer {
+        if let Some(TerminalWriter { sender, thread }) = writer {
             drop(sender);
             // A panic of the thread was reported by its own message; there is nothing to add.
             let _ = thread.join();
@@ -77,7 +77,7 @@ impl Listener for TerminalListener {
             return;
         }
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Writer { sender, .. }) = writer.as_ref() {
+        if let Some(TerminalWriter { sender, .. }) = writer.as_ref() {
             self.waiting.fetch_add(1, Ordering::Relaxed);
             // The receiver is gone when the output was closed: nobody reads any more.
             let _ = sender.send((self.begun.elapsed(), event.clone()));

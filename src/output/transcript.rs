@@ -9,7 +9,7 @@ use crate::core::update::Step;
 use crate::core::update::event::{Event, PullProgress};
 use crate::core::update::history::Record;
 use crate::output::history::log;
-use crate::output::screen::{Paint, Screen};
+use crate::output::screen::{Screen, Style};
 use crate::output::sentence::{bytes, change, ended, seconds, together};
 use crate::output::table::push_line;
 use crate::output::text::{cut, one_line, wrap};
@@ -37,12 +37,12 @@ pub struct Transcript {
     is_terminal: bool,
     /// Whether the cursor stands behind a line that will be rewritten.
     is_line_open: bool,
-    pull: Option<Pull>,
+    pull: Option<ShownPull>,
 }
 
 /// A pull that is being shown.
 #[derive(Debug, Clone)]
-struct Pull {
+struct ShownPull {
     began: Duration,
     shown: Duration,
     /// What the Engine had already when it was first heard of: not part of the rate.
@@ -70,7 +70,7 @@ impl Transcript {
             Event::StepDone { container, step, took } => {
                 self.pull = None;
                 let words = format!("{} {}", padded(*step), seconds(took.as_secs_f64()));
-                self.line(container, &words, Paint::Plain)
+                self.line(container, &words, Style::Plain)
             }
             Event::Pulling { progress, .. } => self.pulling(progress, now),
             Event::Pulled { .. } | Event::RoundEnded { .. } => String::new(),
@@ -85,7 +85,7 @@ impl Transcript {
             }
             Event::GoingBack { container, cause } => {
                 let words = format!("going back: {}", one_line(&cause.detail));
-                self.line(container, &words, Paint::Yellow)
+                self.line(container, &words, Style::Yellow)
             }
             Event::UpdateEnded(record) => self.ended(record),
             Event::Warning { container, detail } => self.warning(container, detail),
@@ -100,12 +100,12 @@ impl Transcript {
     /// A line about a container, not indented.
     fn headline(&mut self, container: &str, words: &str) -> String {
         let line = format!("{}: {words}", one_line(container));
-        self.lines(&line, "", Paint::Bold)
+        self.lines(&line, "", Style::Bold)
     }
 
     /// A line about something that happens within an update. A terminal shows it below the
     /// headline, everything else needs the name once more.
-    fn line(&mut self, container: &str, words: &str, paint: Paint) -> String {
+    fn line(&mut self, container: &str, words: &str, paint: Style) -> String {
         if self.is_terminal {
             return self.lines(words, INDENT, paint);
         }
@@ -114,7 +114,7 @@ impl Transcript {
     }
 
     /// Lines that stay.
-    fn lines(&mut self, words: &str, indent: &str, paint: Paint) -> String {
+    fn lines(&mut self, words: &str, indent: &str, paint: Style) -> String {
         let mut text = self.close_line().to_owned();
         for line in wrap(words, indent, self.screen.width) {
             push_line(&mut text, &self.screen.paint(paint, &line));
@@ -131,7 +131,7 @@ impl Transcript {
         self.is_line_open = true;
         let room = self.screen.width.map(|columns| columns.saturating_sub(1));
         let line = cut(&format!("{INDENT}{words}"), room);
-        format!("{CLEAR_LINE}{}", self.screen.paint(Paint::Dim, &line))
+        format!("{CLEAR_LINE}{}", self.screen.paint(Style::Dim, &line))
     }
 
     fn step_begun(&mut self, step: Step) -> String {
@@ -143,12 +143,12 @@ impl Transcript {
     }
 
     fn pulling(&mut self, progress: &PullProgress, now: Duration) -> String {
-        let is_too_soon = |pull: &Pull| now < pull.shown + REFRESH_INTERVAL;
+        let is_too_soon = |pull: &ShownPull| now < pull.shown + REFRESH_INTERVAL;
         if !self.is_terminal || self.pull.as_ref().is_some_and(is_too_soon) {
             return String::new();
         }
-        let fresh = || Pull { began: now, shown: now, first: progress.current };
-        let pull = Pull { shown: now, ..self.pull.clone().unwrap_or_else(fresh) };
+        let fresh = || ShownPull { began: now, shown: now, first: progress.current };
+        let pull = ShownPull { shown: now, ..self.pull.clone().unwrap_or_else(fresh) };
         let line = pull.line(progress);
         self.pull = Some(pull);
         self.rewrite(&format!("{} {line}", padded(Step::Pull)))
@@ -156,7 +156,7 @@ impl Transcript {
 
     fn ended(&mut self, record: &Record) -> String {
         let sentence = format!("{}: {}", one_line(&record.container), ended(record));
-        let mut text = self.lines(&sentence, "", Paint::Bold);
+        let mut text = self.lines(&sentence, "", Style::Bold);
         log(record, self.screen).for_each(|line| push_line(&mut text, &line));
         text
     }
@@ -164,13 +164,13 @@ impl Transcript {
     fn warning(&mut self, container: &str, detail: &str) -> String {
         let words = format!("warning: {}", one_line(detail));
         if container.is_empty() {
-            return self.lines(&words, "", Paint::Yellow);
+            return self.lines(&words, "", Style::Yellow);
         }
-        self.line(container, &words, Paint::Yellow)
+        self.line(container, &words, Style::Yellow)
     }
 }
 
-impl Pull {
+impl ShownPull {
     /// `3/4 layers, 12.3 MB of 40.1 MB, 5.2 MB/s`
     fn line(&self, progress: &PullProgress) -> String {
         let PullProgress { current, total, layers_done, layers } = progress;

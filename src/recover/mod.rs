@@ -7,7 +7,7 @@ mod retry;
 mod orphans;
 mod orphan_watch;
 
-pub use orphan_watch::Sightings;
+pub use orphan_watch::OrphanWatch;
 pub use orphans::{Sweep, left_behind};
 use retry::Failed;
 pub use retry::STUCK_AFTER;
@@ -23,7 +23,7 @@ use crate::core::update::history::Record;
 use crate::core::update::plan::Plan;
 use crate::core::update::{Step, outcome};
 use crate::engine::{Engine, EngineError, Listed};
-use crate::execute::{Ended, Trouble, Update};
+use crate::execute::{Ended, StepError, Update};
 use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
 use crate::ports::Ports;
@@ -71,7 +71,7 @@ pub enum RecoverError {
 pub struct Recovery {
     /// What could be neither finished nor undone so far, by the ID of its plan.
     failed: BTreeMap<String, Failed>,
-    awaits_the_engine: bool,
+    awaits_engine: bool,
 }
 
 impl Recovery {
@@ -94,8 +94,8 @@ impl Recovery {
         let ids: BTreeSet<_> = journals.iter().map(|it| it.header.plan.id.as_str()).collect();
         self.failed.retain(|id, _| ids.contains(id.as_str()));
         // An Engine that stays away would be waited for in each of them.
-        let is_still_away = self.awaits_the_engine && ports.engine().info().await.is_err();
-        self.awaits_the_engine = is_still_away && !journals.is_empty();
+        let is_still_away = self.awaits_engine && ports.engine().info().await.is_err();
+        self.awaits_engine = is_still_away && !journals.is_empty();
         for journal in journals {
             let plan = &journal.header.plan;
             let is_own = ports.host().own_container().is_some_and(|own| journal.concerns(&own));
@@ -136,8 +136,8 @@ impl Recovery {
     /// Whether an update was left open because the Engine was away: it is to be taken up as soon
     /// as the Engine is back, because until then its service may be down.
     #[must_use]
-    pub const fn awaits_the_engine(&self) -> bool {
-        self.awaits_the_engine
+    pub const fn awaits_engine(&self) -> bool {
+        self.awaits_engine
     }
 
     /// When the next try is due of what could be neither finished nor undone.
@@ -160,7 +160,7 @@ impl Recovery {
         ports: &P,
         listener: &dyn Listener,
         journal: &UpdateJournal,
-        trouble: &Trouble,
+        trouble: &StepError,
     ) -> OpenUpdate {
         let header = &journal.header;
         let container = header.plan.main.container.clone();
@@ -169,8 +169,8 @@ impl Recovery {
             listener.hear(&Event::Warning { container: container.clone(), detail });
         };
         warn(format!("the update could not be finished or undone: {why}"));
-        if trouble.is_the_engine_away() {
-            self.awaits_the_engine = true;
+        if trouble.is_engine_unreachable() {
+            self.awaits_engine = true;
             return self.state_of(&header.plan.id).unwrap_or(OpenUpdate::InFlight);
         }
         let is_down = is_down(ports, journal).await;

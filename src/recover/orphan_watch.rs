@@ -15,13 +15,13 @@ use crate::core::update::orphans::Health;
 
 /// What is known of all that was left behind, by service.
 #[derive(Debug, Default)]
-pub struct Sightings {
+pub struct OrphanWatch {
     seen: BTreeMap<String, Sighting>,
     /// What a person was told already.
     told: BTreeSet<(String, String)>,
 }
 
-impl Sightings {
+impl OrphanWatch {
     /// Forgets services of which nothing is left behind any more.
     pub(super) fn retain(&mut self, services: &BTreeSet<String>) {
         self.seen.retain(|service, _| services.contains(service));
@@ -48,7 +48,7 @@ impl Sightings {
     }
 
     /// One more look at the containers of a service.
-    pub(super) fn see(&mut self, service: &str, look: Look) -> &Sighting {
+    pub(super) fn see(&mut self, service: &str, look: OrphanLook) -> &Sighting {
         let sighting = self.seen.entry(service.to_owned()).or_insert_with(|| Sighting::of(&look));
         sighting.see(look);
         sighting
@@ -57,7 +57,7 @@ impl Sightings {
 
 /// What one look has found.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct OrphanLook {
     /// Everything that changes when anything happens to these containers.
     pub(super) signs: String,
     /// How long an update of them may take.
@@ -84,7 +84,7 @@ pub(super) struct Sighting {
 }
 
 impl Sighting {
-    fn of(look: &Look) -> Self {
+    fn of(look: &OrphanLook) -> Self {
         Self {
             signs: look.signs.clone(),
             since: Instant::now(),
@@ -96,7 +96,7 @@ impl Sighting {
         }
     }
 
-    fn see(&mut self, look: Look) {
+    fn see(&mut self, look: OrphanLook) {
         if self.signs != look.signs {
             *self = Self::of(&look);
         }
@@ -151,14 +151,14 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn look(signs: &str, is_well: bool, last_check: &str) -> Look {
+    fn look(signs: &str, is_well: bool, last_check: &str) -> OrphanLook {
         let policy = HealthPolicy {
             gate: Gate::Healthcheck,
             timeout: 60 * SECOND,
             stable: 30 * SECOND,
             own_check: None,
         };
-        Look {
+        OrphanLook {
             signs: signs.to_owned(),
             settle: 100 * SECOND,
             policy: Some(policy),
@@ -169,7 +169,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_time_that_was_watched_counts() {
-        let mut sightings = Sightings::default();
+        let mut sightings = OrphanWatch::default();
         assert!(!sightings.see("till", look("1", true, "a")).has_settled());
         tokio::time::advance(99 * SECOND).await;
         assert!(!sightings.see("till", look("1", true, "a")).has_settled());
@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn health_is_what_was_seen_and_not_what_was_said_before() {
-        let mut sightings = Sightings::default();
+        let mut sightings = OrphanWatch::default();
         sightings.see("till", look("1", true, "a"));
         tokio::time::advance(200 * SECOND).await;
         let stale = sightings.see("till", look("1", true, "a")).health();
@@ -194,7 +194,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_person_is_told_once() {
-        let mut sightings = Sightings::default();
+        let mut sightings = OrphanWatch::default();
         assert!(sightings.is_news("till", "stays"));
         assert!(!sightings.is_news("till", "stays"));
         sightings.retain(&BTreeSet::new());

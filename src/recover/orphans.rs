@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::orphan_watch::{Look, Sightings, signs, trial};
+use super::orphan_watch::{OrphanLook, OrphanWatch, signs, trial};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::docker::inspect;
 use crate::core::docker::names;
@@ -15,8 +15,10 @@ use crate::core::recreate::dependents::anchors;
 use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::health::{Gate, HealthPolicy};
-use crate::core::update::orphans::{Found, Health, Party, Remedy, remedy, service, together};
-use crate::core::update::ownership::{self, Evidence};
+use crate::core::update::orphans::{
+    FoundContainer, Health, OrphanAction, OrphanGroup, remedy, service, together,
+};
+use crate::core::update::ownership::{self, OwnershipEvidence};
 use crate::engine::{Engine, EngineError, Listed};
 use crate::exec;
 use crate::ports::Ports;
@@ -38,7 +40,7 @@ pub struct Sweep<'a, P: Ports> {
     /// What holds where labels say nothing.
     pub defaults: &'a PolicyDefaults,
     /// What was seen before.
-    pub sightings: &'a mut Sightings,
+    pub sightings: &'a mut OrphanWatch,
 }
 
 impl<P: Ports> Sweep<'_, P> {
@@ -49,7 +51,7 @@ impl<P: Ports> Sweep<'_, P> {
         let mut remnants = Vec::new();
         for service in services {
             match self.find(&service).await {
-                Ok(party) => remnants.push(Remnant { service, party }),
+                Ok(party) => remnants.push(ServiceOrphans { service, party }),
                 Err(error) => self.stays(&service, &error),
             }
         }
@@ -67,11 +69,15 @@ impl<P: Ports> Sweep<'_, P> {
         untouched
     }
 
-    async fn put_right(&mut self, remnant: &Remnant, remedy: Remedy) -> Option<OpenUpdate> {
-        let Remnant { service, party } = remnant;
+    async fn put_right(
+        &mut self,
+        remnant: &ServiceOrphans,
+        remedy: OrphanAction,
+    ) -> Option<OpenUpdate> {
+        let ServiceOrphans { service, party } = remnant;
         let untouched = match &remedy {
-            Remedy::Wait => Some(OpenUpdate::Elsewhere),
-            Remedy::Unproven(_) | Remedy::Leave(_) => Some(OpenUpdate::Unproven),
+            OrphanAction::Wait => Some(OpenUpdate::Elsewhere),
+            OrphanAction::Unproven(_) | OrphanAction::Leave(_) => Some(OpenUpdate::Unproven),
             _ => None,
         };
         if let Some(detail) = told(&remedy, party)
@@ -79,7 +85,7 @@ impl<P: Ports> Sweep<'_, P> {
         {
             self.warn(service, detail);
         }
-        if remedy != Remedy::Wait {
+        if remedy != OrphanAction::Wait {
             self.sightings.forget(service);
         }
         if let Err(error) = apply(self.ports.engine(), service, party, remedy).await {
@@ -96,7 +102,7 @@ impl<P: Ports> Sweep<'_, P> {
         self.warn(service, format!("what an earlier update left behind stays: {error}"));
     }
 
-    async fn find(&mut self, service: &str) -> Result<Party, EngineError> {
+    async fn find(&mut self, service: &str) -> Result<OrphanGroup, EngineError> {
         let holder = self.evidence(service).await?;
         let old = self.evidence(&names::old_name(service)).await?;
         let new = self.evidence(&names::new_name(service)).await?;
@@ -115,13 +121,14 @@ impl<P: Ports> Sweep<'_, P> {
                 self.warn(service, detail);
             }
         }
-        let found = |evidence: Option<Evidence>| evidence.map(|evidence| read(&evidence.document));
+        let found =
+            |evidence: Option<OwnershipEvidence>| evidence.map(|evidence| read(&evidence.document));
         let (holder, old, new) = (found(holder), found(old), found(new));
-        Ok(Party { holder, old, new, proof, has_settled, health })
+        Ok(OrphanGroup { holder, old, new, proof, has_settled, health })
     }
 
     /// One container by its exact name: the Engine takes the begin of an ID for a name as well.
-    async fn evidence(&self, name: &str) -> Result<Option<Evidence>, EngineError> {
+    async fn evidence(&self, name: &str) -> Result<Option<OwnershipEvidence>, EngineError> {
         let engine = self.ports.engine();
         let Some(document) = engine.inspect(name).await? else { return Ok(None) };
         if inspect::name(&document) != name {
@@ -130,10 +137,14 @@ impl<P: Ports> Sweep<'_, P> {
         let image = engine.inspect_image(inspect::image_id(&document)).await?.unwrap_or_default();
         let (labels, of_image) = (inspect::labels(&document), inspect::labels(&image));
         let selection = own_labels::read(&labels, &of_image, self.defaults);
-        Ok(Some(Evidence { document, image, selection }))
+        Ok(Some(OwnershipEvidence { document, image, selection }))
     }
 
-    async fn look(&self, holder: Option<&Evidence>, all: &[&Evidence]) -> Look {
+    async fn look(
+        &self,
+        holder: Option<&OwnershipEvidence>,
+        all: &[&OwnershipEvidence],
+    ) -> OrphanLook {
         let trials = all.iter().filter_map(|one| match &one.selection {
             Selection::Watched(policy) => Some(trial(&policy.health, &one.document)),
             _ => None,
@@ -160,7 +171,7 @@ impl<P: Ports> Sweep<'_, P> {
             _ => false,
         };
         let last_check = holder.map_or("", |(_, document)| inspect::last_check_at(document));
-        Look {
+        OrphanLook {
             signs: all.iter().map(|one| signs(&one.document)).collect(),
             settle,
             policy,
@@ -171,23 +182,23 @@ impl<P: Ports> Sweep<'_, P> {
 }
 
 /// What an update left of one service.
-struct Remnant {
+struct ServiceOrphans {
     service: String,
-    party: Party,
+    party: OrphanGroup,
 }
 
 /// Services that hang on each other, each behind what it hangs on.
-fn groups(mut remnants: Vec<Remnant>) -> Vec<Vec<Remnant>> {
-    let mut groups: Vec<Vec<Remnant>> = Vec::new();
+fn groups(mut remnants: Vec<ServiceOrphans>) -> Vec<Vec<ServiceOrphans>> {
+    let mut groups: Vec<Vec<ServiceOrphans>> = Vec::new();
     while !remnants.is_empty() {
-        let is_free = |one: &Remnant| {
+        let is_free = |one: &ServiceOrphans| {
             !remnants.iter().any(|it| it.service != one.service && one.party.hangs_on(&it.party))
         };
         // Where all hang on each other there is no first one; any will do.
         let position = remnants.iter().position(is_free).unwrap_or(0);
         let next = remnants.remove(position);
         let is_anchor =
-            |group: &Vec<Remnant>| group.iter().any(|it| next.party.hangs_on(&it.party));
+            |group: &Vec<ServiceOrphans>| group.iter().any(|it| next.party.hangs_on(&it.party));
         let (anchors, others) = groups.into_iter().partition::<Vec<_>, _>(is_anchor);
         groups = others;
         let mut group: Vec<_> = anchors.into_iter().flatten().collect();
@@ -197,8 +208,8 @@ fn groups(mut remnants: Vec<Remnant>) -> Vec<Vec<Remnant>> {
     groups
 }
 
-fn read(document: &Value) -> Found {
-    Found {
+fn read(document: &Value) -> FoundContainer {
+    FoundContainer {
         id: inspect::id(document).to_owned(),
         name: inspect::name(document).to_owned(),
         running: inspect::is_running(document),
@@ -214,7 +225,7 @@ fn read(document: &Value) -> Found {
 
 /// What a person is told. The policy that an update armed is not the one that its user wrote, and
 /// nothing tells what that was.
-fn told(remedy: &Remedy, party: &Party) -> Option<String> {
+fn told(remedy: &OrphanAction, party: &OrphanGroup) -> Option<String> {
     let policy = |policy: &RestartPolicy| match policy.is_no() {
         true => String::new(),
         false => format!(
@@ -223,29 +234,29 @@ fn told(remedy: &Remedy, party: &Party) -> Option<String> {
             policy.name
         ),
     };
-    let armed = |found: &Option<Found>| found.as_ref().map(|found| policy(&found.policy));
+    let armed = |found: &Option<FoundContainer>| found.as_ref().map(|found| policy(&found.policy));
     Some(match remedy {
-        Remedy::Wait => return None,
-        Remedy::Unproven(why) => format!(
+        OrphanAction::Wait => return None,
+        OrphanAction::Unproven(why) => format!(
             "a container that bears a name of ours is left alone, because nothing shows that it is \
              this agent's: {why}; rename or remove it"
         ),
-        Remedy::Leave(why) => {
+        OrphanAction::Leave(why) => {
             format!("what an earlier update left behind needs a person: {why}")
         }
-        Remedy::RemoveNew => {
+        OrphanAction::RemoveNew => {
             "removing a new container that an earlier update left behind; its volumes stay".into()
         }
-        Remedy::Resume => format!(
+        OrphanAction::Resume => format!(
             "removing a new container that an earlier update left behind, and starting the one that \
              was stopped for it{}",
             armed(&party.holder).unwrap_or_default()
         ),
-        Remedy::RemoveOld { policy: given } => format!(
+        OrphanAction::RemoveOld { policy: given } => format!(
             "removing an old container that an earlier update left behind{}",
             given.as_ref().map(policy).unwrap_or_default()
         ),
-        Remedy::RestoreOld => format!(
+        OrphanAction::RestoreOld => format!(
             "bringing back the old container that an earlier update had parked{}",
             armed(&party.old).unwrap_or_default()
         ),
@@ -255,25 +266,25 @@ fn told(remedy: &Remedy, party: &Party) -> Option<String> {
 async fn apply(
     engine: &impl Engine,
     service: &str,
-    party: &Party,
-    remedy: Remedy,
+    party: &OrphanGroup,
+    remedy: OrphanAction,
 ) -> Result<(), EngineError> {
     match (remedy, &party.holder, &party.old, &party.new) {
-        (Remedy::RemoveNew, _, _, Some(new)) => {
+        (OrphanAction::RemoveNew, _, _, Some(new)) => {
             engine.remove(&new.id, false).await?;
         }
-        (Remedy::Resume, Some(holder), _, Some(new)) => {
+        (OrphanAction::Resume, Some(holder), _, Some(new)) => {
             engine.remove(&new.id, false).await?;
             engine.start(&holder.id).await?;
         }
-        (Remedy::RemoveOld { policy }, Some(holder), Some(old), new) => {
+        (OrphanAction::RemoveOld { policy }, Some(holder), Some(old), new) => {
             if let Some(policy) = policy {
                 engine.set_restart_policy(&holder.id, &policy).await?;
             }
             engine.remove(&old.id, false).await?;
             remove_new(engine, new.as_ref()).await?;
         }
-        (Remedy::RestoreOld, holder, Some(old), new) => {
+        (OrphanAction::RestoreOld, holder, Some(old), new) => {
             remove_new(engine, new.as_ref()).await?;
             if let Some(holder) = holder {
                 if holder.running {
@@ -292,7 +303,7 @@ async fn apply(
     Ok(())
 }
 
-async fn remove_new(engine: &impl Engine, new: Option<&Found>) -> Result<(), EngineError> {
+async fn remove_new(engine: &impl Engine, new: Option<&FoundContainer>) -> Result<(), EngineError> {
     if let Some(new) = new {
         engine.remove(&new.id, false).await?;
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
-use crate::registry::error::{Blame, Failure};
+use crate::registry::error::{Failure, FailureScope};
 use crate::registry::settings::Limits;
 
 /// Signs of too much load in a row after which the whole host is left alone.
@@ -29,7 +29,7 @@ const PAUSES_MAX: usize = 500;
 /// What kind of request is held. On Docker Hub a `GET` of a manifest costs quota and a `HEAD`
 /// does not, so a `GET` that is refused says nothing about the `HEAD`s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum RequestKind {
     Head,
     Get,
 }
@@ -39,7 +39,7 @@ pub(super) enum Kind {
 enum Target {
     Host,
     Gets,
-    Image(Kind, String),
+    Image(RequestKind, String),
 }
 
 #[derive(Debug)]
@@ -65,9 +65,9 @@ impl Backoff {
     }
 
     /// The failure that still holds this request back, with the time that is left of its pause.
-    pub fn holds(&self, kind: Kind, image: &str, now: Instant) -> Option<LookupError> {
+    pub fn holds(&self, kind: RequestKind, image: &str, now: Instant) -> Option<LookupError> {
         let image = Target::Image(kind, image.to_owned());
-        let gets = (kind == Kind::Get).then_some(Target::Gets);
+        let gets = (kind == RequestKind::Get).then_some(Target::Gets);
         let pauses = [Some(Target::Host), gets, Some(image)];
         let pauses = pauses.iter().flatten().filter_map(|target| self.pauses.get(target));
         let pause = pauses.filter(|pause| pause.until > now).max_by_key(|pause| pause.until)?;
@@ -76,18 +76,18 @@ impl Backoff {
     }
 
     /// The failure that holds one image alone back, where this kind of request is held for it.
-    pub fn holds_image(&self, kind: Kind, image: &str, now: Instant) -> Option<LookupError> {
+    pub fn holds_image(&self, kind: RequestKind, image: &str, now: Instant) -> Option<LookupError> {
         let pause = self.pauses.get(&Target::Image(kind, image.to_owned()))?;
         let retry_after = Some(pause.until.checked_duration_since(now)?);
         (pause.until > now).then(|| LookupError { retry_after, ..pause.error.clone() })
     }
 
     /// A clear answer: whatever was held for this request is forgotten.
-    pub fn succeeded(&mut self, kind: Kind, image: &str) {
+    pub fn succeeded(&mut self, kind: RequestKind, image: &str) {
         self.load_signs = 0;
         self.pauses.remove(&Target::Host);
         self.pauses.remove(&Target::Image(kind, image.to_owned()));
-        if kind == Kind::Get {
+        if kind == RequestKind::Get {
             self.pauses.remove(&Target::Gets);
         }
     }
@@ -96,23 +96,23 @@ impl Backoff {
     /// behind one router do not come back in the same second.
     pub fn failed(
         &mut self,
-        kind: Kind,
+        kind: RequestKind,
         image: &str,
         failure: &Failure,
         now: Instant,
         chance: u64,
     ) {
         match failure.blame {
-            Blame::Nobody => return self.succeeded(kind, image),
-            Blame::Host => self.pause(Target::Host, &failure.error, now, chance),
-            Blame::Load => {
+            FailureScope::Nobody => return self.succeeded(kind, image),
+            FailureScope::Host => self.pause(Target::Host, &failure.error, now, chance),
+            FailureScope::Load => {
                 self.load_signs = self.load_signs.saturating_add(1);
                 if self.load_signs >= LOAD_SIGNS {
-                    let whole = if kind == Kind::Head { Target::Host } else { Target::Gets };
+                    let whole = if kind == RequestKind::Head { Target::Host } else { Target::Gets };
                     self.pause(whole, &failure.error, now, chance);
                 }
             }
-            Blame::Answer => {}
+            FailureScope::Response => {}
         }
         self.pause(Target::Image(kind, image.to_owned()), &failure.error, now, chance);
     }
@@ -171,79 +171,82 @@ mod tests {
         Backoff::new(&Limits::default())
     }
 
-    fn failure(reason: Reason, blame: Blame) -> Failure {
+    fn failure(reason: Reason, blame: FailureScope) -> Failure {
         Failure::new(reason, blame, "a sentence")
     }
 
     #[test]
     fn one_image_that_fails_does_not_hold_another() {
         let (mut backoff, now) = (backoff(), Instant::now());
-        let failed = failure(Reason::RegistryError, Blame::Answer);
+        let failed = failure(Reason::RegistryError, FailureScope::Response);
         for _ in 0..10 {
-            backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
+            backoff.failed(RequestKind::Head, "a", &failed, now, MIDDLE);
         }
-        assert_eq!(backoff.holds(Kind::Head, "a", now).expect("held").reason, failed.error.reason);
-        assert_eq!(backoff.holds(Kind::Head, "b", now), None);
-        assert_eq!(backoff.holds(Kind::Get, "a", now), None);
+        assert_eq!(
+            backoff.holds(RequestKind::Head, "a", now).expect("held").reason,
+            failed.error.reason
+        );
+        assert_eq!(backoff.holds(RequestKind::Head, "b", now), None);
+        assert_eq!(backoff.holds(RequestKind::Get, "a", now), None);
     }
 
     #[test]
     fn a_registry_that_names_a_new_digest_each_second_fills_nothing() {
         let (mut backoff, mut now) = (backoff(), Instant::now());
-        let failed = failure(Reason::RegistryError, Blame::Answer);
+        let failed = failure(Reason::RegistryError, FailureScope::Response);
         for number in 0..2000 {
-            backoff.failed(Kind::Get, &format!("a@{number}"), &failed, now, MIDDLE);
+            backoff.failed(RequestKind::Get, &format!("a@{number}"), &failed, now, MIDDLE);
             now += Duration::from_millis(10);
         }
         assert!(backoff.pauses.len() <= PAUSES_MAX, "{}", backoff.pauses.len());
-        assert!(backoff.holds(Kind::Get, "a@1999", now).is_some());
+        assert!(backoff.holds(RequestKind::Get, "a@1999", now).is_some());
     }
 
     #[test]
     fn a_host_without_a_connection_is_held_at_once() {
         let (mut backoff, now) = (backoff(), Instant::now());
-        let failed = failure(Reason::RegistryUnreachable, Blame::Host);
-        backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
-        let held = backoff.holds(Kind::Get, "b", now).expect("held");
+        let failed = failure(Reason::RegistryUnreachable, FailureScope::Host);
+        backoff.failed(RequestKind::Head, "a", &failed, now, MIDDLE);
+        let held = backoff.holds(RequestKind::Get, "b", now).expect("held");
         assert_eq!(held.detail, "a sentence");
         assert_eq!(held.retry_after, Some(Duration::from_secs(15)));
-        assert_eq!(backoff.holds(Kind::Get, "b", now + Duration::from_secs(15)), None);
+        assert_eq!(backoff.holds(RequestKind::Get, "b", now + Duration::from_secs(15)), None);
     }
 
     #[test]
     fn load_holds_the_host_only_when_it_is_shown_in_a_row() {
         let (mut backoff, now) = (backoff(), Instant::now());
-        let failed = failure(Reason::RateLimited, Blame::Load);
-        backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
-        backoff.failed(Kind::Head, "b", &failed, now, MIDDLE);
-        backoff.succeeded(Kind::Head, "c");
-        backoff.failed(Kind::Head, "d", &failed, now, MIDDLE);
-        assert_eq!(backoff.holds(Kind::Head, "c", now), None);
-        backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
-        backoff.failed(Kind::Head, "b", &failed, now, MIDDLE);
-        assert!(backoff.holds(Kind::Head, "c", now).is_some());
+        let failed = failure(Reason::RateLimited, FailureScope::Load);
+        backoff.failed(RequestKind::Head, "a", &failed, now, MIDDLE);
+        backoff.failed(RequestKind::Head, "b", &failed, now, MIDDLE);
+        backoff.succeeded(RequestKind::Head, "c");
+        backoff.failed(RequestKind::Head, "d", &failed, now, MIDDLE);
+        assert_eq!(backoff.holds(RequestKind::Head, "c", now), None);
+        backoff.failed(RequestKind::Head, "a", &failed, now, MIDDLE);
+        backoff.failed(RequestKind::Head, "b", &failed, now, MIDDLE);
+        assert!(backoff.holds(RequestKind::Head, "c", now).is_some());
     }
 
     #[test]
     fn gets_without_quota_do_not_hold_heads() {
         let (mut backoff, now) = (backoff(), Instant::now());
-        let failed = failure(Reason::RateLimited, Blame::Load);
+        let failed = failure(Reason::RateLimited, FailureScope::Load);
         for image in ["a", "b", "c"] {
-            backoff.failed(Kind::Get, image, &failed, now, MIDDLE);
+            backoff.failed(RequestKind::Get, image, &failed, now, MIDDLE);
         }
-        assert!(backoff.holds(Kind::Get, "d", now).is_some());
-        assert_eq!(backoff.holds(Kind::Head, "d", now), None);
+        assert!(backoff.holds(RequestKind::Get, "d", now).is_some());
+        assert_eq!(backoff.holds(RequestKind::Head, "d", now), None);
     }
 
     #[test]
     fn the_wish_of_the_registry_is_honoured() {
         let (mut backoff, now) = (backoff(), Instant::now());
-        let mut failed = failure(Reason::RateLimited, Blame::Load);
+        let mut failed = failure(Reason::RateLimited, FailureScope::Load);
         failed.error.retry_after = Some(Duration::from_secs(3600));
-        backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
+        backoff.failed(RequestKind::Head, "a", &failed, now, MIDDLE);
         let later = now + Duration::from_secs(3599);
         assert_eq!(
-            backoff.holds(Kind::Head, "a", later).expect("held").retry_after,
+            backoff.holds(RequestKind::Head, "a", later).expect("held").retry_after,
             Some(Duration::from_secs(1))
         );
     }
@@ -251,41 +254,41 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_longest_and_begin_anew_after_an_answer() {
         let (mut backoff, mut now) = (backoff(), Instant::now());
-        let failed = failure(Reason::RegistryError, Blame::Answer);
+        let failed = failure(Reason::RegistryError, FailureScope::Response);
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
-            let held = backoff.holds(Kind::Head, "a", now).expect("held");
+            backoff.failed(RequestKind::Head, "a", &failed, now, MIDDLE);
+            let held = backoff.holds(RequestKind::Head, "a", now).expect("held");
             let pause = held.retry_after.expect("a time");
             pauses.push(pause.as_secs());
             now += pause;
         }
         assert_eq!(pauses, [15, 30, 60, 120, 240, 480, 600, 600]);
-        backoff.succeeded(Kind::Head, "a");
-        backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
-        let held = backoff.holds(Kind::Head, "a", now).expect("held");
+        backoff.succeeded(RequestKind::Head, "a");
+        backoff.failed(RequestKind::Head, "a", &failed, now, MIDDLE);
+        let held = backoff.holds(RequestKind::Head, "a", now).expect("held");
         assert_eq!(held.retry_after, Some(Duration::from_secs(15)));
     }
 
     #[test]
     fn failures_in_flight_together_count_once() {
         let (mut backoff, now) = (backoff(), Instant::now());
-        let failed = failure(Reason::RegistryUnreachable, Blame::Host);
+        let failed = failure(Reason::RegistryUnreachable, FailureScope::Host);
         for _ in 0..50 {
-            backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
+            backoff.failed(RequestKind::Head, "a", &failed, now, MIDDLE);
         }
-        let held = backoff.holds(Kind::Head, "a", now).expect("held");
+        let held = backoff.holds(RequestKind::Head, "a", now).expect("held");
         assert_eq!(held.retry_after, Some(Duration::from_secs(15)));
     }
 
     #[test]
     fn a_mended_certificate_is_looked_at_soon() {
         let (mut backoff, mut now) = (backoff(), Instant::now());
-        let failed = failure(Reason::RegistryCertificate, Blame::Host);
+        let failed = failure(Reason::RegistryCertificate, FailureScope::Host);
         for _ in 0..5 {
-            backoff.failed(Kind::Head, "a", &failed, now, MIDDLE);
+            backoff.failed(RequestKind::Head, "a", &failed, now, MIDDLE);
             now += Duration::from_secs(15);
-            assert_eq!(backoff.holds(Kind::Head, "a", now), None);
+            assert_eq!(backoff.holds(RequestKind::Head, "a", now), None);
         }
     }
 

@@ -42,10 +42,10 @@ pub(super) fn is_issued_by(
 }
 
 fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
-    let mut outer = Reader(Reader(certificate).value(SEQUENCE)?);
+    let mut outer = DerReader(DerReader(certificate).value(SEQUENCE)?);
     let signed = outer.whole(SEQUENCE)?;
     let signature = (outer.value(SEQUENCE)?, outer.bits()?);
-    let mut inner = Reader(Reader(signed).value(SEQUENCE)?);
+    let mut inner = DerReader(DerReader(signed).value(SEQUENCE)?);
     if inner.0.first() == Some(&VERSION) {
         inner.value(VERSION)?;
     }
@@ -54,14 +54,14 @@ fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
     let issuer = inner.whole(SEQUENCE)?;
     inner.any()?; // The times of validity.
     let subject = inner.whole(SEQUENCE)?;
-    let mut key = Reader(inner.value(SEQUENCE)?);
+    let mut key = DerReader(inner.value(SEQUENCE)?);
     Some(Fields { signed, issuer, subject, key: (key.value(SEQUENCE)?, key.bits()?), signature })
 }
 
 /// Reads one element of DER after the other.
-struct Reader<'a>(&'a [u8]);
+struct DerReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> DerReader<'a> {
     /// The next element: its tag, its content, and both with its length.
     fn next(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
         let bytes = self.0;

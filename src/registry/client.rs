@@ -14,9 +14,9 @@ use crate::core::docker::engine_registries::EngineRegistries;
 use crate::core::docker::manifest::parse_document;
 use crate::core::docker::reference::{DOCKER_HUB, Digest, Platform, Reference};
 use crate::registry::credentials::CredentialFinder;
-use crate::registry::endpoint::Endpoint;
+use crate::registry::endpoint::RegistryEndpoint;
 use crate::registry::error::Failure;
-use crate::registry::http::Answer;
+use crate::registry::http::HttpResponse;
 use crate::registry::resolution::{Resolution, check_content_type, has_manifest_type};
 use crate::registry::session::{Ask, Session};
 use crate::registry::settings::{HostSettings, Limits, RegistrySettings, SettingsError};
@@ -34,13 +34,13 @@ const SESSIONS_MAX: usize = 200;
 /// Cheap to keep for the life of the agent: it remembers connections, tokens, how each host
 /// wants to be spoken to, and which are to be left alone for a while.
 pub struct HttpRegistry {
-    mirrors: HashMap<String, Vec<Endpoint>>,
+    mirrors: HashMap<String, Vec<RegistryEndpoint>>,
     /// The Engine's own, for Docker Hub.
-    engine_mirrors: Mutex<Vec<Endpoint>>,
+    engine_mirrors: Mutex<Vec<RegistryEndpoint>>,
     transport: Arc<Transport>,
     credentials: Arc<CredentialFinder>,
     limits: Limits,
-    sessions: Mutex<HashMap<Endpoint, Arc<Session>>>,
+    sessions: Mutex<HashMap<RegistryEndpoint, Arc<Session>>>,
 }
 
 impl fmt::Debug for HttpRegistry {
@@ -76,7 +76,7 @@ impl HttpRegistry {
         for (registry, host) in &settings.hosts {
             check_login(registry, host)?;
             let of_registry = mirrors_of(registry, host, &settings)?;
-            let own = Endpoint::of_registry(registry, host.plain_http);
+            let own = RegistryEndpoint::of_registry(registry, host.plain_http);
             let plain = of_registry.iter().chain([&own]).filter(|endpoint| endpoint.plain_http);
             plain_hosts.extend(plain.map(|endpoint| endpoint.host.clone()));
             mirrors.insert(registry.clone(), of_registry);
@@ -99,16 +99,17 @@ impl HttpRegistry {
         let mut mirrors = self.mirrors.get(registry).cloned().unwrap_or_default();
         if registry == DOCKER_HUB {
             let engine = self.engine_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_new = |mirror: &&Endpoint| mirrors.iter().all(|own| own.host != mirror.host);
+            let is_new =
+                |mirror: &&RegistryEndpoint| mirrors.iter().all(|own| own.host != mirror.host);
             let more: Vec<_> = engine.iter().filter(is_new).cloned().collect();
             mirrors.extend(more);
         }
         let mirrors = mirrors.into_iter().map(|mirror| self.session(mirror)).collect();
         let plain_http = self.transport.hosts.may_speak_plain(registry);
-        (mirrors, self.session(Endpoint::of_registry(registry, plain_http)))
+        (mirrors, self.session(RegistryEndpoint::of_registry(registry, plain_http)))
     }
 
-    fn session(&self, endpoint: Endpoint) -> Arc<Session> {
+    fn session(&self, endpoint: RegistryEndpoint) -> Arc<Session> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if sessions.len() >= SESSIONS_MAX {
             sessions.retain(|_, session| Arc::strong_count(session) > 1);
@@ -153,7 +154,7 @@ impl Registry for HttpRegistry {
 
     async fn credentials(&self, registry: &str) -> Result<Option<Credentials>, LookupError> {
         // The Engine would send it in clear.
-        if self.transport.hosts.was_stripped(&Endpoint::of_registry(registry, false).host) {
+        if self.transport.hosts.was_stripped(&RegistryEndpoint::of_registry(registry, false).host) {
             return Ok(None);
         }
         Ok(self.credentials.find(registry).await.login)
@@ -168,7 +169,9 @@ impl Registry for HttpRegistry {
             return;
         }
         let mut followed = Vec::new();
-        for mut mirror in engine.mirrors.iter().filter_map(|mirror| Endpoint::of_mirror(mirror)) {
+        for mut mirror in
+            engine.mirrors.iter().filter_map(|mirror| RegistryEndpoint::of_mirror(mirror))
+        {
             mirror.plain_http |= self.transport.hosts.may_speak_plain(&mirror.registry);
             followed.push(mirror);
         }
@@ -203,7 +206,7 @@ async fn head(
         return Err(held);
     }
     let ask = Ask::head(reference);
-    let read = |answer: Answer| {
+    let read = |answer: HttpResponse| {
         let is_clear = answer.status == StatusCode::NOT_FOUND && missing == Missing::IsClear;
         if is_clear || means_to_wait(answer.status) {
             return session.accept(&ask, answer).map(|_| None);
@@ -220,7 +223,7 @@ async fn head(
 /// nothing here: then a `GET` does, and the Engine asks by nothing else. There are registries and
 /// proxies that answer 400, 403, 404, 405 or a web page to a `HEAD` alone. On Docker Hub a `GET`
 /// counts as a pull only if it succeeds, and there a `HEAD` succeeds first.
-fn named_digest(answer: &Answer) -> Option<Digest> {
+fn named_digest(answer: &HttpResponse) -> Option<Digest> {
     let is_good = answer.status == StatusCode::OK && has_manifest_type(answer);
     let named = answer.headers.get(CONTENT_DIGEST).filter(|_| is_good)?;
     named.to_str().ok()?.parse().ok()
@@ -232,7 +235,7 @@ const fn means_to_wait(status: StatusCode) -> bool {
 }
 
 /// The digest of the body of a `GET`, if that is a manifest at all.
-fn own_digest(session: &Session, ask: &Ask, answer: Answer) -> Result<Digest, Failure> {
+fn own_digest(session: &Session, ask: &Ask, answer: HttpResponse) -> Result<Digest, Failure> {
     let answer = session.accept(ask, answer)?;
     check_content_type(session, ask, &answer)?;
     let host = &session.endpoint.host;
@@ -253,11 +256,10 @@ fn mirrors_of(
     registry: &str,
     host: &HostSettings,
     settings: &RegistrySettings,
-) -> Result<Vec<Endpoint>, SettingsError> {
+) -> Result<Vec<RegistryEndpoint>, SettingsError> {
     let endpoint = |mirror: &String| {
-        let mut endpoint = Endpoint::of_mirror(mirror).ok_or_else(|| SettingsError::Mirror {
-            registry: registry.to_owned(),
-            mirror: mirror.clone(),
+        let mut endpoint = RegistryEndpoint::of_mirror(mirror).ok_or_else(|| {
+            SettingsError::Mirror { registry: registry.to_owned(), mirror: mirror.clone() }
         })?;
         endpoint.plain_http |=
             settings.hosts.get(&endpoint.registry).is_some_and(|own| own.plain_http);

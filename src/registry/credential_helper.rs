@@ -40,7 +40,7 @@ pub(super) enum HelperError {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperOutput {
     username: String,
     secret: String,
 }
@@ -126,7 +126,7 @@ async fn end(child: &mut Child) {
 }
 
 fn login_in(output: &[u8]) -> Option<Credentials> {
-    let answer: Answer = serde_json::from_slice(output).ok()?;
+    let answer: HelperOutput = serde_json::from_slice(output).ok()?;
     if answer.secret.is_empty() {
         return None;
     }

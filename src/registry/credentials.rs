@@ -13,7 +13,7 @@ use tokio::fs;
 use crate::core::docker::credentials::Credentials;
 use crate::core::secret_file::exposed;
 use crate::registry::credential_helper;
-use crate::registry::docker_config::{DockerConfig, Login, server_of};
+use crate::registry::docker_config::{DockerConfig, LoginSource, server_of};
 use crate::registry::settings::{HostSettings, Limits, RegistrySettings};
 
 /// How long a helper's answer is taken for true. A round asks for every image; a helper is a
@@ -36,14 +36,14 @@ pub(super) struct CredentialFinder {
     docker_config: Option<PathBuf>,
     helper_timeout: Duration,
     read: Mutex<Option<(Stamp, Arc<ReadConfig>)>>,
-    heard: Mutex<HashMap<String, Slot>>,
+    heard: Mutex<HashMap<String, LoginSlot>>,
     warned: Mutex<BTreeSet<String>>,
 }
 
 /// What was looked for. That no login could be found is no refusal: most images can be had without
 /// one, and `docker pull` goes on as well. Why there is none is said where the registry wants one.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundCredentials {
     pub login: Option<Credentials>,
     /// Why there is none although there should be one.
     pub trouble: Option<String>,
@@ -53,7 +53,7 @@ pub(super) struct Found {
 type ReadConfig = Result<DockerConfig, String>;
 
 /// What a helper said last. Who needs it while the helper is asked waits for that answer.
-type Slot = Arc<tokio::sync::Mutex<Option<Heard>>>;
+type LoginSlot = Arc<tokio::sync::Mutex<Option<CachedLogin>>>;
 
 /// What tells one version of a file from the next.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ struct Stamp {
     inode: u64,
 }
 
-struct Heard {
+struct CachedLogin {
     helper: String,
     at: Instant,
     /// Whether the registry refused it since.
@@ -72,7 +72,7 @@ struct Heard {
     answer: Result<Option<Credentials>, String>,
 }
 
-impl Heard {
+impl CachedLogin {
     /// One that was of no use is heard again sooner.
     fn is_fresh(&self, helper: &str) -> bool {
         let is_useless = self.is_refused || self.answer.is_err();
@@ -95,12 +95,12 @@ impl CredentialFinder {
 
     /// The login for a registry; nothing where there is none, with the reason where there should be
     /// one.
-    pub async fn find(&self, registry: &str) -> Found {
+    pub async fn find(&self, registry: &str) -> FoundCredentials {
         match self.look(registry).await {
-            Ok(login) => Found { login, trouble: None },
+            Ok(login) => FoundCredentials { login, trouble: None },
             Err(trouble) => {
                 self.warn_once(&trouble);
-                Found { login: None, trouble: Some(trouble) }
+                FoundCredentials { login: None, trouble: Some(trouble) }
             }
         }
     }
@@ -113,9 +113,9 @@ impl CredentialFinder {
         let Some(config) = self.docker_config(path).await else { return Ok(None) };
         let config = config.as_ref().as_ref().map_err(Clone::clone)?;
         match config.login(registry) {
-            Ok(Login::Here(login)) => Ok(Some(login)),
-            Ok(Login::Helper(name)) => self.ask_helper(&name, registry).await,
-            Ok(Login::Nowhere) => Ok(None),
+            Ok(LoginSource::Here(login)) => Ok(Some(login)),
+            Ok(LoginSource::Helper(name)) => self.ask_helper(&name, registry).await,
+            Ok(LoginSource::Nowhere) => Ok(None),
             Err(problem) => {
                 Err(format!("the login for {registry} in {}: {problem}", path.display()))
             }
@@ -188,7 +188,7 @@ impl CredentialFinder {
         let answer = credential_helper::ask(name, server_of(registry), self.helper_timeout).await;
         let answer = answer.map_err(|error| format!("no login for {registry}: {error}"));
         let (helper, at) = (name.to_owned(), Instant::now());
-        *slot = Some(Heard { helper, at, is_refused: false, answer: answer.clone() });
+        *slot = Some(CachedLogin { helper, at, is_refused: false, answer: answer.clone() });
         answer
     }
 }

@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::core::docker::address_scope::Place;
+use crate::core::docker::address_scope::AddressScope;
 
 /// A name leads to addresses of this machine or its network only, and a stranger named it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it leads to {}, where this registry has nothing to send us to", .0.in_words())]
-pub(super) struct LeadsInside(pub Place);
+pub(super) struct LeadsInside(pub AddressScope);
 
 /// Looks names up, and passes over addresses that lie further inside than whoever named them.
 #[derive(Debug)]
 pub(super) struct Guarded {
-    pub from: Place,
+    pub from: AddressScope,
     /// The proxies' own names: they were set by the operator.
     pub proxies: Arc<BTreeSet<String>>,
 }
@@ -36,8 +36,8 @@ impl Resolve for Guarded {
     }
 }
 
-fn reachable(from: Place, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, LeadsInside> {
-    let place = |address: &SocketAddr| Place::of(address.ip());
+fn reachable(from: AddressScope, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, LeadsInside> {
+    let place = |address: &SocketAddr| AddressScope::of(address.ip());
     let inside = found.iter().map(place).find(|there| !from.may_lead_to(*there));
     let left: Vec<_> =
         found.into_iter().filter(|address| from.may_lead_to(place(address))).collect();
@@ -51,7 +51,7 @@ fn reachable(from: Place, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Lea
 mod tests {
     use super::*;
 
-    fn left(from: Place, found: &[&str]) -> Result<Vec<String>, LeadsInside> {
+    fn left(from: AddressScope, found: &[&str]) -> Result<Vec<String>, LeadsInside> {
         let found = found.iter().map(|text| SocketAddr::new(text.parse().expect("an IP"), 0));
         let left = reachable(from, found.collect())?;
         Ok(left.into_iter().map(|address| address.ip().to_string()).collect())
@@ -59,19 +59,22 @@ mod tests {
 
     #[test]
     fn a_name_that_leads_inside_leads_nowhere() {
-        let inside = Err(LeadsInside(Place::ThisMachine));
-        assert_eq!(left(Place::Internet, &["127.0.0.1", "::1"]), inside);
-        assert_eq!(left(Place::LocalNetwork, &["::ffff:127.0.0.1"]), inside);
-        assert_eq!(left(Place::Internet, &["10.0.0.1", "192.0.2.1"]), Ok(vec!["192.0.2.1".into()]));
-        assert_eq!(left(Place::LocalNetwork, &["10.0.0.1"]), Ok(vec!["10.0.0.1".into()]));
-        assert_eq!(left(Place::Internet, &[]), Ok(Vec::new()));
+        let inside = Err(LeadsInside(AddressScope::ThisMachine));
+        assert_eq!(left(AddressScope::Internet, &["127.0.0.1", "::1"]), inside);
+        assert_eq!(left(AddressScope::LocalNetwork, &["::ffff:127.0.0.1"]), inside);
+        assert_eq!(
+            left(AddressScope::Internet, &["10.0.0.1", "192.0.2.1"]),
+            Ok(vec!["192.0.2.1".into()])
+        );
+        assert_eq!(left(AddressScope::LocalNetwork, &["10.0.0.1"]), Ok(vec!["10.0.0.1".into()]));
+        assert_eq!(left(AddressScope::Internet, &[]), Ok(Vec::new()));
     }
 
     #[tokio::test]
     async fn localhost_is_a_name_of_this_machine() {
         let guarded = |from| Guarded { from, proxies: Arc::default() };
         let name = || "localhost".parse().expect("a name");
-        assert!(guarded(Place::Internet).resolve(name()).await.is_err());
-        assert!(guarded(Place::ThisMachine).resolve(name()).await.is_ok());
+        assert!(guarded(AddressScope::Internet).resolve(name()).await.is_err());
+        assert!(guarded(AddressScope::ThisMachine).resolve(name()).await.is_ok());
     }
 }

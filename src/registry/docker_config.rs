@@ -39,7 +39,7 @@ struct Auth {
 }
 
 /// Where the login for a registry is.
-pub(super) enum Login {
+pub(super) enum LoginSource {
     /// In the file itself.
     Here(Credentials),
     /// A program `docker-credential-NAME` knows it.
@@ -77,22 +77,22 @@ impl DockerConfig {
     ///
     /// Unlike Docker's client, an entry with a password goes before `credsStore`: it was put
     /// there by hand, for a machine without a key agent.
-    pub fn login(&self, registry: &str) -> Result<Login, UnreadableAuth> {
+    pub fn login(&self, registry: &str) -> Result<LoginSource, UnreadableAuth> {
         let key = normalise(registry);
         let is_ours = |other: &&String| normalise(other) == key;
         let helper = self.cred_helpers.iter().find(|(other, _)| is_ours(other));
         if let Some((_, helper)) = helper.filter(|(_, helper)| !helper.is_empty()) {
-            return Ok(Login::Helper(helper.clone()));
+            return Ok(LoginSource::Helper(helper.clone()));
         }
         let auth = self.auths.get(registry).or_else(|| {
             let mut fitting = self.auths.iter().filter(|(other, _)| is_ours(other));
             fitting.next().map(|(_, auth)| auth)
         });
         if let Some(credentials) = auth.map(Auth::credentials).transpose()?.flatten() {
-            return Ok(Login::Here(credentials));
+            return Ok(LoginSource::Here(credentials));
         }
         let store = self.creds_store.as_ref().filter(|store| !store.is_empty());
-        Ok(store.map_or(Login::Nowhere, |store| Login::Helper(store.clone())))
+        Ok(store.map_or(LoginSource::Nowhere, |store| LoginSource::Helper(store.clone())))
     }
 }
 
@@ -158,12 +158,12 @@ mod tests {
     fn found(config: &str, registry: &str) -> String {
         let config = DockerConfig::parse(config.as_bytes()).expect("a docker config");
         match config.login(registry) {
-            Ok(Login::Here(login)) => match login.identity_token {
+            Ok(LoginSource::Here(login)) => match login.identity_token {
                 Some(token) => format!("token {}", token.expose_secret()),
                 None => format!("{} {}", login.username, login.password.expose_secret()),
             },
-            Ok(Login::Helper(helper)) => format!("helper {helper}"),
-            Ok(Login::Nowhere) => "nowhere".to_owned(),
+            Ok(LoginSource::Helper(helper)) => format!("helper {helper}"),
+            Ok(LoginSource::Nowhere) => "nowhere".to_owned(),
             Err(error) => error.to_string(),
         }
     }

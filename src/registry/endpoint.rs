@@ -11,7 +11,7 @@ const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
 /// One host that is asked for a registry's images.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Endpoint {
+pub(super) struct RegistryEndpoint {
     /// The name under which settings and logins are kept: the registry's, or the mirror's own.
     pub registry: String,
     /// `HOST` or `HOST:PORT`, as it stands in a URL.
@@ -20,7 +20,7 @@ pub(super) struct Endpoint {
     pub plain_http: bool,
 }
 
-impl Endpoint {
+impl RegistryEndpoint {
     /// The registry itself.
     pub fn of_registry(registry: &str, plain_http: bool) -> Self {
         let host = if registry == DOCKER_HUB { DOCKER_HUB_HOST } else { registry };
@@ -90,16 +90,16 @@ mod tests {
 
     #[test]
     fn docker_hub_is_asked_at_its_own_host() {
-        assert_eq!(Endpoint::of_registry("docker.io", false).host, "registry-1.docker.io");
-        assert_eq!(Endpoint::of_registry("registry:443", false).host, "registry:443");
-        assert!(Endpoint::of_registry("localhost:5000", false).plain_http);
-        assert!(!Endpoint::of_registry("registry:443", false).plain_http);
+        assert_eq!(RegistryEndpoint::of_registry("docker.io", false).host, "registry-1.docker.io");
+        assert_eq!(RegistryEndpoint::of_registry("registry:443", false).host, "registry:443");
+        assert!(RegistryEndpoint::of_registry("localhost:5000", false).plain_http);
+        assert!(!RegistryEndpoint::of_registry("registry:443", false).plain_http);
     }
 
     #[test]
     fn a_mirror_is_a_host() {
         let mirror =
-            |text| Endpoint::of_mirror(text).map(|mirror| (mirror.host, mirror.plain_http));
+            |text| RegistryEndpoint::of_mirror(text).map(|mirror| (mirror.host, mirror.plain_http));
         assert_eq!(mirror("https://mirror.gcr.io"), Some(("mirror.gcr.io".into(), false)));
         assert_eq!(mirror("https://mirror:443/"), Some(("mirror:443".into(), false)));
         assert_eq!(mirror("http://10.0.0.2:5000"), Some(("10.0.0.2:5000".into(), true)));

@@ -11,20 +11,20 @@ use serde::Deserialize;
 
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
-use crate::core::docker::address_scope::Place;
+use crate::core::docker::address_scope::AddressScope;
 use crate::registry::dns::LeadsInside;
 use crate::registry::retry_after::retry_after;
 use crate::registry::verifier::in_words;
 
 /// Who is left alone after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Blame {
+pub(super) enum FailureScope {
     /// The host: no connection comes about.
     Host,
     /// The host, if it goes on so: too many requests, time-outs, an overloaded proxy.
     Load,
     /// What was asked for, and nothing else of this host.
-    Answer,
+    Response,
     /// Nobody: a clear answer, which costs the registry nothing.
     Nobody,
 }
@@ -33,28 +33,28 @@ pub(super) enum Blame {
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub error: LookupError,
-    pub blame: Blame,
+    pub blame: FailureScope,
 }
 
 impl Failure {
-    pub fn new(reason: Reason, blame: Blame, detail: impl Into<String>) -> Self {
+    pub fn new(reason: Reason, blame: FailureScope, detail: impl Into<String>) -> Self {
         Self { error: LookupError::new(reason, detail), blame }
     }
 
     /// The registry answered, and the answer makes no sense.
     pub fn nonsense(detail: impl Into<String>) -> Self {
-        Self::new(Reason::RegistryError, Blame::Answer, detail)
+        Self::new(Reason::RegistryError, FailureScope::Response, detail)
     }
 
     /// The registry wants a login, or another one.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new(Reason::RegistryUnauthorized, Blame::Nobody, detail)
+        Self::new(Reason::RegistryUnauthorized, FailureScope::Nobody, detail)
     }
 }
 
 /// One exchange that brought no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum ExchangeError {
     /// The other side does not speak TLS. Only plain http may follow, where that is allowed.
     #[error("{host} does not speak TLS; if that is meant, set plain_http = true for it")]
     NotTls { host: String },
@@ -87,7 +87,7 @@ pub(super) enum Trouble {
          business to name; if that is meant, write [registries.\"{host}\"]",
         .there.in_words()
     )]
-    Inside { host: String, there: Place },
+    Inside { host: String, there: AddressScope },
     /// A host that spoke TLS before does not now, and it is a login that would go there.
     #[error(
         "{host} spoke TLS before and does not now, so no login is sent to it; if that is meant, \
@@ -96,7 +96,7 @@ pub(super) enum Trouble {
     InClear { host: String },
 }
 
-impl Trouble {
+impl ExchangeError {
     /// What an error of the HTTP client means. Its own text is not used: it holds the URL, and
     /// the URL of a redirect holds a signature.
     pub fn of(error: &reqwest::Error, host: &str, connect_timeout: Duration) -> Self {
@@ -160,7 +160,7 @@ impl Trouble {
         }
     }
 
-    fn blame(&self) -> Blame {
+    fn blame(&self) -> FailureScope {
         match self {
             Self::NotTls { .. }
             | Self::HandshakeCut { .. }
@@ -168,19 +168,19 @@ impl Trouble {
             | Self::ClientCertificate { .. }
             | Self::Tls { .. }
             | Self::Setup(_)
-            | Self::Connect { .. } => Blame::Host,
-            Self::Timeout { .. } | Self::Cut { .. } => Blame::Load,
+            | Self::Connect { .. } => FailureScope::Host,
+            Self::Timeout { .. } | Self::Cut { .. } => FailureScope::Load,
             Self::NotHttp { .. }
             | Self::TooLarge { .. }
             | Self::Redirect { .. }
-            | Self::Inside { .. } => Blame::Answer,
-            Self::InClear { .. } => Blame::Nobody,
+            | Self::Inside { .. } => FailureScope::Response,
+            Self::InClear { .. } => FailureScope::Nobody,
         }
     }
 }
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
+impl From<ExchangeError> for Failure {
+    fn from(trouble: ExchangeError) -> Self {
         Self::new(trouble.reason(), trouble.blame(), trouble.to_string())
     }
 }
@@ -202,18 +202,18 @@ pub(super) fn refusal(
     failure
 }
 
-fn judge(status: StatusCode, code: Option<&str>) -> (Reason, Blame) {
+fn judge(status: StatusCode, code: Option<&str>) -> (Reason, FailureScope) {
     match (status.as_u16(), code) {
-        (429, _) | (_, Some("TOOMANYREQUESTS")) => (Reason::RateLimited, Blame::Load),
-        (401 | 403, _) => (Reason::RegistryUnauthorized, Blame::Nobody),
+        (429, _) | (_, Some("TOOMANYREQUESTS")) => (Reason::RateLimited, FailureScope::Load),
+        (401 | 403, _) => (Reason::RegistryUnauthorized, FailureScope::Nobody),
         (404, _) | (400..=499, Some("MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "BLOB_UNKNOWN")) => {
-            (Reason::NotFound, Blame::Nobody)
+            (Reason::NotFound, FailureScope::Nobody)
         }
         (400..=499, Some("UNAUTHORIZED" | "DENIED")) => {
-            (Reason::RegistryUnauthorized, Blame::Nobody)
+            (Reason::RegistryUnauthorized, FailureScope::Nobody)
         }
-        (503, _) => (Reason::RegistryError, Blame::Load),
-        _ => (Reason::RegistryError, Blame::Answer),
+        (503, _) => (Reason::RegistryError, FailureScope::Load),
+        _ => (Reason::RegistryError, FailureScope::Response),
     }
 }
 
@@ -231,14 +231,14 @@ fn error_code(body: &[u8]) -> Option<&'static str> {
         "TOOMANYREQUESTS",
     ];
     #[derive(Deserialize)]
-    struct Document {
-        errors: Vec<Entry>,
+    struct ErrorBody {
+        errors: Vec<ErrorEntry>,
     }
     #[derive(Deserialize)]
-    struct Entry {
+    struct ErrorEntry {
         code: String,
     }
-    let document: Document = serde_json::from_slice(body).ok()?;
+    let document: ErrorBody = serde_json::from_slice(body).ok()?;
     let first = document.errors.first()?;
     KNOWN.into_iter().find(|known| *known == first.code)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::Url;
 use tokio::time::{Instant, timeout};
 
-use crate::core::docker::address_scope::{Named, Place, Refusal};
+use crate::core::docker::address_scope::{AddressRefusal, AddressScope, NamedAddress};
 use crate::core::docker::engine_registries::{EngineRegistries, Proxies};
 use crate::registry::endpoint::{address_of, host_name, host_of, is_loopback};
 use crate::registry::http::literal;
@@ -29,20 +29,20 @@ pub(super) enum Scheme {
 }
 
 /// What is known of all hosts.
-pub(super) struct Hosts {
-    /// Hosts that somebody allowed to do without TLS.
+pub(super) struct HostTable {
+    /// HostTable that somebody allowed to do without TLS.
     plain: BTreeSet<String>,
-    /// Hosts that stand in our settings.
+    /// HostTable that stand in our settings.
     named: BTreeSet<String>,
     engine: RwLock<Arc<EngineRegistries>>,
     schemes: Mutex<HashMap<String, Scheme>>,
-    /// Hosts that spoke TLS, now or before this program was started.
+    /// HostTable that spoke TLS, now or before this program was started.
     spoke_tls: Mutex<Vec<String>>,
-    /// Hosts whose name led into one of the Engine's insecure networks, and when.
+    /// HostTable whose name led into one of the Engine's insecure networks, and when.
     insecure_names: Mutex<HashMap<String, Instant>>,
 }
 
-impl Hosts {
+impl HostTable {
     pub fn new(settings: &RegistrySettings, plain: BTreeSet<String>) -> Self {
         Self {
             plain,
@@ -93,7 +93,7 @@ impl Hosts {
 
     /// Looks up whether a name leads into one of the Engine's insecure networks, with all of its
     /// addresses: one of several could stand there to have a certificate passed over.
-    pub async fn leads_to_an_insecure_network(&self, host: &str) -> bool {
+    pub async fn resolves_to_insecure_network(&self, host: &str) -> bool {
         let engine = Arc::clone(&*self.engine());
         if engine.insecure_networks.is_empty() || address_of(host).is_some() {
             return false;
@@ -111,15 +111,19 @@ impl Hosts {
 
     /// Whether a host that lies at a place may send us to a URL, and how far inside its name may
     /// lead.
-    pub fn judge(&self, to: &Url, (from, place): (&Url, Place)) -> Result<Option<Place>, Refusal> {
+    pub fn judge(
+        &self,
+        to: &Url,
+        (from, place): (&Url, AddressScope),
+    ) -> Result<Option<AddressScope>, AddressRefusal> {
         let host = host_of(to);
         let may_speak_plain = self.was_allowed_plain(&host);
-        let named = Named {
+        let named = NamedAddress {
             is_tls: to.scheme() == "https",
             is_same: to.origin() == from.origin(),
             is_operators: self.named.contains(&host) || may_speak_plain,
             may_speak_plain,
-            literal: literal(to).map(Place::of),
+            literal: literal(to).map(AddressScope::of),
         };
         named.judge(place, from.scheme() == "https")
     }
@@ -157,7 +161,7 @@ impl Hosts {
         lock(&self.spoke_tls).clone()
     }
 
-    /// Hosts that spoke TLS before this program was started.
+    /// HostTable that spoke TLS before this program was started.
     pub fn remember_tls(&self, hosts: &[String]) {
         let mut known = lock(&self.spoke_tls);
         let new: Vec<_> = hosts.iter().filter(|host| !known.contains(host)).cloned().collect();
@@ -173,8 +177,8 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn hosts(networks: &[&str]) -> Hosts {
-        let hosts = Hosts::new(&RegistrySettings::default(), BTreeSet::new());
+    fn hosts(networks: &[&str]) -> HostTable {
+        let hosts = HostTable::new(&RegistrySettings::default(), BTreeSet::new());
         let networks = networks.iter().map(|text| text.parse().expect("a network"));
         let insecure_networks = networks.collect();
         hosts.follow_engine(&EngineRegistries { insecure_networks, ..EngineRegistries::default() });
@@ -185,13 +189,13 @@ mod tests {
     async fn a_name_counts_as_insecure_by_all_of_its_addresses() {
         let both = hosts(&["127.0.0.0/8", "::1/128"]);
         assert!(!both.is_insecure("localhost:5000"), "it has not been looked up");
-        assert!(both.leads_to_an_insecure_network("localhost:5000").await);
+        assert!(both.resolves_to_insecure_network("localhost:5000").await);
         assert!(both.is_insecure("localhost:5000") && both.may_speak_plain("localhost:5000"));
         assert!(both.is_insecure("127.0.0.1:5000") && both.is_insecure("[::1]:5000"));
         assert!(!both.is_insecure("192.0.2.1:5000"));
         let elsewhere = hosts(&["10.0.0.0/8"]);
-        assert!(!elsewhere.leads_to_an_insecure_network("localhost:5000").await);
-        assert!(!hosts(&[]).leads_to_an_insecure_network("localhost:5000").await);
+        assert!(!elsewhere.resolves_to_insecure_network("localhost:5000").await);
+        assert!(!hosts(&[]).resolves_to_insecure_network("localhost:5000").await);
     }
 
     #[test]

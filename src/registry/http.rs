@@ -12,12 +12,12 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use crate::core::docker::address_scope::Place;
+use crate::core::docker::address_scope::AddressScope;
 use crate::core::docker::credentials::Credentials;
 use crate::core::docker::engine_registries::Proxies;
 use crate::core::docker::manifest::ACCEPTED;
 use crate::registry::RegistryObserver;
-use crate::registry::error::{Failure, Trouble};
+use crate::registry::error::{ExchangeError, Failure};
 use crate::registry::rate_limit::Quotas;
 use crate::registry::settings::{Limits, RegistrySettings};
 use crate::registry::tls::{Clients, Way};
@@ -38,7 +38,7 @@ const BODY_STEP: usize = 256 * 1024;
 const DIGESTS_MAX: usize = 4000;
 
 /// What is sent. It has no `Debug`: the form may hold an identity token.
-pub(super) struct Request {
+pub(super) struct HttpRequest {
     pub method: Method,
     /// Whether a manifest is wanted, of any of the four types.
     pub wants_manifest: bool,
@@ -53,7 +53,7 @@ pub(super) struct Request {
     pub limit: usize,
 }
 
-impl Request {
+impl HttpRequest {
     pub fn new(method: Method, limit: usize) -> Self {
         Self {
             method,
@@ -68,14 +68,14 @@ impl Request {
 }
 
 /// What came back. It has no `Debug`: the body may be a token.
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
     /// Who answered: where the redirects led.
     pub url: Url,
     /// Where that host lies.
-    pub place: Place,
+    pub place: AddressScope,
 }
 
 /// To whom a request goes.
@@ -124,20 +124,20 @@ impl Wire {
     pub async fn send(
         &self,
         to: &Recipient<'_>,
-        request: &Request,
+        request: &HttpRequest,
         authorization: Option<&HeaderValue>,
         deadline: Instant,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<HttpResponse, ExchangeError> {
         let sending = Box::pin(self.converse(to, request, authorization));
         let mut result = timeout_at(deadline, sending).await.unwrap_or_else(|_| {
             let after = self.limits.request_timeout;
-            Err(Trouble::Timeout { host: to.way.host.clone(), after })
+            Err(ExchangeError::Timeout { host: to.way.host.clone(), after })
         });
         self.observe(to.registry, &result);
-        if result.as_ref().is_err_and(Trouble::concerns_trust) {
+        if result.as_ref().is_err_and(ExchangeError::concerns_trust) {
             self.clients.forget(&to.way.host);
         }
-        if let Err(Trouble::Certificate { problem, .. }) = &mut result {
+        if let Err(ExchangeError::Certificate { problem, .. }) = &mut result {
             problem.extend(self.clients.flaw(&to.way.host).map(|flaw| format!("; {flaw}")));
         }
         result
@@ -146,11 +146,12 @@ impl Wire {
     async fn converse(
         &self,
         to: &Recipient<'_>,
-        request: &Request,
+        request: &HttpRequest,
         authorization: Option<&HeaderValue>,
-    ) -> Result<Answer, Trouble> {
-        let trouble =
-            |error: reqwest::Error| Trouble::of(&error, &to.way.host, self.limits.connect_timeout);
+    ) -> Result<HttpResponse, ExchangeError> {
+        let trouble = |error: reqwest::Error| {
+            ExchangeError::of(&error, &to.way.host, self.limits.connect_timeout)
+        };
         let mut builder =
             self.client(to.way).await?.request(request.method.clone(), to.url.clone());
         if request.wants_manifest {
@@ -172,37 +173,39 @@ impl Wire {
             let large = request.large.as_deref();
             let body = read(&mut response, request.limit, large).await.map_err(trouble)?;
             let host = to.way.host.clone();
-            body.map_err(|limit| Trouble::TooLarge { host, limit })?
+            body.map_err(|limit| ExchangeError::TooLarge { host, limit })?
         } else {
             // An error is known by its status. What cannot be read of its body is left out.
             let body = read(&mut response, ERROR_BODY_MAX, None).await;
             body.ok().and_then(Result::ok).unwrap_or_default()
         };
-        Ok(Answer { status, headers, body, url: to.url.clone(), place })
+        Ok(HttpResponse { status, headers, body, url: to.url.clone(), place })
     }
 
     /// Where the host lies that answered. Behind a proxy its address is not known, only its name;
     /// it is taken to lie outside, so that it may send us no further inside.
-    fn place(&self, response: &Response, url: &Url) -> Place {
+    fn place(&self, response: &Response, url: &Url) -> AddressScope {
         let connected = response.remote_addr().map(|address| address.ip());
-        match self.clients.goes_through_a_proxy(url) {
-            true => literal(url).map_or(Place::Internet, Place::of),
-            false => connected.map_or(Place::Internet, Place::of),
+        match self.clients.uses_proxy(url) {
+            true => literal(url).map_or(AddressScope::Internet, AddressScope::of),
+            false => connected.map_or(AddressScope::Internet, AddressScope::of),
         }
     }
 
-    async fn client(&self, way: &Way) -> Result<Client, Trouble> {
+    async fn client(&self, way: &Way) -> Result<Client, ExchangeError> {
         if let Some(client) = self.clients.remembered(way) {
             return Ok(client);
         }
         let (clients, wanted, host) = (self.clients.clone(), way.clone(), &way.host);
         match spawn_blocking(move || clients.build(&wanted)).await {
             Ok(client) => client,
-            Err(_) => Err(Trouble::Setup(format!("certificates for {host} could not be read"))),
+            Err(_) => {
+                Err(ExchangeError::Setup(format!("certificates for {host} could not be read")))
+            }
         }
     }
 
-    fn observe(&self, registry: &str, result: &Result<Answer, Trouble>) {
+    fn observe(&self, registry: &str, result: &Result<HttpResponse, ExchangeError>) {
         match result {
             Ok(answer) => {
                 self.observer.request(registry, code_of(&answer.status));
@@ -212,8 +215,8 @@ impl Wire {
                 }
             }
             // No request was made yet: most likely this host speaks plain http, and may.
-            Err(Trouble::NotTls { .. }) => {}
-            Err(Trouble::Timeout { .. }) => self.observer.request(registry, "timeout"),
+            Err(ExchangeError::NotTls { .. }) => {}
+            Err(ExchangeError::Timeout { .. }) => self.observer.request(registry, "timeout"),
             Err(_) => self.observer.request(registry, "error"),
         }
     }

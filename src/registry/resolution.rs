@@ -6,12 +6,12 @@ use reqwest::header::CONTENT_TYPE;
 use crate::core::decide::offer::{LookupError, Offer};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::manifest::{
-    Configuration, Document, Entry, Manifest, ManifestError, candidates, check_layers, fits,
+    Configuration, Document, IndexEntry, Manifest, ManifestError, candidates, check_layers, fits,
     is_accepted, parse_configuration, parse_document,
 };
 use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::registry::error::Failure;
-use crate::registry::http::Answer;
+use crate::registry::http::HttpResponse;
 use crate::registry::session::{Ask, Session};
 
 /// Most manifests fetched for one image. Each costs quota; an index in an index with two entries to
@@ -87,7 +87,12 @@ impl<'a> Resolution<'a> {
         self.session.ask(&ask, read).await
     }
 
-    fn check_digest(&self, ask: &Ask, digest: &Digest, answer: &Answer) -> Result<(), Failure> {
+    fn check_digest(
+        &self,
+        ask: &Ask,
+        digest: &Digest,
+        answer: &HttpResponse,
+    ) -> Result<(), Failure> {
         if digest.matches(&answer.body) {
             return Ok(());
         }
@@ -100,7 +105,7 @@ impl<'a> Resolution<'a> {
         Failure::nonsense(format!("what {host} sent for {} is of no use: {error}", ask.what))
     }
 
-    fn note(&mut self, entries: &[Entry]) {
+    fn note(&mut self, entries: &[IndexEntry]) {
         let platforms = entries.iter().filter_map(|entry| entry.platform.as_ref());
         self.seen.extend(platforms.map(Platform::to_string));
     }
@@ -150,7 +155,7 @@ fn offer(
 }
 
 /// Whether an answer says that it is a manifest, or says nothing.
-pub(super) fn has_manifest_type(answer: &Answer) -> bool {
+pub(super) fn has_manifest_type(answer: &HttpResponse) -> bool {
     let content_type = answer.headers.get(CONTENT_TYPE);
     content_type.is_none_or(|value| value.to_str().is_ok_and(is_accepted))
 }
@@ -159,7 +164,7 @@ pub(super) fn has_manifest_type(answer: &Answer) -> bool {
 pub(super) fn check_content_type(
     session: &Session,
     ask: &Ask,
-    answer: &Answer,
+    answer: &HttpResponse,
 ) -> Result<(), Failure> {
     if has_manifest_type(answer) {
         return Ok(());

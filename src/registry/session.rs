@@ -11,15 +11,15 @@ use tokio::sync::{MutexGuard, Semaphore};
 
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
-use crate::core::docker::address_scope::Place;
+use crate::core::docker::address_scope::AddressScope;
 use crate::core::docker::credentials::Credentials;
 use crate::core::docker::reference::{Digest, Reference};
-use crate::registry::backoff::{Backoff, Kind};
+use crate::registry::backoff::{Backoff, RequestKind};
 use crate::registry::challenge::{Challenge, choose};
-use crate::registry::credentials::{CredentialFinder, Found};
-use crate::registry::endpoint::{Endpoint, host_of};
+use crate::registry::credentials::{CredentialFinder, FoundCredentials};
+use crate::registry::endpoint::{RegistryEndpoint, host_of};
 use crate::registry::error::{Failure, refusal};
-use crate::registry::http::{Answer, Request, basic};
+use crate::registry::http::{HttpRequest, HttpResponse, basic};
 use crate::registry::settings::Limits;
 use crate::registry::token::{self, TokenRequest, Tokens};
 use crate::registry::transport::Transport;
@@ -43,7 +43,7 @@ const LOGINS_MAX: usize = 4;
 
 /// One thing that is asked of a registry.
 pub(super) struct Ask {
-    kind: Kind,
+    kind: RequestKind,
     repository: String,
     path: String,
     /// What it is, for people: `shop/till:v1`.
@@ -54,7 +54,7 @@ pub(super) struct Ask {
 impl Ask {
     /// The headers of what a reference's tag points at.
     pub fn head(reference: &Reference) -> Self {
-        Self { kind: Kind::Head, ..Self::tagged(reference) }
+        Self { kind: RequestKind::Head, ..Self::tagged(reference) }
     }
 
     /// What a reference's tag points at.
@@ -62,7 +62,7 @@ impl Ask {
         let target = reference.tag_or_digest();
         let colon = if reference.tag.is_some() { ':' } else { '@' };
         Self {
-            kind: Kind::Get,
+            kind: RequestKind::Get,
             repository: reference.repository.clone(),
             path: format!("/v2/{}/manifests/{target}", reference.repository),
             what: format!("{}{colon}{target}", reference.repository),
@@ -82,7 +82,7 @@ impl Ask {
 
     fn content(reference: &Reference, digest: &Digest, place: &str) -> Self {
         Self {
-            kind: Kind::Get,
+            kind: RequestKind::Get,
             repository: reference.repository.clone(),
             path: format!("/v2/{}/{place}/{digest}", reference.repository),
             what: format!("{}@{digest}", reference.repository),
@@ -90,16 +90,16 @@ impl Ask {
         }
     }
 
-    fn request(&self, authorization: Option<HeaderValue>) -> Request {
-        let method = if self.kind == Kind::Head { Method::HEAD } else { Method::GET };
+    fn request(&self, authorization: Option<HeaderValue>) -> HttpRequest {
+        let method = if self.kind == RequestKind::Head { Method::HEAD } else { Method::GET };
         let limit = if self.wants_manifest { MANIFEST_MAX } else { CONFIGURATION_MAX };
         let wants_manifest = self.wants_manifest;
-        Request { wants_manifest, authorization, ..Request::new(method, limit) }
+        HttpRequest { wants_manifest, authorization, ..HttpRequest::new(method, limit) }
     }
 }
 
 /// What was shown with a request.
-enum Shown {
+enum ShownLogin {
     Nothing,
     /// A login or a token from before.
     Kept(HeaderValue),
@@ -107,7 +107,7 @@ enum Shown {
     Fresh(HeaderValue),
 }
 
-impl Shown {
+impl ShownLogin {
     fn header(&self) -> Option<&HeaderValue> {
         match self {
             Self::Nothing => None,
@@ -118,33 +118,33 @@ impl Shown {
 
 /// A host that wants to be shown something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Wanted {
+struct LoginRequest {
     challenge: Challenge,
     /// The host, as a URL without a path.
     named_by: Url,
     origin: String,
     /// Where it lies.
-    place: Place,
+    place: AddressScope,
 }
 
 /// What one host is shown.
-struct Login {
-    wanted: Option<Wanted>,
-    shown: Shown,
+struct SessionLogin {
+    wanted: Option<LoginRequest>,
+    shown: ShownLogin,
 }
 
 /// Everything remembered about one host.
 pub(super) struct Session {
-    pub endpoint: Endpoint,
+    pub endpoint: RegistryEndpoint,
     transport: Arc<Transport>,
     credentials: Arc<CredentialFinder>,
     permits: Semaphore,
     opening: tokio::sync::Mutex<()>,
     opened: AtomicBool,
     /// What the registry itself wants to be shown.
-    own: Mutex<Option<Wanted>>,
+    own: Mutex<Option<LoginRequest>>,
     /// What the host wants to which the registry sends us.
-    elsewhere: Mutex<Option<Wanted>>,
+    elsewhere: Mutex<Option<LoginRequest>>,
     /// Why there was no login, the last time one was looked for.
     no_login: Mutex<Option<String>>,
     /// The place for a large body.
@@ -156,7 +156,7 @@ pub(super) struct Session {
 
 impl Session {
     pub fn new(
-        endpoint: Endpoint,
+        endpoint: RegistryEndpoint,
         transport: Arc<Transport>,
         credentials: Arc<CredentialFinder>,
         limits: &Limits,
@@ -183,7 +183,7 @@ impl Session {
     pub async fn ask<T>(
         &self,
         ask: &Ask,
-        read: impl FnOnce(Answer) -> Result<T, Failure>,
+        read: impl FnOnce(HttpResponse) -> Result<T, Failure>,
     ) -> Result<T, LookupError> {
         // Nobody closes the semaphore; if that ever fails, the limit is all that is lost.
         let _permit = self.permits.acquire().await.ok();
@@ -226,7 +226,7 @@ impl Session {
 
     /// Asks with the logins that are known to be wanted; a refused one is renewed once. A registry
     /// may send us on to another host, which then wants a login of its own.
-    async fn authorized(&self, ask: &Ask) -> Result<Answer, Failure> {
+    async fn authorized(&self, ask: &Ask) -> Result<HttpResponse, Failure> {
         let mut own = self.known_login(&self.own, &ask.repository).await?;
         let mut elsewhere = self.known_login(&self.elsewhere, &ask.repository).await?;
         for _ in 0..LOGINS_MAX {
@@ -242,7 +242,7 @@ impl Session {
             let wanted = self.wanted(ask, &answer)?;
             let is_new = login.wanted.as_ref() != Some(&wanted);
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(wanted.clone());
-            if matches!(login.shown, Shown::Fresh(_)) && !is_new {
+            if matches!(login.shown, ShownLogin::Fresh(_)) && !is_new {
                 return Err(self.refused(ask, &wanted).await);
             }
             self.credentials.refused(&self.registry_of(&wanted));
@@ -251,7 +251,7 @@ impl Session {
             if renewed.header().is_none() || renewed.header() == refused {
                 return Err(self.refused(ask, &wanted).await);
             }
-            *login = Login { wanted: Some(wanted), shown: renewed };
+            *login = SessionLogin { wanted: Some(wanted), shown: renewed };
         }
         let host = &self.endpoint.host;
         let detail = format!("{host} wants another login for {} each time", ask.what);
@@ -259,7 +259,7 @@ impl Session {
     }
 
     /// What the answer wants to be shown.
-    fn wanted(&self, ask: &Ask, answer: &Answer) -> Result<Wanted, Failure> {
+    fn wanted(&self, ask: &Ask, answer: &HttpResponse) -> Result<LoginRequest, Failure> {
         let (url, place) = (answer.url.clone(), answer.place);
         let challenge = choose(&answer.headers).ok_or_else(|| {
             let host = self.name_of(&url);
@@ -268,21 +268,21 @@ impl Session {
         })?;
         let origin = url.origin().ascii_serialization();
         let named_by = Url::parse(&origin).unwrap_or(url);
-        Ok(Wanted { challenge, named_by, origin, place })
+        Ok(LoginRequest { challenge, named_by, origin, place })
     }
 
     /// What is shown to who is known to want it.
     async fn known_login(
         &self,
-        slot: &Mutex<Option<Wanted>>,
+        slot: &Mutex<Option<LoginRequest>>,
         repository: &str,
-    ) -> Result<Login, Failure> {
+    ) -> Result<SessionLogin, Failure> {
         let wanted = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let shown = match &wanted {
             Some(wanted) => self.login(wanted, repository, None).await?,
-            None => Shown::Nothing,
+            None => ShownLogin::Nothing,
         };
-        Ok(Login { wanted, shown })
+        Ok(SessionLogin { wanted, shown })
     }
 
     /// Whether it was the registry itself that answered, and not a host that it sent us to.
@@ -301,14 +301,19 @@ impl Session {
     }
 
     /// Whose login is shown: that of the registry never leaves it.
-    fn registry_of(&self, wanted: &Wanted) -> String {
+    fn registry_of(&self, wanted: &LoginRequest) -> String {
         match self.is_own(&wanted.named_by) {
             true => self.endpoint.registry.clone(),
             false => host_of(&wanted.named_by),
         }
     }
 
-    async fn exchange(&self, ask: &Ask, own: &Login, elsewhere: &Login) -> Result<Answer, Failure> {
+    async fn exchange(
+        &self,
+        ask: &Ask,
+        own: &SessionLogin,
+        elsewhere: &SessionLogin,
+    ) -> Result<HttpResponse, Failure> {
         let mut request = ask.request(own.shown.header().cloned());
         let origin = elsewhere.wanted.as_ref().map(|wanted| wanted.origin.clone());
         request.elsewhere = origin.zip(elsewhere.shown.header().cloned());
@@ -319,10 +324,10 @@ impl Session {
     /// What answers a challenge, other than what was `refused` just now.
     async fn login(
         &self,
-        wanted: &Wanted,
+        wanted: &LoginRequest,
         repository: &str,
         refused: Option<&HeaderValue>,
-    ) -> Result<Shown, Failure> {
+    ) -> Result<ShownLogin, Failure> {
         let registry = self.registry_of(wanted);
         let (realm, service) = match &wanted.challenge {
             Challenge::Bearer { realm, service } => (realm, service.as_deref()),
@@ -331,33 +336,34 @@ impl Session {
                 let login = self.find_login(&registry).await;
                 let login = login.filter(|login| login.identity_token.is_none());
                 let header = login.as_ref().map(basic).transpose()?;
-                return Ok(header.map_or(Shown::Nothing, Shown::Kept));
+                return Ok(header.map_or(ShownLogin::Nothing, ShownLogin::Kept));
             }
         };
         let slot = self.tokens.slot(&format!("{} {repository}", wanted.origin));
         let mut slot = slot.lock().await;
-        let is_usable =
-            |token: &&token::Token| token.is_good(Instant::now()) && Some(&token.header) != refused;
+        let is_usable = |token: &&token::BearerToken| {
+            token.is_good(Instant::now()) && Some(&token.header) != refused
+        };
         if let Some(token) = slot.as_ref().filter(is_usable) {
-            return Ok(Shown::Kept(token.header.clone()));
+            return Ok(ShownLogin::Kept(token.header.clone()));
         }
         let credentials = self.find_login(&registry).await;
         let named_by = (&wanted.named_by, wanted.place);
         let credentials = credentials.as_ref();
         let wanted = TokenRequest { realm, named_by, service, repository, credentials };
         let token = token::fetch(&self.transport, &self.endpoint, &wanted).await;
-        let token = token.map_err(|failure| self.with_the_reason_why(failure))?;
-        Ok(Shown::Fresh(slot.insert(token).header.clone()))
+        let token = token.map_err(|failure| self.with_missing_login(failure))?;
+        Ok(ShownLogin::Fresh(slot.insert(token).header.clone()))
     }
 
     /// The login for a registry. Why there is none is kept for the case that it is wanted.
     async fn find_login(&self, registry: &str) -> Option<Credentials> {
-        let Found { login, trouble } = self.credentials.find(registry).await;
+        let FoundCredentials { login, trouble } = self.credentials.find(registry).await;
         *self.no_login.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         login
     }
 
-    async fn refused(&self, ask: &Ask, wanted: &Wanted) -> Failure {
+    async fn refused(&self, ask: &Ask, wanted: &LoginRequest) -> Failure {
         let host = self.name_of(&wanted.named_by);
         let is_anonymous = self.find_login(&self.registry_of(wanted)).await.is_none();
         let mut failure = Failure::unauthorized(match is_anonymous {
@@ -365,11 +371,11 @@ impl Session {
             false => format!("{host} refuses our login for {}", ask.what),
         });
         failure.error.is_anonymous = is_anonymous;
-        self.with_the_reason_why(failure)
+        self.with_missing_login(failure)
     }
 
     /// A refusal, with why there was no login to show.
-    fn with_the_reason_why(&self, mut failure: Failure) -> Failure {
+    fn with_missing_login(&self, mut failure: Failure) -> Failure {
         let why = self.no_login.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Reason::RegistryUnauthorized, Some(why)) = (failure.error.reason, why.as_ref()) {
             failure.error.detail.push_str(&format!("; there was no login to show: {why}"));
@@ -379,16 +385,16 @@ impl Session {
 
     /// A failure that holds the `GET` of what a tag points at, after a `HEAD` that told nothing.
     pub fn held_get(&self, ask: &Ask) -> Option<LookupError> {
-        self.backoff().holds_image(Kind::Get, &ask.what, Instant::now())
+        self.backoff().holds_image(RequestKind::Get, &ask.what, Instant::now())
     }
 
     /// What any other status than 200 means.
-    pub fn accept(&self, ask: &Ask, answer: Answer) -> Result<Answer, Failure> {
+    pub fn accept(&self, ask: &Ask, answer: HttpResponse) -> Result<HttpResponse, Failure> {
         if answer.status == StatusCode::OK {
             return Ok(answer);
         }
-        let Answer { status, headers, body, url, .. } = answer;
+        let HttpResponse { status, headers, body, url, .. } = answer;
         let host = self.name_of(&url);
-        Err(self.with_the_reason_why(refusal(status, &headers, &body, &host, &ask.what)))
+        Err(self.with_missing_login(refusal(status, &headers, &body, &host, &ask.what)))
     }
 }

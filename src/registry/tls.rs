@@ -13,11 +13,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::core::docker::address_scope::Place;
+use crate::core::docker::address_scope::AddressScope;
 use crate::core::docker::engine_registries::Proxies;
 use crate::registry::dns::Guarded;
 use crate::registry::endpoint::is_loopback;
-use crate::registry::error::Trouble;
+use crate::registry::error::ExchangeError;
 use crate::registry::proxy::ProxyRules;
 use crate::registry::settings::{HostSettings, Limits, RegistrySettings};
 use crate::registry::verifier::{AnyCertificate, Trusted, Verifier, fingerprint};
@@ -44,7 +44,7 @@ pub(super) struct Way {
     pub is_insecure: bool,
     /// Where the registry lies that sends us to this host; nothing for a host that the operator
     /// named.
-    pub sent_from: Option<Place>,
+    pub sent_from: Option<AddressScope>,
 }
 
 impl Way {
@@ -60,14 +60,14 @@ pub(super) struct Clients {
     ca_files: BTreeMap<String, PathBuf>,
     connect_timeout: Duration,
     proxies: RwLock<Arc<ProxyRules>>,
-    common: Mutex<Option<Result<Arc<Common>, String>>>,
+    common: Mutex<Option<Result<Arc<SharedTrust>, String>>>,
     by_way: Mutex<HashMap<Way, Client>>,
     /// What is wrong with the files of a host. It only matters where the host is not trusted.
     flaws: Mutex<BTreeMap<String, String>>,
 }
 
 /// What hosts without files of their own share.
-struct Common {
+struct SharedTrust {
     trusted: Trusted,
     outside: Client,
     /// For this very machine, which is never asked through a proxy.
@@ -108,7 +108,7 @@ impl Clients {
     }
 
     /// Whether a URL is asked for through a proxy.
-    pub fn goes_through_a_proxy(&self, url: &Url) -> bool {
+    pub fn uses_proxy(&self, url: &Url) -> bool {
         self.proxies().intercepts(url)
     }
 
@@ -122,9 +122,10 @@ impl Clients {
     }
 
     /// The client for a host. Reads files the first time: call it where that may block.
-    pub fn build(&self, way: &Way) -> Result<Client, Trouble> {
+    pub fn build(&self, way: &Way) -> Result<Client, ExchangeError> {
         let host = &way.host;
-        let setup = |problem: String| Trouble::Setup(format!("certificates for {host}: {problem}"));
+        let setup =
+            |problem: String| ExchangeError::Setup(format!("certificates for {host}: {problem}"));
         let common = self.common().map_err(setup)?;
         let files = self.own_files(host).map_err(setup)?;
         let is_common = files.is_empty() && !way.is_insecure && way.sent_from.is_none();
@@ -152,17 +153,17 @@ impl Clients {
         by_way.retain(|way, _| way.host != host);
     }
 
-    fn common(&self) -> Result<Arc<Common>, String> {
+    fn common(&self) -> Result<Arc<SharedTrust>, String> {
         let mut common = self.common.lock().unwrap_or_else(PoisonError::into_inner);
         common.get_or_insert_with(|| self.make_common().map(Arc::new)).clone()
     }
 
-    fn make_common(&self) -> Result<Common, String> {
+    fn make_common(&self) -> Result<SharedTrust, String> {
         let trusted = common_roots();
         let config = config(Arc::new(Verifier::new(&trusted)?), None)?;
         let outside = self.client(config.clone(), &Way::to(""))?;
         let loopback = self.client(config, &Way::to("localhost"))?;
-        Ok(Common { trusted, outside, loopback })
+        Ok(SharedTrust { trusted, outside, loopback })
     }
 
     /// The client for a host that shares none, with what its own files say.

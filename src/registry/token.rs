@@ -10,11 +10,11 @@ use reqwest::{Method, StatusCode, Url};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
-use crate::core::docker::address_scope::Place;
+use crate::core::docker::address_scope::AddressScope;
 use crate::core::docker::credentials::Credentials;
-use crate::registry::endpoint::{Endpoint, host_of};
+use crate::registry::endpoint::{RegistryEndpoint, host_of};
 use crate::registry::error::{Failure, refusal};
-use crate::registry::http::{Answer, Request, basic};
+use crate::registry::http::{HttpRequest, HttpResponse, basic};
 use crate::registry::transport::Transport;
 
 /// How long a token lives where its server does not say (distribution `spec/auth/token`).
@@ -40,7 +40,7 @@ const CLIENT_ID: &str = "pilotfish";
 
 /// A token as it goes into `Authorization`.
 #[derive(Clone)]
-pub(super) struct Token {
+pub(super) struct BearerToken {
     pub header: HeaderValue,
     until: Instant,
 }
@@ -48,15 +48,15 @@ pub(super) struct Token {
 /// The tokens of one host.
 #[derive(Default)]
 pub(super) struct Tokens {
-    slots: Mutex<HashMap<String, Slot>>,
+    slots: Mutex<HashMap<String, TokenSlot>>,
 }
 
 /// One repository's token. Whoever needs it while it is fetched waits for that one.
-type Slot = Arc<tokio::sync::Mutex<Option<Token>>>;
+type TokenSlot = Arc<tokio::sync::Mutex<Option<BearerToken>>>;
 
 impl Tokens {
     /// The slot of a repository. What has expired meanwhile is dropped.
-    pub fn slot(&self, repository: &str) -> Slot {
+    pub fn slot(&self, repository: &str) -> TokenSlot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         slots.retain(|_, slot| is_in_use(slot, now));
@@ -67,13 +67,13 @@ impl Tokens {
     }
 }
 
-impl Token {
+impl BearerToken {
     pub fn is_good(&self, now: Instant) -> bool {
         self.until > now
     }
 }
 
-fn is_in_use(slot: &Slot, now: Instant) -> bool {
+fn is_in_use(slot: &TokenSlot, now: Instant) -> bool {
     let is_held = Arc::strong_count(slot) > 1;
     is_held
         || slot.try_lock().map_or(true, |token| token.as_ref().is_some_and(|it| it.is_good(now)))
@@ -84,7 +84,7 @@ pub(super) struct TokenRequest<'a> {
     /// Where.
     pub realm: &'a Url,
     /// Who named it, and where that host lies.
-    pub named_by: (&'a Url, Place),
+    pub named_by: (&'a Url, AddressScope),
     /// What the server calls the registry.
     pub service: Option<&'a str>,
     /// The repository to be read.
@@ -103,9 +103,9 @@ struct TokenAnswer {
 /// Fetches a token that allows to read one repository.
 pub(super) async fn fetch(
     transport: &Transport,
-    endpoint: &Endpoint,
+    endpoint: &RegistryEndpoint,
     wanted: &TokenRequest<'_>,
-) -> Result<Token, Failure> {
+) -> Result<BearerToken, Failure> {
     let host = host_of(wanted.realm);
     let (url, request) = request(wanted)?;
     let answer = transport.exchange_realm(endpoint, url, wanted.named_by, &request).await?;
@@ -119,12 +119,12 @@ pub(super) async fn fetch(
 }
 
 /// The request: a form for an identity token, a query for everything else.
-fn request(wanted: &TokenRequest<'_>) -> Result<(Url, Request), Failure> {
+fn request(wanted: &TokenRequest<'_>) -> Result<(Url, HttpRequest), Failure> {
     let scope = format!("repository:{}:pull", wanted.repository);
     let mut fields = vec![("scope", scope.as_str())];
     fields.extend(wanted.service.map(|service| ("service", service)));
     let mut url = wanted.realm.clone();
-    let mut request = Request::new(Method::GET, ANSWER_MAX);
+    let mut request = HttpRequest::new(Method::GET, ANSWER_MAX);
     if let Some(token) = wanted.credentials.and_then(|login| login.identity_token.as_ref()) {
         fields.push(("grant_type", "refresh_token"));
         fields.push(("client_id", CLIENT_ID));
@@ -145,7 +145,7 @@ fn encode(fields: &[(&str, &str)]) -> String {
     url.query().unwrap_or_default().to_owned()
 }
 
-fn read(answer: &Answer, now: Instant) -> Option<Token> {
+fn read(answer: &HttpResponse, now: Instant) -> Option<BearerToken> {
     let answer: TokenAnswer = serde_json::from_slice(&answer.body).ok()?;
     let full = |token: Option<String>| token.filter(|token| !token.is_empty());
     let token = full(answer.token).or_else(|| full(answer.access_token))?;
@@ -160,7 +160,7 @@ fn read(answer: &Answer, now: Instant) -> Option<Token> {
         None => Ok(LIFE_DEFAULT),
     };
     let life = life.unwrap_or(LIFE_DEFAULT);
-    Some(Token { header, until: now + life.saturating_sub(LIFE_MARGIN.min(life / 2)) })
+    Some(BearerToken { header, until: now + life.saturating_sub(LIFE_MARGIN.min(life / 2)) })
 }
 
 #[cfg(test)]
@@ -173,7 +173,7 @@ mod tests {
         let body = body.as_bytes().to_vec();
         let (status, headers) = (StatusCode::OK, HeaderMap::new());
         let url = "https://t/".parse().expect("a URL");
-        let answer = Answer { status, headers, body, url, place: Place::Internet };
+        let answer = HttpResponse { status, headers, body, url, place: AddressScope::Internet };
         let now = Instant::now();
         read(&answer, now).map(|token| (token.until - now).as_secs())
     }
@@ -194,7 +194,7 @@ mod tests {
 
     fn asked(credentials: Option<&Credentials>) -> (String, Option<String>) {
         let realm = "https://t/token?kept=1".parse().expect("a URL");
-        let (service, named_by) = (Some("a b"), (&realm, Place::Internet));
+        let (service, named_by) = (Some("a b"), (&realm, AddressScope::Internet));
         let wanted =
             TokenRequest { realm: &realm, named_by, service, repository: "x/y", credentials };
         let (url, request) = request(&wanted).expect("a request");
@@ -221,8 +221,8 @@ mod tests {
         let tokens = Tokens::default();
         let header = HeaderValue::from_static("Bearer x");
         let now = Instant::now();
-        let expired = Token { header: header.clone(), until: now };
-        let good = Token { header, until: now + Duration::from_secs(60) };
+        let expired = BearerToken { header: header.clone(), until: now };
+        let good = BearerToken { header, until: now + Duration::from_secs(60) };
         *tokens.slot("old").try_lock().expect("free") = Some(expired);
         *tokens.slot("new").try_lock().expect("free") = Some(good);
         tokens.slot("third");

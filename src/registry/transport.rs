@@ -8,13 +8,13 @@ use reqwest::{StatusCode, Url};
 use tokio::time::Instant;
 
 use crate::core::decide::quota::Quota;
-use crate::core::docker::address_scope::{Place, Refusal};
+use crate::core::docker::address_scope::{AddressRefusal, AddressScope};
 use crate::core::docker::engine_registries::EngineRegistries;
 use crate::registry::RegistryObserver;
-use crate::registry::endpoint::{Endpoint, host_of, is_loopback};
-use crate::registry::error::{Failure, Trouble};
-use crate::registry::hosts::{Hosts, Scheme};
-use crate::registry::http::{Answer, Recipient, Request, Wire};
+use crate::registry::endpoint::{RegistryEndpoint, host_of, is_loopback};
+use crate::registry::error::{ExchangeError, Failure};
+use crate::registry::hosts::{HostTable, Scheme};
+use crate::registry::http::{HttpRequest, HttpResponse, Recipient, Wire};
 use crate::registry::settings::{Limits, RegistrySettings};
 use crate::registry::tls::Way;
 
@@ -24,7 +24,7 @@ const REDIRECTS_MAX: usize = 5;
 /// Sends requests and knows how each host wants to be spoken to.
 pub(super) struct Transport {
     wire: Wire,
-    pub hosts: Hosts,
+    pub hosts: HostTable,
 }
 
 impl Transport {
@@ -35,7 +35,7 @@ impl Transport {
         limits: Limits,
         observer: Arc<dyn RegistryObserver>,
     ) -> Self {
-        let hosts = Hosts::new(settings, plain_hosts);
+        let hosts = HostTable::new(settings, plain_hosts);
         Self { wire: Wire::new(settings, limits, observer), hosts }
     }
 
@@ -56,10 +56,10 @@ impl Transport {
     /// Asks a registry's host for a path, with TLS if it speaks it.
     pub async fn exchange(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &RegistryEndpoint,
         path: &str,
-        request: &Request,
-    ) -> Result<Answer, Failure> {
+        request: &HttpRequest,
+    ) -> Result<HttpResponse, Failure> {
         let deadline = self.wire.deadline();
         let answer = self.first(endpoint, path, request, deadline).await?;
         Ok(self.follow(endpoint, answer, request, deadline).await?)
@@ -68,19 +68,21 @@ impl Transport {
     /// Asks the server of tokens that a registry named, if it may name this one.
     pub async fn exchange_realm(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &RegistryEndpoint,
         realm: Url,
-        named_by: (&Url, Place),
-        request: &Request,
-    ) -> Result<Answer, Failure> {
+        named_by: (&Url, AddressScope),
+        request: &HttpRequest,
+    ) -> Result<HttpResponse, Failure> {
         let deadline = self.wire.deadline();
         let from = &endpoint.host;
         let refused = |refusal| match refusal {
-            Refusal::Plain => {
+            AddressRefusal::Plain => {
                 let to = host_of(&realm);
                 Failure::nonsense(format!("{from} sends us for a token to {to} without TLS"))
             }
-            Refusal::Inside(there) => Trouble::Inside { host: host_of(&realm), there }.into(),
+            AddressRefusal::Inside(there) => {
+                ExchangeError::Inside { host: host_of(&realm), there }.into()
+            }
         };
         let sent_from = self.hosts.judge(&realm, named_by).map_err(refused)?;
         let authorization = request.authorization.as_ref();
@@ -94,11 +96,11 @@ impl Transport {
     /// bad certificate, is never spoken to without it.
     async fn first(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &RegistryEndpoint,
         path: &str,
-        request: &Request,
+        request: &HttpRequest,
         deadline: Instant,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<HttpResponse, ExchangeError> {
         let known = self.hosts.scheme(&endpoint.host);
         if known == Some(Scheme::Plain) {
             return self.first_plain(endpoint, path, request, deadline).await;
@@ -108,7 +110,7 @@ impl Transport {
         if let Err(trouble) = &answer
             && !self.hosts.is_insecure(&endpoint.host)
             && (trouble.concerns_trust() || is_no_tls(trouble, endpoint))
-            && self.hosts.leads_to_an_insecure_network(&endpoint.host).await
+            && self.hosts.resolves_to_insecure_network(&endpoint.host).await
         {
             may_speak_plain = true;
             answer = self.first_tls(endpoint, path, request, deadline).await;
@@ -125,28 +127,28 @@ impl Transport {
 
     async fn first_tls(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &RegistryEndpoint,
         path: &str,
-        request: &Request,
+        request: &HttpRequest,
         deadline: Instant,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<HttpResponse, ExchangeError> {
         let url = url_of("https", endpoint, path)?;
         self.send(endpoint, Sent::first(&url, request), request, deadline).await
     }
 
     async fn first_plain(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &RegistryEndpoint,
         path: &str,
-        request: &Request,
+        request: &HttpRequest,
         deadline: Instant,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<HttpResponse, ExchangeError> {
         let url = url_of("http", endpoint, path)?;
         let answer = self.send(endpoint, Sent::first(&url, request), request, deadline).await;
         // A server that has learnt TLS since answers 400 to plain http, or nothing at all.
         let spoke = match &answer {
             Ok(answer) => answer.status != StatusCode::BAD_REQUEST,
-            Err(trouble) => matches!(trouble, Trouble::InClear { .. }),
+            Err(trouble) => matches!(trouble, ExchangeError::InClear { .. }),
         };
         self.hosts.note(&endpoint.host, spoke.then_some(Scheme::Plain));
         answer
@@ -156,11 +158,11 @@ impl Transport {
     /// left behind it does not come back.
     async fn follow(
         &self,
-        endpoint: &Endpoint,
-        mut answer: Answer,
-        request: &Request,
+        endpoint: &RegistryEndpoint,
+        mut answer: HttpResponse,
+        request: &HttpRequest,
         deadline: Instant,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<HttpResponse, ExchangeError> {
         let mut authorization = request.authorization.as_ref();
         for _ in 0..REDIRECTS_MAX {
             if !is_redirect(answer.status) {
@@ -178,7 +180,7 @@ impl Transport {
         }
         if is_redirect(answer.status) {
             let problem = "there are too many".to_owned();
-            return Err(Trouble::Redirect { host: host_of(&answer.url), problem });
+            return Err(ExchangeError::Redirect { host: host_of(&answer.url), problem });
         }
         Ok(answer)
     }
@@ -186,12 +188,14 @@ impl Transport {
     /// Where a redirect leads, if it may lead there, and how far inside its name may lead.
     fn redirect_target(
         &self,
-        answer: &Answer,
-        request: &Request,
-    ) -> Result<(Url, Option<Place>), Trouble> {
+        answer: &HttpResponse,
+        request: &HttpRequest,
+    ) -> Result<(Url, Option<AddressScope>), ExchangeError> {
         let from = &answer.url;
-        let refuse =
-            |problem: &str| Trouble::Redirect { host: host_of(from), problem: problem.to_owned() };
+        let refuse = |problem: &str| ExchangeError::Redirect {
+            host: host_of(from),
+            problem: problem.to_owned(),
+        };
         if request.form.is_some() {
             return Err(refuse("the request held a login"));
         }
@@ -204,14 +208,14 @@ impl Transport {
             return Err(refuse("it leads nowhere"));
         }
         // On this very machine nothing is listened to on the way.
-        let stays_here = answer.place == Place::ThisMachine && is_loopback(&host_of(&next));
+        let stays_here = answer.place == AddressScope::ThisMachine && is_loopback(&host_of(&next));
         let sent_from = match self.hosts.judge(&next, (from, answer.place)) {
             Ok(sent_from) if is_web => sent_from,
-            Err(Refusal::Plain) if from.scheme() == "http" && is_web && stays_here => None,
-            Err(Refusal::Inside(there)) => {
+            Err(AddressRefusal::Plain) if from.scheme() == "http" && is_web && stays_here => None,
+            Err(AddressRefusal::Inside(there)) => {
                 return Err(refuse(&format!("it leads to {}", there.in_words())));
             }
-            Ok(_) | Err(Refusal::Plain) => return Err(refuse("it leads away from TLS")),
+            Ok(_) | Err(AddressRefusal::Plain) => return Err(refuse("it leads away from TLS")),
         };
         Ok((next, sent_from))
     }
@@ -219,16 +223,16 @@ impl Transport {
     /// One request of an exchange.
     async fn send(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &RegistryEndpoint,
         sent: Sent<'_>,
-        request: &Request,
+        request: &HttpRequest,
         deadline: Instant,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<HttpResponse, ExchangeError> {
         let Sent { url, sent_from, authorization } = sent;
         let host = known_host(endpoint, url);
         let holds_a_login = authorization.is_some() || request.form.is_some();
         if holds_a_login && url.scheme() == "http" && self.hosts.ever_spoke_tls(&host) {
-            return Err(Trouble::InClear { host });
+            return Err(ExchangeError::InClear { host });
         }
         let way = Way { is_insecure: self.hosts.is_insecure(&host), host, sent_from };
         let to = Recipient { registry: &endpoint.registry, way: &way, url };
@@ -240,19 +244,19 @@ impl Transport {
 struct Sent<'a> {
     url: &'a Url,
     /// Where the registry lies that sends us there; nothing where the operator does.
-    sent_from: Option<Place>,
+    sent_from: Option<AddressScope>,
     authorization: Option<&'a HeaderValue>,
 }
 
 impl<'a> Sent<'a> {
-    fn first(url: &'a Url, request: &'a Request) -> Self {
+    fn first(url: &'a Url, request: &'a HttpRequest) -> Self {
         Self { url, sent_from: None, authorization: request.authorization.as_ref() }
     }
 }
 
-fn url_of(scheme: &str, endpoint: &Endpoint, path: &str) -> Result<Url, Trouble> {
+fn url_of(scheme: &str, endpoint: &RegistryEndpoint, path: &str) -> Result<Url, ExchangeError> {
     let host = &endpoint.host;
-    format!("{scheme}://{host}{path}").parse().map_err(|_| Trouble::Connect {
+    format!("{scheme}://{host}{path}").parse().map_err(|_| ExchangeError::Connect {
         host: host.clone(),
         problem: "it is not the name of a host".to_owned(),
     })
@@ -260,7 +264,7 @@ fn url_of(scheme: &str, endpoint: &Endpoint, path: &str) -> Result<Url, Trouble>
 
 /// The name of a URL's host under which its certificates are kept: a registry that was written
 /// as `registry:443` keeps that name, although a URL drops the port that `https` implies.
-fn known_host(endpoint: &Endpoint, url: &Url) -> String {
+fn known_host(endpoint: &RegistryEndpoint, url: &Url) -> String {
     let own: Option<Url> = format!("{}://{}", url.scheme(), endpoint.host).parse().ok();
     match own {
         Some(own) if own.origin() == url.origin() => endpoint.host.clone(),
@@ -269,11 +273,11 @@ fn known_host(endpoint: &Endpoint, url: &Url) -> String {
 }
 
 /// Whether a failed first request says that the host does not speak TLS at all.
-fn is_no_tls(trouble: &Trouble, endpoint: &Endpoint) -> bool {
+fn is_no_tls(trouble: &ExchangeError, endpoint: &RegistryEndpoint) -> bool {
     match trouble {
-        Trouble::NotTls { .. } | Trouble::HandshakeCut { .. } => true,
+        ExchangeError::NotTls { .. } | ExchangeError::HandshakeCut { .. } => true,
         // Without a port of its own, a host without TLS listens elsewhere.
-        Trouble::Connect { .. } => host_has_no_port(&endpoint.host),
+        ExchangeError::Connect { .. } => host_has_no_port(&endpoint.host),
         _ => false,
     }
 }
@@ -301,11 +305,11 @@ mod tests {
     }
 
     fn target(from: &str, location: &str, form: Option<&str>) -> Result<String, String> {
-        target_from(Place::Internet, from, location, form)
+        target_from(AddressScope::Internet, from, location, form)
     }
 
     fn target_from(
-        place: Place,
+        place: AddressScope,
         from: &str,
         location: &str,
         form: Option<&str>,
@@ -316,8 +320,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(LOCATION, location.parse().expect("a value"));
         let (status, url) = (StatusCode::TEMPORARY_REDIRECT, from.parse().expect("a URL"));
-        let answer = Answer { status, headers, body: Vec::new(), url, place };
-        let mut request = Request::new(Method::GET, 1);
+        let answer = HttpResponse { status, headers, body: Vec::new(), url, place };
+        let mut request = HttpRequest::new(Method::GET, 1);
         request.form = form.map(str::to_owned);
         let target = transport.redirect_target(&answer, &request);
         target.map(|(url, _)| url.to_string()).map_err(|trouble| trouble.to_string())
@@ -355,22 +359,26 @@ mod tests {
             "//127.0.0.1/x",
         ] {
             let expected = refused("an address of this machine");
-            assert_eq!(https(Place::Internet, here), expected, "{here}");
-            assert_eq!(https(Place::LocalNetwork, here), expected, "{here}");
-            assert!(https(Place::ThisMachine, here).is_ok(), "{here}");
+            assert_eq!(https(AddressScope::Internet, here), expected, "{here}");
+            assert_eq!(https(AddressScope::LocalNetwork, here), expected, "{here}");
+            assert!(https(AddressScope::ThisMachine, here).is_ok(), "{here}");
         }
         let private = "https://192.168.1.1/x";
-        assert_eq!(https(Place::Internet, private), refused("an address of a private network"));
-        assert!(https(Place::LocalNetwork, private).is_ok());
-        let metadata = https(Place::LocalNetwork, "https://169.254.169.254/x");
+        assert_eq!(
+            https(AddressScope::Internet, private),
+            refused("an address of a private network")
+        );
+        assert!(https(AddressScope::LocalNetwork, private).is_ok());
+        let metadata = https(AddressScope::LocalNetwork, "https://169.254.169.254/x");
         assert_eq!(metadata, refused("a link-local or reserved address"));
-        let http = target_from(Place::LocalNetwork, "http://r/v2/", "http://127.0.0.1:2375/", None);
+        let http =
+            target_from(AddressScope::LocalNetwork, "http://r/v2/", "http://127.0.0.1:2375/", None);
         assert!(http.is_err(), "{http:?}");
     }
 
     #[test]
     fn a_registry_keeps_the_port_it_was_written_with() {
-        let endpoint = Endpoint::of_registry("registry:443", false);
+        let endpoint = RegistryEndpoint::of_registry("registry:443", false);
         let known = |url: &str| known_host(&endpoint, &url.parse().expect("a URL"));
         assert_eq!(known("https://registry/v2/"), "registry:443");
         assert_eq!(known("https://registry:443/token"), "registry:443");

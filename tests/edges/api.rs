@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilotfish::agent::Heartbeat;
-use pilotfish::api::{ApiError, Facts, Hosts, Limits, bind, guarded, router, serve};
+use pilotfish::api::{
+    AllowedHosts, ApiError, ApiState, ConnectionLimits, bind, guarded, router, serve,
+};
 use pilotfish::core::decide::snapshot::{LOOP_OVERDUE_MAX, MISSED_ROUNDS_MAX, Snapshot};
 use pilotfish::metrics::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,7 +29,7 @@ struct Served {
 }
 
 impl Served {
-    async fn with(limits: Limits) -> Self {
+    async fn with(limits: ConnectionLimits) -> Self {
         let listener = bind("listen.address", SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
             .expect("a free port");
@@ -35,15 +37,15 @@ impl Served {
         let (agent, snapshot) = watch::channel(Arc::new(Snapshot::default()));
         let metrics = Arc::new(Metrics::new().expect("the catalogue is valid"));
         let heart = Heartbeat::default();
-        let facts = Facts { snapshot, heart: heart.clone(), metrics };
-        let router = guarded(router(facts), Hosts::new(Some("pi"), &[]));
+        let facts = ApiState { snapshot, heart: heart.clone(), metrics };
+        let router = guarded(router(facts), AllowedHosts::new(Some("pi"), &[]));
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
         Self { address, agent, heart, shutdown, server }
     }
 
     async fn new() -> Self {
-        Self::with(Limits::DEFAULT).await
+        Self::with(ConnectionLimits::DEFAULT).await
     }
 
     async fn connect(&self) -> TcpStream {
@@ -173,8 +175,11 @@ async fn a_head_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn silent_clients_are_sent_away_and_make_room_for_others() {
-    let limits =
-        Limits { connections: 2, head_timeout: Duration::from_millis(200), ..Limits::DEFAULT };
+    let limits = ConnectionLimits {
+        connections: 2,
+        head_timeout: Duration::from_millis(200),
+        ..ConnectionLimits::DEFAULT
+    };
     let served = Served::with(limits).await;
     let mut silent = Vec::new();
     for _ in 0..4 {
@@ -204,7 +209,10 @@ async fn two_hundred_slow_clients_keep_nobody_from_an_answer() {
     for path in ["/healthz", "/metrics", "/healthz"] {
         assert_eq!(served.ask("GET", path).await.0, OK, "{path}");
     }
-    assert!(begun.elapsed() < Limits::DEFAULT.head_timeout, "nobody waits for a slow client");
+    assert!(
+        begun.elapsed() < ConnectionLimits::DEFAULT.head_timeout,
+        "nobody waits for a slow client"
+    );
 }
 
 #[tokio::test]
@@ -227,8 +235,11 @@ async fn a_name_that_is_not_ours_is_refused() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_off() {
-    let limits =
-        Limits { connections: 1, exchange_timeout: Duration::from_millis(200), ..Limits::DEFAULT };
+    let limits = ConnectionLimits {
+        connections: 1,
+        exchange_timeout: Duration::from_millis(200),
+        ..ConnectionLimits::DEFAULT
+    };
     let served = Served::with(limits).await;
     // More than the buffers of both sides hold, so that the answer cannot be written at once.
     let report = crate::fixtures::report(&"c".repeat(200_000), "i", "one", Some("two"));
@@ -248,7 +259,10 @@ async fn a_client_that_does_not_read_is_cut_off() {
 
 #[tokio::test]
 async fn shutdown_closes_the_address_and_cuts_off_who_is_not_done() {
-    let limits = Limits { shutdown_timeout: Duration::from_millis(50), ..Limits::DEFAULT };
+    let limits = ConnectionLimits {
+        shutdown_timeout: Duration::from_millis(50),
+        ..ConnectionLimits::DEFAULT
+    };
     let served = Served::with(limits).await;
     let mut silent = served.connect().await;
     silent.write_all(b"GET /he").await.expect("it listens");

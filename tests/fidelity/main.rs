@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::container::{Subject, Updater};
 use crate::engine::Engine;
 use crate::peer::Freshdock;
-use crate::record::{Outcome, Record, Tried};
+use crate::record::{AttemptResult, Outcome, Record};
 use crate::table::{Row, rows};
 
 /// How many rows are tried at the same time: an Engine mostly waits for the kernel.
@@ -70,7 +70,7 @@ fn try_all(engine: &Engine, updater: &Updater, workers: usize) -> Record {
     let fits = |row: &Row| row.fits(engine.api) && updater.can_try(row);
     let rows: Vec<Row> = rows().into_iter().filter(fits).collect();
     let next = AtomicUsize::new(0);
-    let mut tried: Vec<(usize, Tried)> = std::thread::scope(|scope| {
+    let mut tried: Vec<(usize, AttemptResult)> = std::thread::scope(|scope| {
         let work = |number| {
             let subject = Subject::new(engine, updater, number);
             let (rows, next) = (&rows, &next);
@@ -87,7 +87,7 @@ fn try_all(engine: &Engine, updater: &Updater, workers: usize) -> Record {
 }
 
 /// Tries one row after the other until none is left, each with its place in the table.
-fn work(subject: &Subject<'_>, rows: &[Row], next: &AtomicUsize) -> Vec<(usize, Tried)> {
+fn work(subject: &Subject<'_>, rows: &[Row], next: &AtomicUsize) -> Vec<(usize, AttemptResult)> {
     let mut tried = Vec::new();
     loop {
         let place = next.fetch_add(1, Ordering::Relaxed);
@@ -96,6 +96,6 @@ fn work(subject: &Subject<'_>, rows: &[Row], next: &AtomicUsize) -> Vec<(usize, 
         subject.clear();
         println!("{}", outcome.line(&row.name, row.level()));
         let (name, group) = (row.name.clone(), row.group.clone());
-        tried.push((place, Tried { name, group, level: row.level().to_owned(), outcome }));
+        tried.push((place, AttemptResult { name, group, level: row.level().to_owned(), outcome }));
     }
 }

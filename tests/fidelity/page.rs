@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use crate::record::{Count, Outcome, Record, Tried};
+use crate::record::{AttemptResult, Count, Outcome, Record};
 use crate::table::rows;
 
 const HEAD: &str = include_str!("page-head.md");
@@ -102,7 +102,7 @@ fn listed(
 ) -> String {
     let mut found: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
     for record in records {
-        for Tried { name, outcome, .. } in &record.rows {
+        for AttemptResult { name, outcome, .. } in &record.rows {
             if let Some(why) = why(outcome) {
                 found.entry((name, cell(why))).or_default().push(&record.engine);
             }
@@ -129,26 +129,26 @@ fn beside(peer: &Record, records: &[&Record]) -> String {
     };
     let lost = own_losses(peer);
     let (theirs, total) = (peer.rows.len() - lost.len(), peer.rows.len());
-    let same = |row: &&Tried| peer.row(&row.name).is_some();
+    let same = |row: &&AttemptResult| peer.row(&row.name).is_some();
     let kept = Count::of(ours.rows.iter().filter(same)).kept;
     let mut text = format!(
-        "\n## Beside {0}\n\nThe rows whose containers start on {1}, updated by {0} and judged by the same \
+        "\n## Tasks {0}\n\nThe rows whose containers start on {1}, updated by {0} and judged by the same \
          code: it keeps **{theirs} of {total}**, Pilotfish {kept}. What it loses of a container without any \
          option is counted once, in the first two rows.\n\n| row | what became of it |\n|---|---|\n",
         peer.updater, peer.engine,
     );
-    for (Tried { name, .. }, why) in lost {
+    for (AttemptResult { name, .. }, why) in lost {
         row(&mut text, &[&format!("`{name}`"), &cell(&why)]);
     }
     text
 }
 
-fn own_losses(peer: &Record) -> Vec<(&Tried, String)> {
+fn own_losses(peer: &Record) -> Vec<(&AttemptResult, String)> {
     peer.rows.iter().filter_map(|row| Some((row, own_loss(peer, row)?))).collect()
 }
 
 /// What is lost in this row beyond what is lost in the row without any option.
-fn own_loss(peer: &Record, row: &Tried) -> Option<String> {
+fn own_loss(peer: &Record, row: &AttemptResult) -> Option<String> {
     let (Outcome::Lost(why) | Outcome::NotOffered(why) | Outcome::Refused(why)) = &row.outcome
     else {
         return None;
@@ -162,7 +162,7 @@ fn own_loss(peer: &Record, row: &Tried) -> Option<String> {
 }
 
 /// The places that a row lost.
-fn paths(row: &Tried) -> Vec<&str> {
+fn paths(row: &AttemptResult) -> Vec<&str> {
     match &row.outcome {
         Outcome::Lost(why) => why.lines().map(path).collect(),
         _ => Vec::new(),

@@ -33,7 +33,7 @@ impl Outcome {
 
 /// A row and what became of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Tried {
+pub struct AttemptResult {
     pub name: String,
     pub group: String,
     pub level: String,
@@ -45,7 +45,7 @@ pub struct Tried {
 pub struct Record {
     pub engine: String,
     pub updater: String,
-    pub rows: Vec<Tried>,
+    pub rows: Vec<AttemptResult>,
 }
 
 /// Promises made, kept, and refused by name.
@@ -58,7 +58,7 @@ pub struct Count {
 
 impl Count {
     /// The rows that the Engine offers at all.
-    pub fn of<'a>(rows: impl Iterator<Item = &'a Tried>) -> Self {
+    pub fn of<'a>(rows: impl Iterator<Item = &'a AttemptResult>) -> Self {
         let mut count = Self::default();
         for row in rows {
             count.total += usize::from(!matches!(row.outcome, Outcome::NotOffered(_)));
@@ -101,7 +101,7 @@ impl Record {
     }
 
     /// The row of that name.
-    pub fn row(&self, name: &str) -> Option<&Tried> {
+    pub fn row(&self, name: &str) -> Option<&AttemptResult> {
         self.rows.iter().find(|row| row.name == name)
     }
 

@@ -12,7 +12,7 @@ use crate::images::{Behaviour, Image};
 use crate::invariants::{CONTROL, Leave};
 use crate::machine::{Affairs, Machine};
 use crate::script::stop_signal;
-use crate::service::Wish;
+use crate::service::AgentCommand;
 use crate::session::{End, Job, live};
 
 /// The image that everybody runs.
@@ -122,9 +122,12 @@ pub fn stage(next: Behaviour, services: &[&str], policy: &str) -> Affairs {
         shelf.built(Image::new("v2", next).with_volume("/data"));
         shelf.push(APP, "v1");
     }
-    machine.run_service(&Wish { is_watched: false, ..Wish::new(CONTROL, APP, policy) });
+    machine.run_service(&AgentCommand {
+        is_watched: false,
+        ..AgentCommand::new(CONTROL, APP, policy)
+    });
     for service in services {
-        machine.run_service(&Wish::new(service, APP, policy));
+        machine.run_service(&AgentCommand::new(service, APP, policy));
     }
     machine.lock().shelf.push(APP, "v2");
     machine.copy()
@@ -253,8 +256,8 @@ async fn a_crash_anywhere_in_an_update_whose_old_one_is_stopped_by_the_signal_of
         affairs.shelf.built(v0.stopped_by("SIGINT"));
         affairs.shelf.push(APP, "v0");
     }
-    let wish = Wish::new("till", APP, "always");
-    machine.run_service(&Wish { labels: vec![stop_signal("SIGQUIT")], ..wish });
+    let wish = AgentCommand::new("till", APP, "always");
+    machine.run_service(&AgentCommand { labels: vec![stop_signal("SIGQUIT")], ..wish });
     machine.lock().shelf.push(APP, "v2");
     Box::pin(pairs("the signal of a label", machine.copy())).await;
 }
@@ -277,8 +280,8 @@ fn stage_with_company(next: Behaviour, policy: &str) -> Affairs {
         affairs.shelf.built(Image::new("side1", Behaviour::Good));
         affairs.shelf.push(SIDE, "side1");
     }
-    machine.run_service(&Wish::new("drawer", SIDE, policy).hanging("NetworkMode", "till"));
-    machine.run_service(&Wish::new("alarm", SIDE, policy).hanging("PidMode", "drawer"));
+    machine.run_service(&AgentCommand::new("drawer", SIDE, policy).hanging("NetworkMode", "till"));
+    machine.run_service(&AgentCommand::new("alarm", SIDE, policy).hanging("PidMode", "drawer"));
     machine.copy()
 }
 

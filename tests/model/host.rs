@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use pilotfish::core::decide::engine_lock::Process;
-use pilotfish::core::decide::start_requirements::{Seen, Window};
+use pilotfish::core::decide::engine_lock::ProcessIdentity;
+use pilotfish::core::decide::start_requirements::{Presence, VisibleDirectory};
 use pilotfish::core::docker::image_store::ImageStore;
 use pilotfish::host::Host;
 
@@ -38,12 +38,12 @@ impl Host for FakeHost {
         format!("agent-{}", affairs.ids)
     }
 
-    fn process(&self) -> Process {
+    fn process(&self) -> ProcessIdentity {
         let pid = self.0.lock().lives.to_string();
-        Process { pid, started: "1".into(), namespace: "model".into() }
+        ProcessIdentity { pid, started: "1".into(), namespace: "model".into() }
     }
 
-    fn lives(&self, process: &Process) -> Option<bool> {
+    fn lives(&self, process: &ProcessIdentity) -> Option<bool> {
         let affairs = self.0.lock();
         match process.pid.as_str() {
             OTHER_AGENT => affairs.other_agent_lives,
@@ -83,8 +83,8 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    async fn look_at(&self, _window: &Window, _path: &Path) -> Seen {
-        Seen::Unknown
+    async fn look_at(&self, _window: &VisibleDirectory, _path: &Path) -> Presence {
+        Presence::Unknown
     }
 
     async fn probe_http(

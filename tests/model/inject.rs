@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilotfish::core::decide::engine_lock::{Holder, LOCK_VOLUME, Process};
+use pilotfish::core::decide::engine_lock::{Holder, LOCK_VOLUME, ProcessIdentity};
 use pilotfish::engine::ContainerEvent;
 use serde_json::json;
 
@@ -171,7 +171,7 @@ impl Affairs {
 
 fn other_agent() -> Holder {
     let process =
-        Process { pid: OTHER_AGENT.into(), started: "1".into(), namespace: "model".into() };
+        ProcessIdentity { pid: OTHER_AGENT.into(), started: "1".into(), namespace: "model".into() };
     Holder {
         owner: "another".into(),
         state_dir: "/other".into(),

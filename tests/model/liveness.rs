@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilotfish::agent::{Errand, Fulfilled, Heartbeat, Request, Wish, WishError};
+use pilotfish::agent::{
+    AgentCommand, CommandError, CommandReply, Heartbeat, QueuedCommand, RoundRequest,
+};
 use pilotfish::core::decide::report::Verdict;
 use pilotfish::core::decide::snapshot::LOOP_OVERDUE_MAX;
 use pilotfish::core::update::history::Outcome;
@@ -13,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fault::Hand;
 use crate::images::{Behaviour, Image};
 use crate::machine::{Hook, Machine};
-use crate::service::Wish as Service;
+use crate::service::AgentCommand as Service;
 use crate::session::{EVERY, agent};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -64,9 +66,12 @@ async fn a_loop_that_hangs_in_an_await_is_ill_and_one_that_rests_is_not() {
 }
 
 /// Asks the agent for something.
-async fn ask(wishes: &mpsc::Sender<Errand>, wish: Wish) -> Result<Fulfilled, WishError> {
+async fn ask(
+    wishes: &mpsc::Sender<QueuedCommand>,
+    wish: AgentCommand,
+) -> Result<CommandReply, CommandError> {
     let (answer, answered) = oneshot::channel();
-    wishes.send(Errand { wish, answer }).await.expect("it listens");
+    wishes.send(QueuedCommand { wish, answer }).await.expect("it listens");
     answered.await.expect("it answers")
 }
 
@@ -79,18 +84,19 @@ async fn one_update_on_trial_never_holds_up_the_look_at_others() {
     let life = async {
         seen.wait_for(|snapshot| snapshot.in_flight.is_some()).await.expect("an update begins");
         let begun = machine.now();
-        let request = Request { dry_run: true, ..Request::default() };
-        let Ok(Fulfilled::Round(end)) = ask(&wishes, Wish::Round(request)).await else {
+        let request = RoundRequest { dry_run: true, ..RoundRequest::default() };
+        let Ok(CommandReply::Round(end)) = ask(&wishes, AgentCommand::Round(request)).await else {
             panic!("no round");
         };
         let of = |name: &str| end.reports.iter().find(|it| it.container == name).expect("a report");
         assert_eq!(of("web").verdict, Verdict::UpToDate);
         assert_eq!(of("till").verdict, Verdict::Held);
-        ask(&wishes, Wish::Allow("web".into())).await.expect("nothing to allow");
+        ask(&wishes, AgentCommand::Allow("web".into())).await.expect("nothing to allow");
         assert!(machine.now() - begun < SECOND, "they have waited for the update");
         assert!(seen.borrow().in_flight.is_some(), "the update is not over");
-        let request = Request { names: Some(["till".to_owned()].into()), ..Request::default() };
-        let Ok(Fulfilled::Round(end)) = ask(&wishes, Wish::Round(request)).await else {
+        let request =
+            RoundRequest { names: Some(["till".to_owned()].into()), ..RoundRequest::default() };
+        let Ok(CommandReply::Round(end)) = ask(&wishes, AgentCommand::Round(request)).await else {
             panic!("no round");
         };
         assert_eq!(end.reports[0].verdict, Verdict::UpToDate, "it has waited for the update");
@@ -113,7 +119,7 @@ async fn no_error_of_one_container_ends_the_round_for_the_others() {
             let hook = Hook { call: call.into(), nth, after: false, hand: Hand::Refuse };
             machine.lock().hooks.push(hook);
             let (mut agent, _) = agent(&machine, CancellationToken::new()).expect("an agent");
-            let end = agent.round(&Request::default()).await.expect("a round");
+            let end = agent.round(&RoundRequest::default()).await.expect("a round");
             let what = format!("{call} {nth}: {:#?}", end.reports);
             assert_eq!(end.reports.len(), 2, "{what}");
             let updated = end.records.iter().filter(|it| it.outcome == Outcome::Updated).count();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilotfish::core::decide::offer::{Layer, LookupError, Offer, Packing};
+use pilotfish::core::decide::offer::{Compression, Layer, LookupError, Offer};
 use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::docker::credentials::Credentials;
 use pilotfish::core::docker::reference::{Digest, Platform, Reference};
@@ -35,7 +35,7 @@ impl Shelf {
         self.images.get(name).expect("an image of this name")
     }
 
-    /// Pushes an image. Pushed again it is the same image under a new index.
+    /// Pushes an image. Push again it is the same image under a new index.
     pub fn push(&mut self, tag: &str, name: &str) -> Digest {
         let image = Arc::clone(self.image(name));
         let edition = self.editions.entry(name.to_owned()).or_default();
@@ -119,7 +119,7 @@ fn offer(image: &Image, index: &Digest) -> Offer {
         layers: vec![Layer {
             digest: image.manifest.clone(),
             size: 1_000_000,
-            packing: Packing::Common,
+            packing: Compression::Common,
         }],
         diff_ids: vec![image.config.clone()],
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilotfish::agent::{Request, RoundEnd};
+use pilotfish::agent::{RoundEnd, RoundRequest};
 use pilotfish::core::decide::report::Report;
 
 use crate::engine::documents::word;
@@ -98,7 +98,8 @@ async fn obey(machine: &Arc<Machine>, command: Command) {
         Command::Wait(time) => wait(machine, time).await,
         Command::Agent(time) => tell(machine, live(machine, Job::Run(time)).await),
         Command::Round { force, by_name, dry_run } => {
-            let request = Request { force, tries_at_once: by_name, dry_run, ..Request::default() };
+            let request =
+                RoundRequest { force, tries_at_once: by_name, dry_run, ..RoundRequest::default() };
             tell(machine, live(machine, Job::Round(request)).await);
         }
         Command::Show => show(machine),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilotfish::agent::Request;
+use pilotfish::agent::RoundRequest;
 use pilotfish::core::decide::reason::Reason;
 
 use crate::crashes::{AFTERMATH, APP, Tally, alone, number_of};
@@ -15,7 +15,7 @@ use crate::images::{Behaviour, Image};
 use crate::invariants::{CONTROL, Leave};
 use crate::machine::{Affairs, Machine};
 use crate::seed::Seed;
-use crate::service::Wish;
+use crate::service::AgentCommand;
 use crate::session::{End, Job, live};
 
 /// How many seeds are run where nobody says how many.
@@ -140,7 +140,7 @@ async fn quiet(machine: &Arc<Machine>) -> Vec<String> {
         (affairs.files.writes, affairs.acts)
     };
     let before = count();
-    live(machine, Job::Round(Request::default())).await;
+    live(machine, Job::Round(RoundRequest::default())).await;
     let after = count();
     if before == after {
         Vec::new()
@@ -165,11 +165,14 @@ fn stage(seed: &mut Seed) -> Affairs {
         shelf.built(Image::new("v3", behaviour(seed)).with_volume("/data"));
         shelf.push(APP, "v1");
     }
-    machine.run_service(&Wish { is_watched: false, ..Wish::new(CONTROL, APP, policy) });
+    machine.run_service(&AgentCommand {
+        is_watched: false,
+        ..AgentCommand::new(CONTROL, APP, policy)
+    });
     let port = seed.one_in(4).then_some(8080);
-    machine.run_service(&Wish { port, ..Wish::new("till", APP, policy) });
+    machine.run_service(&AgentCommand { port, ..AgentCommand::new("till", APP, policy) });
     if seed.one_in(4) {
-        machine.run_service(&Wish::new("web", APP, policy));
+        machine.run_service(&AgentCommand::new("web", APP, policy));
     }
     machine.lock().shelf.push(APP, "v2");
     machine.copy()

@@ -7,7 +7,7 @@ use pilotfish::core::decide::reason::Reason;
 use crate::fault::{DiskTrouble, Hand, Keeps};
 use crate::images::{Behaviour, Image};
 use crate::machine::Hook;
-use crate::service::Wish;
+use crate::service::AgentCommand;
 
 /// One line of a scenario.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub enum Command {
     /// `push shop/app:1 v2`; `clock +1d`; …: done at once.
     Now(Hand),
     /// `run till shop/app:1 policy=always port=80 label=…`.
-    Run(Wish),
+    Run(AgentCommand),
     /// `build shop/own:1 v2`: an image of the machine's own, without a digest.
     Build(String, String),
     /// `before rename 2: kill`.
@@ -84,11 +84,11 @@ fn image(text: &str) -> Image {
     }
 }
 
-fn wish(text: &str) -> Wish {
+fn wish(text: &str) -> AgentCommand {
     let mut words = text.split(' ');
     let name = words.next().expect("a name");
     let image = words.next().expect("an image");
-    let mut wish = Wish::new(name, image, "always");
+    let mut wish = AgentCommand::new(name, image, "always");
     for (key, value) in words.filter_map(|word| word.split_once('=')) {
         match key {
             "policy" => wish.policy = value.to_owned(),

@@ -27,7 +27,7 @@ pub struct Service {
 
 /// What a service is made with.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct AgentCommand {
     pub name: String,
     pub image: String,
     pub policy: String,
@@ -39,7 +39,7 @@ pub struct Wish {
     pub hangs: Option<(&'static str, String)>,
 }
 
-impl Wish {
+impl AgentCommand {
     pub fn new(name: &str, image: &str, policy: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -106,7 +106,7 @@ impl Machine {
     }
 
     /// `docker pull` of what the tag stands for, then `docker run`.
-    pub fn run_service(&self, wish: &Wish) {
+    pub fn run_service(&self, wish: &AgentCommand) {
         self.with(|affairs, at| {
             let name = wish.image.trim_end_matches(PINNED);
             let mut wish = wish.clone();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use pilotfish::agent::{Agent, AgentSettings, Request, RoundEnd, RoundListener};
+use pilotfish::agent::{Agent, AgentSettings, RoundEnd, RoundListener, RoundRequest};
 use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::core::policy::PolicyDefaults;
 use pilotfish::core::policy::watchtower::Watchtower;
@@ -16,7 +16,7 @@ use pilotfish::core::time::zone::Zone;
 use pilotfish::core::update::Step;
 use pilotfish::core::update::event::{Event, Listener};
 use pilotfish::journal::{JournalError, StateDirectory};
-use pilotfish::ports::World;
+use pilotfish::ports::AllPorts;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,7 @@ pub enum Job {
     /// `pilotfish run`, for so long.
     Run(Duration),
     /// `pilotfish update`.
-    Round(Request),
+    Round(RoundRequest),
 }
 
 /// How a life ended.
@@ -59,7 +59,7 @@ pub enum End {
     Refused(String),
 }
 
-pub type FakeWorld = World<FakeEngine, FakeRegistry, FakeDisk, FakeHost>;
+pub type FakeWorld = AllPorts<FakeEngine, FakeRegistry, FakeDisk, FakeHost>;
 
 /// Starts an agent and follows it to its end.
 pub async fn live(machine: &Arc<Machine>, job: Job) -> End {

@@ -13,7 +13,7 @@ use tempfile::tempdir;
 
 use crate::images::Image;
 use crate::scripted::{Asked, Reply, Scripted, manifest, reply};
-use crate::support::{Heard, client, client_heard_by, platform, reference, settings, told};
+use crate::support::{Observed, client, client_heard_by, platform, reference, settings, told};
 
 /// More than a manifest may have.
 const TOO_MUCH: usize = 5 * 1024 * 1024;
@@ -166,7 +166,7 @@ async fn the_quota_is_heard_of() {
         reply(200, &headers, "")
     })
     .await;
-    let heard = Arc::new(Heard::default());
+    let heard = Arc::new(Observed::default());
     let client = client_heard_by(&settings(directory.path()), heard.clone());
     client.head(&reference(&server.registry(), "a:1")).await.expect("a digest");
     let remaining = heard.remaining.lock().expect("not poisoned").clone();
@@ -182,7 +182,7 @@ async fn within_a_pause_nothing_is_sent_and_the_same_is_said() {
     let host = server.registry();
     let client = HttpRegistry::with_limits(
         settings(directory.path()),
-        Arc::new(Heard::default()),
+        Arc::new(Observed::default()),
         Limits { pause_first: Duration::from_secs(100), ..Limits::default() },
     )
     .expect("good settings");

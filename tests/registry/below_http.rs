@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::scripted::{Scripted, reply};
-use crate::support::{Heard, client, impatient, platform, reference, settings, told};
+use crate::support::{Observed, client, impatient, platform, reference, settings, told};
 
 /// What a server below HTTP does with a connection that speaks plain http to it.
 #[derive(Clone, Copy)]
@@ -81,7 +81,7 @@ async fn what_happens_below_http_has_a_reason_too() {
     ];
     for (what, expected, code) in table {
         let host = below_http(what).await;
-        let heard = Arc::new(Heard::default());
+        let heard = Arc::new(Observed::default());
         let settings = settings(directory.path());
         let client = HttpRegistry::with_limits(settings, heard.clone(), limits).expect("good");
         let result = client.head(&reference(&host, "a:1")).await;
@@ -89,9 +89,12 @@ async fn what_happens_below_http_has_a_reason_too() {
         assert_eq!(heard.codes().pop().as_deref(), Some(code));
     }
     let host = below_http(Below::HalfBody).await;
-    let client =
-        HttpRegistry::with_limits(settings(directory.path()), Arc::new(Heard::default()), limits)
-            .expect("good settings");
+    let client = HttpRegistry::with_limits(
+        settings(directory.path()),
+        Arc::new(Observed::default()),
+        limits,
+    )
+    .expect("good settings");
     let digest = Digest::of(b"x");
     let half = client.resolve(&reference(&host, "a:1"), &digest, &platform("linux/arm64")).await;
     assert_eq!(told(half, &host), cut);
@@ -106,7 +109,7 @@ async fn a_host_that_stays_silent_is_left_alone_after_three() {
         pause_first: Duration::from_secs(60),
         ..Limits::default()
     };
-    let heard = Arc::new(Heard::default());
+    let heard = Arc::new(Observed::default());
     let client = HttpRegistry::with_limits(settings(directory.path()), heard.clone(), limits)
         .expect("good settings");
     for number in 0..10 {

@@ -25,7 +25,7 @@ const PASSWORD: &str = "hunter2-password?>~";
 const DOCKER_PASSWORD: &str = "hunter2-docker-password";
 const HELPER_SECRET: &str = "hunter2-helper-secret";
 const TOKEN: &str = "hunter2-bearer-token";
-const NOTIFY_TOKEN: &str = "hunter2-notify-token-0123456789abcdef";
+const WEBHOOK_TOKEN: &str = "hunter2-webhook-token-0123456789abcdef";
 const USER: &str = "matrose";
 
 /// One machine: its files, its Engine and the registries that its containers come from.
@@ -65,9 +65,9 @@ impl Stage {
         fs::write(self.path("password"), PASSWORD).expect("a file");
         fs::set_permissions(self.path("password"), fs::Permissions::from_mode(0o600))
             .expect("its mode");
-        fs::write(self.path("notify-token"), NOTIFY_TOKEN).expect("a file");
+        fs::write(self.path("webhook-token"), WEBHOOK_TOKEN).expect("a file");
         let mode = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(self.path("notify-token"), mode).expect("its mode");
+        fs::set_permissions(self.path("webhook-token"), mode).expect("its mode");
         let auth = STANDARD.encode(format!("{USER}:{DOCKER_PASSWORD}"));
         let config = format!(
             r#"{{"auths":{{"{docker}":{{"auth":"{auth}"}}}},"credHelpers":{{"{helped}":"leaks"}}}}"#
@@ -84,14 +84,14 @@ impl Stage {
             serve(self.directory.path(), Papers { images: images.collect(), ..Papers::default() });
         let text = format!(
             "state_dir = {:?}\ndocker_host = \"unix://{}\"\nlisten.address = \"127.0.0.1:0\"\n\
-             notify = {{ address = \"127.0.0.1:0\", token_file = {:?} }}\n\
+             webhook = {{ address = \"127.0.0.1:0\", token_file = {:?} }}\n\
              log = {{ format = \"text\", level = \"trace\" }}\n\
              schedule = {{ every = \"1000h\", jitter = \"0%\" }}\n\
              registries.\"{}\" = {{ plain_http = true }}\n\
              registries.\"{own}\" = {{ username = \"{USER}\", password_file = {:?} }}\n",
             self.path("state"),
             socket.display(),
-            self.path("notify-token"),
+            self.path("webhook-token"),
             self.tokens.registry(),
             self.path("password"),
         );
@@ -137,7 +137,7 @@ struct Agent {
     process: Child,
     log: tokio::task::JoinHandle<String>,
     metrics: String,
-    notify: String,
+    webhook: String,
 }
 
 impl Agent {
@@ -147,7 +147,7 @@ impl Agent {
         let mut lines = BufReader::new(process.stderr.take().expect("a log")).lines();
         let mut log = String::new();
         let metrics = await_address(&mut lines, &mut log, "serving /metrics").await;
-        let notify = await_address(&mut lines, &mut log, "tell of pushes").await;
+        let webhook = await_address(&mut lines, &mut log, "tell of pushes").await;
         let log = tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 log.push_str(&line);
@@ -155,7 +155,7 @@ impl Agent {
             }
             log
         });
-        Self { process, log, metrics, notify }
+        Self { process, log, metrics, webhook }
     }
 
     /// Ends it, and gives its log.
@@ -198,10 +198,10 @@ async fn no_secret_is_in_anything_that_the_program_prints_serves_or_writes() {
     // Without an agent first, then through one.
     let mut told = stage.told(&["check", "--json"]).await;
     let agent = Agent::start(&stage).await;
-    let push = http().post(format!("http://{}/v1/notify?token={NOTIFY_TOKEN}", agent.notify));
+    let push = http().post(format!("http://{}/v1/webhook?token={WEBHOOK_TOKEN}", agent.webhook));
     let push = push.body(r#"{"events":[]}"#).send().await.expect("an answer");
     assert_eq!(push.status(), 200, "the token opens");
-    let wrong = http().post(format!("http://{}/v1/notify?token={MARK}-wrong", agent.notify));
+    let wrong = http().post(format!("http://{}/v1/webhook?token={MARK}-wrong", agent.webhook));
     let wrong = wrong.send().await.expect("an answer");
     told.push_str(&format!(
         "{:?}\n{}\n",

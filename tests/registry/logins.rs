@@ -15,7 +15,7 @@ use tempfile::{TempDir, tempdir};
 use crate::images::Image;
 use crate::real::{Real, Setup};
 use crate::scripted::{Scripted, manifest, reply};
-use crate::support::{Heard, client, reference, settings, settings_for, told};
+use crate::support::{Observed, client, reference, settings, settings_for, told};
 
 /// A password with what spoils careless encoders: `?`, `>`, `~`, a colon and more than ASCII.
 const PASSWORD: &str = "p?>~:ä";
@@ -163,7 +163,7 @@ async fn a_pull_gets_what_docker_would_give_it() {
 fn settings_that_cannot_be_meant_are_refused() {
     let refused = |host: HostSettings| {
         let settings = settings_for(Path::new("/nowhere"), "r:1", host);
-        HttpRegistry::new(settings, std::sync::Arc::new(Heard::default())).err()
+        HttpRegistry::new(settings, std::sync::Arc::new(Observed::default())).err()
     };
     let registry = "r:1".to_owned();
     let half = HostSettings { username: Some("x".into()), ..HostSettings::default() };

@@ -26,7 +26,7 @@ pub struct Setup<'a> {
     /// A line of `htpasswd -B`.
     pub htpasswd: Option<&'a str>,
     /// Where it tells of pushes, and with which token.
-    pub notify: Option<(&'a str, &'a str)>,
+    pub webhook: Option<(&'a str, &'a str)>,
 }
 
 /// A running registry. It ends with the test.
@@ -150,7 +150,7 @@ fn write_config(directory: &Path, setup: &Setup<'_>) -> PathBuf {
         fs::write(&file, format!("{htpasswd}\n")).expect("a file");
         add(format!("auth:\n  htpasswd:\n    realm: pilotfish\n    path: {}", file.display()));
     }
-    if let Some((url, token)) = setup.notify {
+    if let Some((url, token)) = setup.webhook {
         add(format!("notifications:\n  endpoints:\n    - name: pilotfish\n      url: {url}"));
         add(format!("      headers:\n        Authorization: [Bearer {token}]"));
         add("      timeout: 1s\n      threshold: 5\n      backoff: 1s".to_owned());
@@ -160,7 +160,7 @@ fn write_config(directory: &Path, setup: &Setup<'_>) -> PathBuf {
     config
 }
 
-/// Several registries over one storage have a configuration each.
+/// FanOut registries over one storage have a configuration each.
 fn name_of(setup: &Setup<'_>) -> String {
     let word = |is: bool, word: &'static str| if is { word } else { "no" };
     format!(

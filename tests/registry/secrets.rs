@@ -10,7 +10,7 @@ use pilotfish::registry::{HostSettings, Registry as _};
 use tempfile::tempdir;
 
 use crate::scripted::{Asked, Reply, Scripted, reply};
-use crate::support::{Heard, client_heard_by, platform, reference, settings_for};
+use crate::support::{Observed, client_heard_by, platform, reference, settings_for};
 
 const PASSWORD: &str = "hunter2-password";
 const IDENTITY: &str = "hunter2-identity";
@@ -69,7 +69,7 @@ async fn nothing_that_can_be_printed_holds_a_secret() {
             format!(r#"{{"auths":{{"{host}":{entry}}}}}"#),
         )
         .expect("a file");
-        let heard = Arc::new(Heard::default());
+        let heard = Arc::new(Observed::default());
         let mut settings = settings_for(directory.path(), &host, host_settings);
         // It speaks plain http on another port than the registry.
         let allowed = HostSettings { plain_http: true, ..HostSettings::default() };

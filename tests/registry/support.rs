@@ -11,12 +11,12 @@ use pilotfish::registry::{HostSettings, HttpRegistry, Limits, RegistryObserver, 
 
 /// Remembers what the metrics would hear.
 #[derive(Default)]
-pub struct Heard {
+pub struct Observed {
     pub requests: Mutex<Vec<(String, String)>>,
     pub remaining: Mutex<Vec<(String, u64)>>,
 }
 
-impl Heard {
+impl Observed {
     /// The codes of all requests so far, in order.
     pub fn codes(&self) -> Vec<String> {
         let requests = self.requests.lock().expect("not poisoned");
@@ -24,7 +24,7 @@ impl Heard {
     }
 }
 
-impl RegistryObserver for Heard {
+impl RegistryObserver for Observed {
     fn request(&self, registry: &str, code: &str) {
         let mut requests = self.requests.lock().expect("not poisoned");
         requests.push((registry.to_owned(), code.to_owned()));
@@ -66,7 +66,7 @@ pub fn client(settings: &RegistrySettings) -> HttpRegistry {
     client_heard_by(settings, Arc::default())
 }
 
-pub fn client_heard_by(settings: &RegistrySettings, heard: Arc<Heard>) -> HttpRegistry {
+pub fn client_heard_by(settings: &RegistrySettings, heard: Arc<Observed>) -> HttpRegistry {
     HttpRegistry::with_limits(settings.clone(), heard, impatient()).expect("good settings")
 }
 

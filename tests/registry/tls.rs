@@ -13,7 +13,7 @@ use crate::certificates::{Authority, Files, Flaw};
 use crate::images::{Image, descriptor, index, index_of};
 use crate::real::{Real, Setup};
 use crate::support::{
-    Heard, client, client_heard_by, platform, reference, settings, settings_for, told,
+    Observed, client, client_heard_by, platform, reference, settings, settings_for, told,
 };
 
 /// Stores one image under `shop/till:v1`, and starts a registry with TLS over it.
@@ -38,7 +38,7 @@ async fn a_plain_registry_on_loopback_is_asked_once_per_tag() {
     real.push_image("shop/till", &arm64).await;
     let digest =
         real.push_manifest("shop/till", "v1", OCI_INDEX, &index(OCI_INDEX, &[&arm, &arm64])).await;
-    let heard = Arc::new(Heard::default());
+    let heard = Arc::new(Observed::default());
     let client = client_heard_by(&settings(directory.path()), heard.clone());
     let reference = reference(&real.registry, "shop/till:v1");
     assert_eq!(client.head(&reference).await.as_ref(), Ok(&digest));
@@ -103,7 +103,7 @@ async fn a_certificate_that_is_not_trusted_says_why() {
         let (real, _) = with_tls(directory.path(), &tls(&files)).await;
         let certs = directory.path().join("certs.d").join(&real.registry);
         authority.write(&certs.join("ca.crt"));
-        let heard = Arc::new(Heard::default());
+        let heard = Arc::new(Observed::default());
         let client = client_heard_by(&settings(directory.path()), heard.clone());
         let reference = reference(&real.registry, "shop/till:v1");
         for _ in 0..2 {
@@ -264,7 +264,7 @@ async fn plain_http_is_never_spoken_to_a_host_that_speaks_tls() {
     let files = authority.issue(directory.path(), "server", Flaw::None);
     let (real, _) = with_tls(directory.path(), &tls(&files)).await;
     let host = HostSettings { plain_http: true, ..HostSettings::default() };
-    let heard = Arc::new(Heard::default());
+    let heard = Arc::new(Observed::default());
     let settings = settings_for(directory.path(), &real.registry, host);
     let client = client_heard_by(&settings, heard.clone());
     let reference = reference(&real.registry, "shop/till:v1");

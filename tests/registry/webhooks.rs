@@ -34,7 +34,7 @@ const ATTEMPTS: usize = 3;
 
 /// An agent that is only woken by notifications.
 pub struct Agent {
-    /// `http://127.0.0.1:PORT/v1/notify`
+    /// `http://127.0.0.1:PORT/v1/webhook`
     pub url: String,
     _process: Child,
 }
@@ -68,7 +68,7 @@ impl Agent {
         }
         // Whoever does not read the log stops the agent at the next line.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
-        let url = format!("http://{}/v1/notify", address.expect("it says where it listens"));
+        let url = format!("http://{}/v1/webhook", address.expect("it says where it listens"));
         Self { url, _process: process }
     }
 }
@@ -112,7 +112,7 @@ async fn push_to_a_registry() -> Duration {
     let images = images.map(|name| format!("{}/{name}", asked.registry())).to_vec();
     let papers = Papers { images, running: Some(image.digest()), ..Papers::default() };
     let agent = Agent::start(directory.path(), &serve(directory.path(), papers)).await;
-    let setup = Setup { notify: Some((&agent.url, TOKEN)), ..Setup::default() };
+    let setup = Setup { webhook: Some((&agent.url, TOKEN)), ..Setup::default() };
     let real = Real::start(&directory.path().join("registry"), &setup);
     real.push_image("shop/till", &image).await;
     let begun = Instant::now();
@@ -222,7 +222,7 @@ async fn nobody_gets_in_without_the_token_and_nothing_too_large_or_strange() {
     assert_eq!(with(TOKEN, large).await, StatusCode::PAYLOAD_TOO_LARGE);
     let other = push.replace("v1", "v2");
     assert_eq!(with(TOKEN, other).await, StatusCode::ACCEPTED);
-    let elsewhere = agent.url.replace("/v1/notify", "/metrics");
+    let elsewhere = agent.url.replace("/v1/webhook", "/metrics");
     let status = http().get(elsewhere).send().await.expect("an answer").status();
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(asked.lines(), [""; 0], "none of them brought about anything");

@@ -13,7 +13,7 @@ use crate::service::Setup;
 /// The least number of calls of an update: create, stop, two renames, start, commit, clean.
 const CALLS_MIN: usize = 10;
 
-/// How many calls an update makes, by how it ends. Counted once, by dry runs.
+/// How many calls an update makes, by how it ends. CountingObserver once, by dry runs.
 pub type Lengths = BTreeMap<Kind, usize>;
 
 /// Counts the calls of an update for each of the kinds.

@@ -156,7 +156,7 @@ impl Shared {
     }
 
     /// Counts the call; says how it is to be struck, if it is the one.
-    fn counted(&self, request: &Request) -> Option<(Fault, When)> {
+    fn counted(&self, request: &HttpRequest) -> Option<(Fault, When)> {
         let mut count = self.count.lock().expect("no panic in the proxy");
         if !count.is_counting && count.from == From::TheJournal {
             let journals = fs::read_dir(&self.journals).into_iter().flatten().flatten();
@@ -235,13 +235,13 @@ fn answer(client: &mut UnixStream, status: u16, message: &str) -> io::Result<()>
 }
 
 /// One request, whole.
-struct Request {
+struct HttpRequest {
     /// `POST /containers/…/stop`, without the API version and the query.
     line: String,
     bytes: Vec<u8>,
 }
 
-impl Request {
+impl HttpRequest {
     /// Whether it starts a container.
     fn is_a_start(&self) -> bool {
         self.line.starts_with("POST /containers/") && self.line.ends_with("/start")
@@ -254,7 +254,7 @@ impl Request {
 }
 
 /// Reads a request, and asks the Engine to close the connection behind its answer.
-fn read_request(client: &mut UnixStream) -> io::Result<Request> {
+fn read_request(client: &mut UnixStream) -> io::Result<HttpRequest> {
     let head = read_head(client)?;
     let text = String::from_utf8_lossy(&head).into_owned();
     let (first, rest) = text.split_once("\r\n").unwrap_or((&text, ""));
@@ -269,7 +269,7 @@ fn read_request(client: &mut UnixStream) -> io::Result<Request> {
     let close = if header("upgrade").is_some() { "" } else { "Connection: close\r\n" };
     let mut bytes = format!("{first}\r\n{close}{rest}").into_bytes();
     bytes.extend(body);
-    Ok(Request { line: in_short(first), bytes })
+    Ok(HttpRequest { line: in_short(first), bytes })
 }
 
 fn in_short(first: &str) -> String {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use options::{Becomes, OPTIONS, Setting, VARIABLE_PREFIX, WatchtowerOption};
+use options::{Becomes, OPTIONS, TomlLine, VARIABLE_PREFIX, WatchtowerOption};
 use outward::OUTWARD;
 pub use source::{SourceError, read};
 
@@ -33,7 +33,7 @@ pub struct Started {
 /// Our configuration, and what is left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Translation {
-    settings: Vec<Setting>,
+    settings: Vec<TomlLine>,
     /// What could not be understood, and why. Values are not repeated: they may be secret.
     unclear: Vec<(String, String)>,
     /// What Pilotfish does without being told.
@@ -45,13 +45,13 @@ pub struct Translation {
 }
 
 /// What Watchtower was told: by flag, the name by which it was told, and the value.
-type Told = BTreeMap<&'static str, (String, String)>;
+type TranslationNote = BTreeMap<&'static str, (String, String)>;
 
 /// Translates what a Watchtower was told.
 #[must_use]
 pub fn translate(started: &Started) -> Translation {
     let mut translation = Translation::default();
-    let mut told = Told::new();
+    let mut told = TranslationNote::new();
     for option in options() {
         let variable = option.variable_name();
         if let Some(value) = started.environment.get(&variable).filter(|it| !it.is_empty()) {
@@ -69,9 +69,9 @@ pub fn translate(started: &Started) -> Translation {
     }
     translation.take_listen_address(&told);
     translation.take_watched(&told);
-    translation.settings.insert(0, Setting::new("compat.watchtower", "true".to_owned()));
+    translation.settings.insert(0, TomlLine::new("compat.watchtower", "true".to_owned()));
     if !translation.settings.iter().any(|setting| setting.key.starts_with("schedule.")) {
-        translation.settings.push(Setting::new("schedule.every", WATCHTOWERS_INTERVAL.to_owned()));
+        translation.settings.push(TomlLine::new("schedule.every", WATCHTOWERS_INTERVAL.to_owned()));
     }
     translation
 }
@@ -118,8 +118,8 @@ impl Translation {
     }
 
     /// Only what our own parser takes is written.
-    fn set(&mut self, name: &str, setting: Option<Setting>) {
-        let is_good = |setting: &Setting| {
+    fn set(&mut self, name: &str, setting: Option<TomlLine>) {
+        let is_good = |setting: &TomlLine| {
             let line = format!("{} = {}", setting.key, setting.value);
             super::load_text(&line, Path::new(name)).is_ok()
         };
@@ -142,7 +142,7 @@ impl Translation {
     }
 
     /// A schedule may name its time zone (robfig/cron), and excludes an interval.
-    fn untangle_schedule(&mut self, told: &mut Told) {
+    fn untangle_schedule(&mut self, told: &mut TranslationNote) {
         let Some((name, schedule)) = told.get_mut("schedule") else { return };
         let name = name.clone();
         let zoned = schedule.strip_prefix("CRON_TZ=").or_else(|| schedule.strip_prefix("TZ="));
@@ -164,20 +164,20 @@ impl Translation {
     }
 
     /// Watchtower's metrics are on the port of its API, in a container on all addresses.
-    fn take_listen_address(&mut self, told: &Told) {
+    fn take_listen_address(&mut self, told: &TranslationNote) {
         let value = |flag| told.get(flag).map(|(_, value): &(String, String)| value.as_str());
         let Some((name, on)) = told.get("http-api-metrics") else { return };
         if is_on(on) == Some(true) {
             let host = value("http-api-host").unwrap_or("0.0.0.0");
             let port = value("http-api-port").unwrap_or("8080");
             let address = toml::Value::String(format!("{host}:{port}")).to_string();
-            self.set(name, Some(Setting::new("listen.address", address)));
+            self.set(name, Some(TomlLine::new("listen.address", address)));
         }
     }
 
     /// Watchtower watches everything unless it is told otherwise. What was kept from it is not in
     /// our configuration, so then a container must ask to be watched.
-    fn take_watched(&mut self, told: &Told) {
+    fn take_watched(&mut self, told: &TranslationNote) {
         let by_label =
             told.get("label-enable").is_some_and(|(_, value)| is_on(value) != Some(false));
         if self.is_narrowed && !by_label {
@@ -186,7 +186,7 @@ impl Translation {
             self.nothing.insert(0, ("opt_in".to_owned(), why.to_owned()));
         }
         let opts_in = by_label || self.is_narrowed;
-        self.settings.insert(0, Setting::new("opt_in", opts_in.to_string()));
+        self.settings.insert(0, TomlLine::new("opt_in", opts_in.to_string()));
     }
 
     fn note_on_unknown_variables(&mut self, environment: &BTreeMap<String, String>) {

@@ -4,14 +4,14 @@ use crate::core::time::schedule::Schedule;
 
 /// One line of our configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Setting {
+pub(super) struct TomlLine {
     /// The whole key.
     pub(super) key: &'static str,
     /// Its value, as TOML.
     pub(super) value: String,
 }
 
-impl Setting {
+impl TomlLine {
     pub(super) const fn new(key: &'static str, value: String) -> Self {
         Self { key, value }
     }
@@ -25,7 +25,7 @@ impl Setting {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Becomes {
     /// A line; `None`: its value makes no sense.
-    Setting(fn(&str) -> Option<Setting>),
+    Setting(fn(&str) -> Option<TomlLine>),
     /// It is dealt with elsewhere.
     Told,
     /// Pilotfish does so without being told.
@@ -103,7 +103,7 @@ const AT_ONCE: Becomes =
 pub(super) const OPTIONS: &[WatchtowerOption] = &[
     value("interval", Becomes::Setting(interval)).short("i").variable("WATCHTOWER_POLL_INTERVAL"),
     value("schedule", Becomes::Setting(cron)).short("s"),
-    value("time-zone", Becomes::Setting(|zone| Some(Setting::text("time_zone", zone))))
+    value("time-zone", Becomes::Setting(|zone| Some(TomlLine::text("time_zone", zone))))
         .variable("TZ"),
     switch("label-enable", Becomes::Told).short("e"),
     value("scope", Becomes::Setting(scope)),
@@ -202,21 +202,21 @@ const LOGIN: Becomes = Becomes::Nothing(
 );
 
 /// A number of seconds, as Watchtower takes it, or a duration with its unit.
-fn interval(text: &str) -> Option<Setting> {
+fn interval(text: &str) -> Option<TomlLine> {
     let every = if is_number(text) { format!("{text}s") } else { text.to_owned() };
     match every.parse::<Schedule>().ok()? {
-        Schedule::Every(_) => Some(Setting::text("schedule.every", &every)),
+        Schedule::Every(_) => Some(TomlLine::text("schedule.every", &every)),
         Schedule::Cron(_) => None,
     }
 }
 
 /// What robfig/cron takes: six fields, seconds first, the short forms, and `@every 1h30m`.
-fn cron(text: &str) -> Option<Setting> {
+fn cron(text: &str) -> Option<TomlLine> {
     if let Some(every) = text.strip_prefix("@every ") {
         return interval(every.trim()).filter(|_| !is_number(every.trim()));
     }
     match text.parse::<Schedule>().ok()? {
-        Schedule::Cron(_) => Some(Setting::text("schedule.cron", text)),
+        Schedule::Cron(_) => Some(TomlLine::text("schedule.cron", text)),
         Schedule::Every(_) => None,
     }
 }
@@ -225,20 +225,20 @@ fn is_number(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn scope(text: &str) -> Option<Setting> {
-    Some(Setting::text("compat.scope", text))
+fn scope(text: &str) -> Option<TomlLine> {
+    Some(TomlLine::text("compat.scope", text))
 }
 
-fn hooks(_: &str) -> Option<Setting> {
-    Some(Setting::new("compat.lifecycle_hooks", "true".to_owned()))
+fn hooks(_: &str) -> Option<TomlLine> {
+    Some(TomlLine::new("compat.lifecycle_hooks", "true".to_owned()))
 }
 
-fn docker_host(text: &str) -> Option<Setting> {
-    Some(Setting::text("docker_host", text))
+fn docker_host(text: &str) -> Option<TomlLine> {
+    Some(TomlLine::text("docker_host", text))
 }
 
 /// logrus knows more levels than there are here.
-fn log_level(text: &str) -> Option<Setting> {
+fn log_level(text: &str) -> Option<TomlLine> {
     let text = text.to_lowercase();
     let level = match text.as_str() {
         "panic" | "fatal" | "error" => "error",
@@ -246,5 +246,5 @@ fn log_level(text: &str) -> Option<Setting> {
         "info" | "debug" | "trace" => &text,
         _ => return None,
     };
-    Some(Setting::text("log.level", level))
+    Some(TomlLine::text("log.level", level))
 }

@@ -7,7 +7,7 @@ const NO_MESSAGES: Becomes = Becomes::Nothing(
     "Pilotfish sends no messages; Prometheus does, by the alerts in deploy/alerts.yml",
 );
 const API: Becomes = Becomes::Nothing(
-    "registries tell of pushes by POST /v1/notify (notify.address); people use the commands",
+    "registries tell of pushes by POST /v1/webhook (webhook.address); people use the commands",
 );
 
 /// All of them, by what they are about.

@@ -2,10 +2,10 @@
 
 use super::options::WatchtowerOption;
 use super::source::unquoted;
-use super::{Told, Translation, options};
+use super::{Translation, TranslationNote, options};
 
 impl Translation {
-    pub(super) fn take_words(&mut self, words: &[String], told: &mut Told) {
+    pub(super) fn take_words(&mut self, words: &[String], told: &mut TranslationNote) {
         let mut words = words.iter().map(String::as_str);
         let mut only_names = false;
         while let Some(word) = words.next() {
@@ -29,7 +29,7 @@ impl Translation {
         &mut self,
         flag: &'a str,
         rest: &mut impl Iterator<Item = &'a str>,
-        told: &mut Told,
+        told: &mut TranslationNote,
     ) {
         let Some(long) = flag.strip_prefix('-') else { return self.take_short(flag, rest, told) };
         let (long, value) = match long.split_once('=') {
@@ -42,12 +42,12 @@ impl Translation {
         }
     }
 
-    /// Several may stand together: `-cd`, `-ci 60`, `-ci60`, `-t=30s`.
+    /// FanOut may stand together: `-cd`, `-ci 60`, `-ci60`, `-t=30s`.
     fn take_short<'a>(
         &mut self,
         mut group: &'a str,
         rest: &mut impl Iterator<Item = &'a str>,
-        told: &mut Told,
+        told: &mut TranslationNote,
     ) {
         while let Some(letter) = group.chars().next() {
             let (short, behind) = group.split_at(letter.len_utf8());
@@ -71,7 +71,7 @@ impl Translation {
         option: &WatchtowerOption,
         value: Option<&'a str>,
         rest: &mut impl Iterator<Item = &'a str>,
-        told: &mut Told,
+        told: &mut TranslationNote,
     ) {
         let name = format!("--{}", option.flag);
         let value = match value {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::No;
 use super::preconditions::{declared, probed};
 use super::start_requirements;
-use crate::core::decide::observation::{Companion, Readiness};
+use crate::core::decide::observation::{DependentFacts, Readiness};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::inspect;
 use crate::core::policy::hooks::Moment;
@@ -20,7 +20,7 @@ use crate::core::update::plan::Member;
 pub(super) struct Follower<'a> {
     pub(super) tie: Dependent,
     pub(super) policy: &'a Policy,
-    companion: &'a Companion,
+    companion: &'a DependentFacts,
 }
 
 /// Everything that hangs on the container, in the order in which it is to be made again. Each must
@@ -100,9 +100,9 @@ fn told(readiness: &Readiness, tie: &Dependent) -> String {
 
 /// Whether it may be recreated. What nothing is known of is left alone.
 fn fit<'a>(
-    companion: Option<&'a Companion>,
+    companion: Option<&'a DependentFacts>,
     tie: &Dependent,
-) -> Result<(&'a Companion, &'a Policy), String> {
+) -> Result<(&'a DependentFacts, &'a Policy), String> {
     let companion = companion.ok_or("the Engine does not tell more of it")?;
     if orphans::service(&tie.name).is_some() {
         return Err("it belongs to an update that is not over".into());
@@ -141,7 +141,7 @@ impl Follower<'_> {
 
     /// How it is recreated, on the image that it runs on.
     pub(super) fn member(&self, readiness: &Readiness) -> Result<Member, No> {
-        let Companion { original, image, .. } = self.companion;
+        let DependentFacts { original, image, .. } = self.companion;
         let facts = Original { container: original, image, api: readiness.api };
         member(&facts, self.policy, readiness.can_update)
             .map_err(|error| No::new(Reason::CannotRecreate, format!("{}: {error}", self.tie.name)))

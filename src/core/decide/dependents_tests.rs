@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::tests::{observation, offer};
 use super::*;
-use crate::core::decide::observation::{Companion, OpenUpdate};
-use crate::core::decide::start_requirements::{Looked, Need, Seen};
+use crate::core::decide::observation::{DependentFacts, OpenUpdate};
+use crate::core::decide::start_requirements::{CheckedRequirement, Presence, StartRequirement};
 use crate::core::policy::{LabelError, Policy, Selection};
 use crate::core::update::plan::Header;
 
 /// A container in the network of `till`, as the Engine tells of it.
-fn side(policy: &Policy) -> Companion {
-    Companion {
+fn side(policy: &Policy) -> DependentFacts {
+    DependentFacts {
         original: json!({
             "Id": "5".repeat(64),
             "Name": "/side",
@@ -37,7 +37,7 @@ fn side(policy: &Policy) -> Companion {
     }
 }
 
-fn decided(change: impl FnOnce(&mut Companion)) -> Decision {
+fn decided(change: impl FnOnce(&mut DependentFacts)) -> Decision {
     let mut observation = observation("");
     let mut side = side(observation.policy.as_ref().expect("a policy"));
     change(&mut side);
@@ -61,7 +61,7 @@ fn circumstances() -> Circumstances {
     }
 }
 
-fn told(change: impl FnOnce(&mut Companion)) -> String {
+fn told(change: impl FnOnce(&mut DependentFacts)) -> String {
     match decided(change) {
         Decision::No(no) => format!("{}: {}", no.reason, no.detail),
         other => panic!("{other:?}"),
@@ -95,7 +95,7 @@ fn a_plan_without_dependents_reads_as_before_and_one_with_them_is_newer() {
     assert_eq!(serde_json::from_value::<Plan>(written).expect("a plan"), *plan);
 }
 
-type Change = fn(&mut Companion);
+type Change = fn(&mut DependentFacts);
 
 #[test]
 fn whatever_is_in_the_way_of_a_dependent_is_named_with_it() {
@@ -196,8 +196,10 @@ fn a_label_asks_only_where_its_container_may_be_recreated() {
 #[test]
 fn a_dependent_whose_device_is_gone_holds_the_update() {
     let decision = decided(|side| {
-        side.start_needs =
-            vec![Looked { need: Need::Device("/dev/ttyUSB0".into()), seen: Seen::Missing }];
+        side.start_needs = vec![CheckedRequirement {
+            need: StartRequirement::Device("/dev/ttyUSB0".into()),
+            seen: Presence::Missing,
+        }];
     });
     let Decision::No(no) = decision else { panic!("{decision:?}") };
     assert_eq!(no.reason, Reason::DeviceMissing);
@@ -210,16 +212,16 @@ fn what_could_not_be_started_again_is_not_stopped_by_no_force() {
     let decided = |need, seen| {
         let mut observation = observation("");
         let readiness = observation.readiness.as_mut().expect("it is there");
-        readiness.start_needs = vec![Looked { need, seen }];
+        readiness.start_needs = vec![CheckedRequirement { need, seen }];
         decide(&observation, &now)
     };
-    let device = || Need::Device("/dev/ttyUSB0".into());
+    let device = || StartRequirement::Device("/dev/ttyUSB0".into());
     let reason = |decision| match decision {
         Decision::No(no) => Some(no.reason),
         _ => None,
     };
-    assert_eq!(reason(decided(device(), Seen::Missing)), Some(Reason::DeviceMissing));
-    let source = Need::Source("/srv/data".into());
-    assert_eq!(reason(decided(source, Seen::Missing)), Some(Reason::StartWouldFail));
-    assert_eq!(reason(decided(device(), Seen::Unknown)), None);
+    assert_eq!(reason(decided(device(), Presence::Missing)), Some(Reason::DeviceMissing));
+    let source = StartRequirement::Source("/srv/data".into());
+    assert_eq!(reason(decided(source, Presence::Missing)), Some(Reason::StartWouldFail));
+    assert_eq!(reason(decided(device(), Presence::Unknown)), None);
 }

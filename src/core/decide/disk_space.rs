@@ -64,7 +64,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::core::decide::offer::{Layer, Packing};
+    use crate::core::decide::offer::{Compression, Layer};
     use crate::core::docker::api_version::ApiVersion;
     use crate::core::docker::reference::{Digest, Platform};
 
@@ -83,7 +83,7 @@ mod tests {
                 .map(|(name, size)| Layer {
                     digest: digest(name),
                     size: *size,
-                    packing: Packing::Common,
+                    packing: Compression::Common,
                 })
                 .collect(),
             diff_ids: sizes.iter().map(|(name, _)| digest(&format!("un{name}"))).collect(),

@@ -52,7 +52,7 @@ pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
         .running
         .as_ref()
         .map_err(|error| No::new(Reason::EngineError, error.clone()))?;
-    let reference = observation.reference.as_ref().map_err(not_a_name)?;
+    let reference = observation.reference.as_ref().map_err(image_id_as_name)?;
     if let Some(digest) = &reference.digest {
         let detail = format!("the image is written with the digest {}", digest.short());
         return Err(No::new(Reason::PinnedByDigest, detail));
@@ -92,7 +92,7 @@ fn managed(manager: Manager) -> No {
     No::new(reason, manager.in_words())
 }
 
-fn not_a_name(error: &ReferenceError) -> No {
+fn image_id_as_name(error: &ReferenceError) -> No {
     match error {
         ReferenceError::ImageId(_) => {
             No::new(Reason::PinnedByDigest, "the image is written as an ID")

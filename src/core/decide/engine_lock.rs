@@ -14,7 +14,7 @@ const PREFIX: &str = "pilotfish.lock.";
 
 /// A process, told in such a way that another one on the same machine can know it again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Process {
+pub struct ProcessIdentity {
     /// Its number.
     pub pid: String,
     /// When it began, in ticks since the boot (`starttime` of `proc_pid_stat(5)`): numbers are
@@ -40,7 +40,7 @@ pub struct Holder {
     /// The boot of that machine.
     pub boot_id: String,
     /// The process.
-    pub process: Process,
+    pub process: ProcessIdentity,
     /// The ID of its container, where that is one of this very Engine.
     pub container: String,
     /// Whether it reaches the Engine by a socket, so that it most likely runs on its machine.
@@ -79,7 +79,7 @@ impl Holder {
             host: text("host"),
             machine: text("machine"),
             boot_id: text("boot"),
-            process: Process {
+            process: ProcessIdentity {
                 pid: text("pid"),
                 started: text("started"),
                 namespace: text("pid-namespace"),
@@ -91,7 +91,7 @@ impl Holder {
 
     /// Whether it is a process of this very boot.
     #[must_use]
-    pub fn is_of_the_same_boot(&self, other: &Self) -> bool {
+    pub fn is_same_boot(&self, other: &Self) -> bool {
         !self.boot_id.is_empty() && self.boot_id == other.boot_id
     }
 
@@ -108,7 +108,7 @@ impl Holder {
             Some(short) => format!(", container {short}"),
             None => String::new(),
         };
-        let Self { host, state_dir, process: Process { pid, .. }, .. } = self;
+        let Self { host, state_dir, process: ProcessIdentity { pid, .. }, .. } = self;
         format!(
             "another agent works on this Engine: process {pid} on {host}{container}, state \
              directory {state_dir}; if it is gone for good, `docker volume rm {LOCK_VOLUME}`"
@@ -118,7 +118,7 @@ impl Holder {
 
 /// What can be seen of a holder from here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct HolderStatus {
     /// Whether its process lives; absent where processes of its namespace cannot be seen.
     pub process_lives: Option<bool>,
     /// Whether its container runs; absent where it has none, or the Engine does not tell.
@@ -141,8 +141,8 @@ pub enum Claim {
 /// The lock of the state directory keeps two processes of one directory apart, so the ID in it is
 /// proof enough; but a directory can be copied, ID included, and the copy is another agent.
 #[must_use]
-pub fn claim(found: &Holder, own: &Holder, seen: Seen) -> Claim {
-    let is_same_boot = found.is_of_the_same_boot(own);
+pub fn claim(found: &Holder, own: &Holder, seen: HolderStatus) -> Claim {
+    let is_same_boot = found.is_same_boot(own);
     let is_same_directory = !is_same_boot || found.directory == own.directory;
     if found.owner == own.owner && !own.owner.is_empty() && is_same_directory {
         return Claim::Ours;
@@ -160,14 +160,14 @@ pub fn claim(found: &Holder, own: &Holder, seen: Seen) -> Claim {
         // Its process is none that can be seen from inside of the same container.
         Some(true) if found.container == own.container => Claim::Forsaken,
         Some(true) => Claim::Others,
-        None if was_before_a_boot(found, own) => Claim::Forsaken,
+        None if was_before_boot(found, own) => Claim::Forsaken,
         None => Claim::Others,
     }
 }
 
 /// Whether it lived on this machine, before it was booted. Only a socket ties an agent to the
 /// machine of its Engine: over the network, machines made from one image of a disk look alike.
-fn was_before_a_boot(found: &Holder, own: &Holder) -> bool {
+fn was_before_boot(found: &Holder, own: &Holder) -> bool {
     let is_told = !found.boot_id.is_empty() && !own.boot_id.is_empty() && !own.machine.is_empty();
     let are_local = found.by_socket && own.by_socket;
     is_told && are_local && found.machine == own.machine && found.boot_id != own.boot_id
@@ -185,7 +185,11 @@ mod tests {
             host: "pi".into(),
             machine: "m".into(),
             boot_id: "b1".into(),
-            process: Process { pid: "7".into(), started: "99".into(), namespace: "n".into() },
+            process: ProcessIdentity {
+                pid: "7".into(),
+                started: "99".into(),
+                namespace: "n".into(),
+            },
             container: String::new(),
             by_socket: true,
         }
@@ -208,9 +212,11 @@ mod tests {
         let remote = Holder { by_socket: false, ..of_another_boot(holder("other")) };
         let elsewhere = Holder { machine: "m2".into(), ..of_another_boot(holder("other")) };
         let copy = Holder { directory: "1:copy".into(), ..own.clone() };
-        let process = |lives| Seen { process_lives: Some(lives), ..Seen::default() };
-        let container = |runs| Seen { container_runs: Some(runs), ..Seen::default() };
-        let unseen = Seen::default();
+        let process =
+            |lives| HolderStatus { process_lives: Some(lives), ..HolderStatus::default() };
+        let container =
+            |runs| HolderStatus { container_runs: Some(runs), ..HolderStatus::default() };
+        let unseen = HolderStatus::default();
         for (found, seen, expected) in [
             (&own, unseen, Ours),
             (&of_another_boot(own.clone()), unseen, Ours),
@@ -240,8 +246,8 @@ mod tests {
     #[test]
     fn a_reader_without_an_id_owns_nothing() {
         let reader = Holder { owner: String::new(), ..holder("x") };
-        assert_eq!(claim(&holder("own"), &reader, Seen::default()), Claim::Others);
-        assert_eq!(claim(&Holder::default(), &reader, Seen::default()), Claim::Others);
+        assert_eq!(claim(&holder("own"), &reader, HolderStatus::default()), Claim::Others);
+        assert_eq!(claim(&Holder::default(), &reader, HolderStatus::default()), Claim::Others);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::core::decide::failed_tries::{FailedTry, Failing};
-use crate::core::decide::origin::Known;
+use crate::core::decide::origin::RememberedOrigin;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::update::history::Fault;
 
@@ -81,7 +81,7 @@ pub struct Memory {
     /// For each image ID and each repository (`docker.io/library/nginx`), whether the image came
     /// from there.
     #[serde(default)]
-    pub origins: BTreeMap<String, BTreeMap<String, Known>>,
+    pub origins: BTreeMap<String, BTreeMap<String, RememberedOrigin>>,
 }
 
 impl Memory {
@@ -214,16 +214,21 @@ impl Memory {
 
     /// What is remembered of an image and the repository of this reference.
     #[must_use]
-    pub fn origin(&self, image_id: &str, reference: &Reference) -> Option<&Known> {
+    pub fn origin(&self, image_id: &str, reference: &Reference) -> Option<&RememberedOrigin> {
         self.origins.get(image_id)?.get(&reference.full_name())
     }
 
     /// Remembers where an image came from. What this agent pulled stays that. Says whether it is
     /// news.
-    pub fn learn_origin(&mut self, image_id: &str, reference: &Reference, known: Known) -> bool {
+    pub fn learn_origin(
+        &mut self,
+        image_id: &str,
+        reference: &Reference,
+        known: RememberedOrigin,
+    ) -> bool {
         let of_image = self.origins.entry(image_id.to_owned()).or_default();
         let before = of_image.get(&reference.full_name());
-        if before == Some(&Known::Pulled) || before == Some(&known) {
+        if before == Some(&RememberedOrigin::Pulled) || before == Some(&known) {
             return false;
         }
         of_image.insert(reference.full_name(), known);

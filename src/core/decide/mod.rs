@@ -56,7 +56,7 @@ use observation::{Observation, Readiness};
 use offer::Offer;
 use preconditions::safe;
 use reason::Reason;
-use self_protection::{itself, way_to_the_engine};
+use self_protection::{engine_access, itself};
 use windows::{Timing, timing};
 
 use crate::core::docker::reference::{Digest, Reference};
@@ -64,7 +64,7 @@ use crate::core::policy::Mode;
 use crate::core::recreate::Original;
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
-use crate::core::update::plan::{From, Member, Plan, Source};
+use crate::core::update::plan::{ImageSource, Member, Plan, PreviousImage};
 
 /// What holds for a whole round.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ pub struct Circumstances {
     /// told the other's.
     pub own_container: Option<String>,
     /// Where the Engine is reached over the network: a container may stand in between.
-    pub engine_endpoint: Option<Endpoint>,
+    pub engine_endpoint: Option<EngineEndpoint>,
     /// Another agent that holds this Engine, in words: then nothing is touched.
     pub other_agent: Option<String>,
     /// Where the agent keeps its state: a helper that updates the agent's own container needs it.
@@ -92,7 +92,7 @@ pub struct Circumstances {
 
 /// `HOST:PORT` of an Engine that is reached over the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct EngineEndpoint {
     /// A name or an address, without brackets.
     pub host: String,
     /// The port.
@@ -235,7 +235,7 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
     safe(standing.running, readiness, offer)?;
     // What could never be carried out is not fetched either.
     let plan = Planning { observation, standing: &standing, readiness, followers: &followers };
-    let source = if observation.is_local() { Source::Local } else { Source::Registry };
+    let source = if observation.is_local() { ImageSource::Local } else { ImageSource::Registry };
     let plan = plan.plan((source, offer), circumstances)?;
     can_be_started(readiness, &followers)?;
     let hold = held(observation, circumstances).filter(|_| !readiness.is_pulled);
@@ -269,7 +269,7 @@ pub fn roll_back(
     let followers = followers(readiness)?;
     safe(standing.running, readiness, kept)?;
     let plan = Planning { observation, standing: &standing, readiness, followers: &followers };
-    let plan = plan.plan((Source::Kept, kept), circumstances)?;
+    let plan = plan.plan((ImageSource::Kept, kept), circumstances)?;
     can_be_started(readiness, &followers)?;
     Ok(plan)
 }
@@ -293,14 +293,14 @@ struct Planning<'a> {
 impl Planning<'_> {
     fn plan(
         &self,
-        (source, offer): (Source, &Offer),
+        (source, offer): (ImageSource, &Offer),
         circumstances: &Circumstances,
     ) -> Result<Plan, No> {
         let (observation, readiness) = (self.observation, self.readiness);
         itself(observation, &readiness.original, circumstances)?;
         let followers = self.followers.iter().map(Follower::original);
         for original in followers.chain([&readiness.original]) {
-            way_to_the_engine(original, circumstances)?;
+            engine_access(original, circumstances)?;
         }
         let Standing { policy, reference, running } = *self.standing;
         let facts = Original {
@@ -322,7 +322,7 @@ impl Planning<'_> {
             main,
             reference: reference.clone(),
             source,
-            from: From {
+            from: PreviousImage {
                 image_id: running.image_id.clone(),
                 digest: running.digest.clone(),
                 digests: running.identities(),
@@ -333,7 +333,7 @@ impl Planning<'_> {
         };
         // Hooks belong to updates: whoever goes back by hand wants what ran before, at once. And
         // there is no shell in the agent's own image.
-        if source == Source::Kept || observation.is_self {
+        if source == ImageSource::Kept || observation.is_self {
             plan.forget_hooks();
         }
         Ok(plan)

@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::core::decide::failed_tries::Failing;
 use crate::core::decide::memory::Refusal;
 use crate::core::decide::offer::{LookupError, Offer};
-use crate::core::decide::origin::Origin;
+use crate::core::decide::origin::ImageOrigin;
 use crate::core::decide::quota::Hold;
-use crate::core::decide::start_requirements::Looked;
+use crate::core::decide::start_requirements::CheckedRequirement;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::{Digest, Platform, Reference, ReferenceError};
 use crate::core::policy::managers::Manager;
@@ -68,7 +68,7 @@ pub struct Running {
     /// What the image was built for.
     pub platform: Platform,
     /// Whether it came from the repository of its name.
-    pub origin: Origin,
+    pub origin: ImageOrigin,
     /// The user wrote the image's ID, whole or short.
     pub is_written_as_id: bool,
 }
@@ -143,7 +143,7 @@ pub enum Previous {
 pub enum OpenUpdate {
     /// It is being carried out, or will be taken up at the next round.
     InFlight,
-    /// Several tries could neither finish nor undo it, for this reason. It is tried again.
+    /// FanOut tries could neither finish nor undo it, for this reason. It is tried again.
     Stuck(String),
     /// The same, and the service does not run.
     Down(String),
@@ -165,7 +165,7 @@ pub struct Readiness {
     /// What others ask for by a label.
     pub depends_on: DependsOn,
     /// What is known of each container that hangs on this one, by its ID.
-    pub companions: BTreeMap<String, Companion>,
+    pub companions: BTreeMap<String, DependentFacts>,
     /// The API version the documents were read with.
     pub api: ApiVersion,
     /// Whether the Engine can change a restart policy.
@@ -181,7 +181,7 @@ pub struct Readiness {
     /// Files in the container's own layer that somebody seems to have copied there.
     pub copied_files: Vec<String>,
     /// What its start needs, and what was seen of it.
-    pub start_needs: Vec<Looked>,
+    pub start_needs: Vec<CheckedRequirement>,
     /// Whether the offered image is on this machine already.
     pub is_pulled: bool,
     /// Whether it bears the name under which it waits for this container's window.
@@ -190,7 +190,7 @@ pub struct Readiness {
 
 /// What is known of a container that hangs on another one, and would be recreated with it.
 #[derive(Debug, Clone)]
-pub struct Companion {
+pub struct DependentFacts {
     /// Its inspect document.
     pub original: Value,
     /// Its image's.
@@ -208,5 +208,5 @@ pub struct Companion {
     /// Files in its own layer that its creator seems to have declared.
     pub declared_files: Vec<String>,
     /// What its start needs, and what was seen of it.
-    pub start_needs: Vec<Looked>,
+    pub start_needs: Vec<CheckedRequirement>,
 }

@@ -19,13 +19,13 @@ pub struct Layer {
     pub size: u64,
     /// How it is packed, as its media type says.
     #[serde(default)]
-    pub packing: Packing,
+    pub packing: Compression,
 }
 
 /// How a layer is packed, as far as that matters for whether an Engine can unpack it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Packing {
+pub enum Compression {
     /// Not packed, or in a way that every Engine knows (gzip), or in one that nobody told.
     #[default]
     Common,
@@ -35,7 +35,7 @@ pub enum Packing {
     Encrypted,
 }
 
-impl Packing {
+impl Compression {
     /// What the media type of a layer says (OCI image-spec `layer.md`; BuildKit writes zstd in
     /// Docker's types as well).
     #[must_use]

@@ -30,7 +30,7 @@ const OFFICIAL: &str = "library/";
 
 /// What is known of where the running image came from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Origin {
+pub enum ImageOrigin {
     /// Nobody asked yet.
     #[default]
     Unasked,
@@ -47,7 +47,7 @@ pub enum Origin {
     Unanswered(LookupError),
 }
 
-impl Origin {
+impl ImageOrigin {
     /// Whether it came from the registry of its name.
     #[must_use]
     pub const fn is_shown(&self) -> bool {
@@ -58,7 +58,7 @@ impl Origin {
 /// What is remembered of an image and a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Known {
+pub enum RememberedOrigin {
     /// This agent pulled it from there.
     Pulled,
     /// The registry has it under that name.
@@ -70,7 +70,7 @@ pub enum Known {
 
 /// What the Engine tells of an image, as far as it speaks of its origin.
 #[derive(Debug, Clone, Copy)]
-pub struct Traces<'a> {
+pub struct OriginTraces<'a> {
     /// The image as the user wrote it, parsed.
     pub reference: &'a Reference,
     /// The image's ID.
@@ -83,17 +83,21 @@ pub struct Traces<'a> {
 
 /// What is known without asking anybody.
 #[must_use]
-pub fn known(traces: &Traces<'_>, memory: &Memory) -> Origin {
+pub fn known(traces: &OriginTraces<'_>, memory: &Memory) -> ImageOrigin {
     match memory.origin(traces.image_id, traces.reference) {
-        Some(Known::Pulled | Known::Published) => Origin::Shown,
-        _ if traces.is_classic && has_digest_of_its_own(traces) => Origin::Shown,
-        Some(Known::Missing(offered)) => Origin::Missing { offered: offered.clone() },
-        None => Origin::Unasked,
+        Some(RememberedOrigin::Pulled | RememberedOrigin::Published) => ImageOrigin::Shown,
+        _ if traces.is_classic && has_own_digest(traces) => ImageOrigin::Shown,
+        Some(RememberedOrigin::Missing(offered)) => {
+            ImageOrigin::Missing { offered: offered.clone() }
+        }
+        None => ImageOrigin::Unasked,
     }
 }
 
 /// An ID that stands among the digests is one of containerd's store.
-fn has_digest_of_its_own(Traces { reference, image_id, repo_digests, .. }: &Traces<'_>) -> bool {
+fn has_own_digest(
+    OriginTraces { reference, image_id, repo_digests, .. }: &OriginTraces<'_>,
+) -> bool {
     let mut parsed = repo_digests.iter().filter_map(|name| name.parse::<Reference>().ok());
     parsed.any(|name| {
         name.same_repository(reference)
@@ -178,17 +182,19 @@ pub(super) fn doubt(observation: &Observation) -> Option<Doubt> {
     }
     let running = observation.running.as_ref().ok()?;
     match &running.origin {
-        Origin::Missing { offered } if offered.as_ref() == observation.offered.digest() => {
+        ImageOrigin::Missing { offered } if offered.as_ref() == observation.offered.digest() => {
             Some(Doubt::Held(built_locally(observation)))
         }
-        Origin::Unanswered(error) => Some(Doubt::Held(No::new(error.reason, error.detail.clone()))),
+        ImageOrigin::Unanswered(error) => {
+            Some(Doubt::Held(No::new(error.reason, error.detail.clone())))
+        }
         _ => Some(Doubt::Open),
     }
 }
 
 /// The same for a rollback by hand, where nothing was offered.
 pub(super) fn check(observation: &Observation) -> Result<(), No> {
-    let is_missing = |running: &Running| matches!(running.origin, Origin::Missing { .. });
+    let is_missing = |running: &Running| matches!(running.origin, ImageOrigin::Missing { .. });
     if observation.running.as_ref().is_ok_and(is_missing) && !observation.has_shown_origin() {
         return Err(built_locally(observation));
     }
@@ -202,7 +208,7 @@ pub(super) fn check(observation: &Observation) -> Result<(), No> {
 /// Whether the registry is to be asked before a rollback by hand.
 #[must_use]
 pub fn is_open(observation: &Observation) -> bool {
-    let is_unasked = |running: &Running| running.origin == Origin::Unasked;
+    let is_unasked = |running: &Running| running.origin == ImageOrigin::Unasked;
     !observation.is_local()
         && !observation.has_shown_origin()
         && observation.running.as_ref().is_ok_and(is_unasked)
@@ -224,20 +230,20 @@ fn built_locally(observation: &Observation) -> No {
 
 /// What a round learnt of an image's origin, and is worth remembering.
 #[must_use]
-pub fn news(observation: &Observation, circumstances: &Circumstances) -> Option<Known> {
+pub fn news(observation: &Observation, circumstances: &Circumstances) -> Option<RememberedOrigin> {
     let running = observation.running.as_ref().ok()?;
     match &running.origin {
-        Origin::Shown => return None,
-        Origin::ShownNow => return Some(Known::Published),
+        ImageOrigin::Shown => return None,
+        ImageOrigin::ShownNow => return Some(RememberedOrigin::Published),
         _ => {}
     }
     // A name whose tag leads to what runs has what runs.
     let is_same = |compared| matches!(compared, Compared::Same | Compared::Republished(_));
     if !observation.is_local() && is_same(compare(observation, circumstances)) {
-        return Some(Known::Published);
+        return Some(RememberedOrigin::Published);
     }
     match &running.origin {
-        Origin::Missing { offered } => Some(Known::Missing(offered.clone())),
+        ImageOrigin::Missing { offered } => Some(RememberedOrigin::Missing(offered.clone())),
         _ => None,
     }
 }

@@ -19,11 +19,15 @@ fn repo_digest(repository: &str, text: &str) -> String {
 }
 
 /// What is known of an image with this ID and these `RepoDigests`, on the classic store or not.
-fn origin(id: &str, repo_digests: &[String], is_classic: bool, memory: &Memory) -> Origin {
+fn origin(id: &str, repo_digests: &[String], is_classic: bool, memory: &Memory) -> ImageOrigin {
     let reference = TILL.parse().expect("a reference");
     let image_id = digest(id);
-    let traces =
-        Traces { reference: &reference, image_id: image_id.as_str(), repo_digests, is_classic };
+    let traces = OriginTraces {
+        reference: &reference,
+        image_id: image_id.as_str(),
+        repo_digests,
+        is_classic,
+    };
     known(&traces, memory)
 }
 
@@ -38,15 +42,15 @@ fn a_digest_of_that_very_repository_shows_it_on_the_classic_store_alone() {
     ];
     // What a build or `docker tag` gets on containerd's store: its digest is the image's ID.
     let of_a_build = [repo_digest("shop/till", "config")];
-    assert_eq!(origin("config", &own, true, &none), Origin::Shown);
-    assert_eq!(origin("config", &by_full_name, true, &none), Origin::Shown);
-    assert_eq!(origin("config", &of_another, true, &none), Origin::Unasked);
-    assert_eq!(origin("config", &[], true, &none), Origin::Unasked);
-    assert_eq!(origin("config", &of_a_build, false, &none), Origin::Unasked);
+    assert_eq!(origin("config", &own, true, &none), ImageOrigin::Shown);
+    assert_eq!(origin("config", &by_full_name, true, &none), ImageOrigin::Shown);
+    assert_eq!(origin("config", &of_another, true, &none), ImageOrigin::Unasked);
+    assert_eq!(origin("config", &[], true, &none), ImageOrigin::Unasked);
+    assert_eq!(origin("config", &of_a_build, false, &none), ImageOrigin::Unasked);
     // An older Engine with that store does not name the manifest.
-    assert_eq!(origin("config", &of_a_build, true, &none), Origin::Unasked);
+    assert_eq!(origin("config", &of_a_build, true, &none), ImageOrigin::Unasked);
     // Podman writes them for builds as well.
-    assert_eq!(origin("config", &own, false, &none), Origin::Unasked);
+    assert_eq!(origin("config", &own, false, &none), ImageOrigin::Unasked);
 }
 
 #[test]
@@ -55,19 +59,19 @@ fn what_was_learnt_is_remembered_for_that_image_under_that_name() {
     let (till, other): (Reference, Reference) =
         (TILL.parse().expect("a name"), "other/till:stable".parse().expect("a name"));
     let image = digest("config");
-    assert!(memory.learn_origin(image.as_str(), &other, Known::Pulled));
-    assert_eq!(origin("config", &[], true, &memory), Origin::Unasked);
-    assert!(memory.learn_origin(image.as_str(), &till, Known::Missing(None)));
-    assert_eq!(origin("config", &[], true, &memory), Origin::Missing { offered: None });
+    assert!(memory.learn_origin(image.as_str(), &other, RememberedOrigin::Pulled));
+    assert_eq!(origin("config", &[], true, &memory), ImageOrigin::Unasked);
+    assert!(memory.learn_origin(image.as_str(), &till, RememberedOrigin::Missing(None)));
+    assert_eq!(origin("config", &[], true, &memory), ImageOrigin::Missing { offered: None });
     // Pulled by hand meanwhile.
     let own = [repo_digest("shop/till", "manifest")];
-    assert_eq!(origin("config", &own, true, &memory), Origin::Shown);
-    assert!(memory.learn_origin(image.as_str(), &till, Known::Published));
-    assert!(!memory.learn_origin(image.as_str(), &till, Known::Published));
-    assert_eq!(origin("config", &[], false, &memory), Origin::Shown);
-    assert!(memory.learn_origin(image.as_str(), &till, Known::Pulled));
-    assert!(!memory.learn_origin(image.as_str(), &till, Known::Missing(None)));
-    assert_eq!(origin("another", &[], false, &memory), Origin::Unasked);
+    assert_eq!(origin("config", &own, true, &memory), ImageOrigin::Shown);
+    assert!(memory.learn_origin(image.as_str(), &till, RememberedOrigin::Published));
+    assert!(!memory.learn_origin(image.as_str(), &till, RememberedOrigin::Published));
+    assert_eq!(origin("config", &[], false, &memory), ImageOrigin::Shown);
+    assert!(memory.learn_origin(image.as_str(), &till, RememberedOrigin::Pulled));
+    assert!(!memory.learn_origin(image.as_str(), &till, RememberedOrigin::Missing(None)));
+    assert_eq!(origin("another", &[], false, &memory), ImageOrigin::Unasked);
     // It survives a restart.
     let written = serde_json::to_string(&memory).expect("JSON");
     assert_eq!(serde_json::from_str::<Memory>(&written).expect("a memory"), memory);
@@ -128,7 +132,7 @@ fn circumstances(force: bool) -> Circumstances {
 }
 
 /// A container that runs `one`, of whose origin this is known, while this is offered.
-fn seen(origin: Origin, offered: Offered) -> Observation {
+fn seen(origin: ImageOrigin, offered: Offered) -> Observation {
     let mut seen = observation("");
     seen.running.as_mut().expect("it is known").origin = origin;
     seen.offered = offered;
@@ -154,25 +158,25 @@ fn reason(seen: &Observation, force: bool) -> Option<Reason> {
     }
 }
 
-fn missing(offered: &Offered) -> Origin {
-    Origin::Missing { offered: offered.digest().cloned() }
+fn missing(offered: &Offered) -> ImageOrigin {
+    ImageOrigin::Missing { offered: offered.digest().cloned() }
 }
 
 #[test]
 fn nothing_is_asked_of_origin_while_nothing_else_is_offered() {
     for (origin, offered, expected) in [
-        (Origin::Unasked, Offered::Unasked, Question::Digest),
-        (Origin::Unasked, Offered::Digest(offer("one").index), Question::Nothing),
-        (Origin::Unasked, two(), Question::Origin),
-        (Origin::Unasked, no_tag(), Question::Origin),
-        (Origin::Shown, two(), Question::Image),
-        (Origin::ShownNow, two(), Question::Image),
-        (Origin::Shown, no_tag(), Question::Nothing),
+        (ImageOrigin::Unasked, Offered::Unasked, Question::Digest),
+        (ImageOrigin::Unasked, Offered::Digest(offer("one").index), Question::Nothing),
+        (ImageOrigin::Unasked, two(), Question::Origin),
+        (ImageOrigin::Unasked, no_tag(), Question::Origin),
+        (ImageOrigin::Shown, two(), Question::Image),
+        (ImageOrigin::ShownNow, two(), Question::Image),
+        (ImageOrigin::Shown, no_tag(), Question::Nothing),
         (missing(&two()), two(), Question::Nothing),
         (missing(&no_tag()), no_tag(), Question::Nothing),
         // The tag points elsewhere since.
         (missing(&no_tag()), two(), Question::Origin),
-        (Origin::Missing { offered: Some(digest("three")) }, two(), Question::Origin),
+        (ImageOrigin::Missing { offered: Some(digest("three")) }, two(), Question::Origin),
     ] {
         let seen = seen(origin, offered);
         assert_eq!(question(&seen, &circumstances(false)), expected, "{seen:?}");
@@ -186,18 +190,18 @@ fn what_never_came_from_there_is_not_replaced_and_no_force_helps() {
         assert_eq!(held(missing(&two()), two()), Some(Reason::BuiltLocally));
         assert_eq!(held(missing(&two()), whole_two()), Some(Reason::BuiltLocally));
         assert_eq!(held(missing(&no_tag()), no_tag()), Some(Reason::BuiltLocally));
-        assert_eq!(held(Origin::Shown, no_tag()), Some(Reason::NotFound));
-        assert_eq!(held(Origin::Shown, whole_two()), None);
-        assert_eq!(held(Origin::ShownNow, whole_two()), None);
+        assert_eq!(held(ImageOrigin::Shown, no_tag()), Some(Reason::NotFound));
+        assert_eq!(held(ImageOrigin::Shown, whole_two()), None);
+        assert_eq!(held(ImageOrigin::ShownNow, whole_two()), None);
         // Nobody asked: nothing is done either.
-        assert_eq!(held(Origin::Unasked, whole_two()), Some(Reason::RegistryError));
+        assert_eq!(held(ImageOrigin::Unasked, whole_two()), Some(Reason::RegistryError));
         for error in [
             Reason::RegistryUnauthorized,
             Reason::RegistryUnreachable,
             Reason::RegistryError,
             Reason::RateLimited,
         ] {
-            let unanswered = Origin::Unanswered(LookupError::new(error, "no answer"));
+            let unanswered = ImageOrigin::Unanswered(LookupError::new(error, "no answer"));
             assert_eq!(held(unanswered, whole_two()), Some(error));
         }
     }
@@ -205,7 +209,7 @@ fn what_never_came_from_there_is_not_replaced_and_no_force_helps() {
 
 #[test]
 fn the_users_word_counts_where_nothing_else_shows_it() {
-    for origin in [Origin::Unasked, missing(&two())] {
+    for origin in [ImageOrigin::Unasked, missing(&two())] {
         let mut seen = seen(origin, whole_two());
         seen.policy.as_mut().expect("a policy").is_from_registry = true;
         assert_eq!(reason(&seen, false), None);
@@ -217,14 +221,14 @@ fn the_users_word_counts_where_nothing_else_shows_it() {
 
 #[test]
 fn what_follows_a_local_tag_needs_no_registry() {
-    let mut seen = seen(Origin::Unasked, whole_two());
+    let mut seen = seen(ImageOrigin::Unasked, whole_two());
     seen.policy.as_mut().expect("a policy").wishes.is_local = true;
     assert_eq!(reason(&seen, false), None);
 }
 
 #[test]
 fn a_short_id_is_no_name_to_follow() {
-    let mut seen = seen(Origin::Unasked, Offered::Unasked);
+    let mut seen = seen(ImageOrigin::Unasked, Offered::Unasked);
     seen.running.as_mut().expect("it is known").is_written_as_id = true;
     assert_eq!(question(&seen, &circumstances(true)), Question::Nothing);
     assert_eq!(reason(&seen, true), Some(Reason::PinnedByDigest));
@@ -235,7 +239,7 @@ fn a_short_id_is_no_name_to_follow() {
 
 #[test]
 fn an_image_that_has_no_digest_is_asked_for_nowhere() {
-    let mut seen = seen(Origin::Unasked, Offered::Unasked);
+    let mut seen = seen(ImageOrigin::Unasked, Offered::Unasked);
     seen.running.as_mut().expect("it is known").digests.clear();
     assert_eq!(question(&seen, &circumstances(true)), Question::Nothing);
     assert_eq!(reason(&seen, true), Some(Reason::BuiltLocally));
@@ -250,12 +254,12 @@ fn a_rollback_asks_the_same() {
             crate::core::decide::roll_back(&seen, readiness, &offer("two"), &circumstances(true));
         plan.map_err(|no| no.reason).err()
     };
-    assert_eq!(roll_back(Origin::Shown), None);
-    assert_eq!(roll_back(Origin::ShownNow), None);
+    assert_eq!(roll_back(ImageOrigin::Shown), None);
+    assert_eq!(roll_back(ImageOrigin::ShownNow), None);
     assert_eq!(roll_back(missing(&two())), Some(Reason::BuiltLocally));
     assert_eq!(roll_back(missing(&no_tag())), Some(Reason::BuiltLocally));
     let error = LookupError::new(Reason::RegistryUnreachable, "no answer");
-    assert_eq!(roll_back(Origin::Unanswered(error)), Some(Reason::RegistryUnreachable));
+    assert_eq!(roll_back(ImageOrigin::Unanswered(error)), Some(Reason::RegistryUnreachable));
 }
 
 #[test]
@@ -291,17 +295,17 @@ fn only_news_are_remembered() {
         again.index = digest("another index");
         Offered::Image(Box::new(again))
     };
-    assert_eq!(news(Origin::Shown, same()), None);
-    assert_eq!(news(Origin::Shown, two()), None);
-    assert_eq!(news(Origin::Unasked, two()), None);
-    assert_eq!(news(Origin::Unasked, same()), Some(Known::Published));
-    assert_eq!(news(Origin::Unasked, republished()), Some(Known::Published));
-    assert_eq!(news(missing(&two()), same()), Some(Known::Published));
-    assert_eq!(news(Origin::ShownNow, two()), Some(Known::Published));
-    let of_two = Known::Missing(two().digest().cloned());
+    assert_eq!(news(ImageOrigin::Shown, same()), None);
+    assert_eq!(news(ImageOrigin::Shown, two()), None);
+    assert_eq!(news(ImageOrigin::Unasked, two()), None);
+    assert_eq!(news(ImageOrigin::Unasked, same()), Some(RememberedOrigin::Published));
+    assert_eq!(news(ImageOrigin::Unasked, republished()), Some(RememberedOrigin::Published));
+    assert_eq!(news(missing(&two()), same()), Some(RememberedOrigin::Published));
+    assert_eq!(news(ImageOrigin::ShownNow, two()), Some(RememberedOrigin::Published));
+    let of_two = RememberedOrigin::Missing(two().digest().cloned());
     assert_eq!(news(missing(&two()), two()), Some(of_two));
     let error = LookupError::new(Reason::RegistryUnauthorized, "wants a login");
-    assert_eq!(news(Origin::Unanswered(error), two()), None);
+    assert_eq!(news(ImageOrigin::Unanswered(error), two()), None);
 }
 
 #[test]

@@ -20,7 +20,7 @@ const RETRIES_MAX: u32 = 6;
 
 /// An image that was fetched ahead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ahead {
+pub struct PrefetchedImage {
     /// The name that keeps it, `pilotfish-next/NAME:…`.
     pub name: String,
     /// The image's ID.
@@ -29,21 +29,21 @@ pub struct Ahead {
 
 /// When a window opens that a container waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Opening {
+struct WindowOpening {
     at: DateTime<Utc>,
     retries: u32,
 }
 
 /// What was fetched ahead for one container and is still of use to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Wanted {
+enum WantedImage {
     /// Nobody could tell.
     Unknown,
     Nothing,
     Image(Box<Offer>),
 }
 
-impl Wanted {
+impl WantedImage {
     fn of(observation: &Observation, decision: &Decision) -> Self {
         let is_useless = |reason| matches!(reason, Reason::RefusedDigest | Reason::NotifyOnly);
         match (decision, &observation.offered) {
@@ -66,17 +66,17 @@ impl Wanted {
 
 /// What the rounds so far mean for later, by container.
 #[derive(Debug, Clone, Default)]
-pub struct Outlook {
-    openings: BTreeMap<String, Opening>,
-    wanted: BTreeMap<String, Wanted>,
+pub struct PendingUpdates {
+    openings: BTreeMap<String, WindowOpening>,
+    wanted: BTreeMap<String, WantedImage>,
 }
 
-impl Outlook {
+impl PendingUpdates {
     /// Takes in what was decided of a container. Who waited for a window and could not be checked
     /// goes on waiting.
     pub fn note(&mut self, observation: &Observation, decision: &Decision) {
         let name = &observation.name;
-        self.wanted.insert(name.clone(), Wanted::of(observation, decision));
+        self.wanted.insert(name.clone(), WantedImage::of(observation, decision));
         let no = match decision {
             Decision::Fetch(fetch) => Some(&fetch.waits),
             Decision::No(no) => Some(no),
@@ -92,7 +92,7 @@ impl Outlook {
 
     /// Has a container looked at when it is this time.
     pub fn wait(&mut self, container: &str, at: DateTime<Utc>) {
-        self.openings.insert(container.to_owned(), Opening { at, retries: 0 });
+        self.openings.insert(container.to_owned(), WindowOpening { at, retries: 0 });
     }
 
     /// Forgets containers that are not watched any more.
@@ -110,7 +110,7 @@ impl Outlook {
     /// soon, a few times.
     pub fn put_off(&mut self, now: DateTime<Utc>) {
         for opening in self.openings.values_mut().filter(|opening| opening.at <= now) {
-            *opening = Opening { at: now + RETRY_INTERVAL, retries: opening.retries + 1 };
+            *opening = WindowOpening { at: now + RETRY_INTERVAL, retries: opening.retries + 1 };
         }
         self.openings.retain(|_, opening| opening.retries <= RETRIES_MAX);
     }
@@ -118,10 +118,14 @@ impl Outlook {
     /// What of these images nobody waits for: another one is the newest by now, or their container
     /// is not among the `owners` any more.
     #[must_use]
-    pub fn superseded(&self, images: Vec<Ahead>, owners: &BTreeSet<String>) -> Vec<Ahead> {
+    pub fn superseded(
+        &self,
+        images: Vec<PrefetchedImage>,
+        owners: &BTreeSet<String>,
+    ) -> Vec<PrefetchedImage> {
         let by_repository: BTreeMap<String, &String> =
             owners.iter().map(|owner| (names::next_repository(owner), owner)).collect();
-        let is_wanted = |image: &Ahead| {
+        let is_wanted = |image: &PrefetchedImage| {
             let repository = image.name.rsplit_once(':').map_or("", |(repository, _)| repository);
             by_repository.get(repository).is_some_and(|owner| {
                 self.wanted.get(*owner).is_none_or(|wanted| wanted.includes(&image.image_id))

@@ -32,13 +32,13 @@ fn at(hour: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::hours(hour)
 }
 
-fn openings(outlook: &Outlook) -> Vec<DateTime<Utc>> {
+fn openings(outlook: &PendingUpdates) -> Vec<DateTime<Utc>> {
     outlook.openings().map(|(_, at)| at).collect()
 }
 
 #[test]
 fn who_waits_for_a_window_is_known_until_it_does_not() {
-    let mut outlook = Outlook::default();
+    let mut outlook = PendingUpdates::default();
     let till = observation("");
     outlook.note(&till, &fetch(at(4)));
     assert_eq!(openings(&outlook), [at(4)]);
@@ -58,7 +58,7 @@ fn who_waits_for_a_window_is_known_until_it_does_not() {
 
 #[test]
 fn an_opening_without_an_answer_is_tried_again_a_few_times() {
-    let mut outlook = Outlook::default();
+    let mut outlook = PendingUpdates::default();
     outlook.wait("till", at(4));
     outlook.put_off(at(3));
     assert_eq!(openings(&outlook), [at(4)], "its time has not come");
@@ -72,14 +72,14 @@ fn an_opening_without_an_answer_is_tried_again_a_few_times() {
     assert!(openings(&outlook).is_empty());
 }
 
-fn ahead(container: &str, image: &Digest) -> Ahead {
+fn ahead(container: &str, image: &Digest) -> PrefetchedImage {
     let name = names::next_name(container, image.as_str());
-    Ahead { name, image_id: image.as_str().to_owned() }
+    PrefetchedImage { name, image_id: image.as_str().to_owned() }
 }
 
 /// What of two images of the till, the newest last, is superseded after this decision.
-fn superseded(offered: Offered, decision: Option<&Decision>) -> Vec<Ahead> {
-    let mut outlook = Outlook::default();
+fn superseded(offered: Offered, decision: Option<&Decision>) -> Vec<PrefetchedImage> {
+    let mut outlook = PendingUpdates::default();
     let mut till = observation("");
     till.offered = offered;
     if let Some(decision) = decision {
@@ -118,7 +118,7 @@ fn only_the_newest_image_stays() {
 
 #[test]
 fn on_the_containerd_image_store_an_id_is_an_index_or_a_manifest() {
-    let mut outlook = Outlook::default();
+    let mut outlook = PendingUpdates::default();
     outlook.note(&observation(""), &waits(at(4)));
     let owners = BTreeSet::from(["till".to_owned()]);
     let two = offer("two");
@@ -128,7 +128,7 @@ fn on_the_containerd_image_store_an_id_is_an_index_or_a_manifest() {
 
 #[test]
 fn images_of_containers_that_are_gone_are_superseded() {
-    let outlook = Outlook::default();
+    let outlook = PendingUpdates::default();
     let owners = BTreeSet::from(["till".to_owned(), "Till".to_owned()]);
     let image = offer("two").config;
     let of = |container: &str| ahead(container, &image);

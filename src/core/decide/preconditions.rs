@@ -2,7 +2,7 @@
 
 use super::{No, disk_space};
 use crate::core::decide::observation::{Readiness, Running};
-use crate::core::decide::offer::{Offer, Packing};
+use crate::core::decide::offer::{Compression, Offer};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::manifest;
 
@@ -26,10 +26,10 @@ fn unpacked(readiness: &Readiness, offer: &Offer) -> Result<(), No> {
     if readiness.is_pulled {
         return Ok(());
     }
-    let has = |packing: Packing| offer.layers.iter().any(|layer| layer.packing == packing);
+    let has = |packing: Compression| offer.layers.iter().any(|layer| layer.packing == packing);
     let detail = match () {
-        () if has(Packing::Encrypted) => "a layer of the image is encrypted",
-        () if has(Packing::Zstd) && !readiness.unpacks_zstd => {
+        () if has(Compression::Encrypted) => "a layer of the image is encrypted",
+        () if has(Compression::Zstd) && !readiness.unpacks_zstd => {
             "a layer of the image is packed with zstd, which Docker unpacks from Engine 23 on"
         }
         () => return Ok(()),
@@ -62,17 +62,17 @@ mod tests {
     #[test]
     fn a_layer_that_the_engine_cannot_unpack_is_not_fetched() {
         let readiness = observation("").readiness.expect("it is there");
-        let told = |packing: Packing, unpacks_zstd: bool, is_pulled: bool| {
+        let told = |packing: Compression, unpacks_zstd: bool, is_pulled: bool| {
             let readiness = Readiness { unpacks_zstd, is_pulled, ..(*readiness).clone() };
             let mut offer = offer("two");
             offer.layers[0].packing = packing;
             unpacked(&readiness, &offer).map_err(|no| no.reason)
         };
         let unsupported = Err(Reason::LayerUnsupported);
-        assert_eq!(told(Packing::Common, false, false), Ok(()));
-        assert_eq!(told(Packing::Zstd, true, false), Ok(()));
-        assert_eq!(told(Packing::Zstd, false, false), unsupported);
-        assert_eq!(told(Packing::Encrypted, true, false), unsupported);
-        assert_eq!(told(Packing::Zstd, false, true), Ok(()), "it is here already");
+        assert_eq!(told(Compression::Common, false, false), Ok(()));
+        assert_eq!(told(Compression::Zstd, true, false), Ok(()));
+        assert_eq!(told(Compression::Zstd, false, false), unsupported);
+        assert_eq!(told(Compression::Encrypted, true, false), unsupported);
+        assert_eq!(told(Compression::Zstd, false, true), Ok(()), "it is here already");
     }
 }

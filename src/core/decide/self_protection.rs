@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::{Circumstances, Endpoint, No};
+use super::{Circumstances, EngineEndpoint, No};
 use crate::core::decide::observation::Observation;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::inspect;
@@ -33,12 +33,12 @@ pub(super) fn itself(
 
 /// A proxy through which the agent reaches the Engine cannot be replaced through itself: once it is
 /// stopped, nobody can start the next one.
-pub(super) fn way_to_the_engine(original: &Value, circumstances: &Circumstances) -> Result<(), No> {
+pub(super) fn engine_access(original: &Value, circumstances: &Circumstances) -> Result<(), No> {
     let Some(endpoint) = &circumstances.engine_endpoint else { return Ok(()) };
     if !is_reached_at(original, endpoint) {
         return Ok(());
     }
-    let Endpoint { host, port } = endpoint;
+    let EngineEndpoint { host, port } = endpoint;
     let name = inspect::name(original);
     let detail = format!("the agent reaches the Engine through {name} ({host}:{port})");
     Err(No::new(Reason::CannotRecreate, detail))
@@ -46,7 +46,7 @@ pub(super) fn way_to_the_engine(original: &Value, circumstances: &Circumstances)
 
 /// Whether a container answers at that place: by one of its names or addresses, or by a port that
 /// is published on this machine.
-fn is_reached_at(container: &Value, endpoint: &Endpoint) -> bool {
+fn is_reached_at(container: &Value, endpoint: &EngineEndpoint) -> bool {
     let host = endpoint.host.as_str();
     if host.is_empty() {
         return false;
@@ -101,9 +101,9 @@ mod tests {
             ("engine", 2375, false),
             ("", 2375, false),
         ] {
-            let endpoint = Endpoint { host: host.into(), port };
+            let endpoint = EngineEndpoint { host: host.into(), port };
             assert_eq!(is_reached_at(&proxy, &endpoint), expected, "{host}:{port}");
         }
-        assert!(!is_reached_at(&json!({}), &Endpoint { host: "proxy".into(), port: 1 }));
+        assert!(!is_reached_at(&json!({}), &EngineEndpoint { host: "proxy".into(), port: 1 }));
     }
 }

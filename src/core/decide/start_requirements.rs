@@ -17,7 +17,7 @@ use crate::core::recreate::dependents::{Anchor, Tie, anchors, means};
 
 /// One thing that must be there when a container is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Need {
+pub enum StartRequirement {
     /// A device of the machine, or a directory of devices (`--device`).
     Device(PathBuf),
     /// The source of a bind mount. With `--volume` the Engine makes an empty directory where it is
@@ -29,7 +29,7 @@ pub enum Need {
 
 /// What was seen of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+pub enum Presence {
     /// It cannot be seen from here.
     Unknown,
     /// It is not there.
@@ -47,24 +47,24 @@ pub enum Seen {
 
 /// A need, and what was seen of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Looked {
+pub struct CheckedRequirement {
     /// What is needed.
-    pub need: Need,
+    pub need: StartRequirement,
     /// What was seen.
-    pub seen: Seen,
+    pub seen: Presence,
 }
 
 /// A directory of the Engine's machine, and where the agent sees it: `/` at `/` for an agent that
 /// runs on the machine itself, a bind mount of the agent's own container for one in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Window {
+pub struct VisibleDirectory {
     /// Its path on the machine.
     pub source: PathBuf,
     /// Its path for the agent.
     pub shown_at: PathBuf,
 }
 
-impl Window {
+impl VisibleDirectory {
     /// The whole machine, as seen by a process that runs on it.
     #[must_use]
     pub fn whole_machine() -> Self {
@@ -83,24 +83,26 @@ impl Window {
 /// A privileged container has all devices, so Docker does not look for those that keep their own
 /// path (moby, `daemon/oci_linux.go`).
 #[must_use]
-pub fn paths(container: &Value) -> Vec<Need> {
+pub fn paths(container: &Value) -> Vec<StartRequirement> {
     let list = |pointer| container.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
     let is_privileged = inspect::flag(container, "/HostConfig/Privileged");
     let devices = list("/HostConfig/Devices").filter_map(|device| {
         let (host, inside) = ("/PathOnHost", "/PathInContainer");
         let is_there_anyway =
             is_privileged && inspect::text(device, host) == inspect::text(device, inside);
-        absolute(inspect::text(device, host)).filter(|_| !is_there_anyway).map(Need::Device)
+        absolute(inspect::text(device, host))
+            .filter(|_| !is_there_anyway)
+            .map(StartRequirement::Device)
     });
     let binds = list("/HostConfig/Binds").filter_map(|bind| {
         let source = bind.as_str()?.split_once(':')?.0;
-        absolute(source).map(Need::Source)
+        absolute(source).map(StartRequirement::Source)
     });
     let mounts = list("/HostConfig/Mounts").filter_map(|mount| {
         let is_bind = inspect::text(mount, "/Type") == "bind";
         let makes_it = inspect::flag(mount, "/BindOptions/CreateMountpoint");
         let source = absolute(inspect::text(mount, "/Source"))?;
-        (is_bind && !makes_it).then_some(Need::Source(source))
+        (is_bind && !makes_it).then_some(StartRequirement::Source(source))
     });
     devices.chain(binds).chain(mounts).collect()
 }
@@ -122,11 +124,13 @@ pub fn volumes(container: &Value) -> impl Iterator<Item = &str> {
 /// (`--opt type=none --opt o=bind --opt device=/mnt/usb`), from its document. A share of another
 /// machine has no path on this one.
 #[must_use]
-pub fn source_of_volume(volume: &Value) -> Option<Need> {
+pub fn source_of_volume(volume: &Value) -> Option<StartRequirement> {
     let device = inspect::text(volume, "/Options/device");
     let is_share =
         matches!(inspect::text(volume, "/Options/type"), "nfs" | "nfs4" | "cifs" | "smb3");
-    absolute(device).filter(|_| !is_share && !device.starts_with("//")).map(Need::Source)
+    absolute(device)
+        .filter(|_| !is_share && !device.starts_with("//"))
+        .map(StartRequirement::Source)
 }
 
 fn absolute(path: &str) -> Option<PathBuf> {
@@ -138,8 +142,8 @@ fn absolute(path: &str) -> Option<PathBuf> {
 #[must_use]
 pub fn network_that_was_left(container: &Value) -> Option<&str> {
     let mode = inspect::text(container, "/HostConfig/NetworkMode");
-    let is_the_engines = matches!(mode, "" | "default" | "bridge" | "host" | "none" | "nat");
-    if is_the_engines || mode.contains(':') {
+    let is_engine_default = matches!(mode, "" | "default" | "bridge" | "host" | "none" | "nat");
+    if is_engine_default || mode.contains(':') {
         return None;
     }
     let networks = container.pointer("/NetworkSettings/Networks").and_then(Value::as_object)?;
@@ -159,12 +163,12 @@ pub fn traces(container: &Value) -> impl Iterator<Item = &Path> {
 
 /// What an agent in a container sees of the machine: its own bind mounts.
 #[must_use]
-pub fn windows(own_container: &Value) -> Vec<Window> {
+pub fn windows(own_container: &Value) -> Vec<VisibleDirectory> {
     let mounts = own_container.get("Mounts").and_then(Value::as_array).into_iter().flatten();
     let binds = mounts.filter(|mount| inspect::text(mount, "/Type") == "bind");
     let window = |mount| {
         let path = |pointer| absolute(inspect::text(mount, pointer));
-        Some(Window { source: path("/Source")?, shown_at: path("/Destination")? })
+        Some(VisibleDirectory { source: path("/Source")?, shown_at: path("/Destination")? })
     };
     binds.filter_map(window).collect()
 }
@@ -172,8 +176,9 @@ pub fn windows(own_container: &Value) -> Vec<Window> {
 /// The window that shows this path: the nearest one. What is mounted itself says nothing of its
 /// path: it stays where it is mounted when the path is removed.
 #[must_use]
-pub fn window_of<'a>(windows: &'a [Window], path: &Path) -> Option<&'a Window> {
-    let shows = |window: &&Window| path.starts_with(&window.source) && path != window.source;
+pub fn window_of<'a>(windows: &'a [VisibleDirectory], path: &Path) -> Option<&'a VisibleDirectory> {
+    let shows =
+        |window: &&VisibleDirectory| path.starts_with(&window.source) && path != window.source;
     windows.iter().filter(shows).max_by_key(|window| window.source.components().count())
 }
 
@@ -182,28 +187,28 @@ pub fn window_of<'a>(windows: &'a [Window], path: &Path) -> Option<&'a Window> {
 ///
 /// # Errors
 /// The first thing that is missing.
-pub fn met(of: &str, looked: &[Looked]) -> Result<(), No> {
+pub fn met(of: &str, looked: &[CheckedRequirement]) -> Result<(), No> {
     looked.iter().find_map(|looked| unmet(of, looked)).map_or(Ok(()), Err)
 }
 
-fn unmet(of: &str, Looked { need, seen }: &Looked) -> Option<No> {
+fn unmet(of: &str, CheckedRequirement { need, seen }: &CheckedRequirement) -> Option<No> {
     let (reason, what) = match (need, seen) {
-        (Need::Device(path), seen) => {
+        (StartRequirement::Device(path), seen) => {
             let is = match seen {
-                Seen::Missing => "is not there",
-                Seen::Other => "is no device",
-                Seen::Directory { may_hold_devices: false } => "holds no device",
-                Seen::Unknown | Seen::Device | Seen::Directory { .. } => return None,
+                Presence::Missing => "is not there",
+                Presence::Other => "is no device",
+                Presence::Directory { may_hold_devices: false } => "holds no device",
+                Presence::Unknown | Presence::Device | Presence::Directory { .. } => return None,
             };
             (Reason::DeviceMissing, format!("the device {} {is}", path.display()))
         }
-        (Need::Source(path), Seen::Missing) => {
+        (StartRequirement::Source(path), Presence::Missing) => {
             (Reason::StartWouldFail, format!("{}, which it mounts, is not there", path.display()))
         }
-        (Need::Network(name), Seen::Missing) => {
+        (StartRequirement::Network(name), Presence::Missing) => {
             (Reason::StartWouldFail, format!("its network {name} is not there"))
         }
-        (Need::Source(_) | Need::Network(_), _) => return None,
+        (StartRequirement::Source(_) | StartRequirement::Network(_), _) => return None,
     };
     Some(No::new(reason, format!("{of}{what}: it runs, but could not be started again")))
 }

@@ -6,12 +6,12 @@ fn container(host_config: impl Into<Value>) -> Value {
     json!({ "Id": "1", "Name": "/till", "HostConfig": host_config.into() })
 }
 
-fn device(path: &str) -> Need {
-    Need::Device(path.into())
+fn device(path: &str) -> StartRequirement {
+    StartRequirement::Device(path.into())
 }
 
-fn source(path: &str) -> Need {
-    Need::Source(path.into())
+fn source(path: &str) -> StartRequirement {
+    StartRequirement::Source(path.into())
 }
 
 #[test]
@@ -80,13 +80,13 @@ fn documents_of_any_shape_need_nothing() {
 
 #[test]
 fn what_is_missing_holds_and_what_cannot_be_seen_does_not() {
-    let held = |need, seen| met("", &[Looked { need, seen }]).err().map(|no| no.reason);
-    let folder = |may_hold_devices| Seen::Directory { may_hold_devices };
+    let held = |need, seen| met("", &[CheckedRequirement { need, seen }]).err().map(|no| no.reason);
+    let folder = |may_hold_devices| Presence::Directory { may_hold_devices };
     for (seen, of_a_device, of_a_source) in [
-        (Seen::Unknown, None, None),
-        (Seen::Missing, Some(Reason::DeviceMissing), Some(Reason::StartWouldFail)),
-        (Seen::Device, None, None),
-        (Seen::Other, Some(Reason::DeviceMissing), None),
+        (Presence::Unknown, None, None),
+        (Presence::Missing, Some(Reason::DeviceMissing), Some(Reason::StartWouldFail)),
+        (Presence::Device, None, None),
+        (Presence::Other, Some(Reason::DeviceMissing), None),
         (folder(true), None, None),
         (folder(false), Some(Reason::DeviceMissing), None),
     ] {
@@ -97,7 +97,7 @@ fn what_is_missing_holds_and_what_cannot_be_seen_does_not() {
 
 #[test]
 fn the_detail_names_the_thing_and_the_container() {
-    let looked = [Looked { need: device("/dev/ttyUSB0"), seen: Seen::Missing }];
+    let looked = [CheckedRequirement { need: device("/dev/ttyUSB0"), seen: Presence::Missing }];
     let no = met("side: ", &looked).expect_err("it is missing");
     let detail =
         "side: the device /dev/ttyUSB0 is not there: it runs, but could not be started again";

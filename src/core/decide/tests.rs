@@ -8,8 +8,8 @@ use serde_json::json;
 use super::*;
 use crate::core::decide::memory::Refusal;
 use crate::core::decide::observation::{Offered, Previous, Running};
-use crate::core::decide::offer::{Layer, Packing};
-use crate::core::decide::origin::Origin;
+use crate::core::decide::offer::{Compression, Layer};
+use crate::core::decide::origin::ImageOrigin;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::Platform;
 use crate::core::policy::{Policy, PolicyDefaults, Selection};
@@ -24,7 +24,11 @@ pub(in crate::core) fn offer(name: &str) -> Offer {
         manifest: digest("manifest"),
         config: digest("config"),
         platform: Platform { os: "linux".into(), architecture: "arm64".into(), variant: "".into() },
-        layers: vec![Layer { digest: digest("layer"), size: 1_000_000, packing: Packing::Common }],
+        layers: vec![Layer {
+            digest: digest("layer"),
+            size: 1_000_000,
+            packing: Compression::Common,
+        }],
         diff_ids: vec![digest("unpacked")],
     }
 }
@@ -60,7 +64,7 @@ pub(in crate::core) fn observation(update_window: &str) -> Observation {
             digest: Some(one.index),
             manifest: None,
             platform: one.platform,
-            origin: Origin::Shown,
+            origin: ImageOrigin::Shown,
             is_written_as_id: false,
         }),
         offered: Offered::Image(Box::new(offer("two"))),

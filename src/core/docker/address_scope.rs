@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Where an address lies. The later ones lie further inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
+pub enum AddressScope {
     /// Anywhere on the Internet.
     Internet,
     /// A private network (RFC 1918, RFC 4193, RFC 6598).
@@ -20,7 +20,7 @@ pub enum Place {
     ThisMachine,
 }
 
-impl Place {
+impl AddressScope {
     /// Where an address lies (the IANA registries of special-purpose addresses). An IPv6 address
     /// that wraps an IPv4 one counts as that one.
     #[must_use]
@@ -55,7 +55,7 @@ impl Place {
 
 /// An address that a registry names: where tokens are given out, or where a redirect leads.
 #[derive(Debug, Clone, Copy)]
-pub struct Named {
+pub struct NamedAddress {
     /// Whether TLS is spoken there.
     pub is_tls: bool,
     /// Whether it is the very host and port that named it.
@@ -65,60 +65,66 @@ pub struct Named {
     /// Whether the operator let this host speak without TLS.
     pub may_speak_plain: bool,
     /// Where it lies, if it is written as an address.
-    pub literal: Option<Place>,
+    pub literal: Option<AddressScope>,
 }
 
 /// Why nothing is sent to an address that a registry named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum AddressRefusal {
     /// It leads away from TLS.
     Plain,
     /// It lies further inside than the registry that named it.
-    Inside(Place),
+    Inside(AddressScope),
 }
 
-impl Named {
+impl NamedAddress {
     /// Whether a registry that answered from this place, with or without TLS, may send us there.
     /// What is given is the place that a name may not lead beyond; nothing where it may lead
     /// anywhere.
     ///
     /// # Errors
     /// It may not.
-    pub fn judge(&self, from: Place, came_by_tls: bool) -> Result<Option<Place>, Refusal> {
+    pub fn judge(
+        &self,
+        from: AddressScope,
+        came_by_tls: bool,
+    ) -> Result<Option<AddressScope>, AddressRefusal> {
         let is_plain_all_along = !came_by_tls && self.is_same;
         if !self.is_tls && !is_plain_all_along && !self.may_speak_plain {
-            return Err(Refusal::Plain);
+            return Err(AddressRefusal::Plain);
         }
         if self.is_same || self.is_operators || self.may_speak_plain {
             return Ok(None);
         }
         match self.literal.filter(|there| !from.may_lead_to(*there)) {
-            Some(there) => Err(Refusal::Inside(there)),
+            Some(there) => Err(AddressRefusal::Inside(there)),
             None => Ok(Some(from)),
         }
     }
 }
 
-fn of_v4(address: Ipv4Addr) -> Place {
+fn of_v4(address: Ipv4Addr) -> AddressScope {
     match address.octets() {
-        [0 | 127, ..] => Place::ThisMachine,
-        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => Place::LocalNetwork,
+        [0 | 127, ..] => AddressScope::ThisMachine,
+        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => {
+            AddressScope::LocalNetwork
+        }
         // 198.18.0.0/15 is for benchmarks of networks, 192.0.0.0/24 for protocols.
-        [198, 18..=19, ..] | [192, 0, 0, _] => Place::LocalNetwork,
-        [169, 254, ..] | [224..=255, ..] => Place::Link,
-        _ => Place::Internet,
+        [198, 18..=19, ..] | [192, 0, 0, _] => AddressScope::LocalNetwork,
+        [169, 254, ..] | [224..=255, ..] => AddressScope::Link,
+        _ => AddressScope::Internet,
     }
 }
 
-fn of_v6(address: Ipv6Addr) -> Place {
+fn of_v6(address: Ipv6Addr) -> AddressScope {
     if address.is_loopback() || address.is_unspecified() {
-        return Place::ThisMachine;
+        return AddressScope::ThisMachine;
     }
     match address.segments() {
-        [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Place::LocalNetwork,
+        [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => AddressScope::LocalNetwork,
         // Teredo hides the IPv4 address of a relay and of a client.
-        [0xfe80..=0xfebf | 0xff00..=0xffff, ..] | [0x2001, 0, ..] => Place::Link,
-        _ => Place::Internet,
+        [0xfe80..=0xfebf | 0xff00..=0xffff, ..] | [0x2001, 0, ..] => AddressScope::Link,
+        _ => AddressScope::Internet,
     }
 }
 
@@ -163,55 +169,55 @@ mod tests {
             "::ffff:0.0.0.0",
         ] {
             let address = text.parse().expect("an address");
-            assert_eq!(Place::of(address), Place::ThisMachine, "{text}");
+            assert_eq!(AddressScope::of(address), AddressScope::ThisMachine, "{text}");
         }
     }
 
     #[test]
     fn other_places() {
         let table = [
-            ("10.0.0.1", Place::LocalNetwork),
-            ("172.31.255.1", Place::LocalNetwork),
-            ("192.168.178.2", Place::LocalNetwork),
-            ("100.64.0.1", Place::LocalNetwork),
-            ("fd00::1", Place::LocalNetwork),
-            ("::ffff:10.1.2.3", Place::LocalNetwork),
-            ("2002:c0a8:101::1", Place::LocalNetwork),
-            ("169.254.169.254", Place::Link),
-            ("::ffff:169.254.169.254", Place::Link),
-            ("fe80::1", Place::Link),
-            ("ff02::1", Place::Link),
-            ("224.0.0.1", Place::Link),
-            ("255.255.255.255", Place::Link),
-            ("172.32.0.1", Place::Internet),
-            ("1.1.1.1", Place::Internet),
-            ("2606:4700::1111", Place::Internet),
-            ("64:ff9b::101:101", Place::Internet),
+            ("10.0.0.1", AddressScope::LocalNetwork),
+            ("172.31.255.1", AddressScope::LocalNetwork),
+            ("192.168.178.2", AddressScope::LocalNetwork),
+            ("100.64.0.1", AddressScope::LocalNetwork),
+            ("fd00::1", AddressScope::LocalNetwork),
+            ("::ffff:10.1.2.3", AddressScope::LocalNetwork),
+            ("2002:c0a8:101::1", AddressScope::LocalNetwork),
+            ("169.254.169.254", AddressScope::Link),
+            ("::ffff:169.254.169.254", AddressScope::Link),
+            ("fe80::1", AddressScope::Link),
+            ("ff02::1", AddressScope::Link),
+            ("224.0.0.1", AddressScope::Link),
+            ("255.255.255.255", AddressScope::Link),
+            ("172.32.0.1", AddressScope::Internet),
+            ("1.1.1.1", AddressScope::Internet),
+            ("2606:4700::1111", AddressScope::Internet),
+            ("64:ff9b::101:101", AddressScope::Internet),
         ];
         for (text, place) in table {
-            assert_eq!(Place::of(text.parse().expect("an address")), place, "{text}");
+            assert_eq!(AddressScope::of(text.parse().expect("an address")), place, "{text}");
         }
     }
 
     #[test]
     fn tokens_are_asked_for_by_tls_or_of_the_very_host() {
-        let named = Named {
+        let named = NamedAddress {
             is_tls: false,
             is_same: false,
             is_operators: false,
             may_speak_plain: false,
             literal: None,
         };
-        let here = Place::ThisMachine;
+        let here = AddressScope::ThisMachine;
         for (named, came_by_tls, expected) in [
-            (named, false, Err(Refusal::Plain)),
-            (named, true, Err(Refusal::Plain)),
-            (Named { is_same: true, ..named }, false, Ok(None)),
-            (Named { is_same: true, ..named }, true, Err(Refusal::Plain)),
-            (Named { is_operators: true, ..named }, false, Err(Refusal::Plain)),
-            (Named { may_speak_plain: true, ..named }, false, Ok(None)),
-            (Named { is_tls: true, ..named }, true, Ok(Some(here))),
-            (Named { is_tls: true, ..named }, false, Ok(Some(here))),
+            (named, false, Err(AddressRefusal::Plain)),
+            (named, true, Err(AddressRefusal::Plain)),
+            (NamedAddress { is_same: true, ..named }, false, Ok(None)),
+            (NamedAddress { is_same: true, ..named }, true, Err(AddressRefusal::Plain)),
+            (NamedAddress { is_operators: true, ..named }, false, Err(AddressRefusal::Plain)),
+            (NamedAddress { may_speak_plain: true, ..named }, false, Ok(None)),
+            (NamedAddress { is_tls: true, ..named }, true, Ok(Some(here))),
+            (NamedAddress { is_tls: true, ..named }, false, Ok(Some(here))),
         ] {
             assert_eq!(named.judge(here, came_by_tls), expected, "{named:?} {came_by_tls}");
         }
@@ -221,20 +227,20 @@ mod tests {
     fn a_registry_of_the_internet_names_nothing_inside() {
         let https = |literal, is_operators| {
             let (is_tls, is_same, may_speak_plain) = (true, false, false);
-            let named = Named { is_tls, is_same, is_operators, may_speak_plain, literal };
-            named.judge(Place::Internet, true)
+            let named = NamedAddress { is_tls, is_same, is_operators, may_speak_plain, literal };
+            named.judge(AddressScope::Internet, true)
         };
-        for inside in [Place::ThisMachine, Place::LocalNetwork, Place::Link] {
-            assert_eq!(https(Some(inside), false), Err(Refusal::Inside(inside)));
+        for inside in [AddressScope::ThisMachine, AddressScope::LocalNetwork, AddressScope::Link] {
+            assert_eq!(https(Some(inside), false), Err(AddressRefusal::Inside(inside)));
             assert_eq!(https(Some(inside), true), Ok(None));
         }
-        assert_eq!(https(Some(Place::Internet), false), Ok(Some(Place::Internet)));
+        assert_eq!(https(Some(AddressScope::Internet), false), Ok(Some(AddressScope::Internet)));
     }
 
     #[test]
     fn nobody_leads_further_inside_than_where_it_lies() {
-        use Place::{Internet, Link, LocalNetwork, ThisMachine};
-        let from = |from: Place| {
+        use AddressScope::{Internet, Link, LocalNetwork, ThisMachine};
+        let from = |from: AddressScope| {
             [Internet, LocalNetwork, Link, ThisMachine].map(|there| from.may_lead_to(there))
         };
         assert_eq!(from(Internet), [true, false, false, false]);

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::core::decide::offer::{Layer, Packing};
+use crate::core::decide::offer::{Compression, Layer};
 use crate::core::docker::reference::{Digest, Platform};
 
 /// Media type of Docker's index, which Docker calls a manifest list.
@@ -80,14 +80,14 @@ pub enum ManifestError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     /// One image for several platforms.
-    Index(Vec<Entry>),
+    Index(Vec<IndexEntry>),
     /// One image for one platform.
     Manifest(Manifest),
 }
 
 /// One entry of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct IndexEntry {
     /// The digest of the manifest, or of a nested index.
     pub digest: Digest,
     /// What the index says it is for. Absent mostly on nested indexes.
@@ -262,7 +262,7 @@ pub fn parse_configuration(bytes: &[u8]) -> Result<Configuration, ManifestError>
 }
 
 fn layer(raw: RawDescriptor) -> Layer {
-    Layer { packing: Packing::of(&raw.media_type), digest: raw.digest, size: raw.size }
+    Layer { packing: Compression::of(&raw.media_type), digest: raw.digest, size: raw.size }
 }
 
 /// Checks that a configuration belongs to a manifest: an Engine would refuse the pair later.
@@ -286,7 +286,10 @@ pub fn check_layers(
 /// containerd, `arm64` never falls back to `arm`: a userland does not change its word size in
 /// an update.
 #[must_use]
-pub fn candidates<'entries>(entries: &'entries [Entry], wanted: &Platform) -> Vec<&'entries Entry> {
+pub fn candidates<'entries>(
+    entries: &'entries [IndexEntry],
+    wanted: &Platform,
+) -> Vec<&'entries IndexEntry> {
     let mut named: Vec<_> = entries
         .iter()
         .filter_map(|entry| Some((rank(wanted, entry.platform.as_ref()?)?, entry)))
@@ -331,7 +334,7 @@ fn variant_of(platform: &Platform) -> Option<(u32, u32)> {
 }
 
 /// Leaves out what is no image: attestations stand under the platform `unknown/unknown`.
-fn images_among(entries: Vec<RawDescriptor>) -> Vec<Entry> {
+fn images_among(entries: Vec<RawDescriptor>) -> Vec<IndexEntry> {
     let is_image = |entry: &RawDescriptor| {
         let is_unknown = entry
             .platform
@@ -345,7 +348,7 @@ fn images_among(entries: Vec<RawDescriptor>) -> Vec<Entry> {
         // One without an architecture says nothing; the content of the entry tells.
         (!architecture.is_empty()).then_some(Platform { os, architecture, variant })
     };
-    let entry = |raw: RawDescriptor| Entry {
+    let entry = |raw: RawDescriptor| IndexEntry {
         digest: raw.digest,
         platform: raw.platform.and_then(platform),
     };

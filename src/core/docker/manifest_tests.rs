@@ -8,8 +8,8 @@ fn platform(text: &str) -> Platform {
     Platform { os: next(), architecture: next(), variant: next() }
 }
 
-fn index(platforms: &[&str]) -> Vec<Entry> {
-    let entry = |text: &&str| Entry {
+fn index(platforms: &[&str]) -> Vec<IndexEntry> {
+    let entry = |text: &&str| IndexEntry {
         digest: Digest::of(text.as_bytes()),
         platform: (!text.is_empty()).then(|| platform(text)),
     };
@@ -19,7 +19,8 @@ fn index(platforms: &[&str]) -> Vec<Entry> {
 fn chosen(wanted: &str, offered: &[&str]) -> Vec<String> {
     let entries = index(offered);
     let found = candidates(&entries, &platform(wanted));
-    let name = |entry: &&Entry| entry.platform.as_ref().map_or("-".into(), Platform::to_string);
+    let name =
+        |entry: &&IndexEntry| entry.platform.as_ref().map_or("-".into(), Platform::to_string);
     found.iter().map(name).collect()
 }
 
@@ -85,18 +86,18 @@ fn a_manifest_of_more_layers_than_an_engine_takes_is_none() {
 #[test]
 fn layers_say_how_they_are_packed() {
     for (media_type, packing) in [
-        ("application/vnd.oci.image.layer.v1.tar", Packing::Common),
-        ("application/vnd.oci.image.layer.v1.tar+gzip", Packing::Common),
-        ("application/vnd.docker.image.rootfs.diff.tar.gzip", Packing::Common),
-        ("application/vnd.oci.image.layer.v1.tar+zstd", Packing::Zstd),
-        ("application/vnd.oci.image.layer.v1.tar+ZSTD; a=b", Packing::Zstd),
-        ("application/vnd.docker.image.rootfs.diff.tar.zstd", Packing::Zstd),
-        ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", Packing::Zstd),
-        ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", Packing::Encrypted),
-        ("application/vnd.oci.image.layer.v1.tar+zstd+encrypted", Packing::Encrypted),
-        ("", Packing::Common),
+        ("application/vnd.oci.image.layer.v1.tar", Compression::Common),
+        ("application/vnd.oci.image.layer.v1.tar+gzip", Compression::Common),
+        ("application/vnd.docker.image.rootfs.diff.tar.gzip", Compression::Common),
+        ("application/vnd.oci.image.layer.v1.tar+zstd", Compression::Zstd),
+        ("application/vnd.oci.image.layer.v1.tar+ZSTD; a=b", Compression::Zstd),
+        ("application/vnd.docker.image.rootfs.diff.tar.zstd", Compression::Zstd),
+        ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", Compression::Zstd),
+        ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", Compression::Encrypted),
+        ("application/vnd.oci.image.layer.v1.tar+zstd+encrypted", Compression::Encrypted),
+        ("", Compression::Common),
     ] {
-        assert_eq!(Packing::of(media_type), packing, "{media_type}");
+        assert_eq!(Compression::of(media_type), packing, "{media_type}");
     }
 }
 
@@ -107,7 +108,7 @@ fn an_index_may_leave_platforms_empty() {
         let entry =
             format!(r#"{{"digest":"{digest}","platform":{platform},"annotations":{{"a":1}}}}"#);
         let text = format!(r#"{{"schemaVersion":2,"manifests":[{entry}]}}"#);
-        let expected = Document::Index(vec![Entry { digest: digest.clone(), platform: None }]);
+        let expected = Document::Index(vec![IndexEntry { digest: digest.clone(), platform: None }]);
         assert_eq!(parse_document(text.as_bytes()), Ok(expected), "{platform}");
     }
 }
@@ -121,7 +122,7 @@ fn attestations_are_no_images() {
             {{"digest":"{digest}","size":1,"annotations":{{"vnd.docker.reference.type":"attestation-manifest"}}}},
             {{"digest":"{digest}","size":1,"platform":{{"os":"linux","architecture":"arm","variant":"v7","os.version":"1"}}}}]}}"#
     );
-    let entry = Entry { digest, platform: Some(platform("linux/arm/v7")) };
+    let entry = IndexEntry { digest, platform: Some(platform("linux/arm/v7")) };
     assert_eq!(parse_document(text.as_bytes()), Ok(Document::Index(vec![entry])));
 }
 

@@ -15,7 +15,7 @@ const GITHUB: &str = "ghcr.io";
 
 /// A tag that was moved, or made.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Pushed {
+pub struct Push {
     /// The registry as references name it, where the document tells. The events of a CNCF registry
     /// do not: the registry does not know under which name its users reach it.
     pub registry: Option<String>,
@@ -25,7 +25,7 @@ pub struct Pushed {
     pub tag: Option<String>,
 }
 
-impl Pushed {
+impl Push {
     /// Whether a container with this reference is to be checked.
     #[must_use]
     pub fn concerns(&self, reference: &Reference) -> bool {
@@ -44,7 +44,7 @@ impl Pushed {
 
 /// Why a document says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotificationError {
+pub enum WebhookError {
     /// It is no JSON.
     #[error("this is no JSON")]
     NoJson,
@@ -63,10 +63,10 @@ pub enum NotificationError {
 }
 
 /// What one sender's documents look like: whether this is one, and what was pushed.
-type Reader = fn(&Value) -> Option<Result<Vec<Pushed>, NotificationError>>;
+type WebhookReader = fn(&Value) -> Option<Result<Vec<Push>, WebhookError>>;
 
 /// Everybody who tells of pushes, in the order in which they are tried.
-const READERS: [Reader; 8] =
+const READERS: [WebhookReader; 8] =
     [of_events, of_docker_hub, of_github, of_gitea, of_harbor, of_quay, of_azure, of_artifactory];
 
 /// The tags that were pushed, each once. None is no error where a sender cannot be told to send
@@ -74,15 +74,13 @@ const READERS: [Reader; 8] =
 ///
 /// # Errors
 /// The document is of no kind that is known here, or tells of something else than a push.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Pushed>, NotificationError> {
-    let document: Value = serde_json::from_slice(bytes).map_err(|_| NotificationError::NoJson)?;
+pub fn parse(bytes: &[u8]) -> Result<Vec<Push>, WebhookError> {
+    let document: Value = serde_json::from_slice(bytes).map_err(|_| WebhookError::NoJson)?;
     if is_ping(&document) {
         return Ok(Vec::new());
     }
-    let mut pushed = READERS
-        .iter()
-        .find_map(|read| read(&document))
-        .unwrap_or(Err(NotificationError::Unknown))?;
+    let mut pushed =
+        READERS.iter().find_map(|read| read(&document)).unwrap_or(Err(WebhookError::Unknown))?;
     pushed.truncate(PUSHES_MAX);
     pushed.sort_unstable();
     pushed.dedup();
@@ -95,40 +93,37 @@ fn is_ping(document: &Value) -> bool {
 }
 
 /// A push of one image, or the reason why it could not be read.
-fn one(
-    sender: &'static str,
-    pushed: Option<Pushed>,
-) -> Option<Result<Vec<Pushed>, NotificationError>> {
-    Some(pushed.map(|pushed| vec![pushed]).ok_or(NotificationError::Unreadable(sender)))
+fn one(sender: &'static str, pushed: Option<Push>) -> Option<Result<Vec<Push>, WebhookError>> {
+    Some(pushed.map(|pushed| vec![pushed]).ok_or(WebhookError::Unreadable(sender)))
 }
 
 /// The events of a CNCF registry, which GitLab's and many others are.
-fn of_events(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+fn of_events(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     let events = document.get("events")?.as_array()?;
     Some(Ok(events.iter().take(PUSHES_MAX).filter_map(of_event).collect()))
 }
 
 /// One event of a CNCF registry (distribution `notifications/event.go`). A manifest without a tag
 /// moves none: the index that it belongs to has an event of its own.
-fn of_event(event: &Value) -> Option<Pushed> {
+fn of_event(event: &Value) -> Option<Push> {
     let is_push = text(event, "/action") == Some("push");
     let tag = text(event, "/target/tag").filter(|_| is_push)?;
     let repository = text(event, "/target/repository")?.to_owned();
-    Some(Pushed { registry: None, repository, tag: Some(tag.to_owned()) })
+    Some(Push { registry: None, repository, tag: Some(tag.to_owned()) })
 }
 
 /// Docker Hub's webhook (docs.docker.com, "Docker Hub webhooks").
-fn of_docker_hub(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+fn of_docker_hub(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     document.get("push_data")?;
     let tag = text(document, "/push_data/tag").map(str::to_owned);
-    let named = text(document, "/repository/repo_name").and_then(Pushed::named);
+    let named = text(document, "/repository/repo_name").and_then(Push::named);
     let registry = Some(DOCKER_HUB.to_owned());
-    one("Docker Hub", named.map(|named| Pushed { registry, tag, ..named }))
+    one("Docker Hub", named.map(|named| Push { registry, tag, ..named }))
 }
 
 /// GitHub's webhook (`package` and `registry_package`, which differ in small things only). It also
 /// tells of packages that are no containers, and cannot be told not to.
-fn of_github(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+fn of_github(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     let package = ["registry_package", "package"].iter().find_map(|key| document.get(*key))?;
     let kind = text(package, "/package_type")?;
     let is_deleted = text(document, "/action") == Some("deleted");
@@ -138,22 +133,22 @@ fn of_github(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>>
     one("GitHub", of_github_container(package))
 }
 
-fn of_github_container(package: &Value) -> Option<Pushed> {
+fn of_github_container(package: &Value) -> Option<Push> {
     let tag = text(package, "/package_version/container_metadata/tag/name").map(str::to_owned);
     if let Some(url) = text(package, "/package_version/package_url") {
-        let named = Pushed::named(url.trim_end_matches(':'))?;
-        return Some(Pushed { tag, ..named });
+        let named = Push::named(url.trim_end_matches(':'))?;
+        return Some(Push { tag, ..named });
     }
     let owner = text(package, "/namespace").or_else(|| text(package, "/owner/login"))?;
     let name = text(package, "/name")?;
     let repository = format!("{owner}/{name}").to_lowercase();
-    Some(Pushed { registry: Some(GITHUB.to_owned()), repository, tag })
+    Some(Push { registry: Some(GITHUB.to_owned()), repository, tag })
 }
 
 /// The webhook of Gitea and Forgejo for the event "Package" (Gitea `modules/structs/hook.go`). The
 /// registry is where the page of the package is. A manifest without a tag has its digest for a
 /// version: the tag that leads to it has an event of its own.
-fn of_gitea(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+fn of_gitea(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     let package = document.get("package")?;
     let kind = text(package, "/type")?;
     let is_created = text(document, "/action").is_none_or(|action| action == "created");
@@ -163,7 +158,7 @@ fn of_gitea(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> 
     }
     let pushed = || {
         let (owner, name) = (text(package, "/owner/login")?, text(package, "/name")?);
-        Some(Pushed {
+        Some(Push {
             registry: text(package, "/html_url").and_then(host_of).map(str::to_owned),
             repository: format!("{owner}/{name}").to_lowercase(),
             tag: Some(version?.to_owned()),
@@ -174,7 +169,7 @@ fn of_gitea(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> 
 
 /// Harbor's webhook, in its own format and as a CloudEvent (goharbor.io, "Configure Webhook
 /// Notifications"): an artifact may have several tags, or none.
-fn of_harbor(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+fn of_harbor(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     const PUSHES: [&str; 3] = ["PUSH_ARTIFACT", "harbor.artifact.pushed", "pushImage"];
     let data = document.get("event_data").or_else(|| document.get("data"))?;
     let kind = text(document, "/type")?;
@@ -183,66 +178,66 @@ fn of_harbor(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>>
         return None;
     }
     if !PUSHES.contains(&kind) {
-        return Some(Err(NotificationError::NoPush("Harbor")));
+        return Some(Err(WebhookError::NoPush("Harbor")));
     }
     let resources = data.get("resources").and_then(Value::as_array).into_iter().flatten();
     let pushed = resources.take(PUSHES_MAX).filter_map(|resource| {
-        let named = Pushed::named(text(resource, "/resource_url")?)?;
+        let named = Push::named(text(resource, "/resource_url")?)?;
         // An artifact without a tag is named by its digest: it moves no tag.
         let tag = text(resource, "/tag").filter(|tag| !tag.contains(':')).map(str::to_owned);
-        (tag.is_some() || named.tag.is_some()).then(|| Pushed { tag: tag.or(named.tag), ..named })
+        (tag.is_some() || named.tag.is_some()).then(|| Push { tag: tag.or(named.tag), ..named })
     });
     let has_any = data.pointer("/resources/0").is_some();
-    Some(if has_any { Ok(pushed.collect()) } else { Err(NotificationError::Unreadable("Harbor")) })
+    Some(if has_any { Ok(pushed.collect()) } else { Err(WebhookError::Unreadable("Harbor")) })
 }
 
 /// Quay's webhook for the event "Push to Repository": its tags are a list, in older versions an
 /// object (Red Hat Quay, "Repository notifications").
-fn of_quay(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+fn of_quay(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     let named = text(document, "/docker_url")?;
     let Some(tags) = document.get("updated_tags") else {
-        return Some(Err(NotificationError::NoPush("Quay")));
+        return Some(Err(WebhookError::NoPush("Quay")));
     };
     let tags: Vec<String> = match tags {
         Value::Array(list) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         Value::Object(map) => map.keys().cloned().collect(),
         _ => Vec::new(),
     };
-    let Some(named) = Pushed::named(named).filter(|_| !tags.is_empty()) else {
-        return Some(Err(NotificationError::Unreadable("Quay")));
+    let Some(named) = Push::named(named).filter(|_| !tags.is_empty()) else {
+        return Some(Err(WebhookError::Unreadable("Quay")));
     };
     let tags = tags.into_iter().take(PUSHES_MAX);
-    Some(Ok(tags.map(|tag| Pushed { tag: Some(tag), ..named.clone() }).collect()))
+    Some(Ok(tags.map(|tag| Push { tag: Some(tag), ..named.clone() }).collect()))
 }
 
 /// The webhook of Azure's registry, which is one event of a CNCF registry with the registry's name
 /// beside it (learn.microsoft.com, "Azure Container Registry webhook reference").
-fn of_azure(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+fn of_azure(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     document.get("target")?;
     if text(document, "/action")? != "push" {
-        return Some(Err(NotificationError::NoPush("Azure's registry")));
+        return Some(Err(WebhookError::NoPush("Azure's registry")));
     }
     let registry = text(document, "/request/host").map(str::to_owned);
-    one("Azure's registry", of_event(document).map(|pushed| Pushed { registry, ..pushed }))
+    one("Azure's registry", of_event(document).map(|pushed| Push { registry, ..pushed }))
 }
 
 /// Artifactory's webhook of the domain "docker" (jfrog.com, "Event types"). Whether the name of the
 /// repository is part of the image's depends on how its host is set up, so both are taken.
-fn of_artifactory(document: &Value) -> Option<Result<Vec<Pushed>, NotificationError>> {
+fn of_artifactory(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     if text(document, "/domain")? != "docker" {
         return None;
     }
     if text(document, "/event_type") != Some("pushed") {
-        return Some(Err(NotificationError::NoPush("Artifactory")));
+        return Some(Err(WebhookError::NoPush("Artifactory")));
     }
     let (Some(image), Some(tag)) =
         (text(document, "/data/image_name"), text(document, "/data/tag"))
     else {
-        return Some(Err(NotificationError::Unreadable("Artifactory")));
+        return Some(Err(WebhookError::Unreadable("Artifactory")));
     };
     let within = text(document, "/data/repo_key").map(|key| format!("{key}/{image}"));
     let names = within.into_iter().chain([image.to_owned()]);
-    let pushed = |repository| Pushed { registry: None, repository, tag: Some(tag.to_owned()) };
+    let pushed = |repository| Push { registry: None, repository, tag: Some(tag.to_owned()) };
     Some(Ok(names.map(pushed).collect()))
 }
 

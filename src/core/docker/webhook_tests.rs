@@ -17,7 +17,7 @@ const PING: &[u8] = include_bytes!("../../../fuzz/corpus/notification/github-pin
 
 /// `REGISTRY REPOSITORY TAG` for each push.
 fn read(bytes: &[u8]) -> Vec<String> {
-    let line = |pushed: Pushed| {
+    let line = |pushed: Push| {
         let or_any = |text: Option<String>| text.unwrap_or_else(|| "*".to_owned());
         format!("{} {} {}", or_any(pushed.registry), pushed.repository, or_any(pushed.tag))
     };
@@ -62,11 +62,11 @@ fn what_is_no_push_is_not_taken_for_one() {
     for nothing in [corpus!("gitea-child"), corpus!("gitea-deleted"), corpus!("azure-ping")] {
         assert_eq!(read(nothing), [""; 0]);
     }
-    let no_push = |sender| Err(NotificationError::NoPush(sender));
+    let no_push = |sender| Err(WebhookError::NoPush(sender));
     assert_eq!(parse(corpus!("harbor-scan")), no_push("Harbor"));
     assert_eq!(parse(corpus!("quay-build")), no_push("Quay"));
     assert_eq!(parse(corpus!("azure-delete")), no_push("Azure's registry"));
-    let unreadable = |sender| Err(NotificationError::Unreadable(sender));
+    let unreadable = |sender| Err(WebhookError::Unreadable(sender));
     for (document, sender) in [
         (r#"{"push_data":{"tag":"v1"}}"#, "Docker Hub"),
         (r#"{"package":{"package_type":"container"}}"#, "GitHub"),
@@ -82,7 +82,7 @@ fn what_is_no_push_is_not_taken_for_one() {
 
 #[test]
 fn what_is_no_notification_is_named() {
-    assert_eq!(parse(b"events=push"), Err(NotificationError::NoJson));
+    assert_eq!(parse(b"events=push"), Err(WebhookError::NoJson));
     for other in [
         "{}",
         "[]",
@@ -93,7 +93,7 @@ fn what_is_no_notification_is_named() {
         "{\"type\":\"com.example\",\"data\":{}}",
         "{\"object_kind\":\"push\",\"repository\":{\"name\":\"till\"}}",
     ] {
-        assert_eq!(parse(other.as_bytes()), Err(NotificationError::Unknown), "{other}");
+        assert_eq!(parse(other.as_bytes()), Err(WebhookError::Unknown), "{other}");
     }
 }
 
@@ -107,7 +107,7 @@ fn a_long_document_is_read_to_its_limit() {
 
 #[test]
 fn a_push_concerns_its_repository_and_tag() {
-    let pushed = |registry: Option<&str>, tag: Option<&str>| Pushed {
+    let pushed = |registry: Option<&str>, tag: Option<&str>| Push {
         registry: registry.map(str::to_owned),
         repository: "shop/till".to_owned(),
         tag: tag.map(str::to_owned),

@@ -148,7 +148,7 @@ impl HealthSettings {
     /// The time that the HEALTHCHECK of an image asks for, where that is more than an image may ask
     /// for by itself.
     #[must_use]
-    pub fn excess_of_the_image(&self, healthcheck: &Healthcheck) -> Option<Duration> {
+    pub fn image_timeout_excess(&self, healthcheck: &Healthcheck) -> Option<Duration> {
         let needed = self.effective_timeout(Some(healthcheck));
         let allowed = IMAGE_HEALTHCHECK_MAX.max(self.default_timeout);
         (self.timeout.is_none() && needed > allowed).then_some(needed)
@@ -205,7 +205,7 @@ mod tests {
             start_interval: Duration::MAX,
         };
         assert_eq!(settings(None).effective_timeout(Some(&endless)), Duration::MAX);
-        assert!(settings(None).excess_of_the_image(&endless).is_some());
+        assert!(settings(None).image_timeout_excess(&endless).is_some());
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
             start_interval: Duration::ZERO,
         };
         let excess = |settings: HealthSettings, start_period| {
-            settings.excess_of_the_image(&with(start_period))
+            settings.image_timeout_excess(&with(start_period))
         };
         assert_eq!(excess(settings(None), 840), None);
         assert_eq!(excess(settings(None), 841), Some(seconds(901)));

@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::core::policy::health_policy::{HealthSettings, parse_stable, parse_timeout};
-use crate::core::policy::watchtower::{Translated, Watchtower, Wishes};
+use crate::core::policy::watchtower::{CompatSettings, Translated, Watchtower};
 use crate::core::text::{did_you_mean, nearest, shown};
 use crate::core::time::schedule::Schedule;
 use crate::core::time::window::Windows;
@@ -110,7 +110,7 @@ pub struct Policy {
     /// The user says that the image came from the registry of its name.
     pub is_from_registry: bool,
     /// What Watchtower's labels ask for beyond that; hardly any container has such labels.
-    pub wishes: Box<Wishes>,
+    pub wishes: Box<CompatSettings>,
 }
 
 /// Whether a container is watched.

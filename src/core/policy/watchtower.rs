@@ -41,7 +41,7 @@ pub struct Watchtower {
 
 /// What Watchtower's labels ask for that no label of ours does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wishes {
+pub struct CompatSettings {
     /// The names of containers that it depends on: it is replaced together with each of them.
     pub depends_on: Vec<String>,
     /// It follows what its local tag points at; no registry is asked.
@@ -58,7 +58,7 @@ pub(super) struct Translated {
     /// The labels, with Watchtower's translated to ours.
     pub(super) labels: BTreeMap<String, String>,
     /// What has no label of ours.
-    pub(super) wishes: Wishes,
+    pub(super) wishes: CompatSettings,
     /// Those of Watchtower's that are unknown here, or whose value makes no sense.
     pub(super) errors: Vec<LabelError>,
 }

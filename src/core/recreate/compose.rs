@@ -18,20 +18,14 @@ const IDENTITY: [&str; 3] =
 /// Whether two containers with these labels are the same one to Compose: it makes a service anew
 /// beside the present one, under another name, and then removes that.
 #[must_use]
-pub fn is_the_same_to_compose(
-    one: &BTreeMap<String, String>,
-    other: &BTreeMap<String, String>,
-) -> bool {
+pub fn is_same_service(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> bool {
     agree(&IDENTITY, one, other)
 }
 
 /// Whether two containers with these labels are of one project: `docker compose up` goes through
 /// all of it.
 #[must_use]
-pub fn is_the_same_project(
-    one: &BTreeMap<String, String>,
-    other: &BTreeMap<String, String>,
-) -> bool {
+pub fn is_same_project(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> bool {
     agree(&[PROJECT], one, other)
 }
 
@@ -61,11 +55,11 @@ mod tests {
             IDENTITY.into_iter().map(str::to_owned).zip(values.map(str::to_owned)).collect()
         };
         let till = labels(["shop", "till", "1"]);
-        assert!(is_the_same_to_compose(&till, &till));
+        assert!(is_same_service(&till, &till));
         for other in [["shop", "till", "2"], ["shop", "scale", "1"], ["bar", "till", "1"]] {
-            assert!(!is_the_same_to_compose(&till, &labels(other)), "{other:?}");
-            assert_eq!(is_the_same_project(&till, &labels(other)), other[0] == "shop");
+            assert!(!is_same_service(&till, &labels(other)), "{other:?}");
+            assert_eq!(is_same_project(&till, &labels(other)), other[0] == "shop");
         }
-        assert!(!is_the_same_to_compose(&BTreeMap::new(), &BTreeMap::new()));
+        assert!(!is_same_service(&BTreeMap::new(), &BTreeMap::new()));
     }
 }

@@ -28,7 +28,7 @@ pub struct WrittenFile {
 pub fn declared(created_at: DateTime<Utc>, written: &[WrittenFile]) -> Vec<String> {
     let looks_declared = |file: &&WrittenFile| {
         let age = file.modified_at - created_at;
-        is_from_an_archive(file) && age >= -SLACK && age <= COPYING_MAX
+        is_from_archive(file) && age >= -SLACK && age <= COPYING_MAX
     };
     written.iter().filter(looks_declared).map(|file| file.path.clone()).collect()
 }
@@ -37,12 +37,12 @@ pub fn declared(created_at: DateTime<Utc>, written: &[WrittenFile]) -> Vec<Strin
 /// container's own processes write is theirs to write again.
 #[must_use]
 pub fn copied(written: &[WrittenFile]) -> Vec<String> {
-    written.iter().filter(|file| is_from_an_archive(file)).map(|file| file.path.clone()).collect()
+    written.iter().filter(|file| is_from_archive(file)).map(|file| file.path.clone()).collect()
 }
 
 /// Copies travel as tar archives, whose times are whole seconds. A running program writes at such
 /// a time by chance only: the kernel's clock for files ticks some hundred times a second.
-fn is_from_an_archive(file: &WrittenFile) -> bool {
+fn is_from_archive(file: &WrittenFile) -> bool {
     file.modified_at.timestamp_subsec_nanos() == 0
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::core::recreate::json_path::Place;
+use crate::core::recreate::json_path::JsonPath;
 use crate::core::recreate::{CannotRecreate, automatic_hostname, entrypoint};
 
 /// Fields of `Config` that the Engine never takes from an image, so they are the user's even where
@@ -25,9 +25,9 @@ const NEVER_THE_IMAGES: [&str; 11] = [
 ///
 /// A field that is not known here is the image's where the image has the very same, as it is with
 /// every field that Engines merge today; otherwise it goes through untouched.
-pub(super) fn of_the_user(
-    container: &Place<'_>,
-    image: &Place<'_>,
+pub(super) fn user_values(
+    container: &JsonPath<'_>,
+    image: &JsonPath<'_>,
 ) -> Result<Map<String, Value>, CannotRecreate> {
     let config = container.field("Config")?;
     let fields = config.object()?;
@@ -49,13 +49,13 @@ pub(super) fn of_the_user(
             body.insert(key.clone(), users);
         }
     }
-    entrypoint::keep_the_users(&config, &of_image, &mut body)?;
+    entrypoint::keep_user_entrypoint(&config, &of_image, &mut body)?;
     drop_automatic_names(container, &mut body)?;
     Ok(body)
 }
 
 /// An image without any configuration has null there; one without the field is not an image.
-fn image_config<'a>(image: &Place<'a>) -> Result<Place<'a>, CannotRecreate> {
+fn image_config<'a>(image: &JsonPath<'a>) -> Result<JsonPath<'a>, CannotRecreate> {
     let config = image.field("Config")?;
     if !image.object()?.contains_key("Config") {
         return Err(config.refuse("is missing; it should be an object"));
@@ -66,7 +66,7 @@ fn image_config<'a>(image: &Place<'a>) -> Result<Place<'a>, CannotRecreate> {
 
 /// The variables the user set. A variable counts by all of its entries: of two entries for the
 /// same key one may equal the image's and still override the other.
-fn environment(config: &Place<'_>, image: &Place<'_>) -> Result<Value, CannotRecreate> {
+fn environment(config: &JsonPath<'_>, image: &JsonPath<'_>) -> Result<Value, CannotRecreate> {
     let all = config.field("Env")?.strings()?;
     let of_image = image.field("Env")?.strings()?;
     let entries = |all: &[&str], key: &str| -> Vec<String> {
@@ -87,8 +87,8 @@ fn variable(entry: &str) -> &str {
 /// The members of an object that the image does not have with the same value. `None` where nothing
 /// is left of an object that the image has too.
 fn by_key(
-    config: &Place<'_>,
-    image: &Place<'_>,
+    config: &JsonPath<'_>,
+    image: &JsonPath<'_>,
     key: &str,
 ) -> Result<Option<Value>, CannotRecreate> {
     let Some(members) = config.field(key)?.optional_object()? else { return Ok(None) };
@@ -106,9 +106,9 @@ fn by_key(
 /// A published port is the user's although the image declares it as well: it must stay published
 /// when the new image forgets to declare it.
 fn exposed_ports(
-    container: &Place<'_>,
-    config: &Place<'_>,
-    image: &Place<'_>,
+    container: &JsonPath<'_>,
+    config: &JsonPath<'_>,
+    image: &JsonPath<'_>,
 ) -> Result<Option<Value>, CannotRecreate> {
     let published = container.path(&["HostConfig", "PortBindings"])?.optional_object()?;
     let of_image = image.field("ExposedPorts")?.optional_object()?;
@@ -129,7 +129,7 @@ fn exposed_ports(
 /// Drops names the Engine made up, and names it shows but refuses to take back: those of the
 /// container whose network is shared, and that of the host.
 fn drop_automatic_names(
-    container: &Place<'_>,
+    container: &JsonPath<'_>,
     body: &mut Map<String, Value>,
 ) -> Result<(), CannotRecreate> {
     let id = container.field("Id")?.string()?;

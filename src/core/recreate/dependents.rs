@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::core::docker::inspect;
 use crate::core::recreate::CannotRecreate;
-use crate::core::recreate::json_path::Place;
+use crate::core::recreate::json_path::JsonPath;
 
 /// How one container hangs on another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,7 +91,7 @@ pub type DependsOn = BTreeMap<String, Vec<String>>;
 ///
 /// [`CannotRecreate`] where a field that would tell is of another type.
 pub fn anchors(container: &Value) -> Result<Vec<Anchor>, CannotRecreate> {
-    let document = Place::root(container, "");
+    let document = JsonPath::root(container, "");
     let host_config = document.field("HostConfig")?;
     let mut anchors = Vec::new();
     let mut add = |container: &str, how| {
@@ -200,7 +200,7 @@ pub fn company(
             break;
         };
         found.extend(dependents(document, others, asked)?);
-        check_for_a_circle(container, &found)?;
+        check_for_cycle(container, &found)?;
         next += 1;
     }
     // One that is found again further down hangs on what stands between: its last place counts.
@@ -216,12 +216,12 @@ pub fn company(
 }
 
 /// A walk along ties that goes on for longer than there can be different ones turns in a circle.
-fn check_for_a_circle(container: &Value, found: &[Dependent]) -> Result<(), CannotRecreate> {
+fn check_for_cycle(container: &Value, found: &[Dependent]) -> Result<(), CannotRecreate> {
     /// More containers than a machine has.
     const TIES_MAX: usize = 1000;
     let is_back = found.iter().any(|tie| tie.id == inspect::id(container));
     if is_back || found.len() > TIES_MAX {
-        let place = Place::root(container, "").field("HostConfig")?;
+        let place = JsonPath::root(container, "").field("HostConfig")?;
         return Err(place.refuse("leads back to the container itself: they hang on each other"));
     }
     Ok(())
@@ -233,7 +233,7 @@ pub(in crate::core) fn means(text: &str, id: &str, name: &str) -> bool {
 }
 
 fn identity(container: &Value) -> Result<(&str, &str), CannotRecreate> {
-    let document = Place::root(container, "");
+    let document = JsonPath::root(container, "");
     let name = document.field("Name")?.string()?;
     Ok((document.field("Id")?.string()?, name.trim_start_matches('/')))
 }

@@ -7,22 +7,22 @@
 use serde_json::{Map, Value, json};
 
 use crate::core::recreate::CannotRecreate;
-use crate::core::recreate::json_path::Place;
+use crate::core::recreate::json_path::JsonPath;
 
 /// Adds what the user chose of `Entrypoint`, `Cmd` and `ArgsEscaped`.
-pub(super) fn keep_the_users(
-    container: &Place<'_>,
-    image: &Place<'_>,
+pub(super) fn keep_user_entrypoint(
+    container: &JsonPath<'_>,
+    image: &JsonPath<'_>,
     body: &mut Map<String, Value>,
 ) -> Result<(), CannotRecreate> {
-    let of = |place: &Place<'_>, key: &str| -> Result<Option<Value>, CannotRecreate> {
+    let of = |place: &JsonPath<'_>, key: &str| -> Result<Option<Value>, CannotRecreate> {
         let texts = place.field(key)?;
         texts.strings()?;
         Ok(texts.value().cloned())
     };
     let users = choose(
-        Process { entrypoint: of(container, "Entrypoint")?, command: of(container, "Cmd")? },
-        &Process { entrypoint: of(image, "Entrypoint")?, command: of(image, "Cmd")? },
+        Entrypoint { entrypoint: of(container, "Entrypoint")?, command: of(container, "Cmd")? },
+        &Entrypoint { entrypoint: of(image, "Entrypoint")?, command: of(image, "Cmd")? },
     );
     if let Some(entrypoint) = users.entrypoint {
         body.insert("Entrypoint".to_owned(), entrypoint);
@@ -39,29 +39,30 @@ pub(super) fn keep_the_users(
 
 /// What runs; `None` where nothing is said.
 #[derive(Debug, Clone, PartialEq)]
-struct Process {
+struct Entrypoint {
     entrypoint: Option<Value>,
     command: Option<Value>,
 }
 
 /// The part of `container` that the user must have written, seen that the image has `image`.
-fn choose(container: Process, image: &Process) -> Process {
+fn choose(container: Entrypoint, image: &Entrypoint) -> Entrypoint {
     let command_follows = same(container.command.as_ref(), image.command.as_ref());
-    let command_if_users = |process: &Process| process.command.clone().filter(|_| !command_follows);
+    let command_if_users =
+        |process: &Entrypoint| process.command.clone().filter(|_| !command_follows);
     match &container.entrypoint {
         entrypoint if is_empty(entrypoint.as_ref()) && is_empty(image.entrypoint.as_ref()) => {
             let reset = entrypoint.clone().filter(|_| image.entrypoint.is_none());
-            Process { entrypoint: reset, command: command_if_users(&container) }
+            Entrypoint { entrypoint: reset, command: command_if_users(&container) }
         }
         // Null can only come from `[""]`, and with that the command is the user's as well.
-        None => Process { entrypoint: Some(json!([""])), command: container.command },
+        None => Entrypoint { entrypoint: Some(json!([""])), command: container.command },
         Some(empty) if is_empty(Some(empty)) => {
-            Process { entrypoint: Some(empty.clone()), command: command_if_users(&container) }
+            Entrypoint { entrypoint: Some(empty.clone()), command: command_if_users(&container) }
         }
         entrypoint if *entrypoint != image.entrypoint => container,
         // The image's command would stand here, had the entrypoint not been written by the user.
         _ if is_empty(container.command.as_ref()) && !is_empty(image.command.as_ref()) => container,
-        _ => Process { entrypoint: None, command: command_if_users(&container) },
+        _ => Entrypoint { entrypoint: None, command: command_if_users(&container) },
     }
 }
 
@@ -77,9 +78,9 @@ fn same(one: Option<&Value>, other: Option<&Value>) -> bool {
 mod tests {
     use super::*;
 
-    fn process(entrypoint: &Value, command: &Value) -> Process {
+    fn process(entrypoint: &Value, command: &Value) -> Entrypoint {
         let some = |value: &Value| Some(value.clone()).filter(|value| !value.is_null());
-        Process { entrypoint: some(entrypoint), command: some(command) }
+        Entrypoint { entrypoint: some(entrypoint), command: some(command) }
     }
 
     #[test]

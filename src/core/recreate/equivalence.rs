@@ -44,7 +44,7 @@ pub fn check_alike(before: Inspected<'_>, after: Inspected<'_>) -> Result<(), St
         CHOSEN.iter().any(|part| path.starts_with(part))
             && path != CHANGED_BY_AN_UPDATE
             && !is_moved_join(path, &difference.before, &difference.after)
-            && !(path == "Config.Hostname" && joins_a_network(before.container))
+            && !(path == "Config.Hostname" && joins_network(before.container))
             && !(path == "HostConfig.VolumesFrom"
                 && is_as_long(&difference.before, &difference.after))
     });
@@ -62,7 +62,7 @@ fn is_moved_join(path: &str, before: &Value, after: &Value) -> bool {
 }
 
 /// Such a container has the host name of the one whose network it joins.
-fn joins_a_network(container: &Value) -> bool {
+fn joins_network(container: &Value) -> bool {
     inspect::text(container, "/HostConfig/NetworkMode").starts_with(JOIN)
 }
 

@@ -9,13 +9,13 @@ use crate::core::recreate::CannotRecreate;
 
 /// A place in a document, and the path that leads there.
 #[derive(Debug, Clone)]
-pub(super) struct Place<'a> {
+pub(super) struct JsonPath<'a> {
     /// `None` where the field is missing or null: the Engine uses both for "not set".
     value: Option<&'a Value>,
     path: String,
 }
 
-impl<'a> Place<'a> {
+impl<'a> JsonPath<'a> {
     /// The whole document. `prefix` stands before every path, to tell two documents apart.
     pub(super) fn root(document: &'a Value, prefix: &str) -> Self {
         Self { value: Some(document).filter(|value| !value.is_null()), path: prefix.to_owned() }

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::core::recreate::CannotRecreate;
-use crate::core::recreate::json_path::Place;
+use crate::core::recreate::json_path::JsonPath;
 use crate::core::recreate::volumes::clean;
 
 /// Every container that Compose made has it.
@@ -30,7 +30,7 @@ const DELETED: u64 = 2;
 ///
 /// [`CannotRecreate`] where the labels are not labels.
 pub fn may_hold_declared_files(container: &Value) -> Result<bool, CannotRecreate> {
-    let labels = Place::root(container, "").path(&["Config", "Labels"])?;
+    let labels = JsonPath::root(container, "").path(&["Config", "Labels"])?;
     let labels = labels.optional_object()?;
     Ok(labels.is_some_and(|labels| labels.contains_key(COMPOSE_PROJECT_LABEL)))
 }
@@ -43,8 +43,8 @@ pub fn may_hold_declared_files(container: &Value) -> Result<bool, CannotRecreate
 ///
 /// [`CannotRecreate`] where one of the two documents cannot be read. Null is no change.
 pub fn written(container: &Value, changes: &Value) -> Result<Vec<String>, CannotRecreate> {
-    let mounted = mount_points(&Place::root(container, ""))?;
-    let changes = Place::root(changes, "changes:");
+    let mounted = mount_points(&JsonPath::root(container, ""))?;
+    let changes = JsonPath::root(changes, "changes:");
     let mut all = Vec::new();
     for change in changes.elements()? {
         let kind = change.field("Kind")?;
@@ -62,7 +62,7 @@ pub fn written(container: &Value, changes: &Value) -> Result<Vec<String>, Cannot
 }
 
 /// Where volumes, binds and temporary file systems are mounted: the Engine makes the directories.
-fn mount_points(container: &Place<'_>) -> Result<BTreeSet<String>, CannotRecreate> {
+fn mount_points(container: &JsonPath<'_>) -> Result<BTreeSet<String>, CannotRecreate> {
     let mut points = BTreeSet::new();
     for mount in container.field("Mounts")?.elements()? {
         points.insert(clean(mount.field("Destination")?.string()?));

@@ -36,13 +36,15 @@ use serde_json::{Map, Value, json};
 
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::reference::Platform;
-use crate::core::recreate::json_path::Place;
+use crate::core::recreate::json_path::JsonPath;
 
 pub use crate::core::recreate::compose::{
-    COMPOSE_IMAGE_LABEL, is_the_same_project, is_the_same_to_compose, set_compose_image,
+    COMPOSE_IMAGE_LABEL, is_same_project, is_same_service, set_compose_image,
 };
 pub use crate::core::recreate::podman::LIBPOD;
-pub use crate::core::recreate::relink::{Moved, hangs_as_before, hangs_on_a_moved_one, relink};
+pub use crate::core::recreate::relink::{
+    ReplacedContainer, depends_as_before, depends_on_moved, relink,
+};
 pub use crate::core::recreate::restart::{
     RestartPolicy, changeable_restart_policy, restart_policy, set_restart_policy,
 };
@@ -68,7 +70,7 @@ pub struct Recreation {
     /// `HostConfig.RestartPolicy` is the original one: see [`set_restart_policy`].
     pub body: Value,
     /// Networks to connect to between create and start: below API 1.44 create takes only one.
-    pub connect: Vec<Endpoint>,
+    pub connect: Vec<NetworkEndpoint>,
     /// What to pass as `?platform=` (as `os/architecture/variant`), where a reference may stand
     /// for images of several platforms at once: the containerd image store.
     pub platform: Option<Platform>,
@@ -76,7 +78,7 @@ pub struct Recreation {
 
 /// One network to connect the new container to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Endpoint {
+pub struct NetworkEndpoint {
     /// The network's name.
     pub network: String,
     /// The `EndpointConfig` of `POST /networks/NETWORK/connect`.
@@ -101,12 +103,12 @@ pub struct CannotRecreate {
 /// [`CannotRecreate`] for what cannot be carried over (`--rm`, Swarm tasks, no network at all) and
 /// for documents that lack a field this needs or have another type there.
 pub fn recreate(original: &Original<'_>) -> Result<Recreation, CannotRecreate> {
-    let container = Place::root(original.container, "");
-    let image = Place::root(original.image, "image:");
+    let container = JsonPath::root(original.container, "");
+    let image = JsonPath::root(original.image, "image:");
     unsupported::check(&container, &image)?;
     podman::refuse(&container)?;
 
-    let mut config = config::of_the_user(&container, &image)?;
+    let mut config = config::user_values(&container, &image)?;
     let mut host_config = container.field("HostConfig")?.object()?.clone();
     volumes::reattach(&container, &mut host_config)?;
     podman::translate(&container, &image, &mut config, &mut host_config)?;
@@ -124,7 +126,7 @@ pub fn recreate(original: &Original<'_>) -> Result<Recreation, CannotRecreate> {
 }
 
 /// The platform of the manifest the container runs on, which only the containerd store tells.
-fn platform(container: &Place<'_>) -> Result<Option<Platform>, CannotRecreate> {
+fn platform(container: &JsonPath<'_>) -> Result<Option<Platform>, CannotRecreate> {
     let platform = container.path(&["ImageManifestDescriptor", "platform"])?;
     if platform.optional_object()?.is_none() {
         return Ok(None);

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::core::docker::api_version::ApiVersion;
-use crate::core::recreate::json_path::Place;
-use crate::core::recreate::{CannotRecreate, Endpoint, automatic_hostname, or_empty};
+use crate::core::recreate::json_path::JsonPath;
+use crate::core::recreate::{CannotRecreate, NetworkEndpoint, automatic_hostname, or_empty};
 
 /// Fields of an endpoint that say how things stand. The others are settings, known or not.
 pub(super) const STATE_OF_AN_ENDPOINT: [&str; 10] = [
@@ -28,18 +28,18 @@ pub(super) struct Attached {
     /// `NetworkingConfig.EndpointsConfig` of the create body.
     pub(super) at_create: Map<String, Value>,
     /// Networks to connect to after create.
-    pub(super) later: Vec<Endpoint>,
+    pub(super) later: Vec<NetworkEndpoint>,
 }
 
 /// The networks to ask for, all at create where the Engine's API can.
 pub(super) fn endpoints(
-    container: &Place<'_>,
+    container: &JsonPath<'_>,
     api: ApiVersion,
 ) -> Result<Attached, CannotRecreate> {
     let mode = container.path(&["HostConfig", "NetworkMode"])?.string()?;
     let networks = container.path(&["NetworkSettings", "Networks"])?;
     let is_disabled = container.path(&["Config", "NetworkDisabled"])?.value() == Some(&true.into());
-    if is_disabled || has_no_network_of_its_own(mode) {
+    if is_disabled || shares_network(mode) {
         return Ok(Attached { at_create: Map::new(), later: Vec::new() });
     }
     let main = main_network(mode, &networks)?;
@@ -48,7 +48,7 @@ pub(super) fn endpoints(
         let endpoint = networks.field(network)?;
         let is_main = main == Some(network.as_str());
         let config = settings(container, network, &endpoint, api, is_main)?;
-        all.push(Endpoint { network: network.clone(), config });
+        all.push(NetworkEndpoint { network: network.clone(), config });
     }
     if all.is_empty() {
         return Err(networks.refuse("is empty: create would connect the container to a network"));
@@ -60,13 +60,16 @@ pub(super) fn endpoints(
 }
 
 /// `host`, `none` and `container:…` say it all: there is nothing to set in their endpoint.
-pub(super) fn has_no_network_of_its_own(mode: &str) -> bool {
+pub(super) fn shares_network(mode: &str) -> bool {
     matches!(mode, "host" | "none") || mode.starts_with("container:")
 }
 
 /// The network that `NetworkMode` means, by name or ID. `None` where the container was taken off
 /// that network: it must not come back by itself.
-fn main_network<'a>(mode: &str, networks: &Place<'a>) -> Result<Option<&'a str>, CannotRecreate> {
+fn main_network<'a>(
+    mode: &str,
+    networks: &JsonPath<'a>,
+) -> Result<Option<&'a str>, CannotRecreate> {
     let wanted = if mode == "default" { DEFAULT_BRIDGE } else { mode };
     let names = networks.object()?;
     if let Some((name, _)) = names.get_key_value(wanted) {
@@ -83,9 +86,9 @@ fn main_network<'a>(mode: &str, networks: &Place<'a>) -> Result<Option<&'a str>,
 
 /// The settings of one endpoint.
 fn settings(
-    container: &Place<'_>,
+    container: &JsonPath<'_>,
     network: &str,
-    endpoint: &Place<'_>,
+    endpoint: &JsonPath<'_>,
     api: ApiVersion,
     is_main: bool,
 ) -> Result<Value, CannotRecreate> {
@@ -106,8 +109,8 @@ fn settings(
 
 /// The user's aliases: not the short ID, which Engines before 25 add, nor the host name they add.
 fn aliases(
-    container: &Place<'_>,
-    endpoint: &Place<'_>,
+    container: &JsonPath<'_>,
+    endpoint: &JsonPath<'_>,
     api: ApiVersion,
 ) -> Result<Vec<String>, CannotRecreate> {
     let id = container.field("Id")?.string()?;
@@ -124,8 +127,8 @@ fn aliases(
 /// which (until API 1.51), for another one nothing does: the address is kept unless it is clearly
 /// made from the IP address, because a lost one hurts and a kept one does not.
 fn mac_address(
-    container: &Place<'_>,
-    endpoint: &Place<'_>,
+    container: &JsonPath<'_>,
+    endpoint: &JsonPath<'_>,
     api: ApiVersion,
     is_main: bool,
 ) -> Result<Option<String>, CannotRecreate> {

@@ -4,8 +4,8 @@
 use serde_json::{Map, Value};
 
 use crate::core::docker::signal;
-use crate::core::recreate::json_path::Place;
-use crate::core::recreate::networks::has_no_network_of_its_own;
+use crate::core::recreate::json_path::JsonPath;
+use crate::core::recreate::networks::shares_network;
 use crate::core::recreate::{CannotRecreate, automatic_hostname};
 
 /// The field of the inspect document in which the adapter puts what Podman's own API says of the
@@ -35,7 +35,7 @@ const PODMANS_OWN: [&str; 2] = ["container=podman", "TERM=xterm"];
 const DEFAULT_RUNTIME: &str = "oci";
 
 /// Refuses what would be lost because Podman does not tell it, or does not take it back.
-pub(super) fn refuse(container: &Place<'_>) -> Result<(), CannotRecreate> {
+pub(super) fn refuse(container: &JsonPath<'_>) -> Result<(), CannotRecreate> {
     let own = container.field(LIBPOD)?;
     if own.value().is_none() {
         return Ok(());
@@ -61,7 +61,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// What a container may do with a device is not told, and create does not take that back.
-fn refuse_untold_rights(container: &Place<'_>) -> Result<(), CannotRecreate> {
+fn refuse_untold_rights(container: &JsonPath<'_>) -> Result<(), CannotRecreate> {
     for device in container.path(&["HostConfig", "Devices"])?.elements()? {
         let rights = device.field("CgroupPermissions")?;
         if rights.optional_string()?.unwrap_or_default().is_empty() {
@@ -76,8 +76,8 @@ fn refuse_untold_rights(container: &Place<'_>) -> Result<(), CannotRecreate> {
 /// An address that was asked for looks like one that Podman chose. Asking for the present one would
 /// lose nothing now, but the service itself after a restart, when another container may have it.
 /// On its default network Docker's API knows no fixed addresses.
-fn refuse_untold_addresses(container: &Place<'_>) -> Result<(), CannotRecreate> {
-    if has_no_network_of_its_own(container.path(&["HostConfig", "NetworkMode"])?.string()?) {
+fn refuse_untold_addresses(container: &JsonPath<'_>) -> Result<(), CannotRecreate> {
+    if shares_network(container.path(&["HostConfig", "NetworkMode"])?.string()?) {
         return Ok(());
     }
     let networks = container.path(&["NetworkSettings", "Networks"])?;
@@ -93,7 +93,7 @@ fn refuse_untold_addresses(container: &Place<'_>) -> Result<(), CannotRecreate> 
 /// Asks for the MAC addresses that the container has: Podman does not tell which were asked for. A
 /// lost one hurts, and a kept one does not.
 pub(super) fn keep_mac_addresses(
-    container: &Place<'_>,
+    container: &JsonPath<'_>,
     endpoints: &mut Map<String, Value>,
 ) -> Result<(), CannotRecreate> {
     const FIELD: &str = "MacAddress";
@@ -113,8 +113,8 @@ pub(super) fn keep_mac_addresses(
 /// Says in the words of create what Podman's inspect says in others. A document of Docker's Engine
 /// stays as it is.
 pub(super) fn translate(
-    container: &Place<'_>,
-    image: &Place<'_>,
+    container: &JsonPath<'_>,
+    image: &JsonPath<'_>,
     config: &mut Map<String, Value>,
     host_config: &mut Map<String, Value>,
 ) -> Result<(), CannotRecreate> {
@@ -123,7 +123,7 @@ pub(super) fn translate(
         return Ok(());
     }
     translate_health_check(container, image, config)?;
-    follow_the_image(image, config)?;
+    follow_image(image, config)?;
     let hostname = format!("HOSTNAME={}", automatic_hostname(container.field("Id")?.string()?));
     if let Some(entries) = config.get_mut("Env").and_then(Value::as_array_mut) {
         entries.retain(|entry| {
@@ -147,8 +147,8 @@ pub(super) fn translate(
 
 /// Podman merges nothing into a health check: as a whole it is the image's or the user's.
 fn translate_health_check(
-    container: &Place<'_>,
-    image: &Place<'_>,
+    container: &JsonPath<'_>,
+    image: &JsonPath<'_>,
     config: &mut Map<String, Value>,
 ) -> Result<(), CannotRecreate> {
     const FIELD: &str = "Healthcheck";
@@ -170,8 +170,8 @@ fn translate_health_check(
 
 /// Leaves out what the image brought and Podman shows in other words: the stop signal as a number,
 /// and the defaults of what the image does not say.
-fn follow_the_image(
-    image: &Place<'_>,
+fn follow_image(
+    image: &JsonPath<'_>,
     config: &mut Map<String, Value>,
 ) -> Result<(), CannotRecreate> {
     const DEFAULTS: [(&str, &str); 2] = [("StopSignal", "SIGTERM"), ("WorkingDir", "/")];
@@ -191,7 +191,7 @@ fn follow_the_image(
 }
 
 fn translate_limits(
-    container: &Place<'_>,
+    container: &JsonPath<'_>,
     host_config: &mut Map<String, Value>,
 ) -> Result<(), CannotRecreate> {
     for limit in container.path(&["HostConfig", "Ulimits"])?.elements()? {

@@ -12,7 +12,7 @@ use crate::core::recreate::{CannotRecreate, Recreation};
 
 /// A container that was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moved {
+pub struct ReplacedContainer {
     /// The name of the service.
     pub name: String,
     /// The ID of the container that stood for it.
@@ -21,7 +21,7 @@ pub struct Moved {
     pub to: String,
 }
 
-impl Moved {
+impl ReplacedContainer {
     fn is_meant_by(&self, text: &str) -> bool {
         means(text.trim_start_matches('/'), &self.from, &self.name)
     }
@@ -33,10 +33,10 @@ impl Moved {
 /// # Errors
 ///
 /// [`CannotRecreate`] where a document cannot be read.
-pub fn hangs_as_before(
+pub fn depends_as_before(
     before: &Value,
     now: &Value,
-    moved: &[Moved],
+    moved: &[ReplacedContainer],
 ) -> Result<bool, CannotRecreate> {
     let (before, now) = (anchors(before)?, anchors(now)?);
     let is_kept = |anchor: &Anchor| {
@@ -55,7 +55,10 @@ pub fn hangs_as_before(
 /// # Errors
 ///
 /// [`CannotRecreate`] where the document cannot be read.
-pub fn hangs_on_a_moved_one(container: &Value, moved: &[Moved]) -> Result<bool, CannotRecreate> {
+pub fn depends_on_moved(
+    container: &Value,
+    moved: &[ReplacedContainer],
+) -> Result<bool, CannotRecreate> {
     let is_left = |anchor: &Anchor| {
         moved.iter().any(|moved| moved.from != moved.to && moved.from == anchor.container)
     };
@@ -64,7 +67,7 @@ pub fn hangs_on_a_moved_one(container: &Value, moved: &[Moved]) -> Result<bool, 
 
 /// The same container, made to hang on what stands in the place of each moved one.
 #[must_use]
-pub fn relink(recreation: &Recreation, moved: &[Moved]) -> Recreation {
+pub fn relink(recreation: &Recreation, moved: &[ReplacedContainer]) -> Recreation {
     let mut recreation = recreation.clone();
     if moved.is_empty() {
         return recreation;
@@ -102,16 +105,16 @@ fn each(list: Option<&mut Value>, change: impl Fn(&str) -> Option<String>) {
 }
 
 /// `OTHER`, or `OTHER:REST`, where the other one is written as an ID.
-fn by_id(text: &str, moved: &[Moved]) -> Option<String> {
+fn by_id(text: &str, moved: &[ReplacedContainer]) -> Option<String> {
     let (other, rest) = text.split_once(':').map_or((text, None), |(a, b)| (a, Some(b)));
-    let is_meant = |moved: &&Moved| moved.is_meant_by(other) && moved.name != other;
+    let is_meant = |moved: &&ReplacedContainer| moved.is_meant_by(other) && moved.name != other;
     let to = &moved.iter().find(is_meant)?.to;
     Some(rest.map_or_else(|| to.clone(), |rest| format!("{to}:{rest}")))
 }
 
 /// `/OTHER:/OWN/ALIAS`, as inspect shows it. The way back to the old container has the old one's
 /// ID here, so it names that.
-fn default_bridge_link(text: &str, moved: &[Moved]) -> Option<String> {
+fn default_bridge_link(text: &str, moved: &[ReplacedContainer]) -> Option<String> {
     let (other, alias) = text.split_once(':')?;
     let to = &moved.iter().find(|moved| moved.is_meant_by(other))?.to;
     let alias = alias.rsplit_once('/').map_or(alias, |(_, last)| last);

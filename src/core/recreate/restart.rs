@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::core::recreate::CannotRecreate;
-use crate::core::recreate::json_path::Place;
+use crate::core::recreate::json_path::JsonPath;
 
 /// A restart policy, in the words and with the field names of the Engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ impl RestartPolicy {
 ///
 /// [`CannotRecreate`] where the document has none, or one that cannot be read.
 pub fn restart_policy(container: &Value) -> Result<RestartPolicy, CannotRecreate> {
-    let place = Place::root(container, "").path(&["HostConfig", "RestartPolicy"])?;
+    let place = JsonPath::root(container, "").path(&["HostConfig", "RestartPolicy"])?;
     let policy = Value::Object(place.object()?.clone());
     serde_json::from_value(policy).map_err(|error| place.refuse(format!("is unreadable: {error}")))
 }
@@ -66,7 +66,7 @@ pub fn changeable_restart_policy(
     if can_update || policy.is_no() {
         return Ok(policy);
     }
-    let name = Place::root(container, "").path(&["HostConfig", "RestartPolicy", "Name"])?;
+    let name = JsonPath::root(container, "").path(&["HostConfig", "RestartPolicy", "Name"])?;
     Err(name.refuse(format!("is {}, and this Engine cannot change a restart policy", policy.name)))
 }
 

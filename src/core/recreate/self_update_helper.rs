@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::core::docker::inspect;
-use crate::core::recreate::{CannotRecreate, Endpoint, Recreation, RestartPolicy};
+use crate::core::recreate::{CannotRecreate, NetworkEndpoint, Recreation, RestartPolicy};
 use crate::core::recreate::{set_restart_policy, volumes};
 
 /// The word in the agent's command that the helper's does not have.
@@ -49,7 +49,7 @@ pub fn helper(
     if let Some(endpoints) = body["NetworkingConfig"]["EndpointsConfig"].as_object_mut() {
         endpoints.values_mut().for_each(|settings| *settings = json!({}));
     }
-    let bare = |Endpoint { config, .. }: &mut Endpoint| *config = json!({});
+    let bare = |NetworkEndpoint { config, .. }: &mut NetworkEndpoint| *config = json!({});
     connect.iter_mut().for_each(bare);
     Ok(Recreation { body, connect, platform })
 }
@@ -85,7 +85,7 @@ pub fn check(original: &Value, state_dir: &Path) -> Result<(), CannotRecreate> {
 /// Whether a container is a helper that an agent on this image made: it runs that image, written
 /// by its ID as no person writes it, with the word of a helper. A name alone is no proof.
 #[must_use]
-pub fn is_a_helper(container: &Value, image_id: &str) -> bool {
+pub fn is_self_update_helper(container: &Value, image_id: &str) -> bool {
     let words = |pointer| container.pointer(pointer).and_then(Value::as_array);
     let mut all = words("/Config/Entrypoint").into_iter().chain(words("/Config/Cmd")).flatten();
     let has_a_program = all.next().is_some();
@@ -166,7 +166,7 @@ mod tests {
             })
         };
         let id = "sha256:1";
-        assert!(is_a_helper(&of(id, id, json!(["--config", "x", "assist"])), id));
+        assert!(is_self_update_helper(&of(id, id, json!(["--config", "x", "assist"])), id));
         for other in [
             of("sha256:2", id, json!(["assist"])),
             of(id, "shop/pilotfish:1", json!(["assist"])),
@@ -174,9 +174,9 @@ mod tests {
             of(id, id, json!(null)),
             Value::Null,
         ] {
-            assert!(!is_a_helper(&other, id), "{other}");
+            assert!(!is_self_update_helper(&other, id), "{other}");
         }
-        assert!(!is_a_helper(&of("", "", json!(["assist"])), ""));
+        assert!(!is_self_update_helper(&of("", "", json!(["assist"])), ""));
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
             } },
         });
         let config = json!({ "Aliases": ["agent"] });
-        let connect = vec![Endpoint { network: "back".into(), config }];
+        let connect = vec![NetworkEndpoint { network: "back".into(), config }];
         let recreation = Recreation { body, connect, platform: None };
         let agent = agent(&json!(["/pilotfish"]), &json!(["run"]));
 
@@ -237,6 +237,6 @@ mod tests {
             "NetworkingConfig": { "EndpointsConfig": { "shop": {} } },
         });
         assert_eq!(helper.body, expected);
-        assert_eq!(helper.connect, [Endpoint { network: "back".into(), config: json!({}) }]);
+        assert_eq!(helper.connect, [NetworkEndpoint { network: "back".into(), config: json!({}) }]);
     }
 }

@@ -1,13 +1,13 @@
 //! What is refused before anything else is looked at.
 
 use crate::core::recreate::CannotRecreate;
-use crate::core::recreate::json_path::Place;
+use crate::core::recreate::json_path::JsonPath;
 
 /// Swarm marks its tasks with these labels; they are replaced by Swarm itself.
 const SWARM_LABEL_PREFIX: &str = "com.docker.swarm.";
 
 /// Refuses what must not be recreated, and two documents that do not belong together.
-pub(super) fn check(container: &Place<'_>, image: &Place<'_>) -> Result<(), CannotRecreate> {
+pub(super) fn check(container: &JsonPath<'_>, image: &JsonPath<'_>) -> Result<(), CannotRecreate> {
     check_image(container, image)?;
     let auto_remove = container.path(&["HostConfig", "AutoRemove"])?;
     if auto_remove.boolean()? {
@@ -22,7 +22,7 @@ pub(super) fn check(container: &Place<'_>, image: &Place<'_>) -> Result<(), Cann
 }
 
 /// Subtracting another image's configuration would silently drop or freeze the user's.
-fn check_image(container: &Place<'_>, image: &Place<'_>) -> Result<(), CannotRecreate> {
+fn check_image(container: &JsonPath<'_>, image: &JsonPath<'_>) -> Result<(), CannotRecreate> {
     let running = container.field("Image")?;
     let id = image.field("Id")?;
     if running.string()? != id.string()? {

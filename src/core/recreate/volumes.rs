@@ -5,14 +5,14 @@
 use serde_json::{Map, Value, json};
 
 use crate::core::recreate::CannotRecreate;
-use crate::core::recreate::json_path::Place;
+use crate::core::recreate::json_path::JsonPath;
 
 /// Volumes of this driver need no driver to be named.
 const DEFAULT_VOLUME_DRIVER: &str = "local";
 
 /// Names every anonymous volume of the container in `host_config`.
 pub(super) fn reattach(
-    container: &Place<'_>,
+    container: &JsonPath<'_>,
     host_config: &mut Map<String, Value>,
 ) -> Result<(), CannotRecreate> {
     let inherits = !container.path(&["HostConfig", "VolumesFrom"])?.elements()?.is_empty();
@@ -45,7 +45,7 @@ struct Volume {
 }
 
 impl Volume {
-    fn read(mount: &Place<'_>) -> Result<Self, CannotRecreate> {
+    fn read(mount: &JsonPath<'_>) -> Result<Self, CannotRecreate> {
         Ok(Self {
             name: name(mount)?.to_owned(),
             destination: clean(mount.field("Destination")?.string()?),
@@ -74,7 +74,7 @@ impl Volume {
 
 /// The volume's name. Engine 28 leaves it out where `Binds` asked for an anonymous volume, but the
 /// directory of the `local` driver ends in `volumes/NAME/_data`.
-fn name<'a>(mount: &Place<'a>) -> Result<&'a str, CannotRecreate> {
+fn name<'a>(mount: &JsonPath<'a>) -> Result<&'a str, CannotRecreate> {
     let name = mount.field("Name")?;
     if let Some(name) = name.optional_string()?.filter(|name| !name.is_empty()) {
         return Ok(name);
@@ -95,7 +95,7 @@ fn is_anonymous_name(name: &str) -> bool {
 }
 
 /// The reading of the two lists below does not fail any more after this.
-fn check_lists(container: &Place<'_>) -> Result<(), CannotRecreate> {
+fn check_lists(container: &JsonPath<'_>) -> Result<(), CannotRecreate> {
     container.path(&["HostConfig", "Binds"])?.strings()?;
     for mount in container.path(&["HostConfig", "Mounts"])?.elements()? {
         mount.object()?;

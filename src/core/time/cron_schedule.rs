@@ -213,11 +213,11 @@ fn with_star(fields: &[String], opened: usize) -> Vec<String> {
 }
 
 fn parse_full(fields: &[String]) -> Result<cron::Schedule, CronError> {
-    fields.join(" ").parse().map_err(|_| name_the_wrong_field(fields))
+    fields.join(" ").parse().map_err(|_| name_wrong_field(fields))
 }
 
 /// The crate's own message draws a picture of the whole pattern; a person wants the field.
-fn name_the_wrong_field(fields: &[String]) -> CronError {
+fn name_wrong_field(fields: &[String]) -> CronError {
     let is_wrong_alone = |index: &usize| {
         let mut alone = vec!["*"; fields.len()];
         alone[*index] = &fields[*index];

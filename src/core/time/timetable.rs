@@ -27,7 +27,7 @@ impl Due {
 
 /// One schedule and the time of its next round.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Row {
+struct ScheduleRow {
     schedule: Schedule,
     at: Duration,
 }
@@ -35,8 +35,8 @@ struct Row {
 /// All schedules that are followed.
 #[derive(Debug, Clone)]
 pub struct Timetable {
-    everybody: Row,
-    own: BTreeMap<String, Row>,
+    everybody: ScheduleRow,
+    own: BTreeMap<String, ScheduleRow>,
     /// Who waits for a window, and when it opens.
     openings: BTreeMap<String, Duration>,
 }
@@ -45,7 +45,7 @@ impl Timetable {
     /// A timetable with the agent's own schedule, due first at this time.
     #[must_use]
     pub fn new(schedule: Schedule, first: Duration) -> Self {
-        let everybody = Row { schedule, at: first };
+        let everybody = ScheduleRow { schedule, at: first };
         Self { everybody, own: BTreeMap::new(), openings: BTreeMap::new() }
     }
 
@@ -60,7 +60,7 @@ impl Timetable {
         let mut before = std::mem::take(&mut self.own);
         for (name, schedule) in schedules {
             let kept = before.remove(&name).filter(|row| row.schedule == schedule);
-            let row = kept.unwrap_or_else(|| Row { at: now + delay(&schedule), schedule });
+            let row = kept.unwrap_or_else(|| ScheduleRow { at: now + delay(&schedule), schedule });
             self.own.insert(name, row);
         }
     }
@@ -85,7 +85,7 @@ impl Timetable {
 
     /// Whether anything follows the clock on the wall, which may be set.
     #[must_use]
-    pub fn follows_the_wall_clock(&self) -> bool {
+    pub fn follows_wall_clock(&self) -> bool {
         !self.openings.is_empty()
             || self.rows().any(|row| matches!(row.schedule, Schedule::Cron(_)))
     }
@@ -108,14 +108,14 @@ impl Timetable {
     }
 
     /// Asks the wall clock again when the schedules that follow it are due.
-    pub fn ask_the_clock(&mut self, now: Duration, delay: impl Fn(&Schedule) -> Duration) {
+    pub fn check_clock(&mut self, now: Duration, delay: impl Fn(&Schedule) -> Duration) {
         let rows = std::iter::once(&mut self.everybody).chain(self.own.values_mut());
         for row in rows.filter(|row| row.at > now && matches!(row.schedule, Schedule::Cron(_))) {
             row.at = now + delay(&row.schedule);
         }
     }
 
-    fn rows(&self) -> impl Iterator<Item = &Row> {
+    fn rows(&self) -> impl Iterator<Item = &ScheduleRow> {
         std::iter::once(&self.everybody).chain(self.own.values())
     }
 }
@@ -180,9 +180,9 @@ mod tests {
     fn an_opening_follows_the_wall_clock_and_leaves_schedules_alone() {
         let mut table = Timetable::new(schedule("15m"), minutes(15));
         table.follow(BTreeMap::from([("till".into(), schedule("1h"))]), minutes(0), interval);
-        assert!(!table.follows_the_wall_clock());
+        assert!(!table.follows_wall_clock());
         table.await_openings(BTreeMap::from([("till".to_owned(), minutes(5))]));
-        assert!(table.follows_the_wall_clock());
+        assert!(table.follows_wall_clock());
         assert_eq!(table.take_due(minutes(5), interval).names.len(), 1);
         assert_eq!(table.own["till"].at, minutes(60), "its own turn is as it was");
         // The clock was put back: the opening is further away.
@@ -197,8 +197,8 @@ mod tests {
     fn only_schedules_by_the_wall_clock_follow_it() {
         let mut table = Timetable::new(schedule("0 4 * * *"), minutes(600));
         table.follow(BTreeMap::from([("a".into(), schedule("20m"))]), minutes(0), interval);
-        assert!(table.follows_the_wall_clock());
-        table.ask_the_clock(minutes(1), |_| minutes(2));
+        assert!(table.follows_wall_clock());
+        table.check_clock(minutes(1), |_| minutes(2));
         assert_eq!(table.next(), minutes(3));
         assert_eq!(table.own["a"].at, minutes(20));
     }

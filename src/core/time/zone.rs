@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_hold_for_ever() {
+    fn rules_hold_without_limit() {
         let berlin = zone("Europe/Berlin");
         let hours = |instant| berlin.offset_at(instant).seconds() / 3600;
         let utc = |text: &str| text.parse().expect("a time in UTC");

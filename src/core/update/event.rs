@@ -129,8 +129,8 @@ pub trait Listener: Send + Sync {
 
 /// Hears nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Deaf;
+pub struct NullListener;
 
-impl Listener for Deaf {
+impl Listener for NullListener {
     fn hear(&self, _event: &Event) {}
 }

@@ -57,12 +57,12 @@ pub struct Sample {
     /// Time since the start of the container, by the monotonic clock.
     pub at: Duration,
     /// What was seen.
-    pub sight: Sight,
+    pub sight: ContainerStatus,
 }
 
 /// What can be seen of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sight {
+pub enum ContainerStatus {
     /// It runs; nothing is known of its health.
     Running,
     /// Its gate says that it is well.
@@ -94,7 +94,7 @@ pub enum Sight {
 
 /// What the samples say so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum HealthVerdict {
     /// Not decided; look again when something happens, at the latest at this time since the start.
     Wait {
         /// The next moment at which time alone decides something.
@@ -118,7 +118,7 @@ pub enum Verdict {
 /// stable window is a failure as well; before that, it may still come. What is seen late counts all
 /// the same: a sample's time is that of its sight, and the container may have ended long before.
 #[must_use]
-pub fn verdict(policy: &HealthPolicy, samples: &[Sample], now: Duration) -> Verdict {
+pub fn verdict(policy: &HealthPolicy, samples: &[Sample], now: Duration) -> HealthVerdict {
     let mut well_since = match policy.gate {
         Gate::Running => Some(Duration::ZERO),
         Gate::Healthcheck | Gate::Probe => None,
@@ -127,9 +127,13 @@ pub fn verdict(policy: &HealthPolicy, samples: &[Sample], now: Duration) -> Verd
         match fatal(&sample.sight) {
             Some(verdict) => return verdict,
             None => match (&sample.sight, well_since) {
-                (Sight::Well, None) if sample.at <= policy.timeout => well_since = Some(sample.at),
-                (Sight::NotWell(detail), Some(_)) => {
-                    return Verdict::Failed(format!("was well, then was not any more: {detail}"));
+                (ContainerStatus::Well, None) if sample.at <= policy.timeout => {
+                    well_since = Some(sample.at)
+                }
+                (ContainerStatus::NotWell(detail), Some(_)) => {
+                    return HealthVerdict::Failed(format!(
+                        "was well, then was not any more: {detail}"
+                    ));
                 }
                 _ => {}
             },
@@ -138,27 +142,33 @@ pub fn verdict(policy: &HealthPolicy, samples: &[Sample], now: Duration) -> Verd
     by_time(policy, samples, well_since, now)
 }
 
-fn fatal(sight: &Sight) -> Option<Verdict> {
+fn fatal(sight: &ContainerStatus) -> Option<HealthVerdict> {
     match sight {
-        Sight::Exited { code, out_of_memory: true } => Some(Verdict::Failed(format!(
-            "was killed for using too much memory (exit code {code})"
-        ))),
-        Sight::Exited { code, .. } => Some(Verdict::Failed(format!("exited with code {code}"))),
-        Sight::Unhealthy(detail) if detail.is_empty() => {
-            Some(Verdict::Failed("its HEALTHCHECK says unhealthy".into()))
+        ContainerStatus::Exited { code, out_of_memory: true } => Some(HealthVerdict::Failed(
+            format!("was killed for using too much memory (exit code {code})"),
+        )),
+        ContainerStatus::Exited { code, .. } => {
+            Some(HealthVerdict::Failed(format!("exited with code {code}")))
         }
-        Sight::Unhealthy(detail) => {
-            Some(Verdict::Failed(format!("its HEALTHCHECK says unhealthy: {detail}")))
+        ContainerStatus::Unhealthy(detail) if detail.is_empty() => {
+            Some(HealthVerdict::Failed("its HEALTHCHECK says unhealthy".into()))
         }
-        Sight::Stopped => Some(Verdict::Person("somebody stopped the new container".into())),
-        Sight::Removed => Some(Verdict::Person("somebody removed the new container".into())),
-        Sight::EngineLost(detail) => Some(Verdict::Spoilt(detail.clone())),
-        Sight::Running
-        | Sight::Well
-        | Sight::NotWell(_)
-        | Sight::Failing(_)
-        | Sight::NeverChecked
-        | Sight::Unchecked => None,
+        ContainerStatus::Unhealthy(detail) => {
+            Some(HealthVerdict::Failed(format!("its HEALTHCHECK says unhealthy: {detail}")))
+        }
+        ContainerStatus::Stopped => {
+            Some(HealthVerdict::Person("somebody stopped the new container".into()))
+        }
+        ContainerStatus::Removed => {
+            Some(HealthVerdict::Person("somebody removed the new container".into()))
+        }
+        ContainerStatus::EngineLost(detail) => Some(HealthVerdict::Spoilt(detail.clone())),
+        ContainerStatus::Running
+        | ContainerStatus::Well
+        | ContainerStatus::NotWell(_)
+        | ContainerStatus::Failing(_)
+        | ContainerStatus::NeverChecked
+        | ContainerStatus::Unchecked => None,
     }
 }
 
@@ -167,33 +177,39 @@ fn by_time(
     samples: &[Sample],
     well_since: Option<Duration>,
     now: Duration,
-) -> Verdict {
+) -> HealthVerdict {
     match well_since {
-        Some(since) if now >= since + policy.stable => Verdict::Well,
-        Some(since) => Verdict::Wait { until: since + policy.stable },
+        Some(since) if now >= since + policy.stable => HealthVerdict::Well,
+        Some(since) => HealthVerdict::Wait { until: since + policy.stable },
         None if now >= policy.timeout => not_in_time(policy, samples),
-        None => Verdict::Wait { until: policy.timeout },
+        None => HealthVerdict::Wait { until: policy.timeout },
     }
 }
 
-fn not_in_time(policy: &HealthPolicy, samples: &[Sample]) -> Verdict {
+fn not_in_time(policy: &HealthPolicy, samples: &[Sample]) -> HealthVerdict {
     let timeout = humantime::format_duration(policy.timeout);
     match samples.last().map(|last| &last.sight) {
-        Some(Sight::Unchecked) => {
-            return Verdict::Unknown(format!(
+        Some(ContainerStatus::Unchecked) => {
+            return HealthVerdict::Unknown(format!(
                 "the Engine was started again, and did not run the HEALTHCHECK within {timeout}"
             ));
         }
-        Some(Sight::NeverChecked) => {
-            return Verdict::Unknown(format!("the HEALTHCHECK came to no end within {timeout}"));
+        Some(ContainerStatus::NeverChecked) => {
+            return HealthVerdict::Unknown(format!(
+                "the HEALTHCHECK came to no end within {timeout}"
+            ));
         }
         _ => {}
     }
     let last = samples.iter().rev().find_map(|sample| match &sample.sight {
-        Sight::NotWell(detail) | Sight::Failing(detail) if !detail.is_empty() => Some(detail),
+        ContainerStatus::NotWell(detail) | ContainerStatus::Failing(detail)
+            if !detail.is_empty() =>
+        {
+            Some(detail)
+        }
         _ => None,
     });
-    Verdict::Failed(match last {
+    HealthVerdict::Failed(match last {
         Some(detail) => format!("was not well within {timeout}: {detail}"),
         None => format!("was not well within {timeout}"),
     })
@@ -211,7 +227,7 @@ mod tests {
         HealthPolicy { gate, timeout: seconds(60), stable: seconds(30), own_check: None }
     }
 
-    fn check(gate: Gate, samples: &[(u64, Sight)], now: u64) -> Verdict {
+    fn check(gate: Gate, samples: &[(u64, ContainerStatus)], now: u64) -> HealthVerdict {
         let samples: Vec<_> = samples
             .iter()
             .map(|(at, sight)| Sample { at: seconds(*at), sight: sight.clone() })
@@ -219,8 +235,8 @@ mod tests {
         verdict(&policy(gate), &samples, seconds(now))
     }
 
-    fn exit(code: i64) -> Sight {
-        Sight::Exited { code, out_of_memory: false }
+    fn exit(code: i64) -> ContainerStatus {
+        ContainerStatus::Exited { code, out_of_memory: false }
     }
 
     #[test]
@@ -244,89 +260,107 @@ mod tests {
 
     #[test]
     fn without_a_gate_it_must_run_for_the_stable_window() {
-        let running = [(0, Sight::Running)];
-        assert_eq!(check(Gate::Running, &running, 29), Verdict::Wait { until: seconds(30) });
-        assert_eq!(check(Gate::Running, &running, 30), Verdict::Well);
+        let running = [(0, ContainerStatus::Running)];
+        assert_eq!(check(Gate::Running, &running, 29), HealthVerdict::Wait { until: seconds(30) });
+        assert_eq!(check(Gate::Running, &running, 30), HealthVerdict::Well);
     }
 
     #[test]
     fn any_exit_is_a_failure_zero_included() {
         for code in [0, 1, 137] {
             let verdict = check(Gate::Running, &[(29, exit(code))], 29);
-            assert_eq!(verdict, Verdict::Failed(format!("exited with code {code}")));
+            assert_eq!(verdict, HealthVerdict::Failed(format!("exited with code {code}")));
         }
     }
 
     #[test]
     fn an_exit_that_is_seen_late_is_still_an_exit() {
-        assert!(matches!(check(Gate::Running, &[(31, exit(1))], 31), Verdict::Failed(_)));
-        let lost = [(31, Sight::EngineLost("the event stream ended".into()))];
-        assert!(matches!(check(Gate::Running, &lost, 31), Verdict::Spoilt(_)));
+        assert!(matches!(check(Gate::Running, &[(31, exit(1))], 31), HealthVerdict::Failed(_)));
+        let lost = [(31, ContainerStatus::EngineLost("the event stream ended".into()))];
+        assert!(matches!(check(Gate::Running, &lost, 31), HealthVerdict::Spoilt(_)));
     }
 
     #[test]
     fn a_slow_healthcheck_has_its_time_and_then_its_stable_window() {
         let slow = HealthPolicy { timeout: seconds(240), ..policy(Gate::Healthcheck) };
-        let well = [Sample { at: seconds(180), sight: Sight::Well }];
-        assert_eq!(verdict(&slow, &[], seconds(179)), Verdict::Wait { until: seconds(240) });
-        assert_eq!(verdict(&slow, &well, seconds(209)), Verdict::Wait { until: seconds(210) });
-        assert_eq!(verdict(&slow, &well, seconds(210)), Verdict::Well);
+        let well = [Sample { at: seconds(180), sight: ContainerStatus::Well }];
+        assert_eq!(verdict(&slow, &[], seconds(179)), HealthVerdict::Wait { until: seconds(240) });
+        assert_eq!(
+            verdict(&slow, &well, seconds(209)),
+            HealthVerdict::Wait { until: seconds(210) }
+        );
+        assert_eq!(verdict(&slow, &well, seconds(210)), HealthVerdict::Well);
     }
 
     #[test]
     fn never_healthy_fails_at_the_timeout_with_the_last_word() {
-        let samples = [(5, Sight::NotWell("connection refused".into()))];
-        assert_eq!(check(Gate::Probe, &samples, 59), Verdict::Wait { until: seconds(60) });
+        let samples = [(5, ContainerStatus::NotWell("connection refused".into()))];
+        assert_eq!(check(Gate::Probe, &samples, 59), HealthVerdict::Wait { until: seconds(60) });
         let expected = "was not well within 1m: connection refused";
-        assert_eq!(check(Gate::Probe, &samples, 60), Verdict::Failed(expected.into()));
+        assert_eq!(check(Gate::Probe, &samples, 60), HealthVerdict::Failed(expected.into()));
     }
 
     #[test]
     fn health_that_is_lost_in_the_stable_window_is_a_failure() {
-        let samples = [(5, Sight::Well), (20, Sight::NotWell("timed out".into()))];
-        assert!(matches!(check(Gate::Probe, &samples, 20), Verdict::Failed(_)));
-        let samples = [(5, Sight::Well), (20, Sight::Unhealthy(String::new()))];
-        assert!(matches!(check(Gate::Healthcheck, &samples, 20), Verdict::Failed(_)));
+        let samples =
+            [(5, ContainerStatus::Well), (20, ContainerStatus::NotWell("timed out".into()))];
+        assert!(matches!(check(Gate::Probe, &samples, 20), HealthVerdict::Failed(_)));
+        let samples = [(5, ContainerStatus::Well), (20, ContainerStatus::Unhealthy(String::new()))];
+        assert!(matches!(check(Gate::Healthcheck, &samples, 20), HealthVerdict::Failed(_)));
     }
 
     #[test]
     fn an_engine_restart_spoils_the_verdict_and_blames_nobody() {
-        let samples = [(5, Sight::EngineLost("the event stream ended".into())), (6, exit(255))];
-        assert!(matches!(check(Gate::Running, &samples, 6), Verdict::Spoilt(_)));
+        let samples =
+            [(5, ContainerStatus::EngineLost("the event stream ended".into())), (6, exit(255))];
+        assert!(matches!(check(Gate::Running, &samples, 6), HealthVerdict::Spoilt(_)));
     }
 
     #[test]
     fn a_healthcheck_that_nobody_runs_any_more_blames_nobody() {
-        let unchecked = (1, Sight::Unchecked);
+        let unchecked = (1, ContainerStatus::Unchecked);
         let stale = [unchecked.clone()];
-        assert_eq!(check(Gate::Healthcheck, &stale, 59), Verdict::Wait { until: seconds(60) });
-        assert!(matches!(check(Gate::Healthcheck, &stale, 60), Verdict::Unknown(_)));
-        let checked = [unchecked, (5, Sight::NotWell("connection refused".into()))];
-        assert!(matches!(check(Gate::Healthcheck, &checked, 60), Verdict::Failed(_)));
+        assert_eq!(
+            check(Gate::Healthcheck, &stale, 59),
+            HealthVerdict::Wait { until: seconds(60) }
+        );
+        assert!(matches!(check(Gate::Healthcheck, &stale, 60), HealthVerdict::Unknown(_)));
+        let checked = [unchecked, (5, ContainerStatus::NotWell("connection refused".into()))];
+        assert!(matches!(check(Gate::Healthcheck, &checked, 60), HealthVerdict::Failed(_)));
     }
 
     #[test]
     fn a_check_that_never_ran_is_no_verdict_on_the_image() {
-        let never = [(0, Sight::NeverChecked)];
-        assert!(matches!(check(Gate::Healthcheck, &never, 60), Verdict::Unknown(_)));
-        let failed = [(0, Sight::NeverChecked), (40, Sight::NotWell("refused".into()))];
-        assert!(matches!(check(Gate::Healthcheck, &failed, 60), Verdict::Failed(_)));
+        let never = [(0, ContainerStatus::NeverChecked)];
+        assert!(matches!(check(Gate::Healthcheck, &never, 60), HealthVerdict::Unknown(_)));
+        let failed =
+            [(0, ContainerStatus::NeverChecked), (40, ContainerStatus::NotWell("refused".into()))];
+        assert!(matches!(check(Gate::Healthcheck, &failed, 60), HealthVerdict::Failed(_)));
     }
 
     #[test]
     fn a_failure_that_is_none_yet_does_not_take_back_that_it_was_well() {
-        let samples = [(5, Sight::Well), (20, Sight::Failing("busy".into()))];
-        assert_eq!(check(Gate::Healthcheck, &samples, 35), Verdict::Well);
+        let samples = [(5, ContainerStatus::Well), (20, ContainerStatus::Failing("busy".into()))];
+        assert_eq!(check(Gate::Healthcheck, &samples, 35), HealthVerdict::Well);
     }
 
     #[test]
     fn becoming_well_after_the_timeout_comes_too_late() {
-        assert!(matches!(check(Gate::Healthcheck, &[(61, Sight::Well)], 61), Verdict::Failed(_)));
+        assert!(matches!(
+            check(Gate::Healthcheck, &[(61, ContainerStatus::Well)], 61),
+            HealthVerdict::Failed(_)
+        ));
     }
 
     #[test]
     fn what_a_person_does_is_not_the_images_fault() {
-        assert!(matches!(check(Gate::Running, &[(3, Sight::Removed)], 3), Verdict::Person(_)));
-        assert!(matches!(check(Gate::Running, &[(3, Sight::Stopped)], 3), Verdict::Person(_)));
+        assert!(matches!(
+            check(Gate::Running, &[(3, ContainerStatus::Removed)], 3),
+            HealthVerdict::Person(_)
+        ));
+        assert!(matches!(
+            check(Gate::Running, &[(3, ContainerStatus::Stopped)], 3),
+            HealthVerdict::Person(_)
+        ));
     }
 }

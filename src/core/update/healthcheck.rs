@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::core::docker::inspect;
 use crate::core::policy::health_policy::{HealthSettings, Healthcheck, IMAGE_HEALTHCHECK_MAX};
 use crate::core::time::duration::format_duration;
-use crate::core::update::health::Sight;
+use crate::core::update::health::ContainerStatus;
 
 /// The command of a HEALTHCHECK, as the Engine would run it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,11 +34,11 @@ impl OwnCheck {
 
     /// What a run that failed says, when `failures` have failed in a row, this one included.
     #[must_use]
-    pub fn failed(&self, failures: u32, since_start: Duration, detail: String) -> Sight {
+    pub fn failed(&self, failures: u32, since_start: Duration, detail: String) -> ContainerStatus {
         if failures >= self.retries && since_start >= self.start_period {
-            Sight::Unhealthy(detail)
+            ContainerStatus::Unhealthy(detail)
         } else {
-            Sight::Failing(detail)
+            ContainerStatus::Failing(detail)
         }
     }
 }
@@ -54,7 +54,7 @@ pub fn asks_for_too_long(
 ) -> Option<String> {
     let is_the_operators = of_body(recreation).is_some();
     let healthcheck = healthcheck(container).filter(|_| !is_the_operators)?;
-    let needed = settings.excess_of_the_image(&healthcheck)?;
+    let needed = settings.image_timeout_excess(&healthcheck)?;
     Some(format!(
         "the HEALTHCHECK of the image may take {} to give its verdict, and an image may ask for {} at \
          most; the label pilotfish.health.timeout allows more",
@@ -158,9 +158,9 @@ mod tests {
             start_period: seconds(20),
         };
         let failed = |failures, since| check.failed(failures, seconds(since), String::new());
-        assert_eq!(failed(2, 60), Sight::Failing(String::new()));
-        assert_eq!(failed(3, 19), Sight::Failing(String::new()));
-        assert_eq!(failed(3, 20), Sight::Unhealthy(String::new()));
+        assert_eq!(failed(2, 60), ContainerStatus::Failing(String::new()));
+        assert_eq!(failed(3, 19), ContainerStatus::Failing(String::new()));
+        assert_eq!(failed(3, 20), ContainerStatus::Unhealthy(String::new()));
     }
 
     #[test]

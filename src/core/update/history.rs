@@ -64,13 +64,13 @@ impl Cause {
 
     /// Whether the new container did not work, whoever is to blame.
     #[must_use]
-    pub const fn is_a_failure(&self) -> bool {
+    pub const fn is_failure(&self) -> bool {
         matches!(self.fault, Fault::Image | Fault::Surroundings | Fault::DamagedCopy)
     }
 
     /// Whether the digest is refused from now on.
     #[must_use]
-    pub const fn blames_the_image(&self) -> bool {
+    pub const fn blames_image(&self) -> bool {
         matches!(self.fault, Fault::Image)
     }
 }

@@ -30,7 +30,7 @@ pub mod ownership;
 // Everything that can be said about an update, once.
 pub mod event;
 
-pub use resume::{Pair, Reality, Resume, Seen, is_taken_away, resume};
+pub use resume::{ActualState, ContainerState, MemberState, Resume, is_taken_away, resume};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -97,7 +97,7 @@ impl Step {
     /// counts: entries of such steps are not flushed one by one. Recovery does not need them, it
     /// knows from the start of the switch that the old one may be down, and asks the Engine.
     #[must_use]
-    pub const fn is_in_the_gap(self) -> bool {
+    pub const fn is_in_service_gap(self) -> bool {
         matches!(self, Self::Start)
     }
 }
@@ -164,7 +164,7 @@ impl Note {
 
 /// One line of a journal, behind its header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct JournalEntry {
     /// Position in the journal, from 1. The header is 0.
     pub seq: u32,
     /// When it was written, for people.
@@ -180,9 +180,9 @@ pub struct Entry {
 
 /// One line of a journal as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum JournalLine {
     /// An entry.
-    Entry(Box<Entry>),
+    JournalEntry(Box<JournalEntry>),
     /// The beginning of one: it was not written to its end.
     Torn,
     /// Something else.
@@ -191,7 +191,7 @@ pub enum Line {
 
 /// A journal, replayed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct JournalProgress {
     /// The furthest step that was begun.
     pub begun: Option<Step>,
     /// The furthest step that was completed.
@@ -214,10 +214,10 @@ pub struct Progress {
     pub entries: u32,
 }
 
-impl Progress {
+impl JournalProgress {
     /// Replays the entries of a journal.
     #[must_use]
-    pub fn replay(entries: &[Entry]) -> Self {
+    pub fn replay(entries: &[JournalEntry]) -> Self {
         let mut progress = Self::default();
         for entry in entries {
             progress.take(entry);
@@ -232,12 +232,12 @@ impl Progress {
     /// telling what was done. Unless the commit is known to be complete, the way then leads back to
     /// what the header recorded, whatever is found.
     #[must_use]
-    pub fn of_journal(lines: &[Line]) -> Self {
-        let entry = |line: &Line| match line {
-            Line::Entry(entry) => Some(entry.as_ref().clone()),
-            Line::Torn | Line::Damaged => None,
+    pub fn of_journal(lines: &[JournalLine]) -> Self {
+        let entry = |line: &JournalLine| match line {
+            JournalLine::JournalEntry(entry) => Some(entry.as_ref().clone()),
+            JournalLine::Torn | JournalLine::Damaged => None,
         };
-        let entries: Vec<Entry> = lines.iter().filter_map(entry).collect();
+        let entries: Vec<JournalEntry> = lines.iter().filter_map(entry).collect();
         let mut progress = Self::replay(&entries);
         if is_damaged(lines, &entries) && progress.done < Some(Step::Commit) {
             progress.begun = progress.begun.max(Some(Step::Switch));
@@ -248,7 +248,7 @@ impl Progress {
     }
 
     /// Takes one more entry into account.
-    pub fn take(&mut self, entry: &Entry) {
+    pub fn take(&mut self, entry: &JournalEntry) {
         self.entries = self.entries.max(entry.seq);
         match entry.mark {
             Mark::Started => {
@@ -274,7 +274,7 @@ impl Progress {
     /// The next entry. Where a step begins, it says again what recovery has to know, so that no
     /// single line of a journal is the only one that tells which container is the new one.
     #[must_use]
-    pub fn next(&self, at: DateTime<Utc>, step: Step, mark: Mark, mut note: Note) -> Entry {
+    pub fn next(&self, at: DateTime<Utc>, step: Step, mark: Mark, mut note: Note) -> JournalEntry {
         if mark == Mark::Started {
             note.new_image = note.new_image.or_else(|| self.known.new_image.clone());
             note.new_container = note.new_container.or_else(|| self.known.new_container.clone());
@@ -282,13 +282,13 @@ impl Progress {
                 note.new_dependents.clone_from(&self.known.new_dependents);
             }
         }
-        Entry { seq: self.entries + 1, at, step, mark, note }
+        JournalEntry { seq: self.entries + 1, at, step, mark, note }
     }
 
     /// Whether the old container may be in the middle of being stopped: nobody who is killed takes
     /// a request back, and the Engine goes on with it.
     #[must_use]
-    pub fn is_in_the_switch(&self) -> bool {
+    pub fn is_in_switch(&self) -> bool {
         self.begun == Some(Step::Switch) && self.done < Some(Step::Switch) && self.undone.is_none()
     }
 
@@ -310,9 +310,10 @@ impl Progress {
 }
 
 /// Whether lines are missing, or cannot be understood although they are complete.
-fn is_damaged(lines: &[Line], entries: &[Entry]) -> bool {
-    let at_the_end = lines.iter().rev().take_while(|line| !matches!(line, Line::Entry(_)));
-    let is_unclear = at_the_end.into_iter().any(|line| *line == Line::Damaged);
+fn is_damaged(lines: &[JournalLine], entries: &[JournalEntry]) -> bool {
+    let at_the_end =
+        lines.iter().rev().take_while(|line| !matches!(line, JournalLine::JournalEntry(_)));
+    let is_unclear = at_the_end.into_iter().any(|line| *line == JournalLine::Damaged);
     let mut last = 0;
     let mut has_a_gap = false;
     for entry in entries {

@@ -13,7 +13,7 @@ use crate::core::recreate::RestartPolicy;
 
 /// What is known of one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundContainer {
     /// Its ID.
     pub id: String,
     /// Its name.
@@ -45,13 +45,13 @@ pub enum Health {
 
 /// Everything that stands for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Party {
+pub struct OrphanGroup {
     /// The container that bears the service's name.
-    pub holder: Option<Found>,
+    pub holder: Option<FoundContainer>,
     /// The one that bears `pilotfish-old-NAME`.
-    pub old: Option<Found>,
+    pub old: Option<FoundContainer>,
     /// The one that bears `pilotfish-new-NAME`.
-    pub new: Option<Found>,
+    pub new: Option<FoundContainer>,
     /// Whether anything shows that they are the containers of one update; if not, what speaks
     /// against it.
     pub proof: Result<(), String>,
@@ -61,15 +61,15 @@ pub struct Party {
     pub health: Health,
 }
 
-impl Default for Party {
+impl Default for OrphanGroup {
     fn default() -> Self {
         let (holder, old, new) = (None, None, None);
         Self { holder, old, new, proof: Ok(()), has_settled: false, health: Health::default() }
     }
 }
 
-impl Party {
-    fn members(&self) -> impl Iterator<Item = &Found> {
+impl OrphanGroup {
+    fn members(&self) -> impl Iterator<Item = &FoundContainer> {
         [&self.holder, &self.old, &self.new].into_iter().flatten()
     }
 
@@ -82,14 +82,14 @@ impl Party {
         })
     }
 
-    fn has_an_old_one(&self) -> bool {
+    fn has_old_container(&self) -> bool {
         self.old.is_some()
     }
 }
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Remedy {
+pub enum OrphanAction {
     /// Something happened here just now, or nothing is known yet of the one that is to stay.
     Wait,
     /// Nothing shows that these are the containers of an update: they are left alone.
@@ -121,73 +121,78 @@ pub fn service(name: &str) -> Option<&str> {
 /// Whether an update had been committed shows in the restart policies: until then the holder has
 /// `no` and the parked one may be started at boot, afterwards it is the other way round.
 #[must_use]
-pub fn remedy(party: &Party) -> Remedy {
+pub fn remedy(party: &OrphanGroup) -> OrphanAction {
     if let Err(why) = &party.proof {
-        return Remedy::Unproven(why.clone());
+        return OrphanAction::Unproven(why.clone());
     }
     if !party.has_settled {
-        return Remedy::Wait;
+        return OrphanAction::Wait;
     }
     match (&party.old, &party.holder, &party.new) {
-        (Some(_), _, Some(new)) if new.running => Remedy::Leave("the new one runs under our name"),
-        (Some(_), None, _) => Remedy::RestoreOld,
+        (Some(_), _, Some(new)) if new.running => {
+            OrphanAction::Leave("the new one runs under our name")
+        }
+        (Some(_), None, _) => OrphanAction::RestoreOld,
         (Some(old), Some(holder), _) => with_old(old, holder, party.health),
         // Only an update makes a container without the right to be started.
         (None, Some(_), Some(new)) if new.running || !new.policy.is_no() => {
-            Remedy::Leave("the new one runs, or may be started by the Engine")
+            OrphanAction::Leave("the new one runs, or may be started by the Engine")
         }
         // A switch that was cut short between its stops and its renames: the holder is the old one,
         // armed to be started at boot.
         (None, Some(holder), Some(new)) if !holder.running && !new.started => {
-            if holder.policy.is_no() { Remedy::RemoveNew } else { Remedy::Resume }
+            if holder.policy.is_no() { OrphanAction::RemoveNew } else { OrphanAction::Resume }
         }
-        (None, Some(_), Some(_)) => Remedy::RemoveNew,
-        (None, None, _) | (None, _, None) => Remedy::Leave("there is nothing to go back to"),
+        (None, Some(_), Some(_)) => OrphanAction::RemoveNew,
+        (None, None, _) | (None, _, None) => OrphanAction::Leave("there is nothing to go back to"),
     }
 }
 
-fn with_old(old: &Found, holder: &Found, health: Health) -> Remedy {
+fn with_old(old: &FoundContainer, holder: &FoundContainer, health: Health) -> OrphanAction {
     let is_uncommitted = holder.policy.is_no() && !old.policy.is_no();
     match (old.running, holder.running, health) {
-        (true, _, _) if is_uncommitted => Remedy::RestoreOld,
-        (true, ..) => Remedy::Leave("the old one runs, and nothing tells why"),
+        (true, _, _) if is_uncommitted => OrphanAction::RestoreOld,
+        (true, ..) => OrphanAction::Leave("the old one runs, and nothing tells why"),
         (false, true, Health::Well) => {
             let policy = is_uncommitted.then(|| old.policy.clone());
-            Remedy::RemoveOld { policy }
+            OrphanAction::RemoveOld { policy }
         }
-        (false, true, Health::Unknown) => Remedy::Wait,
-        (false, _, _) if is_uncommitted => Remedy::RestoreOld,
-        (false, true, Health::Unwell) => Remedy::Leave("the one that bears the name is not well"),
+        (false, true, Health::Unknown) => OrphanAction::Wait,
+        (false, _, _) if is_uncommitted => OrphanAction::RestoreOld,
+        (false, true, Health::Unwell) => {
+            OrphanAction::Leave("the one that bears the name is not well")
+        }
         // Somebody may have stopped the service on purpose.
-        (false, false, _) => Remedy::Leave("both are down, and nothing tells why"),
+        (false, false, _) => OrphanAction::Leave("both are down, and nothing tells why"),
     }
 }
 
 /// The remedies of services that hang on each other, after each was found for itself: all of them
 /// get their old containers back, or none. Once an old one is removed, all are committed.
 #[must_use]
-pub fn together(parties: &[&Party], remedies: Vec<Remedy>) -> Vec<Remedy> {
-    let any = |remedy: &Remedy| remedies.contains(remedy);
-    if any(&Remedy::Wait) {
-        return vec![Remedy::Wait; remedies.len()];
+pub fn together(parties: &[&OrphanGroup], remedies: Vec<OrphanAction>) -> Vec<OrphanAction> {
+    let any = |remedy: &OrphanAction| remedies.contains(remedy);
+    if any(&OrphanAction::Wait) {
+        return vec![OrphanAction::Wait; remedies.len()];
     }
     // One that goes back alone would take away what the one that stays hangs on.
-    if remedies.iter().any(|remedy| matches!(remedy, Remedy::Unproven(_))) {
+    if remedies.iter().any(|remedy| matches!(remedy, OrphanAction::Unproven(_))) {
         let stays = |remedy| match remedy {
-            unproven @ Remedy::Unproven(_) => unproven,
-            _ => Remedy::Leave("nothing shows whose that is which hangs together with it"),
+            unproven @ OrphanAction::Unproven(_) => unproven,
+            _ => OrphanAction::Leave("nothing shows whose that is which hangs together with it"),
         };
         return remedies.into_iter().map(stays).collect();
     }
-    let can_go_back = |(party, remedy): (&&Party, &Remedy)| {
-        party.has_an_old_one() || matches!(remedy, Remedy::RemoveNew | Remedy::Resume)
+    let can_go_back = |(party, remedy): (&&OrphanGroup, &OrphanAction)| {
+        party.has_old_container()
+            || matches!(remedy, OrphanAction::RemoveNew | OrphanAction::Resume)
     };
-    if !any(&Remedy::RestoreOld) || !parties.iter().zip(&remedies).all(can_go_back) {
+    if !any(&OrphanAction::RestoreOld) || !parties.iter().zip(&remedies).all(can_go_back) {
         return remedies;
     }
-    let back = |(party, remedy): (&&Party, Remedy)| match remedy {
-        Remedy::RemoveNew => Remedy::Resume,
-        Remedy::RemoveOld { .. } if party.has_an_old_one() => Remedy::RestoreOld,
+    let back = |(party, remedy): (&&OrphanGroup, OrphanAction)| match remedy {
+        OrphanAction::RemoveNew => OrphanAction::Resume,
+        OrphanAction::RemoveOld { .. } if party.has_old_container() => OrphanAction::RestoreOld,
         remedy => remedy,
     };
     parties.iter().zip(remedies.clone()).map(back).collect()
@@ -197,8 +202,8 @@ pub fn together(parties: &[&Party], remedies: Vec<Remedy>) -> Vec<Remedy> {
 mod tests {
     use super::*;
 
-    fn found(running: bool, policy: &str) -> Option<Found> {
-        Some(Found {
+    fn found(running: bool, policy: &str) -> Option<FoundContainer> {
+        Some(FoundContainer {
             id: "1".into(),
             name: "x".into(),
             running,
@@ -209,16 +214,16 @@ mod tests {
         })
     }
 
-    fn fresh(policy: &str) -> Option<Found> {
-        found(false, policy).map(|found| Found { started: false, ..found })
+    fn fresh(policy: &str) -> Option<FoundContainer> {
+        found(false, policy).map(|found| FoundContainer { started: false, ..found })
     }
 
     #[test]
     fn services_that_hang_on_each_other_go_back_together_or_not_at_all() {
-        use Remedy::{Leave, RemoveNew, RestoreOld, Resume, Unproven, Wait};
-        let parked = Party { old: found(false, "always"), ..Party::default() };
-        let committed = Party { holder: found(true, "always"), ..Party::default() };
-        let forward = || Remedy::RemoveOld { policy: None };
+        use OrphanAction::{Leave, RemoveNew, RestoreOld, Resume, Unproven, Wait};
+        let parked = OrphanGroup { old: found(false, "always"), ..OrphanGroup::default() };
+        let committed = OrphanGroup { holder: found(true, "always"), ..OrphanGroup::default() };
+        let forward = || OrphanAction::RemoveOld { policy: None };
         let strange = || Unproven("Config.Env".into());
         let unclear = Leave("nothing shows whose that is which hangs together with it");
         let rows = [
@@ -241,62 +246,76 @@ mod tests {
             if let Some(holder) = &mut holder {
                 holder.anchors = anchors.iter().map(|anchor| (*anchor).to_owned()).collect();
             }
-            Party { holder, ..Party::default() }
+            OrphanGroup { holder, ..OrphanGroup::default() }
         };
-        let other = Party { holder: found(true, "no"), ..Party::default() };
+        let other = OrphanGroup { holder: found(true, "no"), ..OrphanGroup::default() };
         assert!(with(&["x"]).hangs_on(&other));
         assert!(with(&["y", "1"]).hangs_on(&other));
         assert!(!with(&["y"]).hangs_on(&other));
     }
 
-    fn party(holder: Option<Found>, old: Option<Found>, new: Option<Found>) -> Party {
+    fn party(
+        holder: Option<FoundContainer>,
+        old: Option<FoundContainer>,
+        new: Option<FoundContainer>,
+    ) -> OrphanGroup {
         let (has_settled, health) = (true, Health::Well);
-        Party { holder, old, new, has_settled, health, ..Party::default() }
+        OrphanGroup { holder, old, new, has_settled, health, ..OrphanGroup::default() }
     }
 
-    fn check(holder: Option<Found>, old: Option<Found>, new: Option<Found>) -> Remedy {
+    fn check(
+        holder: Option<FoundContainer>,
+        old: Option<FoundContainer>,
+        new: Option<FoundContainer>,
+    ) -> OrphanAction {
         remedy(&party(holder, old, new))
     }
 
     #[test]
     fn a_parked_one_without_a_holder_is_the_service() {
-        assert_eq!(check(None, found(false, "always"), None), Remedy::RestoreOld);
-        assert_eq!(check(None, found(false, "always"), found(false, "no")), Remedy::RestoreOld);
+        assert_eq!(check(None, found(false, "always"), None), OrphanAction::RestoreOld);
+        assert_eq!(
+            check(None, found(false, "always"), found(false, "no")),
+            OrphanAction::RestoreOld
+        );
     }
 
     #[test]
     fn a_parked_one_beside_a_proven_holder_is_debris() {
         let committed = check(found(true, "always"), found(false, "no"), None);
-        assert_eq!(committed, Remedy::RemoveOld { policy: None });
+        assert_eq!(committed, OrphanAction::RemoveOld { policy: None });
         let uncommitted = check(found(true, "no"), found(false, "always"), None);
         let policy = Some(RestartPolicy::named("always"));
-        assert_eq!(uncommitted, Remedy::RemoveOld { policy });
+        assert_eq!(uncommitted, OrphanAction::RemoveOld { policy });
     }
 
     #[test]
     fn an_unproven_holder_gives_way_to_the_proven_one() {
-        assert_eq!(check(found(false, "no"), found(false, "always"), None), Remedy::RestoreOld);
-        assert_eq!(check(found(true, "no"), found(true, "always"), None), Remedy::RestoreOld);
-        let unwell = Party {
+        assert_eq!(
+            check(found(false, "no"), found(false, "always"), None),
+            OrphanAction::RestoreOld
+        );
+        assert_eq!(check(found(true, "no"), found(true, "always"), None), OrphanAction::RestoreOld);
+        let unwell = OrphanGroup {
             health: Health::Unwell,
             ..party(found(true, "no"), found(false, "always"), None)
         };
-        assert_eq!(remedy(&unwell), Remedy::RestoreOld);
+        assert_eq!(remedy(&unwell), OrphanAction::RestoreOld);
     }
 
     #[test]
     fn what_has_not_proved_itself_is_never_committed() {
         let of = |health, holder, old| {
-            remedy(&Party { health, ..party(found(true, holder), found(false, old), None) })
+            remedy(&OrphanGroup { health, ..party(found(true, holder), found(false, old), None) })
         };
-        assert_eq!(of(Health::Unknown, "no", "always"), Remedy::Wait);
-        assert_eq!(of(Health::Unknown, "always", "no"), Remedy::Wait);
-        assert!(matches!(of(Health::Unwell, "always", "no"), Remedy::Leave(_)));
+        assert_eq!(of(Health::Unknown, "no", "always"), OrphanAction::Wait);
+        assert_eq!(of(Health::Unknown, "always", "no"), OrphanAction::Wait);
+        assert!(matches!(of(Health::Unwell, "always", "no"), OrphanAction::Leave(_)));
     }
 
     #[test]
     fn a_service_that_somebody_stopped_stays_stopped() {
-        let is_left = |holder, old, new| matches!(check(holder, old, new), Remedy::Leave(_));
+        let is_left = |holder, old, new| matches!(check(holder, old, new), OrphanAction::Leave(_));
         assert!(is_left(found(false, "always"), found(false, "no"), None));
         assert!(is_left(found(false, "always"), found(true, "no"), None));
         assert!(is_left(found(true, "always"), found(true, "no"), None));
@@ -304,12 +323,12 @@ mod tests {
 
     #[test]
     fn a_new_one_that_never_served_is_debris() {
-        assert_eq!(check(found(true, "always"), None, found(false, "no")), Remedy::RemoveNew);
-        assert_eq!(check(found(false, "always"), None, fresh("no")), Remedy::Resume);
+        assert_eq!(check(found(true, "always"), None, found(false, "no")), OrphanAction::RemoveNew);
+        assert_eq!(check(found(false, "always"), None, fresh("no")), OrphanAction::Resume);
         for new in [found(true, "no"), found(false, "always")] {
-            assert!(matches!(check(found(true, "always"), None, new), Remedy::Leave(_)));
+            assert!(matches!(check(found(true, "always"), None, new), OrphanAction::Leave(_)));
         }
-        assert!(matches!(check(None, None, found(false, "no")), Remedy::Leave(_)));
+        assert!(matches!(check(None, None, found(false, "no")), OrphanAction::Leave(_)));
     }
 
     #[test]
@@ -319,8 +338,8 @@ mod tests {
             for old in &any {
                 for new in &any {
                     let party = party(holder.clone(), old.clone(), new.clone());
-                    let strange = Party { proof: Err("Config.Env".into()), ..party };
-                    assert_eq!(remedy(&strange), Remedy::Unproven("Config.Env".into()));
+                    let strange = OrphanGroup { proof: Err("Config.Env".into()), ..party };
+                    assert_eq!(remedy(&strange), OrphanAction::Unproven("Config.Env".into()));
                 }
             }
         }
@@ -329,6 +348,6 @@ mod tests {
     #[test]
     fn what_changed_just_now_may_be_somebody_elses() {
         let settled = party(None, found(false, "always"), None);
-        assert_eq!(remedy(&Party { has_settled: false, ..settled }), Remedy::Wait);
+        assert_eq!(remedy(&OrphanGroup { has_settled: false, ..settled }), OrphanAction::Wait);
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::core::update::history::{Cause, Fault, Outcome, Record};
-use crate::core::update::plan::{Header, Source};
-use crate::core::update::{Progress, Step};
+use crate::core::update::plan::{Header, ImageSource};
+use crate::core::update::{JournalProgress, Step};
 
 /// The outcome of an update that went back for this cause, or did not.
 #[must_use]
@@ -23,10 +23,10 @@ pub fn outcome(failed: Option<&Cause>, switched: bool) -> Outcome {
 
 /// The line of history for what a journal says.
 #[must_use]
-pub fn record(header: &Header, progress: &Progress, finished_at: DateTime<Utc>) -> Record {
+pub fn record(header: &Header, progress: &JournalProgress, finished_at: DateTime<Utc>) -> Record {
     let plan = &header.plan;
-    let by_hand =
-        (plan.source == Source::Kept).then(|| "a person went back to the image before".to_owned());
+    let by_hand = (plan.source == ImageSource::Kept)
+        .then(|| "a person went back to the image before".to_owned());
     let gap = progress.known.gap_milliseconds.map(Duration::from_millis);
     Record {
         id: plan.id.clone(),
@@ -51,7 +51,7 @@ pub fn record(header: &Header, progress: &Progress, finished_at: DateTime<Utc>) 
 #[must_use]
 pub fn stuck(
     header: &Header,
-    progress: &Progress,
+    progress: &JournalProgress,
     finished_at: DateTime<Utc>,
     (trouble, is_down): (&str, Option<bool>),
 ) -> Record {

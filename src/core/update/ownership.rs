@@ -10,7 +10,7 @@ use crate::core::recreate::restart_policy;
 
 /// What the Engine tells of one container.
 #[derive(Debug, Clone)]
-pub struct Evidence {
+pub struct OwnershipEvidence {
     /// Its inspect document.
     pub document: Value,
     /// That of its image; null where the image is gone.
@@ -19,7 +19,7 @@ pub struct Evidence {
     pub selection: Selection,
 }
 
-impl Evidence {
+impl OwnershipEvidence {
     fn name(&self) -> &str {
         inspect::name(&self.document)
     }
@@ -37,9 +37,9 @@ impl Evidence {
 /// What is missing, in words that name the container.
 pub fn check(
     service: &str,
-    holder: Option<&Evidence>,
-    old: Option<&Evidence>,
-    new: Option<&Evidence>,
+    holder: Option<&OwnershipEvidence>,
+    old: Option<&OwnershipEvidence>,
+    new: Option<&OwnershipEvidence>,
 ) -> Result<(), String> {
     for one in [holder, old, new].into_iter().flatten() {
         check_opted_in(one)?;
@@ -60,7 +60,7 @@ pub fn check(
     }
 }
 
-fn check_opted_in(one: &Evidence) -> Result<(), String> {
+fn check_opted_in(one: &OwnershipEvidence) -> Result<(), String> {
     let name = one.name();
     match &one.selection {
         Selection::OptedOut => return Err(format!("{name} is not opted in by a label")),
@@ -74,7 +74,7 @@ fn check_opted_in(one: &Evidence) -> Result<(), String> {
     policy.map(|_| ()).map_err(|error| format!("{name}: {error}"))
 }
 
-fn check_pair(before: &Evidence, after: &Evidence) -> Result<(), String> {
+fn check_pair(before: &OwnershipEvidence, after: &OwnershipEvidence) -> Result<(), String> {
     check_alike(before.inspected(), after.inspected())
         .map_err(|path| format!("{} and {} differ in {path}", before.name(), after.name()))
 }
@@ -90,7 +90,7 @@ mod tests {
     use crate::core::policy::{Policy, PolicyDefaults};
     use crate::core::time::window::Windows;
 
-    fn evidence(name: &str, labels: &[(&str, &str)]) -> Evidence {
+    fn evidence(name: &str, labels: &[(&str, &str)]) -> OwnershipEvidence {
         let defaults = PolicyDefaults {
             opt_in: true,
             update_window: Windows::always(),
@@ -102,7 +102,7 @@ mod tests {
         };
         let labels: BTreeMap<_, _> =
             labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Evidence {
+        OwnershipEvidence {
             selection: Policy::from_labels(&labels, &defaults),
             document: json!({
                 "Id": "1111111111111111",
@@ -153,7 +153,8 @@ mod tests {
     #[test]
     fn what_cannot_be_compared_is_not_proved() {
         let till = evidence("till", &WATCHED);
-        let bare = Evidence { image: Value::Null, ..evidence("pilotfish-old-till", &WATCHED) };
+        let bare =
+            OwnershipEvidence { image: Value::Null, ..evidence("pilotfish-old-till", &WATCHED) };
         let why = check("till", Some(&till), Some(&bare), None);
         assert_eq!(why, Err("the image of pilotfish-old-till is gone".to_owned()));
     }

@@ -19,7 +19,7 @@ use crate::core::recreate::{Recreation, RestartPolicy};
 /// Where the new image comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Source {
+pub enum ImageSource {
     /// The registry offers it.
     #[default]
     Registry,
@@ -31,7 +31,7 @@ pub enum Source {
 
 /// The image that runs before an update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct From {
+pub struct PreviousImage {
     /// Its ID on the Engine.
     pub image_id: String,
     /// The digest it was pulled by, if that is known.
@@ -97,9 +97,9 @@ pub struct Plan {
     pub reference: Reference,
     /// Where the new image comes from.
     #[serde(default)]
-    pub source: Source,
+    pub source: ImageSource,
     /// What runs now.
-    pub from: From,
+    pub from: PreviousImage,
     /// What shall run.
     pub to: Offer,
     /// How many previous images stay on disk.

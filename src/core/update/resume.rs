@@ -2,11 +2,11 @@
 
 use crate::core::docker::names::NEW_PREFIX;
 use crate::core::update::history::{Cause, Fault};
-use crate::core::update::{Progress, SWITCH_ATTEMPTS_MAX, Step, VERIFY_ATTEMPTS_MAX};
+use crate::core::update::{JournalProgress, SWITCH_ATTEMPTS_MAX, Step, VERIFY_ATTEMPTS_MAX};
 
 /// What the Engine says about one container of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct ContainerState {
     /// Its ID.
     pub id: String,
     /// Its name, without the slash.
@@ -19,17 +19,17 @@ pub struct Seen {
 
 /// What the Engine says about one member of an update.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pair {
+pub struct MemberState {
     /// The container that was to be replaced, wherever it stands now.
-    pub old: Option<Seen>,
+    pub old: Option<ContainerState>,
     /// The container that was to replace it.
-    pub new: Option<Seen>,
+    pub new: Option<ContainerState>,
     /// Whether the old container was started again since the journal was begun. Then no stop of
     /// this update can be under way any more.
     pub old_was_started_again: bool,
 }
 
-impl Pair {
+impl MemberState {
     fn old_runs(&self) -> bool {
         self.old.as_ref().is_some_and(|old| old.running)
     }
@@ -37,35 +37,35 @@ impl Pair {
 
 /// What the Engine says about all members of an update, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reality {
+pub struct ActualState {
     /// The main one first.
-    pub members: Vec<Pair>,
+    pub members: Vec<MemberState>,
 }
 
-impl Reality {
+impl ActualState {
     fn old_runs(&self) -> bool {
-        self.members.iter().any(Pair::old_runs)
+        self.members.iter().any(MemberState::old_runs)
     }
 
     /// All new containers; nothing where one of them is missing.
-    fn all_new(&self) -> Option<Vec<&Seen>> {
+    fn all_new(&self) -> Option<Vec<&ContainerState>> {
         self.members.iter().map(|pair| pair.new.as_ref()).collect()
     }
 
     /// Whether what runs of the old ones does so because their stop has not come to its end.
-    fn is_stopping(&self, progress: &Progress) -> bool {
-        let is_untouched = |pair: &Pair| {
+    fn is_stopping(&self, progress: &JournalProgress) -> bool {
+        let is_untouched = |pair: &MemberState| {
             !pair.old_was_started_again && pair.new.as_ref().is_none_or(|new| !new.started)
         };
-        progress.is_in_the_switch() && self.members.iter().all(is_untouched)
+        progress.is_in_switch() && self.members.iter().all(is_untouched)
     }
 }
 
 /// Whether a person took away all that an update had. No clean-up removes a container that runs, so
 /// whoever removed the one that served, and left nothing beside it, wants it gone.
 #[must_use]
-pub fn is_taken_away(progress: &Progress, reality: &Reality) -> bool {
-    let is_gone = |pair: &Pair| pair.old.is_none() && pair.new.is_none();
+pub fn is_taken_away(progress: &JournalProgress, reality: &ActualState) -> bool {
+    let is_gone = |pair: &MemberState| pair.old.is_none() && pair.new.is_none();
     let by_a_person = |cause: &Cause| cause.fault == Fault::Person;
     progress.failed.as_ref().is_some_and(by_a_person) && reality.members.iter().all(is_gone)
 }
@@ -85,7 +85,7 @@ pub enum Resume {
 /// gap; back in every other case, and then with all of them. Nothing here blames the image: what
 /// was interrupted was not judged.
 #[must_use]
-pub fn resume(progress: &Progress, reality: &Reality) -> Resume {
+pub fn resume(progress: &JournalProgress, reality: &ActualState) -> Resume {
     if let Some(cause) = &progress.failed {
         return Resume::Back(cause.clone());
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::decide::offer::Offer;
 use crate::core::docker::names;
-use crate::core::update::Progress;
+use crate::core::update::JournalProgress;
 use crate::core::update::history::Record;
 use crate::core::update::plan::{Header, Plan};
 
@@ -29,7 +29,7 @@ const SILENCE_OF_A_STOPPED_HELPER: Duration = Duration::from_secs(10);
 /// What the helper is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Task {
+pub enum SelfUpdateTask {
     /// An ordinary update.
     Update {
         /// A person insists: windows and refusals do not hold, safety does.
@@ -42,7 +42,7 @@ pub enum Task {
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Turn {
+pub enum LockOwner {
     /// The helper's.
     Helper,
     /// The agent's: the helper has nothing more to do, and waits to be removed.
@@ -51,11 +51,11 @@ pub enum Turn {
 
 /// The agent's own container is in the hands of a helper.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Handover {
+pub struct SelfUpdate {
     /// Version of the format of this file.
     pub version: u32,
     /// Whose turn it is.
-    pub turn: Turn,
+    pub turn: LockOwner,
     /// The name of the agent's container.
     pub container: String,
     /// The ID of the container that is to be replaced.
@@ -63,7 +63,7 @@ pub struct Handover {
     /// The ID of the image that it runs on, and the helper with it.
     pub image_id: String,
     /// What is to be done.
-    pub task: Task,
+    pub task: SelfUpdateTask,
     /// What shall run.
     pub to: Offer,
     /// How many helpers have been made for it.
@@ -75,16 +75,16 @@ pub struct Handover {
     pub told_until: Option<String>,
 }
 
-impl Handover {
+impl SelfUpdate {
     /// The format that this program writes.
     pub const VERSION: u32 = 1;
 
     /// What the first helper is asked.
     #[must_use]
-    pub fn of(plan: &Plan, task: Task) -> Self {
+    pub fn of(plan: &Plan, task: SelfUpdateTask) -> Self {
         Self {
             version: Self::VERSION,
-            turn: Turn::Helper,
+            turn: LockOwner::Helper,
             container: plan.main.container.clone(),
             old_container: plan.main.old_container.clone(),
             image_id: plan.from.image_id.clone(),
@@ -126,7 +126,7 @@ impl Handover {
 /// Whether an update is about the container with this ID: whoever runs in it must not carry the
 /// update out.
 #[must_use]
-pub fn concerns(header: &Header, progress: &Progress, id: &str) -> bool {
+pub fn concerns(header: &Header, progress: &JournalProgress, id: &str) -> bool {
     header.plan.numbers().any(|number| {
         header.plan.member(number).old_container == id
             || progress.known.new_container_of(number) == Some(id)
@@ -135,7 +135,7 @@ pub fn concerns(header: &Header, progress: &Progress, id: &str) -> bool {
 
 /// What is known of the helper's container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Helper {
+pub enum HelperState {
     /// There is none.
     Absent,
     /// It does not run.
@@ -147,17 +147,17 @@ pub enum Helper {
 /// Whether nobody works although it is the helper's turn: the lock has been free for so long. Only
 /// who holds the lock makes a helper, so one that is absent then never comes.
 #[must_use]
-pub fn is_forsaken(helper: Helper, lock_is_free_for: Duration) -> bool {
+pub fn is_forsaken(helper: HelperState, lock_is_free_for: Duration) -> bool {
     match helper {
-        Helper::Absent => true,
-        Helper::Stopped => lock_is_free_for >= SILENCE_OF_A_STOPPED_HELPER,
-        Helper::Runs => lock_is_free_for >= SILENCE_OF_A_RUNNING_HELPER,
+        HelperState::Absent => true,
+        HelperState::Stopped => lock_is_free_for >= SILENCE_OF_A_STOPPED_HELPER,
+        HelperState::Runs => lock_is_free_for >= SILENCE_OF_A_RUNNING_HELPER,
     }
 }
 
 /// What an agent that has got the lock does first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settlement {
+pub enum LockOwnerAction {
     /// There is nothing to settle.
     Nothing,
     /// It is over: the helper goes, and the file with it.
@@ -176,17 +176,17 @@ pub enum Settlement {
 /// What an agent that has got the lock does first. `has_own_journal`: an open update is about the
 /// container it runs in.
 #[must_use]
-pub fn settle(handover: Option<&Handover>, has_own_journal: bool) -> Settlement {
+pub fn settle(handover: Option<&SelfUpdate>, has_own_journal: bool) -> LockOwnerAction {
     let turn = handover.map(|handover| handover.turn);
     let helpers = handover.map_or(0, |handover| handover.helpers);
     match (turn, has_own_journal) {
-        (None, false) => Settlement::Nothing,
-        (Some(Turn::Agent), false) => Settlement::TidyUp,
-        (Some(Turn::Helper), false) => Settlement::CountAndTidyUp,
+        (None, false) => LockOwnerAction::Nothing,
+        (Some(LockOwner::Agent), false) => LockOwnerAction::TidyUp,
+        (Some(LockOwner::Helper), false) => LockOwnerAction::CountAndTidyUp,
         // A helper that came to its end has tried everything.
-        (Some(Turn::Agent), true) => Settlement::GiveUp,
-        (_, true) if helpers >= HELPERS_MAX => Settlement::GiveUp,
-        (_, true) => Settlement::MakeHelper { helpers: helpers + 1 },
+        (Some(LockOwner::Agent), true) => LockOwnerAction::GiveUp,
+        (_, true) if helpers >= HELPERS_MAX => LockOwnerAction::GiveUp,
+        (_, true) => LockOwnerAction::MakeHelper { helpers: helpers + 1 },
     }
 }
 
@@ -198,14 +198,14 @@ mod tests {
     use crate::core::decide::tests::offer;
     use crate::core::update::history::Outcome;
 
-    fn handover(turn: Turn, helpers: u32) -> Handover {
-        Handover {
-            version: Handover::VERSION,
+    fn handover(turn: LockOwner, helpers: u32) -> SelfUpdate {
+        SelfUpdate {
+            version: SelfUpdate::VERSION,
             turn,
             container: "pilotfish".into(),
             old_container: "1111".into(),
             image_id: "sha256:1".into(),
-            task: Task::Update { force: false },
+            task: SelfUpdateTask::Update { force: false },
             to: offer("two"),
             helpers,
             told_until: None,
@@ -222,7 +222,7 @@ mod tests {
             (Some(""), vec!["1", "2", "3"]),
         ] {
             let told_until = told_until.map(str::to_owned);
-            let handover = Handover { told_until, ..handover(Turn::Agent, 1) };
+            let handover = SelfUpdate { told_until, ..handover(LockOwner::Agent, 1) };
             let untold = handover.untold(history());
             let ids: Vec<_> = untold.iter().map(|record| record.id.as_str()).collect();
             assert_eq!(ids, expected, "{:?}", handover.told_until);
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn it_is_about_the_containers_of_the_update_and_no_others() {
-        let handover = handover(Turn::Helper, 1);
+        let handover = handover(LockOwner::Helper, 1);
         for (id, name, expected) in [
             ("1111", "pilotfish", true),
             ("1111", "somebody-renamed-it", true),
@@ -267,11 +267,11 @@ mod tests {
     fn a_helper_is_waited_for_as_long_as_it_may_still_come() {
         let seconds = Duration::from_secs;
         for (helper, free, expected) in [
-            (Helper::Absent, 0, true),
-            (Helper::Stopped, 9, false),
-            (Helper::Stopped, 10, true),
-            (Helper::Runs, 60, false),
-            (Helper::Runs, 90, true),
+            (HelperState::Absent, 0, true),
+            (HelperState::Stopped, 9, false),
+            (HelperState::Stopped, 10, true),
+            (HelperState::Runs, 60, false),
+            (HelperState::Runs, 90, true),
         ] {
             assert_eq!(is_forsaken(helper, seconds(free)), expected, "{helper:?} {free}");
         }
@@ -279,15 +279,15 @@ mod tests {
 
     #[test]
     fn who_gets_the_lock_settles_what_is_left_and_never_for_ever() {
-        let asked = |helpers| Some(handover(Turn::Helper, helpers));
+        let asked = |helpers| Some(handover(LockOwner::Helper, helpers));
         for (handover, has_own_journal, expected) in [
-            (None, false, Settlement::Nothing),
-            (Some(handover(Turn::Agent, 1)), false, Settlement::TidyUp),
-            (asked(1), false, Settlement::CountAndTidyUp),
-            (None, true, Settlement::MakeHelper { helpers: 1 }),
-            (asked(1), true, Settlement::MakeHelper { helpers: 2 }),
-            (asked(HELPERS_MAX), true, Settlement::GiveUp),
-            (Some(handover(Turn::Agent, 1)), true, Settlement::GiveUp),
+            (None, false, LockOwnerAction::Nothing),
+            (Some(handover(LockOwner::Agent, 1)), false, LockOwnerAction::TidyUp),
+            (asked(1), false, LockOwnerAction::CountAndTidyUp),
+            (None, true, LockOwnerAction::MakeHelper { helpers: 1 }),
+            (asked(1), true, LockOwnerAction::MakeHelper { helpers: 2 }),
+            (asked(HELPERS_MAX), true, LockOwnerAction::GiveUp),
+            (Some(handover(LockOwner::Agent, 1)), true, LockOwnerAction::GiveUp),
         ] {
             assert_eq!(settle(handover.as_ref(), has_own_journal), expected, "{handover:?}");
         }

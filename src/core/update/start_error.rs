@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::core::docker::inspect;
 
-/// Whom a message of the Engine blames.
+/// Requester a message of the Engine blames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
     /// The image cannot be run, wherever it is started.
@@ -133,12 +133,12 @@ const SURROUNDINGS_WITHIN: [&str; 6] = [
     "no space left on device",
 ];
 
-/// Whom the Engine's own words blame.
+/// Requester the Engine's own words blame.
 #[must_use]
 pub fn of(message: &str) -> Blame {
     let said = Said::cut(message);
     let (words, is_of_the_process) = said.behind_prefixes();
-    if is_the_images_fault(&said, words, is_of_the_process) {
+    if is_image_fault(&said, words, is_of_the_process) {
         return Blame::Image;
     }
     let begins = SURROUNDINGS.iter().any(|words_of| words.starts_with(words_of));
@@ -172,7 +172,7 @@ fn is_mounted_over(message: &str, container: &Value) -> bool {
     })
 }
 
-fn is_the_images_fault(said: &Said, words: &str, is_of_the_process: bool) -> bool {
+fn is_image_fault(said: &Said, words: &str, is_of_the_process: bool) -> bool {
     let cannot_be_run = |why: &str| CANNOT_BE_RUN.iter().any(|known| begins_with_part(why, known));
     if let Some(why) = words.strip_prefix("exec: \"\": ").filter(|_| is_of_the_process) {
         // runc looks for the program before it runs it: `stat /app: no such file or directory`.
@@ -315,7 +315,7 @@ const LOADER_REFUSES: [&str; 5] = [
 /// Only the words of who starts programs count, in their own form: runc, crun, tini, a loader. A
 /// program that says of its own files that one was not found is not damaged.
 #[must_use]
-pub fn is_a_damaged_copy(log: &str) -> bool {
+pub fn is_damaged_copy(log: &str) -> bool {
     log.to_lowercase().lines().map(str::trim).any(|line| {
         let refuses = |table: &[&str], why: &str| table.iter().any(|words| why.contains(words));
         exec_refusal(line).is_some_and(|why| refuses(&KERNEL_REFUSES, why))

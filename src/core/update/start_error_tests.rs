@@ -64,7 +64,7 @@ fn whose_fault_it_is_shows_in_the_message_of_every_engine() {
 fn the_last_words_of_a_damaged_copy_are_known_on_every_engine() {
     for (engine, collection) in collections() {
         for Log { case, log, is_damage } in collection.logs {
-            assert_eq!(is_a_damaged_copy(&log), is_damage, "{engine}, {case}: {log}");
+            assert_eq!(is_damaged_copy(&log), is_damage, "{engine}, {case}: {log}");
         }
     }
 }
@@ -133,7 +133,7 @@ fn what_nobody_knows_is_never_the_images() {
 fn older_versions_of_runc_are_understood() {
     let message = r#"OCI runtime create failed: container_linux.go:380: starting container process caused: exec: "sh": executable file not found in $PATH: unknown"#;
     assert_eq!(of(message), Blame::Image);
-    assert!(is_a_damaged_copy(
+    assert!(is_damaged_copy(
         "standard_init_linux.go:228: exec user process caused: exec format error"
     ));
 }
@@ -181,7 +181,7 @@ fn only_who_starts_programs_tells_of_a_damaged_copy() {
         "Error loading shared library libz.so.1: Exec format error (needed by /app)",
         "starting\nexec /till: exec format error\n",
     ] {
-        assert!(is_a_damaged_copy(words), "{words}");
+        assert!(is_damaged_copy(words), "{words}");
     }
     for words in [
         "",
@@ -196,6 +196,6 @@ fn only_who_starts_programs_tells_of_a_damaged_copy() {
         "will exec /app: exec format error is what I fear",
         "exec /app: permission denied",
     ] {
-        assert!(!is_a_damaged_copy(words), "{words}");
+        assert!(!is_damaged_copy(words), "{words}");
     }
 }

@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn entry(seq: u32, step: Step, mark: Mark) -> Entry {
-    Entry { seq, at: DateTime::UNIX_EPOCH, step, mark, note: Note::default() }
+fn entry(seq: u32, step: Step, mark: Mark) -> JournalEntry {
+    JournalEntry { seq, at: DateTime::UNIX_EPOCH, step, mark, note: Note::default() }
 }
 
-fn up_to(step: Step, mark: Mark) -> Progress {
+fn up_to(step: Step, mark: Mark) -> JournalProgress {
     let mut entries = Vec::new();
     for earlier in Step::ALL.into_iter().filter(|earlier| *earlier < step) {
         entries.push(entry(entries.len() as u32 + 1, earlier, Mark::Started));
@@ -16,15 +16,19 @@ fn up_to(step: Step, mark: Mark) -> Progress {
     if mark != Mark::Started {
         entries.push(entry(entries.len() as u32 + 1, step, mark));
     }
-    Progress::replay(&entries)
+    JournalProgress::replay(&entries)
 }
 
-fn seen(name: &str, running: bool, started: bool) -> Option<Seen> {
-    Some(Seen { id: name.into(), name: name.into(), running, started })
+fn seen(name: &str, running: bool, started: bool) -> Option<ContainerState> {
+    Some(ContainerState { id: name.into(), name: name.into(), running, started })
 }
 
-fn alone(old: Option<Seen>, new: Option<Seen>, old_was_started_again: bool) -> Reality {
-    Reality { members: vec![Pair { old, new, old_was_started_again }] }
+fn alone(
+    old: Option<ContainerState>,
+    new: Option<ContainerState>,
+    old_was_started_again: bool,
+) -> ActualState {
+    ActualState { members: vec![MemberState { old, new, old_was_started_again }] }
 }
 
 fn back(resume: &Resume) -> bool {
@@ -39,7 +43,7 @@ fn before_the_switch_the_way_leads_back_without_blame() {
             let Resume::Back(cause) = resume(&up_to(step, mark), &reality) else {
                 panic!("{step:?} {mark:?} went forward");
             };
-            assert!(!cause.blames_the_image());
+            assert!(!cause.blames_image());
         }
     }
 }
@@ -91,7 +95,7 @@ fn a_proven_one_is_committed_and_a_committed_one_is_cleaned_up() {
     let old = seen("pilotfish-old-till", true, true);
     assert!(back(&resume(&verified, &alone(old, seen("till", true, true), false))));
     let committed = up_to(Step::Commit, Mark::Done);
-    assert_eq!(resume(&committed, &Reality::default()), Resume::Forward(Step::Clean));
+    assert_eq!(resume(&committed, &ActualState::default()), Resume::Forward(Step::Clean));
 }
 
 #[test]
@@ -99,24 +103,24 @@ fn a_recorded_failure_goes_back_with_its_own_cause() {
     let mut progress = up_to(Step::Verify, Mark::Started);
     let cause = Cause::image("exited with code 1");
     progress.failed = Some(cause.clone());
-    assert_eq!(resume(&progress, &Reality::default()), Resume::Back(cause));
+    assert_eq!(resume(&progress, &ActualState::default()), Resume::Back(cause));
 }
 
 #[test]
 fn an_entry_reads_as_one_flat_line() {
     let note = Note { new_image: Some("sha256:1".into()), ..Note::default() };
-    let line = serde_json::to_string(&Entry { note, ..entry(2, Step::Pull, Mark::Done) });
+    let line = serde_json::to_string(&JournalEntry { note, ..entry(2, Step::Pull, Mark::Done) });
     let expected = r#"{"seq":2,"at":"1970-01-01T00:00:00Z","step":"pull","mark":"done","new_image":"sha256:1"}"#;
     assert_eq!(line.expect("an entry serialises"), expected);
 }
 
 /// A main container and one that hangs on it.
-fn two(main: Pair, dependent: Pair) -> Reality {
-    Reality { members: vec![main, dependent] }
+fn two(main: MemberState, dependent: MemberState) -> ActualState {
+    ActualState { members: vec![main, dependent] }
 }
 
-fn pair(old: Option<Seen>, new: Option<Seen>) -> Pair {
-    Pair { old, new, old_was_started_again: false }
+fn pair(old: Option<ContainerState>, new: Option<ContainerState>) -> MemberState {
+    MemberState { old, new, old_was_started_again: false }
 }
 
 #[test]
@@ -170,7 +174,7 @@ fn what_a_person_took_away_whole_stays_away() {
     }
 }
 
-fn lines_up_to(step: Step) -> Vec<Line> {
+fn lines_up_to(step: Step) -> Vec<JournalLine> {
     let mut lines = Vec::new();
     for step in Step::ALL.into_iter().filter(|earlier| *earlier <= step) {
         for mark in [Mark::Started, Mark::Done] {
@@ -180,18 +184,18 @@ fn lines_up_to(step: Step) -> Vec<Line> {
     lines
 }
 
-fn line(entry: Entry) -> Line {
-    Line::Entry(Box::new(entry))
+fn line(entry: JournalEntry) -> JournalLine {
+    JournalLine::JournalEntry(Box::new(entry))
 }
 
 /// Whatever is lost or spoilt, the way leads back to the recorded state, the name and the start of
 /// the old container included.
-fn assert_leads_back(lines: &[Line]) {
-    let progress = Progress::of_journal(lines);
+fn assert_leads_back(lines: &[JournalLine]) {
+    let progress = JournalProgress::of_journal(lines);
     assert!(progress.begun >= Some(Step::Switch), "{lines:?}");
     let serves = alone(seen("pilotfish-old-till", false, true), seen("till", true, true), false);
     let Resume::Back(cause) = resume(&progress, &serves) else { panic!("forward: {lines:?}") };
-    assert!(!cause.blames_the_image() && cause.detail.contains("damaged"), "{cause:?}");
+    assert!(!cause.blames_image() && cause.detail.contains("damaged"), "{cause:?}");
 }
 
 #[test]
@@ -200,7 +204,7 @@ fn a_journal_that_is_damaged_in_the_middle_leads_back_and_is_not_read_on() {
         let whole = lines_up_to(step);
         for spoilt in 0..whole.len() - 1 {
             let mut lines = whole.clone();
-            for by in [Line::Damaged, Line::Torn] {
+            for by in [JournalLine::Damaged, JournalLine::Torn] {
                 lines[spoilt] = by;
                 assert_leads_back(&lines);
             }
@@ -208,9 +212,9 @@ fn a_journal_that_is_damaged_in_the_middle_leads_back_and_is_not_read_on() {
             assert_leads_back(&lines);
         }
         // Complete, and not to be understood: no torn line ends like this.
-        for also in [None, Some(Line::Torn), Some(Line::Damaged)] {
+        for also in [None, Some(JournalLine::Torn), Some(JournalLine::Damaged)] {
             let mut lines = whole.clone();
-            *lines.last_mut().expect("a line") = Line::Damaged;
+            *lines.last_mut().expect("a line") = JournalLine::Damaged;
             lines.extend(also);
             assert_leads_back(&lines);
         }
@@ -224,21 +228,21 @@ fn a_journal_that_is_damaged_in_the_middle_leads_back_and_is_not_read_on() {
 fn torn_lines_are_forgiven_at_the_end_and_where_their_number_was_used_again() {
     for step in Step::ALL {
         let whole = lines_up_to(step);
-        let expected = Progress::of_journal(&whole);
+        let expected = JournalProgress::of_journal(&whole);
         assert_eq!(expected.failed, None);
         let mut torn = whole.clone();
-        torn.extend([Line::Torn, Line::Torn]);
-        assert_eq!(Progress::of_journal(&torn), expected);
+        torn.extend([JournalLine::Torn, JournalLine::Torn]);
+        assert_eq!(JournalProgress::of_journal(&torn), expected);
         for before in 0..whole.len() {
             let mut lines = whole.clone();
-            lines.insert(before, Line::Torn);
-            assert_eq!(Progress::of_journal(&lines), expected);
+            lines.insert(before, JournalLine::Torn);
+            assert_eq!(JournalProgress::of_journal(&lines), expected);
             // What a power cut left of an entry, with the next one behind it.
-            lines[before] = Line::Damaged;
-            assert_eq!(Progress::of_journal(&lines), expected);
+            lines[before] = JournalLine::Damaged;
+            assert_eq!(JournalProgress::of_journal(&lines), expected);
             // A write that failed, and stands there all the same.
             lines[before] = whole[before].clone();
-            assert_eq!(Progress::of_journal(&lines).failed, None, "{lines:?}");
+            assert_eq!(JournalProgress::of_journal(&lines).failed, None, "{lines:?}");
         }
     }
 }
@@ -246,25 +250,28 @@ fn torn_lines_are_forgiven_at_the_end_and_where_their_number_was_used_again() {
 #[test]
 fn a_commit_that_is_known_to_be_complete_stands_whatever_else_is_damaged() {
     let mut lines = lines_up_to(Step::Commit);
-    lines[3] = Line::Damaged;
+    lines[3] = JournalLine::Damaged;
     let reality = alone(seen("pilotfish-old-till", false, true), seen("till", true, true), false);
-    let progress = Progress::of_journal(&lines);
+    let progress = JournalProgress::of_journal(&lines);
     assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Clean));
 }
 
 #[test]
 fn a_verdict_that_can_be_read_keeps_its_cause() {
     let mut lines = lines_up_to(Step::Start);
-    lines[1] = Line::Damaged;
+    lines[1] = JournalLine::Damaged;
     let note = Note { cause: Some(Cause::image("exited")), ..Note::default() };
-    lines.push(line(Entry { note, ..entry(lines.len() as u32 + 1, Step::Verify, Mark::Failed) }));
-    let progress = Progress::of_journal(&lines);
-    assert!(progress.failed.is_some_and(|cause| cause.blames_the_image()));
+    lines.push(line(JournalEntry {
+        note,
+        ..entry(lines.len() as u32 + 1, Step::Verify, Mark::Failed)
+    }));
+    let progress = JournalProgress::of_journal(&lines);
+    assert!(progress.failed.is_some_and(|cause| cause.blames_image()));
 }
 
 #[test]
 fn no_single_line_alone_tells_which_container_is_the_new_one() {
-    let mut progress = Progress::default();
+    let mut progress = JournalProgress::default();
     let mut lines = Vec::new();
     for step in Step::ALL.into_iter().filter(|step| *step <= Step::Verify) {
         for mark in [Mark::Started, Mark::Done] {
@@ -280,8 +287,8 @@ fn no_single_line_alone_tells_which_container_is_the_new_one() {
     }
     for spoilt in 0..lines.len() {
         let mut lines = lines.clone();
-        lines[spoilt] = Line::Damaged;
-        let progress = Progress::of_journal(&lines);
+        lines[spoilt] = JournalLine::Damaged;
+        let progress = JournalProgress::of_journal(&lines);
         assert_eq!(progress.known.new_container.as_deref(), Some("new"));
         assert_eq!(progress.known.new_dependents, ["other"]);
     }

@@ -33,12 +33,12 @@ pub struct Connection {
     tls: Option<TlsFiles>,
     raw: RawClient,
     /// `None` until the Engine has answered. Forgotten when it goes away: it may come back newer.
-    agreed: RwLock<Option<Agreed>>,
+    agreed: RwLock<Option<NegotiatedEngine>>,
 }
 
 /// What is known of the Engine since it answered the first question.
 #[derive(Debug, Clone, Copy)]
-struct Agreed {
+struct NegotiatedEngine {
     /// The version that both sides speak.
     api: ApiVersion,
     /// Whether it is Podman, which tells some things in an API of its own.
@@ -67,7 +67,10 @@ impl Connection {
         let versions = version.and_then(|raw| Ok((decode::api_versions(&raw)?, raw)));
         let ((lowest, highest), mut version) = versions.map_err(|error| self.strange(error))?;
         let agreed = negotiate(lowest, highest, API_NEWEST);
-        self.remember(Some(Agreed { api: agreed, is_podman: decode::is_podman(&version) }));
+        self.remember(Some(NegotiatedEngine {
+            api: agreed,
+            is_podman: decode::is_podman(&version),
+        }));
         if let Some(object) = version.as_object_mut() {
             object.insert("ApiVersion".into(), agreed.to_string().into());
         }
@@ -99,7 +102,7 @@ impl Connection {
         decode::api_versions(&self.negotiate().await?).map(|(_, agreed)| agreed)
     }
 
-    fn known(&self) -> Option<Agreed> {
+    fn known(&self) -> Option<NegotiatedEngine> {
         self.agreed.read().map_or(None, |agreed| *agreed)
     }
 
@@ -110,7 +113,7 @@ impl Connection {
     pub async fn send(&self, call: Call<'_>) -> Result<Value, EngineError> {
         let prefix = format!("/v{}", self.api().await?);
         let answer = self.raw.send(&prefix, call).await;
-        if answer.as_ref().is_err_and(EngineError::is_the_engine_away) {
+        if answer.as_ref().is_err_and(EngineError::is_engine_unreachable) {
             self.remember(None);
         }
         answer
@@ -196,7 +199,7 @@ impl Connection {
         }
     }
 
-    fn remember(&self, agreed: Option<Agreed>) {
+    fn remember(&self, agreed: Option<NegotiatedEngine>) {
         if let Ok(mut known) = self.agreed.write() {
             *known = agreed;
         }

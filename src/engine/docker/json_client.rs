@@ -9,10 +9,10 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
 use super::address::{Address, TlsFiles};
-use super::label_reader::Skimmer;
+use super::label_reader::LabelReader;
 use crate::engine::EngineError;
 
-/// Longest answer that is read, without the labels that a [`Skimmer`] leaves out. An inspect
+/// Longest answer that is read, without the labels that a [`LabelReader`] leaves out. An inspect
 /// document has some 10 kB; a list of 500 containers with long labels stays under 4 MB.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
@@ -88,7 +88,7 @@ impl RawClient {
         }
         let mut response = request.send().await.map_err(|error| self.failed(call.name, &error))?;
         let status = response.status();
-        let mut skimmer = Skimmer::default();
+        let mut skimmer = LabelReader::default();
         while let Some(chunk) = response.chunk().await.map_err(|e| self.failed(call.name, &e))? {
             skimmer.take(&chunk);
             if skimmer.len() > ANSWER_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! Labels without a limit, read within one.
+//! LabelBuffer without a limit, read within one.
 //!
 //! A container may carry megabytes of labels, and nobody needs to have opted it in for the Engine
 //! to send them with every list. What is read of one container's labels is therefore cut down while
@@ -12,7 +12,7 @@ const LABELS_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one label, name and value. A longer one is left out, whatever it means.
 const LABEL_BYTES_MAX: usize = 64 * 1024;
 
-/// Labels that mean something to this program.
+/// LabelBuffer that mean something to this program.
 const MEANT: [&[u8]; 3] =
     [b"\"pilotfish.", b"\"com.centurylinklabs.watchtower.", b"\"com.docker.compose."];
 
@@ -24,19 +24,19 @@ const LABELS_DEPTH: usize = 3;
 
 /// A JSON text on its way through. What is not labels passes unchanged.
 #[derive(Debug, Default)]
-pub struct Skimmer {
+pub struct LabelReader {
     out: Vec<u8>,
     depth: usize,
     in_text: bool,
     is_escaped: bool,
     /// The last text outside of labels, to know what an object belongs to; a short one.
     last_text: Vec<u8>,
-    labels: Option<Labels>,
+    labels: Option<LabelBuffer>,
 }
 
 /// The labels of one container on their way through.
 #[derive(Debug, Default)]
-struct Labels {
+struct LabelBuffer {
     kept: usize,
     member: Vec<u8>,
     is_too_long: bool,
@@ -44,7 +44,7 @@ struct Labels {
     left_out: bool,
 }
 
-impl Skimmer {
+impl LabelReader {
     /// Takes the next bytes of the answer.
     pub fn take(&mut self, chunk: &[u8]) {
         for byte in chunk {
@@ -107,12 +107,12 @@ impl Skimmer {
             _ => return,
         }
         if byte == b'{' && self.depth == LABELS_DEPTH && self.last_text == b"Labels" {
-            self.labels = Some(Labels::default());
+            self.labels = Some(LabelBuffer::default());
         }
     }
 }
 
-impl Labels {
+impl LabelBuffer {
     fn push(&mut self, byte: u8) {
         // Blanks between members belong to none.
         if self.member.is_empty() && byte.is_ascii_whitespace() {
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn skimmed(text: &str, piece: usize) -> Value {
-        let mut skimmer = Skimmer::default();
+        let mut skimmer = LabelReader::default();
         text.as_bytes().chunks(piece).for_each(|chunk| skimmer.take(chunk));
         serde_json::from_slice(&skimmer.into_bytes()).expect("JSON")
     }
@@ -196,7 +196,7 @@ mod tests {
         labels.insert("pilotfish.enable".into(), "true".into());
         labels.insert("zz".into(), "z".into());
         let text = json!([{ "Id": "1", "Labels": labels, "State": "running" }, { "Id": "2" }]);
-        let mut skimmer = Skimmer::default();
+        let mut skimmer = LabelReader::default();
         skimmer.take(text.to_string().as_bytes());
         assert!(skimmer.len() < 2 * LABELS_BYTES_MAX, "{}", skimmer.len());
         let list: Value = serde_json::from_slice(&skimmer.into_bytes()).expect("JSON");
@@ -222,7 +222,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn strange_texts_harm_nobody(text in "[\\[\\]{}\",\\\\:Labels0x ]{0,200}") {
-            let mut skimmer = Skimmer::default();
+            let mut skimmer = LabelReader::default();
             skimmer.take(text.as_bytes());
             proptest::prop_assert!(skimmer.into_bytes().len() <= text.len() + 100 * text.len());
         }

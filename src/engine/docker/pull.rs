@@ -53,7 +53,7 @@ pub async fn pull(
     let credentials = credentials.map(|credentials| for_bollard(&credentials, reference));
     let mut stream = std::pin::pin!(docker.create_image(Some(options), None, credentials));
     let mut layers = Layers::default();
-    let mut pace = Pace::new(Instant::now());
+    let mut pace = Throughput::new(Instant::now());
     loop {
         let next = tokio::time::timeout(SILENCE_MAX, stream.next()).await;
         let Some(line) = next.map_err(|_| pace.too_slow(&layers, SILENCE_MAX))? else {
@@ -68,7 +68,7 @@ pub async fn pull(
 }
 
 /// How fast a pull goes.
-struct Pace {
+struct Throughput {
     begun: Instant,
     /// When the present window began.
     since: Instant,
@@ -76,7 +76,7 @@ struct Pace {
     before: u64,
 }
 
-impl Pace {
+impl Throughput {
     const fn new(now: Instant) -> Self {
         Self { begun: now, since: now, before: 0 }
     }
@@ -127,11 +127,11 @@ fn for_bollard(credentials: &Credentials, reference: &Reference) -> DockerCreden
 /// What the Engine has said about each layer, added up.
 #[derive(Default)]
 struct Layers {
-    layers: BTreeMap<String, Layer>,
+    layers: BTreeMap<String, PullingLayer>,
 }
 
 #[derive(Default)]
-struct Layer {
+struct PullingLayer {
     current: u64,
     total: u64,
     unpacking: bool,
@@ -223,13 +223,13 @@ mod tests {
             layers.take(&line("a", "Downloading", bytes, 100_000_000));
             layers
         };
-        let mut pace = Pace::new(begun);
+        let mut pace = Throughput::new(begun);
         pace.check(&fetched(2_500), at(599)).expect("too early to tell");
         pace.check(&fetched(300_000), at(600)).expect("slow, but not too slow");
         pace.check(&fetched(300_000), at(1_199)).expect("a pause");
         let error = pace.check(&fetched(375_000), at(1_200)).expect_err("2.5 kB in 20 s");
         assert_eq!(error, EngineError::PullTooSlow { bytes: 75_000, seconds: 600 });
-        assert!(!error.is_the_engine_away());
+        assert!(!error.is_engine_unreachable());
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
         let mut layers = Layers::default();
         layers.take(&line("a", "Downloading", 100, 100));
         layers.take(&line("a", "Extracting", 1, 100));
-        let mut pace = Pace::new(begun);
+        let mut pace = Throughput::new(begun);
         pace.check(&layers, begun + Duration::from_secs(3_600)).expect("it is being unpacked");
         let error = pace.check(&layers, begun + PULL_MAX).expect_err("a day is enough");
         assert_eq!(error, EngineError::PullTooSlow { bytes: 100, seconds: 86_400 });

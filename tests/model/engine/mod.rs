@@ -362,10 +362,10 @@ impl Engine for FakeEngine {
     }
 }
 
-type Heard = Option<(ContainerEvent, (Arc<Machine>, u64))>;
+type CachedLogin = Option<(ContainerEvent, (Arc<Machine>, u64))>;
 
 /// The next event of a stream. It ends with the Engine.
-async fn heard((machine, number): (Arc<Machine>, u64)) -> Heard {
+async fn heard((machine, number): (Arc<Machine>, u64)) -> CachedLogin {
     let event = next_event(&machine, number).await?;
     Some((event, (machine, number)))
 }

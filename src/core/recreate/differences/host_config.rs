@@ -88,7 +88,7 @@ fn without_empty_name(policy: &Value) -> Value {
 }
 
 /// What the Engine writes otherwise for the same mount.
-fn is_the_engines(key: &str, mount: &Value, now: &Value) -> bool {
+fn is_engine_default(key: &str, mount: &Value, now: &Value) -> bool {
     match key {
         // An anonymous volume has none, a named one the default.
         "Mode" => mount[key] == json!("") && now[key] == json!("z"),
@@ -111,7 +111,7 @@ pub(super) fn compare_mounts(before: Inspected<'_>, after: Inspected<'_>, found:
         let path = format!("Mounts.{}", mount["Destination"].as_str().unwrap_or_default());
         let now = at(new, &mount["Destination"]).unwrap_or_default();
         for key in keys(mount, &now) {
-            let is_kept = mount[key] == now[key] || is_the_engines(key, mount, &now);
+            let is_kept = mount[key] == now[key] || is_engine_default(key, mount, &now);
             found.unless(is_kept, &format!("{path}.{key}"), &mount[key], &now[key]);
         }
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::core::recreate::dependents::{DependsOn, Tie, anchors, company, dependents, ties_alone};
 use crate::core::recreate::tests::{fixture, small};
-use crate::core::recreate::{Endpoint, Moved, Recreation, relink};
+use crate::core::recreate::{NetworkEndpoint, Recreation, ReplacedContainer, relink};
 
 fn other(host_config: &Value) -> Value {
     json!({ "Id": "fedcba", "Name": "/other", "HostConfig": host_config })
@@ -123,7 +123,7 @@ fn containers_that_hang_on_each_other_are_refused() {
 #[test]
 fn what_names_the_old_container_by_id_names_the_new_one_and_names_stay() {
     let old = "0123456789abcdef";
-    let moved = [Moved { name: "till".into(), from: old.into(), to: "new".into() }];
+    let moved = [ReplacedContainer { name: "till".into(), from: old.into(), to: "new".into() }];
     let short = &old[..12];
     let rows = [
         (
@@ -154,10 +154,10 @@ fn what_names_the_old_container_by_id_names_the_new_one_and_names_stay() {
 #[test]
 fn links_on_networks_of_the_user_keep_their_names() {
     let old = "0123456789abcdef";
-    let moved = [Moved { name: "till".into(), from: old.into(), to: "new".into() }];
+    let moved = [ReplacedContainer { name: "till".into(), from: old.into(), to: "new".into() }];
     let endpoint = json!({ "Links": ["till:pay", format!("{old}:cash")] });
     let body = json!({ "NetworkingConfig": { "EndpointsConfig": { "front": endpoint } } });
-    let connect = vec![Endpoint { network: "back".into(), config: endpoint.clone() }];
+    let connect = vec![NetworkEndpoint { network: "back".into(), config: endpoint.clone() }];
     let recreation = relink(&Recreation { body, connect, platform: None }, &moved);
     let expected = json!({ "Links": ["till:pay", "new:cash"] });
     assert_eq!(recreation.body["NetworkingConfig"]["EndpointsConfig"]["front"], expected);
