@@ -84,8 +84,8 @@ pub fn is_in_use(error: &anyhow::Error) -> bool {
 ///
 /// # Errors
 /// The state directory cannot be read.
-pub fn handover(state_dir: &Path) -> anyhow::Result<Option<SelfUpdate>> {
-    Ok(reading(state_dir)?.handover()?)
+pub fn self_update(state_dir: &Path) -> anyhow::Result<Option<SelfUpdate>> {
+    Ok(reading(state_dir)?.self_update()?)
 }
 
 /// Whether the program runs in a container, whose mounts are those of its start.

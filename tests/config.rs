@@ -322,7 +322,7 @@ fn an_unknown_key_names_itself_its_line_and_what_was_meant() {
         // The uppermost is named first.
         (
             "zzz = 1\naaa = 1\n",
-            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, trust_image_labels, time_zone, schedule, pull, update, health, images, listen, notify, compat, log, registries",
+            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, trust_image_labels, time_zone, schedule, pull, update, health, images, listen, webhook, compat, log, registries",
         ),
     ] {
         assert_eq!(file_error(text), expected);

@@ -26,8 +26,8 @@ impl RoundEnd {
         let is_complete = names.is_none_or(|names| names.len() == reports.len());
         let quotas = snapshot.quotas.clone();
         let of_request = |it: &&PassedOver| names.is_none_or(|all| all.contains(&it.container));
-        let passed_over = snapshot.passed_over.iter().filter(of_request).cloned().collect();
-        is_complete.then(|| Self { checked_at, reports, quotas, passed_over, ..Self::default() })
+        let ignored_labels = snapshot.ignored_labels.iter().filter(of_request).cloned().collect();
+        is_complete.then(|| Self { checked_at, reports, quotas, ignored_labels, ..Self::default() })
     }
 }
 

@@ -54,7 +54,7 @@ pub enum CommandReply {
     /// A rollback ended, one way or the other.
     RolledBack(Box<Record>),
     /// A helper carries out the rollback of the agent's own container.
-    HandedOver(String),
+    SelfUpdating(String),
     /// So many digests were forgotten.
     Allowed(usize),
     /// These updates ended, and these containers still need a person.
@@ -120,7 +120,7 @@ impl From<JournalError> for CommandError {
 #[derive(Debug)]
 pub struct QueuedCommand {
     /// The wish.
-    pub wish: AgentCommand,
+    pub command: AgentCommand,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Result<CommandReply, CommandError>>,
 }
@@ -130,12 +130,12 @@ impl<P: Ports> Agent<P> {
     ///
     /// # Errors
     /// It could not be fulfilled; nothing was changed that the history does not tell of.
-    pub async fn fulfil(&mut self, wish: AgentCommand) -> Result<CommandReply, CommandError> {
+    pub async fn carry_out(&mut self, command: AgentCommand) -> Result<CommandReply, CommandError> {
         let (answer, mut answered) = oneshot::channel();
-        self.take(QueuedCommand { wish, answer }).await;
+        self.take(QueuedCommand { command, answer }).await;
         loop {
             match answered.try_recv() {
-                Ok(fulfilled) => return fulfilled,
+                Ok(reply) => return reply,
                 Err(TryRecvError::Empty) if self.go_on().await => {}
                 Err(_) => return Err(CommandError::Ended),
             }
@@ -144,9 +144,9 @@ impl<P: Ports> Agent<P> {
 
     /// Takes a wish on. Its answer goes out when it is fulfilled, and whoever wished may have gone
     /// away by then; the wish is fulfilled all the same.
-    pub(super) async fn take(&mut self, QueuedCommand { wish, answer }: QueuedCommand) {
-        let is_full = self.rounds.len() + self.wishes.len() >= ROUNDS_MAX;
-        let refused = match wish {
+    pub(super) async fn take(&mut self, QueuedCommand { command, answer }: QueuedCommand) {
+        let is_full = self.rounds.len() + self.commands.len() >= ROUNDS_MAX;
+        let refused = match command {
             AgentCommand::Round(_) | AgentCommand::RollBack(_) | AgentCommand::Recover
                 if is_full =>
             {
@@ -170,13 +170,13 @@ impl<P: Ports> Agent<P> {
             },
             AgentCommand::RollBack(name) => match self.check_name(&name).await {
                 Ok(()) => {
-                    self.wishes.push_back((AgentCommand::RollBack(name), answer));
+                    self.commands.push_back((AgentCommand::RollBack(name), answer));
                     return self.advance().await;
                 }
                 Err(error) => Err(error),
             },
             AgentCommand::Recover => {
-                self.wishes.push_back((AgentCommand::Recover, answer));
+                self.commands.push_back((AgentCommand::Recover, answer));
                 return self.advance().await;
             }
         };
@@ -188,16 +188,16 @@ impl<P: Ports> Agent<P> {
     /// it stood before. A command without an agent shows nothing to anybody else.
     pub(super) async fn look_before(
         &mut self,
-        fulfilled: CommandReply,
+        reply: CommandReply,
         names: BTreeSet<String>,
         answer: ReplySender,
     ) {
         if names.is_empty() || !self.context.is_resident {
-            let _ = answer.send(Ok(fulfilled));
+            let _ = answer.send(Ok(reply));
         } else {
             let request =
                 RoundRequest { names: Some(names), dry_run: true, ..RoundRequest::default() };
-            let reply = Reply::Instead(Some((answer, Box::new(fulfilled))));
+            let reply = Reply::Instead(Some((answer, Box::new(reply))));
             self.begin(QueuedRound::new(request, reply), None).await;
         }
         self.advance().await;
@@ -246,14 +246,14 @@ impl<P: Ports> Agent<P> {
     /// A wish that the hands have fulfilled, or could not.
     pub(super) async fn granted(
         &mut self,
-        fulfilled: Result<CommandReply, CommandError>,
+        reply: Result<CommandReply, CommandError>,
         names: BTreeSet<String>,
         answer: ReplySender,
     ) {
-        match fulfilled {
-            Ok(fulfilled) => {
-                self.is_handed_over |= matches!(fulfilled, CommandReply::HandedOver(_));
-                self.look_before(fulfilled, names, answer).await;
+        match reply {
+            Ok(reply) => {
+                self.is_self_updating |= matches!(reply, CommandReply::SelfUpdating(_));
+                self.look_before(reply, names, answer).await;
             }
             Err(error) => {
                 let _ = answer.send(Err(error));
@@ -265,12 +265,12 @@ impl<P: Ports> Agent<P> {
 impl<P: Ports> Executor<P> {
     /// Finishes or undoes everything that was left open, because a person insists.
     pub(super) async fn recover(&mut self) -> TaskOutcome {
-        let Recovered { records, open } = match self.settle_leftovers(true).await {
+        let Recovered { records, open } = match self.recover_open(true).await {
             Ok(recovered) => recovered,
             Err(error) => return TaskOutcome::CommandReply(Err(error.into()), BTreeSet::new()),
         };
-        let is_handed_over = self.context.recover_itself().await;
-        TaskOutcome::Recovered { recovered: Recovered { records, open }, is_handed_over }
+        let is_self_updating = self.context.recover_itself().await;
+        TaskOutcome::Recovered { recovered: Recovered { records, open }, is_self_updating }
     }
 
     /// Goes back to the image before.
@@ -294,13 +294,13 @@ impl<P: Ports> Executor<P> {
         mut cache: Arc<Cache>,
         circumstances: Circumstances,
     ) -> Result<CommandReply, CommandError> {
-        let open = self.settle_leftovers(false).await?.open;
+        let open = self.recover_open(false).await?.open;
         let state = self.context.ports.state();
         let (list, memory) = (self.context.list().await?, state.memory()?);
         let names = Names::only(BTreeSet::from([container.to_owned()]));
         let facts = LookFacts { names, circumstances, list, memory, open, deeds: 0 };
         let scope = facts.scope(&self.context.settings.defaults);
-        let mut seen = observe::glance(&*self.context.ports, &mut cache, &scope).await;
+        let mut seen = observe::observe_local(&*self.context.ports, &mut cache, &scope).await;
         let mut observation =
             seen.pop().ok_or_else(|| RoundError::UnknownNames(vec![container.to_owned()]))?;
         if origin::is_open(&observation) {
@@ -310,7 +310,7 @@ impl<P: Ports> Executor<P> {
         let kept = self.kept_image(&observation).await?;
         let defaults = &self.context.settings.defaults;
         let surroundings = PreflightContext { defaults, open: &facts.open };
-        let (ports, known) = (&*self.context.ports, (&mut self.neighbours, &*cache));
+        let (ports, known) = (&*self.context.ports, (&mut self.ties, &*cache));
         let readiness = observe::readiness(ports, known, &surroundings, &observation).await;
         let readiness = readiness.ok_or_else(|| nothing(container, "the Engine does not tell"))?;
         let plan: Plan = roll_back(&observation, &readiness, &kept, &facts.circumstances)
@@ -319,9 +319,9 @@ impl<P: Ports> Executor<P> {
         if observation.is_self {
             let hand_over =
                 self.context.hand_over(&plan, &readiness.original, SelfUpdateTask::RollBack);
-            let is_handed_over = Box::pin(hand_over).await;
-            let fulfilled = CommandReply::HandedOver(container.to_owned());
-            return is_handed_over.then_some(fulfilled).ok_or(open);
+            let is_self_updating = Box::pin(hand_over).await;
+            let reply = CommandReply::SelfUpdating(container.to_owned());
+            return is_self_updating.then_some(reply).ok_or(open);
         }
         let record = self.update(plan, readiness).await?;
         record.map(|record| CommandReply::RolledBack(Box::new(record))).ok_or(open)

@@ -56,7 +56,9 @@ impl<P: Ports> Agent<P> {
 
     /// Goes on wherever something can go on.
     pub(super) async fn advance(&mut self) {
-        while self.use_hands().await || self.move_on().await || self.ask_what_was_pushed().await {}
+        while self.use_executor().await || self.move_on().await || self.ask_what_was_pushed().await
+        {
+        }
     }
 
     /// A push came while its containers were asked or replaced: what it was about is asked now.
@@ -74,12 +76,12 @@ impl<P: Ports> Agent<P> {
 
     /// Gives the hands what is next: what a person waits for goes first. Says whether there was
     /// something.
-    async fn use_hands(&mut self) -> bool {
-        if self.hands.is_none() || self.is_ending() {
+    async fn use_executor(&mut self) -> bool {
+        if self.executor.is_none() || self.is_ending() {
             return false;
         }
-        if let Some((wish, answer)) = self.wishes.pop_front() {
-            self.grant(wish, answer);
+        if let Some((command, answer)) = self.commands.pop_front() {
+            self.grant(command, answer);
             return true;
         }
         let has_due = self.rounds.iter().filter(|(_, round)| !round.due.is_empty());
@@ -109,70 +111,78 @@ impl<P: Ports> Agent<P> {
         let decision = decide(&observation, &facts.circumstances);
         let names = names_of(&decision, &observation.name);
         if let Decision::Update(plan) = &decision {
-            self.has_images_ahead |= plan.has_pre_update_hooks();
+            self.has_prefetched_images |= plan.has_pre_update_hooks();
             self.publish(|snapshot| snapshot.in_flight = Some(observation.name.clone()));
         }
-        self.has_images_ahead |= matches!(decision, Decision::Fetch(_));
-        let Some(mut hands) = self.take_hands(names, Requester::Round(id)) else { return };
+        self.has_prefetched_images |= matches!(decision, Decision::Fetch(_));
+        let Some(mut executor) = self.take_executor(names, Requester::Round(id)) else { return };
         let cache = self.cache.clone();
-        self.beside.act(async move {
-            let acted = hands.act((&facts, &cache), observation, is_old).await;
-            TaskResult::TaskOutcome(hands, TaskOutcome::ContainerResult(Box::new(acted)))
+        self.tasks.act(async move {
+            let acted = executor.act((&facts, &cache), observation, is_old).await;
+            TaskResult::TaskOutcome(executor, TaskOutcome::ContainerResult(Box::new(acted)))
         });
     }
 
     /// Finishes or undoes what was left open.
-    pub(super) fn settle_leftovers(&mut self, names: BTreeSet<String>) {
-        let Some(mut hands) = self.take_hands(names, Requester::Nobody) else { return };
+    pub(super) fn recover_open(&mut self, names: BTreeSet<String>) {
+        let Some(mut executor) = self.take_executor(names, Requester::Nobody) else { return };
         self.work.iter_mut().for_each(|work| work.is_settling = true);
-        self.beside.act(async move {
-            let settled = hands.settle_leftovers(false).await;
-            TaskResult::TaskOutcome(hands, TaskOutcome::Settled(settled))
+        self.tasks.act(async move {
+            let settled = executor.recover_open(false).await;
+            TaskResult::TaskOutcome(executor, TaskOutcome::Settled(settled))
         });
     }
 
     /// A wish for which the hands are needed.
-    fn grant(&mut self, wish: AgentCommand, answer: ReplySender) {
-        let names = match &wish {
+    fn grant(&mut self, command: AgentCommand, answer: ReplySender) {
+        let names = match &command {
             AgentCommand::RollBack(name) => BTreeSet::from([name.clone()]),
             _ => self.open.keys().cloned().collect(),
         };
         let cache = self.cache.clone();
         let circumstances =
             self.circumstances(&RoundRequest { force: true, ..RoundRequest::default() });
-        if let AgentCommand::RollBack(name) = &wish {
+        if let AgentCommand::RollBack(name) = &command {
             self.publish(|snapshot| snapshot.in_flight = Some(name.clone()));
         }
-        let Some(mut hands) = self.take_hands(names, Requester::Person(answer)) else { return };
-        self.beside.act(async move {
-            let done = match wish {
-                AgentCommand::RollBack(name) => hands.roll_back(name, cache, circumstances).await,
-                _ => hands.recover().await,
+        let Some(mut executor) = self.take_executor(names, Requester::Person(answer)) else {
+            return;
+        };
+        self.tasks.act(async move {
+            let done = match command {
+                AgentCommand::RollBack(name) => {
+                    executor.roll_back(name, cache, circumstances).await
+                }
+                _ => executor.recover().await,
             };
-            TaskResult::TaskOutcome(hands, done)
+            TaskResult::TaskOutcome(executor, done)
         });
     }
 
     /// The hands for what belongs to a round and to no container.
-    pub(super) fn take_hands_for(&mut self, id: RoundId) -> Option<Box<Executor<P>>> {
-        self.take_hands(BTreeSet::new(), Requester::Round(id))
+    pub(super) fn take_executor_for(&mut self, id: RoundId) -> Option<Box<Executor<P>>> {
+        self.take_executor(BTreeSet::new(), Requester::Round(id))
     }
 
-    fn take_hands(&mut self, names: BTreeSet<String>, whom: Requester) -> Option<Box<Executor<P>>> {
-        let hands = self.hands.take()?;
+    fn take_executor(
+        &mut self,
+        names: BTreeSet<String>,
+        whom: Requester,
+    ) -> Option<Box<Executor<P>>> {
+        let executor = self.executor.take()?;
         if let Requester::Round(id) = &whom
             && let Some(round) = self.rounds.get_mut(id)
         {
             round.is_acting = true;
         }
         self.work = Some(RunningTask { names, is_settling: false, whom });
-        Some(hands)
+        Some(executor)
     }
 
     /// The hands are free again.
-    pub(super) async fn done(&mut self, hands: Box<Executor<P>>, done: TaskOutcome) {
-        self.other_agent = hands.other_agent();
-        self.hands = Some(hands);
+    pub(super) async fn done(&mut self, executor: Box<Executor<P>>, done: TaskOutcome) {
+        self.other_agent = executor.other_agent();
+        self.executor = Some(executor);
         self.deeds += 1;
         if self.snapshot.borrow().in_flight.is_some() {
             self.publish(|snapshot| snapshot.in_flight = None);
@@ -190,13 +200,13 @@ impl<P: Ports> Agent<P> {
             (TaskOutcome::ContainerResult(acted), Requester::Round(id)) => self.acted(id, *acted),
             (TaskOutcome::Settled(settled), _) => self.settled(settled).await,
             (TaskOutcome::Dropped(are_left), _) => {
-                self.has_images_ahead = are_left.unwrap_or(self.has_images_ahead);
+                self.has_prefetched_images = are_left.unwrap_or(self.has_prefetched_images);
             }
-            (TaskOutcome::CommandReply(fulfilled, names), Requester::Person(answer)) => {
-                self.granted(fulfilled, names, answer).await;
+            (TaskOutcome::CommandReply(reply, names), Requester::Person(answer)) => {
+                self.granted(reply, names, answer).await;
             }
-            (TaskOutcome::Recovered { recovered, is_handed_over }, Requester::Person(answer)) => {
-                self.is_handed_over |= is_handed_over;
+            (TaskOutcome::Recovered { recovered, is_self_updating }, Requester::Person(answer)) => {
+                self.is_self_updating |= is_self_updating;
                 self.recovered(recovered, answer).await;
             }
             (
@@ -215,16 +225,16 @@ impl<P: Ports> Agent<P> {
 
     /// What came of one container is reported, and looked at once more at the end of its round.
     fn acted(&mut self, id: RoundId, acted: ContainerResult) {
-        let ContainerResult { observation, decision, record, is_touched, is_handed_over } = acted;
-        self.is_handed_over |= is_handed_over;
-        self.outlook.note(&observation, &decision);
+        let ContainerResult { observation, decision, record, is_touched, is_self_updating } = acted;
+        self.is_self_updating |= is_self_updating;
+        self.pending.note(&observation, &decision);
         let Some(mut round) = self.rounds.remove(&id) else { return };
         round.end.records.extend(record);
         if is_touched {
             round.touched.extend(names_of(&decision, &observation.name));
         }
-        if is_handed_over {
-            round.end.handed_over = Some(observation.name.clone());
+        if is_self_updating {
+            round.end.self_updating = Some(observation.name.clone());
         }
         self.show(&mut round, &[Report::of(&observation, &decision)]);
         self.rounds.insert(id, round);

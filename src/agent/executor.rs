@@ -36,7 +36,7 @@ pub(super) enum TaskOutcome {
     /// A wish is fulfilled; these containers may stand otherwise now.
     CommandReply(Result<CommandReply, CommandError>, BTreeSet<String>),
     /// A person insisted on what had been left open.
-    Recovered { recovered: Recovered, is_handed_over: bool },
+    Recovered { recovered: Recovered, is_self_updating: bool },
     /// Superseded images are dropped; whether some are left, if that is known.
     Dropped(Option<bool>),
 }
@@ -51,7 +51,7 @@ pub(super) struct ContainerResult {
     /// Whether something was done that makes what is known of the container old.
     pub(super) is_touched: bool,
     /// Whether a helper has the agent's own container from now on.
-    pub(super) is_handed_over: bool,
+    pub(super) is_self_updating: bool,
 }
 
 /// What a deed needs beside the ports, and keeps from one deed to the next.
@@ -59,7 +59,7 @@ pub(super) struct Executor<P> {
     pub(super) context: Context<P>,
     pub(super) recovery: Recovery,
     /// Who hangs on whom, as the deeds before have found out.
-    pub(super) neighbours: TieIndex,
+    pub(super) ties: TieIndex,
     /// What earlier updates left behind without a journal, as far as it is watched.
     pub(super) sightings: OrphanWatch,
     /// Whether this agent is the one that works on the Engine.
@@ -73,7 +73,7 @@ impl<P: Ports> Executor<P> {
         Self {
             context,
             recovery: Recovery::default(),
-            neighbours: TieIndex::default(),
+            ties: TieIndex::default(),
             sightings: OrphanWatch::default(),
             engine_lock: EngineLock::default(),
             own_holder: None,
@@ -100,7 +100,7 @@ impl<P: Ports> Executor<P> {
             decision,
             record: None,
             is_touched: false,
-            is_handed_over: false,
+            is_self_updating: false,
         };
         match self.engine_is_held_before(&acted.decision).await {
             Some(no) => acted.decision = Decision::No(no),
@@ -117,7 +117,7 @@ impl<P: Ports> Executor<P> {
     ) {
         let defaults = &self.context.settings.defaults;
         let surroundings = PreflightContext { defaults, open: &facts.open };
-        let (ports, known) = (&*self.context.ports, (&mut self.neighbours, cache));
+        let (ports, known) = (&*self.context.ports, (&mut self.ties, cache));
         observe::look_again(ports, known, &surroundings, observation).await;
     }
 
@@ -131,12 +131,12 @@ impl<P: Ports> Executor<P> {
             Decision::HandOver(plan) => {
                 let Some(readiness) = acted.observation.readiness.take() else { return };
                 let task = SelfUpdateTask::Update { force: circumstances.force };
-                acted.is_handed_over =
+                acted.is_self_updating =
                     self.context.hand_over(&plan, &readiness.original, task).await;
             }
             Decision::Fetch(fetch) => {
                 acted.is_touched = true;
-                self.fetch_ahead(&fetch).await;
+                self.prefetch(&fetch).await;
             }
             Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => {}
         }
@@ -173,8 +173,8 @@ impl<P: Ports> Executor<P> {
         match Box::pin(update.run()).await {
             Ended::Finished(record) => Ok(Some(*record)),
             Ended::Left => Ok(None),
-            Ended::Unfinished(journal, trouble) => {
-                self.recovery.failed(&**ports, &**listener, &journal, &trouble).await;
+            Ended::Unfinished(journal, error) => {
+                self.recovery.failed(&**ports, &**listener, &journal, &error).await;
                 Ok(None)
             }
         }
@@ -201,14 +201,13 @@ impl<P: Ports> Executor<P> {
 
     /// Fetches an image for an update that waits. What goes wrong is said, and tried again in the
     /// next round.
-    async fn fetch_ahead(&self, fetch: &Fetch) {
+    async fn prefetch(&self, fetch: &Fetch) {
         let Context { ports, listener, stop, .. } = &self.context;
-        match execute::fetch_ahead(&**ports, &**listener, stop, fetch).await {
+        match execute::prefetch(&**ports, &**listener, stop, fetch).await {
             Ok(()) | Err(StepError::Asked) => {}
-            Err(trouble) => {
-                let detail =
-                    format!("the image could not be fetched ahead of its window: {trouble}");
-                if !trouble.is_engine_unreachable() {
+            Err(error) => {
+                let detail = format!("the image could not be fetched ahead of its window: {error}");
+                if !error.is_engine_unreachable() {
                     let failed = fetch.failed_try(detail.clone(), ports.host().now());
                     self.context.pause_after(&fetch.container, failed);
                 }
@@ -221,10 +220,10 @@ impl<P: Ports> Executor<P> {
     /// left.
     pub(super) async fn drop_superseded(
         &self,
-        outlook: &PendingUpdates,
+        pending: &PendingUpdates,
         owners: &BTreeSet<String>,
     ) -> Option<bool> {
-        let dropped = execute::drop_superseded(self.context.ports.engine(), outlook, owners).await;
+        let dropped = execute::drop_superseded(self.context.ports.engine(), pending, owners).await;
         if let Err(error) = &dropped {
             self.context.warn(format!("superseded images stay on disk: {error}"));
         }

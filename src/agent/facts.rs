@@ -19,7 +19,7 @@ use crate::registry::Registry;
 /// What a look starts from.
 #[derive(Debug)]
 pub(super) struct LookFacts {
-    /// Requester it is about.
+    /// Whom it is about.
     pub(super) names: Names,
     /// What holds for the whole of the look.
     pub(super) circumstances: Circumstances,
@@ -80,14 +80,18 @@ impl<P: Ports> Agent<P> {
 
     /// What of images' labels does not count, told once for each container. Gives it for the
     /// containers of a request.
-    pub(super) fn pass_over(&self, request: &RoundRequest, list: &[Listed]) -> Vec<PassedOver> {
-        let mut all = observe::passed_over(list, &self.context.settings.defaults, &self.cache);
-        let before = self.snapshot.borrow().passed_over.clone();
+    pub(super) fn list_ignored_labels(
+        &self,
+        request: &RoundRequest,
+        list: &[Listed],
+    ) -> Vec<PassedOver> {
+        let mut all = observe::ignored_labels(list, &self.context.settings.defaults, &self.cache);
+        let before = self.snapshot.borrow().ignored_labels.clone();
         for news in all.iter().filter(|news| !before.contains(news)) {
             self.context.warn_about(news.container.clone(), news.in_words());
         }
         if before != all {
-            self.publish(|snapshot| snapshot.passed_over.clone_from(&all));
+            self.publish(|snapshot| snapshot.ignored_labels.clone_from(&all));
         }
         let is_meant = |name: &String| request.names.as_ref().is_none_or(|all| all.contains(name));
         all.retain(|it| is_meant(&it.container));
@@ -126,7 +130,7 @@ impl<P: Ports> Agent<P> {
         let only_looks = request.dry_run || self.other_agent.is_some();
         let known = |name: String| {
             let found = self.untouched.get(&name).cloned();
-            let unknown = match (only_looks, self.hands.is_none()) {
+            let unknown = match (only_looks, self.executor.is_none()) {
                 (true, _) => Some(OpenUpdate::Unproven),
                 (false, true) => Some(OpenUpdate::InFlight),
                 (false, false) => None,
@@ -159,8 +163,8 @@ impl<P: Ports> Agent<P> {
         let mut open = BTreeMap::new();
         for journal in self.context.ports.state().open_journals()? {
             let plan = &journal.header.plan;
-            let known = match &self.hands {
-                Some(hands) => hands.recovery.state_of(&plan.id),
+            let known = match &self.executor {
+                Some(executor) => executor.recovery.state_of(&plan.id),
                 None => self.open.get(&plan.main.container).cloned(),
             };
             let state = match known {
@@ -187,7 +191,7 @@ impl<P: Ports> Agent<P> {
         let at_work = self.names_at_work();
         let is_absent = |name: &String| at_work.contains(name) || open.contains_key(name);
         let is_unknown = |name: &&String| !watched.contains(*name) && !is_absent(name);
-        let passed = observe::passed_over(list, defaults, &self.cache);
+        let passed = observe::ignored_labels(list, defaults, &self.cache);
         let named = |name: &String| match passed.iter().find(|it| it.container == *name) {
             Some(passed) => format!("{name} ({})", passed.in_words()),
             None => name.clone(),

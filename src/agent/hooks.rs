@@ -70,10 +70,10 @@ impl<P: Ports> Executor<P> {
         let container = &plan.main.container;
         if plan.source == ImageSource::Registry {
             let image = (container.as_str(), &plan.reference, &plan.to);
-            if let Err(trouble) = execute::fetch_and_keep(&**ports, &**listener, stop, image).await
+            if let Err(error) = execute::prefetch_and_tag(&**ports, &**listener, stop, image).await
             {
-                let detail = format!("the image could not be fetched: {trouble}");
-                if !matches!(trouble, StepError::Asked) && !trouble.is_engine_unreachable() {
+                let detail = format!("the image could not be fetched: {error}");
+                if !matches!(error, StepError::Asked) && !error.is_engine_unreachable() {
                     let failed = plan.failed_try(detail.clone(), ports.host().now(), false);
                     self.context.pause_after(container, failed);
                 }

@@ -93,7 +93,7 @@ pub enum RunEnd {
     /// Other settings are to be followed from now on.
     Reload,
     /// A helper updates the agent's own container: it gets the lock, and the agent waits.
-    HandedOver,
+    SelfUpdating,
 }
 
 /// What wakes the loop.
@@ -123,11 +123,11 @@ pub struct Agent<P: Ports> {
     heart: Heartbeat,
     snapshot: watch::Sender<Arc<Snapshot>>,
     cache: Arc<Cache>,
-    outlook: PendingUpdates,
+    pending: PendingUpdates,
     /// What goes on beside the loop.
-    beside: Tasks<P>,
+    tasks: Tasks<P>,
     /// What acts on containers; absent while it is at work.
-    hands: Option<Box<Executor<P>>>,
+    executor: Option<Box<Executor<P>>>,
     /// What it is at.
     work: Option<RunningTask>,
     /// How many deeds were done.
@@ -148,17 +148,17 @@ pub struct Agent<P: Ports> {
     latest: Option<Instant>,
     /// Rounds that wait for the Engine together with what was left open.
     postponed: Vec<QueuedRound>,
-    /// CompatSettings that wait for the hands.
-    wishes: VecDeque<(AgentCommand, ReplySender)>,
+    /// Wishes that wait for the hands.
+    commands: VecDeque<(AgentCommand, ReplySender)>,
     /// What was pushed for containers that were being asked or replaced.
     again: BTreeSet<String>,
     /// Whether images may be there that were fetched ahead of their window. An earlier agent may
     /// have left some.
-    has_images_ahead: bool,
+    has_prefetched_images: bool,
     /// Whether the Engine has told which mirrors it asks.
     mirrors_are_known: bool,
     /// Whether its own container is in the hands of a helper from now on.
-    is_handed_over: bool,
+    is_self_updating: bool,
     /// Whether what is open was given up, because the agent is to end.
     has_given_up: bool,
 }
@@ -181,9 +181,9 @@ impl<P: Ports> Agent<P> {
             heart: Heartbeat::default(),
             snapshot,
             cache: Arc::default(),
-            outlook: PendingUpdates::default(),
-            beside: Tasks::new(),
-            hands: Some(Box::new(Executor::new(context.clone()))),
+            pending: PendingUpdates::default(),
+            tasks: Tasks::new(),
+            executor: Some(Box::new(Executor::new(context.clone()))),
             work: None,
             deeds: 0,
             touched: BTreeMap::new(),
@@ -195,11 +195,11 @@ impl<P: Ports> Agent<P> {
             next_round: 0,
             latest: None,
             postponed: Vec::new(),
-            wishes: VecDeque::new(),
+            commands: VecDeque::new(),
             again: BTreeSet::new(),
-            has_images_ahead: true,
+            has_prefetched_images: true,
             mirrors_are_known: false,
-            is_handed_over: false,
+            is_self_updating: false,
             has_given_up: false,
             context,
         }
@@ -217,7 +217,7 @@ impl<P: Ports> Agent<P> {
     /// # Errors
     /// It could not run at all. What goes wrong with one container is in its report.
     pub async fn round(&mut self, request: &RoundRequest) -> Result<RoundEnd, CommandError> {
-        match self.fulfil(AgentCommand::Round(request.clone())).await? {
+        match self.carry_out(AgentCommand::Round(request.clone())).await? {
             CommandReply::Round(end) => Ok(*end),
             _ => Err(CommandError::Ended),
         }
@@ -228,38 +228,38 @@ impl<P: Ports> Agent<P> {
     /// finished at once, not at the first tick.
     pub async fn run(
         &mut self,
-        errands: &mut mpsc::Receiver<QueuedCommand>,
+        queue: &mut mpsc::Receiver<QueuedCommand>,
         reload: &Notify,
     ) -> RunEnd {
         let begun = Instant::now();
         self.heart.beat();
         self.context.is_resident = true;
-        self.hands = Some(Box::new(Executor::new(self.context.clone())));
+        self.executor = Some(Box::new(Executor::new(self.context.clone())));
         // What cannot be asked now is asked again before the first act.
         self.is_unsettled = matches!(self.hold_engine().await, Ok(Some(_)));
         if !self.is_unsettled && !Box::pin(self.settle_now()).await {
             self.heart.rest_until(None);
-            return RunEnd::HandedOver;
+            return RunEnd::SelfUpdating;
         }
-        self.take_up_leftovers().await;
+        self.take_up_open().await;
         let mut table = self.timetable(begun).await;
         let mut is_reloading = false;
         loop {
             table.await_openings(self.openings(begun.elapsed()));
             let is_open = !is_reloading && !self.is_ending();
-            if !is_open && self.beside.is_empty() {
+            if !is_open && self.tasks.is_empty() {
                 break;
             }
-            let woken = self.rest(&table, begun, (is_open, errands, reload)).await;
+            let woken = self.rest(&table, begun, (is_open, queue, reload)).await;
             self.heart.beat();
             match woken {
                 WakeReason::Stop => self.give_up().await,
                 WakeReason::Reload => is_reloading = true,
                 WakeReason::TaskResult(message) => self.hear(message).await,
-                WakeReason::QueuedCommand(errand) => self.take(errand).await,
+                WakeReason::QueuedCommand(queued) => self.take(queued).await,
                 WakeReason::Due => self.turn(&mut table, begun).await,
             }
-            if self.is_handed_over {
+            if self.is_self_updating {
                 self.give_up().await;
             }
         }
@@ -267,9 +267,9 @@ impl<P: Ports> Agent<P> {
         if self.context.stop.is_cancelled() {
             self.release_engine_lock().await;
         }
-        match (self.context.stop.is_cancelled(), self.is_handed_over) {
+        match (self.context.stop.is_cancelled(), self.is_self_updating) {
             (true, _) => RunEnd::Stopped,
-            (false, true) => RunEnd::HandedOver,
+            (false, true) => RunEnd::SelfUpdating,
             (false, false) => RunEnd::Reload,
         }
     }
@@ -280,7 +280,7 @@ impl<P: Ports> Agent<P> {
         &mut self,
         table: &Timetable,
         begun: Instant,
-        (is_open, errands, reload): (bool, &mut mpsc::Receiver<QueuedCommand>, &Notify),
+        (is_open, queue, reload): (bool, &mut mpsc::Receiver<QueuedCommand>, &Notify),
     ) -> WakeReason<P> {
         let waking = self.waking(table, begun);
         self.heart.rest_until(is_open.then_some(waking));
@@ -288,8 +288,8 @@ impl<P: Ports> Agent<P> {
             biased;
             () = self.context.stop.cancelled(), if !self.has_given_up => WakeReason::Stop,
             () = reload.notified(), if is_open => WakeReason::Reload,
-            Some(message) = self.beside.next() => WakeReason::TaskResult(message),
-            Some(errand) = errands.recv(), if is_open => WakeReason::QueuedCommand(errand),
+            Some(message) = self.tasks.next() => WakeReason::TaskResult(message),
+            Some(queued) = queue.recv(), if is_open => WakeReason::QueuedCommand(queued),
             () = tokio::time::sleep_until(waking), if is_open => WakeReason::Due,
             else => WakeReason::Stop,
         }
@@ -301,7 +301,7 @@ impl<P: Ports> Agent<P> {
         let message = tokio::select! {
             biased;
             () = self.context.stop.cancelled(), if !self.has_given_up => None,
-            message = self.beside.next() => match message {
+            message = self.tasks.next() => match message {
                 Some(message) => Some(message),
                 None => return false,
             },
@@ -317,9 +317,9 @@ impl<P: Ports> Agent<P> {
     /// its own.
     async fn give_up(&mut self) {
         self.has_given_up = true;
-        self.beside.drop_looks();
+        self.tasks.drop_looks();
         self.rounds.values_mut().for_each(Round::cancel_remaining);
-        self.wishes.clear();
+        self.commands.clear();
         self.postponed.clear();
         self.again.clear();
         self.advance().await;
@@ -327,7 +327,7 @@ impl<P: Ports> Agent<P> {
 
     /// Whether the agent is to end.
     fn is_ending(&self) -> bool {
-        self.context.stop.is_cancelled() || self.is_handed_over
+        self.context.stop.is_cancelled() || self.is_self_updating
     }
 
     /// Says whether the lock is for this agent. Where the Engine could not make a helper that is
@@ -342,9 +342,9 @@ impl<P: Ports> Agent<P> {
 
     /// Takes the lock of the Engine, unless the hands, which are away, hold it. Says who else does.
     async fn hold_engine(&mut self) -> Result<Option<String>, EngineError> {
-        let Some(hands) = &mut self.hands else { return Ok(self.other_agent.clone()) };
-        let other = hands.hold_engine().await;
-        self.other_agent = hands.other_agent();
+        let Some(executor) = &mut self.executor else { return Ok(self.other_agent.clone()) };
+        let other = executor.hold_engine().await;
+        self.other_agent = executor.other_agent();
         other
     }
 
@@ -356,21 +356,21 @@ impl<P: Ports> Agent<P> {
         if !request.dry_run {
             return self.hold_engine().await;
         }
-        if let Some(hands) = &self.hands {
-            self.other_agent = hands.inspect_engine_lock().await;
+        if let Some(executor) = &self.executor {
+            self.other_agent = executor.inspect_engine_lock().await;
         }
         Ok(self.other_agent.clone())
     }
 
     /// Lets go of the Engine at a clean end.
     pub async fn release_engine_lock(&mut self) {
-        if let Some(hands) = &mut self.hands {
-            hands.release_engine_lock().await;
+        if let Some(executor) = &mut self.executor {
+            executor.release_engine_lock().await;
         }
     }
 
     /// Finishes or undoes what an earlier agent left open, without looking for news.
-    async fn take_up_leftovers(&mut self) {
+    async fn take_up_open(&mut self) {
         let mut names: BTreeSet<_> = match self.open_updates().await {
             Ok(open) => open.into_keys().collect(),
             Err(error) => {
@@ -381,7 +381,7 @@ impl<P: Ports> Agent<P> {
         if let Ok(list) = self.context.list().await {
             names.extend(recover::left_behind(&list, &BTreeMap::new()));
         }
-        self.settle_leftovers(names);
+        self.recover_open(names);
     }
 
     fn publish(&self, change: impl FnOnce(&mut Snapshot)) {

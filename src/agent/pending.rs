@@ -29,7 +29,7 @@ impl<P: Ports> Agent<P> {
         for container in watched {
             let repository = format!("{}:", names::next_repository(&container));
             if found.iter().any(|image| image.name.starts_with(&repository)) {
-                self.outlook.wait(&container, now);
+                self.pending.wait(&container, now);
             }
         }
     }
@@ -38,13 +38,13 @@ impl<P: Ports> Agent<P> {
     pub(super) fn openings(&self, now: Duration) -> BTreeMap<String, Duration> {
         let clock = self.device_clock();
         let delay = |at: DateTime<Utc>| (at - clock).to_std().unwrap_or_default();
-        let openings = self.outlook.openings();
+        let openings = self.pending.openings();
         openings.map(|(name, at)| (name.to_owned(), now + delay(at))).collect()
     }
 
     /// After a turn: whoever was due for an opening and could not be checked is tried again.
     pub(super) fn put_off_openings(&mut self) {
-        self.outlook.put_off(self.device_clock());
+        self.pending.put_off(self.device_clock());
     }
 
     /// The time of day, put back so far that the devices of a fleet do not all come to an opening

@@ -73,7 +73,7 @@ impl<P: Ports> Agent<P> {
             self.rounds_heard.round(false, order.begun.elapsed());
             self.publish(|snapshot| {
                 snapshot.missed_rounds = snapshot.missed_rounds.saturating_add(1);
-                snapshot.trouble = Some(error.to_string());
+                snapshot.error = Some(error.to_string());
             });
             self.context.warn(format!("this round could not run: {error}"));
         }
@@ -98,7 +98,7 @@ impl<P: Ports> Agent<P> {
                 snapshot.last_success = Some(end.checked_at);
             }
             snapshot.missed_rounds = 0;
-            snapshot.trouble = None;
+            snapshot.error = None;
             snapshot.quotas.clone_from(&end.quotas);
         });
         let containers = end.reports.len();

@@ -23,7 +23,7 @@ const WATCH_LIMIT: Duration = Duration::from_secs(10 * 60);
 impl<P: Ports> Executor<P> {
     /// Finishes or undoes what was left open, given-up updates included where a person insists, and
     /// then puts right what has no journal. Gives what ended, and what is not to be touched.
-    pub(super) async fn settle_leftovers(&mut self, insist: bool) -> Result<Recovered, RoundError> {
+    pub(super) async fn recover_open(&mut self, insist: bool) -> Result<Recovered, RoundError> {
         self.hold_engine_or_name_holder().await?;
         let Context { ports, listener, stop, .. } = &self.context;
         let mut recovered = self.recovery.run(&**ports, &**listener, stop, insist).await?;

@@ -1,6 +1,6 @@
 //! One round as a value: what it is about, what it still waits for, and what it has found so far.
 //!
-//! FanOut may be under way: a container with a schedule of its own, a push or a person does not
+//! Several may be under way: a container with a schedule of its own, a push or a person does not
 //! wait for a registry that others wait for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -61,10 +61,10 @@ pub struct RoundEnd {
     pub quotas: BTreeMap<String, Quota>,
     /// Labels of images that do not count.
     #[serde(default)]
-    pub passed_over: Vec<PassedOver>,
+    pub ignored_labels: Vec<PassedOver>,
     /// The agent's own container, where a helper updates it from now on.
     #[serde(default)]
-    pub handed_over: Option<String>,
+    pub self_updating: Option<String>,
 }
 
 /// Why a round could not run at all.
@@ -114,15 +114,15 @@ impl Reply {
     /// Sends the answer. A person who asked may have gone away meanwhile. Who has only touched
     /// something hears of that, whatever became of the look.
     pub(super) fn send(self, ended: Result<RoundEnd, RoundError>) {
-        let (answer, fulfilled) = match self {
+        let (answer, reply) = match self {
             Self::Nobody | Self::Instead(None) => return,
             Self::Person(answer) => {
-                let fulfilled = ended.map(|end| CommandReply::Round(Box::new(end)));
-                (answer, fulfilled.map_err(CommandError::Round))
+                let reply = ended.map(|end| CommandReply::Round(Box::new(end)));
+                (answer, reply.map_err(CommandError::Round))
             }
-            Self::Instead(Some((answer, fulfilled))) => (answer, Ok(*fulfilled)),
+            Self::Instead(Some((answer, reply))) => (answer, Ok(*reply)),
         };
-        let _ = answer.send(fulfilled);
+        let _ = answer.send(reply);
     }
 }
 
@@ -172,7 +172,7 @@ pub(super) struct Round {
     pub(super) order: QueuedRound,
     pub(super) stage: Stage,
     pub(super) end: RoundEnd,
-    /// Requester it would be about if others did not ask them, or work on them, already.
+    /// Whom it would be about if others did not ask them, or work on them, already.
     pub(super) skipped: BTreeSet<String>,
     /// How its containers were reported before.
     pub(super) before: Vec<Report>,

@@ -52,7 +52,7 @@ impl<P: Ports> Agent<P> {
                     self.look_again(id, touched).await;
                 }
             }
-            Stage::Reporting if round.own.is_some() && self.hands.is_none() => return false,
+            Stage::Reporting if round.own.is_some() && self.executor.is_none() => return false,
             Stage::Reporting => {
                 round.stage = Stage::HandingOver;
                 if let Some(due) = round.own.take() {
@@ -61,7 +61,7 @@ impl<P: Ports> Agent<P> {
             }
             Stage::HandingOver => {
                 round.stage = Stage::Dropping;
-                if !is_dry && !is_ending && self.has_images_ahead {
+                if !is_dry && !is_ending && self.has_prefetched_images {
                     self.drop_superseded(id).await;
                 }
             }
@@ -79,17 +79,17 @@ impl<P: Ports> Agent<P> {
     /// Drops images that were fetched ahead and are not wanted any more. Nothing is asked where
     /// there are none, and hands that are at work do it behind another round.
     async fn drop_superseded(&mut self, id: RoundId) {
-        if self.hands.is_none() {
+        if self.executor.is_none() {
             return;
         }
         let Ok(mut owners) = self.watched().await else { return };
-        self.outlook.retain(&owners);
+        self.pending.retain(&owners);
         owners.extend(self.open.keys().cloned());
-        let outlook = self.outlook.clone();
-        let Some(hands) = self.take_hands_for(id) else { return };
-        self.beside.act(async move {
-            let dropped = hands.drop_superseded(&outlook, &owners).await;
-            TaskResult::TaskOutcome(hands, TaskOutcome::Dropped(dropped))
+        let pending = self.pending.clone();
+        let Some(executor) = self.take_executor_for(id) else { return };
+        self.tasks.act(async move {
+            let dropped = executor.drop_superseded(&pending, &owners).await;
+            TaskResult::TaskOutcome(executor, TaskOutcome::Dropped(dropped))
         });
     }
 
@@ -98,7 +98,7 @@ impl<P: Ports> Agent<P> {
         round.questions += 1;
         let (context, names) = (self.context.clone(), Names::of(&round.order.request));
         let cache = Arc::clone(&self.cache);
-        self.beside.look(async move {
+        self.tasks.look(async move {
             // An Engine that is away by now is told of by the next round.
             let _ = context.run_hooks(Moment::PostCheck, &names, cache).await;
             TaskResult::HooksAfter(id)

@@ -49,7 +49,7 @@ impl<P: Ports> Agent<P> {
         let other = self.other_engine_holder(&order.request).await;
         let may_settle = !order.request.dry_run && !matches!(other, Ok(Some(_)));
         if may_settle && !open.is_empty() {
-            self.settle_leftovers(open.keys().cloned().collect());
+            self.recover_open(open.keys().cloned().collect());
         }
         other?;
         let list = list.filter(|_| open.is_empty());
@@ -58,12 +58,12 @@ impl<P: Ports> Agent<P> {
         self.check_names(&order.request, &facts.list, &facts.open)?;
         let left = recover::left_behind(&facts.list, &open);
         if may_settle && !left.is_empty() {
-            self.settle_leftovers(left);
+            self.recover_open(left);
         }
         Ok(facts)
     }
 
-    /// Requester others ask already is left to them where only the schedule asks; whoever is in the
+    /// Whom others ask already is left to them where only the schedule asks; whoever is in the
     /// hands is looked at behind that.
     fn enter(&mut self, order: QueuedRound, mut facts: LookFacts, busy: &BTreeSet<String>) {
         let defaults = &self.context.settings.defaults;
@@ -73,9 +73,9 @@ impl<P: Ports> Agent<P> {
             self.publish(|snapshot| snapshot.is_ready = true);
         }
         let is_due = order.is_due();
-        let passed_over = self.pass_over(&order.request, &facts.list);
+        let ignored_labels = self.list_ignored_labels(&order.request, &facts.list);
         let mut round = Round::new(order, facts.circumstances.now);
-        round.end.passed_over = passed_over;
+        round.end.ignored_labels = ignored_labels;
         let mut meant: BTreeSet<_> = watched
             .union(&self.names_at_work())
             .filter(|name| facts.names.contains(name))
@@ -103,11 +103,11 @@ impl<P: Ports> Agent<P> {
         let Some(round) = self.rounds.get_mut(&id) else { return };
         let only_looks = round.order.request.dry_run || self.other_agent.is_some();
         if only_looks || !self.context.runs_hooks() {
-            return self.glance(id, facts);
+            return self.observe_local(id, facts);
         }
         round.questions += 1;
         let (context, cache) = (self.context.clone(), Arc::clone(&self.cache));
-        self.beside.look(async move {
+        self.tasks.look(async move {
             let ran = context.run_hooks(Moment::PreCheck, &facts.names, cache).await;
             if let (true, Ok(list)) = (ran.unwrap_or(true), context.list().await) {
                 facts.list = list;
@@ -117,7 +117,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Asks the Engine about the containers of a look.
-    pub(super) fn glance(&mut self, id: RoundId, facts: LookFacts) {
+    pub(super) fn observe_local(&mut self, id: RoundId, facts: LookFacts) {
         let Some(round) = self.rounds.get_mut(&id) else { return };
         let defaults = &self.context.settings.defaults;
         let watched = observe::watched_names(&facts.list, defaults, &self.cache);
@@ -126,10 +126,10 @@ impl<P: Ports> Agent<P> {
         round.open.clone_from(&facts.open);
         let (context, mut cache) = (self.context.clone(), Arc::clone(&self.cache));
         let facts = Arc::new(facts);
-        self.beside.look(async move {
+        self.tasks.look(async move {
             let scope = facts.scope(&context.settings.defaults);
-            let observations = observe::glance(&*context.ports, &mut cache, &scope).await;
-            TaskResult::Glanced(LookResult { round: id, facts, observations, cache })
+            let observations = observe::observe_local(&*context.ports, &mut cache, &scope).await;
+            TaskResult::ObservedLocally(LookResult { round: id, facts, observations, cache })
         });
     }
 
@@ -142,7 +142,7 @@ impl<P: Ports> Agent<P> {
             _ => RoundRequest::default(),
         };
         match self.facts(Names::only(names.clone()), &request, None).await {
-            Ok(facts) => self.glance(id, facts),
+            Ok(facts) => self.observe_local(id, facts),
             Err(error) => self.could_not_look_again(id, &names, &error),
         }
     }
@@ -166,12 +166,12 @@ impl<P: Ports> Agent<P> {
         match message {
             TaskResult::HooksBefore(id, facts) => {
                 self.is_answered(id);
-                self.glance(id, *facts);
+                self.observe_local(id, *facts);
             }
-            TaskResult::Glanced(look) => self.ask_registries(look),
+            TaskResult::ObservedLocally(look) => self.ask_registries(look),
             TaskResult::Answered(look) => self.answered(look),
             TaskResult::HooksAfter(id) => self.is_answered(id),
-            TaskResult::TaskOutcome(hands, done) => self.done(hands, done).await,
+            TaskResult::TaskOutcome(executor, done) => self.done(executor, done).await,
         }
         self.advance().await;
     }
@@ -195,7 +195,7 @@ impl<P: Ports> Agent<P> {
         for (registry, mut observations) in groups {
             let facts = Arc::clone(&facts);
             let (context, mut cache) = (self.context.clone(), Arc::clone(&self.cache));
-            self.beside.look(async move {
+            self.tasks.look(async move {
                 let scope = facts.scope(&context.settings.defaults);
                 let asked = (&scope, registry.as_deref());
                 observe::answer(&*context.ports, &mut cache, asked, &mut observations).await;
@@ -222,7 +222,7 @@ impl<P: Ports> Agent<P> {
                 round.outline(&decision);
                 continue;
             }
-            self.outlook.note(&observation, &decision);
+            self.pending.note(&observation, &decision);
             let due = DueContainer { observation, facts: Arc::clone(&facts) };
             match decision {
                 _ if round.stage != Stage::Looking || self.is_ending() => {}

@@ -45,56 +45,57 @@ pub enum SelfUpdateError {
 }
 
 impl<P: Ports> Context<P> {
-    /// Executor the agent's own container over, and says whether a helper has it from now on. One that
-    /// cannot be made counts as a try in vain: the agent goes on.
+    /// Hands the agent's own container over, and says whether a helper has it from now on. One
+    /// that cannot be made counts as a try in vain: the agent goes on.
     pub(super) async fn hand_over(
         &self,
         plan: &Plan,
         original: &Value,
         task: SelfUpdateTask,
     ) -> bool {
-        let handover = SelfUpdate::of(plan, task);
+        let self_update = SelfUpdate::of(plan, task);
         if !self.is_resident {
             let detail = "only the agent that runs in this container can hand it over to a helper";
-            self.warn_of(&handover, detail);
+            self.warn_of(&self_update, detail);
             return false;
         }
-        let asked = self.start_self_update_helper(&handover, original, &plan.main.recreation).await;
+        let asked =
+            self.start_self_update_helper(&self_update, original, &plan.main.recreation).await;
         if let Err(error) = &asked {
-            self.warn_of(&handover, format!("no helper could be made: {error}"));
-            self.take_back(&handover, &error.to_string()).await;
+            self.warn_of(&self_update, format!("no helper could be made: {error}"));
+            self.take_back(&self_update, &error.to_string()).await;
         }
         asked.is_ok()
     }
 
     /// The helper never began. What cannot be tidied up now is when the agent starts again.
-    async fn take_back(&self, handover: &SelfUpdate, why: &str) {
-        if let Err(error) = self.count_in_vain(handover, why) {
-            self.warn_of(handover, error.to_string());
+    async fn take_back(&self, self_update: &SelfUpdate, why: &str) {
+        if let Err(error) = self.count_in_vain(self_update, why) {
+            self.warn_of(self_update, error.to_string());
         }
-        self.tidy_up(handover).await;
+        self.tidy_up(self_update).await;
     }
 
     /// What was asked is on the disk before the helper is there, so that nobody else begins.
     async fn start_self_update_helper(
         &self,
-        handover: &SelfUpdate,
+        self_update: &SelfUpdate,
         original: &Value,
         recreation: &Recreation,
     ) -> Result<(), SelfUpdateError> {
-        let how = helper(original, recreation, &handover.image_id);
+        let how = helper(original, recreation, &self_update.image_id);
         let how = how.map_err(|error| SelfUpdateError::Unfit(error.to_string()))?;
         let told_until = Some(self.told_until()?);
-        self.ports.state().hand_over(&SelfUpdate { told_until, ..handover.clone() })?;
-        self.remove_helper(handover).await?;
+        self.ports.state().hand_over(&SelfUpdate { told_until, ..self_update.clone() })?;
+        self.remove_helper(self_update).await?;
         let engine = self.ports.engine();
-        let id = engine.create(&handover.helper(), &how.body, how.platform.as_ref()).await?;
+        let id = engine.create(&self_update.helper(), &how.body, how.platform.as_ref()).await?;
         for endpoint in &how.connect {
             engine.connect(&endpoint.network, &id, &endpoint.config).await?;
         }
         engine.start(&id).await?;
-        let (container, helper) = (handover.container.clone(), handover.helper());
-        self.listener.hear(&Event::HandedOver { container, helper });
+        let (container, helper) = (self_update.container.clone(), self_update.helper());
+        self.listener.hear(&Event::SelfUpdating { container, helper });
         Ok(())
     }
 
@@ -102,7 +103,7 @@ impl<P: Ports> Context<P> {
     /// what was the newest when it was asked.
     fn told_until(&self) -> Result<String, JournalError> {
         let state = self.ports.state();
-        if let Some(known) = state.handover()?.and_then(|asked| asked.told_until) {
+        if let Some(known) = state.self_update()?.and_then(|asked| asked.told_until) {
             return Ok(known);
         }
         let newest = state.history()?.into_iter().next();
@@ -112,21 +113,21 @@ impl<P: Ports> Context<P> {
     /// Settles what a helper, or an agent before this one, has left. Says whether there is work for
     /// this agent; where there is not, a helper has it.
     pub(super) async fn settle(&self) -> Result<bool, SelfUpdateError> {
-        let handover = self.ports.state().handover()?;
+        let self_update = self.ports.state().self_update()?;
         let own = self.own_journal()?;
-        match (settle(handover.as_ref(), own.is_some()), handover, own) {
+        match (settle(self_update.as_ref(), own.is_some()), self_update, own) {
             (LockOwnerAction::Nothing, ..) => Ok(true),
             (LockOwnerAction::MakeHelper { helpers }, _, Some(journal)) => {
                 self.make_another_helper(&journal, helpers).await?;
                 Ok(false)
             }
-            (LockOwnerAction::CountAndTidyUp, Some(handover), _) => {
-                self.warn_of(&handover, "the helper was not there to update the agent");
-                self.take_back(&handover, "the helper was not there").await;
+            (LockOwnerAction::CountAndTidyUp, Some(self_update), _) => {
+                self.warn_of(&self_update, "the helper was not there to update the agent");
+                self.take_back(&self_update, "the helper was not there").await;
                 Ok(true)
             }
-            (_, Some(handover), _) => {
-                self.tidy_up(&handover).await;
+            (_, Some(self_update), _) => {
+                self.tidy_up(&self_update).await;
                 Ok(true)
             }
             (_, None, _) => Ok(true),
@@ -140,9 +141,9 @@ impl<P: Ports> Context<P> {
         helpers: u32,
     ) -> Result<(), SelfUpdateError> {
         let plan = &journal.header.plan;
-        let handover =
+        let self_update =
             SelfUpdate { helpers, ..SelfUpdate::of(plan, SelfUpdateTask::Update { force: false }) };
-        self.start_self_update_helper(&handover, &journal.header.original, &plan.main.recreation)
+        self.start_self_update_helper(&self_update, &journal.header.original, &plan.main.recreation)
             .await
     }
 
@@ -169,21 +170,21 @@ impl<P: Ports> Context<P> {
 
     /// The helper goes, and the image with it that it alone still used; then what was asked. Only
     /// then is it told what the helper has ended, whose log and metrics went with it: once.
-    async fn tidy_up(&self, handover: &SelfUpdate) {
-        if let Err(error) = self.try_to_tidy_up(handover).await {
-            self.warn_of(handover, format!("the helper stays for now: {error}"));
+    async fn tidy_up(&self, self_update: &SelfUpdate) {
+        if let Err(error) = self.try_to_tidy_up(self_update).await {
+            self.warn_of(self_update, format!("the helper stays for now: {error}"));
         }
     }
 
-    async fn try_to_tidy_up(&self, handover: &SelfUpdate) -> Result<(), SelfUpdateError> {
-        self.remove_helper(handover).await?;
-        match execute::drop_if_unused(self.ports.engine(), &handover.image_id).await {
+    async fn try_to_tidy_up(&self, self_update: &SelfUpdate) -> Result<(), SelfUpdateError> {
+        self.remove_helper(self_update).await?;
+        match execute::drop_if_unused(self.ports.engine(), &self_update.image_id).await {
             // Such as one that an image of the user's was built on: it would be so every time.
             Ok(()) | Err(EngineError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        let untold = handover.untold(self.ports.state().history()?);
-        self.ports.state().end_handover()?;
+        let untold = self_update.untold(self.ports.state().history()?);
+        self.ports.state().end_self_update()?;
         for record in untold {
             self.listener.hear(&Event::UpdateEnded(Box::new(record)));
         }
@@ -192,13 +193,13 @@ impl<P: Ports> Context<P> {
 
     /// It ends by itself when it is told to. The volumes are the agent's. What bears its name and
     /// is no helper stays, and is told.
-    async fn remove_helper(&self, handover: &SelfUpdate) -> Result<(), EngineError> {
+    async fn remove_helper(&self, self_update: &SelfUpdate) -> Result<(), EngineError> {
         let engine = self.ports.engine();
-        let Some(found) = engine.inspect(&handover.helper()).await? else { return Ok(()) };
-        if !is_self_update_helper(&found, &handover.image_id) {
-            let name = handover.helper();
+        let Some(found) = engine.inspect(&self_update.helper()).await? else { return Ok(()) };
+        if !is_self_update_helper(&found, &self_update.image_id) {
+            let name = self_update.helper();
             let detail = format!("{name} is not a helper of this agent, and is left alone");
-            self.warn_of(handover, detail);
+            self.warn_of(self_update, detail);
             return Ok(());
         }
         let id = inspect::id(&found);
@@ -211,23 +212,23 @@ impl<P: Ports> Context<P> {
     /// it is not tried for ever.
     pub(super) fn count_in_vain(
         &self,
-        handover: &SelfUpdate,
+        self_update: &SelfUpdate,
         why: &str,
     ) -> Result<(), JournalError> {
-        if handover.task == SelfUpdateTask::RollBack {
+        if self_update.task == SelfUpdateTask::RollBack {
             return Ok(());
         }
         let mut memory = self.ports.state().memory()?;
-        let count = memory.interrupt(&handover.container, &handover.to.manifest);
+        let count = memory.interrupt(&self_update.container, &self_update.to.manifest);
         if count >= INTERRUPTIONS_MAX {
             let detail = format!("{count} tries did not come to an end, the last one: {why}");
-            let (digests, at) = (handover.to.digests(), self.ports.host().now());
-            memory.refuse(&handover.container, Refusal { digests, at, detail });
+            let (digests, at) = (self_update.to.digests(), self.ports.host().now());
+            memory.refuse(&self_update.container, Refusal { digests, at, detail });
         }
         self.ports.state().remember(&memory)
     }
 
-    pub(super) async fn is_meant(&self, handover: &SelfUpdate) -> Result<bool, SelfUpdateError> {
+    pub(super) async fn is_meant(&self, self_update: &SelfUpdate) -> Result<bool, SelfUpdateError> {
         let Some(own) = self.ports.host().own_container() else { return Ok(false) };
         self.read_what_others_wrote()?;
         let begun = Instant::now();
@@ -235,7 +236,7 @@ impl<P: Ports> Context<P> {
             match self.ports.engine().inspect(&own).await {
                 Ok(found) => {
                     let found = found.unwrap_or_default();
-                    return Ok(handover.is_about(&own, inspect::name(&found)));
+                    return Ok(self_update.is_about(&own, inspect::name(&found)));
                 }
                 Err(error) if begun.elapsed() >= ENGINE_TIMEOUT => return Err(error.into()),
                 Err(_) => tokio::time::sleep(ENGINE_INTERVAL).await,
@@ -252,9 +253,9 @@ impl<P: Ports> Context<P> {
         Ok(())
     }
 
-    pub(super) async fn helper(&self, handover: &SelfUpdate) -> Option<HelperState> {
-        let found = self.ports.engine().inspect(&handover.helper()).await.ok()?;
-        let is_helper = |found: &Value| is_self_update_helper(found, &handover.image_id);
+    pub(super) async fn helper(&self, self_update: &SelfUpdate) -> Option<HelperState> {
+        let found = self.ports.engine().inspect(&self_update.helper()).await.ok()?;
+        let is_helper = |found: &Value| is_self_update_helper(found, &self_update.image_id);
         Some(match found.filter(is_helper) {
             None => HelperState::Absent,
             Some(found) if inspect::is_running(&found) => HelperState::Runs,
@@ -262,8 +263,8 @@ impl<P: Ports> Context<P> {
         })
     }
 
-    pub(super) fn handover(&self) -> Result<Option<SelfUpdate>, JournalError> {
-        self.ports.state().handover()
+    pub(super) fn self_update(&self) -> Result<Option<SelfUpdate>, JournalError> {
+        self.ports.state().self_update()
     }
 
     /// After SIGKILL of the Engine only `always` comes back, and nobody else starts the agent.
@@ -281,13 +282,16 @@ impl<P: Ports> Context<P> {
         }
     }
 
-    pub(super) fn warn_of(&self, handover: &SelfUpdate, detail: impl Into<String>) {
-        self.warn_about(handover.container.clone(), detail);
+    pub(super) fn warn_of(&self, self_update: &SelfUpdate, detail: impl Into<String>) {
+        self.warn_about(self_update.container.clone(), detail);
     }
 
     /// Says in the file that the helper has nothing more to do.
-    pub(super) fn release_lock_to_agent(&self, handover: &SelfUpdate) -> Result<(), JournalError> {
-        self.ports.state().hand_over(&SelfUpdate { turn: LockOwner::Agent, ..handover.clone() })
+    pub(super) fn release_lock_to_agent(
+        &self,
+        self_update: &SelfUpdate,
+    ) -> Result<(), JournalError> {
+        self.ports.state().hand_over(&SelfUpdate { turn: LockOwner::Agent, ..self_update.clone() })
     }
 }
 
@@ -297,20 +301,20 @@ impl<P: Ports> Agent<P> {
     /// # Errors
     /// The Engine cannot be reached, or what earlier agents have written cannot be read: either
     /// shows that an agent which has just been put here is no good.
-    pub async fn is_meant(&self, handover: &SelfUpdate) -> Result<bool, SelfUpdateError> {
-        self.context.is_meant(handover).await
+    pub async fn is_meant(&self, self_update: &SelfUpdate) -> Result<bool, SelfUpdateError> {
+        self.context.is_meant(self_update).await
     }
 
     /// What the Engine says of the helper; `None` where it does not answer.
-    pub async fn helper(&self, handover: &SelfUpdate) -> Option<HelperState> {
-        self.context.helper(handover).await
+    pub async fn helper(&self, self_update: &SelfUpdate) -> Option<HelperState> {
+        self.context.helper(self_update).await
     }
 
     /// Whose turn it is, if anything was asked of a helper.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn handover(&self) -> Result<Option<SelfUpdate>, JournalError> {
-        self.context.handover()
+    pub fn self_update(&self) -> Result<Option<SelfUpdate>, JournalError> {
+        self.context.self_update()
     }
 }

@@ -33,26 +33,26 @@ impl<P: Ports> Agent<P> {
     /// # Errors
     /// The state directory cannot be used.
     pub async fn assist(&mut self) -> Result<(), SelfUpdateError> {
-        let Some(handover) =
-            self.context.handover()?.filter(|asked| asked.turn == LockOwner::Helper)
+        let Some(self_update) =
+            self.context.self_update()?.filter(|asked| asked.turn == LockOwner::Helper)
         else {
             return Ok(());
         };
-        let mut is_tried = self.is_open(&handover)?;
+        let mut is_tried = self.is_open(&self_update)?;
         while !self.context.stop.is_cancelled() {
             // It works for the agent of this state directory, and holds the Engine in its place.
             if !matches!(self.hold_engine().await, Ok(None)) {
                 let _ = self.context.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
                 continue;
             }
-            let is_settled = self.recover_for(&handover).await;
+            let is_settled = self.recover_for(&self_update).await;
             if is_settled && is_tried {
-                self.context.release_lock_to_agent(&handover)?;
+                self.context.release_lock_to_agent(&self_update)?;
                 return Ok(());
             }
             is_tried = is_tried
-                || is_settled && matches!(self.begin_for(&handover).await, AttemptResult::Over);
-            let is_done = is_tried && !self.is_open(&handover)?;
+                || is_settled && matches!(self.begin_for(&self_update).await, AttemptResult::Over);
+            let is_done = is_tried && !self.is_open(&self_update)?;
             if !is_done {
                 let _ = self.context.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
             }
@@ -60,22 +60,22 @@ impl<P: Ports> Agent<P> {
         Ok(())
     }
 
-    fn is_open(&self, handover: &SelfUpdate) -> Result<bool, SelfUpdateError> {
+    fn is_open(&self, self_update: &SelfUpdate) -> Result<bool, SelfUpdateError> {
         let open = self.context.ports.state().open_journals()?;
-        Ok(open.iter().any(|journal| journal.header.plan.main.container == handover.container))
+        Ok(open.iter().any(|journal| journal.header.plan.main.container == self_update.container))
     }
 
     /// Whether no update of the agent's container is open any more, or none that can be ended.
-    async fn recover_for(&mut self, handover: &SelfUpdate) -> bool {
-        let Some(hands) = &mut self.hands else { return false };
+    async fn recover_for(&mut self, self_update: &SelfUpdate) -> bool {
+        let Some(executor) = &mut self.executor else { return false };
         let Context { ports, listener, stop, .. } = &self.context;
-        match hands.recovery.run(&**ports, &**listener, stop, false).await {
+        match executor.recovery.run(&**ports, &**listener, stop, false).await {
             Ok(recovered) => !matches!(
-                recovered.open.get(&handover.container),
+                recovered.open.get(&self_update.container),
                 Some(OpenUpdate::InFlight | OpenUpdate::Down(_))
             ),
             Err(error) => {
-                self.context.warn_of(handover, format!("recovery is tried again: {error}"));
+                self.context.warn_of(self_update, format!("recovery is tried again: {error}"));
                 false
             }
         }
@@ -83,37 +83,37 @@ impl<P: Ports> Agent<P> {
 
     /// Begins the update. Where another container bears the name by now, it was done already, or a
     /// person was faster.
-    async fn begin_for(&mut self, handover: &SelfUpdate) -> AttemptResult {
-        match self.context.ports.engine().inspect(&handover.container).await {
+    async fn begin_for(&mut self, self_update: &SelfUpdate) -> AttemptResult {
+        match self.context.ports.engine().inspect(&self_update.container).await {
             Err(_) => return AttemptResult::NotYet,
             Ok(None) => return AttemptResult::Over,
-            Ok(Some(found)) if inspect::id(&found) != handover.old_container => {
+            Ok(Some(found)) if inspect::id(&found) != self_update.old_container => {
                 return AttemptResult::Over;
             }
             Ok(Some(_)) => {}
         }
-        let names = Some(BTreeSet::from([handover.container.clone()]));
-        let wish = match handover.task {
+        let names = Some(BTreeSet::from([self_update.container.clone()]));
+        let command = match self_update.task {
             SelfUpdateTask::Update { force } => AgentCommand::Round(RoundRequest {
                 names,
                 force,
                 tries_at_once: true,
                 ..RoundRequest::default()
             }),
-            SelfUpdateTask::RollBack => AgentCommand::RollBack(handover.container.clone()),
+            SelfUpdateTask::RollBack => AgentCommand::RollBack(self_update.container.clone()),
         };
-        match self.fulfil(wish).await {
+        match self.carry_out(command).await {
             Err(CommandError::Round(RoundError::Engine(error)))
                 if error.is_engine_unreachable() =>
             {
                 AttemptResult::NotYet
             }
             Err(error) => {
-                self.context.warn_of(handover, error.to_string());
+                self.context.warn_of(self_update, error.to_string());
                 AttemptResult::Over
             }
-            Ok(fulfilled) => {
-                self.count_refusal_to_begin(handover, &fulfilled);
+            Ok(reply) => {
+                self.count_refusal_to_begin(self_update, &reply);
                 AttemptResult::Over
             }
         }
@@ -121,15 +121,15 @@ impl<P: Ports> Agent<P> {
 
     /// The agent found nothing in the way of the update, and the helper did: where that is more
     /// than a registry that is away, it is not handed over for ever.
-    fn count_refusal_to_begin(&self, handover: &SelfUpdate, fulfilled: &CommandReply) {
-        let CommandReply::Round(end) = fulfilled else { return };
-        let report = end.reports.iter().find(|report| report.container == handover.container);
+    fn count_refusal_to_begin(&self, self_update: &SelfUpdate, reply: &CommandReply) {
+        let CommandReply::Round(end) = reply else { return };
+        let report = end.reports.iter().find(|report| report.container == self_update.container);
         let Some(report) = report.filter(|_| end.records.is_empty()) else { return };
         if report.verdict == Verdict::Held {
             let why = report.detail.clone().unwrap_or_default();
-            self.context.warn_of(handover, format!("the helper could not begin: {why}"));
-            if let Err(error) = self.context.count_in_vain(handover, &why) {
-                self.context.warn_of(handover, error.to_string());
+            self.context.warn_of(self_update, format!("the helper could not begin: {why}"));
+            if let Err(error) = self.context.count_in_vain(self_update, &why) {
+                self.context.warn_of(self_update, error.to_string());
             }
         }
     }

@@ -17,7 +17,7 @@ pub(super) enum TaskResult<P> {
     /// The hooks before a round have run.
     HooksBefore(RoundId, Box<LookFacts>),
     /// What the Engine tells of the containers of a round; no registry was asked.
-    Glanced(LookResult),
+    ObservedLocally(LookResult),
     /// Everything that was asked about these containers is answered.
     Answered(LookResult),
     /// The hooks after a round have run.

@@ -50,31 +50,31 @@ impl<P: Ports> Agent<P> {
         if table.follows_wall_clock() {
             next = next.min(Instant::now() + WALL_CLOCK_INTERVAL);
         }
-        let Some(hands) = &self.hands else { return next };
+        let Some(executor) = &self.executor else { return next };
         // Nothing is recovered before the Engine is this agent's.
         if self.other_agent.is_some() {
             return next.min(Instant::now() + OTHERS_INTERVAL);
         }
-        if hands.sightings.is_watching() {
+        if executor.sightings.is_watching() {
             next = next.min(Instant::now() + WATCH_INTERVAL);
         }
-        if hands.recovery.awaits_engine() {
+        if executor.recovery.awaits_engine() {
             return next.min(Instant::now() + ENGINE_AWAY_INTERVAL);
         }
-        hands.recovery.next_try().map_or(next, |at| next.min(at))
+        executor.recovery.next_try().map_or(next, |at| next.min(at))
     }
 
     /// Whether something that was left open is to be taken up now, whatever the schedule says.
     /// While the Engine is away, nothing can be, and that has been said.
     async fn is_recovery_due(&self) -> bool {
-        let Some(hands) = &self.hands else { return false };
-        if hands.sightings.is_watching() {
+        let Some(executor) = &self.executor else { return false };
+        if executor.sightings.is_watching() {
             return true;
         }
-        if hands.recovery.awaits_engine() {
+        if executor.recovery.awaits_engine() {
             return self.context.ports.engine().info().await.is_ok();
         }
-        hands.recovery.next_try().is_some_and(|at| at <= Instant::now())
+        executor.recovery.next_try().is_some_and(|at| at <= Instant::now())
     }
 
     /// Another agent held the Engine: once it is gone, what it kept this one from is made up for.
@@ -83,10 +83,10 @@ impl<P: Ports> Agent<P> {
             return;
         }
         if std::mem::take(&mut self.is_unsettled) && !Box::pin(self.settle_now()).await {
-            self.is_handed_over = true;
+            self.is_self_updating = true;
             return;
         }
-        self.take_up_leftovers().await;
+        self.take_up_open().await;
         let names = self.watched().await.unwrap_or_default();
         if !names.is_empty() {
             let request =
@@ -102,7 +102,7 @@ impl<P: Ports> Agent<P> {
         if due.is_nobody() && self.other_agent.is_some() {
             self.try_to_take_over().await;
         } else if due.is_nobody() && self.is_recovery_due().await {
-            self.take_up_leftovers().await;
+            self.take_up_open().await;
         }
         if !due.is_nobody() {
             self.look_after(due, table, begun).await;
@@ -144,7 +144,7 @@ impl<P: Ports> Agent<P> {
         let own = observe::own_schedules(list, defaults, &self.cache);
         table.follow(own, begun.elapsed(), |schedule| self.delay(schedule));
         let watched = observe::watched_names(list, defaults, &self.cache);
-        self.outlook.retain(&watched);
+        self.pending.retain(&watched);
         names.into_iter().filter(|name| watched.contains(name)).collect()
     }
 

@@ -64,7 +64,7 @@ impl AllowedHosts {
 
     /// The name in a request that is not known, if there is one. A request without any comes from
     /// HTTP/1.0, which no browser speaks.
-    fn stranger(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    fn external_container(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
         let told = headers.get_all(header::HOST).iter().map(|value| value.to_str().unwrap_or("?"));
         let in_uri = uri.authority().map(axum::http::uri::Authority::as_str);
         told.chain(in_uri).find(|name| !self.knows(name)).map(str::to_owned)
@@ -77,7 +77,7 @@ pub fn guarded(router: Router, hosts: AllowedHosts) -> Router {
 }
 
 async fn check(State(hosts): State<Arc<AllowedHosts>>, request: Request, next: Next) -> Response {
-    match hosts.stranger(request.uri(), request.headers()) {
+    match hosts.external_container(request.uri(), request.headers()) {
         None => next.run(request).await,
         Some(name) => (StatusCode::MISDIRECTED_REQUEST, refusal(&name)).into_response(),
     }
@@ -119,7 +119,7 @@ mod tests {
         ] {
             assert!(hosts.knows(known), "{known}");
         }
-        for stranger in [
+        for external_container in [
             "evil.example",
             "evil.example:9788",
             "localhost.evil.example",
@@ -138,7 +138,7 @@ mod tests {
             "a/localhost",
             "*",
         ] {
-            assert!(!hosts.knows(stranger), "{stranger}");
+            assert!(!hosts.knows(external_container), "{external_container}");
         }
         assert!(!AllowedHosts::new(None, &[]).knows("pi"));
         assert!(AllowedHosts::new(None, &["*".to_owned()]).knows("evil.example"));
@@ -150,12 +150,12 @@ mod tests {
         let hosts = AllowedHosts::new(None, &[]);
         let mut headers = HeaderMap::new();
         let uri = |text: &str| text.parse::<Uri>().expect("a URI");
-        assert_eq!(hosts.stranger(&uri("/"), &headers), None);
-        let absolute = hosts.stranger(&uri("http://evil.example/"), &headers);
+        assert_eq!(hosts.external_container(&uri("/"), &headers), None);
+        let absolute = hosts.external_container(&uri("http://evil.example/"), &headers);
         assert_eq!(absolute.as_deref(), Some("evil.example"));
         headers.append(header::HOST, "localhost".parse().expect("a value"));
-        assert_eq!(hosts.stranger(&uri("/"), &headers), None);
+        assert_eq!(hosts.external_container(&uri("/"), &headers), None);
         headers.append(header::HOST, "evil.example".parse().expect("a value"));
-        assert_eq!(hosts.stranger(&uri("/"), &headers).as_deref(), Some("evil.example"));
+        assert_eq!(hosts.external_container(&uri("/"), &headers).as_deref(), Some("evil.example"));
     }
 }

@@ -135,8 +135,8 @@ impl ApiState {
 }
 
 fn because(what: String, snapshot: &Snapshot) -> String {
-    match &snapshot.trouble {
-        Some(trouble) => format!("{what}: {}", one_line(trouble)),
+    match &snapshot.error {
+        Some(error) => format!("{what}: {}", one_line(error)),
         None => what,
     }
 }
@@ -164,10 +164,10 @@ async fn readyz(State(facts): State<ApiState>) -> Response {
     verdict(facts.unreadiness())
 }
 
-fn verdict(trouble: Option<String>) -> Response {
-    match trouble {
+fn verdict(error: Option<String>) -> Response {
+    match error {
         None => (StatusCode::OK, "ok\n").into_response(),
-        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")).into_response(),
+        Some(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
 }
 

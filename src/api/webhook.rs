@@ -97,10 +97,10 @@ const fn status_of(error: WebhookError) -> StatusCode {
     }
 }
 
-/// Executor pushes on to the agent, those that come together as one wish.
+/// Hands pushes on to the agent, those that come together as one wish.
 pub async fn pass_on(
     mut pushes: mpsc::Receiver<Vec<Push>>,
-    errands: mpsc::Sender<QueuedCommand>,
+    queue: mpsc::Sender<QueuedCommand>,
     stop: CancellationToken,
 ) {
     while let Some(Some(first)) = stop.run_until_cancelled(pushes.recv()).await {
@@ -109,18 +109,18 @@ pub async fn pass_on(
         while let Ok(more) = pushes.try_recv() {
             gathered.extend(more);
         }
-        if stop.run_until_cancelled(wish(gathered, &errands)).await.is_none() {
+        if stop.run_until_cancelled(command(gathered, &queue)).await.is_none() {
             return;
         }
         stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }
 }
 
-async fn wish(pushed: BTreeSet<Push>, errands: &mpsc::Sender<QueuedCommand>) {
+async fn command(pushed: BTreeSet<Push>, queue: &mpsc::Sender<QueuedCommand>) {
     let count = pushed.len();
     let (answer, answered) = oneshot::channel();
-    let wish = AgentCommand::Push(pushed.into_iter().collect());
-    if errands.send(QueuedCommand { wish, answer }).await.is_err() {
+    let command = AgentCommand::Push(pushed.into_iter().collect());
+    if queue.send(QueuedCommand { command, answer }).await.is_err() {
         return;
     }
     // The answer comes before any registry's: one that hangs holds up no other push.

@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn githubs_signature_is_that_of_the_body() {
         let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
-        assert!(opens("/", &[(SIGNATURE, signature)], "Hello, AllPorts!"));
-        assert!(!opens("/", &[(SIGNATURE, signature)], "Hello, AllPorts?"));
-        assert!(!opens("/", &[(SIGNATURE, "sha256=")], "Hello, AllPorts!"));
+        assert!(opens("/", &[(SIGNATURE, signature)], "Hello, World!"));
+        assert!(!opens("/", &[(SIGNATURE, signature)], "Hello, World?"));
+        assert!(!opens("/", &[(SIGNATURE, "sha256=")], "Hello, World!"));
     }
 
     #[test]

@@ -17,10 +17,10 @@ pub async fn check(setting: &CommandContext, arguments: CheckArguments) -> anyho
     let request = RoundRequest { names, dry_run: true, may_be_known, ..RoundRequest::default() };
     let end = look(setting, request).await?;
     if arguments.json {
-        print(&output::check_json(end.checked_at, &end.reports, &end.passed_over)?)?;
+        print(&output::check_json(end.checked_at, &end.reports, &end.ignored_labels)?)?;
     } else {
         print(&output::check(&end.reports, setting.screen))?;
-        print(&output::passed_over(&end.passed_over, setting.screen))?;
+        print(&output::ignored_labels(&end.ignored_labels, setting.screen))?;
         print(&output::quotas(&end.quotas, setting.screen))?;
     }
     Ok(Exit::of_round(&end))

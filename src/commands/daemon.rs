@@ -24,7 +24,7 @@ pub(super) struct DaemonState {
     metrics: Arc<Metrics>,
     events: server::Broadcast,
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
-    pub(super) wishes: mpsc::Sender<QueuedCommand>,
+    pub(super) commands: mpsc::Sender<QueuedCommand>,
     pub(super) reload: Notify,
     /// The heartbeat of the agent's loop.
     pub(super) heart: Heartbeat,
@@ -32,13 +32,13 @@ pub(super) struct DaemonState {
 
 impl DaemonState {
     /// Until it is told to stop.
-    pub(super) fn new(wishes: mpsc::Sender<QueuedCommand>) -> anyhow::Result<Self> {
+    pub(super) fn new(commands: mpsc::Sender<QueuedCommand>) -> anyhow::Result<Self> {
         Ok(Self {
             stop: stop_on_signal()?,
             metrics: Arc::new(Metrics::new().context("cannot set up the metrics")?),
             events: server::Broadcast::default(),
             snapshot: watch::Sender::new(Arc::default()),
-            wishes,
+            commands,
             reload: Notify::new(),
             heart: Heartbeat::default(),
         })
@@ -71,7 +71,7 @@ impl DaemonState {
     /// What the control socket's end needs.
     pub(super) fn control(&self) -> server::ControlState {
         server::ControlState {
-            errands: self.wishes.clone(),
+            queue: self.commands.clone(),
             events: self.events.clone(),
             snapshot: self.snapshot.subscribe(),
             heart: self.heart.clone(),

@@ -1,6 +1,6 @@
 //! The commands with which a person steps in: `rollback`, `allow`, `recover`.
 
-use super::update::handed_over;
+use super::update::self_updating;
 use super::{CommandContext, Exit, print, via_agent};
 use crate::agent::{AgentCommand, CommandReply};
 use crate::core::update::history::{Outcome, Record};
@@ -8,10 +8,10 @@ use crate::output;
 
 /// `pilotfish rollback NAME`: back to the image before.
 pub async fn roll_back(setting: &CommandContext, name: String) -> anyhow::Result<Exit> {
-    let record = match via_agent::fulfil(setting, AgentCommand::RollBack(name)).await? {
+    let record = match via_agent::carry_out(setting, AgentCommand::RollBack(name)).await? {
         CommandReply::RolledBack(record) => record,
-        CommandReply::HandedOver(container) => {
-            print(&handed_over(&container))?;
+        CommandReply::SelfUpdating(container) => {
+            print(&self_updating(&container))?;
             return Ok(Exit::Done);
         }
         _ => anyhow::bail!("the agent answered something else than what it was asked"),
@@ -34,8 +34,8 @@ fn told(record: &Record) -> String {
 
 /// `pilotfish allow NAME`: forget the refused digests of a container.
 pub async fn allow(setting: &CommandContext, name: String) -> anyhow::Result<Exit> {
-    let wish = AgentCommand::Allow(name.clone());
-    let CommandReply::Allowed(count) = via_agent::fulfil(setting, wish).await? else {
+    let command = AgentCommand::Allow(name.clone());
+    let CommandReply::Allowed(count) = via_agent::carry_out(setting, command).await? else {
         anyhow::bail!("the agent answered something else than what it was asked");
     };
     print(&match count {
@@ -52,7 +52,7 @@ pub async fn allow(setting: &CommandContext, name: String) -> anyhow::Result<Exi
 /// does.
 pub async fn recover(setting: &CommandContext) -> anyhow::Result<Exit> {
     let CommandReply::Recovered { records, open } =
-        via_agent::fulfil(setting, AgentCommand::Recover).await?
+        via_agent::carry_out(setting, AgentCommand::Recover).await?
     else {
         anyhow::bail!("the agent answered something else than what it was asked");
     };

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
-use super::servers::{listen_for_webhooks, serve_control, serve_webhook, serve_pages};
+use super::servers::{listen_for_webhooks, serve_control, serve_pages, serve_webhook};
 use super::stale_socket::{StaleSocket, exit_with_socket};
 use super::{CommandContext, Exit, load, standby, systemd};
 use crate::agent::{QueuedCommand, RunEnd};
@@ -18,10 +18,10 @@ use crate::control::server;
 
 /// Checks on schedule until it is told to stop. With SIGHUP the configuration is read again: a
 /// valid one is followed from the end of the current round on, one that is invalid or cannot be
-/// followed is told and left. CompatSettings that wait meanwhile are fulfilled afterwards.
+/// followed is told and left. Wishes that wait meanwhile are fulfilled afterwards.
 pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
-    let (wishes, mut errands) = mpsc::channel(server::WISHES_WAITING_MAX);
-    let process = Arc::new(DaemonState::new(wishes)?);
+    let (commands, mut queue) = mpsc::channel(server::COMMANDS_WAITING_MAX);
+    let process = Arc::new(DaemonState::new(commands)?);
     let mut settings = setting.settings.clone();
     let (followed, mut wanted) = watch::channel(settings.clone());
     let tasks = TaskTracker::new();
@@ -30,9 +30,9 @@ pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
     tasks.spawn(systemd::tell(snapshot, heart, process.stop.clone()));
     let mut proven = None;
     let ended = loop {
-        match serve(&settings, &process, &mut errands).await {
+        match serve(&settings, &process, &mut queue).await {
             Ok(RunEnd::Stopped) => break Ok(()),
-            Ok(RunEnd::HandedOver) => {}
+            Ok(RunEnd::SelfUpdating) => {}
             Ok(RunEnd::Reload) => {
                 tracing::info!("following the new configuration");
                 let wanted = wanted.borrow_and_update().clone();
@@ -83,7 +83,7 @@ async fn follow_configuration(
 async fn serve(
     settings: &Settings,
     process: &DaemonState,
-    errands: &mut mpsc::Receiver<QueuedCommand>,
+    queue: &mut mpsc::Receiver<QueuedCommand>,
 ) -> anyhow::Result<RunEnd> {
     settings.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let has_waited = standby::stand_by(settings, process).await?;
@@ -92,7 +92,7 @@ async fn serve(
     }
     match app::check_state(&settings.state_dir) {
         // The helper was faster after all.
-        Err(error) if has_waited && app::is_in_use(&error) => return Ok(RunEnd::HandedOver),
+        Err(error) if has_waited && app::is_in_use(&error) => return Ok(RunEnd::SelfUpdating),
         checked => checked?,
     }
     let listener = match settings.listen_address {
@@ -112,8 +112,8 @@ async fn serve(
         tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
     if let Some((listener, token)) = webhooks {
-        let errands = process.wishes.clone();
-        serve_webhook(listener, token, app::hosts(settings), errands, &tasks, &end);
+        let queue = process.commands.clone();
+        serve_webhook(listener, token, app::hosts(settings), queue, &tasks, &end);
     }
     serve_control(settings, process, &tasks, &end);
     tracing::info!(
@@ -122,7 +122,7 @@ async fn serve(
         schedule = %settings.schedule,
         "pilotfish runs"
     );
-    let work = Box::pin(agent.run(errands, &process.reload));
+    let work = Box::pin(agent.run(queue, &process.reload));
     let ended = exit_with_socket(settings, &process.stop, work).await;
     end.cancel();
     tasks.close();

@@ -45,8 +45,8 @@ async fn take_engine_lock(
 ) -> anyhow::Result<Option<Agent<RealPorts>>> {
     let is_asked = || {
         anyhow::Ok(
-            app::handover(&settings.state_dir)?
-                .is_some_and(|handover| handover.turn == LockOwner::Helper),
+            app::self_update(&settings.state_dir)?
+                .is_some_and(|self_update| self_update.turn == LockOwner::Helper),
         )
     };
     while is_asked()? && !stop.is_cancelled() {

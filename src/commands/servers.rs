@@ -23,7 +23,7 @@ pub(super) fn serve_webhook(
     listener: TcpListener,
     token: api::WebhookToken,
     hosts: api::AllowedHosts,
-    errands: mpsc::Sender<QueuedCommand>,
+    queue: mpsc::Sender<QueuedCommand>,
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) {
@@ -33,7 +33,7 @@ pub(super) fn serve_webhook(
     let (sender, pushes) = webhook::queue();
     let router = api::guarded(webhook::router(token, sender), hosts);
     tasks.spawn(api::serve(listener, router, webhook::LIMITS, end.clone()));
-    tasks.spawn(webhook::pass_on(pushes, errands, end.clone()));
+    tasks.spawn(webhook::pass_on(pushes, queue, end.clone()));
 }
 
 pub(super) async fn serve_pages(

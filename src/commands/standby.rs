@@ -30,14 +30,14 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// This agent is no good: it cannot listen, read what is in the state directory, or reach the
 /// Engine.
 pub async fn stand_by(settings: &Settings, process: &DaemonState) -> anyhow::Result<bool> {
-    let Some(handover) = app::handover(&settings.state_dir)? else { return Ok(false) };
+    let Some(self_update) = app::self_update(&settings.state_dir)? else { return Ok(false) };
     let agent = app::reader(settings, process.listeners(), process.stop.clone())?;
-    if !agent.is_meant(&handover).await? {
+    if !agent.is_meant(&self_update).await? {
         return Ok(false);
     }
     tracing::info!(
-        container = handover.container,
-        helper = handover.helper(),
+        container = self_update.container,
+        helper = self_update.helper(),
         "waiting while the helper updates the agent's own container"
     );
     let listener = match settings.listen_address {
@@ -46,7 +46,7 @@ pub async fn stand_by(settings: &Settings, process: &DaemonState) -> anyhow::Res
     };
     process.publish(|snapshot| {
         snapshot.is_ready = false;
-        snapshot.in_flight = Some(handover.container.clone());
+        snapshot.in_flight = Some(self_update.container.clone());
     });
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();
@@ -67,7 +67,8 @@ pub async fn stand_by(settings: &Settings, process: &DaemonState) -> anyhow::Res
 async fn wait(agent: &Agent<RealPorts>, settings: &Settings) -> anyhow::Result<()> {
     let mut free_since = None;
     loop {
-        let asked = agent.handover()?.filter(|handover| handover.turn == LockOwner::Helper);
+        let asked =
+            agent.self_update()?.filter(|self_update| self_update.turn == LockOwner::Helper);
         if is_lock_free(&settings.state_dir) {
             let since = *free_since.get_or_insert_with(Instant::now);
             match asked {

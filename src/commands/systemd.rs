@@ -48,8 +48,8 @@ fn is_fed(snapshot: &Snapshot, heart: &Heartbeat) -> bool {
 
 /// A line for `systemctl status`.
 fn status(snapshot: &Snapshot) -> String {
-    if let Some(trouble) = &snapshot.trouble {
-        return format!("the last round could not run: {trouble}");
+    if let Some(error) = &snapshot.error {
+        return format!("the last round could not run: {error}");
     }
     if let Some(container) = &snapshot.in_flight {
         return format!("updating {container}");

@@ -25,7 +25,7 @@ async fn rehearse(
 ) -> anyhow::Result<Exit> {
     let end = look(setting, request).await?;
     if json {
-        print(&output::check_json(end.checked_at, &end.reports, &end.passed_over)?)?;
+        print(&output::check_json(end.checked_at, &end.reports, &end.ignored_labels)?)?;
     } else {
         print(&output::dry_run(&end.reports, &end.outlines, setting.screen))?;
     }
@@ -34,19 +34,20 @@ async fn rehearse(
 
 /// An update that was begun and has no end yet is not done, whatever became of the others.
 async fn act(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<Exit> {
-    let CommandReply::Round(end) = via_agent::fulfil(setting, AgentCommand::Round(request)).await?
+    let CommandReply::Round(end) =
+        via_agent::carry_out(setting, AgentCommand::Round(request)).await?
     else {
         anyhow::bail!("the agent answered something else than what it was asked");
     };
     print(&output::update_summary(&end.records, &end.reports, setting.screen))?;
-    if let Some(container) = &end.handed_over {
-        print(&handed_over(container))?;
+    if let Some(container) = &end.self_updating {
+        print(&self_updating(container))?;
     }
     Ok(if is_open(&end) { Exit::Failed } else { Exit::of_round(&end) })
 }
 
 /// The agent updates everything but itself.
-pub(super) fn handed_over(container: &str) -> String {
+pub(super) fn self_updating(container: &str) -> String {
     let (name, helper) = (output::one_line(container), names::helper_name(container));
     let helper = output::one_line(&helper);
     format!(
@@ -61,7 +62,7 @@ fn is_open(end: &RoundEnd) -> bool {
         _ => {
             report.verdict == Verdict::Update
                 && !has_ended(&report.container)
-                && end.handed_over.as_ref() != Some(&report.container)
+                && end.self_updating.as_ref() != Some(&report.container)
         }
     })
 }

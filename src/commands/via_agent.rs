@@ -16,27 +16,30 @@ use crate::output::TerminalListener;
 ///
 /// # Errors
 /// It could not be fulfilled.
-pub async fn fulfil(setting: &CommandContext, wish: AgentCommand) -> anyhow::Result<CommandReply> {
+pub async fn carry_out(
+    setting: &CommandContext,
+    command: AgentCommand,
+) -> anyhow::Result<CommandReply> {
     let shown = TerminalListener::new(std::io::stdout(), setting.screen, setting.is_terminal);
     let terminal = Arc::new(shown.context("cannot show progress")?);
-    let fulfilled = match Control::connect(&setting.settings.state_dir).await? {
-        Some(control) => ask(&control, &wish, &*terminal).await,
+    let reply = match Control::connect(&setting.settings.state_dir).await? {
+        Some(control) => ask(&control, &command, &*terminal).await,
         // Boxed, because it is by far the largest part of what a command waits for.
-        None => Box::pin(alone(setting, wish, terminal.clone())).await,
+        None => Box::pin(alone(setting, command, terminal.clone())).await,
     };
     terminal.finish();
-    fulfilled
+    reply
 }
 
 /// Ctrl-C detaches: the agent goes on.
 async fn ask(
     control: &Control,
-    wish: &AgentCommand,
+    command: &AgentCommand,
     listener: &dyn Listener,
 ) -> anyhow::Result<CommandReply> {
     let stop = stop_on_signal()?;
     tokio::select! {
-        fulfilled = control.ask(wish, listener, waits_for) => Ok(fulfilled?),
+        reply = control.ask(command, listener, waits_for) => Ok(reply?),
         () = stop.cancelled() => anyhow::bail!(
             "detached; the agent goes on, and `pilotfish status` and `pilotfish history` tell how"
         ),
@@ -45,16 +48,16 @@ async fn ask(
 
 async fn alone(
     setting: &CommandContext,
-    wish: AgentCommand,
+    command: AgentCommand,
     terminal: Arc<TerminalListener>,
 ) -> anyhow::Result<CommandReply> {
     let stop = stop_on_signal()?;
     let mut agent = app::agent(&setting.settings, quiet(terminal), stop.clone())?;
-    let fulfilled = agent.fulfil(wish).await;
+    let reply = agent.carry_out(command).await;
     agent.release_engine_lock().await;
-    let fulfilled = fulfilled?;
+    let reply = reply?;
     if stop.is_cancelled() && std::io::stderr().is_terminal() {
         say("stopped; what is open is finished or undone by the next start");
     }
-    Ok(fulfilled)
+    Ok(reply)
 }

@@ -112,11 +112,11 @@ impl Control {
     /// The agent says why not, or ended in the middle.
     pub async fn ask(
         &self,
-        wish: &AgentCommand,
+        command: &AgentCommand,
         listener: &dyn Listener,
         waiting: impl Fn(&str),
     ) -> Result<CommandReply, ControlError> {
-        let request = self.client.post("http://agent/v1/wish").json(wish);
+        let request = self.client.post("http://agent/v1/wish").json(command);
         let response = request.send().await.map_err(|_| ControlError::Ended)?;
         if !response.status().is_success() {
             return Err(ControlError::Garbled(format!("status {}", response.status())));
@@ -131,7 +131,7 @@ impl Control {
                     None => {}
                     Some(ControlLine::Waiting(container)) => waiting(&container),
                     Some(ControlLine::Event(event)) => listener.hear(&event),
-                    Some(ControlLine::CommandReply(fulfilled)) => return Ok(fulfilled),
+                    Some(ControlLine::CommandReply(reply)) => return Ok(reply),
                     Some(ControlLine::Failed(why)) => return Err(ControlError::Failed(why)),
                 }
             }
@@ -188,10 +188,10 @@ mod tests {
         };
         let ask = async {
             let control = Control::connect(directory.path()).await.expect("it may be asked");
-            let wish = AgentCommand::Round(RoundRequest::default());
+            let command = AgentCommand::Round(RoundRequest::default());
             control
                 .expect("an agent")
-                .ask(&wish, &NullListener, |_| {})
+                .ask(&command, &NullListener, |_| {})
                 .await
                 .expect_err("no answer")
         };

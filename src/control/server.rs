@@ -25,7 +25,7 @@ use crate::core::update::event::{Event, Listener};
 const EVENTS_BEHIND_MAX: usize = 512;
 
 /// How many wishes may wait for the loop; one person types one at a time.
-pub const WISHES_WAITING_MAX: usize = 16;
+pub const COMMANDS_WAITING_MAX: usize = 16;
 
 /// Passes events on to whoever listens at the moment.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl Listener for Broadcast {
 #[derive(Clone)]
 pub struct ControlState {
     /// Where wishes go.
-    pub errands: mpsc::Sender<QueuedCommand>,
+    pub queue: mpsc::Sender<QueuedCommand>,
     /// Where events come from.
     pub events: Broadcast,
     /// How things stand.
@@ -77,7 +77,7 @@ pub async fn serve(listener: UnixListener, facts: ControlState, stop: Cancellati
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/healthz", get(healthz))
-        .route("/v1/wish", post(wish))
+        .route("/v1/wish", post(command))
         .with_state(facts);
     // Whoever waits for an answer when the agent ends sees the connection close.
     tokio::select! {
@@ -101,13 +101,13 @@ async fn healthz(State(facts): State<ControlState>) -> Response {
     }
 }
 
-async fn wish(State(facts): State<ControlState>, Json(wish): Json<AgentCommand>) -> Response {
+async fn command(State(facts): State<ControlState>, Json(command): Json<AgentCommand>) -> Response {
     let events = facts.events.0.subscribe();
     let in_flight = facts.snapshot.borrow().in_flight.clone();
-    let busy = in_flight.filter(|_| acts(&wish)).map(ControlLine::Waiting);
+    let busy = in_flight.filter(|_| acts(&command)).map(ControlLine::Waiting);
     let (answer, answered) = oneshot::channel();
-    let errand = QueuedCommand { wish, answer };
-    if facts.errands.try_send(errand).is_err() {
+    let queued = QueuedCommand { command, answer };
+    if facts.queue.try_send(queued).is_err() {
         let refusal = "the agent is ending, or too many wishes wait already";
         return lines(stream::iter([ControlLine::Failed(refusal.into())]));
     }
@@ -118,8 +118,8 @@ async fn wish(State(facts): State<ControlState>, Json(wish): Json<AgentCommand>)
 }
 
 /// Whether a wish may have to wait for an update in flight. What only looks does not.
-const fn acts(wish: &AgentCommand) -> bool {
-    match wish {
+const fn acts(command: &AgentCommand) -> bool {
+    match command {
         AgentCommand::Round(request) => !request.dry_run,
         AgentCommand::RollBack(_) | AgentCommand::Recover => true,
         AgentCommand::Allow(_) | AgentCommand::Push(_) => false,
@@ -149,7 +149,7 @@ impl ProgressStream {
                 },
                 answer = &mut *answered => {
                     let line = match answer {
-                        Ok(Ok(fulfilled)) => ControlLine::CommandReply(fulfilled),
+                        Ok(Ok(reply)) => ControlLine::CommandReply(reply),
                         Ok(Err(error)) => ControlLine::Failed(error.to_string()),
                         Err(_) => ControlLine::Failed("the agent ended before it came to this".into()),
                     };

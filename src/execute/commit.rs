@@ -84,7 +84,7 @@ impl<P: Ports> Update<'_, P> {
             Err(StepError::Engine(error)) if !is_last || error.is_engine_unreachable() => {
                 return Err(error.into());
             }
-            Err(trouble) => self.warn(format!("old images stay on disk: {trouble}")),
+            Err(error) => self.warn(format!("old images stay on disk: {error}")),
             Ok(()) => {}
         }
         self.flush().await?;

@@ -42,7 +42,7 @@ impl<P: Ports> Update<'_, P> {
         }
         let has_ended = self.await_compose(is_same_service).await?;
         let is_taken_away = is_taken_away(&self.journal.progress, &self.reality().await?);
-        Ok(is_taken_away && has_ended && self.stranger(0, &[]).await?.is_none())
+        Ok(is_taken_away && has_ended && self.external_container(0, &[]).await?.is_none())
     }
 
     /// Compose may have seen a container parked that serves again by now, and remove it all the

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::compose_race::START_LIMIT;
 use super::{StepError, Update};
 use crate::core::docker::inspect;
-use crate::core::recreate::dependents::{Dependent, DependsOn, dependents};
+use crate::core::recreate::dependents::{Dependent, DependsOn, direct_dependents};
 use crate::core::recreate::{
     self, CannotRecreate, Original, ReplacedContainer, RestartPolicy, depends_on_moved, relink,
 };
@@ -25,7 +25,7 @@ const TAKE_OVER_LIMIT: Duration = Duration::from_secs(3);
 impl<P: Ports> Update<'_, P> {
     /// The container that bears the name of a member without being part of this update: a person,
     /// or Compose, made it while the name was free. `restored` are those that are back already.
-    pub(super) async fn stranger(
+    pub(super) async fn external_container(
         &self,
         number: usize,
         restored: &[ReplacedContainer],
@@ -59,7 +59,7 @@ impl<P: Ports> Update<'_, P> {
         }
         for number in self.plan().numbers() {
             let member = self.journal.header.original_of(number);
-            let joined = dependents(member, &others, &DependsOn::default())
+            let joined = direct_dependents(member, &others, &DependsOn::default())
                 .map_err(|error| cannot(&error))?;
             if let Some(Dependent { name, how, on, .. }) = joined.first() {
                 let detail = format!("{name} {} since the update was planned", how.of(on));
@@ -75,12 +75,12 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn await_external_changes(&self, number: usize) -> Result<bool, StepError> {
         let begun = Instant::now();
         loop {
-            let stranger = self.stranger(number, &[]).await?;
+            let external_container = self.external_container(number, &[]).await?;
             let is_there = |made: &Value| number != 0 || inspect::is_running(made);
-            if stranger.as_ref().is_some_and(is_there) {
+            if external_container.as_ref().is_some_and(is_there) {
                 return Ok(true);
             }
-            let limit = if stranger.is_some() { START_LIMIT } else { TAKE_OVER_LIMIT };
+            let limit = if external_container.is_some() { START_LIMIT } else { TAKE_OVER_LIMIT };
             if begun.elapsed() >= limit {
                 return Ok(false);
             }
@@ -102,20 +102,20 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn make_room_for(
         &self,
         number: usize,
-        stranger: &Value,
+        external_container: &Value,
         restored: &[ReplacedContainer],
     ) -> Result<String, StepError> {
         let (engine, old) = (self.ports.engine(), self.look_at_old(number).await?);
         let name = &self.plan().member(number).container;
         let message = format!("another container named {name} was made during the update");
         let moved = self.all_moved(restored);
-        if depends_on_moved(stranger, &moved).unwrap_or(false) {
+        if depends_on_moved(external_container, &moved).unwrap_or(false) {
             self.warn(format!("{message}, and hung on a new one that goes; it is made again"));
-            let id = self.make_theirs_again(name, stranger, &moved).await?;
+            let id = self.make_theirs_again(name, external_container, &moved).await?;
             self.give_up(number).await?;
             return Ok(id);
         }
-        if !inspect::is_running(stranger) {
+        if !inspect::is_running(external_container) {
             if let Some(old) = &old {
                 engine.start(inspect::id(old)).await?;
             }
@@ -123,7 +123,7 @@ impl<P: Ports> Update<'_, P> {
         }
         self.warn(format!("{message}; it is the service now"));
         self.give_up(number).await?;
-        Ok(inspect::id(stranger).to_owned())
+        Ok(inspect::id(external_container).to_owned())
     }
 
     /// What stands for the containers of this update now: for the old ones, and for the new ones,

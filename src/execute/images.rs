@@ -30,7 +30,7 @@ pub(super) fn pinned(reference: &Reference, offer: &Offer) -> String {
 /// Pulls exactly what is offered, for a container.
 pub(super) async fn fetch<P: Ports>(
     ports: &P,
-    company: PullContext<'_>,
+    dependents: PullContext<'_>,
     container: &str,
     (reference, offer): (&Reference, &Offer),
 ) -> Result<(), StepError> {
@@ -42,16 +42,16 @@ pub(super) async fn fetch<P: Ports>(
         fetched.store(progress.current, Ordering::Relaxed);
         let (container, registry) = (container.to_owned(), registry.clone());
         let progress = progress.clone();
-        company.listener.hear(&Event::Pulling { container, registry, progress });
+        dependents.listener.hear(&Event::Pulling { container, registry, progress });
     };
     let (index, platform) = (&offer.index, &offer.platform);
     let pull = ports.engine().pull(reference, index, platform, credentials, &hear);
     tokio::select! {
         answer = pull => answer.map_err(pull_failed)?,
-        () = company.stop.cancelled() => return Err(StepError::Asked),
+        () = dependents.stop.cancelled() => return Err(StepError::Asked),
     }
     let bytes = fetched.into_inner();
-    company.listener.hear(&Event::Pulled { registry: registry.clone(), bytes });
+    dependents.listener.hear(&Event::Pulled { registry: registry.clone(), bytes });
     Ok(())
 }
 

@@ -24,7 +24,7 @@ mod verify;
 mod health_watch;
 
 pub use images::drop_if_unused;
-pub use prefetch::{drop_superseded, fetch_ahead, fetch_and_keep, fetched};
+pub use prefetch::{drop_superseded, fetched, prefetch, prefetch_and_tag};
 pub use step_error::StepError;
 
 use std::time::Duration;
@@ -82,7 +82,7 @@ pub struct Update<'a, P: Ports> {
     /// An ear on each new container, from before its start.
     watches: Vec<health_watch::HealthWatch>,
     /// Whether this process has begun the hooks after the start.
-    has_greeted: bool,
+    has_run_post_update: bool,
 }
 
 impl<'a, P: Ports> Update<'a, P> {
@@ -123,7 +123,7 @@ impl<'a, P: Ports> Update<'a, P> {
             stopped_at: None,
             is_taken_up: false,
             watches: Vec::new(),
-            has_greeted: false,
+            has_run_post_update: false,
         }
     }
 
@@ -139,26 +139,26 @@ impl<'a, P: Ports> Update<'a, P> {
 
     /// Carries the update out from its first step.
     pub async fn run(mut self) -> Ended {
-        let trouble = self.forward(Step::Pull).await.err();
-        self.finish(trouble).await
+        let error = self.forward(Step::Pull).await.err();
+        self.finish(error).await
     }
 
     /// Finishes or undoes an update that was left open.
     pub async fn take_up(mut self) -> Ended {
         self.is_taken_up = true;
-        let trouble = self.decide_again().await.err();
-        self.finish(trouble).await
+        let error = self.decide_again().await.err();
+        self.finish(error).await
     }
 
     /// Turns trouble into the way back, as often as it takes, until there is none.
     ///
     /// Bounded: every turn of the loop either ends, or counts one more verification in the
     /// journal, or has recorded a cause, after which only the way back is left.
-    async fn finish(&mut self, mut trouble: Option<StepError>) -> Ended {
-        while let Some(problem) = trouble {
+    async fn finish(&mut self, mut error: Option<StepError>) -> Ended {
+        while let Some(problem) = error {
             let progress = &self.journal.progress;
             let has_one_way = progress.failed.is_some() || progress.done >= Some(Step::Commit);
-            trouble = match problem {
+            error = match problem {
                 StepError::Asked => return Ended::Left,
                 // Nothing more can be learned now: the journal stays open, and is taken up again.
                 problem if has_one_way || matches!(problem, StepError::EngineStaysAway(_)) => {

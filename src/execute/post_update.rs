@@ -12,11 +12,11 @@ use crate::ports::Ports;
 
 impl<P: Ports> Update<'_, P> {
     /// Runs the hooks of all new containers, each behind those of what it hangs on.
-    pub(super) async fn greet(
+    pub(super) async fn run_post_update(
         &self,
-        greetings: Vec<(usize, String, Hook)>,
+        post_update_hooks: Vec<(usize, String, Hook)>,
     ) -> Result<(), StepError> {
-        for (number, id, hook) in greetings {
+        for (number, id, hook) in post_update_hooks {
             match hook::run(self.ports, self.stop, &id, &hook).await {
                 Ok(()) => {}
                 Err(HookError::Asked) => return Err(StepError::Asked),
@@ -27,23 +27,26 @@ impl<P: Ports> Update<'_, P> {
     }
 
     /// The hooks that are to be run now: all of them the first time, none ever after.
-    pub(super) fn greetings(&mut self, new: &[(usize, String)]) -> Vec<(usize, String, Hook)> {
+    pub(super) fn post_update_hooks(
+        &mut self,
+        new: &[(usize, String)],
+    ) -> Vec<(usize, String, Hook)> {
         let hooks = new.iter().filter_map(|(number, id)| {
             let hook = self.plan().member(*number).post_update.clone()?;
             Some((*number, id.clone(), hook))
         });
         let hooks: Vec<_> = hooks.collect();
         if self.journal.progress.verifications <= 1 {
-            self.has_greeted = true;
+            self.has_run_post_update = true;
             return hooks;
         }
-        if !self.has_greeted {
+        if !self.has_run_post_update {
             for (number, ..) in &hooks {
                 let why = "was begun before the update was cut short, and may not have come to its \
                            end; it is not run again";
                 self.complain(*number, why);
             }
-            self.has_greeted = true;
+            self.has_run_post_update = true;
         }
         Vec::new()
     }

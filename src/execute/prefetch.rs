@@ -23,14 +23,14 @@ use crate::ports::Ports;
 ///
 /// # Errors
 /// It could not be fetched, or flushed, or the agent was asked to stop. No container was touched.
-pub async fn fetch_ahead<P: Ports>(
+pub async fn prefetch<P: Ports>(
     ports: &P,
     listener: &dyn Listener,
     stop: &CancellationToken,
     fetch: &Fetch,
 ) -> Result<(), StepError> {
     let Fetch { container, reference, offer, .. } = fetch;
-    fetch_and_keep(ports, listener, stop, (container, reference, offer)).await?;
+    prefetch_and_tag(ports, listener, stop, (container, reference, offer)).await?;
     let (container, to) = (container.clone(), offer.index.clone());
     listener.hear(&Event::FetchedAhead { container, to });
     Ok(())
@@ -40,7 +40,7 @@ pub async fn fetch_ahead<P: Ports>(
 ///
 /// # Errors
 /// As above.
-pub async fn fetch_and_keep<P: Ports>(
+pub async fn prefetch_and_tag<P: Ports>(
     ports: &P,
     listener: &dyn Listener,
     stop: &CancellationToken,
@@ -48,8 +48,8 @@ pub async fn fetch_and_keep<P: Ports>(
 ) -> Result<(), StepError> {
     let engine = ports.engine();
     if engine.inspect_image(&images::pinned(reference, offer)).await?.is_none() {
-        let company = PullContext { listener, stop };
-        images::fetch(ports, company, container, (reference, offer)).await?;
+        let dependents = PullContext { listener, stop };
+        images::fetch(ports, dependents, container, (reference, offer)).await?;
     }
     let id = images::arrived(engine, reference, offer).await?;
     images::flush(ports).await?;
@@ -79,12 +79,12 @@ pub async fn fetched(engine: &impl Engine) -> Result<Vec<PrefetchedImage>, Engin
 /// The Engine does not answer.
 pub async fn drop_superseded(
     engine: &impl Engine,
-    outlook: &PendingUpdates,
+    pending: &PendingUpdates,
     owners: &BTreeSet<String>,
 ) -> Result<bool, EngineError> {
     let found = fetched(engine).await?;
     let before = found.len();
-    let superseded = outlook.superseded(found, owners);
+    let superseded = pending.superseded(found, owners);
     for image in &superseded {
         engine.remove_image(&image.name).await?;
         images::drop_if_unused(engine, &image.image_id).await?;

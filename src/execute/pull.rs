@@ -37,8 +37,9 @@ impl<P: Ports> Update<'_, P> {
         // An image that was fetched ahead has waited long enough: its tag keeps it now, and a name
         // more would be in the way of dropping it if it fails. It was flushed before it got that
         // name, so it is as good as one that was fetched just now.
-        let was_ahead = engine.remove_image(&names::next_name(&plan.main.container, &id)).await?;
-        Ok(Note { new_image: Some(id), fetched: fetched || was_ahead, ..Note::default() })
+        let was_prefetched =
+            engine.remove_image(&names::next_name(&plan.main.container, &id)).await?;
+        Ok(Note { new_image: Some(id), fetched: fetched || was_prefetched, ..Note::default() })
     }
 
     /// A rollback by hand needs no registry: the image is here, only the local tag moves.
@@ -53,8 +54,9 @@ impl<P: Ports> Update<'_, P> {
 
     async fn fetch(&self) -> Result<(), StepError> {
         let plan = self.plan();
-        let company = PullContext { listener: self.listener, stop: self.stop };
-        images::fetch(self.ports, company, &plan.main.container, (&plan.reference, &plan.to)).await
+        let dependents = PullContext { listener: self.listener, stop: self.stop };
+        images::fetch(self.ports, dependents, &plan.main.container, (&plan.reference, &plan.to))
+            .await
     }
 
     /// Flushes what was pulled.

@@ -95,7 +95,8 @@ impl<P: Ports> Update<'_, P> {
 
     /// Both the old container and its image are gone: somebody pruned everything that did not run.
     async fn nothing_to_go_back_to(&self) -> Result<bool, StepError> {
-        if self.look_at_old(0).await?.is_some() || self.stranger(0, &[]).await?.is_some() {
+        if self.look_at_old(0).await?.is_some() || self.external_container(0, &[]).await?.is_some()
+        {
             return Ok(false);
         }
         let image = self.ports.engine().inspect_image(&self.plan().from.image_id).await?;
@@ -151,8 +152,10 @@ impl<P: Ports> Update<'_, P> {
         let mut restored: Vec<ReplacedContainer> = Vec::new();
         let mut ours = Vec::new();
         for number in self.plan().numbers() {
-            let id = match self.stranger(number, &restored).await? {
-                Some(stranger) => self.make_room_for(number, &stranger, &restored).await?,
+            let id = match self.external_container(number, &restored).await? {
+                Some(external_container) => {
+                    self.make_room_for(number, &external_container, &restored).await?
+                }
                 None => match self.restore_old_container(number, &restored).await? {
                     Some(id) => {
                         ours.push(number);

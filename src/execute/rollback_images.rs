@@ -33,7 +33,7 @@ impl<P: Ports> Update<'_, P> {
                 {
                     return Err(error.into());
                 }
-                Err(trouble) => self.warn(format!("the failed image stays on disk: {trouble}")),
+                Err(error) => self.warn(format!("the failed image stays on disk: {error}")),
                 Ok(()) => {}
             }
         }

@@ -162,7 +162,7 @@ impl<P: Ports> Update<'_, P> {
         })
     }
 
-    /// Requester the Engine's words blame. What it does not tell of the new container is no proof.
+    /// Whom the Engine's words blame. What it does not tell of the new container is no proof.
     async fn blame(&self, error: &EngineError) -> Blame {
         match self.look_at_new(0).await {
             Ok(Some(new)) => start_error::of_container(error.words(), &new),

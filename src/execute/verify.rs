@@ -83,7 +83,7 @@ impl<P: Ports> Update<'_, P> {
                     }
                     self.release(number)?;
                 }
-                Err(trouble) => return Err(trouble),
+                Err(error) => return Err(error),
                 Ok(()) => return Ok(Note::default()),
             }
         }
@@ -107,10 +107,10 @@ impl<P: Ports> Update<'_, P> {
         for trial in &mut trials {
             self.look(trial).await?;
         }
-        let greetings = self.greetings(&new);
-        let is_greeted = !greetings.is_empty();
-        try_join(self.await_verdicts(&mut trials), self.greet(greetings)).await?;
-        if is_greeted {
+        let post_update_hooks = self.post_update_hooks(&new);
+        let has_hooks = !post_update_hooks.is_empty();
+        try_join(self.await_verdicts(&mut trials), self.run_post_update(post_update_hooks)).await?;
+        if has_hooks {
             // A hook may have taken longer than the trial, and nobody looked meanwhile.
             self.await_verdicts(&mut trials).await?;
         }

@@ -10,27 +10,27 @@ impl<D: Disk> StateDirectory<D> {
     ///
     /// # Errors
     /// The file cannot be read, or is from a newer version.
-    pub fn handover(&self) -> Result<Option<SelfUpdate>, JournalError> {
+    pub fn self_update(&self) -> Result<Option<SelfUpdate>, JournalError> {
         let path = self.path(FILE);
         let Some(content) = self.disk.read(&path).map_err(on("read", &path))? else {
             return Ok(None);
         };
         let damaged = |detail: String| JournalError::Damaged { path: path.clone(), detail };
-        let handover: SelfUpdate =
+        let self_update: SelfUpdate =
             serde_json::from_slice(&content).map_err(|error| damaged(error.to_string()))?;
-        if handover.version > SelfUpdate::VERSION {
-            return Err(damaged(format!("it has format {}", handover.version)));
+        if self_update.version > SelfUpdate::VERSION {
+            return Err(damaged(format!("it has format {}", self_update.version)));
         }
-        Ok(Some(handover))
+        Ok(Some(self_update))
     }
 
     /// Says whose turn it is. On return it is on the disk.
     ///
     /// # Errors
     /// The disk refuses; then what stood there before still holds.
-    pub fn hand_over(&self, handover: &SelfUpdate) -> Result<(), JournalError> {
+    pub fn hand_over(&self, self_update: &SelfUpdate) -> Result<(), JournalError> {
         let path = self.path(FILE);
-        let content = to_json(&path, handover)?;
+        let content = to_json(&path, self_update)?;
         self.disk.replace(&path, &content).map_err(on("write", &path))
     }
 
@@ -38,7 +38,7 @@ impl<D: Disk> StateDirectory<D> {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn end_handover(&self) -> Result<(), JournalError> {
+    pub fn end_self_update(&self) -> Result<(), JournalError> {
         let path = self.path(FILE);
         self.disk.remove(&path).map_err(on("remove", &path))
     }

@@ -57,7 +57,7 @@ pub struct Scope<'a> {
 
 /// Looks at every container in the scope, sorted by name, without asking any registry. What goes
 /// wrong with one container is said in its observation.
-pub async fn glance<P: Ports>(
+pub async fn observe_local<P: Ports>(
     ports: &P,
     cache: &mut Arc<Cache>,
     scope: &Scope<'_>,
@@ -147,7 +147,7 @@ pub fn hooks_at(
         let is_theirs = Manager::of(&listed.name, &listed.labels).is_none()
             && cache.image_labels(listed).is_some();
         let policy = policy.ok().filter(|_| is_theirs);
-        let hook = policy?.wishes.hooks.at(moment)?;
+        let hook = policy?.commands.hooks.at(moment)?;
         (listed.state == "running").then(|| (listed.name.clone(), listed.id.clone(), hook))
     };
     opted_in(list, defaults, cache).into_iter().filter_map(of).collect()
@@ -155,10 +155,14 @@ pub fn hooks_at(
 
 /// What of images' labels does not count, and would say something about their containers.
 #[must_use]
-pub fn passed_over(list: &[Listed], defaults: &PolicyDefaults, cache: &Cache) -> Vec<PassedOver> {
+pub fn ignored_labels(
+    list: &[Listed],
+    defaults: &PolicyDefaults,
+    cache: &Cache,
+) -> Vec<PassedOver> {
     let of = |listed: &Listed| {
         let labels = (&listed.labels, cache.image_labels(listed)?);
-        own_labels::passed_over(&listed.name, labels, defaults)
+        own_labels::ignored_labels(&listed.name, labels, defaults)
     };
     let theirs = list.iter().filter(|listed| !names::is_ours(&listed.name));
     let mut all: Vec<_> = theirs.filter_map(of).collect();
@@ -327,10 +331,10 @@ pub async fn answer<P: Ports>(
         recall(scope.memory, observation);
     }
     let surroundings = PreflightContext { defaults: scope.defaults, open: scope.open_updates };
-    let mut neighbours = TieIndex::default();
+    let mut ties = TieIndex::default();
     for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
         observation.readiness =
-            preflight::of(ports, (&mut neighbours, cache), &surroundings, observation)
+            preflight::of(ports, (&mut ties, cache), &surroundings, observation)
                 .await
                 .map(Box::new);
     }

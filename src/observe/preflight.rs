@@ -14,7 +14,7 @@ use crate::core::docker::names;
 use crate::core::policy::managers::Manager;
 use crate::core::policy::{Policy, PolicyDefaults, Selection, own_labels};
 use crate::core::recreate::compose_files::{WrittenFile, copied, declared};
-use crate::core::recreate::dependents::{Dependent, company};
+use crate::core::recreate::dependents::{Dependent, dependents};
 use crate::core::recreate::layer_files::{may_hold_declared_files, written};
 use crate::engine::{Engine, EngineError, EngineInfo};
 use crate::exec;
@@ -35,16 +35,16 @@ pub struct PreflightContext<'a> {
 /// the container is then left alone.
 pub async fn of<P: Ports>(
     ports: &P,
-    (neighbours, cache): (&mut TieIndex, &Cache),
+    (ties, cache): (&mut TieIndex, &Cache),
     surroundings: &PreflightContext<'_>,
     observation: &Observation,
 ) -> Option<Readiness> {
-    gather(ports, (neighbours, cache), surroundings, observation).await.ok().flatten()
+    gather(ports, (ties, cache), surroundings, observation).await.ok().flatten()
 }
 
 async fn gather<P: Ports>(
     ports: &P,
-    (neighbours, cache): (&mut TieIndex, &Cache),
+    (ties, cache): (&mut TieIndex, &Cache),
     surroundings: &PreflightContext<'_>,
     observation: &Observation,
 ) -> Result<Option<Readiness>, EngineError> {
@@ -59,20 +59,20 @@ async fn gather<P: Ports>(
     let pulled = pulled(engine, observation).await?;
     let files = written_files(engine, &original).await?;
     let OtherContainers { documents: others, depends_on } =
-        neighbours.others(ports, (surroundings, cache), &observation.id).await?;
+        ties.others(ports, (surroundings, cache), &observation.id).await?;
     // Ties that cannot be read are refused where it is decided, so they are passed over here.
-    let ties = company(&original, &others, &depends_on).unwrap_or_default();
-    let info = neighbours.engine_info(engine).await?;
+    let direct = dependents(&original, &others, &depends_on).unwrap_or_default();
+    let info = ties.engine_info(engine).await?;
     Ok(Some(Readiness {
-        companions: companions(ports, surroundings, ties).await?,
+        companions: companions(ports, surroundings, direct).await?,
         others,
         depends_on,
         declared_files: declared_files(&original, &files),
         start_needs,
         copied_files: copied(&files),
         // What a local tag points at has a name that keeps it.
-        is_kept_ahead: observation.is_local()
-            || is_kept_ahead(engine, &observation.name, pulled.as_ref()).await?,
+        is_prefetched: observation.is_local()
+            || is_prefetched(engine, &observation.name, pulled.as_ref()).await?,
         is_pulled: pulled.is_some(),
         api: info.api,
         can_update: info.can_update,
@@ -154,7 +154,7 @@ async fn pulled(
     engine.inspect_image(&pinned).await
 }
 
-async fn is_kept_ahead(
+async fn is_prefetched(
     engine: &impl Engine,
     container: &str,
     pulled: Option<&Value>,

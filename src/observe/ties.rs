@@ -144,10 +144,10 @@ mod tests {
             asks: Vec::new(),
         };
         let known = list.iter().map(|listed| (listed.id.clone(), neighbour(listed)));
-        let mut neighbours = TieIndex { known: known.collect(), ..TieIndex::default() };
+        let mut ties = TieIndex { known: known.collect(), ..TieIndex::default() };
         change(&mut list);
-        neighbours.forget_what_changed(&list);
-        neighbours.known.into_keys().collect()
+        ties.forget_what_changed(&list);
+        ties.known.into_keys().collect()
     }
 
     #[test]

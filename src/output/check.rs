@@ -91,7 +91,7 @@ pub fn notes(reports: &[Report], screen: Screen) -> String {
             lines.iter().for_each(|line| push_line(&mut text, line));
         }
     }
-    text.push_str(&company(reports, screen));
+    text.push_str(&dependents(reports, screen));
     text.push_str(&rollbacks(reports, screen));
     text.push_str(&drops(reports, screen));
     text
@@ -118,7 +118,7 @@ fn drops(reports: &[Report], screen: Screen) -> String {
 }
 
 /// A line for each container that would be updated together with others.
-fn company(reports: &[Report], screen: Screen) -> String {
+fn dependents(reports: &[Report], screen: Screen) -> String {
     let mut text = String::new();
     for report in reports.iter().filter(|report| report.verdict == Verdict::Update) {
         let Some(detail) = &report.detail else { continue };
@@ -175,7 +175,7 @@ pub fn quotas(quotas: &BTreeMap<String, Quota>, screen: Screen) -> String {
 
 /// What of images' labels does not count, a line for each container.
 #[must_use]
-pub fn passed_over(all: &[PassedOver], screen: Screen) -> String {
+pub fn ignored_labels(all: &[PassedOver], screen: Screen) -> String {
     let mut text = String::new();
     let unwatched = all.iter().filter(|it| !it.watched).count();
     if unwatched > 0 {

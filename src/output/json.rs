@@ -18,7 +18,7 @@ const SUBSECOND_DIGITS: u16 = 3;
 struct CheckDocument<'a> {
     checked_at: DateTime<Utc>,
     containers: Vec<ContainerDocument<'a>>,
-    passed_over: &'a [PassedOver],
+    ignored_labels: &'a [PassedOver],
 }
 
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ struct StatusDocument<'a> {
     version: &'a str,
     pid: u32,
     ready: bool,
-    trouble: Option<&'a str>,
+    error: Option<&'a str>,
     last_check: Option<DateTime<Utc>>,
     next_check: Option<DateTime<Utc>>,
     in_flight: Option<&'a str>,
@@ -74,11 +74,11 @@ struct HistoryDocument<'a> {
 pub fn check_json(
     checked_at: DateTime<Utc>,
     reports: &[Report],
-    passed_over: &[PassedOver],
+    ignored_labels: &[PassedOver],
 ) -> serde_json::Result<String> {
     let checked_at = short(checked_at);
     let containers = reports.iter().map(ContainerDocument::from).collect();
-    document(&CheckDocument { checked_at, containers, passed_over })
+    document(&CheckDocument { checked_at, containers, ignored_labels })
 }
 
 /// The document of `history --json`, in the order given, which is newest first.
@@ -105,7 +105,7 @@ pub fn status_json(status: &Status) -> serde_json::Result<String> {
         stuck: &snapshot.stuck,
         down: &snapshot.down,
         ready: snapshot.is_ready,
-        trouble: snapshot.trouble.as_deref(),
+        error: snapshot.error.as_deref(),
     })
 }
 

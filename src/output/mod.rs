@@ -17,7 +17,7 @@ mod terminal;
 mod text;
 mod transcript;
 
-pub use check::{check, passed_over, quotas};
+pub use check::{check, ignored_labels, quotas};
 pub use history::history;
 pub use json::{check_json, history_json, status_json};
 pub use plan::dry_run;

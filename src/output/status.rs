@@ -23,10 +23,8 @@ pub fn status(status: &Status, zone: &Zone, screen: Screen) -> String {
         )
     };
     let mut text = String::new();
-    let state = match (&snapshot.trouble, snapshot.is_ready) {
-        (Some(trouble), _) => {
-            screen.paint(Style::Red, &format!("in trouble: {}", one_line(trouble)))
-        }
+    let state = match (&snapshot.error, snapshot.is_ready) {
+        (Some(error), _) => screen.paint(Style::Red, &format!("in trouble: {}", one_line(error))),
         (None, true) => screen.paint(Style::Green, "running"),
         (None, false) => screen.paint(Style::Yellow, "starting"),
     };

@@ -79,7 +79,7 @@ impl Transcript {
                 let words = format!("image {} fetched, waits for its window", to.short());
                 self.headline(container, &words)
             }
-            Event::HandedOver { container, helper } => {
+            Event::SelfUpdating { container, helper } => {
                 let words = format!("handed over to {}", one_line(helper));
                 self.headline(container, &words)
             }

@@ -126,8 +126,8 @@ impl Recovery {
                 recovered.records.push(*record);
             }
             Ended::Left => recovered.leave_open(plan, &OpenUpdate::InFlight),
-            Ended::Unfinished(journal, trouble) => {
-                let open = self.failed(ports, listener, &journal, &trouble).await;
+            Ended::Unfinished(journal, error) => {
+                let open = self.failed(ports, listener, &journal, &error).await;
                 recovered.leave_open(plan, &open);
             }
         }
@@ -160,16 +160,16 @@ impl Recovery {
         ports: &P,
         listener: &dyn Listener,
         journal: &UpdateJournal,
-        trouble: &StepError,
+        error: &StepError,
     ) -> OpenUpdate {
         let header = &journal.header;
         let container = header.plan.main.container.clone();
-        let why = trouble.to_string();
+        let why = error.to_string();
         let warn = |detail: String| {
             listener.hear(&Event::Warning { container: container.clone(), detail });
         };
         warn(format!("the update could not be finished or undone: {why}"));
-        if trouble.is_engine_unreachable() {
+        if error.is_engine_unreachable() {
             self.awaits_engine = true;
             return self.state_of(&header.plan.id).unwrap_or(OpenUpdate::InFlight);
         }

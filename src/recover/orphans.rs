@@ -57,12 +57,12 @@ impl<P: Ports> Sweep<'_, P> {
         }
         let mut untouched = BTreeMap::new();
         for group in groups(remnants) {
-            let parties: Vec<_> = group.iter().map(|remnant| &remnant.party).collect();
+            let parties: Vec<_> = group.iter().map(|orphans| &orphans.party).collect();
             let each = parties.iter().map(|party| remedy(party)).collect();
             let remedies = together(&parties, each);
-            for (remnant, remedy) in group.iter().zip(remedies) {
-                if let Some(open) = self.put_right(remnant, remedy).await {
-                    untouched.insert(remnant.service.clone(), open);
+            for (orphans, remedy) in group.iter().zip(remedies) {
+                if let Some(open) = self.put_right(orphans, remedy).await {
+                    untouched.insert(orphans.service.clone(), open);
                 }
             }
         }
@@ -71,10 +71,10 @@ impl<P: Ports> Sweep<'_, P> {
 
     async fn put_right(
         &mut self,
-        remnant: &ServiceOrphans,
+        orphans: &ServiceOrphans,
         remedy: OrphanAction,
     ) -> Option<OpenUpdate> {
-        let ServiceOrphans { service, party } = remnant;
+        let ServiceOrphans { service, party } = orphans;
         let untouched = match &remedy {
             OrphanAction::Wait => Some(OpenUpdate::Elsewhere),
             OrphanAction::Unproven(_) | OrphanAction::Leave(_) => Some(OpenUpdate::Unproven),

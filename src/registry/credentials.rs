@@ -46,7 +46,7 @@ pub(super) struct CredentialFinder {
 pub(super) struct FoundCredentials {
     pub login: Option<Credentials>,
     /// Why there is none although there should be one.
-    pub trouble: Option<String>,
+    pub error: Option<String>,
 }
 
 /// A docker configuration as it was read, or what is wrong with it.
@@ -97,10 +97,10 @@ impl CredentialFinder {
     /// one.
     pub async fn find(&self, registry: &str) -> FoundCredentials {
         match self.look(registry).await {
-            Ok(login) => FoundCredentials { login, trouble: None },
-            Err(trouble) => {
-                self.warn_once(&trouble);
-                FoundCredentials { login: None, trouble: Some(trouble) }
+            Ok(login) => FoundCredentials { login, error: None },
+            Err(error) => {
+                self.warn_once(&error);
+                FoundCredentials { login: None, error: Some(error) }
             }
         }
     }
@@ -123,10 +123,10 @@ impl CredentialFinder {
     }
 
     /// Each trouble is told once, and not with each image of each round.
-    fn warn_once(&self, trouble: &str) {
+    fn warn_once(&self, error: &str) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned.len() < REMEMBERED_MAX && warned.insert(trouble.to_owned()) {
-            tracing::warn!("{trouble}; registries are asked without a login");
+        if warned.len() < REMEMBERED_MAX && warned.insert(error.to_owned()) {
+            tracing::warn!("{error}; registries are asked without a login");
         }
     }
 

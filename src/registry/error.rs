@@ -180,8 +180,8 @@ impl ExchangeError {
 }
 
 impl From<ExchangeError> for Failure {
-    fn from(trouble: ExchangeError) -> Self {
-        Self::new(trouble.reason(), trouble.blame(), trouble.to_string())
+    fn from(error: ExchangeError) -> Self {
+        Self::new(error.reason(), error.blame(), error.to_string())
     }
 }
 

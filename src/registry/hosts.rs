@@ -30,15 +30,15 @@ pub(super) enum Scheme {
 
 /// What is known of all hosts.
 pub(super) struct HostTable {
-    /// HostTable that somebody allowed to do without TLS.
+    /// Hosts that somebody allowed to do without TLS.
     plain: BTreeSet<String>,
-    /// HostTable that stand in our settings.
+    /// Hosts that stand in our settings.
     named: BTreeSet<String>,
     engine: RwLock<Arc<EngineRegistries>>,
     schemes: Mutex<HashMap<String, Scheme>>,
-    /// HostTable that spoke TLS, now or before this program was started.
+    /// Hosts that spoke TLS, now or before this program was started.
     spoke_tls: Mutex<Vec<String>>,
-    /// HostTable whose name led into one of the Engine's insecure networks, and when.
+    /// Hosts whose name led into one of the Engine's insecure networks, and when.
     insecure_names: Mutex<HashMap<String, Instant>>,
 }
 
@@ -161,7 +161,7 @@ impl HostTable {
         lock(&self.spoke_tls).clone()
     }
 
-    /// HostTable that spoke TLS before this program was started.
+    /// Hosts that spoke TLS before this program was started.
     pub fn remember_tls(&self, hosts: &[String]) {
         let mut known = lock(&self.spoke_tls);
         let new: Vec<_> = hosts.iter().filter(|host| !known.contains(host)).cloned().collect();

@@ -149,7 +149,7 @@ impl Wire {
         request: &HttpRequest,
         authorization: Option<&HeaderValue>,
     ) -> Result<HttpResponse, ExchangeError> {
-        let trouble = |error: reqwest::Error| {
+        let error = |error: reqwest::Error| {
             ExchangeError::of(&error, &to.way.host, self.limits.connect_timeout)
         };
         let mut builder =
@@ -164,14 +164,14 @@ impl Wire {
             builder = builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
             builder = builder.body(form.clone());
         }
-        let mut response = builder.send().await.map_err(trouble)?;
+        let mut response = builder.send().await.map_err(error)?;
         let place = self.place(&response, to.url);
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let body = if request.method == Method::HEAD {
             Vec::new()
         } else if status.is_success() {
             let large = request.large.as_deref();
-            let body = read(&mut response, request.limit, large).await.map_err(trouble)?;
+            let body = read(&mut response, request.limit, large).await.map_err(error)?;
             let host = to.way.host.clone();
             body.map_err(|limit| ExchangeError::TooLarge { host, limit })?
         } else {

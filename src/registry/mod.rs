@@ -111,7 +111,7 @@ pub trait Registry: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// HostTable that spoke TLS before this program was started.
+    /// Hosts that spoke TLS before this program was started.
     fn remember_tls(&self, _hosts: &[String]) {}
 }
 

@@ -24,15 +24,15 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let date = headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?));
     let now = date.unwrap_or_else(|| SystemTime::now().into());
     let until = |time: DateTime<Utc>| (time - now).to_std().unwrap_or_default();
-    let wish = match number(text) {
+    let command = match number(text) {
         None => until(http_date(text)?),
         Some(seconds) => match Duration::try_from_secs_f64(seconds).ok()? {
             // Some servers write the time at which their window turns.
-            wish if wish > RETRY_AFTER_ABSURD => until(unix_time(seconds)?),
-            wish => wish,
+            command if command > RETRY_AFTER_ABSURD => until(unix_time(seconds)?),
+            command => command,
         },
     };
-    (wish <= RETRY_AFTER_ABSURD).then(|| wish.min(RETRY_AFTER_MAX))
+    (command <= RETRY_AFTER_ABSURD).then(|| command.min(RETRY_AFTER_MAX))
 }
 
 /// A number of seconds, or milliseconds since 1970 in the place of seconds.
@@ -59,39 +59,39 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        let wish = |text: &str| {
+        let command = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(DATE, "Wed, 21 Oct 2015 07:28:00 GMT".parse().expect("a value"));
             headers.insert(RETRY_AFTER, text.parse().expect("a value"));
-            retry_after(&headers).map(|wish| wish.as_secs())
+            retry_after(&headers).map(|command| command.as_secs())
         };
-        assert_eq!(wish("17"), Some(17));
-        assert_eq!(wish("Wed, 21 Oct 2015 07:28:30 GMT"), Some(30));
-        assert_eq!(wish("Wed, 21 Oct 2015 07:27:30 GMT"), Some(0));
-        assert_eq!(wish("1.5"), Some(1));
-        assert_eq!(wish("7200"), Some(60 * 60));
+        assert_eq!(command("17"), Some(17));
+        assert_eq!(command("Wed, 21 Oct 2015 07:28:30 GMT"), Some(30));
+        assert_eq!(command("Wed, 21 Oct 2015 07:27:30 GMT"), Some(0));
+        assert_eq!(command("1.5"), Some(1));
+        assert_eq!(command("7200"), Some(60 * 60));
         for nothing in ["soon", "-1", "", "1e3", "inf", "NaN", "9".repeat(400).as_str()] {
-            assert_eq!(wish(nothing), None, "{nothing}");
+            assert_eq!(command(nothing), None, "{nothing}");
         }
     }
 
     #[test]
     fn a_retry_after_that_is_a_time_or_absurd_silences_nothing_for_long() {
-        let wish = |text: &str| {
+        let command = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(DATE, "Wed, 21 Oct 2015 07:28:00 GMT".parse().expect("a value"));
             headers.insert(RETRY_AFTER, text.parse().expect("a value"));
-            retry_after(&headers).map(|wish| wish.as_secs())
+            retry_after(&headers).map(|command| command.as_secs())
         };
         // 1445412480 is that `Date`.
-        assert_eq!(wish("1445412483"), Some(3));
-        assert_eq!(wish("1445412483000"), Some(3));
-        assert_eq!(wish("1445412480"), Some(0));
-        assert_eq!(wish("1445412000"), Some(0));
+        assert_eq!(command("1445412483"), Some(3));
+        assert_eq!(command("1445412483000"), Some(3));
+        assert_eq!(command("1445412480"), Some(0));
+        assert_eq!(command("1445412000"), Some(0));
         for absurd in
             ["99999999999", "18446744073709551615", "1545412483", "Sun, 21 Oct 2035 07:28:30 GMT"]
         {
-            assert_eq!(wish(absurd), None, "{absurd}");
+            assert_eq!(command(absurd), None, "{absurd}");
         }
     }
 }

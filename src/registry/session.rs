@@ -358,8 +358,8 @@ impl Session {
 
     /// The login for a registry. Why there is none is kept for the case that it is wanted.
     async fn find_login(&self, registry: &str) -> Option<Credentials> {
-        let FoundCredentials { login, trouble } = self.credentials.find(registry).await;
-        *self.no_login.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        let FoundCredentials { login, error } = self.credentials.find(registry).await;
+        *self.no_login.lock().unwrap_or_else(PoisonError::into_inner) = error;
         login
     }
 

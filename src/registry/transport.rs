@@ -107,19 +107,19 @@ impl Transport {
         }
         let mut answer = self.first_tls(endpoint, path, request, deadline).await;
         let mut may_speak_plain = self.hosts.may_speak_plain(&endpoint.host) || endpoint.plain_http;
-        if let Err(trouble) = &answer
+        if let Err(error) = &answer
             && !self.hosts.is_insecure(&endpoint.host)
-            && (trouble.concerns_trust() || is_no_tls(trouble, endpoint))
+            && (error.concerns_trust() || is_no_tls(error, endpoint))
             && self.hosts.resolves_to_insecure_network(&endpoint.host).await
         {
             may_speak_plain = true;
             answer = self.first_tls(endpoint, path, request, deadline).await;
         }
         match &answer {
-            Err(trouble) if known.is_none() && may_speak_plain && is_no_tls(trouble, endpoint) => {
+            Err(error) if known.is_none() && may_speak_plain && is_no_tls(error, endpoint) => {
                 return self.first_plain(endpoint, path, request, deadline).await;
             }
-            Err(trouble) if !trouble.concerns_trust() => {}
+            Err(error) if !error.concerns_trust() => {}
             Ok(_) | Err(_) => self.hosts.note(&endpoint.host, Some(Scheme::Tls)),
         }
         answer
@@ -148,7 +148,7 @@ impl Transport {
         // A server that has learnt TLS since answers 400 to plain http, or nothing at all.
         let spoke = match &answer {
             Ok(answer) => answer.status != StatusCode::BAD_REQUEST,
-            Err(trouble) => matches!(trouble, ExchangeError::InClear { .. }),
+            Err(error) => matches!(error, ExchangeError::InClear { .. }),
         };
         self.hosts.note(&endpoint.host, spoke.then_some(Scheme::Plain));
         answer
@@ -273,8 +273,8 @@ fn known_host(endpoint: &RegistryEndpoint, url: &Url) -> String {
 }
 
 /// Whether a failed first request says that the host does not speak TLS at all.
-fn is_no_tls(trouble: &ExchangeError, endpoint: &RegistryEndpoint) -> bool {
-    match trouble {
+fn is_no_tls(error: &ExchangeError, endpoint: &RegistryEndpoint) -> bool {
+    match error {
         ExchangeError::NotTls { .. } | ExchangeError::HandshakeCut { .. } => true,
         // Without a port of its own, a host without TLS listens elsewhere.
         ExchangeError::Connect { .. } => host_has_no_port(&endpoint.host),
@@ -324,7 +324,7 @@ mod tests {
         let mut request = HttpRequest::new(Method::GET, 1);
         request.form = form.map(str::to_owned);
         let target = transport.redirect_target(&answer, &request);
-        target.map(|(url, _)| url.to_string()).map_err(|trouble| trouble.to_string())
+        target.map(|(url, _)| url.to_string()).map_err(|error| error.to_string())
     }
 
     #[test]

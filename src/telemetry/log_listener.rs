@@ -46,7 +46,7 @@ impl Listener for LogListener {
                     "{container}: image {short} fetched, waits for its window"
                 );
             }
-            Event::HandedOver { container, helper } => {
+            Event::SelfUpdating { container, helper } => {
                 tracing::info!(container, "{container}: {helper} updates the agent itself");
             }
             Event::RoundEnded { containers, news, took } => round_ended(*containers, news, *took),

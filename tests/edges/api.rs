@@ -85,8 +85,8 @@ async fn an_agent_is_healthy_until_three_due_rounds_could_not_run() {
         (MISSED_ROUNDS_MAX - 1, OK, "ok\n"),
         (MISSED_ROUNDS_MAX, ILL, "3 due rounds in a row could not run: the Engine is\\naway\n"),
     ] {
-        let trouble = Some("the Engine is\naway".to_owned());
-        let snapshot = Snapshot { missed_rounds, trouble, ..Snapshot::default() };
+        let error = Some("the Engine is\naway".to_owned());
+        let snapshot = Snapshot { missed_rounds, error, ..Snapshot::default() };
         served.agent.send_replace(Arc::new(snapshot));
         assert_eq!(served.ask("GET", "/healthz").await, (status.into(), body.into()));
     }

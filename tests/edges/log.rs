@@ -39,7 +39,7 @@ fn speak() {
         Event::StepDone { container: container(), step, took: Duration::from_millis(420) },
         Event::Pulled { registry: "shop.example:5000".into(), bytes: 4_100_000 },
         Event::FetchedAhead { container: container(), to: digest("to") },
-        Event::HandedOver { container: container(), helper: "pilotfish-helper-till".into() },
+        Event::SelfUpdating { container: container(), helper: "pilotfish-helper-till".into() },
         Event::GoingBack { container: container(), cause: Cause::image("exited\nwith code 1") },
         Event::Warning { container: container(), detail: "\x1b[2Jold images stay".into() },
         Event::Warning { container: String::new(), detail: "the disk is slow".into() },

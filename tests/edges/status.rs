@@ -20,8 +20,8 @@ fn status_tells_of_an_agent_at_work_at_the_start_and_in_trouble() {
         is_ready: true,
         ..snapshot()
     };
-    let trouble = Some("the Engine at unix:///var/run/docker.sock cannot be reached".to_owned());
-    let pages = [busy, Snapshot::default(), Snapshot { trouble, ..Snapshot::default() }]
+    let error = Some("the Engine at unix:///var/run/docker.sock cannot be reached".to_owned());
+    let pages = [busy, Snapshot::default(), Snapshot { error, ..Snapshot::default() }]
         .map(|snapshot| status(&agent(snapshot), &berlin(), Screen::NONE));
     compare("status", &pages.join("\n"));
 }

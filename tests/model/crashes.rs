@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::fault::{Hand, Keeps};
+use crate::fault::{Fault, Keeps};
 use crate::images::{Behaviour, Image};
 use crate::invariants::{CONTROL, Leave};
 use crate::machine::{Affairs, Machine};
 use crate::script::stop_signal;
-use crate::service::AgentCommand;
+use crate::service::RunOptions;
 use crate::session::{End, Job, live};
 
 /// The image that everybody runs.
@@ -25,7 +25,7 @@ pub const AFTERMATH: Duration = Duration::from_secs(16 * 60);
 const ALONE: Duration = Duration::from_secs(12);
 
 /// The crashes of a run: at which point, and which.
-pub type Way = Vec<(usize, Hand)>;
+pub type Way = Vec<(usize, Fault)>;
 
 /// Every how-manieth point of a recovery is crashed at; `PILOTFISH_STRIDE=1` leaves none out.
 const STRIDE: usize = 40;
@@ -43,7 +43,7 @@ const SIDE: &str = "shop.example/side:1";
 
 /// What was run and what was found.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Results {
     pub runs: usize,
     pub points: usize,
     pub alone: usize,
@@ -51,8 +51,8 @@ pub struct Tally {
     pub found: BTreeMap<String, (usize, Way)>,
 }
 
-impl Tally {
-    pub fn count(&mut self, found: Vec<String>, way: &[(usize, Hand)]) {
+impl Results {
+    pub fn count(&mut self, found: Vec<String>, way: &[(usize, Fault)]) {
         for what in found {
             self.found.entry(what).or_insert_with(|| (0, way.to_vec())).0 += 1;
         }
@@ -122,39 +122,36 @@ pub fn stage(next: Behaviour, services: &[&str], policy: &str) -> Affairs {
         shelf.built(Image::new("v2", next).with_volume("/data"));
         shelf.push(APP, "v1");
     }
-    machine.run_service(&AgentCommand {
-        is_watched: false,
-        ..AgentCommand::new(CONTROL, APP, policy)
-    });
+    machine.run_service(&RunOptions { is_watched: false, ..RunOptions::new(CONTROL, APP, policy) });
     for service in services {
-        machine.run_service(&AgentCommand::new(service, APP, policy));
+        machine.run_service(&RunOptions::new(service, APP, policy));
     }
     machine.lock().shelf.push(APP, "v2");
     machine.copy()
 }
 
 /// I12: nobody starts the agent again.
-pub async fn alone(after: &Affairs, tally: &mut Tally, way: &[(usize, Hand)]) {
+pub async fn alone(after: &Affairs, results: &mut Results, way: &[(usize, Fault)]) {
     let machine = Machine::from(after.clone());
     tokio::time::sleep(ALONE).await;
-    tally.alone += 1;
-    tally.count(machine.judge_the_engine_alone(after.is_between), way);
+    results.alone += 1;
+    results.count(machine.judge_the_engine_alone(after.is_between), way);
 }
 
-fn strokes(seed: usize) -> [Hand; 4] {
+fn strokes(seed: usize) -> [Fault; 4] {
     [
-        Hand::Kill,
-        Hand::Cut(Keeps::All),
-        Hand::Cut(Keeps::Nothing),
-        Hand::Cut(Keeps::Some(seed as u64)),
+        Fault::Kill,
+        Fault::Cut(Keeps::All),
+        Fault::Cut(Keeps::Nothing),
+        Fault::Cut(Keeps::Some(seed as u64)),
     ]
 }
 
 /// One crash at one point, from this state of affairs. `None`: the agent came to its end before.
-async fn crash(from: &Affairs, point: usize, stroke: Hand) -> Option<Affairs> {
+async fn crash(from: &Affairs, point: usize, stroke: Fault) -> Option<Affairs> {
     let machine = Machine::from(from.clone());
-    machine.lock().fuse.passed = 0;
-    machine.lock().fuse.armed = vec![(point, stroke)];
+    machine.lock().crash_points.passed = 0;
+    machine.lock().crash_points.armed = vec![(point, stroke)];
     match Box::pin(live(&machine, Job::Run(AFTERMATH))).await {
         End::Crash(_) => Some(machine.copy()),
         _ => None,
@@ -162,17 +159,17 @@ async fn crash(from: &Affairs, point: usize, stroke: Hand) -> Option<Affairs> {
 }
 
 /// Recovers without faults. Gives how many points that had.
-async fn recover(from: &Affairs, tally: &mut Tally, way: &[(usize, Hand)]) -> usize {
+async fn recover(from: &Affairs, results: &mut Results, way: &[(usize, Fault)]) -> usize {
     let machine = Machine::from(from.clone());
-    machine.lock().fuse.passed = 0;
+    machine.lock().crash_points.passed = 0;
     Box::pin(live(&machine, Job::Run(AFTERMATH))).await;
-    tally.runs += 1;
-    tally.count(machine.judge(Leave::default()), way);
-    machine.lock().fuse.passed
+    results.runs += 1;
+    results.count(machine.invariants(Leave::default()), way);
+    machine.lock().crash_points.passed
 }
 
 /// Runs the same once more, and prints what happened.
-async fn retell(begin: &Affairs, way: &[(usize, Hand)]) {
+async fn retell(begin: &Affairs, way: &[(usize, Fault)]) {
     let mut affairs = begin.clone();
     affairs.talks = true;
     for (point, stroke) in way {
@@ -193,40 +190,40 @@ async fn pairs(name: &str, begin: Affairs) {
 
 async fn pairs_at(name: &str, begin: Affairs, stride: usize) {
     let stride = number_of("PILOTFISH_STRIDE", stride);
-    let mut tally = Tally::default();
+    let mut results = Results::default();
     let mut pairs = 0;
     'points: for point in 0.. {
-        tally.points = point;
+        results.points = point;
         for (number, first) in strokes(point).into_iter().enumerate() {
             let way = vec![(point, first.clone())];
             let Some(after) = crash(&begin, point, first.clone()).await else { break 'points };
-            if first != Hand::Kill {
-                alone(&after, &mut tally, &way).await;
+            if first != Fault::Kill {
+                alone(&after, &mut results, &way).await;
             }
-            let points = recover(&after, &mut tally, &way).await;
+            let points = recover(&after, &mut results, &way).await;
             for second_point in ((point + number) % stride..points).step_by(stride) {
                 pairs += 1;
                 let second = strokes(point + second_point)[pairs % 4].clone();
                 let way = [(point, first.clone()), (second_point, second)];
-                pair(&after, &way, &mut tally).await;
+                pair(&after, &way, &mut results).await;
             }
         }
     }
-    println!("{name}: {} points, {pairs} pairs", tally.points);
-    assert!(tally.points >= POINTS_MIN, "{name}: only {} points were crashed at", tally.points);
+    println!("{name}: {} points, {pairs} pairs", results.points);
+    assert!(results.points >= POINTS_MIN, "{name}: only {} points were crashed at", results.points);
     assert!(pairs >= POINTS_MIN, "{name}: only {pairs} recoveries were crashed in");
-    assert!(tally.alone >= POINTS_MIN, "{name}: only {} cuts were judged", tally.alone);
-    tally.check(name, &begin).await;
+    assert!(results.alone >= POINTS_MIN, "{name}: only {} cuts were judged", results.alone);
+    results.check(name, &begin).await;
 }
 
 /// The second crash of a pair.
-async fn pair(after_the_first: &Affairs, way: &[(usize, Hand); 2], tally: &mut Tally) {
+async fn pair(after_the_first: &Affairs, way: &[(usize, Fault); 2], results: &mut Results) {
     let (point, stroke) = way[1].clone();
     let Some(after) = crash(after_the_first, point, stroke.clone()).await else { return };
-    if stroke != Hand::Kill {
-        alone(&after, tally, way).await;
+    if stroke != Fault::Kill {
+        alone(&after, results, way).await;
     }
-    recover(&after, tally, way).await;
+    recover(&after, results, way).await;
 }
 
 /// A number from the environment, for those who have more time.
@@ -256,8 +253,8 @@ async fn a_crash_anywhere_in_an_update_whose_old_one_is_stopped_by_the_signal_of
         affairs.shelf.built(v0.stopped_by("SIGINT"));
         affairs.shelf.push(APP, "v0");
     }
-    let wish = AgentCommand::new("till", APP, "always");
-    machine.run_service(&AgentCommand { labels: vec![stop_signal("SIGQUIT")], ..wish });
+    let command = RunOptions::new("till", APP, "always");
+    machine.run_service(&RunOptions { labels: vec![stop_signal("SIGQUIT")], ..command });
     machine.lock().shelf.push(APP, "v2");
     Box::pin(pairs("the signal of a label", machine.copy())).await;
 }
@@ -280,8 +277,8 @@ fn stage_with_company(next: Behaviour, policy: &str) -> Affairs {
         affairs.shelf.built(Image::new("side1", Behaviour::Good));
         affairs.shelf.push(SIDE, "side1");
     }
-    machine.run_service(&AgentCommand::new("drawer", SIDE, policy).hanging("NetworkMode", "till"));
-    machine.run_service(&AgentCommand::new("alarm", SIDE, policy).hanging("PidMode", "drawer"));
+    machine.run_service(&RunOptions::new("drawer", SIDE, policy).hanging("NetworkMode", "till"));
+    machine.run_service(&RunOptions::new("alarm", SIDE, policy).hanging("PidMode", "drawer"));
     machine.copy()
 }
 

@@ -28,7 +28,7 @@ pub struct Files {
     /// How many times all of it was lost.
     pub lost: usize,
     /// How the disk fails, and for how many writes more.
-    pub trouble: Option<(DiskTrouble, usize)>,
+    pub error: Option<(DiskTrouble, usize)>,
 }
 
 impl Files {
@@ -70,7 +70,7 @@ impl Files {
             file.kept.clone_from(&file.seen);
         }
         self.files.retain(|_, file| file.seen.is_some());
-        self.trouble = None;
+        self.error = None;
     }
 
     pub fn lose(&mut self) {
@@ -81,11 +81,11 @@ impl Files {
     /// Whether the disk refuses a write now.
     fn refuses(&mut self) -> Option<DiskTrouble> {
         self.writes += 1;
-        let (trouble, left) = self.trouble.as_mut()?;
-        let refusal = *trouble;
+        let (error, left) = self.error.as_mut()?;
+        let refusal = *error;
         *left = left.saturating_sub(1);
         if *left == 0 {
-            self.trouble = None;
+            self.error = None;
         }
         Some(refusal)
     }
@@ -203,7 +203,7 @@ impl Disk for FakeDisk {
 
     fn flush(&self, path: &Path) -> io::Result<()> {
         let mut affairs = self.0.lock();
-        if affairs.files.trouble.is_some() {
+        if affairs.files.error.is_some() {
             return Err(io::Error::other("Input/output error"));
         }
         affairs.files.keep(path);
@@ -214,16 +214,16 @@ impl Disk for FakeDisk {
     }
 
     fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let beside = temporary(path);
+        let tasks = temporary(path);
         let half = content[..content.len() / 2].to_vec();
         self.write(
             path,
             "replace file",
-            |files| files.see(&beside, Some(half)),
-            |files| files.see(&beside, Some(content.to_vec())),
+            |files| files.see(&tasks, Some(half)),
+            |files| files.see(&tasks, Some(content.to_vec())),
             |files| {
-                files.see(&beside, None);
-                files.keep(&beside);
+                files.see(&tasks, None);
+                files.keep(&tasks);
                 files.see(path, Some(content.to_vec()));
             },
             true,
@@ -253,8 +253,8 @@ impl Disk for FakeDisk {
 }
 
 impl Machine {
-    pub fn disk_fails(&self, trouble: DiskTrouble, writes: usize) {
-        self.lock().files.trouble = Some((trouble, writes));
-        self.log(format!("! the disk fails ({trouble:?})"));
+    pub fn disk_fails(&self, error: DiskTrouble, writes: usize) {
+        self.lock().files.error = Some((error, writes));
+        self.log(format!("! the disk fails ({error:?})"));
     }
 }

@@ -27,7 +27,7 @@ pub enum DiskTrouble {
 
 /// Something that happens at a point, or at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hand {
+pub enum Fault {
     /// `kill -9` of the agent.
     Kill,
     /// SIGTERM to the agent.

@@ -7,7 +7,7 @@ use pilotfish::engine::ContainerEvent;
 use serde_json::json;
 
 use crate::engine::state::{Moment, State};
-use crate::fault::Hand;
+use crate::fault::Fault;
 use crate::host::OTHER_AGENT;
 use crate::machine::{Affairs, Machine};
 
@@ -19,21 +19,21 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1500);
 
 impl Machine {
     /// Does it now.
-    pub fn lend(&self, hand: Hand) {
-        match hand {
-            Hand::Look { again } => return self.look(again),
-            Hand::Kill | Hand::Cut(_) => return self.strike(&hand),
+    pub fn lend(&self, fault: Fault) {
+        match fault {
+            Fault::Look { again } => return self.look(again),
+            Fault::Kill | Fault::Cut(_) => return self.strike(&fault),
             _ => {}
         }
-        self.log(format!("! {hand:?}"));
+        self.log(format!("! {fault:?}"));
         let mut over = self.now();
-        match hand {
-            Hand::Terminate => {
+        match fault {
+            Fault::Terminate => {
                 self.stop.lock().expect("not poisoned").cancel();
                 self.lock().terminated_at = Some(over);
             }
-            Hand::Disk(trouble, writes) => self.disk_fails(trouble, writes),
-            Hand::RestartEngine { killed, down } => {
+            Fault::Disk(error, writes) => self.disk_fails(error, writes),
+            Fault::RestartEngine { killed, down } => {
                 over += down;
                 self.with(|affairs, at| affairs.engine.restart(at, killed, down));
             }
@@ -47,14 +47,14 @@ impl Machine {
     pub fn look_after(&self, over: Duration) {
         let mut affairs = self.lock();
         if affairs.is_looked_at {
-            affairs.timed.push((over + RUNS_AGAIN_WITHIN, Hand::Look { again: false }));
+            affairs.timed.push((over + RUNS_AGAIN_WITHIN, Fault::Look { again: false }));
             drop(affairs);
             self.hands_changed.notify_one();
         }
     }
 
     /// Carries out what happens at a time, until it is the end of the agent.
-    pub async fn carry_out_the_timed(&self) -> Hand {
+    pub async fn carry_out_the_timed(&self) -> Fault {
         loop {
             let next = self.lock().timed.iter().map(|(at, _)| *at).min();
             let changed = self.hands_changed.notified();
@@ -84,69 +84,69 @@ impl Machine {
             return self.lock().violations.extend(found);
         }
         let at = self.now() + LOOK_AGAIN_AFTER;
-        self.lock().timed.push((at, Hand::Look { again: true }));
+        self.lock().timed.push((at, Fault::Look { again: true }));
     }
 
-    fn lend_what_is_due(&self) -> Option<Hand> {
+    fn lend_what_is_due(&self) -> Option<Fault> {
         let now = self.now();
         let mut affairs = self.lock();
         let (due, later) = affairs.timed.drain(..).partition(|(at, _)| *at <= now);
         affairs.timed = later;
         drop(affairs);
-        let mut due: Vec<(Duration, Hand)> = due;
+        let mut due: Vec<(Duration, Fault)> = due;
         due.sort_by_key(|(at, _)| *at);
-        for (_, hand) in due {
-            if matches!(hand, Hand::Kill | Hand::Cut(_)) {
-                return Some(hand);
+        for (_, fault) in due {
+            if matches!(fault, Fault::Kill | Fault::Cut(_)) {
+                return Some(fault);
             }
-            self.lend(hand);
+            self.lend(fault);
         }
         None
     }
 }
 
 impl Affairs {
-    fn change(&mut self, at: Moment, hand: Hand) {
+    fn change(&mut self, at: Moment, fault: Fault) {
         let engine = &mut self.engine;
-        match hand {
-            Hand::MendDisk => self.files.trouble = None,
-            Hand::LoseState => self.files.lose(),
-            Hand::SetClock(milliseconds) => self.clock_ahead += milliseconds,
-            Hand::Prune => engine.prune(),
-            Hand::OtherAgent(lives) => {
+        match fault {
+            Fault::MendDisk => self.files.error = None,
+            Fault::LoseState => self.files.lose(),
+            Fault::SetClock(milliseconds) => self.clock_ahead += milliseconds,
+            Fault::Prune => engine.prune(),
+            Fault::OtherAgent(lives) => {
                 self.other_agent_lives = lives;
                 engine.stored.labels.insert(LOCK_VOLUME.to_owned(), other_agent().labels());
             }
-            Hand::Unlock => {
+            Fault::Unlock => {
                 engine.stored.labels.remove(LOCK_VOLUME);
             }
-            Hand::Remove(name) => {
+            Fault::Remove(name) => {
                 engine.end(at, &name, 137);
                 let _ = engine.remove(&name, false);
             }
-            Hand::Stop(name) => engine.end(at, &name, 143),
-            Hand::Start(name) => {
+            Fault::Stop(name) => engine.end(at, &name, 143),
+            Fault::Start(name) => {
                 let _ = engine.start(at, &name);
             }
-            Hand::Restart(name) => {
+            Fault::Restart(name) => {
                 engine.end(at, &name, 143);
                 let _ = engine.start(at, &name);
             }
-            Hand::Rename(from, to) => {
+            Fault::Rename(from, to) => {
                 let _ = engine.rename(&from, &to);
             }
-            Hand::Run(name) => {
+            Fault::Run(name) => {
                 self.create_again(at, &name);
                 let _ = self.engine.start(at, &name);
             }
-            Hand::Stranger(name, image) => {
+            Fault::Stranger(name, image) => {
                 let body = json!({ "Image": image, "HostConfig": { "NetworkMode": "bridge" } });
                 let _ = engine.create(at, &name, &body);
             }
-            Hand::Create(name) => self.create_again(at, &name),
-            Hand::Pull(tag) => self.pull(at, &tag),
-            Hand::Push(tag, image) => drop(self.shelf.push(&tag, &image)),
-            Hand::Registry(failure) => self.shelf.failure = failure,
+            Fault::Create(name) => self.create_again(at, &name),
+            Fault::Pull(tag) => self.pull(at, &tag),
+            Fault::Push(tag, image) => drop(self.shelf.push(&tag, &image)),
+            Fault::Registry(failure) => self.shelf.failure = failure,
             other => unreachable!("{other:?} is done elsewhere"),
         }
     }

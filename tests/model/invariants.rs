@@ -39,27 +39,27 @@ pub struct Leave {
 }
 
 /// One look at a machine.
-pub struct Judge<'a> {
+pub struct InvariantChecker<'a> {
     affairs: &'a Affairs,
     found: Vec<String>,
 }
 
 impl Machine {
     /// Everything that must hold once nothing goes wrong any more and nothing is in flight.
-    pub fn judge(&self, leave: Leave) -> Vec<String> {
+    pub fn invariants(&self, leave: Leave) -> Vec<String> {
         self.with(|affairs, _| {
-            let mut judge = Judge { affairs, found: affairs.violations.clone() };
+            let mut invariants = InvariantChecker { affairs, found: affairs.violations.clone() };
             for service in affairs.services.iter().filter(|service| service.name != CONTROL) {
                 match leave.is_stuck {
-                    true => judge.one_runs(service, "while it is stuck"),
-                    false => judge.service(service, leave),
+                    true => invariants.one_runs(service, "while it is stuck"),
+                    false => invariants.service(service, leave),
                 }
             }
             if !leave.is_stuck {
-                judge.debris();
+                invariants.debris();
             }
-            judge.refusals();
-            judge.found
+            invariants.refusals();
+            invariants.found
         })
     }
 
@@ -67,22 +67,22 @@ impl Machine {
     /// cut came between the two calls of the commit, or before they were flushed.
     pub fn judge_the_engine_alone(&self, between: bool) -> Vec<String> {
         self.with(|affairs, _| {
-            let mut judge = Judge { affairs, found: Vec::new() };
+            let mut invariants = InvariantChecker { affairs, found: Vec::new() };
             for service in affairs.services.iter().filter(|service| service.name != CONTROL) {
-                judge.alone(service, between);
+                invariants.alone(service, between);
             }
-            judge.found
+            invariants.found
         })
     }
 
     /// Exactly one of each service runs (I1), proven or not.
     pub fn judge_the_service(&self) -> Vec<String> {
         self.with(|affairs, _| {
-            let mut judge = Judge { affairs, found: Vec::new() };
+            let mut invariants = InvariantChecker { affairs, found: Vec::new() };
             for service in affairs.services.iter().filter(|service| service.name != CONTROL) {
-                judge.one_runs(service, "10 s after the last fault");
+                invariants.one_runs(service, "10 s after the last fault");
             }
-            judge.found
+            invariants.found
         })
     }
 
@@ -136,7 +136,7 @@ impl Affairs {
     }
 }
 
-impl<'a> Judge<'a> {
+impl<'a> InvariantChecker<'a> {
     fn say(&mut self, invariant: &str, service: &str, what: &str) {
         self.found.push(format!("{invariant}: {service}: {what}"));
     }

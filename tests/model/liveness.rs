@@ -12,10 +12,10 @@ use pilotfish::core::update::history::Outcome;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::fault::Hand;
+use crate::fault::Fault;
 use crate::images::{Behaviour, Image};
 use crate::machine::{Hook, Machine};
-use crate::service::AgentCommand as Service;
+use crate::service::RunOptions as Service;
 use crate::session::{EVERY, agent};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ async fn a_loop_that_hangs_in_an_await_is_ill_and_one_that_rests_is_not() {
     let (agent, seen) = agent(&machine, CancellationToken::new()).expect("an agent");
     let mut agent = agent.with_heart(heart.clone());
     let illness = || seen.borrow().illness(heart.overdue());
-    let (_wishes, mut errands) = mpsc::channel(1);
+    let (_wishes, mut queue) = mpsc::channel(1);
     let reload = Notify::new();
     let life = async {
         tokio::time::sleep(SECOND).await;
@@ -60,18 +60,18 @@ async fn a_loop_that_hangs_in_an_await_is_ill_and_one_that_rests_is_not() {
         assert!(told.starts_with("the loop has not turned for "), "{told}");
     };
     tokio::select! {
-        _ = agent.run(&mut errands, &reload) => panic!("it ended"),
+        _ = agent.run(&mut queue, &reload) => panic!("it ended"),
         () = life => {}
     }
 }
 
 /// Asks the agent for something.
 async fn ask(
-    wishes: &mpsc::Sender<QueuedCommand>,
-    wish: AgentCommand,
+    commands: &mpsc::Sender<QueuedCommand>,
+    command: AgentCommand,
 ) -> Result<CommandReply, CommandError> {
     let (answer, answered) = oneshot::channel();
-    wishes.send(QueuedCommand { wish, answer }).await.expect("it listens");
+    commands.send(QueuedCommand { command, answer }).await.expect("it listens");
     answered.await.expect("it answers")
 }
 
@@ -79,31 +79,33 @@ async fn ask(
 async fn one_update_on_trial_never_holds_up_the_look_at_others() {
     let machine = machine();
     let (mut agent, mut seen) = agent(&machine, CancellationToken::new()).expect("an agent");
-    let (wishes, mut errands) = mpsc::channel(1);
+    let (commands, mut queue) = mpsc::channel(1);
     let reload = Notify::new();
     let life = async {
         seen.wait_for(|snapshot| snapshot.in_flight.is_some()).await.expect("an update begins");
         let begun = machine.now();
         let request = RoundRequest { dry_run: true, ..RoundRequest::default() };
-        let Ok(CommandReply::Round(end)) = ask(&wishes, AgentCommand::Round(request)).await else {
+        let Ok(CommandReply::Round(end)) = ask(&commands, AgentCommand::Round(request)).await
+        else {
             panic!("no round");
         };
         let of = |name: &str| end.reports.iter().find(|it| it.container == name).expect("a report");
         assert_eq!(of("web").verdict, Verdict::UpToDate);
         assert_eq!(of("till").verdict, Verdict::Held);
-        ask(&wishes, AgentCommand::Allow("web".into())).await.expect("nothing to allow");
+        ask(&commands, AgentCommand::Allow("web".into())).await.expect("nothing to allow");
         assert!(machine.now() - begun < SECOND, "they have waited for the update");
         assert!(seen.borrow().in_flight.is_some(), "the update is not over");
         let request =
             RoundRequest { names: Some(["till".to_owned()].into()), ..RoundRequest::default() };
-        let Ok(CommandReply::Round(end)) = ask(&wishes, AgentCommand::Round(request)).await else {
+        let Ok(CommandReply::Round(end)) = ask(&commands, AgentCommand::Round(request)).await
+        else {
             panic!("no round");
         };
         assert_eq!(end.reports[0].verdict, Verdict::UpToDate, "it has waited for the update");
         assert_eq!(seen.borrow().in_flight, None);
     };
     tokio::select! {
-        _ = agent.run(&mut errands, &reload) => panic!("it ended"),
+        _ = agent.run(&mut queue, &reload) => panic!("it ended"),
         () = life => {}
     }
 }
@@ -116,7 +118,7 @@ async fn no_error_of_one_container_ends_the_round_for_the_others() {
         for nth in 1..=40 {
             let machine = machine();
             machine.lock().shelf.push(OTHER, "v2");
-            let hook = Hook { call: call.into(), nth, after: false, hand: Hand::Refuse };
+            let hook = Hook { call: call.into(), nth, after: false, fault: Fault::Refuse };
             machine.lock().hooks.push(hook);
             let (mut agent, _) = agent(&machine, CancellationToken::new()).expect("an agent");
             let end = agent.round(&RoundRequest::default()).await.expect("a round");

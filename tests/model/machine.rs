@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::crash_point::{Crash, Fuse};
+use crate::crash_point::{Crash, CrashPoints};
 use crate::disk::Files;
 use crate::engine::state::{Moment, State};
-use crate::fault::Hand;
+use crate::fault::Fault;
 use crate::registry::Shelf;
 use crate::service::Service;
 
@@ -32,7 +32,7 @@ pub struct Hook {
     /// Which one of them, from 1.
     pub nth: usize,
     pub after: bool,
-    pub hand: Hand,
+    pub fault: Fault,
 }
 
 /// Everything that can be copied, so that one state of affairs can be gone on from many times.
@@ -52,22 +52,22 @@ pub struct Affairs {
     pub other_agent_lives: Option<bool>,
     /// What is free where the Engine keeps images.
     pub free_bytes: u64,
-    pub fuse: Fuse,
+    pub crash_points: CrashPoints,
     pub hooks: Vec<Hook>,
     /// What happens at which time.
-    pub timed: Vec<(Duration, Hand)>,
+    pub timed: Vec<(Duration, Fault)>,
     /// How often each call was made, for the hooks.
     pub calls: BTreeMap<&'static str, usize>,
     pub call_count: usize,
     /// Acts on the Engine, for the invariant that a quiet round does none.
     pub acts: usize,
     /// What killed the agent.
-    pub stroke: Option<Hand>,
+    pub stroke: Option<Fault>,
     /// Whether the state directory is on the Engine's disk, so that its flushes flush both.
     pub shares_a_disk: bool,
     pub services: Vec<Service>,
     /// What happens so long after a step of an update begins, the first time it does.
-    pub at_steps: Vec<(String, Duration, Hand)>,
+    pub at_steps: Vec<(String, Duration, Fault)>,
     /// Whether the Engine never answers what containers there are, and no adapter ends the wait.
     pub hangs: bool,
     /// Whether the judge looks after every fault.
@@ -114,7 +114,7 @@ impl Machine {
             ids: 0,
             other_agent_lives: None,
             free_bytes: u64::MAX,
-            fuse: Fuse::default(),
+            crash_points: CrashPoints::default(),
             hooks: Vec::new(),
             timed: Vec::new(),
             calls: BTreeMap::new(),
@@ -205,24 +205,24 @@ impl Machine {
 
     /// A point at which something can go wrong. Gives what the call is to suffer; a crash does not
     /// return.
-    pub fn point(&self, call: &'static str, after: bool) -> Option<Hand> {
+    pub fn point(&self, call: &'static str, after: bool) -> Option<Fault> {
         self.count_the_call();
-        let hand = {
+        let fault = {
             let mut affairs = self.lock();
-            affairs.fuse.pass().or_else(|| affairs.hook(call, after))
+            affairs.crash_points.pass().or_else(|| affairs.hook(call, after))
         };
-        self.suffer(hand?)
+        self.suffer(fault?)
     }
 
     /// Like [`point`](Self::point), but only for what scripts name.
-    pub fn quiet_point(&self, call: &'static str, after: bool) -> Option<Hand> {
+    pub fn quiet_point(&self, call: &'static str, after: bool) -> Option<Fault> {
         self.count_the_call();
-        let counts = self.lock().fuse.counts_questions;
+        let counts = self.lock().crash_points.counts_questions;
         if counts {
             return self.point(call, after);
         }
-        let hand = self.lock().hook(call, after);
-        self.suffer(hand?)
+        let fault = self.lock().hook(call, after);
+        self.suffer(fault?)
     }
 
     fn count_the_call(&self) {
@@ -233,17 +233,17 @@ impl Machine {
         assert!(is_sane, "the agent turns in a circle");
     }
 
-    fn suffer(&self, hand: Hand) -> Option<Hand> {
-        match hand {
-            Hand::Kill | Hand::Cut(_) => {
-                self.lock().stroke = Some(hand);
+    fn suffer(&self, fault: Fault) -> Option<Fault> {
+        match fault {
+            Fault::Kill | Fault::Cut(_) => {
+                self.lock().stroke = Some(fault);
                 resume_unwind(Box::new(Crash));
             }
-            Hand::Refuse | Hand::Conflict | Hand::LoseTheAnswer => {
+            Fault::Refuse | Fault::Conflict | Fault::LoseTheAnswer => {
                 let over = self.now();
                 self.fault_is_over_at(over);
                 self.look_after(over);
-                Some(hand)
+                Some(fault)
             }
             other => {
                 self.lend(other);
@@ -286,15 +286,15 @@ impl Machine {
         }
         let (meant, others) = affairs.at_steps.drain(..).partition(|(word, ..)| word == step);
         affairs.at_steps = others;
-        let meant: Vec<(String, Duration, Hand)> = meant;
-        affairs.timed.extend(meant.into_iter().map(|(_, after, hand)| (now + after, hand)));
+        let meant: Vec<(String, Duration, Fault)> = meant;
+        affairs.timed.extend(meant.into_iter().map(|(_, after, fault)| (now + after, fault)));
         drop(affairs);
         self.hands_changed.notify_one();
     }
 }
 
 impl Affairs {
-    fn hook(&mut self, call: &'static str, after: bool) -> Option<Hand> {
+    fn hook(&mut self, call: &'static str, after: bool) -> Option<Fault> {
         if self.hooks.is_empty() {
             return None;
         }
@@ -303,7 +303,7 @@ impl Affairs {
         let nth = *count;
         let meant = |hook: &Hook| hook.call == call && hook.nth == nth && hook.after == after;
         let position = self.hooks.iter().position(meant)?;
-        Some(self.hooks.remove(position).hand)
+        Some(self.hooks.remove(position).fault)
     }
 }
 

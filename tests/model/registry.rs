@@ -35,7 +35,7 @@ impl Shelf {
         self.images.get(name).expect("an image of this name")
     }
 
-    /// Pushes an image. Push again it is the same image under a new index.
+    /// Pushes an image. Pushed again it is the same image under a new index.
     pub fn push(&mut self, tag: &str, name: &str) -> Digest {
         let image = Arc::clone(self.image(name));
         let edition = self.editions.entry(name.to_owned()).or_default();

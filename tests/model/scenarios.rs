@@ -64,7 +64,7 @@ async fn play(script: &str) -> String {
             None => obey(&machine, command(line)).await,
         }
     }
-    for breach in machine.judge(leave) {
+    for breach in machine.invariants(leave) {
         machine.log(format!("BREACH {breach}"));
     }
     let mut text = machine.lock().log.join("\n");
@@ -90,11 +90,11 @@ async fn obey(machine: &Arc<Machine>, command: Command) {
         Command::AnotherDisk => machine.lock().shares_a_disk = false,
         Command::Free(bytes) => machine.lock().free_bytes = bytes,
         Command::Image(image) => machine.lock().shelf.built(*image),
-        Command::Run(wish) => machine.run_service(&wish),
+        Command::Run(command) => machine.run_service(&command),
         Command::Build(tag, image) => machine.build(&tag, &image),
         Command::Hook(hook) => machine.lock().hooks.push(hook),
-        Command::AtStep(step, after, hand) => machine.lock().at_steps.push((step, after, hand)),
-        Command::Now(hand) => machine.lend(hand),
+        Command::AtStep(step, after, fault) => machine.lock().at_steps.push((step, after, fault)),
+        Command::Now(fault) => machine.lend(fault),
         Command::Wait(time) => wait(machine, time).await,
         Command::Agent(time) => tell(machine, live(machine, Job::Run(time)).await),
         Command::Round { force, by_name, dry_run } => {

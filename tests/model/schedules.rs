@@ -9,13 +9,13 @@ use std::time::Duration;
 use pilotfish::agent::RoundRequest;
 use pilotfish::core::decide::reason::Reason;
 
-use crate::crashes::{AFTERMATH, APP, Tally, alone, number_of};
-use crate::fault::{DiskTrouble, Hand, Keeps};
+use crate::crashes::{AFTERMATH, APP, Results, alone, number_of};
+use crate::fault::{DiskTrouble, Fault, Keeps};
 use crate::images::{Behaviour, Image};
 use crate::invariants::{CONTROL, Leave};
 use crate::machine::{Affairs, Machine};
 use crate::seed::Seed;
-use crate::service::AgentCommand;
+use crate::service::RunOptions;
 use crate::session::{End, Job, live};
 
 /// How many seeds are run where nobody says how many.
@@ -36,7 +36,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn random_faults() {
     let count = number_of("PILOTFISH_SEEDS", SEEDS);
     let begin = number_of("PILOTFISH_SEED", 0);
-    let tallies: Vec<Tally> = std::thread::scope(|scope| {
+    let tallies: Vec<Results> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS)
             .map(|worker| {
                 scope.spawn(move || run((begin + worker..begin + count).step_by(WORKERS)))
@@ -44,29 +44,29 @@ fn random_faults() {
             .collect();
         workers.into_iter().map(|worker| worker.join().expect("a worker")).collect()
     });
-    let mut whole = Tally::default();
-    for tally in tallies {
-        whole.add(tally);
+    let mut whole = Results::default();
+    for results in tallies {
+        whole.add(results);
     }
     println!("{}", whole.summary(&format!("{count} seeds from {begin}")));
     assert!(whole.found.is_empty(), "{}", whole.in_words());
 }
 
-fn run(seeds: impl Iterator<Item = usize>) -> Tally {
+fn run(seeds: impl Iterator<Item = usize>) -> Results {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
-    let mut tally = Tally::default();
+    let mut results = Results::default();
     for number in seeds {
         let _name = Name(number);
-        let found = runtime.block_on(one(number, false, &mut tally));
-        if tally.is_new(&found) {
+        let found = runtime.block_on(one(number, false, &mut results));
+        if results.is_new(&found) {
             println!("seed {number}: {found:#?}");
-            runtime.block_on(one(number, true, &mut Tally::default()));
+            runtime.block_on(one(number, true, &mut Results::default()));
         }
-        tally.runs += 1;
-        tally.count(found, &[(number, Hand::Kill)]);
+        results.runs += 1;
+        results.count(found, &[(number, Fault::Kill)]);
     }
-    tally
+    results
 }
 
 /// Says which seed it was when a run ends in a panic.
@@ -81,23 +81,23 @@ impl Drop for Name {
 }
 
 /// One run of one seed.
-async fn one(number: usize, talks: bool, tally: &mut Tally) -> Vec<String> {
+async fn one(number: usize, talks: bool, results: &mut Results) -> Vec<String> {
     let mut seed = Seed::new(number as u64);
     let machine = Machine::from(stage(&mut seed));
     {
         let mut affairs = machine.lock();
         affairs.talks = talks;
-        affairs.fuse.counts_questions = seed.one_in(2);
-        affairs.fuse.armed = faults(&mut seed);
+        affairs.crash_points.counts_questions = seed.one_in(2);
+        affairs.crash_points.armed = faults(&mut seed);
     }
     let mut machine = machine;
     let mut found = Vec::new();
     for _ in 0..LIVES_MAX {
         match live(&machine, Job::Run(AFTERMATH)).await {
-            End::Crash(Hand::Cut(_)) => {
-                let mut one = Tally::default();
+            End::Crash(Fault::Cut(_)) => {
+                let mut one = Results::default();
                 alone(&machine.copy(), &mut one, &[]).await;
-                tally.alone += 1;
+                results.alone += 1;
                 found.extend(one.found.into_keys());
                 // The agent was kept away for as long as that took.
                 machine.fault_is_over_at(machine.now());
@@ -108,11 +108,11 @@ async fn one(number: usize, talks: bool, tally: &mut Tally) -> Vec<String> {
         }
         let affairs = machine.copy();
         machine = Machine::from(affairs);
-        if machine.lock().fuse.armed.is_empty() {
+        if machine.lock().crash_points.armed.is_empty() {
             break;
         }
     }
-    found.extend(judge(&machine).await);
+    found.extend(invariants(&machine).await);
     if talks {
         println!("{}", machine.lock().log.join("\n"));
     }
@@ -120,15 +120,15 @@ async fn one(number: usize, talks: bool, tally: &mut Tally) -> Vec<String> {
 }
 
 /// Everything is well again; after two more lives everything must be as it should.
-async fn judge(machine: &Arc<Machine>) -> Vec<String> {
+async fn invariants(machine: &Arc<Machine>) -> Vec<String> {
     {
         let mut affairs = machine.lock();
-        affairs.fuse.armed.clear();
-        affairs.files.trouble = None;
+        affairs.crash_points.armed.clear();
+        affairs.files.error = None;
         affairs.shelf.failure = None;
     }
     live(machine, Job::Run(2 * AFTERMATH)).await;
-    let mut found = machine.judge(Leave::default());
+    let mut found = machine.invariants(Leave::default());
     found.extend(quiet(machine).await);
     found
 }
@@ -165,14 +165,11 @@ fn stage(seed: &mut Seed) -> Affairs {
         shelf.built(Image::new("v3", behaviour(seed)).with_volume("/data"));
         shelf.push(APP, "v1");
     }
-    machine.run_service(&AgentCommand {
-        is_watched: false,
-        ..AgentCommand::new(CONTROL, APP, policy)
-    });
+    machine.run_service(&RunOptions { is_watched: false, ..RunOptions::new(CONTROL, APP, policy) });
     let port = seed.one_in(4).then_some(8080);
-    machine.run_service(&AgentCommand { port, ..AgentCommand::new("till", APP, policy) });
+    machine.run_service(&RunOptions { port, ..RunOptions::new("till", APP, policy) });
     if seed.one_in(4) {
-        machine.run_service(&AgentCommand::new("web", APP, policy));
+        machine.run_service(&RunOptions::new("web", APP, policy));
     }
     machine.lock().shelf.push(APP, "v2");
     machine.copy()
@@ -195,25 +192,25 @@ fn behaviour(seed: &mut Seed) -> Behaviour {
 }
 
 /// Up to four faults, anywhere.
-fn faults(seed: &mut Seed) -> Vec<(usize, Hand)> {
+fn faults(seed: &mut Seed) -> Vec<(usize, Fault)> {
     (0..=seed.below(4)).map(|_| (seed.below(POINTS), fault(seed))).collect()
 }
 
-fn fault(seed: &mut Seed) -> Hand {
+fn fault(seed: &mut Seed) -> Fault {
     let down = Duration::from_millis(seed.pick(&[200, 2_000, 20_000, 200_000]));
     match seed.below(16) {
-        0..=2 => Hand::Kill,
-        3 => Hand::Cut(Keeps::All),
-        4 => Hand::Cut(Keeps::Nothing),
-        5 | 6 => Hand::Cut(Keeps::Some(seed.next())),
-        7 => Hand::Terminate,
-        8 => Hand::RestartEngine { killed: false, down },
-        9 => Hand::RestartEngine { killed: true, down },
-        10 => Hand::Refuse,
-        11 => Hand::LoseTheAnswer,
-        12 => Hand::Disk(seed.pick(&[DiskTrouble::Full, DiskTrouble::Broken]), 1 + seed.below(24)),
-        13 => Hand::SetClock(seed.pick(&[86_400_000, -86_400_000, -40_000, 3_600_000])),
-        14 => Hand::Push(APP.into(), seed.pick(&["v2", "v3"]).into()),
-        _ => Hand::Registry(Some(Reason::RegistryUnreachable)),
+        0..=2 => Fault::Kill,
+        3 => Fault::Cut(Keeps::All),
+        4 => Fault::Cut(Keeps::Nothing),
+        5 | 6 => Fault::Cut(Keeps::Some(seed.next())),
+        7 => Fault::Terminate,
+        8 => Fault::RestartEngine { killed: false, down },
+        9 => Fault::RestartEngine { killed: true, down },
+        10 => Fault::Refuse,
+        11 => Fault::LoseTheAnswer,
+        12 => Fault::Disk(seed.pick(&[DiskTrouble::Full, DiskTrouble::Broken]), 1 + seed.below(24)),
+        13 => Fault::SetClock(seed.pick(&[86_400_000, -86_400_000, -40_000, 3_600_000])),
+        14 => Fault::Push(APP.into(), seed.pick(&["v2", "v3"]).into()),
+        _ => Fault::Registry(Some(Reason::RegistryUnreachable)),
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use pilotfish::core::decide::reason::Reason;
 
-use crate::fault::{DiskTrouble, Hand, Keeps};
+use crate::fault::{DiskTrouble, Fault, Keeps};
 use crate::images::{Behaviour, Image};
 use crate::machine::Hook;
-use crate::service::AgentCommand;
+use crate::service::RunOptions;
 
 /// One line of a scenario.
 #[derive(Debug)]
@@ -23,15 +23,15 @@ pub enum Command {
     /// `image v2 = dies 3s`; `image v2 = good except web: exits 1`; `image v2 = good by SIGINT`.
     Image(Box<Image>),
     /// `push shop/app:1 v2`; `clock +1d`; …: done at once.
-    Now(Hand),
+    Now(Fault),
     /// `run till shop/app:1 policy=always port=80 label=…`.
-    Run(AgentCommand),
+    Run(RunOptions),
     /// `build shop/own:1 v2`: an image of the machine's own, without a digest.
     Build(String, String),
     /// `before rename 2: kill`.
     Hook(Hook),
     /// `at verify +5s: prune`.
-    AtStep(String, Duration, Hand),
+    AtStep(String, Duration, Fault),
     /// `round`: `pilotfish update`; `round force`; `round by-name`: with the names of all.
     Round { force: bool, by_name: bool, dry_run: bool },
     /// `agent 40m`: `pilotfish run` for so long.
@@ -51,7 +51,7 @@ pub fn command(line: &str) -> Command {
         "state-on-another-disk" => Command::AnotherDisk,
         "free" => Command::Free(rest.parse().expect("a number of bytes")),
         "image" => Command::Image(Box::new(image(rest))),
-        "run" => Command::Run(wish(rest)),
+        "run" => Command::Run(run_options(rest)),
         "build" => {
             let (tag, image) = rest.split_once(' ').expect("`build TAG IMAGE`");
             Command::Build(tag.to_owned(), image.to_owned())
@@ -66,7 +66,7 @@ pub fn command(line: &str) -> Command {
         "agent" => Command::Agent(time(rest)),
         "wait" => Command::Wait(time(rest)),
         "show" => Command::Show,
-        _ => Command::Now(hand(line)),
+        _ => Command::Now(fault(line)),
     }
 }
 
@@ -84,27 +84,27 @@ fn image(text: &str) -> Image {
     }
 }
 
-fn wish(text: &str) -> AgentCommand {
+fn run_options(text: &str) -> RunOptions {
     let mut words = text.split(' ');
     let name = words.next().expect("a name");
     let image = words.next().expect("an image");
-    let mut wish = AgentCommand::new(name, image, "always");
+    let mut command = RunOptions::new(name, image, "always");
     for (key, value) in words.filter_map(|word| word.split_once('=')) {
         match key {
-            "policy" => wish.policy = value.to_owned(),
-            "port" => wish.port = value.parse().ok(),
-            "keep" => wish.keep = value.parse().expect("a number"),
-            "watched" => wish.is_watched = value == "yes",
-            "network" => wish = wish.hanging("NetworkMode", value),
-            "pid" => wish = wish.hanging("PidMode", value),
-            "stop-signal" => wish.labels.push(stop_signal(value)),
-            label => wish.labels.push((format!("pilotfish.{label}"), value.to_owned())),
+            "policy" => command.policy = value.to_owned(),
+            "port" => command.port = value.parse().ok(),
+            "keep" => command.keep = value.parse().expect("a number"),
+            "watched" => command.is_watched = value == "yes",
+            "network" => command = command.hanging("NetworkMode", value),
+            "pid" => command = command.hanging("PidMode", value),
+            "stop-signal" => command.labels.push(stop_signal(value)),
+            label => command.labels.push((format!("pilotfish.{label}"), value.to_owned())),
         }
     }
-    if wish.keep != 1 {
-        wish.labels.push(("pilotfish.images.keep".into(), wish.keep.to_string()));
+    if command.keep != 1 {
+        command.labels.push(("pilotfish.images.keep".into(), command.keep.to_string()));
     }
-    wish
+    command
 }
 
 /// Watchtower's label.
@@ -117,57 +117,57 @@ fn hook(after: bool, text: &str) -> Hook {
     let (point, what) = text.split_once(": ").expect("`before CALL N: …`");
     let (call, nth) = point.rsplit_once(' ').expect("a call and a number");
     let nth = nth.parse().expect("a number");
-    Hook { call: call.to_owned(), nth, after, hand: hand(what) }
+    Hook { call: call.to_owned(), nth, after, fault: fault(what) }
 }
 
 /// `verify +5s: prune`.
 fn at_step(text: &str) -> Command {
     let (point, what) = text.split_once(": ").expect("`at STEP +TIME: …`");
     let (step, after) = point.split_once(" +").expect("a step and a time");
-    Command::AtStep(step.to_owned(), time(after), hand(what))
+    Command::AtStep(step.to_owned(), time(after), fault(what))
 }
 
 fn time(text: &str) -> Duration {
     humantime::parse_duration(text).expect("a time")
 }
 
-fn hand(text: &str) -> Hand {
+fn fault(text: &str) -> Fault {
     let words: Vec<_> = text.split(' ').collect();
     match words.as_slice() {
-        ["kill"] => Hand::Kill,
-        ["sigterm"] => Hand::Terminate,
-        ["cut", keeps] => Hand::Cut(match *keeps {
+        ["kill"] => Fault::Kill,
+        ["sigterm"] => Fault::Terminate,
+        ["cut", keeps] => Fault::Cut(match *keeps {
             "nothing-kept" => Keeps::Nothing,
             "all-kept" => Keeps::All,
             seed => Keeps::Some(seed.parse().expect("a seed")),
         }),
-        ["engine", "restarts", down] => Hand::RestartEngine { killed: false, down: time(down) },
-        ["engine", "killed", down] => Hand::RestartEngine { killed: true, down: time(down) },
-        ["refuse"] => Hand::Refuse,
-        ["conflict"] => Hand::Conflict,
-        ["lose-the-answer"] => Hand::LoseTheAnswer,
-        ["disk", "full", writes] => Hand::Disk(DiskTrouble::Full, number(writes)),
-        ["disk", "broken", writes] => Hand::Disk(DiskTrouble::Broken, number(writes)),
-        ["disk", "mended"] => Hand::MendDisk,
-        ["lose-state"] => Hand::LoseState,
-        ["clock", seconds] => Hand::SetClock(clock(seconds)),
-        ["prune"] => Hand::Prune,
-        ["stranger", name, image] => Hand::Stranger((*name).into(), (*image).into()),
-        ["other-agent", "lives"] => Hand::OtherAgent(Some(true)),
-        ["other-agent", "is-gone"] => Hand::OtherAgent(Some(false)),
-        ["other-agent", "unseen"] => Hand::OtherAgent(None),
-        ["unlock"] => Hand::Unlock,
-        ["rm", name] => Hand::Remove((*name).into()),
-        ["stop", name] => Hand::Stop((*name).into()),
-        ["start", name] => Hand::Start((*name).into()),
-        ["restart", name] => Hand::Restart((*name).into()),
-        ["rename", from, to] => Hand::Rename((*from).into(), (*to).into()),
-        ["run-again", name] => Hand::Run((*name).into()),
-        ["create-again", name] => Hand::Create((*name).into()),
-        ["pull", tag] => Hand::Pull((*tag).into()),
-        ["push", tag, image] => Hand::Push((*tag).into(), (*image).into()),
-        ["registry", "down"] => Hand::Registry(Some(Reason::RegistryUnreachable)),
-        ["registry", "up"] => Hand::Registry(None),
+        ["engine", "restarts", down] => Fault::RestartEngine { killed: false, down: time(down) },
+        ["engine", "killed", down] => Fault::RestartEngine { killed: true, down: time(down) },
+        ["refuse"] => Fault::Refuse,
+        ["conflict"] => Fault::Conflict,
+        ["lose-the-answer"] => Fault::LoseTheAnswer,
+        ["disk", "full", writes] => Fault::Disk(DiskTrouble::Full, number(writes)),
+        ["disk", "broken", writes] => Fault::Disk(DiskTrouble::Broken, number(writes)),
+        ["disk", "mended"] => Fault::MendDisk,
+        ["lose-state"] => Fault::LoseState,
+        ["clock", seconds] => Fault::SetClock(clock(seconds)),
+        ["prune"] => Fault::Prune,
+        ["stranger", name, image] => Fault::Stranger((*name).into(), (*image).into()),
+        ["other-agent", "lives"] => Fault::OtherAgent(Some(true)),
+        ["other-agent", "is-gone"] => Fault::OtherAgent(Some(false)),
+        ["other-agent", "unseen"] => Fault::OtherAgent(None),
+        ["unlock"] => Fault::Unlock,
+        ["rm", name] => Fault::Remove((*name).into()),
+        ["stop", name] => Fault::Stop((*name).into()),
+        ["start", name] => Fault::Start((*name).into()),
+        ["restart", name] => Fault::Restart((*name).into()),
+        ["rename", from, to] => Fault::Rename((*from).into(), (*to).into()),
+        ["run-again", name] => Fault::Run((*name).into()),
+        ["create-again", name] => Fault::Create((*name).into()),
+        ["pull", tag] => Fault::Pull((*tag).into()),
+        ["push", tag, image] => Fault::Push((*tag).into(), (*image).into()),
+        ["registry", "down"] => Fault::Registry(Some(Reason::RegistryUnreachable)),
+        ["registry", "up"] => Fault::Registry(None),
         _ => panic!("`{text}` is nothing that can be done"),
     }
 }

@@ -27,7 +27,7 @@ pub struct Service {
 
 /// What a service is made with.
 #[derive(Debug, Clone)]
-pub struct AgentCommand {
+pub struct RunOptions {
     pub name: String,
     pub image: String,
     pub policy: String,
@@ -39,7 +39,7 @@ pub struct AgentCommand {
     pub hangs: Option<(&'static str, String)>,
 }
 
-impl AgentCommand {
+impl RunOptions {
     pub fn new(name: &str, image: &str, policy: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -106,34 +106,34 @@ impl Machine {
     }
 
     /// `docker pull` of what the tag stands for, then `docker run`.
-    pub fn run_service(&self, wish: &AgentCommand) {
+    pub fn run_service(&self, command: &RunOptions) {
         self.with(|affairs, at| {
-            let name = wish.image.trim_end_matches(PINNED);
-            let mut wish = wish.clone();
+            let name = command.image.trim_end_matches(PINNED);
+            let mut command = command.clone();
             if let Some((index, image)) = affairs.shelf.offered(name) {
                 let (index, image) = (index.clone(), image.clone());
                 let of = repository(name).to_owned();
                 let id = affairs.engine.pulled(&of, &index, &image);
                 affairs.engine.tag(at.wall, &id, name).expect("a tag");
-                wish.image = wish.image.replace(PINNED, &format!("@{index}"));
+                command.image = command.image.replace(PINNED, &format!("@{index}"));
             }
             affairs.engine.harden();
-            let body = wish.body();
-            let id = affairs.engine.create(at, &wish.name, &body).expect("a container");
+            let body = command.body();
+            let id = affairs.engine.create(at, &command.name, &body).expect("a container");
             affairs.engine.start(at, &id).expect("a start");
             affairs.engine.harden();
             let container = affairs.engine.find(&id).expect("the container");
             let volumes = container.mounts.iter().map(|mount| mount.volume.clone()).collect();
             let first = affairs.engine.stored.images[&container.image].spec.name.clone();
             affairs.services.push(Service {
-                name: wish.name,
-                image: wish.image,
-                policy: wish.policy,
+                name: command.name,
+                image: command.image,
+                policy: command.policy,
                 body,
                 volumes,
-                keep: wish.keep,
+                keep: command.keep,
                 first,
-                hangs: wish.hangs,
+                hangs: command.hangs,
             });
         });
     }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::crash_point::Crash;
 use crate::disk::FakeDisk;
 use crate::engine::FakeEngine;
-use crate::fault::Hand;
+use crate::fault::Fault;
 use crate::host::FakeHost;
 use crate::machine::Machine;
 use crate::registry::FakeRegistry;
@@ -54,7 +54,7 @@ pub enum End {
     /// A round, with what it found.
     Round(Result<RoundEnd, String>),
     /// It was killed, or the power went.
-    Crash(Hand),
+    Crash(Fault),
     /// It could not begin.
     Refused(String),
 }
@@ -115,10 +115,10 @@ async fn work(machine: Arc<Machine>, job: Job, stop: CancellationToken) -> End {
             End::Round(agent.round(&request).await.map_err(|error| error.to_string()))
         }
         Job::Run(time) => {
-            let (_wishes, mut errands) = mpsc::channel(1);
+            let (_wishes, mut queue) = mpsc::channel(1);
             let reload = Notify::new();
             tokio::select! {
-                _ = agent.run(&mut errands, &reload) => {}
+                _ = agent.run(&mut queue, &reload) => {}
                 () = tokio::time::sleep(time) => {}
             }
             End::Over
@@ -175,7 +175,7 @@ impl Listener for Ear {
             Event::FetchedAhead { container, .. } => {
                 machine.log(format!("{container}: fetched ahead"));
             }
-            Event::HandedOver { .. }
+            Event::SelfUpdating { .. }
             | Event::StepDone { .. }
             | Event::Pulling { .. }
             | Event::Pulled { .. }
@@ -200,9 +200,9 @@ impl Machine {
     }
 
     /// What a kill or a power cut leaves.
-    pub fn strike(&self, stroke: &Hand) {
+    pub fn strike(&self, stroke: &Fault) {
         self.log(format!("! {stroke:?}"));
-        if let Hand::Cut(keeps) = stroke {
+        if let Fault::Cut(keeps) = stroke {
             self.with(|affairs, at| {
                 affairs.engine.cut(at, *keeps);
                 affairs.files.cut(*keeps);

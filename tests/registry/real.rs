@@ -160,7 +160,7 @@ fn write_config(directory: &Path, setup: &Setup<'_>) -> PathBuf {
     config
 }
 
-/// FanOut registries over one storage have a configuration each.
+/// Several registries over one storage have a configuration each.
 fn name_of(setup: &Setup<'_>) -> String {
     let word = |is: bool, word: &'static str| if is { word } else { "no" };
     format!(

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// Longer than the slowest Engine call of a test, a stop with its ten seconds of patience.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Requester to ask.
+/// Whom to ask.
 #[derive(Debug, Clone)]
 pub enum Peer {
     Unix(PathBuf),

@@ -24,7 +24,7 @@ fn exists(name: &str) -> bool {
     let text = files.iter().find_map(|path| std::fs::read_to_string(top().join(path)).ok());
     let test = format!("#[test]\nfn {function}()");
     let awaited = format!("\nasync fn {function}()");
-    // Tasks the code a test is indented, and other attributes may stand in between.
+    // Beside the code a test is indented, and other attributes may stand in between.
     text.is_some_and(|text| {
         let plain: Vec<_> = text.lines().map(str::trim_start).collect();
         let plain = plain.join("\n");

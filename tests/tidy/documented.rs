@@ -172,18 +172,18 @@ fn fields_of_the_json() -> BTreeSet<String> {
         log: Vec::new(),
         dependents: vec![String::new()],
     };
-    let passed_over =
+    let ignored_labels =
         PassedOver { container: String::new(), labels: BTreeMap::new(), watched: false };
-    let check = check_json(DateTime::UNIX_EPOCH, &[report], &[passed_over]).unwrap_or_default();
+    let check = check_json(DateTime::UNIX_EPOCH, &[report], &[ignored_labels]).unwrap_or_default();
     let check: serde_json::Value = serde_json::from_str(&check).unwrap_or_default();
     let record = serde_json::to_value(record).unwrap_or_default();
     let status = Status { version: String::new(), pid: 0, snapshot: Snapshot::default() };
     let status = status_json(&status).unwrap_or_default();
     let status = serde_json::from_str(&status).unwrap_or_default();
     let documents =
-        [check["containers"][0].clone(), check["passed_over"][0].clone(), record, status];
+        [check["containers"][0].clone(), check["ignored_labels"][0].clone(), record, status];
     let fields = documents.iter().filter_map(serde_json::Value::as_object);
-    let frames = ["checked_at", "containers", "passed_over", "updates"].map(str::to_owned);
+    let frames = ["checked_at", "containers", "ignored_labels", "updates"].map(str::to_owned);
     fields.flat_map(serde_json::Map::keys).cloned().chain(frames).collect()
 }
 

@@ -9,7 +9,7 @@ const FLOORS: [(Kind, &[&str]); 5] = [
     (Kind::Ports, &["engine", "registry", "journal", "host"]),
     (
         Kind::Ordered,
-        &["world", "probing", "hooks", "start_needs", "observe", "execute", "recover", "agent"],
+        &["ports", "exec", "start_requirements", "observe", "execute", "recover", "agent"],
     ),
     (Kind::Ordered, &["config", "cli", "control", "output", "metrics", "telemetry", "api"]),
     (Kind::Ordered, &["app", "commands"]),
@@ -95,7 +95,7 @@ fn may_import(room: &str, other: &str) -> Result<(), String> {
 }
 
 fn no_floor(room: &str) -> String {
-    format!("`{room}` stands on no floor: give it one in tests/tidy/floors.rs and ARCHITECTURE.md")
+    format!("`{room}` stands on no floor: give it one in tests/tidy/layers.rs and ARCHITECTURE.md")
 }
 
 /// The rooms that a line of code names: `crate::a::b`, and each of `crate::{a, b::c}`.

@@ -219,6 +219,6 @@ fn tests_are_left_out() {
     let rest = without_tests(code);
     assert!(rest.contains("fn a") && rest.contains("fn c") && !rest.contains("fn b"), "{rest}");
     assert_eq!(rest.lines().count(), code.lines().count());
-    let beside = without_tests("#[cfg(test)]\n#[path = \"x\"]\nmod tests;\nfn d() {}");
-    assert!(beside.contains("fn d") && !beside.contains("mod tests"), "{beside}");
+    let tasks = without_tests("#[cfg(test)]\n#[path = \"x\"]\nmod tests;\nfn d() {}");
+    assert!(tasks.contains("fn d") && !tasks.contains("mod tests"), "{tasks}");
 }

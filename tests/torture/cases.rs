@@ -6,20 +6,20 @@ use std::time::Instant;
 
 use crate::fault::{Aim, Fault, Place, When};
 use crate::releases::Kind;
-use crate::results::Tally;
-use crate::rig::{Bench, Case, Outcome};
+use crate::results::Results;
+use crate::rig::{Case, Outcome, Rig};
 use crate::service::Setup;
 
 /// The least number of calls of an update: create, stop, two renames, start, commit, clean.
 const CALLS_MIN: usize = 10;
 
-/// How many calls an update makes, by how it ends. CountingObserver once, by dry runs.
+/// How many calls an update makes, by how it ends. Counted once, by dry runs.
 pub type Lengths = BTreeMap<Kind, usize>;
 
 /// Counts the calls of an update for each of the kinds.
-pub fn lengths(bench: &mut Bench, kinds: &[Kind]) -> Lengths {
+pub fn lengths(rig: &mut Rig, kinds: &[Kind]) -> Lengths {
     let count = |kind: &Kind| {
-        let calls = bench.count_calls(*kind).len();
+        let calls = rig.count_calls(*kind).len();
         assert!(calls >= CALLS_MIN, "an update to {} makes only {calls} calls", kind.word());
         (*kind, calls)
     };
@@ -37,31 +37,31 @@ pub fn every(kind: Kind, fault: Fault, lengths: &Lengths, stride: usize) -> Vec<
 }
 
 /// Plays all of the cases, as many at a time as there are machines, until the deadline.
-pub fn play(benches: Vec<Bench>, cases: Vec<Case>, deadline: Option<Instant>, tally: &Tally) {
+pub fn play(benches: Vec<Rig>, cases: Vec<Case>, deadline: Option<Instant>, results: &Results) {
     let cases = Mutex::new(VecDeque::from(cases));
     std::thread::scope(|scope| {
-        for bench in benches {
+        for rig in benches {
             let cases = &cases;
-            scope.spawn(move || work(bench, cases, deadline, tally));
+            scope.spawn(move || work(rig, cases, deadline, results));
         }
     });
 }
 
-fn work(mut bench: Bench, cases: &Mutex<VecDeque<Case>>, deadline: Option<Instant>, tally: &Tally) {
+fn work(mut rig: Rig, cases: &Mutex<VecDeque<Case>>, deadline: Option<Instant>, results: &Results) {
     while deadline.is_none_or(|deadline| Instant::now() < deadline) {
         let Some(case) = cases.lock().expect("the cases").pop_front() else { return };
-        let outcome = bench.play(&case);
-        tally.add(&case, &outcome);
+        let outcome = rig.play(&case);
+        results.add(&case, &outcome);
     }
 }
 
 /// Plays the cases on one machine; fails the test with all that was found.
 #[track_caller]
-pub fn assert_kept(bench: Bench, cases: Vec<Case>) {
-    let tally = Tally::default();
+pub fn assert_kept(rig: Rig, cases: Vec<Case>) {
+    let results = Results::default();
     let count = cases.len();
-    play(vec![bench], cases, None, &tally);
-    let (landed, findings) = tally.verdict();
+    play(vec![rig], cases, None, &results);
+    let (landed, findings) = results.verdict();
     assert!(findings.is_empty(), "{landed} of {count} landed:\n{}", findings.join("\n"));
     assert!(landed * 2 > count, "only {landed} of {count} cases landed");
 }

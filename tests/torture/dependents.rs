@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::invariants::{Finding, Weight, judge_fidelity};
-use crate::rig::{Bench, RECOVERY_LIMIT, SERVICE};
+use crate::rig::{RECOVERY_LIMIT, Rig, SERVICE};
 use crate::service::{LABELS, Setup};
 use crate::service_watch::Watch;
 use crate::support::Pi;
@@ -56,22 +56,22 @@ impl Dependent {
 
 /// Once the service runs: exactly one of each dependent runs, in the network of the container that
 /// is the service now, and it is what it was.
-pub fn judge(bench: &Bench) -> Vec<Finding> {
-    let service = bench.pi.engine.inspect(SERVICE).unwrap_or_default();
-    bench.dependents.iter().flat_map(|dependent| judge_one(bench, dependent, &service)).collect()
+pub fn invariants(rig: &Rig) -> Vec<Finding> {
+    let service = rig.pi.engine.inspect(SERVICE).unwrap_or_default();
+    rig.dependents.iter().flat_map(|dependent| judge_one(rig, dependent, &service)).collect()
 }
 
-fn judge_one(bench: &Bench, dependent: &Dependent, service: &Value) -> Vec<Finding> {
+fn judge_one(rig: &Rig, dependent: &Dependent, service: &Value) -> Vec<Finding> {
     let name = dependent.name;
     if dependent.watch.await_one(RECOVERY_LIMIT).is_none() {
-        return vec![Finding::lost(format!("not one {name}: {:?}", bench.pi.names()))];
+        return vec![Finding::lost(format!("not one {name}: {:?}", rig.pi.names()))];
     }
     let mut findings = Vec::new();
     if dependent.watch.most() > 1 {
         findings.push(Finding::doubled(format!("{} of {name} ran", dependent.watch.most())));
     }
-    let Some(now) = bench.pi.engine.inspect(name) else {
-        findings.push(Finding::lost(format!("nothing is named {name}: {:?}", bench.pi.names())));
+    let Some(now) = rig.pi.engine.inspect(name) else {
+        findings.push(Finding::lost(format!("nothing is named {name}: {:?}", rig.pi.names())));
         return findings;
     };
     let (own, theirs) = (network(&now), network(service));
@@ -103,11 +103,11 @@ fn followed(original: &Value, service: &Value) -> Value {
 /// A restart by hand leaves them in a network that nobody else is in, and no document shows it.
 #[test]
 fn the_judge_sees_dependents_that_were_left_behind() {
-    let bench = Bench::with(Setup::WithDependents, &[]);
-    assert_eq!(judge(&bench), []);
+    let rig = Rig::with(Setup::WithDependents, &[]);
+    assert_eq!(invariants(&rig), []);
 
-    bench.pi.engine.docker(&["restart", "--time=1", SERVICE]);
+    rig.pi.engine.docker(&["restart", "--time=1", SERVICE]);
 
-    let weights: Vec<Weight> = judge(&bench).iter().map(|finding| finding.weight).collect();
+    let weights: Vec<Weight> = invariants(&rig).iter().map(|finding| finding.weight).collect();
     assert_eq!(weights, [Weight::Lost; DEPENDENTS.len()]);
 }

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::cases::{assert_kept, every, lengths};
-use crate::fault::{Deed, Fault};
+use crate::fault::{Fault, UserAction};
 use crate::releases::Kind;
-use crate::rig::Bench;
+use crate::rig::Rig;
 use crate::service::Setup;
 use crate::support::Pi;
 use crate::support::agent::METRICS_PORT;
@@ -13,57 +13,57 @@ use crate::support::command::wait_until;
 use crate::support::http::Peer;
 
 /// Every `stride`th place of an update, on a machine of its own.
-fn meddle(deed: Deed, stride: usize) {
-    let setup = if deed.is_compose() { Setup::Composed } else { Setup::Alone };
-    let mut bench = Bench::with(setup, &[]);
-    let lengths = lengths(&mut bench, &[Kind::Good]);
-    let cases = every(Kind::Good, Fault::Person(deed), &lengths, stride);
-    assert_kept(bench, cases);
+fn meddle(user_action: UserAction, stride: usize) {
+    let setup = if user_action.is_compose() { Setup::Composed } else { Setup::Alone };
+    let mut rig = Rig::with(setup, &[]);
+    let lengths = lengths(&mut rig, &[Kind::Good]);
+    let cases = every(Kind::Good, Fault::Person(user_action), &lengths, stride);
+    assert_kept(rig, cases);
 }
 
 #[test]
 fn somebody_removes_the_service() {
-    meddle(Deed::Remove, 13);
+    meddle(UserAction::Remove, 13);
 }
 
 #[test]
 fn somebody_restarts_the_service() {
-    meddle(Deed::Restart, 17);
+    meddle(UserAction::Restart, 17);
 }
 
 #[test]
 fn somebody_renames_the_service() {
-    meddle(Deed::Rename, 17);
+    meddle(UserAction::Rename, 17);
 }
 
 #[test]
 fn somebody_prunes() {
-    meddle(Deed::Prune, 17);
+    meddle(UserAction::Prune, 17);
 }
 
 #[test]
 fn somebody_has_compose_bring_the_service_up() {
-    meddle(Deed::ComposeUp, 19);
+    meddle(UserAction::ComposeUp, 19);
 }
 
 #[test]
 fn somebody_has_compose_make_the_service_anew() {
-    meddle(Deed::ComposeRecreate, 23);
+    meddle(UserAction::ComposeRecreate, 23);
 }
 
 #[test]
 fn somebody_has_compose_pull_and_bring_the_service_up() {
-    meddle(Deed::ComposePull, 27);
+    meddle(UserAction::ComposePull, 27);
 }
 
 #[test]
 fn somebody_has_compose_take_the_service_down() {
-    meddle(Deed::ComposeDown, 21);
+    meddle(UserAction::ComposeDown, 21);
 }
 
 #[test]
 fn another_agent_has_its_round() {
-    meddle(Deed::AnotherAgent, 23);
+    meddle(UserAction::AnotherAgent, 23);
 }
 
 /// Of an agent that has nothing to do, systemd need not wait.

@@ -35,7 +35,7 @@ pub enum Fault {
     /// tried in vain.
     StartsFail,
     /// Somebody else does something to the Engine.
-    Person(Deed),
+    Person(UserAction),
 }
 
 /// How a disk fails.
@@ -51,7 +51,7 @@ pub enum Failure {
 
 /// What people do while an update is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
+pub enum UserAction {
     /// `docker rm -f till`.
     Remove,
     /// `docker restart till`.
@@ -72,7 +72,7 @@ pub enum Deed {
     ComposeDown,
 }
 
-impl Deed {
+impl UserAction {
     /// Whether the service is somebody else's afterwards: gone, made by them, under another name,
     /// or updated by another agent.
     pub const fn takes_the_service(self) -> bool {
@@ -146,7 +146,7 @@ impl fmt::Display for Fault {
             Self::DiskFull => formatter.write_str("disk full"),
             Self::StartsFail => formatter.write_str("starts fail"),
             Self::State(failure) => write!(formatter, "state disk: {failure:?}"),
-            Self::Person(deed) => write!(formatter, "person: {deed:?}"),
+            Self::Person(user_action) => write!(formatter, "person: {user_action:?}"),
         }
     }
 }

@@ -6,10 +6,10 @@ use rustix::process::{Signal, kill_process};
 
 use crate::disk::StateDisk;
 use crate::fault::{Aim, Fault, Place};
-use crate::rig::{AGENT_TIMEOUT, Bench, LOOK_INTERVAL};
+use crate::rig::{AGENT_TIMEOUT, LOOK_INTERVAL, Rig};
 use crate::support::agent::Running;
 
-impl Bench {
+impl Rig {
     /// Runs the agent to its end, and carries out what the proxy leaves to the bench. Tells whether
     /// that was asked for.
     pub fn run_struck(&mut self, arguments: &[&str], aim: &Aim) -> bool {
@@ -68,7 +68,7 @@ impl Bench {
             Fault::RegistryGone => self.pi.registry.stop(),
             Fault::State(failure) => self.state_disk().fail(failure),
             Fault::DiskFull => self.disk.as_ref().expect("a bench with a small disk").fill(),
-            Fault::Person(deed) => self.meddle(deed),
+            Fault::Person(user_action) => self.meddle(user_action),
             Fault::DropReply
             | Fault::Delay
             | Fault::Hang

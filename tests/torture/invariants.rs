@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::dependents;
 use crate::fault::Fault;
-use crate::rig::{Bench, CONTROL, Case, SERVICE};
+use crate::rig::{CONTROL, Case, Rig, SERVICE};
 use crate::service_watch::SERVICE_LABEL_KEY;
 use crate::support::agent::{Finished, begins};
 use crate::support::registry::Published;
@@ -84,15 +84,15 @@ impl Finding {
 }
 
 /// I1: nothing of the service runs, or more than one.
-pub fn lost(bench: &Bench) -> Finding {
-    let names = bench.pi.names();
-    let weight = if bench.watch.most() > 1 { Weight::Doubled } else { Weight::Lost };
+pub fn lost(rig: &Rig) -> Finding {
+    let names = rig.pi.names();
+    let weight = if rig.watch.most() > 1 { Weight::Doubled } else { Weight::Lost };
     Finding::new(weight, format!("there is not exactly one container of the service: {names:?}"))
 }
 
 /// I1: at some time more than one ran.
-pub fn doubled(bench: &Bench) -> Option<Finding> {
-    let most = bench.watch.most();
+pub fn doubled(rig: &Rig) -> Option<Finding> {
+    let most = rig.watch.most();
     (most > 1).then(|| Finding::doubled(format!("{most} ran")))
 }
 
@@ -100,39 +100,39 @@ pub fn doubled(bench: &Bench) -> Option<Finding> {
 /// One exception lies between the two calls of the commit. The other is live-restore: there the old
 /// container is one that was stopped by hand, because it would else run beside the new one after
 /// every restart of the Engine; the service waits for the agent.
-pub fn alone(bench: &Bench, case: &Case, next: &Published) -> Vec<Finding> {
-    let is_control_up = |bench: &Bench| bench.pi.names().contains(&format!("{CONTROL} running"));
-    if !comes_true(|| is_control_up(bench)) {
+pub fn alone(rig: &Rig, case: &Case, next: &Published) -> Vec<Finding> {
+    let is_control_up = |rig: &Rig| rig.pi.names().contains(&format!("{CONTROL} running"));
+    if !comes_true(|| is_control_up(rig)) {
         // What the Engine itself loses is not judged; the recovery that follows is.
         return Vec::new();
     }
-    if !comes_true(|| running(bench).len() == 1) {
-        let entries = bench.pi.agent.entries();
+    if !comes_true(|| running(rig).len() == 1) {
+        let entries = rig.pi.agent.entries();
         let is_in_the_commit = entries.last().is_some_and(|last| begins(last, "commit"));
-        let none = running(bench).is_empty();
+        let none = running(rig).is_empty();
         let weight = if none { Weight::Lost } else { Weight::Doubled };
-        let what = format!("the Engine alone: {:?}, behind {entries:?}", bench.pi.names());
-        let waits = none && (is_in_the_commit || bench.has_live_restore());
+        let what = format!("the Engine alone: {:?}, behind {entries:?}", rig.pi.names());
+        let waits = none && (is_in_the_commit || rig.has_live_restore());
         return if waits { vec![] } else { vec![Finding::new(weight, what)] };
     }
-    let image = text(&running(bench)[0]["Image"]);
-    let is_proven = image == bench.current.image || (case.kind.is_good() && has_proved(bench));
+    let image = text(&running(rig)[0]["Image"]);
+    let is_proven = image == rig.current.image || (case.kind.is_good() && has_proved(rig));
     let what = format!("the Engine alone serves {image}, the new one is {}", next.image);
     (!is_proven).then(|| Finding::changed(what)).into_iter().collect()
 }
 
 /// Whether the new container has passed its trial, as far as the disk knows.
-fn has_proved(bench: &Bench) -> bool {
+fn has_proved(rig: &Rig) -> bool {
     let is_verified = |entry: &Value| entry["step"] == "verify" && entry["mark"] == "done";
-    bench.pi.agent.journals().is_empty() || bench.pi.agent.entries().iter().any(is_verified)
+    rig.pi.agent.journals().is_empty() || rig.pi.agent.entries().iter().any(is_verified)
 }
 
 /// The containers of the service that run, whatever their names, as inspect shows them.
-pub fn running(bench: &Bench) -> Vec<Value> {
-    let all = bench.pi.engine.containers();
+pub fn running(rig: &Rig) -> Vec<Value> {
+    let all = rig.pi.engine.containers();
     let is_service = |it: &&Value| it["Labels"][SERVICE_LABEL_KEY].is_string();
     let of_service = all.iter().filter(|it| it["State"] == "running").filter(is_service);
-    of_service.filter_map(|it| bench.pi.engine.inspect(it["Id"].as_str()?)).collect()
+    of_service.filter_map(|it| rig.pi.engine.inspect(it["Id"].as_str()?)).collect()
 }
 
 /// Whether the condition holds within the time that an Engine may take to start what it has to.
@@ -149,64 +149,59 @@ fn comes_true(mut holds: impl FnMut() -> bool) -> bool {
 
 /// After a recovery, and before anything else: I1, I2, I5, I6 as far as an update that was cut
 /// short can have come.
-pub fn recovered(
-    bench: &Bench,
-    case: &Case,
-    next: &Published,
-    finished: &Finished,
-) -> Vec<Finding> {
+pub fn recovered(rig: &Rig, case: &Case, next: &Published, finished: &Finished) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !matches!(finished.status.code(), Some(0 | ROLLED_BACK)) {
         let what = format!("recover ended with {}: {}", finished.status, finished.err);
         findings.push(Finding::debris(what));
     }
-    findings.extend(doubled(bench));
-    findings.extend(judge_containers(bench));
-    if let Some(service) = bench.pi.engine.inspect(SERVICE) {
+    findings.extend(doubled(rig));
+    findings.extend(judge_containers(rig));
+    if let Some(service) = rig.pi.engine.inspect(SERVICE) {
         let image = text(&service["Image"]);
-        let may_run = image == bench.current.image || (case.kind.is_good() && image == next.image);
+        let may_run = image == rig.current.image || (case.kind.is_good() && image == next.image);
         if !may_run {
             findings.push(Finding::changed(format!("{image} runs")));
         }
-        findings.extend(judge_fidelity(&bench.original, &service));
+        findings.extend(judge_fidelity(&rig.original, &service));
     }
     findings
 }
 
 /// Once nothing is in flight: everything.
-pub fn settled(bench: &Bench, case: &Case, next: &Published) -> Vec<Finding> {
-    let mut findings = judge_containers(bench);
-    findings.extend(doubled(bench));
-    if let Some(service) = bench.pi.engine.inspect(SERVICE) {
-        if text(&service["Image"]) != bench.current.image {
+pub fn settled(rig: &Rig, case: &Case, next: &Published) -> Vec<Finding> {
+    let mut findings = judge_containers(rig);
+    findings.extend(doubled(rig));
+    if let Some(service) = rig.pi.engine.inspect(SERVICE) {
+        if text(&service["Image"]) != rig.current.image {
             findings.push(Finding::changed("another image runs".to_owned()));
         }
-        findings.extend(judge_fidelity(&bench.original, &service));
+        findings.extend(judge_fidelity(&rig.original, &service));
     }
-    findings.extend(judge_control(bench));
+    findings.extend(judge_control(rig));
     if denies_images(case) {
         // What stays for that reason, a tag or an image, must not be laid to the next case here.
-        bench.pi.engine.docker(&["image", "prune", "--all", "--force"]);
+        rig.pi.engine.docker(&["image", "prune", "--all", "--force"]);
     } else {
-        findings.extend(judge_images(bench));
+        findings.extend(judge_images(rig));
     }
-    findings.extend(judge_state(&bench.pi.agent.state()));
-    findings.extend(judge_history(bench, case, next));
+    findings.extend(judge_state(&rig.pi.agent.state()));
+    findings.extend(judge_history(rig, case, next));
     findings
 }
 
 /// Exactly the service, what belongs to it, and the control container, all running, nothing parked.
-fn judge_containers(bench: &Bench) -> Vec<Finding> {
+fn judge_containers(rig: &Rig) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let names = bench.pi.names();
+    let names = rig.pi.names();
     if !names.contains(&format!("{SERVICE} running")) {
         findings.push(Finding::lost(format!("the service does not run: {names:?}")));
     }
-    let mut expected = bench.setup.names();
+    let mut expected = rig.setup.names();
     expected.push(CONTROL);
     let others = names.iter().filter(|name| !expected.contains(&name.split(' ').next().unwrap()));
     findings.extend(others.map(|name| Finding::debris(format!("the container {name}"))));
-    findings.extend(dependents::judge(bench));
+    findings.extend(dependents::invariants(rig));
     findings
 }
 
@@ -257,9 +252,9 @@ fn mounts(container: &Value) -> Value {
 }
 
 /// The container that nobody touches is the one that it was.
-pub fn judge_control(bench: &Bench) -> Option<Finding> {
-    let now = bench.pi.engine.inspect(CONTROL);
-    let is_same = now.as_ref().is_some_and(|now| now["Id"] == bench.control["Id"]);
+pub fn judge_control(rig: &Rig) -> Option<Finding> {
+    let now = rig.pi.engine.inspect(CONTROL);
+    let is_same = now.as_ref().is_some_and(|now| now["Id"] == rig.control["Id"]);
     let what = "the container that nobody watches was touched".to_owned();
     (!is_same).then_some(Finding::changed(what))
 }
@@ -270,13 +265,13 @@ fn denies_images(case: &Case) -> bool {
     case.aim.fault == Fault::Answer(404)
 }
 
-fn judge_images(bench: &Bench) -> Option<Finding> {
-    let images = bench.pi.engine.call("GET", "/images/json").succeeded("list images").json();
+fn judge_images(rig: &Rig) -> Option<Finding> {
+    let images = rig.pi.engine.call("GET", "/images/json").succeeded("list images").json();
     let images = images.as_array().cloned().unwrap_or_default();
     let names = images.iter().map(|image| format!("{} {}", image["Id"], image["RepoTags"]));
     let names: Vec<String> = names.collect();
     let is_nameless = |image: &Value| image["RepoTags"].as_array().is_none_or(Vec::is_empty);
-    let is_debris = images.len() > bench.setup.images_max() || images.iter().any(is_nameless);
+    let is_debris = images.len() > rig.setup.images_max() || images.iter().any(is_nameless);
     is_debris.then(|| Finding::debris(format!("images: {names:?}")))
 }
 
@@ -292,10 +287,10 @@ pub fn judge_state(state: &Path) -> Vec<Finding> {
 }
 
 /// I7: the history tells how the release ended.
-fn judge_history(bench: &Bench, case: &Case, next: &Published) -> Option<Finding> {
-    let records = history(bench);
+fn judge_history(rig: &Rig, case: &Case, next: &Published) -> Option<Finding> {
+    let records = history(rig);
     let mut of_it = records.iter().rev().filter(|it| it["to"] == next.digest.as_str());
-    let runs = bench.current.image == next.image;
+    let runs = rig.current.image == next.image;
     let told = of_it.next().map(|record| record["outcome"].clone()).unwrap_or_default();
     let fits = if runs { told == "updated" } else { told.is_string() && told != "updated" };
     let what = format!("the history says {told} of a release that runs: {runs}, {case:?}");
@@ -303,8 +298,8 @@ fn judge_history(bench: &Bench, case: &Case, next: &Published) -> Option<Finding
 }
 
 /// The lines of the agent's history, oldest first.
-pub fn history(bench: &Bench) -> Vec<Value> {
-    let history = fs::read_to_string(bench.pi.agent.state().join("history.jsonl"));
+pub fn history(rig: &Rig) -> Vec<Value> {
+    let history = fs::read_to_string(rig.pi.agent.state().join("history.jsonl"));
     let history = history.unwrap_or_default();
     history.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

@@ -4,120 +4,120 @@
 use crate::cases::{assert_kept, every, lengths};
 use crate::fault::{Aim, Failure, Fault, Place, When};
 use crate::releases::Kind;
-use crate::rig::{Bench, Case};
+use crate::rig::{Case, Rig};
 use crate::service::Setup;
 
 /// Plays every `stride`th of the cases on a machine of its own.
-fn sample(bench: Bench, kind: Kind, faults: &[Fault], stride: usize) {
-    let mut bench = bench;
-    let lengths = lengths(&mut bench, &[kind]);
+fn sample(rig: Rig, kind: Kind, faults: &[Fault], stride: usize) {
+    let mut rig = rig;
+    let lengths = lengths(&mut rig, &[kind]);
     let cases = faults.iter().flat_map(|fault| every(kind, *fault, &lengths, stride)).collect();
-    assert_kept(bench, cases);
+    assert_kept(rig, cases);
 }
 
 #[test]
 fn the_agent_is_killed_in_an_update_to_a_good_release() {
-    sample(Bench::new(&[]), Kind::Good, &[Fault::Kill], 9);
+    sample(Rig::new(&[]), Kind::Good, &[Fault::Kill], 9);
 }
 
 #[test]
 fn the_agent_is_killed_in_an_update_to_a_release_that_exits_at_once() {
-    sample(Bench::new(&[]), Kind::ExitsAtOnce, &[Fault::Kill], 12);
+    sample(Rig::new(&[]), Kind::ExitsAtOnce, &[Fault::Kill], 12);
 }
 
 #[test]
 fn the_agent_is_killed_while_a_release_is_on_trial_that_is_not_well() {
-    let mut bench = Bench::new(&[]);
+    let mut rig = Rig::new(&[]);
     let kinds = [Kind::DiesOnTrial, Kind::Unhealthy, Kind::NeverHealthy];
-    let lengths = lengths(&mut bench, &kinds);
+    let lengths = lengths(&mut rig, &kinds);
     let cases = kinds.into_iter().flat_map(|kind| every(kind, Fault::Kill, &lengths, 31)).collect();
-    assert_kept(bench, cases);
+    assert_kept(rig, cases);
 }
 
 #[test]
 fn the_agent_is_killed_in_an_update_with_two_dependents() {
-    sample(Bench::with(Setup::WithDependents, &[]), Kind::Good, &[Fault::Kill], 19);
+    sample(Rig::with(Setup::WithDependents, &[]), Kind::Good, &[Fault::Kill], 19);
 }
 
 #[test]
 fn the_agent_is_killed_on_the_way_back_with_two_dependents() {
-    sample(Bench::with(Setup::WithDependents, &[]), Kind::ExitsAtOnce, &[Fault::Kill], 23);
+    sample(Rig::with(Setup::WithDependents, &[]), Kind::ExitsAtOnce, &[Fault::Kill], 23);
 }
 
 #[test]
 fn answers_are_lost_late_or_wrong() {
     let statuses = [500, 404, 409].map(Fault::Answer);
     let faults = [&[Fault::DropReply, Fault::Delay][..], &statuses].concat();
-    sample(Bench::new(&[]), Kind::Good, &faults, 31);
+    sample(Rig::new(&[]), Kind::Good, &faults, 31);
 }
 
 #[test]
 fn the_engine_restarts() {
     let faults = [Fault::RestartEngine, Fault::KillEngine];
-    sample(Bench::new(&[]), Kind::Good, &faults, 37);
+    sample(Rig::new(&[]), Kind::Good, &faults, 37);
 }
 
 #[test]
 fn an_engine_with_live_restore_restarts() {
     let faults = [Fault::RestartEngine, Fault::KillEngine];
-    sample(Bench::new(&["--live-restore"]), Kind::ExitsAtOnce, &faults, 43);
+    sample(Rig::new(&["--live-restore"]), Kind::ExitsAtOnce, &faults, 43);
 }
 
 /// The Engine starts the old container again behind the last look at it: the new one stays down.
 #[test]
 fn the_engine_restarts_right_before_the_new_one_is_started() {
-    let mut bench = Bench::new(&[]);
-    let calls = bench.count_calls(Kind::ExitsAtOnce);
+    let mut rig = Rig::new(&[]);
+    let calls = rig.count_calls(Kind::ExitsAtOnce);
     let start = calls.iter().position(|call| call.ends_with("/start")).expect("a start");
     let places = [Place::Call(start, When::After), Place::Call(start + 1, When::Before)];
     let faults = [Fault::RestartEngine, Fault::KillEngine];
     let aims = places.into_iter().flat_map(|place| faults.map(|fault| Aim { fault, place }));
     let kind = Kind::ExitsAtOnce;
-    assert_kept(bench, aims.map(|aim| Case { kind, aim, again: None }).collect());
+    assert_kept(rig, aims.map(|aim| Case { kind, aim, again: None }).collect());
 }
 
 /// The Engine comes back later than `health.stable`: that time alone has passed proves nothing.
 #[test]
 fn an_engine_with_live_restore_is_killed_while_a_bad_release_is_on_trial() {
-    let mut bench = Bench::new(&["--live-restore"]);
-    let calls = bench.count_calls(Kind::ExitsAtOnce);
+    let mut rig = Rig::new(&["--live-restore"]);
+    let calls = rig.count_calls(Kind::ExitsAtOnce);
     let start = calls.iter().position(|call| call.ends_with("/start")).expect("a start");
     let cases = (start + 1..start + 6).map(|call| Case {
         kind: Kind::ExitsAtOnce,
         aim: Aim { fault: Fault::KillEngine, place: Place::Call(call, When::After) },
         again: None,
     });
-    assert_kept(bench, cases.collect());
+    assert_kept(rig, cases.collect());
 }
 
 /// Neither the new container can be started nor the proven one, until the cause is mended.
 #[test]
 fn no_container_can_be_started_for_a_while() {
-    sample(Bench::new(&[]), Kind::ExitsAtOnce, &[Fault::StartsFail], 37);
+    sample(Rig::new(&[]), Kind::ExitsAtOnce, &[Fault::StartsFail], 37);
 }
 
 #[test]
 fn the_agent_is_asked_to_end() {
-    sample(Bench::new(&[]), Kind::Good, &[Fault::Terminate], 13);
+    sample(Rig::new(&[]), Kind::Good, &[Fault::Terminate], 13);
 }
 
 #[test]
 fn the_registry_goes_away() {
-    sample(Bench::new(&[]), Kind::ExitsAtOnce, &[Fault::RegistryGone], 23);
+    sample(Rig::new(&[]), Kind::ExitsAtOnce, &[Fault::RegistryGone], 23);
 }
 
 #[test]
 fn the_disk_under_the_state_fails() {
     let failures = [Failure::Full, Failure::ReadOnly, Failure::Broken];
-    sample(Bench::with_state_disk(), Kind::ExitsAtOnce, &failures.map(Fault::State), 31);
+    sample(Rig::with_state_disk(), Kind::ExitsAtOnce, &failures.map(Fault::State), 31);
 }
 
 #[test]
 fn the_disk_is_full() {
-    sample(Bench::on_small_disk(), Kind::Good, &[Fault::DiskFull], 17);
+    sample(Rig::on_small_disk(), Kind::Good, &[Fault::DiskFull], 17);
 }
 
 #[test]
 fn the_power_goes() {
-    sample(Bench::on_lossy_disk(&[]), Kind::Good, &[Fault::Cut], 25);
+    sample(Rig::on_lossy_disk(&[]), Kind::Good, &[Fault::Cut], 25);
 }

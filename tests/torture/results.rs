@@ -12,12 +12,12 @@ use crate::rig::{Case, Outcome};
 
 /// What came of the cases so far, in memory and, if it was told so, in a file.
 #[derive(Default)]
-pub struct Tally {
+pub struct Results {
     rows: Mutex<Vec<Value>>,
     file: Option<PathBuf>,
 }
 
-impl Tally {
+impl Results {
     /// One whose rows are kept in a file as well, behind those that stand there.
     pub fn kept_in(file: &Path) -> Self {
         fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");

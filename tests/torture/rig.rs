@@ -76,7 +76,7 @@ pub struct Outcome {
 }
 
 /// A machine on the bench.
-pub struct Bench {
+pub struct Rig {
     pub watch: Watch,
     pub proxy: Proxy,
     pub pi: Pi,
@@ -106,7 +106,7 @@ pub struct Bench {
     next_version: u32,
 }
 
-impl Bench {
+impl Rig {
     /// Sets one up, with the service running; the flags are dockerd's.
     pub fn new(flags: &[&str]) -> Self {
         Self::on(Engine::start(flags), flags, Setup::Alone, None, None)
@@ -131,9 +131,9 @@ impl Bench {
         let mut disk = None;
         let furnish = |directory: &Path| disk = Some(LossyDisk::new(directory, size));
         let engine = Engine::start_in(flags, furnish);
-        let bench = Self::on(engine, flags, Setup::Alone, disk, None);
-        bench.disk.as_ref().expect("the disk").flush();
-        bench
+        let rig = Self::on(engine, flags, Setup::Alone, disk, None);
+        rig.disk.as_ref().expect("the disk").flush();
+        rig
     }
 
     /// Sets one up whose agent keeps its state on a disk of its own, which can fail.
@@ -234,10 +234,10 @@ impl Bench {
             outcome.landed_again = self.run_struck(&["recover"], &again);
         }
         self.proxy.set(From::TheJournal, None);
-        if let Fault::Person(deed) = case.aim.fault
-            && deed.takes_the_service()
+        if let Fault::Person(user_action) = case.aim.fault
+            && user_action.takes_the_service()
         {
-            outcome.findings.extend(self.judge_deed(deed, &next, outcome.landed.is_some()));
+            outcome.findings.extend(self.judge_deed(user_action, &next, outcome.landed.is_some()));
             outcome.log = format!("{}\n{}", self.log, std::mem::take(&mut self.story));
             self.begin_anew();
             return outcome;

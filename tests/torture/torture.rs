@@ -19,8 +19,8 @@ use crate::cases::{Lengths, every, lengths, name, play};
 use crate::fault::{Aim, Fault, Place, When};
 use crate::page;
 use crate::releases::Kind;
-use crate::results::{self, Tally};
-use crate::rig::{Bench, Case};
+use crate::results::{self, Results};
+use crate::rig::{Case, Rig};
 use crate::seed::Seed;
 use crate::service::Setup;
 use crate::support::agent::OTHER_AGENT;
@@ -134,21 +134,21 @@ fn plan(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
 #[test]
 #[ignore = "takes as long as it is told: make torture"]
 fn kills() {
-    let tally = Tally::kept_in(&results("kills.jsonl"));
+    let results = Results::kept_in(&results("kills.jsonl"));
     let mut seed = seed();
-    let mut benches = vec![Bench::new(&[])];
+    let mut benches = vec![Rig::new(&[])];
     let lengths = lengths(&mut benches[0], &Kind::ALL);
     eprintln!("calls of an update: {lengths:?}");
     let workers = number("TORTURE_WORKERS", 4);
     for worker in 1..workers {
         let flags: &[&str] = if worker % 2 == 1 { &["--live-restore"] } else { &[] };
-        benches.push(Bench::new(flags));
+        benches.push(Rig::new(flags));
     }
     let all = number("TORTURE_KILLS", 10_000);
     let count = all - all / CREWS;
     let cases = plan(&lengths, &mut seed, usize::try_from(count).expect("a number"));
-    play(benches, cases, deadline(), &tally);
-    eprintln!("{}", tally.summary());
+    play(benches, cases, deadline(), &results);
+    eprintln!("{}", results.summary());
 }
 
 /// One strike in so many meets a service with two dependents.
@@ -167,19 +167,19 @@ fn plan_for_crews(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case>
 #[test]
 #[ignore = "takes as long as it is told: make torture"]
 fn crews() {
-    let tally = Tally::kept_in(&results("crews.jsonl"));
+    let results = Results::kept_in(&results("crews.jsonl"));
     let mut seed = seed();
-    let mut benches = vec![Bench::with(Setup::WithDependents, &[])];
+    let mut benches = vec![Rig::with(Setup::WithDependents, &[])];
     let lengths = lengths(&mut benches[0], &[Kind::Good, Kind::ExitsAtOnce]);
     eprintln!("calls of an update with two dependents: {lengths:?}");
     for worker in 1..number("TORTURE_WORKERS", 4) {
         let flags: &[&str] = if worker % 2 == 1 { &["--live-restore"] } else { &[] };
-        benches.push(Bench::with(Setup::WithDependents, flags));
+        benches.push(Rig::with(Setup::WithDependents, flags));
     }
     let count = number("TORTURE_KILLS", 10_000) / CREWS;
     let cases = plan_for_crews(&lengths, &mut seed, usize::try_from(count).expect("a number"));
-    play(benches, cases, deadline(), &tally);
-    eprintln!("{}", tally.summary());
+    play(benches, cases, deadline(), &results);
+    eprintln!("{}", results.summary());
 }
 
 /// Longest time after which the power is cut at random, in milliseconds: an update to one that
@@ -216,18 +216,18 @@ fn plan_cuts(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
 #[test]
 #[ignore = "takes as long as it is told: make torture"]
 fn cuts() {
-    let tally = Tally::kept_in(&results("cuts.jsonl"));
+    let results = Results::kept_in(&results("cuts.jsonl"));
     let mut seed = seed();
-    let mut benches = vec![Bench::on_lossy_disk(&[])];
+    let mut benches = vec![Rig::on_lossy_disk(&[])];
     let lengths = lengths(&mut benches[0], &Kind::ALL);
     for worker in 1..number("TORTURE_WORKERS", 4) {
         let flags: &[&str] = if worker % 2 == 1 { &["--live-restore"] } else { &[] };
-        benches.push(Bench::on_lossy_disk(flags));
+        benches.push(Rig::on_lossy_disk(flags));
     }
     let count = number("TORTURE_CUTS", 1_000);
     let cases = plan_cuts(&lengths, &mut seed, usize::try_from(count).expect("a number"));
-    play(benches, cases, deadline(), &tally);
-    eprintln!("{}", tally.summary());
+    play(benches, cases, deadline(), &results);
+    eprintln!("{}", results.summary());
 }
 
 /// Named so that it comes last.

@@ -5,36 +5,36 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::compose;
-use crate::fault::Deed;
+use crate::fault::UserAction;
 use crate::invariants::{self, Finding};
-use crate::rig::{Bench, CONTROL, ROUNDS_MAX, SERVICE};
+use crate::rig::{CONTROL, ROUNDS_MAX, Rig, SERVICE};
 use crate::support::QUIET;
 use crate::support::agent::{Agent, Finished};
 use crate::support::command::output;
 use crate::support::registry::Published;
 use crate::support::text;
 
-impl Bench {
+impl Rig {
     /// Does it. Most of it may fail, because it meets the middle of an update.
-    pub fn meddle(&mut self, deed: Deed) {
-        self.story.push_str(&format!("--- {deed:?} among {:?}\n", self.pi.names()));
-        match deed {
-            Deed::Remove => self.docker(&["rm", "--force", SERVICE]),
-            Deed::Restart => self.docker(&["restart", "--time=1", SERVICE]),
-            Deed::Rename => self.docker(&["rename", SERVICE, "mine"]),
-            Deed::Prune => self.docker(&["system", "prune", "--force"]),
-            Deed::AnotherAgent => {
+    pub fn meddle(&mut self, user_action: UserAction) {
+        self.story.push_str(&format!("--- {user_action:?} among {:?}\n", self.pi.names()));
+        match user_action {
+            UserAction::Remove => self.docker(&["rm", "--force", SERVICE]),
+            UserAction::Restart => self.docker(&["restart", "--time=1", SERVICE]),
+            UserAction::Rename => self.docker(&["rename", SERVICE, "mine"]),
+            UserAction::Prune => self.docker(&["system", "prune", "--force"]),
+            UserAction::AnotherAgent => {
                 let other = Agent::install_as("another", &self.pi.engine, QUIET);
                 let told = other.run(&self.pi.engine, &["update"]);
                 self.story.push_str(&said(&told));
             }
-            Deed::ComposeUp => self.compose(&["up", "--detach"]),
-            Deed::ComposeRecreate => self.compose(&["up", "--detach", "--force-recreate"]),
-            Deed::ComposePull => {
+            UserAction::ComposeUp => self.compose(&["up", "--detach"]),
+            UserAction::ComposeRecreate => self.compose(&["up", "--detach", "--force-recreate"]),
+            UserAction::ComposePull => {
                 self.compose(&["pull", "--quiet"]);
                 self.compose(&["up", "--detach"]);
             }
-            Deed::ComposeDown => self.compose(&["down"]),
+            UserAction::ComposeDown => self.compose(&["down"]),
         }
         self.story.push_str(&format!("--- then {:?}\n", self.pi.names()));
     }
@@ -67,16 +67,21 @@ impl Bench {
 
     /// Somebody made of the service what they wanted. It stays so, nothing is left open, and there
     /// are never two.
-    pub fn judge_deed(&mut self, deed: Deed, next: &Published, landed: bool) -> Vec<Finding> {
+    pub fn judge_deed(
+        &mut self,
+        user_action: UserAction,
+        next: &Published,
+        landed: bool,
+    ) -> Vec<Finding> {
         let told = said(&self.pi.agent.run(&self.pi.engine, &["recover"]));
         self.story.push_str(&format!("--- recover:\n{told}"));
         let mut findings = std::mem::take(&mut self.complaints);
-        findings.extend(self.judge_what_they_made(deed));
+        findings.extend(self.judge_what_they_made(user_action));
         for _ in 0..ROUNDS_MAX {
             let told = said(&self.pi.update(&[]));
             self.story.push_str(&told);
         }
-        findings.extend(self.judge_after_people(deed, next));
+        findings.extend(self.judge_after_people(user_action, next));
         if landed && !self.history_knows(next) {
             let what = "the history does not tell of the update that they met".to_owned();
             findings.push(Finding::changed(what));
@@ -84,17 +89,20 @@ impl Bench {
         findings
     }
 
-    fn judge_what_they_made(&mut self, deed: Deed) -> Vec<Finding> {
+    fn judge_what_they_made(&mut self, user_action: UserAction) -> Vec<Finding> {
         let runs = |id: &String| {
             self.pi.engine.inspect(id).is_some_and(|it| it["State"]["Running"] == true)
         };
         let gone: Vec<&String> = self.made.iter().filter(|id| !runs(id)).collect();
         let mut findings = Vec::new();
         if !gone.is_empty() {
-            let what = format!("what {deed:?} made does not run: {gone:?}, {:?}", self.pi.names());
+            let what =
+                format!("what {user_action:?} made does not run: {gone:?}, {:?}", self.pi.names());
             findings.push(Finding::changed(what));
         }
-        if deed == Deed::ComposeDown && self.pi.names() != [format!("{CONTROL} running")] {
+        if user_action == UserAction::ComposeDown
+            && self.pi.names() != [format!("{CONTROL} running")]
+        {
             let what = format!("what was taken down is back: {:?}", self.pi.names());
             findings.push(Finding::changed(what));
         }
@@ -104,14 +112,14 @@ impl Bench {
 
     /// In the end nothing of ours is left, no journal is open, and one container of the service
     /// runs, on the release; none where somebody removed it.
-    fn judge_after_people(&self, deed: Deed, next: &Published) -> Vec<Finding> {
+    fn judge_after_people(&self, user_action: UserAction, next: &Published) -> Vec<Finding> {
         let mut findings = Vec::new();
         let names = self.pi.names();
         let ours = names.iter().filter(|name| name.contains("pilotfish-"));
         findings.extend(ours.map(|name| Finding::debris(format!("the container {name}"))));
         let is_there = names.iter().any(|name| !name.starts_with(CONTROL));
         let running = invariants::running(self);
-        if running.len() != 1 && (is_there || !deed.may_take_it_away()) {
+        if running.len() != 1 && (is_there || !user_action.may_take_it_away()) {
             findings.push(invariants::lost(self));
         }
         if let Some(service) = running.first().filter(|it| it["Image"] != next.image.as_str()) {
@@ -124,7 +132,7 @@ impl Bench {
                 findings.push(Finding::changed(format!("its restart policy is {policy}")));
             }
         }
-        if deed.is_compose() && is_there {
+        if user_action.is_compose() && is_there {
             let known = compose::containers(&self.pi);
             let ids: Vec<String> = running.iter().map(|it| text(&it["Id"])).collect();
             if known != ids {

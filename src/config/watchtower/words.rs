@@ -42,7 +42,7 @@ impl Translation {
         }
     }
 
-    /// FanOut may stand together: `-cd`, `-ci 60`, `-ci60`, `-t=30s`.
+    /// Several may stand together: `-cd`, `-ci 60`, `-ci60`, `-t=30s`.
     fn take_short<'a>(
         &mut self,
         mut group: &'a str,

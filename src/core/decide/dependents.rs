@@ -27,12 +27,13 @@ pub(super) struct Follower<'a> {
 /// be opted in and fit to be replaced; otherwise the update is held, and everything that is in its
 /// way is named. No force overrides this: what is not opted in is never touched.
 pub(super) fn followers(readiness: &Readiness) -> Result<Vec<Follower<'_>>, No> {
-    let company =
-        dependents::company(&readiness.original, &readiness.others, &readiness.depends_on);
-    let company = company.map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
+    let dependents =
+        dependents::dependents(&readiness.original, &readiness.others, &readiness.depends_on);
+    let dependents =
+        dependents.map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
     let mut followers = Vec::new();
     let mut obstacles = Vec::new();
-    for tie in company {
+    for tie in dependents {
         match fit(readiness.companions.get(&tie.id), &tie) {
             Ok((companion, policy)) => followers.push(Follower { tie, policy, companion }),
             Err(why) => {
@@ -80,7 +81,7 @@ pub fn depends_on(container: &Value, selection: &Selection, is_self: bool) -> Ve
         Selection::Watched(policy)
             if policy.mode == Mode::Update && is_alive(container) && !is_self =>
         {
-            policy.wishes.depends_on.clone()
+            policy.commands.depends_on.clone()
         }
         _ => Vec::new(),
     }
@@ -163,8 +164,8 @@ pub(super) fn member(
         restart_policy: recreate::changeable_restart_policy(original, can_update)?,
         health: policy.health.clone(),
         stop_timeout: inspect::stop_timeout(original),
-        stop_signal: policy.wishes.stop_signal.clone(),
-        pre_update: policy.wishes.hooks.at(Moment::PreUpdate),
-        post_update: policy.wishes.hooks.at(Moment::PostUpdate),
+        stop_signal: policy.commands.stop_signal.clone(),
+        pre_update: policy.commands.hooks.at(Moment::PreUpdate),
+        post_update: policy.commands.hooks.at(Moment::PostUpdate),
     })
 }

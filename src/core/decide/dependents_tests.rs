@@ -175,7 +175,7 @@ fn nothing_is_done_to_what_nothing_is_known_of() {
 fn a_label_asks_only_where_its_container_may_be_recreated() {
     let observation = observation("");
     let mut policy = observation.policy.expect("a policy");
-    policy.wishes.depends_on = vec!["till".to_owned()];
+    policy.commands.depends_on = vec!["till".to_owned()];
     let notify = Policy { mode: Mode::Notify, ..policy.clone() };
     let container = side(&policy).original;
     let mut ended = container.clone();

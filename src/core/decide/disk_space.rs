@@ -107,7 +107,7 @@ mod tests {
             copied_files: Vec::new(),
             start_needs: Vec::new(),
             is_pulled: false,
-            is_kept_ahead: false,
+            is_prefetched: false,
         }
     }
 

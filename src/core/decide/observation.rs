@@ -77,7 +77,7 @@ impl Observation {
     /// Whether it follows its local tag, and no registry.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        self.policy.as_ref().is_ok_and(|policy| policy.wishes.is_local)
+        self.policy.as_ref().is_ok_and(|policy| policy.commands.is_local)
     }
 }
 
@@ -143,7 +143,7 @@ pub enum Previous {
 pub enum OpenUpdate {
     /// It is being carried out, or will be taken up at the next round.
     InFlight,
-    /// FanOut tries could neither finish nor undo it, for this reason. It is tried again.
+    /// Several tries could neither finish nor undo it, for this reason. It is tried again.
     Stuck(String),
     /// The same, and the service does not run.
     Down(String),
@@ -185,7 +185,7 @@ pub struct Readiness {
     /// Whether the offered image is on this machine already.
     pub is_pulled: bool,
     /// Whether it bears the name under which it waits for this container's window.
-    pub is_kept_ahead: bool,
+    pub is_prefetched: bool,
 }
 
 /// What is known of a container that hangs on another one, and would be recreated with it.

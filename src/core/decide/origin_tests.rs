@@ -222,7 +222,7 @@ fn the_users_word_counts_where_nothing_else_shows_it() {
 #[test]
 fn what_follows_a_local_tag_needs_no_registry() {
     let mut seen = seen(ImageOrigin::Unasked, whole_two());
-    seen.policy.as_mut().expect("a policy").wishes.is_local = true;
+    seen.policy.as_mut().expect("a policy").commands.is_local = true;
     assert_eq!(reason(&seen, false), None);
 }
 

@@ -32,44 +32,44 @@ fn at(hour: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::hours(hour)
 }
 
-fn openings(outlook: &PendingUpdates) -> Vec<DateTime<Utc>> {
-    outlook.openings().map(|(_, at)| at).collect()
+fn openings(pending: &PendingUpdates) -> Vec<DateTime<Utc>> {
+    pending.openings().map(|(_, at)| at).collect()
 }
 
 #[test]
 fn who_waits_for_a_window_is_known_until_it_does_not() {
-    let mut outlook = PendingUpdates::default();
+    let mut pending = PendingUpdates::default();
     let till = observation("");
-    outlook.note(&till, &fetch(at(4)));
-    assert_eq!(openings(&outlook), [at(4)]);
-    outlook.note(&till, &waits(at(28)));
-    assert_eq!(openings(&outlook), [at(28)]);
-    outlook.note(&till, &held(Reason::RegistryUnreachable));
-    assert_eq!(openings(&outlook), [at(28)], "an error says nothing about windows");
-    outlook.note(&till, &held(Reason::RefusedDigest));
-    assert!(openings(&outlook).is_empty());
-    outlook.note(&till, &waits(at(28)));
-    outlook.note(&till, &Decision::UpToDate);
-    assert!(openings(&outlook).is_empty());
-    outlook.note(&till, &waits(at(28)));
-    outlook.retain(&BTreeSet::new());
-    assert!(openings(&outlook).is_empty());
+    pending.note(&till, &fetch(at(4)));
+    assert_eq!(openings(&pending), [at(4)]);
+    pending.note(&till, &waits(at(28)));
+    assert_eq!(openings(&pending), [at(28)]);
+    pending.note(&till, &held(Reason::RegistryUnreachable));
+    assert_eq!(openings(&pending), [at(28)], "an error says nothing about windows");
+    pending.note(&till, &held(Reason::RefusedDigest));
+    assert!(openings(&pending).is_empty());
+    pending.note(&till, &waits(at(28)));
+    pending.note(&till, &Decision::UpToDate);
+    assert!(openings(&pending).is_empty());
+    pending.note(&till, &waits(at(28)));
+    pending.retain(&BTreeSet::new());
+    assert!(openings(&pending).is_empty());
 }
 
 #[test]
 fn an_opening_without_an_answer_is_tried_again_a_few_times() {
-    let mut outlook = PendingUpdates::default();
-    outlook.wait("till", at(4));
-    outlook.put_off(at(3));
-    assert_eq!(openings(&outlook), [at(4)], "its time has not come");
+    let mut pending = PendingUpdates::default();
+    pending.wait("till", at(4));
+    pending.put_off(at(3));
+    assert_eq!(openings(&pending), [at(4)], "its time has not come");
     let mut now = at(4);
     for _ in 0..RETRIES_MAX {
-        outlook.put_off(now);
-        assert_eq!(openings(&outlook), [now + RETRY_INTERVAL]);
+        pending.put_off(now);
+        assert_eq!(openings(&pending), [now + RETRY_INTERVAL]);
         now += RETRY_INTERVAL;
     }
-    outlook.put_off(now);
-    assert!(openings(&outlook).is_empty());
+    pending.put_off(now);
+    assert!(openings(&pending).is_empty());
 }
 
 fn ahead(container: &str, image: &Digest) -> PrefetchedImage {
@@ -79,14 +79,14 @@ fn ahead(container: &str, image: &Digest) -> PrefetchedImage {
 
 /// What of two images of the till, the newest last, is superseded after this decision.
 fn superseded(offered: Offered, decision: Option<&Decision>) -> Vec<PrefetchedImage> {
-    let mut outlook = PendingUpdates::default();
+    let mut pending = PendingUpdates::default();
     let mut till = observation("");
     till.offered = offered;
     if let Some(decision) = decision {
-        outlook.note(&till, decision);
+        pending.note(&till, decision);
     }
     let images = vec![ahead("till", &offer("old").config), ahead("till", &offer("two").config)];
-    outlook.superseded(images, &BTreeSet::from(["till".to_owned()]))
+    pending.superseded(images, &BTreeSet::from(["till".to_owned()]))
 }
 
 #[test]
@@ -118,20 +118,20 @@ fn only_the_newest_image_stays() {
 
 #[test]
 fn on_the_containerd_image_store_an_id_is_an_index_or_a_manifest() {
-    let mut outlook = PendingUpdates::default();
-    outlook.note(&observation(""), &waits(at(4)));
+    let mut pending = PendingUpdates::default();
+    pending.note(&observation(""), &waits(at(4)));
     let owners = BTreeSet::from(["till".to_owned()]);
     let two = offer("two");
     let images = vec![ahead("till", &two.index), ahead("till", &two.manifest)];
-    assert_eq!(outlook.superseded(images, &owners), []);
+    assert_eq!(pending.superseded(images, &owners), []);
 }
 
 #[test]
 fn images_of_containers_that_are_gone_are_superseded() {
-    let outlook = PendingUpdates::default();
+    let pending = PendingUpdates::default();
     let owners = BTreeSet::from(["till".to_owned(), "Till".to_owned()]);
     let image = offer("two").config;
     let of = |container: &str| ahead(container, &image);
     let images = vec![of("till"), of("Till"), of("tills"), of("TILL")];
-    assert_eq!(outlook.superseded(images, &owners), [of("tills"), of("TILL")]);
+    assert_eq!(pending.superseded(images, &owners), [of("tills"), of("TILL")]);
 }

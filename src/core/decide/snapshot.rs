@@ -36,7 +36,7 @@ pub struct Snapshot {
     /// How many due rounds in a row could not run at all.
     pub missed_rounds: u32,
     /// Why the last one could not.
-    pub trouble: Option<String>,
+    pub error: Option<String>,
     /// Whether the Engine has answered and recovery is done.
     pub is_ready: bool,
     /// The container that is being updated.
@@ -53,7 +53,7 @@ pub struct Snapshot {
     pub quotas: BTreeMap<String, Quota>,
     /// Labels of images that do not count.
     #[serde(default)]
-    pub passed_over: Vec<PassedOver>,
+    pub ignored_labels: Vec<PassedOver>,
 }
 
 impl Snapshot {
@@ -68,7 +68,7 @@ impl Snapshot {
             return None;
         }
         let missed = format!("{} due rounds in a row could not run", self.missed_rounds);
-        Some(self.trouble.as_ref().map_or(missed.clone(), |trouble| format!("{missed}: {trouble}")))
+        Some(self.error.as_ref().map_or(missed.clone(), |error| format!("{missed}: {error}")))
     }
 }
 
@@ -87,8 +87,8 @@ mod tests {
     #[test]
     fn rounds_that_could_not_run_are_counted() {
         let missed = |missed_rounds| {
-            let trouble = Some("no such file".to_owned());
-            Snapshot { missed_rounds, trouble, ..Snapshot::default() }.illness(Duration::ZERO)
+            let error = Some("no such file".to_owned());
+            Snapshot { missed_rounds, error, ..Snapshot::default() }.illness(Duration::ZERO)
         };
         assert_eq!(missed(MISSED_ROUNDS_MAX - 1), None);
         let told = "3 due rounds in a row could not run: no such file";

@@ -105,7 +105,7 @@ fn readiness() -> Readiness {
         copied_files: Vec::new(),
         start_needs: Vec::new(),
         is_pulled: false,
-        is_kept_ahead: false,
+        is_prefetched: false,
     }
 }
 
@@ -124,7 +124,7 @@ fn seen(here: Here, update_window: &str) -> Observation {
     let mut observation = observation(update_window);
     let readiness = observation.readiness.as_mut().expect("it is there");
     readiness.is_pulled = here != Here::No;
-    readiness.is_kept_ahead = here == Kept;
+    readiness.is_prefetched = here == Kept;
     observation
 }
 

@@ -38,7 +38,7 @@ pub(super) fn timing(
         (true, true) => Timing::Now,
         (true, false) if is_pulled => {
             let no = closed(circumstances, &format!("pulled; {which}"), update_window);
-            if readiness.is_kept_ahead { Timing::Later(no) } else { Timing::FetchNow(no) }
+            if readiness.is_prefetched { Timing::Later(no) } else { Timing::FetchNow(no) }
         }
         (true, false) => Timing::FetchNow(closed(
             circumstances,

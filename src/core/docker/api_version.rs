@@ -19,7 +19,7 @@ impl ApiVersion {
     /// Debian 12, Synology: the oldest one this program is tried on.
     pub const V1_41: Self = Self::new(1, 41);
 
-    /// FanOut networks at create, a MAC address per network (Engine 25).
+    /// Several networks at create, a MAC address per network (Engine 25).
     pub const V1_44: Self = Self::new(1, 44);
 
     /// The last one whose inspect tells which MAC address was asked for (Engine 28).

@@ -110,7 +110,7 @@ pub struct Policy {
     /// The user says that the image came from the registry of its name.
     pub is_from_registry: bool,
     /// What Watchtower's labels ask for beyond that; hardly any container has such labels.
-    pub wishes: Box<CompatSettings>,
+    pub commands: Box<CompatSettings>,
 }
 
 /// Whether a container is watched.
@@ -150,11 +150,11 @@ impl Policy {
         let Some(watchtower) = &defaults.watchtower else {
             return Self::from_our_labels(labels, defaults);
         };
-        let Translated { labels, wishes, errors } = watchtower::translate(labels, watchtower);
+        let Translated { labels, commands, errors } = watchtower::translate(labels, watchtower);
         match Self::from_our_labels(&labels, defaults) {
             Selection::OptedOut => Selection::OptedOut,
             Selection::Watched(policy) if errors.is_empty() => {
-                Selection::Watched(Policy { wishes: Box::new(wishes), ..policy })
+                Selection::Watched(Policy { commands: Box::new(commands), ..policy })
             }
             Selection::Watched(_) => Selection::BadLabels(errors),
             Selection::BadLabels(ours) => Selection::BadLabels([ours, errors].concat()),
@@ -189,7 +189,7 @@ impl Policy {
             },
             images_keep: defaults.images_keep,
             is_from_registry: false,
-            wishes: Box::default(),
+            commands: Box::default(),
         }
     }
 

@@ -112,7 +112,7 @@ fn foreign_probe(labels: &Labels) -> LabelError {
 /// What is passed over of an image's labels: nothing where they are trusted, and nothing where
 /// they would not change whether the container is watched and it is not.
 #[must_use]
-pub fn passed_over(
+pub fn ignored_labels(
     container: &str,
     (labels, of_image): (&Labels, &Labels),
     defaults: &PolicyDefaults,

@@ -140,7 +140,7 @@ fn an_image_never_speaks_for_its_origin_nor_sends_a_probe_elsewhere() {
 fn what_is_passed_over_is_named_where_it_would_have_said_something() {
     let window = (LABEL_UPDATE_WINDOW, "00:00-24:00");
     let passed = |own: &[(&str, &str)], of_image: &[(&str, &str)], defaults: &PolicyDefaults| {
-        passed_over("till", (&merged(own, of_image), &labels(of_image)), defaults)
+        ignored_labels("till", (&merged(own, of_image), &labels(of_image)), defaults)
             .map(|it| (it.in_words(), it.watched))
     };
     let ends = "not count; set it on the container, or trust_image_labels = true";

@@ -209,7 +209,7 @@ fn watchtowers_labels_mean_what_they_meant() {
     let watchtower = Some(Watchtower::default());
     let selection = Policy::from_labels(&labels, &PolicyDefaults { watchtower, ..defaults(false) });
     let Selection::Watched(policy) = selection else { panic!("{selection:?}") };
-    assert_eq!(policy.wishes.depends_on, ["db", "till"]);
+    assert_eq!(policy.commands.depends_on, ["db", "till"]);
     let signal = format!("{}stop-signal", watchtower::WATCHTOWER_PREFIX);
     let said = select(false, None, &[(signal.as_str(), "SIGNAL")]);
     assert!(said.ends_with("`SIGNAL` is no signal, such as `SIGQUIT`"), "{said}");
@@ -217,7 +217,7 @@ fn watchtowers_labels_mean_what_they_meant() {
     let watchtower = Some(Watchtower::default());
     let selection = Policy::from_labels(&labels, &PolicyDefaults { watchtower, ..defaults(false) });
     let Selection::Watched(policy) = selection else { panic!("{selection:?}") };
-    assert_eq!(policy.wishes.stop_signal.as_deref(), Some("SIGQUIT"));
+    assert_eq!(policy.commands.stop_signal.as_deref(), Some("SIGQUIT"));
     let said = select(false, None, &[(enable, "perhaps")]);
     assert!(said.ends_with("`perhaps` is neither `true` nor `false`"), "{said}");
 }

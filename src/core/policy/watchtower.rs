@@ -58,7 +58,7 @@ pub(super) struct Translated {
     /// The labels, with Watchtower's translated to ours.
     pub(super) labels: BTreeMap<String, String>,
     /// What has no label of ours.
-    pub(super) wishes: CompatSettings,
+    pub(super) commands: CompatSettings,
     /// Those of Watchtower's that are unknown here, or whose value makes no sense.
     pub(super) errors: Vec<LabelError>,
 }
@@ -87,11 +87,11 @@ impl Translated {
             ENABLE => self.say(LABEL_ENABLE, if flag(value)? { "true" } else { "false" }),
             MONITOR_ONLY if flag(value)? => self.say(LABEL_MODE, "notify"),
             MONITOR_ONLY | SCOPE => {}
-            NO_PULL => self.wishes.is_local = flag(value)?,
-            STOP_SIGNAL => self.wishes.stop_signal = Some(signal_word(value)?),
-            DEPENDS_ON => self.wishes.depends_on = names(value),
+            NO_PULL => self.commands.is_local = flag(value)?,
+            STOP_SIGNAL => self.commands.stop_signal = Some(signal_word(value)?),
+            DEPENDS_ON => self.commands.depends_on = names(value),
             other => match other.strip_prefix(HOOK_PREFIX) {
-                Some(hook) if watchtower.runs_hooks => self.wishes.hooks.take(hook, value)?,
+                Some(hook) if watchtower.runs_hooks => self.commands.hooks.take(hook, value)?,
                 // As with Watchtower, whoever has not allowed hooks has none.
                 Some(_) => {}
                 None => return Err(unknown(other)),

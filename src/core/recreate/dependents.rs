@@ -120,9 +120,9 @@ pub fn anchors(container: &Value) -> Result<Vec<Anchor>, CannotRecreate> {
     Ok(anchors)
 }
 
-/// What [`company`] reads of an inspect document, whether it runs, and nothing else of it. Whoever
-/// knows all containers of an Engine keeps this much of each: a whole document is many times as
-/// large.
+/// The fields of an inspect document that [`dependents`] reads, and whether the container runs.
+/// A process that keeps all containers of an Engine keeps only this: a whole document is many
+/// times as large.
 #[must_use]
 pub fn ties_alone(mut container: Value) -> Value {
     const OF_HOST_CONFIG: [&str; 5] = ["NetworkMode", "PidMode", "IpcMode", "VolumesFrom", "Links"];
@@ -155,7 +155,7 @@ fn before_colon(text: &str) -> &str {
 /// # Errors
 ///
 /// [`CannotRecreate`] where a document cannot be read: what it hides could be a tie.
-pub fn dependents(
+pub fn direct_dependents(
     container: &Value,
     others: &[impl Borrow<Value>],
     asked: &DependsOn,
@@ -187,19 +187,19 @@ pub fn dependents(
 ///
 /// [`CannotRecreate`] where a document cannot be read, or where containers hang on each other, so
 /// that none of them can be made first.
-pub fn company(
+pub fn dependents(
     container: &Value,
     others: &[impl Borrow<Value>],
     asked: &DependsOn,
 ) -> Result<Vec<Dependent>, CannotRecreate> {
-    let mut found = dependents(container, others, asked)?;
+    let mut found = direct_dependents(container, others, asked)?;
     let mut next = 0;
     while let Some(dependent) = found.get(next) {
         let mut documents = others.iter().map(Borrow::borrow);
         let Some(document) = documents.find(|other| inspect::id(other) == dependent.id) else {
             break;
         };
-        found.extend(dependents(document, others, asked)?);
+        found.extend(direct_dependents(document, others, asked)?);
         check_for_cycle(container, &found)?;
         next += 1;
     }

@@ -88,7 +88,7 @@ pub enum Event {
         to: Digest,
     },
     /// A helper updates the agent's own container from now on.
-    HandedOver {
+    SelfUpdating {
         /// The container's name.
         container: String,
         /// The helper's.

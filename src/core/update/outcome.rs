@@ -53,7 +53,7 @@ pub fn stuck(
     header: &Header,
     progress: &JournalProgress,
     finished_at: DateTime<Utc>,
-    (trouble, is_down): (&str, Option<bool>),
+    (error, is_down): (&str, Option<bool>),
 ) -> Record {
     let record = record(header, progress, finished_at);
     let since = progress.switched_at.filter(|_| is_down == Some(true));
@@ -61,7 +61,7 @@ pub fn stuck(
     Record {
         id: format!("{}-stuck", record.id),
         outcome: Outcome::Stuck,
-        reason: Some(trouble.to_owned()),
+        reason: Some(error.to_owned()),
         gap_seconds: down_for.map(|gap| gap.as_secs_f64()).or(record.gap_seconds),
         ..record
     }

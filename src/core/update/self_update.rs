@@ -176,9 +176,9 @@ pub enum LockOwnerAction {
 /// What an agent that has got the lock does first. `has_own_journal`: an open update is about the
 /// container it runs in.
 #[must_use]
-pub fn settle(handover: Option<&SelfUpdate>, has_own_journal: bool) -> LockOwnerAction {
-    let turn = handover.map(|handover| handover.turn);
-    let helpers = handover.map_or(0, |handover| handover.helpers);
+pub fn settle(self_update: Option<&SelfUpdate>, has_own_journal: bool) -> LockOwnerAction {
+    let turn = self_update.map(|self_update| self_update.turn);
+    let helpers = self_update.map_or(0, |self_update| self_update.helpers);
     match (turn, has_own_journal) {
         (None, false) => LockOwnerAction::Nothing,
         (Some(LockOwner::Agent), false) => LockOwnerAction::TidyUp,
@@ -198,7 +198,7 @@ mod tests {
     use crate::core::decide::tests::offer;
     use crate::core::update::history::Outcome;
 
-    fn handover(turn: LockOwner, helpers: u32) -> SelfUpdate {
+    fn self_update(turn: LockOwner, helpers: u32) -> SelfUpdate {
         SelfUpdate {
             version: SelfUpdate::VERSION,
             turn,
@@ -222,10 +222,10 @@ mod tests {
             (Some(""), vec!["1", "2", "3"]),
         ] {
             let told_until = told_until.map(str::to_owned);
-            let handover = SelfUpdate { told_until, ..handover(LockOwner::Agent, 1) };
-            let untold = handover.untold(history());
+            let self_update = SelfUpdate { told_until, ..self_update(LockOwner::Agent, 1) };
+            let untold = self_update.untold(history());
             let ids: Vec<_> = untold.iter().map(|record| record.id.as_str()).collect();
-            assert_eq!(ids, expected, "{:?}", handover.told_until);
+            assert_eq!(ids, expected, "{:?}", self_update.told_until);
         }
     }
 
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn it_is_about_the_containers_of_the_update_and_no_others() {
-        let handover = handover(LockOwner::Helper, 1);
+        let self_update = self_update(LockOwner::Helper, 1);
         for (id, name, expected) in [
             ("1111", "pilotfish", true),
             ("1111", "somebody-renamed-it", true),
@@ -259,7 +259,7 @@ mod tests {
             ("2222", "pilotfish-helper-pilotfish", false),
             ("2222", "till", false),
         ] {
-            assert_eq!(handover.is_about(id, name), expected, "{id} {name}");
+            assert_eq!(self_update.is_about(id, name), expected, "{id} {name}");
         }
     }
 
@@ -279,17 +279,17 @@ mod tests {
 
     #[test]
     fn who_gets_the_lock_settles_what_is_left_and_never_for_ever() {
-        let asked = |helpers| Some(handover(LockOwner::Helper, helpers));
-        for (handover, has_own_journal, expected) in [
+        let asked = |helpers| Some(self_update(LockOwner::Helper, helpers));
+        for (self_update, has_own_journal, expected) in [
             (None, false, LockOwnerAction::Nothing),
-            (Some(handover(LockOwner::Agent, 1)), false, LockOwnerAction::TidyUp),
+            (Some(self_update(LockOwner::Agent, 1)), false, LockOwnerAction::TidyUp),
             (asked(1), false, LockOwnerAction::CountAndTidyUp),
             (None, true, LockOwnerAction::MakeHelper { helpers: 1 }),
             (asked(1), true, LockOwnerAction::MakeHelper { helpers: 2 }),
             (asked(HELPERS_MAX), true, LockOwnerAction::GiveUp),
-            (Some(handover(LockOwner::Agent, 1)), true, LockOwnerAction::GiveUp),
+            (Some(self_update(LockOwner::Agent, 1)), true, LockOwnerAction::GiveUp),
         ] {
-            assert_eq!(settle(handover.as_ref(), has_own_journal), expected, "{handover:?}");
+            assert_eq!(settle(self_update.as_ref(), has_own_journal), expected, "{self_update:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::core::docker::inspect;
 
-/// Requester a message of the Engine blames.
+/// Whom a message of the Engine blames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
     /// The image cannot be run, wherever it is started.
@@ -133,7 +133,7 @@ const SURROUNDINGS_WITHIN: [&str; 6] = [
     "no space left on device",
 ];
 
-/// Requester the Engine's own words blame.
+/// Whom the Engine's own words blame.
 #[must_use]
 pub fn of(message: &str) -> Blame {
     let said = Said::cut(message);

@@ -1,4 +1,4 @@
-//! LabelBuffer without a limit, read within one.
+//! Labels without a limit, read within one.
 //!
 //! A container may carry megabytes of labels, and nobody needs to have opted it in for the Engine
 //! to send them with every list. What is read of one container's labels is therefore cut down while
@@ -12,7 +12,7 @@ const LABELS_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one label, name and value. A longer one is left out, whatever it means.
 const LABEL_BYTES_MAX: usize = 64 * 1024;
 
-/// LabelBuffer that mean something to this program.
+/// Labels that mean something to this program.
 const MEANT: [&[u8]; 3] =
     [b"\"pilotfish.", b"\"com.centurylinklabs.watchtower.", b"\"com.docker.compose."];
 

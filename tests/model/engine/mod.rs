@@ -27,7 +27,7 @@ use pilotfish::engine::{ContainerEvent, Engine, EngineError, EngineInfo, Listed,
 use serde_json::Value;
 
 use self::state::{Moment, State, refused};
-use crate::fault::Hand;
+use crate::fault::Fault;
 use crate::machine::Machine;
 
 /// The Engine of a machine.
@@ -114,10 +114,10 @@ impl FakeEngine {
 }
 
 /// What is answered instead of the call being done.
-fn stopped_by(call: &'static str, obstacle: Option<&Hand>) -> Result<(), EngineError> {
+fn stopped_by(call: &'static str, obstacle: Option<&Fault>) -> Result<(), EngineError> {
     match obstacle {
-        Some(Hand::Refuse) => Err(refused(call, "a fault of the model")),
-        Some(Hand::Conflict) => {
+        Some(Fault::Refuse) => Err(refused(call, "a fault of the model")),
+        Some(Fault::Conflict) => {
             Err(EngineError::Conflict { message: "a conflict of the model".into() })
         }
         _ => Ok(()),
@@ -126,10 +126,10 @@ fn stopped_by(call: &'static str, obstacle: Option<&Hand>) -> Result<(), EngineE
 
 fn lost<T>(
     call: &'static str,
-    obstacle: Option<Hand>,
+    obstacle: Option<Fault>,
     answer: Result<T, EngineError>,
 ) -> Result<T, EngineError> {
-    if obstacle == Some(Hand::LoseTheAnswer) {
+    if obstacle == Some(Fault::LoseTheAnswer) {
         return Err(EngineError::Broken { call, detail: "connection reset by peer".into() });
     }
     answer

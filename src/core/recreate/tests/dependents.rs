@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::core::recreate::dependents::{DependsOn, Tie, anchors, company, dependents, ties_alone};
+use crate::core::recreate::dependents::{
+    DependsOn, Tie, anchors, dependents, direct_dependents, ties_alone,
+};
 use crate::core::recreate::tests::{fixture, small};
 use crate::core::recreate::{NetworkEndpoint, Recreation, ReplacedContainer, relink};
 
@@ -31,7 +33,7 @@ fn every_tie_is_found_by_name_and_by_id() {
         (json!({"NetworkMode": "container:"}), vec![]),
     ];
     for (host_config, expected) in rows {
-        let found = dependents(&container, &[other(&host_config)], &DependsOn::new())
+        let found = direct_dependents(&container, &[other(&host_config)], &DependsOn::new())
             .expect("readable documents");
         let how: Vec<Tie> = found.iter().map(|dependent| dependent.how).collect();
         assert_eq!(how, expected, "{host_config}");
@@ -43,8 +45,8 @@ fn every_tie_is_found_by_name_and_by_id() {
 fn a_link_on_a_network_of_the_user_is_a_tie() {
     let mut linked = other(&json!({}));
     linked["NetworkSettings"] = json!({"Networks": {"front": {"Links": ["till:pay"]}}});
-    let found =
-        dependents(&small().container, &[linked], &DependsOn::new()).expect("readable documents");
+    let found = direct_dependents(&small().container, &[linked], &DependsOn::new())
+        .expect("readable documents");
     assert_eq!(found[0].how, Tie::Link);
 }
 
@@ -53,7 +55,7 @@ fn a_container_does_not_hang_on_itself() {
     let mut container = small().container;
     container["HostConfig"]["VolumesFrom"] = json!(["till"]);
     assert_eq!(
-        dependents(&container, std::slice::from_ref(&container), &DependsOn::new()),
+        direct_dependents(&container, std::slice::from_ref(&container), &DependsOn::new()),
         Ok(vec![])
     );
 }
@@ -62,7 +64,7 @@ fn a_container_does_not_hang_on_itself() {
 fn a_document_that_hides_a_tie_is_refused() {
     let unreadable = other(&json!({"VolumesFrom": "till"}));
     for document in [unreadable.clone(), ties_alone(unreadable)] {
-        let refused = dependents(&small().container, &[document], &DependsOn::new())
+        let refused = direct_dependents(&small().container, &[document], &DependsOn::new())
             .expect_err("it is refused");
         assert_eq!(refused.field, "HostConfig.VolumesFrom");
     }
@@ -94,7 +96,8 @@ fn named(name: &str, host_config: &Value) -> Value {
 }
 
 fn names_in_order(others: &[Value]) -> Vec<(String, String)> {
-    let found = company(&small().container, others, &DependsOn::new()).expect("readable documents");
+    let found =
+        dependents(&small().container, others, &DependsOn::new()).expect("readable documents");
     found.into_iter().map(|it| (it.name, it.on)).collect()
 }
 
@@ -115,8 +118,8 @@ fn a_company_is_found_through_others_and_each_stands_behind_what_it_hangs_on() {
 fn containers_that_hang_on_each_other_are_refused() {
     let one = named("a", &json!({ "VolumesFrom": ["till", "b"] }));
     let other = named("b", &json!({ "VolumesFrom": ["a"] }));
-    let refused =
-        company(&small().container, &[one, other], &DependsOn::new()).expect_err("it is refused");
+    let refused = dependents(&small().container, &[one, other], &DependsOn::new())
+        .expect_err("it is refused");
     assert!(refused.to_string().contains("hang on each other"), "{refused}");
 }
 
@@ -173,7 +176,7 @@ fn a_label_is_a_tie_and_stands_behind_those_that_break() {
     let (a, b) = (named("a", &json!({})), named("b", &json!({})));
     let both = named("c", &json!({ "VolumesFrom": ["till"] }));
     let asked = DependsOn::from([asks(&a, "till"), asks(&b, "a"), asks(&both, "till")]);
-    let found = company(&small().container, &[b, both, a], &asked).expect("readable documents");
+    let found = dependents(&small().container, &[b, both, a], &asked).expect("readable documents");
     let told: Vec<_> = found.iter().map(|it| (it.name.as_str(), it.how.of(&it.on))).collect();
     let of = |name, told: &str| (name, told.to_owned());
     assert_eq!(
@@ -188,5 +191,5 @@ fn a_label_is_a_tie_and_stands_behind_those_that_break() {
     let start = named("d", &json!({}));
     let asked =
         DependsOn::from([asks(&start, &small().container["Id"].as_str().expect("an ID")[..8])]);
-    assert_eq!(company(&small().container, &[start], &asked), Ok(vec![]));
+    assert_eq!(dependents(&small().container, &[start], &asked), Ok(vec![]));
 }

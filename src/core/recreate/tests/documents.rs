@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::core::recreate::dependents::{DependsOn, anchors, dependents};
+use crate::core::recreate::dependents::{DependsOn, anchors, direct_dependents};
 use crate::core::recreate::differences::{Inspected, differences};
 use crate::core::recreate::layer_files::{may_hold_declared_files, written};
 use crate::core::recreate::restart_policy;
@@ -196,7 +196,7 @@ proptest! {
         let _ = written(&documents.container, &documents.image);
         let _ = anchors(&documents.container);
         let others = std::slice::from_ref(&documents.container);
-        let _ = dependents(&original.container, others, &DependsOn::new());
+        let _ = direct_dependents(&original.container, others, &DependsOn::new());
         let before = Inspected { container: &original.container, image: &original.image };
         let after = Inspected { container: &documents.container, image: &documents.image };
         let _ = differences(before, after);
