@@ -28,7 +28,7 @@ pub(super) fn serve_webhook(
     end: &CancellationToken,
 ) {
     if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "registries may tell of pushes");
+        tracing::info!(%address, "listening for webhooks");
     }
     let (sender, pushes) = webhook::queue();
     let router = api::guarded(webhook::router(token, sender), hosts);

@@ -147,7 +147,7 @@ impl Agent {
         let mut lines = BufReader::new(process.stderr.take().expect("a log")).lines();
         let mut log = String::new();
         let metrics = await_address(&mut lines, &mut log, "serving /metrics").await;
-        let webhook = await_address(&mut lines, &mut log, "tell of pushes").await;
+        let webhook = await_address(&mut lines, &mut log, "listening for webhooks").await;
         let log = tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 log.push_str(&line);
