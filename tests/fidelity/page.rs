@@ -131,7 +131,7 @@ fn beside(peer: &Record, records: &[&Record]) -> String {
     let same = |row: &&Tried| peer.row(&row.name).is_some();
     let kept = Count::of(ours.rows.iter().filter(same)).kept;
     let mut text = format!(
-        "\n## Beside {0}\n\nThe rows whose containers start on {1}, updated by {0} and judged by the same \
+        "\n## Comparison with {0}\n\nThe rows whose containers start on {1}, updated by {0} and judged by the same \
          code: it keeps **{theirs} of {total}**, Pilotfish {kept}. Losses that happen also without any option \
          count only once, in the first two rows.\n\n| row | what happened to it |\n|---|---|\n",
         peer.updater, peer.engine,
