@@ -167,14 +167,14 @@ impl<P: Ports> Executor<P> {
         readiness: Readiness,
     ) -> Result<Option<Record>, RoundError> {
         let header = self.header(plan, readiness).await?;
-        let Context { ports, listener, stop, .. } = &self.context;
-        let update = Update::begin(&**ports, &**listener, stop, header)?;
+        let context = self.context.for_updates();
+        let update = Update::begin(context, header)?;
         // Boxed, because it is by far the largest part of whatever waits for an update.
         match Box::pin(update.run()).await {
             Ended::Finished(record) => Ok(Some(*record)),
             Ended::Left => Ok(None),
             Ended::Unfinished(journal, error) => {
-                self.recovery.failed(&**ports, &**listener, &journal, &error).await;
+                self.recovery.failed(context, &journal, &error).await;
                 Ok(None)
             }
         }
@@ -202,13 +202,12 @@ impl<P: Ports> Executor<P> {
     /// Fetches an image for an update that waits. What goes wrong is said, and tried again in the
     /// next round.
     async fn prefetch(&self, fetch: &Fetch) {
-        let Context { ports, listener, stop, .. } = &self.context;
-        match execute::prefetch(&**ports, &**listener, stop, fetch).await {
+        match execute::prefetch(self.context.for_updates(), fetch).await {
             Ok(()) | Err(StepError::Asked) => {}
             Err(error) => {
                 let detail = format!("the image could not be fetched ahead of its window: {error}");
                 if !error.is_engine_unreachable() {
-                    let failed = fetch.failed_try(detail.clone(), ports.host().now());
+                    let failed = fetch.failed_try(detail.clone(), self.context.ports.host().now());
                     self.context.pause_after(&fetch.container, failed);
                 }
                 self.context.warn_about(fetch.container.clone(), detail);

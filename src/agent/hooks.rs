@@ -66,12 +66,11 @@ impl<P: Ports> Executor<P> {
         if !plan.has_pre_update_hooks() {
             return Asked::Agreed;
         }
-        let Context { ports, listener, stop, .. } = &self.context;
+        let Context { ports, stop, .. } = &self.context;
         let container = &plan.main.container;
         if plan.source == ImageSource::Registry {
             let image = (container.as_str(), &plan.reference, &plan.to);
-            if let Err(error) = execute::prefetch_and_tag(&**ports, &**listener, stop, image).await
-            {
+            if let Err(error) = execute::prefetch_and_tag(self.context.for_updates(), image).await {
                 let detail = format!("the image could not be fetched: {error}");
                 if !matches!(error, StepError::Asked) && !error.is_engine_unreachable() {
                     let failed = plan.failed_try(detail.clone(), ports.host().now(), false);

@@ -175,7 +175,8 @@ impl<P: Ports> Agent<P> {
         stop: CancellationToken,
     ) -> Self {
         let settings = Arc::new(settings);
-        let context = Context { ports, settings, listener, stop, is_resident: false };
+        let places = Arc::default();
+        let context = Context { ports, settings, listener, stop, places, is_resident: false };
         Self {
             rounds_heard: rounds,
             heart: Heartbeat::default(),

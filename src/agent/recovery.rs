@@ -25,8 +25,7 @@ impl<P: Ports> Executor<P> {
     /// then puts right what has no journal. Gives what ended, and what is not to be touched.
     pub(super) async fn recover_open(&mut self, insist: bool) -> Result<Recovered, RoundError> {
         self.hold_engine_or_name_holder().await?;
-        let Context { ports, listener, stop, .. } = &self.context;
-        let mut recovered = self.recovery.run(&**ports, &**listener, stop, insist).await?;
+        let mut recovered = self.recovery.run(self.context.for_updates(), insist).await?;
         let list = self.context.list().await?;
         self.sweep(&mut recovered.open, &list).await;
         Ok(recovered)

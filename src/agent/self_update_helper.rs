@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::context::Context;
 use super::self_update::SelfUpdateError;
 use super::{Agent, AgentCommand, CommandError, CommandReply, RoundError, RoundRequest};
 use crate::core::decide::observation::OpenUpdate;
@@ -68,8 +67,7 @@ impl<P: Ports> Agent<P> {
     /// Whether no update of the agent's container is open any more, or none that can be ended.
     async fn recover_for(&mut self, self_update: &SelfUpdate) -> bool {
         let Some(executor) = &mut self.executor else { return false };
-        let Context { ports, listener, stop, .. } = &self.context;
-        match executor.recovery.run(&**ports, &**listener, stop, false).await {
+        match executor.recovery.run(self.context.for_updates(), false).await {
             Ok(recovered) => !matches!(
                 recovered.open.get(&self_update.container),
                 Some(OpenUpdate::InFlight | OpenUpdate::Down(_))

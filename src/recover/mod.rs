@@ -15,15 +15,14 @@ pub use retry::STUCK_AFTER;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::core::decide::observation::OpenUpdate;
-use crate::core::update::event::{Event, Listener};
+use crate::core::update::event::Event;
 use crate::core::update::history::Record;
 use crate::core::update::plan::Plan;
 use crate::core::update::{Step, outcome};
 use crate::engine::{Engine, EngineError, Listed};
-use crate::execute::{Ended, StepError, Update};
+use crate::execute::{Ended, StepError, Update, UpdateContext};
 use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
 use crate::ports::Ports;
@@ -83,11 +82,10 @@ impl Recovery {
     /// The journals cannot be read, or the Engine does not answer.
     pub async fn run<P: Ports>(
         &mut self,
-        ports: &P,
-        listener: &dyn Listener,
-        stop: &CancellationToken,
+        context: UpdateContext<'_, P>,
         insist: bool,
     ) -> Result<Recovered, RecoverError> {
+        let ports = context.ports;
         let mut recovered = Recovered::default();
         let paused = self.begin_tries(Instant::now());
         let journals = ports.state().open_journals()?;
@@ -105,7 +103,7 @@ impl Recovery {
                 recovered
                     .leave_open(plan, &self.state_of(&plan.id).unwrap_or(OpenUpdate::InFlight));
             } else {
-                self.take_up(ports, listener, stop, journal, &mut recovered).await;
+                self.take_up(context, journal, &mut recovered).await;
             }
         }
         Ok(recovered)
@@ -113,21 +111,19 @@ impl Recovery {
 
     async fn take_up<P: Ports>(
         &mut self,
-        ports: &P,
-        listener: &dyn Listener,
-        stop: &CancellationToken,
+        context: UpdateContext<'_, P>,
         journal: UpdateJournal,
         recovered: &mut Recovered,
     ) {
         let plan = &journal.header.plan;
-        match Update::of(ports, listener, stop, journal.clone()).take_up().await {
+        match Update::of(context, journal.clone()).take_up().await {
             Ended::Finished(record) => {
                 self.failed.remove(&plan.id);
                 recovered.records.push(*record);
             }
             Ended::Left => recovered.leave_open(plan, &OpenUpdate::InFlight),
             Ended::Unfinished(journal, error) => {
-                let open = self.failed(ports, listener, &journal, &error).await;
+                let open = self.failed(context, &journal, &error).await;
                 recovered.leave_open(plan, &open);
             }
         }
@@ -157,11 +153,11 @@ impl Recovery {
     /// counts as stuck, and is loud. What failed because the Engine was away does not count.
     pub async fn failed<P: Ports>(
         &mut self,
-        ports: &P,
-        listener: &dyn Listener,
+        context: UpdateContext<'_, P>,
         journal: &UpdateJournal,
         error: &StepError,
     ) -> OpenUpdate {
+        let UpdateContext { ports, listener, .. } = context;
         let header = &journal.header;
         let container = header.plan.main.container.clone();
         let why = error.to_string();
