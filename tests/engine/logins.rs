@@ -1,4 +1,4 @@
-//! A registry that lets nobody in without a login: what the agent shows it, the Engine shows it.
+//! A registry that requires a login: the agent and the Engine use the same login.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,11 +10,11 @@ use crate::support::files::files;
 use crate::support::images::Release;
 use crate::support::{Pi, QUIET};
 
-/// What spoils careless encoders on their way to the Engine: `?`, `>` and `~` are other letters in
-/// the two alphabets of Base64.
+/// Characters that expose encoding errors: `?`, `>` and `~` differ between the two alphabets of
+/// Base64.
 const PASSWORD: &str = "p?>~:ä";
 
-/// `htpasswd -B` of the above.
+/// `htpasswd -B` of the password.
 const HTPASSWD: &str = "matrose:$2y$05$abcdefghijklmnopqrstuuO4OeUZqIbBTRY2dzAplwkAa6ox5/lsG";
 
 const PORT: u16 = 8081;

@@ -268,7 +268,7 @@ fn farewells(pi: &Pi) -> Vec<String> {
 }
 
 #[test]
-fn the_signal_of_a_label_stops_the_old_one() {
+fn the_labels_stop_signal_stops_the_old_container() {
     let (pi, two) = with_a_stop_signal("SIGQUIT", &[]);
 
     pi.update(&[]).expect_code(0);
