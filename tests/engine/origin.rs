@@ -115,10 +115,10 @@ fn a_local_image_is_not_replaced_by_a_foreign_image_of_the_same_name() {
     } else {
         assert_eq!(asked, [1, 0, 0, 0, 0, 0], "{local:?}");
     }
-    let told = pi.check("tagged");
-    let advice = text(&told["advice"]);
+    let output = pi.check("tagged");
+    let advice = text(&output["advice"]);
     assert!(advice.contains("docker pull") && advice.contains("pilotfish.origin=registry"));
-    assert_eq!(told["verdict"], "held");
+    assert_eq!(output["verdict"], "held");
 }
 
 #[test]
