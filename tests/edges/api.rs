@@ -49,7 +49,7 @@ impl Served {
     }
 
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.expect("somebody listens")
+        TcpStream::connect(self.address).await.expect("the address is served")
     }
 
     /// Sends a request; returns the status line and the body.
@@ -215,7 +215,7 @@ async fn two_hundred_slow_clients_do_not_block_others() {
     }
     assert!(
         begun.elapsed() < ConnectionLimits::DEFAULT.head_timeout,
-        "nobody waits for a slow client"
+        "a slow client delayed the answers"
     );
 }
 
@@ -274,7 +274,7 @@ async fn shutdown_closes_the_address_and_open_connections() {
     served.shutdown.cancel();
     tokio::time::timeout(LIMIT, served.server).await.expect("it ends").expect("no panic");
     assert_eq!(rest(silent).await, "");
-    TcpStream::connect(served.address).await.expect_err("nobody listens");
+    TcpStream::connect(served.address).await.expect_err("the address is closed");
 }
 
 #[tokio::test]

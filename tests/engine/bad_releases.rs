@@ -79,7 +79,7 @@ fn a_release_that_dies_in_the_stable_window() {
 
 #[test]
 fn a_release_whose_binary_is_not_there() {
-    let bad = Release::new("2").starting("/no-such-file");
+    let bad = Release::new("2").with_entrypoint("/no-such-file");
     assert_restored_from(&Release::new("1"), &bad);
 }
 

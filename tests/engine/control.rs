@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::agent::{Running, begins};
+use crate::support::agent::{Running, begins_step};
 use crate::support::command::wait_until;
 use crate::support::images::Release;
 use crate::support::registry::Published;
@@ -39,7 +39,7 @@ fn start_agent(pi: &Pi) -> Running {
 /// Waits until the journal says that the update has reached the step.
 fn wait_for_step(pi: &Pi, step: &str) {
     wait_until(&format!("the update comes to {step}"), SOON, || {
-        pi.agent.entries().iter().any(|entry| begins(entry, step))
+        pi.agent.entries().iter().any(|entry| begins_step(entry, step))
     });
 }
 
@@ -312,7 +312,7 @@ fn an_agent_without_an_engine_becomes_unhealthy_and_says_why() {
 
     pi.engine.stop();
 
-    wait_until("the agent is ill", SOON, || {
+    wait_until("the agent is unhealthy", SOON, || {
         let output = pi.agent.run(&pi.engine, &["healthcheck"]);
         output.code() == 1 && output.err.contains("cannot be reached")
     });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::agent::begins;
+use crate::support::agent::begins_step;
 use crate::support::command::wait_until;
 use crate::support::images::Release;
 use crate::support::registry::Published;
@@ -262,7 +262,7 @@ fn killed_in(step: &str) {
         let next = pi.registry.publish("till", &Release::new(&aim.to_string()));
         let was_running = pi.update_until(step).kill();
         let entries = pi.agent.entries();
-        let landed = was_running && entries.last().is_some_and(|entry| begins(entry, step));
+        let landed = was_running && entries.last().is_some_and(|entry| begins_step(entry, step));
 
         pi.update(&[]).expect_code(0);
 

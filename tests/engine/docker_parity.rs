@@ -193,9 +193,9 @@ fn serve_tls(
     fs::write(&crt, certificate).expect("a certificate");
     fs::write(&secret, key.serialize_pem()).expect("a key");
     if let Some(trusted) = trusted {
-        let certs = Path::new("/etc/docker/certs.d").join(engine.reach(port).to_string());
+        let certs = Path::new("/etc/docker/certs.d").join(engine.address_of(port).to_string());
         fs::create_dir_all(&certs).expect("certs.d");
-        engine.remove_in_the_end(&certs);
+        engine.remove_on_drop(&certs);
         fs::write(certs.join("ca.crt"), trusted).expect("ca.crt");
     }
     let settings = json!({
@@ -210,14 +210,14 @@ fn serve_tls(
     let mut command = engine.command("docker-registry");
     command.arg("serve").arg(file).stdout(log.try_clone().expect("a log")).stderr(log);
     let child = command.spawn().expect("docker-registry");
-    let address = engine.reach(port);
+    let address = engine.address_of(port);
     wait_until("the registry listens", START_TIMEOUT, || TcpStream::connect(address).is_ok());
     child
 }
 
 /// All TLS registries, each with the certificate of its port.
 fn start_tls_registries(engine: &Engine) -> TlsRegistries {
-    let address = engine.reach(0).ip().to_string();
+    let address = engine.address_of(0).ip().to_string();
     let key = KeyPair::generate().expect("a key");
     let with = |names: &[&str], is_authority: bool| {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -278,7 +278,7 @@ fn publish_bare_index(pi: &Pi, repository: &str) {
     let two = pi.registry.publish(repository, &Release::new("2"));
     let path = format!("/v2/{repository}/manifests/{}", two.digest);
     let kind = "application/vnd.docker.distribution.manifest.v2+json";
-    let peer = Peer::Tcp(pi.engine.reach(5000));
+    let peer = Peer::Tcp(pi.engine.address_of(5000));
     let manifest = peer.request("GET", &path, &[("Accept", kind)], b"").expect("the registry");
     let entry = json!({ "mediaType": kind, "size": manifest.body.len(), "digest": two.digest });
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] });
@@ -317,12 +317,12 @@ impl Fixture {
         let gateway = pi.engine.gateway();
         let [open_at, redirecting_at, headless_at] =
             ports.map(|port| SocketAddr::new(gateway, port).to_string());
-        let insecure = pi.engine.reach(INSECURE).to_string();
+        let insecure = pi.engine.address_of(INSECURE).to_string();
         let flag = |host: &String| format!("--insecure-registry={host}");
         let flags = [&open_at, &redirecting_at, &headless_at, &insecure].map(flag);
         pi.engine.stop();
         pi.engine.start_again(&flags.each_ref().map(String::as_str));
-        let real = pi.engine.reach(5000);
+        let real = pi.engine.address_of(5000);
         let scripts: [fn(&Request, u16) -> Reply; 3] = [anonymous_token, redirecting, headless];
         for (listener, script) in listeners.into_iter().zip(scripts) {
             serve_in_front_of(listener, real, script, ports[0]);
@@ -338,7 +338,7 @@ impl Fixture {
     /// The rows, in the order of the table.
     fn rows(&self) -> Vec<Row> {
         let open = format!("{}/till:latest", self.open);
-        let tls = |port| format!("{}/till:latest", self.pi.engine.reach(port));
+        let tls = |port| format!("{}/till:latest", self.pi.engine.address_of(port));
         let head = |status: u16| format!("{}/h{status}/till:latest", self.headless);
         let here = |repository: &str| format!("127.0.0.1:5000/{repository}:latest");
         let certificate = "registry_certificate";

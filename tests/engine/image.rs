@@ -48,9 +48,9 @@ fn the_image_does_the_main_job_as_documented() {
     });
     let two = pi.registry.publish("till", &Release::new("2"));
 
-    let told = pi.engine.docker(&["exec", "pilotfish", "/pilotfish", "update"]);
+    let output = pi.engine.docker(&["exec", "pilotfish", "/pilotfish", "update"]);
 
-    assert!(told.contains("till: updated"), "{told}");
+    assert!(output.contains("till: updated"), "{output}");
     assert_eq!(pi.serving(8080).as_deref(), Some("till 2"));
     assert_eq!(pi.image("till"), two.image);
     pi.registry.publish("till", &Release::new("3").with("TILL_EXIT_AFTER", "0s"));

@@ -81,7 +81,7 @@ fn a_local_image_is_not_replaced_by_a_foreign_image_of_the_same_name() {
     pi.engine.docker(&["pull", &base.reference]);
     let made = ["tagged", "loaded", "imported", "committed", "built"];
     for repository in made {
-        pi.registry.publish(repository, &Release::new("of a stranger"));
+        pi.registry.publish(repository, &Release::new("foreign"));
     }
     pi.engine.docker(&["tag", &base.reference, &name("tagged")]);
     import(&pi, &name("loaded"), "loaded");
@@ -126,7 +126,7 @@ fn an_image_built_by_compose_is_not_replaced_by_one_of_docker_hub() {
     let mirror = "[registries.\"docker.io\"]\nmirrors = [\"http://127.0.0.1:5000\"]";
     let pi = Pi::with(&[], &format!("{QUIET}\n{mirror}"));
     let base = pi.registry.publish("base", &Release::new("base"));
-    pi.registry.publish("library/shopfront-shop", &Release::new("of a stranger"));
+    pi.registry.publish("library/shopfront-shop", &Release::new("foreign"));
     pi.engine.docker(&["pull", &base.reference]);
     for name in ["shopfront-shop", "shopfront-till"] {
         build(&pi, &base.reference, name);
@@ -162,7 +162,7 @@ fn an_image_from_its_registry_is_updated_however_it_got_its_name() {
 
     // The agent remembers what it pulled: later rounds only ask for the tag, even after the
     // registry has deleted the running image, and a rollback asks nothing.
-    pi.registry.forget("till", &two.digest);
+    pi.registry.delete_manifest("till", &two.digest);
     pi.registry.publish("till", &Release::new("3"));
     let before = pi.registry.requests().len();
     pi.update(&["copy"]).expect_code(0);

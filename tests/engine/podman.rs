@@ -30,10 +30,10 @@ fn podman_updates_a_container_without_a_restart_policy() {
     let pi = with_a_till(&["--publish=8080:8080"]);
     pi.registry.publish("till", &Release::new("2"));
 
-    let told = pi.update(&[]).expect_code(0);
+    let output = pi.update(&[]).expect_code(0);
 
     pi.wait_until_serving(8080);
-    assert_eq!(pi.serving(8080).as_deref(), Some("till 2"), "{}", told.out);
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 2"), "{}", output.out);
     assert_eq!(pi.names().len(), 1, "{:?}", pi.names());
 }
 
@@ -57,9 +57,9 @@ fn podman_cannot_change_a_restart_policy_so_such_a_container_is_held() {
     pi.registry.publish("till", &Release::new("2"));
     let before = pi.id("till");
 
-    let told = pi.update(&[]).expect_code(0);
+    let output = pi.update(&[]).expect_code(0);
 
-    assert!(told.out.contains("HostConfig.RestartPolicy.Name"), "{}", told.out);
+    assert!(output.out.contains("HostConfig.RestartPolicy.Name"), "{}", output.out);
     assert_eq!(pi.check("till")["reason"], "cannot_recreate");
     assert_eq!(pi.id("till"), before);
 }
@@ -73,10 +73,10 @@ fn podman_hides_fixed_addresses_so_a_container_on_a_users_network_is_held() {
     pi.registry.publish("till", &Release::new("2"));
     let before = pi.id("till");
 
-    let told = pi.update(&[]).expect_code(0);
+    let output = pi.update(&[]).expect_code(0);
 
     let field = "NetworkSettings.Networks.blue.IPAMConfig";
-    assert!(told.out.contains(field), "{}", told.out);
+    assert!(output.out.contains(field), "{}", output.out);
     assert_eq!(pi.check("till")["reason"], "cannot_recreate");
     assert_eq!(pi.id("till"), before);
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::support::agent::Running;
 use crate::support::images::Release;
 use crate::support::registry::{PORT, Published, is_containerd_store};
-use crate::support::relay::{Mishap, Relay};
+use crate::support::relay::{Relay, RelayFault};
 use crate::support::{Pi, QUIET, WATCHED};
 
 /// A layer that is long enough to be interrupted in its middle.
@@ -30,7 +30,7 @@ impl Fixture {
     /// Version 1 runs; version 2, with a large layer, is published.
     fn new() -> Self {
         let mut pi = Pi::with(&[INSECURE], QUIET);
-        let relay = Relay::start(pi.engine.reach(PORT));
+        let relay = Relay::start(pi.engine.address_of(PORT));
         let name = format!("{}:{}", pi.engine.gateway(), relay.port());
         let settings = format!("{QUIET}\n[registries.\"{name}\"]\nplain_http = true");
         pi.agent.set(&pi.engine, &settings);
@@ -42,10 +42,10 @@ impl Fixture {
     }
 
     /// A running update, in the middle of the layer.
-    fn in_mid_pull(&self, mishap: Mishap) -> Running {
-        self.relay.set(Some(mishap));
+    fn start_mid_pull(&self, fault: RelayFault) -> Running {
+        self.relay.set(Some(fault));
         let agent = self.pi.agent.spawn(&self.pi.engine, &["update"]);
-        self.relay.await_strike(SOON);
+        self.relay.wait_for_fault(SOON);
         agent
     }
 
@@ -62,10 +62,10 @@ impl Fixture {
 }
 
 /// An update that ends by itself, undone, with the Engine's message about the layer.
-fn assert_undone(mishap: Mishap) {
+fn assert_undone(fault: RelayFault) {
     let fixture = Fixture::new();
 
-    let output = fixture.in_mid_pull(mishap).finish().expect_code(1);
+    let output = fixture.start_mid_pull(fault).finish().expect_code(1);
 
     assert!(output.out.contains("the pull failed"), "{}", output.out);
     let history = fixture.pi.history("till");
@@ -77,25 +77,25 @@ fn assert_undone(mishap: Mishap) {
 #[test]
 fn a_layer_that_always_ends_too_early() {
     if !is_containerd_store() {
-        return assert_undone(Mishap::Truncate);
+        return assert_undone(RelayFault::Truncate);
     }
     let fixture = Fixture::new();
-    fixture.in_mid_pull(Mishap::Truncate).finish().expect_code(0);
+    fixture.start_mid_pull(RelayFault::Truncate).finish().expect_code(0);
     fixture.pi.assert_settled("till", &fixture.two, 1);
 }
 
 #[test]
 fn a_layer_with_wrong_content() {
-    assert_undone(Mishap::Falsify);
+    assert_undone(RelayFault::Falsify);
 }
 
 #[test]
 fn a_registry_that_dies_in_the_middle_of_a_layer() {
     let mut fixture = Fixture::new();
-    let agent = fixture.in_mid_pull(Mishap::Stall);
+    let agent = fixture.start_mid_pull(RelayFault::Stall);
 
     fixture.pi.registry.stop();
-    fixture.relay.set(Some(Mishap::Truncate));
+    fixture.relay.set(Some(RelayFault::Truncate));
 
     agent.finish().expect_code(1);
     fixture.pi.registry.start_again(&fixture.pi.engine);
@@ -107,7 +107,7 @@ fn a_registry_that_dies_in_the_middle_of_a_layer() {
 fn a_registry_that_stalls_delays_neither_the_service_nor_the_end_of_the_agent() {
     const LIMIT: Duration = Duration::from_secs(10);
     let fixture = Fixture::new();
-    let agent = fixture.in_mid_pull(Mishap::Stall);
+    let agent = fixture.start_mid_pull(RelayFault::Stall);
     assert_eq!(fixture.pi.names(), ["till running"]);
 
     let begun = Instant::now();
@@ -128,7 +128,7 @@ fn a_registry_that_stalls_delays_neither_the_service_nor_the_end_of_the_agent() 
 fn a_container_that_joins_while_the_image_is_pulled_is_found_before_the_switch() {
     let fixture = Fixture::new();
     let side = fixture.pi.registry.publish("side", &Release::new("side").with("TILL_PORT", "8081"));
-    let agent = fixture.in_mid_pull(Mishap::Stall);
+    let agent = fixture.start_mid_pull(RelayFault::Stall);
     let joins = [&WATCHED[..], &["--network=container:till"]].concat();
     fixture.pi.start("side", &side.reference, &joins);
     fixture.relay.set(None);

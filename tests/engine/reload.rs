@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Signal, kill_process};
 
 use crate::support::Pi;
-use crate::support::agent::{METRICS_PORT, Running, begins, scrape};
+use crate::support::agent::{METRICS_PORT, Running, begins_step, scrape};
 use crate::support::command::wait_until;
 use crate::support::images::Release;
 
@@ -83,7 +83,7 @@ fn sighup_waits_for_the_update_and_loses_no_command() {
     let two = pi.registry.publish("till", &Release::new("2"));
     let first = pi.agent.spawn(&pi.engine, &["update"]);
     wait_until("the update comes to verify", SOON, || {
-        pi.agent.entries().iter().any(|entry| begins(entry, "verify"))
+        pi.agent.entries().iter().any(|entry| begins_step(entry, "verify"))
     });
     let second = pi.agent.spawn(&pi.engine, &["recover"]);
     wait_until("the second one waits", SOON, || second.log().contains("this waits for it"));

@@ -45,7 +45,7 @@ impl Prometheus {
         command.arg(format!("--web.listen-address=0.0.0.0:{PROMETHEUS_PORT}"));
         let log = fs::File::create(directory.join("log")).expect("a log");
         let process = command.stdout(Stdio::null()).stderr(log).spawn().expect("prometheus");
-        Self { process, peer: Peer::Tcp(pi.engine.reach(PROMETHEUS_PORT)) }
+        Self { process, peer: Peer::Tcp(pi.engine.address_of(PROMETHEUS_PORT)) }
     }
 
     /// The samples of an expression: their labels, and their value as text.

@@ -29,7 +29,7 @@ fn the_registry_answers_with_the_published_digest_and_logs_requests() {
     let two = pi.registry.publish("till", &Release::new("2"));
     assert_ne!(one.digest, two.digest);
 
-    let registry = Peer::Tcp(pi.engine.reach(crate::support::registry::PORT));
+    let registry = Peer::Tcp(pi.engine.address_of(crate::support::registry::PORT));
     let accept = ("Accept", "application/vnd.docker.distribution.manifest.v2+json");
     let head = registry.request("HEAD", "/v2/till/manifests/latest", &[accept], b"");
 

@@ -30,7 +30,7 @@ impl Proxy {
         command.env("LISTEN", format!(":{PORT}")).env("DOCKER_SOCKET", pi.engine.socket());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().expect("haproxy");
-        let proxy = Self { process, peer: Peer::Tcp(pi.engine.reach(PORT)) };
+        let proxy = Self { process, peer: Peer::Tcp(pi.engine.address_of(PORT)) };
         wait_until("the proxy answers", SOON, || proxy.status("GET", "/_ping") == 200);
         proxy
     }

@@ -1,5 +1,5 @@
 //! Who is at fault for a failed start, tested on the present Engine: the cases of
-//! `src/core/update/blame.rs` are reproduced.
+//! `src/core/update/start_error.rs` are reproduced.
 
 use std::fs;
 
@@ -35,7 +35,7 @@ fn refusal(pi: &Pi, image: &str, what: &str, mut body: Value) -> String {
 /// The cases, each with the expected blame. Unknown and environment have the same effect: the image
 /// is not refused.
 fn cases(directory: &str) -> Vec<(&'static str, Blame, Value)> {
-    let starting = |program: &str| json!({ "Entrypoint": [program] });
+    let with_entrypoint = |program: &str| json!({ "Entrypoint": [program] });
     let host = |config: Value| json!({ "HostConfig": config });
     let device = |path: &str| {
         let entry =
@@ -45,16 +45,16 @@ fn cases(directory: &str) -> Vec<(&'static str, Blame, Value)> {
     let mounted = |from: &str, to: &str| host(json!({ "Binds": [format!("{from}:{to}")] }));
     let port = json!([{ "HostIp": "203.0.113.7", "HostPort": "8080" }]);
     vec![
-        ("a missing program", Blame::Image, starting("/no-such-file")),
-        ("one of the path", Blame::Image, starting("no-such-file")),
-        ("a name with a mount in it", Blame::Image, starting("/usr/bin/s3-mounter")),
+        ("a missing program", Blame::Image, with_entrypoint("/no-such-file")),
+        ("one of the path", Blame::Image, with_entrypoint("no-such-file")),
+        ("a name with a mount in it", Blame::Image, with_entrypoint("/usr/bin/s3-mounter")),
         (
             "a rude name",
             Blame::Image,
-            starting("/opt/network: mount \"x\" port is already allocated"),
+            with_entrypoint("/opt/network: mount \"x\" port is already allocated"),
         ),
-        ("a directory", Blame::Image, starting("/proc")),
-        ("a program in a file", Blame::Image, starting("/till/app")),
+        ("a directory", Blame::Image, with_entrypoint("/proc")),
+        ("a program in a file", Blame::Image, with_entrypoint("/till/app")),
         ("a user who is not there", Blame::Image, json!({ "User": "nosuchuser" })),
         ("a missing device", Blame::Surroundings, device("/dev/ttyUSB9")),
         ("a rude device", Blame::Surroundings, device("/dev/exec format error")),
@@ -79,7 +79,7 @@ fn cases(directory: &str) -> Vec<(&'static str, Blame, Value)> {
             host(json!({ "LogConfig": { "Type": "x" } })),
         ),
         (
-            "a log that nobody takes",
+            "an unreachable log server",
             Blame::Surroundings,
             host(json!({ "LogConfig": { "Type": "syslog",
                     "Config": { "syslog-address": "tcp://127.0.0.1:1" } } })),
@@ -109,7 +109,7 @@ fn a_release_without_its_program_is_refused_at_once_whatever_its_name() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &[]);
-    pi.registry.publish("till", &Release::new("2").starting("/usr/bin/s3-mounter"));
+    pi.registry.publish("till", &Release::new("2").with_entrypoint("/usr/bin/s3-mounter"));
 
     pi.update(&[]).expect_code(3);
 

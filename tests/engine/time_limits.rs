@@ -135,7 +135,7 @@ fn a_service_that_cannot_start_is_reported_down_and_retried_until_it_runs() {
     let check = pi.agent.run(&pi.engine, &["check"]).expect_code(4);
     assert!(check.out.contains("error: stuck") && check.out.contains("down"), "{}", check.out);
     let agent = pi.agent.spawn(&pi.engine, &["run"]);
-    let peer = Peer::Tcp(pi.engine.reach(METRICS_PORT));
+    let peer = Peer::Tcp(pi.engine.address_of(METRICS_PORT));
     let page = |path: &str| peer.get(path).map(|answer| (answer.status, answer.text()));
     wait_until("it is down", RECOVERY_TIMEOUT, || {
         let metrics = page("/metrics").map(|(_, text)| text).unwrap_or_default();

@@ -223,7 +223,7 @@ fn a_bad_label_and_a_missing_repository_do_not_stop_the_others() {
     let gone = pi.registry.publish("gone", &Release::new("gone"));
     let missing = pi.start("missing", &gone.reference, &WATCHED);
     pi.update(&["missing"]).expect_code(0);
-    pi.registry.forget("gone", &gone.digest);
+    pi.registry.delete_manifest("gone", &gone.digest);
     let two = pi.registry.publish("till", &Release::new("2"));
 
     pi.update(&[]).expect_code(4);

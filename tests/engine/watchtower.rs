@@ -30,7 +30,7 @@ fn a_dependent_by_label_is_replaced_with_its_service() {
     let asks = label("depends-on", "db,till");
     let guest = pi.start_watched("guest", &side.reference, 8081, &[&asks]);
     // A container that is not watched is not touched, and does not block.
-    let stranger = pi.start("stranger", &side.reference, &[&asks]);
+    let unwatched = pi.start("unwatched", &side.reference, &[&asks]);
     let two = pi.registry.publish("till", &Release::new("2"));
 
     pi.update(&[]).expect_code(0);
@@ -38,7 +38,7 @@ fn a_dependent_by_label_is_replaced_with_its_service() {
     pi.assert_settled("till", &two, 3);
     pi.assert_settled("guest", &side, 3);
     assert_ne!(pi.id("guest"), guest);
-    assert_eq!(pi.id("stranger"), stranger);
+    assert_eq!(pi.id("unwatched"), unwatched);
     assert_eq!(pi.history("till")[0]["dependents"][0], "guest");
 }
 
@@ -54,7 +54,7 @@ impl Hooked {
     fn new(pi: Pi, hooks: &[(&str, &str)]) -> (Self, Published) {
         let one = pi.registry.publish("till", &Release::new("1"));
         let hook_log = pi.engine.directory().join("hook_log");
-        fs::create_dir_all(&hook_log).expect("a directory for the hook_log");
+        fs::create_dir_all(&hook_log).expect("a directory for the hook log");
         let mut options = vec![format!("--volume={}:/hook_log", hook_log.display())];
         // The till's image has no shell, so it gets the one of this machine.
         let shell = ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists());

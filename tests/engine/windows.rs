@@ -35,7 +35,7 @@ fn pi(pull: &str, update: &str) -> Pi {
     Pi::with(&[], &windows(pull, update))
 }
 
-fn is_there(pi: &Pi, image: &Published) -> bool {
+fn is_present(pi: &Pi, image: &Published) -> bool {
     pi.engine.call("GET", &format!("/images/{}/json", image.image)).status == 200
 }
 
@@ -62,8 +62,8 @@ fn downloads(pi: &Pi) -> usize {
 fn assert_waits(pi: &Pi, name: &str, detail: &str) {
     let row = pi.check(name);
     assert_eq!((&row["verdict"], &row["reason"]), (&"held".into(), &"outside_window".into()));
-    let told = text(&row["detail"]);
-    assert!(told.starts_with(detail), "{told}");
+    let actual = text(&row["detail"]);
+    assert!(actual.starts_with(detail), "{actual}");
 }
 
 #[test]
@@ -74,13 +74,13 @@ fn an_image_is_fetched_ahead_superseded_and_applied_without_another_download() {
     let two = pi.registry.publish("till", &Release::new("2"));
 
     assert_waits(&pi, "till", "to be pulled; the update window opens ");
-    assert!(!is_there(&pi, &two), "check pulled the image");
+    assert!(!is_present(&pi, &two), "check pulled the image");
     let finished = pi.update(&[]).expect_code(0);
     assert!(finished.out.contains("fetched, waits for its window"), "{finished:?}");
-    assert!(is_there(&pi, &two));
+    assert!(is_present(&pi, &two));
     assert_eq!(prefetch_tags(&pi), [prefetch_tag("till", &two)]);
     pi.engine.docker(&["image", "prune", "--force"]);
-    assert!(is_there(&pi, &two), "image prune took the image");
+    assert!(is_present(&pi, &two), "image prune took the image");
     assert_waits(&pi, "till", "pulled; the update window opens ");
     let before = downloads(&pi);
     assert!(before > 0, "{:#?}", pi.registry.requests());
@@ -90,7 +90,7 @@ fn an_image_is_fetched_ahead_superseded_and_applied_without_another_download() {
 
     let three = pi.registry.publish("till", &Release::new("3"));
     pi.update(&[]).expect_code(0);
-    assert!(!is_there(&pi, &two), "the superseded image is still on disk");
+    assert!(!is_present(&pi, &two), "the superseded image is still on disk");
     assert_eq!(prefetch_tags(&pi), [prefetch_tag("till", &three)]);
     assert_eq!(pi.id("till"), old);
     assert!(pi.history("till").is_empty());
@@ -113,7 +113,7 @@ fn nothing_is_fetched_outside_the_pull_window() {
     pi.update(&[]).expect_code(0);
 
     assert_waits(&pi, "till", "the pull window opens ");
-    assert!(!is_there(&pi, &two));
+    assert!(!is_present(&pi, &two));
     assert_eq!(prefetch_tags(&pi), [""; 0]);
 }
 
@@ -127,7 +127,7 @@ fn nothing_is_fetched_for_notify_only_containers() {
     pi.update(&[]).expect_code(0);
 
     assert_eq!(pi.check("till")["reason"], "notify_only");
-    assert!(!is_there(&pi, &two));
+    assert!(!is_present(&pi, &two));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_fetched_image_of_a_removed_container_is_removed_unless_it_is_in_use() {
     pi.update(&[]).expect_code(0);
 
     assert_eq!(prefetch_tags(&pi), [""; 0]);
-    assert!(is_there(&pi, &two), "an image in use was dropped");
+    assert!(is_present(&pi, &two), "an image in use was dropped");
 }
 
 #[test]

@@ -268,7 +268,7 @@ fn assert_secrets_were_sent(fixture: &Fixture, output: &str, log: &str) {
     let login = Some(basic(DOCKER_PASSWORD));
     assert!(to_token_server.iter().any(|request| request.authorization == login));
     for word in ["registry_unauthorized", "not_found", "pilotfish_registry_requests_total", USER] {
-        assert!(output.contains(word), "nothing was output of {word}:\n{output}");
+        assert!(output.contains(word), "no output about {word}:\n{output}");
     }
     assert!(log.lines().any(|line| line.contains("TRACE") || line.contains("DEBUG")), "{log}");
 }

@@ -36,8 +36,8 @@ async fn a_registry_is_asked_through_the_engines_proxy_or_directly_by_no_proxy()
     assert_eq!((asked[0].method.as_str(), asked[0].host.as_deref()), ("HEAD", Some(REGISTRY)));
     // For hosts that the Engine contacts without its proxy, the agent uses none either.
     follow(&client, Proxies { http, no_proxy: ".test".into(), ..Proxies::default() });
-    let told = error_text(client.head(&reference(REGISTRY, "a:1")).await, REGISTRY);
-    assert!(told.starts_with("registry_unreachable"), "{told}");
+    let error = error_text(client.head(&reference(REGISTRY, "a:1")).await, REGISTRY);
+    assert!(error.starts_with("registry_unreachable"), "{error}");
     assert_eq!(proxy.asked().len(), 1);
 }
 
@@ -49,9 +49,9 @@ async fn a_registry_with_tls_is_reached_by_a_tunnel_and_the_proxy_learns_only_th
     let https = format!("http://{}", proxy.registry());
     follow(&client, Proxies { https, ..Proxies::default() });
 
-    let told = error_text(client.head(&reference(REGISTRY, "a:1")).await, REGISTRY);
+    let error = error_text(client.head(&reference(REGISTRY, "a:1")).await, REGISTRY);
 
-    assert!(told.starts_with("registry_unreachable"), "{told}");
+    assert!(error.starts_with("registry_unreachable"), "{error}");
     let asked = proxy.asked();
     assert!(!asked.is_empty());
     assert!(

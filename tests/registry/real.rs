@@ -67,8 +67,9 @@ impl Real {
         let count = answered.clone();
         // An unread log would block the registry at its next line.
         thread::spawn(move || {
-            let told = log.map_while(Result::ok).filter(|line| line.contains("response completed"));
-            for _ in told {
+            let requests =
+                log.map_while(Result::ok).filter(|line| line.contains("response completed"));
+            for _ in requests {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         });

@@ -19,18 +19,18 @@ const SIGNATURE: &str = "hunter2-signature";
 
 /// Echoes the credentials in every way a server can.
 fn echo(asked: &RecordedRequest, token_server: &str) -> Reply {
-    let told = asked.authorization.clone().unwrap_or_default();
-    let body = format!(r#"{{"errors":[{{"code":"{told}","message":"{told}"}}]}}"#);
+    let credentials = asked.authorization.clone().unwrap_or_default();
+    let body = format!(r#"{{"errors":[{{"code":"{credentials}","message":"{credentials}"}}]}}"#);
     let location = format!("http://0.0.0.0:1/x?signature={SIGNATURE}");
     match asked.image().0 {
         "moved" => reply(307, &[("location", &location)], body),
         "ill" => reply(500, &[], body),
-        "bearer" if told.starts_with("Bearer") => reply(403, &[], body),
+        "bearer" if credentials.starts_with("Bearer") => reply(403, &[], body),
         "bearer" | "renewed" => {
             let challenge = format!(r#"Bearer realm="http://{token_server}/{TOKEN}""#);
             reply(401, &[("www-authenticate", &challenge)], body)
         }
-        "named" => reply(200, &[("docker-content-digest", &told)], ""),
+        "named" => reply(200, &[("docker-content-digest", &credentials)], ""),
         _ => reply(401, &[("www-authenticate", "Basic realm=\"x\"")], body),
     }
 }

@@ -230,9 +230,9 @@ async fn insecure_registries_of_the_engine_are_used() {
     let tls = Real::start(directory.path(), &Setup { tls: Some(&files), ..Setup::default() });
     // `0.0.0.0` leads to this machine and is no loopback address, so it needs the network in the
     // list.
-    let strangers = [plain, tls].map(|real| (real.registry.replace("127.0.0.1", "0.0.0.0"), real));
+    let registries = [plain, tls].map(|real| (real.registry.replace("127.0.0.1", "0.0.0.0"), real));
     let by_name = EngineRegistries {
-        insecure_hosts: strangers.iter().map(|(stranger, _)| stranger.clone()).collect(),
+        insecure_hosts: registries.iter().map(|(host, _)| host.clone()).collect(),
         ..EngineRegistries::default()
     };
     let network = "0.0.0.0/8".parse().expect("a network");
@@ -240,18 +240,18 @@ async fn insecure_registries_of_the_engine_are_used() {
         EngineRegistries { insecure_networks: vec![network], ..EngineRegistries::default() };
     for engine in [by_name, by_network] {
         let client = client(&settings(directory.path()));
-        for (stranger, _) in &strangers {
-            let reference = reference(stranger, "shop/till:v1");
+        for (host, _) in &registries {
+            let reference = reference(host, "shop/till:v1");
             assert!(client.head(&reference).await.is_err(), "nothing is known of the Engine yet");
         }
         client.follow_engine(&engine);
-        for (stranger, _) in &strangers {
-            let reference = reference(stranger, "shop/till:v1");
-            assert_eq!(client.head(&reference).await, Ok(image.digest()), "{stranger}");
+        for (host, _) in &registries {
+            let reference = reference(host, "shop/till:v1");
+            assert_eq!(client.head(&reference).await, Ok(image.digest()), "{host}");
         }
     }
     // A host name that leads into an insecure network counts as well.
-    let (_, tls) = &strangers[1];
+    let (_, tls) = &registries[1];
     let named = tls.registry.replace("127.0.0.1", "localhost");
     let client = client(&settings(directory.path()));
     let networks = ["127.0.0.0/8", "::1/128"].map(|text| text.parse().expect("a network"));

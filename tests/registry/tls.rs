@@ -115,14 +115,14 @@ async fn a_certificate_that_is_not_trusted_says_why() {
     }
 }
 
-/// Docker accepts a certificate that is in `certs.d` itself, whoever issued it. Neither Docker nor
+/// Docker accepts a certificate that is in `certs.d` itself, from any issuer. Neither Docker nor
 /// Pilotfish accepts a name that is only the common name.
 #[tokio::test]
 async fn a_certificate_in_certs_d_itself_is_accepted() {
     let issued =
-        |directory: &Path| Authority::new("nobody's").issue(directory, "server", Flaw::None);
+        |directory: &Path| Authority::new("unknown").issue(directory, "server", Flaw::None);
     let late =
-        |directory: &Path| Authority::new("nobody's").issue(directory, "server", Flaw::Expired);
+        |directory: &Path| Authority::new("unknown").issue(directory, "server", Flaw::Expired);
     let own = |host: Option<&'static str>, is_authority: bool| {
         move |directory: &Path| Authority::self_signed(directory, host, is_authority)
     };
@@ -158,14 +158,14 @@ async fn a_certificate_in_certs_d_itself_is_accepted() {
 
 #[tokio::test]
 async fn a_certificate_that_declares_itself_an_authority_is_accepted_from_its_issuer() {
-    let (authority, stranger) = (Authority::new("shop"), Authority::new("shop"));
+    let (authority, other) = (Authority::new("shop"), Authority::new("shop"));
     let directory = tempdir().expect("a directory");
     let files = authority.issue(directory.path(), "server", Flaw::IsAuthority);
     let (real, digest) = with_tls(directory.path(), &tls(&files)).await;
     let ca = directory.path().join("certs.d").join(&real.registry).join("ca.crt");
     let client = client(&settings(directory.path()));
     let reference = reference(&real.registry, "shop/till:v1");
-    stranger.write(&ca);
+    other.write(&ca);
     let refused = error_text(client.head(&reference).await, &real.registry);
     let expected = "registry_certificate: the certificate of HOST is that of an authority";
     assert!(refused.starts_with(expected), "{refused}");
@@ -245,15 +245,15 @@ async fn plain_http_beyond_loopback_needs_permission() {
     let image = Image::new("x", "linux/arm64");
     real.push_image("a/b", &image).await;
     let digest = real.push_manifest("a/b", "v1", OCI_MANIFEST, &image.manifest).await;
-    let stranger = real.registry.replace("127.0.0.1", "0.0.0.0");
-    let reference = reference(&stranger, "a/b:v1");
+    let address = real.registry.replace("127.0.0.1", "0.0.0.0");
+    let reference = reference(&address, "a/b:v1");
     let refused = client(&settings(directory.path())).head(&reference).await;
     assert_eq!(
-        error_text(refused, &stranger),
+        error_text(refused, &address),
         "registry_error: HOST does not speak TLS; if that is meant, set plain_http = true for it"
     );
     let host = HostSettings { plain_http: true, ..HostSettings::default() };
-    let allowed = client(&settings_for(directory.path(), &stranger, host));
+    let allowed = client(&settings_for(directory.path(), &address, host));
     assert_eq!(allowed.head(&reference).await, Ok(digest));
 }
 

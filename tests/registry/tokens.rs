@@ -190,8 +190,8 @@ async fn every_wrong_answer_of_a_token_server_has_a_reason() {
 #[tokio::test]
 async fn no_login_is_sent_to_a_token_server_without_tls() {
     let directory = tempdir().expect("a directory");
-    let stranger = Scripted::start(|_| reply(200, &[], r#"{"token":"x"}"#)).await;
-    let realm = stranger.registry().replace("127.0.0.1", "0.0.0.0");
+    let other_host = Scripted::start(|_| reply(200, &[], r#"{"token":"x"}"#)).await;
+    let realm = other_host.registry().replace("127.0.0.1", "0.0.0.0");
     let challenge = format!(r#"Bearer realm="http://{realm}/token""#);
     let registry =
         Scripted::start(move |_| reply(401, &[("www-authenticate", &challenge)], "")).await;
@@ -204,5 +204,5 @@ async fn no_login_is_sent_to_a_token_server_without_tls() {
         refused.replace(&realm, "T"),
         "registry_error: HOST sends us for a token to T without TLS"
     );
-    assert_eq!(stranger.asked(), []);
+    assert_eq!(other_host.asked(), []);
 }

@@ -75,7 +75,7 @@ fn an_idle_agent_ends_at_once() {
     const LIMIT: Duration = Duration::from_secs(5);
     let pi = Pi::new();
     let agent = pi.agent.spawn(&pi.engine, &["run"]);
-    let peer = Peer::Tcp(pi.engine.reach(METRICS_PORT));
+    let peer = Peer::Tcp(pi.engine.address_of(METRICS_PORT));
     wait_until("the agent is ready", START_LIMIT, || {
         peer.get("/readyz").is_ok_and(|answer| answer.status == 200)
     });

@@ -74,8 +74,8 @@ pub enum UserAction {
 }
 
 impl UserAction {
-    /// Whether the service belongs to somebody else afterwards: removed, recreated, renamed, or
-    /// updated by another agent.
+    /// Whether the service belongs to somebody else afterwards: it was removed, recreated, renamed,
+    /// or updated by another agent.
     pub const fn changes_ownership(self) -> bool {
         !matches!(self, Self::Restart | Self::Prune)
     }

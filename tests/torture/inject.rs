@@ -24,13 +24,13 @@ impl Rig {
                 continue;
             }
             is_injected = true;
-            self.log = agent.said();
+            self.log = agent.all_output();
             match self.inject(aim.fault, agent) {
                 Some(lives) => agent = lives,
                 None => return true,
             }
         }
-        self.log = agent.said();
+        self.log = agent.all_output();
         is_injected
     }
 

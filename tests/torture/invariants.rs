@@ -11,7 +11,7 @@ use crate::dependents;
 use crate::fault::Fault;
 use crate::rig::{CONTROL, Case, Rig, SERVICE};
 use crate::service_watch::SERVICE_LABEL_KEY;
-use crate::support::agent::{Finished, begins};
+use crate::support::agent::{Finished, begins_step};
 use crate::support::registry::Published;
 use crate::support::text;
 
@@ -108,7 +108,7 @@ pub fn alone(rig: &Rig, case: &Case, next: &Published) -> Vec<Finding> {
     }
     if !becomes_true(|| running(rig).len() == 1) {
         let entries = rig.pi.agent.entries();
-        let is_in_the_commit = entries.last().is_some_and(|last| begins(last, "commit"));
+        let is_in_the_commit = entries.last().is_some_and(|last| begins_step(last, "commit"));
         let none = running(rig).is_empty();
         let weight = if none { Weight::Lost } else { Weight::Doubled };
         let what = format!("the Engine alone: {:?}, behind {entries:?}", rig.pi.names());
@@ -256,7 +256,7 @@ fn mounts(container: &Value) -> Value {
 pub fn check_control(rig: &Rig) -> Option<Finding> {
     let now = rig.pi.engine.inspect(CONTROL);
     let is_same = now.as_ref().is_some_and(|now| now["Id"] == rig.control["Id"]);
-    let what = "the container that nobody watches was touched".to_owned();
+    let what = "the control container was touched".to_owned();
     (!is_same).then_some(Finding::changed(what))
 }
 
@@ -292,9 +292,10 @@ fn check_history(rig: &Rig, case: &Case, next: &Published) -> Option<Finding> {
     let records = history(rig);
     let mut of_it = records.iter().rev().filter(|it| it["to"] == next.digest.as_str());
     let runs = rig.current.image == next.image;
-    let told = of_it.next().map(|record| record["outcome"].clone()).unwrap_or_default();
-    let fits = if runs { told == "updated" } else { told.is_string() && told != "updated" };
-    let what = format!("the history says {told} of a release that runs: {runs}, {case:?}");
+    let outcome = of_it.next().map(|record| record["outcome"].clone()).unwrap_or_default();
+    let fits =
+        if runs { outcome == "updated" } else { outcome.is_string() && outcome != "updated" };
+    let what = format!("the history says {outcome} of a release that runs: {runs}, {case:?}");
     (!fits).then_some(Finding::changed(what))
 }
 

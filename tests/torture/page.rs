@@ -88,9 +88,9 @@ fn not_kept(rows: &[Value]) -> String {
     }
     let mut text = String::from("\nCases with findings:\n\n");
     for row in bad {
-        let told = row["told"].as_str().unwrap_or_default();
+        let description = row["description"].as_str().unwrap_or_default();
         let weights: Vec<&str> = WEIGHTS.into_iter().filter(|weight| has(row, weight)).collect();
-        let _ = writeln!(text, "- {told}: {}", weights.join(", ").to_lowercase());
+        let _ = writeln!(text, "- {description}: {}", weights.join(", ").to_lowercase());
     }
     text
 }

@@ -25,14 +25,14 @@ impl Results {
     }
 
     pub fn add(&self, case: &Case, outcome: &Outcome) {
-        let told = describe(case, outcome);
+        let description = describe(case, outcome);
         let findings: Vec<Value> = outcome
             .findings
             .iter()
             .map(|it| json!({ "weight": format!("{:?}", it.weight), "what": it.what }))
             .collect();
         let row = json!({
-            "told": told,
+            "description": description,
             "release": case.kind.word(),
             "fault": format!("{}{}", case.aim.fault, outcome.setup.words()),
             "landed": outcome.landed,
@@ -51,7 +51,7 @@ impl Results {
         rows.push(row);
         if self.file.is_some() {
             let found = if outcome.findings.is_empty() { "ok" } else { "FAILED" };
-            eprintln!("{:5} {found} {told}", rows.len());
+            eprintln!("{:5} {found} {description}", rows.len());
             for finding in &outcome.findings {
                 eprintln!("      {:?}: {}", finding.weight, finding.what);
             }
@@ -65,7 +65,7 @@ impl Results {
         let bad = rows.iter().filter(|row| row["findings"] != json!([]));
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let tell = |row: &Value| {
-            format!("{}\n    {}\n{}", text(&row["told"]), row["findings"], text(&row["log"]))
+            format!("{}\n    {}\n{}", text(&row["description"]), row["findings"], text(&row["log"]))
         };
         (landed, bad.map(tell).collect())
     }

@@ -154,7 +154,7 @@ impl Rig {
         let mut agent = Agent::install(&engine, QUIET);
         if let Some(disk) = &disk {
             agent.keep_state_in(&disk.state());
-            agent.take_boot_id_from(disk.boot_id());
+            agent.read_boot_id_from(disk.boot_id());
         }
         if let Some(disk) = &state_disk {
             agent.keep_state_in(&disk.state());

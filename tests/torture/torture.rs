@@ -108,9 +108,9 @@ fn kill_and_kill(lengths: &Lengths, seed: &mut Seed) -> Case {
 
 /// The case of `TORTURE_ONLY`, as often as faults are asked for.
 fn again(cases: &[Case], setup: Setup, count: usize) -> Option<Vec<Case>> {
-    let told = env::var("TORTURE_ONLY").ok()?;
-    let is_it = |case: &&Case| name(case, setup) == told;
-    let case = cases.iter().find(is_it).unwrap_or_else(|| panic!("there is no case {told:?}"));
+    let wanted = env::var("TORTURE_ONLY").ok()?;
+    let is_it = |case: &&Case| name(case, setup) == wanted;
+    let case = cases.iter().find(is_it).unwrap_or_else(|| panic!("there is no case {wanted:?}"));
     Some(vec![*case; count])
 }
 
@@ -132,7 +132,7 @@ fn plan(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
 }
 
 #[test]
-#[ignore = "takes as long as it is told: make torture"]
+#[ignore = "takes as long as configured: make torture"]
 fn kills() {
     let results = Results::kept_in(&results("kills.jsonl"));
     let mut seed = seed();
@@ -165,7 +165,7 @@ fn plan_with_dependents(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec
 }
 
 #[test]
-#[ignore = "takes as long as it is told: make torture"]
+#[ignore = "takes as long as configured: make torture"]
 fn kills_with_dependents() {
     let results = Results::kept_in(&results("kills_with_dependents.jsonl"));
     let mut seed = seed();
@@ -215,7 +215,7 @@ fn plan_cuts(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
 }
 
 #[test]
-#[ignore = "takes as long as it is told: make torture"]
+#[ignore = "takes as long as configured: make torture"]
 fn cuts() {
     let results = Results::kept_in(&results("cuts.jsonl"));
     let mut seed = seed();

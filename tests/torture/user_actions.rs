@@ -117,9 +117,9 @@ impl Rig {
         let names = self.pi.names();
         let ours = names.iter().filter(|name| name.contains("pilotfish-"));
         findings.extend(ours.map(|name| Finding::leftovers(format!("the container {name}"))));
-        let is_there = names.iter().any(|name| !name.starts_with(CONTROL));
+        let is_present = names.iter().any(|name| !name.starts_with(CONTROL));
         let running = invariants::running(self);
-        if running.len() != 1 && (is_there || !user_action.may_remove_service()) {
+        if running.len() != 1 && (is_present || !user_action.may_remove_service()) {
             findings.push(invariants::lost(self));
         }
         if let Some(service) = running.first().filter(|it| it["Image"] != next.image.as_str()) {
@@ -132,7 +132,7 @@ impl Rig {
                 findings.push(Finding::changed(format!("its restart policy is {policy}")));
             }
         }
-        if user_action.is_compose() && is_there {
+        if user_action.is_compose() && is_present {
             let known = compose::containers(&self.pi);
             let ids: Vec<String> = running.iter().map(|it| text(&it["Id"])).collect();
             if known != ids {

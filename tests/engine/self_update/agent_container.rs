@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::Pi;
-use crate::support::agent::{METRICS_PORT, begins};
+use crate::support::agent::{METRICS_PORT, begins_step};
 use crate::support::command::wait_until;
 use crate::support::http::Peer;
 use crate::support::images::{Release, agent_layer};
@@ -76,7 +76,7 @@ impl AgentInContainer {
 
     pub(super) fn without_an_agent(flags: &[&str]) -> Self {
         let pi = Pi::with(&[&FLAGS, flags].concat(), "");
-        let registry = pi.engine.reach(PORT).to_string();
+        let registry = pi.engine.address_of(PORT).to_string();
         let settings = format!(
             "state_dir = \"/state\"\n\
              time_zone = \"UTC\"\n\
@@ -134,7 +134,7 @@ impl AgentInContainer {
     }
 
     pub(super) fn serves(&self, path: &str) -> bool {
-        let answer = Peer::Tcp(self.pi.engine.reach(METRICS_PORT)).get(path);
+        let answer = Peer::Tcp(self.pi.engine.address_of(METRICS_PORT)).get(path);
         answer.is_ok_and(|answer| answer.status == 200)
     }
 
@@ -149,7 +149,7 @@ impl AgentInContainer {
     pub(super) fn wait_for_step(&self, step: &str) {
         wait_until(&format!("the helper comes to {step}"), UPDATE, || {
             let entries = self.pi.agent.entries();
-            entries.iter().any(|entry| begins(entry, step)) || self.is_alone()
+            entries.iter().any(|entry| begins_step(entry, step)) || self.is_alone()
         });
     }
 
@@ -199,7 +199,8 @@ impl AgentInContainer {
     pub(super) fn counted(&self, outcome: &str) -> u64 {
         let line =
             format!("pilotfish_updates_total{{container=\"{AGENT}\",outcome=\"{outcome}\"}} ");
-        let page = Peer::Tcp(self.pi.engine.reach(METRICS_PORT)).get("/metrics").expect("metrics");
+        let page =
+            Peer::Tcp(self.pi.engine.address_of(METRICS_PORT)).get("/metrics").expect("metrics");
         let page = page.text();
         let count = page.lines().find_map(|known| known.strip_prefix(&line));
         count.map_or(0, |count| count.parse().expect("a number"))
