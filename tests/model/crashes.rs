@@ -187,7 +187,7 @@ async fn pairs(name: &str, begin: MachineState) {
     crash_pairs_with_stride(name, begin, STRIDE).await;
 }
 
-async fn crash_pairs_with_stride(name: &str, begin: MachineState, stride: usize) {
+pub async fn crash_pairs_with_stride(name: &str, begin: MachineState, stride: usize) {
     let stride = number_of("PILOTFISH_STRIDE", stride);
     let mut results = Results::default();
     let mut pairs = 0;

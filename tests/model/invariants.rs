@@ -125,6 +125,16 @@ impl MachineState {
             || self.journals().into_iter().any(|path| self.journal_refuses(path, service, image))
     }
 
+    /// The lines of every open journal.
+    pub fn open_journals(&self) -> Vec<Vec<Value>> {
+        let lines = |path: &Path| {
+            let content = self.files.read(path).unwrap_or_default();
+            let lines = content.split(|byte| *byte == b'\n');
+            lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+        };
+        self.journals().into_iter().map(lines).collect()
+    }
+
     fn journal_refuses(&self, journal: &Path, service: &str, image: &Image) -> bool {
         let content = self.files.read(journal).unwrap_or_default();
         let mut lines = content

@@ -82,6 +82,10 @@ pub struct MachineState {
     pub is_committing: bool,
     /// Violations that were found while the agent worked.
     pub violations: Vec<String>,
+    /// Whether the number of simultaneous switches is counted.
+    pub watches_switches: bool,
+    /// The most containers that were switched at the same time.
+    pub switches_at_once: usize,
     /// When SIGTERM was sent to the agent.
     pub terminated_at: Option<Duration>,
     pub since: Duration,
@@ -131,6 +135,8 @@ impl Machine {
             log: Vec::new(),
             is_committing: false,
             violations: Vec::new(),
+            watches_switches: false,
+            switches_at_once: 0,
             terminated_at: None,
             since: Duration::ZERO,
             last_fault_ended_at: Duration::ZERO,

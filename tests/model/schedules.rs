@@ -17,6 +17,7 @@ use crate::machine::{Machine, MachineState};
 use crate::seed::Seed;
 use crate::service::RunOptions;
 use crate::session::{End, Job, live};
+use crate::side_by_side::add_kiosk;
 
 /// The number of seeds without `PILOTFISH_SEEDS`.
 const SEEDS: usize = 20_000;
@@ -170,6 +171,9 @@ fn machine_before_update(seed: &mut Seed) -> MachineState {
     machine.run_service(&RunOptions { port, ..RunOptions::new("till", APP, policy) });
     if seed.one_in(4) {
         machine.run_service(&RunOptions::new("web", APP, policy));
+    }
+    if seed.one_in(3) {
+        add_kiosk(&machine, behaviour(seed), policy);
     }
     machine.lock().registry.push(APP, "v2");
     machine.copy()

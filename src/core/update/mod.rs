@@ -7,6 +7,8 @@
 
 // One update, decided: no choice is left for its execution.
 pub mod plan;
+// What an update needs for itself, so that others may run beside it.
+pub mod footprint;
 // Whether a new container is well: a verdict from samples.
 pub mod health;
 // The HEALTHCHECK of a container: its times, its command, and what an image may ask for.
