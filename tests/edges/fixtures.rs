@@ -1,4 +1,4 @@
-//! A small fleet to talk about.
+//! Reports and records of a small fleet.
 
 use chrono::{DateTime, Utc};
 use pilotfish::core::decide::reason::Reason;
@@ -16,7 +16,7 @@ pub fn time(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time in UTC")
 }
 
-/// The zone that all pages are shown in.
+/// The time zone of all pages.
 pub fn berlin() -> Zone {
     Zone::named("Europe/Berlin").expect("a zone")
 }
@@ -47,7 +47,7 @@ pub fn no(report: Report, reason: Reason, detail: &str) -> Report {
     }
 }
 
-/// One of every verdict, and names of every length.
+/// One report of every verdict, with names of every length.
 pub fn reports() -> Vec<Report> {
     vec![
         report("till", "shop.example:5000/front/till:1", "till-1", Some("till-1")),
@@ -102,7 +102,7 @@ pub fn record(container: &str, outcome: Outcome, reason: Option<&str>) -> Record
     }
 }
 
-/// One of every outcome, newest first.
+/// One record of every outcome, newest first.
 pub fn records() -> Vec<Record> {
     let mut records = vec![
         Record {

@@ -1,4 +1,4 @@
-//! Liveness is measured: by the turns of the loop, and not by a task beside it.
+//! Liveness is measured by the turns of the main loop, and not by a separate task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,42 +22,42 @@ const SECOND: Duration = Duration::from_secs(1);
 const APP: &str = "shop.example/app:1";
 const OTHER: &str = "shop.example/other:1";
 
-/// A machine on which `till` and `web` run, with something newer for `till`.
+/// A machine on which `till` and `web` run, with a newer image for `till`.
 fn machine() -> Arc<Machine> {
     let machine = Machine::new();
     {
-        let shelf = &mut machine.lock().shelf;
+        let registry = &mut machine.lock().registry;
         for name in ["v1", "v2", "w1"] {
-            shelf.built(Image::new(name, Behaviour::Good));
+            registry.built(Image::new(name, Behaviour::Good));
         }
-        shelf.push(APP, "v1");
-        shelf.push(OTHER, "w1");
+        registry.push(APP, "v1");
+        registry.push(OTHER, "w1");
     }
     machine.run_service(&Service::new("till", APP, "always"));
     machine.run_service(&Service::new("web", OTHER, "always"));
-    machine.lock().shelf.push(APP, "v2");
+    machine.lock().registry.push(APP, "v2");
     machine
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loop_that_hangs_in_an_await_is_ill_and_one_that_rests_is_not() {
+async fn a_loop_that_hangs_is_unhealthy_and_an_idle_loop_is_healthy() {
     let (machine, heart) = (machine(), Heartbeat::default());
     let (agent, seen) = agent(&machine, CancellationToken::new()).expect("an agent");
     let mut agent = agent.with_heart(heart.clone());
-    let illness = || seen.borrow().illness(heart.overdue());
+    let unhealthy = || seen.borrow().illness(heart.overdue());
     let (_wishes, mut queue) = mpsc::channel(1);
     let reload = Notify::new();
     let life = async {
         tokio::time::sleep(SECOND).await;
-        // An update is on trial meanwhile, and later the loop has nothing to do.
+        // First an update is being verified, and later the loop has nothing to do.
         for _ in 0..10 {
-            assert_eq!(illness(), None);
+            assert_eq!(unhealthy(), None);
             tokio::time::sleep(EVERY).await;
         }
         machine.lock().hangs = true;
         tokio::time::sleep(EVERY + LOOP_OVERDUE_MAX + SECOND).await;
-        let told = illness().expect("it hangs");
-        assert!(told.starts_with("the loop has not turned for "), "{told}");
+        let reason = unhealthy().expect("it hangs");
+        assert!(reason.starts_with("the loop has not turned for "), "{reason}");
     };
     tokio::select! {
         _ = agent.run(&mut queue, &reload) => panic!("it ended"),
@@ -65,7 +65,7 @@ async fn a_loop_that_hangs_in_an_await_is_ill_and_one_that_rests_is_not() {
     }
 }
 
-/// Asks the agent for something.
+/// Sends a command to the agent.
 async fn ask(
     commands: &mpsc::Sender<QueuedCommand>,
     command: AgentCommand,
@@ -76,7 +76,7 @@ async fn ask(
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_update_on_trial_never_holds_up_the_look_at_others() {
+async fn an_update_in_verification_does_not_delay_checks_of_others() {
     let machine = machine();
     let (mut agent, mut seen) = agent(&machine, CancellationToken::new()).expect("an agent");
     let (commands, mut queue) = mpsc::channel(1);
@@ -92,8 +92,8 @@ async fn one_update_on_trial_never_holds_up_the_look_at_others() {
         let of = |name: &str| end.reports.iter().find(|it| it.container == name).expect("a report");
         assert_eq!(of("web").verdict, Verdict::UpToDate);
         assert_eq!(of("till").verdict, Verdict::Held);
-        ask(&commands, AgentCommand::Allow("web".into())).await.expect("nothing to allow");
-        assert!(machine.now() - begun < SECOND, "they have waited for the update");
+        ask(&commands, AgentCommand::Allow("web".into())).await.expect("an answer to `allow`");
+        assert!(machine.now() - begun < SECOND, "the commands waited for the update");
         assert!(!seen.borrow().in_flight.is_empty(), "the update is not over");
         let request =
             RoundRequest { names: Some(["till".to_owned()].into()), ..RoundRequest::default() };
@@ -101,7 +101,11 @@ async fn one_update_on_trial_never_holds_up_the_look_at_others() {
         else {
             panic!("no round");
         };
-        assert_eq!(end.reports[0].verdict, Verdict::UpToDate, "it has waited for the update");
+        assert_eq!(
+            end.reports[0].verdict,
+            Verdict::UpToDate,
+            "the round did not wait for the update"
+        );
         assert!(seen.borrow().in_flight.is_empty());
     };
     tokio::select! {
@@ -110,14 +114,14 @@ async fn one_update_on_trial_never_holds_up_the_look_at_others() {
     }
 }
 
-/// Every question about one container or one image, refused once, each in a run of its own.
+/// Every read of one container or one image fails once, each in a run of its own.
 #[tokio::test(start_paused = true)]
 async fn no_error_of_one_container_ends_the_round_for_the_others() {
     let mut refused = 0;
     for call in ["inspect", "inspect image", "list images"] {
         for nth in 1..=40 {
             let machine = machine();
-            machine.lock().shelf.push(OTHER, "v2");
+            machine.lock().registry.push(OTHER, "v2");
             let hook = Hook { call: call.into(), nth, after: false, fault: Fault::Refuse };
             machine.lock().hooks.push(hook);
             let (mut agent, _) = agent(&machine, CancellationToken::new()).expect("an agent");
@@ -130,5 +134,5 @@ async fn no_error_of_one_container_ends_the_round_for_the_others() {
             assert!(updated >= if is_refused { 1 } else { 2 }, "{what}");
         }
     }
-    assert!(refused > 20, "only {refused} questions were refused");
+    assert!(refused > 20, "only {refused} reads were refused");
 }
