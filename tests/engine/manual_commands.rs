@@ -47,7 +47,7 @@ fn rollback_goes_to_the_image_before_without_the_registry_and_refuses_what_it_le
     assert_eq!(history.len(), 2);
     assert_eq!(history[0]["from"], two.digest.as_str());
     assert_eq!(history[0]["to"], one.digest.as_str());
-    assert_eq!(history[0]["reason"], "a person went back to the image before");
+    assert_eq!(history[0]["reason"], "a person rolled back to the previous image");
     pi.registry.start_again(&pi.engine);
     pi.update(&[]).expect_code(0);
     pi.assert_settled("till", &one, 1);

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use pilotfish::core::decide::memory::Refusal;
 use pilotfish::core::decide::memory::Memory;
 use pilotfish::core::update::history::{Outcome, Record};
 use serde_json::{Value, json};
@@ -344,7 +345,9 @@ impl<'a> InvariantChecker<'a> {
     /// machine went away three times is refused without a verdict, and says so.
     fn refusals(&mut self) {
         for (service, refusals) in &self.affairs.memory().refused {
-            for refusal in refusals.iter().filter(|it| !it.detail.contains("tries did not come")) {
+            for refusal in
+                refusals.iter().filter(|it| !it.detail.contains("tries were interrupted"))
+            {
                 let mut digests = refusal.digests.iter();
                 let image = digests.find_map(|it| self.affairs.shelf.with_manifest(it));
                 if image.is_some_and(|image| image.behaviour(service).is_good()) {

@@ -1,11 +1,11 @@
-//! The closed list of reasons for a "no". One word serves the log, the metric, the JSON and the
-//! documentation; the advice beside it is what `check` prints.
+//! The closed list of reasons for a "no". The log, the metric, the JSON and the documentation use
+//! the same word; `check` prints the advice as well.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a container is held as it is, or could not be checked.
+/// Why a container is held, or could not be checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -13,7 +13,7 @@ pub enum Reason {
     RefusedDigest,
     /// An image waits for its window.
     OutsideWindow,
-    /// The user wrote a digest or an image ID, so nothing can follow.
+    /// The user wrote a digest or an image ID, so there is no tag to follow.
     PinnedByDigest,
     /// Nothing shows that the image came from the registry of its name.
     BuiltLocally,
@@ -21,31 +21,31 @@ pub enum Reason {
     OneOff,
     /// A task of Swarm.
     SwarmTask,
-    /// Somebody else makes and replaces it.
+    /// Another program creates and replaces it.
     ManagedElsewhere,
     /// `pilotfish.mode=notify`.
     NotifyOnly,
     /// Created, paused, exited or dead.
     NotRunning,
-    /// Something that may not be touched would break.
+    /// A dependent that may not be touched would break.
     HasDependents,
-    /// The probe does not succeed on the running container, so it could not judge the new one.
+    /// The probe fails on the running container, so it could not judge the new one.
     ProbeFailing,
-    /// A device that the start of the container needs is not there.
+    /// A device that the start of the container needs is missing.
     DeviceMissing,
-    /// Something else that the start of the container needs is not there.
+    /// Something else that the start of the container needs is missing.
     StartWouldFail,
-    /// The pre-update hook of a label did not end well.
+    /// The pre-update hook of a label failed.
     HeldByHook,
     /// Another agent works on this Engine.
     AnotherAgent,
     /// An update can be neither finished nor undone.
     Stuck,
-    /// Earlier tries failed for a reason outside of the image; the next one waits for its time.
+    /// Earlier tries failed for a reason outside of the image; the next one waits for its pause.
     UpdateFailing,
-    /// An update of this container is being carried out.
+    /// An update of this container runs.
     UpdateInFlight,
-    /// The offered image has nothing for this platform.
+    /// The offered image has no manifest for this platform.
     PlatformMissing,
     /// The Engine cannot unpack a layer of the offered image.
     LayerUnsupported,
@@ -55,7 +55,7 @@ pub enum Reason {
     RegistryUnreachable,
     /// The registry's certificate is not trusted.
     RegistryCertificate,
-    /// The registry answered with something that makes no sense.
+    /// The registry gave an answer that makes no sense.
     RegistryError,
     /// The registry asked for fewer requests (429), or its quota is used up.
     RateLimited,
@@ -63,18 +63,18 @@ pub enum Reason {
     NotFound,
     /// A field of the container could not be carried over.
     CannotRecreate,
-    /// The agent runs in this container, and no helper could take over from it.
+    /// The agent runs in this container, and no self-update helper could replace it.
     CannotHandOver,
     /// Too little space for the layers.
     DiskFull,
     /// A `pilotfish.` label is unknown or does not parse.
     BadLabel,
-    /// The Engine could not tell about this container.
+    /// The Engine could not report on this container.
     EngineError,
 }
 
 impl Reason {
-    /// Every reason there is, for documentation and tests.
+    /// All reasons, for documentation and tests.
     pub const ALL: [Self; 31] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
@@ -109,7 +109,7 @@ impl Reason {
         Self::EngineError,
     ];
 
-    /// The word used everywhere outside.
+    /// The word used in the log, metrics, JSON and documentation.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The agent as it stands: what `/metrics`, `/healthz` and `status` show.
+//! The state of the agent, as `/metrics`, `/healthz` and `status` show it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use crate::core::decide::quota::Quota;
 use crate::core::decide::report::Report;
 use crate::core::policy::own_labels::PassedOver;
 
-/// How many due rounds in a row may fail to run before the agent calls itself ill.
+/// After so many due rounds in a row that could not run, the agent reports itself unhealthy.
 pub const MISSED_ROUNDS_MAX: u32 = 3;
 
-/// How much later than it meant to the loop may turn before the agent calls itself ill. Between two
-/// turns the loop asks the Engine a few questions, each of which ends after a minute, so that an
-/// Engine that hangs does not have the agent killed in the middle of an update. A registry, an
-/// update, a hook and a pull are never waited for in a turn, however long they take.
+/// Longest delay of the agent's loop before the agent reports itself unhealthy. Between two turns
+/// the loop asks the Engine a few questions, and each of them ends after a minute, so an Engine
+/// that hangs does not get the agent killed in the middle of an update. A turn never waits for a
+/// registry, an update, a hook or a pull, however long they take.
 pub const LOOP_OVERDUE_MAX: Duration = Duration::from_secs(300);
 
-/// What is wrong where nobody works any more.
+/// The error if the loop no longer runs.
 pub const LOOP_HAS_ENDED: &str = "the agent's loop has ended";
 
-/// The agent as it stands. Replaced as a whole after every round.
+/// The state of the agent. Replaced as a whole after every round.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The newest report on every watched container, by name.
@@ -31,19 +31,18 @@ pub struct Snapshot {
     pub last_check: Option<DateTime<Utc>>,
     /// When the last round ended in which every container could be checked.
     pub last_success: Option<DateTime<Utc>>,
-    /// When the next round is due.
     pub next_check: Option<DateTime<Utc>>,
-    /// How many due rounds in a row could not run at all.
+    /// How many due rounds in a row could not run.
     pub missed_rounds: u32,
-    /// Why the last one could not.
+    /// Why the last one could not run.
     pub error: Option<String>,
-    /// Whether the Engine has answered and recovery is done.
+    /// Whether the Engine has answered and the recovery is done.
     pub is_ready: bool,
     /// The container that is being updated.
     pub in_flight: Option<String>,
     /// Containers whose update can be neither finished nor undone.
     pub stuck: Vec<String>,
-    /// Those that an update has stopped and that do not run since.
+    /// Containers that an update has stopped and that do not run since then.
     #[serde(default)]
     pub down: Vec<String>,
     /// How many digests are refused, by container.
@@ -51,14 +50,14 @@ pub struct Snapshot {
     /// What the registries say of their quotas, by registry.
     #[serde(default)]
     pub quotas: BTreeMap<String, Quota>,
-    /// Labels of images that do not count.
+    /// Labels of images that are ignored.
     #[serde(default)]
     pub ignored_labels: Vec<PassedOver>,
 }
 
 impl Snapshot {
-    /// What is wrong with the agent, whose loop is overdue by so much; `None`: it is well. A
-    /// registry that is down is not ill health of the agent.
+    /// What is wrong with the agent, whose loop is late by `overdue`; `None` if it is healthy. A
+    /// registry that is down does not make the agent unhealthy.
     #[must_use]
     pub fn illness(&self, overdue: Duration) -> Option<String> {
         if overdue > LOOP_OVERDUE_MAX {
@@ -91,7 +90,7 @@ mod tests {
             Snapshot { missed_rounds, error, ..Snapshot::default() }.illness(Duration::ZERO)
         };
         assert_eq!(missed(MISSED_ROUNDS_MAX - 1), None);
-        let told = "3 due rounds in a row could not run: no such file";
-        assert_eq!(missed(MISSED_ROUNDS_MAX).as_deref(), Some(told));
+        let expected = "3 due rounds in a row could not run: no such file";
+        assert_eq!(missed(MISSED_ROUNDS_MAX).as_deref(), Some(expected));
     }
 }
