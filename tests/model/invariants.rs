@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use pilotfish::core::decide::memory::Refusal;
 use pilotfish::core::decide::memory::Memory;
 use pilotfish::core::update::history::{Outcome, Record};
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! What a start needs, and what the agent can see of it.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Messages of real Engines, and what they blame.
+
 use std::fs;
 use std::path::Path;
 
