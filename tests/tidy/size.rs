@@ -111,7 +111,9 @@ fn check_docs(file: &File) -> Vec<Finding> {
     let has_doc = |index: usize| {
         let above = lines[..index].iter().rev().map(|line| line.trim_start());
         let ends = |line: &&str| line.is_empty() || (line.ends_with('}') && !line.contains('#'));
-        above.take_while(|line| !ends(line)).any(|line| line.starts_with("///"))
+        above
+            .take_while(|line| !ends(line))
+            .any(|line| line.starts_with("///") || line.starts_with("#[doc"))
     };
     let mut findings: Vec<_> = code
         .lines()

@@ -191,6 +191,7 @@ pub fn question(observation: &Observation, circumstances: &Circumstances) -> Que
     }
 }
 
+/// Decides what to do with a container.
 #[must_use]
 pub fn decide(observation: &Observation, circumstances: &Circumstances) -> Decision {
     match try_to_update(observation, circumstances) {
