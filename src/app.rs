@@ -1,5 +1,5 @@
-//! The composition root: from settings to the agent with its real ports. The only file that names
-//! concrete adapters.
+//! The composition root: builds the agent with its real ports from the settings. The only file that
+//! names concrete adapters.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ use crate::registry::{HostSettings, HttpRegistry, RegistryObserver, RegistrySett
 /// The ports of the real program.
 pub type RealPorts = AllPorts<DockerEngine, HttpRegistry, RealDisk, RealHost>;
 
-/// Who listens to what.
+/// The receivers of the agent's reports.
 #[derive(Clone)]
 pub struct Listeners {
-    /// How things stand.
+    /// The state of the agent.
     pub snapshot: watch::Sender<Arc<Snapshot>>,
     /// Events of updates.
     pub events: Arc<dyn Listener>,
@@ -40,10 +40,10 @@ pub struct Listeners {
     pub registries: Arc<dyn RegistryObserver>,
 }
 
-/// The agent with the state directory to itself.
+/// The agent, with the state directory locked.
 ///
 /// # Errors
-/// The state directory cannot be used, or a setting makes no sense.
+/// The state directory cannot be used, or a setting is invalid.
 pub fn agent(
     settings: &Settings,
     listeners: Listeners,
@@ -53,10 +53,10 @@ pub fn agent(
     agent_with(settings, state, listeners, stop)
 }
 
-/// An agent that only looks: the state directory stays as it is.
+/// An agent that changes nothing in the state directory.
 ///
 /// # Errors
-/// The state directory cannot be read, or a setting makes no sense.
+/// The state directory cannot be read, or a setting is invalid.
 pub fn reader(
     settings: &Settings,
     listeners: Listeners,
@@ -66,7 +66,7 @@ pub fn reader(
     agent_with(settings, state, listeners, stop)
 }
 
-/// Whether the state directory could be opened, without a trace in it.
+/// Checks that the state directory could be opened, without changing anything.
 ///
 /// # Errors
 /// It belongs to a newer version, cannot be read, or is in use; its holder is named.
@@ -74,13 +74,13 @@ pub fn check_state(state_dir: &Path) -> anyhow::Result<()> {
     Ok(StateDirectory::check(state_dir)?)
 }
 
-/// Whether another process works with the state directory.
+/// Whether the error says that another process works with the state directory.
 #[must_use]
 pub fn is_in_use(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(JournalError::InUse { .. }))
 }
 
-/// What was asked of a helper, if anything was.
+/// The self-update that was requested.
 ///
 /// # Errors
 /// The state directory cannot be read.
@@ -88,19 +88,19 @@ pub fn self_update(state_dir: &Path) -> anyhow::Result<Option<SelfUpdate>> {
     Ok(reading(state_dir)?.self_update()?)
 }
 
-/// Whether the program runs in a container, whose mounts are those of its start.
+/// Whether the program runs in a container. Its mounts are those of its start.
 #[must_use]
 pub fn is_in_container() -> bool {
     RealHost::default().own_container().is_some()
 }
 
-/// The names under which this machine answers.
+/// The host names under which this machine answers.
 #[must_use]
 pub fn hosts(settings: &Settings) -> AllowedHosts {
     AllowedHosts::new(Some(&host::name()), &settings.listen_hosts)
 }
 
-/// The state directory, to be read.
+/// The state directory, opened for reading.
 ///
 /// # Errors
 /// It cannot be read.

@@ -1,4 +1,4 @@
-//! The outside, as the use cases see it: one of each port. Only `app.rs` knows which.
+//! The ports as the use cases see them: one of each. Only `app.rs` names the adapters.
 
 use crate::engine::Engine;
 use crate::host::Host;
@@ -26,8 +26,9 @@ pub trait Ports: Send + Sync + 'static {
     fn host(&self) -> &Self::Host;
 }
 
-/// The usual way to have one of each.
+/// The usual implementation: one field for each port.
 #[derive(Debug)]
+/// One adapter of each kind.
 pub struct AllPorts<E, R, D, H> {
     /// The container Engine.
     pub engine: E,

@@ -1,4 +1,4 @@
-//! Floor 2: looks at what only a start needs, as far as the agent can see it.
+//! Layer 2: checks what a start needs, as far as the agent can see it.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::ports::Ports;
 
-/// Looks at everything that the start of a container needs. What the Engine or the machine does not
-/// tell is [`Presence::Unknown`].
+/// Checks everything that the start of a container needs. What neither the Engine nor the machine
+/// shows is [`Presence::Unknown`].
 pub async fn look<P: Ports>(ports: &P, container: &Value) -> Vec<CheckedRequirement> {
     let mut looked = Vec::new();
     let mut needs = start_requirements::paths(container);
@@ -49,7 +49,7 @@ async fn see<P: Ports>(ports: &P, windows: &[VisibleDirectory], path: &Path) -> 
 }
 
 /// What the agent sees of the Engine's machine. An Engine on another machine does not know the
-/// agent's own container, and leaves no trace of this one here.
+/// agent's own container, and has none of its files here.
 async fn windows<P: Ports>(ports: &P, container: &Value) -> Vec<VisibleDirectory> {
     if let Some(own) = ports.host().own_container() {
         let own = ports.engine().inspect(&own).await.ok().flatten();

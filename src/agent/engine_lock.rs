@@ -133,7 +133,7 @@ impl<P: Ports> Executor<P> {
             match claim {
                 Claim::Others => return Ok(self.others(&found)),
                 Claim::Ours => {}
-                Claim::Forsaken => {
+                Claim::Abandoned => {
                     let Holder { host, state_dir, .. } = &found;
                     self.context.warn(format!(
                         "the agent on {host} with the state directory {state_dir} is gone without \

@@ -161,7 +161,7 @@ impl<P: Ports> Agent<P> {
         let earlier = Arc::clone(&self.snapshot.borrow());
         let reports = earlier.reports.iter().filter(is_meant);
         let reports: Vec<_> =
-            reports.map(|report| report.spoilt(Reason::EngineError, &detail)).collect();
+            reports.map(|report| report.with_no(Reason::EngineError, &detail)).collect();
         self.context.warn(format!("cannot look at containers again: {error}"));
         self.show(&mut round, &reports);
         self.rounds.insert(id, round);

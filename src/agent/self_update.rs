@@ -221,7 +221,7 @@ impl<P: Ports> Context<P> {
         let mut memory = self.ports.state().memory()?;
         let count = memory.interrupt(&self_update.container, &self_update.to.manifest);
         if count >= INTERRUPTIONS_MAX {
-            let detail = format!("{count} tries did not come to an end, the last one: {why}");
+            let detail = format!("{count} tries were interrupted, the last one: {why}");
             let (digests, at) = (self_update.to.digests(), self.ports.host().now());
             memory.refuse(&self_update.container, Refusal { digests, at, detail });
         }

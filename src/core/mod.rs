@@ -1,22 +1,22 @@
-//! Floor 0: everything that is decided. No async, no clock, no environment, no sockets.
+//! Layer 0: all decisions. No async, no clock, no environment, no sockets.
 //!
-//! What is here takes facts and gives back decisions, so every rule can be tested by a table. Read
-//! `update` and `decide` first: the order of an update and the rules for beginning one are all
-//! there. The rest are the words they use.
+//! The code here takes facts and returns decisions, so every rule can be tested with a table. Read
+//! `update` and `decide` first: they hold the order of an update and the rules for starting one.
+//! The other modules are the types they use.
 
-// The update: what is done, in which order, and what to do with one that was cut short.
+// The update: its steps, their order, and what to do with an unfinished one.
 pub mod update;
-// The decision: facts in, a plan or a named "no" out.
+// The decision: facts in, a plan or a "no" with a reason out.
 pub mod decide;
 // From an inspect document to the body that creates the container again.
 pub mod recreate;
 // What the user asks for: labels over defaults.
 pub mod policy;
-// When: schedules, windows, and the clock on the wall.
+// Schedules, windows, and wall-clock time.
 pub mod time;
-// The words of Docker and OCI.
+// Docker's and OCI's data.
 pub mod docker;
-// Which modes a file with a secret may have.
+// Allowed modes of a file with a secret.
 pub mod secret_file;
-// Foreign text in a message, and what was probably meant.
+// Foreign text in a message, and suggestions for typos.
 pub mod text;

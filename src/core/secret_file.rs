@@ -1,15 +1,15 @@
-//! Which modes a file with a secret may have.
+//! Allowed modes of a file with a secret.
 
 use std::path::Path;
 
-/// The bits that let everybody read, write or run a file.
+/// The mode bits that let all users read, write or run a file.
 const EVERYBODY: u32 = 0o007;
 
-/// Where Swarm and Compose put secrets, readable by everybody in a container of its own.
+/// Where Swarm and Compose put secrets, readable by all users inside the container.
 const SECRETS: &str = "/run/secrets";
 
-/// Why a file of this mode holds no secret, if so. Its group may read it: that is how a service
-/// that does not run as root is given one.
+/// Why a file with this mode is not accepted as a secret. Its group may read it, so that a service
+/// that does not run as root can get the secret.
 #[must_use]
 pub fn exposed(path: &Path, mode: u32) -> Option<String> {
     let is_open = mode & EVERYBODY != 0 && !path.starts_with(SECRETS);

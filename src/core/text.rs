@@ -1,16 +1,15 @@
-//! Two small services for messages: what a person probably meant, and a stranger's text made safe.
+//! Texts in messages: suggestions for typos, and foreign text made safe.
 
-/// How many characters of a stranger's text an error repeats; more would bury the message.
+/// How many characters of a foreign text an error repeats; more would hide the message.
 const SHOWN_MAX: usize = 120;
 
-/// A known word of this length may be found by its beginning alone (`password` for
-/// `password_file`).
+/// Shortest known word that is found by its beginning alone (`password` for `password_file`).
 const PREFIX_MIN: usize = 4;
 
-/// The known word that was probably meant, or none if nothing is close.
+/// The known word that was probably meant, or `None` if no word is close.
 ///
-/// Close is one wrong, missing, extra or swapped letter in three, case aside, or one word being
-/// the beginning of the other.
+/// Close means: one wrong, missing, extra or swapped letter in three, without regard to case, or
+/// one word is the beginning of the other.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
@@ -22,7 +21,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// Letters to change, where a common beginning counts as one change.
+/// The number of letters to change; a common beginning counts as one change.
 fn distance(word: &str, candidate: &str) -> usize {
     let is_beginning = (word.len() >= PREFIX_MIN && candidate.starts_with(word))
         || (candidate.len() >= PREFIX_MIN && word.starts_with(candidate));
@@ -30,13 +29,13 @@ fn distance(word: &str, candidate: &str) -> usize {
     if is_beginning { distance.min(1) } else { distance }
 }
 
-/// The end of a message that names what was probably meant: `; did you mean …?`, or nothing.
+/// The end of a message with a suggestion: `; did you mean …?`, or nothing.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, known).map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
 }
 
-/// A text that came from outside, fit for one line of a log: control characters escaped, cut short.
+/// A text from outside for one line of a log: control characters escaped, long texts cut.
 #[must_use]
 pub fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_MAX).flat_map(escape).collect();
@@ -50,9 +49,9 @@ fn escape(letter: char) -> Vec<char> {
     if is_obeyed(letter) { letter.escape_default().collect() } else { vec![letter] }
 }
 
-/// Whether a terminal obeys a character, or shows nothing for it, instead of showing it: control
-/// characters (C0, DEL, C1), separators of lines, marks of direction, which let a text read
-/// otherwise than it is written (Unicode TR 36, 3.3), and what has no width at all (Unicode,
+/// Whether a terminal acts on a character or hides it instead of showing it: control characters
+/// (C0, DEL, C1), line separators, direction marks, which let a text read differently than it is
+/// written (Unicode TR 36, 3.3), and characters without width (Unicode,
 /// `Default_Ignorable_Code_Point`).
 #[must_use]
 pub fn is_obeyed(letter: char) -> bool {
@@ -63,7 +62,7 @@ const fn is_separator_or_mark(letter: char) -> bool {
     matches!(letter, '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// Marks of direction (`Bidi_Control`) are among them.
+/// Direction marks (`Bidi_Control`) are among them.
 const fn has_no_width(letter: char) -> bool {
     matches!(
         letter,
@@ -75,9 +74,9 @@ const fn has_no_width(letter: char) -> bool {
     )
 }
 
-/// A whole page of ours, in which no text of a stranger is obeyed. Ends of lines are ours, and so
-/// are colours (ECMA-48, SGR); a stranger's text is made one line before it gets here, so it has
-/// none.
+/// A whole page of output in which no foreign character is acted on. Line ends and colours
+/// (ECMA-48, SGR) are kept, because they are our own: foreign text is already one line without
+/// colours here.
 #[must_use]
 pub fn harmless_page(page: &str) -> String {
     let mut harmless = String::with_capacity(page.len());
@@ -92,15 +91,15 @@ pub fn harmless_page(page: &str) -> String {
     harmless
 }
 
-/// Whether what stands behind an escape character makes a colour of it.
+/// Whether the text after an escape character makes it a colour.
 fn is_colour(behind: &str) -> bool {
     let parameters = behind.strip_prefix('[').unwrap_or_default();
     let end = parameters.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
     end.starts_with('m')
 }
 
-/// The same for a document of JSON, where a character is written out as RFC 8259 has it, so that it
-/// still is the same document. Control characters are written out already wherever JSON is made.
+/// The same for a JSON document. A character is escaped as in RFC 8259, so that the document stays
+/// the same. Control characters are already escaped by the JSON writer.
 #[must_use]
 pub fn harmless_json(document: &str) -> String {
     let mut harmless = String::with_capacity(document.len());

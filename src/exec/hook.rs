@@ -1,4 +1,4 @@
-//! Floor 2: carries out the hook of a label, in a running container.
+//! Layer 2: runs the hook of a label in a running container.
 
 use tokio_util::sync::CancellationToken;
 
@@ -6,22 +6,21 @@ use crate::core::policy::hooks::{Hook, complaint};
 use crate::engine::{Engine, EngineError};
 use crate::ports::Ports;
 
-/// How a hook ended, where that was not well.
+/// Why a hook did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HookError {
-    /// The agent was asked to stop. Nobody knows how the command went on.
-    #[error("was cut off, because the agent was asked to stop")]
+    /// The agent was asked to stop. The result of the command is unknown.
+    #[error("was interrupted, because the agent was asked to stop")]
     Asked,
-    /// What is wrong, in words.
     #[error("{0}")]
     Failed(String),
 }
 
-/// Runs a hook to its end, or for as long as it may take. A command that is cut off goes on in its
-/// container: no Engine has a call that ends one.
+/// Runs a hook to its end, or until its timeout. A command that takes too long continues in its
+/// container, because no Engine has a call that ends it.
 ///
 /// # Errors
-/// It did not end well, or nobody knows whether it did.
+/// It failed, or its result is unknown.
 pub async fn run(
     ports: &impl Ports,
     stop: &CancellationToken,
@@ -34,7 +33,7 @@ pub async fn run(
     let failed = match ended {
         Ok(code) => complaint(code),
         Err(EngineError::TimedOut { seconds, .. }) => {
-            Some(format!("took longer than {seconds} s and is not waited for"))
+            Some(format!("took longer than {seconds} s and is no longer waited for"))
         }
         Err(error) => Some(format!("could not be run: {error}")),
     };

@@ -1,4 +1,4 @@
-//! Floor 2: runs what a label asks for in or against a running container.
+//! Layer 2: runs what a label asks for in or against a running container.
 
 // The command of a hook label.
 pub mod hook;

@@ -1,4 +1,4 @@
-//! Floor 2: carries out the probe of a label, on a running container.
+//! Layer 2: runs the probe of a label on a running container.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::ports::Ports;
 
-/// How long one try may take.
+/// Longest time for one try.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a command of a probe may take: on a busy Pi its start alone takes seconds.
+/// Longest time for a command of a probe: on a busy Pi its start alone takes seconds.
 const EXEC_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Tries the probe once.
+/// Runs the probe once.
 ///
 /// # Errors
-/// What the probe found, in words: `answered 503`, `exit code 1`.
+/// The result of the probe, in words: `answered 503`, `exit code 1`.
 pub async fn run(
     ports: &impl Ports,
     container: &str,

@@ -1,5 +1,4 @@
-//! Floor 1: what the machine itself is asked: its clock, its boot, its disks, and whether
-//! something answers on a port.
+//! Layer 1: the machine: its clock, its boot, its disks, and probes of ports.
 
 mod probe;
 mod process;
@@ -16,51 +15,51 @@ use crate::core::decide::engine_lock::ProcessIdentity;
 use crate::core::decide::start_requirements::{Presence, VisibleDirectory};
 use crate::core::docker::image_store::{self, ImageStore};
 
-/// How long a look at a path may take. A network file system whose server is gone never answers.
+/// Longest time to check a path. A network file system whose server is gone never answers.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The machine on which the agent runs.
 pub trait Host: Send + Sync + 'static {
-    /// The time of day. A Pi has no clock of its own: it may jump, or start in 1970.
+    /// The time of day. A Pi has no clock of its own: the time may jump, or start in 1970.
     fn now(&self) -> DateTime<Utc>;
 
-    /// Identifies the boot (`/proc/sys/kernel/random/boot_id`); empty where it cannot be read.
+    /// The ID of the boot (`/proc/sys/kernel/random/boot_id`); empty if it cannot be read.
     fn boot_id(&self) -> String;
 
-    /// Identifies the machine, the same after every boot; empty where it cannot be read.
+    /// The ID of the machine, the same after every boot; empty if it cannot be read.
     fn machine_id(&self) -> String;
 
     /// The name of the machine, for people.
     fn host_name(&self) -> String;
 
-    /// An ID that nobody else has.
+    /// A new unique ID.
     fn random_id(&self) -> String;
 
     /// This process.
     fn process(&self) -> ProcessIdentity;
 
-    /// Whether a process of this boot still lives; `None` where it cannot be seen from here.
+    /// Whether a process of this boot still runs; `None` if it is not visible.
     fn lives(&self, process: &ProcessIdentity) -> Option<bool>;
 
-    /// Device and inode of a directory: the same for all who see it, another one for a copy. Empty
-    /// where it cannot be read.
+    /// Device and inode of a directory: the same for all processes, different for a copy. Empty if
+    /// it cannot be read.
     fn directory_id(&self, path: &Path) -> String;
 
     /// The ID of the container in which this process runs, if it runs in one.
     fn own_container(&self) -> Option<String>;
 
-    /// Bytes that may still be written below a path; `None` where the path is not visible.
+    /// Bytes that can still be written below a path; `None` if the path is not visible.
     fn free_bytes(&self, path: &Path) -> Option<u64>;
 
-    /// The directories in which an Engine whose own is `root` keeps the content of images. They
-    /// need not be visible from here.
+    /// The directories in which an Engine with the root directory `root` keeps the content of
+    /// images. They may be invisible here.
     fn image_directories(&self, store: ImageStore, root: &Path) -> Vec<PathBuf>;
 
-    /// Writes everything that the system still holds back for the file systems of these paths, or
-    /// for all of them where one of the paths is not visible (from inside a container).
+    /// Flushes the file systems of these paths to disk, or all file systems if one of the paths is
+    /// not visible (from inside a container).
     fn flush(&self, paths: &[PathBuf]) -> impl Future<Output = Result<(), std::io::Error>> + Send;
 
-    /// What there is at a path of the Engine's machine, seen through a directory of it.
+    /// What is at a path of the Engine's machine, seen through a visible directory.
     fn look_at(
         &self,
         window: &VisibleDirectory,
@@ -85,18 +84,18 @@ pub trait Host: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), String>> + Send;
 }
 
-/// What the machine calls itself; in a container, what that is called.
+/// The host name of the machine, or of the container.
 #[must_use]
 pub fn name() -> String {
     text_of("/proc/sys/kernel/hostname")
 }
 
-/// The machine itself.
+/// The real machine.
 #[derive(Debug, Clone, Default)]
 pub struct RealHost {
-    /// Found out at the first question: nothing moves a process into another container.
+    /// Found out once: a process cannot move into another container.
     own_container: OnceLock<Option<String>>,
-    /// One look at a time: one that hangs holds a thread, and while it does nothing else is seen.
+    /// One check at a time: a check that hangs holds a thread, and no other check runs meanwhile.
     look: Arc<Mutex<()>>,
 }
 
@@ -121,7 +120,7 @@ impl Host for RealHost {
 
     fn random_id(&self) -> String {
         let id = text_of("/proc/sys/kernel/random/uuid");
-        // Without /proc a process is told by its number and its beginning alone.
+        // Without /proc a process is identified by its ID and its start time alone.
         if id.is_empty() {
             format!("{}-{}", std::process::id(), self.now().timestamp())
         } else {
@@ -165,7 +164,7 @@ impl Host for RealHost {
         let paths = paths.to_owned();
         let flush = move || {
             let open = paths.iter().map(std::fs::File::open);
-            // Which of the file systems it would be cannot be told from here.
+            // It is unknown which of the file systems it would be.
             let Ok(directories) = open.collect::<Result<Vec<_>, _>>() else {
                 rustix::fs::sync();
                 return Ok(());
@@ -202,8 +201,8 @@ impl Host for RealHost {
     }
 }
 
-/// An Engine mounts `hostname` and `resolv.conf` from a directory that bears the container's ID
-/// (`…/containers/ID/hostname`). Unlike the control group's name, this holds for every version.
+/// An Engine mounts `hostname` and `resolv.conf` from a directory named after the container's ID
+/// (`…/containers/ID/hostname`). Unlike the control group's name, this is true for every version.
 fn container_of(mountinfo: &str) -> Option<String> {
     const ID_LENGTH: usize = 64;
     let is_id =

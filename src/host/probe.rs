@@ -7,10 +7,10 @@ use tokio::net::TcpStream;
 
 use crate::core::docker::authority::in_brackets;
 
-/// As much of an answer as is read: a status line is short.
+/// How much of an answer is read: a status line is short.
 const STATUS_BYTES_MAX: usize = 256;
 
-/// Runs a probe under a time limit.
+/// Runs a probe with a time limit.
 pub async fn within(
     timeout: Duration,
     probe: impl Future<Output = Result<(), String>>,
@@ -19,13 +19,13 @@ pub async fn within(
     tokio::time::timeout(timeout, probe).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// Connects and hangs up.
+/// Connects and closes the connection.
 pub async fn tcp(host: &str, port: u16) -> Result<(), String> {
     connect(host, port).await.map(|_| ())
 }
 
-/// Sends `GET path` and reads the status line. Plain HTTP/1.1 in one request by hand: an HTTP
-/// client would bring a pool, redirects and proxies, none of which a probe may use.
+/// Sends `GET path` and reads the status line. One plain HTTP/1.1 request written by hand: an HTTP
+/// client would bring a pool, redirects and proxies, and a probe may use none of them.
 pub async fn http(host: &str, port: u16, path: &str) -> Result<(), String> {
     let mut stream = connect(host, port).await?;
     let authority = authority(host, port);
@@ -53,7 +53,7 @@ fn without_brackets(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// As it stands in a `Host` header (RFC 9112, 3.2): an IPv6 address in brackets.
+/// As in a `Host` header (RFC 9112, 3.2): an IPv6 address in brackets.
 fn authority(host: &str, port: u16) -> String {
     format!("{}:{port}", in_brackets(Some(without_brackets(host))))
 }

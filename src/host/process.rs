@@ -1,4 +1,4 @@
-//! Processes of this machine, told by what `/proc` says of them.
+//! Processes of this machine, from `/proc`.
 
 use std::fs;
 
@@ -14,26 +14,26 @@ pub(super) fn own() -> ProcessIdentity {
     ProcessIdentity { pid: std::process::id().to_string(), started, namespace: namespace() }
 }
 
-/// The namespace of this process. Without it no number of another process means anything here.
+/// The PID namespace of this process. Without it the ID of another process means nothing here.
 fn namespace() -> String {
     let link = fs::read_link("/proc/self/ns/pid");
     link.map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Whether it lives: there is one of its number that began when it did and has not ended.
+/// Whether the process runs: a process with this ID and this start time exists and has not ended.
 pub(super) fn lives(process: &ProcessIdentity) -> Option<bool> {
     let is_seen = !process.namespace.is_empty() && process.namespace == namespace();
     let pid = process.pid.parse().ok().and_then(Pid::from_raw).filter(|_| is_seen)?;
     let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", process.pid)) else {
-        // Where /proc hides the processes of others (`hidepid`), the system still tells.
+        // If /proc hides the processes of other users (`hidepid`), the system call still works.
         return (test_kill_process(pid) == Err(Errno::SRCH)).then_some(false);
     };
     let (state, started) = read(&stat)?;
     Some(started == process.started && !matches!(state, "Z" | "X"))
 }
 
-/// State and beginning in a line of `/proc/PID/stat`. The name of the program, which stands before
-/// them in brackets, may hold anything.
+/// State and start time in a line of `/proc/PID/stat`. The name of the program before them, in
+/// brackets, may contain anything.
 fn read(stat: &str) -> Option<(&str, &str)> {
     const STARTED: usize = 19;
     let mut fields = stat.rsplit_once(") ")?.1.split_whitespace();

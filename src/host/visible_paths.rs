@@ -1,8 +1,8 @@
-//! Whether something is there on the Engine's machine, seen through a directory of it.
+//! Whether a path exists on the Engine's machine, seen through a visible directory.
 //!
-//! That a path is missing here proves little: systemd gives a service a `/tmp` of its own, and a
-//! container does not see what was mounted on the machine after its own start. So a path counts as
-//! missing only where the mount on which it would stand is known to be the machine's own.
+//! A path that is missing here may still exist: systemd gives a service a `/tmp` of its own, and a
+//! container does not see mounts that the machine added after the container's start. So a path
+//! counts as missing only if its mount is known to be the machine's own.
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,7 +13,8 @@ use rustix::io::Errno;
 
 use crate::core::decide::start_requirements::{Presence, VisibleDirectory};
 
-/// What is seen of a path of the machine. Nothing is opened for reading: a device may act on that.
+/// What is at a path of the machine. Nothing is opened for reading, because a device may react to
+/// that.
 pub(super) fn look(window: &VisibleDirectory, path: &Path) -> Presence {
     let Ok(inside) = path.strip_prefix(&window.source) else { return Presence::Unknown };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -35,8 +36,8 @@ struct RootDirectory {
 }
 
 impl RootDirectory {
-    /// Symbolic links are followed as the machine would: an absolute one begins at the machine's
-    /// root. Where only a part of the machine is shown, one that leads out of it is not followed.
+    /// Symbolic links are followed as on the machine: an absolute one begins at the machine's root.
+    /// If only a part of the machine is visible, a link out of that part is not followed.
     fn open(&self, inside: &Path) -> Result<OwnedFd, Errno> {
         let links = match self.is_root_of_the_machine {
             true => ResolveFlags::IN_ROOT,
@@ -56,7 +57,7 @@ fn kind(found: &OwnedFd) -> Presence {
     }
 }
 
-/// A directory that cannot be listed may hold anything.
+/// A directory that cannot be listed may contain anything.
 fn may_hold_devices(directory: &OwnedFd) -> bool {
     use std::os::unix::fs::FileTypeExt;
     let Ok(entries) = fs::read_dir(behind(directory)) else { return true };
@@ -78,31 +79,31 @@ fn is_really_missing(window: &VisibleDirectory, place: &RootDirectory, inside: &
     real.is_some_and(|real| is_host_filesystem(&mounts, &real, window.is_whole_machine()))
 }
 
-/// Whether the mount on which a path stands shows what the machine has there, and goes on showing
-/// it. `mountinfo` is proc(5)'s.
+/// Whether the mount of a path shows the machine's files, and later changes too. `mountinfo` is
+/// proc(5)'s.
 fn is_host_filesystem(mountinfo: &str, path: &Path, is_on_the_machine: bool) -> bool {
     let mounts = mountinfo.lines().filter_map(Mount::parse);
     let nearest = mounts
         .filter(|mount| path.starts_with(&mount.point))
-        // Of several at one place, the last one lies on top.
+        // Of several mounts at one place, the last one is on top.
         .max_by_key(|mount| mount.point.components().count());
     let Some(mount) = nearest else { return false };
     match mount.kind {
         // The kernel's own devices: one for the whole machine, wherever it is mounted.
         "devtmpfs" => true,
-        // A directory that systemd has covered, or a directory in memory of either.
+        // A directory that systemd has covered, or a directory in memory.
         "tmpfs" => false,
-        // systemd's private directories are mounts of another place of the same disk.
+        // systemd's private directories are mounts of another directory of the same disk.
         _ if is_on_the_machine => mount.root == Path::new("/") || mount.root == mount.point,
-        // The container's own files, and mounts that never hear of later ones.
-        _ => mount.kind != "overlay" && mount.hears_of_later_mounts,
+        // The container's own files, and mounts that do not receive later mounts.
+        _ => mount.kind != "overlay" && mount.receives_later_mounts,
     }
 }
 
 struct Mount<'a> {
     root: PathBuf,
     point: PathBuf,
-    hears_of_later_mounts: bool,
+    receives_later_mounts: bool,
     kind: &'a str,
 }
 
@@ -116,7 +117,7 @@ impl<'a> Mount<'a> {
         Some(Self {
             root: unescape(root),
             point: unescape(point),
-            hears_of_later_mounts: tags
+            receives_later_mounts: tags
                 .any(|tag| tag.starts_with("master:") || tag.starts_with("shared:")),
             kind: back.split(' ').next()?,
         })
@@ -221,7 +222,7 @@ mod tests {
         symlink("nowhere", here.path().join("dangling")).expect("a link");
         for name in ["gone", "gone/deeper", "dangling"] {
             let seen = look(&whole, &here.path().join(name));
-            // Where tests run in a container, nothing tells whether it is the machine's.
+            // If tests run in a container, it is unknown whether this is the machine's.
             assert!(matches!(seen, Presence::Missing | Presence::Unknown), "{name}: {seen:?}");
         }
     }

@@ -1,11 +1,11 @@
-//! The random ID by which a state directory is told from all others.
+//! The random ID that identifies a state directory.
 
 use super::{Disk, JournalError, StateDirectory, on};
 
 const FILE: &str = "agent-id";
 
 impl<D: Disk> StateDirectory<D> {
-    /// The ID, once there is one.
+    /// The ID, if there is one.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -16,7 +16,7 @@ impl<D: Disk> StateDirectory<D> {
         Ok(text.filter(|text| !text.is_empty()))
     }
 
-    /// Keeps the ID. On return it is on the disk.
+    /// Stores the ID. On return it is on the disk.
     ///
     /// # Errors
     /// The disk refuses.

@@ -1,16 +1,16 @@
-//! What the journal asks of a disk: few acts, each of which says what a power cut leaves of it.
+//! The disk operations of the journal. Each says what a power cut leaves.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// What the name of a file ends with while it is written, before it replaces another.
+/// The suffix of a file that is being written to replace another one.
 pub const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// A directory of small files.
 pub trait Disk: Send + Sync + 'static {
-    /// Makes a directory with mode 0700, if it is not there.
+    /// Creates a directory with mode 0700, if it does not exist.
     ///
     /// # Errors
     /// The system's.
@@ -28,33 +28,33 @@ pub trait Disk: Send + Sync + 'static {
     /// The system's.
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
 
-    /// Makes a new file with mode 0600. On return it is on the disk, name included.
+    /// Creates a new file with mode 0600. On return it is on the disk, name included.
     ///
     /// # Errors
     /// The system's; also if the file exists.
     fn create(&self, path: &Path, content: &[u8]) -> io::Result<()>;
 
-    /// Appends to a file. With `durable`, what was appended is on the disk on return; without, a
-    /// power cut may lose or tear it.
+    /// Appends to a file. With `durable`, the data is on the disk on return; without, a power cut
+    /// may lose or tear it.
     ///
     /// # Errors
     /// The system's.
     fn append(&self, path: &Path, content: &[u8], durable: bool) -> io::Result<()>;
 
-    /// What stands in a file is on the disk on return.
+    /// Flushes a file. On return its content is on the disk.
     ///
     /// # Errors
     /// The system's.
     fn flush(&self, path: &Path) -> io::Result<()>;
 
-    /// Replaces a file as a whole. A power cut leaves the old or the new content, never a mixture;
-    /// on return it is the new one.
+    /// Replaces a whole file. A power cut leaves the old or the new content, never a mixture; on
+    /// return it is the new one.
     ///
     /// # Errors
     /// The system's.
     fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()>;
 
-    /// Removes a file. On return it is gone for good. A file that is not there is no error.
+    /// Removes a file. On return the removal is on the disk. A missing file is no error.
     ///
     /// # Errors
     /// The system's.
@@ -65,7 +65,8 @@ pub trait Disk: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
-/// Files of the state directory are the agent's alone: a journal holds a container's environment.
+/// Only the agent may read the state directory's files: a journal contains a container's
+/// environment.
 pub(super) const FILE_MODE: u32 = 0o600;
 pub(super) const DIRECTORY_MODE: u32 = 0o700;
 
@@ -134,7 +135,7 @@ impl Disk for RealDisk {
     }
 }
 
-/// A name is on the disk only once its directory is (ext4, `fsync(2)`).
+/// A file name is on the disk only once its directory is (ext4, `fsync(2)`).
 fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }

@@ -1,4 +1,4 @@
-//! The history of updates: one line each, bounded in number and bytes.
+//! The history of updates: one line each, limited in number and bytes.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use crate::core::update::history::Record;
 /// How many updates are kept.
 const RECORDS_MAX: usize = 500;
 
-/// How large the file may grow, in bytes, before it is cut down to its newest half.
+/// Largest size of the file in bytes; then it is cut to its newest half.
 const BYTES_MAX: usize = 1024 * 1024;
 
 impl<D: Disk> StateDirectory<D> {
-    /// Every update ever tried, as far as it is kept, newest first.
+    /// Every recorded update, newest first.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -24,8 +24,8 @@ impl<D: Disk> StateDirectory<D> {
         Ok(records)
     }
 
-    /// How many lines of the history cannot be understood. A torn last one is no damage: its
-    /// update is still open, and is written down when it ends.
+    /// How many lines of the history cannot be read. A torn last line is no damage: its update is
+    /// still open, and is recorded when it ends.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -36,9 +36,9 @@ impl<D: Disk> StateDirectory<D> {
         Ok(lines::<Record>(&content[..whole]).filter(Result::is_err).count())
     }
 
-    /// Adds a line to the history. A record that is there already is not added again: recovery may
-    /// come here twice. One that repeats the last failure of its container takes the place of that
-    /// line and counts on, so that a pull that fails for a month is one line.
+    /// Adds a line to the history. An existing record is not added again, because recovery may call
+    /// this twice. A record that repeats the last failure of its container replaces that line and
+    /// increases its count, so that a pull that fails for a month is one line.
     ///
     /// # Errors
     /// The disk refuses.
@@ -47,7 +47,7 @@ impl<D: Disk> StateDirectory<D> {
         let content = self.disk.read(&path).map_err(on("read", &path))?.unwrap_or_default();
         let mut records: Vec<Record> = lines(&content).flatten().collect();
         if records.iter().any(|known| known.id == record.id) {
-            // Whoever wrote it may have been killed before it was on the disk.
+            // Its writer may have been killed before the line was on the disk.
             return self.disk.append(&path, b"", true).map_err(on("write", &path));
         }
         let before = records.iter().rposition(|known| known.container == record.container);

@@ -1,4 +1,4 @@
-//! The lock of the state directory. The system lets go of it when its holder ends, however it ends.
+//! The lock of the state directory. The system releases it when the process ends, in any way.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -7,19 +7,20 @@ use std::path::Path;
 
 use super::{JournalError, on, takes_no_bytes};
 
-/// The lock, and whether the disk took our ID.
+/// The lock, and whether the disk accepted the process ID.
 #[derive(Debug)]
 pub struct Lock {
     /// Held until it is dropped.
+    /// The lock file, or the directory.
     pub file: File,
-    /// Why nothing can be written beside it, if so.
+    /// Why nothing can be written to the lock file.
     pub unwritable: Option<io::Error>,
 }
 
 /// Locks the directory for this process and writes its ID into the lock file.
 ///
-/// A disk that takes no bytes is no reason to stay away: what an earlier agent left open may have
-/// its service down, and the way back needs no new bytes. A lock is no byte either (flock(2)).
+/// A disk that accepts no bytes is no reason to stop: the service of an unfinished update may be
+/// down, and the rollback needs no new bytes. The lock itself writes nothing (flock(2)).
 ///
 /// # Errors
 /// Another process holds the lock; it is named.
@@ -47,7 +48,7 @@ pub fn acquire(root: &Path) -> Result<Lock, JournalError> {
         return Ok(Lock { file, unwritable });
     }
     let content = format!("{}\n", std::process::id());
-    // In this order no room is given up that a full disk would not give back.
+    // In this order no disk space is released that a full disk would not provide again.
     let length = u64::try_from(content.len()).unwrap_or_default();
     let written = file.write_all(content.as_bytes()).and_then(|()| file.set_len(length));
     match written {
@@ -57,7 +58,8 @@ pub fn acquire(root: &Path) -> Result<Lock, JournalError> {
     }
 }
 
-/// Whether nobody holds the directory. A lock file that cannot be opened is left to [`acquire`].
+/// Checks that no process holds the directory. A lock file that cannot be opened is left to
+/// [`acquire`].
 ///
 /// # Errors
 /// Another process holds the lock; it is named.

@@ -1,9 +1,8 @@
-//! Floor 1: what must survive a power cut. Journals of updates in flight, the memory of refused
+//! Layer 1: data that must survive a power cut. Journals of running updates, the memory of refused
 //! digests, the history, and the lock that keeps two processes apart.
 //!
-//! Everything is JSON, one document a line or a file, so that a person can read it on a broken
-//! machine. A torn last line is ignored, and no other; nothing is written by a round that changes
-//! nothing.
+//! Everything is JSON, one document per line or file, so that a person can read it on a broken
+//! machine. Only a torn last line is ignored. A round that changes nothing writes nothing.
 
 pub mod disk;
 mod agent_id;
@@ -24,17 +23,16 @@ pub use update_journal::UpdateJournal;
 /// Version of the layout of the state directory.
 const LAYOUT: &str = "1";
 
-/// Why something could not be kept.
+/// Why something could not be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The disk refused.
     #[error("cannot {act} {path}: {source}{advice}", path = path.display(), advice = advice(source))]
     Disk {
-        /// What was tried: `read`, `write`, …
+        /// The operation: `read`, `write`, …
         act: &'static str,
-        /// On which file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Another process works with this directory.
@@ -42,34 +40,21 @@ pub enum JournalError {
     InUse {
         /// The state directory.
         path: PathBuf,
-        /// The process that holds it, or what is known of it.
+        /// The process that holds it, as far as known.
         holder: String,
     },
     /// The directory was written by a later version of this program.
     #[error("{path} was written by a newer version of pilotfish (layout {found}); install that version again, or use another state_dir", path = path.display())]
-    Newer {
-        /// The state directory.
-        path: PathBuf,
-        /// The layout that was found.
-        found: String,
-    },
-    /// Others than this user could change what is kept here.
+    Newer { path: PathBuf, found: String },
+    /// Other users could change the files.
     #[error("{path} can be written by others than its owner, and holds more than pilotfish's own files, so its mode is left as it is: name a directory of its own as state_dir, or `chmod go-w` this one", path = path.display())]
-    Exposed {
-        /// The state directory.
-        path: PathBuf,
-    },
-    /// A file is not what this program wrote.
-    #[error("{path} cannot be understood: {detail}; move it away to go on without it", path = path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        detail: String,
-    },
+    Exposed { path: PathBuf },
+    /// A file was not written by this program.
+    #[error("{path} cannot be read: {detail}; move it away to continue without it", path = path.display())]
+    Damaged { path: PathBuf, detail: String },
 }
 
-/// What to do about a disk that refuses, where that can be told.
+/// What to do about a disk error, if it is known.
 fn advice(source: &std::io::Error) -> &'static str {
     match source.kind() {
         ErrorKind::PermissionDenied => "; run this as root, or as the user the agent runs as",
@@ -80,20 +65,20 @@ fn advice(source: &std::io::Error) -> &'static str {
     }
 }
 
-/// Whether the disk takes no bytes: it is full, over its quota, or cannot be written at all.
+/// Whether the disk accepts no bytes: it is full, over its quota, or read-only.
 fn takes_no_bytes(error: &std::io::Error) -> bool {
     use ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
 }
 
-/// Who may do what with the directory.
+/// The access to the directory.
 #[derive(Debug)]
 enum Access {
-    /// Only looks; whoever works with the directory may be at it meanwhile.
+    /// Only reads; the owner may work with the directory meanwhile.
     Reader,
-    /// Held for the life of the process; the system lets go of it when the process ends, however.
+    /// Held for the life of the process; the system releases it when the process ends.
     Owner {
-        /// Absent where somebody else keeps other processes away.
+        /// Absent if the caller keeps other processes away.
         _lock: Option<std::fs::File>,
     },
 }
@@ -104,7 +89,7 @@ pub struct StateDirectory<D> {
     disk: D,
     root: PathBuf,
     access: Access,
-    /// What a person should hear of it, each a sentence or two.
+    /// Notes for a person, each a sentence or two.
     notes: Vec<String>,
 }
 
@@ -112,9 +97,9 @@ pub struct StateDirectory<D> {
 const REPLACED_FILES: [&str; 4] = ["layout", "memory.json", "history.jsonl", "handover.json"];
 
 impl StateDirectory<RealDisk> {
-    /// Opens the state directory, makes it where it is missing, locks it, and takes it away from
-    /// others' hands. One that takes no bytes is opened all the same, and that is noted: bringing a
-    /// service back needs none, and no update begins without its journal.
+    /// Opens the state directory: creates it if it is missing, locks it, and removes other users'
+    /// access. A directory that accepts no bytes is opened all the same, with a note: restoring a
+    /// service needs no bytes, and no update begins without its journal.
     ///
     /// # Errors
     /// It cannot be used, is in use, or belongs to a newer version.
@@ -124,12 +109,12 @@ impl StateDirectory<RealDisk> {
         disk.create_directory(root).map_err(on("create", root))?;
         let lock::Lock { file, unwritable } = lock::acquire(root)?;
         let mut notes = modes::mend(root)?;
-        notes.extend(unwritable.map(|error| forgets(root, &error)));
+        notes.extend(unwritable.map(|error| unwritable_note(root, &error)));
         let directory = Self::with(disk, root, Some(file))?;
         Ok(Self { notes, ..directory })
     }
 
-    /// Whether it could be opened, without a trace in it.
+    /// Checks that it could be opened, without changing anything.
     ///
     /// # Errors
     /// It belongs to a newer version, cannot be read, or is in use.
@@ -138,8 +123,8 @@ impl StateDirectory<RealDisk> {
         lock::look(root)
     }
 
-    /// The state directory as a reader sees it: nothing is made, mended or locked, and a directory
-    /// that is not there is empty.
+    /// The state directory for a reader: nothing is created, repaired or locked, and a missing
+    /// directory is empty.
     ///
     /// # Errors
     /// It belongs to a newer version, or cannot be read.
@@ -170,37 +155,37 @@ impl<D: Disk> StateDirectory<D> {
         Ok(directory)
     }
 
-    /// A replacement that was cut short leaves its new content beside the file.
+    /// An interrupted replacement leaves its new content beside the file.
     fn remove_what_was_half_written(&self) -> Result<(), JournalError> {
         let names = self.disk.list(&self.root).map_err(on("read", &self.root))?;
         let is_ours = |name: &str| {
             name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(|name| REPLACED_FILES.contains(&name))
         };
         for name in names.iter().filter(|name| is_ours(name)) {
-            // It is in nobody's way: a disk that cannot even remove it must not keep the agent
-            // from bringing a service back.
+            // The file does no harm, so a disk that cannot remove it must not stop the agent from
+            // restoring a service.
             let _ = self.disk.remove(&self.path(name));
         }
         Ok(())
     }
 
-    /// What a person should hear of the directory.
+    /// Notes for a person about the directory.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Where the directory is.
+    /// The path of the directory.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// What is remembered.
+    /// The memory of the agent.
     ///
     /// # Errors
-    /// The file cannot be read or understood. Nothing is guessed: a forgotten refusal would start
-    /// a bad image again.
+    /// The file cannot be read. There is no default: a forgotten refusal would start a bad image
+    /// again.
     pub fn memory(&self) -> Result<Memory, JournalError> {
         let path = self.path("memory.json");
         let Some(content) = self.disk.read(&path).map_err(on("read", &path))? else {
@@ -210,7 +195,7 @@ impl<D: Disk> StateDirectory<D> {
             .map_err(|error| JournalError::Damaged { path, detail: error.to_string() })
     }
 
-    /// Replaces what is remembered. On return it is on the disk.
+    /// Replaces the memory. On return it is on the disk.
     ///
     /// # Errors
     /// The disk refuses; then the old memory is still there.
@@ -245,10 +230,10 @@ impl<D: Disk> StateDirectory<D> {
     }
 }
 
-/// What a person hears of a state directory that takes no bytes.
-fn forgets(root: &Path, error: &std::io::Error) -> String {
+/// The note for a state directory that accepts no bytes.
+fn unwritable_note(root: &Path, error: &std::io::Error) -> String {
     format!(
-        "nothing can be remembered in {}: {error}{}. What was left open is brought back, and no \
+        "nothing can be remembered in {}: {error}{}. Unfinished updates are rolled back, and no \
          update is begun until it can be written",
         root.display(),
         advice(error)
@@ -270,7 +255,7 @@ fn to_json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>, Journa
     Ok(content)
 }
 
-/// The lines of a file, oldest first, each understood or not.
+/// The lines of a file, oldest first, each parsed or an error.
 fn lines<T: serde::de::DeserializeOwned>(
     content: &[u8],
 ) -> impl Iterator<Item = serde_json::Result<T>> {

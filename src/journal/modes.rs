@@ -1,5 +1,5 @@
-//! Nobody else may read or change what is kept here. A journal holds a container's environment, and
-//! what is remembered decides which image is started.
+//! File modes: no other user may read or change the state directory. A journal contains a
+//! container's environment, and the memory decides which image is started.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -8,20 +8,20 @@ use std::path::{Path, PathBuf};
 use super::disk::{DIRECTORY_MODE, FILE_MODE};
 use super::{JournalError, on, update_journal};
 
-/// The bits that let others in: the group, and everybody.
+/// The mode bits of other users: the group, and all others.
 const OTHERS: u32 = 0o077;
 
-/// The bits that let others write.
+/// The mode bits that let others write.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// The files of this program, besides the journals.
+/// The files of this program, except the journals.
 const OURS: [&str; 5] = ["layout", "lock", "memory.json", "history.jsonl", "handover.json"];
 
-/// Closes the directory and its files to others, as far as they are this program's, and says what
-/// was closed. A volume of Docker's is made with 0755.
+/// Removes other users' access to the directory and its files, as far as they are this program's.
+/// Returns what was changed. A volume of Docker has mode 0755.
 ///
 /// # Errors
-/// Others may write into the directory, and it is not ours to close.
+/// Others may write into the directory, and it is not this program's.
 pub(super) fn mend(root: &Path) -> Result<Vec<String>, JournalError> {
     let mode = mode_of(root).map_err(on("read", root))?;
     let mut mended = Vec::new();
@@ -53,11 +53,11 @@ fn told(path: &Path) -> String {
 }
 
 fn mode_of(path: &Path) -> std::io::Result<u32> {
-    // What a link leads to is not ours.
+    // The target of a link is not this program's.
     Ok(fs::symlink_metadata(path)?.permissions().mode())
 }
 
-/// Whether the directory is this program's: it was used before, or nothing is in it yet.
+/// Whether the directory is this program's: it was used before, or it is still empty.
 fn is_ours(root: &Path) -> bool {
     root.join("layout").is_file() || list(root).iter().all(|path| path.ends_with("lock"))
 }

@@ -1,4 +1,4 @@
-//! Whose turn it is while a helper updates the agent's own container.
+//! The file of a self-update.
 
 use super::{Disk, JournalError, StateDirectory, on, to_json};
 use crate::core::update::self_update::SelfUpdate;
@@ -6,7 +6,7 @@ use crate::core::update::self_update::SelfUpdate;
 const FILE: &str = "handover.json";
 
 impl<D: Disk> StateDirectory<D> {
-    /// What was asked of a helper, if anything was.
+    /// The self-update that was requested.
     ///
     /// # Errors
     /// The file cannot be read, or is from a newer version.
@@ -24,17 +24,17 @@ impl<D: Disk> StateDirectory<D> {
         Ok(Some(self_update))
     }
 
-    /// Says whose turn it is. On return it is on the disk.
+    /// Stores the self-update. On return it is on the disk.
     ///
     /// # Errors
-    /// The disk refuses; then what stood there before still holds.
+    /// The disk refuses; then the old content is still valid.
     pub fn hand_over(&self, self_update: &SelfUpdate) -> Result<(), JournalError> {
         let path = self.path(FILE);
         let content = to_json(&path, self_update)?;
         self.disk.replace(&path, &content).map_err(on("write", &path))
     }
 
-    /// Nobody is asked for anything any more.
+    /// Removes the request.
     ///
     /// # Errors
     /// The disk refuses.

@@ -1,4 +1,4 @@
-//! The journal of one update in flight: a header and a line for every step begun and ended.
+//! The journal of one running update: a header and a line for the start and end of every step.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,15 +19,16 @@ pub struct UpdateJournal {
     path: PathBuf,
     /// The plan and what is needed to undo it.
     pub header: Header,
-    /// What the journal says so far.
+    /// The progress so far.
     pub progress: JournalProgress,
-    /// Whether its last line was cut short, by a power cut or a full disk: the next one must not
-    /// be joined to it.
+    /// Whether a power cut or a full disk has torn its last line: the next line must not be joined
+    /// to it.
     is_torn: bool,
 }
 
 impl UpdateJournal {
-    /// Whether it is about the container with this ID: whoever runs in it must not carry it out.
+    /// Whether it concerns the container with this ID: a process in that container must not carry
+    /// it out.
     #[must_use]
     pub fn concerns(&self, container: &str) -> bool {
         self_update::concerns(&self.header, &self.progress, container)
@@ -35,10 +36,10 @@ impl UpdateJournal {
 }
 
 impl<D: Disk> StateDirectory<D> {
-    /// Begins a journal. On return its header is on the disk, and acting may begin.
+    /// Begins a journal. On return its header is on the disk, and the update may begin.
     ///
-    /// A machine without a clock of its own may live through the same moment twice, so an ID that
-    /// stands in the history, or in an open journal, gets a number behind it.
+    /// A machine without a clock of its own may have the same time twice, so an ID that is in the
+    /// history, or in an open journal, gets a number appended.
     ///
     /// # Errors
     /// The disk refuses; then nothing may be done.
@@ -52,10 +53,10 @@ impl<D: Disk> StateDirectory<D> {
         Ok(UpdateJournal { path, header, progress: JournalProgress::default(), is_torn: false })
     }
 
-    /// The journals that were left open, oldest first.
+    /// The open journals, oldest first.
     ///
-    /// A file of ours whose header is torn or missing is removed: nothing is done before the header
-    /// is on the disk, so nothing is lost with it. What is not ours is not touched.
+    /// A journal file whose header is torn or missing is removed: nothing is done before the header
+    /// is on the disk, so nothing is lost. Files of other names are not touched.
     ///
     /// # Errors
     /// The directory or a file cannot be read, or a journal is from a newer version.
@@ -70,7 +71,7 @@ impl<D: Disk> StateDirectory<D> {
             let path = directory.join(name);
             match self.open_journal(&path)? {
                 Some(journal) => journals.push(journal),
-                // A disk that cannot remove it must not keep a service from coming back.
+                // A disk that cannot remove it must not keep a service down.
                 None if self.is_owner() => drop(self.disk.remove(&path)),
                 None => {}
             }
@@ -80,9 +81,9 @@ impl<D: Disk> StateDirectory<D> {
 
     fn open_journal(&self, path: &Path) -> Result<Option<UpdateJournal>, JournalError> {
         if self.is_owner() {
-            // A process that was killed between a write and its flush has left words that are read
-            // now and that a power cut would take back; what is done next must not outlive them.
-            // Where the disk cannot flush, the service still comes first.
+            // After a kill between a write and its flush the file contains lines that a power cut
+            // could still remove. So it is flushed before the next action. If the disk cannot
+            // flush, the service still goes first.
             drop(self.disk.flush(path));
         }
         let content = self.disk.read(path).map_err(on("read", path))?.unwrap_or_default();
@@ -98,12 +99,12 @@ impl<D: Disk> StateDirectory<D> {
         Ok(Some(UpdateJournal { path: path.to_owned(), header, progress, is_torn }))
     }
 
-    /// Writes one entry. Outside of the service gap it is on the disk on return, and with it
-    /// everything that the Engine was asked before, if both share a file system. A verdict is on
-    /// the disk in any case: a bad image must not be started again after a power cut.
+    /// Writes one entry. Outside of the service gap it is on the disk on return, and with it all
+    /// earlier changes of the Engine, if both share a file system. A verdict is always on the disk:
+    /// a bad image must not be started again after a power cut.
     ///
     /// # Errors
-    /// The disk refuses; the next act must not be begun.
+    /// The disk refuses; the next step must not begin.
     pub fn write(
         &self,
         journal: &mut UpdateJournal,
@@ -120,7 +121,7 @@ impl<D: Disk> StateDirectory<D> {
         if journal.is_torn {
             line.insert(0, b'\n');
         }
-        // A disk that is full may have taken a part of it.
+        // A full disk may have written a part of it.
         journal.is_torn = true;
         self.disk.append(&journal.path, &line, durable).map_err(on("write", &journal.path))?;
         journal.is_torn = false;
@@ -128,17 +129,16 @@ impl<D: Disk> StateDirectory<D> {
         Ok(())
     }
 
-    /// Ends an update: its journal goes.
+    /// Ends an update: its journal is removed.
     ///
     /// # Errors
-    /// The disk refuses; recovery will come by again and find nothing left to do.
+    /// The disk refuses; a later recovery will find nothing left to do.
     pub fn close(&self, journal: &UpdateJournal) -> Result<(), JournalError> {
         self.disk.remove(&journal.path).map_err(on("remove", &journal.path))
     }
 }
 
-/// What was not written to its end is the beginning of an entry; or it is whatever a power cut left
-/// of the last one, which then does not end its line.
+/// A line without an end is the beginning of an entry, or what a power cut left of the last one.
 fn read_lines(content: &[u8], is_torn: bool) -> Vec<JournalLine> {
     let read = |line: serde_json::Result<JournalEntry>| match line {
         Ok(entry) => JournalLine::JournalEntry(Box::new(entry)),
@@ -152,7 +152,7 @@ fn read_lines(content: &[u8], is_torn: bool) -> Vec<JournalLine> {
     lines
 }
 
-/// Whether a file bears a name that `Plan::make_id` makes: time, and container.
+/// Whether a file has a name from `Plan::make_id`: time, and container.
 pub(super) fn is_ours(name: &str) -> bool {
     let Some(id) = name.strip_suffix(SUFFIX) else { return false };
     let Some((time, container)) = id.split_once("Z-") else { return false };
@@ -160,7 +160,7 @@ pub(super) fn is_ours(name: &str) -> bool {
     !container.is_empty() && time.contains('T') && time.bytes().all(is_of_time)
 }
 
-/// The ID itself, or with the lowest number behind it that makes it new.
+/// The ID itself, or with the lowest number that makes it new.
 fn unused(id: String, taken: &BTreeSet<String>) -> String {
     let numbered = (2..).map(|number| format!("{id}-{number}"));
     let candidates = std::iter::once(id.clone()).chain(numbered);

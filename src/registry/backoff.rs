@@ -1,9 +1,9 @@
-//! How long a host, or one image of it, is left alone after a failure.
+//! How long requests to a host, or for one image of it, are paused after a failure.
 //!
-//! A pause is never slept: a look-up within it gets the failure again at once. One image's
-//! failure holds that image alone; the whole host is held when no connection comes about, or
-//! when it shows several times in a row, without one good answer between, that it has too much
-//! to do. So no answer for one image can spoil another's.
+//! A pause is never slept: a lookup during the pause gets the same failure at once. A failure of
+//! one image pauses only that image. The whole host is paused if no connection succeeds, or if it
+//! shows signs of overload several times in a row, without a good answer in between. So no answer
+//! for one image can affect another image.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -13,28 +13,28 @@ use crate::core::decide::reason::Reason;
 use crate::registry::error::{Failure, FailureScope};
 use crate::registry::settings::Limits;
 
-/// Signs of too much load in a row after which the whole host is left alone.
+/// Signs of overload in a row after which the whole host is paused.
 const LOAD_SIGNS: u32 = 3;
 
-/// Longest doubling of a pause, so that the shift below cannot overflow.
+/// Most doublings of a pause, so that the shift below cannot overflow.
 const DOUBLINGS_MAX: u32 = 16;
 
-/// Parts of a pause by which jitter moves it up or down: a quarter.
+/// The part of a pause by which jitter changes it up or down: a quarter.
 const JITTER_PARTS: u32 = 4;
 
-/// Most pauses of one host that are remembered. Every digest that a registry names may fail once;
-/// those that end first are forgotten first.
+/// Most pauses that are remembered per host. Every digest that a registry names may fail once;
+/// pauses that end first are forgotten first.
 const PAUSES_MAX: usize = 500;
 
-/// What kind of request is held. On Docker Hub a `GET` of a manifest costs quota and a `HEAD`
-/// does not, so a `GET` that is refused says nothing about the `HEAD`s.
+/// The kind of request that is paused. On Docker Hub a `GET` of a manifest costs quota and a `HEAD`
+/// does not, so a refused `GET` says nothing about the `HEAD`s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum RequestKind {
     Head,
     Get,
 }
 
-/// What is left alone.
+/// What is paused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Target {
     Host,
@@ -49,7 +49,7 @@ struct Pause {
     error: LookupError,
 }
 
-/// The memory of one host's failures.
+/// The failures of one host.
 #[derive(Debug)]
 pub(super) struct Backoff {
     first: Duration,
@@ -59,12 +59,13 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
+    /// No pauses.
     pub fn new(limits: &Limits) -> Self {
         let (first, longest) = (limits.pause_first, limits.pause_longest);
         Self { first, longest, load_signs: 0, pauses: HashMap::new() }
     }
 
-    /// The failure that still holds this request back, with the time that is left of its pause.
+    /// The failure that pauses this request, with the remaining time of the pause.
     pub fn holds(&self, kind: RequestKind, image: &str, now: Instant) -> Option<LookupError> {
         let image = Target::Image(kind, image.to_owned());
         let gets = (kind == RequestKind::Get).then_some(Target::Gets);
@@ -75,14 +76,14 @@ impl Backoff {
         Some(LookupError { retry_after, ..pause.error.clone() })
     }
 
-    /// The failure that holds one image alone back, where this kind of request is held for it.
+    /// The failure that pauses only this image, for this kind of request.
     pub fn holds_image(&self, kind: RequestKind, image: &str, now: Instant) -> Option<LookupError> {
         let pause = self.pauses.get(&Target::Image(kind, image.to_owned()))?;
         let retry_after = Some(pause.until.checked_duration_since(now)?);
         (pause.until > now).then(|| LookupError { retry_after, ..pause.error.clone() })
     }
 
-    /// A clear answer: whatever was held for this request is forgotten.
+    /// Records a clear answer: all pauses for this request are removed.
     pub fn succeeded(&mut self, kind: RequestKind, image: &str) {
         self.load_signs = 0;
         self.pauses.remove(&Target::Host);
@@ -92,8 +93,8 @@ impl Backoff {
         }
     }
 
-    /// A failure. `chance` is any number; it moves the pause a little, so that a hundred agents
-    /// behind one router do not come back in the same second.
+    /// Records a failure. `chance` is any number; it changes the pause a little, so that a hundred
+    /// agents behind one router do not come back in the same second.
     pub fn failed(
         &mut self,
         kind: RequestKind,
@@ -118,11 +119,11 @@ impl Backoff {
     }
 
     fn pause(&mut self, target: Target, error: &LookupError, now: Instant, chance: u64) {
-        // Whoever mends a certificate wants to see it work, not wait for a grown pause.
+        // An operator who renews a certificate wants to see the result soon, without a long pause.
         let grows = error.reason != Reason::RegistryCertificate;
         let earlier = self.pauses.get(&target);
         let running = earlier.is_some_and(|pause| pause.until > now);
-        // Requests that were in flight together fail together: that is one failure.
+        // Requests that were sent together fail together: that counts as one failure.
         let failures = earlier.map_or(0, |pause| pause.failures);
         let failures = if grows && !running { failures.saturating_add(1) } else { failures.max(1) };
         let pause =
@@ -134,7 +135,7 @@ impl Backoff {
         self.pauses.insert(target, Pause { failures, until, error: error.clone() });
     }
 
-    /// Forgets pauses that ended long ago, and those that end first where there are too many.
+    /// Forgets pauses that ended long ago, and those that end first if there are too many.
     fn make_room(&mut self, now: Instant) {
         if self.pauses.len() < PAUSES_MAX {
             return;
@@ -154,7 +155,7 @@ impl Backoff {
     }
 }
 
-/// The pause, moved by up to a quarter in either direction.
+/// The pause, changed by up to a quarter in either direction.
 fn jittered(pause: Duration, chance: u64) -> Duration {
     let span = pause / JITTER_PARTS;
     let share = (chance % 1000) as u32;

@@ -1,8 +1,8 @@
-//! Whether an authority signed a certificate that calls itself an authority.
+//! Whether an authority signed a certificate that is marked as an authority itself.
 //!
-//! Such a certificate may not be a server's own, says webpki; to Go, and so to Docker, it may
-//! (`openssl req -x509 -CA …` makes them). So this one signature is checked here, over the few
-//! fields of a certificate that it needs (RFC 5280, 4.1). Everything else was checked before.
+//! webpki does not accept such a certificate as a server's own; Go, and so Docker, does (`openssl
+//! req -x509 -CA …` creates them). So this one signature is checked here, over the few fields of a
+//! certificate that it needs (RFC 5280, 4.1). Everything else was checked before.
 
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
@@ -12,19 +12,19 @@ const SEQUENCE: u8 = 0x30;
 const BIT_STRING: u8 = 0x03;
 const VERSION: u8 = 0xa0;
 
-/// The fields of a certificate that are needed, as they stand in it.
+/// The needed fields of a certificate, as bytes of it.
 struct Fields<'a> {
-    /// What was signed.
+    /// The signed part.
     signed: &'a [u8],
     issuer: &'a [u8],
     subject: &'a [u8],
-    /// The algorithm and the bits of its own key.
+    /// The algorithm and the bits of the certificate's own key.
     key: (&'a [u8], &'a [u8]),
     /// The algorithm and the bits of the signature.
     signature: (&'a [u8], &'a [u8]),
 }
 
-/// Whether `authority` issued `certificate`, by its name and its signature.
+/// Whether `authority` issued `certificate`, by name and signature.
 pub(super) fn is_issued_by(
     certificate: &CertificateDer<'_>,
     authority: &CertificateDer<'_>,
@@ -58,15 +58,16 @@ fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
     Some(Fields { signed, issuer, subject, key: (key.value(SEQUENCE)?, key.bits()?), signature })
 }
 
-/// Reads one element of DER after the other.
+/// Reads DER elements one after the other.
 struct DerReader<'a>(&'a [u8]);
 
 impl<'a> DerReader<'a> {
-    /// The next element: its tag, its content, and both with its length.
+    /// The next element: its tag, its content, and the whole element with its header.
     fn next(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
         let bytes = self.0;
         let (tag, first) = (*bytes.first()?, usize::from(*bytes.get(1)?));
-        // The length itself, or how many bytes of it follow; four are more than any certificate.
+        // The length itself, or how many bytes of length follow; no certificate needs more than
+        // four.
         let (length, start) = match first {
             0..=0x7f => (first, 2),
             0x81..=0x84 => {
@@ -95,8 +96,8 @@ impl<'a> DerReader<'a> {
         self.next().filter(|(found, ..)| *found == tag).map(|(.., whole)| whole)
     }
 
-    /// A string of bits that fills its bytes: what stands first is how many bits of the last are
-    /// none.
+    /// A bit string that fills its bytes: the first byte says how many bits of the last one are
+    /// unused.
     fn bits(&mut self) -> Option<&'a [u8]> {
         self.value(BIT_STRING)?.strip_prefix(&[0])
     }

@@ -1,26 +1,26 @@
-//! What a 401 asks for: `WWW-Authenticate` (RFC 9110 §11.6.1, distribution `spec/auth/token`).
+//! The challenge of a 401: `WWW-Authenticate` (RFC 9110 §11.6.1, distribution `spec/auth/token`).
 
 use http_auth::ChallengeRef;
 use http_auth::parser::ChallengeParser;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 
-/// How a registry wants to be shown who asks.
+/// How a registry wants requests to be authorized.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
-    /// A token from a server of its own.
+    /// A token from a separate server.
     Bearer {
-        /// Where tokens are given out.
+        /// The URL of the token server.
         realm: Url,
-        /// What the token server calls this registry.
+        /// The token server's name for this registry.
         service: Option<String>,
     },
     /// User name and password with every request.
     Basic,
 }
 
-/// The best challenge among all that an answer carries, in one header or in several: a token
-/// before a password, since it opens one repository only and expires.
+/// The best challenge of an answer, from one header or several: a token before a password, because
+/// a token is valid for one repository only and expires.
 pub(super) fn choose(headers: &HeaderMap) -> Option<Challenge> {
     let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
     let mut challenges: Vec<_> = values.flat_map(parse).collect();
@@ -29,7 +29,8 @@ pub(super) fn choose(headers: &HeaderMap) -> Option<Challenge> {
     (best < challenges.len()).then(|| challenges.swap_remove(best))
 }
 
-/// The challenges of one header value that we can answer, up to the first that does not parse.
+/// The challenges of one header value that this program can answer, up to the first that does not
+/// parse.
 fn parse(value: &str) -> Vec<Challenge> {
     let readable = ChallengeParser::new(value).map_while(Result::ok);
     readable.filter_map(|challenge| answerable(&challenge)).collect()

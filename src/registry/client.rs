@@ -1,4 +1,4 @@
-//! The registry client: for each registry its mirrors, then itself.
+//! The registry client. For each registry it asks the mirrors first, then the registry itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -23,19 +23,19 @@ use crate::registry::settings::{HostSettings, Limits, RegistrySettings, Settings
 use crate::registry::transport::Transport;
 use crate::registry::{Registry, RegistryObserver};
 
-/// Header in which a registry names the digest of what it answers with.
+/// Header with the digest of the answer's content.
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
-/// Most hosts that something is remembered of. No Pi asks as many.
+/// Most hosts with a remembered session. No Pi asks that many.
 const SESSIONS_MAX: usize = 200;
 
 /// Asks registries over HTTP.
 ///
-/// Cheap to keep for the life of the agent: it remembers connections, tokens, how each host
-/// wants to be spoken to, and which are to be left alone for a while.
+/// One client serves the agent for its whole life: it keeps connections, tokens, the scheme of each
+/// host, and which hosts are paused.
 pub struct HttpRegistry {
     mirrors: HashMap<String, Vec<RegistryEndpoint>>,
-    /// The Engine's own, for Docker Hub.
+    /// The Engine's mirrors of Docker Hub.
     engine_mirrors: Mutex<Vec<RegistryEndpoint>>,
     transport: Arc<Transport>,
     credentials: Arc<CredentialFinder>,
@@ -50,11 +50,10 @@ impl fmt::Debug for HttpRegistry {
 }
 
 impl HttpRegistry {
-    /// A client with the limits that fit everybody.
+    /// A client with the default limits.
     ///
     /// # Errors
-    /// Settings that cannot be meant. Files are read later, so that one that is missing
-    /// concerns its own host only.
+    /// Invalid settings. Files are read later, so that a missing file affects only its own host.
     pub fn new(
         settings: RegistrySettings,
         observer: Arc<dyn RegistryObserver>,
@@ -91,10 +90,10 @@ impl HttpRegistry {
         })
     }
 
-    /// The sessions with a registry's mirrors, in order, and the one with the registry itself.
+    /// The sessions with a registry's mirrors, in order, and the session with the registry itself.
     ///
-    /// They are asked one after the other until one answers, as the Engine does. Only the
-    /// registry's own failure counts: a mirror may lack what it likes.
+    /// They are asked one after the other until one answers, as the Engine does. Only a failure of
+    /// the registry itself counts: a mirror may lack any image.
     fn sessions(&self, registry: &str) -> (Vec<Arc<Session>>, Arc<Session>) {
         let mut mirrors = self.mirrors.get(registry).cloned().unwrap_or_default();
         if registry == DOCKER_HUB {
@@ -153,7 +152,7 @@ impl Registry for HttpRegistry {
     }
 
     async fn credentials(&self, registry: &str) -> Result<Option<Credentials>, LookupError> {
-        // The Engine would send it in clear.
+        // The Engine would send it in clear text.
         if self.transport.hosts.was_stripped(&RegistryEndpoint::of_registry(registry, false).host) {
             return Ok(None);
         }
@@ -190,9 +189,9 @@ impl Registry for HttpRegistry {
 /// What a 404 to a `HEAD` means.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
-    /// It may be that only a `GET` tells.
+    /// Possibly only a `GET` works.
     AskAgain,
-    /// A mirror lacks it, as mirrors may.
+    /// A mirror does not have the image.
     IsClear,
 }
 
@@ -219,28 +218,28 @@ async fn head(
     session.ask(&tagged, |answer| own_digest(session, &tagged, answer)).await
 }
 
-/// The digest that the answer to a `HEAD` names; nothing if it names none, or if a `HEAD` tells
-/// nothing here: then a `GET` does, and the Engine asks by nothing else. There are registries and
-/// proxies that answer 400, 403, 404, 405 or a web page to a `HEAD` alone. On Docker Hub a `GET`
-/// counts as a pull only if it succeeds, and there a `HEAD` succeeds first.
+/// The digest in the answer to a `HEAD`. `None` if the answer has none, or if this host does not
+/// answer a `HEAD` properly: then a `GET` is sent, which is all that the Engine uses. Some
+/// registries and proxies answer 400, 403, 404, 405 or a web page only to a `HEAD`. On Docker Hub a
+/// `GET` counts as a pull only if it succeeds, and there a `HEAD` succeeds first.
 fn named_digest(answer: &HttpResponse) -> Option<Digest> {
     let is_good = answer.status == StatusCode::OK && has_manifest_type(answer);
     let named = answer.headers.get(CONTENT_DIGEST).filter(|_| is_good)?;
     named.to_str().ok()?.parse().ok()
 }
 
-/// Whether the registry has too much to do: then nothing else is asked of it.
+/// Whether the registry is overloaded or wants a login: then no second request is sent.
 const fn means_to_wait(status: StatusCode) -> bool {
     matches!(status.as_u16(), 401 | 429 | 502..=504)
 }
 
-/// The digest of the body of a `GET`, if that is a manifest at all.
+/// The digest of the body of a `GET`, if it is a manifest.
 fn own_digest(session: &Session, ask: &Ask, answer: HttpResponse) -> Result<Digest, Failure> {
     let answer = session.accept(ask, answer)?;
     check_content_type(session, ask, &answer)?;
     let host = &session.endpoint.host;
     parse_document(&answer.body).map_err(|error| {
-        Failure::nonsense(format!("what {host} sent for {} is of no use: {error}", ask.what))
+        Failure::nonsense(format!("the answer of {host} for {} is unusable: {error}", ask.what))
     })?;
     Ok(Digest::of(&answer.body))
 }

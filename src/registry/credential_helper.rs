@@ -1,4 +1,5 @@
-//! Programs that keep logins: `docker-credential-NAME get` (docker-credential-helpers).
+//! Credential helpers, the programs that keep logins: `docker-credential-NAME get`
+//! (docker-credential-helpers).
 
 use std::io::ErrorKind;
 use std::process::Stdio;
@@ -12,16 +13,16 @@ use tokio::time::timeout;
 
 use crate::core::docker::credentials::Credentials;
 
-/// Most that a helper may print, in bytes. Tokens of cloud registries have a few kilobytes.
+/// Largest output of a credential helper in bytes. Tokens of cloud registries have a few kilobytes.
 const OUTPUT_MAX: u64 = 64 * 1024;
 
-/// The user name by which a helper says that the secret is an identity token.
+/// The user name that marks the secret as an identity token.
 const TOKEN_USER: &str = "<token>";
 
-/// What every helper prints where it has no login (`credentials.ErrCredentialsNotFound`).
+/// The output of every credential helper that has no login (`credentials.ErrCredentialsNotFound`).
 const NOT_FOUND: &[u8] = b"credentials not found";
 
-/// Why a helper told nothing. What it printed is never shown: it may be the secret.
+/// Why a credential helper gave no login. Its output is never shown, because it may be the secret.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum HelperError {
     #[error("`{0}` is not the name of a credential helper")]
@@ -45,7 +46,7 @@ struct HelperOutput {
     secret: String,
 }
 
-/// Asks a helper for the login at `server`; nothing where it has none.
+/// Asks a credential helper for the login at `server`; `None` if it has none.
 pub(super) async fn ask(
     name: &str,
     server: &str,
@@ -85,7 +86,7 @@ async fn ask_program(
 
 fn start(mut command: Command, name: &str) -> Result<Child, HelperError> {
     command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    // A group of its own, so that what a helper starts ends with it.
+    // A separate process group, so that everything that a helper starts ends with it.
     command.process_group(0).kill_on_drop(true);
     command.spawn().map_err(|error| match error.kind() {
         ErrorKind::NotFound => HelperError::Missing(name.to_owned()),
@@ -93,7 +94,7 @@ fn start(mut command: Command, name: &str) -> Result<Child, HelperError> {
     })
 }
 
-/// Says the server and hears the answer: whether the helper succeeded, and what it printed.
+/// Sends the server and reads the answer: whether the helper succeeded, and its output.
 async fn converse(
     child: &mut Child,
     name: &str,
@@ -115,11 +116,11 @@ async fn converse(
     Ok((status.success(), output))
 }
 
-/// Ends the helper and whatever it started.
+/// Ends the helper and everything that it started.
 async fn end(child: &mut Child) {
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     if let Some(group) = group {
-        // It may have ended by itself in this moment, which is as good.
+        // It may have just ended by itself, which is fine.
         let _ = kill_process_group(group, Signal::KILL);
     }
     let _ = child.kill().await;
@@ -152,8 +153,8 @@ mod tests {
         }
     }
 
-    /// Asks a shell script in place of a helper.
-    async fn told(script: &str, limit: Duration) -> Result<String, String> {
+    /// Runs a shell script in place of a credential helper.
+    async fn answer_of(script: &str, limit: Duration) -> Result<String, String> {
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(script);
         let answer = ask_program(shell, "x", "registry:443", limit).await;
@@ -166,7 +167,7 @@ mod tests {
         let failed = || Err(says("failed"));
         let useless = || Err(says("did not print a login"));
         let table = [
-            // The server is said on standard input.
+            // The server is sent on standard input.
             (
                 r#"read -r server; printf '{"Username":"%s","Secret":"s"}' "$server""#,
                 Ok("Some(Credentials(password))".to_owned()),
@@ -178,7 +179,7 @@ mod tests {
             ("yes hunter2", useless()),
         ];
         for (script, expected) in table {
-            assert_eq!(told(script, Duration::from_secs(20)).await, expected, "{script}");
+            assert_eq!(answer_of(script, Duration::from_secs(20)).await, expected, "{script}");
         }
     }
 
@@ -187,7 +188,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("pid");
         let script = format!("sleep 600 & echo $! > {}; wait", file.display());
-        let answer = told(&script, Duration::from_millis(300)).await;
+        let answer = answer_of(&script, Duration::from_millis(300)).await;
         let expected = "the credential helper `docker-credential-x` did not answer within 0.3 s";
         assert_eq!(answer, Err(expected.to_owned()));
         let pid = std::fs::read_to_string(&file).expect("the script wrote its child's id");

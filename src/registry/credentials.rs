@@ -1,4 +1,5 @@
-//! Logins: our own settings first, then docker's configuration and the helpers it names.
+//! Logins: from Pilotfish's settings first, then from docker's configuration and its credential
+//! helpers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
@@ -16,46 +17,47 @@ use crate::registry::credential_helper;
 use crate::registry::docker_config::{DockerConfig, LoginSource, server_of};
 use crate::registry::settings::{HostSettings, Limits, RegistrySettings};
 
-/// How long a helper's answer is taken for true. A round asks for every image; a helper is a
-/// program to start. Cloud registries' logins live for hours.
+/// How long the answer of a credential helper is reused. A round asks for every image, and each
+/// question starts a program. Logins of cloud registries live for hours.
 const HELPER_ANSWER_LIFE: Duration = Duration::from_secs(5 * 60);
 
-/// How long a helper's answer stands even if it is refused, so that a hundred images of one
+/// How long an answer is reused even if the registry refuses it, so that a hundred images of one
 /// registry with a wrong password do not start a hundred programs.
 const HELPER_ANSWER_YOUNG: Duration = Duration::from_secs(30);
 
-/// Largest configuration or password file, in bytes: whatever is larger is something else.
+/// Largest configuration or password file in bytes: a larger file is something else.
 const FILE_MAX: u64 = 1024 * 1024;
 
-/// Most registries of which a helper's answer is remembered, and most warnings that were given.
+/// Most registries with a remembered answer, and most warnings that are remembered.
 const REMEMBERED_MAX: usize = 200;
 
-/// Finds logins, and reads the docker configuration again when it has changed on disk.
+/// Finds logins, and reads the docker configuration again after it has changed on disk.
 pub(super) struct CredentialFinder {
     hosts: BTreeMap<String, HostSettings>,
     docker_config: Option<PathBuf>,
     helper_timeout: Duration,
     read: Mutex<Option<(Stamp, Arc<ReadConfig>)>>,
-    heard: Mutex<HashMap<String, LoginSlot>>,
+    answers: Mutex<HashMap<String, LoginSlot>>,
     warned: Mutex<BTreeSet<String>>,
 }
 
-/// What was looked for. That no login could be found is no refusal: most images can be had without
-/// one, and `docker pull` goes on as well. Why there is none is said where the registry wants one.
+/// The result of a search. A login that was not found is no error: most images need none, and
+/// `docker pull` continues as well. The reason is reported if the registry wants a login.
 #[derive(Debug, Default)]
 pub(super) struct FoundCredentials {
     pub login: Option<Credentials>,
-    /// Why there is none although there should be one.
+    /// Why there is no login although there should be one.
     pub error: Option<String>,
 }
 
 /// A docker configuration as it was read, or what is wrong with it.
 type ReadConfig = Result<DockerConfig, String>;
 
-/// What a helper said last. Who needs it while the helper is asked waits for that answer.
+/// The last answer of a credential helper. A lookup that needs it during a question waits for that
+/// answer.
 type LoginSlot = Arc<tokio::sync::Mutex<Option<CachedLogin>>>;
 
-/// What tells one version of a file from the next.
+/// Identifies one version of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     seconds: i64,
@@ -67,13 +69,13 @@ struct Stamp {
 struct CachedLogin {
     helper: String,
     at: Instant,
-    /// Whether the registry refused it since.
+    /// Whether the registry has refused it since then.
     is_refused: bool,
     answer: Result<Option<Credentials>, String>,
 }
 
 impl CachedLogin {
-    /// One that was of no use is heard again sooner.
+    /// A useless answer is requested again sooner.
     fn is_fresh(&self, helper: &str) -> bool {
         let is_useless = self.is_refused || self.answer.is_err();
         let life = if is_useless { HELPER_ANSWER_YOUNG } else { HELPER_ANSWER_LIFE };
@@ -82,19 +84,19 @@ impl CachedLogin {
 }
 
 impl CredentialFinder {
+    /// A finder that has read nothing yet.
     pub fn new(settings: RegistrySettings, limits: &Limits) -> Self {
         Self {
             hosts: settings.hosts,
             docker_config: settings.docker_config.or_else(default_docker_config),
             helper_timeout: limits.helper_timeout,
             read: Mutex::default(),
-            heard: Mutex::default(),
+            answers: Mutex::default(),
             warned: Mutex::default(),
         }
     }
 
-    /// The login for a registry; nothing where there is none, with the reason where there should be
-    /// one.
+    /// The login for a registry. Without one, the reason if there should be one.
     pub async fn find(&self, registry: &str) -> FoundCredentials {
         match self.look(registry).await {
             Ok(login) => FoundCredentials { login, error: None },
@@ -122,7 +124,7 @@ impl CredentialFinder {
         }
     }
 
-    /// Each trouble is told once, and not with each image of each round.
+    /// Each problem is logged once, and not for each image of each round.
     fn warn_once(&self, error: &str) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.len() < REMEMBERED_MAX && warned.insert(error.to_owned()) {
@@ -130,14 +132,15 @@ impl CredentialFinder {
         }
     }
 
-    /// A registry refused the login: a helper is asked again, unless it was asked just now.
+    /// Records that a registry refused the login: the helper is asked again, unless it was asked
+    /// just now.
     pub fn refused(&self, registry: &str) {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        // A slot that is in use is being filled anew.
-        if let Some(Ok(mut slot)) = heard.get(registry).map(|slot| slot.try_lock())
-            && let Some(heard) = slot.as_mut()
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        // A slot in use is being filled again.
+        if let Some(Ok(mut slot)) = answers.get(registry).map(|slot| slot.try_lock())
+            && let Some(cached) = slot.as_mut()
         {
-            heard.is_refused = true;
+            cached.is_refused = true;
         }
     }
 
@@ -160,10 +163,10 @@ impl CredentialFinder {
         }
         let config = match read_small(path).await {
             Ok(bytes) => DockerConfig::parse(&bytes)
-                .map_or_else(|| unreadable("is no JSON"), |it| Arc::new(Ok(it))),
+                .map_or_else(|| unreadable("is not JSON"), |it| Arc::new(Ok(it))),
             Err(problem) => unreadable(&problem),
         };
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some((stamp, config.clone()));
         Some(config)
     }
@@ -175,15 +178,15 @@ impl CredentialFinder {
 
     async fn ask_helper(&self, name: &str, registry: &str) -> Result<Option<Credentials>, String> {
         let slot = {
-            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            if heard.len() >= REMEMBERED_MAX {
-                heard.retain(|_, slot| Arc::strong_count(slot) > 1);
+            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            if answers.len() >= REMEMBERED_MAX {
+                answers.retain(|_, slot| Arc::strong_count(slot) > 1);
             }
-            heard.entry(registry.to_owned()).or_default().clone()
+            answers.entry(registry.to_owned()).or_default().clone()
         };
         let mut slot = slot.lock().await;
-        if let Some(heard) = slot.as_ref().filter(|heard| heard.is_fresh(name)) {
-            return heard.answer.clone();
+        if let Some(cached) = slot.as_ref().filter(|cached| cached.is_fresh(name)) {
+            return cached.answer.clone();
         }
         let answer = credential_helper::ask(name, server_of(registry), self.helper_timeout).await;
         let answer = answer.map_err(|error| format!("no login for {registry}: {error}"));
@@ -226,7 +229,7 @@ async fn read_password(username: &str, file: &Path) -> Result<Credentials, Strin
     let unreadable = |problem: &str| format!("the password file {} {problem}", file.display());
     let bytes = read_small(file).await.map_err(|problem| unreadable(&problem))?;
     if let Some(why) = fs::metadata(file).await.ok().and_then(|it| exposed(file, it.mode())) {
-        return Err(format!("the password is no secret: {why}"));
+        return Err(format!("the password file is not secret: {why}"));
     }
     let text = String::from_utf8(bytes).map_err(|_| unreadable("is not text"))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
@@ -234,13 +237,13 @@ async fn read_password(username: &str, file: &Path) -> Result<Credentials, Strin
     Ok(Credentials::with_password(username, password))
 }
 
-/// Reads a file that cannot be large, or says what is wrong with it.
+/// Reads a small file, or says what is wrong with it.
 async fn read_small(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |error: std::io::Error| format!("cannot be read: {}", error.kind());
     let metadata = fs::metadata(path).await.map_err(failed)?;
-    // A pipe would be waited for without an end.
+    // Reading a pipe could wait without a limit.
     if !metadata.is_file() {
-        return Err("is no ordinary file".to_owned());
+        return Err("is not a regular file".to_owned());
     }
     if metadata.size() > FILE_MAX {
         return Err(format!("is larger than {FILE_MAX} bytes"));

@@ -1,4 +1,5 @@
-//! Names for hosts that a registry sends us to: they do not lead further inside than it lies.
+//! Resolves names that a registry redirects to: they may not lead further inside than the registry
+//! itself.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -8,16 +9,16 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::core::docker::address_scope::AddressScope;
 
-/// A name leads to addresses of this machine or its network only, and a stranger named it.
+/// A name from a registry leads only to addresses of this machine or its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it leads to {}, where this registry has nothing to send us to", .0.in_words())]
+#[error("it leads to {}, and this registry may not redirect there", .0.in_words())]
 pub(super) struct LeadsInside(pub AddressScope);
 
-/// Looks names up, and passes over addresses that lie further inside than whoever named them.
+/// Resolves names, without addresses further inside than the registry that named them.
 #[derive(Debug)]
 pub(super) struct Guarded {
     pub from: AddressScope,
-    /// The proxies' own names: they were set by the operator.
+    /// The proxies' own names, because the operator set them.
     pub proxies: Arc<BTreeSet<String>>,
 }
 

@@ -1,4 +1,4 @@
-//! Docker's `config.json`: which login it holds for a registry, or which helper knows it.
+//! Docker's `config.json`: the login for a registry, or the credential helper for it.
 
 use std::collections::HashMap;
 
@@ -10,19 +10,18 @@ use serde_json::Value;
 use crate::core::docker::credentials::Credentials;
 use crate::core::docker::reference::DOCKER_HUB;
 
-/// The name under which `docker login` keeps Docker Hub (`registry.IndexServer`).
+/// The key under which `docker login` keeps Docker Hub (`registry.IndexServer`).
 const DOCKER_HUB_SERVER: &str = "https://index.docker.io/v1/";
 
-/// `docker login` pads with `=`; other tools leave it out.
+/// `docker login` pads with `=`; other tools do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The part of `config.json` that tells about logins. It has no `Debug`: it is full of secrets.
+/// The logins of `config.json`. It has no `Debug`, because it contains secrets.
 ///
-/// What has another shape than Docker's own is passed over, each entry by itself: a file that is
-/// half spoilt still has its other half.
+/// An entry of another shape than Docker's is ignored; the others remain valid.
 #[derive(Default)]
 pub(super) struct DockerConfig {
     auths: HashMap<String, Auth>,
@@ -42,21 +41,21 @@ struct Auth {
 pub(super) enum LoginSource {
     /// In the file itself.
     Here(Credentials),
-    /// A program `docker-credential-NAME` knows it.
+    /// In the program `docker-credential-NAME`.
     Helper(String),
     /// Nowhere: the registry is asked anonymously.
     Nowhere,
 }
 
-/// The entry for a registry is there and cannot be read.
+/// The entry for a registry exists and cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("its `auth` is not the base64 of NAME:PASSWORD")]
 pub(super) struct UnreadableAuth;
 
 impl DockerConfig {
-    /// Reads the file's content. What the error could show of it is not shown.
+    /// Reads the file's content. An error contains nothing of it.
     ///
-    /// An empty file is an empty configuration, as it is to Docker's client.
+    /// An empty file is an empty configuration, as for Docker's client.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         if bytes.trim_ascii().is_empty() {
             return Some(Self::default());
@@ -75,8 +74,8 @@ impl DockerConfig {
 
     /// Where the login for this registry is: its own helper, then the file, then the common store.
     ///
-    /// Unlike Docker's client, an entry with a password goes before `credsStore`: it was put
-    /// there by hand, for a machine without a key agent.
+    /// Unlike in Docker's client, an entry with a password goes before `credsStore`: a person added
+    /// it by hand, for a machine without a key agent.
     pub fn login(&self, registry: &str) -> Result<LoginSource, UnreadableAuth> {
         let key = normalise(registry);
         let is_ours = |other: &&String| normalise(other) == key;
@@ -126,14 +125,14 @@ impl Auth {
     }
 }
 
-/// `NAME:PASSWORD` in base64. Docker cuts trailing NULs off, and so do we.
+/// `NAME:PASSWORD` in base64. Trailing NULs are cut off, as Docker does.
 fn decode(auth: &str) -> Option<Credentials> {
     let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
     let (username, password) = text.split_once(':')?;
     Some(Credentials::with_password(username, password.trim_end_matches('\0')))
 }
 
-/// What a helper is asked for: the name under which `docker login` stored the login.
+/// The server that a helper is asked for: the name under which `docker login` stored the login.
 pub(super) fn server_of(registry: &str) -> &str {
     if registry == DOCKER_HUB { DOCKER_HUB_SERVER } else { registry }
 }

@@ -1,4 +1,4 @@
-//! Which hosts are asked for a registry, and which of them may speak without TLS.
+//! Which hosts are asked for a registry, and which of them may be used without TLS.
 
 use std::net::IpAddr;
 
@@ -6,17 +6,17 @@ use reqwest::Url;
 
 use crate::core::docker::reference::DOCKER_HUB;
 
-/// Where Docker Hub's registry listens (`registry/config.go` of the Engine).
+/// The host of Docker Hub's registry (`registry/config.go` of the Engine).
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
 /// One host that is asked for a registry's images.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct RegistryEndpoint {
-    /// The name under which settings and logins are kept: the registry's, or the mirror's own.
+    /// The name for settings and logins: the registry's, or the mirror's own.
     pub registry: String,
-    /// `HOST` or `HOST:PORT`, as it stands in a URL.
+    /// `HOST` or `HOST:PORT`, as in a URL.
     pub host: String,
-    /// Whether it may be spoken to without TLS, if it does not speak TLS.
+    /// Whether plain HTTP is allowed if the host does not speak TLS.
     pub plain_http: bool,
 }
 
@@ -31,7 +31,7 @@ impl RegistryEndpoint {
         }
     }
 
-    /// A mirror as people write it in `registry-mirrors`; `None` if it is no host.
+    /// A mirror as written in `registry-mirrors`; `None` if it is not a host.
     ///
     /// The Engine refuses a path, a query and a login in it, too (`ValidateMirror`).
     pub fn of_mirror(text: &str) -> Option<Self> {
@@ -48,14 +48,14 @@ impl RegistryEndpoint {
     }
 }
 
-/// Whether a `HOST:PORT` is this machine, which the Engine lets speak without TLS
-/// (`127.0.0.0/8` and `::1` are its built-in `insecure-registries`).
+/// Whether a `HOST:PORT` is this machine. The Engine allows it without TLS (`127.0.0.0/8` and `::1`
+/// are its built-in `insecure-registries`).
 pub(super) fn is_loopback(host: &str) -> bool {
     host_name(host).eq_ignore_ascii_case("localhost")
         || address_of(host).is_some_and(|address| address.is_loopback())
 }
 
-/// The address that a `HOST:PORT` is written as, if it is.
+/// The address of a `HOST:PORT` that is written as an address.
 pub(super) fn address_of(host: &str) -> Option<IpAddr> {
     host_name(host).parse().ok()
 }
@@ -68,7 +68,7 @@ pub(super) fn host_name(host: &str) -> &str {
     host.split(':').next().unwrap_or(host)
 }
 
-/// The `HOST:PORT` of a URL as settings write it: without the port that the scheme implies.
+/// The `HOST:PORT` of a URL as in settings: without the default port of the scheme.
 pub(super) fn host_of(url: &Url) -> String {
     let name = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))

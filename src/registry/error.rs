@@ -1,4 +1,4 @@
-//! Every way in which asking a registry fails, with its one reason and its one sentence.
+//! All failures of a registry request, each with one reason and one sentence.
 
 use std::error::Error;
 use std::io;
@@ -16,20 +16,20 @@ use crate::registry::dns::LeadsInside;
 use crate::registry::retry_after::retry_after;
 use crate::registry::verifier::in_words;
 
-/// Who is left alone after a failure.
+/// What is paused after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureScope {
-    /// The host: no connection comes about.
+    /// The host: no connection succeeded.
     Host,
-    /// The host, if it goes on so: too many requests, time-outs, an overloaded proxy.
+    /// The host, if it happens again: too many requests, time-outs, an overloaded proxy.
     Load,
-    /// What was asked for, and nothing else of this host.
+    /// The requested item, and nothing else of this host.
     Response,
-    /// Nobody: a clear answer, which costs the registry nothing.
+    /// Nothing: a clear answer, which costs the registry nothing.
     Nobody,
 }
 
-/// A look-up that failed, and whom it speaks against.
+/// A failed lookup, and what it pauses.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub error: LookupError,
@@ -37,6 +37,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    /// A failure with this reason and sentence.
     pub fn new(reason: Reason, blame: FailureScope, detail: impl Into<String>) -> Self {
         Self { error: LookupError::new(reason, detail), blame }
     }
@@ -52,13 +53,13 @@ impl Failure {
     }
 }
 
-/// One exchange that brought no answer.
+/// One request without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ExchangeError {
-    /// The other side does not speak TLS. Only plain http may follow, where that is allowed.
-    #[error("{host} does not speak TLS; if that is meant, set plain_http = true for it")]
+    /// The other side does not speak TLS. Plain HTTP may follow if it is allowed.
+    #[error("{host} does not speak TLS; if this is intended, set plain_http = true for it")]
     NotTls { host: String },
-    /// A handshake was broken off, which plain servers do as well as ill ones.
+    /// The handshake was aborted. Plain servers do this, and broken ones too.
     #[error("{host} broke the TLS handshake off")]
     HandshakeCut { host: String },
     #[error("the certificate of {host} {problem}")]
@@ -81,24 +82,24 @@ pub(super) enum ExchangeError {
     TooLarge { host: String, limit: String },
     #[error("{host} sent a redirect that is not followed: {problem}")]
     Redirect { host: String, problem: String },
-    /// A registry sent us to an address that only this machine or its network can reach.
+    /// A registry redirected to an address that only this machine or its network can reach.
     #[error(
-        "{host} was named by its registry and is {}, which a registry that lies elsewhere has no \
-         business to name; if that is meant, write [registries.\"{host}\"]",
+        "{host} was named by its registry and is {}; a registry on another network may not \
+         redirect there; if this is intended, write [registries.\"{host}\"]",
         .there.in_words()
     )]
     Inside { host: String, there: AddressScope },
-    /// A host that spoke TLS before does not now, and it is a login that would go there.
+    /// A host that spoke TLS before does not speak it now, and the request would send a login.
     #[error(
-        "{host} spoke TLS before and does not now, so no login is sent to it; if that is meant, \
+        "{host} spoke TLS before and does not now, so no login is sent to it; if this is intended, \
          take it out of `tls_hosts` in memory.json of the state directory while the agent is stopped"
     )]
     InClear { host: String },
 }
 
 impl ExchangeError {
-    /// What an error of the HTTP client means. Its own text is not used: it holds the URL, and
-    /// the URL of a redirect holds a signature.
+    /// Converts an error of the HTTP client. Its own text is not used, because it contains the URL,
+    /// and the URL of a redirect contains a signature.
     pub fn of(error: &reqwest::Error, host: &str, connect_timeout: Duration) -> Self {
         let host = host.to_owned();
         if let Some(tls) = find_cause::<rustls::Error>(error) {
@@ -107,7 +108,7 @@ impl ExchangeError {
         if let Some(LeadsInside(there)) = find_cause(error) {
             return Self::Inside { host, there: *there };
         }
-        // The deepest one: a connector wraps what the socket said into errors of its own.
+        // The deepest one: a connector wraps the socket's errors into its own.
         let input = chain(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last();
         let input = input.map(io::Error::kind);
         if error.is_timeout() || input == Some(io::ErrorKind::TimedOut) {
@@ -136,7 +137,7 @@ impl ExchangeError {
         }
     }
 
-    /// Whether a new look at the certificates on disk may help.
+    /// Whether reading the certificates from disk again may help.
     pub fn concerns_trust(&self) -> bool {
         matches!(self, Self::Certificate { .. } | Self::ClientCertificate { .. } | Self::Tls { .. })
     }
@@ -185,7 +186,7 @@ impl From<ExchangeError> for Failure {
     }
 }
 
-/// What a status other than 2xx means, with the code that the body gives for it.
+/// The failure for a status other than 2xx, with the code in the body.
 pub(super) fn refusal(
     status: StatusCode,
     headers: &HeaderMap,
@@ -217,8 +218,8 @@ fn judge(status: StatusCode, code: Option<&str>) -> (Reason, FailureScope) {
     }
 }
 
-/// The first code of a registry's error document, if it is one that the OCI distribution
-/// specification knows. The message beside it is a stranger's text and never shown.
+/// The first code of a registry's error document, if the OCI distribution specification knows it.
+/// The message beside it is foreign text and never shown.
 fn error_code(body: &[u8]) -> Option<&'static str> {
     const KNOWN: [&str; 8] = [
         "MANIFEST_UNKNOWN",
@@ -243,7 +244,7 @@ fn error_code(body: &[u8]) -> Option<&'static str> {
     KNOWN.into_iter().find(|known| *known == first.code)
 }
 
-/// Whether a server's alert speaks of the certificate that we showed, or did not show.
+/// Whether a server's alert is about the client certificate, sent or missing.
 fn concerns_certificate(alert: AlertDescription) -> bool {
     matches!(
         alert,
@@ -265,7 +266,7 @@ fn chain<'error>(
     std::iter::successors(Some(error), |error| inner(*error))
 }
 
-/// The next cause. An `io::Error` hides the error it was made of behind `get_ref`.
+/// The next cause. An `io::Error` hides its source behind `get_ref`.
 fn inner<'error>(error: &'error (dyn Error + 'static)) -> Option<&'error (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inner) => Some(inner),
@@ -283,7 +284,7 @@ fn last_cause(error: &(dyn Error + 'static)) -> String {
     chain(error).last().map_or_else(String::new, ToString::to_string)
 }
 
-/// The HTTP library does not say in a type what it could not read; its text does.
+/// The HTTP library has no type for unreadable content; its text says it.
 fn is_parse_error(cause: &(dyn Error + 'static)) -> bool {
     let text = cause.to_string();
     text.starts_with("invalid HTTP") || text.contains("message head is too large")

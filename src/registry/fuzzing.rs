@@ -1,5 +1,5 @@
-//! Ways in for the fuzzer: the parsers of this port that read words of strangers. What they say
-//! stays inside.
+//! Entry points for the fuzzer: the parsers of this port that read foreign input. Their results are
+//! not returned.
 
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 
@@ -17,7 +17,7 @@ pub fn challenge(bytes: &[u8]) {
     drop(choose(&headers));
 }
 
-/// Reads Docker's `config.json`, and what it says of a registry.
+/// Reads Docker's `config.json`, and its entry for a registry.
 pub fn docker_config(bytes: &[u8], registry: &str) {
     if let Some(config) = DockerConfig::parse(bytes) {
         drop(config.login(registry));

@@ -1,4 +1,4 @@
-//! What is known of each host: how it speaks, and what the operator and the Engine allow for it.
+//! What is known of each host: its scheme, and what the operator and the Engine allow for it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Deref;
@@ -14,14 +14,14 @@ use crate::registry::endpoint::{address_of, host_name, host_of, is_loopback};
 use crate::registry::http::literal;
 use crate::registry::settings::RegistrySettings;
 
-/// How long a host counts as insecure by the network that its name leads to. Then the name is
-/// looked up anew.
+/// How long a host counts as insecure because its name led to an insecure network. Then the name is
+/// resolved again.
 const INSECURE_NAME_LIFE: Duration = Duration::from_secs(10 * 60);
 
-/// Longest time for the look-up of a name, which is a question to the resolver of this machine.
+/// Longest time to resolve a name with the resolver of this machine.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a host was found to speak.
+/// The scheme that a host was found to speak.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
     Tls,
@@ -30,9 +30,9 @@ pub(super) enum Scheme {
 
 /// What is known of all hosts.
 pub(super) struct HostTable {
-    /// Hosts that somebody allowed to do without TLS.
+    /// Hosts that the settings allow without TLS.
     plain: BTreeSet<String>,
-    /// Hosts that stand in our settings.
+    /// Hosts named in Pilotfish's settings.
     named: BTreeSet<String>,
     engine: RwLock<Arc<EngineRegistries>>,
     schemes: Mutex<HashMap<String, Scheme>>,
@@ -43,6 +43,7 @@ pub(super) struct HostTable {
 }
 
 impl HostTable {
+    /// Nothing is known yet except the settings.
     pub fn new(settings: &RegistrySettings, plain: BTreeSet<String>) -> Self {
         Self {
             plain,
@@ -54,7 +55,7 @@ impl HostTable {
         }
     }
 
-    /// Allows what the Engine allows from now on. Gives what held before, if this is news.
+    /// Sets what the Engine allows. Returns the proxies from before, if anything changed.
     pub fn follow_engine(&self, engine: &EngineRegistries) -> Option<Proxies> {
         if **self.engine() == *engine {
             return None;
@@ -69,19 +70,19 @@ impl HostTable {
         self.engine.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a host may be spoken to without TLS.
+    /// Whether a host may be used without TLS.
     pub fn may_speak_plain(&self, host: &str) -> bool {
         is_loopback(host) || self.was_allowed_plain(host) || self.is_insecure(host)
     }
 
-    /// Whether the operator said of this very host that it may: in our settings, or in the
-    /// Engine's.
+    /// Whether the operator allowed exactly this host without TLS: in Pilotfish's settings or in
+    /// the Engine's.
     fn was_allowed_plain(&self, host: &str) -> bool {
         self.plain.contains(host) || self.engine().is_insecure_by_name(host)
     }
 
-    /// Whether the Engine does not check the certificate of this host: by its name, by its
-    /// address, or by the one that its name was found to lead to a short while ago.
+    /// Whether the Engine does not check the certificate of this host: by its name, its address, or
+    /// the address that its name recently led to.
     pub fn is_insecure(&self, host: &str) -> bool {
         let engine = self.engine();
         let address = address_of(host);
@@ -91,8 +92,8 @@ impl HostTable {
             || lock(&self.insecure_names).get(host).is_some_and(is_fresh)
     }
 
-    /// Looks up whether a name leads into one of the Engine's insecure networks, with all of its
-    /// addresses: one of several could stand there to have a certificate passed over.
+    /// Finds out whether a name leads into one of the Engine's insecure networks with all of its
+    /// addresses, because one of several could be there only to avoid the certificate check.
     pub async fn resolves_to_insecure_network(&self, host: &str) -> bool {
         let engine = Arc::clone(&*self.engine());
         if engine.insecure_networks.is_empty() || address_of(host).is_some() {
@@ -109,7 +110,7 @@ impl HostTable {
         is_insecure
     }
 
-    /// Whether a host that lies at a place may send us to a URL, and how far inside its name may
+    /// Whether a host in this scope may redirect to a URL, and how far inside the name in it may
     /// lead.
     pub fn judge(
         &self,
@@ -128,12 +129,12 @@ impl HostTable {
         named.judge(place, from.scheme() == "https")
     }
 
-    /// How a host was found to speak.
+    /// The scheme that a host was found to speak.
     pub fn scheme(&self, host: &str) -> Option<Scheme> {
         lock(&self.schemes).get(host).copied()
     }
 
-    /// Notes how a host speaks; nothing where that must be found out anew.
+    /// Records the scheme of a host; `None` if it must be found out again.
     pub fn note(&self, host: &str, scheme: Option<Scheme>) {
         let mut schemes = lock(&self.schemes);
         match scheme {
@@ -151,7 +152,7 @@ impl HostTable {
         lock(&self.spoke_tls).iter().any(|known| known == host)
     }
 
-    /// Whether a host that spoke TLS before does not now.
+    /// Whether a host that spoke TLS before does not speak it now.
     pub fn was_stripped(&self, host: &str) -> bool {
         self.scheme(host) == Some(Scheme::Plain) && self.ever_spoke_tls(host)
     }
@@ -161,7 +162,7 @@ impl HostTable {
         lock(&self.spoke_tls).clone()
     }
 
-    /// Hosts that spoke TLS before this program was started.
+    /// Adds hosts that spoke TLS before this program was started.
     pub fn remember_tls(&self, hosts: &[String]) {
         let mut known = lock(&self.spoke_tls);
         let new: Vec<_> = hosts.iter().filter(|host| !known.contains(host)).cloned().collect();

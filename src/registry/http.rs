@@ -22,38 +22,39 @@ use crate::registry::rate_limit::Quotas;
 use crate::registry::settings::{Limits, RegistrySettings};
 use crate::registry::tls::{Clients, Way};
 
-/// How much of an error's body is read, in bytes. Its code stands at the beginning.
+/// How much of an error's body is read, in bytes. The error code is at the beginning.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 
-/// From how many bytes on a body is a large one, of which a host sends one at a time: manifests
-/// have some kilobytes, and 128 of four megabytes at once are more than a Pi Zero has.
+/// From this size in bytes on a body is large, and a host sends only one large body at a time:
+/// manifests have some kilobytes, and 128 of four megabytes at once are more than a Pi Zero has.
 const LARGE_BODY: usize = 64 * 1024;
 
-/// By how much the room for a large body grows, in bytes.
+/// Bytes by which the buffer of a large body grows.
 const BODY_STEP: usize = 256 * 1024;
 
-/// How many digests a document may name: an index has 1,000 entries at most and a manifest 127
-/// layers, each with a digest or two in its annotations. What names more is not read to its end, so
-/// that a registry cannot fill the memory with it.
+/// How many digests a document may contain: an index has 1,000 entries at most and a manifest 127
+/// layers, each with a digest or two in its annotations. A document with more is not read to its
+/// end, so that a registry cannot fill the memory with it.
 const DIGESTS_MAX: usize = 4000;
 
-/// What is sent. It has no `Debug`: the form may hold an identity token.
+/// A request. It has no `Debug`, because the form may contain an identity token.
 pub(super) struct HttpRequest {
     pub method: Method,
-    /// Whether a manifest is wanted, of any of the four types.
+    /// Whether a manifest is requested, of any of the four types.
     pub wants_manifest: bool,
     pub authorization: Option<HeaderValue>,
-    /// What another host is shown, to which the registry sends us: its origin, and the token that
-    /// its own server gave for it.
+    /// The login for another host that the registry redirects to: its origin, and the token from
+    /// that host's own server.
     pub elsewhere: Option<(String, HeaderValue)>,
     pub form: Option<String>,
-    /// The place for a large body, where this host has one.
+    /// The semaphore for a large body, if this host has one.
     pub large: Option<Arc<Semaphore>>,
     /// Largest body of a good answer, in bytes.
     pub limit: usize,
 }
 
 impl HttpRequest {
+    /// A request without a login.
     pub fn new(method: Method, limit: usize) -> Self {
         Self {
             method,
@@ -67,27 +68,27 @@ impl HttpRequest {
     }
 }
 
-/// What came back. It has no `Debug`: the body may be a token.
+/// An answer. It has no `Debug`, because the body may be a token.
 pub(super) struct HttpResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
-    /// Who answered: where the redirects led.
+    /// The URL that answered, after redirects.
     pub url: Url,
-    /// Where that host lies.
+    /// The scope of that host.
     pub place: AddressScope,
 }
 
-/// To whom a request goes.
+/// The recipient of a request.
 pub(super) struct Recipient<'a> {
-    /// The registry it is counted for.
+    /// The registry for which the request is counted.
     pub registry: &'a str,
-    /// How its host is reached.
+    /// How the host is reached.
     pub way: &'a Way,
     pub url: &'a Url,
 }
 
-/// Puts requests on the wire.
+/// Sends requests.
 pub(super) struct Wire {
     clients: Arc<Clients>,
     observer: Arc<dyn RegistryObserver>,
@@ -97,6 +98,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
+    /// No request was sent yet.
     pub fn new(
         settings: &RegistrySettings,
         limits: Limits,
@@ -110,17 +112,17 @@ impl Wire {
         }
     }
 
-    /// The Engine's proxies count where the environment names none.
+    /// The Engine's proxies are used if the environment names none.
     pub fn follow_proxies(&self, proxies: &Proxies) {
         self.clients.follow_proxies(proxies);
     }
 
-    /// When an exchange that begins now has to be over.
+    /// The deadline of an exchange that starts now.
     pub fn deadline(&self) -> Instant {
         Instant::now() + self.limits.request_timeout
     }
 
-    /// Sends one request. `authorization` may be less than what the request brings.
+    /// Sends one request. `authorization` may be less than the request has.
     pub async fn send(
         &self,
         to: &Recipient<'_>,
@@ -175,15 +177,15 @@ impl Wire {
             let host = to.way.host.clone();
             body.map_err(|limit| ExchangeError::TooLarge { host, limit })?
         } else {
-            // An error is known by its status. What cannot be read of its body is left out.
+            // An error is known by its status. An unreadable body is left out.
             let body = read(&mut response, ERROR_BODY_MAX, None).await;
             body.ok().and_then(Result::ok).unwrap_or_default()
         };
         Ok(HttpResponse { status, headers, body, url: to.url.clone(), place })
     }
 
-    /// Where the host lies that answered. Behind a proxy its address is not known, only its name;
-    /// it is taken to lie outside, so that it may send us no further inside.
+    /// The scope of the host that answered. Behind a proxy only its name is known, so it counts as
+    /// outside and may not redirect further inside.
     fn place(&self, response: &Response, url: &Url) -> AddressScope {
         let connected = response.remote_addr().map(|address| address.ip());
         match self.clients.uses_proxy(url) {
@@ -209,12 +211,13 @@ impl Wire {
         match result {
             Ok(answer) => {
                 self.observer.request(registry, code_of(&answer.status));
-                let quota = self.quotas.hear(registry, &answer.headers, Instant::now().into_std());
+                let quota =
+                    self.quotas.record(registry, &answer.headers, Instant::now().into_std());
                 if let Some(quota) = quota {
                     self.observer.rate_limit_remaining(registry, quota.remaining);
                 }
             }
-            // No request was made yet: most likely this host speaks plain http, and may.
+            // No request was sent yet: this host probably speaks plain HTTP, and may.
             Err(ExchangeError::NotTls { .. }) => {}
             Err(ExchangeError::Timeout { .. }) => self.observer.request(registry, "timeout"),
             Err(_) => self.observer.request(registry, "error"),
@@ -222,8 +225,8 @@ impl Wire {
     }
 }
 
-/// A status for the metrics: one that has no meaning is like any other such, since a registry could
-/// answer with hundreds.
+/// A status for the metrics. Unknown codes are counted together, because a registry could answer
+/// with hundreds of them.
 fn code_of(status: &StatusCode) -> &str {
     status.canonical_reason().map_or("other", |_| status.as_str())
 }
@@ -238,13 +241,13 @@ pub(super) fn basic(login: &Credentials) -> Result<HeaderValue, Failure> {
     Ok(value)
 }
 
-/// The address in a URL that names its host by one, in whatever way it is written.
+/// The address in a URL whose host is written as an address, in any form.
 pub(super) fn literal(url: &Url) -> Option<IpAddr> {
     let host = url.host_str()?;
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// The body, or the limit that it exceeds. A large one waits for its place.
+/// The body, or the limit that it exceeds. A large body waits for its turn.
 async fn read(
     response: &mut Response,
     limit: usize,
@@ -262,13 +265,13 @@ async fn read(
         if length > limit {
             return too_large();
         }
-        if large.is_some() && digests.hear(&chunk) > DIGESTS_MAX {
+        if large.is_some() && digests.count(&chunk) > DIGESTS_MAX {
             return Ok(Err(format!("{DIGESTS_MAX} digests")));
         }
         if length > LARGE_BODY
             && let (Some(large), None) = (large, &place)
         {
-            // Nobody closes the semaphore; if that ever fails, the limit is all that is lost.
+            // The semaphore is never closed; if that fails, only the limit is lost.
             place = large.acquire().await.ok();
         }
         if place.is_some() && length > body.capacity() {
@@ -279,7 +282,7 @@ async fn read(
     Ok(Ok(body))
 }
 
-/// Counts the digests in a document that comes in pieces.
+/// Counts the digests in a document that arrives in pieces.
 #[derive(Default)]
 struct Digests {
     count: usize,
@@ -288,10 +291,10 @@ struct Digests {
 }
 
 impl Digests {
-    /// How every digest begins in JSON, whatever its algorithm: `"sha256:…"`, `"sha512:…"`.
+    /// The beginning of every digest in JSON: `"sha256:…"`, `"sha512:…"`.
     const BEGIN: &[u8] = b"\"sha";
 
-    fn hear(&mut self, piece: &[u8]) -> usize {
+    fn count(&mut self, piece: &[u8]) -> usize {
         for byte in piece {
             self.matched = match Self::BEGIN.get(self.matched) {
                 Some(next) if next == byte => self.matched + 1,
@@ -305,8 +308,8 @@ impl Digests {
     }
 }
 
-/// How much room a large body wants next, so that it does not grow by doubling: what is said to
-/// come, a piece of it at a time, because what says much may be cut off.
+/// The next buffer size for a large body, so that it does not grow by doubling: the announced
+/// length, one step at a time, because a large announcement may be false.
 fn reserve(response: &Response, length: usize) -> usize {
     let said = response.content_length().and_then(|said| usize::try_from(said).ok());
     said.unwrap_or(0).min(length.saturating_add(BODY_STEP)).max(length)
@@ -321,7 +324,7 @@ mod tests {
         let text = br#"{"digest":"sha256:a","other":"sha512:b","""sha"#;
         for size in 1..=text.len() {
             let mut digests = Digests::default();
-            let count = text.chunks(size).map(|piece| digests.hear(piece)).last();
+            let count = text.chunks(size).map(|piece| digests.count(piece)).last();
             assert_eq!(count, Some(3), "{size}");
         }
     }

@@ -1,5 +1,5 @@
-//! Through which proxy a host is asked: those of this program's environment; where that names none,
-//! the Engine's, because its pull goes there anyway.
+//! The proxy for a host: from this program's environment; if that names none, the Engine's, because
+//! its pull goes there anyway.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -14,13 +14,13 @@ use crate::core::docker::engine_registries::Proxies;
 const VARIABLES: [&str; 6] =
     ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// What the Engine shows in the place of a proxy's password (`daemon.MaskCredentials`).
+/// The Engine's replacement for a proxy's password (`daemon.MaskCredentials`).
 const MASKED: &str = "xxxxx";
 
 /// Which requests go through a proxy.
 #[derive(Debug)]
 pub(super) struct ProxyRules {
-    /// The Engine's, where they count.
+    /// The Engine's proxies, if they are used.
     engine: Option<Proxies>,
     matcher: Matcher,
     /// The hosts of the proxies themselves.
@@ -47,12 +47,12 @@ impl ProxyRules {
         Self { engine: Some(engine.clone()), matcher, hosts }
     }
 
-    /// Whether a URL is asked for through a proxy: then its host's address is not known here.
+    /// Whether a URL is requested through a proxy: then the address of its host is not known here.
     pub fn intercepts(&self, url: &Url) -> bool {
         url.as_str().parse().is_ok_and(|url| self.matcher.intercept(&url).is_some())
     }
 
-    /// A client that goes by these rules.
+    /// A client with these rules.
     pub fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, String> {
         let Some(engine) = &self.engine else { return Ok(builder) };
         let mut builder = builder.no_proxy();
@@ -68,7 +68,7 @@ impl ProxyRules {
     }
 }
 
-/// A proxy's URL as the Engine shows it. A password that it hides is left out.
+/// A proxy's URL as the Engine shows it. A masked password is removed.
 fn usable(text: &str) -> Option<Url> {
     let mut url = parse(text)?;
     if url.password() == Some(MASKED) {
@@ -78,7 +78,7 @@ fn usable(text: &str) -> Option<Url> {
     Some(url)
 }
 
-/// A proxy may be written without a scheme, which is then http.
+/// A proxy may be written without a scheme, which then is http.
 fn parse(text: &str) -> Option<Url> {
     let text = text.trim();
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };

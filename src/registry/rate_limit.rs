@@ -1,4 +1,4 @@
-//! What each registry said last of its quota, for as long as that may be believed.
+//! What each registry last said of its quota, as long as it is valid.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -8,16 +8,16 @@ use reqwest::header::HeaderMap;
 
 use crate::core::decide::quota::Quota;
 
-/// How many there are in one window (draft-ietf-httpapi-ratelimit-headers, as Docker Hub sends it).
+/// Pulls in one window (draft-ietf-httpapi-ratelimit-headers, as Docker Hub sends it).
 const LIMIT: &str = "ratelimit-limit";
 
-/// How many of them are left.
+/// Pulls that are left.
 const REMAINING: &str = "ratelimit-remaining";
 
-/// How long a quota is believed whose registry names no window: those mostly count by the minute.
+/// How long a quota without a window is valid: such registries mostly count by the minute.
 const WINDOW_DEFAULT: Duration = Duration::from_secs(60);
 
-/// Most registries whose quota is remembered. No Pi asks as many.
+/// Most registries whose quota is remembered. No Pi asks that many.
 const REGISTRIES_MAX: usize = 200;
 
 /// The quotas of all registries.
@@ -25,8 +25,8 @@ const REGISTRIES_MAX: usize = 200;
 pub(super) struct Quotas(Mutex<HashMap<String, (Quota, Instant)>>);
 
 impl Quotas {
-    /// Remembers what an answer says of the quota, if it does, and gives it.
-    pub fn hear(&self, registry: &str, headers: &HeaderMap, now: Instant) -> Option<Quota> {
+    /// Remembers the quota in an answer, if there is one, and returns it.
+    pub fn record(&self, registry: &str, headers: &HeaderMap, now: Instant) -> Option<Quota> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let quota = Quota::parse(text(LIMIT), text(REMAINING)?)?;
         let mut quotas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,13 +37,13 @@ impl Quotas {
         Some(quota)
     }
 
-    /// The quotas whose window has not turned since.
+    /// The quotas whose window has not ended yet.
     pub fn known(&self, now: Instant) -> BTreeMap<String, Quota> {
         let quotas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_fresh = |(quota, heard): &(Quota, Instant)| {
-            now.saturating_duration_since(*heard) < quota.window.unwrap_or(WINDOW_DEFAULT)
+        let is_fresh = |(quota, recorded_at): &(Quota, Instant)| {
+            now.saturating_duration_since(*recorded_at) < quota.window.unwrap_or(WINDOW_DEFAULT)
         };
-        let fresh = quotas.iter().filter(|(_, heard)| is_fresh(heard));
+        let fresh = quotas.iter().filter(|(_, recorded_at)| is_fresh(recorded_at));
         fresh.map(|(registry, (quota, _))| (registry.clone(), *quota)).collect()
     }
 }
@@ -62,16 +62,16 @@ mod tests {
     #[test]
     fn a_quota_is_believed_until_its_window_turns() {
         let (quotas, now) = (Quotas::default(), Instant::now());
-        assert_eq!(quotas.hear("a", &HeaderMap::new(), now), None);
-        quotas.hear("a", &headers("0;w=60"), now);
-        quotas.hear("b", &headers("7"), now);
+        assert_eq!(quotas.record("a", &HeaderMap::new(), now), None);
+        quotas.record("a", &headers("0;w=60"), now);
+        quotas.record("b", &headers("7"), now);
         let known = |seconds| -> Vec<_> {
             let known = quotas.known(now + Duration::from_secs(seconds));
             known.into_iter().map(|(registry, quota)| (registry, quota.remaining)).collect()
         };
         assert_eq!(known(59), [("a".to_owned(), 0), ("b".to_owned(), 7)]);
         assert_eq!(known(60), [("b".to_owned(), 7)]);
-        quotas.hear("b", &headers("rubbish"), now);
+        quotas.record("b", &headers("rubbish"), now);
         assert_eq!(known(60), [("b".to_owned(), 7)], "what makes no sense says nothing");
     }
 }

@@ -14,25 +14,26 @@ use crate::registry::error::Failure;
 use crate::registry::http::HttpResponse;
 use crate::registry::session::{Ask, Session};
 
-/// Most manifests fetched for one image. Each costs quota; an index in an index with two entries to
-/// try needs four, and one that names no platforms has each of its entries tried.
+/// Most manifests fetched for one image. Each costs quota. A nested index with two entries to try
+/// needs four, and an index without platforms has each of its entries tried.
 const MANIFESTS_MAX: usize = 16;
 
-/// Most platforms named in a sentence about the one that is missing.
+/// Most platforms named in the sentence about a missing one.
 const PLATFORMS_NAMED_MAX: usize = 12;
 
-/// One look behind a digest.
+/// One lookup behind a digest.
 pub(super) struct Resolution<'a> {
     session: &'a Session,
     reference: &'a Reference,
     platform: &'a Platform,
-    /// What there is instead, for the sentence that says that the platform is missing.
+    /// The platforms that exist, for the sentence about the missing one.
     seen: Vec<String>,
-    /// What an entry of the index really holds that claimed to fit.
+    /// The real platform of an entry that the index lists as matching.
     misnamed: Option<Platform>,
 }
 
 impl<'a> Resolution<'a> {
+    /// A lookup that has not started.
     pub fn new(session: &'a Session, reference: &'a Reference, platform: &'a Platform) -> Self {
         Self { session, reference, platform, seen: Vec::new(), misnamed: None }
     }
@@ -97,12 +98,12 @@ impl<'a> Resolution<'a> {
             return Ok(());
         }
         let host = &self.session.endpoint.host;
-        Err(Failure::nonsense(format!("{host} sent something else for {}", ask.what)))
+        Err(Failure::nonsense(format!("{host} sent something other than {}", ask.what)))
     }
 
     fn nonsense(&self, ask: &Ask, error: &ManifestError) -> Failure {
         let host = &self.session.endpoint.host;
-        Failure::nonsense(format!("what {host} sent for {} is of no use: {error}", ask.what))
+        Failure::nonsense(format!("the answer of {host} for {} is unusable: {error}", ask.what))
     }
 
     fn note(&mut self, entries: &[IndexEntry]) {
@@ -114,14 +115,14 @@ impl<'a> Resolution<'a> {
         let (reference, platform) = (self.reference, self.platform);
         let detail = match &self.misnamed {
             Some(other) => format!(
-                "{reference} has no image for {platform}: what its index offers for it is for {other}"
+                "{reference} has no image for {platform}: the index entry for it is for {other}"
             ),
             None => format!("{reference} has no image for {platform}; it has {}", self.instead()),
         };
         LookupError::new(Reason::PlatformMissing, detail)
     }
 
-    /// The platforms that there are.
+    /// The platforms that exist.
     fn instead(mut self) -> String {
         self.seen.sort();
         self.seen.dedup();
@@ -154,13 +155,13 @@ fn offer(
     }
 }
 
-/// Whether an answer says that it is a manifest, or says nothing.
+/// Whether an answer is marked as a manifest, or has no type.
 pub(super) fn has_manifest_type(answer: &HttpResponse) -> bool {
     let content_type = answer.headers.get(CONTENT_TYPE);
     content_type.is_none_or(|value| value.to_str().is_ok_and(is_accepted))
 }
 
-/// Refuses what says that it is something else than a manifest: a login page, most of the time.
+/// Refuses an answer that is marked as something else than a manifest: usually a login page.
 pub(super) fn check_content_type(
     session: &Session,
     ask: &Ask,
@@ -170,5 +171,7 @@ pub(super) fn check_content_type(
         return Ok(());
     }
     let (host, what) = (&session.endpoint.host, &ask.what);
-    Err(Failure::nonsense(format!("{host} answered with something that is no manifest for {what}")))
+    Err(Failure::nonsense(format!(
+        "{host} answered with something that is not a manifest for {what}"
+    )))
 }

@@ -1,20 +1,20 @@
-//! How long a registry asks to be left alone: what of it is sane.
+//! How long a registry asks the agent to wait, within reasonable limits.
 
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
-/// Longest wish of a registry that is honoured. Registries ask for seconds or minutes; where a
-/// quota of hours is used up, one `HEAD` each hour is what waiting costs.
+/// Longest waiting time of a registry that is followed. Registries ask for seconds or minutes; if a
+/// quota of hours is used up, one `HEAD` per hour is a small cost.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// From how many seconds on a number is no wait but a slip: a Unix time, or the end of time in
-/// some language. A day is the longest that any registry means.
+/// From this many seconds on a number is no waiting time but a mistake: a Unix time, or the largest
+/// time of some language. No registry means more than a day.
 const RETRY_AFTER_ABSURD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// `Retry-After` in seconds or as a date. A date counts from the answer's own `Date`, since a
-/// Pi without a clock of its own may live in another year.
+/// `Retry-After` in seconds or as a date. A date counts from the answer's own `Date`, because the
+/// clock of a Pi may be wrong by years.
 #[expect(
     clippy::disallowed_methods,
     reason = "only for an answer that has no Date; what comes of it is bounded by RETRY_AFTER_MAX"
@@ -24,18 +24,18 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let date = headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?));
     let now = date.unwrap_or_else(|| SystemTime::now().into());
     let until = |time: DateTime<Utc>| (time - now).to_std().unwrap_or_default();
-    let command = match number(text) {
+    let wait = match number(text) {
         None => until(http_date(text)?),
         Some(seconds) => match Duration::try_from_secs_f64(seconds).ok()? {
-            // Some servers write the time at which their window turns.
-            command if command > RETRY_AFTER_ABSURD => until(unix_time(seconds)?),
-            command => command,
+            // Some servers write the time at which their window ends.
+            wait if wait > RETRY_AFTER_ABSURD => until(unix_time(seconds)?),
+            wait => wait,
         },
     };
-    (command <= RETRY_AFTER_ABSURD).then(|| command.min(RETRY_AFTER_MAX))
+    (wait <= RETRY_AFTER_ABSURD).then(|| wait.min(RETRY_AFTER_MAX))
 }
 
-/// A number of seconds, or milliseconds since 1970 in the place of seconds.
+/// A number of seconds, or milliseconds since 1970 instead.
 fn number(text: &str) -> Option<f64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     text.parse().ok().filter(|_| digits)
@@ -59,39 +59,39 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        let command = |text: &str| {
+        let wait = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(DATE, "Wed, 21 Oct 2015 07:28:00 GMT".parse().expect("a value"));
             headers.insert(RETRY_AFTER, text.parse().expect("a value"));
-            retry_after(&headers).map(|command| command.as_secs())
+            retry_after(&headers).map(|wait| wait.as_secs())
         };
-        assert_eq!(command("17"), Some(17));
-        assert_eq!(command("Wed, 21 Oct 2015 07:28:30 GMT"), Some(30));
-        assert_eq!(command("Wed, 21 Oct 2015 07:27:30 GMT"), Some(0));
-        assert_eq!(command("1.5"), Some(1));
-        assert_eq!(command("7200"), Some(60 * 60));
+        assert_eq!(wait("17"), Some(17));
+        assert_eq!(wait("Wed, 21 Oct 2015 07:28:30 GMT"), Some(30));
+        assert_eq!(wait("Wed, 21 Oct 2015 07:27:30 GMT"), Some(0));
+        assert_eq!(wait("1.5"), Some(1));
+        assert_eq!(wait("7200"), Some(60 * 60));
         for nothing in ["soon", "-1", "", "1e3", "inf", "NaN", "9".repeat(400).as_str()] {
-            assert_eq!(command(nothing), None, "{nothing}");
+            assert_eq!(wait(nothing), None, "{nothing}");
         }
     }
 
     #[test]
     fn a_retry_after_that_is_a_time_or_absurd_silences_nothing_for_long() {
-        let command = |text: &str| {
+        let wait = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(DATE, "Wed, 21 Oct 2015 07:28:00 GMT".parse().expect("a value"));
             headers.insert(RETRY_AFTER, text.parse().expect("a value"));
-            retry_after(&headers).map(|command| command.as_secs())
+            retry_after(&headers).map(|wait| wait.as_secs())
         };
         // 1445412480 is that `Date`.
-        assert_eq!(command("1445412483"), Some(3));
-        assert_eq!(command("1445412483000"), Some(3));
-        assert_eq!(command("1445412480"), Some(0));
-        assert_eq!(command("1445412000"), Some(0));
+        assert_eq!(wait("1445412483"), Some(3));
+        assert_eq!(wait("1445412483000"), Some(3));
+        assert_eq!(wait("1445412480"), Some(0));
+        assert_eq!(wait("1445412000"), Some(0));
         for absurd in
             ["99999999999", "18446744073709551615", "1545412483", "Sun, 21 Oct 2035 07:28:30 GMT"]
         {
-            assert_eq!(command(absurd), None, "{absurd}");
+            assert_eq!(wait(absurd), None, "{absurd}");
         }
     }
 }

@@ -24,40 +24,40 @@ use crate::registry::settings::Limits;
 use crate::registry::token::{self, TokenRequest, Tokens};
 use crate::registry::transport::Transport;
 
-/// Most requests in flight to one host, each on a connection of its own: HTTP/2 would carry all
-/// of them on one, and with it one bad answer could spoil every other. 500 images take four round
-/// trips this way. A connection in use needs 35 kB here, and 5 kB more with TLS, so twice as many
-/// would be 4 MB more; and nginx before a small registry takes 512 unless told otherwise.
+/// Most requests in flight to one host, each on a separate connection: HTTP/2 would use one
+/// connection for all, and one bad answer could break the others. 500 images take four round trips
+/// this way. A connection in use needs 35 kB here, and 5 kB more with TLS, so twice as many would
+/// be 4 MB more; and nginx before a small registry allows 512 by default.
 const IN_FLIGHT_MAX: usize = 128;
 
-/// Largest manifest or index, in bytes: what registries themselves take (distribution
+/// Largest manifest or index in bytes: the limit of registries themselves (distribution
 /// `maxManifestBodySize`).
 const MANIFEST_MAX: usize = 4 * 1024 * 1024;
 
-/// Largest configuration, in bytes: containerd's limit for what it reads as a whole.
+/// Largest configuration in bytes: containerd's limit for content that it reads as a whole.
 const CONFIGURATION_MAX: usize = 8 * 1024 * 1024;
 
-/// Most logins for one answer: the registry's, that of the host to which it sends us, and one of
-/// the two renewed.
+/// Most logins for one answer: the registry's, that of the host it redirects to, and one of the two
+/// renewed.
 const LOGINS_MAX: usize = 4;
 
-/// One thing that is asked of a registry.
+/// One question to a registry.
 pub(super) struct Ask {
     kind: RequestKind,
     repository: String,
     path: String,
-    /// What it is, for people: `shop/till:v1`.
+    /// The requested item, for people: `shop/till:v1`.
     pub what: String,
     wants_manifest: bool,
 }
 
 impl Ask {
-    /// The headers of what a reference's tag points at.
+    /// The headers for a reference's tag.
     pub fn head(reference: &Reference) -> Self {
         Self { kind: RequestKind::Head, ..Self::tagged(reference) }
     }
 
-    /// What a reference's tag points at.
+    /// The content for a reference's tag.
     pub fn tagged(reference: &Reference) -> Self {
         let target = reference.tag_or_digest();
         let colon = if reference.tag.is_some() { ':' } else { '@' };
@@ -98,12 +98,12 @@ impl Ask {
     }
 }
 
-/// What was shown with a request.
+/// The login sent with a request.
 enum ShownLogin {
     Nothing,
     /// A login or a token from before.
     Kept(HeaderValue),
-    /// A token that was fetched for this very request.
+    /// A token that was fetched for this request.
     Fresh(HeaderValue),
 }
 
@@ -116,24 +116,24 @@ impl ShownLogin {
     }
 }
 
-/// A host that wants to be shown something.
+/// A host that wants a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct LoginRequest {
     challenge: Challenge,
     /// The host, as a URL without a path.
     named_by: Url,
     origin: String,
-    /// Where it lies.
+    /// The scope of the host.
     place: AddressScope,
 }
 
-/// What one host is shown.
+/// The login for one host.
 struct SessionLogin {
     wanted: Option<LoginRequest>,
     shown: ShownLogin,
 }
 
-/// Everything remembered about one host.
+/// The state of one host.
 pub(super) struct Session {
     pub endpoint: RegistryEndpoint,
     transport: Arc<Transport>,
@@ -141,13 +141,13 @@ pub(super) struct Session {
     permits: Semaphore,
     opening: tokio::sync::Mutex<()>,
     opened: AtomicBool,
-    /// What the registry itself wants to be shown.
+    /// The login that the registry itself wants.
     own: Mutex<Option<LoginRequest>>,
-    /// What the host wants to which the registry sends us.
+    /// The login that the host wants to which the registry redirects.
     elsewhere: Mutex<Option<LoginRequest>>,
-    /// Why there was no login, the last time one was looked for.
+    /// Why there was no login at the last search.
     no_login: Mutex<Option<String>>,
-    /// The place for a large body.
+    /// The semaphore for a large body.
     large: Arc<Semaphore>,
     tokens: Tokens,
     backoff: Mutex<Backoff>,
@@ -155,6 +155,7 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// A host that was not asked yet.
     pub fn new(
         endpoint: RegistryEndpoint,
         transport: Arc<Transport>,
@@ -178,14 +179,14 @@ impl Session {
         }
     }
 
-    /// Asks, and reads the answer. What `read` refuses counts as a failure of what was asked
-    /// for; within a pause nothing is sent.
+    /// Asks, and reads the answer. An answer that `read` refuses counts as a failure of the
+    /// requested item. During a pause nothing is sent.
     pub async fn ask<T>(
         &self,
         ask: &Ask,
         read: impl FnOnce(HttpResponse) -> Result<T, Failure>,
     ) -> Result<T, LookupError> {
-        // Nobody closes the semaphore; if that ever fails, the limit is all that is lost.
+        // The semaphore is never closed; if that fails, only the limit is lost.
         let _permit = self.permits.acquire().await.ok();
         let first = self.first().await;
         if let Some(held) = self.backoff().holds(ask.kind, &ask.what, Instant::now()) {
@@ -199,8 +200,7 @@ impl Session {
         result.map_err(|failure| failure.error)
     }
 
-    /// The first request to a host goes alone. It finds out about TLS and logins, and the other
-    /// five hundred then need not.
+    /// The first request to a host goes alone. It finds out about TLS and logins for all others.
     async fn first(&self) -> Option<MutexGuard<'_, ()>> {
         if self.opened.load(Ordering::Acquire) {
             return None;
@@ -224,8 +224,8 @@ impl Session {
         }
     }
 
-    /// Asks with the logins that are known to be wanted; a refused one is renewed once. A registry
-    /// may send us on to another host, which then wants a login of its own.
+    /// Asks with the known logins; a refused one is renewed once. A registry may redirect to
+    /// another host, which then wants a login of its own.
     async fn authorized(&self, ask: &Ask) -> Result<HttpResponse, Failure> {
         let mut own = self.known_login(&self.own, &ask.repository).await?;
         let mut elsewhere = self.known_login(&self.elsewhere, &ask.repository).await?;
@@ -254,16 +254,16 @@ impl Session {
             *login = SessionLogin { wanted: Some(wanted), shown: renewed };
         }
         let host = &self.endpoint.host;
-        let detail = format!("{host} wants another login for {} each time", ask.what);
+        let detail = format!("{host} asks for another login for {} each time", ask.what);
         Err(Failure::unauthorized(detail))
     }
 
-    /// What the answer wants to be shown.
+    /// The login that the answer asks for.
     fn wanted(&self, ask: &Ask, answer: &HttpResponse) -> Result<LoginRequest, Failure> {
         let (url, place) = (answer.url.clone(), answer.place);
         let challenge = choose(&answer.headers).ok_or_else(|| {
             let host = self.name_of(&url);
-            let detail = format!("{host} wants a login for {} of a kind we do not know", ask.what);
+            let detail = format!("{host} wants an unknown kind of login for {}", ask.what);
             Failure::unauthorized(detail)
         })?;
         let origin = url.origin().ascii_serialization();
@@ -271,7 +271,7 @@ impl Session {
         Ok(LoginRequest { challenge, named_by, origin, place })
     }
 
-    /// What is shown to who is known to want it.
+    /// The login for a host that is known to want one.
     async fn known_login(
         &self,
         slot: &Mutex<Option<LoginRequest>>,
@@ -285,22 +285,22 @@ impl Session {
         Ok(SessionLogin { wanted, shown })
     }
 
-    /// Whether it was the registry itself that answered, and not a host that it sent us to.
+    /// Whether the registry itself answered, and not a host it redirected to.
     fn is_own(&self, url: &Url) -> bool {
         let own = format!("{}://{}", url.scheme(), self.endpoint.host).parse::<Url>();
         own.is_ok_and(|own| own.origin() == url.origin())
     }
 
-    /// The name of the host that answered, with who sent us there.
+    /// The name of the host that answered, and the host that redirected to it.
     fn name_of(&self, url: &Url) -> String {
         let host = &self.endpoint.host;
         if self.is_own(url) {
             return host.clone();
         }
-        format!("{}, where {host} sends us,", host_of(url))
+        format!("{} (redirect of {host})", host_of(url))
     }
 
-    /// Whose login is shown: that of the registry never leaves it.
+    /// The registry whose login is used: the registry's login is never sent to another host.
     fn registry_of(&self, wanted: &LoginRequest) -> String {
         match self.is_own(&wanted.named_by) {
             true => self.endpoint.registry.clone(),
@@ -321,7 +321,7 @@ impl Session {
         self.transport.exchange(&self.endpoint, &ask.path, &request).await
     }
 
-    /// What answers a challenge, other than what was `refused` just now.
+    /// The answer to a challenge, other than the `refused` one.
     async fn login(
         &self,
         wanted: &LoginRequest,
@@ -332,7 +332,7 @@ impl Session {
         let (realm, service) = match &wanted.challenge {
             Challenge::Bearer { realm, service } => (realm, service.as_deref()),
             Challenge::Basic => {
-                // An identity token opens nothing but a token server.
+                // An identity token is only valid for a token server.
                 let login = self.find_login(&registry).await;
                 let login = login.filter(|login| login.identity_token.is_none());
                 let header = login.as_ref().map(basic).transpose()?;
@@ -356,7 +356,7 @@ impl Session {
         Ok(ShownLogin::Fresh(slot.insert(token).header.clone()))
     }
 
-    /// The login for a registry. Why there is none is kept for the case that it is wanted.
+    /// The login for a registry. The reason for a missing one is kept, in case it is needed.
     async fn find_login(&self, registry: &str) -> Option<Credentials> {
         let FoundCredentials { login, error } = self.credentials.find(registry).await;
         *self.no_login.lock().unwrap_or_else(PoisonError::into_inner) = error;
@@ -368,27 +368,27 @@ impl Session {
         let is_anonymous = self.find_login(&self.registry_of(wanted)).await.is_none();
         let mut failure = Failure::unauthorized(match is_anonymous {
             true => format!("{host} wants a login for {}, and there is none", ask.what),
-            false => format!("{host} refuses our login for {}", ask.what),
+            false => format!("{host} refuses the login for {}", ask.what),
         });
         failure.error.is_anonymous = is_anonymous;
         self.with_missing_login(failure)
     }
 
-    /// A refusal, with why there was no login to show.
+    /// A refusal, with the reason for the missing login.
     fn with_missing_login(&self, mut failure: Failure) -> Failure {
         let why = self.no_login.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Reason::RegistryUnauthorized, Some(why)) = (failure.error.reason, why.as_ref()) {
-            failure.error.detail.push_str(&format!("; there was no login to show: {why}"));
+            failure.error.detail.push_str(&format!("; no login was sent: {why}"));
         }
         failure
     }
 
-    /// A failure that holds the `GET` of what a tag points at, after a `HEAD` that told nothing.
+    /// A failure that pauses the `GET` for a tag, after a `HEAD` without a result.
     pub fn held_get(&self, ask: &Ask) -> Option<LookupError> {
         self.backoff().holds_image(RequestKind::Get, &ask.what, Instant::now())
     }
 
-    /// What any other status than 200 means.
+    /// Every status other than 200 is a failure.
     pub fn accept(&self, ask: &Ask, answer: HttpResponse) -> Result<HttpResponse, Failure> {
         if answer.status == StatusCode::OK {
             return Ok(answer);

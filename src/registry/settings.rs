@@ -1,10 +1,10 @@
-//! What may be set about registries, and the limits of every call to one.
+//! Settings for registries, and the limits of every request.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How registries are reached, beyond what Docker's own files say.
+/// Settings for registries, in addition to Docker's own files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistrySettings {
     /// Per registry, under the name that references use: `docker.io`, `registry:443`.
@@ -26,23 +26,24 @@ impl Default for RegistrySettings {
     }
 }
 
-/// One registry's own settings. The password itself never stands here, so `Debug` may show all.
+/// One registry's own settings. They never contain the password itself, so `Debug` may show
+/// everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostSettings {
-    /// Certificates to trust for this host, in PEM, beside all others.
+    /// Additional trusted certificates for this host, in PEM.
     pub ca_file: Option<PathBuf>,
-    /// Whether the host may be spoken to without TLS, if it does not speak TLS.
+    /// Whether plain HTTP is allowed if the host does not speak TLS.
     pub plain_http: bool,
-    /// Mirrors asked before the registry itself, in this order: `https://mirror:443`, or a host.
-    /// One with `http://` may speak without TLS.
+    /// Mirrors asked before the registry itself, in this order: `https://mirror:443`, or a host. A
+    /// mirror with `http://` may be used without TLS.
     pub mirrors: Vec<String>,
-    /// The user name of a login that wins over the docker configuration.
+    /// The user name of a login that takes precedence over the docker configuration.
     pub username: Option<String>,
-    /// The file with the password that belongs to it. One line break at its end is no part of it.
+    /// The file with the password. One line break at its end is ignored.
     pub password_file: Option<PathBuf>,
 }
 
-/// The time-outs and pauses of every call. Others than the default are for tests.
+/// The time-outs and pauses of every request. Only tests change the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Longest time to a connection, TLS included.
@@ -53,7 +54,7 @@ pub struct Limits {
     pub helper_timeout: Duration,
     /// First pause after a failure.
     pub pause_first: Duration,
-    /// Longest pause that is not the registry's own wish.
+    /// Longest pause that the registry did not ask for.
     pub pause_longest: Duration,
 }
 
@@ -62,35 +63,35 @@ impl Default for Limits {
         Self {
             // Three lost SYNs (1 + 2 + 4 s) on bad Wi-Fi still connect.
             connect_timeout: Duration::from_secs(10),
-            // A manifest is a few kilobytes: whoever needs longer will not answer at all.
+            // A manifest has a few kilobytes: a host that needs longer will not answer at all.
             request_timeout: Duration::from_secs(30),
-            // A helper may wake a key agent; one that asks a person waits for ever.
+            // A helper may start a key agent; a helper that asks a person would wait without a
+            // limit.
             helper_timeout: Duration::from_secs(10),
-            // Under the shortest sensible interval, so that the next round asks again.
+            // Shorter than the shortest sensible interval, so that the next round asks again.
             pause_first: Duration::from_secs(15),
-            // Under the default interval of 15 minutes, with its jitter: no round is lost.
+            // Shorter than the default interval of 15 minutes with its jitter: no round is lost.
             pause_longest: Duration::from_secs(10 * 60),
         }
     }
 }
 
-/// Settings that cannot be meant.
+/// Invalid settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// A mirror is not `HOST`, `HOST:PORT` or such a one behind `http://` or `https://`.
+    /// A mirror is not `HOST` or `HOST:PORT`, with or without `http://` or `https://`.
     #[error(
         "`{mirror}` is not a mirror for `{registry}`: write `https://HOST:PORT`, without a path"
     )]
     Mirror {
-        /// The registry it was set for.
+        /// The registry with this setting.
         registry: String,
-        /// The text.
         mirror: String,
     },
     /// A user name without a password file, or the other way round.
     #[error("`username` and `password_file` of `{registry}` belong together, and one is missing")]
     HalfLogin {
-        /// The registry it was set for.
+        /// The registry with this setting.
         registry: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Certificates: which are trusted for a host, which one we show, and one client per trust set.
+//! Certificates: the trusted ones for a host, the client certificate, and one client per trust set.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -22,27 +22,27 @@ use crate::registry::proxy::ProxyRules;
 use crate::registry::settings::{HostSettings, Limits, RegistrySettings};
 use crate::registry::verifier::{AnyCertificate, Trusted, Verifier, fingerprint};
 
-/// How we introduce ourselves.
+/// The `User-Agent` of every request.
 const USER_AGENT: &str = concat!("pilotfish/", env!("CARGO_PKG_VERSION"));
 
-/// How long a connection without work is kept: through one round, not until the next. Its
-/// buffers and its TLS state are memory that a small Pi needs.
+/// How long an idle connection is kept: for one round, not until the next, because its buffers and
+/// its TLS state take memory that a small Pi needs.
 const IDLE_CONNECTION: Duration = Duration::from_secs(20);
 
-/// Most hosts whose client is remembered. Redirects lead to hosts that nobody configured.
+/// Most hosts with a remembered client. Redirects lead to hosts that are not configured.
 const CLIENTS_MAX: usize = 64;
 
-/// Most headers of an answer, as much as the HTTP library takes of itself.
+/// Most headers of an answer, the default of the HTTP library.
 const HEADERS_MAX: usize = 100;
 
 /// How a host is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Way {
-    /// The host, under the name that its certificates are kept under.
+    /// The host, under the name of its certificates.
     pub host: String,
     /// Whether the Engine does not check its certificate.
     pub is_insecure: bool,
-    /// Where the registry lies that sends us to this host; nothing for a host that the operator
+    /// The scope of the registry that redirects to this host; `None` for a host that the operator
     /// named.
     pub sent_from: Option<AddressScope>,
 }
@@ -54,7 +54,7 @@ impl Way {
     }
 }
 
-/// The clients, one per trust set: a host with certificates of its own never shares one.
+/// The HTTP clients, one per trust set: a host with certificates of its own never shares one.
 pub(super) struct Clients {
     certs_dir: PathBuf,
     ca_files: BTreeMap<String, PathBuf>,
@@ -62,15 +62,15 @@ pub(super) struct Clients {
     proxies: RwLock<Arc<ProxyRules>>,
     common: Mutex<Option<Result<Arc<SharedTrust>, String>>>,
     by_way: Mutex<HashMap<Way, Client>>,
-    /// What is wrong with the files of a host. It only matters where the host is not trusted.
+    /// What is wrong with the files of a host. It only matters if the host is not trusted.
     flaws: Mutex<BTreeMap<String, String>>,
 }
 
-/// What hosts without files of their own share.
+/// Shared by hosts without files of their own.
 struct SharedTrust {
     trusted: Trusted,
     outside: Client,
-    /// For this very machine, which is never asked through a proxy.
+    /// For this machine, which is never reached through a proxy.
     loopback: Client,
 }
 
@@ -78,12 +78,12 @@ struct SharedTrust {
 #[derive(Default)]
 struct OwnFiles {
     authorities: Vec<PathBuf>,
-    /// The certificate we show, and its key.
+    /// The client certificate, and its key.
     identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl Clients {
-    /// Where certificates are looked for. Nothing is read before the first host is asked.
+    /// Where the certificates are. Nothing is read before the first request.
     pub fn new(settings: &RegistrySettings, limits: &Limits) -> Self {
         let ca_file = |(host, settings): (&String, &HostSettings)| {
             Some((host.clone(), settings.ca_file.clone()?))
@@ -99,7 +99,7 @@ impl Clients {
         }
     }
 
-    /// The Engine's proxies count where the environment names none.
+    /// The Engine's proxies are used if the environment names none.
     pub fn follow_proxies(&self, proxies: &Proxies) {
         *self.proxies.write().unwrap_or_else(PoisonError::into_inner) =
             Arc::new(ProxyRules::new(proxies));
@@ -107,7 +107,7 @@ impl Clients {
         self.by_way.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Whether a URL is asked for through a proxy.
+    /// Whether a URL is requested through a proxy.
     pub fn uses_proxy(&self, url: &Url) -> bool {
         self.proxies().intercepts(url)
     }
@@ -116,12 +116,13 @@ impl Clients {
         self.proxies.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What is wrong with the files of a host, if anything is.
+    /// What is wrong with the files of a host.
     pub fn flaw(&self, host: &str) -> Option<String> {
         self.flaws.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned()
     }
 
-    /// The client for a host. Reads files the first time: call it where that may block.
+    /// The client for a host. It reads files the first time, so call it only where blocking is
+    /// allowed.
     pub fn build(&self, way: &Way) -> Result<Client, ExchangeError> {
         let host = &way.host;
         let setup =
@@ -147,7 +148,7 @@ impl Clients {
         self.by_way.lock().unwrap_or_else(PoisonError::into_inner).get(way).cloned()
     }
 
-    /// Looks at the files again next time: somebody may have mended them.
+    /// Reads the files again next time, because a person may have corrected them.
     pub fn forget(&self, host: &str) {
         let mut by_way = self.by_way.lock().unwrap_or_else(PoisonError::into_inner);
         by_way.retain(|way, _| way.host != host);
@@ -166,7 +167,7 @@ impl Clients {
         Ok(SharedTrust { trusted, outside, loopback })
     }
 
-    /// The client for a host that shares none, with what its own files say.
+    /// The client for a host that shares none, with its own files.
     fn own_client(&self, way: &Way, common: &Trusted, files: &OwnFiles) -> Result<Client, String> {
         let mut flaws = Vec::new();
         let verifier: Arc<dyn ServerCertVerifier> = match way.is_insecure {
@@ -187,7 +188,7 @@ impl Clients {
         let builder = Client::builder()
             .tls_backend_preconfigured(config)
             .user_agent(USER_AGENT)
-            // Followed by hand, so that no login crosses to another host.
+            // Redirects are followed by our own code, so that no login goes to another host.
             .redirect(redirect::Policy::none())
             .referer(false)
             .retry(retry::never())
@@ -206,9 +207,8 @@ impl Clients {
         builder.build().map_err(|error| error.to_string())
     }
 
-    /// The files that the Engine would take (`ReadCertsDirectory`): every `*.crt` is an
-    /// authority, and a `*.cert` with its `*.key` is shown to the host. Of several the first
-    /// in the order of their names.
+    /// The files that the Engine uses (`ReadCertsDirectory`): every `*.crt` is an authority, and a
+    /// `*.cert` with its `*.key` is the client certificate. Of several the first one by name.
     fn own_files(&self, host: &str) -> Result<OwnFiles, String> {
         let mut files = OwnFiles::default();
         files.authorities.extend(self.ca_files.get(host).cloned());
@@ -235,7 +235,7 @@ impl OwnFiles {
     }
 }
 
-/// The paths in a directory, in the order of their names; none where there is no directory.
+/// The paths in a directory, sorted by name; none if there is no directory.
 fn list(directory: &Path) -> Result<Vec<PathBuf>, String> {
     let failed = |error: std::io::Error| format!("{}: {}", directory.display(), error.kind());
     if !directory.is_dir() {
@@ -250,9 +250,9 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
-/// The bundled roots, and those of the system that are not among them: an image `FROM scratch`
-/// has no store, and a company's machine has more than the bundle. Errors of the store count
-/// for nothing, since every machine has some rotten file in it.
+/// The bundled roots, plus the system's roots that are not in the bundle: an image `FROM scratch`
+/// has no store, and a company's machine has more than the bundle. Errors of the store are ignored,
+/// because every machine has some broken file in it.
 fn common_roots() -> Trusted {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let mut system = RootCertStore::empty();
@@ -270,9 +270,8 @@ fn common_roots() -> Trusted {
     Trusted { roots: Arc::new(roots), pinned, authorities: Arc::default() }
 }
 
-/// What a host's own files add to the trust that is common to all. Like the Engine, one that
-/// cannot be read is passed over; what is wrong with it is said where the host turns out not to be
-/// trusted.
+/// The common trust plus a host's own files. Like the Engine, it ignores an unreadable file; the
+/// problem is reported if the host turns out to be untrusted.
 fn own_trust(common: &Trusted, files: &OwnFiles, flaws: &mut Vec<String>) -> Trusted {
     let mut roots = RootCertStore::clone(&common.roots);
     let mut pinned = BTreeSet::clone(&common.pinned);
@@ -294,7 +293,7 @@ fn own_trust(common: &Trusted, files: &OwnFiles, flaws: &mut Vec<String>) -> Tru
     Trusted { roots, pinned, authorities }
 }
 
-/// How TLS is spoken: whom we trust, and what we show.
+/// The TLS configuration: the trusted certificates, and the client certificate.
 fn config(
     verifier: Arc<dyn ServerCertVerifier>,
     identity: Option<&(PathBuf, PathBuf)>,

@@ -17,28 +17,28 @@ use crate::registry::error::{Failure, refusal};
 use crate::registry::http::{HttpRequest, HttpResponse, basic};
 use crate::registry::transport::Transport;
 
-/// How long a token lives where its server does not say (distribution `spec/auth/token`).
+/// Lifetime of a token if its server does not say it (distribution `spec/auth/token`).
 const LIFE_DEFAULT: Duration = Duration::from_secs(60);
 
-/// Longest life that is believed: a login that was taken away must not work on for days.
+/// Longest accepted lifetime: a revoked login must not work for days.
 const LIFE_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// How long before its end a token is taken for expired, so that it does not end on the way.
+/// How long before its end a token counts as expired, so that it does not expire during a request.
 const LIFE_MARGIN: Duration = Duration::from_secs(10);
 
-/// Largest answer of a token server, in bytes. Tokens with many claims have some kilobytes.
+/// Largest answer of a token server in bytes. Tokens with many claims have some kilobytes.
 const ANSWER_MAX: usize = 256 * 1024;
 
-/// Longest token, in bytes: what common servers take as one header.
+/// Longest token in bytes: what common servers accept as one header.
 const TOKEN_MAX: usize = 16 * 1024;
 
-/// Most repositories whose tokens are kept for one host; no Pi follows as many.
+/// Most repositories whose tokens are kept for one host; no Pi follows that many.
 const TOKENS_MAX: usize = 500;
 
-/// Who we are towards a token server that asks (`client_id` of the OAuth flow).
+/// Our name for a token server (`client_id` of the OAuth flow).
 const CLIENT_ID: &str = "pilotfish";
 
-/// A token as it goes into `Authorization`.
+/// A token as the value of `Authorization`.
 #[derive(Clone)]
 pub(super) struct BearerToken {
     pub header: HeaderValue,
@@ -51,11 +51,11 @@ pub(super) struct Tokens {
     slots: Mutex<HashMap<String, TokenSlot>>,
 }
 
-/// One repository's token. Whoever needs it while it is fetched waits for that one.
+/// One repository's token. A request that needs it while it is fetched waits for it.
 type TokenSlot = Arc<tokio::sync::Mutex<Option<BearerToken>>>;
 
 impl Tokens {
-    /// The slot of a repository. What has expired meanwhile is dropped.
+    /// The slot of a repository. Expired tokens are dropped.
     pub fn slot(&self, repository: &str) -> TokenSlot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -68,6 +68,7 @@ impl Tokens {
 }
 
 impl BearerToken {
+    /// Whether the token has not expired.
     pub fn is_good(&self, now: Instant) -> bool {
         self.until > now
     }
@@ -79,17 +80,16 @@ fn is_in_use(slot: &TokenSlot, now: Instant) -> bool {
         || slot.try_lock().map_or(true, |token| token.as_ref().is_some_and(|it| it.is_good(now)))
 }
 
-/// What is asked of a token server.
+/// A request to a token server.
 pub(super) struct TokenRequest<'a> {
-    /// Where.
     pub realm: &'a Url,
-    /// Who named it, and where that host lies.
+    /// The host that named it, and the scope of that host.
     pub named_by: (&'a Url, AddressScope),
-    /// What the server calls the registry.
+    /// The server's name for the registry.
     pub service: Option<&'a str>,
-    /// The repository to be read.
+    /// The repository to read.
     pub repository: &'a str,
-    /// Who asks; nobody for an anonymous token.
+    /// The login; `None` for an anonymous token.
     pub credentials: Option<&'a Credentials>,
 }
 
@@ -100,7 +100,7 @@ struct TokenAnswer {
     expires_in: Option<serde_json::Number>,
 }
 
-/// Fetches a token that allows to read one repository.
+/// Fetches a token for reading one repository.
 pub(super) async fn fetch(
     transport: &Transport,
     endpoint: &RegistryEndpoint,
@@ -114,7 +114,7 @@ pub(super) async fn fetch(
         return Err(refusal(answer.status, &answer.headers, &answer.body, &host, &asked));
     }
     read(&answer, Instant::now()).ok_or_else(|| {
-        Failure::nonsense(format!("{host} answered with something that is no token"))
+        Failure::nonsense(format!("{host} answered with something that is not a token"))
     })
 }
 
@@ -138,7 +138,7 @@ fn request(wanted: &TokenRequest<'_>) -> Result<(Url, HttpRequest), Failure> {
     Ok((url, request))
 }
 
-/// `application/x-www-form-urlencoded`, by the encoder that a URL's query has anyway.
+/// `application/x-www-form-urlencoded`, by the encoder for a URL's query.
 fn encode(fields: &[(&str, &str)]) -> String {
     let Ok(mut url) = Url::parse("form:/") else { return String::new() };
     url.query_pairs_mut().extend_pairs(fields);
@@ -155,7 +155,7 @@ fn read(answer: &HttpResponse, now: Instant) -> Option<BearerToken> {
     let mut header = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
     header.set_sensitive(true);
     let life = match answer.expires_in.as_ref().and_then(serde_json::Number::as_f64) {
-        // One that makes no sense is passed over: the next refusal tells when it ends.
+        // An invalid value is ignored: the next refusal shows when the token has expired.
         Some(seconds) => Duration::try_from_secs_f64(seconds.min(LIFE_MAX.as_secs_f64())),
         None => Ok(LIFE_DEFAULT),
     };

@@ -1,4 +1,4 @@
-//! One exchange with a host: with or without TLS, and over redirects.
+//! One exchange with a host: with or without TLS, and with redirects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use crate::registry::http::{HttpRequest, HttpResponse, Recipient, Wire};
 use crate::registry::settings::{Limits, RegistrySettings};
 use crate::registry::tls::Way;
 
-/// Most redirects of one exchange: registries need one, to where their blobs are.
+/// Most redirects of one exchange: registries need one, to the location of their blobs.
 const REDIRECTS_MAX: usize = 5;
 
-/// Sends requests and knows how each host wants to be spoken to.
+/// Sends requests, and knows the scheme of each host.
 pub(super) struct Transport {
     wire: Wire,
     pub hosts: HostTable,
 }
 
 impl Transport {
-    /// `plain_hosts`: every host that somebody allowed to do without TLS.
+    /// `plain_hosts`: every host that the settings allow without TLS.
     pub fn new(
         settings: &RegistrySettings,
         plain_hosts: BTreeSet<String>,
@@ -39,12 +39,12 @@ impl Transport {
         Self { wire: Wire::new(settings, limits, observer), hosts }
     }
 
-    /// What each registry said last of its quota.
+    /// What each registry last said of its quota.
     pub fn quotas(&self) -> BTreeMap<String, Quota> {
         self.wire.quotas.known(Instant::now().into_std())
     }
 
-    /// Asks as the Engine does from now on. Says whether that is news.
+    /// Sets the Engine's settings. Returns whether anything changed.
     pub fn follow_engine(&self, engine: &EngineRegistries) -> bool {
         let Some(proxies) = self.hosts.follow_engine(engine) else { return false };
         if proxies != engine.proxies {
@@ -53,7 +53,7 @@ impl Transport {
         true
     }
 
-    /// Asks a registry's host for a path, with TLS if it speaks it.
+    /// Sends a request to a registry's host, with TLS if the host speaks it.
     pub async fn exchange(
         &self,
         endpoint: &RegistryEndpoint,
@@ -65,7 +65,7 @@ impl Transport {
         Ok(self.follow(endpoint, answer, request, deadline).await?)
     }
 
-    /// Asks the server of tokens that a registry named, if it may name this one.
+    /// Sends a request to the token server that a registry named, if the registry may name it.
     pub async fn exchange_realm(
         &self,
         endpoint: &RegistryEndpoint,
@@ -78,7 +78,7 @@ impl Transport {
         let refused = |refusal| match refusal {
             AddressRefusal::Plain => {
                 let to = host_of(&realm);
-                Failure::nonsense(format!("{from} sends us for a token to {to} without TLS"))
+                Failure::nonsense(format!("{from} names the token server {to} without TLS"))
             }
             AddressRefusal::Inside(there) => {
                 ExchangeError::Inside { host: host_of(&realm), there }.into()
@@ -91,9 +91,9 @@ impl Transport {
         Ok(self.follow(endpoint, answer, request, deadline).await?)
     }
 
-    /// The first request, which finds out whether the host speaks TLS. Like the Engine, TLS is
-    /// tried first even where plain http is allowed; a host that once spoke TLS, be it with a
-    /// bad certificate, is never spoken to without it.
+    /// The first request, which finds out whether the host speaks TLS. Like in the Engine, TLS is
+    /// tried first even if plain HTTP is allowed; a host that once spoke TLS, even with a bad
+    /// certificate, is never used without it.
     async fn first(
         &self,
         endpoint: &RegistryEndpoint,
@@ -145,7 +145,7 @@ impl Transport {
     ) -> Result<HttpResponse, ExchangeError> {
         let url = url_of("http", endpoint, path)?;
         let answer = self.send(endpoint, Sent::first(&url, request), request, deadline).await;
-        // A server that has learnt TLS since answers 400 to plain http, or nothing at all.
+        // A server that has switched to TLS answers 400 to plain HTTP, or nothing at all.
         let spoke = match &answer {
             Ok(answer) => answer.status != StatusCode::BAD_REQUEST,
             Err(error) => matches!(error, ExchangeError::InClear { .. }),
@@ -154,8 +154,8 @@ impl Transport {
         answer
     }
 
-    /// Follows redirects. The login stays with the origin it was meant for, and once it was
-    /// left behind it does not come back.
+    /// Follows redirects. The login is only sent to its own origin, and not again after a redirect
+    /// away from it.
     async fn follow(
         &self,
         endpoint: &RegistryEndpoint,
@@ -185,7 +185,7 @@ impl Transport {
         Ok(answer)
     }
 
-    /// Where a redirect leads, if it may lead there, and how far inside its name may lead.
+    /// The target of a redirect, if it is allowed, and how far inside its name may lead.
     fn redirect_target(
         &self,
         answer: &HttpResponse,
@@ -203,11 +203,11 @@ impl Transport {
         let location = location.ok_or_else(|| refuse("it leads nowhere"))?;
         let mut next = from.join(location).map_err(|_| refuse("it leads nowhere"))?;
         let is_web = matches!(next.scheme(), "http" | "https");
-        // A login in a URL would be sent along, and it is not ours.
+        // A login in a URL would be sent along, and it is not the agent's own.
         if is_web && (next.set_username("").is_err() || next.set_password(None).is_err()) {
             return Err(refuse("it leads nowhere"));
         }
-        // On this very machine nothing is listened to on the way.
+        // On this machine nobody can listen on the way.
         let stays_here = answer.place == AddressScope::ThisMachine && is_loopback(&host_of(&next));
         let sent_from = match self.hosts.judge(&next, (from, answer.place)) {
             Ok(sent_from) if is_web => sent_from,
@@ -215,7 +215,7 @@ impl Transport {
             Err(AddressRefusal::Inside(there)) => {
                 return Err(refuse(&format!("it leads to {}", there.in_words())));
             }
-            Ok(_) | Err(AddressRefusal::Plain) => return Err(refuse("it leads away from TLS")),
+            Ok(_) | Err(AddressRefusal::Plain) => return Err(refuse("it leaves TLS")),
         };
         Ok((next, sent_from))
     }
@@ -240,10 +240,10 @@ impl Transport {
     }
 }
 
-/// One request on its way.
+/// One request, ready to send.
 struct Sent<'a> {
     url: &'a Url,
-    /// Where the registry lies that sends us there; nothing where the operator does.
+    /// The scope of the registry that redirects there; `None` if the operator named the host.
     sent_from: Option<AddressScope>,
     authorization: Option<&'a HeaderValue>,
 }
@@ -262,8 +262,8 @@ fn url_of(scheme: &str, endpoint: &RegistryEndpoint, path: &str) -> Result<Url, 
     })
 }
 
-/// The name of a URL's host under which its certificates are kept: a registry that was written
-/// as `registry:443` keeps that name, although a URL drops the port that `https` implies.
+/// The name under which the certificates of a URL's host are kept: a registry written as
+/// `registry:443` keeps that name, although a URL drops the default port of `https`.
 fn known_host(endpoint: &RegistryEndpoint, url: &Url) -> String {
     let own: Option<Url> = format!("{}://{}", url.scheme(), endpoint.host).parse().ok();
     match own {
@@ -272,11 +272,11 @@ fn known_host(endpoint: &RegistryEndpoint, url: &Url) -> String {
     }
 }
 
-/// Whether a failed first request says that the host does not speak TLS at all.
+/// Whether a failed first request shows that the host does not speak TLS at all.
 fn is_no_tls(error: &ExchangeError, endpoint: &RegistryEndpoint) -> bool {
     match error {
         ExchangeError::NotTls { .. } | ExchangeError::HandshakeCut { .. } => true,
-        // Without a port of its own, a host without TLS listens elsewhere.
+        // If the host is written without a port, it may speak plain HTTP on another port.
         ExchangeError::Connect { .. } => host_has_no_port(&endpoint.host),
         _ => false,
     }
@@ -334,12 +334,12 @@ mod tests {
         assert_eq!(https("/blob"), Ok("https://r/blob".to_owned()));
         assert_eq!(https("https://user:pass@cdn/x"), Ok("https://cdn/x".to_owned()));
         let refused = |why: &str| Err(format!("r sent a redirect that is not followed: {why}"));
-        assert_eq!(https("http://cdn/x"), refused("it leads away from TLS"));
-        assert_eq!(https("http://127.0.0.1/x"), refused("it leads away from TLS"));
-        assert_eq!(https("file:///etc/passwd"), refused("it leads away from TLS"));
+        assert_eq!(https("http://cdn/x"), refused("it leaves TLS"));
+        assert_eq!(https("http://127.0.0.1/x"), refused("it leaves TLS"));
+        assert_eq!(https("file:///etc/passwd"), refused("it leaves TLS"));
         let http = |location| target("http://r/v2/", location, None);
         assert_eq!(http("http://plain:5000/x"), Ok("http://plain:5000/x".to_owned()));
-        assert_eq!(http("http://elsewhere/x"), refused("it leads away from TLS"));
+        assert_eq!(http("http://elsewhere/x"), refused("it leaves TLS"));
         let form = target("https://r/token", "https://r/other", Some("secret"));
         assert_eq!(form, refused("the request held a login"));
     }

@@ -1,5 +1,5 @@
-//! Which certificate of a server is good: what the Engine takes, and a sentence for what it does
-//! not.
+//! Which certificate of a server is valid: the same as for the Engine, with a sentence for each
+//! refusal.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::registry::certificate_signature::is_issued_by;
 
-/// What tells one certificate from another: the SHA-256 of its bytes.
+/// Identifies a certificate: the SHA-256 of its bytes.
 pub(super) type Fingerprint = [u8; 32];
 
 /// The fingerprint of a certificate.
@@ -27,11 +27,11 @@ pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
 #[derive(Debug, Clone)]
 pub(super) struct Trusted {
     pub roots: Arc<RootCertStore>,
-    /// Those among them that a server may show as its own. Go, and so Docker, takes a certificate
-    /// that is trusted itself, whether it calls itself an authority or not (`x509.Verify`); the
-    /// recipe in Docker's documentation (`openssl req -x509`) makes one that does.
+    /// Certificates that a server may use as its own. Go, and so Docker, accepts a certificate that
+    /// is trusted itself, even if it is marked as an authority (`x509.Verify`); the recipe in
+    /// Docker's documentation (`openssl req -x509`) creates such a one.
     pub pinned: Arc<BTreeSet<Fingerprint>>,
-    /// The authorities of the host's own files.
+    /// The authorities from the host's own files.
     pub authorities: Arc<Vec<CertificateDer<'static>>>,
 }
 
@@ -43,6 +43,7 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
+    /// A verifier with this trust.
     pub fn new(trusted: &Trusted) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
         let builder = WebPkiServerVerifier::builder_with_provider(trusted.roots.clone(), provider);
@@ -50,9 +51,9 @@ impl Verifier {
         Ok(Self { webpki, trusted: trusted.clone() })
     }
 
-    /// Whether nothing but the chain is wrong, which a certificate that is trusted itself does not
-    /// need; or nothing but that it calls itself an authority, which is no matter where another
-    /// one issued it. Both errors come behind the check of the times of validity.
+    /// Whether only the chain is invalid, which a certificate that is trusted itself does not need;
+    /// or whether it is only marked as an authority, which does not matter if another authority
+    /// issued it. webpki reports both errors only after it has checked the validity period.
     fn stands_for_itself(&self, certificate: &CertificateDer<'_>, error: &Error) -> bool {
         let Error::InvalidCertificate(problem) = error else { return false };
         let is_authority = is_other(problem, AUTHORITY_AS_SERVER);
@@ -66,7 +67,7 @@ impl Verifier {
     }
 }
 
-/// What webpki calls a certificate that may issue others, shown by a server as its own.
+/// webpki's error for an authority's certificate that a server uses as its own.
 const AUTHORITY_AS_SERVER: &str = "CaUsedAsEndEntity";
 
 fn is_other(problem: &CertificateError, name: &str) -> bool {
@@ -121,8 +122,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Takes every certificate: for the Engine's `insecure-registries`, which it asks the same way. A
-/// signature by a certificate that proves nothing proves nothing either.
+/// Accepts every certificate: for the Engine's `insecure-registries`, as the Engine does. A
+/// signature by an unproven certificate proves nothing either, so it is accepted too.
 #[derive(Debug)]
 pub(super) struct AnyCertificate(Vec<SignatureScheme>);
 
@@ -167,7 +168,7 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-/// What is wrong with a certificate, as the end of a sentence that begins with it.
+/// What is wrong with a certificate, as the end of a sentence that begins with the certificate.
 pub(super) fn in_words(problem: &CertificateError) -> String {
     let text = match problem {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",

@@ -1,4 +1,4 @@
-//! Events as lines of the log.
+//! Events as log lines.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::core::update::event::{Event, Listener};
 use crate::core::update::history::{Cause, Outcome, Record};
 use crate::output;
 
-/// Writes every event that a person wants to know of to the log.
+/// Writes every event that matters to a person to the log.
 ///
-/// The message and the field `container` both carry the container: one is read, the other is
-/// searched for. The other fields are `image`, `from`, `to`, `step`, `seconds`, `outcome`,
-/// `reason`, `gap_seconds`, `registry` and `bytes`; an absent one does not hold for the event. The
-/// format escapes what stands in a field, so only messages are made one line here.
+/// Both the message and the field `container` name the container: one is for reading, the other for
+/// searching. The other fields are `image`, `from`, `to`, `step`, `seconds`, `outcome`, `reason`,
+/// `gap_seconds`, `registry` and `bytes`; a field that does not apply is absent. The format escapes
+/// fields, so only messages are made one line here.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogListener;
 
@@ -32,7 +32,7 @@ impl Listener for LogListener {
                 let (step, seconds) = (step.word(), took.as_secs_f64());
                 tracing::debug!(container, step, seconds, "{container}: {step} done");
             }
-            // Ten lines a second are no log; the terminal shows them.
+            // Ten lines a second are too many for a log; the terminal shows them.
             Event::Pulling { .. } => {}
             Event::Pulled { registry, bytes } => {
                 let amount = output::bytes(*bytes);
@@ -71,16 +71,16 @@ fn begun(
 
 fn taken_up(container: &str, intent: &str) {
     let intent = output::one_line(intent);
-    tracing::info!(container, "{container}: an update that was left open is taken up: {intent}");
+    tracing::info!(container, "{container}: an unfinished update is continued: {intent}");
 }
 
 fn going_back(container: &str, cause: &Cause) {
     let reason = cause.detail.as_str();
-    tracing::warn!(container, reason, "{container}: going back: {}", output::one_line(reason));
+    tracing::warn!(container, reason, "{container}: rolling back: {}", output::one_line(reason));
 }
 
-/// The last lines of a failed container are not repeated here: they are the container's own, may
-/// hold anything, and stand in the history.
+/// The last log lines of a failed container are not repeated here: they are the container's own,
+/// may contain anything, and are in the history.
 fn ended(record: &Record) {
     let container = record.container.as_str();
     let outcome = record.outcome.word();
@@ -99,10 +99,10 @@ fn ended(record: &Record) {
     }
 }
 
-/// A round that changed nothing is one line at debug; each thing that changed is a line of its own.
+/// A round that changed nothing is one line at debug; each change is a line of its own.
 fn round_ended(containers: usize, news: &[Report], took: Duration) {
     let seconds = took.as_secs_f64();
-    tracing::debug!(containers, seconds, "looked at {containers} containers");
+    tracing::debug!(containers, seconds, "checked {containers} containers");
     for report in news {
         let container = report.container.as_str();
         let verdict = report.verdict.word();

@@ -1,7 +1,8 @@
-//! Floor 3: the log, on standard error.
+//! Layer 3: the log, on standard error.
 //!
-//! Standard output belongs to what a person asked for. Here stands what the agent does by itself:
-//! one line per thing a person wants to know, with the same words as in the metrics and the JSON.
+//! Standard output is for the answers to a person's commands. The log has what the agent does by
+//! itself: one line per event that matters to a person, with the same words as in the metrics and
+//! the JSON.
 
 mod sanitize;
 mod log_listener;
@@ -22,28 +23,28 @@ use sanitize::Harmless;
 /// How the log is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
-    /// What suits the place. Today that is text everywhere: a terminal and the journal both want
-    /// it, and whoever collects JSON asks for it.
+    /// The format that fits the output. Today that is always text: a terminal and the journal both
+    /// need text, and a log collector can ask for JSON.
     #[default]
     Auto,
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Writes the log of the whole process to standard error from now on.
+/// Sets up the log of the whole process on standard error.
 ///
-/// `may_colour` is what the user allows; colour also needs a terminal.
+/// `may_colour` is the user's setting; colour also needs a terminal.
 ///
 /// # Errors
-/// A log was set up before.
+/// A log is already set up.
 pub fn init(format: Format, level: Level, may_colour: bool) -> Result<(), SetGlobalDefaultError> {
     let colour = may_colour && std::io::stderr().is_terminal();
     set_global_default(subscriber(format, level, colour, std::io::stderr))
 }
 
-/// A log that goes to `writer`.
+/// A log that writes to `writer`.
 pub fn subscriber<W>(
     format: Format,
     level: Level,
@@ -70,8 +71,8 @@ where
     tracing_subscriber::registry().with(targets(level)).with(layer)
 }
 
-/// Our own level for our own lines. Crates below us speak of connections and frames, which only
-/// matters when something is wrong.
+/// The level for Pilotfish's own lines. The crates below log connections and frames, which only
+/// matters if something is wrong.
 fn targets(level: Level) -> Targets {
     let ours = LevelFilter::from_level(level);
     Targets::new().with_default(ours.min(LevelFilter::WARN)).with_target("pilotfish", ours)

@@ -1,5 +1,5 @@
-//! The last door of the log: whatever a message repeats of a stranger's words, a line of the log
-//! stays one line, and no terminal obeys it.
+//! Makes foreign text in a message harmless: a log line stays one line, and contains no characters
+//! that a terminal acts on.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::core::text::{harmless_json, harmless_page};
 
-/// Writers whose lines are escaped. The format hands each line over whole.
+/// Writers whose lines are escaped. The format writes each line as a whole.
 pub(super) struct Harmless<W> {
     pub(super) inner: W,
     pub(super) escape: fn(&str) -> String,
@@ -20,12 +20,12 @@ pub(super) struct Escaped<W> {
     escape: fn(&str) -> String,
 }
 
-/// A line of text. The last end of line is its own, all others are a message's.
+/// A line of text. The last line end is its own, all others belong to the message.
 pub(super) fn plain_line(line: &str) -> String {
     coloured_line(&line.replace('\u{1b}', "\\u{1b}"))
 }
 
-/// The same, where the format colours it.
+/// The same for a line that the format colours.
 pub(super) fn coloured_line(line: &str) -> String {
     let (line, end) = match line.strip_suffix('\n') {
         Some(line) => (line, "\n"),

@@ -47,7 +47,7 @@ fn rollback_restores_the_previous_image_without_the_registry_and_refuses_the_new
     assert_eq!(history.len(), 2);
     assert_eq!(history[0]["from"], two.digest.as_str());
     assert_eq!(history[0]["to"], one.digest.as_str());
-    assert_eq!(history[0]["reason"], "a person went back to the image before");
+    assert_eq!(history[0]["reason"], "a person rolled back to the previous image");
     pi.registry.start_again(&pi.engine);
     pi.update(&[]).expect_code(0);
     pi.assert_settled("till", &one, 1);

@@ -368,7 +368,9 @@ impl<'a> InvariantChecker<'a> {
     /// refusal says so.
     fn refusals(&mut self) {
         for (service, refusals) in &self.state.memory().refused {
-            for refusal in refusals.iter().filter(|it| !it.detail.contains("tries did not come")) {
+            for refusal in
+                refusals.iter().filter(|it| !it.detail.contains("tries were interrupted"))
+            {
                 let mut digests = refusal.digests.iter();
                 let image = digests.find_map(|it| self.state.registry.with_manifest(it));
                 if image.is_some_and(|image| image.behaviour(service).is_good()) {

@@ -75,7 +75,7 @@ async fn each_wrong_answer_has_one_reason_and_affects_no_other_image() {
     let client = client(&settings(directory.path()));
     let redirect = "registry_error: HOST sent a redirect that is not followed: ";
     let table = [
-        ("bare-401", "registry_unauthorized: HOST wants a login for bare-401:1 of a kind we do not know".to_owned()),
+        ("bare-401", "registry_unauthorized: HOST wants an unknown kind of login for bare-401:1".to_owned()),
         ("forbidden", "registry_unauthorized: HOST answered 403 when asked for forbidden:1".into()),
         ("gone", "not_found: HOST answered 404 (MANIFEST_UNKNOWN) when asked for gone:1".into()),
         ("limited", "rate_limited: HOST answered 429 when asked for limited:1".into()),
@@ -85,13 +85,13 @@ async fn each_wrong_answer_has_one_reason_and_affects_no_other_image() {
         ("odd", "registry_error: HOST answered 418 when asked for odd:1".into()),
         ("nowhere", format!("{redirect}it leads nowhere")),
         ("round", format!("{redirect}there are too many")),
-        ("away", format!("{redirect}it leads away from TLS")),
-        ("page", "registry_error: HOST answered with something that is no manifest for page:1".into()),
-        ("page-body", "registry_error: HOST answered with something that is no manifest for page-body:1".into()),
-        ("no-digest", "registry_error: what HOST sent for no-digest:1 is of no use: it is not JSON of the expected shape (line 1, column 0)".into()),
+        ("away", format!("{redirect}it leaves TLS")),
+        ("page", "registry_error: HOST answered with something that is not a manifest for page:1".into()),
+        ("page-body", "registry_error: HOST answered with something that is not a manifest for page-body:1".into()),
+        ("no-digest", "registry_error: the answer of HOST for no-digest:1 is unusable: it is not JSON of the expected shape (line 1, column 0)".into()),
         ("large", "registry_error: HOST sent more than the 4194304 bytes such an answer may have".into()),
         ("endless", "registry_error: HOST sent more than the 4194304 bytes such an answer may have".into()),
-        ("rubbish", "registry_error: what HOST sent for rubbish:1 is of no use: it is neither a manifest nor an index".into()),
+        ("rubbish", "registry_error: the answer of HOST for rubbish:1 is unusable: it is neither a manifest nor an index".into()),
     ];
     for (image, expected) in table {
         assert_eq!(

@@ -43,7 +43,7 @@ async fn check(documents: Vec<Vec<u8>>, forged: Digest, table: &[(Digest, String
 
 fn useless(content: &[u8], why: &str) -> String {
     let digest = Digest::of(content);
-    format!("registry_error: what HOST sent for a@{digest} is of no use: {why}")
+    format!("registry_error: the answer of HOST for a@{digest} is unusable: {why}")
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_malformed_document_has_a_reason() {
     let (layerless, chart) = (bare_manifest(&good.config), bare_manifest(b"{}"));
     let page = b"<html>".to_vec();
     let table = [
-        (forged.clone(), format!("registry_error: HOST sent something else for a@{forged}")),
+        (forged.clone(), format!("registry_error: HOST sent something other than a@{forged}")),
         (
             Digest::of(&page),
             useless(&page, "it is not JSON of the expected shape (line 1, column 1)"),
@@ -82,7 +82,7 @@ async fn an_index_without_the_platform_lists_its_platforms() {
     let missing =
         |why: &str| format!("platform_missing: HOST/a:1 has no image for linux/arm64{why}");
     let table = [
-        (Digest::of(&liar), missing(": what its index offers for it is for linux/amd64")),
+        (Digest::of(&liar), missing(": the index entry for it is for linux/amd64")),
         (Digest::of(&empty), missing("; it has nothing")),
         (misnamed.digest(), missing("; it has linux/amd64")),
     ];

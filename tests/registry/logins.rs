@@ -56,13 +56,13 @@ async fn a_login_that_changes_on_disk_is_read_again() {
     let none = "registry_unauthorized: HOST wants a login for a/b:v1, and there is none";
     assert_eq!(error_text(client.head(&reference).await, &real.registry), none);
     write_config(directory.path(), &real.registry, "another one");
-    let wrong = "registry_unauthorized: HOST refuses our login for a/b:v1";
+    let wrong = "registry_unauthorized: HOST refuses the login for a/b:v1";
     assert_eq!(error_text(client.head(&reference).await, &real.registry), wrong);
     write_config(directory.path(), &real.registry, PASSWORD);
     assert_eq!(client.head(&reference).await, Ok(digest));
     fs::write(directory.path().join("config.json"), "rubbish").expect("a file");
     let rubbish = error_text(client.head(&reference).await, &real.registry);
-    let expected = format!("{none}; there was no login to show: the docker configuration ");
+    let expected = format!("{none}; no login was sent: the docker configuration ");
     assert!(rubbish.starts_with(&expected), "{rubbish}");
 }
 
@@ -142,7 +142,7 @@ async fn our_own_login_is_used_before_dockers() {
     fs::remove_file(&password_file).expect("a file");
     assert!(client.credentials(&real.registry).await.expect("no failure").is_none());
     let gone = error_text(client.head(&reference).await, &real.registry);
-    assert!(gone.contains("there was no login to show: the password file "), "{gone}");
+    assert!(gone.contains("no login was sent: the password file "), "{gone}");
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ async fn a_realm_on_another_port_of_this_machine_is_never_asked() {
             let client = client(&settings(directory.path()));
             let refused = error_text(client.head(&reference(&host, "a:1")).await, &host);
             assert!(
-                refused.starts_with("registry_error: HOST sends us for a token to "),
+                refused.starts_with("registry_error: HOST names the token server "),
                 "{refused}"
             );
             assert!(refused.ends_with(" without TLS"), "{refused}");
@@ -171,7 +171,7 @@ async fn a_host_that_refuses_after_a_redirect_is_named() {
     let refused = error_text(client.head(&reference(&host, "a:1")).await, &host);
     assert_eq!(
         refused.replace(&other.registry(), "OTHER"),
-        "registry_unauthorized: OTHER, where HOST sends us, wants a login for a:1, and there is none"
+        "registry_unauthorized: OTHER (redirect of HOST) wants a login for a:1, and there is none"
     );
     assert!(other.asked().iter().all(|asked| asked.authorization.is_none()));
 }

@@ -250,7 +250,7 @@ async fn plain_http_beyond_loopback_needs_permission() {
     let refused = client(&settings(directory.path())).head(&reference).await;
     assert_eq!(
         error_text(refused, &address),
-        "registry_error: HOST does not speak TLS; if that is meant, set plain_http = true for it"
+        "registry_error: HOST does not speak TLS; if this is intended, set plain_http = true for it"
     );
     let host = HostSettings { plain_http: true, ..HostSettings::default() };
     let allowed = client(&settings_for(directory.path(), &address, host));

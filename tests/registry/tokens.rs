@@ -105,7 +105,7 @@ async fn a_fresh_token_that_is_refused_is_not_renewed() {
     assert_eq!(flow.head("a:1").await, refused);
     assert_eq!((flow.tokens.asked().len(), flow.registry.asked().len()), (1, 2));
     flow.configure(r#"{"auth":"dTpw"}"#);
-    let refused = "registry_unauthorized: HOST refuses our login for b:1";
+    let refused = "registry_unauthorized: HOST refuses the login for b:1";
     assert_eq!(flow.head("b:1").await, refused);
     assert_eq!((flow.tokens.asked().len(), flow.registry.asked().len()), (2, 3));
 }
@@ -172,9 +172,9 @@ async fn every_wrong_answer_of_a_token_server_has_a_reason() {
     let server = flow.tokens.registry();
     for (image, expected) in [
         ("limited", "rate_limited: T answered 429 when asked for a token for limited"),
-        ("empty", "registry_error: T answered with something that is no token"),
-        ("html", "registry_error: T answered with something that is no token"),
-        ("split", "registry_error: T answered with something that is no token"),
+        ("empty", "registry_error: T answered with something that is not a token"),
+        ("html", "registry_error: T answered with something that is not a token"),
+        ("split", "registry_error: T answered with something that is not a token"),
         ("large", "registry_error: T sent more than the 262144 bytes such an answer may have"),
         ("ill", "registry_error: T answered 500 when asked for a token for ill"),
     ] {
@@ -202,7 +202,7 @@ async fn no_login_is_sent_to_a_token_server_without_tls() {
     let refused = error_text(client.head(&reference(&host, "a:1")).await, &host);
     assert_eq!(
         refused.replace(&realm, "T"),
-        "registry_error: HOST sends us for a token to T without TLS"
+        "registry_error: HOST names the token server T without TLS"
     );
     assert_eq!(other_host.asked(), []);
 }

@@ -95,6 +95,38 @@ fn check_words(file: &File) -> Vec<Finding> {
     findings
 }
 
+/// The kinds of items that need a doc comment. Fields and variants do not: their names say it.
+const DOCUMENTED: [&str; 8] =
+    ["fn ", "async fn ", "const fn ", "struct ", "enum ", "trait ", "const ", "type "];
+
+/// Public items without a doc comment, and files without a module comment.
+fn check_docs(file: &File) -> Vec<Finding> {
+    let code = without_tests(&code_of(&file.text));
+    let lines: Vec<&str> = file.text.lines().collect();
+    let is_public_item = |line: &str| {
+        let item = line.trim_start().strip_prefix("pub ");
+        item.is_some_and(|item| DOCUMENTED.iter().any(|kind| item.starts_with(kind)))
+    };
+    // Attributes stand between the comment and the item; rustfmt may break one over lines.
+    let has_doc = |index: usize| {
+        let above = lines[..index].iter().rev().map(|line| line.trim_start());
+        let ends = |line: &&str| line.is_empty() || (line.ends_with('}') && !line.contains('#'));
+        above
+            .take_while(|line| !ends(line))
+            .any(|line| line.starts_with("///") || line.starts_with("#[doc"))
+    };
+    let mut findings: Vec<_> = code
+        .lines()
+        .enumerate()
+        .filter(|(index, line)| is_public_item(line) && !has_doc(*index))
+        .map(|(index, _)| file.finding(index + 1, "a public item has a doc comment"))
+        .collect();
+    if !file.text.starts_with("//!") {
+        findings.push(file.finding(1, "a file begins with a module comment"));
+    }
+    findings
+}
+
 fn rust() -> Vec<File> {
     ["src", "tests", "examples", "benches"].iter().flat_map(|below| files(below, ".rs")).collect()
 }
@@ -120,6 +152,11 @@ fn nothing_is_unfinished_silenced_or_printed_by_the_way() {
 }
 
 #[test]
+fn public_items_are_documented() {
+    assert_none(&files("src", ".rs").iter().flat_map(check_docs).collect::<Vec<_>>());
+}
+
+#[test]
 fn these_rules_find_what_breaks_them() {
     let file = |text: &str| File::made_up("src/core/x.rs", text);
     assert!(check_file_length(&file(&"\n".repeat(FILE_LINES_MAX + 1))).is_some());
@@ -134,4 +171,7 @@ fn these_rules_find_what_breaks_them() {
     let words = "#[allow(dead_code)]\nfn a() { todo!() }\nfn b() { println!() }\n// dbg!()\n";
     let lines: Vec<_> = check_words(&file(words)).iter().map(|finding| finding.line).collect();
     assert_eq!(lines, [1, 2, 3]);
+    let bare = "//! A.\n\n/// B.\n#[derive(Debug)]\npub struct B;\n\npub fn c() {}\n";
+    let lines: Vec<_> = check_docs(&file(bare)).iter().map(|finding| finding.line).collect();
+    assert_eq!(lines, [7]);
 }

@@ -1,4 +1,4 @@
-//! How the offer compares with what runs.
+//! Compares the offered image with the running one.
 
 use super::{Circumstances, No};
 use crate::core::decide::observation::{Observation, Offered};
@@ -9,10 +9,10 @@ use crate::core::docker::reference::Digest;
 use crate::core::policy::Mode;
 use crate::core::time::wall_clock::reading;
 
-/// How the offer compares with what runs.
+/// The result of comparing the offered image with the running one.
 pub(super) enum Compared<'a> {
     Unasked,
-    /// Nothing shows that what runs came from where this is offered.
+    /// Nothing shows that the running image came from the repository that makes the offer.
     Unproven,
     Unresolved,
     Same,
@@ -59,12 +59,12 @@ pub(super) fn compare<'a>(
     no.map(Compared::Refused).or_else(|| doubted(observation)).unwrap_or(Compared::New(offer))
 }
 
-/// Whether the registry has nothing of this name.
+/// Whether the registry has nothing under this name.
 fn is_missing(observation: &Observation, error: &LookupError) -> bool {
     observation.reference.as_ref().is_ok_and(|reference| has_nothing(error, reference))
 }
 
-/// What the origin of the running image has against a comparison.
+/// What is known of the origin of the running image that forbids a comparison.
 fn doubted<'a>(observation: &Observation) -> Option<Compared<'a>> {
     doubt(observation).map(|doubt| match doubt {
         Doubt::Open => Compared::Unproven,
@@ -80,7 +80,7 @@ fn refused(observation: &Observation, circumstances: &Circumstances) -> Option<N
     Some(No::new(Reason::RefusedDigest, detail))
 }
 
-/// What waits for its next try. A person who names the container does not wait.
+/// The pause after failed tries. It does not hold if a person names the container.
 fn paused(observation: &Observation, circumstances: &Circumstances) -> Option<No> {
     let Circumstances { now, zone, force, tries_at_once, .. } = circumstances;
     let failing = observation.failing.as_ref().filter(|_| !force && !tries_at_once)?;
@@ -94,7 +94,7 @@ fn paused(observation: &Observation, circumstances: &Circumstances) -> Option<No
     Some(No { opens: Some(next), ..No::new(Reason::UpdateFailing, detail) })
 }
 
-/// What waits for the quota of its registry. A person who insists may spend what is left.
+/// The hold by the registry's quota. With `--force` a person may use what is left of it.
 pub(super) fn held(observation: &Observation, circumstances: &Circumstances) -> Option<No> {
     let hold = observation.hold.as_ref().filter(|_| !circumstances.force)?;
     Some(No::new(Reason::RateLimited, hold.in_words()))

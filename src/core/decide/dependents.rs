@@ -1,4 +1,4 @@
-//! What hangs on a container: whether it may be recreated together with it, and how.
+//! The containers that depend on another one: whether and how they are recreated with it.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use crate::core::recreate::{self, CannotRecreate, Original};
 use crate::core::update::orphans;
 use crate::core::update::plan::Member;
 
-/// One container that is recreated with another one.
+/// One container that is recreated together with the updated one.
 #[derive(Debug)]
 pub(super) struct Follower<'a> {
     pub(super) tie: Dependent,
@@ -23,9 +23,9 @@ pub(super) struct Follower<'a> {
     companion: &'a DependentFacts,
 }
 
-/// Everything that hangs on the container, in the order in which it is to be made again. Each must
-/// be opted in and fit to be replaced; otherwise the update is held, and everything that is in its
-/// way is named. No force overrides this: what is not opted in is never touched.
+/// All dependents of the container, in the order in which they are recreated. Each must be opted in
+/// and replaceable; otherwise the update is held, and the detail names every obstacle. `--force`
+/// does not override this: Pilotfish never touches a container that is not opted in.
 pub(super) fn followers(readiness: &Readiness) -> Result<Vec<Follower<'_>>, No> {
     let dependents =
         dependents::dependents(&readiness.original, &readiness.others, &readiness.depends_on);
@@ -37,7 +37,7 @@ pub(super) fn followers(readiness: &Readiness) -> Result<Vec<Follower<'_>>, No> 
         match fit(readiness.companions.get(&tie.id), &tie) {
             Ok((companion, policy)) => followers.push(Follower { tie, policy, companion }),
             Err(why) => {
-                obstacles.push(format!("{} {}, and {why}", tie.name, told(readiness, &tie)))
+                obstacles.push(format!("{} {}, and {why}", tie.name, describe(readiness, &tie)))
             }
         }
     }
@@ -52,29 +52,31 @@ pub(super) fn followers(readiness: &Readiness) -> Result<Vec<Follower<'_>>, No> 
     Ok(followers)
 }
 
-/// Whether the container and everything that hangs on it could be started again, as far as it can
-/// be seen. No force overrides this: the update would stop what then stays down.
+/// Whether the container and its dependents could be started again, as far as the agent can see.
+/// `--force` does not override this, because the update would stop a container that then stays
+/// down.
 pub(super) fn can_be_started(readiness: &Readiness, followers: &[Follower<'_>]) -> Result<(), No> {
     start_requirements::met("", &readiness.start_needs)?;
     for Follower { tie, companion, .. } in followers {
         start_requirements::met(&format!("{}: ", tie.name), &companion.start_needs)?;
     }
-    // Podman tells less of ties, and starts what joins a container that is gone all the same.
+    // Podman reports less about ties. It also starts a container that joins a container which is
+    // gone.
     if !readiness.can_update {
         return Ok(());
     }
     let main = &readiness.original;
     start_requirements::joins("", main, &readiness.others)?;
-    let everybody: Vec<&Value> = readiness.others.iter().map(AsRef::as_ref).chain([main]).collect();
+    let all: Vec<&Value> = readiness.others.iter().map(AsRef::as_ref).chain([main]).collect();
     for follower in followers {
         let of = format!("{}: ", follower.tie.name);
-        start_requirements::joins(&of, follower.original(), &everybody)?;
+        start_requirements::joins(&of, follower.original(), &all)?;
     }
     Ok(())
 }
 
-/// The names of the containers that this one asks by a label to be recreated with. Nothing of it
-/// breaks where it is not, so one that is not to be touched asks for nothing, and holds nobody.
+/// Names in the `depends-on` label. A container we may not touch is ignored: it neither joins nor
+/// blocks the update.
 #[must_use]
 pub fn depends_on(container: &Value, selection: &Selection, is_self: bool) -> Vec<String> {
     match selection {
@@ -91,22 +93,22 @@ fn is_alive(container: &Value) -> bool {
     matches!(inspect::text(container, "/State/Status"), "running" | "restarting")
 }
 
-/// How it hangs on what: `shares its network`, or `shares the network of db`.
-fn told(readiness: &Readiness, tie: &Dependent) -> String {
+/// How the dependent depends on the other one: `shares its network`, or `shares the network of db`.
+fn describe(readiness: &Readiness, tie: &Dependent) -> String {
     if tie.on == inspect::name(&readiness.original) {
         return tie.how.to_string();
     }
     tie.how.of(&tie.on)
 }
 
-/// Whether it may be recreated. What nothing is known of is left alone.
+/// Whether the dependent may be recreated. A container without facts is left alone.
 fn fit<'a>(
     companion: Option<&'a DependentFacts>,
     tie: &Dependent,
 ) -> Result<(&'a DependentFacts, &'a Policy), String> {
-    let companion = companion.ok_or("the Engine does not tell more of it")?;
+    let companion = companion.ok_or("the Engine gives no details about it")?;
     if orphans::service(&tie.name).is_some() {
-        return Err("it belongs to an update that is not over".into());
+        return Err("it belongs to an unfinished update".into());
     }
     if let Some(manager) = companion.manager {
         return Err(manager.in_words().into());
@@ -120,10 +122,10 @@ fn fit<'a>(
         Selection::Watched(policy) => policy,
     };
     if policy.mode == Mode::Notify {
-        return Err("news of it are only to be told (pilotfish.mode=notify)".into());
+        return Err("it is only reported on (pilotfish.mode=notify)".into());
     }
     if companion.open_update.is_some() {
-        return Err("an update of it is not over".into());
+        return Err("an update of it is not finished".into());
     }
     if companion.is_self {
         return Err("the agent runs in it".into());
@@ -135,12 +137,12 @@ fn fit<'a>(
 }
 
 impl Follower<'_> {
-    /// The inspect document of what is replaced.
+    /// The inspect document of the container that is replaced.
     pub(super) const fn original(&self) -> &Value {
         &self.companion.original
     }
 
-    /// How it is recreated, on the image that it runs on.
+    /// How the dependent is recreated, on the image that it already runs.
     pub(super) fn member(&self, readiness: &Readiness) -> Result<Member, No> {
         let DependentFacts { original, image, .. } = self.companion;
         let facts = Original { container: original, image, api: readiness.api };

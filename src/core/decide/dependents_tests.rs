@@ -1,4 +1,4 @@
-//! What is decided about a container on which others hang.
+//! Decisions about a container that has dependents.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::core::decide::start_requirements::{CheckedRequirement, Presence, Star
 use crate::core::policy::{LabelError, Policy, Selection};
 use crate::core::update::plan::Header;
 
-/// A container in the network of `till`, as the Engine tells of it.
+/// A container in the network of `till`, as the Engine reports it.
 fn side(policy: &Policy) -> DependentFacts {
     DependentFacts {
         original: json!({
@@ -61,7 +61,7 @@ fn circumstances() -> Circumstances {
     }
 }
 
-fn told(change: impl FnOnce(&mut DependentFacts)) -> String {
+fn describe(change: impl FnOnce(&mut DependentFacts)) -> String {
     match decided(change) {
         Decision::No(no) => format!("{}: {}", no.reason, no.detail),
         other => panic!("{other:?}"),
@@ -118,7 +118,7 @@ fn whatever_is_in_the_way_of_a_dependent_is_named_with_it() {
                 let Selection::Watched(policy) = &mut it.selection else { return };
                 policy.mode = Mode::Notify;
             },
-            "has_dependents: side shares its network, and news of it are only to be told \
+            "has_dependents: side shares its network, and it is only reported on \
              (pilotfish.mode=notify)",
         ),
         (
@@ -127,7 +127,7 @@ fn whatever_is_in_the_way_of_a_dependent_is_named_with_it() {
         ),
         (
             |it| it.open_update = Some(OpenUpdate::InFlight),
-            "has_dependents: side shares its network, and an update of it is not over",
+            "has_dependents: side shares its network, and an update of it is not finished",
         ),
         (
             |it| it.is_self = true,
@@ -156,7 +156,7 @@ fn whatever_is_in_the_way_of_a_dependent_is_named_with_it() {
             let waits = "to be pulled; the update window of side opens Sat 02 Jan 04:00";
             assert_eq!(fetch.waits.detail, waits);
         } else {
-            assert_eq!(told(change), expected);
+            assert_eq!(describe(change), expected);
         }
     }
 }

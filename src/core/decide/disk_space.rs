@@ -7,14 +7,15 @@ use serde_json::Value;
 use crate::core::decide::observation::Readiness;
 use crate::core::decide::offer::Offer;
 
-/// What a compressed layer takes on the disk while it is pulled, as a multiple of its size in the
+/// Disk space that a compressed layer takes during a pull, as a multiple of its size in the
 /// manifest: the download itself, and its content, which gzip makes two to three times smaller.
 const UNPACKED_FACTOR: u64 = 4;
 
-/// What must be left over for everybody else, in bytes.
+/// Bytes that must stay free for all other programs.
 const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What is missing for this offer, in words; nothing where it fits or nobody can tell.
+/// How much space is missing for this offer, in words. `None` if it fits or if the free space is
+/// not known.
 #[must_use]
 pub fn missing(readiness: &Readiness, offer: &Offer) -> Option<String> {
     if readiness.is_pulled {
@@ -31,7 +32,7 @@ pub fn missing(readiness: &Readiness, offer: &Offer) -> Option<String> {
     ))
 }
 
-/// The unpacked layers that the running image has already.
+/// The unpacked layers that the running image already has.
 fn present(image: &Value) -> BTreeSet<&str> {
     let layers = image.pointer("/RootFS/Layers").and_then(Value::as_array);
     layers.into_iter().flatten().filter_map(Value::as_str).collect()
@@ -46,7 +47,7 @@ fn needed(offer: &Offer, present: &BTreeSet<&str>) -> u64 {
     compressed.saturating_mul(UNPACKED_FACTOR).saturating_add(RESERVE_BYTES)
 }
 
-/// A number of bytes as people read it: `312 MB`.
+/// A number of bytes for people: `312 MB`.
 #[must_use]
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];

@@ -1,4 +1,4 @@
-//! What stands before any registry is asked: whether a container may be updated at all.
+//! Whether a container may be updated at all. Decided before any registry is asked.
 
 use super::No;
 use crate::core::decide::observation::{Observation, OpenUpdate, Running};
@@ -8,15 +8,15 @@ use crate::core::docker::reference::{Reference, ReferenceError};
 use crate::core::policy::Policy;
 use crate::core::policy::managers::Manager;
 
-/// What holds of a container that may be updated at all.
-pub(super) struct Standing<'a> {
+/// Facts about a container that may be updated at all.
+pub(super) struct Eligible<'a> {
     pub(super) policy: &'a Policy,
     pub(super) reference: &'a Reference,
     pub(super) running: &'a Running,
 }
 
-/// What stands before any registry is asked.
-pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
+/// The checks before any registry is asked.
+pub(super) fn eligible(observation: &Observation) -> Result<Eligible<'_>, No> {
     if let Some(manager) = observation.manager {
         return Err(managed(manager));
     }
@@ -47,7 +47,7 @@ pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
         let detail = format!("the container is {}", observation.state);
         return Err(No::new(Reason::NotRunning, detail));
     }
-    // Without an answer of the Engine its image's name is not known either.
+    // If the Engine gave no answer, the name of the container's image is not known either.
     let running = observation
         .running
         .as_ref()
@@ -63,10 +63,10 @@ pub(super) fn standing(observation: &Observation) -> Result<Standing<'_>, No> {
     if running.digests.is_empty() && !observation.has_shown_origin() && !observation.is_local() {
         return Err(No::new(Reason::BuiltLocally, "the image has never been in a registry"));
     }
-    Ok(Standing { policy, reference, running })
+    Ok(Eligible { policy, reference, running })
 }
 
-/// What is said of an update that could be neither finished nor undone.
+/// The "no" for an update that could be neither finished nor undone.
 pub(super) fn stuck(open: &OpenUpdate) -> No {
     No::new(
         Reason::Stuck,
@@ -82,7 +82,7 @@ pub(super) fn stuck(open: &OpenUpdate) -> No {
     )
 }
 
-/// The "no" for what somebody else makes and replaces.
+/// The "no" for a container that another program creates and replaces.
 fn managed(manager: Manager) -> No {
     let reason = match manager {
         Manager::OneOff => Reason::OneOff,

@@ -1,54 +1,53 @@
-//! Who works on an Engine: one agent, whichever state directory it has.
+//! The lock of an Engine: one agent works on it, whatever state directory that agent uses.
 //!
-//! The lock is a volume of the Engine itself, because that is what two agents have in common: its
-//! name is taken by the first one, and its labels tell who that is. The Engine leaves a volume that
-//! exists as it is when it is asked to create it, so that of several agents one wins.
+//! The lock is a volume of the Engine, because the Engine is the only thing that two agents share.
+//! The first agent creates the volume, and the labels of the volume name that agent. When an agent
+//! asks the Engine to create a volume that exists, the Engine leaves it unchanged. So of several
+//! agents exactly one gets the lock.
 
 use std::collections::BTreeMap;
 
-/// The name of the volume.
+/// The name of the lock volume.
 pub const LOCK_VOLUME: &str = "pilotfish-lock";
 
-/// What the labels of the volume begin with.
+/// The prefix of the volume's labels.
 const PREFIX: &str = "pilotfish.lock.";
 
-/// A process, told in such a way that another one on the same machine can know it again.
+/// A process, described so that another process on the same machine can find it again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProcessIdentity {
-    /// Its number.
     pub pid: String,
-    /// When it began, in ticks since the boot (`starttime` of `proc_pid_stat(5)`): numbers are
-    /// given again.
+    /// Start time in ticks since the boot (`starttime` of `proc_pid_stat(5)`), because process IDs
+    /// are reused.
     pub started: String,
-    /// The namespace in which that number counts (`/proc/PID/ns/pid`).
+    /// The PID namespace in which the number is valid (`/proc/PID/ns/pid`).
     pub namespace: String,
 }
 
-/// Who holds an Engine.
+/// The agent that holds an Engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Holder {
-    /// The random ID that stands in its state directory.
+    /// The random ID stored in the agent's state directory.
     pub owner: String,
-    /// Where that is, for people.
+    /// The path of the state directory, for people.
     pub state_dir: String,
-    /// Device and inode of it, which a copy does not share. They may change with a boot.
+    /// Device and inode of the state directory. A copy has other ones. They may change with a boot.
     pub directory: String,
-    /// The name of its machine, for people.
+    /// The host name, for people.
     pub host: String,
-    /// What identifies its machine.
+    /// The machine ID.
     pub machine: String,
-    /// The boot of that machine.
     pub boot_id: String,
-    /// The process.
     pub process: ProcessIdentity,
-    /// The ID of its container, where that is one of this very Engine.
+    /// The ID of the agent's container, if that container is one of this Engine.
     pub container: String,
-    /// Whether it reaches the Engine by a socket, so that it most likely runs on its machine.
+    /// Whether the agent reaches the Engine by a socket, so that it most likely runs on the
+    /// Engine's machine.
     pub by_socket: bool,
 }
 
 impl Holder {
-    /// What the volume is labelled with.
+    /// The labels of the volume.
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {
         let by_socket = self.by_socket.to_string();
@@ -68,7 +67,7 @@ impl Holder {
         pairs.into_iter().map(|(key, value)| (format!("{PREFIX}{key}"), value.clone())).collect()
     }
 
-    /// Who that is by the labels of the volume. One that no agent made names nobody.
+    /// Reads the holder from the labels of the volume. All fields are empty if no agent created it.
     #[must_use]
     pub fn of(labels: &BTreeMap<String, String>) -> Self {
         let text = |key: &str| labels.get(&format!("{PREFIX}{key}")).cloned().unwrap_or_default();
@@ -89,13 +88,13 @@ impl Holder {
         }
     }
 
-    /// Whether it is a process of this very boot.
+    /// Whether both are of the same boot of the same machine.
     #[must_use]
     pub fn is_same_boot(&self, other: &Self) -> bool {
         !self.boot_id.is_empty() && self.boot_id == other.boot_id
     }
 
-    /// Who it is, for people, and what to do if it is nobody any more.
+    /// Who the holder is, for people, and what to do if that agent no longer exists.
     #[must_use]
     pub fn in_words(&self) -> String {
         if self.owner.is_empty() {
@@ -116,30 +115,31 @@ impl Holder {
     }
 }
 
-/// What can be seen of a holder from here.
+/// What this agent can see of a holder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HolderStatus {
-    /// Whether its process lives; absent where processes of its namespace cannot be seen.
+    /// Whether the holder's process runs; absent if processes of its namespace are not visible.
     pub process_lives: Option<bool>,
-    /// Whether its container runs; absent where it has none, or the Engine does not tell.
+    /// Whether the holder's container runs; absent if it has none, or if the Engine does not say.
     pub container_runs: Option<bool>,
 }
 
-/// What a lock that was found means.
+/// What an existing lock means for this agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// It is this agent's own, perhaps of an earlier life.
+    /// The lock belongs to this agent, perhaps to an earlier process of it.
     Ours,
-    /// Its holder is shown to be gone.
-    Forsaken,
-    /// Another agent holds it, or nothing shows that it is gone.
+    /// The holder is shown to be gone.
+    Abandoned,
+    /// Another agent holds the lock, or nothing shows that its holder is gone.
     Others,
 }
 
-/// What a lock that was found means for this agent.
+/// What an existing lock means for this agent.
 ///
 /// The lock of the state directory keeps two processes of one directory apart, so the ID in it is
-/// proof enough; but a directory can be copied, ID included, and the copy is another agent.
+/// enough to identify the agent. But a person can copy a directory together with its ID, and the
+/// copy is another agent.
 #[must_use]
 pub fn claim(found: &Holder, own: &Holder, seen: HolderStatus) -> Claim {
     let is_same_boot = found.is_same_boot(own);
@@ -152,25 +152,25 @@ pub fn claim(found: &Holder, own: &Holder, seen: HolderStatus) -> Claim {
     }
     match seen.process_lives.filter(|_| is_same_boot) {
         Some(true) => return Claim::Others,
-        Some(false) => return Claim::Forsaken,
+        Some(false) => return Claim::Abandoned,
         None => {}
     }
     match seen.container_runs {
-        Some(false) => Claim::Forsaken,
-        // Its process is none that can be seen from inside of the same container.
-        Some(true) if found.container == own.container => Claim::Forsaken,
+        Some(false) => Claim::Abandoned,
+        // Processes of an earlier start of this container are not visible from inside it.
+        Some(true) if found.container == own.container => Claim::Abandoned,
         Some(true) => Claim::Others,
-        None if was_before_boot(found, own) => Claim::Forsaken,
+        None if was_before_boot(found, own) => Claim::Abandoned,
         None => Claim::Others,
     }
 }
 
-/// Whether it lived on this machine, before it was booted. Only a socket ties an agent to the
-/// machine of its Engine: over the network, machines made from one image of a disk look alike.
+/// Whether the holder ran on this machine before its last boot. Only a socket ties an agent to the
+/// machine of its Engine: over the network, machines made from one disk image look alike.
 fn was_before_boot(found: &Holder, own: &Holder) -> bool {
-    let is_told = !found.boot_id.is_empty() && !own.boot_id.is_empty() && !own.machine.is_empty();
+    let is_known = !found.boot_id.is_empty() && !own.boot_id.is_empty() && !own.machine.is_empty();
     let are_local = found.by_socket && own.by_socket;
-    is_told && are_local && found.machine == own.machine && found.boot_id != own.boot_id
+    is_known && are_local && found.machine == own.machine && found.boot_id != own.boot_id
 }
 
 #[cfg(test)]
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn another_agent_is_gone_only_where_that_is_shown() {
-        use Claim::{Forsaken, Others, Ours};
+        use Claim::{Abandoned, Others, Ours};
         let own = Holder { container: "c1".into(), ..holder("own") };
         let other = holder("other");
         let contained = Holder { container: "c2".into(), ..holder("other") };
@@ -222,21 +222,21 @@ mod tests {
             (&of_another_boot(own.clone()), unseen, Ours),
             (&other, unseen, Others),
             (&other, process(true), Others),
-            (&other, process(false), Forsaken),
-            // The number of a process says nothing about another boot.
+            (&other, process(false), Abandoned),
+            // A process ID says nothing about another boot.
             (&remote, process(false), Others),
             (&contained, container(true), Others),
-            (&contained, container(false), Forsaken),
-            // An earlier life of this container, with another state directory.
-            (&Holder { container: "c1".into(), ..other.clone() }, container(true), Forsaken),
-            (&of_another_boot(other.clone()), unseen, Forsaken),
+            (&contained, container(false), Abandoned),
+            // An earlier start of this container, with another state directory.
+            (&Holder { container: "c1".into(), ..other.clone() }, container(true), Abandoned),
+            (&of_another_boot(other.clone()), unseen, Abandoned),
             (&elsewhere, unseen, Others),
             (&remote, unseen, Others),
             // A copy of the state directory.
             (&copy, process(true), Others),
             (&copy, unseen, Others),
-            (&copy, process(false), Forsaken),
-            // Somebody's own volume.
+            (&copy, process(false), Abandoned),
+            // A volume that a person created.
             (&Holder::default(), process(false), Others),
         ] {
             assert_eq!(claim(found, &own, seen), expected, "{found:?} {seen:?}");

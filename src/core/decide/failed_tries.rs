@@ -1,5 +1,5 @@
-//! Tries of one image that failed although nothing was learned of the image: a pull that breaks, a
-//! disk without room, a port that somebody else holds. Each is tried again after a longer pause.
+//! Failed tries that say nothing about the image: a pull that breaks, a disk without room, a port
+//! in use. Each is repeated after a longer pause.
 
 use std::collections::BTreeSet;
 
@@ -8,48 +8,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::docker::reference::Digest;
 
-/// The pause after the first try that failed before anything was stopped. It doubles with each one.
+/// The pause after the first try that failed before anything was stopped. It doubles with each try.
 const PAUSE_MIN: TimeDelta = TimeDelta::minutes(1);
 
-/// The same where the service was stopped for the try: each of those is an outage.
+/// The same if the service was stopped for the try, because each such try is an outage.
 const PAUSE_AFTER_AN_OUTAGE_MIN: TimeDelta = TimeDelta::minutes(15);
 
-/// The longest pause. After the cause is mended, the next try comes within a day.
+/// The longest pause. Once the cause is fixed, the next try comes within a day.
 const PAUSE_MAX: TimeDelta = TimeDelta::days(1);
 
-/// One try that failed.
+/// One failed try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedTry {
-    /// The manifest of the image for this platform.
+    /// The image's manifest for this platform.
     pub manifest: Digest,
-    /// Everything that identifies the image, its manifest included.
+    /// All digests that identify the image, its manifest included.
     pub digests: BTreeSet<Digest>,
-    /// The ID of the container that was to be replaced. One that was created anew since may have
-    /// just what was missing.
+    /// The ID of the container that was to be replaced. A container created since then may have
+    /// what was missing.
     pub container_id: String,
-    /// When it failed.
     pub at: DateTime<Utc>,
-    /// Whether the service was stopped for it.
     pub was_outage: bool,
-    /// Why.
     pub detail: String,
 }
 
-/// All tries of one image for one container so far.
+/// All tries so far of one image for one container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failing {
-    /// Everything that identifies the image.
+    /// All digests that identify the image.
     pub digests: BTreeSet<Digest>,
-    /// The ID of the container that was to be replaced.
     pub container_id: String,
-    /// How many tries there were.
     pub count: u32,
-    /// For how many of them the service was stopped.
+    /// How many of them stopped the service.
     #[serde(default)]
     pub outages: u32,
-    /// When the last one failed.
+    /// Time of the last one.
     pub at: DateTime<Utc>,
-    /// Why.
     pub detail: String,
 }
 
@@ -61,7 +55,7 @@ impl Failing {
         Self { digests, container_id, count: 1, outages: u32::from(was_outage), at, detail }
     }
 
-    /// Whether another try is one of the same image for the same container.
+    /// Whether a failed try is of the same image for the same container.
     #[must_use]
     pub fn is_of(&self, failed: &FailedTry) -> bool {
         self.container_id == failed.container_id && !self.digests.is_disjoint(&failed.digests)
@@ -75,8 +69,8 @@ impl Failing {
         (self.at, self.detail) = (failed.at, failed.detail);
     }
 
-    /// When the next try is due. A clock that was put back since makes it due at once: a Pi without
-    /// a clock of its own must not wait for a time that never was.
+    /// When the next try is due. If the clock was set back since the last try, the next one is due
+    /// at once: a Pi without a clock of its own must not wait for a time that was wrong.
     #[must_use]
     pub fn next_try(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let next = self.at.checked_add_signed(self.pause())?;

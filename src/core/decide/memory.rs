@@ -1,5 +1,5 @@
-//! What the agent remembers between rounds and across restarts: refused digests, tries that were
-//! cut short, and manifests that turned out to be what already runs.
+//! What the agent remembers between rounds and across restarts: refused digests, interrupted tries,
+//! and manifests that turned out to be the running image.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,88 +11,84 @@ use crate::core::decide::origin::RememberedOrigin;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::update::history::Fault;
 
-/// How many refused digests of one container are remembered; the oldest go first. A person who
-/// pushes a hundred bad images in a row has noticed by then.
+/// Most refused digests remembered per container; the oldest go first. A person who pushes a
+/// hundred bad images in a row has noticed by then.
 const REFUSALS_MAX: usize = 100;
 
-/// How often an update to one digest may be cut short before the digest is refused: an image that
-/// takes the machine down with it is never judged, and must not be tried for ever.
+/// After so many interrupted updates to one digest the digest is refused. An image that takes the
+/// machine down with it is never judged, and must not be tried without a limit.
 pub const INTERRUPTIONS_MAX: u32 = 3;
 
-/// How many images this program's own record of digests may know; the least are needed.
+/// Most images with known digests that are kept; few of them are needed.
 const KNOWN_MAX: usize = 500;
 
-/// How many containers may have tries that failed; the oldest go first. Nobody runs more containers
-/// than this on one machine and has all of them fail.
+/// Most containers with failed tries; the oldest go first. No user runs more containers than this
+/// on one machine and has all of them fail.
 const FAILING_MAX: usize = 500;
 
-/// How many hosts that spoke TLS are remembered; no Pi asks as many. The first ones stay, because a
-/// list that changes in each round would be written in each round.
+/// Most hosts that are remembered because they spoke TLS; no Pi asks that many. The first ones
+/// stay, because a list that changes in each round would be written in each round.
 const TLS_HOSTS_MAX: usize = 200;
 
-/// Of how many images it is remembered where they came from: a Pi runs dozens.
+/// Most images whose origin is remembered: a Pi runs dozens.
 const ORIGINS_MAX: usize = 500;
 
 /// A digest that was judged bad for a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// Everything that identifies the image: the platform's manifest, which a republished index
-    /// leads to as well; each index that was seen to lead there, so that the manifest need not be
-    /// asked for again; the configuration.
+    /// All digests that identify the image: the platform's manifest, to which a republished index
+    /// leads as well; each index that was seen to lead there, so that the manifest is not requested
+    /// again; the configuration.
     pub digests: BTreeSet<Digest>,
-    /// When it was refused.
     pub at: DateTime<Utc>,
-    /// Why.
     pub detail: String,
 }
 
-/// Tries of one digest that were cut short.
+/// Interrupted tries of one digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interruptions {
-    /// The platform's manifest.
     pub manifest: Digest,
-    /// How many there were.
     pub count: u32,
 }
 
-/// Everything that is remembered. One file, replaced as a whole when something changed.
+/// Everything the agent remembers. One file, which is replaced as a whole after a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     /// Refused digests, by container.
     #[serde(default)]
     pub refused: BTreeMap<String, Vec<Refusal>>,
-    /// Tries that were cut short, by container.
+    /// Interrupted tries, by container.
     #[serde(default)]
     pub interrupted: BTreeMap<String, Interruptions>,
     /// Tries that failed before the image was judged, by container.
     #[serde(default)]
     pub failing: BTreeMap<String, Failing>,
-    /// The ID of the image before the present one, by container.
+    /// The ID of the previous image, by container.
     #[serde(default)]
     pub previous: BTreeMap<String, String>,
-    /// For each image ID, digests that are known to lead to it although the Engine does not say
-    /// so: a republished index, or an image whose tag has moved on the containerd image store.
+    /// For each image ID, digests that lead to it although the Engine does not say so: a
+    /// republished index, or an image whose tag has moved on the containerd image store.
     #[serde(default)]
     pub known: BTreeMap<String, BTreeSet<Digest>>,
-    /// Registries that spoke TLS, as `HOST:PORT`, the latest last: none of them is ever sent a
-    /// login in clear.
+    /// Registries that spoke TLS, as `HOST:PORT`, the latest last. They never get a login in clear
+    /// text.
     #[serde(default)]
     pub tls_hosts: Vec<String>,
     /// For each image ID and each repository (`docker.io/library/nginx`), whether the image came
-    /// from there.
+    /// from that repository.
     #[serde(default)]
     pub origins: BTreeMap<String, BTreeMap<String, RememberedOrigin>>,
 }
 
 impl Memory {
-    /// The refusal of an index or a manifest, if there is one.
+    /// The refusal of an index or a manifest.
     #[must_use]
     pub fn refusal(&self, container: &str, digest: &Digest) -> Option<&Refusal> {
         self.refused.get(container)?.iter().find(|refusal| refusal.digests.contains(digest))
     }
 
-    /// Refuses an image from now on, under each of its digests. One that is refused already learns
-    /// digests that are new. Says whether anything changed.
+    /// Refuses an image from now on, under each of its digests. An image that is already refused
+    /// gets the new digests. Returns whether anything changed.
     pub fn refuse(&mut self, container: &str, refusal: Refusal) -> bool {
         self.interrupted.remove(container);
         self.failing.remove(container);
@@ -109,21 +105,21 @@ impl Memory {
         true
     }
 
-    /// Forgets the refused digests of a container. Gives how many there were.
+    /// Forgets the refused digests of a container. Returns how many there were.
     pub fn allow(&mut self, container: &str) -> usize {
         self.interrupted.remove(container);
         self.failing.remove(container);
         self.refused.remove(container).map_or(0, |refusals| refusals.len())
     }
 
-    /// The tries that failed of an index or a manifest, for this very container.
+    /// The failed tries of an index or a manifest, for exactly this container.
     #[must_use]
     pub fn failing(&self, container: &str, id: &str, digest: &Digest) -> Option<&Failing> {
         let failing = self.failing.get(container)?;
         (failing.container_id == id && failing.digests.contains(digest)).then_some(failing)
     }
 
-    /// Counts a try that failed, and that says nothing of the image.
+    /// Counts a failed try that says nothing about the image.
     pub fn fail(&mut self, container: &str, failed: FailedTry) {
         match self.failing.get_mut(container) {
             Some(failing) if failing.is_of(&failed) => failing.add(failed),
@@ -138,13 +134,13 @@ impl Memory {
         }
     }
 
-    /// Takes in how an update failed, and says whether anything changed.
+    /// Records how an update failed. Returns whether anything changed.
     ///
-    /// The fault of an image refuses it. An update that was cut short after the service was stopped
-    /// is counted, so that an image that takes the machine down with it is refused in the end; so
-    /// is a damaged copy, which is pulled again at once. What the surroundings did is tried again
-    /// after a pause: nothing was learned of the image. `is_news` is false where the same failure
-    /// was taken in before.
+    /// A fault of the image refuses it. An update that was interrupted after the service was
+    /// stopped is counted, so that an image that takes the machine down with it is refused in the
+    /// end; so is a damaged copy, which is pulled again at once. A fault of the surroundings is
+    /// tried again after a pause, because it says nothing about the image. `is_news` is false if
+    /// the same failure was recorded before.
     pub fn note_failure(
         &mut self,
         container: &str,
@@ -162,8 +158,7 @@ impl Memory {
             Fault::Interruption | Fault::DamagedCopy if is_news && failed.was_outage => {
                 let count = self.interrupt(container, &failed.manifest);
                 if count >= INTERRUPTIONS_MAX {
-                    let detail =
-                        format!("{count} tries did not come to an end, the last one: {detail}");
+                    let detail = format!("{count} tries were interrupted, the last one: {detail}");
                     self.refuse(container, Refusal { digests, at, detail });
                 }
                 true
@@ -172,7 +167,7 @@ impl Memory {
         }
     }
 
-    /// Counts a try that was cut short, and gives how many there have been for this digest.
+    /// Counts an interrupted try. Returns how many there have been for this digest.
     pub fn interrupt(&mut self, container: &str, manifest: &Digest) -> u32 {
         let fresh = Interruptions { manifest: manifest.clone(), count: 0 };
         let entry = self.interrupted.entry(container.to_owned()).or_insert_with(|| fresh.clone());
@@ -183,8 +178,8 @@ impl Memory {
         entry.count
     }
 
-    /// The container runs on another image now: tries that were cut short are forgotten, and so is
-    /// a refusal of the image that proved itself. The image before it is what a rollback goes to.
+    /// The container now runs another image. Forgets interrupted tries and any refusal of this
+    /// image, because it proved itself. A rollback goes to the image before it.
     pub fn succeed(&mut self, container: &str, digests: &BTreeSet<Digest>, previous: &str) {
         self.interrupted.remove(container);
         self.failing.remove(container);
@@ -195,12 +190,12 @@ impl Memory {
         self.refused.retain(|_, refusals| !refusals.is_empty());
     }
 
-    /// Remembers that a digest leads to an image. Says whether that is news.
+    /// Remembers that a digest leads to an image. Returns whether that is new.
     pub fn learn(&mut self, image_id: &str, digest: &Digest) -> bool {
         self.known.entry(image_id.to_owned()).or_default().insert(digest.clone())
     }
 
-    /// Remembers hosts that spoke TLS. Says whether one of them is news.
+    /// Remembers hosts that spoke TLS. Returns whether one of them is new.
     pub fn learn_tls(&mut self, hosts: impl IntoIterator<Item = String>) -> bool {
         let mut is_news = false;
         for host in hosts {
@@ -218,8 +213,8 @@ impl Memory {
         self.origins.get(image_id)?.get(&reference.full_name())
     }
 
-    /// Remembers where an image came from. What this agent pulled stays that. Says whether it is
-    /// news.
+    /// Remembers where an image came from. `Pulled` is never replaced. Returns whether anything
+    /// changed.
     pub fn learn_origin(
         &mut self,
         image_id: &str,
@@ -235,8 +230,8 @@ impl Memory {
         true
     }
 
-    /// Forgets images that nobody runs any more, once there are many. Those that a rollback goes
-    /// to are not forgotten.
+    /// Forgets images that no container runs any more, once there are many. Images that a rollback
+    /// goes to are kept.
     pub fn tidy(&mut self, images_in_use: &BTreeSet<String>) {
         if self.origins.len() > ORIGINS_MAX {
             let previous: BTreeSet<_> = self.previous.values().cloned().collect();

@@ -1,29 +1,29 @@
-//! From facts to a decision: total, pure, and the only place where a rule about an update stands.
+//! Turns facts into a decision. This is the only place that holds rules about updates.
 //!
 //! `check`, `update --dry-run` and the agent print and carry out the same value.
 
-// What stands before any registry is asked.
+// Checks before any registry is asked.
 mod eligibility;
-// How the offer compares with what runs.
+// Compares the offered image with the running one.
 mod comparison;
-// Whether what runs came from the registry of its name.
+// Whether the running image came from the registry of its name.
 pub mod origin;
-// What hangs on a container, and is recreated with it.
+// The containers that depend on a container and are recreated with it.
 mod dependents;
-// The containers that the agent itself lives by.
+// The containers that the agent needs itself.
 mod self_protection;
-// What no force overrides.
+// Safety checks that no force overrides.
 mod preconditions;
-// What only a start needs of the machine.
+// What only the start of a container needs from the machine.
 pub mod start_requirements;
-// What the windows say of an update that nothing else is in the way of.
+// Update windows and pull windows.
 mod windows;
 
-// Who waits for a window, and which images that were fetched ahead are still wanted.
+// Containers that wait for a window, and images that were fetched ahead and are still wanted.
 pub mod pending;
 // What is known of a watched container.
 pub mod observation;
-// Who works on an Engine: the lock that belongs to it.
+// The lock of the Engine: which agent works on it.
 pub mod engine_lock;
 // What a registry offers, and why it could not be asked.
 pub mod offer;
@@ -33,13 +33,13 @@ pub mod reason;
 pub mod disk_space;
 // Tries that failed before the image was judged, and the pauses between them.
 pub mod failed_tries;
-// Refused digests, tries that were cut short, digests known to be what runs.
+// Refused digests, interrupted tries, digests known to be the running image.
 pub mod memory;
-// What a check says of one container: the words of table, JSON and metrics.
+// What a check says about one container, for table, JSON and metrics.
 pub mod report;
-// The agent as it stands.
+// The state of the agent.
 pub mod snapshot;
-// A registry's quota, and who may use up what is left of it.
+// A registry's quota, and which containers may use what is left of it.
 pub mod quota;
 
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ use serde_json::Value;
 use comparison::{Compared, compare, held, is_notify};
 pub use dependents::depends_on;
 use dependents::{Follower, can_be_started, followers, member};
-use eligibility::{Standing, standing};
+use eligibility::{Eligible, eligible};
 use failed_tries::FailedTry;
 use observation::{Observation, Readiness};
 use offer::Offer;
@@ -66,27 +66,26 @@ use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
 use crate::core::update::plan::{ImageSource, Member, Plan, PreviousImage};
 
-/// What holds for a whole round.
+/// Facts and settings that hold for a whole round.
 #[derive(Debug, Clone)]
 pub struct Circumstances {
-    /// The time of day.
     pub now: DateTime<Utc>,
     /// The zone in which windows are written.
     pub zone: Zone,
-    /// When images may be pulled.
     pub pull_window: Windows,
-    /// A person insists: windows and refusals do not hold, safety does.
+    /// A person insists (`--force`): windows and refusals do not count, safety does.
     pub force: bool,
-    /// A person names the containers: a pause after tries that failed does not hold.
+    /// A person names the containers: the pause after failed tries does not count.
     pub tries_at_once: bool,
-    /// The ID of the container in which the agent seems to run. One that joins another's network is
-    /// told the other's.
+    /// The ID of the container in which the agent seems to run. An agent in another container's
+    /// network sees the ID of that container.
     pub own_container: Option<String>,
-    /// Where the Engine is reached over the network: a container may stand in between.
+    /// The address of an Engine that is reached over the network. A container may be the proxy
+    /// there.
     pub engine_endpoint: Option<EngineEndpoint>,
-    /// Another agent that holds this Engine, in words: then nothing is touched.
+    /// Another agent that holds this Engine, in words. Then nothing is touched.
     pub other_agent: Option<String>,
-    /// Where the agent keeps its state: a helper that updates the agent's own container needs it.
+    /// The agent's state directory. A helper that updates the agent's own container needs it.
     pub state_dir: PathBuf,
 }
 
@@ -95,46 +94,41 @@ pub struct Circumstances {
 pub struct EngineEndpoint {
     /// A name or an address, without brackets.
     pub host: String,
-    /// The port.
     pub port: u16,
 }
 
-/// A "no", with its word and its details.
+/// A "no" with its reason and details.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct No {
-    /// The word.
     pub reason: Reason,
-    /// What exactly, in one sentence; may be empty where the word says it all.
+    /// One sentence; may be empty if the reason says everything.
     pub detail: String,
-    /// When the window opens that it waits for; absent where no time changes anything.
+    /// When the window opens that the update waits for; absent if waiting changes nothing.
     pub opens: Option<DateTime<Utc>>,
 }
 
 impl No {
-    /// A "no" that no time changes.
+    /// A "no" that does not depend on the time.
     #[must_use]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into(), opens: None }
     }
 }
 
-/// An image to be fetched now, for an update that waits for its window.
+/// An image to fetch now, for an update that waits for its window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {
-    /// The container's name.
     pub container: String,
-    /// Its ID.
     pub container_id: String,
     /// The image as the user wrote it, parsed.
     pub reference: Reference,
-    /// What is offered.
     pub offer: Offer,
-    /// What the update itself waits for.
+    /// Why the update itself waits.
     pub waits: No,
 }
 
 impl Fetch {
-    /// A try of it that failed.
+    /// A failed try of this fetch.
     #[must_use]
     pub fn failed_try(&self, detail: String, at: DateTime<Utc>) -> FailedTry {
         FailedTry {
@@ -148,43 +142,42 @@ impl Fetch {
     }
 }
 
-/// What is to be done with a container.
+/// What to do with a container.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// What runs is what is offered.
+    /// The running image is the offered one.
     UpToDate,
-    /// What runs is what is offered, under a new digest that is worth remembering.
+    /// The running image is the offered one, under a new digest that is worth remembering.
     Republished(Digest),
-    /// There is something new, and nothing in its way.
+    /// There is a new image, and nothing forbids the update.
     Update(Box<Plan>),
-    /// The same, but it is the agent's own container: a helper carries it out.
+    /// The same for the agent's own container: a self-update helper carries it out.
     HandOver(Box<Plan>),
-    /// The same, but it may not be replaced yet: the image is fetched and nothing else is touched.
+    /// There is a new image, but the container may not be replaced yet: only the image is fetched.
     Fetch(Box<Fetch>),
-    /// It stays as it is.
+    /// The container stays as it is.
     No(No),
 }
 
-/// What else must be known before a decision can be made.
+/// What else must be known before a decision is possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// Nothing.
     Nothing,
-    /// What the tag points at.
+    /// The digest that the tag points at.
     Digest,
-    /// Whether the registry knows what runs.
+    /// Whether the registry knows the running image.
     Origin,
-    /// What is behind the digest.
+    /// The image behind the digest.
     Image,
-    /// What an update would meet.
+    /// Facts that matter only to an update that is due.
     Readiness,
 }
 
-/// What to find out next. Each question costs more than the one before it, so each is asked only
-/// where the answers so far leave it open.
+/// What to find out next. Each question costs more than the one before it, so it is asked only if
+/// the answers so far leave the decision open.
 #[must_use]
 pub fn question(observation: &Observation, circumstances: &Circumstances) -> Question {
-    if circumstances.other_agent.is_some() || standing(observation).is_err() {
+    if circumstances.other_agent.is_some() || eligible(observation).is_err() {
         return Question::Nothing;
     }
     match compare(observation, circumstances) {
@@ -198,7 +191,7 @@ pub fn question(observation: &Observation, circumstances: &Circumstances) -> Que
     }
 }
 
-/// Decides.
+/// Decides what to do with a container.
 #[must_use]
 pub fn decide(observation: &Observation, circumstances: &Circumstances) -> Decision {
     match try_to_update(observation, circumstances) {
@@ -207,7 +200,7 @@ pub fn decide(observation: &Observation, circumstances: &Circumstances) -> Decis
     }
 }
 
-/// No other agent works on this Engine.
+/// Checks that no other agent works on this Engine.
 fn alone(circumstances: &Circumstances) -> Result<(), No> {
     let other = circumstances.other_agent.as_ref();
     other.map_or(Ok(()), |other| Err(No::new(Reason::AnotherAgent, other)))
@@ -215,7 +208,7 @@ fn alone(circumstances: &Circumstances) -> Result<(), No> {
 
 fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Result<Decision, No> {
     alone(circumstances)?;
-    let standing = standing(observation)?;
+    let eligible = eligible(observation)?;
     let offer = match compare(observation, circumstances) {
         Compared::Same => return Ok(Decision::UpToDate),
         Compared::Republished(digest) => return Ok(Decision::Republished(digest)),
@@ -225,21 +218,21 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
         }
         Compared::New(offer) => offer,
     };
-    if standing.policy.mode == Mode::Notify {
+    if eligible.policy.mode == Mode::Notify {
         return Err(No::new(Reason::NotifyOnly, format!("{} is offered", offer.index.short())));
     }
     let Some(readiness) = &observation.readiness else {
         return Err(No::new(Reason::EngineError, "the container could not be looked at"));
     };
     let followers = followers(readiness)?;
-    safe(standing.running, readiness, offer)?;
-    // What could never be carried out is not fetched either.
-    let plan = Planning { observation, standing: &standing, readiness, followers: &followers };
+    safe(eligible.running, readiness, offer)?;
+    // An image that could never be used is not fetched either.
+    let plan = Planning { observation, eligible: &eligible, readiness, followers: &followers };
     let source = if observation.is_local() { ImageSource::Local } else { ImageSource::Registry };
     let plan = plan.plan((source, offer), circumstances)?;
     can_be_started(readiness, &followers)?;
     let hold = held(observation, circumstances).filter(|_| !readiness.is_pulled);
-    match (timing(standing.policy, &followers, readiness, circumstances), hold) {
+    match (timing(eligible.policy, &followers, readiness, circumstances), hold) {
         (Timing::Later(no), _) | (_, Some(no)) => Err(no),
         (Timing::Now, None) if observation.is_self => Ok(Decision::HandOver(Box::new(plan))),
         (Timing::Now, None) => Ok(Decision::Update(Box::new(plan))),
@@ -252,11 +245,11 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
     }
 }
 
-/// Decides a rollback by hand to the image before, which is on this machine. Windows and refusals
-/// do not hold for what a person asks for; safety does.
+/// Decides a rollback by hand to the previous image, which is on this machine. Windows and refusals
+/// do not hold because a person asks for it; safety does.
 ///
 /// # Errors
-/// The "no" that is in its way.
+/// The "no" that forbids it.
 pub fn roll_back(
     observation: &Observation,
     readiness: &Readiness,
@@ -264,18 +257,18 @@ pub fn roll_back(
     circumstances: &Circumstances,
 ) -> Result<Plan, No> {
     alone(circumstances)?;
-    let standing = standing(observation)?;
+    let eligible = eligible(observation)?;
     origin::check(observation)?;
     let followers = followers(readiness)?;
-    safe(standing.running, readiness, kept)?;
-    let plan = Planning { observation, standing: &standing, readiness, followers: &followers };
+    safe(eligible.running, readiness, kept)?;
+    let plan = Planning { observation, eligible: &eligible, readiness, followers: &followers };
     let plan = plan.plan((ImageSource::Kept, kept), circumstances)?;
     can_be_started(readiness, &followers)?;
     Ok(plan)
 }
 
-/// Whether an update of this container, should it come to one now, would begin with a pull: known
-/// before it is known what is behind the digest, so that the quota of its registry can be planned.
+/// Whether an update of this container would now begin with a pull. It is known before the image
+/// behind the digest is, so that the quota of the registry can be planned.
 #[must_use]
 pub fn will_pull(observation: &Observation, circumstances: &Circumstances) -> bool {
     let Circumstances { now, zone, pull_window, force, .. } = circumstances;
@@ -285,7 +278,7 @@ pub fn will_pull(observation: &Observation, circumstances: &Circumstances) -> bo
 /// Everything that a plan is made from.
 struct Planning<'a> {
     observation: &'a Observation,
-    standing: &'a Standing<'a>,
+    eligible: &'a Eligible<'a>,
     readiness: &'a Readiness,
     followers: &'a [Follower<'a>],
 }
@@ -302,7 +295,7 @@ impl Planning<'_> {
         for original in followers.chain([&readiness.original]) {
             engine_access(original, circumstances)?;
         }
-        let Standing { policy, reference, running } = *self.standing;
+        let Eligible { policy, reference, running } = *self.eligible;
         let facts = Original {
             container: &readiness.original,
             image: &readiness.image,
@@ -331,8 +324,8 @@ impl Planning<'_> {
             images_keep: policy.images_keep,
             dependents: dependents.collect::<Result<_, _>>()?,
         };
-        // Hooks belong to updates: whoever goes back by hand wants what ran before, at once. And
-        // there is no shell in the agent's own image.
+        // Hooks belong to updates: a person who rolls back wants the previous image at once. And
+        // the agent's own image has no shell.
         if source == ImageSource::Kept || observation.is_self {
             plan.forget_hooks();
         }

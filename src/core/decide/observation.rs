@@ -1,4 +1,4 @@
-//! What is known of a watched container: facts only, no handles and no opinions.
+//! What is known of a watched container: facts only, no handles and no decisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,61 +20,56 @@ use crate::core::recreate::dependents::DependsOn;
 /// What is known of one watched container.
 #[derive(Debug, Clone)]
 pub struct Observation {
-    /// Its ID.
     pub id: String,
-    /// Its name.
     pub name: String,
-    /// Whether it is the container in which this very agent runs.
+    /// Whether this agent runs in the container.
     pub is_self: bool,
-    /// `running`, `exited`, …, in the Engine's own words.
+    /// `running`, `exited`, …, as the Engine writes it.
     pub state: String,
     /// The image as the user wrote it.
     pub image: String,
     /// The same, parsed.
     pub reference: Result<Reference, ReferenceError>,
-    /// Who else makes and replaces it.
+    /// The other program that creates and replaces the container.
     pub manager: Option<Manager>,
-    /// Its labels, read.
+    /// The parsed labels.
     pub policy: Result<Policy, Vec<LabelError>>,
-    /// What it runs on.
+    /// The running image, or why the Engine did not report it.
     pub running: Result<Running, String>,
-    /// What the registry offers.
     pub offered: Offered,
-    /// The registry's quota does not suffice for what this container needs next.
+    /// Set if the registry's quota is too small for what this container needs next.
     pub hold: Option<Hold>,
-    /// A refusal that the offered digest runs into.
+    /// The refusal of the offered digest.
     pub refusal: Option<Refusal>,
-    /// Tries of the offered image that failed and did not judge it.
+    /// Failed tries of the offered image that did not judge it.
     pub failing: Option<Failing>,
-    /// What a rollback by hand would go to.
+    /// The image that a rollback by hand would go to.
     pub previous: Previous,
-    /// What an earlier update of it left behind.
+    /// What an earlier update left behind.
     pub open_update: Option<OpenUpdate>,
-    /// What an update would meet; looked at only where one is due.
+    /// What an update would meet; found out only if an update is due.
     pub readiness: Option<Box<Readiness>>,
 }
 
-/// What a container runs on.
+/// The image that a container runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Running {
-    /// The image's ID.
     pub image_id: String,
     /// Every digest that is known to lead to this image.
     pub digests: BTreeSet<Digest>,
-    /// The digest that a person is shown: the one of the container's own repository.
+    /// The digest shown to people: the one of the container's own repository.
     pub digest: Option<Digest>,
-    /// The platform's manifest, where the Engine tells it (containerd image store).
+    /// The platform's manifest, if the Engine reports it (containerd image store).
     pub manifest: Option<Digest>,
-    /// What the image was built for.
     pub platform: Platform,
-    /// Whether it came from the repository of its name.
+    /// Whether the image came from the repository of its name.
     pub origin: ImageOrigin,
     /// The user wrote the image's ID, whole or short.
     pub is_written_as_id: bool,
 }
 
 impl Observation {
-    /// Whether it follows its local tag, and no registry.
+    /// Whether the container follows its local tag instead of a registry.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.policy.as_ref().is_ok_and(|policy| policy.commands.is_local)
@@ -82,7 +77,7 @@ impl Observation {
 }
 
 impl Running {
-    /// Everything that identifies the image: its digests, its manifest, and its ID, which is a
+    /// All digests that identify the image: its digests, its manifest, and its ID, which is a
     /// digest on every image store.
     #[must_use]
     pub fn identities(&self) -> BTreeSet<Digest> {
@@ -90,8 +85,8 @@ impl Running {
         self.digests.iter().cloned().chain(self.manifest.clone()).chain(id).collect()
     }
 
-    /// Whether an offered image is the one that runs: the same manifest behind a republished
-    /// index.
+    /// Whether an offered image is the running one, for example the same manifest behind a
+    /// republished index.
     #[must_use]
     pub fn is(&self, offer: &Offer) -> bool {
         offer.has_id(&self.image_id)
@@ -103,18 +98,18 @@ impl Running {
 /// What is known of the offer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Offered {
-    /// Nobody asked yet, or nobody has to.
+    /// The registry was not asked yet, or need not be asked.
     Unasked,
     /// The registry gave no answer.
     Unknown(LookupError),
-    /// What the tag points at.
+    /// The digest that the tag points at.
     Digest(Digest),
-    /// The same, down to the platform.
+    /// The same, resolved to the image for this platform.
     Image(Box<Offer>),
 }
 
 impl Offered {
-    /// What the tag points at, if that is known.
+    /// The digest that the tag points at, if it is known.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {
         match self {
@@ -125,88 +120,89 @@ impl Offered {
     }
 }
 
-/// The image before the present one.
+/// The previous image of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Previous {
-    /// There was none, as far as anybody knows.
+    /// No previous image is known.
     None,
-    /// Its ID; it is on this machine.
+    /// Its ID; the image is on this machine.
     Kept(String),
-    /// Its ID; it should be on this machine, and is not.
+    /// Its ID; the image should be on this machine, and is not.
     Gone(String),
-    /// Why the Engine did not tell.
+    /// Why the Engine gave no answer.
     Unknown(String),
 }
 
-/// An update that was left open.
+/// An unfinished update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenUpdate {
-    /// It is being carried out, or will be taken up at the next round.
+    /// The update runs, or the next round continues it.
     InFlight,
     /// Several tries could neither finish nor undo it, for this reason. It is tried again.
     Stuck(String),
     /// The same, and the service does not run.
     Down(String),
-    /// It is none of this agent's: another one may be at work. It is watched until that is known.
+    /// This agent did not begin it: another agent may be at work. It is watched until that is
+    /// known.
     Elsewhere,
-    /// A container bears a name that an update needs, and nothing shows that it is this agent's.
+    /// A container has a name that an update needs, and nothing shows that this agent created it.
     Unproven,
 }
 
 /// What an update would meet.
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    /// The container's inspect document.
+    /// The inspect document of the container.
     pub original: Value,
-    /// Its image's.
+    /// The inspect document of its image.
     pub image: Value,
-    /// What the inspect documents of all other containers tell of their ties.
+    /// What the inspect documents of all other containers say about their ties.
     pub others: Vec<Arc<Value>>,
-    /// What others ask for by a label.
+    /// The `depends-on` labels of other containers.
     pub depends_on: DependsOn,
-    /// What is known of each container that hangs on this one, by its ID.
+    /// Facts about each dependent of this container, by its ID.
     pub companions: BTreeMap<String, DependentFacts>,
-    /// The API version the documents were read with.
+    /// The API version with which the documents were read.
     pub api: ApiVersion,
     /// Whether the Engine can change a restart policy.
     pub can_update: bool,
-    /// Whether the Engine unpacks layers that are packed with zstd.
+    /// Whether the Engine unpacks layers packed with zstd.
     pub unpacks_zstd: bool,
-    /// Bytes free where the Engine keeps images; `None` where that is not visible.
+    /// Free bytes where the Engine keeps images; `None` if that disk is not visible.
     pub free_bytes: Option<u64>,
     /// Whether the probe of the label succeeds on the running container.
     pub probe: Option<Result<(), String>>,
     /// Files in the container's own layer that its creator seems to have declared.
     pub declared_files: Vec<String>,
-    /// Files in the container's own layer that somebody seems to have copied there.
+    /// Files in the container's own layer that a person seems to have copied there.
     pub copied_files: Vec<String>,
-    /// What its start needs, and what was seen of it.
+    /// What the start needs, and what was seen of it.
     pub start_needs: Vec<CheckedRequirement>,
-    /// Whether the offered image is on this machine already.
+    /// Whether the offered image is already on this machine.
     pub is_pulled: bool,
-    /// Whether it bears the name under which it waits for this container's window.
+    /// Whether the image has the name that keeps it until this container's window.
     pub is_prefetched: bool,
 }
 
-/// What is known of a container that hangs on another one, and would be recreated with it.
+/// Facts about a container that depends on another one and would be recreated with it.
 #[derive(Debug, Clone)]
 pub struct DependentFacts {
-    /// Its inspect document.
+    /// The inspect document of the container.
     pub original: Value,
-    /// Its image's.
+    /// The inspect document of its image.
     pub image: Value,
-    /// Who else makes and replaces it.
+    /// The other program that creates and replaces the container.
     pub manager: Option<Manager>,
-    /// Its labels, read.
+    /// The parsed labels.
     pub selection: Selection,
-    /// Whether it is the container in which this very agent runs.
+    /// Whether this agent runs in the container.
     pub is_self: bool,
-    /// What an earlier update of it left behind.
+    /// What an earlier update left behind.
     pub open_update: Option<OpenUpdate>,
-    /// Whether the probe of its label succeeds.
+    /// Whether the probe of the label succeeds.
     pub probe: Option<Result<(), String>>,
-    /// Files in its own layer that its creator seems to have declared.
+    /// Files in the container's own layer that its creator seems to have declared.
     pub declared_files: Vec<String>,
-    /// What its start needs, and what was seen of it.
+    /// What the start needs, and what was seen of it.
     pub start_needs: Vec<CheckedRequirement>,
 }

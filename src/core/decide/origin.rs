@@ -1,10 +1,11 @@
-//! Whether the image that runs came from the registry of its name. Nothing is replaced by an image
-//! of a registry that never had what runs now: a stranger's image can have the same name.
+//! Whether the running image came from the registry of its name. Pilotfish replaces no image with
+//! one from a registry that never had the running image, because an unrelated image can have the
+//! same name.
 //!
-//! What shows it, the cheapest first: this agent's own record; a RepoDigest of that very repository
-//! on Docker's classic image store, which only a pull or a push writes there; the registry, which
-//! knows the running digest under that name. On containerd's store, and with Podman, every build
-//! and every `docker tag` gets a RepoDigest, so there it shows nothing.
+//! Proofs of the origin, the cheapest first: this agent's own record; a RepoDigest of exactly that
+//! repository on Docker's classic image store, where only a pull or a push writes it; the registry,
+//! if it knows the running digest under that name. On containerd's store, and with Podman, every
+//! build and every `docker tag` gets a RepoDigest, so there it proves nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,21 +18,21 @@ use crate::core::decide::reason::Reason;
 use crate::core::docker::reference::{DOCKER_HUB, Digest, Reference};
 use crate::core::update::history::{Outcome, Record};
 
-/// Most digests of one image that a registry is asked for. An image has one under a name, two where
-/// an index leads to its manifest; more come from tags by hand.
+/// Most digests of one image that a registry is asked for. An image has one under a name, or two if
+/// an index leads to its manifest; more come from tags made by hand.
 const QUESTIONS_MAX: usize = 3;
 
-/// Fewest digits by which an image ID is taken for one. Three or less are names as well (`db`), and
-/// there the registry does not know the running digest.
+/// Fewest hex digits that are read as an image ID. Three or fewer can be a name as well (`db`);
+/// then the registry does not know the running digest.
 const SHORT_ID_MIN: usize = 4;
 
-/// What official images of Docker Hub are below. All of them are public.
+/// The namespace of official images on Docker Hub. All of them are public.
 const OFFICIAL: &str = "library/";
 
-/// What is known of where the running image came from.
+/// What is known of the origin of the running image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ImageOrigin {
-    /// Nobody asked yet.
+    /// The registry was not asked yet.
     #[default]
     Unasked,
     /// It came from the registry of its name.
@@ -40,7 +41,7 @@ pub enum ImageOrigin {
     ShownNow,
     /// The registry does not know the running image.
     Missing {
-        /// What the tag pointed at then; absent: there was no such tag.
+        /// What the tag pointed at then; absent if there was no such tag.
         offered: Option<Digest>,
     },
     /// The registry gave no answer.
@@ -59,29 +60,27 @@ impl ImageOrigin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RememberedOrigin {
-    /// This agent pulled it from there.
+    /// This agent pulled it from that repository.
     Pulled,
     /// The registry has it under that name.
     Published,
-    /// The registry did not have it while the tag pointed at this. It is asked again once the tag
-    /// points elsewhere.
+    /// The registry did not have it while the tag pointed at this digest. The registry is asked
+    /// again once the tag points elsewhere.
     Missing(Option<Digest>),
 }
 
-/// What the Engine tells of an image, as far as it speaks of its origin.
+/// What the Engine reports of an image that says something about its origin.
 #[derive(Debug, Clone, Copy)]
 pub struct OriginTraces<'a> {
     /// The image as the user wrote it, parsed.
     pub reference: &'a Reference,
-    /// The image's ID.
     pub image_id: &'a str,
-    /// Its `RepoDigests`.
     pub repo_digests: &'a [String],
-    /// Whether only a pull or a push writes those.
+    /// Whether only a pull or a push writes `RepoDigests`.
     pub is_classic: bool,
 }
 
-/// What is known without asking anybody.
+/// What is known without a request.
 #[must_use]
 pub fn known(traces: &OriginTraces<'_>, memory: &Memory) -> ImageOrigin {
     match memory.origin(traces.image_id, traces.reference) {
@@ -94,7 +93,7 @@ pub fn known(traces: &OriginTraces<'_>, memory: &Memory) -> ImageOrigin {
     }
 }
 
-/// An ID that stands among the digests is one of containerd's store.
+/// An image ID that is among the digests is one of containerd's store.
 fn has_own_digest(
     OriginTraces { reference, image_id, repo_digests, .. }: &OriginTraces<'_>,
 ) -> bool {
@@ -106,7 +105,7 @@ fn has_own_digest(
 }
 
 /// Whether the user wrote an image ID, whole or short: `1a2b3c4d` reads like a name of Docker Hub.
-/// An image that bears the name is meant by it.
+/// If an image has that name, it is a name.
 #[must_use]
 pub fn is_written_as_id(text: &str, image_id: &str, names: &[String]) -> bool {
     let digits = |text: &str| text.strip_prefix("sha256:").unwrap_or(text).to_owned();
@@ -116,14 +115,14 @@ pub fn is_written_as_id(text: &str, image_id: &str, names: &[String]) -> bool {
 }
 
 impl Observation {
-    /// Whether an image of the registry may take the place of the one that runs.
+    /// Whether an image of the registry may replace the running one.
     pub(super) fn has_shown_origin(&self) -> bool {
         self.policy.as_ref().is_ok_and(|policy| policy.is_from_registry)
             || self.running.as_ref().is_ok_and(|running| running.origin.is_shown())
     }
 }
 
-/// The digests by which the registry may know the running image, the likeliest first.
+/// The digests under which the registry may know the running image, the likeliest first.
 #[must_use]
 pub fn digests_to_ask(running: &Running) -> Vec<Digest> {
     let mut digests: Vec<Digest> = running.digest.iter().cloned().collect();
@@ -136,10 +135,10 @@ pub fn digests_to_ask(running: &Running) -> Vec<Digest> {
     digests
 }
 
-/// Whether a failed look-up means that the registry has nothing of this name. Docker Hub does not
-/// tell strangers what is missing and what is private, but no official image is private. Where the
-/// registry itself is out of reach, a mirror that has nothing speaks for it: what is offered comes
-/// from the mirror as well.
+/// Whether a failed lookup means that the registry has nothing under this name. Without a login
+/// Docker Hub does not say whether an image is missing or private, but no official image is
+/// private. If the registry itself is out of reach, a mirror that lacks the name is enough, because
+/// the offer comes from the mirror as well.
 #[must_use]
 pub fn has_nothing(error: &LookupError, reference: &Reference) -> bool {
     let is_official =
@@ -150,7 +149,7 @@ pub fn has_nothing(error: &LookupError, reference: &Reference) -> bool {
     error.reason == Reason::NotFound || (is_official && is_hidden) || is_behind_a_mirror
 }
 
-/// Whether an update of this agent's brought what runs, as the history tells.
+/// Whether an update by this agent brought the running image, according to the history.
 #[must_use]
 pub fn was_pulled(
     history: &[Record],
@@ -167,15 +166,15 @@ pub fn was_pulled(
     history.iter().any(|record| is_it(&record))
 }
 
-/// What stands in the way of comparing with the registry's offer, as far as it is about origin.
+/// A doubt about the origin that forbids a comparison with the registry's offer.
 pub(super) enum Doubt {
-    /// Nobody asked the registry yet whether it knows what runs.
+    /// The registry was not asked yet whether it knows the running image.
     Open,
-    /// It may not be replaced.
+    /// The image may not be replaced.
     Held(No),
 }
 
-/// Whether what runs came from where something else is offered.
+/// Whether the running image came from the repository that offers another one.
 pub(super) fn doubt(observation: &Observation) -> Option<Doubt> {
     if observation.is_local() || observation.has_shown_origin() {
         return None;
@@ -205,7 +204,7 @@ pub(super) fn check(observation: &Observation) -> Result<(), No> {
     }
 }
 
-/// Whether the registry is to be asked before a rollback by hand.
+/// Whether the registry must be asked before a rollback by hand.
 #[must_use]
 pub fn is_open(observation: &Observation) -> bool {
     let is_unasked = |running: &Running| running.origin == ImageOrigin::Unasked;
@@ -228,7 +227,7 @@ fn built_locally(observation: &Observation) -> No {
     No::new(Reason::BuiltLocally, detail)
 }
 
-/// What a round learnt of an image's origin, and is worth remembering.
+/// What a round learned about an image's origin that is worth remembering.
 #[must_use]
 pub fn news(observation: &Observation, circumstances: &Circumstances) -> Option<RememberedOrigin> {
     let running = observation.running.as_ref().ok()?;
@@ -237,7 +236,7 @@ pub fn news(observation: &Observation, circumstances: &Circumstances) -> Option<
         ImageOrigin::ShownNow => return Some(RememberedOrigin::Published),
         _ => {}
     }
-    // A name whose tag leads to what runs has what runs.
+    // If the tag of a name leads to the running image, the repository has the running image.
     let is_same = |compared| matches!(compared, Compared::Same | Compared::Republished(_));
     if !observation.is_local() && is_same(compare(observation, circumstances)) {
         return Some(RememberedOrigin::Published);

@@ -1,4 +1,4 @@
-//! What shows where an image came from, and what is made of it.
+//! What shows where an image came from, and what is decided from it.
 
 use std::collections::BTreeSet;
 
@@ -131,7 +131,7 @@ fn circumstances(force: bool) -> Circumstances {
     }
 }
 
-/// A container that runs `one`, of whose origin this is known, while this is offered.
+/// A container that runs `one`, with this origin and this offer.
 fn seen(origin: ImageOrigin, offered: Offered) -> Observation {
     let mut seen = observation("");
     seen.running.as_mut().expect("it is known").origin = origin;
@@ -174,7 +174,7 @@ fn nothing_is_asked_of_origin_while_nothing_else_is_offered() {
         (ImageOrigin::Shown, no_tag(), Question::Nothing),
         (missing(&two()), two(), Question::Nothing),
         (missing(&no_tag()), no_tag(), Question::Nothing),
-        // The tag points elsewhere since.
+        // The tag points elsewhere since then.
         (missing(&no_tag()), two(), Question::Origin),
         (ImageOrigin::Missing { offered: Some(digest("three")) }, two(), Question::Origin),
     ] {
@@ -193,7 +193,7 @@ fn what_never_came_from_there_is_not_replaced_and_no_force_helps() {
         assert_eq!(held(ImageOrigin::Shown, no_tag()), Some(Reason::NotFound));
         assert_eq!(held(ImageOrigin::Shown, whole_two()), None);
         assert_eq!(held(ImageOrigin::ShownNow, whole_two()), None);
-        // Nobody asked: nothing is done either.
+        // The registry was not asked: nothing is done either.
         assert_eq!(held(ImageOrigin::Unasked, whole_two()), Some(Reason::RegistryError));
         for error in [
             Reason::RegistryUnauthorized,
@@ -213,7 +213,7 @@ fn the_users_word_counts_where_nothing_else_shows_it() {
         let mut seen = seen(origin, whole_two());
         seen.policy.as_mut().expect("a policy").is_from_registry = true;
         assert_eq!(reason(&seen, false), None);
-        // Even where the Engine names no digest at all, as after `docker load`.
+        // Even if the Engine names no digest at all, as after `docker load`.
         seen.running.as_mut().expect("it is known").digests.clear();
         assert_eq!(reason(&seen, false), None);
     }
@@ -232,7 +232,7 @@ fn a_short_id_is_no_name_to_follow() {
     seen.running.as_mut().expect("it is known").is_written_as_id = true;
     assert_eq!(question(&seen, &circumstances(true)), Question::Nothing);
     assert_eq!(reason(&seen, true), Some(Reason::PinnedByDigest));
-    // The user's word is about a name, and this is none.
+    // The user's label is about a name, and this is no name.
     seen.policy.as_mut().expect("a policy").is_from_registry = true;
     assert_eq!(reason(&seen, true), Some(Reason::PinnedByDigest));
 }

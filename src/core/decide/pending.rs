@@ -1,5 +1,5 @@
-//! What the rounds so far mean for later: who waits for which window to open, and which of the
-//! images that were fetched ahead of their window are still wanted.
+//! What the rounds so far mean for later: which containers wait for a window, and which of the
+//! images fetched ahead of a window are still wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,11 @@ use crate::core::decide::offer::Offer;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::names;
 
-/// The pause before another try where a window has opened and nobody could tell what is offered.
-/// The schedule may be a day away, and the window closed by then.
+/// The pause before another try if a window has opened and the registry gave no answer. The
+/// schedule may be a day away, and the window closed by then.
 const RETRY_INTERVAL: TimeDelta = TimeDelta::minutes(5);
 
-/// How often that is done for one opening; after half an hour it is the schedule's turn again.
+/// Most such tries for one opening. After half an hour the container waits for the schedule again.
 const RETRIES_MAX: u32 = 6;
 
 /// An image that was fetched ahead.
@@ -23,21 +23,20 @@ const RETRIES_MAX: u32 = 6;
 pub struct PrefetchedImage {
     /// The name that keeps it, `pilotfish-next/NAME:…`.
     pub name: String,
-    /// The image's ID.
     pub image_id: String,
 }
 
-/// When a window opens that a container waits for.
+/// When the window opens for which a container waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct WindowOpening {
     at: DateTime<Utc>,
     retries: u32,
 }
 
-/// What was fetched ahead for one container and is still of use to it.
+/// The image that was fetched ahead for one container and is still wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum WantedImage {
-    /// Nobody could tell.
+    /// The registry gave no answer.
     Unknown,
     Nothing,
     Image(Box<Offer>),
@@ -64,7 +63,7 @@ impl WantedImage {
     }
 }
 
-/// What the rounds so far mean for later, by container.
+/// Waiting containers and wanted images, by container.
 #[derive(Debug, Clone, Default)]
 pub struct PendingUpdates {
     openings: BTreeMap<String, WindowOpening>,
@@ -72,8 +71,8 @@ pub struct PendingUpdates {
 }
 
 impl PendingUpdates {
-    /// Takes in what was decided of a container. Who waited for a window and could not be checked
-    /// goes on waiting.
+    /// Records a decision about a container. A container that waited for a window and could not be
+    /// checked continues to wait.
     pub fn note(&mut self, observation: &Observation, decision: &Decision) {
         let name = &observation.name;
         self.wanted.insert(name.clone(), WantedImage::of(observation, decision));
@@ -90,24 +89,24 @@ impl PendingUpdates {
         }
     }
 
-    /// Has a container looked at when it is this time.
+    /// Makes a container due at this time.
     pub fn wait(&mut self, container: &str, at: DateTime<Utc>) {
         self.openings.insert(container.to_owned(), WindowOpening { at, retries: 0 });
     }
 
-    /// Forgets containers that are not watched any more.
+    /// Forgets containers that are no longer watched.
     pub fn retain(&mut self, watched: &BTreeSet<String>) {
         self.openings.retain(|name, _| watched.contains(name));
         self.wanted.retain(|name, _| watched.contains(name));
     }
 
-    /// When which containers are to be looked at, whatever their schedule.
+    /// Which containers are due at which time, independent of their schedule.
     pub fn openings(&self) -> impl Iterator<Item = (&str, DateTime<Utc>)> {
         self.openings.iter().map(|(name, opening)| (name.as_str(), opening.at))
     }
 
-    /// After a turn: whoever was due in it and still waits could not be checked, and is tried again
-    /// soon, a few times.
+    /// To be called after a round. A container that was due in it and still waits could not be
+    /// checked, so it is tried again soon, a few times.
     pub fn put_off(&mut self, now: DateTime<Utc>) {
         for opening in self.openings.values_mut().filter(|opening| opening.at <= now) {
             *opening = WindowOpening { at: now + RETRY_INTERVAL, retries: opening.retries + 1 };
@@ -115,8 +114,8 @@ impl PendingUpdates {
         self.openings.retain(|_, opening| opening.retries <= RETRIES_MAX);
     }
 
-    /// What of these images nobody waits for: another one is the newest by now, or their container
-    /// is not among the `owners` any more.
+    /// The images that no container waits for: a newer one exists by now, or the container is no
+    /// longer among the `owners`.
     #[must_use]
     pub fn superseded(
         &self,

@@ -1,4 +1,4 @@
-//! Who is waited for, and what of the fetched images stays.
+//! Which containers wait, and which of the fetched images stay.
 
 use super::*;
 use crate::core::decide::offer::LookupError;
@@ -77,7 +77,7 @@ fn ahead(container: &str, image: &Digest) -> PrefetchedImage {
     PrefetchedImage { name, image_id: image.as_str().to_owned() }
 }
 
-/// What of two images of the till, the newest last, is superseded after this decision.
+/// Which of two images of the till, the newest last, are superseded after this decision.
 fn superseded(offered: Offered, decision: Option<&Decision>) -> Vec<PrefetchedImage> {
     let mut pending = PendingUpdates::default();
     let mut till = observation("");

@@ -1,4 +1,4 @@
-//! What no force overrides: safety.
+//! Safety checks that no force overrides.
 
 use super::{No, disk_space};
 use crate::core::decide::observation::{Readiness, Running};
@@ -6,7 +6,7 @@ use crate::core::decide::offer::{Compression, Offer};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::manifest;
 
-/// What no force overrides.
+/// Safety checks that no force overrides.
 pub(super) fn safe(running: &Running, readiness: &Readiness, offer: &Offer) -> Result<(), No> {
     declared("", &readiness.declared_files)?;
     if let Some(missing) = disk_space::missing(readiness, offer) {
@@ -21,7 +21,7 @@ pub(super) fn safe(running: &Running, readiness: &Readiness, offer: &Offer) -> R
     unpacked(readiness, offer)
 }
 
-/// A layer that the Engine cannot unpack is not downloaded to find that out.
+/// A layer that the Engine cannot unpack is not downloaded first.
 fn unpacked(readiness: &Readiness, offer: &Offer) -> Result<(), No> {
     if readiness.is_pulled {
         return Ok(());
@@ -37,8 +37,8 @@ fn unpacked(readiness: &Readiness, offer: &Offer) -> Result<(), No> {
     Err(No::new(Reason::LayerUnsupported, detail))
 }
 
-/// What Compose copied into a container would be lost. `of` names the container, where it is not
-/// the one that is updated, and ends in a colon.
+/// Files that Compose copied into a container would be lost. `of` names the container if it is not
+/// the updated one, and ends in a colon.
 pub(super) fn declared(of: &str, files: &[String]) -> Result<(), No> {
     let Some(file) = files.first() else { return Ok(()) };
     let detail = format!(
@@ -47,7 +47,7 @@ pub(super) fn declared(of: &str, files: &[String]) -> Result<(), No> {
     Err(No::new(Reason::CannotRecreate, detail))
 }
 
-/// A probe that fails already says nothing about the new container.
+/// A probe that fails on the running container cannot judge the new one.
 pub(super) fn probed(of: &str, probe: Option<&Result<(), String>>) -> Result<(), No> {
     let Some(Err(detail)) = probe else { return Ok(()) };
     let detail = format!("{of}the probe fails on the running container: {detail}");
@@ -62,17 +62,17 @@ mod tests {
     #[test]
     fn a_layer_that_the_engine_cannot_unpack_is_not_fetched() {
         let readiness = observation("").readiness.expect("it is there");
-        let told = |packing: Compression, unpacks_zstd: bool, is_pulled: bool| {
+        let describe = |packing: Compression, unpacks_zstd: bool, is_pulled: bool| {
             let readiness = Readiness { unpacks_zstd, is_pulled, ..(*readiness).clone() };
             let mut offer = offer("two");
             offer.layers[0].packing = packing;
             unpacked(&readiness, &offer).map_err(|no| no.reason)
         };
         let unsupported = Err(Reason::LayerUnsupported);
-        assert_eq!(told(Compression::Common, false, false), Ok(()));
-        assert_eq!(told(Compression::Zstd, true, false), Ok(()));
-        assert_eq!(told(Compression::Zstd, false, false), unsupported);
-        assert_eq!(told(Compression::Encrypted, true, false), unsupported);
-        assert_eq!(told(Compression::Zstd, false, true), Ok(()), "it is here already");
+        assert_eq!(describe(Compression::Common, false, false), Ok(()));
+        assert_eq!(describe(Compression::Zstd, true, false), Ok(()));
+        assert_eq!(describe(Compression::Zstd, false, false), unsupported);
+        assert_eq!(describe(Compression::Encrypted, true, false), unsupported);
+        assert_eq!(describe(Compression::Zstd, false, true), Ok(()), "it is here already");
     }
 }

@@ -1,8 +1,8 @@
-//! A registry's quota, and who may use up what is left of it.
+//! A registry's quota, and which containers may use what is left of it.
 //!
-//! On Docker Hub a `HEAD` is free, and what is behind a manifest's URL is not: finding out what a
-//! new digest leads to counts once, and so does the Engine's pull. All devices behind one router
-//! share a quota, so what is left is planned for, and never run into.
+//! On Docker Hub a `HEAD` request is free, but a `GET` of a manifest counts. So finding out what a
+//! new digest leads to counts once, and the Engine's pull counts once. All devices behind one
+//! router share a quota, so Pilotfish plans with what is left, and never runs into the limit.
 
 use std::time::Duration;
 
@@ -10,34 +10,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::time::duration::format_duration;
 
-/// What one look behind a digest counts: up to two `GET`s of manifests are one pull (Docker's
+/// Cost of one lookup behind a digest: up to two `GET`s of manifests are one pull (Docker's
 /// documentation, "Pull usage and limits").
 pub const LOOK_COST: u64 = 1;
 
-/// What a pull by the Engine counts, by the same rule.
+/// Cost of a pull by the Engine, by the same rule.
 pub const PULL_COST: u64 = 1;
 
-/// Longest window that is believed. Docker Hub's is six hours; a slip of a server must not hold
+/// Longest window that is believed. Docker Hub's is six hours; a mistake of a server must not hold
 /// images for weeks.
 const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Shortest window: one of no length would turn while it is looked at.
+/// Shortest window: a window of no length would end while it is used.
 const WINDOW_MIN: Duration = Duration::from_secs(1);
 
-/// What a registry said last of the quota of this address or login.
+/// What a registry last said of the quota of this address or login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
-    /// How many pulls there are in one window, where the registry says it.
+    /// Pulls in one window, if the registry says it.
     pub limit: Option<u64>,
-    /// How many of them are left.
+    /// Pulls that are left.
     pub remaining: u64,
-    /// The length of the window, where the registry says it.
+    /// The length of the window, if the registry says it.
     pub window: Option<Duration>,
 }
 
 impl Quota {
     /// Reads `RateLimit-Limit` and `RateLimit-Remaining`, each such as `100;w=21600`: pulls, and
-    /// the seconds of the window. Nothing without a number of what is left.
+    /// the seconds of the window. `None` if no number says what is left.
     #[must_use]
     pub fn parse(limit: Option<&str>, remaining: &str) -> Option<Self> {
         let (left, its_window) = parse_item(remaining)?;
@@ -67,9 +67,7 @@ fn parse_item(text: &str) -> Option<(u64, Option<Duration>)> {
 /// Why a container waits for its registry's quota.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// The registry.
     pub registry: String,
-    /// What it said of its quota.
     pub quota: Quota,
     /// How many images wait before this one.
     pub before: usize,
@@ -89,9 +87,9 @@ impl Hold {
     }
 }
 
-/// How many of those that wait may go on, the one that has waited longest first: `costs` are in
-/// that order. Whoever does not fit holds up all behind it, or one that costs much would wait for
-/// ever while cheaper ones overtake it.
+/// How many of the waiting containers may go on. `costs` are in the order of waiting, the longest
+/// first. A container that does not fit holds up all containers behind it; otherwise cheaper ones
+/// would always overtake an expensive one.
 #[must_use]
 pub fn admitted(remaining: u64, costs: impl IntoIterator<Item = u64>) -> usize {
     let mut left = remaining;

@@ -1,4 +1,4 @@
-//! What a check says of one container: the same words for the table, the JSON and the metrics.
+//! What a check says about one container. The table, the JSON and the metrics use the same words.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,18 +12,18 @@ use crate::core::docker::reference::Digest;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// What runs is what is offered.
+    /// The running image is the offered one.
     UpToDate,
-    /// There is something new, and nothing in its way.
+    /// There is a new image, and nothing forbids the update.
     Update,
-    /// It stays as it is, on purpose.
+    /// The container stays as it is, on purpose.
     Held,
-    /// It could not be checked.
+    /// The container could not be checked.
     Error,
 }
 
 impl Verdict {
-    /// The word used everywhere outside.
+    /// The word used in the table, JSON and metrics.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -35,10 +35,9 @@ impl Verdict {
     }
 }
 
-/// What a check says of one container. All but the last two are fields of `check --json`.
+/// What a check says about one container. All but the last two are fields of `check --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Its name.
     pub container: String,
     /// The image as the user wrote it.
     pub image: String,
@@ -46,22 +45,19 @@ pub struct Report {
     pub running: Option<Digest>,
     /// The digest that is offered, if it is known.
     pub offered: Option<Digest>,
-    /// How the check ended.
     pub verdict: Verdict,
-    /// The word for a "no".
     pub reason: Option<Reason>,
-    /// What exactly; for an update, what else is recreated.
+    /// Details of a "no"; for an update, what else is recreated.
     pub detail: Option<String>,
-    /// What to do about it.
     pub advice: Option<String>,
-    /// Why a rollback by hand is not possible, where one should be.
+    /// Why a rollback by hand is not possible although there should be a previous image.
     pub no_rollback: Option<String>,
-    /// Files that somebody copied into the container, which its next update would drop.
+    /// Files that a person copied into the container. Its next update would drop them.
     #[serde(default)]
     pub drops: Vec<String>,
 }
 
-/// An image that is kept can be gone all the same: `docker image prune -a` takes it.
+/// A kept image can still be gone: `docker image prune -a` removes it.
 fn no_rollback(previous: &Previous) -> Option<String> {
     match previous {
         Previous::Gone(image) => {
@@ -73,13 +69,13 @@ fn no_rollback(previous: &Previous) -> Option<String> {
     }
 }
 
-/// Whether a container that was checked just waits for its turn: its registry told what it offers,
-/// and what is left of the quota goes to others first.
+/// Whether a container only waits for its turn: the registry told what it offers, and what is left
+/// of the quota goes to other containers first.
 fn is_planned(reason: Reason, observation: &Observation) -> bool {
     reason == Reason::RateLimited && observation.hold.is_some()
 }
 
-/// What an update of a container takes with it.
+/// The dependents that are recreated with the container, in words.
 fn recreated_together(dependents: &[String]) -> Option<String> {
     let (are, hang) = match dependents.len() {
         0 => return None,
@@ -90,7 +86,7 @@ fn recreated_together(dependents: &[String]) -> Option<String> {
 }
 
 impl Report {
-    /// The report on an observation and the decision that was made of it.
+    /// The report on an observation and its decision.
     #[must_use]
     pub fn of(observation: &Observation, decision: &Decision) -> Self {
         let running = observation.running.as_ref().ok();
@@ -107,7 +103,7 @@ impl Report {
             no_rollback: no_rollback(&observation.previous),
             drops: observation.readiness.iter().flat_map(|it| it.copied_files.clone()).collect(),
         };
-        // A digest that leads to the running image is shown as the one that runs.
+        // A digest that leads to the running image is shown as the running one.
         if matches!(decision, Decision::UpToDate | Decision::Republished(_)) {
             report.running = report.offered.clone().or(report.running);
         }
@@ -119,7 +115,7 @@ impl Report {
             }
             Decision::HandOver(_) => {
                 report.verdict = Verdict::Update;
-                let detail = "the agent runs in this container, so a helper carries the update out";
+                let detail = "the agent runs in this container, so the self-update helper carries out the update";
                 report.detail = Some(detail.to_owned());
             }
             Decision::Fetch(fetch) => report.say_no(&fetch.waits),
@@ -131,7 +127,7 @@ impl Report {
         report
     }
 
-    /// The report on a service whose update was left open, and whose name no container has now.
+    /// The report on a service with an unfinished update, if no container has its name now.
     #[must_use]
     pub fn of_missing(container: &str, image: &str, open: &OpenUpdate) -> Self {
         let mut report = Self {
@@ -150,9 +146,9 @@ impl Report {
         report
     }
 
-    /// The same container, of which no more is known than this "no".
+    /// The report of a container about which now only this "no" is known.
     #[must_use]
-    pub fn spoilt(&self, reason: Reason, detail: &str) -> Self {
+    pub fn with_no(&self, reason: Reason, detail: &str) -> Self {
         let mut report = self.clone();
         report.say_no(&No { reason, detail: detail.to_owned(), opens: None });
         report
@@ -165,7 +161,7 @@ impl Report {
         self.advice = Some(no.reason.advice().replace("NAME", &self.container));
     }
 
-    /// Whether something else than what runs is offered, held or not.
+    /// Whether the offered image is another one than the running one, held or not.
     #[must_use]
     pub fn is_update_available(&self) -> bool {
         self.verdict != Verdict::UpToDate

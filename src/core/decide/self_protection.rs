@@ -1,4 +1,4 @@
-//! The containers that the agent itself lives by: its own, and a proxy in front of the Engine.
+//! The containers that the agent needs itself: its own, and a proxy in front of the Engine.
 
 use std::net::IpAddr;
 
@@ -10,8 +10,8 @@ use crate::core::decide::reason::Reason;
 use crate::core::docker::inspect;
 use crate::core::recreate::self_update_helper;
 
-/// The agent's own container needs a helper; one that may be it is not touched at all, because an
-/// agent cannot stop itself and go on.
+/// The agent's own container needs a self-update helper. A container that may be the agent's is not
+/// touched at all, because an agent cannot stop itself and continue.
 pub(super) fn itself(
     observation: &Observation,
     original: &Value,
@@ -31,8 +31,8 @@ pub(super) fn itself(
     Ok(())
 }
 
-/// A proxy through which the agent reaches the Engine cannot be replaced through itself: once it is
-/// stopped, nobody can start the next one.
+/// The agent cannot replace a proxy through which it reaches the Engine: once the proxy is stopped,
+/// the agent cannot start the next one.
 pub(super) fn engine_access(original: &Value, circumstances: &Circumstances) -> Result<(), No> {
     let Some(endpoint) = &circumstances.engine_endpoint else { return Ok(()) };
     if !is_reached_at(original, endpoint) {
@@ -44,7 +44,7 @@ pub(super) fn engine_access(original: &Value, circumstances: &Circumstances) -> 
     Err(No::new(Reason::CannotRecreate, detail))
 }
 
-/// Whether a container answers at that place: by one of its names or addresses, or by a port that
+/// Whether a container listens at that address: by one of its names or addresses, or by a port that
 /// is published on this machine.
 fn is_reached_at(container: &Value, endpoint: &EngineEndpoint) -> bool {
     let host = endpoint.host.as_str();

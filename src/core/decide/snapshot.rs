@@ -1,4 +1,4 @@
-//! The agent as it stands: what `/metrics`, `/healthz` and `status` show.
+//! The state of the agent, as `/metrics`, `/healthz` and `status` show it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,16 +12,16 @@ use crate::core::decide::report::Report;
 use crate::core::policy::own_labels::PassedOver;
 use crate::core::update::Step;
 
-/// How many due rounds in a row may fail to run before the agent calls itself ill.
+/// After so many due rounds in a row that could not run, the agent reports itself unhealthy.
 pub const MISSED_ROUNDS_MAX: u32 = 3;
 
-/// How much later than it meant to the loop may turn before the agent calls itself ill. Between two
-/// turns the loop asks the Engine a few questions, each of which ends after a minute, so that an
-/// Engine that hangs does not have the agent killed in the middle of an update. A registry, an
-/// update, a hook and a pull are never waited for in a turn, however long they take.
+/// Longest delay of the agent's loop before the agent reports itself unhealthy. Between two turns
+/// the loop asks the Engine a few questions, and each of them ends after a minute, so an Engine
+/// that hangs does not get the agent killed in the middle of an update. A turn never waits for a
+/// registry, an update, a hook or a pull, however long they take.
 pub const LOOP_OVERDUE_MAX: Duration = Duration::from_secs(300);
 
-/// What is wrong where nobody works any more.
+/// The error if the loop no longer runs.
 pub const LOOP_HAS_ENDED: &str = "the agent's loop has ended";
 
 /// An update in flight.
@@ -42,7 +42,7 @@ impl fmt::Display for ActiveUpdate {
     }
 }
 
-/// The agent as it stands. Replaced as a whole after every round.
+/// The state of the agent. Replaced as a whole after every round.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The newest report on every watched container, by name.
@@ -51,19 +51,18 @@ pub struct Snapshot {
     pub last_check: Option<DateTime<Utc>>,
     /// When the last round ended in which every container could be checked.
     pub last_success: Option<DateTime<Utc>>,
-    /// When the next round is due.
     pub next_check: Option<DateTime<Utc>>,
-    /// How many due rounds in a row could not run at all.
+    /// How many due rounds in a row could not run.
     pub missed_rounds: u32,
-    /// Why the last one could not.
+    /// Why the last one could not run.
     pub error: Option<String>,
-    /// Whether the Engine has answered and recovery is done.
+    /// Whether the Engine has answered and the recovery is done.
     pub is_ready: bool,
     /// The updates in flight, by container.
     pub in_flight: Vec<ActiveUpdate>,
     /// Containers whose update can be neither finished nor undone.
     pub stuck: Vec<String>,
-    /// Those that an update has stopped and that do not run since.
+    /// Containers that an update has stopped and that do not run since then.
     #[serde(default)]
     pub down: Vec<String>,
     /// How many digests are refused, by container.
@@ -71,7 +70,7 @@ pub struct Snapshot {
     /// What the registries say of their quotas, by registry.
     #[serde(default)]
     pub quotas: BTreeMap<String, Quota>,
-    /// Labels of images that do not count.
+    /// Labels of images that are ignored.
     #[serde(default)]
     pub ignored_labels: Vec<PassedOver>,
 }
@@ -84,8 +83,8 @@ impl Snapshot {
         (!words.is_empty()).then(|| words.join(", "))
     }
 
-    /// What is wrong with the agent, whose loop is overdue by so much; `None`: it is well. A
-    /// registry that is down is not ill health of the agent.
+    /// What is wrong with the agent, whose loop is late by `overdue`; `None` if it is healthy. A
+    /// registry that is down does not make the agent unhealthy.
     #[must_use]
     pub fn illness(&self, overdue: Duration) -> Option<String> {
         if overdue > LOOP_OVERDUE_MAX {
@@ -118,7 +117,7 @@ mod tests {
             Snapshot { missed_rounds, error, ..Snapshot::default() }.illness(Duration::ZERO)
         };
         assert_eq!(missed(MISSED_ROUNDS_MAX - 1), None);
-        let told = "3 due rounds in a row could not run: no such file";
-        assert_eq!(missed(MISSED_ROUNDS_MAX).as_deref(), Some(told));
+        let expected = "3 due rounds in a row could not run: no such file";
+        assert_eq!(missed(MISSED_ROUNDS_MAX).as_deref(), Some(expected));
     }
 }

@@ -1,9 +1,9 @@
-//! What only a start needs. A container runs on when its USB stick is pulled out or a directory
-//! that it mounts is removed, but it cannot be started again: an update would stop it for good. So
-//! this is looked at before anything is stopped.
+//! What only the start of a container needs. A container continues to run when its USB stick is
+//! removed or a directory that it mounts is deleted, but it cannot be started again: an update
+//! would stop it for good. So Pilotfish checks this before it stops anything.
 //!
 //! What the Engine checks itself when a container is created (log and volume drivers, runtimes,
-//! limits) is not looked at here: the new container is created before the old one is stopped.
+//! limits) is not checked here, because the new container is created before the old one is stopped.
 
 use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
@@ -20,52 +20,46 @@ use crate::core::recreate::dependents::{Anchor, Tie, anchors, means};
 pub enum StartRequirement {
     /// A device of the machine, or a directory of devices (`--device`).
     Device(PathBuf),
-    /// The source of a bind mount. With `--volume` the Engine makes an empty directory where it is
-    /// missing, which starts a program without its data.
+    /// The source of a bind mount. With `--volume` the Engine creates an empty directory if the
+    /// source is missing, and the program starts without its data.
     Source(PathBuf),
     /// The network that the container was created in, while it is connected to others only.
     Network(String),
 }
 
-/// What was seen of it.
+/// What the agent saw of a requirement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It cannot be seen from here.
+    /// The agent cannot see it.
     Unknown,
-    /// It is not there.
     Missing,
-    /// A device.
     Device,
-    /// A directory.
     Directory {
         /// Whether a device may be in it, at any depth.
         may_hold_devices: bool,
     },
-    /// Anything else that is there.
+    /// Something else.
     Other,
 }
 
-/// A need, and what was seen of it.
+/// A requirement, and what the agent saw of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedRequirement {
-    /// What is needed.
     pub need: StartRequirement,
-    /// What was seen.
     pub seen: Presence,
 }
 
-/// A directory of the Engine's machine, and where the agent sees it: `/` at `/` for an agent that
-/// runs on the machine itself, a bind mount of the agent's own container for one in a container.
+/// A directory of the Engine's machine, and its path for the agent: `/` at `/` for an agent that
+/// runs on the machine itself, a bind mount of the agent's own container for an agent in a
+/// container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VisibleDirectory {
-    /// Its path on the machine.
     pub source: PathBuf,
-    /// Its path for the agent.
     pub shown_at: PathBuf,
 }
 
 impl VisibleDirectory {
-    /// The whole machine, as seen by a process that runs on it.
+    /// The whole machine, as a process on it sees it.
     #[must_use]
     pub fn whole_machine() -> Self {
         Self { source: PathBuf::from("/"), shown_at: PathBuf::from("/") }
@@ -78,9 +72,9 @@ impl VisibleDirectory {
     }
 }
 
-/// The paths of the machine that a container's start needs, from its inspect document.
+/// The paths of the machine that the start of a container needs, from its inspect document.
 ///
-/// A privileged container has all devices, so Docker does not look for those that keep their own
+/// A privileged container has all devices, so Docker does not look for devices that keep their own
 /// path (moby, `daemon/oci_linux.go`).
 #[must_use]
 pub fn paths(container: &Value) -> Vec<StartRequirement> {
@@ -107,8 +101,8 @@ pub fn paths(container: &Value) -> Vec<StartRequirement> {
     devices.chain(binds).chain(mounts).collect()
 }
 
-/// The named volumes of a container that may stand for something else on the machine. A running
-/// container keeps what they stand for mounted, so the Engine notices at the next start alone.
+/// The named volumes of a container that may stand for a path of the machine. A running container
+/// keeps that path mounted, so the Engine notices a missing one only at the next start.
 pub fn volumes(container: &Value) -> impl Iterator<Item = &str> {
     const ANONYMOUS_LENGTH: usize = 64;
     let mounts = container.get("Mounts").and_then(Value::as_array).into_iter().flatten();
@@ -120,9 +114,9 @@ pub fn volumes(container: &Value) -> impl Iterator<Item = &str> {
     names.filter(|name| !name.is_empty() && name.len() != ANONYMOUS_LENGTH)
 }
 
-/// The directory or the disk that a volume of the driver `local` stands for
-/// (`--opt type=none --opt o=bind --opt device=/mnt/usb`), from its document. A share of another
-/// machine has no path on this one.
+/// The directory or the disk that a volume of the driver `local` stands for (`--opt type=none --opt
+/// o=bind --opt device=/mnt/usb`), from its inspect document. A share of another machine has no
+/// path on this one.
 #[must_use]
 pub fn source_of_volume(volume: &Value) -> Option<StartRequirement> {
     let device = inspect::text(volume, "/Options/device");
@@ -137,8 +131,8 @@ fn absolute(path: &str) -> Option<PathBuf> {
     path.starts_with('/').then(|| PathBuf::from(path))
 }
 
-/// The network that a container was created in, where it is no longer connected to it. A start
-/// connects it again, and fails where the network was removed meanwhile.
+/// The network that a container was created in, if the container is no longer connected to it. A
+/// start connects it again, and fails if the network was removed.
 #[must_use]
 pub fn network_that_was_left(container: &Value) -> Option<&str> {
     let mode = inspect::text(container, "/HostConfig/NetworkMode");
@@ -154,14 +148,14 @@ pub fn network_that_was_left(container: &Value) -> Option<&str> {
 }
 
 /// Files that the Engine keeps for a container under a path with the container's ID. An agent that
-/// sees one of them sees the disk of the Engine's machine, and no other machine's.
+/// sees one of them sees the disk of the Engine's machine.
 pub fn traces(container: &Value) -> impl Iterator<Item = &Path> {
     let pointers = ["/HostnamePath", "/ResolvConfPath", "/HostsPath", "/LogPath"];
     let paths = pointers.into_iter().map(|pointer| inspect::text(container, pointer));
     paths.filter(|path| path.starts_with('/')).map(Path::new)
 }
 
-/// What an agent in a container sees of the machine: its own bind mounts.
+/// The directories of the machine that an agent in a container sees: its own bind mounts.
 #[must_use]
 pub fn windows(own_container: &Value) -> Vec<VisibleDirectory> {
     let mounts = own_container.get("Mounts").and_then(Value::as_array).into_iter().flatten();
@@ -173,8 +167,8 @@ pub fn windows(own_container: &Value) -> Vec<VisibleDirectory> {
     binds.filter_map(window).collect()
 }
 
-/// The window that shows this path: the nearest one. What is mounted itself says nothing of its
-/// path: it stays where it is mounted when the path is removed.
+/// The nearest visible directory that contains this path. A mount itself says nothing about its own
+/// path: it stays mounted when the path is removed.
 #[must_use]
 pub fn window_of<'a>(windows: &'a [VisibleDirectory], path: &Path) -> Option<&'a VisibleDirectory> {
     let shows =
@@ -182,8 +176,8 @@ pub fn window_of<'a>(windows: &'a [VisibleDirectory], path: &Path) -> Option<&'a
     windows.iter().filter(shows).max_by_key(|window| window.source.components().count())
 }
 
-/// Whether everything is there, as far as it could be seen. `of` names the container, where it is
-/// not the one that is updated, and ends in a colon.
+/// Whether everything is there, as far as the agent could see it. `of` names the container if it is
+/// not the updated one, and ends in a colon.
 ///
 /// # Errors
 /// The first thing that is missing.
@@ -213,13 +207,13 @@ fn unmet(of: &str, CheckedRequirement { need, seen }: &CheckedRequirement) -> Op
     Some(No::new(reason, format!("{of}{what}: it runs, but could not be started again")))
 }
 
-/// Whether the containers that this one joins or links to are there and run. `others` are what the
-/// inspect documents of all other containers tell of their ties.
+/// Whether the containers that this one joins or links to exist and run. `others` are what the
+/// inspect documents of all other containers say about their ties.
 ///
 /// # Errors
-/// The first one that is not.
+/// The first one that does not.
 pub(super) fn joins(of: &str, container: &Value, others: &[impl Borrow<Value>]) -> Result<(), No> {
-    // What cannot be read is refused where the container is to be made again.
+    // A value that cannot be read is refused when the container is recreated.
     let anchors = anchors(container).unwrap_or_default();
     for anchor in anchors.iter().filter(|anchor| must_run(anchor, container)) {
         let is_it =
@@ -241,7 +235,7 @@ pub(super) fn joins(of: &str, container: &Value, others: &[impl Borrow<Value>]) 
     Ok(())
 }
 
-/// The name of the other container, or the beginning of its ID where it is gone.
+/// The name of the other container, or the beginning of its ID if it is gone.
 fn shown(anchor: &Anchor, found: Option<&Value>) -> String {
     const ID_LENGTH: usize = 64;
     let written = &anchor.container;
@@ -252,8 +246,8 @@ fn shown(anchor: &Anchor, found: Option<&Value>) -> String {
     }
 }
 
-/// Whether a start fails unless the other container runs. Volumes are known when a container is
-/// created, and on a user's network a link is no more than a name.
+/// Whether a start fails unless the other container runs. Volumes are already resolved when a
+/// container is created, and on a user-defined network a link is only a name.
 fn must_run(anchor: &Anchor, container: &Value) -> bool {
     let mode = inspect::text(container, "/HostConfig/NetworkMode");
     match anchor.how {

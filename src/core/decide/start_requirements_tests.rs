@@ -1,3 +1,5 @@
+//! What a start needs, and what the agent can see of it.
+
 use serde_json::json;
 
 use super::*;
@@ -145,13 +147,13 @@ fn a_container_whose_network_is_joined_must_run() {
     let other = |name: &str, is_running: bool| json!({ "Id": id, "Name": name, "State": { "Running": is_running } });
     let mode = format!("container:{id}");
     let document = container(json!({ "NetworkMode": mode }));
-    let told = |others: &[Value]| joins("", &document, others).err().map(|no| no.detail);
+    let describe = |others: &[Value]| joins("", &document, others).err().map(|no| no.detail);
     let end = "it runs, but could not be started again";
-    assert_eq!(told(&[other("/vpn", true)]), None);
+    assert_eq!(describe(&[other("/vpn", true)]), None);
     let stopped = format!("it shares the network of vpn, which does not run: {end}");
-    assert_eq!(told(&[other("/vpn", false)]), Some(stopped));
+    assert_eq!(describe(&[other("/vpn", false)]), Some(stopped));
     let gone = format!("it shares the network of 555555555555, which is not there: {end}");
-    assert_eq!(told(&[]), Some(gone));
+    assert_eq!(describe(&[]), Some(gone));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the windows make of an update that nothing else is in the way of.
+//! Update windows and pull windows, and the agent's own container.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -113,7 +113,7 @@ fn readiness() -> Readiness {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Here {
     No,
-    /// It is here, and anybody may clear it away.
+    /// It is here, and a person may remove it.
     Pulled,
     Kept,
 }
@@ -142,7 +142,7 @@ fn circumstances(zone: Zone, now: &str, pull_window: &str) -> Circumstances {
     }
 }
 
-/// A plan as it is decided.
+/// A plan from `decide`.
 pub(in crate::core) fn plan() -> Plan {
     let now = circumstances(zone("UTC"), "2027-01-01T08:00:00Z", "");
     match decide(&seen(Pulled, ""), &now) {
@@ -152,7 +152,7 @@ pub(in crate::core) fn plan() -> Plan {
 }
 
 /// What was decided, in few words.
-fn told(decision: &Decision) -> String {
+fn describe(decision: &Decision) -> String {
     match decision {
         Decision::UpToDate | Decision::Republished(_) => "up to date".into(),
         Decision::Update(_) => "update".into(),
@@ -172,7 +172,7 @@ fn assert_decided(rows: &[Row]) {
     for (now, pull_window, update_window, here, expected) in rows {
         let circumstances = circumstances(berlin.clone(), now, pull_window);
         let decision = decide(&seen(*here, update_window), &circumstances);
-        assert_eq!(told(&decision), *expected, "{now} {pull_window} {update_window} {here:?}");
+        assert_eq!(describe(&decision), *expected, "{now} {pull_window} {update_window} {here:?}");
     }
 }
 
@@ -268,7 +268,7 @@ fn force_overrides_both_windows() {
     for here in [Here::No, Pulled, Kept] {
         let closed = circumstances(Zone::utc(), "2027-01-01T12:00:00Z", "01:00-03:00");
         let forced = Circumstances { force: true, ..closed };
-        assert_eq!(told(&decide(&seen(here, "04:00-05:00"), &forced)), "update");
+        assert_eq!(describe(&decide(&seen(here, "04:00-05:00"), &forced)), "update");
     }
 }
 
@@ -350,20 +350,20 @@ fn own(has_volume: bool) -> Observation {
 #[test]
 fn the_agents_own_container_is_handed_over_where_a_helper_could_take_it() {
     let now = circumstances(Zone::utc(), "2027-01-01T12:00:00Z", "");
-    assert_eq!(told(&decide(&own(true), &now)), "hand over");
+    assert_eq!(describe(&decide(&own(true), &now)), "hand over");
     let expected = "cannot_hand_over: Mounts have none for the state directory /var/lib/pilotfish";
-    assert_eq!(told(&decide(&own(false), &now)), expected);
+    assert_eq!(describe(&decide(&own(false), &now)), expected);
     let forced = Circumstances { force: true, ..now.clone() };
-    assert_eq!(told(&decide(&own(false), &forced)), expected);
+    assert_eq!(describe(&decide(&own(false), &forced)), expected);
     // Where nothing is new, nothing is in its way either.
     let mut same = own(false);
     same.offered = Offered::Image(Box::new(offer("one")));
-    assert_eq!(told(&decide(&same, &now)), "up to date");
+    assert_eq!(describe(&decide(&same, &now)), "up to date");
     // An unusual command is named, whatever the mounts are.
     let mut other = own(true);
     let original = &mut other.readiness.as_mut().expect("it is there").original;
     original["Config"]["Cmd"] = json!(["update"]);
-    assert_eq!(told(&decide(&other, &now)), "cannot_hand_over: Config.Cmd has no word `run`");
+    assert_eq!(describe(&decide(&other, &now)), "cannot_hand_over: Config.Cmd has no word `run`");
 }
 
 #[test]
@@ -375,9 +375,9 @@ fn a_container_that_may_be_the_agents_is_not_touched() {
     readiness.others.push(other.into());
     let now = circumstances(Zone::utc(), "2027-01-01T12:00:00Z", "");
     let joined = Circumstances { own_container: Some("4567".into()), ..now.clone() };
-    assert!(told(&decide(&observation, &joined)).starts_with("cannot_hand_over: "));
+    assert!(describe(&decide(&observation, &joined)).starts_with("cannot_hand_over: "));
     let elsewhere = Circumstances { own_container: Some("89ab".into()), ..now };
-    assert_eq!(told(&decide(&observation, &elsewhere)), "update");
+    assert_eq!(describe(&decide(&observation, &elsewhere)), "update");
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn the_agents_own_container_waits_for_its_window_and_is_fetched_like_any_other()
     observation.policy.as_mut().expect("a policy").update_window =
         "04:00-05:00".parse().expect("a window");
     let noon = circumstances(Zone::utc(), "2027-01-01T12:00:00Z", "");
-    assert!(told(&decide(&observation, &noon)).starts_with("fetch: "));
+    assert!(describe(&decide(&observation, &noon)).starts_with("fetch: "));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the windows say of an update that nothing else is in the way of.
+//! Update windows and pull windows.
 
 use super::dependents::Follower;
 use super::{Circumstances, No};
@@ -8,16 +8,16 @@ use crate::core::policy::Policy;
 use crate::core::time::wall_clock::reading;
 use crate::core::time::window::Windows;
 
-/// What the windows say of an update that nothing else is in the way of.
+/// What the windows say about an update that nothing else forbids.
 pub(super) enum Timing {
     Now,
     FetchNow(No),
     Later(No),
 }
 
-/// A pull waits for its own window, a replacement for the container's and for those of everything
-/// that is recreated with it. An image that is here needs no pull; one that waits is given a name,
-/// so that nobody clears it away meanwhile.
+/// A pull waits for the pull window. A replacement waits for the window of the container and for
+/// those of all its dependents. An image that is here needs no pull; an image that waits gets a
+/// name, so that no clean-up removes it.
 pub(super) fn timing(
     policy: &Policy,
     followers: &[Follower<'_>],
@@ -28,10 +28,11 @@ pub(super) fn timing(
     let is_open = |windows: &Windows| *force || windows.contains(*now, zone);
     let is_pulled = readiness.is_pulled;
     let own = ("the update window".to_owned(), &policy.update_window);
-    let theirs = followers.iter().map(|follower| {
+    let of_dependents = followers.iter().map(|follower| {
         (format!("the update window of {}", follower.tie.name), &follower.policy.update_window)
     });
-    let first_closed = std::iter::once(own.clone()).chain(theirs).find(|(_, it)| !is_open(it));
+    let first_closed =
+        std::iter::once(own.clone()).chain(of_dependents).find(|(_, it)| !is_open(it));
     let can_replace = first_closed.is_none();
     let (which, update_window) = first_closed.unwrap_or(own);
     match (is_pulled || is_open(pull_window), can_replace) {

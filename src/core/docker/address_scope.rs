@@ -1,28 +1,28 @@
-//! Where an address lies, as seen from this machine, and who may send us there.
+//! Where an address is, as seen from this machine, and which registries may redirect to it.
 //!
-//! A registry names addresses: the realm of its tokens, the targets of its redirects. A stranger
-//! must not make this agent knock at doors that only this machine or its network can reach. So an
-//! address may lead as far inside as the registry that named it lies itself, and no further.
+//! A registry names addresses: the realm of its tokens, the targets of its redirects. It must not
+//! make this agent send requests to addresses that only this machine or its network can reach. So a
+//! registry may name an address as far inside as its own, and no further.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where an address lies. The later ones lie further inside.
+/// Where an address is. The later variants are further inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressScope {
-    /// Anywhere on the Internet.
+    /// The public Internet.
     Internet,
     /// A private network (RFC 1918, RFC 4193, RFC 6598).
     LocalNetwork,
-    /// The very link, where clouds keep their metadata services, and what is no single host:
-    /// multicast and reserved addresses.
+    /// The local link, where clouds keep their metadata services, and addresses that are no single
+    /// host: multicast and reserved ones.
     Link,
     /// This machine.
     ThisMachine,
 }
 
 impl AddressScope {
-    /// Where an address lies (the IANA registries of special-purpose addresses). An IPv6 address
-    /// that wraps an IPv4 one counts as that one.
+    /// Where an address is (the IANA registries of special-purpose addresses). An IPv6 address that
+    /// wraps an IPv4 one counts as that one.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         match address {
@@ -31,7 +31,7 @@ impl AddressScope {
         }
     }
 
-    /// Whether a registry that lies here may send us to an address that lies there.
+    /// Whether a registry in this scope may redirect to an address in that one.
     #[must_use]
     pub fn may_lead_to(self, there: Self) -> bool {
         match there {
@@ -41,7 +41,7 @@ impl AddressScope {
         }
     }
 
-    /// For people: what an address of this place is.
+    /// A description for people.
     #[must_use]
     pub const fn in_words(self) -> &'static str {
         match self {
@@ -53,37 +53,37 @@ impl AddressScope {
     }
 }
 
-/// An address that a registry names: where tokens are given out, or where a redirect leads.
+/// An address that a registry names: the realm of its tokens, or the target of a redirect.
 #[derive(Debug, Clone, Copy)]
 pub struct NamedAddress {
-    /// Whether TLS is spoken there.
+    /// Whether it uses TLS.
     pub is_tls: bool,
-    /// Whether it is the very host and port that named it.
+    /// Whether it is the same host and port as the registry that named it.
     pub is_same: bool,
-    /// Whether the operator named this host: in our settings, or in the Engine's.
+    /// Whether the operator named this host, in Pilotfish's settings or in the Engine's.
     pub is_operators: bool,
-    /// Whether the operator let this host speak without TLS.
+    /// Whether the operator allows this host without TLS.
     pub may_speak_plain: bool,
-    /// Where it lies, if it is written as an address.
+    /// Its scope, if it is written as an IP address.
     pub literal: Option<AddressScope>,
 }
 
-/// Why nothing is sent to an address that a registry named.
+/// Why no request is sent to an address that a registry named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressRefusal {
-    /// It leads away from TLS.
+    /// It would leave TLS.
     Plain,
-    /// It lies further inside than the registry that named it.
+    /// It is further inside than the registry that named it.
     Inside(AddressScope),
 }
 
 impl NamedAddress {
-    /// Whether a registry that answered from this place, with or without TLS, may send us there.
-    /// What is given is the place that a name may not lead beyond; nothing where it may lead
-    /// anywhere.
+    /// Whether a registry that answered from this scope, with or without TLS, may redirect to this
+    /// address. Returns the innermost scope that the name may resolve to; `None` if there is no
+    /// limit.
     ///
     /// # Errors
-    /// It may not.
+    /// The redirect is not allowed.
     pub fn judge(
         &self,
         from: AddressScope,
@@ -109,7 +109,7 @@ fn of_v4(address: Ipv4Addr) -> AddressScope {
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => {
             AddressScope::LocalNetwork
         }
-        // 198.18.0.0/15 is for benchmarks of networks, 192.0.0.0/24 for protocols.
+        // 198.18.0.0/15 is for network benchmarks, 192.0.0.0/24 for protocols.
         [198, 18..=19, ..] | [192, 0, 0, _] => AddressScope::LocalNetwork,
         [169, 254, ..] | [224..=255, ..] => AddressScope::Link,
         _ => AddressScope::Internet,
@@ -122,7 +122,7 @@ fn of_v6(address: Ipv6Addr) -> AddressScope {
     }
     match address.segments() {
         [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => AddressScope::LocalNetwork,
-        // Teredo hides the IPv4 address of a relay and of a client.
+        // Teredo contains the IPv4 address of a relay and of a client.
         [0xfe80..=0xfebf | 0xff00..=0xffff, ..] | [0x2001, 0, ..] => AddressScope::Link,
         _ => AddressScope::Internet,
     }

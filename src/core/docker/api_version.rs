@@ -1,4 +1,4 @@
-//! The version of the Engine's API, which decides what a create body may hold.
+//! The version of the Engine's API. It decides what a create body may contain.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ApiVersion {
-    /// The part before the dot: 1 for every Engine there is.
+    /// The part before the dot: 1 for all existing Engines.
     pub major: u32,
-    /// The part behind the dot.
+    /// The part after the dot.
     pub minor: u32,
 }
 
 impl ApiVersion {
-    /// Debian 12, Synology: the oldest one this program is tried on.
+    /// Debian 12, Synology: the oldest version this program is tested on.
     pub const V1_41: Self = Self::new(1, 41);
 
     /// Several networks at create, a MAC address per network (Engine 25).
     pub const V1_44: Self = Self::new(1, 44);
 
-    /// The last one whose inspect tells which MAC address was asked for (Engine 28).
+    /// The last version whose inspect shows which MAC address was requested (Engine 28).
     pub const V1_51: Self = Self::new(1, 51);
 
     /// The version `major.minor`.
@@ -72,8 +72,9 @@ impl fmt::Display for ApiVersion {
     }
 }
 
-/// The version to speak with an Engine that offers `lowest` to `highest`: the newest that both
-/// know, or the Engine's oldest where it no longer speaks any of ours (better tried than given up).
+/// The version to use with an Engine that offers `lowest` to `highest`: the newest that both know,
+/// or the Engine's oldest if it no longer offers any of ours, because a try is better than giving
+/// up.
 #[must_use]
 pub fn negotiate(lowest: ApiVersion, highest: ApiVersion, ours: ApiVersion) -> ApiVersion {
     highest.min(ours).max(lowest)

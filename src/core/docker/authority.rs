@@ -1,4 +1,4 @@
-//! `HOST:PORT` as it stands in a URL (RFC 3986, 3.2), for the places that a person writes by hand.
+//! `HOST:PORT` as in a URL (RFC 3986, 3.2), for places that a person writes by hand.
 
 use std::net::Ipv6Addr;
 
@@ -7,8 +7,7 @@ use crate::core::text::shown;
 /// Why a text is not `HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorityError {
-    /// The host is not a name or an address. What stands there may be a password, so it is not
-    /// shown.
+    /// The host is not a name or an address. It may be a password, so it is not shown.
     #[error("the host is not a host name or an address")]
     Host,
     /// The port is not a number from 1 to 65535.
@@ -19,7 +18,7 @@ pub enum AuthorityError {
 /// Splits into host, without the brackets of an IPv6 address, and port. Either may be missing.
 ///
 /// # Errors
-/// Users and passwords before the host are refused like any other host that is none.
+/// A user and password before the host are refused like any other invalid host.
 pub fn split_authority(text: &str) -> Result<(Option<String>, Option<u16>), AuthorityError> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (address, behind) = rest.split_once(']').ok_or(AuthorityError::Host)?;
@@ -45,7 +44,7 @@ fn check_name(host: &str) -> Result<&str, AuthorityError> {
 }
 
 fn parse_port(text: &str) -> Result<u16, AuthorityError> {
-    // What follows a colon in `user:password@host` is not repeated.
+    // The text after a colon in `user:password@host` is not repeated.
     if text.contains('@') {
         return Err(AuthorityError::Host);
     }
@@ -54,7 +53,7 @@ fn parse_port(text: &str) -> Result<u16, AuthorityError> {
     port.ok_or_else(|| AuthorityError::Port(shown(text)))
 }
 
-/// A host as it stands before a port: an IPv6 address in brackets, none as nothing.
+/// A host as it is written before a port: an IPv6 address in brackets, an empty text for no host.
 #[must_use]
 pub fn in_brackets(host: Option<&str>) -> String {
     match host {

@@ -1,4 +1,4 @@
-//! What a registry is shown to let somebody in.
+//! Credentials for a registry.
 
 use std::fmt;
 
@@ -6,15 +6,15 @@ use secrecy::SecretString;
 
 /// A login at one registry, in the fields of Docker's own `AuthConfig`.
 ///
-/// It has no way to be printed: neither `Display` nor `Serialize`, and `Debug` shows only what
-/// kind it is. A user name is hidden too, since some registries take a token for it.
+/// It cannot be printed: it has neither `Display` nor `Serialize`, and `Debug` shows only its kind.
+/// The user name is hidden too, because some registries accept a token as user name.
 #[derive(Clone)]
 pub struct Credentials {
-    /// The user name; may be empty beside an identity token.
+    /// May be empty with an identity token.
     pub username: String,
-    /// The password; empty beside an identity token.
+    /// Empty with an identity token.
     pub password: SecretString,
-    /// A refresh token (`identitytoken`) that stands for user name and password. It wins.
+    /// A refresh token (`identitytoken`) that replaces user name and password.
     pub identity_token: Option<SecretString>,
 }
 
@@ -25,7 +25,7 @@ impl Credentials {
         Self { username: username.into(), password: password.into(), identity_token: None }
     }
 
-    /// An identity token, as a credential helper gives it for the user `<token>`.
+    /// An identity token, as a credential helper returns it for the user `<token>`.
     #[must_use]
     pub fn with_identity_token(token: impl Into<SecretString>) -> Self {
         Self {

@@ -1,7 +1,7 @@
-//! What the Engine says of registries in `/info`: mirrors, insecure registries, proxies.
+//! The Engine's settings for registries from `/info`: mirrors, insecure registries, proxies.
 //!
-//! The Engine pulls by these settings, so the agent asks by them: what one of the two reaches, the
-//! other reaches as well.
+//! The Engine pulls with these settings, so the agent uses them too: both reach the same
+//! registries.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,20 +11,20 @@ use serde_json::Value;
 
 use crate::core::docker::reference::DOCKER_HUB;
 
-/// Most entries that are taken of each list. A `daemon.json` has a handful.
+/// Most entries that are read of each list. A `daemon.json` has a handful.
 const ENTRIES_MAX: usize = 1000;
 
-/// What the Engine says of registries.
+/// The Engine's settings for registries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineRegistries {
-    /// What it asks before Docker Hub (`registry-mirrors`), as URLs.
+    /// URLs that the Engine asks before Docker Hub (`registry-mirrors`).
     pub mirrors: Vec<String>,
-    /// `HOST` or `HOST:PORT` of `insecure-registries`: no certificate is checked, and plain http is
-    /// spoken where there is no TLS.
+    /// `HOST` or `HOST:PORT` of `insecure-registries`: no certificate is checked, and plain HTTP is
+    /// used if there is no TLS.
     pub insecure_hosts: BTreeSet<String>,
     /// The networks among `insecure-registries`. `127.0.0.0/8` is always one of them.
     pub insecure_networks: Vec<Network>,
-    /// Through what it reaches registries.
+    /// The proxies for registries.
     pub proxies: Proxies,
 }
 
@@ -35,11 +35,11 @@ pub struct Proxies {
     pub http: String,
     /// For `https://`.
     pub https: String,
-    /// Hosts that are reached without one, separated by commas.
+    /// Hosts that are reached without a proxy, separated by commas.
     pub no_proxy: String,
 }
 
-/// A proxy's URL may hold a login.
+/// Hides the URLs, because a proxy's URL may contain a login.
 impl std::fmt::Debug for Proxies {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { http, https, no_proxy } = self;
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Proxies {
 }
 
 impl Proxies {
-    /// Whether there is none.
+    /// Whether there is no proxy.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.http.is_empty() && self.https.is_empty()
@@ -63,7 +63,7 @@ pub struct Network {
     length: u8,
 }
 
-/// A text is no network.
+/// A text is not a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not ADDRESS/LENGTH")]
 pub struct NoNetwork;
@@ -81,7 +81,7 @@ impl FromStr for Network {
 }
 
 impl Network {
-    /// Whether an address is in it. An IPv4 address in IPv6 clothes is an IPv4 address (Go's
+    /// Whether an address is in the network. An IPv4-mapped IPv6 address counts as IPv4 (Go's
     /// `net.IPNet.Contains`).
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -100,8 +100,8 @@ impl Network {
 }
 
 impl EngineRegistries {
-    /// Reads an `/info` document (`RegistryConfig`, `HttpProxy`, …). What has another shape is
-    /// passed over.
+    /// Reads an `/info` document (`RegistryConfig`, `HttpProxy`, …). Fields of another shape are
+    /// ignored.
     #[must_use]
     pub fn of_info(info: &Value) -> Self {
         let text = |key: &str| info.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -118,7 +118,7 @@ impl EngineRegistries {
         }
     }
 
-    /// Whether a `HOST` or `HOST:PORT` stands in `insecure-registries` by its name.
+    /// Whether a `HOST` or `HOST:PORT` is listed by name in `insecure-registries`.
     #[must_use]
     pub fn is_insecure_by_name(&self, host: &str) -> bool {
         self.insecure_hosts.contains(host)

@@ -1,32 +1,32 @@
-//! Where an Engine keeps the content of images: what must be on the disk before a switch, and where
-//! room is needed for a pull.
+//! Where an Engine keeps the content of images: which directories must be flushed before a switch,
+//! and which disk needs space for a pull.
 //!
-//! With the containerd image store that is not the Engine's own directory. An Engine that starts
-//! its containerd itself gives it a directory below its own (moby `initContainerd`); one that uses
-//! the system's, as the packages of Docker and Debian have it, leaves images where that keeps them.
+//! With the containerd image store this is not the Engine's own directory. An Engine that starts
+//! containerd itself gives it a directory below its own (moby `initContainerd`). An Engine that
+//! uses the system's containerd, as in the packages of Docker and Debian, keeps images in that
+//! containerd's directory.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// Where the system's containerd keeps everything unless it is told otherwise
-/// (`defaults.DefaultRootDir` of containerd).
+/// Default root directory of the system's containerd (`defaults.DefaultRootDir` of containerd).
 pub const CONTAINERD_ROOT: &str = "/var/lib/containerd";
 
-/// Where the system's containerd listens; `/var/run` is the same directory.
+/// Sockets of the system's containerd; `/var/run` is the same directory.
 const SYSTEM_SOCKETS: [&str; 2] =
     ["/run/containerd/containerd.sock", "/var/run/containerd/containerd.sock"];
 
-/// Where one that an Engine started itself listens, below its directory for what runs.
+/// The socket of a containerd that an Engine started itself, below its runtime directory.
 const OWN_SOCKET: &str = "/containerd/containerd.sock";
 
-/// Where a containerd keeps content, below its root.
+/// The content directory of a containerd, below its root.
 const CONTENT: &str = "io.containerd.content.v1.content";
 
-/// Where the containerd that an Engine starts itself has its root, below the Engine's.
+/// The root of a containerd that an Engine started itself, below the Engine's root.
 const OWN_ROOT: &str = "containerd/daemon";
 
-/// Who keeps the content of images.
+/// Which program keeps the content of images.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ImageStore {
     /// The Engine, below its own directory.
@@ -34,12 +34,12 @@ pub enum ImageStore {
     Engine,
     /// A containerd that the Engine did not start.
     Containerd,
-    /// Containerd; the Engine does not tell which (before API 1.46).
+    /// A containerd; the Engine does not say which one (before API 1.46).
     SomeContainerd,
 }
 
 impl ImageStore {
-    /// Who it is by what `/info` says, for an Engine with this kind of store.
+    /// Reads the store from `/info`, for an Engine with this kind of store.
     #[must_use]
     pub fn of(info: &Value, is_containerd_store: bool) -> Self {
         if !is_containerd_store {
@@ -55,8 +55,8 @@ impl ImageStore {
     }
 }
 
-/// The directories in which the content of images may lie. `is_there` says whether one is visible
-/// from here; of several that may be meant, those that are there count.
+/// The directories that may contain the content of images. `is_there` says whether a directory is
+/// visible to the agent; of several candidates the visible ones count.
 #[must_use]
 pub fn directories(
     store: ImageStore,
@@ -77,11 +77,11 @@ pub fn directories(
     }
 }
 
-/// The directory that a containerd's configuration (`/etc/containerd/config.toml`) names; the usual
-/// one where it names none.
+/// The root directory in a containerd's configuration (`/etc/containerd/config.toml`), or the
+/// default one.
 #[must_use]
 pub fn containerd_root(configuration: &str) -> PathBuf {
-    // `root` is a key of the top, which ends with the first table.
+    // `root` is a top-level key. The top level ends with the first table.
     let top = configuration.lines().map(str::trim).take_while(|line| !line.starts_with('['));
     PathBuf::from(top.filter_map(value_of_root).next().unwrap_or(CONTAINERD_ROOT))
 }
@@ -133,7 +133,7 @@ mod tests {
             (either, &[&own], &[&own]),
             (either, &[&system], &[&system]),
             (either, &[&system, &own], &[&own, &system]),
-            // What nobody sees is flushed with everything else.
+            // A directory that is not visible is flushed with everything else.
             (either, &[], &[&system]),
         ] {
             let found = of(store, there);

@@ -1,5 +1,5 @@
-//! Questions to an inspect document, which stays raw: a field that is missing or of another type
-//! is an answer too, and never a panic.
+//! Reads fields of an inspect document, which stays raw JSON. A field that is missing or of another
+//! type gives a default, and never a panic.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-/// The grace period of a container that sets none (Docker's default).
+/// Stop timeout of a container that sets none (Docker's default).
 pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
-/// The longest grace period that is granted, one day. A program that flushes its data for minutes
-/// has been promised this time by its user, so every shorter value stands as it is written.
+/// Longest stop timeout, one day. The user gave a program that flushes its data for minutes this
+/// time on purpose, so every shorter value is kept.
 pub const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What is granted where `StopTimeout` is negative: Docker then waits without an end, and an update
-/// would never come to its own.
+/// Stop timeout if `StopTimeout` is negative: Docker then waits without a limit, and the update
+/// would never end.
 pub const STOP_TIMEOUT_OF_ENDLESS: Duration = Duration::from_secs(300);
 
-/// The text at a JSON pointer; empty where there is none.
+/// The text at a JSON pointer; empty if there is none.
 #[must_use]
 pub fn text<'a>(document: &'a Value, pointer: &str) -> &'a str {
     document.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
@@ -54,7 +54,7 @@ pub fn image_as_written(container: &Value) -> &str {
     text(container, "/Config/Image")
 }
 
-/// Its labels, those of its image included.
+/// The labels of a container, with those of its image.
 #[must_use]
 pub fn labels(container: &Value) -> BTreeMap<String, String> {
     let labels = container.pointer("/Config/Labels").and_then(Value::as_object);
@@ -62,37 +62,37 @@ pub fn labels(container: &Value) -> BTreeMap<String, String> {
     labels.into_iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
-/// Whether its process lives. A paused one lives; a restarting one is between two lives.
+/// Whether the process runs. A paused one counts as running, a restarting one does not.
 #[must_use]
 pub fn is_running(container: &Value) -> bool {
     flag(container, "/State/Running")
 }
 
-/// Whether it was ever started. The Engine writes the year 1 where it was not.
+/// Whether the container was ever started. The Engine writes the year 1 if not.
 #[must_use]
 pub fn was_started(container: &Value) -> bool {
     started_at(container).is_some()
 }
 
-/// When it was created.
+/// When the container was created.
 #[must_use]
 pub fn created_at(container: &Value) -> Option<DateTime<Utc>> {
     time(container, "/Created")
 }
 
-/// When it was last started.
+/// When the container was last started.
 #[must_use]
 pub fn started_at(container: &Value) -> Option<DateTime<Utc>> {
     time(container, "/State/StartedAt")
 }
 
-/// When its process last ended. The Engine keeps it while the next one runs.
+/// When the process last ended. The Engine keeps this time while the next process runs.
 #[must_use]
 pub fn finished_at(container: &Value) -> Option<DateTime<Utc>> {
     time(container, "/State/FinishedAt")
 }
 
-/// The latest moment at which anything happened to it.
+/// The latest of these three times.
 #[must_use]
 pub fn changed_at(container: &Value) -> Option<DateTime<Utc>> {
     ["/Created", "/State/StartedAt", "/State/FinishedAt"]
@@ -106,13 +106,13 @@ fn time(container: &Value, pointer: &str) -> Option<DateTime<Utc>> {
     (time > DateTime::UNIX_EPOCH).then_some(time)
 }
 
-/// The exit code of its last life.
+/// The exit code of the last run.
 #[must_use]
 pub fn exit_code(container: &Value) -> i64 {
     container.pointer("/State/ExitCode").and_then(Value::as_i64).unwrap_or(-1)
 }
 
-/// What its HEALTHCHECK says; `None` where it has none.
+/// The status of the HEALTHCHECK; `None` if there is no HEALTHCHECK.
 #[must_use]
 pub fn health(container: &Value) -> Option<&str> {
     container
@@ -121,14 +121,13 @@ pub fn health(container: &Value) -> Option<&str> {
         .filter(|status| !matches!(*status, "" | "none"))
 }
 
-/// What its HEALTHCHECK wrote the last time.
+/// The output of the last HEALTHCHECK.
 #[must_use]
 pub fn health_output(container: &Value) -> &str {
     last_check(container).map_or("", |entry| text(entry, "/Output")).trim()
 }
 
-/// When the Engine last ran its HEALTHCHECK to the end, in the Engine's words; empty where it never
-/// did.
+/// When the Engine last completed a HEALTHCHECK, as the Engine writes it; empty if it never did.
 #[must_use]
 pub fn last_check_at(container: &Value) -> &str {
     last_check(container).map_or("", |entry| text(entry, "/End"))
@@ -138,7 +137,7 @@ fn last_check(container: &Value) -> Option<&Value> {
     container.pointer("/State/Health/Log")?.as_array()?.last()
 }
 
-/// Whether a document's configuration has a HEALTHCHECK that is not switched off.
+/// Whether a document's configuration has a HEALTHCHECK that is not disabled.
 #[must_use]
 pub fn has_healthcheck(container: &Value) -> bool {
     let test = container.pointer("/Config/Healthcheck/Test").and_then(Value::as_array);
@@ -146,8 +145,8 @@ pub fn has_healthcheck(container: &Value) -> bool {
     !matches!(first, None | Some("NONE" | ""))
 }
 
-/// How long it may take to stop: its own grace period. Only what exceeds a day, or has no end, is
-/// shortened; [`stop_timeout_is_shortened`] says so.
+/// The container's stop timeout. Only a value of more than a day, or without a limit, is shortened;
+/// [`stop_timeout_is_shortened`] says so.
 #[must_use]
 pub fn stop_timeout(container: &Value) -> Duration {
     match stop_timeout_as_written(container) {
@@ -158,7 +157,7 @@ pub fn stop_timeout(container: &Value) -> Duration {
     }
 }
 
-/// Whether the container was promised more time to stop than it gets.
+/// Whether the container gets less time to stop than it asks for.
 #[must_use]
 pub fn stop_timeout_is_shortened(container: &Value) -> bool {
     stop_timeout_as_written(container).is_some_and(|seconds| {
@@ -170,8 +169,8 @@ fn stop_timeout_as_written(container: &Value) -> Option<i64> {
     container.pointer("/Config/StopTimeout").and_then(Value::as_i64)
 }
 
-/// An address at which the container itself can be reached: its own on one of its networks, or
-/// the machine's loopback where it shares the machine's network.
+/// An address of the container: on one of its networks, or the machine's loopback if it uses the
+/// machine's network.
 #[must_use]
 pub fn address(container: &Value) -> Option<&str> {
     if text(container, "/HostConfig/NetworkMode") == "host" {

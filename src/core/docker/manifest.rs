@@ -1,7 +1,7 @@
 //! Manifests, indexes and image configurations, and which entry of an index fits a platform.
 //!
-//! Docker's (`v2s2`) and OCI's documents differ in their media types alone, so one parser reads
-//! both (distribution `manifest-v2-2`, OCI image-spec 1.1).
+//! Docker's (`v2s2`) and OCI's documents differ only in their media types, so one parser reads both
+//! (distribution `manifest-v2-2`, OCI image-spec 1.1).
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -25,12 +25,12 @@ pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Media type of OCI's manifest.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Every type that is asked for. A registry that misses one of them in `Accept` converts, and
-/// what it then names is the digest of something else: often the amd64 entry of the index.
+/// All media types that are requested. If one is missing in `Accept`, a registry may convert, and
+/// then returns the digest of another document: often the amd64 entry of the index.
 pub const ACCEPTED: [&str; 4] = [DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST];
 
 /// Most layers of an image. Docker's classic image store takes 125, its older ones took 127, and no
-/// program that builds images goes beyond. What names more is made to cost memory.
+/// program that builds images makes more. A manifest with more is meant to use up memory.
 pub const LAYERS_MAX: usize = 127;
 
 /// Most entries of an index. The largest official images have 40, attestations included.
@@ -39,7 +39,8 @@ pub const ENTRIES_MAX: usize = 1000;
 /// Why a document is not a manifest, an index or a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// It is not JSON, or a field has the wrong shape. The text is never shown: it is a stranger's.
+    /// It is not JSON, or a field has the wrong shape. The text comes from outside and is never
+    /// shown.
     #[error("it is not JSON of the expected shape (line {line}, column {column})")]
     Json {
         /// Line of the first mistake, from 1.
@@ -47,26 +48,23 @@ pub enum ManifestError {
         /// Column of the first mistake, from 1.
         column: usize,
     },
-    /// Only version 2 is still taken by Engines.
+    /// Engines accept only version 2.
     #[error("its schema version is {0}, not 2")]
     SchemaVersion(u64),
-    /// It is an index and a manifest at once, which a registry could read either way
+    /// It is an index and a manifest at once, which programs could read either way
     /// (CVE-2021-41190), or neither.
     #[error("it is neither a manifest nor an index")]
     Ambiguous,
-    /// More layers than any Engine unpacks.
     #[error("it has more than {LAYERS_MAX} layers, and no Engine unpacks as many")]
     TooManyLayers,
-    /// More entries than any index has.
     #[error("it is an index of more than {ENTRIES_MAX} entries")]
     TooManyEntries,
-    /// What it says it is differs from what it holds.
+    /// Its media type and its content differ.
     #[error("its media type does not agree with what it holds")]
     MediaType,
-    /// The configuration of something that is no container image.
+    /// The configuration of something that is not a container image.
     #[error("its configuration names no platform, so it is no container image")]
     NoPlatform,
-    /// The layers of the manifest are not those of the configuration.
     #[error("the manifest has {layers} layers and its configuration {diff_ids}")]
     LayerCount {
         /// Compressed layers of the manifest.
@@ -76,7 +74,7 @@ pub enum ManifestError {
     },
 }
 
-/// What a digest may stand for.
+/// The document behind a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     /// One image for several platforms.
@@ -90,7 +88,7 @@ pub enum Document {
 pub struct IndexEntry {
     /// The digest of the manifest, or of a nested index.
     pub digest: Digest,
-    /// What the index says it is for. Absent mostly on nested indexes.
+    /// The platform in the index. Usually absent for nested indexes.
     pub platform: Option<Platform>,
 }
 
@@ -103,10 +101,9 @@ pub struct Manifest {
     pub layers: Vec<Layer>,
 }
 
-/// What is needed of an image's configuration.
+/// The needed parts of an image's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Configuration {
-    /// What the image was built for.
     pub platform: Platform,
     /// The digests of the unpacked layers, lowest first.
     pub diff_ids: Vec<Digest>,
@@ -145,15 +142,14 @@ struct RawPlatform {
     variant: String,
 }
 
-/// Whether there is the annotation that BuildKit puts on entries that are no images: attestations.
+/// The annotation that BuildKit puts on attestations, which are no images.
 #[derive(Deserialize)]
 struct RawAnnotations {
     #[serde(rename = "vnd.docker.reference.type")]
     reference_type: Option<IgnoredAny>,
 }
 
-/// A list of which at most `MAX` are kept. That there were more is known, and nothing of them is
-/// kept in memory.
+/// A list of which at most `MAX` items are kept in memory. The rest are only counted as too many.
 struct Bounded<T, const MAX: usize> {
     kept: Vec<T>,
     is_too_long: bool,
@@ -213,7 +209,7 @@ struct RawRootfs {
     diff_ids: Option<Bounded<Digest, LAYERS_MAX>>,
 }
 
-/// Whether a `Content-Type` is one of the four, whatever parameters follow it.
+/// Whether a `Content-Type` is one of the four, whatever parameters follow.
 #[must_use]
 pub fn is_accepted(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -223,7 +219,7 @@ pub fn is_accepted(content_type: &str) -> bool {
 /// Reads a manifest or an index.
 ///
 /// # Errors
-/// Every document that a registry could mean otherwise than we read it.
+/// Every document that a registry could read in another way.
 pub fn parse_document(bytes: &[u8]) -> Result<Document, ManifestError> {
     let raw: RawDocument = from_json(bytes)?;
     if raw.schema_version != 2 {
@@ -279,12 +275,12 @@ pub fn check_layers(
 
 /// The entries that may hold an image for `wanted`, the best first.
 ///
-/// As containerd chooses (`platforms.Only`, `images.Manifest`): the same operating system and
+/// The choice is containerd's (`platforms.Only`, `images.Manifest`): the same operating system and
 /// architecture; of several variants the highest that is not above the wanted one, so `arm/v7`
 /// takes v7, then v6, then v5. An `arm` without variant means v7, an `arm64` without means v8.
-/// Entries that name no platform come last, since only their own content can tell. Unlike
-/// containerd, `arm64` never falls back to `arm`: a userland does not change its word size in
-/// an update.
+/// Entries that name no platform come last, because only their content can show it. Unlike
+/// containerd, `arm64` never falls back to `arm`: a userland does not change its word size in an
+/// update.
 #[must_use]
 pub fn candidates<'entries>(
     entries: &'entries [IndexEntry],
@@ -299,16 +295,16 @@ pub fn candidates<'entries>(
     named.into_iter().map(|(_, entry)| entry).chain(unnamed).collect()
 }
 
-/// Whether an image whose configuration says `built_for` runs where one for `wanted` is wanted.
+/// Whether an image whose configuration says `built_for` runs on `wanted`.
 ///
-/// A configuration often leaves the variant out even where the index names one; then the
-/// architecture has to be enough.
+/// A configuration often lacks the variant even if the index names one; then the architecture is
+/// enough.
 #[must_use]
 pub fn fits(wanted: &Platform, built_for: &Platform) -> bool {
     wanted.accepts(built_for) || rank(wanted, built_for).is_some()
 }
 
-/// How well an offered platform serves a wanted one: its variant; `None` if not at all.
+/// How well an offered platform fits a wanted one: its variant; `None` if it does not.
 fn rank(wanted: &Platform, offered: &Platform) -> Option<(u32, u32)> {
     if wanted.os != offered.os || wanted.architecture != offered.architecture {
         return None;
@@ -319,8 +315,8 @@ fn rank(wanted: &Platform, offered: &Platform) -> Option<(u32, u32)> {
     }
 }
 
-/// A variant as numbers: `v7` is (7, 0), `v8.2` is (8, 2); the default of the architecture where
-/// it names none (containerd `platforms.normalizeArch`).
+/// A variant as numbers: `v7` is (7, 0), `v8.2` is (8, 2); the default of the architecture if there
+/// is none (containerd `platforms.normalizeArch`).
 fn variant_of(platform: &Platform) -> Option<(u32, u32)> {
     let variant = match (platform.architecture.as_str(), platform.variant.as_str()) {
         ("arm", "") => "v7",
@@ -333,7 +329,7 @@ fn variant_of(platform: &Platform) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// Leaves out what is no image: attestations stand under the platform `unknown/unknown`.
+/// Leaves out entries that are no images: attestations have the platform `unknown/unknown`.
 fn images_among(entries: Vec<RawDescriptor>) -> Vec<IndexEntry> {
     let is_image = |entry: &RawDescriptor| {
         let is_unknown = entry
@@ -345,7 +341,7 @@ fn images_among(entries: Vec<RawDescriptor>) -> Vec<IndexEntry> {
     };
     let platform = |raw: RawPlatform| {
         let RawPlatform { os, architecture, variant } = raw;
-        // One without an architecture says nothing; the content of the entry tells.
+        // An entry without an architecture says nothing; its content shows the platform.
         (!architecture.is_empty()).then_some(Platform { os, architecture, variant })
     };
     let entry = |raw: RawDescriptor| IndexEntry {

@@ -1,4 +1,4 @@
-//! Documents as registries give them, and the entry that fits.
+//! Documents as registries send them, and the entry that fits.
 
 use super::*;
 

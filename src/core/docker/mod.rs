@@ -1,11 +1,11 @@
-//! The words of Docker and OCI: references and digests, manifests and platforms, inspect documents,
-//! and the names that this program gives to things on an Engine.
+//! Docker's and OCI's data: references and digests, manifests and platforms, inspect documents, and
+//! the names that this program gives to things on an Engine.
 
 // Image references, digests, platforms.
 pub mod reference;
 // Manifests, indexes, image configurations, and which entry fits a platform.
 pub mod manifest;
-// Questions to an inspect document, which stays raw.
+// Reads fields of an inspect document, which stays raw JSON.
 pub mod inspect;
 // Names that this program gives to things on the Engine.
 pub mod names;
@@ -15,13 +15,13 @@ pub mod image_store;
 pub mod api_version;
 // The names of signals.
 pub mod signal;
-// A login at a registry, which has no way to be printed.
+// A login at a registry, which cannot be printed.
 pub mod credentials;
 // `HOST:PORT` as a person writes it.
 pub mod authority;
-// Where an address lies, and who may send us there.
+// Where an address is, and which registries may redirect to it.
 pub mod address_scope;
-// What the Engine says of registries: mirrors, insecure registries, proxies.
+// The Engine's settings for registries: mirrors, insecure registries, proxies.
 pub mod engine_registries;
-// What registries say when something was pushed.
+// Webhooks that registries send after a push.
 pub mod webhook;

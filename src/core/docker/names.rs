@@ -2,26 +2,26 @@
 
 use crate::core::docker::reference::{Digest, Reference};
 
-/// Prefix of every container name that this program makes.
+/// Prefix of every container name that this program creates.
 pub const CONTAINER_PREFIX: &str = "pilotfish-";
 
-/// Prefix of the new container's name while it stands beside the old one.
+/// Prefix of the new container's name while it exists beside the old one.
 pub const NEW_PREFIX: &str = "pilotfish-new-";
 
 /// Prefix of the old container's name while it is parked.
 pub const OLD_PREFIX: &str = "pilotfish-old-";
 
-/// Prefix of the name of the container that updates the agent's own.
+/// Prefix of the name of the self-update helper.
 pub const HELPER_PREFIX: &str = "pilotfish-helper-";
 
 /// The repository under which previous images are kept.
 const KEEP_REPOSITORY: &str = "pilotfish-keep";
 
-/// Patterns that match every repository with a kept image (`reference` filter of the Engine's list
-/// of images, in which `*` does not match a slash).
+/// Patterns that match every repository with a kept image (`reference` filter of the Engine's image
+/// list, in which `*` does not match a slash).
 pub const KEEP_PATTERNS: [&str; 2] = ["pilotfish-keep/*", "pilotfish-keep/by-digest/*"];
 
-/// The repository under which images wait for the window in which they may replace.
+/// The repository for images that wait for a window.
 const NEXT_REPOSITORY: &str = "pilotfish-next";
 
 /// Patterns that match every repository with an image that was fetched ahead.
@@ -36,19 +36,19 @@ pub fn new_name(container: &str) -> String {
     format!("{NEW_PREFIX}{container}")
 }
 
-/// The name of the old container while the new one has to prove itself.
+/// The name of the old container while the new one is verified.
 #[must_use]
 pub fn old_name(container: &str) -> String {
     format!("{OLD_PREFIX}{container}")
 }
 
-/// The name of the container that updates the agent's own container.
+/// The name of the self-update helper for the agent's container.
 #[must_use]
 pub fn helper_name(container: &str) -> String {
     format!("{HELPER_PREFIX}{container}")
 }
 
-/// Whether a container is one that this program made for an update, whatever its labels say.
+/// Whether this program created a container with this name for an update, whatever its labels are.
 #[must_use]
 pub fn is_ours(container: &str) -> bool {
     [NEW_PREFIX, OLD_PREFIX, HELPER_PREFIX].iter().any(|prefix| container.starts_with(prefix))
@@ -60,16 +60,17 @@ pub fn keep_repository(container: &str) -> String {
     repository(KEEP_REPOSITORY, container)
 }
 
-/// The repository that keeps what was fetched for a container ahead of its window.
+/// The repository that keeps the images fetched for a container ahead of its window.
 #[must_use]
 pub fn next_repository(container: &str) -> String {
     repository(NEXT_REPOSITORY, container)
 }
 
-/// A repository of its own for each container.
+/// A separate repository for each container.
 ///
-/// Repository names allow less than container names: a name that is no repository name as it
-/// stands is replaced by its digest, in a folder of its own, so that two names never share one.
+/// Repository names allow fewer characters than container names. A name that is not valid as a
+/// repository is replaced by its digest, in a separate folder, so that two names never share a
+/// repository.
 fn repository(folder: &str, container: &str) -> String {
     let plain = format!("{folder}/{container}");
     let is_repository = plain.parse::<Reference>().is_ok_and(|reference| {
@@ -87,13 +88,13 @@ pub fn is_keep_tag(name: &str, repository: &str) -> bool {
     name.strip_prefix(repository).is_some_and(|tag| tag.starts_with(':'))
 }
 
-/// The whole name under which an image waits for a container's window.
+/// The whole name of an image that waits for a container's window.
 #[must_use]
 pub fn next_name(container: &str, image_id: &str) -> String {
     format!("{}:{}", next_repository(container), keep_tag(image_id))
 }
 
-/// Whether a name from the Engine's list is one under which an image waits for its window.
+/// Whether a name from the Engine's list is one of an image that waits for its window.
 #[must_use]
 pub fn is_next_name(name: &str) -> bool {
     name.strip_prefix(NEXT_REPOSITORY).is_some_and(|rest| rest.starts_with('/'))
@@ -106,7 +107,7 @@ pub fn keep_tag(image_id: &str) -> String {
     hex.chars().take(12).collect()
 }
 
-/// A text that is safe in a file name: other characters become `_`.
+/// A text for a file name: other characters become `_`.
 #[must_use]
 pub fn file_name(text: &str) -> String {
     let safe = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');

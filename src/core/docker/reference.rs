@@ -1,8 +1,9 @@
-//! Image references as Docker normalises them, and the digests and platforms behind them.
+//! Image references as Docker normalises them, and digests and platforms.
 //!
 //! The grammar is that of the CNCF distribution project (`reference/regexp.go`); the defaults
 //! (`docker.io`, `library/`, `latest`) are those of Docker's own client (`reference/normalize.go`).
-//! Parsed by hand: the one crate that offers it spends 13 MB on its first regular expression.
+//! The parser is written by hand, because the only crate for it uses 13 MB for its first regular
+//! expression.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -10,10 +11,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Registry of a reference that names none.
+/// Registry of a reference without one.
 pub const DOCKER_HUB: &str = "docker.io";
 
-/// Tag of a reference that names neither a tag nor a digest.
+/// Tag of a reference without a tag and a digest.
 pub const DEFAULT_TAG: &str = "latest";
 
 /// Longest repository name, without the host (distribution `RepositoryNameTotalLengthMax`, bytes).
@@ -25,7 +26,6 @@ const TAG_LENGTH_MAX: usize = 128;
 /// Why a text is not an image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// The text is empty.
     #[error("an image reference must not be empty")]
     Empty,
     /// The registry is not `HOST` or `HOST:PORT`.
@@ -67,13 +67,13 @@ impl Digest {
         &hex[..hex.len().min(12)]
     }
 
-    /// The part behind the algorithm.
+    /// The part after the algorithm.
     #[must_use]
     pub fn hex(&self) -> &str {
         self.0.split_once(':').map_or("", |(_, hex)| hex)
     }
 
-    /// The digest of these bytes.
+    /// The SHA-256 digest of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
@@ -140,14 +140,14 @@ impl fmt::Display for Digest {
     }
 }
 
-/// What an image was built for, in the words of the OCI image index (`platform`).
+/// The platform of an image, in the words of the OCI image index (`platform`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Platform {
     /// `linux`, in practice.
     pub os: String,
     /// Go's name of the architecture: `arm64`, `arm`, `amd64`.
     pub architecture: String,
-    /// `v6`, `v7`, `v8`; empty where the architecture has none.
+    /// `v6`, `v7`, `v8`; empty if the architecture has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub variant: String,
 }
@@ -155,8 +155,8 @@ pub struct Platform {
 impl Platform {
     /// Whether an image for `offered` runs where an image for `self` ran.
     ///
-    /// The variant counts only where both name one, except that `arm64` and `arm64/v8` are one
-    /// platform (containerd `platforms.Normalize`).
+    /// The variant counts only if both name one. Exception: `arm64` and `arm64/v8` are one platform
+    /// (containerd `platforms.Normalize`).
     #[must_use]
     pub fn accepts(&self, offered: &Self) -> bool {
         self.os == offered.os
@@ -174,22 +174,21 @@ impl fmt::Display for Platform {
     }
 }
 
-/// A whole image reference: nothing is left to a default.
+/// A complete image reference, with all defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reference {
     /// `docker.io`, `registry:443`, `[::1]:5000`.
     pub registry: String,
     /// `library/nginx`: the path below the registry.
     pub repository: String,
-    /// The tag; `latest` where the text had neither tag nor digest, absent where it had a digest
-    /// alone.
+    /// The tag; `latest` if the text had neither tag nor digest, absent if it had only a digest.
     pub tag: Option<String>,
-    /// The digest that pins the image, where the text had one.
+    /// The digest that pins the image, if the text had one.
     pub digest: Option<Digest>,
 }
 
 impl Reference {
-    /// The name with the tag, as the Engine knows an image that is on its machine.
+    /// The name with the tag, as the Engine names an image on its machine.
     #[must_use]
     pub fn local_name(&self) -> String {
         let name = self.familiar_name();
@@ -206,7 +205,7 @@ impl Reference {
         let official = self.repository.strip_prefix("library/");
         let short = official.filter(|rest| !rest.contains('/')).unwrap_or(&self.repository);
         match short.split_once('/') {
-            // Without its registry it would name another one.
+            // Without its registry the name would mean another image.
             Some((first, _)) if looks_like_host(first) => self.full_name(),
             _ => short.to_owned(),
         }
@@ -224,7 +223,7 @@ impl Reference {
         self.registry == other.registry && self.repository == other.repository
     }
 
-    /// What a registry is asked for: the tag, or the digest where there is no tag.
+    /// What a registry is asked for: the tag, or the digest if there is no tag.
     #[must_use]
     pub fn tag_or_digest(&self) -> &str {
         match (&self.tag, &self.digest) {
@@ -275,7 +274,7 @@ impl FromStr for Reference {
     }
 }
 
-/// Whether the text is an image ID as Docker's inspect gives it, or its 64 digits alone.
+/// Whether the text is an image ID as in Docker's inspect, or only its 64 digits.
 ///
 /// Docker refuses such a text as a name for the same reason (`reference/normalize.go`).
 #[must_use]
@@ -291,7 +290,7 @@ fn split_digest(text: &str) -> Result<(&str, Option<Digest>), ReferenceError> {
     }
 }
 
-/// A colon behind the last slash separates the tag; one before it belongs to the host's port.
+/// A colon after the last slash separates the tag; one before it belongs to the host's port.
 fn split_tag(text: &str) -> Result<(&str, Option<&str>), ReferenceError> {
     let path_start = text.rfind('/').map_or(0, |slash| slash + 1);
     let Some(colon) = text[path_start..].find(':') else { return Ok((text, None)) };
@@ -321,8 +320,8 @@ fn looks_like_host(text: &str) -> bool {
         || text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// Docker Hub has an old name. The host behind it, `registry-1.docker.io`, is a registry of its own
-/// to Docker: its images are stored under that name.
+/// Docker Hub has an old name. But `registry-1.docker.io`, the host behind it, is a separate
+/// registry for Docker: its images are stored under that name.
 fn canonical_registry(host: &str) -> &str {
     if host == "index.docker.io" { DOCKER_HUB } else { host }
 }
@@ -339,7 +338,7 @@ fn check_registry(registry: &str) -> Result<(), ReferenceError> {
     let wrong = || ReferenceError::Registry(registry.to_owned());
     let (host, port) = if let Some(rest) = registry.strip_prefix('[') {
         let (address, port) = rest.split_once(']').ok_or_else(wrong)?;
-        // The grammar has no dots there, not even for an IPv4 address inside.
+        // The grammar has no dots here, not even for an IPv4 address inside.
         let is_address = address.parse::<Ipv6Addr>().is_ok() && !address.contains('.');
         is_address.then_some(()).ok_or_else(wrong)?;
         ("", port.strip_prefix(':').or(if port.is_empty() { None } else { Some("") }))

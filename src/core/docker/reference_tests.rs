@@ -1,9 +1,9 @@
-//! Docker's own examples, and what is printed is read again.
+//! Docker's own examples, and printed references are read back.
 
 use super::*;
 
-/// What Docker accepts: registry, repository, tag and digest after its own normalisation. The
-/// forms are those of the distribution project's tables (`reference_test.go`,
+/// References that Docker accepts: registry, repository, tag and digest after Docker's
+/// normalisation. The forms come from the distribution project's tables (`reference_test.go`,
 /// `normalize_test.go`); `{64}` stands for as many digits.
 const ACCEPTED: &[(&str, &str)] = &[
     ("nginx", "docker.io library/nginx latest -"),
@@ -20,7 +20,7 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("index.docker.io/docker/docker", "docker.io docker/docker latest -"),
     ("registry-1.docker.io/library/x", "registry-1.docker.io library/x latest -"),
     ("ghcr.io/a/b/c:v1", "ghcr.io a/b/c v1 -"),
-    // Without a slash there is no host, whatever it looks like.
+    // Without a slash there is no host.
     ("test_com", "docker.io library/test_com latest -"),
     ("test.com:tag", "docker.io library/test.com tag -"),
     ("test.com:5000", "docker.io library/test.com 5000 -"),
@@ -30,7 +30,7 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("lowercase:Uppercase", "docker.io library/lowercase Uppercase -"),
     ("localhost", "docker.io library/localhost latest -"),
     ("localhost:5000", "docker.io library/localhost 5000 -"),
-    // With one, a dot, a colon, an upper-case letter or `localhost` makes it a host.
+    // With a slash, a dot, a colon, an upper-case letter or `localhost` makes it a host.
     ("localhost/x", "localhost x latest -"),
     ("localhost:5000/x:v1", "localhost:5000 x v1 -"),
     ("test_com/foo", "docker.io test_com/foo latest -"),
@@ -68,13 +68,13 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("nginx@sha256:{64}", "docker.io library/nginx - sha256:{64}"),
     ("nginx:1@sha256:{64}", "docker.io library/nginx 1 sha256:{64}"),
     ("test:5000/repo:tag@sha256:{64}", "test:5000 repo tag sha256:{64}"),
-    // 64 digits are an image ID only where nothing says otherwise.
+    // 64 digits are an image ID only if nothing else is written.
     ("docker.io/{64}", "docker.io library/{64} latest -"),
     ("{64}:tag", "docker.io library/{64} tag -"),
     ("ffffffffffff", "docker.io library/ffffffffffff latest -"),
 ];
 
-/// What Docker refuses.
+/// References that Docker refuses.
 const REFUSED: &[&str] = &[
     "",
     " nginx",
@@ -155,7 +155,7 @@ fn references_are_normalised_as_docker_does() {
         let digest = reference.digest.as_ref().map_or("-", Digest::as_str);
         let got = format!("{} {} {tag} {digest}", reference.registry, reference.repository);
         assert_eq!(got, filled(expected), "{text}");
-        // However it was written, it is printed so that it means the same.
+        // The printed form means the same.
         assert_eq!(reference.to_string().parse(), Ok(reference), "{text}");
     }
 }

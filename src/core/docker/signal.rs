@@ -1,4 +1,4 @@
-//! The names of Linux's signals, as users of Docker write them.
+//! The names of Linux's signals, as Docker's users write them.
 //!
 //! Source: moby `pkg/signal`, `ParseSignal` and `signal_linux.go`.
 
@@ -9,13 +9,14 @@ const SIGNALS: [&str; 31] = [
     "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
-/// The first signal for real time that a program may use: `SIGRTMIN` of the C library.
+/// The first real-time signal that a program may use: `SIGRTMIN` of the C library.
 const FIRST_REAL_TIME_SIGNAL: u8 = 34;
 
-/// The last one: `SIGRTMAX`.
+/// The last real-time signal: `SIGRTMAX`.
 const LAST_SIGNAL: u8 = 64;
 
-/// The number of a signal: `SIGUSR1`, `usr1` and `10` are all 10. `None`: there is no such signal.
+/// The number of a signal: `SIGUSR1`, `usr1` and `10` are all 10. `None` if there is no such
+/// signal.
 #[must_use]
 pub fn number(signal: &str) -> Option<u8> {
     let name = signal.trim().to_uppercase();
@@ -33,7 +34,7 @@ pub fn number(signal: &str) -> Option<u8> {
     (1..=LAST_SIGNAL).contains(&number).then_some(number)
 }
 
-/// How far from the end of the range of real time: `+3`, `-3`, or nothing.
+/// The offset in the real-time range: `+3`, `-3`, or nothing.
 fn offset(text: &str, sign: char) -> Option<u8> {
     if text.is_empty() {
         return Some(0);

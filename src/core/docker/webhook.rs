@@ -1,32 +1,33 @@
-//! What registries say when something was pushed: the events of a CNCF registry, and the webhooks
-//! of others. They are only a hint to look; nothing of them is believed, so the worst that a false
-//! one brings about is a `HEAD`.
+//! Webhooks that registries send after a push: the events of a CNCF registry, and the webhooks of
+//! others. They are only a hint to check a container. Their content is not trusted, so a false one
+//! causes at most a `HEAD` request.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::core::docker::reference::{DOCKER_HUB, Reference};
 
-/// Most pushes that are read of one document. An endpoint that was away gets one event each.
+/// Most pushes that are read from one document. A registry whose receiver was away sends the missed
+/// events together.
 pub const PUSHES_MAX: usize = 100;
 
-/// Where GitHub keeps containers.
+/// The host of GitHub's container registry.
 const GITHUB: &str = "ghcr.io";
 
-/// A tag that was moved, or made.
+/// A tag that was moved or created.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Push {
-    /// The registry as references name it, where the document tells. The events of a CNCF registry
-    /// do not: the registry does not know under which name its users reach it.
+    /// The registry as references name it, if the document says it. The events of a CNCF registry
+    /// do not, because the registry does not know the name under which its users reach it.
     pub registry: Option<String>,
     /// The path below the registry: `library/nginx`.
     pub repository: String,
-    /// The tag; absent where the document does not tell, and it may be any.
+    /// The tag; absent if the document does not say it, and then it may be any.
     pub tag: Option<String>,
 }
 
 impl Push {
-    /// Whether a container with this reference is to be checked.
+    /// Whether a container with this reference must be checked.
     #[must_use]
     pub fn concerns(&self, reference: &Reference) -> bool {
         self.repository == reference.repository
@@ -34,7 +35,7 @@ impl Push {
             && self.tag.as_ref().is_none_or(|tag| Some(tag) == reference.tag.as_ref())
     }
 
-    /// What a text names that is written like a reference: `ghcr.io/shop/till:v1`.
+    /// Reads a text that is written like a reference: `ghcr.io/shop/till:v1`.
     fn named(text: &str) -> Option<Self> {
         let reference: Reference = text.parse().ok()?;
         let Reference { registry, repository, tag, .. } = reference;
@@ -42,38 +43,36 @@ impl Push {
     }
 }
 
-/// Why a document says nothing.
+/// Why a document is not a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
-    /// It is no JSON.
-    #[error("this is no JSON")]
+    #[error("this is not JSON")]
     NoJson,
-    /// It is of no kind that is known here.
     #[error(
         "this is neither the events of a registry nor a webhook of Docker Hub, GitHub, Gitea, \
          Harbor, Quay, Azure or Artifactory"
     )]
     Unknown,
-    /// It is of a known kind, and what was pushed is missing or has another shape.
-    #[error("this looks like a push that {0} tells of, but not which image was pushed")]
+    /// The kind is known, but the pushed image is missing or has another shape.
+    #[error("this looks like a push event of {0}, but it does not name the pushed image")]
     Unreadable(&'static str),
-    /// It is of a known kind, and tells of something else, which need not be sent here.
-    #[error("this is an event of {0} other than a push: let it send those of pushes alone")]
+    /// The kind is known, but the event is not a push and need not be sent.
+    #[error("this is an event of {0} other than a push: configure it to send push events only")]
     NoPush(&'static str),
 }
 
-/// What one sender's documents look like: whether this is one, and what was pushed.
+/// Reads the documents of one sender: whether this is one, and what was pushed.
 type WebhookReader = fn(&Value) -> Option<Result<Vec<Push>, WebhookError>>;
 
-/// Everybody who tells of pushes, in the order in which they are tried.
+/// All senders, in the order in which they are tried.
 const READERS: [WebhookReader; 8] =
     [of_events, of_docker_hub, of_github, of_gitea, of_harbor, of_quay, of_azure, of_artifactory];
 
-/// The tags that were pushed, each once. None is no error where a sender cannot be told to send
-/// pushes alone: registries also tell of pulls, of mounts, and of manifests without a tag.
+/// The pushed tags, each once. An empty list is no error if the sender cannot be configured to send
+/// only pushes: registries also report pulls, mounts, and manifests without a tag.
 ///
 /// # Errors
-/// The document is of no kind that is known here, or tells of something else than a push.
+/// The document is of an unknown kind, or reports something other than a push.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Push>, WebhookError> {
     let document: Value = serde_json::from_slice(bytes).map_err(|_| WebhookError::NoJson)?;
     if is_ping(&document) {
@@ -87,7 +86,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Push>, WebhookError> {
     Ok(pushed)
 }
 
-/// What GitHub and Azure send after a webhook was made.
+/// What GitHub and Azure send after a webhook is created.
 fn is_ping(document: &Value) -> bool {
     document.get("zen").is_some() || text(document, "/action") == Some("ping")
 }
@@ -97,14 +96,14 @@ fn one(sender: &'static str, pushed: Option<Push>) -> Option<Result<Vec<Push>, W
     Some(pushed.map(|pushed| vec![pushed]).ok_or(WebhookError::Unreadable(sender)))
 }
 
-/// The events of a CNCF registry, which GitLab's and many others are.
+/// The events of a CNCF registry; GitLab and many others use them.
 fn of_events(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     let events = document.get("events")?.as_array()?;
     Some(Ok(events.iter().take(PUSHES_MAX).filter_map(of_event).collect()))
 }
 
 /// One event of a CNCF registry (distribution `notifications/event.go`). A manifest without a tag
-/// moves none: the index that it belongs to has an event of its own.
+/// moves no tag: its index has an event of its own.
 fn of_event(event: &Value) -> Option<Push> {
     let is_push = text(event, "/action") == Some("push");
     let tag = text(event, "/target/tag").filter(|_| is_push)?;
@@ -121,8 +120,8 @@ fn of_docker_hub(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     one("Docker Hub", named.map(|named| Push { registry, tag, ..named }))
 }
 
-/// GitHub's webhook (`package` and `registry_package`, which differ in small things only). It also
-/// tells of packages that are no containers, and cannot be told not to.
+/// GitHub's webhook (`package` and `registry_package`, which differ only in details). It also
+/// reports packages that are no containers, and this cannot be switched off.
 fn of_github(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     let package = ["registry_package", "package"].iter().find_map(|key| document.get(*key))?;
     let kind = text(package, "/package_type")?;
@@ -146,8 +145,8 @@ fn of_github_container(package: &Value) -> Option<Push> {
 }
 
 /// The webhook of Gitea and Forgejo for the event "Package" (Gitea `modules/structs/hook.go`). The
-/// registry is where the page of the package is. A manifest without a tag has its digest for a
-/// version: the tag that leads to it has an event of its own.
+/// registry is the host of the package's page. A manifest without a tag has its digest as version:
+/// the tag that leads to it has an event of its own.
 fn of_gitea(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     let package = document.get("package")?;
     let kind = text(package, "/type")?;
@@ -210,8 +209,8 @@ fn of_quay(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     Some(Ok(tags.map(|tag| Push { tag: Some(tag), ..named.clone() }).collect()))
 }
 
-/// The webhook of Azure's registry, which is one event of a CNCF registry with the registry's name
-/// beside it (learn.microsoft.com, "Azure Container Registry webhook reference").
+/// The webhook of Azure's registry: one event of a CNCF registry plus the registry's name
+/// (learn.microsoft.com, "Azure Container Registry webhook reference").
 fn of_azure(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     document.get("target")?;
     if text(document, "/action")? != "push" {
@@ -221,8 +220,9 @@ fn of_azure(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     one("Azure's registry", of_event(document).map(|pushed| Push { registry, ..pushed }))
 }
 
-/// Artifactory's webhook of the domain "docker" (jfrog.com, "Event types"). Whether the name of the
-/// repository is part of the image's depends on how its host is set up, so both are taken.
+/// Artifactory's webhook of the domain "docker" (jfrog.com, "Event types"). Whether the
+/// repository's name is part of the image's name depends on the setup of its host, so both are
+/// used.
 fn of_artifactory(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
     if text(document, "/domain")? != "docker" {
         return None;
@@ -245,7 +245,7 @@ fn of_artifactory(document: &Value) -> Option<Result<Vec<Push>, WebhookError>> {
 fn host_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let host = rest.split(['/', '?', '#']).next()?;
-    // What stands before an `@` is a login, and no part of the name.
+    // The part before an `@` is a login, not the host.
     let host = host.rsplit('@').next()?;
     (!host.is_empty()).then_some(host)
 }

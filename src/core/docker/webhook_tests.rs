@@ -1,4 +1,4 @@
-//! The documents of real registries: those of the corpus that the fuzzer begins with.
+//! Documents of real registries, from the corpus of the fuzzer.
 
 use proptest::prelude::{Just, any, prop_oneof, proptest};
 use serde_json::json;
@@ -58,7 +58,7 @@ fn a_push_is_heard_whoever_tells_of_it() {
 
 #[test]
 fn what_is_no_push_is_not_taken_for_one() {
-    // These senders cannot be told to send pushes alone.
+    // These senders cannot be configured to send only pushes.
     for nothing in [corpus!("gitea-child"), corpus!("gitea-deleted"), corpus!("azure-ping")] {
         assert_eq!(read(nothing), [""; 0]);
     }

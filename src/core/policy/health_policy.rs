@@ -1,4 +1,4 @@
-//! How long a new container is watched before it is believed, and by what.
+//! How long a new container is watched before it is accepted, and how its health is checked.
 
 use std::time::Duration;
 
@@ -7,37 +7,34 @@ use serde::{Deserialize, Serialize};
 use crate::core::policy::probe::Probe;
 use crate::core::time::duration::{DurationError, format_duration, parse_duration};
 
-/// Shortest `health.timeout`: no container is healthy in no time.
+/// Shortest `health.timeout`: no container is healthy at once.
 pub const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
-/// Longest `health.timeout` and `health.stable`, one day: until then an update is in flight, and
-/// nothing else is updated.
+/// Longest `health.timeout` and `health.stable`, one day: the update runs for that long, and
+/// nothing else is updated meanwhile.
 pub const WATCH_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a trial may become by the HEALTHCHECK of an image alone. An image speaks for the person
-/// who published it: with `--start-period=8760h` it would keep its own trial open for a year. Only
-/// the operator can allow more, by the label `health.timeout` or a health check of the container.
+/// Longest trial that the HEALTHCHECK of an image alone can ask for. An image speaks for the person
+/// who published it: with `--start-period=8760h` it would extend its own trial to a year. Only the
+/// operator can allow more, by the label `health.timeout` or a health check of the container.
 pub const IMAGE_HEALTHCHECK_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// What Docker uses where a HEALTHCHECK leaves `interval` out (Dockerfile reference).
+/// Docker's default if a HEALTHCHECK has no `interval` (Dockerfile reference).
 const DOCKER_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What Docker uses where a HEALTHCHECK leaves `timeout` out.
+/// Docker's default if a HEALTHCHECK has no `timeout`.
 const DOCKER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What Docker uses where a HEALTHCHECK leaves `retries` out.
+/// Docker's default if a HEALTHCHECK has no `retries`.
 const DOCKER_RETRIES: u32 = 3;
 
 /// Why a value of `health.timeout` or `health.stable` cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HealthPolicyError {
-    /// It is no duration.
     #[error(transparent)]
     Duration(#[from] DurationError),
-    /// It is too short.
     #[error("`{}` is too short: use {} or more", format_duration(*.0), format_duration(TIMEOUT_MIN))]
     TooShort(Duration),
-    /// It is too long.
     #[error("`{}` is too long: use {} or less", format_duration(*.0), format_duration(WATCH_MAX))]
     TooLong(Duration),
 }
@@ -45,25 +42,25 @@ pub enum HealthPolicyError {
 /// Reads `health.timeout`: from [`TIMEOUT_MIN`] to [`WATCH_MAX`].
 ///
 /// # Errors
-/// Says what is wrong, and what would do.
+/// Says what is wrong, and what is valid.
 pub fn parse_timeout(text: &str) -> Result<Duration, HealthPolicyError> {
     let timeout = parse_stable(text)?;
     if timeout < TIMEOUT_MIN { Err(HealthPolicyError::TooShort(timeout)) } else { Ok(timeout) }
 }
 
-/// Reads `health.stable`: up to [`WATCH_MAX`]; `0s` believes a container as soon as it is healthy.
+/// Reads `health.stable`: up to [`WATCH_MAX`]; `0s` accepts a container as soon as it is healthy.
 ///
 /// # Errors
-/// Says what is wrong, and what would do.
+/// Says what is wrong, and what is valid.
 pub fn parse_stable(text: &str) -> Result<Duration, HealthPolicyError> {
     let stable = parse_duration(text)?;
     if stable > WATCH_MAX { Err(HealthPolicyError::TooLong(stable)) } else { Ok(stable) }
 }
 
-/// The times of a HEALTHCHECK as the Engine's inspect gives them; zero means Docker's default.
+/// The times of a HEALTHCHECK from the Engine's inspect document; zero means Docker's default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Healthcheck {
-    /// From the end of one check to the beginning of the next.
+    /// From the end of one check to the start of the next.
     pub interval: Duration,
     /// How long one check may take.
     pub timeout: Duration,
@@ -71,12 +68,12 @@ pub struct Healthcheck {
     pub retries: u32,
     /// How long failures do not count after the start.
     pub start_period: Duration,
-    /// The interval during the start period (API 1.44); zero where the Engine has none.
+    /// The interval during the start period (API 1.44); zero if the Engine has none.
     pub start_interval: Duration,
 }
 
 impl Healthcheck {
-    /// How long after the start the Engine begins with the first check.
+    /// The time from the start of the container to the Engine's first check.
     #[must_use]
     pub fn first_check(&self) -> Duration {
         let interval = self.interval_or_default();
@@ -84,8 +81,8 @@ impl Healthcheck {
         if is_quick { self.start_interval.min(interval) } else { interval }
     }
 
-    /// Whether the Engine asks less often than a trial of this length lasts: then the trial would
-    /// end without any answer, or with one.
+    /// Whether the Engine checks so seldom that a trial of this length would end without a result,
+    /// or with only one.
     #[must_use]
     pub fn is_asked_too_seldom(&self, trial: Duration) -> bool {
         self.first_check() >= trial || self.interval_or_default() > trial
@@ -107,8 +104,8 @@ impl Healthcheck {
         if self.interval.is_zero() { DOCKER_INTERVAL } else { self.interval }
     }
 
-    /// How long the Engine itself takes at most to call a container unhealthy:
-    /// start period + (interval + timeout) × (retries + 1).
+    /// The longest time until the Engine reports a container unhealthy: start period + (interval +
+    /// timeout) × (retries + 1).
     #[must_use]
     pub fn longest_verdict(&self) -> Duration {
         self.interval_or_default()
@@ -121,21 +118,20 @@ impl Healthcheck {
 /// How a new container is judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthSettings {
-    /// What the container's own label says, if it has one.
+    /// The container's label.
     pub timeout: Option<Duration>,
     /// The agent's `health.timeout`.
     pub default_timeout: Duration,
-    /// How long it must stay well before the old container is let go.
+    /// How long the new container must stay healthy before the old one is removed.
     pub stable: Duration,
-    /// A probe from outside, if the label asks for one.
     pub probe: Option<Probe>,
 }
 
 impl HealthSettings {
     /// How long a new container with this HEALTHCHECK may take to become healthy.
     ///
-    /// The label stands as it is. The agent's default gives way to a HEALTHCHECK that by its own
-    /// numbers needs longer: nobody is condemned before the Engine could have told.
+    /// The label counts unchanged. The agent's default is extended for a HEALTHCHECK whose own
+    /// times are longer, so that no container fails before the Engine can report its health.
     #[must_use]
     pub fn effective_timeout(&self, healthcheck: Option<&Healthcheck>) -> Duration {
         if let Some(timeout) = self.timeout {
@@ -145,8 +141,8 @@ impl HealthSettings {
         self.default_timeout.max(needed)
     }
 
-    /// The time that the HEALTHCHECK of an image asks for, where that is more than an image may ask
-    /// for by itself.
+    /// The time that the HEALTHCHECK of an image asks for, if it is more than an image alone may
+    /// ask for.
     #[must_use]
     pub fn image_timeout_excess(&self, healthcheck: &Healthcheck) -> Option<Duration> {
         let needed = self.effective_timeout(Some(healthcheck));
@@ -185,7 +181,7 @@ mod tests {
             // Shorter than the default.
             (None, check(1, 1, 1, 0), 60),
             (None, check(45, 10, 3, 20), 240),
-            // Docker's defaults where nothing is written: 30s, 30s, 3, 0.
+            // Docker's defaults for missing values: 30s, 30s, 3, 0.
             (None, check(0, 0, 0, 0), 240),
             (None, check(0, 5, 0, 0), 140),
             (None, check(10, 0, 1, 0), 80),
@@ -246,7 +242,7 @@ mod tests {
         check(30, 0, 0, 30, true);
         check(0, 0, 0, 10, true);
         check(3_600, 0, 0, 120, true);
-        // Quick at first, but never again within the trial.
+        // Quick at first, but only once within the trial.
         check(3_600, 30, 1, 120, true);
         check(60, 30, 1, 120, false);
         check(1, 0, 0, 2, false);

@@ -1,8 +1,8 @@
-//! Commands that run in a container around its checks and its updates, as Watchtower's labels ask.
+//! Commands that run in a container around its checks and its updates, from Watchtower's labels.
 //!
 //! Source: containrrr/watchtower 1.7.1, `pkg/lifecycle` and `stopStaleContainer`: a failed
 //! pre-update command skips the update of its container, whatever its exit code; any other failure
-//! is only told.
+//! is only reported.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,38 +12,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::text::shown;
 
-/// How long a hook may take where no label says it, as with Watchtower.
+/// How long a hook may take if no label says it, as with Watchtower.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
-/// No hook takes longer, also where its label asks for no limit: nothing else is updated while it
-/// runs, and one that hangs would end all updates for good.
+/// Longest time for a hook, also if its label asks for no limit. Nothing else is updated while a
+/// hook runs, so one that hangs would end all updates.
 pub const HOOK_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// The exit code by which a command asks to be tried later (`EX_TEMPFAIL` of sysexits.h).
+/// The exit code of a command that asks for a later try (`EX_TEMPFAIL` of sysexits.h).
 const TRY_LATER: i64 = 75;
 
-/// What each of their labels begins with, behind Watchtower's own prefix.
+/// The prefix of hook labels, after Watchtower's own prefix.
 pub(super) const HOOK_PREFIX: &str = "lifecycle.";
 
 /// When a hook runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Moment {
-    /// Before a round looks for news.
+    /// Before a round checks for updates.
     PreCheck,
     /// At the end of a round.
     PostCheck,
-    /// In the old container, when its image is on the disk and nothing was touched.
+    /// In the old container, once the new image is on the disk and before anything is touched.
     PreUpdate,
     /// In the new container, after its start.
     PostUpdate,
 }
 
 impl Moment {
-    /// All of them, in the order of an update.
+    /// All moments, in the order of an update.
     pub const ALL: [Self; 4] = [Self::PreCheck, Self::PreUpdate, Self::PostUpdate, Self::PostCheck];
 
-    /// The word of its label.
+    /// The word in the label.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -64,21 +64,20 @@ impl fmt::Display for Moment {
 /// One command, and how long it may take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
-    /// What `sh -c` is given.
+    /// The argument of `sh -c`.
     pub command: String,
-    /// How long it is waited for.
     pub timeout: Duration,
 }
 
 impl Hook {
-    /// The words that are run.
+    /// The command line.
     #[must_use]
     pub fn words(&self) -> [String; 3] {
         ["sh".to_owned(), "-c".to_owned(), self.command.clone()]
     }
 }
 
-/// What is wrong with the end of a hook, in words; nothing where it went well.
+/// What is wrong with the exit code of a hook, in words; `None` for success.
 #[must_use]
 pub fn complaint(code: i64) -> Option<String> {
     match code {
@@ -96,7 +95,7 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// The hook of this moment, where there is one.
+    /// The hook for this moment.
     #[must_use]
     pub fn at(&self, moment: Moment) -> Option<Hook> {
         let command = self.commands.get(&moment)?.clone();
@@ -104,7 +103,7 @@ impl Hooks {
         Some(Hook { command, timeout })
     }
 
-    /// Takes over what one label says. `word` is what stands behind [`HOOK_PREFIX`].
+    /// Applies one label. `word` is the part after [`HOOK_PREFIX`].
     pub(super) fn take(&mut self, word: &str, value: &str) -> Result<(), String> {
         let (word, is_timeout) = match word.strip_suffix("-timeout") {
             Some(word) => (word, true),
@@ -113,7 +112,7 @@ impl Hooks {
         let moment = Moment::ALL.into_iter().find(|moment| moment.word() == word);
         let moment = moment.ok_or_else(|| {
             let words = Moment::ALL.map(Moment::word).join(", ");
-            format!("there is no such hook; there are {words}, and -timeout behind each")
+            format!("there is no such hook; there are {words}, each also with -timeout")
         })?;
         if is_timeout {
             self.timeouts.insert(moment, minutes(value)?);

@@ -1,35 +1,35 @@
-//! Who else makes and replaces containers, and would fight with an update or lose by it.
+//! Other programs that create and replace containers, and would conflict with an update.
 //!
-//! What is named here is held, opted in or not: a label that asks for updates is often inherited
-//! from a template, and whoever manages the container goes by what it made. Names of labels are
-//! those of the programs' own sources.
+//! A container of such a program is held, opted in or not: a label that asks for updates is often
+//! inherited from a template, and the program relies on the container that it created. The names of
+//! labels come from the programs' own sources.
 
 use std::collections::BTreeMap;
 
-/// `True` where Compose ran a service's image once, for a command (`docker compose run`): it has
-/// all labels of the service. Compose 1 and 2 write `True` and `False`.
+/// `True` if Compose ran a service's image once, for a command (`docker compose run`). The
+/// container has all labels of the service. Compose 1 and 2 write `True` and `False`.
 const COMPOSE_ONE_OFF: &str = "com.docker.compose.oneoff";
 
-/// What Swarm writes on the containers of its tasks (moby `daemon/cluster/executor/container`).
+/// Labels of the containers of Swarm tasks (moby `daemon/cluster/executor/container`).
 const SWARM: [&str; 3] =
     ["com.docker.swarm.task", "com.docker.swarm.task.id", "com.docker.swarm.service.id"];
 
-/// How buildx names the containers of its builders (buildx `driver/docker-container`).
+/// The prefix of the names of buildx's builders (buildx `driver/docker-container`).
 const BUILDER_PREFIX: &str = "buildx_buildkit_";
 
-/// A label, the value that counts (empty: any), and what is said of its container.
+/// A label, its value (empty: any), and the sentence about its container.
 const MANAGERS: [(&str, &str, &str); 18] = [
-    ("io.kubernetes.pod.uid", "", "Kubernetes made it, and replaces it by itself"),
-    ("io.kubernetes.container.name", "", "Kubernetes made it, and replaces it by itself"),
-    ("io.cri-containerd.kind", "", "Kubernetes made it, and replaces it by itself"),
-    ("com.hashicorp.nomad.alloc_id", "", "Nomad made it, and replaces it by itself"),
-    ("com.amazonaws.ecs.task-arn", "", "Amazon ECS made it, and replaces it by itself"),
-    ("net.azure-devices.edge.owner", "", "Azure IoT Edge made it, and replaces it by itself"),
-    ("io.balena.supervised", "", "the supervisor of balena made it, and replaces it by itself"),
-    ("io.resin.supervised", "", "the supervisor of balena made it, and replaces it by itself"),
-    ("supervisor_managed", "", "Home Assistant's Supervisor made it, and updates it by itself"),
+    ("io.kubernetes.pod.uid", "", "Kubernetes created it, and replaces it by itself"),
+    ("io.kubernetes.container.name", "", "Kubernetes created it, and replaces it by itself"),
+    ("io.cri-containerd.kind", "", "Kubernetes created it, and replaces it by itself"),
+    ("com.hashicorp.nomad.alloc_id", "", "Nomad created it, and replaces it by itself"),
+    ("com.amazonaws.ecs.task-arn", "", "Amazon ECS created it, and replaces it by itself"),
+    ("net.azure-devices.edge.owner", "", "Azure IoT Edge created it, and replaces it by itself"),
+    ("io.balena.supervised", "", "the supervisor of balena created it, and replaces it by itself"),
+    ("io.resin.supervised", "", "the supervisor of balena created it, and replaces it by itself"),
+    ("supervisor_managed", "", "Home Assistant's Supervisor created it, and updates it by itself"),
     ("io.hass.type", "supervisor", "it is Home Assistant's Supervisor, which updates itself"),
-    ("PODMAN_SYSTEMD_UNIT", "", "a unit of systemd makes it anew at each start"),
+    ("PODMAN_SYSTEMD_UNIT", "", "a systemd unit recreates it at each start"),
     (
         "io.x-k8s.kind.cluster",
         "",
@@ -44,7 +44,7 @@ const MANAGERS: [(&str, &str, &str); 18] = [
     (
         "devcontainer.local_folder",
         "",
-        "it is a development container, and somebody works in its own layer",
+        "it is a development container, and a person works in its own layer",
     ),
     (
         "com.gitlab.gitlab-runner.managed",
@@ -56,23 +56,23 @@ const MANAGERS: [(&str, &str, &str); 18] = [
         "",
         "it is a job of GitLab Runner: on a new image the job would run twice",
     ),
-    ("org.testcontainers", "", "a test made it, and knows it by its ID"),
+    ("org.testcontainers", "", "a test created it, and finds it by its ID"),
 ];
 
-/// Who else manages a container.
+/// The other program that manages a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manager {
     /// `docker compose run`: a command that a person started once.
     OneOff,
-    /// A Swarm: it replaces the containers of its tasks by itself.
+    /// A Swarm, which replaces the containers of its tasks by itself.
     Swarm,
-    /// Somebody else, in words that complete a sentence.
+    /// Another program, in words that complete a sentence.
     Other(&'static str),
 }
 
 impl Manager {
-    /// Who manages a container with these labels and this name. The labels of its image count as
-    /// well: to leave a container alone needs no proof.
+    /// Which program manages a container with these labels and this name. The labels of its image
+    /// count as well, because leaving a container alone needs no proof.
     #[must_use]
     pub fn of(name: &str, labels: &BTreeMap<String, String>) -> Option<Self> {
         let is_one_off = labels
@@ -95,7 +95,7 @@ impl Manager {
         MANAGERS.iter().find(is_meant).map(|(_, _, what)| Self::Other(what))
     }
 
-    /// What is said of the container.
+    /// A sentence about the container.
     #[must_use]
     pub const fn in_words(self) -> &'static str {
         match self {
@@ -135,9 +135,9 @@ mod tests {
             assert_eq!(manager("it", &[(label, value)]), Some(Manager::Other(what)), "{label}");
         }
         assert!(manager("buildx_buildkit_default0", &[]).is_some());
-        // Home Assistant in a container of a person's own is theirs to update.
+        // Home Assistant in a container that a person created is updated by that person.
         assert_eq!(manager("homeassistant", &[("io.hass.type", "core")]), None);
-        // What images say of themselves for Kubernetes' interfaces manages nothing.
+        // Labels that images have for Kubernetes' interfaces manage nothing.
         assert_eq!(manager("db", &[("io.k8s.display-name", "a database")]), None);
         assert_eq!(manager("db", &[("devcontainer.metadata", "[]")]), None);
     }

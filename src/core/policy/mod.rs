@@ -1,16 +1,16 @@
 //! What the labels of a container ask for, on top of the agent's defaults.
 
-// How long a new container is watched, and by what.
+// How long a new container is watched, and how its health is checked.
 pub mod health_policy;
 // The probe of a label.
 pub mod probe;
-// Watchtower's labels, for who moves from there.
+// Watchtower's labels, for users who move from it.
 pub mod watchtower;
-// Commands that run in a container, as those labels ask.
+// Commands that run in a container, from those labels.
 pub mod hooks;
-// Whose labels count: the container's own, and not its image's.
+// Which labels count: the container's own, and not its image's.
 pub mod own_labels;
-// Who else makes and replaces containers.
+// Other programs that create and replace containers.
 pub mod managers;
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use crate::core::text::{did_you_mean, nearest, shown};
 use crate::core::time::schedule::Schedule;
 use crate::core::time::window::Windows;
 
-/// What every label of ours begins with.
+/// The prefix of Pilotfish's labels.
 pub const LABEL_PREFIX: &str = "pilotfish.";
 
 /// Opts a container in or out.
@@ -38,7 +38,7 @@ pub const LABEL_SCHEDULE: &str = "pilotfish.schedule";
 pub const LABEL_UPDATE_WINDOW: &str = "pilotfish.update.window";
 /// How long the new container may take to become healthy.
 pub const LABEL_HEALTH_TIMEOUT: &str = "pilotfish.health.timeout";
-/// How long it must then stay well.
+/// How long the new container must then stay healthy.
 pub const LABEL_HEALTH_STABLE: &str = "pilotfish.health.stable";
 /// A probe from outside.
 pub const LABEL_HEALTH_PROBE: &str = "pilotfish.health.probe";
@@ -48,7 +48,7 @@ pub const LABEL_IMAGES_KEEP: &str = "pilotfish.images.keep";
 /// `registry`: the image came from the registry of its name, although nothing shows it.
 pub const LABEL_ORIGIN: &str = "pilotfish.origin";
 
-/// Every label there is, for suggestions, documentation and tests.
+/// All labels, for suggestions, documentation and tests.
 pub const LABELS: [&str; 9] = [
     LABEL_ENABLE,
     LABEL_MODE,
@@ -61,10 +61,10 @@ pub const LABELS: [&str; 9] = [
     LABEL_ORIGIN,
 ];
 
-/// Most previous images that are kept: more fill an SD card, and nobody goes back that far.
+/// Most previous images that are kept: more fill an SD card, and no user rolls back that far.
 pub const IMAGES_KEEP_MAX: u32 = 100;
 
-/// What the agent's configuration says for containers whose labels say nothing.
+/// The agent's configuration for containers without labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyDefaults {
     /// Whether a container must ask to be watched; if not, it must ask to be left alone.
@@ -75,29 +75,28 @@ pub struct PolicyDefaults {
     pub update_window: Windows,
     /// How long a new container may take to become healthy.
     pub health_timeout: Duration,
-    /// How long it must then stay well.
+    /// How long it must then stay healthy.
     pub health_stable: Duration,
     /// How many previous images stay on disk.
     pub images_keep: u32,
-    /// Watchtower's labels mean what they meant; absent: they mean nothing.
+    /// Watchtower's settings, if its labels count.
     pub watchtower: Option<Watchtower>,
 }
 
-/// What is done with a new image.
+/// What happens with a new image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// The container is replaced.
     #[default]
     Update,
-    /// It is reported; nothing is pulled, nothing is touched.
+    /// It is reported; nothing is pulled or touched.
     Notify,
 }
 
 /// How one watched container is treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// What is done with a new image.
     pub mode: Mode,
     /// The container's own schedule; absent: the agent's.
     pub schedule: Option<Schedule>,
@@ -109,27 +108,25 @@ pub struct Policy {
     pub images_keep: u32,
     /// The user says that the image came from the registry of its name.
     pub is_from_registry: bool,
-    /// What Watchtower's labels ask for beyond that; hardly any container has such labels.
+    /// Further settings from Watchtower's labels; few containers have them.
     pub commands: Box<CompatSettings>,
 }
 
 /// Whether a container is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
-    /// It is none of our business.
+    /// It is not watched.
     OptedOut,
-    /// It is watched, like this.
+    /// It is watched, with this policy.
     Watched(Policy),
-    /// It wants to be watched, but these labels are wrong. It is left as it is.
+    /// It asks to be watched, but these labels are wrong. It is left as it is.
     BadLabels(Vec<LabelError>),
 }
 
-/// A label that is unknown, or whose value does not parse.
+/// A label that is unknown, or whose value is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct LabelError {
-    /// The whole label.
     pub label: String,
-    /// Its value.
     pub value: String,
     /// What is wrong, and what would be right.
     pub why: String,
@@ -142,9 +139,9 @@ impl fmt::Display for LabelError {
 }
 
 impl Policy {
-    /// Reads labels that count; [`own_labels::read`] tells which ones do.
+    /// Reads labels that count; [`own_labels::read`] decides which ones do.
     ///
-    /// A container that is opted out is that silently, whatever its other labels are.
+    /// A container that is opted out causes no error, whatever its other labels are.
     #[must_use]
     pub fn from_labels(labels: &BTreeMap<String, String>, defaults: &PolicyDefaults) -> Selection {
         let Some(watchtower) = &defaults.watchtower else {
@@ -193,7 +190,7 @@ impl Policy {
         }
     }
 
-    /// Takes over what one label says.
+    /// Applies one label.
     fn apply(&mut self, label: &str, value: &str) -> Result<(), LabelError> {
         self.take(label, value.trim()).map_err(|why| LabelError {
             label: label.to_owned(),
@@ -226,7 +223,7 @@ fn in_words(error: impl fmt::Display) -> String {
 }
 
 fn unknown_label(label: &str) -> String {
-    // The prefix is the same in all of them: it would make any two labels look alike.
+    // The prefix is the same in all labels: it would make any two of them look alike.
     let behind = |label: &'static str| label.strip_prefix(LABEL_PREFIX).unwrap_or(label);
     let word = label.strip_prefix(LABEL_PREFIX).unwrap_or(label);
     let meant = nearest(word, LABELS.map(behind));
@@ -234,7 +231,7 @@ fn unknown_label(label: &str) -> String {
     format!("there is no such label{}", meant.unwrap_or_default())
 }
 
-/// `false` has been dealt with before.
+/// `false` is already handled.
 fn check_enable(value: &str) -> Result<(), String> {
     if value == "true" {
         return Ok(());
@@ -270,7 +267,7 @@ pub struct ImagesKeepError(String);
 /// Reads `images.keep`: a whole number up to [`IMAGES_KEEP_MAX`].
 ///
 /// # Errors
-/// Says what is wrong, and what would do.
+/// Says what is wrong, and what is valid.
 pub fn parse_images_keep(text: &str) -> Result<u32, ImagesKeepError> {
     let number = text.trim().parse().ok().filter(|number| *number <= IMAGES_KEEP_MAX);
     number.ok_or_else(|| ImagesKeepError(shown(text)))

@@ -1,7 +1,7 @@
-//! Whose labels count: those that the container was given, and not those of its image.
+//! Which labels count: those that were set on the container, and not those of its image.
 //!
-//! Docker merges an image's labels into the container's. A label that both have with the same value
-//! therefore counts as the image's, by the same rule with which `recreate` tells them apart.
+//! Docker merges an image's labels into the container's. So a label that both have with the same
+//! value counts as the image's, by the rule that `recreate` uses to separate them.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +18,9 @@ use super::{
 /// Labels as the Engine shows them.
 pub type Labels = BTreeMap<String, String>;
 
-/// Labels of an image that would say something about its container, and do not count.
+/// Labels of an image that concern its container, and do not count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassedOver {
-    /// The container's name.
     pub container: String,
     /// The labels, with their values.
     pub labels: Labels,
@@ -56,7 +55,7 @@ pub fn has_policy(labels: &Labels) -> bool {
     labels.keys().any(|label| is_policy(label))
 }
 
-/// The labels of an image that say how a container is treated; only these are kept of it.
+/// The labels of an image that say how a container is treated; only these are kept.
 #[must_use]
 pub fn policy_alone(labels: Labels) -> Labels {
     labels.into_iter().filter(|(label, _)| is_policy(label)).collect()
@@ -64,8 +63,8 @@ pub fn policy_alone(labels: Labels) -> Labels {
 
 /// The container's own labels. `of_image` are those of its image's configuration.
 ///
-/// A word that asks for the container to be left alone counts from anybody: programs that replace
-/// their own containers write it into their images, and a person may have written the same.
+/// A label that asks to leave the container alone always counts: programs that replace their own
+/// containers write it into their images, and a person may have written the same.
 fn own(labels: &Labels, of_image: &Labels) -> Labels {
     let counts = |(label, value): &(&String, &String)| {
         of_image.get(*label) != Some(value) || leaves_alone(label, value)
@@ -77,10 +76,10 @@ fn leaves_alone(label: &str, value: &str) -> bool {
     (label == LABEL_ENABLE && value.trim() == "false") || watchtower::opts_out(label, value)
 }
 
-/// Reads the labels of a container, where those of its image are known.
+/// Reads the labels of a container, given those of its image.
 ///
-/// What an image may not say even where images' labels are trusted: that it came from a registry,
-/// and that a probe goes to another host than the container.
+/// Two things an image may not say even if images' labels are trusted: that it came from a
+/// registry, and that a probe goes to another host than the container.
 #[must_use]
 pub fn read(labels: &Labels, of_image: &Labels, defaults: &PolicyDefaults) -> Selection {
     let own = own(labels, of_image);
@@ -109,8 +108,8 @@ fn foreign_probe(labels: &Labels) -> LabelError {
     }
 }
 
-/// What is passed over of an image's labels: nothing where they are trusted, and nothing where
-/// they would not change whether the container is watched and it is not.
+/// The image's labels that are ignored. None if they are trusted, and none if the container is not
+/// watched and they would not change that.
 #[must_use]
 pub fn ignored_labels(
     container: &str,

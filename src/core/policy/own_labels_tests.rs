@@ -1,4 +1,4 @@
-//! Whose labels count.
+//! Which labels count.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn labels(all: &[(&str, &str)]) -> Labels {
     all.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect()
 }
 
-/// What an Engine shows of a container: its image's labels, and its own over them.
+/// The labels that an Engine shows for a container: its image's labels, and its own over them.
 fn merged(own: &[(&str, &str)], of_image: &[(&str, &str)]) -> Labels {
     labels(&[of_image, own].concat())
 }
@@ -61,7 +61,7 @@ const ENABLED: (&str, &str) = (LABEL_ENABLE, "true");
 #[test]
 fn an_image_does_not_opt_its_container_in() {
     assert_eq!(selected(&[], &[ENABLED], &defaults()), Selection::OptedOut);
-    // Docker does not tell who wrote what both have.
+    // Docker does not show who wrote a label that both have.
     assert_eq!(selected(&[ENABLED], &[ENABLED], &defaults()), Selection::OptedOut);
     let watchtower = [(WATCHTOWER_ENABLE, "true")];
     let defaults = with_watchtower(defaults());
@@ -88,7 +88,7 @@ fn an_image_changes_nothing_about_how_its_container_is_treated() {
     ] {
         let defaults = with_watchtower(defaults());
         assert_eq!(policy(&[ENABLED], &[of_image], &defaults), plain, "{of_image:?}");
-        // What the container says otherwise is its own.
+        // A label that the container has with another value is its own.
         let own = selected(&[ENABLED, (of_image.0, "x")], &[of_image], &defaults);
         assert_ne!(own, Selection::OptedOut, "{of_image:?}");
     }
@@ -101,7 +101,7 @@ fn what_asks_to_be_left_alone_counts_from_anybody() {
         assert_eq!(selected(&[], &[out], &every_container), Selection::OptedOut);
         assert_eq!(selected(&[out], &[out], &every_container), Selection::OptedOut);
     }
-    // But not against what the container was given.
+    // But not against the container's own label.
     policy(&[ENABLED], &[(LABEL_ENABLE, "false")], &every_container);
 }
 
@@ -130,7 +130,7 @@ fn an_image_never_speaks_for_its_origin_nor_sends_a_probe_elsewhere() {
             Selection::BadLabels(errors) if errors[0].to_string().contains("may not name a host")
         );
         assert_eq!(of_image, is_refused, "{probe:?}");
-        // The operator may: that is what allows it.
+        // The operator may write it on the container.
         policy(&[ENABLED, probe], &[], &trusting());
         policy(&[ENABLED, probe], &[], &defaults());
     }

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::core::docker::authority::{AuthorityError, in_brackets, split_authority};
 use crate::core::text::shown;
 
-/// Port of an `http://` probe that names none (RFC 9110, 4.2.1).
+/// Port of an `http://` probe without one (RFC 9110, 4.2.1).
 const HTTP_PORT: u16 = 80;
 
-/// Longest probe that is read, in bytes: a command line, not a script.
+/// Longest probe in bytes: a command line, not a script.
 const PROBE_MAX: usize = 4096;
 
 /// Why a text is not a probe.
@@ -21,7 +21,7 @@ pub enum ProbeError {
     /// None of the three forms.
     #[error("`{0}` is not a probe: write `http://:8080/healthz`, `tcp://:5432` or `exec:CMD`")]
     Form(String),
-    /// TLS is not spoken by a probe.
+    /// A probe with TLS.
     #[error(
         "a probe does not speak https: use http:// or tcp://, or exec: with a client in the image"
     )]
@@ -29,49 +29,45 @@ pub enum ProbeError {
     /// A `tcp://` probe without a port.
     #[error("a tcp:// probe needs a port: write `tcp://:5432`")]
     NoPort,
-    /// Host or port are none.
+    /// Invalid host or port.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
-    /// Something behind the port of a `tcp://` probe, or characters that a path does not have.
+    /// Text after the port of a `tcp://` probe, or characters that a path does not have.
     #[error("`{0}` is not a path: use letters, digits and signs as in a URL, without blanks")]
     Path(String),
-    /// The command is empty.
     #[error("exec: needs a command: write `exec:CMD`")]
     NoCommand,
-    /// A quotation without end.
-    #[error("a quotation mark is not closed, or a backslash stands at the end")]
+    /// A quotation without an end.
+    #[error("a quotation mark is not closed, or the text ends with a backslash")]
     Quote,
-    /// Longer than any command line.
     #[error("a probe has at most {PROBE_MAX} characters")]
     TooLong,
 }
 
-/// What is asked whether a container is well.
+/// How a container's health is probed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
-    /// A GET that must be answered.
+    /// A GET request that must be answered.
     Http {
         /// A host name or an address without brackets; absent: the container's own.
         host: Option<String>,
-        /// The port.
         port: u16,
         /// The path with its query, from the slash on.
         path: String,
     },
-    /// A connection that must come about.
+    /// A TCP connection that must succeed.
     Tcp {
         /// A host name or an address without brackets; absent: the container's own.
         host: Option<String>,
-        /// The port.
         port: u16,
     },
-    /// A command inside the container that must end with 0. Never empty; no shell reads it.
+    /// A command inside the container that must exit with 0. Never empty; no shell reads it.
     Exec(Vec<String>),
 }
 
 impl Probe {
-    /// The host that it names; `None`: it goes to the container itself.
+    /// The host in the probe; `None`: the probe goes to the container itself.
     #[must_use]
     pub fn host(&self) -> Option<&str> {
         match self {
@@ -149,7 +145,7 @@ fn split_command_line(text: &str) -> Result<Vec<String>, ProbeError> {
     Ok(words)
 }
 
-/// Reads up to the closing mark.
+/// Reads up to the closing quote.
 fn read_quoted(
     mark: char,
     letters: &mut std::str::Chars<'_>,

@@ -28,7 +28,7 @@ fn policy_with(label: &str, value: &str) -> Policy {
     }
 }
 
-/// Everything that is said about an opted-in container with one more label.
+/// All errors of an opted-in container with one more label.
 fn errors_with(label: &str, value: &str) -> String {
     match select(true, &[(LABEL_ENABLE, "true"), (label, value)]) {
         Selection::BadLabels(errors) => {
@@ -51,7 +51,7 @@ fn enable_decides_who_is_watched() {
         (false, vec![other], true),
         (false, vec![(LABEL_ENABLE, "true")], true),
         (false, vec![(LABEL_ENABLE, "false")], false),
-        // Opted out is opted out, whatever else is written.
+        // An opt-out counts, whatever the other labels are.
         (true, vec![("pilotfish.mode", "nonsense"), ("pilotfish.typo", "x")], false),
         (false, vec![(LABEL_ENABLE, "false"), ("pilotfish.typo", "x")], false),
     ] {
@@ -188,14 +188,14 @@ fn watchtowers_labels_mean_what_they_meant() {
         (true, None, vec![(monitor_only, "true")], "out"),
         (false, None, vec![(monitor_only, "false")], "update"),
         (false, None, vec![(enable, "false")], "out"),
-        // Ours wins.
+        // Pilotfish's label wins.
         (true, None, vec![(enable, "false"), OURS], "update"),
         (true, None, vec![OURS, (monitor_only, "true"), (LABEL_MODE, "update")], "update"),
         (false, Some("shop"), vec![], "out"),
         (false, Some("shop"), vec![(scope, "home")], "out"),
         (false, Some("shop"), vec![(scope, "shop")], "update"),
         (false, None, vec![(scope, "home")], "update"),
-        // Left alone, loudly; but only where it is watched.
+        // Left alone with an error, but only if it is watched.
         (true, None, vec![(typo, "true")], "out"),
     ] {
         assert_eq!(select(opt_in, own, &labels), expected, "{opt_in} {own:?} {labels:?}");

@@ -1,5 +1,5 @@
-//! Watchtower's labels, for who moves from there: with `compat.watchtower` they mean what they
-//! meant. A label of ours on the same matter wins.
+//! Watchtower's labels, for users who move from it: with `compat.watchtower` they keep their
+//! meaning. A Pilotfish label on the same subject wins.
 //!
 //! Source: containrrr/watchtower 1.7.1 and nicholas-fedor/watchtower 1.21, their documentation of
 //! container labels.
@@ -11,26 +11,26 @@ use super::{LABEL_ENABLE, LABEL_MODE, LabelError};
 use crate::core::docker::signal;
 use crate::core::text::{nearest, shown};
 
-/// What every label of Watchtower's begins with.
+/// The prefix of Watchtower's labels.
 pub const WATCHTOWER_PREFIX: &str = "com.centurylinklabs.watchtower.";
 
-/// `true` or `false`: whether it is watched.
+/// `true` or `false`: whether the container is watched.
 const ENABLE: &str = "enable";
-/// `true`: report, and touch nothing.
+/// `true`: report only, touch nothing.
 const MONITOR_ONLY: &str = "monitor-only";
-/// Which of several Watchtowers it belongs to.
+/// Which of several Watchtowers the container belongs to.
 const SCOPE: &str = "scope";
-/// Names of containers, with commas between them: it is replaced together with each.
+/// Names of containers, separated by commas: this container is replaced together with each of them.
 const DEPENDS_ON: &str = "depends-on";
-/// `true`: it follows what the local tag points at; the registry is not asked.
+/// `true`: the container follows its local tag; the registry is not asked.
 const NO_PULL: &str = "no-pull";
-/// The signal by which it is stopped, instead of its own.
+/// The signal that stops the container, instead of its own.
 const STOP_SIGNAL: &str = "stop-signal";
 
-/// What is understood, for suggestions.
+/// The labels that are understood, for suggestions.
 const WORDS: [&str; 6] = [ENABLE, MONITOR_ONLY, SCOPE, DEPENDS_ON, NO_PULL, STOP_SIGNAL];
 
-/// What is said about Watchtower in the configuration.
+/// Watchtower's settings in the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watchtower {
     /// Only containers with this scope are watched; absent: those with and without one.
@@ -39,27 +39,27 @@ pub struct Watchtower {
     pub runs_hooks: bool,
 }
 
-/// What Watchtower's labels ask for that no label of ours does.
+/// Settings from Watchtower's labels that no Pilotfish label offers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CompatSettings {
     /// The names of containers that it depends on: it is replaced together with each of them.
     pub depends_on: Vec<String>,
-    /// It follows what its local tag points at; no registry is asked.
+    /// It follows its local tag; no registry is asked.
     pub is_local: bool,
-    /// The signal by which it is stopped, as the Engine takes it: a name or a number.
+    /// The signal that stops it, as the Engine takes it: a name or a number.
     pub stop_signal: Option<String>,
-    /// Commands that are run in it.
+    /// Commands that run in it.
     pub hooks: Hooks,
 }
 
-/// What the labels of a container say, translated.
+/// The labels of a container, translated.
 #[derive(Debug, Default)]
 pub(super) struct Translated {
-    /// The labels, with Watchtower's translated to ours.
+    /// The labels, with Watchtower's translated to Pilotfish's.
     pub(super) labels: BTreeMap<String, String>,
-    /// What has no label of ours.
+    /// Settings that no Pilotfish label offers.
     pub(super) commands: CompatSettings,
-    /// Those of Watchtower's that are unknown here, or whose value makes no sense.
+    /// Watchtower's labels that are unknown here, or whose value is invalid.
     pub(super) errors: Vec<LabelError>,
 }
 
@@ -92,7 +92,7 @@ impl Translated {
             DEPENDS_ON => self.commands.depends_on = names(value),
             other => match other.strip_prefix(HOOK_PREFIX) {
                 Some(hook) if watchtower.runs_hooks => self.commands.hooks.take(hook, value)?,
-                // As with Watchtower, whoever has not allowed hooks has none.
+                // As with Watchtower, hooks run only if the configuration allows them.
                 Some(_) => {}
                 None => return Err(unknown(other)),
             },
@@ -100,13 +100,13 @@ impl Translated {
         Ok(())
     }
 
-    /// A label of ours that is there already wins.
+    /// An existing Pilotfish label wins.
     fn say(&mut self, label: &str, value: &str) {
         self.labels.entry(label.to_owned()).or_insert_with(|| value.to_owned());
     }
 }
 
-/// Whether it is Watchtower's word for leaving a container alone.
+/// Whether it is Watchtower's label for leaving a container alone.
 pub(super) fn opts_out(label: &str, value: &str) -> bool {
     label.strip_prefix(WATCHTOWER_PREFIX) == Some(ENABLE) && flag(value.trim()) == Ok(false)
 }
@@ -122,7 +122,7 @@ fn names(value: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// The word for a signal that there is.
+/// The name of a known signal.
 fn signal_word(value: &str) -> Result<String, String> {
     match signal::number(value) {
         Some(_) => Ok(value.to_uppercase()),
@@ -130,7 +130,7 @@ fn signal_word(value: &str) -> Result<String, String> {
     }
 }
 
-/// As Go's `strconv.ParseBool` reads it, which Watchtower does.
+/// As Go's `strconv.ParseBool` reads it, because Watchtower uses it.
 fn flag(value: &str) -> Result<bool, String> {
     match value {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),

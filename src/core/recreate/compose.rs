@@ -1,29 +1,29 @@
-//! The labels of Compose: the one that speaks of the image, and those that tell whose it is.
+//! The labels of Compose: the image label, and the labels that identify a service.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Compose compares this label with the image's ID: where they differ, the next `compose up`
-/// recreates the container once more.
+/// Compose compares this label with the image's ID. If they differ, the next `compose up` recreates
+/// the container once more.
 pub const COMPOSE_IMAGE_LABEL: &str = "com.docker.compose.image";
 
-/// The project that a container is of.
+/// The project of a container.
 const PROJECT: &str = "com.docker.compose.project";
 
-/// By these Compose knows a container again, whatever its name.
+/// Compose identifies a container by these labels, whatever its name.
 const IDENTITY: [&str; 3] =
     [PROJECT, "com.docker.compose.service", "com.docker.compose.container-number"];
 
-/// Whether two containers with these labels are the same one to Compose: it makes a service anew
-/// beside the present one, under another name, and then removes that.
+/// Whether two containers with these labels are the same one for Compose: it recreates a service
+/// beside the present container, under another name, and then removes the old one.
 #[must_use]
 pub fn is_same_service(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> bool {
     agree(&IDENTITY, one, other)
 }
 
-/// Whether two containers with these labels are of one project: `docker compose up` goes through
-/// all of it.
+/// Whether two containers with these labels are of one project: `docker compose up` acts on the
+/// whole project.
 #[must_use]
 pub fn is_same_project(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> bool {
     agree(&[PROJECT], one, other)
@@ -37,7 +37,7 @@ fn agree(
     labels.iter().all(|label| one.contains_key(*label) && one.get(*label) == other.get(*label))
 }
 
-/// Lets Compose's label follow to the new image. Nothing happens where the label was not there.
+/// Sets Compose's label to the new image. Does nothing if the label is absent.
 pub fn set_compose_image(body: &mut Value, image_id: &str) {
     let labels = body.get_mut("Labels").and_then(Value::as_object_mut);
     if let Some(label) = labels.and_then(|labels| labels.get_mut(COMPOSE_IMAGE_LABEL)) {

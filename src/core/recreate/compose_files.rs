@@ -1,29 +1,29 @@
-//! Files that Compose copied into a container before it was first started.
+//! Files that Compose copied into a container before its first start.
 //!
-//! Compose puts `configs:` with inline content, and `secrets:` from the environment, into the
-//! container's own layer between create and start. Inspect has no trace of them, and an update
-//! would lose them silently, so a container that has any is refused. Files that somebody copied in
-//! later (`docker cp`) are named to whoever asks, because an update drops them.
+//! Compose writes `configs:` with inline content, and `secrets:` from the environment, into the
+//! container's own layer between create and start. Inspect does not show them, and an update would
+//! lose them silently, so a container with such files is refused. Files that a person copied later
+//! (`docker cp`) are only reported, because an update drops them.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How long after the creation Compose may still be copying: it starts the container next.
+/// How long after the creation Compose may still copy files; then it starts the container.
 const COPYING_MAX: TimeDelta = TimeDelta::seconds(120);
 
-/// What clocks may differ: file times are cut to seconds, the Engine's are not.
+/// Tolerance between clocks: file times are cut to seconds, the Engine's are not.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
 
 /// A file that was written to a container's own layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenFile {
-    /// Its path in the container.
+    /// The path in the container.
     pub path: String,
-    /// When it was last written.
+    /// The time of the last write.
     pub modified_at: DateTime<Utc>,
 }
 
-/// Those of the files that look as if Compose had put them there: written at the time of the
-/// creation, with a time in whole seconds, as a tar archive has it and a running program does not.
+/// The files that Compose seems to have copied: written at the time of the creation, with a time in
+/// whole seconds. A tar archive has such times, a running program does not.
 #[must_use]
 pub fn declared(created_at: DateTime<Utc>, written: &[WrittenFile]) -> Vec<String> {
     let looks_declared = |file: &&WrittenFile| {
@@ -33,15 +33,15 @@ pub fn declared(created_at: DateTime<Utc>, written: &[WrittenFile]) -> Vec<Strin
     written.iter().filter(looks_declared).map(|file| file.path.clone()).collect()
 }
 
-/// Those of the files that look as if somebody had copied them in, at whatever time. What the
-/// container's own processes write is theirs to write again.
+/// The files that a person seems to have copied, at any time. Files of the container's own
+/// processes are not listed, because the processes can write them again.
 #[must_use]
 pub fn copied(written: &[WrittenFile]) -> Vec<String> {
     written.iter().filter(|file| is_from_archive(file)).map(|file| file.path.clone()).collect()
 }
 
-/// Copies travel as tar archives, whose times are whole seconds. A running program writes at such
-/// a time by chance only: the kernel's clock for files ticks some hundred times a second.
+/// Copies travel as tar archives, whose times are whole seconds. A running program writes at such a
+/// time only by chance: the kernel's clock for files ticks some hundred times a second.
 fn is_from_archive(file: &WrittenFile) -> bool {
     file.modified_at.timestamp_subsec_nanos() == 0
 }

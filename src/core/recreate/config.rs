@@ -1,12 +1,12 @@
-//! `Config`: what the user wrote, and what the image brought.
+//! `Config`: separates the user's values from the image's.
 
 use serde_json::{Map, Value};
 
 use crate::core::recreate::json_path::JsonPath;
 use crate::core::recreate::{CannotRecreate, automatic_hostname, entrypoint};
 
-/// Fields of `Config` that the Engine never takes from an image, so they are the user's even where
-/// the image happens to have the same (`docker commit` writes them into images).
+/// Fields of `Config` that the Engine never takes from an image. So they are the user's even if the
+/// image has the same value (`docker commit` writes them into images).
 const NEVER_THE_IMAGES: [&str; 11] = [
     "AttachStderr",
     "AttachStdin",
@@ -23,8 +23,8 @@ const NEVER_THE_IMAGES: [&str; 11] = [
 
 /// The user's part of `Config`: the part of the create body beside `HostConfig`.
 ///
-/// A field that is not known here is the image's where the image has the very same, as it is with
-/// every field that Engines merge today; otherwise it goes through untouched.
+/// An unknown field is the image's if the image has exactly the same value, because Engines merge
+/// every field in this way today; otherwise it is passed on unchanged.
 pub(super) fn user_values(
     container: &JsonPath<'_>,
     image: &JsonPath<'_>,
@@ -54,7 +54,7 @@ pub(super) fn user_values(
     Ok(body)
 }
 
-/// An image without any configuration has null there; one without the field is not an image.
+/// An image without any configuration has null here; a document without the field is not an image.
 fn image_config<'a>(image: &JsonPath<'a>) -> Result<JsonPath<'a>, CannotRecreate> {
     let config = image.field("Config")?;
     if !image.object()?.contains_key("Config") {
@@ -64,8 +64,8 @@ fn image_config<'a>(image: &JsonPath<'a>) -> Result<JsonPath<'a>, CannotRecreate
     Ok(config)
 }
 
-/// The variables the user set. A variable counts by all of its entries: of two entries for the
-/// same key one may equal the image's and still override the other.
+/// The variables that the user set. All entries of a variable count together: one of two entries
+/// for the same key may equal the image's and still override the other.
 fn environment(config: &JsonPath<'_>, image: &JsonPath<'_>) -> Result<Value, CannotRecreate> {
     let all = config.field("Env")?.strings()?;
     let of_image = image.field("Env")?.strings()?;
@@ -79,12 +79,12 @@ fn environment(config: &JsonPath<'_>, image: &JsonPath<'_>) -> Result<Value, Can
     Ok(all.iter().copied().filter(is_users).collect())
 }
 
-/// The name of the variable; an entry without `=` takes a variable of the image away.
+/// The name of the variable; an entry without `=` removes a variable of the image.
 fn variable(entry: &str) -> &str {
     entry.split_once('=').map_or(entry, |(key, _)| key)
 }
 
-/// The members of an object that the image does not have with the same value. `None` where nothing
+/// The members of an object that the image does not have with the same value. `None` if no member
 /// is left of an object that the image has too.
 fn by_key(
     config: &JsonPath<'_>,
@@ -103,8 +103,8 @@ fn by_key(
     Ok(Some(users).filter(|users| !users.is_empty()).map(Value::Object))
 }
 
-/// A published port is the user's although the image declares it as well: it must stay published
-/// when the new image forgets to declare it.
+/// A published port is the user's even if the image declares it too, because it must stay published
+/// when the new image no longer declares it.
 fn exposed_ports(
     container: &JsonPath<'_>,
     config: &JsonPath<'_>,
@@ -114,7 +114,7 @@ fn exposed_ports(
     let of_image = image.field("ExposedPorts")?.optional_object()?;
     let Some(ports) = config.field("ExposedPorts")?.optional_object()? else { return Ok(None) };
     let is_users = |port: &String| {
-        // Podman lists ports that are not published as well, with null.
+        // Podman also lists ports that are not published, with null.
         published.and_then(|published| published.get(port)).is_some_and(|it| !it.is_null())
             || !of_image.is_some_and(|of_image| of_image.contains_key(port))
     };
@@ -126,8 +126,8 @@ fn exposed_ports(
     Ok(Some(users).filter(|users| !users.is_empty()).map(Value::Object))
 }
 
-/// Drops names the Engine made up, and names it shows but refuses to take back: those of the
-/// container whose network is shared, and that of the host.
+/// Removes names that the Engine made up, and names that it shows but refuses at create: those of
+/// the container whose network is shared, and that of the host.
 fn drop_automatic_names(
     container: &JsonPath<'_>,
     body: &mut Map<String, Value>,

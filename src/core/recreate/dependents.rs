@@ -1,7 +1,7 @@
-//! What a container hangs on, and what hangs on it.
+//! The containers that a container depends on, and its dependents.
 //!
 //! The Engine resolves such ties to an ID when a container starts, so they break when the other
-//! one is replaced: the owner of a joined network keeps running with nothing but `lo`, and a link
+//! container is replaced: a container in a joined network keeps running with only `lo`, and a link
 //! follows the old ID.
 
 use std::borrow::Borrow;
@@ -14,7 +14,7 @@ use crate::core::docker::inspect;
 use crate::core::recreate::CannotRecreate;
 use crate::core::recreate::json_path::JsonPath;
 
-/// How one container hangs on another.
+/// How one container depends on another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tie {
     /// `--network container:…`
@@ -27,7 +27,8 @@ pub enum Tie {
     Volumes,
     /// `--link …`, on the default bridge or on a network of the user
     Link,
-    /// Watchtower's label `depends-on`: nothing of it breaks, it asks to be recreated as well
+    /// Watchtower's label `depends-on`: nothing breaks, but the container asks to be recreated as
+    /// well
     Label,
 }
 
@@ -45,7 +46,7 @@ impl fmt::Display for Tie {
 }
 
 impl Tie {
-    /// The same words, for a container that is named.
+    /// The same words with the name of the other container.
     #[must_use]
     pub fn of(self, other: &str) -> String {
         match self {
@@ -59,37 +60,34 @@ impl Tie {
     }
 }
 
-/// One thing a container hangs on. It must exist when the container is created again.
+/// A container that another one depends on. It must exist when the dependent is created again.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Anchor {
     /// The other container: its ID, a part of it, or its name.
     pub container: String,
-    /// How.
     pub how: Tie,
 }
 
-/// One container that hangs on another.
+/// A container that depends on another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependent {
-    /// Its ID.
     pub id: String,
-    /// Its name, without the slash.
+    /// Without the slash.
     pub name: String,
-    /// How.
     pub how: Tie,
-    /// The name of the container that it hangs on.
+    /// The name of the container that it depends on.
     pub on: String,
 }
 
-/// The names of the containers that others ask by a label to be recreated with, by the ID of who
-/// asks. Only who may be recreated asks: nobody breaks who is left out.
+/// The `depends-on` labels: container names by the ID of the dependent. Only containers that may be
+/// recreated are listed, because such a tie breaks nothing.
 pub type DependsOn = BTreeMap<String, Vec<String>>;
 
-/// What this container hangs on, from its inspect document.
+/// The containers that this one depends on, from its inspect document.
 ///
 /// # Errors
 ///
-/// [`CannotRecreate`] where a field that would tell is of another type.
+/// [`CannotRecreate`] if a field for ties has an unexpected type.
 pub fn anchors(container: &Value) -> Result<Vec<Anchor>, CannotRecreate> {
     let document = JsonPath::root(container, "");
     let host_config = document.field("HostConfig")?;
@@ -120,9 +118,8 @@ pub fn anchors(container: &Value) -> Result<Vec<Anchor>, CannotRecreate> {
     Ok(anchors)
 }
 
-/// The fields of an inspect document that [`dependents`] reads, and whether the container runs.
-/// A process that keeps all containers of an Engine keeps only this: a whole document is many
-/// times as large.
+/// The fields of an inspect document that [`dependents`] reads, and whether the container runs. The
+/// agent keeps only these of all containers, because a whole document is many times as large.
 #[must_use]
 pub fn ties_alone(mut container: Value) -> Value {
     const OF_HOST_CONFIG: [&str; 5] = ["NetworkMode", "PidMode", "IpcMode", "VolumesFrom", "Links"];
@@ -138,7 +135,8 @@ pub fn ties_alone(mut container: Value) -> Value {
     container
 }
 
-/// Leaves nothing but these fields. What should be an object and is none stays, to be refused.
+/// Removes all other fields. A value that should be an object and is not stays, and is refused
+/// later.
 fn keep(value: Option<&mut Value>, fields: &[&str]) {
     if let Some(object) = value.and_then(Value::as_object_mut) {
         object.retain(|field, _| fields.contains(&field.as_str()));
@@ -149,12 +147,12 @@ fn before_colon(text: &str) -> &str {
     text.split_once(':').map_or(text, |(first, _)| first)
 }
 
-/// The containers among `others` that hang on `container`, one entry for every tie. All are
-/// inspect documents; the container itself may be among them.
+/// The containers among `others` that depend directly on `container`, one entry for every tie. All
+/// are inspect documents; the container itself may be among them.
 ///
 /// # Errors
 ///
-/// [`CannotRecreate`] where a document cannot be read: what it hides could be a tie.
+/// [`CannotRecreate`] if a document cannot be read, because it could hide a tie.
 pub fn direct_dependents(
     container: &Value,
     others: &[impl Borrow<Value>],
@@ -180,13 +178,13 @@ pub fn direct_dependents(
     Ok(dependents)
 }
 
-/// Everything that hangs on `container`, directly or through another one: each container once, by
-/// its first tie, behind everything that it hangs on itself.
+/// All containers that depend on `container`, directly or through another one: each container once,
+/// by its first tie, after the containers that it depends on itself.
 ///
 /// # Errors
 ///
-/// [`CannotRecreate`] where a document cannot be read, or where containers hang on each other, so
-/// that none of them can be made first.
+/// [`CannotRecreate`] if a document cannot be read, or if containers depend on each other, so that
+/// none of them can be created first.
 pub fn dependents(
     container: &Value,
     others: &[impl Borrow<Value>],
@@ -203,7 +201,7 @@ pub fn dependents(
         check_for_cycle(container, &found)?;
         next += 1;
     }
-    // One that is found again further down hangs on what stands between: its last place counts.
+    // A dependent that is found again later depends on those in between: its last position counts.
     let mut ordered: Vec<Dependent> = Vec::new();
     for dependent in found.iter().rev() {
         if ordered.iter().all(|later| later.id != dependent.id) {
@@ -215,19 +213,19 @@ pub fn dependents(
     Ok(ordered)
 }
 
-/// A walk along ties that goes on for longer than there can be different ones turns in a circle.
+/// Ties that continue for longer than there can be different ones form a cycle.
 fn check_for_cycle(container: &Value, found: &[Dependent]) -> Result<(), CannotRecreate> {
     /// More containers than a machine has.
     const TIES_MAX: usize = 1000;
     let is_back = found.iter().any(|tie| tie.id == inspect::id(container));
     if is_back || found.len() > TIES_MAX {
         let place = JsonPath::root(container, "").field("HostConfig")?;
-        return Err(place.refuse("leads back to the container itself: they hang on each other"));
+        return Err(place.refuse("leads back to the container itself: they depend on each other"));
     }
     Ok(())
 }
 
-/// The Engine takes a name, an ID, or the beginning of an ID.
+/// The Engine accepts a name, an ID, or the beginning of an ID.
 pub(in crate::core) fn means(text: &str, id: &str, name: &str) -> bool {
     text == name || (!text.is_empty() && id.starts_with(text))
 }

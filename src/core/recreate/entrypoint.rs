@@ -1,15 +1,15 @@
 //! Entrypoint and command, which the Engine takes from the image as a pair.
 //!
-//! The Engine's own rule (`daemon/commit.go`, `merge`): an entrypoint of the user switches the
-//! image's command off; a command of the user leaves the image's entrypoint on. `[""]` means
-//! "without the image's entrypoint" and is stored as null.
+//! The Engine's own rule (`daemon/commit.go`, `merge`): a user's entrypoint disables the image's
+//! command; a user's command keeps the image's entrypoint. `[""]` means "without the image's
+//! entrypoint" and is stored as null.
 
 use serde_json::{Map, Value, json};
 
 use crate::core::recreate::CannotRecreate;
 use crate::core::recreate::json_path::JsonPath;
 
-/// Adds what the user chose of `Entrypoint`, `Cmd` and `ArgsEscaped`.
+/// Adds the user's values of `Entrypoint`, `Cmd` and `ArgsEscaped`.
 pub(super) fn keep_user_entrypoint(
     container: &JsonPath<'_>,
     image: &JsonPath<'_>,
@@ -28,7 +28,7 @@ pub(super) fn keep_user_entrypoint(
         body.insert("Entrypoint".to_owned(), entrypoint);
     }
     if let Some(command) = users.command {
-        // Only the image's own command brings its escaping along.
+        // Only the image's own command brings `ArgsEscaped` with it.
         if let Some(escaped) = container.field("ArgsEscaped")?.value() {
             body.insert("ArgsEscaped".to_owned(), escaped.clone());
         }
@@ -37,14 +37,14 @@ pub(super) fn keep_user_entrypoint(
     Ok(())
 }
 
-/// What runs; `None` where nothing is said.
+/// The process of a container; `None` if a value is not set.
 #[derive(Debug, Clone, PartialEq)]
 struct Entrypoint {
     entrypoint: Option<Value>,
     command: Option<Value>,
 }
 
-/// The part of `container` that the user must have written, seen that the image has `image`.
+/// The part of `container` that the user must have written, if the image has `image`.
 fn choose(container: Entrypoint, image: &Entrypoint) -> Entrypoint {
     let command_follows = same(container.command.as_ref(), image.command.as_ref());
     let command_if_users =
@@ -54,13 +54,13 @@ fn choose(container: Entrypoint, image: &Entrypoint) -> Entrypoint {
             let reset = entrypoint.clone().filter(|_| image.entrypoint.is_none());
             Entrypoint { entrypoint: reset, command: command_if_users(&container) }
         }
-        // Null can only come from `[""]`, and with that the command is the user's as well.
+        // Null can only come from `[""]`, and then the command is the user's as well.
         None => Entrypoint { entrypoint: Some(json!([""])), command: container.command },
         Some(empty) if is_empty(Some(empty)) => {
             Entrypoint { entrypoint: Some(empty.clone()), command: command_if_users(&container) }
         }
         entrypoint if *entrypoint != image.entrypoint => container,
-        // The image's command would stand here, had the entrypoint not been written by the user.
+        // If the user had not written the entrypoint, the image's command would be here.
         _ if is_empty(container.command.as_ref()) && !is_empty(image.command.as_ref()) => container,
         _ => Entrypoint { entrypoint: None, command: command_if_users(&container) },
     }

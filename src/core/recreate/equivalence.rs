@@ -1,9 +1,9 @@
-//! Whether one container was made to replace the other: proof where no journal tells it.
+//! Whether one container was created to replace another: proof if there is no journal.
 //!
-//! Two containers are alike when nothing that a person chooses differs: environment, command,
-//! labels, mounts, networks, host configuration. An update changes the image and what the image
-//! brings along, the name, and, while it is under way, the restart policy. Every other difference
-//! says that the two do not belong together.
+//! Two containers are alike if no setting that a person chooses differs: environment, command,
+//! labels, mounts, networks, host configuration. An update changes the image and the values from
+//! the image, the name, and, while it runs, the restart policy. Every other difference shows that
+//! the two do not belong together.
 
 use std::collections::BTreeSet;
 
@@ -12,25 +12,24 @@ use serde_json::Value;
 use crate::core::docker::inspect;
 use crate::core::recreate::differences::{Inspected, differences};
 
-/// The parts of an inspect document that hold what a person chooses. The others tell how a
-/// container stands, which differs between one that runs and one that was never started.
+/// The parts of an inspect document that a person chooses. The other parts are state, and differ
+/// between a container that runs and one that was never started.
 const CHOSEN: [&str; 3] = ["Config.", "HostConfig.", "Mounts."];
 
-/// What an update under way changes by itself.
+/// The field that a running update changes by itself.
 const CHANGED_BY_AN_UPDATE: &str = "HostConfig.RestartPolicy";
 
-/// Fields that name another container by its ID. A dependent is made anew on the new container of
-/// what it hangs on, so that both fields are joins, and the IDs differ.
+/// Fields that name another container by its ID. A dependent is recreated on the new container, so
+/// both fields are joins, and the IDs differ.
 const JOINS: [&str; 3] = ["HostConfig.NetworkMode", "HostConfig.PidMode", "HostConfig.IpcMode"];
 
-/// How such a field begins.
+/// The prefix of a join.
 const JOIN: &str = "container:";
 
-/// The first thing that speaks against the second container having been made to replace the first
-/// one; nothing where they are alike.
+/// Checks that the second container can be the replacement of the first one.
 ///
 /// # Errors
-/// The path in the inspect document that differs.
+/// The first path in the inspect document that differs.
 pub fn check_alike(before: Inspected<'_>, after: Inspected<'_>) -> Result<(), String> {
     if !before.container.is_object() || !after.container.is_object() {
         return Err("the document of a container is missing".to_owned());
@@ -61,7 +60,7 @@ fn is_moved_join(path: &str, before: &Value, after: &Value) -> bool {
     JOINS.contains(&path) && is_join(before) && is_join(after)
 }
 
-/// Such a container has the host name of the one whose network it joins.
+/// Such a container has the host name of the container whose network it joins.
 fn joins_network(container: &Value) -> bool {
     inspect::text(container, "/HostConfig/NetworkMode").starts_with(JOIN)
 }
@@ -71,8 +70,8 @@ fn is_as_long(before: &Value, after: &Value) -> bool {
     length(before) > 0 && length(before) == length(after)
 }
 
-/// Whether Compose gave a container this name: `PROJECT-SERVICE-NUMBER`, with underscores from its
-/// first version. Its labels tell, and a rename leaves them as they are.
+/// Whether Compose gave a container this name: `PROJECT-SERVICE-NUMBER`, with underscores in
+/// Compose 1. The labels of the container tell, because a rename does not change them.
 #[must_use]
 pub fn is_named_by_compose(container: &Value, name: &str) -> bool {
     let labels = inspect::labels(container);

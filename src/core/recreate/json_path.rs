@@ -1,22 +1,22 @@
-//! Reads a document of the Engine strictly: what is there must have the type it always had.
+//! Reads a document of the Engine strictly: every value must have its known type.
 //!
-//! Every place knows the path that leads to it, so that a refusal can name the field. Nothing
-//! here panics, and nothing turns a wrong type into a default.
+//! Every place knows its path, so that a refusal can name the field. Nothing here panics, and no
+//! wrong type becomes a default.
 
 use serde_json::{Map, Value};
 
 use crate::core::recreate::CannotRecreate;
 
-/// A place in a document, and the path that leads there.
+/// A place in a document, and the path to it.
 #[derive(Debug, Clone)]
 pub(super) struct JsonPath<'a> {
-    /// `None` where the field is missing or null: the Engine uses both for "not set".
+    /// `None` if the field is missing or null: the Engine uses both for "not set".
     value: Option<&'a Value>,
     path: String,
 }
 
 impl<'a> JsonPath<'a> {
-    /// The whole document. `prefix` stands before every path, to tell two documents apart.
+    /// The whole document. `prefix` comes before every path, to distinguish two documents.
     pub(super) fn root(document: &'a Value, prefix: &str) -> Self {
         Self { value: Some(document).filter(|value| !value.is_null()), path: prefix.to_owned() }
     }
@@ -29,12 +29,12 @@ impl<'a> JsonPath<'a> {
         Ok(Self { value: value.filter(|value| !value.is_null()), path })
     }
 
-    /// The fields behind each other: `path(&["HostConfig", "Binds"])`.
+    /// Nested fields: `path(&["HostConfig", "Binds"])`.
     pub(super) fn path(&self, keys: &[&str]) -> Result<Self, CannotRecreate> {
         keys.iter().try_fold(self.clone(), |place, key| place.field(key))
     }
 
-    /// What stands here, unread.
+    /// The raw value.
     pub(super) fn value(&self) -> Option<&'a Value> {
         self.value
     }
@@ -64,7 +64,7 @@ impl<'a> JsonPath<'a> {
         self.typed("true or false", Value::as_bool)?.ok_or_else(|| self.missing("true or false"))
     }
 
-    /// The elements of a list that must be there.
+    /// The elements of a list that must exist.
     pub(super) fn list(&self) -> Result<Vec<Self>, CannotRecreate> {
         if self.value.is_none() {
             return Err(self.missing("a list"));
@@ -72,7 +72,7 @@ impl<'a> JsonPath<'a> {
         self.elements()
     }
 
-    /// The elements of a list; none where there is no list.
+    /// The elements of a list; none if there is no list.
     pub(super) fn elements(&self) -> Result<Vec<Self>, CannotRecreate> {
         let elements = self.typed("a list", Value::as_array)?.map_or(&[][..], Vec::as_slice);
         let place = |(index, value): (usize, &'a Value)| Self {
@@ -82,7 +82,7 @@ impl<'a> JsonPath<'a> {
         Ok(elements.iter().enumerate().map(place).collect())
     }
 
-    /// The texts of a list; none where there is no list.
+    /// The texts of a list; none if there is no list.
     pub(super) fn strings(&self) -> Result<Vec<&'a str>, CannotRecreate> {
         self.elements()?.iter().map(Self::string).collect()
     }

@@ -1,13 +1,13 @@
-//! Files that stand in the container's own layer, which an update drops.
+//! Files in the container's own layer, which an update drops.
 //!
 //! Compose copies `configs:` with inline `content:` or `environment:`, and `secrets:` from
 //! `environment:`, into the container between create and start (tried with Compose 2.40). Inspect
-//! has no trace of them: not in the mounts, not in the labels. `GET /containers/ID/changes` lists
+//! does not show them: not in the mounts, not in the labels. `GET /containers/ID/changes` lists
 //! them among everything that the container's own processes wrote.
 //!
-//! What tells them apart is the age. `HEAD /containers/ID/archive?path=…` gives a modification time
-//! in whole seconds (it may lie up to a second after the start); a declared file has that of
-//! `Created`. `State.StartedAt` is no measure, it moves with every restart.
+//! Their age identifies them. `HEAD /containers/ID/archive?path=…` gives a modification time in
+//! whole seconds (it may be up to a second after the start); a declared file has the time of
+//! `Created`. `State.StartedAt` cannot be used, because it changes with every restart.
 
 use std::collections::BTreeSet;
 
@@ -17,31 +17,30 @@ use crate::core::recreate::CannotRecreate;
 use crate::core::recreate::json_path::JsonPath;
 use crate::core::recreate::volumes::clean;
 
-/// Every container that Compose made has it.
+/// The label of every container that Compose created.
 const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
 
 /// `Kind` of a path that was deleted; 0 is modified, 1 is added.
 const DELETED: u64 = 2;
 
-/// Whether files that the user declared may live in the container's own layer, so that the caller
-/// must look at [`written`]. True for every container that Compose made.
+/// Whether files that the user declared may be in the container's own layer, so that the caller
+/// must call [`written`]. True for every container that Compose created.
 ///
 /// # Errors
 ///
-/// [`CannotRecreate`] where the labels are not labels.
+/// [`CannotRecreate`] if the labels are invalid.
 pub fn may_hold_declared_files(container: &Value) -> Result<bool, CannotRecreate> {
     let labels = JsonPath::root(container, "").path(&["Config", "Labels"])?;
     let labels = labels.optional_object()?;
     Ok(labels.is_some_and(|labels| labels.contains_key(COMPOSE_PROJECT_LABEL)))
 }
 
-/// The paths that were added to the container's layer or changed there, from
-/// `GET /containers/ID/changes`: without the directories that lead to them, and without the places
-/// where something is mounted.
+/// The paths that were added or changed in the container's layer, from `GET
+/// /containers/ID/changes`: without their parent directories, and without mount points.
 ///
 /// # Errors
 ///
-/// [`CannotRecreate`] where one of the two documents cannot be read. Null is no change.
+/// [`CannotRecreate`] if one of the two documents cannot be read. Null means no change.
 pub fn written(container: &Value, changes: &Value) -> Result<Vec<String>, CannotRecreate> {
     let mounted = mount_points(&JsonPath::root(container, ""))?;
     let changes = JsonPath::root(changes, "changes:");
@@ -61,7 +60,7 @@ pub fn written(container: &Value, changes: &Value) -> Result<Vec<String>, Cannot
     Ok(all.iter().filter(is_written).map(|(path, _)| (*path).to_owned()).collect())
 }
 
-/// Where volumes, binds and temporary file systems are mounted: the Engine makes the directories.
+/// Mount points of volumes, binds and temporary file systems: the Engine creates these directories.
 fn mount_points(container: &JsonPath<'_>) -> Result<BTreeSet<String>, CannotRecreate> {
     let mut points = BTreeSet::new();
     for mount in container.field("Mounts")?.elements()? {

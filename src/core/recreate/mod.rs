@@ -1,15 +1,14 @@
-//! From what the Engine says of a running container to the body that creates it again.
+//! Turns what the Engine reports of a running container into the body that creates it again.
 //!
-//! `inspect` shows what the user wrote and what the image brought as one. A body that repeated all
-//! of it would freeze the old image's environment, command and health check, so the rule is
-//! *inspect minus the old image's configuration*: what was the image's is left out, and the Engine
-//! fills it in from the new image. Everything else goes through as raw JSON, fields included that
-//! this program has never heard of.
+//! `inspect` shows the user's values and the image's values together. A body with all of them would
+//! keep the old image's environment, command and health check. So the rule is *inspect minus the
+//! old image's configuration*: the image's values are left out, and the Engine fills them in from
+//! the new image. All other values are passed on as raw JSON, unknown fields included.
 //!
-//! Two things inspect cannot tell: a value the user wrote that equals the image's default counts
-//! as the image's and follows it; a host name on the host's network counts as the user's.
+//! Inspect does not show two things: a user's value that equals the image's default counts as the
+//! image's and follows it; a host name on the host's network counts as the user's.
 //!
-//! What cannot be carried over is refused by name before anything is touched.
+//! A value that cannot be carried over is refused by name before anything is touched.
 
 pub mod layer_files;
 mod compose;
@@ -49,17 +48,17 @@ pub use crate::core::recreate::restart::{
     RestartPolicy, changeable_restart_policy, restart_policy, set_restart_policy,
 };
 
-/// What the Engine says of the container that is to be replaced.
+/// What the Engine reports of the container that is replaced.
 #[derive(Debug, Clone, Copy)]
 pub struct Original<'a> {
     /// `GET /containers/ID/json`, read while the container runs: a stopped one has no addresses.
     pub container: &'a Value,
-    /// `GET /images/ID/json` of the image it runs on, asked for by `container.Image`.
+    /// `GET /images/ID/json` of the image it runs, requested by `container.Image`.
     pub image: &'a Value,
-    /// The version both were read with and the body will be sent with.
+    /// The API version with which both were read and the body will be sent.
     ///
-    /// From 1.52 on inspect no longer tells which MAC address was asked for, so read with at most
-    /// [`ApiVersion::V1_51`]; Engines that speak more accept that.
+    /// From 1.52 on inspect no longer shows which MAC address was requested, so at most
+    /// [`ApiVersion::V1_51`] is used; newer Engines accept that.
     pub api: ApiVersion,
 }
 
@@ -69,17 +68,16 @@ pub struct Recreation {
     /// The body of `POST /containers/create`. `Image` is the reference as the user wrote it, and
     /// `HostConfig.RestartPolicy` is the original one: see [`set_restart_policy`].
     pub body: Value,
-    /// Networks to connect to between create and start: below API 1.44 create takes only one.
+    /// Networks to connect between create and start: below API 1.44 create takes only one.
     pub connect: Vec<NetworkEndpoint>,
-    /// What to pass as `?platform=` (as `os/architecture/variant`), where a reference may stand
-    /// for images of several platforms at once: the containerd image store.
+    /// The value of `?platform=` (as `os/architecture/variant`), if a reference may stand for
+    /// images of several platforms at once: the containerd image store.
     pub platform: Option<Platform>,
 }
 
 /// One network to connect the new container to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkEndpoint {
-    /// The network's name.
     pub network: String,
     /// The `EndpointConfig` of `POST /networks/NETWORK/connect`.
     pub config: Value,
@@ -100,8 +98,8 @@ pub struct CannotRecreate {
 ///
 /// # Errors
 ///
-/// [`CannotRecreate`] for what cannot be carried over (`--rm`, Swarm tasks, no network at all) and
-/// for documents that lack a field this needs or have another type there.
+/// [`CannotRecreate`] if something cannot be carried over (`--rm`, Swarm tasks, no network at all),
+/// or if a document lacks a needed field or has another type there.
 pub fn recreate(original: &Original<'_>) -> Result<Recreation, CannotRecreate> {
     let container = JsonPath::root(original.container, "");
     let image = JsonPath::root(original.image, "image:");
@@ -115,7 +113,7 @@ pub fn recreate(original: &Original<'_>) -> Result<Recreation, CannotRecreate> {
     let mut attached = networks::endpoints(&container, original.api)?;
     podman::keep_mac_addresses(&container, &mut attached.at_create)?;
     if original.api >= ApiVersion::V1_44 {
-        // It stands in the endpoint now; from 1.52 on the Engine refuses it here.
+        // It is in the endpoint now; from 1.52 on the Engine refuses it here.
         config.remove("MacAddress");
     }
 
@@ -125,7 +123,7 @@ pub fn recreate(original: &Original<'_>) -> Result<Recreation, CannotRecreate> {
     Ok(Recreation { body: Value::Object(config), connect: attached.later, platform })
 }
 
-/// The platform of the manifest the container runs on, which only the containerd store tells.
+/// The platform of the manifest that the container runs; only the containerd store shows it.
 fn platform(container: &JsonPath<'_>) -> Result<Option<Platform>, CannotRecreate> {
     let platform = container.path(&["ImageManifestDescriptor", "platform"])?;
     if platform.optional_object()?.is_none() {
@@ -138,13 +136,13 @@ fn platform(container: &JsonPath<'_>) -> Result<Option<Platform>, CannotRecreate
     }))
 }
 
-/// The host name the Engine gives a container without one: the first 12 digits of its ID.
+/// The host name that the Engine gives to a container without one: the first 12 digits of its ID.
 fn automatic_hostname(id: &str) -> &str {
     const SHORT_ID_LENGTH: usize = 12;
     id.get(..SHORT_ID_LENGTH).unwrap_or(id)
 }
 
-/// A map that is created in the body where the original has none.
+/// A map for the body, even if the original has none.
 fn or_empty(value: Option<&Map<String, Value>>) -> Map<String, Value> {
     value.cloned().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The networks of a container: what was asked for, without what the Engine gave.
+//! The networks of a container: the requested settings, without the Engine's values.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use crate::core::docker::api_version::ApiVersion;
 use crate::core::recreate::json_path::JsonPath;
 use crate::core::recreate::{CannotRecreate, NetworkEndpoint, automatic_hostname, or_empty};
 
-/// Fields of an endpoint that say how things stand. The others are settings, known or not.
+/// State fields of an endpoint. All others are settings, known or not.
 pub(super) const STATE_OF_AN_ENDPOINT: [&str; 10] = [
     "DNSNames",
     "EndpointID",
@@ -23,7 +23,7 @@ pub(super) const STATE_OF_AN_ENDPOINT: [&str; 10] = [
 /// The name under which the Engine lists its default network.
 const DEFAULT_BRIDGE: &str = "bridge";
 
-/// How the container is put on its networks again.
+/// The networks of the new container.
 pub(super) struct Attached {
     /// `NetworkingConfig.EndpointsConfig` of the create body.
     pub(super) at_create: Map<String, Value>,
@@ -31,7 +31,7 @@ pub(super) struct Attached {
     pub(super) later: Vec<NetworkEndpoint>,
 }
 
-/// The networks to ask for, all at create where the Engine's API can.
+/// The networks to request, all at create if the Engine's API allows it.
 pub(super) fn endpoints(
     container: &JsonPath<'_>,
     api: ApiVersion,
@@ -59,13 +59,13 @@ pub(super) fn endpoints(
     Ok(Attached { at_create, later })
 }
 
-/// `host`, `none` and `container:…` say it all: there is nothing to set in their endpoint.
+/// `host`, `none` and `container:…` have no settings in their endpoint.
 pub(super) fn shares_network(mode: &str) -> bool {
     matches!(mode, "host" | "none") || mode.starts_with("container:")
 }
 
-/// The network that `NetworkMode` means, by name or ID. `None` where the container was taken off
-/// that network: it must not come back by itself.
+/// The network that `NetworkMode` means, by name or ID. `None` if the container was disconnected
+/// from that network: it must not be connected again.
 fn main_network<'a>(
     mode: &str,
     networks: &JsonPath<'a>,
@@ -107,7 +107,7 @@ fn settings(
     Ok(Value::Object(config))
 }
 
-/// The user's aliases: not the short ID, which Engines before 25 add, nor the host name they add.
+/// The user's aliases, without the short ID and the host name that Engines before 25 add.
 fn aliases(
     container: &JsonPath<'_>,
     endpoint: &JsonPath<'_>,
@@ -121,11 +121,11 @@ fn aliases(
     Ok(aliases.into_iter().filter(is_users).map(str::to_owned).collect())
 }
 
-/// The MAC address to ask for in this endpoint; below API 1.44 it stays in `Config`.
+/// The MAC address to request in this endpoint; below API 1.44 it stays in `Config`.
 ///
-/// An endpoint shows the address it has, asked for or not. For the main network `Config` tells
-/// which (until API 1.51), for another one nothing does: the address is kept unless it is clearly
-/// made from the IP address, because a lost one hurts and a kept one does not.
+/// An endpoint shows its address, whether it was requested or not. For the main network `Config`
+/// shows which (until API 1.51), for another one nothing does: the address is kept unless it is
+/// clearly made from the IP address, because a lost address does harm and a kept one does not.
 fn mac_address(
     container: &JsonPath<'_>,
     endpoint: &JsonPath<'_>,

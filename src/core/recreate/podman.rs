@@ -1,5 +1,5 @@
-//! Podman's dialect (tried with 4.3): what its Docker API shows otherwise than it takes it
-//! back, and what it does not show at all.
+//! Podman's differences (tried with 4.3): values that its Docker API shows in another form than it
+//! accepts, and values that it does not show at all.
 
 use serde_json::{Map, Value};
 
@@ -8,33 +8,33 @@ use crate::core::recreate::json_path::JsonPath;
 use crate::core::recreate::networks::shares_network;
 use crate::core::recreate::{CannotRecreate, automatic_hostname};
 
-/// The field of the inspect document in which the adapter puts what Podman's own API says of the
-/// container. It is there with every container of Podman, and with no other.
+/// The field of the inspect document in which the adapter stores Podman's own report on the
+/// container. All containers of Podman have it, and no others.
 pub const LIBPOD: &str = "Libpod";
 
 /// Podman's default network, which Docker's API calls `bridge`.
 const DEFAULT_NETWORK: &str = "podman";
 
-/// How the service for Docker's API was started: that is the command it notes in its containers.
+/// How the service for Docker's API was started. Podman records this command in its containers.
 const SERVICE: [&str; 2] = ["system", "service"];
 
-/// Settings that Podman's own API can make and Docker's create cannot.
+/// Settings that Podman's own API knows and Docker's create does not.
 const PODMANS_ALONE: [&[&str]; 3] = [&["Pod"], &["Config", "Secrets"], &["Config", "Timezone"]];
 
-/// What Podman fills into a health check where nothing is said, in nanoseconds.
+/// Podman's defaults for a health check, in nanoseconds.
 const HEALTH_DEFAULTS: [(&str, u64); 2] =
     [("Interval", 30_000_000_000), ("Timeout", 30_000_000_000)];
 
-/// How Podman's inspect begins the names of limits, which create takes without it.
+/// Prefix of limit names in Podman's inspect; create takes them without it.
 const LIMIT_PREFIX: &str = "RLIMIT_";
 
-/// What Podman itself puts into every environment.
+/// Variables that Podman adds to every environment.
 const PODMANS_OWN: [&str; 2] = ["container=podman", "TERM=xterm"];
 
-/// What Podman calls the runtime where the user chose none.
+/// Podman's name for the runtime if the user chose none.
 const DEFAULT_RUNTIME: &str = "oci";
 
-/// Refuses what would be lost because Podman does not tell it, or does not take it back.
+/// Refuses settings that would be lost because Podman does not show or does not accept them.
 pub(super) fn refuse(container: &JsonPath<'_>) -> Result<(), CannotRecreate> {
     let own = container.field(LIBPOD)?;
     if own.value().is_none() {
@@ -60,22 +60,22 @@ fn is_empty(value: &Value) -> bool {
     value.as_str().is_some_and(str::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
-/// What a container may do with a device is not told, and create does not take that back.
+/// The rights of a container to a device are not shown, and create does not accept them.
 fn refuse_untold_rights(container: &JsonPath<'_>) -> Result<(), CannotRecreate> {
     for device in container.path(&["HostConfig", "Devices"])?.elements()? {
         let rights = device.field("CgroupPermissions")?;
         if rights.optional_string()?.unwrap_or_default().is_empty() {
             return Err(
-                rights.refuse("is not told by Podman: the rights to the device would be lost")
+                rights.refuse("is not shown by Podman: the rights to the device would be lost")
             );
         }
     }
     Ok(())
 }
 
-/// An address that was asked for looks like one that Podman chose. Asking for the present one would
-/// lose nothing now, but the service itself after a restart, when another container may have it.
-/// On its default network Docker's API knows no fixed addresses.
+/// A requested address looks like one that Podman chose. Requesting the present address would work
+/// now, but after a restart another container may have it, and the service could not start. On its
+/// default network Docker's API knows no fixed addresses.
 fn refuse_untold_addresses(container: &JsonPath<'_>) -> Result<(), CannotRecreate> {
     if shares_network(container.path(&["HostConfig", "NetworkMode"])?.string()?) {
         return Ok(());
@@ -84,14 +84,14 @@ fn refuse_untold_addresses(container: &JsonPath<'_>) -> Result<(), CannotRecreat
     for network in networks.optional_object()?.into_iter().flat_map(Map::keys) {
         let addresses = networks.field(network)?.field("IPAMConfig")?;
         if network != DEFAULT_NETWORK && addresses.value().is_none() {
-            return Err(addresses.refuse("is not told by Podman: a fixed address would be lost"));
+            return Err(addresses.refuse("is not shown by Podman: a fixed address would be lost"));
         }
     }
     Ok(())
 }
 
-/// Asks for the MAC addresses that the container has: Podman does not tell which were asked for. A
-/// lost one hurts, and a kept one does not.
+/// Requests the present MAC addresses, because Podman does not show which were requested. A lost
+/// address does harm, a kept one does not.
 pub(super) fn keep_mac_addresses(
     container: &JsonPath<'_>,
     endpoints: &mut Map<String, Value>,
@@ -110,8 +110,8 @@ pub(super) fn keep_mac_addresses(
     Ok(())
 }
 
-/// Says in the words of create what Podman's inspect says in others. A document of Docker's Engine
-/// stays as it is.
+/// Translates Podman's inspect into values for create. A document of Docker's Engine is not
+/// changed.
 pub(super) fn translate(
     container: &JsonPath<'_>,
     image: &JsonPath<'_>,
@@ -134,7 +134,7 @@ pub(super) fn translate(
     if let Some(ports) = host_config.get_mut("PortBindings").and_then(Value::as_object_mut) {
         ports.retain(|_, bindings| !bindings.is_null());
     }
-    // It shows both, and takes one or the other.
+    // Podman shows both, and accepts only one of them.
     if host_config.get("NanoCpus").and_then(Value::as_i64).is_some_and(|cpus| cpus != 0) {
         host_config.remove("CpuPeriod");
         host_config.remove("CpuQuota");
@@ -145,7 +145,7 @@ pub(super) fn translate(
     Ok(())
 }
 
-/// Podman merges nothing into a health check: as a whole it is the image's or the user's.
+/// Podman merges nothing into a health check: the whole of it is the image's or the user's.
 fn translate_health_check(
     container: &JsonPath<'_>,
     image: &JsonPath<'_>,
@@ -168,8 +168,8 @@ fn translate_health_check(
     Ok(())
 }
 
-/// Leaves out what the image brought and Podman shows in other words: the stop signal as a number,
-/// and the defaults of what the image does not say.
+/// Leaves out the image's values that Podman shows in another form: the stop signal as a number,
+/// and the defaults for values that the image does not set.
 fn follow_image(
     image: &JsonPath<'_>,
     config: &mut Map<String, Value>,

@@ -1,9 +1,9 @@
-//! Points what hangs on a replaced container at the one that took its place.
+//! Makes the dependents of a replaced container depend on its replacement.
 //!
 //! The Engine writes the ID of the other container into `NetworkMode`, `PidMode` and `IpcMode`,
-//! whatever the user wrote. `VolumesFrom` and links on networks of the user keep the user's text,
-//! and a name in them follows the service. A link on the default bridge is shown by name, but
-//! stands for the container that bore it at create: it has to name the ID.
+//! whatever the user wrote. `VolumesFrom` and links on user-defined networks keep the user's text,
+//! and a name in them follows the service. A link on the default bridge is shown by name, but means
+//! the container that had the name at create: it has to name the ID.
 
 use serde_json::Value;
 
@@ -13,11 +13,10 @@ use crate::core::recreate::{CannotRecreate, Recreation};
 /// A container that was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplacedContainer {
-    /// The name of the service.
     pub name: String,
-    /// The ID of the container that stood for it.
+    /// The ID of the old container.
     pub from: String,
-    /// The ID of the one that stands for it now.
+    /// The ID of the new container.
     pub to: String,
 }
 
@@ -27,12 +26,12 @@ impl ReplacedContainer {
     }
 }
 
-/// Whether a container hangs on what it hung on before: on what stands in the place of each moved
+/// Whether a container depends on the same containers as before: on the replacement of each moved
 /// one, and on nothing else.
 ///
 /// # Errors
 ///
-/// [`CannotRecreate`] where a document cannot be read.
+/// [`CannotRecreate`] if a document cannot be read.
 pub fn depends_as_before(
     before: &Value,
     now: &Value,
@@ -49,12 +48,12 @@ pub fn depends_as_before(
     Ok(before.len() == now.len() && before.iter().all(is_kept))
 }
 
-/// Whether a container hangs on one that another stands for now: by its ID, because a name
-/// follows the service.
+/// Whether a container still depends on a replaced container: by its ID, because a name follows the
+/// service.
 ///
 /// # Errors
 ///
-/// [`CannotRecreate`] where the document cannot be read.
+/// [`CannotRecreate`] if the document cannot be read.
 pub fn depends_on_moved(
     container: &Value,
     moved: &[ReplacedContainer],
@@ -65,7 +64,7 @@ pub fn depends_on_moved(
     Ok(anchors(container)?.iter().any(is_left))
 }
 
-/// The same container, made to hang on what stands in the place of each moved one.
+/// The same container, which now depends on the replacement of each moved one.
 #[must_use]
 pub fn relink(recreation: &Recreation, moved: &[ReplacedContainer]) -> Recreation {
     let mut recreation = recreation.clone();
@@ -104,7 +103,7 @@ fn each(list: Option<&mut Value>, change: impl Fn(&str) -> Option<String>) {
     }
 }
 
-/// `OTHER`, or `OTHER:REST`, where the other one is written as an ID.
+/// `OTHER`, or `OTHER:REST`, if the other container is written as an ID.
 fn by_id(text: &str, moved: &[ReplacedContainer]) -> Option<String> {
     let (other, rest) = text.split_once(':').map_or((text, None), |(a, b)| (a, Some(b)));
     let is_meant = |moved: &&ReplacedContainer| moved.is_meant_by(other) && moved.name != other;
@@ -112,8 +111,7 @@ fn by_id(text: &str, moved: &[ReplacedContainer]) -> Option<String> {
     Some(rest.map_or_else(|| to.clone(), |rest| format!("{to}:{rest}")))
 }
 
-/// `/OTHER:/OWN/ALIAS`, as inspect shows it. The way back to the old container has the old one's
-/// ID here, so it names that.
+/// `/OTHER:/OWN/ALIAS`, as inspect shows it. In a rollback `to` is the ID of the old container.
 fn default_bridge_link(text: &str, moved: &[ReplacedContainer]) -> Option<String> {
     let (other, alias) = text.split_once(':')?;
     let to = &moved.iter().find(|moved| moved.is_meant_by(other))?.to;

@@ -1,6 +1,6 @@
-//! The body of the helper that updates the agent's own container: the agent's, as far as it needs
-//! it to reach the Engine, the registries and the state directory, and nothing by which anybody
-//! could take it for the agent.
+//! The create body of the self-update helper: the agent's, as far as the helper needs it to reach
+//! the Engine, the registries and the state directory, and without anything that makes it look like
+//! the agent.
 
 use std::path::Path;
 
@@ -10,21 +10,22 @@ use crate::core::docker::inspect;
 use crate::core::recreate::{CannotRecreate, NetworkEndpoint, Recreation, RestartPolicy};
 use crate::core::recreate::{set_restart_policy, volumes};
 
-/// The word in the agent's command that the helper's does not have.
+/// The word in the agent's command that the helper's command does not have.
 const RUN: &str = "run";
 
-/// The word that stands there instead.
+/// The word that replaces it.
 const ASSIST: &str = "assist";
 
-/// What only one container can have, or what would let others find the helper in the agent's place.
+/// Fields that only one container can have, or that would direct clients of the agent to the
+/// helper.
 const NOT_THE_HELPERS: [&str; 6] =
     ["Labels", "ExposedPorts", "Hostname", "Domainname", "MacAddress", "Healthcheck"];
 
 /// The same in `HostConfig`.
 const NOT_THE_HELPERS_HOST_CONFIG: [&str; 3] = ["PortBindings", "PublishAllPorts", "Links"];
 
-/// How the helper is created, from the agent's inspect document, how the agent itself would be
-/// made again, and the image that it runs on.
+/// How the helper is created: from the agent's inspect document, its recreation, and the image that
+/// it runs.
 ///
 /// # Errors
 /// The agent's command has no word `run`.
@@ -54,7 +55,7 @@ pub fn helper(
     Ok(Recreation { body, connect, platform })
 }
 
-/// Whether a helper could take over from the agent in this container.
+/// Whether a helper could update the agent in this container.
 ///
 /// # Errors
 /// Says what the container lacks.
@@ -67,7 +68,7 @@ pub fn check(original: &Value, state_dir: &Path) -> Result<(), CannotRecreate> {
         let inside = volumes::clean(inspect::text(mount, "/Destination"));
         directory == inside || directory.starts_with(&format!("{inside}/"))
     };
-    // The deepest one is where the directory is.
+    // The deepest mount contains the directory.
     let mount = mounts.filter(holds).max_by_key(|mount| inspect::text(mount, "/Destination").len());
     let Some(mount) = mount else {
         return Err(refuse(format!("have none for the state directory {directory}")));
@@ -82,8 +83,9 @@ pub fn check(original: &Value, state_dir: &Path) -> Result<(), CannotRecreate> {
     Ok(())
 }
 
-/// Whether a container is a helper that an agent on this image made: it runs that image, written
-/// by its ID as no person writes it, with the word of a helper. A name alone is no proof.
+/// Whether a container is a helper that an agent with this image created: it runs that image,
+/// written as an ID (which no person does), with the helper's word in its command. A name alone is
+/// no proof.
 #[must_use]
 pub fn is_self_update_helper(container: &Value, image_id: &str) -> bool {
     let words = |pointer| container.pointer(pointer).and_then(Value::as_array);
@@ -100,7 +102,7 @@ fn no_run() -> CannotRecreate {
     CannotRecreate { field: "Config.Cmd".into(), why: format!("has no word `{RUN}`") }
 }
 
-/// Entrypoint and command with the one word replaced. The first word of all is the program.
+/// Entrypoint and command with this one word replaced. The first word is the program.
 fn command(original: &Value) -> Option<(Value, Value)> {
     let words = |pointer| original.pointer(pointer).and_then(Value::as_array).cloned();
     let entrypoint = words("/Config/Entrypoint").unwrap_or_default();

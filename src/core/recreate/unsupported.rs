@@ -1,12 +1,12 @@
-//! What is refused before anything else is looked at.
+//! Refusals before anything else is read.
 
 use crate::core::recreate::CannotRecreate;
 use crate::core::recreate::json_path::JsonPath;
 
-/// Swarm marks its tasks with these labels; they are replaced by Swarm itself.
+/// Swarm's labels on its tasks. Swarm replaces these containers itself.
 const SWARM_LABEL_PREFIX: &str = "com.docker.swarm.";
 
-/// Refuses what must not be recreated, and two documents that do not belong together.
+/// Refuses containers that must not be recreated, and documents that do not belong together.
 pub(super) fn check(container: &JsonPath<'_>, image: &JsonPath<'_>) -> Result<(), CannotRecreate> {
     check_image(container, image)?;
     let auto_remove = container.path(&["HostConfig", "AutoRemove"])?;
@@ -21,7 +21,7 @@ pub(super) fn check(container: &JsonPath<'_>, image: &JsonPath<'_>) -> Result<()
     Ok(())
 }
 
-/// Subtracting another image's configuration would silently drop or freeze the user's.
+/// Subtracting another image's configuration would silently drop or keep values.
 fn check_image(container: &JsonPath<'_>, image: &JsonPath<'_>) -> Result<(), CannotRecreate> {
     let running = container.field("Image")?;
     let id = image.field("Id")?;

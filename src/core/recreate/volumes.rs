@@ -1,16 +1,17 @@
-//! Anonymous volumes, re-attached by the name the Engine gave them.
+//! Anonymous volumes, attached again by the name that the Engine gave them.
 //!
-//! A create body that does not name them gets new, empty ones, and the data is gone from sight.
+//! A create body that does not name them gets new, empty volumes, and the service no longer has its
+//! data.
 
 use serde_json::{Map, Value, json};
 
 use crate::core::recreate::CannotRecreate;
 use crate::core::recreate::json_path::JsonPath;
 
-/// Volumes of this driver need no driver to be named.
+/// Volumes of this driver need no driver in the request.
 const DEFAULT_VOLUME_DRIVER: &str = "local";
 
-/// Names every anonymous volume of the container in `host_config`.
+/// Adds the name of every anonymous volume of the container to `host_config`.
 pub(super) fn reattach(
     container: &JsonPath<'_>,
     host_config: &mut Map<String, Value>,
@@ -54,8 +55,8 @@ impl Volume {
         })
     }
 
-    /// The volume as an element of `HostConfig.Mounts`. Unlike `Binds`, that can hold a path with
-    /// a colon, and does not mix with `HostConfig.VolumeDriver`.
+    /// The volume as an element of `HostConfig.Mounts`. Unlike `Binds`, this can contain a path
+    /// with a colon, and does not conflict with `HostConfig.VolumeDriver`.
     fn mount(&self) -> Value {
         let mut mount = json!({
             "Type": "volume",
@@ -72,7 +73,7 @@ impl Volume {
     }
 }
 
-/// The volume's name. Engine 28 leaves it out where `Binds` asked for an anonymous volume, but the
+/// The volume's name. Engine 28 leaves it out if `Binds` asked for an anonymous volume, but the
 /// directory of the `local` driver ends in `volumes/NAME/_data`.
 fn name<'a>(mount: &JsonPath<'a>) -> Result<&'a str, CannotRecreate> {
     let name = mount.field("Name")?;
@@ -88,13 +89,13 @@ fn name<'a>(mount: &JsonPath<'a>) -> Result<&'a str, CannotRecreate> {
         .ok_or_else(|| name.refuse("is missing, so the volume cannot be attached again"))
 }
 
-/// The Engine names anonymous volumes by 64 hexadecimal digits.
+/// The Engine names anonymous volumes with 64 hexadecimal digits.
 fn is_anonymous_name(name: &str) -> bool {
     const LENGTH: usize = 64;
     name.len() == LENGTH && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The reading of the two lists below does not fail any more after this.
+/// After this check the two lists below can be read without errors.
 fn check_lists(container: &JsonPath<'_>) -> Result<(), CannotRecreate> {
     container.path(&["HostConfig", "Binds"])?.strings()?;
     for mount in container.path(&["HostConfig", "Mounts"])?.elements()? {
@@ -105,7 +106,7 @@ fn check_lists(container: &JsonPath<'_>) -> Result<(), CannotRecreate> {
     Ok(())
 }
 
-/// Whether `Binds` speaks of the volume. `/path` alone asks for a new volume: it gets the name.
+/// Whether `Binds` contains the volume. A bare `/path` asks for a new volume: it gets the name.
 fn name_in_binds(volume: &Volume, host_config: &mut Map<String, Value>) -> bool {
     let binds = host_config.get_mut("Binds").and_then(Value::as_array_mut);
     for bind in binds.into_iter().flatten() {
@@ -122,7 +123,7 @@ fn name_in_binds(volume: &Volume, host_config: &mut Map<String, Value>) -> bool 
     false
 }
 
-/// Whether `Mounts` speaks of the volume. One without a source asks for a new one: it gets the
+/// Whether `Mounts` contains the volume. A mount without a source asks for a new one: it gets the
 /// name.
 fn name_in_mounts(volume: &Volume, host_config: &mut Map<String, Value>) -> bool {
     let mounts = host_config.get_mut("Mounts").and_then(Value::as_array_mut);

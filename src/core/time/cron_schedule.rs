@@ -1,16 +1,16 @@
-//! Cron patterns, counted in wall-clock time.
+//! Cron patterns in wall-clock time.
 //!
-//! The `cron` crate does the pattern work. It is fed with readings of the clock on the wall, never
-//! with zoned times: with those it leaves out a day in spring and fires twice in autumn. The
-//! readings become instants in [`crate::core::time::wall_clock`]: one that does not exist fires at
-//! the end of the gap, one that exists twice fires once, the first time.
+//! The `cron` crate evaluates the patterns. It gets wall-clock times, never times with a zone: with
+//! those it leaves out a day in spring and fires twice in autumn. [`crate::core::time::wall_clock`]
+//! turns the times into instants: a time that does not exist fires at the end of the gap, a time
+//! that exists twice fires once, the first time.
 //!
 //! The meaning is Vixie cron's (crontab(5)), with five fields, six (seconds first) or seven (years
-//! last) alike:
+//! last):
 //! - days of the week are 0 to 7, where 0 and 7 are Sunday, or names. The crate counts from Sunday
 //!   as 1, so they are translated;
-//! - where day of month and day of week are both restricted (neither begins with `*`), either of
-//!   them is enough; the crate would want both, so such a pattern becomes two.
+//! - if day of month and day of week are both restricted (neither begins with `*`), either of them
+//!   is enough; the crate would require both, so such a pattern becomes two.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,13 +21,13 @@ use crate::core::text::{did_you_mean, shown};
 use crate::core::time::wall_clock::{instant_of, reading, repeats_after};
 use crate::core::time::zone::Zone;
 
-/// Longest pattern that is read, in bytes: every minute of an hour, listed, fits.
+/// Longest pattern in bytes: every minute of an hour, listed, fits.
 const PATTERN_MAX: usize = 512;
 
-/// The years the `cron` crate knows. Outside of them nothing fires.
+/// The years that the `cron` crate knows. Outside of them nothing fires.
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=2100;
 
-/// The short forms, and what the `cron` crate calls them.
+/// The short forms, and the `cron` crate's names for them.
 const SHORTHANDS: [(&str, &str); 7] = [
     ("@hourly", "@hourly"),
     ("@daily", "@daily"),
@@ -38,7 +38,7 @@ const SHORTHANDS: [(&str, &str); 7] = [
     ("@annually", "@yearly"),
 ];
 
-/// The fields of a full pattern in their order: name, and what it takes.
+/// The fields of a full pattern in order: name and range.
 const FIELDS: [(&str, &str); 7] = [
     ("second", "0-59"),
     ("minute", "0-59"),
@@ -49,44 +49,35 @@ const FIELDS: [(&str, &str); 7] = [
     ("year", "1970-2100"),
 ];
 
-/// Where the day of month stands in [`FIELDS`].
+/// The index of the day of month in [`FIELDS`].
 const DAY_OF_MONTH: usize = 3;
 
-/// Where the day of week stands in [`FIELDS`].
+/// The index of the day of week in [`FIELDS`].
 const DAY_OF_WEEK: usize = 5;
 
 /// Why a text is not a cron pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CronError {
-    /// The number of fields is wrong.
     #[error(
         "`{pattern}` has {count} fields: cron has five (minute, hour, day of month, month, day of week), six with seconds first, seven with years last"
     )]
-    FieldCount {
-        /// The whole pattern.
-        pattern: String,
-        /// How many fields it has.
-        count: usize,
-    },
-    /// One field does not fit.
+    FieldCount { pattern: String, count: usize },
+    /// A field is invalid.
     #[error(
         "`{part}` does not fit the {field}: use {range}, `*`, lists (`1,5`), ranges (`1-5`) and steps (`*/5`)"
     )]
     Field {
-        /// The name of the field.
         field: &'static str,
-        /// What stands there.
+        /// The text of the field.
         part: String,
-        /// What may stand there.
+        /// The valid values.
         range: &'static str,
     },
-    /// An unknown short form.
     #[error("`{0}` is not known: use @hourly, @daily, @weekly, @monthly or @yearly{1}")]
     Shorthand(String, String),
     /// A date that no calendar has.
     #[error("`{0}` never happens: no month has that day")]
     Never(String),
-    /// Longer than any pattern.
     #[error("a cron pattern has at most {PATTERN_MAX} characters")]
     TooLong,
 }
@@ -110,21 +101,21 @@ impl CronSchedule {
         let next = |pattern: &cron::Schedule| {
             let mut instants =
                 pattern.after(&wall).map(|reading| instant_of(reading.naive_utc(), zone));
-            // While an hour repeats itself, its readings have all been there already.
+            // In the second pass of a repeated hour, its times have already fired.
             instants.find(|instant| *instant > now)
         };
         self.patterns.iter().filter_map(next).min()
     }
 
-    /// The last time it fired up to and including `now`, by the clock of `zone`.
+    /// The last time it fired until `now` (included), by the clock of `zone`.
     #[must_use]
     pub fn last_until(&self, now: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
         if !YEARS.contains(&now.year()) {
             return None;
         }
         let wall = reading(now, zone);
-        // Backwards the crate excludes where it starts; and while an hour repeats itself, readings
-        // ahead of the clock may have been there already.
+        // Backwards the crate excludes the start. And in a repeated hour, times later than the
+        // clock may have fired already.
         let start = (wall + repeats_after(wall, zone) + Duration::seconds(1)).and_utc();
         let last = |pattern: &cron::Schedule| {
             let backwards = pattern.after(&start).rev();
@@ -195,7 +186,7 @@ fn parse_fields(source: &str, words: &[&str]) -> Result<Vec<cron::Schedule>, Cro
         .collect()
 }
 
-/// All seven fields, with the second and the year that were not written.
+/// All seven fields, with defaults for the second and the year.
 fn all_fields(source: &str, words: &[&str]) -> Result<Vec<String>, CronError> {
     let (before, after): (&[&str], &[&str]) = match words.len() {
         5 => (&["0"], &["*"]),
@@ -216,7 +207,7 @@ fn parse_full(fields: &[String]) -> Result<cron::Schedule, CronError> {
     fields.join(" ").parse().map_err(|_| name_wrong_field(fields))
 }
 
-/// The crate's own message draws a picture of the whole pattern; a person wants the field.
+/// The crate's own message draws a picture of the whole pattern; a person needs the field.
 fn name_wrong_field(fields: &[String]) -> CronError {
     let is_wrong_alone = |index: &usize| {
         let mut alone = vec!["*"; fields.len()];
@@ -232,7 +223,7 @@ fn field_error(index: usize, part: &str) -> CronError {
     CronError::Field { field, part: shown(part), range }
 }
 
-/// Days of the week from 0 or 7 as Sunday to the `cron` crate's 1 as Sunday.
+/// Translates days of the week: from 0 or 7 as Sunday to the `cron` crate's 1 as Sunday.
 fn translate_days_of_week(field: &str) -> Result<String, CronError> {
     if field == "*" || field == "?" {
         return Ok("*".to_owned());
@@ -248,7 +239,7 @@ fn translate_days_of_week(field: &str) -> Result<String, CronError> {
     Ok(numbers.collect::<Vec<_>>().join(","))
 }
 
-/// The days, 0 for Sunday, of one item: `*`, `1`, `Mon`, `1-5`, `Fri-Mon`, each with `/STEP`.
+/// The days of one item, 0 for Sunday: `*`, `1`, `Mon`, `1-5`, `Fri-Mon`, each with `/STEP`.
 fn days_of_item(item: &str) -> Option<Vec<usize>> {
     let (base, step) = match item.split_once('/') {
         None => (item, None),
@@ -261,10 +252,10 @@ fn days_of_item(item: &str) -> Option<Vec<usize>> {
         ("*", _, _) => (0, 6),
         (_, Some((first, last)), _) => (day_of_week(first)?, day_of_week(last)?),
         (_, None, None) => (day_of_week(base)?, day_of_week(base)?),
-        // `1/2` counts from there to the end of the week.
+        // `1/2` counts from that day to the end of the week.
         (_, None, Some(_)) => (day_of_week(base)?, 6.max(day_of_week(base)?)),
     };
-    // A range may run over the end of the week: Sat-Mon.
+    // A range may continue after the end of the week: Sat-Mon.
     let last = if last < first { last + 7 } else { last };
     Some((first..=last).step_by(step.unwrap_or(1)).map(|day| day % 7).collect())
 }

@@ -1,4 +1,4 @@
-//! Tables of patterns, and a calendar walked by the minute as the judge.
+//! Tables of patterns, compared with a calendar that is walked minute by minute.
 
 use super::*;
 use crate::core::time::zone::zone;
@@ -105,11 +105,11 @@ fn outside_of_the_known_years_nothing_fires() {
     let start = utc("1970-01-01T00:00:00Z");
     let adak = zone("America/Adak");
     assert_eq!(every_second.last_until(start, &adak), None);
-    // Its wall shows 1969, so the first reading that is known comes with its new year.
+    // Its clock shows 1969, so the first known time is its new year.
     assert_eq!(every_second.next_after(start, &adak), Some(utc("1970-01-01T11:00:00Z")));
 }
 
-/// Whether a pattern written as sets fits a reading: the slow and obvious way.
+/// Whether a pattern written as sets fits a time: the slow and simple way.
 struct Sets {
     minutes: u32,
     hour: u32,

@@ -1,13 +1,13 @@
 //! Durations as people write them: `90s`, `15m`, `1h 30m`.
 //!
-//! The units are those of the `humantime` crate. It reads some texts that nobody means (`1 0s` is
-//! ten seconds to it) and its arithmetic can overflow, so what it is given is looked at first.
+//! The units are those of the `humantime` crate. It accepts some texts with an unintended meaning
+//! (`1 0s` is ten seconds) and its arithmetic can overflow, so its input is checked first.
 
 use std::time::Duration;
 
 use crate::core::text::shown;
 
-/// Longest text that is read as a duration, in bytes: all units together need less.
+/// Longest duration text in bytes: all units together need less.
 const TEXT_MAX: usize = 64;
 
 /// Most digits in one number: with [`TEXT_MAX`] it keeps every sum of years inside 64 bits of
@@ -17,16 +17,14 @@ const DIGITS_MAX: usize = 9;
 /// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// There is nothing to read.
     #[error("a duration is missing: write it like `90s`, `15m` or `1h 30m`")]
     Empty,
-    /// A bare number.
     #[error("`{0}` has no unit: write `{0}s`, `{0}m` or `{0}h`")]
     NoUnit(String),
-    /// A word that is no unit.
+    /// A word that is not a unit.
     #[error("`{0}` is not a unit of time: use s, m, h, d or w")]
     Unit(String),
-    /// More than can be counted.
+    /// Too long for 64 bits.
     #[error("`{0}` is too long a duration")]
     TooLong(String),
     /// Anything else.
@@ -37,7 +35,7 @@ pub enum DurationError {
 /// Reads a duration.
 ///
 /// # Errors
-/// Names the part that does not fit, and how to write it.
+/// Names the invalid part, and how to write it.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let text = text.trim();
     if text.is_empty() {
@@ -66,7 +64,7 @@ fn in_our_words(text: &str, error: humantime::DurationError) -> DurationError {
     }
 }
 
-/// Whether two numbers stand side by side without a unit between them.
+/// Whether two numbers follow each other without a unit between them.
 fn has_interrupted_number(text: &str) -> bool {
     let mut words = text.split_ascii_whitespace().peekable();
     while let Some(word) = words.next() {
@@ -89,7 +87,7 @@ fn is_digit(letter: char) -> bool {
 
 /// Writes a duration so that [`parse_duration`] reads the same one: `1h 30m`, `2d`, `1s 500ms`.
 ///
-/// Days are the largest unit: a month is 30.44 days to `humantime`, which nobody expects.
+/// Days are the largest unit: a month is 30.44 days in `humantime`, which users do not expect.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     const UNITS: [(u128, &str); 7] = [

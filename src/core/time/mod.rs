@@ -1,17 +1,17 @@
-//! When: intervals and cron, times of day at which something may be done, and the clock on the wall
-//! that is set twice a year. Pure: whoever asks brings the time.
+//! Intervals and cron, times of day, and the wall clock, which changes twice a year. Pure: the
+//! caller passes the time.
 
-// Interval or cron, spread over a fleet.
+// Intervals or cron, spread over a fleet.
 pub mod schedule;
-// Cron, counted by the clock on the wall.
+// Cron in wall-clock time.
 pub mod cron_schedule;
 // Times of day at which something may be done.
 pub mod window;
-// Who is due next.
+// Which containers are due next.
 pub mod timetable;
-// The zones of the world.
+// Time zones.
 pub mod zone;
-// What the clock on the wall shows, and when.
+// The time on the wall clock, and its instants.
 pub mod wall_clock;
 // Durations as people write them.
 pub mod duration;

@@ -1,7 +1,7 @@
-//! When to look: an interval or cron, by the clock of a time zone, spread over a fleet by jitter.
+//! When to check: an interval or cron, by the clock of a time zone, spread over a fleet by jitter.
 //!
-//! The jitter of a device is steady: it comes from the device's identity, not from chance, so a
-//! device keeps its place in the interval, and a person can tell when its next round is.
+//! The jitter of a device is constant: it comes from the device's identity, not from chance. So a
+//! device keeps its place in the interval, and a person can predict its next round.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,52 +15,49 @@ use crate::core::time::cron_schedule::{CronError, CronSchedule};
 use crate::core::time::duration::{DurationError, format_duration, parse_duration};
 use crate::core::time::zone::Zone;
 
-/// Shortest interval: short enough for a demonstration, long enough to be no busy loop.
+/// Shortest interval: short enough for a demonstration, and no busy loop.
 pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// Longest interval, one year of 365.25 days as `1y` is read: more is a mistake in the unit. It is
-/// also the delay that a pattern without further occurrences answers.
+/// also the delay of a pattern that never fires again.
 pub const INTERVAL_MAX: Duration = Duration::from_secs(31_557_600);
 
-/// What the first round of an interval is spread over at most, where the jitter is no longer. A Pi
-/// that is switched off every evening has its daily look all the same.
+/// Longest spread of the first round of an interval, unless the jitter is longer. A Pi that is
+/// switched off every evening still gets its daily check.
 pub const FIRST_SPREAD_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Why a text is not a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
-    /// There is nothing to read.
     #[error("a schedule is missing: write an interval (`30m`) or cron (`0 4 * * *`, `@daily`)")]
     Empty,
-    /// It looks like an interval, but is none.
+    /// It looks like an interval, but is invalid.
     #[error(transparent)]
     Interval(#[from] DurationError),
-    /// It looks like cron, but is none.
+    /// It looks like cron, but is invalid.
     #[error(transparent)]
     Cron(#[from] CronError),
-    /// The interval is too short.
     #[error("`{0}` is too short: the shortest interval is 1s")]
     TooShort(String),
-    /// The interval is too long.
     #[error("`{0}` is too long: the longest interval is one year (`1y`)")]
     TooLong(String),
 }
 
-/// When to look.
+/// When to check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schedule {
-    /// At this distance, from [`INTERVAL_MIN`] to [`INTERVAL_MAX`].
+    /// After this time, from [`INTERVAL_MIN`] to [`INTERVAL_MAX`].
     Every(Duration),
     /// At these times of day.
     Cron(CronSchedule),
 }
 
 impl Schedule {
-    /// How long the first round after a start waits.
+    /// The delay of the first round after a start.
     ///
-    /// An interval waits for its device's place in the whole of it, [`FIRST_SPREAD_MAX`] at most,
-    /// so that a fleet that is started together does not ask together; without jitter it begins
-    /// at once. Cron waits for its time.
+    /// With an interval, a device waits for its place in it, at most [`FIRST_SPREAD_MAX`], so that
+    /// a fleet that starts together does not ask together; without jitter it starts at once. Cron
+    /// waits for its time.
     #[must_use]
     pub fn first_delay(
         &self,
@@ -75,14 +72,14 @@ impl Schedule {
         }
     }
 
-    /// How long to wait from one round, begun at `now`, to the beginning of the next. Never zero.
+    /// The delay from one round, started at `now`, to the start of the next. Never zero.
     ///
     /// An interval is exact. Cron waits for its next time by the clock of `zone` and then for its
-    /// device's share of the jitter, which never reaches the time after that. A pattern that never
-    /// fires again answers [`INTERVAL_MAX`].
+    /// device's share of the jitter, which never reaches the following time. A pattern that never
+    /// fires again gives [`INTERVAL_MAX`].
     ///
-    /// The answer of cron holds as long as the system's clock is not set; who sleeps for long asks
-    /// again now and then.
+    /// The result for cron is valid until the system's clock is set, so a caller that sleeps for
+    /// long calls this again from time to time.
     #[must_use]
     pub fn next_delay(
         &self,
@@ -95,7 +92,8 @@ impl Schedule {
             Self::Every(interval) => return (*interval).max(INTERVAL_MIN),
             Self::Cron(cron) => cron,
         };
-        // The last time may still lie ahead for this device, by its share of the jitter.
+        // The last time may still be in the future for this device, because of its share of the
+        // jitter.
         let last = cron.last_until(now, zone);
         let next = cron.next_after(now, zone);
         [last, next]
@@ -108,7 +106,7 @@ impl Schedule {
     }
 }
 
-/// What the first rounds of a fleet are spread over. Afterwards an interval is exact, and each
+/// The time span for the first rounds of a fleet. Later rounds keep the exact interval, and each
 /// device keeps its place.
 fn first_span(interval: Duration, jitter: Jitter) -> Duration {
     match jitter.span(interval) {
@@ -117,7 +115,7 @@ fn first_span(interval: Duration, jitter: Jitter) -> Duration {
     }
 }
 
-/// An occurrence with the device's share of the jitter, before the occurrence after it.
+/// An occurrence plus the device's share of the jitter, before the following occurrence.
 fn delayed(
     cron: &CronSchedule,
     occurrence: DateTime<Utc>,
@@ -173,9 +171,9 @@ fn check_interval(interval: Duration, text: &str) -> Result<Duration, ScheduleEr
     Ok(interval)
 }
 
-/// The place of one device among all: a number from 0 up to, but without, 1.
+/// The place of one device in a fleet: a number from 0 up to, but without, 1.
 ///
-/// Kept as a count of 2⁻⁶⁴, so that a share of a duration is exact and never the whole of it.
+/// Stored as a count of 2⁻⁶⁴, so that a share of a duration is exact and never the whole of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeviceFraction(u64);
 
@@ -183,8 +181,7 @@ impl DeviceFraction {
     /// The fraction of a device with this identity (`/etc/machine-id`): the same at every start,
     /// spread evenly over many devices.
     ///
-    /// The identity is hashed, so that machine IDs made one after the other do not end up side by
-    /// side.
+    /// The identity is hashed, so that consecutive machine IDs do not get neighbouring places.
     #[must_use]
     pub fn from_identity(identity: &str) -> Self {
         let hash = Sha256::digest(identity.trim().as_bytes());
@@ -200,17 +197,17 @@ impl DeviceFraction {
     }
 }
 
-/// How much of an interval the devices of a fleet are spread over.
+/// The part of an interval over which the devices of a fleet are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jitter {
-    /// So many hundredths of the interval, up to 100.
+    /// Percent of the interval, up to 100.
     Percent(u8),
-    /// So long, but never longer than the interval.
+    /// A duration, but never longer than the interval.
     Span(Duration),
 }
 
 impl Jitter {
-    /// What there is to spread over in an interval of this length.
+    /// The time span to spread over in an interval of this length.
     #[must_use]
     pub fn span(self, interval: Duration) -> Duration {
         match self {
@@ -228,7 +225,7 @@ pub enum JitterError {
     /// The percentage is not a whole number from 0 to 100.
     #[error("`{0}` is not a share of the interval: write `0%` to `100%`, without decimals")]
     Percent(String),
-    /// The duration does not fit.
+    /// The duration is invalid.
     #[error("{0}, or as a share of the interval like `10%`")]
     Span(#[from] DurationError),
 }

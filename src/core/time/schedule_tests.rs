@@ -1,4 +1,4 @@
-//! Tables and properties of the schedule, summer time above all.
+//! Tables and properties of the schedule, mainly summer time.
 
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ fn utc(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time in UTC")
 }
 
-/// Every time a schedule fires from one instant to another, walked by its delays.
+/// All times at which a schedule fires between two instants, found by its delays.
 fn walk(
     text: &str,
     zone: &Zone,
@@ -103,10 +103,10 @@ fn an_interval_starts_at_the_devices_place_and_is_exact_then() {
     assert_eq!(first("15m", FIRST, "10%"), 0);
     assert_eq!(first("15m", LAST, "10%"), 899);
     assert_eq!(first("15m", MIDDLE, "20s"), 450);
-    // Without jitter nobody waits.
+    // Without jitter there is no wait.
     assert_eq!(first("15m", LAST, "0%"), 0);
     assert_eq!(first("15m", LAST, "0s"), 0);
-    // A long interval is not waited for, unless somebody says so.
+    // The first wait of a long interval is limited, unless the jitter is longer.
     assert_eq!(first("1d", MIDDLE, "1%"), 1800);
     assert_eq!(first("1d", MIDDLE, "10%"), 4320);
     let next = schedule("15m").next_delay(now, &berlin, LAST, Jitter::Percent(10));
@@ -119,7 +119,7 @@ fn cron_is_spread_by_its_gap_and_keeps_its_place() {
     let fired = walk("0 */6 * * *", &Zone::utc(), day, MIDDLE, Jitter::Percent(10));
     let words: Vec<_> = fired.iter().map(|now| now.format("%H:%M").to_string()).collect();
     assert_eq!(words, ["00:18", "06:18", "12:18", "18:18"]);
-    // Started between the hour and its own place, the device does not miss the round.
+    // A device that starts between the hour and its own place does not miss the round.
     let cron = schedule("0 */6 * * *");
     let now = utc("2027-01-01T06:10:00Z");
     let delay = cron.first_delay(now, &Zone::utc(), MIDDLE, Jitter::Percent(10));
@@ -322,7 +322,7 @@ proptest! {
         let later = now + chrono::Duration::seconds(later);
         prop_assert!(next(now) > now);
         prop_assert!(next(now) <= next(later));
-        // What is answered for the way there is the same time.
+        // A later question before that time gives the same time.
         if matches!(schedule, Schedule::Cron(_)) && later < next(now) {
             prop_assert_eq!(next(now), next(later));
         }

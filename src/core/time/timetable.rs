@@ -1,24 +1,24 @@
-//! When which containers are due: the agent's own schedule, and those that containers bring along.
+//! Which containers are due when: the agent's own schedule, and those of containers.
 //!
-//! Times are durations since the agent started, by the monotonic clock, so that a clock that is
-//! set cannot hold a round up or start a storm of them.
+//! Times are durations since the agent started, by the monotonic clock, so that setting the clock
+//! can neither delay a round nor start many of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::core::time::schedule::Schedule;
 
-/// Who is due.
+/// The containers that are due.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Due {
-    /// Every container without a schedule of its own.
+    /// Whether all containers without a schedule of their own are due.
     pub everybody: bool,
     /// Containers with a schedule of their own, and those whose window opens.
     pub names: BTreeSet<String>,
 }
 
 impl Due {
-    /// Whether nobody is.
+    /// Whether no container is due.
     #[must_use]
     pub fn is_nobody(&self) -> bool {
         !self.everybody && self.names.is_empty()
@@ -32,25 +32,25 @@ struct ScheduleRow {
     at: Duration,
 }
 
-/// All schedules that are followed.
+/// All active schedules.
 #[derive(Debug, Clone)]
 pub struct Timetable {
     everybody: ScheduleRow,
     own: BTreeMap<String, ScheduleRow>,
-    /// Who waits for a window, and when it opens.
+    /// The containers that wait for a window, and when it opens.
     openings: BTreeMap<String, Duration>,
 }
 
 impl Timetable {
-    /// A timetable with the agent's own schedule, due first at this time.
+    /// A timetable with the agent's own schedule, first due at this time.
     #[must_use]
     pub fn new(schedule: Schedule, first: Duration) -> Self {
         let everybody = ScheduleRow { schedule, at: first };
         Self { everybody, own: BTreeMap::new(), openings: BTreeMap::new() }
     }
 
-    /// Takes over the schedules that containers bring along now. A container that had the same
-    /// schedule before keeps its turn; a new one is due after one delay.
+    /// Sets the schedules of containers. A container whose schedule did not change keeps its turn;
+    /// a new one is due after one delay.
     pub fn follow(
         &mut self,
         schedules: BTreeMap<String, Schedule>,
@@ -65,8 +65,8 @@ impl Timetable {
         }
     }
 
-    /// Takes over when the windows open that containers wait for now. Each is due once, whatever
-    /// its schedule: a daily round at one would never meet a window at four.
+    /// Sets the openings of windows that containers wait for. Each container is due once then,
+    /// independent of its schedule: a daily round at one would never meet a window at four.
     pub fn await_openings(&mut self, openings: BTreeMap<String, Duration>) {
         self.openings = openings;
     }
@@ -76,21 +76,21 @@ impl Timetable {
         self.own.keys()
     }
 
-    /// When somebody is due next.
+    /// When the next container is due.
     #[must_use]
     pub fn next(&self) -> Duration {
         let openings = self.openings.values().copied();
         self.rows().map(|row| row.at).chain(openings).min().unwrap_or(self.everybody.at)
     }
 
-    /// Whether anything follows the clock on the wall, which may be set.
+    /// Whether anything follows the wall clock, which may be set.
     #[must_use]
     pub fn follows_wall_clock(&self) -> bool {
         !self.openings.is_empty()
             || self.rows().any(|row| matches!(row.schedule, Schedule::Cron(_)))
     }
 
-    /// Who is due now. Their next turn is one delay away.
+    /// The containers that are due now. Their next turn is one delay later.
     pub fn take_due(&mut self, now: Duration, delay: impl Fn(&Schedule) -> Duration) -> Due {
         let mut due = Due::default();
         if self.everybody.at <= now {
@@ -107,7 +107,7 @@ impl Timetable {
         due
     }
 
-    /// Asks the wall clock again when the schedules that follow it are due.
+    /// Recalculates the cron schedules from the wall clock.
     pub fn check_clock(&mut self, now: Duration, delay: impl Fn(&Schedule) -> Duration) {
         let rows = std::iter::once(&mut self.everybody).chain(self.own.values_mut());
         for row in rows.filter(|row| row.at > now && matches!(row.schedule, Schedule::Cron(_))) {
@@ -185,7 +185,7 @@ mod tests {
         assert!(table.follows_wall_clock());
         assert_eq!(table.take_due(minutes(5), interval).names.len(), 1);
         assert_eq!(table.own["till"].at, minutes(60), "its own turn is as it was");
-        // The clock was put back: the opening is further away.
+        // The clock was set back: the opening is further away.
         table.await_openings(BTreeMap::from([("till".to_owned(), minutes(70))]));
         assert_eq!(
             table.take_due(minutes(15), interval),

@@ -1,24 +1,24 @@
-//! What the clock on the wall shows, and when it shows it.
+//! Converts between instants and wall-clock times.
 //!
-//! Summer time makes some readings impossible and others happen twice. There is one rule for both:
-//! a reading that does not exist stands for the end of the gap, one that exists twice for the first
-//! of the two. So the instants of rising readings never fall.
+//! Because of summer time some times do not exist and others exist twice. One rule covers both: a
+//! time that does not exist means the end of the gap, a time that exists twice means the first of
+//! the two. So later times never give earlier instants.
 
 use chrono::{DateTime, Duration, NaiveDateTime, Utc};
 use jiff::tz::{AmbiguousOffset, Offset};
 
 use crate::core::time::zone::Zone;
 
-/// What the clock in `zone` shows at `now`.
+/// The wall-clock time in `zone` at `now`.
 #[must_use]
 pub fn reading(now: DateTime<Utc>, zone: &Zone) -> NaiveDateTime {
-    // A reading outside of what can be counted would panic; nobody lives within a day of it.
+    // A time outside of the range would panic; no real clock is within a day of it.
     let margin = Duration::days(1);
     let safe = now.clamp(DateTime::<Utc>::MIN_UTC + margin, DateTime::<Utc>::MAX_UTC - margin);
     safe.naive_utc() + ahead(zone.offset_at(safe))
 }
 
-/// The first instant at which the clock in `zone` shows `wall`, or the end of the gap it lies in.
+/// The first instant at which the clock in `zone` shows `wall`, or the end of the gap around it.
 #[must_use]
 pub fn instant_of(wall: NaiveDateTime, zone: &Zone) -> DateTime<Utc> {
     let as_utc = wall.and_utc();
@@ -27,14 +27,14 @@ pub fn instant_of(wall: NaiveDateTime, zone: &Zone) -> DateTime<Utc> {
         AmbiguousOffset::Unambiguous { offset } => instant(offset),
         AmbiguousOffset::Fold { before, .. } => instant(before),
         AmbiguousOffset::Gap { before, after } => {
-            // By the offset after the gap it would be too early for it, by the one before too late.
+            // With the offset after the gap it would be too early, with the one before too late.
             let (early, late) = (instant(after), instant(before));
             change_between(early, late, zone).unwrap_or(late)
         }
     }
 }
 
-/// How long after its first the second showing of `wall` comes; zero where there is only one.
+/// How long after its first occurrence `wall` occurs again; zero if it occurs only once.
 #[must_use]
 pub fn repeats_after(wall: NaiveDateTime, zone: &Zone) -> Duration {
     match zone.offset_when(wall) {
@@ -43,7 +43,7 @@ pub fn repeats_after(wall: NaiveDateTime, zone: &Zone) -> Duration {
     }
 }
 
-/// The instant between `from` and `until` at which the clock in `zone` is put forward or back.
+/// The instant between `from` and `until` at which the clock in `zone` is changed.
 ///
 /// Of several changes it finds one; a day has at most one.
 #[must_use]
@@ -103,7 +103,7 @@ mod tests {
             // Half an hour of summer time.
             ("Australia/Lord_Howe", "2027-10-03T02:15:00", "2027-10-02T15:30:00Z"),
             ("Australia/Lord_Howe", "2027-04-04T01:45:00", "2027-04-03T14:45:00Z"),
-            // A whole day that never was.
+            // A whole day that does not exist.
             ("Pacific/Apia", "2011-12-30T12:00:00", "2011-12-30T10:00:00Z"),
         ] {
             assert_eq!(instant_of(wall(reading), &zone(name)), utc(expected), "{name} {reading}");

@@ -1,10 +1,10 @@
 //! Times of day at which something may be done: `01:00-05:00`, `Mon-Fri 09:00-17:00`, several
-//! separated by commas; an empty text is always.
+//! separated by commas; an empty text means always.
 //!
-//! A window follows the clock on the wall: it is open whenever the clock shows one of its times. So
-//! an hour that is repeated in autumn is in it twice, and a window that lies wholly in the hour
-//! that is left out in spring does not open on that day. A window across midnight belongs to the
-//! day on which it begins.
+//! A window follows the wall clock: it is open whenever the clock shows one of its times. So an
+//! hour that is repeated in autumn is in it twice, and a window inside the hour that is left out in
+//! spring does not open on that day. A window across midnight belongs to the day on which it
+//! begins.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,17 +18,17 @@ use crate::core::text::shown;
 use crate::core::time::wall_clock::{change_between, instant_of, reading, repeats_after};
 use crate::core::time::zone::Zone;
 
-/// Most windows in one text; more is not written by a person.
+/// Most windows in one text; no person writes more.
 const WINDOWS_MAX: usize = 50;
 
 /// Minutes in a day.
 const DAY: u32 = 24 * 60;
 
-/// How many days are searched for an opening: every day of the week once more than once, so that
-/// one which the clock leaves out does not matter.
+/// How many days are searched for an opening: each day of the week more than once, so that a day
+/// that the clock leaves out does not matter.
 const SEARCH_DAYS: u64 = 16;
 
-/// Why a text is not a list of windows. Each names the bad part.
+/// Why a text is not a list of windows. Each variant names the invalid part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
     /// The part is not `[DAYS] HH:MM-HH:MM`.
@@ -37,31 +37,26 @@ pub enum WindowError {
     /// A time that no clock shows.
     #[error("`{time}` in `{part}` is not a time of day: write 00:00 to 24:00")]
     Time {
-        /// The bad time.
         time: String,
-        /// The window it stands in.
+        /// The window with this text.
         part: String,
     },
-    /// A word that is no day.
+    /// A word that is not a day.
     #[error(
         "`{day}` in `{part}` is not a day of the week: write Mon, Tue, Wed, Thu, Fri, Sat or Sun"
     )]
     Day {
-        /// The bad day.
         day: String,
-        /// The window it stands in.
+        /// The window with the day.
         part: String,
     },
-    /// Days without a time.
     #[error("`{0}` has no times: write `{0} 00:00-24:00` for the whole day")]
     NoTimes(String),
-    /// Beginning and end are the same.
+    /// Start and end are the same.
     #[error("`{0}` is empty: write 00:00-24:00 for the whole day")]
     Nothing(String),
-    /// Nothing between two commas.
     #[error("there is nothing between two commas, or at the end of the list of windows")]
     Missing,
-    /// More windows than anybody writes.
     #[error("there are more than {WINDOWS_MAX} windows")]
     TooMany,
 }
@@ -96,7 +91,7 @@ impl Window {
     }
 }
 
-/// Windows of the week; without any it is always.
+/// Windows of the week; none means always.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Windows {
     source: String,
@@ -104,7 +99,7 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// No restriction: every time is inside.
+    /// No restriction.
     #[must_use]
     pub fn always() -> Self {
         Self::default()
@@ -123,9 +118,9 @@ impl Windows {
         self.is_always() || self.windows.iter().any(|window| window.contains(wall))
     }
 
-    /// The first time at or after `now` that is inside: `now` itself where a window is open.
+    /// The first time at or after `now` that is inside: `now` itself if a window is open.
     ///
-    /// None only where the calendar ends.
+    /// `None` only at the end of the calendar.
     #[must_use]
     pub fn next_opening(&self, now: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
         if self.contains(now, zone) {
@@ -137,8 +132,8 @@ impl Windows {
             .find_map(|day| self.opening_on(day, now, zone))
     }
 
-    /// The first opening after `now` on one day: at the beginning of a window, each time it is
-    /// shown, or where a change of the clock leads into the middle of one.
+    /// The first opening after `now` on one day: at the start of a window, each time the clock
+    /// shows it, or if a clock change leads into the middle of a window.
     fn opening_on(&self, day: NaiveDate, now: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
         let midnight = instant_of(day.and_time(NaiveTime::MIN), zone);
         let next_midnight = instant_of(day.succ_opt()?.and_time(NaiveTime::MIN), zone);
@@ -154,7 +149,7 @@ impl Windows {
     }
 }
 
-/// A change of the clock at midnight belongs to the day it begins.
+/// A clock change at midnight belongs to the day it begins.
 const MINUTE: chrono::Duration = chrono::Duration::minutes(1);
 
 impl fmt::Display for Windows {
@@ -186,7 +181,7 @@ fn parse_window(part: &str) -> Result<Window, WindowError> {
     if part.is_empty() {
         return Err(WindowError::Missing);
     }
-    // Blanks around the hyphens are as good as none: `Mon - Fri 09:00 - 17:00`.
+    // Blanks around the hyphens are ignored: `Mon - Fri 09:00 - 17:00`.
     let tight = part.replace(" -", "-").replace("- ", "-");
     let (days, times) = match tight.split_once(' ') {
         Some((days, times)) => (parse_days(days, part)?, times),
@@ -202,7 +197,7 @@ fn parse_window(part: &str) -> Result<Window, WindowError> {
     Ok(Window { days, start: start % DAY, end })
 }
 
-/// `Mon`, `Mon-Fri`, and over the end of the week: `Sat-Mon`.
+/// `Mon`, `Mon-Fri`, and across the end of the week: `Sat-Mon`.
 fn parse_days(text: &str, part: &str) -> Result<WeekdaySet, WindowError> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (mut day, last) = (parse_day(first, part)?, parse_day(last, part)?);

@@ -1,4 +1,4 @@
-//! Tables and properties of windows, summer time above all.
+//! Tables and properties of windows, mainly summer time.
 
 use proptest::prelude::*;
 

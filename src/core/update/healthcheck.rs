@@ -32,7 +32,7 @@ impl OwnCheck {
         })
     }
 
-    /// What a run that failed says, when `failures` have failed in a row, this one included.
+    /// The status after a failed run, if `failures` runs in a row have failed, this one included.
     #[must_use]
     pub fn failed(&self, failures: u32, since_start: Duration, detail: String) -> ContainerStatus {
         if failures >= self.retries && since_start >= self.start_period {
@@ -43,9 +43,8 @@ impl OwnCheck {
     }
 }
 
-/// Why a container must not be switched to, because its image asks for a longer trial than an image
-/// may ask for. `recreation` is the body it was created with, where a HEALTHCHECK is the
-/// operator's.
+/// Why the update must not switch to a container: its image asks for a longer trial than an image
+/// may ask for. `recreation` is the create body; a HEALTHCHECK in it is the operator's.
 #[must_use]
 pub fn asks_for_too_long(
     settings: &HealthSettings,
@@ -63,7 +62,7 @@ pub fn asks_for_too_long(
     ))
 }
 
-/// The command of a HEALTHCHECK: `CMD` as it is, `CMD-SHELL` through the container's shell (Docker
+/// The command of a HEALTHCHECK: `CMD` unchanged, `CMD-SHELL` through the container's shell (Docker
 /// Engine API, `HealthConfig.Test`).
 fn healthcheck_command(container: &Value) -> Option<Vec<String>> {
     let words = |pointer| {
@@ -83,7 +82,7 @@ fn healthcheck_command(container: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// The HEALTHCHECK of an inspect document; its times are nanoseconds there.
+/// The HEALTHCHECK of an inspect document; the times there are nanoseconds.
 #[must_use]
 pub fn healthcheck(container: &Value) -> Option<Healthcheck> {
     if !inspect::has_healthcheck(container) {
@@ -92,7 +91,7 @@ pub fn healthcheck(container: &Value) -> Option<Healthcheck> {
     container.pointer("/Config/Healthcheck").map(times)
 }
 
-/// The HEALTHCHECK of a body that a container is created with: the operator's own.
+/// The operator's own HEALTHCHECK in the body that a container is created with.
 #[must_use]
 pub fn of_body(body: &Value) -> Option<Healthcheck> {
     body.get("Healthcheck").filter(|check| !check.is_null()).map(times)

@@ -1,31 +1,30 @@
-//! How an update ended: outcome, cause, and the line of history that tells of it.
+//! How an update ended: outcome, cause, and the line of history.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::core::docker::reference::Digest;
 
-/// Whose fault it is that an update did not succeed.
+/// Who or what is at fault if an update did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// The new image: it is refused from now on.
     Image,
-    /// The Engine, the disk, the registry or the network: it may succeed another time.
+    /// The Engine, the disk, the registry or the network: a later try may succeed.
     Surroundings,
-    /// A kill, a restart or a power cut: nothing was judged.
+    /// A kill, a restart or a power cut: the image was not judged.
     Interruption,
-    /// The copy of the image on this machine, which a power cut has damaged. It is removed, and the
-    /// next round pulls it again.
+    /// The copy of the image on this machine, damaged by a power cut. It is removed, and the next
+    /// round pulls it again.
     DamagedCopy,
-    /// A person: `pilotfish rollback`, or a container removed under the update.
+    /// A person: `pilotfish rollback`, or a container removed during the update.
     Person,
 }
 
-/// Why the way led back.
+/// Why an update is rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
-    /// Whose fault it is.
     pub fault: Fault,
     /// What happened, in one sentence.
     pub detail: String,
@@ -44,7 +43,7 @@ impl Cause {
         Self { fault: Fault::Surroundings, detail: detail.into() }
     }
 
-    /// The update was cut short.
+    /// The update was interrupted.
     #[must_use]
     pub fn interrupted(detail: impl Into<String>) -> Self {
         Self { fault: Fault::Interruption, detail: detail.into() }
@@ -56,13 +55,13 @@ impl Cause {
         Self { fault: Fault::DamagedCopy, detail: detail.into() }
     }
 
-    /// Somebody acted on the containers of the update.
+    /// A person acted on the containers of the update.
     #[must_use]
     pub fn person(detail: impl Into<String>) -> Self {
         Self { fault: Fault::Person, detail: detail.into() }
     }
 
-    /// Whether the new container did not work, whoever is to blame.
+    /// Whether the new container did not work, independent of the fault.
     #[must_use]
     pub const fn is_failure(&self) -> bool {
         matches!(self.fault, Fault::Image | Fault::Surroundings | Fault::DamagedCopy)
@@ -81,22 +80,22 @@ impl Cause {
 pub enum Outcome {
     /// The new container serves.
     Updated,
-    /// The old container serves again, because the new one was not well.
+    /// The old container serves again, because the new one was not healthy.
     RolledBack,
     /// Nothing was switched; the old container was never touched.
     Failed,
-    /// Cut short by a kill, a restart or a power cut; the old container serves.
+    /// A kill, a restart or a power cut interrupted it; the old container serves.
     Interrupted,
-    /// Neither way could be finished; a person is needed.
+    /// Neither the update nor the rollback could be finished; a person is needed.
     Stuck,
 }
 
 impl Outcome {
-    /// Every outcome, for the metric.
+    /// All outcomes, for the metric.
     pub const ALL: [Self; 5] =
         [Self::Updated, Self::RolledBack, Self::Failed, Self::Interrupted, Self::Stuck];
 
-    /// The word used everywhere outside.
+    /// The word used in history, metrics and JSON.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -114,7 +113,6 @@ impl Outcome {
 pub struct Record {
     /// The update's ID, unique on this machine.
     pub id: String,
-    /// The container's name.
     pub container: String,
     /// The image as the user wrote it.
     pub image: String,
@@ -124,23 +122,21 @@ pub struct Record {
     pub to: Option<Digest>,
     /// When the update began, by the machine's clock.
     pub started_at: DateTime<Utc>,
-    /// When it ended.
     pub finished_at: DateTime<Utc>,
-    /// How it ended.
     pub outcome: Outcome,
-    /// How many tries in a row ended so, the newest of which this line tells of.
+    /// How many tries in a row ended like this; the line describes the newest one.
     #[serde(default = "once")]
     pub tries: u32,
-    /// Why, for everything but `updated`.
+    /// The reason, for everything but `updated`.
     pub reason: Option<String>,
-    /// Seconds from the stop of the old container to the start of the one that serves. Absent
-    /// where nothing was stopped, or where nobody could measure it.
+    /// Seconds from the stop of the old container to the start of the container that serves. Absent
+    /// if nothing was stopped, or if it could not be measured.
     pub gap_seconds: Option<f64>,
-    /// The last lines the failed container wrote; where several were replaced, each line behind
-    /// the name of its container.
+    /// The last log lines of the failed container; with several containers each line begins with
+    /// the container's name.
     #[serde(default)]
     pub log: Vec<String>,
-    /// The containers that were recreated with it, or were to be, because they hang on it.
+    /// The dependents that were recreated with it, or would have been.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<String>,
 }
@@ -150,8 +146,8 @@ const fn once() -> u32 {
 }
 
 impl Record {
-    /// Whether this one tells of the same failure as an earlier one of its container: nothing was
-    /// stopped for either, and both were to bring the same image.
+    /// Whether this record describes the same failure as an earlier one of its container: nothing
+    /// was stopped for either, and both were for the same image.
     #[must_use]
     pub fn repeats(&self, earlier: &Self) -> bool {
         let is_failed = |record: &Self| record.outcome == Outcome::Failed;
@@ -162,8 +158,8 @@ impl Record {
             && self.from == earlier.from
     }
 
-    /// The one line for an earlier failure and this one, which repeats it. The time of the first
-    /// try stays.
+    /// One line for an earlier failure and this one, which repeats it. The time of the first try
+    /// stays.
     #[must_use]
     pub fn after(&self, earlier: &Self) -> Self {
         let tries = earlier.tries.saturating_add(self.tries);

@@ -1,15 +1,15 @@
-//! The update machine: which steps an update has, what its journal says, and what to do with a
-//! journal that was left open.
+//! The update state machine: the steps of an update, what its journal says, and what to do with an
+//! unfinished journal.
 //!
-//! The order of the steps is the product. Nothing of the old container is given up before the new
-//! one has proved itself; the journal and the Engine know enough to go on or back without any
-//! registry.
+//! The order of the steps is the product. Nothing of the old container is removed before the new
+//! one has proved itself; the journal and the Engine hold enough to continue or to roll back
+//! without any registry.
 
-// One update, decided: no choice is left for its execution.
+// One decided update. Its execution decides nothing.
 pub mod plan;
 // What an update needs for itself, so that others may run beside it.
 pub mod footprint;
-// Whether a new container is well: a verdict from samples.
+// Whether a new container is healthy: a verdict from samples.
 pub mod health;
 // The HEALTHCHECK of a container: its times, its command, and what an image may ask for.
 pub mod healthcheck;
@@ -17,19 +17,19 @@ pub mod healthcheck;
 pub mod time_limits;
 // Whose fault it is when the Engine cannot start a container.
 pub mod start_error;
-// Outcome, cause, and the line of history that tells of them.
+// Outcome, cause, and the line of history.
 pub mod history;
-// How an update that was left open goes on: what the Engine says, and what is done with it.
+// How an unfinished update continues: the state on the Engine, and what to do.
 mod resume;
 // How an update ended, read from its journal.
 pub mod outcome;
-// The agent's own update, which a helper carries out.
+// The agent's own update, which the self-update helper carries out.
 pub mod self_update;
-// What bears one of our names although no journal tells of it.
+// Containers with one of our names, but without a journal.
 pub mod orphans;
-// What shows that containers are those of an update, where no journal tells it.
+// What shows that containers are those of an update, if there is no journal.
 pub mod ownership;
-// Everything that can be said about an update, once.
+// All events of an update.
 pub mod event;
 
 pub use resume::{ActualState, ContainerState, MemberState, Resume, is_taken_away, resume};
@@ -39,31 +39,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::update::history::Cause;
 
-/// How often a verification is begun anew after something else than the image spoilt it.
+/// Most verifications of one update that something other than the image may end.
 pub const VERIFY_ATTEMPTS_MAX: u32 = 3;
 
-/// How often a switch is begun anew after a kill or a lost answer cut it short.
+/// Most switches of one update that a kill or a lost answer may interrupt.
 pub const SWITCH_ATTEMPTS_MAX: u32 = 3;
 
-/// One step of an update. Each has an undo; doing either twice does no harm.
+/// One step of an update. Each has an undo. Doing or undoing a step twice does no harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Step {
-    /// Keep-tag for the old image, then pull the decided digest and move the local tag.
+    /// Tag the old image for a rollback, then pull the decided digest and move the local tag.
     Pull,
-    /// Flush what was pulled: a power cut leaves an unflushed image with empty files.
+    /// Flush the pulled image to disk: a power cut leaves an unflushed image with empty files.
     Sync,
     /// Create the new container beside the old one, not started, restart policy `no`.
     Create,
-    /// Stop the old one, park it under another name, give its name to the new one.
+    /// Stop the old container, park it under another name, give its name to the new one.
     Switch,
-    /// Start the new one.
+    /// Start the new container.
     Start,
-    /// Watch it until it has proved itself.
+    /// Watch the new container until it has proved itself.
     Verify,
-    /// Take the right to be started from the old one and give it to the new one.
+    /// Remove the restart policy of the old container and give the user's policy to the new one.
     Commit,
-    /// Remove the old container and images that nobody needs.
+    /// Remove the old container and images that are no longer needed.
     Clean,
 }
 
@@ -95,9 +95,10 @@ impl Step {
         }
     }
 
-    /// Whether the old container stands down in this step or before it, so that every millisecond
-    /// counts: entries of such steps are not flushed one by one. Recovery does not need them, it
-    /// knows from the start of the switch that the old one may be down, and asks the Engine.
+    /// Whether the old container is already stopped in this step, so that every millisecond counts:
+    /// journal entries of such steps are not flushed one by one. Recovery does not need them: from
+    /// the start of the switch on it expects that the old container may be down, and asks the
+    /// Engine.
     #[must_use]
     pub const fn is_in_service_gap(self) -> bool {
         matches!(self, Self::Start)
@@ -108,25 +109,26 @@ impl Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
-    /// The step is about to act. On disk before it does.
+    /// The step begins. This mark is on disk before the step acts.
     Started,
     /// The step is complete.
     Done,
-    /// The step could not be done; from here on the way leads back.
+    /// The step failed; the rollback begins.
     Failed,
-    /// The undo of the step is about to act.
+    /// The undo of the step begins.
     UndoStarted,
     /// The undo of the step is complete.
     UndoDone,
 }
 
-/// Facts that only become known on the way.
+/// Facts that become known during the update.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// The ID of the pulled image, on `pull` done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_image: Option<String>,
-    /// Whether this update fetched it, on `pull` done. An older one may be damaged by a power cut.
+    /// Whether this update fetched the image, on `pull` done. A power cut may have damaged an older
+    /// one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fetched: bool,
     /// The ID of the new container, on `create` done.
@@ -135,17 +137,17 @@ pub struct Note {
     /// The IDs of the new containers of the plan's dependents, on `create` done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub new_dependents: Vec<String>,
-    /// Why the way leads back, on `failed`.
+    /// Why the update is rolled back, on `failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// The last lines the failed container wrote, on `undo_done` of `create`.
+    /// The last log lines of the failed container, on `undo_done` of `create`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
-    /// Images that are about to lose the tag that tells whose they are, on `started` of `clean`.
+    /// Images that are about to lose the tag that shows their owner, on `started` of `clean`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
-    /// Dependents that somebody made anew while they were on trial, on `started` of `verify`: what
-    /// stands there now is theirs, and the update goes on without it.
+    /// Dependents that a person recreated during their trial, on `started` of `verify`: the
+    /// container there now is that person's, and the update continues without it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<usize>,
     /// Service gap so far, in milliseconds.
@@ -169,48 +171,44 @@ impl Note {
 pub struct JournalEntry {
     /// Position in the journal, from 1. The header is 0.
     pub seq: u32,
-    /// When it was written, for people.
+    /// Time of writing, for people.
     pub at: DateTime<Utc>,
-    /// Which step.
     pub step: Step,
-    /// What about it.
     pub mark: Mark,
-    /// What became known.
     #[serde(flatten)]
     pub note: Note,
 }
 
-/// One line of a journal as it was found.
+/// One line of a journal, as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JournalLine {
-    /// An entry.
     JournalEntry(Box<JournalEntry>),
-    /// The beginning of one: it was not written to its end.
+    /// The beginning of an entry: it was not written completely.
     Torn,
     /// Something else.
     Damaged,
 }
 
-/// A journal, replayed.
+/// A replayed journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JournalProgress {
-    /// The furthest step that was begun.
+    /// The furthest step that has begun.
     pub begun: Option<Step>,
-    /// The furthest step that was completed.
+    /// The furthest step that is complete.
     pub done: Option<Step>,
-    /// Why it goes back, once it does.
+    /// Why it is rolled back, if it is.
     pub failed: Option<Cause>,
     /// The lowest step whose undo is complete.
     pub undone: Option<Step>,
-    /// Whether the old containers have served again on the way back.
+    /// Whether the rollback has started the old containers again.
     pub is_restored: bool,
-    /// How often a switch was begun.
+    /// How many switches have begun.
     pub switches: u32,
-    /// When the last one was begun, by the machine's clock.
+    /// When the last switch began, by the machine's clock.
     pub switched_at: Option<DateTime<Utc>>,
-    /// How often a verification was begun.
+    /// How many verifications have begun.
     pub verifications: u32,
-    /// Everything that became known, the newest of each.
+    /// All facts so far, the newest of each.
     pub known: Note,
     /// The number of entries.
     pub entries: u32,
@@ -227,12 +225,12 @@ impl JournalProgress {
         progress
     }
 
-    /// Replays the lines of a journal behind its header.
+    /// Replays the lines of a journal after its header.
     ///
-    /// A line that was torn, by a power cut or a full disk, stands at the end, or the entry behind
-    /// it bears its number: nothing was done for it. Everything else is damage, and there is no
-    /// telling what was done. Unless the commit is known to be complete, the way then leads back to
-    /// what the header recorded, whatever is found.
+    /// A line torn by a power cut or a full disk is the last line, or the entry after it has the
+    /// same number: nothing was done for a torn line. Everything else is damage, and it is unknown
+    /// what was done. Unless the commit is known to be complete, a damaged journal is then rolled
+    /// back to the state recorded in the header.
     #[must_use]
     pub fn of_journal(lines: &[JournalLine]) -> Self {
         let entry = |line: &JournalLine| match line {
@@ -249,7 +247,7 @@ impl JournalProgress {
         progress
     }
 
-    /// Takes one more entry into account.
+    /// Applies one more entry.
     pub fn take(&mut self, entry: &JournalEntry) {
         self.entries = self.entries.max(entry.seq);
         match entry.mark {
@@ -273,8 +271,8 @@ impl JournalProgress {
         self.learn(&entry.note);
     }
 
-    /// The next entry. Where a step begins, it says again what recovery has to know, so that no
-    /// single line of a journal is the only one that tells which container is the new one.
+    /// The next entry. An entry that begins a step repeats what recovery must know, so that no
+    /// single line of a journal is the only one that names the new container.
     #[must_use]
     pub fn next(&self, at: DateTime<Utc>, step: Step, mark: Mark, mut note: Note) -> JournalEntry {
         if mark == Mark::Started {
@@ -287,8 +285,8 @@ impl JournalProgress {
         JournalEntry { seq: self.entries + 1, at, step, mark, note }
     }
 
-    /// Whether the old container may be in the middle of being stopped: nobody who is killed takes
-    /// a request back, and the Engine goes on with it.
+    /// Whether the old container may be stopping right now: the request of a killed agent cannot be
+    /// taken back, and the Engine continues with it.
     #[must_use]
     pub fn is_in_switch(&self) -> bool {
         self.begun == Some(Step::Switch) && self.done < Some(Step::Switch) && self.undone.is_none()
@@ -311,7 +309,7 @@ impl JournalProgress {
     }
 }
 
-/// Whether lines are missing, or cannot be understood although they are complete.
+/// Whether lines are missing, or are complete but unreadable.
 fn is_damaged(lines: &[JournalLine], entries: &[JournalEntry]) -> bool {
     let at_the_end =
         lines.iter().rev().take_while(|line| !matches!(line, JournalLine::JournalEntry(_)));
@@ -319,15 +317,17 @@ fn is_damaged(lines: &[JournalLine], entries: &[JournalEntry]) -> bool {
     let mut last = 0;
     let mut has_a_gap = false;
     for entry in entries {
-        // An entry whose write failed may stand there all the same, and its number is used again.
+        // An entry whose write failed may be in the file all the same, and its number is used
+        // again.
         has_a_gap |= entry.seq != last + 1 && (entry.seq != last || last == 0);
         last = entry.seq;
     }
     has_a_gap || is_unclear
 }
 
-/// What is told of an update whose journal is damaged.
-const DAMAGED: &str = "its journal is damaged, so there is no telling how far it came: what ran before is brought back";
+/// The detail of an update whose journal is damaged.
+const DAMAGED: &str =
+    "its journal is damaged, so it is unknown how far it came: the old container is brought back";
 
 #[cfg(test)]
 mod tests;

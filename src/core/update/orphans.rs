@@ -1,63 +1,59 @@
-//! What to do with containers that bear our names although no journal tells of them: the state
-//! directory was lost, or a power cut brought back what had been removed.
+//! What to do with containers that have our names although there is no journal: the state directory
+//! was lost, or a power cut restored removed containers.
 //!
-//! A name is no proof: anybody may give it. A container is touched only where all of this holds:
-//! the operator opted it in, it and its partner are alike but for what an update changes, nothing
-//! has happened to them for as long as an update takes, seen by this very agent, and whatever is to
-//! stay has proved itself by its own health policy. No volume is ever removed here.
+//! A name is no proof, because a person can give it too. A container is touched only if all of this
+//! holds: the operator opted it in; it and its partner are the same except for what an update
+//! changes; nothing has happened to them for as long as an update takes, as seen by this agent; and
+//! the container that is to stay has proved itself by its own health policy. No volume is ever
+//! removed here.
 
 use std::time::Duration;
 
 use crate::core::docker::names::{NEW_PREFIX, OLD_PREFIX};
 use crate::core::recreate::RestartPolicy;
 
-/// What is known of one container.
+/// Facts about one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundContainer {
-    /// Its ID.
     pub id: String,
-    /// Its name.
     pub name: String,
-    /// Whether its process lives.
+    /// Whether its process runs.
     pub running: bool,
     /// Whether it was ever started.
     pub started: bool,
-    /// Its restart policy.
     pub policy: RestartPolicy,
     /// How long it may take to stop.
     pub stop_timeout: Duration,
-    /// What it hangs on: IDs and names of other containers.
+    /// The containers it depends on: their IDs and names.
     pub anchors: Vec<String>,
 }
 
-/// What was seen of the container that bears the service's name, as long as it was watched.
+/// The health of the container that has the service's name, while it was watched.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Health {
-    /// It was well by its own health policy, all the time that this policy asks for.
+    /// It was healthy by its own health policy, for the whole time that this policy asks for.
     Well,
-    /// It was not.
+    /// It was not healthy.
     Unwell,
-    /// Nothing tells: its HEALTHCHECK has not run since it is watched, or it was not watched for
-    /// long enough.
+    /// Unknown: its HEALTHCHECK has not run since the watch began, or the watch was too short.
     #[default]
     Unknown,
 }
 
-/// Everything that stands for one service.
+/// All containers of one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrphanGroup {
-    /// The container that bears the service's name.
+    /// The container that has the service's name.
     pub holder: Option<FoundContainer>,
-    /// The one that bears `pilotfish-old-NAME`.
+    /// The container named `pilotfish-old-NAME`.
     pub old: Option<FoundContainer>,
-    /// The one that bears `pilotfish-new-NAME`.
+    /// The container named `pilotfish-new-NAME`.
     pub new: Option<FoundContainer>,
-    /// Whether anything shows that they are the containers of one update; if not, what speaks
-    /// against it.
+    /// Whether they are shown to be the containers of one update; if not, why not.
     pub proof: Result<(), String>,
     /// Whether nothing has happened to them for as long as an update takes.
     pub has_settled: bool,
-    /// How the holder was meanwhile.
+    /// The health of the holder meanwhile.
     pub health: Health,
 }
 
@@ -73,7 +69,7 @@ impl OrphanGroup {
         [&self.holder, &self.old, &self.new].into_iter().flatten()
     }
 
-    /// Whether one of these containers hangs on one of the others.
+    /// Whether one of these containers depends on one of the others.
     #[must_use]
     pub fn hangs_on(&self, other: &Self) -> bool {
         let mut anchors = self.members().flat_map(|found| &found.anchors);
@@ -87,39 +83,40 @@ impl OrphanGroup {
     }
 }
 
-/// What to do.
+/// What to do with the containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrphanAction {
-    /// Something happened here just now, or nothing is known yet of the one that is to stay.
+    /// Something has just happened to them, or the health of the container that is to stay is not
+    /// known yet.
     Wait,
     /// Nothing shows that these are the containers of an update: they are left alone.
     Unproven(String),
-    /// They are those of an update, and yet a person has to look.
+    /// They are those of an update, but a person has to look at them.
     Leave(&'static str),
     /// Remove a new container that never served.
     RemoveNew,
-    /// The same, and the holder, which had been stopped for it, is started.
+    /// The same, and start the holder, which was stopped for it.
     Resume,
-    /// The holder has proved itself, so the old one goes; a holder that was not committed gets the
-    /// policy.
+    /// Remove the old container, because the holder has proved itself. A holder that was not
+    /// committed gets the policy.
     RemoveOld {
-        /// The policy for the holder, where it has ours.
+        /// The policy for the holder, if it has none of its own yet.
         policy: Option<RestartPolicy>,
     },
-    /// The old one gets its name and is started; a holder that was not committed goes.
+    /// Rename the old container back and start it; remove a holder that was not committed.
     RestoreOld,
 }
 
-/// The service that a container of ours stands for.
+/// The service that a container with one of our names belongs to.
 #[must_use]
 pub fn service(name: &str) -> Option<&str> {
     name.strip_prefix(OLD_PREFIX).or_else(|| name.strip_prefix(NEW_PREFIX))
 }
 
-/// What to do with the containers of a service for which no journal is open.
+/// What to do with the containers of a service without a journal.
 ///
-/// Whether an update had been committed shows in the restart policies: until then the holder has
-/// `no` and the parked one may be started at boot, afterwards it is the other way round.
+/// The restart policies show whether an update was committed: before the commit the holder has `no`
+/// and the parked container is started at boot; after the commit it is the other way round.
 #[must_use]
 pub fn remedy(party: &OrphanGroup) -> OrphanAction {
     if let Err(why) = &party.proof {
@@ -134,12 +131,12 @@ pub fn remedy(party: &OrphanGroup) -> OrphanAction {
         }
         (Some(_), None, _) => OrphanAction::RestoreOld,
         (Some(old), Some(holder), _) => with_old(old, holder, party.health),
-        // Only an update makes a container without the right to be started.
+        // Only an update creates a container that the Engine must not start.
         (None, Some(_), Some(new)) if new.running || !new.policy.is_no() => {
             OrphanAction::Leave("the new one runs, or may be started by the Engine")
         }
-        // A switch that was cut short between its stops and its renames: the holder is the old one,
-        // armed to be started at boot.
+        // A switch that was interrupted between its stops and its renames: the holder is the old
+        // container, with a policy that starts it at boot.
         (None, Some(holder), Some(new)) if !holder.running && !new.started => {
             if holder.policy.is_no() { OrphanAction::RemoveNew } else { OrphanAction::Resume }
         }
@@ -152,7 +149,7 @@ fn with_old(old: &FoundContainer, holder: &FoundContainer, health: Health) -> Or
     let is_uncommitted = holder.policy.is_no() && !old.policy.is_no();
     match (old.running, holder.running, health) {
         (true, _, _) if is_uncommitted => OrphanAction::RestoreOld,
-        (true, ..) => OrphanAction::Leave("the old one runs, and nothing tells why"),
+        (true, ..) => OrphanAction::Leave("the old one runs, and it is unknown why"),
         (false, true, Health::Well) => {
             let policy = is_uncommitted.then(|| old.policy.clone());
             OrphanAction::RemoveOld { policy }
@@ -160,26 +157,26 @@ fn with_old(old: &FoundContainer, holder: &FoundContainer, health: Health) -> Or
         (false, true, Health::Unknown) => OrphanAction::Wait,
         (false, _, _) if is_uncommitted => OrphanAction::RestoreOld,
         (false, true, Health::Unwell) => {
-            OrphanAction::Leave("the one that bears the name is not well")
+            OrphanAction::Leave("the container with the service's name is not healthy")
         }
-        // Somebody may have stopped the service on purpose.
-        (false, false, _) => OrphanAction::Leave("both are down, and nothing tells why"),
+        // A person may have stopped the service on purpose.
+        (false, false, _) => OrphanAction::Leave("both are down, and it is unknown why"),
     }
 }
 
-/// The remedies of services that hang on each other, after each was found for itself: all of them
-/// get their old containers back, or none. Once an old one is removed, all are committed.
+/// The actions for services that depend on each other, from the action for each: all of them get
+/// their old containers back, or none. Once one old container is removed, all are committed.
 #[must_use]
 pub fn together(parties: &[&OrphanGroup], remedies: Vec<OrphanAction>) -> Vec<OrphanAction> {
     let any = |remedy: &OrphanAction| remedies.contains(remedy);
     if any(&OrphanAction::Wait) {
         return vec![OrphanAction::Wait; remedies.len()];
     }
-    // One that goes back alone would take away what the one that stays hangs on.
+    // If one were rolled back alone, the one that stays would lose the container it depends on.
     if remedies.iter().any(|remedy| matches!(remedy, OrphanAction::Unproven(_))) {
         let stays = |remedy| match remedy {
             unproven @ OrphanAction::Unproven(_) => unproven,
-            _ => OrphanAction::Leave("nothing shows whose that is which hangs together with it"),
+            _ => OrphanAction::Leave("nothing shows who created a container that depends on it"),
         };
         return remedies.into_iter().map(stays).collect();
     }
@@ -225,7 +222,7 @@ mod tests {
         let committed = OrphanGroup { holder: found(true, "always"), ..OrphanGroup::default() };
         let forward = || OrphanAction::RemoveOld { policy: None };
         let strange = || Unproven("Config.Env".into());
-        let unclear = Leave("nothing shows whose that is which hangs together with it");
+        let unclear = Leave("nothing shows who created a container that depends on it");
         let rows = [
             (&parked, forward(), &parked, RestoreOld, [RestoreOld, RestoreOld]),
             (&parked, RestoreOld, &committed, RemoveNew, [RestoreOld, Resume]),

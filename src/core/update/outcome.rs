@@ -8,7 +8,7 @@ use crate::core::update::history::{Cause, Fault, Outcome, Record};
 use crate::core::update::plan::{Header, ImageSource};
 use crate::core::update::{JournalProgress, Step};
 
-/// The outcome of an update that went back for this cause, or did not.
+/// The outcome of an update that was rolled back for this cause, or was not.
 #[must_use]
 pub fn outcome(failed: Option<&Cause>, switched: bool) -> Outcome {
     match failed.map(|cause| cause.fault) {
@@ -21,12 +21,12 @@ pub fn outcome(failed: Option<&Cause>, switched: bool) -> Outcome {
     }
 }
 
-/// The line of history for what a journal says.
+/// The line of history for a journal.
 #[must_use]
 pub fn record(header: &Header, progress: &JournalProgress, finished_at: DateTime<Utc>) -> Record {
     let plan = &header.plan;
     let by_hand = (plan.source == ImageSource::Kept)
-        .then(|| "a person went back to the image before".to_owned());
+        .then(|| "a person rolled back to the previous image".to_owned());
     let gap = progress.known.gap_milliseconds.map(Duration::from_millis);
     Record {
         id: plan.id.clone(),
@@ -45,9 +45,9 @@ pub fn record(header: &Header, progress: &JournalProgress, finished_at: DateTime
     }
 }
 
-/// The line of history for an update that neither way could finish so far. It has an ID of its own,
-/// so that the line of its real end is written as well. Where the service is down, its gap is as
-/// long as it has been down by then.
+/// The line of history for an update that could be neither finished nor undone so far. It has an ID
+/// of its own, so that the line of its real end is written as well. If the service is down, the gap
+/// is the time it has been down until now.
 #[must_use]
 pub fn stuck(
     header: &Header,

@@ -1,4 +1,4 @@
-//! What shows that containers with our names are those of an update, where no journal tells it.
+//! What shows that containers with our names are those of an update, if there is no journal.
 
 use serde_json::Value;
 
@@ -8,14 +8,12 @@ use crate::core::recreate::differences::Inspected;
 use crate::core::recreate::equivalence::{check_alike, is_named_by_compose};
 use crate::core::recreate::restart_policy;
 
-/// What the Engine tells of one container.
+/// What the Engine reports of one container.
 #[derive(Debug, Clone)]
 pub struct OwnershipEvidence {
-    /// Its inspect document.
     pub document: Value,
-    /// That of its image; null where the image is gone.
+    /// The inspect document of its image; null if the image is gone.
     pub image: Value,
-    /// What its labels say.
     pub selection: Selection,
 }
 
@@ -30,8 +28,8 @@ impl OwnershipEvidence {
 }
 
 /// Whether these containers belong to one update of a service: each is opted in by its own labels,
-/// and the one that was replaced is like the one that replaced it. One that stands alone is known
-/// by the name that Compose once gave it, or not at all.
+/// and the replaced container is like its replacement. A single container is recognized only by the
+/// name that Compose once gave it.
 ///
 /// # Errors
 /// What is missing, in words that name the container.
@@ -50,7 +48,7 @@ pub fn check(
             Err(format!("no container beside {} shows that an update parked it", old.name()))
         }
         (None, None, Some(new)) => {
-            Err(format!("no container beside {} shows that an update made it", new.name()))
+            Err(format!("no container beside {} shows that an update created it", new.name()))
         }
         (Some(old), ..) => {
             [holder, new].into_iter().flatten().try_for_each(|it| check_pair(old, it))

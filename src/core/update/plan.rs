@@ -1,4 +1,4 @@
-//! A plan: everything an update needs, decided. Execution has no choice left.
+//! A plan: one decided update with everything it needs. Its execution decides nothing.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -23,53 +23,51 @@ pub enum ImageSource {
     /// The registry offers it.
     #[default]
     Registry,
-    /// It ran before and was kept; a person wants it back.
+    /// It ran before and was kept; a person rolls back to it.
     Kept,
-    /// The local tag points at it: somebody builds or pulls by hand.
+    /// The local tag points at it: a person builds or pulls by hand.
     Local,
 }
 
 /// The image that runs before an update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreviousImage {
-    /// Its ID on the Engine.
     pub image_id: String,
     /// The digest it was pulled by, if that is known.
     pub digest: Option<Digest>,
-    /// Everything that is known to identify it.
+    /// All digests that are known to identify it.
     pub digests: BTreeSet<Digest>,
 }
 
 /// One container that an update replaces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Member {
-    /// Its name.
     pub container: String,
-    /// The ID of the container that is to be replaced.
+    /// The ID of the container that is replaced.
     pub old_container: String,
-    /// The image as the user wrote it. The new container carries the same words.
+    /// The image as the user wrote it. The new container has the same text.
     pub image: String,
-    /// How the container is made again.
+    /// How the container is recreated.
     pub recreation: Recreation,
-    /// The user's restart policy, which the new container gets once it has proved itself.
+    /// The user's restart policy. The new container gets it once it has proved itself.
     pub restart_policy: RestartPolicy,
     /// What the new container must prove.
     pub health: HealthSettings,
     /// How long the old container may take to stop before it is killed.
     pub stop_timeout: Duration,
-    /// The signal by which it is asked to stop, where that is not its own.
+    /// The signal that stops it, if it is not the container's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
-    /// What is run in the old container before anything is touched.
+    /// The hook that runs in the old container before anything is touched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_update: Option<Hook>,
-    /// What is run in the new container after its start.
+    /// The hook that runs in the new container after its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post_update: Option<Hook>,
 }
 
 impl Member {
-    /// The name of the new container while it stands beside the old one.
+    /// The name of the new container while it exists beside the old one.
     #[must_use]
     pub fn new_name(&self) -> String {
         names::new_name(&self.container)
@@ -82,10 +80,10 @@ impl Member {
     }
 }
 
-/// One update, decided.
+/// One decided update.
 ///
-/// Its members are the container whose image changes and, behind it, those that hang on it, each
-/// behind everything that it hangs on itself. A member is known by its number; 0 is the main one.
+/// Its members are the container whose image changes, and its dependents, each after the containers
+/// that it depends on itself. A member is identified by its number; 0 is the main one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Unique on this machine, and a file name: time and container.
@@ -95,16 +93,15 @@ pub struct Plan {
     pub main: Member,
     /// Its image as the user wrote it, parsed.
     pub reference: Reference,
-    /// Where the new image comes from.
     #[serde(default)]
     pub source: ImageSource,
-    /// What runs now.
+    /// The image that runs now.
     pub from: PreviousImage,
-    /// What shall run.
+    /// The image that shall run.
     pub to: Offer,
     /// How many previous images stay on disk.
     pub images_keep: u32,
-    /// What hangs on it, and is made again on the image that it runs on.
+    /// The dependents. Each is recreated on the image that it already runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<Member>,
 }
@@ -116,43 +113,43 @@ impl Plan {
         format!("{}-{}", now.format("%Y%m%dT%H%M%S%.3fZ"), names::file_name(container))
     }
 
-    /// The member of that number; one that there is not is the main one.
+    /// The member with this number; an unknown number gives the main one.
     #[must_use]
     pub fn member(&self, number: usize) -> &Member {
         number.checked_sub(1).and_then(|index| self.dependents.get(index)).unwrap_or(&self.main)
     }
 
-    /// The numbers of all members, in their order.
+    /// The numbers of all members, in order.
     #[must_use]
     pub fn numbers(&self) -> Range<usize> {
         0..self.dependents.len() + 1
     }
 
-    /// The names of all members, in their order.
+    /// The names of all members, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.numbers().map(|number| self.member(number).container.as_str())
     }
 
-    /// Has no hook run.
+    /// Removes all hooks.
     pub fn forget_hooks(&mut self) {
         for member in std::iter::once(&mut self.main).chain(&mut self.dependents) {
             (member.pre_update, member.post_update) = (None, None);
         }
     }
 
-    /// Whether anything is to be asked before it begins.
+    /// Whether a pre-update hook must be run first.
     #[must_use]
     pub fn has_pre_update_hooks(&self) -> bool {
         self.numbers().any(|number| self.member(number).pre_update.is_some())
     }
 
-    /// The names of what hangs on the main one, in their order.
+    /// The names of the dependents, in order.
     #[must_use]
     pub fn dependent_names(&self) -> Vec<String> {
         self.dependents.iter().map(|member| member.container.clone()).collect()
     }
 
-    /// A try of this plan that failed.
+    /// A failed try of this plan.
     #[must_use]
     pub fn failed_try(&self, detail: String, at: DateTime<Utc>, was_outage: bool) -> FailedTry {
         FailedTry {
@@ -165,18 +162,17 @@ impl Plan {
         }
     }
 
-    /// Where and under which tag the old image is kept.
+    /// The repository and the tag that keep the old image.
     #[must_use]
     pub fn keep_tag(&self) -> (String, String) {
         (names::keep_repository(&self.main.container), names::keep_tag(&self.from.image_id))
     }
 }
 
-/// What a plan may be told of: everything but the container's configuration, whose environment
-/// stands in the journal of an update in flight and nowhere else.
+/// The parts of a plan that may be shown: everything but the container's configuration, because its
+/// environment may be only in the journal of a running update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outline {
-    /// The container's name.
     pub container: String,
     /// The image as the user wrote it.
     pub image: String,
@@ -184,18 +180,18 @@ pub struct Outline {
     pub from: Option<Digest>,
     /// The digest that shall run.
     pub to: Digest,
-    /// How many layers it has.
+    /// The number of layers.
     pub layers: usize,
-    /// How many bytes they are, compressed.
+    /// Compressed size of the layers in bytes.
     pub bytes: u64,
     /// How long the old container may take to stop.
     pub stop_timeout: Duration,
-    /// The signal by which it is asked to stop, where that is not its own.
+    /// The signal that stops it, if it is not the container's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
     /// How many previous images stay on disk.
     pub images_keep: u32,
-    /// The containers that are recreated with it, because they hang on it.
+    /// The dependents that are recreated with it.
     #[serde(default)]
     pub dependents: Vec<String>,
 }
@@ -228,16 +224,15 @@ pub struct Header {
     pub started_at: DateTime<Utc>,
     /// The boot in which it began (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: String,
-    /// The plan.
     pub plan: Plan,
-    /// The whole inspect document of the container that is to be replaced.
+    /// The whole inspect document of the container that is replaced.
     pub original: Value,
-    /// The same of each of the plan's dependents.
+    /// The same for each of the plan's dependents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<Value>,
     /// The image that the local tag pointed at.
     pub tag_before: Option<String>,
-    /// Whether the Engine keeps containers alive without itself.
+    /// Whether containers keep running while the Engine is down.
     pub live_restore: bool,
 }
 
@@ -245,8 +240,8 @@ impl Header {
     /// The newest format that this program reads.
     pub const VERSION: u32 = 2;
 
-    /// The format of a plan's journal. An older program must not take up a plan with dependents,
-    /// which it would not see; any other it can.
+    /// The format of a plan's journal. An older program must not continue a plan with dependents,
+    /// because it would ignore them. It can continue any other plan.
     #[must_use]
     pub fn version_of(plan: &Plan) -> u32 {
         if plan.dependents.is_empty() { 1 } else { Self::VERSION }

@@ -1,4 +1,4 @@
-//! What the Engine says about an update that was left open, and how it goes on.
+//! What the Engine says about an unfinished update, and how the update continues.
 
 use crate::core::docker::names::NEW_PREFIX;
 use crate::core::update::history::{Cause, Fault};
@@ -7,9 +7,8 @@ use crate::core::update::{JournalProgress, SWITCH_ATTEMPTS_MAX, Step, VERIFY_ATT
 /// What the Engine says about one container of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerState {
-    /// Its ID.
     pub id: String,
-    /// Its name, without the slash.
+    /// Without the slash.
     pub name: String,
     /// Whether its process runs (`running`, `restarting` or `paused`).
     pub running: bool,
@@ -20,12 +19,12 @@ pub struct ContainerState {
 /// What the Engine says about one member of an update.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemberState {
-    /// The container that was to be replaced, wherever it stands now.
+    /// The container to be replaced, under whatever name it has now.
     pub old: Option<ContainerState>,
-    /// The container that was to replace it.
+    /// The container to replace it.
     pub new: Option<ContainerState>,
-    /// Whether the old container was started again since the journal was begun. Then no stop of
-    /// this update can be under way any more.
+    /// Whether the old container was started again since the journal began. Then no stop of this
+    /// update can still be running.
     pub old_was_started_again: bool,
 }
 
@@ -35,7 +34,7 @@ impl MemberState {
     }
 }
 
-/// What the Engine says about all members of an update, in their order.
+/// What the Engine says about all members of an update, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActualState {
     /// The main one first.
@@ -47,12 +46,12 @@ impl ActualState {
         self.members.iter().any(MemberState::old_runs)
     }
 
-    /// All new containers; nothing where one of them is missing.
+    /// All new containers; `None` if one of them is missing.
     fn all_new(&self) -> Option<Vec<&ContainerState>> {
         self.members.iter().map(|pair| pair.new.as_ref()).collect()
     }
 
-    /// Whether what runs of the old ones does so because their stop has not come to its end.
+    /// Whether the old containers that run do so only because their stop has not ended yet.
     fn is_stopping(&self, progress: &JournalProgress) -> bool {
         let is_untouched = |pair: &MemberState| {
             !pair.old_was_started_again && pair.new.as_ref().is_none_or(|new| !new.started)
@@ -61,8 +60,8 @@ impl ActualState {
     }
 }
 
-/// Whether a person took away all that an update had. No clean-up removes a container that runs, so
-/// whoever removed the one that served, and left nothing beside it, wants it gone.
+/// Whether a person removed all containers of an update. No clean-up removes a container that runs,
+/// so a person who removed the container that served, and left nothing beside it, wants it gone.
 #[must_use]
 pub fn is_taken_away(progress: &JournalProgress, reality: &ActualState) -> bool {
     let is_gone = |pair: &MemberState| pair.old.is_none() && pair.new.is_none();
@@ -70,20 +69,20 @@ pub fn is_taken_away(progress: &JournalProgress, reality: &ActualState) -> bool 
     progress.failed.as_ref().is_some_and(by_a_person) && reality.members.iter().all(is_gone)
 }
 
-/// What to do with an update that was left open.
+/// What to do with an unfinished update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resume {
-    /// Go on, beginning with this step.
+    /// Continue with this step.
     Forward(Step),
-    /// Go back. The cause is the recorded one, or says that the update was interrupted.
+    /// Roll back. The cause is the recorded one, or says that the update was interrupted.
     Back(Cause),
 }
 
-/// Decides how an update that was left open goes on.
+/// Decides how an unfinished update continues.
 ///
-/// Forward once all new containers have proved themselves, or while they still can without another
-/// gap; back in every other case, and then with all of them. Nothing here blames the image: what
-/// was interrupted was not judged.
+/// It continues once all new containers have proved themselves, or while they still can without
+/// another gap. In every other case all of them are rolled back. Nothing here blames the image,
+/// because an interrupted trial is no judgement.
 #[must_use]
 pub fn resume(progress: &JournalProgress, reality: &ActualState) -> Resume {
     if let Some(cause) = &progress.failed {
@@ -94,24 +93,24 @@ pub fn resume(progress: &JournalProgress, reality: &ActualState) -> Resume {
     }
     let interrupted = |detail: &str| Resume::Back(Cause::interrupted(detail));
     let new = reality.all_new();
-    // After a cut before the commit was on the disk the Engine has started the old one, and the
-    // new one has no right to be started: the one that serves stays.
+    // After a power cut before the commit was on the disk, the Engine has started the old
+    // container, and may not start the new one: the container that serves stays.
     if let Some(new) = new.as_ref().filter(|_| progress.done >= Some(Step::Verify))
         && !reality.old_runs()
     {
         if new.iter().all(|new| !new.name.starts_with(NEW_PREFIX)) {
             return Resume::Forward(Step::Commit);
         }
-        return interrupted("the way back had begun, and could not be written down");
+        return interrupted("the rollback had begun, and could not be recorded");
     }
     if progress.begun < Some(Step::Switch) {
         return interrupted("the update was interrupted before anything was stopped");
     }
     let Some(new) = new else {
-        return interrupted("the new container was gone when the update was taken up again");
+        return interrupted("the new container was gone when the update was continued");
     };
     if reality.old_runs() {
-        // In its first life it runs because its stop has not come to its end. It may end at any
+        // It still runs since before the update because its stop has not ended. It may stop at any
         // moment, so the gap is there anyway.
         if reality.is_stopping(progress) && progress.switches < SWITCH_ATTEMPTS_MAX {
             return Resume::Forward(Step::Switch);
@@ -119,7 +118,7 @@ pub fn resume(progress: &JournalProgress, reality: &ActualState) -> Resume {
         return interrupted("the Engine had started the old container again");
     }
     if new.iter().any(|new| !new.running && new.started) {
-        return interrupted("the new container no longer ran when the update was taken up again");
+        return interrupted("the new container no longer ran when the update was continued");
     }
     if progress.verifications >= VERIFY_ATTEMPTS_MAX {
         return interrupted("three verifications in a row were interrupted");

@@ -1,8 +1,9 @@
-//! The agent's own update, which somebody else carries out: an agent cannot stop itself and go on.
+//! The agent's own update. The self-update helper carries it out, because an agent cannot stop
+//! itself and continue.
 //!
-//! Whoever holds the lock of the state directory works; everybody else waits. What is written here
-//! says for whom the lock is meant: while it is asked, for the helper; once it has ended, for the
-//! agent, whichever of the two containers that is by then.
+//! The process that holds the lock of the state directory works; all others wait. The file
+//! described here says who may take the lock: while the update is requested, the helper; once it
+//! has ended, the agent in whichever of the two containers remains.
 
 use std::time::Duration;
 
@@ -14,63 +15,61 @@ use crate::core::update::JournalProgress;
 use crate::core::update::history::Record;
 use crate::core::update::plan::{Header, Plan};
 
-/// How often a helper that vanished in the middle of an update is made again. After that a person
-/// is needed.
+/// How many helpers are created for one update if they vanish in the middle of it. After that a
+/// person is needed.
 pub const HELPERS_MAX: u32 = 3;
 
-/// How long a helper that runs may leave the lock alone. The Engine waits up to a minute before it
-/// starts one again that ends again and again.
+/// How long a running helper may leave the lock free. The Engine waits up to a minute before it
+/// restarts a container that ends again and again.
 const SILENCE_OF_A_RUNNING_HELPER: Duration = Duration::from_secs(90);
 
-/// How long a helper that does not run is waited for: an Engine that has just started starts its
-/// containers one after the other.
+/// How long the agent waits for a helper that does not run: an Engine that has just started starts
+/// its containers one after the other.
 const SILENCE_OF_A_STOPPED_HELPER: Duration = Duration::from_secs(10);
 
-/// What the helper is asked to do.
+/// What the helper has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SelfUpdateTask {
     /// An ordinary update.
     Update {
-        /// A person insists: windows and refusals do not hold, safety does.
+        /// A person insists: windows and refusals do not count, safety does.
         force: bool,
     },
-    /// Back to the image before.
+    /// A rollback to the previous image.
     RollBack,
 }
 
-/// Whose turn it is.
+/// Who may take the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LockOwner {
-    /// The helper's.
     Helper,
-    /// The agent's: the helper has nothing more to do, and waits to be removed.
+    /// The agent: the helper has nothing more to do, and waits to be removed.
     Agent,
 }
 
-/// The agent's own container is in the hands of a helper.
+/// An update of the agent's own container by a helper.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SelfUpdate {
     /// Version of the format of this file.
     pub version: u32,
-    /// Whose turn it is.
+    /// Who may take the lock.
     pub turn: LockOwner,
     /// The name of the agent's container.
     pub container: String,
-    /// The ID of the container that is to be replaced.
+    /// The ID of the container that is replaced.
     pub old_container: String,
-    /// The ID of the image that it runs on, and the helper with it.
+    /// The ID of the image that it runs, and the helper too.
     pub image_id: String,
-    /// What is to be done.
     pub task: SelfUpdateTask,
-    /// What shall run.
+    /// The image that shall run.
     pub to: Offer,
-    /// How many helpers have been made for it.
+    /// How many helpers have been created for it.
     pub helpers: u32,
-    /// The ID of the newest update in the history when it was asked, empty where there was none:
-    /// what is newer than that was ended by the helper, and told to nobody yet. Absent in what an
-    /// older program has asked.
+    /// The ID of the newest update in the history when the self-update was requested, empty if
+    /// there was none. The helper ended all newer updates, and they are not reported yet. Absent in
+    /// a file of an older program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_until: Option<String>,
 }
@@ -79,7 +78,7 @@ impl SelfUpdate {
     /// The format that this program writes.
     pub const VERSION: u32 = 1;
 
-    /// What the first helper is asked.
+    /// The request for the first helper.
     #[must_use]
     pub fn of(plan: &Plan, task: SelfUpdateTask) -> Self {
         Self {
@@ -95,7 +94,7 @@ impl SelfUpdate {
         }
     }
 
-    /// What the helper has ended, oldest first, of a history with the newest first.
+    /// The updates that the helper has ended, oldest first, from a history with the newest first.
     #[must_use]
     pub fn untold(&self, history: Vec<Record>) -> Vec<Record> {
         let Some(known) = &self.told_until else { return Vec::new() };
@@ -111,8 +110,8 @@ impl SelfUpdate {
         names::helper_name(&self.container)
     }
 
-    /// Whether it is about this container: the one that is to be replaced, or whatever bears a
-    /// name that only the two containers of this update can have.
+    /// Whether it concerns this container: the one that is replaced, or one with a name that only
+    /// the two containers of this update can have.
     #[must_use]
     pub fn is_about(&self, id: &str, name: &str) -> bool {
         let container = &self.container;
@@ -123,8 +122,8 @@ impl SelfUpdate {
     }
 }
 
-/// Whether an update is about the container with this ID: whoever runs in it must not carry the
-/// update out.
+/// Whether an update concerns the container with this ID: a process in that container must not
+/// carry it out.
 #[must_use]
 pub fn concerns(header: &Header, progress: &JournalProgress, id: &str) -> bool {
     header.plan.numbers().any(|number| {
@@ -133,19 +132,18 @@ pub fn concerns(header: &Header, progress: &JournalProgress, id: &str) -> bool {
     })
 }
 
-/// What is known of the helper's container.
+/// The state of the helper's container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HelperState {
     /// There is none.
     Absent,
-    /// It does not run.
     Stopped,
     /// It runs, or the Engine is about to start it again.
     Runs,
 }
 
-/// Whether nobody works although it is the helper's turn: the lock has been free for so long. Only
-/// who holds the lock makes a helper, so one that is absent then never comes.
+/// Whether no helper works although it may take the lock, which has been free for so long. Only the
+/// holder of the lock creates a helper, so an absent helper will not appear later.
 #[must_use]
 pub fn is_forsaken(helper: HelperState, lock_is_free_for: Duration) -> bool {
     match helper {
@@ -155,26 +153,26 @@ pub fn is_forsaken(helper: HelperState, lock_is_free_for: Duration) -> bool {
     }
 }
 
-/// What an agent that has got the lock does first.
+/// What an agent does first after it got the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockOwnerAction {
     /// There is nothing to settle.
     Nothing,
-    /// It is over: the helper goes, and the file with it.
+    /// The self-update is over: the helper and the file are removed.
     TidyUp,
-    /// The helper never began: it goes, the file with it, and this counts as a try in vain.
+    /// The helper never began: it and the file are removed, and this counts as a failed try.
     CountAndTidyUp,
-    /// An update of the agent's own container is in the middle: a helper has to end it.
+    /// An update of the agent's own container is in the middle: a helper has to finish it.
     MakeHelper {
-        /// How many it will have been.
+        /// The number of helpers, this one included.
         helpers: u32,
     },
-    /// The same, but helpers were of no use: the update is stuck, and the agent goes on.
+    /// The same, but several helpers failed: the update is stuck, and the agent continues.
     GiveUp,
 }
 
-/// What an agent that has got the lock does first. `has_own_journal`: an open update is about the
-/// container it runs in.
+/// What an agent does first after it got the lock. `has_own_journal`: an unfinished update concerns
+/// the container the agent runs in.
 #[must_use]
 pub fn settle(self_update: Option<&SelfUpdate>, has_own_journal: bool) -> LockOwnerAction {
     let turn = self_update.map(|self_update| self_update.turn);
@@ -183,7 +181,7 @@ pub fn settle(self_update: Option<&SelfUpdate>, has_own_journal: bool) -> LockOw
         (None, false) => LockOwnerAction::Nothing,
         (Some(LockOwner::Agent), false) => LockOwnerAction::TidyUp,
         (Some(LockOwner::Helper), false) => LockOwnerAction::CountAndTidyUp,
-        // A helper that came to its end has tried everything.
+        // A helper that ended by itself has tried everything.
         (Some(LockOwner::Agent), true) => LockOwnerAction::GiveUp,
         (_, true) if helpers >= HELPERS_MAX => LockOwnerAction::GiveUp,
         (_, true) => LockOwnerAction::MakeHelper { helpers: helpers + 1 },

@@ -1,30 +1,30 @@
-//! Whose fault it is when the Engine cannot start a container.
+//! What is at fault when the Engine cannot start a container.
 //!
-//! Docker and Podman tell it in one sentence that the program in between each begin with words of
-//! their own: `failed to create shim task: OCI runtime create failed: runc create failed: …`. The
-//! tables below were collected by making each failure happen on Docker 20.10 and 28.5 (runc 1.1 and
-//! 1.3) and on Podman 4.3 (crun 1.8, runc 1.1); `tests/fixtures/start-errors/` has the messages.
+//! Docker and Podman report it in one sentence, and each program in between adds a prefix: `failed
+//! to create shim task: OCI runtime create failed: runc create failed: …`. The tables below were
+//! collected by provoking each failure on Docker 20.10 and 28.5 (runc 1.1 and 1.3) and on Podman
+//! 4.3 (crun 1.8, runc 1.1); `tests/fixtures/start-errors/` has the messages.
 //!
-//! Names of files, devices and networks may hold any words. So quoted parts and paths are cut out,
-//! and a sentence counts only where it begins as the tables say.
+//! Names of files, devices and networks may contain any words. So quoted parts and paths are cut
+//! out, and a sentence counts only if it begins as the tables say.
 
 use serde_json::Value;
 
 use crate::core::docker::inspect;
 
-/// Whom a message of the Engine blames.
+/// What an Engine's message blames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
     /// The image cannot be run, wherever it is started.
     Image,
-    /// Something outside of the image is in the way.
+    /// Something outside of the image prevents the start.
     Surroundings,
-    /// The message is not known, or does not tell the image from what is around it, such as a mount
-    /// of the user's over a file of the image.
+    /// The message is unknown, or does not separate the image from its surroundings, such as a
+    /// user's mount over a file of the image.
     Unknown,
 }
 
-/// What the programs between the Engine and the container put before a message, in lower case.
+/// Prefixes that the programs between the Engine and the container add, in lower case.
 const PREFIXES: [&str; 9] = [
     "failed to create task for container: ",
     "failed to create shim task: ",
@@ -34,21 +34,22 @@ const PREFIXES: [&str; 9] = [
     "container create: ",
     "runc: ",
     "crun: ",
-    // The runtime, where Podman was told its path.
+    // The runtime, if Podman was given its path.
     "/: ",
 ];
 
-/// What runc and crun put before what they say of the container's process. Only behind these words
-/// is `exec: "X"` the container's program: Docker says the same of `docker-init`, of a runtime and
-/// of a hook that this machine lacks.
+/// Prefixes that runc and crun put before a message about the container's process. Only after these
+/// words is `exec: "X"` the container's program: Docker writes the same about `docker-init`, a
+/// runtime or a hook that this machine lacks.
 const OF_THE_PROCESS: [&str; 3] = [
     "unable to start container process: ",
     "starting container process caused: ",
     "error during container init: ",
 ];
 
-/// Why a program of the image cannot be run, behind `exec: "X": ` of runc and `open executable: `
-/// of crun. Not among them: `operation not permitted` of runc, which is a seccomp profile's word.
+/// Why a program of the image cannot be run, after `exec: "X": ` of runc and `open executable: ` of
+/// crun. `operation not permitted` of runc is not among them, because it comes from a seccomp
+/// profile.
 const CANNOT_BE_RUN: [&str; 7] = [
     "no such file or directory",
     "executable file not found in $path",
@@ -59,8 +60,8 @@ const CANNOT_BE_RUN: [&str; 7] = [
     "too many levels of symbolic links",
 ];
 
-/// How a message begins that is about the machine, the Engine or the container's own options, after
-/// the cut: an empty pair of quotes stands for what was quoted, `/` for a path.
+/// Beginnings of messages about the machine, the Engine or the container's own options, after the
+/// cut: an empty pair of quotes stands for a quotation, `/` for a path.
 const SURROUNDINGS: [&str; 52] = [
     // Devices and GPUs.
     "error gathering device information",
@@ -122,9 +123,9 @@ const SURROUNDINGS: [&str; 52] = [
     "apparmor profile",
 ];
 
-/// The same, for what stands elsewhere in a message.
+/// The same, for words elsewhere in a message.
 const SURROUNDINGS_WITHIN: [&str; 6] = [
-    // A runtime that is registered with the Engine and whose program is gone.
+    // A runtime that is registered with the Engine, but whose program is gone.
     "unable to retrieve oci runtime error",
     "unknown runtime specified",
     "unknown or invalid runtime name",
@@ -133,7 +134,7 @@ const SURROUNDINGS_WITHIN: [&str; 6] = [
     "no space left on device",
 ];
 
-/// Whom the Engine's own words blame.
+/// What the Engine's message blames.
 #[must_use]
 pub fn of(message: &str) -> Blame {
     let said = Said::cut(message);
@@ -146,7 +147,7 @@ pub fn of(message: &str) -> Blame {
     if begins || within { Blame::Surroundings } else { Blame::Unknown }
 }
 
-/// The same, with a look at the container: what stands below one of its mounts is not the image's.
+/// The same with the container's mounts: a file below a mount is not the image's.
 #[must_use]
 pub fn of_container(message: &str, container: &Value) -> Blame {
     match of(message) {
@@ -155,8 +156,8 @@ pub fn of_container(message: &str, container: &Value) -> Blame {
     }
 }
 
-/// Whether the file that a message is about may come from a mount: the program, the users, or the
-/// directory in which the program is started.
+/// Whether the file in a message may come from a mount: the program, the users, or the directory in
+/// which the program is started.
 fn is_mounted_over(message: &str, container: &Value) -> bool {
     let file = match Said::cut(message).behind_prefixes().0 {
         words if words.starts_with("unable to find user") => "/etc/passwd",
@@ -197,11 +198,11 @@ fn begins_with_part(text: &str, words: &str) -> bool {
     text.strip_prefix(words).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
-/// A message without the names in it, in lower case.
+/// A message in lower case, without the names in it.
 struct Said {
-    /// What is left: of what was quoted only its quotes, of a path only its first slash.
+    /// The rest: only the quotes of a quotation, only the first slash of a path.
     words: String,
-    /// What stood in quotes, in lower case, in its order.
+    /// The quotations in lower case, in order.
     quoted: Vec<String>,
 }
 
@@ -225,7 +226,8 @@ impl Said {
         said
     }
 
-    /// Takes a quoted part, in which Go escapes its own quotes. One that has no end is no quote.
+    /// Takes a quotation, in which Go escapes its own quotes. A quote without an end is no
+    /// quotation.
     fn take_quoted<'a>(&mut self, text: &'a str, quote: char) -> &'a str {
         self.words.push(quote);
         let mut content = String::new();
@@ -252,8 +254,8 @@ impl Said {
         &text[path.len().max(1)..]
     }
 
-    /// What is left behind everything that others put before it, and whether they said that it is
-    /// about the container's process.
+    /// The text after all prefixes, and whether a prefix said that it is about the container's
+    /// process.
     fn behind_prefixes(&self) -> (&str, bool) {
         let mut words = self.words.as_str();
         let mut is_of_the_process = false;
@@ -271,8 +273,8 @@ impl Said {
         }
     }
 
-    /// What follows `stat X: `, where X is the program that was quoted just before. Here it stands
-    /// without quotes, whatever is in its name, so it may have been cut apart.
+    /// The text after `stat X: `, if X is the program that was quoted just before. Here the program
+    /// has no quotes, so it may have been cut apart.
     fn behind_stat<'a>(&self, why: &'a str) -> &'a str {
         let Some(program) = self.quoted.first() else { return why };
         let cut = Self::cut(&format!("stat {program}: ")).words;
@@ -280,18 +282,18 @@ impl Said {
     }
 }
 
-/// What follows `container_linux.go:380: ` of older versions of runc.
+/// The text after `container_linux.go:380: ` of older versions of runc.
 fn behind_line_number(words: &str) -> Option<&str> {
     let (line, rest) = words.strip_prefix("container_linux.go:")?.split_once(": ")?;
     line.bytes().all(|byte| byte.is_ascii_digit()).then_some(rest)
 }
 
-/// Said of a copy that is removed and pulled afresh.
+/// The detail for a copy that is removed and pulled again.
 pub const PULLED_AGAIN: &str =
     "the image was on this machine before and may be damaged: it is pulled again";
 
-/// What the kernel says when it cannot run a file that has lost its content, or whose loader has:
-/// the last one is that of an empty loader.
+/// What the kernel says when it cannot run a file that has lost its content, or a file whose loader
+/// has: the last entry comes from an empty loader.
 const KERNEL_REFUSES: [&str; 4] = [
     "exec format error",
     "no such file or directory",
@@ -299,7 +301,7 @@ const KERNEL_REFUSES: [&str; 4] = [
     "input/output error",
 ];
 
-/// What a loader says of a library that has lost its content.
+/// What a loader says about a library that has lost its content.
 const LOADER_REFUSES: [&str; 5] = [
     "file too short",
     "invalid elf header",
@@ -308,12 +310,12 @@ const LOADER_REFUSES: [&str; 5] = [
     "input/output error",
 ];
 
-/// Whether the last words of a container are those of a damaged copy of its image. A power cut
-/// leaves an image that was pulled shortly before with empty files: newer versions of runc start it
-/// all the same, and it ends at once. A bad release may say the same; its next copy is fresh.
+/// Whether the last log lines of a container show a damaged copy of its image. A power cut leaves
+/// an image that was pulled shortly before with empty files: newer versions of runc start it all
+/// the same, and it ends at once. A bad release may say the same; its next copy is a fresh one.
 ///
-/// Only the words of who starts programs count, in their own form: runc, crun, tini, a loader. A
-/// program that says of its own files that one was not found is not damaged.
+/// Only messages in the exact form of the programs that start others count: runc, crun, tini, a
+/// loader. A program that misses one of its own files is not damaged.
 #[must_use]
 pub fn is_damaged_copy(log: &str) -> bool {
     log.to_lowercase().lines().map(str::trim).any(|line| {
@@ -323,7 +325,7 @@ pub fn is_damaged_copy(log: &str) -> bool {
     })
 }
 
-/// Why a program could not be run, in the words of what was to run it.
+/// Why a program could not be run, as the program that starts it says.
 fn exec_refusal(line: &str) -> Option<&str> {
     let behind = |text: &'_ str| text.rfind(": ").map(|place| place + 2);
     // tini: `[FATAL tini (7)] exec /app failed: Exec format error`
@@ -340,7 +342,7 @@ fn exec_refusal(line: &str) -> Option<&str> {
     (is_runc || is_tini).then(|| line.get(behind(line)?..)).flatten()
 }
 
-/// What a loader says of a library: glibc's `/app: error while loading shared libraries: …`, or
+/// What a loader says about a library: glibc's `/app: error while loading shared libraries: …`, or
 /// musl's `Error loading shared library …`.
 fn loader_refusal(line: &str) -> Option<&str> {
     let musl = line.strip_prefix("error loading shared library ");

@@ -1,3 +1,5 @@
+//! Messages of real Engines, and what they blame.
+
 use std::fs;
 use std::path::Path;
 
@@ -6,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 
-/// What an Engine said when a start was made to fail, and how a program's life ended.
+/// What an Engine said when a start was made to fail, and what a container wrote last.
 #[derive(Deserialize)]
 struct Collection {
     messages: Vec<Message>,

@@ -1,4 +1,4 @@
-//! The rules for an open journal, as a table.
+//! The rules for an unfinished journal, as a table.
 
 use super::*;
 
@@ -66,7 +66,7 @@ fn a_stop_that_is_under_way_is_waited_for_and_not_taken_for_a_life() {
     assert_eq!(resume(&progress, &reality), Resume::Forward(Step::Switch));
     progress.switches = SWITCH_ATTEMPTS_MAX;
     assert!(back(&resume(&progress, &reality)));
-    // What was started again has no stop behind it.
+    // A container that was started again is not being stopped.
     progress.switches = 1;
     reality.members[0].old_was_started_again = true;
     assert!(back(&resume(&progress, &reality)));
@@ -114,7 +114,7 @@ fn an_entry_reads_as_one_flat_line() {
     assert_eq!(line.expect("an entry serialises"), expected);
 }
 
-/// A main container and one that hangs on it.
+/// A main container and a dependent.
 fn two(main: MemberState, dependent: MemberState) -> ActualState {
     ActualState { members: vec![main, dependent] }
 }
@@ -188,8 +188,8 @@ fn line(entry: JournalEntry) -> JournalLine {
     JournalLine::JournalEntry(Box::new(entry))
 }
 
-/// Whatever is lost or spoilt, the way leads back to the recorded state, the name and the start of
-/// the old container included.
+/// Whatever line is lost or damaged, the update is rolled back to the recorded state, the name and
+/// the start of the old container included.
 fn assert_leads_back(lines: &[JournalLine]) {
     let progress = JournalProgress::of_journal(lines);
     assert!(progress.begun >= Some(Step::Switch), "{lines:?}");
@@ -211,7 +211,7 @@ fn a_journal_that_is_damaged_in_the_middle_leads_back_and_is_not_read_on() {
             lines.remove(spoilt);
             assert_leads_back(&lines);
         }
-        // Complete, and not to be understood: no torn line ends like this.
+        // A complete line that cannot be read: no torn line ends like this.
         for also in [None, Some(JournalLine::Torn), Some(JournalLine::Damaged)] {
             let mut lines = whole.clone();
             *lines.last_mut().expect("a line") = JournalLine::Damaged;
@@ -237,10 +237,10 @@ fn torn_lines_are_forgiven_at_the_end_and_where_their_number_was_used_again() {
             let mut lines = whole.clone();
             lines.insert(before, JournalLine::Torn);
             assert_eq!(JournalProgress::of_journal(&lines), expected);
-            // What a power cut left of an entry, with the next one behind it.
+            // The rest of an entry after a power cut, with the next entry after it.
             lines[before] = JournalLine::Damaged;
             assert_eq!(JournalProgress::of_journal(&lines), expected);
-            // A write that failed, and stands there all the same.
+            // A write that failed, but is in the file all the same.
             lines[before] = whole[before].clone();
             assert_eq!(JournalProgress::of_journal(&lines).failed, None, "{lines:?}");
         }

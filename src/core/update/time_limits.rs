@@ -1,5 +1,5 @@
-//! How long the steps of an update may take as a whole. Every wait in them has a limit of its own;
-//! this one holds for what repeats itself, so that each update comes to an end.
+//! How long each step of an update may take as a whole. Every wait in a step has a limit of its
+//! own; this limit covers repetitions, so that each update comes to an end.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use crate::core::update::Step;
 use crate::core::update::healthcheck::of_body;
 use crate::core::update::plan::{Member, Plan};
 
-/// What an SD card may take to flush what was pulled, or to prepare a container's files.
+/// Longest time for an SD card to flush a pulled image, or to prepare a container's files.
 const DISK_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// What the Engine may take to stop, rename or start one container, beside the time that the
-/// container itself was promised for its stop.
+/// Longest time for the Engine to stop, rename or start one container, in addition to the
+/// container's own stop timeout.
 const ENGINE_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// What a trial may take beside its times: the Engine answers late on a busy machine.
+/// Extra time for a trial, because the Engine answers late on a busy machine.
 const TRIAL_SLACK: Duration = Duration::from_secs(5 * 60);
 
-/// How long a step of this plan may take; nothing where it must not be cut short, or where what it
-/// waits for has the only limit (a pull).
+/// How long a step of this plan may take; `None` if it must not be interrupted, or if its only wait
+/// has its own limit (a pull).
 #[must_use]
 pub fn limit(step: Step, plan: &Plan) -> Option<Duration> {
     let members = || plan.numbers().map(|number| plan.member(number));
@@ -32,7 +32,7 @@ pub fn limit(step: Step, plan: &Plan) -> Option<Duration> {
         Step::Create => Some(sum(|_| DISK_MAX)),
         Step::Switch => Some(sum(|member| member.stop_timeout.saturating_add(ENGINE_MAX))),
         Step::Start => Some(sum(|_| ENGINE_MAX)),
-        // One trial for all, and one more for each member that somebody made anew meanwhile.
+        // One trial for all, and one more for each member that a person may recreate meanwhile.
         Step::Verify => Some(sum(trial).saturating_mul(count(plan))),
     }
 }

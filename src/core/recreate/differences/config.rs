@@ -1,4 +1,4 @@
-//! `Config`: what was the image's must follow the new image, everything else must stay.
+//! `Config`: the image's values must follow the new image, all others must stay.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::core::recreate::compose::COMPOSE_IMAGE_LABEL;
 use crate::core::recreate::differences::{Differences, Inspected, is_collection, keys, short_id};
 
-/// Fields that no Engine takes from an image, whatever the image says.
+/// Fields that no Engine takes from an image.
 const USERS_ALONE: [&str; 10] = [
     "AttachStderr",
     "AttachStdin",
@@ -24,7 +24,7 @@ const USERS_ALONE: [&str; 10] = [
 /// Fields that are compared member by member.
 const COLLECTIONS: [&str; 5] = ["Env", "ExposedPorts", "Healthcheck", "Labels", "Volumes"];
 
-/// The same place in all four documents.
+/// The same field in all four documents.
 #[derive(Clone, Copy)]
 struct Four<'a> {
     before: &'a Value,
@@ -80,7 +80,7 @@ pub(super) fn compare(before: Inspected<'_>, after: Inspected<'_>, found: &mut D
                 compare_ports(field, &before.container["HostConfig"]["PortBindings"], found);
             }
             "Entrypoint" | "Cmd" | "ArgsEscaped" => {}
-            // Not merged by Engines: the image's is seen by nobody.
+            // Engines do not merge these: the image's values are not visible in the container.
             "Shell" | "OnBuild" if field.after.is_null() && field.before == field.old_image => {}
             _ if USERS_ALONE.contains(&key) => {
                 found.unless_equal(&path, field.before, field.after);
@@ -91,14 +91,14 @@ pub(super) fn compare(before: Inspected<'_>, after: Inspected<'_>, found: &mut D
     compare_process(config, found);
 }
 
-/// An automatic host name is the short ID, a shared one or the host's is the same as before.
+/// An automatic host name is the short ID; a shared one or the host's is the same as before.
 fn compare_hostname(before: &Value, after: &Value, found: &mut Differences) {
     let (old, new) = (&before["Config"]["Hostname"], &after["Config"]["Hostname"]);
     let expected = if *old == short_id(before) { json!(short_id(after)) } else { old.clone() };
     found.unless(*new == expected, "Config.Hostname", old, new);
 }
 
-/// An entrypoint of the user switches the image's command off, so that its command must stay.
+/// A user's entrypoint disables the image's command, so the user's command must stay.
 fn compare_process(config: Four<'_>, found: &mut Differences) {
     let (entrypoint, command) = (config.field("Entrypoint"), config.field("Cmd"));
     let is_users = !(entrypoint.before == entrypoint.old_image
@@ -106,7 +106,7 @@ fn compare_process(config: Four<'_>, found: &mut Differences) {
     let image_has_command = !is_empty(command.old_image);
     let both_written =
         is_empty(command.before) && image_has_command && !is_empty(entrypoint.before);
-    // An empty list leaves the image's command on, null (stored for `[""]`) switches it off.
+    // An empty list keeps the image's command, null (stored for `[""]`) disables it.
     let command_stays = is_users && *entrypoint.before != json!([]) || both_written;
     let stays = |field: Four<'_>| {
         field.before == field.after || (is_empty(field.before) && is_empty(field.after))
@@ -117,7 +117,7 @@ fn compare_process(config: Four<'_>, found: &mut Differences) {
     found.unless(command_kept, "Config.Cmd", command.before, command.after);
 }
 
-/// Podman puts the host name into the environment; an automatic one is the short ID.
+/// Podman adds the host name to the environment; an automatic one is the short ID.
 fn compare_environment(
     (before, after): (&Value, &Value),
     field: Four<'_>,
@@ -145,7 +145,7 @@ fn compare_labels(labels: Four<'_>, path: &str, found: &mut Differences) {
     found.unless(is_kept, &format!("{path}.{COMPOSE_IMAGE_LABEL}"), compose.before, compose.after);
 }
 
-/// A published port stays, one that is only declared follows.
+/// A published port stays; a port that is only declared follows the image.
 fn compare_ports(ports: Four<'_>, published: &Value, found: &mut Differences) {
     for port in ports.keys() {
         let field = ports.field(port);

@@ -1,4 +1,4 @@
-//! `HostConfig` and `Mounts`: nothing here is the image's, except volumes it declares.
+//! `HostConfig` and `Mounts`: no value comes from the image, except declared volumes.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ pub(super) fn compare(before: &Value, after: &Value, found: &mut Differences) {
                 found.unless_equal(&path, &without_nulls(value), &without_nulls(now));
             }
             "Mounts" => compare_mount_requests(before, value, now, found),
-            // The Engine lists them in no order.
+            // The Engine lists them in no fixed order.
             "Links" => found.unless(texts(value) == texts(now), &path, value, now),
             "RestartPolicy" => {
                 found.unless_equal(&path, &without_empty_name(value), &without_empty_name(now));
@@ -28,8 +28,8 @@ pub(super) fn compare(before: &Value, after: &Value, found: &mut Differences) {
     }
 }
 
-/// An anonymous `/path` may have got the name of its volume, and the order says nothing. Podman
-/// lists volumes of the image here as well: at places that were not mounted, they are new.
+/// An anonymous `/path` may have the name of its volume now, and the order does not matter. Podman
+/// lists volumes of the image here as well: they are new if nothing was mounted there before.
 fn compare_binds(container: &Value, before: &Value, after: &Value, found: &mut Differences) {
     let (old, new) = (texts(before), texts(after));
     let is_same = |old: &str, new: &str| {
@@ -55,8 +55,8 @@ fn without_nulls(ports: &Value) -> Value {
     ports
 }
 
-/// A mount without a source may have got the name of its volume, and anonymous volumes may have
-/// been added by the name they had.
+/// A mount without a source may have the name of its volume now, and anonymous volumes may have
+/// been added by name.
 fn compare_mount_requests(before: &Value, requests: &Value, now: &Value, found: &mut Differences) {
     let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let (old, new) = (all(requests), all(now));
@@ -78,7 +78,7 @@ fn with_source(request: &Value, other: &Value) -> Value {
     request
 }
 
-/// Engines that were never told a policy show an empty one.
+/// Engines that were given no policy show an empty one.
 fn without_empty_name(policy: &Value) -> Value {
     let mut policy = policy.clone();
     if policy["Name"] == json!("") {
@@ -87,20 +87,22 @@ fn without_empty_name(policy: &Value) -> Value {
     policy
 }
 
-/// What the Engine writes otherwise for the same mount.
+/// Values that the Engine writes differently for the same mount.
 fn is_engine_default(key: &str, mount: &Value, now: &Value) -> bool {
     match key {
-        // An anonymous volume has none, a named one the default.
+        // An anonymous volume has no mode, a named one has the default.
         "Mode" => mount[key] == json!("") && now[key] == json!("z"),
-        // Left out by Engine 28 for an anonymous volume in `Binds`; the directory says the same.
+        // Engine 28 omits it for an anonymous volume in `Binds`; the directory contains the same
+        // name.
         "Name" => mount[key].is_null() && mount["Source"] == now["Source"],
-        // An image is mounted from a layer made for the container.
+        // An image is mounted from a layer that is created for the container.
         "Source" => mount["Type"] == json!("image"),
         _ => false,
     }
 }
 
-/// Every mount is there with the same source. Volumes that the new image declares come on top.
+/// Every mount exists with the same source. Volumes that the new image declares are allowed in
+/// addition.
 pub(super) fn compare_mounts(before: Inspected<'_>, after: Inspected<'_>, found: &mut Differences) {
     let (old, new) = (&before.container["Mounts"], &after.container["Mounts"]);
     let at = |mounts: &Value, destination: &Value| {

@@ -1,8 +1,8 @@
-//! Whether a container is the same after its image was replaced: the promise, as code.
+//! Checks that a container is the same after its image was replaced: the promise, as code.
 //!
-//! The two inspect documents are compared whole. What may differ is named below, with the reason;
-//! every field that is not named, known or not, must be equal. This does not share a line with
-//! the code that makes the create body, or an error there would hide itself here.
+//! The whole inspect documents are compared. The fields that may differ are listed below, with the
+//! reason; every other field, known or not, must be equal. This shares no code with the creation of
+//! the body, because a common error would stay hidden.
 
 mod config;
 mod host_config;
@@ -17,13 +17,13 @@ use serde_json::Value;
 pub struct Difference {
     /// The path in the inspect document.
     pub path: String,
-    /// What stood there; null where nothing did.
+    /// The old value; null if there was none.
     pub before: Value,
-    /// What stands there now.
+    /// The new value.
     pub after: Value,
 }
 
-/// A container and the image it runs on, as the Engine tells of them.
+/// A container and its image, as the Engine reports them.
 #[derive(Debug, Clone, Copy)]
 pub struct Inspected<'a> {
     /// `GET /containers/ID/json`.
@@ -55,9 +55,9 @@ pub const MAY_DIFFER: [(&str, &str); 19] = [
     ("ProcessLabel", "SELinux categories, made by the Engine for each container"),
 ];
 
-/// What is not the same after the update but should be. Empty when the promise is kept.
+/// All differences that are not allowed. Empty if the promise is kept.
 ///
-/// Both documents are taken from a running container. A malformed document differs; it is no error.
+/// Both documents are from a running container. A malformed document is a difference, not an error.
 #[must_use]
 pub fn differences(before: Inspected<'_>, after: Inspected<'_>) -> Vec<Difference> {
     let mut found = Differences::default();
@@ -95,23 +95,23 @@ impl Differences {
     }
 }
 
-/// The keys of either object.
+/// The keys of both objects.
 fn keys<'a>(before: &'a Value, after: &'a Value) -> BTreeSet<&'a str> {
     let keys = |value: &'a Value| value.as_object().into_iter().flat_map(|object| object.keys());
     keys(before).chain(keys(after)).map(String::as_str).collect()
 }
 
-/// Whether a list or an object stands here, or nothing. Anything else is compared as it is.
+/// Whether the value is a list, an object, or nothing. Other values are compared as they are.
 fn is_collection(value: &Value) -> bool {
     matches!(value, Value::Null | Value::Array(_) | Value::Object(_))
 }
 
-/// The texts of a list, without order; none where there is no list.
+/// The texts of a list, without order; none if there is no list.
 fn texts(list: &Value) -> BTreeSet<&str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// The name the Engine gives a container that has none: the first 12 digits of its ID.
+/// The name that the Engine gives to a container without one: the first 12 digits of its ID.
 fn short_id(container: &Value) -> &str {
     container["Id"].as_str().and_then(|id| id.get(..12)).unwrap_or_default()
 }

@@ -1,4 +1,5 @@
-//! `NetworkSettings`: the same networks with the same settings; addresses only if asked for.
+//! `NetworkSettings`: the same networks with the same settings; addresses only if they were
+//! requested.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::core::recreate::differences::{Differences, is_collection, keys, short_id, texts};
 
-/// Given by the Engine, on top of the settings that are compared.
+/// Values from the Engine, in addition to the settings that are compared.
 const GIVEN_BY_THE_ENGINE: [&str; 7] = [
     "EndpointID",
     "Gateway",
@@ -17,8 +18,8 @@ const GIVEN_BY_THE_ENGINE: [&str; 7] = [
     "NetworkID",
 ];
 
-/// `NetworkSettings` beside `Networks` repeats the default network and names things of the Engine;
-/// the ports come from `PortBindings` and `ExposedPorts`, which are compared.
+/// `NetworkSettings` outside of `Networks` repeats the default network and names the Engine's
+/// resources; the ports come from `PortBindings` and `ExposedPorts`, which are compared.
 pub(super) fn compare(before: &Value, after: &Value, found: &mut Differences) {
     let networks = |container: &Value| container["NetworkSettings"]["Networks"].clone();
     let (old, new) = (networks(before), networks(after));
@@ -53,7 +54,7 @@ fn is_kept(key: &str, (before, old): End<'_>, (after, new): End<'_>) -> bool {
     }
 }
 
-/// An address that was asked for must be there again, on a container that runs.
+/// A requested address must be there again, on a container that runs.
 fn is_address_kept(asked_for: &str, key: &str, old: &Value, new: &Value) -> bool {
     let has_address = |endpoint: &Value| endpoint[key] != json!("");
     let is_static = old["IPAMConfig"][asked_for].as_str().is_some_and(|text| !text.is_empty());
@@ -65,7 +66,7 @@ fn names<'a>(container: &Value, list: &'a Value) -> BTreeSet<&'a str> {
     texts(list).into_iter().filter(|name| *name != short_id(container)).collect()
 }
 
-/// A MAC address that is not locally administered, or that `Config` names, was asked for.
+/// A MAC address was requested if it is not locally administered, or if `Config` names it.
 fn compare_mac_addresses(before: &Value, old: &Value, new: &Value, found: &mut Differences) {
     let configured = &before["Config"]["MacAddress"];
     for network in keys(old, new) {

@@ -1,4 +1,4 @@
-//! What hangs on what.
+//! Which containers depend on which.
 
 use serde_json::{Value, json};
 
@@ -104,7 +104,7 @@ fn names_in_order(others: &[Value]) -> Vec<(String, String)> {
 #[test]
 fn a_company_is_found_through_others_and_each_stands_behind_what_it_hangs_on() {
     let till = named("a", &json!({ "NetworkMode": "container:till" }));
-    // It hangs on the main one as well, and is found there first.
+    // It depends on the main container as well, and is found there first.
     let both = named("b", &json!({ "VolumesFrom": ["till"], "PidMode": "container:c" }));
     let chain = named("c", &json!({ "PidMode": "container:a" }));
     let none = named("d", &json!({ "NetworkMode": "host" }));
@@ -120,7 +120,7 @@ fn containers_that_hang_on_each_other_are_refused() {
     let other = named("b", &json!({ "VolumesFrom": ["a"] }));
     let refused = dependents(&small().container, &[one, other], &DependsOn::new())
         .expect_err("it is refused");
-    assert!(refused.to_string().contains("hang on each other"), "{refused}");
+    assert!(refused.to_string().contains("depend on each other"), "{refused}");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_label_is_a_tie_and_stands_behind_those_that_break() {
             of("b", "depends on a")
         ]
     );
-    // A name is a name: no beginning of an ID.
+    // A name is compared as a whole: the beginning of an ID does not count.
     let start = named("d", &json!({}));
     let asked =
         DependsOn::from([asks(&start, &small().container["Id"].as_str().expect("an ID")[..8])]);

@@ -1,4 +1,4 @@
-//! Documents of real Engines, whole and damaged.
+//! Documents of real Engines, complete and damaged.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -100,7 +100,7 @@ fn may_change(path: &str) -> bool {
         || path == "Config.Labels.com.docker.compose.image"
 }
 
-/// The promise is worth what its judge sees: a change of any value must be found.
+/// The comparison must find a change of any value, otherwise the promise is worth nothing.
 #[test]
 fn the_judge_sees_every_change() {
     for documents in fixtures() {
@@ -127,7 +127,7 @@ fn the_judge_sees_every_change() {
     }
 }
 
-/// Values of every type, and texts that mean something in other places.
+/// Values of every type, and texts that have a meaning elsewhere.
 fn any_value() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
@@ -155,7 +155,7 @@ fn any_damage() -> impl Strategy<Value = Damage> {
         .prop_map(|(in_image, place, value)| Damage { in_image, place, value })
 }
 
-/// Puts another value at some place, or takes it out.
+/// Replaces or removes a value at some place.
 fn damage(documents: &mut Documents, damage: &Damage) {
     let document = if damage.in_image { &mut documents.image } else { &mut documents.container };
     let paths = paths(document);

@@ -1,4 +1,4 @@
-//! What belongs to several files of this room: tables, and documents of real Engines.
+//! Shared test data: a small container, and documents of real Engines.
 
 mod dependents;
 mod documents;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::recreate::{CannotRecreate, Original, Recreation, recreate};
 
-/// What a real Engine said of a container and its image.
+/// What a real Engine reported of a container and its image.
 #[derive(Debug, Clone)]
 struct Documents {
     name: String,
@@ -45,7 +45,7 @@ fn fixture(name: &str) -> Documents {
     all.find(|documents| documents.name == name).expect("a fixture of that name")
 }
 
-/// A fixture of `tests/fixtures/refused`, whose containers cannot be carried over.
+/// A fixture of `tests/fixtures/refused`, whose containers cannot be recreated.
 fn refused(name: &str) -> Documents {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/refused");
     read(&directory.join(format!("{name}.json")))
@@ -62,7 +62,7 @@ fn read(path: &Path) -> Documents {
     }
 }
 
-/// A small container on Engine 20.10 with one network, whose image brings one of everything.
+/// A small container on Engine 20.10 with one network. Its image sets one of everything.
 fn small() -> Documents {
     let image_config = json!({
         "Env": ["PATH=/bin", "SHARED=old"],

@@ -1,4 +1,4 @@
-//! What Podman does not tell, or tells in other words: with documents of Podman 4.3.
+//! What Podman does not show, or shows in another form: with documents of Podman 4.3.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn plain() -> Documents {
     fixture("podman-4.3-plain")
 }
 
-/// The path of the field because of which these documents are refused.
+/// The path of the field for which these documents are refused.
 fn refusal(documents: &Documents) -> String {
     documents.recreate().expect_err("a refusal").field
 }
@@ -36,7 +36,7 @@ fn what_the_user_of_podman_wrote_stays() {
     }));
 }
 
-/// An interval like the image's is the user's all the same: without it, Podman takes 30 s.
+/// An interval equal to the image's is the user's all the same: without it, Podman takes 30 s.
 #[test]
 fn a_health_check_of_the_user_is_kept_whole() {
     let documents = fixture("podman-4.3-hosted");
@@ -69,7 +69,7 @@ fn the_mac_address_is_asked_for_again() {
 fn addresses_that_podman_does_not_tell_are_refused_by_name() {
     let mut documents = refused("podman-4.3-network");
     assert_eq!(refusal(&documents), "NetworkSettings.Networks.blue.IPAMConfig");
-    // A Podman that tells them has nothing to hide.
+    // A Podman that shows them hides nothing.
     documents.container["NetworkSettings"]["Networks"]["blue"]["IPAMConfig"] = json!({});
     assert!(documents.recreate().is_ok());
 }
@@ -96,7 +96,7 @@ fn settings_that_only_podman_has_are_refused_by_name() {
     }
 }
 
-/// Podman 4.3 shows this of `--device /dev/null:/dev/nothing:r`.
+/// What Podman 4.3 shows for `--device /dev/null:/dev/nothing:r`.
 #[test]
 fn rights_to_a_device_that_podman_does_not_tell_are_refused_by_name() {
     let mut documents = plain();
@@ -110,7 +110,7 @@ fn rights_to_a_device_that_podman_does_not_tell_are_refused_by_name() {
     assert!(documents.recreate().is_ok());
 }
 
-/// Without Podman's own document nothing of this concerns a container, whatever it is made of.
+/// Without Podman's own document none of this applies to a container, whatever its image is.
 #[test]
 fn an_image_that_calls_itself_podman_changes_nothing_on_dockers_engine() {
     let mut documents = fixture("engine-20.10-plain");

@@ -1,4 +1,4 @@
-//! What goes into the body, case by case.
+//! The contents of the create body, case by case.
 
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ fn a_container_without_wishes_asks_for_nothing() {
 
 #[test]
 fn a_wish_of_the_user_stays_in_the_body() {
-    // field, what inspect shows, what the body asks for
+    // field, what inspect shows, what the body requests
     let rows = [
         ("User", json!("two"), json!("two")),
         ("WorkingDir", json!("/mine"), json!("/mine")),
@@ -127,7 +127,7 @@ fn an_anonymous_volume_is_attached_by_its_name() {
     let named = json!([{"Type": "volume", "Source": "v1", "Target": "/data"}]);
     let null = Value::Null;
     let bind = |text: &str| json!([text]);
-    // Binds, Mounts and VolumesFrom shown; Binds and Mounts asked for
+    // Binds, Mounts and VolumesFrom shown; Binds and Mounts requested
     let rows = [
         [&null, &null, &null, &null, &named],
         [&bind("v1:/data"), &null, &null, &bind("v1:/data"), &null],
@@ -148,7 +148,8 @@ fn an_anonymous_volume_is_attached_by_its_name() {
             &null,
             &json!([{"Type": "volume", "Target": "/data", "Source": "w"}]),
         ],
-        // The image declares it, so it may be the container's own beside the inherited ones.
+        // The image declares it, so it may be the container's own in addition to the inherited
+        // ones.
         [&null, &null, &json!(["db"]), &null, &named],
     ];
     for [binds, mounts, from, expected_binds, expected_mounts] in rows {
@@ -293,7 +294,7 @@ fn a_mac_address_stays_where_it_was_asked_for() {
         (v1_44, "front", None, derived, None, None),
         // Engine 25.0.0 showed its own address in Config (moby issue 47228).
         (v1_44, "front", Some(derived), derived, None, None),
-        // Nothing tells whether it was asked for: kept.
+        // Nothing shows whether it was requested: kept.
         (v1_51, "back", None, random, None, Some(random)),
         (v1_51, "back", None, derived, None, None),
         (v1_52, "front", None, fixed, None, Some(fixed)),
