@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use pilotfish::core::update::Step;
-use pilotfish::core::update::event::{Event, Listener};
+use pilotfish::core::update::event::{Event, EventSink};
 use pilotfish::core::update::history::{Cause, Outcome, Record};
 use pilotfish::telemetry::{Format, LogListener, subscriber};
 use serde_json::{Value, json};
 use tracing::Level;
 
-use crate::fixtures::{digest, record};
+use crate::fixtures::{digest, numbered, record};
 use crate::golden::{Page, compare};
 
 fn logged(format: Format, level: Level, colour: bool, speak: impl FnOnce()) -> String {
@@ -48,7 +48,7 @@ fn speak() {
         ended(Outcome::Failed, Some("the pull broke off")),
         ended(Outcome::Stuck, Some("the port is in use")),
     ] {
-        LogListener.hear(&event);
+        LogListener.hear(&numbered(event));
     }
 }
 
@@ -60,7 +60,7 @@ fn text_from_others_cannot_break_reorder_or_colour_a_log_line() {
     for (format, colour) in [(Format::Text, false), (Format::Text, true), (Format::Json, false)] {
         let speak = || {
             tracing::warn!(container = hostile, error = %hostile, "{hostile}: went wrong");
-            LogListener.hear(&Event::Pulled { registry: hostile.into(), bytes: 1 });
+            LogListener.hear(&numbered(Event::Pulled { registry: hostile.into(), bytes: 1 }));
         };
         let log = logged(format, Level::INFO, colour, speak);
         assert_eq!(log.lines().count(), 2, "{log}");

@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pilotfish::core::decide::snapshot::Snapshot;
-use pilotfish::core::update::event::{Event, Listener};
+use pilotfish::core::update::event::{Event, EventSink};
 use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::metrics::{Metrics, catalogue};
 
-use crate::fixtures::{record, report, snapshot};
+use crate::fixtures::{numbered, record, report, snapshot};
 use crate::golden;
 
 const DOCUMENTED: [(&str, &str, &[&str]); 16] = [
@@ -44,10 +44,10 @@ fn busy() -> Metrics {
     metrics.request("docker.io", "200");
     metrics.request("docker.io", "429");
     metrics.rate_limit_remaining("docker.io", 97);
-    metrics.hear(&Event::Pulled { registry: "docker.io".into(), bytes: 4_100_000 });
+    metrics.hear(&numbered(Event::Pulled { registry: "docker.io".into(), bytes: 4_100_000 }));
     let updated = Record { gap_seconds: Some(0.3), ..record("web", Outcome::Updated, None) };
-    metrics.hear(&Event::UpdateEnded(Box::new(updated)));
-    metrics.hear(&Event::UpdateEnded(Box::new(record("gone", Outcome::Failed, None))));
+    metrics.hear(&numbered(Event::UpdateEnded(Box::new(updated))));
+    metrics.hear(&numbered(Event::UpdateEnded(Box::new(record("gone", Outcome::Failed, None)))));
     metrics
 }
 
