@@ -21,10 +21,10 @@ impl<P: Ports> Update<'_, P> {
     /// ones. Between the calls nothing would be started after a cut, or only what others hang on;
     /// recovery covers it, and starts what has proved itself where the Engine did not.
     pub(super) async fn commit(&mut self) -> Result<Note, StepError> {
-        let new = self.new_containers()?;
+        let new = self.inspector().new_ids()?;
         let engine = self.ports.engine();
         let has_policy = |number: &usize| !self.plan().member(*number).restart_policy.is_no();
-        for number in self.members().into_iter().rev().filter(has_policy) {
+        for number in self.inspector().members().into_iter().rev().filter(has_policy) {
             let old = &self.plan().member(number).old_container;
             engine.set_restart_policy(old, &RestartPolicy::no()).await.or_else(not_there)?;
         }
@@ -35,7 +35,13 @@ impl<P: Ports> Update<'_, P> {
         }
         // An Engine that was restarted just now has started the old ones, and not the proven ones.
         for number in self.plan().numbers().rev() {
-            if self.look_at_old(number).await?.as_ref().is_some_and(inspect::is_running) {
+            if self
+                .inspector()
+                .old_container(number)
+                .await?
+                .as_ref()
+                .is_some_and(inspect::is_running)
+            {
                 self.stop_old_container(number).await?;
             }
         }

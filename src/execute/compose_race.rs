@@ -41,8 +41,11 @@ impl<P: Ports> Update<'_, P> {
             return Ok(false);
         }
         let has_ended = self.await_compose(is_same_service).await?;
-        let is_taken_away = is_taken_away(&self.journal.progress, &self.reality().await?);
-        Ok(is_taken_away && has_ended && self.external_container(0, &[]).await?.is_none())
+        let is_taken_away =
+            is_taken_away(&self.journal.progress, &self.inspector().actual_state().await?);
+        Ok(is_taken_away
+            && has_ended
+            && self.inspector().external_container(0, &[]).await?.is_none())
     }
 
     /// Compose may have seen a container parked that serves again by now, and remove it all the
@@ -59,7 +62,7 @@ impl<P: Ports> Update<'_, P> {
         let begun = Instant::now();
         loop {
             for (number, ReplacedContainer { name, .. }) in restored.iter().enumerate() {
-                if self.name_holder(number).await?.is_none() {
+                if self.inspector().name_holder(number).await?.is_none() {
                     let message = format!("{name} was removed while it was brought back");
                     return Err(EngineError::Conflict { message }.into());
                 }

@@ -19,18 +19,12 @@ impl<P: Ports> Update<'_, P> {
         let mut moved = Vec::new();
         for number in self.plan().numbers() {
             let new = self.create_beside(number, &moved).await?;
-            moved.push(self.moved(number, new));
+            moved.push(self.plan().replaced_by(number, new));
         }
         let ids: Vec<_> = moved.into_iter().map(|moved| moved.to).collect();
         self.check_start_requirements(&ids).await?;
         let mut ids = ids.into_iter();
         Ok(Note { new_container: ids.next(), new_dependents: ids.collect(), ..Note::default() })
-    }
-
-    /// Says that another container stands for a member.
-    pub(super) fn moved(&self, number: usize, to: String) -> ReplacedContainer {
-        let member = self.plan().member(number);
-        ReplacedContainer { name: member.container.clone(), from: member.old_container.clone(), to }
     }
 
     async fn create_beside(
@@ -48,7 +42,7 @@ impl<P: Ports> Update<'_, P> {
             let id = self.make(&name, &recreation).await?;
             (image, id)
         } else {
-            let image = self.old_image(number).to_owned();
+            let image = self.journal.header.old_image(number).to_owned();
             let id = self.make_on(&name, recreation, &image).await?;
             (image, id)
         };
@@ -56,20 +50,12 @@ impl<P: Ports> Update<'_, P> {
         if inspect::image_id(&created) != image {
             let got = inspect::image_id(&created);
             let detail = format!("the new container got the image {got} instead of {image}");
-            return Err(StepError::surroundings(self.naming(number, detail)));
+            return Err(StepError::surroundings(self.plan().naming(number, detail)));
         }
         let settings = &member.health;
         match healthcheck::asks_for_too_long(settings, &member.recreation.body, &created) {
-            Some(detail) => Err(StepError::surroundings(self.naming(number, detail))),
+            Some(detail) => Err(StepError::surroundings(self.plan().naming(number, detail))),
             None => Ok(id),
-        }
-    }
-
-    /// The ID of the image that the old container of a member runs on.
-    pub(super) fn old_image(&self, number: usize) -> &str {
-        match number {
-            0 => &self.plan().from.image_id,
-            number => inspect::image_id(self.journal.header.original_of(number)),
         }
     }
 
@@ -144,15 +130,15 @@ impl<P: Ports> Update<'_, P> {
         if number == 0 {
             self.restore_tag().await?;
         }
-        let image = self.old_image(number);
-        let holder = self.name_holder(number).await?;
+        let image = self.journal.header.old_image(number);
+        let holder = self.inspector().name_holder(number).await?;
         if let Some(found) = holder.filter(|it| inspect::image_id(it) == image) {
             return Ok(inspect::id(&found).to_owned());
         }
         let member = self.plan().member(number);
         let recreation = relink(&member.recreation, moved);
         let id = self.make_on(&member.container, recreation, image).await?;
-        self.warn(self.naming(
+        self.warn(self.plan().naming(
             number,
             "the old container had been removed; it was made again from its kept image",
         ));

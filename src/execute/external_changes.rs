@@ -23,26 +23,6 @@ use crate::ports::Ports;
 const TAKE_OVER_LIMIT: Duration = Duration::from_secs(3);
 
 impl<P: Ports> Update<'_, P> {
-    /// The container that bears the name of a member without being part of this update: a person,
-    /// or Compose, made it while the name was free. `restored` are those that are back already.
-    pub(super) async fn external_container(
-        &self,
-        number: usize,
-        restored: &[ReplacedContainer],
-    ) -> Result<Option<Value>, StepError> {
-        let Some(holder) = self.name_holder(number).await? else { return Ok(None) };
-        let new = self.look_at_new(number).await?;
-        let old = self.plan().member(number).old_container.as_str();
-        let ours = [Some(old), new.as_ref().map(inspect::id)];
-        let is_strange = !ours.contains(&Some(inspect::id(&holder)));
-        // Where the old one is gone, one like it is the old one made again by this way back.
-        let is_remade = self.journal.progress.failed.is_some()
-            && inspect::image_id(&holder) == self.old_image(number)
-            && self.has_intended_dependency(number, &holder, restored)
-            && self.look_at_old(number).await?.is_none();
-        Ok(Some(holder).filter(|_| is_strange && !is_remade))
-    }
-
     /// What began to hang on a member since the update was planned would break with the switch, and
     /// is not part of the plan. The next round finds it.
     pub(super) async fn check_no_new_dependents(&self) -> Result<(), StepError> {
@@ -75,7 +55,7 @@ impl<P: Ports> Update<'_, P> {
     pub(super) async fn await_external_changes(&self, number: usize) -> Result<bool, StepError> {
         let begun = Instant::now();
         loop {
-            let external_container = self.external_container(number, &[]).await?;
+            let external_container = self.inspector().external_container(number, &[]).await?;
             let is_there = |made: &Value| number != 0 || inspect::is_running(made);
             if external_container.as_ref().is_some_and(is_there) {
                 return Ok(true);
@@ -105,7 +85,7 @@ impl<P: Ports> Update<'_, P> {
         external_container: &Value,
         restored: &[ReplacedContainer],
     ) -> Result<String, StepError> {
-        let (engine, old) = (self.ports.engine(), self.look_at_old(number).await?);
+        let (engine, old) = (self.ports.engine(), self.inspector().old_container(number).await?);
         let name = &self.plan().member(number).container;
         let message = format!("another container named {name} was made during the update");
         let moved = self.all_moved(restored);
@@ -168,7 +148,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// Removes the old container of a member; its volumes stay.
     pub(super) async fn give_up(&self, number: usize) -> Result<(), StepError> {
-        let Some(old) = self.look_at_old(number).await? else { return Ok(()) };
+        let Some(old) = self.inspector().old_container(number).await? else { return Ok(()) };
         let (engine, id) = (self.ports.engine(), inspect::id(&old));
         engine.set_restart_policy(id, &RestartPolicy::no()).await?;
         self.stop_old_container(number).await?;

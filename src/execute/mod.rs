@@ -16,7 +16,7 @@ mod images;
 mod places;
 mod pull;
 mod rollback_images;
-mod actual_state;
+mod inspector;
 mod start_requirements;
 mod stop;
 mod external_changes;
@@ -47,6 +47,7 @@ use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
 use crate::ports::Ports;
+use inspector::Inspector;
 use places::Place;
 
 /// How long to wait for an Engine that went away under an update. An Engine restart takes seconds,
@@ -135,6 +136,10 @@ impl<'a, P: Ports> Update<'a, P> {
         &self.journal.header.plan
     }
 
+    fn inspector(&self) -> Inspector<'_, P::Engine> {
+        Inspector::of(self.ports.engine(), &self.journal)
+    }
+
     /// Carries the update out from its first step.
     pub async fn run(mut self) -> Ended {
         let error = self.forward(Step::Pull).await.err();
@@ -178,7 +183,7 @@ impl<'a, P: Ports> Update<'a, P> {
     /// Looks at what the Engine says now, and goes on or back.
     async fn decide_again(&mut self) -> Result<(), StepError> {
         self.await_engine().await?;
-        let reality = self.reality().await?;
+        let reality = self.inspector().actual_state().await?;
         let resume = resume(&self.journal.progress, &reality);
         let intent = match &resume {
             Resume::Forward(step) => format!("going on with {}", step.word()),
@@ -254,7 +259,7 @@ impl<'a, P: Ports> Update<'a, P> {
         self.let_compose_finish().await?;
         self.check_no_new_dependents().await?;
         self.check_old_containers_run().await?;
-        let new: Vec<_> = self.new_containers()?.into_iter().map(|(_, id)| id).collect();
+        let new: Vec<_> = self.inspector().new_ids()?.into_iter().map(|(_, id)| id).collect();
         self.check_start_requirements(&new).await
     }
 
@@ -350,14 +355,6 @@ impl<'a, P: Ports> Update<'a, P> {
         u64::try_from(self.stopped_at?.elapsed().as_millis()).ok()
     }
 
-    /// Says of which member something is told, where it is not the main one.
-    fn naming(&self, number: usize, detail: impl Into<String>) -> String {
-        match number {
-            0 => detail.into(),
-            number => format!("{}: {}", self.plan().member(number).container, detail.into()),
-        }
-    }
-
     /// A container that is gone although it was seen to run: no clean-up takes one that runs, so a
     /// person did. Of an update that is taken up again nobody knows when it went.
     fn removed(&self, which: &str, error: EngineError, number: usize) -> StepError {
@@ -365,7 +362,7 @@ impl<'a, P: Ports> Update<'a, P> {
             return error.into();
         }
         let detail = format!("somebody removed the {which} container during the update");
-        StepError::Cause(Cause::person(self.naming(number, detail)))
+        StepError::Cause(Cause::person(self.plan().naming(number, detail)))
     }
 
     fn warn(&self, detail: impl Into<String>) {

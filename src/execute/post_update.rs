@@ -52,6 +52,6 @@ impl<P: Ports> Update<'_, P> {
     }
 
     fn complain(&self, number: usize, why: &str) {
-        self.warn(self.naming(number, format!("the {} hook {why}", Moment::PostUpdate)));
+        self.warn(self.plan().naming(number, format!("the {} hook {why}", Moment::PostUpdate)));
     }
 }

@@ -5,13 +5,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::{StepError, TRIES_MAX, TRY_PAUSE, Update};
 use crate::core::docker::inspect;
-use crate::core::recreate::{ReplacedContainer, depends_as_before};
+use crate::core::recreate::ReplacedContainer;
 use crate::core::update::{Mark, MemberState, Note, Step};
 use crate::engine::{Engine, EngineError};
+use crate::host::Host;
 use crate::ports::Ports;
 
 /// How many of the last lines of a failed container are kept.
@@ -95,12 +94,13 @@ impl<P: Ports> Update<'_, P> {
 
     /// Both the old container and its image are gone: somebody pruned everything that did not run.
     async fn nothing_to_go_back_to(&self) -> Result<bool, StepError> {
-        if self.look_at_old(0).await?.is_some() || self.external_container(0, &[]).await?.is_some()
+        if self.inspector().old_container(0).await?.is_some()
+            || self.inspector().external_container(0, &[]).await?.is_some()
         {
             return Ok(false);
         }
         let image = self.ports.engine().inspect_image(&self.plan().from.image_id).await?;
-        Ok(image.is_none() && self.look_at_new(0).await?.is_some())
+        Ok(image.is_none() && self.inspector().new_container(0).await?.is_some())
     }
 
     /// Nothing proven is left, so the unproven ones are better than none.
@@ -110,7 +110,7 @@ impl<P: Ports> Update<'_, P> {
         for number in self.plan().numbers().skip(1).rev() {
             self.give_up(number).await?;
         }
-        for (number, new) in self.new_containers()? {
+        for (number, new) in self.inspector().new_ids()? {
             self.take_name(number, &new).await?;
             engine.start(&new).await?;
             engine.set_restart_policy(&new, &self.plan().member(number).restart_policy).await?;
@@ -126,7 +126,7 @@ impl<P: Ports> Update<'_, P> {
     async fn stop_new_containers(&mut self, attempt: Attempt) -> Result<(), StepError> {
         let engine = self.ports.engine();
         for number in self.plan().numbers().rev() {
-            let Some(new) = self.look_at_new(number).await? else { continue };
+            let Some(new) = self.inspector().new_container(number).await? else { continue };
             let (id, name) = (inspect::id(&new), self.plan().member(number).new_name());
             if inspect::is_running(&new) {
                 engine.stop(id, inspect::stop_timeout(&new)).await?;
@@ -152,7 +152,7 @@ impl<P: Ports> Update<'_, P> {
         let mut restored: Vec<ReplacedContainer> = Vec::new();
         let mut ours = Vec::new();
         for number in self.plan().numbers() {
-            let id = match self.external_container(number, &restored).await? {
+            let id = match self.inspector().external_container(number, &restored).await? {
                 Some(external_container) => {
                     self.make_room_for(number, &external_container, &restored).await?
                 }
@@ -164,14 +164,16 @@ impl<P: Ports> Update<'_, P> {
                     None => return Ok(Vec::new()),
                 },
             };
-            restored.push(self.moved(number, id));
+            restored.push(self.plan().replaced_by(number, id));
         }
         // The gap ends when they serve for the first time, not when the last image is gone.
         let is_first = !self.journal.progress.is_restored;
         let gap_milliseconds = match (self.gap_milliseconds(), restored.first()) {
             _ if !is_first => None,
             (Some(gap), _) => Some(gap),
-            (None, Some(main)) => self.gap_from_engine_times(&main.to).await,
+            (None, Some(main)) => {
+                self.inspector().gap_from_engine_times(&self.ports.host().boot_id(), &main.to).await
+            }
             (None, None) => None,
         };
         let note = Note { gap_milliseconds, ..Note::default() };
@@ -192,9 +194,9 @@ impl<P: Ports> Update<'_, P> {
         number: usize,
         restored: &[ReplacedContainer],
     ) -> Result<Option<String>, StepError> {
-        let old = self.look_at_old(number).await?;
+        let old = self.inspector().old_container(number).await?;
         if let Some(old) = &old
-            && self.has_intended_dependency(number, old, restored)
+            && self.journal.header.depends_as_before(number, old, restored)
         {
             let id = inspect::id(old).to_owned();
             self.take_name(number, &id).await?;
@@ -204,7 +206,7 @@ impl<P: Ports> Update<'_, P> {
         self.give_up(number).await?;
         let is_nothing_left = old.is_none()
             && self.plan().dependents.is_empty()
-            && self.name_holder(number).await?.is_none();
+            && self.inspector().name_holder(number).await?.is_none();
         let id = self.recreate_old_container(number, restored).await?;
         self.take_name(number, &id).await?;
         match self.ports.engine().start(&id).await {
@@ -224,24 +226,12 @@ impl<P: Ports> Update<'_, P> {
         Ok(())
     }
 
-    /// Whether a container of a member hangs on what the old one hung on. What that is may be
-    /// another container by now, and an Engine that was restarted resolves the names in links anew.
-    pub(super) fn has_intended_dependency(
-        &self,
-        number: usize,
-        container: &Value,
-        restored: &[ReplacedContainer],
-    ) -> bool {
-        let original = self.journal.header.original_of(number);
-        let is_told = number != 0 && container.get("HostConfig").is_some();
-        !is_told || depends_as_before(original, container, restored).unwrap_or(true)
-    }
-
     /// A client that is killed, or that loses its connection, does not cancel a stop: the old
     /// container would end after it was seen to run. Asking for the same stop once more waits for
     /// its end. What cannot be stopped goes on running, which is what is wanted here.
     async fn await_running_stop(&self, number: usize) -> Result<(), StepError> {
-        let MemberState { old, old_was_started_again, .. } = self.pair(number).await?;
+        let MemberState { old, old_was_started_again, .. } =
+            self.inspector().member_state(number).await?;
         let may_be_asked = (self.stopped_at.is_some() || self.is_taken_up)
             && self.journal.progress.is_in_switch()
             && !old_was_started_again;
@@ -258,7 +248,7 @@ impl<P: Ports> Update<'_, P> {
     /// update was put there by somebody, and stays.
     async fn take_name(&self, number: usize, id: &str) -> Result<(), StepError> {
         let name = &self.plan().member(number).container;
-        match self.name_holder(number).await? {
+        match self.inspector().name_holder(number).await? {
             Some(holder) if inspect::id(&holder) == id => Ok(()),
             Some(_) => Err(EngineError::Conflict {
                 message: format!("another container named {name} was made during the update"),
@@ -283,7 +273,7 @@ impl<P: Ports> Update<'_, P> {
             }
             if tokio::time::Instant::now() >= deadline || self.stop.is_cancelled() {
                 let detail = "the old container runs again, but is not as well as it was";
-                self.warn(self.naming(number, detail));
+                self.warn(self.plan().naming(number, detail));
                 return Ok(());
             }
             tokio::time::sleep(RETURN_INTERVAL).await;
@@ -296,7 +286,7 @@ impl<P: Ports> Update<'_, P> {
         let mut log = Vec::new();
         let mut left = Vec::new();
         for number in self.plan().numbers() {
-            let Some(new) = self.look_at_new(number).await? else { continue };
+            let Some(new) = self.inspector().new_container(number).await? else { continue };
             let id = inspect::id(&new).to_owned();
             if inspect::was_started(&new) {
                 let lines = self.ports.engine().logs(&id, LOG_LINES_MAX).await.unwrap_or_default();

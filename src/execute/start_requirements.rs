@@ -13,18 +13,18 @@ impl<P: Ports> Update<'_, P> {
     /// Engine tries what the new containers mount, which also shows whether the new image has a
     /// place for it: a file cannot be mounted over a directory.
     pub(super) async fn check_start_requirements(&self, new: &[String]) -> Result<(), StepError> {
-        for number in self.members() {
+        for number in self.inspector().members() {
             let original = self.journal.header.original_of(number);
             let met = start_requirements::met("", &look(self.ports, original).await);
-            met.map_err(|no| StepError::surroundings(self.naming(number, no.detail)))?;
+            met.map_err(|no| StepError::surroundings(self.plan().naming(number, no.detail)))?;
         }
-        for (number, new) in self.members().into_iter().zip(new) {
+        for (number, new) in self.inspector().members().into_iter().zip(new) {
             let can_mount = self.ports.engine().can_mount(new).await?;
             // One that is gone is told of by what follows.
-            if !can_mount && self.look_at(new).await?.is_some() {
+            if !can_mount && self.inspector().container(new).await?.is_some() {
                 let detail = "the Engine cannot mount what the new container mounts: a source is \
                               missing, or a file and a directory meet; nothing was stopped";
-                return Err(StepError::surroundings(self.naming(number, detail)));
+                return Err(StepError::surroundings(self.plan().naming(number, detail)));
             }
         }
         Ok(())
@@ -33,13 +33,13 @@ impl<P: Ports> Update<'_, P> {
     /// The old containers that ran still run. What a person stopped or removed before the switch is
     /// not to be replaced by something that runs.
     pub(super) async fn check_old_containers_run(&self) -> Result<(), StepError> {
-        for number in self.members() {
-            let old = self.look_at_old(number).await?;
+        for number in self.inspector().members() {
+            let old = self.inspector().old_container(number).await?;
             let ran = inspect::is_running(self.journal.header.original_of(number));
             if ran && !old.as_ref().is_some_and(inspect::is_running) {
                 let end = if old.is_some() { "stopped" } else { "removed" };
                 let detail = format!("somebody {end} the old container during the update");
-                return Err(StepError::Cause(Cause::person(self.naming(number, detail))));
+                return Err(StepError::Cause(Cause::person(self.plan().naming(number, detail))));
             }
         }
         Ok(())

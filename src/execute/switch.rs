@@ -11,6 +11,7 @@ use crate::core::update::history::Cause;
 use crate::core::update::plan::ImageSource;
 use crate::core::update::start_error::{self, Blame};
 use crate::engine::{Engine, EngineError};
+use crate::host::Host;
 use crate::ports::Ports;
 
 impl<P: Ports> Update<'_, P> {
@@ -21,16 +22,16 @@ impl<P: Ports> Update<'_, P> {
     /// commit the Engine itself brings the proven containers back after a power cut. Names change
     /// after the stop, because a name leaves the Engine's DNS at once.
     pub(super) async fn switch(&mut self) -> Result<Note, StepError> {
-        self.new_containers()?;
+        self.inspector().new_ids()?;
         self.arm_restart_policy().await?;
         self.name_shortened_stops();
         self.stopped_at = Some(Instant::now());
         let engine = self.ports.engine();
-        for number in self.members().into_iter().rev() {
+        for number in self.inspector().members().into_iter().rev() {
             let stopped = self.stop_old_container(number).await;
             stopped.map_err(|error| self.removed("old", error, number))?;
         }
-        for (number, new) in self.new_containers()? {
+        for (number, new) in self.inspector().new_ids()? {
             let member = self.plan().member(number);
             let parked = engine.rename(&member.old_container, &member.old_name()).await;
             parked.or_else(already_so)?;
@@ -42,14 +43,14 @@ impl<P: Ports> Update<'_, P> {
 
     /// Says which containers get less time to stop than they were promised.
     fn name_shortened_stops(&self) {
-        for number in self.members() {
+        for number in self.inspector().members() {
             let original = self.journal.header.original_of(number);
             if inspect::stop_timeout_is_shortened(original) {
                 let granted = format_duration(inspect::stop_timeout(original));
                 let detail = format!(
                     "its stop timeout has no end or is longer than a day; it is killed after {granted}"
                 );
-                self.warn(self.naming(number, detail));
+                self.warn(self.plan().naming(number, detail));
             }
         }
     }
@@ -65,11 +66,11 @@ impl<P: Ports> Update<'_, P> {
     /// Whether the old ones that are there all have it. Nothing is stopped before they do.
     pub(super) async fn is_restart_policy_armed(&self) -> Result<bool, StepError> {
         let policy = self.second_net();
-        for number in self.members() {
+        for number in self.inspector().members() {
             if self.plan().member(number).restart_policy.is_no() {
                 continue;
             }
-            let old = self.look_at_old(number).await?;
+            let old = self.inspector().old_container(number).await?;
             let now = old.and_then(|old| restart_policy(&old).ok());
             if now.is_some_and(|now| now != policy) {
                 return Ok(false);
@@ -81,7 +82,7 @@ impl<P: Ports> Update<'_, P> {
     async fn arm_restart_policy(&self) -> Result<(), StepError> {
         let policy = self.second_net();
         let mut is_armed = false;
-        for number in self.members() {
+        for number in self.inspector().members() {
             let member = self.plan().member(number);
             if !member.restart_policy.is_no() {
                 let old = &member.old_container;
@@ -95,7 +96,7 @@ impl<P: Ports> Update<'_, P> {
 
     /// Starts the new containers, each behind what it hangs on, with an ear on the Engine.
     pub(super) async fn start(&mut self) -> Result<Note, StepError> {
-        let new = self.new_containers()?;
+        let new = self.inspector().new_ids()?;
         self.watches.clear();
         for (_, id) in &new {
             let watch = self.listen(id).await?;
@@ -115,7 +116,10 @@ impl<P: Ports> Update<'_, P> {
                 // What it hangs on has ended: that is what the verification will find first.
                 Err(error) if self.is_orphaned(number, &error).await? => break,
                 // A network that is gone is answered in the same way.
-                Err(error) if error.is_not_found() && self.look_at_new(number).await?.is_none() => {
+                Err(error)
+                    if error.is_not_found()
+                        && self.inspector().new_container(number).await?.is_none() =>
+                {
                     return Err(self.removed("new", error, number));
                 }
                 Err(error) => return Err(self.start_failed(number, error).await),
@@ -123,7 +127,14 @@ impl<P: Ports> Update<'_, P> {
         }
         let gap_milliseconds = match self.gap_milliseconds() {
             Some(gap) => Some(gap),
-            None => self.gap_from_engine_times(&self.new_container(0)?).await,
+            None => {
+                self.inspector()
+                    .gap_from_engine_times(
+                        &self.ports.host().boot_id(),
+                        &self.inspector().new_id(0)?,
+                    )
+                    .await
+            }
         };
         Ok(Note { gap_milliseconds, ..Note::default() })
     }
@@ -133,8 +144,14 @@ impl<P: Ports> Update<'_, P> {
         if error.is_engine_unreachable() {
             return Ok(false);
         }
-        for before in self.members().into_iter().filter(|before| *before < number) {
-            if !self.look_at_new(before).await?.as_ref().is_some_and(inspect::is_running) {
+        for before in self.inspector().members().into_iter().filter(|before| *before < number) {
+            if !self
+                .inspector()
+                .new_container(before)
+                .await?
+                .as_ref()
+                .is_some_and(inspect::is_running)
+            {
                 return Ok(true);
             }
         }
@@ -149,7 +166,7 @@ impl<P: Ports> Update<'_, P> {
         if error.is_engine_unreachable() {
             return error.into();
         }
-        let detail = self.naming(number, format!("could not be started: {error}"));
+        let detail = self.plan().naming(number, format!("could not be started: {error}"));
         let is_image = number == 0 && self.blame(&error).await == Blame::Image;
         let is_fresh =
             self.journal.progress.known.fetched || self.plan().source == ImageSource::Local;
@@ -164,25 +181,10 @@ impl<P: Ports> Update<'_, P> {
 
     /// Whom the Engine's words blame. What it does not tell of the new container is no proof.
     async fn blame(&self, error: &EngineError) -> Blame {
-        match self.look_at_new(0).await {
+        match self.inspector().new_container(0).await {
             Ok(Some(new)) => start_error::of_container(error.words(), &new),
             Ok(None) | Err(_) => start_error::of(error.words()),
         }
-    }
-
-    /// The numbers and the IDs of all new containers.
-    pub(super) fn new_containers(&self) -> Result<Vec<(usize, String)>, StepError> {
-        let numbered = |number| self.new_container(number).map(|id| (number, id));
-        self.members().into_iter().map(numbered).collect()
-    }
-
-    /// The ID of the new container of a member.
-    fn new_container(&self, number: usize) -> Result<String, StepError> {
-        let known = self.journal.progress.known.new_container_of(number).map(str::to_owned);
-        known.ok_or_else(|| {
-            let detail = "the journal does not name the new container";
-            StepError::surroundings(self.naming(number, detail))
-        })
     }
 }
 

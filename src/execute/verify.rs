@@ -92,7 +92,7 @@ impl<P: Ports> Update<'_, P> {
     async fn watch_all(&mut self) -> Result<(), StepError> {
         let mut watches = std::mem::take(&mut self.watches).into_iter();
         let mut trials = Vec::new();
-        let new = self.new_containers()?;
+        let new = self.inspector().new_ids()?;
         for (number, id) in new.iter().cloned() {
             let mut watch = match watches.next() {
                 Some(watch) => watch,
@@ -167,10 +167,12 @@ impl<P: Ports> Update<'_, P> {
             HealthVerdict::Well => return Ok(None),
             HealthVerdict::Wait { until } => return Ok(Some(until)),
             HealthVerdict::Spoilt(detail) => return Err(StepError::Spoilt(detail)),
-            HealthVerdict::Unknown(detail) => Cause::interrupted(self.naming(trial.number, detail)),
+            HealthVerdict::Unknown(detail) => {
+                Cause::interrupted(self.plan().naming(trial.number, detail))
+            }
             HealthVerdict::Person(detail) => {
                 self.check_engine_stayed().await?;
-                let detail = self.naming(trial.number, detail);
+                let detail = self.plan().naming(trial.number, detail);
                 return Err(StepError::Meddled { number: trial.number, detail });
             }
             HealthVerdict::Failed(detail) => {
@@ -194,7 +196,7 @@ impl<P: Ports> Update<'_, P> {
         if start_error::is_damaged_copy(&log.join("\n")) {
             return Cause::damaged_copy(format!("{detail}; {}", start_error::PULLED_AGAIN));
         }
-        Cause::image(self.naming(trial.number, detail))
+        Cause::image(self.plan().naming(trial.number, detail))
     }
 
     /// An Engine that is shutting down stops its containers while its event stream still runs; but
@@ -335,10 +337,18 @@ impl<P: Ports> Update<'_, P> {
     /// An old container that runs again under its parked name was started by the Engine or by a
     /// person: then two of them serve, and the proven one stays.
     pub(super) async fn check_old_containers_stayed_down(&self) -> Result<(), StepError> {
-        for number in self.members() {
-            if self.look_at_old(number).await?.as_ref().is_some_and(inspect::is_running) {
+        for number in self.inspector().members() {
+            if self
+                .inspector()
+                .old_container(number)
+                .await?
+                .as_ref()
+                .is_some_and(inspect::is_running)
+            {
                 let detail = "the old container was started again during the update";
-                return Err(StepError::Cause(Cause::interrupted(self.naming(number, detail))));
+                return Err(StepError::Cause(Cause::interrupted(
+                    self.plan().naming(number, detail),
+                )));
             }
         }
         Ok(())
