@@ -10,7 +10,7 @@ use crate::core::recreate::differences::Inspected;
 use crate::core::recreate::equivalence::check_alike;
 use crate::core::update::plan::{Header, Plan};
 use crate::core::update::{ActualState, ContainerState, JournalProgress, MemberState, Step};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Listed};
 use crate::journal::UpdateJournal;
 
 /// Asks the Engine about the members of one update, by what its journal says so far.
@@ -34,6 +34,14 @@ impl<'a, E: Engine> Inspector<'a, E> {
         Self { engine, header: &journal.header, progress: &journal.progress }
     }
 
+    pub(super) const fn header(&self) -> &'a Header {
+        self.header
+    }
+
+    pub(super) const fn progress(&self) -> &'a JournalProgress {
+        self.progress
+    }
+
     pub(super) const fn plan(&self) -> &'a Plan {
         &self.header.plan
     }
@@ -43,6 +51,11 @@ impl<'a, E: Engine> Inspector<'a, E> {
     pub(super) fn members(&self) -> Vec<usize> {
         let released = &self.progress.known.released;
         self.plan().numbers().filter(|number| !released.contains(number)).collect()
+    }
+
+    /// Every container that the Engine has.
+    pub(super) async fn list(&self) -> Result<Vec<Listed>, EngineError> {
+        self.engine.list().await
     }
 
     /// Both containers of every member.
@@ -83,6 +96,16 @@ impl<'a, E: Engine> Inspector<'a, E> {
             Some(found) if self.was_made_by_this_update(number, &found).await? => Ok(Some(found)),
             _ => Ok(None),
         }
+    }
+
+    /// Whether the old container of a member runs.
+    pub(super) async fn old_runs(&self, number: usize) -> Result<bool, StepError> {
+        Ok(self.old_container(number).await?.as_ref().is_some_and(inspect::is_running))
+    }
+
+    /// Whether the new container of a member runs.
+    pub(super) async fn new_runs(&self, number: usize) -> Result<bool, StepError> {
+        Ok(self.new_container(number).await?.as_ref().is_some_and(inspect::is_running))
     }
 
     /// Whether a container with the name of the new one is the one that the step `create` made,

@@ -174,6 +174,13 @@ impl Plan {
         }
     }
 
+    /// A line of a container's log. With dependents, the name of the container stands before it.
+    #[must_use]
+    pub fn quoting(&self, number: usize, line: String) -> String {
+        let name = &self.member(number).container;
+        if self.dependents.is_empty() { line } else { format!("{name}: {line}") }
+    }
+
     /// Says which container replaces the old one of a member.
     #[must_use]
     pub fn replaced_by(&self, number: usize, to: String) -> ReplacedContainer {
