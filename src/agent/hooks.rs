@@ -6,7 +6,6 @@ use super::context::Context;
 use super::executor::Executor;
 use super::facts::Names;
 use crate::core::decide::No;
-use crate::core::decide::reason::Reason;
 use crate::core::policy::hooks::Moment;
 use crate::core::update::plan::{ImageSource, Plan};
 use crate::engine::EngineError;
@@ -87,9 +86,7 @@ impl<P: Ports> Executor<P> {
                 Ok(()) => {}
                 Err(HookError::Asked) => return Asked::Unasked,
                 Err(HookError::Failed(why)) => {
-                    let detail =
-                        format!("the {} hook of {} {why}", Moment::PreUpdate, member.container);
-                    return Asked::Held(No { reason: Reason::HeldByHook, detail, opens: None });
+                    return Asked::Held(No::held_by_hook(&member.container, &why));
                 }
             }
         }

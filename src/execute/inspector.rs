@@ -9,6 +9,7 @@ use crate::core::recreate::ReplacedContainer;
 use crate::core::recreate::differences::Inspected;
 use crate::core::recreate::equivalence::check_alike;
 use crate::core::update::plan::{Header, Plan};
+use crate::core::update::rollback::{NameHolder, name_holder};
 use crate::core::update::{ActualState, ContainerState, JournalProgress, MemberState, Step};
 use crate::engine::{Engine, EngineError, Listed};
 use crate::journal::UpdateJournal;
@@ -190,15 +191,13 @@ impl<'a, E: Engine> Inspector<'a, E> {
     ) -> Result<Option<Value>, StepError> {
         let Some(holder) = self.name_holder(number).await? else { return Ok(None) };
         let new = self.new_container(number).await?;
-        let old = self.plan().member(number).old_container.as_str();
-        let ours = [Some(old), new.as_ref().map(inspect::id)];
-        let is_strange = !ours.contains(&Some(inspect::id(&holder)));
-        // If the old one is gone, a container like it is the old one made again by this rollback.
-        let is_remade = self.progress.failed.is_some()
-            && inspect::image_id(&holder) == self.header.old_image(number)
-            && self.header.depends_as_before(number, &holder, restored)
-            && self.old_container(number).await?.is_none();
-        Ok(Some(holder).filter(|_| is_strange && !is_remade))
+        let found = (&holder, new.as_ref().map(inspect::id));
+        let is_external = match name_holder((self.header, self.progress), number, found, restored) {
+            NameHolder::OfThisUpdate => false,
+            NameHolder::LikeTheOld => self.old_container(number).await?.is_some(),
+            NameHolder::External => true,
+        };
+        Ok(is_external.then_some(holder))
     }
 
     /// The numbers and the IDs of all new containers.

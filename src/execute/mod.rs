@@ -140,8 +140,7 @@ impl<'a, P: Ports> Update<'a, P> {
     /// journal, or has recorded a cause, after which only the way back is left.
     async fn finish(&mut self, mut error: Option<StepError>) -> Ended {
         while let Some(problem) = error {
-            let progress = &self.journal.progress;
-            let has_one_way = progress.failed.is_some() || progress.done >= Some(Step::Commit);
+            let has_one_way = self.journal.progress.has_one_way_left();
             error = match problem {
                 StepError::Asked => return Ended::Left,
                 // Nothing more can be learned now: the journal stays open, and is taken up again.
@@ -183,7 +182,7 @@ impl<'a, P: Ports> Update<'a, P> {
         // Free again after the start, and wherever this is left before it.
         let mut switch_place: Option<Place<'_>> = None;
         for step in Step::ALL.into_iter().filter(|step| *step >= from) {
-            if self.context.stop.is_cancelled() && step < Step::Commit && step != Step::Start {
+            if self.context.stop.is_cancelled() && step.is_left_to_next_agent() {
                 return Err(StepError::Asked);
             }
             match step {

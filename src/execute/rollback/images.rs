@@ -2,9 +2,8 @@
 
 use super::Attempt;
 use crate::core::docker::inspect;
-use crate::core::update::Step;
-use crate::core::update::history::Cause;
 use crate::core::update::plan::ImageSource;
+use crate::core::update::rollback::tag_to_restore;
 use crate::engine::{Engine, EngineError, Listed};
 use crate::execute::images::{drop_if_unused, pinned};
 use crate::execute::inspector::Inspector;
@@ -59,7 +58,7 @@ pub(super) async fn restore_tag<P: Ports>(
         return Ok(());
     }
     let name = plan.reference.familiar_name();
-    match tag_before(inspector, &new) {
+    match tag_to_restore(inspector.header(), inspector.progress(), &new) {
         Some(before) => match engine.tag(before, &name, tag).await {
             Err(error) if error.is_not_found() => {
                 let detail = format!("{name}:{tag} cannot point at {before} again: it is gone");
@@ -91,16 +90,4 @@ async fn pulled_image<E: Engine>(
     let image = engine.inspect_image(&pinned(&plan.reference, &plan.to)).await?;
     let id = image.map(|image| inspect::id(&image).to_owned());
     Ok(id.filter(|id| *id != plan.from.image_id))
-}
-
-/// What the local tag is to point at again. An image that failed does not get it back, even
-/// where somebody had pulled it by hand: it would be what the next `compose up` starts.
-fn tag_before<'a>(inspector: Inspector<'a, impl Engine>, new: &str) -> Option<&'a str> {
-    let progress = inspector.progress();
-    let has_failed = progress.begun >= Some(Step::Start)
-        && progress.failed.as_ref().is_some_and(Cause::is_failure);
-    match inspector.header().tag_before.as_deref() {
-        Some(before) if before == new && has_failed => Some(&inspector.plan().from.image_id),
-        before => before,
-    }
 }

@@ -1,9 +1,7 @@
 //! Step 5, start: the new containers, with an event stream open on each.
 
 use super::{Begun, removed};
-use crate::core::update::history::Cause;
-use crate::core::update::plan::ImageSource;
-use crate::core::update::start_error::{self, Blame};
+use crate::core::update::{fault, start_error};
 use crate::engine::{Engine, EngineError};
 use crate::execute::StepError;
 use crate::execute::external_changes::check_old_containers_stayed_down;
@@ -65,10 +63,8 @@ async fn is_orphaned(
     Ok(false)
 }
 
-/// A power cut leaves an image that was pulled shortly before with empty files, and pulling again
-/// does not mend it. So a start blames only an image that this update itself fetched; the way back
-/// removes any other, and the next round pulls it afresh. A dependent runs on the image that it
-/// had, so nothing is to be blamed on that.
+/// Why the new container of a member could not be started, by the Engine's words. What the Engine
+/// does not tell of the new container is no proof.
 async fn start_failed(
     inspector: Inspector<'_, impl Engine>,
     number: usize,
@@ -77,21 +73,11 @@ async fn start_failed(
     if error.is_engine_unreachable() {
         return error.into();
     }
-    let plan = inspector.plan();
-    let detail = plan.naming(number, format!("could not be started: {error}"));
-    let is_image = number == 0 && blame(inspector, &error).await == Blame::Image;
-    let is_fresh = inspector.progress().known.fetched || plan.source == ImageSource::Local;
-    StepError::Cause(match (is_image, is_fresh) {
-        (true, true) => Cause::image(detail),
-        (true, false) => Cause::damaged_copy(format!("{detail}; {}", start_error::PULLED_AGAIN)),
-        (false, _) => Cause::surroundings(detail),
-    })
-}
-
-/// What the Engine's words blame. What it does not tell of the new container is no proof.
-async fn blame(inspector: Inspector<'_, impl Engine>, error: &EngineError) -> Blame {
-    match inspector.new_container(0).await {
+    let blame = match inspector.new_container(number).await {
         Ok(Some(new)) => start_error::of_container(error.words(), &new),
         Ok(None) | Err(_) => start_error::of(error.words()),
-    }
+    };
+    let fetched = inspector.progress().known.fetched;
+    let words = error.to_string();
+    StepError::Cause(fault::of_start(inspector.plan(), number, fetched, blame, &words))
 }

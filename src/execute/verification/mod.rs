@@ -18,10 +18,10 @@ use super::external_changes::check_old_containers_stayed_down;
 use super::inspector::Inspector;
 use super::{StepError, UpdateContext};
 use crate::core::docker::inspect;
+use crate::core::update::fault;
 use crate::core::update::health::HealthVerdict;
 use crate::core::update::history::Cause;
-use crate::core::update::plan::{ImageSource, Plan};
-use crate::core::update::start_error;
+use crate::core::update::plan::Plan;
 use crate::engine::{Engine, EngineError};
 use crate::ports::Ports;
 use health_watch::ENGINE_LOST;
@@ -163,20 +163,14 @@ impl<'a, P: Ports> Verification<'a, P> {
         Err(StepError::Cause(cause))
     }
 
-    /// The image's, unless its copy on this machine is an old one and seems to be damaged. A copy
-    /// that did not come from the registry cannot be pulled again, nor is that of a dependent.
+    /// Whose fault a failed trial is. The last lines of the log are read only if they can tell.
     async fn attribute_fault(&self, trial: &Trial<'_>, detail: String) -> Cause {
-        let is_fresh =
-            self.inspector.progress().known.fetched || self.plan().source != ImageSource::Registry;
-        let engine = self.context.ports.engine();
-        let log = match is_fresh || trial.number != 0 {
-            true => Vec::new(),
-            false => engine.logs(&trial.id, LAST_WORDS).await.unwrap_or_default(),
+        let fetched = self.inspector.progress().known.fetched;
+        let log = match fault::may_be_damaged_copy(self.plan(), trial.number, fetched) {
+            true => self.context.ports.engine().logs(&trial.id, LAST_WORDS).await,
+            false => Ok(Vec::new()),
         };
-        if start_error::is_damaged_copy(&log.join("\n")) {
-            return Cause::damaged_copy(format!("{detail}; {}", start_error::PULLED_AGAIN));
-        }
-        Cause::image(self.plan().naming(trial.number, detail))
+        fault::of_trial(self.plan(), trial.number, &log.unwrap_or_default(), detail)
     }
 
     /// An Engine that is shutting down stops its containers while its event stream still runs; but
