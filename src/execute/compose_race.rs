@@ -1,4 +1,4 @@
-//! `docker compose up` in the middle of an update: it makes every service of a project anew beside
+//! `docker compose up` in the middle of an update: it recreates every service of a project beside
 //! the present one, from a list that it took at its beginning, and does not know of the update.
 
 use std::collections::BTreeMap;
@@ -15,14 +15,15 @@ use crate::core::update::history::Fault;
 use crate::core::update::is_taken_away;
 use crate::engine::{Engine, EngineError, Listed};
 
-/// How long what it made may take to be started: it makes everything anew first, which stops other
-/// services as well, and then starts it all.
+/// How long Compose may take to start what it made: it recreates everything first, which stops
+/// other services as well, and then starts it all.
 pub(super) const START_LIMIT: Duration = Duration::from_secs(15);
 
-/// How old its list may be when it removes a container, by its ID, that was parked when it looked.
+/// How old the list of Compose may be when it removes, by its ID, a container that was parked when
+/// the list was made.
 const LIST_AGE_MAX: Duration = Duration::from_secs(10);
 
-/// How often it is looked at.
+/// The pause between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 type Labels = BTreeMap<String, String>;
@@ -36,8 +37,8 @@ pub(super) async fn let_compose_finish(
     await_compose(inspector, stop, is_same_project).await.map(|_| ())
 }
 
-/// Whether a person took away all that there was, and puts nothing in its place. What Compose makes
-/// is waited for; if it gave up in the middle, the service is not left to that.
+/// Whether a person removed all containers of the update, and puts nothing in their place. The end
+/// of a running Compose is waited for. If Compose gave up in the middle, the answer is no.
 pub(super) async fn is_removed_by_a_person(
     inspector: Inspector<'_, impl Engine>,
     stop: &CancellationToken,
@@ -51,8 +52,8 @@ pub(super) async fn is_removed_by_a_person(
     Ok(is_taken_away && has_ended && inspector.external_container(0, &[]).await?.is_none())
 }
 
-/// Compose may have seen a container parked that serves again by now, and remove it all the same:
-/// then it has to be made again. Others, who saw what they removed, do it at once.
+/// The restored containers stay. Compose may have seen one parked that serves again by now, and
+/// remove it later: then it has to be made again. A person who saw it would remove it at once.
 pub(super) async fn check_restored_stay(
     inspector: Inspector<'_, impl Engine>,
     stop: &CancellationToken,

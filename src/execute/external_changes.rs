@@ -14,8 +14,8 @@ use crate::core::recreate::dependents::{Dependent, DependsOn, direct_dependents}
 use crate::core::update::history::Cause;
 use crate::engine::{Engine, Listed};
 
-/// How long somebody who ended a new container may take to put something in its place. Compose
-/// stops, removes and renames, each in fractions of a second on a Pi.
+/// How long a person or Compose may take to put another container in the place of a new one that
+/// they ended. Compose stops, removes and renames, each in fractions of a second on a Pi.
 const TAKE_OVER_LIMIT: Duration = Duration::from_secs(3);
 
 /// A container that depends on a member since the update was planned would break with the switch,
@@ -47,8 +47,8 @@ pub(super) async fn check_no_new_dependents(
     Ok(())
 }
 
-/// The old containers that ran still run. What a person stopped or removed before the switch is not
-/// to be replaced by something that runs.
+/// The old containers that ran still run. If a person has stopped or removed one, a new container
+/// must not start in its place.
 pub(super) async fn check_old_containers_run(
     inspector: Inspector<'_, impl Engine>,
 ) -> Result<(), StepError> {
@@ -79,9 +79,9 @@ pub(super) async fn check_old_containers_stayed_down(
     Ok(())
 }
 
-/// Waits a moment for what a person makes who ended a new container, and tells whether there is
-/// something: `docker compose up` ends it only to put its own there. The main one counts once it
-/// runs, because nothing else serves.
+/// Waits a moment for the container that replaces a new one that a person or Compose ended, and
+/// tells whether there is one. `docker compose up` ends a container only to put its own there. A
+/// replacement of the main one counts once it runs, because nothing else serves.
 pub(super) async fn await_replacement(
     inspector: Inspector<'_, impl Engine>,
     stop: &CancellationToken,

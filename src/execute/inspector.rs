@@ -47,8 +47,8 @@ impl<'a, E: Engine> Inspector<'a, E> {
         &self.header.plan
     }
 
-    /// The numbers of the members that are still part of this update, in their order. One that a
-    /// person made anew meanwhile is theirs.
+    /// The numbers of the members that are still part of this update, in their order. A member that
+    /// a person recreated meanwhile is not.
     pub(super) fn members(&self) -> Vec<usize> {
         let released = &self.progress.known.released;
         self.plan().numbers().filter(|number| !released.contains(number)).collect()
@@ -111,7 +111,7 @@ impl<'a, E: Engine> Inspector<'a, E> {
 
     /// Whether a container with the name of the new one is the one that the step `create` made,
     /// although the journal does not know its ID: it is like the old one but for what an update
-    /// changes. Of one that a power cut has damaged the Engine tells no more than its image.
+    /// changes. If a power cut has damaged it, the Engine tells only its image.
     async fn was_made_by_this_update(
         &self,
         number: usize,
@@ -162,8 +162,8 @@ impl<'a, E: Engine> Inspector<'a, E> {
     }
 
     /// How long the service was away, in milliseconds, by the times that the Engine keeps: for a
-    /// process that did not see the stop itself. The clock of a machine that was started anew since
-    /// may have jumped, so nothing is told of such a gap.
+    /// process that did not see the stop itself. The clock of a machine that was rebooted since
+    /// may have jumped, so the gap is then unknown.
     pub(super) async fn gap_from_engine_times(&self, boot_id: &str, serving: &str) -> Option<u64> {
         if self.header.boot_id != boot_id {
             return None;
@@ -177,7 +177,7 @@ impl<'a, E: Engine> Inspector<'a, E> {
         u64::try_from(gap.num_milliseconds()).ok()
     }
 
-    /// The container that bears the name of the service now.
+    /// The container that holds the name of a member now.
     pub(super) async fn name_holder(&self, number: usize) -> Result<Option<Value>, StepError> {
         self.container(&self.plan().member(number).container).await
     }

@@ -134,10 +134,10 @@ impl<'a, P: Ports> Update<'a, P> {
         self.finish(error).await
     }
 
-    /// Turns trouble into the way back, as often as it takes, until there is none.
+    /// Turns every error into a rollback or another try, until there is none.
     ///
     /// Bounded: every turn of the loop either ends, or counts one more verification in the
-    /// journal, or has recorded a cause, after which only the way back is left.
+    /// journal, or has recorded a cause, after which only the rollback is left.
     async fn finish(&mut self, mut error: Option<StepError>) -> Ended {
         while let Some(problem) = error {
             let has_one_way = self.journal.progress.has_one_way_left();
@@ -198,9 +198,9 @@ impl<'a, P: Ports> Update<'a, P> {
         Ok(())
     }
 
-    /// Takes the place to switch, before the journal says that the switch has begun. Where others
-    /// had it, everything that may have changed meanwhile is looked at again: nothing is stopped
-    /// yet. A switch that was begun before does not wait, because its service may be down.
+    /// Takes the place to switch, before the journal says that the switch has begun. If it had to
+    /// wait, everything that may have changed meanwhile is looked at again: nothing is stopped yet.
+    /// A switch that was begun before does not wait, because its service may be down.
     async fn switch_place(&self) -> Result<Option<Place<'a>>, StepError> {
         let places = self.context.places;
         if self.journal.progress.begun >= Some(Step::Switch) {
@@ -268,11 +268,12 @@ impl<'a, P: Ports> Update<'a, P> {
         Ok(Note::default())
     }
 
-    /// Records why the way leads back, refuses the digest if the image is to blame, and goes.
+    /// Records why the update is rolled back, refuses the digest if the image is to blame, and
+    /// rolls back.
     ///
     /// The refusal is written before anything is undone: a digest once judged bad is never started
-    /// again. Where it cannot be written, the service comes first, and the journal stays open
-    /// until it is written.
+    /// again. If it cannot be written, the service comes first, and the journal stays open until it
+    /// is written.
     async fn turn_back(&mut self, cause: Cause) -> Result<(), StepError> {
         let is_news = self.journal.progress.failed.is_none();
         let mut written = Ok(());

@@ -26,7 +26,7 @@ pub(super) async fn check_start_requirements<P: Ports>(
     }
     for (number, new) in inspector.members().into_iter().zip(new) {
         let can_mount = ports.engine().can_mount(new).await?;
-        // One that is gone is told of by what follows.
+        // If it is gone, the next step says so.
         if !can_mount && inspector.container(new).await?.is_some() {
             let detail = "the Engine cannot mount what the new container mounts: a source is \
                           missing, or a file and a directory meet; nothing was stopped";

@@ -178,7 +178,7 @@ pub(super) async fn give_up<E: Engine>(
 }
 
 /// Gives a container the name of its service. A container that holds the name without being part of
-/// this update was put there by somebody else, and stays.
+/// this update is external, and stays.
 pub(super) async fn take_name<E: Engine>(
     engine: &E,
     inspector: Inspector<'_, E>,

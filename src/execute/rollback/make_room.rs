@@ -14,9 +14,9 @@ use crate::execute::inspector::Inspector;
 use crate::execute::{StepError, UpdateContext};
 use crate::ports::Ports;
 
-/// What somebody else made stays, and its ID is given. If it runs it is the service now, and the
-/// old one goes; a parked one would be started beside it at the next boot. If it does not run, the
-/// old one serves under its parked name until a person decides.
+/// The external container stays, and its ID is given. If it runs it is the service now, and the old
+/// one is removed: the Engine would start a parked one beside it at the next boot. If it does not
+/// run, the old one serves under its parked name until a person decides.
 pub(super) async fn make_room_for<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
@@ -47,8 +47,7 @@ pub(super) async fn make_room_for<P: Ports>(
     Ok(inspect::id(external).to_owned())
 }
 
-/// What stands for the containers of this update now: for the old ones, and for the new ones, which
-/// go.
+/// Which container replaces each old one and each new one of this update. The new ones are removed.
 fn all_moved(
     inspector: Inspector<'_, impl Engine>,
     restored: &[ReplacedContainer],

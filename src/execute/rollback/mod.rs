@@ -23,7 +23,7 @@ use containers::{give_up, take_name};
 /// How many of the last lines of a failed container are kept.
 const LOG_LINES_MAX: usize = 40;
 
-/// Said if a person took the service down in the middle of its update.
+/// Said if a person removed the whole service during its update.
 const LEFT_AWAY: &str = "everything of it was removed during the update; it stays so";
 
 /// Which of the tries to go back this is.
@@ -101,7 +101,7 @@ impl<P: Ports> Rollback<'_, P> {
         }
     }
 
-    /// Both the old container and its image are gone: somebody pruned everything that did not run.
+    /// Both the old container and its image are gone: a prune removed everything that did not run.
     async fn has_nothing_to_go_back_to(&self) -> Result<bool, StepError> {
         let inspector = self.inspector();
         if inspector.old_container(0).await?.is_some()

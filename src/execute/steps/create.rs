@@ -66,8 +66,8 @@ async fn create_beside<E: Engine>(
 }
 
 /// The names that the switch needs are free. Nothing that holds one of them is removed here: this
-/// update has made no container yet, so it belongs to somebody else, or it is an orphan, and
-/// removing an orphan needs proof.
+/// update has made no container yet, so it is external, or it is an orphan, and removing an orphan
+/// needs proof.
 async fn check_names_are_free(engine: &impl Engine, member: &Member) -> Result<(), StepError> {
     for name in [member.new_name(), member.old_name()] {
         if engine.inspect(&name).await?.is_some() {

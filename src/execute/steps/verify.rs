@@ -36,7 +36,7 @@ pub(in crate::execute) async fn verify<P: Ports>(
     }
 }
 
-/// Goes on without a dependent that a person made anew: it is theirs now.
+/// Goes on without a dependent that a person recreated: it is no longer part of the update.
 fn release<P: Ports>(
     context: UpdateContext<'_, P>,
     journal: &mut UpdateJournal,

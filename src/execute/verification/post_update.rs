@@ -1,6 +1,6 @@
 //! The hooks that run in new containers after their start, beside their trial.
 //!
-//! They belong to the person, not to the image: what comes of one is told, and decides nothing.
+//! They belong to the operator, not to the image: the result of one is told, and decides nothing.
 //! Each is begun once: the entry of the first verification is on the disk before. An update that is
 //! taken up after it knows that they were begun, and says that it does not know how they ended.
 

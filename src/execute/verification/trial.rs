@@ -16,11 +16,11 @@ use crate::exec;
 use crate::execute::StepError;
 use crate::ports::Ports;
 
-/// How often a probe is tried, and how often an old word of a HEALTHCHECK is looked at for a new
-/// one, of which the Engine tells nothing where it says the same.
+/// How often a probe is tried, and how often the agent looks whether a HEALTHCHECK has run
+/// again: the Engine sends no event if the result is the same.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The longest time between two looks at the container, whatever the event stream says: a stream
+/// The longest time between two looks at the container, even if the event stream is open: a stream
 /// can be silent because its other end is gone.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
