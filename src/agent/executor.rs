@@ -142,6 +142,7 @@ impl<P: Ports> Executor<P> {
         let recovered = self.recover_open(run, in_flight).await;
         let plan = match &recovered {
             Ok(swept) => self.plan_rollback(container, cache, circumstances, swept).await,
+            // The error of the recovery is the answer.
             Err(_) => Ok(None),
         };
         RollbackPrepared { container: container.to_owned(), recovered, plan }

@@ -144,7 +144,7 @@ impl<P: Ports> Agent<P> {
     ) {
         let RollbackPrepared { container, recovered, plan } = prepared;
         self.note_touched(names);
-        let recovered = recovered.map(|swept| self.settle(swept));
+        let recovered = recovered.and_then(|swept| self.settle(swept));
         let plan = match (recovered, plan) {
             (Err(error), _) => Err(CommandError::Round(error)),
             (Ok(_), plan) => plan,
@@ -226,23 +226,28 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Takes in what became of everything that had been left open.
-    fn settle(&mut self, swept: Swept) -> Recovered {
+    ///
+    /// # Errors
+    /// What was taken up is taken in, but the Engine was away before containers without a journal
+    /// could be looked for.
+    fn settle(&mut self, swept: Swept) -> Result<Recovered, RoundError> {
         let Self { recovery, context, .. } = self;
-        let mut recovered =
-            recovery.settle(&*context.ports, &*context.listener, (&swept.run, swept.taken_up));
-        recovered.open.extend(swept.untouched);
+        let taken_up = (&swept.run, swept.taken_up);
+        let mut recovered = recovery.settle(&*context.ports, &*context.listener, taken_up);
+        let untouched = swept.untouched;
         self.untouched.clear();
+        recovered.open.extend(untouched.as_ref().map(BTreeMap::clone).unwrap_or_default());
         let mut open = recovered.open.clone();
         let in_flight = self.updates.names();
         open.extend(in_flight.into_iter().map(|name| (name, OpenUpdate::InFlight)));
         self.know_what_is_open(open);
-        recovered
+        untouched.map(|_| recovered).map_err(RoundError::from)
     }
 
     /// What became of everything that had been left open, for a person.
     async fn recovered_for(&mut self, swept: Result<Swept, RoundError>, answer: ReplySender) {
-        let Recovered { records, open } = match swept {
-            Ok(swept) => self.settle(swept),
+        let Recovered { records, open } = match swept.and_then(|swept| self.settle(swept)) {
+            Ok(recovered) => recovered,
             Err(error) => {
                 let _ = answer.send(Err(error.into()));
                 return;
@@ -256,8 +261,8 @@ impl<P: Ports> Agent<P> {
 
     /// What had been left open is told to a round that waited for it.
     async fn recovered(&mut self, swept: Result<Swept, RoundError>) {
-        let recovered = match swept {
-            Ok(swept) => self.settle(swept),
+        let recovered = match swept.and_then(|swept| self.settle(swept)) {
+            Ok(recovered) => recovered,
             // The other agent was named already.
             Err(RoundError::AnotherAgent(_)) => return,
             Err(error) => {
