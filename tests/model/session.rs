@@ -167,7 +167,7 @@ impl EventSink for ModelListener {
                 if *step == Step::Commit {
                     machine.verification_passed(container);
                 }
-                machine.step_began(step.word());
+                machine.step_began(container, step.word());
             }
             Event::GoingBack { container, cause } => machine.rollback_began(container, cause),
             Event::UpdateEnded(record) => machine.update_ended(record),

@@ -7,6 +7,8 @@ mod containers;
 mod images;
 mod make_room;
 
+use serde_json::Value;
+
 use super::compose_race::{check_restored_stay, is_removed_by_a_person};
 use super::engine_return::{TRIES_MAX, await_next_attempt};
 use super::inspector::Inspector;
@@ -14,6 +16,7 @@ use super::service_gap::ServiceGap;
 use super::steps::Begun;
 use super::{StepError, UpdateContext};
 use crate::core::docker::inspect;
+use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::update::{Mark, Note, Step};
 use crate::engine::Engine;
 use crate::journal::UpdateJournal;
@@ -132,19 +135,28 @@ impl<P: Ports> Rollback<'_, P> {
     /// Stops the new containers, dependents first, and takes the names away from them. What they
     /// wrote stays readable.
     ///
+    /// A commit that could not be recorded has given the new ones the right to be started by the
+    /// Engine. They lose it again, and that is flushed, before the old ones get it back: after a
+    /// power cut the Engine must never start both.
+    ///
     /// On a full disk the Engine can neither rename nor start anything. So if that failed once, the
     /// new ones go before the old ones are started: what they take is the room for that.
     async fn stop_new_containers(&mut self, attempt: Attempt) -> Result<(), StepError> {
         let (engine, inspector) = (self.engine(), self.inspector());
+        let mut is_disarmed = false;
         for number in inspector.plan().numbers().rev() {
             let Some(new) = inspector.new_container(number).await? else { continue };
             let (id, name) = (inspect::id(&new), inspector.plan().member(number).new_name());
             if inspect::is_running(&new) {
                 engine.stop(id, inspect::stop_timeout(&new)).await?;
             }
+            is_disarmed |= disarm(engine, &new).await?;
             if attempt == Attempt::First && inspect::name(&new) != name {
                 engine.rename(id, &name).await?;
             }
+        }
+        if is_disarmed && let Err(error) = super::images::flush(self.context.ports).await {
+            self.warn(error.to_string());
         }
         match attempt {
             Attempt::First => Ok(()),
@@ -181,4 +193,13 @@ impl<P: Ports> Rollback<'_, P> {
         }
         Ok(())
     }
+}
+
+/// Takes the right to be started by the Engine from a new container. Says whether it had that.
+async fn disarm(engine: &impl Engine, new: &Value) -> Result<bool, StepError> {
+    let is_armed = restart_policy(new).is_ok_and(|policy| !policy.is_no());
+    if is_armed {
+        engine.set_restart_policy(inspect::id(new), &RestartPolicy::no()).await?;
+    }
+    Ok(is_armed)
 }
