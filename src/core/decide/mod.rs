@@ -232,7 +232,7 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
         return Err(No::new(Reason::EngineError, "the container could not be looked at"));
     };
     let followers = followers(readiness)?;
-    safe(standing.running, readiness, offer)?;
+    safe(readiness, offer)?;
     // What could never be carried out is not fetched either.
     let plan = Planning { observation, standing: &standing, readiness, followers: &followers };
     let source = if observation.is_local() { ImageSource::Local } else { ImageSource::Registry };
@@ -267,7 +267,7 @@ pub fn roll_back(
     let standing = standing(observation)?;
     origin::check(observation)?;
     let followers = followers(readiness)?;
-    safe(standing.running, readiness, kept)?;
+    safe(readiness, kept)?;
     let plan = Planning { observation, standing: &standing, readiness, followers: &followers };
     let plan = plan.plan((ImageSource::Kept, kept), circumstances)?;
     can_be_started(readiness, &followers)?;

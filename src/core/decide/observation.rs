@@ -65,7 +65,8 @@ pub struct Running {
     pub digest: Option<Digest>,
     /// The platform's manifest, where the Engine tells it (containerd image store).
     pub manifest: Option<Digest>,
-    /// What the image was built for.
+    /// What the image was built for; empty until something else is offered, since only an inspect
+    /// tells it.
     pub platform: Platform,
     /// Whether it came from the repository of its name.
     pub origin: ImageOrigin,

@@ -92,7 +92,9 @@ fn readiness() -> Readiness {
             "Mounts": [],
             "NetworkSettings": { "Networks": { "host": {} } },
         }),
-        image: json!({ "Id": offer("one").config.as_str(), "Config": {} }),
+        image: json!({
+            "Id": offer("one").config.as_str(), "Os": "linux", "Architecture": "arm64", "Config": {},
+        }),
         others: Vec::new(),
         can_update: true,
         unpacks_zstd: true,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use crate::core::docker::reference::Platform;
+
 /// The grace period of a container that sets none (Docker's default).
 pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
@@ -52,6 +54,13 @@ pub fn image_id(container: &Value) -> &str {
 #[must_use]
 pub fn image_as_written(container: &Value) -> &str {
     text(container, "/Config/Image")
+}
+
+/// What an image was built for, from its own document.
+#[must_use]
+pub fn platform(image: &Value) -> Platform {
+    let text = |pointer| text(image, pointer).to_owned();
+    Platform { os: text("/Os"), architecture: text("/Architecture"), variant: text("/Variant") }
 }
 
 /// Its labels, those of its image included.
