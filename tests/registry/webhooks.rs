@@ -63,7 +63,8 @@ impl Agent {
         let mut log = BufReader::new(process.stderr.take().expect("a log")).lines();
         let mut address = None;
         while let (None, Ok(Some(line))) = (&address, log.next_line().await) {
-            let rest = line.split_once("address=").filter(|_| line.contains("listening for webhooks"));
+            let rest =
+                line.split_once("address=").filter(|_| line.contains("listening for webhooks"));
             address = rest.map(|(_, address)| address.trim().to_owned());
         }
         // Whoever does not read the log stops the agent at the next line.

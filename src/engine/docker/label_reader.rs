@@ -52,9 +52,14 @@ impl LabelReader {
         }
     }
 
-    /// How much is kept so far.
-    pub fn len(&self) -> usize {
-        self.out.len()
+    /// What is kept so far.
+    pub fn so_far(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// What was kept so far has been used.
+    pub fn forget(&mut self) {
+        self.out.clear();
     }
 
     /// All that is kept.
@@ -198,7 +203,7 @@ mod tests {
         let text = json!([{ "Id": "1", "Labels": labels, "State": "running" }, { "Id": "2" }]);
         let mut skimmer = LabelReader::default();
         skimmer.take(text.to_string().as_bytes());
-        assert!(skimmer.len() < 2 * LABELS_BYTES_MAX, "{}", skimmer.len());
+        assert!(skimmer.so_far().len() < 2 * LABELS_BYTES_MAX, "{}", skimmer.so_far().len());
         let list: Value = serde_json::from_slice(&skimmer.into_bytes()).expect("JSON");
         assert_eq!(list[0]["Labels"]["pilotfish.enable"], "true");
         assert_eq!(list[0]["Labels"][LEFT_OUT], "");
