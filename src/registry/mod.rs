@@ -10,6 +10,7 @@
 //!   transport     one exchange: with or without TLS, redirects
 //!     hosts         what is known and allowed of each host
 //!     wire          one request and its answer, within their limits, counted
+//!     plain_heads   cheap connections for what is asked most where there is no TLS
 //!     trust         certificates on disk; one HTTP client per trust set
 //!     verifier      which certificate of a server is good
 //!       issued        whether an authority signed one that calls itself an authority
@@ -46,6 +47,7 @@ mod settings;
 mod token;
 mod transport;
 mod tls;
+mod plain_heads;
 mod verifier;
 mod http;
 

@@ -23,17 +23,17 @@ use crate::registry::settings::{HostSettings, Limits, RegistrySettings};
 use crate::registry::verifier::{AnyCertificate, Trusted, Verifier, fingerprint};
 
 /// How we introduce ourselves.
-const USER_AGENT: &str = concat!("pilotfish/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("pilotfish/", env!("CARGO_PKG_VERSION"));
 
 /// How long a connection without work is kept: through one round, not until the next. Its
 /// buffers and its TLS state are memory that a small Pi needs.
-const IDLE_CONNECTION: Duration = Duration::from_secs(20);
+pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(20);
 
 /// Most hosts whose client is remembered. Redirects lead to hosts that nobody configured.
 const CLIENTS_MAX: usize = 64;
 
 /// Most headers of an answer, as much as the HTTP library takes of itself.
-const HEADERS_MAX: usize = 100;
+pub(super) const HEADERS_MAX: usize = 100;
 
 /// How a host is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

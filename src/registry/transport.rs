@@ -44,6 +44,13 @@ impl Transport {
         self.wire.quotas.known(Instant::now().into_std())
     }
 
+    /// Whether a host is known to be asked on connections that cost little.
+    pub fn is_cheap(&self, host: &str) -> bool {
+        let url: Option<Url> = format!("http://{host}/").parse().ok();
+        self.hosts.scheme(host) == Some(Scheme::Plain)
+            && url.is_some_and(|url| !self.wire.uses_proxy(&url))
+    }
+
     /// Asks as the Engine does from now on. Says whether that is news.
     pub fn follow_engine(&self, engine: &EngineRegistries) -> bool {
         let Some(proxies) = self.hosts.follow_engine(engine) else { return false };
