@@ -213,7 +213,7 @@ impl<P: Ports> Agent<P> {
         if !is_dry {
             self.remember_republished(&facts, &observations);
         }
-        let mut reports = Vec::new();
+        let mut reports = Vec::with_capacity(observations.len());
         for observation in observations {
             round.asked.remove(&observation.name);
             let decision = decide(&observation, &facts.circumstances);

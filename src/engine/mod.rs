@@ -152,9 +152,9 @@ pub struct Listed {
     pub created_from: Option<CreatedFrom>,
     /// Its labels, those of the image included.
     pub labels: BTreeMap<String, String>,
-    /// The IDs of its endpoints in networks. Another one means that it was connected anew, perhaps
-    /// with other links.
-    pub endpoints: std::collections::BTreeSet<String>,
+    /// The IDs of its endpoints in networks, sorted; none while it does not run. Another one means
+    /// that it was connected anew, perhaps with other links.
+    pub endpoints: Vec<String>,
 }
 
 /// What a container was created from.

@@ -78,7 +78,8 @@ pub async fn observe_local<P: Ports>(
     let told = EngineFacts { cache, gaps, own };
     let seen = watched.into_iter().map(|(listed, policy)| observe(&told, scope, listed, policy));
     let mut observations: Vec<_> = seen.collect();
-    observations.sort_by(|a, b| a.name.cmp(&b.name));
+    // Names differ, and in place: a copy of thousands of observations is megabytes.
+    observations.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     rollback_target::find(ports.engine(), scope.memory, &mut observations).await;
     observations
 }
@@ -90,12 +91,23 @@ pub fn by_registry(
     observations: Vec<Observation>,
     circumstances: &Circumstances,
 ) -> BTreeMap<Option<String>, Vec<Observation>> {
-    let mut groups: BTreeMap<Option<String>, Vec<Observation>> = BTreeMap::new();
-    for observation in observations {
-        let asks = question(&observation, circumstances) == Question::Digest;
+    let registry_of = |observation: &Observation| {
+        let asks = question(observation, circumstances) == Question::Digest;
         let registry = observation.reference.as_ref().ok().map(|it| it.registry.clone());
-        let registry = registry.filter(|_| asks && !observation.is_local());
-        groups.entry(registry).or_default().push(observation);
+        registry.filter(|_| asks && !observation.is_local())
+    };
+    let mut counts: BTreeMap<Option<String>, usize> = BTreeMap::new();
+    for observation in &observations {
+        *counts.entry(registry_of(observation)).or_default() += 1;
+    }
+    // Thousands of observations are megabytes: where all are one group, none is moved.
+    if counts.len() == 1 {
+        return counts.into_keys().zip([observations]).collect();
+    }
+    let empty = |(registry, count)| (registry, Vec::with_capacity(count));
+    let mut groups: BTreeMap<_, Vec<_>> = counts.into_iter().map(empty).collect();
+    for observation in observations {
+        groups.entry(registry_of(&observation)).or_default().push(observation);
     }
     groups
 }

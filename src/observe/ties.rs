@@ -131,8 +131,6 @@ fn has_same_ties(now: &Listed, before: &Listed) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::engine::CreatedFrom;
 
@@ -144,7 +142,7 @@ mod tests {
             image_id: "sha256:1".to_owned(),
             created_from: None,
             labels: BTreeMap::new(),
-            endpoints: BTreeSet::from(["before".to_owned()]),
+            endpoints: vec!["before".to_owned()],
         }
     }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::{Json, Router};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
 use pilotfish::core::docker::reference::{Digest, Reference};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
@@ -159,19 +160,26 @@ pub fn serve(directory: &Path, papers: Papers) -> PathBuf {
     let socket = directory.join("engine.sock");
     let listener = UnixListener::bind(&socket).expect("a socket");
     let papers = Arc::new(papers);
+    // Nothing that it tells of ever changes, and long lists take long to write.
+    let written = Arc::<Mutex<BTreeMap<String, Written>>>::default();
     let router = Router::new().fallback(move |request: Request| {
-        let papers = papers.clone();
+        let (papers, written) = (papers.clone(), written.clone());
         async move {
-            let path = request.uri().path();
-            papers.asked.lock().expect("the list").push(path.to_owned());
-            respond(papers.answer(path))
+            let path = request.uri().path().to_owned();
+            papers.asked.lock().expect("the list").push(path.clone());
+            let mut written = written.lock().expect("the answers");
+            written.entry(path).or_insert_with_key(|path| respond(papers.answer(path))).clone()
         }
     });
     tokio::spawn(async move { axum::serve(listener, router).await });
     socket
 }
 
-fn respond(answer: Option<Value>) -> Response {
-    let nothing = || (StatusCode::NOT_FOUND, Json(json!({ "message": "no such thing" })));
-    answer.map(Json).ok_or_else(nothing).into_response()
+/// What is sent of an answer.
+type Written = (StatusCode, [(HeaderName, &'static str); 1], Bytes);
+
+fn respond(answer: Option<Value>) -> Written {
+    let status = if answer.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    let body = answer.unwrap_or_else(|| json!({ "message": "no such thing" }));
+    (status, [(CONTENT_TYPE, "application/json")], Bytes::from(body.to_string()))
 }

@@ -1,6 +1,6 @@
 //! Lenient reading of the Engine's answers: only what is needed, and unknown words are kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -103,10 +103,12 @@ pub fn labels(value: Option<&Value>) -> BTreeMap<String, String> {
     pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
-fn endpoints(row: &Value) -> BTreeSet<String> {
+fn endpoints(row: &Value) -> Vec<String> {
     let networks = row.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
-    let networks = networks.into_iter().flatten();
-    networks.map(|(_, endpoint)| text(endpoint, "EndpointID").to_owned()).collect()
+    let endpoints = networks.into_iter().flatten().map(|(_, it)| text(it, "EndpointID"));
+    let mut endpoints: Vec<_> = endpoints.filter(|id| !id.is_empty()).map(str::to_owned).collect();
+    endpoints.sort();
+    endpoints
 }
 
 /// One row of the list of images; none where it has no ID.

@@ -4,6 +4,8 @@
 //! A row names ports, mounts, sizes and a command line that this program does not need, and that
 //! have no limit. They are replaced by `null` before a row is kept.
 
+use super::label_reader::plain_run;
+
 /// The members of a row that are kept: of a container's, and of an image's.
 const WANTED: [&[u8]; 10] = [
     b"Id",
@@ -68,11 +70,21 @@ impl RowReader {
         bytes: &[u8],
         each: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<(), ListError> {
-        for byte in bytes {
+        let mut rest = bytes;
+        while let Some(byte) = rest.first() {
+            if self.in_text && !self.is_escaped {
+                let (run, behind) = rest.split_at(plain_run(rest));
+                self.keep_run(run)?;
+                rest = behind;
+                if !run.is_empty() {
+                    continue;
+                }
+            }
             if self.step(*byte)? {
                 each(&self.row);
                 self.row.clear();
             }
+            rest = &rest[1..];
         }
         Ok(())
     }
@@ -149,6 +161,22 @@ impl RowReader {
         } else if self.in_text && self.name.len() < NAME_BYTES_MAX {
             self.name.push(byte);
         }
+    }
+
+    /// Keeps a part of a text, in which nothing ends.
+    fn keep_run(&mut self, run: &[u8]) -> Result<(), ListError> {
+        if self.depth < ROW_DEPTH || self.skips {
+            return Ok(());
+        }
+        if self.depth == ROW_DEPTH {
+            let room = NAME_BYTES_MAX.saturating_sub(self.name.len());
+            self.name.extend_from_slice(&run[..run.len().min(room)]);
+        }
+        if self.row.len() + run.len() > ROW_BYTES_MAX {
+            return Err(ListError::TooLong);
+        }
+        self.row.extend_from_slice(run);
+        Ok(())
     }
 
     /// Keeps a byte of a row. What stands between the rows belongs to none.

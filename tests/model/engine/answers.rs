@@ -1,6 +1,6 @@
 //! What the Engine answers to the smaller questions, and how transcripts call its things.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use pilotfish::core::recreate::RestartPolicy;
@@ -31,7 +31,7 @@ impl State {
             image_id: container.image.clone(),
             created_from: self.created_from(container),
             labels: labels.map(|(k, v)| (k.clone(), text(v))).collect(),
-            endpoints: BTreeSet::new(),
+            endpoints: Vec::new(),
         }
     }
 
