@@ -116,7 +116,7 @@ fn recall(memory: &Memory, observation: &mut Observation) {
     let Observation { name, id, .. } = &*observation;
     let refusal = digests.iter().find_map(|digest| memory.refusal(name, digest)).cloned();
     let failing = digests.iter().find_map(|digest| memory.failing(name, id, digest)).cloned();
-    (observation.refusal, observation.failing) = (refusal, failing);
+    (observation.refusal, observation.failing) = (refusal.map(Box::new), failing.map(Box::new));
 }
 
 /// Looks once more at what an update of this container would meet: another update may have changed

@@ -17,7 +17,7 @@ use crate::core::policy::managers::Manager;
 use crate::core::policy::{LabelError, Policy, Selection};
 use crate::core::recreate::dependents::DependsOn;
 
-/// What is known of one watched container.
+/// What is known of one watched container. There may be thousands: what few of them have is boxed.
 #[derive(Debug, Clone)]
 pub struct Observation {
     /// Its ID.
@@ -41,11 +41,11 @@ pub struct Observation {
     /// What the registry offers.
     pub offered: Offered,
     /// The registry's quota does not suffice for what this container needs next.
-    pub hold: Option<Hold>,
+    pub hold: Option<Box<Hold>>,
     /// A refusal that the offered digest runs into.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<Box<Refusal>>,
     /// Tries of the offered image that failed and did not judge it.
-    pub failing: Option<Failing>,
+    pub failing: Option<Box<Failing>>,
     /// What a rollback by hand would go to.
     pub previous: Previous,
     /// What an earlier update of it left behind.

@@ -321,7 +321,7 @@ fn what_could_never_be_applied_is_not_fetched() {
     assert_eq!(platform, Reason::PlatformMissing);
     let refused = decided(&|it| {
         let (digests, at) = (offer("two").digests(), DateTime::UNIX_EPOCH);
-        it.refusal = Some(Refusal { digests, at, detail: "exited".into() });
+        it.refusal = Some(Box::new(Refusal { digests, at, detail: "exited".into() }));
     });
     assert_eq!(refused, Reason::RefusedDigest);
     let notify = decided(&|it| {
