@@ -1,18 +1,18 @@
-# What one does with Pilotfish on a machine with Rust. `make help` lists it.
+# The commands for work on Pilotfish, on a machine with Rust. `make help` lists them.
 
 CARGO ?= cargo
 
-# Debian's package for each program that the tests and the demo start.
+# The Debian package of each program that the tests and the demo start.
 ENGINE_NEEDS = dockerd=docker.io docker=docker-cli,docker.io iptables=iptables \
 	docker-registry=docker-registry ip=iproute2 nsenter=util-linux setsid=util-linux \
 	curl=curl pgrep=procps gzip=gzip tar=tar \
 	docker-compose=docker-compose prometheus=prometheus promtool=prometheus setpriv=util-linux script=bsdutils haproxy=haproxy \
 	mkfs.ext4=e2fsprogs losetup=mount perl=perl-base unshare=util-linux /bin/busybox=busybox-static
 
-# The real-Engine tests mostly wait, so more of them run at once than there are cores.
+# The real-Engine tests mostly wait, so more of them run at the same time than there are cores.
 export RUST_TEST_THREADS ?= 4
 
-# How long `make fuzz` is at each of its targets.
+# How many seconds `make fuzz` runs each of its targets.
 FUZZ_TARGETS = reference challenge manifest docker_config notification
 FUZZ_SECONDS ?= 60
 
@@ -26,37 +26,37 @@ on_docker-28-containerd = $(on_docker-28) TEST_ENGINE_FLAGS=--feature=containerd
 on_podman = TEST_ENGINE=podman TEST_ENGINE_ROOT=$(ROOTS)/podman-4.3
 on = $(on_$(1))
 
-# Another updater, for the comparison: none of it is part of this program. As it is shipped, since its
-# size, memory and time are measured as well.
+# Another updater, for the comparison. It is not part of this program. Installed in its release form, because
+# its size, memory and time are measured as well.
 FRESHDOCK = target/peers/bin/freshdock
 
 .DEFAULT_GOAL := help
 .PHONY: help build release check test test-image test-arm test-deb test-engines fidelity fuzz demo bench footprint torture \
 	soak dist deb image needs needs-dist clean
 
-help: ## lists what can be made
+help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## the agent, quickly, with debug assertions
+build: ## builds the agent quickly, with debug assertions
 	$(CARGO) build --locked
 
-release: ## the agent as it is shipped: target/release/pilotfish
+release: ## builds the release: target/release/pilotfish
 	$(CARGO) build --locked --release
 
-check: ## format, lints, documentation and the rules of the house (no Engine needed)
+check: ## checks format, lints, documentation and the project's own rules (needs no Engine)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --test tidy
 	@if $(CARGO) deny --version > /dev/null 2>&1; then \
 		$(CARGO) deny --locked --offline check bans licenses sources; \
-	else echo "cargo-deny is not installed; tests/tidy has kept bans, sources and licences"; fi
+	else echo "cargo-deny is not installed; tests/tidy has checked bans, sources and licences"; fi
 
-test: check needs ## everything, on private Engines of its own (needs root)
+test: check needs ## runs all tests, on private Engines (needs root)
 	$(CARGO) test --locked --doc
 	$(CARGO) test --locked --no-fail-fast --tests
 
-test-engines: needs engines ## the table of recreate on every Engine, the main job on Docker's, Compose 2 (needs root, an hour)
+test-engines: needs engines ## tests recreate on every Engine, the main job on Docker's, and Compose 2 (needs root, an hour)
 	$(foreach engine,$(ENGINES),$(call on,$(engine)) $(CARGO) test --locked --test fidelity every_option &&) true
 	$(foreach engine,$(DOCKER_ENGINES),$(call on,$(engine)) $(CARGO) test --locked --test engine &&) true
 	$(call on,podman) $(CARGO) test --locked --test engine -- --ignored podman
@@ -64,13 +64,13 @@ test-engines: needs engines ## the table of recreate on every Engine, the main j
 	TEST_COMPOSE=$(ROOTS)/docker-28/usr/libexec/docker/cli-plugins/docker-compose \
 		$(CARGO) test --locked --test torture compose
 
-fidelity: needs engines $(FRESHDOCK) ## the table of recreate on every Engine; writes docs/fidelity.md (needs root, an hour)
+fidelity: needs engines $(FRESHDOCK) ## tests recreate on every Engine and writes docs/fidelity.md (needs root, an hour)
 	rm -rf target/fidelity
 	$(foreach engine,$(ENGINES),$(call on,$(engine)) $(CARGO) test --locked --test fidelity every_option;)
 	FRESHDOCK=$(CURDIR)/$(FRESHDOCK) $(CARGO) test --locked --test fidelity -- --ignored freshdock
 	$(CARGO) test --locked --test fidelity -- --ignored --nocapture page
 
-# Engines that `needs` does not bring: whole roots of other Debians, made once.
+# Engines that `needs` does not install: root directories of other Debian releases, created once.
 .PHONY: engines
 engines:
 	@scripts/ensure debootstrap=debootstrap
@@ -80,11 +80,11 @@ engines:
 $(FRESHDOCK):
 	$(CARGO) install --locked --root target/peers --target-dir target/peers/build --version 1.7.1 freshdock
 
-# The sanitizer and the coverage are options that are not stable, but the compiler that is has them:
-# with RUSTC_BOOTSTRAP the very one is used that builds a release. What the fuzzer finds on its way
-# grows under target/; what it finds wrong is put into fuzz/corpus by hand, with the fix.
+# The sanitizer and the coverage are unstable options, but the stable compiler has them. With RUSTC_BOOTSTRAP
+# the fuzzer uses the same compiler that builds a release. Its working corpus grows under target/. Put an input
+# that shows a bug into fuzz/corpus by hand, with the fix.
 fuzz: export RUSTC_BOOTSTRAP = 1
-fuzz: ## every parser of foreign words for FUZZ_SECONDS each, with AddressSanitizer (needs cargo-fuzz)
+fuzz: ## fuzzes every parser of outside data for FUZZ_SECONDS each, with AddressSanitizer (needs cargo-fuzz)
 	@$(CARGO) fuzz --version > /dev/null || { echo "install it: cargo install cargo-fuzz"; exit 1; }
 	@for target in $(FUZZ_TARGETS); do \
 		mkdir -p target/fuzz/corpus/$$target && \
@@ -93,58 +93,58 @@ fuzz: ## every parser of foreign words for FUZZ_SECONDS each, with AddressSaniti
 			-max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; \
 	done
 
-demo: needs build till ## two minutes of the real thing: a good release, a bad one, the way back
+demo: needs build till ## shows a good release, a bad one and the rollback, in two minutes
 	examples/demo/run target/debug/pilotfish target/demo/till
 
-bench: needs needs-dist $(FRESHDOCK) ## the figures of what is shipped, beside their goals (needs root, twenty minutes)
+bench: needs needs-dist $(FRESHDOCK) ## measures the release and compares it with its goals (needs root, twenty minutes)
 	scripts/dist $(MACHINE)
 	$(CARGO) bench --locked --profile dev --bench figures -- target/$(MACHINE)/release/pilotfish
 
-footprint: needs needs-dist $(FRESHDOCK) ## size, memory, processor and wear of an agent that has nothing to do (needs root, half an hour)
+footprint: needs needs-dist $(FRESHDOCK) ## measures size, memory, CPU time and disk writes of an idle agent (needs root, half an hour)
 	scripts/dist $(MACHINE)
 	FRESHDOCK=$(CURDIR)/$(FRESHDOCK) FOOTPRINT_ROUNDS=1000 FOOTPRINT_REST=600 \
 		$(CARGO) bench --locked --profile dev --bench figures -- \
 		target/$(MACHINE)/release/pilotfish footprint
 
-torture: needs ## strikes a real agent at every call; writes docs/reliability.md (a night; see TORTURE_KILLS)
+torture: needs ## causes a fault at every call of a real agent; writes docs/reliability.md (a night; see TORTURE_KILLS)
 	$(CARGO) test --locked --test torture -- --ignored --nocapture --test-threads=1 torture::
 	$(CARGO) test --locked --test engine -- --ignored --nocapture strikes
 
-soak: ## random faults over the model, as many as PILOTFISH_SEEDS says
+soak: ## causes random faults in the model, for PILOTFISH_SEEDS seeds
 	PILOTFISH_SEEDS=$${PILOTFISH_SEEDS:-1000000} $(CARGO) test --locked --test model -- --nocapture
 
-test-image: needs needs-dist ## the image for this machine, started as the documentation says (needs root)
+test-image: needs needs-dist ## tests the image for this machine, started as in the documentation (needs root)
 	scripts/dist $(MACHINE)
 	TEST_IMAGE_TARGET=$(MACHINE) $(CARGO) test --locked --test engine -- --ignored --nocapture image::
 
-test-arm: needs needs-dist ## the binaries for 64-bit and 32-bit Pis, emulated, on a real Engine (needs root)
+test-arm: needs needs-dist ## tests the binaries for 64-bit and 32-bit Pis, emulated, on a real Engine (needs root)
 	@scripts/ensure qemu-aarch64-static=qemu-user-static update-binfmts=binfmt-support
 	scripts/dist $(ARM)
 	scripts/test-arm $(ARM)
 
-test-deb: needs-dist ## the package for this machine, from install to purge, under a real systemd (needs root)
+test-deb: needs-dist ## tests the package for this machine, from install to purge, under a real systemd (needs root)
 	@scripts/ensure systemd-nspawn=systemd-container debootstrap=debootstrap nsenter=util-linux pgrep=procps
 	scripts/dist $(MACHINE)
 	scripts/deb $(MACHINE)
 	scripts/test-deb "$$(ls -t target/dist/pilotfish_*_"$$(dpkg --print-architecture)".deb | head -n 1)"
 
-dist: needs-dist ## static binaries for every Pi, with checksums, man pages and completions
+dist: needs-dist ## builds static binaries for every Pi, with checksums, man pages and completions
 	scripts/dist
 
-deb: dist ## Debian's packages of them: arm64, armhf, armel, amd64
+deb: dist ## builds their Debian packages: arm64, armhf, armel, amd64
 	scripts/deb
 
 ARM = aarch64-unknown-linux-musl armv7-unknown-linux-gnueabihf arm-unknown-linux-gnueabi
 
-# This machine's own kind.
+# The target of this machine.
 MACHINE = $(shell uname -m | sed -e 's/armv7l/armv7-unknown-linux-gnueabihf/' -e t \
 	-e 's/armv6l/arm-unknown-linux-gnueabi/' -e t -e 's/$$/-unknown-linux-musl/')
 
-image: needs-dist ## the container image `pilotfish` for this machine, on its own Engine
+image: needs-dist ## builds the container image `pilotfish` for this machine, on its own Engine
 	scripts/dist $(MACHINE)
 	scripts/image $(MACHINE) pilotfish
 
-# The cross compilers, for whichever kind of machine this is not. Rust brings musl.
+# The cross compilers for all other kinds of machines. Rust includes musl.
 CROSS_NEEDS = aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu,gcc arm-linux-gnueabihf-gcc=gcc-arm-linux-gnueabihf,gcc \
 	arm-linux-gnueabi-gcc=gcc-arm-linux-gnueabi x86_64-linux-gnu-gcc=gcc-x86-64-linux-gnu,gcc \
 	/usr/arm-linux-gnueabihf/lib/libc.a=libc6-dev-armhf-cross /usr/arm-linux-gnueabi/lib/libc.a=libc6-dev-armel-cross
@@ -158,7 +158,7 @@ needs-dist:
 	@scripts/ensure readelf=binutils $(CROSS_NEEDS)
 
 .PHONY: till
-# The static service that the demo packs into images. Only its last link is special.
+# The static service that the demo packs into images. Only its linking is special.
 till:
 	$(CARGO) rustc --locked --example till -- -C target-feature=+crt-static -C strip=symbols
 	mkdir -p target/demo
@@ -167,5 +167,5 @@ till:
 needs:
 	@scripts/ensure $(ENGINE_NEEDS)
 
-clean: ## removes what was built
+clean: ## removes everything that was built
 	$(CARGO) clean

@@ -135,6 +135,8 @@ fn agent_settings(settings: &Settings, host: &impl Host) -> AgentSettings {
         jitter: settings.jitter,
         device: DeviceFraction::from_identity(&host.machine_id()),
         zone: settings.time_zone.clone(),
+        pull_parallel: settings.pull_parallel,
+        update_parallel: settings.update_parallel,
         pull_window: settings.pull_window.clone(),
         engine_endpoint: match &settings.docker_host {
             DockerHost::Unix(_) => None,

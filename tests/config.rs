@@ -136,6 +136,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(settings.health_timeout, Duration::from_secs(60));
     assert_eq!(settings.health_stable, Duration::from_secs(30));
     assert_eq!(settings.images_keep, 1);
+    assert_eq!((settings.pull_parallel, settings.update_parallel), (2, 16));
     assert_eq!(settings.listen_address, "127.0.0.1:9788".parse().ok());
     assert_eq!(settings.log_format, LogFormat::Auto);
     assert_eq!(settings.log_level, LogLevel::Info);
@@ -207,7 +208,7 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
         "schedule.jitter" => "0%",
         "pull.window" | "update.window" => "02:00-03:00",
         "health.timeout" | "health.stable" => "5s",
-        "images.keep" => "2",
+        "images.keep" | "pull.parallel" | "update.parallel" => "2",
         "listen.address" | "webhook.address" => "0.0.0.0:1",
         "listen.hosts" => "pi.example.com, pi.lan",
         "webhook.token_file" => "/elsewhere/token",
@@ -426,6 +427,10 @@ fn a_wrong_value_names_key_file_line_and_what_would_be_right() {
             "line 2: `images.keep` cannot be \"-1\": `-1` is not a number from 0 to 100",
         ),
         (
+            "[update]\nparallel = 0\n",
+            "line 2: `update.parallel` cannot be \"0\": write a whole number from 1 to 64",
+        ),
+        (
             "[listen]\naddress = \":9000\"\n",
             "line 2: `listen.address` cannot be \":9000\": write `127.0.0.1:9000` for this machine alone, `0.0.0.0:9000` for every address, or nothing (\"\") to switch it off",
         ),
@@ -580,7 +585,9 @@ trust_image_labels = false (default)
 time_zone = local (default)
 schedule.every = 15m (default)
 schedule.jitter = 10% (default)
+pull.parallel = 2 (default)
 pull.window =  (default)
+update.parallel = 16 (default)
 update.window =  (default)
 health.timeout = 60s (default)
 health.stable = 10s (pilotfish.toml, line 3)

@@ -92,7 +92,7 @@ fn configure(place: &Path, socket: &Path, port: u16) {
     fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("its mode");
     let text = format!(
         "state_dir = {:?}\ndocker_host = \"unix://{}\"\nschedule = {{ every = \"{}s\", jitter = \
-         \"0%\" }}\nlisten.address = \"\"\nnotify = {{ address = \"127.0.0.1:{port}\", token_file \
+         \"0%\" }}\nlisten.address = \"\"\nwebhook = {{ address = \"127.0.0.1:{port}\", token_file \
          = {token:?} }}\n",
         place.join("state"),
         socket.display(),

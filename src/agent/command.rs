@@ -2,30 +2,24 @@
 //! wishes, carried out by the same code.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::executor::{Executor, TaskOutcome};
-use super::facts::{LookFacts, Names};
 use super::round::{QueuedRound, Reply, ReplySender};
 use super::{Agent, ROUNDS_MAX, RoundEnd, RoundError, RoundRequest};
+use crate::core::decide::No;
 use crate::core::decide::observation::{Observation, Previous};
 use crate::core::decide::offer::Offer;
 use crate::core::decide::reason::Reason;
-use crate::core::decide::{Circumstances, No, origin, roll_back};
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::docker::webhook::Push;
 use crate::core::update::history::Record;
-use crate::core::update::plan::Plan;
-use crate::core::update::self_update::SelfUpdateTask;
 use crate::engine::{Engine, EngineError};
 use crate::journal::JournalError;
-use crate::observe::{self, Cache, PreflightContext};
+use crate::observe;
 use crate::ports::Ports;
-use crate::recover::Recovered;
 
 /// A wish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,124 +236,43 @@ impl<P: Ports> Agent<P> {
         let open = self.open_updates().await?;
         Ok(self.check_names(&RoundRequest { names, ..RoundRequest::default() }, &list, &open)?)
     }
-
-    /// A wish that the hands have fulfilled, or could not.
-    pub(super) async fn granted(
-        &mut self,
-        reply: Result<CommandReply, CommandError>,
-        names: BTreeSet<String>,
-        answer: ReplySender,
-    ) {
-        match reply {
-            Ok(reply) => {
-                self.is_self_updating |= matches!(reply, CommandReply::SelfUpdating(_));
-                self.look_before(reply, names, answer).await;
-            }
-            Err(error) => {
-                let _ = answer.send(Err(error));
-            }
-        }
-    }
 }
 
-impl<P: Ports> Executor<P> {
-    /// Finishes or undoes everything that was left open, because a person insists.
-    pub(super) async fn recover(&mut self) -> TaskOutcome {
-        let Recovered { records, open } = match self.recover_open(true).await {
-            Ok(recovered) => recovered,
-            Err(error) => return TaskOutcome::CommandReply(Err(error.into()), BTreeSet::new()),
-        };
-        let is_self_updating = self.context.recover_itself().await;
-        TaskOutcome::Recovered { recovered: Recovered { records, open }, is_self_updating }
-    }
-
-    /// Goes back to the image before.
-    pub(super) async fn roll_back(
-        &mut self,
-        container: String,
-        cache: Arc<Cache>,
-        circumstances: Circumstances,
-    ) -> TaskOutcome {
-        let rolled_back = self.try_to_roll_back(&container, cache, circumstances).await;
-        let touched = match &rolled_back {
-            Ok(CommandReply::RolledBack(_)) => BTreeSet::from([container]),
-            _ => BTreeSet::new(),
-        };
-        TaskOutcome::CommandReply(rolled_back, touched)
-    }
-
-    async fn try_to_roll_back(
-        &mut self,
-        container: &str,
-        mut cache: Arc<Cache>,
-        circumstances: Circumstances,
-    ) -> Result<CommandReply, CommandError> {
-        let open = self.recover_open(false).await?.open;
-        let state = self.context.ports.state();
-        let (list, memory) = (self.context.list().await?, state.memory()?);
-        let names = Names::only(BTreeSet::from([container.to_owned()]));
-        let facts = LookFacts { names, circumstances, list, memory, open, deeds: 0 };
-        let scope = facts.scope(&self.context.settings.defaults);
-        let mut seen = observe::observe_local(&*self.context.ports, &mut cache, &scope).await;
-        let mut observation =
-            seen.pop().ok_or_else(|| RoundError::UnknownNames(vec![container.to_owned()]))?;
-        if origin::is_open(&observation) {
-            let ports = &*self.context.ports;
-            observe::ask_origin(ports, std::iter::once(&mut observation)).await;
+/// The image before, as if it were offered.
+pub(super) async fn kept_image<P: Ports>(
+    ports: &P,
+    observation: &Observation,
+) -> Result<Offer, CommandError> {
+    let container = &observation.name;
+    let id = match &observation.previous {
+        Previous::Kept(id) => id,
+        Previous::Gone(_) => {
+            let detail = "the previous image is no longer on this machine; `docker image prune -a` \
+                          takes it";
+            return Err(nothing(container, detail));
         }
-        let kept = self.kept_image(&observation).await?;
-        let defaults = &self.context.settings.defaults;
-        let surroundings = PreflightContext { defaults, open: &facts.open };
-        let (ports, known) = (&*self.context.ports, (&mut self.ties, &*cache));
-        let readiness = observe::readiness(ports, known, &surroundings, &observation).await;
-        let readiness = readiness.ok_or_else(|| nothing(container, "the Engine does not tell"))?;
-        let plan: Plan = roll_back(&observation, &readiness, &kept, &facts.circumstances)
-            .map_err(|no| refused(container, &no))?;
-        let open = CommandError::LeftOpen(container.to_owned());
-        if observation.is_self {
-            let hand_over =
-                self.context.hand_over(&plan, &readiness.original, SelfUpdateTask::RollBack);
-            let is_self_updating = Box::pin(hand_over).await;
-            let reply = CommandReply::SelfUpdating(container.to_owned());
-            return is_self_updating.then_some(reply).ok_or(open);
-        }
-        let record = self.update(plan, readiness).await?;
-        record.map(|record| CommandReply::RolledBack(Box::new(record))).ok_or(open)
-    }
-
-    /// The image before, as if it were offered.
-    async fn kept_image(&self, observation: &Observation) -> Result<Offer, CommandError> {
-        let container = &observation.name;
-        let id = match &observation.previous {
-            Previous::Kept(id) => id,
-            Previous::Gone(_) => {
-                let detail = "the previous image is no longer on this machine; `docker image prune -a` \
-                              takes it";
-                return Err(nothing(container, detail));
-            }
-            Previous::None => return Err(nothing(container, "it was never updated")),
-            Previous::Unknown(why) => return Err(nothing(container, why)),
-        };
-        let document = self.context.ports.engine().inspect_image(id).await?;
-        let document = document.ok_or_else(|| nothing(container, "its image has just gone"))?;
-        let config: Digest =
-            id.parse().map_err(|_| nothing(container, "the image has no digest for an ID"))?;
-        let memory = self.context.ports.state().memory()?;
-        let names = document.pointer("/RepoDigests").and_then(serde_json::Value::as_array);
-        let from_names = names.into_iter().flatten().filter_map(serde_json::Value::as_str);
-        let pulled_as = from_names
-            .filter_map(|name| name.parse::<Reference>().ok()?.digest)
-            .chain(memory.known.get(id).into_iter().flatten().cloned())
-            .next();
-        Ok(Offer::of_local(&document, config, pulled_as))
-    }
+        Previous::None => return Err(nothing(container, "it was never updated")),
+        Previous::Unknown(why) => return Err(nothing(container, why)),
+    };
+    let document = ports.engine().inspect_image(id).await?;
+    let document = document.ok_or_else(|| nothing(container, "its image has just gone"))?;
+    let config: Digest =
+        id.parse().map_err(|_| nothing(container, "the image has no digest for an ID"))?;
+    let memory = ports.state().memory()?;
+    let names = document.pointer("/RepoDigests").and_then(serde_json::Value::as_array);
+    let from_names = names.into_iter().flatten().filter_map(serde_json::Value::as_str);
+    let pulled_as = from_names
+        .filter_map(|name| name.parse::<Reference>().ok()?.digest)
+        .chain(memory.known.get(id).into_iter().flatten().cloned())
+        .next();
+    Ok(Offer::of_local(&document, config, pulled_as))
 }
 
-fn nothing(container: &str, detail: &str) -> CommandError {
+pub(super) fn nothing(container: &str, detail: &str) -> CommandError {
     CommandError::NothingBefore { container: container.to_owned(), detail: detail.to_owned() }
 }
 
-fn refused(container: &str, no: &No) -> CommandError {
+pub(super) fn refused(container: &str, no: &No) -> CommandError {
     let detail = if no.detail.is_empty() { String::new() } else { format!(" ({})", no.detail) };
     CommandError::No {
         container: container.to_owned(),

@@ -8,6 +8,7 @@ use super::AgentSettings;
 use crate::core::decide::failed_tries::FailedTry;
 use crate::core::update::event::{Event, Listener};
 use crate::engine::{Engine, EngineError, EngineInfo, Listed};
+use crate::execute::{Places, UpdateContext};
 use crate::ports::Ports;
 use crate::registry::Registry;
 
@@ -18,6 +19,8 @@ pub(super) struct Context<P> {
     pub(super) settings: Arc<AgentSettings>,
     pub(super) listener: Arc<dyn Listener>,
     pub(super) stop: CancellationToken,
+    /// What the updates of this agent share.
+    pub(super) places: Arc<Places>,
     /// Whether the agent runs for good: only then can it wait for a helper.
     pub(super) is_resident: bool,
 }
@@ -29,12 +32,23 @@ impl<P> Clone for Context<P> {
             settings: Arc::clone(&self.settings),
             listener: Arc::clone(&self.listener),
             stop: self.stop.clone(),
+            places: Arc::clone(&self.places),
             is_resident: self.is_resident,
         }
     }
 }
 
 impl<P: Ports> Context<P> {
+    /// What an update works with.
+    pub(super) fn for_updates(&self) -> UpdateContext<'_, P> {
+        UpdateContext {
+            ports: &self.ports,
+            listener: &*self.listener,
+            stop: &self.stop,
+            places: &self.places,
+        }
+    }
+
     /// Every container that the Engine has.
     pub(super) async fn list(&self) -> Result<Vec<Listed>, EngineError> {
         self.ports.engine().list().await

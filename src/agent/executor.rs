@@ -1,70 +1,80 @@
-//! What acts on containers: one pair of hands, so one update at a time.
+//! Does what must happen one at a time: the lock of the Engine, the last look before an update,
+//! recovery, and the removal of images that were pulled ahead in vain.
 //!
-//! The loop gives its hands away for a deed, which goes on beside it, and gets them back with what
-//! came of it. What is at work has them alone, without a lock, and the loop goes on looking.
+//! The loop gives its executor away for one task, which goes on beside the loop, and gets it back
+//! with the outcome. A task has it alone, without a mutex. Updates in flight do not need it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::command::CommandReply;
+use super::command::{kept_image, nothing, refused};
 use super::context::Context;
 use super::engine_lock::EngineLock;
-use super::facts::LookFacts;
-use super::hooks::Asked;
+use super::facts::{LookFacts, Names};
+use super::recovery::Swept;
+use super::round::DueContainer;
 use super::{CommandError, RoundError};
 use crate::core::decide::engine_lock::Holder;
 use crate::core::decide::observation::{Observation, Readiness};
 use crate::core::decide::pending::PendingUpdates;
-use crate::core::decide::reason::Reason;
-use crate::core::decide::{Circumstances, Decision, Fetch, No, decide, originals};
-use crate::core::docker::inspect;
-use crate::core::update::history::Record;
-use crate::core::update::plan::{Header, Plan};
+use crate::core::decide::{Circumstances, Decision, decide, origin, roll_back};
+use crate::core::update::plan::Plan;
 use crate::core::update::self_update::SelfUpdateTask;
-use crate::engine::{Engine, EngineError};
-use crate::execute::{self, Ended, StepError, Update};
+use crate::execute;
 use crate::host::Host;
 use crate::observe::{self, Cache, PreflightContext, TieIndex};
 use crate::ports::Ports;
-use crate::recover::{OrphanWatch, Recovered, Recovery};
+use crate::recover::{OrphanWatch, RecoveryRun};
 
-/// What came of a deed.
+/// The outcome of a task of the executor.
 pub(super) enum TaskOutcome {
-    /// A container was looked at once more, and what was decided is carried out.
-    ContainerResult(Box<ContainerResult>),
+    /// The last look at a container was taken.
+    Prepared(Box<Prepared>),
+    /// A rollback by hand may begin, or not.
+    RollbackPrepared(Box<RollbackPrepared>),
     /// What had been left open is ended, or is not to be touched.
-    Settled(Result<Recovered, RoundError>),
-    /// A wish is fulfilled; these containers may stand otherwise now.
-    CommandReply(Result<CommandReply, CommandError>, BTreeSet<String>),
-    /// A person insisted on what had been left open.
-    Recovered { recovered: Recovered, is_self_updating: bool },
+    Recovered {
+        swept: Result<Swept, RoundError>,
+        /// Whether the self-update helper has the agent's own container from now on.
+        is_self_updating: bool,
+    },
     /// Superseded images are dropped; whether some are left, if that is known.
     Dropped(Option<bool>),
 }
 
-/// What came of one container.
-pub(super) struct ContainerResult {
-    pub(super) observation: Observation,
-    /// What was decided in the end.
-    pub(super) decision: Decision,
-    /// The update that was carried out and ended.
-    pub(super) record: Option<Record>,
-    /// Whether something was done that makes what is known of the container old.
-    pub(super) is_touched: bool,
-    /// Whether a helper has the agent's own container from now on.
+/// A container after the last look at it.
+pub(super) struct Prepared {
+    /// The container, with the decision that holds now.
+    pub(super) due: DueContainer,
+    /// Whether the self-update helper has it from now on.
     pub(super) is_self_updating: bool,
 }
 
-/// What a deed needs beside the ports, and keeps from one deed to the next.
+/// A rollback by hand that may begin, or not.
+pub(super) struct RollbackPrepared {
+    pub(super) container: String,
+    /// What became of updates that had been left open.
+    pub(super) recovered: Result<Swept, RoundError>,
+    /// The plan; absent if the self-update helper carries it out.
+    pub(super) plan: Result<Option<RollbackPlan>, CommandError>,
+}
+
+/// The plan of a rollback by hand, and the documents that it starts from.
+pub(super) struct RollbackPlan {
+    pub(super) plan: Box<Plan>,
+    pub(super) readiness: Box<Readiness>,
+}
+
+/// Does what must happen one at a time, and keeps what it has learnt.
 pub(super) struct Executor<P> {
     pub(super) context: Context<P>,
-    pub(super) recovery: Recovery,
-    /// Who hangs on whom, as the deeds before have found out.
+    /// Which container depends on which, as earlier looks have found.
     pub(super) ties: TieIndex,
-    /// What earlier updates left behind without a journal, as far as it is watched.
+    /// Containers that an earlier update left without a journal, while they are watched.
     pub(super) sightings: OrphanWatch,
     /// Whether this agent is the one that works on the Engine.
     pub(super) engine_lock: EngineLock,
-    /// Who it is in the lock, once that is known.
+    /// This agent, as the lock names it, once that is known.
     pub(super) own_holder: Option<Holder>,
 }
 
@@ -72,7 +82,6 @@ impl<P: Ports> Executor<P> {
     pub(super) fn new(context: Context<P>) -> Self {
         Self {
             context,
-            recovery: Recovery::default(),
             ties: TieIndex::default(),
             sightings: OrphanWatch::default(),
             engine_lock: EngineLock::default(),
@@ -80,36 +89,28 @@ impl<P: Ports> Executor<P> {
         }
     }
 
-    /// Carries out what was decided of a container. Where something was done since it was looked
-    /// at, or it has waited for its turn, that is decided anew.
-    pub(super) async fn act(
+    /// Takes the last look at a container before its decision is carried out. `is_old`: something
+    /// was done since it was looked at, so that is decided anew.
+    pub(super) async fn prepare(
         &mut self,
-        (facts, cache): (&LookFacts, &Cache),
-        seen: Observation,
+        cache: &Cache,
+        mut due: DueContainer,
         is_old: bool,
-    ) -> ContainerResult {
-        let mut observation = seen;
-        let mut circumstances = facts.circumstances.clone();
+    ) -> Prepared {
         if is_old {
+            let mut circumstances = due.facts.circumstances.clone();
             circumstances.now = self.context.ports.host().now();
-            self.look_again((facts, cache), &mut observation).await;
+            self.look_again((&due.facts, cache), &mut due.observation).await;
+            due.decision = decide(&due.observation, &circumstances);
         }
-        let decision = decide(&observation, &circumstances);
-        let mut acted = ContainerResult {
-            observation,
-            decision,
-            record: None,
-            is_touched: false,
-            is_self_updating: false,
-        };
-        match self.engine_is_held_before(&acted.decision).await {
-            Some(no) => acted.decision = Decision::No(no),
-            None => self.carry_out(&mut acted, &circumstances).await,
+        if let Some(no) = self.engine_is_held_before(&due.decision).await {
+            due.decision = Decision::No(no);
         }
-        acted
+        let is_self_updating = self.start_self_update(&mut due).await;
+        Prepared { due, is_self_updating }
     }
 
-    /// Another deed may have changed what an update of this container would meet.
+    /// Another update may have changed what an update of this container would meet.
     async fn look_again(
         &mut self,
         (facts, cache): (&LookFacts, &Cache),
@@ -121,103 +122,77 @@ impl<P: Ports> Executor<P> {
         observe::look_again(ports, known, &surroundings, observation).await;
     }
 
-    async fn carry_out(&mut self, acted: &mut ContainerResult, circumstances: &Circumstances) {
-        match acted.decision.clone() {
-            Decision::Update(plan) => match self.ask_hooks(&plan).await {
-                Asked::Agreed => self.update_and_tell(*plan, acted).await,
-                Asked::Held(no) => acted.decision = Decision::No(no),
-                Asked::Unasked => {}
-            },
-            Decision::HandOver(plan) => {
-                let Some(readiness) = acted.observation.readiness.take() else { return };
-                let task = SelfUpdateTask::Update { force: circumstances.force };
-                acted.is_self_updating =
-                    self.context.hand_over(&plan, &readiness.original, task).await;
-            }
-            Decision::Fetch(fetch) => {
-                acted.is_touched = true;
-                self.prefetch(&fetch).await;
-            }
-            Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => {}
-        }
+    /// The agent's own container goes to a self-update helper.
+    async fn start_self_update(&self, due: &mut DueContainer) -> bool {
+        let Decision::HandOver(plan) = &due.decision else { return false };
+        let Some(readiness) = due.observation.readiness.take() else { return false };
+        let task = SelfUpdateTask::Update { force: due.facts.circumstances.force };
+        self.context.hand_over(plan, &readiness.original, task).await
     }
 
-    /// What keeps an update from beginning concerns its container, and no other.
-    async fn update_and_tell(&mut self, plan: Plan, acted: &mut ContainerResult) {
-        let Some(readiness) = acted.observation.readiness.take() else { return };
-        match self.update(plan, *readiness).await {
-            Ok(record) => {
-                acted.record = record;
-                acted.is_touched = true;
-            }
-            Err(error) => {
-                let (reason, detail) = (Reason::EngineError, format!("no update began: {error}"));
-                acted.decision = Decision::No(No { reason, detail, opens: None });
-            }
-        }
-    }
-
-    /// Carries out an update from its first step. `None`: it was left open.
-    ///
-    /// # Errors
-    /// It could not begin.
-    pub(super) async fn update(
+    /// Finishes or undoes what was left open, looks at a container, and plans its rollback to the
+    /// image before.
+    pub(super) async fn prepare_rollback(
         &mut self,
-        plan: Plan,
-        readiness: Readiness,
-    ) -> Result<Option<Record>, RoundError> {
-        let header = self.header(plan, readiness).await?;
-        let Context { ports, listener, stop, .. } = &self.context;
-        let update = Update::begin(&**ports, &**listener, stop, header)?;
-        // Boxed, because it is by far the largest part of whatever waits for an update.
-        match Box::pin(update.run()).await {
-            Ended::Finished(record) => Ok(Some(*record)),
-            Ended::Left => Ok(None),
-            Ended::Unfinished(journal, error) => {
-                self.recovery.failed(&**ports, &**listener, &journal, &error).await;
-                Ok(None)
-            }
+        container: &str,
+        cache: Arc<Cache>,
+        circumstances: Circumstances,
+        (run, in_flight): (RecoveryRun, &BTreeSet<String>),
+    ) -> RollbackPrepared {
+        let recovered = self.recover_open(run, in_flight).await;
+        let plan = match &recovered {
+            Ok(swept) => self.plan_rollback(container, cache, circumstances, swept).await,
+            Err(_) => Ok(None),
+        };
+        RollbackPrepared { container: container.to_owned(), recovered, plan }
+    }
+
+    async fn plan_rollback(
+        &mut self,
+        container: &str,
+        mut cache: Arc<Cache>,
+        circumstances: Circumstances,
+        swept: &Swept,
+    ) -> Result<Option<RollbackPlan>, CommandError> {
+        let state = self.context.ports.state();
+        let (list, memory) = (self.context.list().await?, state.memory()?);
+        let names = Names::only(BTreeSet::from([container.to_owned()]));
+        let open = swept.open();
+        let facts = LookFacts { names, circumstances, list, memory, open, acts: 0 };
+        let scope = facts.scope(&self.context.settings.defaults);
+        let mut seen = observe::observe_local(&*self.context.ports, &mut cache, &scope).await;
+        let mut observation =
+            seen.pop().ok_or_else(|| RoundError::UnknownNames(vec![container.to_owned()]))?;
+        if origin::is_open(&observation) {
+            let ports = &*self.context.ports;
+            observe::ask_origin(ports, std::iter::once(&mut observation)).await;
+        }
+        let kept = kept_image(&*self.context.ports, &observation).await?;
+        let defaults = &self.context.settings.defaults;
+        let surroundings = PreflightContext { defaults, open: &facts.open };
+        let (ports, known) = (&*self.context.ports, (&mut self.ties, &*cache));
+        let readiness = observe::readiness(ports, known, &surroundings, &observation).await;
+        let readiness = readiness.ok_or_else(|| nothing(container, "the Engine does not tell"))?;
+        let plan = roll_back(&observation, &readiness, &kept, &facts.circumstances)
+            .map_err(|no| refused(container, &no))?;
+        if !observation.is_self {
+            let (plan, readiness) = (Box::new(plan), Box::new(readiness));
+            return Ok(Some(RollbackPlan { plan, readiness }));
+        }
+        let task = SelfUpdateTask::RollBack;
+        let hand_over = self.context.hand_over(&plan, &readiness.original, task);
+        match Box::pin(hand_over).await {
+            true => Ok(None),
+            false => Err(CommandError::LeftOpen(container.to_owned())),
         }
     }
 
-    /// Everything that going back needs, so that it never needs the registry.
-    async fn header(&self, plan: Plan, readiness: Readiness) -> Result<Header, EngineError> {
-        let ports = &self.context.ports;
-        let tag = plan.reference.tag.as_deref().unwrap_or_default();
-        let local = format!("{}:{tag}", plan.reference.familiar_name());
-        let before = ports.engine().inspect_image(&local).await?;
-        let id = before.as_ref().map(|image| inspect::id(image).to_owned());
-        Ok(Header {
-            version: Header::version_of(&plan),
-            started_at: ports.host().now(),
-            boot_id: ports.host().boot_id(),
-            dependents: originals(&plan, &readiness),
-            plan,
-            original: readiness.original,
-            tag_before: id,
-            live_restore: self.context.engine_info().await?.live_restore,
-        })
+    /// Whether one more self-update helper ends what others could not, because a person insists.
+    pub(super) async fn recover_itself(&self) -> bool {
+        self.context.recover_itself().await
     }
 
-    /// Fetches an image for an update that waits. What goes wrong is said, and tried again in the
-    /// next round.
-    async fn prefetch(&self, fetch: &Fetch) {
-        let Context { ports, listener, stop, .. } = &self.context;
-        match execute::prefetch(&**ports, &**listener, stop, fetch).await {
-            Ok(()) | Err(StepError::Asked) => {}
-            Err(error) => {
-                let detail = format!("the image could not be fetched ahead of its window: {error}");
-                if !error.is_engine_unreachable() {
-                    let failed = fetch.failed_try(detail.clone(), ports.host().now());
-                    self.context.pause_after(&fetch.container, failed);
-                }
-                self.context.warn_about(fetch.container.clone(), detail);
-            }
-        }
-    }
-
-    /// Drops images that were fetched ahead and are not wanted any more. Says whether some are
-    /// left.
+    /// Drops images that were pulled ahead and are not wanted any more. Says whether some are left.
     pub(super) async fn drop_superseded(
         &self,
         pending: &PendingUpdates,

@@ -29,8 +29,8 @@ pub(super) struct LookFacts {
     pub(super) memory: Memory,
     /// Updates that were left open, by container.
     pub(super) open: BTreeMap<String, OpenUpdate>,
-    /// How many deeds were done before.
-    pub(super) deeds: u64,
+    /// How many acts had ended before.
+    pub(super) acts: u64,
 }
 
 /// The containers that a look is about.
@@ -116,7 +116,7 @@ impl<P: Ports> Agent<P> {
         let mut open = self.open_updates().await?;
         open.extend(self.orphaned_services(&list, &open, request));
         let circumstances = self.circumstances(request);
-        Ok(LookFacts { names, circumstances, list, memory, open, deeds: self.deeds })
+        Ok(LookFacts { names, circumstances, list, memory, open, acts: self.acts })
     }
 
     /// What was left behind without a journal, as the hands have found it. A look touches nothing,
@@ -128,12 +128,14 @@ impl<P: Ports> Agent<P> {
         request: &RoundRequest,
     ) -> BTreeMap<String, OpenUpdate> {
         let only_looks = request.dry_run || self.other_agent.is_some();
+        let at_work = self.names_at_work();
         let known = |name: String| {
             let found = self.untouched.get(&name).cloned();
-            let unknown = match (only_looks, self.executor.is_none()) {
-                (true, _) => Some(OpenUpdate::Unproven),
-                (false, true) => Some(OpenUpdate::InFlight),
-                (false, false) => None,
+            let is_busy = at_work.contains(&name) || self.executor.is_none();
+            let unknown = match (at_work.contains(&name) || !only_looks, is_busy) {
+                (true, true) => Some(OpenUpdate::InFlight),
+                (true, false) => None,
+                (false, _) => Some(OpenUpdate::Unproven),
             };
             Some((name, found.or(unknown)?))
         };
@@ -159,15 +161,12 @@ impl<P: Ports> Agent<P> {
     /// The containers of updates that are open, as the hands know them. One of which nobody knows
     /// was left by an earlier process; then the Engine tells whether its service runs.
     pub(super) async fn open_updates(&self) -> Result<BTreeMap<String, OpenUpdate>, JournalError> {
-        let at_work = self.names_at_work();
+        let (at_work, in_flight) = (self.names_at_work(), self.updates.plans());
         let mut open = BTreeMap::new();
         for journal in self.context.ports.state().open_journals()? {
             let plan = &journal.header.plan;
-            let known = match &self.executor {
-                Some(executor) => executor.recovery.state_of(&plan.id),
-                None => self.open.get(&plan.main.container).cloned(),
-            };
-            let state = match known {
+            let state = match self.recovery.state_of(&plan.id) {
+                _ if in_flight.contains(&plan.id) => OpenUpdate::InFlight,
                 Some(state) => state,
                 None if at_work.contains(&plan.main.container) => OpenUpdate::InFlight,
                 None => recover::left_open(&*self.context.ports, &journal).await,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::executor::Executor;
 use super::facts::Names;
 use crate::core::decide::No;
 use crate::core::decide::reason::Reason;
@@ -16,14 +15,14 @@ use crate::host::Host;
 use crate::observe::{self, Cache};
 use crate::ports::Ports;
 
-/// What comes of asking the hooks of an update.
-pub(super) enum Asked {
+/// The answer of the pre-update hooks of an update.
+pub(super) enum HookAnswer {
     /// It may begin.
     Agreed,
-    /// It may not begin now, by the word of a hook.
+    /// A hook said no.
     Held(No),
-    /// They could not be asked.
-    Unasked,
+    /// They could not be asked, or the image could not be pulled before.
+    NotAsked,
 }
 
 impl<P: Ports> Context<P> {
@@ -54,31 +53,28 @@ impl<P: Ports> Context<P> {
         }
         Ok(are_any)
     }
-}
 
-impl<P: Ports> Executor<P> {
-    /// Asks the hooks of everybody who is to be replaced, those that stop first before the others.
+    /// Asks the pre-update hooks of all members, in the order in which they stop.
     ///
     /// The image is fetched before, so that nothing but the switch itself stands between a hook and
     /// its container's end. It gets the name of one that waits, so that a hook that says no for
     /// days does not have it pulled again. There is no journal yet: a cut leaves nothing to undo.
-    pub(super) async fn ask_hooks(&self, plan: &Plan) -> Asked {
+    pub(super) async fn ask_hooks(&self, plan: &Plan) -> HookAnswer {
         if !plan.has_pre_update_hooks() {
-            return Asked::Agreed;
+            return HookAnswer::Agreed;
         }
-        let Context { ports, listener, stop, .. } = &self.context;
+        let Self { ports, stop, .. } = self;
         let container = &plan.main.container;
         if plan.source == ImageSource::Registry {
             let image = (container.as_str(), &plan.reference, &plan.to);
-            if let Err(error) = execute::prefetch_and_tag(&**ports, &**listener, stop, image).await
-            {
+            if let Err(error) = execute::prefetch_and_tag(self.for_updates(), image).await {
                 let detail = format!("the image could not be fetched: {error}");
                 if !matches!(error, StepError::Asked) && !error.is_engine_unreachable() {
                     let failed = plan.failed_try(detail.clone(), ports.host().now(), false);
-                    self.context.pause_after(container, failed);
+                    self.pause_after(container, failed);
                 }
-                self.context.warn_about(container.clone(), detail);
-                return Asked::Unasked;
+                self.warn_about(container.clone(), detail);
+                return HookAnswer::NotAsked;
             }
         }
         for number in plan.numbers().rev() {
@@ -86,14 +82,18 @@ impl<P: Ports> Executor<P> {
             let Some(hook) = &member.pre_update else { continue };
             match hook::run(&**ports, stop, &member.old_container, hook).await {
                 Ok(()) => {}
-                Err(HookError::Asked) => return Asked::Unasked,
+                Err(HookError::Asked) => return HookAnswer::NotAsked,
                 Err(HookError::Failed(why)) => {
                     let detail =
                         format!("the {} hook of {} {why}", Moment::PreUpdate, member.container);
-                    return Asked::Held(No { reason: Reason::HeldByHook, detail, opens: None });
+                    return HookAnswer::Held(No {
+                        reason: Reason::HeldByHook,
+                        detail,
+                        opens: None,
+                    });
                 }
             }
         }
-        Asked::Agreed
+        HookAnswer::Agreed
     }
 }

@@ -11,6 +11,7 @@
 
 mod self_update_helper;
 mod tasks;
+mod updates;
 mod context;
 mod rounds;
 mod engine_lock;
@@ -18,6 +19,7 @@ mod facts;
 mod self_update;
 mod executor;
 mod heartbeat;
+mod main_loop;
 mod hooks;
 mod cached_check;
 mod recovery;
@@ -25,15 +27,17 @@ mod pending;
 mod round;
 mod publish;
 mod round_stages;
+mod step_news;
 mod wakeups;
 mod command;
 mod dispatch;
+mod outcomes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -43,14 +47,14 @@ use crate::core::decide::pending::PendingUpdates;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::policy::PolicyDefaults;
 use crate::core::time::schedule::{DeviceFraction, Jitter, Schedule};
-use crate::core::time::timetable::Timetable;
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
 use crate::core::update::event::Listener;
 use crate::engine::EngineError;
+use crate::execute::Places;
 use crate::observe::Cache;
 use crate::ports::Ports;
-use crate::recover;
+use crate::recover::{self, Recovery};
 
 pub use command::{AgentCommand, CommandError, CommandReply, QueuedCommand};
 use context::Context;
@@ -60,7 +64,9 @@ pub use heartbeat::Heartbeat;
 use round::{QueuedRound, ReplySender, Round, RoundId};
 pub use round::{RoundEnd, RoundError, RoundRequest};
 pub use self_update::SelfUpdateError;
-use tasks::{TaskResult, Tasks};
+use step_news::{StepNews, step_news};
+use tasks::Tasks;
+use updates::Updates;
 
 /// How many rounds may be under way before a person is refused another one. The schedule and pushes
 /// never ask twice for the same container, so only people and scripts come anywhere near.
@@ -79,6 +85,10 @@ pub struct AgentSettings {
     pub device: DeviceFraction,
     /// The zone of every time of day.
     pub zone: Zone,
+    /// How many images are pulled at once.
+    pub pull_parallel: usize,
+    /// How many updates may be in flight at once.
+    pub update_parallel: usize,
     /// When images may be pulled.
     pub pull_window: Windows,
     /// Where the Engine is reached over the network; absent: by its socket.
@@ -94,20 +104,6 @@ pub enum RunEnd {
     Reload,
     /// A helper updates the agent's own container: it gets the lock, and the agent waits.
     SelfUpdating,
-}
-
-/// What wakes the loop.
-enum WakeReason<P> {
-    /// The agent is asked to stop.
-    Stop,
-    /// Other settings are to be followed.
-    Reload,
-    /// Something beside the loop came to its end.
-    TaskResult(TaskResult<P>),
-    /// A person wishes something, or something was pushed.
-    QueuedCommand(QueuedCommand),
-    /// The timetable is to be looked at.
-    Due,
 }
 
 /// Hears how long a round took and whether everything in it could be checked.
@@ -126,15 +122,21 @@ pub struct Agent<P: Ports> {
     pending: PendingUpdates,
     /// What goes on beside the loop.
     tasks: Tasks<P>,
-    /// What acts on containers; absent while it is at work.
+    /// What must happen one at a time; absent while it is at work.
     executor: Option<Box<Executor<P>>>,
-    /// What it is at.
+    /// What it is doing.
     work: Option<RunningTask>,
-    /// How many deeds were done.
-    deeds: u64,
-    /// The number of the deed that touched a container last.
+    /// The updates in flight.
+    updates: Updates,
+    /// The steps that they begin.
+    steps: mpsc::UnboundedReceiver<StepNews>,
+    /// The updates that could be neither finished nor undone so far.
+    recovery: Recovery,
+    /// How many updates, and acts of the executor, have ended.
+    acts: u64,
+    /// The number of the act that touched a container last.
     touched: BTreeMap<String, u64>,
-    /// Updates that are left open, as the hands saw them last.
+    /// Updates that are left open, as they were seen last.
     open: BTreeMap<String, OpenUpdate>,
     /// What was left behind without a journal and is not touched, by service.
     untouched: BTreeMap<String, OpenUpdate>,
@@ -148,7 +150,7 @@ pub struct Agent<P: Ports> {
     latest: Option<Instant>,
     /// Rounds that wait for the Engine together with what was left open.
     postponed: Vec<QueuedRound>,
-    /// Wishes that wait for the hands.
+    /// Commands that wait for the executor, or for an update of their container.
     commands: VecDeque<(AgentCommand, ReplySender)>,
     /// What was pushed for containers that were being asked or replaced.
     again: BTreeSet<String>,
@@ -175,7 +177,9 @@ impl<P: Ports> Agent<P> {
         stop: CancellationToken,
     ) -> Self {
         let settings = Arc::new(settings);
-        let context = Context { ports, settings, listener, stop, is_resident: false };
+        let places = Arc::new(Places::new(settings.pull_parallel));
+        let (listener, steps) = step_news(listener);
+        let context = Context { ports, settings, listener, stop, places, is_resident: false };
         Self {
             rounds_heard: rounds,
             heart: Heartbeat::default(),
@@ -185,7 +189,10 @@ impl<P: Ports> Agent<P> {
             tasks: Tasks::new(),
             executor: Some(Box::new(Executor::new(context.clone()))),
             work: None,
-            deeds: 0,
+            updates: Updates::default(),
+            steps,
+            recovery: Recovery::default(),
+            acts: 0,
             touched: BTreeMap::new(),
             open: BTreeMap::new(),
             untouched: BTreeMap::new(),
@@ -221,113 +228,6 @@ impl<P: Ports> Agent<P> {
             CommandReply::Round(end) => Ok(*end),
             _ => Err(CommandError::Ended),
         }
-    }
-
-    /// Checks on schedule and fulfils wishes, until it is asked to stop or to begin anew with other
-    /// settings, which waits for the end of what is under way. What an earlier agent left open is
-    /// finished at once, not at the first tick.
-    pub async fn run(
-        &mut self,
-        queue: &mut mpsc::Receiver<QueuedCommand>,
-        reload: &Notify,
-    ) -> RunEnd {
-        let begun = Instant::now();
-        self.heart.beat();
-        self.context.is_resident = true;
-        self.executor = Some(Box::new(Executor::new(self.context.clone())));
-        // What cannot be asked now is asked again before the first act.
-        self.is_unsettled = matches!(self.hold_engine().await, Ok(Some(_)));
-        if !self.is_unsettled && !Box::pin(self.settle_now()).await {
-            self.heart.rest_until(None);
-            return RunEnd::SelfUpdating;
-        }
-        self.take_up_open().await;
-        let mut table = self.timetable(begun).await;
-        let mut is_reloading = false;
-        loop {
-            table.await_openings(self.openings(begun.elapsed()));
-            let is_open = !is_reloading && !self.is_ending();
-            if !is_open && self.tasks.is_empty() {
-                break;
-            }
-            let woken = self.rest(&table, begun, (is_open, queue, reload)).await;
-            self.heart.beat();
-            match woken {
-                WakeReason::Stop => self.give_up().await,
-                WakeReason::Reload => is_reloading = true,
-                WakeReason::TaskResult(message) => self.hear(message).await,
-                WakeReason::QueuedCommand(queued) => self.take(queued).await,
-                WakeReason::Due => self.turn(&mut table, begun).await,
-            }
-            if self.is_self_updating {
-                self.give_up().await;
-            }
-        }
-        self.heart.rest_until(None);
-        if self.context.stop.is_cancelled() {
-            self.release_engine_lock().await;
-        }
-        match (self.context.stop.is_cancelled(), self.is_self_updating) {
-            (true, _) => RunEnd::Stopped,
-            (false, true) => RunEnd::SelfUpdating,
-            (false, false) => RunEnd::Reload,
-        }
-    }
-
-    /// Waits until something happens. Nothing is done here, so that nothing is cut off by what
-    /// happens at the same time.
-    async fn rest(
-        &mut self,
-        table: &Timetable,
-        begun: Instant,
-        (is_open, queue, reload): (bool, &mut mpsc::Receiver<QueuedCommand>, &Notify),
-    ) -> WakeReason<P> {
-        let waking = self.waking(table, begun);
-        self.heart.rest_until(is_open.then_some(waking));
-        tokio::select! {
-            biased;
-            () = self.context.stop.cancelled(), if !self.has_given_up => WakeReason::Stop,
-            () = reload.notified(), if is_open => WakeReason::Reload,
-            Some(message) = self.tasks.next() => WakeReason::TaskResult(message),
-            Some(queued) = queue.recv(), if is_open => WakeReason::QueuedCommand(queued),
-            () = tokio::time::sleep_until(waking), if is_open => WakeReason::Due,
-            else => WakeReason::Stop,
-        }
-    }
-
-    /// Waits for what goes on beside the loop, and goes on with it. Says whether there was
-    /// anything.
-    async fn go_on(&mut self) -> bool {
-        let message = tokio::select! {
-            biased;
-            () = self.context.stop.cancelled(), if !self.has_given_up => None,
-            message = self.tasks.next() => match message {
-                Some(message) => Some(message),
-                None => return false,
-            },
-        };
-        match message {
-            Some(message) => self.hear(message).await,
-            None => self.give_up().await,
-        }
-        true
-    }
-
-    /// The agent is to end: nothing more is asked or begun. What has the hands comes to an end of
-    /// its own.
-    async fn give_up(&mut self) {
-        self.has_given_up = true;
-        self.tasks.drop_looks();
-        self.rounds.values_mut().for_each(Round::cancel_remaining);
-        self.commands.clear();
-        self.postponed.clear();
-        self.again.clear();
-        self.advance().await;
-    }
-
-    /// Whether the agent is to end.
-    fn is_ending(&self) -> bool {
-        self.context.stop.is_cancelled() || self.is_self_updating
     }
 
     /// Says whether the lock is for this agent. Where the Engine could not make a helper that is
@@ -382,6 +282,11 @@ impl<P: Ports> Agent<P> {
             names.extend(recover::left_behind(&list, &BTreeMap::new()));
         }
         self.recover_open(names);
+    }
+
+    fn note_step(&mut self, news: &StepNews) {
+        self.updates.note_step(&news.container, news.step);
+        self.show_in_flight();
     }
 
     fn publish(&self, change: impl FnOnce(&mut Snapshot)) {

@@ -66,6 +66,14 @@ impl<P: Ports> Agent<P> {
         self.publish(|snapshot| (snapshot.stuck, snapshot.down) = (stuck, down));
     }
 
+    /// Shows the updates in flight, and the step of each.
+    pub(super) fn show_in_flight(&self) {
+        let shown = self.updates.shown();
+        if self.snapshot.borrow().in_flight != shown {
+            self.publish(|snapshot| snapshot.in_flight = shown);
+        }
+    }
+
     /// A round could not run at all.
     pub(super) fn could_not_run(&self, order: QueuedRound, error: RoundError) {
         let is_counted = !matches!(order.reply, Reply::Instead(..));

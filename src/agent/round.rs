@@ -146,7 +146,7 @@ impl QueuedRound {
     }
 }
 
-/// Where a round stands. What still waits for a registry or for the hands keeps it there.
+/// Where a round stands. What still waits for a registry or for an update keeps it there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Its containers are looked at, and what was decided is carried out.
@@ -161,10 +161,12 @@ pub(super) enum Stage {
     Hooks,
 }
 
-/// A container whose turn has come.
+/// A container for which something is to be done.
 pub(super) struct DueContainer {
     pub(super) observation: Observation,
     pub(super) facts: Arc<LookFacts>,
+    /// What was decided when it was looked at.
+    pub(super) decision: Decision,
 }
 
 /// A round under way.
@@ -180,12 +182,12 @@ pub(super) struct Round {
     pub(super) questions: usize,
     /// The containers that wait for what their registry answers.
     pub(super) asked: BTreeSet<String>,
-    /// The containers that wait until what the hands do with them is done.
+    /// The containers that wait for the end of an update, or of recovery.
     pub(super) waiting: BTreeSet<String>,
     /// What is to be carried out, in this order.
     pub(super) due: VecDeque<DueContainer>,
-    /// Whether the hands work for it.
-    pub(super) is_acting: bool,
+    /// How many updates, and acts of the executor, it waits for.
+    pub(super) acting: usize,
     /// Updates that were left open, as it saw them last.
     pub(super) open: BTreeMap<String, OpenUpdate>,
     /// What was updated or fetched, or was meant to be.
@@ -206,7 +208,7 @@ impl Round {
             asked: BTreeSet::new(),
             waiting: BTreeSet::new(),
             due: VecDeque::new(),
-            is_acting: false,
+            acting: 0,
             open: BTreeMap::new(),
             touched: BTreeSet::new(),
             own: None,
@@ -219,7 +221,7 @@ impl Round {
             && self.asked.is_empty()
             && self.waiting.is_empty()
             && self.due.is_empty()
-            && !self.is_acting
+            && self.acting == 0
     }
 
     /// The agent is to end: nothing more is asked or begun.

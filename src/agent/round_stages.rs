@@ -52,11 +52,16 @@ impl<P: Ports> Agent<P> {
                     self.look_again(id, touched).await;
                 }
             }
-            Stage::Reporting if round.own.is_some() && self.executor.is_none() => return false,
+            // The agent's own container comes last, when nothing else is in flight.
+            Stage::Reporting
+                if round.own.is_some() && (self.executor.is_none() || !self.updates.is_empty()) =>
+            {
+                return false;
+            }
             Stage::Reporting => {
                 round.stage = Stage::HandingOver;
                 if let Some(due) = round.own.take() {
-                    self.act(id, due);
+                    self.prepare(id, due);
                 }
             }
             Stage::HandingOver => {
@@ -84,12 +89,12 @@ impl<P: Ports> Agent<P> {
         }
         let Ok(mut owners) = self.watched().await else { return };
         self.pending.retain(&owners);
-        owners.extend(self.open.keys().cloned());
+        owners.extend(self.open.keys().cloned().chain(self.updates.names()));
         let pending = self.pending.clone();
         let Some(executor) = self.take_executor_for(id) else { return };
         self.tasks.act(async move {
             let dropped = executor.drop_superseded(&pending, &owners).await;
-            TaskResult::TaskOutcome(executor, TaskOutcome::Dropped(dropped))
+            TaskResult::ExecutorDone(executor, TaskOutcome::Dropped(dropped))
         });
     }
 

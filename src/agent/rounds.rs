@@ -30,7 +30,7 @@ impl<P: Ports> Agent<P> {
         match self.find_out(&order, list).await {
             Ok(facts) => self.enter(order, facts, &busy),
             Err(RoundError::Engine(error))
-                if error.is_engine_unreachable() && self.is_settling() && !order.has_waited =>
+                if error.is_engine_unreachable() && self.is_recovering() && !order.has_waited =>
             {
                 order.has_waited = true;
                 self.postponed.push(order);
@@ -48,15 +48,21 @@ impl<P: Ports> Agent<P> {
         let open = self.open_updates().await?;
         let other = self.other_engine_holder(&order.request).await;
         let may_settle = !order.request.dry_run && !matches!(other, Ok(Some(_)));
-        if may_settle && !open.is_empty() {
-            self.recover_open(open.keys().cloned().collect());
+        let at_work = self.names_at_work();
+        let left_open: BTreeSet<_> =
+            open.keys().filter(|name| !at_work.contains(*name)).cloned().collect();
+        if may_settle && !left_open.is_empty() {
+            self.recover_open(left_open.clone());
         }
         other?;
-        let list = list.filter(|_| open.is_empty());
+        let list = list.filter(|_| left_open.is_empty());
         let names = Names::of(&order.request);
         let facts = self.facts(names, &order.request, list).await?;
         self.check_names(&order.request, &facts.list, &facts.open)?;
-        let left = recover::left_behind(&facts.list, &open);
+        let mut left = recover::left_behind(&facts.list, &open);
+        // An update may have begun behind the look at the journals, or ended behind the list.
+        let in_flight = self.updates.names();
+        left.retain(|name| !in_flight.contains(name));
         if may_settle && !left.is_empty() {
             self.recover_open(left);
         }
@@ -69,7 +75,7 @@ impl<P: Ports> Agent<P> {
         let defaults = &self.context.settings.defaults;
         let watched = observe::watched_names(&facts.list, defaults, &self.cache);
         self.forget_removed(&watched);
-        if !self.is_settling() && self.other_agent.is_none() {
+        if !self.is_recovering() && self.other_agent.is_none() {
             self.publish(|snapshot| snapshot.is_ready = true);
         }
         let is_due = order.is_due();
@@ -171,7 +177,8 @@ impl<P: Ports> Agent<P> {
             TaskResult::ObservedLocally(look) => self.ask_registries(look),
             TaskResult::Answered(look) => self.answered(look),
             TaskResult::HooksAfter(id) => self.is_answered(id),
-            TaskResult::TaskOutcome(executor, done) => self.done(executor, done).await,
+            TaskResult::ExecutorDone(executor, done) => self.executor_done(executor, done).await,
+            TaskResult::UpdateEnded(id, result) => self.update_ended(id, result).await,
         }
         self.advance().await;
     }
@@ -223,9 +230,11 @@ impl<P: Ports> Agent<P> {
                 continue;
             }
             self.pending.note(&observation, &decision);
-            let due = DueContainer { observation, facts: Arc::clone(&facts) };
-            match decision {
-                _ if round.stage != Stage::Looking || self.is_ending() => {}
+            if round.stage != Stage::Looking || self.is_ending() {
+                continue;
+            }
+            let due = DueContainer { observation, facts: Arc::clone(&facts), decision };
+            match due.decision {
                 Decision::Update(_) | Decision::Fetch(_) => round.due.push_back(due),
                 Decision::HandOver(_) => round.own = Some(due),
                 Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => {}

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::context::Context;
 use super::self_update::SelfUpdateError;
 use super::{Agent, AgentCommand, CommandError, CommandReply, RoundError, RoundRequest};
 use crate::core::decide::observation::OpenUpdate;
@@ -12,6 +11,7 @@ use crate::core::docker::inspect;
 use crate::core::update::self_update::{LockOwner, SelfUpdate, SelfUpdateTask};
 use crate::engine::Engine;
 use crate::ports::Ports;
+use crate::recover;
 
 /// The pause before something is tried again that the Engine's absence, or a busy container, cut
 /// short.
@@ -45,7 +45,7 @@ impl<P: Ports> Agent<P> {
                 let _ = self.context.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
                 continue;
             }
-            let is_settled = self.recover_for(&self_update).await;
+            let is_settled = self.recover_self(&self_update).await;
             if is_settled && is_tried {
                 self.context.release_lock_to_agent(&self_update)?;
                 return Ok(());
@@ -66,14 +66,18 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Whether no update of the agent's container is open any more, or none that can be ended.
-    async fn recover_for(&mut self, self_update: &SelfUpdate) -> bool {
-        let Some(executor) = &mut self.executor else { return false };
-        let Context { ports, listener, stop, .. } = &self.context;
-        match executor.recovery.run(&**ports, &**listener, stop, false).await {
-            Ok(recovered) => !matches!(
-                recovered.open.get(&self_update.container),
-                Some(OpenUpdate::InFlight | OpenUpdate::Down(_))
-            ),
+    async fn recover_self(&mut self, self_update: &SelfUpdate) -> bool {
+        let run = self.recovery.begin_run(false, BTreeSet::new());
+        match recover::take_up(self.context.for_updates(), &run).await {
+            Ok(taken_up) => {
+                let Self { recovery, context, .. } = self;
+                let (ports, listener) = (&*context.ports, &*context.listener);
+                let recovered = recovery.settle(ports, listener, (&run, taken_up));
+                !matches!(
+                    recovered.open.get(&self_update.container),
+                    Some(OpenUpdate::InFlight | OpenUpdate::Down(_))
+                )
+            }
             Err(error) => {
                 self.context.warn_of(self_update, format!("recovery is tried again: {error}"));
                 false

@@ -8,6 +8,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::executor::{Executor, TaskOutcome};
 use super::facts::LookFacts;
 use super::round::RoundId;
+use super::updates::{UpdateId, UpdateResult};
 use crate::core::decide::observation::Observation;
 use crate::observe::Cache;
 use crate::ports::Ports;
@@ -22,8 +23,10 @@ pub(super) enum TaskResult<P> {
     Answered(LookResult),
     /// The hooks after a round have run.
     HooksAfter(RoundId),
-    /// A deed is done, and the hands are free.
-    TaskOutcome(Box<Executor<P>>, TaskOutcome),
+    /// The executor is free again.
+    ExecutorDone(Box<Executor<P>>, TaskOutcome),
+    /// An update in flight has ended.
+    UpdateEnded(UpdateId, UpdateResult),
 }
 
 /// A look that comes back.
@@ -40,21 +43,21 @@ pub(super) struct LookResult {
 pub(super) struct Tasks<P> {
     /// Those that only ask: nothing is lost where they are dropped.
     looks: JoinSet<TaskResult<P>>,
-    /// The one that has the hands.
-    deeds: JoinSet<TaskResult<P>>,
+    /// The updates in flight, and the task of the executor.
+    acts: JoinSet<TaskResult<P>>,
 }
 
 impl<P: Ports> Tasks<P> {
     pub(super) fn new() -> Self {
-        Self { looks: JoinSet::new(), deeds: JoinSet::new() }
+        Self { looks: JoinSet::new(), acts: JoinSet::new() }
     }
 
     pub(super) fn look(&mut self, look: impl Future<Output = TaskResult<P>> + Send + 'static) {
         self.looks.spawn(look);
     }
 
-    pub(super) fn act(&mut self, deed: impl Future<Output = TaskResult<P>> + Send + 'static) {
-        self.deeds.spawn(deed);
+    pub(super) fn act(&mut self, act: impl Future<Output = TaskResult<P>> + Send + 'static) {
+        self.acts.spawn(act);
     }
 
     /// Nobody wants to know any more.
@@ -63,14 +66,14 @@ impl<P: Ports> Tasks<P> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.looks.is_empty() && self.deeds.is_empty()
+        self.looks.is_empty() && self.acts.is_empty()
     }
 
     /// The next message; `None` where nothing goes on.
     pub(super) async fn next(&mut self) -> Option<TaskResult<P>> {
         let ended = tokio::select! {
             biased;
-            Some(ended) = self.deeds.join_next() => ended,
+            Some(ended) = self.acts.join_next() => ended,
             Some(ended) = self.looks.join_next() => ended,
             else => return None,
         };

@@ -58,10 +58,10 @@ impl<P: Ports> Agent<P> {
         if executor.sightings.is_watching() {
             next = next.min(Instant::now() + WATCH_INTERVAL);
         }
-        if executor.recovery.awaits_engine() {
+        if self.recovery.awaits_engine() {
             return next.min(Instant::now() + ENGINE_AWAY_INTERVAL);
         }
-        executor.recovery.next_try().map_or(next, |at| next.min(at))
+        self.recovery.next_try().map_or(next, |at| next.min(at))
     }
 
     /// Whether something that was left open is to be taken up now, whatever the schedule says.
@@ -71,10 +71,10 @@ impl<P: Ports> Agent<P> {
         if executor.sightings.is_watching() {
             return true;
         }
-        if executor.recovery.awaits_engine() {
+        if self.recovery.awaits_engine() {
             return self.context.ports.engine().info().await.is_ok();
         }
-        executor.recovery.next_try().is_some_and(|at| at <= Instant::now())
+        self.recovery.next_try().is_some_and(|at| at <= Instant::now())
     }
 
     /// Another agent held the Engine: once it is gone, what it kept this one from is made up for.

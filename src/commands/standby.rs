@@ -17,6 +17,7 @@ use crate::agent::Agent;
 use crate::api;
 use crate::app::{self, RealPorts};
 use crate::config::Settings;
+use crate::core::decide::snapshot::ActiveUpdate;
 use crate::core::update::self_update::{HelperState, LockOwner, SelfUpdate, is_forsaken};
 
 /// How often it is looked whether the helper has ended. Two small files are read for it; the
@@ -46,7 +47,8 @@ pub async fn stand_by(settings: &Settings, process: &DaemonState) -> anyhow::Res
     };
     process.publish(|snapshot| {
         snapshot.is_ready = false;
-        snapshot.in_flight = Some(self_update.container.clone());
+        let container = self_update.container.clone();
+        snapshot.in_flight = vec![ActiveUpdate { container, step: None }];
     });
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();
@@ -58,7 +60,7 @@ pub async fn stand_by(settings: &Settings, process: &DaemonState) -> anyhow::Res
     end.cancel();
     tasks.close();
     tasks.wait().await;
-    process.publish(|snapshot| snapshot.in_flight = None);
+    process.publish(|snapshot| snapshot.in_flight.clear());
     waited.transpose()?;
     Ok(true)
 }

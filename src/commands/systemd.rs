@@ -51,8 +51,8 @@ fn status(snapshot: &Snapshot) -> String {
     if let Some(error) = &snapshot.error {
         return format!("the last round could not run: {error}");
     }
-    if let Some(container) = &snapshot.in_flight {
-        return format!("updating {container}");
+    if let Some(containers) = snapshot.in_flight_words() {
+        return format!("updating {containers}");
     }
     match snapshot.last_check {
         Some(at) => format!("watching {} containers, last checked {at}", snapshot.reports.len()),

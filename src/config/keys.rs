@@ -50,7 +50,7 @@ const fn key(name: &'static str, kind: ValueKind, default: &'static str) -> Key 
 }
 
 /// All keys but those of registries, in the order of the documentation.
-pub const KEYS: [Key; 22] = [
+pub const KEYS: [Key; 24] = [
     key("state_dir", ValueKind::Text, "/var/lib/pilotfish"),
     key("docker_host", ValueKind::Text, "unix:///var/run/docker.sock"),
     key("opt_in", ValueKind::Flag, "true"),
@@ -59,7 +59,9 @@ pub const KEYS: [Key; 22] = [
     key("schedule.every", ValueKind::Text, "15m"),
     Key { name: "schedule.cron", kind: ValueKind::Text, default: None },
     key("schedule.jitter", ValueKind::Text, "10%"),
+    key("pull.parallel", ValueKind::Number, "2"),
     key("pull.window", ValueKind::Text, ""),
+    key("update.parallel", ValueKind::Number, "16"),
     key("update.window", ValueKind::Text, ""),
     key("health.timeout", ValueKind::Text, "60s"),
     key("health.stable", ValueKind::Text, "30s"),

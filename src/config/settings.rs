@@ -78,6 +78,10 @@ pub struct Settings {
     pub jitter: Jitter,
     /// When images may be pulled.
     pub pull_window: Windows,
+    /// How many images are pulled at once.
+    pub pull_parallel: usize,
+    /// How many updates are in flight at once.
+    pub update_parallel: usize,
     /// When containers may be replaced.
     pub update_window: Windows,
     /// How long a new container may take to become healthy.
@@ -125,6 +129,8 @@ impl Settings {
             schedule: read_schedule(effective)?,
             jitter: effective.read("schedule.jitter", str::parse)?,
             pull_window: effective.read("pull.window", str::parse)?,
+            pull_parallel: effective.read("pull.parallel", parse_parallel)?,
+            update_parallel: effective.read("update.parallel", parse_parallel)?,
             update_window: effective.read("update.window", str::parse)?,
             health_timeout: effective.read("health.timeout", parse_timeout)?,
             health_stable: effective.read("health.stable", parse_stable)?,
@@ -219,6 +225,12 @@ fn read_webhook(effective: &Effective) -> Result<Option<WebhookSettings>, Config
     Ok(Some(WebhookSettings { address, token_file }))
 }
 
+/// How many things may go on at once, 1 to [`PARALLEL_MAX`].
+fn parse_parallel(text: &str) -> Result<usize, String> {
+    let number = text.trim().parse().ok().filter(|number| (1..=PARALLEL_MAX).contains(number));
+    number.ok_or_else(|| format!("write a whole number from 1 to {PARALLEL_MAX}"))
+}
+
 fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {
     let text = text.trim();
     if text.is_empty() {
@@ -245,6 +257,10 @@ fn parse_hosts(text: &str) -> Result<Vec<String>, &'static str> {
     }
     Err("write host names without a port, separated by commas, such as `pi.example.com`, or `*`")
 }
+
+/// The most pulls or updates at once that can be set. Each update in flight costs memory for its
+/// journal and its event stream, and an image on the disk; a Pi has no more containers than this.
+const PARALLEL_MAX: usize = 64;
 
 const FLAGS: &[(&str, bool)] = &[("true", true), ("false", false)];
 

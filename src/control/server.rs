@@ -103,8 +103,7 @@ async fn healthz(State(facts): State<ControlState>) -> Response {
 
 async fn command(State(facts): State<ControlState>, Json(command): Json<AgentCommand>) -> Response {
     let events = facts.events.0.subscribe();
-    let in_flight = facts.snapshot.borrow().in_flight.clone();
-    let busy = in_flight.filter(|_| acts(&command)).map(ControlLine::Waiting);
+    let busy = waits_for(&command, &facts.snapshot.borrow()).map(ControlLine::Waiting);
     let (answer, answered) = oneshot::channel();
     let queued = QueuedCommand { command, answer };
     if facts.queue.try_send(queued).is_err() {
@@ -117,13 +116,19 @@ async fn command(State(facts): State<ControlState>, Json(command): Json<AgentCom
     ))
 }
 
-/// Whether a wish may have to wait for an update in flight. What only looks does not.
-const fn acts(command: &AgentCommand) -> bool {
-    match command {
-        AgentCommand::Round(request) => !request.dry_run,
-        AgentCommand::RollBack(_) | AgentCommand::Recover => true,
-        AgentCommand::Allow(_) | AgentCommand::Push(_) => false,
-    }
+/// The containers in flight that a command waits for. A command that only looks waits for none.
+fn waits_for(command: &AgentCommand, snapshot: &Snapshot) -> Option<String> {
+    let concerns = |container: &String| match command {
+        AgentCommand::Round(request) => {
+            let is_named = request.names.as_ref().is_none_or(|names| names.contains(container));
+            !request.dry_run && is_named
+        }
+        AgentCommand::RollBack(name) => name == container,
+        AgentCommand::Recover | AgentCommand::Allow(_) | AgentCommand::Push(_) => false,
+    };
+    let in_flight = snapshot.in_flight.iter().map(|update| update.container.clone());
+    let awaited: Vec<_> = in_flight.filter(concerns).collect();
+    (!awaited.is_empty()).then(|| awaited.join(", "))
 }
 
 /// Events as they come, then what came of the wish.

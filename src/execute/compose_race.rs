@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{StepError, Update};
-use crate::core::docker::inspect;
+use crate::core::docker::{inspect, names};
 use crate::core::recreate::{ReplacedContainer, is_same_project, is_same_service};
 use crate::core::update::history::Fault;
 use crate::core::update::is_taken_away;
@@ -95,12 +95,11 @@ impl<P: Ports> Update<'_, P> {
         if !is_same_project(&original, &original) {
             return Ok(false);
         }
-        let ours: Vec<String> =
-            self.plan().numbers().map(|number| self.plan().member(number).new_name()).collect();
         let new = self.journal.progress.known.new_container.as_ref();
         let is_half_made = |listed: &Listed| {
             listed.state == "created"
-                && !ours.contains(&listed.name)
+                // Made by this update or by another one that is in flight.
+                && !names::is_ours(&listed.name)
                 && Some(&listed.id) != new
                 && is_meant(&original, &listed.labels)
         };

@@ -3,37 +3,30 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
-use super::StepError;
+use super::{StepError, UpdateContext};
 use crate::core::decide::offer::Offer;
 use crate::core::docker::inspect;
 use crate::core::docker::reference::Reference;
-use crate::core::update::event::{Event, Listener, PullProgress};
+use crate::core::update::event::{Event, PullProgress};
 use crate::engine::{Engine, EngineError, EngineInfo};
 use crate::host::Host;
 use crate::ports::Ports;
 use crate::registry::Registry;
-
-/// Who is told of a pull, and what ends it early.
-#[derive(Clone, Copy)]
-pub(super) struct PullContext<'a> {
-    pub(super) listener: &'a dyn Listener,
-    pub(super) stop: &'a CancellationToken,
-}
 
 /// The name by which exactly the offered image is asked for.
 pub(super) fn pinned(reference: &Reference, offer: &Offer) -> String {
     format!("{}@{}", reference.familiar_name(), offer.index)
 }
 
-/// Pulls exactly what is offered, for a container.
+/// Pulls exactly what is offered, for a container, as soon as there is a place for a pull.
 pub(super) async fn fetch<P: Ports>(
-    ports: &P,
-    dependents: PullContext<'_>,
+    context: UpdateContext<'_, P>,
     container: &str,
     (reference, offer): (&Reference, &Offer),
 ) -> Result<(), StepError> {
+    let UpdateContext { ports, listener, stop, places } = context;
+    let _place = places.for_pull(stop).await?;
     let registry = &reference.registry;
     let credentials = ports.registry().credentials(registry).await;
     let credentials = credentials.map_err(|error| StepError::surroundings(error.to_string()))?;
@@ -42,16 +35,16 @@ pub(super) async fn fetch<P: Ports>(
         fetched.store(progress.current, Ordering::Relaxed);
         let (container, registry) = (container.to_owned(), registry.clone());
         let progress = progress.clone();
-        dependents.listener.hear(&Event::Pulling { container, registry, progress });
+        listener.hear(&Event::Pulling { container, registry, progress });
     };
     let (index, platform) = (&offer.index, &offer.platform);
     let pull = ports.engine().pull(reference, index, platform, credentials, &hear);
     tokio::select! {
         answer = pull => answer.map_err(pull_failed)?,
-        () = dependents.stop.cancelled() => return Err(StepError::Asked),
+        () = stop.cancelled() => return Err(StepError::Asked),
     }
     let bytes = fetched.into_inner();
-    dependents.listener.hear(&Event::Pulled { registry: registry.clone(), bytes });
+    listener.hear(&Event::Pulled { registry: registry.clone(), bytes });
     Ok(())
 }
 

@@ -9,9 +9,11 @@ mod prefetch;
 mod rollback;
 mod commit;
 mod compose_race;
+mod context;
 mod create;
 mod post_update;
 mod images;
+mod places;
 mod pull;
 mod rollback_images;
 mod actual_state;
@@ -23,7 +25,9 @@ mod step_error;
 mod verify;
 mod health_watch;
 
+pub use context::UpdateContext;
 pub use images::drop_if_unused;
+pub use places::Places;
 pub use prefetch::{drop_superseded, fetched, prefetch, prefetch_and_tag};
 pub use step_error::StepError;
 
@@ -43,6 +47,7 @@ use crate::engine::{Engine, EngineError};
 use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
 use crate::ports::Ports;
+use places::Place;
 
 /// How long to wait for an Engine that went away under an update. An Engine restart takes seconds,
 /// on a Pi with many containers a minute.
@@ -70,6 +75,7 @@ pub enum Ended {
 
 /// One update in flight.
 pub struct Update<'a, P: Ports> {
+    context: UpdateContext<'a, P>,
     ports: &'a P,
     listener: &'a dyn Listener,
     stop: &'a CancellationToken,
@@ -90,32 +96,24 @@ impl<'a, P: Ports> Update<'a, P> {
     ///
     /// # Errors
     /// The journal cannot be written.
-    pub fn begin(
-        ports: &'a P,
-        listener: &'a dyn Listener,
-        stop: &'a CancellationToken,
-        header: Header,
-    ) -> Result<Self, JournalError> {
+    pub fn begin(context: UpdateContext<'a, P>, header: Header) -> Result<Self, JournalError> {
         let plan = &header.plan;
-        listener.hear(&Event::UpdateBegun {
+        context.listener.hear(&Event::UpdateBegun {
             container: plan.main.container.clone(),
             image: plan.main.image.clone(),
             from: plan.from.digest.clone(),
             to: plan.to.index.clone(),
             dependents: plan.dependent_names(),
         });
-        let journal = ports.state().begin(header)?;
-        Ok(Self::of(ports, listener, stop, journal))
+        let journal = context.ports.state().begin(header)?;
+        Ok(Self::of(context, journal))
     }
 
     /// An update whose journal exists.
-    pub fn of(
-        ports: &'a P,
-        listener: &'a dyn Listener,
-        stop: &'a CancellationToken,
-        journal: UpdateJournal,
-    ) -> Self {
+    pub fn of(context: UpdateContext<'a, P>, journal: UpdateJournal) -> Self {
+        let UpdateContext { ports, listener, stop, .. } = context;
         Self {
+            context,
             ports,
             listener,
             stop,
@@ -217,9 +215,16 @@ impl<'a, P: Ports> Update<'a, P> {
     }
 
     async fn forward(&mut self, from: Step) -> Result<(), StepError> {
+        // Free again after the start, and wherever this is left before it.
+        let mut switch_place: Option<Place<'_>> = None;
         for step in Step::ALL.into_iter().filter(|step| *step >= from) {
             if self.stop.is_cancelled() && step < Step::Commit && step != Step::Start {
                 return Err(StepError::Asked);
+            }
+            match step {
+                Step::Switch => switch_place = self.switch_place().await?,
+                Step::Verify => drop(switch_place.take()),
+                _ => {}
             }
             match limit(step, self.plan()) {
                 Some(limit) => self.step_within(step, limit).await?,
@@ -227,6 +232,30 @@ impl<'a, P: Ports> Update<'a, P> {
             }
         }
         Ok(())
+    }
+
+    /// Takes the place to switch, before the journal says that the switch has begun. Where others
+    /// had it, everything that may have changed meanwhile is looked at again: nothing is stopped
+    /// yet. A switch that was begun before does not wait, because its service may be down.
+    async fn switch_place(&self) -> Result<Option<Place<'a>>, StepError> {
+        let places = self.context.places;
+        if self.journal.progress.begun >= Some(Step::Switch) {
+            return Ok(places.for_switch_begun_before());
+        }
+        let place = places.for_switch(self.stop).await?;
+        if place.has_waited() {
+            self.check_nothing_changed().await?;
+        }
+        Ok(Some(place))
+    }
+
+    /// What was true before the new containers were made is still true.
+    async fn check_nothing_changed(&self) -> Result<(), StepError> {
+        self.let_compose_finish().await?;
+        self.check_no_new_dependents().await?;
+        self.check_old_containers_run().await?;
+        let new: Vec<_> = self.new_containers()?.into_iter().map(|(_, id)| id).collect();
+        self.check_start_requirements(&new).await
     }
 
     /// A step that is cut short leaves what a kill in the same moment would leave.

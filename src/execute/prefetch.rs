@@ -5,16 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use tokio_util::sync::CancellationToken;
-
-use super::StepError;
-use super::images::{self, PullContext};
+use super::{StepError, UpdateContext, images};
 use crate::core::decide::Fetch;
 use crate::core::decide::offer::Offer;
 use crate::core::decide::pending::{PendingUpdates, PrefetchedImage};
 use crate::core::docker::names;
 use crate::core::docker::reference::Reference;
-use crate::core::update::event::{Event, Listener};
+use crate::core::update::event::Event;
 use crate::engine::{Engine, EngineError};
 use crate::ports::Ports;
 
@@ -24,15 +21,13 @@ use crate::ports::Ports;
 /// # Errors
 /// It could not be fetched, or flushed, or the agent was asked to stop. No container was touched.
 pub async fn prefetch<P: Ports>(
-    ports: &P,
-    listener: &dyn Listener,
-    stop: &CancellationToken,
+    context: UpdateContext<'_, P>,
     fetch: &Fetch,
 ) -> Result<(), StepError> {
     let Fetch { container, reference, offer, .. } = fetch;
-    prefetch_and_tag(ports, listener, stop, (container, reference, offer)).await?;
+    prefetch_and_tag(context, (container, reference, offer)).await?;
     let (container, to) = (container.clone(), offer.index.clone());
-    listener.hear(&Event::FetchedAhead { container, to });
+    context.listener.hear(&Event::FetchedAhead { container, to });
     Ok(())
 }
 
@@ -41,18 +36,15 @@ pub async fn prefetch<P: Ports>(
 /// # Errors
 /// As above.
 pub async fn prefetch_and_tag<P: Ports>(
-    ports: &P,
-    listener: &dyn Listener,
-    stop: &CancellationToken,
+    context: UpdateContext<'_, P>,
     (container, reference, offer): (&str, &Reference, &Offer),
 ) -> Result<(), StepError> {
-    let engine = ports.engine();
+    let engine = context.ports.engine();
     if engine.inspect_image(&images::pinned(reference, offer)).await?.is_none() {
-        let dependents = PullContext { listener, stop };
-        images::fetch(ports, dependents, container, (reference, offer)).await?;
+        images::fetch(context, container, (reference, offer)).await?;
     }
     let id = images::arrived(engine, reference, offer).await?;
-    images::flush(ports).await?;
+    images::flush(context.ports).await?;
     engine.tag(&id, &names::next_repository(container), &names::keep_tag(&id)).await?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The first steps of an update: what is done with images.
 
-use super::images::{self, PullContext};
+use super::images;
 use super::{StepError, Update};
 use crate::core::docker::names;
 use crate::core::update::Note;
@@ -54,9 +54,8 @@ impl<P: Ports> Update<'_, P> {
 
     async fn fetch(&self) -> Result<(), StepError> {
         let plan = self.plan();
-        let dependents = PullContext { listener: self.listener, stop: self.stop };
-        images::fetch(self.ports, dependents, &plan.main.container, (&plan.reference, &plan.to))
-            .await
+        let image = (&plan.reference, &plan.to);
+        images::fetch(self.context, &plan.main.container, image).await
     }
 
     /// Flushes what was pulled.

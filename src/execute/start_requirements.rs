@@ -2,6 +2,8 @@
 
 use super::{StepError, Update};
 use crate::core::decide::start_requirements;
+use crate::core::docker::inspect;
+use crate::core::update::history::Cause;
 use crate::engine::Engine;
 use crate::ports::Ports;
 use crate::start_requirements::look;
@@ -23,6 +25,21 @@ impl<P: Ports> Update<'_, P> {
                 let detail = "the Engine cannot mount what the new container mounts: a source is \
                               missing, or a file and a directory meet; nothing was stopped";
                 return Err(StepError::surroundings(self.naming(number, detail)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The old containers that ran still run. What a person stopped or removed before the switch is
+    /// not to be replaced by something that runs.
+    pub(super) async fn check_old_containers_run(&self) -> Result<(), StepError> {
+        for number in self.members() {
+            let old = self.look_at_old(number).await?;
+            let ran = inspect::is_running(self.journal.header.original_of(number));
+            if ran && !old.as_ref().is_some_and(inspect::is_running) {
+                let end = if old.is_some() { "stopped" } else { "removed" };
+                let detail = format!("somebody {end} the old container during the update");
+                return Err(StepError::Cause(Cause::person(self.naming(number, detail))));
             }
         }
         Ok(())

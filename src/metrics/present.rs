@@ -34,7 +34,7 @@ pub fn families(snapshot: &Snapshot, updates: impl Fn(&str, Outcome) -> u64) -> 
         (catalogue::UPDATE_AVAILABLE, per_report(&available)),
         (catalogue::UPDATES, ended(reports, updates)),
         (catalogue::REFUSED_DIGESTS, refused(snapshot)),
-        (catalogue::UPDATE_IN_FLIGHT, alone(truth(snapshot.in_flight.is_some()))),
+        (catalogue::UPDATE_IN_FLIGHT, alone(number(snapshot.in_flight.len()))),
         (catalogue::STUCK, alone(number(snapshot.stuck.len()))),
         (catalogue::SERVICE_DOWN, down(snapshot)),
     ];

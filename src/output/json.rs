@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::control::Status;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::{Report, Verdict};
+use crate::core::decide::snapshot::ActiveUpdate;
 use crate::core::docker::reference::Digest;
 use crate::core::policy::own_labels::PassedOver;
 use crate::core::text::harmless_json;
@@ -41,7 +42,7 @@ struct StatusDocument<'a> {
     error: Option<&'a str>,
     last_check: Option<DateTime<Utc>>,
     next_check: Option<DateTime<Utc>>,
-    in_flight: Option<&'a str>,
+    in_flight: &'a [ActiveUpdate],
     stuck: &'a [String],
     down: &'a [String],
     containers: Vec<ContainerDocument<'a>>,
@@ -101,7 +102,7 @@ pub fn status_json(status: &Status) -> serde_json::Result<String> {
         containers: snapshot.reports.iter().map(ContainerDocument::from).collect(),
         last_check: snapshot.last_check.map(short),
         next_check: snapshot.next_check.map(short),
-        in_flight: snapshot.in_flight.as_deref(),
+        in_flight: &snapshot.in_flight,
         stuck: &snapshot.stuck,
         down: &snapshot.down,
         ready: snapshot.is_ready,

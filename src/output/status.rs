@@ -38,7 +38,8 @@ pub fn status(status: &Status, zone: &Zone, screen: Screen) -> String {
         count(Verdict::Held),
         count(Verdict::Error),
     );
-    let in_flight = snapshot.in_flight.as_deref().map_or_else(|| "nothing".to_owned(), one_line);
+    let in_flight =
+        snapshot.in_flight_words().map_or_else(|| "nothing".to_owned(), |words| one_line(&words));
     let mut lines = vec![
         ("agent", format!("{state}, version {}, process {}", status.version, status.pid)),
         ("watches", containers),

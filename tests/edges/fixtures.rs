@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::decide::report::{Report, Verdict};
-use pilotfish::core::decide::snapshot::Snapshot;
+use pilotfish::core::decide::snapshot::{ActiveUpdate, Snapshot};
 use pilotfish::core::docker::reference::Digest;
 use pilotfish::core::time::zone::Zone;
 use pilotfish::core::update::history::{Outcome, Record};
@@ -77,7 +77,7 @@ pub fn snapshot() -> Snapshot {
         last_check: Some(time("2026-11-20T12:00:00.250Z")),
         last_success: Some(time("2026-11-20T11:45:00Z")),
         is_ready: true,
-        in_flight: Some("web".into()),
+        in_flight: vec![ActiveUpdate { container: "web".into(), step: None }],
         stuck: vec!["lamp".into()],
         refused: vec![("db".into(), 2), ("gone".into(), 1)],
         ..Snapshot::default()

@@ -107,7 +107,7 @@ fn the_series_of_a_container_that_is_gone_disappear() {
     assert!(with.contains("container=\"web\"") && !with.contains("container=\"gone\""), "{with}");
     let mut later = snapshot();
     later.reports.retain(|report| report.container != "web");
-    later.in_flight = None;
+    later.in_flight.clear();
     let without = metrics.render(&later);
     assert!(!without.contains("\"web\""), "{without}");
     assert!(without.contains("pilotfish_update_in_flight 0\n"), "{without}");

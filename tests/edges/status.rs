@@ -1,7 +1,8 @@
 //! The pages of `status`.
 
 use pilotfish::control::Status;
-use pilotfish::core::decide::snapshot::Snapshot;
+use pilotfish::core::decide::snapshot::{ActiveUpdate, Snapshot};
+use pilotfish::core::update::Step;
 use pilotfish::output::{Screen, status, status_json};
 use serde_json::Value;
 
@@ -15,7 +16,7 @@ fn agent(snapshot: Snapshot) -> Status {
 #[test]
 fn status_tells_of_an_agent_at_work_at_the_start_and_in_trouble() {
     let busy = Snapshot {
-        in_flight: Some("web".to_owned()),
+        in_flight: vec![ActiveUpdate { container: "web".into(), step: Some(Step::Verify) }],
         stuck: vec!["db".to_owned()],
         is_ready: true,
         ..snapshot()

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::agent::{Running, begins};
 use crate::support::command::wait_until;
@@ -164,7 +164,7 @@ fn a_check_does_not_wait_for_an_update() {
     pi.check("till");
 
     let status = pi.agent.json(&pi.engine, &["status", "--json"]);
-    assert_eq!(status["in_flight"], "till", "check has waited for the update");
+    assert_eq!(status["in_flight"][0]["container"], "till", "check has waited for the update");
     update.finish().expect_code(0);
 }
 
@@ -189,7 +189,7 @@ fn one_update_on_trial_holds_up_no_look_and_no_person() {
     assert_eq!(of("kiosk")["offered"], two.digest.as_str());
     assert_eq!(of("till")["reason"], "update_in_flight");
     let status = pi.agent.json(&pi.engine, &["status", "--json"]);
-    assert_eq!(status["in_flight"], "till", "somebody has waited for the update");
+    assert_eq!(status["in_flight"][0]["container"], "till", "somebody has waited for the update");
     // Another update waits for its turn.
     let second = pi.update(&["kiosk"]).expect_code(0);
     assert!(second.err.contains("the agent is updating till; this waits for it"), "{second:?}");
@@ -290,7 +290,7 @@ fn status_and_healthcheck_tell_how_the_agent_stands() {
     let document = pi.agent.json(&pi.engine, &["status", "--json"]);
     assert_eq!(document["pid"], agent.pid().as_raw_pid());
     assert_eq!(document["ready"], true);
-    assert_eq!((&document["trouble"], &document["in_flight"]), (&Value::Null, &Value::Null));
+    assert_eq!((&document["error"], &document["in_flight"]), (&Value::Null, &json!([])));
     assert_eq!(document["containers"][0]["verdict"], "up_to_date");
     assert!(text(&document["last_check"]) < text(&document["next_check"]));
     let mode = |name: &str| {

@@ -49,10 +49,9 @@ pub fn write() {
 }
 
 const REFUSED: &str =
-    "An update of such a container is `cannot_recreate`; the container is left alone.";
-const LOST: &str =
-    "These are bugs, or limits of what the Engine tells; the field, and what became of it.";
-const NOT_OFFERED: &str = "The container could not be made in the first place, so nothing was promised. In the Engine's words.";
+    "An update of such a container is `cannot_recreate`; Pilotfish leaves the container alone.";
+const LOST: &str = "These are bugs, or limits of what the Engine tells. The table shows the field and what happened to it.";
+const NOT_OFFERED: &str = "The Engine could not create the container, so there was nothing to update. The table quotes the Engine.";
 
 /// One line for each Engine.
 fn totals(records: &[&Record]) -> String {
@@ -132,9 +131,9 @@ fn beside(peer: &Record, records: &[&Record]) -> String {
     let same = |row: &&AttemptResult| peer.row(&row.name).is_some();
     let kept = Count::of(ours.rows.iter().filter(same)).kept;
     let mut text = format!(
-        "\n## Tasks {0}\n\nThe rows whose containers start on {1}, updated by {0} and judged by the same \
-         code: it keeps **{theirs} of {total}**, Pilotfish {kept}. What it loses of a container without any \
-         option is counted once, in the first two rows.\n\n| row | what became of it |\n|---|---|\n",
+        "\n## Comparison with {0}\n\nThe rows whose containers start on {1}, updated by {0} and judged by the same \
+         code: it keeps **{theirs} of {total}**, Pilotfish {kept}. Losses that happen also without any option \
+         count only once, in the first two rows.\n\n| row | what happened to it |\n|---|---|\n",
         peer.updater, peer.engine,
     );
     for (AttemptResult { name, .. }, why) in lost {

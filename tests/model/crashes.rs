@@ -188,7 +188,7 @@ async fn pairs(name: &str, begin: Affairs) {
     pairs_at(name, begin, STRIDE).await;
 }
 
-async fn pairs_at(name: &str, begin: Affairs, stride: usize) {
+pub async fn pairs_at(name: &str, begin: Affairs, stride: usize) {
     let stride = number_of("PILOTFISH_STRIDE", stride);
     let mut results = Results::default();
     let mut pairs = 0;

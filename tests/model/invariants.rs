@@ -124,6 +124,16 @@ impl Affairs {
             || self.journals().into_iter().any(|path| self.condemns(path, service, image))
     }
 
+    /// The lines of every open journal.
+    pub fn open_journals(&self) -> Vec<Vec<Value>> {
+        let lines = |path: &Path| {
+            let content = self.files.read(path).unwrap_or_default();
+            let lines = content.split(|byte| *byte == b'\n');
+            lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+        };
+        self.journals().into_iter().map(lines).collect()
+    }
+
     fn condemns(&self, journal: &Path, service: &str, image: &Image) -> bool {
         let content = self.files.read(journal).unwrap_or_default();
         let mut lines = content

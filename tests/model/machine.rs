@@ -82,6 +82,10 @@ pub struct Affairs {
     pub is_between: bool,
     /// Invariants that were seen to break while the agent worked.
     pub violations: Vec<String>,
+    /// Whether it is counted how many containers are switched at once.
+    pub watches_switches: bool,
+    /// The most containers that were switched at once.
+    pub switches_at_once: usize,
     /// When the agent was asked to end.
     pub terminated_at: Option<Duration>,
     pub since: Duration,
@@ -131,6 +135,8 @@ impl Machine {
             log: Vec::new(),
             is_between: false,
             violations: Vec::new(),
+            watches_switches: false,
+            switches_at_once: 0,
             terminated_at: None,
             since: Duration::ZERO,
             last_fault_over: Duration::ZERO,

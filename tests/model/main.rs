@@ -11,6 +11,7 @@
 //! judge       asks the Engine and the disk alone whether the invariants hold
 //! scenarios   tests/scenarios/*.txt: script in, transcript out
 //! crashes     every crash point, then every crash point of the recovery
+//! side_by_side  two updates in flight
 //! schedules   random faults from a seed
 //! ```
 
@@ -36,3 +37,4 @@ mod script;
 mod seed;
 mod service;
 mod session;
+mod side_by_side;

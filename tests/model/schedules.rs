@@ -17,6 +17,7 @@ use crate::machine::{Affairs, Machine};
 use crate::seed::Seed;
 use crate::service::RunOptions;
 use crate::session::{End, Job, live};
+use crate::side_by_side::add_kiosk;
 
 /// How many seeds are run where nobody says how many.
 const SEEDS: usize = 20_000;
@@ -170,6 +171,9 @@ fn stage(seed: &mut Seed) -> Affairs {
     machine.run_service(&RunOptions { port, ..RunOptions::new("till", APP, policy) });
     if seed.one_in(4) {
         machine.run_service(&RunOptions::new("web", APP, policy));
+    }
+    if seed.one_in(3) {
+        add_kiosk(&machine, behaviour(seed), policy);
     }
     machine.lock().shelf.push(APP, "v2");
     machine.copy()

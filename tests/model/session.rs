@@ -141,6 +141,8 @@ fn settings() -> AgentSettings {
         jitter: Jitter::Percent(0),
         device: DeviceFraction::from_identity("model"),
         zone: Zone::utc(),
+        pull_parallel: 2,
+        update_parallel: 16,
         pull_window: Windows::always(),
         engine_endpoint: None,
     }

@@ -51,7 +51,7 @@ impl Agent {
         fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("its mode");
         let text = format!(
             "state_dir = {:?}\ndocker_host = \"unix://{}\"\nschedule = {{ every = \"1000h\", jitter = \
-             \"100%\" }}\nlisten.address = \"\"\nlog.format = \"text\"\nnotify = {{ address = \
+             \"100%\" }}\nlisten.address = \"\"\nlog.format = \"text\"\nwebhook = {{ address = \
              \"127.0.0.1:0\", token_file = {token:?} }}\n{settings}\n",
             directory.join("state"),
             socket.display(),
@@ -63,7 +63,8 @@ impl Agent {
         let mut log = BufReader::new(process.stderr.take().expect("a log")).lines();
         let mut address = None;
         while let (None, Ok(Some(line))) = (&address, log.next_line().await) {
-            let rest = line.split_once("address=").filter(|_| line.contains("listening for webhooks"));
+            let rest =
+                line.split_once("address=").filter(|_| line.contains("listening for webhooks"));
             address = rest.map(|(_, address)| address.trim().to_owned());
         }
         // Whoever does not read the log stops the agent at the next line.

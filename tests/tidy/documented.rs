@@ -10,7 +10,7 @@ use pilotfish::config::{KEYS, REGISTRY_KEYS};
 use pilotfish::control::Status;
 use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::decide::report::{Report, Verdict};
-use pilotfish::core::decide::snapshot::Snapshot;
+use pilotfish::core::decide::snapshot::{ActiveUpdate, Snapshot};
 use pilotfish::core::policy::own_labels::PassedOver;
 use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
 use pilotfish::core::update::history::{Outcome, Record};
@@ -177,11 +177,22 @@ fn fields_of_the_json() -> BTreeSet<String> {
     let check = check_json(DateTime::UNIX_EPOCH, &[report], &[ignored_labels]).unwrap_or_default();
     let check: serde_json::Value = serde_json::from_str(&check).unwrap_or_default();
     let record = serde_json::to_value(record).unwrap_or_default();
-    let status = Status { version: String::new(), pid: 0, snapshot: Snapshot::default() };
+    let in_flight = vec![ActiveUpdate { container: String::new(), step: None }];
+    let status = Status {
+        version: String::new(),
+        pid: 0,
+        snapshot: Snapshot { in_flight, ..Snapshot::default() },
+    };
     let status = status_json(&status).unwrap_or_default();
-    let status = serde_json::from_str(&status).unwrap_or_default();
-    let documents =
-        [check["containers"][0].clone(), check["ignored_labels"][0].clone(), record, status];
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
+    let in_flight = status["in_flight"][0].clone();
+    let documents = [
+        in_flight,
+        check["containers"][0].clone(),
+        check["ignored_labels"][0].clone(),
+        record,
+        status,
+    ];
     let fields = documents.iter().filter_map(serde_json::Value::as_object);
     let frames = ["checked_at", "containers", "ignored_labels", "updates"].map(str::to_owned);
     fields.flat_map(serde_json::Map::keys).cloned().chain(frames).collect()

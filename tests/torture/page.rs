@@ -41,7 +41,7 @@ fn table(rows: &[Value]) -> String {
         let fault = row["fault"].as_str().unwrap_or_default();
         faults.entry(format!("{fault}{twice}")).or_default().push(row);
     }
-    let mut table = "| fault | struck | lost | doubled | debris | changed | revived |\n\
+    let mut table = "| fault | cases | lost | doubled | leftovers | changed | revived |\n\
         |---|---|---|---|---|---|---|\n"
         .to_owned();
     for (fault, rows) in &faults {
@@ -73,7 +73,7 @@ fn times(kills: &[Value], cuts: &[Value]) -> String {
                 let _ = writeln!(text, "| {what}{which}: {said} | {median} ms | {worst} ms |");
             };
             tell("one container runs", "service_back_ms");
-            tell("nothing is open any more", "recovered_ms");
+            tell("no update is open", "recovered_ms");
         }
     }
     text
@@ -86,11 +86,12 @@ fn not_kept(rows: &[Value]) -> String {
     if bad.is_empty() {
         return String::new();
     }
-    let mut text = String::from("\nWhat was not kept:\n\n");
+    let mut text = String::from("\nCases with findings:\n\n");
     for row in bad {
         let told = row["told"].as_str().unwrap_or_default();
         let weights: Vec<&str> = WEIGHTS.into_iter().filter(|weight| has(row, weight)).collect();
-        let _ = writeln!(text, "- {told}: {}", weights.join(", ").to_lowercase());
+        let weights = weights.join(", ").to_lowercase().replace("debris", "leftovers");
+        let _ = writeln!(text, "- {told}: {weights}");
     }
     text
 }

@@ -1,5 +1,5 @@
 //! The closed list of reasons for a "no". The log, the metric, the JSON and the documentation use
-//! the same word; `check` prints the advice as well.
+//! the same word for a reason; `check` also prints its advice.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The offered digest was judged bad before.
+    /// The offered digest failed before.
     RefusedDigest,
-    /// An image waits for its window.
+    /// An image waits for its pull or update window.
     OutsideWindow,
-    /// The user wrote a digest or an image ID, so there is no tag to follow.
+    /// The container was created from a digest or an image ID, so there is no tag to follow.
     PinnedByDigest,
     /// Nothing shows that the image came from the registry of its name.
     BuiltLocally,
@@ -27,13 +27,13 @@ pub enum Reason {
     NotifyOnly,
     /// Created, paused, exited or dead.
     NotRunning,
-    /// A dependent that may not be touched would break.
+    /// The update would break a dependent that we may not touch.
     HasDependents,
-    /// The probe fails on the running container, so it could not judge the new one.
+    /// The probe does not succeed on the running container, so it could not judge the new one.
     ProbeFailing,
-    /// A device that the start of the container needs is missing.
+    /// A device that the container needs at its start is missing.
     DeviceMissing,
-    /// Something else that the start of the container needs is missing.
+    /// Something else that the container needs at its start is missing.
     StartWouldFail,
     /// The pre-update hook of a label failed.
     HeldByHook,
@@ -41,9 +41,9 @@ pub enum Reason {
     AnotherAgent,
     /// An update can be neither finished nor undone.
     Stuck,
-    /// Earlier tries failed for a reason outside of the image; the next one waits for its pause.
+    /// Earlier tries failed, not because of the image; the next one waits for its pause to end.
     UpdateFailing,
-    /// An update of this container runs.
+    /// An update of this container is in progress.
     UpdateInFlight,
     /// The offered image has no manifest for this platform.
     PlatformMissing,
@@ -55,21 +55,21 @@ pub enum Reason {
     RegistryUnreachable,
     /// The registry's certificate is not trusted.
     RegistryCertificate,
-    /// The registry gave an answer that makes no sense.
+    /// The registry answered with an error or with something invalid.
     RegistryError,
     /// The registry asked for fewer requests (429), or its quota is used up.
     RateLimited,
     /// The registry does not have the tag or the repository (404).
     NotFound,
-    /// A field of the container could not be carried over.
+    /// A field of the container cannot be carried over to a new one.
     CannotRecreate,
     /// The agent runs in this container, and no self-update helper could replace it.
     CannotHandOver,
-    /// Too little space for the layers.
+    /// There is too little disk space for the layers.
     DiskFull,
     /// A `pilotfish.` label is unknown or does not parse.
     BadLabel,
-    /// The Engine could not report on this container.
+    /// The Engine answered with an error about this container.
     EngineError,
 }
 
@@ -109,7 +109,7 @@ impl Reason {
         Self::EngineError,
     ];
 
-    /// The word used in the log, metrics, JSON and documentation.
+    /// The word in every output: `check`, the log, the metric and the JSON.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -147,7 +147,7 @@ impl Reason {
         }
     }
 
-    /// Whether the container could not be checked at all, as opposed to being held on purpose.
+    /// True if the container could not be checked; false if it is held on purpose.
     #[must_use]
     pub const fn is_error(self) -> bool {
         matches!(
@@ -166,7 +166,7 @@ impl Reason {
         )
     }
 
-    /// What a person can do about it, in one line.
+    /// What the operator can do about it, in one line. NAME stands for the container.
     #[must_use]
     pub const fn advice(self) -> &'static str {
         match self {
@@ -176,63 +176,63 @@ impl Reason {
             Self::OutsideWindow => {
                 "waits for its window; `pilotfish update --force NAME` does it now"
             }
-            Self::PinnedByDigest => "recreate the container from a tag to let it follow one",
+            Self::PinnedByDigest => "recreate the container from a tag; it then follows this tag",
             Self::BuiltLocally => {
                 "if the registry's image is wanted, `docker pull` it and recreate the container; if it runs already, add the label pilotfish.origin=registry"
             }
-            Self::OneOff => "nothing: it is left to end by itself, and its service is updated",
+            Self::OneOff => "do nothing: it ends by itself, and Pilotfish updates its service",
             Self::SwarmTask => "update the service: `docker service update --image`",
             Self::ManagedElsewhere => "update it with the program that manages it",
             Self::NotifyOnly => "update it yourself, or remove the label pilotfish.mode=notify",
-            Self::NotRunning => "start the container; only running ones are updated",
+            Self::NotRunning => "start the container; Pilotfish updates only running ones",
             Self::HasDependents => "update them together by hand, or opt the dependents in as well",
             Self::ProbeFailing => {
-                "mend pilotfish.health.probe: it must succeed on the running container"
+                "fix pilotfish.health.probe: it must succeed on the running container"
             }
             Self::DeviceMissing => {
-                "plug the device in again, or recreate the container without it; NAME runs on until then"
+                "plug the device in again, or recreate the container without it; NAME keeps running until then"
             }
             Self::StartWouldFail => {
-                "put back what is missing, or recreate the container without it; NAME runs on until then"
+                "put back what is missing, or recreate the container without it; NAME keeps running until then"
             }
             Self::HeldByHook => {
-                "the container's own pre-update hook decides; it is asked again in the next round"
+                "the container's own pre-update hook blocks the update; it runs again in the next round"
             }
             Self::AnotherAgent => {
                 "stop one of the two agents, or rename or remove the container that the detail names"
             }
             Self::Stuck => {
-                "mend what the detail names; it is tried again by itself, and at once with `pilotfish recover`"
+                "fix what the detail names; Pilotfish retries automatically, and at once with `pilotfish recover`"
             }
             Self::UpdateFailing => {
-                "mend the cause; it is tried again by itself, and at once with `pilotfish update NAME`"
+                "fix the cause; Pilotfish retries automatically, and at once with `pilotfish update NAME`"
             }
             Self::UpdateInFlight => "wait for the update to end",
             Self::PlatformMissing => "publish the image for this platform as well",
             Self::LayerUnsupported => {
-                "publish the image with layers packed by gzip, or install a newer Engine"
+                "publish the image with gzip layers, or install a newer Engine"
             }
             Self::RegistryUnauthorized => {
                 "`docker login` for this registry as the user the agent runs as"
             }
             Self::RegistryUnreachable => {
-                "look at the network and the registry; it is asked again by itself"
+                "check the network and the registry; Pilotfish asks again automatically"
             }
             Self::RegistryCertificate => {
                 "put the registry's CA under /etc/docker/certs.d/HOST:PORT/ca.crt"
             }
-            Self::RegistryError => "look at the registry; it is asked again by itself",
+            Self::RegistryError => "check the registry; Pilotfish asks again automatically",
             Self::RateLimited => "wait, or log in to the registry for a larger quota",
             Self::NotFound => "the tag is gone from the registry, or needs a login",
             Self::CannotRecreate => {
-                "recreate this container by hand; it has something that cannot be carried over"
+                "recreate this container by hand; Pilotfish cannot carry over what the detail names"
             }
             Self::CannotHandOver => {
-                "keep the agent's state_dir on a volume and let its command be `run`; it then updates itself"
+                "put the agent's state_dir on a volume and use the command `run`; it then updates itself"
             }
             Self::DiskFull => "make room, for example with `docker image prune`",
-            Self::BadLabel => "mend the label; until then the container is left as it is",
-            Self::EngineError => "look at the Engine's own log; it is asked again by itself",
+            Self::BadLabel => "fix the label; until then the container stays as it is",
+            Self::EngineError => "check the Engine's own log; Pilotfish asks again automatically",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The state of the agent, as `/metrics`, `/healthz` and `status` show it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::Report;
 use crate::core::policy::own_labels::PassedOver;
+use crate::core::update::Step;
 
 /// After so many due rounds in a row that could not run, the agent reports itself unhealthy.
 pub const MISSED_ROUNDS_MAX: u32 = 3;
@@ -21,6 +23,24 @@ pub const LOOP_OVERDUE_MAX: Duration = Duration::from_secs(300);
 
 /// The error if the loop no longer runs.
 pub const LOOP_HAS_ENDED: &str = "the agent's loop has ended";
+
+/// An update in flight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActiveUpdate {
+    /// The container whose image changes.
+    pub container: String,
+    /// The step that it is at; absent before its first step.
+    pub step: Option<Step>,
+}
+
+impl fmt::Display for ActiveUpdate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.step {
+            Some(step) => write!(formatter, "{} ({})", self.container, step.word()),
+            None => formatter.write_str(&self.container),
+        }
+    }
+}
 
 /// The state of the agent. Replaced as a whole after every round.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -38,8 +58,8 @@ pub struct Snapshot {
     pub error: Option<String>,
     /// Whether the Engine has answered and the recovery is done.
     pub is_ready: bool,
-    /// The container that is being updated.
-    pub in_flight: Option<String>,
+    /// The updates in flight, by container.
+    pub in_flight: Vec<ActiveUpdate>,
     /// Containers whose update can be neither finished nor undone.
     pub stuck: Vec<String>,
     /// Containers that an update has stopped and that do not run since then.
@@ -56,6 +76,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The updates in flight, in words; absent if there are none.
+    #[must_use]
+    pub fn in_flight_words(&self) -> Option<String> {
+        let words: Vec<_> = self.in_flight.iter().map(ToString::to_string).collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+
     /// What is wrong with the agent, whose loop is late by `overdue`; `None` if it is healthy. A
     /// registry that is down does not make the agent unhealthy.
     #[must_use]

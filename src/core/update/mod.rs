@@ -7,6 +7,8 @@
 
 // One decided update. Its execution decides nothing.
 pub mod plan;
+// What an update needs exclusively, so that other updates can run at the same time.
+pub mod footprint;
 // Whether a new container is healthy: a verdict from samples.
 pub mod health;
 // The HEALTHCHECK of a container: its times, its command, and what an image may ask for.

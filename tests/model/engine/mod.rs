@@ -262,8 +262,10 @@ impl Engine for FakeEngine {
         let until = self.act("stop", &format!("stop {container}"), |state, at| {
             Ok(state.ask_to_stop(at, container)?.map(|until| until.min(at.now + timeout)))
         })?;
+        self.0.lock().count_switches();
         let Some(until) = until else { return Ok(()) };
         self.wait("stop", until).await?;
+        self.0.lock().count_switches();
         self.0.point("stopped", true);
         Ok(())
     }

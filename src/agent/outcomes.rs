@@ -1,0 +1,303 @@
+//! What becomes of the tasks that the loop began: an update ends, or the executor is free again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::command::CommandReply;
+use super::dispatch::{Requester, RunningTask};
+use super::executor::{Executor, Prepared, RollbackPlan, RollbackPrepared, TaskOutcome};
+use super::recovery::Swept;
+use super::round::{DueContainer, QueuedRound, Reply, ReplySender, RoundId};
+use super::tasks::TaskResult;
+use super::updates::{EndedUpdate, UpdateId, UpdateResult, Waiting, footprint};
+use super::{Agent, CommandError, RoundError, RoundRequest};
+use crate::core::decide::observation::{Observation, OpenUpdate};
+use crate::core::decide::reason::Reason;
+use crate::core::decide::report::Report;
+use crate::core::decide::{Decision, No};
+use crate::core::update::history::Record;
+use crate::ports::Ports;
+use crate::recover::Recovered;
+
+/// What was done with one container of a round.
+struct ContainerResult {
+    observation: Observation,
+    decision: Decision,
+    record: Option<Record>,
+    /// The containers of which older knowledge no longer holds.
+    touched: BTreeSet<String>,
+}
+
+impl<P: Ports> Agent<P> {
+    /// The executor is free again.
+    pub(super) async fn executor_done(&mut self, executor: Box<Executor<P>>, done: TaskOutcome) {
+        self.other_agent = executor.other_agent();
+        self.executor = Some(executor);
+        let Some(RunningTask { names, requester, is_recovering }) = self.work.take() else {
+            return;
+        };
+        if let Requester::Round(id) = &requester {
+            self.has_acted(*id);
+        }
+        match (done, requester) {
+            (TaskOutcome::Prepared(prepared), Requester::Round(id)) => {
+                self.prepared(id, *prepared).await;
+            }
+            (TaskOutcome::RollbackPrepared(prepared), Requester::Person(answer)) => {
+                self.rollback_prepared(*prepared, names, answer).await;
+            }
+            (TaskOutcome::Recovered { swept, is_self_updating }, requester) => {
+                self.note_touched(names);
+                self.is_self_updating |= is_self_updating;
+                match requester {
+                    Requester::Person(answer) => self.recovered_for(swept, answer).await,
+                    Requester::Nobody | Requester::Round(_) => self.recovered(swept).await,
+                }
+            }
+            (TaskOutcome::Dropped(are_left), _) => {
+                self.has_prefetched_images = are_left.unwrap_or(self.has_prefetched_images);
+            }
+            (TaskOutcome::Prepared(_) | TaskOutcome::RollbackPrepared(_), _) => {}
+        }
+        if is_recovering {
+            for order in std::mem::take(&mut self.postponed) {
+                self.begin(order, None).await;
+            }
+        }
+    }
+
+    fn has_acted(&mut self, id: RoundId) {
+        self.rounds.entry(id).and_modify(|round| round.acting = round.acting.saturating_sub(1));
+    }
+
+    /// What was seen of these containers before is old from now on.
+    fn note_touched(&mut self, names: BTreeSet<String>) {
+        self.acts += 1;
+        let acts = self.acts;
+        self.touched.extend(names.into_iter().map(|name| (name, acts)));
+    }
+
+    /// Begins what was decided after the last look, unless an update that began meanwhile stands in
+    /// its way: then the container waits for its end.
+    async fn prepared(&mut self, id: RoundId, prepared: Prepared) {
+        let Prepared { due, is_self_updating } = prepared;
+        let parallel = self.context.settings.update_parallel;
+        if is_self_updating {
+            self.is_self_updating = true;
+            self.note_touched(BTreeSet::from([due.observation.name.clone()]));
+            if let Some(round) = self.rounds.get_mut(&id) {
+                round.end.self_updating = Some(due.observation.name.clone());
+            }
+        }
+        let DueContainer { mut observation, facts, decision } = due;
+        let acts = matches!(decision, Decision::Update(_) | Decision::Fetch(_));
+        if acts && self.is_ending() {
+            return;
+        }
+        if acts && !self.updates.has_room_for(&footprint(&decision), parallel) {
+            let due = DueContainer { observation, facts, decision };
+            self.rounds.entry(id).and_modify(|round| round.due.push_front(due));
+            return;
+        }
+        let readiness = observation.readiness.take();
+        match (decision.clone(), readiness) {
+            (Decision::Update(plan), Some(readiness)) => {
+                self.has_prefetched_images |= plan.has_pre_update_hooks();
+                let waiting = Waiting::Round(id, Box::new(observation));
+                let update = self.begin_update(decision, waiting);
+                let context = self.context.clone();
+                self.tasks.act(async move {
+                    TaskResult::UpdateEnded(update, context.update(*plan, *readiness).await)
+                });
+            }
+            (Decision::Fetch(fetch), _) => {
+                self.has_prefetched_images = true;
+                let waiting = Waiting::Round(id, Box::new(observation));
+                let update = self.begin_update(decision, waiting);
+                let context = self.context.clone();
+                self.tasks.act(async move {
+                    TaskResult::UpdateEnded(update, context.prefetch(&fetch).await)
+                });
+            }
+            _ => {
+                let touched = BTreeSet::new();
+                let result = ContainerResult { observation, decision, record: None, touched };
+                self.acted(id, result);
+            }
+        }
+    }
+
+    fn begin_update(&mut self, decision: Decision, waiting: Waiting) -> UpdateId {
+        if let Waiting::Round(id, _) = &waiting {
+            self.rounds.entry(*id).and_modify(|round| round.acting += 1);
+        }
+        let id = self.updates.add(decision, waiting);
+        self.show_in_flight();
+        id
+    }
+
+    /// Begins a rollback by hand, or answers why there is none.
+    async fn rollback_prepared(
+        &mut self,
+        prepared: RollbackPrepared,
+        names: BTreeSet<String>,
+        answer: ReplySender,
+    ) {
+        let RollbackPrepared { container, recovered, plan } = prepared;
+        self.note_touched(names);
+        let recovered = recovered.map(|swept| self.settle(swept));
+        let plan = match (recovered, plan) {
+            (Err(error), _) => Err(CommandError::Round(error)),
+            (Ok(_), plan) => plan,
+        };
+        match plan {
+            Ok(Some(plan)) => self.begin_rollback(plan, answer),
+            Ok(None) => {
+                self.is_self_updating = true;
+                let reply = CommandReply::SelfUpdating(container);
+                self.look_before(reply, BTreeSet::new(), answer).await;
+            }
+            Err(error) => {
+                let _ = answer.send(Err(error));
+            }
+        }
+    }
+
+    fn begin_rollback(&mut self, rollback: RollbackPlan, answer: ReplySender) {
+        let RollbackPlan { plan, readiness } = rollback;
+        let update = self.begin_update(Decision::Update(plan.clone()), Waiting::Person(answer));
+        let context = self.context.clone();
+        self.tasks.act(async move {
+            TaskResult::UpdateEnded(update, context.update(*plan, *readiness).await)
+        });
+    }
+
+    /// An update in flight has ended.
+    pub(super) async fn update_ended(&mut self, id: UpdateId, result: UpdateResult) {
+        let Some(EndedUpdate { names, container, decision, waiting }) = self.updates.remove(id)
+        else {
+            return;
+        };
+        self.note_touched(names.clone());
+        self.show_in_flight();
+        if let UpdateResult::Unfinished(unfinished) = &result {
+            let Self { recovery, context, .. } = self;
+            recovery.note_unfinished(&*context.ports, &*context.listener, unfinished);
+        }
+        self.know_what_is_open(self.open_updates().await.unwrap_or_default());
+        match waiting {
+            Waiting::Round(id, observation) => {
+                self.has_acted(id);
+                self.acted(id, container_result(result, *observation, decision, names));
+            }
+            Waiting::Person(answer) => match result.answer(&container) {
+                Ok(record) => {
+                    let names = BTreeSet::from([container]);
+                    self.look_before(CommandReply::RolledBack(record), names, answer).await;
+                }
+                Err(error) => {
+                    let _ = answer.send(Err(error));
+                }
+            },
+        }
+    }
+
+    /// What came of one container is reported, and looked at once more at the end of its round.
+    fn acted(&mut self, id: RoundId, acted: ContainerResult) {
+        let ContainerResult { observation, decision, record, touched } = acted;
+        self.pending.note(&observation, &decision);
+        let Some(mut round) = self.rounds.remove(&id) else { return };
+        round.end.records.extend(record);
+        round.touched.extend(touched);
+        self.show(&mut round, &[Report::of(&observation, &decision)]);
+        self.rounds.insert(id, round);
+    }
+
+    /// Shows what is left open if that has changed.
+    fn know_what_is_open(&mut self, open: BTreeMap<String, OpenUpdate>) {
+        let is_untouched =
+            |open: &OpenUpdate| matches!(open, OpenUpdate::Elsewhere | OpenUpdate::Unproven);
+        let (untouched, open): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            open.into_iter().partition(|(_, open)| is_untouched(open));
+        if open != self.open {
+            self.show_stuck(&open);
+        }
+        self.open = open;
+        self.untouched.extend(untouched);
+    }
+
+    /// Takes in what became of everything that had been left open.
+    fn settle(&mut self, swept: Swept) -> Recovered {
+        let Self { recovery, context, .. } = self;
+        let mut recovered =
+            recovery.settle(&*context.ports, &*context.listener, (&swept.run, swept.taken_up));
+        recovered.open.extend(swept.untouched);
+        self.untouched.clear();
+        let mut open = recovered.open.clone();
+        let in_flight = self.updates.names();
+        open.extend(in_flight.into_iter().map(|name| (name, OpenUpdate::InFlight)));
+        self.know_what_is_open(open);
+        recovered
+    }
+
+    /// What became of everything that had been left open, for a person.
+    async fn recovered_for(&mut self, swept: Result<Swept, RoundError>, answer: ReplySender) {
+        let Recovered { records, open } = match swept {
+            Ok(swept) => self.settle(swept),
+            Err(error) => {
+                let _ = answer.send(Err(error.into()));
+                return;
+            }
+        };
+        let ended = records.iter().map(|record| record.container.clone());
+        let touched: BTreeSet<_> = ended.chain(open.keys().cloned()).collect();
+        let open = open.into_keys().collect();
+        self.look_before(CommandReply::Recovered { records, open }, touched, answer).await;
+    }
+
+    /// What had been left open is told to a round that waited for it.
+    async fn recovered(&mut self, swept: Result<Swept, RoundError>) {
+        let recovered = match swept {
+            Ok(swept) => self.settle(swept),
+            // The other agent was named already.
+            Err(RoundError::AnotherAgent(_)) => return,
+            Err(error) => {
+                let detail = format!("recovery waits for the next round: {error}");
+                return self.context.warn(detail);
+            }
+        };
+        self.publish(|snapshot| snapshot.is_ready = true);
+        let names: BTreeSet<_> =
+            recovered.records.iter().map(|record| record.container.clone()).collect();
+        if let Some(round) = self.rounds.values_mut().find(|round| !round.waiting.is_empty()) {
+            round.end.recovered.extend(recovered.records);
+        } else if !names.is_empty() && self.snapshot.borrow().last_check.is_some() {
+            // What was shown of them before is no longer true.
+            let request =
+                RoundRequest { names: Some(names), dry_run: true, ..RoundRequest::default() };
+            self.begin(QueuedRound::new(request, Reply::Instead(None)), None).await;
+        }
+    }
+}
+
+/// What a round is told of an update that it waited for. What kept an update from beginning
+/// concerns its container, and no other.
+fn container_result(
+    result: UpdateResult,
+    observation: Observation,
+    decision: Decision,
+    names: BTreeSet<String>,
+) -> ContainerResult {
+    let of = |decision, record, touched| ContainerResult { observation, decision, record, touched };
+    match result {
+        UpdateResult::Held(no) => of(Decision::No(no), None, BTreeSet::new()),
+        UpdateResult::NotAsked => of(decision, None, BTreeSet::new()),
+        UpdateResult::NotBegun(error) => {
+            let no = No::new(Reason::EngineError, format!("no update began: {error}"));
+            of(Decision::No(no), None, BTreeSet::new())
+        }
+        UpdateResult::Ended(record) => of(decision, Some(*record), names),
+        UpdateResult::Left | UpdateResult::Unfinished(_) | UpdateResult::Prefetched => {
+            of(decision, None, names)
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The updates in flight. Each is a task of its own, so several run side by side: their pulls and
+//! their trials overlap, and only the switch itself happens one at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::CommandError;
+use super::RoundError;
+use super::context::Context;
+use super::hooks::HookAnswer;
+use super::round::{ReplySender, RoundId};
+use crate::core::decide::observation::{Observation, Readiness};
+use crate::core::decide::snapshot::ActiveUpdate;
+use crate::core::decide::{Decision, Fetch, No, originals};
+use crate::core::docker::inspect;
+use crate::core::update::Step;
+use crate::core::update::footprint::Footprint;
+use crate::core::update::history::Record;
+use crate::core::update::plan::{Header, Plan};
+use crate::engine::{Engine, EngineError};
+use crate::execute::{self, Ended, StepError, Update};
+use crate::host::Host;
+use crate::ports::Ports;
+use crate::recover::{self, Unfinished};
+
+/// Tells the updates in flight apart, in the order in which they began.
+pub(super) type UpdateId = u64;
+
+/// Who waits for the end of an update.
+pub(super) enum Waiting {
+    /// A round, which reports on the container.
+    Round(RoundId, Box<Observation>),
+    /// A person who asked for a rollback.
+    Person(ReplySender),
+}
+
+/// One update, or one pull ahead of its window, in flight.
+struct InFlight {
+    /// The container whose image changes.
+    container: String,
+    /// The ID of its plan; absent for a pull ahead of its window, which has no journal.
+    plan: Option<String>,
+    step: Option<Step>,
+    footprint: Footprint,
+    /// What was decided, for the report.
+    decision: Decision,
+    waiting: Waiting,
+}
+
+/// An update that has ended: what it was, without its footprint.
+pub(super) struct EndedUpdate {
+    pub(super) names: BTreeSet<String>,
+    pub(super) container: String,
+    pub(super) decision: Decision,
+    pub(super) waiting: Waiting,
+}
+
+/// All updates in flight.
+#[derive(Default)]
+pub(super) struct Updates {
+    all: BTreeMap<UpdateId, InFlight>,
+    next: UpdateId,
+}
+
+impl Updates {
+    /// Counts a new one in. Gives the ID by which its end is reported.
+    pub(super) fn add(&mut self, decision: Decision, waiting: Waiting) -> UpdateId {
+        let id = self.next;
+        self.next += 1;
+        let (container, plan) = match &decision {
+            Decision::Update(plan) => (plan.main.container.clone(), Some(plan.id.clone())),
+            Decision::Fetch(fetch) => (fetch.container.clone(), None),
+            _ => (String::new(), None),
+        };
+        let footprint = footprint(&decision);
+        let one = InFlight { container, plan, step: None, footprint, decision, waiting };
+        self.all.insert(id, one);
+        id
+    }
+
+    /// Counts one out that has ended.
+    pub(super) fn remove(&mut self, id: UpdateId) -> Option<EndedUpdate> {
+        let InFlight { container, footprint, decision, waiting, .. } = self.all.remove(&id)?;
+        Some(EndedUpdate { names: footprint.containers, container, decision, waiting })
+    }
+
+    /// Whether this may begin beside those in flight.
+    pub(super) fn has_room_for(&self, footprint: &Footprint, parallel: usize) -> bool {
+        self.all.len() < parallel
+            && !self.all.values().any(|one| one.footprint.conflicts_with(footprint))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The names of the containers that they may touch.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        self.all.values().flat_map(|one| one.footprint.containers.iter().cloned()).collect()
+    }
+
+    /// The IDs of their plans: recovery leaves the journals of these alone.
+    pub(super) fn plans(&self) -> BTreeSet<String> {
+        self.all.values().filter_map(|one| one.plan.clone()).collect()
+    }
+
+    /// Notes the step that the update of a container is at.
+    pub(super) fn note_step(&mut self, container: &str, step: Step) {
+        let is_it = |one: &&mut InFlight| one.container == container && one.plan.is_some();
+        if let Some(one) = self.all.values_mut().find(is_it) {
+            one.step = Some(step);
+        }
+    }
+
+    /// The updates in flight as the snapshot shows them, by container.
+    pub(super) fn shown(&self) -> Vec<ActiveUpdate> {
+        let updates = self.all.values().filter(|one| one.plan.is_some());
+        let shown =
+            |one: &InFlight| ActiveUpdate { container: one.container.clone(), step: one.step };
+        let mut shown: Vec<_> = updates.map(shown).collect();
+        shown.sort_by(|a, b| a.container.cmp(&b.container));
+        shown
+    }
+}
+
+/// What carrying out a decision needs for itself.
+pub(super) fn footprint(decision: &Decision) -> Footprint {
+    match decision {
+        Decision::Update(plan) | Decision::HandOver(plan) => Footprint::of(plan),
+        Decision::Fetch(fetch) => {
+            let digests = [&fetch.offer.manifest, &fetch.offer.config];
+            Footprint::of_image(&fetch.reference, digests).with_container(&fetch.container)
+        }
+        Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => Footprint::default(),
+    }
+}
+
+/// How an update, or a pull ahead of its window, ended.
+pub(super) enum UpdateResult {
+    /// A hook said no before anything was touched.
+    Held(No),
+    /// Its hooks could not be asked, or its image could not be pulled for them: that was said.
+    NotAsked,
+    /// It could not begin.
+    NotBegun(RoundError),
+    /// It came to its end, one way or the other.
+    Ended(Box<Record>),
+    /// The agent was asked to stop; the journal says where.
+    Left,
+    /// It could be neither finished nor undone now.
+    Unfinished(Box<Unfinished>),
+    /// The image was pulled ahead of its window, or was not, which was said.
+    Prefetched,
+}
+
+impl UpdateResult {
+    /// The answer to a person who asked for the rollback of this container.
+    pub(super) fn answer(self, container: &str) -> Result<Box<Record>, CommandError> {
+        match self {
+            Self::Ended(record) => Ok(record),
+            Self::NotBegun(error) => Err(CommandError::Round(error)),
+            _ => Err(CommandError::LeftOpen(container.to_owned())),
+        }
+    }
+}
+
+impl<P: Ports> Context<P> {
+    /// Asks the hooks of an update, and carries it out from its first step.
+    pub(super) async fn update(&self, plan: Plan, readiness: Readiness) -> UpdateResult {
+        match self.ask_hooks(&plan).await {
+            HookAnswer::Agreed => {}
+            HookAnswer::Held(no) => return UpdateResult::Held(no),
+            HookAnswer::NotAsked => return UpdateResult::NotAsked,
+        }
+        match self.update_after_hooks(plan, readiness).await {
+            Ok(ended) => ended,
+            Err(error) => UpdateResult::NotBegun(error),
+        }
+    }
+
+    async fn update_after_hooks(
+        &self,
+        plan: Plan,
+        readiness: Readiness,
+    ) -> Result<UpdateResult, RoundError> {
+        let header = self.header(plan, readiness).await?;
+        let update = Update::begin(self.for_updates(), header)?;
+        // Boxed, because it is by far the largest part of a task that waits for an update.
+        Ok(match Box::pin(update.run()).await {
+            Ended::Finished(record) => UpdateResult::Ended(record),
+            Ended::Left => UpdateResult::Left,
+            Ended::Unfinished(journal, error) => {
+                let unfinished = recover::unfinished(&*self.ports, *journal, &error).await;
+                UpdateResult::Unfinished(Box::new(unfinished))
+            }
+        })
+    }
+
+    /// Everything that a rollback needs, so that it never needs the registry.
+    async fn header(&self, plan: Plan, readiness: Readiness) -> Result<Header, EngineError> {
+        let tag = plan.reference.tag.as_deref().unwrap_or_default();
+        let local = format!("{}:{tag}", plan.reference.familiar_name());
+        let before = self.ports.engine().inspect_image(&local).await?;
+        let id = before.as_ref().map(|image| inspect::id(image).to_owned());
+        Ok(Header {
+            version: Header::version_of(&plan),
+            started_at: self.ports.host().now(),
+            boot_id: self.ports.host().boot_id(),
+            dependents: originals(&plan, &readiness),
+            plan,
+            original: readiness.original,
+            tag_before: id,
+            live_restore: self.engine_info().await?.live_restore,
+        })
+    }
+
+    /// Pulls an image for an update that waits for its window. A failure is told, and tried again
+    /// after a pause.
+    pub(super) async fn prefetch(&self, fetch: &Fetch) -> UpdateResult {
+        match execute::prefetch(self.for_updates(), fetch).await {
+            Ok(()) | Err(StepError::Asked) => {}
+            Err(error) => {
+                let detail = format!("the image could not be pulled ahead of its window: {error}");
+                if !error.is_engine_unreachable() {
+                    let failed = fetch.failed_try(detail.clone(), self.ports.host().now());
+                    self.pause_after(&fetch.container, failed);
+                }
+                self.warn_about(fetch.container.clone(), detail);
+            }
+        }
+        UpdateResult::Prefetched
+    }
+}
