@@ -21,13 +21,13 @@ use crate::agent::{AgentCommand, CommandReply, Heartbeat, QueuedCommand};
 use crate::core::decide::snapshot::{LOOP_HAS_ENDED, Snapshot};
 use crate::core::update::event::{Event, Listener};
 
-/// How many events a slow listener may lag behind before it misses some. A pull makes ten a second.
+/// How many events a slow client may lag behind before it misses some. A pull makes ten a second.
 const EVENTS_BEHIND_MAX: usize = 512;
 
-/// How many wishes may wait for the loop; one person types one at a time.
+/// Most commands that wait for the loop; one person types one at a time.
 pub const COMMANDS_WAITING_MAX: usize = 16;
 
-/// Passes events on to whoever listens at the moment.
+/// Passes events on to the connected clients.
 #[derive(Debug, Clone)]
 pub struct Broadcast(broadcast::Sender<Event>);
 
@@ -39,25 +39,25 @@ impl Default for Broadcast {
 
 impl Listener for Broadcast {
     fn hear(&self, event: &Event) {
-        // Nobody listens most of the time.
+        // Usually no client is connected.
         let _ = self.0.send(event.clone());
     }
 }
 
-/// What the socket's end needs of the agent.
+/// What the socket's handlers need.
 #[derive(Clone)]
 pub struct ControlState {
-    /// Where wishes go.
+    /// Where commands go.
     pub queue: mpsc::Sender<QueuedCommand>,
     /// Where events come from.
     pub events: Broadcast,
-    /// How things stand.
+    /// The state of the agent.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The heartbeat of the loop.
     pub heart: Heartbeat,
 }
 
-/// Takes the socket. The lock of the state directory is held, so a socket that is there was left
+/// Creates the socket. The lock of the state directory is held, so an existing socket was left
 /// behind by an agent that was killed.
 ///
 /// # Errors
@@ -79,7 +79,7 @@ pub async fn serve(listener: UnixListener, facts: ControlState, stop: Cancellati
         .route("/v1/healthz", get(healthz))
         .route("/v1/wish", post(command))
         .with_state(facts);
-    // Whoever waits for an answer when the agent ends sees the connection close.
+    // A client that waits for an answer when the agent ends sees the connection close.
     tokio::select! {
         () = stop.cancelled() => {}
         _ = axum::serve(listener, router) => {}
@@ -107,7 +107,7 @@ async fn command(State(facts): State<ControlState>, Json(command): Json<AgentCom
     let (answer, answered) = oneshot::channel();
     let queued = QueuedCommand { command, answer };
     if facts.queue.try_send(queued).is_err() {
-        let refusal = "the agent is ending, or too many wishes wait already";
+        let refusal = "the agent is ending, or too many commands wait already";
         return lines(stream::iter([ControlLine::Failed(refusal.into())]));
     }
     lines(stream::unfold(
@@ -116,7 +116,7 @@ async fn command(State(facts): State<ControlState>, Json(command): Json<AgentCom
     ))
 }
 
-/// The containers in flight that a command waits for. A command that only looks waits for none.
+/// The containers whose updates a command waits for. A command that only reads waits for none.
 fn waits_for(command: &AgentCommand, snapshot: &Snapshot) -> Option<String> {
     let concerns = |container: &String| match command {
         AgentCommand::Round(request) => {
@@ -131,7 +131,7 @@ fn waits_for(command: &AgentCommand, snapshot: &Snapshot) -> Option<String> {
     (!awaited.is_empty()).then(|| awaited.join(", "))
 }
 
-/// Events as they come, then what came of the wish.
+/// Events as they happen, then the result of the command.
 struct ProgressStream {
     busy: Option<ControlLine>,
     events: broadcast::Receiver<Event>,

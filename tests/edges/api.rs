@@ -283,7 +283,7 @@ async fn a_taken_address_names_the_key_to_change() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{address} is taken by another program (`ss -ltnp` shows which): set listen.address \
+            "{address} is used by another program (`ss -ltnp` shows which): set listen.address \
              to another port, or to \"\" to switch it off"
         )
     );
