@@ -1,8 +1,8 @@
-//! `pilotfish check`: what is new, and what is in its way. Writes nothing, pulls nothing.
+//! `pilotfish check`: what is new, and what forbids an update. Writes nothing, pulls nothing.
 
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandContext, Exit, deaf, names, print, waits_for};
+use super::{CommandContext, Exit, ignoring, names, print, waits_for};
 use crate::agent::{AgentCommand, CommandReply, RoundEnd, RoundRequest};
 use crate::app;
 use crate::cli::CheckArguments;
@@ -10,7 +10,7 @@ use crate::control::client::Control;
 use crate::core::update::event::NullListener;
 use crate::output;
 
-/// Looks once, and prints what was found.
+/// Checks once, and prints the result.
 pub async fn check(setting: &CommandContext, arguments: CheckArguments) -> anyhow::Result<Exit> {
     let names = names(arguments.names);
     let may_be_known = !arguments.fresh;
@@ -32,11 +32,11 @@ pub async fn check(setting: &CommandContext, arguments: CheckArguments) -> anyho
 /// It could not run at all.
 pub async fn look(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<RoundEnd> {
     let Some(control) = Control::connect(&setting.settings.state_dir).await? else {
-        let mut agent = app::reader(&setting.settings, deaf(), CancellationToken::new())?;
+        let mut agent = app::reader(&setting.settings, ignoring(), CancellationToken::new())?;
         return Ok(agent.round(&request).await?);
     };
     match control.ask(&AgentCommand::Round(request), &NullListener, waits_for).await? {
         CommandReply::Round(end) => Ok(*end),
-        _ => anyhow::bail!("the agent answered something else than what it was asked"),
+        _ => anyhow::bail!("the agent sent an answer to another command"),
     }
 }

@@ -1,4 +1,5 @@
-//! What a running agent shares with whatever serves it, and keeps when its configuration changes.
+//! The state that a running agent shares with its servers, and keeps when its configuration
+//! changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +18,9 @@ use crate::metrics::Metrics;
 use crate::registry::RegistryObserver;
 use crate::telemetry::LogListener;
 
-/// What outlives a change of the configuration.
+/// The state that survives a change of the configuration.
 pub(super) struct DaemonState {
-    /// Cancelled when the process is to end.
+    /// Cancelled when the process must end.
     pub(super) stop: CancellationToken,
     metrics: Arc<Metrics>,
     events: server::Broadcast,
@@ -31,7 +32,7 @@ pub(super) struct DaemonState {
 }
 
 impl DaemonState {
-    /// Until it is told to stop.
+    /// The state of a new process. Its `stop` is cancelled by a signal.
     pub(super) fn new(commands: mpsc::Sender<QueuedCommand>) -> anyhow::Result<Self> {
         Ok(Self {
             stop: stop_on_signal()?,
@@ -58,7 +59,7 @@ impl DaemonState {
         }
     }
 
-    /// What is told at the listen address.
+    /// The data for the listen address.
     pub(super) fn facts(&self) -> api::ApiState {
         let (snapshot, heart) = (self.snapshot.subscribe(), self.heart.clone());
         api::ApiState { snapshot, heart, metrics: self.metrics.clone() }
@@ -68,7 +69,7 @@ impl DaemonState {
         self.snapshot.send_modify(|snapshot| change(Arc::make_mut(snapshot)));
     }
 
-    /// What the control socket's end needs.
+    /// The data for the control socket.
     pub(super) fn control(&self) -> server::ControlState {
         server::ControlState {
             queue: self.commands.clone(),

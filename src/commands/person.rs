@@ -1,4 +1,4 @@
-//! The commands with which a person steps in: `rollback`, `allow`, `recover`.
+//! The commands of a person: `rollback`, `allow`, `recover`.
 
 use super::update::self_updating;
 use super::{CommandContext, Exit, print, via_agent};
@@ -6,7 +6,7 @@ use crate::agent::{AgentCommand, CommandReply};
 use crate::core::update::history::{Outcome, Record};
 use crate::output;
 
-/// `pilotfish rollback NAME`: back to the image before.
+/// `pilotfish rollback NAME`: restores the previous image.
 pub async fn roll_back(setting: &CommandContext, name: String) -> anyhow::Result<Exit> {
     let record = match via_agent::carry_out(setting, AgentCommand::RollBack(name)).await? {
         CommandReply::RolledBack(record) => record,
@@ -14,29 +14,29 @@ pub async fn roll_back(setting: &CommandContext, name: String) -> anyhow::Result
             print(&self_updating(&container))?;
             return Ok(Exit::Done);
         }
-        _ => anyhow::bail!("the agent answered something else than what it was asked"),
+        _ => anyhow::bail!("the agent sent an answer to another command"),
     };
-    print(&told(&record))?;
+    print(&describe(&record))?;
     Ok(if record.outcome == Outcome::Updated { Exit::Done } else { Exit::Failed })
 }
 
-fn told(record: &Record) -> String {
+fn describe(record: &Record) -> String {
     let name = output::one_line(&record.container);
-    let to = record.to.as_ref().map_or("the image before", |digest| digest.short());
+    let to = record.to.as_ref().map_or("the previous image", |digest| digest.short());
     let from = record.from.as_ref().map_or("the image it left", |digest| digest.short());
     if record.outcome != Outcome::Updated {
-        return format!("{name} stays on {from}: {to} could not take its place.\n");
+        return format!("{name} stays on {from}: {to} could not replace it.\n");
     }
     format!(
         "{name} runs on {to} again. {from} is refused from now on; `pilotfish allow {name}` forgets that.\n"
     )
 }
 
-/// `pilotfish allow NAME`: forget the refused digests of a container.
+/// `pilotfish allow NAME`: forgets the refused digests of a container.
 pub async fn allow(setting: &CommandContext, name: String) -> anyhow::Result<Exit> {
     let command = AgentCommand::Allow(name.clone());
     let CommandReply::Allowed(count) = via_agent::carry_out(setting, command).await? else {
-        anyhow::bail!("the agent answered something else than what it was asked");
+        anyhow::bail!("the agent sent an answer to another command");
     };
     print(&match count {
         0 => format!("{name} had no refused digests.\n"),
@@ -48,23 +48,22 @@ pub async fn allow(setting: &CommandContext, name: String) -> anyhow::Result<Exi
     Ok(Exit::Done)
 }
 
-/// `pilotfish recover`: finish or undo what was left open. How each update ended is told when it
-/// does.
+/// `pilotfish recover`: finishes or undoes open updates. Each result is shown when the update ends.
 pub async fn recover(setting: &CommandContext) -> anyhow::Result<Exit> {
     let CommandReply::Recovered { records, open } =
         via_agent::carry_out(setting, AgentCommand::Recover).await?
     else {
-        anyhow::bail!("the agent answered something else than what it was asked");
+        anyhow::bail!("the agent sent an answer to another command");
     };
     let mut text = String::new();
     for container in &open {
         let container = output::one_line(container);
         text.push_str(&format!(
-            "{container}: could still not be finished or undone; the log tells why\n"
+            "{container}: could still be neither finished nor undone; the log says why\n"
         ));
     }
     if records.is_empty() && open.is_empty() {
-        text.push_str("Nothing was left open.\n");
+        text.push_str("No update was open.\n");
     }
     print(&text)?;
     Ok(if open.is_empty() { Exit::Done } else { Exit::Failed })

@@ -1,4 +1,4 @@
-//! Fulfils a wish: through the agent where one runs, with the state directory to itself otherwise.
+//! Runs a command: through the running agent, or alone with the state directory locked.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::control::client::Control;
 use crate::core::update::event::Listener;
 use crate::output::TerminalListener;
 
-/// Fulfils a wish, and shows on the terminal what happens meanwhile.
+/// Runs a command, and shows its events on the terminal.
 ///
 /// # Errors
-/// It could not be fulfilled.
+/// It failed.
 pub async fn carry_out(
     setting: &CommandContext,
     command: AgentCommand,
@@ -24,14 +24,14 @@ pub async fn carry_out(
     let terminal = Arc::new(shown.context("cannot show progress")?);
     let reply = match Control::connect(&setting.settings.state_dir).await? {
         Some(control) => ask(&control, &command, &*terminal).await,
-        // Boxed, because it is by far the largest part of what a command waits for.
+        // Boxed, because it is by far the largest future of a command.
         None => Box::pin(alone(setting, command, terminal.clone())).await,
     };
     terminal.finish();
     reply
 }
 
-/// Ctrl-C detaches: the agent goes on.
+/// Ctrl-C detaches: the agent continues.
 async fn ask(
     control: &Control,
     command: &AgentCommand,
@@ -41,7 +41,7 @@ async fn ask(
     tokio::select! {
         reply = control.ask(command, listener, waits_for) => Ok(reply?),
         () = stop.cancelled() => anyhow::bail!(
-            "detached; the agent goes on, and `pilotfish status` and `pilotfish history` tell how"
+            "detached; the agent continues, and `pilotfish status` and `pilotfish history` show the result"
         ),
     }
 }
@@ -57,7 +57,7 @@ async fn alone(
     agent.release_engine_lock().await;
     let reply = reply?;
     if stop.is_cancelled() && std::io::stderr().is_terminal() {
-        say("stopped; what is open is finished or undone by the next start");
+        say("stopped; the next start finishes or undoes open updates");
     }
     Ok(reply)
 }

@@ -1,5 +1,5 @@
-//! Containers with our names and no journal: the state directory was lost, or a cut brought back
-//! what had been removed. What is done about them stands in `core::update::debris`.
+//! Containers with our names and no journal: the state directory was lost, or a power cut restored
+//! removed containers. `core::update::orphans` decides what to do with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,29 +23,27 @@ use crate::engine::{Engine, EngineError, Listed};
 use crate::exec;
 use crate::ports::Ports;
 
-/// The services of which something bears one of our names although no journal tells of it. `open`
-/// are those whose journal is open, which are none of this.
+/// The services that have containers with one of our names, but no journal. `open` are the services
+/// with a journal, which are excluded.
 #[must_use]
 pub fn left_behind(list: &[Listed], open: &BTreeMap<String, OpenUpdate>) -> BTreeSet<String> {
     let services = list.iter().filter_map(|listed| service(&listed.name));
     services.filter(|service| !open.contains_key(*service)).map(str::to_owned).collect()
 }
 
-/// What a sweep works with.
+/// One pass over the leftover containers.
 pub struct Sweep<'a, P: Ports> {
-    /// The outside.
     pub ports: &'a P,
-    /// Who hears of what is done.
     pub listener: &'a dyn Listener,
-    /// What holds where labels say nothing.
+    /// The defaults for containers without labels.
     pub defaults: &'a PolicyDefaults,
-    /// What was seen before.
+    /// The observations so far.
     pub sightings: &'a mut OrphanWatch,
 }
 
 impl<P: Ports> Sweep<'_, P> {
-    /// Looks at what was left behind of these services, and puts right what has been watched for
-    /// long enough and is proved. Gives the services that are not to be touched.
+    /// Checks the leftover containers of these services, and cleans up those that were watched for
+    /// long enough and are proven. Returns the services that must not be touched.
     pub async fn run(mut self, services: BTreeSet<String>) -> BTreeMap<String, OpenUpdate> {
         self.sightings.retain(&services);
         let mut remnants = Vec::new();
@@ -80,7 +78,7 @@ impl<P: Ports> Sweep<'_, P> {
             OrphanAction::Unproven(_) | OrphanAction::Leave(_) => Some(OpenUpdate::Unproven),
             _ => None,
         };
-        if let Some(detail) = told(&remedy, party)
+        if let Some(detail) = describe(&remedy, party)
             && self.sightings.is_news(service, &detail)
         {
             self.warn(service, detail);
@@ -99,7 +97,10 @@ impl<P: Ports> Sweep<'_, P> {
     }
 
     fn stays(&self, service: &str, error: &EngineError) {
-        self.warn(service, format!("what an earlier update left behind stays: {error}"));
+        self.warn(
+            service,
+            format!("the containers that an earlier update left behind stay: {error}"),
+        );
     }
 
     async fn find(&mut self, service: &str) -> Result<OrphanGroup, EngineError> {
@@ -117,7 +118,9 @@ impl<P: Ports> Sweep<'_, P> {
             let settle = sighting.settle();
             if is_first && !has_settled {
                 let time = humantime::format_duration(settle);
-                let detail = format!("watching for {time} what an earlier update left behind");
+                let detail = format!(
+                    "watching the containers that an earlier update left behind for {time}"
+                );
                 self.warn(service, detail);
             }
         }
@@ -127,7 +130,7 @@ impl<P: Ports> Sweep<'_, P> {
         Ok(OrphanGroup { holder, old, new, proof, has_settled, health })
     }
 
-    /// One container by its exact name: the Engine takes the begin of an ID for a name as well.
+    /// One container by its exact name: the Engine also accepts the beginning of an ID as a name.
     async fn evidence(&self, name: &str) -> Result<Option<OwnershipEvidence>, EngineError> {
         let engine = self.ports.engine();
         let Some(document) = engine.inspect(name).await? else { return Ok(None) };
@@ -181,20 +184,20 @@ impl<P: Ports> Sweep<'_, P> {
     }
 }
 
-/// What an update left of one service.
+/// The leftover containers of one service.
 struct ServiceOrphans {
     service: String,
     party: OrphanGroup,
 }
 
-/// Services that hang on each other, each behind what it hangs on.
+/// Groups of services that depend on each other, each after the services that it depends on.
 fn groups(mut remnants: Vec<ServiceOrphans>) -> Vec<Vec<ServiceOrphans>> {
     let mut groups: Vec<Vec<ServiceOrphans>> = Vec::new();
     while !remnants.is_empty() {
         let is_free = |one: &ServiceOrphans| {
             !remnants.iter().any(|it| it.service != one.service && one.party.hangs_on(&it.party))
         };
-        // Where all hang on each other there is no first one; any will do.
+        // If all depend on each other there is no first one; any will do.
         let position = remnants.iter().position(is_free).unwrap_or(0);
         let next = remnants.remove(position);
         let is_anchor =
@@ -214,7 +217,7 @@ fn read(document: &Value) -> FoundContainer {
         name: inspect::name(document).to_owned(),
         running: inspect::is_running(document),
         started: inspect::was_started(document),
-        // What cannot be read is not proved, and not touched.
+        // A policy that cannot be read proves nothing, so the container is not touched.
         policy: restart_policy(document).unwrap_or_else(|_| RestartPolicy::no()),
         stop_timeout: inspect::stop_timeout(document),
         anchors: anchors(document)
@@ -223,13 +226,13 @@ fn read(document: &Value) -> FoundContainer {
     }
 }
 
-/// What a person is told. The policy that an update armed is not the one that its user wrote, and
-/// nothing tells what that was.
-fn told(remedy: &OrphanAction, party: &OrphanGroup) -> Option<String> {
+/// The message for a person. The policy that an update set is not the user's, and the user's is
+/// unknown.
+fn describe(remedy: &OrphanAction, party: &OrphanGroup) -> Option<String> {
     let policy = |policy: &RestartPolicy| match policy.is_no() {
         true => String::new(),
         false => format!(
-            "; its restart policy is {} now, and what it was before the update is not known: \
+            "; its restart policy is {} now, and the policy before the update is unknown: \
              `docker update --restart=…` sets it",
             policy.name
         ),
@@ -238,11 +241,11 @@ fn told(remedy: &OrphanAction, party: &OrphanGroup) -> Option<String> {
     Some(match remedy {
         OrphanAction::Wait => return None,
         OrphanAction::Unproven(why) => format!(
-            "a container that bears a name of ours is left alone, because nothing shows that it is \
-             this agent's: {why}; rename or remove it"
+            "a container with one of our names is left alone, because nothing shows that this \
+             agent created it: {why}; rename or remove it"
         ),
         OrphanAction::Leave(why) => {
-            format!("what an earlier update left behind needs a person: {why}")
+            format!("the containers that an earlier update left behind need a person: {why}")
         }
         OrphanAction::RemoveNew => {
             "removing a new container that an earlier update left behind; its volumes stay".into()
