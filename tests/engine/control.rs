@@ -125,7 +125,7 @@ fn a_person_acts_through_the_agent_and_check_knows_at_once() {
     command(&["allow", "till"]).expect_code(0);
     assert_eq!(pi.check("till")["verdict"], "update");
     let nothing = command(&["recover"]).expect_code(0);
-    assert_eq!(nothing.out, "Nothing was left open.\n");
+    assert_eq!(nothing.out, "No update was open.\n");
     for words in [&["check", "kiosk"][..], &["update", "kiosk"], &["rollback", "kiosk"]] {
         let told = command(words).expect_code(1);
         assert!(told.err.contains("no watched container is named kiosk;"), "{told:?}");
@@ -209,7 +209,7 @@ fn ctrl_c_detaches_and_the_update_goes_on() {
     let told = update.finish().expect_code(1);
     assert_eq!(
         told.err,
-        "pilotfish: detached; the agent goes on, and `pilotfish status` and `pilotfish history` \
+        "pilotfish: detached; the agent continues, and `pilotfish status` and `pilotfish history` \
          tell how\n"
     );
     wait_until("the update ends", SOON, || !pi.history("till").is_empty());
@@ -230,13 +230,13 @@ fn an_agent_that_dies_under_the_command_is_told_and_recover_puts_it_right() {
     assert_eq!(
         told.err,
         "pilotfish: the agent ended, or was restarted, before it was done; `pilotfish status` and \
-         `pilotfish history` tell how it stands\n"
+         `pilotfish history` show the result\n"
     );
     let recovered = pi.agent.run(&pi.engine, &["recover"]).expect_code(0);
     assert!(recovered.out.lines().any(|line| line.starts_with("till: ")), "{}", recovered.out);
     assert_eq!(pi.agent.journals().len(), 0);
     let nothing = pi.agent.run(&pi.engine, &["recover"]).expect_code(0);
-    assert_eq!(nothing.out, "Nothing was left open.\n");
+    assert_eq!(nothing.out, "No update was open.\n");
     pi.update(&[]).expect_code(0);
     pi.assert_settled("till", &two, 1);
 }

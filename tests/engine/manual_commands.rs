@@ -143,7 +143,7 @@ fn a_rollback_to_an_image_that_is_not_well_any_more_leaves_the_present_one() {
 
     assert!(told.out.contains("till: rolled back: exited with code 1"), "{}", told.out);
     let stays = format!(
-        "till stays on {}: {} could not take its place.",
+        "till stays on {}: {} could not replace it.",
         short(&two.digest),
         short(&one.digest)
     );

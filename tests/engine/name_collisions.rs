@@ -99,7 +99,7 @@ fn a_proven_holder_stays_once_it_was_watched_and_no_volume_goes() {
     let told = pi.agent.run(&pi.engine, &["recover"]).expect_code(0);
 
     pi.assert_settled("till", &two, 1);
-    assert!(told.out.contains("what it was before the update is not known"), "{}", told.out);
+    assert!(told.out.contains("the policy before the update is unknown"), "{}", told.out);
     assert!(everything(&pi).len() >= 2, "the volume stays: {:?}", everything(&pi));
 }
 

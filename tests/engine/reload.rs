@@ -45,7 +45,7 @@ fn sighup_follows_a_valid_file_and_keeps_the_old_one_on_an_invalid_one() {
     let two = pi.registry.publish("till", &Release::new("2"));
     fs::write(&file, before.replace("\"1000h\"", "\"1s\"\njitter = \"0%\"")).expect("a good one");
     hang_up(&agent);
-    said(&agent, "following the new configuration");
+    said(&agent, "using the new configuration");
     wait_until("the update by the new schedule", SOON, || !pi.history("till").is_empty());
     wait_until("its journal goes", SOON, || pi.agent.journals().is_empty());
     pi.assert_settled("till", &two, 1);
@@ -92,8 +92,8 @@ fn sighup_waits_for_the_update_and_loses_no_wish() {
 
     first.finish().expect_code(0);
     let second = second.finish().expect_code(0);
-    assert!(second.out.ends_with("Nothing was left open.\n"), "{}", second.out);
-    said(&agent, "following the new configuration");
+    assert!(second.out.ends_with("No update was open.\n"), "{}", second.out);
+    said(&agent, "using the new configuration");
     pi.assert_settled("till", &two, 1);
     agent.terminate().expect_code(0);
 }
