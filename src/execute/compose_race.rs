@@ -1,13 +1,13 @@
 //! `docker compose up` in the middle of an update: it makes every service of a project anew beside
 //! the present one, from a list that it took at its beginning, and does not know of us.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{StepError, Update};
 use crate::core::docker::{inspect, names};
+use crate::core::policy::own_labels::Labels;
 use crate::core::recreate::{ReplacedContainer, is_same_project, is_same_service};
 use crate::core::update::history::Fault;
 use crate::core::update::is_taken_away;
@@ -23,8 +23,6 @@ const LIST_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// How often it is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-
-type Labels = BTreeMap<String, String>;
 
 impl<P: Ports> Update<'_, P> {
     /// Lets it come to its end before anything is touched. What it left half made some time ago

@@ -1,10 +1,10 @@
-//! Who may import whom. The floors are those of ARCHITECTURE.md.
+//! Who may import whom. The layers are those of ARCHITECTURE.md.
 
 use crate::source_tree::{File, Finding, assert_none, code_of, files, without_tests};
 
-/// The rooms of `src/`, floor by floor. A room imports from lower floors, and on its own floor from
+/// The rooms of `src/`, layer by layer. A room imports from lower layers, and on its own layer from
 /// rooms that stand before it; ports know nothing of one another.
-const FLOORS: [(Kind, &[&str]); 5] = [
+const LAYERS: [(Kind, &[&str]); 5] = [
     (Kind::Pure, &["core"]),
     (Kind::Ports, &["engine", "registry", "journal", "host"]),
     (
@@ -56,14 +56,14 @@ const IMPURE: [&str; 18] = [
     "Local::now",
 ];
 
-/// Files that stand above all floors and wire everything together.
+/// Files that stand above all layers and wire everything together.
 const ABOVE_ALL: [&str; 2] = ["src/lib.rs", "src/main.rs"];
 
 fn place_of(room: &str) -> Option<(usize, usize)> {
-    let find = |(floor, (_, rooms)): (usize, &(Kind, &[&str]))| {
-        Some((floor, rooms.iter().position(|known| *known == room)?))
+    let find = |(layer, (_, rooms)): (usize, &(Kind, &[&str]))| {
+        Some((layer, rooms.iter().position(|known| *known == room)?))
     };
-    FLOORS.iter().enumerate().find_map(find)
+    LAYERS.iter().enumerate().find_map(find)
 }
 
 /// The room of a file: `src/engine/mod.rs` and `src/engine.rs` are in `engine`.
@@ -77,25 +77,25 @@ fn may_import(room: &str, other: &str) -> Result<(), String> {
     if room == other {
         return Ok(());
     }
-    let place = |room: &str| place_of(room).ok_or_else(|| no_floor(room));
-    let ((floor, position), (other_floor, other_position)) = (place(room)?, place(other)?);
-    if other_floor < floor {
+    let place = |room: &str| place_of(room).ok_or_else(|| no_layer(room));
+    let ((layer, position), (other_layer, other_position)) = (place(room)?, place(other)?);
+    if other_layer < layer {
         return Ok(());
     }
-    if other_floor > floor {
+    if other_layer > layer {
         return Err(format!("imports go down: `{room}` must not know `{other}` above it"));
     }
-    match FLOORS[floor].0 {
+    match LAYERS[layer].0 {
         Kind::Ordered if other_position < position => Ok(()),
-        Kind::Ordered => Err(format!("`{other}` stands after `{room}` on its floor")),
+        Kind::Ordered => Err(format!("`{other}` stands after `{room}` on its layer")),
         Kind::Pure | Kind::Ports => {
             Err(format!("ports know nothing of one another: `{room}` names `{other}`"))
         }
     }
 }
 
-fn no_floor(room: &str) -> String {
-    format!("`{room}` stands on no floor: give it one in tests/tidy/layers.rs and ARCHITECTURE.md")
+fn no_layer(room: &str) -> String {
+    format!("`{room}` stands on no layer: give it one in tests/tidy/layers.rs and ARCHITECTURE.md")
 }
 
 /// The rooms that a line of code names: `crate::a::b`, and each of `crate::{a, b::c}`.
@@ -145,7 +145,7 @@ fn check_imports(file: &File) -> Vec<Finding> {
     }
     let room = room_of(&file.path);
     if place_of(room).is_none() {
-        return vec![file.finding(0, no_floor(room))];
+        return vec![file.finding(0, no_layer(room))];
     }
     let named = named_rooms(&code_of(&file.text)).into_iter();
     named
