@@ -110,7 +110,7 @@ impl<P: Ports> Agent<P> {
             snapshot.quotas.clone_from(&end.quotas);
         });
         let containers = end.reports.len();
-        self.context.listener.hear(&Event::RoundEnded { containers, news, took });
+        self.context.listener.receive(&Event::RoundEnded { containers, news, took });
     }
 
     /// Shows how many digests are refused, by container.

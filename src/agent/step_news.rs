@@ -20,8 +20,8 @@ struct StepListener {
 }
 
 impl Listener for StepListener {
-    fn hear(&self, event: &Event) {
-        self.inner.hear(event);
+    fn receive(&self, event: &Event) {
+        self.inner.receive(event);
         if let Event::StepBegun { container, step } = event {
             // A loop that has ended shows nothing any more. An update has eight steps, so the
             // queue stays short.

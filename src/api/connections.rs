@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_most_places_makes_room() {
+    async fn the_client_with_most_connections_loses_one() {
         let mut tasks = JoinSet::new();
         let mut places = ConnectionSlots::default();
         let limits =

@@ -101,16 +101,16 @@ impl ApiState {
     }
 
     /// What is wrong with the agent.
-    fn illness(&self) -> Option<String> {
+    fn unhealthy_reason(&self) -> Option<String> {
         if self.has_ended() {
             return Some(LOOP_HAS_ENDED.to_owned());
         }
-        let illness = self.snapshot().illness(self.heart.overdue());
-        illness.map(|illness| one_line(&illness))
+        let unhealthy_reason = self.snapshot().unhealthy_reason(self.heart.overdue());
+        unhealthy_reason.map(|unhealthy_reason| one_line(&unhealthy_reason))
     }
 
     /// Why the agent is not ready.
-    fn unreadiness(&self) -> Option<String> {
+    fn not_ready_reason(&self) -> Option<String> {
         if self.has_ended() {
             return Some(LOOP_HAS_ENDED.to_owned());
         }
@@ -152,11 +152,11 @@ async fn metrics(State(facts): State<ApiState>) -> Response {
 }
 
 async fn healthz(State(facts): State<ApiState>) -> Response {
-    verdict(facts.illness())
+    verdict(facts.unhealthy_reason())
 }
 
 async fn readyz(State(facts): State<ApiState>) -> Response {
-    verdict(facts.unreadiness())
+    verdict(facts.not_ready_reason())
 }
 
 fn verdict(error: Option<String>) -> Response {

@@ -223,8 +223,8 @@ fn ignoring() -> Listeners {
 struct FanOut(Vec<Arc<dyn Listener>>);
 
 impl Listener for FanOut {
-    fn hear(&self, event: &Event) {
-        self.0.iter().for_each(|listener| listener.hear(event));
+    fn receive(&self, event: &Event) {
+        self.0.iter().for_each(|listener| listener.receive(event));
     }
 }
 

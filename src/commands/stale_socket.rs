@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_a_name_is_told_from_one_that_is_away() {
+    fn a_file_without_a_name_and_a_missing_one_are_distinguished() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("docker.sock");
         assert!(!is_unlinked(&path));

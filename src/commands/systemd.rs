@@ -43,7 +43,7 @@ pub async fn tell(
 
 /// Whether the watchdog is notified: a loop that hangs must be restarted.
 fn is_fed(snapshot: &Snapshot, heart: &Heartbeat) -> bool {
-    snapshot.illness(heart.overdue()).is_none()
+    snapshot.unhealthy_reason(heart.overdue()).is_none()
 }
 
 /// A line for `systemctl status`.
@@ -73,7 +73,7 @@ mod tests {
     use crate::core::decide::snapshot::LOOP_OVERDUE_MAX;
 
     #[tokio::test(start_paused = true)]
-    async fn a_loop_that_hangs_feeds_no_watchdog() {
+    async fn a_loop_that_hangs_does_not_notify_the_watchdog() {
         let (snapshot, heart) = (Snapshot::default(), Heartbeat::default());
         heart.beat();
         tokio::time::sleep(LOOP_OVERDUE_MAX).await;

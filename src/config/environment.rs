@@ -74,9 +74,10 @@ fn unknown_variable(name: &str, behind: &str) -> ConfigError {
     } else if [DOCKER_TLS_VERIFY, DOCKER_CERT_PATH].contains(&behind) {
         format!("; did you mean `{behind}`?")
     } else {
-        let meant = nearest(behind, ours);
-        meant
-            .map_or_else(String::new, |meant| format!("; did you mean `{VARIABLE_PREFIX}{meant}`?"))
+        let suggestion = nearest(behind, ours);
+        suggestion.map_or_else(String::new, |suggestion| {
+            format!("; did you mean `{VARIABLE_PREFIX}{suggestion}`?")
+        })
     };
     ConfigError::UnknownVariable { variable: name.to_owned(), hint }
 }

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_met_with_what_was_meant() {
+    fn an_unknown_key_gets_a_suggestion() {
         for (unknown, expected) in [
             ("schedule.evry", "; did you mean `schedule.every`?"),
             ("optin", "; did you mean `opt_in`?"),

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_zone_is_met_with_what_was_meant() {
+    fn a_wrong_zone_gets_a_suggestion() {
         for (text, tz, local, expected) in [
             (
                 "Europe/Berln",

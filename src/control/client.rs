@@ -129,7 +129,7 @@ impl Control {
                 match line {
                     None => {}
                     Some(ControlLine::Waiting(container)) => waiting(&container),
-                    Some(ControlLine::Event(event)) => listener.hear(&event),
+                    Some(ControlLine::Event(event)) => listener.receive(&event),
                     Some(ControlLine::CommandReply(reply)) => return Ok(reply),
                     Some(ControlLine::Failed(why)) => return Err(ControlError::Failed(why)),
                 }

@@ -38,7 +38,7 @@ impl Default for Broadcast {
 }
 
 impl Listener for Broadcast {
-    fn hear(&self, event: &Event) {
+    fn receive(&self, event: &Event) {
         // Usually no client is connected.
         let _ = self.0.send(event.clone());
     }
@@ -95,8 +95,10 @@ async fn status(State(facts): State<ControlState>) -> Json<Status> {
 async fn healthz(State(facts): State<ControlState>) -> Response {
     let has_ended = facts.snapshot.has_changed().is_err().then(|| LOOP_HAS_ENDED.to_owned());
     let snapshot = Arc::clone(&facts.snapshot.borrow());
-    match has_ended.or_else(|| snapshot.illness(facts.heart.overdue())) {
-        Some(illness) => (StatusCode::SERVICE_UNAVAILABLE, illness).into_response(),
+    match has_ended.or_else(|| snapshot.unhealthy_reason(facts.heart.overdue())) {
+        Some(unhealthy_reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, unhealthy_reason).into_response()
+        }
         None => "ok".into_response(),
     }
 }

@@ -92,7 +92,7 @@ impl<P: Ports> Update<'_, P> {
         let container = self.plan().main.container.clone();
         let (step, took) = (Step::Clean, begun.elapsed());
         self.write(Step::Clean, Mark::Done, Note::default())?;
-        self.listener.hear(&Event::StepDone { container, step, took });
+        self.listener.receive(&Event::StepDone { container, step, took });
         self.close()
     }
 

@@ -34,11 +34,11 @@ impl HealthWatch {
         self.since = Instant::now();
     }
 
-    pub(super) fn see(&mut self, sight: ContainerStatus) {
+    pub(super) fn see(&mut self, status: ContainerStatus) {
         let at = self.since.elapsed();
         // A long wait repeats itself; only changes say something.
-        if self.samples.last().is_none_or(|last| last.sight != sight) {
-            self.samples.push(Sample { at, sight });
+        if self.samples.last().is_none_or(|last| last.status != status) {
+            self.samples.push(Sample { at, status });
         }
     }
 
@@ -46,13 +46,13 @@ impl HealthWatch {
     pub(super) fn hear_what_is_ready(&mut self) {
         while let Some(event) = self.events.get_mut().next().now_or_never() {
             match event {
-                Some(event) => self.hear(&event),
+                Some(event) => self.receive(&event),
                 None => return self.see(ContainerStatus::EngineLost(ENGINE_LOST.into())),
             }
         }
     }
 
-    pub(super) fn hear(&mut self, event: &ContainerEvent) {
+    pub(super) fn receive(&mut self, event: &ContainerEvent) {
         match event {
             ContainerEvent::OutOfMemory => self.out_of_memory = true,
             ContainerEvent::Killed => self.killed = true,
@@ -65,7 +65,7 @@ impl HealthWatch {
                 self.see(ContainerStatus::Exited { code: *code, out_of_memory });
             }
             ContainerEvent::Health(health) => match health.as_str() {
-                "healthy" if self.gate == Gate::Healthcheck => self.see(ContainerStatus::Well),
+                "healthy" if self.gate == Gate::Healthcheck => self.see(ContainerStatus::Healthy),
                 "unhealthy" => self.see(ContainerStatus::Unhealthy(String::new())),
                 _ => {}
             },

@@ -1,4 +1,4 @@
-//! Floor 2: carries out a plan. Journal, act, journal; back on every failure.
+//! Layer 2: carries out a plan. Journal, act, journal; back on every failure.
 //!
 //! This is a `for` over steps with one `match`. A rule that is about to be added here belongs in
 //! `core/`. Every act is written so that doing it twice does no harm, because after a power cut
@@ -98,7 +98,7 @@ impl<'a, P: Ports> Update<'a, P> {
     /// The journal cannot be written.
     pub fn begin(context: UpdateContext<'a, P>, header: Header) -> Result<Self, JournalError> {
         let plan = &header.plan;
-        context.listener.hear(&Event::UpdateBegun {
+        context.listener.receive(&Event::UpdateBegun {
             container: plan.main.container.clone(),
             image: plan.main.image.clone(),
             from: plan.from.digest.clone(),
@@ -185,7 +185,7 @@ impl<'a, P: Ports> Update<'a, P> {
             Resume::Back(cause) => format!("going back: {}", cause.detail),
         };
         self.listener
-            .hear(&Event::TakenUp { container: self.plan().main.container.clone(), intent });
+            .receive(&Event::Continued { container: self.plan().main.container.clone(), intent });
         match resume {
             Resume::Forward(step) => self.forward(step).await,
             Resume::Back(cause) => self.turn_back(cause).await,
@@ -273,7 +273,7 @@ impl<'a, P: Ports> Update<'a, P> {
 
     async fn step(&mut self, step: Step) -> Result<(), StepError> {
         let container = self.plan().main.container.clone();
-        self.listener.hear(&Event::StepBegun { container: container.clone(), step });
+        self.listener.receive(&Event::StepBegun { container: container.clone(), step });
         let begun = Instant::now();
         self.write(step, Mark::Started, Note::default())?;
         let note = match step {
@@ -287,7 +287,7 @@ impl<'a, P: Ports> Update<'a, P> {
             Step::Clean => return self.clean_up(begun).await,
         };
         self.write(step, Mark::Done, note)?;
-        self.listener.hear(&Event::StepDone { container, step, took: begun.elapsed() });
+        self.listener.receive(&Event::StepDone { container, step, took: begun.elapsed() });
         Ok(())
     }
 
@@ -303,7 +303,7 @@ impl<'a, P: Ports> Update<'a, P> {
             let step = self.journal.progress.begun.unwrap_or(Step::Pull);
             let note = Note { cause: Some(cause.clone()), ..Note::default() };
             let container = self.plan().main.container.clone();
-            self.listener.hear(&Event::GoingBack { container, cause: cause.clone() });
+            self.listener.receive(&Event::RollingBack { container, cause: cause.clone() });
             written = self.write(step, Mark::Failed, note);
             self.journal.progress.failed = Some(cause);
         }
@@ -336,7 +336,7 @@ impl<'a, P: Ports> Update<'a, P> {
         let record = self.record();
         self.ports.state().record(&record)?;
         self.ports.state().close(&self.journal)?;
-        self.listener.hear(&Event::UpdateEnded(Box::new(record)));
+        self.listener.receive(&Event::UpdateEnded(Box::new(record)));
         Ok(())
     }
 
@@ -370,6 +370,6 @@ impl<'a, P: Ports> Update<'a, P> {
 
     fn warn(&self, detail: impl Into<String>) {
         let container = self.plan().main.container.clone();
-        self.listener.hear(&Event::Warning { container, detail: detail.into() });
+        self.listener.receive(&Event::Warning { container, detail: detail.into() });
     }
 }

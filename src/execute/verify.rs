@@ -60,7 +60,7 @@ impl<P: Ports> Update<'_, P> {
     pub(super) fn check_streams_are_open(&mut self) -> Result<(), StepError> {
         for watch in &mut self.watches {
             watch.hear_what_is_ready();
-            let is_lost = |sample: &Sample| matches!(sample.sight, ContainerStatus::EngineLost(_));
+            let is_lost = |sample: &Sample| matches!(sample.status, ContainerStatus::EngineLost(_));
             if watch.samples.iter().any(is_lost) {
                 return Err(StepError::Spoilt(ENGINE_LOST.into()));
             }
@@ -164,9 +164,9 @@ impl<P: Ports> Update<'_, P> {
     /// Until when it must be watched; nothing where it is well.
     async fn judge(&self, trial: &Trial) -> Result<Option<Duration>, StepError> {
         let cause = match trial.verdict() {
-            HealthVerdict::Well => return Ok(None),
+            HealthVerdict::Healthy => return Ok(None),
             HealthVerdict::Wait { until } => return Ok(Some(until)),
-            HealthVerdict::Spoilt(detail) => return Err(StepError::Spoilt(detail)),
+            HealthVerdict::Inconclusive(detail) => return Err(StepError::Spoilt(detail)),
             HealthVerdict::Unknown(detail) => Cause::interrupted(self.naming(trial.number, detail)),
             HealthVerdict::Person(detail) => {
                 self.check_engine_stayed().await?;
@@ -212,7 +212,7 @@ impl<P: Ports> Update<'_, P> {
         let is_probed = trial.policy.gate == Gate::Probe || trial.policy.own_check.is_some();
         let watch = &mut trial.watch;
         let is_unchecked =
-            watch.samples.last().is_some_and(|it| it.sight == ContainerStatus::Unchecked);
+            watch.samples.last().is_some_and(|it| it.status == ContainerStatus::Unchecked);
         let pause = if is_probed || is_unchecked { PROBE_INTERVAL } else { LOOK_INTERVAL };
         // From the last look: a stream that talks without end, as one does of a HEALTHCHECK each
         // second, must not put the next one off for ever.
@@ -222,7 +222,7 @@ impl<P: Ports> Update<'_, P> {
             () = self.stop.cancelled() => Err(StepError::Asked),
             event = watch.events.get_mut().next() => {
                 match event {
-                    Some(event) => watch.hear(&event),
+                    Some(event) => watch.receive(&event),
                     None => watch.see(ContainerStatus::EngineLost(ENGINE_LOST.into())),
                 }
                 Ok(())
@@ -258,7 +258,7 @@ impl<P: Ports> Update<'_, P> {
         let output = || inspect::health_output(&document).to_owned();
         match (watch.gate, inspect::health(&document)) {
             (Gate::Healthcheck, _) if is_stale => watch.see(ContainerStatus::Unchecked),
-            (Gate::Healthcheck, Some("healthy")) => watch.see(ContainerStatus::Well),
+            (Gate::Healthcheck, Some("healthy")) => watch.see(ContainerStatus::Healthy),
             (Gate::Healthcheck, Some("unhealthy")) => {
                 watch.see(ContainerStatus::Unhealthy(output()))
             }
@@ -267,7 +267,7 @@ impl<P: Ports> Update<'_, P> {
             (Gate::Healthcheck, _) if inspect::last_check_at(&document).is_empty() => {
                 watch.see(ContainerStatus::NeverChecked);
             }
-            (Gate::Healthcheck, _) => watch.see(ContainerStatus::NotWell(output())),
+            (Gate::Healthcheck, _) => watch.see(ContainerStatus::NotHealthy(output())),
             (Gate::Probe | Gate::Running, _) => {}
         }
         Ok(())
@@ -285,7 +285,7 @@ impl<P: Ports> Update<'_, P> {
         const MOMENT: Duration = Duration::from_millis(200);
         while let Ok(event) = tokio::time::timeout(MOMENT, watch.events.get_mut().next()).await {
             match event {
-                Some(event) => watch.hear(&event),
+                Some(event) => watch.receive(&event),
                 None => {
                     watch.see(ContainerStatus::EngineLost(ENGINE_LOST.into()));
                     return;
@@ -302,22 +302,22 @@ impl<P: Ports> Update<'_, P> {
         let detail = match run {
             Ok(0) => {
                 trial.failed_checks = 0;
-                return trial.watch.see(ContainerStatus::Well);
+                return trial.watch.see(ContainerStatus::Healthy);
             }
             Ok(code) => format!("the command of its HEALTHCHECK ended with exit code {code}"),
             // Whether the container or the Engine has gone shows at the look that follows.
             Err(error) => format!("the command of its HEALTHCHECK: {error}"),
         };
         trial.failed_checks = trial.failed_checks.saturating_add(1);
-        let sight = check.failed(trial.failed_checks, trial.watch.since.elapsed(), detail);
-        trial.watch.see(sight);
+        let status = check.failed(trial.failed_checks, trial.watch.since.elapsed(), detail);
+        trial.watch.see(status);
     }
 
     async fn probe(&self, trial: &mut Trial) {
         let Some(probe) = &self.plan().member(trial.number).health.probe else { return };
         match exec::probe::run(self.ports, &trial.id, &trial.document, probe).await {
-            Ok(()) => trial.watch.see(ContainerStatus::Well),
-            Err(detail) => trial.watch.see(ContainerStatus::NotWell(detail)),
+            Ok(()) => trial.watch.see(ContainerStatus::Healthy),
+            Err(detail) => trial.watch.see(ContainerStatus::NotHealthy(detail)),
         }
     }
 

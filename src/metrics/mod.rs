@@ -147,7 +147,7 @@ impl Metrics {
 }
 
 impl Listener for Metrics {
-    fn hear(&self, event: &Event) {
+    fn receive(&self, event: &Event) {
         match event {
             Event::UpdateEnded(record) => self.ended(record),
             Event::Pulled { registry, bytes } => {

@@ -1,4 +1,4 @@
-//! Floor 2: finds out what is known of every watched container, and asks for no more than a
+//! Layer 2: finds out what is known of every watched container, and asks for no more than a
 //! decision needs.
 //!
 //! A round in which nothing is new costs one list, one HEAD for each distinct reference, and
@@ -29,7 +29,7 @@ use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::hooks::{Hook, Moment};
 use crate::core::policy::managers::Manager;
-use crate::core::policy::own_labels::{Labels, PassedOver};
+use crate::core::policy::own_labels::{IgnoredLabels, Labels};
 use crate::core::policy::{Policy, PolicyDefaults, Selection, own_labels};
 use crate::core::time::schedule::Schedule;
 use crate::engine::Listed;
@@ -159,7 +159,7 @@ pub fn ignored_labels(
     list: &[Listed],
     defaults: &PolicyDefaults,
     cache: &Cache,
-) -> Vec<PassedOver> {
+) -> Vec<IgnoredLabels> {
     let of = |listed: &Listed| {
         let labels = (&listed.labels, cache.image_labels(listed)?);
         own_labels::ignored_labels(&listed.name, labels, defaults)

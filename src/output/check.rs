@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::core::decide::quota::Quota;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::{Report, Verdict};
-use crate::core::policy::own_labels::PassedOver;
+use crate::core::policy::own_labels::IgnoredLabels;
 use crate::output::screen::{Screen, Style};
 use crate::output::sentence::{counted, short, spaced};
 use crate::output::table::{Cell, Column, INDENT, TableRow, natural_width, push_line, render};
@@ -175,7 +175,7 @@ pub fn quotas(quotas: &BTreeMap<String, Quota>, screen: Screen) -> String {
 
 /// The ignored labels of images, a line for each container.
 #[must_use]
-pub fn ignored_labels(all: &[PassedOver], screen: Screen) -> String {
+pub fn ignored_labels(all: &[IgnoredLabels], screen: Screen) -> String {
     let mut text = String::new();
     let unwatched = all.iter().filter(|it| !it.watched).count();
     if unwatched > 0 {

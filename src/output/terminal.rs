@@ -71,7 +71,7 @@ impl TerminalListener {
 }
 
 impl Listener for TerminalListener {
-    fn hear(&self, event: &Event) {
+    fn receive(&self, event: &Event) {
         if !Self::may_wait(event, self.waiting.load(Ordering::Relaxed)) {
             return;
         }
@@ -135,11 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_terminal_holds_nobody_up() {
+    fn a_stopped_terminal_does_not_block_an_update() {
         let (sender, receiver) = std::sync::mpsc::sync_channel(0);
         let listener = TerminalListener::new(Stuck(sender), Screen::NONE, false).expect("a thread");
         for _ in 0..2 * WAITING_MAX {
-            listener.hear(&done(Step::Pull));
+            listener.receive(&done(Step::Pull));
         }
         let reader = std::thread::spawn(move || receiver.iter().count());
         listener.finish();
@@ -153,9 +153,9 @@ mod tests {
         let listener = TerminalListener::new(Stuck(sender), Screen::NONE, false).expect("a thread");
         drop(receiver);
         for step in Step::ALL {
-            listener.hear(&done(step));
+            listener.receive(&done(step));
         }
         listener.finish();
-        listener.hear(&done(Step::Clean));
+        listener.receive(&done(Step::Clean));
     }
 }

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_terminal_obeys_a_strangers_text() {
+    fn a_terminal_does_not_act_on_foreign_text() {
         assert_eq!(one_line("a\x1b[2Jb\r\nc\td\n"), r"a\u{1b}[2Jb\r\nc d");
         assert_eq!(one_line("süß \u{9b}"), r"süß \u{9b}");
         assert_eq!(one_line("a\u{202e}b\u{200b}c\u{2028}d"), r"a\u{202e}b\u{200b}c\u{2028}d");

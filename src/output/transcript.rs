@@ -63,7 +63,7 @@ impl Transcript {
                 let with = together(dependents);
                 self.headline(container, &format!("{}, {change}{with}", one_line(image)))
             }
-            Event::TakenUp { container, intent } => {
+            Event::Continued { container, intent } => {
                 self.headline(container, &format!("continued, {}", one_line(intent)))
             }
             Event::StepBegun { step, .. } => self.step_begun(*step),
@@ -83,7 +83,7 @@ impl Transcript {
                 let words = format!("handed over to {}", one_line(helper));
                 self.headline(container, &words)
             }
-            Event::GoingBack { container, cause } => {
+            Event::RollingBack { container, cause } => {
                 let words = format!("rolling back: {}", one_line(&cause.detail));
                 self.line(container, &words, Style::Yellow)
             }

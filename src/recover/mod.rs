@@ -234,7 +234,7 @@ impl Recovery {
         let header = &journal.header;
         let container = &header.plan.main.container;
         let warn = |detail: String| {
-            listener.hear(&Event::Warning { container: container.clone(), detail });
+            listener.receive(&Event::Warning { container: container.clone(), detail });
         };
         warn(format!("the update could not be finished or undone: {why}"));
         if *is_engine_unreachable {
@@ -251,7 +251,7 @@ impl Recovery {
             if let Err(error) = ports.state().record(&record) {
                 warn(error.to_string());
             }
-            listener.hear(&Event::UpdateEnded(Box::new(record)));
+            listener.receive(&Event::UpdateEnded(Box::new(record)));
         }
         failed.open()
     }

@@ -122,8 +122,8 @@ impl Sighting {
             return Health::Unknown;
         }
         match self.well_since {
-            Some(since) if since.elapsed() >= policy.stable => Health::Well,
-            None if self.since.elapsed() >= policy.timeout => Health::Unwell,
+            Some(since) if since.elapsed() >= policy.stable => Health::Healthy,
+            None if self.since.elapsed() >= policy.timeout => Health::Unhealthy,
             _ => Health::Unknown,
         }
     }
@@ -185,11 +185,11 @@ mod tests {
         tokio::time::advance(200 * SECOND).await;
         let stale = sightings.see("till", look("1", true, "a")).health();
         assert_eq!(stale, Health::Unknown, "its HEALTHCHECK has not run since");
-        assert_eq!(sightings.see("till", look("1", true, "b")).health(), Health::Well);
-        assert_eq!(sightings.see("till", look("1", false, "c")).health(), Health::Unwell);
+        assert_eq!(sightings.see("till", look("1", true, "b")).health(), Health::Healthy);
+        assert_eq!(sightings.see("till", look("1", false, "c")).health(), Health::Unhealthy);
         assert_eq!(sightings.see("till", look("1", true, "d")).health(), Health::Unknown);
         tokio::time::advance(30 * SECOND).await;
-        assert_eq!(sightings.see("till", look("1", true, "e")).health(), Health::Well);
+        assert_eq!(sightings.see("till", look("1", true, "e")).health(), Health::Healthy);
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::health::{Gate, HealthPolicy};
 use crate::core::update::orphans::{
-    FoundContainer, Health, OrphanAction, OrphanGroup, remedy, service, together,
+    FoundContainer, Health, OrphanAction, OrphanGroup, action, service, together,
 };
 use crate::core::update::ownership::{self, OwnershipEvidence};
 use crate::engine::{Engine, EngineError, Listed};
@@ -46,20 +46,20 @@ impl<P: Ports> Sweep<'_, P> {
     /// long enough and are proven. Returns the services that must not be touched.
     pub async fn run(mut self, services: BTreeSet<String>) -> BTreeMap<String, OpenUpdate> {
         self.sightings.retain(&services);
-        let mut remnants = Vec::new();
+        let mut leftovers = Vec::new();
         for service in services {
             match self.find(&service).await {
-                Ok(party) => remnants.push(ServiceOrphans { service, party }),
+                Ok(group) => leftovers.push(ServiceOrphans { service, group }),
                 Err(error) => self.stays(&service, &error),
             }
         }
         let mut untouched = BTreeMap::new();
-        for group in groups(remnants) {
-            let parties: Vec<_> = group.iter().map(|orphans| &orphans.party).collect();
-            let each = parties.iter().map(|party| remedy(party)).collect();
-            let remedies = together(&parties, each);
-            for (orphans, remedy) in group.iter().zip(remedies) {
-                if let Some(open) = self.put_right(orphans, remedy).await {
+        for group in groups(leftovers) {
+            let groups: Vec<_> = group.iter().map(|orphans| &orphans.group).collect();
+            let each = groups.iter().map(|group| action(group)).collect();
+            let actions = together(&groups, each);
+            for (orphans, action) in group.iter().zip(actions) {
+                if let Some(open) = self.put_right(orphans, action).await {
                     untouched.insert(orphans.service.clone(), open);
                 }
             }
@@ -70,30 +70,30 @@ impl<P: Ports> Sweep<'_, P> {
     async fn put_right(
         &mut self,
         orphans: &ServiceOrphans,
-        remedy: OrphanAction,
+        action: OrphanAction,
     ) -> Option<OpenUpdate> {
-        let ServiceOrphans { service, party } = orphans;
-        let untouched = match &remedy {
+        let ServiceOrphans { service, group } = orphans;
+        let untouched = match &action {
             OrphanAction::Wait => Some(OpenUpdate::Elsewhere),
             OrphanAction::Unproven(_) | OrphanAction::Leave(_) => Some(OpenUpdate::Unproven),
             _ => None,
         };
-        if let Some(detail) = describe(&remedy, party)
+        if let Some(detail) = describe(&action, group)
             && self.sightings.is_news(service, &detail)
         {
             self.warn(service, detail);
         }
-        if remedy != OrphanAction::Wait {
+        if action != OrphanAction::Wait {
             self.sightings.forget(service);
         }
-        if let Err(error) = apply(self.ports.engine(), service, party, remedy).await {
+        if let Err(error) = apply(self.ports.engine(), service, group, action).await {
             self.stays(service, &error);
         }
         untouched
     }
 
     fn warn(&self, service: &str, detail: String) {
-        self.listener.hear(&Event::Warning { container: service.to_owned(), detail });
+        self.listener.receive(&Event::Warning { container: service.to_owned(), detail });
     }
 
     fn stays(&self, service: &str, error: &EngineError) {
@@ -187,21 +187,21 @@ impl<P: Ports> Sweep<'_, P> {
 /// The leftover containers of one service.
 struct ServiceOrphans {
     service: String,
-    party: OrphanGroup,
+    group: OrphanGroup,
 }
 
 /// Groups of services that depend on each other, each after the services that it depends on.
-fn groups(mut remnants: Vec<ServiceOrphans>) -> Vec<Vec<ServiceOrphans>> {
+fn groups(mut leftovers: Vec<ServiceOrphans>) -> Vec<Vec<ServiceOrphans>> {
     let mut groups: Vec<Vec<ServiceOrphans>> = Vec::new();
-    while !remnants.is_empty() {
+    while !leftovers.is_empty() {
         let is_free = |one: &ServiceOrphans| {
-            !remnants.iter().any(|it| it.service != one.service && one.party.hangs_on(&it.party))
+            !leftovers.iter().any(|it| it.service != one.service && one.group.hangs_on(&it.group))
         };
         // If all depend on each other there is no first one; any will do.
-        let position = remnants.iter().position(is_free).unwrap_or(0);
-        let next = remnants.remove(position);
+        let position = leftovers.iter().position(is_free).unwrap_or(0);
+        let next = leftovers.remove(position);
         let is_anchor =
-            |group: &Vec<ServiceOrphans>| group.iter().any(|it| next.party.hangs_on(&it.party));
+            |group: &Vec<ServiceOrphans>| group.iter().any(|it| next.group.hangs_on(&it.group));
         let (anchors, others) = groups.into_iter().partition::<Vec<_>, _>(is_anchor);
         groups = others;
         let mut group: Vec<_> = anchors.into_iter().flatten().collect();
@@ -228,7 +228,7 @@ fn read(document: &Value) -> FoundContainer {
 
 /// The message for a person. The policy that an update set is not the user's, and the user's is
 /// unknown.
-fn describe(remedy: &OrphanAction, party: &OrphanGroup) -> Option<String> {
+fn describe(action: &OrphanAction, group: &OrphanGroup) -> Option<String> {
     let policy = |policy: &RestartPolicy| match policy.is_no() {
         true => String::new(),
         false => format!(
@@ -238,7 +238,7 @@ fn describe(remedy: &OrphanAction, party: &OrphanGroup) -> Option<String> {
         ),
     };
     let armed = |found: &Option<FoundContainer>| found.as_ref().map(|found| policy(&found.policy));
-    Some(match remedy {
+    Some(match action {
         OrphanAction::Wait => return None,
         OrphanAction::Unproven(why) => format!(
             "a container with one of our names is left alone, because nothing shows that this \
@@ -253,7 +253,7 @@ fn describe(remedy: &OrphanAction, party: &OrphanGroup) -> Option<String> {
         OrphanAction::Resume => format!(
             "removing a new container that an earlier update left behind, and starting the one that \
              was stopped for it{}",
-            armed(&party.holder).unwrap_or_default()
+            armed(&group.holder).unwrap_or_default()
         ),
         OrphanAction::RemoveOld { policy: given } => format!(
             "removing an old container that an earlier update left behind{}",
@@ -261,7 +261,7 @@ fn describe(remedy: &OrphanAction, party: &OrphanGroup) -> Option<String> {
         ),
         OrphanAction::RestoreOld => format!(
             "bringing back the old container that an earlier update had parked{}",
-            armed(&party.old).unwrap_or_default()
+            armed(&group.old).unwrap_or_default()
         ),
     })
 }
@@ -269,10 +269,10 @@ fn describe(remedy: &OrphanAction, party: &OrphanGroup) -> Option<String> {
 async fn apply(
     engine: &impl Engine,
     service: &str,
-    party: &OrphanGroup,
-    remedy: OrphanAction,
+    group: &OrphanGroup,
+    action: OrphanAction,
 ) -> Result<(), EngineError> {
-    match (remedy, &party.holder, &party.old, &party.new) {
+    match (action, &group.holder, &group.old, &group.new) {
         (OrphanAction::RemoveNew, _, _, Some(new)) => {
             engine.remove(&new.id, false).await?;
         }

@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_told_from_addresses() {
+    fn ports_and_addresses_are_distinguished() {
         for (host, expected) in
             [("localhost", true), ("localhost:1", false), ("[::1]", true), ("[::1]:5000", false)]
         {

@@ -51,7 +51,7 @@ fn events() -> Vec<(u64, Event)> {
     events.push((2900, Event::Warning { container: container(), detail: warning }));
     events.push((2900, Event::StepBegun { container: container(), step: Step::Verify }));
     let cause = Cause::image("the new container exited with code 1 after 0.3 s");
-    events.push((3000, Event::GoingBack { container: container(), cause }));
+    events.push((3000, Event::RollingBack { container: container(), cause }));
     let reason = Some("the new container exited with code 1 after 0.3 s");
     let record = Record {
         gap_seconds: Some(1.75),
@@ -118,7 +118,7 @@ fn the_listener_writes_what_the_transcript_tells() {
     let page = Page::default();
     let listener = TerminalListener::new(page.clone(), Screen::NONE, false).expect("a thread");
     for (_, event) in events() {
-        listener.hear(&event);
+        listener.receive(&event);
     }
     listener.finish();
     assert_eq!(page.text(), told(Screen::NONE, false));

@@ -44,19 +44,19 @@ async fn a_loop_that_hangs_in_an_await_is_ill_and_one_that_rests_is_not() {
     let (machine, heart) = (machine(), Heartbeat::default());
     let (agent, seen) = agent(&machine, CancellationToken::new()).expect("an agent");
     let mut agent = agent.with_heart(heart.clone());
-    let illness = || seen.borrow().illness(heart.overdue());
+    let unhealthy_reason = || seen.borrow().unhealthy_reason(heart.overdue());
     let (_wishes, mut queue) = mpsc::channel(1);
     let reload = Notify::new();
     let life = async {
         tokio::time::sleep(SECOND).await;
         // An update is on trial meanwhile, and later the loop has nothing to do.
         for _ in 0..10 {
-            assert_eq!(illness(), None);
+            assert_eq!(unhealthy_reason(), None);
             tokio::time::sleep(EVERY).await;
         }
         machine.lock().hangs = true;
         tokio::time::sleep(EVERY + LOOP_OVERDUE_MAX + SECOND).await;
-        let told = illness().expect("it hangs");
+        let told = unhealthy_reason().expect("it hangs");
         assert!(told.starts_with("the loop has not turned for "), "{told}");
     };
     tokio::select! {

@@ -152,13 +152,13 @@ fn settings() -> AgentSettings {
 struct Ear(Arc<Machine>);
 
 impl Listener for Ear {
-    fn hear(&self, event: &Event) {
+    fn receive(&self, event: &Event) {
         let machine = &self.0;
         match event {
             Event::UpdateBegun { container, image, .. } => {
                 machine.log(format!("{container}: an update of {image} begins"));
             }
-            Event::TakenUp { container, intent } => {
+            Event::Continued { container, intent } => {
                 machine.log(format!("{container}: taken up: {intent}"));
             }
             Event::StepBegun { container, step } => {
@@ -168,7 +168,7 @@ impl Listener for Ear {
                 }
                 machine.begun(step.word());
             }
-            Event::GoingBack { container, cause } => machine.judged(container, cause),
+            Event::RollingBack { container, cause } => machine.judged(container, cause),
             Event::UpdateEnded(record) => machine.ended(record),
             Event::Warning { container, detail } => {
                 let detail = machine.in_words(detail);

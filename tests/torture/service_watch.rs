@@ -137,13 +137,13 @@ impl Shared {
         self.change(|seen| (seen.running, seen.hears) = (ids, true));
         for line in lines {
             if let Ok(event) = serde_json::from_str(&line?) {
-                self.hear(&event);
+                self.receive(&event);
             }
         }
         Ok(())
     }
 
-    fn hear(&self, event: &Value) {
+    fn receive(&self, event: &Value) {
         let id = event["Actor"]["ID"].as_str().unwrap_or_default().to_owned();
         match event["Action"].as_str() {
             Some("start") => self.change(|seen| _ = seen.running.insert(id)),

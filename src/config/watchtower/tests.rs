@@ -81,7 +81,7 @@ fn every_option_has_its_row() {
 }
 
 #[test]
-fn without_a_word_watchtower_watches_everybody_once_a_day() {
+fn without_options_watchtower_checks_all_containers_once_a_day() {
     let page = translate(&Started::default()).to_string();
     assert!(page.contains("\nopt_in = false\n"), "{page}");
     assert!(page.contains("\nevery = \"24h\"\n"), "{page}");
@@ -101,7 +101,7 @@ fn a_value_that_makes_no_sense_is_named_and_not_repeated() {
 /// The written line, or the sentence about an invalid value. In quotation marks, as Compose keeps
 /// them, each value means the same.
 #[test]
-fn what_was_told_is_written_or_named_and_never_becomes_a_default() {
+fn every_option_is_written_or_named_and_never_becomes_a_default() {
     let rows = [
         ("TZ", "Europe/Brussels", Some("time_zone = \"Europe/Brussels\"")),
         ("TZ", "Europe/Nowhere", None),

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_image_that_is_to_blame_or_ends_the_machine_is_refused() {
+    fn only_an_image_at_fault_or_one_that_ends_the_machine_is_refused() {
         let rows = [
             (Fault::Image, true, 1, true, false),
             (Fault::Surroundings, false, 5, false, true),

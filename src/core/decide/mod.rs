@@ -337,8 +337,8 @@ impl Planning<'_> {
 #[must_use]
 pub fn originals(plan: &Plan, readiness: &Readiness) -> Vec<Value> {
     let of = |member: &Member| {
-        let companion = readiness.companions.get(&member.old_container);
-        companion.map_or(Value::Null, |companion| companion.original.clone())
+        let dependent = readiness.dependent_facts.get(&member.old_container);
+        dependent.map_or(Value::Null, |dependent| dependent.original.clone())
     };
     plan.dependents.iter().map(of).collect()
 }

@@ -78,7 +78,7 @@ fn what_was_learnt_is_remembered_for_that_image_under_that_name() {
 }
 
 #[test]
-fn an_image_id_is_told_from_a_name() {
+fn an_image_id_and_a_name_are_distinguished() {
     let id = "sha256:1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b1c2d3e4f5a6b7c8d9e0f1a2b";
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     for (text, tags, expected) in [

@@ -97,7 +97,7 @@ fn readiness() -> Readiness {
         can_update: true,
         unpacks_zstd: true,
         depends_on: DependsOn::new(),
-        companions: BTreeMap::new(),
+        dependent_facts: BTreeMap::new(),
         api: ApiVersion::V1_41,
         free_bytes: None,
         probe: None,

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_containers_of_an_update_are_told_from_all_others() {
+    fn the_containers_of_an_update_are_recognized() {
         let ours = [new_name("web"), old_name("web"), helper_name("pilotfish")];
         assert!(ours.iter().all(|name| is_ours(name)));
         assert!(!["web", "pilotfish", "pilotfish-web"].into_iter().any(is_ours));

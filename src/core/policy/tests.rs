@@ -162,7 +162,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn watchtowers_labels_mean_what_they_meant() {
+fn watchtowers_labels_keep_their_meaning() {
     const OURS: (&str, &str) = (LABEL_ENABLE, "true");
     let watchtower = |word: &str| format!("{}{word}", watchtower::WATCHTOWER_PREFIX);
     let (enable, monitor_only) = (watchtower("enable"), watchtower("monitor-only"));

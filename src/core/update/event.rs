@@ -40,7 +40,8 @@ pub enum Event {
         dependents: Vec<String>,
     },
     /// An unfinished update is continued.
-    TakenUp {
+    #[serde(rename = "taken_up")]
+    Continued {
         container: String,
         /// What happens with it now.
         intent: String,
@@ -76,7 +77,8 @@ pub enum Event {
         helper: String,
     },
     /// The rollback begins.
-    GoingBack { container: String, cause: Cause },
+    #[serde(rename = "going_back")]
+    RollingBack { container: String, cause: Cause },
     /// An update ended.
     UpdateEnded(Box<Record>),
     /// A round ended.
@@ -98,7 +100,7 @@ pub enum Event {
 /// A receiver of events. It must not block.
 pub trait Listener: Send + Sync {
     /// Receives one event.
-    fn hear(&self, event: &Event);
+    fn receive(&self, event: &Event);
 }
 
 /// Ignores all events.
@@ -106,5 +108,5 @@ pub trait Listener: Send + Sync {
 pub struct NullListener;
 
 impl Listener for NullListener {
-    fn hear(&self, _event: &Event) {}
+    fn receive(&self, _event: &Event) {}
 }
