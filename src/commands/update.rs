@@ -32,7 +32,7 @@ async fn rehearse(
     Ok(Exit::of_round(&end))
 }
 
-/// An update without an end is not done, whatever the others' results are.
+/// An update without an end is not done, independent of the other results.
 async fn act(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<Exit> {
     let CommandReply::Round(end) =
         via_agent::carry_out(setting, AgentCommand::Round(request)).await?

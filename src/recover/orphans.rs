@@ -119,7 +119,7 @@ impl<P: Ports> Sweep<'_, P> {
             if is_first && !has_settled {
                 let time = humantime::format_duration(settle);
                 let detail = format!(
-                    "watching the containers that an earlier update left behind for {time}"
+                    "for {time} the agent only watches the containers that an earlier update left behind"
                 );
                 self.warn(service, detail);
             }

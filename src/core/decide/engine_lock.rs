@@ -1,4 +1,4 @@
-//! The lock of an Engine: one agent works on it, whatever state directory that agent uses.
+//! The lock of an Engine: one agent works on it, independent of the state directory that it uses.
 //!
 //! The lock is a volume of the Engine, because the Engine is the only thing that two agents share.
 //! The first agent creates the volume, and the labels of the volume name that agent. When an agent

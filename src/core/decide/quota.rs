@@ -87,7 +87,7 @@ impl Hold {
     }
 }
 
-/// How many of the waiting containers may go on. `costs` are in the order of waiting, the longest
+/// How many of the waiting containers may continue. `costs` are in the order of waiting, the longest
 /// first. A container that does not fit holds up all containers behind it; otherwise cheaper ones
 /// would always overtake an expensive one.
 #[must_use]

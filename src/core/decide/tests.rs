@@ -359,7 +359,7 @@ fn the_agents_own_container_is_handed_over_where_a_helper_could_take_it() {
     let mut same = own(false);
     same.offered = Offered::Image(Box::new(offer("one")));
     assert_eq!(describe(&decide(&same, &now)), "up to date");
-    // An unusual command is named, whatever the mounts are.
+    // An unusual command is named, independent of the mounts.
     let mut other = own(true);
     let original = &mut other.readiness.as_mut().expect("it is there").original;
     original["Config"]["Cmd"] = json!(["update"]);

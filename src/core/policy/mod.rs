@@ -141,7 +141,7 @@ impl fmt::Display for LabelError {
 impl Policy {
     /// Reads labels that count; [`own_labels::read`] decides which ones do.
     ///
-    /// A container that is opted out causes no error, whatever its other labels are.
+    /// A container that is opted out causes no error, independent of its other labels.
     #[must_use]
     pub fn from_labels(labels: &BTreeMap<String, String>, defaults: &PolicyDefaults) -> Selection {
         let Some(watchtower) = &defaults.watchtower else {

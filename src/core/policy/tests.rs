@@ -51,7 +51,7 @@ fn enable_decides_who_is_watched() {
         (false, vec![other], true),
         (false, vec![(LABEL_ENABLE, "true")], true),
         (false, vec![(LABEL_ENABLE, "false")], false),
-        // An opt-out counts, whatever the other labels are.
+        // An opt-out counts, independent of the other labels.
         (true, vec![("pilotfish.mode", "nonsense"), ("pilotfish.typo", "x")], false),
         (false, vec![(LABEL_ENABLE, "false"), ("pilotfish.typo", "x")], false),
     ] {

@@ -3,7 +3,7 @@
 //!
 //! The process that holds the lock of the state directory works; all others wait. The file
 //! described here says who may take the lock: while the update is requested, the helper; once it
-//! has ended, the agent in whichever of the two containers remains.
+//! has ended, the agent in the container that remains.
 
 use std::time::Duration;
 
