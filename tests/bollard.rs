@@ -1,5 +1,5 @@
-//! Pins the facts about bollard for which parts of the Engine port go around it. When one of these
-//! fails after an update of bollard, the detour it names can go.
+//! Facts about bollard for which parts of the Engine port do not use it. If one of these tests
+//! fails after an update of bollard, the workaround that it names can be removed.
 
 #![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Answers one request on a socket with an empty list, and gives what was asked.
+/// Answers one request on a socket with an empty list, and returns the request.
 async fn one_request(directory: &tempfile::TempDir) -> (String, tokio::task::JoinHandle<String>) {
     let path = directory.path().join("engine.sock");
     let listener = tokio::net::UnixListener::bind(&path).expect("a socket");
@@ -62,7 +62,7 @@ async fn the_api_version_is_never_sent() {
 }
 
 #[tokio::test]
-async fn credentials_travel_in_an_alphabet_that_engines_do_not_decode() {
+async fn credentials_have_a_base64_alphabet_that_engines_do_not_decode() {
     let directory = tempfile::tempdir().expect("a directory");
     let (path, server) = one_request(&directory).await;
     let seen = Arc::new(Mutex::new(String::new()));

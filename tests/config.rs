@@ -1,7 +1,6 @@
-//! The configuration as a person meets it: files, variables, flags, and every way to get them
-//! wrong.
+//! The configuration for users: files, variables, flags, and wrong values in all of them.
 
-#![expect(clippy::expect_used, reason = "a test that cannot prepare its machine has failed")]
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,13 +14,13 @@ use pilotfish::config::{
 use pilotfish::core::time::schedule::{Jitter, Schedule};
 use pilotfish::core::time::zone::Zone;
 
-/// A configuration in a directory of its own, beside a made-up environment.
-struct Machine {
+/// A configuration in its own directory, and a made-up environment.
+struct Fixture {
     directory: tempfile::TempDir,
     sources: Sources,
 }
 
-impl Machine {
+impl Fixture {
     /// Without a file, variables or flags, in Berlin.
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -56,7 +55,7 @@ impl Machine {
         load(&self.sources).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The error, with the path of the file cut down to its name.
+    /// The error, with the path of the file shortened to its name.
     fn error(&self) -> String {
         let error = load(&self.sources).expect_err("an error").to_string();
         error.replace(&format!("{}/", self.directory.path().display()), "")
@@ -68,29 +67,29 @@ fn zone(name: &str) -> Zone {
 }
 
 fn file_error(text: &str) -> String {
-    Machine::new().file(text).error()
+    Fixture::new().file(text).error()
 }
 
-/// Keys and values without where they came from.
+/// Keys and values without their sources.
 fn values(settings: &Settings) -> Vec<(&str, &str)> {
     settings.explain().iter().map(|row| (row.key.as_str(), row.value.as_str())).collect()
 }
 
 const EXAMPLE: &str = include_str!("../config/pilotfish.toml");
 
-/// The example with everything that stands behind a bare `#` switched on.
-fn example_switched_on() -> String {
-    let switched_on = |line: &str| match line.strip_prefix('#') {
+/// The example with every line after a bare `#` activated.
+fn activated_example() -> String {
+    let activated = |line: &str| match line.strip_prefix('#') {
         Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest.to_owned(),
         _ => line.to_owned(),
     };
     let lines = EXAMPLE.lines().filter(|line| !line.starts_with("every"));
-    lines.map(switched_on).collect::<Vec<_>>().join("\n")
+    lines.map(activated).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn the_example_equals_the_defaults() {
-    let (example, defaults) = (Machine::new().file(EXAMPLE), Machine::new());
+    let (example, defaults) = (Fixture::new().file(EXAMPLE), Fixture::new());
     let (example, defaults) = (example.settings(), defaults.settings());
     assert_eq!(values(&example), values(&defaults));
     let without_rows = |settings: &Settings| {
@@ -101,9 +100,9 @@ fn the_example_equals_the_defaults() {
 }
 
 #[test]
-fn the_example_names_every_key_and_all_that_is_switched_off_is_valid() {
-    let machine = Machine::new().file(&example_switched_on());
-    let settings = machine.settings();
+fn the_example_names_every_key_and_its_commented_lines_are_valid() {
+    let fixture = Fixture::new().file(&activated_example());
+    let settings = fixture.settings();
     let written: Vec<_> = settings
         .explain()
         .iter()
@@ -121,8 +120,8 @@ fn the_example_names_every_key_and_all_that_is_switched_off_is_valid() {
 }
 
 #[test]
-fn the_defaults_are_those_of_the_contract() {
-    let settings = Machine::new().settings();
+fn the_defaults_are_those_of_the_documentation() {
+    let settings = Fixture::new().settings();
     assert_eq!(settings.state_dir, Path::new("/var/lib/pilotfish"));
     assert_eq!(settings.docker_host, DockerHost::Unix("/var/run/docker.sock".into()));
     assert_eq!(settings.docker_tls, None);
@@ -151,7 +150,7 @@ fn the_defaults_are_those_of_the_contract() {
 
 #[test]
 fn every_key_is_read_from_the_file() {
-    let settings = Machine::new()
+    let settings = Fixture::new()
         .file(
             r#"
             state_dir = "/data"
@@ -217,10 +216,10 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
         unknown => panic!("no other value for {unknown}"),
     };
     for key in KEYS {
-        // Some keys need another beside them.
-        let machine = || Machine::new().file("webhook.token_file = \"/token\"\n");
-        let by_variable = machine().variable(&key.variable(), other(key.name)).settings();
-        let by_flag = machine().flag(key.name, other(key.name)).settings();
+        // Some keys need another key too.
+        let fixture = || Fixture::new().file("webhook.token_file = \"/token\"\n");
+        let by_variable = fixture().variable(&key.variable(), other(key.name)).settings();
+        let by_flag = fixture().flag(key.name, other(key.name)).settings();
         for (settings, origin) in
             [(by_variable, ValueOrigin::Variable(key.variable())), (by_flag, ValueOrigin::Flag)]
         {
@@ -231,29 +230,29 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
 }
 
 #[test]
-fn the_later_place_wins() {
+fn flags_override_variables_and_variables_override_the_file() {
     let file = "[images]\nkeep = 2\n[health]\ntimeout = \"1m\"\n[log]\nlevel = \"warn\"\n";
-    let machine = Machine::new()
+    let fixture = Fixture::new()
         .file(file)
         .variable("PILOTFISH_HEALTH_TIMEOUT", "2m")
         .variable("PILOTFISH_LOG_LEVEL", "debug")
         .flag("log.level", "trace");
-    let settings = machine.settings();
+    let settings = fixture.settings();
     assert_eq!(settings.images_keep, 2);
     assert_eq!(settings.health_timeout, Duration::from_secs(120));
     assert_eq!(settings.log_level, LogLevel::Trace);
 }
 
 #[test]
-fn the_two_forms_of_a_schedule_replace_each_other_but_not_in_one_place() {
+fn the_two_forms_of_a_schedule_replace_each_other_but_not_in_one_source() {
     let cron = "[schedule]\ncron = \"@daily\"\n";
-    let schedule = |machine: Machine| machine.settings().schedule.to_string();
-    assert_eq!(schedule(Machine::new().file(cron)), "@daily");
-    let machine = Machine::new().file(cron).variable("PILOTFISH_SCHEDULE_EVERY", "5m");
-    assert_eq!(schedule(machine), "5m");
-    let machine =
-        Machine::new().variable("PILOTFISH_SCHEDULE_EVERY", "5m").flag("schedule.cron", "@hourly");
-    assert_eq!(schedule(machine), "@hourly");
+    let schedule = |fixture: Fixture| fixture.settings().schedule.to_string();
+    assert_eq!(schedule(Fixture::new().file(cron)), "@daily");
+    let fixture = Fixture::new().file(cron).variable("PILOTFISH_SCHEDULE_EVERY", "5m");
+    assert_eq!(schedule(fixture), "5m");
+    let fixture =
+        Fixture::new().variable("PILOTFISH_SCHEDULE_EVERY", "5m").flag("schedule.cron", "@hourly");
+    assert_eq!(schedule(fixture), "@hourly");
     assert_eq!(
         file_error("[schedule]\nevery = \"5m\"\ncron = \"@daily\"\n"),
         "pilotfish.toml, line 3: `schedule.every` and `schedule.cron` exclude each other: keep one of them"
@@ -262,21 +261,21 @@ fn the_two_forms_of_a_schedule_replace_each_other_but_not_in_one_place() {
 
 #[test]
 fn dockers_variables_count_as_environment() {
-    let machine = || Machine::new().file("docker_host = \"unix:///file.sock\"\n");
-    let host = |machine: Machine| machine.settings().docker_host.to_string();
-    assert_eq!(host(machine()), "unix:///file.sock");
-    assert_eq!(host(machine().variable("DOCKER_HOST", "")), "unix:///file.sock");
-    let machine = machine().variable("DOCKER_HOST", "unix:///docker.sock");
-    let settings = machine.settings();
+    let fixture = || Fixture::new().file("docker_host = \"unix:///file.sock\"\n");
+    let host = |fixture: Fixture| fixture.settings().docker_host.to_string();
+    assert_eq!(host(fixture()), "unix:///file.sock");
+    assert_eq!(host(fixture().variable("DOCKER_HOST", "")), "unix:///file.sock");
+    let fixture = fixture().variable("DOCKER_HOST", "unix:///docker.sock");
+    let settings = fixture.settings();
     assert_eq!(settings.explain()[1].origin, ValueOrigin::Variable("DOCKER_HOST".into()));
     assert_eq!(
-        host(machine.variable("PILOTFISH_DOCKER_HOST", "unix:///own.sock")),
+        host(fixture.variable("PILOTFISH_DOCKER_HOST", "unix:///own.sock")),
         "unix:///own.sock"
     );
 
-    let machine =
-        Machine::new().variable("DOCKER_TLS_VERIFY", "1").variable("DOCKER_CERT_PATH", "/certs");
-    let settings = machine.settings();
+    let fixture =
+        Fixture::new().variable("DOCKER_TLS_VERIFY", "1").variable("DOCKER_CERT_PATH", "/certs");
+    let settings = fixture.settings();
     let tls = settings.docker_tls.as_ref().expect("TLS");
     assert!(tls.verify);
     assert_eq!(tls.cert_path, Path::new("/certs"));
@@ -288,13 +287,13 @@ fn dockers_variables_count_as_environment() {
 #[test]
 fn ssh_is_refused_by_name() {
     assert_eq!(
-        Machine::new().variable("DOCKER_HOST", "ssh://pi").error(),
+        Fixture::new().variable("DOCKER_HOST", "ssh://pi").error(),
         "environment variable DOCKER_HOST: `docker_host` cannot be \"ssh://pi\": ssh:// is not supported: run the agent on that machine, or use tcp:// with TLS"
     );
 }
 
 #[test]
-fn an_unknown_key_names_itself_its_line_and_what_was_meant() {
+fn an_unknown_key_is_reported_with_its_line_and_a_suggestion() {
     for (text, expected) in [
         (
             "\nopt_on = true\n",
@@ -320,7 +319,7 @@ fn an_unknown_key_names_itself_its_line_and_what_was_meant() {
             "[registries.\"a:1\"]\npassword = \"secret\"\n",
             "pilotfish.toml, line 2: there is no key `registries.\"a:1\".password`; did you mean `password_file`?",
         ),
-        // The uppermost is named first.
+        // The first wrong key is named first.
         (
             "zzz = 1\naaa = 1\n",
             "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, trust_image_labels, time_zone, schedule, pull, update, health, images, listen, webhook, compat, log, registries",
@@ -328,12 +327,12 @@ fn an_unknown_key_names_itself_its_line_and_what_was_meant() {
     ] {
         assert_eq!(file_error(text), expected);
     }
-    let error = Machine::new().flag("log.levl", "info").error();
+    let error = Fixture::new().flag("log.levl", "info").error();
     assert_eq!(error, "command line: there is no key `log.levl`; did you mean `log.level`?");
 }
 
 #[test]
-fn an_unknown_variable_names_itself_and_what_was_meant() {
+fn an_unknown_variable_is_reported_with_a_suggestion() {
     for (name, hint) in [
         ("PILOTFISH_SCHEDULE_EVRY", "; did you mean `PILOTFISH_SCHEDULE_EVERY`?"),
         ("PILOTFISH_DOCKER_TLS_VERIFY", "; did you mean `DOCKER_TLS_VERIFY`?"),
@@ -346,13 +345,13 @@ fn an_unknown_variable_names_itself_and_what_was_meant() {
         let expected = format!(
             "environment variable {name} sets no key{hint}; unset it if it is not meant for Pilotfish"
         );
-        assert_eq!(Machine::new().variable(name, "x").error(), expected);
+        assert_eq!(Fixture::new().variable(name, "x").error(), expected);
     }
-    let _ = Machine::new().variable("PILOTFISHY", "x").settings();
+    let _ = Fixture::new().variable("PILOTFISHY", "x").settings();
 }
 
 #[test]
-fn a_wrong_type_names_key_file_and_line() {
+fn a_wrong_type_is_reported_with_key_file_and_line() {
     for (text, expected) in [
         (
             "opt_in = \"true\"\n",
@@ -387,7 +386,7 @@ fn a_wrong_type_names_key_file_and_line() {
 }
 
 #[test]
-fn a_wrong_value_names_key_file_line_and_what_would_be_right() {
+fn a_wrong_value_is_reported_with_key_file_line_and_advice() {
     for (text, expected) in [
         ("state_dir = \"\"\n", "line 1: `state_dir` cannot be \"\": name a directory"),
         (
@@ -446,17 +445,17 @@ fn a_wrong_value_names_key_file_line_and_what_would_be_right() {
         assert_eq!(file_error(text), format!("pilotfish.toml, {expected}"));
     }
     assert_eq!(
-        Machine::new().variable("PILOTFISH_OPT_IN", "1").error(),
+        Fixture::new().variable("PILOTFISH_OPT_IN", "1").error(),
         "environment variable PILOTFISH_OPT_IN: `opt_in` cannot be \"1\": it is one of true, false"
     );
     assert_eq!(
-        Machine::new().flag("images.keep", "many").error(),
+        Fixture::new().flag("images.keep", "many").error(),
         "command line: `images.keep` cannot be \"many\": `many` is not a number from 0 to 100"
     );
 }
 
 #[test]
-fn what_is_not_toml_names_the_line() {
+fn invalid_toml_is_reported_with_its_line() {
     let error = file_error("opt_in = true\nstate_dir = \"/x\n");
     assert!(error.starts_with("pilotfish.toml, line 2: this is not TOML: "), "{error}");
     let error = file_error("opt_in = true\nopt_in = false\n");
@@ -472,7 +471,7 @@ fn what_is_not_toml_names_the_line() {
 
 #[test]
 fn registries_are_read_by_host() {
-    let machine = Machine::new().file(
+    let fixture = Fixture::new().file(
         r#"
         [registries."registry:443"]
         ca_file = "/etc/pilotfish/ca.crt"
@@ -485,9 +484,9 @@ fn registries_are_read_by_host() {
         plain_http = true
         "#,
     );
-    let settings = machine.settings();
+    let settings = fixture.settings();
     let hosts: Vec<_> = settings.registries.keys().map(String::as_str).collect();
-    // Docker Hub goes by the name that image references have for it.
+    // Docker Hub has the name that image references use for it.
     assert_eq!(hosts, ["[::1]:5000", "docker.io", "registry:443"]);
     let registry = &settings.registries["registry:443"];
     assert_eq!(registry.ca_file.as_deref(), Some(Path::new("/etc/pilotfish/ca.crt")));
@@ -498,7 +497,7 @@ fn registries_are_read_by_host() {
     let key = "registries.\"registry:443\".password_file";
     let row = settings.explain().iter().find(|row| row.key == key).expect("a row");
     assert_eq!(row.value, "/run/secrets/registry");
-    assert_eq!(row.origin, ValueOrigin::File { path: machine.path(), line: 7 });
+    assert_eq!(row.origin, ValueOrigin::File { path: fixture.path(), line: 7 });
 }
 
 #[test]
@@ -524,59 +523,59 @@ fn a_wrong_registry_is_named() {
 }
 
 #[test]
-fn a_file_that_is_asked_for_must_exist_and_be_readable() {
-    let mut machine = Machine::new();
-    let path = machine.path();
-    assert_eq!(machine.settings().images_keep, 1);
-    machine.sources.file = ConfigFile::Required(path.clone());
-    assert_eq!(machine.error(), "there is no configuration file pilotfish.toml: check the path");
-    // Not a file: whoever runs this, root included, cannot read it as one.
+fn a_given_file_must_exist_and_be_readable() {
+    let mut fixture = Fixture::new();
+    let path = fixture.path();
+    assert_eq!(fixture.settings().images_keep, 1);
+    fixture.sources.file = ConfigFile::Required(path.clone());
+    assert_eq!(fixture.error(), "there is no configuration file pilotfish.toml: check the path");
+    // A directory cannot be read as a file, not even by root.
     std::fs::create_dir(&path).expect("a directory");
     for file in [ConfigFile::Required(path.clone()), ConfigFile::Optional(path.clone())] {
-        machine.sources.file = file;
-        let error = load(&machine.sources).expect_err("a directory is no file");
+        fixture.sources.file = file;
+        let error = load(&fixture.sources).expect_err("a directory is no file");
         assert!(matches!(error, ConfigError::Unreadable { .. }), "{error}");
         assert!(error.to_string().contains("must be a text file that the user"), "{error}");
     }
 }
 
 #[test]
-fn a_file_that_is_no_configuration_is_not_read_to_its_end() {
+fn a_file_that_is_too_large_is_not_read_to_its_end() {
     let mut text = String::new();
     while text.len() <= 1024 * 1024 {
         writeln!(text, "# {}", "x".repeat(1000)).expect("a string takes everything");
     }
     let error = file_error(&text);
     assert!(error.contains("is larger than 1048576 bytes"), "{error}");
-    let machine = Machine::new();
-    std::fs::write(machine.path(), [0xff, 0xfe, 0x00]).expect("the file is written");
-    assert!(machine.error().contains("must be a text file"), "{}", machine.error());
+    let fixture = Fixture::new();
+    std::fs::write(fixture.path(), [0xff, 0xfe, 0x00]).expect("the file is written");
+    assert!(fixture.error().contains("must be a text file"), "{}", fixture.error());
 }
 
 #[test]
-fn a_zone_without_a_name_is_utc_and_said_at_the_start() {
-    let mut machine = Machine::new();
-    machine.sources.environment.local_zone = None;
-    let settings = machine.settings();
+fn a_zone_without_a_name_is_utc_with_a_note_at_the_start() {
+    let mut fixture = Fixture::new();
+    fixture.sources.environment.local_zone = None;
+    let settings = fixture.settings();
     assert_eq!(settings.time_zone, Zone::utc());
     assert!(settings.notes[0].contains("times of day are UTC"), "{:?}", settings.notes);
-    let machine = machine.variable("TZ", "Europe/Vienna");
-    assert_eq!(machine.settings().time_zone, zone("Europe/Vienna"));
-    assert_eq!(machine.settings().notes, Vec::<String>::new());
+    let fixture = fixture.variable("TZ", "Europe/Vienna");
+    assert_eq!(fixture.settings().time_zone, zone("Europe/Vienna"));
+    assert_eq!(fixture.settings().notes, Vec::<String>::new());
 }
 
 #[test]
-fn every_value_says_where_it_came_from() {
-    let machine = Machine::new()
+fn every_value_has_its_source() {
+    let fixture = Fixture::new()
         .file("\n[health]\nstable = \"10s\"\n")
         .variable("PILOTFISH_LOG_LEVEL", "debug")
         .flag("state_dir", "/tmp/state");
-    let settings = machine.settings();
+    let settings = fixture.settings();
     let mut table = String::new();
     for row in settings.explain() {
         writeln!(table, "{} = {} ({})", row.key, row.value, row.origin).expect("a string");
     }
-    let table = table.replace(&format!("{}/", machine.directory.path().display()), "");
+    let table = table.replace(&format!("{}/", fixture.directory.path().display()), "");
     let expected = "\
 state_dir = /tmp/state (command line)
 docker_host = unix:///var/run/docker.sock (default)
@@ -606,7 +605,7 @@ log.level = debug (environment variable PILOTFISH_LOG_LEVEL)
 }
 
 #[test]
-fn the_machine_itself_can_be_asked() {
+fn the_real_environment_can_be_read() {
     let environment = Environment::of_process();
     assert_eq!(environment.variables.get("PATH").cloned(), std::env::var("PATH").ok());
 }

@@ -1,7 +1,7 @@
-//! Everything that the fuzzer found or begins with is read again, without a fuzzer: what once went
-//! wrong stays right. What is only a few bytes away from it is read as well.
+//! Reads every file that the fuzzer found or starts with, without a fuzzer, so that a fixed bug
+//! stays fixed. Variants with a few changed bytes are read as well.
 
-#![expect(clippy::expect_used, reason = "a helper of a test that cannot go on ends the test")]
+#![expect(clippy::expect_used, reason = "a test helper that fails ends the test")]
 
 #[path = "../fuzz/targets.rs"]
 mod targets;
@@ -9,16 +9,16 @@ mod targets;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How many neighbours of each file are read. `PILOTFISH_NEIGHBOURS` asks for more.
-const NEIGHBOURS: u64 = 300;
+/// The number of variants of each file. `PILOTFISH_NEIGHBOURS` sets another number.
+const VARIANTS: u64 = 300;
 
-/// How many changes a neighbour has at most.
+/// The most changes in a variant.
 const CHANGES_MAX: usize = 4;
 
-/// Bytes that mean something to one reader or another.
-const SIGNS: &[u8] = b"/:@[]{}\",=%.-_ \\0aAzF9\0\n\xff\xc3";
+/// Bytes with a meaning for one of the parsers.
+const SPECIAL_BYTES: &[u8] = b"/:@[]{}\",=%.-_ \\0aAzF9\0\n\xff\xc3";
 
-/// The files of a target's corpus with their content, in the order of their names.
+/// The files of a target's corpus with their content, sorted by name.
 fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
     let files = fs::read_dir(&directory).expect("a directory for each target");
@@ -28,11 +28,11 @@ fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(|path| (path.clone(), fs::read(path).expect("its content"))).collect()
 }
 
-/// Numbers that are the same in every run.
+/// Pseudo-random numbers, the same in every run.
 struct Numbers(u64);
 
 impl Numbers {
-    /// The next one, below `end`.
+    /// The next number, below `end`.
     fn below(&mut self, end: usize) -> usize {
         // xorshift64 (Marsaglia, 2003).
         self.0 ^= self.0 << 13;
@@ -42,19 +42,19 @@ impl Numbers {
     }
 }
 
-/// A file that differs in a few places: bytes changed, put in, left out or told twice.
-fn neighbour(bytes: &[u8], seed: u64) -> Vec<u8> {
+/// A variant of the file with a few changes: bytes replaced, inserted, removed or repeated.
+fn variant(bytes: &[u8], seed: u64) -> Vec<u8> {
     let mut numbers = Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut bytes = bytes.to_vec();
     for _ in 0..=numbers.below(CHANGES_MAX) {
         let at = numbers.below(bytes.len());
         let end = (at + 1 + numbers.below(16)).min(bytes.len());
-        let sign = SIGNS[numbers.below(SIGNS.len())];
+        let special = SPECIAL_BYTES[numbers.below(SPECIAL_BYTES.len())];
         match numbers.below(4) {
-            0 if at < bytes.len() => bytes[at] = sign,
+            0 if at < bytes.len() => bytes[at] = special,
             1 => drop(bytes.drain(at.min(end)..end)),
             2 => bytes.extend_from_within(at.min(end)..end),
-            _ => bytes.insert(at, sign),
+            _ => bytes.insert(at, special),
         }
     }
     bytes
@@ -71,15 +71,15 @@ fn every_file_of_the_corpus_is_read_without_a_panic() {
 }
 
 #[test]
-fn whatever_is_near_the_corpus_is_read_without_a_panic() {
+fn variants_of_the_corpus_are_read_without_a_panic() {
     let wanted = std::env::var("PILOTFISH_NEIGHBOURS").ok().and_then(|text| text.parse().ok());
     for (name, target) in targets::ALL {
         for (path, bytes) in corpus(name) {
-            for seed in 0..wanted.unwrap_or(NEIGHBOURS) {
-                let neighbour = neighbour(&bytes, seed);
-                let read = std::panic::catch_unwind(|| target(&neighbour));
-                let text = String::from_utf8_lossy(&neighbour);
-                assert!(read.is_ok(), "{}, neighbour {seed}:\n{text}", path.display());
+            for seed in 0..wanted.unwrap_or(VARIANTS) {
+                let variant = variant(&bytes, seed);
+                let read = std::panic::catch_unwind(|| target(&variant));
+                let text = String::from_utf8_lossy(&variant);
+                assert!(read.is_ok(), "{}, variant {seed}:\n{text}", path.display());
             }
         }
     }

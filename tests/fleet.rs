@@ -1,4 +1,4 @@
-//! Fleet manners: a hundred agents that are started together do not ask together.
+//! Fleets: a hundred agents that start together do not ask at the same time.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use pilotfish::core::time::zone::Zone;
 const AGENTS: usize = 100;
 const BARS: usize = 10;
 
-/// Ten are expected in each tenth; three times as many would be no accident.
-const CROWD: usize = 30;
+/// Ten are expected in each tenth; thirty would not be random.
+const COUNT_MAX: usize = 30;
 
-/// How many agents have their round number `round` in each tenth of the span from `begin` on.
+/// The number of agents whose round number `round` is in each tenth of the span from `begin` on.
 fn histogram(
     schedule: &str,
     jitter: &str,
@@ -51,23 +51,23 @@ fn a_hundred_first_rounds_are_spread_over_the_interval() {
     for jitter in ["10%", "100%", "5s"] {
         let bars = histogram("15m", jitter, (Duration::ZERO, minutes(15)), 1);
         print(&format!("first round, every 15m, jitter {jitter}"), &bars);
-        assert!(bars.iter().all(|count| (1..=CROWD).contains(count)), "{bars:?}");
+        assert!(bars.iter().all(|count| (1..=COUNT_MAX).contains(count)), "{bars:?}");
     }
 }
 
 #[test]
-fn they_stay_apart_in_every_later_round() {
+fn later_rounds_stay_spread() {
     let first = histogram("15m", "10%", (Duration::ZERO, minutes(15)), 1);
     let tenth = histogram("15m", "10%", (minutes(9 * 15), minutes(15)), 10);
     assert_eq!(first, tenth);
 }
 
 #[test]
-fn a_daily_look_begins_within_the_hour_or_the_jitter() {
+fn a_daily_check_begins_within_the_hour_or_the_jitter() {
     for (jitter, span) in [("1%", minutes(60)), ("10%", minutes(144))] {
         let bars = histogram("1d", jitter, (Duration::ZERO, span), 1);
         print(&format!("first round, every 1d, jitter {jitter}, over {span:?}"), &bars);
-        assert!(bars.iter().all(|count| (1..=CROWD).contains(count)), "{bars:?}");
+        assert!(bars.iter().all(|count| (1..=COUNT_MAX).contains(count)), "{bars:?}");
     }
 }
 
@@ -75,5 +75,5 @@ fn a_daily_look_begins_within_the_hour_or_the_jitter() {
 fn cron_is_spread_over_the_jitter() {
     let bars = histogram("0 4 * * *", "10%", (minutes(4 * 60), minutes(144)), 1);
     print("at four o'clock, jitter 10%, over 2h 24m", &bars);
-    assert!(bars.iter().all(|count| (1..=CROWD).contains(count)), "{bars:?}");
+    assert!(bars.iter().all(|count| (1..=COUNT_MAX).contains(count)), "{bars:?}");
 }

@@ -46,7 +46,7 @@ fn dies(binary: &Path, table: &mut Table, after: &str) {
 /// Offers the bad release; gives the time without service, and that of the whole round.
 fn take(pi: &Pi, bad: &Release) -> (Duration, Duration) {
     pi.registry.publish("till", bad);
-    let watch = Watch::begin(pi.engine.reach(8080));
+    let watch = Watch::begin(pi.engine.address_of(8080));
     let begun = Instant::now();
     pi.update(&[]).expect_code(3);
     let took = begun.elapsed();

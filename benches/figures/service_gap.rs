@@ -30,7 +30,7 @@ pub fn measure(binary: &Path, table: &mut Table) {
     for pair in 1..=PAIRS {
         bare.push(stop_and_start(&pi));
         pi.registry.publish("till", &Release::new(&pair.to_string()));
-        let watch = Watch::begin(pi.engine.reach(8080));
+        let watch = Watch::begin(pi.engine.address_of(8080));
         pi.update(&[]).expect_code(0);
         updates.push(watch.total());
         assert_eq!(pi.serving(8080), Some(format!("till {pair}")), "the update did not happen");
@@ -39,7 +39,7 @@ pub fn measure(binary: &Path, table: &mut Table) {
 }
 
 fn stop_and_start(pi: &Pi) -> Duration {
-    let watch = Watch::begin(pi.engine.reach(8080));
+    let watch = Watch::begin(pi.engine.address_of(8080));
     pi.engine.call("POST", "/containers/till/stop").succeeded("stop");
     pi.engine.call("POST", "/containers/till/start").succeeded("start");
     pi.wait_until_serving(8080);

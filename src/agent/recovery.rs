@@ -10,7 +10,7 @@ use super::RoundError;
 use super::context::Context;
 use super::executor::Executor;
 use crate::core::decide::observation::OpenUpdate;
-use crate::engine::Listed;
+use crate::engine::{EngineError, Listed};
 use crate::ports::Ports;
 use crate::recover::{self, OrphanWatch, RecoveryRun, Sweep, TakenUp};
 
@@ -26,14 +26,17 @@ pub(super) struct Swept {
     /// What was taken up, and what was left alone.
     pub(super) run: RecoveryRun,
     pub(super) taken_up: Vec<TakenUp>,
-    /// Services without a journal that are not to be touched.
-    pub(super) untouched: BTreeMap<String, OpenUpdate>,
+    /// Services without a journal that are not to be touched; or why nothing was looked for.
+    pub(super) untouched: Result<BTreeMap<String, OpenUpdate>, EngineError>,
 }
 
 impl Swept {
     /// The containers that are not to be touched, because their update is open or unproven.
     pub(super) fn open(&self) -> BTreeMap<String, OpenUpdate> {
-        let mut open = self.untouched.clone();
+        let mut open = match &self.untouched {
+            Ok(untouched) => untouched.clone(),
+            Err(_) => BTreeMap::new(),
+        };
         for one in &self.taken_up {
             let state = one.open();
             let named =
@@ -54,11 +57,14 @@ impl<P: Ports> Executor<P> {
     ) -> Result<Swept, RoundError> {
         self.hold_engine_or_name_holder().await?;
         let taken_up = recover::take_up(self.context.for_updates(), &run).await?;
-        let mut swept = Swept { run, taken_up, untouched: BTreeMap::new() };
-        let list = self.context.list().await?;
+        let mut swept = Swept { run, taken_up, untouched: Ok(BTreeMap::new()) };
         let mut open = swept.open();
         open.extend(in_flight.iter().map(|name| (name.clone(), OpenUpdate::InFlight)));
-        swept.untouched = self.sweep(&open, &list).await;
+        // What was taken up is told also if the Engine has gone away by now.
+        swept.untouched = match self.context.list().await {
+            Ok(list) => Ok(self.sweep(&open, &list).await),
+            Err(error) => Err(error),
+        };
         Ok(swept)
     }
 

@@ -2,7 +2,7 @@
 
 use super::check::look;
 use super::{CommandContext, Exit, print, via_agent};
-use crate::agent::{AgentCommand, CommandReply, RoundEnd, RoundRequest};
+use crate::agent::{RoundEnd, RoundRequest};
 use crate::cli::UpdateArguments;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Verdict;
@@ -34,11 +34,7 @@ async fn rehearse(
 
 /// An update without an end is not done, independent of the other results.
 async fn act(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<Exit> {
-    let CommandReply::Round(end) =
-        via_agent::carry_out(setting, AgentCommand::Round(request)).await?
-    else {
-        anyhow::bail!("the agent sent an answer to another command");
-    };
+    let end = via_agent::ask(setting, request).await?;
     print(&output::update_summary(&end.records, &end.reports, setting.screen))?;
     if let Some(container) = &end.self_updating {
         print(&self_updating(container))?;

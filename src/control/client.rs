@@ -7,11 +7,11 @@ use std::time::Duration;
 use axum::body::Bytes;
 use futures_util::StreamExt;
 use reqwest::Client;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::{ControlLine, Status, socket};
-use crate::agent::{AgentCommand, CommandReply};
-use crate::core::update::event::Listener;
+use super::{ControlLine, RemoteQuestion, Status, socket};
+use crate::core::update::event::EventSink;
 
 /// How long the agent may take for an answer without waiting.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -108,14 +108,17 @@ impl Control {
     /// continues.
     ///
     /// # Errors
-    /// The agent's reason, or it ended before the answer was complete.
-    pub async fn ask(
+    /// The agent says why not, or ended in the middle.
+    pub async fn ask<Q>(
         &self,
-        command: &AgentCommand,
-        listener: &dyn Listener,
+        question: &Q,
+        sink: &dyn EventSink,
         waiting: impl Fn(&str),
-    ) -> Result<CommandReply, ControlError> {
-        let request = self.client.post("http://agent/v1/wish").json(command);
+    ) -> Result<Q::Answer, ControlError>
+    where
+        Q: RemoteQuestion<Answer: DeserializeOwned>,
+    {
+        let request = self.client.post("http://agent/v1/ask").json(&question.request());
         let response = request.send().await.map_err(|_| ControlError::Ended)?;
         if !response.status().is_success() {
             return Err(ControlError::Garbled(format!("status {}", response.status())));
@@ -129,8 +132,10 @@ impl Control {
                 match line {
                     None => {}
                     Some(ControlLine::Waiting(container)) => waiting(&container),
-                    Some(ControlLine::Event(event)) => listener.receive(&event),
-                    Some(ControlLine::CommandReply(reply)) => return Ok(reply),
+                    Some(ControlLine::Event(event)) => sink.receive(&event),
+                    Some(ControlLine::Answer(answer)) => {
+                        return serde_json::from_value(answer).map_err(|_| ControlError::Unclear);
+                    }
                     Some(ControlLine::Failed(why)) => return Err(ControlError::Failed(why)),
                 }
             }
@@ -168,7 +173,7 @@ mod tests {
 
     use super::*;
     use crate::agent::RoundRequest;
-    use crate::core::update::event::NullListener;
+    use crate::core::update::event::NullSink;
 
     /// The error for an agent that answers with this body.
     async fn told(body: &'static str) -> String {
@@ -187,10 +192,9 @@ mod tests {
         };
         let ask = async {
             let control = Control::connect(directory.path()).await.expect("it may be asked");
-            let command = AgentCommand::Round(RoundRequest::default());
             control
                 .expect("an agent")
-                .ask(&command, &NullListener, |_| {})
+                .ask(&RoundRequest::default(), &NullSink, |_| {})
                 .await
                 .expect_err("no answer")
         };

@@ -24,7 +24,7 @@ pub use ties::TieIndex;
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered, OpenUpdate, Previous, Running};
 use crate::core::decide::origin::{ImageOrigin, OriginTraces, is_written_as_id, known};
-use crate::core::decide::{Circumstances, Question, question};
+use crate::core::decide::{Circumstances, MissingFact, question};
 use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::hooks::{Hook, Moment};
@@ -86,7 +86,7 @@ pub fn by_registry(
 ) -> BTreeMap<Option<String>, Vec<Observation>> {
     let mut groups: BTreeMap<Option<String>, Vec<Observation>> = BTreeMap::new();
     for observation in observations {
-        let asks = question(&observation, circumstances) == Question::Digest;
+        let asks = question(&observation, circumstances) == MissingFact::Digest;
         let registry = observation.reference.as_ref().ok().map(|it| it.registry.clone());
         let registry = registry.filter(|_| asks && !observation.is_local());
         groups.entry(registry).or_default().push(observation);
@@ -313,26 +313,26 @@ pub async fn answer<P: Ports>(
     (scope, registry): (&Scope<'_>, Option<&str>),
     observations: &mut [Observation],
 ) {
-    let asks = |wanted: Question| {
+    let asks = |wanted: MissingFact| {
         move |observation: &&mut Observation| question(observation, scope.circumstances) == wanted
     };
-    let by_local_tag = observations.iter_mut().filter(asks(Question::Digest));
+    let by_local_tag = observations.iter_mut().filter(asks(MissingFact::Digest));
     resolve::local_tags(ports.engine(), by_local_tag.filter(|seen| seen.is_local())).await;
-    resolve::digests(ports.registry(), observations.iter_mut().filter(asks(Question::Digest)))
+    resolve::digests(ports.registry(), observations.iter_mut().filter(asks(MissingFact::Digest)))
         .await;
     refresh(ports, cache, scope, observations).await;
-    origin::ask(ports, observations.iter_mut().filter(asks(Question::Origin))).await;
+    origin::ask(ports, observations.iter_mut().filter(asks(MissingFact::Origin))).await;
     if let Some(name) = registry {
         quota::before_looks(ports.registry(), name, cache, scope, observations);
     }
-    let unresolved = observations.iter_mut().filter(asks(Question::Image));
+    let unresolved = observations.iter_mut().filter(asks(MissingFact::Image));
     resolve::images(ports.registry(), cache, unresolved).await;
     for observation in observations.iter_mut() {
         recall(scope.memory, observation);
     }
     let surroundings = PreflightContext { defaults: scope.defaults, open: scope.open_updates };
     let mut ties = TieIndex::default();
-    for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
+    for observation in observations.iter_mut().filter(asks(MissingFact::Readiness)) {
         observation.readiness =
             preflight::of(ports, (&mut ties, cache), &surroundings, observation)
                 .await
@@ -350,7 +350,7 @@ async fn refresh<P: Ports>(
     observations: &mut [Observation],
 ) {
     let is_open = |seen: &Observation| {
-        matches!(question(seen, scope.circumstances), Question::Image | Question::Origin)
+        matches!(question(seen, scope.circumstances), MissingFact::Image | MissingFact::Origin)
     };
     let mut unmatched = Vec::new();
     for observation in observations {

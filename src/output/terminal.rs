@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::core::update::event::{Event, Listener};
+use crate::core::update::event::{Event, EventSink, NumberedEvent};
 use crate::output::screen::Screen;
 use crate::output::transcript::Transcript;
 
@@ -70,8 +70,8 @@ impl TerminalListener {
     }
 }
 
-impl Listener for TerminalListener {
-    fn receive(&self, event: &Event) {
+impl EventSink for TerminalListener {
+    fn receive(&self, NumberedEvent { event, .. }: &NumberedEvent) {
         if !Self::may_wait(event, self.waiting.load(Ordering::Relaxed)) {
             return;
         }
@@ -112,8 +112,11 @@ fn write_all(
 mod tests {
     use std::sync::mpsc::SyncSender;
 
+    use chrono::DateTime;
+
     use super::*;
     use crate::core::update::Step;
+    use crate::core::update::event::Trigger;
 
     /// Accepts one text at a time, and only when the test takes it.
     struct Stuck(SyncSender<String>);
@@ -130,8 +133,11 @@ mod tests {
         }
     }
 
-    fn done(step: Step) -> Event {
-        Event::StepDone { container: "till".into(), step, took: Duration::from_secs(1) }
+    fn done(step: Step) -> NumberedEvent {
+        let event =
+            Event::StepDone { container: "till".into(), step, took: Duration::from_secs(1) };
+        let (at, trigger) = (DateTime::UNIX_EPOCH, Trigger::Schedule);
+        NumberedEvent { number: 1, at, trigger, event }
     }
 
     #[test]

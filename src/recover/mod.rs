@@ -151,8 +151,8 @@ impl Recovery {
     /// after a growing pause, and at once if a person insists. It is never given up, because its
     /// service may be down.
     ///
-    /// An update that is due now gets its next pause at once, independent of the result of this run:
-    /// if the run cannot even begin, the agent must not repeat it at once without a limit.
+    /// An update that is due now gets its next pause at once, independent of the result of this
+    /// run: if the run cannot even begin, the agent must not repeat it at once without a limit.
     pub fn begin_run(&mut self, insist: bool, in_flight: BTreeSet<String>) -> RecoveryRun {
         let now = Instant::now();
         let mut run =

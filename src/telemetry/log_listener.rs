@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::docker::reference::Digest;
-use crate::core::update::event::{Event, Listener};
+use crate::core::update::event::{Event, EventSink, NumberedEvent};
 use crate::core::update::history::{Cause, Outcome, Record};
 use crate::output;
 
@@ -18,9 +18,9 @@ use crate::output;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogListener;
 
-impl Listener for LogListener {
-    fn receive(&self, event: &Event) {
-        match event {
+impl EventSink for LogListener {
+    fn receive(&self, event: &NumberedEvent) {
+        match &event.event {
             Event::UpdateBegun { container, image, from, to, dependents } => {
                 begun(container, image, (from.as_ref(), to), dependents);
             }

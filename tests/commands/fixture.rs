@@ -1,4 +1,5 @@
-//! A directory with everything the program meets: its configuration, its state, an Engine's socket.
+//! A directory with everything that the program uses: its configuration, its state, an Engine's
+//! socket.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,33 +7,33 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// `nobody` on every Linux.
+/// The user ID of `nobody` on every Linux.
 const NOBODY: &str = "65534";
 
-/// The directory. In it `pilotfish.toml` is the configuration (there is always one, so that the
-/// machine's own is never read), `state` the state directory, `docker.sock` the Engine.
-pub struct Stage {
+/// The directory: `pilotfish.toml` is the configuration (it always exists, so that the machine's
+/// own is never read), `state` the state directory, `docker.sock` the Engine.
+pub struct Fixture {
     directory: tempfile::TempDir,
     variables: Vec<(String, String)>,
 }
 
-impl Stage {
-    /// With this configuration.
+impl Fixture {
+    /// A fixture with this configuration.
     pub fn new(configuration: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("pf").tempdir().expect("a directory");
         let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(directory.path(), open).expect("the directory's mode");
-        let stage = Self { directory, variables: Vec::new() };
-        stage.configure(configuration);
-        stage
+        let fixture = Self { directory, variables: Vec::new() };
+        fixture.configure(configuration);
+        fixture
     }
 
-    /// Writes the configuration anew.
+    /// Replaces the configuration.
     pub fn configure(&self, configuration: &str) {
         fs::write(self.path("pilotfish.toml"), configuration).expect("the configuration");
     }
 
-    /// With an environment variable for the program.
+    /// Adds an environment variable for the program.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
@@ -42,21 +43,21 @@ impl Stage {
         self.directory.path().join(name)
     }
 
-    /// The program with these words, and nothing of the test's own environment.
+    /// The program with these arguments, without the test's own environment.
     pub fn command(&self, words: &str) -> Command {
-        self.dress(Command::new(env!("CARGO_BIN_EXE_pilotfish")), words)
+        self.prepare(Command::new(env!("CARGO_BIN_EXE_pilotfish")), words)
     }
 
-    /// The same as a user who is nobody; only root can become nobody.
-    pub fn command_of_nobody(&self, words: &str) -> Command {
+    /// The same as the user `nobody`, which needs root.
+    pub fn command_as_nobody(&self, words: &str) -> Command {
         let copy = self.path("pilotfish");
         fs::copy(env!("CARGO_BIN_EXE_pilotfish"), &copy).expect("a copy that nobody can start");
         let mut command = Command::new("setpriv");
         command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]).arg(copy);
-        self.dress(command, words)
+        self.prepare(command, words)
     }
 
-    fn dress(&self, mut command: Command, words: &str) -> Command {
+    fn prepare(&self, mut command: Command, words: &str) -> Command {
         command.arg("--config").arg(self.path("pilotfish.toml"));
         command.args(words.split_whitespace()).current_dir(self.directory.path());
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -68,13 +69,13 @@ impl Stage {
         command
     }
 
-    /// Runs the program to its end: what was typed, what it said, how it exited.
-    pub fn told(&self, words: &str) -> String {
-        self.tell(words, &mut self.command(words))
+    /// Runs the program; returns the command line, the output and the exit code.
+    pub fn run(&self, words: &str) -> String {
+        self.run_command(words, &mut self.command(words))
     }
 
-    /// The same of a command that was made before.
-    pub fn tell(&self, words: &str, command: &mut Command) -> String {
+    /// The same for a prepared command.
+    pub fn run_command(&self, words: &str, command: &mut Command) -> String {
         let output = command.output().expect("the program starts");
         let directory = self.directory.path().display().to_string();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&directory, "DIR");
@@ -83,16 +84,16 @@ impl Stage {
         format!("$ pilotfish {words}\n{out}{err}exit code {code}\n")
     }
 
-    /// The same, where it must not change anything that is here.
+    /// The same, and fails the test if the command changes a file.
     #[track_caller]
-    pub fn told_without_a_trace(&self, words: &str, command: &mut Command) -> String {
+    pub fn run_without_changes(&self, words: &str, command: &mut Command) -> String {
         let before = self.everything();
-        let told = self.tell(words, command);
+        let output = self.run_command(words, command);
         assert_eq!(self.everything(), before, "`{words}` left a trace");
-        told
+        output
     }
 
-    /// Every file with its content, every directory and socket with none.
+    /// Every file with its content, and every directory and socket.
     pub fn everything(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
         let mut found = BTreeMap::new();
         collect(self.directory.path(), &mut found);

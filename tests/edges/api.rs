@@ -16,10 +16,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// No exchange of these tests takes longer, on however slow a machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than any exchange of these tests, also on a slow machine.
+const LIMIT: Duration = Duration::from_secs(30);
 
-/// A served listen address, and the agent's end of it.
+/// A served listen address, and the agent's side of it.
 struct Served {
     address: SocketAddr,
     agent: watch::Sender<Arc<Snapshot>>,
@@ -49,10 +49,10 @@ impl Served {
     }
 
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.expect("somebody listens")
+        TcpStream::connect(self.address).await.expect("the address is served")
     }
 
-    /// Sends a request and gives the status line and the body.
+    /// Sends a request; returns the status line and the body.
     async fn ask(&self, method: &str, path: &str) -> (String, String) {
         let mut stream = self.connect().await;
         let request = format!("{method} {path} HTTP/1.1\r\nHost: pi\r\n\r\n");
@@ -61,11 +61,11 @@ impl Served {
     }
 }
 
-/// Everything until the other side closes. A reset counts as closed.
+/// Reads until the other side closes. A reset counts as closed.
 async fn rest(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
     let reading = stream.read_to_end(&mut answer);
-    let _ = tokio::time::timeout(PATIENCE, reading).await.expect("the connection is closed");
+    let _ = tokio::time::timeout(LIMIT, reading).await.expect("the connection is closed");
     String::from_utf8(answer).expect("text")
 }
 
@@ -75,7 +75,7 @@ fn parts(answer: &str) -> (String, String) {
 }
 
 const OK: &str = "HTTP/1.1 200 OK";
-const ILL: &str = "HTTP/1.1 503 Service Unavailable";
+const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable";
 
 #[tokio::test]
 async fn an_agent_is_healthy_until_three_due_rounds_could_not_run() {
@@ -83,7 +83,11 @@ async fn an_agent_is_healthy_until_three_due_rounds_could_not_run() {
     for (missed_rounds, status, body) in [
         (0, OK, "ok\n"),
         (MISSED_ROUNDS_MAX - 1, OK, "ok\n"),
-        (MISSED_ROUNDS_MAX, ILL, "3 due rounds in a row could not run: the Engine is\\naway\n"),
+        (
+            MISSED_ROUNDS_MAX,
+            UNAVAILABLE,
+            "3 due rounds in a row could not run: the Engine is\\naway\n",
+        ),
     ] {
         let error = Some("the Engine is\naway".to_owned());
         let snapshot = Snapshot { missed_rounds, error, ..Snapshot::default() };
@@ -93,14 +97,14 @@ async fn an_agent_is_healthy_until_three_due_rounds_could_not_run() {
 }
 
 #[tokio::test]
-async fn an_agent_whose_loop_hangs_is_ill_and_says_for_how_long() {
+async fn an_agent_whose_loop_hangs_is_unhealthy_and_says_for_how_long() {
     let served = Served::new().await;
     served.heart.beat();
     tokio::time::pause();
     tokio::time::advance(LOOP_OVERDUE_MAX + Duration::from_secs(10)).await;
     tokio::time::resume();
     let (status, body) = served.ask("GET", "/healthz").await;
-    assert_eq!(status, ILL);
+    assert_eq!(status, UNAVAILABLE);
     assert!(body.starts_with("the loop has not turned for 31"), "{body}");
     served.heart.beat();
     assert_eq!(served.ask("GET", "/healthz").await, (OK.into(), "ok\n".into()));
@@ -110,7 +114,7 @@ async fn an_agent_whose_loop_hangs_is_ill_and_says_for_how_long() {
 async fn an_agent_is_ready_once_recovery_is_done() {
     let served = Served::new().await;
     let (status, body) = served.ask("GET", "/readyz").await;
-    assert_eq!(status, ILL);
+    assert_eq!(status, UNAVAILABLE);
     assert_eq!(
         body,
         "the Engine has not answered yet, or interrupted updates are being finished\n"
@@ -120,17 +124,17 @@ async fn an_agent_is_ready_once_recovery_is_done() {
 }
 
 #[tokio::test]
-async fn an_agent_whose_loop_has_ended_is_neither() {
+async fn an_agent_whose_loop_has_ended_is_neither_healthy_nor_ready() {
     let mut served = Served::new().await;
     served.agent = watch::channel(Arc::new(Snapshot::default())).0;
     for path in ["/healthz", "/readyz"] {
-        let expected = (ILL.to_owned(), "the agent's loop has ended\n".to_owned());
+        let expected = (UNAVAILABLE.to_owned(), "the agent's loop has ended\n".to_owned());
         assert_eq!(served.ask("GET", path).await, expected);
     }
 }
 
 #[tokio::test]
-async fn metrics_come_as_prometheus_wants_them() {
+async fn metrics_have_the_format_of_prometheus() {
     let served = Served::new().await;
     let mut stream = served.connect().await;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: pi\r\n\r\n").await.expect("it reads");
@@ -165,7 +169,7 @@ async fn a_head_that_is_too_large_is_refused() {
     let many = format!("GET /healthz HTTP/1.1\r\nHost: pi\r\n{lines}\r\n");
     for request in [long, many] {
         let mut stream = served.connect().await;
-        // The rest of a long head may find the connection closed already.
+        // The rest of a long head may arrive after the connection was closed.
         let _ = stream.write_all(request.as_bytes()).await;
         let answer = rest(stream).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
@@ -174,7 +178,7 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn silent_clients_are_sent_away_and_make_room_for_others() {
+async fn silent_clients_are_disconnected_to_make_room_for_others() {
     let limits = ConnectionLimits {
         connections: 2,
         head_timeout: Duration::from_millis(200),
@@ -187,7 +191,7 @@ async fn silent_clients_are_sent_away_and_make_room_for_others() {
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHo").await.expect("it listens");
         silent.push(stream);
     }
-    let answered = tokio::time::timeout(PATIENCE, served.ask("GET", "/healthz")).await;
+    let answered = tokio::time::timeout(LIMIT, served.ask("GET", "/healthz")).await;
     assert_eq!(answered.expect("a place becomes free").0, OK);
     for stream in silent {
         let answer = rest(stream).await;
@@ -195,9 +199,9 @@ async fn silent_clients_are_sent_away_and_make_room_for_others() {
     }
 }
 
-/// With the limits of the agent, and from the very address that the question comes from.
+/// With the agent's limits, and with all clients on the same address.
 #[tokio::test]
-async fn two_hundred_slow_clients_keep_nobody_from_an_answer() {
+async fn two_hundred_slow_clients_do_not_block_others() {
     let served = Served::new().await;
     let mut slow = Vec::new();
     for _ in 0..200 {
@@ -211,7 +215,7 @@ async fn two_hundred_slow_clients_keep_nobody_from_an_answer() {
     }
     assert!(
         begun.elapsed() < ConnectionLimits::DEFAULT.head_timeout,
-        "nobody waits for a slow client"
+        "a slow client delayed the answers"
     );
 }
 
@@ -252,13 +256,13 @@ async fn a_client_that_does_not_read_is_cut_off() {
     let mut stream = served.connect().await;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: pi\r\n\r\n").await.expect("it reads");
     stream.readable().await.expect("an answer begins");
-    let answered = tokio::time::timeout(PATIENCE, served.ask("GET", "/healthz")).await;
+    let answered = tokio::time::timeout(LIMIT, served.ask("GET", "/healthz")).await;
     assert_eq!(answered.expect("its place becomes free").0, OK);
     drop(stream);
 }
 
 #[tokio::test]
-async fn shutdown_closes_the_address_and_cuts_off_who_is_not_done() {
+async fn shutdown_closes_the_address_and_open_connections() {
     let limits = ConnectionLimits {
         shutdown_timeout: Duration::from_millis(50),
         ..ConnectionLimits::DEFAULT
@@ -268,13 +272,13 @@ async fn shutdown_closes_the_address_and_cuts_off_who_is_not_done() {
     silent.write_all(b"GET /he").await.expect("it listens");
     assert_eq!(served.ask("GET", "/healthz").await.0, OK);
     served.shutdown.cancel();
-    tokio::time::timeout(PATIENCE, served.server).await.expect("it ends").expect("no panic");
+    tokio::time::timeout(LIMIT, served.server).await.expect("it ends").expect("no panic");
     assert_eq!(rest(silent).await, "");
-    TcpStream::connect(served.address).await.expect_err("nobody listens");
+    TcpStream::connect(served.address).await.expect_err("the address is closed");
 }
 
 #[tokio::test]
-async fn a_taken_address_names_the_key_to_change() {
+async fn an_address_in_use_names_the_key_to_change() {
     let taken =
         bind("listen.address", SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
     let address = taken.local_addr().expect("its address");

@@ -1,4 +1,4 @@
-//! A small fleet to talk about.
+//! Reports and records of a small fleet.
 
 use chrono::{DateTime, Utc};
 use pilotfish::core::decide::reason::Reason;
@@ -6,6 +6,7 @@ use pilotfish::core::decide::report::{Report, Verdict};
 use pilotfish::core::decide::snapshot::{ActiveUpdate, Snapshot};
 use pilotfish::core::docker::reference::Digest;
 use pilotfish::core::time::zone::Zone;
+use pilotfish::core::update::event::{Event, NumberedEvent, Trigger};
 use pilotfish::core::update::history::{Outcome, Record};
 
 pub fn digest(seed: &str) -> Digest {
@@ -16,7 +17,7 @@ pub fn time(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time in UTC")
 }
 
-/// The zone that all pages are shown in.
+/// The time zone of all pages.
 pub fn berlin() -> Zone {
     Zone::named("Europe/Berlin").expect("a zone")
 }
@@ -47,7 +48,7 @@ pub fn no(report: Report, reason: Reason, detail: &str) -> Report {
     }
 }
 
-/// One of every verdict, and names of every length.
+/// One report of every verdict, with names of every length.
 pub fn reports() -> Vec<Report> {
     vec![
         report("till", "shop.example:5000/front/till:1", "till-1", Some("till-1")),
@@ -102,7 +103,7 @@ pub fn record(container: &str, outcome: Outcome, reason: Option<&str>) -> Record
     }
 }
 
-/// One of every outcome, newest first.
+/// One record of every outcome, newest first.
 pub fn records() -> Vec<Record> {
     let mut records = vec![
         Record {
@@ -135,4 +136,10 @@ pub fn records() -> Vec<Record> {
         record.finished_at = time(&format!("2026-11-{day}T03:31:05.5Z"));
     }
     records
+}
+
+/// An event as the agent passes it on.
+pub fn numbered(event: Event) -> NumberedEvent {
+    let (at, trigger) = (DateTime::UNIX_EPOCH, Trigger::Schedule);
+    NumberedEvent { number: 1, at, trigger, event }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-/// Asserts that a page is the one in `tests/golden/NAME.txt`.
+/// Asserts that a page equals `tests/golden/NAME.txt`.
 pub fn compare(name: &str, page: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.txt"));
     if std::env::var_os("PILOTFISH_WRITE_GOLDEN").is_some() {
@@ -19,7 +19,7 @@ pub fn compare(name: &str, page: &str) {
     );
 }
 
-/// The same, where the page must also fit a screen of so many columns.
+/// The same, and the page must fit a screen with so many columns.
 pub fn compare_within(name: &str, page: &str, columns: usize) {
     for line in page.lines() {
         assert!(line.chars().count() <= columns, "{name}: wider than {columns}: {line}");
@@ -27,7 +27,7 @@ pub fn compare_within(name: &str, page: &str, columns: usize) {
     compare(name, page);
 }
 
-/// A page that a test reads while or after others write it.
+/// A page that a test reads while others write it.
 #[derive(Clone, Default)]
 pub struct Page(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! `--help`, compared whole.
+//! `--help`, compared as a whole.
 
 use clap::CommandFactory;
 use pilotfish::cli::Cli;

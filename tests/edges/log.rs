@@ -1,15 +1,15 @@
-//! What is logged of an update.
+//! The log of an update.
 
 use std::time::Duration;
 
 use pilotfish::core::update::Step;
-use pilotfish::core::update::event::{Event, Listener};
+use pilotfish::core::update::event::{Event, EventSink};
 use pilotfish::core::update::history::{Cause, Outcome, Record};
 use pilotfish::telemetry::{Format, LogListener, subscriber};
 use serde_json::{Value, json};
 use tracing::Level;
 
-use crate::fixtures::{digest, record};
+use crate::fixtures::{digest, numbered, record};
 use crate::golden::{Page, compare};
 
 fn logged(format: Format, level: Level, colour: bool, speak: impl FnOnce()) -> String {
@@ -48,19 +48,19 @@ fn speak() {
         ended(Outcome::Failed, Some("the pull broke off")),
         ended(Outcome::Stuck, Some("the port is in use")),
     ] {
-        LogListener.receive(&event);
+        LogListener.receive(&numbered(event));
     }
 }
 
-/// Container names, labels, logs and an Engine's messages are others' words.
+/// Container names, labels, logs and messages of an Engine come from others.
 #[test]
-fn no_line_of_the_log_is_broken_turned_round_or_coloured_by_a_stranger() {
+fn text_from_others_cannot_break_reorder_or_colour_a_log_line() {
     let hostile =
         "a\nINFO forged\u{1b}[31m\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}2J\u{202e}b\u{200b}c\r\u{2028}d";
     for (format, colour) in [(Format::Text, false), (Format::Text, true), (Format::Json, false)] {
         let speak = || {
             tracing::warn!(container = hostile, error = %hostile, "{hostile}: went wrong");
-            LogListener.receive(&Event::Pulled { registry: hostile.into(), bytes: 1 });
+            LogListener.receive(&numbered(Event::Pulled { registry: hostile.into(), bytes: 1 }));
         };
         let log = logged(format, Level::INFO, colour, speak);
         assert_eq!(log.lines().count(), 2, "{log}");
@@ -77,7 +77,7 @@ fn no_line_of_the_log_is_broken_turned_round_or_coloured_by_a_stranger() {
     }
 }
 
-/// Without the time at the start of each line.
+/// The log without the time at the start of each line.
 fn timeless(log: &str) -> String {
     let line = |line: &str| {
         let (time, rest) = line.split_once(' ').expect("a time");
@@ -88,13 +88,13 @@ fn timeless(log: &str) -> String {
 }
 
 #[test]
-fn text_has_one_line_for_each_thing_a_person_wants_to_know() {
+fn text_has_one_line_for_each_event() {
     compare("log-info", &timeless(&logged(Format::Auto, Level::INFO, false, speak)));
     compare("log-trace", &timeless(&logged(Format::Text, Level::TRACE, false, speak)));
 }
 
 #[test]
-fn text_is_coloured_only_where_that_is_wanted() {
+fn text_is_coloured_only_if_wanted() {
     assert!(!logged(Format::Text, Level::INFO, false, speak).contains('\x1b'));
     assert!(logged(Format::Text, Level::INFO, true, speak).contains('\x1b'));
 }
@@ -118,7 +118,7 @@ fn json_has_one_object_a_line_with_stable_fields() {
 }
 
 #[test]
-fn other_crates_are_heard_only_when_something_is_wrong() {
+fn other_crates_are_logged_only_for_warnings_and_errors() {
     let speak = || {
         tracing::info!(target: "hyper::proto", "a frame");
         tracing::warn!(target: "rustls", "a bad certificate");

@@ -1,7 +1,7 @@
-//! The edges: what a person types and reads, what Prometheus scrapes, what is logged.
+//! The edges of the program: the command line, its output, the metrics, the log.
 //!
 //! Whole pages are compared with the files in `tests/golden/`. `PILOTFISH_WRITE_GOLDEN=1` writes
-//! them anew; then `git diff` shows what a user would see change.
+//! them again; then `git diff` shows what changes for a user.
 
 #![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 

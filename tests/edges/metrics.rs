@@ -1,5 +1,4 @@
-//! What Prometheus scrapes. The table mirrors the documentation of the metrics: a name once
-//! shipped stays.
+//! The metrics page. The table mirrors the documentation of the metrics: a shipped name stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -7,11 +6,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pilotfish::core::decide::snapshot::Snapshot;
-use pilotfish::core::update::event::{Event, Listener};
+use pilotfish::core::update::event::{Event, EventSink};
 use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::metrics::{Metrics, catalogue};
 
-use crate::fixtures::{record, report, snapshot};
+use crate::fixtures::{numbered, record, report, snapshot};
 use crate::golden;
 
 const DOCUMENTED: [(&str, &str, &[&str]); 16] = [
@@ -37,7 +36,7 @@ const DOCUMENTED: [(&str, &str, &[&str]); 16] = [
     ("pilotfish_service_down", "gauge", &["container"]),
 ];
 
-/// Metrics that have counted something of everything.
+/// Metrics with a value in every counter.
 fn busy() -> Metrics {
     let metrics = Metrics::new().expect("the catalogue is valid");
     metrics.round(true, Duration::from_millis(300));
@@ -45,14 +44,14 @@ fn busy() -> Metrics {
     metrics.request("docker.io", "200");
     metrics.request("docker.io", "429");
     metrics.rate_limit_remaining("docker.io", 97);
-    metrics.receive(&Event::Pulled { registry: "docker.io".into(), bytes: 4_100_000 });
+    metrics.receive(&numbered(Event::Pulled { registry: "docker.io".into(), bytes: 4_100_000 }));
     let updated = Record { gap_seconds: Some(0.3), ..record("web", Outcome::Updated, None) };
-    metrics.receive(&Event::UpdateEnded(Box::new(updated)));
-    metrics.receive(&Event::UpdateEnded(Box::new(record("gone", Outcome::Failed, None))));
+    metrics.receive(&numbered(Event::UpdateEnded(Box::new(updated))));
+    metrics.receive(&numbered(Event::UpdateEnded(Box::new(record("gone", Outcome::Failed, None)))));
     metrics
 }
 
-/// Samples as name, labels without values, and the rest, for pages without hostile labels.
+/// Samples as name, label names without values, and the rest, for pages without hostile labels.
 fn label_names(page: &str) -> BTreeMap<&str, BTreeSet<String>> {
     let mut names: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for line in page.lines().filter(|line| !line.starts_with('#')) {
@@ -82,7 +81,7 @@ fn every_documented_metric_is_scraped_and_no_other() {
 }
 
 #[test]
-fn the_catalogue_is_what_is_documented() {
+fn the_catalogue_equals_the_documentation() {
     let catalogue: Vec<_> = catalogue::ALL
         .iter()
         .map(|metric| (metric.name, metric.kind.word(), metric.labels))
@@ -122,7 +121,7 @@ fn a_counter_outlives_the_absence_of_its_container() {
 }
 
 #[test]
-fn outcomes_that_never_happened_are_zero_so_that_the_first_is_seen() {
+fn outcomes_that_never_happened_are_zero_so_that_the_first_one_is_visible() {
     let page = busy().render(&snapshot());
     for outcome in ["rolled_back", "failed", "interrupted", "stuck"] {
         let series =
@@ -131,7 +130,7 @@ fn outcomes_that_never_happened_are_zero_so_that_the_first_is_seen() {
     }
 }
 
-/// Names that no Engine allows today, and an image that it does not look into.
+/// Names that no Engine allows today, and a hostile image reference.
 fn hostile() -> Snapshot {
     let names = ["a\"b", "back\\slash", "new\nline 1", "}{=,#", "süß\u{1b}[2J", "", "a\"b"];
     let reports = names.map(|name| report(name, "evil\"} 1\nup 1", "one", Some("two")));
@@ -139,7 +138,7 @@ fn hostile() -> Snapshot {
 }
 
 #[test]
-fn hostile_names_are_escaped_and_nothing_stands_twice() {
+fn hostile_names_are_escaped_and_no_series_is_repeated() {
     let page = busy().render(&hostile());
     assert!(page.contains(r#"pilotfish_update_available{container="a\"b"} 1"#), "{page}");
     assert!(page.contains(r#"pilotfish_update_available{container="back\\slash"} 1"#), "{page}");
@@ -151,7 +150,7 @@ fn hostile_names_are_escaped_and_nothing_stands_twice() {
     assert_eq!(samples.len(), distinct.len());
 }
 
-/// What `promtool check metrics` has to say; nothing is well.
+/// The result and the output of `promtool check metrics`; no output means no finding.
 fn promtool(page: &str) -> (bool, String) {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
@@ -169,7 +168,7 @@ fn promtool(page: &str) -> (bool, String) {
 }
 
 #[test]
-fn promtool_finds_nothing_wrong() {
+fn promtool_accepts_the_page() {
     let fresh = Metrics::new().expect("the catalogue is valid").render(&Snapshot::default());
     let pages = [
         ("fresh", fresh),

@@ -1,4 +1,4 @@
-//! What a person reads, compared whole.
+//! Output for people, compared as a whole.
 
 use pilotfish::core::update::history::Outcome;
 use pilotfish::core::update::plan::Outline;
@@ -15,7 +15,7 @@ const fn screen(width: usize) -> Screen {
 }
 
 #[test]
-fn check_into_a_pipe_is_as_wide_as_it_is() {
+fn check_into_a_pipe_has_full_width() {
     compare("check-pipe", &check(&reports(), Screen::NONE));
 }
 
@@ -27,7 +27,7 @@ fn check_fits_every_terminal() {
 }
 
 #[test]
-fn check_is_coloured_where_that_is_wanted_and_says_the_same() {
+fn check_with_colour_says_the_same() {
     let colourful = check(&reports(), Screen { width: Some(120), colour: true });
     compare("check-colour", &colourful);
     let mut plain = colourful;
@@ -38,7 +38,7 @@ fn check_is_coloured_where_that_is_wanted_and_says_the_same() {
 }
 
 #[test]
-fn check_counts_one_and_none_as_people_do() {
+fn check_has_singular_and_zero_forms() {
     let one = [report("till", "shop/till:1", "one", Some("one"))];
     assert!(check(&one, Screen::NONE).ends_with("\n1 container: 1 up to date\n"));
     assert_eq!(
@@ -48,7 +48,7 @@ fn check_counts_one_and_none_as_people_do() {
 }
 
 #[test]
-fn check_shows_a_strangers_words_on_one_line() {
+fn check_shows_text_from_others_on_one_line() {
     use pilotfish::core::decide::reason::Reason;
     let hostile = no(
         report("till", "evil\x1b[2J:1", "one", None),
@@ -76,7 +76,7 @@ fn check_for_scripts_is_the_documented_document() {
 }
 
 #[test]
-fn history_into_a_pipe_is_as_wide_as_it_is() {
+fn history_into_a_pipe_has_full_width() {
     compare("history-pipe", &history(&records(), None, &berlin(), Screen::NONE));
 }
 
@@ -121,7 +121,7 @@ fn history_for_scripts_is_the_documented_document() {
 }
 
 #[test]
-fn an_update_ends_with_what_became_of_every_container() {
+fn an_update_ends_with_the_result_of_every_container() {
     let mut failed = record("web", Outcome::RolledBack, Some("exited with code 1"));
     failed.gap_seconds = Some(1.25);
     compare_within("update", &update_summary(&[failed], &reports(), screen(80)), 80);
@@ -129,7 +129,7 @@ fn an_update_ends_with_what_became_of_every_container() {
 }
 
 #[test]
-fn a_dry_run_shows_how_and_hides_the_environment() {
+fn a_dry_run_shows_the_steps_and_hides_the_environment() {
     let plan = plan();
     let page = dry_run(&reports(), &[Outline::of(&plan)], screen(80));
     assert!(!page.contains("hunter2"), "{page}");

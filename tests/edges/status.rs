@@ -14,7 +14,7 @@ fn agent(snapshot: Snapshot) -> Status {
 }
 
 #[test]
-fn status_tells_of_an_agent_at_work_at_the_start_and_in_trouble() {
+fn status_shows_an_agent_updating_starting_and_in_trouble() {
     let busy = Snapshot {
         in_flight: vec![ActiveUpdate { container: "web".into(), step: Some(Step::Verify) }],
         stuck: vec!["db".to_owned()],

@@ -1,16 +1,16 @@
-//! An update on the terminal as it happens, compared whole.
+//! The progress of an update on the terminal, compared as a whole.
 
 use std::time::Duration;
 
 use pilotfish::core::update::Step;
-use pilotfish::core::update::event::{Event, Listener, PullProgress};
+use pilotfish::core::update::event::{Event, EventSink, PullProgress};
 use pilotfish::core::update::history::{Cause, Outcome, Record};
 use pilotfish::output::{Screen, TerminalListener, Transcript};
 
-use crate::fixtures::{digest, record};
+use crate::fixtures::{digest, numbered, record};
 use crate::golden::{Page, compare};
 
-/// What is heard of a good update and of one that goes back, and when, in milliseconds.
+/// The events of a good update and of one with a rollback, each with its time in milliseconds.
 fn events() -> Vec<(u64, Event)> {
     let container = || "till".to_owned();
     let mut events = vec![(
@@ -24,7 +24,7 @@ fn events() -> Vec<(u64, Event)> {
         },
     )];
     events.push((0, Event::StepBegun { container: container(), step: Step::Pull }));
-    // Forty pictures a second, of which ten are shown.
+    // Forty updates of the progress line per second, of which ten are shown.
     for picture in 0..80u64 {
         let progress = PullProgress {
             current: picture * 250_000,
@@ -68,7 +68,7 @@ fn events() -> Vec<(u64, Event)> {
     events
 }
 
-fn told(screen: Screen, is_terminal: bool) -> String {
+fn rendered(screen: Screen, is_terminal: bool) -> String {
     let mut transcript = Transcript::new(screen, is_terminal);
     let mut text = String::new();
     for (at, event) in events() {
@@ -77,15 +77,14 @@ fn told(screen: Screen, is_terminal: bool) -> String {
     text + &transcript.finish()
 }
 
-/// What a terminal has been told, with its control characters written out, a line for each
-/// rewriting.
+/// The output of a terminal with its control characters escaped, one line for each rewrite.
 fn written_out(text: &str) -> String {
     text.replace("\r\x1b[K", "⏎\n").replace('\x1b', "␛")
 }
 
 #[test]
 fn a_terminal_sees_steps_and_progress_on_one_rewritten_line() {
-    let text = told(Screen { width: Some(60), colour: false }, true);
+    let text = rendered(Screen { width: Some(60), colour: false }, true);
     for line in text.split(['\n', '\r']) {
         let columns = line.trim_start_matches("\x1b[K").chars().count();
         assert!(columns <= 60, "{line}");
@@ -97,29 +96,29 @@ fn a_terminal_sees_steps_and_progress_on_one_rewritten_line() {
 
 #[test]
 fn a_coloured_terminal_sees_the_same_in_colour() {
-    let colourful = told(Screen { width: Some(60), colour: true }, true);
+    let colourful = rendered(Screen { width: Some(60), colour: true }, true);
     let mut plain = colourful.clone();
     for code in ["0", "1", "2", "31", "32", "33", "36"] {
         plain = plain.replace(&format!("\x1b[{code}m"), "");
     }
     assert_ne!(plain, colourful);
-    assert_eq!(plain, told(Screen { width: Some(60), colour: false }, true));
+    assert_eq!(plain, rendered(Screen { width: Some(60), colour: false }, true));
 }
 
 #[test]
-fn a_pipe_gets_plain_lines_that_stand_alone() {
-    let text = told(Screen::NONE, false);
+fn a_pipe_gets_complete_plain_lines() {
+    let text = rendered(Screen::NONE, false);
     assert!(!text.contains(['\r', '\x1b']), "{text:?}");
     compare("terminal-pipe", &text);
 }
 
 #[test]
-fn the_listener_writes_what_the_transcript_tells() {
+fn the_listener_writes_the_transcript() {
     let page = Page::default();
     let listener = TerminalListener::new(page.clone(), Screen::NONE, false).expect("a thread");
     for (_, event) in events() {
-        listener.receive(&event);
+        listener.receive(&numbered(event));
     }
     listener.finish();
-    assert_eq!(page.text(), told(Screen::NONE, false));
+    assert_eq!(page.text(), rendered(Screen::NONE, false));
 }

@@ -1,4 +1,4 @@
-//! Releases that are not well: the old one comes back, and the bad one is not tried again.
+//! Bad releases: the old container is restored, and the bad release is not tried again.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use crate::support::images::Release;
 use crate::support::registry::Published;
 use crate::support::{Pi, WATCHED};
 
-/// A release whose HEALTHCHECK asks five times a second.
+/// A release whose HEALTHCHECK runs five times a second.
 fn checked(version: &str) -> Release {
     Release::new(version).with_healthcheck(Duration::from_millis(200), 1)
 }
 
-/// Puts the bad release after a good one, and sees the good one come back.
-fn comes_back_from(good: &Release, bad: &Release) -> (Pi, Published, Published) {
+/// Publishes the bad release after a good one, and checks that the good one is restored.
+fn assert_restored_from(good: &Release, bad: &Release) -> (Pi, Published, Published) {
     let pi = Pi::new();
     let one = pi.registry.publish("till", good);
     let old = pi.start_watched("till", &one.reference, 8080, &[]);
@@ -21,7 +21,7 @@ fn comes_back_from(good: &Release, bad: &Release) -> (Pi, Published, Published) 
     pi.update(&[]).expect_code(3);
 
     pi.assert_settled("till", &one, 1);
-    assert_eq!(pi.id("till"), old, "the old container itself comes back");
+    assert_eq!(pi.id("till"), old, "the old container itself is restored");
     assert_eq!(pi.serving(8080).as_deref(), Some("till 1"));
     let history = pi.history("till");
     assert_eq!(history.len(), 1);
@@ -36,10 +36,10 @@ fn comes_back_from(good: &Release, bad: &Release) -> (Pi, Published, Published) 
 #[test]
 fn a_release_that_exits_at_start() {
     let bad = Release::new("2").with("TILL_EXIT_AFTER", "0s");
-    let (pi, _, two) = comes_back_from(&Release::new("1"), &bad);
+    let (pi, _, two) = assert_restored_from(&Release::new("1"), &bad);
 
     let log = pi.history("till")[0]["log"].to_string();
-    assert!(log.contains("the cash drawer is missing"), "its last words are lost: {log}");
+    assert!(log.contains("the cash drawer is missing"), "its last output is missing: {log}");
     let left = pi.engine.call("GET", &format!("/images/{}/json", two.image));
     assert_eq!(left.status, 404, "the failed image is left behind");
 }
@@ -47,45 +47,45 @@ fn a_release_that_exits_at_start() {
 #[test]
 fn a_release_that_exits_with_zero() {
     let bad = Release::new("2").with("TILL_EXIT_AFTER", "0s").with("TILL_EXIT_CODE", "0");
-    comes_back_from(&Release::new("1"), &bad);
+    assert_restored_from(&Release::new("1"), &bad);
 }
 
 #[test]
 fn a_release_that_is_never_healthy() {
     let bad = checked("2").with("TILL_UNHEALTHY_AFTER", "0s");
-    comes_back_from(&checked("1"), &bad);
+    assert_restored_from(&checked("1"), &bad);
 }
 
 #[test]
 fn a_release_that_stays_in_starting() {
-    // With a thousand retries the Engine never says `unhealthy`: only the time limit ends this.
+    // With a thousand retries the Engine never says `unhealthy`, so only the time limit ends this.
     let bad = Release::new("2")
         .with("TILL_UNHEALTHY_AFTER", "0s")
         .with_healthcheck(Duration::from_secs(1), 1000);
-    comes_back_from(&checked("1"), &bad);
+    assert_restored_from(&checked("1"), &bad);
 }
 
 #[test]
 fn a_release_that_becomes_unhealthy_in_the_stable_window() {
     let bad = checked("2").with("TILL_UNHEALTHY_AFTER", "1s");
-    comes_back_from(&checked("1"), &bad);
+    assert_restored_from(&checked("1"), &bad);
 }
 
 #[test]
 fn a_release_that_dies_in_the_stable_window() {
     let bad = Release::new("2").with("TILL_EXIT_AFTER", "1s");
-    comes_back_from(&Release::new("1"), &bad);
+    assert_restored_from(&Release::new("1"), &bad);
 }
 
 #[test]
 fn a_release_whose_binary_is_not_there() {
-    let bad = Release::new("2").starting("/no-such-file");
-    comes_back_from(&Release::new("1"), &bad);
+    let bad = Release::new("2").with_entrypoint("/no-such-file");
+    assert_restored_from(&Release::new("1"), &bad);
 }
 
 #[test]
 fn a_slow_health_check_is_waited_for() {
-    // The first result comes after three seconds, longer than the agent would wait by itself.
+    // The first result comes after three seconds, longer than the agent waits by default.
     let pi = Pi::with(&[], "every = \"1000h\"\n[health]\ntimeout = \"1s\"\nstable = \"1s\"");
     let slow = |version| Release::new(version).with_healthcheck(Duration::from_secs(3), 1);
     let one = pi.registry.publish("till", &slow("1"));
@@ -101,10 +101,10 @@ fn a_slow_health_check_is_waited_for() {
 #[test]
 fn a_refused_digest_is_not_tried_again() {
     let bad = Release::new("2").with("TILL_EXIT_AFTER", "0s");
-    let (pi, one, two) = comes_back_from(&Release::new("1"), &bad);
+    let (pi, one, two) = assert_restored_from(&Release::new("1"), &bad);
     let old = pi.id("till");
 
-    // Each command is an agent that was started anew.
+    // Each command is a new agent process.
     pi.update(&[]).expect_code(0);
     assert_eq!(pi.check("till")["reason"], "refused_digest");
     pi.registry.publish_index("till", &two, "the same bad image");
@@ -120,7 +120,7 @@ fn a_refused_digest_is_not_tried_again() {
 }
 
 #[test]
-fn of_two_containers_on_one_image_one_fails() {
+fn one_of_two_containers_on_one_image_fails() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("careful", &one.reference, 8081, &["--env=SHIFT=day"]);
@@ -139,7 +139,7 @@ fn of_two_containers_on_one_image_one_fails() {
 }
 
 #[test]
-fn a_probe_from_outside_judges_an_image_without_a_health_check() {
+fn a_probe_verifies_an_image_without_a_health_check() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     let probe = ["--network=host", "--label=pilotfish.health.probe=http://:8080/healthz"];
@@ -158,7 +158,7 @@ fn a_probe_from_outside_judges_an_image_without_a_health_check() {
 }
 
 #[test]
-fn a_probe_is_heard_although_the_engine_talks_of_a_health_check_all_the_time() {
+fn a_probe_counts_although_the_engine_sends_health_events_all_the_time() {
     let pi = Pi::new();
     let often = Duration::from_millis(200);
     let release = |version| Release::new(version).with_healthcheck(often, 3);

@@ -1,17 +1,17 @@
-//! What people, and Compose, make of a service in the middle of its update.
+//! Changes to a service by a person or by Compose during its update.
 
 use crate::support::images::Release;
 use crate::support::registry::Published;
 use crate::support::{Pi, WATCHED};
 
-/// By these Compose knows a container again.
+/// The labels by which Compose recognises a container.
 const COMPOSED: [&str; 3] = [
     "--label=com.docker.compose.project=shop",
     "--label=com.docker.compose.service=till",
     "--label=com.docker.compose.container-number=1",
 ];
 
-/// A Pi on which a till that Compose knows runs version 1; version 2 takes its time on trial.
+/// A Pi on which a till of Compose runs version 1. The verification of version 2 takes a while.
 fn with_a_composed_till() -> (Pi, Published, Published) {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
@@ -21,22 +21,22 @@ fn with_a_composed_till() -> (Pi, Published, Published) {
     (pi, one, two)
 }
 
-/// What Compose makes of the service, under this name.
-fn make(pi: &Pi, name: &str, image: &Published) -> String {
+/// Creates the container of the service as Compose does, under this name.
+fn create_as_compose(pi: &Pi, name: &str, image: &Published) -> String {
     let name = format!("--name={name}");
     let options = [&["create", &name, "--restart=always", "--publish=8080:8080"], &WATCHED[..]];
     let arguments = [&options.concat(), &COMPOSED[..], &[image.reference.as_str()]].concat();
     pi.engine.docker(&arguments)
 }
 
-/// Compose 2 makes it anew under a name with twelve digits before it, removes what is there, and
-/// then gives it the name. Where it fails in between, nothing would be left of the service.
+/// Compose 2 recreates the container under a name with a twelve-digit prefix, removes the present
+/// ones, and then renames it. If Compose fails in between, the service would be gone.
 #[test]
-fn what_compose_leaves_half_made_is_not_the_service() {
+fn a_half_finished_recreate_of_compose_is_not_the_service() {
     let (pi, one, two) = with_a_composed_till();
     let agent = pi.update_until("verify");
 
-    make(&pi, "0123456789ab_till", &two);
+    create_as_compose(&pi, "0123456789ab_till", &two);
     pi.engine.docker(&["rm", "--force", "pilotfish-old-till", "till"]);
 
     agent.finish();
@@ -45,14 +45,14 @@ fn what_compose_leaves_half_made_is_not_the_service() {
     assert_eq!(pi.history("till")[0]["outcome"], "interrupted");
 }
 
-/// It takes a few seconds between what it removes and what it starts, because it makes everything
-/// anew first.
+/// Compose needs a few seconds between the removal and the start, because it creates all containers
+/// of the project first.
 #[test]
-fn what_compose_makes_anew_is_waited_for() {
+fn a_recreate_by_compose_is_waited_for() {
     let (pi, _, two) = with_a_composed_till();
     let agent = pi.update_until("verify");
 
-    make(&pi, "0123456789ab_till", &two);
+    create_as_compose(&pi, "0123456789ab_till", &two);
     pi.engine.docker(&["rm", "--force", "pilotfish-old-till", "till"]);
     std::thread::sleep(std::time::Duration::from_secs(5));
     pi.engine.docker(&["rename", "0123456789ab_till", "till"]);

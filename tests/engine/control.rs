@@ -1,5 +1,5 @@
-//! Commands beside an agent that runs: they act through its control socket, and whatever happens
-//! to either end, nothing breaks and everything is said.
+//! Commands while an agent runs: they work through its control socket. If either end dies, nothing
+//! breaks and the other end reports it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use std::time::Duration;
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::agent::{Running, begins};
+use crate::support::agent::{Running, begins_step};
 use crate::support::command::wait_until;
 use crate::support::images::Release;
 use crate::support::registry::Published;
 use crate::support::{Pi, text};
 
-/// How long an agent may take to open its socket, and an update to come to a step.
+/// How long an agent may take to open its socket, or an update to reach a step.
 const SOON: Duration = Duration::from_secs(60);
 
-/// A Pi with `till` on version 1, and an agent that does nothing by itself.
+/// A Pi with `till` on version 1, and an agent that starts no round by itself.
 fn with_an_agent() -> (Pi, Running, Published) {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
@@ -36,28 +36,28 @@ fn start_agent(pi: &Pi) -> Running {
     agent
 }
 
-/// Waits until the journal says that the update has come to the step.
-fn until(pi: &Pi, step: &str) {
+/// Waits until the journal says that the update has reached the step.
+fn wait_for_step(pi: &Pi, step: &str) {
     wait_until(&format!("the update comes to {step}"), SOON, || {
-        pi.agent.entries().iter().any(|entry| begins(entry, step))
+        pi.agent.entries().iter().any(|entry| begins_step(entry, step))
     });
 }
 
-/// How often the registry was asked what a tag points at.
+/// How many HEAD requests for a tag the registry got.
 fn heads(pi: &Pi) -> usize {
     let asks = |line: &&String| line.starts_with("HEAD ") && line.contains("/manifests/");
     pi.registry.requests().iter().filter(asks).count()
 }
 
-/// The words of what an update printed: digests and times are cut away.
-fn words(out: &str) -> String {
+/// The output of an update without digests and times.
+fn without_digits(out: &str) -> String {
     let is_word = |word: &&str| word.chars().all(|c| !c.is_ascii_digit());
     let line = |line: &str| line.split_whitespace().filter(is_word).collect::<Vec<_>>().join(" ");
     out.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
-fn check_is_answered_with_what_the_agent_knows_and_fresh_asks_the_registry() {
+fn check_answers_from_the_agents_snapshot_and_fresh_asks_the_registry() {
     let (pi, agent, _) = with_an_agent();
     assert_eq!(pi.check("till")["verdict"], "up_to_date");
     let asked = heads(&pi);
@@ -69,7 +69,7 @@ fn check_is_answered_with_what_the_agent_knows_and_fresh_asks_the_registry() {
     assert_eq!(heads(&pi), asked, "the registry was asked again");
     assert_eq!(known["containers"][0]["verdict"], "up_to_date");
     let again = pi.agent.json(&pi.engine, &["check", "--json"]);
-    assert_eq!(known, again, "what is known has its own time");
+    assert_eq!(known, again, "the cached answer changed");
     let fresh = pi.agent.json(&pi.engine, &["check", "--fresh", "--json"]);
     assert_eq!(heads(&pi), asked + 1);
     assert_eq!(fresh["containers"][0]["offered"], two.digest.as_str());
@@ -79,7 +79,7 @@ fn check_is_answered_with_what_the_agent_knows_and_fresh_asks_the_registry() {
 }
 
 #[test]
-fn check_shows_a_container_that_came_and_forgets_one_that_went() {
+fn check_shows_new_containers_and_drops_removed_ones() {
     let (pi, _agent, one) = with_an_agent();
     pi.check("till");
 
@@ -92,7 +92,7 @@ fn check_shows_a_container_that_came_and_forgets_one_that_went() {
 }
 
 #[test]
-fn an_update_through_the_agent_is_told_as_one_without() {
+fn an_update_through_the_agent_prints_the_same_as_without() {
     let (pi, agent, _) = with_an_agent();
     let two = pi.registry.publish("till", &Release::new("2"));
 
@@ -103,7 +103,7 @@ fn an_update_through_the_agent_is_told_as_one_without() {
     agent.terminate().expect_code(0);
     pi.registry.publish("till", &Release::new("3"));
     let alone = pi.update(&[]).expect_code(0);
-    assert_eq!(words(&through.out), words(&alone.out));
+    assert_eq!(without_digits(&through.out), without_digits(&alone.out));
     let ends = through.out.lines().filter(|line| line.starts_with("till: updated, "));
     assert_eq!(ends.count(), 1, "{}", through.out);
     for step in ["pull", "create", "switch", "verify", "clean"] {
@@ -112,7 +112,7 @@ fn an_update_through_the_agent_is_told_as_one_without() {
 }
 
 #[test]
-fn a_person_acts_through_the_agent_and_check_knows_at_once() {
+fn commands_work_through_the_agent_and_check_shows_the_result_at_once() {
     let (pi, agent, one) = with_an_agent();
     let two = pi.registry.publish("till", &Release::new("2"));
     pi.update(&["till"]).expect_code(0);
@@ -127,8 +127,8 @@ fn a_person_acts_through_the_agent_and_check_knows_at_once() {
     let nothing = command(&["recover"]).expect_code(0);
     assert_eq!(nothing.out, "No update was open.\n");
     for words in [&["check", "kiosk"][..], &["update", "kiosk"], &["rollback", "kiosk"]] {
-        let told = command(words).expect_code(1);
-        assert!(told.err.contains("no watched container is named kiosk;"), "{told:?}");
+        let output = command(words).expect_code(1);
+        assert!(output.err.contains("no watched container is named kiosk;"), "{output:?}");
     }
     let dry = command(&["update", "--dry-run"]).expect_code(0);
     assert!(dry.out.contains("till"), "{}", dry.out);
@@ -138,11 +138,11 @@ fn a_person_acts_through_the_agent_and_check_knows_at_once() {
 }
 
 #[test]
-fn two_people_type_update_at_once() {
+fn two_update_commands_at_once() {
     let (pi, _agent, _) = with_an_agent();
     let two = pi.registry.publish("till", &Release::new("2"));
     let first = pi.agent.spawn(&pi.engine, &["update"]);
-    until(&pi, "verify");
+    wait_for_step(&pi, "verify");
 
     let second = pi.update(&[]).expect_code(0);
 
@@ -159,7 +159,7 @@ fn a_check_does_not_wait_for_an_update() {
     pi.check("till");
     pi.registry.publish("till", &Release::new("2"));
     let update = pi.agent.spawn(&pi.engine, &["update"]);
-    until(&pi, "verify");
+    wait_for_step(&pi, "verify");
 
     pi.check("till");
 
@@ -169,7 +169,7 @@ fn a_check_does_not_wait_for_an_update() {
 }
 
 #[test]
-fn one_update_on_trial_holds_up_no_look_and_no_person() {
+fn an_update_in_verification_delays_no_check_and_no_command() {
     let (pi, _agent, one) = with_an_agent();
     let kiosk = pi.registry.publish("kiosk", &Release::new("1"));
     let long = ["--label=pilotfish.enable=true", "--label=pilotfish.health.stable=8s"];
@@ -179,7 +179,7 @@ fn one_update_on_trial_holds_up_no_look_and_no_person() {
     pi.registry.publish("till", &Release::new("2"));
     let two = pi.registry.publish("kiosk", &Release::new("2"));
     let update = pi.agent.spawn(&pi.engine, &["update", "till"]);
-    until(&pi, "verify");
+    wait_for_step(&pi, "verify");
 
     let fresh = pi.agent.json(&pi.engine, &["check", "--fresh", "--json"]);
     pi.agent.run(&pi.engine, &["allow", "kiosk"]).expect_code(0);
@@ -189,8 +189,8 @@ fn one_update_on_trial_holds_up_no_look_and_no_person() {
     assert_eq!(of("kiosk")["offered"], two.digest.as_str());
     assert_eq!(of("till")["reason"], "update_in_flight");
     let status = pi.agent.json(&pi.engine, &["status", "--json"]);
-    assert_eq!(status["in_flight"][0]["container"], "till", "somebody has waited for the update");
-    // Another update waits for its turn.
+    assert_eq!(status["in_flight"][0]["container"], "till", "a command waited for the update");
+    // Another update waits until this one ends.
     let second = pi.update(&["kiosk"]).expect_code(0);
     assert!(second.err.contains("the agent is updating till; this waits for it"), "{second:?}");
     update.finish().expect_code(0);
@@ -198,18 +198,18 @@ fn one_update_on_trial_holds_up_no_look_and_no_person() {
 }
 
 #[test]
-fn ctrl_c_detaches_and_the_update_goes_on() {
+fn ctrl_c_detaches_and_the_update_continues() {
     let (pi, _agent, _) = with_an_agent();
     let two = pi.registry.publish("till", &Release::new("2"));
     let update = pi.agent.spawn(&pi.engine, &["update"]);
-    until(&pi, "verify");
+    wait_for_step(&pi, "verify");
 
     kill_process(update.pid(), Signal::INT).expect("to interrupt the command");
 
-    let told = update.finish().expect_code(1);
+    let output = update.finish().expect_code(1);
     assert_eq!(
-        told.err,
-        "pilotfish: detached; the agent continues, and `pilotfish status` and `pilotfish history` \
+        output.err,
+        "pilotfish: detached; the agent goes on, and `pilotfish status` and `pilotfish history` \
          tell how\n"
     );
     wait_until("the update ends", SOON, || !pi.history("till").is_empty());
@@ -218,17 +218,17 @@ fn ctrl_c_detaches_and_the_update_goes_on() {
 }
 
 #[test]
-fn an_agent_that_dies_under_the_command_is_told_and_recover_puts_it_right() {
+fn a_command_reports_that_the_agent_died_and_recover_repairs() {
     let (pi, agent, _) = with_an_agent();
     let two = pi.registry.publish("till", &Release::new("2"));
     let update = pi.agent.spawn(&pi.engine, &["update"]);
-    until(&pi, "verify");
+    wait_for_step(&pi, "verify");
 
     agent.kill();
 
-    let told = update.finish().expect_code(1);
+    let output = update.finish().expect_code(1);
     assert_eq!(
-        told.err,
+        output.err,
         "pilotfish: the agent ended, or was restarted, before it was done; `pilotfish status` and \
          `pilotfish history` show the result\n"
     );
@@ -242,11 +242,11 @@ fn an_agent_that_dies_under_the_command_is_told_and_recover_puts_it_right() {
 }
 
 #[test]
-fn an_agent_that_is_stopped_under_the_command_is_told() {
+fn a_command_reports_that_the_agent_was_stopped() {
     let (pi, agent, _) = with_an_agent();
     let two = pi.registry.publish("till", &Release::new("2"));
     let update = pi.agent.spawn(&pi.engine, &["update"]);
-    until(&pi, "verify");
+    wait_for_step(&pi, "verify");
 
     agent.terminate().expect_code(0);
 
@@ -274,7 +274,7 @@ fn a_second_agent_names_the_first() {
 }
 
 #[test]
-fn status_and_healthcheck_tell_how_the_agent_stands() {
+fn status_and_healthcheck_show_the_state_of_the_agent() {
     let (pi, agent, _) = with_an_agent();
     pi.agent.run(&pi.engine, &["check", "--fresh"]).expect_code(0);
 
@@ -305,16 +305,16 @@ fn status_and_healthcheck_tell_how_the_agent_stands() {
 }
 
 #[test]
-fn an_agent_without_an_engine_becomes_ill_and_says_why() {
+fn an_agent_without_an_engine_becomes_unhealthy_and_says_why() {
     let pi = Pi::with(&[], "every = \"1s\"\njitter = \"0%\"");
     let _agent = start_agent(&pi);
     pi.agent.run(&pi.engine, &["healthcheck"]).expect_code(0);
 
     pi.engine.stop();
 
-    wait_until("the agent is ill", SOON, || {
-        let told = pi.agent.run(&pi.engine, &["healthcheck"]);
-        told.code() == 1 && told.err.contains("cannot be reached")
+    wait_until("the agent is unhealthy", SOON, || {
+        let output = pi.agent.run(&pi.engine, &["healthcheck"]);
+        output.code() == 1 && output.err.contains("cannot be reached")
     });
     let status = pi.agent.run(&pi.engine, &["status"]).expect_code(0);
     assert!(

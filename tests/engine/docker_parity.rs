@@ -1,6 +1,6 @@
-//! The Engine is the yardstick: `docker pull` and `pilotfish check --fresh` side by side, with the
-//! same logins, certificates and registries. Whatever the one takes, the other takes as well, or it
-//! says in plain words why not. One Engine serves all rows; each row says what both did.
+//! `docker pull` and `pilotfish check --fresh` side by side, with the same logins, certificates and
+//! registries. If Docker accepts a row, Pilotfish accepts it too, or says plainly why not. One
+//! Engine serves all rows; each row says what both did.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -21,13 +21,14 @@ use crate::support::images::{Release, digest_of};
 use crate::support::registry::architecture;
 use crate::support::{Pi, WATCHED};
 
-/// A registry starts in a tenth of a second when the machine has nothing else to do.
+/// A registry starts within a tenth of a second on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What `docker pull` is given: it waits for a helper that hangs without an end.
+/// The time limit for `docker pull`, which waits without a limit for a credential helper that
+/// hangs.
 const PULL_TIMEOUT: &str = "5";
 
-/// Where the registries with TLS listen, by the certificate that they show.
+/// The ports of the registries with TLS, named by their certificates.
 const AUTHORITY: u16 = 6001;
 const SELF_SIGNED_AUTHORITY: u16 = 6002;
 const SELF_SIGNED: u16 = 6003;
@@ -42,45 +43,45 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 struct Row {
     name: &'static str,
     image: String,
-    /// What stands in `config.json`; nothing: there is no such file.
+    /// The content of `config.json`; `None`: there is no such file.
     config: Option<String>,
-    /// Where we do not take it: the reason, and a part of the sentence.
+    /// If Pilotfish does not accept it: the reason, and a part of the message.
     refused: Option<(&'static str, &'static str)>,
 }
 
 impl Row {
-    fn taken(name: &'static str, image: String) -> Self {
+    fn accepted(name: &'static str, image: String) -> Self {
         Self { name, image, config: None, refused: None }
     }
 
     fn refused(name: &'static str, image: String, reason: &'static str, why: &'static str) -> Self {
-        Self { refused: Some((reason, why)), ..Self::taken(name, image) }
+        Self { refused: Some((reason, why)), ..Self::accepted(name, image) }
     }
 
     fn with_config(name: &'static str, image: &str, config: &str) -> Self {
-        Self { config: Some(config.to_owned()), ..Self::taken(name, image.to_owned()) }
+        Self { config: Some(config.to_owned()), ..Self::accepted(name, image.to_owned()) }
     }
 }
 
-/// A request, as far as a script looks at it.
-struct Asked {
+/// The part of a request that a script reads.
+struct Request {
     method: String,
     path: String,
     host: String,
     authorization: String,
 }
 
-/// What a script says: an answer of its own, or where in the real registry to look.
-enum Said {
+/// The result of a script: an answer, or a path in the real registry.
+enum Reply {
     Answer(u16, String, &'static str),
     Real(String),
 }
 
-/// Listens before the registry of `engine`, where the Engine reaches this machine.
-fn stand_before(
+/// Listens in front of the registry of `engine`, on an address that the Engine reaches.
+fn serve_in_front_of(
     listener: TcpListener,
     real: SocketAddr,
-    script: fn(&Asked, u16) -> Said,
+    script: fn(&Request, u16) -> Reply,
     other: u16,
 ) {
     thread::spawn(move || {
@@ -93,7 +94,7 @@ fn stand_before(
 fn serve(
     mut client: &TcpStream,
     real: SocketAddr,
-    script: fn(&Asked, u16) -> Said,
+    script: fn(&Request, u16) -> Reply,
     other: u16,
 ) -> std::io::Result<()> {
     let mut lines = BufReader::new(client).lines();
@@ -101,23 +102,23 @@ fn serve(
     let mut words = first.split(' ').map(str::to_owned);
     let mut word = || words.next().unwrap_or_default();
     let (method, path) = (word(), word());
-    let mut asked = Asked { method, path, host: String::new(), authorization: String::new() };
+    let mut request = Request { method, path, host: String::new(), authorization: String::new() };
     let mut accept = Vec::new();
     for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
         let (name, value) = line.split_once(": ").unwrap_or((&line, ""));
         match name.to_ascii_lowercase().as_str() {
-            "host" => asked.host = value.to_owned(),
-            "authorization" => asked.authorization = value.to_owned(),
+            "host" => request.host = value.to_owned(),
+            "authorization" => request.authorization = value.to_owned(),
             "accept" => accept.push(value.to_owned()),
             _ => {}
         }
     }
-    let (status, head, body) = match script(&asked, other) {
-        Said::Answer(status, head, body) => (status, head, body.as_bytes().to_vec()),
-        Said::Real(path) => {
+    let (status, head, body) = match script(&request, other) {
+        Reply::Answer(status, head, body) => (status, head, body.as_bytes().to_vec()),
+        Reply::Real(path) => {
             let accept = accept.join(", ");
             let headers = [("Accept", accept.as_str())];
-            let answer = Peer::Tcp(real).request(&asked.method, &path, &headers, b"")?;
+            let answer = Peer::Tcp(real).request(&request.method, &path, &headers, b"")?;
             let kept = |name: &str| {
                 ["content-type", "docker-content-digest"].contains(&name.to_lowercase().as_str())
             };
@@ -131,46 +132,46 @@ fn serve(
         "HTTP/1.1 {status} x\r\n{head}Content-Length: {length}\r\nConnection: close\r\n\r\n"
     );
     client.write_all(head.as_bytes())?;
-    if asked.method != "HEAD" { client.write_all(&body) } else { Ok(()) }
+    if request.method != "HEAD" { client.write_all(&body) } else { Ok(()) }
 }
 
-/// Whoever shows nothing gets a token, as on Docker Hub; whoever shows something wrong does not.
-fn open(asked: &Asked, _: u16) -> Said {
-    if asked.path.starts_with("/token") {
-        return match asked.authorization.as_str() {
-            "" => Said::Answer(200, String::new(), r#"{"token":"anonymous"}"#),
-            _ => Said::Answer(401, String::new(), ""),
+/// A client without credentials gets a token, as on Docker Hub; wrong credentials are refused.
+fn anonymous_token(request: &Request, _: u16) -> Reply {
+    if request.path.starts_with("/token") {
+        return match request.authorization.as_str() {
+            "" => Reply::Answer(200, String::new(), r#"{"token":"anonymous"}"#),
+            _ => Reply::Answer(401, String::new(), ""),
         };
     }
-    if asked.authorization == "Bearer anonymous" {
-        return Said::Real(asked.path.clone());
+    if request.authorization == "Bearer anonymous" {
+        return Reply::Real(request.path.clone());
     }
-    let realm = format!("http://{}/token", asked.host);
-    Said::Answer(401, format!("WWW-Authenticate: Bearer realm=\"{realm}\"\r\n"), "")
+    let realm = format!("http://{}/token", request.host);
+    Reply::Answer(401, format!("WWW-Authenticate: Bearer realm=\"{realm}\"\r\n"), "")
 }
 
-/// Sends everybody to the other registry.
-fn redirecting(asked: &Asked, other: u16) -> Said {
-    let host = asked.host.split(':').next().unwrap_or_default();
-    Said::Answer(307, format!("Location: http://{host}:{other}{}\r\n", asked.path), "")
+/// Redirects every request to the other registry.
+fn redirecting(request: &Request, other: u16) -> Reply {
+    let host = request.host.split(':').next().unwrap_or_default();
+    Reply::Answer(307, format!("Location: http://{host}:{other}{}\r\n", request.path), "")
 }
 
-/// Answers a `HEAD` with the status that the repository is named after, and a `GET` as it should.
-fn headless(asked: &Asked, _: u16) -> Said {
-    let repository = asked.path.strip_prefix("/v2/h").and_then(|rest| rest.split_once('/'));
-    let Some((status, rest)) = repository else { return Said::Answer(200, String::new(), "{}") };
+/// Answers a `HEAD` with the status in the repository's name, and a `GET` normally.
+fn headless(request: &Request, _: u16) -> Reply {
+    let repository = request.path.strip_prefix("/v2/h").and_then(|rest| rest.split_once('/'));
+    let Some((status, rest)) = repository else { return Reply::Answer(200, String::new(), "{}") };
     match status.parse() {
-        Ok(status) if asked.method == "HEAD" && rest.contains("/manifests/latest") => {
-            Said::Answer(status, String::new(), "")
+        Ok(status) if request.method == "HEAD" && rest.contains("/manifests/latest") => {
+            Reply::Answer(status, String::new(), "")
         }
-        _ => Said::Real(format!("/v2/{rest}")),
+        _ => Reply::Real(format!("/v2/{rest}")),
     }
 }
 
 /// Registries with TLS over the same images; they end with the test.
-struct Guards(Vec<Child>);
+struct TlsRegistries(Vec<Child>);
 
-impl Drop for Guards {
+impl Drop for TlsRegistries {
     fn drop(&mut self) {
         for child in &mut self.0 {
             drop(child.kill());
@@ -179,7 +180,7 @@ impl Drop for Guards {
     }
 }
 
-/// Shows this certificate at that port, and trusts `trusted` there.
+/// Serves TLS with this certificate at that port. The Engine trusts `trusted` there.
 fn serve_tls(
     engine: &Engine,
     port: u16,
@@ -192,9 +193,9 @@ fn serve_tls(
     fs::write(&crt, certificate).expect("a certificate");
     fs::write(&secret, key.serialize_pem()).expect("a key");
     if let Some(trusted) = trusted {
-        let certs = Path::new("/etc/docker/certs.d").join(engine.reach(port).to_string());
+        let certs = Path::new("/etc/docker/certs.d").join(engine.address_of(port).to_string());
         fs::create_dir_all(&certs).expect("certs.d");
-        engine.remove_in_the_end(&certs);
+        engine.remove_on_drop(&certs);
         fs::write(certs.join("ca.crt"), trusted).expect("ca.crt");
     }
     let settings = json!({
@@ -209,14 +210,14 @@ fn serve_tls(
     let mut command = engine.command("docker-registry");
     command.arg("serve").arg(file).stdout(log.try_clone().expect("a log")).stderr(log);
     let child = command.spawn().expect("docker-registry");
-    let address = engine.reach(port);
+    let address = engine.address_of(port);
     wait_until("the registry listens", START_TIMEOUT, || TcpStream::connect(address).is_ok());
     child
 }
 
-/// All of them, each with the certificate that its port stands for.
-fn guards(engine: &Engine) -> Guards {
-    let address = engine.reach(0).ip().to_string();
+/// All TLS registries, each with the certificate of its port.
+fn start_tls_registries(engine: &Engine) -> TlsRegistries {
+    let address = engine.address_of(0).ip().to_string();
     let key = KeyPair::generate().expect("a key");
     let with = |names: &[&str], is_authority: bool| {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -238,7 +239,7 @@ fn guards(engine: &Engine) -> Guards {
     let start = |port, certificate: &str, trusted: Option<&str>| {
         serve_tls(engine, port, (certificate.to_owned(), &key), trusted)
     };
-    Guards(vec![
+    TlsRegistries(vec![
         start(AUTHORITY, &issued, Some(&authority.pem())),
         start(SELF_SIGNED_AUTHORITY, &own[0], Some(&own[0])),
         start(SELF_SIGNED, &own[1], Some(&own[1])),
@@ -248,7 +249,7 @@ fn guards(engine: &Engine) -> Guards {
     ])
 }
 
-/// An image with one empty layer, packed with zstd: a frame with one block that is not compressed.
+/// An image with one empty layer, packed with zstd: a frame with one uncompressed block.
 fn publish_zstd(pi: &Pi, repository: &str) {
     let archive = [0; 1024];
     let mut layer = vec![0x28, 0xb5, 0x2f, 0xfd, 0xa0];
@@ -272,12 +273,12 @@ fn publish_zstd(pi: &Pi, repository: &str) {
     pi.registry.put_manifest(repository, "latest", MANIFEST, &manifest);
 }
 
-/// Moves a tag to an index that does not say which platform its one entry is for.
+/// Moves a tag to an index whose one entry names no platform.
 fn publish_bare_index(pi: &Pi, repository: &str) {
     let two = pi.registry.publish(repository, &Release::new("2"));
     let path = format!("/v2/{repository}/manifests/{}", two.digest);
     let kind = "application/vnd.docker.distribution.manifest.v2+json";
-    let peer = Peer::Tcp(pi.engine.reach(5000));
+    let peer = Peer::Tcp(pi.engine.address_of(5000));
     let manifest = peer.request("GET", &path, &[("Accept", kind)], b"").expect("the registry");
     let entry = json!({ "mediaType": kind, "size": manifest.body.len(), "digest": two.digest });
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] });
@@ -285,7 +286,7 @@ fn publish_bare_index(pi: &Pi, repository: &str) {
     pi.registry.put_manifest(repository, "latest", INDEX, &index);
 }
 
-/// Helpers that are of no use, in a directory for the PATH.
+/// Broken credential helpers, in a directory for the PATH.
 fn write_helpers(directory: &Path) {
     for (name, script) in [
         ("garbage", "echo 'no JSON'"),
@@ -298,17 +299,17 @@ fn write_helpers(directory: &Path) {
     }
 }
 
-/// One machine with everything that the rows ask for.
-struct Stage {
+/// One machine with the fixtures of all rows.
+struct Fixture {
     pi: Pi,
     directory: PathBuf,
-    _guards: Guards,
+    _tls_registries: TlsRegistries,
     open: String,
     redirecting: String,
     headless: String,
 }
 
-impl Stage {
+impl Fixture {
     fn build() -> Self {
         let listeners = [(); 3].map(|()| TcpListener::bind("0.0.0.0:0").expect("a port"));
         let ports = [0, 1, 2].map(|at: usize| listeners[at].local_addr().expect("a port").port());
@@ -316,34 +317,34 @@ impl Stage {
         let gateway = pi.engine.gateway();
         let [open_at, redirecting_at, headless_at] =
             ports.map(|port| SocketAddr::new(gateway, port).to_string());
-        let insecure = pi.engine.reach(INSECURE).to_string();
+        let insecure = pi.engine.address_of(INSECURE).to_string();
         let flag = |host: &String| format!("--insecure-registry={host}");
         let flags = [&open_at, &redirecting_at, &headless_at, &insecure].map(flag);
         pi.engine.stop();
         pi.engine.start_again(&flags.each_ref().map(String::as_str));
-        let real = pi.engine.reach(5000);
-        let scripts: [fn(&Asked, u16) -> Said; 3] = [open, redirecting, headless];
+        let real = pi.engine.address_of(5000);
+        let scripts: [fn(&Request, u16) -> Reply; 3] = [anonymous_token, redirecting, headless];
         for (listener, script) in listeners.into_iter().zip(scripts) {
-            stand_before(listener, real, script, ports[0]);
+            serve_in_front_of(listener, real, script, ports[0]);
         }
-        let guards = guards(&pi.engine);
+        let tls_registries = start_tls_registries(&pi.engine);
         let directory = pi.engine.directory().join("logins");
         fs::create_dir_all(&directory).expect("a directory");
         write_helpers(&directory);
         let [open, redirecting, headless] = [open_at, redirecting_at, headless_at];
-        Self { pi, directory, _guards: guards, open, redirecting, headless }
+        Self { pi, directory, _tls_registries: tls_registries, open, redirecting, headless }
     }
 
     /// The rows, in the order of the table.
     fn rows(&self) -> Vec<Row> {
         let open = format!("{}/till:latest", self.open);
-        let tls = |port| format!("{}/till:latest", self.pi.engine.reach(port));
+        let tls = |port| format!("{}/till:latest", self.pi.engine.address_of(port));
         let head = |status: u16| format!("{}/h{status}/till:latest", self.headless);
         let here = |repository: &str| format!("127.0.0.1:5000/{repository}:latest");
         let certificate = "registry_certificate";
         let login = Row::with_config;
         vec![
-            Row::taken("no configuration", open.clone()),
+            Row::accepted("no configuration", open.clone()),
             login("helper missing", &open, r#"{"credsStore":"is-not-there"}"#),
             login("helper prints garbage", &open, r#"{"credsStore":"garbage"}"#),
             login("helper fails", &open, r#"{"credsStore":"fails"}"#),
@@ -353,24 +354,27 @@ impl Stage {
             login("broken JSON", &open, r#"{"auths":"#),
             login("wrong types", &open, r#"{"auths":[1],"credsStore":7}"#),
             login("file a directory", &open, "DIRECTORY"),
-            Row::taken("plain http on loopback", here("till")),
-            Row::taken("certificate of an authority", tls(AUTHORITY)),
-            Row::taken("self-signed, CA:TRUE", tls(SELF_SIGNED_AUTHORITY)),
-            Row::taken("self-signed, CA:FALSE", tls(SELF_SIGNED)),
+            Row::accepted("plain http on loopback", here("till")),
+            Row::accepted("certificate of an authority", tls(AUTHORITY)),
+            Row::accepted("self-signed, CA:TRUE", tls(SELF_SIGNED_AUTHORITY)),
+            Row::accepted("self-signed, CA:FALSE", tls(SELF_SIGNED)),
             Row::refused("common name only", tls(COMMON_NAME), certificate, "subjectAltName"),
             Row::refused("unknown authority", tls(UNTRUSTED), certificate, "unknown authority"),
-            Row::taken("insecure with TLS", tls(INSECURE)),
-            Row::taken("redirect to another registry", format!("{}/till:latest", self.redirecting)),
-            Row::taken("HEAD answered 400", head(400)),
-            Row::taken("HEAD answered 403", head(403)),
-            Row::taken("HEAD answered 404", head(404)),
-            Row::taken("HEAD answered 405", head(405)),
-            Row::taken("index without platforms", here("bare")),
+            Row::accepted("insecure with TLS", tls(INSECURE)),
+            Row::accepted(
+                "redirect to another registry",
+                format!("{}/till:latest", self.redirecting),
+            ),
+            Row::accepted("HEAD answered 400", head(400)),
+            Row::accepted("HEAD answered 403", head(403)),
+            Row::accepted("HEAD answered 404", head(404)),
+            Row::accepted("HEAD answered 405", head(405)),
+            Row::accepted("index without platforms", here("bare")),
             Row::refused("zstd layer", here("zstd"), "layer_unsupported", "zstd"),
         ]
     }
 
-    /// `config.json` of a row, in a directory of its own.
+    /// Writes the `config.json` of a row into its own directory.
     fn write_config(&self, number: usize, row: &Row) -> PathBuf {
         let directory = self.directory.join(format!("{number}"));
         fs::create_dir_all(&directory).expect("a directory");
@@ -388,7 +392,7 @@ impl Stage {
         format!("{}:{path}", self.directory.display())
     }
 
-    /// Whether `docker pull` takes it, and the end of what it says.
+    /// Whether `docker pull` succeeds, and the end of its output.
     fn pull(&self, row: &Row, config: &Path) -> (bool, String) {
         let mut command = Command::new("timeout");
         command.arg(PULL_TIMEOUT).args(["docker", "--config"]).arg(config);
@@ -398,7 +402,7 @@ impl Stage {
         (output.status.success(), said)
     }
 
-    /// What the agent says of some containers, with this configuration of Docker's.
+    /// The reports of the agent for some containers, with this Docker configuration.
     fn check(&self, names: &[String], config: &Path) -> Vec<Value> {
         let mut command = self.pi.engine.command(&self.pi.agent.binary);
         command.arg("--config").arg(self.pi.engine.directory().join("agent/pilotfish.toml"));
@@ -418,17 +422,17 @@ struct Pulled {
     said: String,
 }
 
-/// Pulls a row, and lets a container run on what came; on another image where nothing did.
-fn pull_and_run(stage: &Stage, number: usize, row: &Row, base: &str) -> Pulled {
-    let pi = &stage.pi;
-    let config = stage.write_config(number, row);
-    // What moves later is pulled, and run, as it is before.
+/// Pulls a row, and runs a container on the result, or on another image if the pull failed.
+fn pull_and_run(fixture: &Fixture, number: usize, row: &Row, base: &str) -> Pulled {
+    let pi = &fixture.pi;
+    let config = fixture.write_config(number, row);
+    // The tag moves later, so it is pulled and run in its first state.
     let moves: Option<fn(&Pi, &str)> = match row.name {
         "index without platforms" => Some(publish_bare_index),
         "zstd layer" => Some(publish_zstd),
         _ => None,
     };
-    let (mut is_taken, mut said) = stage.pull(row, &config);
+    let (mut is_taken, mut said) = fixture.pull(row, &config);
     if !is_taken {
         pi.engine.docker(&["tag", base, &row.image]);
     }
@@ -439,13 +443,13 @@ fn pull_and_run(stage: &Stage, number: usize, row: &Row, base: &str) -> Pulled {
     pi.engine.docker(&words);
     if let Some(publish) = moves {
         publish(pi, row.image.split(['/', ':']).nth(2).expect("a repository"));
-        (is_taken, said) = stage.pull(row, &config);
+        (is_taken, said) = fixture.pull(row, &config);
     }
     Pulled { config, is_taken, said }
 }
 
-/// What both did with a row, and whether that is as it should be.
-fn judge(row: &Row, pulled: &Pulled, seen: &Value) -> Result<String, String> {
+/// What both did with a row; an error if that is not as expected.
+fn compare(row: &Row, pulled: &Pulled, seen: &Value) -> Result<String, String> {
     let [verdict, reason, detail] =
         ["verdict", "reason", "detail"].map(|key| seen[key].as_str().unwrap_or_default());
     let is_taken = verdict != "error";
@@ -456,7 +460,7 @@ fn judge(row: &Row, pulled: &Pulled, seen: &Value) -> Result<String, String> {
         if pulled.is_taken { "yes" } else { "no" },
     );
     let is_right = match row.refused {
-        // A newer Engine takes more; then we do, too.
+        // A newer Engine may accept more; then Pilotfish must accept it too.
         Some((word, why)) => {
             (is_taken && pulled.is_taken)
                 || (!pulled.is_taken && reason == word && detail.contains(why))
@@ -467,28 +471,28 @@ fn judge(row: &Row, pulled: &Pulled, seen: &Value) -> Result<String, String> {
 }
 
 #[test]
-fn whatever_docker_pull_takes_is_checked_as_well() {
-    let stage = Stage::build();
+fn check_accepts_what_docker_pull_accepts() {
+    let fixture = Fixture::build();
     for repository in ["till", "bare", "zstd"] {
-        stage.pi.registry.publish(repository, &Release::new("1"));
+        fixture.pi.registry.publish(repository, &Release::new("1"));
     }
     let base = "127.0.0.1:5000/till:latest";
-    stage.pi.engine.docker(&["pull", "--quiet", base]);
-    let rows = stage.rows();
+    fixture.pi.engine.docker(&["pull", "--quiet", base]);
+    let rows = fixture.rows();
     let numbered = rows.iter().enumerate();
     let pulled: Vec<_> =
-        numbered.map(|(number, row)| pull_and_run(&stage, number, row, base)).collect();
+        numbered.map(|(number, row)| pull_and_run(&fixture, number, row, base)).collect();
     let common = (0..rows.len()).filter(|number| rows[*number].config.is_none());
     let common: Vec<_> = common.map(|number| format!("row{number}")).collect();
-    let mut seen = stage.check(&common, &pulled[0].config);
+    let mut seen = fixture.check(&common, &pulled[0].config);
     for number in (0..rows.len()).filter(|number| rows[*number].config.is_some()) {
-        seen.extend(stage.check(&[format!("row{number}")], &pulled[number].config));
+        seen.extend(fixture.check(&[format!("row{number}")], &pulled[number].config));
     }
     let mut wrong = Vec::new();
     for (number, row) in rows.iter().enumerate() {
         let name = format!("row{number}");
         let seen = seen.iter().find(|seen| seen["container"] == name).expect("a row");
-        match judge(row, &pulled[number], seen) {
+        match compare(row, &pulled[number], seen) {
             Ok(line) => println!("{line}"),
             Err(line) => wrong.push(line),
         }

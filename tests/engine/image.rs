@@ -1,5 +1,5 @@
-//! The image as it is shipped, started as the documentation says. It takes a release build for a
-//! target, so it is no part of `make test`: `make test-image`, `make test-arm`.
+//! The shipped image, started as the documentation says. It needs a release build for a target, so
+//! it is no part of `make test`: `make test-image`, `make test-arm`.
 
 use std::env;
 use std::path::Path;
@@ -9,10 +9,10 @@ use crate::support::Pi;
 use crate::support::command::{run, wait_until};
 use crate::support::images::Release;
 
-/// The largest image that is shipped, in bytes.
+/// The largest allowed size of the shipped image, in bytes.
 const SIZE_MAX: u64 = 9_000_000;
 
-/// Longer than an emulated agent takes to start, and to be asked three times.
+/// Longer than an emulated agent takes to start and to answer three requests.
 const SOON: Duration = Duration::from_secs(180);
 
 #[test]
@@ -48,9 +48,9 @@ fn the_image_does_the_main_job_as_documented() {
     });
     let two = pi.registry.publish("till", &Release::new("2"));
 
-    let told = pi.engine.docker(&["exec", "pilotfish", "/pilotfish", "update"]);
+    let output = pi.engine.docker(&["exec", "pilotfish", "/pilotfish", "update"]);
 
-    assert!(told.contains("till: updated"), "{told}");
+    assert!(output.contains("till: updated"), "{output}");
     assert_eq!(pi.serving(8080).as_deref(), Some("till 2"));
     assert_eq!(pi.image("till"), two.image);
     pi.registry.publish("till", &Release::new("3").with("TILL_EXIT_AFTER", "0s"));
@@ -58,7 +58,7 @@ fn the_image_does_the_main_job_as_documented() {
     bad.args(["exec", "pilotfish", "/pilotfish", "update"]).env("DOCKER_HOST", pi.engine.host());
     assert_eq!(bad.status().expect("docker").code(), Some(3), "rolled back");
     assert_eq!(pi.serving(8080).as_deref(), Some("till 2"));
-    // Its end is that of the grace period at worst.
+    // At worst it ends with the grace period.
     pi.engine.docker(&["stop", "pilotfish"]);
     assert_eq!(pi.inspect("pilotfish")["State"]["ExitCode"], 0);
 }

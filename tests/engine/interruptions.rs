@@ -1,24 +1,24 @@
-//! An update that is cut off: by the death of the agent in each step, by an Engine that restarts,
-//! by somebody who tidies up, by a power cut. A service is never lost, and nothing is left lying.
+//! Interrupted updates: by a kill of the agent in each step, by an Engine restart, by a prune, by a
+//! power cut. The service is never lost, and nothing is left behind.
 
 use std::process::Command;
 use std::time::Duration;
 
 use crate::support::Pi;
-use crate::support::agent::begins;
+use crate::support::agent::begins_step;
 use crate::support::command::{run, wait_until};
 use crate::support::images::Release;
 use crate::support::registry::Published;
 use crate::support::text;
 
-/// How often a step is aimed at before the test gives up. A `kill -9` can come too late for a step
-/// that takes three milliseconds; another update is a new chance.
-const AIMS: u32 = 20;
+/// How often the test tries to hit a step. A `kill -9` can come too late for a step of three
+/// milliseconds; another update is a new chance.
+const ATTEMPTS: u32 = 20;
 
-/// How long the Engine may take to start what it has to start.
+/// How long the Engine may take to start its containers.
 const ENGINE_STARTS: Duration = Duration::from_secs(20);
 
-/// A Pi on which `till` runs version 1 while version 2 waits in the registry.
+/// A Pi on which `till` runs version 1 while version 2 is in the registry.
 fn with_an_update_waiting(flags: &[&str], second: &Release) -> (Pi, Published, Published) {
     let pi = Pi::with(flags, "every = \"1000h\"");
     let one = pi.registry.publish("till", &Release::new("1"));
@@ -27,22 +27,22 @@ fn with_an_update_waiting(flags: &[&str], second: &Release) -> (Pi, Published, P
     (pi, one, two)
 }
 
-/// The names of the containers that run.
+/// The names of the running containers.
 fn running(pi: &Pi) -> Vec<String> {
     let names = pi.names().into_iter();
     names.filter_map(|name| name.strip_suffix(" running").map(str::to_owned)).collect()
 }
 
-/// Kills the agent in the step until a kill has landed there, and has it recover after each.
+/// Kills the agent until a kill hits the step, and runs recovery after each kill.
 fn killed_in(step: &str) {
     let pi = Pi::new();
     let first = pi.registry.publish("till", &Release::new("0"));
     pi.start_watched("till", &first.reference, 8080, &[]);
-    for aim in 1..=AIMS {
+    for aim in 1..=ATTEMPTS {
         let next = pi.registry.publish("till", &Release::new(&aim.to_string()));
         let was_running = pi.update_until(step).kill();
         let entries = pi.agent.entries();
-        let landed = was_running && entries.last().is_some_and(|entry| begins(entry, step));
+        let landed = was_running && entries.last().is_some_and(|entry| begins_step(entry, step));
 
         pi.update(&[]).expect_code(0);
 
@@ -52,7 +52,7 @@ fn killed_in(step: &str) {
             return;
         }
     }
-    panic!("no kill landed in {step}");
+    panic!("no kill hit {step}");
 }
 
 #[test]
@@ -96,13 +96,13 @@ fn the_agent_is_killed_in_clean() {
 }
 
 #[test]
-fn the_agent_is_killed_while_a_bad_release_is_on_trial() {
+fn the_agent_is_killed_while_a_bad_release_is_verified() {
     let bad = Release::new("2").with("TILL_EXIT_AFTER", "1500ms");
     let (pi, one, _) = with_an_update_waiting(&[], &bad);
     pi.update_until("verify").kill();
 
-    // Recovery may go back without blame, and the round after it then tries the release once more;
-    // either way it is found out.
+    // Recovery may roll back without a refusal, and the next round then tries the release once
+    // more. In both cases the release is refused in the end.
     let code = pi.update(&[]).code();
 
     assert!([0, 3].contains(&code), "exit code {code}");
@@ -112,7 +112,7 @@ fn the_agent_is_killed_while_a_bad_release_is_on_trial() {
 }
 
 #[test]
-fn sigterm_ends_the_agent_after_the_current_step_and_the_next_one_goes_on() {
+fn sigterm_ends_the_agent_after_the_current_step_and_the_next_agent_continues() {
     let (pi, _, two) = with_an_update_waiting(&[], &Release::new("2"));
     let agent = pi.update_until("create");
     let begun = std::time::Instant::now();
@@ -125,7 +125,7 @@ fn sigterm_ends_the_agent_after_the_current_step_and_the_next_one_goes_on() {
     pi.assert_settled("till", &two, 1);
 }
 
-/// The Engine ends and starts again while the new container is on trial.
+/// The Engine restarts while the new container is being verified.
 fn engine_restarts_in_verify(flags: &[&str]) {
     let (pi, _, two) = with_an_update_waiting(flags, &Release::new("2"));
     let agent = pi.update_until("verify");
@@ -135,7 +135,7 @@ fn engine_restarts_in_verify(flags: &[&str]) {
 
     agent.finish();
     wait_until("one container runs", ENGINE_STARTS, || running(&pi).len() == 1);
-    // What an Engine restart has spoilt says nothing about the image: it is not refused.
+    // An Engine restart says nothing about the image: it is not refused.
     pi.update(&[]).expect_code(0);
     pi.assert_settled("till", &two, 1);
     assert_eq!(pi.check("till")["verdict"], "up_to_date");
@@ -162,7 +162,7 @@ fn an_engine_with_live_restore_is_killed_before_the_first_healthcheck() {
     pi.engine.start_again(LIVE_RESTORE);
 
     agent.finish();
-    // Docker 20.10 says `starting` for ever then, which is no fault of the image.
+    // Docker 20.10 then stays at `starting`, which is not the image's fault.
     let outcome = text(&pi.history("till")[0]["outcome"]);
     assert!(["updated", "interrupted"].contains(&&*outcome), "{outcome}");
     pi.update(&[]).expect_code(0);
@@ -171,7 +171,7 @@ fn an_engine_with_live_restore_is_killed_before_the_first_healthcheck() {
 }
 
 #[test]
-fn system_prune_during_the_trial_of_a_good_release() {
+fn system_prune_during_the_verification_of_a_good_release() {
     let (pi, _, two) = with_an_update_waiting(&[], &Release::new("2"));
     let agent = pi.update_until("verify");
 
@@ -182,7 +182,7 @@ fn system_prune_during_the_trial_of_a_good_release() {
 }
 
 #[test]
-fn system_prune_during_the_trial_of_a_bad_release() {
+fn system_prune_during_the_verification_of_a_bad_release() {
     let bad = Release::new("2").with("TILL_EXIT_AFTER", "1500ms");
     let (pi, one, _) = with_an_update_waiting(&[], &bad);
     let agent = pi.update_until("verify");
@@ -195,7 +195,7 @@ fn system_prune_during_the_trial_of_a_bad_release() {
 }
 
 #[test]
-fn after_a_power_cut_in_verify_the_engine_alone_serves_the_old_one() {
+fn after_a_power_cut_in_verify_the_engine_alone_starts_the_old_container() {
     let (pi, one, two) = with_an_update_waiting(&[], &Release::new("2"));
     pi.update_until("verify").kill();
 
@@ -203,7 +203,7 @@ fn after_a_power_cut_in_verify_the_engine_alone_serves_the_old_one() {
     pi.engine.start_again(&[]);
 
     wait_until("something serves", ENGINE_STARTS, || pi.serving(8080).is_some());
-    assert_eq!(pi.serving(8080).as_deref(), Some("till 1"), "an unproved release serves");
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 1"), "an unproven release serves");
     let alone = running(&pi);
     assert_eq!(alone.len(), 1, "{:?}", pi.names());
     assert_eq!(pi.image(&alone[0]), one.image);
@@ -211,10 +211,10 @@ fn after_a_power_cut_in_verify_the_engine_alone_serves_the_old_one() {
     pi.assert_settled("till", &two, 1);
 }
 
-/// What a power cut shortly after a pull by hand leaves on ext4: the image is listed, and its files
-/// have no length. One fresh pull heals it, and the release is not blamed.
+/// After a power cut shortly after a pull, on ext4: the image is listed, and its files are empty. A
+/// fresh pull repairs it, and the release is not refused.
 #[test]
-fn an_image_with_an_empty_program_after_an_unclean_boot_is_pulled_once_more() {
+fn an_image_with_an_empty_program_after_an_unclean_boot_is_pulled_again() {
     let release = Release::new("2").with_own_till();
     let (pi, one, two) = with_an_update_waiting(&[], &release);
     pi.engine.docker(&["pull", "--quiet", &two.reference]);

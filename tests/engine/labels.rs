@@ -1,4 +1,4 @@
-//! Whose labels count, and containers that somebody else manages, on a real Engine.
+//! Labels of images and of containers, and containers that other tools manage, on a real Engine.
 
 use std::fs;
 use std::process::Command;
@@ -12,17 +12,17 @@ use crate::support::{Pi, WATCHED};
 /// The agent watches every container.
 const EVERY_CONTAINER: (&str, &str) = ("PILOTFISH_OPT_IN", "false");
 
-/// The labels of images count.
+/// Labels of images count.
 const TRUSTING: (&str, &str) = ("PILOTFISH_TRUST_IMAGE_LABELS", "true");
 
-/// The document of `check --json`, with these variables.
+/// The document of `check --json`, with these environment variables.
 fn check(pi: &Pi, variables: &[(&str, &str)]) -> Value {
-    let told = pi.agent.run_with(&pi.engine, variables, &["check", "--json"]).expect_code(0);
-    serde_json::from_str(&told.out).expect("JSON")
+    let output = pi.agent.run_with(&pi.engine, variables, &["check", "--json"]).expect_code(0);
+    serde_json::from_str(&output.out).expect("JSON")
 }
 
 #[test]
-fn an_images_labels_are_not_its_operators_policy() {
+fn labels_of_an_image_do_not_set_the_policy() {
     let pi = Pi::new();
     let enabled = Release::new("1").with_label("pilotfish.enable", "true");
     let greedy = pi.registry.publish("greedy", &enabled);
@@ -33,14 +33,14 @@ fn an_images_labels_are_not_its_operators_policy() {
     let two = pi.registry.publish("greedy", &enabled.with("TILL_EDITION", "2"));
     pi.registry.publish("wide", &Release::new("2"));
 
-    // The agent's window is closed on every day of this test.
+    // The agent's update window is closed on every day of this test.
     let closed = ("PILOTFISH_UPDATE_WINDOW", "Mon 00:00-00:01");
     pi.agent.run_with(&pi.engine, &[closed], &["update"]).expect_code(0);
-    assert_eq!(pi.id("greedy"), id, "its image alone asked for that");
-    let told = check(&pi, &[closed]);
-    assert_eq!(told["containers"].as_array().map(Vec::len), Some(1));
-    assert_eq!(told["containers"][0]["reason"], "outside_window");
-    let passed = &told["passed_over"];
+    assert_eq!(pi.id("greedy"), id, "only its image's labels asked for that");
+    let output = check(&pi, &[closed]);
+    assert_eq!(output["containers"].as_array().map(Vec::len), Some(1));
+    assert_eq!(output["containers"][0]["reason"], "outside_window");
+    let passed = &output["passed_over"];
     assert_eq!(passed[0]["container"], "greedy");
     assert_eq!(passed[0]["labels"]["pilotfish.enable"], "true");
     assert_eq!(passed[0]["watched"], false);
@@ -58,7 +58,7 @@ fn an_images_labels_are_not_its_operators_policy() {
 }
 
 #[test]
-fn what_somebody_else_manages_is_held_by_its_word() {
+fn a_container_that_another_tool_manages_is_held_with_that_reason() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     let rows = [
@@ -87,18 +87,18 @@ fn what_somebody_else_manages_is_held_by_its_word() {
     let before = names.map(|name| pi.id(name));
     pi.registry.publish("till", &Release::new("2"));
 
-    // The migration has inherited the label of its service, and needs no more to be watched.
-    let told = check(&pi, &[]);
-    let of = |told: &Value, name: &str| {
-        let rows = told["containers"].as_array().expect("rows").clone();
+    // The migration inherits the label of its service, so it is watched.
+    let output = check(&pi, &[]);
+    let of = |output: &Value, name: &str| {
+        let rows = output["containers"].as_array().expect("rows").clone();
         rows.into_iter().find(|row| row["container"] == name).expect("a row")
     };
-    assert_eq!(of(&told, "migration")["reason"], "one_off");
-    let told = check(&pi, &[EVERY_CONTAINER]);
-    assert_eq!(of(&told, "migration")["reason"], "one_off");
+    assert_eq!(of(&output, "migration")["reason"], "one_off");
+    let output = check(&pi, &[EVERY_CONTAINER]);
+    assert_eq!(of(&output, "migration")["reason"], "one_off");
     for (name, _, reason) in rows {
-        assert_eq!(of(&told, name)["reason"], reason, "{name}");
-        assert_eq!(of(&told, name)["verdict"], "held", "{name}");
+        assert_eq!(of(&output, name)["reason"], reason, "{name}");
+        assert_eq!(of(&output, name)["verdict"], "held", "{name}");
     }
     let force = [&["update", "--force"], &names[..]].concat();
     pi.agent.run_with(&pi.engine, &[EVERY_CONTAINER], &force).expect_code(0);

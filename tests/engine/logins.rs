@@ -1,4 +1,4 @@
-//! A registry that lets nobody in without a login: what the agent shows it, the Engine shows it.
+//! A registry that requires a login: the agent and the Engine use the same login.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,11 +10,11 @@ use crate::support::files::files;
 use crate::support::images::Release;
 use crate::support::{Pi, QUIET};
 
-/// What spoils careless encoders on their way to the Engine: `?`, `>` and `~` are other letters in
-/// the two alphabets of Base64.
+/// Characters that expose encoding errors: `?`, `>` and `~` differ between the two alphabets of
+/// Base64.
 const PASSWORD: &str = "p?>~:ä";
 
-/// `htpasswd -B` of the above.
+/// `htpasswd -B` of the password.
 const HTPASSWD: &str = "matrose:$2y$05$abcdefghijklmnopqrstuuO4OeUZqIbBTRY2dzAplwkAa6ox5/lsG";
 
 const PORT: u16 = 8081;
@@ -23,7 +23,7 @@ const PORT: u16 = 8081;
 fn an_image_behind_a_login_is_checked_and_pulled_with_it() {
     let mut pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
-    let guarded = pi.registry.serve_guarded(&pi.engine, HTPASSWD);
+    let guarded = pi.registry.serve_with_login(&pi.engine, HTPASSWD);
     let image = format!("{guarded}/till:latest");
     pi.engine.docker(&["pull", "--quiet", &one.reference]);
     pi.engine.docker(&["tag", &one.reference, &image]);
@@ -37,11 +37,11 @@ fn an_image_behind_a_login_is_checked_and_pulled_with_it() {
     let login = format!("username = \"matrose\"\npassword_file = {password:?}");
     let login = format!("{QUIET}\n[registries.\"{guarded}\"]\n{login}");
     pi.agent.set(&pi.engine, &login);
-    let told = pi.update(&[]).expect_code(0);
+    let output = pi.update(&[]).expect_code(0);
     assert_eq!(pi.serving(PORT).as_deref(), Some("till 2"));
     pi.assert_settled("till", &two, 1);
     let history = pi.agent.json(&pi.engine, &["history", "--json"]);
-    let written = format!("{told:?}\n{history}\n{}", files(&pi.agent.state()));
+    let written = format!("{output:?}\n{history}\n{}", files(&pi.agent.state()));
     assert!(written.contains(&two.digest), "the update is in the history: {written}");
     let login = format!("matrose:{PASSWORD}");
     for secret in [PASSWORD.to_owned(), STANDARD.encode(&login), URL_SAFE.encode(&login)] {

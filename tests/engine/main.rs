@@ -1,8 +1,8 @@
-//! The main job on a real Engine with a real registry. Each test has a Pi of its own: a private
-//! Engine in its own network, with a registry beside it and an agent of its own.
+//! The main job on a real Engine with a real registry. Each test has its own Pi: a private Engine
+//! in its own network, with its own registry and agent.
 
 #[cfg(test)]
-#[expect(dead_code, reason = "other tests use more of their support than this one does")]
+#[expect(dead_code, reason = "other test programs use more of the support code")]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -48,7 +48,7 @@ mod reload;
 #[cfg(test)]
 mod scrape;
 #[cfg(test)]
-#[expect(dead_code, reason = "the model draws more from it")]
+#[expect(dead_code, reason = "the model uses more of it")]
 #[path = "../model/seed.rs"]
 mod seed;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A person steps in: back to the image before, and refused digests that are forgotten again.
+//! Manual commands: `rollback`, `allow`, `update --force` and dry runs.
 
 use crate::support::Pi;
 use crate::support::agent::Finished;
@@ -19,19 +19,19 @@ fn roll_back(pi: &Pi) -> Finished {
     pi.agent.run(&pi.engine, &["rollback", "till"])
 }
 
-/// `sha256:` and the rest cut away, as people are shown it.
+/// The digest in its short form, as in the output.
 fn short(digest: &str) -> &str {
     &digest["sha256:".len()..][..12]
 }
 
 #[test]
-fn rollback_goes_to_the_image_before_without_the_registry_and_refuses_what_it_leaves() {
+fn rollback_restores_the_previous_image_without_the_registry_and_refuses_the_newer_one() {
     let (mut pi, one, two) = updated_once();
     pi.registry.stop();
 
-    let told = roll_back(&pi).expect_code(0);
+    let output = roll_back(&pi).expect_code(0);
 
-    let last = told.out.lines().last().expect("a line");
+    let last = output.out.lines().last().expect("a line");
     assert_eq!(
         last,
         format!(
@@ -55,14 +55,14 @@ fn rollback_goes_to_the_image_before_without_the_registry_and_refuses_what_it_le
 }
 
 #[test]
-fn allow_forgets_what_a_rollback_refused_and_the_next_update_applies_it() {
+fn allow_clears_the_refusal_of_a_rollback_and_the_next_update_applies_the_image() {
     let (pi, _, two) = updated_once();
     roll_back(&pi).expect_code(0);
 
-    let told = pi.agent.run(&pi.engine, &["allow", "till"]).expect_code(0);
+    let output = pi.agent.run(&pi.engine, &["allow", "till"]).expect_code(0);
 
     assert_eq!(
-        told.out,
+        output.out,
         "till: one refused digest is forgotten; the next round may try it again.\n"
     );
     let again = pi.agent.run(&pi.engine, &["allow", "till"]).expect_code(0);
@@ -73,7 +73,7 @@ fn allow_forgets_what_a_rollback_refused_and_the_next_update_applies_it() {
 }
 
 #[test]
-fn a_rollback_of_a_rollback_comes_back_and_refuses_the_other_one() {
+fn a_rollback_of_a_rollback_restores_the_newer_image_and_refuses_the_other() {
     let (pi, _, two) = updated_once();
     roll_back(&pi).expect_code(0);
 
@@ -87,7 +87,7 @@ fn a_rollback_of_a_rollback_comes_back_and_refuses_the_other_one() {
 }
 
 #[test]
-fn where_prune_took_the_kept_image_check_says_so_and_rollback_too() {
+fn check_and_rollback_report_that_prune_removed_the_kept_image() {
     let (pi, _, two) = updated_once();
     let check = |words: &[&str]| pi.agent.run(&pi.engine, words).expect_code(0).out;
     assert!(!check(&["check"]).contains("rolled back"), "a rollback is possible");
@@ -96,9 +96,9 @@ fn where_prune_took_the_kept_image_check_says_so_and_rollback_too() {
 
     let page = check(&["check"]);
     assert!(page.contains("till cannot be rolled back: the previous image"), "{page}");
-    let told = roll_back(&pi).expect_code(1);
+    let output = roll_back(&pi).expect_code(1);
     assert_eq!(
-        told.err,
+        output.err,
         "pilotfish: till cannot be rolled back: the previous image is no longer on this machine; \
          `docker image prune -a` takes it\n"
     );
@@ -113,25 +113,25 @@ fn a_container_that_was_never_updated_or_is_not_watched_cannot_be_rolled_back() 
     let old = pi.start_watched("till", &one.reference, 8080, &[]);
     pi.start("silent", &one.reference, &[]);
 
-    let told = roll_back(&pi).expect_code(1);
+    let output = roll_back(&pi).expect_code(1);
 
-    assert_eq!(told.err, "pilotfish: till cannot be rolled back: it was never updated\n");
+    assert_eq!(output.err, "pilotfish: till cannot be rolled back: it was never updated\n");
     for command in ["rollback", "allow", "check", "update"] {
         for name in ["silent", "nobody"] {
-            let told = pi.agent.run(&pi.engine, &[command, name]).expect_code(1);
+            let output = pi.agent.run(&pi.engine, &[command, name]).expect_code(1);
             let expected = format!(
                 "pilotfish: no watched container is named {name}; a container is watched when it \
                  has the label pilotfish.enable=true\n"
             );
-            assert_eq!((told.out.as_str(), told.err), ("", expected), "{command}");
+            assert_eq!((output.out.as_str(), output.err), ("", expected), "{command}");
         }
     }
     assert_eq!(pi.id("till"), old);
 }
 
 #[test]
-fn a_rollback_to_an_image_that_is_not_well_any_more_leaves_the_present_one() {
-    // Version 1 gives up before it has run for long enough; nobody judged it the first time.
+fn a_rollback_to_an_image_that_fails_now_keeps_the_present_one() {
+    // Version 1 exits before it has run long enough; it was never verified.
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1").with("TILL_EXIT_AFTER", "6s"));
     pi.start_watched("till", &one.reference, 8080, &["--label=pilotfish.health.stable=7s"]);
@@ -139,15 +139,15 @@ fn a_rollback_to_an_image_that_is_not_well_any_more_leaves_the_present_one() {
     pi.update(&[]).expect_code(0);
     let present = pi.id("till");
 
-    let told = roll_back(&pi).expect_code(1);
+    let output = roll_back(&pi).expect_code(1);
 
-    assert!(told.out.contains("till: rolled back: exited with code 1"), "{}", told.out);
+    assert!(output.out.contains("till: rolled back: exited with code 1"), "{}", output.out);
     let stays = format!(
         "till stays on {}: {} could not replace it.",
         short(&two.digest),
         short(&one.digest)
     );
-    assert_eq!(told.out.lines().last(), Some(stays.as_str()));
+    assert_eq!(output.out.lines().last(), Some(stays.as_str()));
     pi.assert_settled("till", &two, 1);
     assert_eq!(pi.id("till"), present);
     assert_eq!(pi.history("till")[0]["outcome"], "rolled_back");
@@ -155,16 +155,16 @@ fn a_rollback_to_an_image_that_is_not_well_any_more_leaves_the_present_one() {
 }
 
 #[test]
-fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+fn a_dry_run_prints_the_plan_and_changes_nothing() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     let old = pi.start_watched("till", &one.reference, 8080, &[]);
     let two = pi.registry.publish("till", &Release::new("2"));
 
-    let told = pi.agent.run(&pi.engine, &["update", "--dry-run"]).expect_code(0);
+    let output = pi.agent.run(&pi.engine, &["update", "--dry-run"]).expect_code(0);
 
     let change = format!("{} → {}", short(&one.digest), short(&two.digest));
-    assert!(told.out.contains(&change), "{}", told.out);
+    assert!(output.out.contains(&change), "{}", output.out);
     let document = pi.agent.json(&pi.engine, &["update", "--dry-run", "--json"]);
     assert_eq!(document["containers"][0]["verdict"], "update");
     assert_eq!(pi.id("till"), old);
@@ -177,7 +177,7 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
 fn force_overrides_a_refusal_and_a_window_but_not_safety() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
-    // A window of one minute that is twelve hours away.
+    // A one-minute window, twelve hours away.
     let hours = chrono::Timelike::hour(&chrono::Utc::now());
     let window = format!("--label=pilotfish.update.window={0:02}:00-{0:02}:01", (hours + 12) % 24);
     let container = pi.start_watched("till", &one.reference, 8080, &[&window]);

@@ -1,5 +1,5 @@
-//! Names are taken for proof: containers that bear names of an update, and are those of a person.
-//! Only what is proved is put right, and no volume goes with it.
+//! Containers of a person with names that an update uses. Only proven leftovers are repaired, and
+//! no volume is removed.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,13 @@ use crate::support::agent::Agent;
 use crate::support::images::Release;
 use crate::support::{Pi, WATCHED};
 
-/// Short times, so that what was left behind is watched for seconds.
+/// Short times, so that leftovers are watched for seconds.
 const SHORT: &str = "every = \"1000h\"\n[health]\ntimeout = \"1s\"\nstable = \"1s\"\n";
 
-/// Longer than anything is watched with these times: stop 1 s, health 1 s and 1 s.
+/// Longer than leftovers are watched with these times: stop 1 s, health 1 s and 1 s.
 const LONG_ENOUGH: Duration = Duration::from_secs(6);
 
-/// Everything that a sweep could touch: IDs, names, states, restart policies, volumes.
+/// Everything that a cleanup could change: IDs, names, states, restart policies, volumes.
 fn everything(pi: &Pi) -> Vec<String> {
     let mut all: Vec<String> = pi
         .engine
@@ -39,7 +39,7 @@ fn everything(pi: &Pi) -> Vec<String> {
 }
 
 #[test]
-fn a_name_alone_is_no_proof_and_nothing_of_a_person_is_touched() {
+fn a_name_alone_is_no_proof_and_a_persons_containers_are_not_touched() {
     let pi = Pi::with(&[], SHORT);
     let one = pi.registry.publish("till", &Release::new("1"));
     let image = one.reference.as_str();
@@ -55,7 +55,7 @@ fn a_name_alone_is_no_proof_and_nothing_of_a_person_is_touched() {
     let create = ["create", "--name=pilotfish-new-cc", "--volume=/own", image];
     pi.engine.docker(&create);
     pi.engine.docker(&["create", "--name=pilotfish-new-dd", "--volume=/own", image]);
-    // Opted in, but alone, or beside one that is another service.
+    // Opted in, but alone, or beside a container of another service.
     run("pilotfish-old-ee", &[enable]);
     run("ff", &[enable, "--env=SHIFT=late"]);
     run("pilotfish-old-ff", &[enable, "--env=SHIFT=early"]);
@@ -68,49 +68,49 @@ fn a_name_alone_is_no_proof_and_nothing_of_a_person_is_touched() {
     pi.registry.publish("till", &Release::new("2"));
 
     let begun = Instant::now();
-    let mut told = String::new();
+    let mut output = String::new();
     while begun.elapsed() < LONG_ENOUGH {
-        told = pi.update(&[]).expect_code(0).out;
+        output = pi.update(&[]).expect_code(0).out;
     }
 
-    assert_eq!(everything(&pi), before, "{told}");
+    assert_eq!(everything(&pi), before, "{output}");
     for name in ["pilotfish-old-ee", "pilotfish-old-ff and ff differ in Config.Env.SHIFT"] {
-        assert!(told.contains(name), "{name} is not named:\n{told}");
+        assert!(output.contains(name), "{name} is not named:\n{output}");
     }
     for held in ["ff", "gg"] {
         assert_eq!(pi.check(held)["reason"], "another_agent", "{held}");
     }
 }
 
-/// Loses the state directory of the agent.
-fn lose_the_state(agent: &Agent) {
+/// Removes the state directory of the agent.
+fn remove_the_state(agent: &Agent) {
     std::fs::remove_dir_all(agent.state()).expect("the state directory");
 }
 
 #[test]
-fn a_proven_holder_stays_once_it_was_watched_and_no_volume_goes() {
+fn a_proven_container_stays_after_it_was_watched_and_no_volume_is_removed() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &["--stop-timeout=1", "--volume=/own"]);
     let two = pi.registry.publish("till", &Release::new("2"));
     pi.update_until("verify").kill();
-    lose_the_state(&pi.agent);
+    remove_the_state(&pi.agent);
 
-    let told = pi.agent.run(&pi.engine, &["recover"]).expect_code(0);
+    let output = pi.agent.run(&pi.engine, &["recover"]).expect_code(0);
 
     pi.assert_settled("till", &two, 1);
-    assert!(told.out.contains("the policy before the update is unknown"), "{}", told.out);
+    assert!(output.out.contains("what it was before the update is not known"), "{}", output.out);
     assert!(everything(&pi).len() >= 2, "the volume stays: {:?}", everything(&pi));
 }
 
 #[test]
-fn what_does_not_prove_itself_gives_way_and_is_never_committed() {
+fn an_unproven_container_is_removed_and_never_committed() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     let healthy = Duration::from_millis(500);
     let sick = Release::new("2").with("TILL_UNHEALTHY_AFTER", "0s").with_healthcheck(healthy, 1);
     let all = [&WATCHED[..], &["--stop-timeout=1", "--publish=8080:8080"]].concat();
-    // As a lost state directory leaves an update on trial.
+    // The state after an update in verification whose state directory was lost.
     let old = pi.start("pilotfish-old-till", &one.reference, &all);
     pi.engine.docker(&["stop", "pilotfish-old-till"]);
     let two = pi.registry.publish("till", &sick);
@@ -118,20 +118,20 @@ fn what_does_not_prove_itself_gives_way_and_is_never_committed() {
     pi.start("till", &two.reference, &all);
     pi.engine.docker(&["update", "--restart=no", "till"]);
 
-    let told = pi.agent.run(&pi.engine, &["recover"]);
+    let output = pi.agent.run(&pi.engine, &["recover"]);
 
-    assert_eq!(pi.names(), ["till running"], "{told:?}");
+    assert_eq!(pi.names(), ["till running"], "{output:?}");
     assert_eq!(pi.id("till"), old);
     assert_eq!(pi.serving(8080).as_deref(), Some("till 1"));
 }
 
 #[test]
-fn what_bears_a_name_that_the_update_needs_stays_and_so_does_the_service() {
+fn a_container_with_a_name_that_the_update_needs_stays_and_so_does_the_service() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &[]);
     pi.registry.publish("till", &Release::new("2"));
-    // In the very moment of the update, so that no round has seen it.
+    // The container appears during the update, after the round has listed the containers.
     pi.engine.docker(&["create", "--name=pilotfish-new-till", "--volume=/own", &one.reference]);
     let before = everything(&pi);
 

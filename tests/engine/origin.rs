@@ -1,5 +1,5 @@
-//! Where an image came from is shown, not assumed: nothing is replaced by a stranger's image of the
-//! same name, and what did come from the registry is updated, however it got its name.
+//! The agent checks where an image came from: an image of the same name from somebody else replaces
+//! nothing, and an image that came from the registry is updated, however it got its name.
 
 use std::fs;
 use std::process::Command;
@@ -14,15 +14,15 @@ fn name(repository: &str) -> String {
     format!("127.0.0.1:5000/{repository}:latest")
 }
 
-/// How often the agent asked the registry for a digest of this repository. The Engine does so as
-/// well, when it pulls.
+/// How many requests by digest the agent sent for this repository. The Engine sends some as well
+/// when it pulls.
 fn asked_by_digest(registry: &Registry, repository: &str) -> usize {
     let begin = format!("HEAD /v2/{repository}/manifests/sha256:");
     let is_it = |it: &&String| it.starts_with(&begin) && it.contains("pilotfish/");
     registry.requests().iter().filter(is_it).count()
 }
 
-/// An archive of a file system with the till in it, as `docker export` writes it.
+/// A file system archive with the till program, as `docker export` writes it.
 fn file_system(pi: &Pi) -> String {
     let archive = pi.engine.directory().join("root.tar");
     let till = static_till();
@@ -59,9 +59,9 @@ fn start(pi: &Pi, name: &str, image: &str) -> String {
     pi.start(name, image, &WATCHED)
 }
 
-/// Each is held by its word, and nothing overrides that.
+/// Each container is held for its reason, and `--force` does not override that.
 #[track_caller]
-fn are_held(pi: &Pi, rows: &[(&str, &str)]) {
+fn assert_held(pi: &Pi, rows: &[(&str, &str)]) {
     let before: Vec<_> = rows.iter().map(|(name, _)| pi.id(name)).collect();
     let names: Vec<&str> = rows.iter().map(|(name, _)| *name).collect();
     pi.update(&[]).expect_code(0);
@@ -75,13 +75,13 @@ fn are_held(pi: &Pi, rows: &[(&str, &str)]) {
 }
 
 #[test]
-fn what_never_came_from_a_registry_is_not_replaced_by_a_strangers_image_of_its_name() {
+fn a_local_image_is_not_replaced_by_a_foreign_image_of_the_same_name() {
     let pi = Pi::new();
     let base = pi.registry.publish("base", &Release::new("base"));
     pi.engine.docker(&["pull", &base.reference]);
     let made = ["tagged", "loaded", "imported", "committed", "built"];
     for repository in made {
-        pi.registry.publish(repository, &Release::new("of a stranger"));
+        pi.registry.publish(repository, &Release::new("foreign"));
     }
     pi.engine.docker(&["tag", &base.reference, &name("tagged")]);
     import(&pi, &name("loaded"), "loaded");
@@ -90,12 +90,12 @@ fn what_never_came_from_a_registry_is_not_replaced_by_a_strangers_image_of_its_n
     let running = pi.start("base", &base.reference, &[]);
     pi.engine.docker(&["commit", &running, &name("committed")]);
     build(&pi, &base.reference, &name("built"));
-    // No registry has anything of this name.
+    // No registry has a repository of this name.
     build(&pi, &base.reference, &name("nowhere"));
     for container in [&made[..], &["nowhere"]].concat() {
         start(&pi, container, &name(container));
     }
-    // An image ID names nothing, short or long; a short one reads like a name of Docker Hub.
+    // An image ID, short or long, names no repository; a short one looks like a name on Docker Hub.
     let id = pi.image("built");
     let digits = id.strip_prefix("sha256:").expect("an ID");
     start(&pi, "by-id", &id);
@@ -105,39 +105,39 @@ fn what_never_came_from_a_registry_is_not_replaced_by_a_strangers_image_of_its_n
     let local = [&made[..], &["nowhere"]].concat();
     let mut rows: Vec<_> = local.iter().map(|name| (*name, "built_locally")).collect();
     rows.extend(["by-id", "by-short-id", "by-shorter-id"].map(|name| (name, "pinned_by_digest")));
-    are_held(&pi, &rows);
+    assert_held(&pi, &rows);
 
-    // The registry was asked once, by the first of all these processes, and not for what was never
-    // in any registry on the classic store.
+    // The registry was asked once, by the first of these processes, and not for images that were
+    // never in a registry, on the classic store.
     let asked: Vec<_> = local.iter().map(|name| asked_by_digest(&pi.registry, name)).collect();
     if is_containerd_store() {
         assert!(asked.iter().all(|count| (1..=2).contains(count)), "{local:?}: {asked:?}");
     } else {
         assert_eq!(asked, [1, 0, 0, 0, 0, 0], "{local:?}");
     }
-    let told = pi.check("tagged");
-    let advice = text(&told["advice"]);
+    let output = pi.check("tagged");
+    let advice = text(&output["advice"]);
     assert!(advice.contains("docker pull") && advice.contains("pilotfish.origin=registry"));
-    assert_eq!(told["verdict"], "held");
+    assert_eq!(output["verdict"], "held");
 }
 
 #[test]
-fn what_compose_builds_is_not_replaced_by_what_docker_hub_has_under_its_name() {
+fn an_image_built_by_compose_is_not_replaced_by_one_of_docker_hub() {
     let mirror = "[registries.\"docker.io\"]\nmirrors = [\"http://127.0.0.1:5000\"]";
     let pi = Pi::with(&[], &format!("{QUIET}\n{mirror}"));
     let base = pi.registry.publish("base", &Release::new("base"));
-    pi.registry.publish("library/shopfront-shop", &Release::new("of a stranger"));
+    pi.registry.publish("library/shopfront-shop", &Release::new("foreign"));
     pi.engine.docker(&["pull", &base.reference]);
     for name in ["shopfront-shop", "shopfront-till"] {
         build(&pi, &base.reference, name);
         start(&pi, name, name);
     }
 
-    are_held(&pi, &[("shopfront-shop", "built_locally"), ("shopfront-till", "built_locally")]);
+    assert_held(&pi, &[("shopfront-shop", "built_locally"), ("shopfront-till", "built_locally")]);
 }
 
 #[test]
-fn what_came_from_its_registry_is_updated_however_it_got_its_name() {
+fn an_image_from_its_registry_is_updated_however_it_got_its_name() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.registry.publish("copy", &Release::new("1"));
@@ -146,7 +146,7 @@ fn what_came_from_its_registry_is_updated_however_it_got_its_name() {
     pi.engine.docker(&["tag", &one.reference, &name("copy")]);
     start(&pi, "copy", &name("copy"));
     start(&pi, "till", &one.reference);
-    // A tag that somebody moves says nothing of what runs.
+    // A tag that a person moves says nothing about the running image.
     import(&pi, &one.reference, "moved");
     let two = pi.registry.publish("till", &Release::new("2"));
     let copy = pi.registry.publish("copy", &Release::new("2"));
@@ -155,14 +155,14 @@ fn what_came_from_its_registry_is_updated_however_it_got_its_name() {
 
     pi.assert_settled("till", &two, 2);
     pi.assert_settled("copy", &copy, 2);
-    // On the classic store the till's own digest shows it; nothing else does for the copy.
+    // On the classic store the digest of the till itself proves it; for the copy there is no proof.
     let expected = if is_containerd_store() { 1 } else { 0 };
     assert_eq!(asked_by_digest(&pi.registry, "till"), expected);
     assert_eq!(asked_by_digest(&pi.registry, "copy"), 1);
 
-    // What this agent pulled it knows for good: no round asks for more than the tag, not even once
-    // the registry has forgotten what runs, and a rollback asks nothing.
-    pi.registry.forget("till", &two.digest);
+    // The agent remembers what it pulled: later rounds only ask for the tag, even after the
+    // registry has deleted the running image, and a rollback asks nothing.
+    pi.registry.delete_manifest("till", &two.digest);
     pi.registry.publish("till", &Release::new("3"));
     let before = pi.registry.requests().len();
     pi.update(&["copy"]).expect_code(0);
@@ -178,12 +178,12 @@ fn what_came_from_its_registry_is_updated_however_it_got_its_name() {
 }
 
 #[test]
-fn the_users_word_lets_an_image_follow_that_nothing_else_vouches_for() {
+fn the_origin_label_lets_an_image_of_unknown_origin_be_updated() {
     let pi = Pi::new();
     import(&pi, &name("till"), "1");
     start(&pi, "till", &name("till"));
     let two = pi.registry.publish("till", &Release::new("2"));
-    are_held(&pi, &[("till", "built_locally")]);
+    assert_held(&pi, &[("till", "built_locally")]);
     pi.engine.docker(&["rm", "--force", "till"]);
 
     let vouched = [&WATCHED[..], &["--label=pilotfish.origin=registry"]].concat();
@@ -194,11 +194,11 @@ fn the_users_word_lets_an_image_follow_that_nothing_else_vouches_for() {
 }
 
 #[test]
-fn an_image_that_is_pushed_by_hand_follows_from_then_on() {
+fn an_image_that_was_pushed_by_hand_is_updated_afterwards() {
     let pi = Pi::new();
     import(&pi, &name("till"), "1");
     start(&pi, "till", &name("till"));
-    are_held(&pi, &[("till", "built_locally")]);
+    assert_held(&pi, &[("till", "built_locally")]);
 
     pi.engine.docker(&["push", &name("till")]);
     pi.update(&[]).expect_code(0);

@@ -26,20 +26,20 @@ fn run_a_till(pi: &Pi, release: &Release, options: &[&str]) {
 
 #[test]
 #[ignore = "takes Podman: make test-engines"]
-fn podman_updates_what_has_no_restart_policy() {
+fn podman_updates_a_container_without_a_restart_policy() {
     let pi = with_a_till(&["--publish=8080:8080"]);
     pi.registry.publish("till", &Release::new("2"));
 
-    let told = pi.update(&[]).expect_code(0);
+    let output = pi.update(&[]).expect_code(0);
 
     pi.wait_until_serving(8080);
-    assert_eq!(pi.serving(8080).as_deref(), Some("till 2"), "{}", told.out);
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 2"), "{}", output.out);
     assert_eq!(pi.names().len(), 1, "{:?}", pi.names());
 }
 
 #[test]
 #[ignore = "takes Podman: make test-engines"]
-fn podman_rolls_back_what_exits() {
+fn podman_rolls_back_a_release_that_exits() {
     let pi = with_a_till(&["--publish=8080:8080"]);
     pi.registry.publish("till", &Release::new("bad").with("TILL_EXIT_AFTER", "0s"));
 
@@ -52,31 +52,31 @@ fn podman_rolls_back_what_exits() {
 
 #[test]
 #[ignore = "takes Podman: make test-engines"]
-fn podman_cannot_change_a_restart_policy_so_such_a_container_is_refused_by_name() {
+fn podman_cannot_change_a_restart_policy_so_such_a_container_is_held() {
     let pi = with_a_till(&["--restart=always"]);
     pi.registry.publish("till", &Release::new("2"));
     let before = pi.id("till");
 
-    let told = pi.update(&[]).expect_code(0);
+    let output = pi.update(&[]).expect_code(0);
 
-    assert!(told.out.contains("HostConfig.RestartPolicy.Name"), "{}", told.out);
+    assert!(output.out.contains("HostConfig.RestartPolicy.Name"), "{}", output.out);
     assert_eq!(pi.check("till")["reason"], "cannot_recreate");
     assert_eq!(pi.id("till"), before);
 }
 
 #[test]
 #[ignore = "takes Podman: make test-engines"]
-fn podman_does_not_tell_fixed_addresses_so_a_container_on_a_users_network_is_refused_by_name() {
+fn podman_hides_fixed_addresses_so_a_container_on_a_users_network_is_held() {
     let pi = Pi::new();
     pi.engine.docker(&["network", "create", "--subnet=10.50.0.0/24", "blue"]);
     run_a_till(&pi, &Release::new("1"), &["--network=blue", "--ip=10.50.0.77"]);
     pi.registry.publish("till", &Release::new("2"));
     let before = pi.id("till");
 
-    let told = pi.update(&[]).expect_code(0);
+    let output = pi.update(&[]).expect_code(0);
 
     let field = "NetworkSettings.Networks.blue.IPAMConfig";
-    assert!(told.out.contains(field), "{}", told.out);
+    assert!(output.out.contains(field), "{}", output.out);
     assert_eq!(pi.check("till")["reason"], "cannot_recreate");
     assert_eq!(pi.id("till"), before);
 }

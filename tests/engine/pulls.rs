@@ -1,24 +1,24 @@
-//! A registry that fails in the middle of a layer: nothing was stopped yet, so nothing is lost.
+//! A registry that fails in the middle of a layer. No container is stopped yet, so nothing is lost.
 
 use std::time::{Duration, Instant};
 
 use crate::support::agent::Running;
 use crate::support::images::Release;
 use crate::support::registry::{PORT, Published, is_containerd_store};
-use crate::support::relay::{Mishap, Relay};
+use crate::support::relay::{Relay, RelayFault};
 use crate::support::{Pi, QUIET, WATCHED};
 
-/// A layer that is long enough to be met in its middle.
+/// A layer that is long enough to be interrupted in its middle.
 const BALLAST: usize = 4 * 1024 * 1024;
 
-/// How long an update may take to come to its pull.
+/// How long an update may take to reach its pull.
 const SOON: Duration = Duration::from_secs(60);
 
-/// All private Engines' networks: what is fetched through the relay is fetched by plain http.
+/// The networks of all private Engines: pulls through the relay use plain HTTP.
 const INSECURE: &str = "--insecure-registry=10.77.128.0/17";
 
 /// A Pi whose registry is reached through a relay.
-struct Stage {
+struct Fixture {
     relay: Relay,
     pi: Pi,
     one: Published,
@@ -26,11 +26,11 @@ struct Stage {
     old: String,
 }
 
-impl Stage {
-    /// Version 1 runs; version 2, which has much to fetch, waits.
+impl Fixture {
+    /// Version 1 runs; version 2, with a large layer, is published.
     fn new() -> Self {
         let mut pi = Pi::with(&[INSECURE], QUIET);
-        let relay = Relay::start(pi.engine.reach(PORT));
+        let relay = Relay::start(pi.engine.address_of(PORT));
         let name = format!("{}:{}", pi.engine.gateway(), relay.port());
         let settings = format!("{QUIET}\n[registries.\"{name}\"]\nplain_http = true");
         pi.agent.set(&pi.engine, &settings);
@@ -41,17 +41,17 @@ impl Stage {
         Self { relay, pi, one, two, old }
     }
 
-    /// The update under way, in the middle of the layer.
-    fn in_mid_pull(&self, mishap: Mishap) -> Running {
-        self.relay.set(Some(mishap));
+    /// A running update, in the middle of the layer.
+    fn start_mid_pull(&self, fault: RelayFault) -> Running {
+        self.relay.set(Some(fault));
         let agent = self.pi.agent.spawn(&self.pi.engine, &["update"]);
-        self.relay.await_strike(SOON);
+        self.relay.wait_for_fault(SOON);
         agent
     }
 
-    /// The old container was never touched, nothing is refused, and once the registry is well
-    /// again the update is done.
-    fn assert_unharmed(&self) {
+    /// The old container was not touched, nothing is refused, and the update succeeds once the
+    /// registry works again.
+    fn assert_unchanged(&self) {
         self.pi.assert_settled("till", &self.one, 1);
         assert_eq!(self.pi.id("till"), self.old, "the old container was touched");
         self.relay.set(None);
@@ -61,54 +61,54 @@ impl Stage {
     }
 }
 
-/// An update that ends by itself, undone, with the Engine's words about the layer.
-fn ends_undone(mishap: Mishap) {
-    let stage = Stage::new();
+/// An update that ends by itself, undone, with the Engine's message about the layer.
+fn assert_undone(fault: RelayFault) {
+    let fixture = Fixture::new();
 
-    let told = stage.in_mid_pull(mishap).finish().expect_code(1);
+    let output = fixture.start_mid_pull(fault).finish().expect_code(1);
 
-    assert!(told.out.contains("the pull failed"), "{}", told.out);
-    let history = stage.pi.history("till");
+    assert!(output.out.contains("the pull failed"), "{}", output.out);
+    let history = fixture.pi.history("till");
     assert_eq!(history[0]["outcome"], "failed", "{history:?}");
-    stage.assert_unharmed();
+    fixture.assert_unchanged();
 }
 
-/// Engines give up, but for containerd's store: it asks for the rest until it has arrived.
+/// Engines give up here. Containerd's store instead requests the rest until it has arrived.
 #[test]
 fn a_layer_that_always_ends_too_early() {
     if !is_containerd_store() {
-        return ends_undone(Mishap::Truncate);
+        return assert_undone(RelayFault::Truncate);
     }
-    let stage = Stage::new();
-    stage.in_mid_pull(Mishap::Truncate).finish().expect_code(0);
-    stage.pi.assert_settled("till", &stage.two, 1);
+    let fixture = Fixture::new();
+    fixture.start_mid_pull(RelayFault::Truncate).finish().expect_code(0);
+    fixture.pi.assert_settled("till", &fixture.two, 1);
 }
 
 #[test]
-fn a_layer_with_something_else_in_it() {
-    ends_undone(Mishap::Falsify);
+fn a_layer_with_wrong_content() {
+    assert_undone(RelayFault::Falsify);
 }
 
 #[test]
 fn a_registry_that_dies_in_the_middle_of_a_layer() {
-    let mut stage = Stage::new();
-    let agent = stage.in_mid_pull(Mishap::Stall);
+    let mut fixture = Fixture::new();
+    let agent = fixture.start_mid_pull(RelayFault::Stall);
 
-    stage.pi.registry.stop();
-    stage.relay.set(Some(Mishap::Truncate));
+    fixture.pi.registry.stop();
+    fixture.relay.set(Some(RelayFault::Truncate));
 
     agent.finish().expect_code(1);
-    stage.pi.registry.start_again(&stage.pi.engine);
-    stage.assert_unharmed();
+    fixture.pi.registry.start_again(&fixture.pi.engine);
+    fixture.assert_unchanged();
 }
 
-/// A pull may be silent for ten minutes; nobody who wants the agent to end waits so long.
+/// A pull may be silent for ten minutes, but a stop of the agent must not wait so long.
 #[test]
-fn a_registry_that_stalls_holds_up_neither_the_service_nor_the_end_of_the_agent() {
+fn a_registry_that_stalls_delays_neither_the_service_nor_the_end_of_the_agent() {
     const LIMIT: Duration = Duration::from_secs(10);
-    let stage = Stage::new();
-    let agent = stage.in_mid_pull(Mishap::Stall);
-    assert_eq!(stage.pi.names(), ["till running"]);
+    let fixture = Fixture::new();
+    let agent = fixture.start_mid_pull(RelayFault::Stall);
+    assert_eq!(fixture.pi.names(), ["till running"]);
 
     let begun = Instant::now();
     agent.terminate().expect_code(1);
@@ -116,29 +116,29 @@ fn a_registry_that_stalls_holds_up_neither_the_service_nor_the_end_of_the_agent(
     let took = begun.elapsed();
     eprintln!("SIGTERM in the middle of a pull: {took:?}");
     assert!(took < LIMIT, "it took {took:?}");
-    assert_eq!(stage.pi.names(), ["till running"]);
-    stage.relay.set(None);
-    stage.pi.agent.run(&stage.pi.engine, &["recover"]).expect_code(0);
-    stage.assert_unharmed();
+    assert_eq!(fixture.pi.names(), ["till running"]);
+    fixture.relay.set(None);
+    fixture.pi.agent.run(&fixture.pi.engine, &["recover"]).expect_code(0);
+    fixture.assert_unchanged();
 }
 
-/// The Engine resolves `container:till` to an ID when the other one starts: that one would be left
-/// with a network that nobody is in any more.
+/// The Engine resolves `container:till` to an ID when the joining container starts, so it would
+/// stay in the network of a removed container.
 #[test]
 fn a_container_that_joins_while_the_image_is_pulled_is_found_before_the_switch() {
-    let stage = Stage::new();
-    let side = stage.pi.registry.publish("side", &Release::new("side").with("TILL_PORT", "8081"));
-    let agent = stage.in_mid_pull(Mishap::Stall);
+    let fixture = Fixture::new();
+    let side = fixture.pi.registry.publish("side", &Release::new("side").with("TILL_PORT", "8081"));
+    let agent = fixture.start_mid_pull(RelayFault::Stall);
     let joins = [&WATCHED[..], &["--network=container:till"]].concat();
-    stage.pi.start("side", &side.reference, &joins);
-    stage.relay.set(None);
+    fixture.pi.start("side", &side.reference, &joins);
+    fixture.relay.set(None);
 
-    let told = agent.finish();
+    let output = agent.finish();
 
-    assert!(told.out.contains("side shares the network of till since"), "{}", told.out);
-    assert_eq!(stage.pi.id("till"), stage.old, "the old container was touched");
-    stage.pi.update(&[]).expect_code(0);
-    stage.pi.assert_settled("till", &stage.two, 2);
-    let mode = &stage.pi.inspect("side")["HostConfig"]["NetworkMode"];
-    assert_eq!(*mode, format!("container:{}", stage.pi.id("till")));
+    assert!(output.out.contains("side shares the network of till since"), "{}", output.out);
+    assert_eq!(fixture.pi.id("till"), fixture.old, "the old container was touched");
+    fixture.pi.update(&[]).expect_code(0);
+    fixture.pi.assert_settled("till", &fixture.two, 2);
+    let mode = &fixture.pi.inspect("side")["HostConfig"]["NetworkMode"];
+    assert_eq!(*mode, format!("container:{}", fixture.pi.id("till")));
 }

@@ -1,4 +1,4 @@
-//! Containers that are held although something new is offered: each "no" under its own name.
+//! Containers that are held although a new image is offered, each with its reason.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,10 +11,10 @@ use crate::support::images::Release;
 use crate::support::registry::Registry;
 use crate::support::{Pi, QUIET, WATCHED};
 
-/// Longer than three tries to put an update right.
+/// Longer than three tries to repair an update.
 const SOON: Duration = Duration::from_secs(60);
 
-/// A Pi on which `till` runs version 1 with these options while version 2 waits in the registry.
+/// A Pi on which `till` runs version 1 with these options while version 2 is in the registry.
 fn with_an_update_waiting(options: &[&str]) -> Pi {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
@@ -27,26 +27,26 @@ fn with_an_update_waiting(options: &[&str]) -> Pi {
     pi
 }
 
-/// An update that is held for this reason, forced or not, and changes nothing.
+/// The update is held for this reason, with and without `--force`, and changes nothing.
 #[track_caller]
-fn is_held(pi: &Pi, reason: &str) {
+fn assert_held(pi: &Pi, reason: &str) {
     let before = pi.id("till");
     for words in [&[][..], &["till", "--force"]] {
-        let told = pi.update(words).expect_code(0);
-        assert!(told.out.contains(&format!("till is held: {reason}")), "{}", told.out);
+        let output = pi.update(words).expect_code(0);
+        assert!(output.out.contains(&format!("till is held: {reason}")), "{}", output.out);
     }
     assert_eq!(pi.check("till")["reason"], reason);
     assert_eq!(pi.id("till"), before);
 }
 
 #[test]
-fn a_probe_that_fails_on_the_old_container_could_not_judge_the_new_one() {
+fn a_probe_that_fails_on_the_old_container_holds_the_update() {
     let probe = "--label=pilotfish.health.probe=http://:1/healthz";
-    is_held(&with_an_update_waiting(&[probe, "--network=host"]), "probe_failing");
+    assert_held(&with_an_update_waiting(&[probe, "--network=host"]), "probe_failing");
 }
 
 #[test]
-fn layers_that_do_not_fit_are_not_begun_and_what_is_missing_is_told() {
+fn layers_that_do_not_fit_are_not_pulled_and_the_missing_space_is_named() {
     let make = |directory: &Path| {
         let data = directory.join("data");
         std::fs::create_dir(&data).expect("the Engine's data");
@@ -60,13 +60,13 @@ fn layers_that_do_not_fit_are_not_begun_and_what_is_missing_is_told() {
     pi.start("till", &one.reference, &WATCHED);
     let two = pi.registry.publish("till", &Release::new("2").with_ballast(1 << 20));
 
-    is_held(&pi, "disk_full");
+    assert_held(&pi, "disk_full");
 
     let row = pi.check("till");
     let detail = row["detail"].as_str().expect("a detail");
     assert!(detail.contains("are free") && detail.contains("are missing"), "{detail}");
     let pulled = pi.engine.call("GET", &format!("/images/{}/json", two.image));
-    assert_eq!(pulled.status, 404, "it was begun");
+    assert_eq!(pulled.status, 404, "the pull was started");
     let data = pi.engine.directory().join("data");
     run(Command::new("mount").args(["-o", "remount,size=1g"]).arg(data));
     pi.update(&[]).expect_code(0);
@@ -75,25 +75,25 @@ fn layers_that_do_not_fit_are_not_begun_and_what_is_missing_is_told() {
 
 #[test]
 fn a_container_that_a_stop_would_delete_cannot_be_recreated() {
-    is_held(&with_an_update_waiting(&["--rm"]), "cannot_recreate");
+    assert_held(&with_an_update_waiting(&["--rm"]), "cannot_recreate");
 }
 
 #[test]
-fn check_names_files_that_were_copied_in_because_an_update_drops_them() {
+fn check_names_files_in_the_container_that_an_update_would_drop() {
     let pi = with_an_update_waiting(&[]);
     let file = pi.engine.directory().join("mine.conf");
     std::fs::write(&file, "mine").expect("a file");
     let file = file.display().to_string();
     pi.engine.docker(&["cp", &file, "till:/mine.conf"]);
 
-    let told = pi.agent.run(&pi.engine, &["check"]).expect_code(0);
+    let output = pi.agent.run(&pi.engine, &["check"]).expect_code(0);
 
     let words = "an update of till drops /mine.conf, copied into the container";
-    assert!(told.out.contains(words), "{}", told.out);
+    assert!(output.out.contains(words), "{}", output.out);
 }
 
 #[test]
-fn an_update_that_was_left_open_is_in_flight() {
+fn an_open_update_is_in_flight() {
     let pi = with_an_update_waiting(&[]);
     pi.update_until("verify").kill();
 
@@ -101,7 +101,7 @@ fn an_update_that_was_left_open_is_in_flight() {
 }
 
 #[test]
-fn the_update_of_another_agent_is_left_to_it() {
+fn an_update_of_another_agent_is_not_touched() {
     let pi = with_an_update_waiting(&[]);
     let first = pi.update_until("verify");
     let elsewhere = pi.engine.directory().join("other");
@@ -115,10 +115,11 @@ fn the_update_of_another_agent_is_left_to_it() {
 }
 
 #[test]
-fn an_update_that_three_tries_cannot_end_is_stuck_until_a_person_helps() {
+fn an_update_that_three_tries_cannot_finish_is_stuck_until_a_person_helps() {
     let pi = with_an_update_waiting(&[]);
     pi.update_until("verify").kill();
-    // Somebody takes the name for a container that does not run: it neither serves nor gives way.
+    // A person takes the name for a container that does not run: it neither serves nor gets
+    // removed.
     pi.engine.docker(&["rm", "--force", "till"]);
     let image = pi.image("pilotfish-old-till");
     pi.engine.docker(&["create", "--name=till", WATCHED[0], &image]);

@@ -1,4 +1,4 @@
-//! SIGHUP: a valid configuration is followed, one that is not is told and the old one stays.
+//! SIGHUP: a valid configuration is applied; an invalid one is reported and the old one stays.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,28 +7,28 @@ use std::time::Duration;
 use rustix::process::{Signal, kill_process};
 
 use crate::support::Pi;
-use crate::support::agent::{METRICS_PORT, Running, begins, scrape};
+use crate::support::agent::{METRICS_PORT, Running, begins_step, scrape};
 use crate::support::command::wait_until;
 use crate::support::images::Release;
 
-/// Longer than the agent takes to do what it is told, an update included.
+/// Longer than the agent takes for a command, an update included.
 const SOON: Duration = Duration::from_secs(60);
 
 fn file(pi: &Pi) -> PathBuf {
     pi.engine.directory().join("agent/pilotfish.toml")
 }
 
-fn hang_up(agent: &Running) {
+fn send_sighup(agent: &Running) {
     kill_process(agent.pid(), Signal::HUP).expect("to signal the agent");
 }
 
-/// Waits until the agent has said this.
-fn said(agent: &Running, words: &str) {
+/// Waits until this text is in the log.
+fn wait_for_log(agent: &Running, words: &str) {
     wait_until(&format!("the agent says {words:?}"), SOON, || agent.log().contains(words));
 }
 
 #[test]
-fn sighup_follows_a_valid_file_and_keeps_the_old_one_on_an_invalid_one() {
+fn sighup_applies_a_valid_file_and_keeps_the_old_one_on_an_invalid_one() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &[]);
@@ -38,14 +38,14 @@ fn sighup_follows_a_valid_file_and_keeps_the_old_one_on_an_invalid_one() {
     let before = fs::read_to_string(&file).expect("the configuration");
 
     fs::write(&file, before.replace("every", "evry")).expect("a wrong one");
-    hang_up(&agent);
+    send_sighup(&agent);
 
-    said(&agent, "the configuration stays as it was");
+    wait_for_log(&agent, "the configuration stays as it was");
     assert!(agent.log().contains("there is no key `schedule.evry`; did you mean"));
     let two = pi.registry.publish("till", &Release::new("2"));
     fs::write(&file, before.replace("\"1000h\"", "\"1s\"\njitter = \"0%\"")).expect("a good one");
-    hang_up(&agent);
-    said(&agent, "using the new configuration");
+    send_sighup(&agent);
+    wait_for_log(&agent, "following the new configuration");
     wait_until("the update by the new schedule", SOON, || !pi.history("till").is_empty());
     wait_until("its journal goes", SOON, || pi.agent.journals().is_empty());
     pi.assert_settled("till", &two, 1);
@@ -54,7 +54,7 @@ fn sighup_follows_a_valid_file_and_keeps_the_old_one_on_an_invalid_one() {
 }
 
 #[test]
-fn sighup_with_a_file_that_cannot_be_followed_keeps_the_old_one() {
+fn sighup_with_a_file_that_cannot_be_applied_keeps_the_old_one() {
     let pi = Pi::new();
     let agent = pi.agent.spawn(&pi.engine, &["run"]);
     scrape(&pi.engine, "/healthz");
@@ -64,9 +64,9 @@ fn sighup_with_a_file_that_cannot_be_followed_keeps_the_old_one() {
     // The registry listens on that port.
     let taken = format!(":{METRICS_PORT}");
     fs::write(&file, before.replace(&taken, ":5000")).expect("a configuration");
-    hang_up(&agent);
+    send_sighup(&agent);
 
-    said(&agent, "the configuration stays as it was: 0.0.0.0:5000 is taken");
+    wait_for_log(&agent, "the configuration stays as it was: 0.0.0.0:5000 is taken");
     assert_eq!(scrape(&pi.engine, "/healthz"), "ok\n");
     fs::write(&file, before).expect("the old configuration");
     pi.agent.run(&pi.engine, &["healthcheck"]).expect_code(0);
@@ -74,7 +74,7 @@ fn sighup_with_a_file_that_cannot_be_followed_keeps_the_old_one() {
 }
 
 #[test]
-fn sighup_waits_for_the_update_and_loses_no_wish() {
+fn sighup_waits_for_the_update_and_loses_no_command() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &[]);
@@ -83,17 +83,17 @@ fn sighup_waits_for_the_update_and_loses_no_wish() {
     let two = pi.registry.publish("till", &Release::new("2"));
     let first = pi.agent.spawn(&pi.engine, &["update"]);
     wait_until("the update comes to verify", SOON, || {
-        pi.agent.entries().iter().any(|entry| begins(entry, "verify"))
+        pi.agent.entries().iter().any(|entry| begins_step(entry, "verify"))
     });
     let second = pi.agent.spawn(&pi.engine, &["recover"]);
     wait_until("the second one waits", SOON, || second.log().contains("this waits for it"));
 
-    hang_up(&agent);
+    send_sighup(&agent);
 
     first.finish().expect_code(0);
     let second = second.finish().expect_code(0);
-    assert!(second.out.ends_with("No update was open.\n"), "{}", second.out);
-    said(&agent, "using the new configuration");
+    assert!(second.out.ends_with("Nothing was left open.\n"), "{}", second.out);
+    wait_for_log(&agent, "following the new configuration");
     pi.assert_settled("till", &two, 1);
     agent.terminate().expect_code(0);
 }

@@ -1,4 +1,4 @@
-//! The real Prometheus scrapes the agent, and is asked what it has learned.
+//! The real Prometheus scrapes the agent, and the test queries it.
 
 use std::fs;
 use std::io::Write;
@@ -13,10 +13,10 @@ use crate::support::command::{run, wait_for, wait_until};
 use crate::support::http::Peer;
 use crate::support::images::Release;
 
-/// Where the Prometheus of a test listens, in the network of its Pi.
+/// The port of the Prometheus of a test, in the network of its Pi.
 const PROMETHEUS_PORT: u16 = 9090;
 
-/// Longer than Prometheus takes to start, and to scrape what has just happened.
+/// Longer than Prometheus takes to start, and to scrape a change.
 const SOON: Duration = Duration::from_secs(60);
 
 /// A Prometheus that scrapes the agent of a Pi; stopped when dropped.
@@ -45,7 +45,7 @@ impl Prometheus {
         command.arg(format!("--web.listen-address=0.0.0.0:{PROMETHEUS_PORT}"));
         let log = fs::File::create(directory.join("log")).expect("a log");
         let process = command.stdout(Stdio::null()).stderr(log).spawn().expect("prometheus");
-        Self { process, peer: Peer::Tcp(pi.engine.reach(PROMETHEUS_PORT)) }
+        Self { process, peer: Peer::Tcp(pi.engine.address_of(PROMETHEUS_PORT)) }
     }
 
     /// The samples of an expression: their labels, and their value as text.
@@ -76,7 +76,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// `promtool check metrics`; what it complains about fails the test.
+/// `promtool check metrics`; a complaint fails the test.
 fn promtool_accepts(page: &str) {
     let mut command = Command::new("promtool");
     command.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped());
@@ -87,10 +87,10 @@ fn promtool_accepts(page: &str) {
     assert!(output.status.success() && said.is_empty(), "promtool: {said}\n{page}");
 }
 
-/// What a panel asks stays without an answer where nothing is refused, or no registry has a quota.
+/// Panels without data if nothing is refused, or no registry has a quota.
 const MAY_BE_EMPTY: [&str; 2] = ["Refused digests", "Quota left"];
 
-/// Grafana puts in what its reader chose; here that is everything.
+/// Grafana fills in the selection of its user; here everything is selected.
 fn every_panel_of_the_dashboard_shows_something(prometheus: &Prometheus) {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/grafana-dashboard.json");
     let dashboard = fs::read_to_string(file).expect("the dashboard");
@@ -123,7 +123,7 @@ fn the_alerts_fire_when_they_should_and_only_then() {
 }
 
 #[test]
-fn prometheus_scrapes_what_the_agent_knows_and_did() {
+fn prometheus_scrapes_the_state_and_the_updates_of_the_agent() {
     let pi = Pi::with(&[], "every = \"1s\"\njitter = \"0%\"");
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &[]);

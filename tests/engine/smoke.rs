@@ -1,4 +1,4 @@
-//! The ground that the other tests stand on: the private Engine, the registry and the images.
+//! The fixtures of the other tests: the private Engine, the registry and the images.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ fn a_published_release_runs_and_serves() {
 }
 
 #[test]
-fn the_registry_answers_with_the_digest_that_was_published_and_tells_who_asked() {
+fn the_registry_answers_with_the_published_digest_and_logs_requests() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     let two = pi.registry.publish("till", &Release::new("2"));
     assert_ne!(one.digest, two.digest);
 
-    let registry = Peer::Tcp(pi.engine.reach(crate::support::registry::PORT));
+    let registry = Peer::Tcp(pi.engine.address_of(crate::support::registry::PORT));
     let accept = ("Accept", "application/vnd.docker.distribution.manifest.v2+json");
     let head = registry.request("HEAD", "/v2/till/manifests/latest", &[accept], b"");
 
@@ -57,7 +57,7 @@ fn an_index_around_an_image_is_the_same_image_under_another_digest() {
 }
 
 #[test]
-fn broken_releases_break_as_they_were_told_to() {
+fn broken_releases_fail_as_configured() {
     let pi = Pi::new();
     let exits = Release::new("2").with("TILL_EXIT_AFTER", "0s").with("TILL_EXIT_CODE", "7");
     let exits = pi.registry.publish("exits", &exits);
@@ -90,7 +90,7 @@ fn the_engine_pulls_over_tls_under_a_private_authority() {
 }
 
 #[test]
-fn after_a_power_cut_the_engine_starts_what_is_always_to_run() {
+fn after_a_power_cut_the_engine_starts_containers_with_restart_always() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &[]);
@@ -103,7 +103,7 @@ fn after_a_power_cut_the_engine_starts_what_is_always_to_run() {
 }
 
 #[test]
-fn an_engine_with_live_restore_leaves_its_containers_alone_while_it_is_away() {
+fn an_engine_with_live_restore_keeps_containers_running_while_it_is_down() {
     let pi = Pi::with(&["--live-restore"], "");
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &["--network=host"]);
@@ -120,7 +120,7 @@ fn an_engine_with_live_restore_leaves_its_containers_alone_while_it_is_away() {
 }
 
 #[test]
-fn nothing_is_left_when_a_pi_is_gone() {
+fn nothing_is_left_after_a_pi_is_dropped() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &[]);

@@ -1,5 +1,5 @@
-//! Between the agent and the Engine stands HAProxy with deploy/socket-proxy.cfg, which lets just
-//! the calls pass that an agent needs.
+//! HAProxy with deploy/socket-proxy.cfg between the agent and the Engine. It passes only the calls
+//! that an agent needs.
 
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -10,13 +10,13 @@ use crate::support::http::Peer;
 use crate::support::images::Release;
 use crate::support::{Pi, WATCHED};
 
-/// Where the proxy listens, in the network of its Pi.
+/// The port of the proxy, in the network of its Pi.
 const PORT: u16 = 2375;
 
 /// Longer than HAProxy takes to start.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A HAProxy before the Engine of a Pi; ended when dropped.
+/// A HAProxy in front of the Engine of a Pi; ended when dropped.
 struct Proxy {
     process: Child,
     peer: Peer,
@@ -30,12 +30,12 @@ impl Proxy {
         command.env("LISTEN", format!(":{PORT}")).env("DOCKER_SOCKET", pi.engine.socket());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().expect("haproxy");
-        let proxy = Self { process, peer: Peer::Tcp(pi.engine.reach(PORT)) };
+        let proxy = Self { process, peer: Peer::Tcp(pi.engine.address_of(PORT)) };
         wait_until("the proxy answers", SOON, || proxy.status("GET", "/_ping") == 200);
         proxy
     }
 
-    /// What a call is answered with; 0: nobody answers.
+    /// The status of a call; 0: no answer.
     fn status(&self, method: &str, path: &str) -> u16 {
         self.peer.request(method, path, &[], b"").map_or(0, |answer| answer.status)
     }
@@ -52,7 +52,7 @@ impl Drop for Proxy {
 fn the_calls_that_pass_the_socket_proxy_are_enough() {
     let pi = Pi::new();
     let _proxy = Proxy::start(&pi);
-    let told = |words: &[&str]| {
+    let output = |words: &[&str]| {
         let host = format!("--docker-host=tcp://127.0.0.1:{PORT}");
         pi.agent.run(&pi.engine, &[words, &[&host]].concat())
     };
@@ -60,23 +60,23 @@ fn the_calls_that_pass_the_socket_proxy_are_enough() {
     pi.start_watched("till", &one.reference, 8080, &[]);
     let two = pi.registry.publish("till", &Release::new("2"));
 
-    told(&["update"]).expect_code(0);
+    output(&["update"]).expect_code(0);
 
     pi.assert_settled("till", &two, 1);
     pi.registry.publish("till", &Release::new("3").with("TILL_EXIT_AFTER", "0s"));
-    told(&["update"]).expect_code(3);
+    output(&["update"]).expect_code(3);
     assert_eq!(pi.serving(8080).as_deref(), Some("till 2"));
-    told(&["rollback", "till"]).expect_code(0);
+    output(&["rollback", "till"]).expect_code(0);
     assert_eq!(pi.serving(8080).as_deref(), Some("till 1"));
     let other = pi.registry.publish("hooked", &Release::new("1"));
     let probe = "--label=pilotfish.health.probe=exec:/till healthcheck";
     pi.start_watched("hooked", &other.reference, 8081, &[probe]);
     pi.registry.publish("hooked", &Release::new("2"));
-    let told = told(&["update", "hooked"]).expect_code(0);
-    assert_eq!(pi.serving(8081).as_deref(), Some("till 2"), "{}", told.out);
+    let output = output(&["update", "hooked"]).expect_code(0);
+    assert_eq!(pi.serving(8081).as_deref(), Some("till 2"), "{}", output.out);
 }
 
-/// Every path of Docker's API (v1.51), by what stands for a container, an image, …
+/// Every path of Docker's API (v1.51), with placeholders for a container, an image, …
 const PATHS: &str = "_ping version info events auth system/df session build build/prune build/cancel grpc
     commit containers/json containers/create containers/prune containers/X containers/X/json
     containers/X/top containers/X/logs containers/X/changes containers/X/export containers/X/stats
@@ -96,7 +96,7 @@ const PATHS: &str = "_ping version info events auth system/df session build buil
     configs configs/create configs/X configs/X/update distribution/X/json
     libpod/containers/X/json libpod/info libpod/images/X/json nonsense";
 
-/// The calls that pass. Everything that is not here must be answered by the proxy itself.
+/// The calls that pass. The proxy itself must answer all others.
 const PASS: &str = "GET _ping GET version GET info GET events GET containers/json GET containers/X/json
     GET containers/X/logs GET containers/X/changes HEAD containers/X/archive GET images/json
     GET images/X/json GET images/a/b/X/json POST containers/create POST containers/X/start
@@ -122,7 +122,7 @@ fn every_other_call_is_answered_by_the_socket_proxy_itself() {
     for path in PATHS.split_whitespace() {
         for method in METHODS {
             let passes = pass.contains(&(method, path));
-            // The stream of events ends where it begins; all others are for what is not there.
+            // The event stream ends at once with this query; all other calls name missing objects.
             let query = if path == "events" { "?until=1" } else { "" };
             for prefix in ["", "/v1.41"] {
                 let status = proxy.status(method, &format!("{prefix}/{path}{query}"));
@@ -135,7 +135,7 @@ fn every_other_call_is_answered_by_the_socket_proxy_itself() {
 }
 
 #[test]
-fn no_other_way_of_writing_gets_past_the_socket_proxy() {
+fn no_other_spelling_of_a_call_passes_the_socket_proxy() {
     let pi = Pi::new();
     let proxy = Proxy::start(&pi);
     let header = |method: &str, path: &str, name: &str, value: &str| {
@@ -180,20 +180,20 @@ fn no_other_way_of_writing_gets_past_the_socket_proxy() {
 }
 
 #[test]
-fn the_way_to_the_engine_is_never_replaced() {
+fn the_agents_own_socket_proxy_is_never_replaced() {
     let pi = Pi::new();
     let _proxy = Proxy::start(&pi);
     let one = pi.registry.publish("till", &Release::new("1"));
-    // It bears the name by which the Engine is reached, as a proxy in a container does.
+    // It has the name by which the Engine is reached, as a proxy in a container does.
     let proxy = pi.start("localhost", &one.reference, &WATCHED);
     pi.start_watched("till", &one.reference, 8080, &[]);
     pi.registry.publish("till", &Release::new("2"));
     let host = format!("--docker-host=tcp://localhost:{PORT}");
 
-    let told = pi.agent.run(&pi.engine, &["update", "--force", &host]).expect_code(0);
+    let output = pi.agent.run(&pi.engine, &["update", "--force", &host]).expect_code(0);
 
     let expected = "localhost is held: cannot_recreate\n    the agent reaches the Engine through";
-    assert!(told.out.contains(expected), "{}", told.out);
+    assert!(output.out.contains(expected), "{}", output.out);
     assert_eq!(pi.id("localhost"), proxy);
     assert_eq!(pi.serving(8080).as_deref(), Some("till 2"));
 }

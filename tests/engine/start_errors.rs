@@ -1,5 +1,5 @@
-//! Whose fault it is, asked of the Engine that runs these tests: what the fixtures of
-//! `src/core/update/blame.rs` say is made to happen again.
+//! Who is at fault for a failed start, tested on the present Engine: the cases of
+//! `src/core/update/start_error.rs` are reproduced.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::support::Pi;
 use crate::support::http::Peer;
 use crate::support::images::Release;
 
-/// Starts a container that is made like this, and gives what the Engine says of it.
+/// Starts a container with this configuration, and returns the Engine's error.
 #[track_caller]
 fn refusal(pi: &Pi, image: &str, what: &str, mut body: Value) -> String {
     body["Image"] = image.into();
@@ -32,9 +32,10 @@ fn refusal(pi: &Pi, image: &str, what: &str, mut body: Value) -> String {
     crate::support::text(&refused.json()["message"])
 }
 
-/// Each with whom it blames. Unknown and surroundings come to the same: the image is not refused.
+/// The cases, each with the expected blame. Unknown and environment have the same effect: the image
+/// is not refused.
 fn cases(directory: &str) -> Vec<(&'static str, Blame, Value)> {
-    let starting = |program: &str| json!({ "Entrypoint": [program] });
+    let with_entrypoint = |program: &str| json!({ "Entrypoint": [program] });
     let host = |config: Value| json!({ "HostConfig": config });
     let device = |path: &str| {
         let entry =
@@ -44,16 +45,16 @@ fn cases(directory: &str) -> Vec<(&'static str, Blame, Value)> {
     let mounted = |from: &str, to: &str| host(json!({ "Binds": [format!("{from}:{to}")] }));
     let port = json!([{ "HostIp": "203.0.113.7", "HostPort": "8080" }]);
     vec![
-        ("a missing program", Blame::Image, starting("/no-such-file")),
-        ("one of the path", Blame::Image, starting("no-such-file")),
-        ("a name with a mount in it", Blame::Image, starting("/usr/bin/s3-mounter")),
+        ("a missing program", Blame::Image, with_entrypoint("/no-such-file")),
+        ("one of the path", Blame::Image, with_entrypoint("no-such-file")),
+        ("a name with a mount in it", Blame::Image, with_entrypoint("/usr/bin/s3-mounter")),
         (
             "a rude name",
             Blame::Image,
-            starting("/opt/network: mount \"x\" port is already allocated"),
+            with_entrypoint("/opt/network: mount \"x\" port is already allocated"),
         ),
-        ("a directory", Blame::Image, starting("/proc")),
-        ("a program in a file", Blame::Image, starting("/till/app")),
+        ("a directory", Blame::Image, with_entrypoint("/proc")),
+        ("a program in a file", Blame::Image, with_entrypoint("/till/app")),
         ("a user who is not there", Blame::Image, json!({ "User": "nosuchuser" })),
         ("a missing device", Blame::Surroundings, device("/dev/ttyUSB9")),
         ("a rude device", Blame::Surroundings, device("/dev/exec format error")),
@@ -78,7 +79,7 @@ fn cases(directory: &str) -> Vec<(&'static str, Blame, Value)> {
             host(json!({ "LogConfig": { "Type": "x" } })),
         ),
         (
-            "a log that nobody takes",
+            "an unreachable log server",
             Blame::Surroundings,
             host(json!({ "LogConfig": { "Type": "syslog",
                     "Config": { "syslog-address": "tcp://127.0.0.1:1" } } })),
@@ -88,7 +89,7 @@ fn cases(directory: &str) -> Vec<(&'static str, Blame, Value)> {
 }
 
 #[test]
-fn whose_fault_a_failed_start_is_shows_in_what_this_engine_says() {
+fn the_message_of_this_engine_shows_who_is_at_fault_for_a_failed_start() {
     let pi = Pi::new();
     let image = pi.registry.publish("till", &Release::new("1")).reference;
     pi.engine.docker(&["pull", &image]);
@@ -104,11 +105,11 @@ fn whose_fault_a_failed_start_is_shows_in_what_this_engine_says() {
 }
 
 #[test]
-fn a_release_whose_program_is_missing_is_refused_at_once_whatever_it_is_called() {
+fn a_release_without_its_program_is_refused_at_once_whatever_its_name() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &[]);
-    pi.registry.publish("till", &Release::new("2").starting("/usr/bin/s3-mounter"));
+    pi.registry.publish("till", &Release::new("2").with_entrypoint("/usr/bin/s3-mounter"));
 
     pi.update(&[]).expect_code(3);
 

@@ -1,4 +1,5 @@
-//! What only a start needs: while it is missing, the service runs on and is not stopped.
+//! Things that only a start needs: while one is missing, the service keeps running and is not
+//! stopped.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,13 +8,13 @@ use std::path::PathBuf;
 use crate::support::images::Release;
 use crate::support::{Pi, WATCHED};
 
-/// A Pi on which containers run version 1 of `till`. Version 2 is published when all of them run.
-struct Stage {
+/// A Pi on which containers run version 1 of `till`. Version 2 is published after all of them run.
+struct Fixture {
     pi: Pi,
     image: String,
 }
 
-impl Stage {
+impl Fixture {
     fn new() -> Self {
         let pi = Pi::new();
         let image = pi.registry.publish("till", &Release::new("1")).reference;
@@ -25,7 +26,7 @@ impl Stage {
         self.pi.engine.directory().join("srv").join(name)
     }
 
-    /// A path of the machine, as an option names it.
+    /// A path of the machine, as part of an option.
     fn option(&self, before: &str, name: &str, after: &str) -> String {
         format!("{before}{}{after}", self.path(name).display())
     }
@@ -36,14 +37,14 @@ impl Stage {
         self.pi.start(name, &self.image, &all);
     }
 
-    /// An update that is held for this reason, forced or not, with a detail that names the thing,
-    /// while the same life of the container goes on.
+    /// The update is held for this reason, with and without `--force`, with a detail that names the
+    /// missing thing. The container is not restarted.
     #[track_caller]
-    fn is_held(&self, name: &str, reason: &str, what: &str) {
+    fn assert_held(&self, name: &str, reason: &str, what: &str) {
         let before = self.pi.inspect(name);
         for words in [&[name][..], &[name, "--force"]] {
-            let told = self.pi.update(words).expect_code(0);
-            assert!(told.out.contains(&format!("{name} is held: {reason}")), "{}", told.out);
+            let output = self.pi.update(words).expect_code(0);
+            assert!(output.out.contains(&format!("{name} is held: {reason}")), "{}", output.out);
         }
         let row = self.pi.check(name);
         assert_eq!((&row["verdict"], &row["reason"]), (&"held".into(), &reason.into()), "{row}");
@@ -56,66 +57,70 @@ impl Stage {
 }
 
 #[test]
-fn a_device_or_a_directory_that_only_a_start_needs_is_looked_at_before_the_stop() {
-    let stage = Stage::new();
-    // As udev makes it: a link that goes with the stick.
-    let plug_in = || symlink("/dev/null", stage.path("ttyUSB0")).expect("a link");
+fn devices_and_directories_for_the_start_are_checked_before_the_stop() {
+    let fixture = Fixture::new();
+    // As udev creates it: a link that disappears with the stick.
+    let plug_in = || symlink("/dev/null", fixture.path("ttyUSB0")).expect("a link");
     plug_in();
-    fs::create_dir(stage.path("data")).expect("a directory");
-    fs::create_dir(stage.path("conf")).expect("a directory");
-    fs::create_dir(stage.path("snd")).expect("a directory");
-    symlink("/dev/zero", stage.path("snd/control")).expect("a link");
-    let device = stage.option("--device=", "ttyUSB0", ":/dev/ttyUSB0");
-    stage.start("radio", &[&device]);
-    stage.start("files", &[&stage.option("--volume=", "data", ":/data")]);
-    let mount = stage.option("--mount=type=bind,source=", "conf", ",target=/conf");
-    stage.start("strict", &[&mount]);
-    fs::create_dir(stage.path("disk")).expect("a directory");
-    let disk = stage.option("--opt=device=", "disk", "");
+    fs::create_dir(fixture.path("data")).expect("a directory");
+    fs::create_dir(fixture.path("conf")).expect("a directory");
+    fs::create_dir(fixture.path("snd")).expect("a directory");
+    symlink("/dev/zero", fixture.path("snd/control")).expect("a link");
+    let device = fixture.option("--device=", "ttyUSB0", ":/dev/ttyUSB0");
+    fixture.start("radio", &[&device]);
+    fixture.start("files", &[&fixture.option("--volume=", "data", ":/data")]);
+    let mount = fixture.option("--mount=type=bind,source=", "conf", ",target=/conf");
+    fixture.start("strict", &[&mount]);
+    fs::create_dir(fixture.path("disk")).expect("a directory");
+    let disk = fixture.option("--opt=device=", "disk", "");
     let options = ["volume", "create", "--opt=type=none", "--opt=o=bind", &disk, "disk"];
-    stage.pi.engine.docker(&options);
-    stage.start("volume", &["--volume=disk:/disk"]);
-    let two = stage.pi.registry.publish("till", &Release::new("2"));
-    fs::remove_file(stage.path("ttyUSB0")).expect("to pull it out");
-    fs::remove_dir(stage.path("data")).expect("to remove it");
-    fs::remove_dir(stage.path("conf")).expect("to remove it");
-    fs::rename(stage.path("disk"), stage.path("away")).expect("to take it away");
+    fixture.pi.engine.docker(&options);
+    fixture.start("volume", &["--volume=disk:/disk"]);
+    let two = fixture.pi.registry.publish("till", &Release::new("2"));
+    fs::remove_file(fixture.path("ttyUSB0")).expect("to pull it out");
+    fs::remove_dir(fixture.path("data")).expect("to remove it");
+    fs::remove_dir(fixture.path("conf")).expect("to remove it");
+    fs::rename(fixture.path("disk"), fixture.path("away")).expect("to take it away");
 
-    stage.is_held("radio", "device_missing", "ttyUSB0 is not there");
-    stage.is_held("files", "start_would_fail", "srv/data, which it mounts, is not there");
-    stage.is_held("strict", "start_would_fail", "srv/conf, which it mounts, is not there");
-    stage.is_held("volume", "start_would_fail", "srv/disk, which it mounts, is not there");
+    fixture.assert_held("radio", "device_missing", "ttyUSB0 is not there");
+    fixture.assert_held("files", "start_would_fail", "srv/data, which it mounts, is not there");
+    fixture.assert_held("strict", "start_would_fail", "srv/conf, which it mounts, is not there");
+    fixture.assert_held("volume", "start_would_fail", "srv/disk, which it mounts, is not there");
 
-    assert!(!stage.path("data").exists(), "a look made an empty directory of it");
-    fs::write(stage.path("ttyUSB0"), "").expect("a file");
-    stage.is_held("radio", "device_missing", "ttyUSB0 is no device");
-    fs::remove_file(stage.path("ttyUSB0")).expect("to remove it");
+    assert!(!fixture.path("data").exists(), "the check created an empty directory");
+    fs::write(fixture.path("ttyUSB0"), "").expect("a file");
+    fixture.assert_held("radio", "device_missing", "ttyUSB0 is no device");
+    fs::remove_file(fixture.path("ttyUSB0")).expect("to remove it");
     plug_in();
-    stage.pi.update(&["radio"]).expect_code(0);
-    assert_eq!(stage.pi.image("radio"), two.image);
-    assert_eq!(stage.pi.history("radio").len(), 1, "it was tried before");
+    fixture.pi.update(&["radio"]).expect_code(0);
+    assert_eq!(fixture.pi.image("radio"), two.image);
+    assert_eq!(fixture.pi.history("radio").len(), 1, "there was an earlier try");
 }
 
 #[test]
-fn what_a_container_joins_must_run_and_its_network_must_be_there() {
-    let stage = Stage::new();
-    let pi = &stage.pi;
+fn a_joined_container_must_run_and_a_network_must_exist() {
+    let fixture = Fixture::new();
+    let pi = &fixture.pi;
     let other = pi.registry.publish("vpn", &Release::new("vpn"));
     pi.engine.docker(&["run", "--detach", "--name=vpn", &other.reference]);
     pi.engine.docker(&["network", "create", "shop"]);
     pi.engine.docker(&["network", "create", "yard"]);
-    stage.start("joined", &["--network=container:vpn", "--env=TILL_PORT=8081"]);
-    stage.start("lonely", &["--network=shop"]);
+    fixture.start("joined", &["--network=container:vpn", "--env=TILL_PORT=8081"]);
+    fixture.start("lonely", &["--network=shop"]);
     pi.engine.docker(&["network", "connect", "yard", "lonely"]);
     pi.registry.publish("till", &Release::new("2"));
     pi.engine.docker(&["kill", "vpn"]);
     pi.engine.docker(&["network", "disconnect", "--force", "shop", "lonely"]);
     pi.engine.docker(&["network", "rm", "shop"]);
 
-    stage.is_held("joined", "start_would_fail", "shares the network of vpn, which does not run");
-    stage.is_held("lonely", "start_would_fail", "its network shop is not there");
+    fixture.assert_held(
+        "joined",
+        "start_would_fail",
+        "shares the network of vpn, which does not run",
+    );
+    fixture.assert_held("lonely", "start_would_fail", "its network shop is not there");
     pi.engine.docker(&["rm", "vpn"]);
-    stage.is_held("joined", "start_would_fail", "which is not there");
+    fixture.assert_held("joined", "start_would_fail", "which is not there");
 
     pi.engine.docker(&["network", "create", "shop"]);
     pi.update(&["lonely"]).expect_code(0);
@@ -123,11 +128,11 @@ fn what_a_container_joins_must_run_and_its_network_must_be_there() {
 }
 
 #[test]
-fn what_the_new_image_has_no_place_for_is_tried_before_the_stop() {
-    let stage = Stage::new();
-    let pi = &stage.pi;
-    fs::create_dir(stage.path("data")).expect("a directory");
-    stage.start("till", &[&stage.option("--volume=", "data", ":/ballast")]);
+fn mounts_on_the_new_image_are_tried_before_the_stop() {
+    let fixture = Fixture::new();
+    let pi = &fixture.pi;
+    fs::create_dir(fixture.path("data")).expect("a directory");
+    fixture.start("till", &[&fixture.option("--volume=", "data", ":/ballast")]);
     let before = pi.inspect("till");
     // A directory cannot be mounted over a file.
     pi.registry.publish("till", &Release::new("2").with_ballast(1));

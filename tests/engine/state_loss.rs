@@ -1,5 +1,5 @@
-//! A state directory that lost something, or that takes nothing any more, while a service is down:
-//! the way back needs no new bytes, and no line is believed that stands behind a damaged one.
+//! A state directory that lost data or cannot be written while a service is down. The rollback
+//! needs no new bytes, and no journal line after a damaged one is trusted.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -10,7 +10,7 @@ use crate::support::Pi;
 use crate::support::command::run;
 use crate::support::images::Release;
 
-/// Something mounted at a directory; unmounted when dropped.
+/// A mount at a directory; unmounted when dropped.
 struct Mounted(PathBuf);
 
 impl Mounted {
@@ -19,7 +19,7 @@ impl Mounted {
         Self(point.to_owned())
     }
 
-    /// The same directory, which nobody can write any more.
+    /// The same directory, mounted read-only.
     fn read_only(point: &Path) -> Self {
         let this = Self::mount(&["--bind", &point.to_string_lossy()], point);
         run(Command::new("mount").args(["-o", "remount,ro,bind"]).arg(point));
@@ -49,44 +49,45 @@ impl Drop for Mounted {
     }
 }
 
-/// An agent is killed while a release is on trial, and then that release ends: nothing serves.
+/// The agent is killed during a verification, and then the new container stops: nothing serves.
 fn killed_in_the_gap(pi: &Pi) {
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &["--label=pilotfish.health.stable=8s"]);
     pi.registry.publish("till", &Release::new("2"));
-    assert!(pi.update_until("verify").kill(), "the agent was killed on trial");
+    assert!(pi.update_until("verify").kill(), "the agent was killed during verification");
     pi.engine.docker(&["stop", "--time=1", "till"]);
     assert_eq!(pi.serving(8080), None);
 }
 
-/// Without a byte written: the service is back, that is said, and no other update begins.
-fn comes_back(pi: &Pi) {
-    let told = pi.agent.run(&pi.engine, &["recover"]);
-    assert_eq!(pi.serving(8080).as_deref(), Some("till 1"), "{}{}", told.out, told.err);
-    let said = format!("{}{}", told.out, told.err);
-    let is_said = ["nothing can be remembered in", "No space left"].map(|it| said.contains(it));
-    assert!(is_said.contains(&true), "{said}");
+/// Without writing a byte: the service is restored, the error is reported, and no other update
+/// begins.
+fn assert_restored(pi: &Pi) {
+    let output = pi.agent.run(&pi.engine, &["recover"]);
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 1"), "{}{}", output.out, output.err);
+    let log = format!("{}{}", output.out, output.err);
+    let is_said = ["nothing can be remembered in", "No space left"].map(|it| log.contains(it));
+    assert!(is_said.contains(&true), "{log}");
     pi.registry.publish("till", &Release::new("3"));
     pi.agent.run(&pi.engine, &["update"]);
     assert_eq!(pi.serving(8080).as_deref(), Some("till 1"));
     assert!(!pi.names().iter().any(|name| name.contains("pilotfish-new")), "{:?}", pi.names());
 }
 
-/// With a disk again: what was open is closed, and the next release is taken.
-fn goes_on(pi: &Pi) {
+/// Once the disk works again, the open update is closed and the next release is applied.
+fn assert_next_update_succeeds(pi: &Pi) {
     pi.update(&[]).expect_code(0);
     assert_eq!(pi.serving(8080).as_deref(), Some("till 3"));
     assert!(pi.agent.journals().is_empty());
 }
 
 #[test]
-fn a_state_directory_that_turned_read_only_in_the_gap_keeps_no_service_down() {
+fn a_state_directory_that_became_read_only_in_the_gap_keeps_no_service_down() {
     let pi = Pi::new();
     killed_in_the_gap(&pi);
     let mounted = Mounted::read_only(&pi.agent.state());
-    comes_back(&pi);
+    assert_restored(&pi);
     drop(mounted);
-    goes_on(&pi);
+    assert_next_update_succeeds(&pi);
 }
 
 #[test]
@@ -98,13 +99,13 @@ fn a_state_directory_that_is_full_in_the_gap_keeps_no_service_down() {
     pi.agent.connect_to(&pi.engine.socket());
     killed_in_the_gap(&pi);
     mounted.fill();
-    comes_back(&pi);
+    assert_restored(&pi);
     fs::remove_file(point.join("filler")).expect("room again");
-    goes_on(&pi);
+    assert_next_update_succeeds(&pi);
 }
 
 #[test]
-fn a_journal_that_is_damaged_in_the_middle_leads_back_and_foreign_files_stay() {
+fn a_journal_damaged_in_the_middle_causes_a_rollback_and_foreign_files_stay() {
     let pi = Pi::new();
     killed_in_the_gap(&pi);
     let journal = pi.agent.journals().pop().expect("an open journal");

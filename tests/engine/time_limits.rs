@@ -1,6 +1,6 @@
-//! Every wait has an end that only the operator can put off, and what failed is tried again after
-//! a pause: an image that asks for a trial of a year, a check that the Engine runs too seldom, a
-//! pull that always fails, a service that cannot be started.
+//! Every wait has a limit that only the operator can extend, and a failed step is repeated after a
+//! pause. Cases: an image that asks for a year of verification, a check that the Engine runs too
+//! rarely, a pull that always fails, a service that cannot be started.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,16 +12,16 @@ use crate::support::http::Peer;
 use crate::support::images::{Release, digest_of};
 use crate::support::{Pi, QUIET, WATCHED};
 
-/// Longer than three tries with their pauses, and the pause behind them.
+/// Longer than three tries with their pauses, and the pause after them.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(90);
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// The label of a container that is watched, and whose trial has no limit of its own.
+/// The label of a watched container without its own limit for the verification.
 const ONLY_ENABLED: [&str; 1] = ["--label=pilotfish.enable=true"];
 
 #[test]
-fn a_stop_timeout_stands_as_its_user_wrote_it() {
+fn a_stop_timeout_of_the_user_is_kept() {
     let pi = Pi::with(&["--debug"], QUIET);
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &["--stop-timeout=600"]);
@@ -36,7 +36,7 @@ fn a_stop_timeout_stands_as_its_user_wrote_it() {
 }
 
 #[test]
-fn an_image_that_asks_for_a_trial_of_a_year_is_not_switched_to() {
+fn an_image_that_asks_for_a_year_of_verification_is_not_switched_to() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     let old = pi.start("till", &one.reference, &ONLY_ENABLED);
@@ -61,7 +61,7 @@ fn an_image_that_asks_for_a_trial_of_a_year_is_not_switched_to() {
 }
 
 #[test]
-fn a_healthcheck_that_the_engine_runs_too_seldom_is_run_by_the_agent() {
+fn a_healthcheck_that_the_engine_runs_too_rarely_is_run_by_the_agent() {
     let pi = Pi::new();
     let seldom = |version| Release::new(version).with_healthcheck(HOUR, 2);
     let one = pi.registry.publish("till", &seldom("1"));
@@ -78,7 +78,7 @@ fn a_healthcheck_that_the_engine_runs_too_seldom_is_run_by_the_agent() {
     assert!(reason.contains("HEALTHCHECK"), "{reason}");
 }
 
-/// Where the registry keeps a blob.
+/// The path of a blob in the registry.
 fn blob(pi: &Pi, digest: &str) -> PathBuf {
     let hash = digest.trim_start_matches("sha256:");
     let blobs = pi.engine.directory().join("registry/storage/docker/registry/v2/blobs/sha256");
@@ -107,7 +107,7 @@ fn a_pull_that_always_fails_pauses_and_is_one_line_of_history() {
         row["detail"].as_str().is_some_and(|it| it.contains("tried once, tried again")),
         "{row}"
     );
-    // A person does not wait.
+    // A manual update does not wait for the pause.
     pi.update(&["till"]).expect_code(1);
     let history = pi.history("till");
     assert_eq!((history.len(), &history[0]["tries"]), (1, &2.into()), "{history:?}");
@@ -118,7 +118,7 @@ fn a_pull_that_always_fails_pauses_and_is_one_line_of_history() {
 }
 
 #[test]
-fn a_service_that_cannot_be_started_is_said_to_be_down_and_started_until_it_runs() {
+fn a_service_that_cannot_start_is_reported_down_and_retried_until_it_runs() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     let stick = pi.engine.directory().join("stick");
@@ -128,14 +128,14 @@ fn a_service_that_cannot_be_started_is_said_to_be_down_and_started_until_it_runs
     pi.registry.publish("till", &Release::new("2").with("TILL_EXIT_AFTER", "1s"));
     let update = pi.update_until("verify");
 
-    // The stick is pulled out while the bad release is on trial.
+    // The stick is removed during the verification of the bad release.
     fs::remove_dir(&stick).expect("it goes");
     update.finish().expect_code(1);
 
     let check = pi.agent.run(&pi.engine, &["check"]).expect_code(4);
     assert!(check.out.contains("error: stuck") && check.out.contains("down"), "{}", check.out);
     let agent = pi.agent.spawn(&pi.engine, &["run"]);
-    let peer = Peer::Tcp(pi.engine.reach(METRICS_PORT));
+    let peer = Peer::Tcp(pi.engine.address_of(METRICS_PORT));
     let page = |path: &str| peer.get(path).map(|answer| (answer.status, answer.text()));
     wait_until("it is down", RECOVERY_TIMEOUT, || {
         let metrics = page("/metrics").map(|(_, text)| text).unwrap_or_default();

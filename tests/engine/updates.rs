@@ -1,4 +1,4 @@
-//! Updates that go well, and containers that are left as they are.
+//! Successful updates, and containers that are left unchanged.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::support::images::{Release, static_till};
 use crate::support::registry::is_containerd_store;
 use crate::support::{Pi, WATCHED, text};
 
-/// Longer than a round of an agent with a schedule of one second, an update in it included.
+/// Longer than a round of an agent with a schedule of one second, with an update.
 const ROUND: Duration = Duration::from_secs(60);
 
 #[test]
@@ -30,11 +30,11 @@ fn a_new_image_replaces_the_old_one() {
     assert!(environment.contains("SHIFT=day") && environment.contains("TILL_VERSION=2"));
     assert_eq!(container["Config"]["Labels"]["shop"], "corner");
     assert_eq!(container["Config"]["Image"], one.reference.as_str());
-    assert_eq!(text(&container["Mounts"][0]["Name"]), ledger, "the anonymous volume is another");
+    assert_eq!(text(&container["Mounts"][0]["Name"]), ledger, "the anonymous volume was replaced");
 }
 
 #[test]
-fn an_update_is_told_by_check_and_history() {
+fn check_and_history_show_an_update() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &[]);
@@ -72,7 +72,7 @@ fn check_changes_nothing() {
 }
 
 #[test]
-fn the_running_agent_follows_the_tag_and_ends_at_once_when_told_to() {
+fn the_running_agent_follows_the_tag_and_ends_at_once_on_sigterm() {
     let pi = Pi::with(&[], "every = \"1s\"\njitter = \"0%\"");
     let one = pi.registry.publish("till", &Release::new("1"));
     pi.start_watched("till", &one.reference, 8080, &[]);
@@ -121,7 +121,7 @@ fn an_index_with_a_new_image_is_followed() {
 }
 
 #[test]
-fn a_container_that_only_wants_to_be_told_is_not_touched() {
+fn a_notify_only_container_is_not_touched() {
     let pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     let options = ["--label=pilotfish.mode=notify"];
@@ -155,7 +155,7 @@ fn a_container_pinned_by_digest_is_held() {
 }
 
 #[test]
-fn an_image_that_was_only_ever_built_here_is_held() {
+fn an_image_that_was_built_locally_is_held() {
     let pi = Pi::new();
     let directory = static_till();
     let directory = directory.parent().expect("a directory");
@@ -169,7 +169,7 @@ fn an_image_that_was_only_ever_built_here_is_held() {
     run(build.args(["build", "--quiet", "--tag", "mine"]).arg(directory));
     let old = pi.start_watched("till", "mine", 8080, &[]);
 
-    // Containerd's store gives a digest to what was built here as well, so the registry is asked.
+    // Containerd's store also gives a digest to a local build, so the registry is asked.
     let (code, reason) =
         if is_containerd_store() { (4, "registry_unreachable") } else { (0, "built_locally") };
     pi.update(&[]).expect_code(code);
@@ -223,7 +223,7 @@ fn a_bad_label_and_a_missing_repository_do_not_stop_the_others() {
     let gone = pi.registry.publish("gone", &Release::new("gone"));
     let missing = pi.start("missing", &gone.reference, &WATCHED);
     pi.update(&["missing"]).expect_code(0);
-    pi.registry.forget("gone", &gone.digest);
+    pi.registry.delete_manifest("gone", &gone.digest);
     let two = pi.registry.publish("till", &Release::new("2"));
 
     pi.update(&[]).expect_code(4);
@@ -235,7 +235,7 @@ fn a_bad_label_and_a_missing_repository_do_not_stop_the_others() {
 }
 
 #[test]
-fn a_registry_that_is_away_changes_nothing_and_is_named() {
+fn a_registry_that_is_down_changes_nothing_and_is_named() {
     let mut pi = Pi::new();
     let one = pi.registry.publish("till", &Release::new("1"));
     let old = pi.start_watched("till", &one.reference, 8080, &[]);
@@ -252,7 +252,7 @@ fn a_registry_that_is_away_changes_nothing_and_is_named() {
 }
 
 #[test]
-fn a_registry_under_a_private_authority_is_trusted_as_the_engine_trusts_it() {
+fn a_registry_with_a_private_authority_is_trusted_like_the_engine_does() {
     let mut pi = Pi::new();
     pi.registry.publish("till", &Release::new("1"));
     let name = pi.registry.serve_tls(&pi.engine);
@@ -265,7 +265,7 @@ fn a_registry_under_a_private_authority_is_trusted_as_the_engine_trusts_it() {
 }
 
 #[test]
-fn the_image_before_stays_on_disk_and_older_ones_go() {
+fn the_previous_image_stays_on_disk_and_older_ones_are_removed() {
     let pi = Pi::new();
     let releases = ["1", "2", "3"];
     let published: Vec<_> = releases

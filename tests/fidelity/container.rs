@@ -1,4 +1,4 @@
-//! The container that a row of the table is about, from its creation to the comparison.
+//! The container of one row of the table, from its creation to the comparison.
 
 use serde_json::{Value, json};
 
@@ -14,16 +14,16 @@ use crate::podman;
 use crate::record::Outcome;
 use crate::table::{Row, words};
 
-/// Who replaces the container.
+/// The program that replaces the container.
 pub enum Updater {
-    /// This program's code, carried out step by step.
+    /// Pilotfish's own code, step by step.
     Pilotfish,
     /// Another program.
     Freshdock(Freshdock),
 }
 
 impl Updater {
-    /// Its name and version.
+    /// The name and version.
     pub fn title(&self) -> String {
         match self {
             Self::Pilotfish => concat!("pilotfish ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -31,16 +31,16 @@ impl Updater {
         }
     }
 
-    /// Whether the row means anything to it: another program starts what it creates, and shows its
-    /// create body to nobody.
+    /// Whether the row can be tried: another program starts the containers that it creates, and
+    /// does not show its create body.
     pub fn can_try(&self, row: &Row) -> bool {
         let is_started = row.only_body.is_none() && row.only_created.is_none();
         matches!(self, Self::Pilotfish) || is_started && row.refused.is_none()
     }
 }
 
-/// Words of the table that stand for something of this Engine: where it is asked, and its field.
-const MEANINGS: [(&str, &str, &str); 5] = [
+/// Placeholders of the table for values of this Engine: the path of the request, and the field.
+const PLACEHOLDERS: [(&str, &str, &str); 5] = [
     ("ANCHOR_ID", "/containers/anchor/json", "Id"),
     ("CELLAR_ID", "/containers/cellar/json", "Id"),
     ("NEIGHBOUR_ID", "/containers/neighbour/json", "Id"),
@@ -48,7 +48,7 @@ const MEANINGS: [(&str, &str, &str); 5] = [
     ("PLATFORM", "/version", "Arch"),
 ];
 
-/// A container name and image names that one worker has for itself.
+/// The container and image names of one worker.
 pub struct Subject<'e> {
     engine: &'e Engine,
     updater: &'e Updater,
@@ -57,15 +57,15 @@ pub struct Subject<'e> {
 }
 
 impl<'e> Subject<'e> {
-    /// The subject of the worker `number`.
+    /// The names of the worker `number`.
     pub fn new(engine: &'e Engine, updater: &'e Updater, number: usize) -> Self {
         Self { engine, updater, name: format!("subject-{number}"), number }
     }
 
-    /// One row from create to the comparison.
+    /// Runs one row from the create to the comparison.
     pub fn try_row(&self, row: &Row) -> Outcome {
         let release = if row.create.contains("PLAIN") { "plain" } else { "app" };
-        let ready = self.tag(release, "v1").and_then(|image| self.make_ready(row, &image));
+        let ready = self.tag(release, "v1").and_then(|image| self.create_original(row, &image));
         if let Err(why) = ready {
             return Outcome::NotOffered(why);
         }
@@ -84,8 +84,8 @@ impl<'e> Subject<'e> {
         }
     }
 
-    /// The container as the user made it. Where no Engine takes the option, a plain one.
-    fn make_ready(&self, row: &Row, image: &str) -> Result<(), String> {
+    /// The user's container. If no Engine accepts the option, a plain one.
+    fn create_original(&self, row: &Row, image: &str) -> Result<(), String> {
         if row.only_body.is_some() {
             return self.create(&Row { create: "IMAGE".to_owned(), ..Row::default() }, image);
         }
@@ -112,13 +112,13 @@ impl<'e> Subject<'e> {
         if self.engine.is_podman {
             podman::merge_nothing(&before, [&mut old_image, &mut new_image]);
         }
-        judge(
+        compare(
             Inspected { container: &before, image: &old_image },
             Inspected { container: &after, image: &new_image },
         )
     }
 
-    /// Removes what the row made, whatever became of it.
+    /// Removes everything that the row created, also after a failure.
     pub fn clear(&self) {
         let Ok(all) = self.engine.call("GET", "/containers/json?all=1", None) else { return };
         for container in all.as_array().into_iter().flatten() {
@@ -130,15 +130,15 @@ impl<'e> Subject<'e> {
         }
     }
 
-    /// Updaters call what they park `NAME-old`, `old-NAME` and the like. A name with a second slash
-    /// is one that a link gave.
+    /// Updaters name a parked container `NAME-old`, `old-NAME` and similar. A name with a second
+    /// slash comes from a link.
     fn is_ours(&self, name: &str) -> bool {
         let name = name.trim_start_matches('/');
         let parts = name.split_once(self.name.as_str()).filter(|_| !name.contains('/'));
         parts.is_some_and(|(_, rest)| !rest.starts_with(|letter: char| letter.is_ascii_digit()))
     }
 
-    /// Creates the container by the `docker` command, or by the API where the row holds a body.
+    /// Creates the container with the `docker` command, or with the API if the row has a body.
     fn create(&self, row: &Row, image: &str) -> Result<(), String> {
         if row.create.starts_with('{') {
             let mut body = json_of(row)?;
@@ -156,11 +156,11 @@ impl<'e> Subject<'e> {
         self.engine.try_docker(&command).map(|_| ())
     }
 
-    /// Replaces the words of the table that stand for something of this Engine.
+    /// Replaces the placeholders of the table.
     fn fill_in(&self, arguments: &str) -> Result<String, String> {
         let files = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fidelity/files");
         let mut line = arguments.replace("FILES", files).replace("PLAIN", "IMAGE");
-        for (word, path, field) in MEANINGS {
+        for (word, path, field) in PLACEHOLDERS {
             if line.contains(word) {
                 let answer = self.engine.call("GET", path, None)?;
                 line = line.replace(word, answer[field].as_str().unwrap_or_default());
@@ -169,8 +169,8 @@ impl<'e> Subject<'e> {
         Ok(line)
     }
 
-    /// Puts the fields of the row into the inspect document of a plain container and looks for
-    /// them in the create body.
+    /// Adds the fields of the row to the inspect document of a plain container and looks for them
+    /// in the create body.
     fn try_body(&self, row: &Row) -> Result<(), Failure> {
         let (mut before, image) = self.inspect()?;
         let mut fields = json_of(row)?;
@@ -190,7 +190,7 @@ impl<'e> Subject<'e> {
         recreate(&Original { container: before, image, api: self.engine.api })
     }
 
-    /// The update, as far as it concerns the configuration: beside, stop, rename, start, commit.
+    /// The part of an update that concerns the configuration: create, stop, rename, start, commit.
     fn replace(&self, before: &Value, image: &Value, start: bool) -> Result<(), Failure> {
         let name = &self.name;
         let mut recreation = self.recreation(before, image)?;
@@ -220,7 +220,7 @@ impl<'e> Subject<'e> {
         Ok(())
     }
 
-    /// Lets the name that this worker's containers are created from point at a release; gives it.
+    /// Moves the tag of this worker's containers to a release; returns the tag.
     fn tag(&self, release: &str, version: &str) -> Result<String, String> {
         let image = match self.updater {
             Updater::Pilotfish => format!("{release}-{}", self.number),
@@ -234,7 +234,7 @@ impl<'e> Subject<'e> {
         self.engine.call("POST", path, body)
     }
 
-    /// The container's document and that of its image.
+    /// The documents of the container and of its image.
     fn inspect(&self) -> Result<(Value, Value), String> {
         let path = format!("/containers/{}/json", self.name);
         let mut container = self.engine.call("GET", &path, None)?;
@@ -249,7 +249,7 @@ impl<'e> Subject<'e> {
     }
 }
 
-/// Why a row is not kept.
+/// Why a row failed.
 enum Failure {
     Refused(CannotRecreate),
     Lost(String),
@@ -267,7 +267,7 @@ impl From<String> for Failure {
     }
 }
 
-fn judge(before: Inspected<'_>, after: Inspected<'_>) -> Result<(), Failure> {
+fn compare(before: Inspected<'_>, after: Inspected<'_>) -> Result<(), Failure> {
     if before.container["Image"] == after.container["Image"] {
         return Err(Failure::Lost("the new container runs on the old image".to_owned()));
     }
@@ -284,7 +284,7 @@ fn json_of(row: &Row) -> Result<Value, String> {
     serde_json::from_str(&row.create).map_err(|error| error.to_string())
 }
 
-/// Where fields of an inspect document stand in a create body.
+/// Maps fields of an inspect document to those of a create body.
 fn body_of(fields: &Value) -> Value {
     let mut body = fields["Config"].clone();
     for (key, place) in [("HostConfig", "/HostConfig"), ("NetworkingConfig", "/NetworkSettings")] {
@@ -298,7 +298,7 @@ fn body_of(fields: &Value) -> Value {
     body
 }
 
-/// Lays `over` over `value`, object by object.
+/// Merges `over` into `value`, object by object.
 fn merge(value: &mut Value, over: &Value) {
     match (value, over) {
         (Value::Object(object), Value::Object(over)) => {
@@ -310,7 +310,7 @@ fn merge(value: &mut Value, over: &Value) {
     }
 }
 
-/// Whether everything that is wanted is there. A list may hold more: volumes come on top.
+/// Whether all wanted values are there. A list may have more entries, such as volumes.
 fn contains(value: &Value, wanted: &Value) -> bool {
     match (value, wanted) {
         (Value::Object(fields), Value::Object(wanted)) => wanted

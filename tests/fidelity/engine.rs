@@ -1,4 +1,4 @@
-//! The Engine of the table: a private one (see `scripts/private-engine`), and how it is spoken to.
+//! The Engine of the table: a private one (see `scripts/private-engine`), and requests to it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,14 +17,14 @@ use crate::support::registry::is_containerd_store;
 
 /// An Engine that only this test uses.
 pub struct Engine {
-    /// The version that requests carry: at most the last one that tells configured MAC addresses.
+    /// The API version of requests: at most the last one that shows configured MAC addresses.
     pub api: ApiVersion,
-    /// Which one it is, for people: its name, its version, its image store.
+    /// The Engine's name, version and image store, for the page.
     pub title: String,
-    /// Whether it is Podman, which speaks Docker's API but has no `update`.
+    /// Whether it is Podman, which has Docker's API without `update`.
     pub is_podman: bool,
-    /// Held while a name moves from one image to another: Podman rewrites the lists of names of
-    /// both, and loses what another worker does to them at the same time.
+    /// Held while a tag moves: Podman rewrites the tag lists of both images, and loses concurrent
+    /// changes of another worker.
     names: Mutex<()>,
     /// The Engine itself, with its network.
     pub private: Private,
@@ -49,7 +49,7 @@ impl Engine {
         engine
     }
 
-    /// Sends a request; the answer is null where it is not JSON.
+    /// Sends a request; an answer that is no JSON is null.
     pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let path = format!("/v{}{path}", self.api);
         self.try_request(method, &path, body).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -63,7 +63,7 @@ impl Engine {
         }
     }
 
-    /// Asks Podman's own API, which tells more than its Docker API.
+    /// A request to Podman's own API, which returns more than its Docker API.
     pub fn call_podman(&self, path: &str) -> Result<Value, String> {
         let path = format!("/v4.0.0/libpod{path}");
         match self.try_request("GET", &path, None).map_err(|error| error.to_string())? {
@@ -72,7 +72,7 @@ impl Engine {
         }
     }
 
-    /// HTTP/1.0, so that the answer ends where the connection does.
+    /// HTTP/1.0, so that the answer ends with the connection.
     fn try_request(
         &self,
         method: &str,
@@ -104,9 +104,10 @@ impl Engine {
             .expect("the docker command can be run")
     }
 
-    /// Runs the `docker` command, which must succeed; what it printed.
+    /// Runs the `docker` command, which must succeed; returns its output.
     ///
-    /// An option that the Engine says it discarded is a failure too: nothing was tried.
+    /// If the Engine says that it discarded an option, that is a failure too, because nothing was
+    /// tried.
     pub fn try_docker<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<String, String> {
         let output = self.docker(arguments);
         let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -117,7 +118,7 @@ impl Engine {
         Err(format!("docker {}: {error}", words.join(" ")))
     }
 
-    /// Lets a name point at an image.
+    /// Tags an image.
     pub fn tag(&self, image: &str, name: &str) -> Result<(), String> {
         let _names = self.names.lock().map_err(|error| error.to_string())?;
         self.try_docker(&["tag", image, name]).map(drop)

@@ -1,4 +1,5 @@
-//! What the rows of the table refer to: two releases of two images, networks, volumes, neighbours.
+//! Objects that the rows of the table refer to: two releases of two images, networks, volumes,
+//! other containers.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,10 +7,10 @@ use std::path::Path;
 
 use crate::engine::Engine;
 
-/// Commands of busybox that the rows use.
+/// The busybox commands in the rows.
 const COMMANDS: [&str; 5] = ["cat", "echo", "sh", "sleep", "true"];
 
-/// The release that runs: it brings one of everything that an image can bring.
+/// The running release: it sets everything that an image can set.
 const APP_ONE: &str = r#"
 FROM scratch
 COPY root /
@@ -27,7 +28,7 @@ ENTRYPOINT ["/bin/busybox", "sh", "-c"]
 CMD ["exec sleep 100000"]
 "#;
 
-/// The release that follows: everything is another.
+/// The next release: everything has another value.
 const APP_TWO: &str = r#"
 FROM scratch
 COPY root /
@@ -45,10 +46,10 @@ ENTRYPOINT ["/bin/sh", "-c"]
 CMD ["exec sleep 200000"]
 "#;
 
-/// An image that brings nothing but a command; its next release brings everything.
+/// An image that sets only a command; its next release sets everything.
 const PLAIN_ONE: &str = "FROM scratch\nCOPY root /\nCMD [\"/bin/sleep\", \"100000\"]\n";
 
-/// Builds and makes everything the rows refer to.
+/// Creates everything that the rows refer to.
 pub fn set(engine: &Engine) {
     let context = tempfile::tempdir().expect("a directory");
     fill(&context.path().join("root"));
@@ -70,7 +71,7 @@ pub fn set(engine: &Engine) {
     for command in commands {
         run(engine, command).unwrap_or_else(|error| panic!("{error}"));
     }
-    // Where an Engine cannot have such a network, the rows that ask for it say so.
+    // If an Engine does not support such a network, the rows that need it say so.
     for (driver, subnet) in [("macvlan", "10.53.0.0/24"), ("ipvlan", "10.54.0.0/24")] {
         let command = format!("network create --driver {driver} --subnet {subnet} {driver}");
         drop(run(engine, &command));

@@ -1,12 +1,12 @@
-//! The promise, option by option, against a real Engine: a container is created with the option
-//! from one release of an image, recreated on the next, and both are compared whole.
+//! The promise, option by option, on a real Engine: a container is created with the option from one
+//! release of an image, recreated on the next, and both are compared completely.
 //!
-//! `tests/fidelity/table.txt` is the table, and `options.txt` sees that no option is forgotten.
-//! `make fidelity` tries it on every Engine and writes `docs/fidelity.md`.
+//! `tests/fidelity/table.txt` is the table, and `options.txt` ensures that no option is forgotten.
+//! `make fidelity` runs it on every Engine and writes `docs/fidelity.md`.
 
-#![expect(clippy::expect_used, reason = "a test that cannot set its stage ends there")]
+#![expect(clippy::expect_used, reason = "a test that cannot set up its fixture ends there")]
 
-#[expect(dead_code, reason = "other tests use more of their support than this one does")]
+#[expect(dead_code, reason = "other test programs use more of the support code")]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -28,10 +28,10 @@ use crate::peer::Freshdock;
 use crate::record::{AttemptResult, Outcome, Record};
 use crate::table::{Row, rows};
 
-/// How many rows are tried at the same time: an Engine mostly waits for the kernel.
+/// The number of rows in parallel: an Engine mostly waits for the kernel.
 const WORKERS: usize = 3;
 
-/// The same for an updater that waits ten seconds and more to see a container well.
+/// The same for an updater that waits ten seconds and more for a healthy container.
 const PEER_WORKERS: usize = 8;
 
 #[test]
@@ -43,12 +43,12 @@ fn every_option_survives_an_update() {
     record.keep();
     let lost = record.names(|outcome| matches!(outcome, Outcome::Lost(_)));
     assert!(lost.is_empty(), "lost: {lost:?}");
-    // Podman leaves options out; the page names them. Docker's Engine has all of the table.
+    // Podman lacks some options; the page names them. Docker's Engine has all options of the table.
     let not_offered = record.names(|outcome| matches!(outcome, Outcome::NotOffered(_)));
     assert!(engine.is_podman || not_offered.is_empty(), "not offered: {not_offered:?}");
 }
 
-/// What another updater makes of the same table on this machine's Engine.
+/// The result of another updater on the same table and on this machine's Engine.
 #[test]
 #[ignore = "takes freshdock (`make fidelity` installs it) and ten minutes; it judges nothing here"]
 fn what_freshdock_keeps() {
@@ -86,7 +86,7 @@ fn try_all(engine: &Engine, updater: &Updater, workers: usize) -> Record {
     record
 }
 
-/// Tries one row after the other until none is left, each with its place in the table.
+/// Runs rows until none is left; returns each with its place in the table.
 fn work(subject: &Subject<'_>, rows: &[Row], next: &AtomicUsize) -> Vec<(usize, AttemptResult)> {
     let mut tried = Vec::new();
     loop {

@@ -1,5 +1,5 @@
-//! No option and no field is forgotten: the table is held against what `docker create --help` and
-//! real Engines name.
+//! No option and no field is forgotten: the table is compared with `docker create --help` and with
+//! real Engines.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::engine::Engine;
 use crate::table::{rows, words};
 
-/// Options without a row, and why.
+/// Options without a row, with the reason.
 const OPTIONS: &str = include_str!("options.txt");
 
 /// Fields of the API, each with a row that sets it.
@@ -62,7 +62,8 @@ fn no_two_rows_have_the_same_name() {
     assert!(twice.is_empty(), "{twice:?}");
 }
 
-/// What this Engine shows of a container is in the list of fields: a newer one may have more.
+/// Asserts that all fields of a container on this Engine are in the list. A newer Engine may have
+/// more.
 pub fn assert_known(engine: &Engine) {
     let known: BTreeSet<&str> = pairs(FIELDS).into_iter().map(|(field, _)| field).collect();
     let shown = engine.call("GET", "/containers/anchor/json", None).expect("the anchor");

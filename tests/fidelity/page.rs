@@ -11,7 +11,7 @@ use crate::table::rows;
 const HEAD: &str = include_str!("page-head.md");
 const FOOT: &str = include_str!("page-foot.md");
 
-/// Longest part of an Engine's own words that is repeated, in letters: a line of a table.
+/// The longest excerpt of an Engine's message, in characters: one line of a table.
 const WORDS_MAX: usize = 160;
 
 /// Writes the page.
@@ -36,7 +36,7 @@ pub fn write() {
             _ => None,
         }
     }));
-    peers.iter().for_each(|peer| page.push_str(&beside(peer, &ours)));
+    peers.iter().for_each(|peer| page.push_str(&comparison(peer, &ours)));
     page.push('\n');
     page.push_str(FOOT);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fidelity.md");
@@ -65,7 +65,7 @@ fn totals(records: &[&Record]) -> String {
     text
 }
 
-/// Kept of total for each heading of the table and each Engine.
+/// Kept rows and all rows, for each heading of the table and each Engine.
 fn groups(records: &[&Record]) -> String {
     let mut text = "\n| group |".to_owned();
     for record in records {
@@ -92,7 +92,7 @@ fn groups(records: &[&Record]) -> String {
     text
 }
 
-/// Rows that ended in some way, with the Engines on which they did and why.
+/// Rows with one kind of outcome, with the Engines and the reasons.
 fn listed(
     title: &str,
     sentence: &str,
@@ -119,10 +119,11 @@ fn listed(
     text
 }
 
-/// The same rows for another updater and for this one, on the same Engine.
+/// The same rows for another updater and for Pilotfish, on the same Engine.
 ///
-/// What it loses of a container without any option it loses in every row; that counts once, there.
-fn beside(peer: &Record, records: &[&Record]) -> String {
+/// What it loses of a container without any option, it loses in every row. That is counted once, in
+/// the rows without an option.
+fn comparison(peer: &Record, records: &[&Record]) -> String {
     let Some(ours) = records.iter().find(|record| record.engine == peer.engine) else {
         return String::new();
     };
@@ -146,7 +147,7 @@ fn own_losses(peer: &Record) -> Vec<(&AttemptResult, String)> {
     peer.rows.iter().filter_map(|row| Some((row, own_loss(peer, row)?))).collect()
 }
 
-/// What is lost in this row beyond what is lost in the row without any option.
+/// The losses of this row beyond those of the row without any option.
 fn own_loss(peer: &Record, row: &AttemptResult) -> Option<String> {
     let (Outcome::Lost(why) | Outcome::NotOffered(why) | Outcome::Refused(why)) = &row.outcome
     else {
@@ -160,7 +161,7 @@ fn own_loss(peer: &Record, row: &AttemptResult) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-/// The places that a row lost.
+/// The lost fields of a row.
 fn paths(row: &AttemptResult) -> Vec<&str> {
     match &row.outcome {
         Outcome::Lost(why) => why.lines().map(path).collect(),
@@ -168,12 +169,12 @@ fn paths(row: &AttemptResult) -> Vec<&str> {
     }
 }
 
-/// The place in a line of a loss.
+/// The field in a line of a loss.
 fn path(line: &str) -> &str {
     line.split_once(": ").map_or(line, |(path, _)| path)
 }
 
-/// Foreign words in a cell of a table: one line, not too long, without what ends a cell.
+/// Text from others as a cell of a table: one line, not too long, without cell separators.
 fn cell(words: &str) -> String {
     let line = words.lines().next().unwrap_or_default().replace('|', "/");
     let more = words.lines().count().saturating_sub(1);

@@ -1,7 +1,7 @@
-//! The same table for freshdock, another updater: what a difference looks like.
+//! The same table for freshdock, another updater, for comparison.
 //!
-//! It is run as its users run it, `freshdock recreate NAME`, against a registry that has the next
-//! release. What it leaves behind is judged by the same code.
+//! It is run as its users run it, `freshdock recreate NAME`, against a registry with the next
+//! release. The same code compares the result.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -37,12 +37,12 @@ impl Freshdock {
         Self { program, version, _registry: registry }
     }
 
-    /// Has it replace the container.
+    /// Runs freshdock on the container.
     pub fn recreate(&self, engine: &Engine, container: &str) -> Result<(), String> {
         let output = Command::new(&self.program)
             .args(["--no-color", "recreate", container])
             .env("DOCKER_HOST", engine.private.host())
-            // So that nothing about the container itself has to say that it is opted in.
+            // So the container itself needs no opt-in label.
             .envs([("FRESHDOCK_WATCH_ALL", "true"), ("FRESHDOCK_DEFAULT_MODE", "live")])
             .env("RUST_BACKTRACE", "0")
             .current_dir("/")
@@ -57,7 +57,7 @@ impl Freshdock {
     }
 }
 
-/// The name under which a release is published for a worker: its local tag is moved for each row.
+/// The tag of a release for a worker. The local tag moves for each row.
 pub fn reference(release: &str, worker: usize) -> String {
     format!("127.0.0.1:{PORT}/{release}-{worker}:latest")
 }

@@ -1,14 +1,15 @@
-//! What Podman's Docker API leaves out or says in other words, so that it is compared as well.
+//! Completes Podman's Docker API documents, so that missing or differently named values are
+//! compared as well.
 
 use serde_json::{Map, Value};
 
-/// What changes with every container, or stands in Docker's document already.
+/// Fields that differ for every container, or that are in Docker's document already.
 const NOT_COMPARED: [&str; 1] = ["Annotations"];
 
 /// The stop signals of the table's images, and the numbers that a container shows.
 const SIGNALS: [(&str, &str); 3] = [("SIGUSR1", "10"), ("SIGUSR2", "12"), ("SIGINT", "2")];
 
-/// Lays beside Docker's document what Podman's own says of how the container was made.
+/// Adds the values of Podman's own document to Docker's document.
 pub fn complete_container(container: &mut Value, mut own: Value) {
     let mut config: Map<String, Value> = own["Config"].as_object().cloned().unwrap_or_default();
     config.retain(|field, _| {
@@ -19,8 +20,8 @@ pub fn complete_container(container: &mut Value, mut own: Value) {
     container["Libpod"] = Value::Object(made);
 }
 
-/// Says of the image what a container without options shows: the health check, which Docker's API
-/// does not tell, the signal as a number, and Podman's defaults.
+/// Adds the defaults of a container without options to the image: the health check, which Docker's
+/// API omits, the signal as a number, and Podman's defaults.
 pub fn complete_image(image: &mut Value, own: &Value) {
     let config = &mut image["Config"];
     config["Healthcheck"] = own["Healthcheck"].clone();
@@ -32,7 +33,7 @@ pub fn complete_image(image: &mut Value, own: &Value) {
     }
 }
 
-/// A health check of the user's hides the image's as a whole, where Docker's Engine merges both.
+/// A user's health check replaces the image's completely, while Docker's Engine merges both.
 pub fn merge_nothing(before: &Value, images: [&mut Value; 2]) {
     if before["Config"]["Healthcheck"] == images[0]["Config"]["Healthcheck"] {
         return;
@@ -42,7 +43,7 @@ pub fn merge_nothing(before: &Value, images: [&mut Value; 2]) {
     }
 }
 
-/// What the table calls `bridge` is `podman` in Podman's documents.
+/// The network `bridge` of the table is `podman` in Podman's documents.
 pub fn name_the_default_network(fields: &mut Value) {
     let networks = fields.pointer_mut("/NetworkSettings/Networks").and_then(Value::as_object_mut);
     if let Some(networks) = networks

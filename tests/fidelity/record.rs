@@ -1,25 +1,25 @@
-//! What became of each row on one Engine, kept as a file until the page is written.
+//! The results of each row on one Engine, kept in a file until the page is written.
 
 use std::fs;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What became of a row.
+/// The outcome of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// Both inspect documents are equal, but for what may differ.
+    /// Both inspect documents are equal, except for the fields that may differ.
     Kept,
-    /// It was refused before anything was touched, with the path of the field and why.
+    /// Refused before anything was changed, with the path of the field and the reason.
     Refused(String),
     /// The promise was broken.
     Lost(String),
-    /// The Engine does not make such a container in the first place; its own words.
+    /// The Engine does not create such a container; its message.
     NotOffered(String),
 }
 
 impl Outcome {
-    /// A line for whoever watches the test.
+    /// A line for the output of the test.
     pub fn line(&self, row: &str, level: &str) -> String {
         let (word, why) = match self {
             Self::Kept => return format!("kept     {row}{level}"),
@@ -31,7 +31,7 @@ impl Outcome {
     }
 }
 
-/// A row and what became of it.
+/// A row and its outcome.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AttemptResult {
     pub name: String,
@@ -48,7 +48,7 @@ pub struct Record {
     pub rows: Vec<AttemptResult>,
 }
 
-/// Promises made, kept, and refused by name.
+/// Counts of rows: promised, kept, and refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
     pub kept: usize,
@@ -57,7 +57,7 @@ pub struct Count {
 }
 
 impl Count {
-    /// The rows that the Engine offers at all.
+    /// Counts the rows that the Engine supports.
     pub fn of<'a>(rows: impl Iterator<Item = &'a AttemptResult>) -> Self {
         let mut count = Self::default();
         for row in rows {
@@ -70,12 +70,12 @@ impl Count {
 }
 
 impl Record {
-    /// Where records of runs wait for the page.
+    /// The directory of the records.
     pub fn directory() -> PathBuf {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/fidelity")
     }
 
-    /// Writes the record down, in the place of an older one of the same Engine and updater.
+    /// Writes the record to its file, and replaces an older one of the same Engine and updater.
     pub fn keep(&self) {
         fs::create_dir_all(Self::directory()).expect("target/fidelity");
         let name = format!("{} {}", self.updater, self.engine);
@@ -85,7 +85,7 @@ impl Record {
         fs::write(Self::directory().join(format!("{name}.json")), json).expect("the record");
     }
 
-    /// All records there are.
+    /// All records.
     pub fn all() -> Vec<Self> {
         let files = fs::read_dir(Self::directory()).expect("run the table first: make fidelity");
         let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
@@ -94,7 +94,7 @@ impl Record {
         paths.iter().map(|path| serde_json::from_slice(&read(path)).expect("a record")).collect()
     }
 
-    /// The names of the rows that ended like this.
+    /// The names of the rows with such an outcome.
     pub fn names(&self, like: impl Fn(&Outcome) -> bool) -> Vec<&str> {
         let rows = self.rows.iter().filter(|row| like(&row.outcome));
         rows.map(|row| row.name.as_str()).collect()

@@ -1,16 +1,16 @@
-//! Reads `table.txt`: a row per option.
+//! Parses `table.txt`: one row per option.
 
 use pilotfish::core::docker::api_version::ApiVersion;
 
-/// The rows as people read them.
+/// The table.
 const TABLE: &str = include_str!("table.txt");
 
 /// One option, and how it is tried.
 #[derive(Debug, Default)]
 pub struct Row {
-    /// What users will look for.
+    /// The name that users look for.
     pub name: String,
-    /// The heading it stands under.
+    /// The heading above the row.
     pub group: String,
     /// The arguments of `docker create`, or a body of the API.
     pub create: String,
@@ -18,13 +18,13 @@ pub struct Row {
     pub then: Vec<String>,
     /// Why this machine cannot start such a container, so that it is only created.
     pub only_created: Option<String>,
-    /// Why Engines do not take the option here, so that only the create body is looked at.
+    /// Why Engines do not accept the option here, so that only the create body is checked.
     pub only_body: Option<String>,
-    /// The field by whose name such a container is refused.
+    /// The field with which such a container is refused.
     pub refused: Option<String>,
-    /// The lowest version of the Engine's API that has the option.
+    /// The lowest version of the Engine's API with the option.
     pub api: Option<String>,
-    /// The highest version of the Engine's API that has the option.
+    /// The highest version of the Engine's API with the option.
     pub api_until: Option<String>,
 }
 
@@ -62,7 +62,7 @@ fn row(line: &str) -> Row {
 }
 
 impl Row {
-    /// Whether an Engine that speaks this version has the option.
+    /// Whether an Engine with this API version has the option.
     pub fn fits(&self, api: ApiVersion) -> bool {
         let version = |text: &String| text.parse::<ApiVersion>().expect("a version in the table");
         self.api.as_ref().is_none_or(|from| version(from) <= api)

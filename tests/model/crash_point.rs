@@ -1,25 +1,25 @@
-//! Counts every point at which something can go wrong, and says when it does.
+//! Counts every point at which a fault can be injected, and injects the planned ones.
 
 use crate::fault::Fault;
 
-/// What is thrown through the agent when it is killed; only a session catches it.
+/// The panic payload of a kill. Only the session catches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crash;
 
-/// A line of points, one behind the other, and what happens at some of them.
+/// The points of a run, in order, and the faults planned for some of them.
 #[derive(Debug, Clone, Default)]
 pub struct CrashPoints {
     /// How many points were passed.
     pub passed: usize,
-    /// What happens at which point.
+    /// Which fault happens at which point.
     pub armed: Vec<(usize, Fault)>,
-    /// Whether calls that only ask are points as well. A crash around a question leaves what a
-    /// crash before the next act leaves, so the pairs go without them.
-    pub counts_questions: bool,
+    /// Whether read-only calls are points too. A crash around a read leaves the same state as a
+    /// crash before the next write, so the crash pairs do without them.
+    pub counts_reads: bool,
 }
 
 impl CrashPoints {
-    /// One more point is passed. Gives what happens here.
+    /// Passes one more point. Returns the fault that is planned here.
     pub fn pass(&mut self) -> Option<Fault> {
         let here = self.passed;
         self.passed += 1;

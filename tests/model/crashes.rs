@@ -1,53 +1,52 @@
 //! Every crash point of an update, and then every crash point of the recovery from it.
 //!
-//! The points are counted by running once without a fault, not written down: a new step is covered
-//! without a new test. A run goes on from a copy of the machine as the first crash left it, so
-//! that the second crash costs only the recovery.
+//! One run without a fault counts the points; they are not written down. So a new step is covered
+//! without a new test. A run continues from a copy of the machine after the first crash, so the
+//! second crash only costs the recovery.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::fault::{Fault, Keeps};
+use crate::fault::{Fault, Survives};
 use crate::images::{Behaviour, Image};
-use crate::invariants::{CONTROL, Leave};
-use crate::machine::{Affairs, Machine};
+use crate::invariants::{CONTROL, Leniency};
+use crate::machine::{Machine, MachineState};
 use crate::script::stop_signal;
 use crate::service::RunOptions;
 use crate::session::{End, Job, live};
 
-/// The image that everybody runs.
+/// The image that every service runs.
 pub const APP: &str = "shop.example/app:1";
 
-/// How long an agent lives after the last fault: the next rounds must have come and gone.
+/// How long an agent runs after the last fault. The next rounds must happen within this time.
 pub const AFTERMATH: Duration = Duration::from_secs(16 * 60);
 
-/// How long an Engine alone is given to come back after a power cut.
+/// How long the Engine alone may take to start its containers after a power cut.
 const ALONE: Duration = Duration::from_secs(12);
 
-/// The crashes of a run: at which point, and which.
+/// The faults of a run, each with its point.
 pub type Way = Vec<(usize, Fault)>;
 
-/// Every how-manieth point of a recovery is crashed at; `PILOTFISH_STRIDE=1` leaves none out.
+/// Every n-th point of a recovery gets a second crash; `PILOTFISH_STRIDE=1` tests all points.
 const STRIDE: usize = 40;
 
-/// The same where several containers are replaced together: there are more points, and each costs
-/// more.
-const STRIDE_OF_COMPANY: usize = 150;
+/// The stride with dependents: there are more points, and each one costs more.
+const STRIDE_WITH_DEPENDENTS: usize = 150;
 
-/// The least number of points that an update has: each of its eight steps writes twice, and the
-/// Engine is asked in between. With fewer, nothing was crashed, and nothing proved.
+/// The least number of points in an update. Each of its eight steps writes twice and calls the
+/// Engine in between. With fewer points, no crash was injected and the test proves nothing.
 const POINTS_MIN: usize = 60;
 
-/// The image of what hangs on others. It never changes.
+/// The image of the dependents. It never changes.
 const SIDE: &str = "shop.example/side:1";
 
-/// What was run and what was found.
+/// Counts and violations of all runs.
 #[derive(Debug, Default)]
 pub struct Results {
     pub runs: usize,
     pub points: usize,
     pub alone: usize,
-    /// What was found, how often, and the first way that led to it.
+    /// Every violation: how often it occurred, and the faults that first led to it.
     pub found: BTreeMap<String, (usize, Way)>,
 }
 
@@ -58,7 +57,7 @@ impl Results {
         }
     }
 
-    /// Whether something was found that was not found before.
+    /// Whether there is a violation that was not seen before.
     pub fn is_new(&self, found: &[String]) -> bool {
         found.iter().any(|what| !self.found.contains_key(what))
     }
@@ -70,7 +69,7 @@ impl Results {
         }
     }
 
-    /// What was found, one line each.
+    /// All violations, one line each.
     pub fn in_words(&self) -> String {
         let lines = self
             .found
@@ -79,14 +78,14 @@ impl Results {
         lines.collect()
     }
 
-    /// The numbers of what must never be.
+    /// The counts of the violations that must be zero.
     pub fn summary(&self, what: &str) -> String {
         let of = |word: &str| -> usize {
             let meant = self.found.iter().filter(|(found, _)| found.contains(word));
             meant.map(|(_, (count, _))| count).sum()
         };
         format!(
-            "{what}: {} runs, {} cuts judged without the agent; lost {}, doubled {}, debris {}, in all {} breaches",
+            "{what}: {} runs, {} cuts checked without the agent; lost {}, doubled {}, leftovers {}, in all {} violations",
             self.runs,
             self.alone,
             of("no container runs") + of("runs none") + of("nothing runs"),
@@ -96,14 +95,14 @@ impl Results {
         )
     }
 
-    /// Prints the numbers, and of everything that was found the transcript of one run.
-    pub async fn check(&self, what: &str, begin: &Affairs) {
+    /// Prints the counts, and the transcript of one run for each violation. Fails if there are any.
+    pub async fn check(&self, what: &str, begin: &MachineState) {
         println!("{}", self.summary(what));
-        let mut told = BTreeSet::new();
+        let mut printed = BTreeSet::new();
         for (found, (count, way)) in &self.found {
             println!("  {count} x {found}\n      {way:?}");
-            if told.insert(format!("{way:?}")) {
-                retell(begin, way).await;
+            if printed.insert(format!("{way:?}")) {
+                replay(begin, way).await;
             }
         }
         assert!(self.found.is_empty(), "{what}: invariants do not hold");
@@ -111,185 +110,186 @@ impl Results {
 }
 
 /// A machine with its services, right before the update.
-pub fn stage(next: Behaviour, services: &[&str], policy: &str) -> Affairs {
+pub fn machine_before_update(next: Behaviour, services: &[&str], policy: &str) -> MachineState {
     let machine = Machine::new();
     {
-        let mut affairs = machine.lock();
-        affairs.talks = false;
-        affairs.is_looked_at = true;
-        let shelf = &mut affairs.shelf;
-        shelf.built(Image::new("v1", Behaviour::Good).with_volume("/data"));
-        shelf.built(Image::new("v2", next).with_volume("/data"));
-        shelf.push(APP, "v1");
+        let mut state = machine.lock();
+        state.keeps_transcript = false;
+        state.checks_after_faults = true;
+        let registry = &mut state.registry;
+        registry.built(Image::new("v1", Behaviour::Good).with_volume("/data"));
+        registry.built(Image::new("v2", next).with_volume("/data"));
+        registry.push(APP, "v1");
     }
     machine.run_service(&RunOptions { is_watched: false, ..RunOptions::new(CONTROL, APP, policy) });
     for service in services {
         machine.run_service(&RunOptions::new(service, APP, policy));
     }
-    machine.lock().shelf.push(APP, "v2");
+    machine.lock().registry.push(APP, "v2");
     machine.copy()
 }
 
-/// I12: nobody starts the agent again.
-pub async fn alone(after: &Affairs, results: &mut Results, way: &[(usize, Fault)]) {
+/// I12: the Engine starts after the power cut, and the agent does not.
+pub async fn check_alone(after: &MachineState, results: &mut Results, way: &[(usize, Fault)]) {
     let machine = Machine::from(after.clone());
     tokio::time::sleep(ALONE).await;
     results.alone += 1;
-    results.count(machine.judge_the_engine_alone(after.is_between), way);
+    results.count(machine.check_engine_alone(after.is_committing), way);
 }
 
-fn strokes(seed: usize) -> [Fault; 4] {
+fn crash_kinds(seed: usize) -> [Fault; 4] {
     [
         Fault::Kill,
-        Fault::Cut(Keeps::All),
-        Fault::Cut(Keeps::Nothing),
-        Fault::Cut(Keeps::Some(seed as u64)),
+        Fault::Cut(Survives::All),
+        Fault::Cut(Survives::Nothing),
+        Fault::Cut(Survives::Some(seed as u64)),
     ]
 }
 
-/// One crash at one point, from this state of affairs. `None`: the agent came to its end before.
-async fn crash(from: &Affairs, point: usize, stroke: Fault) -> Option<Affairs> {
+/// Injects one fault at one point. `None`: the agent ended before it reached the point.
+async fn crash(from: &MachineState, point: usize, crash_fault: Fault) -> Option<MachineState> {
     let machine = Machine::from(from.clone());
     machine.lock().crash_points.passed = 0;
-    machine.lock().crash_points.armed = vec![(point, stroke)];
+    machine.lock().crash_points.armed = vec![(point, crash_fault)];
     match Box::pin(live(&machine, Job::Run(AFTERMATH))).await {
         End::Crash(_) => Some(machine.copy()),
         _ => None,
     }
 }
 
-/// Recovers without faults. Gives how many points that had.
-async fn recover(from: &Affairs, results: &mut Results, way: &[(usize, Fault)]) -> usize {
+/// Recovers without faults. Returns the number of points of the recovery.
+async fn recover(from: &MachineState, results: &mut Results, way: &[(usize, Fault)]) -> usize {
     let machine = Machine::from(from.clone());
     machine.lock().crash_points.passed = 0;
     Box::pin(live(&machine, Job::Run(AFTERMATH))).await;
     results.runs += 1;
-    results.count(machine.invariants(Leave::default()), way);
+    results.count(machine.invariants(Leniency::default()), way);
     machine.lock().crash_points.passed
 }
 
-/// Runs the same once more, and prints what happened.
-async fn retell(begin: &Affairs, way: &[(usize, Fault)]) {
-    let mut affairs = begin.clone();
-    affairs.talks = true;
-    for (point, stroke) in way {
-        affairs = crash(&affairs, *point, stroke.clone()).await.unwrap_or(affairs);
+/// Runs the same faults once more, and prints the transcript.
+async fn replay(begin: &MachineState, way: &[(usize, Fault)]) {
+    let mut state = begin.clone();
+    state.keeps_transcript = true;
+    for (point, crash_fault) in way {
+        state = crash(&state, *point, crash_fault.clone()).await.unwrap_or(state);
     }
-    let machine = Machine::from(affairs);
+    let machine = Machine::from(state);
     Box::pin(live(&machine, Job::Run(AFTERMATH))).await;
     for line in &machine.lock().log {
         println!("      {line}");
     }
 }
 
-/// Crashes at every point, recovers, and crashes again in the recovery: at every `stride`th point
-/// of it, another one for each first crash, with another kind of crash each time.
-async fn pairs(name: &str, begin: Affairs) {
-    pairs_at(name, begin, STRIDE).await;
+/// Crashes at every point, recovers, and crashes again during the recovery: at every `stride`th
+/// point of it. The offset and the kind of the second crash differ for each first crash.
+async fn pairs(name: &str, begin: MachineState) {
+    crash_pairs_with_stride(name, begin, STRIDE).await;
 }
 
-pub async fn pairs_at(name: &str, begin: Affairs, stride: usize) {
+pub async fn crash_pairs_with_stride(name: &str, begin: MachineState, stride: usize) {
     let stride = number_of("PILOTFISH_STRIDE", stride);
     let mut results = Results::default();
     let mut pairs = 0;
     'points: for point in 0.. {
         results.points = point;
-        for (number, first) in strokes(point).into_iter().enumerate() {
+        for (number, first) in crash_kinds(point).into_iter().enumerate() {
             let way = vec![(point, first.clone())];
             let Some(after) = crash(&begin, point, first.clone()).await else { break 'points };
             if first != Fault::Kill {
-                alone(&after, &mut results, &way).await;
+                check_alone(&after, &mut results, &way).await;
             }
             let points = recover(&after, &mut results, &way).await;
             for second_point in ((point + number) % stride..points).step_by(stride) {
                 pairs += 1;
-                let second = strokes(point + second_point)[pairs % 4].clone();
+                let second = crash_kinds(point + second_point)[pairs % 4].clone();
                 let way = [(point, first.clone()), (second_point, second)];
                 pair(&after, &way, &mut results).await;
             }
         }
     }
     println!("{name}: {} points, {pairs} pairs", results.points);
-    assert!(results.points >= POINTS_MIN, "{name}: only {} points were crashed at", results.points);
-    assert!(pairs >= POINTS_MIN, "{name}: only {pairs} recoveries were crashed in");
-    assert!(results.alone >= POINTS_MIN, "{name}: only {} cuts were judged", results.alone);
+    assert!(results.points >= POINTS_MIN, "{name}: only {} points were tested", results.points);
+    assert!(pairs >= POINTS_MIN, "{name}: only {pairs} second crashes were tested");
+    assert!(results.alone >= POINTS_MIN, "{name}: only {} cuts were checked", results.alone);
     results.check(name, &begin).await;
 }
 
 /// The second crash of a pair.
-async fn pair(after_the_first: &Affairs, way: &[(usize, Fault); 2], results: &mut Results) {
-    let (point, stroke) = way[1].clone();
-    let Some(after) = crash(after_the_first, point, stroke.clone()).await else { return };
-    if stroke != Fault::Kill {
-        alone(&after, results, way).await;
+async fn pair(after_the_first: &MachineState, way: &[(usize, Fault); 2], results: &mut Results) {
+    let (point, crash_fault) = way[1].clone();
+    let Some(after) = crash(after_the_first, point, crash_fault.clone()).await else { return };
+    if crash_fault != Fault::Kill {
+        check_alone(&after, results, way).await;
     }
     recover(&after, results, way).await;
 }
 
-/// A number from the environment, for those who have more time.
+/// A number from the environment, for longer runs.
 pub fn number_of(variable: &str, default: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_anywhere_in_a_good_update_and_then_anywhere_in_the_recovery() {
-    Box::pin(pairs("good update", stage(Behaviour::Good, &["till"], "always"))).await;
+    Box::pin(pairs("good update", machine_before_update(Behaviour::Good, &["till"], "always")))
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_anywhere_in_a_rollback_and_then_anywhere_in_the_recovery() {
     let dies = Behaviour::Dies(Duration::from_secs(3));
-    Box::pin(pairs("rollback", stage(dies, &["till"], "unless-stopped"))).await;
+    Box::pin(pairs("rollback", machine_before_update(dies, &["till"], "unless-stopped"))).await;
 }
 
-/// The worst that the signal of a label can meet: another one in the image, after which the Engine
-/// starts the container again.
+/// The worst case of a stop-signal label: the image names another signal, so the Engine starts the
+/// container again.
 #[tokio::test(start_paused = true)]
-async fn a_crash_anywhere_in_an_update_whose_old_one_is_stopped_by_the_signal_of_a_label() {
-    let machine = Machine::from(stage(Behaviour::Good, &[], "always"));
+async fn a_crash_anywhere_in_an_update_with_a_stop_signal_label() {
+    let machine = Machine::from(machine_before_update(Behaviour::Good, &[], "always"));
     {
-        let mut affairs = machine.lock();
+        let mut state = machine.lock();
         let v0 = Image::new("v0", Behaviour::Good).with_volume("/data");
-        affairs.shelf.built(v0.stopped_by("SIGINT"));
-        affairs.shelf.push(APP, "v0");
+        state.registry.built(v0.stopped_by("SIGINT"));
+        state.registry.push(APP, "v0");
     }
     let command = RunOptions::new("till", APP, "always");
     machine.run_service(&RunOptions { labels: vec![stop_signal("SIGQUIT")], ..command });
-    machine.lock().shelf.push(APP, "v2");
+    machine.lock().registry.push(APP, "v2");
     Box::pin(pairs("the signal of a label", machine.copy())).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_anywhere_while_one_of_two_on_an_image_fails() {
-    let mut begin = stage(Behaviour::Good, &["till", "web"], "always");
+async fn a_crash_anywhere_while_one_of_two_containers_on_an_image_fails() {
+    let mut begin = machine_before_update(Behaviour::Good, &["till", "web"], "always");
     let exits = Image::new("v2", Behaviour::Good).with_volume("/data");
-    begin.shelf.built(exits.except("web", Behaviour::Exits(1)));
-    begin.shelf.push(APP, "v2");
+    begin.registry.built(exits.except("web", Behaviour::Exits(1)));
+    begin.registry.push(APP, "v2");
     Box::pin(pairs("two on one image, one fails", begin)).await;
 }
 
-/// The same machine with a container in the network of `till`, and one that sees the processes of
-/// that one.
-fn stage_with_company(next: Behaviour, policy: &str) -> Affairs {
-    let machine = Machine::from(stage(next, &["till"], policy));
+/// The same machine with two dependents: a container in the network of `till`, and a container in
+/// the process namespace of that one.
+fn machine_with_dependents(next: Behaviour, policy: &str) -> MachineState {
+    let machine = Machine::from(machine_before_update(next, &["till"], policy));
     {
-        let mut affairs = machine.lock();
-        affairs.shelf.built(Image::new("side1", Behaviour::Good));
-        affairs.shelf.push(SIDE, "side1");
+        let mut state = machine.lock();
+        state.registry.built(Image::new("side1", Behaviour::Good));
+        state.registry.push(SIDE, "side1");
     }
-    machine.run_service(&RunOptions::new("drawer", SIDE, policy).hanging("NetworkMode", "till"));
-    machine.run_service(&RunOptions::new("alarm", SIDE, policy).hanging("PidMode", "drawer"));
+    machine.run_service(&RunOptions::new("drawer", SIDE, policy).joined_to("NetworkMode", "till"));
+    machine.run_service(&RunOptions::new("alarm", SIDE, policy).joined_to("PidMode", "drawer"));
     machine.copy()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_anywhere_in_an_update_with_two_dependents() {
-    let begin = stage_with_company(Behaviour::Good, "always");
-    pairs_at("two dependents", begin, STRIDE_OF_COMPANY).await;
+    let begin = machine_with_dependents(Behaviour::Good, "always");
+    crash_pairs_with_stride("two dependents", begin, STRIDE_WITH_DEPENDENTS).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_anywhere_in_a_rollback_with_two_dependents() {
-    let begin = stage_with_company(Behaviour::Dies(Duration::from_secs(3)), "unless-stopped");
-    pairs_at("two dependents, rollback", begin, STRIDE_OF_COMPANY).await;
+    let begin = machine_with_dependents(Behaviour::Dies(Duration::from_secs(3)), "unless-stopped");
+    crash_pairs_with_stride("two dependents, rollback", begin, STRIDE_WITH_DEPENDENTS).await;
 }

@@ -1,4 +1,4 @@
-//! A disk that forgets what was not flushed, tears what was half written, and fills up.
+//! A disk that loses what was not flushed, tears half-written data, and fills up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use pilotfish::journal::Disk;
 
-use crate::fault::{DiskTrouble, Keeps};
+use crate::fault::{DiskTrouble, Survives};
 use crate::machine::Machine;
 use crate::seed::Seed;
 
-/// What programs see of a file, and what a power cut leaves of it for sure.
+/// The content that programs see, and the content that surely survives a power cut.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct File {
     seen: Option<Arc<Vec<u8>>>,
@@ -23,11 +23,11 @@ struct File {
 pub struct Files {
     files: BTreeMap<PathBuf, File>,
     directories: BTreeSet<PathBuf>,
-    /// How many times something was written.
+    /// How many writes there were.
     pub writes: usize,
-    /// How many times all of it was lost.
+    /// How many times the directory was lost.
     pub lost: usize,
-    /// How the disk fails, and for how many writes more.
+    /// How the disk fails, and for how many more writes.
     pub error: Option<(DiskTrouble, usize)>,
 }
 
@@ -51,21 +51,21 @@ impl Files {
         }
     }
 
-    /// Everything is flushed.
-    pub fn keep_all(&mut self) {
+    /// Flushes everything.
+    pub fn flush_all(&mut self) {
         for file in self.files.values_mut() {
             file.kept.clone_from(&file.seen);
         }
     }
 
-    /// The power goes.
-    pub fn cut(&mut self, keeps: Keeps) {
-        let mut seed = Seed::new(if let Keeps::Some(seed) = keeps { seed } else { 0 });
+    /// The power is cut.
+    pub fn cut(&mut self, keeps: Survives) {
+        let mut seed = Seed::new(if let Survives::Some(seed) = keeps { seed } else { 0 });
         for file in self.files.values_mut().filter(|file| file.seen != file.kept) {
             file.seen = match keeps {
-                Keeps::All => file.seen.clone(),
-                Keeps::Nothing => file.kept.clone(),
-                Keeps::Some(_) => file.survivor(&mut seed),
+                Survives::All => file.seen.clone(),
+                Survives::Nothing => file.kept.clone(),
+                Survives::Some(_) => file.survivor(&mut seed),
             };
             file.kept.clone_from(&file.seen);
         }
@@ -92,7 +92,7 @@ impl Files {
 }
 
 impl File {
-    /// One of the things a power cut may leave: as it was, as it is, or torn in between.
+    /// One possible content after a power cut: the old one, the new one, or a torn one.
     fn survivor(&self, seed: &mut Seed) -> Option<Arc<Vec<u8>>> {
         let Some(seen) = &self.seen else {
             return if seed.one_in(2) { self.kept.clone() } else { None };
@@ -116,7 +116,7 @@ impl File {
 pub struct FakeDisk(pub Arc<Machine>);
 
 impl FakeDisk {
-    /// One write: the points before, in the middle and after it, and what a full disk leaves.
+    /// One write: the points before, during and after it, and what a full disk leaves.
     fn write(
         &self,
         path: &Path,
@@ -138,15 +138,15 @@ impl FakeDisk {
         }
         begin(&mut self.0.lock().files);
         self.0.point("middle of a write", false);
-        let mut affairs = self.0.lock();
-        end(&mut affairs.files);
+        let mut state = self.0.lock();
+        end(&mut state.files);
         if is_durable {
-            affairs.files.keep(path);
-            if affairs.shares_a_disk {
-                affairs.engine.harden();
+            state.files.keep(path);
+            if state.shares_a_disk {
+                state.engine.harden();
             }
         }
-        drop(affairs);
+        drop(state);
         self.0.point(call, true);
         Ok(())
     }
@@ -165,8 +165,8 @@ impl Disk for FakeDisk {
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
-        let affairs = self.0.lock();
-        let inside = affairs.files.paths().filter(|path| path.parent() == Some(directory));
+        let state = self.0.lock();
+        let inside = state.files.paths().filter(|path| path.parent() == Some(directory));
         let names = inside.filter_map(|path| path.file_name());
         Ok(names.map(|name| name.to_string_lossy().into_owned()).collect())
     }
@@ -202,13 +202,13 @@ impl Disk for FakeDisk {
     }
 
     fn flush(&self, path: &Path) -> io::Result<()> {
-        let mut affairs = self.0.lock();
-        if affairs.files.error.is_some() {
+        let mut state = self.0.lock();
+        if state.files.error.is_some() {
             return Err(io::Error::other("Input/output error"));
         }
-        affairs.files.keep(path);
-        if affairs.shares_a_disk {
-            affairs.engine.harden();
+        state.files.keep(path);
+        if state.shares_a_disk {
+            state.engine.harden();
         }
         Ok(())
     }
@@ -241,12 +241,12 @@ impl Disk for FakeDisk {
         }
         self.0.lock().files.see(path, None);
         self.0.point("middle of a write", false);
-        let mut affairs = self.0.lock();
-        affairs.files.keep(path);
-        if affairs.shares_a_disk {
-            affairs.engine.harden();
+        let mut state = self.0.lock();
+        state.files.keep(path);
+        if state.shares_a_disk {
+            state.engine.harden();
         }
-        drop(affairs);
+        drop(state);
         self.0.point("remove file", true);
         Ok(())
     }

@@ -1,60 +1,61 @@
-//! What goes wrong, or is done by others.
+//! Faults, and actions of other people and programs.
 
 use std::time::Duration;
 
 use pilotfish::core::decide::reason::Reason;
 
-/// What a power cut leaves of what was not flushed.
+/// How much unflushed data a power cut leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keeps {
+pub enum Survives {
     /// Everything: the system happened to have written it all.
     All,
     /// Nothing.
     Nothing,
-    /// The Engine's acts up to one of them, in their order, as a journalling file system keeps
-    /// them; of each file of the state directory any part, in any order. The number is a seed.
+    /// The Engine's writes up to some point, in order, as a journalling file system keeps them; any
+    /// part of each file of the state directory, in any order. The number is a seed.
     Some(u64),
 }
 
 /// How the state directory's disk fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskTrouble {
-    /// ENOSPC; a part of what was to be appended may stand there.
+    /// ENOSPC; a part of an append may stay in the file.
     Full,
-    /// EIO; nothing is written, nothing can be removed.
+    /// EIO; nothing is written, and nothing can be removed.
     Broken,
 }
 
-/// Something that happens at a point, or at a time.
+/// An action that happens at a point or at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// `kill -9` of the agent.
     Kill,
     /// SIGTERM to the agent.
     Terminate,
-    /// The power goes, and comes back.
-    Cut(Keeps),
-    /// The Engine is away for so long; it ended in good order, or by SIGKILL.
+    /// The power is cut, and comes back.
+    Cut(Survives),
+    /// The Engine is down for this time. It ended normally or by SIGKILL.
     RestartEngine { killed: bool, down: Duration },
     /// The Engine answers this call with 500 and does nothing.
     Refuse,
-    /// The Engine answers this call with 409 and does nothing: somebody else is at it.
+    /// The Engine answers this call with 409 and does nothing: another client works on the
+    /// container.
     Conflict,
-    /// The Engine does what it was asked, but its answer is lost.
+    /// The Engine does the action, but its answer is lost.
     LoseTheAnswer,
-    /// From now on the state directory's disk fails; after so many writes it works again.
+    /// The disk of the state directory fails from now on, for so many writes.
     Disk(DiskTrouble, usize),
-    /// It works again.
+    /// The disk works again.
     MendDisk,
     /// The state directory is lost.
     LoseState,
-    /// The clock is set, by so many milliseconds.
+    /// The clock is set ahead by so many milliseconds.
     SetClock(i64),
     /// `docker system prune -f`.
     Prune,
-    /// Another agent holds the Engine; it lives, is gone, or cannot be seen from here.
+    /// Another agent holds the Engine lock. It is alive, dead, or not visible from here.
     OtherAgent(Option<bool>),
-    /// It lets go, or `docker volume prune` takes the lock.
+    /// The other agent releases the lock, or `docker volume prune` removes it.
     Unlock,
     /// `docker rm -f NAME`.
     Remove(String),
@@ -66,19 +67,19 @@ pub enum Fault {
     Restart(String),
     /// `docker rename FROM TO`.
     Rename(String, String),
-    /// `docker run --name NAME` on the image that its tag stands for here.
+    /// `docker run --name NAME` on the local image of its tag.
     Run(String),
-    /// A person's own container of that name, on this image, which was never started.
-    Stranger(String, String),
-    /// `docker create --name NAME`, likewise.
+    /// `docker create --name NAME IMAGE` by a person, for a container of no service.
+    CreateForeign(String, String),
+    /// `docker create --name NAME` on the local image of its tag.
     Create(String),
     /// `docker pull` of a tag.
     Pull(String),
-    /// The tag stands for this image in the registry from now on.
+    /// The registry's tag points to this image from now on.
     Push(String, String),
-    /// The registry answers like this, or well again.
+    /// The registry fails with this reason, or works again.
     Registry(Option<Reason>),
-    /// The judge looks whether the service runs; where it does not, because it is just being
-    /// switched or stopped, a moment later once more.
-    Look { again: bool },
+    /// Checks that the service runs. If it does not, because a switch or a stop is in progress,
+    /// checks once more a moment later.
+    CheckService { again: bool },
 }

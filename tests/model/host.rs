@@ -12,7 +12,7 @@ use pilotfish::host::Host;
 
 use crate::machine::{Machine, wall};
 
-/// The number of the process of another agent.
+/// The process ID of another agent.
 pub const OTHER_AGENT: &str = "4242";
 
 /// The machine, as the agent sees it.
@@ -33,9 +33,9 @@ impl Host for FakeHost {
     }
 
     fn random_id(&self) -> String {
-        let mut affairs = self.0.lock();
-        affairs.ids += 1;
-        format!("agent-{}", affairs.ids)
+        let mut state = self.0.lock();
+        state.ids += 1;
+        format!("agent-{}", state.ids)
     }
 
     fn process(&self) -> ProcessIdentity {
@@ -44,10 +44,10 @@ impl Host for FakeHost {
     }
 
     fn lives(&self, process: &ProcessIdentity) -> Option<bool> {
-        let affairs = self.0.lock();
+        let state = self.0.lock();
         match process.pid.as_str() {
-            OTHER_AGENT => affairs.other_agent_lives,
-            pid => Some(pid == affairs.lives.to_string()),
+            OTHER_AGENT => state.other_agent_lives,
+            pid => Some(pid == state.lives.to_string()),
         }
     }
 
@@ -73,12 +73,12 @@ impl Host for FakeHost {
 
     async fn flush(&self, _paths: &[PathBuf]) -> Result<(), std::io::Error> {
         self.0.point("flush", false);
-        let mut affairs = self.0.lock();
-        affairs.engine.harden();
-        if affairs.shares_a_disk {
-            affairs.files.keep_all();
+        let mut state = self.0.lock();
+        state.engine.harden();
+        if state.shares_a_disk {
+            state.files.flush_all();
         }
-        drop(affairs);
+        drop(state);
         self.0.point("flush", true);
         Ok(())
     }

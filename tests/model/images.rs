@@ -1,4 +1,4 @@
-//! Images: what they are made of, and how their programs behave.
+//! Images: their content, and how their programs behave.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use pilotfish::core::docker::reference::Digest;
 use serde_json::{Value, json};
 
-/// How a program behaves once it is started.
+/// How a program behaves after its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Runs for ever.
+    /// Runs until it is stopped.
     Good,
     /// Ends at once.
     Exits(i64),
@@ -28,7 +28,7 @@ pub enum Behaviour {
 }
 
 impl Behaviour {
-    /// Whether it passes the gate, whose times are the defaults of the contract.
+    /// Whether it passes the health check with the default times.
     pub const fn is_good(self) -> bool {
         matches!(self, Self::Good | Self::Healthy(_))
     }
@@ -62,16 +62,16 @@ impl Behaviour {
 /// One image, as it was built.
 #[derive(Debug)]
 pub struct Image {
-    /// `v2`: how scripts and transcripts call it.
+    /// The name in scripts and transcripts, such as `v2`.
     pub name: String,
     pub config: Digest,
     pub manifest: Digest,
     behaviour: Behaviour,
-    /// Services whose setting makes it behave differently.
+    /// Services on which the image behaves differently.
     except: BTreeMap<String, Behaviour>,
-    /// The path of the volume that it declares, if it does.
+    /// The path of the volume that it declares.
     pub volume: Option<String>,
-    /// `Config` of its document.
+    /// `Config` of the image document.
     pub document: Value,
 }
 
@@ -94,7 +94,7 @@ impl Image {
         self
     }
 
-    /// Names the signal by which its containers are stopped.
+    /// Sets the signal that stops its containers.
     pub fn stopped_by(mut self, signal: &str) -> Self {
         self.document["StopSignal"] = signal.into();
         self
@@ -109,8 +109,8 @@ impl Image {
         self.except.get(service).copied().unwrap_or(self.behaviour)
     }
 
-    /// The digest of an index that holds this image; each edition is the same image, published
-    /// once more.
+    /// The digest of an index that holds this image. Each edition is the same image, published once
+    /// more.
     pub fn index(&self, edition: u32) -> Digest {
         Digest::of(format!("index {edition} of {}", self.name).as_bytes())
     }

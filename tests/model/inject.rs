@@ -1,4 +1,4 @@
-//! Carries out what goes wrong, and what others do.
+//! Injects the faults, and the actions of other people and programs.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use serde_json::json;
 use crate::engine::state::{Moment, State};
 use crate::fault::Fault;
 use crate::host::OTHER_AGENT;
-use crate::machine::{Affairs, Machine};
+use crate::machine::{Machine, MachineState};
 
-/// When one of every service must run again after the last fault (I1).
+/// How soon after the last fault every service must run again (I1).
 const RUNS_AGAIN_WITHIN: Duration = Duration::from_secs(10);
 
-/// A switch takes the grace period of a stop; the service may be down for so long.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1500);
+/// A switch takes the grace period of a stop. The service may be down for so long.
+const RECHECK_AFTER: Duration = Duration::from_millis(1500);
 
 impl Machine {
-    /// Does it now.
-    pub fn lend(&self, fault: Fault) {
+    /// Injects a fault now.
+    pub fn inject(&self, fault: Fault) {
         match fault {
-            Fault::Look { again } => return self.look(again),
-            Fault::Kill | Fault::Cut(_) => return self.strike(&fault),
+            Fault::CheckService { again } => return self.check_service(again),
+            Fault::Kill | Fault::Cut(_) => return self.apply_crash(&fault),
             _ => {}
         }
         self.log(format!("! {fault:?}"));
@@ -35,36 +35,36 @@ impl Machine {
             Fault::Disk(error, writes) => self.disk_fails(error, writes),
             Fault::RestartEngine { killed, down } => {
                 over += down;
-                self.with(|affairs, at| affairs.engine.restart(at, killed, down));
+                self.with(|state, at| state.engine.restart(at, killed, down));
             }
-            other => self.with(|affairs, at| affairs.change(at, other)),
+            other => self.with(|state, at| state.change(at, other)),
         }
-        self.fault_is_over_at(over);
-        self.look_after(over);
+        self.fault_ended_at(over);
+        self.plan_check(over);
     }
 
-    /// The judge looks so long after every fault, whether the agent was killed or not.
-    pub fn look_after(&self, over: Duration) {
-        let mut affairs = self.lock();
-        if affairs.is_looked_at {
-            affairs.timed.push((over + RUNS_AGAIN_WITHIN, Fault::Look { again: false }));
-            drop(affairs);
-            self.hands_changed.notify_one();
+    /// Plans a check of the service after a fault, whether or not the agent was killed.
+    pub fn plan_check(&self, over: Duration) {
+        let mut state = self.lock();
+        if state.checks_after_faults {
+            state.timed.push((over + RUNS_AGAIN_WITHIN, Fault::CheckService { again: false }));
+            drop(state);
+            self.timed_faults_changed.notify_one();
         }
     }
 
-    /// Carries out what happens at a time, until it is the end of the agent.
-    pub async fn carry_out_the_timed(&self) -> Fault {
+    /// Injects the timed faults until one of them ends the agent, and returns that one.
+    pub async fn inject_timed_faults(&self) -> Fault {
         loop {
             let next = self.lock().timed.iter().map(|(at, _)| *at).min();
-            let changed = self.hands_changed.notified();
+            let changed = self.timed_faults_changed.notified();
             match next {
                 None => changed.await,
                 Some(at) => tokio::select! {
                     () = changed => {}
                     () = tokio::time::sleep_until(self.instant(at)) => {
-                        if let Some(stroke) = self.lend_what_is_due() {
-                            return stroke;
+                        if let Some(crash_fault) = self.inject_due_faults() {
+                            return crash_fault;
                         }
                     }
                 },
@@ -73,9 +73,9 @@ impl Machine {
     }
 
     /// I1, while the agent works.
-    fn look(&self, again: bool) {
-        let is_too_early = self.now() < self.lock().last_fault_over + RUNS_AGAIN_WITHIN;
-        let found = if is_too_early { Vec::new() } else { self.judge_the_service() };
+    fn check_service(&self, again: bool) {
+        let is_too_early = self.now() < self.lock().last_fault_ended_at + RUNS_AGAIN_WITHIN;
+        let found = if is_too_early { Vec::new() } else { self.check_services() };
         if found.is_empty() {
             return;
         }
@@ -83,29 +83,29 @@ impl Machine {
             self.log(format!("! {found:?}"));
             return self.lock().violations.extend(found);
         }
-        let at = self.now() + LOOK_AGAIN_AFTER;
-        self.lock().timed.push((at, Fault::Look { again: true }));
+        let at = self.now() + RECHECK_AFTER;
+        self.lock().timed.push((at, Fault::CheckService { again: true }));
     }
 
-    fn lend_what_is_due(&self) -> Option<Fault> {
+    fn inject_due_faults(&self) -> Option<Fault> {
         let now = self.now();
-        let mut affairs = self.lock();
-        let (due, later) = affairs.timed.drain(..).partition(|(at, _)| *at <= now);
-        affairs.timed = later;
-        drop(affairs);
+        let mut state = self.lock();
+        let (due, later) = state.timed.drain(..).partition(|(at, _)| *at <= now);
+        state.timed = later;
+        drop(state);
         let mut due: Vec<(Duration, Fault)> = due;
         due.sort_by_key(|(at, _)| *at);
         for (_, fault) in due {
             if matches!(fault, Fault::Kill | Fault::Cut(_)) {
                 return Some(fault);
             }
-            self.lend(fault);
+            self.inject(fault);
         }
         None
     }
 }
 
-impl Affairs {
+impl MachineState {
     fn change(&mut self, at: Moment, fault: Fault) {
         let engine = &mut self.engine;
         match fault {
@@ -121,15 +121,15 @@ impl Affairs {
                 engine.stored.labels.remove(LOCK_VOLUME);
             }
             Fault::Remove(name) => {
-                engine.end(at, &name, 137);
+                engine.stop_by_hand(at, &name, 137);
                 let _ = engine.remove(&name, false);
             }
-            Fault::Stop(name) => engine.end(at, &name, 143),
+            Fault::Stop(name) => engine.stop_by_hand(at, &name, 143),
             Fault::Start(name) => {
                 let _ = engine.start(at, &name);
             }
             Fault::Restart(name) => {
-                engine.end(at, &name, 143);
+                engine.stop_by_hand(at, &name, 143);
                 let _ = engine.start(at, &name);
             }
             Fault::Rename(from, to) => {
@@ -139,28 +139,28 @@ impl Affairs {
                 self.create_again(at, &name);
                 let _ = self.engine.start(at, &name);
             }
-            Fault::Stranger(name, image) => {
+            Fault::CreateForeign(name, image) => {
                 let body = json!({ "Image": image, "HostConfig": { "NetworkMode": "bridge" } });
                 let _ = engine.create(at, &name, &body);
             }
             Fault::Create(name) => self.create_again(at, &name),
             Fault::Pull(tag) => self.pull(at, &tag),
-            Fault::Push(tag, image) => drop(self.shelf.push(&tag, &image)),
-            Fault::Registry(failure) => self.shelf.failure = failure,
+            Fault::Push(tag, image) => drop(self.registry.push(&tag, &image)),
+            Fault::Registry(failure) => self.registry.failure = failure,
             other => unreachable!("{other:?} is done elsewhere"),
         }
     }
 
     fn pull(&mut self, at: Moment, tag: &str) {
-        let Some((index, image)) = self.shelf.offered(tag) else { return };
+        let Some((index, image)) = self.registry.offered(tag) else { return };
         let (index, image) = (index.clone(), image.clone());
         let of = crate::engine::store::repository(tag);
         let id = self.engine.pulled(of, &index, &image);
-        // The image is there, so it can be tagged.
+        // The image is present, so it can be tagged.
         let _ = self.engine.tag(at.wall, &id, tag);
     }
 
-    /// What the user typed, once more.
+    /// Creates the container again from the user's definition.
     fn create_again(&mut self, at: Moment, name: &str) {
         let service = self.services.iter().find(|service| service.name == name);
         if let Some(service) = service {
@@ -183,8 +183,8 @@ fn other_agent() -> Holder {
 }
 
 impl State {
-    /// A person ends a container at once.
-    fn end(&mut self, at: Moment, name: &str, code: i64) {
+    /// A person stops a container at once.
+    fn stop_by_hand(&mut self, at: Moment, name: &str, code: i64) {
         let Some(container) = self.find(name).filter(|it| it.is_running()).cloned() else { return };
         self.change(&container.id, |container| {
             (container.by_hand, container.ends_for_good) = (true, true);

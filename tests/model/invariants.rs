@@ -1,7 +1,7 @@
-//! The judge: asks the Engine and the disk alone, never the agent, whether the invariants hold.
+//! The invariants, checked on the Engine and the disk alone, never by asking the agent.
 //!
-//! What the Engine itself loses is not the agent's fault: every run has a control container with
-//! the same restart policy that nobody touches, and where that one is down, so may be the service.
+//! What the Engine itself loses is not the agent's fault. So every run has a control container with
+//! the same restart policy, which no test touches. If it is down, the service may be down too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,92 +14,93 @@ use crate::engine::documents::merged;
 use crate::engine::state::{Container, Phase};
 use crate::engine::store::repository;
 use crate::images::Image;
-use crate::machine::{Affairs, Machine};
+use crate::machine::{Machine, MachineState};
 use crate::service::Service;
 use crate::session::STATE;
 
-/// The container that nobody touches.
+/// The container that no test touches.
 pub const CONTROL: &str = "control";
 
-/// What else is not demanded of a run.
+/// Which invariants a run may break.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Leave {
-    /// A person took something away, so the service may rightly be down.
+pub struct Leniency {
+    /// A person removed something, so the service may be down.
     pub may_be_down: bool,
     /// The history was lost with the state directory.
     pub no_history: bool,
-    /// It is stuck: one of them must run, under whatever name, and everything is left as it is.
+    /// The update is stuck: one container of the service must run, under any name, and the rest is
+    /// not checked.
     pub is_stuck: bool,
-    /// A person made the container that serves, so it is as they made it.
+    /// A person created the serving container, so it is as they made it.
     pub is_replaced: bool,
-    /// Nothing tells any more which restart policy the user had.
+    /// No record of the user's restart policy is left.
     pub may_have_our_policy: bool,
-    /// The newest good image need not have arrived.
+    /// The newest good image may not be running yet.
     pub may_be_old: bool,
 }
 
-/// One look at a machine.
+/// One check of a machine.
 pub struct InvariantChecker<'a> {
-    affairs: &'a Affairs,
+    state: &'a MachineState,
     found: Vec<String>,
 }
 
 impl Machine {
-    /// Everything that must hold once nothing goes wrong any more and nothing is in flight.
-    pub fn invariants(&self, leave: Leave) -> Vec<String> {
-        self.with(|affairs, _| {
-            let mut invariants = InvariantChecker { affairs, found: affairs.violations.clone() };
-            for service in affairs.services.iter().filter(|service| service.name != CONTROL) {
-                match leave.is_stuck {
-                    true => invariants.one_runs(service, "while it is stuck"),
-                    false => invariants.service(service, leave),
+    /// The invariants that must hold once all faults are over and no update is in flight.
+    pub fn invariants(&self, leniency: Leniency) -> Vec<String> {
+        self.with(|state, _| {
+            let mut invariants = InvariantChecker { state, found: state.violations.clone() };
+            for service in state.services.iter().filter(|service| service.name != CONTROL) {
+                match leniency.is_stuck {
+                    true => invariants.exactly_one_runs(service, "while it is stuck"),
+                    false => invariants.service(service, leniency),
                 }
             }
-            if !leave.is_stuck {
-                invariants.debris();
+            if !leniency.is_stuck {
+                invariants.leftovers();
             }
             invariants.refusals();
             invariants.found
         })
     }
 
-    /// What must hold while the Engine is alone after a power cut (I12). `between` says that the
-    /// cut came between the two calls of the commit, or before they were flushed.
-    pub fn judge_the_engine_alone(&self, between: bool) -> Vec<String> {
-        self.with(|affairs, _| {
-            let mut invariants = InvariantChecker { affairs, found: Vec::new() };
-            for service in affairs.services.iter().filter(|service| service.name != CONTROL) {
-                invariants.alone(service, between);
+    /// What must hold while the Engine runs without the agent after a power cut (I12). `between`
+    /// says that the cut came between the two calls of the commit, or before their flush.
+    pub fn check_engine_alone(&self, between: bool) -> Vec<String> {
+        self.with(|state, _| {
+            let mut invariants = InvariantChecker { state, found: Vec::new() };
+            for service in state.services.iter().filter(|service| service.name != CONTROL) {
+                invariants.engine_alone(service, between);
             }
             invariants.found
         })
     }
 
-    /// Exactly one of each service runs (I1), proven or not.
-    pub fn judge_the_service(&self) -> Vec<String> {
-        self.with(|affairs, _| {
-            let mut invariants = InvariantChecker { affairs, found: Vec::new() };
-            for service in affairs.services.iter().filter(|service| service.name != CONTROL) {
-                invariants.one_runs(service, "10 s after the last fault");
+    /// Exactly one container of each service runs (I1), proven or not.
+    pub fn check_services(&self) -> Vec<String> {
+        self.with(|state, _| {
+            let mut invariants = InvariantChecker { state, found: Vec::new() };
+            for service in state.services.iter().filter(|service| service.name != CONTROL) {
+                invariants.exactly_one_runs(service, "10 s after the last fault");
             }
             invariants.found
         })
     }
 
-    /// A digest that is refused, or whose verdict stands in a journal, must not be started (I8).
-    pub fn judge_starts_since(&self, number: usize) {
-        let mut affairs = self.lock();
-        let starts = affairs.engine.starts[number..].to_vec();
+    /// A refused digest must not be started (I8). The verdict may still be in a journal only.
+    pub fn check_starts_since(&self, number: usize) {
+        let mut state = self.lock();
+        let starts = state.engine.starts[number..].to_vec();
         for (service, image) in starts {
-            let image = std::sync::Arc::clone(affairs.shelf.image(&image));
-            if affairs.has_refused(&service, &image) {
-                affairs.violations.push(format!("I8: {service}: {} was started again", image.name));
+            let image = std::sync::Arc::clone(state.registry.image(&image));
+            if state.has_refused(&service, &image) {
+                state.violations.push(format!("I8: {service}: {} was started again", image.name));
             }
         }
     }
 }
 
-impl Affairs {
+impl MachineState {
     fn memory(&self) -> Memory {
         let content = self.files.read(&Path::new(STATE).join("memory.json"));
         content
@@ -121,7 +122,7 @@ impl Affairs {
 
     pub fn has_refused(&self, service: &str, image: &Image) -> bool {
         self.memory().refusal(service, &image.manifest).is_some()
-            || self.journals().into_iter().any(|path| self.condemns(path, service, image))
+            || self.journals().into_iter().any(|path| self.journal_refuses(path, service, image))
     }
 
     /// The lines of every open journal.
@@ -134,7 +135,7 @@ impl Affairs {
         self.journals().into_iter().map(lines).collect()
     }
 
-    fn condemns(&self, journal: &Path, service: &str, image: &Image) -> bool {
+    fn journal_refuses(&self, journal: &Path, service: &str, image: &Image) -> bool {
         let content = self.files.read(journal).unwrap_or_default();
         let mut lines = content
             .split(|byte| *byte == b'\n')
@@ -147,102 +148,114 @@ impl Affairs {
 }
 
 impl<'a> InvariantChecker<'a> {
-    fn say(&mut self, invariant: &str, service: &str, what: &str) {
+    fn violation(&mut self, invariant: &str, service: &str, what: &str) {
         self.found.push(format!("{invariant}: {service}: {what}"));
     }
 
-    fn of(&self, service: &str) -> Vec<&'a Container> {
-        self.affairs.engine.containers().filter(|it| it.service == service).collect()
+    fn containers_of(&self, service: &str) -> Vec<&'a Container> {
+        self.state.engine.containers().filter(|it| it.service == service).collect()
     }
 
     fn image(&self, container: &Container) -> Option<&'a Image> {
-        self.affairs.engine.stored.images.get(&container.image).map(|image| image.spec.as_ref())
+        self.state.engine.stored.images.get(&container.image).map(|image| image.spec.as_ref())
     }
 
-    /// Whether the Engine kept the container that nobody touched.
-    fn control_runs(&self) -> bool {
-        let control = self.affairs.engine.find(CONTROL);
+    /// Whether the Engine kept the control container running.
+    fn control_is_running(&self) -> bool {
+        let control = self.state.engine.find(CONTROL);
         control.is_none_or(Container::is_running)
     }
 
-    fn one_runs(&mut self, service: &Service, when: &str) {
-        let running = self.of(&service.name).iter().filter(|it| it.is_running()).count();
+    fn exactly_one_runs(&mut self, service: &Service, when: &str) {
+        let running = self.containers_of(&service.name).iter().filter(|it| it.is_running()).count();
         if running > 1 {
-            self.say("I1", &service.name, &format!("{running} containers run {when}"));
+            self.violation("I1", &service.name, &format!("{running} containers run {when}"));
         }
-        if running == 0 && self.control_runs() {
-            self.say("I1", &service.name, &format!("no container runs {when}"));
+        if running == 0 && self.control_is_running() {
+            self.violation("I1", &service.name, &format!("no container runs {when}"));
         }
     }
 
-    fn service(&mut self, service: &Service, leave: Leave) {
+    fn service(&mut self, service: &Service, leniency: Leniency) {
         let name = &service.name;
-        let containers = self.of(name);
+        let containers = self.containers_of(name);
         let holder = containers.iter().find(|it| it.name == *name && it.is_running());
         let holder = holder.map(|holder| (*holder).clone());
         if containers.len() > 1 {
             let all: Vec<_> = containers.iter().map(|it| it.name.clone()).collect();
-            self.say("I6", name, &format!("{all:?} are left"));
+            self.violation("I6", name, &format!("{all:?} are left"));
         }
-        if !leave.may_be_down {
-            self.one_runs(service, "in the end");
+        if !leniency.may_be_down {
+            self.exactly_one_runs(service, "in the end");
         }
         let Some(holder) = holder else {
-            if !leave.may_be_down && self.control_runs() {
-                self.say("I1", name, "nothing runs under its name in the end");
+            if !leniency.may_be_down && self.control_is_running() {
+                self.violation("I1", name, "nothing runs under its name in the end");
             }
             return;
         };
-        if leave.is_replaced {
+        if leniency.is_replaced {
             return;
         }
-        self.image_is_right(service, &holder, leave);
-        self.is_faithful(service, &holder, leave);
-        self.same_world(service, &holder);
-        if !leave.no_history {
-            self.history_is_true(service, &holder);
+        self.image_is_expected(service, &holder, leniency);
+        self.matches_definition(service, &holder, leniency);
+        self.dependency_is_current(service, &holder);
+        if !leniency.no_history {
+            self.history_is_complete(service, &holder);
         }
     }
 
-    fn image_is_right(&mut self, service: &Service, holder: &Container, leave: Leave) {
+    fn image_is_expected(&mut self, service: &Service, holder: &Container, leniency: Leniency) {
         let name = &service.name;
         if holder.phase != Phase::Running {
-            self.say("I1", name, "it is being restarted over and over");
+            self.violation("I1", name, "it restarts again and again");
         }
         let Some(image) = self.image(holder) else {
-            return self.say("I2", name, "its image is gone");
+            return self.violation("I2", name, "its image is gone");
         };
         if image.name != service.first && !image.behaviour(name).is_good() {
-            self.say("I2", name, &format!("it runs on the bad {}", image.name));
+            self.violation("I2", name, &format!("it runs on the bad {}", image.name));
         }
         let tag = service.image.clone();
-        let Some((_, offered)) = self.affairs.shelf.offered(&tag) else { return };
+        let Some((_, offered)) = self.state.registry.offered(&tag) else { return };
         let is_wanted = offered.behaviour(name).is_good()
-            && !self.affairs.has_refused(name, offered)
-            && self.affairs.shelf.failure.is_none();
-        if is_wanted && offered.name != image.name && !leave.may_be_old {
+            && !self.state.has_refused(name, offered)
+            && self.state.registry.failure.is_none();
+        if is_wanted && offered.name != image.name && !leniency.may_be_old {
             let (running, offered) = (image.name.clone(), offered.name.clone());
-            self.say("I2", name, &format!("{running} runs although the good {offered} is offered"));
+            self.violation(
+                "I2",
+                name,
+                &format!("{running} runs although the good {offered} is offered"),
+            );
         }
-        let local = self.affairs.engine.image(&tag).map(|image| image.id.clone());
+        let local = self.state.engine.image(&tag).map(|image| image.id.clone());
         let others = |it: &&Service| ![name.as_str(), CONTROL].contains(&it.name.as_str());
-        let is_alone = !self.affairs.services.iter().filter(others).any(|it| it.image == tag);
+        let is_alone = !self.state.services.iter().filter(others).any(|it| it.image == tag);
         if local.as_ref() != Some(&holder.image) && is_alone {
-            self.say("I2", name, "the local tag stands for another image than the one that runs");
+            self.violation(
+                "I2",
+                name,
+                "the local tag stands for another image than the one that runs",
+            );
         }
     }
 
-    /// I9: what hangs on a service hangs on the very container that bears its name.
-    fn same_world(&mut self, service: &Service, holder: &Container) {
-        let Some((_, on)) = &service.hangs else { return };
-        let anchor = self.affairs.engine.find(on).map(|it| it.id.clone());
+    /// I9: a dependent depends on the container that now has the service's name.
+    fn dependency_is_current(&mut self, service: &Service, holder: &Container) {
+        let Some((_, on)) = &service.depends_on else { return };
+        let anchor = self.state.engine.find(on).map(|it| it.id.clone());
         if holder.anchors().map(str::to_owned).next() != anchor {
-            self.say("I9", &service.name, &format!("it hangs on another container than {on}"));
+            self.violation(
+                "I9",
+                &service.name,
+                &format!("it depends on another container than {on}"),
+            );
         }
     }
 
-    /// I3, I4, I5: what the user typed, on the image that runs, is what the container is.
-    fn is_faithful(&mut self, service: &Service, holder: &Container, leave: Leave) {
+    /// I3, I4, I5: the container equals the user's definition on the running image.
+    fn matches_definition(&mut self, service: &Service, holder: &Container, leniency: Leniency) {
         let name = &service.name;
         let Some(image) = self.image(holder) else { return };
         let comparable = |body: &Value| {
@@ -256,8 +269,8 @@ impl<'a> InvariantChecker<'a> {
                 host_config.remove("RestartPolicy");
                 host_config.remove("Mounts");
                 host_config.remove("AutoRemove");
-                // It names a container, which `same_world` looks at.
-                if let Some((how, _)) = &service.hangs {
+                // It names a container; `dependency_is_current` checks it.
+                if let Some((how, _)) = &service.depends_on {
                     host_config.remove(*how);
                 }
             }
@@ -265,62 +278,62 @@ impl<'a> InvariantChecker<'a> {
         };
         let (wanted, got) = (comparable(&service.body), comparable(&holder.body));
         if wanted != got {
-            self.say("I3", name, &format!("wanted {wanted}\n    got {got}"));
+            self.violation("I3", name, &format!("wanted {wanted}\n    got {got}"));
         }
-        let is_joined = service.hangs.as_ref().is_some_and(|(how, _)| *how == "NetworkMode");
+        let is_joined = service.depends_on.as_ref().is_some_and(|(how, _)| *how == "NetworkMode");
         if !is_joined && holder.networks.keys().ne(["shop"]) {
-            self.say("I3", name, &format!("its networks are {:?}", holder.networks));
+            self.violation("I3", name, &format!("its networks are {:?}", holder.networks));
         }
         let volumes: Vec<_> = holder.mounts.iter().map(|mount| mount.volume.clone()).collect();
-        let are_there = volumes.iter().all(|it| self.affairs.engine.stored.volumes.contains(it));
+        let are_there = volumes.iter().all(|it| self.state.engine.stored.volumes.contains(it));
         if volumes != service.volumes || !are_there {
-            self.say("I4", name, &format!("had {:?}, has {volumes:?}", service.volumes));
+            self.violation("I4", name, &format!("had {:?}, has {volumes:?}", service.volumes));
         }
-        if holder.policy.name != service.policy && !leave.may_have_our_policy {
-            self.say("I5", name, &format!("its restart policy is {}", holder.policy.name));
+        if holder.policy.name != service.policy && !leniency.may_have_our_policy {
+            self.violation("I5", name, &format!("its restart policy is {}", holder.policy.name));
         }
     }
 
-    fn history_is_true(&mut self, service: &Service, holder: &Container) {
+    fn history_is_complete(&mut self, service: &Service, holder: &Container) {
         let name = &service.name;
-        let history = self.affairs.history();
+        let history = self.state.history();
         let ids: BTreeSet<_> = history.iter().map(|record| record.id.clone()).collect();
         if ids.len() != history.len() {
-            self.say("I7", name, "an update stands in the history twice");
+            self.violation("I7", name, "an update is in the history twice");
         }
         let own = history.iter().filter(|record| record.container == *name);
         let last = own.clone().rfind(|record| record.outcome == Outcome::Updated).cloned();
         let Some(image) = self.image(holder) else { return };
-        let told = last.and_then(|record| {
+        let recorded = last.and_then(|record| {
             let index = record.to?;
-            Some(self.affairs.shelf.behind(&index)?.name.clone())
+            Some(self.state.registry.behind(&index)?.name.clone())
         });
-        let told = told.unwrap_or_else(|| service.first.clone());
-        let (running, refused) = (image.name.clone(), self.affairs.memory().refused);
-        if told != running {
-            self.say("I7", name, &format!("the history says {told}, but {running} runs"));
+        let recorded = recorded.unwrap_or_else(|| service.first.clone());
+        let (running, refused) = (image.name.clone(), self.state.memory().refused);
+        if recorded != running {
+            self.violation("I7", name, &format!("the history says {recorded}, but {running} runs"));
         }
         for refusal in refused.get(name).into_iter().flatten() {
-            let is_told = own.clone().any(|record| {
-                let offered = record.to.as_ref().and_then(|to| self.affairs.shelf.behind(to));
+            let is_recorded = own.clone().any(|record| {
+                let offered = record.to.as_ref().and_then(|to| self.state.registry.behind(to));
                 record.outcome != Outcome::Updated
                     && offered.is_some_and(|image| refusal.digests.contains(&image.manifest))
             });
-            if !is_told {
+            if !is_recorded {
                 self.found.push(format!("I7: {name}: a refusal is not in the history"));
             }
         }
     }
 
-    /// I6, beside the containers of services.
-    fn debris(&mut self) {
-        for container in self.affairs.engine.containers() {
-            // What belongs to no service is a person's, whatever its name is.
+    /// I6, except for the containers of services.
+    fn leftovers(&mut self) {
+        for container in self.state.engine.containers() {
+            // A container without a service belongs to a person, whatever its name is.
             if container.name.starts_with("pilotfish-") && !container.service.is_empty() {
                 self.found.push(format!("I6: the container {} is left", container.name));
             }
         }
-        for path in self.affairs.files.paths() {
+        for path in self.state.files.paths() {
             let is_journal = path.parent().is_some_and(|it| it.ends_with("journal"));
             if is_journal || path.extension().is_some_and(|it| it == "tmp") {
                 self.found.push(format!("I6: the file {} is left", path.display()));
@@ -331,16 +344,16 @@ impl<'a> InvariantChecker<'a> {
 
     fn images(&mut self) {
         let mut allowed: BTreeMap<&str, usize> = BTreeMap::new();
-        for service in &self.affairs.services {
+        for service in &self.state.services {
             *allowed.entry(repository(&service.image)).or_default() += service.keep + 1;
         }
-        let images = &self.affairs.engine.stored.images;
+        let images = &self.state.engine.stored.images;
         let allowed: usize = allowed.values().sum();
         if images.len() > allowed {
             let names: Vec<_> = images.values().map(|image| image.spec.name.clone()).collect();
             self.found.push(format!("I6: the images {names:?} are left"));
         }
-        for service in &self.affairs.services {
+        for service in &self.state.services {
             let prefix = format!("pilotfish-keep/{}:", service.name);
             let tags = images.values().flat_map(|image| image.tags.keys());
             let kept = tags.filter(|tag| tag.starts_with(&prefix)).count();
@@ -350,15 +363,16 @@ impl<'a> InvariantChecker<'a> {
         }
     }
 
-    /// I8: nothing good is refused for what a cut or a restart did to it. An image under which the
-    /// machine went away three times is refused without a verdict, and says so.
+    /// I8: a good image is never refused because of a power cut or a restart. An image is also
+    /// refused, without a verdict, if the machine went down three times during its update; the
+    /// refusal says so.
     fn refusals(&mut self) {
-        for (service, refusals) in &self.affairs.memory().refused {
+        for (service, refusals) in &self.state.memory().refused {
             for refusal in
                 refusals.iter().filter(|it| !it.detail.contains("tries were interrupted"))
             {
                 let mut digests = refusal.digests.iter();
-                let image = digests.find_map(|it| self.affairs.shelf.with_manifest(it));
+                let image = digests.find_map(|it| self.state.registry.with_manifest(it));
                 if image.is_some_and(|image| image.behaviour(service).is_good()) {
                     let detail = &refusal.detail;
                     self.found.push(format!("I8: {service}: a good image is refused: {detail}"));
@@ -367,21 +381,23 @@ impl<'a> InvariantChecker<'a> {
         }
     }
 
-    fn alone(&mut self, service: &Service, between: bool) {
+    fn engine_alone(&mut self, service: &Service, between: bool) {
         let name = &service.name;
-        let running: Vec<_> = self.of(name).into_iter().filter(|it| it.is_running()).collect();
+        let running: Vec<_> =
+            self.containers_of(name).into_iter().filter(|it| it.is_running()).collect();
         let (count, first) = (running.len(), running.first().map(|it| (*it).clone()));
         if count > 1 {
-            self.say("I12", name, &format!("the Engine alone runs {count}"));
+            self.violation("I12", name, &format!("the Engine alone runs {count}"));
         }
         match first {
-            // With live-restore the parked one must not come back beside a new one that has
-            // outlived the Engine; no policy tells that from a boot, so there nothing serves.
-            None if self.control_runs() && !between && !self.affairs.engine.live_restore => {
-                self.say("I12", name, "the Engine alone runs none");
+            // With live-restore, a new container may outlive the Engine, and the parked one must
+            // not start beside it. No restart policy distinguishes that from a boot, so here no
+            // container serves.
+            None if self.control_is_running() && !between && !self.state.engine.live_restore => {
+                self.violation("I12", name, "the Engine alone runs none");
             }
             Some(first) if !self.is_proven(service, &first) => {
-                self.say("I12", name, "the Engine alone runs one that has not proved itself");
+                self.violation("I12", name, "the Engine alone runs one that has not proved itself");
             }
             _ => {}
         }
@@ -389,6 +405,6 @@ impl<'a> InvariantChecker<'a> {
 
     fn is_proven(&self, service: &Service, container: &Container) -> bool {
         let is_first = self.image(container).is_some_and(|image| image.name == service.first);
-        is_first || self.affairs.proven.contains(&container.id)
+        is_first || self.state.proven.contains(&container.id)
     }
 }

@@ -1,22 +1,22 @@
-//! The model: the whole agent over an Engine, a disk, a registry and a clock that are made up, but
-//! behave like the real ones where it matters, and forget like the real ones when the power goes.
+//! The model: the whole agent on a simulated Engine, disk, registry and clock. They behave like the
+//! real ones where it matters, and lose data like the real ones in a power cut.
 //!
 //! ```text
-//! machine     everything around the agent, in one place that can be copied   <- begin here
-//!   engine      containers, images, restart policies, boots, event streams
-//!   disk        files that forget what was not flushed
-//!   registry    what is pushed under which tag
-//!   fuse, hand  what goes wrong, and when
-//! session     the life of one agent on a machine, until it ends or is killed
-//! judge       asks the Engine and the disk alone whether the invariants hold
-//! scenarios   tests/scenarios/*.txt: script in, transcript out
-//! crashes     every crash point, then every crash point of the recovery
-//! side_by_side  two updates in flight
-//! schedules   random faults from a seed
+//! machine      everything around the agent, in one place that can be copied  <- begin here
+//!   engine       containers, images, restart policies, boots, event streams
+//!   disk         files that lose what was not flushed
+//!   registry     which image each tag points to
+//!   crash_point, inject   which faults happen, and when
+//! session      one run of the agent on a machine, until it ends or is killed
+//! invariants   checks the invariants on the Engine and the disk alone
+//! scenarios    tests/scenarios/*.txt: a script and its expected transcript
+//! crashes      every crash point, then every crash point of the recovery
+//! side_by_side two updates in flight
+//! schedules    random faults from a seed
 //! ```
 
-#![expect(clippy::expect_used, reason = "a test that cannot set its stage ends there")]
-#![expect(clippy::needless_pass_by_value, reason = "the random schedules pass on what they draw")]
+#![expect(clippy::expect_used, reason = "a test that cannot set up its fixture ends there")]
+#![expect(clippy::needless_pass_by_value, reason = "the random schedules pass generated values on")]
 
 mod crashes;
 mod disk;
@@ -33,7 +33,7 @@ mod registry;
 mod scenarios;
 mod schedules;
 mod script;
-#[expect(dead_code, reason = "the torture draws more from it")]
+#[expect(dead_code, reason = "the torture suite uses more of it")]
 mod seed;
 mod service;
 mod session;

@@ -1,4 +1,4 @@
-//! A registry: what is pushed under which tag, and how it fails.
+//! A registry: which image each tag points to, and how the registry fails.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use pilotfish::registry::Registry;
 use crate::images::Image;
 use crate::machine::Machine;
 
-/// What is in the registry.
+/// The content of the registry.
 #[derive(Debug, Clone, Default)]
-pub struct Shelf {
+pub struct RegistryContent {
     images: BTreeMap<String, Arc<Image>>,
     tags: BTreeMap<String, Digest>,
     indexes: BTreeMap<Digest, Arc<Image>>,
     editions: BTreeMap<String, u32>,
     pub failure: Option<Reason>,
-    /// How often it was asked: HEAD and GET.
+    /// How many HEAD and GET requests it got.
     pub heads: usize,
     pub gets: usize,
 }
 
-impl Shelf {
-    /// An image was built; nothing is pushed yet.
+impl RegistryContent {
+    /// Adds a built image; it is not pushed yet.
     pub fn built(&mut self, image: Image) {
         self.images.insert(image.name.clone(), Arc::new(image));
     }
@@ -35,7 +35,7 @@ impl Shelf {
         self.images.get(name).expect("an image of this name")
     }
 
-    /// Pushes an image. Pushed again it is the same image under a new index.
+    /// Pushes an image. A second push publishes the same image under a new index.
     pub fn push(&mut self, tag: &str, name: &str) -> Digest {
         let image = Arc::clone(self.image(name));
         let edition = self.editions.entry(name.to_owned()).or_default();
@@ -46,7 +46,7 @@ impl Shelf {
         index
     }
 
-    /// What a tag stands for.
+    /// The image that a tag points to.
     pub fn offered(&self, tag: &str) -> Option<(&Digest, &Arc<Image>)> {
         let index = self.tags.get(tag)?;
         Some((index, self.indexes.get(index)?))
@@ -75,17 +75,17 @@ pub struct FakeRegistry(pub Arc<Machine>);
 
 impl Registry for FakeRegistry {
     async fn head(&self, reference: &Reference) -> Result<Digest, LookupError> {
-        self.0.quiet_point("head", false);
+        self.0.read_point("head", false);
         let tag = reference.tag.clone().unwrap_or_default();
         let known = reference.digest.clone().filter(|_| reference.tag.is_none());
-        let mut affairs = self.0.lock();
-        affairs.shelf.heads += 1;
+        let mut state = self.0.lock();
+        state.registry.heads += 1;
         if let Some(digest) = known {
-            let known = affairs.shelf.behind(&digest).map(|_| digest);
-            return affairs.shelf.answer(known);
+            let known = state.registry.behind(&digest).map(|_| digest);
+            return state.registry.answer(known);
         }
-        let digest = affairs.shelf.offered(&format!("{}:{tag}", reference.familiar_name()));
-        affairs.shelf.answer(digest.map(|(digest, _)| digest.clone()))
+        let digest = state.registry.offered(&format!("{}:{tag}", reference.familiar_name()));
+        state.registry.answer(digest.map(|(digest, _)| digest.clone()))
     }
 
     async fn resolve(
@@ -94,11 +94,11 @@ impl Registry for FakeRegistry {
         digest: &Digest,
         _platform: &Platform,
     ) -> Result<Offer, LookupError> {
-        self.0.quiet_point("resolve", false);
-        let mut affairs = self.0.lock();
-        affairs.shelf.gets += 1;
-        let offer = affairs.shelf.behind(digest).map(|image| offer(image, digest));
-        affairs.shelf.answer(offer)
+        self.0.read_point("resolve", false);
+        let mut state = self.0.lock();
+        state.registry.gets += 1;
+        let offer = state.registry.behind(digest).map(|image| offer(image, digest));
+        state.registry.answer(offer)
     }
 
     async fn credentials(&self, _registry: &str) -> Result<Option<Credentials>, LookupError> {

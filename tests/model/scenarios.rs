@@ -1,7 +1,7 @@
-//! `tests/scenarios/*.txt`: script in, transcript out, compared whole.
+//! `tests/scenarios/*.txt`: a script and its expected transcript, compared as a whole.
 //!
-//! Everything above the line `---` is the script, everything below it what must happen.
-//! `PILOTFISH_BLESS=1` writes down what happens now; read the difference before you commit it.
+//! The script is above the line `---`, the expected transcript below it. `PILOTFISH_BLESS=1` writes
+//! the present transcript; read the difference before you commit it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +13,7 @@ use pilotfish::agent::{RoundEnd, RoundRequest};
 use pilotfish::core::decide::report::Report;
 
 use crate::engine::documents::word;
-use crate::invariants::Leave;
+use crate::invariants::Leniency;
 use crate::machine::Machine;
 use crate::script::{Command, command};
 use crate::session::{End, Job, live};
@@ -21,7 +21,7 @@ use crate::session::{End, Job, live};
 const RULE: &str = "\n---\n";
 
 #[tokio::test(start_paused = true)]
-async fn every_scenario_goes_as_written() {
+async fn every_scenario_has_its_expected_transcript() {
     let mut wrong = Vec::new();
     for path in scenarios() {
         let text = fs::read_to_string(&path).expect("a scenario");
@@ -45,7 +45,7 @@ fn scenarios() -> Vec<PathBuf> {
     paths
 }
 
-/// The lines that differ first, with what stands around them.
+/// The first lines that differ, with their context.
 fn difference(expected: &str, got: &str) -> String {
     let same = expected.lines().zip(got.lines()).take_while(|(a, b)| a == b).count();
     let around = |text: &str| -> String {
@@ -57,23 +57,23 @@ fn difference(expected: &str, got: &str) -> String {
 
 async fn play(script: &str) -> String {
     let machine = Machine::new();
-    let mut leave = Leave::default();
+    let mut leniency = Leniency::default();
     for line in script.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        match line.strip_prefix("judge ") {
-            Some(words) => leave = leniency(words),
-            None => obey(&machine, command(line)).await,
+        match line.strip_prefix("allow ") {
+            Some(words) => leniency = parse_leniency(words),
+            None => execute(&machine, command(line)).await,
         }
     }
-    for breach in machine.invariants(leave) {
-        machine.log(format!("BREACH {breach}"));
+    for violation in machine.invariants(leniency) {
+        machine.log(format!("VIOLATION {violation}"));
     }
     let mut text = machine.lock().log.join("\n");
     text.push('\n');
     text
 }
 
-fn leniency(words: &str) -> Leave {
-    Leave {
+fn parse_leniency(words: &str) -> Leniency {
+    Leniency {
         may_be_down: words.contains("may-be-down"),
         no_history: words.contains("no-history"),
         is_stuck: words.contains("stuck"),
@@ -83,18 +83,18 @@ fn leniency(words: &str) -> Leave {
     }
 }
 
-async fn obey(machine: &Arc<Machine>, command: Command) {
+async fn execute(machine: &Arc<Machine>, command: Command) {
     match command {
         Command::ContainerdStore => machine.lock().engine.containerd_store = true,
         Command::LiveRestore => machine.lock().engine.live_restore = true,
         Command::AnotherDisk => machine.lock().shares_a_disk = false,
         Command::Free(bytes) => machine.lock().free_bytes = bytes,
-        Command::Image(image) => machine.lock().shelf.built(*image),
+        Command::Image(image) => machine.lock().registry.built(*image),
         Command::Run(command) => machine.run_service(&command),
         Command::Build(tag, image) => machine.build(&tag, &image),
         Command::Hook(hook) => machine.lock().hooks.push(hook),
         Command::AtStep(step, after, fault) => machine.lock().at_steps.push((step, after, fault)),
-        Command::Now(fault) => machine.lend(fault),
+        Command::Now(fault) => machine.inject(fault),
         Command::Wait(time) => wait(machine, time).await,
         Command::Agent(time) => tell(machine, live(machine, Job::Run(time)).await),
         Command::Round { force, by_name, dry_run } => {
@@ -115,15 +115,15 @@ async fn wait(machine: &Machine, time: Duration) {
 fn tell(machine: &Machine, end: End) {
     match end {
         End::Over => machine.log("the agent ends"),
-        End::Round(Ok(end)) => tell_the_round(machine, &end),
+        End::Round(Ok(end)) => log_round(machine, &end),
         End::Round(Err(error)) => machine.log(format!("the round could not run: {error}")),
         End::Refused(error) => machine.log(format!("the agent cannot begin: {error}")),
-        // The stroke itself stands in the transcript already.
+        // The transcript already names the fault.
         End::Crash(_) => {}
     }
 }
 
-fn tell_the_round(machine: &Machine, end: &RoundEnd) {
+fn log_round(machine: &Machine, end: &RoundEnd) {
     for plan in &end.outlines {
         machine.log(format!("{} would be updated", plan.container));
     }
@@ -144,10 +144,10 @@ fn in_words(report: &Report) -> String {
     text
 }
 
-/// What the Engine and the disk say, for people.
+/// Prints the state of the Engine and the disk.
 fn show(machine: &Machine) {
-    let (containers, images, files) = machine.with(|affairs, _| {
-        let engine = &affairs.engine;
+    let (containers, images, files) = machine.with(|state, _| {
+        let engine = &state.engine;
         let mut containers: Vec<_> = engine
             .containers()
             .map(|it| {
@@ -167,7 +167,7 @@ fn show(machine: &Machine) {
             })
             .collect();
         images.sort();
-        let files = affairs.files.paths().map(|path| format!("= file {}", path.display()));
+        let files = state.files.paths().map(|path| format!("= file {}", path.display()));
         (containers, images, files.collect::<Vec<_>>())
     });
     for line in containers.into_iter().chain(images).chain(files) {

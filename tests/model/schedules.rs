@@ -1,6 +1,6 @@
-//! Random faults from a seed: what nobody thought of.
+//! Random faults from a seed.
 //!
-//! `PILOTFISH_SEEDS` says how many seeds are run, `PILOTFISH_SEED` where they begin; a seed that
+//! `PILOTFISH_SEEDS` says how many seeds are run, `PILOTFISH_SEED` is the first one. A seed that
 //! fails is printed with the transcript of its run.
 
 use std::sync::Arc;
@@ -9,26 +9,26 @@ use std::time::Duration;
 use pilotfish::agent::RoundRequest;
 use pilotfish::core::decide::reason::Reason;
 
-use crate::crashes::{AFTERMATH, APP, Results, alone, number_of};
-use crate::fault::{DiskTrouble, Fault, Keeps};
+use crate::crashes::{AFTERMATH, APP, Results, check_alone, number_of};
+use crate::fault::{DiskTrouble, Fault, Survives};
 use crate::images::{Behaviour, Image};
-use crate::invariants::{CONTROL, Leave};
-use crate::machine::{Affairs, Machine};
+use crate::invariants::{CONTROL, Leniency};
+use crate::machine::{Machine, MachineState};
 use crate::seed::Seed;
 use crate::service::RunOptions;
 use crate::session::{End, Job, live};
 use crate::side_by_side::add_kiosk;
 
-/// How many seeds are run where nobody says how many.
+/// The number of seeds without `PILOTFISH_SEEDS`.
 const SEEDS: usize = 20_000;
 
-/// How many threads share them.
+/// The number of threads.
 const WORKERS: usize = 2;
 
-/// Faults come within so many points of a run: an update with a rollback has some 120.
+/// Faults happen within so many points; an update with a rollback has about 120.
 const POINTS: usize = 220;
 
-/// More crashes than this in one run are no accident any more.
+/// A run ends after so many starts of the agent.
 const LIVES_MAX: usize = 12;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -70,7 +70,7 @@ fn run(seeds: impl Iterator<Item = usize>) -> Results {
     results
 }
 
-/// Says which seed it was when a run ends in a panic.
+/// Prints the seed if a run ends in a panic.
 struct Name(usize);
 
 impl Drop for Name {
@@ -82,14 +82,14 @@ impl Drop for Name {
 }
 
 /// One run of one seed.
-async fn one(number: usize, talks: bool, results: &mut Results) -> Vec<String> {
+async fn one(number: usize, keeps_transcript: bool, results: &mut Results) -> Vec<String> {
     let mut seed = Seed::new(number as u64);
-    let machine = Machine::from(stage(&mut seed));
+    let machine = Machine::from(machine_before_update(&mut seed));
     {
-        let mut affairs = machine.lock();
-        affairs.talks = talks;
-        affairs.crash_points.counts_questions = seed.one_in(2);
-        affairs.crash_points.armed = faults(&mut seed);
+        let mut state = machine.lock();
+        state.keeps_transcript = keeps_transcript;
+        state.crash_points.counts_reads = seed.one_in(2);
+        state.crash_points.armed = faults(&mut seed);
     }
     let mut machine = machine;
     let mut found = Vec::new();
@@ -97,48 +97,48 @@ async fn one(number: usize, talks: bool, results: &mut Results) -> Vec<String> {
         match live(&machine, Job::Run(AFTERMATH)).await {
             End::Crash(Fault::Cut(_)) => {
                 let mut one = Results::default();
-                alone(&machine.copy(), &mut one, &[]).await;
+                check_alone(&machine.copy(), &mut one, &[]).await;
                 results.alone += 1;
                 found.extend(one.found.into_keys());
-                // The agent was kept away for as long as that took.
-                machine.fault_is_over_at(machine.now());
-                machine.look_after(machine.now());
+                // The agent was down during the check.
+                machine.fault_ended_at(machine.now());
+                machine.plan_check(machine.now());
             }
             End::Crash(_) | End::Over => {}
             End::Refused(_) | End::Round(_) => tokio::time::sleep(SECOND).await,
         }
-        let affairs = machine.copy();
-        machine = Machine::from(affairs);
+        let state = machine.copy();
+        machine = Machine::from(state);
         if machine.lock().crash_points.armed.is_empty() {
             break;
         }
     }
     found.extend(invariants(&machine).await);
-    if talks {
+    if keeps_transcript {
         println!("{}", machine.lock().log.join("\n"));
     }
     found
 }
 
-/// Everything is well again; after two more lives everything must be as it should.
+/// All faults are over. After two more runs of the agent, all invariants must hold.
 async fn invariants(machine: &Arc<Machine>) -> Vec<String> {
     {
-        let mut affairs = machine.lock();
-        affairs.crash_points.armed.clear();
-        affairs.files.error = None;
-        affairs.shelf.failure = None;
+        let mut state = machine.lock();
+        state.crash_points.armed.clear();
+        state.files.error = None;
+        state.registry.failure = None;
     }
     live(machine, Job::Run(2 * AFTERMATH)).await;
-    let mut found = machine.invariants(Leave::default());
+    let mut found = machine.invariants(Leniency::default());
     found.extend(quiet(machine).await);
     found
 }
 
-/// I11: a life in which nothing is new writes nothing and does nothing.
+/// I11: a round without news writes nothing and does nothing.
 async fn quiet(machine: &Arc<Machine>) -> Vec<String> {
     let count = || {
-        let affairs = machine.lock();
-        (affairs.files.writes, affairs.acts)
+        let state = machine.lock();
+        (state.files.writes, state.acts)
     };
     let before = count();
     live(machine, Job::Round(RoundRequest::default())).await;
@@ -150,21 +150,21 @@ async fn quiet(machine: &Arc<Machine>) -> Vec<String> {
     }
 }
 
-fn stage(seed: &mut Seed) -> Affairs {
+fn machine_before_update(seed: &mut Seed) -> MachineState {
     let machine = Machine::new();
     let policy = seed.pick(&["always", "unless-stopped", "on-failure", "no", "unless-stopped"]);
     {
-        let mut affairs = machine.lock();
-        affairs.is_looked_at = true;
-        affairs.shares_a_disk = !seed.one_in(3);
-        affairs.engine.containerd_store = seed.one_in(3);
-        affairs.engine.live_restore = seed.one_in(5);
-        affairs.engine.stop_takes = Duration::from_millis(seed.pick(&[10, 300, 1000]));
-        let shelf = &mut affairs.shelf;
-        shelf.built(Image::new("v1", Behaviour::Good).with_volume("/data"));
-        shelf.built(Image::new("v2", behaviour(seed)).with_volume("/data"));
-        shelf.built(Image::new("v3", behaviour(seed)).with_volume("/data"));
-        shelf.push(APP, "v1");
+        let mut state = machine.lock();
+        state.checks_after_faults = true;
+        state.shares_a_disk = !seed.one_in(3);
+        state.engine.containerd_store = seed.one_in(3);
+        state.engine.live_restore = seed.one_in(5);
+        state.engine.stop_takes = Duration::from_millis(seed.pick(&[10, 300, 1000]));
+        let registry = &mut state.registry;
+        registry.built(Image::new("v1", Behaviour::Good).with_volume("/data"));
+        registry.built(Image::new("v2", behaviour(seed)).with_volume("/data"));
+        registry.built(Image::new("v3", behaviour(seed)).with_volume("/data"));
+        registry.push(APP, "v1");
     }
     machine.run_service(&RunOptions { is_watched: false, ..RunOptions::new(CONTROL, APP, policy) });
     let port = seed.one_in(4).then_some(8080);
@@ -175,7 +175,7 @@ fn stage(seed: &mut Seed) -> Affairs {
     if seed.one_in(3) {
         add_kiosk(&machine, behaviour(seed), policy);
     }
-    machine.lock().shelf.push(APP, "v2");
+    machine.lock().registry.push(APP, "v2");
     machine.copy()
 }
 
@@ -195,7 +195,7 @@ fn behaviour(seed: &mut Seed) -> Behaviour {
     ])
 }
 
-/// Up to four faults, anywhere.
+/// Up to four faults, at any points.
 fn faults(seed: &mut Seed) -> Vec<(usize, Fault)> {
     (0..=seed.below(4)).map(|_| (seed.below(POINTS), fault(seed))).collect()
 }
@@ -204,9 +204,9 @@ fn fault(seed: &mut Seed) -> Fault {
     let down = Duration::from_millis(seed.pick(&[200, 2_000, 20_000, 200_000]));
     match seed.below(16) {
         0..=2 => Fault::Kill,
-        3 => Fault::Cut(Keeps::All),
-        4 => Fault::Cut(Keeps::Nothing),
-        5 | 6 => Fault::Cut(Keeps::Some(seed.next())),
+        3 => Fault::Cut(Survives::All),
+        4 => Fault::Cut(Survives::Nothing),
+        5 | 6 => Fault::Cut(Survives::Some(seed.next())),
         7 => Fault::Terminate,
         8 => Fault::RestartEngine { killed: false, down },
         9 => Fault::RestartEngine { killed: true, down },

@@ -1,10 +1,10 @@
-//! Reads a scenario: one command a line, what goes wrong included.
+//! Parses a scenario: one command per line, faults included.
 
 use std::time::Duration;
 
 use pilotfish::core::decide::reason::Reason;
 
-use crate::fault::{DiskTrouble, Fault, Keeps};
+use crate::fault::{DiskTrouble, Fault, Survives};
 use crate::images::{Behaviour, Image};
 use crate::machine::Hook;
 use crate::service::RunOptions;
@@ -16,29 +16,29 @@ pub enum Command {
     ContainerdStore,
     /// `live-restore`.
     LiveRestore,
-    /// `state-on-another-disk`: what flushes the Engine's disk does not flush the state directory.
+    /// `state-on-another-disk`: a flush of the Engine's disk does not flush the state directory.
     AnotherDisk,
     /// `free BYTES`.
     Free(u64),
     /// `image v2 = dies 3s`; `image v2 = good except web: exits 1`; `image v2 = good by SIGINT`.
     Image(Box<Image>),
-    /// `push shop/app:1 v2`; `clock +1d`; …: done at once.
+    /// `push shop/app:1 v2`; `clock +1d`; …: happens at once.
     Now(Fault),
     /// `run till shop/app:1 policy=always port=80 label=…`.
     Run(RunOptions),
-    /// `build shop/own:1 v2`: an image of the machine's own, without a digest.
+    /// `build shop/own:1 v2`: a locally built image, without a digest.
     Build(String, String),
     /// `before rename 2: kill`.
     Hook(Hook),
     /// `at verify +5s: prune`.
     AtStep(String, Duration, Fault),
-    /// `round`: `pilotfish update`; `round force`; `round by-name`: with the names of all.
+    /// `round`: `pilotfish update`; `round force`; `round by-name`: with all names as arguments.
     Round { force: bool, by_name: bool, dry_run: bool },
-    /// `agent 40m`: `pilotfish run` for so long.
+    /// `agent 40m`: `pilotfish run` for this time.
     Agent(Duration),
-    /// `wait 10s`: nobody does anything.
+    /// `wait 10s`: only time passes.
     Wait(Duration),
-    /// `show`: what the Engine and the disk say.
+    /// `show`: prints the state of the Engine and the disk.
     Show,
 }
 
@@ -95,8 +95,8 @@ fn run_options(text: &str) -> RunOptions {
             "port" => command.port = value.parse().ok(),
             "keep" => command.keep = value.parse().expect("a number"),
             "watched" => command.is_watched = value == "yes",
-            "network" => command = command.hanging("NetworkMode", value),
-            "pid" => command = command.hanging("PidMode", value),
+            "network" => command = command.joined_to("NetworkMode", value),
+            "pid" => command = command.joined_to("PidMode", value),
             "stop-signal" => command.labels.push(stop_signal(value)),
             label => command.labels.push((format!("pilotfish.{label}"), value.to_owned())),
         }
@@ -107,7 +107,7 @@ fn run_options(text: &str) -> RunOptions {
     command
 }
 
-/// Watchtower's label.
+/// Watchtower's label for the stop signal.
 pub fn stop_signal(signal: &str) -> (String, String) {
     ("com.centurylinklabs.watchtower.stop-signal".to_owned(), signal.to_owned())
 }
@@ -137,9 +137,9 @@ fn fault(text: &str) -> Fault {
         ["kill"] => Fault::Kill,
         ["sigterm"] => Fault::Terminate,
         ["cut", keeps] => Fault::Cut(match *keeps {
-            "nothing-kept" => Keeps::Nothing,
-            "all-kept" => Keeps::All,
-            seed => Keeps::Some(seed.parse().expect("a seed")),
+            "nothing-kept" => Survives::Nothing,
+            "all-kept" => Survives::All,
+            seed => Survives::Some(seed.parse().expect("a seed")),
         }),
         ["engine", "restarts", down] => Fault::RestartEngine { killed: false, down: time(down) },
         ["engine", "killed", down] => Fault::RestartEngine { killed: true, down: time(down) },
@@ -152,7 +152,7 @@ fn fault(text: &str) -> Fault {
         ["lose-state"] => Fault::LoseState,
         ["clock", seconds] => Fault::SetClock(clock(seconds)),
         ["prune"] => Fault::Prune,
-        ["stranger", name, image] => Fault::Stranger((*name).into(), (*image).into()),
+        ["create-foreign", name, image] => Fault::CreateForeign((*name).into(), (*image).into()),
         ["other-agent", "lives"] => Fault::OtherAgent(Some(true)),
         ["other-agent", "is-gone"] => Fault::OtherAgent(Some(false)),
         ["other-agent", "unseen"] => Fault::OtherAgent(None),
@@ -168,12 +168,12 @@ fn fault(text: &str) -> Fault {
         ["push", tag, image] => Fault::Push((*tag).into(), (*image).into()),
         ["registry", "down"] => Fault::Registry(Some(Reason::RegistryUnreachable)),
         ["registry", "up"] => Fault::Registry(None),
-        _ => panic!("`{text}` is nothing that can be done"),
+        _ => panic!("`{text}` is not a known action"),
     }
 }
 
 fn number(text: &str) -> usize {
-    if text == "for-ever" { usize::MAX } else { text.parse().expect("a number") }
+    if text == "always" { usize::MAX } else { text.parse().expect("a number") }
 }
 
 /// `+1d`, `-1d`, `1970`.

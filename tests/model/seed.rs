@@ -1,6 +1,6 @@
-//! Randomness that can be had again: everything comes from one number.
+//! Reproducible randomness: everything is derived from one number.
 
-/// A generator of numbers (splitmix64, Vigna 2015): small, and the same on every machine.
+/// A random number generator (splitmix64, Vigna 2015): small, and the same on every machine.
 #[derive(Debug, Clone)]
 pub struct Seed(u64);
 
@@ -31,7 +31,7 @@ impl Seed {
         choices[self.below(choices.len())].clone()
     }
 
-    /// Puts the items into another order.
+    /// Shuffles the items.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));

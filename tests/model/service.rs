@@ -1,4 +1,4 @@
-//! A service: what its user once typed, which is what every container of it is held against.
+//! A service as its user defined it. Every container of it is compared with this definition.
 
 use serde_json::{Value, json};
 
@@ -6,26 +6,26 @@ use crate::engine::state::SERVICE_LABEL;
 use crate::engine::store::repository;
 use crate::machine::Machine;
 
-/// What the user typed.
+/// The user's definition.
 #[derive(Debug, Clone)]
 pub struct Service {
     pub name: String,
-    /// The image, as written: `shop.example/app:1`.
+    /// The image reference, such as `shop.example/app:1`.
     pub image: String,
     pub policy: String,
-    /// The body of its create.
+    /// The body of the create call.
     pub body: Value,
-    /// The volumes that its first container had.
+    /// The volumes of its first container.
     pub volumes: Vec<String>,
     /// `images.keep`.
     pub keep: usize,
-    /// The image it began with, by the model's name.
+    /// The name of its first image in the model.
     pub first: String,
-    /// What it hangs on, and how: a field of `HostConfig` that says `container:OTHER`.
-    pub hangs: Option<(&'static str, String)>,
+    /// The service it depends on, and the field of `HostConfig` that says `container:OTHER`.
+    pub depends_on: Option<(&'static str, String)>,
 }
 
-/// What a service is made with.
+/// The options of a new service.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     pub name: String,
@@ -35,8 +35,8 @@ pub struct RunOptions {
     pub labels: Vec<(String, String)>,
     pub keep: usize,
     pub is_watched: bool,
-    /// What it hangs on, and how: a field of `HostConfig` that says `container:OTHER`.
-    pub hangs: Option<(&'static str, String)>,
+    /// The service it depends on, and the field of `HostConfig` that says `container:OTHER`.
+    pub depends_on: Option<(&'static str, String)>,
 }
 
 impl RunOptions {
@@ -49,13 +49,13 @@ impl RunOptions {
             labels: Vec::new(),
             keep: 1,
             is_watched: true,
-            hangs: None,
+            depends_on: None,
         }
     }
 
-    /// Hangs on another service, by a namespace.
-    pub fn hanging(mut self, how: &'static str, on: &str) -> Self {
-        self.hangs = Some((how, on.to_owned()));
+    /// Joins a namespace of another service.
+    pub fn joined_to(mut self, how: &'static str, on: &str) -> Self {
+        self.depends_on = Some((how, on.to_owned()));
         self
     }
 
@@ -76,7 +76,7 @@ impl RunOptions {
             host_config["PortBindings"] = json!({ "80/tcp": [{ "HostPort": port.to_string() }] });
         }
         let mut endpoints = json!({ "shop": { "Aliases": ["counter"] } });
-        if let Some((how, on)) = &self.hangs {
+        if let Some((how, on)) = &self.depends_on {
             host_config[*how] = Value::from(format!("container:{on}"));
             if *how == "NetworkMode" {
                 endpoints = json!({});
@@ -92,40 +92,40 @@ impl RunOptions {
     }
 }
 
-/// Stands for the digest of what the tag stands for.
+/// Placeholder for the digest that the tag points to.
 const PINNED: &str = "@PINNED";
 
 impl Machine {
-    /// `docker build`: nobody has ever pushed it.
+    /// `docker build`: the image was never pushed.
     pub fn build(&self, tag: &str, image: &str) {
-        self.with(|affairs, at| {
-            let spec = std::sync::Arc::clone(affairs.shelf.image(image));
-            affairs.engine.built(&spec);
-            affairs.engine.tag(at.wall, spec.config.as_str(), tag).expect("a tag");
+        self.with(|state, at| {
+            let spec = std::sync::Arc::clone(state.registry.image(image));
+            state.engine.built(&spec);
+            state.engine.tag(at.wall, spec.config.as_str(), tag).expect("a tag");
         });
     }
 
-    /// `docker pull` of what the tag stands for, then `docker run`.
+    /// `docker pull` of the image that the tag points to, then `docker run`.
     pub fn run_service(&self, command: &RunOptions) {
-        self.with(|affairs, at| {
+        self.with(|state, at| {
             let name = command.image.trim_end_matches(PINNED);
             let mut command = command.clone();
-            if let Some((index, image)) = affairs.shelf.offered(name) {
+            if let Some((index, image)) = state.registry.offered(name) {
                 let (index, image) = (index.clone(), image.clone());
                 let of = repository(name).to_owned();
-                let id = affairs.engine.pulled(&of, &index, &image);
-                affairs.engine.tag(at.wall, &id, name).expect("a tag");
+                let id = state.engine.pulled(&of, &index, &image);
+                state.engine.tag(at.wall, &id, name).expect("a tag");
                 command.image = command.image.replace(PINNED, &format!("@{index}"));
             }
-            affairs.engine.harden();
+            state.engine.harden();
             let body = command.body();
-            let id = affairs.engine.create(at, &command.name, &body).expect("a container");
-            affairs.engine.start(at, &id).expect("a start");
-            affairs.engine.harden();
-            let container = affairs.engine.find(&id).expect("the container");
+            let id = state.engine.create(at, &command.name, &body).expect("a container");
+            state.engine.start(at, &id).expect("a start");
+            state.engine.harden();
+            let container = state.engine.find(&id).expect("the container");
             let volumes = container.mounts.iter().map(|mount| mount.volume.clone()).collect();
-            let first = affairs.engine.stored.images[&container.image].spec.name.clone();
-            affairs.services.push(Service {
+            let first = state.engine.stored.images[&container.image].spec.name.clone();
+            state.services.push(Service {
                 name: command.name,
                 image: command.image,
                 policy: command.policy,
@@ -133,7 +133,7 @@ impl Machine {
                 volumes,
                 keep: command.keep,
                 first,
-                hangs: command.hangs,
+                depends_on: command.depends_on,
             });
         });
     }

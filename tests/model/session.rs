@@ -1,4 +1,4 @@
-//! The life of one agent on a machine, until it ends or is killed.
+//! One run of the agent on a machine, until it ends or is killed.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use pilotfish::agent::{Agent, AgentSettings, RoundEnd, RoundListener, RoundRequest};
+use pilotfish::agent::{Agent, AgentSettings, Events, RoundEnd, RoundListener, RoundRequest};
 use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::core::policy::PolicyDefaults;
 use pilotfish::core::policy::watchtower::Watchtower;
@@ -14,7 +14,7 @@ use pilotfish::core::time::schedule::{DeviceFraction, Jitter, Schedule};
 use pilotfish::core::time::window::Windows;
 use pilotfish::core::time::zone::Zone;
 use pilotfish::core::update::Step;
-use pilotfish::core::update::event::{Event, Listener};
+use pilotfish::core::update::event::{Event, EventSink, NumberedEvent};
 use pilotfish::journal::{JournalError, StateDirectory};
 use pilotfish::ports::AllPorts;
 use tokio::sync::{Notify, mpsc, watch};
@@ -28,66 +28,66 @@ use crate::host::FakeHost;
 use crate::machine::Machine;
 use crate::registry::FakeRegistry;
 
-/// Where the agent keeps its state.
+/// The agent's state directory.
 pub const STATE: &str = "/state";
 
-/// The agent's schedule, as the contract has it.
+/// The agent's schedule: the default.
 pub const EVERY: Duration = Duration::from_secs(15 * 60);
 
-/// How long an agent may take to end that is asked to.
+/// How long an agent may take to end after SIGTERM.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
 
 /// What the agent is started for.
 #[derive(Debug, Clone)]
 pub enum Job {
-    /// `pilotfish run`, for so long.
+    /// `pilotfish run`, for this time.
     Run(Duration),
     /// `pilotfish update`.
     Round(RoundRequest),
 }
 
-/// How a life ended.
+/// How a run of the agent ended.
 #[derive(Debug)]
 pub enum End {
-    /// By itself, or because it was asked to.
+    /// By itself, or after SIGTERM.
     Over,
-    /// A round, with what it found.
+    /// A round, with its result.
     Round(Result<RoundEnd, String>),
     /// It was killed, or the power went.
     Crash(Fault),
-    /// It could not begin.
+    /// It could not start.
     Refused(String),
 }
 
 pub type FakeWorld = AllPorts<FakeEngine, FakeRegistry, FakeDisk, FakeHost>;
 
-/// Starts an agent and follows it to its end.
+/// Starts an agent and runs it until it ends.
 pub async fn live(machine: &Arc<Machine>, job: Job) -> End {
     let stop = CancellationToken::new();
     *machine.stop.lock().expect("not poisoned") = stop.clone();
-    machine.lock().stroke = None;
+    machine.lock().crash_fault = None;
     machine.lock().call_count = 0;
     machine.lock().lives += 1;
     machine.lock().terminated_at = None;
     let life = AssertUnwindSafe(work(Arc::clone(machine), job, stop)).catch_unwind();
-    let stroke = tokio::select! {
+    let crash_fault = tokio::select! {
         biased;
         ended = life => match ended {
             Ok(end) => {
                 machine.has_ended();
                 return end;
             }
-            Err(thrown) if thrown.is::<Crash>() => machine.lock().stroke.take(),
+            Err(thrown) if thrown.is::<Crash>() => machine.lock().crash_fault.take(),
             Err(thrown) => resume_unwind(thrown),
         },
-        stroke = machine.carry_out_the_timed() => Some(stroke),
+        crash_fault = machine.inject_timed_faults() => Some(crash_fault),
     };
-    let stroke = stroke.expect("what killed it");
-    machine.strike(&stroke);
-    End::Crash(stroke)
+    let crash_fault = crash_fault.expect("the fault that killed it");
+    machine.apply_crash(&crash_fault);
+    End::Crash(crash_fault)
 }
 
-/// An agent on this machine, and how it stands.
+/// An agent on this machine, and its snapshots.
 pub fn agent(
     machine: &Arc<Machine>,
     stop: CancellationToken,
@@ -100,9 +100,10 @@ pub fn agent(
         state,
         host: FakeHost(Arc::clone(machine)),
     };
-    let ear = Arc::new(Ear(Arc::clone(machine)));
+    let ear = Arc::new(ModelListener(Arc::clone(machine)));
     let (snapshot, seen) = watch::channel(Arc::default());
-    Ok((Agent::new(Arc::new(world), settings(), ear.clone(), ear, snapshot, stop), seen))
+    let events = Events::new(vec![ear.clone()]);
+    Ok((Agent::new(Arc::new(world), settings(), events, ear, snapshot, stop), seen))
 }
 
 async fn work(machine: Arc<Machine>, job: Job, stop: CancellationToken) -> End {
@@ -148,11 +149,11 @@ fn settings() -> AgentSettings {
     }
 }
 
-/// Hears the agent, for the transcript and for the judge.
-struct Ear(Arc<Machine>);
+/// Listens to the agent, for the transcript and for the invariants.
+struct ModelListener(Arc<Machine>);
 
-impl Listener for Ear {
-    fn receive(&self, event: &Event) {
+impl EventSink for ModelListener {
+    fn receive(&self, NumberedEvent { event, .. }: &NumberedEvent) {
         let machine = &self.0;
         match event {
             Event::UpdateBegun { container, image, .. } => {
@@ -164,12 +165,12 @@ impl Listener for Ear {
             Event::StepBegun { container, step } => {
                 machine.log(format!("{container}: {}", step.word()));
                 if *step == Step::Commit {
-                    machine.proved(container);
+                    machine.verification_passed(container);
                 }
-                machine.begun(step.word());
+                machine.step_began(step.word());
             }
-            Event::RollingBack { container, cause } => machine.judged(container, cause),
-            Event::UpdateEnded(record) => machine.ended(record),
+            Event::RollingBack { container, cause } => machine.rollback_began(container, cause),
+            Event::UpdateEnded(record) => machine.update_ended(record),
             Event::Warning { container, detail } => {
                 let detail = machine.in_words(detail);
                 machine.log(format!("{container}: warning: {detail}"));
@@ -186,34 +187,34 @@ impl Listener for Ear {
     }
 }
 
-impl RoundListener for Ear {
+impl RoundListener for ModelListener {
     fn round(&self, _succeeded: bool, _took: Duration) {}
 }
 
 impl Machine {
-    /// An agent that was asked to end does so within ten seconds.
+    /// An agent ends within ten seconds after SIGTERM.
     fn has_ended(&self) {
         let now = self.now();
-        let mut affairs = self.lock();
-        let took = affairs.terminated_at.take().map(|at| now - at);
+        let mut state = self.lock();
+        let took = state.terminated_at.take().map(|at| now - at);
         if let Some(took) = took.filter(|took| *took > SHUTDOWN_MAX) {
-            affairs.violations.push(format!("the agent took {took:?} to end"));
+            state.violations.push(format!("the agent took {took:?} to end"));
         }
     }
 
-    /// What a kill or a power cut leaves.
-    pub fn strike(&self, stroke: &Fault) {
-        self.log(format!("! {stroke:?}"));
-        if let Fault::Cut(keeps) = stroke {
-            self.with(|affairs, at| {
-                affairs.engine.cut(at, *keeps);
-                affairs.files.cut(*keeps);
-                affairs.boots += 1;
+    /// Applies a kill or a power cut.
+    pub fn apply_crash(&self, crash_fault: &Fault) {
+        self.log(format!("! {crash_fault:?}"));
+        if let Fault::Cut(keeps) = crash_fault {
+            self.with(|state, at| {
+                state.engine.cut(at, *keeps);
+                state.files.cut(*keeps);
+                state.boots += 1;
             });
         }
         let up_at = self.lock().engine.up_at();
         let over = self.now().max(up_at);
-        self.fault_is_over_at(over);
-        self.look_after(over);
+        self.fault_ended_at(over);
+        self.plan_check(over);
     }
 }

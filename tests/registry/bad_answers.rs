@@ -1,4 +1,4 @@
-//! Every answer that a registry should not give, and what else must not happen because of it.
+//! Every answer that a registry should not give, and what must not happen because of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,13 +12,15 @@ use pilotfish::registry::{HttpRegistry, Limits, Registry as _};
 use tempfile::tempdir;
 
 use crate::images::Image;
-use crate::scripted::{Asked, Reply, Scripted, manifest, reply};
-use crate::support::{Observed, client, client_heard_by, platform, reference, settings, told};
+use crate::scripted::{RecordedRequest, Reply, Scripted, manifest, reply};
+use crate::support::{
+    Observed, client, client_with_observer, error_text, platform, reference, settings,
+};
 
-/// More than a manifest may have.
+/// More than the size limit of a manifest.
 const TOO_MUCH: usize = 5 * 1024 * 1024;
 
-fn hostile(asked: &Asked, good: &Image) -> Reply {
+fn hostile(asked: &RecordedRequest, good: &Image) -> Reply {
     let html = [("content-type", "text/html")];
     let digest = good.digest();
     let page = [("content-type", "text/html"), ("docker-content-digest", digest.as_str())];
@@ -64,7 +66,7 @@ fn hostile(asked: &Asked, good: &Image) -> Reply {
 }
 
 #[tokio::test]
-async fn each_wrong_answer_has_one_reason_and_spoils_no_other_image() {
+async fn each_wrong_answer_has_one_reason_and_affects_no_other_image() {
     let directory = tempdir().expect("a directory");
     let good = Image::new("x", "linux/arm64");
     let image = good.clone();
@@ -93,7 +95,7 @@ async fn each_wrong_answer_has_one_reason_and_spoils_no_other_image() {
     ];
     for (image, expected) in table {
         assert_eq!(
-            told(client.head(&reference(&host, &format!("{image}:1"))).await, &host),
+            error_text(client.head(&reference(&host, &format!("{image}:1"))).await, &host),
             expected,
             "{image}"
         );
@@ -120,7 +122,7 @@ async fn all_four_manifest_types_are_accepted() {
     assert_eq!(server.lines(), ["HEAD /v2/a/manifests/1"]);
 }
 
-/// A blob may live elsewhere; the login may not go there.
+/// A blob may be on another host, but the login must not go there.
 #[tokio::test]
 async fn no_login_crosses_a_redirect_to_another_host() {
     let directory = tempdir().expect("a directory");
@@ -152,7 +154,7 @@ async fn no_login_crosses_a_redirect_to_another_host() {
 }
 
 #[tokio::test]
-async fn the_quota_is_heard_of() {
+async fn the_quota_is_recorded() {
     let directory = tempdir().expect("a directory");
     let image = Image::new("x", "linux/arm64");
     let digest = image.digest();
@@ -166,15 +168,15 @@ async fn the_quota_is_heard_of() {
         reply(200, &headers, "")
     })
     .await;
-    let heard = Arc::new(Observed::default());
-    let client = client_heard_by(&settings(directory.path()), heard.clone());
+    let observed = Arc::new(Observed::default());
+    let client = client_with_observer(&settings(directory.path()), observed.clone());
     client.head(&reference(&server.registry(), "a:1")).await.expect("a digest");
-    let remaining = heard.remaining.lock().expect("not poisoned").clone();
+    let remaining = observed.remaining.lock().expect("not poisoned").clone();
     assert_eq!(remaining, [(server.registry(), 73)]);
 }
 
 #[tokio::test]
-async fn within_a_pause_nothing_is_sent_and_the_same_is_said() {
+async fn during_a_pause_nothing_is_sent_and_the_error_is_the_same() {
     let directory = tempdir().expect("a directory");
     let image = Image::new("x", "linux/arm64");
     let good = image.clone();
@@ -198,7 +200,7 @@ async fn within_a_pause_nothing_is_sent_and_the_same_is_said() {
 }
 
 #[tokio::test]
-async fn many_are_asked_at_once_but_not_all() {
+async fn many_requests_run_in_parallel_but_not_all() {
     const IMAGES: usize = 300;
     let directory = tempdir().expect("a directory");
     let image = Image::new("x", "linux/arm64");
@@ -210,7 +212,7 @@ async fn many_are_asked_at_once_but_not_all() {
         async move {
             let count = running.fetch_add(1, Ordering::SeqCst) + 1;
             peak.fetch_max(count, Ordering::SeqCst);
-            // The latency of a network: without one, nothing is ever in flight together.
+            // A network latency; without it the requests would never overlap.
             tokio::time::sleep(Duration::from_millis(20)).await;
             running.fetch_sub(1, Ordering::SeqCst);
             manifest(OCI_MANIFEST, &content)

@@ -1,4 +1,4 @@
-//! An authority and its certificates, made anew for every test.
+//! An authority and its certificates, created for every test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,23 +8,23 @@ use rcgen::{
     date_time_ymd,
 };
 
-/// A certificate authority of somebody's own.
+/// A private certificate authority.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// How a certificate is wrong.
+/// What is wrong with a certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
     None,
     Expired,
     NotYet,
     OtherName,
-    /// It calls itself an authority, as `openssl req -x509 -CA …` makes it.
+    /// It declares itself an authority, as `openssl req -x509 -CA …` does.
     IsAuthority,
 }
 
-/// Where a certificate and its key were written.
+/// The files of a certificate and its key.
 pub struct Files {
     pub certificate: PathBuf,
     pub key: PathBuf,
@@ -40,8 +40,8 @@ impl Authority {
         Self { issuer: CertifiedIssuer::self_signed(params, key).expect("an authority") }
     }
 
-    /// Writes a certificate for `host` that nobody but itself issued, and its key. Docker's own
-    /// recipe (`openssl req -x509`) makes one that calls itself an authority.
+    /// Writes a self-signed certificate for `host`, and its key. Docker's own recipe (`openssl req
+    /// -x509`) creates one that declares itself an authority.
     pub fn self_signed(directory: &Path, host: Option<&str>, is_authority: bool) -> Files {
         let names = host.map(str::to_owned).into_iter().collect::<Vec<_>>();
         let mut params = CertificateParams::new(names).expect("parameters");

@@ -1,4 +1,4 @@
-//! Documents that are not what they should be, each served under the digest it has.
+//! Malformed documents, each served under its own digest.
 
 use pilotfish::core::docker::manifest::OCI_INDEX;
 use pilotfish::core::docker::manifest::OCI_MANIFEST;
@@ -7,17 +7,17 @@ use pilotfish::registry::Registry as _;
 use tempfile::tempdir;
 
 use crate::images::{Image, descriptor, index, index_of};
-use crate::scripted::{Asked, Reply, Scripted, manifest, reply};
-use crate::support::{client, platform, reference, settings, told};
+use crate::scripted::{RecordedRequest, Reply, Scripted, manifest, reply};
+use crate::support::{client, error_text, platform, reference, settings};
 
-/// A manifest without layers over this configuration.
+/// A manifest without layers for this configuration.
 fn bare_manifest(config: &[u8]) -> Vec<u8> {
     let config = descriptor("application/vnd.oci.image.config.v1+json", config, None);
     format!(r#"{{"schemaVersion":2,"config":{config},"layers":[]}}"#).into_bytes()
 }
 
-/// Serves every document under its digest, and one forgery.
-fn serve(asked: &Asked, documents: &[Vec<u8>], forged: &Digest) -> Reply {
+/// Serves every document under its digest, and one document under a wrong digest.
+fn serve(asked: &RecordedRequest, documents: &[Vec<u8>], forged: &Digest) -> Reply {
     let wanted = asked.image().1;
     let found = documents.iter().find(|content| Digest::of(content).as_str() == wanted);
     match found {
@@ -28,7 +28,7 @@ fn serve(asked: &Asked, documents: &[Vec<u8>], forged: &Digest) -> Reply {
     }
 }
 
-/// Asks for each digest of a table and compares what is told.
+/// Requests each digest of a table and compares the errors.
 async fn check(documents: Vec<Vec<u8>>, forged: Digest, table: &[(Digest, String)]) {
     let directory = tempdir().expect("a directory");
     let server = Scripted::start(move |asked| serve(asked, &documents, &forged)).await;
@@ -37,7 +37,7 @@ async fn check(documents: Vec<Vec<u8>>, forged: Digest, table: &[(Digest, String
     for (digest, expected) in table {
         let reference = reference(&host, "a:1");
         let result = client.resolve(&reference, digest, &platform("linux/arm64")).await;
-        assert_eq!(&told(result, &host), expected);
+        assert_eq!(&error_text(result, &host), expected);
     }
 }
 
@@ -47,7 +47,7 @@ fn useless(content: &[u8], why: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_document_that_is_none_has_a_reason() {
+async fn a_malformed_document_has_a_reason() {
     let good = Image::new("x", "linux/arm64");
     let forged = Digest::of(b"never served");
     let (layerless, chart) = (bare_manifest(&good.config), bare_manifest(b"{}"));
@@ -74,8 +74,8 @@ async fn a_document_that_is_none_has_a_reason() {
 }
 
 #[tokio::test]
-async fn an_index_without_the_platform_says_what_it_has() {
-    // An index that calls an amd64 image an arm64 one.
+async fn an_index_without_the_platform_lists_its_platforms() {
+    // An index that declares an amd64 image as arm64.
     let misnamed = Image { platform: "linux/arm64".into(), ..Image::new("x", "linux/amd64") };
     let liar = index(OCI_INDEX, &[&misnamed]);
     let empty = index_of(OCI_INDEX, &[]);

@@ -1,4 +1,4 @@
-//! Documents as registries keep them.
+//! Documents as registries store them.
 
 use std::fmt::Write as _;
 
@@ -59,7 +59,7 @@ impl Image {
     }
 }
 
-/// A descriptor of some content, with a platform if it has one.
+/// A descriptor of some content, with an optional platform.
 pub fn descriptor(media_type: &str, content: &[u8], platform: Option<&str>) -> String {
     let mut text = format!(
         r#"{{"mediaType":"{media_type}","digest":"{}","size":{}"#,
@@ -79,7 +79,7 @@ pub fn descriptor(media_type: &str, content: &[u8], platform: Option<&str>) -> S
     text
 }
 
-/// An index over images, with an attestation beside each, as BuildKit writes it.
+/// An index over images, each with an attestation, as BuildKit writes it.
 pub fn index(media_type: &str, images: &[&Image]) -> Vec<u8> {
     let mut entries = Vec::new();
     for image in images {

@@ -1,5 +1,5 @@
-//! The whole program with logins of every kind: no secret is in anything that it prints, serves or
-//! writes down.
+//! The whole program with logins of every kind: no secret appears in its output, its pages or its
+//! files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,9 +17,9 @@ use crate::fake_engine::{Papers, serve};
 use crate::files::files;
 use crate::images::Image;
 use crate::real::http;
-use crate::scripted::{Asked, Reply, Scripted, manifest, reply};
+use crate::scripted::{RecordedRequest, Reply, Scripted, manifest, reply};
 
-/// Stands in every secret, so that one search finds them all.
+/// Part of every secret, so that one assert_no_secret finds them all.
 const MARK: &str = "hunter2";
 const PASSWORD: &str = "hunter2-password?>~";
 const DOCKER_PASSWORD: &str = "hunter2-docker-password";
@@ -28,17 +28,17 @@ const TOKEN: &str = "hunter2-bearer-token";
 const WEBHOOK_TOKEN: &str = "hunter2-webhook-token-0123456789abcdef";
 const USER: &str = "matrose";
 
-/// One machine: its files, its Engine and the registries that its containers come from.
-struct Stage {
+/// One machine: its files, its Engine and the registries of its containers.
+struct Fixture {
     directory: TempDir,
     registries: Vec<Scripted>,
     tokens: Scripted,
 }
 
-impl Stage {
-    /// Three registries: one with a login in our own settings, one with a login in docker's
-    /// configuration and tokens, one with a credential helper. Each has an image that is new, and
-    /// one for which it echoes what it was shown.
+impl Fixture {
+    /// Three registries: one with a login in Pilotfish's settings, one with a login in Docker's
+    /// configuration and tokens, one with a credential helper. Each has a new image, and an image
+    /// for which it echoes the credentials.
     async fn build() -> Self {
         let directory = tempdir().expect("a directory");
         let token = format!(r#"{{"access_token":"{TOKEN}"}}"#);
@@ -49,11 +49,11 @@ impl Stage {
             ["Basic realm=\"x\"", &format!("Bearer realm=\"{realm}\""), "Basic realm=\"x\""]
         {
             let challenge = challenge.to_owned();
-            registries.push(Scripted::start(move |asked| answer(asked, &challenge)).await);
+            registries.push(Scripted::start(move |request| answer(request, &challenge)).await);
         }
-        let stage = Self { directory, registries, tokens };
-        stage.write_files();
-        stage
+        let fixture = Self { directory, registries, tokens };
+        fixture.write_files();
+        fixture
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -108,8 +108,8 @@ impl Stage {
         command
     }
 
-    /// Everything that a command prints.
-    async fn told(&self, words: &[&str]) -> String {
+    /// The whole output of a command.
+    async fn error_text(&self, words: &[&str]) -> String {
         let output = self.command(words).output().await.expect("the program");
         let [out, err] =
             [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
@@ -117,12 +117,12 @@ impl Stage {
     }
 }
 
-/// Lets in whoever shows a login. What is new is served, and the rest is an echo.
-fn answer(asked: &Asked, challenge: &str) -> Reply {
+/// Accepts any login. The new image is served; other requests get an echo of the credentials.
+fn answer(request: &RecordedRequest, challenge: &str) -> Reply {
     let image = Image::new("new", "linux/arm64");
-    match (&asked.authorization, asked.image().0) {
+    match (&request.authorization, request.image().0) {
         (None, _) => reply(401, &[("www-authenticate", challenge)], ""),
-        (Some(_), "new") if asked.path().contains("/blobs/") => reply(200, &[], image.config),
+        (Some(_), "new") if request.path().contains("/blobs/") => reply(200, &[], image.config),
         (Some(_), "new") => manifest(OCI_MANIFEST, &image.manifest),
         (Some(shown), "echo") => {
             let body = format!(r#"{{"errors":[{{"code":"{shown}","message":"{shown}"}}]}}"#);
@@ -132,7 +132,7 @@ fn answer(asked: &Asked, challenge: &str) -> Reply {
     }
 }
 
-/// A running agent, its log, and where it listens.
+/// A running agent, its log, and its addresses.
 struct Agent {
     process: Child,
     log: tokio::task::JoinHandle<String>,
@@ -141,8 +141,8 @@ struct Agent {
 }
 
 impl Agent {
-    async fn start(stage: &Stage) -> Self {
-        let mut command = stage.command(&["run"]);
+    async fn start(fixture: &Fixture) -> Self {
+        let mut command = fixture.command(&["run"]);
         let mut process = command.stderr(Stdio::piped()).spawn().expect("it");
         let mut lines = BufReader::new(process.stderr.take().expect("a log")).lines();
         let mut log = String::new();
@@ -158,7 +158,7 @@ impl Agent {
         Self { process, log, metrics, webhook }
     }
 
-    /// Ends it, and gives its log.
+    /// Ends the agent, and returns its log.
     async fn end(mut self) -> String {
         let pid = self.process.id().and_then(|id| i32::try_from(id).ok());
         let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a process");
@@ -168,7 +168,7 @@ impl Agent {
     }
 }
 
-/// The address in the line of the log that says so; what was read on the way is kept.
+/// The address in the log line with these words; the lines read until then are kept.
 async fn await_address(
     lines: &mut tokio::io::Lines<BufReader<ChildStderr>>,
     log: &mut String,
@@ -184,7 +184,7 @@ async fn await_address(
             return address;
         }
     }
-    panic!("it never said {words}:\n{log}")
+    panic!("no log line with {words}:\n{log}")
 }
 
 fn address_in(line: &str, words: &str) -> Option<String> {
@@ -194,16 +194,16 @@ fn address_in(line: &str, words: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_in_anything_that_the_program_prints_serves_or_writes() {
-    let stage = Stage::build().await;
-    // Without an agent first, then through one.
-    let mut told = stage.told(&["check", "--json"]).await;
-    let agent = Agent::start(&stage).await;
+    let fixture = Fixture::build().await;
+    // First without an agent, then through one.
+    let mut output = fixture.error_text(&["check", "--json"]).await;
+    let agent = Agent::start(&fixture).await;
     let push = http().post(format!("http://{}/v1/webhook?token={WEBHOOK_TOKEN}", agent.webhook));
     let push = push.body(r#"{"events":[]}"#).send().await.expect("an answer");
-    assert_eq!(push.status(), 200, "the token opens");
+    assert_eq!(push.status(), 200, "the token is accepted");
     let wrong = http().post(format!("http://{}/v1/webhook?token={MARK}-wrong", agent.webhook));
     let wrong = wrong.send().await.expect("an answer");
-    told.push_str(&format!(
+    output.push_str(&format!(
         "{:?}\n{}\n",
         wrong.headers().clone(),
         wrong.text().await.expect("text")
@@ -219,33 +219,33 @@ async fn no_secret_is_in_anything_that_the_program_prints_serves_or_writes() {
         &["recover"],
         &["healthcheck"],
     ] {
-        told.push_str(&stage.told(words).await);
+        output.push_str(&fixture.error_text(words).await);
     }
     for page in ["metrics", "healthz", "readyz"] {
         let page = http().get(format!("http://{}/{page}", agent.metrics)).send().await;
-        told.push_str(&page.expect("a page").text().await.expect("text"));
+        output.push_str(&page.expect("a page").text().await.expect("text"));
     }
     let log = agent.end().await;
-    told.push_str(&log);
-    let written = files(&stage.path("state"));
-    // A password file that is no text, and a configuration that is none.
-    fs::write(stage.path("password"), [PASSWORD.as_bytes(), b"\xff\0"].concat()).expect("a file");
-    fs::write(stage.path("config.json"), format!("{{\"auths\":{DOCKER_PASSWORD}}}"))
+    output.push_str(&log);
+    let written = files(&fixture.path("state"));
+    // A password file with binary content, and an invalid configuration.
+    fs::write(fixture.path("password"), [PASSWORD.as_bytes(), b"\xff\0"].concat()).expect("a file");
+    fs::write(fixture.path("config.json"), format!("{{\"auths\":{DOCKER_PASSWORD}}}"))
         .expect("a file");
-    told.push_str(&stage.told(&["check", "--json"]).await);
-    search(&stage, &told, &written);
-    was_there(&stage, &told, &log);
+    output.push_str(&fixture.error_text(&["check", "--json"]).await);
+    assert_no_secret(&fixture, &output, &written);
+    assert_secrets_were_sent(&fixture, &output, &log);
 }
 
-fn search(stage: &Stage, told: &str, written: &str) {
+fn assert_no_secret(fixture: &Fixture, output: &str, written: &str) {
     let logins = [PASSWORD, DOCKER_PASSWORD, HELPER_SECRET];
     let mut secrets = logins.map(|word| STANDARD.encode(format!("{USER}:{word}"))).to_vec();
-    // What the configuration itself names is no secret; the part after the mark is.
+    // The user name is in the configuration and is no secret; the marked part is.
     secrets.push(MARK.to_owned());
-    // How bytes look where somebody prints them as such.
+    // The debug output of the bytes.
     secrets.push(format!("{:?}", MARK.as_bytes()).trim_matches(['[', ']']).to_owned());
-    let place = stage.directory.path().display().to_string();
-    for (what, text) in [("is told", told), ("is written", written)] {
+    let place = fixture.directory.path().display().to_string();
+    for (what, text) in [("is output", output), ("is written", written)] {
         let text = text.replace(&place, "");
         for secret in &secrets {
             let line = text.lines().find(|line| line.contains(secret.as_str()));
@@ -254,21 +254,21 @@ fn search(stage: &Stage, told: &str, written: &str) {
     }
 }
 
-/// Every secret did travel, and everything that might have told it did speak.
-fn was_there(stage: &Stage, told: &str, log: &str) {
+/// Every secret was sent, and every output that could contain one was produced.
+fn assert_secrets_were_sent(fixture: &Fixture, output: &str, log: &str) {
     let shown = |number: usize| {
-        let asked: Vec<Asked> = stage.registries[number].asked();
-        asked.into_iter().filter_map(|asked| asked.authorization).collect::<Vec<_>>()
+        let request: Vec<RecordedRequest> = fixture.registries[number].asked();
+        request.into_iter().filter_map(|request| request.authorization).collect::<Vec<_>>()
     };
     let basic = |word: &str| format!("Basic {}", STANDARD.encode(format!("{USER}:{word}")));
     assert!(shown(0).contains(&basic(PASSWORD)));
     assert!(shown(1).contains(&format!("Bearer {TOKEN}")));
     assert!(shown(2).contains(&basic(HELPER_SECRET)));
-    let to_token_server: Vec<_> = stage.tokens.asked();
+    let to_token_server: Vec<_> = fixture.tokens.asked();
     let login = Some(basic(DOCKER_PASSWORD));
-    assert!(to_token_server.iter().any(|asked| asked.authorization == login));
+    assert!(to_token_server.iter().any(|request| request.authorization == login));
     for word in ["registry_unauthorized", "not_found", "pilotfish_registry_requests_total", USER] {
-        assert!(told.contains(word), "nothing was told of {word}:\n{told}");
+        assert!(output.contains(word), "no output about {word}:\n{output}");
     }
     assert!(log.lines().any(|line| line.contains("TRACE") || line.contains("DEBUG")), "{log}");
 }

@@ -1,4 +1,4 @@
-//! Logins from docker's configuration and from our own settings, against a real registry.
+//! Logins from Docker's configuration and from Pilotfish's own settings, against a real registry.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,12 +15,12 @@ use tempfile::{TempDir, tempdir};
 use crate::images::Image;
 use crate::real::{Real, Setup};
 use crate::scripted::{Scripted, manifest, reply};
-use crate::support::{Observed, client, reference, settings, settings_for, told};
+use crate::support::{Observed, client, error_text, reference, settings, settings_for};
 
-/// A password with what spoils careless encoders: `?`, `>`, `~`, a colon and more than ASCII.
+/// A password with characters that expose encoding errors: `?`, `>`, `~`, a colon and non-ASCII.
 const PASSWORD: &str = "p?>~:ä";
 
-/// `htpasswd -B` of the above.
+/// `htpasswd -B` of the password.
 const HTPASSWD: &str = "matrose:$2y$05$abcdefghijklmnopqrstuuO4OeUZqIbBTRY2dzAplwkAa6ox5/lsG";
 
 struct Guarded {
@@ -30,7 +30,7 @@ struct Guarded {
     reference: Reference,
 }
 
-/// A registry that lets nobody in without the password, with `a/b:v1` in it.
+/// A registry that requires the password, with `a/b:v1` in it.
 async fn guarded() -> Guarded {
     let directory = tempdir().expect("a directory");
     let image = Image::new("x", "linux/arm64");
@@ -54,25 +54,26 @@ async fn a_login_that_changes_on_disk_is_read_again() {
     let Guarded { directory, real, digest, reference } = guarded().await;
     let client = client(&settings(directory.path()));
     let none = "registry_unauthorized: HOST wants a login for a/b:v1, and there is none";
-    assert_eq!(told(client.head(&reference).await, &real.registry), none);
+    assert_eq!(error_text(client.head(&reference).await, &real.registry), none);
     write_config(directory.path(), &real.registry, "another one");
     let wrong = "registry_unauthorized: HOST refuses the login for a/b:v1";
-    assert_eq!(told(client.head(&reference).await, &real.registry), wrong);
+    assert_eq!(error_text(client.head(&reference).await, &real.registry), wrong);
     write_config(directory.path(), &real.registry, PASSWORD);
     assert_eq!(client.head(&reference).await, Ok(digest));
     fs::write(directory.path().join("config.json"), "rubbish").expect("a file");
-    let rubbish = told(client.head(&reference).await, &real.registry);
+    let rubbish = error_text(client.head(&reference).await, &real.registry);
     let expected = format!("{none}; no login was sent: the docker configuration ");
     assert!(rubbish.starts_with(&expected), "{rubbish}");
 }
 
-/// What `docker pull` does with each of these files: it goes on without a login.
+/// `docker pull` continues without a login for each of these files.
 #[tokio::test]
-async fn no_login_found_is_no_refusal() {
+async fn without_a_login_the_image_is_still_checked() {
     let directory = tempdir().expect("a directory");
     let image = Image::new("x", "linux/arm64");
     let digest = image.digest();
-    // An open image behind a challenge of its own, as on Docker Hub: whoever shows nothing gets in.
+    // A public image behind a challenge, as on Docker Hub: a client without credentials gets a
+    // token.
     let content = image.manifest.clone();
     let open = Scripted::start(move |asked| match asked.path() {
         "/token" => match asked.authorization {
@@ -119,7 +120,7 @@ async fn no_login_found_is_no_refusal() {
 }
 
 #[tokio::test]
-async fn our_own_login_goes_before_dockers() {
+async fn our_own_login_is_used_before_dockers() {
     let Guarded { directory, real, digest, reference } = guarded().await;
     write_config(directory.path(), &real.registry, "another one");
     let password_file = directory.path().join("password");
@@ -136,16 +137,16 @@ async fn our_own_login_goes_before_dockers() {
     assert_eq!((login.username.as_str(), login.password.expose_secret()), ("matrose", PASSWORD));
     fs::set_permissions(&password_file, fs::Permissions::from_mode(0o644)).expect("its mode");
     assert!(client.credentials(&real.registry).await.expect("no failure").is_none());
-    let open = told(client.head(&reference).await, &real.registry);
+    let open = error_text(client.head(&reference).await, &real.registry);
     assert!(open.contains("can be read by every user"), "{open}");
     fs::remove_file(&password_file).expect("a file");
     assert!(client.credentials(&real.registry).await.expect("no failure").is_none());
-    let gone = told(client.head(&reference).await, &real.registry);
+    let gone = error_text(client.head(&reference).await, &real.registry);
     assert!(gone.contains("no login was sent: the password file "), "{gone}");
 }
 
 #[tokio::test]
-async fn a_pull_gets_what_docker_would_give_it() {
+async fn a_pull_gets_the_same_login_as_with_docker() {
     let directory = tempdir().expect("a directory");
     let client = client(&settings(directory.path()));
     let nothing = client.credentials("ghcr.io").await.expect("no configuration is no failure");
@@ -155,12 +156,12 @@ async fn a_pull_gets_what_docker_would_give_it() {
     fs::write(directory.path().join("config.json"), text).expect("a file");
     let login = client.credentials("ghcr.io").await.expect("readable").expect("a login");
     assert_eq!(login.identity_token.expect("a token").expose_secret(), "a token");
-    // As `docker pull` does, the Engine is asked to pull without a login where none can be found.
+    // If no login is found, the Engine pulls without one, like `docker pull`.
     assert!(client.credentials("eu.example").await.expect("no failure").is_none());
 }
 
 #[test]
-fn settings_that_cannot_be_meant_are_refused() {
+fn contradictory_settings_are_refused() {
     let refused = |host: HostSettings| {
         let settings = settings_for(Path::new("/nowhere"), "r:1", host);
         HttpRegistry::new(settings, std::sync::Arc::new(Observed::default())).err()

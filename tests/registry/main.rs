@@ -1,6 +1,6 @@
-//! The registry port against real registries, and against servers that answer as they please.
+//! The registry port against real registries, and against scripted servers.
 
-#![expect(clippy::expect_used, reason = "a helper of a test that cannot go on ends the test")]
+#![expect(clippy::expect_used, reason = "a test helper that fails ends the test")]
 
 mod bad_answers;
 mod below_http;
@@ -15,7 +15,7 @@ mod mirrors;
 mod fake_engine;
 mod proxies;
 mod webhooks;
-#[expect(dead_code, reason = "the figures use more of it than the tests do")]
+#[expect(dead_code, reason = "the figures use more of it")]
 mod real;
 mod rounds;
 mod scripted;

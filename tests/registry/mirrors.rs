@@ -1,4 +1,4 @@
-//! Mirrors: asked first, never with the registry's login, and free to fail.
+//! Mirrors: they are asked first, never get the registry's login, and may fail.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use tempfile::tempdir;
 
 use crate::images::Image;
 use crate::scripted::{Scripted, manifest, reply};
-use crate::support::{client, reference, settings_for, told};
+use crate::support::{client, error_text, reference, settings_for};
 
 #[tokio::test]
 async fn a_mirror_is_asked_first_and_without_the_registrys_login() {
@@ -43,7 +43,7 @@ async fn a_mirror_is_asked_first_and_without_the_registrys_login() {
         assert_eq!(client.head(&reference(&host, image)).await, Ok(new.digest()), "{image}");
     }
     assert_eq!(
-        told(client.head(&reference(&host, "nowhere:1")).await, &host),
+        error_text(client.head(&reference(&host, "nowhere:1")).await, &host),
         "not_found: HOST answered 404 when asked for nowhere:1"
     );
     assert!(mirror.asked().iter().all(|asked| asked.authorization.is_none()));

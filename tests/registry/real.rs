@@ -1,4 +1,4 @@
-//! Debian's `docker-registry`, the program that most registries on a Pi are.
+//! Debian's `docker-registry`, the usual registry program on a Pi.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
@@ -17,15 +17,15 @@ use crate::images::Image;
 
 const PROGRAM: &str = "/usr/bin/docker-registry";
 
-/// How a registry is set up.
+/// The setup of a registry.
 #[derive(Default)]
 pub struct Setup<'a> {
     pub tls: Option<&'a Files>,
-    /// The authority of the clients that are let in.
+    /// The authority of the accepted client certificates.
     pub client_authority: Option<&'a Path>,
     /// A line of `htpasswd -B`.
     pub htpasswd: Option<&'a str>,
-    /// Where it tells of pushes, and with which token.
+    /// The address of its webhook, and the token.
     pub webhook: Option<(&'a str, &'a str)>,
 }
 
@@ -34,20 +34,20 @@ pub struct Real {
     child: Child,
     /// `127.0.0.1:PORT`.
     pub registry: String,
-    /// How many requests its log tells of.
+    /// The number of requests in its log.
     pub answered: Arc<AtomicUsize>,
 }
 
 impl Drop for Real {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing left to end.
+        // It may have ended by itself; then there is no process to end.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Real {
-    /// Starts a registry over what is stored in `directory`, on a free port.
+    /// Starts a registry over the storage in `directory`, on a free port.
     pub fn start(directory: &Path, setup: &Setup<'_>) -> Self {
         assert!(
             Path::new(PROGRAM).exists(),
@@ -65,10 +65,11 @@ impl Real {
         let registry = log.by_ref().map_while(Result::ok).find_map(|line| listening_on(&line));
         let answered = Arc::<AtomicUsize>::default();
         let count = answered.clone();
-        // Whoever does not read the log stops the registry at the next line.
+        // An unread log would block the registry at its next line.
         thread::spawn(move || {
-            let told = log.map_while(Result::ok).filter(|line| line.contains("response completed"));
-            for _ in told {
+            let requests =
+                log.map_while(Result::ok).filter(|line| line.contains("response completed"));
+            for _ in requests {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -115,9 +116,9 @@ impl Real {
     }
 }
 
-/// A client for pushing. It wants to know which cryptography it will not use.
+/// A client for pushes, with its TLS provider installed.
 pub fn http() -> Client {
-    // The second time it is installed already.
+    // At the second call the provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::new()
 }
@@ -160,7 +161,7 @@ fn write_config(directory: &Path, setup: &Setup<'_>) -> PathBuf {
     config
 }
 
-/// Several registries over one storage have a configuration each.
+/// Several registries over one storage need different configuration files.
 fn name_of(setup: &Setup<'_>) -> String {
     let word = |is: bool, word: &'static str| if is { word } else { "no" };
     format!(

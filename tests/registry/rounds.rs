@@ -1,4 +1,4 @@
-//! Whole rounds of the program itself, before an Engine on paper and a registry that is scripted.
+//! Whole rounds of the program, with a fake Engine and a scripted registry.
 
 use std::fs;
 use std::path::Path;
@@ -17,12 +17,12 @@ use crate::images::{Image, index};
 use crate::real::{Real, Setup};
 use crate::scripted::{Reply, Scripted, manifest, reply};
 
-/// What `pilotfish check` prints; a container that could not be checked is no failure here.
+/// The output of `pilotfish check`; a container that could not be checked is no failure here.
 async fn check(directory: &Path, socket: &Path, flags: &[&str]) -> String {
     check_trusting(None, directory, socket, flags).await
 }
 
-/// The same where the system's store is this file.
+/// The same with this file as the system's certificate store.
 async fn check_trusting(
     store: Option<&Path>,
     directory: &Path,
@@ -40,7 +40,7 @@ async fn check_trusting(
     out
 }
 
-/// The program, configured for this Engine and with more settings.
+/// The program, configured for this Engine, with more settings.
 fn program(directory: &Path, socket: &Path, more: &str) -> Command {
     let config = directory.join("pilotfish.toml");
     let state = directory.join("state");
@@ -52,7 +52,7 @@ fn program(directory: &Path, socket: &Path, more: &str) -> Command {
     command
 }
 
-/// An answer with what is left of a quota of 100.
+/// An answer with the rest of a quota of 100.
 fn limited(mut reply: Reply, remaining: &str) -> Reply {
     let headers = reply.headers_mut();
     headers.insert("ratelimit-limit", "100;w=21600".parse().expect("a value"));
@@ -61,7 +61,7 @@ fn limited(mut reply: Reply, remaining: &str) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_left_of_a_quota_goes_to_some_and_the_others_are_held() {
+async fn the_rest_of_a_quota_is_used_for_some_and_the_others_are_held() {
     let directory = tempdir().expect("a directory");
     let image = Image::new("new", "linux/arm64");
     let served = image.clone();
@@ -70,7 +70,7 @@ async fn what_is_left_of_a_quota_goes_to_some_and_the_others_are_held() {
             path if path.contains("/blobs/") => return reply(200, &[], served.config.clone()),
             _ => manifest(OCI_MANIFEST, &served.manifest),
         };
-        // Two looks with their pulls, and one more that nothing is left for.
+        // The quota is enough for two checks with their pulls, and the HEAD of a third.
         limited(body, "5;w=21600")
     })
     .await;
@@ -119,10 +119,10 @@ async fn the_engines_mirrors_are_asked_before_docker_hub() {
     assert_eq!(mirror.lines(), ["HEAD /v2/library/nginx/manifests/1"]);
 }
 
-/// The usual Raspberry Pi OS of 32 bits runs on a kernel of 64, and the Engine calls the machine by
-/// that; what runs tells what can be run.
+/// The usual 32-bit Raspberry Pi OS runs on a 64-bit kernel, and the Engine reports the kernel's
+/// architecture. The running image shows what the machine can run.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_userland_of_32_bits_on_a_kernel_of_64_gets_its_own_image() {
+async fn a_32_bit_userland_on_a_64_bit_kernel_gets_its_own_image() {
     let directory = tempdir().expect("a directory");
     let (arm, arm64) = (Image::new("new", "linux/arm/v7"), Image::new("new", "linux/arm64/v8"));
     let served = [arm.clone(), arm64.clone()];
@@ -156,10 +156,10 @@ async fn a_userland_of_32_bits_on_a_kernel_of_64_gets_its_own_image() {
     assert!(!gets.iter().any(|path| path.ends_with(arm64.digest().as_str())), "{gets:?}");
 }
 
-/// What may hang on a container is found among all others, and with all of them due that must not
-/// be a question for each pair.
+/// The dependents of a container are found among all other containers. If all are due, the number
+/// of calls must not grow with the number of pairs.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_there_is_asked_once_however_many_are_due() {
+async fn the_containers_are_listed_once_however_many_are_due() {
     const CONTAINERS: usize = 20;
     let directory = tempdir().expect("a directory");
     let image = Image::new("new", "linux/arm64");
@@ -182,15 +182,15 @@ async fn who_is_there_is_asked_once_however_many_are_due() {
         path.split_once("/containers/")
             .is_some_and(|(_, rest)| rest.len() > 64 && rest.ends_with("/json"))
     });
-    // Each once for its image, once for what an update would start from, and once for its ties.
+    // Once for the image, once for a plan of an update, and once for the dependents.
     assert_eq!(inspects.count(), 3 * CONTAINERS, "{asked:#?}");
     let infos = asked.iter().filter(|path| path.ends_with("/info")).count();
     assert_eq!(infos, 2, "one for the mirrors, one for the updates");
 }
 
-/// What a Pi does all day.
+/// The usual round of a Pi.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_round_without_news_is_one_question_to_each() {
+async fn a_round_without_news_is_one_request_to_each() {
     const ROUNDS: usize = 3;
     let directory = tempdir().expect("a directory");
     let image = Image::new("same", "linux/arm64");
@@ -209,7 +209,7 @@ async fn a_round_without_news_is_one_question_to_each() {
         }
         asked.lock().expect("the list").len()
     };
-    // In the first one it gets to know the Engine and the container.
+    // In the first round the agent reads the Engine and the container for the first time.
     let before = have_been_made(2).await;
     let after = have_been_made(2 + ROUNDS).await;
     let asked = asked.lock().expect("the list")[before..after].to_vec();
@@ -218,7 +218,7 @@ async fn a_round_without_news_is_one_question_to_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_of_the_systems_store_is_trusted() {
+async fn an_authority_in_the_systems_store_is_trusted() {
     let directory = tempdir().expect("a directory");
     let image = Image::new("new", "linux/arm64");
     let authority = Authority::new("company");

@@ -1,4 +1,4 @@
-//! A server that answers as a test tells it, and remembers what it was asked.
+//! A server that answers as a test's script says, and records the requests.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -10,9 +10,9 @@ use axum::http::Response;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// One request as it came in.
+/// One recorded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct RecordedRequest {
     pub method: String,
     /// Path and query.
     pub target: String,
@@ -22,12 +22,12 @@ pub struct Asked {
     pub body: String,
 }
 
-impl Asked {
+impl RecordedRequest {
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// The repository's last component and the tag or digest of a manifest or blob path.
+    /// The last component of the repository, and the tag or digest of a manifest or blob path.
     pub fn image(&self) -> (&str, &str) {
         let mut parts = self.path().rsplit('/');
         let target = parts.next().unwrap_or_default();
@@ -40,7 +40,7 @@ pub type Reply = Response<Body>;
 /// The server. It ends with the test.
 pub struct Scripted {
     pub address: SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<RecordedRequest>>>,
     task: JoinHandle<()>,
 }
 
@@ -51,10 +51,10 @@ impl Drop for Scripted {
 }
 
 impl Scripted {
-    /// Answers every request with what `script` says.
+    /// Answers every request with the result of `script`.
     pub async fn start<F>(script: F) -> Self
     where
-        F: Fn(&Asked) -> Reply + Send + Sync + 'static,
+        F: Fn(&RecordedRequest) -> Reply + Send + Sync + 'static,
     {
         Self::start_slow(move |asked| {
             let reply = script(&asked);
@@ -63,15 +63,15 @@ impl Scripted {
         .await
     }
 
-    /// Answers every request when `script` is done with it.
+    /// Answers every request after `script` has completed.
     pub async fn start_slow<F, R>(script: F) -> Self
     where
-        F: Fn(Asked) -> R + Send + Sync + 'static,
+        F: Fn(RecordedRequest) -> R + Send + Sync + 'static,
         R: Future<Output = Reply> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let asked: Arc<Mutex<Vec<RecordedRequest>>> = Arc::default();
         let (script, log) = (Arc::new(script), asked.clone());
         let router = Router::new().fallback(move |request: Request| {
             let (script, log) = (script.clone(), log.clone());
@@ -92,7 +92,7 @@ impl Scripted {
         self.address.to_string()
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<RecordedRequest> {
         self.asked.lock().expect("not poisoned").clone()
     }
 
@@ -102,12 +102,12 @@ impl Scripted {
     }
 }
 
-async fn read(request: Request) -> Asked {
+async fn read(request: Request) -> RecordedRequest {
     let (parts, body) = request.into_parts();
     let header =
         |name: &str| parts.headers.get(name).map(|value| value.to_str().expect("text").to_owned());
     let body = to_bytes(body, 1 << 20).await.expect("a body");
-    Asked {
+    RecordedRequest {
         method: parts.method.to_string(),
         target: parts.uri.to_string(),
         authorization: header("authorization"),
@@ -126,7 +126,7 @@ pub fn reply(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Re
     response.body(body.into()).expect("a response")
 }
 
-/// What a registry says about a manifest.
+/// A registry's answer with a manifest.
 pub fn manifest(media_type: &str, body: &[u8]) -> Reply {
     let digest = pilotfish::core::docker::reference::Digest::of(body);
     let headers = [("content-type", media_type), ("docker-content-digest", digest.as_str())];

@@ -1,4 +1,4 @@
-//! Whatever goes wrong with a login, the login is in nothing that can be printed.
+//! A login never appears in output, whatever goes wrong with it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,34 +9,34 @@ use base64::engine::general_purpose::STANDARD;
 use pilotfish::registry::{HostSettings, Registry as _};
 use tempfile::tempdir;
 
-use crate::scripted::{Asked, Reply, Scripted, reply};
-use crate::support::{Observed, client_heard_by, platform, reference, settings_for};
+use crate::scripted::{RecordedRequest, Reply, Scripted, reply};
+use crate::support::{Observed, client_with_observer, platform, reference, settings_for};
 
 const PASSWORD: &str = "hunter2-password";
 const IDENTITY: &str = "hunter2-identity";
 const TOKEN: &str = "hunter2-token";
 const SIGNATURE: &str = "hunter2-signature";
 
-/// Echoes what it is told in every way a server can.
-fn echo(asked: &Asked, token_server: &str) -> Reply {
-    let told = asked.authorization.clone().unwrap_or_default();
-    let body = format!(r#"{{"errors":[{{"code":"{told}","message":"{told}"}}]}}"#);
+/// Echoes the credentials in every way a server can.
+fn echo(asked: &RecordedRequest, token_server: &str) -> Reply {
+    let credentials = asked.authorization.clone().unwrap_or_default();
+    let body = format!(r#"{{"errors":[{{"code":"{credentials}","message":"{credentials}"}}]}}"#);
     let location = format!("http://0.0.0.0:1/x?signature={SIGNATURE}");
     match asked.image().0 {
         "moved" => reply(307, &[("location", &location)], body),
         "ill" => reply(500, &[], body),
-        "bearer" if told.starts_with("Bearer") => reply(403, &[], body),
+        "bearer" if credentials.starts_with("Bearer") => reply(403, &[], body),
         "bearer" | "renewed" => {
             let challenge = format!(r#"Bearer realm="http://{token_server}/{TOKEN}""#);
             reply(401, &[("www-authenticate", &challenge)], body)
         }
-        "named" => reply(200, &[("docker-content-digest", &told)], ""),
+        "named" => reply(200, &[("docker-content-digest", &credentials)], ""),
         _ => reply(401, &[("www-authenticate", "Basic realm=\"x\"")], body),
     }
 }
 
 #[tokio::test]
-async fn nothing_that_can_be_printed_holds_a_secret() {
+async fn no_printable_value_contains_a_secret() {
     let directory = tempdir().expect("a directory");
     let tokens = Scripted::start(|asked| match asked.method.as_str() {
         "GET" => reply(200, &[], format!(r#"{{"token":"{TOKEN}"}}"#)),
@@ -69,12 +69,12 @@ async fn nothing_that_can_be_printed_holds_a_secret() {
             format!(r#"{{"auths":{{"{host}":{entry}}}}}"#),
         )
         .expect("a file");
-        let heard = Arc::new(Observed::default());
+        let observed = Arc::new(Observed::default());
         let mut settings = settings_for(directory.path(), &host, host_settings);
-        // It speaks plain http on another port than the registry.
+        // It uses plain HTTP on another port than the registry.
         let allowed = HostSettings { plain_http: true, ..HostSettings::default() };
         settings.hosts.insert(tokens.registry(), allowed);
-        let client = client_heard_by(&settings, heard.clone());
+        let client = client_with_observer(&settings, observed.clone());
         for image in ["basic", "bearer", "renewed", "moved", "ill", "named"] {
             let reference = reference(&host, image);
             let digest = pilotfish::core::docker::reference::Digest::of(b"");
@@ -86,8 +86,8 @@ async fn nothing_that_can_be_printed_holds_a_secret() {
                 printed.push_str(&format!("{error}\n"));
             }
         }
-        let requests = heard.requests.lock().expect("not poisoned").clone();
-        // Our own settings name the user, as the file they stand in does.
+        let requests = observed.requests.lock().expect("not poisoned").clone();
+        // Pilotfish's own settings name the user, and so does the password file.
         let settings = format!("{settings:?}").replace("hunter2-name", "");
         printed.push_str(&format!("{client:?}\n{settings}\n{requests:?}\n"));
     }
@@ -96,7 +96,7 @@ async fn nothing_that_can_be_printed_holds_a_secret() {
         let line = printed.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "holds {secret}");
     }
-    // The secrets did travel, so that there was something to print.
+    // The secrets were sent, so they could have been printed.
     let shown: Vec<_> = server.asked().into_iter().filter_map(|it| it.authorization).collect();
     assert!(shown.contains(&format!("Basic {docker}")));
     assert!(shown.contains(&format!("Bearer {TOKEN}")));

@@ -1,5 +1,5 @@
-//! A round never waits for a stranger: a registry that accepts and never answers holds up the
-//! containers that follow it, and nothing else.
+//! A registry that accepts connections and never answers delays only its own containers, never a
+//! round.
 
 use std::fs;
 use std::path::Path;
@@ -22,17 +22,17 @@ use crate::real::http;
 use crate::scripted::{Scripted, manifest};
 use crate::webhooks::Agent;
 
-/// Far less than a registry may take, which is half a minute for one answer.
+/// Far less than the time limit of a registry, which is half a minute for one answer.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Longer than a registry that never answers is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than the agent waits for a registry that never answers.
+const LIMIT: Duration = Duration::from_secs(60);
 
-/// A registry that accepts connections and says nothing, ever.
+/// A registry that accepts connections and never answers.
 struct Silent {
     host: String,
-    /// Rings for each connection.
-    rings: Arc<Notify>,
+    /// Notified for each connection.
+    requested: Arc<Notify>,
     _task: JoinHandle<()>,
 }
 
@@ -40,52 +40,53 @@ impl Silent {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let host = listener.local_addr().expect("an address").to_string();
-        let rings = Arc::new(Notify::new());
-        let bell = rings.clone();
+        let requested = Arc::new(Notify::new());
+        let notify = requested.clone();
         let task = tokio::spawn(async move {
             let mut kept = Vec::new();
             while let Ok((stream, _)) = listener.accept().await {
                 kept.push(stream);
-                bell.notify_one();
+                notify.notify_one();
             }
         });
-        Self { host, rings, _task: task }
+        Self { host, requested, _task: task }
     }
 
-    /// Somebody has asked, and hangs from now on.
-    async fn hangs(&self) {
-        timeout(SOON, self.rings.notified()).await.expect("the silent registry is asked");
+    /// Waits for a request, which never gets an answer.
+    async fn wait_for_request(&self) {
+        timeout(SOON, self.requested.notified()).await.expect("the silent registry is asked");
     }
 }
 
-/// A registry that answers, and says when it was asked.
+/// A registry that answers, and records when it was asked.
 struct Quick {
     registry: Scripted,
     image: Image,
     asked_at: Arc<Mutex<Vec<Instant>>>,
-    rings: Arc<Notify>,
+    requested: Arc<Notify>,
 }
 
 impl Quick {
     async fn start() -> Self {
         let image = Image::new("same", "linux/arm64");
-        let (asked_at, rings) = (Arc::<Mutex<Vec<Instant>>>::default(), Arc::new(Notify::new()));
-        let (served, times, bell) = (image.clone(), asked_at.clone(), rings.clone());
+        let (asked_at, requested) =
+            (Arc::<Mutex<Vec<Instant>>>::default(), Arc::new(Notify::new()));
+        let (served, times, notify) = (image.clone(), asked_at.clone(), requested.clone());
         let registry = Scripted::start(move |_| {
             times.lock().expect("not poisoned").push(Instant::now());
-            bell.notify_one();
+            notify.notify_one();
             manifest(OCI_MANIFEST, &served.manifest)
         })
         .await;
-        Self { registry, image, asked_at, rings }
+        Self { registry, image, asked_at, requested }
     }
 
-    async fn is_asked(&self) {
-        timeout(SOON, self.rings.notified()).await.expect("a HEAD");
+    async fn wait_for_request(&self) {
+        timeout(SOON, self.requested.notified()).await.expect("a HEAD");
     }
 }
 
-/// A machine with `c000` of a registry that answers, and `c001` of one that never does.
+/// A machine with `c000` from a registry that answers, and `c001` from one that never does.
 struct Machine {
     directory: TempDir,
     quick: Quick,
@@ -141,24 +142,24 @@ impl Machine {
         command
     }
 
-    /// What `check` says of one container, and how long that took.
+    /// The report of `check`, and how long it took.
     async fn check(&self, words: &[&str]) -> (Value, Duration) {
         let begun = Instant::now();
         let output = self.command().args(["check", "--json"]).args(words).output();
-        let output = timeout(PATIENCE, output).await.expect("an answer").expect("the program");
+        let output = timeout(LIMIT, output).await.expect("an answer").expect("the program");
         let took = begun.elapsed();
         (serde_json::from_slice(&output.stdout).expect("JSON"), took)
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_own_schedule_is_kept_while_another_registry_is_silent() {
+async fn a_containers_own_schedule_is_kept_while_another_registry_is_silent() {
     const TIMES: usize = 8;
     let machine = Machine::new(&[("pilotfish.schedule", "1s")]).await;
     let _agent = machine.run("3s");
-    machine.silent.hangs().await;
+    machine.silent.wait_for_request().await;
     for _ in 0..TIMES {
-        machine.quick.is_asked().await;
+        machine.quick.wait_for_request().await;
     }
     let asked_at = machine.quick.asked_at.lock().expect("not poisoned").clone();
     let pauses: Vec<_> = asked_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -167,13 +168,13 @@ async fn an_own_schedule_is_kept_while_another_registry_is_silent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_schedule_of_all_is_kept_while_one_registry_is_silent() {
+async fn the_common_schedule_is_kept_while_one_registry_is_silent() {
     const TIMES: usize = 6;
     let machine = Machine::new(&[]).await;
     let _agent = machine.run("1s");
-    machine.silent.hangs().await;
+    machine.silent.wait_for_request().await;
     for _ in 0..TIMES {
-        machine.quick.is_asked().await;
+        machine.quick.wait_for_request().await;
     }
     let asked_at = machine.quick.asked_at.lock().expect("not poisoned").clone();
     let pauses: Vec<_> = asked_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -181,10 +182,10 @@ async fn the_schedule_of_all_is_kept_while_one_registry_is_silent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_who_asks_for_another_container_does_not_wait() {
+async fn a_command_for_another_container_does_not_wait() {
     let machine = Machine::new(&[]).await;
     let _agent = machine.run("1h");
-    machine.silent.hangs().await;
+    machine.silent.wait_for_request().await;
     let (document, took) = machine.check(&["c000", "--fresh"]).await;
     assert_eq!(document["containers"][0]["verdict"], "up_to_date", "{document:#}");
     assert!(took < SOON, "{took:?}");
@@ -196,8 +197,8 @@ async fn a_person_who_asks_for_another_container_does_not_wait() {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// Who asks for the container itself waits until its registry counts as unreachable, and hears that
-/// of this container alone.
+/// A check of the container itself waits until its registry counts as unreachable, and only this
+/// container is an error.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_containers_of_the_silent_registry_are_errors() {
     let machine = Machine::new(&[]).await;
@@ -210,7 +211,7 @@ async fn only_the_containers_of_the_silent_registry_are_errors() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_leads_to_its_head_while_another_registry_hangs() {
+async fn a_webhook_causes_its_head_while_another_registry_hangs() {
     let machine = Machine::new(&[]).await;
     let agent = Agent::start(machine.path(), &machine.socket).await;
     let push = |repository: &str| {
@@ -220,14 +221,14 @@ async fn a_push_leads_to_its_head_while_another_registry_hangs() {
         async move { request.send().await.expect("an answer") }
     };
     push("shop/web").await;
-    machine.silent.hangs().await;
-    // Pushes that the silent registry's containers wait for hold up no other either.
+    machine.silent.wait_for_request().await;
+    // Webhooks for containers of the silent registry delay no other container either.
     push("shop/web").await;
     push("shop/till").await;
-    machine.quick.is_asked().await;
+    machine.quick.wait_for_request().await;
 }
 
-/// systemd hears that the agent is alive while one of its registries is not.
+/// The systemd watchdog is notified while a registry is silent.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_watchdog_is_fed_while_a_registry_hangs() {
     let machine = Machine::new(&[]).await;
@@ -236,7 +237,7 @@ async fn the_watchdog_is_fed_while_a_registry_hangs() {
     let mut agent = machine.prepare("1h");
     agent.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
     let _agent = agent.spawn().expect("the program");
-    machine.silent.hangs().await;
+    machine.silent.wait_for_request().await;
     let mut fed = 0;
     let mut message = [0; 256];
     while fed < 5 {

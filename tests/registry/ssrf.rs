@@ -1,5 +1,5 @@
-//! What a registry may make the agent do: it names hosts, and none of them is reached that it has
-//! no business to name, and no login goes to one that it was not made for.
+//! Requests that a registry can cause: it names hosts. The agent contacts only hosts that this
+//! registry may name, and sends no login to a host that it was not made for.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::certificates::{Authority, Flaw};
 use crate::images::Image;
 use crate::real::{Real, Setup};
 use crate::scripted::{Scripted, manifest, reply};
-use crate::support::{client, reference, settings, settings_for, told};
+use crate::support::{client, error_text, reference, settings, settings_for};
 
 fn log_in(directory: &Path, logins: &[(&str, &str)]) {
     let entries = logins.iter().map(|(host, entry)| format!(r#""{host}":{entry}"#));
@@ -22,7 +22,7 @@ fn log_in(directory: &Path, logins: &[(&str, &str)]) {
     fs::write(directory.join("config.json"), text).expect("a file");
 }
 
-/// The Engine's own port on loopback stands for everything that only this machine reaches.
+/// The Engine's own port on loopback represents every service that only this machine can reach.
 #[tokio::test]
 async fn a_realm_on_another_port_of_this_machine_is_never_asked() {
     let directory = tempdir().expect("a directory");
@@ -42,7 +42,7 @@ async fn a_realm_on_another_port_of_this_machine_is_never_asked() {
         for entry in [r#"{"identitytoken":"an identity"}"#, r#"{"auth":"dTpw"}"#, "{}"] {
             log_in(directory.path(), &[(&host, entry)]);
             let client = client(&settings(directory.path()));
-            let refused = told(client.head(&reference(&host, "a:1")).await, &host);
+            let refused = error_text(client.head(&reference(&host, "a:1")).await, &host);
             assert!(
                 refused.starts_with("registry_error: HOST names the token server "),
                 "{refused}"
@@ -53,9 +53,9 @@ async fn a_realm_on_another_port_of_this_machine_is_never_asked() {
     assert_eq!(engine.asked(), []);
 }
 
-/// The registry itself was reached by plain http: its own tokens are had the same way.
+/// The registry itself was reached by plain HTTP, so its own tokens are fetched by plain HTTP too.
 #[tokio::test]
-async fn a_plain_registry_gives_its_own_tokens_and_no_redirect_leads_on() {
+async fn a_plain_http_registry_gives_its_own_tokens_and_no_redirect_is_followed() {
     let directory = tempdir().expect("a directory");
     let (image, elsewhere) =
         (Image::new("x", "linux/arm64"), Scripted::start(|_| reply(200, &[], "")).await);
@@ -78,8 +78,8 @@ async fn a_plain_registry_gives_its_own_tokens_and_no_redirect_leads_on() {
     log_in(directory.path(), &[(&host, r#"{"auth":"dTpw"}"#)]);
     let open = client(&settings(directory.path()));
     assert_eq!(open.head(&reference(&host, "a:1")).await, Ok(image.digest()));
-    // A redirect of the server of tokens goes without the login, and one with an identity token
-    // stays where it is.
+    // A redirect of the token server is followed without the login; with an identity token it is
+    // not followed.
     let open = client(&settings(directory.path()));
     assert!(open.head(&reference(&host, "moved:1")).await.is_err());
     assert!(elsewhere.asked().iter().all(|asked| asked.authorization.is_none()));
@@ -90,8 +90,8 @@ async fn a_plain_registry_gives_its_own_tokens_and_no_redirect_leads_on() {
     assert_eq!(elsewhere.asked().len(), before);
 }
 
-/// `docker pull` follows such a registry. What it sends to the other one's server of tokens is the
-/// first one's login; we send nothing, or the login that was made for the other one.
+/// `docker pull` follows such a registry. To the token server of the other registry it sends the
+/// first one's login. Pilotfish sends nothing, or the login that was made for the other one.
 #[tokio::test]
 async fn a_registry_that_redirects_to_another_is_followed_without_its_login() {
     let directory = tempdir().expect("a directory");
@@ -149,13 +149,13 @@ async fn a_registry_that_redirects_to_another_is_followed_without_its_login() {
     }
     let shown = other.asked().into_iter().filter_map(|asked| asked.authorization);
     assert!(shown.into_iter().any(|shown| shown == "Basic b3RoZXI6cA=="), "its own login");
-    // Nobody but the first one is shown what was made for it.
+    // Only the first registry gets the login that was made for it.
     let first_saw = first.asked().into_iter().filter_map(|asked| asked.authorization);
     assert!(first_saw.into_iter().all(|shown| shown == "Basic dTpw"));
 }
 
 #[tokio::test]
-async fn whoever_refuses_behind_a_redirect_is_named() {
+async fn a_host_that_refuses_after_a_redirect_is_named() {
     let directory = tempdir().expect("a directory");
     let other =
         Scripted::start(|_| reply(401, &[("www-authenticate", "Basic realm=\"x\"")], "")).await;
@@ -168,7 +168,7 @@ async fn whoever_refuses_behind_a_redirect_is_named() {
     let host = first.registry();
     log_in(directory.path(), &[(&host, r#"{"auth":"dTpw"}"#)]);
     let client = client(&settings(directory.path()));
-    let refused = told(client.head(&reference(&host, "a:1")).await, &host);
+    let refused = error_text(client.head(&reference(&host, "a:1")).await, &host);
     assert_eq!(
         refused.replace(&other.registry(), "OTHER"),
         "registry_unauthorized: OTHER (redirect of HOST) wants a login for a:1, and there is none"
@@ -176,10 +176,10 @@ async fn whoever_refuses_behind_a_redirect_is_named() {
     assert!(other.asked().iter().all(|asked| asked.authorization.is_none()));
 }
 
-/// Somebody on the way takes the TLS away: what can be had without a login still is, the login
-/// stays here, and the Engine is not given it either. It is remembered over a restart.
+/// An attacker removes TLS: images without a login can still be read, but the login is not sent,
+/// and the Engine does not get it either. This is remembered over a restart.
 #[tokio::test]
-async fn no_login_goes_in_clear_to_a_host_that_once_spoke_tls() {
+async fn no_login_goes_unencrypted_to_a_host_that_once_spoke_tls() {
     let directory = tempdir().expect("a directory");
     let image = Image::new("x", "linux/arm64");
     let content = image.manifest.clone();
@@ -194,12 +194,12 @@ async fn no_login_goes_in_clear_to_a_host_that_once_spoke_tls() {
     let restarted = client(&settings_for(directory.path(), &host, allowed));
     restarted.remember_tls(std::slice::from_ref(&host));
     assert_eq!(restarted.head(&reference(&host, "open:1")).await, Ok(image.digest()));
-    let refused = told(restarted.head(&reference(&host, "guarded:1")).await, &host);
+    let refused = error_text(restarted.head(&reference(&host, "guarded:1")).await, &host);
     let expected = "registry_unauthorized: HOST spoke TLS before and does not now";
     assert!(refused.starts_with(expected), "{refused}");
     assert!(restarted.credentials(&host).await.expect("no failure").is_none());
     assert!(stripped.asked().iter().all(|asked| asked.authorization.is_none()));
-    // One that never spoke TLS gets its login, as it does of Docker.
+    // A host that never spoke TLS gets its login, as with Docker.
     let fresh = client(&settings(directory.path()));
     assert!(fresh.head(&reference(&host, "guarded:1")).await.is_err());
     assert!(stripped.asked().iter().any(|asked| asked.authorization.is_some()));
@@ -217,10 +217,10 @@ async fn a_host_that_speaks_tls_is_remembered_whether_it_is_trusted_or_not() {
     assert_eq!(client.tls_hosts(), std::slice::from_ref(&real.registry));
 }
 
-/// What `insecure-registries` of the Engine means to Docker: no certificate is checked, and plain
-/// http is spoken where there is no TLS. The loopback network is always one of them.
+/// `insecure-registries` of the Engine, as Docker uses it: certificates are not checked, and plain
+/// HTTP is used if there is no TLS. The loopback network is always one of them.
 #[tokio::test]
-async fn insecure_registries_of_the_engine_are_learnt() {
+async fn insecure_registries_of_the_engine_are_used() {
     let directory = tempdir().expect("a directory");
     let image = Image::new("till", "linux/arm64");
     let plain = Real::plain(directory.path());
@@ -228,10 +228,11 @@ async fn insecure_registries_of_the_engine_are_learnt() {
     plain.push_manifest("shop/till", "v1", OCI_MANIFEST, &image.manifest).await;
     let files = Authority::new("unknown").issue(directory.path(), "server", Flaw::OtherName);
     let tls = Real::start(directory.path(), &Setup { tls: Some(&files), ..Setup::default() });
-    // `0.0.0.0` leads to this machine and is no loopback address: a stranger without the network.
-    let strangers = [plain, tls].map(|real| (real.registry.replace("127.0.0.1", "0.0.0.0"), real));
+    // `0.0.0.0` leads to this machine and is no loopback address, so it needs the network in the
+    // list.
+    let registries = [plain, tls].map(|real| (real.registry.replace("127.0.0.1", "0.0.0.0"), real));
     let by_name = EngineRegistries {
-        insecure_hosts: strangers.iter().map(|(stranger, _)| stranger.clone()).collect(),
+        insecure_hosts: registries.iter().map(|(host, _)| host.clone()).collect(),
         ..EngineRegistries::default()
     };
     let network = "0.0.0.0/8".parse().expect("a network");
@@ -239,18 +240,18 @@ async fn insecure_registries_of_the_engine_are_learnt() {
         EngineRegistries { insecure_networks: vec![network], ..EngineRegistries::default() };
     for engine in [by_name, by_network] {
         let client = client(&settings(directory.path()));
-        for (stranger, _) in &strangers {
-            let reference = reference(stranger, "shop/till:v1");
+        for (host, _) in &registries {
+            let reference = reference(host, "shop/till:v1");
             assert!(client.head(&reference).await.is_err(), "nothing is known of the Engine yet");
         }
         client.follow_engine(&engine);
-        for (stranger, _) in &strangers {
-            let reference = reference(stranger, "shop/till:v1");
-            assert_eq!(client.head(&reference).await, Ok(image.digest()), "{stranger}");
+        for (host, _) in &registries {
+            let reference = reference(host, "shop/till:v1");
+            assert_eq!(client.head(&reference).await, Ok(image.digest()), "{host}");
         }
     }
-    // What leads into an insecure network by its name counts as well.
-    let (_, tls) = &strangers[1];
+    // A host name that leads into an insecure network counts as well.
+    let (_, tls) = &registries[1];
     let named = tls.registry.replace("127.0.0.1", "localhost");
     let client = client(&settings(directory.path()));
     let networks = ["127.0.0.0/8", "::1/128"].map(|text| text.parse().expect("a network"));

@@ -1,4 +1,4 @@
-//! What every test needs: a client under test, an observer that remembers, and short ways to ask.
+//! Common helpers: a client under test, a recording observer, and short constructors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use pilotfish::core::decide::offer::LookupError;
 use pilotfish::core::docker::reference::{Platform, Reference};
 use pilotfish::registry::{HostSettings, HttpRegistry, Limits, RegistryObserver, RegistrySettings};
 
-/// Remembers what the metrics would hear.
+/// Records the calls for the metrics.
 #[derive(Default)]
 pub struct Observed {
     pub requests: Mutex<Vec<(String, String)>>,
@@ -35,7 +35,7 @@ impl RegistryObserver for Observed {
     }
 }
 
-/// Settings that know nothing of the machine the tests run on.
+/// Settings that do not depend on the machine of the tests.
 pub fn settings(directory: &Path) -> RegistrySettings {
     RegistrySettings {
         hosts: BTreeMap::new(),
@@ -44,14 +44,14 @@ pub fn settings(directory: &Path) -> RegistrySettings {
     }
 }
 
-/// The same with something set for one registry.
+/// The same with settings for one registry.
 pub fn settings_for(directory: &Path, registry: &str, host: HostSettings) -> RegistrySettings {
     let hosts = BTreeMap::from([(registry.to_owned(), host)]);
     RegistrySettings { hosts, ..settings(directory) }
 }
 
-/// Time-outs that a test can wait for, and no pause after a failure.
-pub fn impatient() -> Limits {
+/// Short timeouts for tests, and no pause after a failure.
+pub fn short_limits() -> Limits {
     Limits {
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(5),
@@ -61,13 +61,13 @@ pub fn impatient() -> Limits {
     }
 }
 
-/// A client that asks again at once after a failure.
+/// A client that retries at once after a failure.
 pub fn client(settings: &RegistrySettings) -> HttpRegistry {
-    client_heard_by(settings, Arc::default())
+    client_with_observer(settings, Arc::default())
 }
 
-pub fn client_heard_by(settings: &RegistrySettings, heard: Arc<Observed>) -> HttpRegistry {
-    HttpRegistry::with_limits(settings.clone(), heard, impatient()).expect("good settings")
+pub fn client_with_observer(settings: &RegistrySettings, observed: Arc<Observed>) -> HttpRegistry {
+    HttpRegistry::with_limits(settings.clone(), observed, short_limits()).expect("good settings")
 }
 
 pub fn reference(registry: &str, rest: &str) -> Reference {
@@ -80,8 +80,8 @@ pub fn platform(text: &str) -> Platform {
     Platform { os: next(), architecture: next(), variant: next() }
 }
 
-/// `reason: sentence`, with the port taken out of it.
-pub fn told<T>(result: Result<T, LookupError>, registry: &str) -> String {
+/// `reason: sentence`, with the host replaced by HOST.
+pub fn error_text<T>(result: Result<T, LookupError>, registry: &str) -> String {
     match result {
         Ok(_) => "ok".to_owned(),
         Err(error) => format!("{}: {}", error.reason, error.detail.replace(registry, "HOST")),

@@ -1,4 +1,4 @@
-//! Bearer tokens, against a token server of our own.
+//! Bearer tokens, against a scripted token server.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,25 +9,25 @@ use pilotfish::registry::{HostSettings, HttpRegistry, Registry as _};
 use tempfile::{TempDir, tempdir};
 
 use crate::images::Image;
-use crate::scripted::{Asked, Reply, Scripted, manifest, reply};
-use crate::support::{client, reference, settings, settings_for, told};
+use crate::scripted::{RecordedRequest, Reply, Scripted, manifest, reply};
+use crate::support::{client, error_text, reference, settings, settings_for};
 
-/// A registry that wants tokens, a server that gives them, and a client.
+/// A registry that requires tokens, a token server, and a client.
 struct Flow {
     directory: TempDir,
     tokens: Scripted,
     registry: Scripted,
     image: Image,
-    /// The number of the token that the registry takes.
+    /// The number of the token that the registry accepts.
     valid: Arc<AtomicU32>,
     client: HttpRegistry,
 }
 
 impl Flow {
-    /// `give` answers a request for a token, given the number of the token that is valid.
+    /// `give` answers a token request; its argument is the number of the valid token.
     async fn start<F>(give: F) -> Self
     where
-        F: Fn(&Asked, u32) -> Reply + Send + Sync + 'static,
+        F: Fn(&RecordedRequest, u32) -> Reply + Send + Sync + 'static,
     {
         let directory = tempdir().expect("a directory");
         let valid = Arc::new(AtomicU32::new(1));
@@ -47,7 +47,7 @@ impl Flow {
             reply(401, &[("www-authenticate", &challenge)], "")
         })
         .await;
-        // The server of tokens speaks plain http on another port than the registry.
+        // The token server uses plain HTTP on another port than the registry.
         let allowed = HostSettings { plain_http: true, ..HostSettings::default() };
         let settings = settings_for(directory.path(), &tokens.registry(), allowed);
         let client = client(&settings);
@@ -65,7 +65,7 @@ impl Flow {
         if let Ok(digest) = &result {
             assert_eq!(*digest, self.image.digest());
         }
-        told(result, &host)
+        error_text(result, &host)
     }
 }
 
@@ -83,7 +83,7 @@ async fn a_token_is_fetched_once_per_repository() {
     let scope =
         |name: &str| format!("/token?a=b&scope=repository%3A{name}%3Apull&service=my+registry");
     assert_eq!(asked, [scope("shop%2Ftill"), scope("shop%2Fscale")]);
-    // Only the very first request went without a token.
+    // Only the first request went without a token.
     assert_eq!(flow.registry.asked().len(), 5);
     let without = flow.registry.asked().iter().filter(|it| it.authorization.is_none()).count();
     assert_eq!(without, 1);
@@ -111,11 +111,11 @@ async fn a_fresh_token_that_is_refused_is_not_renewed() {
 }
 
 #[tokio::test]
-async fn an_expired_token_is_not_shown() {
+async fn an_expired_token_is_not_sent() {
     let flow = Flow::start(|_, valid| token(valid, 0)).await;
     assert_eq!(flow.head("a:1").await, "ok");
     assert_eq!(flow.head("a:1").await, "ok");
-    // One refusal, from before the challenge was known, and a token for each.
+    // One refusal before the challenge was known, and one token for each image.
     assert_eq!((flow.tokens.asked().len(), flow.registry.asked().len()), (2, 3));
 }
 
@@ -146,7 +146,7 @@ async fn the_login_goes_to_the_token_server() {
         "scope=repository%3Ab%3Apull&service=my+registry&grant_type=refresh_token\
          &client_id=pilotfish&refresh_token=an+identity"
     );
-    // What the registry itself sees is a token and nothing else.
+    // The registry itself only gets a token.
     let shown = flow.registry.asked().into_iter().filter_map(|asked| asked.authorization);
     assert!(shown.into_iter().all(|shown| shown.starts_with("Bearer token-")));
 }
@@ -188,10 +188,10 @@ async fn every_wrong_answer_of_a_token_server_has_a_reason() {
 }
 
 #[tokio::test]
-async fn no_login_leaves_for_a_token_server_without_tls() {
+async fn no_login_is_sent_to_a_token_server_without_tls() {
     let directory = tempdir().expect("a directory");
-    let stranger = Scripted::start(|_| reply(200, &[], r#"{"token":"x"}"#)).await;
-    let realm = stranger.registry().replace("127.0.0.1", "0.0.0.0");
+    let other_host = Scripted::start(|_| reply(200, &[], r#"{"token":"x"}"#)).await;
+    let realm = other_host.registry().replace("127.0.0.1", "0.0.0.0");
     let challenge = format!(r#"Bearer realm="http://{realm}/token""#);
     let registry =
         Scripted::start(move |_| reply(401, &[("www-authenticate", &challenge)], "")).await;
@@ -199,10 +199,10 @@ async fn no_login_leaves_for_a_token_server_without_tls() {
     let config = format!(r#"{{"auths":{{"{host}":{{"auth":"dTpw"}}}}}}"#);
     fs::write(directory.path().join("config.json"), config).expect("a file");
     let client = client(&settings(directory.path()));
-    let refused = told(client.head(&reference(&host, "a:1")).await, &host);
+    let refused = error_text(client.head(&reference(&host, "a:1")).await, &host);
     assert_eq!(
         refused.replace(&realm, "T"),
         "registry_error: HOST names the token server T without TLS"
     );
-    assert_eq!(stranger.asked(), []);
+    assert_eq!(other_host.asked(), []);
 }

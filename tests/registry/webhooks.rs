@@ -1,4 +1,4 @@
-//! Push instead of poll: a registry tells the agent, and the agent looks.
+//! Webhooks: a registry notifies the agent of a push, and the agent checks the image.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -23,16 +23,16 @@ use crate::scripted::{Scripted, manifest, reply};
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-/// Long after everything that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Much longer than anything that a test waits for.
+const LIMIT: Duration = Duration::from_secs(20);
 
-/// What is promised from a push to the `HEAD`.
-const PROMISED: Duration = Duration::from_secs(1);
+/// The promised time from a push to the `HEAD`.
+const PROMISED_TIME: Duration = Duration::from_secs(1);
 
-/// How often it is measured: a machine that has much else to do may be late once.
+/// The number of measurements: a busy machine may be late once.
 const ATTEMPTS: usize = 3;
 
-/// An agent that is only woken by notifications.
+/// An agent that is only woken by webhooks.
 pub struct Agent {
     /// `http://127.0.0.1:PORT/v1/webhook`
     pub url: String,
@@ -67,15 +67,15 @@ impl Agent {
                 line.split_once("address=").filter(|_| line.contains("listening for webhooks"));
             address = rest.map(|(_, address)| address.trim().to_owned());
         }
-        // Whoever does not read the log stops the agent at the next line.
+        // An unread log would block the agent at its next line.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         let url = format!("http://{}/v1/webhook", address.expect("it says where it listens"));
         Self { url, _process: process }
     }
 }
 
-/// A registry that says when it was asked for a tag.
-async fn asked_registry(image: &Image) -> (Scripted, Arc<Notify>) {
+/// A registry that notifies when it was asked for a tag.
+async fn notifying_registry(image: &Image) -> (Scripted, Arc<Notify>) {
     let (served, asked) = (image.clone(), Arc::new(Notify::new()));
     let rings = asked.clone();
     let registry = Scripted::start(move |asked| {
@@ -89,13 +89,13 @@ async fn asked_registry(image: &Image) -> (Scripted, Arc<Notify>) {
     (registry, asked)
 }
 
-/// Checks that the quickest of a few attempts keeps the promise.
-async fn keeps_the_promise(what: &str, attempt: impl AsyncFn() -> Duration) {
+/// Checks that the quickest of a few attempts is within the promised time.
+async fn assert_within_promised_time(what: &str, attempt: impl AsyncFn() -> Duration) {
     let mut taken = Vec::new();
     while taken.len() < ATTEMPTS {
         let took = attempt().await;
         println!("from {what} to the HEAD: {took:?}");
-        if took < PROMISED {
+        if took < PROMISED_TIME {
             return;
         }
         taken.push(took);
@@ -103,12 +103,12 @@ async fn keeps_the_promise(what: &str, attempt: impl AsyncFn() -> Duration) {
     panic!("from {what} to the HEAD: {taken:?}");
 }
 
-/// The registry's storage tells of the push; a stand-in under the name that the container's image
-/// has is asked, so that the time is taken where the `HEAD` arrives.
+/// The real registry sends the webhook. A scripted one with the host name of the container's image
+/// gets the `HEAD`, so that the time can be measured.
 async fn push_to_a_registry() -> Duration {
     let directory = tempdir().expect("a directory");
     let image = Image::new("new", "linux/arm64");
-    let (asked, heads) = asked_registry(&image).await;
+    let (asked, heads) = notifying_registry(&image).await;
     let images = ["shop/till:v1", "shop/till:v2", "shop/web:v1"];
     let images = images.map(|name| format!("{}/{name}", asked.registry())).to_vec();
     let papers = Papers { images, running: Some(image.digest()), ..Papers::default() };
@@ -118,23 +118,23 @@ async fn push_to_a_registry() -> Duration {
     real.push_image("shop/till", &image).await;
     let begun = Instant::now();
     real.push_manifest("shop/till", "v1", image.media_type, &image.manifest).await;
-    timeout(PATIENCE, heads.notified()).await.expect("a HEAD");
+    timeout(LIMIT, heads.notified()).await.expect("a HEAD");
     let took = begun.elapsed();
     assert_eq!(asked.lines(), ["HEAD /v2/shop/till/manifests/v1"], "just the one that was pushed");
     took
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_is_looked_at_within_the_second() {
-    keeps_the_promise("the push", push_to_a_registry).await;
+async fn a_push_is_checked_within_a_second() {
+    assert_within_promised_time("the push", push_to_a_registry).await;
 }
 
-/// Calls as Docker Hub or GitHub would. Mirrors stand in for the registries themselves, one that
-/// the Engine names and one of our settings.
+/// A webhook of Docker Hub or GitHub. Mirrors replace the registries: one from the Engine, and one
+/// from the settings.
 async fn call(hook: impl AsyncFn(&str), repository: &str) -> Duration {
     let directory = tempdir().expect("a directory");
     let image = Image::new("new", "linux/arm64");
-    let (asked, heads) = asked_registry(&image).await;
+    let (asked, heads) = notifying_registry(&image).await;
     let mirror = format!("http://{}", asked.registry());
     let images = ["shop/hub:v1", "ghcr.io/shop/hub:v1", "shop/git:v1", "ghcr.io/shop/git:v1"];
     let images = images.map(str::to_owned).to_vec();
@@ -149,7 +149,7 @@ async fn call(hook: impl AsyncFn(&str), repository: &str) -> Duration {
     let agent = Agent::start_with(&settings, directory.path(), &socket).await;
     let begun = Instant::now();
     hook(&agent.url).await;
-    timeout(PATIENCE, heads.notified()).await.expect("a HEAD");
+    timeout(LIMIT, heads.notified()).await.expect("a HEAD");
     let took = begun.elapsed();
     let expected = format!("HEAD /v2/{repository}/manifests/v1");
     assert_eq!(asked.lines(), [expected], "just the one that was pushed");
@@ -157,17 +157,17 @@ async fn call(hook: impl AsyncFn(&str), repository: &str) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_of_docker_hub_is_looked_at_within_the_second() {
+async fn a_webhook_of_docker_hub_is_checked_within_a_second() {
     let hook = async |url: &str| {
         let body = r#"{"push_data":{"tag":"v1"},"repository":{"repo_name":"shop/hub"}}"#;
         let sent = http().post(format!("{url}?token={TOKEN}")).body(body).send().await;
         assert_eq!(sent.expect("an answer").status(), StatusCode::ACCEPTED);
     };
-    keeps_the_promise("Docker Hub's call", async || call(hook, "shop/hub").await).await;
+    assert_within_promised_time("Docker Hub's call", async || call(hook, "shop/hub").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_of_github_is_looked_at_within_the_second() {
+async fn a_webhook_of_github_is_checked_within_a_second() {
     let hook = async |url: &str| {
         let body = r#"{"action":"published","registry_package":{
             "name":"git","namespace":"shop","package_type":"CONTAINER","package_version":{
@@ -179,10 +179,10 @@ async fn a_webhook_of_github_is_looked_at_within_the_second() {
         let answer = forged.send().await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     };
-    keeps_the_promise("GitHub's call", async || call(hook, "shop/git").await).await;
+    assert_within_promised_time("GitHub's call", async || call(hook, "shop/git").await).await;
 }
 
-/// HMAC-SHA256 of a body under the token, which is shorter than a block.
+/// HMAC-SHA256 of a body with the token, which is shorter than a block.
 fn signature(body: &[u8]) -> String {
     let mut key = [0; 64];
     key[..TOKEN.len()].copy_from_slice(TOKEN.as_bytes());
@@ -193,10 +193,10 @@ fn signature(body: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_in_without_the_token_and_nothing_too_large_or_strange() {
+async fn a_webhook_without_the_token_or_too_large_or_malformed_is_refused() {
     let directory = tempdir().expect("a directory");
     let image = Image::new("new", "linux/arm64");
-    let (asked, heads) = asked_registry(&image).await;
+    let (asked, heads) = notifying_registry(&image).await;
     let images = vec![format!("{}/shop/till:v1", asked.registry())];
     let papers = Papers { images, running: Some(image.digest()), ..Papers::default() };
     let agent = Agent::start(directory.path(), &serve(directory.path(), papers)).await;
@@ -208,7 +208,7 @@ async fn nobody_gets_in_without_the_token_and_nothing_too_large_or_strange() {
     assert_eq!(with("", push.to_owned()).await, StatusCode::UNAUTHORIZED);
     assert_eq!(with(&TOKEN.to_uppercase(), push.to_owned()).await, StatusCode::UNAUTHORIZED);
     assert_eq!(with(TOKEN, "rubbish".to_owned()).await, StatusCode::BAD_REQUEST);
-    // Only what was read as a push is accepted, and nobody is left to think that it was.
+    // Only a body that was read as a push is accepted, and other senders get an error.
     let pull = push.replace("push", "pull");
     assert_eq!(with(TOKEN, pull).await, StatusCode::OK);
     let gitea = include_str!("../../fuzz/corpus/notification/gitea-package.json").to_owned();
@@ -226,19 +226,19 @@ async fn nobody_gets_in_without_the_token_and_nothing_too_large_or_strange() {
     let elsewhere = agent.url.replace("/v1/webhook", "/metrics");
     let status = http().get(elsewhere).send().await.expect("an answer").status();
     assert_eq!(status, StatusCode::NOT_FOUND);
-    assert_eq!(asked.lines(), [""; 0], "none of them brought about anything");
-    // Docker Hub can only be given a URL.
+    assert_eq!(asked.lines(), [""; 0], "none of them caused a check");
+    // Docker Hub can only be configured with a URL.
     let hub: Client = http();
     let sent = hub.post(format!("{}?token={TOKEN}", agent.url)).body(push).send().await;
     assert_eq!(sent.expect("an answer").status(), StatusCode::ACCEPTED);
-    timeout(PATIENCE, heads.notified()).await.expect("a HEAD");
+    timeout(LIMIT, heads.notified()).await.expect("a HEAD");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_burst_is_a_round_or_two() {
+async fn a_burst_of_webhooks_is_one_round_or_two() {
     let directory = tempdir().expect("a directory");
     let image = Image::new("new", "linux/arm64");
-    let (asked, heads) = asked_registry(&image).await;
+    let (asked, heads) = notifying_registry(&image).await;
     let images: Vec<_> =
         (0..20).map(|number| format!("{}/shop/a{number}:v1", asked.registry())).collect();
     let papers = Papers { images, running: Some(image.digest()), ..Papers::default() };
@@ -258,6 +258,6 @@ async fn a_burst_is_a_round_or_two() {
             heads.notified().await;
         }
     };
-    timeout(PATIENCE, all_asked).await.expect("HEADs for all of them");
+    timeout(LIMIT, all_asked).await.expect("HEADs for all of them");
     assert!(asked.lines().len() <= 40, "{:?}", asked.lines());
 }

@@ -1,5 +1,5 @@
-//! The agent itself: the `pilotfish` binary, started in the network of a private Engine with a
-//! configuration and a state directory of its own.
+//! The agent: the `pilotfish` binary, started in the network of a private Engine with its own
+//! configuration and state directory.
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
@@ -14,29 +14,29 @@ use crate::support::command::wait_for;
 use crate::support::engine::Engine;
 use crate::support::http::Peer;
 
-/// Where an agent that runs listens in these tests.
+/// The listen port of a running agent in these tests.
 pub const METRICS_PORT: u16 = 9788;
 
 /// Longer than any update of the tests: a pull, a stop, `health.timeout`, `health.stable`, and all
 /// of it three times.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Names another program to be tested as the agent, such as one for another kind of machine behind
-/// its emulator (`make test-arm`).
+/// Another program to be tested as the agent, such as one for another architecture behind an
+/// emulator (`make test-arm`).
 pub const OTHER_AGENT: &str = "TEST_AGENT";
 
-/// An installation of the agent: its configuration and what it remembers.
+/// An installation of the agent: its configuration and its state directory.
 pub struct Agent {
     directory: PathBuf,
     state: PathBuf,
-    /// What is started. The measurements put the release binary here.
+    /// The program to start. The measurements put the release binary here.
     pub binary: PathBuf,
     settings: String,
-    /// What it takes for the machine's boot ID, where a test makes boots up.
+    /// A file with the machine's boot ID, if a test simulates boots.
     boot_id: Option<PathBuf>,
 }
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Finished {
     pub status: ExitStatus,
@@ -44,7 +44,7 @@ pub struct Finished {
     pub err: String,
 }
 
-/// The agent while it runs; killed when dropped.
+/// A running agent; killed when dropped.
 pub struct Running {
     child: Child,
     out: PathBuf,
@@ -52,13 +52,13 @@ pub struct Running {
 }
 
 impl Agent {
-    /// Installs one for the Engine. The settings are appended to the configuration and may begin
-    /// with keys of `[schedule]`, its last table.
+    /// Installs an agent for the Engine. The settings are appended to the configuration and may
+    /// begin with keys of `[schedule]`, its last table.
     pub fn install(engine: &Engine, settings: &str) -> Self {
         Self::install_as("agent", engine, settings)
     }
 
-    /// Installs one more for the Engine, which knows nothing of the others.
+    /// Installs another agent for the Engine, independent of the others.
     pub fn install_as(name: &str, engine: &Engine, settings: &str) -> Self {
         let directory = engine.directory().join(name);
         fs::create_dir_all(&directory).expect("the agent's directory");
@@ -70,7 +70,7 @@ impl Agent {
         agent
     }
 
-    /// Writes the configuration, for an Engine that is reached at this socket.
+    /// Writes the configuration, for an Engine at this socket.
     pub fn connect_to(&self, socket: &Path) {
         let configuration = format!(
             "state_dir = {:?}\n\
@@ -98,7 +98,7 @@ impl Agent {
         self.state.clone()
     }
 
-    /// Has it keep its state somewhere else, from the next `connect_to` on.
+    /// Sets another state directory, from the next `connect_to` on.
     pub fn keep_state_in(&mut self, directory: &Path) {
         directory.clone_into(&mut self.state);
     }
@@ -121,7 +121,7 @@ impl Agent {
         Running::start(command, &self.directory).finish()
     }
 
-    /// Starts a command and lets it run.
+    /// Starts a command and returns while it runs.
     pub fn spawn(&self, engine: &Engine, arguments: &[&str]) -> Running {
         let mut command = match &self.boot_id {
             None => engine.command(&self.binary),
@@ -131,12 +131,12 @@ impl Agent {
         Running::start(command, &self.directory)
     }
 
-    /// From now on the machine's boot ID is what stands in this file.
-    pub fn take_boot_id_from(&mut self, file: &Path) {
+    /// From now on this file has the machine's boot ID.
+    pub fn read_boot_id_from(&mut self, file: &Path) {
         self.boot_id = Some(file.to_owned());
     }
 
-    /// The agent in a mount namespace of its own, in which it reads that boot ID.
+    /// The agent in its own mount namespace, in which it reads that boot ID.
     fn after_another_boot(&self, engine: &Engine, boot_id: &Path) -> Command {
         let mut command = engine.command("unshare");
         let script = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
@@ -144,14 +144,14 @@ impl Agent {
         command
     }
 
-    /// One of the commands that print JSON. Exit codes that only tell about containers are fine.
+    /// Runs a command that prints JSON. Exit codes that only describe containers are accepted.
     pub fn json(&self, engine: &Engine, arguments: &[&str]) -> Value {
         let finished = self.run(engine, arguments);
         serde_json::from_str(&finished.out)
             .unwrap_or_else(|error| panic!("no JSON ({error}) from {arguments:?}: {finished:?}"))
     }
 
-    /// The row of `check --json` about a container.
+    /// The row of a container in `check --json`.
     pub fn check(&self, engine: &Engine, container: &str) -> Value {
         let document = self.json(engine, &["check", "--json"]);
         let rows = document["containers"].as_array().expect("containers");
@@ -159,13 +159,13 @@ impl Agent {
         row.unwrap_or_else(|| panic!("{container} is missing in {document:#}")).clone()
     }
 
-    /// What `history --json` tells about a container, newest first.
+    /// The records of a container in `history --json`, newest first.
     pub fn history(&self, engine: &Engine, container: &str) -> Vec<Value> {
         let document = self.json(engine, &["history", container, "--json"]);
         document["updates"].as_array().expect("updates").clone()
     }
 
-    /// The journals of updates in flight: the names of their files.
+    /// The files of the journals of updates in flight.
     pub fn journals(&self) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.state().join("journal")) else { return Vec::new() };
         let paths = entries.flatten().map(|entry| entry.path());
@@ -183,7 +183,7 @@ impl Agent {
 }
 
 /// Whether the journal's entry says that the step has begun.
-pub fn begins(entry: &Value, step: &str) -> bool {
+pub fn begins_step(entry: &Value, step: &str) -> bool {
     entry["step"] == step && entry["mark"] == "started"
 }
 
@@ -196,19 +196,19 @@ impl Running {
         Self { child, out, err }
     }
 
-    /// The process itself: the command that starts it replaces itself by it.
+    /// The process itself, because the command that starts it calls `exec`.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// `kill -9`, and nothing of it is left when this returns. Tells whether it still ran.
+    /// `kill -9`; returns after the process is gone. Returns whether it was still running.
     pub fn kill(mut self) -> bool {
         drop(self.child.kill());
         let status = self.child.wait().expect("the agent's end");
         status.signal() == Some(Signal::KILL.as_raw())
     }
 
-    /// SIGTERM, as systemd and Docker send it, and how it ended.
+    /// SIGTERM, as systemd and Docker send it; returns the result.
     pub fn terminate(self) -> Finished {
         kill_process(self.pid(), Signal::TERM).expect("to signal the agent");
         self.finish()
@@ -219,13 +219,13 @@ impl Running {
         self.child.try_wait().expect("the agent's state").is_none()
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.err).unwrap_or_default()
     }
 
-    /// What it has told and logged so far.
-    pub fn said(&self) -> String {
+    /// Its output and its log so far.
+    pub fn all_output(&self) -> String {
         fs::read_to_string(&self.out).unwrap_or_default() + &self.log()
     }
 
@@ -252,7 +252,7 @@ impl Finished {
         self.status.code().unwrap_or_else(|| panic!("ended by a signal: {self:?}"))
     }
 
-    /// Fails the test, with all that was said, unless the exit code is this one.
+    /// Fails the test, with the output, unless the exit code is this one.
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Self {
         assert!(self.code() == code, "exit code {code} was expected:\n{}{}", self.out, self.err);
@@ -260,9 +260,9 @@ impl Finished {
     }
 }
 
-/// What the running agent of the Engine serves at a path, such as `/metrics`, once it answers.
+/// The page of the Engine's running agent at a path, such as `/metrics`, once it answers.
 pub fn scrape(engine: &Engine, path: &str) -> String {
-    let peer = Peer::Tcp(engine.reach(METRICS_PORT));
+    let peer = Peer::Tcp(engine.address_of(METRICS_PORT));
     let answer = wait_for("the agent answers", COMMAND_TIMEOUT, || peer.get(path).ok());
     answer.succeeded(path).text()
 }

@@ -1,15 +1,15 @@
-//! Running other programs, and waiting for what they do.
+//! Runs other programs, and waits for conditions.
 
 use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a condition is looked at that nobody announces. The shortest step of an update takes
-/// three milliseconds, and tests want to meet it.
-const POLL: Duration = Duration::from_millis(1);
+/// The poll interval for conditions without an event. The shortest step of an update takes three
+/// milliseconds, and tests want to hit it.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Runs the command to its end; gives its standard output without the last newline. A command that
-/// fails, or that is not there, fails the test with its own words.
+/// Runs the command to its end; returns its standard output without the last newline. If the
+/// command fails or is missing, the test fails with its error output.
 pub fn run(command: &mut Command) -> String {
     let output = output(command);
     let error = String::from_utf8_lossy(&output.stderr);
@@ -17,12 +17,12 @@ pub fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
-/// Runs the command to its end, whatever that is.
+/// Runs the command to its end, whatever its exit code.
 pub fn output(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
 }
 
-/// Waits until the closure gives something. Fails the test with `what` after `limit`.
+/// Waits until the closure returns a value. Fails the test with `what` after `limit`.
 pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
@@ -30,7 +30,7 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option
             return found;
         }
         assert!(begun.elapsed() < limit, "waited {limit:?} in vain: {what}");
-        thread::sleep(POLL);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 

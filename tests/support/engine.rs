@@ -1,4 +1,4 @@
-//! A private Engine: see `scripts/private-engine`, which does the work and says how.
+//! A private Engine: see `scripts/private-engine`, which starts and describes it.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
@@ -19,8 +19,8 @@ use crate::support::http::{Answer, Peer};
 /// An Engine stops its containers before it ends, ten seconds each at worst.
 const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// An Engine of the test's own, in a network of its own. Dropping it removes everything; so does
-/// the death of the test's process, because a keeper waits for either.
+/// A private Engine in its own network. Dropping it removes everything. So does the death of the
+/// test's process, because a keeper process waits for both.
 pub struct Engine {
     directory: PathBuf,
     address: IpAddr,
@@ -28,24 +28,24 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts one. The flags are dockerd's.
+    /// Starts an Engine. The flags are dockerd's.
     pub fn start(flags: &[&str]) -> Self {
         Self::start_in(flags, |_| {})
     }
 
-    /// Starts one whose directory is furnished beforehand, such as with a disk of its own.
-    pub fn start_in(flags: &[&str], furnish: impl FnOnce(&Path)) -> Self {
+    /// Starts an Engine whose directory is prepared before, such as with its own disk.
+    pub fn start_in(flags: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         assert!(rustix::process::geteuid().is_root(), "tests with a real Engine need root");
         let directory = empty_directory();
         let keeper = keep(&directory);
-        furnish(&directory);
+        prepare(&directory);
         run(script("up", &directory).args(flags));
         let address = fs::read_to_string(directory.join("address")).expect("address of the Engine");
         let address = address.trim().parse().expect("an address");
         Self { directory, address, keeper }
     }
 
-    /// Where the Engine keeps itself, and where tests may keep what belongs to it.
+    /// The Engine's directory, where tests may put their files too.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -59,12 +59,12 @@ impl Engine {
         self.directory.join("docker.sock")
     }
 
-    /// A port of the Engine's network, as it is reached from the test.
-    pub fn reach(&self, port: u16) -> SocketAddr {
+    /// The address of a port in the Engine's network, as seen from the test.
+    pub fn address_of(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.address, port)
     }
 
-    /// This machine, as it is reached from the Engine's network.
+    /// The address of this machine, as seen from the Engine's network.
     pub fn gateway(&self) -> IpAddr {
         let route = run(self.command("ip").args(["route", "show", "default"]));
         let gateway = route.split(' ').nth(2).expect("a default route");
@@ -78,7 +78,7 @@ impl Engine {
         command
     }
 
-    /// The `docker` command; gives what it printed.
+    /// Runs the `docker` command; returns its output.
     pub fn docker(&self, arguments: &[&str]) -> String {
         run(Command::new("docker").env("DOCKER_HOST", self.host()).args(arguments))
     }
@@ -95,23 +95,23 @@ impl Engine {
         (answer.status != 404).then(|| answer.succeeded("inspect").json())
     }
 
-    /// Every container, stopped ones too, as the Engine lists them.
+    /// Every container, stopped ones too, from the Engine's list.
     pub fn containers(&self) -> Vec<Value> {
         let list = self.call("GET", "/containers/json?all=1").succeeded("list").json();
         list.as_array().expect("a list").clone()
     }
 
-    /// Asks the Engine to end, as `systemctl stop docker` would, and waits until it has.
+    /// Stops the Engine like `systemctl stop docker`, and waits for its end.
     pub fn stop(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Ends the Engine alone, by `kill -9`. Its containers and their shims live on.
+    /// Kills only the Engine, with `kill -9`. Its containers and their shims keep running.
     pub fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
-    /// Ends the Engine, its containers and everything it started at once: a power cut.
+    /// Kills the Engine, its containers and everything it started at once: a power cut.
     pub fn cut(&self) {
         run(&mut script("cut", &self.directory));
     }
@@ -121,8 +121,8 @@ impl Engine {
         run(script("start", &self.directory).args(flags));
     }
 
-    /// The Engine's containerd ends with it. An Engine that starts while the old one's containerd
-    /// is still a zombie takes it for alive, so its pid file goes too.
+    /// The Engine's containerd ends with it. A new Engine that finds the old containerd as a zombie
+    /// would consider it alive, so its pid file is removed too.
     fn signal(&self, signal: Signal) {
         let engine = self.directory.join("engine.pid");
         let containerd = self.directory.join("exec/containerd/containerd.pid");
@@ -133,15 +133,15 @@ impl Engine {
         drop(fs::remove_file(containerd));
     }
 
-    /// What the Engine last complained about, for a test that failed.
-    pub fn complaints(&self) -> String {
+    /// The last errors in the Engine's log, for a failed test.
+    pub fn last_errors(&self) -> String {
         let log = fs::read_to_string(self.directory.join("engine.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().filter(|line| !line.contains("level=info")).collect();
         lines[lines.len().saturating_sub(10)..].join("\n")
     }
 
-    /// Has a file or directory outside of the Engine's own removed together with it.
-    pub fn remove_in_the_end(&self, path: &Path) {
+    /// Removes a file or directory outside the Engine's own together with the Engine.
+    pub fn remove_on_drop(&self, path: &Path) {
         let list = self.directory.join("remove");
         let mut list = OpenOptions::new().append(true).create(true).open(list).expect("list");
         writeln!(list, "{}", path.display()).expect("list");
@@ -160,7 +160,7 @@ fn pid_in(file: &Path) -> Pid {
     text.trim().parse().ok().and_then(Pid::from_raw).expect("a process id")
 }
 
-/// Ended processes whose parent has not asked yet (zombies) count as ended.
+/// A zombie, whose parent has not waited for it yet, counts as ended.
 pub fn has_ended(pid: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()));
     status.is_err() || status.is_ok_and(|text| text.contains(") Z "))
@@ -171,7 +171,8 @@ fn empty_directory() -> PathBuf {
     TempDir::with_prefix_in("pf-", "/var/tmp").expect("a directory below /var/tmp").keep()
 }
 
-/// Starts what will remove the Engine. In a process group of its own: Ctrl-C is not for it.
+/// Starts the keeper, which will remove the Engine, in its own process group, so that Ctrl-C does
+/// not reach it.
 fn keep(directory: &Path) -> Child {
     script("keep", directory)
         .stdin(Stdio::piped())

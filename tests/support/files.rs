@@ -1,9 +1,9 @@
-//! What is on the disk, as text to be searched.
+//! The files on the disk, as text to be searched.
 
 use std::fs;
 use std::path::Path;
 
-/// The content of every file below a directory, behind its path.
+/// The content of every file below a directory, each after its path.
 pub fn files(directory: &Path) -> String {
     let mut text = String::new();
     for entry in fs::read_dir(directory).expect("a directory") {

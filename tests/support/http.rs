@@ -1,6 +1,6 @@
-//! The smallest HTTP client that can talk to an Engine, a registry, a till and the agent.
+//! A minimal HTTP client for an Engine, a registry, a till and the agent.
 //!
-//! Blocking, one connection for each request, HTTP/1.0 so that no peer answers in chunks.
+//! Blocking, one connection for each request, and HTTP/1.0, so that no peer answers in chunks.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Longer than the slowest Engine call of a test, a stop with its ten seconds of patience.
+/// Longer than the slowest Engine call of a test, a stop with its ten seconds of grace.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Whom to ask.
+/// The address of a server.
 #[derive(Debug, Clone)]
 pub enum Peer {
     Unix(PathBuf),
     Tcp(SocketAddr),
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -29,7 +29,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The value of a header, whatever the case of its name.
+    /// The value of a header; the case of its name is ignored.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
@@ -39,13 +39,13 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON; an answer that is none fails the test.
+    /// The body as JSON; another body fails the test.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("no JSON ({error}): {} {}", self.status, self.text()))
     }
 
-    /// The answer itself if it succeeded; anything else fails the test.
+    /// The answer itself if it succeeded; any other answer fails the test.
     pub fn succeeded(self, what: &str) -> Self {
         assert!((200..300).contains(&self.status), "{what}: {} {}", self.status, self.text());
         self
@@ -58,7 +58,7 @@ impl Peer {
         self.request("GET", path, &[], b"")
     }
 
-    /// One request and its whole answer.
+    /// Sends one request and reads the whole answer.
     pub fn request(
         &self,
         method: &str,

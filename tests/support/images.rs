@@ -1,5 +1,5 @@
-//! Images that hold nothing but a till (`examples/till.rs`), written without an Engine, as a
-//! build elsewhere would have made them.
+//! Images that contain only a till (`examples/till.rs`), written without an Engine, like images
+//! from a build elsewhere.
 
 use std::env;
 use std::fs::{self, File, Permissions};
@@ -19,13 +19,13 @@ use crate::support::registry::architecture;
 /// A layer of an image, such as the one with the till that all images of a test share.
 #[derive(Debug)]
 pub struct Layer {
-    /// The digest of the archive before it was compressed; an image's config names it.
+    /// The digest of the uncompressed archive; it is in the image's config.
     pub diff_id: String,
-    /// The archive as the registry keeps it.
+    /// The compressed archive, as in the registry.
     pub compressed: Vec<u8>,
 }
 
-/// A release of the till: what its image says in its config.
+/// A release of the till: the config of its image.
 #[derive(Debug, Clone)]
 pub struct Release {
     environment: Vec<String>,
@@ -36,14 +36,14 @@ pub struct Release {
 }
 
 impl Release {
-    /// A good one without HEALTHCHECK, whose `GET /` answers `till VERSION`.
+    /// A good release without HEALTHCHECK, whose `GET /` answers `till VERSION`.
     pub fn new(version: &str) -> Self {
         let environment = vec![format!("TILL_VERSION={version}")];
         let entrypoint = "/till".to_owned();
         Self { environment, entrypoint, healthcheck: None, labels: Vec::new(), own: None }
     }
 
-    /// Has the image set one of the till's variables.
+    /// Sets one of the till's variables in the image.
     #[must_use]
     pub fn with(mut self, variable: &str, value: &str) -> Self {
         self.environment.push(format!("{variable}={value}"));
@@ -57,9 +57,9 @@ impl Release {
         self
     }
 
-    /// Has the image start something else than the till.
+    /// Starts another program than the till.
     #[must_use]
-    pub fn starting(mut self, entrypoint: &str) -> Self {
+    pub fn with_entrypoint(mut self, entrypoint: &str) -> Self {
         entrypoint.clone_into(&mut self.entrypoint);
         self
     }
@@ -76,7 +76,7 @@ impl Release {
         self
     }
 
-    /// Has failures of the HEALTHCHECK not count for so long after the start.
+    /// Sets the start period of the HEALTHCHECK.
     #[must_use]
     pub fn with_start_period(mut self, period: Duration) -> Self {
         let healthcheck = self.healthcheck.as_mut().expect("a HEALTHCHECK");
@@ -84,19 +84,19 @@ impl Release {
         self
     }
 
-    /// Gives the image a layer more, which no other has: so many bytes that cannot be compressed,
-    /// in a file `/ballast`.
+    /// Gives the image a unique additional layer: so many incompressible bytes, in a file
+    /// `/ballast`.
     #[must_use]
     pub fn with_ballast(self, bytes: usize) -> Self {
         self.with_file("ballast", &noise(bytes))
     }
 
-    /// Has the image start a till that no other image has, `/own-till`. Noise behind the end of a
-    /// program does not keep it from running.
+    /// Starts a till that no other image has, `/own-till`. It is the till with random bytes at the
+    /// end, which do not affect it.
     #[must_use]
     pub fn with_own_till(self) -> Self {
         let program = [fs::read(static_till()).expect("the till"), noise(16)].concat();
-        self.with_file("own-till", &program).starting("/own-till")
+        self.with_file("own-till", &program).with_entrypoint("/own-till")
     }
 
     fn with_file(mut self, name: &str, content: &[u8]) -> Self {
@@ -108,12 +108,12 @@ impl Release {
         self
     }
 
-    /// The image's layers, the lowest first.
+    /// The layers of the image, the lowest first.
     pub fn layers(&self) -> Vec<&Layer> {
         [Some(layer()), self.own.as_deref()].into_iter().flatten().collect()
     }
 
-    /// The image's config, as it goes to the registry.
+    /// The config of the image, as in the registry.
     pub fn config(&self) -> Vec<u8> {
         let mut config = json!({
             "Env": self.environment,
@@ -137,7 +137,7 @@ impl Release {
     }
 }
 
-/// Bytes that cannot be compressed.
+/// Incompressible bytes.
 fn noise(bytes: usize) -> Vec<u8> {
     let mut noise = vec![0; bytes];
     let mut random = File::open("/dev/urandom").expect("/dev/urandom");
@@ -152,7 +152,7 @@ pub fn digest_of(bytes: &[u8]) -> String {
     format!("sha256:{hexadecimal}")
 }
 
-/// The layer with the till in it, made once.
+/// The layer with the till, created once.
 pub fn layer() -> &'static Layer {
     static LAYER: LazyLock<Layer> = LazyLock::new(|| {
         let till = static_till();
@@ -161,8 +161,8 @@ pub fn layer() -> &'static Layer {
     &LAYER
 }
 
-/// The layer with the agent itself in it, made once: the program that is under test, without what
-/// only a debugger reads, and the libraries that it is linked to.
+/// The layer with the agent itself, created once: the tested program without debug information, and
+/// its libraries.
 pub fn agent_layer() -> &'static Layer {
     static LAYER: LazyLock<Layer> = LazyLock::new(|| {
         let root = tempfile::tempdir().expect("a directory");
@@ -180,7 +180,7 @@ pub fn agent_layer() -> &'static Layer {
     &LAYER
 }
 
-/// A layer with one file of a directory in it; `.`: with all of them.
+/// A layer with one file of a directory; `.`: with all files.
 fn layer_of(directory: &Path, file: &str) -> Layer {
     let archive = Command::new("tar").arg("-cC").arg(directory).arg(file).output();
     let archive = archive.expect("tar").stdout;
@@ -199,9 +199,8 @@ fn compress(archive: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// Builds the till so that it needs nothing else in its image, once for each test binary, and
-/// puts it aside under its plain name. Only the last link differs from the ordinary build of the
-/// example, so this takes two seconds.
+/// Builds the till as a static program, once for each test binary, and copies it to its plain name.
+/// Only the link step differs from the ordinary build of the example, so this takes two seconds.
 pub fn static_till() -> PathBuf {
     static TILL: LazyLock<PathBuf> = LazyLock::new(|| {
         let report = run(cargo()
@@ -211,7 +210,7 @@ pub fn static_till() -> PathBuf {
             report.lines().filter_map(executable).next_back().expect("cargo built the till");
         let aside = built.with_file_name("till-static");
         fs::create_dir_all(&aside).expect("a directory below target");
-        // Another test binary may be reading the old one: the new one takes its name at once.
+        // Another test binary may be reading the old file, so the new one is renamed over it.
         let fresh = aside.join(format!("till.{}", std::process::id()));
         fs::copy(&built, &fresh).expect("to copy the till");
         fs::rename(&fresh, aside.join("till")).expect("to rename the till");
@@ -225,8 +224,8 @@ fn executable(message: &str) -> Option<PathBuf> {
     message["executable"].as_str().map(PathBuf::from)
 }
 
-/// Cargo as a person would call it: what the outer cargo told this test would make build scripts
-/// of dependencies run again.
+/// Cargo without the variables that the outer cargo set for this test; they would make build
+/// scripts of dependencies run again.
 fn cargo() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));

@@ -1,5 +1,5 @@
-//! A Raspberry Pi for each test: a private Engine, a registry and the agent, in a network of their
-//! own. Nothing here meets the Engine of the person who runs the tests.
+//! A Raspberry Pi for each test: a private Engine, a registry and the agent, in their own network.
+//! The tests never use the Engine of the machine they run on.
 
 pub mod agent;
 pub mod command;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::agent::{Agent, Finished, Running, begins};
+use crate::support::agent::{Agent, Finished, Running, begins_step};
 use crate::support::command::wait_until;
 use crate::support::engine::Engine;
 use crate::support::http::Peer;
@@ -25,35 +25,35 @@ use crate::support::registry::{Published, Registry, is_containerd_store};
 /// How long a service may take to answer after its container was started.
 const SERVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long an update may take to come to a step: a pull, a stop, and the trial.
+/// How long an update may take to reach a step: a pull, a stop, and the verification.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The settings of an agent that is only ever told what to do: its schedule never comes.
+/// The settings of an agent that starts no round by itself.
 pub const QUIET: &str = "every = \"1000h\"";
 
-/// The labels of a container that the tests have watched. Short times, so that a verdict is
-/// reached in seconds.
+/// The labels of watched containers in the tests. The times are short, so that a verdict takes
+/// seconds.
 pub const WATCHED: [&str; 3] = [
     "--label=pilotfish.enable=true",
     "--label=pilotfish.health.stable=2s",
     "--label=pilotfish.health.timeout=8s",
 ];
 
-/// A machine with an Engine, a registry in reach, and the agent installed.
+/// A machine with an Engine, a registry, and the agent installed.
 pub struct Pi {
-    // In the order in which they are to be dropped.
+    // The fields are dropped in this order.
     pub registry: Registry,
     pub agent: Agent,
     pub engine: Engine,
 }
 
 impl Pi {
-    /// One whose agent does nothing by itself.
+    /// A machine whose agent starts no round by itself.
     pub fn new() -> Self {
         Self::with(&[], QUIET)
     }
 
-    /// One with flags for dockerd and settings for the agent (see `Agent::install`).
+    /// A machine with flags for dockerd and settings for the agent (see `Agent::install`).
     pub fn with(flags: &[&str], settings: &str) -> Self {
         let engine = Engine::start(flags);
         let registry = Registry::start(&engine);
@@ -61,7 +61,7 @@ impl Pi {
         Self { registry, agent, engine }
     }
 
-    /// `docker run -d --name NAME --restart=always OPTIONS IMAGE`; gives the container's ID.
+    /// `docker run -d --name NAME --restart=always OPTIONS IMAGE`; returns the container's ID.
     pub fn start(&self, name: &str, image: &str, options: &[&str]) -> String {
         let mut arguments = vec!["run", "--detach", "--name", name, "--restart=always"];
         arguments.extend_from_slice(options);
@@ -69,7 +69,7 @@ impl Pi {
         self.engine.docker(&arguments)
     }
 
-    /// Starts a watched container whose till is reached at `port`, and waits until it serves.
+    /// Starts a watched container with a till at `port`, and waits until it serves.
     pub fn start_watched(&self, name: &str, image: &str, port: u16, options: &[&str]) -> String {
         let publish = format!("--publish={port}:8080");
         let mut all = WATCHED.to_vec();
@@ -86,41 +86,41 @@ impl Pi {
         wait_until(&what, SERVE_TIMEOUT, || self.serving(port).is_some());
     }
 
-    /// What the till at that port calls itself, such as `till 2`, if it serves.
+    /// The answer of the till at that port, such as `till 2`, if it serves.
     pub fn serving(&self, port: u16) -> Option<String> {
-        let answer = Peer::Tcp(self.engine.reach(port)).get("/").ok()?;
+        let answer = Peer::Tcp(self.engine.address_of(port)).get("/").ok()?;
         Some(answer.text().trim_end().to_owned())
     }
 
-    /// `pilotfish update NAME…`, to its end.
+    /// Runs `pilotfish update NAME…` to its end.
     pub fn update(&self, names: &[&str]) -> Finished {
         let mut arguments = vec!["update"];
         arguments.extend_from_slice(names);
         self.agent.run(&self.engine, &arguments)
     }
 
-    /// `pilotfish update`, left running once its journal says that it has come to the step. It may
-    /// be further, or at its end, where the step was a short one.
+    /// Starts `pilotfish update`, and returns once its journal says that it has reached the step.
+    /// If the step is short, the update may be further, or at its end.
     pub fn update_until(&self, step: &str) -> Running {
         let mut running = self.agent.spawn(&self.engine, &["update"]);
         wait_until(&format!("the update comes to {step}"), STEP_TIMEOUT, || {
             let entries = self.agent.entries();
-            entries.iter().any(|entry| begins(entry, step)) || !running.is_running()
+            entries.iter().any(|entry| begins_step(entry, step)) || !running.is_running()
         });
         running
     }
 
-    /// The row of `pilotfish check` about the container.
+    /// The row of the container in `pilotfish check`.
     pub fn check(&self, name: &str) -> Value {
         self.agent.check(&self.engine, name)
     }
 
-    /// What is remembered of the container's updates, newest first.
+    /// The container's updates in the history, newest first.
     pub fn history(&self, name: &str) -> Vec<Value> {
         self.agent.history(&self.engine, name)
     }
 
-    /// The container of that name; none fails the test.
+    /// The document of the container of that name, which must exist.
     pub fn inspect(&self, name: &str) -> Value {
         let found = self.engine.inspect(name);
         found.unwrap_or_else(|| panic!("no container {name}: {:#?}", self.names()))
@@ -144,13 +144,13 @@ impl Pi {
         names
     }
 
-    /// Nothing is in flight: NAME runs this image under its original restart policy, it is one of
-    /// exactly `count` containers that there are, and no journal is left.
+    /// Asserts that nothing is in flight: NAME runs this image under its original restart policy,
+    /// there are exactly `count` containers, and no journal is left.
     #[track_caller]
     pub fn assert_settled(&self, name: &str, image: &Published, count: usize) {
         let names = self.names();
         assert!(names.contains(&format!("{name} running")), "{name} does not run: {names:?}");
-        assert_eq!(names.len(), count, "containers that should not be there: {names:?}");
+        assert_eq!(names.len(), count, "unexpected containers: {names:?}");
         let container = self.inspect(name);
         assert_eq!(image_of(&container, image), image.image, "{name} runs another image");
         assert_eq!(container["HostConfig"]["RestartPolicy"]["Name"], "always");
@@ -164,13 +164,13 @@ impl Drop for Pi {
             if let Ok(answer) = Peer::Unix(self.engine.socket()).get("/containers/json?all=1") {
                 eprintln!("containers: {:#}", answer.json());
             }
-            eprintln!("what the Engine complained about:\n{}", self.engine.complaints());
+            eprintln!("what the Engine complained about:\n{}", self.engine.last_errors());
         }
     }
 }
 
-/// The image that a container runs on. Containerd's store names what was pulled, which may be an
-/// index around the image; the manifest that was taken out of it stands beside it.
+/// The image that a container runs on. Containerd's store names the pulled object, which may be an
+/// index around the image; then the descriptor of its manifest is in the document too.
 fn image_of(container: &Value, expected: &Published) -> String {
     let manifest = &container["ImageManifestDescriptor"]["digest"];
     if is_containerd_store() && *manifest == expected.digest {

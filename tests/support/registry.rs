@@ -1,5 +1,5 @@
-//! A real registry (`docker-registry`) in the network of a private Engine, where both the Engine
-//! and the agent reach it on loopback and so may speak plain http to it.
+//! A real registry (`docker-registry`) in the network of a private Engine. The Engine and the agent
+//! reach it on loopback, so they may use plain HTTP.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -15,16 +15,16 @@ use crate::support::engine::Engine;
 use crate::support::http::Peer;
 use crate::support::images::{Layer, Release, digest_of};
 
-/// Where the registry listens for plain http.
+/// The port for plain HTTP.
 pub const PORT: u16 = 5000;
 
-/// Where it listens for TLS once `serve_tls` was called.
+/// The port for TLS, after a call of `serve_tls`.
 pub const TLS_PORT: u16 = 5443;
 
-/// Where it listens for whoever has a login once `serve_guarded` was called.
-pub const GUARDED_PORT: u16 = 5001;
+/// The port that requires a login, after a call of `serve_with_login`.
+pub const LOGIN_PORT: u16 = 5001;
 
-/// A registry starts in a tenth of a second when the machine has nothing else to do.
+/// A registry starts within a tenth of a second on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -32,20 +32,20 @@ const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
-/// Whether the Engines under test keep their images in containerd (`make test-engines`).
+/// Whether the tested Engines keep their images in containerd's store (`make test-engines`).
 pub fn is_containerd_store() -> bool {
     std::env::var("TEST_ENGINE_FLAGS").is_ok_and(|flags| flags.contains("containerd-snapshotter"))
 }
 
-/// An image as the registry has it.
+/// An image in the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    /// As one writes it in `docker run`, such as `127.0.0.1:5000/till:latest`.
+    /// The reference for `docker run`, such as `127.0.0.1:5000/till:latest`.
     pub reference: String,
-    /// What `HEAD` of the tag answers.
+    /// The digest that `HEAD` of the tag answers.
     pub digest: String,
-    /// What the Engine calls the image: the digest of its config on the classic image store, of its
-    /// manifest on containerd's.
+    /// The Engine's ID of the image: the digest of its config in the classic image store, of its
+    /// manifest in containerd's.
     pub image: String,
     manifest: Vec<u8>,
 }
@@ -60,17 +60,17 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts it in the Engine's network; what it stores goes away with the Engine.
+    /// Starts it in the Engine's network; its storage is removed with the Engine.
     pub fn start(engine: &Engine) -> Self {
         let directory = engine.directory().join("registry");
         fs::create_dir_all(&directory).expect("the registry's directory");
-        let address = engine.reach(PORT);
+        let address = engine.address_of(PORT);
         let mut registry = Self { directory, address, plain: None, tls: None, guarded: None };
         registry.start_again(engine);
         registry
     }
 
-    /// Starts it again, with what it had, after `stop`.
+    /// Starts it again after `stop`, with its storage.
     pub fn start_again(&mut self, engine: &Engine) {
         self.plain = Some(self.serve(engine, "plain", PORT, json!({})));
         let peer = Peer::Tcp(self.address);
@@ -79,7 +79,7 @@ impl Registry {
         });
     }
 
-    /// From now on nothing listens on the port for plain http.
+    /// Stops the server for plain HTTP.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.plain.take() {
             drop(child.kill());
@@ -87,13 +87,13 @@ impl Registry {
         }
     }
 
-    /// Also serves the same images by TLS, under a certificate of its own CA, which it lays down
-    /// where the Engine looks for it. Gives the registry's name, `ADDRESS:PORT`.
+    /// Also serves the same images over TLS, with a certificate of a private CA, which is put where
+    /// the Engine looks for it. Returns the registry's name, `ADDRESS:PORT`.
     pub fn serve_tls(&mut self, engine: &Engine) -> String {
-        let name = engine.reach(TLS_PORT).to_string();
+        let name = engine.address_of(TLS_PORT).to_string();
         let trusted = Path::new("/etc/docker/certs.d").join(&name);
         fs::create_dir_all(&trusted).expect("certs.d");
-        engine.remove_in_the_end(&trusted);
+        engine.remove_on_drop(&trusted);
         let ca = write_certificates(&self.directory, engine);
         fs::write(trusted.join("ca.crt"), ca).expect("ca.crt");
         let tls = json!({
@@ -101,15 +101,15 @@ impl Registry {
             "key": self.directory.join("server.key"),
         });
         self.tls = Some(self.serve(engine, "tls", TLS_PORT, json!({ "http": { "tls": tls } })));
-        let address = engine.reach(TLS_PORT);
+        let address = engine.address_of(TLS_PORT);
         wait_until("the registry listens for TLS", START_TIMEOUT, || {
             std::net::TcpStream::connect(address).is_ok()
         });
         name
     }
 
-    /// One line for each request that was answered, oldest first: `HEAD /v2/… HTTP/1.1" 200 …`.
-    /// Those by TLS come after all others.
+    /// One line for each answered request, oldest first: `HEAD /v2/… HTTP/1.1" 200 …`. The requests
+    /// over TLS come after all others.
     pub fn requests(&self) -> Vec<String> {
         let read = |name| fs::read_to_string(self.directory.join(name)).unwrap_or_default();
         let log = read("plain.log") + &read("tls.log");
@@ -117,21 +117,21 @@ impl Registry {
         requests.map(|(_, request)| request.to_owned()).collect()
     }
 
-    /// Also serves the same images to whoever logs in as this line of `htpasswd -B` says. Gives the
-    /// registry's name.
-    pub fn serve_guarded(&mut self, engine: &Engine, htpasswd: &str) -> String {
+    /// Also serves the same images to clients with the login in this line of `htpasswd -B`. Returns
+    /// the registry's name.
+    pub fn serve_with_login(&mut self, engine: &Engine, htpasswd: &str) -> String {
         let file = self.directory.join("htpasswd");
         fs::write(&file, format!("{htpasswd}\n")).expect("the logins");
         let auth = json!({ "auth": { "htpasswd": { "realm": "pilotfish", "path": file } } });
-        self.guarded = Some(self.serve(engine, "guarded", GUARDED_PORT, auth));
-        let peer = Peer::Tcp(engine.reach(GUARDED_PORT));
+        self.guarded = Some(self.serve(engine, "guarded", LOGIN_PORT, auth));
+        let peer = Peer::Tcp(engine.address_of(LOGIN_PORT));
         wait_until("the registry asks for a login", START_TIMEOUT, || {
             peer.get("/v2/").is_ok_and(|answer| answer.status == 401)
         });
-        format!("127.0.0.1:{GUARDED_PORT}")
+        format!("127.0.0.1:{LOGIN_PORT}")
     }
 
-    /// Starts one with `more` than the settings that all have.
+    /// Starts a server with `more` settings.
     fn serve(&self, engine: &Engine, name: &str, port: u16, more: Value) -> Child {
         let mut settings = json!({
             "version": "0.1",
@@ -179,8 +179,8 @@ impl Registry {
         Published { reference, digest, image, manifest }
     }
 
-    /// Puts an index around what was published and moves the tag to it. Another `edition` makes
-    /// another index, with another digest, around the very same image. Gives the index's digest.
+    /// Publishes an index around an image and moves the tag to it. Another `edition` creates
+    /// another index, with another digest, around the same image. Returns the digest of the index.
     pub fn publish_index(&self, repository: &str, image: &Published, edition: &str) -> String {
         let mut child = descriptor(MANIFEST, &image.manifest);
         child["platform"] = json!({ "os": "linux", "architecture": architecture() });
@@ -193,14 +193,14 @@ impl Registry {
         self.put_manifest(repository, "latest", INDEX, index.to_string().as_bytes())
     }
 
-    /// Deletes what a repository has under a digest, as registries do with old ones.
-    pub fn forget(&self, repository: &str, digest: &str) {
+    /// Deletes the manifest with this digest, as registries do with old ones.
+    pub fn delete_manifest(&self, repository: &str, digest: &str) {
         let path = format!("/v2/{repository}/manifests/{digest}");
         let deleted = Peer::Tcp(self.address).request("DELETE", &path, &[], b"");
         deleted.expect("the registry").succeeded("delete a manifest");
     }
 
-    /// Stores a blob, unless it is there.
+    /// Uploads a blob, unless it exists.
     pub fn put_blob(&self, repository: &str, blob: &[u8]) {
         let peer = Peer::Tcp(self.address);
         let digest = digest_of(blob);
@@ -217,7 +217,7 @@ impl Registry {
         put.expect("the registry").succeeded("upload a blob");
     }
 
-    /// Stores a manifest or an index under a tag; gives its digest.
+    /// Stores a manifest or an index under a tag; returns its digest.
     pub fn put_manifest(&self, repository: &str, tag: &str, kind: &str, manifest: &[u8]) -> String {
         let path = format!("/v2/{repository}/manifests/{tag}");
         let peer = Peer::Tcp(self.address);
@@ -241,7 +241,7 @@ fn descriptor(kind: &str, blob: &[u8]) -> Value {
     json!({ "mediaType": kind, "size": blob.len(), "digest": digest_of(blob) })
 }
 
-/// This machine, in the words of image manifests.
+/// The architecture of this machine, as in image manifests.
 pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -250,14 +250,14 @@ pub fn architecture() -> &'static str {
     }
 }
 
-/// Writes a server certificate for the Engine's address and its key; gives the CA that signed it.
+/// Writes a server certificate for the Engine's address and its key; returns the CA that signed it.
 fn write_certificates(directory: &Path, engine: &Engine) -> String {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("a key");
     let authority = CertifiedIssuer::self_signed(authority, key).expect("a CA");
     let server_key = KeyPair::generate().expect("a key");
-    let address = engine.reach(TLS_PORT).ip().to_string();
+    let address = engine.address_of(TLS_PORT).ip().to_string();
     let server = CertificateParams::new([address]).expect("an address");
     let server = server.signed_by(&server_key, &authority).expect("a certificate");
     fs::write(directory.join("server.crt"), server.pem()).expect("server.crt");

@@ -1,4 +1,4 @@
-//! Stands between an Engine and its registry, and lets a pull come so far and no further.
+//! A relay between an Engine and its registry, which interrupts a pull in the middle.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -6,20 +6,20 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// An answer that is longer than this is a layer with ballast: it is struck here, in the middle.
-const STRIKE_AT: usize = 512 * 1024;
+/// A longer answer is a layer with ballast; the fault happens at this position, in its middle.
+const FAULT_AT: usize = 512 * 1024;
 
-/// How much is passed on at a time, in bytes.
-const PIECE: usize = 16 * 1024;
+/// The size of one chunk, in bytes.
+const CHUNK: usize = 16 * 1024;
 
-/// What happens in the middle of a layer.
+/// The fault in the middle of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mishap {
-    /// Nothing more comes, and the connection stays.
+pub enum RelayFault {
+    /// No more data comes, and the connection stays open.
     Stall,
-    /// The connection ends, this time and every time.
+    /// The connection ends, at every try.
     Truncate,
-    /// The rest is something else.
+    /// The rest of the layer is wrong.
     Falsify,
 }
 
@@ -31,17 +31,17 @@ pub struct Relay {
 
 struct Shared {
     registry: SocketAddr,
-    mishap: Mutex<(Option<Mishap>, usize)>,
-    struck: Condvar,
+    fault: Mutex<(Option<RelayFault>, usize)>,
+    fault_happened: Condvar,
 }
 
 impl Relay {
-    /// Begins to listen, on every address of this machine.
+    /// Starts to listen, on all addresses of this machine.
     pub fn start(registry: SocketAddr) -> Self {
         let listener = TcpListener::bind("0.0.0.0:0").expect("a port for the relay");
         let address = listener.local_addr().expect("the relay's port");
-        let (mishap, struck) = (Mutex::new((None, 0)), Condvar::new());
-        let shared = Arc::new(Shared { registry, mishap, struck });
+        let (fault, fault_happened) = (Mutex::new((None, 0)), Condvar::new());
+        let shared = Arc::new(Shared { registry, fault, fault_happened });
         let own = shared.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -57,16 +57,17 @@ impl Relay {
         self.address.port()
     }
 
-    /// Has this happen to every layer with ballast from now on; `None`: nothing.
-    pub fn set(&self, mishap: Option<Mishap>) {
-        *self.shared.mishap.lock().expect("no panic in the relay") = (mishap, 0);
-        self.shared.struck.notify_all();
+    /// Sets the fault for every layer with ballast; `None`: no fault.
+    pub fn set(&self, fault: Option<RelayFault>) {
+        *self.shared.fault.lock().expect("no panic in the relay") = (fault, 0);
+        self.shared.fault_happened.notify_all();
     }
 
-    /// Waits until it has happened.
-    pub fn await_strike(&self, limit: Duration) {
-        let guard = self.shared.mishap.lock().expect("no panic in the relay");
-        let waited = self.shared.struck.wait_timeout_while(guard, limit, |(_, count)| *count == 0);
+    /// Waits until the fault has happened.
+    pub fn wait_for_fault(&self, limit: Duration) {
+        let guard = self.shared.fault.lock().expect("no panic in the relay");
+        let waited =
+            self.shared.fault_happened.wait_timeout_while(guard, limit, |(_, count)| *count == 0);
         assert!(!waited.expect("no panic").1.timed_out(), "no layer was fetched in {limit:?}");
     }
 }
@@ -79,7 +80,7 @@ impl Shared {
             drop(io::copy(&mut from_client, &mut to_registry));
             drop(to_registry.shutdown(Shutdown::Both));
         });
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; CHUNK];
         let mut passed = 0;
         loop {
             let length = registry.read(&mut piece)?;
@@ -87,11 +88,11 @@ impl Shared {
                 return client.shutdown(Shutdown::Both);
             }
             passed += length;
-            if passed > STRIKE_AT {
-                match self.strike() {
-                    Some(Mishap::Truncate) => return client.shutdown(Shutdown::Both),
-                    Some(Mishap::Falsify) => piece[..length].fill(0),
-                    Some(Mishap::Stall) => self.await_another(Mishap::Stall),
+            if passed > FAULT_AT {
+                match self.fault_at_this_point() {
+                    Some(RelayFault::Truncate) => return client.shutdown(Shutdown::Both),
+                    Some(RelayFault::Falsify) => piece[..length].fill(0),
+                    Some(RelayFault::Stall) => self.wait_for_other_fault(RelayFault::Stall),
                     None => {}
                 }
             }
@@ -99,15 +100,15 @@ impl Shared {
         }
     }
 
-    fn strike(&self) -> Option<Mishap> {
-        let mut mishap = self.mishap.lock().expect("no panic in the relay");
-        mishap.1 += 1;
-        self.struck.notify_all();
-        mishap.0
+    fn fault_at_this_point(&self) -> Option<RelayFault> {
+        let mut fault = self.fault.lock().expect("no panic in the relay");
+        fault.1 += 1;
+        self.fault_happened.notify_all();
+        fault.0
     }
 
-    fn await_another(&self, present: Mishap) {
-        let guard = self.mishap.lock().expect("no panic in the relay");
-        drop(self.struck.wait_while(guard, |(mishap, _)| *mishap == Some(present)));
+    fn wait_for_other_fault(&self, present: RelayFault) {
+        let guard = self.fault.lock().expect("no panic in the relay");
+        drop(self.fault_happened.wait_while(guard, |(fault, _)| *fault == Some(present)));
     }
 }

@@ -1,4 +1,4 @@
-//! `docs/contract-tests.md`: every promise has its tests, and every test it names exists.
+//! `docs/contract-tests.md`: every promise has its tests, and every named test exists.
 
 use clap::CommandFactory as _;
 use pilotfish::cli::Cli;
@@ -11,7 +11,7 @@ use crate::source_tree::{File, Finding, assert_none, file, top};
 
 const PAGE: &str = "docs/contract-tests.md";
 
-/// Where a test of this name would stand: its file, and its function.
+/// The possible files of a test with this name, and its function.
 fn place(name: &str) -> Option<(Vec<String>, &str)> {
     let (path, function) = name.rsplit_once("::")?;
     let path = path.replace("::", "/");
@@ -24,7 +24,7 @@ fn exists(name: &str) -> bool {
     let text = files.iter().find_map(|path| std::fs::read_to_string(top().join(path)).ok());
     let test = format!("#[test]\nfn {function}()");
     let awaited = format!("\nasync fn {function}()");
-    // Beside the code a test is indented, and other attributes may stand in between.
+    // Unit tests are indented, and may have further attributes.
     text.is_some_and(|text| {
         let plain: Vec<_> = text.lines().map(str::trim_start).collect();
         let plain = plain.join("\n");
@@ -52,12 +52,12 @@ fn check(page: &File) -> Vec<Finding> {
 }
 
 #[test]
-fn every_test_that_is_named_exists() {
+fn every_named_test_exists() {
     assert_none(&check(&file(PAGE)));
 }
 
 #[test]
-fn nothing_that_a_user_meets_is_without_a_row() {
+fn every_command_label_key_metric_and_reason_has_a_row() {
     let page = file(PAGE);
     let cli = Cli::command();
     let commands = cli.get_subcommands().map(clap::Command::get_name);
@@ -74,7 +74,7 @@ fn nothing_that_a_user_meets_is_without_a_row() {
 #[test]
 fn these_rules_find_what_breaks_them() {
     let rows = "| promise | tests |\n|---|---|\n| a | `engine::manual_commands::no_such_test` |\n| b | – |\n\
-                | c | `tidy::contract::every_test_that_is_named_exists` |\n";
+                | c | `tidy::contract::every_named_test_exists` |\n";
     let found: Vec<_> =
         check(&File::made_up("docs/x.md", rows)).iter().map(ToString::to_string).collect();
     assert_eq!(

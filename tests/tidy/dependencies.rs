@@ -1,12 +1,12 @@
-//! What comes from outside: bans, sources and licences of deny.toml, so that a build without
-//! cargo-deny keeps them as well. Only its advisories need cargo-deny, and a database.
+//! The dependencies: bans, sources and licences of deny.toml are also checked here, without
+//! cargo-deny. Only its advisories need cargo-deny, and a database.
 
 use crate::source_tree::{File, Finding, assert_none, file};
 
-/// Where every crate comes from.
+/// The source of every crate.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// The crates that deny.toml bans. That none is missing is checked by name below.
+/// The crates that deny.toml bans. The most important ones are also checked by name below.
 fn banned() -> Vec<String> {
     let deny: toml::Table = file("deny.toml").text.parse().unwrap_or_default();
     let list = deny.get("bans").and_then(|bans| bans.get("deny")).and_then(toml::Value::as_array);
@@ -31,7 +31,7 @@ fn check(lock: &File, banned: &[String]) -> Vec<Finding> {
 }
 
 #[test]
-fn no_banned_crate_is_built_and_all_come_from_one_place() {
+fn no_banned_crate_is_built_and_all_come_from_one_source() {
     assert_none(&check(&file("Cargo.lock"), &banned()));
 }
 
@@ -43,14 +43,15 @@ fn allowed() -> Vec<String> {
     list.filter_map(|licence| licence.as_str().map(str::to_owned)).collect()
 }
 
-/// Whether an expression of SPDX is met by what is allowed. `MIT/Apache-2.0` is an old `OR`.
+/// Whether the allowed licences satisfy an SPDX expression. `MIT/Apache-2.0` is an old form of
+/// `OR`.
 fn is_allowed(expression: &str, allowed: &[String]) -> bool {
     let plain = expression.replace(['(', ')'], "").replace('/', " OR ");
     let is_one = |licence: &str| allowed.iter().any(|it| it == licence.trim());
     plain.split(" AND ").all(|part| part.split(" OR ").any(is_one))
 }
 
-/// What cargo knows of every crate that is built here, without a network.
+/// Cargo's metadata of every crate in this build, without a network.
 #[test]
 fn every_crate_has_a_licence_that_is_allowed() {
     let mut command = std::process::Command::new(env!("CARGO"));
@@ -58,9 +59,9 @@ fn every_crate_has_a_licence_that_is_allowed() {
     command
         .arg("--filter-platform=x86_64-unknown-linux-gnu")
         .current_dir(crate::source_tree::top());
-    let told = command.output().expect("cargo metadata");
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    let graph: serde_json::Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    let output = command.output().expect("cargo metadata");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let graph: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
     let built: Vec<_> =
         list(&graph["resolve"]["nodes"]).iter().map(|it| it["id"].clone()).collect();
@@ -78,7 +79,7 @@ fn every_crate_has_a_licence_that_is_allowed() {
 }
 
 #[test]
-fn an_expression_of_licences_is_met_or_not() {
+fn licence_expressions_are_evaluated() {
     let allowed = ["MIT".to_owned(), "Apache-2.0 WITH LLVM-exception".to_owned()];
     for (expression, is_met) in [
         ("MIT", true),
@@ -94,7 +95,7 @@ fn an_expression_of_licences_is_met_or_not() {
 }
 
 #[test]
-fn one_implementation_of_tls_and_no_foreign_compiler() {
+fn one_tls_implementation_and_no_foreign_compiler() {
     for name in ["aws-lc-sys", "aws-lc-rs", "openssl-sys", "native-tls"] {
         assert!(banned().iter().any(|banned| banned == name), "deny.toml no longer bans {name}");
     }

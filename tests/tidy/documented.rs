@@ -59,8 +59,8 @@ fn table_words(page: &File) -> Vec<(usize, String)> {
 fn compare<'a>(page: &File, known: impl IntoIterator<Item = &'a str>) -> Vec<Finding> {
     let known: BTreeSet<&str> = known.into_iter().collect();
     let words = table_words(page);
-    let is_there = |word: &&&str| words.iter().any(|(_, found)| found == **word);
-    let missing = known.iter().filter(|word| !is_there(word));
+    let is_present = |word: &&&str| words.iter().any(|(_, found)| found == **word);
+    let missing = known.iter().filter(|word| !is_present(word));
     let mut findings: Vec<_> =
         missing.map(|word| page.finding(0, format!("`{word}` is not documented"))).collect();
     for (line, word) in words.iter().filter(|(_, word)| !known.contains(word.as_str())) {

@@ -1,9 +1,9 @@
-//! Who may import whom. The layers are those of ARCHITECTURE.md.
+//! Which module may import which. The layers are those of ARCHITECTURE.md.
 
 use crate::source_tree::{File, Finding, assert_none, code_of, files, without_tests};
 
-/// The rooms of `src/`, layer by layer. A room imports from lower layers, and on its own layer from
-/// rooms that stand before it; ports know nothing of one another.
+/// The modules of `src/`, layer by layer. A module imports from lower layers, and on its own layer
+/// from the modules before it; ports do not import one another.
 const LAYERS: [(Kind, &[&str]); 5] = [
     (Kind::Pure, &["core"]),
     (Kind::Ports, &["engine", "registry", "journal", "host"]),
@@ -17,15 +17,15 @@ const LAYERS: [(Kind, &[&str]); 5] = [
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
-    /// Decides, and touches nothing.
+    /// Pure: decides, without input and output.
     Pure,
-    /// Each touches one thing outside.
+    /// Each module accesses one thing outside.
     Ports,
-    /// Each may use those before it.
+    /// Each module may use those before it.
     Ordered,
 }
 
-/// The adapters, which only the composition root may name, and the port that each belongs to.
+/// The adapters, which only the composition root may name, each with its port.
 const ADAPTERS: [(&str, &str); 4] = [
     ("DockerEngine", "engine"),
     ("HttpRegistry", "registry"),
@@ -33,8 +33,7 @@ const ADAPTERS: [(&str, &str); 4] = [
     ("RealHost", "host"),
 ];
 
-/// What core must not have: whatever touches the world, or waits for it. Its tests may read
-/// fixtures.
+/// Forbidden in core: input, output and waiting. Its tests may read fixtures.
 const IMPURE: [&str; 18] = [
     "async ",
     ".await",
@@ -56,51 +55,51 @@ const IMPURE: [&str; 18] = [
     "Local::now",
 ];
 
-/// Files that stand above all layers and wire everything together.
-const ABOVE_ALL: [&str; 2] = ["src/lib.rs", "src/main.rs"];
+/// Files above all layers, which connect everything.
+const TOP_FILES: [&str; 2] = ["src/lib.rs", "src/main.rs"];
 
-fn place_of(room: &str) -> Option<(usize, usize)> {
-    let find = |(layer, (_, rooms)): (usize, &(Kind, &[&str]))| {
-        Some((layer, rooms.iter().position(|known| *known == room)?))
+fn position_of(module: &str) -> Option<(usize, usize)> {
+    let find = |(layer, (_, modules)): (usize, &(Kind, &[&str]))| {
+        Some((layer, modules.iter().position(|known| *known == module)?))
     };
     LAYERS.iter().enumerate().find_map(find)
 }
 
-/// The room of a file: `src/engine/mod.rs` and `src/engine.rs` are in `engine`.
-fn room_of(path: &str) -> &str {
+/// The module of a file: `src/engine/mod.rs` and `src/engine.rs` are in `engine`.
+fn module_of(path: &str) -> &str {
     let inside = path.strip_prefix("src/").unwrap_or(path);
     let first = inside.split('/').next().unwrap_or(inside);
     first.strip_suffix(".rs").unwrap_or(first)
 }
 
-fn may_import(room: &str, other: &str) -> Result<(), String> {
-    if room == other {
+fn may_import(module: &str, other: &str) -> Result<(), String> {
+    if module == other {
         return Ok(());
     }
-    let place = |room: &str| place_of(room).ok_or_else(|| no_layer(room));
-    let ((layer, position), (other_layer, other_position)) = (place(room)?, place(other)?);
+    let place = |module: &str| position_of(module).ok_or_else(|| no_layer(module));
+    let ((layer, position), (other_layer, other_position)) = (place(module)?, place(other)?);
     if other_layer < layer {
         return Ok(());
     }
     if other_layer > layer {
-        return Err(format!("imports go down: `{room}` must not know `{other}` above it"));
+        return Err(format!("imports go down: `{module}` must not know `{other}` above it"));
     }
     match LAYERS[layer].0 {
         Kind::Ordered if other_position < position => Ok(()),
-        Kind::Ordered => Err(format!("`{other}` stands after `{room}` on its layer")),
+        Kind::Ordered => Err(format!("`{other}` is after `{module}` on its layer")),
         Kind::Pure | Kind::Ports => {
-            Err(format!("ports know nothing of one another: `{room}` names `{other}`"))
+            Err(format!("ports do not import one another: `{module}` names `{other}`"))
         }
     }
 }
 
-fn no_layer(room: &str) -> String {
-    format!("`{room}` stands on no layer: give it one in tests/tidy/layers.rs and ARCHITECTURE.md")
+fn no_layer(module: &str) -> String {
+    format!("`{module}` is in no layer: add it in tests/tidy/layers.rs and ARCHITECTURE.md")
 }
 
-/// The rooms that a line of code names: `crate::a::b`, and each of `crate::{a, b::c}`.
-fn named_rooms(code: &str) -> Vec<(usize, String)> {
-    let mut rooms = Vec::new();
+/// The modules that a line of code names: `crate::a::b`, and each of `crate::{a, b::c}`.
+fn named_modules(code: &str) -> Vec<(usize, String)> {
+    let mut modules = Vec::new();
     for (at, path) in code.match_indices("crate::") {
         let line = code[..at].lines().count().max(1) + usize::from(code[..at].ends_with('\n'));
         let rest = &code[at + path.len()..];
@@ -110,13 +109,13 @@ fn named_rooms(code: &str) -> Vec<(usize, String)> {
             let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
             text[..end.unwrap_or(text.len())].to_owned()
         };
-        rooms.extend(names.into_iter().map(|name| (line, word(name.trim()))));
+        modules.extend(names.into_iter().map(|name| (line, word(name.trim()))));
     }
-    rooms.retain(|(_, room)| !room.is_empty());
-    rooms
+    modules.retain(|(_, module)| !module.is_empty());
+    modules
 }
 
-/// The members of a group in braces, without what stands in inner ones.
+/// The members of a group in braces, without those of inner groups.
 fn first_level(rest: &str) -> Vec<&str> {
     let mut depth = 0_usize;
     let mut members = Vec::new();
@@ -140,26 +139,26 @@ fn first_level(rest: &str) -> Vec<&str> {
 }
 
 fn check_imports(file: &File) -> Vec<Finding> {
-    if ABOVE_ALL.contains(&file.path.as_str()) {
+    if TOP_FILES.contains(&file.path.as_str()) {
         return Vec::new();
     }
-    let room = room_of(&file.path);
-    if place_of(room).is_none() {
-        return vec![file.finding(0, no_layer(room))];
+    let module = module_of(&file.path);
+    if position_of(module).is_none() {
+        return vec![file.finding(0, no_layer(module))];
     }
-    let named = named_rooms(&code_of(&file.text)).into_iter();
+    let named = named_modules(&code_of(&file.text)).into_iter();
     named
-        .filter_map(|(line, other)| Some(file.finding(line, may_import(room, &other).err()?)))
+        .filter_map(|(line, other)| Some(file.finding(line, may_import(module, &other).err()?)))
         .collect()
 }
 
 fn check_adapters(file: &File) -> Vec<Finding> {
-    let room = room_of(&file.path);
-    if room == "app" || ABOVE_ALL.contains(&file.path.as_str()) {
+    let module = module_of(&file.path);
+    if module == "app" || TOP_FILES.contains(&file.path.as_str()) {
         return Vec::new();
     }
     let code = without_tests(&code_of(&file.text));
-    let foreign = ADAPTERS.iter().filter(|(_, port)| *port != room);
+    let foreign = ADAPTERS.iter().filter(|(_, port)| *port != module);
     let rule = |name: &str| format!("only src/app.rs names the adapter `{name}`");
     foreign
         .flat_map(|(name, _)| {
@@ -171,7 +170,7 @@ fn check_adapters(file: &File) -> Vec<Finding> {
 
 fn check_purity(file: &File) -> Vec<Finding> {
     let code = without_tests(&code_of(&file.text));
-    let rule = |word: &str| format!("core decides and touches nothing: no `{}` here", word.trim());
+    let rule = |word: &str| format!("core is pure: no `{}` here", word.trim());
     IMPURE
         .iter()
         .flat_map(|word| File::lines_with(&code, word).into_iter().map(move |line| (line, word)))
@@ -179,8 +178,7 @@ fn check_purity(file: &File) -> Vec<Finding> {
         .collect()
 }
 
-/// What a file needs of the others stands at its top, where a reader looks for it; or at the top of
-/// a module of tests.
+/// Imports are at the top of a file, or at the top of a module of tests.
 fn check_place_of_uses(file: &File) -> Vec<Finding> {
     let code = without_tests(&code_of(&file.text));
     let lines = File::lines_with(&code, "use crate::");
@@ -188,28 +186,28 @@ fn check_place_of_uses(file: &File) -> Vec<Finding> {
         code.lines().nth(line - 1).is_some_and(|text| text.starts_with(char::is_whitespace))
     };
     let inside = lines.into_iter().filter(is_inside);
-    inside.map(|line| file.finding(line, "`use crate::…` stands at the top of a file")).collect()
+    inside.map(|line| file.finding(line, "`use crate::…` belongs at the top of a file")).collect()
 }
 
 #[test]
-fn imports_go_down_and_never_sideways_between_ports() {
+fn imports_go_down_and_never_between_ports() {
     assert_none(&files("src", ".rs").iter().flat_map(check_imports).collect::<Vec<_>>());
 }
 
 #[test]
-fn adapters_are_named_only_where_the_program_is_put_together() {
+fn adapters_are_named_only_in_the_composition_root() {
     assert_none(&files("src", ".rs").iter().flat_map(check_adapters).collect::<Vec<_>>());
 }
 
 #[test]
-fn core_touches_nothing() {
+fn core_is_pure() {
     let is_test = |file: &File| file.path.contains("/tests/") || file.path.ends_with("_tests.rs");
     let core = files("src/core", ".rs").into_iter().filter(|file| !is_test(file));
     assert_none(&core.flat_map(|file| check_purity(&file)).collect::<Vec<_>>());
 }
 
 #[test]
-fn imports_stand_at_the_top() {
+fn imports_are_at_the_top() {
     assert_none(&files("src", ".rs").iter().flat_map(check_place_of_uses).collect::<Vec<_>>());
 }
 

@@ -1,15 +1,14 @@
-//! `docs/limits.md`: every limit of the program, with its value and its reason as they are in the
-//! code.
+//! `docs/limits.md`: every limit of the program, with its value and its reason from the code.
 //!
 //! A limit is a constant whose name has one of [`WORDS`] and whose value is a number or a time. The
-//! page is written from the code: `PILOTFISH_WRITE_LIMITS=1 cargo test --test tidy limits` puts in
-//! what is missing, and keeps what stands in the last column.
+//! page is generated from the code: `PILOTFISH_WRITE_LIMITS=1 cargo test --test tidy limits` adds
+//! missing rows, and keeps the last column.
 
 use crate::source_tree::{File, Finding, assert_none, code_of, file, files, top, without_tests};
 
 const PAGE: &str = "docs/limits.md";
 
-/// The words by which the name of a limit is known.
+/// The words in the name of a limit.
 const WORDS: [&str; 16] = [
     "MAX", "MIN", "TIMEOUT", "INTERVAL", "TIME", "PAUSE", "MARGIN", "LIMIT", "SLACK", "SPREAD",
     "SILENCE", "LIFE", "ONCE", "RESERVE", "YOUNG", "LINES",
@@ -19,10 +18,10 @@ const WORDS: [&str; 16] = [
 const TYPES: [&str; 9] =
     ["Duration", "usize", "u64", "u32", "u16", "i64", "i32", "TimeDelta", "chrono::TimeDelta"];
 
-/// What stands in the last column where no setting raises a limit.
+/// The last column if no setting changes a limit.
 const NO_SETTING: &str = "–";
 
-/// One limit, and where it stands.
+/// One limit, and its place in the code.
 #[derive(Debug, PartialEq)]
 struct Limit {
     path: String,
@@ -33,14 +32,14 @@ struct Limit {
 }
 
 impl Limit {
-    /// Its row in the page, but for the last column.
+    /// Its row in the page, without the last column.
     fn row(&self) -> String {
         let place = self.path.trim_start_matches("src/").trim_end_matches(".rs");
         format!("| `{}` in `{place}` | {} | {} |", self.name, self.value, self.reason)
     }
 }
 
-/// Every limit in a file of Rust, tests left out.
+/// All limits in a Rust file, without its tests.
 fn limits(file: &File) -> Vec<Limit> {
     let code = without_tests(&code_of(&file.text));
     let code: Vec<&str> = code.lines().collect();
@@ -63,12 +62,12 @@ fn limit(file: &File, code: &[&str], text: &[&str], index: usize) -> Option<Limi
     reason.reverse();
     let reason = reason.iter().map(|line| line.trim().trim_start_matches("///").trim());
     let reason = reason.collect::<Vec<_>>().join(" ").replace("[`", "`").replace("`]", "`");
-    let (path, name, value) = (file.path.clone(), name.to_owned(), in_words(&value));
+    let (path, name, value) = (file.path.clone(), name.to_owned(), format_value(&value));
     is_limit.then_some(Limit { path, line: index + 1, name, value, reason })
 }
 
-/// A value as the page has it: `30 s`, `1048576`.
-fn in_words(value: &str) -> String {
+/// The value as in the page: `30 s`, `1048576`.
+fn format_value(value: &str) -> String {
     let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
     let units = [
         ("secs(", "s"),
@@ -86,7 +85,7 @@ fn in_words(value: &str) -> String {
     product(&value)
 }
 
-/// A product of whole numbers, worked out; anything else as it is written.
+/// The result of a product of whole numbers; any other text as it is written.
 fn product(text: &str) -> String {
     let factor = |factor: &str| factor.trim().replace('_', "").parse::<u64>().ok();
     let factors: Option<Vec<u64>> = text.split('*').map(factor).collect();
@@ -97,7 +96,7 @@ fn is_row(line: &str) -> bool {
     line.starts_with("| `")
 }
 
-/// What is missing in the page, or stands there although the code says something else.
+/// Limits that are missing in the page, and rows that differ from the code.
 fn check(page: &File, limits: &[Limit]) -> Vec<Finding> {
     let rows: Vec<_> = page.text.lines().filter(|line| is_row(line)).collect();
     let mut findings = Vec::new();
@@ -121,7 +120,7 @@ fn check(page: &File, limits: &[Limit]) -> Vec<Finding> {
     findings
 }
 
-/// The page with the rows that the code asks for. A row keeps its last column.
+/// The page with the rows of the code. A row keeps its last column.
 fn written(page: &File, limits: &[Limit]) -> String {
     let setting = |limit: &Limit| {
         let begin = limit.row();

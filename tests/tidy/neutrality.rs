@@ -1,14 +1,14 @@
-//! The tree speaks of Pilotfish to anybody who reads it, on any machine.
+//! The texts of the repository apply on any machine and at any time.
 
 use crate::source_tree::{File, Finding, assert_none, files, top};
 
-/// Where prose stands.
+/// The file types with prose.
 const PROSE: [&str; 5] = [".md", ".rs", ".toml", ".service", ".yaml"];
 
-/// Paths that exist on the machine of one person alone.
-const ONES_OWN: [&str; 4] = ["/home/", "/Users/", "/work/", "../shared"];
+/// Paths that exist only on one person's machine.
+const PRIVATE_PATHS: [&str; 4] = ["/home/", "/Users/", "/work/", "../shared"];
 
-/// Words for the moment in which something was written; a reader comes later.
+/// Words that refer to the moment of writing.
 const MOMENTS: [&str; 2] = ["this session", "as discussed"];
 
 fn check_words(file: &File) -> Vec<Finding> {
@@ -18,12 +18,12 @@ fn check_words(file: &File) -> Vec<Finding> {
             lines.map(move |line| file.finding(line, format!("`{word}`: {rule}")))
         })
     };
-    find(&ONES_OWN, "a path that others do not have")
-        .chain(find(&MOMENTS, "a reader was not there"))
+    find(&PRIVATE_PATHS, "a path of one machine")
+        .chain(find(&MOMENTS, "words about the moment of writing"))
         .collect()
 }
 
-/// Links to files of this tree that do not exist.
+/// Links to missing files of this repository.
 fn check_links(file: &File) -> Vec<Finding> {
     let folder = top().join(&file.path).parent().map(std::path::Path::to_owned).unwrap_or_default();
     let mut findings = Vec::new();
@@ -34,7 +34,7 @@ fn check_links(file: &File) -> Vec<Finding> {
             if path.is_empty() || path.contains("://") || folder.join(path).exists() {
                 continue;
             }
-            findings.push(file.finding(index + 1, format!("the link to {target} leads nowhere")));
+            findings.push(file.finding(index + 1, format!("the link to {target} has no target")));
         }
     }
     findings
@@ -46,12 +46,12 @@ fn prose() -> Vec<File> {
 }
 
 #[test]
-fn nothing_points_at_one_machine_or_one_moment() {
+fn no_text_refers_to_one_machine_or_one_moment() {
     assert_none(&prose().iter().flat_map(check_words).collect::<Vec<_>>());
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn links_have_targets() {
     assert_none(&files("", ".md").iter().flat_map(check_links).collect::<Vec<_>>());
 }
 
@@ -61,5 +61,5 @@ fn these_rules_find_what_breaks_them() {
     assert_eq!(check_words(&file).len(), 1);
     let links = check_links(&file);
     assert_eq!(links.len(), 1);
-    assert_eq!(links[0].to_string(), "docs/x.md:2: the link to no-such.md#a leads nowhere");
+    assert_eq!(links[0].to_string(), "docs/x.md:2: the link to no-such.md#a has no target");
 }

@@ -1,8 +1,8 @@
-//! What is shipped says the same thing everywhere: two images, and the machines they are for.
+//! The shipped files agree with each other: two Dockerfiles, and the target platforms.
 
 use crate::source_tree::{File, Finding, assert_none, file};
 
-/// What two Dockerfiles share begins with the image's labels.
+/// The common part of the two Dockerfiles begins with the image's labels.
 const SHARED_BEGINS: &str = "LABEL ";
 
 fn shared(dockerfile: &File) -> &str {
@@ -18,7 +18,7 @@ fn check_images(one: &File, other: &File) -> Vec<Finding> {
     }
 }
 
-/// Every target that is linked for a Pi is named in each place that builds or packs one.
+/// Every target that is linked for a Pi is named in each file that builds or packs one.
 fn check_targets(cargo: &File, places: &[File]) -> Vec<Finding> {
     let headings = cargo.text.lines().filter_map(|line| line.strip_prefix("[target."));
     let targets: Vec<_> = headings.map(|heading| heading.trim_end_matches(']')).collect();
@@ -44,7 +44,7 @@ fn every_target_is_built_packed_and_permitted() {
 }
 
 #[test]
-fn the_rules_find_what_differs() {
+fn the_rules_find_differences() {
     let one = File::made_up("Dockerfile", "FROM a\nLABEL x=y\nCMD [\"run\"]\n");
     let other = File::made_up("other", "FROM b\nLABEL x=y\nCMD [\"check\"]\n");
     assert_eq!(check_images(&one, &other).len(), 1);

@@ -1,9 +1,9 @@
-//! The tree as text: its files, its findings, and Rust without comments and texts.
+//! The source tree as text: files, findings, and Rust code without comments and strings.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// One file, with its path from the top of the tree.
+/// One file, with its path in the repository.
 #[derive(Debug, Clone)]
 pub struct File {
     pub path: String,
@@ -14,7 +14,7 @@ pub struct File {
 #[derive(Debug, PartialEq)]
 pub struct Finding {
     pub path: String,
-    /// From 1; 0 where the whole file is meant.
+    /// From 1; 0 means the whole file.
     pub line: usize,
     pub rule: String,
 }
@@ -26,7 +26,7 @@ impl fmt::Display for Finding {
 }
 
 impl File {
-    /// A file that a test makes up.
+    /// A made-up file for a test.
     pub fn made_up(path: &str, text: &str) -> Self {
         Self { path: path.to_owned(), text: text.to_owned() }
     }
@@ -35,7 +35,7 @@ impl File {
         Finding { path: self.path.clone(), line, rule: rule.into() }
     }
 
-    /// Every line of the code that has this text, from 1.
+    /// The lines of the code that contain this text, from 1.
     pub fn lines_with(code: &str, text: &str) -> Vec<usize> {
         let has = |(index, line): (usize, &str)| line.contains(text).then_some(index + 1);
         code.lines().enumerate().filter_map(has).collect()
@@ -49,15 +49,15 @@ pub fn assert_none(findings: &[Finding]) {
     assert!(findings.is_empty(), "\n{}\n", all.join("\n"));
 }
 
-/// The top of the tree.
+/// The root of the repository.
 pub fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What git ignores, and git itself.
-const NOT_OURS: [&str; 2] = ["target", ".git"];
+/// Folders that git ignores, and git's own.
+const SKIPPED_FOLDERS: [&str; 2] = ["target", ".git"];
 
-/// Every file below a folder of the tree whose name ends like this, in order.
+/// Every file below a folder whose name ends like this, sorted.
 pub fn files(below: &str, ending: &str) -> Vec<File> {
     let mut paths = Vec::new();
     walk(&top().join(below), &mut paths);
@@ -66,7 +66,7 @@ pub fn files(below: &str, ending: &str) -> Vec<File> {
     paths.iter().filter_map(|path| read(path)).collect()
 }
 
-/// A file of the tree that must be there.
+/// A file of the repository that must exist.
 pub fn file(path: &str) -> File {
     read(&top().join(path)).unwrap_or_else(|| panic!("{path} is missing, or is not text"))
 }
@@ -75,56 +75,56 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if NOT_OURS.contains(&name.as_ref()) {
+        if SKIPPED_FOLDERS.contains(&name.as_ref()) {
             continue;
         }
         if path.is_dir() { walk(&path, found) } else { found.push(path) }
     }
 }
 
-/// `None` for what is not text.
+/// `None` for a file that is not text.
 fn read(path: &Path) -> Option<File> {
     let text = std::fs::read_to_string(path).ok()?;
     let path = path.strip_prefix(top()).unwrap_or(path).to_string_lossy().into_owned();
     Some(File { path, text })
 }
 
-/// Rust without its comments and without the contents of its texts: both become blanks, line ends
-/// stay, so a line number in the result is one in the file.
+/// Rust code without comments and string contents. Both become blanks and line ends stay, so the
+/// line numbers are those of the file.
 pub fn code_of(text: &str) -> String {
-    let letters: Vec<char> = text.chars().collect();
+    let chars: Vec<char> = text.chars().collect();
     let mut code = String::with_capacity(text.len());
     let mut at = 0;
-    while at < letters.len() {
-        let end = end_of_prose(&letters, at);
+    while at < chars.len() {
+        let end = end_of_text(&chars, at);
         if end == at {
-            code.push(letters[at]);
+            code.push(chars[at]);
             at += 1;
         } else {
-            code.extend(letters[at..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
+            code.extend(chars[at..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
             at = end;
         }
     }
     code
 }
 
-/// Where the comment, text or character that begins here ends; `at` where none begins.
-fn end_of_prose(letters: &[char], at: usize) -> usize {
-    let rest = &letters[at..];
+/// The end of the comment, string or character that begins here; `at` if none begins.
+fn end_of_text(chars: &[char], at: usize) -> usize {
+    let rest = &chars[at..];
     match rest {
         ['/', '/', ..] => at + rest.iter().position(|c| *c == '\n').unwrap_or(rest.len()),
         ['/', '*', ..] => at + length_of_block(rest),
         ['"', ..] => at + length_of_text(rest),
-        ['r', '"' | '#', ..] if !is_word(letters, at) => at + length_of_raw(rest),
+        ['r', '"' | '#', ..] if !is_word(chars, at) => at + length_of_raw(rest),
         ['\'', '\\', ..] => at + 3 + rest[3..].iter().take_while(|c| **c != '\'').count() + 1,
         ['\'', _, '\'', ..] => at + 3,
         _ => at,
     }
 }
 
-/// Whether the letter here goes on with a word that began before.
-fn is_word(letters: &[char], at: usize) -> bool {
-    let before = at.checked_sub(1).and_then(|before| letters.get(before));
+/// Whether the letter here continues a word.
+fn is_word(chars: &[char], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|before| chars.get(before));
     before.is_some_and(|c| (c.is_alphanumeric() && *c != 'b') || *c == '_')
 }
 
@@ -182,7 +182,7 @@ pub fn without_tests(code: &str) -> String {
     rest
 }
 
-/// Where the item that begins here ends: at its last brace, or at a semicolon before the first.
+/// The end of the item that begins here: its last brace, or a semicolon before the first.
 pub fn end_of_item(code: &str, begin: usize) -> usize {
     let mut depth = 0_usize;
     let mut nesting = 0_usize;

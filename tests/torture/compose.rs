@@ -1,5 +1,5 @@
-//! The real `docker-compose`, on a project with the service in it: this machine's, or the one that
-//! `TEST_COMPOSE` names (`make test-engines` tries Compose 2).
+//! The real `docker-compose`, on a project with the service in it: the installed one, or the one in
+//! `TEST_COMPOSE` (`make test-engines` uses Compose 2).
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -12,22 +12,22 @@ use crate::support::Pi;
 use crate::support::command::{output, run};
 use crate::support::registry::Published;
 
-/// The name of the project; its labels and its network bear it.
+/// The name of the project, which is in its labels and its network.
 const PROJECT: &str = "shop";
 
-/// Puts the file down, and brings the project up for the first time.
+/// Writes the file, and starts the project for the first time.
 pub fn start(pi: &Pi, image: &Published) {
     fs::write(path(pi), file(pi, image)).expect("the compose file");
     run(&mut docker_compose(pi, &["up", "--detach"]));
 }
 
-/// What a person types in the directory of the project, to its end; it may fail, because what it
-/// meets is in the middle of an update.
+/// Runs a command of a person in the project's directory. It may fail, because it runs in the
+/// middle of an update.
 pub fn try_to(pi: &Pi, arguments: &[&str]) -> Output {
     output(&mut docker_compose(pi, arguments))
 }
 
-/// The IDs of the containers that Compose takes for the project's.
+/// The IDs of the containers that Compose considers part of the project.
 pub fn containers(pi: &Pi) -> Vec<String> {
     let ids = run(&mut docker_compose(pi, &["ps", "--quiet"]));
     ids.lines().map(str::to_owned).collect()
@@ -45,7 +45,7 @@ fn path(pi: &Pi) -> PathBuf {
     pi.engine.directory().join("docker-compose.yml")
 }
 
-/// The same service that `docker run` starts elsewhere, as people write it into a file.
+/// The same service that `docker run` starts elsewhere, as a compose file.
 fn file(pi: &Pi, image: &Published) -> String {
     let labels = [&LABELS[..], &[SHELF, SERVICE_LABEL]].concat();
     let labels: Vec<String> = labels.iter().map(|label| format!("{label:?}")).collect();

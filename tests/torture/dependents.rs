@@ -1,25 +1,25 @@
-//! Two dependents that live in the network of the service, and are updated with it.
+//! Two dependents in the network of the service, which are updated with it.
 
 use std::fs;
 
 use serde_json::Value;
 
-use crate::invariants::{Finding, Weight, judge_fidelity};
+use crate::invariants::{Finding, Weight, check_fidelity};
 use crate::rig::{RECOVERY_LIMIT, Rig, SERVICE};
 use crate::service::{LABELS, Setup};
 use crate::service_watch::Watch;
 use crate::support::Pi;
 use crate::support::images::Release;
 
-/// What hangs on the service.
+/// The names of the dependents.
 pub const DEPENDENTS: [&str; 2] = ["scale", "printer"];
 
-/// The label by which each of them is known, whatever its container's name.
+/// The label of a dependent, which stays whatever the container's name is.
 fn label(dependent: &str) -> String {
     format!("torture.dependent={dependent}")
 }
 
-/// Starts them in the network of the service, each at a port of its own.
+/// Starts them in the network of the service, each with its own port.
 pub fn start(pi: &Pi) {
     for (dependent, port) in DEPENDENTS.into_iter().zip(["TILL_PORT=8081", "TILL_PORT=8082"]) {
         let image = pi.registry.publish("peripheral", &Release::new("peripheral"));
@@ -33,7 +33,7 @@ pub fn start(pi: &Pi) {
     }
 }
 
-/// One of them as it was started, with an ear on how many of it run.
+/// A dependent as it was started, and a watch on how many of its containers run.
 pub struct Dependent {
     name: &'static str,
     original: Value,
@@ -41,27 +41,27 @@ pub struct Dependent {
 }
 
 impl Dependent {
-    /// All that are there.
+    /// All dependents of this machine.
     pub fn all(pi: &Pi) -> Vec<Self> {
         let all = DEPENDENTS.into_iter().filter_map(|name| Some((name, pi.engine.inspect(name)?)));
         let watch = |name| Watch::start(&pi.engine.socket(), &label(name));
         all.map(|(name, original)| Self { name, original, watch: watch(name) }).collect()
     }
 
-    /// Counts anew how many of it ran at the same time.
+    /// Resets the highest number of containers that ran at the same time.
     pub fn begin(&self) {
         self.watch.begin();
     }
 }
 
-/// Once the service runs: exactly one of each dependent runs, in the network of the container that
-/// is the service now, and it is what it was.
+/// Once the service runs, exactly one container of each dependent runs, in the network of the
+/// present service container, with its original configuration.
 pub fn invariants(rig: &Rig) -> Vec<Finding> {
     let service = rig.pi.engine.inspect(SERVICE).unwrap_or_default();
-    rig.dependents.iter().flat_map(|dependent| judge_one(rig, dependent, &service)).collect()
+    rig.dependents.iter().flat_map(|dependent| check_one(rig, dependent, &service)).collect()
 }
 
-fn judge_one(rig: &Rig, dependent: &Dependent, service: &Value) -> Vec<Finding> {
+fn check_one(rig: &Rig, dependent: &Dependent, service: &Value) -> Vec<Finding> {
     let name = dependent.name;
     if dependent.watch.await_one(RECOVERY_LIMIT).is_none() {
         return vec![Finding::lost(format!("not one {name}: {:?}", rig.pi.names()))];
@@ -79,20 +79,19 @@ fn judge_one(rig: &Rig, dependent: &Dependent, service: &Value) -> Vec<Finding> 
         let what = format!("{name} is in {own:?}, the service in {theirs:?}");
         findings.push(Finding::lost(what));
     }
-    findings.extend(judge_fidelity(&followed(&dependent.original, service), &now));
+    findings.extend(check_fidelity(&followed(&dependent.original, service), &now));
     findings
 }
 
-/// The network namespace in which a container's process is, as the kernel tells it. What the
-/// Engine's document says would be the same where the container that it names had been restarted
-/// since.
+/// The network namespace of a container's process, according to the kernel. The Engine's document
+/// would not change if the container that it names had been restarted since.
 fn network(container: &Value) -> Option<String> {
     let process = container["State"]["Pid"].as_u64().filter(|process| *process > 0)?;
     let link = fs::read_link(format!("/proc/{process}/ns/net")).ok()?;
     Some(link.to_string_lossy().into_owned())
 }
 
-/// How a dependent looked at first, had it hung on the container that is the service now.
+/// The original configuration of a dependent, but joined to the present service container.
 fn followed(original: &Value, service: &Value) -> Value {
     let mut original = original.clone();
     let anchor = service["Id"].as_str().unwrap_or_default();
@@ -100,9 +99,9 @@ fn followed(original: &Value, service: &Value) -> Value {
     original
 }
 
-/// A restart by hand leaves them in a network that nobody else is in, and no document shows it.
+/// A restart by hand leaves the dependents in a network of their own, and no document shows it.
 #[test]
-fn the_judge_sees_dependents_that_were_left_behind() {
+fn the_check_finds_dependents_that_were_left_behind() {
     let rig = Rig::with(Setup::WithDependents, &[]);
     assert_eq!(invariants(&rig), []);
 

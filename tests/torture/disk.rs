@@ -12,22 +12,22 @@ use rustix::fs::{FallocateFlags, fallocate};
 use crate::fault::Failure;
 use crate::support::command::{run, wait_until};
 
-/// Room for an Engine with a few images of a megabyte; the file is sparse.
+/// Space for an Engine with a few images of a megabyte; the file is sparse.
 pub const SIZE: &str = "2G";
 
-/// Room for the same, with no more than the agent insists on before an update.
+/// Space for the same, with only the free space that the agent requires before an update.
 pub const SMALL_SIZE: &str = "300M";
 
-/// The largest and the smallest piece in which a disk is filled, in bytes.
+/// The largest and the smallest chunk with which a disk is filled, in bytes.
 const FILL: (u64, u64) = (64 << 20, 1 << 10);
 
-/// Room for a state directory, and filled in a moment.
+/// Space for a state directory; it is full within a moment.
 const STATE_SIZE: &str = "8M";
 
-/// What a full disk is full of.
+/// The file that fills a disk.
 const FILLER: &str = "filler";
 
-/// The disk of one machine: its Engine's data and its agent's state are on it.
+/// The disk of one machine, with its Engine's data and its agent's state.
 pub struct LossyDisk {
     file: PathBuf,
     point: PathBuf,
@@ -36,7 +36,7 @@ pub struct LossyDisk {
 }
 
 impl LossyDisk {
-    /// Makes it in an Engine's directory, before the Engine is started.
+    /// Creates the disk in an Engine's directory, before the Engine is started.
     pub fn new(directory: &Path, size: &str) -> Self {
         let (file, point) = (directory.join("disk.img"), directory.join("disk"));
         let disk = Self { file, point, boot_id: directory.join("boot_id"), boots: 0 };
@@ -47,7 +47,7 @@ impl LossyDisk {
         disk
     }
 
-    /// Where the agent keeps its state.
+    /// The agent's state directory.
     pub fn state(&self) -> PathBuf {
         self.point.join("pilotfish")
     }
@@ -57,7 +57,7 @@ impl LossyDisk {
         &self.boot_id
     }
 
-    /// Leaves no room on it, not even for root.
+    /// Fills the disk completely, also for root.
     pub fn fill(&self) {
         let filler = File::create(self.point.join(FILLER)).expect("the filler");
         let (mut piece, smallest) = FILL;
@@ -70,7 +70,7 @@ impl LossyDisk {
         }
     }
 
-    /// Has room again.
+    /// Frees the space again.
     pub fn make_room(&self) {
         fs::remove_file(self.point.join(FILLER)).unwrap_or_default();
     }
@@ -81,12 +81,12 @@ impl LossyDisk {
         rustix::fs::syncfs(point).expect("to flush the disk");
     }
 
-    /// The power goes: what was not flushed is lost.
+    /// The power is cut: what was not flushed is lost.
     pub fn cut(&mut self) {
         run(script("cut").arg(&self.point));
     }
 
-    /// The power is back. Whoever used the disk must be gone.
+    /// The power is back. All users of the disk must have ended before.
     pub fn mount_again(&mut self) {
         run(script("mount").arg(&self.file).arg(&self.point));
         self.boots += 1;
@@ -99,26 +99,26 @@ impl LossyDisk {
     }
 }
 
-/// A small disk for the agent's state alone, which can fail in every way and be mended.
+/// A small disk for the agent's state alone, which can fail in every way and be repaired.
 pub struct StateDisk {
     file: PathBuf,
     point: PathBuf,
 }
 
 impl StateDisk {
-    /// Makes it in an Engine's directory.
+    /// Creates the disk in an Engine's directory.
     pub fn new(directory: &Path) -> Self {
         let disk = Self { file: directory.join("state.img"), point: directory.join("state-disk") };
         run(script("make").arg(&disk.file).arg(STATE_SIZE).arg(&disk.point));
         disk
     }
 
-    /// Where the agent keeps its state.
+    /// The agent's state directory.
     pub fn state(&self) -> PathBuf {
         self.point.join("pilotfish")
     }
 
-    /// Has it fail from now on.
+    /// Makes the disk fail from now on.
     pub fn fail(&self, failure: Failure) {
         match failure {
             Failure::Full => {
@@ -136,7 +136,7 @@ impl StateDisk {
         }
     }
 
-    /// Mends it; nobody may be using it.
+    /// Repairs the disk; it must not be in use.
     pub fn mend(&self) {
         drop(fs::remove_file(self.point.join(FILLER)));
         run(Command::new("umount").arg(&self.point));
@@ -151,9 +151,9 @@ fn script(what: &str) -> Command {
     command
 }
 
-/// Another Engine that starts on this machine copies every mount into a namespace of its own.
+/// Another Engine that starts on this machine copies every mount into its own namespace.
 #[test]
-fn a_disk_comes_back_although_another_namespace_has_copied_its_mount() {
+fn a_disk_can_be_mounted_again_although_another_namespace_copied_its_mount() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut disk = LossyDisk::new(directory.path(), STATE_SIZE);
     let kept = disk.point.join("kept");

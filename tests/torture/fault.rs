@@ -1,40 +1,41 @@
-//! What goes wrong, and where.
+//! The faults, and where they are injected.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Something that goes wrong at one call of the Engine.
+/// A fault at one call of the Engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// `kill -9` of the agent.
     Kill,
-    /// The connection ends without an answer. Struck after the call, it was done.
+    /// The connection ends without an answer. If injected after the call, the call was done.
     DropReply,
-    /// The answer takes two seconds longer.
+    /// The answer is two seconds late.
     Delay,
-    /// The answer never comes. Struck after the call, it was done.
+    /// The answer never comes. If injected after the call, the call was done.
     Hang,
-    /// Another answer, with this status. Struck after the call, it was done all the same.
+    /// Another answer, with this status. If injected after the call, the call was done all the
+    /// same.
     Answer(u16),
-    /// The Engine is asked to end, and starts again.
+    /// The Engine is stopped, and started again.
     RestartEngine,
-    /// The Engine is killed, and starts again.
+    /// The Engine is killed, and started again.
     KillEngine,
-    /// The power goes: the disk, the Engine, the containers and the agent at once.
+    /// The power is cut: the disk, the Engine, the containers and the agent at once.
     Cut,
     /// SIGTERM to the agent.
     Terminate,
-    /// The registry goes away, until the agent has ended.
+    /// The registry is down until the agent has ended.
     RegistryGone,
-    /// The disk under the agent's state fails, until the agent has ended.
+    /// The disk of the agent's state fails until the agent has ended.
     State(Failure),
-    /// The one disk of the machine, under the Engine and the agent, is full until the agent has
+    /// The only disk of the machine, for the Engine and the agent, is full until the agent has
     /// ended.
     DiskFull,
-    /// No container can be started from then on, until the agent has ended, and another one has
-    /// tried in vain.
+    /// From now on no container can be started, until the agent has ended and another agent has
+    /// tried and failed.
     StartsFail,
-    /// Somebody else does something to the Engine.
+    /// An action of a person or another program on the Engine.
     Person(UserAction),
 }
 
@@ -43,13 +44,13 @@ pub enum Fault {
 pub enum Failure {
     /// ENOSPC.
     Full,
-    /// EROFS, as ext4 does it to itself after an error on an SD card.
+    /// EROFS: ext4 becomes read-only after an error on an SD card.
     ReadOnly,
     /// EIO.
     Broken,
 }
 
-/// What people do while an update is under way.
+/// Actions of people during an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserAction {
     /// `docker rm -f till`.
@@ -60,7 +61,7 @@ pub enum UserAction {
     Rename,
     /// `docker system prune -f`.
     Prune,
-    /// Another agent, with a state directory of its own, has its round.
+    /// Another agent, with its own state directory, runs a round.
     AnotherAgent,
     /// `docker-compose up -d`.
     ComposeUp,
@@ -73,18 +74,18 @@ pub enum UserAction {
 }
 
 impl UserAction {
-    /// Whether the service is somebody else's afterwards: gone, made by them, under another name,
+    /// Whether the service belongs to somebody else afterwards: it was removed, recreated, renamed,
     /// or updated by another agent.
-    pub const fn takes_the_service(self) -> bool {
+    pub const fn changes_ownership(self) -> bool {
         !matches!(self, Self::Restart | Self::Prune)
     }
 
-    /// Whether there may be no service afterwards.
-    pub const fn may_take_it_away(self) -> bool {
+    /// Whether the service may be gone afterwards.
+    pub const fn may_remove_service(self) -> bool {
         matches!(self, Self::Remove | Self::ComposeDown)
     }
 
-    /// Whether the service must have come from a compose file.
+    /// Whether the service must come from a compose file.
     pub const fn is_compose(self) -> bool {
         matches!(
             self,
@@ -93,7 +94,7 @@ impl UserAction {
     }
 }
 
-/// Whether it happens before the Engine hears of the call, or when it has done it.
+/// Whether the fault happens before the call reaches the Engine, or after the Engine has done it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     Before,
@@ -104,24 +105,24 @@ impl When {
     pub const BOTH: [Self; 2] = [Self::Before, Self::After];
 }
 
-/// Where a fault strikes.
+/// Where a fault is injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// At the call of this number, from 1.
+    /// At the call with this number, from 1.
     Call(usize, When),
-    /// So long after the agent was started.
+    /// This long after the start of the agent.
     After(Duration),
 }
 
-/// A fault with its place.
+/// A fault and its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Aim {
+pub struct PlannedFault {
     pub fault: Fault,
     pub place: Place,
 }
 
-impl Aim {
-    /// When it strikes at the call of this number, if it does.
+impl PlannedFault {
+    /// Returns whether the fault happens before or after the call with this number, or `None`.
     pub fn at_call(&self, number: usize) -> Option<When> {
         match self.place {
             Place::Call(call, when) if call == number => Some(when),
@@ -151,7 +152,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl fmt::Display for Aim {
+impl fmt::Display for PlannedFault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.place {
             Place::Call(call, When::Before) => {

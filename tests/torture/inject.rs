@@ -1,41 +1,41 @@
-//! Carries out on a machine of the bench what the proxy does not do itself.
+//! Injects the faults that the proxy does not inject itself.
 
 use std::time::Instant;
 
 use rustix::process::{Signal, kill_process};
 
 use crate::disk::StateDisk;
-use crate::fault::{Aim, Fault, Place};
+use crate::fault::{Fault, Place, PlannedFault};
 use crate::rig::{AGENT_TIMEOUT, LOOK_INTERVAL, Rig};
 use crate::support::agent::Running;
 
 impl Rig {
-    /// Runs the agent to its end, and carries out what the proxy leaves to the bench. Tells whether
-    /// that was asked for.
-    pub fn run_struck(&mut self, arguments: &[&str], aim: &Aim) -> bool {
+    /// Runs the agent to its end, and injects the faults that the proxy leaves to this module.
+    /// Returns whether a fault was injected.
+    pub fn run_with_fault(&mut self, arguments: &[&str], aim: &PlannedFault) -> bool {
         let mut agent = self.pi.agent.spawn(&self.pi.engine, arguments);
         let begun = Instant::now();
-        let mut is_struck = false;
+        let mut is_injected = false;
         while agent.is_running() {
             assert!(begun.elapsed() < AGENT_TIMEOUT, "the agent does not end:\n{}", agent.log());
-            let release = self.proxy.struck(LOOK_INTERVAL);
+            let release = self.proxy.reached(LOOK_INTERVAL);
             let is_time = matches!(aim.place, Place::After(time) if begun.elapsed() >= time);
-            if release.is_none() && (!is_time || is_struck) {
+            if release.is_none() && (!is_time || is_injected) {
                 continue;
             }
-            is_struck = true;
-            self.log = agent.said();
-            match self.carry_out(aim.fault, agent) {
+            is_injected = true;
+            self.log = agent.all_output();
+            match self.inject(aim.fault, agent) {
                 Some(lives) => agent = lives,
                 None => return true,
             }
         }
-        self.log = agent.said();
-        is_struck
+        self.log = agent.all_output();
+        is_injected
     }
 
-    /// Gives the agent back if it lives on.
-    fn carry_out(&mut self, fault: Fault, agent: Running) -> Option<Running> {
+    /// Returns the agent if it is still running.
+    fn inject(&mut self, fault: Fault, agent: Running) -> Option<Running> {
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
         let engine = &self.pi.engine;
         match fault {
@@ -44,7 +44,7 @@ impl Rig {
                 return None;
             }
             Fault::Cut => {
-                let disk = self.disk.as_mut().expect("a bench with a disk that can be cut");
+                let disk = self.disk.as_mut().expect("a machine with a lossy disk");
                 disk.cut();
                 agent.kill();
                 engine.cut();
@@ -61,14 +61,14 @@ impl Rig {
                 engine.start_again(&flags);
             }
             Fault::Terminate => {
-                // Of an agent that has just ended by itself there is nobody to signal.
+                // If the agent has just ended by itself, there is no process to signal.
                 let _ = kill_process(agent.pid(), Signal::TERM);
                 self.terminated_at = Some(Instant::now());
             }
             Fault::RegistryGone => self.pi.registry.stop(),
             Fault::State(failure) => self.state_disk().fail(failure),
-            Fault::DiskFull => self.disk.as_ref().expect("a bench with a small disk").fill(),
-            Fault::Person(user_action) => self.meddle(user_action),
+            Fault::DiskFull => self.disk.as_ref().expect("a machine with a small disk").fill(),
+            Fault::Person(user_action) => self.act(user_action),
             Fault::DropReply
             | Fault::Delay
             | Fault::Hang
@@ -78,7 +78,7 @@ impl Rig {
         Some(agent)
     }
 
-    /// What failed for as long as the agent ran is well again.
+    /// Repairs what failed while the agent ran.
     pub fn mend(&mut self, fault: Fault) {
         match fault {
             Fault::RegistryGone => {
@@ -87,16 +87,16 @@ impl Rig {
             }
             Fault::State(_) => self.state_disk().mend(),
             Fault::StartsFail => {
-                // One more agent that tries in vain: it must leave open what it cannot end.
+                // One more agent that tries and fails: it must leave open what it cannot finish.
                 self.pi.agent.run(&self.pi.engine, &["recover"]);
                 self.proxy.let_starts_pass();
             }
-            Fault::DiskFull => self.disk.as_ref().expect("a bench with a small disk").make_room(),
+            Fault::DiskFull => self.disk.as_ref().expect("a machine with a small disk").make_room(),
             _ => {}
         }
     }
 
     fn state_disk(&self) -> &StateDisk {
-        self.state_disk.as_ref().expect("a bench with a disk for the state")
+        self.state_disk.as_ref().expect("a machine with a disk for the state")
     }
 }

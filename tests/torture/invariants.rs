@@ -1,4 +1,4 @@
-//! The outside judge: asks only the Engine and the disk, and finds what a person would find.
+//! The invariants, checked from outside: only the Engine and the disk are asked.
 
 use std::fs;
 use std::path::Path;
@@ -11,25 +11,25 @@ use crate::dependents;
 use crate::fault::Fault;
 use crate::rig::{CONTROL, Case, Rig, SERVICE};
 use crate::service_watch::SERVICE_LABEL_KEY;
-use crate::support::agent::{Finished, begins};
+use crate::support::agent::{Finished, begins_step};
 use crate::support::registry::Published;
 use crate::support::text;
 
-/// The exit code that tells of a release that was not well.
+/// The exit code after a failed release.
 const ROLLED_BACK: i32 = 3;
 
 /// The files of a state directory at rest.
 const STATE_FILES: [&str; 7] =
     ["layout", "memory.json", "history.jsonl", "journal", "lock", "control.sock", "agent-id"];
 
-/// What users, not images, set of what the till reads.
-const USERS_OWN: [&str; 2] = ["TILL_DIARY=", "TILL_PORT="];
+/// The till's variables that users set, and not images.
+const USER_VARIABLES: [&str; 2] = ["TILL_DIARY=", "TILL_PORT="];
 
-/// How long an Engine that starts may take until it has started its containers.
+/// How long an Engine may take after its start to start its containers.
 const ALONE_LIMIT: Duration = Duration::from_secs(20);
 const ALONE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a finding is counted as.
+/// The category of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
     /// The service does not run.
@@ -37,8 +37,8 @@ pub enum Weight {
     /// It ran twice.
     Doubled,
     /// Something was left behind.
-    Debris,
-    /// It runs, but not as it was, or not what it should.
+    Leftovers,
+    /// It runs, but it was changed, or it is not the expected one.
     Changed,
     /// A bad image was started again.
     Revived,
@@ -46,7 +46,7 @@ pub enum Weight {
     Late,
 }
 
-/// An invariant that does not hold.
+/// A violated invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub weight: Weight,
@@ -70,8 +70,8 @@ impl Finding {
         Self::new(Weight::Changed, what)
     }
 
-    pub const fn debris(what: String) -> Self {
-        Self::new(Weight::Debris, what)
+    pub const fn leftovers(what: String) -> Self {
+        Self::new(Weight::Leftovers, what)
     }
 
     pub const fn late(what: String) -> Self {
@@ -83,7 +83,7 @@ impl Finding {
     }
 }
 
-/// I1: nothing of the service runs, or more than one.
+/// I1: no container of the service runs, or more than one.
 pub fn lost(rig: &Rig) -> Finding {
     let names = rig.pi.names();
     let weight = if rig.watch.most() > 1 { Weight::Doubled } else { Weight::Lost };
@@ -96,19 +96,19 @@ pub fn doubled(rig: &Rig) -> Option<Finding> {
     (most > 1).then(|| Finding::doubled(format!("{most} ran")))
 }
 
-/// I12: the Engine alone, before any agent is started again, serves exactly one proven container.
-/// One exception lies between the two calls of the commit. The other is live-restore: there the old
-/// container is one that was stopped by hand, because it would else run beside the new one after
-/// every restart of the Engine; the service waits for the agent.
+/// I12: the Engine alone, before any agent is started again, runs exactly one proven container.
+/// There are two exceptions, in which the service waits for the agent. One is between the two calls
+/// of the commit. The other is live-restore: the old container was stopped by hand there, because
+/// otherwise it would run beside the new one after every restart of the Engine.
 pub fn alone(rig: &Rig, case: &Case, next: &Published) -> Vec<Finding> {
     let is_control_up = |rig: &Rig| rig.pi.names().contains(&format!("{CONTROL} running"));
-    if !comes_true(|| is_control_up(rig)) {
-        // What the Engine itself loses is not judged; the recovery that follows is.
+    if !becomes_true(|| is_control_up(rig)) {
+        // What the Engine itself loses is not checked; the recovery that follows is.
         return Vec::new();
     }
-    if !comes_true(|| running(rig).len() == 1) {
+    if !becomes_true(|| running(rig).len() == 1) {
         let entries = rig.pi.agent.entries();
-        let is_in_the_commit = entries.last().is_some_and(|last| begins(last, "commit"));
+        let is_in_the_commit = entries.last().is_some_and(|last| begins_step(last, "commit"));
         let none = running(rig).is_empty();
         let weight = if none { Weight::Lost } else { Weight::Doubled };
         let what = format!("the Engine alone: {:?}, behind {entries:?}", rig.pi.names());
@@ -116,18 +116,18 @@ pub fn alone(rig: &Rig, case: &Case, next: &Published) -> Vec<Finding> {
         return if waits { vec![] } else { vec![Finding::new(weight, what)] };
     }
     let image = text(&running(rig)[0]["Image"]);
-    let is_proven = image == rig.current.image || (case.kind.is_good() && has_proved(rig));
+    let is_proven = image == rig.current.image || (case.kind.is_good() && is_verified(rig));
     let what = format!("the Engine alone serves {image}, the new one is {}", next.image);
     (!is_proven).then(|| Finding::changed(what)).into_iter().collect()
 }
 
-/// Whether the new container has passed its trial, as far as the disk knows.
-fn has_proved(rig: &Rig) -> bool {
+/// Whether the new container has passed verification, according to the disk.
+fn is_verified(rig: &Rig) -> bool {
     let is_verified = |entry: &Value| entry["step"] == "verify" && entry["mark"] == "done";
     rig.pi.agent.journals().is_empty() || rig.pi.agent.entries().iter().any(is_verified)
 }
 
-/// The containers of the service that run, whatever their names, as inspect shows them.
+/// The running containers of the service, whatever their names, as inspect shows them.
 pub fn running(rig: &Rig) -> Vec<Value> {
     let all = rig.pi.engine.containers();
     let is_service = |it: &&Value| it["Labels"][SERVICE_LABEL_KEY].is_string();
@@ -135,8 +135,9 @@ pub fn running(rig: &Rig) -> Vec<Value> {
     of_service.filter_map(|it| rig.pi.engine.inspect(it["Id"].as_str()?)).collect()
 }
 
-/// Whether the condition holds within the time that an Engine may take to start what it has to.
-fn comes_true(mut holds: impl FnMut() -> bool) -> bool {
+/// Whether the condition becomes true within the time that an Engine may take to start its
+/// containers.
+fn becomes_true(mut holds: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
     while begun.elapsed() < ALONE_LIMIT {
         if holds() {
@@ -147,51 +148,51 @@ fn comes_true(mut holds: impl FnMut() -> bool) -> bool {
     false
 }
 
-/// After a recovery, and before anything else: I1, I2, I5, I6 as far as an update that was cut
-/// short can have come.
+/// Right after a recovery: I1, I2, I5, I6, as far as they can hold after an interrupted update.
 pub fn recovered(rig: &Rig, case: &Case, next: &Published, finished: &Finished) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !matches!(finished.status.code(), Some(0 | ROLLED_BACK)) {
         let what = format!("recover ended with {}: {}", finished.status, finished.err);
-        findings.push(Finding::debris(what));
+        findings.push(Finding::leftovers(what));
     }
     findings.extend(doubled(rig));
-    findings.extend(judge_containers(rig));
+    findings.extend(check_containers(rig));
     if let Some(service) = rig.pi.engine.inspect(SERVICE) {
         let image = text(&service["Image"]);
         let may_run = image == rig.current.image || (case.kind.is_good() && image == next.image);
         if !may_run {
             findings.push(Finding::changed(format!("{image} runs")));
         }
-        findings.extend(judge_fidelity(&rig.original, &service));
+        findings.extend(check_fidelity(&rig.original, &service));
     }
     findings
 }
 
-/// Once nothing is in flight: everything.
+/// All invariants, once nothing is in flight.
 pub fn settled(rig: &Rig, case: &Case, next: &Published) -> Vec<Finding> {
-    let mut findings = judge_containers(rig);
+    let mut findings = check_containers(rig);
     findings.extend(doubled(rig));
     if let Some(service) = rig.pi.engine.inspect(SERVICE) {
         if text(&service["Image"]) != rig.current.image {
             findings.push(Finding::changed("another image runs".to_owned()));
         }
-        findings.extend(judge_fidelity(&rig.original, &service));
+        findings.extend(check_fidelity(&rig.original, &service));
     }
-    findings.extend(judge_control(rig));
+    findings.extend(check_control(rig));
     if denies_images(case) {
-        // What stays for that reason, a tag or an image, must not be laid to the next case here.
+        // Tags and images may stay for that reason. They are removed, so that the next case does
+        // not report them.
         rig.pi.engine.docker(&["image", "prune", "--all", "--force"]);
     } else {
-        findings.extend(judge_images(rig));
+        findings.extend(check_images(rig));
     }
-    findings.extend(judge_state(&rig.pi.agent.state()));
-    findings.extend(judge_history(rig, case, next));
+    findings.extend(check_state(&rig.pi.agent.state()));
+    findings.extend(check_history(rig, case, next));
     findings
 }
 
-/// Exactly the service, what belongs to it, and the control container, all running, nothing parked.
-fn judge_containers(rig: &Rig) -> Vec<Finding> {
+/// Exactly the service, its dependents and the control container exist; all run, none is parked.
+fn check_containers(rig: &Rig) -> Vec<Finding> {
     let mut findings = Vec::new();
     let names = rig.pi.names();
     if !names.contains(&format!("{SERVICE} running")) {
@@ -200,13 +201,13 @@ fn judge_containers(rig: &Rig) -> Vec<Finding> {
     let mut expected = rig.setup.names();
     expected.push(CONTROL);
     let others = names.iter().filter(|name| !expected.contains(&name.split(' ').next().unwrap()));
-    findings.extend(others.map(|name| Finding::debris(format!("the container {name}"))));
+    findings.extend(others.map(|name| Finding::leftovers(format!("the container {name}"))));
     findings.extend(dependents::invariants(rig));
     findings
 }
 
-/// I3, I4, I5: what the user asked for is the same, the restart policy included.
-pub fn judge_fidelity(original: &Value, now: &Value) -> Vec<Finding> {
+/// I3, I4, I5: the user's configuration is unchanged, the restart policy included.
+pub fn check_fidelity(original: &Value, now: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut compare = |what: &str, before: Value, after: Value| {
         if before != after {
@@ -220,7 +221,7 @@ pub fn judge_fidelity(original: &Value, now: &Value) -> Vec<Finding> {
     compare("Env", users_environment(original), users_environment(now));
     compare("Mounts", mounts(original), mounts(now));
     for (key, before) in original["HostConfig"].as_object().expect("HostConfig") {
-        // An anonymous volume is one of the image's words at first, and a bind by name later.
+        // An anonymous volume is first declared by the image, and later a bind by name.
         if key != "Binds" && key != "Mounts" {
             compare(key, before.clone(), now["HostConfig"][key].clone());
         }
@@ -228,19 +229,19 @@ pub fn judge_fidelity(original: &Value, now: &Value) -> Vec<Finding> {
     findings
 }
 
-/// The environment without what the images bring along.
+/// The environment without the variables of the images.
 fn users_environment(container: &Value) -> Value {
     let all = container["Config"]["Env"].as_array().cloned().unwrap_or_default();
     let is_users = |entry: &Value| {
         let entry = entry.as_str().unwrap_or_default();
-        !entry.starts_with("TILL_") || USERS_OWN.iter().any(|own| entry.starts_with(own))
+        !entry.starts_with("TILL_") || USER_VARIABLES.iter().any(|own| entry.starts_with(own))
     };
     let mut users: Vec<Value> = all.into_iter().filter(is_users).collect();
     users.sort_by_key(ToString::to_string);
     Value::Array(users)
 }
 
-/// What is mounted where.
+/// The mounts: destination, source and mode.
 fn mounts(container: &Value) -> Value {
     let all = container["Mounts"].as_array().cloned().unwrap_or_default();
     let mut mounts: Vec<Value> = all
@@ -251,49 +252,50 @@ fn mounts(container: &Value) -> Value {
     Value::Array(mounts)
 }
 
-/// The container that nobody touches is the one that it was.
-pub fn judge_control(rig: &Rig) -> Option<Finding> {
+/// The control container was not touched.
+pub fn check_control(rig: &Rig) -> Option<Finding> {
     let now = rig.pi.engine.inspect(CONTROL);
     let is_same = now.as_ref().is_some_and(|now| now["Id"] == rig.control["Id"]);
-    let what = "the container that nobody watches was touched".to_owned();
+    let what = "the control container was touched".to_owned();
     (!is_same).then_some(Finding::changed(what))
 }
 
-/// Who is told that an image is gone does not come back for it. The bench says so of images that
-/// are there, which an Engine does not.
+/// An agent that is told that an image is gone does not remove it later. The test says so of
+/// present images; an Engine does not.
 fn denies_images(case: &Case) -> bool {
     case.aim.fault == Fault::Answer(404)
 }
 
-fn judge_images(rig: &Rig) -> Option<Finding> {
+fn check_images(rig: &Rig) -> Option<Finding> {
     let images = rig.pi.engine.call("GET", "/images/json").succeeded("list images").json();
     let images = images.as_array().cloned().unwrap_or_default();
     let names = images.iter().map(|image| format!("{} {}", image["Id"], image["RepoTags"]));
     let names: Vec<String> = names.collect();
     let is_nameless = |image: &Value| image["RepoTags"].as_array().is_none_or(Vec::is_empty);
-    let is_debris = images.len() > rig.setup.images_max() || images.iter().any(is_nameless);
-    is_debris.then(|| Finding::debris(format!("images: {names:?}")))
+    let has_leftovers = images.len() > rig.setup.images_max() || images.iter().any(is_nameless);
+    has_leftovers.then(|| Finding::leftovers(format!("images: {names:?}")))
 }
 
 /// I6: no journal, no temporary file.
-pub fn judge_state(state: &Path) -> Vec<Finding> {
+pub fn check_state(state: &Path) -> Vec<Finding> {
     let names = |path: &Path| {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
         entries.map(|it| it.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
     };
     let mut left = names(&state.join("journal"));
     left.extend(names(state).into_iter().filter(|name| !STATE_FILES.contains(&name.as_str())));
-    left.into_iter().map(|name| Finding::debris(format!("the file {name}"))).collect()
+    left.into_iter().map(|name| Finding::leftovers(format!("the file {name}"))).collect()
 }
 
-/// I7: the history tells how the release ended.
-fn judge_history(rig: &Rig, case: &Case, next: &Published) -> Option<Finding> {
+/// I7: the history says how the release ended.
+fn check_history(rig: &Rig, case: &Case, next: &Published) -> Option<Finding> {
     let records = history(rig);
     let mut of_it = records.iter().rev().filter(|it| it["to"] == next.digest.as_str());
     let runs = rig.current.image == next.image;
-    let told = of_it.next().map(|record| record["outcome"].clone()).unwrap_or_default();
-    let fits = if runs { told == "updated" } else { told.is_string() && told != "updated" };
-    let what = format!("the history says {told} of a release that runs: {runs}, {case:?}");
+    let outcome = of_it.next().map(|record| record["outcome"].clone()).unwrap_or_default();
+    let fits =
+        if runs { outcome == "updated" } else { outcome.is_string() && outcome != "updated" };
+    let what = format!("the history says {outcome} of a release that runs: {runs}, {case:?}");
     (!fits).then_some(Finding::changed(what))
 }
 

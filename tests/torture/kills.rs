@@ -1,18 +1,18 @@
-//! `kill -9` of the agent, and answers that are lost, late or wrong: a spread-out sample of what
+//! `kill -9` of the agent, and lost, late or wrong answers: a spread-out sample of what
 //! `make torture` does at every call.
 
-use crate::cases::{assert_kept, every, lengths};
-use crate::fault::{Aim, Failure, Fault, Place, When};
+use crate::cases::{assert_no_findings, every, lengths};
+use crate::fault::{Failure, Fault, Place, PlannedFault, When};
 use crate::releases::Kind;
 use crate::rig::{Case, Rig};
 use crate::service::Setup;
 
-/// Plays every `stride`th of the cases on a machine of its own.
+/// Runs every `stride`th of the cases on a machine of its own.
 fn sample(rig: Rig, kind: Kind, faults: &[Fault], stride: usize) {
     let mut rig = rig;
     let lengths = lengths(&mut rig, &[kind]);
     let cases = faults.iter().flat_map(|fault| every(kind, *fault, &lengths, stride)).collect();
-    assert_kept(rig, cases);
+    assert_no_findings(rig, cases);
 }
 
 #[test]
@@ -26,12 +26,12 @@ fn the_agent_is_killed_in_an_update_to_a_release_that_exits_at_once() {
 }
 
 #[test]
-fn the_agent_is_killed_while_a_release_is_on_trial_that_is_not_well() {
+fn the_agent_is_killed_while_a_bad_release_is_verified_by_health_checks() {
     let mut rig = Rig::new(&[]);
-    let kinds = [Kind::DiesOnTrial, Kind::Unhealthy, Kind::NeverHealthy];
+    let kinds = [Kind::DiesInVerification, Kind::Unhealthy, Kind::NeverHealthy];
     let lengths = lengths(&mut rig, &kinds);
     let cases = kinds.into_iter().flat_map(|kind| every(kind, Fault::Kill, &lengths, 31)).collect();
-    assert_kept(rig, cases);
+    assert_no_findings(rig, cases);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn the_agent_is_killed_in_an_update_with_two_dependents() {
 }
 
 #[test]
-fn the_agent_is_killed_on_the_way_back_with_two_dependents() {
+fn the_agent_is_killed_in_a_rollback_with_two_dependents() {
     sample(Rig::with(Setup::WithDependents, &[]), Kind::ExitsAtOnce, &[Fault::Kill], 23);
 }
 
@@ -63,7 +63,8 @@ fn an_engine_with_live_restore_restarts() {
     sample(Rig::new(&["--live-restore"]), Kind::ExitsAtOnce, &faults, 43);
 }
 
-/// The Engine starts the old container again behind the last look at it: the new one stays down.
+/// The Engine starts the old container again after the agent's last look at it: the new one must
+/// not be started.
 #[test]
 fn the_engine_restarts_right_before_the_new_one_is_started() {
     let mut rig = Rig::new(&[]);
@@ -71,38 +72,39 @@ fn the_engine_restarts_right_before_the_new_one_is_started() {
     let start = calls.iter().position(|call| call.ends_with("/start")).expect("a start");
     let places = [Place::Call(start, When::After), Place::Call(start + 1, When::Before)];
     let faults = [Fault::RestartEngine, Fault::KillEngine];
-    let aims = places.into_iter().flat_map(|place| faults.map(|fault| Aim { fault, place }));
+    let aims =
+        places.into_iter().flat_map(|place| faults.map(|fault| PlannedFault { fault, place }));
     let kind = Kind::ExitsAtOnce;
-    assert_kept(rig, aims.map(|aim| Case { kind, aim, again: None }).collect());
+    assert_no_findings(rig, aims.map(|aim| Case { kind, aim, again: None }).collect());
 }
 
-/// The Engine comes back later than `health.stable`: that time alone has passed proves nothing.
+/// The Engine comes back later than `health.stable`: elapsed time alone proves nothing.
 #[test]
-fn an_engine_with_live_restore_is_killed_while_a_bad_release_is_on_trial() {
+fn an_engine_with_live_restore_is_killed_while_a_bad_release_is_verified() {
     let mut rig = Rig::new(&["--live-restore"]);
     let calls = rig.count_calls(Kind::ExitsAtOnce);
     let start = calls.iter().position(|call| call.ends_with("/start")).expect("a start");
     let cases = (start + 1..start + 6).map(|call| Case {
         kind: Kind::ExitsAtOnce,
-        aim: Aim { fault: Fault::KillEngine, place: Place::Call(call, When::After) },
+        aim: PlannedFault { fault: Fault::KillEngine, place: Place::Call(call, When::After) },
         again: None,
     });
-    assert_kept(rig, cases.collect());
+    assert_no_findings(rig, cases.collect());
 }
 
-/// Neither the new container can be started nor the proven one, until the cause is mended.
+/// Neither the new container nor the proven one can be started until the cause is repaired.
 #[test]
 fn no_container_can_be_started_for_a_while() {
     sample(Rig::new(&[]), Kind::ExitsAtOnce, &[Fault::StartsFail], 37);
 }
 
 #[test]
-fn the_agent_is_asked_to_end() {
+fn the_agent_gets_sigterm() {
     sample(Rig::new(&[]), Kind::Good, &[Fault::Terminate], 13);
 }
 
 #[test]
-fn the_registry_goes_away() {
+fn the_registry_goes_down() {
     sample(Rig::new(&[]), Kind::ExitsAtOnce, &[Fault::RegistryGone], 23);
 }
 
@@ -118,6 +120,6 @@ fn the_disk_is_full() {
 }
 
 #[test]
-fn the_power_goes() {
+fn the_power_is_cut() {
     sample(Rig::on_lossy_disk(&[]), Kind::Good, &[Fault::Cut], 25);
 }

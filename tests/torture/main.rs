@@ -1,27 +1,27 @@
-//! The torture bench: a real agent on a real private Engine, struck at every call it makes.
+//! The torture suite: a real agent on a real private Engine, with a fault at every call it makes.
 //!
 //! ```text
-//! proxy       stands between the agent and the Engine, counts calls, strikes at call n
-//! fault       what a strike is: a kill, a lost reply, a restart, a power cut, …  <- begin here
-//! releases    the images it is tried with: good, and bad in four ways
-//! service     how the watched service came to be: alone, from a compose file, with dependents
-//! bench       a machine with it, and a container that nobody touches; plays one case
-//! hands       carries out what the proxy leaves to the bench; deeds: what people do
-//! compose     the real docker-compose; crew: two dependents in the service's network
-//! watch       hears from the Engine how many containers of the service run
-//! judge       asks the Engine and the disk alone whether the invariants hold
-//! disk        a disk that loses what was not flushed
-//! kills       a sample for `make test`; answers, people: wrong answers, other hands
-//! sweep       cases for every call, shared out among several machines
-//! tally       counts; page writes docs/reliability.md
+//! proxy          between the agent and the Engine; counts calls, injects a fault at call n
+//! fault          the faults: a kill, a lost reply, a restart, a power cut, …  <- begin here
+//! releases       the images for the updates: good, and bad in four ways
+//! service        how the watched service was started: alone, from a compose file, with dependents
+//! rig            a machine with the service and a control container; runs one case
+//! inject         injects the faults that the proxy leaves to it; user_actions: people's actions
+//! compose        the real docker-compose; dependents: two dependents in the service's network
+//! service_watch  counts the running containers of the service by the Engine's events
+//! invariants     checks the invariants on the Engine and the disk alone
+//! disk           a disk that loses what was not flushed
+//! kills          a sample for `make test`; so are answers and external_changes
+//! cases          cases for every call, distributed over several machines
+//! results        counts the results; page writes docs/reliability.md
 //! ```
 //!
-//! How many calls an update makes is counted by a dry run, and written down nowhere: a new step is
-//! covered by these tests on the day on which it is written. `make torture` plays every case; the
-//! tests without `#[ignore]` are a sample that fits into `make test`.
+//! A run without a fault counts the calls of an update; they are not written down. So a new step is
+//! covered from its first day. `make torture` runs every case; the tests without `#[ignore]` are a
+//! sample that fits into `make test`.
 
 #[cfg(test)]
-#[expect(dead_code, reason = "other tests use more of their support than this one does")]
+#[expect(dead_code, reason = "other test programs use more of the support code")]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -54,7 +54,7 @@ mod proxy;
 #[cfg(test)]
 mod releases;
 #[cfg(test)]
-#[expect(dead_code, reason = "the model draws more from it")]
+#[expect(dead_code, reason = "the model uses more of it")]
 #[path = "../model/seed.rs"]
 mod seed;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Writes docs/reliability.md from the results of `make torture`: true numbers, or none.
+//! Writes docs/reliability.md from the results of `make torture`, with measured numbers only.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,17 +9,17 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::releases::Kind;
-use crate::results::{has, middle_and_worst, struck};
+use crate::results::{has, middle_and_worst, reached};
 use crate::support::command::run;
 
-/// What stands above the numbers.
+/// The text above the numbers.
 const HEAD: &str = include_str!("reliability-head.md");
 
-/// What stands below them.
+/// The text below the numbers.
 const FOOT: &str = include_str!("reliability-foot.md");
 
-/// The weights of findings, each a column.
-const WEIGHTS: [&str; 5] = ["Lost", "Doubled", "Debris", "Changed", "Revived"];
+/// The categories of findings, each a column.
+const WEIGHTS: [&str; 5] = ["Lost", "Doubled", "Leftovers", "Changed", "Revived"];
 
 /// Writes the page.
 pub fn write(commit: &str, kills: &[Value], cuts: &[Value]) {
@@ -36,7 +36,7 @@ pub fn write(commit: &str, kills: &[Value], cuts: &[Value]) {
 /// A row for each fault.
 fn table(rows: &[Value]) -> String {
     let mut faults: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
-    for row in struck(rows) {
+    for row in reached(rows) {
         let twice = if row["landed_again"] == true { ", then a kill in the recovery" } else { "" };
         let fault = row["fault"].as_str().unwrap_or_default();
         faults.entry(format!("{fault}{twice}")).or_default().push(row);
@@ -47,7 +47,7 @@ fn table(rows: &[Value]) -> String {
     for (fault, rows) in &faults {
         let _ = writeln!(table, "| {fault} | {} |", cells(rows));
     }
-    let all: Vec<&Value> = struck(rows);
+    let all: Vec<&Value> = reached(rows);
     let _ = writeln!(table, "| all | {} |", cells(&all));
     table
 }
@@ -58,13 +58,13 @@ fn cells(rows: &[&Value]) -> String {
     cells.map(|count| count.to_string()).collect::<Vec<_>>().join(" | ")
 }
 
-/// How long recovery took. A release that never becomes healthy is tried again by it where that
-/// costs no further gap, for the whole time of its trial, so it has rows of its own.
+/// How long recovery took. A release that never becomes healthy has its own rows, because recovery
+/// verifies it again, for the whole time limit, if that costs no further gap.
 fn times(kills: &[Value], cuts: &[Value]) -> String {
     let mut text =
         String::from("\n| from the start of the next agent | median | worst |\n|---|---|---|\n");
     for (what, rows) in [("kill", kills), ("power cut", cuts)] {
-        let rows = struck(rows).into_iter().filter(|row| row["fault"] == what);
+        let rows = reached(rows).into_iter().filter(|row| row["fault"] == what);
         let (never, others): (Vec<&Value>, Vec<&Value>) =
             rows.partition(|row| row["release"] == Kind::NeverHealthy.word());
         for (which, rows) in [("", others), (" (never healthy)", never)] {
@@ -79,24 +79,23 @@ fn times(kills: &[Value], cuts: &[Value]) -> String {
     text
 }
 
-/// Every case in which something was found, by its name: it can be played again.
+/// Every case with a finding, by its name, so that it can be repeated.
 fn not_kept(rows: &[Value]) -> String {
     let bad: Vec<&Value> =
-        struck(rows).into_iter().filter(|row| row["findings"] != serde_json::json!([])).collect();
+        reached(rows).into_iter().filter(|row| row["findings"] != serde_json::json!([])).collect();
     if bad.is_empty() {
         return String::new();
     }
     let mut text = String::from("\nCases with findings:\n\n");
     for row in bad {
-        let told = row["told"].as_str().unwrap_or_default();
+        let description = row["description"].as_str().unwrap_or_default();
         let weights: Vec<&str> = WEIGHTS.into_iter().filter(|weight| has(row, weight)).collect();
-        let weights = weights.join(", ").to_lowercase().replace("debris", "leftovers");
-        let _ = writeln!(text, "- {told}: {weights}");
+        let _ = writeln!(text, "- {description}: {}", weights.join(", ").to_lowercase());
     }
     text
 }
 
-/// Where it was measured.
+/// The machine and the build that were measured.
 fn machine(commit: &str) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name\t: "));

@@ -1,7 +1,7 @@
-//! Stands between the agent and its Engine: counts the calls, and strikes at one of them.
+//! A proxy between the agent and its Engine: counts the calls, and injects a fault at one of them.
 //!
-//! Every call gets a connection of its own to the Engine, which closes it when it has answered, so
-//! answers of any length, streams included, pass through as they are.
+//! Every call has its own connection to the Engine, which closes it after the answer. So answers of
+//! any length, streams included, pass unchanged.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -14,17 +14,18 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::fault::{Aim, Fault, When};
+use crate::fault::{Fault, PlannedFault, When};
 
-/// How much later an answer comes that is delayed.
+/// The delay of a late answer.
 const DELAY: Duration = Duration::from_secs(2);
 
-/// From which call on is counted.
+/// The call at which counting begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
-    /// From the first one behind the beginning of a journal: what only looks is left out.
+    /// The first call after the beginning of a journal, so the read-only calls before an update are
+    /// not counted.
     TheJournal,
-    /// From the very first one, as in a recovery.
+    /// The very first call, as in a recovery.
     TheBeginning,
 }
 
@@ -32,44 +33,44 @@ pub enum From {
 pub struct Proxy {
     socket: PathBuf,
     shared: Arc<Shared>,
-    struck: Receiver<Sender<()>>,
+    reached: Receiver<Sender<()>>,
 }
 
 struct Shared {
     engine: PathBuf,
     journals: PathBuf,
     count: Mutex<Count>,
-    strike: Sender<Sender<()>>,
+    planned: Sender<Sender<()>>,
     /// Whether every start is refused.
     refuses_starts: AtomicBool,
 }
 
-/// What was counted since the proxy was set.
+/// The counts since the proxy was set.
 struct Count {
     from: From,
     is_counting: bool,
-    aim: Option<Aim>,
+    aim: Option<PlannedFault>,
     calls: Vec<String>,
     landed: Option<String>,
 }
 
 impl Count {
-    const fn new(from: From, aim: Option<Aim>) -> Self {
+    const fn new(from: From, aim: Option<PlannedFault>) -> Self {
         let is_counting = matches!(from, From::TheBeginning);
         Self { from, is_counting, aim, calls: Vec::new(), landed: None }
     }
 }
 
 impl Proxy {
-    /// Listens at `socket` for calls of the Engine at `engine`; the journals tell when an update
+    /// Listens at `socket` for calls of the Engine at `engine`; the journals show when an update
     /// begins.
     pub fn start(socket: &Path, engine: &Path, journals: &Path) -> Self {
         let listener = UnixListener::bind(socket).expect("the proxy's socket");
-        let (strike, struck) = channel();
+        let (planned, reached) = channel();
         let count = Mutex::new(Count::new(From::TheJournal, None));
         let (engine, journals) = (engine.to_owned(), journals.to_owned());
         let refuses_starts = AtomicBool::new(false);
-        let shared = Arc::new(Shared { engine, journals, count, strike, refuses_starts });
+        let shared = Arc::new(Shared { engine, journals, count, planned, refuses_starts });
         let own = shared.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -77,15 +78,15 @@ impl Proxy {
                 thread::spawn(move || drop(shared.serve(client)));
             }
         });
-        Self { socket: socket.to_owned(), shared, struck }
+        Self { socket: socket.to_owned(), shared, reached }
     }
 
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Counts anew, and strikes where the aim says.
-    pub fn set(&self, from: From, aim: Option<Aim>) {
+    /// Resets the count, and sets the fault.
+    pub fn set(&self, from: From, aim: Option<PlannedFault>) {
         *self.count() = Count::new(from, aim);
     }
 
@@ -99,20 +100,20 @@ impl Proxy {
         self.count().calls.clone()
     }
 
-    /// The call that was struck, if the aim was reached.
+    /// The call with the fault, if it was reached.
     pub fn landed(&self) -> Option<String> {
         self.count().landed.clone()
     }
 
-    /// The last call that was counted, for a strike that no call announced.
+    /// The last counted call, for a fault at a random time.
     pub fn last_call(&self) -> String {
         self.count().calls.last().cloned().unwrap_or_else(|| "before the journal".to_owned())
     }
 
-    /// Waits for a strike that the bench carries out itself. The call rests until what is given
-    /// here is dropped.
-    pub fn struck(&self, limit: Duration) -> Option<Sender<()>> {
-        match self.struck.recv_timeout(limit) {
+    /// Waits for a fault that the test injects itself. The call is paused until the returned sender
+    /// is dropped.
+    pub fn reached(&self, limit: Duration) -> Option<Sender<()>> {
+        match self.reached.recv_timeout(limit) {
             Ok(release) => Some(release),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => panic!("the proxy ended"),
@@ -127,12 +128,12 @@ impl Proxy {
 impl Shared {
     fn serve(&self, mut client: UnixStream) -> io::Result<()> {
         let request = read_request(&mut client)?;
-        // Before the strike: what is on its way to an Engine that ends, ends with it, and does not
-        // reach the next one.
+        // Before the fault: a request to an Engine that ends must end with it, and must not reach
+        // the next one.
         let mut engine = UnixStream::connect(&self.engine)?;
-        let strike = self.counted(&request);
-        if let Some((fault, When::Before)) = strike
-            && !self.suffer(fault, &mut client)?
+        let planned = self.counted(&request);
+        if let Some((fault, When::Before)) = planned
+            && !self.apply(fault, &mut client)?
         {
             return Ok(());
         }
@@ -140,7 +141,7 @@ impl Shared {
             return answer(&mut client, 500, NO_DEVICE);
         }
         engine.write_all(&request.bytes)?;
-        let Some((fault, When::After)) = strike else { return pass(client, engine) };
+        let Some((fault, When::After)) = planned else { return pass(client, engine) };
         let answer = if request.is_endless() {
             read_head(&mut engine)?
         } else {
@@ -148,14 +149,14 @@ impl Shared {
             engine.read_to_end(&mut answer)?;
             answer
         };
-        if self.suffer(fault, &mut client)? {
+        if self.apply(fault, &mut client)? {
             client.write_all(&answer)?;
             return pass(client, engine);
         }
         Ok(())
     }
 
-    /// Counts the call; says how it is to be struck, if it is the one.
+    /// Counts the call; returns its fault, if it is the planned call.
     fn counted(&self, request: &HttpRequest) -> Option<(Fault, When)> {
         let mut count = self.count.lock().expect("no panic in the proxy");
         if !count.is_counting && count.from == From::TheJournal {
@@ -173,12 +174,12 @@ impl Shared {
         Some((aim.fault, when))
     }
 
-    /// Does to the call what the fault says. Tells whether the call goes on.
-    fn suffer(&self, fault: Fault, client: &mut UnixStream) -> io::Result<bool> {
+    /// Injects the fault. Returns whether the call continues.
+    fn apply(&self, fault: Fault, client: &mut UnixStream) -> io::Result<bool> {
         match fault {
             Fault::DropReply => Ok(false),
             Fault::Hang => {
-                // Whoever waits goes away by himself, or never.
+                // The client closes the connection by itself, or never.
                 drop(client.read(&mut [0]));
                 Ok(false)
             }
@@ -187,7 +188,7 @@ impl Shared {
                 Ok(true)
             }
             Fault::Answer(status) => {
-                answer(client, status, "the bench answers for the Engine")?;
+                answer(client, status, "the test proxy answers for the Engine")?;
                 Ok(false)
             }
             Fault::StartsFail => {
@@ -195,7 +196,7 @@ impl Shared {
                 Ok(true)
             }
             Fault::Kill | Fault::Cut => {
-                self.call_the_bench();
+                self.notify_test();
                 Ok(false)
             }
             Fault::RestartEngine
@@ -205,24 +206,24 @@ impl Shared {
             | Fault::State(_)
             | Fault::DiskFull
             | Fault::Person(_) => {
-                self.call_the_bench();
+                self.notify_test();
                 Ok(true)
             }
         }
     }
 
-    fn call_the_bench(&self) {
+    fn notify_test(&self) {
         let (release, done) = channel();
-        drop(self.strike.send(release));
+        drop(self.planned.send(release));
         let _ = done.recv();
     }
 }
 
-/// What Docker says where a device of a container is gone.
+/// Docker's message if a device of a container is missing.
 const NO_DEVICE: &str =
     "error gathering device information while adding custom device: no such file or directory";
 
-/// Answers for the Engine.
+/// Answers instead of the Engine.
 fn answer(client: &mut UnixStream, status: u16, message: &str) -> io::Result<()> {
     let body = serde_json::json!({ "message": message }).to_string();
     let length = body.len();
@@ -234,7 +235,7 @@ fn answer(client: &mut UnixStream, status: u16, message: &str) -> io::Result<()>
     client.write_all(body.as_bytes())
 }
 
-/// One request, whole.
+/// One complete request.
 struct HttpRequest {
     /// `POST /containers/…/stop`, without the API version and the query.
     line: String,
@@ -247,13 +248,13 @@ impl HttpRequest {
         self.line.starts_with("POST /containers/") && self.line.ends_with("/start")
     }
 
-    /// Whether its answer ends only when one side goes away.
+    /// Whether its answer ends only when one side closes the connection.
     fn is_endless(&self) -> bool {
         self.line.ends_with("/events")
     }
 }
 
-/// Reads a request, and asks the Engine to close the connection behind its answer.
+/// Reads a request, and asks the Engine to close the connection after its answer.
 fn read_request(client: &mut UnixStream) -> io::Result<HttpRequest> {
     let head = read_head(client)?;
     let text = String::from_utf8_lossy(&head).into_owned();
@@ -283,7 +284,7 @@ fn in_short(first: &str) -> String {
     format!("{method} /{}", parts.join("/"))
 }
 
-/// Everything up to the empty line, byte by byte: what follows is not ours to read.
+/// Everything up to the empty line, byte by byte, so that the body stays unread.
 fn read_head(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -294,7 +295,7 @@ fn read_head(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Passes everything on in both directions, until one side goes away.
+/// Forwards everything in both directions, until one side closes the connection.
 fn pass(mut client: UnixStream, mut engine: UnixStream) -> io::Result<()> {
     let (mut from_client, mut to_engine) = (client.try_clone()?, engine.try_clone()?);
     thread::spawn(move || {

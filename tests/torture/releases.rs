@@ -1,4 +1,4 @@
-//! The releases that are tried: a good one, and one for each way to be bad.
+//! The releases of the cases: a good one, and one for each kind of failure.
 
 use std::time::Duration;
 
@@ -10,25 +10,30 @@ pub enum Kind {
     Good,
     /// It ends before it serves.
     ExitsAtOnce,
-    /// It ends in the middle of its trial.
-    DiesOnTrial,
-    /// Its HEALTHCHECK says so.
+    /// It ends in the middle of its verification.
+    DiesInVerification,
+    /// Its HEALTHCHECK fails.
     Unhealthy,
     /// Its HEALTHCHECK never comes to a result.
     NeverHealthy,
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] =
-        [Self::Good, Self::ExitsAtOnce, Self::DiesOnTrial, Self::Unhealthy, Self::NeverHealthy];
+    pub const ALL: [Self; 5] = [
+        Self::Good,
+        Self::ExitsAtOnce,
+        Self::DiesInVerification,
+        Self::Unhealthy,
+        Self::NeverHealthy,
+    ];
 
-    /// The release, under this version.
+    /// The release, with this version.
     pub fn release(self, version: &str) -> Release {
         let release = Release::new(version);
         match self {
             Self::Good => release,
             Self::ExitsAtOnce => release.with("TILL_EXIT_AFTER", "0s"),
-            Self::DiesOnTrial => release.with("TILL_EXIT_AFTER", "300ms"),
+            Self::DiesInVerification => release.with("TILL_EXIT_AFTER", "300ms"),
             Self::Unhealthy => release
                 .with("TILL_UNHEALTHY_AFTER", "0s")
                 .with_healthcheck(Duration::from_millis(200), 1),
@@ -46,7 +51,7 @@ impl Kind {
         match self {
             Self::Good => "good",
             Self::ExitsAtOnce => "exits at once",
-            Self::DiesOnTrial => "dies on trial",
+            Self::DiesInVerification => "dies in verification",
             Self::Unhealthy => "unhealthy",
             Self::NeverHealthy => "never healthy",
         }

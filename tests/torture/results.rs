@@ -1,4 +1,4 @@
-//! Counts what came of the cases.
+//! Counts the results of the cases.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::cases::describe;
 use crate::rig::{Case, Outcome};
 
-/// What came of the cases so far, in memory and, if it was told so, in a file.
+/// The results so far, in memory and optionally in a file.
 #[derive(Default)]
 pub struct Results {
     rows: Mutex<Vec<Value>>,
@@ -18,27 +18,27 @@ pub struct Results {
 }
 
 impl Results {
-    /// One whose rows are kept in a file as well, behind those that stand there.
+    /// Appends the results to a file as well.
     pub fn kept_in(file: &Path) -> Self {
         fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
         Self { rows: Mutex::default(), file: Some(file.to_owned()) }
     }
 
     pub fn add(&self, case: &Case, outcome: &Outcome) {
-        let told = describe(case, outcome);
+        let description = describe(case, outcome);
         let findings: Vec<Value> = outcome
             .findings
             .iter()
             .map(|it| json!({ "weight": format!("{:?}", it.weight), "what": it.what }))
             .collect();
         let row = json!({
-            "told": told,
+            "description": description,
             "release": case.kind.word(),
             "fault": format!("{}{}", case.aim.fault, outcome.setup.words()),
             "landed": outcome.landed,
             "landed_again": outcome.landed_again,
             "findings": findings,
-            "blamed": outcome.blamed,
+            "refused": outcome.refused,
             "log": if outcome.findings.is_empty() { "" } else { &outcome.log },
             "service_back_ms": outcome.service_back.as_millis() as u64,
             "recovered_ms": outcome.recovered.as_millis() as u64,
@@ -50,39 +50,39 @@ impl Results {
         let mut rows = self.rows.lock().expect("the rows");
         rows.push(row);
         if self.file.is_some() {
-            let found = if outcome.findings.is_empty() { "kept" } else { "NOT KEPT" };
-            eprintln!("{:5} {found} {told}", rows.len());
+            let found = if outcome.findings.is_empty() { "ok" } else { "FAILED" };
+            eprintln!("{:5} {found} {description}", rows.len());
             for finding in &outcome.findings {
                 eprintln!("      {:?}: {}", finding.weight, finding.what);
             }
         }
     }
 
-    /// How many cases were struck, and what was found in which.
+    /// The number of cases whose fault was reached, and all findings.
     pub fn verdict(&self) -> (usize, Vec<String>) {
         let rows = self.rows.lock().expect("the rows");
         let landed = rows.iter().filter(|row| !row["landed"].is_null()).count();
         let bad = rows.iter().filter(|row| row["findings"] != json!([]));
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let tell = |row: &Value| {
-            format!("{}\n    {}\n{}", text(&row["told"]), row["findings"], text(&row["log"]))
+            format!("{}\n    {}\n{}", text(&row["description"]), row["findings"], text(&row["log"]))
         };
         (landed, bad.map(tell).collect())
     }
 
-    /// What is printed in the end.
+    /// The summary at the end.
     pub fn summary(&self) -> String {
         let rows = self.rows.lock().expect("the rows");
-        let all: Vec<&Value> = struck(&rows);
+        let all: Vec<&Value> = reached(&rows);
         let count = |weight: &str| all.iter().filter(|row| has(row, weight)).count();
         let (median, worst) = middle_and_worst(&all, "recovered_ms");
         format!(
-            "{} struck: {} lost, {} doubled, {} debris, {} changed, {} revived; recovery median \
+            "{} cases: {} lost, {} doubled, {} leftovers, {} changed, {} revived; recovery median \
              {median} ms, worst {worst} ms",
             all.len(),
             count("Lost"),
             count("Doubled"),
-            count("Debris"),
+            count("Leftovers"),
             count("Changed"),
             count("Revived"),
         )
@@ -96,11 +96,11 @@ pub fn read(file: &Path) -> Vec<Value> {
 }
 
 /// The rows of the cases whose fault was reached.
-pub fn struck(rows: &[Value]) -> Vec<&Value> {
+pub fn reached(rows: &[Value]) -> Vec<&Value> {
     rows.iter().filter(|row| !row["landed"].is_null()).collect()
 }
 
-/// Whether something of this weight was found.
+/// Whether there is a finding of this category.
 pub fn has(row: &Value, weight: &str) -> bool {
     row["findings"].as_array().into_iter().flatten().any(|finding| finding["weight"] == weight)
 }

@@ -1,5 +1,5 @@
-//! A machine on the bench: a service under the agent, a container that nobody touches beside it, a
-//! proxy before the Engine. It plays one case after the other.
+//! A machine of the torture suite: a service under the agent, a control container that nothing
+//! touches, and a proxy in front of the Engine. It runs one case after the other.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::dependents::Dependent;
 use crate::disk::{self, LossyDisk, StateDisk};
-use crate::fault::{Aim, Fault};
+use crate::fault::{Fault, PlannedFault};
 use crate::invariants;
 use crate::proxy::{From, Proxy};
 use crate::releases::Kind;
@@ -25,118 +25,118 @@ use crate::support::{Pi, QUIET};
 
 /// The watched service.
 pub const SERVICE: &str = "till";
-/// Runs beside it, and is not watched: what happens to it is the Engine's doing.
+/// Runs beside it, and is not watched: only the Engine changes it.
 pub const CONTROL: &str = "control";
 
-/// How often the bench looks up from a running agent for a strike that it has to carry out.
+/// The interval at which the test checks a running agent for a fault to inject.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Longer than any agent may take for what is asked of it here: three verifications, waits for the
-/// Engine, and the time-out of a call that hangs.
+/// Longer than any agent may take here: three verifications, waits for the Engine, and the timeout
+/// of a call that hangs.
 pub const AGENT_TIMEOUT: Duration = Duration::from_secs(400);
 
-/// I1: how long after the last fault exactly one container may take to run.
+/// I1: how soon after the last fault exactly one container must run.
 pub const RECOVERY_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long an agent may take to end after SIGTERM.
 const TERMINATE_LIMIT: Duration = Duration::from_secs(10);
 
-/// After so many rounds without faults an update has ended, one way or the other.
+/// After so many rounds without faults an update must have ended.
 pub const ROUNDS_MAX: u32 = 5;
 
-/// One case: a release, and what goes wrong while it is tried.
+/// One case: a release, and a fault during the update to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     pub kind: Kind,
-    pub aim: Aim,
-    /// A kill in the recovery from it, at this call.
-    pub again: Option<Aim>,
+    pub aim: PlannedFault,
+    /// A kill during the recovery, at this call.
+    pub again: Option<PlannedFault>,
 }
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// The machine on which it was played.
+    /// The kind of machine.
     pub setup: Setup,
-    /// The call that was struck; `None` where the update ended before it.
+    /// The call with the fault; `None` if the update ended before it.
     pub landed: Option<String>,
     /// Whether the kill in the recovery was reached, too.
     pub landed_again: bool,
-    /// What the judge found.
+    /// The violated invariants.
     pub findings: Vec<invariants::Finding>,
-    /// From the start of the recovering agent until exactly one container ran; zero where it did
-    /// all the time.
+    /// From the start of the recovering agent until exactly one container ran; zero if it always
+    /// ran.
     pub service_back: Duration,
-    /// From the start of the recovering agent to its end, with nothing left open.
+    /// From the start of the recovering agent to its end, with no update open.
     pub recovered: Duration,
-    /// Whether a good release ended up as refused.
-    pub blamed: bool,
-    /// What the agents said, the one that was struck and the one that recovered.
+    /// Whether a good release was refused.
+    pub refused: bool,
+    /// The output of both agents: the interrupted one and the recovering one.
     pub log: String,
 }
 
-/// A machine on the bench.
+/// A machine of the torture suite.
 pub struct Rig {
     pub watch: Watch,
     pub proxy: Proxy,
     pub pi: Pi,
-    /// How the service came to be.
+    /// How the service was started.
     pub setup: Setup,
-    /// What hangs on it.
+    /// The dependents of the service.
     pub dependents: Vec<Dependent>,
-    /// dockerd's.
+    /// The flags of dockerd.
     pub flags: Vec<String>,
     pub disk: Option<LossyDisk>,
     pub state_disk: Option<StateDisk>,
     pub terminated_at: Option<Instant>,
-    /// What the agent said when it was struck.
+    /// The output of the interrupted agent.
     pub log: String,
-    /// What people did then, and what the agents said to it.
-    pub story: String,
-    /// What did not work for them.
-    pub complaints: Vec<invariants::Finding>,
-    /// The containers that somebody made in the middle of an update.
+    /// The actions of people, and the agents' output after them.
+    pub action_log: String,
+    /// Commands of people that failed.
+    pub failed_commands: Vec<invariants::Finding>,
+    /// The containers that a person created during an update.
     pub made: Vec<String>,
-    /// What the service runs between two cases.
+    /// The service's image between two cases.
     pub current: Published,
     /// The service as it was created, for comparison.
     pub original: Value,
-    /// The control container when the case began.
+    /// The control container at the beginning of the case.
     pub control: Value,
     next_version: u32,
 }
 
 impl Rig {
-    /// Sets one up, with the service running; the flags are dockerd's.
+    /// A machine with the service running. The flags are dockerd's.
     pub fn new(flags: &[&str]) -> Self {
         Self::on(Engine::start(flags), flags, Setup::Alone, None, None)
     }
 
-    /// Sets one up whose service came to be in another way, or is not alone.
+    /// A machine with another kind of service.
     pub fn with(setup: Setup, flags: &[&str]) -> Self {
         Self::on(Engine::start(flags), flags, setup, None, None)
     }
 
-    /// Sets one up whose Engine and agent keep everything on a disk that can be cut.
+    /// A machine whose Engine and agent keep everything on a disk that can lose unflushed data.
     pub fn on_lossy_disk(flags: &[&str]) -> Self {
         Self::on_disk(flags, disk::SIZE)
     }
 
-    /// Sets one up whose Engine and agent keep everything on a disk that is filled in a moment.
+    /// A machine whose Engine and agent keep everything on a small disk, which fills quickly.
     pub fn on_small_disk() -> Self {
         Self::on_disk(&[], disk::SMALL_SIZE)
     }
 
     fn on_disk(flags: &[&str], size: &str) -> Self {
         let mut disk = None;
-        let furnish = |directory: &Path| disk = Some(LossyDisk::new(directory, size));
-        let engine = Engine::start_in(flags, furnish);
+        let create_disk = |directory: &Path| disk = Some(LossyDisk::new(directory, size));
+        let engine = Engine::start_in(flags, create_disk);
         let rig = Self::on(engine, flags, Setup::Alone, disk, None);
         rig.disk.as_ref().expect("the disk").flush();
         rig
     }
 
-    /// Sets one up whose agent keeps its state on a disk of its own, which can fail.
+    /// A machine whose agent keeps its state on its own disk, which can fail.
     pub fn with_state_disk() -> Self {
         let engine = Engine::start(&[]);
         let disk = StateDisk::new(engine.directory());
@@ -154,7 +154,7 @@ impl Rig {
         let mut agent = Agent::install(&engine, QUIET);
         if let Some(disk) = &disk {
             agent.keep_state_in(&disk.state());
-            agent.take_boot_id_from(disk.boot_id());
+            agent.read_boot_id_from(disk.boot_id());
         }
         if let Some(disk) = &state_disk {
             agent.keep_state_in(&disk.state());
@@ -181,8 +181,8 @@ impl Rig {
             state_disk,
             terminated_at: None,
             log: String::new(),
-            story: String::new(),
-            complaints: Vec::new(),
+            action_log: String::new(),
+            failed_commands: Vec::new(),
             made: Vec::new(),
             current,
             original,
@@ -191,12 +191,12 @@ impl Rig {
         }
     }
 
-    /// Whether the Engine keeps containers alive without itself.
+    /// Whether containers keep running without the Engine.
     pub fn has_live_restore(&self) -> bool {
         self.flags.iter().any(|flag| flag == "--live-restore")
     }
 
-    /// How many calls an update with such a release makes, from its journal on.
+    /// The calls of an update to such a release, from its journal on.
     pub fn count_calls(&mut self, kind: Kind) -> Vec<String> {
         let next = self.publish(kind);
         self.proxy.set(From::TheJournal, None);
@@ -212,55 +212,59 @@ impl Rig {
         self.pi.registry.publish(SERVICE, &kind.release(&self.next_version.to_string()))
     }
 
-    /// Plays one case, from a settled machine to a settled machine.
-    pub fn play(&mut self, case: &Case) -> Outcome {
+    /// Runs one case, from a settled machine to a settled machine.
+    pub fn run_case(&mut self, case: &Case) -> Outcome {
         let next = self.publish(case.kind);
         self.control = self.pi.inspect(CONTROL);
         self.watch.begin();
         self.dependents.iter().for_each(Dependent::begin);
         let mut outcome = Outcome { setup: self.setup, ..Outcome::default() };
         self.proxy.set(From::TheJournal, Some(case.aim));
-        let is_struck = self.run_struck(&["update"], &case.aim);
-        outcome.findings.extend(self.judge_the_end(case));
+        let is_injected = self.run_with_fault(&["update"], &case.aim);
+        outcome.findings.extend(self.check_end_of_agent(case));
         self.mend(case.aim.fault);
-        let landed = self.proxy.landed().or_else(|| is_struck.then(|| self.proxy.last_call()));
-        let may_be_judged = landed.as_ref().is_none_or(|call| is_possible(case.aim.fault, call));
-        outcome.landed = landed.filter(|_| may_be_judged);
-        if is_struck && case.aim.fault == Fault::Cut {
+        let landed = self.proxy.landed().or_else(|| is_injected.then(|| self.proxy.last_call()));
+        let is_valid = landed.as_ref().is_none_or(|call| is_possible(case.aim.fault, call));
+        outcome.landed = landed.filter(|_| is_valid);
+        if is_injected && case.aim.fault == Fault::Cut {
             outcome.findings.extend(invariants::alone(self, case, &next));
         }
         if let Some(again) = case.again {
             self.proxy.set(From::TheBeginning, Some(again));
-            outcome.landed_again = self.run_struck(&["recover"], &again);
+            outcome.landed_again = self.run_with_fault(&["recover"], &again);
         }
         self.proxy.set(From::TheJournal, None);
         if let Fault::Person(user_action) = case.aim.fault
-            && user_action.takes_the_service()
+            && user_action.changes_ownership()
         {
-            outcome.findings.extend(self.judge_deed(user_action, &next, outcome.landed.is_some()));
-            outcome.log = format!("{}\n{}", self.log, std::mem::take(&mut self.story));
-            self.begin_anew();
+            outcome.findings.extend(self.check_after_action(
+                user_action,
+                &next,
+                outcome.landed.is_some(),
+            ));
+            outcome.log = format!("{}\n{}", self.log, std::mem::take(&mut self.action_log));
+            self.reset();
             return outcome;
         }
         self.recover(case, &next, &mut outcome);
         match self.settle(case.kind, &next) {
-            Ok(blamed) => outcome.blamed = blamed,
+            Ok(refused) => outcome.refused = refused,
             Err(finding) => outcome.findings.push(finding),
         }
         outcome.findings.extend(invariants::settled(self, case, &next));
-        outcome.findings.extend(self.judge_starts(case, &next));
+        outcome.findings.extend(self.check_starts(case, &next));
         if !outcome.findings.is_empty() {
-            self.begin_anew();
+            self.reset();
         }
-        if !may_be_judged {
+        if !is_valid {
             outcome.findings.clear();
         }
         outcome
     }
 
-    /// What an agent that was not killed leaves behind although the fault goes on: the service, and
-    /// an end in time where it was asked to end.
-    fn judge_the_end(&mut self, case: &Case) -> Vec<invariants::Finding> {
+    /// Checks an agent that was not killed, while the fault continues: the service runs, and after
+    /// SIGTERM the agent ends in time.
+    fn check_end_of_agent(&mut self, case: &Case) -> Vec<invariants::Finding> {
         let mut findings = Vec::new();
         let took = self.terminated_at.take().map(|at| at.elapsed()).unwrap_or_default();
         if took > TERMINATE_LIMIT {
@@ -274,7 +278,7 @@ impl Rig {
         findings
     }
 
-    /// The agent comes back, and has nothing to fear any more.
+    /// Starts an agent again, without a fault.
     fn recover(&self, case: &Case, next: &Published, outcome: &mut Outcome) {
         self.watch.look_for_one();
         let begun = Instant::now();
@@ -289,7 +293,7 @@ impl Rig {
         outcome.findings.extend(invariants::recovered(self, case, next, &finished));
     }
 
-    /// Lets rounds pass until the release runs, or is refused. Tells whether a good one is refused.
+    /// Runs rounds until the release runs, or is refused. Returns whether a good one is refused.
     fn settle(&mut self, kind: Kind, next: &Published) -> Result<bool, invariants::Finding> {
         for _ in 0..ROUNDS_MAX {
             if self.is_refused(next) {
@@ -300,11 +304,12 @@ impl Rig {
                 self.current = next.clone();
                 return Ok(false);
             }
-            // By its name: what failed for another reason than the image pauses otherwise.
+            // With its name, because after a failure for another reason than the image a round
+            // would pause.
             self.pi.update(&[SERVICE]);
         }
         let row = self.pi.check(SERVICE);
-        Err(invariants::Finding::debris(format!(
+        Err(invariants::Finding::leftovers(format!(
             "after {ROUNDS_MAX} rounds it is still open: {row}"
         )))
     }
@@ -317,9 +322,9 @@ impl Rig {
         memory.refusal(SERVICE, &digest).is_some()
     }
 
-    /// I8: a bad release is started once, and once more for each fault that may have spoilt the
-    /// verdict; and once it is refused, another round does not start it.
-    fn judge_starts(&self, case: &Case, next: &Published) -> Option<invariants::Finding> {
+    /// I8: a bad release is started once, and once more for each fault that may have interrupted
+    /// its verification. Once it is refused, another round does not start it.
+    fn check_starts(&self, case: &Case, next: &Published) -> Option<invariants::Finding> {
         if case.kind.is_good() || !self.is_refused(next) {
             return None;
         }
@@ -332,15 +337,16 @@ impl Rig {
         (before > chances || after > before).then(|| invariants::Finding::revived(what))
     }
 
-    /// How often a version was started, as the tills themselves wrote it down.
+    /// How often a version was started, according to the tills' own log.
     fn starts_of(&self, version: &str) -> usize {
         let diary = self.pi.engine.directory().join("diary/starts");
         let diary = fs::read_to_string(diary).unwrap_or_default();
         diary.lines().filter(|line| *line == version).count()
     }
 
-    /// After a finding: everything away, and a new service, so that the next case begins whole.
-    fn begin_anew(&mut self) {
+    /// After a finding: removes everything and starts a new service, so that the next case begins
+    /// in a clean state.
+    fn reset(&mut self) {
         let ids = self.pi.engine.containers();
         let ids: Vec<_> = ids.iter().filter_map(|it| it["Id"].as_str()).collect();
         for id in ids.iter().filter(|id| self.control["Id"] != **id) {
@@ -357,7 +363,7 @@ impl Rig {
     }
 }
 
-/// An Engine may forget, but it does not say of what it has that it has it not.
+/// An Engine does not answer 404 to the removal of a container that it has.
 fn is_possible(fault: Fault, call: &str) -> bool {
     fault != Fault::Answer(404) || !call.starts_with("DELETE /containers")
 }

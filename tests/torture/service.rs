@@ -1,4 +1,4 @@
-//! The service on the bench: how it is started, and started anew after a finding.
+//! The service of the torture suite: how it is started, and started again after a finding.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,15 +13,15 @@ use crate::support::Pi;
 use crate::support::command::wait_until;
 use crate::support::registry::Published;
 
-/// The labels of what is watched. The shortest times that still tell good from bad, so that a
-/// night has room for thousands of cases.
+/// The labels of watched containers, with the shortest times that still distinguish good from bad,
+/// so that a night has room for thousands of cases.
 pub const LABELS: [&str; 3] =
     ["pilotfish.enable=true", "pilotfish.health.stable=1s", "pilotfish.health.timeout=4s"];
 
-/// A label of the service that means nothing to anybody here.
+/// A label of the service without a meaning here.
 pub const SHELF: &str = "com.example.shelf=3";
 
-/// How the service came to be.
+/// How the service was started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Setup {
     /// `docker run`.
@@ -34,7 +34,7 @@ pub enum Setup {
 }
 
 impl Setup {
-    /// What is said of a case behind the kind of its release.
+    /// The suffix in the name of a case, after the kind of its release.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Alone => "",
@@ -43,7 +43,7 @@ impl Setup {
         }
     }
 
-    /// Starts the service on the image, and what belongs to it.
+    /// Starts the service on the image, with its dependents.
     pub fn start(self, pi: &Pi, image: &Published) {
         match self {
             Self::Alone => start_alone(pi, image),
@@ -60,7 +60,7 @@ impl Setup {
         });
     }
 
-    /// The names of all containers there are while nothing is in flight, but for the control's.
+    /// The names of all containers while nothing is in flight, without the control container.
     pub fn names(self) -> Vec<&'static str> {
         match self {
             Self::Alone | Self::Composed => vec![SERVICE],
@@ -68,8 +68,8 @@ impl Setup {
         }
     }
 
-    /// The most images: the service's and `images.keep` before it, the control container's, and the
-    /// one that dependents have in common.
+    /// The most images: the service's and `images.keep` previous ones, the control container's, and
+    /// the one that the dependents share.
     pub const fn images_max(self) -> usize {
         match self {
             Self::Alone | Self::Composed => 3,
@@ -78,7 +78,7 @@ impl Setup {
     }
 }
 
-/// Where the tills write down each of their starts.
+/// The log of the starts of all tills.
 pub fn diary(pi: &Pi) -> PathBuf {
     let diary = pi.engine.directory().join("diary");
     fs::create_dir_all(&diary).expect("the diary");
@@ -102,7 +102,7 @@ fn start_alone(pi: &Pi, image: &Published) {
     pi.start(SERVICE, &image.reference, &options);
 }
 
-/// Starts the container that nobody watches; gives how it looks.
+/// Starts the control container; returns its document.
 pub fn start_control(pi: &Pi, image: &Published) -> Value {
     pi.start(CONTROL, &image.reference, &["--volume=ledger-control:/ledger"]);
     pi.inspect(CONTROL)

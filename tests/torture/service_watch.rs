@@ -1,4 +1,4 @@
-//! Hears from the Engine itself how many containers of a service run, all the time.
+//! Counts the running containers of a service by the Engine's events, all the time.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -13,14 +13,14 @@ use serde_json::Value;
 
 use crate::support::http::Peer;
 
-/// The label by which containers of the service are known, whatever their names.
+/// The label of the service's containers, whatever their names.
 pub const SERVICE_LABEL: &str = "torture.service=till";
 pub const SERVICE_LABEL_KEY: &str = "torture.service";
 
-/// How often an Engine that is away is tried again.
+/// How often a connection to an unreachable Engine is retried.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// Listens as long as it lives.
+/// Listens until it is dropped.
 pub struct Watch {
     shared: Arc<Shared>,
 }
@@ -29,39 +29,40 @@ struct Shared {
     engine: PathBuf,
     label: String,
     ended: AtomicBool,
-    seen: Mutex<Seen>,
+    counts: Mutex<Counts>,
     changed: Condvar,
 }
 
-struct Seen {
+struct Counts {
     running: BTreeSet<String>,
     most: usize,
-    /// When it last became exactly one.
+    /// When the number last became exactly one.
     one_since: Option<Instant>,
-    /// When it first was exactly one, since somebody asked for that.
+    /// When it was exactly one for the first time since `look_for_one`.
     first_one: Option<Instant>,
-    hears: bool,
+    is_listening: bool,
 }
 
 impl Watch {
     /// Listens for the containers with this label.
     pub fn start(engine: &Path, label: &str) -> Self {
         let running = BTreeSet::new();
-        let seen = Seen { running, most: 0, one_since: None, first_one: None, hears: false };
+        let counts =
+            Counts { running, most: 0, one_since: None, first_one: None, is_listening: false };
         let shared = Arc::new(Shared {
             engine: engine.to_owned(),
             label: label.to_owned(),
             ended: AtomicBool::new(false),
-            seen: Mutex::new(seen),
+            counts: Mutex::new(counts),
             changed: Condvar::new(),
         });
         let own = shared.clone();
         thread::spawn(move || {
             while !own.ended.load(Ordering::Relaxed) {
                 drop(own.listen());
-                own.change(|seen| {
-                    seen.hears = false;
-                    seen.running.clear();
+                own.change(|counts| {
+                    counts.is_listening = false;
+                    counts.running.clear();
                 });
                 thread::sleep(RETRY);
             }
@@ -69,31 +70,31 @@ impl Watch {
         Self { shared }
     }
 
-    /// Counts anew how many ran at the same time.
+    /// Resets the highest number of containers that ran at the same time.
     pub fn begin(&self) {
-        self.shared.change(|seen| seen.most = seen.running.len());
+        self.shared.change(|counts| counts.most = counts.running.len());
     }
 
     /// The most containers that ran at the same time since `begin`.
     pub fn most(&self) -> usize {
-        self.shared.seen.lock().expect("the watch lives").most
+        self.shared.counts.lock().expect("the watch lives").most
     }
 
-    /// From now on the first moment is looked for in which exactly one runs.
+    /// Starts to look for the first moment at which exactly one runs.
     pub fn look_for_one(&self) {
-        self.shared.change(|seen| seen.first_one = None);
+        self.shared.change(|counts| counts.first_one = None);
     }
 
-    /// That moment.
+    /// The moment that `look_for_one` looks for.
     pub fn first_one(&self) -> Option<Instant> {
-        self.shared.seen.lock().expect("the watch lives").first_one
+        self.shared.counts.lock().expect("the watch lives").first_one
     }
 
-    /// Waits until exactly one runs; gives the moment since when. `None` after `limit`.
+    /// Waits until exactly one runs; returns since when. `None` after `limit`.
     pub fn await_one(&self, limit: Duration) -> Option<Instant> {
-        let seen = self.shared.seen.lock().expect("the watch lives");
-        let is_not_one = |seen: &mut Seen| !(seen.hears && seen.one_since.is_some());
-        let waited = self.shared.changed.wait_timeout_while(seen, limit, is_not_one);
+        let counts = self.shared.counts.lock().expect("the watch lives");
+        let is_not_one = |counts: &mut Counts| !(counts.is_listening && counts.one_since.is_some());
+        let waited = self.shared.changed.wait_timeout_while(counts, limit, is_not_one);
         waited.expect("the watch lives").0.one_since
     }
 }
@@ -105,20 +106,21 @@ impl Drop for Watch {
 }
 
 impl Shared {
-    fn change(&self, change: impl FnOnce(&mut Seen)) {
-        let mut seen = self.seen.lock().expect("the watch lives");
-        change(&mut seen);
-        seen.most = seen.most.max(seen.running.len());
-        seen.one_since = match (seen.running.len(), seen.one_since) {
+    fn change(&self, change: impl FnOnce(&mut Counts)) {
+        let mut counts = self.counts.lock().expect("the watch lives");
+        change(&mut counts);
+        counts.most = counts.most.max(counts.running.len());
+        counts.one_since = match (counts.running.len(), counts.one_since) {
             (1, None) => Some(Instant::now()),
             (1, since) => since,
             _ => None,
         };
-        seen.first_one = seen.first_one.or_else(|| seen.one_since.map(|_| Instant::now()));
+        counts.first_one = counts.first_one.or_else(|| counts.one_since.map(|_| Instant::now()));
         self.changed.notify_all();
     }
 
-    /// Begins to listen, then asks what runs, then goes on listening until the Engine goes away.
+    /// Begins to listen, then lists the running containers, then listens until the Engine closes
+    /// the stream.
     fn listen(&self) -> std::io::Result<()> {
         let mut stream = UnixStream::connect(&self.engine)?;
         let label = &self.label;
@@ -134,26 +136,26 @@ impl Shared {
             .json();
         let running = running.as_array().into_iter().flatten();
         let ids = running.filter_map(|it| it["Id"].as_str().map(str::to_owned)).collect();
-        self.change(|seen| (seen.running, seen.hears) = (ids, true));
+        self.change(|counts| (counts.running, counts.is_listening) = (ids, true));
         for line in lines {
             if let Ok(event) = serde_json::from_str(&line?) {
-                self.receive(&event);
+                self.count_event(&event);
             }
         }
         Ok(())
     }
 
-    fn receive(&self, event: &Value) {
+    fn count_event(&self, event: &Value) {
         let id = event["Actor"]["ID"].as_str().unwrap_or_default().to_owned();
         match event["Action"].as_str() {
-            Some("start") => self.change(|seen| _ = seen.running.insert(id)),
-            Some("die") => self.change(|seen| _ = seen.running.remove(&id)),
+            Some("start") => self.change(|counts| _ = counts.running.insert(id)),
+            Some("die") => self.change(|counts| _ = counts.running.remove(&id)),
             _ => {}
         }
     }
 }
 
-/// The few characters of a filter that a URL does not take.
+/// Escapes the few characters of a filter that a URL does not allow.
 fn escape(text: &str) -> String {
     let plain = |c: char| match c {
         '{' => "%7B".to_owned(),

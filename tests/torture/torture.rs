@@ -1,13 +1,13 @@
-//! All of it: `make torture`. What it does is chosen by the environment:
+//! The whole suite: `make torture`. Environment variables select what it does:
 //!
 //! | variable | default | meaning |
 //! |---|---|---|
-//! | `TORTURE_KILLS` | 10000 | strikes at calls of the Engine; a tenth with two dependents |
+//! | `TORTURE_KILLS` | 10000 | faults at calls of the Engine; a tenth with two dependents |
 //! | `TORTURE_CUTS` | 1000 | power cuts |
-//! | `TORTURE_SECONDS` | no limit | each of the three ends after this time |
-//! | `TORTURE_WORKERS` | 4 | machines that are tortured at the same time |
-//! | `TORTURE_SEED` | the time | begins the order of the cases; printed |
-//! | `TORTURE_ONLY` | not set | plays this case alone, e.g. `good: kill after call 7` |
+//! | `TORTURE_SECONDS` | no limit | each of the three parts ends after this time |
+//! | `TORTURE_WORKERS` | 4 | machines in parallel |
+//! | `TORTURE_SEED` | the time | the seed for the order of the cases; printed |
+//! | `TORTURE_ONLY` | not set | runs this case alone, e.g. `good: kill after call 7` |
 //! | `TORTURE_KEEP` | not set | adds to the results of earlier runs, in `target/torture/` |
 
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs};
 
-use crate::cases::{Lengths, every, lengths, name, play};
-use crate::fault::{Aim, Fault, Place, When};
+use crate::cases::{Lengths, every, lengths, name, run_cases};
+use crate::fault::{Fault, Place, PlannedFault, When};
 use crate::page;
 use crate::releases::Kind;
 use crate::results::{self, Results};
@@ -26,10 +26,10 @@ use crate::service::Setup;
 use crate::support::agent::OTHER_AGENT;
 use crate::support::command::run;
 
-/// The statuses with which the bench answers for the Engine.
+/// The statuses of false answers.
 const STATUSES: [u16; 3] = [500, 404, 409];
 
-/// One strike in so many is something else than a kill, once every call was struck by a kill.
+/// After every call had its kills, every n-th fault is another one than a kill.
 const OTHERS: usize = 4;
 
 fn number(name: &str, default: u64) -> u64 {
@@ -53,11 +53,11 @@ fn results(name: &str) -> PathBuf {
         drop(fs::remove_file(&file));
     }
     fs::create_dir_all(directory()).expect("a directory for the results");
-    fs::write(directory().join("commit"), what_is_tortured()).expect("what is tortured");
+    fs::write(directory().join("commit"), tested_build()).expect("the tested build");
     file
 }
 
-fn what_is_tortured() -> String {
+fn tested_build() -> String {
     let commit = run(Command::new("git").args(["rev-parse", "--short", "HEAD"]));
     let binary = env::var_os(OTHER_AGENT).map(PathBuf::from);
     let name = binary.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
@@ -72,17 +72,17 @@ fn seed() -> Seed {
     Seed::new(seed)
 }
 
-/// Every call of every kind of release, struck by a kill before and after.
+/// A kill before and after every call, for every kind of release.
 fn all_kills(lengths: &Lengths) -> Vec<Case> {
     let kinds = lengths.keys();
     kinds.flat_map(|kind| every(*kind, Fault::Kill, lengths, 1)).collect()
 }
 
-/// Of the calls that are never answered one in so many is played: each takes as long as the
-/// agent's patience, one minute for a question and three for an act.
+/// Only every n-th of the calls without an answer is run, because each takes as long as the agent
+/// waits: one minute for a read and three for a write.
 const HANGS: usize = 9;
 
-/// All the other strikes at every call of an update to a good and to a bad release.
+/// All other faults at every call of an update to a good and to a bad release.
 fn all_others(lengths: &Lengths) -> Vec<Case> {
     let mut faults = vec![Fault::DropReply, Fault::Delay];
     faults.extend(STATUSES.map(Fault::Answer));
@@ -94,23 +94,23 @@ fn all_others(lengths: &Lengths) -> Vec<Case> {
     others.chain(hangs).collect()
 }
 
-/// A kill in the update, and another in the recovery from it.
+/// A kill in the update, and another one in the recovery.
 fn kill_and_kill(lengths: &Lengths, seed: &mut Seed) -> Case {
     let kinds: Vec<Kind> = lengths.keys().copied().collect();
     let kind = seed.pick(&kinds);
     let length = lengths[&kind];
     let mut aim = |length: usize| {
         let place = Place::Call(1 + seed.below(length), seed.pick(&When::BOTH));
-        Aim { fault: Fault::Kill, place }
+        PlannedFault { fault: Fault::Kill, place }
     };
     Case { kind, aim: aim(length), again: Some(aim(length)) }
 }
 
-/// The case that somebody wants to see again, as often as strikes are asked for.
+/// The case of `TORTURE_ONLY`, as often as faults are asked for.
 fn again(cases: &[Case], setup: Setup, count: usize) -> Option<Vec<Case>> {
-    let told = env::var("TORTURE_ONLY").ok()?;
-    let is_it = |case: &&Case| name(case, setup) == told;
-    let case = cases.iter().find(is_it).unwrap_or_else(|| panic!("there is no case {told:?}"));
+    let wanted = env::var("TORTURE_ONLY").ok()?;
+    let is_it = |case: &&Case| name(case, setup) == wanted;
+    let case = cases.iter().find(is_it).unwrap_or_else(|| panic!("there is no case {wanted:?}"));
     Some(vec![*case; count])
 }
 
@@ -132,29 +132,29 @@ fn plan(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
 }
 
 #[test]
-#[ignore = "takes as long as it is told: make torture"]
+#[ignore = "takes as long as configured: make torture"]
 fn kills() {
     let results = Results::kept_in(&results("kills.jsonl"));
     let mut seed = seed();
-    let mut benches = vec![Rig::new(&[])];
-    let lengths = lengths(&mut benches[0], &Kind::ALL);
+    let mut rigs = vec![Rig::new(&[])];
+    let lengths = lengths(&mut rigs[0], &Kind::ALL);
     eprintln!("calls of an update: {lengths:?}");
     let workers = number("TORTURE_WORKERS", 4);
     for worker in 1..workers {
         let flags: &[&str] = if worker % 2 == 1 { &["--live-restore"] } else { &[] };
-        benches.push(Rig::new(flags));
+        rigs.push(Rig::new(flags));
     }
     let all = number("TORTURE_KILLS", 10_000);
-    let count = all - all / CREWS;
+    let count = all - all / WITH_DEPENDENTS;
     let cases = plan(&lengths, &mut seed, usize::try_from(count).expect("a number"));
-    play(benches, cases, deadline(), &results);
+    run_cases(rigs, cases, deadline(), &results);
     eprintln!("{}", results.summary());
 }
 
-/// One strike in so many meets a service with two dependents.
-const CREWS: u64 = 10;
+/// Every n-th fault hits a service with two dependents.
+const WITH_DEPENDENTS: u64 = 10;
 
-fn plan_for_crews(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
+fn plan_with_dependents(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
     let mut kills = all_kills(lengths);
     if let Some(cases) = again(&kills, Setup::WithDependents, count) {
         return cases;
@@ -165,28 +165,29 @@ fn plan_for_crews(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case>
 }
 
 #[test]
-#[ignore = "takes as long as it is told: make torture"]
-fn crews() {
-    let results = Results::kept_in(&results("crews.jsonl"));
+#[ignore = "takes as long as configured: make torture"]
+fn kills_with_dependents() {
+    let results = Results::kept_in(&results("kills_with_dependents.jsonl"));
     let mut seed = seed();
-    let mut benches = vec![Rig::with(Setup::WithDependents, &[])];
-    let lengths = lengths(&mut benches[0], &[Kind::Good, Kind::ExitsAtOnce]);
+    let mut rigs = vec![Rig::with(Setup::WithDependents, &[])];
+    let lengths = lengths(&mut rigs[0], &[Kind::Good, Kind::ExitsAtOnce]);
     eprintln!("calls of an update with two dependents: {lengths:?}");
     for worker in 1..number("TORTURE_WORKERS", 4) {
         let flags: &[&str] = if worker % 2 == 1 { &["--live-restore"] } else { &[] };
-        benches.push(Rig::with(Setup::WithDependents, flags));
+        rigs.push(Rig::with(Setup::WithDependents, flags));
     }
-    let count = number("TORTURE_KILLS", 10_000) / CREWS;
-    let cases = plan_for_crews(&lengths, &mut seed, usize::try_from(count).expect("a number"));
-    play(benches, cases, deadline(), &results);
+    let count = number("TORTURE_KILLS", 10_000) / WITH_DEPENDENTS;
+    let cases =
+        plan_with_dependents(&lengths, &mut seed, usize::try_from(count).expect("a number"));
+    run_cases(rigs, cases, deadline(), &results);
     eprintln!("{}", results.summary());
 }
 
-/// Longest time after which the power is cut at random, in milliseconds: an update to one that
-/// is never healthy takes so long.
+/// The latest time of a random power cut, in milliseconds. An update to a release that is never
+/// healthy takes so long.
 const RANDOM_CUT_MAX: usize = 6_000;
 
-/// One cut in so many strikes at a random time, not at a call.
+/// Every n-th cut is at a random time, not at a call.
 const RANDOM_CUTS: usize = 4;
 
 fn plan_cuts(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
@@ -204,7 +205,7 @@ fn plan_cuts(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
         }
         if plan.len() % RANDOM_CUTS == 0 {
             let time = Duration::from_millis(seed.below(RANDOM_CUT_MAX) as u64);
-            let aim = Aim { fault: Fault::Cut, place: Place::After(time) };
+            let aim = PlannedFault { fault: Fault::Cut, place: Place::After(time) };
             plan.push(Case { kind: seed.pick(&Kind::ALL), aim, again: None });
         } else {
             plan.extend(calls.pop());
@@ -214,28 +215,28 @@ fn plan_cuts(lengths: &Lengths, seed: &mut Seed, count: usize) -> Vec<Case> {
 }
 
 #[test]
-#[ignore = "takes as long as it is told: make torture"]
+#[ignore = "takes as long as configured: make torture"]
 fn cuts() {
     let results = Results::kept_in(&results("cuts.jsonl"));
     let mut seed = seed();
-    let mut benches = vec![Rig::on_lossy_disk(&[])];
-    let lengths = lengths(&mut benches[0], &Kind::ALL);
+    let mut rigs = vec![Rig::on_lossy_disk(&[])];
+    let lengths = lengths(&mut rigs[0], &Kind::ALL);
     for worker in 1..number("TORTURE_WORKERS", 4) {
         let flags: &[&str] = if worker % 2 == 1 { &["--live-restore"] } else { &[] };
-        benches.push(Rig::on_lossy_disk(flags));
+        rigs.push(Rig::on_lossy_disk(flags));
     }
     let count = number("TORTURE_CUTS", 1_000);
     let cases = plan_cuts(&lengths, &mut seed, usize::try_from(count).expect("a number"));
-    play(benches, cases, deadline(), &results);
+    run_cases(rigs, cases, deadline(), &results);
     eprintln!("{}", results.summary());
 }
 
-/// Named so that it comes last.
+/// Its name sorts last, so that it runs last.
 #[test]
 #[ignore = "writes docs/reliability.md: make torture"]
 fn page() {
     let kept = |name: &str| results::read(&directory().join(name));
     let commit = fs::read_to_string(directory().join("commit")).expect("results of a run");
-    let kills = [kept("kills.jsonl"), kept("crews.jsonl")].concat();
+    let kills = [kept("kills.jsonl"), kept("kills_with_dependents.jsonl")].concat();
     page::write(&commit, &kills, &kept("cuts.jsonl"));
 }

@@ -1,4 +1,4 @@
-//! What people do to the machine, with the tools that people use, and what is left of it.
+//! Actions of people on the machine, with their usual tools, and the checks afterwards.
 
 use std::process::{Command, Output};
 
@@ -15,9 +15,9 @@ use crate::support::registry::Published;
 use crate::support::text;
 
 impl Rig {
-    /// Does it. Most of it may fail, because it meets the middle of an update.
-    pub fn meddle(&mut self, user_action: UserAction) {
-        self.story.push_str(&format!("--- {user_action:?} among {:?}\n", self.pi.names()));
+    /// Runs the action. It may fail, because it happens in the middle of an update.
+    pub fn act(&mut self, user_action: UserAction) {
+        self.action_log.push_str(&format!("--- {user_action:?} among {:?}\n", self.pi.names()));
         match user_action {
             UserAction::Remove => self.docker(&["rm", "--force", SERVICE]),
             UserAction::Restart => self.docker(&["restart", "--time=1", SERVICE]),
@@ -25,8 +25,8 @@ impl Rig {
             UserAction::Prune => self.docker(&["system", "prune", "--force"]),
             UserAction::AnotherAgent => {
                 let other = Agent::install_as("another", &self.pi.engine, QUIET);
-                let told = other.run(&self.pi.engine, &["update"]);
-                self.story.push_str(&said(&told));
+                let output = other.run(&self.pi.engine, &["update"]);
+                self.action_log.push_str(&output_of(&output));
             }
             UserAction::ComposeUp => self.compose(&["up", "--detach"]),
             UserAction::ComposeRecreate => self.compose(&["up", "--detach", "--force-recreate"]),
@@ -36,7 +36,7 @@ impl Rig {
             }
             UserAction::ComposeDown => self.compose(&["down"]),
         }
-        self.story.push_str(&format!("--- then {:?}\n", self.pi.names()));
+        self.action_log.push_str(&format!("--- then {:?}\n", self.pi.names()));
     }
 
     fn docker(&self, arguments: &[&str]) {
@@ -45,18 +45,18 @@ impl Rig {
         ));
     }
 
-    /// Remembers what Compose made.
+    /// Remembers the containers that Compose created.
     fn compose(&mut self, arguments: &[&str]) {
         let before = self.ids();
-        let mut told = compose::try_to(&self.pi, arguments);
-        self.story.push_str(&String::from_utf8_lossy(&told.stderr));
-        if is_a_collision(&told) {
-            told = compose::try_to(&self.pi, &["up", "--detach"]);
-            self.story.push_str(&String::from_utf8_lossy(&told.stderr));
+        let mut output = compose::try_to(&self.pi, arguments);
+        self.action_log.push_str(&String::from_utf8_lossy(&output.stderr));
+        if is_name_collision(&output) {
+            output = compose::try_to(&self.pi, &["up", "--detach"]);
+            self.action_log.push_str(&String::from_utf8_lossy(&output.stderr));
         }
-        // The agent's call rests meanwhile, so nothing is in a person's way.
-        let failed = format!("docker-compose {arguments:?} ended with {}", told.status);
-        self.complaints.extend((!told.status.success()).then(|| Finding::changed(failed)));
+        // The agent's call is paused meanwhile, so nothing may stop the person's command.
+        let failed = format!("docker-compose {arguments:?} ended with {}", output.status);
+        self.failed_commands.extend((!output.status.success()).then(|| Finding::changed(failed)));
         let is_new = |id: &String| !before.contains(id);
         self.made = self.ids().into_iter().filter(is_new).collect();
     }
@@ -65,23 +65,23 @@ impl Rig {
         self.pi.engine.containers().iter().map(|it| text(&it["Id"])).collect()
     }
 
-    /// Somebody made of the service what they wanted. It stays so, nothing is left open, and there
-    /// are never two.
-    pub fn judge_deed(
+    /// A person changed the service. The change stays, no update is left open, and never two
+    /// containers run.
+    pub fn check_after_action(
         &mut self,
         user_action: UserAction,
         next: &Published,
         landed: bool,
     ) -> Vec<Finding> {
-        let told = said(&self.pi.agent.run(&self.pi.engine, &["recover"]));
-        self.story.push_str(&format!("--- recover:\n{told}"));
-        let mut findings = std::mem::take(&mut self.complaints);
-        findings.extend(self.judge_what_they_made(user_action));
+        let output = output_of(&self.pi.agent.run(&self.pi.engine, &["recover"]));
+        self.action_log.push_str(&format!("--- recover:\n{output}"));
+        let mut findings = std::mem::take(&mut self.failed_commands);
+        findings.extend(self.check_created_containers(user_action));
         for _ in 0..ROUNDS_MAX {
-            let told = said(&self.pi.update(&[]));
-            self.story.push_str(&told);
+            let output = output_of(&self.pi.update(&[]));
+            self.action_log.push_str(&output);
         }
-        findings.extend(self.judge_after_people(user_action, next));
+        findings.extend(self.check_final_state(user_action, next));
         if landed && !self.history_knows(next) {
             let what = "the history does not tell of the update that they met".to_owned();
             findings.push(Finding::changed(what));
@@ -89,7 +89,7 @@ impl Rig {
         findings
     }
 
-    fn judge_what_they_made(&mut self, user_action: UserAction) -> Vec<Finding> {
+    fn check_created_containers(&mut self, user_action: UserAction) -> Vec<Finding> {
         let runs = |id: &String| {
             self.pi.engine.inspect(id).is_some_and(|it| it["State"]["Running"] == true)
         };
@@ -110,16 +110,16 @@ impl Rig {
         findings
     }
 
-    /// In the end nothing of ours is left, no journal is open, and one container of the service
-    /// runs, on the release; none where somebody removed it.
-    fn judge_after_people(&self, user_action: UserAction, next: &Published) -> Vec<Finding> {
+    /// In the end no container of the agent is left, no journal is open, and one container of the
+    /// service runs, on the release; none if a person removed it.
+    fn check_final_state(&self, user_action: UserAction, next: &Published) -> Vec<Finding> {
         let mut findings = Vec::new();
         let names = self.pi.names();
         let ours = names.iter().filter(|name| name.contains("pilotfish-"));
-        findings.extend(ours.map(|name| Finding::debris(format!("the container {name}"))));
-        let is_there = names.iter().any(|name| !name.starts_with(CONTROL));
+        findings.extend(ours.map(|name| Finding::leftovers(format!("the container {name}"))));
+        let is_present = names.iter().any(|name| !name.starts_with(CONTROL));
         let running = invariants::running(self);
-        if running.len() != 1 && (is_there || !user_action.may_take_it_away()) {
+        if running.len() != 1 && (is_present || !user_action.may_remove_service()) {
             findings.push(invariants::lost(self));
         }
         if let Some(service) = running.first().filter(|it| it["Image"] != next.image.as_str()) {
@@ -132,7 +132,7 @@ impl Rig {
                 findings.push(Finding::changed(format!("its restart policy is {policy}")));
             }
         }
-        if user_action.is_compose() && is_there {
+        if user_action.is_compose() && is_present {
             let known = compose::containers(&self.pi);
             let ids: Vec<String> = running.iter().map(|it| text(&it["Id"])).collect();
             if known != ids {
@@ -140,25 +140,25 @@ impl Rig {
             }
         }
         findings.extend(invariants::doubled(self));
-        findings.extend(invariants::judge_control(self));
-        findings.extend(invariants::judge_state(&self.pi.agent.state()));
+        findings.extend(invariants::check_control(self));
+        findings.extend(invariants::check_state(&self.pi.agent.state()));
         findings
     }
 
-    /// I7, for whatever name the container had then.
+    /// I7, for any name that the container had at that time.
     fn history_knows(&self, next: &Published) -> bool {
         let is_it = |record: &Value| record["to"] == next.digest.as_str();
         invariants::history(self).iter().any(is_it)
     }
 }
 
-/// Compose 2 may take the container that waits beside the service for the service, and then meets
-/// itself. It is run again then, as `docs/when-it-fails.md` tells.
-fn is_a_collision(told: &Output) -> bool {
-    let said = String::from_utf8_lossy(&told.stderr);
-    !told.status.success() && said.contains("is already in use by container")
+/// Compose 2 may take the parked container for the service, and then finds its name in use. Then it
+/// is run again, as `docs/when-it-fails.md` says.
+fn is_name_collision(output: &Output) -> bool {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    !output.status.success() && stderr.contains("is already in use by container")
 }
 
-fn said(finished: &Finished) -> String {
+fn output_of(finished: &Finished) -> String {
     format!("{}{}", finished.out, finished.err)
 }

@@ -87,9 +87,9 @@ impl Hold {
     }
 }
 
-/// How many of the waiting containers may continue. `costs` are in the order of waiting, the longest
-/// first. A container that does not fit holds up all containers behind it; otherwise cheaper ones
-/// would always overtake an expensive one.
+/// How many of the waiting containers may continue. `costs` are in the order of waiting, the
+/// longest first. A container that does not fit holds up all containers behind it; otherwise
+/// cheaper ones would always overtake an expensive one.
 #[must_use]
 pub fn admitted(remaining: u64, costs: impl IntoIterator<Item = u64>) -> usize {
     let mut left = remaining;

@@ -1,5 +1,5 @@
 //! The closed list of reasons for a "no". The log, the metric, the JSON and the documentation use
-//! the same word for a reason; `check` also prints its advice.
+//! the same word; `check` prints the advice as well.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub enum Reason {
     RefusedDigest,
     /// An image waits for its pull or update window.
     OutsideWindow,
-    /// The container was created from a digest or an image ID, so there is no tag to follow.
+    /// The user wrote a digest or an image ID, so there is no tag to follow.
     PinnedByDigest,
     /// Nothing shows that the image came from the registry of its name.
     BuiltLocally,
@@ -27,13 +27,13 @@ pub enum Reason {
     NotifyOnly,
     /// Created, paused, exited or dead.
     NotRunning,
-    /// The update would break a dependent that we may not touch.
+    /// A dependent that may not be touched would break.
     HasDependents,
     /// The probe does not succeed on the running container, so it could not judge the new one.
     ProbeFailing,
-    /// A device that the container needs at its start is missing.
+    /// A device that the start of the container needs is missing.
     DeviceMissing,
-    /// Something else that the container needs at its start is missing.
+    /// Something else that the start of the container needs is missing.
     StartWouldFail,
     /// The pre-update hook of a label failed.
     HeldByHook,
@@ -41,9 +41,9 @@ pub enum Reason {
     AnotherAgent,
     /// An update can be neither finished nor undone.
     Stuck,
-    /// Earlier tries failed, not because of the image; the next one waits for its pause to end.
+    /// Earlier tries failed for a reason outside of the image; the next one waits for its pause.
     UpdateFailing,
-    /// An update of this container is in progress.
+    /// An update of this container runs.
     UpdateInFlight,
     /// The offered image has no manifest for this platform.
     PlatformMissing,
@@ -55,7 +55,7 @@ pub enum Reason {
     RegistryUnreachable,
     /// The registry's certificate is not trusted.
     RegistryCertificate,
-    /// The registry answered with an error or with something invalid.
+    /// The registry gave an answer that makes no sense.
     RegistryError,
     /// The registry asked for fewer requests (429), or its quota is used up.
     RateLimited,
@@ -69,7 +69,7 @@ pub enum Reason {
     DiskFull,
     /// A `pilotfish.` label is unknown or does not parse.
     BadLabel,
-    /// The Engine answered with an error about this container.
+    /// The Engine could not report on this container.
     EngineError,
 }
 
@@ -109,7 +109,7 @@ impl Reason {
         Self::EngineError,
     ];
 
-    /// The word in every output: `check`, the log, the metric and the JSON.
+    /// The word used in the log, metrics, JSON and documentation.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

@@ -48,7 +48,8 @@ pub fn helper_name(container: &str) -> String {
     format!("{HELPER_PREFIX}{container}")
 }
 
-/// Whether this program created a container with this name for an update, independent of its labels.
+/// Whether this program created a container with this name for an update, independent of its
+/// labels.
 #[must_use]
 pub fn is_ours(container: &str) -> bool {
     [NEW_PREFIX, OLD_PREFIX, HELPER_PREFIX].iter().any(|prefix| container.starts_with(prefix))

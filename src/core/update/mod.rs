@@ -7,7 +7,7 @@
 
 // One decided update. Its execution decides nothing.
 pub mod plan;
-// What an update needs exclusively, so that other updates can run at the same time.
+// What an update needs for itself, so that others may run beside it.
 pub mod footprint;
 // Whether a new container is healthy: a verdict from samples.
 pub mod health;

@@ -70,7 +70,7 @@ pub struct SelfUpdate {
     /// The ID of the newest update in the history when the self-update was requested, empty if
     /// there was none. The helper ended all newer updates, and they are not reported yet. Absent in
     /// a file of an older program.
-    #[serde(rename = "told_until", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "reported_until", default, skip_serializing_if = "Option::is_none")]
     pub reported_until: Option<String>,
 }
 

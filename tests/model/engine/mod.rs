@@ -51,7 +51,7 @@ impl FakeEngine {
         call: &'static str,
         work: impl FnOnce(&mut State, Moment) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        let obstacle = self.0.quiet_point(call, false);
+        let obstacle = self.0.read_point(call, false);
         self.check_it_is_there()?;
         stopped_by(call, obstacle.as_ref())?;
         let answer = self.0.with(|affairs, at| work(&mut affairs.engine, at));
@@ -190,7 +190,7 @@ impl Engine for FakeEngine {
         self.wait("pull", done).await?;
         let (image, failure) = {
             let affairs = self.0.lock();
-            (affairs.shelf.behind(digest).cloned(), affairs.shelf.failure)
+            (affairs.registry.behind(digest).cloned(), affairs.registry.failure)
         };
         let Some(image) = image.filter(|_| failure.is_none() && obstacle.is_none()) else {
             self.0.log("  pull: the registry is gone");
@@ -280,7 +280,7 @@ impl Engine for FakeEngine {
         let before = self.0.lock().engine.starts.len();
         let answer = self
             .act("start", &format!("start {container}"), |state, at| state.start(at, container));
-        self.0.judge_starts_since(before);
+        self.0.check_starts_since(before);
         answer
     }
 
@@ -374,9 +374,9 @@ async fn heard((machine, number): (Arc<Machine>, u64)) -> CachedLogin {
 
 async fn next_event(machine: &Machine, number: u64) -> Option<ContainerEvent> {
     loop {
-        let stirred = machine.stirred.notified();
-        tokio::pin!(stirred);
-        stirred.as_mut().enable();
+        let container_events = machine.container_events.notified();
+        tokio::pin!(container_events);
+        container_events.as_mut().enable();
         let (event, due) = {
             let mut affairs = machine.lock();
             let at = machine.moment(&affairs);
@@ -386,10 +386,10 @@ async fn next_event(machine: &Machine, number: u64) -> Option<ContainerEvent> {
         match (event, due) {
             (Some(event), _) => return Some(event),
             (None, Some(due)) => tokio::select! {
-                () = stirred => {}
+                () = container_events => {}
                 () = tokio::time::sleep_until(machine.instant(due)) => {}
             },
-            (None, None) => stirred.await,
+            (None, None) => container_events.await,
         }
     }
 }

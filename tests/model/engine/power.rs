@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::state::{Moment, Phase, State, Stored};
-use crate::fault::Keeps;
+use crate::fault::Survives;
 
 /// How long a machine needs to come back with its Engine.
 const BOOT_TAKES: Duration = Duration::from_secs(2);
@@ -50,7 +50,7 @@ impl State {
 
     /// The power goes and comes back. What was not flushed may be forgotten; what ran does not any
     /// more; an image that was not flushed is listed, but its files have no length.
-    pub fn cut(&mut self, at: Moment, keeps: Keeps) {
+    pub fn cut(&mut self, at: Moment, keeps: Survives) {
         self.stored = self.remembered(keeps);
         for image in self.stored.images.values_mut().filter(|image| !image.flushed) {
             let image = Arc::make_mut(image);
@@ -69,11 +69,11 @@ impl State {
         self.go_down(at.now + BOOT_TAKES);
     }
 
-    fn remembered(&self, keeps: Keeps) -> Stored {
+    fn remembered(&self, keeps: Survives) -> Stored {
         let position = match keeps {
-            Keeps::All => self.versions.len() - 1,
-            Keeps::Nothing => 0,
-            Keeps::Some(seed) => (seed % self.versions.len() as u64) as usize,
+            Survives::All => self.versions.len() - 1,
+            Survives::Nothing => 0,
+            Survives::Some(seed) => (seed % self.versions.len() as u64) as usize,
         };
         self.versions[position].clone()
     }
