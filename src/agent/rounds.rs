@@ -168,7 +168,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Takes in what came back from beside the loop, and goes on with it.
-    pub(super) async fn hear(&mut self, message: TaskResult<P>) {
+    pub(super) async fn receive(&mut self, message: TaskResult<P>) {
         match message {
             TaskResult::HooksBefore(id, facts) => {
                 self.is_answered(id);

@@ -9,7 +9,7 @@ use super::{Cache, PreflightContext, Scope, TieIndex};
 use super::{origin, origin_of, preflight, quota, read_image, resolve};
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered};
-use crate::core::decide::{Question, question};
+use crate::core::decide::{MissingFact, question};
 use crate::ports::Ports;
 
 /// Asks what is still open, the cheapest question first. All of these observations ask `registry`,
@@ -20,26 +20,26 @@ pub async fn answer<P: Ports>(
     (scope, registry): (&Scope<'_>, Option<&str>),
     observations: &mut [Observation],
 ) {
-    let asks = |wanted: Question| {
+    let asks = |wanted: MissingFact| {
         move |observation: &&mut Observation| question(observation, scope.circumstances) == wanted
     };
-    let by_local_tag = observations.iter_mut().filter(asks(Question::Digest));
+    let by_local_tag = observations.iter_mut().filter(asks(MissingFact::Digest));
     resolve::local_tags(ports.engine(), by_local_tag.filter(|seen| seen.is_local())).await;
-    resolve::digests(ports.registry(), observations.iter_mut().filter(asks(Question::Digest)))
+    resolve::digests(ports.registry(), observations.iter_mut().filter(asks(MissingFact::Digest)))
         .await;
     refresh(ports, cache, scope, observations).await;
-    origin::ask(ports, observations.iter_mut().filter(asks(Question::Origin))).await;
+    origin::ask(ports, observations.iter_mut().filter(asks(MissingFact::Origin))).await;
     if let Some(name) = registry {
         quota::before_looks(ports.registry(), name, cache, scope, observations);
     }
-    let unresolved = observations.iter_mut().filter(asks(Question::Image));
+    let unresolved = observations.iter_mut().filter(asks(MissingFact::Image));
     resolve::images(ports.registry(), cache, unresolved).await;
     for observation in observations.iter_mut() {
         recall(scope.memory, observation);
     }
     let surroundings = PreflightContext { defaults: scope.defaults, open: scope.open_updates };
     let mut ties = TieIndex::default();
-    for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
+    for observation in observations.iter_mut().filter(asks(MissingFact::Readiness)) {
         observation.readiness =
             preflight::of(ports, (&mut ties, cache), &surroundings, observation)
                 .await
@@ -57,7 +57,7 @@ async fn refresh<P: Ports>(
     observations: &mut [Observation],
 ) {
     let is_open = |seen: &Observation| {
-        matches!(question(seen, scope.circumstances), Question::Image | Question::Origin)
+        matches!(question(seen, scope.circumstances), MissingFact::Image | MissingFact::Origin)
     };
     let mut unmatched = Vec::new();
     for observation in observations {

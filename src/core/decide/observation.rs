@@ -163,7 +163,7 @@ pub struct Readiness {
     /// The `depends-on` labels of other containers.
     pub depends_on: DependsOn,
     /// Facts about each dependent of this container, by its ID.
-    pub companions: BTreeMap<String, DependentFacts>,
+    pub dependent_facts: BTreeMap<String, DependentFacts>,
     /// The API version with which the documents were read.
     pub api: ApiVersion,
     /// Whether the Engine can change a restart policy.
