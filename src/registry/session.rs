@@ -25,7 +25,7 @@ use crate::registry::token::{self, TokenRequest, Tokens};
 use crate::registry::transport::Transport;
 
 /// Most requests in flight to one host, each on a separate connection: over HTTP/2 one bad answer
-/// could break the others. 500 images take two round trips; nginx allows 512 connections by default.
+/// could break the others. 500 images take two round trips; nginx allows 512 connections.
 const IN_FLIGHT_MAX: usize = 256;
 
 /// Most of them on connections of the HTTP library. A connection in use needs 35 kB there, and 5 kB
