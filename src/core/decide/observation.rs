@@ -68,6 +68,8 @@ pub struct Running {
     pub origin: ImageOrigin,
     /// The user wrote the image's ID, whole or short.
     pub is_written_as_id: bool,
+    /// Whether this look has inspected the image, so that its digests are the Engine's newest.
+    pub is_inspected: bool,
 }
 
 impl Observation {

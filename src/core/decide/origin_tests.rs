@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::core::decide::evidence::{Evidence, missing as lacks};
 use crate::core::decide::memory::Memory;
 use crate::core::decide::tests::{observation, offer};
-use crate::core::decide::{Decision, MissingFact, decide, question};
+use crate::core::decide::{Decision, decide};
 use crate::core::time::zone::Zone;
 
 const TILL: &str = "shop/till:stable";
@@ -165,21 +166,35 @@ fn missing(offered: &Offered) -> ImageOrigin {
 #[test]
 fn nothing_is_asked_of_origin_while_nothing_else_is_offered() {
     for (origin, offered, expected) in [
-        (ImageOrigin::Unasked, Offered::Unasked, MissingFact::Digest),
-        (ImageOrigin::Unasked, Offered::Digest(offer("one").index), MissingFact::Nothing),
-        (ImageOrigin::Unasked, two(), MissingFact::Origin),
-        (ImageOrigin::Unasked, no_tag(), MissingFact::Origin),
-        (ImageOrigin::Shown, two(), MissingFact::Image),
-        (ImageOrigin::ShownNow, two(), MissingFact::Image),
-        (ImageOrigin::Shown, no_tag(), MissingFact::Nothing),
-        (missing(&two()), two(), MissingFact::Nothing),
-        (missing(&no_tag()), no_tag(), MissingFact::Nothing),
+        (ImageOrigin::Unasked, Offered::Unasked, Some(Evidence::OfferedDigest)),
+        (ImageOrigin::Unasked, Offered::Digest(offer("one").index), None),
+        (ImageOrigin::Unasked, two(), Some(Evidence::Origin)),
+        (ImageOrigin::Unasked, no_tag(), Some(Evidence::Origin)),
+        (ImageOrigin::Shown, two(), Some(Evidence::OfferedImage)),
+        (ImageOrigin::ShownNow, two(), Some(Evidence::OfferedImage)),
+        (ImageOrigin::Shown, no_tag(), None),
+        (missing(&two()), two(), None),
+        (missing(&no_tag()), no_tag(), None),
         // The tag points elsewhere since then.
-        (missing(&no_tag()), two(), MissingFact::Origin),
-        (ImageOrigin::Missing { offered: Some(digest("three")) }, two(), MissingFact::Origin),
+        (missing(&no_tag()), two(), Some(Evidence::Origin)),
+        (ImageOrigin::Missing { offered: Some(digest("three")) }, two(), Some(Evidence::Origin)),
     ] {
         let seen = seen(origin, offered);
-        assert_eq!(question(&seen, &circumstances(false)), expected, "{seen:?}");
+        assert_eq!(lacks(&seen, &circumstances(false)), expected, "{seen:?}");
+    }
+}
+
+#[test]
+fn the_engine_is_asked_about_the_running_image_before_any_registry_is_asked_more() {
+    for (origin, offered, expected) in [
+        (ImageOrigin::Unasked, Offered::Unasked, Some(Evidence::OfferedDigest)),
+        (ImageOrigin::Unasked, two(), Some(Evidence::RunningImage)),
+        (ImageOrigin::Shown, two(), Some(Evidence::RunningImage)),
+        (missing(&two()), two(), None),
+    ] {
+        let mut seen = seen(origin, offered);
+        seen.running.as_mut().expect("it is known").is_inspected = false;
+        assert_eq!(lacks(&seen, &circumstances(false)), expected, "{seen:?}");
     }
 }
 
@@ -230,7 +245,7 @@ fn what_follows_a_local_tag_needs_no_registry() {
 fn a_short_id_is_no_name_to_follow() {
     let mut seen = seen(ImageOrigin::Unasked, Offered::Unasked);
     seen.running.as_mut().expect("it is known").is_written_as_id = true;
-    assert_eq!(question(&seen, &circumstances(true)), MissingFact::Nothing);
+    assert_eq!(lacks(&seen, &circumstances(true)), None);
     assert_eq!(reason(&seen, true), Some(Reason::PinnedByDigest));
     // The user's label is about a name, and this is no name.
     seen.policy.as_mut().expect("a policy").is_from_registry = true;
@@ -241,7 +256,7 @@ fn a_short_id_is_no_name_to_follow() {
 fn an_image_that_has_no_digest_is_asked_for_nowhere() {
     let mut seen = seen(ImageOrigin::Unasked, Offered::Unasked);
     seen.running.as_mut().expect("it is known").digests.clear();
-    assert_eq!(question(&seen, &circumstances(true)), MissingFact::Nothing);
+    assert_eq!(lacks(&seen, &circumstances(true)), None);
     assert_eq!(reason(&seen, true), Some(Reason::BuiltLocally));
 }
 

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::comparison::{held, is_notify};
+use super::observation::Observation;
+use super::{Circumstances, Decision};
 use crate::core::time::duration::format_duration;
 
 /// Cost of one lookup behind a digest: up to two `GET`s of manifests are one pull (Docker's
@@ -99,6 +102,35 @@ pub fn admitted(remaining: u64, costs: impl IntoIterator<Item = u64>) -> usize {
         rest.is_some()
     };
     costs.into_iter().take_while(fits).count()
+}
+
+/// Whether an update of this container would now begin with a pull. It is known before the image
+/// behind the digest is, so that the quota of the registry can be planned.
+#[must_use]
+pub fn will_pull(observation: &Observation, circumstances: &Circumstances) -> bool {
+    let Circumstances { now, zone, pull_window, force, .. } = circumstances;
+    !is_notify(observation) && (*force || pull_window.contains(*now, zone))
+}
+
+/// What a decision comes to where the registry's quota holds the pull that it would begin with.
+#[must_use]
+pub fn held_by_quota(
+    decision: Decision,
+    observation: &Observation,
+    circumstances: &Circumstances,
+) -> Decision {
+    match held(observation, circumstances) {
+        Some(no) if pulls(&decision, observation) => Decision::No(no),
+        _ => decision,
+    }
+}
+
+/// Whether a decision begins with a pull.
+#[must_use]
+pub fn pulls(decision: &Decision, observation: &Observation) -> bool {
+    let is_pulled = observation.readiness.as_ref().is_none_or(|readiness| readiness.is_pulled);
+    !is_pulled
+        && matches!(decision, Decision::Update(_) | Decision::HandOver(_) | Decision::Fetch(_))
 }
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ pub(in crate::core) fn observation(update_window: &str) -> Observation {
             platform: one.platform,
             origin: ImageOrigin::Shown,
             is_written_as_id: false,
+            is_inspected: true,
         }),
         offered: Offered::Image(Box::new(offer("two"))),
         refusal: None,
