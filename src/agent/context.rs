@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::AgentSettings;
-use super::events::{Events, Publisher, StepNews};
+use super::handle::events::{Events, Publisher, StepNews};
 use crate::core::decide::failed_tries::FailedTry;
 use crate::core::update::event::{Event, Listener, Trigger};
 use crate::engine::{Engine, EngineError, EngineInfo, Listed};

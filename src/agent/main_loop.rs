@@ -3,9 +3,9 @@
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use super::events::StepNews;
-use super::executor::Executor;
+use super::execution::executor::Executor;
 use super::handle::Ask;
+use super::handle::events::StepNews;
 use super::round::Round;
 use super::tasks::TaskResult;
 use super::{Agent, RunEnd};

@@ -1,40 +1,35 @@
-//! Layer 2: the one loop that owns the state. A tick, a push or a person starts a round; what a
-//! round asks and does goes on beside the loop, and comes back to it as a message.
+//! Layer 2: the one loop that owns the state. The schedule, a push or a person starts a round. What
+//! a round asks and does runs in tasks beside the loop, and comes back to it as a message.
 //!
-//! So the loop waits for nobody: a registry that hangs holds up its own containers, an update on
-//! trial holds up other updates, and everything else goes on. Everybody else reads the snapshot.
+//! So the loop waits for nothing: a registry that hangs delays its own containers, an update in its
+//! trial delays only what depends on the same containers or images. Everybody else reads the
+//! snapshot.
 //!
 //! ```text
-//! take, turn -> begin -> glance -> one look-up per registry -> decide -> hands -> report
-//!               course                                        course    work     stages
+//! main_loop ─ wakeups ─┐
+//!                      ├> round::course ──> execution ──> execution::outcomes ──> round::stages
+//! handle::question ────┘   look, decide     gate, update    what became of it      report, hooks
 //! ```
 
-mod self_update_helper;
-mod tasks;
-mod updates;
-mod context;
-mod rounds;
-mod engine_lock;
-mod facts;
-mod self_update;
-mod executor;
-mod heartbeat;
+// The loop itself: what wakes it, and in which order it handles what came.
 mod main_loop;
-mod gate;
-mod hooks;
-mod cached_check;
-mod recovery;
-mod pending;
-mod round;
-mod publish;
-mod round_stages;
+// When containers are due: schedules, windows that open, pushes.
 mod wakeups;
-mod asks;
-mod events;
+mod pending;
+// The loop's heartbeat, by which others see that it lives.
+mod heartbeat;
+// What every task needs: ports, settings, listener, the signal to stop.
+mod context;
+// The tasks beside the loop, and the messages with which they end.
+mod tasks;
+// One round: what it starts from, how it looks and decides, and what it reports.
+mod round;
+// The way from a decision to its update: one executor, the gate, the updates in flight, recovery.
+mod execution;
+// The door for everybody who asks: typed questions and answers, events, the snapshot.
 mod handle;
-mod question;
-mod dispatch;
-mod outcomes;
+// The agent's own container, which a helper updates.
+mod self_update;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -59,22 +54,22 @@ use crate::observe::Cache;
 use crate::ports::Ports;
 use crate::recover::{self, Recovery};
 
-use asks::WaitingAsk;
 use context::Context;
-use dispatch::RunningTask;
-use events::StepNews;
-pub use events::{EventFilter, Events, Subscription};
-use executor::Executor;
-pub use handle::{AgentHandle, Ask, Pending};
-pub use heartbeat::Heartbeat;
-pub use question::{
+use execution::RunningTask;
+use execution::executor::Executor;
+use execution::in_flight::Updates;
+use handle::answers::WaitingAsk;
+use handle::events::StepNews;
+pub use handle::events::{EventFilter, Events, Subscription};
+pub use handle::question::{
     Allow, AskError, CheckPushed, Question, Recover, RecoverEnd, RollBack, RollbackEnd,
 };
+pub use handle::{AgentHandle, Ask, Pending};
+pub use heartbeat::Heartbeat;
 use round::{QueuedRound, Round, RoundId};
 pub use round::{RoundEnd, RoundError, RoundRequest};
 pub use self_update::SelfUpdateError;
 use tasks::Tasks;
-use updates::Updates;
 
 /// How many rounds may be under way before a person is refused another one. The schedule and pushes
 /// never ask twice for the same container, so only people and scripts come anywhere near.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
 
-use super::executor::{Executor, TaskOutcome};
-use super::facts::LookFacts;
+use super::execution::executor::{Executor, TaskOutcome};
+use super::execution::in_flight::{UpdateId, UpdateResult};
 use super::round::RoundId;
-use super::updates::{UpdateId, UpdateResult};
+use super::round::facts::LookFacts;
 use crate::core::decide::Decision;
 use crate::core::decide::observation::Observation;
 use crate::observe::Cache;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tokio::time::Instant;
 
-use super::engine_lock::OTHERS_INTERVAL;
-use super::recovery::WATCH_INTERVAL;
+use super::execution::engine_lock::OTHERS_INTERVAL;
+use super::execution::recovery::WATCH_INTERVAL;
 use super::round::{QueuedRound, Reply};
 use super::{Agent, AgentSettings, RoundRequest};
 use crate::core::time::schedule::Schedule;

@@ -142,18 +142,18 @@ impl Subscription {
 }
 
 /// An update begins a step. The loop shows it in the snapshot.
-pub(super) struct StepNews {
-    pub(super) container: String,
-    pub(super) step: Step,
+pub(in crate::agent) struct StepNews {
+    pub(in crate::agent) container: String,
+    pub(in crate::agent) step: Step,
 }
 
 /// Publishes the events of everything that one trigger has brought about, and tells the loop of the
 /// steps of updates.
-pub(super) struct Publisher<P> {
-    pub(super) ports: Arc<P>,
-    pub(super) events: Arc<Events>,
-    pub(super) trigger: Trigger,
-    pub(super) steps: mpsc::UnboundedSender<StepNews>,
+pub(in crate::agent) struct Publisher<P> {
+    pub(in crate::agent) ports: Arc<P>,
+    pub(in crate::agent) events: Arc<Events>,
+    pub(in crate::agent) trigger: Trigger,
+    pub(in crate::agent) steps: mpsc::UnboundedSender<StepNews>,
 }
 
 impl<P: Ports> Listener for Publisher<P> {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{ROUNDS_MAX, RoundEnd, RoundError, RoundRequest};
+use crate::agent::{ROUNDS_MAX, RoundEnd, RoundError, RoundRequest};
 use crate::core::decide::No;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::webhook::Push;
@@ -14,7 +14,7 @@ use crate::journal::JournalError;
 
 /// Where the answer to a question goes. The asker may be gone by then; what was asked is done all
 /// the same.
-pub(super) type Answer<T> = oneshot::Sender<Result<T, AskError>>;
+pub(in crate::agent) type Answer<T> = oneshot::Sender<Result<T, AskError>>;
 
 /// A question to the agent.
 pub trait Question: Send + 'static {
@@ -161,11 +161,11 @@ impl From<JournalError> for AskError {
 }
 
 impl AskError {
-    pub(super) fn nothing_before(container: &str, detail: &str) -> Self {
+    pub(in crate::agent) fn nothing_before(container: &str, detail: &str) -> Self {
         Self::NothingBefore { container: container.to_owned(), detail: detail.to_owned() }
     }
 
-    pub(super) fn of_no(container: &str, no: &No) -> Self {
+    pub(in crate::agent) fn of_no(container: &str, no: &No) -> Self {
         let detail = if no.detail.is_empty() { String::new() } else { format!(" ({})", no.detail) };
         Self::No {
             container: container.to_owned(),

@@ -6,33 +6,33 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::RoundError;
-use super::context::Context;
 use super::executor::Executor;
+use crate::agent::RoundError;
+use crate::agent::context::Context;
 use crate::core::decide::observation::OpenUpdate;
 use crate::engine::{EngineError, Listed};
 use crate::ports::Ports;
 use crate::recover::{self, OrphanWatch, RecoveryRun, Sweep, TakenUp};
 
 /// How often what was left behind is looked at while it is watched.
-pub(super) const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+pub(in crate::agent) const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long a command without an agent watches it: longer than the default times of an update
 /// together (stop 10 s, health 60 s and 30 s), and not as long as labels may ask for.
 const WATCH_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// What came of everything that was left behind.
-pub(super) struct Swept {
+pub(in crate::agent) struct Swept {
     /// What was taken up, and what was left alone.
-    pub(super) run: RecoveryRun,
-    pub(super) taken_up: Vec<TakenUp>,
+    pub(in crate::agent) run: RecoveryRun,
+    pub(in crate::agent) taken_up: Vec<TakenUp>,
     /// Services without a journal that are not to be touched; or why nothing was looked for.
-    pub(super) untouched: Result<BTreeMap<String, OpenUpdate>, EngineError>,
+    pub(in crate::agent) untouched: Result<BTreeMap<String, OpenUpdate>, EngineError>,
 }
 
 impl Swept {
     /// The containers that are not to be touched, because their update is open or unproven.
-    pub(super) fn open(&self) -> BTreeMap<String, OpenUpdate> {
+    pub(in crate::agent) fn open(&self) -> BTreeMap<String, OpenUpdate> {
         let mut open = match &self.untouched {
             Ok(untouched) => untouched.clone(),
             Err(_) => BTreeMap::new(),
@@ -50,7 +50,7 @@ impl Swept {
 impl<P: Ports> Executor<P> {
     /// Finishes or undoes what was left open, and then puts right what has no journal. What is in
     /// flight in this process is left alone.
-    pub(super) async fn recover_open(
+    pub(in crate::agent) async fn recover_open(
         &mut self,
         run: RecoveryRun,
         in_flight: &BTreeSet<String>,

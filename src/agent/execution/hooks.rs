@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::context::Context;
-use super::facts::Names;
+use crate::agent::context::Context;
+use crate::agent::round::facts::Names;
 use crate::core::policy::hooks::Moment;
 use crate::engine::EngineError;
 use crate::exec::hook;
@@ -12,7 +12,7 @@ use crate::ports::Ports;
 
 impl<P: Ports> Context<P> {
     /// Whether hooks run around a round at all.
-    pub(super) fn runs_hooks(&self) -> bool {
+    pub(in crate::agent) fn runs_hooks(&self) -> bool {
         self.settings.defaults.watchtower.as_ref().is_some_and(|it| it.runs_hooks)
     }
 
@@ -21,7 +21,7 @@ impl<P: Ports> Context<P> {
     ///
     /// # Errors
     /// The Engine does not give its list.
-    pub(super) async fn run_hooks(
+    pub(in crate::agent) async fn run_hooks(
         &self,
         moment: Moment,
         names: &Names,

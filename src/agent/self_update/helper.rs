@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::question::{AskError, RollBack};
-use super::self_update::SelfUpdateError;
-use super::{Agent, RoundEnd, RoundError, RoundRequest};
+use super::SelfUpdateError;
+use crate::agent::handle::question::{AskError, RollBack};
+use crate::agent::{Agent, RoundEnd, RoundError, RoundRequest};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Verdict;
 use crate::core::docker::inspect;

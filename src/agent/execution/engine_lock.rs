@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::RoundError;
 use super::executor::Executor;
+use crate::agent::RoundError;
 use crate::core::decide::engine_lock::{Claim, Holder, HolderStatus, LOCK_VOLUME, claim};
 use crate::core::docker::inspect;
 use crate::engine::{Engine, EngineError};
@@ -16,7 +16,7 @@ use crate::host::Host;
 use crate::ports::Ports;
 
 /// How often an agent that waits for another one looks whether that is gone.
-pub(super) const OTHERS_INTERVAL: Duration = Duration::from_secs(10);
+pub(in crate::agent) const OTHERS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The pause after a lock was taken over, before it is looked at again: two agents may have found
 /// the same one forsaken, and the later removes what the earlier has just made.
@@ -28,7 +28,7 @@ const TRIES_MAX: u32 = 4;
 
 /// How this agent stands to the Engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) enum EngineLock {
+pub(in crate::agent) enum EngineLock {
     /// It was not asked yet.
     #[default]
     Untaken,
@@ -46,7 +46,7 @@ impl<P: Ports> Executor<P> {
     ///
     /// # Errors
     /// The Engine is away.
-    pub(super) async fn hold_engine(&mut self) -> Result<Option<String>, EngineError> {
+    pub(in crate::agent) async fn hold_engine(&mut self) -> Result<Option<String>, EngineError> {
         match self.engine_lock {
             EngineLock::Held | EngineLock::Without => Ok(None),
             EngineLock::Untaken | EngineLock::Others(_) => self.try_engine_lock().await,
@@ -58,7 +58,9 @@ impl<P: Ports> Executor<P> {
     ///
     /// # Errors
     /// The Engine is away.
-    pub(super) async fn keep_engine_lock(&mut self) -> Result<Option<String>, EngineError> {
+    pub(in crate::agent) async fn keep_engine_lock(
+        &mut self,
+    ) -> Result<Option<String>, EngineError> {
         match self.engine_lock {
             EngineLock::Without => Ok(None),
             _ => self.take_engine_lock().await,
@@ -66,7 +68,7 @@ impl<P: Ports> Executor<P> {
     }
 
     /// The same, as an error of a request that is about acts alone.
-    pub(super) async fn hold_engine_or_name_holder(&mut self) -> Result<(), RoundError> {
+    pub(in crate::agent) async fn hold_engine_or_name_holder(&mut self) -> Result<(), RoundError> {
         let other = self.keep_engine_lock().await?;
         other.map_or(Ok(()), |other| Err(RoundError::AnotherAgent(other)))
     }
@@ -247,7 +249,7 @@ impl<P: Ports> Executor<P> {
 
     /// Who else holds the Engine, for somebody who only looks: nothing is made or changed. What
     /// cannot be told is nobody.
-    pub(super) async fn inspect_engine_lock(&self) -> Option<String> {
+    pub(in crate::agent) async fn inspect_engine_lock(&self) -> Option<String> {
         match &self.engine_lock {
             EngineLock::Held | EngineLock::Without => return None,
             EngineLock::Others(words) if self.context.is_resident => return Some(words.clone()),
@@ -263,7 +265,7 @@ impl<P: Ports> Executor<P> {
     }
 
     /// Who else holds the Engine, as far as it is known.
-    pub(super) fn other_agent(&self) -> Option<String> {
+    pub(in crate::agent) fn other_agent(&self) -> Option<String> {
         match &self.engine_lock {
             EngineLock::Others(words) => Some(words.clone()),
             EngineLock::Untaken | EngineLock::Held | EngineLock::Without => None,
@@ -272,7 +274,7 @@ impl<P: Ports> Executor<P> {
 
     /// Lets go of the Engine at a clean end. What cannot be removed now is this agent's own at its
     /// next start, and forsaken for all others.
-    pub(super) async fn release_engine_lock(&mut self) {
+    pub(in crate::agent) async fn release_engine_lock(&mut self) {
         let held = std::mem::take(&mut self.engine_lock) == EngineLock::Held;
         if let Some(own) = self.own_holder.clone().filter(|_| held) {
             let _ = self.remove_engine_lock(&own).await;

@@ -3,6 +3,15 @@
 //! Several may be under way: a container with a schedule of its own, a push or a person does not
 //! wait for a registry that others wait for.
 
+// What a round starts from: the list, the journals, the memory.
+pub(in crate::agent) mod facts;
+// It begins, looks, asks, and takes in what was decided.
+pub(in crate::agent) mod course;
+// What follows: waiting updates, hooks, the second look, the answer.
+pub(in crate::agent) mod stages;
+// What a round shows in the snapshot.
+pub(in crate::agent) mod publish;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -10,8 +19,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::facts::LookFacts;
-use super::question::{Answer, AskError};
+use crate::agent::handle::question::{Answer, AskError};
 use crate::core::decide::Decision;
 use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::decide::quota::Quota;
@@ -23,6 +31,7 @@ use crate::core::update::plan::Outline;
 use crate::engine::EngineError;
 use crate::journal::JournalError;
 use crate::recover::RecoverError;
+use facts::LookFacts;
 
 /// What a round is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,10 +102,10 @@ impl From<RecoverError> for RoundError {
 }
 
 /// Tells rounds apart, in the order in which they began.
-pub(super) type RoundId = u64;
+pub(in crate::agent) type RoundId = u64;
 
 /// Who hears how a round ended.
-pub(super) enum Reply {
+pub(in crate::agent) enum Reply {
     /// The snapshot and the metrics alone.
     Nobody,
     /// The asker as well.
@@ -107,11 +116,11 @@ pub(super) enum Reply {
 }
 
 /// What is done at the end of a look.
-pub(super) type Finish = Box<dyn FnOnce() + Send>;
+pub(in crate::agent) type Finish = Box<dyn FnOnce() + Send>;
 
 impl Reply {
     /// Sends the answer. The asker may be gone by then.
-    pub(super) fn send(self, ended: Result<RoundEnd, RoundError>) {
+    pub(in crate::agent) fn send(self, ended: Result<RoundEnd, RoundError>) {
         match self {
             Self::Nobody | Self::After(None) => {}
             Self::Asker(answer) => {
@@ -123,29 +132,29 @@ impl Reply {
 }
 
 /// A round that is to begin.
-pub(super) struct QueuedRound {
-    pub(super) request: RoundRequest,
-    pub(super) trigger: Trigger,
-    pub(super) reply: Reply,
-    pub(super) begun: Instant,
+pub(in crate::agent) struct QueuedRound {
+    pub(in crate::agent) request: RoundRequest,
+    pub(in crate::agent) trigger: Trigger,
+    pub(in crate::agent) reply: Reply,
+    pub(in crate::agent) begun: Instant,
     /// Whether it has waited for the Engine already, which is done once.
-    pub(super) has_waited: bool,
+    pub(in crate::agent) has_waited: bool,
 }
 
 impl QueuedRound {
-    pub(super) fn new(request: RoundRequest, trigger: Trigger, reply: Reply) -> Self {
+    pub(in crate::agent) fn new(request: RoundRequest, trigger: Trigger, reply: Reply) -> Self {
         Self { request, trigger, reply, begun: Instant::now(), has_waited: false }
     }
 
     /// Whether no asker waits for it.
-    pub(super) fn is_due(&self) -> bool {
+    pub(in crate::agent) fn is_due(&self) -> bool {
         matches!(self.reply, Reply::Nobody)
     }
 }
 
 /// Where a round stands. What still waits for a registry or for an update keeps it there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(in crate::agent) enum Stage {
     /// Its containers are looked at, and what was decided is carried out.
     Looking,
     /// What was touched is looked at once more.
@@ -159,42 +168,42 @@ pub(super) enum Stage {
 }
 
 /// A container for which something is to be done.
-pub(super) struct DueContainer {
-    pub(super) observation: Observation,
-    pub(super) facts: Arc<LookFacts>,
+pub(in crate::agent) struct DueContainer {
+    pub(in crate::agent) observation: Observation,
+    pub(in crate::agent) facts: Arc<LookFacts>,
     /// What was decided when it was looked at.
-    pub(super) decision: Decision,
+    pub(in crate::agent) decision: Decision,
 }
 
 /// A round under way.
-pub(super) struct Round {
-    pub(super) order: QueuedRound,
-    pub(super) stage: Stage,
-    pub(super) end: RoundEnd,
+pub(in crate::agent) struct Round {
+    pub(in crate::agent) order: QueuedRound,
+    pub(in crate::agent) stage: Stage,
+    pub(in crate::agent) end: RoundEnd,
     /// Whom it would be about if others did not ask them, or work on them, already.
-    pub(super) skipped: BTreeSet<String>,
+    pub(in crate::agent) skipped: BTreeSet<String>,
     /// How its containers were reported before.
-    pub(super) before: Vec<Report>,
+    pub(in crate::agent) before: Vec<Report>,
     /// How many questions to the Engine, or hooks, it waits for.
-    pub(super) questions: usize,
+    pub(in crate::agent) questions: usize,
     /// The containers that wait for what their registry answers.
-    pub(super) asked: BTreeSet<String>,
+    pub(in crate::agent) asked: BTreeSet<String>,
     /// The containers that wait for the end of an update, or of recovery.
-    pub(super) waiting: BTreeSet<String>,
+    pub(in crate::agent) waiting: BTreeSet<String>,
     /// What is to be carried out, in this order.
-    pub(super) due: VecDeque<DueContainer>,
+    pub(in crate::agent) due: VecDeque<DueContainer>,
     /// How many updates, and acts of the executor, it waits for.
-    pub(super) acting: usize,
+    pub(in crate::agent) acting: usize,
     /// Updates that were left open, as it saw them last.
-    pub(super) open: BTreeMap<String, OpenUpdate>,
+    pub(in crate::agent) open: BTreeMap<String, OpenUpdate>,
     /// What was updated or fetched, or was meant to be.
-    pub(super) touched: BTreeSet<String>,
+    pub(in crate::agent) touched: BTreeSet<String>,
     /// The agent's own container.
-    pub(super) own: Option<DueContainer>,
+    pub(in crate::agent) own: Option<DueContainer>,
 }
 
 impl Round {
-    pub(super) fn new(order: QueuedRound, checked_at: DateTime<Utc>) -> Self {
+    pub(in crate::agent) fn new(order: QueuedRound, checked_at: DateTime<Utc>) -> Self {
         Self {
             order,
             stage: Stage::Looking,
@@ -213,7 +222,7 @@ impl Round {
     }
 
     /// Whether it waits for nothing in this stage.
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(in crate::agent) fn is_at_rest(&self) -> bool {
         self.questions == 0
             && self.asked.is_empty()
             && self.waiting.is_empty()
@@ -222,7 +231,7 @@ impl Round {
     }
 
     /// The agent is to end: nothing more is asked or begun.
-    pub(super) fn cancel_remaining(&mut self) {
+    pub(in crate::agent) fn cancel_remaining(&mut self) {
         self.questions = 0;
         self.asked.clear();
         self.waiting.clear();
@@ -231,7 +240,7 @@ impl Round {
     }
 
     /// What would be done, for a dry run.
-    pub(super) fn outline(&mut self, decision: &Decision) {
+    pub(in crate::agent) fn outline(&mut self, decision: &Decision) {
         if let Decision::Update(plan) | Decision::HandOver(plan) = decision {
             self.end.outlines.push(Outline::of(plan));
         }
@@ -239,7 +248,7 @@ impl Round {
 
     /// Whether every container of it could be checked; those that were left to others by their
     /// latest report.
-    pub(super) fn has_succeeded(&self, latest: &[Report]) -> bool {
+    pub(in crate::agent) fn has_succeeded(&self, latest: &[Report]) -> bool {
         let is_checked = |report: &Report| report.verdict != Verdict::Error;
         let of = |name: &String| latest.iter().find(|report| report.container == *name);
         self.end.reports.iter().all(is_checked)

@@ -1,13 +1,16 @@
 //! The agent's own container: a helper updates it, and whoever gets the lock of the state directory
 //! settles what is left. `core::update::handover` has the rules, `assist` is the helper's part.
 
+// The helper: how it is created, found and removed.
+mod helper;
+
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::Agent;
-use super::context::Context;
+use crate::agent::Agent;
+use crate::agent::context::Context;
 use crate::core::decide::memory::Refusal;
 use crate::core::docker::inspect;
 use crate::core::recreate::Recreation;
@@ -48,7 +51,7 @@ pub enum SelfUpdateError {
 impl<P: Ports> Context<P> {
     /// Hands the agent's own container over, and says whether a helper has it from now on. One
     /// that cannot be made counts as a try in vain: the agent goes on.
-    pub(super) async fn hand_over(
+    pub(in crate::agent) async fn hand_over(
         &self,
         plan: &Plan,
         original: &Value,
@@ -113,7 +116,7 @@ impl<P: Ports> Context<P> {
 
     /// Settles what a helper, or an agent before this one, has left. Says whether there is work for
     /// this agent; where there is not, a helper has it.
-    pub(super) async fn settle(&self) -> Result<bool, SelfUpdateError> {
+    pub(in crate::agent) async fn settle(&self) -> Result<bool, SelfUpdateError> {
         let self_update = self.ports.state().self_update()?;
         let own = self.own_journal()?;
         match (settle(self_update.as_ref(), own.is_some()), self_update, own) {
@@ -150,7 +153,7 @@ impl<P: Ports> Context<P> {
 
     /// A person insists: one more helper for an update of the agent's own container that others
     /// could not end. Says whether there is one; what it comes to shows in the history.
-    pub(super) async fn recover_itself(&self) -> bool {
+    pub(in crate::agent) async fn recover_itself(&self) -> bool {
         let Ok(Some(journal)) = self.own_journal() else { return false };
         if !self.is_resident {
             return false;
@@ -211,7 +214,7 @@ impl<P: Ports> Context<P> {
 
     /// An update that never came to its beginning is counted like one that was cut short, so that
     /// it is not tried for ever.
-    pub(super) fn count_in_vain(
+    pub(in crate::agent) fn count_in_vain(
         &self,
         self_update: &SelfUpdate,
         why: &str,
@@ -227,7 +230,10 @@ impl<P: Ports> Context<P> {
         self.ports.state().remember(&memory)
     }
 
-    pub(super) async fn is_meant(&self, self_update: &SelfUpdate) -> Result<bool, SelfUpdateError> {
+    pub(in crate::agent) async fn is_meant(
+        &self,
+        self_update: &SelfUpdate,
+    ) -> Result<bool, SelfUpdateError> {
         let Some(own) = self.ports.host().own_container() else { return Ok(false) };
         self.read_what_others_wrote()?;
         let begun = Instant::now();
@@ -252,7 +258,7 @@ impl<P: Ports> Context<P> {
         Ok(())
     }
 
-    pub(super) async fn helper(&self, self_update: &SelfUpdate) -> Option<HelperState> {
+    pub(in crate::agent) async fn helper(&self, self_update: &SelfUpdate) -> Option<HelperState> {
         let found = self.ports.engine().inspect(&self_update.helper()).await.ok()?;
         let is_helper = |found: &Value| is_self_update_helper(found, &self_update.image_id);
         Some(match found.filter(is_helper) {
@@ -262,12 +268,12 @@ impl<P: Ports> Context<P> {
         })
     }
 
-    pub(super) fn self_update(&self) -> Result<Option<SelfUpdate>, JournalError> {
+    pub(in crate::agent) fn self_update(&self) -> Result<Option<SelfUpdate>, JournalError> {
         self.ports.state().self_update()
     }
 
     /// Warns if a crash of the Engine would end the agent.
-    pub(super) async fn look_at_own_restart_policy(&self) {
+    pub(in crate::agent) async fn look_at_own_restart_policy(&self) {
         let Some(own) = self.ports.host().own_container() else { return };
         let Ok(Some(found)) = self.ports.engine().inspect(&own).await else { return };
         if let Some(detail) = weak_restart_policy(&found) {
@@ -275,12 +281,12 @@ impl<P: Ports> Context<P> {
         }
     }
 
-    pub(super) fn warn_of(&self, self_update: &SelfUpdate, detail: impl Into<String>) {
+    pub(in crate::agent) fn warn_of(&self, self_update: &SelfUpdate, detail: impl Into<String>) {
         self.warn_about(self_update.container.clone(), detail);
     }
 
     /// Says in the file that the helper has nothing more to do.
-    pub(super) fn release_lock_to_agent(
+    pub(in crate::agent) fn release_lock_to_agent(
         &self,
         self_update: &SelfUpdate,
     ) -> Result<(), JournalError> {

@@ -4,29 +4,44 @@
 //! The updates themselves run beside it, as many as the settings allow and as do not touch each
 //! other.
 
+// What must happen one at a time: the last look, recovery, clean-up.
+pub(in crate::agent) mod executor;
+// What may still hold an update: the lock of the Engine, pre-update hooks.
+pub(in crate::agent) mod gate;
+// The lock of the Engine: one agent works on it.
+pub(in crate::agent) mod engine_lock;
+// The hooks around a round.
+pub(in crate::agent) mod hooks;
+// The updates in flight, side by side.
+pub(in crate::agent) mod in_flight;
+// What becomes of a task that has ended.
+pub(in crate::agent) mod outcomes;
+// What an earlier agent left open.
+pub(in crate::agent) mod recovery;
+
 use std::collections::BTreeSet;
 
-use super::asks::{WaitingAsk, WaitingKind};
-use super::executor::{Executor, TaskOutcome};
-use super::question::{Answer, RecoverEnd, RollbackEnd};
-use super::round::{DueContainer, QueuedRound, Reply, RoundId};
-use super::tasks::TaskResult;
-use super::updates::footprint;
-use super::{Agent, RoundRequest};
+use crate::agent::handle::answers::{WaitingAsk, WaitingKind};
+use crate::agent::handle::question::{Answer, RecoverEnd, RollbackEnd};
+use crate::agent::round::{DueContainer, QueuedRound, Reply, RoundId};
+use crate::agent::tasks::TaskResult;
+use crate::agent::{Agent, RoundRequest};
 use crate::core::update::event::Trigger;
 use crate::ports::Ports;
+use executor::{Executor, TaskOutcome};
+use in_flight::footprint;
 
 /// What the executor is doing.
-pub(super) struct RunningTask {
+pub(in crate::agent) struct RunningTask {
     /// The containers that it may touch.
-    pub(super) names: BTreeSet<String>,
+    pub(in crate::agent) names: BTreeSet<String>,
     /// Whether it finishes or undoes what was left open.
-    pub(super) is_recovering: bool,
-    pub(super) requester: Requester,
+    pub(in crate::agent) is_recovering: bool,
+    pub(in crate::agent) requester: Requester,
 }
 
 /// Who waits for the executor.
-pub(super) enum Requester {
+pub(in crate::agent) enum Requester {
     Nobody,
     Round(RoundId),
     RollBack(Trigger, Answer<RollbackEnd>),
@@ -35,7 +50,7 @@ pub(super) enum Requester {
 
 impl<P: Ports> Agent<P> {
     /// The containers that the executor and the updates in flight may touch.
-    pub(super) fn names_at_work(&self) -> BTreeSet<String> {
+    pub(in crate::agent) fn names_at_work(&self) -> BTreeSet<String> {
         let mut names = self.updates.names();
         names.extend(self.work.iter().flat_map(|work| work.names.iter().cloned()));
         names
@@ -43,7 +58,7 @@ impl<P: Ports> Agent<P> {
 
     /// The containers that are being updated, or that a round asks or waits for already. What was
     /// left open is looked at by the next round, as soon as its recovery has ended.
-    pub(super) fn busy_names(&self) -> BTreeSet<String> {
+    pub(in crate::agent) fn busy_names(&self) -> BTreeSet<String> {
         let mut busy = self.updates.names();
         if let Some(work) = self.work.as_ref().filter(|work| !work.is_recovering) {
             busy.extend(work.names.iter().cloned());
@@ -56,12 +71,12 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Whether the executor finishes or undoes what was left open.
-    pub(super) fn is_recovering(&self) -> bool {
+    pub(in crate::agent) fn is_recovering(&self) -> bool {
         self.work.as_ref().is_some_and(|work| work.is_recovering)
     }
 
     /// Goes on wherever something can go on.
-    pub(super) async fn advance(&mut self) {
+    pub(in crate::agent) async fn advance(&mut self) {
         while self.use_executor().await || self.move_on().await || self.ask_what_was_pushed().await
         {
         }
@@ -128,7 +143,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Takes the last look before a decision is carried out.
-    pub(super) fn prepare(&mut self, id: RoundId, due: DueContainer) {
+    pub(in crate::agent) fn prepare(&mut self, id: RoundId, due: DueContainer) {
         let is_old = due.facts.acts != self.acts;
         let names = footprint(&due.decision).with_container(&due.observation.name).containers;
         let Some(mut executor) = self.take_executor(names, Requester::Round(id)) else { return };
@@ -140,7 +155,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Finishes or undoes what was left open.
-    pub(super) fn recover_open(&mut self, names: BTreeSet<String>) {
+    pub(in crate::agent) fn recover_open(&mut self, names: BTreeSet<String>) {
         self.recover_for(names, false, Requester::Nobody);
     }
 
@@ -188,7 +203,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// The executor for what belongs to a round and to no container.
-    pub(super) fn take_executor_for(&mut self, id: RoundId) -> Option<Box<Executor<P>>> {
+    pub(in crate::agent) fn take_executor_for(&mut self, id: RoundId) -> Option<Box<Executor<P>>> {
         self.take_executor(BTreeSet::new(), Requester::Round(id))
     }
 

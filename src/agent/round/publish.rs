@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::round::{QueuedRound, Reply, Round};
-use super::{Agent, RoundError};
+use super::{QueuedRound, Reply, Round};
+use crate::agent::{Agent, RoundError};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::update::event::Event;
@@ -13,7 +13,7 @@ use crate::ports::Ports;
 impl<P: Ports> Agent<P> {
     /// Shows how these containers stand now, in a round and to everybody. Nothing is published
     /// where they stand as before.
-    pub(super) fn show(&self, round: &mut Round, reports: &[Report]) {
+    pub(in crate::agent) fn show(&self, round: &mut Round, reports: &[Report]) {
         let names: BTreeSet<_> = reports.iter().map(|report| report.container.clone()).collect();
         let is_meant = |report: &Report| names.contains(&report.container);
         let own = std::mem::take(&mut round.end.reports);
@@ -37,7 +37,7 @@ impl<P: Ports> Agent<P> {
 
     /// Containers that are not watched any more are shown no longer. One that is being replaced is
     /// not gone, although nothing may bear its name for a moment.
-    pub(super) fn forget_removed(&mut self, watched: &BTreeSet<String>) {
+    pub(in crate::agent) fn forget_removed(&mut self, watched: &BTreeSet<String>) {
         let at_work = self.names_at_work();
         let is_there = |name: &String| {
             watched.contains(name) || at_work.contains(name) || self.open.contains_key(name)
@@ -56,7 +56,7 @@ impl<P: Ports> Agent<P> {
 
     /// Shows which updates could be neither finished nor undone: also where nothing bears the
     /// container's name any more, or nothing that is watched.
-    pub(super) fn show_stuck(&self, open: &BTreeMap<String, OpenUpdate>) {
+    pub(in crate::agent) fn show_stuck(&self, open: &BTreeMap<String, OpenUpdate>) {
         let those = |is_meant: fn(&OpenUpdate) -> bool| {
             let meant = open.iter().filter(|(_, open)| is_meant(open));
             meant.map(|(container, _)| container.clone()).collect::<Vec<_>>()
@@ -67,7 +67,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Shows the updates in flight, and the step of each.
-    pub(super) fn show_in_flight(&self) {
+    pub(in crate::agent) fn show_in_flight(&self) {
         let shown = self.updates.shown();
         if self.snapshot.borrow().in_flight != shown {
             self.publish(|snapshot| snapshot.in_flight = shown);
@@ -75,7 +75,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// A round could not run at all.
-    pub(super) fn could_not_run(&self, order: QueuedRound, error: RoundError) {
+    pub(in crate::agent) fn could_not_run(&self, order: QueuedRound, error: RoundError) {
         let is_counted = !matches!(order.reply, Reply::After(_));
         if is_counted && !matches!(error, RoundError::UnknownNames(_)) {
             self.rounds_heard.round(false, order.begun.elapsed());
@@ -89,7 +89,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// What the snapshot, the metrics and the log say of a round that ended.
-    pub(super) fn tell(&mut self, round: &Round) {
+    pub(in crate::agent) fn tell(&mut self, round: &Round) {
         let took = round.order.begun.elapsed();
         let end = &round.end;
         // One that began before another that ended already tells nothing newer than that.
@@ -115,7 +115,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Shows how many digests are refused, by container.
-    pub(super) fn show_refused(&self) {
+    pub(in crate::agent) fn show_refused(&self) {
         let memory = self.context.ports.state().memory().unwrap_or_default();
         let count = |(name, refusals): (&String, &Vec<_>)| (name.clone(), refusals.len());
         let refused: Vec<_> = memory.refused.iter().map(count).collect();

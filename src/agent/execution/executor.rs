@@ -7,14 +7,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::RoundError;
-use super::asks::kept_image;
-use super::context::Context;
 use super::engine_lock::EngineLock;
-use super::facts::{LookFacts, Names};
-use super::question::AskError;
 use super::recovery::Swept;
-use super::round::DueContainer;
+use crate::agent::RoundError;
+use crate::agent::context::Context;
+use crate::agent::handle::answers::kept_image;
+use crate::agent::handle::question::AskError;
+use crate::agent::round::DueContainer;
+use crate::agent::round::facts::{LookFacts, Names};
 use crate::core::decide::engine_lock::Holder;
 use crate::core::decide::observation::{Observation, Readiness};
 use crate::core::decide::pending::PendingUpdates;
@@ -28,7 +28,7 @@ use crate::ports::Ports;
 use crate::recover::{OrphanWatch, RecoveryRun};
 
 /// The outcome of a task of the executor.
-pub(super) enum TaskOutcome {
+pub(in crate::agent) enum TaskOutcome {
     /// The last look at a container was taken.
     Prepared(Box<Prepared>),
     /// A rollback by hand may begin, or not.
@@ -44,43 +44,43 @@ pub(super) enum TaskOutcome {
 }
 
 /// A container after the last look at it.
-pub(super) struct Prepared {
+pub(in crate::agent) struct Prepared {
     /// The container, with the decision that holds now.
-    pub(super) due: DueContainer,
+    pub(in crate::agent) due: DueContainer,
     /// Whether the self-update helper has it from now on.
-    pub(super) is_self_updating: bool,
+    pub(in crate::agent) is_self_updating: bool,
 }
 
 /// A rollback by hand that may begin, or not.
-pub(super) struct RollbackPrepared {
-    pub(super) container: String,
+pub(in crate::agent) struct RollbackPrepared {
+    pub(in crate::agent) container: String,
     /// What became of updates that had been left open.
-    pub(super) recovered: Result<Swept, RoundError>,
+    pub(in crate::agent) recovered: Result<Swept, RoundError>,
     /// The plan; absent if the self-update helper carries it out.
-    pub(super) plan: Result<Option<RollbackPlan>, AskError>,
+    pub(in crate::agent) plan: Result<Option<RollbackPlan>, AskError>,
 }
 
 /// The plan of a rollback by hand, and the documents that it starts from.
-pub(super) struct RollbackPlan {
-    pub(super) plan: Box<Plan>,
-    pub(super) readiness: Box<Readiness>,
+pub(in crate::agent) struct RollbackPlan {
+    pub(in crate::agent) plan: Box<Plan>,
+    pub(in crate::agent) readiness: Box<Readiness>,
 }
 
 /// Does what must happen one at a time, and keeps what it has learnt.
-pub(super) struct Executor<P> {
-    pub(super) context: Context<P>,
+pub(in crate::agent) struct Executor<P> {
+    pub(in crate::agent) context: Context<P>,
     /// Which container depends on which, as earlier looks have found.
-    pub(super) ties: TieIndex,
+    pub(in crate::agent) ties: TieIndex,
     /// Containers that an earlier update left without a journal, while they are watched.
-    pub(super) sightings: OrphanWatch,
+    pub(in crate::agent) sightings: OrphanWatch,
     /// Whether this agent is the one that works on the Engine.
-    pub(super) engine_lock: EngineLock,
+    pub(in crate::agent) engine_lock: EngineLock,
     /// This agent, as the lock names it, once that is known.
-    pub(super) own_holder: Option<Holder>,
+    pub(in crate::agent) own_holder: Option<Holder>,
 }
 
 impl<P: Ports> Executor<P> {
-    pub(super) fn new(context: Context<P>) -> Self {
+    pub(in crate::agent) fn new(context: Context<P>) -> Self {
         Self {
             context,
             ties: TieIndex::default(),
@@ -92,7 +92,7 @@ impl<P: Ports> Executor<P> {
 
     /// Takes the last look at a container before its decision is carried out. `is_old`: something
     /// was done since it was looked at, so that is decided anew.
-    pub(super) async fn prepare(
+    pub(in crate::agent) async fn prepare(
         &mut self,
         cache: &Cache,
         mut due: DueContainer,
@@ -131,7 +131,7 @@ impl<P: Ports> Executor<P> {
 
     /// Finishes or undoes what was left open, looks at a container, and plans its rollback to the
     /// image before.
-    pub(super) async fn prepare_rollback(
+    pub(in crate::agent) async fn prepare_rollback(
         &mut self,
         container: &str,
         cache: Arc<Cache>,
@@ -189,12 +189,12 @@ impl<P: Ports> Executor<P> {
     }
 
     /// Whether one more self-update helper ends what others could not, because a person insists.
-    pub(super) async fn recover_itself(&self) -> bool {
+    pub(in crate::agent) async fn recover_itself(&self) -> bool {
         self.context.recover_itself().await
     }
 
     /// Drops images that were pulled ahead and are not wanted any more. Says whether some are left.
-    pub(super) async fn drop_superseded(
+    pub(in crate::agent) async fn drop_superseded(
         &self,
         pending: &PendingUpdates,
         owners: &BTreeSet<String>,

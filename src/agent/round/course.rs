@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::facts::{LookFacts, Names};
-use super::round::{DueContainer, QueuedRound, Round, RoundId, Stage};
-use super::tasks::{LookResult, TaskResult};
-use super::{Agent, RoundError, RoundRequest};
+use super::{DueContainer, QueuedRound, Round, RoundId, Stage};
+use crate::agent::tasks::{LookResult, TaskResult};
+use crate::agent::{Agent, RoundError, RoundRequest};
 use crate::core::decide::memory::{Memory, Refusal};
 use crate::core::decide::observation::Observation;
 use crate::core::decide::reason::Reason;
@@ -25,7 +25,11 @@ impl<P: Ports> Agent<P> {
     ///
     /// What was left open is taken up first. Where the Engine is away and that waits for it, the
     /// round waits as well.
-    pub(super) async fn begin(&mut self, mut order: QueuedRound, list: Option<Vec<Listed>>) {
+    pub(in crate::agent) async fn begin(
+        &mut self,
+        mut order: QueuedRound,
+        list: Option<Vec<Listed>>,
+    ) {
         let busy = self.busy_names();
         match self.find_out(&order, list).await {
             Ok(facts) => self.enter(order, facts, &busy),
@@ -123,7 +127,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Asks the Engine about the containers of a look.
-    pub(super) fn observe_local(&mut self, id: RoundId, facts: LookFacts) {
+    pub(in crate::agent) fn observe_local(&mut self, id: RoundId, facts: LookFacts) {
         let Some(round) = self.rounds.get_mut(&id) else { return };
         let defaults = &self.context.settings.defaults;
         let watched = observe::watched_names(&facts.list, defaults, &self.cache);
@@ -140,7 +144,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Looks at these containers once more, from what holds now.
-    pub(super) async fn look_again(&mut self, id: RoundId, names: BTreeSet<String>) {
+    pub(in crate::agent) async fn look_again(&mut self, id: RoundId, names: BTreeSet<String>) {
         let Some(round) = self.rounds.get(&id) else { return };
         // What was done is reported as the schedule would see it.
         let request = match round.stage {
@@ -168,7 +172,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Takes in what came back from beside the loop, and goes on with it.
-    pub(super) async fn receive(&mut self, message: TaskResult<P>) {
+    pub(in crate::agent) async fn receive(&mut self, message: TaskResult<P>) {
         match message {
             TaskResult::HooksBefore(id, facts) => {
                 self.is_answered(id);

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Agent;
-use super::executor::TaskOutcome;
 use super::facts::Names;
-use super::round::{Reply, Round, RoundId, Stage};
-use super::tasks::TaskResult;
+use super::{Reply, Round, RoundId, Stage};
+use crate::agent::Agent;
+use crate::agent::execution::executor::TaskOutcome;
+use crate::agent::tasks::TaskResult;
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Report;
 use crate::core::policy::hooks::Moment;
@@ -16,7 +16,7 @@ use crate::registry::Registry;
 
 impl<P: Ports> Agent<P> {
     /// Moves a round on that waits for nothing more. Says whether there was one.
-    pub(super) async fn move_on(&mut self) -> bool {
+    pub(in crate::agent) async fn move_on(&mut self) -> bool {
         let at_work = self.names_at_work();
         let is_free = |name: &String| !at_work.contains(name);
         let has_free = |(id, round): (&RoundId, &Round)| {

@@ -1,15 +1,24 @@
 //! The one door to a running agent, for the control socket, webhooks and everybody else who asks.
 
+// The questions, and the type of each one's answer.
+pub(in crate::agent) mod question;
+// How the loop answers them.
+pub(in crate::agent) mod answers;
+// A check that is answered from the snapshot.
+pub(in crate::agent) mod cached_check;
+// Events with number, time and cause, for those who subscribe.
+pub(in crate::agent) mod events;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Heartbeat;
-use super::events::{EventFilter, Events, Subscription};
-use super::question::{AskError, AskKind, Question};
+use crate::agent::Heartbeat;
 use crate::core::decide::snapshot::{LOOP_HAS_ENDED, Snapshot};
 use crate::core::update::event::{Asker, Trigger};
+use events::{EventFilter, Events, Subscription};
+use question::{AskError, AskKind, Question};
 
 /// How many questions may wait for the loop: a person types one at a time.
 const ASKS_WAITING_MAX: usize = 16;
@@ -17,8 +26,8 @@ const ASKS_WAITING_MAX: usize = 16;
 /// A question on its way to the loop.
 #[derive(Debug)]
 pub struct Ask {
-    pub(super) trigger: Trigger,
-    pub(super) kind: AskKind,
+    pub(in crate::agent) trigger: Trigger,
+    pub(in crate::agent) kind: AskKind,
 }
 
 /// A question that the loop has taken.
@@ -51,7 +60,7 @@ pub struct AgentHandle {
 }
 
 impl AgentHandle {
-    /// A handle, and the queue of its questions for [`Agent::run`](super::Agent::run).
+    /// A handle, and the queue of its questions for [`Agent::run`](crate::agent::Agent::run).
     #[must_use]
     pub fn new(
         events: Arc<Events>,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Agent, RoundError, RoundRequest};
+use crate::agent::{Agent, RoundError, RoundRequest};
 use crate::core::decide::Circumstances;
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::OpenUpdate;
@@ -18,46 +18,46 @@ use crate::registry::Registry;
 
 /// What a look starts from.
 #[derive(Debug)]
-pub(super) struct LookFacts {
+pub(in crate::agent) struct LookFacts {
     /// Whom it is about.
-    pub(super) names: Names,
+    pub(in crate::agent) names: Names,
     /// What holds for the whole of the look.
-    pub(super) circumstances: Circumstances,
+    pub(in crate::agent) circumstances: Circumstances,
     /// Every container that the Engine has.
-    pub(super) list: Vec<Listed>,
+    pub(in crate::agent) list: Vec<Listed>,
     /// What is remembered.
-    pub(super) memory: Memory,
+    pub(in crate::agent) memory: Memory,
     /// Updates that were left open, by container.
-    pub(super) open: BTreeMap<String, OpenUpdate>,
+    pub(in crate::agent) open: BTreeMap<String, OpenUpdate>,
     /// How many acts had ended before.
-    pub(super) acts: u64,
+    pub(in crate::agent) acts: u64,
 }
 
 /// The containers that a look is about.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names {
+pub(in crate::agent) struct Names {
     /// Only these; `None`: all that are watched.
-    pub(super) only: Option<BTreeSet<String>>,
+    pub(in crate::agent) only: Option<BTreeSet<String>>,
     /// Not these.
-    pub(super) except: BTreeSet<String>,
+    pub(in crate::agent) except: BTreeSet<String>,
 }
 
 impl Names {
-    pub(super) fn only(names: BTreeSet<String>) -> Self {
+    pub(in crate::agent) fn only(names: BTreeSet<String>) -> Self {
         Self { only: Some(names), except: BTreeSet::new() }
     }
 
-    pub(super) fn of(request: &RoundRequest) -> Self {
+    pub(in crate::agent) fn of(request: &RoundRequest) -> Self {
         Self { only: request.names.clone(), except: request.except.clone() }
     }
 
-    pub(super) fn contains(&self, name: &str) -> bool {
+    pub(in crate::agent) fn contains(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.contains(name)) && !self.except.contains(name)
     }
 }
 
 impl LookFacts {
-    pub(super) fn scope<'a>(&'a self, defaults: &'a PolicyDefaults) -> Scope<'a> {
+    pub(in crate::agent) fn scope<'a>(&'a self, defaults: &'a PolicyDefaults) -> Scope<'a> {
         Scope {
             defaults,
             circumstances: &self.circumstances,
@@ -72,7 +72,7 @@ impl LookFacts {
 
 impl<P: Ports> Agent<P> {
     /// Every container that the Engine has. Whose labels they have is known from then on.
-    pub(super) async fn list(&mut self) -> Result<Vec<Listed>, EngineError> {
+    pub(in crate::agent) async fn list(&mut self) -> Result<Vec<Listed>, EngineError> {
         let list = self.context.list().await?;
         self.cache.learn_image_labels(self.context.ports.engine(), &list).await;
         Ok(list)
@@ -80,7 +80,7 @@ impl<P: Ports> Agent<P> {
 
     /// What of images' labels does not count, told once for each container. Gives it for the
     /// containers of a request.
-    pub(super) fn list_ignored_labels(
+    pub(in crate::agent) fn list_ignored_labels(
         &self,
         request: &RoundRequest,
         list: &[Listed],
@@ -100,7 +100,7 @@ impl<P: Ports> Agent<P> {
 
     /// Finds out what a look starts from; the list is that which the Engine gave just now, if it
     /// did.
-    pub(super) async fn facts(
+    pub(in crate::agent) async fn facts(
         &mut self,
         names: Names,
         request: &RoundRequest,
@@ -143,7 +143,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// What holds for the whole of a look.
-    pub(super) fn circumstances(&self, request: &RoundRequest) -> Circumstances {
+    pub(in crate::agent) fn circumstances(&self, request: &RoundRequest) -> Circumstances {
         let (ports, settings) = (&self.context.ports, &self.context.settings);
         Circumstances {
             now: ports.host().now(),
@@ -160,7 +160,9 @@ impl<P: Ports> Agent<P> {
 
     /// The containers of updates that are open, as the hands know them. One of which nobody knows
     /// was left by an earlier process; then the Engine tells whether its service runs.
-    pub(super) async fn open_updates(&self) -> Result<BTreeMap<String, OpenUpdate>, JournalError> {
+    pub(in crate::agent) async fn open_updates(
+        &self,
+    ) -> Result<BTreeMap<String, OpenUpdate>, JournalError> {
         let (at_work, in_flight) = (self.names_at_work(), self.updates.plans());
         let mut open = BTreeMap::new();
         for journal in self.context.ports.state().open_journals()? {
@@ -178,7 +180,7 @@ impl<P: Ports> Agent<P> {
 
     /// Every name of a request is that of a watched container, or of one whose update is under way
     /// or was left open: nothing may bear its name at the moment.
-    pub(super) fn check_names(
+    pub(in crate::agent) fn check_names(
         &self,
         request: &RoundRequest,
         list: &[Listed],

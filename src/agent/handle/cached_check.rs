@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use super::{Agent, RoundEnd, RoundRequest};
+use crate::agent::{Agent, RoundEnd, RoundRequest};
 use crate::core::decide::report::Report;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::policy::own_labels::IgnoredLabels;
@@ -35,7 +35,7 @@ impl<P: Ports> Agent<P> {
     /// What is known, unless a container has come or gone since: a person who has just started one
     /// wants to see it. That costs one question to the Engine. A container that is being replaced
     /// is not gone, although nothing may bear its name for a moment.
-    pub(super) async fn known(&mut self, request: &RoundRequest) -> Option<RoundEnd> {
+    pub(in crate::agent) async fn known(&mut self, request: &RoundRequest) -> Option<RoundEnd> {
         let snapshot = self.snapshot.borrow().clone();
         let known = RoundEnd::known(request, &snapshot, self.context.ports.host().now())?;
         let mut watched = self.watched().await.ok()?;

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::RoundError;
-use super::context::Context;
 use super::gate::Stopped;
-use super::question::{Answer, AskError, RollbackEnd};
-use super::round::RoundId;
+use crate::agent::RoundError;
+use crate::agent::context::Context;
+use crate::agent::handle::question::{Answer, AskError, RollbackEnd};
+use crate::agent::round::RoundId;
 use crate::core::decide::observation::{Observation, Readiness};
 use crate::core::decide::snapshot::ActiveUpdate;
 use crate::core::decide::{Decision, Fetch, No, originals};
@@ -23,10 +23,10 @@ use crate::ports::Ports;
 use crate::recover::{self, Unfinished};
 
 /// Tells the updates in flight apart, in the order in which they began.
-pub(super) type UpdateId = u64;
+pub(in crate::agent) type UpdateId = u64;
 
 /// Who waits for the end of an update.
-pub(super) enum Waiting {
+pub(in crate::agent) enum Waiting {
     /// A round, which reports on the container.
     Round(RoundId, Box<Observation>),
     /// A person who asked for a rollback.
@@ -47,23 +47,23 @@ struct InFlight {
 }
 
 /// An update that has ended: what it was, without its footprint.
-pub(super) struct EndedUpdate {
-    pub(super) names: BTreeSet<String>,
-    pub(super) container: String,
-    pub(super) decision: Decision,
-    pub(super) waiting: Waiting,
+pub(in crate::agent) struct EndedUpdate {
+    pub(in crate::agent) names: BTreeSet<String>,
+    pub(in crate::agent) container: String,
+    pub(in crate::agent) decision: Decision,
+    pub(in crate::agent) waiting: Waiting,
 }
 
 /// All updates in flight.
 #[derive(Default)]
-pub(super) struct Updates {
+pub(in crate::agent) struct Updates {
     all: BTreeMap<UpdateId, InFlight>,
     next: UpdateId,
 }
 
 impl Updates {
     /// Counts a new one in. Gives the ID by which its end is reported.
-    pub(super) fn add(&mut self, decision: Decision, waiting: Waiting) -> UpdateId {
+    pub(in crate::agent) fn add(&mut self, decision: Decision, waiting: Waiting) -> UpdateId {
         let id = self.next;
         self.next += 1;
         let (container, plan) = match &decision {
@@ -78,33 +78,33 @@ impl Updates {
     }
 
     /// Counts one out that has ended.
-    pub(super) fn remove(&mut self, id: UpdateId) -> Option<EndedUpdate> {
+    pub(in crate::agent) fn remove(&mut self, id: UpdateId) -> Option<EndedUpdate> {
         let InFlight { container, footprint, decision, waiting, .. } = self.all.remove(&id)?;
         Some(EndedUpdate { names: footprint.containers, container, decision, waiting })
     }
 
     /// Whether this may begin beside those in flight.
-    pub(super) fn has_room_for(&self, footprint: &Footprint, parallel: usize) -> bool {
+    pub(in crate::agent) fn has_room_for(&self, footprint: &Footprint, parallel: usize) -> bool {
         self.all.len() < parallel
             && !self.all.values().any(|one| one.footprint.conflicts_with(footprint))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::agent) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
     /// The names of the containers that they may touch.
-    pub(super) fn names(&self) -> BTreeSet<String> {
+    pub(in crate::agent) fn names(&self) -> BTreeSet<String> {
         self.all.values().flat_map(|one| one.footprint.containers.iter().cloned()).collect()
     }
 
     /// The IDs of their plans: recovery leaves the journals of these alone.
-    pub(super) fn plans(&self) -> BTreeSet<String> {
+    pub(in crate::agent) fn plans(&self) -> BTreeSet<String> {
         self.all.values().filter_map(|one| one.plan.clone()).collect()
     }
 
     /// Notes the step that the update of a container is at.
-    pub(super) fn note_step(&mut self, container: &str, step: Step) {
+    pub(in crate::agent) fn note_step(&mut self, container: &str, step: Step) {
         let is_it = |one: &&mut InFlight| one.container == container && one.plan.is_some();
         if let Some(one) = self.all.values_mut().find(is_it) {
             one.step = Some(step);
@@ -112,7 +112,7 @@ impl Updates {
     }
 
     /// The updates in flight as the snapshot shows them, by container.
-    pub(super) fn shown(&self) -> Vec<ActiveUpdate> {
+    pub(in crate::agent) fn shown(&self) -> Vec<ActiveUpdate> {
         let updates = self.all.values().filter(|one| one.plan.is_some());
         let shown =
             |one: &InFlight| ActiveUpdate { container: one.container.clone(), step: one.step };
@@ -123,7 +123,7 @@ impl Updates {
 }
 
 /// What carrying out a decision needs for itself.
-pub(super) fn footprint(decision: &Decision) -> Footprint {
+pub(in crate::agent) fn footprint(decision: &Decision) -> Footprint {
     match decision {
         Decision::Update(plan) | Decision::HandOver(plan) => Footprint::of(plan),
         Decision::Fetch(fetch) => {
@@ -135,7 +135,7 @@ pub(super) fn footprint(decision: &Decision) -> Footprint {
 }
 
 /// How an update, or a pull ahead of its window, ended.
-pub(super) enum UpdateResult {
+pub(in crate::agent) enum UpdateResult {
     /// Its gate held it before anything was touched.
     Held(No),
     /// It could not begin.
@@ -152,7 +152,7 @@ pub(super) enum UpdateResult {
 
 impl UpdateResult {
     /// The answer to a person who asked for the rollback of this container.
-    pub(super) fn rollback_end(self, container: &str) -> Result<RollbackEnd, AskError> {
+    pub(in crate::agent) fn rollback_end(self, container: &str) -> Result<RollbackEnd, AskError> {
         match self {
             Self::Ended(record) => Ok(RollbackEnd::Ended(record)),
             Self::NotBegun(error) => Err(AskError::Round(error)),
@@ -163,7 +163,7 @@ impl UpdateResult {
 
 impl<P: Ports> Context<P> {
     /// Passes the container's gate, and carries the update out from its first step.
-    pub(super) async fn update(&self, plan: Plan, readiness: Readiness) -> UpdateResult {
+    pub(in crate::agent) async fn update(&self, plan: Plan, readiness: Readiness) -> UpdateResult {
         match self.pass_container_gate(&plan).await {
             Ok(()) => {}
             Err(Stopped::Held(no)) => return UpdateResult::Held(no),
@@ -213,7 +213,7 @@ impl<P: Ports> Context<P> {
 
     /// Pulls an image for an update that waits for its window. A failure is told, and tried again
     /// after a pause.
-    pub(super) async fn prefetch(&self, fetch: &Fetch) -> UpdateResult {
+    pub(in crate::agent) async fn prefetch(&self, fetch: &Fetch) -> UpdateResult {
         match execute::prefetch(self.for_updates(), fetch).await {
             Ok(()) | Err(StepError::Asked) => {}
             Err(error) => {

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::context::Context;
-use super::dispatch::{Requester, RunningTask};
 use super::executor::{Executor, Prepared, RollbackPlan, RollbackPrepared, TaskOutcome};
-use super::question::{Answer, AskError, RecoverEnd, RollbackEnd};
+use super::in_flight::{EndedUpdate, UpdateId, UpdateResult, Waiting, footprint};
 use super::recovery::Swept;
-use super::round::{DueContainer, RoundId};
-use super::tasks::TaskResult;
-use super::updates::{EndedUpdate, UpdateId, UpdateResult, Waiting, footprint};
-use super::{Agent, RoundError};
+use super::{Requester, RunningTask};
+use crate::agent::context::Context;
+use crate::agent::handle::question::{Answer, AskError, RecoverEnd, RollbackEnd};
+use crate::agent::round::{DueContainer, RoundId};
+use crate::agent::tasks::TaskResult;
+use crate::agent::{Agent, RoundError};
 use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Report;
@@ -31,7 +31,11 @@ struct ContainerResult {
 
 impl<P: Ports> Agent<P> {
     /// The executor is free again.
-    pub(super) async fn executor_done(&mut self, executor: Box<Executor<P>>, done: TaskOutcome) {
+    pub(in crate::agent) async fn executor_done(
+        &mut self,
+        executor: Box<Executor<P>>,
+        done: TaskOutcome,
+    ) {
         self.other_agent = executor.other_agent();
         self.executor = Some(executor);
         let Some(RunningTask { names, requester, is_recovering }) = self.work.take() else {
@@ -184,7 +188,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// An update in flight has ended.
-    pub(super) async fn update_ended(&mut self, id: UpdateId, result: UpdateResult) {
+    pub(in crate::agent) async fn update_ended(&mut self, id: UpdateId, result: UpdateResult) {
         let Some(EndedUpdate { names, container, decision, waiting }) = self.updates.remove(id)
         else {
             return;

@@ -5,8 +5,8 @@
 //! all; the executor passes it, one container at a time. The container's part asks the pre-update
 //! hooks; the update's own task passes it, because a hook may take minutes.
 
-use super::context::Context;
 use super::executor::Executor;
+use crate::agent::context::Context;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::{Decision, No};
 use crate::core::update::plan::{ImageSource, Plan};
@@ -16,7 +16,7 @@ use crate::host::Host;
 use crate::ports::Ports;
 
 /// Why an update does not pass its gate.
-pub(super) enum Stopped {
+pub(in crate::agent) enum Stopped {
     /// Something holds it, until the next round at least.
     Held(No),
     /// The agent was asked to stop.
@@ -25,7 +25,7 @@ pub(super) enum Stopped {
 
 impl<P: Ports> Executor<P> {
     /// The machine's part: what comes of a decision once the lock of the Engine is looked at.
-    pub(super) async fn pass_machine_gate(&mut self, decision: Decision) -> Decision {
+    pub(in crate::agent) async fn pass_machine_gate(&mut self, decision: Decision) -> Decision {
         if !matches!(decision, Decision::Update(_) | Decision::HandOver(_)) {
             return decision;
         }
@@ -48,7 +48,7 @@ impl<P: Ports> Context<P> {
     ///
     /// # Errors
     /// Why the update does not begin.
-    pub(super) async fn pass_container_gate(&self, plan: &Plan) -> Result<(), Stopped> {
+    pub(in crate::agent) async fn pass_container_gate(&self, plan: &Plan) -> Result<(), Stopped> {
         if !plan.has_pre_update_hooks() {
             return Ok(());
         }

@@ -6,10 +6,10 @@ use std::collections::{BTreeSet, VecDeque};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::handle::Ask;
+use super::Ask;
 use super::question::{Answer, AskError, AskKind, Question, RecoverEnd, RollbackEnd};
-use super::round::{Finish, QueuedRound, Reply};
-use super::{Agent, ROUNDS_MAX, RoundEnd, RoundRequest};
+use crate::agent::round::{Finish, QueuedRound, Reply};
+use crate::agent::{Agent, ROUNDS_MAX, RoundEnd, RoundRequest};
 use crate::core::decide::observation::{Observation, Previous};
 use crate::core::decide::offer::Offer;
 use crate::core::docker::reference::{Digest, Reference};
@@ -23,19 +23,22 @@ use crate::ports::Ports;
 const ALONE: Trigger = Trigger::Asked { id: 0, by: Asker::CommandLine };
 
 /// A question that waits for the executor, or for an update of its container.
-pub(super) struct WaitingAsk {
-    pub(super) trigger: Trigger,
-    pub(super) kind: WaitingKind,
+pub(in crate::agent) struct WaitingAsk {
+    pub(in crate::agent) trigger: Trigger,
+    pub(in crate::agent) kind: WaitingKind,
 }
 
-pub(super) enum WaitingKind {
+pub(in crate::agent) enum WaitingKind {
     RollBack(String, Answer<RollbackEnd>),
     Recover(Answer<RecoverEnd>),
 }
 
 impl WaitingAsk {
     /// Takes the first question out that does not wait for an update of its own container.
-    pub(super) fn next(waiting: &mut VecDeque<Self>, in_flight: &BTreeSet<String>) -> Option<Self> {
+    pub(in crate::agent) fn next(
+        waiting: &mut VecDeque<Self>,
+        in_flight: &BTreeSet<String>,
+    ) -> Option<Self> {
         let is_free = |ask: &Self| match &ask.kind {
             WaitingKind::RollBack(name, _) => !in_flight.contains(name),
             WaitingKind::Recover(_) => true,
@@ -64,7 +67,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Takes a question on.
-    pub(super) async fn take(&mut self, Ask { trigger, kind }: Ask) {
+    pub(in crate::agent) async fn take(&mut self, Ask { trigger, kind }: Ask) {
         match kind {
             AskKind::Round(request, answer) => self.take_round(request, trigger, answer).await,
             AskKind::CheckPushed(pushed, answer) => {
@@ -120,7 +123,7 @@ impl<P: Ports> Agent<P> {
 
     /// Looks again at what a person has touched before the answer goes out, so that the person sees
     /// the new state. A command without an agent shows nothing to anybody else.
-    pub(super) async fn answer_after_look<T: Send + 'static>(
+    pub(in crate::agent) async fn answer_after_look<T: Send + 'static>(
         &mut self,
         reply: Result<T, AskError>,
         names: BTreeSet<String>,
@@ -136,7 +139,11 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Looks at containers outside of any round, and then does what waits for that.
-    pub(super) async fn look_once(&mut self, names: BTreeSet<String>, finish: Option<Finish>) {
+    pub(in crate::agent) async fn look_once(
+        &mut self,
+        names: BTreeSet<String>,
+        finish: Option<Finish>,
+    ) {
         let request = RoundRequest { names: Some(names), dry_run: true, ..RoundRequest::default() };
         let order = QueuedRound::new(request, Trigger::Schedule, Reply::After(finish));
         self.begin(order, None).await;
@@ -185,7 +192,7 @@ impl<P: Ports> Agent<P> {
 }
 
 /// The image before, as if it were offered.
-pub(super) async fn kept_image<P: Ports>(
+pub(in crate::agent) async fn kept_image<P: Ports>(
     ports: &P,
     observation: &Observation,
 ) -> Result<Offer, AskError> {
