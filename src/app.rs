@@ -123,7 +123,7 @@ fn agent_with(
     let agent_settings = agent_settings(settings, &world.host);
     let Listeners { snapshot, events, rounds, .. } = listeners;
     for note in world.state.notes() {
-        events.hear(&Event::Warning { container: String::new(), detail: note.clone() });
+        events.hear(&Event::Warning { subject: None, detail: note.clone() });
     }
     Ok(Agent::new(Arc::new(world), agent_settings, events, rounds, snapshot, stop))
 }

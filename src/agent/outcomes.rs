@@ -236,7 +236,7 @@ impl<P: Ports> Agent<P> {
         let mut recovered = recovery.settle(&*context.ports, &*context.listener, taken_up);
         let untouched = swept.untouched;
         self.untouched.clear();
-        recovered.open.extend(untouched.as_ref().map(BTreeMap::clone).unwrap_or_default());
+        recovered.open.extend(untouched.clone().unwrap_or_default());
         let mut open = recovered.open.clone();
         let in_flight = self.updates.names();
         open.extend(in_flight.into_iter().map(|name| (name, OpenUpdate::InFlight)));
@@ -253,7 +253,7 @@ impl<P: Ports> Agent<P> {
                 return;
             }
         };
-        let ended = records.iter().map(|record| record.container.clone());
+        let ended = records.iter().map(|record| record.subject.name.clone());
         let touched: BTreeSet<_> = ended.chain(open.keys().cloned()).collect();
         let open = open.into_keys().collect();
         self.look_before(CommandReply::Recovered { records, open }, touched, answer).await;
@@ -272,7 +272,7 @@ impl<P: Ports> Agent<P> {
         };
         self.publish(|snapshot| snapshot.is_ready = true);
         let names: BTreeSet<_> =
-            recovered.records.iter().map(|record| record.container.clone()).collect();
+            recovered.records.iter().map(|record| record.subject.name.clone()).collect();
         if let Some(round) = self.rounds.values_mut().find(|round| !round.waiting.is_empty()) {
             round.end.recovered.extend(recovered.records);
         } else if !names.is_empty() && self.snapshot.borrow().last_check.is_some() {

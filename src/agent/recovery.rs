@@ -33,7 +33,7 @@ pub(super) struct Swept {
 impl Swept {
     /// The containers that are not to be touched, because their update is open or unproven.
     pub(super) fn open(&self) -> BTreeMap<String, OpenUpdate> {
-        let mut open = self.untouched.as_ref().map(BTreeMap::clone).unwrap_or_default();
+        let mut open = self.untouched.clone().unwrap_or_default();
         for one in &self.taken_up {
             let state = one.open();
             let named =

@@ -244,7 +244,7 @@ impl Round {
     /// latest report.
     pub(super) fn has_succeeded(&self, latest: &[Report]) -> bool {
         let is_checked = |report: &Report| report.verdict != Verdict::Error;
-        let of = |name: &String| latest.iter().find(|report| report.container == *name);
+        let of = |name: &String| latest.iter().find(|report| report.subject.is_container(name));
         self.end.reports.iter().all(is_checked)
             && self.skipped.iter().all(|name| of(name).is_some_and(is_checked))
     }

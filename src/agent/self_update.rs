@@ -94,8 +94,8 @@ impl<P: Ports> Context<P> {
             engine.connect(&endpoint.network, &id, &endpoint.config).await?;
         }
         engine.start(&id).await?;
-        let (container, helper) = (self_update.container.clone(), self_update.helper());
-        self.listener.hear(&Event::SelfUpdating { container, helper });
+        let (subject, helper) = (self_update.subject(), self_update.helper());
+        self.listener.hear(&Event::SelfUpdating { subject, helper });
         Ok(())
     }
 
@@ -219,11 +219,12 @@ impl<P: Ports> Context<P> {
             return Ok(());
         }
         let mut memory = self.ports.state().memory()?;
-        let count = memory.interrupt(&self_update.container, &self_update.to.manifest);
+        let subject = self_update.subject();
+        let count = memory.interrupt(&subject, &self_update.to.manifest);
         if count >= INTERRUPTIONS_MAX {
             let detail = format!("{count} tries were interrupted, the last one: {why}");
             let (digests, at) = (self_update.to.digests(), self.ports.host().now());
-            memory.refuse(&self_update.container, Refusal { digests, at, detail });
+            memory.refuse(&subject, Refusal { digests, at, detail });
         }
         self.ports.state().remember(&memory)
     }

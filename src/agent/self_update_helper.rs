@@ -127,7 +127,8 @@ impl<P: Ports> Agent<P> {
     /// than a registry that is away, it is not handed over for ever.
     fn count_refusal_to_begin(&self, self_update: &SelfUpdate, reply: &CommandReply) {
         let CommandReply::Round(end) = reply else { return };
-        let report = end.reports.iter().find(|report| report.container == self_update.container);
+        let report =
+            end.reports.iter().find(|report| report.subject.is_container(&self_update.container));
         let Some(report) = report.filter(|_| end.records.is_empty()) else { return };
         if report.verdict == Verdict::Held {
             let why = report.detail.clone().unwrap_or_default();

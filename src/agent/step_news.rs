@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::core::subject::Subject;
 use crate::core::update::Step;
 use crate::core::update::event::{Event, Listener};
 
 /// A step begins.
 pub(super) struct StepNews {
-    pub(super) container: String,
+    pub(super) subject: Subject,
     pub(super) step: Step,
 }
 
@@ -22,10 +23,10 @@ struct StepListener {
 impl Listener for StepListener {
     fn hear(&self, event: &Event) {
         self.inner.hear(event);
-        if let Event::StepBegun { container, step } = event {
+        if let Event::StepBegun { subject, step } = event {
             // A loop that has ended shows nothing any more. An update has eight steps, so the
             // queue stays short.
-            let _ = self.steps.send(StepNews { container: container.clone(), step: *step });
+            let _ = self.steps.send(StepNews { subject: subject.clone(), step: *step });
         }
     }
 }

@@ -15,7 +15,7 @@ pub fn history(setting: &CommandContext, arguments: &HistoryArguments) -> anyhow
         count => say(&format!("{count} lines of the history are damaged and left out")),
     }
     if let Some(name) = &arguments.name {
-        records.retain(|record| record.container == *name);
+        records.retain(|record| record.subject.name == *name);
     }
     if arguments.json {
         print(&output::history_json(&records)?)?;

@@ -21,7 +21,7 @@ pub async fn roll_back(setting: &CommandContext, name: String) -> anyhow::Result
 }
 
 fn told(record: &Record) -> String {
-    let name = output::one_line(&record.container);
+    let name = output::one_line(&record.subject.to_string());
     let to = record.to.as_ref().map_or("the image before", |digest| digest.short());
     let from = record.from.as_ref().map_or("the image it left", |digest| digest.short());
     if record.outcome != Outcome::Updated {

@@ -5,7 +5,7 @@ use super::{CommandContext, Exit, print, via_agent};
 use crate::agent::{AgentCommand, CommandReply, RoundEnd, RoundRequest};
 use crate::cli::UpdateArguments;
 use crate::core::decide::reason::Reason;
-use crate::core::decide::report::Verdict;
+use crate::core::decide::report::{Report, Verdict};
 use crate::core::docker::names;
 use crate::output;
 
@@ -56,13 +56,14 @@ pub(super) fn self_updating(container: &str) -> String {
 }
 
 fn is_open(end: &RoundEnd) -> bool {
-    let has_ended = |name: &str| end.records.iter().any(|record| record.container == name);
+    let has_ended =
+        |report: &Report| end.records.iter().any(|record| record.subject == report.subject);
     end.reports.iter().any(|report| match report.reason {
         Some(Reason::Stuck | Reason::UpdateInFlight) => true,
         _ => {
             report.verdict == Verdict::Update
-                && !has_ended(&report.container)
-                && end.self_updating.as_ref() != Some(&report.container)
+                && !has_ended(report)
+                && !end.self_updating.as_ref().is_some_and(|name| report.subject.is_container(name))
         }
     })
 }

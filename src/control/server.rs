@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ControlLine, Status};
 use crate::agent::{AgentCommand, CommandReply, Heartbeat, QueuedCommand};
 use crate::core::decide::snapshot::{LOOP_HAS_ENDED, Snapshot};
+use crate::core::subject::{self, Subject};
 use crate::core::update::event::{Event, Listener};
 
 /// How many events a slow listener may lag behind before it misses some. A pull makes ten a second.
@@ -118,17 +119,17 @@ async fn command(State(facts): State<ControlState>, Json(command): Json<AgentCom
 
 /// The containers in flight that a command waits for. A command that only looks waits for none.
 fn waits_for(command: &AgentCommand, snapshot: &Snapshot) -> Option<String> {
-    let concerns = |container: &String| match command {
+    let concerns = |subject: &Subject| match command {
         AgentCommand::Round(request) => {
-            let is_named = request.names.as_ref().is_none_or(|names| names.contains(container));
+            let is_named = request.names.as_ref().is_none_or(|names| names.contains(&subject.name));
             !request.dry_run && is_named
         }
-        AgentCommand::RollBack(name) => name == container,
+        AgentCommand::RollBack(name) => subject.is_container(name),
         AgentCommand::Recover | AgentCommand::Allow(_) | AgentCommand::Push(_) => false,
     };
-    let in_flight = snapshot.in_flight.iter().map(|update| update.container.clone());
-    let awaited: Vec<_> = in_flight.filter(concerns).collect();
-    (!awaited.is_empty()).then(|| awaited.join(", "))
+    let in_flight = snapshot.in_flight.iter().map(|update| &update.subject);
+    let awaited: Vec<_> = in_flight.filter(|subject| concerns(subject)).collect();
+    (!awaited.is_empty()).then(|| subject::in_words(awaited))
 }
 
 /// Events as they come, then what came of the wish.

@@ -89,10 +89,10 @@ impl<P: Ports> Update<'_, P> {
         }
         self.flush().await?;
         self.remember_success()?;
-        let container = self.plan().main.container.clone();
+        let subject = self.plan().subject();
         let (step, took) = (Step::Clean, begun.elapsed());
         self.write(Step::Clean, Mark::Done, Note::default())?;
-        self.listener.hear(&Event::StepDone { container, step, took });
+        self.listener.hear(&Event::StepDone { subject, step, took });
         self.close()
     }
 
@@ -102,7 +102,7 @@ impl<P: Ports> Update<'_, P> {
         let plan = self.plan();
         let mut memory = self.ports.state().memory()?;
         let digests = plan.to.digests();
-        memory.succeed(&plan.main.container, &digests, &plan.from.image_id);
+        memory.succeed(&plan.subject(), &digests, &plan.from.image_id);
         if let Some(image) = &self.journal.progress.known.new_image {
             for digest in &digests {
                 memory.learn(image, digest);
@@ -114,10 +114,8 @@ impl<P: Ports> Update<'_, P> {
         if plan.source == ImageSource::Kept {
             let digests = plan.from.digests.clone();
             let detail = "a person rolled back from it".to_owned();
-            memory.refuse(
-                &plan.main.container,
-                Refusal { digests, at: self.ports.host().now(), detail },
-            );
+            memory
+                .refuse(&plan.subject(), Refusal { digests, at: self.ports.host().now(), detail });
         }
         Ok(self.ports.state().remember(&memory)?)
     }

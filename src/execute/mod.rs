@@ -99,7 +99,7 @@ impl<'a, P: Ports> Update<'a, P> {
     pub fn begin(context: UpdateContext<'a, P>, header: Header) -> Result<Self, JournalError> {
         let plan = &header.plan;
         context.listener.hear(&Event::UpdateBegun {
-            container: plan.main.container.clone(),
+            subject: plan.subject(),
             image: plan.main.image.clone(),
             from: plan.from.digest.clone(),
             to: plan.to.index.clone(),
@@ -184,8 +184,7 @@ impl<'a, P: Ports> Update<'a, P> {
             Resume::Forward(step) => format!("going on with {}", step.word()),
             Resume::Back(cause) => format!("going back: {}", cause.detail),
         };
-        self.listener
-            .hear(&Event::TakenUp { container: self.plan().main.container.clone(), intent });
+        self.listener.hear(&Event::TakenUp { subject: self.plan().subject(), intent });
         match resume {
             Resume::Forward(step) => self.forward(step).await,
             Resume::Back(cause) => self.turn_back(cause).await,
@@ -272,8 +271,8 @@ impl<'a, P: Ports> Update<'a, P> {
     }
 
     async fn step(&mut self, step: Step) -> Result<(), StepError> {
-        let container = self.plan().main.container.clone();
-        self.listener.hear(&Event::StepBegun { container: container.clone(), step });
+        let subject = self.plan().subject();
+        self.listener.hear(&Event::StepBegun { subject: subject.clone(), step });
         let begun = Instant::now();
         self.write(step, Mark::Started, Note::default())?;
         let note = match step {
@@ -287,7 +286,7 @@ impl<'a, P: Ports> Update<'a, P> {
             Step::Clean => return self.clean_up(begun).await,
         };
         self.write(step, Mark::Done, note)?;
-        self.listener.hear(&Event::StepDone { container, step, took: begun.elapsed() });
+        self.listener.hear(&Event::StepDone { subject, step, took: begun.elapsed() });
         Ok(())
     }
 
@@ -302,8 +301,8 @@ impl<'a, P: Ports> Update<'a, P> {
         if is_news {
             let step = self.journal.progress.begun.unwrap_or(Step::Pull);
             let note = Note { cause: Some(cause.clone()), ..Note::default() };
-            let container = self.plan().main.container.clone();
-            self.listener.hear(&Event::GoingBack { container, cause: cause.clone() });
+            let subject = self.plan().subject();
+            self.listener.hear(&Event::GoingBack { subject, cause: cause.clone() });
             written = self.write(step, Mark::Failed, note);
             self.journal.progress.failed = Some(cause);
         }
@@ -320,7 +319,7 @@ impl<'a, P: Ports> Update<'a, P> {
         let (at, was_outage) = (self.ports.host().now(), progress.begun >= Some(Step::Switch));
         let failed = self.plan().failed_try(cause.detail.clone(), at, was_outage);
         let mut memory = self.ports.state().memory()?;
-        if memory.note_failure(&self.plan().main.container, cause.fault, failed, is_news) {
+        if memory.note_failure(&self.plan().subject(), cause.fault, failed, is_news) {
             self.ports.state().remember(&memory)?;
         }
         Ok(())
@@ -369,7 +368,7 @@ impl<'a, P: Ports> Update<'a, P> {
     }
 
     fn warn(&self, detail: impl Into<String>) {
-        let container = self.plan().main.container.clone();
-        self.listener.hear(&Event::Warning { container, detail: detail.into() });
+        let subject = Some(self.plan().subject());
+        self.listener.hear(&Event::Warning { subject, detail: detail.into() });
     }
 }

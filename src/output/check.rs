@@ -57,7 +57,7 @@ fn row(report: &Report, with_reason: bool) -> TableRow {
     let is_news = report.is_update_available();
     let offered = if is_news { Style::Cyan } else { Style::Dim };
     let cells = vec![
-        Cell::plain(one_line(&report.container)),
+        Cell::plain(one_line(&report.subject.to_string())),
         Cell::plain(one_line(&report.image)),
         Cell::plain(short(report.running.as_ref())),
         Cell { text: short(report.offered.as_ref()), paint: offered },
@@ -106,7 +106,7 @@ fn drops(reports: &[Report], screen: Screen) -> String {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let name = one_line(&report.container);
+        let name = one_line(&report.subject.to_string());
         let sentence =
             format!("an update of {name} drops {first}{more}, copied into the container");
         text.push('\n');
@@ -122,7 +122,7 @@ fn dependents(reports: &[Report], screen: Screen) -> String {
     let mut text = String::new();
     for report in reports.iter().filter(|report| report.verdict == Verdict::Update) {
         let Some(detail) = &report.detail else { continue };
-        let sentence = format!("{}: {detail}", one_line(&report.container));
+        let sentence = format!("{}: {detail}", one_line(&report.subject.to_string()));
         text.push('\n');
         for line in wrap(&one_line(&sentence), "", screen.width) {
             push_line(&mut text, &screen.paint(Style::Cyan, &line));
@@ -136,7 +136,8 @@ fn rollbacks(reports: &[Report], screen: Screen) -> String {
     let mut text = String::new();
     for report in reports {
         let Some(why) = &report.no_rollback else { continue };
-        let sentence = format!("{} cannot be rolled back: {why}", one_line(&report.container));
+        let sentence =
+            format!("{} cannot be rolled back: {why}", one_line(&report.subject.to_string()));
         text.push('\n');
         for line in wrap(&one_line(&sentence), "", screen.width) {
             push_line(&mut text, &screen.paint(Style::Yellow, &line));
@@ -147,7 +148,7 @@ fn rollbacks(reports: &[Report], screen: Screen) -> String {
 
 fn heading(report: &Report, reason: Reason) -> String {
     let what = if report.verdict == Verdict::Error { "could not be checked" } else { "is held" };
-    format!("{} {what}: {reason}", one_line(&report.container))
+    format!("{} {what}: {reason}", one_line(&report.subject.to_string()))
 }
 
 /// `5 containers: 3 up to date, 1 update, 1 held`

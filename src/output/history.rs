@@ -40,7 +40,7 @@ fn row(record: &Record, zone: &Zone, screen: Screen) -> TableRow {
     let outcome = spaced(record.outcome.word());
     let cells = vec![
         Cell::plain(when(record.started_at, zone)),
-        Cell::plain(one_line(&record.container)),
+        Cell::plain(one_line(&record.subject.to_string())),
         Cell::plain(short(record.from.as_ref())),
         Cell::plain(short(record.to.as_ref())),
         Cell { text: outcome, paint: paint(record.outcome) },

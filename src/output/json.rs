@@ -9,6 +9,7 @@ use crate::core::decide::report::{Report, Verdict};
 use crate::core::decide::snapshot::ActiveUpdate;
 use crate::core::docker::reference::Digest;
 use crate::core::policy::own_labels::PassedOver;
+use crate::core::subject::{self, Subject};
 use crate::core::text::harmless_json;
 use crate::core::update::history::Record;
 
@@ -24,7 +25,8 @@ struct CheckDocument<'a> {
 
 #[derive(Serialize)]
 struct ContainerDocument<'a> {
-    container: &'a str,
+    #[serde(flatten)]
+    subject: Subject,
     image: &'a str,
     running: Option<&'a Digest>,
     offered: Option<&'a Digest>,
@@ -43,15 +45,17 @@ struct StatusDocument<'a> {
     last_check: Option<DateTime<Utc>>,
     next_check: Option<DateTime<Utc>>,
     in_flight: &'a [ActiveUpdate],
-    stuck: &'a [String],
-    down: &'a [String],
+    #[serde(with = "subject::list")]
+    stuck: &'a [Subject],
+    #[serde(with = "subject::list")]
+    down: &'a [Subject],
     containers: Vec<ContainerDocument<'a>>,
 }
 
 impl<'a> From<&'a Report> for ContainerDocument<'a> {
     fn from(report: &'a Report) -> Self {
         Self {
-            container: &report.container,
+            subject: report.subject.clone(),
             image: &report.image,
             running: report.running.as_ref(),
             offered: report.offered.as_ref(),

@@ -17,7 +17,7 @@ pub fn dry_run(reports: &[Report], outlines: &[Outline], screen: Screen) -> Stri
     let mut text = check(reports, screen);
     for plan in outlines {
         text.push('\n');
-        let name = screen.paint(Style::Bold, &one_line(&plan.container));
+        let name = screen.paint(Style::Bold, &one_line(&plan.subject.to_string()));
         push_line(&mut text, &format!("{name} would be updated:"));
         for (title, value) in lines(plan) {
             let title = format!("{INDENT}{title:<7}  ");

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::config::Explained;
 use crate::control::Status;
 use crate::core::decide::report::Verdict;
+use crate::core::subject;
 use crate::core::time::wall_clock::reading;
 use crate::core::time::zone::Zone;
 use crate::output::screen::{Screen, Style};
@@ -48,10 +49,16 @@ pub fn status(status: &Status, zone: &Zone, screen: Screen) -> String {
         ("updating", in_flight),
     ];
     if !snapshot.stuck.is_empty() {
-        lines.push(("stuck", screen.paint(Style::Red, &one_line(&snapshot.stuck.join(", ")))));
+        lines.push((
+            "stuck",
+            screen.paint(Style::Red, &one_line(&subject::in_words(&snapshot.stuck))),
+        ));
     }
     if !snapshot.down.is_empty() {
-        lines.push(("down", screen.paint(Style::Red, &one_line(&snapshot.down.join(", ")))));
+        lines.push((
+            "down",
+            screen.paint(Style::Red, &one_line(&subject::in_words(&snapshot.down))),
+        ));
     }
     for (title, value) in lines {
         push_line(&mut text, &format!("{title:<10}  {value}"));

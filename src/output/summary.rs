@@ -17,7 +17,7 @@ pub fn update_summary(records: &[Record], reports: &[Report], screen: Screen) ->
 }
 
 fn closing(records: &[Record], reports: &[Report], screen: Screen) -> String {
-    let is_tried = |report: &Report| records.iter().any(|one| one.container == report.container);
+    let is_tried = |report: &Report| records.iter().any(|one| one.subject == report.subject);
     let ended = |outcome| records.iter().filter(|record| record.outcome == outcome).count();
     let untouched = |verdict| {
         let of_that_kind = reports.iter().filter(|report| report.verdict == verdict);

@@ -114,6 +114,7 @@ mod tests {
     use std::sync::mpsc::SyncSender;
 
     use super::*;
+    use crate::core::subject::Subject;
     use crate::core::update::Step;
 
     /// Takes one text at a time, and only when the test takes it too.
@@ -132,7 +133,7 @@ mod tests {
     }
 
     fn done(step: Step) -> Event {
-        Event::StepDone { container: "till".into(), step, took: Duration::from_secs(1) }
+        Event::StepDone { subject: Subject::container("till"), step, took: Duration::from_secs(1) }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::core::subject::Subject;
 use crate::core::update::Step;
 use crate::core::update::event::{Event, PullProgress};
 use crate::core::update::history::Record;
@@ -58,37 +59,37 @@ impl Transcript {
     /// What is written when an event is heard at `now`, a time of any clock that only rises.
     pub fn tell(&mut self, event: &Event, now: Duration) -> String {
         match event {
-            Event::UpdateBegun { container, image, from, to, dependents } => {
+            Event::UpdateBegun { subject, image, from, to, dependents } => {
                 let change = change(from.as_ref(), Some(to));
                 let with = together(dependents);
-                self.headline(container, &format!("{}, {change}{with}", one_line(image)))
+                self.headline(subject, &format!("{}, {change}{with}", one_line(image)))
             }
-            Event::TakenUp { container, intent } => {
-                self.headline(container, &format!("taken up again, {}", one_line(intent)))
+            Event::TakenUp { subject, intent } => {
+                self.headline(subject, &format!("taken up again, {}", one_line(intent)))
             }
             Event::StepBegun { step, .. } => self.step_begun(*step),
-            Event::StepDone { container, step, took } => {
+            Event::StepDone { subject, step, took } => {
                 self.pull = None;
                 let words = format!("{} {}", padded(*step), seconds(took.as_secs_f64()));
-                self.line(container, &words, Style::Plain)
+                self.line(subject, &words, Style::Plain)
             }
             Event::Pulling { progress, .. } => self.pulling(progress, now),
             Event::Pulled { .. } | Event::RoundEnded { .. } => String::new(),
-            Event::FetchedAhead { container, to } => {
+            Event::FetchedAhead { subject, to } => {
                 self.pull = None;
                 let words = format!("image {} fetched, waits for its window", to.short());
-                self.headline(container, &words)
+                self.headline(subject, &words)
             }
-            Event::SelfUpdating { container, helper } => {
+            Event::SelfUpdating { subject, helper } => {
                 let words = format!("handed over to {}", one_line(helper));
-                self.headline(container, &words)
+                self.headline(subject, &words)
             }
-            Event::GoingBack { container, cause } => {
+            Event::GoingBack { subject, cause } => {
                 let words = format!("going back: {}", one_line(&cause.detail));
-                self.line(container, &words, Style::Yellow)
+                self.line(subject, &words, Style::Yellow)
             }
             Event::UpdateEnded(record) => self.ended(record),
-            Event::Warning { container, detail } => self.warning(container, detail),
+            Event::Warning { subject, detail } => self.warning(subject.as_ref(), detail),
         }
     }
 
@@ -98,19 +99,19 @@ impl Transcript {
     }
 
     /// A line about a container, not indented.
-    fn headline(&mut self, container: &str, words: &str) -> String {
-        let line = format!("{}: {words}", one_line(container));
+    fn headline(&mut self, subject: &Subject, words: &str) -> String {
+        let line = format!("{}: {words}", one_line(&subject.to_string()));
         self.lines(&line, "", Style::Bold)
     }
 
     /// A line about something that happens within an update. A terminal shows it below the
     /// headline, everything else needs the name once more.
-    fn line(&mut self, container: &str, words: &str, paint: Style) -> String {
+    fn line(&mut self, subject: &Subject, words: &str, paint: Style) -> String {
         if self.is_terminal {
             return self.lines(words, INDENT, paint);
         }
         let words: Vec<_> = words.split_whitespace().collect();
-        self.lines(&format!("{}: {}", one_line(container), words.join(" ")), "", paint)
+        self.lines(&format!("{}: {}", one_line(&subject.to_string()), words.join(" ")), "", paint)
     }
 
     /// Lines that stay.
@@ -155,18 +156,18 @@ impl Transcript {
     }
 
     fn ended(&mut self, record: &Record) -> String {
-        let sentence = format!("{}: {}", one_line(&record.container), ended(record));
+        let sentence = format!("{}: {}", one_line(&record.subject.to_string()), ended(record));
         let mut text = self.lines(&sentence, "", Style::Bold);
         log(record, self.screen).for_each(|line| push_line(&mut text, &line));
         text
     }
 
-    fn warning(&mut self, container: &str, detail: &str) -> String {
+    fn warning(&mut self, subject: Option<&Subject>, detail: &str) -> String {
         let words = format!("warning: {}", one_line(detail));
-        if container.is_empty() {
-            return self.lines(&words, "", Style::Yellow);
+        match subject {
+            None => self.lines(&words, "", Style::Yellow),
+            Some(subject) => self.line(subject, &words, Style::Yellow),
         }
-        self.line(container, &words, Style::Yellow)
     }
 }
 

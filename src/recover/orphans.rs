@@ -13,6 +13,7 @@ use crate::core::docker::names;
 use crate::core::policy::{PolicyDefaults, Selection, own_labels};
 use crate::core::recreate::dependents::anchors;
 use crate::core::recreate::{RestartPolicy, restart_policy};
+use crate::core::subject::Subject;
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::health::{Gate, HealthPolicy};
 use crate::core::update::orphans::{
@@ -95,7 +96,8 @@ impl<P: Ports> Sweep<'_, P> {
     }
 
     fn warn(&self, service: &str, detail: String) {
-        self.listener.hear(&Event::Warning { container: service.to_owned(), detail });
+        let subject = Some(Subject::container(service));
+        self.listener.hear(&Event::Warning { subject, detail });
     }
 
     fn stays(&self, service: &str, error: &EngineError) {

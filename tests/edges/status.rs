@@ -2,6 +2,7 @@
 
 use pilotfish::control::Status;
 use pilotfish::core::decide::snapshot::{ActiveUpdate, Snapshot};
+use pilotfish::core::subject::Subject;
 use pilotfish::core::update::Step;
 use pilotfish::output::{Screen, status, status_json};
 use serde_json::Value;
@@ -16,8 +17,11 @@ fn agent(snapshot: Snapshot) -> Status {
 #[test]
 fn status_shows_an_agent_updating_starting_and_in_trouble() {
     let busy = Snapshot {
-        in_flight: vec![ActiveUpdate { container: "web".into(), step: Some(Step::Verify) }],
-        stuck: vec!["db".to_owned()],
+        in_flight: vec![ActiveUpdate {
+            subject: Subject::container("web"),
+            step: Some(Step::Verify),
+        }],
+        stuck: vec![Subject::container("db")],
         is_ready: true,
         ..snapshot()
     };

@@ -89,7 +89,9 @@ async fn an_update_in_verification_does_not_delay_checks_of_others() {
         else {
             panic!("no round");
         };
-        let of = |name: &str| end.reports.iter().find(|it| it.container == name).expect("a report");
+        let of = |name: &str| {
+            end.reports.iter().find(|it| it.subject.is_container(name)).expect("a report")
+        };
         assert_eq!(of("web").verdict, Verdict::UpToDate);
         assert_eq!(of("till").verdict, Verdict::Held);
         ask(&commands, AgentCommand::Allow("web".into())).await.expect("an answer to `allow`");

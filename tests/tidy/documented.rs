@@ -13,6 +13,7 @@ use pilotfish::core::decide::report::{Report, Verdict};
 use pilotfish::core::decide::snapshot::{ActiveUpdate, Snapshot};
 use pilotfish::core::policy::own_labels::PassedOver;
 use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
+use pilotfish::core::subject::Subject;
 use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::metrics::catalogue;
 use pilotfish::output::{check_json, status_json};
@@ -148,7 +149,7 @@ fn fields_of_the_json() -> BTreeSet<String> {
     let report = Report {
         no_rollback: None,
         drops: Vec::new(),
-        container: String::new(),
+        subject: Subject::container(""),
         image: String::new(),
         running: None,
         offered: None,
@@ -159,7 +160,7 @@ fn fields_of_the_json() -> BTreeSet<String> {
     };
     let record = Record {
         id: String::new(),
-        container: String::new(),
+        subject: Subject::container(""),
         image: String::new(),
         from: None,
         to: None,
@@ -177,7 +178,7 @@ fn fields_of_the_json() -> BTreeSet<String> {
     let check = check_json(DateTime::UNIX_EPOCH, &[report], &[ignored_labels]).unwrap_or_default();
     let check: serde_json::Value = serde_json::from_str(&check).unwrap_or_default();
     let record = serde_json::to_value(record).unwrap_or_default();
-    let in_flight = vec![ActiveUpdate { container: String::new(), step: None }];
+    let in_flight = vec![ActiveUpdate { subject: Subject::container(""), step: None }];
     let status = Status {
         version: String::new(),
         pid: 0,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::decide::failed_tries::{FailedTry, Failing};
 use crate::core::decide::origin::RememberedOrigin;
 use crate::core::docker::reference::{Digest, Reference};
+use crate::core::subject::{self, Subject};
 use crate::core::update::history::Fault;
 
 /// Most refused digests remembered per container; the oldest go first. A person who pushes a
@@ -54,18 +55,18 @@ pub struct Interruptions {
 /// Everything the agent remembers. One file, which is replaced as a whole after a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// Refused digests, by container.
-    #[serde(default)]
-    pub refused: BTreeMap<String, Vec<Refusal>>,
-    /// Interrupted tries, by container.
-    #[serde(default)]
-    pub interrupted: BTreeMap<String, Interruptions>,
-    /// Tries that failed before the image was judged, by container.
-    #[serde(default)]
-    pub failing: BTreeMap<String, Failing>,
-    /// The ID of the previous image, by container.
-    #[serde(default)]
-    pub previous: BTreeMap<String, String>,
+    /// Refused digests, by subject.
+    #[serde(default, with = "subject::keys")]
+    pub refused: BTreeMap<Subject, Vec<Refusal>>,
+    /// Interrupted tries, by subject.
+    #[serde(default, with = "subject::keys")]
+    pub interrupted: BTreeMap<Subject, Interruptions>,
+    /// Tries that failed before the image was judged, by subject.
+    #[serde(default, with = "subject::keys")]
+    pub failing: BTreeMap<Subject, Failing>,
+    /// The ID of the previous image, by subject.
+    #[serde(default, with = "subject::keys")]
+    pub previous: BTreeMap<Subject, String>,
     /// For each image ID, digests that lead to it although the Engine does not say so: a
     /// republished index, or an image whose tag has moved on the containerd image store.
     #[serde(default)]
@@ -83,16 +84,16 @@ pub struct Memory {
 impl Memory {
     /// The refusal of an index or a manifest.
     #[must_use]
-    pub fn refusal(&self, container: &str, digest: &Digest) -> Option<&Refusal> {
-        self.refused.get(container)?.iter().find(|refusal| refusal.digests.contains(digest))
+    pub fn refusal(&self, subject: &Subject, digest: &Digest) -> Option<&Refusal> {
+        self.refused.get(subject)?.iter().find(|refusal| refusal.digests.contains(digest))
     }
 
     /// Refuses an image from now on, under each of its digests. An image that is already refused
     /// gets the new digests. Returns whether anything changed.
-    pub fn refuse(&mut self, container: &str, refusal: Refusal) -> bool {
-        self.interrupted.remove(container);
-        self.failing.remove(container);
-        let refusals = self.refused.entry(container.to_owned()).or_default();
+    pub fn refuse(&mut self, subject: &Subject, refusal: Refusal) -> bool {
+        self.interrupted.remove(subject);
+        self.failing.remove(subject);
+        let refusals = self.refused.entry(subject.clone()).or_default();
         let is_it = |known: &&mut Refusal| !known.digests.is_disjoint(&refusal.digests);
         if let Some(known) = refusals.iter_mut().find(is_it) {
             let before = known.digests.len();
@@ -106,30 +107,30 @@ impl Memory {
     }
 
     /// Forgets the refused digests of a container. Returns how many there were.
-    pub fn allow(&mut self, container: &str) -> usize {
-        self.interrupted.remove(container);
-        self.failing.remove(container);
-        self.refused.remove(container).map_or(0, |refusals| refusals.len())
+    pub fn allow(&mut self, subject: &Subject) -> usize {
+        self.interrupted.remove(subject);
+        self.failing.remove(subject);
+        self.refused.remove(subject).map_or(0, |refusals| refusals.len())
     }
 
     /// The failed tries of an index or a manifest, for exactly this container.
     #[must_use]
-    pub fn failing(&self, container: &str, id: &str, digest: &Digest) -> Option<&Failing> {
-        let failing = self.failing.get(container)?;
+    pub fn failing(&self, subject: &Subject, id: &str, digest: &Digest) -> Option<&Failing> {
+        let failing = self.failing.get(subject)?;
         (failing.container_id == id && failing.digests.contains(digest)).then_some(failing)
     }
 
     /// Counts a failed try that says nothing about the image.
-    pub fn fail(&mut self, container: &str, failed: FailedTry) {
-        match self.failing.get_mut(container) {
+    pub fn fail(&mut self, subject: &Subject, failed: FailedTry) {
+        match self.failing.get_mut(subject) {
             Some(failing) if failing.is_of(&failed) => failing.add(failed),
             _ => {
-                self.failing.insert(container.to_owned(), Failing::first(failed));
+                self.failing.insert(subject.clone(), Failing::first(failed));
             }
         }
         while self.failing.len() > FAILING_MAX {
             let oldest = self.failing.iter().min_by_key(|(_, failing)| failing.at);
-            let Some(oldest) = oldest.map(|(name, _)| name.clone()) else { return };
+            let Some(oldest) = oldest.map(|(subject, _)| subject.clone()) else { return };
             self.failing.remove(&oldest);
         }
     }
@@ -143,23 +144,23 @@ impl Memory {
     /// the same failure was recorded before.
     pub fn note_failure(
         &mut self,
-        container: &str,
+        subject: &Subject,
         fault: Fault,
         failed: FailedTry,
         is_news: bool,
     ) -> bool {
         let FailedTry { digests, at, detail, .. } = failed.clone();
         match fault {
-            Fault::Image => self.refuse(container, Refusal { digests, at, detail }),
+            Fault::Image => self.refuse(subject, Refusal { digests, at, detail }),
             Fault::Surroundings if is_news => {
-                self.fail(container, failed);
+                self.fail(subject, failed);
                 true
             }
             Fault::Interruption | Fault::DamagedCopy if is_news && failed.was_outage => {
-                let count = self.interrupt(container, &failed.manifest);
+                let count = self.interrupt(subject, &failed.manifest);
                 if count >= INTERRUPTIONS_MAX {
                     let detail = format!("{count} tries were interrupted, the last one: {detail}");
-                    self.refuse(container, Refusal { digests, at, detail });
+                    self.refuse(subject, Refusal { digests, at, detail });
                 }
                 true
             }
@@ -168,9 +169,9 @@ impl Memory {
     }
 
     /// Counts an interrupted try. Returns how many there have been for this digest.
-    pub fn interrupt(&mut self, container: &str, manifest: &Digest) -> u32 {
+    pub fn interrupt(&mut self, subject: &Subject, manifest: &Digest) -> u32 {
         let fresh = Interruptions { manifest: manifest.clone(), count: 0 };
-        let entry = self.interrupted.entry(container.to_owned()).or_insert_with(|| fresh.clone());
+        let entry = self.interrupted.entry(subject.clone()).or_insert_with(|| fresh.clone());
         if entry.manifest != *manifest {
             *entry = fresh;
         }
@@ -180,11 +181,11 @@ impl Memory {
 
     /// The container now runs another image. Forgets interrupted tries and any refusal of this
     /// image, because it proved itself. A rollback goes to the image before it.
-    pub fn succeed(&mut self, container: &str, digests: &BTreeSet<Digest>, previous: &str) {
-        self.interrupted.remove(container);
-        self.failing.remove(container);
-        self.previous.insert(container.to_owned(), previous.to_owned());
-        if let Some(refusals) = self.refused.get_mut(container) {
+    pub fn succeed(&mut self, subject: &Subject, digests: &BTreeSet<Digest>, previous: &str) {
+        self.interrupted.remove(subject);
+        self.failing.remove(subject);
+        self.previous.insert(subject.clone(), previous.to_owned());
+        if let Some(refusals) = self.refused.get_mut(subject) {
             refusals.retain(|refusal| refusal.digests.is_disjoint(digests));
         }
         self.refused.retain(|_, refusals| !refusals.is_empty());
@@ -246,136 +247,5 @@ impl Memory {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn digest(text: &str) -> Digest {
-        Digest::of(text.as_bytes())
-    }
-
-    fn refusal(digests: &[&str]) -> Refusal {
-        let digests = digests.iter().map(|text| digest(text)).collect();
-        Refusal { digests, at: DateTime::UNIX_EPOCH, detail: "exited".into() }
-    }
-
-    #[test]
-    fn a_refusal_holds_for_the_manifest_and_every_index_that_led_to_it() {
-        let mut memory = Memory::default();
-        assert!(memory.refuse("till", refusal(&["manifest", "index 1"])));
-        assert!(memory.refuse("till", refusal(&["manifest", "index 2"])));
-        assert!(!memory.refuse("till", refusal(&["manifest", "index 2"])));
-        for known in ["manifest", "index 1", "index 2"] {
-            assert!(memory.refusal("till", &digest(known)).is_some(), "{known}");
-        }
-        assert!(memory.refusal("till", &digest("other")).is_none());
-        assert!(memory.refusal("other", &digest("manifest")).is_none());
-        assert_eq!(memory.allow("till"), 1);
-        assert!(memory.refusal("till", &digest("manifest")).is_none());
-    }
-
-    #[test]
-    fn an_image_that_proved_itself_is_no_longer_refused() {
-        let mut memory = Memory::default();
-        memory.refuse("till", refusal(&["a"]));
-        memory.refuse("till", refusal(&["b"]));
-        memory.succeed("till", &BTreeSet::from([digest("b")]), "sha256:before");
-        assert!(memory.refusal("till", &digest("a")).is_some());
-        assert!(memory.refusal("till", &digest("b")).is_none());
-        assert_eq!(memory.previous["till"], "sha256:before");
-    }
-
-    #[test]
-    fn refusals_are_bounded() {
-        let mut memory = Memory::default();
-        for number in 0..300 {
-            memory.refuse("till", refusal(&[&number.to_string()]));
-        }
-        assert_eq!(memory.refused["till"].len(), REFUSALS_MAX);
-        assert!(memory.refusal("till", &digest("299")).is_some());
-    }
-
-    #[test]
-    fn interruptions_are_counted_per_digest() {
-        let mut memory = Memory::default();
-        assert_eq!(memory.interrupt("till", &digest("a")), 1);
-        assert_eq!(memory.interrupt("till", &digest("a")), 2);
-        assert_eq!(memory.interrupt("till", &digest("b")), 1);
-        memory.succeed("till", &BTreeSet::new(), "sha256:before");
-        assert_eq!(memory.interrupt("till", &digest("b")), 1);
-    }
-
-    #[test]
-    fn only_an_image_that_is_to_blame_or_ends_the_machine_is_refused() {
-        let rows = [
-            (Fault::Image, true, 1, true, false),
-            (Fault::Surroundings, false, 5, false, true),
-            (Fault::Surroundings, true, 5, false, true),
-            (Fault::Interruption, false, 5, false, false),
-            (Fault::Interruption, true, 2, false, false),
-            (Fault::Interruption, true, 3, true, false),
-            (Fault::DamagedCopy, true, 2, false, false),
-            (Fault::DamagedCopy, true, 3, true, false),
-            (Fault::Person, true, 5, false, false),
-        ];
-        for (fault, was_outage, times, is_refused, is_paused) in rows {
-            let mut memory = Memory::default();
-            for _ in 0..times {
-                let failed = FailedTry {
-                    manifest: digest("a"),
-                    digests: BTreeSet::from([digest("a")]),
-                    container_id: "1".into(),
-                    at: DateTime::UNIX_EPOCH,
-                    was_outage,
-                    detail: "why".into(),
-                };
-                memory.note_failure("till", fault, failed, true);
-            }
-            assert_eq!(memory.refusal("till", &digest("a")).is_some(), is_refused, "{fault:?}");
-            assert_eq!(memory.failing("till", "1", &digest("a")).is_some(), is_paused, "{fault:?}");
-        }
-    }
-
-    #[test]
-    fn tries_that_fail_are_counted_per_container_and_image() {
-        let failed = |image: &str, id: &str| FailedTry {
-            manifest: digest(image),
-            digests: BTreeSet::from([digest(image)]),
-            container_id: id.into(),
-            at: DateTime::UNIX_EPOCH,
-            was_outage: false,
-            detail: "the pull failed".into(),
-        };
-        let mut memory = Memory::default();
-        memory.fail("till", failed("a", "1"));
-        memory.fail("till", failed("a", "1"));
-        assert_eq!(memory.failing("till", "1", &digest("a")).map(|it| it.count), Some(2));
-        assert_eq!(memory.failing("till", "2", &digest("a")), None);
-        memory.fail("till", failed("b", "1"));
-        assert_eq!(memory.failing("till", "1", &digest("a")), None);
-        assert_eq!(memory.failing("till", "1", &digest("b")).map(|it| it.count), Some(1));
-        memory.allow("till");
-        assert_eq!(memory.failing("till", "1", &digest("b")), None);
-        for number in 0..600 {
-            memory.fail(&number.to_string(), failed("a", "1"));
-        }
-        assert_eq!(memory.failing.len(), FAILING_MAX);
-    }
-
-    #[test]
-    fn hosts_that_spoke_tls_are_remembered_once_and_bounded() {
-        let mut memory = Memory::default();
-        assert!(memory.learn_tls(["a".to_owned(), "b".to_owned()]));
-        assert!(!memory.learn_tls(["b".to_owned()]));
-        assert_eq!(memory.tls_hosts, ["a", "b"]);
-        memory.learn_tls((0..300).map(|number| number.to_string()));
-        assert_eq!(memory.tls_hosts.len(), TLS_HOSTS_MAX);
-        assert!(!memory.learn_tls((0..300).map(|number| number.to_string())));
-        assert_eq!(memory.tls_hosts[..2], ["a", "b"]);
-    }
-
-    #[test]
-    fn an_older_file_without_a_table_is_read() {
-        let memory: Memory = serde_json::from_str("{}").expect("an empty memory");
-        assert_eq!(memory, Memory::default());
-    }
-}
+#[path = "memory_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@ use crate::core::decide::observation::{Observation, OpenUpdate, Previous};
 use crate::core::decide::reason::Reason;
 use crate::core::decide::{Decision, No};
 use crate::core::docker::reference::Digest;
+use crate::core::subject::Subject;
 
 /// How a check ended for a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,7 +39,8 @@ impl Verdict {
 /// What a check says about one container. All but the last two are fields of `check --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    pub container: String,
+    #[serde(flatten)]
+    pub subject: Subject,
     /// The image as the user wrote it.
     pub image: String,
     /// The digest that runs, if it is known.
@@ -92,7 +94,7 @@ impl Report {
         let running = observation.running.as_ref().ok();
         let offered = observation.offered.digest().cloned();
         let mut report = Self {
-            container: observation.name.clone(),
+            subject: observation.subject(),
             image: observation.image.clone(),
             running: running.and_then(|running| running.digest.clone()),
             offered,
@@ -129,9 +131,9 @@ impl Report {
 
     /// The report on a service with an unfinished update, if no container has its name now.
     #[must_use]
-    pub fn of_missing(container: &str, image: &str, open: &OpenUpdate) -> Self {
+    pub fn of_missing(subject: Subject, image: &str, open: &OpenUpdate) -> Self {
         let mut report = Self {
-            container: container.to_owned(),
+            subject,
             image: image.to_owned(),
             running: None,
             offered: None,
@@ -158,7 +160,7 @@ impl Report {
         self.verdict = if no.reason.is_error() { Verdict::Error } else { Verdict::Held };
         self.reason = Some(no.reason);
         self.detail = Some(no.detail.clone()).filter(|detail| !detail.is_empty());
-        self.advice = Some(no.reason.advice().replace("NAME", &self.container));
+        self.advice = Some(no.reason.advice().replace("NAME", &self.subject.name));
     }
 
     /// Whether the offered image is another one than the running one, held or not.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::Report;
 use crate::core::policy::own_labels::PassedOver;
+use crate::core::subject::{self, Subject};
 use crate::core::update::Step;
 
 /// After so many due rounds in a row that could not run, the agent reports itself unhealthy.
@@ -27,8 +28,8 @@ pub const LOOP_HAS_ENDED: &str = "the agent's loop has ended";
 /// An update in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActiveUpdate {
-    /// The container whose image changes.
-    pub container: String,
+    #[serde(flatten)]
+    pub subject: Subject,
     /// The step that it is at; absent before its first step.
     pub step: Option<Step>,
 }
@@ -36,8 +37,8 @@ pub struct ActiveUpdate {
 impl fmt::Display for ActiveUpdate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.step {
-            Some(step) => write!(formatter, "{} ({})", self.container, step.word()),
-            None => formatter.write_str(&self.container),
+            Some(step) => write!(formatter, "{} ({})", self.subject, step.word()),
+            None => self.subject.fmt(formatter),
         }
     }
 }
@@ -58,15 +59,17 @@ pub struct Snapshot {
     pub error: Option<String>,
     /// Whether the Engine has answered and the recovery is done.
     pub is_ready: bool,
-    /// The updates in flight, by container.
+    /// The updates in flight, by subject.
     pub in_flight: Vec<ActiveUpdate>,
-    /// Containers whose update can be neither finished nor undone.
-    pub stuck: Vec<String>,
-    /// Containers that an update has stopped and that do not run since then.
-    #[serde(default)]
-    pub down: Vec<String>,
-    /// How many digests are refused, by container.
-    pub refused: Vec<(String, usize)>,
+    /// Those whose update can be neither finished nor undone.
+    #[serde(with = "subject::list")]
+    pub stuck: Vec<Subject>,
+    /// Those that an update has stopped and that do not run since then.
+    #[serde(default, with = "subject::list")]
+    pub down: Vec<Subject>,
+    /// How many digests are refused, by subject.
+    #[serde(with = "subject::keys")]
+    pub refused: BTreeMap<Subject, usize>,
     /// What the registries say of their quotas, by registry.
     #[serde(default)]
     pub quotas: BTreeMap<String, Quota>,

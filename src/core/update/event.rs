@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::decide::report::Report;
 use crate::core::docker::reference::Digest;
+use crate::core::subject::Subject;
 use crate::core::update::Step;
 use crate::core::update::history::{Cause, Record};
 
@@ -28,7 +29,8 @@ pub struct PullProgress {
 pub enum Event {
     /// An update begins.
     UpdateBegun {
-        container: String,
+        #[serde(flatten)]
+        subject: Subject,
         /// The image as the user wrote it.
         image: String,
         /// The digest that runs.
@@ -41,17 +43,28 @@ pub enum Event {
     },
     /// An unfinished update is continued.
     TakenUp {
-        container: String,
+        #[serde(flatten)]
+        subject: Subject,
         /// What happens with it now.
         intent: String,
     },
     /// A step begins.
-    StepBegun { container: String, step: Step },
+    StepBegun {
+        #[serde(flatten)]
+        subject: Subject,
+        step: Step,
+    },
     /// A step is complete.
-    StepDone { container: String, step: Step, took: Duration },
+    StepDone {
+        #[serde(flatten)]
+        subject: Subject,
+        step: Step,
+        took: Duration,
+    },
     /// Layers arrive.
     Pulling {
-        container: String,
+        #[serde(flatten)]
+        subject: Subject,
         /// The registry that the layers come from.
         registry: String,
         progress: PullProgress,
@@ -65,18 +78,24 @@ pub enum Event {
     },
     /// An image is on this machine, and waits for the window of its container.
     FetchedAhead {
-        container: String,
+        #[serde(flatten)]
+        subject: Subject,
         /// The digest that shall run then.
         to: Digest,
     },
     /// The self-update helper now updates the agent's own container.
     SelfUpdating {
-        container: String,
+        #[serde(flatten)]
+        subject: Subject,
         /// The name of the helper's container.
         helper: String,
     },
     /// The rollback begins.
-    GoingBack { container: String, cause: Cause },
+    GoingBack {
+        #[serde(flatten)]
+        subject: Subject,
+        cause: Cause,
+    },
     /// An update ended.
     UpdateEnded(Box<Record>),
     /// A round ended.
@@ -89,8 +108,9 @@ pub enum Event {
     },
     /// Something that a person should know, but that stops nothing.
     Warning {
-        /// The container's name; empty if no container is concerned.
-        container: String,
+        /// Absent if the warning is about no container and no service.
+        #[serde(flatten)]
+        subject: Option<Subject>,
         detail: String,
     },
 }

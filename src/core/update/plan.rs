@@ -15,6 +15,7 @@ use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::health_policy::HealthSettings;
 use crate::core::policy::hooks::Hook;
 use crate::core::recreate::{Recreation, RestartPolicy};
+use crate::core::subject::Subject;
 
 /// Where the new image comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +114,12 @@ impl Plan {
         format!("{}-{}", now.format("%Y%m%dT%H%M%S%.3fZ"), names::file_name(container))
     }
 
+    /// What the update is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        Subject::container(&self.main.container)
+    }
+
     /// The member with this number; an unknown number gives the main one.
     #[must_use]
     pub fn member(&self, number: usize) -> &Member {
@@ -173,7 +180,8 @@ impl Plan {
 /// environment may be only in the journal of a running update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outline {
-    pub container: String,
+    #[serde(flatten)]
+    pub subject: Subject,
     /// The image as the user wrote it.
     pub image: String,
     /// The digest that runs, if it is known.
@@ -201,7 +209,7 @@ impl Outline {
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         Self {
-            container: plan.main.container.clone(),
+            subject: plan.subject(),
             image: plan.main.image.clone(),
             from: plan.from.digest.clone(),
             to: plan.to.index.clone(),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::decide::offer::Offer;
 use crate::core::docker::names;
+use crate::core::subject::Subject;
 use crate::core::update::JournalProgress;
 use crate::core::update::history::Record;
 use crate::core::update::plan::{Header, Plan};
@@ -77,6 +78,12 @@ pub struct SelfUpdate {
 impl SelfUpdate {
     /// The format that this program writes.
     pub const VERSION: u32 = 1;
+
+    /// What the update is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        Subject::container(&self.container)
+    }
 
     /// The request for the first helper.
     #[must_use]
@@ -230,7 +237,7 @@ mod tests {
     fn record(id: &str) -> Record {
         Record {
             id: id.into(),
-            container: "pilotfish".into(),
+            subject: Subject::container("pilotfish"),
             image: "shop/pilotfish".into(),
             from: None,
             to: None,
