@@ -71,6 +71,8 @@ pub mod agent;
 
 // --- Floor 3: edges, where people and programs meet the agent.
 
+// The public JSON of all edges.
+pub mod documents;
 // File, environment and command line, understood, each error with its place.
 pub mod config;
 // The command line, as types.

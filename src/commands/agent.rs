@@ -5,11 +5,13 @@ use anyhow::Context as _;
 use super::{CommandContext, Exit, print, say};
 use crate::config::{self, ConfigFile, Environment, Sources, watchtower};
 use crate::control::client::Control;
+use crate::documents::Status;
 use crate::output;
 
 /// `pilotfish status`: the agent as it stands.
 pub async fn status(setting: &CommandContext, json: bool) -> anyhow::Result<Exit> {
-    let status = running(setting).await?.status().await?;
+    let answer = running(setting).await?.status().await?;
+    let status = Status::new(&answer.version, answer.pid, &answer.snapshot);
     if json {
         print(&output::status_json(&status)?)?;
     } else {

@@ -8,6 +8,7 @@ use crate::app;
 use crate::cli::CheckArguments;
 use crate::control::client::Control;
 use crate::core::update::event::NullListener;
+use crate::documents::Round;
 use crate::output;
 
 /// Looks once, and prints what was found.
@@ -15,15 +16,15 @@ pub async fn check(setting: &CommandContext, arguments: CheckArguments) -> anyho
     let names = names(arguments.names);
     let may_be_known = !arguments.fresh;
     let request = RoundRequest { names, dry_run: true, may_be_known, ..RoundRequest::default() };
-    let end = look(setting, request).await?;
+    let round = Round::from(&look(setting, request).await?);
     if arguments.json {
-        print(&output::check_json(end.checked_at, &end.reports, &end.ignored_labels)?)?;
+        print(&output::check_json(&round.check)?)?;
     } else {
-        print(&output::check(&end.reports, setting.screen))?;
-        print(&output::ignored_labels(&end.ignored_labels, setting.screen))?;
-        print(&output::quotas(&end.quotas, setting.screen))?;
+        print(&output::check(&round.check.containers, setting.screen))?;
+        print(&output::ignored_labels(&round.check.ignored_labels, setting.screen))?;
+        print(&output::quotas(&round.quotas, setting.screen))?;
     }
-    Ok(Exit::of_round(&end))
+    Ok(Exit::of_round(&round))
 }
 
 /// A round that changes nothing.

@@ -3,6 +3,7 @@
 use super::{CommandContext, Exit, print, say};
 use crate::app;
 use crate::cli::HistoryArguments;
+use crate::documents::History;
 use crate::output;
 
 /// Prints the history, newest first. Needs neither Engine nor agent.
@@ -17,11 +18,12 @@ pub fn history(setting: &CommandContext, arguments: &HistoryArguments) -> anyhow
     if let Some(name) = &arguments.name {
         records.retain(|record| record.subject.name == *name);
     }
+    let history = History::from(records.as_slice());
     if arguments.json {
-        print(&output::history_json(&records)?)?;
+        print(&output::history_json(&history)?)?;
     } else {
         print(&output::history(
-            &records,
+            &history.updates,
             arguments.name.as_deref(),
             &setting.settings.time_zone,
             setting.screen,

@@ -24,7 +24,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{RoundEnd, RoundListener};
+use crate::agent::RoundListener;
 use crate::app::Listeners;
 use crate::cli::{Cli, Command, ConfigArguments, GlobalOptions};
 use crate::config::{
@@ -34,6 +34,7 @@ use crate::core::decide::report::Verdict;
 use crate::core::text::harmless_page;
 use crate::core::update::event::{Event, Listener, NullListener};
 use crate::core::update::history::Outcome;
+use crate::documents::Round;
 use crate::output::{Screen, may_colour, one_line};
 use crate::registry::RegistryObserver;
 use crate::telemetry;
@@ -74,13 +75,13 @@ impl Exit {
 
     /// The end for a round.
     #[must_use]
-    pub fn of_round(end: &RoundEnd) -> Self {
-        let ended = |outcome| end.records.iter().any(|record| record.outcome == outcome);
+    pub fn of_round(round: &Round) -> Self {
+        let ended = |outcome| round.updates.iter().any(|update| update.outcome == outcome);
         if [Outcome::Failed, Outcome::Interrupted, Outcome::Stuck].into_iter().any(ended) {
             Self::Failed
         } else if ended(Outcome::RolledBack) {
             Self::RolledBack
-        } else if end.reports.iter().any(|report| report.verdict == Verdict::Error) {
+        } else if round.check.containers.iter().any(|row| row.verdict == Verdict::Error) {
             Self::Unchecked
         } else {
             Self::Done

@@ -2,11 +2,12 @@
 
 use super::check::look;
 use super::{CommandContext, Exit, print, via_agent};
-use crate::agent::{AgentCommand, CommandReply, RoundEnd, RoundRequest};
+use crate::agent::{AgentCommand, CommandReply, RoundRequest};
 use crate::cli::UpdateArguments;
 use crate::core::decide::reason::Reason;
-use crate::core::decide::report::{Report, Verdict};
+use crate::core::decide::report::Verdict;
 use crate::core::docker::names;
+use crate::documents::{ContainerRow, Round};
 use crate::output;
 
 /// Runs one round and says how it went.
@@ -23,13 +24,13 @@ async fn rehearse(
     request: RoundRequest,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let end = look(setting, request).await?;
+    let round = Round::from(&look(setting, request).await?);
     if json {
-        print(&output::check_json(end.checked_at, &end.reports, &end.ignored_labels)?)?;
+        print(&output::check_json(&round.check)?)?;
     } else {
-        print(&output::dry_run(&end.reports, &end.outlines, setting.screen))?;
+        print(&output::dry_run(&round.check.containers, &round.plans, setting.screen))?;
     }
-    Ok(Exit::of_round(&end))
+    Ok(Exit::of_round(&round))
 }
 
 /// An update that was begun and has no end yet is not done, whatever became of the others.
@@ -39,11 +40,12 @@ async fn act(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<
     else {
         anyhow::bail!("the agent answered something else than what it was asked");
     };
-    print(&output::update_summary(&end.records, &end.reports, setting.screen))?;
-    if let Some(container) = &end.self_updating {
+    let round = Round::from(&*end);
+    print(&output::update_summary(&round.updates, &round.check.containers, setting.screen))?;
+    if let Some(container) = &round.self_updating {
         print(&self_updating(container))?;
     }
-    Ok(if is_open(&end) { Exit::Failed } else { Exit::of_round(&end) })
+    Ok(if is_open(&round) { Exit::Failed } else { Exit::of_round(&round) })
 }
 
 /// The agent updates everything but itself.
@@ -55,15 +57,16 @@ pub(super) fn self_updating(container: &str) -> String {
     )
 }
 
-fn is_open(end: &RoundEnd) -> bool {
+fn is_open(round: &Round) -> bool {
     let has_ended =
-        |report: &Report| end.records.iter().any(|record| record.subject == report.subject);
-    end.reports.iter().any(|report| match report.reason {
+        |row: &ContainerRow| round.updates.iter().any(|update| update.subject == row.subject);
+    let own = round.self_updating.as_deref();
+    round.check.containers.iter().any(|row| match row.reason {
         Some(Reason::Stuck | Reason::UpdateInFlight) => true,
         _ => {
-            report.verdict == Verdict::Update
-                && !has_ended(report)
-                && !end.self_updating.as_ref().is_some_and(|name| report.subject.is_container(name))
+            row.verdict == Verdict::Update
+                && !has_ended(row)
+                && !own.is_some_and(|name| row.subject.is_container(name))
         }
     })
 }

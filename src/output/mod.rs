@@ -1,4 +1,4 @@
-//! Floor 3: what a person reads on the terminal, and the JSON for scripts.
+//! Floor 3: what a person reads on the terminal, and documents as text for scripts.
 //!
 //! Everything but the [`TerminalListener`] is a pure function from facts to text, so the tests
 //! compare whole pages. What came from outside (names, registries' and Engines' words, a

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::core::update::event::{Event, Listener};
+use crate::core::update::event::{self, Listener};
+use crate::documents::Event;
 use crate::output::screen::Screen;
 use crate::output::transcript::Transcript;
 
@@ -65,6 +66,19 @@ impl TerminalListener {
         }
     }
 
+    /// Shows one event.
+    pub fn show(&self, event: Event) {
+        if !Self::may_wait(&event, self.waiting.load(Ordering::Relaxed)) {
+            return;
+        }
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(TerminalWriter { sender, .. }) = writer.as_ref() {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            // The receiver is gone when the output was closed: nobody reads any more.
+            let _ = sender.send((self.begun.elapsed(), event));
+        }
+    }
+
     /// Pictures of a pull are only worth something when they are new, so they never wait.
     fn may_wait(event: &Event, waiting: usize) -> bool {
         waiting < if matches!(event, Event::Pulling { .. }) { 1 } else { WAITING_MAX }
@@ -72,16 +86,8 @@ impl TerminalListener {
 }
 
 impl Listener for TerminalListener {
-    fn hear(&self, event: &Event) {
-        if !Self::may_wait(event, self.waiting.load(Ordering::Relaxed)) {
-            return;
-        }
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(TerminalWriter { sender, .. }) = writer.as_ref() {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-            // The receiver is gone when the output was closed: nobody reads any more.
-            let _ = sender.send((self.begun.elapsed(), event.clone()));
-        }
+    fn hear(&self, event: &event::Event) {
+        self.show(Event::from(event));
     }
 }
 
@@ -132,8 +138,12 @@ mod tests {
         }
     }
 
-    fn done(step: Step) -> Event {
-        Event::StepDone { subject: Subject::container("till"), step, took: Duration::from_secs(1) }
+    fn done(step: Step) -> event::Event {
+        event::Event::StepDone {
+            subject: Subject::container("till"),
+            step,
+            took: Duration::from_secs(1),
+        }
     }
 
     #[test]

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use crate::core::subject::Subject;
 use crate::core::update::Step;
-use crate::core::update::event::{Event, PullProgress};
-use crate::core::update::history::Record;
+use crate::documents::{Event, PullProgress, UpdateRow};
 use crate::output::history::log;
 use crate::output::screen::{Screen, Style};
 use crate::output::sentence::{bytes, change, ended, seconds, together};
@@ -84,11 +83,11 @@ impl Transcript {
                 let words = format!("handed over to {}", one_line(helper));
                 self.headline(subject, &words)
             }
-            Event::GoingBack { subject, cause } => {
-                let words = format!("going back: {}", one_line(&cause.detail));
+            Event::GoingBack { subject, detail, .. } => {
+                let words = format!("going back: {}", one_line(detail));
                 self.line(subject, &words, Style::Yellow)
             }
-            Event::UpdateEnded(record) => self.ended(record),
+            Event::UpdateEnded(update) => self.ended(update),
             Event::Warning { subject, detail } => self.warning(subject.as_ref(), detail),
         }
     }
@@ -155,10 +154,10 @@ impl Transcript {
         self.rewrite(&format!("{} {line}", padded(Step::Pull)))
     }
 
-    fn ended(&mut self, record: &Record) -> String {
-        let sentence = format!("{}: {}", one_line(&record.subject.to_string()), ended(record));
+    fn ended(&mut self, update: &UpdateRow) -> String {
+        let sentence = format!("{}: {}", one_line(&update.subject.to_string()), ended(update));
         let mut text = self.lines(&sentence, "", Style::Bold);
-        log(record, self.screen).for_each(|line| push_line(&mut text, &line));
+        log(update, self.screen).for_each(|line| push_line(&mut text, &line));
         text
     }
 

@@ -8,6 +8,7 @@ use crate::core::docker::reference::Digest;
 use crate::core::subject::Subject;
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::history::{Cause, Outcome, Record};
+use crate::documents::UpdateRow;
 use crate::output;
 
 /// Writes every event that matters to a person to the log.
@@ -108,7 +109,7 @@ fn ended(record: &Record) {
     let outcome = record.outcome.word();
     let reason = record.reason.as_deref();
     let gap_seconds = record.gap_seconds;
-    let sentence = output::ended(record);
+    let sentence = output::ended(&UpdateRow::from(record));
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(

@@ -10,6 +10,7 @@ use pilotfish::core::docker::reference::Digest;
 use pilotfish::core::subject::Subject;
 use pilotfish::core::time::zone::Zone;
 use pilotfish::core::update::history::{Outcome, Record};
+use pilotfish::documents::ContainerRow;
 
 pub fn digest(seed: &str) -> Digest {
     Digest::of(seed.as_bytes())
@@ -138,4 +139,9 @@ pub fn records() -> Vec<Record> {
         record.finished_at = time(&format!("2026-11-{day}T03:31:05.5Z"));
     }
     records
+}
+
+/// The rows of these reports.
+pub fn rows(reports: &[Report]) -> Vec<ContainerRow> {
+    reports.iter().map(ContainerRow::from).collect()
 }

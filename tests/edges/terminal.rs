@@ -6,6 +6,7 @@ use pilotfish::core::subject::Subject;
 use pilotfish::core::update::Step;
 use pilotfish::core::update::event::{Event, Listener, PullProgress};
 use pilotfish::core::update::history::{Cause, Outcome, Record};
+use pilotfish::documents;
 use pilotfish::output::{Screen, TerminalListener, Transcript};
 
 use crate::fixtures::{digest, record};
@@ -70,7 +71,7 @@ fn rendered(screen: Screen, is_terminal: bool) -> String {
     let mut transcript = Transcript::new(screen, is_terminal);
     let mut text = String::new();
     for (at, event) in events() {
-        text.push_str(&transcript.tell(&event, Duration::from_millis(at)));
+        text.push_str(&transcript.tell(&documents::Event::from(&event), Duration::from_millis(at)));
     }
     text + &transcript.finish()
 }

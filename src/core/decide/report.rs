@@ -166,7 +166,16 @@ impl Report {
     /// Whether the offered image is another one than the running one, held or not.
     #[must_use]
     pub fn is_update_available(&self) -> bool {
-        self.verdict != Verdict::UpToDate
-            && self.offered.as_ref().is_some_and(|offered| Some(offered) != self.running.as_ref())
+        is_update_available(self.verdict, self.running.as_ref(), self.offered.as_ref())
     }
+}
+
+/// Whether the offered image is another one than the running one, held or not.
+#[must_use]
+pub fn is_update_available(
+    verdict: Verdict,
+    running: Option<&Digest>,
+    offered: Option<&Digest>,
+) -> bool {
+    verdict != Verdict::UpToDate && offered.is_some() && offered != running
 }

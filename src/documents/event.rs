@@ -1,0 +1,202 @@
+//! One event of an update or of a round.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ContainerRow, UpdateRow, seconds};
+use crate::core::docker::reference::Digest;
+use crate::core::subject::Subject;
+use crate::core::update::Step;
+use crate::core::update::event;
+use crate::core::update::history::Fault;
+
+/// The progress of a pull.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullProgress {
+    /// Bytes fetched so far.
+    pub current: u64,
+    /// Bytes of all layers that must be fetched, as far as known.
+    pub total: u64,
+    /// Layers that are complete.
+    pub layers_done: usize,
+    /// Layers that are known.
+    pub layers: usize,
+}
+
+/// One event: an object with one field, whose name says what happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// An update begins.
+    UpdateBegun {
+        #[serde(flatten)]
+        subject: Subject,
+        /// The image as the user wrote it.
+        image: String,
+        /// The digest that runs.
+        from: Option<Digest>,
+        /// The digest that shall run.
+        to: Digest,
+        /// The dependents that are recreated with it.
+        #[serde(default)]
+        dependents: Vec<String>,
+    },
+    /// An unfinished update is continued.
+    TakenUp {
+        #[serde(flatten)]
+        subject: Subject,
+        /// What happens with it now.
+        intent: String,
+    },
+    /// A step begins.
+    StepBegun {
+        #[serde(flatten)]
+        subject: Subject,
+        step: Step,
+    },
+    /// A step is complete.
+    StepDone {
+        #[serde(flatten)]
+        subject: Subject,
+        step: Step,
+        #[serde(rename = "seconds", with = "seconds")]
+        took: Duration,
+    },
+    /// Layers arrive.
+    Pulling {
+        #[serde(flatten)]
+        subject: Subject,
+        /// The registry that the layers come from.
+        registry: String,
+        progress: PullProgress,
+    },
+    /// A pull is complete.
+    Pulled {
+        /// The registry that the image came from.
+        registry: String,
+        /// Bytes that were fetched.
+        bytes: u64,
+    },
+    /// An image is on this machine, and waits for the window of its container.
+    FetchedAhead {
+        #[serde(flatten)]
+        subject: Subject,
+        /// The digest that shall run then.
+        to: Digest,
+    },
+    /// The self-update helper now updates the agent's own container.
+    SelfUpdating {
+        #[serde(flatten)]
+        subject: Subject,
+        /// The name of the helper's container.
+        helper: String,
+    },
+    /// The rollback begins.
+    GoingBack {
+        #[serde(flatten)]
+        subject: Subject,
+        fault: Fault,
+        /// What happened, in one sentence.
+        detail: String,
+    },
+    /// An update ended.
+    UpdateEnded(Box<UpdateRow>),
+    /// A round ended.
+    RoundEnded {
+        /// How many containers were checked.
+        containers: usize,
+        /// The rows that differ from the round before.
+        news: Vec<ContainerRow>,
+        #[serde(rename = "seconds", with = "seconds")]
+        took: Duration,
+    },
+    /// Something that a person should know, but that stops nothing.
+    Warning {
+        /// Absent if the warning is about no container and no service.
+        #[serde(flatten)]
+        subject: Option<Subject>,
+        detail: String,
+    },
+}
+
+impl From<&event::PullProgress> for PullProgress {
+    fn from(progress: &event::PullProgress) -> Self {
+        let event::PullProgress { current, total, layers_done, layers } = *progress;
+        Self { current, total, layers_done, layers }
+    }
+}
+
+impl From<&event::Event> for Event {
+    fn from(event: &event::Event) -> Self {
+        match event.clone() {
+            event::Event::UpdateBegun { subject, image, from, to, dependents } => {
+                Self::UpdateBegun { subject, image, from, to, dependents }
+            }
+            event::Event::TakenUp { subject, intent } => Self::TakenUp { subject, intent },
+            event::Event::StepBegun { subject, step } => Self::StepBegun { subject, step },
+            event::Event::StepDone { subject, step, took } => {
+                Self::StepDone { subject, step, took }
+            }
+            event::Event::Pulling { subject, registry, progress } => {
+                Self::Pulling { subject, registry, progress: PullProgress::from(&progress) }
+            }
+            event::Event::Pulled { registry, bytes } => Self::Pulled { registry, bytes },
+            event::Event::FetchedAhead { subject, to } => Self::FetchedAhead { subject, to },
+            event::Event::SelfUpdating { subject, helper } => {
+                Self::SelfUpdating { subject, helper }
+            }
+            event::Event::GoingBack { subject, cause } => {
+                Self::GoingBack { subject, fault: cause.fault, detail: cause.detail }
+            }
+            event::Event::UpdateEnded(record) => {
+                Self::UpdateEnded(Box::new(UpdateRow::from(&*record)))
+            }
+            event::Event::RoundEnded { containers, news, took } => {
+                let news = news.iter().map(ContainerRow::from).collect();
+                Self::RoundEnded { containers, news, took }
+            }
+            event::Event::Warning { subject, detail } => Self::Warning { subject, detail },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::update::history::Cause;
+
+    #[test]
+    fn an_event_is_written_as_one_field_and_read_again() {
+        let (till, web) = (Subject::container("till"), Subject::service("web"));
+        let (subject, cause) = (till.clone(), Cause::image("exited"));
+        for (event, written) in [
+            (
+                event::Event::StepDone {
+                    subject: web.clone(),
+                    step: Step::Pull,
+                    took: Duration::from_millis(1500),
+                },
+                json!({"step_done": {"service": "web", "step": "pull", "seconds": 1.5}}),
+            ),
+            (
+                event::Event::GoingBack { subject, cause },
+                json!({"going_back": {"container": "till", "fault": "image", "detail": "exited"}}),
+            ),
+            (
+                event::Event::Warning { subject: None, detail: "slow".into() },
+                json!({"warning": {"detail": "slow"}}),
+            ),
+            (
+                event::Event::Warning { subject: Some(till), detail: "slow".into() },
+                json!({"warning": {"container": "till", "detail": "slow"}}),
+            ),
+        ] {
+            let event = Event::from(&event);
+            assert_eq!(serde_json::to_value(&event).expect("JSON"), written);
+            assert_eq!(serde_json::from_value::<Event>(written).expect("an event"), event);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Floor 3: the public JSON, version 1. Every edge speaks it: the control socket, `--json`, and
+//! what is sent to other machines.
+//!
+//! One file for each document. A document is plain data, made from the types of the core and of the
+//! agent. Field names never change. A reader ignores fields that it does not know, so a newer
+//! version may add some. Digests are complete (`sha256:…`), times are RFC 3339 in UTC, durations
+//! are seconds. The words of enums (verdicts, reasons, outcomes, steps) are those of the core. A
+//! subject is the field `container` or the field `service`; in lists it is a text.
+
+mod check;
+mod container;
+mod event;
+mod history;
+mod plan;
+mod quota;
+mod round;
+mod seconds;
+mod status;
+
+pub use check::{Check, IgnoredLabels};
+pub use container::ContainerRow;
+pub use event::{Event, PullProgress};
+pub use history::{History, UpdateRow};
+pub use plan::PlanRow;
+pub use quota::Quota;
+pub use round::Round;
+pub use status::{InFlight, Status};
+
+use chrono::{DateTime, SubsecRound, Utc};
+
+/// Digits after the seconds of a time. More would be noise.
+const SUBSECOND_DIGITS: u16 = 3;
+
+/// A time without the noise.
+fn rounded(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.trunc_subsecs(SUBSECOND_DIGITS)
+}
