@@ -8,14 +8,14 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Agent, AgentSettings, RoundListener};
+use crate::agent::{Agent, AgentSettings, Events, RoundListener};
 use crate::api::AllowedHosts;
 use crate::config::{DockerHost, RegistryHostSettings, Settings};
 use crate::core::decide::EngineEndpoint;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::docker::authority::in_brackets;
 use crate::core::time::schedule::DeviceFraction;
-use crate::core::update::event::{Event, Listener};
+use crate::core::update::event::{Event, Trigger};
 use crate::core::update::self_update::SelfUpdate;
 use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
@@ -33,7 +33,7 @@ pub struct Listeners {
     /// The state of the agent.
     pub snapshot: watch::Sender<Arc<Snapshot>>,
     /// Events of updates.
-    pub events: Arc<dyn Listener>,
+    pub events: Arc<Events>,
     /// Ends of rounds.
     pub rounds: Arc<dyn RoundListener>,
     /// Requests to registries.
@@ -123,7 +123,8 @@ fn agent_with(
     let agent_settings = agent_settings(settings, &world.host);
     let Listeners { snapshot, events, rounds, .. } = listeners;
     for note in world.state.notes() {
-        events.hear(&Event::Warning { subject: None, detail: note.clone() });
+        let warning = Event::Warning { subject: None, detail: note.clone() };
+        events.publish(world.host.now(), Trigger::Schedule, warning);
     }
     Ok(Agent::new(Arc::new(world), agent_settings, events, rounds, snapshot, stop))
 }

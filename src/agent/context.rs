@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::AgentSettings;
+use super::events::{Events, Publisher, StepNews};
 use crate::core::decide::failed_tries::FailedTry;
 use crate::core::subject::Subject;
-use crate::core::update::event::{Event, Listener};
+use crate::core::update::event::{Event, Listener, Trigger};
 use crate::engine::{Engine, EngineError, EngineInfo, Listed};
 use crate::execute::{Places, UpdateContext};
 use crate::ports::Ports;
@@ -18,6 +20,11 @@ use crate::registry::Registry;
 pub(super) struct Context<P> {
     pub(super) ports: Arc<P>,
     pub(super) settings: Arc<AgentSettings>,
+    /// Every event goes here.
+    pub(super) events: Arc<Events>,
+    /// Steps of updates go here as well.
+    pub(super) steps: mpsc::UnboundedSender<StepNews>,
+    /// Publishes events under the trigger of this context.
     pub(super) listener: Arc<dyn Listener>,
     pub(super) stop: CancellationToken,
     /// What the updates of this agent share.
@@ -31,6 +38,8 @@ impl<P> Clone for Context<P> {
         Self {
             ports: Arc::clone(&self.ports),
             settings: Arc::clone(&self.settings),
+            events: Arc::clone(&self.events),
+            steps: self.steps.clone(),
             listener: Arc::clone(&self.listener),
             stop: self.stop.clone(),
             places: Arc::clone(&self.places),
@@ -40,6 +49,36 @@ impl<P> Clone for Context<P> {
 }
 
 impl<P: Ports> Context<P> {
+    /// The context of an agent that has not begun.
+    pub(super) fn new(
+        ports: Arc<P>,
+        settings: Arc<AgentSettings>,
+        (events, steps): (Arc<Events>, mpsc::UnboundedSender<StepNews>),
+        stop: CancellationToken,
+        places: Arc<Places>,
+    ) -> Self {
+        let trigger = Trigger::Schedule;
+        let publisher = Publisher {
+            ports: Arc::clone(&ports),
+            events: Arc::clone(&events),
+            trigger,
+            steps: steps.clone(),
+        };
+        let listener = Arc::new(publisher);
+        Self { ports, settings, events, steps, listener, stop, places, is_resident: false }
+    }
+
+    /// The same, for what this trigger brings about.
+    pub(super) fn for_trigger(&self, trigger: Trigger) -> Self {
+        let publisher = Publisher {
+            ports: Arc::clone(&self.ports),
+            events: Arc::clone(&self.events),
+            trigger,
+            steps: self.steps.clone(),
+        };
+        Self { listener: Arc::new(publisher), ..self.clone() }
+    }
+
     /// What an update works with.
     pub(super) fn for_updates(&self) -> UpdateContext<'_, P> {
         UpdateContext {

@@ -6,12 +6,14 @@
 
 use std::collections::BTreeSet;
 
-use super::command::AgentCommand;
+use super::asks::{WaitingAsk, WaitingKind};
 use super::executor::{Executor, TaskOutcome};
-use super::round::{DueContainer, QueuedRound, Reply, ReplySender, RoundId};
+use super::question::{Answer, RecoverEnd, RollbackEnd};
+use super::round::{DueContainer, QueuedRound, Reply, RoundId};
 use super::tasks::TaskResult;
 use super::updates::footprint;
 use super::{Agent, RoundRequest};
+use crate::core::update::event::Trigger;
 use crate::ports::Ports;
 
 /// What the executor is doing.
@@ -27,7 +29,8 @@ pub(super) struct RunningTask {
 pub(super) enum Requester {
     Nobody,
     Round(RoundId),
-    Person(ReplySender),
+    RollBack(Trigger, Answer<RollbackEnd>),
+    Recover(Trigger, Answer<RecoverEnd>),
 }
 
 impl<P: Ports> Agent<P> {
@@ -67,13 +70,18 @@ impl<P: Ports> Agent<P> {
     /// A push came while its containers were asked or replaced: what it was about is asked now.
     async fn ask_what_was_pushed(&mut self) -> bool {
         let busy = self.busy_names();
-        let free: BTreeSet<_> = self.again.difference(&busy).cloned().collect();
-        if free.is_empty() || self.is_ending() {
+        let is_free = |(name, _): &(&String, &Trigger)| !busy.contains(*name);
+        let Some(trigger) = self.again.iter().find(is_free).map(|(_, trigger)| *trigger) else {
+            return false;
+        };
+        if self.is_ending() {
             return false;
         }
-        self.again.retain(|name| !free.contains(name));
+        let free: BTreeSet<_> =
+            self.again.keys().filter(|it| !busy.contains(*it)).cloned().collect();
+        self.again.retain(|name, _| !free.contains(name));
         let request = RoundRequest { names: Some(free), ..RoundRequest::default() };
-        self.begin(QueuedRound::new(request, Reply::Nobody), None).await;
+        self.begin(QueuedRound::new(request, trigger, Reply::Nobody), None).await;
         true
     }
 
@@ -83,8 +91,8 @@ impl<P: Ports> Agent<P> {
         if self.executor.is_none() || self.is_ending() {
             return false;
         }
-        if let Some((command, answer)) = self.next_command() {
-            self.carry_out_next(command, answer);
+        if let Some(ask) = WaitingAsk::next(&mut self.asks, &self.updates.names()) {
+            self.carry_out(ask);
             return true;
         }
         let Some((id, due)) = self.next_due() else { return false };
@@ -98,17 +106,6 @@ impl<P: Ports> Agent<P> {
             _ => self.prepare(id, due),
         }
         true
-    }
-
-    /// The first command that does not wait for an update of its own container.
-    fn next_command(&mut self) -> Option<(AgentCommand, ReplySender)> {
-        let at_work = self.updates.names();
-        let is_free = |(command, _): &(AgentCommand, ReplySender)| match command {
-            AgentCommand::RollBack(name) => !at_work.contains(name),
-            _ => true,
-        };
-        let position = self.commands.iter().position(is_free)?;
-        self.commands.remove(position)
     }
 
     /// The next container of a round that nothing in flight stands in the way of. Rounds that a
@@ -163,20 +160,26 @@ impl<P: Ports> Agent<P> {
         });
     }
 
-    /// A command that needs the executor.
-    fn carry_out_next(&mut self, command: AgentCommand, answer: ReplySender) {
-        let AgentCommand::RollBack(name) = command else {
-            let names = self.open.keys().cloned().collect();
-            return self.recover_for(names, true, Requester::Person(answer));
-        };
+    /// Carries out a question that needs the executor.
+    fn carry_out(&mut self, WaitingAsk { trigger, kind }: WaitingAsk) {
+        match kind {
+            WaitingKind::Recover(answer) => {
+                let names = self.open.keys().cloned().collect();
+                self.recover_for(names, true, Requester::Recover(trigger, answer));
+            }
+            WaitingKind::RollBack(name, answer) => {
+                self.prepare_rollback(name, Requester::RollBack(trigger, answer));
+            }
+        }
+    }
+
+    fn prepare_rollback(&mut self, name: String, requester: Requester) {
         let circumstances =
             self.circumstances(&RoundRequest { force: true, ..RoundRequest::default() });
         let (cache, in_flight) = (self.cache.clone(), self.updates.names());
         let run = self.recovery.begin_run(false, self.updates.plans());
         let names = BTreeSet::from([name.clone()]);
-        let Some(mut executor) = self.take_executor(names, Requester::Person(answer)) else {
-            return;
-        };
+        let Some(mut executor) = self.take_executor(names, requester) else { return };
         self.tasks.act(async move {
             let prepared =
                 executor.prepare_rollback(&name, cache, circumstances, (run, &in_flight)).await;
@@ -194,12 +197,19 @@ impl<P: Ports> Agent<P> {
         names: BTreeSet<String>,
         requester: Requester,
     ) -> Option<Box<Executor<P>>> {
-        let executor = self.executor.take()?;
-        if let Requester::Round(id) = &requester
-            && let Some(round) = self.rounds.get_mut(id)
-        {
-            round.acting += 1;
+        let mut executor = self.executor.take()?;
+        let mut trigger = Trigger::Recovery;
+        match &requester {
+            Requester::Nobody => {}
+            Requester::Round(id) => {
+                if let Some(round) = self.rounds.get_mut(id) {
+                    round.acting += 1;
+                    trigger = round.order.trigger;
+                }
+            }
+            Requester::RollBack(asked, _) | Requester::Recover(asked, _) => trigger = *asked,
         }
+        executor.context = self.context.for_trigger(trigger);
         self.work = Some(RunningTask { names, is_recovering: false, requester });
         Some(executor)
     }

@@ -7,13 +7,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::command::{kept_image, nothing, refused};
+use super::RoundError;
+use super::asks::kept_image;
 use super::context::Context;
 use super::engine_lock::EngineLock;
 use super::facts::{LookFacts, Names};
+use super::question::AskError;
 use super::recovery::Swept;
 use super::round::DueContainer;
-use super::{CommandError, RoundError};
 use crate::core::decide::engine_lock::Holder;
 use crate::core::decide::observation::{Observation, Readiness};
 use crate::core::decide::pending::PendingUpdates;
@@ -56,7 +57,7 @@ pub(super) struct RollbackPrepared {
     /// What became of updates that had been left open.
     pub(super) recovered: Result<Swept, RoundError>,
     /// The plan; absent if the self-update helper carries it out.
-    pub(super) plan: Result<Option<RollbackPlan>, CommandError>,
+    pub(super) plan: Result<Option<RollbackPlan>, AskError>,
 }
 
 /// The plan of a rollback by hand, and the documents that it starts from.
@@ -154,7 +155,7 @@ impl<P: Ports> Executor<P> {
         mut cache: Arc<Cache>,
         circumstances: Circumstances,
         swept: &Swept,
-    ) -> Result<Option<RollbackPlan>, CommandError> {
+    ) -> Result<Option<RollbackPlan>, AskError> {
         let state = self.context.ports.state();
         let (list, memory) = (self.context.list().await?, state.memory()?);
         let names = Names::only(BTreeSet::from([container.to_owned()]));
@@ -173,9 +174,10 @@ impl<P: Ports> Executor<P> {
         let surroundings = PreflightContext { defaults, open: &facts.open };
         let (ports, known) = (&*self.context.ports, (&mut self.ties, &*cache));
         let readiness = observe::readiness(ports, known, &surroundings, &observation).await;
-        let readiness = readiness.ok_or_else(|| nothing(container, "the Engine does not tell"))?;
+        let readiness = readiness
+            .ok_or_else(|| AskError::nothing_before(container, "the Engine does not tell"))?;
         let plan = roll_back(&observation, &readiness, &kept, &facts.circumstances)
-            .map_err(|no| refused(container, &no))?;
+            .map_err(|no| AskError::of_no(container, &no))?;
         if !observation.is_self {
             let (plan, readiness) = (Box::new(plan), Box::new(readiness));
             return Ok(Some(RollbackPlan { plan, readiness }));
@@ -184,7 +186,7 @@ impl<P: Ports> Executor<P> {
         let hand_over = self.context.hand_over(&plan, &readiness.original, task);
         match Box::pin(hand_over).await {
             true => Ok(None),
-            false => Err(CommandError::LeftOpen(container.to_owned())),
+            false => Err(AskError::LeftOpen(container.to_owned())),
         }
     }
 

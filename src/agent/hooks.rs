@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::context::Context;
 use super::facts::Names;
 use crate::core::decide::No;
-use crate::core::decide::reason::Reason;
 use crate::core::policy::hooks::Moment;
 use crate::core::update::plan::{ImageSource, Plan};
 use crate::engine::EngineError;
@@ -84,13 +83,7 @@ impl<P: Ports> Context<P> {
                 Ok(()) => {}
                 Err(HookError::Asked) => return HookAnswer::NotAsked,
                 Err(HookError::Failed(why)) => {
-                    let detail =
-                        format!("the {} hook of {} {why}", Moment::PreUpdate, member.container);
-                    return HookAnswer::Held(No {
-                        reason: Reason::HeldByHook,
-                        detail,
-                        opens: None,
-                    });
+                    return HookAnswer::Held(No::held_by_hook(&member.container, &why));
                 }
             }
         }

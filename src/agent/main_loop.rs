@@ -3,10 +3,10 @@
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use super::command::QueuedCommand;
+use super::events::StepNews;
 use super::executor::Executor;
+use super::handle::Ask;
 use super::round::Round;
-use super::step_news::StepNews;
 use super::tasks::TaskResult;
 use super::{Agent, RunEnd};
 use crate::core::time::timetable::Timetable;
@@ -21,7 +21,7 @@ enum WakeReason<P> {
     /// Something beside the loop came to its end.
     TaskResult(TaskResult<P>),
     /// A person wishes something, or something was pushed.
-    QueuedCommand(QueuedCommand),
+    Ask(Ask),
     /// An update begins a step.
     Step(StepNews),
     /// The timetable is to be looked at.
@@ -32,11 +32,7 @@ impl<P: Ports> Agent<P> {
     /// Checks on schedule and fulfils wishes, until it is asked to stop or to begin anew with other
     /// settings, which waits for the end of what is under way. What an earlier agent left open is
     /// finished at once, not at the first tick.
-    pub async fn run(
-        &mut self,
-        queue: &mut mpsc::Receiver<QueuedCommand>,
-        reload: &Notify,
-    ) -> RunEnd {
+    pub async fn run(&mut self, queue: &mut mpsc::Receiver<Ask>, reload: &Notify) -> RunEnd {
         let begun = Instant::now();
         self.heart.beat();
         self.context.is_resident = true;
@@ -62,7 +58,7 @@ impl<P: Ports> Agent<P> {
                 WakeReason::Stop => self.give_up().await,
                 WakeReason::Reload => is_reloading = true,
                 WakeReason::TaskResult(message) => self.hear(message).await,
-                WakeReason::QueuedCommand(queued) => self.take(queued).await,
+                WakeReason::Ask(queued) => self.take(queued).await,
                 WakeReason::Step(news) => self.note_step(&news),
                 WakeReason::Due => self.turn(&mut table, begun).await,
             }
@@ -87,7 +83,7 @@ impl<P: Ports> Agent<P> {
         &mut self,
         table: &Timetable,
         begun: Instant,
-        (is_open, queue, reload): (bool, &mut mpsc::Receiver<QueuedCommand>, &Notify),
+        (is_open, queue, reload): (bool, &mut mpsc::Receiver<Ask>, &Notify),
     ) -> WakeReason<P> {
         let waking = self.waking(table, begun);
         self.heart.rest_until(is_open.then_some(waking));
@@ -97,7 +93,7 @@ impl<P: Ports> Agent<P> {
             () = reload.notified(), if is_open => WakeReason::Reload,
             Some(news) = self.steps.recv() => WakeReason::Step(news),
             Some(message) = self.tasks.next() => WakeReason::TaskResult(message),
-            Some(queued) = queue.recv(), if is_open => WakeReason::QueuedCommand(queued),
+            Some(queued) = queue.recv(), if is_open => WakeReason::Ask(queued),
             () = tokio::time::sleep_until(waking), if is_open => WakeReason::Due,
             else => WakeReason::Stop,
         }
@@ -126,7 +122,7 @@ impl<P: Ports> Agent<P> {
         self.has_given_up = true;
         self.tasks.drop_looks();
         self.rounds.values_mut().for_each(Round::cancel_remaining);
-        self.commands.clear();
+        self.asks.clear();
         self.postponed.clear();
         self.again.clear();
         self.advance().await;

@@ -27,9 +27,11 @@ mod pending;
 mod round;
 mod publish;
 mod round_stages;
-mod step_news;
 mod wakeups;
-mod command;
+mod asks;
+mod events;
+mod handle;
+mod question;
 mod dispatch;
 mod outcomes;
 
@@ -49,22 +51,27 @@ use crate::core::policy::PolicyDefaults;
 use crate::core::time::schedule::{DeviceFraction, Jitter, Schedule};
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
-use crate::core::update::event::Listener;
+use crate::core::update::event::Trigger;
 use crate::engine::EngineError;
 use crate::execute::Places;
 use crate::observe::Cache;
 use crate::ports::Ports;
 use crate::recover::{self, Recovery};
 
-pub use command::{AgentCommand, CommandError, CommandReply, QueuedCommand};
+use asks::WaitingAsk;
 use context::Context;
 use dispatch::RunningTask;
+use events::StepNews;
+pub use events::{EventFilter, Events, Subscription};
 use executor::Executor;
+pub use handle::{AgentHandle, Ask, Pending};
 pub use heartbeat::Heartbeat;
-use round::{QueuedRound, ReplySender, Round, RoundId};
+pub use question::{
+    Allow, AskError, CheckPushed, Question, Recover, RecoverEnd, RollBack, RollbackEnd,
+};
+use round::{QueuedRound, Round, RoundId};
 pub use round::{RoundEnd, RoundError, RoundRequest};
 pub use self_update::SelfUpdateError;
-use step_news::{StepNews, step_news};
 use tasks::Tasks;
 use updates::Updates;
 
@@ -151,9 +158,9 @@ pub struct Agent<P: Ports> {
     /// Rounds that wait for the Engine together with what was left open.
     postponed: Vec<QueuedRound>,
     /// Commands that wait for the executor, or for an update of their container.
-    commands: VecDeque<(AgentCommand, ReplySender)>,
+    asks: VecDeque<WaitingAsk>,
     /// What was pushed for containers that were being asked or replaced.
-    again: BTreeSet<String>,
+    again: BTreeMap<String, Trigger>,
     /// Whether images may be there that were fetched ahead of their window. An earlier agent may
     /// have left some.
     has_prefetched_images: bool,
@@ -171,15 +178,15 @@ impl<P: Ports> Agent<P> {
     pub fn new(
         ports: Arc<P>,
         settings: AgentSettings,
-        listener: Arc<dyn Listener>,
+        events: Arc<Events>,
         rounds: Arc<dyn RoundListener>,
         snapshot: watch::Sender<Arc<Snapshot>>,
         stop: CancellationToken,
     ) -> Self {
         let settings = Arc::new(settings);
         let places = Arc::new(Places::new(settings.pull_parallel));
-        let (listener, steps) = step_news(listener);
-        let context = Context { ports, settings, listener, stop, places, is_resident: false };
+        let (sender, steps) = mpsc::unbounded_channel();
+        let context = Context::new(ports, settings, (events, sender), stop, places);
         Self {
             rounds_heard: rounds,
             heart: Heartbeat::default(),
@@ -202,8 +209,8 @@ impl<P: Ports> Agent<P> {
             next_round: 0,
             latest: None,
             postponed: Vec::new(),
-            commands: VecDeque::new(),
-            again: BTreeSet::new(),
+            asks: VecDeque::new(),
+            again: BTreeMap::new(),
             has_prefetched_images: true,
             mirrors_are_known: false,
             is_self_updating: false,
@@ -223,11 +230,8 @@ impl<P: Ports> Agent<P> {
     ///
     /// # Errors
     /// It could not run at all. What goes wrong with one container is in its report.
-    pub async fn round(&mut self, request: &RoundRequest) -> Result<RoundEnd, CommandError> {
-        match self.carry_out(AgentCommand::Round(request.clone())).await? {
-            CommandReply::Round(end) => Ok(*end),
-            _ => Err(CommandError::Ended),
-        }
+    pub async fn round(&mut self, request: &RoundRequest) -> Result<RoundEnd, AskError> {
+        self.answer(request.clone()).await
     }
 
     /// Says whether the lock is for this agent. Where the Engine could not make a helper that is

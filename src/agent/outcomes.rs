@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::command::CommandReply;
+use super::context::Context;
 use super::dispatch::{Requester, RunningTask};
 use super::executor::{Executor, Prepared, RollbackPlan, RollbackPrepared, TaskOutcome};
+use super::question::{Answer, AskError, RecoverEnd, RollbackEnd};
 use super::recovery::Swept;
-use super::round::{DueContainer, QueuedRound, Reply, ReplySender, RoundId};
+use super::round::{DueContainer, RoundId};
 use super::tasks::TaskResult;
 use super::updates::{EndedUpdate, UpdateId, UpdateResult, Waiting, footprint};
-use super::{Agent, CommandError, RoundError, RoundRequest};
+use super::{Agent, RoundError};
 use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Report;
 use crate::core::decide::{Decision, No};
+use crate::core::update::event::Trigger;
 use crate::core::update::history::Record;
 use crate::ports::Ports;
 use crate::recover::Recovered;
@@ -42,15 +44,16 @@ impl<P: Ports> Agent<P> {
             (TaskOutcome::Prepared(prepared), Requester::Round(id)) => {
                 self.prepared(id, *prepared).await;
             }
-            (TaskOutcome::RollbackPrepared(prepared), Requester::Person(answer)) => {
-                self.rollback_prepared(*prepared, names, answer).await;
+            (TaskOutcome::RollbackPrepared(prepared), Requester::RollBack(trigger, answer)) => {
+                self.note_touched(names);
+                self.rollback_prepared(*prepared, trigger, answer).await;
             }
             (TaskOutcome::Recovered { swept, is_self_updating }, requester) => {
                 self.note_touched(names);
                 self.is_self_updating |= is_self_updating;
                 match requester {
-                    Requester::Person(answer) => self.recovered_for(swept, answer).await,
-                    Requester::Nobody | Requester::Round(_) => self.recovered(swept).await,
+                    Requester::Recover(_, answer) => self.recovered_for(swept, answer).await,
+                    _ => self.recovered(swept).await,
                 }
             }
             (TaskOutcome::Dropped(are_left), _) => {
@@ -63,6 +66,12 @@ impl<P: Ports> Agent<P> {
                 self.begin(order, None).await;
             }
         }
+    }
+
+    /// The context for what a round brings about.
+    fn context_of(&self, id: RoundId) -> Context<P> {
+        let trigger = self.rounds.get(&id).map_or(Trigger::Schedule, |it| it.order.trigger);
+        self.context.for_trigger(trigger)
     }
 
     fn has_acted(&mut self, id: RoundId) {
@@ -104,7 +113,7 @@ impl<P: Ports> Agent<P> {
                 self.has_prefetched_images |= plan.has_pre_update_hooks();
                 let waiting = Waiting::Round(id, Box::new(observation));
                 let update = self.begin_update(decision, waiting);
-                let context = self.context.clone();
+                let context = self.context_of(id);
                 self.tasks.act(async move {
                     TaskResult::UpdateEnded(update, context.update(*plan, *readiness).await)
                 });
@@ -113,7 +122,7 @@ impl<P: Ports> Agent<P> {
                 self.has_prefetched_images = true;
                 let waiting = Waiting::Round(id, Box::new(observation));
                 let update = self.begin_update(decision, waiting);
-                let context = self.context.clone();
+                let context = self.context_of(id);
                 self.tasks.act(async move {
                     TaskResult::UpdateEnded(update, context.prefetch(&fetch).await)
                 });
@@ -139,22 +148,20 @@ impl<P: Ports> Agent<P> {
     async fn rollback_prepared(
         &mut self,
         prepared: RollbackPrepared,
-        names: BTreeSet<String>,
-        answer: ReplySender,
+        trigger: Trigger,
+        answer: Answer<RollbackEnd>,
     ) {
         let RollbackPrepared { container, recovered, plan } = prepared;
-        self.note_touched(names);
         let recovered = recovered.and_then(|swept| self.settle(swept));
         let plan = match (recovered, plan) {
-            (Err(error), _) => Err(CommandError::Round(error)),
+            (Err(error), _) => Err(AskError::Round(error)),
             (Ok(_), plan) => plan,
         };
         match plan {
-            Ok(Some(plan)) => self.begin_rollback(plan, answer),
+            Ok(Some(plan)) => self.begin_rollback(plan, trigger, answer),
             Ok(None) => {
                 self.is_self_updating = true;
-                let reply = CommandReply::SelfUpdating(container);
-                self.look_before(reply, BTreeSet::new(), answer).await;
+                let _ = answer.send(Ok(RollbackEnd::SelfUpdating { container }));
             }
             Err(error) => {
                 let _ = answer.send(Err(error));
@@ -162,10 +169,15 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    fn begin_rollback(&mut self, rollback: RollbackPlan, answer: ReplySender) {
+    fn begin_rollback(
+        &mut self,
+        rollback: RollbackPlan,
+        trigger: Trigger,
+        answer: Answer<RollbackEnd>,
+    ) {
         let RollbackPlan { plan, readiness } = rollback;
-        let update = self.begin_update(Decision::Update(plan.clone()), Waiting::Person(answer));
-        let context = self.context.clone();
+        let update = self.begin_update(Decision::Update(plan.clone()), Waiting::Asker(answer));
+        let context = self.context.for_trigger(trigger);
         self.tasks.act(async move {
             TaskResult::UpdateEnded(update, context.update(*plan, *readiness).await)
         });
@@ -189,15 +201,11 @@ impl<P: Ports> Agent<P> {
                 self.has_acted(id);
                 self.acted(id, container_result(result, *observation, decision, names));
             }
-            Waiting::Person(answer) => match result.answer(&container) {
-                Ok(record) => {
-                    let names = BTreeSet::from([container]);
-                    self.look_before(CommandReply::RolledBack(record), names, answer).await;
-                }
-                Err(error) => {
-                    let _ = answer.send(Err(error));
-                }
-            },
+            Waiting::Asker(answer) => {
+                let end = result.rollback_end(&container);
+                let names = BTreeSet::from_iter(end.is_ok().then_some(container));
+                self.answer_after_look(end, names, answer).await;
+            }
         }
     }
 
@@ -236,7 +244,9 @@ impl<P: Ports> Agent<P> {
         let mut recovered = recovery.settle(&*context.ports, &*context.listener, taken_up);
         let untouched = swept.untouched;
         self.untouched.clear();
-        recovered.open.extend(untouched.clone().unwrap_or_default());
+        recovered
+            .open
+            .extend(untouched.iter().flatten().map(|(it, open)| (it.clone(), open.clone())));
         let mut open = recovered.open.clone();
         let in_flight = self.updates.names();
         open.extend(in_flight.into_iter().map(|name| (name, OpenUpdate::InFlight)));
@@ -245,7 +255,11 @@ impl<P: Ports> Agent<P> {
     }
 
     /// What became of everything that had been left open, for a person.
-    async fn recovered_for(&mut self, swept: Result<Swept, RoundError>, answer: ReplySender) {
+    async fn recovered_for(
+        &mut self,
+        swept: Result<Swept, RoundError>,
+        answer: Answer<RecoverEnd>,
+    ) {
         let Recovered { records, open } = match swept.and_then(|swept| self.settle(swept)) {
             Ok(recovered) => recovered,
             Err(error) => {
@@ -256,7 +270,7 @@ impl<P: Ports> Agent<P> {
         let ended = records.iter().map(|record| record.subject.name.clone());
         let touched: BTreeSet<_> = ended.chain(open.keys().cloned()).collect();
         let open = open.into_keys().collect();
-        self.look_before(CommandReply::Recovered { records, open }, touched, answer).await;
+        self.answer_after_look(Ok(RecoverEnd { records, open }), touched, answer).await;
     }
 
     /// What had been left open is told to a round that waited for it.
@@ -277,9 +291,7 @@ impl<P: Ports> Agent<P> {
             round.end.recovered.extend(recovered.records);
         } else if !names.is_empty() && self.snapshot.borrow().last_check.is_some() {
             // What was shown of them before is no longer true.
-            let request =
-                RoundRequest { names: Some(names), dry_run: true, ..RoundRequest::default() };
-            self.begin(QueuedRound::new(request, Reply::Instead(None)), None).await;
+            self.look_once(names, None).await;
         }
     }
 }

@@ -77,7 +77,7 @@ impl<P: Ports> Agent<P> {
 
     /// A round could not run at all.
     pub(super) fn could_not_run(&self, order: QueuedRound, error: RoundError) {
-        let is_counted = !matches!(order.reply, Reply::Instead(..));
+        let is_counted = !matches!(order.reply, Reply::After(_));
         if is_counted && !matches!(error, RoundError::UnknownNames(_)) {
             self.rounds_heard.round(false, order.begun.elapsed());
             self.publish(|snapshot| {
@@ -111,7 +111,8 @@ impl<P: Ports> Agent<P> {
             snapshot.quotas.clone_from(&end.quotas);
         });
         let containers = end.reports.len();
-        self.context.listener.hear(&Event::RoundEnded { containers, news, took });
+        let listener = self.context.for_trigger(round.order.trigger).listener;
+        listener.hear(&Event::RoundEnded { containers, news, took });
     }
 
     /// Shows how many digests are refused, by subject.

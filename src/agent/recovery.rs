@@ -33,7 +33,10 @@ pub(super) struct Swept {
 impl Swept {
     /// The containers that are not to be touched, because their update is open or unproven.
     pub(super) fn open(&self) -> BTreeMap<String, OpenUpdate> {
-        let mut open = self.untouched.clone().unwrap_or_default();
+        let mut open = match &self.untouched {
+            Ok(untouched) => untouched.clone(),
+            Err(_) => BTreeMap::new(),
+        };
         for one in &self.taken_up {
             let state = one.open();
             let named =

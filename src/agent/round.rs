@@ -8,17 +8,16 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::CommandError;
-use super::command::CommandReply;
 use super::facts::LookFacts;
+use super::question::{Answer, AskError};
 use crate::core::decide::Decision;
 use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::policy::own_labels::PassedOver;
+use crate::core::update::event::Trigger;
 use crate::core::update::history::Record;
 use crate::core::update::plan::Outline;
 use crate::engine::EngineError;
@@ -96,39 +95,37 @@ impl From<RecoverError> for RoundError {
 /// Tells rounds apart, in the order in which they began.
 pub(super) type RoundId = u64;
 
-/// Where the answer to a wish goes.
-pub(super) type ReplySender = oneshot::Sender<Result<CommandReply, CommandError>>;
-
 /// Who hears how a round ended.
 pub(super) enum Reply {
-    /// The snapshot and the metrics alone: nobody asked for it.
+    /// The snapshot and the metrics alone.
     Nobody,
-    /// A person as well.
-    Person(ReplySender),
-    /// It only looks again at what was touched. That is no round: nothing is counted, and a person,
-    /// if one has touched it, hears what became of the wish.
-    Instead(Option<(ReplySender, Box<CommandReply>)>),
+    /// The asker as well.
+    Asker(Answer<RoundEnd>),
+    /// Nobody: it only looks again at what was touched, so nothing is counted. What waits for the
+    /// look, such as the answer to a person who touched it, is sent at its end.
+    After(Option<Finish>),
 }
 
+/// What is done at the end of a look.
+pub(super) type Finish = Box<dyn FnOnce() + Send>;
+
 impl Reply {
-    /// Sends the answer. A person who asked may have gone away meanwhile. Who has only touched
-    /// something hears of that, whatever became of the look.
+    /// Sends the answer. The asker may be gone by then.
     pub(super) fn send(self, ended: Result<RoundEnd, RoundError>) {
-        let (answer, reply) = match self {
-            Self::Nobody | Self::Instead(None) => return,
-            Self::Person(answer) => {
-                let reply = ended.map(|end| CommandReply::Round(Box::new(end)));
-                (answer, reply.map_err(CommandError::Round))
+        match self {
+            Self::Nobody | Self::After(None) => {}
+            Self::Asker(answer) => {
+                let _ = answer.send(ended.map_err(AskError::Round));
             }
-            Self::Instead(Some((answer, reply))) => (answer, Ok(*reply)),
-        };
-        let _ = answer.send(reply);
+            Self::After(Some(finish)) => finish(),
+        }
     }
 }
 
 /// A round that is to begin.
 pub(super) struct QueuedRound {
     pub(super) request: RoundRequest,
+    pub(super) trigger: Trigger,
     pub(super) reply: Reply,
     pub(super) begun: Instant,
     /// Whether it has waited for the Engine already, which is done once.
@@ -136,11 +133,11 @@ pub(super) struct QueuedRound {
 }
 
 impl QueuedRound {
-    pub(super) fn new(request: RoundRequest, reply: Reply) -> Self {
-        Self { request, reply, begun: Instant::now(), has_waited: false }
+    pub(super) fn new(request: RoundRequest, trigger: Trigger, reply: Reply) -> Self {
+        Self { request, trigger, reply, begun: Instant::now(), has_waited: false }
     }
 
-    /// Whether the schedule asked for it, and not a person.
+    /// Whether no asker waits for it.
     pub(super) fn is_due(&self) -> bool {
         matches!(self.reply, Reply::Nobody)
     }

@@ -119,7 +119,7 @@ impl<P: Ports> Agent<P> {
         round.end.outlines.sort_by(|a, b| a.subject.cmp(&b.subject));
         round.end.quotas = self.context.ports.registry().quotas();
         self.show_refused();
-        if !matches!(round.order.reply, Reply::Instead(..)) {
+        if !matches!(round.order.reply, Reply::After(_)) {
             self.tell(&round);
         }
         round.order.reply.send(Ok(round.end));

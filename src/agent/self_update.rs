@@ -8,14 +8,15 @@ use tokio::time::Instant;
 
 use super::Agent;
 use super::context::Context;
-use crate::core::decide::memory::{INTERRUPTIONS_MAX, Refusal};
+use crate::core::decide::memory::Refusal;
 use crate::core::docker::inspect;
+use crate::core::recreate::Recreation;
 use crate::core::recreate::self_update_helper::{helper, is_self_update_helper};
-use crate::core::recreate::{Recreation, restart_policy};
 use crate::core::update::event::Event;
 use crate::core::update::plan::Plan;
 use crate::core::update::self_update::{
     HelperState, LockOwner, LockOwnerAction, SelfUpdate, SelfUpdateTask, settle,
+    weak_restart_policy,
 };
 use crate::engine::{Engine, EngineError};
 use crate::execute;
@@ -219,13 +220,10 @@ impl<P: Ports> Context<P> {
             return Ok(());
         }
         let mut memory = self.ports.state().memory()?;
-        let subject = self_update.subject();
-        let count = memory.interrupt(&subject, &self_update.to.manifest);
-        if count >= INTERRUPTIONS_MAX {
-            let detail = format!("{count} tries were interrupted, the last one: {why}");
-            let (digests, at) = (self_update.to.digests(), self.ports.host().now());
-            memory.refuse(&subject, Refusal { digests, at, detail });
-        }
+        let offer = &self_update.to;
+        let (digests, at) = (offer.digests(), self.ports.host().now());
+        let refusal = Refusal { digests, at, detail: why.to_owned() };
+        memory.note_interruption(&self_update.subject(), &offer.manifest, refusal);
         self.ports.state().remember(&memory)
     }
 
@@ -268,18 +266,12 @@ impl<P: Ports> Context<P> {
         self.ports.state().self_update()
     }
 
-    /// After SIGKILL of the Engine only `always` comes back, and nobody else starts the agent.
+    /// Warns if a crash of the Engine would end the agent.
     pub(super) async fn look_at_own_restart_policy(&self) {
         let Some(own) = self.ports.host().own_container() else { return };
         let Ok(Some(found)) = self.ports.engine().inspect(&own).await else { return };
-        let Ok(policy) = restart_policy(&found) else { return };
-        if policy.name != "always" {
-            let (name, word) = (inspect::name(&found), &policy.name);
-            let word = if word.is_empty() { "no" } else { word };
-            self.warn(format!(
-                "the agent's own container {name} has the restart policy `{word}`: after a crash \
-                 of the Engine only `always` brings it back"
-            ));
+        if let Some(detail) = weak_restart_policy(&found) {
+            self.warn(detail);
         }
     }
 

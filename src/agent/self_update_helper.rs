@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::question::{AskError, RollBack};
 use super::self_update::SelfUpdateError;
-use super::{Agent, AgentCommand, CommandError, CommandReply, RoundError, RoundRequest};
+use super::{Agent, RoundEnd, RoundError, RoundRequest};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Verdict;
 use crate::core::docker::inspect;
@@ -96,37 +97,32 @@ impl<P: Ports> Agent<P> {
             }
             Ok(Some(_)) => {}
         }
-        let names = Some(BTreeSet::from([self_update.container.clone()]));
-        let command = match self_update.task {
-            SelfUpdateTask::Update { force } => AgentCommand::Round(RoundRequest {
-                names,
-                force,
-                tries_at_once: true,
-                ..RoundRequest::default()
-            }),
-            SelfUpdateTask::RollBack => AgentCommand::RollBack(self_update.container.clone()),
+        let ended = match self_update.task {
+            SelfUpdateTask::Update { force } => {
+                let names = Some(BTreeSet::from([self_update.container.clone()]));
+                let request =
+                    RoundRequest { names, force, tries_at_once: true, ..RoundRequest::default() };
+                self.answer(request).await.map(Some)
+            }
+            SelfUpdateTask::RollBack => {
+                let container = self_update.container.clone();
+                self.answer(RollBack { container }).await.map(|_| None)
+            }
         };
-        match self.carry_out(command).await {
-            Err(CommandError::Round(RoundError::Engine(error)))
-                if error.is_engine_unreachable() =>
-            {
-                AttemptResult::NotYet
+        match ended {
+            Err(AskError::Round(RoundError::Engine(error))) if error.is_engine_unreachable() => {
+                return AttemptResult::NotYet;
             }
-            Err(error) => {
-                self.context.warn_of(self_update, error.to_string());
-                AttemptResult::Over
-            }
-            Ok(reply) => {
-                self.count_refusal_to_begin(self_update, &reply);
-                AttemptResult::Over
-            }
+            Err(error) => self.context.warn_of(self_update, error.to_string()),
+            Ok(Some(end)) => self.count_refusal_to_begin(self_update, &end),
+            Ok(None) => {}
         }
+        AttemptResult::Over
     }
 
     /// The agent found nothing in the way of the update, and the helper did: where that is more
     /// than a registry that is away, it is not handed over for ever.
-    fn count_refusal_to_begin(&self, self_update: &SelfUpdate, reply: &CommandReply) {
-        let CommandReply::Round(end) = reply else { return };
+    fn count_refusal_to_begin(&self, self_update: &SelfUpdate, end: &RoundEnd) {
         let report =
             end.reports.iter().find(|report| report.subject.is_container(&self_update.container));
         let Some(report) = report.filter(|_| end.records.is_empty()) else { return };

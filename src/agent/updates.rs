@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::CommandError;
 use super::RoundError;
 use super::context::Context;
 use super::hooks::HookAnswer;
-use super::round::{ReplySender, RoundId};
+use super::question::{Answer, AskError, RollbackEnd};
+use super::round::RoundId;
 use crate::core::decide::observation::{Observation, Readiness};
 use crate::core::decide::snapshot::ActiveUpdate;
 use crate::core::decide::{Decision, Fetch, No, originals};
@@ -31,7 +31,7 @@ pub(super) enum Waiting {
     /// A round, which reports on the container.
     Round(RoundId, Box<Observation>),
     /// A person who asked for a rollback.
-    Person(ReplySender),
+    Asker(Answer<RollbackEnd>),
 }
 
 /// One update, or one pull ahead of its window, in flight.
@@ -158,11 +158,11 @@ pub(super) enum UpdateResult {
 
 impl UpdateResult {
     /// The answer to a person who asked for the rollback of this container.
-    pub(super) fn answer(self, container: &str) -> Result<Box<Record>, CommandError> {
+    pub(super) fn rollback_end(self, container: &str) -> Result<RollbackEnd, AskError> {
         match self {
-            Self::Ended(record) => Ok(record),
-            Self::NotBegun(error) => Err(CommandError::Round(error)),
-            _ => Err(CommandError::LeftOpen(container.to_owned())),
+            Self::Ended(record) => Ok(RollbackEnd::Ended(record)),
+            Self::NotBegun(error) => Err(AskError::Round(error)),
+            _ => Err(AskError::LeftOpen(container.to_owned())),
         }
     }
 }

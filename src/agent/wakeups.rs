@@ -12,6 +12,7 @@ use super::round::{QueuedRound, Reply};
 use super::{Agent, AgentSettings, RoundRequest};
 use crate::core::time::schedule::Schedule;
 use crate::core::time::timetable::{Due, Timetable};
+use crate::core::update::event::Trigger;
 use crate::engine::{Engine, Listed};
 use crate::host::Host;
 use crate::observe;
@@ -89,9 +90,7 @@ impl<P: Ports> Agent<P> {
         self.take_up_open().await;
         let names = self.watched().await.unwrap_or_default();
         if !names.is_empty() {
-            let request =
-                RoundRequest { names: Some(names), dry_run: true, ..RoundRequest::default() };
-            self.begin(QueuedRound::new(request, Reply::Instead(None)), None).await;
+            self.look_once(names, None).await;
             self.advance().await;
         }
     }
@@ -127,7 +126,7 @@ impl<P: Ports> Agent<P> {
         } else {
             RoundRequest { names: Some(names), ..RoundRequest::default() }
         };
-        self.begin(QueuedRound::new(request, Reply::Nobody), list).await;
+        self.begin(QueuedRound::new(request, Trigger::Schedule, Reply::Nobody), list).await;
         self.advance().await;
     }
 

@@ -14,13 +14,14 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::webhook_token::WebhookToken;
 use super::{ConnectionLimits, nothing_at};
-use crate::agent::{AgentCommand, CommandReply, QueuedCommand};
+use crate::agent::{AgentHandle, CheckPushed};
 use crate::core::docker::webhook::{Push, WebhookError, parse};
+use crate::core::update::event::Asker;
 
 /// Largest notification, in bytes. GitHub's webhooks have some tens of kilobytes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -100,7 +101,7 @@ const fn status_of(error: WebhookError) -> StatusCode {
 /// Hands pushes on to the agent, those that come together as one wish.
 pub async fn pass_on(
     mut pushes: mpsc::Receiver<Vec<Push>>,
-    queue: mpsc::Sender<QueuedCommand>,
+    agent: AgentHandle,
     stop: CancellationToken,
 ) {
     while let Some(Some(first)) = stop.run_until_cancelled(pushes.recv()).await {
@@ -109,26 +110,20 @@ pub async fn pass_on(
         while let Ok(more) = pushes.try_recv() {
             gathered.extend(more);
         }
-        if stop.run_until_cancelled(command(gathered, &queue)).await.is_none() {
+        if stop.run_until_cancelled(check(gathered, &agent)).await.is_none() {
             return;
         }
         stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }
 }
 
-async fn command(pushed: BTreeSet<Push>, queue: &mpsc::Sender<QueuedCommand>) {
-    let count = pushed.len();
-    let (answer, answered) = oneshot::channel();
-    let command = AgentCommand::Push(pushed.into_iter().collect());
-    if queue.send(QueuedCommand { command, answer }).await.is_err() {
-        return;
-    }
+async fn check(pushed: BTreeSet<Push>, agent: &AgentHandle) {
+    let pushes = pushed.len();
+    let question = CheckPushed(pushed.into_iter().collect());
     // The answer comes before any registry's: one that hangs holds up no other push.
-    match answered.await {
-        Ok(Ok(CommandReply::Asking(containers))) => {
-            tracing::info!(pushes = count, containers, "checking what was pushed");
-        }
-        // A round that could not run was told by the agent.
-        _ => tracing::debug!(pushes = count, "what was pushed could not be checked"),
+    match agent.ask(Asker::Webhook, question).await {
+        Ok(containers) => tracing::info!(pushes, containers, "checking what was pushed"),
+        // The agent has told of a round that could not run.
+        Err(_) => tracing::debug!(pushes, "what was pushed could not be checked"),
     }
 }

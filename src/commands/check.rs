@@ -2,12 +2,12 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandContext, Exit, deaf, names, print, waits_for};
-use crate::agent::{AgentCommand, CommandReply, RoundEnd, RoundRequest};
+use super::{CommandContext, Exit, names, print, quiet, waits_for};
+use crate::agent::{Events, RoundEnd, RoundRequest};
 use crate::app;
 use crate::cli::CheckArguments;
 use crate::control::client::Control;
-use crate::core::update::event::NullListener;
+use crate::core::update::event::NullSink;
 use crate::documents::Round;
 use crate::output;
 
@@ -33,11 +33,12 @@ pub async fn check(setting: &CommandContext, arguments: CheckArguments) -> anyho
 /// It could not run at all.
 pub async fn look(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<RoundEnd> {
     let Some(control) = Control::connect(&setting.settings.state_dir).await? else {
-        let mut agent = app::reader(&setting.settings, deaf(), CancellationToken::new())?;
+        let mut agent = app::reader(
+            &setting.settings,
+            quiet(Events::new(Vec::new())),
+            CancellationToken::new(),
+        )?;
         return Ok(agent.round(&request).await?);
     };
-    match control.ask(&AgentCommand::Round(request), &NullListener, waits_for).await? {
-        CommandReply::Round(end) => Ok(*end),
-        _ => anyhow::bail!("the agent answered something else than what it was asked"),
-    }
+    Ok(control.ask(&request, &NullSink, waits_for).await?)
 }

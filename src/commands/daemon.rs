@@ -7,11 +7,10 @@ use anyhow::Context as _;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{FanOut, stop_on_signal};
-use crate::agent::{Heartbeat, QueuedCommand, RoundListener};
+use super::stop_on_signal;
+use crate::agent::{AgentHandle, Ask, Events, Heartbeat, RoundListener};
 use crate::api;
 use crate::app::Listeners;
-use crate::control::server;
 use crate::core::decide::snapshot::Snapshot;
 use crate::metrics::Metrics;
 use crate::registry::RegistryObserver;
@@ -22,37 +21,31 @@ pub(super) struct DaemonState {
     /// Cancelled when the process is to end.
     pub(super) stop: CancellationToken,
     metrics: Arc<Metrics>,
-    events: server::Broadcast,
+    events: Arc<Events>,
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
-    pub(super) commands: mpsc::Sender<QueuedCommand>,
+    pub(super) agent: AgentHandle,
     pub(super) reload: Notify,
     /// The heartbeat of the agent's loop.
     pub(super) heart: Heartbeat,
 }
 
 impl DaemonState {
-    /// Until it is told to stop.
-    pub(super) fn new(commands: mpsc::Sender<QueuedCommand>) -> anyhow::Result<Self> {
-        Ok(Self {
-            stop: stop_on_signal()?,
-            metrics: Arc::new(Metrics::new().context("cannot set up the metrics")?),
-            events: server::Broadcast::default(),
-            snapshot: watch::Sender::new(Arc::default()),
-            commands,
-            reload: Notify::new(),
-            heart: Heartbeat::default(),
-        })
+    /// The state of a process that runs until it is told to stop, and the queue of the questions
+    /// to its agent.
+    pub(super) fn new() -> anyhow::Result<(Self, mpsc::Receiver<Ask>)> {
+        let metrics = Arc::new(Metrics::new().context("cannot set up the metrics")?);
+        let events = Events::new(vec![Arc::new(LogListener), metrics.clone()]);
+        let (snapshot, heart) = (watch::Sender::new(Arc::default()), Heartbeat::default());
+        let (agent, asks) = AgentHandle::new(events.clone(), snapshot.subscribe(), heart.clone());
+        let (stop, reload) = (stop_on_signal()?, Notify::new());
+        Ok((Self { stop, metrics, events, snapshot, agent, reload, heart }, asks))
     }
 
     pub(super) fn listeners(&self) -> Listeners {
         let metrics = &self.metrics;
         Listeners {
             snapshot: self.snapshot.clone(),
-            events: Arc::new(FanOut(vec![
-                Arc::new(LogListener),
-                metrics.clone(),
-                Arc::new(self.events.clone()),
-            ])),
+            events: self.events.clone(),
             rounds: Arc::new(CountingObserver(metrics.clone())),
             registries: Arc::new(CountingObserver(metrics.clone())),
         }
@@ -66,16 +59,6 @@ impl DaemonState {
 
     pub(super) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
         self.snapshot.send_modify(|snapshot| change(Arc::make_mut(snapshot)));
-    }
-
-    /// What the control socket's end needs.
-    pub(super) fn control(&self) -> server::ControlState {
-        server::ControlState {
-            queue: self.commands.clone(),
-            events: self.events.clone(),
-            snapshot: self.snapshot.subscribe(),
-            heart: self.heart.clone(),
-        }
     }
 }
 

@@ -1,12 +1,16 @@
 //! Floor 3: what each command does. A command reads settings, builds what it needs through
 //! `app.rs`, and prints; it decides nothing about a container.
 
-mod agent;
+mod allow;
+mod config;
+mod healthcheck;
 mod self_update_helper;
 mod check;
 mod history;
 mod stale_socket;
-mod person;
+mod recover;
+mod rollback;
+mod status;
 mod daemon;
 mod run;
 mod servers;
@@ -24,15 +28,12 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::RoundListener;
+use crate::agent::{Events, RoundListener};
 use crate::app::Listeners;
 use crate::cli::{Cli, Command, ConfigArguments, GlobalOptions};
-use crate::config::{
-    self, ConfigError, ConfigFile, Environment, LogFormat, LogLevel, Settings, Sources,
-};
+use crate::config::{ConfigError, ConfigFile, Environment, LogFormat, LogLevel, Settings, Sources};
 use crate::core::decide::report::Verdict;
 use crate::core::text::harmless_page;
-use crate::core::update::event::{Event, Listener, NullListener};
 use crate::core::update::history::Outcome;
 use crate::documents::Round;
 use crate::output::{Screen, may_colour, one_line};
@@ -104,23 +105,23 @@ struct CommandContext {
 /// It could not be done; the chain of causes says why and what to do.
 pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     if let Command::Config(ConfigArguments { check: Some(file), .. }) = &cli.command {
-        return agent::check_config(file);
+        return config::check_config(file);
     }
     if let Command::Config(ConfigArguments { from_watchtower: Some(file), .. }) = &cli.command {
-        return agent::from_watchtower(file);
+        return config::from_watchtower(file);
     }
     let setting = prepare(&cli)?;
     match cli.command {
         Command::Run => Box::pin(run::run(setting)).await,
         Command::Check(arguments) => check::check(&setting, arguments).await,
         Command::Update(arguments) => update::update(&setting, arguments).await,
-        Command::Rollback(arguments) => person::roll_back(&setting, arguments.name).await,
-        Command::Allow(arguments) => person::allow(&setting, arguments.name).await,
+        Command::Rollback(arguments) => rollback::roll_back(&setting, arguments.name).await,
+        Command::Allow(arguments) => allow::allow(&setting, arguments.name).await,
         Command::History(arguments) => history::history(&setting, &arguments),
-        Command::Status(arguments) => agent::status(&setting, arguments.json).await,
-        Command::Recover => person::recover(&setting).await,
-        Command::Config(_) => agent::config(&setting),
-        Command::Healthcheck => agent::healthcheck(&setting).await,
+        Command::Status(arguments) => status::status(&setting, arguments.json).await,
+        Command::Recover => recover::recover(&setting).await,
+        Command::Config(_) => config::config(&setting),
+        Command::Healthcheck => healthcheck::healthcheck(&setting).await,
         Command::Assist => Box::pin(self_update_helper::assist(&setting)).await,
     }
 }
@@ -129,7 +130,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
 fn load(global: &GlobalOptions) -> Result<Settings, ConfigError> {
     let environment = Environment::of_process();
     let file = global.config.clone().map_or_else(ConfigFile::default, ConfigFile::Required);
-    config::load(&Sources { file, environment, flags: global.settings() })
+    crate::config::load(&Sources { file, environment, flags: global.settings() })
 }
 
 fn prepare(cli: &Cli) -> anyhow::Result<CommandContext> {
@@ -204,27 +205,13 @@ impl RegistryObserver for NullRoundListener {
 }
 
 /// Listeners of a command that serves no metrics.
-fn quiet(events: Arc<dyn Listener>) -> Listeners {
+fn quiet(events: Arc<Events>) -> Listeners {
     let snapshot = watch::Sender::new(Arc::default());
     Listeners {
         snapshot,
         events,
         rounds: Arc::new(NullRoundListener),
         registries: Arc::new(NullRoundListener),
-    }
-}
-
-/// Listeners of a command that only looks.
-fn deaf() -> Listeners {
-    quiet(Arc::new(NullListener))
-}
-
-/// Passes each event on to several listeners.
-struct FanOut(Vec<Arc<dyn Listener>>);
-
-impl Listener for FanOut {
-    fn hear(&self, event: &Event) {
-        self.0.iter().for_each(|listener| listener.hear(event));
     }
 }
 

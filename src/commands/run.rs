@@ -10,18 +10,17 @@ use super::daemon::DaemonState;
 use super::servers::{listen_for_webhooks, serve_control, serve_pages, serve_webhook};
 use super::stale_socket::{StaleSocket, exit_with_socket};
 use super::{CommandContext, Exit, load, standby, systemd};
-use crate::agent::{QueuedCommand, RunEnd};
+use crate::agent::{Ask, RunEnd};
 use crate::api;
 use crate::app;
 use crate::config::Settings;
-use crate::control::server;
 
 /// Checks on schedule until it is told to stop. With SIGHUP the configuration is read again: a
 /// valid one is followed from the end of the current round on, one that is invalid or cannot be
 /// followed is told and left. Wishes that wait meanwhile are fulfilled afterwards.
 pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
-    let (commands, mut queue) = mpsc::channel(server::COMMANDS_WAITING_MAX);
-    let process = Arc::new(DaemonState::new(commands)?);
+    let (process, mut queue) = DaemonState::new()?;
+    let process = Arc::new(process);
     let mut settings = setting.settings.clone();
     let (followed, mut wanted) = watch::channel(settings.clone());
     let tasks = TaskTracker::new();
@@ -83,7 +82,7 @@ async fn follow_configuration(
 async fn serve(
     settings: &Settings,
     process: &DaemonState,
-    queue: &mut mpsc::Receiver<QueuedCommand>,
+    queue: &mut mpsc::Receiver<Ask>,
 ) -> anyhow::Result<RunEnd> {
     settings.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let has_waited = standby::stand_by(settings, process).await?;
@@ -112,8 +111,8 @@ async fn serve(
         tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
     if let Some((listener, token)) = webhooks {
-        let queue = process.commands.clone();
-        serve_webhook(listener, token, app::hosts(settings), queue, &tasks, &end);
+        let agent = process.agent.clone();
+        serve_webhook(listener, token, app::hosts(settings), agent, &tasks, &end);
     }
     serve_control(settings, process, &tasks, &end);
     tracing::info!(

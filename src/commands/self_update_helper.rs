@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stale_socket::exit_with_socket;
 use super::{CommandContext, Exit, quiet, stop_on_signal};
-use crate::agent::Agent;
+use crate::agent::{Agent, Events};
 use crate::app::{self, RealPorts};
 use crate::config::Settings;
 use crate::core::update::self_update::LockOwner;
@@ -50,7 +50,7 @@ async fn take_engine_lock(
         )
     };
     while is_asked()? && !stop.is_cancelled() {
-        match app::agent(settings, quiet(Arc::new(LogListener)), stop.clone()) {
+        match app::agent(settings, quiet(Events::new(vec![Arc::new(LogListener)])), stop.clone()) {
             Ok(agent) => return Ok(Some(agent)),
             Err(error) if app::is_in_use(&error) => {}
             Err(error) => return Err(error),

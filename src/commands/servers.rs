@@ -1,12 +1,11 @@
 //! What people, registries and Prometheus reach of a running agent.
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
-use crate::agent::QueuedCommand;
+use crate::agent::AgentHandle;
 use crate::api::{self, webhook};
 use crate::config::{Settings, WebhookSettings};
 use crate::control::{self, server};
@@ -23,7 +22,7 @@ pub(super) fn serve_webhook(
     listener: TcpListener,
     token: api::WebhookToken,
     hosts: api::AllowedHosts,
-    queue: mpsc::Sender<QueuedCommand>,
+    agent: AgentHandle,
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) {
@@ -33,7 +32,7 @@ pub(super) fn serve_webhook(
     let (sender, pushes) = webhook::queue();
     let router = api::guarded(webhook::router(token, sender), hosts);
     tasks.spawn(api::serve(listener, router, webhook::LIMITS, end.clone()));
-    tasks.spawn(webhook::pass_on(pushes, queue, end.clone()));
+    tasks.spawn(webhook::pass_on(pushes, agent, end.clone()));
 }
 
 pub(super) async fn serve_pages(
@@ -59,7 +58,7 @@ pub(super) fn serve_control(
     let path = control::socket(&settings.state_dir);
     match server::bind(&path) {
         Ok(listener) => {
-            tasks.spawn(server::serve(listener, process.control(), end.clone()));
+            tasks.spawn(server::serve(listener, process.agent.clone(), end.clone()));
         }
         Err(error) => {
             let path = path.display();

@@ -2,7 +2,7 @@
 
 use super::check::look;
 use super::{CommandContext, Exit, print, via_agent};
-use crate::agent::{AgentCommand, CommandReply, RoundRequest};
+use crate::agent::RoundRequest;
 use crate::cli::UpdateArguments;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Verdict;
@@ -35,12 +35,7 @@ async fn rehearse(
 
 /// An update that was begun and has no end yet is not done, whatever became of the others.
 async fn act(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<Exit> {
-    let CommandReply::Round(end) =
-        via_agent::carry_out(setting, AgentCommand::Round(request)).await?
-    else {
-        anyhow::bail!("the agent answered something else than what it was asked");
-    };
-    let round = Round::from(&*end);
+    let round = Round::from(&via_agent::ask(setting, request).await?);
     print(&output::update_summary(&round.updates, &round.check.containers, setting.screen))?;
     if let Some(container) = &round.self_updating {
         print(&self_updating(container))?;

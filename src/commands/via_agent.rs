@@ -4,56 +4,62 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use serde::de::DeserializeOwned;
 
 use super::{CommandContext, quiet, say, stop_on_signal, waits_for};
-use crate::agent::{AgentCommand, CommandReply};
+use crate::agent::{Events, Question};
 use crate::app;
+use crate::control::RemoteQuestion;
 use crate::control::client::Control;
-use crate::core::update::event::Listener;
+use crate::core::update::event::EventSink;
 use crate::output::TerminalListener;
 
 /// Fulfils a wish, and shows on the terminal what happens meanwhile.
 ///
 /// # Errors
 /// It could not be fulfilled.
-pub async fn carry_out(
-    setting: &CommandContext,
-    command: AgentCommand,
-) -> anyhow::Result<CommandReply> {
+pub async fn ask<Q>(setting: &CommandContext, question: Q) -> anyhow::Result<Q::Answer>
+where
+    Q: RemoteQuestion<Answer: DeserializeOwned>,
+{
     let shown = TerminalListener::new(std::io::stdout(), setting.screen, setting.is_terminal);
     let terminal = Arc::new(shown.context("cannot show progress")?);
     let reply = match Control::connect(&setting.settings.state_dir).await? {
-        Some(control) => ask(&control, &command, &*terminal).await,
+        Some(control) => remotely(&control, &question, &*terminal).await,
         // Boxed, because it is by far the largest part of what a command waits for.
-        None => Box::pin(alone(setting, command, terminal.clone())).await,
+        None => Box::pin(alone(setting, question, terminal.clone())).await,
     };
     terminal.finish();
     reply
 }
 
 /// Ctrl-C detaches: the agent goes on.
-async fn ask(
+async fn remotely<Q>(
     control: &Control,
-    command: &AgentCommand,
-    listener: &dyn Listener,
-) -> anyhow::Result<CommandReply> {
+    question: &Q,
+    sink: &dyn EventSink,
+) -> anyhow::Result<Q::Answer>
+where
+    Q: RemoteQuestion<Answer: DeserializeOwned>,
+{
     let stop = stop_on_signal()?;
     tokio::select! {
-        reply = control.ask(command, listener, waits_for) => Ok(reply?),
+        reply = control.ask(question, sink, waits_for) => Ok(reply?),
         () = stop.cancelled() => anyhow::bail!(
             "detached; the agent goes on, and `pilotfish status` and `pilotfish history` tell how"
         ),
     }
 }
 
-async fn alone(
+async fn alone<Q: Question>(
     setting: &CommandContext,
-    command: AgentCommand,
+    question: Q,
     terminal: Arc<TerminalListener>,
-) -> anyhow::Result<CommandReply> {
+) -> anyhow::Result<Q::Answer> {
     let stop = stop_on_signal()?;
-    let mut agent = app::agent(&setting.settings, quiet(terminal), stop.clone())?;
-    let reply = agent.carry_out(command).await;
+    let mut agent =
+        app::agent(&setting.settings, quiet(Events::new(vec![terminal])), stop.clone())?;
+    let reply = agent.answer(question).await;
     agent.release_engine_lock().await;
     let reply = reply?;
     if stop.is_cancelled() && std::io::stderr().is_terminal() {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use axum::body::Bytes;
 use futures_util::StreamExt;
 use reqwest::Client;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::{ControlLine, Status, socket};
-use crate::agent::{AgentCommand, CommandReply};
-use crate::core::update::event::Listener;
+use super::{ControlLine, RemoteQuestion, Status, socket};
+use crate::core::update::event::EventSink;
 
 /// How long the agent may take to answer what needs no waiting.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -110,13 +110,16 @@ impl Control {
     ///
     /// # Errors
     /// The agent says why not, or ended in the middle.
-    pub async fn ask(
+    pub async fn ask<Q>(
         &self,
-        command: &AgentCommand,
-        listener: &dyn Listener,
+        question: &Q,
+        sink: &dyn EventSink,
         waiting: impl Fn(&str),
-    ) -> Result<CommandReply, ControlError> {
-        let request = self.client.post("http://agent/v1/wish").json(command);
+    ) -> Result<Q::Answer, ControlError>
+    where
+        Q: RemoteQuestion<Answer: DeserializeOwned>,
+    {
+        let request = self.client.post("http://agent/v1/ask").json(&question.request());
         let response = request.send().await.map_err(|_| ControlError::Ended)?;
         if !response.status().is_success() {
             return Err(ControlError::Garbled(format!("status {}", response.status())));
@@ -130,8 +133,10 @@ impl Control {
                 match line {
                     None => {}
                     Some(ControlLine::Waiting(container)) => waiting(&container),
-                    Some(ControlLine::Event(event)) => listener.hear(&event),
-                    Some(ControlLine::CommandReply(reply)) => return Ok(reply),
+                    Some(ControlLine::Event(event)) => sink.hear(&event),
+                    Some(ControlLine::Answer(answer)) => {
+                        return serde_json::from_value(answer).map_err(|_| ControlError::Unclear);
+                    }
                     Some(ControlLine::Failed(why)) => return Err(ControlError::Failed(why)),
                 }
             }
@@ -169,7 +174,7 @@ mod tests {
 
     use super::*;
     use crate::agent::RoundRequest;
-    use crate::core::update::event::NullListener;
+    use crate::core::update::event::NullSink;
 
     /// What is said of an agent that answers with this body.
     async fn told(body: &'static str) -> String {
@@ -188,10 +193,9 @@ mod tests {
         };
         let ask = async {
             let control = Control::connect(directory.path()).await.expect("it may be asked");
-            let command = AgentCommand::Round(RoundRequest::default());
             control
                 .expect("an agent")
-                .ask(&command, &NullListener, |_| {})
+                .ask(&RoundRequest::default(), &NullSink, |_| {})
                 .await
                 .expect_err("no answer")
         };

@@ -3,7 +3,12 @@
 use tokio_util::sync::CancellationToken;
 
 use super::Places;
-use crate::core::update::event::Listener;
+use crate::core::update::event::{Event, Listener};
+use crate::core::update::plan::Plan;
+use crate::core::update::{Mark, Note, Step};
+use crate::host::Host;
+use crate::journal::{JournalError, UpdateJournal};
+use crate::ports::Ports;
 
 /// What an update, its recovery, and a pull ahead of its window work with. It is a set of
 /// references, so a copy costs nothing.
@@ -26,3 +31,23 @@ impl<P> Clone for UpdateContext<'_, P> {
 }
 
 impl<P> Copy for UpdateContext<'_, P> {}
+
+impl<P: Ports> UpdateContext<'_, P> {
+    /// Warns about the container of a plan.
+    pub(super) fn warn(&self, plan: &Plan, detail: impl Into<String>) {
+        let subject = Some(plan.subject());
+        self.listener.hear(&Event::Warning { subject, detail: detail.into() });
+    }
+
+    /// Writes the next entry of a journal, with the present time.
+    pub(super) fn write(
+        &self,
+        journal: &mut UpdateJournal,
+        step: Step,
+        mark: Mark,
+        note: Note,
+    ) -> Result<(), JournalError> {
+        let now = self.ports.host().now();
+        self.ports.state().write(journal, now, step, mark, note)
+    }
+}

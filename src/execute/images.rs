@@ -80,14 +80,14 @@ pub(super) async fn flush<P: Ports>(ports: &P) -> Result<(), StepError> {
     flushed.map_err(|error| StepError::surroundings(format!("cannot flush the disk: {error}")))
 }
 
-/// Removes an image that has no name and no container any more. One that got a container behind the
-/// look at the list is refused by the Engine: whoever tries again sees that it is in use.
+/// Removes an image that has no name and no container any more. If it got a container
+/// after the look at the list, the Engine refuses; the next try sees that it is in use.
 ///
 /// # Errors
 /// The Engine does not answer, or cannot remove it.
 pub async fn drop_if_unused(engine: &impl Engine, id: &str) -> Result<(), EngineError> {
     let Some(image) = engine.inspect_image(id).await? else { return Ok(()) };
-    // The containerd image store counts a name with a digest among the tags; nobody gave it that.
+    // The containerd image store counts a name with a digest among the tags. It is not a tag.
     let tags = image.pointer("/RepoTags").and_then(Value::as_array);
     let mut tags = tags.into_iter().flatten().filter_map(Value::as_str);
     if tags.any(|tag| !tag.contains('@')) {

@@ -1,31 +1,35 @@
-//! Floor 2: carries out a plan. Journal, act, journal; back on every failure.
+//! Floor 2: carries out a plan. Journal, act, journal; a rollback on every failure.
 //!
-//! This is a `for` over steps with one `match`. A rule that is about to be added here belongs in
-//! `core/`. Every act is written so that doing it twice does no harm, because after a power cut
-//! nobody knows whether it was done: the journal, the Engine's answer and the Engine's disk may
-//! each be ahead of the others.
+//! `Update` has the journal and the order of the steps. Each step is a file in `steps/`, the trial
+//! of the new containers is in `verification/`, and the undo of everything is in `rollback/`. They
+//! read the present state through `inspector`, which only reads. `external_changes` and
+//! `compose_race` look at what people and Compose do meanwhile; `places` limits how much updates do
+//! side by side.
+//!
+//! A rule that is about to be added here belongs in `core/`. Every act is written so that doing it
+//! twice does no harm, because after a power cut it is not known whether it was done: the journal,
+//! the Engine's answer and the Engine's disk may each be ahead of the others.
 
+mod compose_race;
+mod containers;
+mod context;
+mod ending;
+mod engine_return;
+mod external_changes;
+mod images;
+mod inspector;
+mod places;
 mod prefetch;
 mod rollback;
-mod commit;
-mod compose_race;
-mod context;
-mod create;
-mod post_update;
-mod images;
-mod places;
-mod pull;
-mod rollback_images;
-mod actual_state;
+mod service_gap;
 mod start_requirements;
-mod stop;
-mod external_changes;
-mod switch;
 mod step_error;
-mod verify;
-mod health_watch;
+mod steps;
+mod stop;
+mod verification;
 
 pub use context::UpdateContext;
+pub use engine_return::{ENGINE_RETURN_INTERVAL, ENGINE_RETURN_TIMEOUT};
 pub use images::drop_if_unused;
 pub use places::Places;
 pub use prefetch::{drop_superseded, fetched, prefetch, prefetch_and_tag};
@@ -34,33 +38,22 @@ pub use step_error::StepError;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::core::time::duration::format_duration;
-use crate::core::update::event::{Event, Listener};
+use crate::core::update::event::Event;
 use crate::core::update::history::{Cause, Record};
-use crate::core::update::outcome;
 use crate::core::update::plan::{Header, Plan};
 use crate::core::update::time_limits::limit;
 use crate::core::update::{Mark, Note, Resume, Step, resume};
-use crate::engine::{Engine, EngineError};
-use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
 use crate::ports::Ports;
+use engine_return::await_engine;
+use inspector::Inspector;
 use places::Place;
-
-/// How long to wait for an Engine that went away under an update. An Engine restart takes seconds,
-/// on a Pi with many containers a minute.
-pub const ENGINE_RETURN_TIMEOUT: Duration = Duration::from_secs(180);
-
-/// How often to ask whether it is back.
-pub const ENGINE_RETURN_INTERVAL: Duration = Duration::from_millis(250);
-
-/// How often the way back, or the cleaning up, is tried before it is left to the next round.
-const TRIES_MAX: u32 = 3;
-
-/// The pause between two tries; the Engine may be busy with the container.
-const TRY_PAUSE: Duration = Duration::from_secs(2);
+use rollback::Rollback;
+use service_gap::ServiceGap;
+use steps::Begun;
+use verification::{HealthWatch, PostUpdateHooks};
 
 /// How an update left this module.
 #[derive(Debug)]
@@ -73,22 +66,15 @@ pub enum Ended {
     Unfinished(Box<UpdateJournal>, StepError),
 }
 
-/// One update in flight.
+/// One update in flight: its journal, and what only this process knows of it.
 pub struct Update<'a, P: Ports> {
     context: UpdateContext<'a, P>,
-    ports: &'a P,
-    listener: &'a dyn Listener,
-    stop: &'a CancellationToken,
     journal: UpdateJournal,
-    /// When the old container was told to stop. Gone with the process: nobody can measure a gap
-    /// across a power cut.
-    stopped_at: Option<Instant>,
-    /// Whether an earlier process, or an earlier try, began it.
-    is_taken_up: bool,
-    /// An ear on each new container, from before its start.
-    watches: Vec<health_watch::HealthWatch>,
-    /// Whether this process has begun the hooks after the start.
-    has_run_post_update: bool,
+    begun: Begun,
+    gap: ServiceGap,
+    /// Listens to each new container, from before its start.
+    watches: Vec<HealthWatch>,
+    hooks: PostUpdateHooks,
 }
 
 impl<'a, P: Ports> Update<'a, P> {
@@ -111,17 +97,13 @@ impl<'a, P: Ports> Update<'a, P> {
 
     /// An update whose journal exists.
     pub fn of(context: UpdateContext<'a, P>, journal: UpdateJournal) -> Self {
-        let UpdateContext { ports, listener, stop, .. } = context;
         Self {
             context,
-            ports,
-            listener,
-            stop,
             journal,
-            stopped_at: None,
-            is_taken_up: false,
+            begun: Begun::Here,
+            gap: ServiceGap::default(),
             watches: Vec::new(),
-            has_run_post_update: false,
+            hooks: PostUpdateHooks::default(),
         }
     }
 
@@ -135,6 +117,10 @@ impl<'a, P: Ports> Update<'a, P> {
         &self.journal.header.plan
     }
 
+    fn inspector(&self) -> Inspector<'_, P::Engine> {
+        Inspector::of(self.context.ports.engine(), &self.journal)
+    }
+
     /// Carries the update out from its first step.
     pub async fn run(mut self) -> Ended {
         let error = self.forward(Step::Pull).await.err();
@@ -143,19 +129,18 @@ impl<'a, P: Ports> Update<'a, P> {
 
     /// Finishes or undoes an update that was left open.
     pub async fn take_up(mut self) -> Ended {
-        self.is_taken_up = true;
+        self.begun = Begun::Earlier;
         let error = self.decide_again().await.err();
         self.finish(error).await
     }
 
-    /// Turns trouble into the way back, as often as it takes, until there is none.
+    /// Turns every error into a rollback or another try, until there is none.
     ///
     /// Bounded: every turn of the loop either ends, or counts one more verification in the
-    /// journal, or has recorded a cause, after which only the way back is left.
+    /// journal, or has recorded a cause, after which only the rollback is left.
     async fn finish(&mut self, mut error: Option<StepError>) -> Ended {
         while let Some(problem) = error {
-            let progress = &self.journal.progress;
-            let has_one_way = progress.failed.is_some() || progress.done >= Some(Step::Commit);
+            let has_one_way = self.journal.progress.has_one_way_left();
             error = match problem {
                 StepError::Asked => return Ended::Left,
                 // Nothing more can be learned now: the journal stays open, and is taken up again.
@@ -165,7 +150,7 @@ impl<'a, P: Ports> Update<'a, P> {
                 problem => self.handle(problem).await.err(),
             };
         }
-        Ended::Finished(Box::new(self.record()))
+        Ended::Finished(Box::new(ending::record(self.context.ports, &self.journal)))
     }
 
     async fn handle(&mut self, problem: StepError) -> Result<(), StepError> {
@@ -177,39 +162,17 @@ impl<'a, P: Ports> Update<'a, P> {
 
     /// Looks at what the Engine says now, and goes on or back.
     async fn decide_again(&mut self) -> Result<(), StepError> {
-        self.await_engine().await?;
-        let reality = self.reality().await?;
+        await_engine(self.context, self.plan()).await?;
+        let reality = self.inspector().actual_state().await?;
         let resume = resume(&self.journal.progress, &reality);
         let intent = match &resume {
             Resume::Forward(step) => format!("going on with {}", step.word()),
             Resume::Back(cause) => format!("going back: {}", cause.detail),
         };
-        self.listener.hear(&Event::TakenUp { subject: self.plan().subject(), intent });
+        self.context.listener.hear(&Event::TakenUp { subject: self.plan().subject(), intent });
         match resume {
             Resume::Forward(step) => self.forward(step).await,
             Resume::Back(cause) => self.turn_back(cause).await,
-        }
-    }
-
-    /// Waits until the Engine answers, and says that it waits. An Engine that stays away for longer
-    /// is no reason to hold up everything else: the update is taken up when it is back.
-    async fn await_engine(&self) -> Result<(), StepError> {
-        let deadline = Instant::now() + ENGINE_RETURN_TIMEOUT;
-        let mut is_said = false;
-        loop {
-            match self.ports.engine().info().await {
-                Ok(_) => return Ok(()),
-                Err(error) if Instant::now() >= deadline => {
-                    return Err(StepError::EngineStaysAway(error));
-                }
-                Err(_) if self.stop.is_cancelled() => return Err(StepError::Asked),
-                Err(error) => {
-                    if !std::mem::replace(&mut is_said, true) {
-                        self.warn(format!("the update waits for the Engine: {error}"));
-                    }
-                    tokio::time::sleep(ENGINE_RETURN_INTERVAL).await;
-                }
-            }
         }
     }
 
@@ -217,7 +180,7 @@ impl<'a, P: Ports> Update<'a, P> {
         // Free again after the start, and wherever this is left before it.
         let mut switch_place: Option<Place<'_>> = None;
         for step in Step::ALL.into_iter().filter(|step| *step >= from) {
-            if self.stop.is_cancelled() && step < Step::Commit && step != Step::Start {
+            if self.context.stop.is_cancelled() && step.is_left_to_next_agent() {
                 return Err(StepError::Asked);
             }
             match step {
@@ -233,28 +196,19 @@ impl<'a, P: Ports> Update<'a, P> {
         Ok(())
     }
 
-    /// Takes the place to switch, before the journal says that the switch has begun. Where others
-    /// had it, everything that may have changed meanwhile is looked at again: nothing is stopped
-    /// yet. A switch that was begun before does not wait, because its service may be down.
+    /// Takes the place to switch, before the journal says that the switch has begun. If it had to
+    /// wait, everything that may have changed meanwhile is looked at again: nothing is stopped yet.
+    /// A switch that was begun before does not wait, because its service may be down.
     async fn switch_place(&self) -> Result<Option<Place<'a>>, StepError> {
         let places = self.context.places;
         if self.journal.progress.begun >= Some(Step::Switch) {
             return Ok(places.for_switch_begun_before());
         }
-        let place = places.for_switch(self.stop).await?;
+        let place = places.for_switch(self.context.stop).await?;
         if place.has_waited() {
-            self.check_nothing_changed().await?;
+            steps::check_nothing_changed(self.context, self.inspector()).await?;
         }
         Ok(Some(place))
-    }
-
-    /// What was true before the new containers were made is still true.
-    async fn check_nothing_changed(&self) -> Result<(), StepError> {
-        self.let_compose_finish().await?;
-        self.check_no_new_dependents().await?;
-        self.check_old_containers_run().await?;
-        let new: Vec<_> = self.new_containers()?.into_iter().map(|(_, id)| id).collect();
-        self.check_start_requirements(&new).await
     }
 
     /// A step that is cut short leaves what a kill in the same moment would leave.
@@ -272,29 +226,52 @@ impl<'a, P: Ports> Update<'a, P> {
 
     async fn step(&mut self, step: Step) -> Result<(), StepError> {
         let subject = self.plan().subject();
-        self.listener.hear(&Event::StepBegun { subject: subject.clone(), step });
+        self.context.listener.hear(&Event::StepBegun { subject: subject.clone(), step });
         let begun = Instant::now();
         self.write(step, Mark::Started, Note::default())?;
-        let note = match step {
-            Step::Pull => self.pull().await?,
-            Step::Sync => self.sync().await?,
-            Step::Create => self.create().await?,
-            Step::Switch => self.switch().await?,
-            Step::Start => self.start().await?,
-            Step::Verify => self.verify().await?,
-            Step::Commit => self.commit().await?,
-            Step::Clean => return self.clean_up(begun).await,
-        };
+        let note = self.act(step).await?;
         self.write(step, Mark::Done, note)?;
-        self.listener.hear(&Event::StepDone { subject, step, took: begun.elapsed() });
-        Ok(())
+        let took = begun.elapsed();
+        self.context.listener.hear(&Event::StepDone { subject, step, took });
+        if step == Step::Clean { Ok(ending::close(self.context, &self.journal)?) } else { Ok(()) }
     }
 
-    /// Records why the way leads back, refuses the digest if the image is to blame, and goes.
+    /// Carries one step out, and gives what became known by it.
+    async fn act(&mut self, step: Step) -> Result<Note, StepError> {
+        let UpdateContext { ports, .. } = self.context;
+        let inspector = Inspector::of(ports.engine(), &self.journal);
+        match step {
+            Step::Pull => return steps::pull(self.context, self.plan()).await,
+            Step::Sync => images::flush(ports).await?,
+            Step::Create => return steps::create(self.context, inspector).await,
+            Step::Switch => {
+                steps::arm_restart_policy(self.context, inspector, self.begun).await?;
+                self.gap.begin();
+                steps::stop_and_rename(ports.engine(), inspector, self.begun).await?;
+            }
+            Step::Start => {
+                let watches = &mut self.watches;
+                steps::start(ports.engine(), inspector, watches, self.begun).await?;
+                let new = inspector.new_id(0)?;
+                let gap_milliseconds = self.gap.milliseconds(inspector, ports.host(), &new).await;
+                return Ok(Note { gap_milliseconds, ..Note::default() });
+            }
+            Step::Verify => {
+                let (watches, hooks) = (&mut self.watches, &mut self.hooks);
+                steps::verify(self.context, &mut self.journal, watches, hooks).await?;
+            }
+            Step::Commit => steps::commit(ports, inspector, self.begun).await?,
+            Step::Clean => steps::clean(self.context, &mut self.journal).await?,
+        }
+        Ok(Note::default())
+    }
+
+    /// Records why the update is rolled back, refuses the digest if the image is to blame, and
+    /// rolls back.
     ///
     /// The refusal is written before anything is undone: a digest once judged bad is never started
-    /// again. Where it cannot be written, the service comes first, and the journal stays open
-    /// until it is written.
+    /// again. If it cannot be written, the service comes first, and the journal stays open until it
+    /// is written.
     async fn turn_back(&mut self, cause: Cause) -> Result<(), StepError> {
         let is_news = self.journal.progress.failed.is_none();
         let mut written = Ok(());
@@ -302,73 +279,19 @@ impl<'a, P: Ports> Update<'a, P> {
             let step = self.journal.progress.begun.unwrap_or(Step::Pull);
             let note = Note { cause: Some(cause.clone()), ..Note::default() };
             let subject = self.plan().subject();
-            self.listener.hear(&Event::GoingBack { subject, cause: cause.clone() });
+            self.context.listener.hear(&Event::GoingBack { subject, cause: cause.clone() });
             written = self.write(step, Mark::Failed, note);
             self.journal.progress.failed = Some(cause);
         }
-        let remembered = written.and_then(|()| self.remember_failure(is_news));
-        self.go_back().await?;
+        let remembered = written
+            .and_then(|()| ending::remember_failure(self.context.ports, &self.journal, is_news));
+        let (context, journal) = (self.context, &mut self.journal);
+        Rollback { context, journal, gap: self.gap, begun: self.begun }.run().await?;
         remembered?;
-        self.close()
-    }
-
-    /// Remembers why the way leads back, as far as the next round must know it.
-    fn remember_failure(&self, is_news: bool) -> Result<(), JournalError> {
-        let progress = &self.journal.progress;
-        let Some(cause) = &progress.failed else { return Ok(()) };
-        let (at, was_outage) = (self.ports.host().now(), progress.begun >= Some(Step::Switch));
-        let failed = self.plan().failed_try(cause.detail.clone(), at, was_outage);
-        let mut memory = self.ports.state().memory()?;
-        if memory.note_failure(&self.plan().subject(), cause.fault, failed, is_news) {
-            self.ports.state().remember(&memory)?;
-        }
-        Ok(())
-    }
-
-    /// The line of history for what the journal says.
-    fn record(&self) -> Record {
-        outcome::record(&self.journal.header, &self.journal.progress, self.ports.host().now())
-    }
-
-    /// History first, then the journal goes: a cut between them finds the record again.
-    fn close(&self) -> Result<(), StepError> {
-        let record = self.record();
-        self.ports.state().record(&record)?;
-        self.ports.state().close(&self.journal)?;
-        self.listener.hear(&Event::UpdateEnded(Box::new(record)));
-        Ok(())
+        Ok(ending::close(self.context, &self.journal)?)
     }
 
     fn write(&mut self, step: Step, mark: Mark, note: Note) -> Result<(), JournalError> {
-        let now = self.ports.host().now();
-        self.ports.state().write(&mut self.journal, now, step, mark, note)
-    }
-
-    /// How long not all proven containers have been running, in milliseconds.
-    fn gap_milliseconds(&self) -> Option<u64> {
-        u64::try_from(self.stopped_at?.elapsed().as_millis()).ok()
-    }
-
-    /// Says of which member something is told, where it is not the main one.
-    fn naming(&self, number: usize, detail: impl Into<String>) -> String {
-        match number {
-            0 => detail.into(),
-            number => format!("{}: {}", self.plan().member(number).container, detail.into()),
-        }
-    }
-
-    /// A container that is gone although it was seen to run: no clean-up takes one that runs, so a
-    /// person did. Of an update that is taken up again nobody knows when it went.
-    fn removed(&self, which: &str, error: EngineError, number: usize) -> StepError {
-        if !error.is_not_found() || self.is_taken_up {
-            return error.into();
-        }
-        let detail = format!("somebody removed the {which} container during the update");
-        StepError::Cause(Cause::person(self.naming(number, detail)))
-    }
-
-    fn warn(&self, detail: impl Into<String>) {
-        let subject = Some(self.plan().subject());
-        self.listener.hear(&Event::Warning { subject, detail: detail.into() });
+        self.context.write(&mut self.journal, step, mark, note)
     }
 }

@@ -17,7 +17,7 @@ use crate::engine::{Engine, EngineError};
 use crate::ports::Ports;
 
 /// Fetches an image and gives it a name that keeps it until its window opens, so that `image prune`
-/// spares it. The name comes last: an image that bears it is whole on the disk.
+/// spares it. The name comes last: an image that has it is whole on the disk.
 ///
 /// # Errors
 /// It could not be fetched, or flushed, or the agent was asked to stop. No container was touched.
@@ -32,7 +32,7 @@ pub async fn prefetch<P: Ports>(
     Ok(())
 }
 
-/// The same without a word: the update begins at once, unless its hooks are against it.
+/// The same without an event: the update begins at once, unless its hooks are against it.
 ///
 /// # Errors
 /// As above.
@@ -65,8 +65,8 @@ pub async fn fetched(engine: &impl Engine) -> Result<Vec<PrefetchedImage>, Engin
     Ok(found)
 }
 
-/// Drops what was fetched ahead and nobody waits for any more; what is in use only loses its name.
-/// `owners` are the containers that may have such images. Says whether any are left.
+/// Drops images that were fetched ahead and that no update waits for; one in use only loses its
+/// name. `owners` are the containers that may have such images. Says whether any are left.
 ///
 /// # Errors
 /// The Engine does not answer.

@@ -22,7 +22,7 @@ pub enum StepError {
     /// The Engine or the machine was not the same from start to verdict.
     #[error("{0}")]
     Spoilt(String),
-    /// Somebody ended the new container of a member.
+    /// A person ended the new container of a member.
     #[error("{detail}")]
     Meddled {
         /// The number of the member.
@@ -36,7 +36,7 @@ pub enum StepError {
 }
 
 impl StepError {
-    /// Whether the Engine was away, so that nobody could have done more.
+    /// Whether the Engine was away, so that the step could do no more.
     #[must_use]
     pub const fn is_engine_unreachable(&self) -> bool {
         match self {
@@ -50,7 +50,7 @@ impl StepError {
         Self::Cause(Cause::surroundings(detail))
     }
 
-    /// Why the way leads back, or nothing where it does not.
+    /// Why the update is rolled back; the error itself if it is not.
     pub(super) fn into_cause(self) -> Result<Cause, Self> {
         match self {
             Self::Cause(cause) => Ok(cause),

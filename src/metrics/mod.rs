@@ -16,7 +16,7 @@ use prometheus::{
 };
 
 use crate::core::decide::snapshot::Snapshot;
-use crate::core::update::event::{Event, Listener};
+use crate::core::update::event::{Event, EventSink, NumberedEvent};
 use crate::core::update::history::{Outcome, Record};
 use crate::metrics::catalogue::Description;
 
@@ -147,9 +147,9 @@ impl Metrics {
     }
 }
 
-impl Listener for Metrics {
-    fn hear(&self, event: &Event) {
-        match event {
+impl EventSink for Metrics {
+    fn hear(&self, event: &NumberedEvent) {
+        match &event.event {
             Event::UpdateEnded(record) => self.ended(record),
             Event::Pulled { registry, bytes } => {
                 self.pulled_bytes.with_label_values(&[self.series(registry)]).inc_by(*bytes);

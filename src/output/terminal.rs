@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::core::update::event::{self, Listener};
+use crate::core::update::event::{EventSink, NumberedEvent};
 use crate::documents::Event;
 use crate::output::screen::Screen;
 use crate::output::transcript::Transcript;
@@ -85,8 +85,8 @@ impl TerminalListener {
     }
 }
 
-impl Listener for TerminalListener {
-    fn hear(&self, event: &event::Event) {
+impl EventSink for TerminalListener {
+    fn hear(&self, NumberedEvent { event, .. }: &NumberedEvent) {
         self.show(Event::from(event));
     }
 }
@@ -119,9 +119,12 @@ fn write_all(
 mod tests {
     use std::sync::mpsc::SyncSender;
 
+    use chrono::DateTime;
+
     use super::*;
     use crate::core::subject::Subject;
     use crate::core::update::Step;
+    use crate::core::update::event::{self, Trigger};
 
     /// Takes one text at a time, and only when the test takes it too.
     struct Stuck(SyncSender<String>);
@@ -138,12 +141,14 @@ mod tests {
         }
     }
 
-    fn done(step: Step) -> event::Event {
-        event::Event::StepDone {
+    fn done(step: Step) -> NumberedEvent {
+        let event = event::Event::StepDone {
             subject: Subject::container("till"),
             step,
             took: Duration::from_secs(1),
-        }
+        };
+        let (at, trigger) = (DateTime::UNIX_EPOCH, Trigger::Schedule);
+        NumberedEvent { number: 1, at, trigger, event }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::core::decide::reason::Reason;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::docker::reference::Digest;
 use crate::core::subject::Subject;
-use crate::core::update::event::{Event, Listener};
+use crate::core::update::event::{Event, EventSink, NumberedEvent};
 use crate::core::update::history::{Cause, Outcome, Record};
 use crate::documents::UpdateRow;
 use crate::output;
@@ -20,9 +20,9 @@ use crate::output;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogListener;
 
-impl Listener for LogListener {
-    fn hear(&self, event: &Event) {
-        match event {
+impl EventSink for LogListener {
+    fn hear(&self, event: &NumberedEvent) {
+        match &event.event {
             Event::UpdateBegun { subject, image, from, to, dependents } => {
                 begun(subject, image, (from.as_ref(), to), dependents);
             }

@@ -9,6 +9,7 @@ use pilotfish::core::decide::snapshot::{ActiveUpdate, Snapshot};
 use pilotfish::core::docker::reference::Digest;
 use pilotfish::core::subject::Subject;
 use pilotfish::core::time::zone::Zone;
+use pilotfish::core::update::event::{Event, NumberedEvent, Trigger};
 use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::documents::ContainerRow;
 
@@ -139,6 +140,12 @@ pub fn records() -> Vec<Record> {
         record.finished_at = time(&format!("2026-11-{day}T03:31:05.5Z"));
     }
     records
+}
+
+/// An event as the agent passes it on.
+pub fn numbered(event: Event) -> NumberedEvent {
+    let (at, trigger) = (DateTime::UNIX_EPOCH, Trigger::Schedule);
+    NumberedEvent { number: 1, at, trigger, event }
 }
 
 /// The rows of these reports.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use pilotfish::core::subject::Subject;
 use pilotfish::core::update::Step;
-use pilotfish::core::update::event::{Event, Listener};
+use pilotfish::core::update::event::{Event, EventSink};
 use pilotfish::core::update::history::{Cause, Outcome, Record};
 use pilotfish::telemetry::{Format, LogListener, subscriber};
 use serde_json::{Value, json};
 use tracing::Level;
 
-use crate::fixtures::{digest, record};
+use crate::fixtures::{digest, numbered, record};
 use crate::golden::{Page, compare};
 
 fn logged(format: Format, level: Level, colour: bool, speak: impl FnOnce()) -> String {
@@ -49,7 +49,7 @@ fn speak() {
         ended(Outcome::Failed, Some("the pull broke off")),
         ended(Outcome::Stuck, Some("the port is in use")),
     ] {
-        LogListener.hear(&event);
+        LogListener.hear(&numbered(event));
     }
 }
 
@@ -61,7 +61,7 @@ fn text_from_others_cannot_break_reorder_or_colour_a_log_line() {
     for (format, colour) in [(Format::Text, false), (Format::Text, true), (Format::Json, false)] {
         let speak = || {
             tracing::warn!(container = hostile, error = %hostile, "{hostile}: went wrong");
-            LogListener.hear(&Event::Pulled { registry: hostile.into(), bytes: 1 });
+            LogListener.hear(&numbered(Event::Pulled { registry: hostile.into(), bytes: 1 }));
         };
         let log = logged(format, Level::INFO, colour, speak);
         assert_eq!(log.lines().count(), 2, "{log}");
@@ -135,7 +135,7 @@ fn other_crates_are_logged_only_for_warnings_and_errors() {
 fn a_service_has_a_field_of_its_own() {
     let speak = || {
         let (subject, step) = (Subject::service("web"), Step::Pull);
-        LogListener.hear(&Event::StepBegun { subject, step });
+        LogListener.hear(&numbered(Event::StepBegun { subject, step }));
     };
     let log = logged(Format::Json, Level::TRACE, false, speak);
     let line: Value = serde_json::from_str(&log).expect("JSON");

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::core::subject::Subject;
-use pilotfish::core::update::event::{Event, Listener};
+use pilotfish::core::update::event::{Event, EventSink};
 use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::metrics::{Metrics, catalogue};
 
-use crate::fixtures::{record, report, snapshot};
+use crate::fixtures::{numbered, record, report, snapshot};
 use crate::golden;
 
 const DOCUMENTED: [(&str, &str, &[&str]); 16] = [
@@ -45,10 +45,10 @@ fn busy() -> Metrics {
     metrics.request("docker.io", "200");
     metrics.request("docker.io", "429");
     metrics.rate_limit_remaining("docker.io", 97);
-    metrics.hear(&Event::Pulled { registry: "docker.io".into(), bytes: 4_100_000 });
+    metrics.hear(&numbered(Event::Pulled { registry: "docker.io".into(), bytes: 4_100_000 }));
     let updated = Record { gap_seconds: Some(0.3), ..record("web", Outcome::Updated, None) };
-    metrics.hear(&Event::UpdateEnded(Box::new(updated)));
-    metrics.hear(&Event::UpdateEnded(Box::new(record("gone", Outcome::Failed, None))));
+    metrics.hear(&numbered(Event::UpdateEnded(Box::new(updated))));
+    metrics.hear(&numbered(Event::UpdateEnded(Box::new(record("gone", Outcome::Failed, None)))));
     metrics
 }
 
@@ -164,8 +164,8 @@ fn promtool(page: &str) -> (bool, String) {
     stdin.write_all(page.as_bytes()).expect("promtool reads");
     drop(stdin);
     let output = promtool.wait_with_output().expect("promtool ends");
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_service_has_no_series_of_a_container() {
     snapshot.down = vec![service.clone()];
     let metrics = Metrics::new().expect("metrics");
     let ended = Record { subject: service, ..record("shop", Outcome::Updated, None) };
-    metrics.hear(&Event::UpdateEnded(Box::new(ended)));
+    metrics.hear(&numbered(Event::UpdateEnded(Box::new(ended))));
     let page = metrics.render(&snapshot);
     assert!(page.contains("container=\"web\"") && !page.contains("shop\""), "{page}");
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use pilotfish::core::subject::Subject;
 use pilotfish::core::update::Step;
-use pilotfish::core::update::event::{Event, Listener, PullProgress};
+use pilotfish::core::update::event::{Event, EventSink, PullProgress};
 use pilotfish::core::update::history::{Cause, Outcome, Record};
 use pilotfish::documents;
 use pilotfish::output::{Screen, TerminalListener, Transcript};
 
-use crate::fixtures::{digest, record};
+use crate::fixtures::{digest, numbered, record};
 use crate::golden::{Page, compare};
 
 /// The events of a good update and of one with a rollback, each with its time in milliseconds.
@@ -116,7 +116,7 @@ fn the_listener_writes_the_transcript() {
     let page = Page::default();
     let listener = TerminalListener::new(page.clone(), Screen::NONE, false).expect("a thread");
     for (_, event) in events() {
-        listener.hear(&event);
+        listener.hear(&numbered(event));
     }
     listener.finish();
     assert_eq!(page.text(), rendered(Screen::NONE, false));

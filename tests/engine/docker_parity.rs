@@ -398,8 +398,8 @@ impl Fixture {
         command.arg(PULL_TIMEOUT).args(["docker", "--config"]).arg(config);
         command.args(["pull", "--quiet", &row.image]).env("PATH", self.path());
         let output = output(command.env("DOCKER_HOST", self.pi.engine.host()));
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        (output.status.success(), said)
+        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        (output.status.success(), message)
     }
 
     /// The reports of the agent for some containers, with this Docker configuration.
@@ -418,8 +418,8 @@ impl Fixture {
 /// What `docker pull` did with a row.
 struct Pulled {
     config: PathBuf,
-    is_taken: bool,
-    said: String,
+    is_accepted: bool,
+    message: String,
 }
 
 /// Pulls a row, and runs a container on the result, or on another image if the pull failed.
@@ -432,8 +432,8 @@ fn pull_and_run(fixture: &Fixture, number: usize, row: &Row, base: &str) -> Pull
         "zstd layer" => Some(publish_zstd),
         _ => None,
     };
-    let (mut is_taken, mut said) = fixture.pull(row, &config);
-    if !is_taken {
+    let (mut is_accepted, mut message) = fixture.pull(row, &config);
+    if !is_accepted {
         pi.engine.docker(&["tag", base, &row.image]);
     }
     let name = format!("row{number}");
@@ -443,29 +443,29 @@ fn pull_and_run(fixture: &Fixture, number: usize, row: &Row, base: &str) -> Pull
     pi.engine.docker(&words);
     if let Some(publish) = moves {
         publish(pi, row.image.split(['/', ':']).nth(2).expect("a repository"));
-        (is_taken, said) = fixture.pull(row, &config);
+        (is_accepted, message) = fixture.pull(row, &config);
     }
-    Pulled { config, is_taken, said }
+    Pulled { config, is_accepted, message }
 }
 
 /// What both did with a row; an error if that is not as expected.
 fn compare(row: &Row, pulled: &Pulled, seen: &Value) -> Result<String, String> {
     let [verdict, reason, detail] =
         ["verdict", "reason", "detail"].map(|key| seen[key].as_str().unwrap_or_default());
-    let is_taken = verdict != "error";
-    let said = pulled.said.lines().last().unwrap_or_default();
+    let is_accepted = verdict != "error";
+    let message = pulled.message.lines().last().unwrap_or_default();
     let line = format!(
-        "{}\n    docker pull: {} {said}\n    pilotfish:   {verdict} {reason} {detail}",
+        "{}\n    docker pull: {} {message}\n    pilotfish:   {verdict} {reason} {detail}",
         row.name,
-        if pulled.is_taken { "yes" } else { "no" },
+        if pulled.is_accepted { "yes" } else { "no" },
     );
     let is_right = match row.refused {
         // A newer Engine may accept more; then Pilotfish must accept it too.
         Some((word, why)) => {
-            (is_taken && pulled.is_taken)
-                || (!pulled.is_taken && reason == word && detail.contains(why))
+            (is_accepted && pulled.is_accepted)
+                || (!pulled.is_accepted && reason == word && detail.contains(why))
         }
-        None => is_taken,
+        None => is_accepted,
     };
     if is_right { Ok(line) } else { Err(line) }
 }

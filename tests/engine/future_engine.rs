@@ -22,8 +22,8 @@ const REPLACEMENTS: [(&[u8], &[u8]); 3] = [
 /// A proxy for the Engine at `socket`; returns all bytes that clients send.
 fn start_proxy(engine: PathBuf, socket: &Path) -> Arc<Mutex<Vec<u8>>> {
     let listener = UnixListener::bind(socket).expect("the proxy's socket");
-    let said = Arc::new(Mutex::new(Vec::new()));
-    let requests = Arc::clone(&said);
+    let recorded = Arc::new(Mutex::new(Vec::new()));
+    let requests = Arc::clone(&recorded);
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let engine = UnixStream::connect(&engine).expect("the Engine");
@@ -34,7 +34,7 @@ fn start_proxy(engine: PathBuf, socket: &Path) -> Arc<Mutex<Vec<u8>>> {
             thread::spawn(move || forward_and_record(client, engine, &requests));
         }
     });
-    said
+    recorded
 }
 
 fn forward_and_record(
@@ -91,14 +91,14 @@ fn unknown_fields_of_a_newer_engine_are_carried_over() {
     pi.engine.docker(&all);
     let two = pi.registry.publish("till", &Release::new("2"));
     let socket = pi.engine.directory().join("newer.sock");
-    let said = start_proxy(pi.engine.socket(), &socket);
+    let recorded = start_proxy(pi.engine.socket(), &socket);
     pi.agent.connect_to(&socket);
 
     pi.update(&[]).expect_code(0);
 
     assert_eq!(pi.image("till"), two.image);
-    let said = String::from_utf8_lossy(&said.lock().expect("the requests")).into_owned();
-    let create = said.split("POST ").find(|call| call.contains("/containers/create?"));
+    let recorded = String::from_utf8_lossy(&recorded.lock().expect("the requests")).into_owned();
+    let create = recorded.split("POST ").find(|call| call.contains("/containers/create?"));
     let create = create.expect("a create");
     for (_, news) in REPLACEMENTS {
         let news = String::from_utf8_lossy(news);

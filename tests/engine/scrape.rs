@@ -83,8 +83,8 @@ fn promtool_accepts(page: &str) {
     let mut promtool = command.stdout(Stdio::piped()).spawn().expect("promtool");
     promtool.stdin.take().expect("its input").write_all(page.as_bytes()).expect("the page");
     let output = promtool.wait_with_output().expect("promtool ends");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && said.is_empty(), "promtool: {said}\n{page}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && stderr.is_empty(), "promtool: {stderr}\n{page}");
 }
 
 /// Panels without data if nothing is refused, or no registry has a quota.

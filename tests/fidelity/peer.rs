@@ -51,9 +51,9 @@ impl Freshdock {
         if output.status.success() {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let error = said.lines().find(|line| line.starts_with("Error"));
-        Err(error.unwrap_or("it failed and said nothing").to_owned())
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let error = stderr.lines().find(|line| line.starts_with("Error"));
+        Err(error.unwrap_or("it failed without a message").to_owned())
     }
 }
 

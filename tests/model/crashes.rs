@@ -134,7 +134,7 @@ pub async fn check_alone(after: &MachineState, results: &mut Results, way: &[(us
     let machine = Machine::from(after.clone());
     tokio::time::sleep(ALONE).await;
     results.alone += 1;
-    results.count(machine.check_engine_alone(after.is_committing), way);
+    results.count(machine.check_engine_alone(&after.committing), way);
 }
 
 fn crash_kinds(seed: usize) -> [Fault; 4] {

@@ -65,13 +65,14 @@ impl Machine {
         })
     }
 
-    /// What must hold while the Engine runs without the agent after a power cut (I12). `between`
-    /// says that the cut came between the two calls of the commit, or before their flush.
-    pub fn check_engine_alone(&self, between: bool) -> Vec<String> {
+    /// What must hold while the Engine runs without the agent after a power cut (I12). `committing`
+    /// are the services that the cut hit between the two calls of their commit, or before their
+    /// flush.
+    pub fn check_engine_alone(&self, committing: &BTreeSet<String>) -> Vec<String> {
         self.with(|state, _| {
             let mut invariants = InvariantChecker { state, found: Vec::new() };
             for service in state.services.iter().filter(|service| service.name != CONTROL) {
-                invariants.engine_alone(service, between);
+                invariants.engine_alone(service, committing.contains(&service.name));
             }
             invariants.found
         })

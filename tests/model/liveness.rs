@@ -1,22 +1,23 @@
 //! Liveness is measured by the turns of the main loop, and not by a separate task.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilotfish::agent::{
-    AgentCommand, CommandError, CommandReply, Heartbeat, QueuedCommand, RoundRequest,
-};
+use pilotfish::agent::{Agent, AgentHandle, Allow, Ask, Events, Heartbeat, RoundRequest};
 use pilotfish::core::decide::report::Verdict;
 use pilotfish::core::decide::snapshot::LOOP_OVERDUE_MAX;
+use pilotfish::core::subject::Subject;
+use pilotfish::core::update::event::Asker;
 use pilotfish::core::update::history::Outcome;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Fault;
 use crate::images::{Behaviour, Image};
 use crate::machine::{Hook, Machine};
 use crate::service::RunOptions as Service;
-use crate::session::{EVERY, agent};
+use crate::session::{EVERY, FakeWorld, agent};
 
 const SECOND: Duration = Duration::from_secs(1);
 const APP: &str = "shop.example/app:1";
@@ -27,7 +28,7 @@ fn machine() -> Arc<Machine> {
     let machine = Machine::new();
     {
         let registry = &mut machine.lock().registry;
-        for name in ["v1", "v2", "w1"] {
+        for name in ["v1", "v2", "w1", "w2"] {
             registry.built(Image::new(name, Behaviour::Good));
         }
         registry.push(APP, "v1");
@@ -65,50 +66,78 @@ async fn a_loop_that_hangs_is_unhealthy_and_an_idle_loop_is_healthy() {
     }
 }
 
-/// Sends a command to the agent.
-async fn ask(
-    commands: &mpsc::Sender<QueuedCommand>,
-    command: AgentCommand,
-) -> Result<CommandReply, CommandError> {
-    let (answer, answered) = oneshot::channel();
-    commands.send(QueuedCommand { command, answer }).await.expect("it listens");
-    answered.await.expect("it answers")
+/// An agent with a door to it, and the queue of its questions.
+fn door(machine: &Arc<Machine>) -> (Agent<FakeWorld>, AgentHandle, mpsc::Receiver<Ask>) {
+    let (agent, seen) = agent(machine, CancellationToken::new()).expect("an agent");
+    let (handle, queue) = AgentHandle::new(Events::new(Vec::new()), seen, Heartbeat::default());
+    (agent, handle, queue)
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_update_in_verification_does_not_delay_checks_of_others() {
     let machine = machine();
-    let (mut agent, mut seen) = agent(&machine, CancellationToken::new()).expect("an agent");
-    let (commands, mut queue) = mpsc::channel(1);
+    let (mut agent, handle, mut queue) = door(&machine);
     let reload = Notify::new();
     let life = async {
-        seen.wait_for(|snapshot| !snapshot.in_flight.is_empty()).await.expect("an update begins");
+        in_flight(&handle, 1).await;
         let begun = machine.now();
         let request = RoundRequest { dry_run: true, ..RoundRequest::default() };
-        let Ok(CommandReply::Round(end)) = ask(&commands, AgentCommand::Round(request)).await
-        else {
-            panic!("no round");
-        };
+        let end = handle.ask(Asker::CommandLine, request).await.expect("a round");
         let of = |name: &str| {
             end.reports.iter().find(|it| it.subject.is_container(name)).expect("a report")
         };
         assert_eq!(of("web").verdict, Verdict::UpToDate);
         assert_eq!(of("till").verdict, Verdict::Held);
-        ask(&commands, AgentCommand::Allow("web".into())).await.expect("an answer to `allow`");
+        let allow = Allow { container: "web".into() };
+        handle.ask(Asker::CommandLine, allow).await.expect("an answer to `allow`");
         assert!(machine.now() - begun < SECOND, "the commands waited for the update");
-        assert!(!seen.borrow().in_flight.is_empty(), "the update is not over");
+        assert!(!handle.snapshot().in_flight.is_empty(), "the update is not over");
         let request =
             RoundRequest { names: Some(["till".to_owned()].into()), ..RoundRequest::default() };
-        let Ok(CommandReply::Round(end)) = ask(&commands, AgentCommand::Round(request)).await
-        else {
-            panic!("no round");
-        };
+        let end = handle.ask(Asker::CommandLine, request).await.expect("a round");
         assert_eq!(
             end.reports[0].verdict,
             Verdict::UpToDate,
             "the round did not wait for the update"
         );
-        assert!(seen.borrow().in_flight.is_empty());
+        assert!(handle.snapshot().in_flight.is_empty());
+    };
+    tokio::select! {
+        _ = agent.run(&mut queue, &reload) => panic!("it ended"),
+        () = life => {}
+    }
+}
+
+/// Waits until so many updates are in flight, for ten minutes of the model at most.
+async fn in_flight(handle: &AgentHandle, count: usize) {
+    for _ in 0..6000 {
+        if handle.snapshot().in_flight.len() == count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{count} updates are never in flight: {:?}", handle.snapshot());
+}
+
+/// A person updates one container while another one is on trial: its update begins at once, and its
+/// events are told apart from the other's.
+#[tokio::test(start_paused = true)]
+async fn a_command_for_one_container_does_not_wait_for_the_trial_of_another() {
+    let machine = machine();
+    let (mut agent, handle, mut queue) = door(&machine);
+    let reload = Notify::new();
+    let life = async {
+        in_flight(&handle, 1).await;
+        machine.lock().registry.push(OTHER, "w2");
+        let names = Some(BTreeSet::from(["web".to_owned()]));
+        let request = RoundRequest { names, ..RoundRequest::default() };
+        let begun = machine.now();
+        let mut pending = handle.begin(Asker::CommandLine, request).expect("it is taken");
+        in_flight(&handle, 2).await;
+        assert!(machine.now() - begun < 5 * SECOND, "it waited for the trial of till");
+        let end = pending.answer().await.expect("a round");
+        assert_eq!(end.records.len(), 1, "{end:?}");
+        assert_eq!(end.records[0].subject, Subject::container("web"));
     };
     tokio::select! {
         _ = agent.run(&mut queue, &reload) => panic!("it ended"),

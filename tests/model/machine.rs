@@ -1,6 +1,6 @@
 //! Everything around the agent: one machine with its Engine and its disk, and a registry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -77,9 +77,9 @@ pub struct MachineState {
     /// The IDs of new containers that passed verification.
     pub proven: Vec<String>,
     pub log: Vec<String>,
-    /// Whether the agent is between the first call of the commit and the flush after the second one
-    /// (I12 does not apply there).
-    pub is_committing: bool,
+    /// The services between the first call of their commit and the flush after the second one, or
+    /// in the rollback from there (I12 does not apply to them).
+    pub committing: BTreeSet<String>,
     /// Violations that were found while the agent worked.
     pub violations: Vec<String>,
     /// Whether the number of simultaneous switches is counted.
@@ -133,7 +133,7 @@ impl Machine {
             keeps_transcript: true,
             proven: Vec::new(),
             log: Vec::new(),
-            is_committing: false,
+            committing: BTreeSet::new(),
             violations: Vec::new(),
             watches_switches: false,
             switches_at_once: 0,
@@ -283,10 +283,13 @@ impl Machine {
     }
 
     /// A step of an update begins.
-    pub fn step_began(&self, step: &str) {
+    pub fn step_began(&self, service: &str, step: &str) {
         let now = self.now();
         let mut state = self.lock();
-        state.is_committing = step == "commit";
+        match step {
+            "commit" => _ = state.committing.insert(service.to_owned()),
+            _ => _ = state.committing.remove(service),
+        }
         if state.at_steps.is_empty() {
             return;
         }

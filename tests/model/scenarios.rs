@@ -96,11 +96,11 @@ async fn execute(machine: &Arc<Machine>, command: Command) {
         Command::AtStep(step, after, fault) => machine.lock().at_steps.push((step, after, fault)),
         Command::Now(fault) => machine.inject(fault),
         Command::Wait(time) => wait(machine, time).await,
-        Command::Agent(time) => tell(machine, live(machine, Job::Run(time)).await),
+        Command::Agent(time) => log_end(machine, live(machine, Job::Run(time)).await),
         Command::Round { force, by_name, dry_run } => {
             let request =
                 RoundRequest { force, tries_at_once: by_name, dry_run, ..RoundRequest::default() };
-            tell(machine, live(machine, Job::Round(request)).await);
+            log_end(machine, live(machine, Job::Round(request)).await);
         }
         Command::Show => show(machine),
     }
@@ -112,7 +112,7 @@ async fn wait(machine: &Machine, time: Duration) {
     machine.with(|_, _| {});
 }
 
-fn tell(machine: &Machine, end: End) {
+fn log_end(machine: &Machine, end: End) {
     match end {
         End::Over => machine.log("the agent ends"),
         End::Round(Ok(end)) => log_round(machine, &end),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use pilotfish::agent::{Agent, AgentSettings, RoundEnd, RoundListener, RoundRequest};
+use pilotfish::agent::{Agent, AgentSettings, Events, RoundEnd, RoundListener, RoundRequest};
 use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::core::policy::PolicyDefaults;
 use pilotfish::core::policy::watchtower::Watchtower;
@@ -14,7 +14,7 @@ use pilotfish::core::time::schedule::{DeviceFraction, Jitter, Schedule};
 use pilotfish::core::time::window::Windows;
 use pilotfish::core::time::zone::Zone;
 use pilotfish::core::update::Step;
-use pilotfish::core::update::event::{Event, Listener};
+use pilotfish::core::update::event::{Event, EventSink, NumberedEvent};
 use pilotfish::journal::{JournalError, StateDirectory};
 use pilotfish::ports::AllPorts;
 use tokio::sync::{Notify, mpsc, watch};
@@ -102,7 +102,8 @@ pub fn agent(
     };
     let ear = Arc::new(ModelListener(Arc::clone(machine)));
     let (snapshot, seen) = watch::channel(Arc::default());
-    Ok((Agent::new(Arc::new(world), settings(), ear.clone(), ear, snapshot, stop), seen))
+    let events = Events::new(vec![ear.clone()]);
+    Ok((Agent::new(Arc::new(world), settings(), events, ear, snapshot, stop), seen))
 }
 
 async fn work(machine: Arc<Machine>, job: Job, stop: CancellationToken) -> End {
@@ -151,8 +152,8 @@ fn settings() -> AgentSettings {
 /// Listens to the agent, for the transcript and for the invariants.
 struct ModelListener(Arc<Machine>);
 
-impl Listener for ModelListener {
-    fn hear(&self, event: &Event) {
+impl EventSink for ModelListener {
+    fn hear(&self, NumberedEvent { event, .. }: &NumberedEvent) {
         let machine = &self.0;
         match event {
             Event::UpdateBegun { subject, image, .. } => {
@@ -166,7 +167,7 @@ impl Listener for ModelListener {
                 if *step == Step::Commit {
                     machine.verification_passed(&subject.name);
                 }
-                machine.step_began(step.word());
+                machine.step_began(&subject.name, step.word());
             }
             Event::GoingBack { subject, cause } => machine.rollback_began(&subject.name, cause),
             Event::UpdateEnded(record) => machine.update_ended(record),

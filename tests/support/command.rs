@@ -23,10 +23,10 @@ pub fn output(command: &mut Command) -> Output {
 }
 
 /// Waits until the closure returns a value. Fails the test with `what` after `limit`.
-pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = probe() {
             return found;
         }
         assert!(begun.elapsed() < limit, "waited {limit:?} in vain: {what}");

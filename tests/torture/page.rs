@@ -68,12 +68,12 @@ fn times(kills: &[Value], cuts: &[Value]) -> String {
         let (never, others): (Vec<&Value>, Vec<&Value>) =
             rows.partition(|row| row["release"] == Kind::NeverHealthy.word());
         for (which, rows) in [("", others), (" (never healthy)", never)] {
-            let mut tell = |said: &str, key| {
+            let mut add_row = |label: &str, key| {
                 let (median, worst) = middle_and_worst(&rows, key);
-                let _ = writeln!(text, "| {what}{which}: {said} | {median} ms | {worst} ms |");
+                let _ = writeln!(text, "| {what}{which}: {label} | {median} ms | {worst} ms |");
             };
-            tell("one container runs", "service_back_ms");
-            tell("no update is open", "recovered_ms");
+            add_row("one container runs", "service_back_ms");
+            add_row("no update is open", "recovered_ms");
         }
     }
     text

@@ -64,10 +64,10 @@ impl Results {
         let landed = rows.iter().filter(|row| !row["landed"].is_null()).count();
         let bad = rows.iter().filter(|row| row["findings"] != json!([]));
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let tell = |row: &Value| {
+        let describe_row = |row: &Value| {
             format!("{}\n    {}\n{}", text(&row["description"]), row["findings"], text(&row["log"]))
         };
-        (landed, bad.map(tell).collect())
+        (landed, bad.map(describe_row).collect())
     }
 
     /// The summary at the end.

@@ -83,7 +83,7 @@ impl Rig {
         }
         findings.extend(self.check_final_state(user_action, next));
         if landed && !self.history_knows(next) {
-            let what = "the history does not tell of the update that they met".to_owned();
+            let what = "the history does not have the interrupted update".to_owned();
             findings.push(Finding::changed(what));
         }
         findings

@@ -157,14 +157,22 @@ impl Memory {
                 true
             }
             Fault::Interruption | Fault::DamagedCopy if is_news && failed.was_outage => {
-                let count = self.interrupt(subject, &failed.manifest);
-                if count >= INTERRUPTIONS_MAX {
-                    let detail = format!("{count} tries were interrupted, the last one: {detail}");
-                    self.refuse(subject, Refusal { digests, at, detail });
-                }
+                let refusal = Refusal { digests, at, detail };
+                self.note_interruption(subject, &failed.manifest, refusal);
                 true
             }
             Fault::Surroundings | Fault::Interruption | Fault::DamagedCopy | Fault::Person => false,
+        }
+    }
+
+    /// Takes in an interrupted try. Enough of them refuse the image, so that no image is
+    /// tried without end; `refusal` says which image, and why the last try ended.
+    pub fn note_interruption(&mut self, subject: &Subject, manifest: &Digest, refusal: Refusal) {
+        let count = self.interrupt(subject, manifest);
+        if count >= INTERRUPTIONS_MAX {
+            let why = refusal.detail;
+            let detail = format!("{count} tries were interrupted, the last one: {why}");
+            self.refuse(subject, Refusal { detail, ..refusal });
         }
     }
 

@@ -62,6 +62,18 @@ fn interruptions_are_counted_per_digest() {
 }
 
 #[test]
+fn the_third_try_that_is_cut_short_refuses_its_own_image() {
+    let mut memory = Memory::default();
+    let rows = [("a", false), ("a", false), ("b", false), ("a", false), ("a", false), ("a", true)];
+    for (image, is_refused) in rows {
+        memory.note_interruption(&till(), &digest(image), refusal(&[image]));
+        assert_eq!(memory.refusal(&till(), &digest(image)).is_some(), is_refused, "{image}");
+    }
+    let why = memory.refusal(&till(), &digest("a")).map(|refusal| refusal.detail.as_str());
+    assert_eq!(why, Some("3 tries did not come to an end, the last one: exited"));
+}
+
+#[test]
 fn only_an_image_that_is_to_blame_or_ends_the_machine_is_refused() {
     let rows = [
         (Fault::Image, true, 1, true, false),

@@ -61,6 +61,7 @@ use windows::{Timing, timing};
 
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::Mode;
+use crate::core::policy::hooks::Moment;
 use crate::core::recreate::Original;
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
@@ -112,6 +113,13 @@ impl No {
     #[must_use]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into(), opens: None }
+    }
+
+    /// The hook before the update of a container held it; `why` says how the hook ended.
+    #[must_use]
+    pub fn held_by_hook(container: &str, why: &str) -> Self {
+        let detail = format!("the {} hook of {container} {why}", Moment::PreUpdate);
+        Self::new(Reason::HeldByHook, detail)
     }
 }
 

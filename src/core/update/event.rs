@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::core::decide::report::Report;
@@ -115,16 +116,75 @@ pub enum Event {
     },
 }
 
-/// A receiver of events. It must not block.
+impl Event {
+    /// What the event is about; `None` if it is about nothing, or about several.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::UpdateBegun { subject, .. }
+            | Self::TakenUp { subject, .. }
+            | Self::StepBegun { subject, .. }
+            | Self::StepDone { subject, .. }
+            | Self::Pulling { subject, .. }
+            | Self::FetchedAhead { subject, .. }
+            | Self::SelfUpdating { subject, .. }
+            | Self::GoingBack { subject, .. } => Some(subject),
+            Self::UpdateEnded(record) => Some(&record.subject),
+            Self::Warning { subject, .. } => subject.as_ref(),
+            Self::Pulled { .. } | Self::RoundEnded { .. } => None,
+        }
+    }
+}
+
+/// The kind of program through which a question came to the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asker {
+    /// A person, by a command of this program.
+    CommandLine,
+    /// A registry or a CI system, by a webhook.
+    Webhook,
+}
+
+/// Why the agent acts. Every event carries the trigger that led to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// The schedule, or a window that opened.
+    Schedule,
+    /// An update that was left open.
+    Recovery,
+    /// A question, with its number.
+    Asked { id: u64, by: Asker },
+}
+
+/// An event with its number, its time and its trigger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NumberedEvent {
+    /// Counts from 1 since the process started.
+    pub number: u64,
+    /// When it happened, by the machine's clock.
+    pub at: DateTime<Utc>,
+    pub trigger: Trigger,
+    pub event: Event,
+}
+
+/// A receiver of the events of one update or round, while they happen. It must not block.
 pub trait Listener: Send + Sync {
     /// Receives one event.
     fn hear(&self, event: &Event);
 }
 
+/// A receiver of all events of an agent. It must not block.
+pub trait EventSink: Send + Sync {
+    /// Receives one event.
+    fn hear(&self, event: &NumberedEvent);
+}
+
 /// Ignores all events.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct NullListener;
+pub struct NullSink;
 
-impl Listener for NullListener {
-    fn hear(&self, _event: &Event) {}
+impl EventSink for NullSink {
+    fn hear(&self, _event: &NumberedEvent) {}
 }

@@ -27,6 +27,10 @@ pub mod outcome;
 pub mod self_update;
 // Containers with one of our names, but without a journal.
 pub mod orphans;
+// Whose fault it is that a new container did not start, or failed its trial.
+pub mod fault;
+// What a rollback takes for its own, and what it gives back.
+pub mod rollback;
 // What shows that containers are those of an update, if there is no journal.
 pub mod ownership;
 // All events of an update.
@@ -93,6 +97,14 @@ impl Step {
             Self::Commit => "commit",
             Self::Clean => "clean",
         }
+    }
+
+    /// Whether an agent that is asked to stop leaves this step to the next agent. It does not leave
+    /// the start, because the old container is down. It does not leave the commit and what follows,
+    /// because the new container has proved itself.
+    #[must_use]
+    pub fn is_left_to_next_agent(self) -> bool {
+        self < Self::Commit && self != Self::Start
     }
 
     /// Whether the old container is already stopped in this step, so that every millisecond counts:
@@ -283,6 +295,13 @@ impl JournalProgress {
             }
         }
         JournalEntry { seq: self.entries + 1, at, step, mark, note }
+    }
+
+    /// Whether only one way is left: a rollback that was begun is never turned into an update, and
+    /// an update that was committed is never taken back.
+    #[must_use]
+    pub fn has_one_way_left(&self) -> bool {
+        self.failed.is_some() || self.done >= Some(Step::Commit)
     }
 
     /// Whether the old container may be stopping right now: the request of a killed agent cannot be

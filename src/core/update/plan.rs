@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use crate::core::decide::failed_tries::FailedTry;
 use crate::core::decide::offer::Offer;
-use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Reference};
+use crate::core::docker::{inspect, names};
 use crate::core::policy::health_policy::HealthSettings;
 use crate::core::policy::hooks::Hook;
-use crate::core::recreate::{Recreation, RestartPolicy};
+use crate::core::recreate::{Recreation, ReplacedContainer, RestartPolicy, depends_as_before};
 use crate::core::subject::Subject;
 
 /// Where the new image comes from.
@@ -169,6 +169,29 @@ impl Plan {
         }
     }
 
+    /// A detail with the name of its member before it. The main one needs no name.
+    #[must_use]
+    pub fn naming(&self, number: usize, detail: impl Into<String>) -> String {
+        match number {
+            0 => detail.into(),
+            number => format!("{}: {}", self.member(number).container, detail.into()),
+        }
+    }
+
+    /// A line of a container's log. With dependents, the name of the container stands before it.
+    #[must_use]
+    pub fn quoting(&self, number: usize, line: String) -> String {
+        let name = &self.member(number).container;
+        if self.dependents.is_empty() { line } else { format!("{name}: {line}") }
+    }
+
+    /// Says which container replaces the old one of a member.
+    #[must_use]
+    pub fn replaced_by(&self, number: usize, to: String) -> ReplacedContainer {
+        let member = self.member(number);
+        ReplacedContainer { name: member.container.clone(), from: member.old_container.clone(), to }
+    }
+
     /// The repository and the tag that keep the old image.
     #[must_use]
     pub fn keep_tag(&self) -> (String, String) {
@@ -262,5 +285,27 @@ impl Header {
             .checked_sub(1)
             .map_or(Some(&self.original), |index| self.dependents.get(index))
             .unwrap_or(&Value::Null)
+    }
+
+    /// The ID of the image that the old container of a member runs on.
+    #[must_use]
+    pub fn old_image(&self, number: usize) -> &str {
+        match number {
+            0 => &self.plan.from.image_id,
+            number => inspect::image_id(self.original_of(number)),
+        }
+    }
+
+    /// Whether a container of a member depends on what the old one depended on. `restored` are the
+    /// members that serve again. An Engine that was restarted resolves the names in links anew.
+    #[must_use]
+    pub fn depends_as_before(
+        &self,
+        number: usize,
+        container: &Value,
+        restored: &[ReplacedContainer],
+    ) -> bool {
+        let is_told = number != 0 && container.get("HostConfig").is_some();
+        !is_told || depends_as_before(self.original_of(number), container, restored).unwrap_or(true)
     }
 }

@@ -8,9 +8,11 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::core::decide::offer::Offer;
-use crate::core::docker::names;
+use crate::core::docker::{inspect, names};
+use crate::core::recreate::restart_policy;
 use crate::core::subject::Subject;
 use crate::core::update::JournalProgress;
 use crate::core::update::history::Record;
@@ -139,6 +141,22 @@ pub fn concerns(header: &Header, progress: &JournalProgress, id: &str) -> bool {
     })
 }
 
+/// What is told if a crash of the Engine ends the agent: after SIGKILL of the Engine only the
+/// restart policy `always` starts a container again, and nothing else starts the agent. `own` is
+/// the inspect document of the agent's own container.
+#[must_use]
+pub fn weak_restart_policy(own: &Value) -> Option<String> {
+    let policy = restart_policy(own).ok()?;
+    let word = if policy.name.is_empty() { "no" } else { &policy.name };
+    let name = inspect::name(own);
+    (word != "always").then(|| {
+        format!(
+            "the agent's own container {name} has the restart policy `{word}`: after a crash of the \
+             Engine only `always` brings it back"
+        )
+    })
+}
+
 /// The state of the helper's container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HelperState {
@@ -214,6 +232,31 @@ mod tests {
             to: offer("two"),
             helpers,
             told_until: None,
+        }
+    }
+
+    #[test]
+    fn only_always_brings_the_agent_back() {
+        let rows = [
+            (serde_json::json!({ "Name": "always" }), None),
+            (serde_json::json!({ "Name": "unless-stopped" }), Some("unless-stopped")),
+            (
+                serde_json::json!({ "Name": "on-failure", "MaximumRetryCount": 3 }),
+                Some("on-failure"),
+            ),
+            (serde_json::json!({ "Name": "no" }), Some("no")),
+            (serde_json::json!({ "Name": "" }), Some("no")),
+        ];
+        for (policy, expected) in rows {
+            let own = serde_json::json!({
+                "Name": "/pilotfish",
+                "HostConfig": { "RestartPolicy": policy },
+            });
+            let told = weak_restart_policy(&own);
+            let says =
+                |word| told.as_ref().is_some_and(|it| it.contains(&format!("`{word}`: after")));
+            assert_eq!(told.is_some(), expected.is_some(), "{policy}");
+            assert!(expected.is_none_or(says), "{policy}");
         }
     }
 

@@ -49,6 +49,25 @@ fn before_the_switch_the_way_leads_back_without_blame() {
 }
 
 #[test]
+fn a_stop_request_ends_no_gap_halfway_and_no_commit() {
+    let are_left = Step::ALL.map(Step::is_left_to_next_agent);
+    assert_eq!(are_left, [true, true, true, true, false, true, false, false]);
+}
+
+#[test]
+fn one_way_is_left_after_a_failure_and_after_the_commit() {
+    for step in Step::ALL {
+        for mark in [Mark::Started, Mark::Done] {
+            let is_committed = step > Step::Commit || (step, mark) == (Step::Commit, Mark::Done);
+            let progress = up_to(step, mark);
+            assert_eq!(progress.has_one_way_left(), is_committed, "{step:?} {mark:?}");
+            let failed = Some(Cause::interrupted("cut"));
+            assert!(JournalProgress { failed, ..progress }.has_one_way_left());
+        }
+    }
+}
+
+#[test]
 fn a_switch_that_was_cut_short_is_finished_where_no_gap_is_added() {
     let stopped = |started| {
         alone(seen("pilotfish-old-till", false, true), seen("till", false, started), false)

@@ -1,41 +1,10 @@
-//! The commands that ask about the agent itself: `status`, `healthcheck`, `config`.
+//! `pilotfish config`: the effective configuration; `--check` and `--from-watchtower`.
 
 use anyhow::Context as _;
 
 use super::{CommandContext, Exit, print, say};
 use crate::config::{self, ConfigFile, Environment, Sources, watchtower};
-use crate::control::client::Control;
-use crate::documents::Status;
 use crate::output;
-
-/// `pilotfish status`: the agent as it stands.
-pub async fn status(setting: &CommandContext, json: bool) -> anyhow::Result<Exit> {
-    let answer = running(setting).await?.status().await?;
-    let status = Status::new(&answer.version, answer.pid, &answer.snapshot);
-    if json {
-        print(&output::status_json(&status)?)?;
-    } else {
-        print(&output::status(&status, &setting.settings.time_zone, setting.screen))?;
-    }
-    Ok(Exit::Done)
-}
-
-/// `pilotfish healthcheck`: whether the agent on this machine is well.
-pub async fn healthcheck(setting: &CommandContext) -> anyhow::Result<Exit> {
-    running(setting).await?.health().await?;
-    Ok(Exit::Done)
-}
-
-/// The agent, which must run.
-async fn running(setting: &CommandContext) -> anyhow::Result<Control> {
-    let state_dir = &setting.settings.state_dir;
-    Control::connect(state_dir).await?.with_context(|| {
-        format!(
-            "no agent runs with the state directory {}; `pilotfish run` or your service manager starts one",
-            state_dir.display()
-        )
-    })
-}
 
 /// `pilotfish config`: the effective values and where each came from.
 pub fn config(setting: &CommandContext) -> anyhow::Result<Exit> {

@@ -1,0 +1,219 @@
+//! How questions are taken: some are answered at once, the others begin a round or wait for the
+//! executor.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::handle::Ask;
+use super::question::{Answer, AskError, AskKind, Question, RecoverEnd, RollbackEnd};
+use super::round::{Finish, QueuedRound, Reply};
+use super::{Agent, ROUNDS_MAX, RoundEnd, RoundRequest};
+use crate::core::decide::observation::{Observation, Previous};
+use crate::core::decide::offer::Offer;
+use crate::core::docker::reference::{Digest, Reference};
+use crate::core::docker::webhook::Push;
+use crate::core::subject::Subject;
+use crate::core::update::event::{Asker, Trigger};
+use crate::engine::Engine;
+use crate::observe;
+use crate::ports::Ports;
+
+/// The trigger of a question that a command without an agent carries out by itself.
+const ALONE: Trigger = Trigger::Asked { id: 0, by: Asker::CommandLine };
+
+/// A question that waits for the executor, or for an update of its container.
+pub(super) struct WaitingAsk {
+    pub(super) trigger: Trigger,
+    pub(super) kind: WaitingKind,
+}
+
+pub(super) enum WaitingKind {
+    RollBack(String, Answer<RollbackEnd>),
+    Recover(Answer<RecoverEnd>),
+}
+
+impl WaitingAsk {
+    /// Takes the first question out that does not wait for an update of its own container.
+    pub(super) fn next(waiting: &mut VecDeque<Self>, in_flight: &BTreeSet<String>) -> Option<Self> {
+        let is_free = |ask: &Self| match &ask.kind {
+            WaitingKind::RollBack(name, _) => !in_flight.contains(name),
+            WaitingKind::Recover(_) => true,
+        };
+        let position = waiting.iter().position(is_free)?;
+        waiting.remove(position)
+    }
+}
+
+impl<P: Ports> Agent<P> {
+    /// Answers a question, and does nothing else meanwhile except what belongs to it: for a command
+    /// without a running agent.
+    ///
+    /// # Errors
+    /// It could not be done; nothing was changed that the history does not tell of.
+    pub async fn answer<Q: Question>(&mut self, question: Q) -> Result<Q::Answer, AskError> {
+        let (answer, mut answered) = oneshot::channel();
+        self.take(Ask { trigger: ALONE, kind: question.into_ask(answer) }).await;
+        loop {
+            match answered.try_recv() {
+                Ok(reply) => return reply,
+                Err(TryRecvError::Empty) if self.go_on().await => {}
+                Err(_) => return Err(AskError::Ended),
+            }
+        }
+    }
+
+    /// Takes a question on.
+    pub(super) async fn take(&mut self, Ask { trigger, kind }: Ask) {
+        match kind {
+            AskKind::Round(request, answer) => self.take_round(request, trigger, answer).await,
+            AskKind::CheckPushed(pushed, answer) => {
+                let count = self.check_pushed(&pushed, trigger).await;
+                let _ = answer.send(count);
+            }
+            AskKind::Allow(name, answer) => match self.allow(&name).await {
+                Ok(count) => {
+                    let names = BTreeSet::from_iter((count > 0).then_some(name));
+                    self.answer_after_look(Ok(count), names, answer).await;
+                }
+                error => _ = answer.send(error),
+            },
+            AskKind::RollBack(name, answer) => {
+                let checked = if self.is_full() { Err(AskError::TooMany) } else { Ok(()) };
+                let checked = match checked {
+                    Ok(()) => self.check_name(&name).await,
+                    full => full,
+                };
+                match checked {
+                    Ok(()) => self.wait(trigger, WaitingKind::RollBack(name, answer)),
+                    Err(error) => _ = answer.send(Err(error)),
+                }
+            }
+            AskKind::Recover(answer) if self.is_full() => _ = answer.send(Err(AskError::TooMany)),
+            AskKind::Recover(answer) => self.wait(trigger, WaitingKind::Recover(answer)),
+        }
+        self.advance().await;
+    }
+
+    fn is_full(&self) -> bool {
+        self.rounds.len() + self.asks.len() >= ROUNDS_MAX
+    }
+
+    fn wait(&mut self, trigger: Trigger, kind: WaitingKind) {
+        self.asks.push_back(WaitingAsk { trigger, kind });
+    }
+
+    async fn take_round(
+        &mut self,
+        request: RoundRequest,
+        trigger: Trigger,
+        answer: Answer<RoundEnd>,
+    ) {
+        if self.is_full() {
+            let _ = answer.send(Err(AskError::TooMany));
+        } else if let Some(known) = self.known(&request).await {
+            let _ = answer.send(Ok(known));
+        } else {
+            self.begin(QueuedRound::new(request, trigger, Reply::Asker(answer)), None).await;
+        }
+    }
+
+    /// Looks again at what a person has touched before the answer goes out, so that the person sees
+    /// the new state. A command without an agent shows nothing to anybody else.
+    pub(super) async fn answer_after_look<T: Send + 'static>(
+        &mut self,
+        reply: Result<T, AskError>,
+        names: BTreeSet<String>,
+        answer: Answer<T>,
+    ) {
+        if names.is_empty() || !self.context.is_resident {
+            let _ = answer.send(reply);
+            return;
+        }
+        let finish: Finish = Box::new(move || _ = answer.send(reply));
+        self.look_once(names, Some(finish)).await;
+        self.advance().await;
+    }
+
+    /// Looks at containers outside of any round, and then does what waits for that.
+    pub(super) async fn look_once(&mut self, names: BTreeSet<String>, finish: Option<Finish>) {
+        let request = RoundRequest { names: Some(names), dry_run: true, ..RoundRequest::default() };
+        let order = QueuedRound::new(request, Trigger::Schedule, Reply::After(finish));
+        self.begin(order, None).await;
+    }
+
+    /// Checks the containers that follow what was pushed. There may be none: a registry reports
+    /// every push. A container that is asked or replaced at the moment is checked after that,
+    /// because what was pushed may be newer than the answer.
+    async fn check_pushed(&mut self, pushed: &[Push], trigger: Trigger) -> Result<usize, AskError> {
+        let is_meant =
+            |reference: &Reference| pushed.iter().any(|pushed| pushed.concerns(reference));
+        let list = self.list().await?;
+        let watched = (list.as_slice(), &self.context.settings.defaults);
+        let ports = &*self.context.ports;
+        let mut names = observe::following(ports, &mut self.cache, watched, is_meant).await;
+        let count = names.len();
+        let busy = self.busy_names();
+        let again = names.intersection(&busy).map(|name| (name.clone(), trigger));
+        self.again.extend(again);
+        names.retain(|name| !busy.contains(name));
+        if !names.is_empty() {
+            let request = RoundRequest { names: Some(names), ..RoundRequest::default() };
+            self.begin(QueuedRound::new(request, trigger, Reply::Nobody), Some(list)).await;
+        }
+        Ok(count)
+    }
+
+    async fn allow(&mut self, name: &str) -> Result<usize, AskError> {
+        let mut memory = self.context.ports.state().memory()?;
+        let subject = Subject::container(name);
+        if !memory.refused.contains_key(&subject) {
+            self.check_name(name).await?;
+            memory = self.context.ports.state().memory()?;
+        }
+        let count = memory.allow(&subject);
+        self.context.ports.state().remember(&memory)?;
+        self.show_refused();
+        Ok(count)
+    }
+
+    async fn check_name(&mut self, name: &str) -> Result<(), AskError> {
+        let names = Some(BTreeSet::from([name.to_owned()]));
+        let list = self.list().await?;
+        let open = self.open_updates().await?;
+        Ok(self.check_names(&RoundRequest { names, ..RoundRequest::default() }, &list, &open)?)
+    }
+}
+
+/// The image before, as if it were offered.
+pub(super) async fn kept_image<P: Ports>(
+    ports: &P,
+    observation: &Observation,
+) -> Result<Offer, AskError> {
+    let container = &observation.name;
+    let id = match &observation.previous {
+        Previous::Kept(id) => id,
+        Previous::Gone(_) => {
+            let detail = "the previous image is no longer on this machine; `docker image prune -a` \
+                          takes it";
+            return Err(AskError::nothing_before(container, detail));
+        }
+        Previous::None => return Err(AskError::nothing_before(container, "it was never updated")),
+        Previous::Unknown(why) => return Err(AskError::nothing_before(container, why)),
+    };
+    let document = ports.engine().inspect_image(id).await?;
+    let document =
+        document.ok_or_else(|| AskError::nothing_before(container, "its image has just gone"))?;
+    let config: Digest = id
+        .parse()
+        .map_err(|_| AskError::nothing_before(container, "the image has no digest for an ID"))?;
+    let memory = ports.state().memory()?;
+    let names = document.pointer("/RepoDigests").and_then(serde_json::Value::as_array);
+    let from_names = names.into_iter().flatten().filter_map(serde_json::Value::as_str);
+    let pulled_as = from_names
+        .filter_map(|name| name.parse::<Reference>().ok()?.digest)
+        .chain(memory.known.get(id).into_iter().flatten().cloned())
+        .next();
+    Ok(Offer::of_local(&document, config, pulled_as))
+}

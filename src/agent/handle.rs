@@ -1,0 +1,117 @@
+//! The one door to a running agent, for the control socket, webhooks and everybody else who asks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Heartbeat;
+use super::events::{EventFilter, Events, Subscription};
+use super::question::{AskError, AskKind, Question};
+use crate::core::decide::snapshot::{LOOP_HAS_ENDED, Snapshot};
+use crate::core::update::event::{Asker, Trigger};
+
+/// How many questions may wait for the loop: a person types one at a time.
+const ASKS_WAITING_MAX: usize = 16;
+
+/// A question on its way to the loop.
+#[derive(Debug)]
+pub struct Ask {
+    pub(super) trigger: Trigger,
+    pub(super) kind: AskKind,
+}
+
+/// A question that the loop has taken.
+#[derive(Debug)]
+pub struct Pending<T> {
+    /// The number of the question; its events carry it.
+    pub id: u64,
+    answer: oneshot::Receiver<Result<T, AskError>>,
+}
+
+impl<T> Pending<T> {
+    /// Waits for the answer. Dropping this detaches: what was asked is done all the same.
+    ///
+    /// # Errors
+    /// The agent says why not, or it ended first.
+    pub async fn answer(&mut self) -> Result<T, AskError> {
+        (&mut self.answer).await.unwrap_or(Err(AskError::Ended))
+    }
+}
+
+/// The door to a running agent: questions with typed answers, events, and the snapshot. It stays
+/// valid when the agent starts again with another configuration.
+#[derive(Clone)]
+pub struct AgentHandle {
+    asks: mpsc::Sender<Ask>,
+    last: Arc<AtomicU64>,
+    events: Arc<Events>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    heart: Heartbeat,
+}
+
+impl AgentHandle {
+    /// A handle, and the queue of its questions for [`Agent::run`](super::Agent::run).
+    #[must_use]
+    pub fn new(
+        events: Arc<Events>,
+        snapshot: watch::Receiver<Arc<Snapshot>>,
+        heart: Heartbeat,
+    ) -> (Self, mpsc::Receiver<Ask>) {
+        let (asks, queue) = mpsc::channel(ASKS_WAITING_MAX);
+        (Self { asks, last: Arc::default(), events, snapshot, heart }, queue)
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// The agent says why not, or it ended first.
+    pub async fn ask<Q: Question>(&self, by: Asker, question: Q) -> Result<Q::Answer, AskError> {
+        let (ask, mut pending) = self.prepare(by, question);
+        self.asks.send(ask).await.map_err(|_| AskError::NotTaken)?;
+        pending.answer().await
+    }
+
+    /// Asks, and gives the number of the question at once, so that its events can be followed.
+    ///
+    /// # Errors
+    /// Too many questions wait already, or the agent is ending.
+    pub fn begin<Q: Question>(
+        &self,
+        by: Asker,
+        question: Q,
+    ) -> Result<Pending<Q::Answer>, AskError> {
+        let (ask, pending) = self.prepare(by, question);
+        self.asks.try_send(ask).map_err(|_| AskError::NotTaken)?;
+        Ok(pending)
+    }
+
+    fn prepare<Q: Question>(&self, by: Asker, question: Q) -> (Ask, Pending<Q::Answer>) {
+        let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let (answer, receiver) = oneshot::channel();
+        let ask = Ask { trigger: Trigger::Asked { id, by }, kind: question.into_ask(answer) };
+        (ask, Pending { id, answer: receiver })
+    }
+
+    /// Subscribes to events; with `after`, first to the kept ones after that number.
+    #[must_use]
+    pub fn subscribe(&self, filter: EventFilter, after: Option<u64>) -> Subscription {
+        self.events.subscribe(filter, after)
+    }
+
+    /// The state of the agent.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// What is wrong with the agent; `None` if it is healthy.
+    #[must_use]
+    pub fn illness(&self) -> Option<String> {
+        // The loop holds the other end of the snapshot.
+        match self.snapshot.has_changed() {
+            Err(_) => Some(LOOP_HAS_ENDED.to_owned()),
+            Ok(_) => self.snapshot().illness(self.heart.overdue()),
+        }
+    }
+}

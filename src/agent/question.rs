@@ -1,0 +1,177 @@
+//! What can be asked of the agent. Each question has an answer of its own type, so nothing else can
+//! come back.
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::{ROUNDS_MAX, RoundEnd, RoundError, RoundRequest};
+use crate::core::decide::No;
+use crate::core::decide::reason::Reason;
+use crate::core::docker::webhook::Push;
+use crate::core::update::history::Record;
+use crate::engine::EngineError;
+use crate::journal::JournalError;
+
+/// Where the answer to a question goes. The asker may be gone by then; what was asked is done all
+/// the same.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, AskError>>;
+
+/// A question to the agent.
+pub trait Question: Send + 'static {
+    /// What is answered.
+    type Answer: Send + 'static;
+
+    /// The question as it travels to the loop.
+    #[doc(hidden)]
+    fn into_ask(self, answer: oneshot::Sender<Result<Self::Answer, AskError>>) -> AskKind;
+}
+
+/// Checks the containers that these pushes concern. The answer is how many: their registries are
+/// asked now, or as soon as the containers are free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckPushed(pub Vec<Push>);
+
+/// Rolls a container back to the image before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RollBack {
+    pub container: String,
+}
+
+/// How a rollback by hand ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RollbackEnd {
+    /// It ended, one way or the other.
+    Ended(Box<Record>),
+    /// The self-update helper carries it out: it is the agent's own container.
+    SelfUpdating { container: String },
+}
+
+/// Forgets the refused digests of a container. The answer is how many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allow {
+    pub container: String,
+}
+
+/// Finishes or undoes every update that was left open, also those that failed before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recover;
+
+/// What became of the updates that were left open.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RecoverEnd {
+    /// The updates that ended now.
+    pub records: Vec<Record>,
+    /// The containers whose update could still not be finished or undone.
+    pub open: Vec<String>,
+}
+
+/// A question on its way to the loop, with the sender of its answer.
+#[derive(Debug)]
+pub enum AskKind {
+    Round(RoundRequest, Answer<RoundEnd>),
+    CheckPushed(Vec<Push>, Answer<usize>),
+    RollBack(String, Answer<RollbackEnd>),
+    Allow(String, Answer<usize>),
+    Recover(Answer<RecoverEnd>),
+}
+
+impl Question for RoundRequest {
+    type Answer = RoundEnd;
+
+    fn into_ask(self, answer: Answer<RoundEnd>) -> AskKind {
+        AskKind::Round(self, answer)
+    }
+}
+
+impl Question for CheckPushed {
+    type Answer = usize;
+
+    fn into_ask(self, answer: Answer<usize>) -> AskKind {
+        AskKind::CheckPushed(self.0, answer)
+    }
+}
+
+impl Question for RollBack {
+    type Answer = RollbackEnd;
+
+    fn into_ask(self, answer: Answer<RollbackEnd>) -> AskKind {
+        AskKind::RollBack(self.container, answer)
+    }
+}
+
+impl Question for Allow {
+    type Answer = usize;
+
+    fn into_ask(self, answer: Answer<usize>) -> AskKind {
+        AskKind::Allow(self.container, answer)
+    }
+}
+
+impl Question for Recover {
+    type Answer = RecoverEnd;
+
+    fn into_ask(self, answer: Answer<RecoverEnd>) -> AskKind {
+        AskKind::Recover(answer)
+    }
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The round could not run at all.
+    #[error(transparent)]
+    Round(#[from] RoundError),
+    /// A "no" stands in the way of a rollback.
+    #[error("{container} cannot be rolled back: {reason}{detail}; {advice}")]
+    No {
+        container: String,
+        reason: Reason,
+        /// The details in parentheses, or nothing.
+        detail: String,
+        advice: String,
+    },
+    /// There is no image to roll back to.
+    #[error("{container} cannot be rolled back: {detail}")]
+    NothingBefore { container: String, detail: String },
+    /// The update was left open.
+    #[error("the rollback of {0} was left open; `pilotfish recover` finishes or undoes it")]
+    LeftOpen(String),
+    /// More is asked of the agent than any person would ask.
+    #[error("{ROUNDS_MAX} rounds are in progress already; try again when some have ended")]
+    TooMany,
+    /// The queue of the loop is full, or the loop has ended.
+    #[error("the agent is ending, or too many commands wait already")]
+    NotTaken,
+    /// The agent ended first.
+    #[error("the agent ended before it could do this")]
+    Ended,
+}
+
+impl From<EngineError> for AskError {
+    fn from(error: EngineError) -> Self {
+        Self::Round(error.into())
+    }
+}
+
+impl From<JournalError> for AskError {
+    fn from(error: JournalError) -> Self {
+        Self::Round(error.into())
+    }
+}
+
+impl AskError {
+    pub(super) fn nothing_before(container: &str, detail: &str) -> Self {
+        Self::NothingBefore { container: container.to_owned(), detail: detail.to_owned() }
+    }
+
+    pub(super) fn of_no(container: &str, no: &No) -> Self {
+        let detail = if no.detail.is_empty() { String::new() } else { format!(" ({})", no.detail) };
+        Self::No {
+            container: container.to_owned(),
+            reason: no.reason,
+            detail,
+            advice: no.reason.advice().replace("NAME", container),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! `pilotfish allow NAME`: forget the refused digests of a container.
+
+use super::{CommandContext, Exit, print, via_agent};
+use crate::agent::Allow;
+
+/// Forgets the refused digests, and prints how many there were.
+pub async fn allow(setting: &CommandContext, name: String) -> anyhow::Result<Exit> {
+    let count = via_agent::ask(setting, Allow { container: name.clone() }).await?;
+    print(&match count {
+        0 => format!("{name} had no refused digests.\n"),
+        1 => format!("{name}: one refused digest is forgotten; the next round may try it again.\n"),
+        _ => format!(
+            "{name}: {count} refused digests are forgotten; the next round may try them again.\n"
+        ),
+    })?;
+    Ok(Exit::Done)
+}

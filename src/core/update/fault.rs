@@ -1,0 +1,95 @@
+//! Whose fault it is that a new container did not start, or failed its trial.
+//!
+//! A power cut leaves an image that was pulled shortly before with empty files, and pulling again
+//! does not mend it. So an old copy of the image may be damaged, and the image itself is blamed
+//! only if the copy is fresh. The rollback removes a damaged copy, and the next round pulls it
+//! again.
+
+use crate::core::update::history::Cause;
+use crate::core::update::plan::{ImageSource, Plan};
+use crate::core::update::start_error::{Blame, PULLED_AGAIN, is_damaged_copy};
+
+/// Why the new container of a member could not be started. `fetched` tells whether this update
+/// fetched the image, `blame` what the Engine's words blame.
+///
+/// A dependent runs on the image that it had, so that image is not blamed. An image that was built
+/// here cannot be pulled again.
+#[must_use]
+pub fn of_start(plan: &Plan, number: usize, fetched: bool, blame: Blame, error: &str) -> Cause {
+    let detail = plan.naming(number, format!("could not be started: {error}"));
+    let is_image = number == 0 && blame == Blame::Image;
+    let is_fresh = fetched || plan.source == ImageSource::Local;
+    match (is_image, is_fresh) {
+        (true, true) => Cause::image(detail),
+        (true, false) => Cause::damaged_copy(format!("{detail}; {PULLED_AGAIN}")),
+        (false, _) => Cause::surroundings(detail),
+    }
+}
+
+/// Whether the copy of the image on which a member's trial failed may be damaged: then the last
+/// lines of its log tell. A copy that did not come from the registry cannot be pulled again, nor
+/// can that of a dependent.
+#[must_use]
+pub fn may_be_damaged_copy(plan: &Plan, number: usize, fetched: bool) -> bool {
+    number == 0 && !fetched && plan.source == ImageSource::Registry
+}
+
+/// Why the new container of a member failed its trial: the image's fault, unless the last lines of
+/// its log show a damaged copy. `log` is empty if the copy cannot be damaged.
+#[must_use]
+pub fn of_trial(plan: &Plan, number: usize, log: &[String], detail: String) -> Cause {
+    match is_damaged_copy(&log.join("\n")) {
+        true => Cause::damaged_copy(format!("{detail}; {PULLED_AGAIN}")),
+        false => Cause::image(plan.naming(number, detail)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::decide::tests::plan;
+    use crate::core::update::history::Fault;
+
+    fn from(source: ImageSource) -> Plan {
+        Plan { source, ..plan() }
+    }
+
+    #[test]
+    fn a_start_blames_only_a_fresh_copy_of_the_main_image() {
+        use Blame::{Image, Surroundings, Unknown};
+        let rows = [
+            (0, ImageSource::Registry, true, Image, Fault::Image),
+            (0, ImageSource::Registry, false, Image, Fault::DamagedCopy),
+            (0, ImageSource::Kept, false, Image, Fault::DamagedCopy),
+            (0, ImageSource::Local, false, Image, Fault::Image),
+            (0, ImageSource::Registry, true, Surroundings, Fault::Surroundings),
+            (0, ImageSource::Registry, true, Unknown, Fault::Surroundings),
+            (0, ImageSource::Registry, false, Unknown, Fault::Surroundings),
+            (1, ImageSource::Registry, true, Image, Fault::Surroundings),
+        ];
+        for (number, source, fetched, blame, expected) in rows {
+            let cause = of_start(&from(source), number, fetched, blame, "exec format error");
+            assert_eq!(cause.fault, expected, "{number} {source:?} {fetched} {blame:?}");
+        }
+    }
+
+    #[test]
+    fn a_trial_blames_the_image_unless_its_old_copy_is_damaged() {
+        let rows = [
+            (0, ImageSource::Registry, false, true),
+            (0, ImageSource::Registry, true, false),
+            (0, ImageSource::Kept, false, false),
+            (0, ImageSource::Local, false, false),
+            (1, ImageSource::Registry, false, false),
+        ];
+        for (number, source, fetched, expected) in rows {
+            let found = may_be_damaged_copy(&from(source), number, fetched);
+            assert_eq!(found, expected, "{number} {source:?} {fetched}");
+        }
+        let damaged = ["[FATAL tini (7)] exec /app failed: Exec format error".to_owned()];
+        let fault = |log: &[String]| of_trial(&plan(), 0, log, "exited".into()).fault;
+        assert_eq!(fault(&damaged), Fault::DamagedCopy);
+        assert_eq!(fault(&["listening".to_owned()]), Fault::Image);
+        assert_eq!(fault(&[]), Fault::Image);
+    }
+}

@@ -1,0 +1,44 @@
+//! The end of an update: what is remembered of it, its line of history, and the end of its journal.
+
+use super::UpdateContext;
+use crate::core::update::event::Event;
+use crate::core::update::history::Record;
+use crate::core::update::{Step, outcome};
+use crate::host::Host;
+use crate::journal::{JournalError, UpdateJournal};
+use crate::ports::Ports;
+
+/// Remembers why an update is rolled back, as far as the next round must know it. `is_news` is
+/// false if an earlier process may have remembered it.
+pub(super) fn remember_failure(
+    ports: &impl Ports,
+    journal: &UpdateJournal,
+    is_news: bool,
+) -> Result<(), JournalError> {
+    let (plan, progress) = (&journal.header.plan, &journal.progress);
+    let Some(cause) = &progress.failed else { return Ok(()) };
+    let (at, was_outage) = (ports.host().now(), progress.begun >= Some(Step::Switch));
+    let failed = plan.failed_try(cause.detail.clone(), at, was_outage);
+    let mut memory = ports.state().memory()?;
+    if memory.note_failure(&plan.subject(), cause.fault, failed, is_news) {
+        ports.state().remember(&memory)?;
+    }
+    Ok(())
+}
+
+/// The line of history for what the journal says.
+pub(super) fn record(ports: &impl Ports, journal: &UpdateJournal) -> Record {
+    outcome::record(&journal.header, &journal.progress, ports.host().now())
+}
+
+/// History first, then the journal goes: a cut between them finds the record again.
+pub(super) fn close<P: Ports>(
+    context: UpdateContext<'_, P>,
+    journal: &UpdateJournal,
+) -> Result<(), JournalError> {
+    let record = record(context.ports, journal);
+    context.ports.state().record(&record)?;
+    context.ports.state().close(journal)?;
+    context.listener.hear(&Event::UpdateEnded(Box::new(record)));
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! Waits for an Engine that went away under an update, and for the next try of what failed.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{StepError, UpdateContext};
+use crate::core::update::plan::Plan;
+use crate::engine::{Engine, EngineError};
+use crate::ports::Ports;
+
+/// How long to wait for an Engine that went away under an update. An Engine restart takes seconds,
+/// on a Pi with many containers a minute.
+pub const ENGINE_RETURN_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// How often to ask whether it is back.
+pub const ENGINE_RETURN_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often the rollback, or the cleaning up, is tried before it is left to the next round.
+pub(super) const TRIES_MAX: u32 = 3;
+
+/// The pause between two tries; the Engine may be busy with the container.
+const TRY_PAUSE: Duration = Duration::from_secs(2);
+
+/// Waits until the Engine answers, and says that it waits. An Engine that stays away for longer is
+/// no reason to hold up everything else: the update is taken up when it is back.
+pub(super) async fn await_engine<P: Ports>(
+    context: UpdateContext<'_, P>,
+    plan: &Plan,
+) -> Result<(), StepError> {
+    let deadline = Instant::now() + ENGINE_RETURN_TIMEOUT;
+    let mut is_said = false;
+    loop {
+        match context.ports.engine().info().await {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(StepError::EngineStaysAway(error));
+            }
+            Err(_) if context.stop.is_cancelled() => return Err(StepError::Asked),
+            Err(error) => {
+                if !std::mem::replace(&mut is_said, true) {
+                    context.warn(plan, format!("the update waits for the Engine: {error}"));
+                }
+                tokio::time::sleep(ENGINE_RETURN_INTERVAL).await;
+            }
+        }
+    }
+}
+
+/// Says what went wrong, and waits until it makes sense to try again.
+pub(super) async fn await_next_attempt<P: Ports>(
+    context: UpdateContext<'_, P>,
+    plan: &Plan,
+    what: &str,
+    error: &EngineError,
+) -> Result<(), StepError> {
+    context.warn(plan, format!("{what} failed and is tried again: {error}"));
+    if error.is_engine_unreachable() {
+        return await_engine(context, plan).await;
+    }
+    tokio::time::sleep(TRY_PAUSE).await;
+    Ok(())
+}

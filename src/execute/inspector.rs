@@ -1,0 +1,226 @@
+//! What the Engine says now of the containers of an update. Everything here only reads.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::StepError;
+use crate::core::docker::inspect;
+use crate::core::recreate::ReplacedContainer;
+use crate::core::recreate::differences::Inspected;
+use crate::core::recreate::equivalence::check_alike;
+use crate::core::update::plan::{Header, Plan};
+use crate::core::update::rollback::{NameHolder, name_holder};
+use crate::core::update::{ActualState, ContainerState, JournalProgress, MemberState, Step};
+use crate::engine::{Engine, EngineError, Listed};
+use crate::journal::UpdateJournal;
+
+/// Asks the Engine about the members of one update, by what its journal says so far.
+pub(super) struct Inspector<'a, E> {
+    engine: &'a E,
+    header: &'a Header,
+    progress: &'a JournalProgress,
+}
+
+// By hand, because a derive would ask for an `E` that can be copied.
+impl<E> Clone for Inspector<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Inspector<'_, E> {}
+
+impl<'a, E: Engine> Inspector<'a, E> {
+    pub(super) const fn of(engine: &'a E, journal: &'a UpdateJournal) -> Self {
+        Self { engine, header: &journal.header, progress: &journal.progress }
+    }
+
+    pub(super) const fn header(&self) -> &'a Header {
+        self.header
+    }
+
+    pub(super) const fn progress(&self) -> &'a JournalProgress {
+        self.progress
+    }
+
+    pub(super) const fn plan(&self) -> &'a Plan {
+        &self.header.plan
+    }
+
+    /// The numbers of the members that are still part of this update, in their order. A member that
+    /// a person recreated meanwhile is not.
+    pub(super) fn members(&self) -> Vec<usize> {
+        let released = &self.progress.known.released;
+        self.plan().numbers().filter(|number| !released.contains(number)).collect()
+    }
+
+    /// Every container that the Engine has.
+    pub(super) async fn list(&self) -> Result<Vec<Listed>, EngineError> {
+        self.engine.list().await
+    }
+
+    /// Both containers of every member.
+    pub(super) async fn actual_state(&self) -> Result<ActualState, StepError> {
+        let mut members = Vec::new();
+        for number in self.members() {
+            members.push(self.member_state(number).await?);
+        }
+        Ok(ActualState { members })
+    }
+
+    /// Both containers of a member, by ID, and the new one also by its names: after a power cut the
+    /// Engine may have made it without the journal knowing its ID.
+    pub(super) async fn member_state(&self, number: usize) -> Result<MemberState, StepError> {
+        let old = self.old_container(number).await?;
+        let new = self.new_container(number).await?;
+        let first_start = inspect::started_at(self.header.original_of(number));
+        Ok(MemberState {
+            old: old.as_ref().map(seen),
+            new: new.as_ref().map(seen),
+            old_was_started_again: old.as_ref().and_then(inspect::started_at) != first_start,
+        })
+    }
+
+    /// The container of a member that is to be replaced.
+    pub(super) async fn old_container(&self, number: usize) -> Result<Option<Value>, StepError> {
+        self.container(&self.plan().member(number).old_container).await
+    }
+
+    /// The container that is to replace it.
+    pub(super) async fn new_container(&self, number: usize) -> Result<Option<Value>, StepError> {
+        if let Some(id) = self.progress.known.new_container_of(number) {
+            return self.container(id).await;
+        }
+        // A cut between the create and its entry: the name alone proves nothing.
+        let found = self.container(&self.plan().member(number).new_name()).await?;
+        match found {
+            Some(found) if self.was_made_by_this_update(number, &found).await? => Ok(Some(found)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the old container of a member runs.
+    pub(super) async fn old_runs(&self, number: usize) -> Result<bool, StepError> {
+        Ok(self.old_container(number).await?.as_ref().is_some_and(inspect::is_running))
+    }
+
+    /// Whether the new container of a member runs.
+    pub(super) async fn new_runs(&self, number: usize) -> Result<bool, StepError> {
+        Ok(self.new_container(number).await?.as_ref().is_some_and(inspect::is_running))
+    }
+
+    /// Whether a container with the name of the new one is the one that the step `create` made,
+    /// although the journal does not know its ID: it is like the old one but for what an update
+    /// changes. If a power cut has damaged it, the Engine tells only its image.
+    async fn was_made_by_this_update(
+        &self,
+        number: usize,
+        found: &Value,
+    ) -> Result<bool, EngineError> {
+        if self.progress.begun < Some(Step::Create) {
+            return Ok(false);
+        }
+        let is_damaged = found.get("Config").is_none();
+        if is_damaged {
+            let image = match number {
+                0 => self.progress.known.new_image.as_deref().unwrap_or_default(),
+                number => self.header.old_image(number),
+            };
+            return Ok(inspect::image_id(found) == image && !inspect::is_running(found));
+        }
+        let before =
+            self.engine.inspect_image(self.header.old_image(number)).await?.unwrap_or_default();
+        let after = self.engine.inspect_image(inspect::image_id(found)).await?.unwrap_or_default();
+        let old = Inspected { container: self.header.original_of(number), image: &before };
+        Ok(check_alike(old, Inspected { container: found, image: &after }).is_ok())
+    }
+
+    /// Inspects a container. Engine 20.10 answers 500 to the inspect of a container whose files a
+    /// power cut has damaged; its line in the list then has to do. Nor is one answer enough to
+    /// believe that a container is gone, and to make it a second time: the list has to agree.
+    pub(super) async fn container(&self, container: &str) -> Result<Option<Value>, StepError> {
+        match self.engine.inspect(container).await {
+            Ok(None) | Err(EngineError::Refused { status: 500.., .. }) => {
+                self.find_in_list(container).await
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    async fn find_in_list(&self, container: &str) -> Result<Option<Value>, StepError> {
+        let list = self.engine.list().await?;
+        let line = list.into_iter().find(|line| line.id == container || line.name == container);
+        Ok(line.map(|line| {
+            let running = matches!(line.state.as_str(), "running" | "paused" | "restarting");
+            serde_json::json!({
+                "Id": line.id,
+                "Name": format!("/{}", line.name),
+                "Image": line.image_id,
+                "State": { "Running": running, "Status": line.state },
+            })
+        }))
+    }
+
+    /// How long the service was away, in milliseconds, by the times that the Engine keeps: for a
+    /// process that did not see the stop itself. The clock of a machine that was rebooted since
+    /// may have jumped, so the gap is then unknown.
+    pub(super) async fn gap_from_engine_times(&self, boot_id: &str, serving: &str) -> Option<u64> {
+        if self.header.boot_id != boot_id {
+            return None;
+        }
+        let serving = self.container(serving).await.ok()??;
+        let old = self.old_container(0).await.ok()?;
+        let ended = old.as_ref().and_then(inspect::finished_at);
+        let was_stopped = |at: &DateTime<Utc>| *at >= self.header.started_at;
+        let stopped = ended.filter(was_stopped).or(self.progress.switched_at)?;
+        let gap = inspect::started_at(&serving)? - stopped;
+        u64::try_from(gap.num_milliseconds()).ok()
+    }
+
+    /// The container that holds the name of a member now.
+    pub(super) async fn name_holder(&self, number: usize) -> Result<Option<Value>, StepError> {
+        self.container(&self.plan().member(number).container).await
+    }
+
+    /// The container that holds the name of a member and that is not part of this update: a person,
+    /// or Compose, made it while the name was free. `restored` are those that are back already.
+    pub(super) async fn external_container(
+        &self,
+        number: usize,
+        restored: &[ReplacedContainer],
+    ) -> Result<Option<Value>, StepError> {
+        let Some(holder) = self.name_holder(number).await? else { return Ok(None) };
+        let new = self.new_container(number).await?;
+        let found = (&holder, new.as_ref().map(inspect::id));
+        let is_external = match name_holder((self.header, self.progress), number, found, restored) {
+            NameHolder::OfThisUpdate => false,
+            NameHolder::LikeTheOld => self.old_container(number).await?.is_some(),
+            NameHolder::External => true,
+        };
+        Ok(is_external.then_some(holder))
+    }
+
+    /// The numbers and the IDs of all new containers.
+    pub(super) fn new_ids(&self) -> Result<Vec<(usize, String)>, StepError> {
+        let numbered = |number| self.new_id(number).map(|id| (number, id));
+        self.members().into_iter().map(numbered).collect()
+    }
+
+    /// The ID of the new container of a member.
+    pub(super) fn new_id(&self, number: usize) -> Result<String, StepError> {
+        let known = self.progress.known.new_container_of(number).map(str::to_owned);
+        known.ok_or_else(|| {
+            let detail = "the journal does not name the new container";
+            StepError::surroundings(self.plan().naming(number, detail))
+        })
+    }
+}
+
+fn seen(container: &Value) -> ContainerState {
+    ContainerState {
+        id: inspect::id(container).to_owned(),
+        name: inspect::name(container).to_owned(),
+        running: inspect::is_running(container),
+        started: inspect::was_started(container),
+    }
+}

@@ -1,0 +1,224 @@
+//! The rollback of containers: the old ones get their names, their processes and their policies
+//! back.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::make_room::make_room_for;
+use super::{LEFT_AWAY, Rollback, images};
+use crate::core::docker::inspect;
+use crate::core::recreate::{ReplacedContainer, RestartPolicy, relink};
+use crate::core::update::{Mark, MemberState, Note, Step};
+use crate::engine::{Engine, EngineError};
+use crate::execute::containers::create_on;
+use crate::execute::inspector::Inspector;
+use crate::execute::steps::{Begun, is_restart_policy_armed};
+use crate::execute::stop::stop_old_container;
+use crate::execute::{StepError, UpdateContext};
+use crate::ports::Ports;
+
+/// How long the old container may take until it is as healthy as it was.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often it is looked at meanwhile.
+const RETURN_INTERVAL: Duration = Duration::from_millis(250);
+
+impl<P: Ports> Rollback<'_, P> {
+    /// Brings the old containers back, each after those it depends on: their names, their
+    /// processes, their restart policies. Gives what serves for each member now, or nothing if the
+    /// service stays away.
+    pub(super) async fn restore_old_containers(
+        &mut self,
+    ) -> Result<Vec<ReplacedContainer>, StepError> {
+        self.await_running_stops().await?;
+        let (context, inspector) = (self.context, self.inspector());
+        let mut restored: Vec<ReplacedContainer> = Vec::new();
+        let mut ours = Vec::new();
+        for number in inspector.plan().numbers() {
+            let id = match inspector.external_container(number, &restored).await? {
+                Some(external) => {
+                    make_room_for(context, inspector, number, &external, &restored).await?
+                }
+                None => match restore_old_container(context, inspector, number, &restored).await? {
+                    Some(id) => {
+                        ours.push(number);
+                        id
+                    }
+                    None => return Ok(Vec::new()),
+                },
+            };
+            restored.push(inspector.plan().replaced_by(number, id));
+        }
+        self.note_return(&restored).await;
+        let inspector = self.inspector();
+        for number in ours {
+            let id = &restored[number].to;
+            let policy = &inspector.plan().member(number).restart_policy;
+            if !policy.is_no() {
+                self.engine().set_restart_policy(id, policy).await?;
+            }
+            await_former_health(self.context, inspector, number, id).await?;
+        }
+        Ok(restored)
+    }
+
+    /// The gap ends when they serve for the first time, not when the last image is gone.
+    async fn note_return(&mut self, restored: &[ReplacedContainer]) {
+        let is_first = !self.journal.progress.is_restored;
+        let gap_milliseconds = match restored.first() {
+            Some(main) if is_first => {
+                let host = self.context.ports.host();
+                self.gap.milliseconds(self.inspector(), host, &main.to).await
+            }
+            _ => None,
+        };
+        self.note(Step::Switch, Mark::UndoDone, Note { gap_milliseconds, ..Note::default() });
+    }
+
+    /// A client that is killed, or that loses its connection, does not cancel a stop: the old
+    /// container would end after it was seen to run. Asking for the same stop once more waits for
+    /// its end. What cannot be stopped goes on running, which is what is wanted here.
+    async fn await_running_stops(&self) -> Result<(), StepError> {
+        let inspector = self.inspector();
+        if !is_restart_policy_armed(inspector).await? {
+            return Ok(());
+        }
+        let may_be_asked = (self.gap.has_begun() || self.begun == Begun::Earlier)
+            && inspector.progress().is_in_switch();
+        for number in inspector.plan().numbers().rev() {
+            let MemberState { old, old_was_started_again, .. } =
+                inspector.member_state(number).await?;
+            let is_asked = may_be_asked && !old_was_started_again;
+            if !old.is_some_and(|old| is_asked && old.running) {
+                continue;
+            }
+            match stop_old_container(self.engine(), inspector.plan().member(number)).await {
+                Err(error) if error.is_engine_unreachable() => return Err(error.into()),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Brings one of them back, and gives its ID. `restored` are those before it. Nothing is given if a
+/// person took away all that it needs.
+async fn restore_old_container<P: Ports>(
+    context: UpdateContext<'_, P>,
+    inspector: Inspector<'_, P::Engine>,
+    number: usize,
+    restored: &[ReplacedContainer],
+) -> Result<Option<String>, StepError> {
+    let engine = context.ports.engine();
+    let old = inspector.old_container(number).await?;
+    if let Some(old) = &old
+        && inspector.header().depends_as_before(number, old, restored)
+    {
+        let id = inspect::id(old).to_owned();
+        take_name(engine, inspector, number, &id).await?;
+        engine.start(&id).await?;
+        return Ok(Some(id));
+    }
+    give_up(engine, inspector, number).await?;
+    let is_nothing_left = old.is_none()
+        && inspector.plan().dependents.is_empty()
+        && inspector.name_holder(number).await?.is_none();
+    let id = recreate_old_container(context, inspector, number, restored).await?;
+    take_name(engine, inspector, number, &id).await?;
+    match engine.start(&id).await {
+        // Not only the old container is gone but also what it cannot be started without, such as
+        // its network: a person took the whole project down, and brings it up again themselves.
+        Err(error) if error.is_not_found() && is_nothing_left => {
+            context.warn(inspector.plan(), format!("{LEFT_AWAY}: {error}"));
+            engine.remove(&id, false).await?;
+            Ok(None)
+        }
+        started => Ok(started.map(|()| Some(id))?),
+    }
+}
+
+/// The old container was removed while it was parked (`system prune` does that), or does not depend
+/// on what it should any more. Its inspect document and its image are kept, so it is made again,
+/// volumes included.
+async fn recreate_old_container<P: Ports>(
+    context: UpdateContext<'_, P>,
+    inspector: Inspector<'_, P::Engine>,
+    number: usize,
+    restored: &[ReplacedContainer],
+) -> Result<String, StepError> {
+    if number == 0 {
+        images::restore_tag(context, inspector).await?;
+    }
+    let image = inspector.header().old_image(number);
+    let holder = inspector.name_holder(number).await?;
+    if let Some(found) = holder.filter(|it| inspect::image_id(it) == image) {
+        return Ok(inspect::id(&found).to_owned());
+    }
+    let member = inspector.plan().member(number);
+    let recreation = relink(&member.recreation, restored);
+    let id = create_on(context.ports.engine(), &member.container, recreation, image).await?;
+    let detail = "the old container had been removed; it was made again from its kept image";
+    context.warn(inspector.plan(), inspector.plan().naming(number, detail));
+    Ok(id)
+}
+
+/// Removes the old container of a member; its volumes stay.
+pub(super) async fn give_up<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+    number: usize,
+) -> Result<(), StepError> {
+    let Some(old) = inspector.old_container(number).await? else { return Ok(()) };
+    let id = inspect::id(&old);
+    engine.set_restart_policy(id, &RestartPolicy::no()).await?;
+    stop_old_container(engine, inspector.plan().member(number)).await?;
+    engine.remove(id, false).await?;
+    Ok(())
+}
+
+/// Gives a container the name of its service. A container that holds the name without being part of
+/// this update is external, and stays.
+pub(super) async fn take_name<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+    number: usize,
+    id: &str,
+) -> Result<(), StepError> {
+    let name = &inspector.plan().member(number).container;
+    match inspector.name_holder(number).await? {
+        Some(holder) if inspect::id(&holder) == id => Ok(()),
+        Some(_) => Err(EngineError::Conflict {
+            message: format!("another container named {name} was made during the update"),
+        }
+        .into()),
+        None => Ok(engine.rename(id, name).await?),
+    }
+}
+
+/// Waits until an old container is as healthy as it was when the update began. There is nothing
+/// more to go back to, so what is not healthy then is told, and left.
+async fn await_former_health<P: Ports>(
+    context: UpdateContext<'_, P>,
+    inspector: Inspector<'_, P::Engine>,
+    number: usize,
+    id: &str,
+) -> Result<(), EngineError> {
+    let original = inspector.header().original_of(number);
+    let was_healthy = inspect::health(original) == Some("healthy");
+    let deadline = Instant::now() + RETURN_TIMEOUT;
+    loop {
+        let document = context.ports.engine().inspect(id).await?.unwrap_or_default();
+        let runs = inspect::is_running(&document);
+        let healthy = inspect::health(&document) == Some("healthy");
+        if runs && (healthy || !was_healthy) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline || context.stop.is_cancelled() {
+            let detail = "the old container runs again, but is not as well as it was";
+            context.warn(inspector.plan(), inspector.plan().naming(number, detail));
+            return Ok(());
+        }
+        tokio::time::sleep(RETURN_INTERVAL).await;
+    }
+}

@@ -1,0 +1,93 @@
+//! The rollback of images: the local tag, the keep-tag and what was pulled.
+
+use super::Attempt;
+use crate::core::docker::inspect;
+use crate::core::update::plan::ImageSource;
+use crate::core::update::rollback::tag_to_restore;
+use crate::engine::{Engine, EngineError, Listed};
+use crate::execute::images::{drop_if_unused, pinned};
+use crate::execute::inspector::Inspector;
+use crate::execute::{StepError, UpdateContext};
+use crate::ports::Ports;
+
+/// The local tag points at the old image again, the keep-tag of this try goes, and the failed image
+/// goes if no container uses it. One that cannot be removed in the last try either is no reason to
+/// keep the update open: it is told, and left.
+pub(super) async fn restore<P: Ports>(
+    context: UpdateContext<'_, P>,
+    inspector: Inspector<'_, P::Engine>,
+    attempt: Attempt,
+) -> Result<(), StepError> {
+    let (engine, plan) = (context.ports.engine(), inspector.plan());
+    restore_tag(context, inspector).await?;
+    let (repository, tag) = plan.keep_tag();
+    match engine.remove_image(&format!("{repository}:{tag}")).await {
+        // Containerd's store gives up no image that runs, and this is its last name if a container
+        // that this agent did not create has kept the local tag.
+        Err(EngineError::Conflict { message }) if attempt == Attempt::Last => {
+            context.warn(plan, format!("{repository}:{tag} stays: {message}"));
+        }
+        done => _ = done?,
+    }
+    // What a person built or pulled by hand is theirs; it only loses the tag.
+    let pulled = pulled_image(engine, inspector).await?;
+    let Some(image) = pulled.filter(|_| plan.source != ImageSource::Local) else { return Ok(()) };
+    match drop_if_unused(engine, &image).await {
+        Err(error) if attempt != Attempt::Last || error.is_engine_unreachable() => {
+            return Err(error.into());
+        }
+        Err(error) => context.warn(plan, format!("the failed image stays on disk: {error}")),
+        Ok(()) => {}
+    }
+    Ok(())
+}
+
+/// Moves the local tag back, unless another container runs on the new image by now.
+pub(super) async fn restore_tag<P: Ports>(
+    context: UpdateContext<'_, P>,
+    inspector: Inspector<'_, P::Engine>,
+) -> Result<(), StepError> {
+    let (engine, plan) = (context.ports.engine(), inspector.plan());
+    let (Some(tag), Some(new)) = (&plan.reference.tag, pulled_image(engine, inspector).await?)
+    else {
+        return Ok(());
+    };
+    let ours = inspector.progress().known.new_container.as_deref();
+    let others = |line: &Listed| line.image_id == new && Some(line.id.as_str()) != ours;
+    if engine.list().await?.iter().any(others) {
+        return Ok(());
+    }
+    let name = plan.reference.familiar_name();
+    match tag_to_restore(inspector.header(), inspector.progress(), &new) {
+        Some(before) => match engine.tag(before, &name, tag).await {
+            Err(error) if error.is_not_found() => {
+                let detail = format!("{name}:{tag} cannot point at {before} again: it is gone");
+                context.warn(plan, detail);
+                Ok(())
+            }
+            done => Ok(done?),
+        },
+        None => {
+            engine.remove_image(&format!("{name}:{tag}")).await?;
+            Ok(())
+        }
+    }
+}
+
+/// The image of this update, also if the journal does not know it yet: a pull that a power cut
+/// interrupted leaves an image that is listed as present and has empty files.
+async fn pulled_image<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+) -> Result<Option<String>, EngineError> {
+    if let Some(known) = &inspector.progress().known.new_image {
+        return Ok(Some(known.clone()));
+    }
+    let plan = inspector.plan();
+    if plan.source != ImageSource::Registry {
+        return Ok(None);
+    }
+    let image = engine.inspect_image(&pinned(&plan.reference, &plan.to)).await?;
+    let id = image.map(|image| inspect::id(&image).to_owned());
+    Ok(id.filter(|id| *id != plan.from.image_id))
+}

@@ -1,0 +1,90 @@
+//! What a person, or Compose, made of a service during its update stays, and is the service from
+//! then on.
+
+use serde_json::Value;
+
+use super::containers::give_up;
+use crate::core::docker::inspect;
+use crate::core::recreate::{
+    self, CannotRecreate, Original, ReplacedContainer, RestartPolicy, depends_on_moved, relink,
+};
+use crate::engine::{Engine, EngineError};
+use crate::execute::containers::create_on;
+use crate::execute::inspector::Inspector;
+use crate::execute::{StepError, UpdateContext};
+use crate::ports::Ports;
+
+/// The external container stays, and its ID is given. If it runs it is the service now, and the old
+/// one is removed: the Engine would start a parked one beside it at the next boot. If it does not
+/// run, the old one serves under its parked name until a person decides.
+pub(super) async fn make_room_for<P: Ports>(
+    context: UpdateContext<'_, P>,
+    inspector: Inspector<'_, P::Engine>,
+    number: usize,
+    external: &Value,
+    restored: &[ReplacedContainer],
+) -> Result<String, StepError> {
+    let (engine, plan) = (context.ports.engine(), inspector.plan());
+    let old = inspector.old_container(number).await?;
+    let name = &plan.member(number).container;
+    let message = format!("another container named {name} was made during the update");
+    let moved = all_moved(inspector, restored);
+    if depends_on_moved(external, &moved).unwrap_or(false) {
+        let detail = format!("{message}, and hung on a new one that goes; it is made again");
+        context.warn(plan, detail);
+        let id = recreate_external(engine, name, external, &moved).await?;
+        give_up(engine, inspector, number).await?;
+        return Ok(id);
+    }
+    if !inspect::is_running(external) {
+        if let Some(old) = &old {
+            engine.start(inspect::id(old)).await?;
+        }
+        return Err(EngineError::Conflict { message }.into());
+    }
+    context.warn(plan, format!("{message}; it is the service now"));
+    give_up(engine, inspector, number).await?;
+    Ok(inspect::id(external).to_owned())
+}
+
+/// Which container replaces each old one and each new one of this update. The new ones are removed.
+fn all_moved(
+    inspector: Inspector<'_, impl Engine>,
+    restored: &[ReplacedContainer],
+) -> Vec<ReplacedContainer> {
+    let known = &inspector.progress().known;
+    let new = restored.iter().enumerate().filter_map(|(number, moved)| {
+        let from = known.new_container_of(number)?.to_owned();
+        Some(ReplacedContainer { from, ..moved.clone() })
+    });
+    new.chain(restored.iter().cloned()).collect()
+}
+
+/// What they made depends on a container that goes, so it could not be started any more: it is made
+/// again as it is, and depends on what serves. A cut in the middle leaves the name free, and then
+/// the old one is made again there.
+async fn recreate_external(
+    engine: &impl Engine,
+    name: &str,
+    external: &Value,
+    moved: &[ReplacedContainer],
+) -> Result<String, StepError> {
+    let (id, image_id) = (inspect::id(external), inspect::image_id(external));
+    let image = engine.inspect_image(image_id).await?.unwrap_or_default();
+    let api = engine.info().await?.api;
+    let original = Original { container: external, image: &image, api };
+    let cannot = |error: CannotRecreate| StepError::surroundings(error.to_string());
+    let policy = recreate::restart_policy(external).map_err(cannot)?;
+    let recreation = recreate::recreate(&original).map_err(cannot)?;
+    if inspect::is_running(external) {
+        engine.set_restart_policy(id, &RestartPolicy::no()).await?;
+        engine.stop(id, inspect::stop_timeout(external)).await?;
+    }
+    engine.remove(id, false).await?;
+    let made = create_on(engine, name, relink(&recreation, moved), image_id).await?;
+    engine.start(&made).await?;
+    if !policy.is_no() {
+        engine.set_restart_policy(&made, &policy).await?;
+    }
+    Ok(made)
+}

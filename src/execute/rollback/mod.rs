@@ -1,0 +1,205 @@
+//! The rollback: undo ends in the recorded state, not in the reverse of our calls.
+//!
+//! What is found is brought to the state that the journal's header recorded, so it does not matter
+//! how often this is done, or what the Engine forgot in between.
+
+mod containers;
+mod images;
+mod make_room;
+
+use serde_json::Value;
+
+use super::compose_race::{check_restored_stay, is_removed_by_a_person};
+use super::engine_return::{TRIES_MAX, await_next_attempt};
+use super::inspector::Inspector;
+use super::service_gap::ServiceGap;
+use super::steps::Begun;
+use super::{StepError, UpdateContext};
+use crate::core::docker::inspect;
+use crate::core::recreate::{RestartPolicy, restart_policy};
+use crate::core::update::{Mark, Note, Step};
+use crate::engine::Engine;
+use crate::journal::UpdateJournal;
+use crate::ports::Ports;
+use containers::{give_up, take_name};
+
+/// How many of the last lines of a failed container are kept.
+const LOG_LINES_MAX: usize = 40;
+
+/// Said if a person removed the whole service during its update.
+const LEFT_AWAY: &str = "everything of it was removed during the update; it stays so";
+
+/// Which of the tries to go back this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    First,
+    Another,
+    Last,
+}
+
+/// The rollback of one update.
+pub(super) struct Rollback<'a, P: Ports> {
+    pub(super) context: UpdateContext<'a, P>,
+    pub(super) journal: &'a mut UpdateJournal,
+    pub(super) gap: ServiceGap,
+    pub(super) begun: Begun,
+}
+
+impl<P: Ports> Rollback<'_, P> {
+    /// Goes back, three times at most; an Engine that is away is waited for.
+    pub(super) async fn run(&mut self) -> Result<(), StepError> {
+        let mut attempt = Attempt::First;
+        for _ in 1..TRIES_MAX {
+            match self.undo(attempt).await {
+                Err(StepError::Engine(error)) => {
+                    let plan = &self.journal.header.plan;
+                    await_next_attempt(self.context, plan, "going back", &error).await?;
+                }
+                done => return done,
+            }
+            attempt = Attempt::Another;
+        }
+        self.undo(Attempt::Last).await
+    }
+
+    async fn undo(&mut self, attempt: Attempt) -> Result<(), StepError> {
+        let mut restored = Vec::new();
+        if self.journal.progress.begun >= Some(Step::Switch) {
+            if self.has_nothing_to_go_back_to().await? {
+                return self.keep_new_containers().await;
+            }
+            if is_removed_by_a_person(self.inspector(), self.context.stop).await? {
+                self.warn(LEFT_AWAY);
+            } else {
+                self.note(Step::Start, Mark::UndoStarted, Note::default());
+                self.stop_new_containers(attempt).await?;
+                self.note(Step::Switch, Mark::UndoStarted, Note::default());
+                restored = self.restore_old_containers().await?;
+            }
+        }
+        self.remove_new_containers().await?;
+        images::restore(self.context, self.inspector(), attempt).await?;
+        self.note(Step::Pull, Mark::UndoDone, Note::default());
+        super::images::flush(self.context.ports).await?;
+        check_restored_stay(self.inspector(), self.context.stop, &restored).await
+    }
+
+    fn engine(&self) -> &P::Engine {
+        self.context.ports.engine()
+    }
+
+    fn inspector(&self) -> Inspector<'_, P::Engine> {
+        Inspector::of(self.context.ports.engine(), self.journal)
+    }
+
+    fn warn(&self, detail: impl Into<String>) {
+        self.context.warn(&self.journal.header.plan, detail);
+    }
+
+    /// The rollback writes what it does for people and for the history; it does not depend on it,
+    /// so a full disk does not keep a service down.
+    fn note(&mut self, step: Step, mark: Mark, note: Note) {
+        if let Err(error) = self.context.write(self.journal, step, mark, note) {
+            self.warn(error.to_string());
+        }
+    }
+
+    /// Both the old container and its image are gone: a prune removed everything that did not run.
+    async fn has_nothing_to_go_back_to(&self) -> Result<bool, StepError> {
+        let inspector = self.inspector();
+        if inspector.old_container(0).await?.is_some()
+            || inspector.external_container(0, &[]).await?.is_some()
+        {
+            return Ok(false);
+        }
+        let image = self.engine().inspect_image(&inspector.plan().from.image_id).await?;
+        Ok(image.is_none() && inspector.new_container(0).await?.is_some())
+    }
+
+    /// Nothing proven is left, so the unproven containers are better than none.
+    async fn keep_new_containers(&self) -> Result<(), StepError> {
+        self.warn("the old container and its image are gone; the new one is kept, unproven");
+        let (engine, inspector) = (self.engine(), self.inspector());
+        let plan = inspector.plan();
+        for number in plan.numbers().skip(1).rev() {
+            give_up(engine, inspector, number).await?;
+        }
+        for (number, new) in inspector.new_ids()? {
+            take_name(engine, inspector, number, &new).await?;
+            engine.start(&new).await?;
+            engine.set_restart_policy(&new, &plan.member(number).restart_policy).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops the new containers, dependents first, and takes the names away from them. What they
+    /// wrote stays readable.
+    ///
+    /// A commit that could not be recorded has given the new ones the right to be started by the
+    /// Engine. They lose it again, and that is flushed, before the old ones get it back: after a
+    /// power cut the Engine must never start both.
+    ///
+    /// On a full disk the Engine can neither rename nor start anything. So if that failed once, the
+    /// new ones go before the old ones are started: what they take is the room for that.
+    async fn stop_new_containers(&mut self, attempt: Attempt) -> Result<(), StepError> {
+        let (engine, inspector) = (self.engine(), self.inspector());
+        let mut is_disarmed = false;
+        for number in inspector.plan().numbers().rev() {
+            let Some(new) = inspector.new_container(number).await? else { continue };
+            let (id, name) = (inspect::id(&new), inspector.plan().member(number).new_name());
+            if inspect::is_running(&new) {
+                engine.stop(id, inspect::stop_timeout(&new)).await?;
+            }
+            is_disarmed |= disarm(engine, &new).await?;
+            if attempt == Attempt::First && inspect::name(&new) != name {
+                engine.rename(id, &name).await?;
+            }
+        }
+        if is_disarmed && let Err(error) = super::images::flush(self.context.ports).await {
+            self.warn(error.to_string());
+        }
+        match attempt {
+            Attempt::First => Ok(()),
+            Attempt::Another | Attempt::Last => self.remove_new_containers().await,
+        }
+    }
+
+    /// Keeps what the failed containers wrote, then removes them with the anonymous volumes that
+    /// are their own; re-attached ones belong to the old ones and stay.
+    async fn remove_new_containers(&mut self) -> Result<(), StepError> {
+        let mut log = Vec::new();
+        let mut left = Vec::new();
+        let (engine, inspector) = (self.engine(), self.inspector());
+        for number in inspector.plan().numbers() {
+            let Some(new) = inspector.new_container(number).await? else { continue };
+            let id = inspect::id(&new).to_owned();
+            if inspect::was_started(&new) {
+                let lines = engine.logs(&id, LOG_LINES_MAX).await.unwrap_or_default();
+                let quoted = |line| inspector.plan().quoting(number, line);
+                log.extend(lines.into_iter().map(quoted));
+            }
+            // Volumes of its own go with one that the journal knows, or that was never started.
+            let is_known = inspector.progress().known.new_container_of(number) == Some(&*id);
+            left.push((id, is_known || !inspect::was_started(&new)));
+        }
+        if !log.is_empty() {
+            self.note(Step::Create, Mark::UndoStarted, Note { log, ..Note::default() });
+        }
+        for (id, volumes) in left.iter().rev() {
+            self.engine().remove(id, *volumes).await?;
+        }
+        if !left.is_empty() {
+            self.note(Step::Create, Mark::UndoDone, Note::default());
+        }
+        Ok(())
+    }
+}
+
+/// Takes the right to be started by the Engine from a new container. Says whether it had that.
+async fn disarm(engine: &impl Engine, new: &Value) -> Result<bool, StepError> {
+    let is_armed = restart_policy(new).is_ok_and(|policy| !policy.is_no());
+    if is_armed {
+        engine.set_restart_policy(inspect::id(new), &RestartPolicy::no()).await?;
+    }
+    Ok(is_armed)
+}

@@ -1,0 +1,82 @@
+//! Step 3, create: the new containers beside the old ones.
+
+use crate::core::docker::inspect;
+use crate::core::recreate::{self, ReplacedContainer, relink};
+use crate::core::update::plan::Member;
+use crate::core::update::{Note, healthcheck};
+use crate::engine::Engine;
+use crate::execute::compose_race::let_compose_finish;
+use crate::execute::external_changes::check_no_new_dependents;
+use crate::execute::inspector::Inspector;
+use crate::execute::start_requirements::check_start_requirements;
+use crate::execute::{StepError, UpdateContext, containers};
+use crate::ports::Ports;
+
+/// Creates the new containers beside the old ones, under names of their own and without the right
+/// to be started by the Engine. Each depends on the new ones before it.
+pub(in crate::execute) async fn create<P: Ports>(
+    context: UpdateContext<'_, P>,
+    inspector: Inspector<'_, P::Engine>,
+) -> Result<Note, StepError> {
+    let (engine, plan) = (context.ports.engine(), inspector.plan());
+    let_compose_finish(inspector, context.stop).await?;
+    check_no_new_dependents(engine, inspector).await?;
+    let mut moved = Vec::new();
+    for number in plan.numbers() {
+        let new = create_beside(engine, inspector, number, &moved).await?;
+        moved.push(plan.replaced_by(number, new));
+    }
+    let ids: Vec<_> = moved.into_iter().map(|moved| moved.to).collect();
+    check_start_requirements(context.ports, inspector, &ids).await?;
+    let mut ids = ids.into_iter();
+    Ok(Note { new_container: ids.next(), new_dependents: ids.collect(), ..Note::default() })
+}
+
+async fn create_beside<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+    number: usize,
+    moved: &[ReplacedContainer],
+) -> Result<String, StepError> {
+    let plan = inspector.plan();
+    let member = plan.member(number);
+    let name = member.new_name();
+    let mut recreation = relink(&member.recreation, moved);
+    check_names_are_free(engine, member).await?;
+    let (image, id) = if number == 0 {
+        let known = inspector.progress().known.new_image.as_deref();
+        let unknown = || StepError::surroundings("the journal does not name the new image");
+        let image = known.ok_or_else(unknown)?;
+        recreate::set_compose_image(&mut recreation.body, image);
+        (image, containers::create(engine, &name, &recreation).await?)
+    } else {
+        let image = inspector.header().old_image(number);
+        (image, containers::create_on(engine, &name, recreation, image).await?)
+    };
+    let created = engine.inspect(&id).await?.unwrap_or_default();
+    if inspect::image_id(&created) != image {
+        let got = inspect::image_id(&created);
+        let detail = format!("the new container got the image {got} instead of {image}");
+        return Err(StepError::surroundings(plan.naming(number, detail)));
+    }
+    match healthcheck::asks_for_too_long(&member.health, &member.recreation.body, &created) {
+        Some(detail) => Err(StepError::surroundings(plan.naming(number, detail))),
+        None => Ok(id),
+    }
+}
+
+/// The names that the switch needs are free. Nothing that holds one of them is removed here: this
+/// update has made no container yet, so it is external, or it is an orphan, and removing an orphan
+/// needs proof.
+async fn check_names_are_free(engine: &impl Engine, member: &Member) -> Result<(), StepError> {
+    for name in [member.new_name(), member.old_name()] {
+        if engine.inspect(&name).await?.is_some() {
+            let detail = format!(
+                "a container named {name} is in the way, which this update did not make; rename or \
+                 remove it"
+            );
+            return Err(StepError::surroundings(detail));
+        }
+    }
+    Ok(())
+}

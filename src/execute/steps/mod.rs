@@ -1,0 +1,45 @@
+//! The steps of an update, a file for each. What a step needs stands in its signature; `Update`
+//! writes their entries and keeps their order.
+
+mod clean;
+mod commit;
+mod create;
+mod pull;
+mod start;
+mod switch;
+mod verify;
+
+pub(super) use clean::clean;
+pub(super) use commit::commit;
+pub(super) use create::create;
+pub(super) use pull::pull;
+pub(super) use start::start;
+pub(super) use switch::{
+    arm_restart_policy, check_nothing_changed, is_restart_policy_armed, stop_and_rename,
+};
+pub(super) use verify::verify;
+
+use super::StepError;
+use crate::core::update::history::Cause;
+use crate::core::update::plan::Plan;
+use crate::engine::EngineError;
+
+/// Whether an earlier process, or an earlier try, began the update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// This process began it, and has seen all of it.
+    Here,
+    /// It was taken up.
+    Earlier,
+}
+
+/// Why the Engine does not know a container of a member. It was seen to run, and no clean-up takes
+/// a container that runs, so a person removed it. Of an update that is taken up again it is not
+/// known when the container went.
+fn removed(plan: &Plan, begun: Begun, which: &str, error: EngineError, number: usize) -> StepError {
+    if !error.is_not_found() || begun == Begun::Earlier {
+        return error.into();
+    }
+    let detail = format!("somebody removed the {which} container during the update");
+    StepError::Cause(Cause::person(plan.naming(number, detail)))
+}

@@ -1,0 +1,58 @@
+//! Step 1, pull: everything that is done with images before a container is made.
+
+use crate::core::docker::names;
+use crate::core::update::Note;
+use crate::core::update::plan::{ImageSource, Plan};
+use crate::engine::{Engine, EngineError};
+use crate::execute::{StepError, UpdateContext, images};
+use crate::ports::Ports;
+
+/// The old image gets its keep-tag, then the decided digest is pulled, then the local tag moves.
+pub(in crate::execute) async fn pull<P: Ports>(
+    context: UpdateContext<'_, P>,
+    plan: &Plan,
+) -> Result<Note, StepError> {
+    let engine = context.ports.engine();
+    let (repository, tag) = plan.keep_tag();
+    engine.tag(&plan.from.image_id, &repository, &tag).await?;
+    match plan.source {
+        ImageSource::Registry => pull_offer(context, plan).await,
+        ImageSource::Kept => Ok(use_kept_image(engine, plan).await?),
+        // The tag points at it already. If a person has moved it since, it is theirs.
+        ImageSource::Local => {
+            let id = plan.to.config.as_str().to_owned();
+            Ok(Note { new_image: Some(id), ..Note::default() })
+        }
+    }
+}
+
+async fn pull_offer<P: Ports>(
+    context: UpdateContext<'_, P>,
+    plan: &Plan,
+) -> Result<Note, StepError> {
+    let engine = context.ports.engine();
+    let pinned = images::pinned(&plan.reference, &plan.to);
+    let fetched = engine.inspect_image(&pinned).await?.is_none();
+    if fetched {
+        let image = (&plan.reference, &plan.to);
+        images::fetch(context, &plan.main.container, image).await?;
+    }
+    let id = images::arrived(engine, &plan.reference, &plan.to).await?;
+    if let Some(tag) = &plan.reference.tag {
+        engine.tag(&id, &plan.reference.familiar_name(), tag).await?;
+    }
+    // An image that was fetched ahead has waited long enough: its tag keeps it now, and a name more
+    // would be in the way of dropping it if it fails. It was flushed before it got that name, so it
+    // is as good as one that was fetched just now.
+    let was_prefetched = engine.remove_image(&names::next_name(&plan.main.container, &id)).await?;
+    Ok(Note { new_image: Some(id), fetched: fetched || was_prefetched, ..Note::default() })
+}
+
+/// A rollback by hand needs no registry: the image is here, only the local tag moves.
+async fn use_kept_image(engine: &impl Engine, plan: &Plan) -> Result<Note, EngineError> {
+    let id = plan.to.config.as_str().to_owned();
+    if let Some(tag) = &plan.reference.tag {
+        engine.tag(&id, &plan.reference.familiar_name(), tag).await?;
+    }
+    Ok(Note { new_image: Some(id), ..Note::default() })
+}

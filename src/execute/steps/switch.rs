@@ -1,0 +1,137 @@
+//! Step 4, switch: the old containers stop, and the new ones take their names.
+
+use super::{Begun, removed};
+use crate::core::docker::inspect;
+use crate::core::recreate::{RestartPolicy, restart_policy};
+use crate::core::time::duration::format_duration;
+use crate::core::update::history::Cause;
+use crate::engine::{Engine, EngineError};
+use crate::execute::compose_race::let_compose_finish;
+use crate::execute::external_changes::{check_no_new_dependents, check_old_containers_run};
+use crate::execute::inspector::Inspector;
+use crate::execute::start_requirements::check_start_requirements;
+use crate::execute::stop::stop_old_container;
+use crate::execute::{StepError, UpdateContext, images};
+use crate::ports::Ports;
+
+/// What was true before the new containers were made is still true after a wait.
+pub(in crate::execute) async fn check_nothing_changed<P: Ports>(
+    context: UpdateContext<'_, P>,
+    inspector: Inspector<'_, P::Engine>,
+) -> Result<(), StepError> {
+    let_compose_finish(inspector, context.stop).await?;
+    check_no_new_dependents(context.ports.engine(), inspector).await?;
+    check_old_containers_run(inspector).await?;
+    let new: Vec<_> = inspector.new_ids()?.into_iter().map(|(_, id)| id).collect();
+    check_start_requirements(context.ports, inspector, &new).await
+}
+
+/// Gives the old containers the right to be started at boot, and flushes that: until the commit the
+/// Engine itself brings the proven containers back after a power cut.
+pub(in crate::execute) async fn arm_restart_policy<P: Ports>(
+    context: UpdateContext<'_, P>,
+    inspector: Inspector<'_, P::Engine>,
+    begun: Begun,
+) -> Result<(), StepError> {
+    inspector.new_ids()?;
+    let (policy, plan) = (second_net(inspector), inspector.plan());
+    let mut is_armed = false;
+    for number in inspector.members() {
+        let member = plan.member(number);
+        if !member.restart_policy.is_no() {
+            let old = &member.old_container;
+            let armed = context.ports.engine().set_restart_policy(old, &policy).await;
+            armed.map_err(|error| removed(plan, begun, "old", error, number))?;
+            is_armed = true;
+        }
+    }
+    if is_armed {
+        images::flush(context.ports).await?;
+    }
+    warn_of_shortened_stops(context, inspector);
+    Ok(())
+}
+
+/// Stops and parks the old containers, and gives their names to the new ones. Dependents stop
+/// before the containers they depend on. Names change after the stop, because a name leaves the
+/// Engine's DNS at once.
+pub(in crate::execute) async fn stop_and_rename<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+    begun: Begun,
+) -> Result<(), StepError> {
+    let plan = inspector.plan();
+    for number in inspector.members().into_iter().rev() {
+        let stopped = stop_old_container(engine, plan.member(number)).await;
+        stopped.map_err(|error| removed(plan, begun, "old", error, number))?;
+    }
+    for (number, new) in inspector.new_ids()? {
+        let member = plan.member(number);
+        let parked = engine.rename(&member.old_container, &member.old_name()).await;
+        parked.or_else(already_so)?;
+        let named = engine.rename(&new, &member.container).await.or_else(already_so);
+        named.map_err(|error| taken(error, &member.container))?;
+    }
+    Ok(())
+}
+
+/// Says which containers get less time to stop than they were promised.
+fn warn_of_shortened_stops<P: Ports>(
+    context: UpdateContext<'_, P>,
+    inspector: Inspector<'_, P::Engine>,
+) {
+    for number in inspector.members() {
+        let original = inspector.header().original_of(number);
+        if inspect::stop_timeout_is_shortened(original) {
+            let granted = format_duration(inspect::stop_timeout(original));
+            let detail = format!(
+                "its stop timeout has no end or is longer than a day; it is killed after {granted}"
+            );
+            context.warn(inspector.plan(), inspector.plan().naming(number, detail));
+        }
+    }
+}
+
+/// The restart policy that the old containers have until the commit, Docker's restart policy as a
+/// safety net. With live-restore the new one may outlive the Engine; `unless-stopped` remembers
+/// that the old one was stopped, so that never two of them run.
+fn second_net(inspector: Inspector<'_, impl Engine>) -> RestartPolicy {
+    let live_restore = inspector.header().live_restore;
+    RestartPolicy::named(if live_restore { "unless-stopped" } else { "always" })
+}
+
+/// Whether the old containers that are there all have it. Nothing is stopped before they do.
+pub(in crate::execute) async fn is_restart_policy_armed(
+    inspector: Inspector<'_, impl Engine>,
+) -> Result<bool, StepError> {
+    let policy = second_net(inspector);
+    for number in inspector.members() {
+        if inspector.plan().member(number).restart_policy.is_no() {
+            continue;
+        }
+        let old = inspector.old_container(number).await?;
+        let now = old.and_then(|old| restart_policy(&old).ok());
+        if now.is_some_and(|now| now != policy) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn taken(error: EngineError, name: &str) -> StepError {
+    match error {
+        EngineError::Conflict { .. } => StepError::Cause(Cause::person(format!(
+            "somebody made another container named {name} during the update"
+        ))),
+        error => error.into(),
+    }
+}
+
+/// Renaming a container to the name it has is a conflict with itself; whether it is a conflict with
+/// another container shows at the next step.
+fn already_so(error: EngineError) -> Result<(), EngineError> {
+    match error {
+        EngineError::Refused { status: 400, .. } => Ok(()),
+        error => Err(error),
+    }
+}

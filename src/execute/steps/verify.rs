@@ -1,0 +1,50 @@
+//! Step 6, verify: the trial of the new containers, and what a person makes of a dependent
+//! meanwhile.
+
+use crate::core::update::{Mark, Note, Step};
+use crate::execute::external_changes::await_replacement;
+use crate::execute::inspector::Inspector;
+use crate::execute::verification::{HealthWatch, PostUpdateHooks, Verification};
+use crate::execute::{StepError, UpdateContext};
+use crate::journal::{JournalError, UpdateJournal};
+use crate::ports::Ports;
+
+/// Watches all new containers until there is a verdict.
+///
+/// The verdict counts only if the Engine was the same all the time: its event streams, opened
+/// before the start, must not have ended. A verification that is taken up again begins from
+/// nothing, with the whole time of the policies.
+pub(in crate::execute) async fn verify<P: Ports>(
+    context: UpdateContext<'_, P>,
+    journal: &mut UpdateJournal,
+    watches: &mut Vec<HealthWatch>,
+    hooks: &mut PostUpdateHooks,
+) -> Result<(), StepError> {
+    loop {
+        let inspector = Inspector::of(context.ports.engine(), journal);
+        let mut verification = Verification { context, inspector, hooks };
+        match verification.run(std::mem::take(watches)).await {
+            Err(StepError::Meddled { number, detail }) => {
+                let is_theirs = await_replacement(inspector, context.stop, number).await?;
+                if number == 0 || !is_theirs {
+                    return Err(StepError::Meddled { number, detail });
+                }
+                release(context, journal, number)?;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Goes on without a dependent that a person recreated: it is no longer part of the update.
+fn release<P: Ports>(
+    context: UpdateContext<'_, P>,
+    journal: &mut UpdateJournal,
+    number: usize,
+) -> Result<(), JournalError> {
+    let plan = &journal.header.plan;
+    let name = &plan.member(number).container;
+    context.warn(plan, format!("somebody made {name} anew; the update goes on without it"));
+    let note = Note { released: vec![number], ..Note::default() };
+    context.write(journal, Step::Verify, Mark::Started, note)
+}

@@ -1,0 +1,197 @@
+//! The trial of the new containers: listens to the Engine, probes where the user asked for it, and
+//! ends with a verdict that `core` makes. It writes nothing.
+
+mod health_watch;
+mod post_update;
+mod trial;
+
+pub(super) use health_watch::{HealthWatch, check_streams_are_open};
+pub(super) use post_update::PostUpdateHooks;
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use futures_util::future::{try_join, try_join_all};
+
+use super::external_changes::check_old_containers_stayed_down;
+use super::inspector::Inspector;
+use super::{StepError, UpdateContext};
+use crate::core::docker::inspect;
+use crate::core::update::fault;
+use crate::core::update::health::HealthVerdict;
+use crate::core::update::history::Cause;
+use crate::core::update::plan::Plan;
+use crate::engine::{Engine, EngineError};
+use crate::ports::Ports;
+use health_watch::ENGINE_LOST;
+use trial::Trial;
+
+/// How many of its last lines tell why a container ended.
+const LAST_WORDS: usize = 10;
+
+/// The verification of all new containers of an update.
+pub(super) struct Verification<'a, P: Ports> {
+    pub(super) context: UpdateContext<'a, P>,
+    pub(super) inspector: Inspector<'a, P::Engine>,
+    pub(super) hooks: &'a mut PostUpdateHooks,
+}
+
+impl<'a, P: Ports> Verification<'a, P> {
+    /// Watches all new containers until all are well at the same time, and runs their hooks.
+    /// `watches` were opened before the start; without them the containers are listened to from
+    /// now.
+    ///
+    /// # Errors
+    /// Why one of them failed, or why there is no verdict.
+    pub(super) async fn run(&mut self, watches: Vec<HealthWatch>) -> Result<(), StepError> {
+        let new = self.inspector.new_ids()?;
+        let mut trials = self.begin(&new, watches).await?;
+        check_old_containers_stayed_down(self.inspector).await?;
+        for trial in &mut trials {
+            trial.look(self.context.ports.engine()).await?;
+        }
+        let plan = self.inspector.plan();
+        let verifications = self.inspector.progress().verifications;
+        let hooks = self.hooks.due(self.context, (plan, verifications), &new);
+        let has_hooks = !hooks.is_empty();
+        let hooks = post_update::run(self.context, plan, hooks);
+        try_join(self.await_verdicts(&mut trials), hooks).await?;
+        if has_hooks {
+            // A hook may have taken longer than the trial, and the agent has not looked meanwhile.
+            self.await_verdicts(&mut trials).await?;
+        }
+        check_old_containers_stayed_down(self.inspector).await
+    }
+
+    async fn begin(
+        &self,
+        new: &[(usize, String)],
+        watches: Vec<HealthWatch>,
+    ) -> Result<Vec<Trial<'a>>, StepError> {
+        let engine = self.context.ports.engine();
+        let mut watches = watches.into_iter();
+        let mut trials = Vec::new();
+        for (number, id) in new.iter().cloned() {
+            let watch = match watches.next() {
+                Some(watch) => watch,
+                None => HealthWatch::begin(engine, &id).await?,
+            };
+            let member = (number, self.plan().member(number));
+            let may_be_stale = self.may_be_stale();
+            trials.push(Trial::begin(engine, member, id, watch, may_be_stale).await?);
+        }
+        Ok(trials)
+    }
+
+    const fn plan(&self) -> &'a Plan {
+        self.inspector.plan()
+    }
+
+    /// Whether what the Engine says of a HEALTHCHECK may be from before it was started again.
+    /// Docker 20.10 never runs that of a container that has outlived it, and goes on saying what it
+    /// said before.
+    const fn may_be_stale(&self) -> bool {
+        self.inspector.header().live_restore && self.inspector.progress().verifications > 1
+    }
+
+    /// Waits until all are well at the same time; the first failure ends it for all.
+    async fn await_verdicts(&self, trials: &mut [Trial<'_>]) -> Result<(), StepError> {
+        loop {
+            let numbers = trials.iter().map(|trial| trial.number).collect::<BTreeSet<_>>();
+            let missing = tokio::sync::watch::Sender::new(numbers);
+            let mut news = missing.subscribe();
+            let all = trials.iter_mut().map(|trial| self.attend(trial, &missing));
+            tokio::select! {
+                biased;
+                failed = try_join_all(all) => drop(failed?),
+                _ = news.wait_for(BTreeSet::is_empty) => {}
+            }
+            // Time has passed, but perhaps without a look: an answer was slow, or the machine
+            // slept. It counts only if they run now, and nothing was unheard.
+            let mut are_well = true;
+            for trial in trials.iter_mut() {
+                trial.look(self.context.ports.engine()).await?;
+                trial.watch.hear_what_is_ready();
+                are_well &= self.judge(trial).await?.is_none();
+            }
+            if are_well {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Watches one of them for as long as it does not fail, and says whether it is well.
+    async fn attend(
+        &self,
+        trial: &mut Trial<'_>,
+        missing: &tokio::sync::watch::Sender<BTreeSet<usize>>,
+    ) -> Result<Infallible, StepError> {
+        loop {
+            let until = self.judge(trial).await?;
+            missing.send_modify(|missing| {
+                _ = match until {
+                    None => missing.remove(&trial.number),
+                    Some(_) => missing.insert(trial.number),
+                };
+            });
+            let until = until.unwrap_or(Duration::MAX);
+            trial.wait(self.context.ports, self.context.stop, until).await?;
+        }
+    }
+
+    /// Until when it must be watched; nothing if it is well.
+    async fn judge(&self, trial: &Trial<'_>) -> Result<Option<Duration>, StepError> {
+        let cause = match trial.verdict() {
+            HealthVerdict::Well => return Ok(None),
+            HealthVerdict::Wait { until } => return Ok(Some(until)),
+            HealthVerdict::Spoilt(detail) => return Err(StepError::Spoilt(detail)),
+            HealthVerdict::Unknown(detail) => {
+                Cause::interrupted(self.plan().naming(trial.number, detail))
+            }
+            HealthVerdict::Person(detail) => {
+                self.check_engine_stayed().await?;
+                let detail = self.plan().naming(trial.number, detail);
+                return Err(StepError::Meddled { number: trial.number, detail });
+            }
+            HealthVerdict::Failed(detail) => {
+                self.check_engine_stayed().await?;
+                let detail = self.in_full(&trial.id, detail).await;
+                self.attribute_fault(trial, detail).await
+            }
+        };
+        Err(StepError::Cause(cause))
+    }
+
+    /// Whose fault a failed trial is. The last lines of the log are read only if they can tell.
+    async fn attribute_fault(&self, trial: &Trial<'_>, detail: String) -> Cause {
+        let fetched = self.inspector.progress().known.fetched;
+        let log = match fault::may_be_damaged_copy(self.plan(), trial.number, fetched) {
+            true => self.context.ports.engine().logs(&trial.id, LAST_WORDS).await,
+            false => Ok(Vec::new()),
+        };
+        fault::of_trial(self.plan(), trial.number, &log.unwrap_or_default(), detail)
+    }
+
+    /// An Engine that is shutting down stops its containers while its event stream still runs; but
+    /// it no longer takes new connections. Nothing that was seen of such an end counts.
+    async fn check_engine_stayed(&self) -> Result<(), StepError> {
+        let gone = |error: EngineError| match error.is_engine_unreachable() {
+            true => StepError::Spoilt(ENGINE_LOST.into()),
+            false => error.into(),
+        };
+        self.context.ports.engine().info().await.map(|_| ()).map_err(gone)
+    }
+
+    /// The cause with what the HEALTHCHECK wrote last, if it wrote something.
+    async fn in_full(&self, new: &str, detail: String) -> String {
+        /// How much of what a HEALTHCHECK wrote is told, in characters; more would bury the cause.
+        const OUTPUT_LENGTH_MAX: usize = 300;
+        let engine = self.context.ports.engine();
+        let document = engine.inspect(new).await.ok().flatten().unwrap_or_default();
+        let output: String =
+            inspect::health_output(&document).chars().take(OUTPUT_LENGTH_MAX).collect();
+        let is_told = output.is_empty() || detail.contains(&output);
+        if is_told { detail } else { format!("{detail}: {output}") }
+    }
+}
