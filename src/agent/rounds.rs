@@ -7,7 +7,7 @@ use super::facts::{LookFacts, Names};
 use super::round::{DueContainer, QueuedRound, Round, RoundId, Stage};
 use super::tasks::{LookResult, TaskResult};
 use super::{Agent, RoundError, RoundRequest};
-use crate::core::decide::memory::Memory;
+use crate::core::decide::memory::{Memory, Refusal};
 use crate::core::decide::observation::Observation;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Report;
@@ -220,7 +220,7 @@ impl<P: Ports> Agent<P> {
         if !is_dry {
             self.remember_republished(&facts, &observations);
         }
-        let mut reports = Vec::new();
+        let mut reports = Vec::with_capacity(observations.len());
         for observation in observations {
             round.asked.remove(&observation.name);
             let decision = decide(&observation, &facts.circumstances);
@@ -303,7 +303,7 @@ fn refuse_index(memory: &mut Memory, observation: &Observation) -> bool {
     let (Some(refusal), Some(index)) = (&observation.refusal, observation.offered.digest()) else {
         return false;
     };
-    let mut again = refusal.clone();
+    let mut again = Refusal::clone(refusal);
     again.digests.insert(index.clone());
     let subject = observation.subject();
     memory.refusal(&subject, index).is_none() && memory.refuse(&subject, again)

@@ -89,7 +89,7 @@ fn hold(
             .collect();
         for observation in &mut *observations {
             let place = wanted(observation).and_then(|wanted| waiting.get(&wanted).copied());
-            let held = |before| Hold { registry: name.clone(), quota, before };
+            let held = |before| Box::new(Hold { registry: name.clone(), quota, before });
             observation.hold = place.map(held).or(observation.hold.take());
         }
     }

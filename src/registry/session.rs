@@ -19,23 +19,19 @@ use crate::registry::challenge::{Challenge, choose};
 use crate::registry::credentials::{CredentialFinder, FoundCredentials};
 use crate::registry::endpoint::{RegistryEndpoint, host_of};
 use crate::registry::error::{Failure, refusal};
-use crate::registry::http::{HttpRequest, HttpResponse, basic};
+use crate::registry::http::{CONFIGURATION_MAX, HttpRequest, HttpResponse, MANIFEST_MAX, basic};
 use crate::registry::settings::Limits;
 use crate::registry::token::{self, TokenRequest, Tokens};
 use crate::registry::transport::Transport;
 
 /// Most requests in flight to one host, each on a separate connection: HTTP/2 would use one
-/// connection for all, and one bad answer could break the others. 500 images take four round trips
-/// this way. A connection in use needs 35 kB here, and 5 kB more with TLS, so twice as many would
-/// be 4 MB more; and nginx before a small registry allows 512 by default.
-const IN_FLIGHT_MAX: usize = 128;
+/// connection for all, and one bad answer could break the others. 500 images take two round trips
+/// this way; nginx before a small registry allows 512 connections by default.
+const IN_FLIGHT_MAX: usize = 256;
 
-/// Largest manifest or index in bytes: the limit of registries themselves (distribution
-/// `maxManifestBodySize`).
-const MANIFEST_MAX: usize = 4 * 1024 * 1024;
-
-/// Largest configuration in bytes: containerd's limit for content that it reads as a whole.
-const CONFIGURATION_MAX: usize = 8 * 1024 * 1024;
+/// Most of them on connections of the HTTP library. A connection in use needs 35 kB there, and 5 kB
+/// more with TLS, so twice as many would be 4 MB more.
+const LARGE_CONNECTIONS_MAX: usize = 128;
 
 /// Most logins for one answer: the registry's, that of the host it redirects to, and one of the two
 /// renewed.
@@ -139,6 +135,8 @@ pub(super) struct Session {
     transport: Arc<Transport>,
     credentials: Arc<CredentialFinder>,
     permits: Semaphore,
+    /// The same for connections of the HTTP library.
+    connections: Semaphore,
     opening: tokio::sync::Mutex<()>,
     opened: AtomicBool,
     /// The login that the registry itself wants.
@@ -167,6 +165,7 @@ impl Session {
             transport,
             credentials,
             permits: Semaphore::new(IN_FLIGHT_MAX),
+            connections: Semaphore::new(LARGE_CONNECTIONS_MAX),
             opening: tokio::sync::Mutex::default(),
             opened: AtomicBool::new(false),
             own: Mutex::default(),
@@ -189,6 +188,9 @@ impl Session {
         // The semaphore is never closed; if that fails, only the limit is lost.
         let _permit = self.permits.acquire().await.ok();
         let first = self.first().await;
+        let is_cheap =
+            ask.kind == RequestKind::Head && self.transport.is_cheap(&self.endpoint.host);
+        let _connection = if is_cheap { None } else { self.connections.acquire().await.ok() };
         if let Some(held) = self.backoff().holds(ask.kind, &ask.what, Instant::now()) {
             return Err(held);
         }

@@ -44,6 +44,13 @@ impl Transport {
         self.wire.quotas.known(Instant::now().into_std())
     }
 
+    /// Whether `HEAD` requests to a host go on connections that need little memory.
+    pub fn is_cheap(&self, host: &str) -> bool {
+        let url: Option<Url> = format!("http://{host}/").parse().ok();
+        self.hosts.scheme(host) == Some(Scheme::Plain)
+            && url.is_some_and(|url| !self.wire.uses_proxy(&url))
+    }
+
     /// Sets the Engine's settings. Returns whether anything changed.
     pub fn follow_engine(&self, engine: &EngineRegistries) -> bool {
         let Some(proxies) = self.hosts.follow_engine(engine) else { return false };

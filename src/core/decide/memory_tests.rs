@@ -1,4 +1,4 @@
-//! What is remembered, for how long, and how it is read and written.
+//! What the memory keeps, counts and forgets.
 
 use super::*;
 
@@ -70,7 +70,7 @@ fn the_third_try_that_is_cut_short_refuses_its_own_image() {
         assert_eq!(memory.refusal(&till(), &digest(image)).is_some(), is_refused, "{image}");
     }
     let why = memory.refusal(&till(), &digest("a")).map(|refusal| refusal.detail.as_str());
-    assert_eq!(why, Some("3 tries did not come to an end, the last one: exited"));
+    assert_eq!(why, Some("3 tries were interrupted, the last one: exited"));
 }
 
 #[test]

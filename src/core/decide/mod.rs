@@ -233,7 +233,7 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
         return Err(No::new(Reason::EngineError, "the container could not be looked at"));
     };
     let followers = followers(readiness)?;
-    safe(eligible.running, readiness, offer)?;
+    safe(readiness, offer)?;
     // An image that could never be used is not fetched either.
     let plan = Planning { observation, eligible: &eligible, readiness, followers: &followers };
     let source = if observation.is_local() { ImageSource::Local } else { ImageSource::Registry };
@@ -268,7 +268,7 @@ pub fn roll_back(
     let eligible = eligible(observation)?;
     origin::check(observation)?;
     let followers = followers(readiness)?;
-    safe(eligible.running, readiness, kept)?;
+    safe(readiness, kept)?;
     let plan = Planning { observation, eligible: &eligible, readiness, followers: &followers };
     let plan = plan.plan((ImageSource::Kept, kept), circumstances)?;
     can_be_started(readiness, &followers)?;

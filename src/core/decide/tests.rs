@@ -92,7 +92,9 @@ fn readiness() -> Readiness {
             "Mounts": [],
             "NetworkSettings": { "Networks": { "host": {} } },
         }),
-        image: json!({ "Id": offer("one").config.as_str(), "Config": {} }),
+        image: json!({
+            "Id": offer("one").config.as_str(), "Os": "linux", "Architecture": "arm64", "Config": {},
+        }),
         others: Vec::new(),
         can_update: true,
         unpacks_zstd: true,
@@ -319,7 +321,7 @@ fn what_could_never_be_applied_is_not_fetched() {
     assert_eq!(platform, Reason::PlatformMissing);
     let refused = decided(&|it| {
         let (digests, at) = (offer("two").digests(), DateTime::UNIX_EPOCH);
-        it.refusal = Some(Refusal { digests, at, detail: "exited".into() });
+        it.refusal = Some(Box::new(Refusal { digests, at, detail: "exited".into() }));
     });
     assert_eq!(refused, Reason::RefusedDigest);
     let notify = decided(&|it| {
