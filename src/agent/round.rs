@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::facts::LookFacts;
@@ -25,7 +24,7 @@ use crate::journal::JournalError;
 use crate::recover::RecoverError;
 
 /// What a round is about.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoundRequest {
     /// Only these containers; `None`: all that are watched.
     pub names: Option<BTreeSet<String>>,
@@ -34,7 +33,6 @@ pub struct RoundRequest {
     /// Windows and refusals do not hold; safety does.
     pub force: bool,
     /// A person names the containers: a pause after tries that failed does not hold.
-    #[serde(default)]
     pub tries_at_once: bool,
     /// Decide, and leave it at that.
     pub dry_run: bool,
@@ -43,7 +41,7 @@ pub struct RoundRequest {
 }
 
 /// How a round ended.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RoundEnd {
     /// When the containers were looked at.
     pub checked_at: DateTime<Utc>,
@@ -56,13 +54,10 @@ pub struct RoundEnd {
     /// Earlier updates that had been left open, and ended now.
     pub recovered: Vec<Record>,
     /// What the registries say of their quotas, by registry.
-    #[serde(default)]
     pub quotas: BTreeMap<String, Quota>,
     /// Labels of images that do not count.
-    #[serde(default)]
     pub ignored_labels: Vec<PassedOver>,
     /// The agent's own container, where a helper updates it from now on.
-    #[serde(default)]
     pub self_updating: Option<String>,
 }
 

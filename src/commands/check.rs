@@ -3,11 +3,10 @@
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandContext, Exit, names, print, quiet, waits_for};
-use crate::agent::{Events, RoundEnd, RoundRequest};
+use crate::agent::{Events, RoundRequest};
 use crate::app;
 use crate::cli::CheckArguments;
 use crate::control::client::Control;
-use crate::core::update::event::NullSink;
 use crate::documents::Round;
 use crate::output;
 
@@ -16,7 +15,7 @@ pub async fn check(setting: &CommandContext, arguments: CheckArguments) -> anyho
     let names = names(arguments.names);
     let may_be_known = !arguments.fresh;
     let request = RoundRequest { names, dry_run: true, may_be_known, ..RoundRequest::default() };
-    let round = Round::from(&look(setting, request).await?);
+    let round = look(setting, request).await?;
     if arguments.json {
         print(&output::check_json(&round.check)?)?;
     } else {
@@ -31,14 +30,14 @@ pub async fn check(setting: &CommandContext, arguments: CheckArguments) -> anyho
 ///
 /// # Errors
 /// It could not run at all.
-pub async fn look(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<RoundEnd> {
+pub async fn look(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<Round> {
     let Some(control) = Control::connect(&setting.settings.state_dir).await? else {
         let mut agent = app::reader(
             &setting.settings,
             quiet(Events::new(Vec::new())),
             CancellationToken::new(),
         )?;
-        return Ok(agent.round(&request).await?);
+        return Ok(Round::from(&agent.round(&request).await?));
     };
-    Ok(control.ask(&request, &NullSink, waits_for).await?)
+    Ok(control.ask(&request, |_| {}, waits_for).await?)
 }

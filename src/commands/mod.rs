@@ -33,6 +33,7 @@ use crate::app::Listeners;
 use crate::cli::{Cli, Command, ConfigArguments, GlobalOptions};
 use crate::config::{ConfigError, ConfigFile, Environment, LogFormat, LogLevel, Settings, Sources};
 use crate::core::decide::report::Verdict;
+use crate::core::subject::{self, Subject};
 use crate::core::text::harmless_page;
 use crate::core::update::history::Outcome;
 use crate::documents::Round;
@@ -223,8 +224,9 @@ fn say(text: &str) {
 }
 
 /// Says that the agent has something else in hand.
-fn waits_for(container: &str) {
-    say(&format!("the agent is updating {}; this waits for it", one_line(container)));
+fn waits_for(busy: &[Subject]) {
+    let busy = one_line(&subject::in_words(busy));
+    say(&format!("the agent is updating {busy}; this waits for it"));
 }
 
 /// Prints to standard output. A reader that has gone away (`| head`) is no error.

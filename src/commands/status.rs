@@ -4,13 +4,11 @@ use anyhow::Context as _;
 
 use super::{CommandContext, Exit, print};
 use crate::control::client::Control;
-use crate::documents::Status;
 use crate::output;
 
 /// Prints how the agent stands.
 pub async fn status(setting: &CommandContext, json: bool) -> anyhow::Result<Exit> {
-    let answer = running(setting).await?.status().await?;
-    let status = Status::new(&answer.version, answer.pid, &answer.snapshot);
+    let status = running(setting).await?.status().await?;
     if json {
         print(&output::status_json(&status)?)?;
     } else {

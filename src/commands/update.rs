@@ -24,7 +24,7 @@ async fn rehearse(
     request: RoundRequest,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let round = Round::from(&look(setting, request).await?);
+    let round = look(setting, request).await?;
     if json {
         print(&output::check_json(&round.check)?)?;
     } else {
@@ -35,7 +35,7 @@ async fn rehearse(
 
 /// An update that was begun and has no end yet is not done, whatever became of the others.
 async fn act(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<Exit> {
-    let round = Round::from(&via_agent::ask(setting, request).await?);
+    let round = via_agent::ask(setting, request).await?;
     print(&output::update_summary(&round.updates, &round.check.containers, setting.screen))?;
     if let Some(container) = &round.self_updating {
         print(&self_updating(container))?;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use axum::body::Bytes;
 use futures_util::StreamExt;
 use reqwest::Client;
-use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::{ControlLine, RemoteQuestion, Status, socket};
-use crate::core::update::event::EventSink;
+use super::{RemoteQuestion, socket};
+use crate::core::subject::Subject;
+use crate::documents::{Line, NumberedEvent, Status};
 
 /// How long the agent may take to answer what needs no waiting.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -110,15 +110,12 @@ impl Control {
     ///
     /// # Errors
     /// The agent says why not, or ended in the middle.
-    pub async fn ask<Q>(
+    pub async fn ask<Q: RemoteQuestion>(
         &self,
         question: &Q,
-        sink: &dyn EventSink,
-        waiting: impl Fn(&str),
-    ) -> Result<Q::Answer, ControlError>
-    where
-        Q: RemoteQuestion<Answer: DeserializeOwned>,
-    {
+        show: impl Fn(NumberedEvent),
+        waiting: impl Fn(&[Subject]),
+    ) -> Result<Q::Document, ControlError> {
         let request = self.client.post("http://agent/v1/ask").json(&question.request());
         let response = request.send().await.map_err(|_| ControlError::Ended)?;
         if !response.status().is_success() {
@@ -132,12 +129,12 @@ impl Control {
                 is_clear = line.is_some();
                 match line {
                     None => {}
-                    Some(ControlLine::Waiting(container)) => waiting(&container),
-                    Some(ControlLine::Event(event)) => sink.hear(&event),
-                    Some(ControlLine::Answer(answer)) => {
+                    Some(Line::Waiting(busy)) => waiting(&busy),
+                    Some(Line::Event(event)) => show(event),
+                    Some(Line::Answer(answer)) => {
                         return serde_json::from_value(answer).map_err(|_| ControlError::Unclear);
                     }
-                    Some(ControlLine::Failed(why)) => return Err(ControlError::Failed(why)),
+                    Some(Line::Failed(why)) => return Err(ControlError::Failed(why)),
                 }
             }
         }
@@ -151,10 +148,7 @@ impl Control {
 
 /// The lines that are complete now. One that is not understood was written by a newer agent: an
 /// event may be passed over, the last line may not.
-fn take_lines(
-    pending: &mut Vec<u8>,
-    chunk: &Bytes,
-) -> Result<Vec<Option<ControlLine>>, ControlError> {
+fn take_lines(pending: &mut Vec<u8>, chunk: &Bytes) -> Result<Vec<Option<Line>>, ControlError> {
     pending.extend_from_slice(chunk);
     if pending.len() > LINE_BYTES_MAX {
         return Err(ControlError::Garbled("a line without an end".into()));
@@ -174,7 +168,6 @@ mod tests {
 
     use super::*;
     use crate::agent::RoundRequest;
-    use crate::core::update::event::NullSink;
 
     /// What is said of an agent that answers with this body.
     async fn told(body: &'static str) -> String {
@@ -195,7 +188,7 @@ mod tests {
             let control = Control::connect(directory.path()).await.expect("it may be asked");
             control
                 .expect("an agent")
-                .ask(&RoundRequest::default(), &NullSink, |_| {})
+                .ask(&RoundRequest::default(), |_| {}, |_| {})
                 .await
                 .expect_err("no answer")
         };
@@ -213,7 +206,7 @@ mod tests {
         {
             assert!(told(body).await.contains("may be a newer one"), "{body}");
         }
-        for body in ["", "{\"event\":{\"new\":1}}\n{\"waiting\":\"till\"}\n"] {
+        for body in ["", "{\"event\":{\"new\":1}}\n{\"waiting\":[\"till\"]}\n"] {
             assert!(told(body).await.starts_with("the agent ended"), "{body}");
         }
         assert_eq!(told("{\"tomorrow\":1}\n{\"failed\":\"no\"}\n").await, "no");

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerRow, UpdateRow, seconds};
+use super::{ContainerRow, UpdateRow, rounded, seconds};
 use crate::core::docker::reference::Digest;
 use crate::core::subject::Subject;
 use crate::core::update::Step;
-use crate::core::update::event;
+use crate::core::update::event::{self, Asker};
 use crate::core::update::history::Fault;
 
 /// The progress of a pull.
@@ -120,6 +121,51 @@ pub enum Event {
     },
 }
 
+/// Why the agent acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// The schedule, or a window that opened.
+    Schedule,
+    /// An update that was left open.
+    Recovery,
+    /// A question, with its number.
+    Asked { id: u64, by: Asker },
+}
+
+/// An event with its number, its time and its trigger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NumberedEvent {
+    /// Counts from 1 since the process started.
+    pub number: u64,
+    /// When it happened, by the machine's clock.
+    pub at: DateTime<Utc>,
+    pub trigger: Trigger,
+    pub event: Event,
+}
+
+impl From<event::Trigger> for Trigger {
+    fn from(trigger: event::Trigger) -> Self {
+        match trigger {
+            event::Trigger::Schedule => Self::Schedule,
+            event::Trigger::Recovery => Self::Recovery,
+            event::Trigger::Asked { id, by } => Self::Asked { id, by },
+        }
+    }
+}
+
+impl From<&event::NumberedEvent> for NumberedEvent {
+    fn from(event: &event::NumberedEvent) -> Self {
+        let event::NumberedEvent { number, at, trigger, event } = event;
+        Self {
+            number: *number,
+            at: rounded(*at),
+            trigger: Trigger::from(*trigger),
+            event: Event::from(event),
+        }
+    }
+}
+
 impl From<&event::PullProgress> for PullProgress {
     fn from(progress: &event::PullProgress) -> Self {
         let event::PullProgress { current, total, layers_done, layers } = *progress;
@@ -198,5 +244,23 @@ mod tests {
             assert_eq!(serde_json::to_value(&event).expect("JSON"), written);
             assert_eq!(serde_json::from_value::<Event>(written).expect("an event"), event);
         }
+    }
+
+    #[test]
+    fn an_event_says_when_and_why_it_happened() {
+        let event = event::NumberedEvent {
+            number: 3,
+            at: DateTime::UNIX_EPOCH,
+            trigger: event::Trigger::Asked { id: 7, by: Asker::CommandLine },
+            event: event::Event::Pulled { registry: "docker.io".into(), bytes: 1 },
+        };
+        let written = json!({
+            "number": 3, "at": "1970-01-01T00:00:00Z",
+            "trigger": {"asked": {"id": 7, "by": "command_line"}},
+            "event": {"pulled": {"registry": "docker.io", "bytes": 1}},
+        });
+        let event = NumberedEvent::from(&event);
+        assert_eq!(serde_json::to_value(&event).expect("JSON"), written);
+        assert_eq!(serde_json::from_value::<NumberedEvent>(written).expect("an event"), event);
     }
 }

@@ -7,22 +7,26 @@
 //! are seconds. The words of enums (verdicts, reasons, outcomes, steps) are those of the core. A
 //! subject is the field `container` or the field `service`; in lists it is a text.
 
+mod answer;
 mod check;
 mod container;
 mod event;
 mod history;
 mod plan;
 mod quota;
+mod request;
 mod round;
 mod seconds;
 mod status;
 
+pub use answer::{Allowed, Line, Recovery, Rollback};
 pub use check::{Check, IgnoredLabels};
 pub use container::ContainerRow;
-pub use event::{Event, PullProgress};
+pub use event::{Event, NumberedEvent, PullProgress, Trigger};
 pub use history::{History, UpdateRow};
 pub use plan::PlanRow;
 pub use quota::Quota;
+pub use request::{Request, RoundQuery};
 pub use round::Round;
 pub use status::{InFlight, Status};
 

@@ -37,9 +37,8 @@ impl Verdict {
 }
 
 /// What a check says about one container. All but the last two are fields of `check --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    #[serde(flatten)]
     pub subject: Subject,
     /// The image as the user wrote it.
     pub image: String,
@@ -55,7 +54,6 @@ pub struct Report {
     /// Why a rollback by hand is not possible although there should be a previous image.
     pub no_rollback: Option<String>,
     /// Files that a person copied into the container. Its next update would drop them.
-    #[serde(default)]
     pub drops: Vec<String>,
 }
 

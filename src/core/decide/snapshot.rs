@@ -5,12 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::Report;
 use crate::core::policy::own_labels::PassedOver;
-use crate::core::subject::{self, Subject};
+use crate::core::subject::Subject;
 use crate::core::update::Step;
 
 /// After so many due rounds in a row that could not run, the agent reports itself unhealthy.
@@ -26,9 +25,8 @@ pub const LOOP_OVERDUE_MAX: Duration = Duration::from_secs(300);
 pub const LOOP_HAS_ENDED: &str = "the agent's loop has ended";
 
 /// An update in flight.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveUpdate {
-    #[serde(flatten)]
     pub subject: Subject,
     /// The step that it is at; absent before its first step.
     pub step: Option<Step>,
@@ -44,7 +42,7 @@ impl fmt::Display for ActiveUpdate {
 }
 
 /// The state of the agent. Replaced as a whole after every round.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
     /// The newest report on every watched container, by name.
     pub reports: Vec<Report>,
@@ -62,19 +60,14 @@ pub struct Snapshot {
     /// The updates in flight, by subject.
     pub in_flight: Vec<ActiveUpdate>,
     /// Those whose update can be neither finished nor undone.
-    #[serde(with = "subject::list")]
     pub stuck: Vec<Subject>,
     /// Those that an update has stopped and that do not run since then.
-    #[serde(default, with = "subject::list")]
     pub down: Vec<Subject>,
     /// How many digests are refused, by subject.
-    #[serde(with = "subject::keys")]
     pub refused: BTreeMap<Subject, usize>,
     /// What the registries say of their quotas, by registry.
-    #[serde(default)]
     pub quotas: BTreeMap<String, Quota>,
     /// Labels of images that are ignored.
-    #[serde(default)]
     pub ignored_labels: Vec<PassedOver>,
 }
 

@@ -12,7 +12,7 @@ use crate::core::update::Step;
 use crate::core::update::history::{Cause, Record};
 
 /// The progress of a pull.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PullProgress {
     /// Bytes fetched so far.
     pub current: u64,
@@ -25,12 +25,10 @@ pub struct PullProgress {
 }
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// An update begins.
     UpdateBegun {
-        #[serde(flatten)]
         subject: Subject,
         /// The image as the user wrote it.
         image: String,
@@ -39,32 +37,20 @@ pub enum Event {
         /// The digest that shall run.
         to: Digest,
         /// The dependents that are recreated with it.
-        #[serde(default)]
         dependents: Vec<String>,
     },
     /// An unfinished update is continued.
     TakenUp {
-        #[serde(flatten)]
         subject: Subject,
         /// What happens with it now.
         intent: String,
     },
     /// A step begins.
-    StepBegun {
-        #[serde(flatten)]
-        subject: Subject,
-        step: Step,
-    },
+    StepBegun { subject: Subject, step: Step },
     /// A step is complete.
-    StepDone {
-        #[serde(flatten)]
-        subject: Subject,
-        step: Step,
-        took: Duration,
-    },
+    StepDone { subject: Subject, step: Step, took: Duration },
     /// Layers arrive.
     Pulling {
-        #[serde(flatten)]
         subject: Subject,
         /// The registry that the layers come from.
         registry: String,
@@ -79,24 +65,18 @@ pub enum Event {
     },
     /// An image is on this machine, and waits for the window of its container.
     FetchedAhead {
-        #[serde(flatten)]
         subject: Subject,
         /// The digest that shall run then.
         to: Digest,
     },
     /// The self-update helper now updates the agent's own container.
     SelfUpdating {
-        #[serde(flatten)]
         subject: Subject,
         /// The name of the helper's container.
         helper: String,
     },
     /// The rollback begins.
-    GoingBack {
-        #[serde(flatten)]
-        subject: Subject,
-        cause: Cause,
-    },
+    GoingBack { subject: Subject, cause: Cause },
     /// An update ended.
     UpdateEnded(Box<Record>),
     /// A round ended.
@@ -110,7 +90,6 @@ pub enum Event {
     /// Something that a person should know, but that stops nothing.
     Warning {
         /// Absent if the warning is about no container and no service.
-        #[serde(flatten)]
         subject: Option<Subject>,
         detail: String,
     },
@@ -147,8 +126,7 @@ pub enum Asker {
 }
 
 /// Why the agent acts. Every event carries the trigger that led to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
     /// The schedule, or a window that opened.
     Schedule,
@@ -159,7 +137,7 @@ pub enum Trigger {
 }
 
 /// An event with its number, its time and its trigger.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NumberedEvent {
     /// Counts from 1 since the process started.
     pub number: u64,
@@ -179,12 +157,4 @@ pub trait Listener: Send + Sync {
 pub trait EventSink: Send + Sync {
     /// Receives one event.
     fn hear(&self, event: &NumberedEvent);
-}
-
-/// Ignores all events.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NullSink;
-
-impl EventSink for NullSink {
-    fn hear(&self, _event: &NumberedEvent) {}
 }

@@ -201,9 +201,8 @@ impl Plan {
 
 /// The parts of a plan that may be shown: everything but the container's configuration, because its
 /// environment may be only in the journal of a running update.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outline {
-    #[serde(flatten)]
     pub subject: Subject,
     /// The image as the user wrote it.
     pub image: String,
@@ -218,12 +217,10 @@ pub struct Outline {
     /// How long the old container may take to stop.
     pub stop_timeout: Duration,
     /// The signal that stops it, if it is not the container's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
     /// How many previous images stay on disk.
     pub images_keep: u32,
     /// The dependents that are recreated with it.
-    #[serde(default)]
     pub dependents: Vec<String>,
 }
 
