@@ -112,7 +112,7 @@ impl<P: Ports> Context<P> {
     }
 
     fn tell_warning(&self, subject: Option<Subject>, detail: String) {
-        self.listener.hear(&Event::Warning { subject, detail });
+        self.listener.receive(&Event::Warning { subject, detail });
     }
 
     /// An image that cannot be fetched is not fetched again in each round.

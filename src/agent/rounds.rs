@@ -11,7 +11,7 @@ use crate::core::decide::memory::{Memory, Refusal};
 use crate::core::decide::observation::Observation;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Report;
-use crate::core::decide::{Circumstances, Decision, decide, origin};
+use crate::core::decide::{Circumstances, Decision, origin};
 use crate::core::policy::hooks::Moment;
 use crate::engine::Listed;
 use crate::journal::JournalError;
@@ -168,14 +168,14 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Takes in what came back from beside the loop, and goes on with it.
-    pub(super) async fn hear(&mut self, message: TaskResult<P>) {
+    pub(super) async fn receive(&mut self, message: TaskResult<P>) {
         match message {
             TaskResult::HooksBefore(id, facts) => {
                 self.is_answered(id);
                 self.observe_local(id, *facts);
             }
             TaskResult::ObservedLocally(look) => self.ask_registries(look),
-            TaskResult::Answered(look) => self.answered(look),
+            TaskResult::Decided(look, decisions) => self.decided(look, decisions),
             TaskResult::HooksAfter(id) => self.is_answered(id),
             TaskResult::ExecutorDone(executor, done) => self.executor_done(executor, done).await,
             TaskResult::UpdateEnded(id, result) => self.update_ended(id, result).await,
@@ -205,25 +205,26 @@ impl<P: Ports> Agent<P> {
             self.tasks.look(async move {
                 let scope = facts.scope(&context.settings.defaults);
                 let asked = (&scope, registry.as_deref());
-                observe::answer(&*context.ports, &mut cache, asked, &mut observations).await;
-                TaskResult::Answered(LookResult { round: id, facts, observations, cache })
+                let ports = &*context.ports;
+                let decisions = observe::answer(ports, &mut cache, asked, &mut observations).await;
+                let look = LookResult { round: id, facts, observations, cache };
+                TaskResult::Decided(look, decisions)
             });
         }
     }
 
-    /// Decides on what is answered. What is to be carried out waits for the hands.
-    fn answered(&mut self, look: LookResult) {
+    /// Takes in what was decided. What is to be carried out waits for the executor.
+    fn decided(&mut self, look: LookResult, decisions: Vec<Decision>) {
         let LookResult { round: id, facts, observations, cache } = look;
         self.cache.merge(cache);
         let Some(mut round) = self.rounds.remove(&id) else { return };
         let is_dry = round.order.request.dry_run;
         if !is_dry {
-            self.remember_republished(&facts, &observations);
+            self.remember_republished(&facts, (&observations, &decisions));
         }
         let mut reports = Vec::with_capacity(observations.len());
-        for observation in observations {
+        for (observation, decision) in observations.into_iter().zip(decisions) {
             round.asked.remove(&observation.name);
-            let decision = decide(&observation, &facts.circumstances);
             reports.push(Report::of(&observation, &decision));
             if is_dry {
                 round.outline(&decision);
@@ -246,8 +247,8 @@ impl<P: Ports> Agent<P> {
 
     /// A republished index is remembered, so that its manifest is asked for only once. Where that
     /// cannot be written, it is asked for again.
-    fn remember_republished(&self, facts: &LookFacts, observations: &[Observation]) {
-        if let Err(error) = self.try_to_remember(facts, observations) {
+    fn remember_republished(&self, facts: &LookFacts, decided: (&[Observation], &[Decision])) {
+        if let Err(error) = self.try_to_remember(facts, decided) {
             self.context.warn(format!("what was found is not remembered: {error}"));
         }
     }
@@ -255,18 +256,14 @@ impl<P: Ports> Agent<P> {
     fn try_to_remember(
         &self,
         facts: &LookFacts,
-        observations: &[Observation],
+        (observations, decisions): (&[Observation], &[Decision]),
     ) -> Result<(), JournalError> {
         let state = self.context.ports.state();
-        let decided = |seen| (decide(seen, &facts.circumstances), seen);
-        let republished: Vec<_> = observations.iter().map(decided).collect();
-        let is_nothing = |(decision, seen): &(Decision, &Observation)| !may_be_news(decision, seen);
+        let mut decided = decisions.iter().zip(observations);
+        let may_have_news = decided.any(|(decision, seen)| may_be_news(decision, seen));
         let tls_hosts = self.context.ports.registry().tls_hosts();
         let has_new_host = tls_hosts.iter().any(|host| !facts.memory.tls_hosts.contains(host));
-        if republished.iter().all(is_nothing)
-            && !has_origin(observations, &facts.circumstances)
-            && !has_new_host
-        {
+        if !may_have_news && !has_origin(observations, &facts.circumstances) && !has_new_host {
             return Ok(());
         }
         // Read again: an update that ended meanwhile may have written it.
@@ -274,9 +271,9 @@ impl<P: Ports> Agent<P> {
         let mut is_news =
             observe::remember_origins(&mut memory, observations, &facts.circumstances);
         is_news |= memory.learn_tls(tls_hosts);
-        for (decision, observation) in republished {
+        for (decision, observation) in decisions.iter().zip(observations) {
             if let (Decision::Republished(digest), Ok(running)) = (decision, &observation.running) {
-                is_news |= memory.learn(&running.image_id, &digest);
+                is_news |= memory.learn(&running.image_id, digest);
             }
             is_news |= refuse_index(&mut memory, observation);
         }

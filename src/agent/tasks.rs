@@ -9,6 +9,7 @@ use super::executor::{Executor, TaskOutcome};
 use super::facts::LookFacts;
 use super::round::RoundId;
 use super::updates::{UpdateId, UpdateResult};
+use crate::core::decide::Decision;
 use crate::core::decide::observation::Observation;
 use crate::observe::Cache;
 use crate::ports::Ports;
@@ -19,8 +20,8 @@ pub(super) enum TaskResult<P> {
     HooksBefore(RoundId, Box<LookFacts>),
     /// What the Engine tells of the containers of a round; no registry was asked.
     ObservedLocally(LookResult),
-    /// Everything that was asked about these containers is answered.
-    Answered(LookResult),
+    /// Everything that was asked about these containers is answered, and decided.
+    Decided(LookResult, Vec<Decision>),
     /// The hooks after a round have run.
     HooksAfter(RoundId),
     /// The executor is free again.

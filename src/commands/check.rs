@@ -1,4 +1,4 @@
-//! `pilotfish check`: what is new, and what is in its way. Writes nothing, pulls nothing.
+//! `pilotfish check`: what is new, and what forbids an update. Writes nothing, pulls nothing.
 
 use tokio_util::sync::CancellationToken;
 
@@ -7,10 +7,10 @@ use crate::agent::{Events, RoundRequest};
 use crate::app;
 use crate::cli::CheckArguments;
 use crate::control::client::Control;
-use crate::documents::Round;
+use crate::documents::RoundDocument;
 use crate::output;
 
-/// Looks once, and prints what was found.
+/// Checks once, and prints the result.
 pub async fn check(setting: &CommandContext, arguments: CheckArguments) -> anyhow::Result<Exit> {
     let names = names(arguments.names);
     let may_be_known = !arguments.fresh;
@@ -30,14 +30,17 @@ pub async fn check(setting: &CommandContext, arguments: CheckArguments) -> anyho
 ///
 /// # Errors
 /// It could not run at all.
-pub async fn look(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<Round> {
+pub async fn look(
+    setting: &CommandContext,
+    request: RoundRequest,
+) -> anyhow::Result<RoundDocument> {
     let Some(control) = Control::connect(&setting.settings.state_dir).await? else {
         let mut agent = app::reader(
             &setting.settings,
             quiet(Events::new(Vec::new())),
             CancellationToken::new(),
         )?;
-        return Ok(Round::from(&agent.round(&request).await?));
+        return Ok(RoundDocument::from(&agent.round(&request).await?));
     };
     Ok(control.ask(&request, |_| {}, waits_for).await?)
 }

@@ -1,9 +1,9 @@
-//! `pilotfish history`: every update ever tried.
+//! `pilotfish history`: every recorded update.
 
 use super::{CommandContext, Exit, print, say};
 use crate::app;
 use crate::cli::HistoryArguments;
-use crate::documents::History;
+use crate::documents::HistoryDocument;
 use crate::output;
 
 /// Prints the history, newest first. Needs neither Engine nor agent.
@@ -18,7 +18,7 @@ pub fn history(setting: &CommandContext, arguments: &HistoryArguments) -> anyhow
     if let Some(name) = &arguments.name {
         records.retain(|record| record.subject.name == *name);
     }
-    let history = History::from(records.as_slice());
+    let history = HistoryDocument::from(records.as_slice());
     if arguments.json {
         print(&output::history_json(&history)?)?;
     } else {

@@ -2,13 +2,13 @@
 
 use super::{CommandContext, Exit, print, via_agent};
 use crate::agent::Recover;
-use crate::documents::Recovery;
+use crate::documents::RecoveryDocument;
 use crate::output;
 
 /// Finishes or undoes what was left open. Each update prints its end when it ends; what is printed
 /// here is the rest.
 pub async fn recover(setting: &CommandContext) -> anyhow::Result<Exit> {
-    let Recovery { updates, open } = via_agent::ask(setting, Recover).await?;
+    let RecoveryDocument { updates, open } = via_agent::ask(setting, Recover).await?;
     let mut text = String::new();
     for subject in &open {
         let subject = output::one_line(&subject.to_string());

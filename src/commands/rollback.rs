@@ -4,14 +4,14 @@ use super::update::self_updating;
 use super::{CommandContext, Exit, print, via_agent};
 use crate::agent::RollBack;
 use crate::core::update::history::Outcome;
-use crate::documents::{Rollback, UpdateRow};
+use crate::documents::{RollbackDocument, UpdateRow};
 use crate::output;
 
 /// Rolls a container back, and prints how that ended.
 pub async fn roll_back(setting: &CommandContext, container: String) -> anyhow::Result<Exit> {
     let update = match via_agent::ask(setting, RollBack { container }).await? {
-        Rollback::Ended(update) => update,
-        Rollback::SelfUpdating { container } => {
+        RollbackDocument::Ended(update) => update,
+        RollbackDocument::SelfUpdating { container } => {
             print(&self_updating(&container))?;
             return Ok(Exit::Done);
         }

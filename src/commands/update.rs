@@ -7,10 +7,10 @@ use crate::cli::UpdateArguments;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Verdict;
 use crate::core::docker::names;
-use crate::documents::{ContainerRow, Round};
+use crate::documents::{ContainerRow, RoundDocument};
 use crate::output;
 
-/// Runs one round and says how it went.
+/// Runs one round and prints the result.
 pub async fn update(setting: &CommandContext, arguments: UpdateArguments) -> anyhow::Result<Exit> {
     let UpdateArguments { dry_run, force, json, .. } = arguments;
     let names = super::names(arguments.names);
@@ -33,7 +33,7 @@ async fn rehearse(
     Ok(Exit::of_round(&round))
 }
 
-/// An update that was begun and has no end yet is not done, whatever became of the others.
+/// An update without an end is not done, independent of the other results.
 async fn act(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<Exit> {
     let round = via_agent::ask(setting, request).await?;
     print(&output::update_summary(&round.updates, &round.check.containers, setting.screen))?;
@@ -43,16 +43,16 @@ async fn act(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<
     Ok(if is_open(&round) { Exit::Failed } else { Exit::of_round(&round) })
 }
 
-/// The agent updates everything but itself.
+/// The agent updates all containers except its own.
 pub(super) fn self_updating(container: &str) -> String {
     let (name, helper) = (output::one_line(container), names::helper_name(container));
     let helper = output::one_line(&helper);
     format!(
-        "{name} is the agent itself: {helper} updates it now, and `pilotfish history {name}` tells how that ended.\n"
+        "{name} is the agent itself: {helper} updates it now, and `pilotfish history {name}` shows the result.\n"
     )
 }
 
-fn is_open(round: &Round) -> bool {
+fn is_open(round: &RoundDocument) -> bool {
     let has_ended =
         |row: &ContainerRow| round.updates.iter().any(|update| update.subject == row.subject);
     let own = round.self_updating.as_deref();

@@ -1,5 +1,5 @@
-//! Floor 3: the control socket. While an agent runs, the commands of a person act through it: it
-//! has tokens, answers and quota already, and two processes never share a state directory.
+//! Layer 3: the control socket. While an agent runs, commands act through it, because the agent
+//! already has tokens, answers and quota, and two processes must not share a state directory.
 //!
 //! HTTP on a unix socket in the state directory, which carries documents. A request is answered by
 //! lines of JSON: events as they happen, and the answer at the end, so that a person sees the same
@@ -14,12 +14,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::agent::{Allow, Question, Recover, RollBack, RoundRequest};
-use crate::documents::{Allowed, Recovery, Request, Rollback, Round, RoundQuery};
+use crate::documents::{
+    AllowedDocument, RecoveryDocument, Request, RollbackDocument, RoundDocument, RoundQuery,
+};
 
 /// The socket's name in the state directory.
 const SOCKET: &str = "control.sock";
 
-/// Where the socket of an agent with this state directory is.
+/// The path of the socket for this state directory.
 #[must_use]
 pub fn socket(state_dir: &Path) -> PathBuf {
     state_dir.join(SOCKET)
@@ -35,7 +37,7 @@ pub trait RemoteQuestion: Question {
 }
 
 impl RemoteQuestion for RoundRequest {
-    type Document = Round;
+    type Document = RoundDocument;
 
     fn request(&self) -> Request {
         Request::Round(RoundQuery::from(self))
@@ -43,7 +45,7 @@ impl RemoteQuestion for RoundRequest {
 }
 
 impl RemoteQuestion for RollBack {
-    type Document = Rollback;
+    type Document = RollbackDocument;
 
     fn request(&self) -> Request {
         Request::RollBack { container: self.container.clone() }
@@ -51,7 +53,7 @@ impl RemoteQuestion for RollBack {
 }
 
 impl RemoteQuestion for Allow {
-    type Document = Allowed;
+    type Document = AllowedDocument;
 
     fn request(&self) -> Request {
         Request::Allow { container: self.container.clone() }
@@ -59,7 +61,7 @@ impl RemoteQuestion for Allow {
 }
 
 impl RemoteQuestion for Recover {
-    type Document = Recovery;
+    type Document = RecoveryDocument;
 
     fn request(&self) -> Request {
         Request::Recover

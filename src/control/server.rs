@@ -23,9 +23,9 @@ use crate::agent::{
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::subject::Subject;
 use crate::core::update::event::Asker;
-use crate::documents::{Line, NumberedEvent, Request, Status};
+use crate::documents::{AnswerLine, EventRow, Request, StatusDocument};
 
-/// Takes the socket. The lock of the state directory is held, so a socket that is there was left
+/// Creates the socket. The lock of the state directory is held, so an existing socket was left
 /// behind by an agent that was killed.
 ///
 /// # Errors
@@ -54,13 +54,15 @@ pub async fn serve(listener: UnixListener, agent: AgentHandle, stop: Cancellatio
     }
 }
 
-async fn status(State(agent): State<AgentHandle>) -> Json<Status> {
-    Json(Status::new(env!("CARGO_PKG_VERSION"), std::process::id(), &agent.snapshot()))
+async fn status(State(agent): State<AgentHandle>) -> Json<StatusDocument> {
+    Json(StatusDocument::new(env!("CARGO_PKG_VERSION"), std::process::id(), &agent.snapshot()))
 }
 
 async fn healthz(State(agent): State<AgentHandle>) -> Response {
-    match agent.illness() {
-        Some(illness) => (StatusCode::SERVICE_UNAVAILABLE, illness).into_response(),
+    match agent.unhealthy_reason() {
+        Some(unhealthy_reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, unhealthy_reason).into_response()
+        }
         None => "ok".into_response(),
     }
 }
@@ -112,7 +114,7 @@ where
     let mut events = agent.subscribe(EventFilter::ALL, None);
     let pending = match agent.begin(Asker::CommandLine, question) {
         Ok(pending) => pending,
-        Err(error) => return lines(stream::iter([Line::Failed(error.to_string())])),
+        Err(error) => return lines(stream::iter([AnswerLine::Failed(error.to_string())])),
     };
     events.narrow(EventFilter { ask: Some(pending.id), containers });
     let progress = Progress::<Q> { busy, events, pending: Some(pending) };
@@ -129,15 +131,15 @@ struct Progress<Q: RemoteQuestion> {
 }
 
 impl<Q: RemoteQuestion> Progress<Q> {
-    async fn next(mut self) -> Option<(Line, Self)> {
+    async fn next(mut self) -> Option<(AnswerLine, Self)> {
         if !self.busy.is_empty() {
-            return Some((Line::Waiting(std::mem::take(&mut self.busy)), self));
+            return Some((AnswerLine::Waiting(std::mem::take(&mut self.busy)), self));
         }
         let pending = self.pending.as_mut()?;
         let answer = tokio::select! {
             biased;
             Some(event) = self.events.next() => {
-                return Some((Line::Event(NumberedEvent::from(&*event)), self));
+                return Some((AnswerLine::Event(EventRow::from(&*event)), self));
             }
             answer = pending.answer() => answer,
         };
@@ -146,15 +148,15 @@ impl<Q: RemoteQuestion> Progress<Q> {
     }
 }
 
-fn last_line<Q: RemoteQuestion>(answer: Result<Q::Answer, AskError>) -> Line {
+fn last_line<Q: RemoteQuestion>(answer: Result<Q::Answer, AskError>) -> AnswerLine {
     match answer.map(|answer| serde_json::to_value(Q::Document::from(&answer))) {
-        Ok(Ok(answer)) => Line::Answer(answer),
-        Ok(Err(error)) => Line::Failed(error.to_string()),
-        Err(error) => Line::Failed(error.to_string()),
+        Ok(Ok(answer)) => AnswerLine::Answer(answer),
+        Ok(Err(error)) => AnswerLine::Failed(error.to_string()),
+        Err(error) => AnswerLine::Failed(error.to_string()),
     }
 }
 
-fn lines(lines: impl futures_util::Stream<Item = Line> + Send + 'static) -> Response {
+fn lines(lines: impl futures_util::Stream<Item = AnswerLine> + Send + 'static) -> Response {
     use futures_util::StreamExt as _;
     let bytes = lines.map(|line| {
         let mut text = serde_json::to_vec(&line).unwrap_or_default();

@@ -23,7 +23,7 @@ pub enum SubjectKind {
 /// `service/web`: the modules [`keys`] and [`list`] write maps and lists like this. Either form of
 /// a container is the form of older versions, which knew only names of containers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "Field", into = "Field")]
+#[serde(from = "SubjectField", into = "SubjectField")]
 pub struct Subject {
     pub kind: SubjectKind,
     pub name: String,
@@ -32,21 +32,21 @@ pub struct Subject {
 /// A subject as a field of a structure.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Field {
+enum SubjectField {
     Container(String),
     Service(String),
 }
 
-impl From<Field> for Subject {
-    fn from(field: Field) -> Self {
+impl From<SubjectField> for Subject {
+    fn from(field: SubjectField) -> Self {
         match field {
-            Field::Container(name) => Self::container(name),
-            Field::Service(name) => Self::service(name),
+            SubjectField::Container(name) => Self::container(name),
+            SubjectField::Service(name) => Self::service(name),
         }
     }
 }
 
-impl From<Subject> for Field {
+impl From<Subject> for SubjectField {
     fn from(Subject { kind, name }: Subject) -> Self {
         match kind {
             SubjectKind::Container => Self::Container(name),

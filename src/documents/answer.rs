@@ -2,18 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NumberedEvent, UpdateRow};
+use super::{EventRow, UpdateRow};
 use crate::agent::{RecoverEnd, RollbackEnd};
 use crate::core::subject::{self, Subject};
 
 /// One line of the agent's answer to a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Line {
+pub enum AnswerLine {
     /// The request waits for the updates of these.
     Waiting(#[serde(with = "subject::list")] Vec<Subject>),
     /// An event that belongs to the request, or to a container that it names.
-    Event(NumberedEvent),
+    Event(EventRow),
     /// The answer, whose type follows from the request; the last line.
     Answer(serde_json::Value),
     /// Why there is no answer; the last line.
@@ -23,14 +23,14 @@ pub enum Line {
 /// How a rollback by hand ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Rollback {
+pub enum RollbackDocument {
     /// It ended, one way or the other.
     Ended(Box<UpdateRow>),
     /// The self-update helper carries it out: it is the agent's own container.
     SelfUpdating { container: String },
 }
 
-impl From<&RollbackEnd> for Rollback {
+impl From<&RollbackEnd> for RollbackDocument {
     fn from(end: &RollbackEnd) -> Self {
         match end {
             RollbackEnd::Ended(record) => Self::Ended(Box::new(UpdateRow::from(&**record))),
@@ -43,12 +43,12 @@ impl From<&RollbackEnd> for Rollback {
 
 /// The refused digests of a container are forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Allowed {
+pub struct AllowedDocument {
     /// How many there were.
     pub digests: usize,
 }
 
-impl From<&usize> for Allowed {
+impl From<&usize> for AllowedDocument {
     fn from(digests: &usize) -> Self {
         Self { digests: *digests }
     }
@@ -56,7 +56,7 @@ impl From<&usize> for Allowed {
 
 /// What became of the updates that were left open.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Recovery {
+pub struct RecoveryDocument {
     /// The updates that ended now.
     pub updates: Vec<UpdateRow>,
     /// Those whose update could still not be finished or undone.
@@ -64,7 +64,7 @@ pub struct Recovery {
     pub open: Vec<Subject>,
 }
 
-impl From<&RecoverEnd> for Recovery {
+impl From<&RecoverEnd> for RecoveryDocument {
     fn from(RecoverEnd { records, open }: &RecoverEnd) -> Self {
         Self {
             updates: records.iter().map(UpdateRow::from).collect(),
@@ -83,14 +83,14 @@ mod tests {
     fn lines_are_read_as_they_are_written() {
         for (line, written) in [
             (
-                Line::Waiting(vec![Subject::container("till"), Subject::service("web")]),
+                AnswerLine::Waiting(vec![Subject::container("till"), Subject::service("web")]),
                 json!({"waiting": ["till", "service/web"]}),
             ),
-            (Line::Answer(json!({"digests": 2})), json!({"answer": {"digests": 2}})),
-            (Line::Failed("no".into()), json!({"failed": "no"})),
+            (AnswerLine::Answer(json!({"digests": 2})), json!({"answer": {"digests": 2}})),
+            (AnswerLine::Failed("no".into()), json!({"failed": "no"})),
         ] {
             assert_eq!(serde_json::to_value(&line).expect("JSON"), written);
-            assert_eq!(serde_json::from_value::<Line>(written).expect("a line"), line);
+            assert_eq!(serde_json::from_value::<AnswerLine>(written).expect("a line"), line);
         }
     }
 }

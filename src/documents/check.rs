@@ -5,23 +5,23 @@ use serde::{Deserialize, Serialize};
 
 use super::{ContainerRow, rounded};
 use crate::agent::RoundEnd;
-use crate::core::policy::own_labels::{Labels, PassedOver};
+use crate::core::policy::own_labels::{self, Labels};
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
+pub struct CheckDocument {
     /// When the containers were checked.
     pub checked_at: DateTime<Utc>,
     /// One row for every watched container, by name.
     pub containers: Vec<ContainerRow>,
     /// Labels of images that do not count.
     #[serde(default)]
-    pub ignored_labels: Vec<IgnoredLabels>,
+    pub ignored_labels: Vec<IgnoredLabelsRow>,
 }
 
 /// Labels of an image that concern its container, and do not count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IgnoredLabels {
+pub struct IgnoredLabelsRow {
     pub container: String,
     /// The labels, with their values.
     pub labels: Labels,
@@ -29,27 +29,28 @@ pub struct IgnoredLabels {
     pub watched: bool,
 }
 
-impl IgnoredLabels {
+impl IgnoredLabelsRow {
     /// What does not count, and what to do about it, in one sentence.
     #[must_use]
     pub fn in_words(&self) -> String {
         let Self { container, labels, watched } = self.clone();
-        PassedOver { container, labels, watched }.in_words()
+        own_labels::IgnoredLabels { container, labels, watched }.in_words()
     }
 }
 
-impl From<&PassedOver> for IgnoredLabels {
-    fn from(PassedOver { container, labels, watched }: &PassedOver) -> Self {
-        Self { container: container.clone(), labels: labels.clone(), watched: *watched }
+impl From<&own_labels::IgnoredLabels> for IgnoredLabelsRow {
+    fn from(ignored: &own_labels::IgnoredLabels) -> Self {
+        let own_labels::IgnoredLabels { container, labels, watched } = ignored.clone();
+        Self { container, labels, watched }
     }
 }
 
-impl From<&RoundEnd> for Check {
+impl From<&RoundEnd> for CheckDocument {
     fn from(end: &RoundEnd) -> Self {
         Self {
             checked_at: rounded(end.checked_at),
             containers: end.reports.iter().map(ContainerRow::from).collect(),
-            ignored_labels: end.ignored_labels.iter().map(IgnoredLabels::from).collect(),
+            ignored_labels: end.ignored_labels.iter().map(IgnoredLabelsRow::from).collect(),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::core::update::history::Fault;
 
 /// The progress of a pull.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PullProgress {
+pub struct PullProgressDocument {
     /// Bytes fetched so far.
     pub current: u64,
     /// Bytes of all layers that must be fetched, as far as known.
@@ -28,7 +28,7 @@ pub struct PullProgress {
 /// One event: an object with one field, whose name says what happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Event {
+pub enum EventDocument {
     /// An update begins.
     UpdateBegun {
         #[serde(flatten)]
@@ -44,7 +44,7 @@ pub enum Event {
         dependents: Vec<String>,
     },
     /// An unfinished update is continued.
-    TakenUp {
+    Continued {
         #[serde(flatten)]
         subject: Subject,
         /// What happens with it now.
@@ -70,7 +70,7 @@ pub enum Event {
         subject: Subject,
         /// The registry that the layers come from.
         registry: String,
-        progress: PullProgress,
+        progress: PullProgressDocument,
     },
     /// A pull is complete.
     Pulled {
@@ -94,7 +94,7 @@ pub enum Event {
         helper: String,
     },
     /// The rollback begins.
-    GoingBack {
+    RollingBack {
         #[serde(flatten)]
         subject: Subject,
         fault: Fault,
@@ -124,7 +124,7 @@ pub enum Event {
 /// Why the agent acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Trigger {
+pub enum TriggerDocument {
     /// The schedule, or a window that opened.
     Schedule,
     /// An update that was left open.
@@ -135,16 +135,16 @@ pub enum Trigger {
 
 /// An event with its number, its time and its trigger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NumberedEvent {
+pub struct EventRow {
     /// Counts from 1 since the process started.
     pub number: u64,
     /// When it happened, by the machine's clock.
     pub at: DateTime<Utc>,
-    pub trigger: Trigger,
-    pub event: Event,
+    pub trigger: TriggerDocument,
+    pub event: EventDocument,
 }
 
-impl From<event::Trigger> for Trigger {
+impl From<event::Trigger> for TriggerDocument {
     fn from(trigger: event::Trigger) -> Self {
         match trigger {
             event::Trigger::Schedule => Self::Schedule,
@@ -154,46 +154,46 @@ impl From<event::Trigger> for Trigger {
     }
 }
 
-impl From<&event::NumberedEvent> for NumberedEvent {
+impl From<&event::NumberedEvent> for EventRow {
     fn from(event: &event::NumberedEvent) -> Self {
         let event::NumberedEvent { number, at, trigger, event } = event;
         Self {
             number: *number,
             at: rounded(*at),
-            trigger: Trigger::from(*trigger),
-            event: Event::from(event),
+            trigger: TriggerDocument::from(*trigger),
+            event: EventDocument::from(event),
         }
     }
 }
 
-impl From<&event::PullProgress> for PullProgress {
+impl From<&event::PullProgress> for PullProgressDocument {
     fn from(progress: &event::PullProgress) -> Self {
         let event::PullProgress { current, total, layers_done, layers } = *progress;
         Self { current, total, layers_done, layers }
     }
 }
 
-impl From<&event::Event> for Event {
+impl From<&event::Event> for EventDocument {
     fn from(event: &event::Event) -> Self {
         match event.clone() {
             event::Event::UpdateBegun { subject, image, from, to, dependents } => {
                 Self::UpdateBegun { subject, image, from, to, dependents }
             }
-            event::Event::TakenUp { subject, intent } => Self::TakenUp { subject, intent },
+            event::Event::Continued { subject, intent } => Self::Continued { subject, intent },
             event::Event::StepBegun { subject, step } => Self::StepBegun { subject, step },
             event::Event::StepDone { subject, step, took } => {
                 Self::StepDone { subject, step, took }
             }
             event::Event::Pulling { subject, registry, progress } => {
-                Self::Pulling { subject, registry, progress: PullProgress::from(&progress) }
+                Self::Pulling { subject, registry, progress: PullProgressDocument::from(&progress) }
             }
             event::Event::Pulled { registry, bytes } => Self::Pulled { registry, bytes },
             event::Event::FetchedAhead { subject, to } => Self::FetchedAhead { subject, to },
             event::Event::SelfUpdating { subject, helper } => {
                 Self::SelfUpdating { subject, helper }
             }
-            event::Event::GoingBack { subject, cause } => {
-                Self::GoingBack { subject, fault: cause.fault, detail: cause.detail }
+            event::Event::RollingBack { subject, cause } => {
+                Self::RollingBack { subject, fault: cause.fault, detail: cause.detail }
             }
             event::Event::UpdateEnded(record) => {
                 Self::UpdateEnded(Box::new(UpdateRow::from(&*record)))
@@ -228,8 +228,8 @@ mod tests {
                 json!({"step_done": {"service": "web", "step": "pull", "seconds": 1.5}}),
             ),
             (
-                event::Event::GoingBack { subject, cause },
-                json!({"going_back": {"container": "till", "fault": "image", "detail": "exited"}}),
+                event::Event::RollingBack { subject, cause },
+                json!({"rolling_back": {"container": "till", "fault": "image", "detail": "exited"}}),
             ),
             (
                 event::Event::Warning { subject: None, detail: "slow".into() },
@@ -240,9 +240,9 @@ mod tests {
                 json!({"warning": {"container": "till", "detail": "slow"}}),
             ),
         ] {
-            let event = Event::from(&event);
+            let event = EventDocument::from(&event);
             assert_eq!(serde_json::to_value(&event).expect("JSON"), written);
-            assert_eq!(serde_json::from_value::<Event>(written).expect("an event"), event);
+            assert_eq!(serde_json::from_value::<EventDocument>(written).expect("an event"), event);
         }
     }
 
@@ -259,8 +259,8 @@ mod tests {
             "trigger": {"asked": {"id": 7, "by": "command_line"}},
             "event": {"pulled": {"registry": "docker.io", "bytes": 1}},
         });
-        let event = NumberedEvent::from(&event);
+        let event = EventRow::from(&event);
         assert_eq!(serde_json::to_value(&event).expect("JSON"), written);
-        assert_eq!(serde_json::from_value::<NumberedEvent>(written).expect("an event"), event);
+        assert_eq!(serde_json::from_value::<EventRow>(written).expect("an event"), event);
     }
 }

@@ -9,7 +9,7 @@ use crate::core::update::history::{Outcome, Record};
 
 /// The history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct History {
+pub struct HistoryDocument {
     /// Every update that is still in the history, newest first.
     pub updates: Vec<UpdateRow>,
 }
@@ -66,7 +66,7 @@ impl From<&Record> for UpdateRow {
     }
 }
 
-impl From<&[Record]> for History {
+impl From<&[Record]> for HistoryDocument {
     fn from(records: &[Record]) -> Self {
         Self { updates: records.iter().map(UpdateRow::from).collect() }
     }

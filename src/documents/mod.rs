@@ -1,4 +1,4 @@
-//! Floor 3: the public JSON, version 1. Every edge speaks it: the control socket, `--json`, and
+//! Layer 3: the public JSON, version 1. Every edge speaks it: the control socket, `--json`, and
 //! what is sent to other machines.
 //!
 //! One file for each document. A document is plain data, made from the types of the core and of the
@@ -19,16 +19,16 @@ mod round;
 mod seconds;
 mod status;
 
-pub use answer::{Allowed, Line, Recovery, Rollback};
-pub use check::{Check, IgnoredLabels};
+pub use answer::{AllowedDocument, AnswerLine, RecoveryDocument, RollbackDocument};
+pub use check::{CheckDocument, IgnoredLabelsRow};
 pub use container::ContainerRow;
-pub use event::{Event, NumberedEvent, PullProgress, Trigger};
-pub use history::{History, UpdateRow};
+pub use event::{EventDocument, EventRow, PullProgressDocument, TriggerDocument};
+pub use history::{HistoryDocument, UpdateRow};
 pub use plan::PlanRow;
-pub use quota::Quota;
+pub use quota::QuotaRow;
 pub use request::{Request, RoundQuery};
-pub use round::Round;
-pub use status::{InFlight, Status};
+pub use round::RoundDocument;
+pub use status::{InFlightRow, StatusDocument};
 
 use chrono::{DateTime, SubsecRound, Utc};
 

@@ -7,7 +7,7 @@ use crate::core::decide::quota;
 
 /// What a registry last said about the quota of this address or login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quota {
+pub struct QuotaRow {
     /// Pulls in one window, if the registry says it.
     pub limit: Option<u64>,
     /// Pulls that are left.
@@ -16,7 +16,7 @@ pub struct Quota {
     pub window_seconds: Option<u64>,
 }
 
-impl Quota {
+impl QuotaRow {
     /// For people: `76 of 100 pulls left, per 6h`.
     #[must_use]
     pub fn in_words(&self) -> String {
@@ -26,7 +26,7 @@ impl Quota {
     }
 }
 
-impl From<&quota::Quota> for Quota {
+impl From<&quota::Quota> for QuotaRow {
     fn from(quota::Quota { limit, remaining, window }: &quota::Quota) -> Self {
         let window_seconds = window.map(|window| window.as_secs());
         Self { limit: *limit, remaining: *remaining, window_seconds }

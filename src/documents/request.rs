@@ -10,14 +10,15 @@ use crate::agent::RoundRequest;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// A round: `check` and `update`. The answer is a [`Round`](super::Round).
+    /// A round: `check` and `update`. The answer is a [`RoundDocument`](super::RoundDocument).
     Round(RoundQuery),
-    /// A rollback to the image before. The answer is a [`Rollback`](super::Rollback).
+    /// A rollback to the image before. The answer is a
+    /// [`RollbackDocument`](super::RollbackDocument).
     RollBack { container: String },
-    /// Refused digests are forgotten. The answer is an [`Allowed`](super::Allowed).
+    /// Refused digests are forgotten. The answer is an [`AllowedDocument`](super::AllowedDocument).
     Allow { container: String },
     /// Updates that were left open are finished or undone. The answer is a
-    /// [`Recovery`](super::Recovery).
+    /// [`RecoveryDocument`](super::RecoveryDocument).
     Recover,
 }
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, PlanRow, Quota, UpdateRow};
+use super::{CheckDocument, PlanRow, QuotaRow, UpdateRow};
 use crate::agent::RoundEnd;
 
 /// How a round ended: the fields of a check, and what was done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Round {
+pub struct RoundDocument {
     #[serde(flatten)]
-    pub check: Check,
+    pub check: CheckDocument,
     /// What would be done, by name. Only a dry run fills it.
     #[serde(default)]
     pub plans: Vec<PlanRow>,
@@ -23,21 +23,21 @@ pub struct Round {
     pub recovered: Vec<UpdateRow>,
     /// What the registries say about their quotas, by registry.
     #[serde(default)]
-    pub quotas: BTreeMap<String, Quota>,
+    pub quotas: BTreeMap<String, QuotaRow>,
     /// The agent's own container, if the self-update helper updates it from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_updating: Option<String>,
 }
 
-impl From<&RoundEnd> for Round {
+impl From<&RoundEnd> for RoundDocument {
     fn from(end: &RoundEnd) -> Self {
         let quotas = end.quotas.iter();
         Self {
-            check: Check::from(end),
+            check: CheckDocument::from(end),
             plans: end.outlines.iter().map(PlanRow::from).collect(),
             updates: end.records.iter().map(UpdateRow::from).collect(),
             recovered: end.recovered.iter().map(UpdateRow::from).collect(),
-            quotas: quotas.map(|(name, quota)| (name.clone(), Quota::from(quota))).collect(),
+            quotas: quotas.map(|(name, quota)| (name.clone(), QuotaRow::from(quota))).collect(),
             self_updating: end.self_updating.clone(),
         }
     }

@@ -12,7 +12,7 @@ use crate::core::update::Step;
 
 /// The state of a running agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub struct StatusDocument {
     /// The agent's version.
     pub version: String,
     /// Its process ID.
@@ -26,7 +26,7 @@ pub struct Status {
     pub next_check: Option<DateTime<Utc>>,
     /// The updates in flight.
     #[serde(default)]
-    pub in_flight: Vec<InFlight>,
+    pub in_flight: Vec<InFlightRow>,
     /// Those whose update can be neither finished nor undone.
     #[serde(default, with = "subject::list")]
     pub stuck: Vec<Subject>,
@@ -39,27 +39,27 @@ pub struct Status {
 
 /// An update in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InFlight {
+pub struct InFlightRow {
     #[serde(flatten)]
     pub subject: Subject,
     /// The step that it is at; absent before its first step.
     pub step: Option<Step>,
 }
 
-impl From<&ActiveUpdate> for InFlight {
+impl From<&ActiveUpdate> for InFlightRow {
     fn from(ActiveUpdate { subject, step }: &ActiveUpdate) -> Self {
         Self { subject: subject.clone(), step: *step }
     }
 }
 
 /// For people: `till (verify)`.
-impl fmt::Display for InFlight {
+impl fmt::Display for InFlightRow {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         ActiveUpdate { subject: self.subject.clone(), step: self.step }.fmt(formatter)
     }
 }
 
-impl Status {
+impl StatusDocument {
     /// The state of the agent with this version and process ID.
     #[must_use]
     pub fn new(version: &str, pid: u32, snapshot: &Snapshot) -> Self {
@@ -70,7 +70,7 @@ impl Status {
             error: snapshot.error.clone(),
             last_check: snapshot.last_check.map(rounded),
             next_check: snapshot.next_check.map(rounded),
-            in_flight: snapshot.in_flight.iter().map(InFlight::from).collect(),
+            in_flight: snapshot.in_flight.iter().map(InFlightRow::from).collect(),
             stuck: snapshot.stuck.clone(),
             down: snapshot.down.clone(),
             containers: snapshot.reports.iter().map(ContainerRow::from).collect(),

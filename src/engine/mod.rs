@@ -1,4 +1,4 @@
-//! Floor 1: what the agent asks of a container Engine, and the adapter for Docker's API.
+//! Layer 1: what the agent asks of a container Engine, and the adapter for Docker's API.
 //!
 //! The trait is narrow: each method is one call of the Engine, named like it. No method decides
 //! anything. Inspect and create travel as raw JSON, because a typed model drops the fields it does

@@ -36,7 +36,7 @@ pub(super) async fn fetch<P: Ports>(
         fetched.store(progress.current, Ordering::Relaxed);
         let (subject, registry) = (Subject::container(container), registry.clone());
         let progress = progress.clone();
-        listener.hear(&Event::Pulling { subject, registry, progress });
+        listener.receive(&Event::Pulling { subject, registry, progress });
     };
     let (index, platform) = (&offer.index, &offer.platform);
     let pull = ports.engine().pull(reference, index, platform, credentials, &hear);
@@ -45,7 +45,7 @@ pub(super) async fn fetch<P: Ports>(
         () = stop.cancelled() => return Err(StepError::Asked),
     }
     let bytes = fetched.into_inner();
-    listener.hear(&Event::Pulled { registry: registry.clone(), bytes });
+    listener.receive(&Event::Pulled { registry: registry.clone(), bytes });
     Ok(())
 }
 

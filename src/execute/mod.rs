@@ -84,7 +84,7 @@ impl<'a, P: Ports> Update<'a, P> {
     /// The journal cannot be written.
     pub fn begin(context: UpdateContext<'a, P>, header: Header) -> Result<Self, JournalError> {
         let plan = &header.plan;
-        context.listener.hear(&Event::UpdateBegun {
+        context.listener.receive(&Event::UpdateBegun {
             subject: plan.subject(),
             image: plan.main.image.clone(),
             from: plan.from.digest.clone(),
@@ -169,7 +169,7 @@ impl<'a, P: Ports> Update<'a, P> {
             Resume::Forward(step) => format!("going on with {}", step.word()),
             Resume::Back(cause) => format!("going back: {}", cause.detail),
         };
-        self.context.listener.hear(&Event::TakenUp { subject: self.plan().subject(), intent });
+        self.context.listener.receive(&Event::Continued { subject: self.plan().subject(), intent });
         match resume {
             Resume::Forward(step) => self.forward(step).await,
             Resume::Back(cause) => self.turn_back(cause).await,
@@ -226,13 +226,13 @@ impl<'a, P: Ports> Update<'a, P> {
 
     async fn step(&mut self, step: Step) -> Result<(), StepError> {
         let subject = self.plan().subject();
-        self.context.listener.hear(&Event::StepBegun { subject: subject.clone(), step });
+        self.context.listener.receive(&Event::StepBegun { subject: subject.clone(), step });
         let begun = Instant::now();
         self.write(step, Mark::Started, Note::default())?;
         let note = self.act(step).await?;
         self.write(step, Mark::Done, note)?;
         let took = begun.elapsed();
-        self.context.listener.hear(&Event::StepDone { subject, step, took });
+        self.context.listener.receive(&Event::StepDone { subject, step, took });
         if step == Step::Clean { Ok(ending::close(self.context, &self.journal)?) } else { Ok(()) }
     }
 
@@ -279,7 +279,7 @@ impl<'a, P: Ports> Update<'a, P> {
             let step = self.journal.progress.begun.unwrap_or(Step::Pull);
             let note = Note { cause: Some(cause.clone()), ..Note::default() };
             let subject = self.plan().subject();
-            self.context.listener.hear(&Event::GoingBack { subject, cause: cause.clone() });
+            self.context.listener.receive(&Event::RollingBack { subject, cause: cause.clone() });
             written = self.write(step, Mark::Failed, note);
             self.journal.progress.failed = Some(cause);
         }

@@ -28,7 +28,7 @@ pub async fn prefetch<P: Ports>(
     let Fetch { container, reference, offer, .. } = fetch;
     prefetch_and_tag(context, (container, reference, offer)).await?;
     let (subject, to) = (Subject::container(container), offer.index.clone());
-    context.listener.hear(&Event::FetchedAhead { subject, to });
+    context.listener.receive(&Event::FetchedAhead { subject, to });
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Floor 2: finds out what is known of every watched container, and asks for no more than a
+//! Layer 2: finds out what is known of every watched container, and asks for no more than a
 //! decision needs.
 //!
 //! A look costs lists and not inspects: the list of containers tells their names, labels, states
@@ -15,27 +15,28 @@ mod origin;
 mod rollback_target;
 mod quota;
 mod preflight;
-mod questions;
+mod evidence;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use cache::Cache;
 use cache::{ContainerFacts, Gaps, KnownImage};
+pub use evidence::{answer, look_again};
 pub use origin::{ask as ask_origin, remember as remember_origins};
 pub use preflight::{PreflightContext, of as readiness};
-pub use questions::{answer, look_again};
 pub use ties::TieIndex;
 
+use crate::core::decide::Circumstances;
+use crate::core::decide::evidence::{Evidence, missing};
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered, OpenUpdate, Previous, Running};
 use crate::core::decide::origin::{ImageOrigin, OriginTraces, is_written_as_id, known};
-use crate::core::decide::{Circumstances, Question, question};
 use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::hooks::{Hook, Moment};
 use crate::core::policy::managers::Manager;
-use crate::core::policy::own_labels::{Labels, PassedOver};
+use crate::core::policy::own_labels::{IgnoredLabels, Labels};
 use crate::core::policy::{Policy, PolicyDefaults, Selection, own_labels};
 use crate::core::time::schedule::Schedule;
 use crate::engine::Listed;
@@ -92,7 +93,7 @@ pub fn by_registry(
     circumstances: &Circumstances,
 ) -> BTreeMap<Option<String>, Vec<Observation>> {
     let registry_of = |observation: &Observation| {
-        let asks = question(observation, circumstances) == Question::Digest;
+        let asks = missing(observation, circumstances) == Some(Evidence::OfferedDigest);
         let registry = observation.reference.as_ref().ok().map(|it| it.registry.clone());
         registry.filter(|_| asks && !observation.is_local())
     };
@@ -177,7 +178,7 @@ pub fn ignored_labels(
     list: &[Listed],
     defaults: &PolicyDefaults,
     cache: &Cache,
-) -> Vec<PassedOver> {
+) -> Vec<IgnoredLabels> {
     let of = |listed: &Listed| {
         let labels = (&listed.labels, cache.image_labels(listed)?);
         own_labels::ignored_labels(&listed.name, labels, defaults)

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Cache, Scope};
+use crate::core::decide::Decision;
+use crate::core::decide::evidence::{Evidence, missing};
 use crate::core::decide::observation::Observation;
-use crate::core::decide::quota::{Hold, LOOK_COST, PULL_COST, admitted};
-use crate::core::decide::{Decision, Question, decide, question, will_pull};
+use crate::core::decide::quota::{
+    Hold, LOOK_COST, PULL_COST, admitted, held_by_quota, pulls, will_pull,
+};
 use crate::core::docker::reference::{Digest, Reference};
 use crate::registry::Registry;
 
@@ -29,7 +32,7 @@ pub fn before_looks(
 ) {
     let mut costs: BTreeMap<QuotaRequest, u64> = BTreeMap::new();
     for observation in &mut *observations {
-        let is_open = question(observation, scope.circumstances) == Question::Image;
+        let is_open = missing(observation, scope.circumstances) == Some(Evidence::OfferedImage);
         let Some(wanted) = wanted(observation).filter(|_| is_open) else { continue };
         let is_known = observation
             .running
@@ -46,22 +49,28 @@ pub fn before_looks(
     hold(registry, cache, &costs, observations);
 }
 
-/// Before the pulls: the looks have used some of it up.
+/// Before the pulls: the looks have used some of it up. What has to wait is no longer decided to
+/// begin.
 pub fn before_pulls(
     registry: &impl Registry,
     cache: &Cache,
     scope: &Scope<'_>,
-    observations: &mut [Observation],
+    (observations, decisions): (&mut [Observation], &mut [Decision]),
 ) {
     let mut costs = BTreeMap::new();
-    for observation in &mut *observations {
-        let is_pulled = observation.readiness.as_ref().is_none_or(|it| it.is_pulled);
-        let decision = decide(observation, scope.circumstances);
-        if !is_pulled && matches!(decision, Decision::Update(_) | Decision::HandOver(_)) {
+    for (observation, decision) in observations.iter().zip(&*decisions) {
+        if pulls(decision, observation) {
             costs.extend(wanted(observation).map(|wanted| (wanted, PULL_COST)));
         }
     }
+    if costs.is_empty() {
+        return;
+    }
     hold(registry, cache, &costs, observations);
+    for (observation, decision) in observations.iter().zip(decisions) {
+        let decided = std::mem::replace(decision, Decision::UpToDate);
+        *decision = held_by_quota(decided, observation, scope.circumstances);
+    }
 }
 
 fn wanted(observation: &Observation) -> Option<QuotaRequest> {

@@ -3,13 +3,13 @@
 use serde::Serialize;
 
 use crate::core::text::harmless_json;
-use crate::documents::{Check, History, Status};
+use crate::documents::{CheckDocument, HistoryDocument, StatusDocument};
 
 /// The document of `check --json` and `update --dry-run --json`.
 ///
 /// # Errors
 /// Never in practice: nothing in the document is beyond JSON.
-pub fn check_json(check: &Check) -> serde_json::Result<String> {
+pub fn check_json(check: &CheckDocument) -> serde_json::Result<String> {
     pretty(check)
 }
 
@@ -17,7 +17,7 @@ pub fn check_json(check: &Check) -> serde_json::Result<String> {
 ///
 /// # Errors
 /// Never in practice: nothing in the document is beyond JSON.
-pub fn history_json(history: &History) -> serde_json::Result<String> {
+pub fn history_json(history: &HistoryDocument) -> serde_json::Result<String> {
     pretty(history)
 }
 
@@ -25,7 +25,7 @@ pub fn history_json(history: &History) -> serde_json::Result<String> {
 ///
 /// # Errors
 /// Never in practice: nothing in the document is beyond JSON.
-pub fn status_json(status: &Status) -> serde_json::Result<String> {
+pub fn status_json(status: &StatusDocument) -> serde_json::Result<String> {
     pretty(status)
 }
 

@@ -1,4 +1,4 @@
-//! What `pilotfish status` and `pilotfish config` show.
+//! The output of `pilotfish status` and `pilotfish config`.
 
 use chrono::{DateTime, Utc};
 
@@ -7,15 +7,15 @@ use crate::core::decide::report::Verdict;
 use crate::core::subject;
 use crate::core::time::wall_clock::reading;
 use crate::core::time::zone::Zone;
-use crate::documents::Status;
+use crate::documents::StatusDocument;
 use crate::output::screen::{Screen, Style};
 use crate::output::sentence::counted;
 use crate::output::table::{Cell, Column, TableRow, push_line, render};
 use crate::output::text::one_line;
 
-/// The agent as it stands.
+/// The state of the agent.
 #[must_use]
-pub fn status(status: &Status, zone: &Zone, screen: Screen) -> String {
+pub fn status(status: &StatusDocument, zone: &Zone, screen: Screen) -> String {
     let at = |time: Option<DateTime<Utc>>, never: &str| {
         time.map_or_else(
             || never.to_owned(),

@@ -1,4 +1,4 @@
-//! The last words of `pilotfish update`.
+//! The end of the output of `pilotfish update`.
 
 use crate::core::decide::report::Verdict;
 use crate::core::update::history::Outcome;
@@ -6,10 +6,10 @@ use crate::documents::{ContainerRow, UpdateRow};
 use crate::output::check::{closing_line, notes};
 use crate::output::screen::Screen;
 
-/// Why the updates that did not begin did not, and how many there were of each kind. How each of
-/// the others ended was told when it did.
+/// Why some updates did not begin, and the count of each outcome. The results of the others were
+/// shown when they ended.
 ///
-/// `rows` are how the containers that were asked for stand.
+/// `rows` are those of the containers that were asked for.
 #[must_use]
 pub fn update_summary(updates: &[UpdateRow], rows: &[ContainerRow], screen: Screen) -> String {
     let notes = notes(rows, screen).trim_start_matches('\n').to_owned();

@@ -1,98 +1,98 @@
-//! An update as it is told while it happens: from events to the characters that are written.
+//! Shows an update while it runs: turns events into output.
 //!
-//! On a terminal one line is rewritten until the step it tells of is over. Elsewhere every line
-//! stands by itself, carries its container, and nothing is written that would change with timing.
+//! On a terminal one line is rewritten until its step is over. Elsewhere every line is complete and
+//! names its container, and nothing is written that depends on timing.
 
 use std::time::Duration;
 
 use crate::core::subject::Subject;
 use crate::core::update::Step;
-use crate::documents::{Event, PullProgress, UpdateRow};
+use crate::documents::{EventDocument, PullProgressDocument, UpdateRow};
 use crate::output::history::log;
 use crate::output::screen::{Screen, Style};
 use crate::output::sentence::{bytes, change, ended, seconds, together};
 use crate::output::table::push_line;
 use crate::output::text::{cut, one_line, wrap};
 
-/// Goes back to the beginning of the line and clears it (ECMA-48: CR, Erase in Line).
+/// Goes back to the start of the line and clears it (ECMA-48: CR, Erase in Line).
 const CLEAR_LINE: &str = "\r\x1b[K";
 
-/// Shortest time between two pictures of a pull: ten a second look alive, and more would only
-/// keep a slow machine and a slow connection busy.
+/// Shortest time between two updates of a pull's line: ten per second look smooth, and more would
+/// only keep a slow machine and a slow connection busy.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long a pull must last before its rate says anything.
+/// Shortest time of a pull before its rate is shown.
 const RATE_AFTER: Duration = Duration::from_millis(500);
 
-/// How far in the steps of an update stand.
+/// The indentation of an update's steps.
 const INDENT: &str = "  ";
 
-/// The widest name of a step, so that what stands behind it is aligned.
+/// The longest name of a step, for alignment.
 const STEP_WIDTH: usize = 6;
 
-/// Tells of updates.
+/// Turns events into output.
 #[derive(Debug)]
 pub struct Transcript {
     screen: Screen,
     is_terminal: bool,
-    /// Whether the cursor stands behind a line that will be rewritten.
+    /// Whether the cursor is after a line that will be rewritten.
     is_line_open: bool,
     pull: Option<ShownPull>,
 }
 
-/// A pull that is being shown.
+/// A pull that is shown.
 #[derive(Debug, Clone)]
 struct ShownPull {
     began: Duration,
     shown: Duration,
-    /// What the Engine had already when it was first heard of: not part of the rate.
+    /// Bytes that the Engine already had at the first event: not part of the rate.
     first: u64,
 }
 
 impl Transcript {
-    /// Tells on a terminal, or line by line for everything else.
+    /// Output for a terminal, or line by line for everything else.
     pub const fn new(screen: Screen, is_terminal: bool) -> Self {
         Self { screen, is_terminal, is_line_open: false, pull: None }
     }
 
-    /// What is written when an event is heard at `now`, a time of any clock that only rises.
-    pub fn tell(&mut self, event: &Event, now: Duration) -> String {
+    /// The output for an event at `now`, a time of any monotonic clock.
+    pub fn tell(&mut self, event: &EventDocument, now: Duration) -> String {
         match event {
-            Event::UpdateBegun { subject, image, from, to, dependents } => {
+            EventDocument::UpdateBegun { subject, image, from, to, dependents } => {
                 let change = change(from.as_ref(), Some(to));
                 let with = together(dependents);
                 self.headline(subject, &format!("{}, {change}{with}", one_line(image)))
             }
-            Event::TakenUp { subject, intent } => {
-                self.headline(subject, &format!("taken up again, {}", one_line(intent)))
+            EventDocument::Continued { subject, intent } => {
+                self.headline(subject, &format!("continued, {}", one_line(intent)))
             }
-            Event::StepBegun { step, .. } => self.step_begun(*step),
-            Event::StepDone { subject, step, took } => {
+            EventDocument::StepBegun { step, .. } => self.step_begun(*step),
+            EventDocument::StepDone { subject, step, took } => {
                 self.pull = None;
                 let words = format!("{} {}", padded(*step), seconds(took.as_secs_f64()));
                 self.line(subject, &words, Style::Plain)
             }
-            Event::Pulling { progress, .. } => self.pulling(progress, now),
-            Event::Pulled { .. } | Event::RoundEnded { .. } => String::new(),
-            Event::FetchedAhead { subject, to } => {
+            EventDocument::Pulling { progress, .. } => self.pulling(progress, now),
+            EventDocument::Pulled { .. } | EventDocument::RoundEnded { .. } => String::new(),
+            EventDocument::FetchedAhead { subject, to } => {
                 self.pull = None;
                 let words = format!("image {} fetched, waits for its window", to.short());
                 self.headline(subject, &words)
             }
-            Event::SelfUpdating { subject, helper } => {
+            EventDocument::SelfUpdating { subject, helper } => {
                 let words = format!("handed over to {}", one_line(helper));
                 self.headline(subject, &words)
             }
-            Event::GoingBack { subject, detail, .. } => {
-                let words = format!("going back: {}", one_line(detail));
+            EventDocument::RollingBack { subject, detail, .. } => {
+                let words = format!("rolling back: {}", one_line(detail));
                 self.line(subject, &words, Style::Yellow)
             }
-            Event::UpdateEnded(update) => self.ended(update),
-            Event::Warning { subject, detail } => self.warning(subject.as_ref(), detail),
+            EventDocument::UpdateEnded(update) => self.ended(update),
+            EventDocument::Warning { subject, detail } => self.warning(subject.as_ref(), detail),
         }
     }
 
-    /// What is written when nothing more will be told.
+    /// The output after the last event.
     pub fn finish(&mut self) -> String {
         self.close_line().to_owned()
     }
@@ -103,8 +103,8 @@ impl Transcript {
         self.lines(&line, "", Style::Bold)
     }
 
-    /// A line about something that happens within an update. A terminal shows it below the
-    /// headline, everything else needs the name once more.
+    /// A line about a step of an update. A terminal shows it below the headline, other outputs need
+    /// the name again.
     fn line(&mut self, subject: &Subject, words: &str, paint: Style) -> String {
         if self.is_terminal {
             return self.lines(words, INDENT, paint);
@@ -113,7 +113,7 @@ impl Transcript {
         self.lines(&format!("{}: {}", one_line(&subject.to_string()), words.join(" ")), "", paint)
     }
 
-    /// Lines that stay.
+    /// Permanent lines.
     fn lines(&mut self, words: &str, indent: &str, paint: Style) -> String {
         let mut text = self.close_line().to_owned();
         for line in wrap(words, indent, self.screen.width) {
@@ -126,7 +126,8 @@ impl Transcript {
         if std::mem::take(&mut self.is_line_open) { CLEAR_LINE } else { "" }
     }
 
-    /// Rewrites the open line. Never wider than the screen: a line that wraps cannot be rewritten.
+    /// Rewrites the open line. Never wider than the screen, because a wrapped line cannot be
+    /// rewritten.
     fn rewrite(&mut self, words: &str) -> String {
         self.is_line_open = true;
         let room = self.screen.width.map(|columns| columns.saturating_sub(1));
@@ -142,7 +143,7 @@ impl Transcript {
         }
     }
 
-    fn pulling(&mut self, progress: &PullProgress, now: Duration) -> String {
+    fn pulling(&mut self, progress: &PullProgressDocument, now: Duration) -> String {
         let is_too_soon = |pull: &ShownPull| now < pull.shown + REFRESH_INTERVAL;
         if !self.is_terminal || self.pull.as_ref().is_some_and(is_too_soon) {
             return String::new();
@@ -172,8 +173,8 @@ impl Transcript {
 
 impl ShownPull {
     /// `3/4 layers, 12.3 MB of 40.1 MB, 5.2 MB/s`
-    fn line(&self, progress: &PullProgress) -> String {
-        let PullProgress { current, total, layers_done, layers } = progress;
+    fn line(&self, progress: &PullProgressDocument) -> String {
+        let PullProgressDocument { current, total, layers_done, layers } = progress;
         let mut line = format!("{layers_done}/{layers} layers, {}", bytes(*current));
         if total > current {
             line.push_str(&format!(" of {}", bytes(*total)));

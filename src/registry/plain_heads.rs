@@ -41,19 +41,19 @@ pub(super) struct PlainAnswer {
 
 /// Connections that have nothing to do, and where new ones lead.
 pub(super) struct PlainHeads {
-    hosts: Arc<Mutex<Hosts>>,
+    hosts: Arc<Mutex<HostConnectionTable>>,
     connect_timeout: Duration,
 }
 
 #[derive(Default)]
-struct Hosts {
-    by_authority: HashMap<String, Host>,
+struct HostConnectionTable {
+    by_authority: HashMap<String, HostConnections>,
     /// The task that closes what has nothing to do, while there is anything.
     sweeper: JoinSet<()>,
 }
 
 #[derive(Default)]
-struct Host {
+struct HostConnections {
     addresses: Arc<tokio::sync::Mutex<Option<Addresses>>>,
     idle: Vec<(TcpStream, Instant)>,
 }
@@ -186,12 +186,12 @@ impl PlainHeads {
     }
 }
 
-fn lock(hosts: &Mutex<Hosts>) -> MutexGuard<'_, Hosts> {
+fn lock(hosts: &Mutex<HostConnectionTable>) -> MutexGuard<'_, HostConnectionTable> {
     hosts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Closes connections that have had nothing to do for a while, until there are none.
-async fn sweep(hosts: Weak<Mutex<Hosts>>) {
+async fn sweep(hosts: Weak<Mutex<HostConnectionTable>>) {
     loop {
         tokio::time::sleep(IDLE_CONNECTION).await;
         let Some(hosts) = hosts.upgrade() else { return };
@@ -201,7 +201,7 @@ async fn sweep(hosts: Weak<Mutex<Hosts>>) {
         }
         hosts.by_authority.retain(|_, host| !host.idle.is_empty());
         if hosts.by_authority.is_empty() {
-            *hosts = Hosts::default();
+            *hosts = HostConnectionTable::default();
             return;
         }
     }

@@ -214,7 +214,7 @@ impl Transport {
         if is_web && (next.set_username("").is_err() || next.set_password(None).is_err()) {
             return Err(refuse("it leads nowhere"));
         }
-        // On this machine nobody can listen on the way.
+        // On this machine no other machine can listen on the way.
         let stays_here = answer.place == AddressScope::ThisMachine && is_loopback(&host_of(&next));
         let sent_from = match self.hosts.judge(&next, (from, answer.place)) {
             Ok(sent_from) if is_web => sent_from,
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_told_from_addresses() {
+    fn ports_and_addresses_are_distinguished() {
         for (host, expected) in
             [("localhost", true), ("localhost:1", false), ("[::1]", true), ("[::1]:5000", false)]
         {

@@ -21,12 +21,12 @@ use crate::output;
 pub struct LogListener;
 
 impl EventSink for LogListener {
-    fn hear(&self, event: &NumberedEvent) {
+    fn receive(&self, event: &NumberedEvent) {
         match &event.event {
             Event::UpdateBegun { subject, image, from, to, dependents } => {
                 begun(subject, image, (from.as_ref(), to), dependents);
             }
-            Event::TakenUp { subject, intent } => taken_up(subject, intent),
+            Event::Continued { subject, intent } => taken_up(subject, intent),
             Event::StepBegun { subject, step } => {
                 let ((container, service), step) = (fields(subject), step.word());
                 tracing::trace!(container, service, step, "{subject}: {step}");
@@ -57,7 +57,7 @@ impl EventSink for LogListener {
                 tracing::info!(container, service, "{subject}: {helper} updates the agent itself");
             }
             Event::RoundEnded { containers, news, took } => round_ended(*containers, news, *took),
-            Event::GoingBack { subject, cause } => going_back(subject, cause),
+            Event::RollingBack { subject, cause } => going_back(subject, cause),
             Event::UpdateEnded(record) => ended(record),
             Event::Warning { subject, detail } => warning(subject.as_ref(), detail),
         }

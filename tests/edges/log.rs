@@ -35,13 +35,13 @@ fn speak() {
             to: digest("to"),
             dependents: vec!["drawer".into()],
         },
-        Event::TakenUp { subject: till(), intent: "going on with verify".into() },
+        Event::Continued { subject: till(), intent: "going on with verify".into() },
         Event::StepBegun { subject: till(), step },
         Event::StepDone { subject: till(), step, took: Duration::from_millis(420) },
         Event::Pulled { registry: "shop.example:5000".into(), bytes: 4_100_000 },
         Event::FetchedAhead { subject: till(), to: digest("to") },
         Event::SelfUpdating { subject: till(), helper: "pilotfish-helper-till".into() },
-        Event::GoingBack { subject: till(), cause: Cause::image("exited\nwith code 1") },
+        Event::RollingBack { subject: till(), cause: Cause::image("exited\nwith code 1") },
         Event::Warning { subject: Some(till()), detail: "\x1b[2Jold images stay".into() },
         Event::Warning { subject: None, detail: "the disk is slow".into() },
         Event::UpdateEnded(Box::new(updated)),
@@ -49,7 +49,7 @@ fn speak() {
         ended(Outcome::Failed, Some("the pull broke off")),
         ended(Outcome::Stuck, Some("the port is in use")),
     ] {
-        LogListener.hear(&numbered(event));
+        LogListener.receive(&numbered(event));
     }
 }
 
@@ -61,7 +61,7 @@ fn text_from_others_cannot_break_reorder_or_colour_a_log_line() {
     for (format, colour) in [(Format::Text, false), (Format::Text, true), (Format::Json, false)] {
         let speak = || {
             tracing::warn!(container = hostile, error = %hostile, "{hostile}: went wrong");
-            LogListener.hear(&numbered(Event::Pulled { registry: hostile.into(), bytes: 1 }));
+            LogListener.receive(&numbered(Event::Pulled { registry: hostile.into(), bytes: 1 }));
         };
         let log = logged(format, Level::INFO, colour, speak);
         assert_eq!(log.lines().count(), 2, "{log}");
@@ -135,7 +135,7 @@ fn other_crates_are_logged_only_for_warnings_and_errors() {
 fn a_service_has_a_field_of_its_own() {
     let speak = || {
         let (subject, step) = (Subject::service("web"), Step::Pull);
-        LogListener.hear(&numbered(Event::StepBegun { subject, step }));
+        LogListener.receive(&numbered(Event::StepBegun { subject, step }));
     };
     let log = logged(Format::Json, Level::TRACE, false, speak);
     let line: Value = serde_json::from_str(&log).expect("JSON");

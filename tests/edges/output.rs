@@ -3,7 +3,7 @@
 use pilotfish::agent::RoundEnd;
 use pilotfish::core::update::history::Outcome;
 use pilotfish::core::update::plan::Outline;
-use pilotfish::documents::{Check, History, PlanRow, UpdateRow};
+use pilotfish::documents::{CheckDocument, HistoryDocument, PlanRow, UpdateRow};
 use pilotfish::output::{
     Screen, check, check_json, dry_run, history, history_json, update_summary,
 };
@@ -66,7 +66,7 @@ fn check_shows_text_from_others_on_one_line() {
 fn check_for_scripts_is_the_documented_document() {
     let checked_at = time("2026-11-20T12:00:00.123456789Z");
     let end = RoundEnd { checked_at, reports: reports(), ..RoundEnd::default() };
-    let page = check_json(&Check::from(&end)).expect("JSON");
+    let page = check_json(&CheckDocument::from(&end)).expect("JSON");
     compare("check-json", &page);
     let document: Value = serde_json::from_str(&page).expect("JSON");
     let fields: Vec<_> =
@@ -77,11 +77,14 @@ fn check_for_scripts_is_the_documented_document() {
     assert_eq!(fields, documented);
     assert_eq!(document["containers"][0]["running"], digest("till-1").as_str());
     assert_eq!(document["containers"][0]["reason"], Value::Null);
-    assert_eq!(serde_json::from_str::<Check>(&page).expect("a check"), Check::from(&end));
+    assert_eq!(
+        serde_json::from_str::<CheckDocument>(&page).expect("a check"),
+        CheckDocument::from(&end)
+    );
 }
 
 fn updates() -> Vec<UpdateRow> {
-    History::from(records().as_slice()).updates
+    HistoryDocument::from(records().as_slice()).updates
 }
 
 #[test]
@@ -106,7 +109,7 @@ fn history_before_the_first_update_says_so() {
 
 #[test]
 fn history_for_scripts_is_the_documented_document() {
-    let page = history_json(&History::from(records().as_slice())).expect("JSON");
+    let page = history_json(&HistoryDocument::from(records().as_slice())).expect("JSON");
     compare("history-json", &page);
     let document: Value = serde_json::from_str(&page).expect("JSON");
     let fields: Vec<_> =

@@ -3,15 +3,15 @@
 use pilotfish::core::decide::snapshot::{ActiveUpdate, Snapshot};
 use pilotfish::core::subject::Subject;
 use pilotfish::core::update::Step;
-use pilotfish::documents::Status;
+use pilotfish::documents::StatusDocument;
 use pilotfish::output::{Screen, status, status_json};
 use serde_json::Value;
 
 use crate::fixtures::{berlin, snapshot};
 use crate::golden::compare;
 
-fn agent(snapshot: &Snapshot) -> Status {
-    Status::new("1.2.3", 812, snapshot)
+fn agent(snapshot: &Snapshot) -> StatusDocument {
+    StatusDocument::new("1.2.3", 812, snapshot)
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn status_for_scripts_is_the_documented_document() {
     let page = status_json(&agent(&snapshot())).expect("JSON");
     compare("status-json", &page);
     let document: Value = serde_json::from_str(&page).expect("JSON");
-    let status: Status = serde_json::from_str(&page).expect("a status");
+    let status: StatusDocument = serde_json::from_str(&page).expect("a status");
     assert_eq!(status, agent(&snapshot()));
     assert_eq!(document["containers"].as_array().map(Vec::len), Some(snapshot().reports.len()));
 }

@@ -6,7 +6,7 @@ use pilotfish::core::subject::Subject;
 use pilotfish::core::update::Step;
 use pilotfish::core::update::event::{Event, EventSink, PullProgress};
 use pilotfish::core::update::history::{Cause, Outcome, Record};
-use pilotfish::documents;
+use pilotfish::documents::EventDocument;
 use pilotfish::output::{Screen, TerminalListener, Transcript};
 
 use crate::fixtures::{digest, numbered, record};
@@ -53,7 +53,7 @@ fn events() -> Vec<(u64, Event)> {
     events.push((2900, Event::Warning { subject: Some(till()), detail: warning }));
     events.push((2900, Event::StepBegun { subject: till(), step: Step::Verify }));
     let cause = Cause::image("the new container exited with code 1 after 0.3 s");
-    events.push((3000, Event::GoingBack { subject: till(), cause }));
+    events.push((3000, Event::RollingBack { subject: till(), cause }));
     let reason = Some("the new container exited with code 1 after 0.3 s");
     let record = Record {
         gap_seconds: Some(1.75),
@@ -71,7 +71,7 @@ fn rendered(screen: Screen, is_terminal: bool) -> String {
     let mut transcript = Transcript::new(screen, is_terminal);
     let mut text = String::new();
     for (at, event) in events() {
-        text.push_str(&transcript.tell(&documents::Event::from(&event), Duration::from_millis(at)));
+        text.push_str(&transcript.tell(&EventDocument::from(&event), Duration::from_millis(at)));
     }
     text + &transcript.finish()
 }
@@ -116,7 +116,7 @@ fn the_listener_writes_the_transcript() {
     let page = Page::default();
     let listener = TerminalListener::new(page.clone(), Screen::NONE, false).expect("a thread");
     for (_, event) in events() {
-        listener.hear(&numbered(event));
+        listener.receive(&numbered(event));
     }
     listener.finish();
     assert_eq!(page.text(), rendered(Screen::NONE, false));

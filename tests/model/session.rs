@@ -153,13 +153,13 @@ fn settings() -> AgentSettings {
 struct ModelListener(Arc<Machine>);
 
 impl EventSink for ModelListener {
-    fn hear(&self, NumberedEvent { event, .. }: &NumberedEvent) {
+    fn receive(&self, NumberedEvent { event, .. }: &NumberedEvent) {
         let machine = &self.0;
         match event {
             Event::UpdateBegun { subject, image, .. } => {
                 machine.log(format!("{subject}: an update of {image} begins"));
             }
-            Event::TakenUp { subject, intent } => {
+            Event::Continued { subject, intent } => {
                 machine.log(format!("{subject}: taken up: {intent}"));
             }
             Event::StepBegun { subject, step } => {
@@ -169,7 +169,7 @@ impl EventSink for ModelListener {
                 }
                 machine.step_began(&subject.name, step.word());
             }
-            Event::GoingBack { subject, cause } => machine.rollback_began(&subject.name, cause),
+            Event::RollingBack { subject, cause } => machine.rollback_began(&subject.name, cause),
             Event::UpdateEnded(record) => machine.update_ended(record),
             Event::Warning { subject, detail } => {
                 let subject = subject.as_ref().map(ToString::to_string).unwrap_or_default();

@@ -14,7 +14,8 @@ use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
 use pilotfish::core::subject::Subject;
 use pilotfish::core::update::history::Outcome;
 use pilotfish::documents::{
-    Check, ContainerRow, History, IgnoredLabels, InFlight, Status, UpdateRow,
+    CheckDocument, ContainerRow, HistoryDocument, IgnoredLabelsRow, InFlightRow, StatusDocument,
+    UpdateRow,
 };
 use pilotfish::metrics::catalogue;
 
@@ -159,7 +160,7 @@ fn fields_of_the_json() -> BTreeSet<String> {
         drops: vec![String::new()],
     };
     let ignored_labels =
-        IgnoredLabels { container: String::new(), labels: BTreeMap::new(), watched: false };
+        IgnoredLabelsRow { container: String::new(), labels: BTreeMap::new(), watched: false };
     let update = UpdateRow {
         id: String::new(),
         subject: Subject::container(""),
@@ -175,16 +176,16 @@ fn fields_of_the_json() -> BTreeSet<String> {
         log: Vec::new(),
         dependents: vec![String::new()],
     };
-    let in_flight = InFlight { subject: Subject::container(""), step: None };
-    let frame = Check {
+    let in_flight = InFlightRow { subject: Subject::container(""), step: None };
+    let frame = CheckDocument {
         checked_at: DateTime::UNIX_EPOCH,
         containers: Vec::new(),
         ignored_labels: Vec::new(),
     };
     let frames = [
         serde_json::to_value(frame),
-        serde_json::to_value(History { updates: Vec::new() }),
-        serde_json::to_value(Status::new("", 0, &Snapshot::default())),
+        serde_json::to_value(HistoryDocument { updates: Vec::new() }),
+        serde_json::to_value(StatusDocument::new("", 0, &Snapshot::default())),
     ];
     let rows = [
         serde_json::to_value(row),
@@ -211,7 +212,7 @@ fn every_room_stands_in_the_architecture() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let room = if entry.path().is_dir() { format!("  {name}/") } else { format!("  {name}") };
         if !page.text.contains(&room) {
-            findings.push(page.finding(0, format!("src/{name} is not on the list of floors")));
+            findings.push(page.finding(0, format!("src/{name} is not on the list of layers")));
         }
     }
     assert_none(&findings);

@@ -23,6 +23,8 @@ mod windows;
 pub mod pending;
 // What is known of a watched container.
 pub mod observation;
+// What must still be found out about it, and what that costs.
+pub mod evidence;
 // The lock of the Engine: which agent works on it.
 pub mod engine_lock;
 // What a registry offers, and why it could not be asked.
@@ -47,7 +49,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use comparison::{Compared, compare, held, is_notify};
+use comparison::{Compared, compare};
 pub use dependents::depends_on;
 use dependents::{Follower, can_be_started, followers, member};
 use eligibility::{Eligible, eligible};
@@ -167,38 +169,6 @@ pub enum Decision {
     No(No),
 }
 
-/// What else must be known before a decision is possible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
-    Nothing,
-    /// The digest that the tag points at.
-    Digest,
-    /// Whether the registry knows the running image.
-    Origin,
-    /// The image behind the digest.
-    Image,
-    /// Facts that matter only to an update that is due.
-    Readiness,
-}
-
-/// What to find out next. Each question costs more than the one before it, so it is asked only if
-/// the answers so far leave the decision open.
-#[must_use]
-pub fn question(observation: &Observation, circumstances: &Circumstances) -> Question {
-    if circumstances.other_agent.is_some() || eligible(observation).is_err() {
-        return Question::Nothing;
-    }
-    match compare(observation, circumstances) {
-        Compared::Unasked => Question::Digest,
-        Compared::Unproven => Question::Origin,
-        Compared::Unresolved => Question::Image,
-        Compared::New(_) if observation.readiness.is_none() && !is_notify(observation) => {
-            Question::Readiness
-        }
-        _ => Question::Nothing,
-    }
-}
-
 /// Decides what to do with a container.
 #[must_use]
 pub fn decide(observation: &Observation, circumstances: &Circumstances) -> Decision {
@@ -239,12 +209,11 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
     let source = if observation.is_local() { ImageSource::Local } else { ImageSource::Registry };
     let plan = plan.plan((source, offer), circumstances)?;
     can_be_started(readiness, &followers)?;
-    let hold = held(observation, circumstances).filter(|_| !readiness.is_pulled);
-    match (timing(eligible.policy, &followers, readiness, circumstances), hold) {
-        (Timing::Later(no), _) | (_, Some(no)) => Err(no),
-        (Timing::Now, None) if observation.is_self => Ok(Decision::HandOver(Box::new(plan))),
-        (Timing::Now, None) => Ok(Decision::Update(Box::new(plan))),
-        (Timing::FetchNow(waits), None) => {
+    match timing(eligible.policy, &followers, readiness, circumstances) {
+        Timing::Later(no) => Err(no),
+        Timing::Now if observation.is_self => Ok(Decision::HandOver(Box::new(plan))),
+        Timing::Now => Ok(Decision::Update(Box::new(plan))),
+        Timing::FetchNow(waits) => {
             let Plan { main, reference, to: offer, .. } = plan;
             let Member { container, old_container: container_id, .. } = main;
             let fetch = Fetch { container, container_id, reference, offer, waits };
@@ -273,14 +242,6 @@ pub fn roll_back(
     let plan = plan.plan((ImageSource::Kept, kept), circumstances)?;
     can_be_started(readiness, &followers)?;
     Ok(plan)
-}
-
-/// Whether an update of this container would now begin with a pull. It is known before the image
-/// behind the digest is, so that the quota of the registry can be planned.
-#[must_use]
-pub fn will_pull(observation: &Observation, circumstances: &Circumstances) -> bool {
-    let Circumstances { now, zone, pull_window, force, .. } = circumstances;
-    !is_notify(observation) && (*force || pull_window.contains(*now, zone))
 }
 
 /// Everything that a plan is made from.
@@ -345,8 +306,8 @@ impl Planning<'_> {
 #[must_use]
 pub fn originals(plan: &Plan, readiness: &Readiness) -> Vec<Value> {
     let of = |member: &Member| {
-        let companion = readiness.companions.get(&member.old_container);
-        companion.map_or(Value::Null, |companion| companion.original.clone())
+        let dependent = readiness.dependent_facts.get(&member.old_container);
+        dependent.map_or(Value::Null, |dependent| dependent.original.clone())
     };
     plan.dependents.iter().map(of).collect()
 }

@@ -69,6 +69,8 @@ pub struct Running {
     pub origin: ImageOrigin,
     /// The user wrote the image's ID, whole or short.
     pub is_written_as_id: bool,
+    /// Whether this look has inspected the image, so that its digests are the Engine's newest.
+    pub is_inspected: bool,
 }
 
 impl Observation {
@@ -170,7 +172,7 @@ pub struct Readiness {
     /// The `depends-on` labels of other containers.
     pub depends_on: DependsOn,
     /// Facts about each dependent of this container, by its ID.
-    pub companions: BTreeMap<String, DependentFacts>,
+    pub dependent_facts: BTreeMap<String, DependentFacts>,
     /// The API version with which the documents were read.
     pub api: ApiVersion,
     /// Whether the Engine can change a restart policy.

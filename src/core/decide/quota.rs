@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+use super::comparison::{held, is_notify};
+use super::observation::Observation;
+use super::{Circumstances, Decision};
 use crate::core::time::duration::format_duration;
 
 /// Cost of one lookup behind a digest: up to two `GET`s of manifests are one pull (Docker's
@@ -85,9 +88,9 @@ impl Hold {
     }
 }
 
-/// How many of the waiting containers may go on. `costs` are in the order of waiting, the longest
-/// first. A container that does not fit holds up all containers behind it; otherwise cheaper ones
-/// would always overtake an expensive one.
+/// How many of the waiting containers may continue. `costs` are in the order of waiting, the
+/// longest first. A container that does not fit holds up all containers behind it; otherwise
+/// cheaper ones would always overtake an expensive one.
 #[must_use]
 pub fn admitted(remaining: u64, costs: impl IntoIterator<Item = u64>) -> usize {
     let mut left = remaining;
@@ -97,6 +100,35 @@ pub fn admitted(remaining: u64, costs: impl IntoIterator<Item = u64>) -> usize {
         rest.is_some()
     };
     costs.into_iter().take_while(fits).count()
+}
+
+/// Whether an update of this container would now begin with a pull. It is known before the image
+/// behind the digest is, so that the quota of the registry can be planned.
+#[must_use]
+pub fn will_pull(observation: &Observation, circumstances: &Circumstances) -> bool {
+    let Circumstances { now, zone, pull_window, force, .. } = circumstances;
+    !is_notify(observation) && (*force || pull_window.contains(*now, zone))
+}
+
+/// What a decision comes to where the registry's quota holds the pull that it would begin with.
+#[must_use]
+pub fn held_by_quota(
+    decision: Decision,
+    observation: &Observation,
+    circumstances: &Circumstances,
+) -> Decision {
+    match held(observation, circumstances) {
+        Some(no) if pulls(&decision, observation) => Decision::No(no),
+        _ => decision,
+    }
+}
+
+/// Whether a decision begins with a pull.
+#[must_use]
+pub fn pulls(decision: &Decision, observation: &Observation) -> bool {
+    let is_pulled = observation.readiness.as_ref().is_none_or(|readiness| readiness.is_pulled);
+    !is_pulled
+        && matches!(decision, Decision::Update(_) | Decision::HandOver(_) | Decision::Fetch(_))
 }
 
 #[cfg(test)]
@@ -122,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_waited_longest_go_first_and_nobody_overtakes() {
+    fn the_longest_waiting_go_first_and_none_overtakes() {
         for (remaining, costs, expected) in [
             (0, [2, 2, 1], 0),
             (1, [2, 1, 1], 0),
@@ -138,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_tells_what_is_left_and_who_goes_first() {
+    fn a_hold_says_what_is_left_and_how_many_go_first() {
         let quota = Quota::parse(Some("100;w=21600"), "1").expect("a quota");
         let hold = |before| Hold { registry: "docker.io".into(), quota, before }.in_words();
         assert_eq!(hold(0), "docker.io has 1 of 100 pulls left, per 6h");

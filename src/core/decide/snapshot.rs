@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::Report;
-use crate::core::policy::own_labels::PassedOver;
+use crate::core::policy::own_labels::IgnoredLabels;
 use crate::core::subject::Subject;
 use crate::core::update::Step;
 
@@ -68,7 +68,7 @@ pub struct Snapshot {
     /// What the registries say of their quotas, by registry.
     pub quotas: BTreeMap<String, Quota>,
     /// Labels of images that are ignored.
-    pub ignored_labels: Vec<PassedOver>,
+    pub ignored_labels: Vec<IgnoredLabels>,
 }
 
 impl Snapshot {
@@ -82,7 +82,7 @@ impl Snapshot {
     /// What is wrong with the agent, whose loop is late by `overdue`; `None` if it is healthy. A
     /// registry that is down does not make the agent unhealthy.
     #[must_use]
-    pub fn illness(&self, overdue: Duration) -> Option<String> {
+    pub fn unhealthy_reason(&self, overdue: Duration) -> Option<String> {
         if overdue > LOOP_OVERDUE_MAX {
             return Some(format!("the loop has not turned for {} s", overdue.as_secs()));
         }
@@ -101,8 +101,8 @@ mod tests {
     #[test]
     fn a_loop_that_does_not_turn_is_ill_whatever_its_rounds_say() {
         let well = Snapshot::default();
-        assert_eq!(well.illness(LOOP_OVERDUE_MAX), None);
-        let late = well.illness(LOOP_OVERDUE_MAX + Duration::from_secs(1));
+        assert_eq!(well.unhealthy_reason(LOOP_OVERDUE_MAX), None);
+        let late = well.unhealthy_reason(LOOP_OVERDUE_MAX + Duration::from_secs(1));
         assert_eq!(late.as_deref(), Some("the loop has not turned for 301 s"));
     }
 
@@ -110,7 +110,8 @@ mod tests {
     fn rounds_that_could_not_run_are_counted() {
         let missed = |missed_rounds| {
             let error = Some("no such file".to_owned());
-            Snapshot { missed_rounds, error, ..Snapshot::default() }.illness(Duration::ZERO)
+            Snapshot { missed_rounds, error, ..Snapshot::default() }
+                .unhealthy_reason(Duration::ZERO)
         };
         assert_eq!(missed(MISSED_ROUNDS_MAX - 1), None);
         let expected = "3 due rounds in a row could not run: no such file";

@@ -66,6 +66,7 @@ pub(in crate::core) fn observation(update_window: &str) -> Observation {
             platform: one.platform,
             origin: ImageOrigin::Shown,
             is_written_as_id: false,
+            is_inspected: true,
         }),
         offered: Offered::Image(Box::new(offer("two"))),
         refusal: None,
@@ -99,7 +100,7 @@ fn readiness() -> Readiness {
         can_update: true,
         unpacks_zstd: true,
         depends_on: DependsOn::new(),
-        companions: BTreeMap::new(),
+        dependent_facts: BTreeMap::new(),
         api: ApiVersion::V1_41,
         free_bytes: None,
         probe: None,
@@ -361,7 +362,7 @@ fn the_agents_own_container_is_handed_over_where_a_helper_could_take_it() {
     let mut same = own(false);
     same.offered = Offered::Image(Box::new(offer("one")));
     assert_eq!(describe(&decide(&same, &now)), "up to date");
-    // An unusual command is named, whatever the mounts are.
+    // An unusual command is named, independent of the mounts.
     let mut other = own(true);
     let original = &mut other.readiness.as_mut().expect("it is there").original;
     original["Config"]["Cmd"] = json!(["update"]);

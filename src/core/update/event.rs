@@ -40,7 +40,7 @@ pub enum Event {
         dependents: Vec<String>,
     },
     /// An unfinished update is continued.
-    TakenUp {
+    Continued {
         subject: Subject,
         /// What happens with it now.
         intent: String,
@@ -76,7 +76,7 @@ pub enum Event {
         helper: String,
     },
     /// The rollback begins.
-    GoingBack { subject: Subject, cause: Cause },
+    RollingBack { subject: Subject, cause: Cause },
     /// An update ended.
     UpdateEnded(Box<Record>),
     /// A round ended.
@@ -101,13 +101,13 @@ impl Event {
     pub fn subject(&self) -> Option<&Subject> {
         match self {
             Self::UpdateBegun { subject, .. }
-            | Self::TakenUp { subject, .. }
+            | Self::Continued { subject, .. }
             | Self::StepBegun { subject, .. }
             | Self::StepDone { subject, .. }
             | Self::Pulling { subject, .. }
             | Self::FetchedAhead { subject, .. }
             | Self::SelfUpdating { subject, .. }
-            | Self::GoingBack { subject, .. } => Some(subject),
+            | Self::RollingBack { subject, .. } => Some(subject),
             Self::UpdateEnded(record) => Some(&record.subject),
             Self::Warning { subject, .. } => subject.as_ref(),
             Self::Pulled { .. } | Self::RoundEnded { .. } => None,
@@ -150,11 +150,11 @@ pub struct NumberedEvent {
 /// A receiver of the events of one update or round, while they happen. It must not block.
 pub trait Listener: Send + Sync {
     /// Receives one event.
-    fn hear(&self, event: &Event);
+    fn receive(&self, event: &Event);
 }
 
 /// A receiver of all events of an agent. It must not block.
 pub trait EventSink: Send + Sync {
     /// Receives one event.
-    fn hear(&self, event: &NumberedEvent);
+    fn receive(&self, event: &NumberedEvent);
 }

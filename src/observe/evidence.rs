@@ -1,5 +1,5 @@
-//! What is still open once the Engine's lists have told what runs: asked of the Engine and of
-//! registries, the cheapest question first.
+//! Gathers what decisions still lack once the Engine's lists have told what runs, and decides.
+//! `core::decide::evidence` says what is lacking, and in which order it is gathered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,74 +7,90 @@ use std::sync::Arc;
 use super::cache::{ContainerFacts, Gaps};
 use super::{Cache, PreflightContext, Scope, TieIndex};
 use super::{origin, origin_of, preflight, quota, read_image, resolve};
+use crate::core::decide::evidence::{Evidence, missing};
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered};
-use crate::core::decide::{Question, question};
+use crate::core::decide::{Decision, decide};
 use crate::ports::Ports;
 
-/// Asks what is still open, the cheapest question first. All of these observations ask `registry`,
-/// or none of them asks any.
+/// Gathers the evidence that the decisions about these containers lack, kind by kind, and decides.
+/// All of these observations ask `registry`, or none of them asks any. The decisions stand in the
+/// order of the observations.
 pub async fn answer<P: Ports>(
     ports: &P,
     cache: &mut Arc<Cache>,
     (scope, registry): (&Scope<'_>, Option<&str>),
     observations: &mut [Observation],
-) {
-    let asks = |wanted: Question| {
-        move |observation: &&mut Observation| question(observation, scope.circumstances) == wanted
-    };
-    let by_local_tag = observations.iter_mut().filter(asks(Question::Digest));
-    resolve::local_tags(ports.engine(), by_local_tag.filter(|seen| seen.is_local())).await;
-    resolve::digests(ports.registry(), observations.iter_mut().filter(asks(Question::Digest)))
-        .await;
-    refresh(ports, cache, scope, observations).await;
-    origin::ask(ports, observations.iter_mut().filter(asks(Question::Origin))).await;
-    if let Some(name) = registry {
-        quota::before_looks(ports.registry(), name, cache, scope, observations);
+) -> Vec<Decision> {
+    for evidence in Evidence::ORDER {
+        if let (Evidence::OfferedImage, Some(name)) = (evidence, registry) {
+            quota::before_looks(ports.registry(), name, cache, scope, observations);
+        }
+        let lacks = |seen: &&mut Observation| missing(seen, scope.circumstances) == Some(evidence);
+        let open: Vec<_> = observations.iter_mut().filter(lacks).collect();
+        if !open.is_empty() {
+            gather(ports, cache, scope, (evidence, open)).await;
+        }
     }
-    let unresolved = observations.iter_mut().filter(asks(Question::Image));
-    resolve::images(ports.registry(), cache, unresolved).await;
-    for observation in observations.iter_mut() {
-        recall(scope.memory, observation);
-    }
-    let surroundings = PreflightContext { defaults: scope.defaults, open: scope.open_updates };
-    let mut ties = TieIndex::default();
-    for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
-        observation.readiness =
-            preflight::of(ports, (&mut ties, cache), &surroundings, observation)
-                .await
-                .map(Box::new);
-    }
-    quota::before_pulls(ports.registry(), cache, scope, observations);
+    let decided = observations.iter().map(|seen| decide(seen, scope.circumstances));
+    let mut decisions: Vec<_> = decided.collect();
+    quota::before_pulls(ports.registry(), cache, scope, (observations, &mut decisions));
+    decisions
 }
 
-/// A digest that does not match is a reason to inspect the image, before the registry is asked for
-/// more: it may have been pulled by hand under a new digest meanwhile, and its platform is needed.
-async fn refresh<P: Ports>(
+/// Gathers one kind of evidence about the containers that lack it.
+async fn gather<P: Ports>(
     ports: &P,
     cache: &mut Arc<Cache>,
     scope: &Scope<'_>,
-    observations: &mut [Observation],
+    (evidence, mut open): (Evidence, Vec<&mut Observation>),
 ) {
-    let is_open = |seen: &Observation| {
-        matches!(question(seen, scope.circumstances), Question::Image | Question::Origin)
-    };
-    let mut unmatched = Vec::new();
-    for observation in observations {
-        recall(scope.memory, observation);
-        if is_open(observation) {
-            unmatched.push(observation);
+    let each = open.iter_mut().map(|seen| &mut **seen);
+    match evidence {
+        Evidence::OfferedDigest => {
+            let (local, remote): (Vec<_>, Vec<_>) = each.partition(|seen| seen.is_local());
+            resolve::local_tags(ports.engine(), local.into_iter()).await;
+            resolve::digests(ports.registry(), remote.into_iter()).await;
         }
+        Evidence::RunningImage => inspect_images(ports, cache, scope, &mut open).await,
+        Evidence::Origin => origin::ask(ports, each).await,
+        Evidence::OfferedImage => resolve::images(ports.registry(), cache, each).await,
+        Evidence::Readiness => survey(ports, cache, scope, &mut open).await,
     }
-    if unmatched.is_empty() {
-        return;
+    if matches!(evidence, Evidence::OfferedDigest | Evidence::OfferedImage) {
+        open.iter_mut().for_each(|seen| recall(scope.memory, seen));
     }
-    let ids =
-        unmatched.iter().filter_map(|seen| Some(seen.running.as_ref().ok()?.image_id.clone()));
+}
+
+/// Finds out what an update of these containers would meet.
+async fn survey<P: Ports>(
+    ports: &P,
+    cache: &Cache,
+    scope: &Scope<'_>,
+    open: &mut [&mut Observation],
+) {
+    let surroundings = PreflightContext { defaults: scope.defaults, open: scope.open_updates };
+    let mut ties = TieIndex::default();
+    for observation in open {
+        let known = (&mut ties, cache);
+        observation.readiness =
+            preflight::of(ports, known, &surroundings, observation).await.map(Box::new);
+    }
+}
+
+/// Inspects the images that these containers run: another digest is offered, and only an inspect
+/// tells the platform to look for.
+async fn inspect_images<P: Ports>(
+    ports: &P,
+    cache: &mut Arc<Cache>,
+    scope: &Scope<'_>,
+    open: &mut [&mut Observation],
+) {
+    let ids = open.iter().filter_map(|seen| Some(seen.running.as_ref().ok()?.image_id.clone()));
     let ids: BTreeSet<_> = ids.collect();
     let gaps = cache.ask_for_images(ports.engine(), ids.iter().map(String::as_str).collect()).await;
     let rows: BTreeMap<_, _> = scope.list.iter().map(|listed| (&listed.id, listed)).collect();
-    for observation in unmatched {
+    for observation in open {
         let container = rows.get(&observation.id).and_then(|listed| cache.container(listed));
         renew(observation, (cache, &gaps), container, scope.memory);
     }
@@ -98,6 +114,7 @@ fn renew(
         return;
     };
     let now = read_image(image, &running.image_id, None);
+    running.is_inspected = true;
     running.platform = now.platform;
     running.digests.extend(now.digests);
     if let Some(container) = container {
