@@ -9,8 +9,6 @@ use tokio::time::Instant;
 use super::RoundError;
 use super::executor::Executor;
 use crate::core::decide::engine_lock::{Claim, Holder, HolderStatus, LOCK_VOLUME, claim};
-use crate::core::decide::reason::Reason;
-use crate::core::decide::{Decision, No};
 use crate::core::docker::inspect;
 use crate::engine::{Engine, EngineError};
 use crate::execute::{ENGINE_RETURN_INTERVAL, ENGINE_RETURN_TIMEOUT};
@@ -67,19 +65,7 @@ impl<P: Ports> Executor<P> {
         }
     }
 
-    /// The same, as the "no" that stands in the way of an update.
-    pub(super) async fn engine_is_held_before(&mut self, decision: &Decision) -> Option<No> {
-        if !matches!(decision, Decision::Update(_) | Decision::HandOver(_)) {
-            return None;
-        }
-        match self.keep_engine_lock().await {
-            Ok(None) => None,
-            Ok(Some(other)) => Some(No::new(Reason::AnotherAgent, other)),
-            Err(error) => Some(No::new(Reason::EngineError, error.to_string())),
-        }
-    }
-
-    /// The same, as an error of a wish that is about acts alone.
+    /// The same, as an error of a request that is about acts alone.
     pub(super) async fn hold_engine_or_name_holder(&mut self) -> Result<(), RoundError> {
         let other = self.keep_engine_lock().await?;
         other.map_or(Ok(()), |other| Err(RoundError::AnotherAgent(other)))

@@ -104,9 +104,7 @@ impl<P: Ports> Executor<P> {
             self.look_again((&due.facts, cache), &mut due.observation).await;
             due.decision = decide(&due.observation, &circumstances);
         }
-        if let Some(no) = self.engine_is_held_before(&due.decision).await {
-            due.decision = Decision::No(no);
-        }
+        due.decision = self.pass_machine_gate(due.decision).await;
         let is_self_updating = self.start_self_update(&mut due).await;
         Prepared { due, is_self_updating }
     }

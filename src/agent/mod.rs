@@ -20,6 +20,7 @@ mod self_update;
 mod executor;
 mod heartbeat;
 mod main_loop;
+mod gate;
 mod hooks;
 mod cached_check;
 mod recovery;

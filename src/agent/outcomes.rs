@@ -307,7 +307,6 @@ fn container_result(
     let of = |decision, record, touched| ContainerResult { observation, decision, record, touched };
     match result {
         UpdateResult::Held(no) => of(Decision::No(no), None, BTreeSet::new()),
-        UpdateResult::NotAsked => of(decision, None, BTreeSet::new()),
         UpdateResult::NotBegun(error) => {
             let no = No::new(Reason::EngineError, format!("no update began: {error}"));
             of(Decision::No(no), None, BTreeSet::new())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::RoundError;
 use super::context::Context;
-use super::hooks::HookAnswer;
+use super::gate::Stopped;
 use super::question::{Answer, AskError, RollbackEnd};
 use super::round::RoundId;
 use crate::core::decide::observation::{Observation, Readiness};
@@ -140,15 +140,13 @@ pub(super) fn footprint(decision: &Decision) -> Footprint {
 
 /// How an update, or a pull ahead of its window, ended.
 pub(super) enum UpdateResult {
-    /// A hook said no before anything was touched.
+    /// Its gate held it before anything was touched.
     Held(No),
-    /// Its hooks could not be asked, or its image could not be pulled for them: that was said.
-    NotAsked,
     /// It could not begin.
     NotBegun(RoundError),
     /// It came to its end, one way or the other.
     Ended(Box<Record>),
-    /// The agent was asked to stop; the journal says where.
+    /// The agent was asked to stop. If the update had begun, its journal says where it stands.
     Left,
     /// It could be neither finished nor undone now.
     Unfinished(Box<Unfinished>),
@@ -168,20 +166,20 @@ impl UpdateResult {
 }
 
 impl<P: Ports> Context<P> {
-    /// Asks the hooks of an update, and carries it out from its first step.
+    /// Passes the container's gate, and carries the update out from its first step.
     pub(super) async fn update(&self, plan: Plan, readiness: Readiness) -> UpdateResult {
-        match self.ask_hooks(&plan).await {
-            HookAnswer::Agreed => {}
-            HookAnswer::Held(no) => return UpdateResult::Held(no),
-            HookAnswer::NotAsked => return UpdateResult::NotAsked,
+        match self.pass_container_gate(&plan).await {
+            Ok(()) => {}
+            Err(Stopped::Held(no)) => return UpdateResult::Held(no),
+            Err(Stopped::Stopping) => return UpdateResult::Left,
         }
-        match self.update_after_hooks(plan, readiness).await {
+        match self.update_behind_gate(plan, readiness).await {
             Ok(ended) => ended,
             Err(error) => UpdateResult::NotBegun(error),
         }
     }
 
-    async fn update_after_hooks(
+    async fn update_behind_gate(
         &self,
         plan: Plan,
         readiness: Readiness,

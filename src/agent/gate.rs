@@ -1,0 +1,90 @@
+//! The gate between a decision and its execution: what may still hold an update that `core` has
+//! decided. Each part answers with a `No` of `core`, which the report then shows.
+//!
+//! The gate has two parts, in this order. The machine's part asks whether this agent may act at
+//! all; the executor passes it, one container at a time. The container's part asks the pre-update
+//! hooks; the update's own task passes it, because a hook may take minutes.
+
+use super::context::Context;
+use super::executor::Executor;
+use crate::core::decide::reason::Reason;
+use crate::core::decide::{Decision, No};
+use crate::core::update::plan::{ImageSource, Plan};
+use crate::exec::hook::{self, HookError};
+use crate::execute::{self, StepError};
+use crate::host::Host;
+use crate::ports::Ports;
+
+/// Why an update does not pass its gate.
+pub(super) enum Stopped {
+    /// Something holds it, until the next round at least.
+    Held(No),
+    /// The agent was asked to stop.
+    Stopping,
+}
+
+impl<P: Ports> Executor<P> {
+    /// The machine's part: what comes of a decision once the lock of the Engine is looked at.
+    pub(super) async fn pass_machine_gate(&mut self, decision: Decision) -> Decision {
+        if !matches!(decision, Decision::Update(_) | Decision::HandOver(_)) {
+            return decision;
+        }
+        match self.keep_engine_lock().await {
+            Ok(None) => decision,
+            Ok(Some(other)) => Decision::No(No::new(Reason::AnotherAgent, other)),
+            Err(error) => Decision::No(No::new(Reason::EngineError, error.to_string())),
+        }
+    }
+}
+
+impl<P: Ports> Context<P> {
+    /// The container's part: asks the pre-update hooks of all members, in the order in which they
+    /// stop.
+    ///
+    /// The image is pulled before, so that nothing but the switch itself stands between a hook and
+    /// the end of its container. It gets the name of an image that waits for its window, so that a
+    /// hook that holds its update for days does not have it pulled again. There is no journal yet:
+    /// a power cut leaves nothing to undo.
+    ///
+    /// # Errors
+    /// Why the update does not begin.
+    pub(super) async fn pass_container_gate(&self, plan: &Plan) -> Result<(), Stopped> {
+        if !plan.has_pre_update_hooks() {
+            return Ok(());
+        }
+        self.pull_for_hooks(plan).await?;
+        for number in plan.numbers().rev() {
+            let member = plan.member(number);
+            let Some(hook) = &member.pre_update else { continue };
+            match hook::run(&*self.ports, &self.stop, &member.old_container, hook).await {
+                Ok(()) => {}
+                Err(HookError::Asked) => return Err(Stopped::Stopping),
+                Err(HookError::Failed(why)) => {
+                    return Err(Stopped::Held(No::held_by_hook(&member.container, &why)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn pull_for_hooks(&self, plan: &Plan) -> Result<(), Stopped> {
+        if plan.source != ImageSource::Registry {
+            return Ok(());
+        }
+        let container = &plan.main.container;
+        let image = (container.as_str(), &plan.reference, &plan.to);
+        let error = match execute::prefetch_and_tag(self.for_updates(), image).await {
+            Ok(()) => return Ok(()),
+            Err(StepError::Asked) => return Err(Stopped::Stopping),
+            Err(error) => error,
+        };
+        let detail = format!("the image could not be pulled: {error}");
+        self.warn_about(container.clone(), detail.clone());
+        if error.is_engine_unreachable() {
+            return Err(Stopped::Held(No::new(Reason::EngineError, detail)));
+        }
+        let failed = plan.failed_try(detail.clone(), self.ports.host().now(), false);
+        self.pause_after(container, failed);
+        Err(Stopped::Held(No::new(Reason::UpdateFailing, detail)))
+    }
+}
