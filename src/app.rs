@@ -123,7 +123,7 @@ fn agent_with(
     let agent_settings = agent_settings(settings, &world.host);
     let Listeners { snapshot, events, rounds, .. } = listeners;
     for note in world.state.notes() {
-        let warning = Event::Warning { container: String::new(), detail: note.clone() };
+        let warning = Event::Warning { subject: None, detail: note.clone() };
         events.publish(world.host.now(), Trigger::Schedule, warning);
     }
     Ok(Agent::new(Arc::new(world), agent_settings, events, rounds, snapshot, stop))

@@ -62,6 +62,8 @@ pub mod recover;
 // The one loop that owns the state: a tick or a command starts a round, one at a time.
 pub mod agent;
 
+// The public JSON of all edges.
+pub mod documents;
 // File, environment and command line; each error names its origin.
 pub mod config;
 // The command line, as types.

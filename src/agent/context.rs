@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::AgentSettings;
 use super::handle::events::{Events, Publisher, StepNews};
 use crate::core::decide::failed_tries::FailedTry;
+use crate::core::subject::Subject;
 use crate::core::update::event::{Event, Listener, Trigger};
 use crate::engine::{Engine, EngineError, EngineInfo, Listed};
 use crate::execute::{Places, UpdateContext};
@@ -102,18 +103,22 @@ impl<P: Ports> Context<P> {
 
     /// Warns of something that concerns no container.
     pub(super) fn warn(&self, detail: impl Into<String>) {
-        self.warn_about(String::new(), detail);
+        self.tell_warning(None, detail.into());
     }
 
     /// Warns of something that concerns this container.
     pub(super) fn warn_about(&self, container: String, detail: impl Into<String>) {
-        self.listener.receive(&Event::Warning { container, detail: detail.into() });
+        self.tell_warning(Some(Subject::container(container)), detail.into());
+    }
+
+    fn tell_warning(&self, subject: Option<Subject>, detail: String) {
+        self.listener.receive(&Event::Warning { subject, detail });
     }
 
     /// An image that cannot be fetched is not fetched again in each round.
     pub(super) fn pause_after(&self, container: &str, failed: FailedTry) {
         let remembered = self.ports.state().memory().and_then(|mut memory| {
-            memory.fail(container, failed);
+            memory.fail(&Subject::container(container), failed);
             self.ports.state().remember(&memory)
         });
         if let Err(error) = remembered {

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::agent::Heartbeat;
 use crate::core::decide::snapshot::{LOOP_HAS_ENDED, Snapshot};
+use crate::core::subject;
 use crate::metrics::Metrics;
 use crate::output::one_line;
 
@@ -119,7 +120,7 @@ impl ApiState {
         if !snapshot.is_ready {
             return Some(because(missing.to_owned(), &snapshot));
         }
-        let down = one_line(&snapshot.down.join(", "));
+        let down = one_line(&subject::in_words(&snapshot.down));
         (!down.is_empty())
             .then(|| format!("an update left this down, and the agent tries to start it: {down}"))
     }

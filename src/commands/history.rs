@@ -3,6 +3,7 @@
 use super::{CommandContext, Exit, print, say};
 use crate::app;
 use crate::cli::HistoryArguments;
+use crate::documents::HistoryDocument;
 use crate::output;
 
 /// Prints the history, newest first. Needs neither Engine nor agent.
@@ -15,13 +16,14 @@ pub fn history(setting: &CommandContext, arguments: &HistoryArguments) -> anyhow
         count => say(&format!("{count} lines of the history are damaged and left out")),
     }
     if let Some(name) = &arguments.name {
-        records.retain(|record| record.container == *name);
+        records.retain(|record| record.subject.name == *name);
     }
+    let history = HistoryDocument::from(records.as_slice());
     if arguments.json {
-        print(&output::history_json(&records)?)?;
+        print(&output::history_json(&history)?)?;
     } else {
         print(&output::history(
-            &records,
+            &history.updates,
             arguments.name.as_deref(),
             &setting.settings.time_zone,
             setting.screen,

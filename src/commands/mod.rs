@@ -28,13 +28,15 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Events, RoundEnd, RoundListener};
+use crate::agent::{Events, RoundListener};
 use crate::app::Listeners;
 use crate::cli::{Cli, Command, ConfigArguments, GlobalOptions};
 use crate::config::{ConfigError, ConfigFile, Environment, LogFormat, LogLevel, Settings, Sources};
 use crate::core::decide::report::Verdict;
+use crate::core::subject::{self, Subject};
 use crate::core::text::harmless_page;
 use crate::core::update::history::Outcome;
+use crate::documents::RoundDocument;
 use crate::output::{Screen, may_colour, one_line};
 use crate::registry::RegistryObserver;
 use crate::telemetry;
@@ -76,13 +78,13 @@ impl Exit {
 
     /// The exit status for a round.
     #[must_use]
-    pub fn of_round(end: &RoundEnd) -> Self {
-        let ended = |outcome| end.records.iter().any(|record| record.outcome == outcome);
+    pub fn of_round(round: &RoundDocument) -> Self {
+        let ended = |outcome| round.updates.iter().any(|update| update.outcome == outcome);
         if [Outcome::Failed, Outcome::Interrupted, Outcome::Stuck].into_iter().any(ended) {
             Self::Failed
         } else if ended(Outcome::RolledBack) {
             Self::RolledBack
-        } else if end.reports.iter().any(|report| report.verdict == Verdict::Error) {
+        } else if round.check.containers.iter().any(|row| row.verdict == Verdict::Error) {
             Self::Unchecked
         } else {
             Self::Done
@@ -223,8 +225,9 @@ fn say(text: &str) {
 }
 
 /// Says that the agent is busy.
-fn waits_for(container: &str) {
-    say(&format!("the agent is updating {}; this waits for it", one_line(container)));
+fn waits_for(busy: &[Subject]) {
+    let busy = one_line(&subject::in_words(busy));
+    say(&format!("the agent is updating {busy}; this waits for it"));
 }
 
 /// Prints to standard output. A closed pipe (`| head`) is no error.

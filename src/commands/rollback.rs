@@ -2,28 +2,29 @@
 
 use super::update::self_updating;
 use super::{CommandContext, Exit, print, via_agent};
-use crate::agent::{RollBack, RollbackEnd};
-use crate::core::update::history::{Outcome, Record};
+use crate::agent::RollBack;
+use crate::core::update::history::Outcome;
+use crate::documents::{RollbackDocument, UpdateRow};
 use crate::output;
 
 /// Rolls a container back, and prints how that ended.
 pub async fn roll_back(setting: &CommandContext, container: String) -> anyhow::Result<Exit> {
-    let record = match via_agent::ask(setting, RollBack { container }).await? {
-        RollbackEnd::Ended(record) => record,
-        RollbackEnd::SelfUpdating { container } => {
+    let update = match via_agent::ask(setting, RollBack { container }).await? {
+        RollbackDocument::Ended(update) => update,
+        RollbackDocument::SelfUpdating { container } => {
             print(&self_updating(&container))?;
             return Ok(Exit::Done);
         }
     };
-    print(&result(&record))?;
-    Ok(if record.outcome == Outcome::Updated { Exit::Done } else { Exit::Failed })
+    print(&result(&update))?;
+    Ok(if update.outcome == Outcome::Updated { Exit::Done } else { Exit::Failed })
 }
 
-fn result(record: &Record) -> String {
-    let name = output::one_line(&record.container);
-    let to = record.to.as_ref().map_or("the image before", |digest| digest.short());
-    let from = record.from.as_ref().map_or("the image it left", |digest| digest.short());
-    if record.outcome != Outcome::Updated {
+fn result(update: &UpdateRow) -> String {
+    let name = output::one_line(&update.subject.to_string());
+    let to = update.to.as_ref().map_or("the image before", |digest| digest.short());
+    let from = update.from.as_ref().map_or("the image it left", |digest| digest.short());
+    if update.outcome != Outcome::Updated {
         return format!("{name} stays on {from}: {to} could not take its place.\n");
     }
     format!(

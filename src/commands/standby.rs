@@ -46,8 +46,8 @@ pub async fn stand_by(settings: &Settings, process: &DaemonState) -> anyhow::Res
     };
     process.publish(|snapshot| {
         snapshot.is_ready = false;
-        let container = self_update.container.clone();
-        snapshot.in_flight = vec![ActiveUpdate { container, step: None }];
+        let subject = self_update.subject();
+        snapshot.in_flight = vec![ActiveUpdate { subject, step: None }];
     });
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();

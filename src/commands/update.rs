@@ -2,11 +2,12 @@
 
 use super::check::look;
 use super::{CommandContext, Exit, print, via_agent};
-use crate::agent::{RoundEnd, RoundRequest};
+use crate::agent::RoundRequest;
 use crate::cli::UpdateArguments;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Verdict;
 use crate::core::docker::names;
+use crate::documents::{ContainerRow, RoundDocument};
 use crate::output;
 
 /// Runs one round and prints the result.
@@ -23,23 +24,23 @@ async fn rehearse(
     request: RoundRequest,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let end = look(setting, request).await?;
+    let round = look(setting, request).await?;
     if json {
-        print(&output::check_json(end.checked_at, &end.reports, &end.ignored_labels)?)?;
+        print(&output::check_json(&round.check)?)?;
     } else {
-        print(&output::dry_run(&end.reports, &end.outlines, setting.screen))?;
+        print(&output::dry_run(&round.check.containers, &round.plans, setting.screen))?;
     }
-    Ok(Exit::of_round(&end))
+    Ok(Exit::of_round(&round))
 }
 
 /// An update without an end is not done, independent of the other results.
 async fn act(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<Exit> {
-    let end = via_agent::ask(setting, request).await?;
-    print(&output::update_summary(&end.records, &end.reports, setting.screen))?;
-    if let Some(container) = &end.self_updating {
+    let round = via_agent::ask(setting, request).await?;
+    print(&output::update_summary(&round.updates, &round.check.containers, setting.screen))?;
+    if let Some(container) = &round.self_updating {
         print(&self_updating(container))?;
     }
-    Ok(if is_open(&end) { Exit::Failed } else { Exit::of_round(&end) })
+    Ok(if is_open(&round) { Exit::Failed } else { Exit::of_round(&round) })
 }
 
 /// The agent updates all containers except its own.
@@ -51,14 +52,16 @@ pub(super) fn self_updating(container: &str) -> String {
     )
 }
 
-fn is_open(end: &RoundEnd) -> bool {
-    let has_ended = |name: &str| end.records.iter().any(|record| record.container == name);
-    end.reports.iter().any(|report| match report.reason {
+fn is_open(round: &RoundDocument) -> bool {
+    let has_ended =
+        |row: &ContainerRow| round.updates.iter().any(|update| update.subject == row.subject);
+    let own = round.self_updating.as_deref();
+    round.check.containers.iter().any(|row| match row.reason {
         Some(Reason::Stuck | Reason::UpdateInFlight) => true,
         _ => {
-            report.verdict == Verdict::Update
-                && !has_ended(&report.container)
-                && end.self_updating.as_ref() != Some(&report.container)
+            row.verdict == Verdict::Update
+                && !has_ended(row)
+                && !own.is_some_and(|name| row.subject.is_container(name))
         }
     })
 }

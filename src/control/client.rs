@@ -7,11 +7,11 @@ use std::time::Duration;
 use axum::body::Bytes;
 use futures_util::StreamExt;
 use reqwest::Client;
-use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::{ControlLine, RemoteQuestion, Status, socket};
-use crate::core::update::event::EventSink;
+use super::{RemoteQuestion, socket};
+use crate::core::subject::Subject;
+use crate::documents::{AnswerLine, EventRow, StatusDocument};
 
 /// How long the agent may take for an answer without waiting.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -84,7 +84,7 @@ impl Control {
     ///
     /// # Errors
     /// It does not answer.
-    pub async fn status(&self) -> Result<Status, ControlError> {
+    pub async fn status(&self) -> Result<StatusDocument, ControlError> {
         let request = self.client.get("http://agent/v1/status").timeout(ANSWER_TIMEOUT);
         let garbled = |error: reqwest::Error| ControlError::Garbled(error.to_string());
         request.send().await.map_err(garbled)?.json().await.map_err(garbled)
@@ -109,15 +109,12 @@ impl Control {
     ///
     /// # Errors
     /// The agent says why not, or ended in the middle.
-    pub async fn ask<Q>(
+    pub async fn ask<Q: RemoteQuestion>(
         &self,
         question: &Q,
-        sink: &dyn EventSink,
-        waiting: impl Fn(&str),
-    ) -> Result<Q::Answer, ControlError>
-    where
-        Q: RemoteQuestion<Answer: DeserializeOwned>,
-    {
+        show: impl Fn(EventRow),
+        waiting: impl Fn(&[Subject]),
+    ) -> Result<Q::Document, ControlError> {
         let request = self.client.post("http://agent/v1/ask").json(&question.request());
         let response = request.send().await.map_err(|_| ControlError::Ended)?;
         if !response.status().is_success() {
@@ -131,12 +128,12 @@ impl Control {
                 is_clear = line.is_some();
                 match line {
                     None => {}
-                    Some(ControlLine::Waiting(container)) => waiting(&container),
-                    Some(ControlLine::Event(event)) => sink.receive(&event),
-                    Some(ControlLine::Answer(answer)) => {
+                    Some(AnswerLine::Waiting(busy)) => waiting(&busy),
+                    Some(AnswerLine::Event(event)) => show(event),
+                    Some(AnswerLine::Answer(answer)) => {
                         return serde_json::from_value(answer).map_err(|_| ControlError::Unclear);
                     }
-                    Some(ControlLine::Failed(why)) => return Err(ControlError::Failed(why)),
+                    Some(AnswerLine::Failed(why)) => return Err(ControlError::Failed(why)),
                 }
             }
         }
@@ -153,7 +150,7 @@ impl Control {
 fn take_lines(
     pending: &mut Vec<u8>,
     chunk: &Bytes,
-) -> Result<Vec<Option<ControlLine>>, ControlError> {
+) -> Result<Vec<Option<AnswerLine>>, ControlError> {
     pending.extend_from_slice(chunk);
     if pending.len() > LINE_BYTES_MAX {
         return Err(ControlError::Garbled("a line without an end".into()));
@@ -173,7 +170,6 @@ mod tests {
 
     use super::*;
     use crate::agent::RoundRequest;
-    use crate::core::update::event::NullSink;
 
     /// The error for an agent that answers with this body.
     async fn told(body: &'static str) -> String {
@@ -194,7 +190,7 @@ mod tests {
             let control = Control::connect(directory.path()).await.expect("it may be asked");
             control
                 .expect("an agent")
-                .ask(&RoundRequest::default(), &NullSink, |_| {})
+                .ask(&RoundRequest::default(), |_| {}, |_| {})
                 .await
                 .expect_err("no answer")
         };
@@ -212,7 +208,7 @@ mod tests {
         {
             assert!(told(body).await.contains("may be a newer one"), "{body}");
         }
-        for body in ["", "{\"event\":{\"new\":1}}\n{\"waiting\":\"till\"}\n"] {
+        for body in ["", "{\"event\":{\"new\":1}}\n{\"waiting\":[\"till\"]}\n"] {
             assert!(told(body).await.starts_with("the agent ended"), "{body}");
         }
         assert_eq!(told("{\"tomorrow\":1}\n{\"failed\":\"no\"}\n").await, "no");

@@ -12,16 +12,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream;
-use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{ControlLine, ControlRequest, Status};
+use super::RemoteQuestion;
 use crate::agent::{
-    AgentHandle, Allow, AskError, EventFilter, Pending, Question, Recover, RollBack, Subscription,
+    AgentHandle, Allow, AskError, EventFilter, Pending, Recover, RollBack, RoundRequest,
+    Subscription,
 };
 use crate::core::decide::snapshot::Snapshot;
+use crate::core::subject::Subject;
 use crate::core::update::event::Asker;
+use crate::documents::{AnswerLine, EventRow, Request, StatusDocument};
 
 /// Creates the socket. The lock of the state directory is held, so an existing socket was left
 /// behind by an agent that was killed.
@@ -52,10 +54,8 @@ pub async fn serve(listener: UnixListener, agent: AgentHandle, stop: Cancellatio
     }
 }
 
-async fn status(State(agent): State<AgentHandle>) -> Json<Status> {
-    let snapshot = agent.snapshot().as_ref().clone();
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    Json(Status { version, pid: std::process::id(), snapshot })
+async fn status(State(agent): State<AgentHandle>) -> Json<StatusDocument> {
+    Json(StatusDocument::new(env!("CARGO_PKG_VERSION"), std::process::id(), &agent.snapshot()))
 }
 
 async fn healthz(State(agent): State<AgentHandle>) -> Response {
@@ -67,37 +67,36 @@ async fn healthz(State(agent): State<AgentHandle>) -> Response {
     }
 }
 
-async fn ask(State(agent): State<AgentHandle>, Json(request): Json<ControlRequest>) -> Response {
+async fn ask(State(agent): State<AgentHandle>, Json(request): Json<Request>) -> Response {
     let busy = waits_for(&request, &agent.snapshot());
     match request {
-        ControlRequest::Round(round) => {
+        Request::Round(round) => {
             let names = round.names.clone();
-            follow(&agent, round, names, busy)
+            follow(&agent, RoundRequest::from(round), names, busy)
         }
-        ControlRequest::RollBack { container } => {
+        Request::RollBack { container } => {
             let names = Some(BTreeSet::from([container.clone()]));
             follow(&agent, RollBack { container }, names, busy)
         }
-        ControlRequest::Allow { container } => {
+        Request::Allow { container } => {
             follow(&agent, Allow { container }, Some(BTreeSet::new()), busy)
         }
-        ControlRequest::Recover => follow(&agent, Recover, None, busy),
+        Request::Recover => follow(&agent, Recover, None, busy),
     }
 }
 
 /// The containers in flight that a request waits for. A request that only looks waits for none.
-fn waits_for(request: &ControlRequest, snapshot: &Snapshot) -> Option<String> {
-    let concerns = |container: &String| match request {
-        ControlRequest::Round(round) => {
-            let is_named = round.names.as_ref().is_none_or(|names| names.contains(container));
+fn waits_for(request: &Request, snapshot: &Snapshot) -> Vec<Subject> {
+    let concerns = |subject: &Subject| match request {
+        Request::Round(round) => {
+            let is_named = round.names.as_ref().is_none_or(|names| names.contains(&subject.name));
             !round.dry_run && is_named
         }
-        ControlRequest::RollBack { container: name } => name == container,
-        ControlRequest::Recover | ControlRequest::Allow { .. } => false,
+        Request::RollBack { container } => subject.is_container(container),
+        Request::Recover | Request::Allow { .. } => false,
     };
-    let in_flight = snapshot.in_flight.iter().map(|update| update.container.clone());
-    let awaited: Vec<_> = in_flight.filter(concerns).collect();
-    (!awaited.is_empty()).then(|| awaited.join(", "))
+    let in_flight = snapshot.in_flight.iter().map(|update| &update.subject);
+    in_flight.filter(|subject| concerns(subject)).cloned().collect()
 }
 
 /// Asks the agent, and answers with lines: the events of the question and of the containers that it
@@ -106,57 +105,58 @@ fn follow<Q>(
     agent: &AgentHandle,
     question: Q,
     containers: Option<BTreeSet<String>>,
-    busy: Option<String>,
+    busy: Vec<Subject>,
 ) -> Response
 where
-    Q: Question<Answer: Serialize>,
+    Q: RemoteQuestion,
 {
     // Subscribed first, so that no event of the question is missed.
     let mut events = agent.subscribe(EventFilter::ALL, None);
     let pending = match agent.begin(Asker::CommandLine, question) {
         Ok(pending) => pending,
-        Err(error) => return lines(stream::iter([ControlLine::Failed(error.to_string())])),
+        Err(error) => return lines(stream::iter([AnswerLine::Failed(error.to_string())])),
     };
     events.narrow(EventFilter { ask: Some(pending.id), containers });
-    let progress = Progress { busy, events, pending: Some(pending) };
+    let progress = Progress::<Q> { busy, events, pending: Some(pending) };
     lines(stream::unfold(progress, Progress::next))
 }
 
 /// The events of a question while they happen, and then its answer.
-struct Progress<T> {
-    busy: Option<String>,
+struct Progress<Q: RemoteQuestion> {
+    /// The subjects that the question waits for; empty once that was said.
+    busy: Vec<Subject>,
     events: Subscription,
     /// Absent once the answer was sent.
-    pending: Option<Pending<T>>,
+    pending: Option<Pending<Q::Answer>>,
 }
 
-impl<T: Serialize> Progress<T> {
-    async fn next(mut self) -> Option<(ControlLine, Self)> {
-        if let Some(busy) = self.busy.take() {
-            return Some((ControlLine::Waiting(busy), self));
+impl<Q: RemoteQuestion> Progress<Q> {
+    async fn next(mut self) -> Option<(AnswerLine, Self)> {
+        if !self.busy.is_empty() {
+            return Some((AnswerLine::Waiting(std::mem::take(&mut self.busy)), self));
         }
         let pending = self.pending.as_mut()?;
         let answer = tokio::select! {
             biased;
             Some(event) = self.events.next() => {
-                return Some((ControlLine::Event(event.as_ref().clone()), self));
+                return Some((AnswerLine::Event(EventRow::from(&*event)), self));
             }
             answer = pending.answer() => answer,
         };
         self.pending = None;
-        Some((last_line(answer), self))
+        Some((last_line::<Q>(answer), self))
     }
 }
 
-fn last_line<T: Serialize>(answer: Result<T, AskError>) -> ControlLine {
-    match answer.map(serde_json::to_value) {
-        Ok(Ok(answer)) => ControlLine::Answer(answer),
-        Ok(Err(error)) => ControlLine::Failed(error.to_string()),
-        Err(error) => ControlLine::Failed(error.to_string()),
+fn last_line<Q: RemoteQuestion>(answer: Result<Q::Answer, AskError>) -> AnswerLine {
+    match answer.map(|answer| serde_json::to_value(Q::Document::from(&answer))) {
+        Ok(Ok(answer)) => AnswerLine::Answer(answer),
+        Ok(Err(error)) => AnswerLine::Failed(error.to_string()),
+        Err(error) => AnswerLine::Failed(error.to_string()),
     }
 }
 
-fn lines(lines: impl futures_util::Stream<Item = ControlLine> + Send + 'static) -> Response {
+fn lines(lines: impl futures_util::Stream<Item = AnswerLine> + Send + 'static) -> Response {
     use futures_util::StreamExt as _;
     let bytes = lines.map(|line| {
         let mut text = serde_json::to_vec(&line).unwrap_or_default();

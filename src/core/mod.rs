@@ -10,6 +10,8 @@ pub mod update;
 pub mod decide;
 // From an inspect document to the body that creates the container again.
 pub mod recreate;
+// What an update is about: a container or a service.
+pub mod subject;
 // What the user asks for: labels over defaults.
 pub mod policy;
 // Schedules, windows, and wall-clock time.

@@ -35,8 +35,8 @@ impl<P> Copy for UpdateContext<'_, P> {}
 impl<P: Ports> UpdateContext<'_, P> {
     /// Warns about the container of a plan.
     pub(super) fn warn(&self, plan: &Plan, detail: impl Into<String>) {
-        let container = plan.main.container.clone();
-        self.listener.receive(&Event::Warning { container, detail: detail.into() });
+        let subject = Some(plan.subject());
+        self.listener.receive(&Event::Warning { subject, detail: detail.into() });
     }
 
     /// Writes the next entry of a journal, with the present time.

@@ -20,7 +20,7 @@ pub(super) fn remember_failure(
     let (at, was_outage) = (ports.host().now(), progress.begun >= Some(Step::Switch));
     let failed = plan.failed_try(cause.detail.clone(), at, was_outage);
     let mut memory = ports.state().memory()?;
-    if memory.note_failure(&plan.main.container, cause.fault, failed, is_news) {
+    if memory.note_failure(&plan.subject(), cause.fault, failed, is_news) {
         ports.state().remember(&memory)?;
     }
     Ok(())

@@ -8,6 +8,7 @@ use super::{StepError, UpdateContext};
 use crate::core::decide::offer::Offer;
 use crate::core::docker::inspect;
 use crate::core::docker::reference::Reference;
+use crate::core::subject::Subject;
 use crate::core::update::event::{Event, PullProgress};
 use crate::engine::{Engine, EngineError, EngineInfo};
 use crate::host::Host;
@@ -33,9 +34,9 @@ pub(super) async fn fetch<P: Ports>(
     let fetched = AtomicU64::new(0);
     let hear = |progress: &PullProgress| {
         fetched.store(progress.current, Ordering::Relaxed);
-        let (container, registry) = (container.to_owned(), registry.clone());
+        let (subject, registry) = (Subject::container(container), registry.clone());
         let progress = progress.clone();
-        listener.receive(&Event::Pulling { container, registry, progress });
+        listener.receive(&Event::Pulling { subject, registry, progress });
     };
     let (index, platform) = (&offer.index, &offer.platform);
     let pull = ports.engine().pull(reference, index, platform, credentials, &hear);

@@ -85,7 +85,7 @@ impl<'a, P: Ports> Update<'a, P> {
     pub fn begin(context: UpdateContext<'a, P>, header: Header) -> Result<Self, JournalError> {
         let plan = &header.plan;
         context.listener.receive(&Event::UpdateBegun {
-            container: plan.main.container.clone(),
+            subject: plan.subject(),
             image: plan.main.image.clone(),
             from: plan.from.digest.clone(),
             to: plan.to.index.clone(),
@@ -169,9 +169,7 @@ impl<'a, P: Ports> Update<'a, P> {
             Resume::Forward(step) => format!("going on with {}", step.word()),
             Resume::Back(cause) => format!("going back: {}", cause.detail),
         };
-        self.context
-            .listener
-            .receive(&Event::Continued { container: self.plan().main.container.clone(), intent });
+        self.context.listener.receive(&Event::Continued { subject: self.plan().subject(), intent });
         match resume {
             Resume::Forward(step) => self.forward(step).await,
             Resume::Back(cause) => self.turn_back(cause).await,
@@ -227,14 +225,14 @@ impl<'a, P: Ports> Update<'a, P> {
     }
 
     async fn step(&mut self, step: Step) -> Result<(), StepError> {
-        let container = self.plan().main.container.clone();
-        self.context.listener.receive(&Event::StepBegun { container: container.clone(), step });
+        let subject = self.plan().subject();
+        self.context.listener.receive(&Event::StepBegun { subject: subject.clone(), step });
         let begun = Instant::now();
         self.write(step, Mark::Started, Note::default())?;
         let note = self.act(step).await?;
         self.write(step, Mark::Done, note)?;
         let took = begun.elapsed();
-        self.context.listener.receive(&Event::StepDone { container, step, took });
+        self.context.listener.receive(&Event::StepDone { subject, step, took });
         if step == Step::Clean { Ok(ending::close(self.context, &self.journal)?) } else { Ok(()) }
     }
 
@@ -280,8 +278,8 @@ impl<'a, P: Ports> Update<'a, P> {
         if is_news {
             let step = self.journal.progress.begun.unwrap_or(Step::Pull);
             let note = Note { cause: Some(cause.clone()), ..Note::default() };
-            let container = self.plan().main.container.clone();
-            self.context.listener.receive(&Event::RollingBack { container, cause: cause.clone() });
+            let subject = self.plan().subject();
+            self.context.listener.receive(&Event::RollingBack { subject, cause: cause.clone() });
             written = self.write(step, Mark::Failed, note);
             self.journal.progress.failed = Some(cause);
         }

@@ -11,6 +11,7 @@ use crate::core::decide::offer::Offer;
 use crate::core::decide::pending::{PendingUpdates, PrefetchedImage};
 use crate::core::docker::names;
 use crate::core::docker::reference::Reference;
+use crate::core::subject::Subject;
 use crate::core::update::event::Event;
 use crate::engine::{Engine, EngineError};
 use crate::ports::Ports;
@@ -26,8 +27,8 @@ pub async fn prefetch<P: Ports>(
 ) -> Result<(), StepError> {
     let Fetch { container, reference, offer, .. } = fetch;
     prefetch_and_tag(context, (container, reference, offer)).await?;
-    let (container, to) = (container.clone(), offer.index.clone());
-    context.listener.receive(&Event::FetchedAhead { container, to });
+    let (subject, to) = (Subject::container(container), offer.index.clone());
+    context.listener.receive(&Event::FetchedAhead { subject, to });
     Ok(())
 }
 

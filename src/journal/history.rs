@@ -50,7 +50,7 @@ impl<D: Disk> StateDirectory<D> {
             // Its writer may have been killed before the line was on the disk.
             return self.disk.append(&path, b"", true).map_err(on("write", &path));
         }
-        let before = records.iter().rposition(|known| known.container == record.container);
+        let before = records.iter().rposition(|known| known.subject == record.subject);
         if let Some(before) = before.filter(|before| record.repeats(&records[*before])) {
             let record = record.after(&records.remove(before));
             return self.replace_history(&path, records.iter().chain([&record]));
@@ -84,13 +84,14 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
+    use crate::core::subject::Subject;
     use crate::core::update::history::Outcome;
     use crate::journal::RealDisk;
 
     fn record(id: &str, log: &str) -> Record {
         Record {
             id: id.into(),
-            container: "till".into(),
+            subject: Subject::container("till"),
             image: "shop/till".into(),
             from: None,
             to: None,
@@ -125,7 +126,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let state = open(&directory);
         let failed = |id: &str, container: &str| Record {
-            container: container.into(),
+            subject: Subject::container(container),
             outcome: Outcome::Failed,
             ..record(id, "")
         };
@@ -166,5 +167,38 @@ mod tests {
         let size = std::fs::metadata(state.path("history.jsonl")).expect("a file").len();
         assert!(size <= BYTES_MAX as u64, "{size} bytes");
         assert_eq!(state.history().expect("read")[0].id, "199");
+    }
+
+    #[test]
+    fn an_older_line_is_read_and_written_back_unchanged() {
+        let older = concat!(
+            r#"{"id":"20260501T040000.000Z-till","container":"till","image":"shop/till:stable","#,
+            r#""from":null,"to":null,"started_at":"2026-05-01T04:00:00Z","#,
+            r#""finished_at":"2026-05-01T04:01:00Z","outcome":"rolled_back","tries":1,"#,
+            r#""reason":"exited with code 1","gap_seconds":0.31,"log":["panic"]}"#,
+            "\n",
+        );
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = open(&directory);
+        let path = state.path("history.jsonl");
+        RealDisk.append(&path, older.as_bytes(), true).expect("written");
+        let records = state.history().expect("read");
+        assert_eq!(records[0].subject, Subject::container("till"));
+        assert_eq!(records[0].gap_seconds, Some(0.31));
+        let again = to_json(&path, &records[0]).expect("JSON");
+        assert_eq!(String::from_utf8(again).expect("text"), older);
+    }
+
+    #[test]
+    fn a_service_has_lines_of_its_own() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = open(&directory);
+        for (id, subject) in [("1", Subject::container("web")), ("2", Subject::service("web"))] {
+            let failed = Record { subject, outcome: Outcome::Failed, ..record(id, "") };
+            state.record(&failed).expect("written");
+        }
+        let subjects: Vec<_> =
+            state.history().expect("read").into_iter().map(|record| record.subject).collect();
+        assert_eq!(subjects, [Subject::service("web"), Subject::container("web")]);
     }
 }

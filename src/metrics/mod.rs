@@ -136,8 +136,9 @@ impl Metrics {
     }
 
     fn ended(&self, record: &Record) {
-        let labels = [record.container.as_str(), record.outcome.word()];
-        self.updates.with_label_values(&labels).inc();
+        if let Some(container) = record.subject.container_name() {
+            self.updates.with_label_values(&[container, record.outcome.word()]).inc();
+        }
         // A stuck update ends later, with its whole gap.
         let gap = record.gap_seconds.filter(|_| record.outcome != Outcome::Stuck);
         if let Some(gap) = gap {

@@ -11,6 +11,7 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 use crate::core::decide::report::Report;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::docker::reference::Digest;
+use crate::core::subject::Subject;
 use crate::core::update::history::Outcome;
 use crate::metrics::catalogue::{self, Description, MetricKind};
 
@@ -21,22 +22,19 @@ type Series = BTreeMap<Vec<String>, f64>;
 /// All families from the snapshot. `updates` counts the updates of a container by outcome: those
 /// counters are shown for the containers that are watched now.
 pub fn families(snapshot: &Snapshot, updates: impl Fn(&str, Outcome) -> u64) -> Vec<MetricFamily> {
-    let reports = &snapshot.reports;
-    let per_report = |value: &dyn Fn(&Report) -> (Vec<String>, f64)| -> Series {
-        reports.iter().map(value).collect()
-    };
+    let containers = || snapshot.reports.iter().filter_map(of_container);
     let alone = |value: f64| Series::from([(Vec::new(), value)]);
     let described = [
         (catalogue::BUILD_INFO, Series::from([(build(), 1.0)])),
         (catalogue::LAST_CHECK, alone(seconds(snapshot.last_check))),
         (catalogue::LAST_SUCCESS, alone(seconds(snapshot.last_success))),
-        (catalogue::CONTAINER_INFO, per_report(&|report| (info(report), 1.0))),
-        (catalogue::UPDATE_AVAILABLE, per_report(&available)),
-        (catalogue::UPDATES, ended(reports, updates)),
-        (catalogue::REFUSED_DIGESTS, refused(snapshot)),
+        (catalogue::CONTAINER_INFO, containers().map(|it| (info(it), 1.0)).collect()),
+        (catalogue::UPDATE_AVAILABLE, containers().map(available).collect()),
+        (catalogue::UPDATES, ended(containers(), updates)),
+        (catalogue::REFUSED_DIGESTS, refused(containers(), snapshot)),
         (catalogue::UPDATE_IN_FLIGHT, alone(number(snapshot.in_flight.len()))),
         (catalogue::STUCK, alone(number(snapshot.stuck.len()))),
-        (catalogue::SERVICE_DOWN, down(snapshot)),
+        (catalogue::SERVICE_DOWN, down(containers(), snapshot)),
     ];
     described.into_iter().filter_map(|(what, series)| family(&what, series)).collect()
 }
@@ -52,10 +50,15 @@ fn target() -> String {
     format!("{}-{}-{libc}{abi}", std::env::consts::ARCH, std::env::consts::OS)
 }
 
-fn info(report: &Report) -> Vec<String> {
+/// A report on a container, with its name for the label `container`.
+fn of_container(report: &Report) -> Option<(&str, &Report)> {
+    Some((report.subject.container_name()?, report))
+}
+
+fn info((container, report): (&str, &Report)) -> Vec<String> {
     let digest = |digest: &Option<Digest>| digest.as_ref().map_or("", Digest::as_str).to_owned();
     vec![
-        report.container.clone(),
+        container.to_owned(),
         report.image.clone(),
         digest(&report.running),
         digest(&report.offered),
@@ -64,38 +67,44 @@ fn info(report: &Report) -> Vec<String> {
     ]
 }
 
-fn available(report: &Report) -> (Vec<String>, f64) {
-    (vec![report.container.clone()], truth(report.is_update_available()))
+fn available((container, report): (&str, &Report)) -> (Vec<String>, f64) {
+    (vec![container.to_owned()], truth(report.is_update_available()))
 }
 
 /// Every outcome of every watched container, also those that never happened: `increase()` does not
 /// see the first event of a series that begins with it.
-fn ended(reports: &[Report], updates: impl Fn(&str, Outcome) -> u64) -> Series {
+fn ended<'a>(
+    containers: impl Iterator<Item = (&'a str, &'a Report)>,
+    updates: impl Fn(&str, Outcome) -> u64,
+) -> Series {
     let mut series = Series::new();
-    for report in reports {
+    for (container, _) in containers {
         for outcome in Outcome::ALL {
-            let labels = vec![report.container.clone(), outcome.word().to_owned()];
-            series.insert(labels, whole(updates(&report.container, outcome)));
+            let labels = vec![container.to_owned(), outcome.word().to_owned()];
+            series.insert(labels, whole(updates(container, outcome)));
         }
     }
     series
 }
 
 /// One series for every watched container; other remembered containers are not shown.
-fn refused(snapshot: &Snapshot) -> Series {
-    let count = |name: &str| {
-        let known = snapshot.refused.iter().find(|(container, _)| container == name);
-        known.map_or(0, |(_, count)| *count)
-    };
-    let names = snapshot.reports.iter().map(|report| &report.container);
-    names.map(|name| (vec![name.clone()], number(count(name)))).collect()
+fn refused<'a>(
+    containers: impl Iterator<Item = (&'a str, &'a Report)>,
+    snapshot: &Snapshot,
+) -> Series {
+    let count = |report: &Report| snapshot.refused.get(&report.subject).copied().unwrap_or(0);
+    containers.map(|(name, report)| (vec![name.to_owned()], number(count(report)))).collect()
 }
 
 /// One series for every watched container, and for a service whose name no container has now.
-fn down(snapshot: &Snapshot) -> Series {
-    let watched = snapshot.reports.iter().map(|report| (vec![report.container.clone()], 0.0));
-    let down = snapshot.down.iter().map(|name| (vec![name.clone()], 1.0));
-    watched.chain(down).collect()
+fn down<'a>(
+    containers: impl Iterator<Item = (&'a str, &'a Report)>,
+    snapshot: &Snapshot,
+) -> Series {
+    let series = |name: &str, is_down| (vec![name.to_owned()], truth(is_down));
+    let watched = containers.map(|(name, _)| series(name, false));
+    let down = snapshot.down.iter().filter_map(Subject::container_name);
+    watched.chain(down.map(|name| series(name, true))).collect()
 }
 
 fn seconds(time: Option<DateTime<Utc>>) -> f64 {

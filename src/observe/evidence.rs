@@ -130,9 +130,9 @@ fn recall(memory: &Memory, observation: &mut Observation) {
         Offered::Digest(digest) => BTreeSet::from([digest.clone()]),
         Offered::Image(offer) => offer.digests(),
     };
-    let Observation { name, id, .. } = &*observation;
-    let refusal = digests.iter().find_map(|digest| memory.refusal(name, digest)).cloned();
-    let failing = digests.iter().find_map(|digest| memory.failing(name, id, digest)).cloned();
+    let (subject, id) = (observation.subject(), &observation.id);
+    let refusal = digests.iter().find_map(|digest| memory.refusal(&subject, digest)).cloned();
+    let failing = digests.iter().find_map(|digest| memory.failing(&subject, id, digest)).cloned();
     (observation.refusal, observation.failing) = (refusal.map(Box::new), failing.map(Box::new));
 }
 

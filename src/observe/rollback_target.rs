@@ -11,12 +11,12 @@ use crate::engine::{Engine, EngineError};
 /// none was. An Engine that does not give its list of images leaves it unknown: nothing that a
 /// round decides depends on it.
 pub async fn find(engine: &impl Engine, memory: &Memory, observations: &mut [Observation]) {
-    if !observations.iter().any(|seen| memory.previous.contains_key(&seen.name)) {
+    if !observations.iter().any(|seen| memory.previous.contains_key(&seen.subject())) {
         return;
     }
     let kept = kept(engine).await;
     for observation in observations {
-        let Some(image) = memory.previous.get(&observation.name).cloned() else { continue };
+        let Some(image) = memory.previous.get(&observation.subject()).cloned() else { continue };
         let kept = match &kept {
             Ok(kept) => kept,
             Err(error) => {

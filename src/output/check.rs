@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::decide::quota::Quota;
 use crate::core::decide::reason::Reason;
-use crate::core::decide::report::{Report, Verdict};
-use crate::core::policy::own_labels::IgnoredLabels;
+use crate::core::decide::report::Verdict;
+use crate::documents::{ContainerRow, IgnoredLabelsRow, QuotaRow};
 use crate::output::screen::{Screen, Style};
 use crate::output::sentence::{counted, short, spaced};
 use crate::output::table::{Cell, Column, INDENT, TableRow, natural_width, push_line, render};
@@ -28,40 +27,40 @@ const COLUMNS: [Column; 5] = [
 /// A row for every container; below the table, for every "no", the reason and the advice; at the
 /// end, the count of each verdict.
 #[must_use]
-pub fn check(reports: &[Report], screen: Screen) -> String {
-    if reports.is_empty() {
+pub fn check(rows: &[ContainerRow], screen: Screen) -> String {
+    if rows.is_empty() {
         return NOBODY.to_owned();
     }
-    let mut text = render(&COLUMNS, &rows(reports, screen), screen);
-    text.push_str(&notes(reports, screen));
+    let mut text = render(&COLUMNS, &table_rows(rows, screen), screen);
+    text.push_str(&notes(rows, screen));
     text.push('\n');
-    text.push_str(&closing(reports, screen));
+    text.push_str(&closing(rows, screen));
     text
 }
 
 /// The reason follows the verdict if there is space for it; it is repeated below anyway.
-fn rows(reports: &[Report], screen: Screen) -> Vec<TableRow> {
-    let rows = |with_reason: bool| -> Vec<TableRow> {
-        reports.iter().map(|report| row(report, with_reason)).collect()
+fn table_rows(rows: &[ContainerRow], screen: Screen) -> Vec<TableRow> {
+    let shown = |with_reason: bool| -> Vec<TableRow> {
+        rows.iter().map(|row| table_row(row, with_reason)).collect()
     };
-    let long = rows(true);
+    let long = shown(true);
     let is_too_wide = |columns| natural_width(&COLUMNS, &long) > columns;
-    if screen.width.is_some_and(is_too_wide) { rows(false) } else { long }
+    if screen.width.is_some_and(is_too_wide) { shown(false) } else { long }
 }
 
-fn row(report: &Report, with_reason: bool) -> TableRow {
-    let mut verdict = spaced(report.verdict.word());
-    if let Some(reason) = report.reason.filter(|_| with_reason) {
+fn table_row(row: &ContainerRow, with_reason: bool) -> TableRow {
+    let mut verdict = spaced(row.verdict.word());
+    if let Some(reason) = row.reason.filter(|_| with_reason) {
         verdict = format!("{verdict}: {reason}");
     }
-    let is_news = report.is_update_available();
+    let is_news = row.is_update_available();
     let offered = if is_news { Style::Cyan } else { Style::Dim };
     let cells = vec![
-        Cell::plain(one_line(&report.container)),
-        Cell::plain(one_line(&report.image)),
-        Cell::plain(short(report.running.as_ref())),
-        Cell { text: short(report.offered.as_ref()), paint: offered },
-        Cell { text: verdict, paint: paint(report.verdict) },
+        Cell::plain(one_line(&row.subject.to_string())),
+        Cell::plain(one_line(&row.image)),
+        Cell::plain(short(row.running.as_ref())),
+        Cell { text: short(row.offered.as_ref()), paint: offered },
+        Cell { text: verdict, paint: paint(row.verdict) },
     ];
     TableRow { cells, below: Vec::new() }
 }
@@ -76,37 +75,37 @@ const fn paint(verdict: Verdict) -> Style {
 }
 
 /// For every "no": its word, its details, and the advice.
-pub fn notes(reports: &[Report], screen: Screen) -> String {
+pub fn notes(rows: &[ContainerRow], screen: Screen) -> String {
     let mut text = String::new();
-    for report in reports {
-        let Some(reason) = report.reason else { continue };
+    for row in rows {
+        let Some(reason) = row.reason else { continue };
         text.push('\n');
-        for line in wrap(&heading(report, reason), "", screen.width) {
-            push_line(&mut text, &screen.paint(paint(report.verdict), &line));
+        for line in wrap(&heading(row, reason), "", screen.width) {
+            push_line(&mut text, &screen.paint(paint(row.verdict), &line));
         }
-        let detail = report.detail.iter().map(|detail| (INDENT, detail));
-        let advice = report.advice.iter().map(|advice| (ADVICE, advice));
+        let detail = row.detail.iter().map(|detail| (INDENT, detail));
+        let advice = row.advice.iter().map(|advice| (ADVICE, advice));
         for (indent, words) in detail.chain(advice) {
             let lines = wrap(&one_line(words), indent, screen.width);
             lines.iter().for_each(|line| push_line(&mut text, line));
         }
     }
-    text.push_str(&dependents(reports, screen));
-    text.push_str(&rollbacks(reports, screen));
-    text.push_str(&drops(reports, screen));
+    text.push_str(&dependents(rows, screen));
+    text.push_str(&rollbacks(rows, screen));
+    text.push_str(&drops(rows, screen));
     text
 }
 
 /// A line for each container with files that its next update would drop.
-fn drops(reports: &[Report], screen: Screen) -> String {
+fn drops(rows: &[ContainerRow], screen: Screen) -> String {
     let mut text = String::new();
-    for report in reports {
-        let Some(first) = report.drops.first() else { continue };
-        let more = match report.drops.len() - 1 {
+    for row in rows {
+        let Some(first) = row.drops.first() else { continue };
+        let more = match row.drops.len() - 1 {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let name = one_line(&report.container);
+        let name = one_line(&row.subject.to_string());
         let sentence =
             format!("an update of {name} drops {first}{more}, copied into the container");
         text.push('\n');
@@ -118,11 +117,11 @@ fn drops(reports: &[Report], screen: Screen) -> String {
 }
 
 /// A line for each container that would be updated together with others.
-fn dependents(reports: &[Report], screen: Screen) -> String {
+fn dependents(rows: &[ContainerRow], screen: Screen) -> String {
     let mut text = String::new();
-    for report in reports.iter().filter(|report| report.verdict == Verdict::Update) {
-        let Some(detail) = &report.detail else { continue };
-        let sentence = format!("{}: {detail}", one_line(&report.container));
+    for row in rows.iter().filter(|row| row.verdict == Verdict::Update) {
+        let Some(detail) = &row.detail else { continue };
+        let sentence = format!("{}: {detail}", one_line(&row.subject.to_string()));
         text.push('\n');
         for line in wrap(&one_line(&sentence), "", screen.width) {
             push_line(&mut text, &screen.paint(Style::Cyan, &line));
@@ -132,11 +131,12 @@ fn dependents(reports: &[Report], screen: Screen) -> String {
 }
 
 /// A line for each container that cannot be rolled back by hand, although it should be.
-fn rollbacks(reports: &[Report], screen: Screen) -> String {
+fn rollbacks(rows: &[ContainerRow], screen: Screen) -> String {
     let mut text = String::new();
-    for report in reports {
-        let Some(why) = &report.no_rollback else { continue };
-        let sentence = format!("{} cannot be rolled back: {why}", one_line(&report.container));
+    for row in rows {
+        let Some(why) = &row.no_rollback else { continue };
+        let sentence =
+            format!("{} cannot be rolled back: {why}", one_line(&row.subject.to_string()));
         text.push('\n');
         for line in wrap(&one_line(&sentence), "", screen.width) {
             push_line(&mut text, &screen.paint(Style::Yellow, &line));
@@ -145,26 +145,26 @@ fn rollbacks(reports: &[Report], screen: Screen) -> String {
     text
 }
 
-fn heading(report: &Report, reason: Reason) -> String {
-    let what = if report.verdict == Verdict::Error { "could not be checked" } else { "is held" };
-    format!("{} {what}: {reason}", one_line(&report.container))
+fn heading(row: &ContainerRow, reason: Reason) -> String {
+    let what = if row.verdict == Verdict::Error { "could not be checked" } else { "is held" };
+    format!("{} {what}: {reason}", one_line(&row.subject.to_string()))
 }
 
 /// `5 containers: 3 up to date, 1 update, 1 held`
-fn closing(reports: &[Report], screen: Screen) -> String {
-    let count = |verdict| reports.iter().filter(|report| report.verdict == verdict).count();
+fn closing(rows: &[ContainerRow], screen: Screen) -> String {
+    let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
     let kinds = [
         (count(Verdict::UpToDate), "up to date", "up to date"),
         (count(Verdict::Update), "update", "updates"),
         (count(Verdict::Held), "held", "held"),
         (count(Verdict::Error), "error", "errors"),
     ];
-    closing_line(reports.len(), &kinds, screen)
+    closing_line(rows.len(), &kinds, screen)
 }
 
 /// A line for each registry with what is left of its quota, for below the table.
 #[must_use]
-pub fn quotas(quotas: &BTreeMap<String, Quota>, screen: Screen) -> String {
+pub fn quotas(quotas: &BTreeMap<String, QuotaRow>, screen: Screen) -> String {
     let mut text = String::new();
     for (registry, quota) in quotas {
         let sentence = format!("{}: {}", one_line(registry), quota.in_words());
@@ -175,7 +175,7 @@ pub fn quotas(quotas: &BTreeMap<String, Quota>, screen: Screen) -> String {
 
 /// The ignored labels of images, a line for each container.
 #[must_use]
-pub fn ignored_labels(all: &[IgnoredLabels], screen: Screen) -> String {
+pub fn ignored_labels(all: &[IgnoredLabelsRow], screen: Screen) -> String {
     let mut text = String::new();
     let unwatched = all.iter().filter(|it| !it.watched).count();
     if unwatched > 0 {

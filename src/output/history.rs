@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 
 use crate::core::time::wall_clock::reading;
 use crate::core::time::zone::Zone;
-use crate::core::update::history::{Outcome, Record};
+use crate::core::update::history::Outcome;
+use crate::documents::UpdateRow;
 use crate::output::screen::{Screen, Style};
 use crate::output::sentence::{UNKNOWN, seconds, short, spaced};
 use crate::output::table::{Cell, Column, INDENT, TableRow, render};
@@ -26,27 +27,27 @@ const COLUMNS: [Column; 6] = [
 /// failure, and the last log lines of the failed container. Times are in `zone`. `name` is the
 /// container that was asked for, if any.
 #[must_use]
-pub fn history(records: &[Record], name: Option<&str>, zone: &Zone, screen: Screen) -> String {
-    if records.is_empty() {
+pub fn history(updates: &[UpdateRow], name: Option<&str>, zone: &Zone, screen: Screen) -> String {
+    if updates.is_empty() {
         let whose = name.map_or_else(String::new, |name| format!(" of {}", one_line(name)));
         return format!("No update{whose} has been tried yet.\n");
     }
-    let rows: Vec<_> = records.iter().map(|record| row(record, zone, screen)).collect();
+    let rows: Vec<_> = updates.iter().map(|update| row(update, zone, screen)).collect();
     render(&COLUMNS, &rows, screen)
 }
 
-fn row(record: &Record, zone: &Zone, screen: Screen) -> TableRow {
-    let gap = record.gap_seconds.map_or_else(|| UNKNOWN.to_owned(), seconds);
-    let outcome = spaced(record.outcome.word());
+fn row(update: &UpdateRow, zone: &Zone, screen: Screen) -> TableRow {
+    let gap = update.gap_seconds.map_or_else(|| UNKNOWN.to_owned(), seconds);
+    let outcome = spaced(update.outcome.word());
     let cells = vec![
-        Cell::plain(when(record.started_at, zone)),
-        Cell::plain(one_line(&record.container)),
-        Cell::plain(short(record.from.as_ref())),
-        Cell::plain(short(record.to.as_ref())),
-        Cell { text: outcome, paint: paint(record.outcome) },
+        Cell::plain(when(update.started_at, zone)),
+        Cell::plain(one_line(&update.subject.to_string())),
+        Cell::plain(short(update.from.as_ref())),
+        Cell::plain(short(update.to.as_ref())),
+        Cell { text: outcome, paint: paint(update.outcome) },
         Cell::plain(gap),
     ];
-    TableRow { cells, below: below(record, screen) }
+    TableRow { cells, below: below(update, screen) }
 }
 
 fn when(time: DateTime<Utc>, zone: &Zone) -> String {
@@ -61,11 +62,11 @@ const fn paint(outcome: Outcome) -> Style {
     }
 }
 
-fn below(record: &Record, screen: Screen) -> Vec<String> {
-    let reason = record.reason.iter().map(|reason| with_tries(reason, record.tries));
+fn below(update: &UpdateRow, screen: Screen) -> Vec<String> {
+    let reason = update.reason.iter().map(|reason| with_tries(reason, update.tries));
     let mut lines: Vec<String> =
         reason.flat_map(|reason| wrap(&one_line(&reason), INDENT, screen.width)).collect();
-    lines.extend(log(record, screen));
+    lines.extend(log(update, screen));
     lines
 }
 
@@ -75,8 +76,8 @@ fn with_tries(reason: &str, tries: u32) -> String {
 
 /// The last log lines of the failed container. They are cut, not wrapped, because a log is read by
 /// columns.
-pub fn log(record: &Record, screen: Screen) -> impl Iterator<Item = String> {
-    record.log.iter().map(move |line| {
+pub fn log(update: &UpdateRow, screen: Screen) -> impl Iterator<Item = String> {
+    update.log.iter().map(move |line| {
         let line = cut(&format!("{LOG_INDENT}{}", one_line(line)), screen.width);
         screen.paint(Style::Dim, &line)
     })

@@ -1,8 +1,7 @@
 //! The output of `pilotfish update --dry-run`.
 
-use crate::core::decide::report::Report;
 use crate::core::time::duration::format_duration;
-use crate::core::update::plan::Outline;
+use crate::documents::{ContainerRow, PlanRow};
 use crate::output::check::check;
 use crate::output::screen::{Screen, Style};
 use crate::output::sentence::{bytes, counted, short};
@@ -13,11 +12,11 @@ use crate::output::text::{cut, one_line, shorten, width};
 ///
 /// The values of its environment are part of a plan and are not shown.
 #[must_use]
-pub fn dry_run(reports: &[Report], outlines: &[Outline], screen: Screen) -> String {
-    let mut text = check(reports, screen);
-    for plan in outlines {
+pub fn dry_run(rows: &[ContainerRow], plans: &[PlanRow], screen: Screen) -> String {
+    let mut text = check(rows, screen);
+    for plan in plans {
         text.push('\n');
-        let name = screen.paint(Style::Bold, &one_line(&plan.container));
+        let name = screen.paint(Style::Bold, &one_line(&plan.subject.to_string()));
         push_line(&mut text, &format!("{name} would be updated:"));
         for (title, value) in lines(plan) {
             let title = format!("{INDENT}{title:<7}  ");
@@ -32,7 +31,7 @@ pub fn dry_run(reports: &[Report], outlines: &[Outline], screen: Screen) -> Stri
     text
 }
 
-fn lines(plan: &Outline) -> Vec<(&'static str, String)> {
+fn lines(plan: &PlanRow) -> Vec<(&'static str, String)> {
     let layers = counted(plan.layers, "layer", "layers");
     let from = short(plan.from.as_ref());
     let signal = plan.stop_signal.as_ref().map_or(String::new(), |word| format!("by {word}, "));

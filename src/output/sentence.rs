@@ -1,7 +1,8 @@
 //! Phrases that the terminal, the history and the log share.
 
 use crate::core::docker::reference::Digest;
-use crate::core::update::history::{Outcome, Record};
+use crate::core::update::history::Outcome;
+use crate::documents::UpdateRow;
 use crate::output::text::one_line;
 
 /// Shown for an unknown value.
@@ -65,16 +66,16 @@ pub fn together(dependents: &[String]) -> String {
 
 /// How an update ended, in one line without the container's name.
 #[must_use]
-pub fn ended(record: &Record) -> String {
-    let mut sentence = spaced(record.outcome.word());
-    if record.outcome == Outcome::Updated {
-        sentence.push_str(&format!(", {}", change(record.from.as_ref(), record.to.as_ref())));
-        sentence.push_str(&together(&record.dependents));
+pub fn ended(update: &UpdateRow) -> String {
+    let mut sentence = spaced(update.outcome.word());
+    if update.outcome == Outcome::Updated {
+        sentence.push_str(&format!(", {}", change(update.from.as_ref(), update.to.as_ref())));
+        sentence.push_str(&together(&update.dependents));
     }
-    if let Some(reason) = &record.reason {
+    if let Some(reason) = &update.reason {
         sentence.push_str(&format!(": {}", one_line(reason)));
     }
-    if let Some(gap) = record.gap_seconds {
+    if let Some(gap) = update.gap_seconds {
         sentence.push_str(&format!(" (service gap {})", seconds(gap)));
     }
     sentence

@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 
 use crate::config::Explained;
-use crate::control::Status;
 use crate::core::decide::report::Verdict;
+use crate::core::subject;
 use crate::core::time::wall_clock::reading;
 use crate::core::time::zone::Zone;
+use crate::documents::StatusDocument;
 use crate::output::screen::{Screen, Style};
 use crate::output::sentence::counted;
 use crate::output::table::{Cell, Column, TableRow, push_line, render};
@@ -14,8 +15,7 @@ use crate::output::text::one_line;
 
 /// The state of the agent.
 #[must_use]
-pub fn status(status: &Status, zone: &Zone, screen: Screen) -> String {
-    let snapshot = &status.snapshot;
+pub fn status(status: &StatusDocument, zone: &Zone, screen: Screen) -> String {
     let at = |time: Option<DateTime<Utc>>, never: &str| {
         time.map_or_else(
             || never.to_owned(),
@@ -23,35 +23,40 @@ pub fn status(status: &Status, zone: &Zone, screen: Screen) -> String {
         )
     };
     let mut text = String::new();
-    let state = match (&snapshot.error, snapshot.is_ready) {
+    let state = match (&status.error, status.ready) {
         (Some(error), _) => screen.paint(Style::Red, &format!("in trouble: {}", one_line(error))),
         (None, true) => screen.paint(Style::Green, "running"),
         (None, false) => screen.paint(Style::Yellow, "starting"),
     };
-    let count =
-        |verdict| snapshot.reports.iter().filter(|report| report.verdict == verdict).count();
+    let rows = &status.containers;
+    let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
     let containers = format!(
         "{}: {} up to date, {} to update, {} held, {} not checked",
-        counted(snapshot.reports.len(), "container", "containers"),
+        counted(rows.len(), "container", "containers"),
         count(Verdict::UpToDate),
         count(Verdict::Update),
         count(Verdict::Held),
         count(Verdict::Error),
     );
-    let in_flight =
-        snapshot.in_flight_words().map_or_else(|| "nothing".to_owned(), |words| one_line(&words));
+    let in_flight = match status.in_flight.as_slice() {
+        [] => "nothing".to_owned(),
+        all => one_line(&all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
     let mut lines = vec![
         ("agent", format!("{state}, version {}, process {}", status.version, status.pid)),
         ("watches", containers),
-        ("last check", at(snapshot.last_check, "not yet")),
-        ("next check", at(snapshot.next_check, "unknown")),
+        ("last check", at(status.last_check, "not yet")),
+        ("next check", at(status.next_check, "unknown")),
         ("updating", in_flight),
     ];
-    if !snapshot.stuck.is_empty() {
-        lines.push(("stuck", screen.paint(Style::Red, &one_line(&snapshot.stuck.join(", ")))));
+    if !status.stuck.is_empty() {
+        lines.push((
+            "stuck",
+            screen.paint(Style::Red, &one_line(&subject::in_words(&status.stuck))),
+        ));
     }
-    if !snapshot.down.is_empty() {
-        lines.push(("down", screen.paint(Style::Red, &one_line(&snapshot.down.join(", ")))));
+    if !status.down.is_empty() {
+        lines.push(("down", screen.paint(Style::Red, &one_line(&subject::in_words(&status.down)))));
     }
     for (title, value) in lines {
         push_line(&mut text, &format!("{title:<10}  {value}"));

@@ -1,27 +1,28 @@
 //! The end of the output of `pilotfish update`.
 
-use crate::core::decide::report::{Report, Verdict};
-use crate::core::update::history::{Outcome, Record};
+use crate::core::decide::report::Verdict;
+use crate::core::update::history::Outcome;
+use crate::documents::{ContainerRow, UpdateRow};
 use crate::output::check::{closing_line, notes};
 use crate::output::screen::Screen;
 
 /// Why some updates did not begin, and the count of each outcome. The results of the others were
 /// shown when they ended.
 ///
-/// `reports` are the reports on the containers that were asked for.
+/// `rows` are those of the containers that were asked for.
 #[must_use]
-pub fn update_summary(records: &[Record], reports: &[Report], screen: Screen) -> String {
-    let notes = notes(reports, screen).trim_start_matches('\n').to_owned();
+pub fn update_summary(updates: &[UpdateRow], rows: &[ContainerRow], screen: Screen) -> String {
+    let notes = notes(rows, screen).trim_start_matches('\n').to_owned();
     let separator = if notes.is_empty() { "" } else { "\n" };
-    format!("{notes}{separator}{}", closing(records, reports, screen))
+    format!("{notes}{separator}{}", closing(updates, rows, screen))
 }
 
-fn closing(records: &[Record], reports: &[Report], screen: Screen) -> String {
-    let is_tried = |report: &Report| records.iter().any(|one| one.container == report.container);
-    let ended = |outcome| records.iter().filter(|record| record.outcome == outcome).count();
+fn closing(updates: &[UpdateRow], rows: &[ContainerRow], screen: Screen) -> String {
+    let is_tried = |row: &ContainerRow| updates.iter().any(|one| one.subject == row.subject);
+    let ended = |outcome| updates.iter().filter(|update| update.outcome == outcome).count();
     let untouched = |verdict| {
-        let of_that_kind = reports.iter().filter(|report| report.verdict == verdict);
-        of_that_kind.filter(|report| !is_tried(report)).count()
+        let of_that_kind = rows.iter().filter(|row| row.verdict == verdict);
+        of_that_kind.filter(|row| !is_tried(row)).count()
     };
     let kinds = [
         (ended(Outcome::Updated), "updated", "updated"),

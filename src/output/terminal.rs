@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::core::update::event::{Event, EventSink, NumberedEvent};
+use crate::core::update::event::{EventSink, NumberedEvent};
+use crate::documents::EventDocument;
 use crate::output::screen::Screen;
 use crate::output::transcript::Transcript;
 
@@ -28,7 +29,7 @@ pub struct TerminalListener {
 
 #[derive(Debug)]
 struct TerminalWriter {
-    sender: Sender<(Duration, Event)>,
+    sender: Sender<(Duration, EventDocument)>,
     thread: JoinHandle<()>,
 }
 
@@ -64,23 +65,28 @@ impl TerminalListener {
         }
     }
 
-    /// The progress of a pull is only useful while it is new, so it never waits.
-    fn may_wait(event: &Event, waiting: usize) -> bool {
-        waiting < if matches!(event, Event::Pulling { .. }) { 1 } else { WAITING_MAX }
-    }
-}
-
-impl EventSink for TerminalListener {
-    fn receive(&self, NumberedEvent { event, .. }: &NumberedEvent) {
-        if !Self::may_wait(event, self.waiting.load(Ordering::Relaxed)) {
+    /// Shows one event.
+    pub fn show(&self, event: EventDocument) {
+        if !Self::may_wait(&event, self.waiting.load(Ordering::Relaxed)) {
             return;
         }
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(TerminalWriter { sender, .. }) = writer.as_ref() {
             self.waiting.fetch_add(1, Ordering::Relaxed);
             // The receiver is gone if the output is closed.
-            let _ = sender.send((self.begun.elapsed(), event.clone()));
+            let _ = sender.send((self.begun.elapsed(), event));
         }
+    }
+
+    /// The progress of a pull is only useful while it is new, so it never waits.
+    fn may_wait(event: &EventDocument, waiting: usize) -> bool {
+        waiting < if matches!(event, EventDocument::Pulling { .. }) { 1 } else { WAITING_MAX }
+    }
+}
+
+impl EventSink for TerminalListener {
+    fn receive(&self, NumberedEvent { event, .. }: &NumberedEvent) {
+        self.show(EventDocument::from(event));
     }
 }
 
@@ -94,7 +100,7 @@ impl Drop for TerminalListener {
 fn write_all(
     mut output: impl Write,
     mut transcript: Transcript,
-    events: &Receiver<(Duration, Event)>,
+    events: &Receiver<(Duration, EventDocument)>,
     waiting: &AtomicUsize,
 ) {
     for (now, event) in events {
@@ -115,8 +121,9 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
+    use crate::core::subject::Subject;
     use crate::core::update::Step;
-    use crate::core::update::event::Trigger;
+    use crate::core::update::event::{self, Trigger};
 
     /// Accepts one text at a time, and only when the test takes it.
     struct Stuck(SyncSender<String>);
@@ -134,8 +141,11 @@ mod tests {
     }
 
     fn done(step: Step) -> NumberedEvent {
-        let event =
-            Event::StepDone { container: "till".into(), step, took: Duration::from_secs(1) };
+        let event = event::Event::StepDone {
+            subject: Subject::container("till"),
+            step,
+            took: Duration::from_secs(1),
+        };
         let (at, trigger) = (DateTime::UNIX_EPOCH, Trigger::Schedule);
         NumberedEvent { number: 1, at, trigger, event }
     }

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use crate::core::subject::Subject;
 use crate::core::update::Step;
-use crate::core::update::event::{Event, PullProgress};
-use crate::core::update::history::Record;
+use crate::documents::{EventDocument, PullProgressDocument, UpdateRow};
 use crate::output::history::log;
 use crate::output::screen::{Screen, Style};
 use crate::output::sentence::{bytes, change, ended, seconds, together};
@@ -56,39 +56,39 @@ impl Transcript {
     }
 
     /// The output for an event at `now`, a time of any monotonic clock.
-    pub fn tell(&mut self, event: &Event, now: Duration) -> String {
+    pub fn tell(&mut self, event: &EventDocument, now: Duration) -> String {
         match event {
-            Event::UpdateBegun { container, image, from, to, dependents } => {
+            EventDocument::UpdateBegun { subject, image, from, to, dependents } => {
                 let change = change(from.as_ref(), Some(to));
                 let with = together(dependents);
-                self.headline(container, &format!("{}, {change}{with}", one_line(image)))
+                self.headline(subject, &format!("{}, {change}{with}", one_line(image)))
             }
-            Event::Continued { container, intent } => {
-                self.headline(container, &format!("continued, {}", one_line(intent)))
+            EventDocument::Continued { subject, intent } => {
+                self.headline(subject, &format!("continued, {}", one_line(intent)))
             }
-            Event::StepBegun { step, .. } => self.step_begun(*step),
-            Event::StepDone { container, step, took } => {
+            EventDocument::StepBegun { step, .. } => self.step_begun(*step),
+            EventDocument::StepDone { subject, step, took } => {
                 self.pull = None;
                 let words = format!("{} {}", padded(*step), seconds(took.as_secs_f64()));
-                self.line(container, &words, Style::Plain)
+                self.line(subject, &words, Style::Plain)
             }
-            Event::Pulling { progress, .. } => self.pulling(progress, now),
-            Event::Pulled { .. } | Event::RoundEnded { .. } => String::new(),
-            Event::FetchedAhead { container, to } => {
+            EventDocument::Pulling { progress, .. } => self.pulling(progress, now),
+            EventDocument::Pulled { .. } | EventDocument::RoundEnded { .. } => String::new(),
+            EventDocument::FetchedAhead { subject, to } => {
                 self.pull = None;
                 let words = format!("image {} fetched, waits for its window", to.short());
-                self.headline(container, &words)
+                self.headline(subject, &words)
             }
-            Event::SelfUpdating { container, helper } => {
+            EventDocument::SelfUpdating { subject, helper } => {
                 let words = format!("handed over to {}", one_line(helper));
-                self.headline(container, &words)
+                self.headline(subject, &words)
             }
-            Event::RollingBack { container, cause } => {
-                let words = format!("rolling back: {}", one_line(&cause.detail));
-                self.line(container, &words, Style::Yellow)
+            EventDocument::RollingBack { subject, detail, .. } => {
+                let words = format!("rolling back: {}", one_line(detail));
+                self.line(subject, &words, Style::Yellow)
             }
-            Event::UpdateEnded(record) => self.ended(record),
-            Event::Warning { container, detail } => self.warning(container, detail),
+            EventDocument::UpdateEnded(update) => self.ended(update),
+            EventDocument::Warning { subject, detail } => self.warning(subject.as_ref(), detail),
         }
     }
 
@@ -98,19 +98,19 @@ impl Transcript {
     }
 
     /// A line about a container, not indented.
-    fn headline(&mut self, container: &str, words: &str) -> String {
-        let line = format!("{}: {words}", one_line(container));
+    fn headline(&mut self, subject: &Subject, words: &str) -> String {
+        let line = format!("{}: {words}", one_line(&subject.to_string()));
         self.lines(&line, "", Style::Bold)
     }
 
     /// A line about a step of an update. A terminal shows it below the headline, other outputs need
-    /// the container's name again.
-    fn line(&mut self, container: &str, words: &str, paint: Style) -> String {
+    /// the name again.
+    fn line(&mut self, subject: &Subject, words: &str, paint: Style) -> String {
         if self.is_terminal {
             return self.lines(words, INDENT, paint);
         }
         let words: Vec<_> = words.split_whitespace().collect();
-        self.lines(&format!("{}: {}", one_line(container), words.join(" ")), "", paint)
+        self.lines(&format!("{}: {}", one_line(&subject.to_string()), words.join(" ")), "", paint)
     }
 
     /// Permanent lines.
@@ -143,7 +143,7 @@ impl Transcript {
         }
     }
 
-    fn pulling(&mut self, progress: &PullProgress, now: Duration) -> String {
+    fn pulling(&mut self, progress: &PullProgressDocument, now: Duration) -> String {
         let is_too_soon = |pull: &ShownPull| now < pull.shown + REFRESH_INTERVAL;
         if !self.is_terminal || self.pull.as_ref().is_some_and(is_too_soon) {
             return String::new();
@@ -155,26 +155,26 @@ impl Transcript {
         self.rewrite(&format!("{} {line}", padded(Step::Pull)))
     }
 
-    fn ended(&mut self, record: &Record) -> String {
-        let sentence = format!("{}: {}", one_line(&record.container), ended(record));
+    fn ended(&mut self, update: &UpdateRow) -> String {
+        let sentence = format!("{}: {}", one_line(&update.subject.to_string()), ended(update));
         let mut text = self.lines(&sentence, "", Style::Bold);
-        log(record, self.screen).for_each(|line| push_line(&mut text, &line));
+        log(update, self.screen).for_each(|line| push_line(&mut text, &line));
         text
     }
 
-    fn warning(&mut self, container: &str, detail: &str) -> String {
+    fn warning(&mut self, subject: Option<&Subject>, detail: &str) -> String {
         let words = format!("warning: {}", one_line(detail));
-        if container.is_empty() {
-            return self.lines(&words, "", Style::Yellow);
+        match subject {
+            None => self.lines(&words, "", Style::Yellow),
+            Some(subject) => self.line(subject, &words, Style::Yellow),
         }
-        self.line(container, &words, Style::Yellow)
     }
 }
 
 impl ShownPull {
     /// `3/4 layers, 12.3 MB of 40.1 MB, 5.2 MB/s`
-    fn line(&self, progress: &PullProgress) -> String {
-        let PullProgress { current, total, layers_done, layers } = progress;
+    fn line(&self, progress: &PullProgressDocument) -> String {
+        let PullProgressDocument { current, total, layers_done, layers } = progress;
         let mut line = format!("{layers_done}/{layers} layers, {}", bytes(*current));
         if total > current {
             line.push_str(&format!(" of {}", bytes(*total)));

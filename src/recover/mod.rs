@@ -232,9 +232,8 @@ impl Recovery {
     ) -> OpenUpdate {
         let Unfinished { journal, why, is_engine_unreachable, is_down } = unfinished;
         let header = &journal.header;
-        let container = &header.plan.main.container;
         let warn = |detail: String| {
-            listener.receive(&Event::Warning { container: container.clone(), detail });
+            listener.receive(&Event::Warning { subject: Some(header.plan.subject()), detail });
         };
         warn(format!("the update could not be finished or undone: {why}"));
         if *is_engine_unreachable {

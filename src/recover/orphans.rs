@@ -13,6 +13,7 @@ use crate::core::docker::names;
 use crate::core::policy::{PolicyDefaults, Selection, own_labels};
 use crate::core::recreate::dependents::anchors;
 use crate::core::recreate::{RestartPolicy, restart_policy};
+use crate::core::subject::Subject;
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::health::{Gate, HealthPolicy};
 use crate::core::update::orphans::{
@@ -93,7 +94,8 @@ impl<P: Ports> Sweep<'_, P> {
     }
 
     fn warn(&self, service: &str, detail: String) {
-        self.listener.receive(&Event::Warning { container: service.to_owned(), detail });
+        let subject = Some(Subject::container(service));
+        self.listener.receive(&Event::Warning { subject, detail });
     }
 
     fn stays(&self, service: &str, error: &EngineError) {

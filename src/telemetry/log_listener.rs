@@ -5,32 +5,36 @@ use std::time::Duration;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::docker::reference::Digest;
+use crate::core::subject::Subject;
 use crate::core::update::event::{Event, EventSink, NumberedEvent};
 use crate::core::update::history::{Cause, Outcome, Record};
+use crate::documents::UpdateRow;
 use crate::output;
 
 /// Writes every event that matters to a person to the log.
 ///
-/// Both the message and the field `container` name the container: one is for reading, the other for
-/// searching. The other fields are `image`, `from`, `to`, `step`, `seconds`, `outcome`, `reason`,
-/// `gap_seconds`, `registry` and `bytes`; a field that does not apply is absent. The format escapes
-/// fields, so only messages are made one line here.
+/// The message names the container for reading; the field `container` names it for searching. The
+/// field of a service is `service`. The other fields are `image`, `from`, `to`, `step`, `seconds`,
+/// `outcome`, `reason`, `gap_seconds`, `registry` and `bytes`; a field that does not apply is
+/// absent. The format escapes fields, so only messages are made one line here.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogListener;
 
 impl EventSink for LogListener {
     fn receive(&self, event: &NumberedEvent) {
         match &event.event {
-            Event::UpdateBegun { container, image, from, to, dependents } => {
-                begun(container, image, (from.as_ref(), to), dependents);
+            Event::UpdateBegun { subject, image, from, to, dependents } => {
+                begun(subject, image, (from.as_ref(), to), dependents);
             }
-            Event::Continued { container, intent } => taken_up(container, intent),
-            Event::StepBegun { container, step } => {
-                tracing::trace!(container, step = step.word(), "{container}: {}", step.word());
+            Event::Continued { subject, intent } => taken_up(subject, intent),
+            Event::StepBegun { subject, step } => {
+                let ((container, service), step) = (fields(subject), step.word());
+                tracing::trace!(container, service, step, "{subject}: {step}");
             }
-            Event::StepDone { container, step, took } => {
-                let (step, seconds) = (step.word(), took.as_secs_f64());
-                tracing::debug!(container, step, seconds, "{container}: {step} done");
+            Event::StepDone { subject, step, took } => {
+                let ((container, service), step) = (fields(subject), step.word());
+                let seconds = took.as_secs_f64();
+                tracing::debug!(container, service, step, seconds, "{subject}: {step} done");
             }
             // Ten lines a second are too many for a log; the terminal shows them.
             Event::Pulling { .. } => {}
@@ -38,27 +42,35 @@ impl EventSink for LogListener {
                 let amount = output::bytes(*bytes);
                 tracing::info!(registry, bytes, "pulled {amount} from {registry}");
             }
-            Event::FetchedAhead { container, to } => {
-                let (to, short) = (to.as_str(), to.short());
+            Event::FetchedAhead { subject, to } => {
+                let ((container, service), short) = (fields(subject), to.short());
+                let to = to.as_str();
                 tracing::info!(
                     container,
+                    service,
                     to,
-                    "{container}: image {short} fetched, waits for its window"
+                    "{subject}: image {short} fetched, waits for its window"
                 );
             }
-            Event::SelfUpdating { container, helper } => {
-                tracing::info!(container, "{container}: {helper} updates the agent itself");
+            Event::SelfUpdating { subject, helper } => {
+                let (container, service) = fields(subject);
+                tracing::info!(container, service, "{subject}: {helper} updates the agent itself");
             }
             Event::RoundEnded { containers, news, took } => round_ended(*containers, news, *took),
-            Event::RollingBack { container, cause } => going_back(container, cause),
+            Event::RollingBack { subject, cause } => going_back(subject, cause),
             Event::UpdateEnded(record) => ended(record),
-            Event::Warning { container, detail } => warning(container, detail),
+            Event::Warning { subject, detail } => warning(subject.as_ref(), detail),
         }
     }
 }
 
+/// The name as the field `container`, or as the field `service`.
+fn fields(subject: &Subject) -> (Option<&str>, Option<&str>) {
+    (subject.container_name(), subject.service_name())
+}
+
 fn begun(
-    container: &str,
+    subject: &Subject,
     image: &str,
     (from, to): (Option<&Digest>, &Digest),
     dependents: &[String],
@@ -66,30 +78,48 @@ fn begun(
     let change = output::change(from, Some(to)) + &output::together(dependents);
     let from = from.map(Digest::as_str);
     let to = to.as_str();
-    tracing::info!(container, image, from, to, "{container}: update begun: {image}, {change}");
+    let (container, service) = fields(subject);
+    tracing::info!(
+        container,
+        service,
+        image,
+        from,
+        to,
+        "{subject}: update begun: {image}, {change}"
+    );
 }
 
-fn taken_up(container: &str, intent: &str) {
+fn taken_up(subject: &Subject, intent: &str) {
+    let (container, service) = fields(subject);
     let intent = output::one_line(intent);
-    tracing::info!(container, "{container}: an unfinished update is continued: {intent}");
+    tracing::info!(container, service, "{subject}: an unfinished update is continued: {intent}");
 }
 
-fn going_back(container: &str, cause: &Cause) {
-    let reason = cause.detail.as_str();
-    tracing::warn!(container, reason, "{container}: rolling back: {}", output::one_line(reason));
+fn going_back(subject: &Subject, cause: &Cause) {
+    let ((container, service), reason) = (fields(subject), cause.detail.as_str());
+    let sentence = output::one_line(reason);
+    tracing::warn!(container, service, reason, "{subject}: rolling back: {sentence}");
 }
 
 /// The last log lines of a failed container are not repeated here: they are the container's own,
 /// may contain anything, and are in the history.
 fn ended(record: &Record) {
-    let container = record.container.as_str();
+    let subject = &record.subject;
+    let (container, service) = fields(subject);
     let outcome = record.outcome.word();
     let reason = record.reason.as_deref();
     let gap_seconds = record.gap_seconds;
-    let sentence = output::ended(record);
+    let sentence = output::ended(&UpdateRow::from(record));
     macro_rules! line {
         ($level:ident) => {
-            tracing::$level!(container, outcome, reason, gap_seconds, "{container}: {sentence}")
+            tracing::$level!(
+                container,
+                service,
+                outcome,
+                reason,
+                gap_seconds,
+                "{subject}: {sentence}"
+            )
         };
     }
     match record.outcome {
@@ -104,7 +134,8 @@ fn round_ended(containers: usize, news: &[Report], took: Duration) {
     let seconds = took.as_secs_f64();
     tracing::debug!(containers, seconds, "checked {containers} containers");
     for report in news {
-        let container = report.container.as_str();
+        let subject = &report.subject;
+        let (container, service) = fields(subject);
         let verdict = report.verdict.word();
         let reason = report.reason.map(Reason::word);
         let detail = output::one_line(report.detail.as_deref().unwrap_or_default());
@@ -112,18 +143,18 @@ fn round_ended(containers: usize, news: &[Report], took: Duration) {
         let sentence = if detail.is_empty() { words.into() } else { format!("{words}: {detail}") };
         match report.verdict {
             Verdict::Error => {
-                tracing::warn!(container, verdict, reason, "{container}: {sentence}");
+                tracing::warn!(container, service, verdict, reason, "{subject}: {sentence}");
             }
-            _ => tracing::info!(container, verdict, reason, "{container}: {sentence}"),
+            _ => tracing::info!(container, service, verdict, reason, "{subject}: {sentence}"),
         }
     }
 }
 
-fn warning(container: &str, detail: &str) {
+fn warning(subject: Option<&Subject>, detail: &str) {
     let detail = output::one_line(detail);
-    if container.is_empty() {
-        tracing::warn!("{detail}");
-    } else {
-        tracing::warn!(container, "{container}: {detail}");
-    }
+    let Some(subject) = subject else {
+        return tracing::warn!("{detail}");
+    };
+    let (container, service) = fields(subject);
+    tracing::warn!(container, service, "{subject}: {detail}");
 }

@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 
 use chrono::{DateTime, TimeDelta};
+use pilotfish::core::subject::Subject;
 use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::journal::StateDirectory;
 use serde_json::Value;
@@ -21,7 +22,7 @@ pub fn record(id: &str, outcome: Outcome) -> Record {
     let well = outcome == Outcome::Updated;
     Record {
         id: id.into(),
-        container: "till".into(),
+        subject: Subject::container("till"),
         image: "shop/till:1".into(),
         from: format!("sha256:{}", "a".repeat(64)).parse().ok(),
         to: format!("sha256:{}", "b".repeat(64)).parse().ok(),

@@ -9,6 +9,7 @@ use pilotfish::api::{
     AllowedHosts, ApiError, ApiState, ConnectionLimits, bind, guarded, router, serve,
 };
 use pilotfish::core::decide::snapshot::{LOOP_OVERDUE_MAX, MISSED_ROUNDS_MAX, Snapshot};
+use pilotfish::core::subject::Subject;
 use pilotfish::metrics::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -248,8 +249,8 @@ async fn a_client_that_does_not_read_is_cut_off() {
     // More than the buffers of both sides hold, so that the answer cannot be written at once.
     let report = crate::fixtures::report(&"c".repeat(200_000), "i", "one", Some("two"));
     let reports = (0..60).map(|number| {
-        let container = format!("{number}{}", report.container);
-        pilotfish::core::decide::report::Report { container, ..report.clone() }
+        let subject = Subject::container(format!("{number}{}", report.subject.name));
+        pilotfish::core::decide::report::Report { subject, ..report.clone() }
     });
     let snapshot = Snapshot { reports: reports.collect(), ..Snapshot::default() };
     served.agent.send_replace(Arc::new(snapshot));

@@ -1,13 +1,17 @@
 //! Reports and records of a small fleet.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::decide::report::{Report, Verdict};
 use pilotfish::core::decide::snapshot::{ActiveUpdate, Snapshot};
 use pilotfish::core::docker::reference::Digest;
+use pilotfish::core::subject::Subject;
 use pilotfish::core::time::zone::Zone;
 use pilotfish::core::update::event::{Event, NumberedEvent, Trigger};
 use pilotfish::core::update::history::{Outcome, Record};
+use pilotfish::documents::ContainerRow;
 
 pub fn digest(seed: &str) -> Digest {
     Digest::of(seed.as_bytes())
@@ -25,7 +29,7 @@ pub fn berlin() -> Zone {
 pub fn report(container: &str, image: &str, running: &str, offered: Option<&str>) -> Report {
     let is_new = offered.is_some_and(|offered| offered != running);
     Report {
-        container: container.into(),
+        subject: Subject::container(container),
         image: image.into(),
         running: Some(digest(running)),
         offered: offered.map(digest),
@@ -43,7 +47,7 @@ pub fn no(report: Report, reason: Reason, detail: &str) -> Report {
         verdict: if reason.is_error() { Verdict::Error } else { Verdict::Held },
         reason: Some(reason),
         detail: Some(detail.to_owned()).filter(|detail| !detail.is_empty()),
-        advice: Some(reason.advice().replace("NAME", &report.container)),
+        advice: Some(reason.advice().replace("NAME", &report.subject.name)),
         ..report
     }
 }
@@ -78,9 +82,9 @@ pub fn snapshot() -> Snapshot {
         last_check: Some(time("2026-11-20T12:00:00.250Z")),
         last_success: Some(time("2026-11-20T11:45:00Z")),
         is_ready: true,
-        in_flight: vec![ActiveUpdate { container: "web".into(), step: None }],
-        stuck: vec!["lamp".into()],
-        refused: vec![("db".into(), 2), ("gone".into(), 1)],
+        in_flight: vec![ActiveUpdate { subject: Subject::container("web"), step: None }],
+        stuck: vec![Subject::container("lamp")],
+        refused: BTreeMap::from([(Subject::container("db"), 2), (Subject::container("gone"), 1)]),
         ..Snapshot::default()
     }
 }
@@ -88,7 +92,7 @@ pub fn snapshot() -> Snapshot {
 pub fn record(container: &str, outcome: Outcome, reason: Option<&str>) -> Record {
     Record {
         id: format!("20261120T120000.000Z-{container}"),
-        container: container.into(),
+        subject: Subject::container(container),
         image: format!("shop.example:5000/front/{container}:1"),
         from: Some(digest("from")),
         to: Some(digest("to")),
@@ -142,4 +146,9 @@ pub fn records() -> Vec<Record> {
 pub fn numbered(event: Event) -> NumberedEvent {
     let (at, trigger) = (DateTime::UNIX_EPOCH, Trigger::Schedule);
     NumberedEvent { number: 1, at, trigger, event }
+}
+
+/// The rows of these reports.
+pub fn rows(reports: &[Report]) -> Vec<ContainerRow> {
+    reports.iter().map(ContainerRow::from).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pilotfish::core::subject::Subject;
 use pilotfish::core::update::Step;
 use pilotfish::core::update::event::{Event, EventSink};
 use pilotfish::core::update::history::{Cause, Outcome, Record};
@@ -22,27 +23,27 @@ fn logged(format: Format, level: Level, colour: bool, speak: impl FnOnce()) -> S
 
 /// One event of every kind, the last four as they end.
 fn speak() {
-    let container = || "till".to_owned();
+    let till = || Subject::container("till");
     let step = Step::Switch;
     let ended = |outcome, reason| Event::UpdateEnded(Box::new(record("till", outcome, reason)));
     let updated = Record { gap_seconds: Some(0.5), ..record("till", Outcome::Updated, None) };
     for event in [
         Event::UpdateBegun {
-            container: container(),
+            subject: till(),
             image: "shop/till:1".into(),
             from: None,
             to: digest("to"),
             dependents: vec!["drawer".into()],
         },
-        Event::Continued { container: container(), intent: "going on with verify".into() },
-        Event::StepBegun { container: container(), step },
-        Event::StepDone { container: container(), step, took: Duration::from_millis(420) },
+        Event::Continued { subject: till(), intent: "going on with verify".into() },
+        Event::StepBegun { subject: till(), step },
+        Event::StepDone { subject: till(), step, took: Duration::from_millis(420) },
         Event::Pulled { registry: "shop.example:5000".into(), bytes: 4_100_000 },
-        Event::FetchedAhead { container: container(), to: digest("to") },
-        Event::SelfUpdating { container: container(), helper: "pilotfish-helper-till".into() },
-        Event::RollingBack { container: container(), cause: Cause::image("exited\nwith code 1") },
-        Event::Warning { container: container(), detail: "\x1b[2Jold images stay".into() },
-        Event::Warning { container: String::new(), detail: "the disk is slow".into() },
+        Event::FetchedAhead { subject: till(), to: digest("to") },
+        Event::SelfUpdating { subject: till(), helper: "pilotfish-helper-till".into() },
+        Event::RollingBack { subject: till(), cause: Cause::image("exited\nwith code 1") },
+        Event::Warning { subject: Some(till()), detail: "\x1b[2Jold images stay".into() },
+        Event::Warning { subject: None, detail: "the disk is slow".into() },
         Event::UpdateEnded(Box::new(updated)),
         ended(Outcome::RolledBack, Some("exited\nwith code 1")),
         ended(Outcome::Failed, Some("the pull broke off")),
@@ -128,4 +129,16 @@ fn other_crates_are_logged_only_for_warnings_and_errors() {
     assert!(!log.contains("a frame"), "{log}");
     assert!(log.contains("a bad certificate") && log.contains("a round"), "{log}");
     assert_eq!(logged(Format::Text, Level::ERROR, false, speak), "");
+}
+
+#[test]
+fn a_service_has_a_field_of_its_own() {
+    let speak = || {
+        let (subject, step) = (Subject::service("web"), Step::Pull);
+        LogListener.receive(&numbered(Event::StepBegun { subject, step }));
+    };
+    let log = logged(Format::Json, Level::TRACE, false, speak);
+    let line: Value = serde_json::from_str(&log).expect("JSON");
+    assert_eq!((&line["service"], &line["message"]), (&json!("web"), &json!("service web: pull")));
+    assert_eq!(line.get("container"), None);
 }

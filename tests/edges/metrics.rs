@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pilotfish::core::decide::snapshot::Snapshot;
+use pilotfish::core::subject::Subject;
 use pilotfish::core::update::event::{Event, EventSink};
 use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::metrics::{Metrics, catalogue};
@@ -105,7 +106,7 @@ fn the_series_of_a_container_that_is_gone_disappear() {
     let with = metrics.render(&snapshot());
     assert!(with.contains("container=\"web\"") && !with.contains("container=\"gone\""), "{with}");
     let mut later = snapshot();
-    later.reports.retain(|report| report.container != "web");
+    later.reports.retain(|report| report.subject.name != "web");
     later.in_flight.clear();
     let without = metrics.render(&later);
     assert!(!without.contains("\"web\""), "{without}");
@@ -185,4 +186,17 @@ fn before_the_first_round_times_are_zero_and_not_missing() {
     let page = Metrics::new().expect("the catalogue is valid").render(&Snapshot::default());
     assert!(page.contains("pilotfish_last_success_timestamp_seconds 0\n"), "{page}");
     assert!(page.contains("pilotfish_checks_total{outcome=\"failed\"} 0\n"), "{page}");
+}
+
+#[test]
+fn a_service_has_no_series_of_a_container() {
+    let mut snapshot = snapshot();
+    let service = Subject::service("shop");
+    snapshot.reports[0].subject = service.clone();
+    snapshot.down = vec![service.clone()];
+    let metrics = Metrics::new().expect("metrics");
+    let ended = Record { subject: service, ..record("shop", Outcome::Updated, None) };
+    metrics.receive(&numbered(Event::UpdateEnded(Box::new(ended))));
+    let page = metrics.render(&snapshot);
+    assert!(page.contains("container=\"web\"") && !page.contains("shop\""), "{page}");
 }

@@ -1,13 +1,15 @@
 //! Output for people, compared as a whole.
 
+use pilotfish::agent::RoundEnd;
 use pilotfish::core::update::history::Outcome;
 use pilotfish::core::update::plan::Outline;
+use pilotfish::documents::{CheckDocument, HistoryDocument, PlanRow, UpdateRow};
 use pilotfish::output::{
     Screen, check, check_json, dry_run, history, history_json, update_summary,
 };
 use serde_json::Value;
 
-use crate::fixtures::{berlin, digest, no, record, records, report, reports, time};
+use crate::fixtures::{berlin, digest, no, record, records, report, reports, rows, time};
 use crate::golden::{compare, compare_within};
 
 const fn screen(width: usize) -> Screen {
@@ -16,31 +18,31 @@ const fn screen(width: usize) -> Screen {
 
 #[test]
 fn check_into_a_pipe_has_full_width() {
-    compare("check-pipe", &check(&reports(), Screen::NONE));
+    compare("check-pipe", &check(&rows(&reports()), Screen::NONE));
 }
 
 #[test]
 fn check_fits_every_terminal() {
     for width in [120, 80, 60, 40] {
-        compare_within(&format!("check-{width}"), &check(&reports(), screen(width)), width);
+        compare_within(&format!("check-{width}"), &check(&rows(&reports()), screen(width)), width);
     }
 }
 
 #[test]
 fn check_with_colour_says_the_same() {
-    let colourful = check(&reports(), Screen { width: Some(120), colour: true });
+    let colourful = check(&rows(&reports()), Screen { width: Some(120), colour: true });
     compare("check-colour", &colourful);
     let mut plain = colourful;
     for code in ["0", "1", "2", "31", "32", "33", "36"] {
         plain = plain.replace(&format!("\x1b[{code}m"), "");
     }
-    assert_eq!(plain, check(&reports(), screen(120)));
+    assert_eq!(plain, check(&rows(&reports()), screen(120)));
 }
 
 #[test]
 fn check_has_singular_and_zero_forms() {
     let one = [report("till", "shop/till:1", "one", Some("one"))];
-    assert!(check(&one, Screen::NONE).ends_with("\n1 container: 1 up to date\n"));
+    assert!(check(&rows(&one), Screen::NONE).ends_with("\n1 container: 1 up to date\n"));
     assert_eq!(
         check(&[], Screen::NONE),
         "No container is watched. Start one with the label pilotfish.enable=true.\n"
@@ -55,14 +57,16 @@ fn check_shows_text_from_others_on_one_line() {
         Reason::RegistryError,
         "the registry said\r\n\x1b]0;owned\x07 200",
     );
-    let page = check(&[hostile], Screen::NONE);
+    let page = check(&rows(&[hostile]), Screen::NONE);
     assert!(!page.contains(['\x1b', '\r', '\x07']), "{page:?}");
     assert!(page.contains(r"the registry said\r\n\u{1b}]0;owned\u{7} 200"), "{page}");
 }
 
 #[test]
 fn check_for_scripts_is_the_documented_document() {
-    let page = check_json(time("2026-11-20T12:00:00.123456789Z"), &reports(), &[]).expect("JSON");
+    let checked_at = time("2026-11-20T12:00:00.123456789Z");
+    let end = RoundEnd { checked_at, reports: reports(), ..RoundEnd::default() };
+    let page = check_json(&CheckDocument::from(&end)).expect("JSON");
     compare("check-json", &page);
     let document: Value = serde_json::from_str(&page).expect("JSON");
     let fields: Vec<_> =
@@ -73,17 +77,25 @@ fn check_for_scripts_is_the_documented_document() {
     assert_eq!(fields, documented);
     assert_eq!(document["containers"][0]["running"], digest("till-1").as_str());
     assert_eq!(document["containers"][0]["reason"], Value::Null);
+    assert_eq!(
+        serde_json::from_str::<CheckDocument>(&page).expect("a check"),
+        CheckDocument::from(&end)
+    );
+}
+
+fn updates() -> Vec<UpdateRow> {
+    HistoryDocument::from(records().as_slice()).updates
 }
 
 #[test]
 fn history_into_a_pipe_has_full_width() {
-    compare("history-pipe", &history(&records(), None, &berlin(), Screen::NONE));
+    compare("history-pipe", &history(&updates(), None, &berlin(), Screen::NONE));
 }
 
 #[test]
 fn history_fits_every_terminal() {
     for width in [100, 80, 50] {
-        let page = history(&records(), None, &berlin(), screen(width));
+        let page = history(&updates(), None, &berlin(), screen(width));
         compare_within(&format!("history-{width}"), &page, width);
     }
 }
@@ -97,7 +109,7 @@ fn history_before_the_first_update_says_so() {
 
 #[test]
 fn history_for_scripts_is_the_documented_document() {
-    let page = history_json(&records()).expect("JSON");
+    let page = history_json(&HistoryDocument::from(records().as_slice())).expect("JSON");
     compare("history-json", &page);
     let document: Value = serde_json::from_str(&page).expect("JSON");
     let fields: Vec<_> =
@@ -124,14 +136,18 @@ fn history_for_scripts_is_the_documented_document() {
 fn an_update_ends_with_the_result_of_every_container() {
     let mut failed = record("web", Outcome::RolledBack, Some("exited with code 1"));
     failed.gap_seconds = Some(1.25);
-    compare_within("update", &update_summary(&[failed], &reports(), screen(80)), 80);
+    compare_within(
+        "update",
+        &update_summary(&[UpdateRow::from(&failed)], &rows(&reports()), screen(80)),
+        80,
+    );
     assert_eq!(update_summary(&[], &[], Screen::NONE), "No container is watched.\n");
 }
 
 #[test]
 fn a_dry_run_shows_the_steps_and_hides_the_environment() {
     let plan = plan();
-    let page = dry_run(&reports(), &[Outline::of(&plan)], screen(80));
+    let page = dry_run(&rows(&reports()), &[PlanRow::from(&Outline::of(&plan))], screen(80));
     assert!(!page.contains("hunter2"), "{page}");
     compare_within("dry-run", &page, 80);
 }

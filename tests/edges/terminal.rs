@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use pilotfish::core::subject::Subject;
 use pilotfish::core::update::Step;
 use pilotfish::core::update::event::{Event, EventSink, PullProgress};
 use pilotfish::core::update::history::{Cause, Outcome, Record};
+use pilotfish::documents::EventDocument;
 use pilotfish::output::{Screen, TerminalListener, Transcript};
 
 use crate::fixtures::{digest, numbered, record};
@@ -12,18 +14,18 @@ use crate::golden::{Page, compare};
 
 /// The events of a good update and of one with a rollback, each with its time in milliseconds.
 fn events() -> Vec<(u64, Event)> {
-    let container = || "till".to_owned();
+    let till = || Subject::container("till");
     let mut events = vec![(
         0,
         Event::UpdateBegun {
-            container: container(),
+            subject: till(),
             image: "shop.example:5000/front/till:1".into(),
             from: Some(digest("from")),
             to: digest("to"),
             dependents: vec!["drawer".into(), "printer".into()],
         },
     )];
-    events.push((0, Event::StepBegun { container: container(), step: Step::Pull }));
+    events.push((0, Event::StepBegun { subject: till(), step: Step::Pull }));
     // Forty updates of the progress line per second, of which ten are shown.
     for picture in 0..80u64 {
         let progress = PullProgress {
@@ -33,25 +35,25 @@ fn events() -> Vec<(u64, Event)> {
             layers: 4,
         };
         let registry = "shop.example:5000".to_owned();
-        events.push((picture * 25, Event::Pulling { container: container(), registry, progress }));
+        events.push((picture * 25, Event::Pulling { subject: till(), registry, progress }));
     }
     let registry = "shop.example:5000".to_owned();
     events.push((2000, Event::Pulled { registry, bytes: 20_000_000 }));
     let done = |step, milliseconds| Event::StepDone {
-        container: container(),
+        subject: till(),
         step,
         took: Duration::from_millis(milliseconds),
     };
     events.push((2010, done(Step::Pull, 2010)));
     for (step, milliseconds) in [(Step::Sync, 24), (Step::Create, 110), (Step::Switch, 420)] {
-        events.push((2100, Event::StepBegun { container: container(), step }));
+        events.push((2100, Event::StepBegun { subject: till(), step }));
         events.push((2200, done(step, milliseconds)));
     }
     let warning = "old images stay on disk: one is in use".to_owned();
-    events.push((2900, Event::Warning { container: container(), detail: warning }));
-    events.push((2900, Event::StepBegun { container: container(), step: Step::Verify }));
+    events.push((2900, Event::Warning { subject: Some(till()), detail: warning }));
+    events.push((2900, Event::StepBegun { subject: till(), step: Step::Verify }));
     let cause = Cause::image("the new container exited with code 1 after 0.3 s");
-    events.push((3000, Event::RollingBack { container: container(), cause }));
+    events.push((3000, Event::RollingBack { subject: till(), cause }));
     let reason = Some("the new container exited with code 1 after 0.3 s");
     let record = Record {
         gap_seconds: Some(1.75),
@@ -59,12 +61,9 @@ fn events() -> Vec<(u64, Event)> {
         ..record("till", Outcome::RolledBack, reason)
     };
     events.push((3500, Event::UpdateEnded(Box::new(record))));
-    let container = "kiosk".to_owned();
-    events.push((3900, Event::FetchedAhead { container, to: digest("to") }));
-    events.push((
-        4000,
-        Event::Warning { container: String::new(), detail: "the disk is slow".into() },
-    ));
+    let subject = Subject::container("kiosk");
+    events.push((3900, Event::FetchedAhead { subject, to: digest("to") }));
+    events.push((4000, Event::Warning { subject: None, detail: "the disk is slow".into() }));
     events
 }
 
@@ -72,7 +71,7 @@ fn rendered(screen: Screen, is_terminal: bool) -> String {
     let mut transcript = Transcript::new(screen, is_terminal);
     let mut text = String::new();
     for (at, event) in events() {
-        text.push_str(&transcript.tell(&event, Duration::from_millis(at)));
+        text.push_str(&transcript.tell(&EventDocument::from(&event), Duration::from_millis(at)));
     }
     text + &transcript.finish()
 }

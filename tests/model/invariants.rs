@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use pilotfish::core::decide::memory::Memory;
+use pilotfish::core::subject::Subject;
 use pilotfish::core::update::history::{Outcome, Record};
 use serde_json::{Value, json};
 
@@ -122,7 +123,7 @@ impl MachineState {
     }
 
     pub fn has_refused(&self, service: &str, image: &Image) -> bool {
-        self.memory().refusal(service, &image.manifest).is_some()
+        self.memory().refusal(&Subject::container(service), &image.manifest).is_some()
             || self.journals().into_iter().any(|path| self.journal_refuses(path, service, image))
     }
 
@@ -302,7 +303,7 @@ impl<'a> InvariantChecker<'a> {
         if ids.len() != history.len() {
             self.violation("I7", name, "an update is in the history twice");
         }
-        let own = history.iter().filter(|record| record.container == *name);
+        let own = history.iter().filter(|record| record.subject.is_container(name));
         let last = own.clone().rfind(|record| record.outcome == Outcome::Updated).cloned();
         let Some(image) = self.image(holder) else { return };
         let recorded = last.and_then(|record| {
@@ -314,7 +315,7 @@ impl<'a> InvariantChecker<'a> {
         if recorded != running {
             self.violation("I7", name, &format!("the history says {recorded}, but {running} runs"));
         }
-        for refusal in refused.get(name).into_iter().flatten() {
+        for refusal in refused.get(&Subject::container(name)).into_iter().flatten() {
             let is_recorded = own.clone().any(|record| {
                 let offered = record.to.as_ref().and_then(|to| self.state.registry.behind(to));
                 record.outcome != Outcome::Updated
@@ -374,7 +375,7 @@ impl<'a> InvariantChecker<'a> {
             {
                 let mut digests = refusal.digests.iter();
                 let image = digests.find_map(|it| self.state.registry.with_manifest(it));
-                if image.is_some_and(|image| image.behaviour(service).is_good()) {
+                if image.is_some_and(|image| image.behaviour(&service.name).is_good()) {
                     let detail = &refusal.detail;
                     self.found.push(format!("I8: {service}: a good image is refused: {detail}"));
                 }

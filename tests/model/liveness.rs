@@ -7,6 +7,7 @@ use std::time::Duration;
 use pilotfish::agent::{Agent, AgentHandle, Allow, Ask, Events, Heartbeat, RoundRequest};
 use pilotfish::core::decide::report::Verdict;
 use pilotfish::core::decide::snapshot::LOOP_OVERDUE_MAX;
+use pilotfish::core::subject::Subject;
 use pilotfish::core::update::event::Asker;
 use pilotfish::core::update::history::Outcome;
 use tokio::sync::{Notify, mpsc};
@@ -82,7 +83,9 @@ async fn an_update_in_verification_does_not_delay_checks_of_others() {
         let begun = machine.now();
         let request = RoundRequest { dry_run: true, ..RoundRequest::default() };
         let end = handle.ask(Asker::CommandLine, request).await.expect("a round");
-        let of = |name: &str| end.reports.iter().find(|it| it.container == name).expect("a report");
+        let of = |name: &str| {
+            end.reports.iter().find(|it| it.subject.is_container(name)).expect("a report")
+        };
         assert_eq!(of("web").verdict, Verdict::UpToDate);
         assert_eq!(of("till").verdict, Verdict::Held);
         let allow = Allow { container: "web".into() };
@@ -134,7 +137,7 @@ async fn a_command_for_one_container_does_not_wait_for_the_trial_of_another() {
         assert!(machine.now() - begun < 5 * SECOND, "it waited for the trial of till");
         let end = pending.answer().await.expect("a round");
         assert_eq!(end.records.len(), 1, "{end:?}");
-        assert_eq!(end.records[0].container, "web");
+        assert_eq!(end.records[0].subject, Subject::container("web"));
     };
     tokio::select! {
         _ = agent.run(&mut queue, &reload) => panic!("it ended"),

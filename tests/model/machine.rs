@@ -279,7 +279,7 @@ impl Machine {
     pub fn update_ended(&self, record: &Record) {
         let reason = record.reason.as_deref().map_or(String::new(), |why| format!(": {why}"));
         let gap = record.gap_seconds.map_or(String::new(), |gap| format!(" (gap {gap:.1}s)"));
-        self.log(format!("{}: {}{gap}{reason}", record.container, record.outcome.word()));
+        self.log(format!("{}: {}{gap}{reason}", record.subject, record.outcome.word()));
     }
 
     /// A step of an update begins.

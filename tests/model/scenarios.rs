@@ -125,7 +125,7 @@ fn log_end(machine: &Machine, end: End) {
 
 fn log_round(machine: &Machine, end: &RoundEnd) {
     for plan in &end.outlines {
-        machine.log(format!("{} would be updated", plan.container));
+        machine.log(format!("{} would be updated", plan.subject));
     }
     for report in &end.reports {
         machine.log(in_words(report));
@@ -133,7 +133,7 @@ fn log_round(machine: &Machine, end: &RoundEnd) {
 }
 
 fn in_words(report: &Report) -> String {
-    let mut text = format!("{} is {}", report.container, report.verdict.word());
+    let mut text = format!("{} is {}", report.subject, report.verdict.word());
     if let Some(reason) = report.reason {
         // Writing to a String cannot fail.
         let _ = write!(text, " ({reason})");

@@ -156,27 +156,28 @@ impl EventSink for ModelListener {
     fn receive(&self, NumberedEvent { event, .. }: &NumberedEvent) {
         let machine = &self.0;
         match event {
-            Event::UpdateBegun { container, image, .. } => {
-                machine.log(format!("{container}: an update of {image} begins"));
+            Event::UpdateBegun { subject, image, .. } => {
+                machine.log(format!("{subject}: an update of {image} begins"));
             }
-            Event::Continued { container, intent } => {
-                machine.log(format!("{container}: taken up: {intent}"));
+            Event::Continued { subject, intent } => {
+                machine.log(format!("{subject}: taken up: {intent}"));
             }
-            Event::StepBegun { container, step } => {
-                machine.log(format!("{container}: {}", step.word()));
+            Event::StepBegun { subject, step } => {
+                machine.log(format!("{subject}: {}", step.word()));
                 if *step == Step::Commit {
-                    machine.verification_passed(container);
+                    machine.verification_passed(&subject.name);
                 }
-                machine.step_began(container, step.word());
+                machine.step_began(&subject.name, step.word());
             }
-            Event::RollingBack { container, cause } => machine.rollback_began(container, cause),
+            Event::RollingBack { subject, cause } => machine.rollback_began(&subject.name, cause),
             Event::UpdateEnded(record) => machine.update_ended(record),
-            Event::Warning { container, detail } => {
+            Event::Warning { subject, detail } => {
+                let subject = subject.as_ref().map(ToString::to_string).unwrap_or_default();
                 let detail = machine.in_words(detail);
-                machine.log(format!("{container}: warning: {detail}"));
+                machine.log(format!("{subject}: warning: {detail}"));
             }
-            Event::FetchedAhead { container, .. } => {
-                machine.log(format!("{container}: fetched ahead"));
+            Event::FetchedAhead { subject, .. } => {
+                machine.log(format!("{subject}: fetched ahead"));
             }
             Event::SelfUpdating { .. }
             | Event::StepDone { .. }

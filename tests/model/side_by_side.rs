@@ -108,7 +108,7 @@ async fn a_bad_release_does_not_delay_a_good_one() {
         .lock()
         .history()
         .into_iter()
-        .map(|record| (record.container, record.outcome.word().to_owned()))
+        .map(|record| (record.subject.name, record.outcome.word().to_owned()))
         .collect();
     let expected = [("kiosk", "rolled_back"), ("till", "updated")];
     assert_eq!(outcomes, expected.map(|(name, word)| (name.to_owned(), word.to_owned())).into());

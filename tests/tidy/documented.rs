@@ -7,15 +7,17 @@ use chrono::DateTime;
 use clap::CommandFactory as _;
 use pilotfish::cli::Cli;
 use pilotfish::config::{KEYS, REGISTRY_KEYS};
-use pilotfish::control::Status;
 use pilotfish::core::decide::reason::Reason;
-use pilotfish::core::decide::report::{Report, Verdict};
-use pilotfish::core::decide::snapshot::{ActiveUpdate, Snapshot};
-use pilotfish::core::policy::own_labels::IgnoredLabels;
+use pilotfish::core::decide::report::Verdict;
+use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
-use pilotfish::core::update::history::{Outcome, Record};
+use pilotfish::core::subject::Subject;
+use pilotfish::core::update::history::Outcome;
+use pilotfish::documents::{
+    CheckDocument, ContainerRow, HistoryDocument, IgnoredLabelsRow, InFlightRow, StatusDocument,
+    UpdateRow,
+};
 use pilotfish::metrics::catalogue;
-use pilotfish::output::{check_json, status_json};
 
 use crate::source_tree::{File, Finding, assert_none, file, files, top};
 
@@ -143,12 +145,10 @@ fn the_program_has_the_promised_metrics_and_no_others() {
     assert_eq!(names, METRICS);
 }
 
-/// Field names as serde writes them, from a report and a record with everything in it.
+/// Field names as serde writes them, from documents with everything in them.
 fn fields_of_the_json() -> BTreeSet<String> {
-    let report = Report {
-        no_rollback: None,
-        drops: Vec::new(),
-        container: String::new(),
+    let row = ContainerRow {
+        subject: Subject::container(""),
         image: String::new(),
         running: None,
         offered: None,
@@ -156,10 +156,14 @@ fn fields_of_the_json() -> BTreeSet<String> {
         reason: None,
         detail: None,
         advice: None,
+        no_rollback: Some(String::new()),
+        drops: vec![String::new()],
     };
-    let record = Record {
+    let ignored_labels =
+        IgnoredLabelsRow { container: String::new(), labels: BTreeMap::new(), watched: false };
+    let update = UpdateRow {
         id: String::new(),
-        container: String::new(),
+        subject: Subject::container(""),
         image: String::new(),
         from: None,
         to: None,
@@ -172,30 +176,26 @@ fn fields_of_the_json() -> BTreeSet<String> {
         log: Vec::new(),
         dependents: vec![String::new()],
     };
-    let ignored_labels =
-        IgnoredLabels { container: String::new(), labels: BTreeMap::new(), watched: false };
-    let check = check_json(DateTime::UNIX_EPOCH, &[report], &[ignored_labels]).unwrap_or_default();
-    let check: serde_json::Value = serde_json::from_str(&check).unwrap_or_default();
-    let record = serde_json::to_value(record).unwrap_or_default();
-    let in_flight = vec![ActiveUpdate { container: String::new(), step: None }];
-    let status = Status {
-        version: String::new(),
-        pid: 0,
-        snapshot: Snapshot { in_flight, ..Snapshot::default() },
+    let in_flight = InFlightRow { subject: Subject::container(""), step: None };
+    let frame = CheckDocument {
+        checked_at: DateTime::UNIX_EPOCH,
+        containers: Vec::new(),
+        ignored_labels: Vec::new(),
     };
-    let status = status_json(&status).unwrap_or_default();
-    let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
-    let in_flight = status["in_flight"][0].clone();
-    let documents = [
-        in_flight,
-        check["containers"][0].clone(),
-        check["ignored_labels"][0].clone(),
-        record,
-        status,
+    let frames = [
+        serde_json::to_value(frame),
+        serde_json::to_value(HistoryDocument { updates: Vec::new() }),
+        serde_json::to_value(StatusDocument::new("", 0, &Snapshot::default())),
     ];
-    let fields = documents.iter().filter_map(serde_json::Value::as_object);
-    let frames = ["checked_at", "containers", "ignored_labels", "updates"].map(str::to_owned);
-    fields.flat_map(serde_json::Map::keys).cloned().chain(frames).collect()
+    let rows = [
+        serde_json::to_value(row),
+        serde_json::to_value(ignored_labels),
+        serde_json::to_value(update),
+        serde_json::to_value(in_flight),
+    ];
+    let fields = |document: serde_json::Value| document.as_object().cloned().unwrap_or_default();
+    let documents = frames.into_iter().chain(rows).filter_map(Result::ok);
+    documents.flat_map(|document| fields(document).into_iter().map(|(name, _)| name)).collect()
 }
 
 #[test]

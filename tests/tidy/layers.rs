@@ -11,7 +11,10 @@ const LAYERS: [(Kind, &[&str]); 5] = [
         Kind::Ordered,
         &["ports", "exec", "start_requirements", "observe", "execute", "recover", "agent"],
     ),
-    (Kind::Ordered, &["config", "cli", "control", "output", "metrics", "telemetry", "api"]),
+    (
+        Kind::Ordered,
+        &["documents", "config", "cli", "control", "output", "metrics", "telemetry", "api"],
+    ),
     (Kind::Ordered, &["app", "commands"]),
 ];
 

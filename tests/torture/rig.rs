@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use pilotfish::core::decide::memory::Memory;
 use pilotfish::core::docker::reference::Digest;
+use pilotfish::core::subject::Subject;
 use serde_json::Value;
 
 use crate::dependents::Dependent;
@@ -319,7 +320,7 @@ impl Rig {
         let Ok(memory) = fs::read(self.pi.agent.state().join("memory.json")) else { return false };
         let memory: Memory = serde_json::from_slice(&memory).expect("memory.json");
         let digest = release.digest.parse::<Digest>().expect("a digest");
-        memory.refusal(SERVICE, &digest).is_some()
+        memory.refusal(&Subject::container(SERVICE), &digest).is_some()
     }
 
     /// I8: a bad release is started once, and once more for each fault that may have interrupted

@@ -12,6 +12,7 @@ use crate::core::decide::observation::{Observation, Readiness};
 use crate::core::decide::snapshot::ActiveUpdate;
 use crate::core::decide::{Decision, Fetch, No, originals};
 use crate::core::docker::inspect;
+use crate::core::subject::Subject;
 use crate::core::update::Step;
 use crate::core::update::footprint::Footprint;
 use crate::core::update::history::Record;
@@ -104,8 +105,9 @@ impl Updates {
     }
 
     /// Notes the step that the update of a container is at.
-    pub(in crate::agent) fn note_step(&mut self, container: &str, step: Step) {
-        let is_it = |one: &&mut InFlight| one.container == container && one.plan.is_some();
+    pub(in crate::agent) fn note_step(&mut self, subject: &Subject, step: Step) {
+        let is_it =
+            |one: &&mut InFlight| subject.is_container(&one.container) && one.plan.is_some();
         if let Some(one) = self.all.values_mut().find(is_it) {
             one.step = Some(step);
         }
@@ -114,10 +116,12 @@ impl Updates {
     /// The updates in flight as the snapshot shows them, by container.
     pub(in crate::agent) fn shown(&self) -> Vec<ActiveUpdate> {
         let updates = self.all.values().filter(|one| one.plan.is_some());
-        let shown =
-            |one: &InFlight| ActiveUpdate { container: one.container.clone(), step: one.step };
+        let shown = |one: &InFlight| ActiveUpdate {
+            subject: Subject::container(&one.container),
+            step: one.step,
+        };
         let mut shown: Vec<_> = updates.map(shown).collect();
-        shown.sort_by(|a, b| a.container.cmp(&b.container));
+        shown.sort_by(|a, b| a.subject.cmp(&b.subject));
         shown
     }
 }

@@ -271,7 +271,7 @@ impl<P: Ports> Agent<P> {
                 return;
             }
         };
-        let ended = records.iter().map(|record| record.container.clone());
+        let ended = records.iter().map(|record| record.subject.name.clone());
         let touched: BTreeSet<_> = ended.chain(open.keys().cloned()).collect();
         let open = open.into_keys().collect();
         self.answer_after_look(Ok(RecoverEnd { records, open }), touched, answer).await;
@@ -290,7 +290,7 @@ impl<P: Ports> Agent<P> {
         };
         self.publish(|snapshot| snapshot.is_ready = true);
         let names: BTreeSet<_> =
-            recovered.records.iter().map(|record| record.container.clone()).collect();
+            recovered.records.iter().map(|record| record.subject.name.clone()).collect();
         if let Some(round) = self.rounds.values_mut().find(|round| !round.waiting.is_empty()) {
             round.end.recovered.extend(recovered.records);
         } else if !names.is_empty() && self.snapshot.borrow().last_check.is_some() {

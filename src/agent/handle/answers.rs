@@ -14,6 +14,7 @@ use crate::core::decide::observation::{Observation, Previous};
 use crate::core::decide::offer::Offer;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::docker::webhook::Push;
+use crate::core::subject::Subject;
 use crate::core::update::event::{Asker, Trigger};
 use crate::engine::Engine;
 use crate::observe;
@@ -173,11 +174,12 @@ impl<P: Ports> Agent<P> {
 
     async fn allow(&mut self, name: &str) -> Result<usize, AskError> {
         let mut memory = self.context.ports.state().memory()?;
-        if !memory.refused.contains_key(name) {
+        let subject = Subject::container(name);
+        if !memory.refused.contains_key(&subject) {
             self.check_name(name).await?;
             memory = self.context.ports.state().memory()?;
         }
-        let count = memory.allow(name);
+        let count = memory.allow(&subject);
         self.context.ports.state().remember(&memory)?;
         self.show_refused();
         Ok(count)

@@ -21,7 +21,8 @@ impl RoundEnd {
         let checked_at = snapshot.last_check?;
         snapshot.next_check.filter(|next| *next > now)?;
         let names = request.names.as_ref();
-        let is_meant = |report: &&Report| names.is_none_or(|all| all.contains(&report.container));
+        let is_meant =
+            |report: &&Report| names.is_none_or(|all| all.contains(&report.subject.name));
         let reports: Vec<_> = snapshot.reports.iter().filter(is_meant).cloned().collect();
         let is_complete = names.is_none_or(|names| names.len() == reports.len());
         let quotas = snapshot.quotas.clone();
@@ -40,7 +41,7 @@ impl<P: Ports> Agent<P> {
         let known = RoundEnd::known(request, &snapshot, self.context.ports.host().now())?;
         let mut watched = self.watched().await.ok()?;
         let reported: BTreeSet<_> =
-            snapshot.reports.iter().map(|report| report.container.clone()).collect();
+            snapshot.reports.iter().map(|report| report.subject.name.clone()).collect();
         // Nor is one that an update has left without a container of its name.
         let absent = self.names_at_work().into_iter().chain(self.open.keys().cloned());
         watched.extend(absent.filter(|name| reported.contains(name)));

@@ -9,6 +9,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
+use crate::core::subject::Subject;
 use crate::core::update::Step;
 use crate::core::update::event::{Event, EventSink, Listener, NumberedEvent, Trigger};
 use crate::host::Host;
@@ -54,7 +55,7 @@ impl EventFilter {
     pub fn admits(&self, event: &NumberedEvent) -> bool {
         let is_asked = matches!(event.trigger, Trigger::Asked { id, .. } if Some(id) == self.ask);
         let is_named = self.containers.as_ref().is_none_or(|names| {
-            event.event.container().is_some_and(|container| names.contains(container))
+            event.event.subject().is_some_and(|subject| names.contains(&subject.name))
         });
         is_asked || is_named
     }
@@ -143,7 +144,7 @@ impl Subscription {
 
 /// An update begins a step. The loop shows it in the snapshot.
 pub(in crate::agent) struct StepNews {
-    pub(in crate::agent) container: String,
+    pub(in crate::agent) subject: Subject,
     pub(in crate::agent) step: Step,
 }
 
@@ -159,10 +160,10 @@ pub(in crate::agent) struct Publisher<P> {
 impl<P: Ports> Listener for Publisher<P> {
     fn receive(&self, event: &Event) {
         self.events.publish(self.ports.host().now(), self.trigger, event.clone());
-        if let Event::StepBegun { container, step } = event {
+        if let Event::StepBegun { subject, step } = event {
             // A loop that has ended shows nothing any more. An update has eight steps, so the queue
             // stays short.
-            let _ = self.steps.send(StepNews { container: container.clone(), step: *step });
+            let _ = self.steps.send(StepNews { subject: subject.clone(), step: *step });
         }
     }
 }
@@ -174,7 +175,7 @@ mod tests {
     use super::*;
 
     fn begun(container: &str) -> Event {
-        Event::StepBegun { container: container.to_owned(), step: Step::Pull }
+        Event::StepBegun { subject: Subject::container(container), step: Step::Pull }
     }
 
     fn asked(id: u64) -> Trigger {

@@ -1,7 +1,6 @@
 //! What can be asked of the agent. Each question has an answer of its own type, so nothing else can
 //! come back.
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::agent::{ROUNDS_MAX, RoundEnd, RoundError, RoundRequest};
@@ -38,8 +37,7 @@ pub struct RollBack {
 }
 
 /// How a rollback by hand ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RollbackEnd {
     /// It ended, one way or the other.
     Ended(Box<Record>),
@@ -58,7 +56,7 @@ pub struct Allow {
 pub struct Recover;
 
 /// What became of the updates that were left open.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RecoverEnd {
     /// The updates that ended now.
     pub records: Vec<Record>,

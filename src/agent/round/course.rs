@@ -161,7 +161,7 @@ impl<P: Ports> Agent<P> {
     fn could_not_look_again(&mut self, id: RoundId, names: &BTreeSet<String>, error: &RoundError) {
         let Some(mut round) = self.rounds.remove(&id) else { return };
         let detail = format!("it could not be looked at again: {error}");
-        let is_meant = |report: &&Report| names.contains(&report.container);
+        let is_meant = |report: &&Report| names.contains(&report.subject.name);
         let earlier = Arc::clone(&self.snapshot.borrow());
         let reports = earlier.reports.iter().filter(is_meant);
         let reports: Vec<_> =
@@ -306,5 +306,6 @@ fn refuse_index(memory: &mut Memory, observation: &Observation) -> bool {
     };
     let mut again = Refusal::clone(refusal);
     again.digests.insert(index.clone());
-    memory.refusal(&observation.name, index).is_none() && memory.refuse(&observation.name, again)
+    let subject = observation.subject();
+    memory.refusal(&subject, index).is_none() && memory.refuse(&subject, again)
 }

@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::agent::handle::question::{Answer, AskError};
@@ -34,7 +33,7 @@ use crate::recover::RecoverError;
 use facts::LookFacts;
 
 /// What a round is about.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoundRequest {
     /// Only these containers; `None`: all that are watched.
     pub names: Option<BTreeSet<String>>,
@@ -43,7 +42,6 @@ pub struct RoundRequest {
     /// Windows and refusals do not hold; safety does.
     pub force: bool,
     /// A person names the containers: a pause after tries that failed does not hold.
-    #[serde(default)]
     pub tries_at_once: bool,
     /// Decide, and leave it at that.
     pub dry_run: bool,
@@ -52,7 +50,7 @@ pub struct RoundRequest {
 }
 
 /// How a round ended.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RoundEnd {
     /// When the containers were looked at.
     pub checked_at: DateTime<Utc>,
@@ -65,13 +63,10 @@ pub struct RoundEnd {
     /// Earlier updates that had been left open, and ended now.
     pub recovered: Vec<Record>,
     /// What the registries say of their quotas, by registry.
-    #[serde(default)]
     pub quotas: BTreeMap<String, Quota>,
     /// Labels of images that do not count.
-    #[serde(default)]
     pub ignored_labels: Vec<IgnoredLabels>,
     /// The agent's own container, where a helper updates it from now on.
-    #[serde(default)]
     pub self_updating: Option<String>,
 }
 
@@ -250,7 +245,7 @@ impl Round {
     /// latest report.
     pub(in crate::agent) fn has_succeeded(&self, latest: &[Report]) -> bool {
         let is_checked = |report: &Report| report.verdict != Verdict::Error;
-        let of = |name: &String| latest.iter().find(|report| report.container == *name);
+        let of = |name: &String| latest.iter().find(|report| report.subject.is_container(name));
         self.end.reports.iter().all(is_checked)
             && self.skipped.iter().all(|name| of(name).is_some_and(is_checked))
     }

@@ -7,6 +7,7 @@ use super::{QueuedRound, Reply, Round};
 use crate::agent::{Agent, RoundError};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::{Report, Verdict};
+use crate::core::subject::Subject;
 use crate::core::update::event::Event;
 use crate::ports::Ports;
 
@@ -14,17 +15,17 @@ impl<P: Ports> Agent<P> {
     /// Shows how these containers stand now, in a round and to everybody. Nothing is published
     /// where they stand as before.
     pub(in crate::agent) fn show(&self, round: &mut Round, reports: &[Report]) {
-        let names: BTreeSet<_> = reports.iter().map(|report| report.container.clone()).collect();
-        let is_meant = |report: &Report| names.contains(&report.container);
+        let names: BTreeSet<_> = reports.iter().map(|report| report.subject.clone()).collect();
+        let is_meant = |report: &Report| names.contains(&report.subject);
         let own = std::mem::take(&mut round.end.reports);
-        let known: BTreeSet<_> = own.iter().map(|report| &report.container).collect();
-        let is_first = |report: &&Report| is_meant(report) && !known.contains(&report.container);
+        let known: BTreeSet<_> = own.iter().map(|report| &report.subject).collect();
+        let is_first = |report: &&Report| is_meant(report) && !known.contains(&report.subject);
         let earlier = Arc::clone(&self.snapshot.borrow());
         round.before.extend(earlier.reports.iter().filter(is_first).cloned());
         self.snapshot.send_if_modified(|snapshot| {
             let shown = snapshot.reports.iter().filter(|report| !is_meant(report));
             let mut shown: Vec<_> = shown.chain(reports).cloned().collect();
-            shown.sort_by(|a, b| a.container.cmp(&b.container));
+            shown.sort_by(|a, b| a.subject.cmp(&b.subject));
             let is_news = shown != snapshot.reports;
             if is_news {
                 Arc::make_mut(snapshot).reports = shown;
@@ -45,10 +46,10 @@ impl<P: Ports> Agent<P> {
         let touched = std::mem::take(&mut self.touched);
         self.touched = touched.into_iter().filter(|(name, _)| is_there(name)).collect();
         self.snapshot.send_if_modified(|snapshot| {
-            let are_all = snapshot.reports.iter().all(|report| is_there(&report.container));
+            let are_all = snapshot.reports.iter().all(|report| is_there(&report.subject.name));
             if !are_all {
                 let snapshot = Arc::make_mut(snapshot);
-                snapshot.reports.retain(|report| is_there(&report.container));
+                snapshot.reports.retain(|report| is_there(&report.subject.name));
             }
             !are_all
         });
@@ -59,7 +60,7 @@ impl<P: Ports> Agent<P> {
     pub(in crate::agent) fn show_stuck(&self, open: &BTreeMap<String, OpenUpdate>) {
         let those = |is_meant: fn(&OpenUpdate) -> bool| {
             let meant = open.iter().filter(|(_, open)| is_meant(open));
-            meant.map(|(container, _)| container.clone()).collect::<Vec<_>>()
+            meant.map(|(container, _)| Subject::container(container)).collect::<Vec<_>>()
         };
         let stuck = those(|open| matches!(open, OpenUpdate::Stuck(_) | OpenUpdate::Down(_)));
         let down = those(|open| matches!(open, OpenUpdate::Down(_)));
@@ -114,11 +115,11 @@ impl<P: Ports> Agent<P> {
         listener.receive(&Event::RoundEnded { containers, news, took });
     }
 
-    /// Shows how many digests are refused, by container.
+    /// Shows how many digests are refused, by subject.
     pub(in crate::agent) fn show_refused(&self) {
         let memory = self.context.ports.state().memory().unwrap_or_default();
-        let count = |(name, refusals): (&String, &Vec<_>)| (name.clone(), refusals.len());
-        let refused: Vec<_> = memory.refused.iter().map(count).collect();
+        let count = |(subject, refusals): (&Subject, &Vec<_>)| (subject.clone(), refusals.len());
+        let refused: BTreeMap<_, _> = memory.refused.iter().map(count).collect();
         if self.snapshot.borrow().refused != refused {
             self.publish(|snapshot| snapshot.refused = refused);
         }
@@ -129,7 +130,7 @@ impl<P: Ports> Agent<P> {
 /// and is up to date is no news.
 fn news(before: &[Report], now: &[Report]) -> Vec<Report> {
     let is_news = |report: &&Report| {
-        let earlier = before.iter().find(|earlier| earlier.container == report.container);
+        let earlier = before.iter().find(|earlier| earlier.subject == report.subject);
         earlier.map_or(report.verdict != Verdict::UpToDate, |earlier| {
             (earlier.verdict, earlier.reason) != (report.verdict, report.reason)
         })

@@ -11,6 +11,7 @@ use crate::agent::tasks::TaskResult;
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Report;
 use crate::core::policy::hooks::Moment;
+use crate::core::subject::Subject;
 use crate::ports::Ports;
 use crate::registry::Registry;
 
@@ -114,8 +115,8 @@ impl<P: Ports> Agent<P> {
     fn finish(&mut self, id: RoundId) {
         let Some(mut round) = self.rounds.remove(&id) else { return };
         self.report_missing(&mut round);
-        round.end.reports.sort_by(|a, b| a.container.cmp(&b.container));
-        round.end.outlines.sort_by(|a, b| a.container.cmp(&b.container));
+        round.end.reports.sort_by(|a, b| a.subject.cmp(&b.subject));
+        round.end.outlines.sort_by(|a, b| a.subject.cmp(&b.subject));
         round.end.quotas = self.context.ports.registry().quotas();
         self.show_refused();
         if !matches!(round.order.reply, Reply::After(_)) {
@@ -130,8 +131,9 @@ impl<P: Ports> Agent<P> {
         let names = Names::of(&round.order.request);
         let is_broken =
             |open: &OpenUpdate| matches!(open, OpenUpdate::Stuck(_) | OpenUpdate::Down(_));
-        let is_reported =
-            |name: &String| round.end.reports.iter().any(|report| report.container == *name);
+        let is_reported = |name: &String| {
+            round.end.reports.iter().any(|report| report.subject.is_container(name))
+        };
         let missing = round
             .open
             .iter()
@@ -145,7 +147,10 @@ impl<P: Ports> Agent<P> {
             let plan = &journal.header.plan;
             for member in plan.numbers().map(|number| plan.member(number)) {
                 let open = missing.get(&member.container);
-                let report = |open| Report::of_missing(&member.container, &member.image, open);
+                let report = |open| {
+                    let subject = Subject::container(&member.container);
+                    Report::of_missing(subject, &member.image, open)
+                };
                 reports.extend(open.map(|open| report(open)));
             }
         }

@@ -123,7 +123,8 @@ impl<P: Ports> Agent<P> {
     /// The agent found nothing in the way of the update, and the helper did: where that is more
     /// than a registry that is away, it is not handed over for ever.
     fn count_refusal_to_begin(&self, self_update: &SelfUpdate, end: &RoundEnd) {
-        let report = end.reports.iter().find(|report| report.container == self_update.container);
+        let report =
+            end.reports.iter().find(|report| report.subject.is_container(&self_update.container));
         let Some(report) = report.filter(|_| end.records.is_empty()) else { return };
         if report.verdict == Verdict::Held {
             let why = report.detail.clone().unwrap_or_default();

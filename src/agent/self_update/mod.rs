@@ -98,8 +98,8 @@ impl<P: Ports> Context<P> {
             engine.connect(&endpoint.network, &id, &endpoint.config).await?;
         }
         engine.start(&id).await?;
-        let (container, helper) = (self_update.container.clone(), self_update.helper());
-        self.listener.receive(&Event::SelfUpdating { container, helper });
+        let (subject, helper) = (self_update.subject(), self_update.helper());
+        self.listener.receive(&Event::SelfUpdating { subject, helper });
         Ok(())
     }
 
@@ -226,7 +226,7 @@ impl<P: Ports> Context<P> {
         let offer = &self_update.to;
         let (digests, at) = (offer.digests(), self.ports.host().now());
         let refusal = Refusal { digests, at, detail: why.to_owned() };
-        memory.note_interruption(&self_update.container, &offer.manifest, refusal);
+        memory.note_interruption(&self_update.subject(), &offer.manifest, refusal);
         self.ports.state().remember(&memory)
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::decide::failed_tries::{FailedTry, Failing};
 use crate::core::decide::origin::RememberedOrigin;
 use crate::core::docker::reference::{Digest, Reference};
+use crate::core::subject::{self, Subject};
 use crate::core::update::history::Fault;
 
 /// Most refused digests remembered per container; the oldest go first. A person who pushes a
@@ -54,18 +55,18 @@ pub struct Interruptions {
 /// Everything the agent remembers. One file, which is replaced as a whole after a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// Refused digests, by container.
-    #[serde(default)]
-    pub refused: BTreeMap<String, Vec<Refusal>>,
-    /// Interrupted tries, by container.
-    #[serde(default)]
-    pub interrupted: BTreeMap<String, Interruptions>,
-    /// Tries that failed before the image was judged, by container.
-    #[serde(default)]
-    pub failing: BTreeMap<String, Failing>,
-    /// The ID of the previous image, by container.
-    #[serde(default)]
-    pub previous: BTreeMap<String, String>,
+    /// Refused digests, by subject.
+    #[serde(default, with = "subject::keys")]
+    pub refused: BTreeMap<Subject, Vec<Refusal>>,
+    /// Interrupted tries, by subject.
+    #[serde(default, with = "subject::keys")]
+    pub interrupted: BTreeMap<Subject, Interruptions>,
+    /// Tries that failed before the image was judged, by subject.
+    #[serde(default, with = "subject::keys")]
+    pub failing: BTreeMap<Subject, Failing>,
+    /// The ID of the previous image, by subject.
+    #[serde(default, with = "subject::keys")]
+    pub previous: BTreeMap<Subject, String>,
     /// For each image ID, digests that lead to it although the Engine does not say so: a
     /// republished index, or an image whose tag has moved on the containerd image store.
     #[serde(default)]
@@ -83,16 +84,16 @@ pub struct Memory {
 impl Memory {
     /// The refusal of an index or a manifest.
     #[must_use]
-    pub fn refusal(&self, container: &str, digest: &Digest) -> Option<&Refusal> {
-        self.refused.get(container)?.iter().find(|refusal| refusal.digests.contains(digest))
+    pub fn refusal(&self, subject: &Subject, digest: &Digest) -> Option<&Refusal> {
+        self.refused.get(subject)?.iter().find(|refusal| refusal.digests.contains(digest))
     }
 
     /// Refuses an image from now on, under each of its digests. An image that is already refused
     /// gets the new digests. Returns whether anything changed.
-    pub fn refuse(&mut self, container: &str, refusal: Refusal) -> bool {
-        self.interrupted.remove(container);
-        self.failing.remove(container);
-        let refusals = self.refused.entry(container.to_owned()).or_default();
+    pub fn refuse(&mut self, subject: &Subject, refusal: Refusal) -> bool {
+        self.interrupted.remove(subject);
+        self.failing.remove(subject);
+        let refusals = self.refused.entry(subject.clone()).or_default();
         let is_it = |known: &&mut Refusal| !known.digests.is_disjoint(&refusal.digests);
         if let Some(known) = refusals.iter_mut().find(is_it) {
             let before = known.digests.len();
@@ -106,30 +107,30 @@ impl Memory {
     }
 
     /// Forgets the refused digests of a container. Returns how many there were.
-    pub fn allow(&mut self, container: &str) -> usize {
-        self.interrupted.remove(container);
-        self.failing.remove(container);
-        self.refused.remove(container).map_or(0, |refusals| refusals.len())
+    pub fn allow(&mut self, subject: &Subject) -> usize {
+        self.interrupted.remove(subject);
+        self.failing.remove(subject);
+        self.refused.remove(subject).map_or(0, |refusals| refusals.len())
     }
 
     /// The failed tries of an index or a manifest, for exactly this container.
     #[must_use]
-    pub fn failing(&self, container: &str, id: &str, digest: &Digest) -> Option<&Failing> {
-        let failing = self.failing.get(container)?;
+    pub fn failing(&self, subject: &Subject, id: &str, digest: &Digest) -> Option<&Failing> {
+        let failing = self.failing.get(subject)?;
         (failing.container_id == id && failing.digests.contains(digest)).then_some(failing)
     }
 
     /// Counts a failed try that says nothing about the image.
-    pub fn fail(&mut self, container: &str, failed: FailedTry) {
-        match self.failing.get_mut(container) {
+    pub fn fail(&mut self, subject: &Subject, failed: FailedTry) {
+        match self.failing.get_mut(subject) {
             Some(failing) if failing.is_of(&failed) => failing.add(failed),
             _ => {
-                self.failing.insert(container.to_owned(), Failing::first(failed));
+                self.failing.insert(subject.clone(), Failing::first(failed));
             }
         }
         while self.failing.len() > FAILING_MAX {
             let oldest = self.failing.iter().min_by_key(|(_, failing)| failing.at);
-            let Some(oldest) = oldest.map(|(name, _)| name.clone()) else { return };
+            let Some(oldest) = oldest.map(|(subject, _)| subject.clone()) else { return };
             self.failing.remove(&oldest);
         }
     }
@@ -143,21 +144,21 @@ impl Memory {
     /// the same failure was recorded before.
     pub fn note_failure(
         &mut self,
-        container: &str,
+        subject: &Subject,
         fault: Fault,
         failed: FailedTry,
         is_news: bool,
     ) -> bool {
         let FailedTry { digests, at, detail, .. } = failed.clone();
         match fault {
-            Fault::Image => self.refuse(container, Refusal { digests, at, detail }),
+            Fault::Image => self.refuse(subject, Refusal { digests, at, detail }),
             Fault::Surroundings if is_news => {
-                self.fail(container, failed);
+                self.fail(subject, failed);
                 true
             }
             Fault::Interruption | Fault::DamagedCopy if is_news && failed.was_outage => {
                 let refusal = Refusal { digests, at, detail };
-                self.note_interruption(container, &failed.manifest, refusal);
+                self.note_interruption(subject, &failed.manifest, refusal);
                 true
             }
             Fault::Surroundings | Fault::Interruption | Fault::DamagedCopy | Fault::Person => false,
@@ -166,19 +167,19 @@ impl Memory {
 
     /// Takes in an interrupted try. Enough of them refuse the image, so that no image is
     /// tried without end; `refusal` says which image, and why the last try ended.
-    pub fn note_interruption(&mut self, container: &str, manifest: &Digest, refusal: Refusal) {
-        let count = self.interrupt(container, manifest);
+    pub fn note_interruption(&mut self, subject: &Subject, manifest: &Digest, refusal: Refusal) {
+        let count = self.interrupt(subject, manifest);
         if count >= INTERRUPTIONS_MAX {
             let why = refusal.detail;
             let detail = format!("{count} tries were interrupted, the last one: {why}");
-            self.refuse(container, Refusal { detail, ..refusal });
+            self.refuse(subject, Refusal { detail, ..refusal });
         }
     }
 
     /// Counts an interrupted try. Returns how many there have been for this digest.
-    pub fn interrupt(&mut self, container: &str, manifest: &Digest) -> u32 {
+    pub fn interrupt(&mut self, subject: &Subject, manifest: &Digest) -> u32 {
         let fresh = Interruptions { manifest: manifest.clone(), count: 0 };
-        let entry = self.interrupted.entry(container.to_owned()).or_insert_with(|| fresh.clone());
+        let entry = self.interrupted.entry(subject.clone()).or_insert_with(|| fresh.clone());
         if entry.manifest != *manifest {
             *entry = fresh;
         }
@@ -188,11 +189,11 @@ impl Memory {
 
     /// The container now runs another image. Forgets interrupted tries and any refusal of this
     /// image, because it proved itself. A rollback goes to the image before it.
-    pub fn succeed(&mut self, container: &str, digests: &BTreeSet<Digest>, previous: &str) {
-        self.interrupted.remove(container);
-        self.failing.remove(container);
-        self.previous.insert(container.to_owned(), previous.to_owned());
-        if let Some(refusals) = self.refused.get_mut(container) {
+    pub fn succeed(&mut self, subject: &Subject, digests: &BTreeSet<Digest>, previous: &str) {
+        self.interrupted.remove(subject);
+        self.failing.remove(subject);
+        self.previous.insert(subject.clone(), previous.to_owned());
+        if let Some(refusals) = self.refused.get_mut(subject) {
             refusals.retain(|refusal| refusal.digests.is_disjoint(digests));
         }
         self.refused.retain(|_, refusals| !refusals.is_empty());

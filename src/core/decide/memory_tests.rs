@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn till() -> Subject {
+    Subject::container("till")
+}
+
 fn digest(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
@@ -14,47 +18,47 @@ fn refusal(digests: &[&str]) -> Refusal {
 #[test]
 fn a_refusal_holds_for_the_manifest_and_every_index_that_led_to_it() {
     let mut memory = Memory::default();
-    assert!(memory.refuse("till", refusal(&["manifest", "index 1"])));
-    assert!(memory.refuse("till", refusal(&["manifest", "index 2"])));
-    assert!(!memory.refuse("till", refusal(&["manifest", "index 2"])));
+    assert!(memory.refuse(&till(), refusal(&["manifest", "index 1"])));
+    assert!(memory.refuse(&till(), refusal(&["manifest", "index 2"])));
+    assert!(!memory.refuse(&till(), refusal(&["manifest", "index 2"])));
     for known in ["manifest", "index 1", "index 2"] {
-        assert!(memory.refusal("till", &digest(known)).is_some(), "{known}");
+        assert!(memory.refusal(&till(), &digest(known)).is_some(), "{known}");
     }
-    assert!(memory.refusal("till", &digest("other")).is_none());
-    assert!(memory.refusal("other", &digest("manifest")).is_none());
-    assert_eq!(memory.allow("till"), 1);
-    assert!(memory.refusal("till", &digest("manifest")).is_none());
+    assert!(memory.refusal(&till(), &digest("other")).is_none());
+    assert!(memory.refusal(&Subject::container("other"), &digest("manifest")).is_none());
+    assert_eq!(memory.allow(&till()), 1);
+    assert!(memory.refusal(&till(), &digest("manifest")).is_none());
 }
 
 #[test]
 fn an_image_that_proved_itself_is_no_longer_refused() {
     let mut memory = Memory::default();
-    memory.refuse("till", refusal(&["a"]));
-    memory.refuse("till", refusal(&["b"]));
-    memory.succeed("till", &BTreeSet::from([digest("b")]), "sha256:before");
-    assert!(memory.refusal("till", &digest("a")).is_some());
-    assert!(memory.refusal("till", &digest("b")).is_none());
-    assert_eq!(memory.previous["till"], "sha256:before");
+    memory.refuse(&till(), refusal(&["a"]));
+    memory.refuse(&till(), refusal(&["b"]));
+    memory.succeed(&till(), &BTreeSet::from([digest("b")]), "sha256:before");
+    assert!(memory.refusal(&till(), &digest("a")).is_some());
+    assert!(memory.refusal(&till(), &digest("b")).is_none());
+    assert_eq!(memory.previous[&till()], "sha256:before");
 }
 
 #[test]
 fn refusals_are_bounded() {
     let mut memory = Memory::default();
     for number in 0..300 {
-        memory.refuse("till", refusal(&[&number.to_string()]));
+        memory.refuse(&till(), refusal(&[&number.to_string()]));
     }
-    assert_eq!(memory.refused["till"].len(), REFUSALS_MAX);
-    assert!(memory.refusal("till", &digest("299")).is_some());
+    assert_eq!(memory.refused[&till()].len(), REFUSALS_MAX);
+    assert!(memory.refusal(&till(), &digest("299")).is_some());
 }
 
 #[test]
 fn interruptions_are_counted_per_digest() {
     let mut memory = Memory::default();
-    assert_eq!(memory.interrupt("till", &digest("a")), 1);
-    assert_eq!(memory.interrupt("till", &digest("a")), 2);
-    assert_eq!(memory.interrupt("till", &digest("b")), 1);
-    memory.succeed("till", &BTreeSet::new(), "sha256:before");
-    assert_eq!(memory.interrupt("till", &digest("b")), 1);
+    assert_eq!(memory.interrupt(&till(), &digest("a")), 1);
+    assert_eq!(memory.interrupt(&till(), &digest("a")), 2);
+    assert_eq!(memory.interrupt(&till(), &digest("b")), 1);
+    memory.succeed(&till(), &BTreeSet::new(), "sha256:before");
+    assert_eq!(memory.interrupt(&till(), &digest("b")), 1);
 }
 
 #[test]
@@ -62,10 +66,10 @@ fn the_third_try_that_is_cut_short_refuses_its_own_image() {
     let mut memory = Memory::default();
     let rows = [("a", false), ("a", false), ("b", false), ("a", false), ("a", false), ("a", true)];
     for (image, is_refused) in rows {
-        memory.note_interruption("till", &digest(image), refusal(&[image]));
-        assert_eq!(memory.refusal("till", &digest(image)).is_some(), is_refused, "{image}");
+        memory.note_interruption(&till(), &digest(image), refusal(&[image]));
+        assert_eq!(memory.refusal(&till(), &digest(image)).is_some(), is_refused, "{image}");
     }
-    let why = memory.refusal("till", &digest("a")).map(|refusal| refusal.detail.as_str());
+    let why = memory.refusal(&till(), &digest("a")).map(|refusal| refusal.detail.as_str());
     assert_eq!(why, Some("3 tries were interrupted, the last one: exited"));
 }
 
@@ -93,10 +97,10 @@ fn only_an_image_that_is_to_blame_or_ends_the_machine_is_refused() {
                 was_outage,
                 detail: "why".into(),
             };
-            memory.note_failure("till", fault, failed, true);
+            memory.note_failure(&till(), fault, failed, true);
         }
-        assert_eq!(memory.refusal("till", &digest("a")).is_some(), is_refused, "{fault:?}");
-        assert_eq!(memory.failing("till", "1", &digest("a")).is_some(), is_paused, "{fault:?}");
+        assert_eq!(memory.refusal(&till(), &digest("a")).is_some(), is_refused, "{fault:?}");
+        assert_eq!(memory.failing(&till(), "1", &digest("a")).is_some(), is_paused, "{fault:?}");
     }
 }
 
@@ -111,17 +115,17 @@ fn tries_that_fail_are_counted_per_container_and_image() {
         detail: "the pull failed".into(),
     };
     let mut memory = Memory::default();
-    memory.fail("till", failed("a", "1"));
-    memory.fail("till", failed("a", "1"));
-    assert_eq!(memory.failing("till", "1", &digest("a")).map(|it| it.count), Some(2));
-    assert_eq!(memory.failing("till", "2", &digest("a")), None);
-    memory.fail("till", failed("b", "1"));
-    assert_eq!(memory.failing("till", "1", &digest("a")), None);
-    assert_eq!(memory.failing("till", "1", &digest("b")).map(|it| it.count), Some(1));
-    memory.allow("till");
-    assert_eq!(memory.failing("till", "1", &digest("b")), None);
+    memory.fail(&till(), failed("a", "1"));
+    memory.fail(&till(), failed("a", "1"));
+    assert_eq!(memory.failing(&till(), "1", &digest("a")).map(|it| it.count), Some(2));
+    assert_eq!(memory.failing(&till(), "2", &digest("a")), None);
+    memory.fail(&till(), failed("b", "1"));
+    assert_eq!(memory.failing(&till(), "1", &digest("a")), None);
+    assert_eq!(memory.failing(&till(), "1", &digest("b")).map(|it| it.count), Some(1));
+    memory.allow(&till());
+    assert_eq!(memory.failing(&till(), "1", &digest("b")), None);
     for number in 0..600 {
-        memory.fail(&number.to_string(), failed("a", "1"));
+        memory.fail(&Subject::container(number.to_string()), failed("a", "1"));
     }
     assert_eq!(memory.failing.len(), FAILING_MAX);
 }
@@ -142,4 +146,47 @@ fn hosts_that_spoke_tls_are_remembered_once_and_bounded() {
 fn an_older_file_without_a_table_is_read() {
     let memory: Memory = serde_json::from_str("{}").expect("an empty memory");
     assert_eq!(memory, Memory::default());
+}
+
+/// A file of an older version, which knew only containers.
+const OLDER_FILE: &str = r#"{
+    "refused": {"till": [{
+        "digests": ["sha256:1111111111111111111111111111111111111111111111111111111111111111"],
+        "at": "2026-05-01T04:00:00Z", "detail": "exited with code 1"
+    }]},
+    "interrupted": {"web": {
+        "manifest": "sha256:2222222222222222222222222222222222222222222222222222222222222222",
+        "count": 2
+    }},
+    "failing": {"db": {
+        "digests": ["sha256:3333333333333333333333333333333333333333333333333333333333333333"],
+        "container_id": "abc", "count": 4, "outages": 1,
+        "at": "2026-05-01T05:00:00Z", "detail": "the pull failed"
+    }},
+    "previous": {"till": "sha256:before"},
+    "known": {}, "tls_hosts": ["registry:5000"], "origins": {}
+}"#;
+
+#[test]
+fn an_older_file_is_read_and_written_back_unchanged() {
+    let memory: Memory = serde_json::from_str(OLDER_FILE).expect("a memory");
+    assert_eq!(memory.refused[&till()][0].detail, "exited with code 1");
+    assert_eq!(memory.interrupted[&Subject::container("web")].count, 2);
+    assert_eq!(memory.failing[&Subject::container("db")].count, 4);
+    assert_eq!(memory.previous[&till()], "sha256:before");
+    let older: serde_json::Value = serde_json::from_str(OLDER_FILE).expect("JSON");
+    assert_eq!(serde_json::to_value(&memory).expect("JSON"), older);
+}
+
+#[test]
+fn a_service_and_a_container_with_its_name_are_remembered_apart() {
+    let (container, service) = (Subject::container("web"), Subject::service("web"));
+    let mut memory = Memory::default();
+    memory.refuse(&service, refusal(&["a"]));
+    memory.interrupt(&container, &digest("a"));
+    assert!(memory.refusal(&container, &digest("a")).is_none());
+    let written = serde_json::to_value(&memory).expect("JSON");
+    assert!(written["refused"]["service/web"].is_array(), "{written}");
+    assert!(written["interrupted"]["web"].is_object(), "{written}");
+    assert_eq!(serde_json::from_value::<Memory>(written).expect("a memory"), memory);
 }

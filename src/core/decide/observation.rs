@@ -16,6 +16,7 @@ use crate::core::docker::reference::{Digest, Platform, Reference, ReferenceError
 use crate::core::policy::managers::Manager;
 use crate::core::policy::{LabelError, Policy, Selection};
 use crate::core::recreate::dependents::DependsOn;
+use crate::core::subject::Subject;
 
 /// What is known of one watched container. There may be thousands: what few of them have is boxed.
 #[derive(Debug, Clone)]
@@ -73,6 +74,12 @@ pub struct Running {
 }
 
 impl Observation {
+    /// What is observed.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        Subject::container(&self.name)
+    }
+
     /// Whether the container follows its local tag instead of a registry.
     #[must_use]
     pub fn is_local(&self) -> bool {

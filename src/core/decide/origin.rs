@@ -158,7 +158,7 @@ pub fn was_pulled(
     running: &Running,
 ) -> bool {
     let is_it = |record: &&Record| {
-        record.container == container
+        record.subject.is_container(container)
             && record.outcome == Outcome::Updated
             && record.to.as_ref().is_some_and(|to| running.identities().contains(to))
             && record.image.parse().is_ok_and(|image: Reference| image.same_repository(reference))

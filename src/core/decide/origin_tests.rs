@@ -7,6 +7,7 @@ use crate::core::decide::evidence::{Evidence, missing as lacks};
 use crate::core::decide::memory::Memory;
 use crate::core::decide::tests::{observation, offer};
 use crate::core::decide::{Decision, decide};
+use crate::core::subject::Subject;
 use crate::core::time::zone::Zone;
 
 const TILL: &str = "shop/till:stable";
@@ -327,7 +328,7 @@ fn only_news_are_remembered() {
 fn an_older_history_tells_what_this_agent_pulled() {
     let mut record = Record {
         id: "1".into(),
-        container: "till".into(),
+        subject: Subject::container("till"),
         image: TILL.into(),
         from: None,
         to: Some(digest("index")),

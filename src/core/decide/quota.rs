@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::comparison::{held, is_notify};
 use super::observation::Observation;
 use super::{Circumstances, Decision};
@@ -28,7 +26,7 @@ const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const WINDOW_MIN: Duration = Duration::from_secs(1);
 
 /// What a registry last said of the quota of this address or login.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     /// Pulls in one window, if the registry says it.
     pub limit: Option<u64>,

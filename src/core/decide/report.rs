@@ -7,6 +7,7 @@ use crate::core::decide::observation::{Observation, OpenUpdate, Previous};
 use crate::core::decide::reason::Reason;
 use crate::core::decide::{Decision, No};
 use crate::core::docker::reference::Digest;
+use crate::core::subject::Subject;
 
 /// How a check ended for a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,9 +37,9 @@ impl Verdict {
 }
 
 /// What a check says about one container. All but the last two are fields of `check --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    pub container: String,
+    pub subject: Subject,
     /// The image as the user wrote it.
     pub image: String,
     /// The digest that runs, if it is known.
@@ -53,7 +54,6 @@ pub struct Report {
     /// Why a rollback by hand is not possible although there should be a previous image.
     pub no_rollback: Option<String>,
     /// Files that a person copied into the container. Its next update would drop them.
-    #[serde(default)]
     pub drops: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ impl Report {
         let running = observation.running.as_ref().ok();
         let offered = observation.offered.digest().cloned();
         let mut report = Self {
-            container: observation.name.clone(),
+            subject: observation.subject(),
             image: observation.image.clone(),
             running: running.and_then(|running| running.digest.clone()),
             offered,
@@ -129,9 +129,9 @@ impl Report {
 
     /// The report on a service with an unfinished update, if no container has its name now.
     #[must_use]
-    pub fn of_missing(container: &str, image: &str, open: &OpenUpdate) -> Self {
+    pub fn of_missing(subject: Subject, image: &str, open: &OpenUpdate) -> Self {
         let mut report = Self {
-            container: container.to_owned(),
+            subject,
             image: image.to_owned(),
             running: None,
             offered: None,
@@ -158,13 +158,22 @@ impl Report {
         self.verdict = if no.reason.is_error() { Verdict::Error } else { Verdict::Held };
         self.reason = Some(no.reason);
         self.detail = Some(no.detail.clone()).filter(|detail| !detail.is_empty());
-        self.advice = Some(no.reason.advice().replace("NAME", &self.container));
+        self.advice = Some(no.reason.advice().replace("NAME", &self.subject.name));
     }
 
     /// Whether the offered image is another one than the running one, held or not.
     #[must_use]
     pub fn is_update_available(&self) -> bool {
-        self.verdict != Verdict::UpToDate
-            && self.offered.as_ref().is_some_and(|offered| Some(offered) != self.running.as_ref())
+        is_update_available(self.verdict, self.running.as_ref(), self.offered.as_ref())
     }
+}
+
+/// Whether the offered image is another one than the running one, held or not.
+#[must_use]
+pub fn is_update_available(
+    verdict: Verdict,
+    running: Option<&Digest>,
+    offered: Option<&Digest>,
+) -> bool {
+    verdict != Verdict::UpToDate && offered.is_some() && offered != running
 }

@@ -5,11 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::Report;
 use crate::core::policy::own_labels::IgnoredLabels;
+use crate::core::subject::Subject;
 use crate::core::update::Step;
 
 /// After so many due rounds in a row that could not run, the agent reports itself unhealthy.
@@ -25,10 +25,9 @@ pub const LOOP_OVERDUE_MAX: Duration = Duration::from_secs(300);
 pub const LOOP_HAS_ENDED: &str = "the agent's loop has ended";
 
 /// An update in flight.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveUpdate {
-    /// The container whose image changes.
-    pub container: String,
+    pub subject: Subject,
     /// The step that it is at; absent before its first step.
     pub step: Option<Step>,
 }
@@ -36,14 +35,14 @@ pub struct ActiveUpdate {
 impl fmt::Display for ActiveUpdate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.step {
-            Some(step) => write!(formatter, "{} ({})", self.container, step.word()),
-            None => formatter.write_str(&self.container),
+            Some(step) => write!(formatter, "{} ({})", self.subject, step.word()),
+            None => self.subject.fmt(formatter),
         }
     }
 }
 
 /// The state of the agent. Replaced as a whole after every round.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
     /// The newest report on every watched container, by name.
     pub reports: Vec<Report>,
@@ -58,20 +57,17 @@ pub struct Snapshot {
     pub error: Option<String>,
     /// Whether the Engine has answered and the recovery is done.
     pub is_ready: bool,
-    /// The updates in flight, by container.
+    /// The updates in flight, by subject.
     pub in_flight: Vec<ActiveUpdate>,
-    /// Containers whose update can be neither finished nor undone.
-    pub stuck: Vec<String>,
-    /// Containers that an update has stopped and that do not run since then.
-    #[serde(default)]
-    pub down: Vec<String>,
-    /// How many digests are refused, by container.
-    pub refused: Vec<(String, usize)>,
+    /// Those whose update can be neither finished nor undone.
+    pub stuck: Vec<Subject>,
+    /// Those that an update has stopped and that do not run since then.
+    pub down: Vec<Subject>,
+    /// How many digests are refused, by subject.
+    pub refused: BTreeMap<Subject, usize>,
     /// What the registries say of their quotas, by registry.
-    #[serde(default)]
     pub quotas: BTreeMap<String, Quota>,
     /// Labels of images that are ignored.
-    #[serde(default)]
     pub ignored_labels: Vec<IgnoredLabels>,
 }
 

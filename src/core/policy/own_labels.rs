@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::core::text::shown;
 
 use super::watchtower::{self, WATCHTOWER_PREFIX};
@@ -19,7 +17,7 @@ use super::{
 pub type Labels = BTreeMap<String, String>;
 
 /// Labels of an image that concern its container, and do not count.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IgnoredLabels {
     pub container: String,
     /// The labels, with their values.

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::decide::report::Report;
 use crate::core::docker::reference::Digest;
+use crate::core::subject::Subject;
 use crate::core::update::Step;
 use crate::core::update::history::{Cause, Record};
 
 /// The progress of a pull.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PullProgress {
     /// Bytes fetched so far.
     pub current: u64,
@@ -24,12 +25,11 @@ pub struct PullProgress {
 }
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// An update begins.
     UpdateBegun {
-        container: String,
+        subject: Subject,
         /// The image as the user wrote it.
         image: String,
         /// The digest that runs.
@@ -37,23 +37,21 @@ pub enum Event {
         /// The digest that shall run.
         to: Digest,
         /// The dependents that are recreated with it.
-        #[serde(default)]
         dependents: Vec<String>,
     },
     /// An unfinished update is continued.
-    #[serde(rename = "taken_up")]
     Continued {
-        container: String,
+        subject: Subject,
         /// What happens with it now.
         intent: String,
     },
     /// A step begins.
-    StepBegun { container: String, step: Step },
+    StepBegun { subject: Subject, step: Step },
     /// A step is complete.
-    StepDone { container: String, step: Step, took: Duration },
+    StepDone { subject: Subject, step: Step, took: Duration },
     /// Layers arrive.
     Pulling {
-        container: String,
+        subject: Subject,
         /// The registry that the layers come from.
         registry: String,
         progress: PullProgress,
@@ -67,19 +65,18 @@ pub enum Event {
     },
     /// An image is on this machine, and waits for the window of its container.
     FetchedAhead {
-        container: String,
+        subject: Subject,
         /// The digest that shall run then.
         to: Digest,
     },
     /// The self-update helper now updates the agent's own container.
     SelfUpdating {
-        container: String,
+        subject: Subject,
         /// The name of the helper's container.
         helper: String,
     },
     /// The rollback begins.
-    #[serde(rename = "going_back")]
-    RollingBack { container: String, cause: Cause },
+    RollingBack { subject: Subject, cause: Cause },
     /// An update ended.
     UpdateEnded(Box<Record>),
     /// A round ended.
@@ -92,29 +89,27 @@ pub enum Event {
     },
     /// Something that a person should know, but that stops nothing.
     Warning {
-        /// The container's name; empty if no container is concerned.
-        container: String,
+        /// Absent if the warning is about no container and no service.
+        subject: Option<Subject>,
         detail: String,
     },
 }
 
 impl Event {
-    /// The name of the container that the event is about; `None` if it is about none, or several.
+    /// What the event is about; `None` if it is about nothing, or about several.
     #[must_use]
-    pub fn container(&self) -> Option<&str> {
+    pub fn subject(&self) -> Option<&Subject> {
         match self {
-            Self::UpdateBegun { container, .. }
-            | Self::Continued { container, .. }
-            | Self::StepBegun { container, .. }
-            | Self::StepDone { container, .. }
-            | Self::Pulling { container, .. }
-            | Self::FetchedAhead { container, .. }
-            | Self::SelfUpdating { container, .. }
-            | Self::RollingBack { container, .. } => Some(container),
-            Self::UpdateEnded(record) => Some(&record.container),
-            Self::Warning { container, .. } => {
-                Some(container).filter(|name| !name.is_empty()).map(String::as_str)
-            }
+            Self::UpdateBegun { subject, .. }
+            | Self::Continued { subject, .. }
+            | Self::StepBegun { subject, .. }
+            | Self::StepDone { subject, .. }
+            | Self::Pulling { subject, .. }
+            | Self::FetchedAhead { subject, .. }
+            | Self::SelfUpdating { subject, .. }
+            | Self::RollingBack { subject, .. } => Some(subject),
+            Self::UpdateEnded(record) => Some(&record.subject),
+            Self::Warning { subject, .. } => subject.as_ref(),
             Self::Pulled { .. } | Self::RoundEnded { .. } => None,
         }
     }
@@ -131,8 +126,7 @@ pub enum Asker {
 }
 
 /// Why the agent acts. Every event carries the trigger that led to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
     /// The schedule, or a window that opened.
     Schedule,
@@ -143,7 +137,7 @@ pub enum Trigger {
 }
 
 /// An event with its number, its time and its trigger.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NumberedEvent {
     /// Counts from 1 since the process started.
     pub number: u64,
@@ -163,12 +157,4 @@ pub trait Listener: Send + Sync {
 pub trait EventSink: Send + Sync {
     /// Receives one event.
     fn receive(&self, event: &NumberedEvent);
-}
-
-/// Ignores all events.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NullSink;
-
-impl EventSink for NullSink {
-    fn receive(&self, _event: &NumberedEvent) {}
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::core::docker::reference::Digest;
+use crate::core::subject::Subject;
 
 /// Who or what is at fault if an update did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +114,8 @@ impl Outcome {
 pub struct Record {
     /// The update's ID, unique on this machine.
     pub id: String,
-    pub container: String,
+    #[serde(flatten)]
+    pub subject: Subject,
     /// The image as the user wrote it.
     pub image: String,
     /// The digest that ran before, if it is known.
@@ -151,7 +153,7 @@ impl Record {
     #[must_use]
     pub fn repeats(&self, earlier: &Self) -> bool {
         let is_failed = |record: &Self| record.outcome == Outcome::Failed;
-        self.container == earlier.container
+        self.subject == earlier.subject
             && is_failed(self)
             && is_failed(earlier)
             && self.to == earlier.to

@@ -30,7 +30,7 @@ pub fn record(header: &Header, progress: &JournalProgress, finished_at: DateTime
     let gap = progress.known.gap_milliseconds.map(Duration::from_millis);
     Record {
         id: plan.id.clone(),
-        container: plan.main.container.clone(),
+        subject: plan.subject(),
         image: plan.main.image.clone(),
         from: plan.from.digest.clone(),
         to: Some(plan.to.index.clone()),

@@ -15,6 +15,7 @@ use crate::core::docker::{inspect, names};
 use crate::core::policy::health_policy::HealthSettings;
 use crate::core::policy::hooks::Hook;
 use crate::core::recreate::{Recreation, ReplacedContainer, RestartPolicy, depends_as_before};
+use crate::core::subject::Subject;
 
 /// Where the new image comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +114,12 @@ impl Plan {
         format!("{}-{}", now.format("%Y%m%dT%H%M%S%.3fZ"), names::file_name(container))
     }
 
+    /// What the update is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        Subject::container(&self.main.container)
+    }
+
     /// The member with this number; an unknown number gives the main one.
     #[must_use]
     pub fn member(&self, number: usize) -> &Member {
@@ -194,9 +201,9 @@ impl Plan {
 
 /// The parts of a plan that may be shown: everything but the container's configuration, because its
 /// environment may be only in the journal of a running update.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outline {
-    pub container: String,
+    pub subject: Subject,
     /// The image as the user wrote it.
     pub image: String,
     /// The digest that runs, if it is known.
@@ -210,12 +217,10 @@ pub struct Outline {
     /// How long the old container may take to stop.
     pub stop_timeout: Duration,
     /// The signal that stops it, if it is not the container's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
     /// How many previous images stay on disk.
     pub images_keep: u32,
     /// The dependents that are recreated with it.
-    #[serde(default)]
     pub dependents: Vec<String>,
 }
 
@@ -224,7 +229,7 @@ impl Outline {
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         Self {
-            container: plan.main.container.clone(),
+            subject: plan.subject(),
             image: plan.main.image.clone(),
             from: plan.from.digest.clone(),
             to: plan.to.index.clone(),

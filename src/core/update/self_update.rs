@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::core::decide::offer::Offer;
 use crate::core::docker::{inspect, names};
 use crate::core::recreate::restart_policy;
+use crate::core::subject::Subject;
 use crate::core::update::JournalProgress;
 use crate::core::update::history::Record;
 use crate::core::update::plan::{Header, Plan};
@@ -79,6 +80,12 @@ pub struct SelfUpdate {
 impl SelfUpdate {
     /// The format that this program writes.
     pub const VERSION: u32 = 1;
+
+    /// What the update is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        Subject::container(&self.container)
+    }
 
     /// The request for the first helper.
     #[must_use]
@@ -273,7 +280,7 @@ mod tests {
     fn record(id: &str) -> Record {
         Record {
             id: id.into(),
-            container: "pilotfish".into(),
+            subject: Subject::container("pilotfish"),
             image: "shop/pilotfish".into(),
             from: None,
             to: None,

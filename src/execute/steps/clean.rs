@@ -122,7 +122,7 @@ fn remember_success<P: Ports>(ports: &P, journal: &UpdateJournal) -> Result<(), 
     let plan = &journal.header.plan;
     let mut memory = ports.state().memory()?;
     let digests = plan.to.digests();
-    memory.succeed(&plan.main.container, &digests, &plan.from.image_id);
+    memory.succeed(&plan.subject(), &digests, &plan.from.image_id);
     if let Some(image) = &journal.progress.known.new_image {
         for digest in &digests {
             memory.learn(image, digest);
@@ -135,7 +135,7 @@ fn remember_success<P: Ports>(ports: &P, journal: &UpdateJournal) -> Result<(), 
         let digests = plan.from.digests.clone();
         let detail = "a person rolled back from it".to_owned();
         let refusal = Refusal { digests, at: ports.host().now(), detail };
-        memory.refuse(&plan.main.container, refusal);
+        memory.refuse(&plan.subject(), refusal);
     }
     ports.state().remember(&memory)
 }
