@@ -1,6 +1,7 @@
 //! The agent: the `pilotfish` binary, started in the network of a private Engine with its own
 //! configuration and state directory.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -174,12 +175,25 @@ impl Agent {
 
     /// The entries of the journal of the update in flight, oldest first, without the header.
     pub fn entries(&self) -> Vec<Value> {
-        let journals = self.journals();
-        let Some(journal) = journals.first() else { return Vec::new() };
-        let journal = fs::read_to_string(journal).unwrap_or_default();
-        let entries = journal.lines().skip(1);
-        entries.filter_map(|line| serde_json::from_str(line).ok()).collect()
+        self.journals().first().map(|journal| read_journal(journal).1).unwrap_or_default()
     }
+
+    /// The entries of every open journal, by the container that its header names.
+    pub fn entries_by_container(&self) -> BTreeMap<String, Vec<Value>> {
+        let journals = self.journals().into_iter().map(|journal| read_journal(&journal));
+        let named = journals.filter_map(|(header, entries)| {
+            Some((header["plan"]["container"].as_str()?.to_owned(), entries))
+        });
+        named.collect()
+    }
+}
+
+/// The header of a journal, and its entries, oldest first. A torn line is left out.
+fn read_journal(path: &Path) -> (Value, Vec<Value>) {
+    let journal = fs::read_to_string(path).unwrap_or_default();
+    let mut lines = journal.lines();
+    let header = lines.next().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+    (header, lines.filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// Whether the journal's entry says that the step has begun.
