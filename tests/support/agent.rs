@@ -168,9 +168,7 @@ impl Agent {
 
     /// The files of the journals of updates in flight.
     pub fn journals(&self) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(self.state().join("journal")) else { return Vec::new() };
-        let paths = entries.flatten().map(|entry| entry.path());
-        paths.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")).collect()
+        journals_in(&self.state().join("journal"))
     }
 
     /// The entries of the journal of the update in flight, oldest first, without the header.
@@ -180,12 +178,23 @@ impl Agent {
 
     /// The entries of every open journal, by the container that its header names.
     pub fn entries_by_container(&self) -> BTreeMap<String, Vec<Value>> {
-        let journals = self.journals().into_iter().map(|journal| read_journal(&journal));
-        let named = journals.filter_map(|(header, entries)| {
-            Some((header["plan"]["container"].as_str()?.to_owned(), entries))
-        });
-        named.collect()
+        open_journals(&self.state().join("journal"))
     }
+}
+
+/// The entries of every journal in a directory, by the container that its header names.
+pub fn open_journals(directory: &Path) -> BTreeMap<String, Vec<Value>> {
+    let journals = journals_in(directory).into_iter().map(|journal| read_journal(&journal));
+    let named = journals.filter_map(|(header, entries)| {
+        Some((header["plan"]["container"].as_str()?.to_owned(), entries))
+    });
+    named.collect()
+}
+
+fn journals_in(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let paths = entries.flatten().map(|entry| entry.path());
+    paths.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")).collect()
 }
 
 /// The header of a journal, and its entries, oldest first. A torn line is left out.
