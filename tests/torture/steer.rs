@@ -50,16 +50,14 @@ pub struct StepPair {
 const SWITCHES: [Step; 2] = [Step::Switch, Step::Start];
 
 impl StepPair {
-    /// Every pair that two updates can be at.
+    /// Every pair that two updates can be at; the fault happens before the next call.
     pub fn all() -> Vec<Self> {
         let steps = Step::ALL.into_iter();
         let pairs = steps.flat_map(|service| Step::ALL.map(|second| (service, second)));
         let is_possible =
             |pair: &(Step, Step)| !(SWITCHES.contains(&pair.0) && SWITCHES.contains(&pair.1));
-        let pairs = pairs.filter(is_possible);
-        pairs
-            .flat_map(|(service, second)| When::BOTH.map(|when| Self { service, second, when }))
-            .collect()
+        let pair = |(service, second)| Self { service, second, when: When::Before };
+        pairs.filter(is_possible).map(pair).collect()
     }
 
     /// The update that goes first, because its step is the later one.
