@@ -1,36 +1,35 @@
-//! Floor 3: the command line, as types. What a command does stands elsewhere.
+//! Layer 3: the command line, as types. What a command does is in `commands`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-const ABOUT: &str = "Keeps the containers of this machine fresh, and never loses one";
+const ABOUT: &str = "Keeps the containers of this machine up to date, and never loses one";
 
 const LONG_ABOUT: &str = "\
-Pilotfish asks the registry whether the image behind a labelled container has changed, pulls the \
-new one, puts a container with the very same configuration in its place, watches its health, and \
-puts the old one back if the new one is not well.
+Pilotfish asks the registry whether the image of a labelled container has changed and pulls the \
+new one. It replaces the container by one with the same configuration, watches its health, and \
+restores the old one if the new one is not healthy.
 
 A container takes part when it has the label pilotfish.enable=true.";
 
 const EXAMPLES: &str = "\
 Examples:
   docker run -d --name web --label pilotfish.enable=true nginx:1.27
-  pilotfish check              what is new, and why nothing happens where nothing happens
+  pilotfish check              what is new, and why something is not updated
   pilotfish update web         replace one container now
-  pilotfish run                do it by itself from now on
+  pilotfish run                check and update on schedule
 
 Exit codes:
   0  done, or nothing to do
-  1  could not do it
+  1  failed
   2  wrong arguments or configuration
   3  an update was rolled back
   4  one or more containers could not be checked";
 
 const RUN_HELP: &str = "\
-Checks on schedule, updates, and serves /metrics, /healthz and /readyz, until it is told to stop \
-with SIGTERM or Ctrl-C. An update that is under way is then left at the next step, and finished or \
-undone by the next start.
+Checks on schedule, updates, and serves /metrics, /healthz and /readyz, until SIGTERM or Ctrl-C \
+stops it. A running update then stops at its next step, and the next start finishes or undoes it.
 
 The log goes to standard error.";
 
@@ -40,10 +39,10 @@ Example:
   PILOTFISH_SCHEDULE_EVERY=5m pilotfish run";
 
 const CHECK_HELP: &str = "\
-For every watched container: the digest that runs, the digest that is offered, the verdict, and \
-for every `held` or `error` the reason and what to do about it. Writes nothing, pulls nothing.
+For every watched container: the running digest, the offered digest, the verdict, and for every \
+`held` or `error` the reason and what to do about it. Writes nothing, pulls nothing.
 
-Verdicts: up_to_date, update, held (stays as it is on purpose), error (could not be checked).";
+Verdicts: up_to_date, update, held (not updated on purpose), error (could not be checked).";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -51,24 +50,24 @@ Examples:
   pilotfish check web db --fresh
   pilotfish check --json | jq -r '.containers[] | select(.verdict == \"held\") | .container'
 
-Exit code 4: one or more containers could not be checked, the others were.";
+Exit code 4: one or more containers could not be checked; the others were.";
 
 const UPDATE_HELP: &str = "\
-One round now: every watched container, or those that are named, is checked, and updated where \
-something new is offered and nothing is in its way. A new container that is not well is replaced \
-by the old one again, and its image is refused from then on.";
+One round now: checks every watched container, or the named ones, and updates each that has a new \
+image and nothing that forbids it. If a new container is not healthy, the old one replaces it \
+again, and its image is refused.";
 
 const UPDATE_EXAMPLES: &str = "\
 Examples:
   pilotfish update
   pilotfish update web --dry-run
-  pilotfish update web --force    now, whatever the window; also an image that was refused
+  pilotfish update web --force    now, outside of its window, and even a refused image
 
-Exit code 3: an update was rolled back, the old container serves.";
+Exit code 3: an update was rolled back, the old container runs again.";
 
 const HISTORY_HELP: &str = "\
-Every update ever tried, newest first: when, from which digest to which, how it ended and why, how \
-long the service was away, and the last lines that a failed container wrote.";
+Every recorded update, newest first: when, from which digest to which, how it ended and why, how \
+long the service was down, and the last log lines of a failed container.";
 
 const HISTORY_EXAMPLES: &str = "\
 Examples:
@@ -76,19 +75,19 @@ Examples:
   pilotfish history web --json | jq '.updates[0].reason'";
 
 const ROLLBACK_HELP: &str = "\
-Puts the image before the present one back, with the same care as an update: the container is made \
-again on it, watched, and if it is not well the present one stays. Needs no registry. The digest \
-that is left behind is refused from then on.";
+Restores the previous image with the same care as an update: the container is recreated on it and \
+watched; if it is not healthy, the present container stays. Needs no registry. The digest that was \
+running is refused.";
 
 const ROLLBACK_EXAMPLES: &str = "\
 Example:
   pilotfish rollback web
 
-Exit code 1: there is no image to go back to, or it was not well; the present container serves.";
+Exit code 1: there is no previous image, or it was not healthy; the present container stays.";
 
 const ALLOW_HELP: &str = "\
-An image that failed is refused: it is never started again by itself. This forgets the refused \
-digests of a container, so that the next round may try what is offered.";
+A failed image is refused: Pilotfish does not start it again by itself. This command forgets the \
+refused digests of a container, so that the next round may try the offered image.";
 
 const ALLOW_EXAMPLES: &str = "\
 Examples:
@@ -96,8 +95,8 @@ Examples:
   pilotfish allow web && pilotfish update web";
 
 const STATUS_HELP: &str = "\
-How the running agent stands: what it watches, when it looked last and looks next, and an update \
-that is under way.";
+The state of the running agent: what it watches, its last and its next check, and running \
+updates.";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -107,16 +106,16 @@ Examples:
 Exit code 1: no agent runs with this state directory.";
 
 const RECOVER_HELP: &str = "\
-Finishes or undoes every update that was left open by a kill, a crash or a power cut. `run` and \
-`update` do this first, by themselves; this is for one that waits for its next try.";
+Finishes or undoes every update that a kill, a crash or a power cut has interrupted. `run` and \
+`update` do this first, by themselves; use this command for an update that waits for its next try.";
 
 const RECOVER_EXAMPLES: &str = "\
 Example:
   pilotfish recover";
 
 const CONFIG_HELP: &str = "\
-Every key with its effective value and where that came from: the file, a variable, the command \
-line, or the default. Secrets are not part of the configuration and never shown.";
+Every key with its value and its origin: the file, a variable, the command line, or the default. \
+The configuration contains no secrets, so none are shown.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:
@@ -127,20 +126,20 @@ Examples:
 Exit code 2: the configuration is not valid.";
 
 const HEALTHCHECK_HELP: &str = "\
-Asks the agent through its control socket whether it is well. Made for a HEALTHCHECK in an image \
-without a shell.";
+Asks the agent through its control socket whether it is healthy. Made for a HEALTHCHECK in an \
+image without a shell.";
 
 const HEALTHCHECK_EXAMPLES: &str = "\
 Example, in a Dockerfile:
   HEALTHCHECK CMD [\"/pilotfish\", \"healthcheck\"]";
 
 const ASSIST_HELP: &str = "\
-The agent starts a container with this command when its own container is to be updated, because it \
-cannot stop itself and go on. It updates the agent's container, and waits until the agent removes it.";
+The agent starts a container with this command to update its own container, because it cannot stop \
+itself and continue. It updates the agent's container, and waits until the agent removes it.";
 
 const ASSIST_EXAMPLES: &str = "\
 Example:
-  pilotfish assist    nobody types it; the agent does";
+  pilotfish assist    the agent runs this itself";
 
 const EVERYWHERE: &str = "Options of every command";
 
@@ -150,32 +149,31 @@ const EVERYWHERE: &str = "Options of every command";
 #[command(after_help = EXAMPLES, max_term_width = 100, subcommand_required = true)]
 #[command(arg_required_else_help = true)]
 pub struct Cli {
-    /// What every command takes.
+    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What every command takes. The values are read by the configuration, which knows every form of
-/// them and says what is wrong with one.
+/// The options of every command. The configuration parses the values, and reports a wrong one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = EVERYWHERE)]
 pub struct GlobalOptions {
     /// The configuration file [default: /etc/pilotfish/pilotfish.toml, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where journal and history are (key state_dir)
+    /// Directory of the journal and the history (key state_dir)
     #[arg(long, global = true, value_name = "DIRECTORY")]
     pub state_dir: Option<String>,
-    /// Where the Engine is, such as unix:///var/run/docker.sock (key docker_host)
+    /// Address of the Engine, such as unix:///var/run/docker.sock (key docker_host)
     #[arg(long, global = true, value_name = "URL")]
     pub docker_host: Option<String>,
-    /// What is logged: error, warn, info, debug or trace (key log.level)
+    /// Log level: error, warn, info, debug or trace (key log.level)
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
-    /// How it is logged: auto, text or json (key log.format)
+    /// Log format: auto, text or json (key log.format)
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<String>,
     /// No colour, as with the variable NO_COLOR
@@ -184,7 +182,7 @@ pub struct GlobalOptions {
 }
 
 impl GlobalOptions {
-    /// What the command line says of the configuration: pairs of key and value.
+    /// The settings from the command line: pairs of key and value.
     #[must_use]
     pub fn settings(&self) -> Vec<(String, String)> {
         let pairs = [
@@ -200,28 +198,28 @@ impl GlobalOptions {
     }
 }
 
-/// What to do.
+/// The command.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// The agent: checks on schedule and updates by itself
     #[command(long_about = RUN_HELP, after_help = RUN_EXAMPLES)]
     Run,
-    /// What is new, and what is in its way
+    /// What is new, and what forbids an update
     #[command(long_about = CHECK_HELP, after_help = CHECK_EXAMPLES)]
     Check(CheckArguments),
     /// One round now, then exit
     #[command(long_about = UPDATE_HELP, after_help = UPDATE_EXAMPLES)]
     Update(UpdateArguments),
-    /// Back to the image before
+    /// Restore the previous image
     #[command(long_about = ROLLBACK_HELP, after_help = ROLLBACK_EXAMPLES)]
     Rollback(NameArgument),
     /// Forget the refused digests of a container
     #[command(long_about = ALLOW_HELP, after_help = ALLOW_EXAMPLES)]
     Allow(NameArgument),
-    /// Every update ever tried
+    /// Every recorded update
     #[command(long_about = HISTORY_HELP, after_help = HISTORY_EXAMPLES)]
     History(HistoryArguments),
-    /// The agent as it stands
+    /// The state of the running agent
     #[command(long_about = STATUS_HELP, after_help = STATUS_EXAMPLES)]
     Status(StatusArguments),
     /// Finish or undo an interrupted update
@@ -230,23 +228,23 @@ pub enum Command {
     /// The effective configuration, and where each value came from
     #[command(long_about = CONFIG_HELP, after_help = CONFIG_EXAMPLES)]
     Config(ConfigArguments),
-    /// Exit 0 if the agent on this machine is well
+    /// Exit 0 if the agent on this machine is healthy
     #[command(long_about = HEALTHCHECK_HELP, after_help = HEALTHCHECK_EXAMPLES)]
     Healthcheck,
-    /// In the container of a helper: updates the agent's own container
+    /// In the self-update helper: updates the agent's own container
     #[command(hide = true, long_about = ASSIST_HELP, after_help = ASSIST_EXAMPLES)]
     Assist,
 }
 
-/// What `rollback` and `allow` take.
+/// The arguments of `rollback` and `allow`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct NameArgument {
-    /// The container by its exact name
+    /// The exact name of the container
     #[arg(value_name = "NAME")]
     pub name: String,
 }
 
-/// What `status` takes.
+/// The arguments of `status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct StatusArguments {
     /// One JSON document instead of text
@@ -254,42 +252,42 @@ pub struct StatusArguments {
     pub json: bool,
 }
 
-/// What `config` takes.
+/// The arguments of `config`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct ConfigArguments {
-    /// Only say whether this file is valid
+    /// Only check whether this file is valid
     #[arg(long, value_name = "FILE")]
     pub check: Option<PathBuf>,
-    /// Print the configuration that does what a Watchtower did: FILE is what `docker inspect`
-    /// prints of its container, or its file of variables; `-` is standard input
+    /// Print the configuration that replaces a Watchtower: FILE is the output of `docker inspect`
+    /// for its container, or its file of variables; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
     pub from_watchtower: Option<PathBuf>,
 }
 
-/// What `check` takes.
+/// The arguments of `check`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct CheckArguments {
-    /// Containers by their exact names; all watched ones if none is given
+    /// Exact names of containers; without a name all watched ones
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// One JSON document instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Ask the registries now, even where a running agent has an answer
+    /// Ask the registries now, even if a running agent has an answer
     #[arg(long)]
     pub fresh: bool,
 }
 
-/// What `update` takes.
+/// The arguments of `update`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct UpdateArguments {
-    /// Containers by their exact names; all watched ones if none is given
+    /// Exact names of containers; without a name all watched ones
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
-    /// Print what would be done, and do nothing
+    /// Print what would be done, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Override schedule, window and refused digests; never what keeps a service safe
+    /// Override schedule, window and refused digests, but no safety check
     #[arg(long)]
     pub force: bool,
     /// With --dry-run: one JSON document instead of text
@@ -297,10 +295,10 @@ pub struct UpdateArguments {
     pub json: bool,
 }
 
-/// What `history` takes.
+/// The arguments of `history`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct HistoryArguments {
-    /// One container by its exact name; all if none is given
+    /// The exact name of one container; without a name all
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
     /// One JSON document instead of a table

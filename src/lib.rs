@@ -1,83 +1,74 @@
 //! Pilotfish keeps the containers of a Raspberry Pi up to date, and never loses one.
 //!
-//! This page is the map. `ARCHITECTURE.md` tells why the house is built like this; here is where
-//! everything lives, in the order in which it is best read.
+//! This page is the map. `ARCHITECTURE.md` explains the design; this page lists the modules, in the
+//! best order for reading.
 //!
 //! # One update
 //!
 //! ```text
-//! observe   tag -> HEAD -> digest -> Observation      facts, no opinions
-//! core      Observation -> decide -> Plan             pure; or a Reason, which is a named "no"
-//! journal   the Plan and the way back, flushed        before the first act
+//! observe   tag -> HEAD -> digest -> Observation      facts, no decisions
+//! core      Observation -> decide -> Plan             pure; or a Reason, which is a "no"
+//! journal   the Plan and its undo, flushed            before the first action
 //! execute   pull sync create switch start verify commit clean
 //!             any failure: back to the recorded state
-//! recover   whatever was left open is ended, before anything else begins
+//! recover   open updates are finished or undone, before anything else begins
 //! ```
 //!
 //! # Invariants
 //!
-//! - **Nothing in `core` knows the time, waits, or touches anything.** What it takes are facts,
-//!   what it gives back are decisions.
+//! - **Nothing in `core` knows the time, waits, or touches anything.** It takes facts and returns
+//!   decisions.
 //! - **Nothing is decided outside of `core`.** `check`, `update --dry-run` and the agent print and
 //!   carry out the same value.
-//! - **Nothing of the old container is given up before the new one has proved itself.**
-//! - **No act without its line in the journal**, on the disk before the act.
+//! - **Nothing of the old container is removed before the new one has proved itself.**
+//! - **Every action has its line in the journal**, on the disk before the action.
 //! - **No error is a reason to pull**, and no registry or container stops another.
-//! - **No typed model stands between inspect and create**: both travel as raw JSON, so a field that
-//!   this program has never heard of survives.
+//! - **No typed model between inspect and create**: both are raw JSON, so a field that this program
+//!   does not know survives.
 //! - **No round that changes nothing writes anything.**
 //! - **No credentials in any error, log line, file, or `Debug` text.**
 //!
-//! # The floors
+//! # The layers
 //!
-//! Imports go down only, and never sideways between ports; `tests/tidy` reads the tree and says
-//! where they do not.
+//! Imports go down only, and never sideways between ports; `tests/tidy` checks this.
 
-// What the library reaches through a port alone stands in clippy.toml. Tests may touch the world.
+// clippy.toml lists what the library may reach only through a port. Tests may use everything.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
-
-// --- Floor 0: everything that is decided.
 
 // Facts in, decisions out: begin with `core::update` and `core::decide`.
 pub mod core;
 
-// --- Floor 1: ports. Each is a trait and its real adapter for one thing outside. None decides.
-
 // The container Engine: one method for one call of Docker's API.
 pub mod engine;
-// Registries: what a tag points at, what is behind a digest, and who may ask.
+// Registries: the digest behind a tag, the image behind a digest, and logins.
 pub mod registry;
-// The disk: journals of updates in flight, memory, history, and the lock of the state directory.
+// The disk: journals of running updates, memory, history, and the lock of the state directory.
 pub mod journal;
 // The machine: its clock, its boot, its file systems, its ports.
 pub mod host;
-
-// --- Floor 2: use cases. They know the traits of the ports, never the adapters.
 
 // One of each port, as the use cases see them.
 pub mod ports;
 // The commands and probes of labels, run in or against a running container.
 pub mod exec;
-// What only a start needs of the machine, looked at.
+// Checks what only a start needs of the machine.
 pub mod start_requirements;
-// What is known of every watched container, for as few questions as a decision needs.
+// Finds out what is known of every watched container, with as few questions as possible.
 pub mod observe;
-// One plan, carried out: journal, act, journal; back on every failure.
+// Carries out one plan: journal, act, journal; a rollback after every failure.
 pub mod execute;
-// Every update that was left open, finished or undone.
+// Finishes or undoes every open update.
 pub mod recover;
-// The one loop that owns the state: a tick or a wish starts a round, one at a time.
+// The one loop that owns the state: a tick or a command starts a round, one at a time.
 pub mod agent;
 
-// --- Floor 3: edges, where people and programs meet the agent.
-
-// File, environment and command line, understood, each error with its place.
+// File, environment and command line; each error names its origin.
 pub mod config;
 // The command line, as types.
 pub mod cli;
-// What a person reads on the terminal, and the JSON for scripts.
+// The texts on the terminal, and the JSON for scripts.
 pub mod output;
-// What Prometheus scrapes.
+// The metrics for Prometheus.
 pub mod metrics;
 // The log.
 pub mod telemetry;

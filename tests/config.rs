@@ -435,7 +435,7 @@ fn a_wrong_value_is_reported_with_key_file_line_and_advice() {
         ),
         (
             "[webhook]\naddress = \"0.0.0.0:9789\"\ntoken_file = \"\"\n",
-            "line 3: `webhook.token_file` cannot be \"\": webhook.address needs the file of a token beside it",
+            "line 3: `webhook.token_file` cannot be \"\": webhook.address needs a token file too",
         ),
         (
             "[log]\nlevel = \"inof\"\n",
@@ -507,8 +507,8 @@ fn a_wrong_registry_is_named() {
         ("[registries.\"https://a\"]\n", format!("`registries.\"https://a\"` cannot be \"https://a\": write HOST or HOST:PORT without https://; {quotes}")),
         ("[registries.ghcr.io]\nplain_http = true\n", format!("`registries.\"ghcr\"` cannot be \"ghcr\": write HOST or HOST:PORT without https://; {quotes}")),
         ("[registries.localhost.x]\n", format!("there is no key `registries.\"localhost\".x`; {quotes}")),
-        ("[registries.\"a:1\"]\nusername = \"x\"\n", "`registries.\"a:1\"` cannot be \"a:1\": username needs a password_file beside it".to_owned()),
-        ("[registries.\"a:1\"]\npassword_file = \"x\"\n", "`registries.\"a:1\"` cannot be \"a:1\": password_file needs a username beside it".to_owned()),
+        ("[registries.\"a:1\"]\nusername = \"x\"\n", "`registries.\"a:1\"` cannot be \"a:1\": username needs a password_file too".to_owned()),
+        ("[registries.\"a:1\"]\npassword_file = \"x\"\n", "`registries.\"a:1\"` cannot be \"a:1\": password_file needs a username too".to_owned()),
         ("[registries.\"a:1\"]\nca_file = \"\"\n", "`registries.\"a:1\".ca_file` cannot be \"\": it must not be empty".to_owned()),
         ("[registries.\"a:1\"]\nmirrors = [\"https://u:secret@m\"]\n", "`registries.\"a:1\".mirrors` cannot be this value (not shown: it may hold a password): write https://HOST:PORT or HOST:PORT, without a user or a password".to_owned()),
     ] {

@@ -1,8 +1,8 @@
 //! The figures that Pilotfish is measured by, printed beside their goals. Nothing is asserted:
 //! `make bench` is for people, and machines differ.
 //!
-//! `figures BINARY [gap] [bad] [round] [answers] [registry] [silent] [hostile] [footprint]`
-//! measures that binary; without a topic, all.
+//! `figures BINARY [gap] [bad] [parallel] [round] [answers] [check] [registry] [silent]
+//! [hostile] [footprint]` measures that binary; without a topic, all.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
 
@@ -28,12 +28,14 @@ mod scripted;
 mod bad_release;
 mod follower;
 mod footprint;
+mod fresh_check;
 mod service_gap;
 mod hostile_registry;
 mod peer;
 mod proxy;
 mod registry;
 mod round;
+mod side_by_side;
 mod silent_registry;
 mod table;
 mod downtime_probe;
@@ -47,11 +49,13 @@ use crate::table::Table;
 type Measure = fn(&Path, &mut Table);
 
 /// What can be measured: its name on the command line, and what measures it.
-const TOPICS: [(&str, Measure); 8] = [
+const TOPICS: [(&str, Measure); 10] = [
     ("gap", service_gap::measure),
     ("bad", bad_release::measure),
+    ("parallel", side_by_side::measure),
     ("round", round::measure),
     ("answers", response_times::measure),
+    ("check", fresh_check::measure),
     ("registry", registry::measure),
     ("silent", silent_registry::measure),
     ("hostile", hostile_registry::measure),
@@ -64,7 +68,7 @@ fn main() {
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
     assert!(
         !words.is_empty(),
-        "figures BINARY [gap|bad|round|answers|registry|silent|hostile|footprint]…"
+        "figures BINARY [gap|bad|parallel|round|answers|check|registry|silent|hostile|footprint]…"
     );
     let binary = PathBuf::from(words.remove(0)).canonicalize().expect("the binary to measure");
     let mut table = Table::default();

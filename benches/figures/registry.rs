@@ -26,7 +26,7 @@ use crate::real::{Real, Setup, http};
 use crate::table::{Table, megabytes, milliseconds};
 
 /// What a request and its answer need on their way, together.
-const LATENCY: Duration = Duration::from_millis(40);
+pub const LATENCY: Duration = Duration::from_millis(40);
 
 /// How many images there are.
 const IMAGES: [usize; 2] = [58, 500];
@@ -52,11 +52,11 @@ const GOAL: &str = "≤ 320 ms";
 
 /// What one run of a program has cost.
 #[derive(Default)]
-struct Cost {
-    wall: Duration,
+pub struct Cost {
+    pub wall: Duration,
     processor: Duration,
     /// In words.
-    memory: String,
+    pub memory: String,
 }
 
 pub fn measure(binary: &Path, table: &mut Table) {
@@ -234,7 +234,7 @@ pub fn memory(process: &Path) -> String {
 }
 
 /// Runs a program to its end and looks at it all the while.
-fn run(mut command: Command, out: &Path) -> Cost {
+pub fn run(mut command: Command, out: &Path) -> Cost {
     let out = fs::File::create(out).expect("a file");
     let begun = Instant::now();
     let mut child =

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Agent, RoundEnd, RoundRequest};
 use crate::core::decide::report::Report;
 use crate::core::decide::snapshot::Snapshot;
-use crate::core::policy::own_labels::PassedOver;
+use crate::core::policy::own_labels::IgnoredLabels;
 use crate::host::Host;
 use crate::ports::Ports;
 
@@ -25,7 +25,7 @@ impl RoundEnd {
         let reports: Vec<_> = snapshot.reports.iter().filter(is_meant).cloned().collect();
         let is_complete = names.is_none_or(|names| names.len() == reports.len());
         let quotas = snapshot.quotas.clone();
-        let of_request = |it: &&PassedOver| names.is_none_or(|all| all.contains(&it.container));
+        let of_request = |it: &&IgnoredLabels| names.is_none_or(|all| all.contains(&it.container));
         let ignored_labels = snapshot.ignored_labels.iter().filter(of_request).cloned().collect();
         is_complete.then(|| Self { checked_at, reports, quotas, ignored_labels, ..Self::default() })
     }

@@ -107,7 +107,7 @@ impl<P: Ports> Context<P> {
 
     /// Warns of something that concerns this container.
     pub(super) fn warn_about(&self, container: String, detail: impl Into<String>) {
-        self.listener.hear(&Event::Warning { container, detail: detail.into() });
+        self.listener.receive(&Event::Warning { container, detail: detail.into() });
     }
 
     /// An image that cannot be fetched is not fetched again in each round.

@@ -131,8 +131,8 @@ impl<P: Ports> Executor<P> {
             }
             let claim = claim(&found, &own, self.seen(&found, &own).await?);
             match claim {
-                Claim::Others => return Ok(self.others(&found)),
-                Claim::Ours => {}
+                Claim::Foreign => return Ok(self.others(&found)),
+                Claim::Own => {}
                 Claim::Abandoned => {
                     let Holder { host, state_dir, .. } = &found;
                     self.context.warn(format!(
@@ -144,7 +144,7 @@ impl<P: Ports> Executor<P> {
             }
             if !self.remove_engine_lock(&found).await? {
                 // A container mounts it, so that it cannot be made anew.
-                if claim == Claim::Ours {
+                if claim == Claim::Own {
                     self.engine_lock = EngineLock::Held;
                     return Ok(None);
                 }
@@ -273,7 +273,7 @@ impl<P: Ports> Executor<P> {
         let owner = self.context.ports.state().agent_id().ok().flatten().unwrap_or_default();
         let own = Holder { owner, ..self.holder_without_id().await.ok()? };
         let seen = self.seen(&found, &own).await.ok()?;
-        (claim(&found, &own, seen) == Claim::Others).then(|| found.in_words())
+        (claim(&found, &own, seen) == Claim::Foreign).then(|| found.in_words())
     }
 
     /// Who else holds the Engine, as far as it is known.

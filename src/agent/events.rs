@@ -71,7 +71,7 @@ impl Events {
     /// Numbers an event, and passes it on.
     pub fn publish(&self, at: DateTime<Utc>, trigger: Trigger, event: Event) {
         let event = self.number(at, trigger, event);
-        self.sinks.iter().for_each(|sink| sink.hear(&event));
+        self.sinks.iter().for_each(|sink| sink.receive(&event));
         // Most of the time there is no subscriber.
         let _ = self.live.send(event);
     }
@@ -157,7 +157,7 @@ pub(super) struct Publisher<P> {
 }
 
 impl<P: Ports> Listener for Publisher<P> {
-    fn hear(&self, event: &Event) {
+    fn receive(&self, event: &Event) {
         self.events.publish(self.ports.host().now(), self.trigger, event.clone());
         if let Event::StepBegun { container, step } = event {
             // A loop that has ended shows nothing any more. An update has eight steps, so the queue

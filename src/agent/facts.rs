@@ -7,7 +7,7 @@ use crate::core::decide::Circumstances;
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::policy::PolicyDefaults;
-use crate::core::policy::own_labels::PassedOver;
+use crate::core::policy::own_labels::IgnoredLabels;
 use crate::engine::{EngineError, Listed};
 use crate::host::Host;
 use crate::journal::JournalError;
@@ -84,7 +84,7 @@ impl<P: Ports> Agent<P> {
         &self,
         request: &RoundRequest,
         list: &[Listed],
-    ) -> Vec<PassedOver> {
+    ) -> Vec<IgnoredLabels> {
         let mut all = observe::ignored_labels(list, &self.context.settings.defaults, &self.cache);
         let before = self.snapshot.borrow().ignored_labels.clone();
         for news in all.iter().filter(|news| !before.contains(news)) {

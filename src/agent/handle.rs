@@ -107,11 +107,11 @@ impl AgentHandle {
 
     /// What is wrong with the agent; `None` if it is healthy.
     #[must_use]
-    pub fn illness(&self) -> Option<String> {
+    pub fn unhealthy_reason(&self) -> Option<String> {
         // The loop holds the other end of the snapshot.
         match self.snapshot.has_changed() {
             Err(_) => Some(LOOP_HAS_ENDED.to_owned()),
-            Ok(_) => self.snapshot().illness(self.heart.overdue()),
+            Ok(_) => self.snapshot().unhealthy_reason(self.heart.overdue()),
         }
     }
 }

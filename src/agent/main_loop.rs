@@ -57,7 +57,7 @@ impl<P: Ports> Agent<P> {
             match woken {
                 WakeReason::Stop => self.give_up().await,
                 WakeReason::Reload => is_reloading = true,
-                WakeReason::TaskResult(message) => self.hear(message).await,
+                WakeReason::TaskResult(message) => self.receive(message).await,
                 WakeReason::Ask(queued) => self.take(queued).await,
                 WakeReason::Step(news) => self.note_step(&news),
                 WakeReason::Due => self.turn(&mut table, begun).await,
@@ -111,7 +111,7 @@ impl<P: Ports> Agent<P> {
             },
         };
         match message {
-            Some(message) => self.hear(message).await,
+            Some(message) => self.receive(message).await,
             None => self.give_up().await,
         }
         true

@@ -1,4 +1,4 @@
-//! Floor 2: the one loop that owns the state. A tick, a push or a person starts a round; what a
+//! Layer 2: the one loop that owns the state. A tick, a push or a person starts a round; what a
 //! round asks and does goes on beside the loop, and comes back to it as a message.
 //!
 //! So the loop waits for nobody: a registry that hangs holds up its own containers, an update on

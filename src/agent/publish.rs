@@ -111,7 +111,7 @@ impl<P: Ports> Agent<P> {
         });
         let containers = end.reports.len();
         let listener = self.context.for_trigger(round.order.trigger).listener;
-        listener.hear(&Event::RoundEnded { containers, news, took });
+        listener.receive(&Event::RoundEnded { containers, news, took });
     }
 
     /// Shows how many digests are refused, by container.

@@ -16,7 +16,7 @@ use crate::core::decide::Decision;
 use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::{Report, Verdict};
-use crate::core::policy::own_labels::PassedOver;
+use crate::core::policy::own_labels::IgnoredLabels;
 use crate::core::update::event::Trigger;
 use crate::core::update::history::Record;
 use crate::core::update::plan::Outline;
@@ -60,7 +60,7 @@ pub struct RoundEnd {
     pub quotas: BTreeMap<String, Quota>,
     /// Labels of images that do not count.
     #[serde(default)]
-    pub ignored_labels: Vec<PassedOver>,
+    pub ignored_labels: Vec<IgnoredLabels>,
     /// The agent's own container, where a helper updates it from now on.
     #[serde(default)]
     pub self_updating: Option<String>,

@@ -7,7 +7,7 @@ use super::facts::{LookFacts, Names};
 use super::round::{DueContainer, QueuedRound, Round, RoundId, Stage};
 use super::tasks::{LookResult, TaskResult};
 use super::{Agent, RoundError, RoundRequest};
-use crate::core::decide::memory::Memory;
+use crate::core::decide::memory::{Memory, Refusal};
 use crate::core::decide::observation::Observation;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Report;
@@ -168,7 +168,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Takes in what came back from beside the loop, and goes on with it.
-    pub(super) async fn hear(&mut self, message: TaskResult<P>) {
+    pub(super) async fn receive(&mut self, message: TaskResult<P>) {
         match message {
             TaskResult::HooksBefore(id, facts) => {
                 self.is_answered(id);
@@ -220,7 +220,7 @@ impl<P: Ports> Agent<P> {
         if !is_dry {
             self.remember_republished(&facts, &observations);
         }
-        let mut reports = Vec::new();
+        let mut reports = Vec::with_capacity(observations.len());
         for observation in observations {
             round.asked.remove(&observation.name);
             let decision = decide(&observation, &facts.circumstances);
@@ -303,7 +303,7 @@ fn refuse_index(memory: &mut Memory, observation: &Observation) -> bool {
     let (Some(refusal), Some(index)) = (&observation.refusal, observation.offered.digest()) else {
         return false;
     };
-    let mut again = refusal.clone();
+    let mut again = Refusal::clone(refusal);
     again.digests.insert(index.clone());
     memory.refusal(&observation.name, index).is_none() && memory.refuse(&observation.name, again)
 }

@@ -86,8 +86,8 @@ impl<P: Ports> Context<P> {
     ) -> Result<(), SelfUpdateError> {
         let how = helper(original, recreation, &self_update.image_id);
         let how = how.map_err(|error| SelfUpdateError::Unfit(error.to_string()))?;
-        let told_until = Some(self.told_until()?);
-        self.ports.state().hand_over(&SelfUpdate { told_until, ..self_update.clone() })?;
+        let reported_until = Some(self.reported_until()?);
+        self.ports.state().hand_over(&SelfUpdate { reported_until, ..self_update.clone() })?;
         self.remove_helper(self_update).await?;
         let engine = self.ports.engine();
         let id = engine.create(&self_update.helper(), &how.body, how.platform.as_ref()).await?;
@@ -96,15 +96,15 @@ impl<P: Ports> Context<P> {
         }
         engine.start(&id).await?;
         let (container, helper) = (self_update.container.clone(), self_update.helper());
-        self.listener.hear(&Event::SelfUpdating { container, helper });
+        self.listener.receive(&Event::SelfUpdating { container, helper });
         Ok(())
     }
 
     /// The newest update that was told of. Where an earlier helper was not tidied up after, that is
     /// what was the newest when it was asked.
-    fn told_until(&self) -> Result<String, JournalError> {
+    fn reported_until(&self) -> Result<String, JournalError> {
         let state = self.ports.state();
-        if let Some(known) = state.self_update()?.and_then(|asked| asked.told_until) {
+        if let Some(known) = state.self_update()?.and_then(|asked| asked.reported_until) {
             return Ok(known);
         }
         let newest = state.history()?.into_iter().next();
@@ -184,10 +184,10 @@ impl<P: Ports> Context<P> {
             Ok(()) | Err(EngineError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        let untold = self_update.untold(self.ports.state().history()?);
+        let unreported = self_update.unreported(self.ports.state().history()?);
         self.ports.state().end_self_update()?;
-        for record in untold {
-            self.listener.hear(&Event::UpdateEnded(Box::new(record)));
+        for record in unreported {
+            self.listener.receive(&Event::UpdateEnded(Box::new(record)));
         }
         Ok(())
     }

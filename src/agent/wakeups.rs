@@ -98,12 +98,12 @@ impl<P: Ports> Agent<P> {
     /// One waking: whoever is due is looked at, and schedules that came or went are followed.
     pub(super) async fn turn(&mut self, table: &mut Timetable, begun: Instant) {
         let due = table.take_due(begun.elapsed(), |schedule| self.delay(schedule));
-        if due.is_nobody() && self.other_agent.is_some() {
+        if due.is_empty() && self.other_agent.is_some() {
             self.try_to_take_over().await;
-        } else if due.is_nobody() && self.is_recovery_due().await {
+        } else if due.is_empty() && self.is_recovery_due().await {
             self.take_up_open().await;
         }
-        if !due.is_nobody() {
+        if !due.is_empty() {
             self.look_after(due, table, begun).await;
             self.put_off_openings();
         }
@@ -118,7 +118,7 @@ impl<P: Ports> Agent<P> {
             Some(list) => self.follow(list, due.names, table, begun),
             None => due.names,
         };
-        let request = if due.everybody {
+        let request = if due.all {
             let elsewhere = table.own().filter(|name| !names.contains(*name)).cloned().collect();
             RoundRequest { except: elsewhere, ..RoundRequest::default() }
         } else if names.is_empty() {

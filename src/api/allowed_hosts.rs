@@ -1,8 +1,8 @@
-//! Under which names this machine answers.
+//! The host names that this machine answers to.
 //!
-//! A web page can have the name of its own server lead to an address of this machine (DNS
-//! rebinding), and a browser then lets it read what is answered here. The name that the page uses
-//! is in the `Host` header, so a name that this machine does not have is refused.
+//! A web page can make the name of its own server resolve to an address of this machine (DNS
+//! rebinding), and a browser then lets it read the answers from here. The name that the page uses
+//! is in the `Host` header, so an unknown name is refused.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use crate::core::docker::authority::split_authority;
 use crate::core::text::shown;
 
 /// Top-level names that no registrar sells (RFC 6762, RFC 8375, ICANN's reserved names): below
-/// them, the machine's own name is given by its own network.
+/// them, the local network gives the machine its name.
 const LOCAL_DOMAINS: [&str; 6] = ["local", "lan", "home", "internal", "localdomain", "home.arpa"];
 
-/// The names under which requests are answered, besides addresses and loopback names.
+/// The accepted host names, in addition to addresses and loopback names.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedHosts {
-    /// What the machine calls itself, in small letters.
+    /// The machine's own name, in lower case.
     own: Option<String>,
-    /// What the configuration allows.
+    /// The names from the configuration.
     allowed: Vec<String>,
 }
 
 impl AllowedHosts {
-    /// A machine with this name, and what `listen.hosts` allows; `*` allows every name.
+    /// A machine with this name, and the names of `listen.hosts`; `*` allows every name.
     #[must_use]
     pub fn new(own: Option<&str>, allowed: &[String]) -> Self {
         let lower = |name: &str| name.trim().to_ascii_lowercase();
@@ -40,7 +40,7 @@ impl AllowedHosts {
         }
     }
 
-    /// Whether a request for this `HOST` or `HOST:PORT` is meant for this machine.
+    /// Whether a request for this `HOST` or `HOST:PORT` is for this machine.
     fn knows(&self, authority: &str) -> bool {
         if self.allowed.iter().any(|name| name == "*") {
             return true;
@@ -62,8 +62,8 @@ impl AllowedHosts {
         host == own || host == short || behind.is_some_and(|it| LOCAL_DOMAINS.contains(&it))
     }
 
-    /// The name in a request that is not known, if there is one. A request without any comes from
-    /// HTTP/1.0, which no browser speaks.
+    /// The unknown name in a request, if there is one. A request without a name comes from
+    /// HTTP/1.0, which no browser uses.
     fn external_container(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
         let told = headers.get_all(header::HOST).iter().map(|value| value.to_str().unwrap_or("?"));
         let in_uri = uri.authority().map(axum::http::uri::Authority::as_str);
@@ -71,7 +71,7 @@ impl AllowedHosts {
     }
 }
 
-/// Lets only those requests pass that use a known name.
+/// Only lets requests with a known name pass.
 pub fn guarded(router: Router, hosts: AllowedHosts) -> Router {
     router.layer(from_fn_with_state(Arc::new(hosts), check))
 }

@@ -1,4 +1,4 @@
-//! Connections, each with a limit on everything.
+//! Connections, each with limits.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -13,31 +13,31 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// How long to wait after the system could not give a connection, most likely for want of file
-/// descriptors: they come back when something is closed, and not sooner for asking.
+/// The pause after the system could not accept a connection, usually because file descriptors are
+/// missing: they return when something is closed, and asking sooner does not help.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How much of one client's patience and this machine's memory a connection may take.
+/// Limits for time and memory of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// Connections at a time: a Prometheus needs one. The next one takes the place of another.
+    /// Connections at a time: a Prometheus needs one. The next one replaces another.
     pub connections: usize,
-    /// Connections of one client at a time. The next one takes the place of its oldest.
+    /// Connections of one client at a time. The next one replaces its oldest.
     pub connections_of_one: usize,
     /// Header lines of a request. A browser sends twenty.
     pub headers: usize,
-    /// Bytes of a request's head; the least that the HTTP library takes.
+    /// Bytes of a request's head; the minimum of the HTTP library.
     pub head_bytes: usize,
     /// How long a client may take to send the head of its request.
     pub head_timeout: Duration,
     /// How long a whole exchange may take. Prometheus gives up after ten seconds by default.
     pub exchange_timeout: Duration,
-    /// How long exchanges may go on when the agent ends.
+    /// How long exchanges may continue when the agent ends.
     pub shutdown_timeout: Duration,
 }
 
 impl ConnectionLimits {
-    /// What the agent uses.
+    /// The limits that the agent uses.
     pub const DEFAULT: Self = Self {
         connections: 32,
         connections_of_one: 8,
@@ -49,8 +49,8 @@ impl ConnectionLimits {
     };
 }
 
-/// Who a client is, as far as places are concerned. A network gives each customer a whole /64 of
-/// IPv6 (RFC 6177), and this machine has all of 127.0.0.0/8.
+/// The client of a connection, for the limits. A network gives each customer a whole /64 of IPv6
+/// (RFC 6177), and this machine has all of 127.0.0.0/8.
 fn client_of(address: IpAddr) -> IpAddr {
     let address = address.to_canonical();
     match address {
@@ -63,14 +63,14 @@ fn client_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Who has a connection, the oldest first.
+/// The open connections, the oldest first.
 #[derive(Default)]
 struct ConnectionSlots(VecDeque<(IpAddr, AbortHandle)>);
 
 impl ConnectionSlots {
-    /// Makes room for one more of this client. A slow client loses its own places to its own next
-    /// connections; where all places are taken, whoever has most of them loses the oldest. A
-    /// request that is sent at once is answered long before it would be the oldest.
+    /// Makes room for one more connection of this client. A slow client loses its own oldest
+    /// connections to its next ones; if all slots are taken, the client with the most of them loses
+    /// the oldest. A request that is sent at once is answered long before it is the oldest.
     fn make_room(&mut self, client: IpAddr, limits: ConnectionLimits) {
         self.0.retain(|(_, exchange)| !exchange.is_finished());
         if self.count(client) >= limits.connections_of_one {
@@ -94,8 +94,8 @@ impl ConnectionSlots {
     }
 }
 
-/// Serves until `shutdown`. One request a connection: a scrape every few seconds gains nothing
-/// from keeping one, and an idle connection would take a place.
+/// Serves until `shutdown`. One request per connection: a scrape every few seconds gains nothing
+/// from a kept connection, and an idle connection would take a slot.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -107,7 +107,7 @@ pub async fn serve(
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
-            // A panic in an exchange was reported by its own message and concerns no other.
+            // The exchange has already reported its panic, and it concerns no other.
             Some(_) = exchanges.join_next() => {}
             accepted = listener.accept() => {
                 match accepted {
@@ -124,7 +124,7 @@ pub async fn serve(
     }
     drop(listener);
     let rest = async { while exchanges.join_next().await.is_some() {} };
-    // Whoever is not done by then is cut off with the end of the set.
+    // Exchanges that are not done by then are aborted with the set.
     let _ = tokio::time::timeout(limits.shutdown_timeout, rest).await;
 }
 
@@ -138,17 +138,17 @@ async fn exchange(stream: TcpStream, router: Router, limits: ConnectionLimits) {
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     match tokio::time::timeout(limits.exchange_timeout, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a client of the listen address went wrong"),
+        Ok(Err(error)) => tracing::debug!(%error, "an exchange on the listen address failed"),
         Err(_) => tracing::debug!("a client of the listen address took too long"),
     }
 }
 
-/// A client that left while it waited concerns nobody; everything else is the system's trouble.
+/// A client that left while it waited is no problem; everything else is a problem of the system.
 async fn cannot_accept(error: &std::io::Error) {
     if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) {
         return;
     }
-    tracing::warn!(%error, "the listen address can take no connection now");
+    tracing::warn!(%error, "the listen address cannot accept a connection now");
     tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
 }
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_most_places_makes_room() {
+    async fn the_client_with_most_connections_loses_one() {
         let mut tasks = JoinSet::new();
         let mut places = ConnectionSlots::default();
         let limits =

@@ -1,8 +1,8 @@
-//! Floor 3: HTTP on the listen address: `/metrics`, `/healthz`, `/readyz`; and, on an address of
-//! its own, what registries say of pushes (`notify`).
+//! Layer 3: HTTP on the listen address: `/metrics`, `/healthz`, `/readyz`; and, on a separate
+//! address, the webhooks of registries.
 //!
-//! The listen address only reads: nothing that is asked there changes anything, and nobody who asks
-//! can hold the agent up.
+//! The listen address only reads: no request there changes anything, and no client can block the
+//! agent.
 
 mod connections;
 mod allowed_hosts;
@@ -31,18 +31,17 @@ pub use allowed_hosts::{AllowedHosts, guarded};
 pub use connections::{ConnectionLimits, serve};
 pub use webhook_token::{TokenError, WebhookToken};
 
-/// Why nothing can be served.
+/// Why an address cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// Somebody else listens there.
+    /// Another program listens there.
     #[error(
-        "{address} is taken by another program (`ss -ltnp` shows which): set {key} to \
+        "{address} is used by another program (`ss -ltnp` shows which): set {key} to \
          another port, or to \"\" to switch it off"
     )]
     Taken {
         /// The key of the configuration.
         key: &'static str,
-        /// The address.
         address: SocketAddr,
     },
     /// This machine does not have that address.
@@ -53,7 +52,6 @@ pub enum ApiError {
     NotHere {
         /// The key of the configuration.
         key: &'static str,
-        /// The address.
         address: SocketAddr,
     },
     /// The system does not let this user listen there.
@@ -61,25 +59,22 @@ pub enum ApiError {
     NotAllowed {
         /// The key of the configuration.
         key: &'static str,
-        /// The address.
         address: SocketAddr,
     },
-    /// Anything else.
     #[error("cannot listen on {address} ({key})")]
     Other {
         /// The key of the configuration.
         key: &'static str,
-        /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
-/// Begins to listen on the address of that key; connections wait until [`serve`] takes them.
+/// Starts to listen on the address of that key; connections wait until [`serve`] takes them.
 ///
 /// # Errors
-/// Says what stands in the way, and which key to change.
+/// Says what prevents it, and which key to change.
 pub async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, ApiError> {
     TcpListener::bind(address).await.map_err(|source| match source.kind() {
         ErrorKind::AddrInUse => ApiError::Taken { key, address },
@@ -89,14 +84,14 @@ pub async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener,
     })
 }
 
-/// What is told to whoever asks.
+/// The data for the answers.
 #[derive(Debug, Clone)]
 pub struct ApiState {
-    /// The agent as it stands. Its loop holds the other end: when that is gone, so is the loop.
+    /// The state of the agent. Its loop holds the sender: if the sender is gone, the loop has
+    /// ended.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The heartbeat of that loop.
     pub heart: Heartbeat,
-    /// What was counted.
     pub metrics: Arc<Metrics>,
 }
 
@@ -105,17 +100,17 @@ impl ApiState {
         Arc::clone(&self.snapshot.borrow())
     }
 
-    /// What is wrong, if something is.
-    fn illness(&self) -> Option<String> {
+    /// What is wrong with the agent.
+    fn unhealthy_reason(&self) -> Option<String> {
         if self.has_ended() {
             return Some(LOOP_HAS_ENDED.to_owned());
         }
-        let illness = self.snapshot().illness(self.heart.overdue());
-        illness.map(|illness| one_line(&illness))
+        let unhealthy_reason = self.snapshot().unhealthy_reason(self.heart.overdue());
+        unhealthy_reason.map(|unhealthy_reason| one_line(&unhealthy_reason))
     }
 
-    /// What is missing, if something is.
-    fn unreadiness(&self) -> Option<String> {
+    /// Why the agent is not ready.
+    fn not_ready_reason(&self) -> Option<String> {
         if self.has_ended() {
             return Some(LOOP_HAS_ENDED.to_owned());
         }
@@ -126,7 +121,7 @@ impl ApiState {
         }
         let down = one_line(&snapshot.down.join(", "));
         (!down.is_empty())
-            .then(|| format!("an update left this down, and it is started again: {down}"))
+            .then(|| format!("an update left this down, and the agent tries to start it: {down}"))
     }
 
     fn has_ended(&self) -> bool {
@@ -157,11 +152,11 @@ async fn metrics(State(facts): State<ApiState>) -> Response {
 }
 
 async fn healthz(State(facts): State<ApiState>) -> Response {
-    verdict(facts.illness())
+    verdict(facts.unhealthy_reason())
 }
 
 async fn readyz(State(facts): State<ApiState>) -> Response {
-    verdict(facts.unreadiness())
+    verdict(facts.not_ready_reason())
 }
 
 fn verdict(error: Option<String>) -> Response {
@@ -172,7 +167,7 @@ fn verdict(error: Option<String>) -> Response {
 }
 
 async fn nothing_here() -> Response {
-    nothing_at("Here are /metrics, /healthz and /readyz.\n")
+    nothing_at("This address has /metrics, /healthz and /readyz.\n")
 }
 
 fn nothing_at(there_is: &'static str) -> Response {

@@ -1,8 +1,8 @@
-//! `POST /v1/webhook`: a registry says that something was pushed, and what follows it is checked at
-//! once instead of at the next tick. On an address of its own, which is off by default.
+//! `POST /v1/webhook`: a registry reports a push, and the containers that follow it are checked at
+//! once instead of at the next tick. On a separate address, which is off by default.
 //!
-//! Whoever knows the token can bring about a `HEAD` for containers that are watched anyway, and no
-//! more: nothing of a notification is believed.
+//! A client with the token can only cause a `HEAD` for containers that are watched anyway: the
+//! content of a webhook is not trusted.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,21 +23,20 @@ use crate::agent::{AgentHandle, CheckPushed};
 use crate::core::docker::webhook::{Push, WebhookError, parse};
 use crate::core::update::event::Asker;
 
-/// Largest notification, in bytes. GitHub's webhooks have some tens of kilobytes.
+/// Largest webhook in bytes. GitHub's webhooks have some tens of kilobytes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// How many notifications may wait for the agent. A registry that is told to wait tries again.
+/// Most webhooks that wait for the agent. A registry that has to wait tries again.
 const WAITING_MAX: usize = 64;
 
-/// How long more notifications are gathered after the first: one push of a multi-platform image is
+/// How long further webhooks are gathered after the first: one push of a multi-platform image is
 /// several events, and a person who pushes several images does so in one go.
 const GATHER_TIME: Duration = Duration::from_millis(100);
 
-/// The least time from one round by notification to the next, so that nobody keeps the agent busy
-/// by pushing all the time.
+/// Shortest time between two rounds by webhook, so that constant pushes do not keep the agent busy.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Registries and webhooks send one notification at a time, and have ten seconds of patience.
+/// Registries send one webhook at a time, and wait ten seconds.
 pub const LIMITS: ConnectionLimits =
     ConnectionLimits { connections: 16, connections_of_one: 4, ..ConnectionLimits::DEFAULT };
 
@@ -53,12 +52,12 @@ struct WebhookAuthorization {
     pushes: mpsc::Sender<Vec<Push>>,
 }
 
-/// The one page of the address.
+/// The only page of the address.
 pub fn router(token: WebhookToken, pushes: mpsc::Sender<Vec<Push>>) -> Router {
     Router::new()
         .route("/v1/webhook", post(receive))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .fallback(|| async { nothing_at("Here is POST /v1/webhook.\n") })
+        .fallback(|| async { nothing_at("This address has POST /v1/webhook.\n") })
         .with_state(WebhookAuthorization { token: Arc::new(token), pushes })
 }
 
@@ -75,7 +74,7 @@ async fn receive(
     }
     let pushed = match parse(&body) {
         Err(error) => return (status_of(error), format!("{error}\n")).into_response(),
-        // A registry tells of pulls as well, and sends the same again until it is answered well.
+        // A registry also reports pulls, and repeats an event until it gets a good answer.
         Ok(pushed) if pushed.is_empty() => {
             return "no tag of an image was pushed\n".into_response();
         }
@@ -83,7 +82,7 @@ async fn receive(
     };
     if keeper.pushes.try_send(pushed).is_err() {
         let later = [(header::RETRY_AFTER, "1")];
-        return (StatusCode::SERVICE_UNAVAILABLE, later, "too many notifications wait already\n")
+        return (StatusCode::SERVICE_UNAVAILABLE, later, "too many webhooks wait already\n")
             .into_response();
     }
     StatusCode::ACCEPTED.into_response()
@@ -98,7 +97,7 @@ const fn status_of(error: WebhookError) -> StatusCode {
     }
 }
 
-/// Hands pushes on to the agent, those that come together as one wish.
+/// Passes pushes on to the agent; pushes that arrive together become one command.
 pub async fn pass_on(
     mut pushes: mpsc::Receiver<Vec<Push>>,
     agent: AgentHandle,

@@ -1,4 +1,5 @@
-//! The token of the notify address: three ways to show it, since not every sender can do the same.
+//! The token of the webhook address. There are three ways to send it, because no way is available
+//! to every sender.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -10,46 +11,42 @@ use sha2::{Digest as _, Sha256};
 
 use crate::core::secret_file::exposed;
 
-/// Least length of a token, in bytes: one that a person made up by heart is shorter.
+/// Shortest token in bytes: a token that a person invented is shorter.
 const TOKEN_BYTES_MIN: usize = 16;
 
-/// Where GitHub signs what it sends (docs.github.com, "Validating webhook deliveries").
+/// GitHub's signature header (docs.github.com, "Validating webhook deliveries").
 const SIGNATURE: &str = "x-hub-signature-256";
 
 /// The token.
 #[derive(Debug)]
 pub struct WebhookToken(SecretString);
 
-/// Why there is no token.
+/// Why there is no valid token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The file cannot be read.
     #[error("cannot read webhook.token_file {file}")]
     Unreadable {
-        /// The file.
         file: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// It is no secret.
-    #[error("the token is no secret: {0}")]
+    /// Other users can read the file.
+    #[error("the token file is not secret: {0}")]
     Exposed(String),
     /// It is too easy to guess.
     #[error(
         "the token in {file} is shorter than {TOKEN_BYTES_MIN} characters: make one with \
          `openssl rand -hex 32`"
     )]
-    Short {
-        /// The file.
-        file: String,
-    },
+    Short { file: String },
 }
 
 impl WebhookToken {
     /// Reads the first line of a file.
     ///
     /// # Errors
-    /// It cannot be read, or holds no token that is hard to guess.
+    /// It cannot be read, or its token is easy to guess.
     pub fn read(file: &Path) -> Result<Self, TokenError> {
         let name = || file.display().to_string();
         let unreadable = |source| TokenError::Unreadable { file: name(), source };
@@ -65,8 +62,8 @@ impl WebhookToken {
         Ok(Self(token.into()))
     }
 
-    /// Whether a request shows the token: in `Authorization`, as CNCF registries can; as `?token=`,
-    /// since Docker Hub can be given nothing but a URL; or by a signature, as GitHub does.
+    /// Whether a request has the token: in `Authorization`, as CNCF registries can send it; as
+    /// `?token=`, because Docker Hub accepts only a URL; or by a signature, as GitHub sends it.
     pub(super) fn opens(&self, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> bool {
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let bearer = header(header::AUTHORIZATION.as_str())
@@ -86,14 +83,14 @@ impl WebhookToken {
     }
 }
 
-/// Compares without telling by the time it takes where the first difference is: what is compared
-/// are digests, which nobody can steer, and all of their bytes.
+/// Compares without a timing leak of the first difference: it compares all bytes of digests, which
+/// an attacker cannot choose.
 fn same(one: &[u8], other: &[u8]) -> bool {
     let (one, other) = (Sha256::digest(one), Sha256::digest(other));
     one.iter().zip(&other).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
 }
 
-/// The bytes of a text of hexadecimal digits.
+/// The bytes of a hexadecimal text.
 fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     if !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;

@@ -1,4 +1,4 @@
-//! `pilotfish check`: what is new, and what is in its way. Writes nothing, pulls nothing.
+//! `pilotfish check`: what is new, and what forbids an update. Writes nothing, pulls nothing.
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +10,7 @@ use crate::control::client::Control;
 use crate::core::update::event::NullSink;
 use crate::output;
 
-/// Looks once, and prints what was found.
+/// Checks once, and prints the result.
 pub async fn check(setting: &CommandContext, arguments: CheckArguments) -> anyhow::Result<Exit> {
     let names = names(arguments.names);
     let may_be_known = !arguments.fresh;

@@ -12,7 +12,7 @@ pub fn config(setting: &CommandContext) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// `pilotfish config --check FILE`: whether a file is valid, by itself.
+/// `pilotfish config --check FILE`: whether a file alone is valid.
 pub fn check_config(file: &std::path::Path) -> anyhow::Result<Exit> {
     let environment =
         Environment { local_zone: Environment::of_process().local_zone, ..Environment::default() };
@@ -23,7 +23,7 @@ pub fn check_config(file: &std::path::Path) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// `pilotfish config --from-watchtower FILE`: what a Watchtower was told, as our configuration.
+/// `pilotfish config --from-watchtower FILE`: Watchtower's options as Pilotfish's configuration.
 pub fn from_watchtower(file: &std::path::Path) -> anyhow::Result<Exit> {
     let text = if file == std::path::Path::new("-") {
         std::io::read_to_string(std::io::stdin()).context("standard input cannot be read")?
@@ -32,14 +32,14 @@ pub fn from_watchtower(file: &std::path::Path) -> anyhow::Result<Exit> {
             .with_context(|| format!("{} cannot be read", file.display()))?
     };
     let started =
-        watchtower::read(&text).with_context(|| format!("{} is of no use", file.display()))?;
+        watchtower::read(&text).with_context(|| format!("{} cannot be used", file.display()))?;
     let translation = watchtower::translate(&started);
     let made = translation.to_string();
-    config::load_text(&made, file).context("what was made of it is no valid configuration")?;
+    config::load_text(&made, file).context("the result is not a valid configuration")?;
     print(&made)?;
     if translation.is_whole() {
         return Ok(Exit::Done);
     }
-    say("not everything was understood: the file names it at its beginning");
+    say("not everything could be read: the file lists the problems at its beginning");
     Ok(Exit::Failed)
 }

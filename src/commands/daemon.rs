@@ -1,4 +1,5 @@
-//! What a running agent shares with whatever serves it, and keeps when its configuration changes.
+//! The state that a running agent shares with its servers, and keeps when its configuration
+//! changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +17,9 @@ use crate::metrics::Metrics;
 use crate::registry::RegistryObserver;
 use crate::telemetry::LogListener;
 
-/// What outlives a change of the configuration.
+/// The state that survives a change of the configuration.
 pub(super) struct DaemonState {
-    /// Cancelled when the process is to end.
+    /// Cancelled when the process must end.
     pub(super) stop: CancellationToken,
     metrics: Arc<Metrics>,
     events: Arc<Events>,
@@ -51,7 +52,7 @@ impl DaemonState {
         }
     }
 
-    /// What is told at the listen address.
+    /// The data for the listen address.
     pub(super) fn facts(&self) -> api::ApiState {
         let (snapshot, heart) = (self.snapshot.subscribe(), self.heart.clone());
         api::ApiState { snapshot, heart, metrics: self.metrics.clone() }

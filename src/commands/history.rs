@@ -1,4 +1,4 @@
-//! `pilotfish history`: every update ever tried.
+//! `pilotfish history`: every recorded update.
 
 use super::{CommandContext, Exit, print, say};
 use crate::app;

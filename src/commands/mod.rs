@@ -1,5 +1,5 @@
-//! Floor 3: what each command does. A command reads settings, builds what it needs through
-//! `app.rs`, and prints; it decides nothing about a container.
+//! Layer 3: the commands. A command reads settings, builds what it needs through `app.rs`, and
+//! prints; it decides nothing about a container.
 
 mod allow;
 mod config;
@@ -39,12 +39,12 @@ use crate::output::{Screen, may_colour, one_line};
 use crate::registry::RegistryObserver;
 use crate::telemetry;
 
-/// How the program ends. The worst of several holds: wrong use, failed, rolled back, unchecked.
+/// The exit status of the program. Of several the worst counts: wrong use, failed, rolled back,
+/// unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Done, or nothing to do.
     Done,
-    /// Could not do it.
     Failed,
     /// Wrong arguments or configuration.
     Usage,
@@ -55,7 +55,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number for the system.
+    /// The exit code.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -67,13 +67,14 @@ impl Exit {
         }
     }
 
-    /// The end for an error: the configuration's are wrong use, all others are failures.
+    /// The exit status for an error: an error of the configuration is wrong use, all others are
+    /// failures.
     #[must_use]
     pub fn of_error(error: &anyhow::Error) -> Self {
         if error.is::<ConfigError>() { Self::Usage } else { Self::Failed }
     }
 
-    /// The end for a round.
+    /// The exit status for a round.
     #[must_use]
     pub fn of_round(end: &RoundEnd) -> Self {
         let ended = |outcome| end.records.iter().any(|record| record.outcome == outcome);
@@ -89,19 +90,19 @@ impl Exit {
     }
 }
 
-/// What every command starts from.
+/// The context of every command.
 struct CommandContext {
     settings: Settings,
-    /// What the command line said, for a configuration that is read again.
+    /// The command line, for reading the configuration again.
     global: GlobalOptions,
     screen: Screen,
     is_terminal: bool,
 }
 
-/// Does what the command line says.
+/// Runs the command.
 ///
 /// # Errors
-/// It could not be done; the chain of causes says why and what to do.
+/// It failed; the chain of causes says why and what to do.
 pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     if let Command::Config(ConfigArguments { check: Some(file), .. }) = &cli.command {
         return config::check_config(file);
@@ -165,15 +166,15 @@ fn terminal_width() -> Option<usize> {
     (size.ws_col > 0).then(|| usize::from(size.ws_col))
 }
 
-/// Names from the command line: none means all that are watched.
+/// Names from the command line: none means all watched containers.
 fn names(names: Vec<String>) -> Option<BTreeSet<String>> {
     (!names.is_empty()).then(|| names.into_iter().collect())
 }
 
-/// A token that is cancelled by Ctrl-C or SIGTERM.
+/// A token that Ctrl-C or SIGTERM cancels.
 ///
 /// # Errors
-/// The system gives no signals.
+/// The system provides no signals.
 #[expect(clippy::disallowed_methods, reason = "it listens until the process ends")]
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -191,7 +192,7 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Hears everything and says nothing: for commands that serve no metrics.
+/// Ignores everything: for commands that serve no metrics.
 struct NullRoundListener;
 
 impl RoundListener for NullRoundListener {
@@ -217,16 +218,16 @@ fn quiet(events: Arc<Events>) -> Listeners {
 /// Says something about the command itself, on standard error.
 fn say(text: &str) {
     use std::io::Write as _;
-    // Nobody is left to be told that nobody listens.
+    // If standard error is closed, there is no other place for a message.
     let _ = writeln!(std::io::stderr().lock(), "{}", harmless_page(text));
 }
 
-/// Says that the agent has something else in hand.
+/// Says that the agent is busy.
 fn waits_for(container: &str) {
     say(&format!("the agent is updating {}; this waits for it", one_line(container)));
 }
 
-/// Prints to standard output. A reader that has gone away (`| head`) is no error.
+/// Prints to standard output. A closed pipe (`| head`) is no error.
 fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     let mut output = std::io::stdout().lock();

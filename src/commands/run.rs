@@ -1,4 +1,4 @@
-//! `pilotfish run`: the agent, and what serves it.
+//! `pilotfish run`: the agent and its servers.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use crate::api;
 use crate::app;
 use crate::config::Settings;
 
-/// Checks on schedule until it is told to stop. With SIGHUP the configuration is read again: a
-/// valid one is followed from the end of the current round on, one that is invalid or cannot be
-/// followed is told and left. Wishes that wait meanwhile are fulfilled afterwards.
+/// Checks on schedule until it is stopped. SIGHUP reads the configuration again: a valid one is
+/// used after the current round, an invalid or unusable one is reported and ignored. Commands that
+/// wait meanwhile run afterwards.
 pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
     let (process, mut queue) = DaemonState::new()?;
     let process = Arc::new(process);
@@ -33,7 +33,7 @@ pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
             Ok(RunEnd::Stopped) => break Ok(()),
             Ok(RunEnd::SelfUpdating) => {}
             Ok(RunEnd::Reload) => {
-                tracing::info!("following the new configuration");
+                tracing::info!("using the new configuration");
                 let wanted = wanted.borrow_and_update().clone();
                 warn_about_log(&settings, &wanted);
                 proven = Some(std::mem::replace(&mut settings, wanted));
@@ -46,17 +46,17 @@ pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
             }
         }
     };
-    // The last word to systemd is that the agent stops.
+    // The last message to systemd is that the agent stops.
     tasks.close();
     tasks.wait().await;
     tracing::info!("pilotfish ends");
     ended.map(|()| Exit::Done)
 }
 
-/// The log is set up once, before anything else.
+/// The log is set up only once, at the start.
 fn warn_about_log(before: &Settings, after: &Settings) {
     if (before.log_format, before.log_level) != (after.log_format, after.log_level) {
-        tracing::warn!("log.format and log.level are followed from the next start on");
+        tracing::warn!("log.format and log.level take effect at the next start");
     }
 }
 
@@ -78,7 +78,7 @@ async fn follow_configuration(
     }
 }
 
-/// The agent with these settings. What may be in its way is found before anything is written.
+/// Runs the agent with these settings. Problems are found before anything is written.
 async fn serve(
     settings: &Settings,
     process: &DaemonState,
@@ -90,7 +90,7 @@ async fn serve(
         return Ok(RunEnd::Stopped);
     }
     match app::check_state(&settings.state_dir) {
-        // The helper was faster after all.
+        // The self-update helper took the lock first.
         Err(error) if has_waited && app::is_in_use(&error) => return Ok(RunEnd::SelfUpdating),
         checked => checked?,
     }
@@ -104,7 +104,7 @@ async fn serve(
     };
     let agent = app::agent(settings, process.listeners(), process.stop.clone())?;
     let mut agent = agent.with_heart(process.heart.clone());
-    // What serves this agent ends with it, and not only with the process.
+    // The servers of this agent end with it, and not only with the process.
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();
     if let Some(listener) = listener {

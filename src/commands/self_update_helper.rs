@@ -1,4 +1,4 @@
-//! `pilotfish assist`: what runs in the helper that updates the agent's own container.
+//! `pilotfish assist`: the command of the self-update helper.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::config::Settings;
 use crate::core::update::self_update::LockOwner;
 use crate::telemetry::LogListener;
 
-/// How often the lock is tried until the agent has let go of it.
+/// How often the helper tries to take the lock until the agent releases it.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Updates the agent's container if that is asked, and then waits to be removed: the Engine would
-/// start it again if it ended.
+/// Updates the agent's container if an update is requested, and then waits to be removed: the
+/// Engine would restart it if it ended.
 pub async fn assist(setting: &CommandContext) -> anyhow::Result<Exit> {
     let stop = stop_on_signal()?;
     let settings = &setting.settings;
@@ -33,12 +33,12 @@ pub async fn assist(setting: &CommandContext) -> anyhow::Result<Exit> {
         stop.cancelled().await;
         anyhow::Ok(())
     });
-    // A start of this container mounts the new socket, and takes the work up where it was left.
+    // A start of this container mounts the new socket, and continues the work.
     exit_with_socket(settings, &stop, until_removed).await??;
     Ok(Exit::Done)
 }
 
-/// The lock, as long as it is meant for a helper.
+/// The lock, if a helper may take it.
 async fn take_engine_lock(
     settings: &Settings,
     stop: &CancellationToken,

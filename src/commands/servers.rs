@@ -1,4 +1,4 @@
-//! What people, registries and Prometheus reach of a running agent.
+//! The servers of a running agent: pages, webhooks, and the control socket.
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +10,7 @@ use crate::api::{self, webhook};
 use crate::config::{Settings, WebhookSettings};
 use crate::control::{self, server};
 
-/// Where registries tell of pushes, and the word by which they are known.
+/// The webhook listener and its token.
 pub(super) async fn listen_for_webhooks(
     wanted: &WebhookSettings,
 ) -> anyhow::Result<(TcpListener, api::WebhookToken)> {
@@ -48,7 +48,7 @@ pub(super) async fn serve_pages(
     api::serve(listener, router, api::ConnectionLimits::DEFAULT, end).await;
 }
 
-/// An agent without its control socket still does its work: that is said, and no more.
+/// An agent without its control socket still works, so the error is only logged.
 pub(super) fn serve_control(
     settings: &Settings,
     process: &DaemonState,

@@ -1,9 +1,11 @@
-//! A container that was given the Engine's socket as a file has that very file, and no other.
+//! Detects that the mounted Engine socket is out of date.
 //!
-//! An Engine that listens at its socket itself makes a new one whenever it starts. Where containers
-//! outlive it (`live-restore`), the agent's then holds one at which nobody will ever listen again,
-//! and only a start of the container mounts the new one. So the agent ends, and its restart policy
-//! does that. Where systemd holds the socket, as with Debian's packages, it stays the same.
+//! A container that mounts the Engine's socket as a file keeps exactly that file. An Engine that
+//! creates its socket itself makes a new one at every start. If containers survive the Engine
+//! (`live-restore`), the agent's container then has a socket on which no process will ever listen
+//! again, and only a restart of the container mounts the new one. So the agent ends, and its
+//! restart policy starts it again. If systemd holds the socket, as with Debian's packages, it stays
+//! the same.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -14,22 +16,21 @@ use tokio_util::sync::CancellationToken;
 use crate::app;
 use crate::config::{DockerHost, Settings};
 
-/// How often the socket is looked at: one question to the kernel, and none to the Engine.
+/// How often the socket is checked: one question to the kernel, and none to the Engine.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Why the process ends.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the Engine has made a new socket, and this container still has the one before: it ends, to be \
+    "the Engine has created a new socket, and this container still has the old one: it ends, to be \
      started again with the new one"
 )]
 pub struct StaleSocket;
 
-/// Does this work for as long as the socket is one at which somebody may listen. Once it is not,
-/// the work is asked by `stop` to end.
+/// Runs this work as long as the socket is usable. When it is not, `stop` asks the work to end.
 ///
 /// # Errors
-/// That is so.
+/// The socket is no longer usable.
 pub async fn exit_with_socket<T>(
     settings: &Settings,
     stop: &CancellationToken,
@@ -50,14 +51,14 @@ async fn lost(settings: &Settings) {
     }
 }
 
-/// Whether the socket is one at which nobody listens any more. Only in a container is it held by
-/// anything but its name.
+/// Whether no process can listen on the socket any more. Only a container holds it by something
+/// other than its name.
 pub fn is_lost(settings: &Settings) -> bool {
     let DockerHost::Unix(path) = &settings.docker_host else { return false };
     app::is_in_container() && is_unlinked(path)
 }
 
-/// A file without any name is still seen where it is mounted, and only there.
+/// A file without a name is only visible where it is mounted.
 fn is_unlinked(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.nlink() == 0)
 }
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_a_name_is_told_from_one_that_is_away() {
+    fn a_file_without_a_name_and_a_missing_one_are_distinguished() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("docker.sock");
         assert!(!is_unlinked(&path));
@@ -77,7 +78,7 @@ mod tests {
         assert!(!is_unlinked(&path));
         fs::remove_file(&path).expect("its end");
         assert!(!is_unlinked(&path));
-        // What is still open is seen as a mount of it would be.
+        // An open file looks like a mount of it.
         let seen = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
         assert!(is_unlinked(Path::new(&seen)));
     }

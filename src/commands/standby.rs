@@ -1,8 +1,8 @@
-//! What an agent does while a helper updates its container: it waits, and is seen to be alive.
+//! What an agent does while the helper updates its container: it waits, and shows that it is alive.
 //!
-//! The agent before and the agent after the switch both wait here, so that the helper can judge
-//! the new one: it listens, it has understood its configuration and what is in the state directory,
-//! and it reaches the Engine. It writes nothing until the lock is its own.
+//! The agent before and the agent after the switch both wait here, so that the helper can judge the
+//! new one: it listens, it has read its configuration and the state directory, and it reaches the
+//! Engine. It writes nothing until it has the lock.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,16 +20,15 @@ use crate::config::Settings;
 use crate::core::decide::snapshot::ActiveUpdate;
 use crate::core::update::self_update::{HelperState, LockOwner, SelfUpdate, is_forsaken};
 
-/// How often it is looked whether the helper has ended. Two small files are read for it; the
-/// Engine is asked only while nobody has the lock.
+/// How often it checks whether the helper has ended. This reads two small files; the Engine is
+/// asked only while the lock is free.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Waits until the lock is meant for this agent. Says whether it was not: then somebody else may
-/// still have the lock for a moment.
+/// Waits until this agent may take the lock. Returns whether it had to wait: then another process
+/// may still hold the lock for a moment.
 ///
 /// # Errors
-/// This agent is no good: it cannot listen, read what is in the state directory, or reach the
-/// Engine.
+/// This agent does not work: it cannot listen, read the state directory, or reach the Engine.
 pub async fn stand_by(settings: &Settings, process: &DaemonState) -> anyhow::Result<bool> {
     let Some(self_update) = app::self_update(&settings.state_dir)? else { return Ok(false) };
     let agent = app::reader(settings, process.listeners(), process.stop.clone())?;
@@ -65,7 +64,7 @@ pub async fn stand_by(settings: &Settings, process: &DaemonState) -> anyhow::Res
     Ok(true)
 }
 
-/// Until it is the agent's turn, or nobody is at work any more.
+/// Waits until the agent may take the lock, or no helper works any more.
 async fn wait(agent: &Agent<RealPorts>, settings: &Settings) -> anyhow::Result<()> {
     let mut free_since = None;
     loop {
@@ -85,8 +84,8 @@ async fn wait(agent: &Agent<RealPorts>, settings: &Settings) -> anyhow::Result<(
     }
 }
 
-/// An Engine that does not answer tells nothing of the helper. Where it never will, the helper is
-/// taken for one that may still come.
+/// An Engine without an answer says nothing about the helper. If it never can, the helper counts as
+/// one that may still start.
 async fn is_alone(
     agent: &Agent<RealPorts>,
     settings: &Settings,

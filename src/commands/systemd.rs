@@ -1,4 +1,4 @@
-//! Tells systemd how the agent stands: ready, what it waits for, and that it is alive.
+//! Reports the agent's state to systemd: ready, what it waits for, and that it is alive.
 //!
 //! Outside of systemd there is no `NOTIFY_SOCKET`, and nothing is sent.
 
@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Heartbeat;
 use crate::core::decide::snapshot::Snapshot;
 
-/// Reports every change until the agent ends. The watchdog is fed only while the agent is well and
-/// its loop turns, at half of the time that systemd grants (`sd_watchdog_enabled(3)`).
+/// Reports every change until the agent ends. The watchdog is notified only while the agent is
+/// healthy and its loop turns, at half of the time that systemd allows (`sd_watchdog_enabled(3)`).
 pub async fn tell(
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
     heart: Heartbeat,
@@ -41,9 +41,9 @@ pub async fn tell(
     send(&[NotifyState::Stopping]);
 }
 
-/// Whether systemd hears that the agent is alive: a loop that hangs is to be started again.
+/// Whether the watchdog is notified: a loop that hangs must be restarted.
 fn is_fed(snapshot: &Snapshot, heart: &Heartbeat) -> bool {
-    snapshot.illness(heart.overdue()).is_none()
+    snapshot.unhealthy_reason(heart.overdue()).is_none()
 }
 
 /// A line for `systemctl status`.
@@ -60,7 +60,7 @@ fn status(snapshot: &Snapshot) -> String {
     }
 }
 
-/// A message that cannot be delivered concerns systemd, not the containers.
+/// An undelivered message concerns systemd, not the containers.
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "cannot notify systemd");
@@ -73,7 +73,7 @@ mod tests {
     use crate::core::decide::snapshot::LOOP_OVERDUE_MAX;
 
     #[tokio::test(start_paused = true)]
-    async fn a_loop_that_hangs_feeds_no_watchdog() {
+    async fn a_loop_that_hangs_does_not_notify_the_watchdog() {
         let (snapshot, heart) = (Snapshot::default(), Heartbeat::default());
         heart.beat();
         tokio::time::sleep(LOOP_OVERDUE_MAX).await;

@@ -9,7 +9,7 @@ use crate::core::decide::report::Verdict;
 use crate::core::docker::names;
 use crate::output;
 
-/// Runs one round and says how it went.
+/// Runs one round and prints the result.
 pub async fn update(setting: &CommandContext, arguments: UpdateArguments) -> anyhow::Result<Exit> {
     let UpdateArguments { dry_run, force, json, .. } = arguments;
     let names = super::names(arguments.names);
@@ -32,7 +32,7 @@ async fn rehearse(
     Ok(Exit::of_round(&end))
 }
 
-/// An update that was begun and has no end yet is not done, whatever became of the others.
+/// An update without an end is not done, independent of the other results.
 async fn act(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<Exit> {
     let end = via_agent::ask(setting, request).await?;
     print(&output::update_summary(&end.records, &end.reports, setting.screen))?;
@@ -42,12 +42,12 @@ async fn act(setting: &CommandContext, request: RoundRequest) -> anyhow::Result<
     Ok(if is_open(&end) { Exit::Failed } else { Exit::of_round(&end) })
 }
 
-/// The agent updates everything but itself.
+/// The agent updates all containers except its own.
 pub(super) fn self_updating(container: &str) -> String {
     let (name, helper) = (output::one_line(container), names::helper_name(container));
     let helper = output::one_line(&helper);
     format!(
-        "{name} is the agent itself: {helper} updates it now, and `pilotfish history {name}` tells how that ended.\n"
+        "{name} is the agent itself: {helper} updates it now, and `pilotfish history {name}` shows the result.\n"
     )
 }
 

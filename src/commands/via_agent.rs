@@ -1,4 +1,4 @@
-//! Fulfils a wish: through the agent where one runs, with the state directory to itself otherwise.
+//! Runs a command: through the running agent, or alone with the state directory locked.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::control::client::Control;
 use crate::core::update::event::EventSink;
 use crate::output::TerminalListener;
 
-/// Fulfils a wish, and shows on the terminal what happens meanwhile.
+/// Runs a command, and shows its events on the terminal.
 ///
 /// # Errors
 /// It could not be fulfilled.
@@ -46,7 +46,7 @@ where
     tokio::select! {
         reply = control.ask(question, sink, waits_for) => Ok(reply?),
         () = stop.cancelled() => anyhow::bail!(
-            "detached; the agent goes on, and `pilotfish status` and `pilotfish history` tell how"
+            "detached; the agent continues, and `pilotfish status` and `pilotfish history` show the result"
         ),
     }
 }
@@ -63,7 +63,7 @@ async fn alone<Q: Question>(
     agent.release_engine_lock().await;
     let reply = reply?;
     if stop.is_cancelled() && std::io::stderr().is_terminal() {
-        say("stopped; what is open is finished or undone by the next start");
+        say("stopped; the next start finishes or undoes open updates");
     }
     Ok(reply)
 }

@@ -1,4 +1,4 @@
-//! Where the Engine is, in the words of Docker's own client.
+//! The Engine's address, as Docker's own client reads it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::core::docker::authority::{AuthorityError, in_brackets, split_authorit
 /// The Engine's port without TLS (Docker's documentation of `DOCKER_HOST`).
 const PORT: u16 = 2375;
 
-/// Why a text is not a place of an Engine.
+/// Why a text is not the address of an Engine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DockerHostError {
     /// `ssh://`.
@@ -26,21 +26,20 @@ pub enum DockerHostError {
     /// No host.
     #[error("a tcp:// Engine needs a host: write `tcp://HOST:PORT`")]
     NoHost,
-    /// Host or port are none.
-    #[error("{0}; write `tcp://HOST:PORT` with nothing before or behind it")]
+    /// Host or port are invalid.
+    #[error("{0}; write `tcp://HOST:PORT` with nothing before or after it")]
     Authority(#[from] AuthorityError),
 }
 
-/// Where the Engine is.
+/// The address of the Engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DockerHost {
     /// A socket on this machine.
     Unix(PathBuf),
-    /// Another machine. What is pulled there cannot be flushed from here before a switch.
+    /// Another machine. Images pulled there cannot be flushed from here before a switch.
     Tcp {
         /// A host name or an address, without brackets.
         host: String,
-        /// The port.
         port: u16,
     },
 }
@@ -77,19 +76,19 @@ impl fmt::Display for DockerHost {
     }
 }
 
-/// How a `tcp://` Engine is spoken to with TLS.
+/// TLS settings for a `tcp://` Engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DockerTls {
     /// The directory with `ca.pem`, `cert.pem` and `key.pem`.
     pub cert_path: PathBuf,
-    /// Whether the Engine's certificate must be good for its host.
+    /// Whether the Engine's certificate must be valid for its host.
     pub verify: bool,
 }
 
 impl DockerTls {
-    /// What Docker's variables ask for: TLS if either is set, verified if `DOCKER_TLS_VERIFY` is
-    /// anything but empty, with the certificates in Docker's own directory unless
-    /// `DOCKER_CERT_PATH` names another.
+    /// Reads Docker's variables: TLS if either is set, verified if `DOCKER_TLS_VERIFY` is not
+    /// empty, with the certificates in Docker's own directory unless `DOCKER_CERT_PATH` names
+    /// another one.
     pub(super) fn from_environment(environment: &Environment) -> Result<Option<Self>, ConfigError> {
         let asked = environment.filled(DOCKER_TLS_VERIFY);
         let verify = asked.is_some();
@@ -98,7 +97,7 @@ impl DockerTls {
         match (cert_path, asked) {
             (Some(cert_path), _) => Ok(Some(Self { cert_path, verify })),
             (None, None) => Ok(None),
-            // Never without TLS where somebody asked for it.
+            // TLS was asked for, so the connection must not fall back to plain TCP.
             (None, Some(value)) => Err(ConfigError::BadValue {
                 key: DOCKER_TLS_VERIFY.to_owned(),
                 origin: ValueOrigin::Variable(DOCKER_TLS_VERIFY.to_owned()),
@@ -109,7 +108,7 @@ impl DockerTls {
     }
 }
 
-/// Where Docker's own client keeps its things.
+/// The configuration directory of Docker's client.
 fn docker_directory(environment: &Environment) -> Option<PathBuf> {
     let home = || Some(PathBuf::from(environment.filled("HOME")?).join(".docker"));
     environment.filled("DOCKER_CONFIG").map(PathBuf::from).or_else(home)

@@ -1,4 +1,4 @@
-//! The second stage: what counts of all that was said, still as text, and where it came from.
+//! The second stage: the values that count, still as text, with their origin.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,14 +10,13 @@ use crate::config::keys::KEYS;
 const EVERY: &str = "schedule.every";
 const CRON: &str = "schedule.cron";
 
-/// One value of the configuration and where it came from.
+/// One value of the configuration, with its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
-    /// The whole key; for what only Docker's variables say, the variable.
+    /// The whole key; for a value that only Docker's variables set, the variable.
     pub key: String,
     /// The value as it was written. Never a password: there is no key for one.
     pub value: String,
-    /// Where it came from.
     pub origin: ValueOrigin,
 }
 
@@ -26,7 +25,7 @@ pub struct Explained {
 pub(super) struct Effective(BTreeMap<&'static str, (String, ValueOrigin)>);
 
 impl Effective {
-    /// Before anybody has said anything.
+    /// The default values.
     pub(super) fn defaults() -> Self {
         let default = |(name, default): (&'static str, Option<&str>)| {
             Some((name, (default?.to_owned(), ValueOrigin::Default)))
@@ -34,10 +33,9 @@ impl Effective {
         Self(KEYS.iter().map(|key| (key.name, key.default)).filter_map(default).collect())
     }
 
-    /// What one place says wins over what was said before.
+    /// Adds the values of one place, which override earlier ones.
     ///
-    /// The two forms of a schedule are one question: whoever answers it with one form takes the
-    /// other away.
+    /// The two forms of a schedule are alternatives: setting one of them removes the other.
     pub(super) fn overlay(&mut self, fragments: Vec<Fragment>) -> Result<(), ConfigError> {
         let form = |name: &str| fragments.iter().rposition(|fragment| fragment.key.name == name);
         if let (Some(every), Some(cron)) = (form(EVERY), form(CRON)) {
@@ -59,7 +57,7 @@ impl Effective {
         self.0.contains_key(name)
     }
 
-    /// Reads one value; an error names it and where it stands.
+    /// Reads one value; an error names it and its origin.
     pub(super) fn read<T, E: fmt::Display>(
         &self,
         name: &str,
@@ -77,7 +75,7 @@ impl Effective {
         })
     }
 
-    /// Everything, in the order of the documentation.
+    /// All values, in the order of the documentation.
     pub(super) fn explain(&self) -> Vec<Explained> {
         let explained = |name: &str| {
             let (value, origin) = self.0.get(name)?.clone();

@@ -1,4 +1,4 @@
-//! The first stage for what is not the file: the environment and the command line.
+//! The first stage for everything except the file: the environment and the command line.
 
 use std::collections::BTreeMap;
 
@@ -6,28 +6,27 @@ use crate::config::error::{ConfigError, ValueOrigin};
 use crate::config::keys::{self, KEYS, Key, REGISTRIES, VARIABLE_PREFIX};
 use crate::core::text::nearest;
 
-/// Docker's own variable for the Engine; `PILOTFISH_DOCKER_HOST` wins over it.
+/// Docker's own variable for the Engine; `PILOTFISH_DOCKER_HOST` overrides it.
 pub(super) const DOCKER_HOST: &str = "DOCKER_HOST";
-/// Docker's own variable: anything but empty verifies the Engine's certificate.
+/// Docker's own variable: any value except an empty one verifies the Engine's certificate.
 pub(super) const DOCKER_TLS_VERIFY: &str = "DOCKER_TLS_VERIFY";
-/// Docker's own variable: where `ca.pem`, `cert.pem` and `key.pem` are.
+/// Docker's own variable: the directory of `ca.pem`, `cert.pem` and `key.pem`.
 pub(super) const DOCKER_CERT_PATH: &str = "DOCKER_CERT_PATH";
 
-/// What the surroundings of the process say. A plain value, so that tests need no process.
+/// The environment of the process, as a plain value, so that tests need no process.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    /// The environment variables.
     pub variables: BTreeMap<String, String>,
-    /// What the machine calls its time zone (`/etc/localtime`, `/etc/timezone`), if it has a name.
+    /// The name of the machine's time zone (`/etc/localtime`, `/etc/timezone`), if it has one.
     pub local_zone: Option<String>,
 }
 
 impl Environment {
-    /// That of this process and this machine.
+    /// The environment of this process and this machine.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
     pub fn of_process() -> Self {
-        // What is not UTF-8 becomes a value that no key takes, and is then named.
+        // Text that is not UTF-8 becomes a value that no key accepts, and an error names it.
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         Self {
             variables: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
@@ -41,7 +40,7 @@ impl Environment {
     }
 }
 
-/// One value from one place, not yet understood.
+/// One value from one place, not yet parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fragment {
     pub(super) key: Key,
@@ -49,7 +48,7 @@ pub(super) struct Fragment {
     pub(super) origin: ValueOrigin,
 }
 
-/// What the environment sets, Docker's variable first, so that ours wins.
+/// The values from the environment, Docker's variable first, so that Pilotfish's overrides it.
 pub(super) fn from_variables(environment: &Environment) -> Result<Vec<Fragment>, ConfigError> {
     let mut fragments = Vec::new();
     if let (Some(value), Some(key)) = (environment.filled(DOCKER_HOST), Key::find("docker_host")) {
@@ -75,14 +74,15 @@ fn unknown_variable(name: &str, behind: &str) -> ConfigError {
     } else if [DOCKER_TLS_VERIFY, DOCKER_CERT_PATH].contains(&behind) {
         format!("; did you mean `{behind}`?")
     } else {
-        let meant = nearest(behind, ours);
-        meant
-            .map_or_else(String::new, |meant| format!("; did you mean `{VARIABLE_PREFIX}{meant}`?"))
+        let suggestion = nearest(behind, ours);
+        suggestion.map_or_else(String::new, |suggestion| {
+            format!("; did you mean `{VARIABLE_PREFIX}{suggestion}`?")
+        })
     };
     ConfigError::UnknownVariable { variable: name.to_owned(), hint }
 }
 
-/// What the command line sets, as pairs of key and value.
+/// The values from the command line, as pairs of key and value.
 pub(super) fn from_flags(flags: &[(String, String)]) -> Result<Vec<Fragment>, ConfigError> {
     let fragment = |(name, value): &(String, String)| match Key::find(name) {
         Some(key) => Ok(Fragment { key, value: value.clone(), origin: ValueOrigin::Flag }),

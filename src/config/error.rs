@@ -1,4 +1,4 @@
-//! Where a value came from, and what can be wrong with it.
+//! Origins of values, and errors in them.
 
 use std::fmt;
 use std::io;
@@ -6,19 +6,18 @@ use std::path::PathBuf;
 
 use crate::core::text::shown;
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ValueOrigin {
-    /// Nobody gave it.
+    /// The default.
     Default,
     /// The configuration file.
     File {
-        /// Its path.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
     },
-    /// An environment variable of this name.
+    /// An environment variable with this name.
     Variable(String),
     /// The command line.
     Flag,
@@ -47,45 +46,40 @@ pub enum ConfigError {
     /// The file exists, but cannot be read.
     #[error("cannot read the configuration file {}: {source}; it must be a text file that the user the agent runs as may read", .path.display())]
     Unreadable {
-        /// The path.
         path: PathBuf,
-        /// What the operating system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The file is larger than any configuration.
     #[error("the configuration file {} is larger than {limit} bytes: check the path", .path.display())]
     TooLarge {
-        /// The path.
         path: PathBuf,
-        /// The largest size, in bytes.
+        /// The largest size in bytes.
         limit: u64,
     },
     /// The file is not TOML.
     #[error("{origin}: this is not TOML: {message}")]
     Syntax {
-        /// Where it stands.
         origin: ValueOrigin,
-        /// What the parser said, on one line.
+        /// The parser's message, on one line.
         message: String,
     },
-    /// A key that nobody knows.
+    /// An unknown key.
     #[error("{origin}: there is no key `{key}`{hint}")]
     UnknownKey {
         /// The whole key.
         key: String,
-        /// Where it stands.
         origin: ValueOrigin,
-        /// What was probably meant; may be empty.
+        /// A suggestion; may be empty.
         hint: String,
     },
-    /// A variable with our prefix that nobody knows.
+    /// An unknown variable with Pilotfish's prefix.
     #[error(
         "environment variable {variable} sets no key{hint}; unset it if it is not meant for Pilotfish"
     )]
     UnknownVariable {
-        /// Its name.
         variable: String,
-        /// What was probably meant; may be empty.
+        /// A suggestion; may be empty.
         hint: String,
     },
     /// A value of the wrong TOML type.
@@ -93,21 +87,16 @@ pub enum ConfigError {
     WrongType {
         /// The whole key.
         key: String,
-        /// Where it stands.
         origin: ValueOrigin,
-        /// What should stand there.
         expected: &'static str,
-        /// What stands there.
         found: &'static str,
     },
     /// A value that cannot be used.
     #[error("{origin}: `{key}` cannot be {}: {why}", quoted(.value))]
     BadValue {
-        /// The whole key, or the variable that has none.
+        /// The whole key, or the variable if there is no key.
         key: String,
-        /// Where it stands.
         origin: ValueOrigin,
-        /// What stands there.
         value: String,
         /// What is wrong, and what would be right.
         why: String,
@@ -115,12 +104,12 @@ pub enum ConfigError {
     /// Two keys in one place that exclude each other.
     #[error("{origin}: `schedule.every` and `schedule.cron` exclude each other: keep one of them")]
     TwoSchedules {
-        /// Where the second stands.
+        /// The origin of the second one.
         origin: ValueOrigin,
     },
 }
 
-/// A value for an error. What has an `@` inside may be a URL with a password before it.
+/// A value for an error. A text with an `@` inside may be a URL with a password.
 fn quoted(value: &str) -> String {
     if value.trim_start().find('@').is_some_and(|at| at > 0) {
         return "this value (not shown: it may hold a password)".to_owned();

@@ -1,5 +1,5 @@
-//! The first stage for the file: TOML to fragments, each with its line. Nothing is understood yet
-//! but which keys there are and what type their values have.
+//! The first stage for the file: TOML to fragments, each with its line. Only the keys and the types
+//! of their values are checked here.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -13,10 +13,10 @@ use crate::config::keys::{self, Key, REGISTRIES, ValueKind};
 use crate::config::registries::{self, Registries};
 use crate::config::table::{TomlSource, as_table, in_order, wrong_type};
 
-/// Where the file is looked for if nobody says otherwise.
+/// The default path of the file.
 pub const DEFAULT_FILE: &str = "/etc/pilotfish/pilotfish.toml";
 
-/// Largest configuration file, in bytes: a thousand registries fit, a wrong path to a disk image
+/// Largest configuration file in bytes: a thousand registries fit, and a wrong path to a disk image
 /// does not fill the memory of a Pi.
 const FILE_MAX: u64 = 1024 * 1024;
 
@@ -35,7 +35,7 @@ impl Default for ConfigFile {
     }
 }
 
-/// What a file says.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) fragments: Vec<Fragment>,
@@ -61,7 +61,7 @@ pub(super) fn read(file: &ConfigFile) -> Result<Contents, ConfigError> {
     parse(&text, path)
 }
 
-/// One byte more than allowed tells that it is too much.
+/// One byte more than allowed shows that the file is too large.
 fn read_text(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(FILE_MAX + 1).read_to_string(&mut text)?;

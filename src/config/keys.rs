@@ -1,11 +1,11 @@
-//! Every key there is, once: name, kind, default.
+//! All keys: name, kind, default.
 
 use crate::core::text::nearest;
 
-/// What every variable of ours begins with.
+/// The prefix of Pilotfish's variables.
 pub(super) const VARIABLE_PREFIX: &str = "PILOTFISH_";
 
-/// The table whose own tables carry the names of registries. It has no variables.
+/// The table that contains one table per registry. It has no variables.
 pub(super) const REGISTRIES: &str = "registries";
 
 /// The keys of one registry.
@@ -37,11 +37,10 @@ impl ValueKind {
 /// A key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// Its whole name: `state_dir`, `schedule.every`.
+    /// The whole name: `state_dir`, `schedule.every`.
     pub name: &'static str,
-    /// What its value is.
     pub kind: ValueKind,
-    /// Its value where nobody gives one; absent: it has none.
+    /// The default value; absent if there is none.
     pub default: Option<&'static str>,
 }
 
@@ -49,7 +48,7 @@ const fn key(name: &'static str, kind: ValueKind, default: &'static str) -> Key 
     Key { name, kind, default: Some(default) }
 }
 
-/// All keys but those of registries, in the order of the documentation.
+/// All keys except those of registries, in the order of the documentation.
 pub const KEYS: [Key; 24] = [
     key("state_dir", ValueKind::Text, "/var/lib/pilotfish"),
     key("docker_host", ValueKind::Text, "unix:///var/run/docker.sock"),
@@ -78,7 +77,7 @@ pub const KEYS: [Key; 24] = [
 ];
 
 impl Key {
-    /// The key of this name.
+    /// The key with this name.
     #[must_use]
     pub fn find(name: &str) -> Option<Self> {
         KEYS.into_iter().find(|key| key.name == name)
@@ -91,7 +90,7 @@ impl Key {
     }
 }
 
-/// Whether keys are below this name.
+/// Whether there are keys below this name.
 pub(super) fn is_section(name: &str) -> bool {
     KEYS.into_iter().any(|key| section_of(key.name) == Some(name))
 }
@@ -100,8 +99,7 @@ fn section_of(name: &str) -> Option<&str> {
     name.split_once('.').map(|(section, _)| section)
 }
 
-/// What may stand in a section; on the top level keys and sections. The empty name is the top
-/// level.
+/// The names in a section; on the top level keys and sections. The empty name is the top level.
 fn children(section: &str) -> Vec<&'static str> {
     if section.is_empty() {
         let first_part = |key: Key| key.name.split('.').next().unwrap_or(key.name);
@@ -113,7 +111,7 @@ fn children(section: &str) -> Vec<&'static str> {
     KEYS.into_iter().filter_map(below).collect()
 }
 
-/// The end of a message about an unknown key: what was probably meant, or what there is.
+/// The end of a message about an unknown key: a suggestion, or the existing keys.
 pub(super) fn hint(unknown: &str) -> String {
     let (section, word) = unknown.rsplit_once('.').unwrap_or(("", unknown));
     let whole = |child: &str| match section {
@@ -124,7 +122,7 @@ pub(super) fn hint(unknown: &str) -> String {
     if let Some(child) = nearest(word, children.iter().copied()) {
         return format!("; did you mean `{}`?", whole(child));
     }
-    // The right word in the wrong place.
+    // The right word in the wrong section.
     if let Some(key) = KEYS.into_iter().find(|key| key.name.rsplit('.').next() == Some(word)) {
         return format!("; did you mean `{}`?", key.name);
     }
@@ -151,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_met_with_what_was_meant() {
+    fn an_unknown_key_gets_a_suggestion() {
         for (unknown, expected) in [
             ("schedule.evry", "; did you mean `schedule.every`?"),
             ("optin", "; did you mean `opt_in`?"),

@@ -1,11 +1,12 @@
 //! The configuration: from a file, the environment and the command line to typed [`Settings`].
 //!
-//! In three stages, each of which can be looked at by itself:
-//! 1. *Fragments* (`file`, `environment`): what each place says, as text, with where it stands.
-//!    Unknown keys and wrong TOML types end here.
-//! 2. *Effective* (`effective`): the later place wins: defaults, file, environment, command line.
-//! 3. *Settings* (`settings`): every text is understood. Wrong values end here, and the error
-//!    still knows the file and the line, the variable, or that it was the command line.
+//! There are three stages, which can be read one by one:
+//! 1. *Fragments* (`file`, `environment`): the values of each place, as text, with their origin.
+//!    Unknown keys and wrong TOML types are errors here.
+//! 2. *Effective* (`effective`): the later place overrides: defaults, file, environment, command
+//!    line.
+//! 3. *Settings* (`settings`): every text is parsed. Wrong values are errors here, and the error
+//!    still names the file and the line, the variable, or the command line.
 //!
 //! Nothing else in the program reads the environment.
 
@@ -19,7 +20,7 @@ mod registries;
 mod settings;
 mod table;
 mod time_zone;
-// From Watchtower's settings to ours.
+// From Watchtower's settings to Pilotfish's.
 pub mod watchtower;
 
 pub use docker::{DockerHost, DockerHostError, DockerTls};
@@ -35,18 +36,16 @@ use std::path::Path;
 
 use effective::Effective;
 
-/// Everything that has a say.
+/// All sources of the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// Which file is read.
     pub file: ConfigFile,
-    /// The surroundings of the process.
     pub environment: Environment,
-    /// What the command line sets: pairs of key (`schedule.every`) and value.
+    /// Values from the command line: pairs of key (`schedule.every`) and value.
     pub flags: Vec<(String, String)>,
 }
 
-/// Reads and understands a text as if it were the whole configuration.
+/// Reads a text as if it were the whole configuration.
 ///
 /// # Errors
 /// As [`load`].
@@ -57,10 +56,10 @@ pub fn load_text(text: &str, path: &Path) -> Result<Settings, ConfigError> {
     Settings::from_effective(&effective, file.registries, &Environment::default())
 }
 
-/// Reads and understands the whole configuration.
+/// Reads the whole configuration.
 ///
 /// # Errors
-/// The first thing that is wrong, as a sentence that says where it stands and what to do.
+/// The first error, as a sentence that names its origin and says what to do.
 pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
     let file = file::read(&sources.file)?;
     let mut effective = Effective::defaults();

@@ -1,4 +1,4 @@
-//! What a person may say about single registries, where the Engine's own settings do not.
+//! Settings for single registries, in addition to the Engine's own.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,27 +13,27 @@ use crate::config::table::{TomlSource, as_table, in_order, wrong_type};
 use crate::core::docker::reference::Reference;
 use crate::core::text::did_you_mean;
 
-/// TOML reads `[registries.ghcr.io]` as tables in tables, and does not read a colon at all.
+/// TOML reads `[registries.ghcr.io]` as nested tables, and does not accept a colon at all.
 pub(super) const QUOTE_THE_HOST: &str =
     "a registry stands in quotation marks, like [registries.\"registry:443\"]";
 
-/// What is said about one registry.
+/// The settings for one registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RegistryHostSettings {
-    /// A file with further certificate authorities, PEM.
+    /// A file with additional certificate authorities, PEM.
     pub ca_file: Option<PathBuf>,
-    /// Whether it is spoken to without TLS.
+    /// Whether plain HTTP is used.
     pub plain_http: bool,
-    /// Registries that are asked before it, in this order: `https://mirror:443` or `mirror:443`.
+    /// Registries that are asked first, in this order: `https://mirror:443` or `mirror:443`.
     pub mirrors: Vec<String>,
-    /// The user to log in as; goes with `password_file`.
+    /// The user to log in as; requires `password_file`.
     pub username: Option<String>,
-    /// A file whose first line is the password. The password itself never stands in a
-    /// configuration.
+    /// A file whose first line is the password. The configuration never contains the password
+    /// itself.
     pub password_file: Option<PathBuf>,
 }
 
-/// All of them by host, and where each value came from.
+/// All registries by host, and the origin of each value.
 #[derive(Debug, Default)]
 pub(super) struct Registries {
     pub(super) hosts: BTreeMap<String, RegistryHostSettings>,
@@ -82,8 +82,8 @@ fn canonical_host(host: &str) -> Result<String, String> {
 
 fn check_login(settings: &RegistryHostSettings) -> Result<(), String> {
     match (&settings.username, &settings.password_file) {
-        (Some(_), None) => Err("username needs a password_file beside it".to_owned()),
-        (None, Some(_)) => Err("password_file needs a username beside it".to_owned()),
+        (Some(_), None) => Err("username needs a password_file too".to_owned()),
+        (None, Some(_)) => Err("password_file needs a username too".to_owned()),
         _ => Ok(()),
     }
 }
@@ -101,7 +101,7 @@ struct Field<'a, 'i> {
 }
 
 impl Field<'_, '_> {
-    /// Takes the value over into the settings.
+    /// Stores the value in the settings.
     fn take(
         self,
         name: &str,

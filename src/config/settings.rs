@@ -1,4 +1,4 @@
-//! The third stage: everything understood and typed. What is here can be used as it is.
+//! The third stage: all values parsed and typed.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -22,36 +22,35 @@ use crate::core::time::schedule::{Jitter, Schedule};
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Text on a terminal and in the journal, JSON where something collects it.
+    /// Text. A log collector can ask for JSON.
     Auto,
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What is written to the log: this and everything more important.
+/// The least important level that is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// What could not be done.
+    /// Failures.
     Error,
-    /// What a person should look at.
+    /// Things that a person should look at.
     Warn,
-    /// What happened.
+    /// Events.
     Info,
-    /// Also what did not.
+    /// Also what changed nothing.
     Debug,
     /// Everything.
     Trace,
 }
 
-/// Where registries may tell of pushes.
+/// The webhook listener and its token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookSettings {
-    /// The address.
     pub address: SocketAddr,
     /// The file whose first line is the token.
     pub token_file: PathBuf,
@@ -60,51 +59,48 @@ pub struct WebhookSettings {
 /// The valid configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the journal, the history and the control socket are.
+    /// The directory of the journal, the history and the control socket.
     pub state_dir: PathBuf,
-    /// Where the Engine is.
     pub docker_host: DockerHost,
-    /// How a `tcp://` Engine is spoken to with TLS; absent: without.
+    /// TLS settings for a `tcp://` Engine; absent: no TLS.
     pub docker_tls: Option<DockerTls>,
     /// Whether a container must ask to be watched.
     pub opt_in: bool,
     /// Whether labels of images count like those of their containers.
     pub trust_image_labels: bool,
-    /// Whose clock cron and windows follow.
+    /// The time zone of cron and windows.
     pub time_zone: Zone,
-    /// When to look.
+    /// When to check.
     pub schedule: Schedule,
-    /// How far a fleet is spread.
+    /// The spread over a fleet.
     pub jitter: Jitter,
     /// When images may be pulled.
     pub pull_window: Windows,
-    /// How many images are pulled at once.
+    /// Most pulls that run at the same time.
     pub pull_parallel: usize,
-    /// How many updates are in flight at once.
+    /// Most updates that run at the same time.
     pub update_parallel: usize,
     /// When containers may be replaced.
     pub update_window: Windows,
     /// How long a new container may take to become healthy.
     pub health_timeout: Duration,
-    /// How long it must then stay well.
+    /// How long it must then stay healthy.
     pub health_stable: Duration,
     /// How many previous images stay on disk.
     pub images_keep: u32,
-    /// Where `/metrics`, `/healthz` and `/readyz` are; absent: nowhere.
+    /// The address of `/metrics`, `/healthz` and `/readyz`; absent: none.
     pub listen_address: Option<SocketAddr>,
-    /// Names of this machine besides its own, on both addresses.
+    /// More names of this machine, for both addresses.
     pub listen_hosts: Vec<String>,
-    /// Where registries may tell of pushes; absent: nowhere.
+    /// The webhook listener; absent: none.
     pub webhook: Option<WebhookSettings>,
-    /// Watchtower's labels mean what they meant; absent: they mean nothing.
+    /// Watchtower's settings, if its labels count.
     pub watchtower: Option<Watchtower>,
-    /// How the log is written.
     pub log_format: LogFormat,
-    /// What is written to it.
     pub log_level: LogLevel,
-    /// What is said about single registries, by `HOST` or `HOST:PORT`.
+    /// Settings for single registries, by `HOST` or `HOST:PORT`.
     pub registries: BTreeMap<String, RegistryHostSettings>,
-    /// What a person should hear at the start, each a sentence or two.
+    /// Notes for a person at the start, each a sentence or two.
     pub notes: Vec<String>,
     explained: Vec<Explained>,
 }
@@ -148,7 +144,7 @@ impl Settings {
         })
     }
 
-    /// What holds for containers whose labels say nothing.
+    /// The defaults for containers without labels.
     #[must_use]
     pub fn policy_defaults(&self) -> PolicyDefaults {
         PolicyDefaults {
@@ -162,7 +158,7 @@ impl Settings {
         }
     }
 
-    /// Every value that counts and where it came from, in the order of the documentation.
+    /// Every value with its origin, in the order of the documentation.
     #[must_use]
     pub fn explain(&self) -> &[Explained] {
         &self.explained
@@ -190,7 +186,7 @@ fn parse_state_dir(text: &str) -> Result<PathBuf, &'static str> {
     if text.trim().is_empty() { Err("name a directory") } else { Ok(PathBuf::from(text)) }
 }
 
-/// Whichever form of the schedule was given last.
+/// The form of the schedule that was set last.
 fn read_schedule(effective: &Effective) -> Result<Schedule, ConfigError> {
     if !effective.has("schedule.cron") {
         return effective.read("schedule.every", |text| match text.parse() {
@@ -215,17 +211,17 @@ fn read_watchtower(effective: &Effective) -> Result<Option<Watchtower>, ConfigEr
     Ok(is_on.then_some(Watchtower { scope, runs_hooks }))
 }
 
-/// An address needs a token: there is no notifying without one.
+/// An address needs a token, because webhooks without one are not accepted.
 fn read_webhook(effective: &Effective) -> Result<Option<WebhookSettings>, ConfigError> {
     let Some(address) = effective.read("webhook.address", parse_listen)? else { return Ok(None) };
     let token_file = effective.read("webhook.token_file", |text| match text.trim() {
-        "" => Err("webhook.address needs the file of a token beside it"),
+        "" => Err("webhook.address needs a token file too"),
         file => Ok(PathBuf::from(file)),
     })?;
     Ok(Some(WebhookSettings { address, token_file }))
 }
 
-/// How many things may go on at once, 1 to [`PARALLEL_MAX`].
+/// A number of parallel tasks, from 1 to [`PARALLEL_MAX`].
 fn parse_parallel(text: &str) -> Result<usize, String> {
     let number = text.trim().parse().ok().filter(|number| (1..=PARALLEL_MAX).contains(number));
     number.ok_or_else(|| format!("write a whole number from 1 to {PARALLEL_MAX}"))
@@ -258,8 +254,9 @@ fn parse_hosts(text: &str) -> Result<Vec<String>, &'static str> {
     Err("write host names without a port, separated by commas, such as `pi.example.com`, or `*`")
 }
 
-/// The most pulls or updates at once that can be set. Each update in flight costs memory for its
-/// journal and its event stream, and an image on the disk; a Pi has no more containers than this.
+/// Most pulls or updates at the same time that can be set. Each running update costs memory for its
+/// journal and its event stream, and disk space for an image; a Pi has no more containers than
+/// this.
 const PARALLEL_MAX: usize = 64;
 
 const FLAGS: &[(&str, bool)] = &[("true", true), ("false", false)];

@@ -1,4 +1,4 @@
-//! What a TOML table says, with the line of everything that is wrong in it.
+//! Reads TOML tables. Every error names the line.
 
 use std::ops::Range;
 use std::path::Path;
@@ -8,17 +8,17 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use crate::config::error::{ConfigError, ValueOrigin};
 
-/// A file that is being read, to tell the line of what stands in it.
+/// A file that is being read, for the lines of its entries.
 pub(super) struct TomlSource<'a> {
     pub(super) text: &'a str,
     pub(super) path: &'a Path,
 }
 
-/// A key and its value as they stand in a table.
+/// A key and its value in a table.
 pub(super) type Entry<'a, 'i> = (&'a Spanned<DeString<'i>>, &'a Spanned<DeValue<'i>>);
 
 impl TomlSource<'_> {
-    /// The line of what stands there.
+    /// The line of this span.
     pub(super) fn origin(&self, span: Range<usize>) -> ValueOrigin {
         let before = self.text.as_bytes().iter().take(span.start);
         let line = 1 + before.filter(|byte| **byte == b'\n').count();
@@ -35,14 +35,14 @@ pub(super) fn as_table<'a, 'i>(
     value.as_table().ok_or_else(|| wrong_type(key, "a table", value, origin))
 }
 
-/// As they stand in the file: the first error is the uppermost.
+/// The entries in the order of the file, so that the first error is the topmost.
 pub(super) fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<Entry<'a, 'i>> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     entries
 }
 
-/// An error that says what stands there instead of what was expected.
+/// An error that names the found and the expected type.
 pub(super) fn wrong_type(
     key: &str,
     expected: &'static str,

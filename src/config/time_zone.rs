@@ -1,4 +1,4 @@
-//! Whose clock times of day are meant by.
+//! The time zone of times of day.
 
 use crate::config::environment::Environment;
 use crate::core::text::{did_you_mean, shown};
@@ -7,13 +7,13 @@ use crate::core::time::zone::Zone;
 /// The value that means the machine's own zone.
 const LOCAL: &str = "local";
 
-/// The variable by which a process is given another zone than its machine (tzset(3)).
+/// The variable that gives a process another zone than its machine (tzset(3)).
 const TZ: &str = "TZ";
 
-/// Where zones lie as files; `TZ` may name one so.
+/// The directory of zone files; `TZ` may name one of them.
 const ZONE_DIRECTORY: &str = "/usr/share/zoneinfo/";
 
-/// A zone, and what a person should know about how it was found.
+/// A zone, and a note for a person about how it was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FoundZone {
     pub(super) zone: Zone,
@@ -31,15 +31,15 @@ pub(super) fn find(text: &str, environment: &Environment) -> Result<FoundZone, S
     }
     match &environment.local_zone {
         Some(name) => {
-            let in_words = |why| format!("{why}; this is what this machine calls its zone");
+            let in_words = |why| format!("{why}; this is the name of this machine's zone");
             parse(name).map(|zone| FoundZone { zone, note: None }).map_err(in_words)
         }
         None => Ok(FoundZone { zone: Zone::utc(), note: Some(without_name()) }),
     }
 }
 
-/// A container with a copied `/etc/localtime`, or none, has no name for its zone. What is written
-/// there could be read, but not by everything that needs a zone.
+/// A container with a copied `/etc/localtime`, or none, has no name for its zone. The content of
+/// the file could be read, but not everything that needs a zone can use it.
 fn without_name() -> String {
     "time_zone is `local`, but this machine has no name for its time zone: times of day are UTC. \
      Set time_zone or the variable TZ, for example to Europe/Berlin"
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_zone_is_met_with_what_was_meant() {
+    fn a_wrong_zone_gets_a_suggestion() {
         for (text, tz, local, expected) in [
             (
                 "Europe/Berln",
@@ -130,7 +130,7 @@ mod tests {
                 "local",
                 None,
                 Some("Mars/Phobos_Base"),
-                "`Mars/Phobos_Base` is not a time zone: write `local`, `UTC` or a name like `Europe/Berlin`; this is what this machine calls its zone",
+                "`Mars/Phobos_Base` is not a time zone: write `local`, `UTC` or a name like `Europe/Berlin`; this is the name of this machine's zone",
             ),
         ] {
             assert_eq!(find_in(text, tz, local), Err(expected.to_owned()));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        // Each wrong name is compared with all six hundred.
+        // Each wrong name is compared with all six hundred zones.
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
 
         #[test]

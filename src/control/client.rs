@@ -1,4 +1,4 @@
-//! A command's end of the control socket.
+//! The client end of the control socket.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use super::{ControlLine, RemoteQuestion, Status, socket};
 use crate::core::update::event::EventSink;
 
-/// How long the agent may take to answer what needs no waiting.
+/// How long the agent may take for an answer without waiting.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest line of an answer: a round over a thousand containers.
@@ -22,30 +22,29 @@ const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Why a running agent did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The socket is there, and may not be opened.
+    /// The socket exists, but may not be opened.
     #[error(
         "the agent's control socket {path} cannot be opened: {source}; run this as root, or as the user the agent runs as", path = path.display()
     )]
     Closed {
-        /// The socket.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The agent said why.
+    /// The agent's reason.
     #[error("{0}")]
     Failed(String),
-    /// The connection ended in the middle.
+    /// The connection ended before the answer was complete.
     #[error(
-        "the agent ended, or was restarted, before it was done; `pilotfish status` and `pilotfish history` tell how it stands"
+        "the agent ended, or was restarted, before it was done; `pilotfish status` and `pilotfish history` show the result"
     )]
     Ended,
-    /// The agent runs, and does not answer as one.
+    /// The agent runs, but its answer is invalid.
     #[error("the agent does not answer on its control socket: {0}")]
     Garbled(String),
-    /// Its last word is not known here.
+    /// The last line of its answer is unknown.
     #[error(
-        "the agent's answer ends with a line that this version ({}) does not understand: the agent may be a newer one; `pilotfish status` and `pilotfish history` tell how it stands",
+        "the agent's answer ends with a line that this version ({}) does not know: the agent may be a newer one; `pilotfish status` and `pilotfish history` show the result",
         env!("CARGO_PKG_VERSION")
     )]
     Unclear,
@@ -58,10 +57,10 @@ pub struct Control {
 }
 
 impl Control {
-    /// The agent that runs with this state directory, if one does.
+    /// The agent that runs with this state directory, if there is one.
     ///
     /// # Errors
-    /// This user may not ask it.
+    /// This user may not connect to it.
     pub async fn connect(state_dir: &Path) -> Result<Option<Self>, ControlError> {
         let path = socket(state_dir);
         match UnixStream::connect(&path).await {
@@ -69,7 +68,7 @@ impl Control {
             Err(source) if source.kind() == ErrorKind::PermissionDenied => {
                 return Err(ControlError::Closed { path, source });
             }
-            // Nobody listens; or the path is too long for a socket, so nobody can.
+            // No process listens; or the path is too long for a socket, so none can.
             Err(_) => return Ok(None),
         }
         let tls = rustls::ClientConfig::builder()
@@ -81,7 +80,7 @@ impl Control {
         Ok(Some(Self { client }))
     }
 
-    /// How the agent stands.
+    /// The state of the agent.
     ///
     /// # Errors
     /// It does not answer.
@@ -91,7 +90,7 @@ impl Control {
         request.send().await.map_err(garbled)?.json().await.map_err(garbled)
     }
 
-    /// Whether the agent is well.
+    /// Checks that the agent is healthy.
     ///
     /// # Errors
     /// It is not, or does not answer.
@@ -105,8 +104,8 @@ impl Control {
         Err(ControlError::Failed(response.text().await.map_err(garbled)?))
     }
 
-    /// Asks for something, and passes on what happens meanwhile. Whoever drops this detaches: the
-    /// agent goes on.
+    /// Sends a command, and passes its events on. Dropping this future detaches: the agent
+    /// continues.
     ///
     /// # Errors
     /// The agent says why not, or ended in the middle.
@@ -133,7 +132,7 @@ impl Control {
                 match line {
                     None => {}
                     Some(ControlLine::Waiting(container)) => waiting(&container),
-                    Some(ControlLine::Event(event)) => sink.hear(&event),
+                    Some(ControlLine::Event(event)) => sink.receive(&event),
                     Some(ControlLine::Answer(answer)) => {
                         return serde_json::from_value(answer).map_err(|_| ControlError::Unclear);
                     }
@@ -149,8 +148,8 @@ impl Control {
     }
 }
 
-/// The lines that are complete now. One that is not understood was written by a newer agent: an
-/// event may be passed over, the last line may not.
+/// The complete lines. An unknown line comes from a newer agent: an unknown event is ignored, an
+/// unknown last line is an error.
 fn take_lines(
     pending: &mut Vec<u8>,
     chunk: &Bytes,
@@ -176,14 +175,14 @@ mod tests {
     use crate::agent::RoundRequest;
     use crate::core::update::event::NullSink;
 
-    /// What is said of an agent that answers with this body.
+    /// The error for an agent that answers with this body.
     async fn told(body: &'static str) -> String {
         let directory = tempfile::tempdir().expect("a directory");
         let listener = UnixListener::bind(socket(directory.path())).expect("a socket");
         let serve = async {
             loop {
                 let (mut client, _) = listener.accept().await.expect("a client");
-                // The first connection only asks whether somebody listens.
+                // The first connection only checks whether a process listens.
                 if client.read(&mut [0; 4096]).await.unwrap_or(0) > 0 {
                     let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
                     let _ = client.write_all(format!("{head}{body}").as_bytes()).await;

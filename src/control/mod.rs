@@ -1,8 +1,8 @@
-//! Floor 3: the control socket. While an agent runs, the commands of a person act through it: it
-//! has tokens, answers and quota already, and two processes never share a state directory.
+//! Layer 3: the control socket. While an agent runs, commands act through it, because the agent
+//! already has tokens, answers and quota, and two processes must not share a state directory.
 //!
-//! HTTP on a unix socket in the state directory. A wish is answered by lines of JSON, events as
-//! they happen and what came of the wish at the end, so that a person sees the same progress as
+//! It is HTTP on a unix socket in the state directory. A command is answered with lines of JSON:
+//! events as they happen, and the result at the end, so that a person sees the same progress as
 //! without an agent.
 
 pub mod client;
@@ -19,7 +19,7 @@ use crate::core::update::event::NumberedEvent;
 /// The socket's name in the state directory.
 const SOCKET: &str = "control.sock";
 
-/// Where the socket of an agent with this state directory is.
+/// The path of the socket for this state directory.
 #[must_use]
 pub fn socket(state_dir: &Path) -> PathBuf {
     state_dir.join(SOCKET)
@@ -89,8 +89,6 @@ impl RemoteQuestion for Recover {
 pub struct Status {
     /// The agent's version.
     pub version: String,
-    /// Its process.
     pub pid: u32,
-    /// How things stand.
     pub snapshot: Snapshot,
 }

@@ -23,7 +23,7 @@ use crate::agent::{
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::update::event::Asker;
 
-/// Takes the socket. The lock of the state directory is held, so a socket that is there was left
+/// Creates the socket. The lock of the state directory is held, so an existing socket was left
 /// behind by an agent that was killed.
 ///
 /// # Errors
@@ -59,8 +59,10 @@ async fn status(State(agent): State<AgentHandle>) -> Json<Status> {
 }
 
 async fn healthz(State(agent): State<AgentHandle>) -> Response {
-    match agent.illness() {
-        Some(illness) => (StatusCode::SERVICE_UNAVAILABLE, illness).into_response(),
+    match agent.unhealthy_reason() {
+        Some(unhealthy_reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, unhealthy_reason).into_response()
+        }
         None => "ok".into_response(),
     }
 }

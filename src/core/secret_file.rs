@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The mode bits that let all users read, write or run a file.
-const EVERYBODY: u32 = 0o007;
+const ALL_USERS: u32 = 0o007;
 
 /// Where Swarm and Compose put secrets, readable by all users inside the container.
 const SECRETS: &str = "/run/secrets";
@@ -12,7 +12,7 @@ const SECRETS: &str = "/run/secrets";
 /// that does not run as root can get the secret.
 #[must_use]
 pub fn exposed(path: &Path, mode: u32) -> Option<String> {
-    let is_open = mode & EVERYBODY != 0 && !path.starts_with(SECRETS);
+    let is_open = mode & ALL_USERS != 0 && !path.starts_with(SECRETS);
     is_open.then(|| {
         let path = path.display();
         format!("{path} can be read by every user of this machine: `chmod o= {path}`")
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_that_everybody_can_read_is_none() {
+    fn a_file_that_all_users_can_read_is_not_secret() {
         for (path, mode, is_exposed) in [
             ("/etc/token", 0o100_600, false),
             ("/etc/token", 0o100_640, false),

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_seen_is_shown_and_what_is_seen_stays() {
+    fn invisible_characters_are_escaped_and_visible_ones_stay() {
         let unseen = "\0\x07\x08\t\n\r\x1b\x7f\u{80}\u{85}\u{9b}\u{9f}\u{ad}\u{61c}\u{115f}\u{180e}\
             \u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\
             \u{202e}\u{2060}\u{2064}\u{2066}\u{2067}\u{2068}\u{2069}\u{206f}\u{3164}\u{fe0f}\u{feff}\

@@ -1,4 +1,4 @@
-//! Floor 1: what the agent asks of a container Engine, and the adapter for Docker's API.
+//! Layer 1: what the agent asks of a container Engine, and the adapter for Docker's API.
 //!
 //! The trait is narrow: each method is one call of the Engine, named like it. No method decides
 //! anything. Inspect and create travel as raw JSON, because a typed model drops the fields it does
@@ -148,11 +148,36 @@ pub struct Listed {
     pub state: String,
     /// The ID of its image.
     pub image_id: String,
+    /// What it was created from. `None`: the list does not tell, and an inspect does.
+    pub created_from: Option<CreatedFrom>,
     /// Its labels, those of the image included.
     pub labels: BTreeMap<String, String>,
-    /// The IDs of its endpoints in networks. Another one means that it was connected anew, perhaps
-    /// with other links.
-    pub endpoints: std::collections::BTreeSet<String>,
+    /// The IDs of its endpoints in networks, sorted; none while it does not run. Another one means
+    /// that it was connected anew, perhaps with other links.
+    pub endpoints: Vec<String>,
+}
+
+/// What a container was created from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatedFrom {
+    /// The image as the user wrote it.
+    pub image: String,
+    /// The platform's manifest, where the Engine tells it (API 1.48, containerd image store).
+    pub manifest: Option<Digest>,
+}
+
+/// What the Engine's list of images tells of one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// The image's ID.
+    pub id: String,
+    /// `REPOSITORY:TAG` for each tag that points at it.
+    pub tags: Vec<String>,
+    /// `REPOSITORY@DIGEST` for each digest that leads to it. On containerd's store the list names
+    /// one repository of several; their digests are the same there.
+    pub repo_digests: Vec<String>,
+    /// The labels of its configuration.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A name of an image in the Engine's list.
@@ -211,6 +236,13 @@ pub trait Engine: Send + Sync + 'static {
         &self,
         repository: &str,
     ) -> impl Future<Output = Result<Vec<ListedImage>, EngineError>> + Send;
+
+    /// Every image that the list tells everything of, each given to `take` as it comes, so that no
+    /// more is kept of them than is needed. Images that only others are built on are left out.
+    fn images(
+        &self,
+        take: &mut (dyn FnMut(ImageFacts) + Send),
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Pulls exactly this digest. `progress` hears of every step; it must not block.
     fn pull(

@@ -1,7 +1,6 @@
 //! `docker compose up` in the middle of an update: it recreates every service of a project beside
 //! the present one, from a list that it took at its beginning, and does not know of the update.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::StepError;
 use super::inspector::Inspector;
 use crate::core::docker::{inspect, names};
+use crate::core::policy::own_labels::Labels;
 use crate::core::recreate::{ReplacedContainer, is_same_project, is_same_service};
 use crate::core::update::history::Fault;
 use crate::core::update::is_taken_away;
@@ -25,8 +25,6 @@ const LIST_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// The pause between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-
-type Labels = BTreeMap<String, String>;
 
 /// Lets Compose come to its end before anything is touched. What it left half made some time ago
 /// costs each update this wait, and no more.

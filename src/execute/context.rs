@@ -36,7 +36,7 @@ impl<P: Ports> UpdateContext<'_, P> {
     /// Warns about the container of a plan.
     pub(super) fn warn(&self, plan: &Plan, detail: impl Into<String>) {
         let container = plan.main.container.clone();
-        self.listener.hear(&Event::Warning { container, detail: detail.into() });
+        self.listener.receive(&Event::Warning { container, detail: detail.into() });
     }
 
     /// Writes the next entry of a journal, with the present time.

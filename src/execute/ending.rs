@@ -39,6 +39,6 @@ pub(super) fn close<P: Ports>(
     let record = record(context.ports, journal);
     context.ports.state().record(&record)?;
     context.ports.state().close(journal)?;
-    context.listener.hear(&Event::UpdateEnded(Box::new(record)));
+    context.listener.receive(&Event::UpdateEnded(Box::new(record)));
     Ok(())
 }

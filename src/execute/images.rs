@@ -35,7 +35,7 @@ pub(super) async fn fetch<P: Ports>(
         fetched.store(progress.current, Ordering::Relaxed);
         let (container, registry) = (container.to_owned(), registry.clone());
         let progress = progress.clone();
-        listener.hear(&Event::Pulling { container, registry, progress });
+        listener.receive(&Event::Pulling { container, registry, progress });
     };
     let (index, platform) = (&offer.index, &offer.platform);
     let pull = ports.engine().pull(reference, index, platform, credentials, &hear);
@@ -44,7 +44,7 @@ pub(super) async fn fetch<P: Ports>(
         () = stop.cancelled() => return Err(StepError::Asked),
     }
     let bytes = fetched.into_inner();
-    listener.hear(&Event::Pulled { registry: registry.clone(), bytes });
+    listener.receive(&Event::Pulled { registry: registry.clone(), bytes });
     Ok(())
 }
 

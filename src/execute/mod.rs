@@ -84,7 +84,7 @@ impl<'a, P: Ports> Update<'a, P> {
     /// The journal cannot be written.
     pub fn begin(context: UpdateContext<'a, P>, header: Header) -> Result<Self, JournalError> {
         let plan = &header.plan;
-        context.listener.hear(&Event::UpdateBegun {
+        context.listener.receive(&Event::UpdateBegun {
             container: plan.main.container.clone(),
             image: plan.main.image.clone(),
             from: plan.from.digest.clone(),
@@ -171,7 +171,7 @@ impl<'a, P: Ports> Update<'a, P> {
         };
         self.context
             .listener
-            .hear(&Event::TakenUp { container: self.plan().main.container.clone(), intent });
+            .receive(&Event::Continued { container: self.plan().main.container.clone(), intent });
         match resume {
             Resume::Forward(step) => self.forward(step).await,
             Resume::Back(cause) => self.turn_back(cause).await,
@@ -228,13 +228,13 @@ impl<'a, P: Ports> Update<'a, P> {
 
     async fn step(&mut self, step: Step) -> Result<(), StepError> {
         let container = self.plan().main.container.clone();
-        self.context.listener.hear(&Event::StepBegun { container: container.clone(), step });
+        self.context.listener.receive(&Event::StepBegun { container: container.clone(), step });
         let begun = Instant::now();
         self.write(step, Mark::Started, Note::default())?;
         let note = self.act(step).await?;
         self.write(step, Mark::Done, note)?;
         let took = begun.elapsed();
-        self.context.listener.hear(&Event::StepDone { container, step, took });
+        self.context.listener.receive(&Event::StepDone { container, step, took });
         if step == Step::Clean { Ok(ending::close(self.context, &self.journal)?) } else { Ok(()) }
     }
 
@@ -281,7 +281,7 @@ impl<'a, P: Ports> Update<'a, P> {
             let step = self.journal.progress.begun.unwrap_or(Step::Pull);
             let note = Note { cause: Some(cause.clone()), ..Note::default() };
             let container = self.plan().main.container.clone();
-            self.context.listener.hear(&Event::GoingBack { container, cause: cause.clone() });
+            self.context.listener.receive(&Event::RollingBack { container, cause: cause.clone() });
             written = self.write(step, Mark::Failed, note);
             self.journal.progress.failed = Some(cause);
         }

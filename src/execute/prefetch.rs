@@ -27,7 +27,7 @@ pub async fn prefetch<P: Ports>(
     let Fetch { container, reference, offer, .. } = fetch;
     prefetch_and_tag(context, (container, reference, offer)).await?;
     let (container, to) = (container.clone(), offer.index.clone());
-    context.listener.hear(&Event::FetchedAhead { container, to });
+    context.listener.receive(&Event::FetchedAhead { container, to });
     Ok(())
 }
 

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_below_400_is_well() {
+    fn a_status_below_400_passes_the_probe() {
         assert!(judge(b"HTTP/1.1 200 OK\r\n").is_ok());
         assert!(judge(b"HTTP/1.0 302 Found\r\n").is_ok());
         assert_eq!(judge(b"HTTP/1.1 503 Busy\r\n"), Err("answered 503".into()));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_port_is_not_well() {
+    async fn a_closed_port_fails_the_probe() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("its address").port();
         assert!(within(Duration::from_secs(5), tcp("127.0.0.1", port)).await.is_ok());

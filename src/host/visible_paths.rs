@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_are_told_from_files_and_missing_ones_from_hidden_ones() {
+    fn devices_files_missing_and_hidden_paths_are_distinguished() {
         let whole = VisibleDirectory::whole_machine();
         assert_eq!(look(&whole, Path::new("/dev/null")), Presence::Device);
         assert_eq!(look(&whole, Path::new("/proc/version")), Presence::Other);

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_holder_is_told_who_the_first_is() {
+    fn a_second_process_gets_the_name_of_the_holder() {
         let directory = tempfile::tempdir().expect("a directory");
         let first = acquire(directory.path()).expect("the lock");
         let Err(JournalError::InUse { holder, .. }) = acquire(directory.path()) else {

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ours_is_closed_and_told() {
+    fn our_files_are_closed_to_others_and_reported() {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path().join("state");
         fs::create_dir(&root).expect("a volume, as Docker makes it");

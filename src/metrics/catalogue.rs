@@ -1,18 +1,18 @@
-//! Every metric there is. A name once shipped stays: dashboards and alerts are built on it.
+//! All metrics. A published name never changes, because dashboards and alerts use it.
 
-/// What Prometheus may do with the numbers of a metric.
+/// The type of a metric for Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// Only rises, except when the agent begins anew.
+    /// Only rises, except when the agent restarts.
     Counter,
     /// Describes the present.
     Gauge,
-    /// Counts how often something took how long.
+    /// Counts durations by size.
     Histogram,
 }
 
 impl MetricKind {
-    /// The word behind `# TYPE`.
+    /// The word after `# TYPE`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -23,16 +23,15 @@ impl MetricKind {
     }
 }
 
-/// A metric: what it is called and what it means.
+/// A metric: its name and its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Description {
-    /// Its name, unit included.
+    /// The name, unit included.
     pub name: &'static str,
-    /// Its kind.
     pub kind: MetricKind,
-    /// The names of its labels, in the order in which values are given.
+    /// The names of its labels, in the order of their values.
     pub labels: &'static [&'static str],
-    /// What it means, for the person who builds a dashboard.
+    /// The meaning, for the person who builds a dashboard.
     pub help: &'static str,
 }
 
@@ -57,7 +56,7 @@ catalogue! {
     BUILD_INFO: Gauge "pilotfish_build_info" ["version", "target"]
         "Always 1: the version of this agent and the machine it was built for.";
     CHECKS: Counter "pilotfish_checks_total" ["outcome"]
-        "Rounds that ended: ok where every container could be checked, failed otherwise.";
+        "Rounds that ended: ok if every container could be checked, failed otherwise.";
     CHECK_DURATION: Histogram "pilotfish_check_duration_seconds" []
         "How long a round took, in seconds.";
     LAST_CHECK: Gauge "pilotfish_last_check_timestamp_seconds" []
@@ -66,9 +65,9 @@ catalogue! {
         "When the last round ended in which every container could be checked, in seconds since 1970; 0 before the first one.";
     CONTAINER_INFO: Gauge "pilotfish_container_info"
         ["container", "image", "running_digest", "offered_digest", "verdict", "reason"]
-        "Always 1: what the last check said of a watched container.";
+        "Always 1: the result of the last check of a watched container.";
     UPDATE_AVAILABLE: Gauge "pilotfish_update_available" ["container"]
-        "1 where something else is offered than what runs, whether it is held or not.";
+        "1 if another image is offered than the running one, held or not.";
     UPDATES: Counter "pilotfish_updates_total" ["container", "outcome"]
         "Updates that ended, by container and outcome.";
     SERVICE_GAP: Histogram "pilotfish_service_gap_seconds" []
@@ -76,9 +75,9 @@ catalogue! {
     REFUSED_DIGESTS: Gauge "pilotfish_refused_digests" ["container"]
         "How many digests are refused because they failed before.";
     REGISTRY_REQUESTS: Counter "pilotfish_registry_requests_total" ["registry", "code"]
-        "Requests to registries by HTTP status, or by the word for an answer that never came.";
+        "Requests to registries by HTTP status, or by a word if there was no answer.";
     RATE_LIMIT_REMAINING: Gauge "pilotfish_registry_rate_limit_remaining" ["registry"]
-        "Pulls that are left of the registry's quota, as its last answer said.";
+        "Pulls that are left of the registry's quota, from its last answer.";
     PULLED_BYTES: Counter "pilotfish_pulled_bytes_total" ["registry"]
         "Bytes of layers that were pulled.";
     UPDATE_IN_FLIGHT: Gauge "pilotfish_update_in_flight" []
@@ -86,5 +85,5 @@ catalogue! {
     STUCK: Gauge "pilotfish_stuck" []
         "Containers whose update can be neither finished nor undone: a person is needed.";
     SERVICE_DOWN: Gauge "pilotfish_service_down" ["container"]
-        "1 where an update has stopped the service and nothing of it could be started since.";
+        "1 if an update has stopped the service and it could not be started since then.";
 }

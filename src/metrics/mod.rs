@@ -1,7 +1,7 @@
-//! Floor 3: what Prometheus scrapes.
+//! Layer 3: the metrics that Prometheus scrapes.
 //!
-//! Counters and histograms live here and grow; gauges that describe the present are made from the
-//! snapshot at every scrape. There are no globals: whoever counts is given these [`Metrics`].
+//! Counters and histograms are kept here; gauges that describe the present are made from the
+//! snapshot at every scrape. There are no globals: code that counts gets these [`Metrics`].
 
 pub mod catalogue;
 mod present;
@@ -21,29 +21,29 @@ use crate::core::update::history::{Outcome, Record};
 use crate::metrics::catalogue::Description;
 
 /// Upper bounds for the length of a round, in seconds: one container on the local network takes
-/// tens of milliseconds, a registry that runs into its time-outs takes minutes.
+/// tens of milliseconds, a registry that times out takes minutes.
 const CHECK_DURATION_BUCKETS: [f64; 11] =
     [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
-/// Upper bounds for a service gap, in seconds: a container that stops when asked is away for a
-/// part of a second, Docker kills one that does not after ten, and a bad image is given up after
+/// Upper bounds for a service gap, in seconds: a container that stops when asked is down for part
+/// of a second, Docker kills one that does not stop after ten, and a bad image is given up after
 /// `health.timeout`, a minute by default.
 const SERVICE_GAP_BUCKETS: [f64; 13] =
     [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0];
 
-/// Most registries that have series of their own; no Pi asks as many.
+/// Most registries with series of their own; no Pi asks that many.
 const REGISTRIES_MAX: usize = 100;
 
-/// The label of all further ones.
+/// The label of all further registries.
 const OTHER_REGISTRIES: &str = "other";
 
-/// Everything that is counted.
+/// All counters and histograms.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     checks: IntCounterVec,
     check_duration: Histogram,
-    /// Not in the registry: which of its series are shown depends on who is watched.
+    /// Not in the registry: which of its series are shown depends on the watched containers.
     updates: IntCounterVec,
     service_gap: Histogram,
     registry_requests: IntCounterVec,
@@ -54,7 +54,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics at zero, in a registry of their own.
+    /// Metrics at zero, in a separate registry.
     ///
     /// # Errors
     /// Never in practice: a name or a label of the [`catalogue`] that Prometheus does not allow.
@@ -71,7 +71,7 @@ impl Metrics {
             registries: Mutex::default(),
         };
         metrics.register()?;
-        // Both outcomes are there from the start, so that the first failure is seen as a rise.
+        // Both outcomes exist from the start, so that the first failure is seen as a rise.
         for outcome in ["ok", "failed"] {
             metrics.checks.with_label_values(&[outcome]);
         }
@@ -90,18 +90,18 @@ impl Metrics {
         collectors.into_iter().try_for_each(|collector| self.registry.register(collector))
     }
 
-    /// A round ended; `ok` if every container could be checked.
+    /// Counts a round; `ok` if every container could be checked.
     pub fn round(&self, ok: bool, took: Duration) {
         self.checks.with_label_values(&[if ok { "ok" } else { "failed" }]).inc();
         self.check_duration.observe(took.as_secs_f64());
     }
 
-    /// A request to a registry ended: with an HTTP status, or with the word for why there is none.
+    /// Counts a request to a registry: with an HTTP status, or with a word if there is none.
     pub fn request(&self, registry: &str, code: &str) {
         self.registry_requests.with_label_values(&[self.series(registry), code]).inc();
     }
 
-    /// What is left of a registry's quota, as its last answer said.
+    /// Sets what is left of a registry's quota, from its last answer.
     pub fn rate_limit_remaining(&self, registry: &str, remaining: u64) {
         self.rate_limit_remaining.with_label_values(&[self.series(registry)]).set(remaining as f64);
     }
@@ -119,7 +119,7 @@ impl Metrics {
         registry
     }
 
-    /// Everything in the text format of Prometheus, version 0.0.4, ordered by name.
+    /// All metrics in the text format of Prometheus, version 0.0.4, ordered by name.
     #[must_use]
     pub fn render(&self, snapshot: &Snapshot) -> String {
         let updates = |container: &str, outcome: Outcome| {
@@ -138,7 +138,7 @@ impl Metrics {
     fn ended(&self, record: &Record) {
         let labels = [record.container.as_str(), record.outcome.word()];
         self.updates.with_label_values(&labels).inc();
-        // What is stuck ends later, with its whole gap.
+        // A stuck update ends later, with its whole gap.
         let gap = record.gap_seconds.filter(|_| record.outcome != Outcome::Stuck);
         if let Some(gap) = gap {
             self.service_gap.observe(gap);
@@ -147,7 +147,7 @@ impl Metrics {
 }
 
 impl EventSink for Metrics {
-    fn hear(&self, event: &NumberedEvent) {
+    fn receive(&self, event: &NumberedEvent) {
         match &event.event {
             Event::UpdateEnded(record) => self.ended(record),
             Event::Pulled { registry, bytes } => {

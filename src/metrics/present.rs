@@ -1,7 +1,7 @@
-//! The gauges that describe the present, made anew from the snapshot at every scrape.
+//! The gauges that describe the present, made from the snapshot at every scrape.
 //!
-//! Nothing is kept between two scrapes, so the series of a container that is gone disappear, and
-//! two scrapes at the same time cannot disturb each other.
+//! Nothing is kept between two scrapes, so the series of a removed container disappear, and two
+//! simultaneous scrapes cannot disturb each other.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use crate::core::docker::reference::Digest;
 use crate::core::update::history::Outcome;
 use crate::metrics::catalogue::{self, Description, MetricKind};
 
-/// A metric's values by the values of its labels. A map, because Prometheus throws a whole scrape
-/// away in which one series stands twice.
+/// A metric's values by the values of its labels. A map, because Prometheus rejects a whole scrape
+/// with a duplicate series.
 type Series = BTreeMap<Vec<String>, f64>;
 
-/// Every family that follows from the snapshot. `updates` says how often an update of a container
-/// ended how: those counters are shown for the containers that are watched now.
+/// All families from the snapshot. `updates` counts the updates of a container by outcome: those
+/// counters are shown for the containers that are watched now.
 pub fn families(snapshot: &Snapshot, updates: impl Fn(&str, Outcome) -> u64) -> Vec<MetricFamily> {
     let reports = &snapshot.reports;
     let per_report = |value: &dyn Fn(&Report) -> (Vec<String>, f64)| -> Series {
@@ -45,7 +45,7 @@ fn build() -> Vec<String> {
     vec![env!("CARGO_PKG_VERSION").to_owned(), target()]
 }
 
-/// What this program was built for, such as `aarch64-linux-musl` or `arm-linux-musleabihf`.
+/// The target of this build, such as `aarch64-linux-musl` or `arm-linux-musleabihf`.
 fn target() -> String {
     let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
     let abi = if cfg!(target_abi = "eabihf") { "eabihf" } else { "" };
@@ -68,8 +68,8 @@ fn available(report: &Report) -> (Vec<String>, f64) {
     (vec![report.container.clone()], truth(report.is_update_available()))
 }
 
-/// Every outcome of every watched container, those that never happened as well: `increase()` does
-/// not see the first event of a series that begins with it.
+/// Every outcome of every watched container, also those that never happened: `increase()` does not
+/// see the first event of a series that begins with it.
 fn ended(reports: &[Report], updates: impl Fn(&str, Outcome) -> u64) -> Series {
     let mut series = Series::new();
     for report in reports {
@@ -81,7 +81,7 @@ fn ended(reports: &[Report], updates: impl Fn(&str, Outcome) -> u64) -> Series {
     series
 }
 
-/// One series for every watched container; what is remembered of others is not shown.
+/// One series for every watched container; other remembered containers are not shown.
 fn refused(snapshot: &Snapshot) -> Series {
     let count = |name: &str| {
         let known = snapshot.refused.iter().find(|(container, _)| container == name);
@@ -115,7 +115,7 @@ const fn whole(count: u64) -> f64 {
     count as f64
 }
 
-/// The family of a description, or nothing where it has no series: the encoder refuses empty ones.
+/// The family of a description; `None` if it has no series, because the encoder refuses empty ones.
 fn family(what: &Description, series: Series) -> Option<MetricFamily> {
     if series.is_empty() {
         return None;

@@ -1,4 +1,5 @@
-//! What does not change while an ID stays the same.
+//! What does not change while an ID stays the same, as far as the list of containers does not tell
+//! it each time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::core::docker::inspect;
 use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::policy::own_labels::{Labels, has_policy, policy_alone};
 use crate::core::recreate::LIBPOD;
-use crate::engine::{Engine, EngineError, Listed};
+use crate::engine::{CreatedFrom, Engine, EngineError, ImageFacts, Listed};
 
 /// How many resolved offers are kept, the latest. Each saves a GET that a registry counts as a
 /// pull, and a Pi follows some dozens of tags.
@@ -26,12 +27,17 @@ const OFFERED_LAYERS_MAX: usize = 8000;
 /// more would only keep whoever else asks it waiting.
 const INSPECTS_AT_ONCE: usize = 8;
 
+/// Up to how many images are asked for one by one. From there on the list of all images costs less,
+/// although it also names those that nothing runs on.
+const IMAGE_INSPECTS_MAX: usize = 2;
+
 /// What the agent knows from earlier rounds. Lost at a restart, and made again by one round.
 ///
 /// Looks that go on at the same time share one. A look that learns something writes it into a copy
 /// of its own, and the loop merges what comes back: in a round without news nothing is copied.
 #[derive(Debug, Default, Clone)]
 pub struct Cache {
+    /// Containers of which the list does not tell what they were created from.
     containers: BTreeMap<String, KnownContainer>,
     images: BTreeMap<String, KnownImage>,
     offers: Offers,
@@ -41,16 +47,21 @@ pub struct Cache {
 
 /// What an inspect said of a container.
 #[derive(Debug, Clone)]
-pub struct KnownContainer {
-    /// The image as the user wrote it.
-    pub image: String,
-    /// The platform's manifest, where the Engine tells it (API 1.48, containerd image store).
-    pub manifest: Option<Digest>,
+struct KnownContainer {
+    from: CreatedFrom,
+    is_podman: bool,
+}
+
+/// What is known of a container.
+#[derive(Debug, Clone, Copy)]
+pub struct ContainerFacts<'a> {
+    /// What it was created from.
+    pub from: &'a CreatedFrom,
     /// Whether Podman tells of it.
     pub is_podman: bool,
 }
 
-/// What an inspect said of an image.
+/// What the Engine said of an image.
 #[derive(Debug, Clone)]
 pub struct KnownImage {
     /// `REPOSITORY@DIGEST` for each digest that leads to it.
@@ -59,8 +70,8 @@ pub struct KnownImage {
     pub tags: Vec<String>,
     /// Its labels, as far as they say how a container is treated.
     pub labels: Labels,
-    /// What it was built for.
-    pub platform: Platform,
+    /// What it was built for; absent where only the list told of the image.
+    pub platform: Option<Platform>,
 }
 
 /// Why the Engine told nothing of some containers or images, by ID.
@@ -81,27 +92,26 @@ impl Cache {
         cache.images.retain(|id, _| is_used(id));
     }
 
-    /// Asks the Engine for these containers and their images, each once, and several at a time.
+    /// Asks the Engine for what its list of containers does not tell of these, and for their
+    /// images.
     pub async fn learn<'a>(
         self: &mut Arc<Self>,
         engine: &impl Engine,
         listed: impl Iterator<Item = &'a Listed> + Clone,
     ) -> Gaps {
         let mut gaps = self.learn_containers(engine, listed.clone()).await;
-        let ids = listed.map(|it| it.image_id.as_str());
-        let unknown = ids.filter(|id| !self.images.contains_key(*id)).collect();
-        gaps.extend(self.ask_for_images(engine, unknown).await);
+        gaps.extend(self.learn_images(engine, listed.map(|it| it.image_id.as_str())).await);
         gaps
     }
 
-    /// Asks the Engine for these containers, without their images.
+    /// The same without their images.
     pub async fn learn_containers<'a>(
         self: &mut Arc<Self>,
         engine: &impl Engine,
         listed: impl Iterator<Item = &'a Listed>,
     ) -> Gaps {
-        let ids = listed.map(|listed| listed.id.as_str());
-        let unknown: BTreeSet<_> = ids.filter(|id| !self.containers.contains_key(*id)).collect();
+        let untold = listed.filter(|listed| self.container(listed).is_none());
+        let unknown: BTreeSet<_> = untold.map(|listed| listed.id.as_str()).collect();
         let inspects = unknown.into_iter().map(|id| inspect(engine, id).boxed()).collect();
         let (told, gaps) = gather(inspects).await;
         if !told.is_empty() {
@@ -110,7 +120,32 @@ impl Cache {
         gaps
     }
 
-    /// Asks the Engine for these images, known or not. What was known before still holds where the
+    /// Asks the Engine for those of these images that are not known: all at once by its list, and
+    /// one by one for what that does not tell.
+    async fn learn_images<'a>(
+        self: &mut Arc<Self>,
+        engine: &impl Engine,
+        ids: impl Iterator<Item = &'a str>,
+    ) -> Gaps {
+        let mut unknown: BTreeSet<_> = ids.filter(|id| !self.images.contains_key(*id)).collect();
+        if unknown.len() > IMAGE_INSPECTS_MAX {
+            let mut told = BTreeMap::new();
+            let mut take = |image: ImageFacts| {
+                if unknown.remove(image.id.as_str()) {
+                    let (id, image) = KnownImage::listed(image);
+                    told.insert(id, image);
+                }
+            };
+            // Where the list fails, the inspects tell why.
+            let _ = engine.images(&mut take).await;
+            if !told.is_empty() {
+                Arc::make_mut(self).images.extend(told);
+            }
+        }
+        self.ask_for_images(engine, unknown).await
+    }
+
+    /// Inspects these images, known or not. What was known before still holds where the
     /// Engine does not tell.
     pub async fn ask_for_images(
         self: &mut Arc<Self>,
@@ -146,10 +181,8 @@ impl Cache {
     /// tell whose labels these are. All others are left alone.
     pub async fn learn_image_labels(self: &mut Arc<Self>, engine: &impl Engine, list: &[Listed]) {
         let labelled = list.iter().filter(|listed| has_policy(&listed.labels));
-        let ids = labelled.map(|it| it.image_id.as_str());
-        let unknown = ids.filter(|id| !self.images.contains_key(*id)).collect();
         // What the Engine does not tell is said of each container where it is looked at.
-        let _ = self.ask_for_images(engine, unknown).await;
+        let _ = self.learn_images(engine, labelled.map(|it| it.image_id.as_str())).await;
     }
 
     /// The labels of a container's image, as far as they say how it is treated. `None` where they
@@ -173,10 +206,14 @@ impl Cache {
         }
     }
 
-    /// A container that was learnt of.
+    /// A container of which the list tells, or that was learnt of.
     #[must_use]
-    pub fn container(&self, id: &str) -> Option<&KnownContainer> {
-        self.containers.get(id)
+    pub fn container<'a>(&'a self, listed: &'a Listed) -> Option<ContainerFacts<'a>> {
+        if let Some(from) = &listed.created_from {
+            return Some(ContainerFacts { from, is_podman: false });
+        }
+        let KnownContainer { from, is_podman } = self.containers.get(&listed.id)?;
+        Some(ContainerFacts { from, is_podman: *is_podman })
     }
 
     /// An image that was learnt of.
@@ -249,7 +286,8 @@ impl KnownContainer {
     fn of(document: &Value) -> Self {
         let manifest = inspect::text(document, "/ImageManifestDescriptor/digest").parse().ok();
         let is_podman = document.get(LIBPOD).is_some();
-        Self { image: inspect::image_as_written(document).to_owned(), manifest, is_podman }
+        let image = inspect::image_as_written(document).to_owned();
+        Self { from: CreatedFrom { image, manifest }, is_podman }
     }
 }
 
@@ -260,14 +298,18 @@ impl KnownImage {
             let names = names.into_iter().flatten().filter_map(Value::as_str);
             names.map(str::to_owned).collect()
         };
-        let text = |pointer| inspect::text(document, pointer).to_owned();
-        let (os, architecture, variant) = (text("/Os"), text("/Architecture"), text("/Variant"));
         Self {
             repo_digests: names("/RepoDigests"),
             tags: names("/RepoTags"),
             labels: policy_alone(inspect::labels(document)),
-            platform: Platform { os, architecture, variant },
+            platform: Some(inspect::platform(document)),
         }
+    }
+
+    /// What the list says of an image, and its ID.
+    fn listed(image: ImageFacts) -> (String, Self) {
+        let ImageFacts { id, tags, repo_digests, labels } = image;
+        (id, Self { repo_digests, tags, labels: policy_alone(labels), platform: None })
     }
 }
 

@@ -1,8 +1,12 @@
-//! Floor 2: finds out what is known of every watched container, and asks for no more than a
+//! Layer 2: finds out what is known of every watched container, and asks for no more than a
 //! decision needs.
 //!
+//! A look costs lists and not inspects: the list of containers tells their names, labels, states
+//! and images, the list of images their digests and labels. A container or an image is inspected
+//! only where something is due for it, or where a list does not tell.
+//!
 //! A round in which nothing is new costs one list, one HEAD for each distinct reference, and
-//! nothing else: what an inspect says of a container does not change while its ID stays the same.
+//! nothing else: what is known of an image does not change while its ID stays the same.
 
 mod cache;
 mod resolve;
@@ -11,25 +15,27 @@ mod origin;
 mod rollback_target;
 mod quota;
 mod preflight;
+mod questions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use cache::Cache;
-use cache::{Gaps, KnownContainer, KnownImage};
+use cache::{ContainerFacts, Gaps, KnownImage};
 pub use origin::{ask as ask_origin, remember as remember_origins};
 pub use preflight::{PreflightContext, of as readiness};
+pub use questions::{answer, look_again};
 pub use ties::TieIndex;
 
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered, OpenUpdate, Previous, Running};
 use crate::core::decide::origin::{ImageOrigin, OriginTraces, is_written_as_id, known};
-use crate::core::decide::{Circumstances, Question, question};
+use crate::core::decide::{Circumstances, MissingFact, question};
 use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::hooks::{Hook, Moment};
 use crate::core::policy::managers::Manager;
-use crate::core::policy::own_labels::{Labels, PassedOver};
+use crate::core::policy::own_labels::{IgnoredLabels, Labels};
 use crate::core::policy::{Policy, PolicyDefaults, Selection, own_labels};
 use crate::core::time::schedule::Schedule;
 use crate::engine::Listed;
@@ -72,7 +78,8 @@ pub async fn observe_local<P: Ports>(
     let told = EngineFacts { cache, gaps, own };
     let seen = watched.into_iter().map(|(listed, policy)| observe(&told, scope, listed, policy));
     let mut observations: Vec<_> = seen.collect();
-    observations.sort_by(|a, b| a.name.cmp(&b.name));
+    // Names differ, and in place: a copy of thousands of observations is megabytes.
+    observations.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     rollback_target::find(ports.engine(), scope.memory, &mut observations).await;
     observations
 }
@@ -84,12 +91,23 @@ pub fn by_registry(
     observations: Vec<Observation>,
     circumstances: &Circumstances,
 ) -> BTreeMap<Option<String>, Vec<Observation>> {
-    let mut groups: BTreeMap<Option<String>, Vec<Observation>> = BTreeMap::new();
-    for observation in observations {
-        let asks = question(&observation, circumstances) == Question::Digest;
+    let registry_of = |observation: &Observation| {
+        let asks = question(observation, circumstances) == MissingFact::Digest;
         let registry = observation.reference.as_ref().ok().map(|it| it.registry.clone());
-        let registry = registry.filter(|_| asks && !observation.is_local());
-        groups.entry(registry).or_default().push(observation);
+        registry.filter(|_| asks && !observation.is_local())
+    };
+    let mut counts: BTreeMap<Option<String>, usize> = BTreeMap::new();
+    for observation in &observations {
+        *counts.entry(registry_of(observation)).or_default() += 1;
+    }
+    // Thousands of observations are megabytes: where all are one group, none is moved.
+    if counts.len() == 1 {
+        return counts.into_keys().zip([observations]).collect();
+    }
+    let empty = |(registry, count)| (registry, Vec::with_capacity(count));
+    let mut groups: BTreeMap<_, Vec<_>> = counts.into_iter().map(empty).collect();
+    for observation in observations {
+        groups.entry(registry_of(&observation)).or_default().push(observation);
     }
     groups
 }
@@ -117,7 +135,7 @@ pub async fn following<P: Ports>(
         opted_in(list, defaults, cache).into_iter().map(|(listed, _)| listed).collect();
     let _ = cache.learn_containers(ports.engine(), watched.iter().copied()).await;
     let follows = |listed: &&Listed| {
-        let reference = cache.container(&listed.id).and_then(|known| known.image.parse().ok());
+        let reference = cache.container(listed).and_then(|known| known.from.image.parse().ok());
         reference.is_some_and(|reference| is_meant(&reference))
     };
     watched.into_iter().filter(follows).map(|listed| listed.name.clone()).collect()
@@ -159,7 +177,7 @@ pub fn ignored_labels(
     list: &[Listed],
     defaults: &PolicyDefaults,
     cache: &Cache,
-) -> Vec<PassedOver> {
+) -> Vec<IgnoredLabels> {
     let of = |listed: &Listed| {
         let labels = (&listed.labels, cache.image_labels(listed)?);
         own_labels::ignored_labels(&listed.name, labels, defaults)
@@ -223,8 +241,8 @@ fn observe(
     listed: &Listed,
     policy: Read,
 ) -> Observation {
-    let known = told.cache.container(&listed.id);
-    let image = known.map_or_else(|| listed.image_id.clone(), |known| known.image.clone());
+    let known = told.cache.container(listed);
+    let image = known.map_or_else(|| listed.image_id.clone(), |known| known.from.image.clone());
     let reference = image.parse::<Reference>();
     let running = running(told, scope.memory, listed, reference.as_ref().ok());
     Observation {
@@ -254,18 +272,21 @@ fn running(
     reference: Option<&Reference>,
 ) -> Result<Running, String> {
     let gap = |id: &String| told.gaps.get(id).cloned().unwrap_or_default();
-    let container = told.cache.container(&listed.id).ok_or_else(|| gap(&listed.id))?;
+    let container = told.cache.container(listed).ok_or_else(|| gap(&listed.id))?;
     let image = told.cache.image(&listed.image_id).ok_or_else(|| gap(&listed.image_id))?;
     let mut running = read_image(image, &listed.image_id, reference);
-    running.manifest.clone_from(&container.manifest);
-    running.is_written_as_id = is_written_as_id(&container.image, &listed.image_id, &image.tags);
+    running.manifest.clone_from(&container.from.manifest);
+    running.is_written_as_id =
+        is_written_as_id(&container.from.image, &listed.image_id, &image.tags);
     if let Some(reference) = reference {
         running.origin = origin_of((container, image), &running, reference, memory);
     }
-    if container.manifest.is_some() {
+    if container.from.manifest.is_some() {
         // On containerd's store an ID is a digest. It has to do where no name is left, which is
         // what `docker pull` makes of the image that its tag stood for.
-        running.digests.extend(listed.image_id.parse::<Digest>());
+        let id = listed.image_id.parse::<Digest>().ok();
+        running.digest = running.digest.or_else(|| id.clone());
+        running.digests.extend(id);
     }
     running.digests.extend(memory.known.get(&listed.image_id).into_iter().flatten().cloned());
     running.digest = running.digest.or_else(|| running.digests.iter().next().cloned());
@@ -285,13 +306,13 @@ fn read_image(image: &KnownImage, image_id: &str, reference: Option<&Reference>)
             own = own.or_else(|| Some(digest.clone()));
         }
     }
-    let (image_id, platform) = (image_id.to_owned(), image.platform.clone());
+    let (image_id, platform) = (image_id.to_owned(), image.platform.clone().unwrap_or_default());
     Running { image_id, digests, digest: own, platform, ..Running::default() }
 }
 
 /// What is known of where an image came from, without asking anybody.
 fn origin_of(
-    (container, image): (&KnownContainer, &KnownImage),
+    (container, image): (ContainerFacts<'_>, &KnownImage),
     running: &Running,
     reference: &Reference,
     memory: &Memory,
@@ -300,102 +321,7 @@ fn origin_of(
         reference,
         image_id: &running.image_id,
         repo_digests: &image.repo_digests,
-        is_classic: !container.is_podman && container.manifest.is_none(),
+        is_classic: !container.is_podman && container.from.manifest.is_none(),
     };
     known(&traces, memory)
-}
-
-/// Asks what is still open, the cheapest question first. All of these observations ask `registry`,
-/// or none of them asks any.
-pub async fn answer<P: Ports>(
-    ports: &P,
-    cache: &mut Arc<Cache>,
-    (scope, registry): (&Scope<'_>, Option<&str>),
-    observations: &mut [Observation],
-) {
-    let asks = |wanted: Question| {
-        move |observation: &&mut Observation| question(observation, scope.circumstances) == wanted
-    };
-    let by_local_tag = observations.iter_mut().filter(asks(Question::Digest));
-    resolve::local_tags(ports.engine(), by_local_tag.filter(|seen| seen.is_local())).await;
-    resolve::digests(ports.registry(), observations.iter_mut().filter(asks(Question::Digest)))
-        .await;
-    refresh(ports, cache, scope, observations).await;
-    origin::ask(ports, observations.iter_mut().filter(asks(Question::Origin))).await;
-    if let Some(name) = registry {
-        quota::before_looks(ports.registry(), name, cache, scope, observations);
-    }
-    let unresolved = observations.iter_mut().filter(asks(Question::Image));
-    resolve::images(ports.registry(), cache, unresolved).await;
-    for observation in observations.iter_mut() {
-        recall(scope.memory, observation);
-    }
-    let surroundings = PreflightContext { defaults: scope.defaults, open: scope.open_updates };
-    let mut ties = TieIndex::default();
-    for observation in observations.iter_mut().filter(asks(Question::Readiness)) {
-        observation.readiness =
-            preflight::of(ports, (&mut ties, cache), &surroundings, observation)
-                .await
-                .map(Box::new);
-    }
-    quota::before_pulls(ports.registry(), cache, scope, observations);
-}
-
-/// A digest that does not match is a reason to ask the Engine again, before the registry is asked
-/// for more: the image may have been pulled by hand under a new digest meanwhile.
-async fn refresh<P: Ports>(
-    ports: &P,
-    cache: &mut Arc<Cache>,
-    scope: &Scope<'_>,
-    observations: &mut [Observation],
-) {
-    let is_open = |seen: &Observation| {
-        matches!(question(seen, scope.circumstances), Question::Image | Question::Origin)
-    };
-    let mut unmatched = Vec::new();
-    for observation in observations {
-        recall(scope.memory, observation);
-        if is_open(observation)
-            && let (Ok(running), Ok(reference)) = (&mut observation.running, &observation.reference)
-        {
-            unmatched.push((&observation.id, running, reference));
-        }
-    }
-    let ids = unmatched.iter().map(|(_, running, _)| running.image_id.as_str());
-    let _ = cache.ask_for_images(ports.engine(), ids.collect()).await;
-    for (id, running, reference) in unmatched {
-        let Some(image) = cache.image(&running.image_id) else { continue };
-        running.digests.extend(read_image(image, &running.image_id, None).digests);
-        if let Some(container) = cache.container(id) {
-            running.origin = origin_of((container, image), running, reference, scope.memory);
-        }
-    }
-}
-
-/// What earlier tries of the offered image say. What is known of the index saves the GET; what is
-/// known of the manifest catches a republished index.
-fn recall(memory: &Memory, observation: &mut Observation) {
-    let digests = match &observation.offered {
-        Offered::Unasked | Offered::Unknown(_) => BTreeSet::new(),
-        Offered::Digest(digest) => BTreeSet::from([digest.clone()]),
-        Offered::Image(offer) => offer.digests(),
-    };
-    let Observation { name, id, .. } = &*observation;
-    let refusal = digests.iter().find_map(|digest| memory.refusal(name, digest)).cloned();
-    let failing = digests.iter().find_map(|digest| memory.failing(name, id, digest)).cloned();
-    (observation.refusal, observation.failing) = (refusal, failing);
-}
-
-/// Looks once more at what an update of this container would meet: another update may have changed
-/// it since.
-pub async fn look_again<P: Ports>(
-    ports: &P,
-    known: (&mut TieIndex, &Cache),
-    surroundings: &PreflightContext<'_>,
-    observation: &mut Observation,
-) {
-    if observation.readiness.is_some() {
-        observation.readiness =
-            preflight::of(ports, known, surroundings, observation).await.map(Box::new);
-    }
 }

@@ -64,7 +64,7 @@ async fn gather<P: Ports>(
     let direct = dependents(&original, &others, &depends_on).unwrap_or_default();
     let info = ties.engine_info(engine).await?;
     Ok(Some(Readiness {
-        companions: companions(ports, surroundings, direct).await?,
+        dependent_facts: dependent_facts(ports, surroundings, direct).await?,
         others,
         depends_on,
         declared_files: declared_files(&original, &files),
@@ -102,12 +102,12 @@ async fn probe<P: Ports>(
 
 /// What is known of everything that hangs on a container, asked for just now: it would be recreated
 /// from these documents.
-async fn companions<P: Ports>(
+async fn dependent_facts<P: Ports>(
     ports: &P,
     surroundings: &PreflightContext<'_>,
     ties: Vec<Dependent>,
 ) -> Result<BTreeMap<String, DependentFacts>, EngineError> {
-    let mut companions = BTreeMap::new();
+    let mut dependent_facts = BTreeMap::new();
     for tie in ties {
         let Some(original) = ports.engine().inspect(&tie.id).await? else { continue };
         let image = ports.engine().inspect_image(inspect::image_id(&original)).await?;
@@ -120,7 +120,7 @@ async fn companions<P: Ports>(
         };
         let start_needs = start_requirements::look(ports, &original).await;
         let files = written_files(ports.engine(), &original).await?;
-        companions.insert(
+        dependent_facts.insert(
             tie.id.clone(),
             DependentFacts {
                 manager: Manager::of(&tie.name, &labels),
@@ -135,7 +135,7 @@ async fn companions<P: Ports>(
             },
         );
     }
-    Ok(companions)
+    Ok(dependent_facts)
 }
 
 /// The offered image's document, where the image is on this machine already.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Cache, Scope};
 use crate::core::decide::observation::Observation;
 use crate::core::decide::quota::{Hold, LOOK_COST, PULL_COST, admitted};
-use crate::core::decide::{Decision, Question, decide, question, will_pull};
+use crate::core::decide::{Decision, MissingFact, decide, question, will_pull};
 use crate::core::docker::reference::{Digest, Reference};
 use crate::registry::Registry;
 
@@ -29,7 +29,7 @@ pub fn before_looks(
 ) {
     let mut costs: BTreeMap<QuotaRequest, u64> = BTreeMap::new();
     for observation in &mut *observations {
-        let is_open = question(observation, scope.circumstances) == Question::Image;
+        let is_open = question(observation, scope.circumstances) == MissingFact::Image;
         let Some(wanted) = wanted(observation).filter(|_| is_open) else { continue };
         let is_known = observation
             .running
@@ -89,7 +89,7 @@ fn hold(
             .collect();
         for observation in &mut *observations {
             let place = wanted(observation).and_then(|wanted| waiting.get(&wanted).copied());
-            let held = |before| Hold { registry: name.clone(), quota, before };
+            let held = |before| Box::new(Hold { registry: name.clone(), quota, before });
             observation.hold = place.map(held).or(observation.hold.take());
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -54,18 +55,34 @@ pub async fn digests<'a>(
         }
     }
     let deadline = Instant::now() + REGISTRY_TIMEOUT;
-    let mut look_ups: Vec<BoxFuture<'_, ()>> = Vec::new();
-    for (reference, group) in groups {
-        let look_up = async move {
-            let answer = in_time(deadline, &reference, registry.head(&reference)).await;
-            let offered = answer.map_or_else(Offered::Unknown, Offered::Digest);
-            for observation in group {
-                observation.offered = offered.clone();
-            }
-        };
-        look_ups.push(look_up.boxed());
+    let mut waiting = groups.into_iter();
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        for (reference, group) in waiting.by_ref().take(LOOK_UPS_AT_ONCE - under_way.len()) {
+            under_way.push(look_up(registry, deadline, reference, group));
+        }
+        if under_way.next().await.is_none() {
+            return;
+        }
     }
-    stream::iter(look_ups).buffer_unordered(LOOK_UPS_AT_ONCE).collect::<()>().await;
+}
+
+/// One HEAD, for all containers of a reference. It is made when its turn comes, since one that
+/// waits needs as much memory as one that is under way.
+fn look_up<'a>(
+    registry: &'a impl Registry,
+    deadline: Instant,
+    reference: Reference,
+    group: Vec<&'a mut Observation>,
+) -> BoxFuture<'a, ()> {
+    async move {
+        let answer = in_time(deadline, &reference, registry.head(&reference)).await;
+        let offered = answer.map_or_else(Offered::Unknown, Offered::Digest);
+        for observation in group {
+            observation.offered = offered.clone();
+        }
+    }
+    .boxed()
 }
 
 /// What the local tag points at, for who follows no registry.

@@ -86,7 +86,10 @@ impl TieIndex {
             self.known.clear();
         }
         let lines: BTreeMap<_, _> = list.iter().map(|listed| (&listed.id, listed)).collect();
-        self.known.retain(|id, known| lines.get(id) == Some(&&known.listed));
+        let is_same = |id: &String, known: &ContainerTies| {
+            lines.get(id).is_some_and(|now| has_same_ties(now, &known.listed))
+        };
+        self.known.retain(|id, known| is_same(id, known));
     }
 
     /// Asks for it, if nothing is known of it. `None`: it is gone.
@@ -118,11 +121,18 @@ impl TieIndex {
     }
 }
 
+/// Whether a line of the list says the same of a container's ties. What its image is called changes
+/// with each tag that moves, and ties nothing.
+fn has_same_ties(now: &Listed, before: &Listed) -> bool {
+    let Listed { id, name, state, image_id, created_from: _, labels, endpoints } = now;
+    (id, name, state) == (&before.id, &before.name, &before.state)
+        && (image_id, labels, endpoints) == (&before.image_id, &before.labels, &before.endpoints)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
+    use crate::engine::CreatedFrom;
 
     fn listed(id: &str) -> Listed {
         Listed {
@@ -130,8 +140,9 @@ mod tests {
             name: format!("name of {id}"),
             state: "running".to_owned(),
             image_id: "sha256:1".to_owned(),
+            created_from: None,
             labels: BTreeMap::new(),
-            endpoints: BTreeSet::from(["before".to_owned()]),
+            endpoints: vec!["before".to_owned()],
         }
     }
 
@@ -157,6 +168,8 @@ mod tests {
         assert_eq!(still_known(|list| drop(list.remove(0))), ["b", "c"]);
         assert_eq!(still_known(|list| list[1].state = "exited".to_owned()), ["a", "c"]);
         assert_eq!(still_known(|list| list[2].endpoints.clear()), ["a", "b"]);
+        let from = CreatedFrom { image: "till:v1".to_owned(), manifest: None };
+        assert_eq!(still_known(|list| list[0].created_from = Some(from)), ["a", "b", "c"]);
     }
 
     #[test]

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use crate::core::decide::quota::Quota;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::{Report, Verdict};
-use crate::core::policy::own_labels::PassedOver;
+use crate::core::policy::own_labels::IgnoredLabels;
 use crate::output::screen::{Screen, Style};
 use crate::output::sentence::{counted, short, spaced};
 use crate::output::table::{Cell, Column, INDENT, TableRow, natural_width, push_line, render};
 use crate::output::text::{one_line, wrap};
 
-/// Said where there is nothing to say anything about.
+/// The text if no container is watched.
 const NOBODY: &str = "No container is watched. Start one with the label pilotfish.enable=true.\n";
 
-/// What stands before an advice.
+/// The text before an advice.
 const ADVICE: &str = "    → ";
 
 const COLUMNS: [Column; 5] = [
@@ -25,8 +25,8 @@ const COLUMNS: [Column; 5] = [
     Column { title: "VERDICT", shortest: None },
 ];
 
-/// A row for every container; below them, for every "no", what it is and what to do about it; at
-/// the end, how many there are of each kind.
+/// A row for every container; below the table, for every "no", the reason and the advice; at the
+/// end, the count of each verdict.
 #[must_use]
 pub fn check(reports: &[Report], screen: Screen) -> String {
     if reports.is_empty() {
@@ -39,7 +39,7 @@ pub fn check(reports: &[Report], screen: Screen) -> String {
     text
 }
 
-/// The reason stands behind the verdict where there is room for it; it is repeated below anyway.
+/// The reason follows the verdict if there is space for it; it is repeated below anyway.
 fn rows(reports: &[Report], screen: Screen) -> Vec<TableRow> {
     let rows = |with_reason: bool| -> Vec<TableRow> {
         reports.iter().map(|report| row(report, with_reason)).collect()
@@ -75,7 +75,7 @@ const fn paint(verdict: Verdict) -> Style {
     }
 }
 
-/// For every "no": its word, what exactly, and what to do about it.
+/// For every "no": its word, its details, and the advice.
 pub fn notes(reports: &[Report], screen: Screen) -> String {
     let mut text = String::new();
     for report in reports {
@@ -97,7 +97,7 @@ pub fn notes(reports: &[Report], screen: Screen) -> String {
     text
 }
 
-/// A line for each container that holds files which its next update would drop.
+/// A line for each container with files that its next update would drop.
 fn drops(reports: &[Report], screen: Screen) -> String {
     let mut text = String::new();
     for report in reports {
@@ -131,7 +131,7 @@ fn dependents(reports: &[Report], screen: Screen) -> String {
     text
 }
 
-/// A line for each container that could not be rolled back by hand, although it should be.
+/// A line for each container that cannot be rolled back by hand, although it should be.
 fn rollbacks(reports: &[Report], screen: Screen) -> String {
     let mut text = String::new();
     for report in reports {
@@ -162,7 +162,7 @@ fn closing(reports: &[Report], screen: Screen) -> String {
     closing_line(reports.len(), &kinds, screen)
 }
 
-/// A line for each registry that says what is left of its quota, for below the table.
+/// A line for each registry with what is left of its quota, for below the table.
 #[must_use]
 pub fn quotas(quotas: &BTreeMap<String, Quota>, screen: Screen) -> String {
     let mut text = String::new();
@@ -173,17 +173,17 @@ pub fn quotas(quotas: &BTreeMap<String, Quota>, screen: Screen) -> String {
     text
 }
 
-/// What of images' labels does not count, a line for each container.
+/// The ignored labels of images, a line for each container.
 #[must_use]
-pub fn ignored_labels(all: &[PassedOver], screen: Screen) -> String {
+pub fn ignored_labels(all: &[IgnoredLabels], screen: Screen) -> String {
     let mut text = String::new();
     let unwatched = all.iter().filter(|it| !it.watched).count();
     if unwatched > 0 {
         let containers = counted(unwatched, "container", "containers");
-        let sentence = format!("{containers} passed over, whose images alone ask for updates:");
+        let sentence = format!("{containers} ignored, because only their images ask for updates:");
         wrap(&sentence, "", screen.width).iter().for_each(|line| push_line(&mut text, line));
     }
-    // Those that are not watched come first, under their heading.
+    // Unwatched containers come first, under their heading.
     for one in all.iter().filter(|it| !it.watched).chain(all.iter().filter(|it| it.watched)) {
         let sentence = one_line(&format!("{}: {}", one.container, one.in_words()));
         let indent = if one.watched { "" } else { INDENT };
@@ -194,7 +194,7 @@ pub fn ignored_labels(all: &[PassedOver], screen: Screen) -> String {
     text
 }
 
-/// How many there are, and of which kind: each kind with its word for one and for several.
+/// The number of containers of each kind. Each kind has its word for one and for several.
 pub fn closing_line(containers: usize, kinds: &[(usize, &str, &str)], screen: Screen) -> String {
     let present = kinds.iter().filter(|(count, _, _)| *count > 0);
     let parts: Vec<_> =

@@ -10,7 +10,7 @@ use crate::output::sentence::{UNKNOWN, seconds, short, spaced};
 use crate::output::table::{Cell, Column, INDENT, TableRow, render};
 use crate::output::text::{cut, one_line, wrap};
 
-/// What stands before a line that the failed container wrote.
+/// The text before a log line of the failed container.
 const LOG_INDENT: &str = "    | ";
 
 const COLUMNS: [Column; 6] = [
@@ -22,9 +22,9 @@ const COLUMNS: [Column; 6] = [
     Column { title: "GAP", shortest: None },
 ];
 
-/// One row for each update in the order given, which is newest first; below it why it failed, and
-/// the last lines that the failed container wrote. Times are those of `zone`. `name` is whom it was
-/// asked about, if it was about one.
+/// One row for each update in the given order, which is newest first; below it the reason of a
+/// failure, and the last log lines of the failed container. Times are in `zone`. `name` is the
+/// container that was asked for, if any.
 #[must_use]
 pub fn history(records: &[Record], name: Option<&str>, zone: &Zone, screen: Screen) -> String {
     if records.is_empty() {
@@ -73,7 +73,8 @@ fn with_tries(reason: &str, tries: u32) -> String {
     if tries > 1 { format!("{reason} ({tries} tries)") } else { reason.to_owned() }
 }
 
-/// The last lines of the failed container, cut rather than wrapped: a log is read by columns.
+/// The last log lines of the failed container. They are cut, not wrapped, because a log is read by
+/// columns.
 pub fn log(record: &Record, screen: Screen) -> impl Iterator<Item = String> {
     record.log.iter().map(move |line| {
         let line = cut(&format!("{LOG_INDENT}{}", one_line(line)), screen.width);

@@ -8,7 +8,7 @@ use crate::core::decide::reason::Reason;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::decide::snapshot::ActiveUpdate;
 use crate::core::docker::reference::Digest;
-use crate::core::policy::own_labels::PassedOver;
+use crate::core::policy::own_labels::IgnoredLabels;
 use crate::core::text::harmless_json;
 use crate::core::update::history::Record;
 
@@ -19,7 +19,7 @@ const SUBSECOND_DIGITS: u16 = 3;
 struct CheckDocument<'a> {
     checked_at: DateTime<Utc>,
     containers: Vec<ContainerDocument<'a>>,
-    ignored_labels: &'a [PassedOver],
+    ignored_labels: &'a [IgnoredLabels],
 }
 
 #[derive(Serialize)]
@@ -75,7 +75,7 @@ struct HistoryDocument<'a> {
 pub fn check_json(
     checked_at: DateTime<Utc>,
     reports: &[Report],
-    ignored_labels: &[PassedOver],
+    ignored_labels: &[IgnoredLabels],
 ) -> serde_json::Result<String> {
     let checked_at = short(checked_at);
     let containers = reports.iter().map(ContainerDocument::from).collect();

@@ -1,8 +1,8 @@
-//! Floor 3: what a person reads on the terminal, and the JSON for scripts.
+//! Layer 3: the texts on the terminal, and the JSON for scripts.
 //!
-//! Everything but the [`TerminalListener`] is a pure function from facts to text, so the tests
-//! compare whole pages. What came from outside (names, registries' and Engines' words, a
-//! container's log) is made harmless for a terminal before it is shown.
+//! Everything except the [`TerminalListener`] is a pure function from facts to text, so the tests
+//! compare whole pages. Text from outside (names, messages of registries and Engines, a container's
+//! log) is made harmless for a terminal before it is shown.
 
 mod check;
 mod history;

@@ -1,4 +1,4 @@
-//! What `pilotfish update --dry-run` prints.
+//! The output of `pilotfish update --dry-run`.
 
 use crate::core::decide::report::Report;
 use crate::core::time::duration::format_duration;
@@ -9,7 +9,7 @@ use crate::output::sentence::{bytes, counted, short};
 use crate::output::table::{INDENT, push_line};
 use crate::output::text::{cut, one_line, shorten, width};
 
-/// The table of a check, and for every container that would be replaced, how.
+/// The table of a check, and the plan for every container that would be replaced.
 ///
 /// The values of its environment are part of a plan and are not shown.
 #[must_use]

@@ -1,30 +1,27 @@
-//! What text is written for: its width, and whether it may have colour.
+//! The width of the output, and whether it may have colour.
 
-/// What text is written for.
+/// The properties of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Screen {
-    /// Columns of the terminal. `None`: no terminal, lines are as long as they are.
+    /// Columns of the terminal. `None`: no terminal, lines have any length.
     pub width: Option<usize>,
-    /// Whether to colour.
     pub colour: bool,
 }
 
-/// The few ways in which a word may stand out.
+/// The styles that make a word stand out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// As everything else.
     Plain,
-    /// Headings.
     Bold,
-    /// What may be overlooked.
+    /// Unimportant text.
     Dim,
-    /// What went wrong.
+    /// Failures.
     Red,
-    /// What is well.
+    /// Healthy or up to date.
     Green,
-    /// What waits for somebody.
+    /// Waits for a person.
     Yellow,
-    /// What is new.
+    /// Something new.
     Cyan,
 }
 
@@ -47,7 +44,7 @@ impl Screen {
     /// No terminal: a file, a pipe, a test.
     pub const NONE: Self = Self { width: None, colour: false };
 
-    /// The text in a colour, where colour is wanted.
+    /// The text in a colour, if colour is on.
     #[must_use]
     pub fn paint(self, paint: Style, text: &str) -> String {
         match paint.code() {
@@ -57,7 +54,7 @@ impl Screen {
     }
 }
 
-/// Whether the user allows colour: not with `--no-color`, and not where `NO_COLOR` holds anything
+/// Whether the user allows colour: not with `--no-color`, and not if `NO_COLOR` is not empty
 /// (<https://no-color.org>).
 #[must_use]
 pub fn may_colour(no_color_flag: bool, no_color_variable: Option<&str>) -> bool {

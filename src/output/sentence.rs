@@ -1,14 +1,14 @@
-//! The few phrases that the terminal, the history and the log have in common.
+//! Phrases that the terminal, the history and the log share.
 
 use crate::core::docker::reference::Digest;
 use crate::core::update::history::{Outcome, Record};
 use crate::output::text::one_line;
 
-/// What stands where something is not known.
+/// Shown for an unknown value.
 pub const UNKNOWN: &str = "–";
 
-/// Bytes as people read them: `812 B`, `40.1 MB`. A megabyte has a million of them, as in what
-/// `docker` prints.
+/// Bytes for people: `812 B`, `40.1 MB`. A megabyte has a million of them, as in the output of
+/// `docker`.
 #[must_use]
 pub fn bytes(count: u64) -> String {
     const UNITS: [(f64, &str); 3] = [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
@@ -21,7 +21,7 @@ pub fn bytes(count: u64) -> String {
     format!("{count} B")
 }
 
-/// Seconds as people read them: `0.31 s`, `7.8 s`, `95 s`.
+/// Seconds for people: `0.31 s`, `7.8 s`, `95 s`.
 #[must_use]
 pub fn seconds(seconds: f64) -> String {
     match seconds {
@@ -37,20 +37,20 @@ pub fn short(digest: Option<&Digest>) -> String {
     digest.map_or(UNKNOWN, Digest::short).to_owned()
 }
 
-/// From what to what, in short digests.
+/// The old and the new digest in short form.
 #[must_use]
 pub fn change(from: Option<&Digest>, to: Option<&Digest>) -> String {
     format!("{} → {}", short(from), short(to))
 }
 
-/// A word of the outside with blanks, for people: `rolled back`.
+/// A word of the JSON with blanks, for people: `rolled back`.
 #[must_use]
 pub fn spaced(word: &str) -> String {
     word.replace('_', " ")
 }
 
-/// `, with sidecar and logger`: what is recreated together with a container; empty where nothing
-/// is.
+/// `, with sidecar and logger`: the dependents that are recreated with a container; empty without
+/// any.
 #[must_use]
 pub fn together(dependents: &[String]) -> String {
     match dependents {

@@ -1,4 +1,4 @@
-//! What `pilotfish status` and `pilotfish config` show.
+//! The output of `pilotfish status` and `pilotfish config`.
 
 use chrono::{DateTime, Utc};
 
@@ -12,7 +12,7 @@ use crate::output::sentence::counted;
 use crate::output::table::{Cell, Column, TableRow, push_line, render};
 use crate::output::text::one_line;
 
-/// The agent as it stands.
+/// The state of the agent.
 #[must_use]
 pub fn status(status: &Status, zone: &Zone, screen: Screen) -> String {
     let snapshot = &status.snapshot;

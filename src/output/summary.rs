@@ -1,14 +1,14 @@
-//! The last words of `pilotfish update`.
+//! The end of the output of `pilotfish update`.
 
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::update::history::{Outcome, Record};
 use crate::output::check::{closing_line, notes};
 use crate::output::screen::Screen;
 
-/// Why the updates that did not begin did not, and how many there were of each kind. How each of
-/// the others ended was told when it did.
+/// Why some updates did not begin, and the count of each outcome. The results of the others were
+/// shown when they ended.
 ///
-/// `reports` are how the containers that were asked for stand.
+/// `reports` are the reports on the containers that were asked for.
 #[must_use]
 pub fn update_summary(records: &[Record], reports: &[Report], screen: Screen) -> String {
     let notes = notes(reports, screen).trim_start_matches('\n').to_owned();

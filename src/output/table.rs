@@ -1,5 +1,5 @@
-//! Tables that fit: columns are shortened in the middle before a line is longer than the screen,
-//! and where even that is not enough, each row becomes a block.
+//! Tables that fit: columns are shortened in the middle before a line is longer than the screen. If
+//! that is not enough, each row becomes a block.
 
 use crate::output::screen::{Screen, Style};
 use crate::output::text::{cut, shorten, width};
@@ -7,33 +7,30 @@ use crate::output::text::{cut, shorten, width};
 /// Blanks between two columns.
 const GAP: usize = 2;
 
-/// How far lines below a row, and the lines of a block, are indented.
+/// The indentation of lines below a row, and of the lines of a block.
 pub const INDENT: &str = "    ";
 
 /// A column.
 pub struct Column {
-    /// What stands above it.
     pub title: &'static str,
-    /// The fewest characters that still say something; `None`: it is never shortened.
+    /// The smallest useful width in characters; `None`: it is never shortened.
     pub shortest: Option<usize>,
 }
 
 /// One entry.
 pub struct Cell {
-    /// What it says.
     pub text: String,
-    /// How it stands out.
     pub paint: Style,
 }
 
 impl Cell {
-    /// An entry like every other.
+    /// An entry without a style.
     pub fn plain(text: impl Into<String>) -> Self {
         Self { text: text.into(), paint: Style::Plain }
     }
 }
 
-/// A row, and what stands below it.
+/// A row, and the lines below it.
 pub struct TableRow {
     /// One entry for each column.
     pub cells: Vec<Cell>,
@@ -57,7 +54,7 @@ pub fn render(columns: &[Column], rows: &[TableRow], screen: Screen) -> String {
     text
 }
 
-/// How wide a table is that is not shortened.
+/// The width of a table that is not shortened.
 pub fn natural_width(columns: &[Column], rows: &[TableRow]) -> usize {
     total(&natural_widths(columns, rows))
 }
@@ -74,7 +71,7 @@ fn total(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
 }
 
-/// Takes from the widest column that can be shortened until all fit; `None` if they cannot.
+/// Shortens the widest column that can be shortened until the row fits; `None` if it cannot.
 fn fit(columns: &[Column], mut widths: Vec<usize>, screen: Option<usize>) -> Option<Vec<usize>> {
     let Some(screen) = screen else { return Some(widths) };
     while total(&widths) > screen {

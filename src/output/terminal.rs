@@ -1,4 +1,4 @@
-//! The terminal hears of updates.
+//! Shows updates on the terminal.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,15 +11,14 @@ use crate::core::update::event::{Event, EventSink, NumberedEvent};
 use crate::output::screen::Screen;
 use crate::output::transcript::Transcript;
 
-/// How many events may wait to be written. An update has some thirty; more only pile up where
-/// somebody has stopped the terminal, and then the rest is in the history.
+/// Most events that wait to be written. An update has some thirty; more only accumulate if a person
+/// has stopped the terminal, and then the rest is in the history.
 const WAITING_MAX: usize = 1000;
 
 /// Shows updates as they happen.
 ///
-/// A terminal can be stopped with Ctrl-S, a pipe can be full, and either would hold up the update
-/// in the middle of a switch. So the writing is done on a thread of its own, and whoever speaks
-/// never waits for it.
+/// A terminal can be stopped with Ctrl-S, and a pipe can be full; both would block the update in
+/// the middle of a switch. So a separate thread writes, and the update never waits for it.
 #[derive(Debug)]
 pub struct TerminalListener {
     begun: Instant,
@@ -34,11 +33,11 @@ struct TerminalWriter {
 }
 
 impl TerminalListener {
-    /// Writes to `output` from now on: with steps and progress that rewrite their line on a
-    /// terminal, in plain stable lines elsewhere.
+    /// Writes to `output`: on a terminal with steps and progress that rewrite their line, elsewhere
+    /// in plain stable lines.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot create a thread.
     pub fn new(
         output: impl Write + Send + 'static,
         screen: Screen,
@@ -55,31 +54,31 @@ impl TerminalListener {
         Ok(Self { begun: Instant::now(), waiting, writer })
     }
 
-    /// Waits until everything that was heard is written. What is heard afterwards is lost.
+    /// Waits until all received events are written. Later events are lost.
     pub fn finish(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(TerminalWriter { sender, thread }) = writer {
             drop(sender);
-            // A panic of the thread was reported by its own message; there is nothing to add.
+            // The thread has already reported its panic; there is nothing to add.
             let _ = thread.join();
         }
     }
 
-    /// Pictures of a pull are only worth something when they are new, so they never wait.
+    /// The progress of a pull is only useful while it is new, so it never waits.
     fn may_wait(event: &Event, waiting: usize) -> bool {
         waiting < if matches!(event, Event::Pulling { .. }) { 1 } else { WAITING_MAX }
     }
 }
 
 impl EventSink for TerminalListener {
-    fn hear(&self, NumberedEvent { event, .. }: &NumberedEvent) {
+    fn receive(&self, NumberedEvent { event, .. }: &NumberedEvent) {
         if !Self::may_wait(event, self.waiting.load(Ordering::Relaxed)) {
             return;
         }
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(TerminalWriter { sender, .. }) = writer.as_ref() {
             self.waiting.fetch_add(1, Ordering::Relaxed);
-            // The receiver is gone when the output was closed: nobody reads any more.
+            // The receiver is gone if the output is closed.
             let _ = sender.send((self.begun.elapsed(), event.clone()));
         }
     }
@@ -91,7 +90,7 @@ impl Drop for TerminalListener {
     }
 }
 
-/// Writes until nobody speaks any more, or nobody reads.
+/// Writes until all senders are gone, or the output is closed.
 fn write_all(
     mut output: impl Write,
     mut transcript: Transcript,
@@ -105,7 +104,7 @@ fn write_all(
             return;
         }
     }
-    // Whether the last characters arrive changes nothing.
+    // An error here changes nothing.
     let _ = output.write_all(transcript.finish().as_bytes()).and_then(|()| output.flush());
 }
 
@@ -119,7 +118,7 @@ mod tests {
     use crate::core::update::Step;
     use crate::core::update::event::Trigger;
 
-    /// Takes one text at a time, and only when the test takes it too.
+    /// Accepts one text at a time, and only when the test takes it.
     struct Stuck(SyncSender<String>);
 
     impl Write for Stuck {
@@ -142,11 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_terminal_holds_nobody_up() {
+    fn a_stopped_terminal_does_not_block_an_update() {
         let (sender, receiver) = std::sync::mpsc::sync_channel(0);
         let listener = TerminalListener::new(Stuck(sender), Screen::NONE, false).expect("a thread");
         for _ in 0..2 * WAITING_MAX {
-            listener.hear(&done(Step::Pull));
+            listener.receive(&done(Step::Pull));
         }
         let reader = std::thread::spawn(move || receiver.iter().count());
         listener.finish();
@@ -160,9 +159,9 @@ mod tests {
         let listener = TerminalListener::new(Stuck(sender), Screen::NONE, false).expect("a thread");
         drop(receiver);
         for step in Step::ALL {
-            listener.hear(&done(step));
+            listener.receive(&done(step));
         }
         listener.finish();
-        listener.hear(&done(Step::Clean));
+        listener.receive(&done(Step::Clean));
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::core::text::is_obeyed;
 
-/// What stands where something was left out.
+/// Shown for omitted text.
 const ELLIPSIS: char = '…';
 
-/// A stranger's text on one line that no terminal obeys: what would not be seen is written out.
+/// A foreign text on one line, without characters that a terminal acts on: invisible characters are
+/// written as escapes.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
@@ -19,12 +20,12 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// How many columns a text takes.
+/// The columns of a text.
 pub fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Leaves out the middle: the beginning of an image says whose it is, its end which one.
+/// Removes the middle: the beginning of an image's name shows its owner, its end the version.
 pub fn shorten(text: &str, columns: usize) -> String {
     let length = width(text);
     if length <= columns {
@@ -37,7 +38,7 @@ pub fn shorten(text: &str, columns: usize) -> String {
     start.chain([ELLIPSIS]).chain(end).take(columns).collect()
 }
 
-/// Leaves out the end.
+/// Removes the end.
 pub fn cut(text: &str, columns: Option<usize>) -> String {
     let Some(columns) = columns.filter(|columns| *columns < width(text)) else {
         return text.to_owned();
@@ -45,10 +46,10 @@ pub fn cut(text: &str, columns: Option<usize>) -> String {
     text.chars().take(columns.saturating_sub(1)).chain([ELLIPSIS]).take(columns).collect()
 }
 
-/// Narrowest column that words are wrapped into; below it, lines are left to the terminal.
+/// Narrowest column for wrapped words; in a narrower one the terminal wraps the lines.
 const WRAP_MIN: usize = 20;
 
-/// Lines of whole words, the first behind `indent`, the others as far in. Only a word that is
+/// Lines of whole words, the first after `indent`, the others indented as far. Only a word that is
 /// longer than a line is broken.
 pub fn wrap(text: &str, indent: &str, columns: Option<usize>) -> Vec<String> {
     let room = columns.map(|columns| columns.saturating_sub(width(indent)));
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_terminal_obeys_a_strangers_text() {
+    fn a_terminal_does_not_act_on_foreign_text() {
         assert_eq!(one_line("a\x1b[2Jb\r\nc\td\n"), r"a\u{1b}[2Jb\r\nc d");
         assert_eq!(one_line("süß \u{9b}"), r"süß \u{9b}");
         assert_eq!(one_line("a\u{202e}b\u{200b}c\u{2028}d"), r"a\u{202e}b\u{200b}c\u{2028}d");

@@ -1,7 +1,7 @@
-//! An update as it is told while it happens: from events to the characters that are written.
+//! Shows an update while it runs: turns events into output.
 //!
-//! On a terminal one line is rewritten until the step it tells of is over. Elsewhere every line
-//! stands by itself, carries its container, and nothing is written that would change with timing.
+//! On a terminal one line is rewritten until its step is over. Elsewhere every line is complete and
+//! names its container, and nothing is written that depends on timing.
 
 use std::time::Duration;
 
@@ -14,48 +14,48 @@ use crate::output::sentence::{bytes, change, ended, seconds, together};
 use crate::output::table::push_line;
 use crate::output::text::{cut, one_line, wrap};
 
-/// Goes back to the beginning of the line and clears it (ECMA-48: CR, Erase in Line).
+/// Goes back to the start of the line and clears it (ECMA-48: CR, Erase in Line).
 const CLEAR_LINE: &str = "\r\x1b[K";
 
-/// Shortest time between two pictures of a pull: ten a second look alive, and more would only
-/// keep a slow machine and a slow connection busy.
+/// Shortest time between two updates of a pull's line: ten per second look smooth, and more would
+/// only keep a slow machine and a slow connection busy.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long a pull must last before its rate says anything.
+/// Shortest time of a pull before its rate is shown.
 const RATE_AFTER: Duration = Duration::from_millis(500);
 
-/// How far in the steps of an update stand.
+/// The indentation of an update's steps.
 const INDENT: &str = "  ";
 
-/// The widest name of a step, so that what stands behind it is aligned.
+/// The longest name of a step, for alignment.
 const STEP_WIDTH: usize = 6;
 
-/// Tells of updates.
+/// Turns events into output.
 #[derive(Debug)]
 pub struct Transcript {
     screen: Screen,
     is_terminal: bool,
-    /// Whether the cursor stands behind a line that will be rewritten.
+    /// Whether the cursor is after a line that will be rewritten.
     is_line_open: bool,
     pull: Option<ShownPull>,
 }
 
-/// A pull that is being shown.
+/// A pull that is shown.
 #[derive(Debug, Clone)]
 struct ShownPull {
     began: Duration,
     shown: Duration,
-    /// What the Engine had already when it was first heard of: not part of the rate.
+    /// Bytes that the Engine already had at the first event: not part of the rate.
     first: u64,
 }
 
 impl Transcript {
-    /// Tells on a terminal, or line by line for everything else.
+    /// Output for a terminal, or line by line for everything else.
     pub const fn new(screen: Screen, is_terminal: bool) -> Self {
         Self { screen, is_terminal, is_line_open: false, pull: None }
     }
 
-    /// What is written when an event is heard at `now`, a time of any clock that only rises.
+    /// The output for an event at `now`, a time of any monotonic clock.
     pub fn tell(&mut self, event: &Event, now: Duration) -> String {
         match event {
             Event::UpdateBegun { container, image, from, to, dependents } => {
@@ -63,8 +63,8 @@ impl Transcript {
                 let with = together(dependents);
                 self.headline(container, &format!("{}, {change}{with}", one_line(image)))
             }
-            Event::TakenUp { container, intent } => {
-                self.headline(container, &format!("taken up again, {}", one_line(intent)))
+            Event::Continued { container, intent } => {
+                self.headline(container, &format!("continued, {}", one_line(intent)))
             }
             Event::StepBegun { step, .. } => self.step_begun(*step),
             Event::StepDone { container, step, took } => {
@@ -83,8 +83,8 @@ impl Transcript {
                 let words = format!("handed over to {}", one_line(helper));
                 self.headline(container, &words)
             }
-            Event::GoingBack { container, cause } => {
-                let words = format!("going back: {}", one_line(&cause.detail));
+            Event::RollingBack { container, cause } => {
+                let words = format!("rolling back: {}", one_line(&cause.detail));
                 self.line(container, &words, Style::Yellow)
             }
             Event::UpdateEnded(record) => self.ended(record),
@@ -92,7 +92,7 @@ impl Transcript {
         }
     }
 
-    /// What is written when nothing more will be told.
+    /// The output after the last event.
     pub fn finish(&mut self) -> String {
         self.close_line().to_owned()
     }
@@ -103,8 +103,8 @@ impl Transcript {
         self.lines(&line, "", Style::Bold)
     }
 
-    /// A line about something that happens within an update. A terminal shows it below the
-    /// headline, everything else needs the name once more.
+    /// A line about a step of an update. A terminal shows it below the headline, other outputs need
+    /// the container's name again.
     fn line(&mut self, container: &str, words: &str, paint: Style) -> String {
         if self.is_terminal {
             return self.lines(words, INDENT, paint);
@@ -113,7 +113,7 @@ impl Transcript {
         self.lines(&format!("{}: {}", one_line(container), words.join(" ")), "", paint)
     }
 
-    /// Lines that stay.
+    /// Permanent lines.
     fn lines(&mut self, words: &str, indent: &str, paint: Style) -> String {
         let mut text = self.close_line().to_owned();
         for line in wrap(words, indent, self.screen.width) {
@@ -126,7 +126,8 @@ impl Transcript {
         if std::mem::take(&mut self.is_line_open) { CLEAR_LINE } else { "" }
     }
 
-    /// Rewrites the open line. Never wider than the screen: a line that wraps cannot be rewritten.
+    /// Rewrites the open line. Never wider than the screen, because a wrapped line cannot be
+    /// rewritten.
     fn rewrite(&mut self, words: &str) -> String {
         self.is_line_open = true;
         let room = self.screen.width.map(|columns| columns.saturating_sub(1));

@@ -1,10 +1,10 @@
-//! Floor 2: finishes or undoes every update that was left open, before anything else is done.
+//! Layer 2: finishes or undoes every open update, before anything else is done.
 //!
-//! May be killed at any point and any number of times: all it does is written so that doing it
-//! again changes nothing.
+//! It may be killed at any point and any number of times: running it again changes nothing that is
+//! already done.
 //!
 //! [`Recovery`] is what the agent knows of open updates, a plain value of the loop. [`take_up`]
-//! does the work, several updates side by side, and [`Recovery::settle`] takes in what came of it.
+//! does the work, several updates at the same time, and [`Recovery::settle`] records the results.
 
 mod retry;
 mod orphans;
@@ -32,47 +32,45 @@ use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
 use crate::ports::Ports;
 
-/// Said of the update of the container in which this very agent runs.
+/// The reason for the update of the container in which this agent runs.
 const OWN_CONTAINER: &str = "the agent runs in this container and cannot replace it";
 
-/// Said of an update that was cut short while its service was stopped.
+/// The reason for an update that was interrupted while its service was stopped.
 const INTERRUPTED: &str = "the update was interrupted";
 
-/// What became of the updates that were left open.
+/// The results of the open updates.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// Those that ended now, one way or the other.
+    /// Updates that ended now, finished or rolled back.
     pub records: Vec<Record>,
-    /// Those that are still open, by container; each of their containers is named.
+    /// Updates that are still open, by each of their containers.
     pub open: BTreeMap<String, OpenUpdate>,
 }
 
 /// Why recovery could not run at all.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
-    /// The state directory.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The Engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
 
-/// Which open updates are taken up in one run, and which are left alone.
+/// Which open updates one run continues, and which it leaves alone.
 #[derive(Debug, Default)]
 pub struct RecoveryRun {
-    /// Updates that failed before, by the ID of their plan, with what is known of them: they are
-    /// tried again after a pause.
+    /// Updates that failed before, by the ID of their plan, with their state: they are tried again
+    /// after a pause.
     paused: BTreeMap<String, OpenUpdate>,
-    /// What is known of the others that failed before.
+    /// The state of the others that failed before.
     failed: BTreeMap<String, OpenUpdate>,
-    /// Plans of updates that are in flight in this process.
+    /// Plans of updates that run in this process.
     in_flight: BTreeSet<String>,
-    /// Whether the Engine was away when this was tried last.
+    /// Whether the Engine was away at the last try.
     awaits_engine: bool,
 }
 
-/// What came of one open update.
+/// The result of one open update.
 #[derive(Debug)]
 pub struct TakenUp {
     /// The ID of its plan.
@@ -95,7 +93,7 @@ enum TakenUpEnd {
 }
 
 impl TakenUp {
-    /// How its containers stand now, if it is still open.
+    /// The state of its containers, if it is still open.
     #[must_use]
     pub fn open(&self) -> Option<OpenUpdate> {
         match &self.end {
@@ -115,18 +113,18 @@ impl TakenUp {
     }
 }
 
-/// An update that could be neither finished nor undone now.
+/// An update that could be neither finished nor undone.
 #[derive(Debug)]
 pub struct Unfinished {
     journal: UpdateJournal,
     why: String,
-    /// Whether the Engine was away, so that nothing more could be done.
+    /// Whether the Engine was away, so that nothing more was possible.
     is_engine_unreachable: bool,
-    /// Whether its service is down; absent if the Engine does not tell.
+    /// Whether its service is down; absent if the Engine does not say.
     is_down: Option<bool>,
 }
 
-/// Finds out how an update stands that neither way could finish.
+/// Finds out the state of an update that could be neither finished nor undone.
 pub async fn unfinished<P: Ports>(
     ports: &P,
     journal: UpdateJournal,
@@ -149,12 +147,12 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// What the next run may take up. An update that failed before is tried again after a pause
-    /// that grows, and at once if a person insists. It is never given up: an update that was left
-    /// open may have left its service down.
+    /// The updates that the next run may continue. An update that failed before is tried again
+    /// after a growing pause, and at once if a person insists. It is never given up, because its
+    /// service may be down.
     ///
-    /// What is due now is due again a pause later, whatever becomes of this run: if it cannot even
-    /// begin, the agent must not try it again at once, without end.
+    /// An update that is due now gets its next pause at once, independent of the result of this
+    /// run: if the run cannot even begin, the agent must not repeat it at once without a limit.
     pub fn begin_run(&mut self, insist: bool, in_flight: BTreeSet<String>) -> RecoveryRun {
         let now = Instant::now();
         let mut run =
@@ -170,7 +168,7 @@ impl Recovery {
         run
     }
 
-    /// Takes in what came of a run.
+    /// Records the results of a run.
     pub fn settle<P: Ports>(
         &mut self,
         ports: &P,
@@ -179,7 +177,7 @@ impl Recovery {
     ) -> Recovered {
         let mut recovered = Recovered::default();
         let ids: BTreeSet<_> = taken_up.iter().map(|one| one.plan.as_str()).collect();
-        // An update in flight may have failed while this run went on.
+        // A running update may have failed during this run.
         self.failed.retain(|id, _| ids.contains(id.as_str()) || run.in_flight.contains(id));
         self.awaits_engine &= !run.awaits_engine;
         for TakenUp { plan, names, end } in taken_up {
@@ -203,29 +201,29 @@ impl Recovery {
         recovered
     }
 
-    /// Whether an update was left open because the Engine was away: it is to be taken up as soon
-    /// as the Engine is back, because until then its service may be down.
+    /// Whether an update is open because the Engine was away: it is continued as soon as the Engine
+    /// is back, because its service may be down until then.
     #[must_use]
     pub const fn awaits_engine(&self) -> bool {
         self.awaits_engine
     }
 
-    /// When the next try is due of what could be neither finished nor undone.
+    /// When the next try is due.
     #[must_use]
     pub fn next_try(&self) -> Option<Instant> {
         self.failed.values().map(Failed::next).min()
     }
 
-    /// What is known of an update that could be neither finished nor undone; absent if this process
-    /// has not tried.
+    /// The state of an update that could be neither finished nor undone; absent if this process has
+    /// not tried.
     #[must_use]
     pub fn state_of(&self, id: &str) -> Option<OpenUpdate> {
         self.failed.get(id).map(Failed::open)
     }
 
-    /// Counts an update that neither way could finish, and gives how it stands. After some tries it
-    /// counts as stuck, and an event says so. What failed because the Engine was away does not
-    /// count.
+    /// Counts an update that could be neither finished nor undone, and returns its state. After
+    /// some tries it counts as stuck, and an event reports it. A failure because the Engine was
+    /// away does not count.
     pub fn note_unfinished<P: Ports>(
         &mut self,
         ports: &P,
@@ -236,7 +234,7 @@ impl Recovery {
         let header = &journal.header;
         let container = &header.plan.main.container;
         let warn = |detail: String| {
-            listener.hear(&Event::Warning { container: container.clone(), detail });
+            listener.receive(&Event::Warning { container: container.clone(), detail });
         };
         warn(format!("the update could not be finished or undone: {why}"));
         if *is_engine_unreachable {
@@ -253,14 +251,14 @@ impl Recovery {
             if let Err(error) = ports.state().record(&record) {
                 warn(error.to_string());
             }
-            listener.hear(&Event::UpdateEnded(Box::new(record)));
+            listener.receive(&Event::UpdateEnded(Box::new(record)));
         }
         failed.open()
     }
 }
 
-/// Finishes or undoes the open updates that a run may take up: side by side, except those that one
-/// footprint shows to touch the same things.
+/// Finishes or undoes the open updates of a run: at the same time, except for updates with
+/// conflicting footprints.
 ///
 /// # Errors
 /// The journals cannot be read.
@@ -288,7 +286,7 @@ pub async fn take_up<P: Ports>(
     Ok(taken_up)
 }
 
-/// Why an open update is not taken up in this run; absent if it is.
+/// Why an open update is not continued in this run; absent if it is.
 fn left_alone<P: Ports>(
     ports: &P,
     run: &RecoveryRun,
@@ -316,7 +314,7 @@ async fn take_up_in_turn<P: Ports>(
     let mut taken_up = Vec::new();
     for journal in journals {
         let plan = journal.header.plan.clone();
-        // Boxed, because an update is by far the largest part of what waits here.
+        // Boxed, because an update is by far the largest future here.
         let end = match Box::pin(Update::of(context, journal).take_up()).await {
             Ended::Finished(record) => TakenUpEnd::Ended(record),
             Ended::Left => TakenUpEnd::Open(OpenUpdate::InFlight),
@@ -337,7 +335,7 @@ impl TakenUp {
     }
 }
 
-/// How an update stands that an earlier process left open, and that was not taken up yet.
+/// The state of an update that an earlier process left open, and that was not continued yet.
 pub async fn left_open<P: Ports>(ports: &P, journal: &UpdateJournal) -> OpenUpdate {
     let failed = journal.progress.failed.as_ref().map(|cause| cause.detail.clone());
     match is_down(ports, journal).await {
@@ -346,8 +344,8 @@ pub async fn left_open<P: Ports>(ports: &P, journal: &UpdateJournal) -> OpenUpda
     }
 }
 
-/// Whether an update has stopped its service, and nothing of it runs; absent if the Engine does not
-/// tell.
+/// Whether an update has stopped its service, and none of its containers runs; absent if the Engine
+/// does not say.
 async fn is_down<P: Ports>(ports: &P, journal: &UpdateJournal) -> Option<bool> {
     if journal.progress.begun < Some(Step::Switch) {
         return Some(false);

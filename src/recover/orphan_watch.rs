@@ -1,5 +1,5 @@
-//! What was left behind is watched by this very agent before it is touched: a clock that was set
-//! tells nothing about how long something has stood like this.
+//! This agent watches leftover containers itself before it touches them, because a clock that was
+//! set says nothing about how long they have been in this state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,22 +13,22 @@ use crate::core::recreate::restart_policy;
 use crate::core::update::health::{Gate, HealthPolicy};
 use crate::core::update::orphans::Health;
 
-/// What is known of all that was left behind, by service.
+/// What is known of all leftover containers, by service.
 #[derive(Debug, Default)]
 pub struct OrphanWatch {
     seen: BTreeMap<String, Sighting>,
-    /// What a person was told already.
-    told: BTreeSet<(String, String)>,
+    /// The messages that a person already got.
+    reported: BTreeSet<(String, String)>,
 }
 
 impl OrphanWatch {
-    /// Forgets services of which nothing is left behind any more.
+    /// Forgets services without leftover containers.
     pub(super) fn retain(&mut self, services: &BTreeSet<String>) {
         self.seen.retain(|service, _| services.contains(service));
-        self.told.retain(|(service, _)| services.contains(service));
+        self.reported.retain(|(service, _)| services.contains(service));
     }
 
-    /// Whether something is watched that will be decided about later.
+    /// Whether a service is watched for a later decision.
     #[must_use]
     pub fn is_watching(&self) -> bool {
         !self.seen.is_empty()
@@ -42,12 +42,12 @@ impl OrphanWatch {
         self.seen.remove(service);
     }
 
-    /// Whether a person has not been told this of a service yet.
+    /// Whether this message about a service is new.
     pub(super) fn is_news(&mut self, service: &str, detail: &str) -> bool {
-        self.told.insert((service.to_owned(), detail.to_owned()))
+        self.reported.insert((service.to_owned(), detail.to_owned()))
     }
 
-    /// One more look at the containers of a service.
+    /// Adds one observation of the containers of a service.
     pub(super) fn see(&mut self, service: &str, look: OrphanLook) -> &Sighting {
         let sighting = self.seen.entry(service.to_owned()).or_insert_with(|| Sighting::of(&look));
         sighting.see(look);
@@ -55,28 +55,28 @@ impl OrphanWatch {
     }
 }
 
-/// What one look has found.
+/// One observation.
 #[derive(Debug)]
 pub(super) struct OrphanLook {
-    /// Everything that changes when anything happens to these containers.
+    /// Changes when anything happens to these containers.
     pub(super) signs: String,
     /// How long an update of them may take.
     pub(super) settle: Duration,
-    /// How the container that bears the name must prove itself; absent where there is none.
+    /// The health policy of the container with the service's name; absent if there is none.
     pub(super) policy: Option<HealthPolicy>,
-    /// Whether it is well now.
+    /// Whether it is healthy now.
     pub(super) is_well: bool,
-    /// When its HEALTHCHECK ended last, in the Engine's words.
+    /// The end of its last HEALTHCHECK, as the Engine writes it.
     pub(super) last_check: String,
 }
 
-/// What was seen of one service since nothing has happened to it.
+/// The observations of one service since its containers last changed.
 #[derive(Debug)]
 pub(super) struct Sighting {
     signs: String,
     since: Instant,
     well_since: Option<Instant>,
-    /// The last HEALTHCHECK before the watching began. What it said is no verdict.
+    /// The last HEALTHCHECK before the watch began. Its result does not count.
     check_before: String,
     is_checked: bool,
     settle: Duration,
@@ -110,26 +110,26 @@ impl Sighting {
         self.since.elapsed() >= self.settle
     }
 
-    /// How long that takes.
+    /// How long an update takes.
     pub(super) const fn settle(&self) -> Duration {
         self.settle
     }
 
-    /// What was seen of the one that bears the name, by its own policy and for its own times.
+    /// The health of the container with the service's name, by its own policy and times.
     pub(super) fn health(&self) -> Health {
         let Some(policy) = &self.policy else { return Health::Unknown };
         if policy.gate == Gate::Healthcheck && !self.is_checked {
             return Health::Unknown;
         }
         match self.well_since {
-            Some(since) if since.elapsed() >= policy.stable => Health::Well,
-            None if self.since.elapsed() >= policy.timeout => Health::Unwell,
+            Some(since) if since.elapsed() >= policy.stable => Health::Healthy,
+            None if self.since.elapsed() >= policy.timeout => Health::Unhealthy,
             _ => Health::Unknown,
         }
     }
 }
 
-/// Everything of a container that changes when anything happens to it.
+/// All values of a container that change when anything happens to it.
 pub(super) fn signs(document: &Value) -> String {
     let text = |pointer: &str| inspect::text(document, pointer);
     let restarts = document.pointer("/RestartCount").and_then(Value::as_i64).unwrap_or_default();
@@ -139,7 +139,7 @@ pub(super) fn signs(document: &Value) -> String {
     format!("{id} {name} {} {started} {finished} {restarts} {policy};", text("/State/Status"))
 }
 
-/// How long an update to this container may take, its stop left out.
+/// How long an update to this container may take, without its stop.
 pub(super) fn trial(settings: &HealthSettings, document: &Value) -> Duration {
     let policy = HealthPolicy::of(settings, document);
     policy.timeout.saturating_add(policy.stable)
@@ -185,11 +185,11 @@ mod tests {
         tokio::time::advance(200 * SECOND).await;
         let stale = sightings.see("till", look("1", true, "a")).health();
         assert_eq!(stale, Health::Unknown, "its HEALTHCHECK has not run since");
-        assert_eq!(sightings.see("till", look("1", true, "b")).health(), Health::Well);
-        assert_eq!(sightings.see("till", look("1", false, "c")).health(), Health::Unwell);
+        assert_eq!(sightings.see("till", look("1", true, "b")).health(), Health::Healthy);
+        assert_eq!(sightings.see("till", look("1", false, "c")).health(), Health::Unhealthy);
         assert_eq!(sightings.see("till", look("1", true, "d")).health(), Health::Unknown);
         tokio::time::advance(30 * SECOND).await;
-        assert_eq!(sightings.see("till", look("1", true, "e")).health(), Health::Well);
+        assert_eq!(sightings.see("till", look("1", true, "e")).health(), Health::Healthy);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
-//! Containers with our names and no journal: the state directory was lost, or a cut brought back
-//! what had been removed. What is done about them stands in `core::update::debris`.
+//! Containers with our names and no journal: the state directory was lost, or a power cut restored
+//! removed containers. `core::update::orphans` decides what to do with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,52 +16,50 @@ use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::health::{Gate, HealthPolicy};
 use crate::core::update::orphans::{
-    FoundContainer, Health, OrphanAction, OrphanGroup, remedy, service, together,
+    FoundContainer, Health, OrphanAction, OrphanGroup, action, service, together,
 };
 use crate::core::update::ownership::{self, OwnershipEvidence};
 use crate::engine::{Engine, EngineError, Listed};
 use crate::exec;
 use crate::ports::Ports;
 
-/// The services of which something bears one of our names although no journal tells of it. `open`
-/// are those whose journal is open, which are none of this.
+/// The services that have containers with one of our names, but no journal. `open` are the services
+/// with a journal, which are excluded.
 #[must_use]
 pub fn left_behind(list: &[Listed], open: &BTreeMap<String, OpenUpdate>) -> BTreeSet<String> {
     let services = list.iter().filter_map(|listed| service(&listed.name));
     services.filter(|service| !open.contains_key(*service)).map(str::to_owned).collect()
 }
 
-/// What a sweep works with.
+/// One pass over the leftover containers.
 pub struct Sweep<'a, P: Ports> {
-    /// The outside.
     pub ports: &'a P,
-    /// Who hears of what is done.
     pub listener: &'a dyn Listener,
-    /// What holds where labels say nothing.
+    /// The defaults for containers without labels.
     pub defaults: &'a PolicyDefaults,
-    /// What was seen before.
+    /// The observations so far.
     pub sightings: &'a mut OrphanWatch,
 }
 
 impl<P: Ports> Sweep<'_, P> {
-    /// Looks at what was left behind of these services, and puts right what has been watched for
-    /// long enough and is proved. Gives the services that are not to be touched.
+    /// Checks the leftover containers of these services, and cleans up those that were watched for
+    /// long enough and are proven. Returns the services that must not be touched.
     pub async fn run(mut self, services: BTreeSet<String>) -> BTreeMap<String, OpenUpdate> {
         self.sightings.retain(&services);
-        let mut remnants = Vec::new();
+        let mut leftovers = Vec::new();
         for service in services {
             match self.find(&service).await {
-                Ok(party) => remnants.push(ServiceOrphans { service, party }),
+                Ok(group) => leftovers.push(ServiceOrphans { service, group }),
                 Err(error) => self.stays(&service, &error),
             }
         }
         let mut untouched = BTreeMap::new();
-        for group in groups(remnants) {
-            let parties: Vec<_> = group.iter().map(|orphans| &orphans.party).collect();
-            let each = parties.iter().map(|party| remedy(party)).collect();
-            let remedies = together(&parties, each);
-            for (orphans, remedy) in group.iter().zip(remedies) {
-                if let Some(open) = self.put_right(orphans, remedy).await {
+        for group in groups(leftovers) {
+            let groups: Vec<_> = group.iter().map(|orphans| &orphans.group).collect();
+            let each = groups.iter().map(|group| action(group)).collect();
+            let actions = together(&groups, each);
+            for (orphans, action) in group.iter().zip(actions) {
+                if let Some(open) = self.put_right(orphans, action).await {
                     untouched.insert(orphans.service.clone(), open);
                 }
             }
@@ -72,34 +70,37 @@ impl<P: Ports> Sweep<'_, P> {
     async fn put_right(
         &mut self,
         orphans: &ServiceOrphans,
-        remedy: OrphanAction,
+        action: OrphanAction,
     ) -> Option<OpenUpdate> {
-        let ServiceOrphans { service, party } = orphans;
-        let untouched = match &remedy {
+        let ServiceOrphans { service, group } = orphans;
+        let untouched = match &action {
             OrphanAction::Wait => Some(OpenUpdate::Elsewhere),
             OrphanAction::Unproven(_) | OrphanAction::Leave(_) => Some(OpenUpdate::Unproven),
             _ => None,
         };
-        if let Some(detail) = told(&remedy, party)
+        if let Some(detail) = describe(&action, group)
             && self.sightings.is_news(service, &detail)
         {
             self.warn(service, detail);
         }
-        if remedy != OrphanAction::Wait {
+        if action != OrphanAction::Wait {
             self.sightings.forget(service);
         }
-        if let Err(error) = apply(self.ports.engine(), service, party, remedy).await {
+        if let Err(error) = apply(self.ports.engine(), service, group, action).await {
             self.stays(service, &error);
         }
         untouched
     }
 
     fn warn(&self, service: &str, detail: String) {
-        self.listener.hear(&Event::Warning { container: service.to_owned(), detail });
+        self.listener.receive(&Event::Warning { container: service.to_owned(), detail });
     }
 
     fn stays(&self, service: &str, error: &EngineError) {
-        self.warn(service, format!("what an earlier update left behind stays: {error}"));
+        self.warn(
+            service,
+            format!("the containers that an earlier update left behind stay: {error}"),
+        );
     }
 
     async fn find(&mut self, service: &str) -> Result<OrphanGroup, EngineError> {
@@ -117,7 +118,9 @@ impl<P: Ports> Sweep<'_, P> {
             let settle = sighting.settle();
             if is_first && !has_settled {
                 let time = humantime::format_duration(settle);
-                let detail = format!("watching for {time} what an earlier update left behind");
+                let detail = format!(
+                    "for {time} the agent only watches the containers that an earlier update left behind"
+                );
                 self.warn(service, detail);
             }
         }
@@ -127,7 +130,7 @@ impl<P: Ports> Sweep<'_, P> {
         Ok(OrphanGroup { holder, old, new, proof, has_settled, health })
     }
 
-    /// One container by its exact name: the Engine takes the begin of an ID for a name as well.
+    /// One container by its exact name: the Engine also accepts the beginning of an ID as a name.
     async fn evidence(&self, name: &str) -> Result<Option<OwnershipEvidence>, EngineError> {
         let engine = self.ports.engine();
         let Some(document) = engine.inspect(name).await? else { return Ok(None) };
@@ -181,24 +184,24 @@ impl<P: Ports> Sweep<'_, P> {
     }
 }
 
-/// What an update left of one service.
+/// The leftover containers of one service.
 struct ServiceOrphans {
     service: String,
-    party: OrphanGroup,
+    group: OrphanGroup,
 }
 
-/// Services that hang on each other, each behind what it hangs on.
-fn groups(mut remnants: Vec<ServiceOrphans>) -> Vec<Vec<ServiceOrphans>> {
+/// Groups of services that depend on each other, each after the services that it depends on.
+fn groups(mut leftovers: Vec<ServiceOrphans>) -> Vec<Vec<ServiceOrphans>> {
     let mut groups: Vec<Vec<ServiceOrphans>> = Vec::new();
-    while !remnants.is_empty() {
+    while !leftovers.is_empty() {
         let is_free = |one: &ServiceOrphans| {
-            !remnants.iter().any(|it| it.service != one.service && one.party.hangs_on(&it.party))
+            !leftovers.iter().any(|it| it.service != one.service && one.group.hangs_on(&it.group))
         };
-        // Where all hang on each other there is no first one; any will do.
-        let position = remnants.iter().position(is_free).unwrap_or(0);
-        let next = remnants.remove(position);
+        // If all depend on each other there is no first one; any will do.
+        let position = leftovers.iter().position(is_free).unwrap_or(0);
+        let next = leftovers.remove(position);
         let is_anchor =
-            |group: &Vec<ServiceOrphans>| group.iter().any(|it| next.party.hangs_on(&it.party));
+            |group: &Vec<ServiceOrphans>| group.iter().any(|it| next.group.hangs_on(&it.group));
         let (anchors, others) = groups.into_iter().partition::<Vec<_>, _>(is_anchor);
         groups = others;
         let mut group: Vec<_> = anchors.into_iter().flatten().collect();
@@ -214,7 +217,7 @@ fn read(document: &Value) -> FoundContainer {
         name: inspect::name(document).to_owned(),
         running: inspect::is_running(document),
         started: inspect::was_started(document),
-        // What cannot be read is not proved, and not touched.
+        // A policy that cannot be read proves nothing, so the container is not touched.
         policy: restart_policy(document).unwrap_or_else(|_| RestartPolicy::no()),
         stop_timeout: inspect::stop_timeout(document),
         anchors: anchors(document)
@@ -223,26 +226,26 @@ fn read(document: &Value) -> FoundContainer {
     }
 }
 
-/// What a person is told. The policy that an update armed is not the one that its user wrote, and
-/// nothing tells what that was.
-fn told(remedy: &OrphanAction, party: &OrphanGroup) -> Option<String> {
+/// The message for a person. The policy that an update set is not the user's, and the user's is
+/// unknown.
+fn describe(action: &OrphanAction, group: &OrphanGroup) -> Option<String> {
     let policy = |policy: &RestartPolicy| match policy.is_no() {
         true => String::new(),
         false => format!(
-            "; its restart policy is {} now, and what it was before the update is not known: \
+            "; its restart policy is {} now, and the policy before the update is unknown: \
              `docker update --restart=…` sets it",
             policy.name
         ),
     };
     let armed = |found: &Option<FoundContainer>| found.as_ref().map(|found| policy(&found.policy));
-    Some(match remedy {
+    Some(match action {
         OrphanAction::Wait => return None,
         OrphanAction::Unproven(why) => format!(
-            "a container that bears a name of ours is left alone, because nothing shows that it is \
-             this agent's: {why}; rename or remove it"
+            "a container with one of our names is left alone, because nothing shows that this \
+             agent created it: {why}; rename or remove it"
         ),
         OrphanAction::Leave(why) => {
-            format!("what an earlier update left behind needs a person: {why}")
+            format!("the containers that an earlier update left behind need a person: {why}")
         }
         OrphanAction::RemoveNew => {
             "removing a new container that an earlier update left behind; its volumes stay".into()
@@ -250,7 +253,7 @@ fn told(remedy: &OrphanAction, party: &OrphanGroup) -> Option<String> {
         OrphanAction::Resume => format!(
             "removing a new container that an earlier update left behind, and starting the one that \
              was stopped for it{}",
-            armed(&party.holder).unwrap_or_default()
+            armed(&group.holder).unwrap_or_default()
         ),
         OrphanAction::RemoveOld { policy: given } => format!(
             "removing an old container that an earlier update left behind{}",
@@ -258,7 +261,7 @@ fn told(remedy: &OrphanAction, party: &OrphanGroup) -> Option<String> {
         ),
         OrphanAction::RestoreOld => format!(
             "bringing back the old container that an earlier update had parked{}",
-            armed(&party.old).unwrap_or_default()
+            armed(&group.old).unwrap_or_default()
         ),
     })
 }
@@ -266,10 +269,10 @@ fn told(remedy: &OrphanAction, party: &OrphanGroup) -> Option<String> {
 async fn apply(
     engine: &impl Engine,
     service: &str,
-    party: &OrphanGroup,
-    remedy: OrphanAction,
+    group: &OrphanGroup,
+    action: OrphanAction,
 ) -> Result<(), EngineError> {
-    match (remedy, &party.holder, &party.old, &party.new) {
+    match (action, &group.holder, &group.old, &group.new) {
         (OrphanAction::RemoveNew, _, _, Some(new)) => {
             engine.remove(&new.id, false).await?;
         }

@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use crate::core::decide::observation::OpenUpdate;
 
-/// The pause after the first try in vain. It doubles with each one.
+/// The pause after the first failed try. It doubles with each one.
 const PAUSE_MIN: Duration = Duration::from_secs(5);
 
-/// The longest pause. A try costs a few calls of the Engine and endangers nothing, and a service
-/// that is down has waited long enough once its cause is mended.
+/// The longest pause. A try costs a few calls of the Engine and does no harm, and once its cause is
+/// fixed a service that is down should start soon.
 const PAUSE_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// After so many tries in vain an update counts as stuck, and the history says so.
+/// After so many failed tries an update counts as stuck, and the history says so.
 pub const STUCK_AFTER: u32 = 3;
 
 /// What this process knows of an update that it could neither finish nor undo so far.
@@ -30,7 +30,7 @@ impl Failed {
         Self { failures: 0, next: now, is_down: false, why: String::new() }
     }
 
-    /// One more try in vain. `is_down` is absent where the Engine does not tell.
+    /// Adds a failed try. `is_down` is absent if the Engine does not say.
     pub(super) fn add(&mut self, now: Instant, is_down: Option<bool>, why: String) {
         self.next = now + pause(self.failures);
         self.failures = self.failures.saturating_add(1);
@@ -43,7 +43,7 @@ impl Failed {
         self.next = now + pause(self.failures);
     }
 
-    /// Whether it is stuck since this try.
+    /// Whether this try made it stuck.
     pub(super) const fn has_just_become_stuck(&self) -> bool {
         self.failures == STUCK_AFTER
     }
@@ -53,7 +53,7 @@ impl Failed {
         self.next
     }
 
-    /// What is said of it.
+    /// The state for reports.
     pub(super) fn open(&self) -> OpenUpdate {
         match (self.is_down, self.failures >= STUCK_AFTER) {
             (true, _) => OpenUpdate::Down(self.why.clone()),

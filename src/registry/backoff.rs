@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wish_of_the_registry_is_honoured() {
+    fn the_waiting_time_of_the_registry_is_followed() {
         let (mut backoff, now) = (backoff(), Instant::now());
         let mut failed = failure(Reason::RateLimited, FailureScope::Load);
         failed.error.retry_after = Some(Duration::from_secs(3600));
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mended_certificate_is_looked_at_soon() {
+    fn a_renewed_certificate_is_tried_soon() {
         let (mut backoff, mut now) = (backoff(), Instant::now());
         let failed = failure(Reason::RegistryCertificate, FailureScope::Host);
         for _ in 0..5 {

@@ -18,7 +18,7 @@ use crate::registry::endpoint::RegistryEndpoint;
 use crate::registry::error::Failure;
 use crate::registry::http::HttpResponse;
 use crate::registry::resolution::{Resolution, check_content_type, has_manifest_type};
-use crate::registry::session::{Ask, Session};
+use crate::registry::session::{RegistryQuery, Session};
 use crate::registry::settings::{HostSettings, Limits, RegistrySettings, SettingsError};
 use crate::registry::transport::Transport;
 use crate::registry::{Registry, RegistryObserver};
@@ -200,11 +200,11 @@ async fn head(
     reference: &Reference,
     missing: Missing,
 ) -> Result<Digest, LookupError> {
-    let tagged = Ask::tagged(reference);
+    let tagged = RegistryQuery::tagged(reference);
     if let Some(held) = session.held_get(&tagged) {
         return Err(held);
     }
-    let ask = Ask::head(reference);
+    let ask = RegistryQuery::head(reference);
     let read = |answer: HttpResponse| {
         let is_clear = answer.status == StatusCode::NOT_FOUND && missing == Missing::IsClear;
         if is_clear || means_to_wait(answer.status) {
@@ -234,7 +234,11 @@ const fn means_to_wait(status: StatusCode) -> bool {
 }
 
 /// The digest of the body of a `GET`, if it is a manifest.
-fn own_digest(session: &Session, ask: &Ask, answer: HttpResponse) -> Result<Digest, Failure> {
+fn own_digest(
+    session: &Session,
+    ask: &RegistryQuery,
+    answer: HttpResponse,
+) -> Result<Digest, Failure> {
     let answer = session.accept(ask, answer)?;
     check_content_type(session, ask, &answer)?;
     let host = &session.endpoint.host;

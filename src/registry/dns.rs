@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_leads_inside_leads_nowhere() {
+    fn a_name_that_leads_inside_is_refused() {
         let inside = Err(LeadsInside(AddressScope::ThisMachine));
         assert_eq!(left(AddressScope::Internet, &["127.0.0.1", "::1"]), inside);
         assert_eq!(left(AddressScope::LocalNetwork, &["::ffff:127.0.0.1"]), inside);

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_half_spoilt_has_its_other_half() {
+    fn an_invalid_entry_leaves_the_others_valid() {
         for (config, expected) in [
             ("", "nowhere"),
             (" \n", "nowhere"),

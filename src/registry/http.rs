@@ -18,9 +18,17 @@ use crate::core::docker::engine_registries::Proxies;
 use crate::core::docker::manifest::ACCEPTED;
 use crate::registry::RegistryObserver;
 use crate::registry::error::{ExchangeError, Failure};
+use crate::registry::plain_heads::PlainHeads;
 use crate::registry::rate_limit::Quotas;
 use crate::registry::settings::{Limits, RegistrySettings};
 use crate::registry::tls::{Clients, Way};
+
+/// Largest manifest or index, in bytes: the limit of registries themselves (distribution
+/// `maxManifestBodySize`).
+pub(super) const MANIFEST_MAX: usize = 4 * 1024 * 1024;
+
+/// Largest configuration, in bytes: containerd's limit for content that it reads as a whole.
+pub(super) const CONFIGURATION_MAX: usize = 8 * 1024 * 1024;
 
 /// How much of an error's body is read, in bytes. The error code is at the beginning.
 const ERROR_BODY_MAX: usize = 64 * 1024;
@@ -92,6 +100,7 @@ pub(super) struct Recipient<'a> {
 pub(super) struct Wire {
     clients: Arc<Clients>,
     observer: Arc<dyn RegistryObserver>,
+    heads: PlainHeads,
     limits: Limits,
     /// What registries said of their quotas.
     pub quotas: Quotas,
@@ -107,6 +116,7 @@ impl Wire {
         Self {
             clients: Arc::new(Clients::new(settings, &limits)),
             observer,
+            heads: PlainHeads::new(limits.connect_timeout),
             limits,
             quotas: Quotas::default(),
         }
@@ -115,6 +125,11 @@ impl Wire {
     /// The Engine's proxies are used if the environment names none.
     pub fn follow_proxies(&self, proxies: &Proxies) {
         self.clients.follow_proxies(proxies);
+    }
+
+    /// Whether requests for a URL go through a proxy.
+    pub fn uses_proxy(&self, url: &Url) -> bool {
+        self.clients.uses_proxy(url)
     }
 
     /// The deadline of an exchange that starts now.
@@ -151,6 +166,9 @@ impl Wire {
         request: &HttpRequest,
         authorization: Option<&HeaderValue>,
     ) -> Result<HttpResponse, ExchangeError> {
+        if request.method == Method::HEAD && self.is_plain(to) {
+            return self.plain_head(to, request, authorization).await;
+        }
         let error = |error: reqwest::Error| {
             ExchangeError::of(&error, &to.way.host, self.limits.connect_timeout)
         };
@@ -181,6 +199,27 @@ impl Wire {
             let body = read(&mut response, ERROR_BODY_MAX, None).await;
             body.ok().and_then(Result::ok).unwrap_or_default()
         };
+        Ok(HttpResponse { status, headers, body, url: to.url.clone(), place })
+    }
+
+    /// Whether the request goes without TLS and without a proxy to a host that the operator named.
+    fn is_plain(&self, to: &Recipient<'_>) -> bool {
+        to.url.scheme() == "http" && to.way.sent_from.is_none() && !self.clients.uses_proxy(to.url)
+    }
+
+    async fn plain_head(
+        &self,
+        to: &Recipient<'_>,
+        request: &HttpRequest,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<HttpResponse, ExchangeError> {
+        let mut headers = Vec::new();
+        let accept = if request.wants_manifest { ACCEPTED.join(", ") } else { "*/*".to_owned() };
+        headers.extend(HeaderValue::try_from(accept).map(|accept| (ACCEPT, accept)));
+        headers.extend(authorization.map(|it| (AUTHORIZATION, it.clone())));
+        let answer = self.heads.ask(&to.way.host, to.url, &headers).await?;
+        let (status, headers, body) = (answer.status, answer.headers, Vec::new());
+        let place = AddressScope::of(answer.peer.ip());
         Ok(HttpResponse { status, headers, body, url: to.url.clone(), place })
     }
 

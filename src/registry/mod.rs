@@ -10,6 +10,7 @@
 //!   transport               one exchange: with or without TLS, redirects
 //!     hosts                   what is known and allowed of each host
 //!     http                    one request and its answer, within their limits, counted
+//!     plain_heads             connections that need little memory, for `HEAD` without TLS
 //!     tls                     certificates on disk; one HTTP client per trust set
 //!     verifier                which certificate of a server is valid
 //!       certificate_signature   whether an authority signed a certificate that is an authority
@@ -46,6 +47,7 @@ mod settings;
 mod token;
 mod transport;
 mod tls;
+mod plain_heads;
 mod verifier;
 mod http;
 

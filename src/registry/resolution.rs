@@ -12,7 +12,7 @@ use crate::core::docker::manifest::{
 use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::registry::error::Failure;
 use crate::registry::http::HttpResponse;
-use crate::registry::session::{Ask, Session};
+use crate::registry::session::{RegistryQuery, Session};
 
 /// Most manifests fetched for one image. Each costs quota. A nested index with two entries to try
 /// needs four, and an index without platforms has each of its entries tried.
@@ -66,7 +66,7 @@ impl<'a> Resolution<'a> {
     }
 
     async fn document(&self, digest: &Digest) -> Result<Document, LookupError> {
-        let ask = Ask::manifest(self.reference, digest);
+        let ask = RegistryQuery::manifest(self.reference, digest);
         let read = |answer| {
             let answer = self.session.accept(&ask, answer)?;
             self.check_digest(&ask, digest, &answer)?;
@@ -77,7 +77,7 @@ impl<'a> Resolution<'a> {
     }
 
     async fn configuration(&self, manifest: &Manifest) -> Result<Configuration, LookupError> {
-        let ask = Ask::blob(self.reference, &manifest.config);
+        let ask = RegistryQuery::blob(self.reference, &manifest.config);
         let read = |answer| {
             let answer = self.session.accept(&ask, answer)?;
             self.check_digest(&ask, &manifest.config, &answer)?;
@@ -90,7 +90,7 @@ impl<'a> Resolution<'a> {
 
     fn check_digest(
         &self,
-        ask: &Ask,
+        ask: &RegistryQuery,
         digest: &Digest,
         answer: &HttpResponse,
     ) -> Result<(), Failure> {
@@ -101,7 +101,7 @@ impl<'a> Resolution<'a> {
         Err(Failure::nonsense(format!("{host} sent something other than {}", ask.what)))
     }
 
-    fn nonsense(&self, ask: &Ask, error: &ManifestError) -> Failure {
+    fn nonsense(&self, ask: &RegistryQuery, error: &ManifestError) -> Failure {
         let host = &self.session.endpoint.host;
         Failure::nonsense(format!("the answer of {host} for {} is unusable: {error}", ask.what))
     }
@@ -164,7 +164,7 @@ pub(super) fn has_manifest_type(answer: &HttpResponse) -> bool {
 /// Refuses an answer that is marked as something else than a manifest: usually a login page.
 pub(super) fn check_content_type(
     session: &Session,
-    ask: &Ask,
+    ask: &RegistryQuery,
     answer: &HttpResponse,
 ) -> Result<(), Failure> {
     if has_manifest_type(answer) {

@@ -19,30 +19,25 @@ use crate::registry::challenge::{Challenge, choose};
 use crate::registry::credentials::{CredentialFinder, FoundCredentials};
 use crate::registry::endpoint::{RegistryEndpoint, host_of};
 use crate::registry::error::{Failure, refusal};
-use crate::registry::http::{HttpRequest, HttpResponse, basic};
+use crate::registry::http::{CONFIGURATION_MAX, HttpRequest, HttpResponse, MANIFEST_MAX, basic};
 use crate::registry::settings::Limits;
 use crate::registry::token::{self, TokenRequest, Tokens};
 use crate::registry::transport::Transport;
 
-/// Most requests in flight to one host, each on a separate connection: HTTP/2 would use one
-/// connection for all, and one bad answer could break the others. 500 images take four round trips
-/// this way. A connection in use needs 35 kB here, and 5 kB more with TLS, so twice as many would
-/// be 4 MB more; and nginx before a small registry allows 512 by default.
-const IN_FLIGHT_MAX: usize = 128;
+/// Most requests in flight to one host, each on a separate connection: over HTTP/2 one bad answer
+/// could break the others. 500 images take two round trips; nginx allows 512 connections.
+const IN_FLIGHT_MAX: usize = 256;
 
-/// Largest manifest or index in bytes: the limit of registries themselves (distribution
-/// `maxManifestBodySize`).
-const MANIFEST_MAX: usize = 4 * 1024 * 1024;
-
-/// Largest configuration in bytes: containerd's limit for content that it reads as a whole.
-const CONFIGURATION_MAX: usize = 8 * 1024 * 1024;
+/// Most of them on connections of the HTTP library. A connection in use needs 35 kB there, and 5 kB
+/// more with TLS, so twice as many would be 4 MB more.
+const LARGE_CONNECTIONS_MAX: usize = 128;
 
 /// Most logins for one answer: the registry's, that of the host it redirects to, and one of the two
 /// renewed.
 const LOGINS_MAX: usize = 4;
 
 /// One question to a registry.
-pub(super) struct Ask {
+pub(super) struct RegistryQuery {
     kind: RequestKind,
     repository: String,
     path: String,
@@ -51,7 +46,7 @@ pub(super) struct Ask {
     wants_manifest: bool,
 }
 
-impl Ask {
+impl RegistryQuery {
     /// The headers for a reference's tag.
     pub fn head(reference: &Reference) -> Self {
         Self { kind: RequestKind::Head, ..Self::tagged(reference) }
@@ -139,6 +134,8 @@ pub(super) struct Session {
     transport: Arc<Transport>,
     credentials: Arc<CredentialFinder>,
     permits: Semaphore,
+    /// The same for connections of the HTTP library.
+    connections: Semaphore,
     opening: tokio::sync::Mutex<()>,
     opened: AtomicBool,
     /// The login that the registry itself wants.
@@ -167,6 +164,7 @@ impl Session {
             transport,
             credentials,
             permits: Semaphore::new(IN_FLIGHT_MAX),
+            connections: Semaphore::new(LARGE_CONNECTIONS_MAX),
             opening: tokio::sync::Mutex::default(),
             opened: AtomicBool::new(false),
             own: Mutex::default(),
@@ -183,12 +181,15 @@ impl Session {
     /// requested item. During a pause nothing is sent.
     pub async fn ask<T>(
         &self,
-        ask: &Ask,
+        ask: &RegistryQuery,
         read: impl FnOnce(HttpResponse) -> Result<T, Failure>,
     ) -> Result<T, LookupError> {
         // The semaphore is never closed; if that fails, only the limit is lost.
         let _permit = self.permits.acquire().await.ok();
         let first = self.first().await;
+        let is_cheap =
+            ask.kind == RequestKind::Head && self.transport.is_cheap(&self.endpoint.host);
+        let _connection = if is_cheap { None } else { self.connections.acquire().await.ok() };
         if let Some(held) = self.backoff().holds(ask.kind, &ask.what, Instant::now()) {
             return Err(held);
         }
@@ -213,7 +214,7 @@ impl Session {
         self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn record(&self, ask: &Ask, failure: Option<&Failure>) {
+    fn record(&self, ask: &RegistryQuery, failure: Option<&Failure>) {
         let now = Instant::now();
         match failure {
             None => self.backoff().succeeded(ask.kind, &ask.what),
@@ -226,7 +227,7 @@ impl Session {
 
     /// Asks with the known logins; a refused one is renewed once. A registry may redirect to
     /// another host, which then wants a login of its own.
-    async fn authorized(&self, ask: &Ask) -> Result<HttpResponse, Failure> {
+    async fn authorized(&self, ask: &RegistryQuery) -> Result<HttpResponse, Failure> {
         let mut own = self.known_login(&self.own, &ask.repository).await?;
         let mut elsewhere = self.known_login(&self.elsewhere, &ask.repository).await?;
         for _ in 0..LOGINS_MAX {
@@ -259,7 +260,7 @@ impl Session {
     }
 
     /// The login that the answer asks for.
-    fn wanted(&self, ask: &Ask, answer: &HttpResponse) -> Result<LoginRequest, Failure> {
+    fn wanted(&self, ask: &RegistryQuery, answer: &HttpResponse) -> Result<LoginRequest, Failure> {
         let (url, place) = (answer.url.clone(), answer.place);
         let challenge = choose(&answer.headers).ok_or_else(|| {
             let host = self.name_of(&url);
@@ -310,7 +311,7 @@ impl Session {
 
     async fn exchange(
         &self,
-        ask: &Ask,
+        ask: &RegistryQuery,
         own: &SessionLogin,
         elsewhere: &SessionLogin,
     ) -> Result<HttpResponse, Failure> {
@@ -363,7 +364,7 @@ impl Session {
         login
     }
 
-    async fn refused(&self, ask: &Ask, wanted: &LoginRequest) -> Failure {
+    async fn refused(&self, ask: &RegistryQuery, wanted: &LoginRequest) -> Failure {
         let host = self.name_of(&wanted.named_by);
         let is_anonymous = self.find_login(&self.registry_of(wanted)).await.is_none();
         let mut failure = Failure::unauthorized(match is_anonymous {
@@ -384,12 +385,16 @@ impl Session {
     }
 
     /// A failure that pauses the `GET` for a tag, after a `HEAD` without a result.
-    pub fn held_get(&self, ask: &Ask) -> Option<LookupError> {
+    pub fn held_get(&self, ask: &RegistryQuery) -> Option<LookupError> {
         self.backoff().holds_image(RequestKind::Get, &ask.what, Instant::now())
     }
 
     /// Every status other than 200 is a failure.
-    pub fn accept(&self, ask: &Ask, answer: HttpResponse) -> Result<HttpResponse, Failure> {
+    pub fn accept(
+        &self,
+        ask: &RegistryQuery,
+        answer: HttpResponse,
+    ) -> Result<HttpResponse, Failure> {
         if answer.status == StatusCode::OK {
             return Ok(answer);
         }

@@ -23,17 +23,17 @@ use crate::registry::settings::{HostSettings, Limits, RegistrySettings};
 use crate::registry::verifier::{AnyCertificate, Trusted, Verifier, fingerprint};
 
 /// The `User-Agent` of every request.
-const USER_AGENT: &str = concat!("pilotfish/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("pilotfish/", env!("CARGO_PKG_VERSION"));
 
 /// How long an idle connection is kept: for one round, not until the next, because its buffers and
 /// its TLS state take memory that a small Pi needs.
-const IDLE_CONNECTION: Duration = Duration::from_secs(20);
+pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(20);
 
 /// Most hosts with a remembered client. Redirects lead to hosts that are not configured.
 const CLIENTS_MAX: usize = 64;
 
 /// Most headers of an answer, the default of the HTTP library.
-const HEADERS_MAX: usize = 100;
+pub(super) const HEADERS_MAX: usize = 100;
 
 /// How a host is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -44,6 +44,13 @@ impl Transport {
         self.wire.quotas.known(Instant::now().into_std())
     }
 
+    /// Whether `HEAD` requests to a host go on connections that need little memory.
+    pub fn is_cheap(&self, host: &str) -> bool {
+        let url: Option<Url> = format!("http://{host}/").parse().ok();
+        self.hosts.scheme(host) == Some(Scheme::Plain)
+            && url.is_some_and(|url| !self.wire.uses_proxy(&url))
+    }
+
     /// Sets the Engine's settings. Returns whether anything changed.
     pub fn follow_engine(&self, engine: &EngineRegistries) -> bool {
         let Some(proxies) = self.hosts.follow_engine(engine) else { return false };
@@ -207,7 +214,7 @@ impl Transport {
         if is_web && (next.set_username("").is_err() || next.set_password(None).is_err()) {
             return Err(refuse("it leads nowhere"));
         }
-        // On this machine nobody can listen on the way.
+        // On this machine no other machine can listen on the way.
         let stays_here = answer.place == AddressScope::ThisMachine && is_loopback(&host_of(&next));
         let sent_from = match self.hosts.judge(&next, (from, answer.place)) {
             Ok(sent_from) if is_web => sent_from,
@@ -387,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_told_from_addresses() {
+    fn ports_and_addresses_are_distinguished() {
         for (host, expected) in
             [("localhost", true), ("localhost:1", false), ("[::1]", true), ("[::1]:5000", false)]
         {

@@ -19,12 +19,12 @@ use crate::output;
 pub struct LogListener;
 
 impl EventSink for LogListener {
-    fn hear(&self, event: &NumberedEvent) {
+    fn receive(&self, event: &NumberedEvent) {
         match &event.event {
             Event::UpdateBegun { container, image, from, to, dependents } => {
                 begun(container, image, (from.as_ref(), to), dependents);
             }
-            Event::TakenUp { container, intent } => taken_up(container, intent),
+            Event::Continued { container, intent } => taken_up(container, intent),
             Event::StepBegun { container, step } => {
                 tracing::trace!(container, step = step.word(), "{container}: {}", step.word());
             }
@@ -50,7 +50,7 @@ impl EventSink for LogListener {
                 tracing::info!(container, "{container}: {helper} updates the agent itself");
             }
             Event::RoundEnded { containers, news, took } => round_ended(*containers, news, *took),
-            Event::GoingBack { container, cause } => going_back(container, cause),
+            Event::RollingBack { container, cause } => going_back(container, cause),
             Event::UpdateEnded(record) => ended(record),
             Event::Warning { container, detail } => warning(container, detail),
         }

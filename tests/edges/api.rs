@@ -287,7 +287,7 @@ async fn an_address_in_use_names_the_key_to_change() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{address} is taken by another program (`ss -ltnp` shows which): set listen.address \
+            "{address} is used by another program (`ss -ltnp` shows which): set listen.address \
              to another port, or to \"\" to switch it off"
         )
     );

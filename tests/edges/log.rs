@@ -34,13 +34,13 @@ fn speak() {
             to: digest("to"),
             dependents: vec!["drawer".into()],
         },
-        Event::TakenUp { container: container(), intent: "going on with verify".into() },
+        Event::Continued { container: container(), intent: "going on with verify".into() },
         Event::StepBegun { container: container(), step },
         Event::StepDone { container: container(), step, took: Duration::from_millis(420) },
         Event::Pulled { registry: "shop.example:5000".into(), bytes: 4_100_000 },
         Event::FetchedAhead { container: container(), to: digest("to") },
         Event::SelfUpdating { container: container(), helper: "pilotfish-helper-till".into() },
-        Event::GoingBack { container: container(), cause: Cause::image("exited\nwith code 1") },
+        Event::RollingBack { container: container(), cause: Cause::image("exited\nwith code 1") },
         Event::Warning { container: container(), detail: "\x1b[2Jold images stay".into() },
         Event::Warning { container: String::new(), detail: "the disk is slow".into() },
         Event::UpdateEnded(Box::new(updated)),
@@ -48,7 +48,7 @@ fn speak() {
         ended(Outcome::Failed, Some("the pull broke off")),
         ended(Outcome::Stuck, Some("the port is in use")),
     ] {
-        LogListener.hear(&numbered(event));
+        LogListener.receive(&numbered(event));
     }
 }
 
@@ -60,7 +60,7 @@ fn text_from_others_cannot_break_reorder_or_colour_a_log_line() {
     for (format, colour) in [(Format::Text, false), (Format::Text, true), (Format::Json, false)] {
         let speak = || {
             tracing::warn!(container = hostile, error = %hostile, "{hostile}: went wrong");
-            LogListener.hear(&numbered(Event::Pulled { registry: hostile.into(), bytes: 1 }));
+            LogListener.receive(&numbered(Event::Pulled { registry: hostile.into(), bytes: 1 }));
         };
         let log = logged(format, Level::INFO, colour, speak);
         assert_eq!(log.lines().count(), 2, "{log}");

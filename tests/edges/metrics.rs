@@ -44,10 +44,10 @@ fn busy() -> Metrics {
     metrics.request("docker.io", "200");
     metrics.request("docker.io", "429");
     metrics.rate_limit_remaining("docker.io", 97);
-    metrics.hear(&numbered(Event::Pulled { registry: "docker.io".into(), bytes: 4_100_000 }));
+    metrics.receive(&numbered(Event::Pulled { registry: "docker.io".into(), bytes: 4_100_000 }));
     let updated = Record { gap_seconds: Some(0.3), ..record("web", Outcome::Updated, None) };
-    metrics.hear(&numbered(Event::UpdateEnded(Box::new(updated))));
-    metrics.hear(&numbered(Event::UpdateEnded(Box::new(record("gone", Outcome::Failed, None)))));
+    metrics.receive(&numbered(Event::UpdateEnded(Box::new(updated))));
+    metrics.receive(&numbered(Event::UpdateEnded(Box::new(record("gone", Outcome::Failed, None)))));
     metrics
 }
 

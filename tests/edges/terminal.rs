@@ -51,7 +51,7 @@ fn events() -> Vec<(u64, Event)> {
     events.push((2900, Event::Warning { container: container(), detail: warning }));
     events.push((2900, Event::StepBegun { container: container(), step: Step::Verify }));
     let cause = Cause::image("the new container exited with code 1 after 0.3 s");
-    events.push((3000, Event::GoingBack { container: container(), cause }));
+    events.push((3000, Event::RollingBack { container: container(), cause }));
     let reason = Some("the new container exited with code 1 after 0.3 s");
     let record = Record {
         gap_seconds: Some(1.75),
@@ -117,7 +117,7 @@ fn the_listener_writes_the_transcript() {
     let page = Page::default();
     let listener = TerminalListener::new(page.clone(), Screen::NONE, false).expect("a thread");
     for (_, event) in events() {
-        listener.hear(&numbered(event));
+        listener.receive(&numbered(event));
     }
     listener.finish();
     assert_eq!(page.text(), rendered(Screen::NONE, false));

@@ -44,7 +44,7 @@ async fn a_loop_that_hangs_is_unhealthy_and_an_idle_loop_is_healthy() {
     let (machine, heart) = (machine(), Heartbeat::default());
     let (agent, seen) = agent(&machine, CancellationToken::new()).expect("an agent");
     let mut agent = agent.with_heart(heart.clone());
-    let unhealthy = || seen.borrow().illness(heart.overdue());
+    let unhealthy = || seen.borrow().unhealthy_reason(heart.overdue());
     let (_wishes, mut queue) = mpsc::channel(1);
     let reload = Notify::new();
     let life = async {

@@ -153,13 +153,13 @@ fn settings() -> AgentSettings {
 struct ModelListener(Arc<Machine>);
 
 impl EventSink for ModelListener {
-    fn hear(&self, NumberedEvent { event, .. }: &NumberedEvent) {
+    fn receive(&self, NumberedEvent { event, .. }: &NumberedEvent) {
         let machine = &self.0;
         match event {
             Event::UpdateBegun { container, image, .. } => {
                 machine.log(format!("{container}: an update of {image} begins"));
             }
-            Event::TakenUp { container, intent } => {
+            Event::Continued { container, intent } => {
                 machine.log(format!("{container}: taken up: {intent}"));
             }
             Event::StepBegun { container, step } => {
@@ -169,7 +169,7 @@ impl EventSink for ModelListener {
                 }
                 machine.step_began(container, step.word());
             }
-            Event::GoingBack { container, cause } => machine.rollback_began(container, cause),
+            Event::RollingBack { container, cause } => machine.rollback_began(container, cause),
             Event::UpdateEnded(record) => machine.update_ended(record),
             Event::Warning { container, detail } => {
                 let detail = machine.in_words(detail);

@@ -1,13 +1,14 @@
-//! An Engine on paper: it tells of containers that do not exist, to whoever only looks.
+//! An Engine on paper: it tells of containers that do not exist.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::{Json, Router};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
 use pilotfish::core::docker::reference::{Digest, Reference};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
@@ -17,6 +18,10 @@ use tokio::net::UnixListener;
 pub struct Papers {
     /// The images of its containers, as they are written; the container of the first is `c000`.
     pub images: Vec<String>,
+    /// How many containers run on each image; none said is one.
+    pub on_each_image: usize,
+    /// The list of images names neither labels nor digests, as that of an Engine may.
+    pub lists_no_images: bool,
     /// What it asks before Docker Hub.
     pub mirrors: Vec<String>,
     /// The digest that every container runs.
@@ -43,8 +48,11 @@ impl Papers {
                 "Architecture": "aarch64",
                 "RegistryConfig": { "Mirrors": self.mirrors },
             }),
-            ["containers", "json"] => (0..self.images.len()).map(|it| self.listed(it)).collect(),
-            ["images", "json"] => json!([]),
+            ["containers", "json"] => (0..self.containers()).map(|it| self.listed(it)).collect(),
+            ["images", "json"] if self.lists_no_images => json!([]),
+            ["images", "json"] => {
+                (0..self.images.len()).filter_map(|it| self.listed_image(it)).collect()
+            }
             ["containers", id, "changes"] if number(id).is_some() => Value::Null,
             ["containers", id, "json"] => self.container(number(id)?)?,
             ["images", name @ .., "json"] => self.image(self.number_of(&name.join("/"))?)?,
@@ -52,13 +60,26 @@ impl Papers {
         })
     }
 
+    fn containers(&self) -> usize {
+        self.images.len() * self.on_each_image.max(1)
+    }
+
+    /// The number of the image on which a container runs.
+    fn image_of(&self, container: usize) -> usize {
+        container % self.images.len()
+    }
+
     fn container(&self, number: usize) -> Option<Value> {
+        if number >= self.containers() {
+            return None;
+        }
+        let image = self.image_of(number);
         Some(json!({
             "Id": id(number),
             "Name": format!("/c{number:03}"),
-            "Image": image_id(number),
+            "Image": image_id(image),
             "Created": "2026-11-20T12:00:00Z",
-            "Config": { "Image": self.images.get(number)?, "Labels": self.labels(number) },
+            "Config": { "Image": self.images[image], "Labels": self.labels(number) },
             "HostConfig": {
                 "AutoRemove": false,
                 "NetworkMode": "none",
@@ -71,10 +92,14 @@ impl Papers {
     }
 
     fn listed(&self, number: usize) -> Value {
+        let image = self.image_of(number);
         json!({
             "Id": id(number), "Names": [format!("/c{number:03}")], "State": "running",
-            "Image": self.images[number], "ImageID": image_id(number),
-            "Labels": self.labels(number),
+            "Image": self.images[image], "ImageID": image_id(image),
+            "Labels": self.labels(number), "Command": "/till", "Created": 1_795_694_400,
+            "Ports": [], "Status": "Up 3 hours", "Mounts": [],
+            "HostConfig": { "NetworkMode": "none" },
+            "NetworkSettings": { "Networks": { "none": {} } },
         })
     }
 
@@ -89,13 +114,25 @@ impl Papers {
         number(name).or_else(|| self.images.iter().position(|image| image == name))
     }
 
-    fn image(&self, number: usize) -> Option<Value> {
+    fn repo_digest(&self, number: usize) -> Option<String> {
         let reference: Reference = self.images.get(number)?.parse().ok()?;
         let digest = self.running.clone().unwrap_or_else(|| Digest::of(b"what runs"));
+        Some(format!("{}@{digest}", reference.familiar_name()))
+    }
+
+    fn listed_image(&self, number: usize) -> Option<Value> {
+        Some(json!({
+            "Id": image_id(number), "ParentId": "", "Created": 1_795_694_400,
+            "RepoTags": [self.images[number]], "RepoDigests": [self.repo_digest(number)?],
+            "Labels": null, "Containers": -1, "Size": 1_982_256, "SharedSize": -1,
+        }))
+    }
+
+    fn image(&self, number: usize) -> Option<Value> {
         let (architecture, variant) = self.userland.unwrap_or(("arm64", ""));
         Some(json!({
             "Id": image_id(number),
-            "RepoDigests": [format!("{}@{digest}", reference.familiar_name())],
+            "RepoDigests": [self.repo_digest(number)?],
             "Os": "linux",
             "Architecture": architecture,
             "Variant": variant,
@@ -123,19 +160,26 @@ pub fn serve(directory: &Path, papers: Papers) -> PathBuf {
     let socket = directory.join("engine.sock");
     let listener = UnixListener::bind(&socket).expect("a socket");
     let papers = Arc::new(papers);
+    // Nothing that it tells of ever changes, and long lists take long to write.
+    let written = Arc::<Mutex<BTreeMap<String, Written>>>::default();
     let router = Router::new().fallback(move |request: Request| {
-        let papers = papers.clone();
+        let (papers, written) = (papers.clone(), written.clone());
         async move {
-            let path = request.uri().path();
-            papers.asked.lock().expect("the list").push(path.to_owned());
-            respond(papers.answer(path))
+            let path = request.uri().path().to_owned();
+            papers.asked.lock().expect("the list").push(path.clone());
+            let mut written = written.lock().expect("the answers");
+            written.entry(path).or_insert_with_key(|path| respond(papers.answer(path))).clone()
         }
     });
     tokio::spawn(async move { axum::serve(listener, router).await });
     socket
 }
 
-fn respond(answer: Option<Value>) -> Response {
-    let nothing = || (StatusCode::NOT_FOUND, Json(json!({ "message": "no such thing" })));
-    answer.map(Json).ok_or_else(nothing).into_response()
+/// What is sent of an answer.
+type Written = (StatusCode, [(HeaderName, &'static str); 1], Bytes);
+
+fn respond(answer: Option<Value>) -> Written {
+    let status = if answer.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    let body = answer.unwrap_or_else(|| json!({ "message": "no such thing" }));
+    (status, [(CONTENT_TYPE, "application/json")], Bytes::from(body.to_string()))
 }

@@ -17,6 +17,9 @@ use crate::images::{Image, index};
 use crate::real::{Real, Setup};
 use crate::scripted::{Reply, Scripted, manifest, reply};
 
+/// The most calls of the Engine in a fresh check, for any number of containers.
+const CALLS_MAX: usize = 8;
+
 /// The output of `pilotfish check`; a container that could not be checked is no failure here.
 async fn check(directory: &Path, socket: &Path, flags: &[&str]) -> String {
     check_trusting(None, directory, socket, flags).await
@@ -182,10 +185,37 @@ async fn the_containers_are_listed_once_however_many_are_due() {
         path.split_once("/containers/")
             .is_some_and(|(_, rest)| rest.len() > 64 && rest.ends_with("/json"))
     });
-    // Once for the image, once for a plan of an update, and once for the dependents.
-    assert_eq!(inspects.count(), 3 * CONTAINERS, "{asked:#?}");
+    // Once for a plan of an update, and once for the dependents.
+    assert_eq!(inspects.count(), 2 * CONTAINERS, "{asked:#?}");
     let infos = asked.iter().filter(|path| path.ends_with("/info")).count();
     assert_eq!(infos, 2, "one for the mirrors, one for the updates");
+}
+
+/// The number of calls of the Engine in a check does not grow with the number of containers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_costs_lists_and_not_inspects() {
+    let image = Image::new("same", "linux/arm64");
+    let (running, served) = (Some(image.digest()), image.clone());
+    let registry = Scripted::start(move |_| manifest(OCI_MANIFEST, &served.manifest)).await;
+    let asked_for = async |count: usize, on_each_image: usize, lists_no_images: bool| {
+        let directory = tempdir().expect("a directory");
+        let images = (0..count).map(|number| format!("{}/a{number}:1", registry.registry()));
+        let (images, running) = (images.collect(), running.clone());
+        let papers =
+            Papers { images, running, on_each_image, lists_no_images, ..Papers::default() };
+        let asked = papers.asked.clone();
+        let socket = serve(directory.path(), papers);
+        let text = check(directory.path(), &socket, &["--json"]).await;
+        let same = text.matches("\"up_to_date\"").count();
+        assert_eq!(same, count * on_each_image, "{text}");
+        let asked = asked.lock().expect("the list");
+        asked.clone()
+    };
+    let few = asked_for(5, 1, false).await;
+    assert!(few.len() <= CALLS_MAX, "{few:#?}");
+    assert_eq!(asked_for(40, 4, false).await, few);
+    let inspects = asked_for(5, 4, true).await.len() - few.len();
+    assert_eq!(inspects, 5, "what the list does not tell, an inspect does, once for each image");
 }
 
 /// The usual round of a Pi.

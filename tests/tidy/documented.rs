@@ -11,7 +11,7 @@ use pilotfish::control::Status;
 use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::decide::report::{Report, Verdict};
 use pilotfish::core::decide::snapshot::{ActiveUpdate, Snapshot};
-use pilotfish::core::policy::own_labels::PassedOver;
+use pilotfish::core::policy::own_labels::IgnoredLabels;
 use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
 use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::metrics::catalogue;
@@ -173,7 +173,7 @@ fn fields_of_the_json() -> BTreeSet<String> {
         dependents: vec![String::new()],
     };
     let ignored_labels =
-        PassedOver { container: String::new(), labels: BTreeMap::new(), watched: false };
+        IgnoredLabels { container: String::new(), labels: BTreeMap::new(), watched: false };
     let check = check_json(DateTime::UNIX_EPOCH, &[report], &[ignored_labels]).unwrap_or_default();
     let check: serde_json::Value = serde_json::from_str(&check).unwrap_or_default();
     let record = serde_json::to_value(record).unwrap_or_default();
@@ -212,7 +212,7 @@ fn every_room_stands_in_the_architecture() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let room = if entry.path().is_dir() { format!("  {name}/") } else { format!("  {name}") };
         if !page.text.contains(&room) {
-            findings.push(page.finding(0, format!("src/{name} is not on the list of floors")));
+            findings.push(page.finding(0, format!("src/{name} is not on the list of layers")));
         }
     }
     assert_none(&findings);

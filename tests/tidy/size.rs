@@ -1,5 +1,7 @@
 //! The size of things, and words that must not stay.
 
+use std::collections::BTreeMap;
+
 use crate::source_tree::{File, Finding, assert_none, code_of, end_of_item, files, without_tests};
 
 /// Lines of a file: what is longer holds more than one idea.
@@ -127,6 +129,44 @@ fn check_docs(file: &File) -> Vec<Finding> {
     findings
 }
 
+/// The keywords of a type with a name of its own.
+const TYPES: [&str; 4] = ["struct ", "enum ", "trait ", "type "];
+
+/// Names of the types in a file, each with its line. Associated types have the name of their trait,
+/// and the types of tests are not counted.
+fn types(file: &File) -> Vec<(String, usize)> {
+    let is_test = file.path.contains("/tests/") || file.path.ends_with("tests.rs");
+    let code = if is_test { String::new() } else { without_tests(&code_of(&file.text)) };
+    let name = |(index, line): (usize, &str)| {
+        let is_associated = line.starts_with(' ') && line.trim_start().starts_with("type ");
+        let item = line.trim_start();
+        let item = item.strip_prefix("pub").map_or(item, |rest| {
+            let rest =
+                rest.strip_prefix('(').and_then(|it| it.split_once(')')).map_or(rest, |it| it.1);
+            rest.trim_start()
+        });
+        let rest = TYPES.iter().find_map(|kind| item.strip_prefix(kind))?;
+        let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+        (!is_associated && end > 0).then(|| (rest[..end].to_owned(), index + 1))
+    };
+    code.lines().enumerate().filter_map(name).collect()
+}
+
+/// Types that share their name with another one.
+fn check_type_names(files: &[File]) -> Vec<Finding> {
+    let mut first: BTreeMap<String, String> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for file in files {
+        for (name, line) in types(file) {
+            if let Some(other) = first.get(&name) {
+                findings.push(file.finding(line, format!("`{name}` is also a type in {other}")));
+            }
+            first.entry(name).or_insert_with(|| file.path.clone());
+        }
+    }
+    findings
+}
+
 fn rust() -> Vec<File> {
     ["src", "tests", "examples", "benches"].iter().flat_map(|below| files(below, ".rs")).collect()
 }
@@ -157,6 +197,11 @@ fn public_items_are_documented() {
 }
 
 #[test]
+fn no_two_types_have_one_name() {
+    assert_none(&check_type_names(&files("src", ".rs")));
+}
+
+#[test]
 fn these_rules_find_what_breaks_them() {
     let file = |text: &str| File::made_up("src/core/x.rs", text);
     assert!(check_file_length(&file(&"\n".repeat(FILE_LINES_MAX + 1))).is_some());
@@ -174,4 +219,7 @@ fn these_rules_find_what_breaks_them() {
     let bare = "//! A.\n\n/// B.\n#[derive(Debug)]\npub struct B;\n\npub fn c() {}\n";
     let lines: Vec<_> = check_docs(&file(bare)).iter().map(|finding| finding.line).collect();
     assert_eq!(lines, [7]);
+    let (one, other) = ("pub struct A;\nimpl B for A {\n    type C = A;\n}\n", "type A = u8;\n");
+    let found = check_type_names(&[file(one), file(other)]);
+    assert_eq!(found.iter().map(|finding| finding.line).collect::<Vec<_>>(), [1]);
 }

@@ -1,7 +1,8 @@
-//! From Watchtower's environment and flags to our configuration, and what has no counterpart.
+//! Translates Watchtower's environment and flags to Pilotfish's configuration, and lists what has
+//! no counterpart.
 //!
 //! The names are those of containrrr/watchtower 1.7.1 and nicholas-fedor/watchtower 1.21. Values
-//! of what has no counterpart are never repeated: notification URLs carry tokens.
+//! without a counterpart are never repeated, because notification URLs contain tokens.
 
 mod options;
 mod outward;
@@ -18,36 +19,36 @@ pub use source::{SourceError, read};
 
 use crate::core::text::shown;
 
-/// How often Watchtower looks where nobody says it.
+/// Watchtower's default interval.
 const WATCHTOWERS_INTERVAL: &str = "\"24h\"";
 
-/// How a Watchtower was started: its environment, and the words behind its program's name.
+/// How a Watchtower was started: its environment, and its command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Started {
-    /// Variables with their values.
     pub environment: BTreeMap<String, String>,
     /// Flags, and names of containers.
     pub words: Vec<String>,
 }
 
-/// Our configuration, and what is left.
+/// Pilotfish's configuration, and what is left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Translation {
     settings: Vec<TomlLine>,
-    /// What could not be understood, and why. Values are not repeated: they may be secret.
+    /// Options that could not be parsed, and why. Values are not repeated, because they may be
+    /// secret.
     unclear: Vec<(String, String)>,
-    /// What Pilotfish does without being told.
+    /// Options that Pilotfish follows without a setting.
     anyway: Vec<(String, &'static str)>,
-    /// What has no counterpart, and why.
+    /// Options without a counterpart, and why.
     nothing: Vec<(String, String)>,
-    /// Whether something kept Watchtower from containers that it would have updated otherwise.
+    /// Whether an option excluded containers that Watchtower would have updated otherwise.
     is_narrowed: bool,
 }
 
-/// What Watchtower was told: by flag, the name by which it was told, and the value.
+/// Watchtower's options: by flag, the name that was used, and the value.
 type TranslationNote = BTreeMap<&'static str, (String, String)>;
 
-/// Translates what a Watchtower was told.
+/// Translates a Watchtower's options.
 #[must_use]
 pub fn translate(started: &Started) -> Translation {
     let mut translation = Translation::default();
@@ -58,7 +59,7 @@ pub fn translate(started: &Started) -> Translation {
             told.insert(option.flag, (variable, value.clone()));
         }
     }
-    // Flags win over the environment, as they do there.
+    // Flags override the environment, as in Watchtower.
     translation.take_words(&started.words, &mut told);
     translation.note_on_unknown_variables(&started.environment);
     translation.untangle_schedule(&mut told);
@@ -76,12 +77,12 @@ pub fn translate(started: &Started) -> Translation {
     translation
 }
 
-/// Every option of Watchtower's.
+/// All of Watchtower's options.
 fn options() -> impl Iterator<Item = &'static WatchtowerOption> {
     OPTIONS.iter().chain(OUTWARD)
 }
 
-/// A switch, in every spelling that Watchtower takes (Go's `strconv.ParseBool`).
+/// A switch, in every spelling that Watchtower accepts (Go's `strconv.ParseBool`).
 fn is_on(value: &str) -> Option<bool> {
     match value.trim() {
         "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),
@@ -91,10 +92,10 @@ fn is_on(value: &str) -> Option<bool> {
 }
 
 const NOT_A_SWITCH: &str = "its value is neither true nor false";
-const NO_SENSE: &str = "its value could not be understood";
+const NO_SENSE: &str = "its value could not be read";
 
 impl Translation {
-    /// Whether everything that Watchtower was told was understood.
+    /// Whether all options could be parsed.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.unclear.is_empty()
@@ -117,14 +118,13 @@ impl Translation {
         }
     }
 
-    /// Only what our own parser takes is written.
+    /// Only values that Pilotfish's own parser accepts are written.
     fn set(&mut self, name: &str, setting: Option<TomlLine>) {
         let is_good = |setting: &TomlLine| {
             let line = format!("{} = {}", setting.key, setting.value);
             super::load_text(&line, Path::new(name)).is_ok()
         };
         match setting.filter(is_good) {
-            // --debug wins over --log-level, and --trace over both: they come later.
             Some(setting) => {
                 self.settings.retain(|other| other.key != setting.key);
                 self.settings.push(setting);
@@ -163,7 +163,7 @@ impl Translation {
         }
     }
 
-    /// Watchtower's metrics are on the port of its API, in a container on all addresses.
+    /// Watchtower's metrics are on the port of its API; in a container on all addresses.
     fn take_listen_address(&mut self, told: &TranslationNote) {
         let value = |flag| told.get(flag).map(|(_, value): &(String, String)| value.as_str());
         let Some((name, on)) = told.get("http-api-metrics") else { return };
@@ -175,8 +175,8 @@ impl Translation {
         }
     }
 
-    /// Watchtower watches everything unless it is told otherwise. What was kept from it is not in
-    /// our configuration, so then a container must ask to be watched.
+    /// Watchtower watches all containers by default. Exclusions are not part of Pilotfish's
+    /// configuration, so with exclusions a container must ask to be watched.
     fn take_watched(&mut self, told: &TranslationNote) {
         let by_label =
             told.get("label-enable").is_some_and(|(_, value)| is_on(value) != Some(false));
@@ -199,16 +199,16 @@ impl Translation {
     }
 }
 
-/// A configuration file, with what needs a look above, and what is left below.
+/// A configuration file, with problems at the top, and the rest at the end.
 impl fmt::Display for Translation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             formatter,
-            "# What Watchtower was told, for Pilotfish: /etc/pilotfish/pilotfish.toml"
+            "# Translated from Watchtower, for Pilotfish: /etc/pilotfish/pilotfish.toml"
         )?;
         list(
             formatter,
-            "COULD NOT BE UNDERSTOOD, and is not in this file:",
+            "COULD NOT BE READ, and is not in this file:",
             self.unclear.iter().cloned(),
         )?;
         let (top, below): (Vec<_>, Vec<_>) =
@@ -228,7 +228,7 @@ impl fmt::Display for Translation {
             }
         }
         let anyway = self.anyway.iter().map(|(name, what)| (name.clone(), (*what).to_owned()));
-        list(formatter, "Pilotfish does without being told:", anyway)?;
+        list(formatter, "Pilotfish does without a setting:", anyway)?;
         list(formatter, "Has no counterpart:", self.nothing.iter().cloned())
     }
 }

@@ -1,13 +1,12 @@
-//! Watchtower's options, and what each of them becomes.
+//! Watchtower's options, and the translation of each.
 
 use crate::core::time::schedule::Schedule;
 
-/// One line of our configuration.
+/// One line of Pilotfish's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TomlLine {
-    /// The whole key.
     pub(super) key: &'static str,
-    /// Its value, as TOML.
+    /// The value, as TOML.
     pub(super) value: String,
 }
 
@@ -21,14 +20,14 @@ impl TomlLine {
     }
 }
 
-/// What an option becomes.
+/// The translation of an option.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Becomes {
-    /// A line; `None`: its value makes no sense.
+    /// A line; `None` if the value is invalid.
     Setting(fn(&str) -> Option<TomlLine>),
-    /// It is dealt with elsewhere.
+    /// It is handled elsewhere.
     Told,
-    /// Pilotfish does so without being told.
+    /// Pilotfish does this without a setting.
     Anyway(&'static str),
     /// It has no counterpart, for this reason.
     Nothing(&'static str),
@@ -39,16 +38,15 @@ pub(super) enum Becomes {
 pub(super) struct WatchtowerOption {
     pub(super) flag: &'static str,
     pub(super) short: Option<&'static str>,
-    /// Where it is not the flag in capitals behind [`VARIABLE_PREFIX`].
+    /// Set if it is not the flag in capitals after [`VARIABLE_PREFIX`].
     variable: Option<&'static str>,
     pub(super) takes_value: bool,
-    /// Whether it keeps Watchtower's hands off containers, so that without it more would be
-    /// updated than before.
+    /// Whether it excludes containers, so that without it more would be updated than before.
     pub(super) narrows: bool,
     pub(super) becomes: Becomes,
 }
 
-/// What Watchtower's own variables begin with.
+/// The prefix of Watchtower's own variables.
 pub(super) const VARIABLE_PREFIX: &str = "WATCHTOWER_";
 
 impl WatchtowerOption {
@@ -67,7 +65,7 @@ impl WatchtowerOption {
         self
     }
 
-    /// The variable that means the same.
+    /// The variable of the same option.
     pub(super) fn variable_name(&self) -> String {
         let by_rule = || VARIABLE_PREFIX.to_owned() + &self.flag.to_uppercase().replace('-', "_");
         self.variable.map_or_else(by_rule, str::to_owned)
@@ -86,20 +84,20 @@ pub(super) const fn switch(flag: &'static str, becomes: Becomes) -> WatchtowerOp
 }
 
 const BY_LABEL: Becomes =
-    Becomes::Nothing("what is watched is said by labels: pilotfish.enable=true or =false");
+    Becomes::Nothing("labels select the containers: pilotfish.enable=true or =false");
 const RUNNING_ONLY: Becomes =
-    Becomes::Nothing("only running containers are updated, and none is started that was stopped");
-const LOOKS: Becomes = Becomes::Nothing("it has to do with how Watchtower's log looks");
+    Becomes::Nothing("only running containers are updated, and stopped ones are not started");
+const LOOKS: Becomes = Becomes::Nothing("it only concerns the format of Watchtower's log");
 const EACH_ITS_OWN: Becomes =
     Becomes::Nothing("certificates are trusted per registry: /etc/docker/certs.d/HOST:PORT/ca.crt");
 
 const AS_THE_CONTAINER: Becomes = Becomes::Nothing("a hook runs as its container's own user");
 const AS_IT_WAS: Becomes =
-    Becomes::Anyway("a container is made again as it was, on Podman as well");
+    Becomes::Anyway("a container is recreated with the same settings, on Podman as well");
 const AT_ONCE: Becomes =
     Becomes::Nothing("an image is tried at once, and the old one comes back if it is bad");
 
-/// All of them, by what they are about.
+/// All options, by subject.
 pub(super) const OPTIONS: &[WatchtowerOption] = &[
     value("interval", Becomes::Setting(interval)).short("i").variable("WATCHTOWER_POLL_INTERVAL"),
     value("schedule", Becomes::Setting(cron)).short("s"),
@@ -113,10 +111,10 @@ pub(super) const OPTIONS: &[WatchtowerOption] = &[
     value("log-level", Becomes::Setting(log_level)),
     switch("debug", Becomes::Setting(|_| log_level("debug"))).short("d"),
     switch("trace", Becomes::Setting(|_| log_level("trace"))),
-    switch("tlsverify", Becomes::Anyway("DOCKER_TLS_VERIFY means what it meant"))
+    switch("tlsverify", Becomes::Anyway("DOCKER_TLS_VERIFY keeps its meaning"))
         .short("v")
         .variable("DOCKER_TLS_VERIFY"),
-    value("cert-path", Becomes::Anyway("DOCKER_CERT_PATH means what it meant"))
+    value("cert-path", Becomes::Anyway("DOCKER_CERT_PATH keeps its meaning"))
         .variable("DOCKER_CERT_PATH"),
     value("api-version", Becomes::Anyway("the version is negotiated"))
         .short("a")
@@ -170,12 +168,12 @@ pub(super) const OPTIONS: &[WatchtowerOption] = &[
         "health-check",
         Becomes::Nothing("a HEALTHCHECK is the command `pilotfish healthcheck`"),
     ),
-    value("docker-config", Becomes::Anyway("DOCKER_CONFIG means what it meant"))
+    value("docker-config", Becomes::Anyway("DOCKER_CONFIG keeps its meaning"))
         .variable("DOCKER_CONFIG"),
     switch("include-stopped", RUNNING_ONLY).short("S"),
     switch(
         "include-restarting",
-        Becomes::Anyway("one that the Engine starts again and again is updated as well"),
+        Becomes::Anyway("a container that the Engine restarts again and again is updated as well"),
     ),
     switch("revive-stopped", RUNNING_ONLY),
     value("disable-containers", BY_LABEL).short("x").narrows(),
@@ -210,7 +208,7 @@ fn interval(text: &str) -> Option<TomlLine> {
     }
 }
 
-/// What robfig/cron takes: six fields, seconds first, the short forms, and `@every 1h30m`.
+/// The forms of robfig/cron: six fields, seconds first, the short forms, and `@every 1h30m`.
 fn cron(text: &str) -> Option<TomlLine> {
     if let Some(every) = text.strip_prefix("@every ") {
         return interval(every.trim()).filter(|_| !is_number(every.trim()));
@@ -237,7 +235,7 @@ fn docker_host(text: &str) -> Option<TomlLine> {
     Some(TomlLine::text("docker_host", text))
 }
 
-/// logrus knows more levels than there are here.
+/// logrus has more levels than Pilotfish.
 fn log_level(text: &str) -> Option<TomlLine> {
     let text = text.to_lowercase();
     let level = match text.as_str() {

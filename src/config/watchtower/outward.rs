@@ -1,5 +1,6 @@
-//! Watchtower's options for messages and for its web interface. None of them has a counterpart, and
-//! there are many: they are here so that each is named, and its value is not taken for a container.
+//! Watchtower's options for messages and for its web interface. None of them has a counterpart.
+//! They are listed so that each is named in the output, and so that its value is not read as a
+//! container's name.
 
 use super::options::{Becomes, WatchtowerOption, switch, value};
 
@@ -7,10 +8,10 @@ const NO_MESSAGES: Becomes = Becomes::Nothing(
     "Pilotfish sends no messages; Prometheus does, by the alerts in deploy/alerts.yml",
 );
 const API: Becomes = Becomes::Nothing(
-    "registries tell of pushes by POST /v1/webhook (webhook.address); people use the commands",
+    "registries send webhooks to POST /v1/webhook (webhook.address); people use the commands",
 );
 
-/// All of them, by what they are about.
+/// All options, by subject.
 pub(super) const OUTWARD: &[WatchtowerOption] = &[
     switch("http-api-update", API),
     switch("http-api-containers", API),

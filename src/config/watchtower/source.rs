@@ -1,4 +1,4 @@
-//! How a Watchtower was started, read from what people have at hand.
+//! Reads how a Watchtower was started, from `docker inspect` or a file of variables.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::Started;
 
-/// What was given says nothing of a Watchtower.
+/// The input does not describe a Watchtower.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum SourceError {
     /// JSON, but not of one container.
@@ -20,7 +20,7 @@ pub enum SourceError {
     NoVariable(usize),
 }
 
-/// Reads what `docker inspect` prints of a Watchtower's container, or a file of variables as for
+/// Reads the output of `docker inspect` for a Watchtower's container, or a file of variables as for
 /// `docker run --env-file`.
 ///
 /// # Errors
@@ -43,7 +43,7 @@ fn from_inspect(text: &str) -> Result<Started, SourceError> {
     let pair = |line: &String| {
         line.split_once('=').map(|(name, value)| (name.to_owned(), unquoted(value).to_owned()))
     };
-    // The first word of an entrypoint is the program; the others stand before the command.
+    // The first word of an entrypoint is the program; the others come before the command.
     let words = texts("Entrypoint").into_iter().skip(1).chain(texts("Cmd"));
     Ok(Started {
         environment: texts("Env").iter().filter_map(pair).collect(),
@@ -65,8 +65,8 @@ fn from_lines(text: &str) -> Result<Started, SourceError> {
     Ok(Started { environment, words: Vec::new() })
 }
 
-/// The value of a line as Compose reads it (the `.env` file's syntax): quotation marks around it do
-/// not belong to it, and ` #` behind it begins a comment.
+/// The value of a line as Compose reads it (the syntax of the `.env` file): quotation marks around
+/// it are not part of it, and ` #` after it begins a comment.
 fn without_comment(value: &str) -> &str {
     let value = value.trim();
     let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
@@ -77,8 +77,8 @@ fn without_comment(value: &str) -> &str {
     value.split_once(" #").map_or(value, |(value, _)| value.trim_end())
 }
 
-/// A value without the quotation marks that Compose keeps where `environment:` is a list
-/// (`- TZ="Europe/Berlin"`): the person who wrote them did not mean them as a part of it.
+/// A value without the quotation marks that Compose keeps in a list under `environment:` (`-
+/// TZ="Europe/Berlin"`): they are not meant as a part of the value.
 pub(super) fn unquoted(value: &str) -> &str {
     let value = value.trim();
     let between = |quote| value.strip_prefix(quote)?.strip_suffix(quote);

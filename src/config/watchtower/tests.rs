@@ -1,4 +1,4 @@
-//! What becomes of each option, and of what makes no sense.
+//! The translation of each option, and of invalid values.
 
 use super::*;
 
@@ -29,9 +29,9 @@ fn flags_win_over_the_environment_and_everything_is_accounted_for() {
     assert_eq!(
         page,
         "\
-# What Watchtower was told, for Pilotfish: /etc/pilotfish/pilotfish.toml
+# Translated from Watchtower, for Pilotfish: /etc/pilotfish/pilotfish.toml
 
-# COULD NOT BE UNDERSTOOD, and is not in this file:
+# COULD NOT BE READ, and is not in this file:
 # - WATCHTOWER_PONDER: no variable of this name is known
 opt_in = true
 time_zone = \"Europe/Berlin\"
@@ -43,18 +43,18 @@ scope = \"shop\"
 [schedule]
 every = \"60s\"
 
-# Pilotfish does without being told:
+# Pilotfish does without a setting:
 # - WATCHTOWER_CLEANUP: previous images beyond images.keep are removed
 
 # Has no counterpart:
-# - till: it alone was watched: opt it in with the label pilotfish.enable=true
+# - till: only this container was watched: opt it in with the label pilotfish.enable=true
 # - --stop-timeout: each container is given its own time (docker run --stop-timeout)
 # - WATCHTOWER_NOTIFICATION_URL: Pilotfish sends no messages; Prometheus does, by the alerts in deploy/alerts.yml
 "
     );
 }
 
-/// What each option becomes: a line of ours, or the word that its reason is known by.
+/// The translation of each option: a line of the configuration, or a word of its reason.
 #[test]
 fn every_option_has_its_row() {
     let rows = include_str!("options.txt").lines().filter(|line| !line.starts_with('#'));
@@ -66,7 +66,7 @@ fn every_option_has_its_row() {
         let line = page.lines().find(|line| line.contains(expected));
         let line = line.unwrap_or_else(|| panic!("{row}:\n{page}"));
         assert!(!line.starts_with("# -") || line.contains(variable), "{row}:\n{page}");
-        // The flag says the same as the variable.
+        // The flag gives the same as the variable.
         let option = options().find(|option| option.variable_name() == variable).expect(row);
         let flag = [format!("--{}", option.flag), value.to_owned()];
         let words = if option.takes_value { &flag[..] } else { &flag[..1] };
@@ -81,7 +81,7 @@ fn every_option_has_its_row() {
 }
 
 #[test]
-fn without_a_word_watchtower_watches_everybody_once_a_day() {
+fn without_options_watchtower_checks_all_containers_once_a_day() {
     let page = translate(&Started::default()).to_string();
     assert!(page.contains("\nopt_in = false\n"), "{page}");
     assert!(page.contains("\nevery = \"24h\"\n"), "{page}");
@@ -93,15 +93,15 @@ fn a_value_that_makes_no_sense_is_named_and_not_repeated() {
     let page = page.to_string();
     assert!(page.contains("# - WATCHTOWER_POLL_INTERVAL: its value could not be"), "{page}");
     assert!(page.contains("# - --nonsense: Watchtower has no such flag"), "{page}");
-    assert!(page.contains("# - -: it alone was watched"), "{page}");
+    assert!(page.contains("# - -: only this container was watched"), "{page}");
     assert!(page.contains("every = \"24h\""), "never our own default: {page}");
     assert!(!page.contains("soon"));
 }
 
-/// A line that is written, or what is said of a value that makes no sense; in quotation marks, as
-/// Compose keeps them, each value means the same.
+/// The written line, or the sentence about an invalid value. In quotation marks, as Compose keeps
+/// them, each value means the same.
 #[test]
-fn what_was_told_is_written_or_named_and_never_becomes_a_default() {
+fn every_option_is_written_or_named_and_never_becomes_a_default() {
     let rows = [
         ("TZ", "Europe/Brussels", Some("time_zone = \"Europe/Brussels\"")),
         ("TZ", "Europe/Nowhere", None),

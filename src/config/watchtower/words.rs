@@ -1,4 +1,4 @@
-//! The words behind Watchtower's name, as its flag library reads them (spf13/pflag).
+//! Watchtower's command line, as its flag library reads it (spf13/pflag).
 
 use super::options::WatchtowerOption;
 use super::source::unquoted;
@@ -21,10 +21,13 @@ impl Translation {
 
     fn take_name(&mut self, name: &str) {
         self.is_narrowed = true;
-        self.leave(name, "it alone was watched: opt it in with the label pilotfish.enable=true");
+        self.leave(
+            name,
+            "only this container was watched: opt it in with the label pilotfish.enable=true",
+        );
     }
 
-    /// `flag` stands behind the first hyphen.
+    /// `flag` is the text after the first hyphen.
     fn take_flag<'a>(
         &mut self,
         flag: &'a str,
@@ -42,7 +45,7 @@ impl Translation {
         }
     }
 
-    /// Several may stand together: `-cd`, `-ci 60`, `-ci60`, `-t=30s`.
+    /// Several may be combined: `-cd`, `-ci 60`, `-ci60`, `-t=30s`.
     fn take_short<'a>(
         &mut self,
         mut group: &'a str,
@@ -79,7 +82,7 @@ impl Translation {
             None if !option.takes_value => "true",
             None => match rest.next() {
                 Some(value) => value,
-                None => return self.doubt(&name, "no value stands behind it"),
+                None => return self.doubt(&name, "no value follows it"),
             },
         };
         told.insert(option.flag, (name, unquoted(value).to_owned()));

@@ -20,7 +20,7 @@ use crate::core::update::plan::Member;
 pub(super) struct Follower<'a> {
     pub(super) tie: Dependent,
     pub(super) policy: &'a Policy,
-    companion: &'a DependentFacts,
+    dependent: &'a DependentFacts,
 }
 
 /// All dependents of the container, in the order in which they are recreated. Each must be opted in
@@ -34,8 +34,8 @@ pub(super) fn followers(readiness: &Readiness) -> Result<Vec<Follower<'_>>, No> 
     let mut followers = Vec::new();
     let mut obstacles = Vec::new();
     for tie in dependents {
-        match fit(readiness.companions.get(&tie.id), &tie) {
-            Ok((companion, policy)) => followers.push(Follower { tie, policy, companion }),
+        match fit(readiness.dependent_facts.get(&tie.id), &tie) {
+            Ok((dependent, policy)) => followers.push(Follower { tie, policy, dependent }),
             Err(why) => {
                 obstacles.push(format!("{} {}, and {why}", tie.name, describe(readiness, &tie)))
             }
@@ -44,10 +44,10 @@ pub(super) fn followers(readiness: &Readiness) -> Result<Vec<Follower<'_>>, No> 
     if !obstacles.is_empty() {
         return Err(No::new(Reason::HasDependents, obstacles.join("; ")));
     }
-    for Follower { tie, companion, .. } in &followers {
+    for Follower { tie, dependent, .. } in &followers {
         let of = format!("{}: ", tie.name);
-        declared(&of, &companion.declared_files)?;
-        probed(&of, companion.probe.as_ref())?;
+        declared(&of, &dependent.declared_files)?;
+        probed(&of, dependent.probe.as_ref())?;
     }
     Ok(followers)
 }
@@ -57,8 +57,8 @@ pub(super) fn followers(readiness: &Readiness) -> Result<Vec<Follower<'_>>, No> 
 /// down.
 pub(super) fn can_be_started(readiness: &Readiness, followers: &[Follower<'_>]) -> Result<(), No> {
     start_requirements::met("", &readiness.start_needs)?;
-    for Follower { tie, companion, .. } in followers {
-        start_requirements::met(&format!("{}: ", tie.name), &companion.start_needs)?;
+    for Follower { tie, dependent, .. } in followers {
+        start_requirements::met(&format!("{}: ", tie.name), &dependent.start_needs)?;
     }
     // Podman reports less about ties. It also starts a container that joins a container which is
     // gone.
@@ -103,17 +103,17 @@ fn describe(readiness: &Readiness, tie: &Dependent) -> String {
 
 /// Whether the dependent may be recreated. A container without facts is left alone.
 fn fit<'a>(
-    companion: Option<&'a DependentFacts>,
+    dependent: Option<&'a DependentFacts>,
     tie: &Dependent,
 ) -> Result<(&'a DependentFacts, &'a Policy), String> {
-    let companion = companion.ok_or("the Engine gives no details about it")?;
+    let dependent = dependent.ok_or("the Engine gives no details about it")?;
     if orphans::service(&tie.name).is_some() {
         return Err("it belongs to an unfinished update".into());
     }
-    if let Some(manager) = companion.manager {
+    if let Some(manager) = dependent.manager {
         return Err(manager.in_words().into());
     }
-    let policy = match &companion.selection {
+    let policy = match &dependent.selection {
         Selection::OptedOut => return Err("it is not opted in".into()),
         Selection::BadLabels(errors) => {
             let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
@@ -124,27 +124,27 @@ fn fit<'a>(
     if policy.mode == Mode::Notify {
         return Err("it is only reported on (pilotfish.mode=notify)".into());
     }
-    if companion.open_update.is_some() {
+    if dependent.open_update.is_some() {
         return Err("an update of it is not finished".into());
     }
-    if companion.is_self {
+    if dependent.is_self {
         return Err("the agent runs in it".into());
     }
-    if !is_alive(&companion.original) {
-        return Err(format!("it is {}", inspect::text(&companion.original, "/State/Status")));
+    if !is_alive(&dependent.original) {
+        return Err(format!("it is {}", inspect::text(&dependent.original, "/State/Status")));
     }
-    Ok((companion, policy))
+    Ok((dependent, policy))
 }
 
 impl Follower<'_> {
     /// The inspect document of the container that is replaced.
     pub(super) const fn original(&self) -> &Value {
-        &self.companion.original
+        &self.dependent.original
     }
 
     /// How the dependent is recreated, on the image that it already runs.
     pub(super) fn member(&self, readiness: &Readiness) -> Result<Member, No> {
-        let DependentFacts { original, image, .. } = self.companion;
+        let DependentFacts { original, image, .. } = self.dependent;
         let facts = Original { container: original, image, api: readiness.api };
         member(&facts, self.policy, readiness.can_update)
             .map_err(|error| No::new(Reason::CannotRecreate, format!("{}: {error}", self.tie.name)))

@@ -43,7 +43,7 @@ fn decided(change: impl FnOnce(&mut DependentFacts)) -> Decision {
     change(&mut side);
     let readiness = observation.readiness.as_mut().expect("it is there");
     readiness.others.push(side.original.clone().into());
-    readiness.companions.insert("5".repeat(64), side);
+    readiness.dependent_facts.insert("5".repeat(64), side);
     decide(&observation, &circumstances())
 }
 
@@ -98,7 +98,7 @@ fn a_plan_without_dependents_reads_as_before_and_one_with_them_is_newer() {
 type Change = fn(&mut DependentFacts);
 
 #[test]
-fn whatever_is_in_the_way_of_a_dependent_is_named_with_it() {
+fn every_obstacle_of_a_dependent_is_named_with_it() {
     let rows: [(Change, &str); 9] = [
         (
             |it| it.selection = Selection::OptedOut,
@@ -162,7 +162,7 @@ fn whatever_is_in_the_way_of_a_dependent_is_named_with_it() {
 }
 
 #[test]
-fn nothing_is_done_to_what_nothing_is_known_of() {
+fn a_dependent_without_facts_holds_the_update() {
     let mut observation = observation("");
     let side = side(observation.policy.as_ref().expect("a policy"));
     let readiness = observation.readiness.as_mut().expect("it is there");
@@ -207,7 +207,7 @@ fn a_dependent_whose_device_is_gone_holds_the_update() {
 }
 
 #[test]
-fn what_could_not_be_started_again_is_not_stopped_by_no_force() {
+fn a_container_that_could_not_be_started_again_is_not_stopped() {
     let now = Circumstances { force: true, ..circumstances() };
     let decided = |need, seen| {
         let mut observation = observation("");

@@ -100,7 +100,7 @@ mod tests {
             can_update: true,
             unpacks_zstd: true,
             depends_on: std::collections::BTreeMap::new(),
-            companions: std::collections::BTreeMap::new(),
+            dependent_facts: std::collections::BTreeMap::new(),
             api: ApiVersion::V1_41,
             free_bytes,
             probe: None,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_held_for_what_cannot_be_seen() {
+    fn unknown_disk_space_holds_no_update() {
         let offer = offer(&[("base", u64::MAX)]);
         assert_eq!(missing(&readiness(None, &[]), &offer), None);
         assert!(

@@ -1,4 +1,4 @@
-//! The lock of an Engine: one agent works on it, whatever state directory that agent uses.
+//! The lock of an Engine: one agent works on it, independent of the state directory that it uses.
 //!
 //! The lock is a volume of the Engine, because the Engine is the only thing that two agents share.
 //! The first agent creates the volume, and the labels of the volume name that agent. When an agent
@@ -128,11 +128,11 @@ pub struct HolderStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
     /// The lock belongs to this agent, perhaps to an earlier process of it.
-    Ours,
+    Own,
     /// The holder is shown to be gone.
     Abandoned,
     /// Another agent holds the lock, or nothing shows that its holder is gone.
-    Others,
+    Foreign,
 }
 
 /// What an existing lock means for this agent.
@@ -145,13 +145,13 @@ pub fn claim(found: &Holder, own: &Holder, seen: HolderStatus) -> Claim {
     let is_same_boot = found.is_same_boot(own);
     let is_same_directory = !is_same_boot || found.directory == own.directory;
     if found.owner == own.owner && !own.owner.is_empty() && is_same_directory {
-        return Claim::Ours;
+        return Claim::Own;
     }
     if found.owner.is_empty() {
-        return Claim::Others;
+        return Claim::Foreign;
     }
     match seen.process_lives.filter(|_| is_same_boot) {
-        Some(true) => return Claim::Others,
+        Some(true) => return Claim::Foreign,
         Some(false) => return Claim::Abandoned,
         None => {}
     }
@@ -159,9 +159,9 @@ pub fn claim(found: &Holder, own: &Holder, seen: HolderStatus) -> Claim {
         Some(false) => Claim::Abandoned,
         // Processes of an earlier start of this container are not visible from inside it.
         Some(true) if found.container == own.container => Claim::Abandoned,
-        Some(true) => Claim::Others,
+        Some(true) => Claim::Foreign,
         None if was_before_boot(found, own) => Claim::Abandoned,
-        None => Claim::Others,
+        None => Claim::Foreign,
     }
 }
 
@@ -203,8 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn another_agent_is_gone_only_where_that_is_shown() {
-        use Claim::{Abandoned, Others, Ours};
+    fn another_agent_counts_as_gone_only_with_proof() {
+        use Claim::{Abandoned, Foreign, Own};
         let own = Holder { container: "c1".into(), ..holder("own") };
         let other = holder("other");
         let contained = Holder { container: "c2".into(), ..holder("other") };
@@ -218,36 +218,36 @@ mod tests {
             |runs| HolderStatus { container_runs: Some(runs), ..HolderStatus::default() };
         let unseen = HolderStatus::default();
         for (found, seen, expected) in [
-            (&own, unseen, Ours),
-            (&of_another_boot(own.clone()), unseen, Ours),
-            (&other, unseen, Others),
-            (&other, process(true), Others),
+            (&own, unseen, Own),
+            (&of_another_boot(own.clone()), unseen, Own),
+            (&other, unseen, Foreign),
+            (&other, process(true), Foreign),
             (&other, process(false), Abandoned),
             // A process ID says nothing about another boot.
-            (&remote, process(false), Others),
-            (&contained, container(true), Others),
+            (&remote, process(false), Foreign),
+            (&contained, container(true), Foreign),
             (&contained, container(false), Abandoned),
             // An earlier start of this container, with another state directory.
             (&Holder { container: "c1".into(), ..other.clone() }, container(true), Abandoned),
             (&of_another_boot(other.clone()), unseen, Abandoned),
-            (&elsewhere, unseen, Others),
-            (&remote, unseen, Others),
+            (&elsewhere, unseen, Foreign),
+            (&remote, unseen, Foreign),
             // A copy of the state directory.
-            (&copy, process(true), Others),
-            (&copy, unseen, Others),
+            (&copy, process(true), Foreign),
+            (&copy, unseen, Foreign),
             (&copy, process(false), Abandoned),
             // A volume that a person created.
-            (&Holder::default(), process(false), Others),
+            (&Holder::default(), process(false), Foreign),
         ] {
             assert_eq!(claim(found, &own, seen), expected, "{found:?} {seen:?}");
         }
     }
 
     #[test]
-    fn a_reader_without_an_id_owns_nothing() {
+    fn an_agent_without_an_id_owns_no_lock() {
         let reader = Holder { owner: String::new(), ..holder("x") };
-        assert_eq!(claim(&holder("own"), &reader, HolderStatus::default()), Claim::Others);
-        assert_eq!(claim(&Holder::default(), &reader, HolderStatus::default()), Claim::Others);
+        assert_eq!(claim(&holder("own"), &reader, HolderStatus::default()), Claim::Foreign);
+        assert_eq!(claim(&Holder::default(), &reader, HolderStatus::default()), Claim::Foreign);
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! What the memory keeps, counts and forgets.
+
 use super::*;
 
 fn digest(text: &str) -> Digest {
@@ -64,7 +66,7 @@ fn the_third_try_that_is_cut_short_refuses_its_own_image() {
         assert_eq!(memory.refusal("till", &digest(image)).is_some(), is_refused, "{image}");
     }
     let why = memory.refusal("till", &digest("a")).map(|refusal| refusal.detail.as_str());
-    assert_eq!(why, Some("3 tries did not come to an end, the last one: exited"));
+    assert_eq!(why, Some("3 tries were interrupted, the last one: exited"));
 }
 
 #[test]

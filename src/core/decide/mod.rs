@@ -169,7 +169,7 @@ pub enum Decision {
 
 /// What else must be known before a decision is possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
+pub enum MissingFact {
     Nothing,
     /// The digest that the tag points at.
     Digest,
@@ -184,18 +184,18 @@ pub enum Question {
 /// What to find out next. Each question costs more than the one before it, so it is asked only if
 /// the answers so far leave the decision open.
 #[must_use]
-pub fn question(observation: &Observation, circumstances: &Circumstances) -> Question {
+pub fn question(observation: &Observation, circumstances: &Circumstances) -> MissingFact {
     if circumstances.other_agent.is_some() || eligible(observation).is_err() {
-        return Question::Nothing;
+        return MissingFact::Nothing;
     }
     match compare(observation, circumstances) {
-        Compared::Unasked => Question::Digest,
-        Compared::Unproven => Question::Origin,
-        Compared::Unresolved => Question::Image,
+        Compared::Unasked => MissingFact::Digest,
+        Compared::Unproven => MissingFact::Origin,
+        Compared::Unresolved => MissingFact::Image,
         Compared::New(_) if observation.readiness.is_none() && !is_notify(observation) => {
-            Question::Readiness
+            MissingFact::Readiness
         }
-        _ => Question::Nothing,
+        _ => MissingFact::Nothing,
     }
 }
 
@@ -233,7 +233,7 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
         return Err(No::new(Reason::EngineError, "the container could not be looked at"));
     };
     let followers = followers(readiness)?;
-    safe(eligible.running, readiness, offer)?;
+    safe(readiness, offer)?;
     // An image that could never be used is not fetched either.
     let plan = Planning { observation, eligible: &eligible, readiness, followers: &followers };
     let source = if observation.is_local() { ImageSource::Local } else { ImageSource::Registry };
@@ -268,7 +268,7 @@ pub fn roll_back(
     let eligible = eligible(observation)?;
     origin::check(observation)?;
     let followers = followers(readiness)?;
-    safe(eligible.running, readiness, kept)?;
+    safe(readiness, kept)?;
     let plan = Planning { observation, eligible: &eligible, readiness, followers: &followers };
     let plan = plan.plan((ImageSource::Kept, kept), circumstances)?;
     can_be_started(readiness, &followers)?;
@@ -345,8 +345,8 @@ impl Planning<'_> {
 #[must_use]
 pub fn originals(plan: &Plan, readiness: &Readiness) -> Vec<Value> {
     let of = |member: &Member| {
-        let companion = readiness.companions.get(&member.old_container);
-        companion.map_or(Value::Null, |companion| companion.original.clone())
+        let dependent = readiness.dependent_facts.get(&member.old_container);
+        dependent.map_or(Value::Null, |dependent| dependent.original.clone())
     };
     plan.dependents.iter().map(of).collect()
 }

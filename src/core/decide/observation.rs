@@ -17,7 +17,7 @@ use crate::core::policy::managers::Manager;
 use crate::core::policy::{LabelError, Policy, Selection};
 use crate::core::recreate::dependents::DependsOn;
 
-/// What is known of one watched container.
+/// What is known of one watched container. There may be thousands: what few of them have is boxed.
 #[derive(Debug, Clone)]
 pub struct Observation {
     pub id: String,
@@ -38,11 +38,11 @@ pub struct Observation {
     pub running: Result<Running, String>,
     pub offered: Offered,
     /// Set if the registry's quota is too small for what this container needs next.
-    pub hold: Option<Hold>,
+    pub hold: Option<Box<Hold>>,
     /// The refusal of the offered digest.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<Box<Refusal>>,
     /// Failed tries of the offered image that did not judge it.
-    pub failing: Option<Failing>,
+    pub failing: Option<Box<Failing>>,
     /// The image that a rollback by hand would go to.
     pub previous: Previous,
     /// What an earlier update left behind.
@@ -61,6 +61,8 @@ pub struct Running {
     pub digest: Option<Digest>,
     /// The platform's manifest, if the Engine reports it (containerd image store).
     pub manifest: Option<Digest>,
+    /// The platform of the image; empty until another image is offered, because only an inspect
+    /// reports it.
     pub platform: Platform,
     /// Whether the image came from the repository of its name.
     pub origin: ImageOrigin,
@@ -161,7 +163,7 @@ pub struct Readiness {
     /// The `depends-on` labels of other containers.
     pub depends_on: DependsOn,
     /// Facts about each dependent of this container, by its ID.
-    pub companions: BTreeMap<String, DependentFacts>,
+    pub dependent_facts: BTreeMap<String, DependentFacts>,
     /// The API version with which the documents were read.
     pub api: ApiVersion,
     /// Whether the Engine can change a restart policy.

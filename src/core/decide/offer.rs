@@ -77,11 +77,7 @@ impl Offer {
             manifest: index.clone(),
             index,
             config: id,
-            platform: Platform {
-                os: inspect::text(image, "/Os").to_owned(),
-                architecture: inspect::text(image, "/Architecture").to_owned(),
-                variant: inspect::text(image, "/Variant").to_owned(),
-            },
+            platform: inspect::platform(image),
             layers: Vec::new(),
             diff_ids: Vec::new(),
         }

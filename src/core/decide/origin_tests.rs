@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::core::decide::memory::Memory;
 use crate::core::decide::tests::{observation, offer};
-use crate::core::decide::{Decision, Question, decide, question};
+use crate::core::decide::{Decision, MissingFact, decide, question};
 use crate::core::time::zone::Zone;
 
 const TILL: &str = "shop/till:stable";
@@ -78,7 +78,7 @@ fn what_was_learnt_is_remembered_for_that_image_under_that_name() {
 }
 
 #[test]
-fn an_image_id_is_told_from_a_name() {
+fn an_image_id_and_a_name_are_distinguished() {
     let id = "sha256:1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b1c2d3e4f5a6b7c8d9e0f1a2b";
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     for (text, tags, expected) in [
@@ -165,18 +165,18 @@ fn missing(offered: &Offered) -> ImageOrigin {
 #[test]
 fn nothing_is_asked_of_origin_while_nothing_else_is_offered() {
     for (origin, offered, expected) in [
-        (ImageOrigin::Unasked, Offered::Unasked, Question::Digest),
-        (ImageOrigin::Unasked, Offered::Digest(offer("one").index), Question::Nothing),
-        (ImageOrigin::Unasked, two(), Question::Origin),
-        (ImageOrigin::Unasked, no_tag(), Question::Origin),
-        (ImageOrigin::Shown, two(), Question::Image),
-        (ImageOrigin::ShownNow, two(), Question::Image),
-        (ImageOrigin::Shown, no_tag(), Question::Nothing),
-        (missing(&two()), two(), Question::Nothing),
-        (missing(&no_tag()), no_tag(), Question::Nothing),
+        (ImageOrigin::Unasked, Offered::Unasked, MissingFact::Digest),
+        (ImageOrigin::Unasked, Offered::Digest(offer("one").index), MissingFact::Nothing),
+        (ImageOrigin::Unasked, two(), MissingFact::Origin),
+        (ImageOrigin::Unasked, no_tag(), MissingFact::Origin),
+        (ImageOrigin::Shown, two(), MissingFact::Image),
+        (ImageOrigin::ShownNow, two(), MissingFact::Image),
+        (ImageOrigin::Shown, no_tag(), MissingFact::Nothing),
+        (missing(&two()), two(), MissingFact::Nothing),
+        (missing(&no_tag()), no_tag(), MissingFact::Nothing),
         // The tag points elsewhere since then.
-        (missing(&no_tag()), two(), Question::Origin),
-        (ImageOrigin::Missing { offered: Some(digest("three")) }, two(), Question::Origin),
+        (missing(&no_tag()), two(), MissingFact::Origin),
+        (ImageOrigin::Missing { offered: Some(digest("three")) }, two(), MissingFact::Origin),
     ] {
         let seen = seen(origin, offered);
         assert_eq!(question(&seen, &circumstances(false)), expected, "{seen:?}");
@@ -230,7 +230,7 @@ fn what_follows_a_local_tag_needs_no_registry() {
 fn a_short_id_is_no_name_to_follow() {
     let mut seen = seen(ImageOrigin::Unasked, Offered::Unasked);
     seen.running.as_mut().expect("it is known").is_written_as_id = true;
-    assert_eq!(question(&seen, &circumstances(true)), Question::Nothing);
+    assert_eq!(question(&seen, &circumstances(true)), MissingFact::Nothing);
     assert_eq!(reason(&seen, true), Some(Reason::PinnedByDigest));
     // The user's label is about a name, and this is no name.
     seen.policy.as_mut().expect("a policy").is_from_registry = true;
@@ -241,7 +241,7 @@ fn a_short_id_is_no_name_to_follow() {
 fn an_image_that_has_no_digest_is_asked_for_nowhere() {
     let mut seen = seen(ImageOrigin::Unasked, Offered::Unasked);
     seen.running.as_mut().expect("it is known").digests.clear();
-    assert_eq!(question(&seen, &circumstances(true)), Question::Nothing);
+    assert_eq!(question(&seen, &circumstances(true)), MissingFact::Nothing);
     assert_eq!(reason(&seen, true), Some(Reason::BuiltLocally));
 }
 

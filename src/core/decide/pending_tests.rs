@@ -37,7 +37,7 @@ fn openings(pending: &PendingUpdates) -> Vec<DateTime<Utc>> {
 }
 
 #[test]
-fn who_waits_for_a_window_is_known_until_it_does_not() {
+fn a_container_waits_for_its_window_until_it_is_decided_again() {
     let mut pending = PendingUpdates::default();
     let till = observation("");
     pending.note(&till, &fetch(at(4)));

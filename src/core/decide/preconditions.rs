@@ -1,21 +1,21 @@
 //! Safety checks that no force overrides.
 
 use super::{No, disk_space};
-use crate::core::decide::observation::{Readiness, Running};
+use crate::core::decide::observation::Readiness;
 use crate::core::decide::offer::{Compression, Offer};
 use crate::core::decide::reason::Reason;
-use crate::core::docker::manifest;
+use crate::core::docker::{inspect, manifest};
 
 /// Safety checks that no force overrides.
-pub(super) fn safe(running: &Running, readiness: &Readiness, offer: &Offer) -> Result<(), No> {
+pub(super) fn safe(readiness: &Readiness, offer: &Offer) -> Result<(), No> {
     declared("", &readiness.declared_files)?;
     if let Some(missing) = disk_space::missing(readiness, offer) {
         return Err(No::new(Reason::DiskFull, missing));
     }
     probed("", readiness.probe.as_ref())?;
-    if !manifest::fits(&running.platform, &offer.platform) {
-        let detail =
-            format!("the image is for {}, this needs {}", offer.platform, running.platform);
+    let needed = inspect::platform(&readiness.image);
+    if !manifest::fits(&needed, &offer.platform) {
+        let detail = format!("the image is for {}, this needs {needed}", offer.platform);
         return Err(No::new(Reason::PlatformMissing, detail));
     }
     unpacked(readiness, offer)

@@ -87,9 +87,9 @@ impl Hold {
     }
 }
 
-/// How many of the waiting containers may go on. `costs` are in the order of waiting, the longest
-/// first. A container that does not fit holds up all containers behind it; otherwise cheaper ones
-/// would always overtake an expensive one.
+/// How many of the waiting containers may continue. `costs` are in the order of waiting, the
+/// longest first. A container that does not fit holds up all containers behind it; otherwise
+/// cheaper ones would always overtake an expensive one.
 #[must_use]
 pub fn admitted(remaining: u64, costs: impl IntoIterator<Item = u64>) -> usize {
     let mut left = remaining;
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_waited_longest_go_first_and_nobody_overtakes() {
+    fn the_longest_waiting_go_first_and_none_overtakes() {
         for (remaining, costs, expected) in [
             (0, [2, 2, 1], 0),
             (1, [2, 1, 1], 0),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_tells_what_is_left_and_who_goes_first() {
+    fn a_hold_says_what_is_left_and_how_many_go_first() {
         let quota = Quota::parse(Some("100;w=21600"), "1").expect("a quota");
         let hold = |before| Hold { registry: "docker.io".into(), quota, before }.in_words();
         assert_eq!(hold(0), "docker.io has 1 of 100 pulls left, per 6h");

@@ -29,7 +29,7 @@ pub enum Reason {
     NotRunning,
     /// A dependent that may not be touched would break.
     HasDependents,
-    /// The probe fails on the running container, so it could not judge the new one.
+    /// The probe does not succeed on the running container, so it could not judge the new one.
     ProbeFailing,
     /// A device that the start of the container needs is missing.
     DeviceMissing,

@@ -69,7 +69,7 @@ fn no_rollback(previous: &Previous) -> Option<String> {
     }
 }
 
-/// Whether a container only waits for its turn: the registry told what it offers, and what is left
+/// Whether a container only waits for its turn: the registry has answered, and what is left
 /// of the quota goes to other containers first.
 fn is_planned(reason: Reason, observation: &Observation) -> bool {
     reason == Reason::RateLimited && observation.hold.is_some()

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::Report;
-use crate::core::policy::own_labels::PassedOver;
+use crate::core::policy::own_labels::IgnoredLabels;
 use crate::core::update::Step;
 
 /// After so many due rounds in a row that could not run, the agent reports itself unhealthy.
@@ -72,7 +72,7 @@ pub struct Snapshot {
     pub quotas: BTreeMap<String, Quota>,
     /// Labels of images that are ignored.
     #[serde(default)]
-    pub ignored_labels: Vec<PassedOver>,
+    pub ignored_labels: Vec<IgnoredLabels>,
 }
 
 impl Snapshot {
@@ -86,7 +86,7 @@ impl Snapshot {
     /// What is wrong with the agent, whose loop is late by `overdue`; `None` if it is healthy. A
     /// registry that is down does not make the agent unhealthy.
     #[must_use]
-    pub fn illness(&self, overdue: Duration) -> Option<String> {
+    pub fn unhealthy_reason(&self, overdue: Duration) -> Option<String> {
         if overdue > LOOP_OVERDUE_MAX {
             return Some(format!("the loop has not turned for {} s", overdue.as_secs()));
         }
@@ -105,8 +105,8 @@ mod tests {
     #[test]
     fn a_loop_that_does_not_turn_is_ill_whatever_its_rounds_say() {
         let well = Snapshot::default();
-        assert_eq!(well.illness(LOOP_OVERDUE_MAX), None);
-        let late = well.illness(LOOP_OVERDUE_MAX + Duration::from_secs(1));
+        assert_eq!(well.unhealthy_reason(LOOP_OVERDUE_MAX), None);
+        let late = well.unhealthy_reason(LOOP_OVERDUE_MAX + Duration::from_secs(1));
         assert_eq!(late.as_deref(), Some("the loop has not turned for 301 s"));
     }
 
@@ -114,7 +114,8 @@ mod tests {
     fn rounds_that_could_not_run_are_counted() {
         let missed = |missed_rounds| {
             let error = Some("no such file".to_owned());
-            Snapshot { missed_rounds, error, ..Snapshot::default() }.illness(Duration::ZERO)
+            Snapshot { missed_rounds, error, ..Snapshot::default() }
+                .unhealthy_reason(Duration::ZERO)
         };
         assert_eq!(missed(MISSED_ROUNDS_MAX - 1), None);
         let expected = "3 due rounds in a row could not run: no such file";

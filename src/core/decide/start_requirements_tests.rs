@@ -107,7 +107,7 @@ fn the_detail_names_the_thing_and_the_container() {
 }
 
 #[test]
-fn a_network_that_was_left_is_told_from_one_that_is_in_use() {
+fn a_disconnected_network_is_detected() {
     let mut document = container(json!({ "NetworkMode": "shop" }));
     document["NetworkSettings"] = json!({ "Networks": { "other": { "NetworkID": "5" } } });
     assert_eq!(network_that_was_left(&document), Some("shop"));

@@ -92,12 +92,14 @@ fn readiness() -> Readiness {
             "Mounts": [],
             "NetworkSettings": { "Networks": { "host": {} } },
         }),
-        image: json!({ "Id": offer("one").config.as_str(), "Config": {} }),
+        image: json!({
+            "Id": offer("one").config.as_str(), "Os": "linux", "Architecture": "arm64", "Config": {},
+        }),
         others: Vec::new(),
         can_update: true,
         unpacks_zstd: true,
         depends_on: DependsOn::new(),
-        companions: BTreeMap::new(),
+        dependent_facts: BTreeMap::new(),
         api: ApiVersion::V1_41,
         free_bytes: None,
         probe: None,
@@ -319,7 +321,7 @@ fn what_could_never_be_applied_is_not_fetched() {
     assert_eq!(platform, Reason::PlatformMissing);
     let refused = decided(&|it| {
         let (digests, at) = (offer("two").digests(), DateTime::UNIX_EPOCH);
-        it.refusal = Some(Refusal { digests, at, detail: "exited".into() });
+        it.refusal = Some(Box::new(Refusal { digests, at, detail: "exited".into() }));
     });
     assert_eq!(refused, Reason::RefusedDigest);
     let notify = decided(&|it| {
@@ -359,7 +361,7 @@ fn the_agents_own_container_is_handed_over_where_a_helper_could_take_it() {
     let mut same = own(false);
     same.offered = Offered::Image(Box::new(offer("one")));
     assert_eq!(describe(&decide(&same, &now)), "up to date");
-    // An unusual command is named, whatever the mounts are.
+    // An unusual command is named, independent of the mounts.
     let mut other = own(true);
     let original = &mut other.readiness.as_mut().expect("it is there").original;
     original["Config"]["Cmd"] = json!(["update"]);

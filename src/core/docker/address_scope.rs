@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_leads_further_inside_than_where_it_lies() {
+    fn no_registry_redirects_further_inside_than_itself() {
         use AddressScope::{Internet, Link, LocalNetwork, ThisMachine};
         let from = |from: AddressScope| {
             [Internet, LocalNetwork, Link, ThisMachine].map(|there| from.may_lead_to(there))

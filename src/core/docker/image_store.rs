@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_socket_tells_whose_containerd_it_is() {
+    fn the_socket_identifies_the_containerd() {
         for (address, expected) in [
             (json!("/run/containerd/containerd.sock"), ImageStore::Containerd),
             (json!("/var/run/containerd/containerd.sock"), ImageStore::Containerd),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use crate::core::docker::reference::Platform;
+
 /// Stop timeout of a container that sets none (Docker's default).
 pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
@@ -52,6 +54,13 @@ pub fn image_id(container: &Value) -> &str {
 #[must_use]
 pub fn image_as_written(container: &Value) -> &str {
     text(container, "/Config/Image")
+}
+
+/// The platform of an image, from its inspect document.
+#[must_use]
+pub fn platform(image: &Value) -> Platform {
+    let text = |pointer| text(image, pointer).to_owned();
+    Platform { os: text("/Os"), architecture: text("/Architecture"), variant: text("/Variant") }
 }
 
 /// The labels of a container, with those of its image.

@@ -209,7 +209,7 @@ struct RawRootfs {
     diff_ids: Option<Bounded<Digest, LAYERS_MAX>>,
 }
 
-/// Whether a `Content-Type` is one of the four, whatever parameters follow.
+/// Whether a `Content-Type` is one of the four, independent of parameters after it.
 #[must_use]
 pub fn is_accepted(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();

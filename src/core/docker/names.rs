@@ -48,7 +48,8 @@ pub fn helper_name(container: &str) -> String {
     format!("{HELPER_PREFIX}{container}")
 }
 
-/// Whether this program created a container with this name for an update, whatever its labels are.
+/// Whether this program created a container with this name for an update, independent of its
+/// labels.
 #[must_use]
 pub fn is_ours(container: &str) -> bool {
     [NEW_PREFIX, OLD_PREFIX, HELPER_PREFIX].iter().any(|prefix| container.starts_with(prefix))
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_containers_of_an_update_are_told_from_all_others() {
+    fn the_containers_of_an_update_are_recognized() {
         let ours = [new_name("web"), old_name("web"), helper_name("pilotfish")];
         assert!(ours.iter().all(|name| is_ours(name)));
         assert!(!["web", "pilotfish", "pilotfish-web"].into_iter().any(is_ours));

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,10 +49,11 @@ pub enum ReferenceError {
     ImageId(String),
 }
 
-/// The digest of a manifest, a config or a layer: `sha256:` and 64 hexadecimal digits.
+/// The digest of a manifest, a config or a layer: `sha256:` and 64 hexadecimal digits. A copy
+/// shares the text, because one digest is known of many containers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Digest(String);
+pub struct Digest(Arc<str>);
 
 impl Digest {
     /// The whole digest, algorithm included.
@@ -77,7 +79,7 @@ impl Digest {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
-        Self(format!("sha256:{}", hex_of(&sha2::Sha256::digest(bytes))))
+        Self(format!("sha256:{}", hex_of(&sha2::Sha256::digest(bytes))).into())
     }
 
     /// Whether this is the digest of these bytes, in its own algorithm.
@@ -116,7 +118,7 @@ impl FromStr for Digest {
             _ => return Err(wrong()),
         };
         let is_hex = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if hex.len() == length && is_hex { Ok(Self(text.to_owned())) } else { Err(wrong()) }
+        if hex.len() == length && is_hex { Ok(Self(text.into())) } else { Err(wrong()) }
     }
 }
 
@@ -130,7 +132,7 @@ impl TryFrom<String> for Digest {
 
 impl From<Digest> for String {
     fn from(digest: Digest) -> Self {
-        digest.0
+        digest.0.as_ref().to_owned()
     }
 }
 

@@ -42,7 +42,7 @@ macro_rules! corpus {
 }
 
 #[test]
-fn a_push_is_heard_whoever_tells_of_it() {
+fn pushes_of_all_registries_are_read() {
     let gitea = ["git.example:3000 shop/till v1"];
     assert_eq!(read(corpus!("gitea-package")), gitea, "in its owner's letters");
     let harbor = ["harbor.example shop/till latest", "harbor.example shop/till v1"];

@@ -1,8 +1,8 @@
 //! Commands that run in a container around its checks and its updates, from Watchtower's labels.
 //!
 //! Source: containrrr/watchtower 1.7.1, `pkg/lifecycle` and `stopStaleContainer`: a failed
-//! pre-update command skips the update of its container, whatever its exit code; any other failure
-//! is only reported.
+//! pre-update command skips the update of its container, independent of its exit code; any other
+//! failure is only reported.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_compose_ran_once_is_told_from_its_services() {
+    fn one_off_containers_of_compose_are_detected() {
         for value in ["True", "true", "1"] {
             let one_off = [(COMPOSE_ONE_OFF, value), ("com.docker.compose.service", "shop")];
             assert_eq!(manager("shop_run_1", &one_off), Some(Manager::OneOff), "{value}");
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_else_replaces_a_container_is_named() {
+    fn other_managers_of_a_container_are_named() {
         for label in SWARM {
             assert_eq!(manager("web.1.x", &[(label, "")]), Some(Manager::Swarm), "{label}");
         }

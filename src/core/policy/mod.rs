@@ -141,7 +141,7 @@ impl fmt::Display for LabelError {
 impl Policy {
     /// Reads labels that count; [`own_labels::read`] decides which ones do.
     ///
-    /// A container that is opted out causes no error, whatever its other labels are.
+    /// A container that is opted out causes no error, independent of its other labels.
     #[must_use]
     pub fn from_labels(labels: &BTreeMap<String, String>, defaults: &PolicyDefaults) -> Selection {
         let Some(watchtower) = &defaults.watchtower else {
@@ -226,9 +226,10 @@ fn unknown_label(label: &str) -> String {
     // The prefix is the same in all labels: it would make any two of them look alike.
     let behind = |label: &'static str| label.strip_prefix(LABEL_PREFIX).unwrap_or(label);
     let word = label.strip_prefix(LABEL_PREFIX).unwrap_or(label);
-    let meant = nearest(word, LABELS.map(behind));
-    let meant = meant.map(|meant| format!("; did you mean `{LABEL_PREFIX}{meant}`?"));
-    format!("there is no such label{}", meant.unwrap_or_default())
+    let suggestion = nearest(word, LABELS.map(behind));
+    let suggestion =
+        suggestion.map(|suggestion| format!("; did you mean `{LABEL_PREFIX}{suggestion}`?"));
+    format!("there is no such label{}", suggestion.unwrap_or_default())
 }
 
 /// `false` is already handled.
@@ -236,16 +237,16 @@ fn check_enable(value: &str) -> Result<(), String> {
     if value == "true" {
         return Ok(());
     }
-    let meant = did_you_mean(value, ["true", "false"]);
-    Err(format!("`{}` is neither `true` nor `false`{meant}", shown(value)))
+    let suggestion = did_you_mean(value, ["true", "false"]);
+    Err(format!("`{}` is neither `true` nor `false`{suggestion}", shown(value)))
 }
 
 fn check_origin(value: &str) -> Result<bool, String> {
     if value == "registry" {
         return Ok(true);
     }
-    let meant = did_you_mean(value, ["registry"]);
-    Err(format!("`{}` is not `registry`{meant}", shown(value)))
+    let suggestion = did_you_mean(value, ["registry"]);
+    Err(format!("`{}` is not `registry`{suggestion}", shown(value)))
 }
 
 fn parse_mode(value: &str) -> Result<Mode, String> {
@@ -253,8 +254,8 @@ fn parse_mode(value: &str) -> Result<Mode, String> {
         "update" => Ok(Mode::Update),
         "notify" => Ok(Mode::Notify),
         other => {
-            let meant = did_you_mean(other, ["update", "notify"]);
-            Err(format!("`{}` is neither `update` nor `notify`{meant}", shown(other)))
+            let suggestion = did_you_mean(other, ["update", "notify"]);
+            Err(format!("`{}` is neither `update` nor `notify`{suggestion}", shown(other)))
         }
     }
 }

@@ -20,7 +20,7 @@ pub type Labels = BTreeMap<String, String>;
 
 /// Labels of an image that concern its container, and do not count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PassedOver {
+pub struct IgnoredLabels {
     pub container: String,
     /// The labels, with their values.
     pub labels: Labels,
@@ -28,7 +28,7 @@ pub struct PassedOver {
     pub watched: bool,
 }
 
-impl PassedOver {
+impl IgnoredLabels {
     /// What does not count, and what to do about it, in one sentence.
     #[must_use]
     pub fn in_words(&self) -> String {
@@ -115,7 +115,7 @@ pub fn ignored_labels(
     container: &str,
     (labels, of_image): (&Labels, &Labels),
     defaults: &PolicyDefaults,
-) -> Option<PassedOver> {
+) -> Option<IgnoredLabels> {
     if defaults.trusts_image_labels {
         return None;
     }
@@ -129,7 +129,7 @@ pub fn ignored_labels(
     let is_watched = |labels| Policy::from_labels(labels, defaults) != Selection::OptedOut;
     let watched = is_watched(&own);
     let is_worth_a_word = !left_out.is_empty() && (watched || is_watched(labels));
-    is_worth_a_word.then(|| PassedOver {
+    is_worth_a_word.then(|| IgnoredLabels {
         container: container.to_owned(),
         labels: left_out,
         watched,

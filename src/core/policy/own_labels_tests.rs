@@ -95,7 +95,7 @@ fn an_image_changes_nothing_about_how_its_container_is_treated() {
 }
 
 #[test]
-fn what_asks_to_be_left_alone_counts_from_anybody() {
+fn a_label_that_opts_out_always_counts() {
     let every_container = PolicyDefaults { opt_in: false, ..with_watchtower(defaults()) };
     for out in [(LABEL_ENABLE, "false"), (WATCHTOWER_ENABLE, "false")] {
         assert_eq!(selected(&[], &[out], &every_container), Selection::OptedOut);

@@ -51,7 +51,7 @@ fn enable_decides_who_is_watched() {
         (false, vec![other], true),
         (false, vec![(LABEL_ENABLE, "true")], true),
         (false, vec![(LABEL_ENABLE, "false")], false),
-        // An opt-out counts, whatever the other labels are.
+        // An opt-out counts, independent of the other labels.
         (true, vec![("pilotfish.mode", "nonsense"), ("pilotfish.typo", "x")], false),
         (false, vec![(LABEL_ENABLE, "false"), ("pilotfish.typo", "x")], false),
     ] {
@@ -162,7 +162,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn watchtowers_labels_mean_what_they_meant() {
+fn watchtowers_labels_keep_their_meaning() {
     const OURS: (&str, &str) = (LABEL_ENABLE, "true");
     let watchtower = |word: &str| format!("{}{word}", watchtower::WATCHTOWER_PREFIX);
     let (enable, monitor_only) = (watchtower("enable"), watchtower("monitor-only"));

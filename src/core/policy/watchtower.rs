@@ -112,9 +112,10 @@ pub(super) fn opts_out(label: &str, value: &str) -> bool {
 }
 
 fn unknown(word: &str) -> String {
-    let meant = nearest(word, WORDS).filter(|meant| *meant != word);
-    let meant = meant.map(|meant| format!("; did you mean `{WATCHTOWER_PREFIX}{meant}`?"));
-    format!("has no counterpart here{}", meant.unwrap_or_default())
+    let suggestion = nearest(word, WORDS).filter(|suggestion| *suggestion != word);
+    let suggestion =
+        suggestion.map(|suggestion| format!("; did you mean `{WATCHTOWER_PREFIX}{suggestion}`?"));
+    format!("has no counterpart here{}", suggestion.unwrap_or_default())
 }
 
 fn names(value: &str) -> Vec<String> {

@@ -11,7 +11,7 @@ pub const COMPOSE_IMAGE_LABEL: &str = "com.docker.compose.image";
 /// The project of a container.
 const PROJECT: &str = "com.docker.compose.project";
 
-/// Compose identifies a container by these labels, whatever its name.
+/// Compose identifies a container by these labels, independent of its name.
 const IDENTITY: [&str; 3] =
     [PROJECT, "com.docker.compose.service", "com.docker.compose.container-number"];
 

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_update_changes_says_nothing() {
+    fn changes_by_an_update_are_no_difference() {
         assert_eq!(check(|_| {}), Ok(()));
         assert_eq!(check(|new| new["HostConfig"]["RestartPolicy"]["Name"] = json!("no")), Ok(()));
         assert_eq!(check(|new| new["AppArmorProfile"] = json!("docker-default")), Ok(()));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dependent_hangs_on_another_container_than_before() {
+    fn a_dependent_may_depend_on_the_new_container() {
         let joined = |on: &str| {
             let mut container = container("1111111111111111", "/side");
             container["HostConfig"]["NetworkMode"] = json!(format!("container:{on}"));

@@ -1,9 +1,9 @@
 //! Makes the dependents of a replaced container depend on its replacement.
 //!
 //! The Engine writes the ID of the other container into `NetworkMode`, `PidMode` and `IpcMode`,
-//! whatever the user wrote. `VolumesFrom` and links on user-defined networks keep the user's text,
-//! and a name in them follows the service. A link on the default bridge is shown by name, but means
-//! the container that had the name at create: it has to name the ID.
+//! independent of the user's text. `VolumesFrom` and links on user-defined networks keep the user's
+//! text, and a name in them follows the service. A link on the default bridge is shown by name, but
+//! means the container that had the name at create: it has to name the ID.
 
 use serde_json::Value;
 

@@ -305,7 +305,7 @@ proptest! {
     }
 
     #[test]
-    fn the_next_time_lies_ahead_and_nobody_overtakes(
+    fn the_next_time_is_later_and_the_order_stays(
         pattern in patterns(),
         zone in zones(),
         device in fractions(),

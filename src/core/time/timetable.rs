@@ -12,7 +12,7 @@ use crate::core::time::schedule::Schedule;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Due {
     /// Whether all containers without a schedule of their own are due.
-    pub everybody: bool,
+    pub all: bool,
     /// Containers with a schedule of their own, and those whose window opens.
     pub names: BTreeSet<String>,
 }
@@ -20,8 +20,8 @@ pub struct Due {
 impl Due {
     /// Whether no container is due.
     #[must_use]
-    pub fn is_nobody(&self) -> bool {
-        !self.everybody && self.names.is_empty()
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.names.is_empty()
     }
 }
 
@@ -35,7 +35,7 @@ struct ScheduleRow {
 /// All active schedules.
 #[derive(Debug, Clone)]
 pub struct Timetable {
-    everybody: ScheduleRow,
+    agent: ScheduleRow,
     own: BTreeMap<String, ScheduleRow>,
     /// The containers that wait for a window, and when it opens.
     openings: BTreeMap<String, Duration>,
@@ -45,8 +45,8 @@ impl Timetable {
     /// A timetable with the agent's own schedule, first due at this time.
     #[must_use]
     pub fn new(schedule: Schedule, first: Duration) -> Self {
-        let everybody = ScheduleRow { schedule, at: first };
-        Self { everybody, own: BTreeMap::new(), openings: BTreeMap::new() }
+        let agent = ScheduleRow { schedule, at: first };
+        Self { agent, own: BTreeMap::new(), openings: BTreeMap::new() }
     }
 
     /// Sets the schedules of containers. A container whose schedule did not change keeps its turn;
@@ -80,7 +80,7 @@ impl Timetable {
     #[must_use]
     pub fn next(&self) -> Duration {
         let openings = self.openings.values().copied();
-        self.rows().map(|row| row.at).chain(openings).min().unwrap_or(self.everybody.at)
+        self.rows().map(|row| row.at).chain(openings).min().unwrap_or(self.agent.at)
     }
 
     /// Whether anything follows the wall clock, which may be set.
@@ -93,9 +93,9 @@ impl Timetable {
     /// The containers that are due now. Their next turn is one delay later.
     pub fn take_due(&mut self, now: Duration, delay: impl Fn(&Schedule) -> Duration) -> Due {
         let mut due = Due::default();
-        if self.everybody.at <= now {
-            due.everybody = true;
-            self.everybody.at = now + delay(&self.everybody.schedule);
+        if self.agent.at <= now {
+            due.all = true;
+            self.agent.at = now + delay(&self.agent.schedule);
         }
         for (name, row) in self.own.iter_mut().filter(|(_, row)| row.at <= now) {
             due.names.insert(name.clone());
@@ -109,14 +109,14 @@ impl Timetable {
 
     /// Recalculates the cron schedules from the wall clock.
     pub fn check_clock(&mut self, now: Duration, delay: impl Fn(&Schedule) -> Duration) {
-        let rows = std::iter::once(&mut self.everybody).chain(self.own.values_mut());
+        let rows = std::iter::once(&mut self.agent).chain(self.own.values_mut());
         for row in rows.filter(|row| row.at > now && matches!(row.schedule, Schedule::Cron(_))) {
             row.at = now + delay(&row.schedule);
         }
     }
 
     fn rows(&self) -> impl Iterator<Item = &ScheduleRow> {
-        std::iter::once(&self.everybody).chain(self.own.values())
+        std::iter::once(&self.agent).chain(self.own.values())
     }
 }
 
@@ -144,12 +144,12 @@ mod tests {
         let mut table = Timetable::new(schedule("15m"), minutes(0));
         let own = BTreeMap::from([("till".to_owned(), schedule("5m"))]);
         table.follow(own.clone(), minutes(0), interval);
-        assert_eq!(table.take_due(minutes(0), interval), Due { everybody: true, ..Due::default() });
+        assert_eq!(table.take_due(minutes(0), interval), Due { all: true, ..Due::default() });
         assert_eq!(table.next(), minutes(5));
         table.follow(own, minutes(3), interval);
         assert_eq!(table.next(), minutes(5), "a container that stays keeps its turn");
         let due = table.take_due(minutes(5), interval);
-        assert_eq!((due.everybody, due.names.len()), (false, 1));
+        assert_eq!((due.all, due.names.len()), (false, 1));
         assert_eq!(table.next(), minutes(10));
         table.follow(BTreeMap::new(), minutes(6), interval);
         assert_eq!(table.next(), minutes(15), "a container that is gone has no turn");
@@ -158,22 +158,22 @@ mod tests {
     #[test]
     fn a_late_round_does_not_make_up_for_missed_ones() {
         let mut table = Timetable::new(schedule("1m"), minutes(0));
-        assert!(table.take_due(minutes(100), interval).everybody);
-        assert!(table.take_due(minutes(100), interval).is_nobody());
+        assert!(table.take_due(minutes(100), interval).all);
+        assert!(table.take_due(minutes(100), interval).is_empty());
         assert_eq!(table.next(), minutes(101));
     }
 
     #[test]
     fn a_daily_round_at_one_meets_a_window_that_opens_at_four() {
         let mut table = Timetable::new(schedule("0 1 * * *"), minutes(60));
-        assert!(table.take_due(minutes(60), interval).everybody);
+        assert!(table.take_due(minutes(60), interval).all);
         table.await_openings(BTreeMap::from([("till".to_owned(), minutes(240))]));
         assert_eq!(table.next(), minutes(240));
-        assert!(table.take_due(minutes(239), interval).is_nobody());
+        assert!(table.take_due(minutes(239), interval).is_empty());
         let due = table.take_due(minutes(240), interval);
         let names = BTreeSet::from(["till".to_owned()]);
-        assert_eq!(due, Due { everybody: false, names });
-        assert!(table.take_due(minutes(240), interval).is_nobody(), "it is due once");
+        assert_eq!(due, Due { all: false, names });
+        assert!(table.take_due(minutes(240), interval).is_empty(), "it is due once");
     }
 
     #[test]
@@ -187,10 +187,7 @@ mod tests {
         assert_eq!(table.own["till"].at, minutes(60), "its own turn is as it was");
         // The clock was set back: the opening is further away.
         table.await_openings(BTreeMap::from([("till".to_owned(), minutes(70))]));
-        assert_eq!(
-            table.take_due(minutes(15), interval),
-            Due { everybody: true, ..Due::default() }
-        );
+        assert_eq!(table.take_due(minutes(15), interval), Due { all: true, ..Due::default() });
     }
 
     #[test]

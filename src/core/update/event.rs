@@ -41,7 +41,8 @@ pub enum Event {
         dependents: Vec<String>,
     },
     /// An unfinished update is continued.
-    TakenUp {
+    #[serde(rename = "taken_up")]
+    Continued {
         container: String,
         /// What happens with it now.
         intent: String,
@@ -77,7 +78,8 @@ pub enum Event {
         helper: String,
     },
     /// The rollback begins.
-    GoingBack { container: String, cause: Cause },
+    #[serde(rename = "going_back")]
+    RollingBack { container: String, cause: Cause },
     /// An update ended.
     UpdateEnded(Box<Record>),
     /// A round ended.
@@ -102,13 +104,13 @@ impl Event {
     pub fn container(&self) -> Option<&str> {
         match self {
             Self::UpdateBegun { container, .. }
-            | Self::TakenUp { container, .. }
+            | Self::Continued { container, .. }
             | Self::StepBegun { container, .. }
             | Self::StepDone { container, .. }
             | Self::Pulling { container, .. }
             | Self::FetchedAhead { container, .. }
             | Self::SelfUpdating { container, .. }
-            | Self::GoingBack { container, .. } => Some(container),
+            | Self::RollingBack { container, .. } => Some(container),
             Self::UpdateEnded(record) => Some(&record.container),
             Self::Warning { container, .. } => {
                 Some(container).filter(|name| !name.is_empty()).map(String::as_str)
@@ -154,13 +156,13 @@ pub struct NumberedEvent {
 /// A receiver of the events of one update or round, while they happen. It must not block.
 pub trait Listener: Send + Sync {
     /// Receives one event.
-    fn hear(&self, event: &Event);
+    fn receive(&self, event: &Event);
 }
 
 /// A receiver of all events of an agent. It must not block.
 pub trait EventSink: Send + Sync {
     /// Receives one event.
-    fn hear(&self, event: &NumberedEvent);
+    fn receive(&self, event: &NumberedEvent);
 }
 
 /// Ignores all events.
@@ -168,5 +170,5 @@ pub trait EventSink: Send + Sync {
 pub struct NullSink;
 
 impl EventSink for NullSink {
-    fn hear(&self, _event: &NumberedEvent) {}
+    fn receive(&self, _event: &NumberedEvent) {}
 }

@@ -1,18 +1,18 @@
-//! What an update needs for itself while it is in flight, so that two updates run side by side only
-//! if neither can change what the other relies on.
+//! What a running update needs exclusively. Two updates run at the same time only if neither can
+//! change what the other relies on.
 
 use std::collections::BTreeSet;
 
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::update::plan::Plan;
 
-/// What an update, or another act on a container, needs for itself.
+/// What an update, or another action on a container, needs exclusively.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Footprint {
     /// The names of the containers that it may stop, rename, create or remove.
     pub containers: BTreeSet<String>,
-    /// The local tags that it may move, and the images that it may tag, pull or drop: the local tag
-    /// of the main container, and the digests of the image before and after.
+    /// The local tags that it may move, and the images that it may tag, pull or remove: the local
+    /// tag of the main container, and the digests of the image before and after.
     images: BTreeSet<String>,
 }
 
@@ -38,7 +38,7 @@ impl Footprint {
         Self { containers: BTreeSet::new(), images }
     }
 
-    /// The footprint of an act on these containers that touches no image.
+    /// The footprint of an action on these containers that touches no image.
     #[must_use]
     pub fn of_containers(names: impl IntoIterator<Item = String>) -> Self {
         Self { containers: names.into_iter().collect(), images: BTreeSet::new() }
@@ -52,21 +52,21 @@ impl Footprint {
     }
 
     /// Whether the two must run one after the other. Containers that depend on each other are
-    /// members of one plan, so a common member is enough to see that.
+    /// members of one plan, so a common member is enough to detect that.
     #[must_use]
     pub fn conflicts_with(&self, other: &Self) -> bool {
         !self.containers.is_disjoint(&other.containers) || !self.images.is_disjoint(&other.images)
     }
 }
 
-/// Things that conflict with each other, each with its place in the order that was given.
+/// Things that conflict with each other, each with its position in the given order.
 struct Group<T> {
     footprints: Vec<Footprint>,
     things: Vec<(usize, T)>,
 }
 
-/// Sorts things into groups: what conflicts is in one group, in the given order. The groups can run
-/// side by side.
+/// Sorts things into groups: conflicting things are in one group, in the given order. The groups
+/// can run at the same time.
 #[must_use]
 pub fn side_by_side<T>(things: Vec<T>, footprint: impl Fn(&T) -> Footprint) -> Vec<Vec<T>> {
     let mut groups: Vec<Group<T>> = Vec::new();

@@ -56,7 +56,7 @@ impl HealthPolicy {
 pub struct Sample {
     /// Time since the start of the container, by the monotonic clock.
     pub at: Duration,
-    pub sight: ContainerStatus,
+    pub status: ContainerStatus,
 }
 
 /// What the agent can see of a container.
@@ -65,9 +65,9 @@ pub enum ContainerStatus {
     /// It runs; nothing is known of its health.
     Running,
     /// Its gate says that it is healthy.
-    Well,
+    Healthy,
     /// Its gate says that it is not healthy yet; during the stable window: no longer.
-    NotWell(String),
+    NotHealthy(String),
     /// A check that the agent itself ran has failed. The Engine would not say `unhealthy` yet.
     Failing(String),
     /// No run of its HEALTHCHECK has ended yet.
@@ -100,11 +100,11 @@ pub enum HealthVerdict {
         until: Duration,
     },
     /// It has proved itself.
-    Well,
+    Healthy,
     /// It has failed, and the image is to blame.
     Failed(String),
     /// Something else than the image ended the verification.
-    Spoilt(String),
+    Inconclusive(String),
     /// Its health was never checked, so there is no verdict.
     Unknown(String),
     /// A person ended it.
@@ -124,13 +124,13 @@ pub fn verdict(policy: &HealthPolicy, samples: &[Sample], now: Duration) -> Heal
         Gate::Healthcheck | Gate::Probe => None,
     };
     for sample in samples {
-        match fatal(&sample.sight) {
+        match fatal(&sample.status) {
             Some(verdict) => return verdict,
-            None => match (&sample.sight, well_since) {
-                (ContainerStatus::Well, None) if sample.at <= policy.timeout => {
+            None => match (&sample.status, well_since) {
+                (ContainerStatus::Healthy, None) if sample.at <= policy.timeout => {
                     well_since = Some(sample.at)
                 }
-                (ContainerStatus::NotWell(detail), Some(_)) => {
+                (ContainerStatus::NotHealthy(detail), Some(_)) => {
                     return HealthVerdict::Failed(format!(
                         "was well, then was not any more: {detail}"
                     ));
@@ -142,8 +142,8 @@ pub fn verdict(policy: &HealthPolicy, samples: &[Sample], now: Duration) -> Heal
     by_time(policy, samples, well_since, now)
 }
 
-fn fatal(sight: &ContainerStatus) -> Option<HealthVerdict> {
-    match sight {
+fn fatal(status: &ContainerStatus) -> Option<HealthVerdict> {
+    match status {
         ContainerStatus::Exited { code, out_of_memory: true } => Some(HealthVerdict::Failed(
             format!("was killed for using too much memory (exit code {code})"),
         )),
@@ -162,10 +162,10 @@ fn fatal(sight: &ContainerStatus) -> Option<HealthVerdict> {
         ContainerStatus::Removed => {
             Some(HealthVerdict::Person("a person removed the new container".into()))
         }
-        ContainerStatus::EngineLost(detail) => Some(HealthVerdict::Spoilt(detail.clone())),
+        ContainerStatus::EngineLost(detail) => Some(HealthVerdict::Inconclusive(detail.clone())),
         ContainerStatus::Running
-        | ContainerStatus::Well
-        | ContainerStatus::NotWell(_)
+        | ContainerStatus::Healthy
+        | ContainerStatus::NotHealthy(_)
         | ContainerStatus::Failing(_)
         | ContainerStatus::NeverChecked
         | ContainerStatus::Unchecked => None,
@@ -179,7 +179,7 @@ fn by_time(
     now: Duration,
 ) -> HealthVerdict {
     match well_since {
-        Some(since) if now >= since + policy.stable => HealthVerdict::Well,
+        Some(since) if now >= since + policy.stable => HealthVerdict::Healthy,
         Some(since) => HealthVerdict::Wait { until: since + policy.stable },
         None if now >= policy.timeout => not_in_time(policy, samples),
         None => HealthVerdict::Wait { until: policy.timeout },
@@ -188,7 +188,7 @@ fn by_time(
 
 fn not_in_time(policy: &HealthPolicy, samples: &[Sample]) -> HealthVerdict {
     let timeout = humantime::format_duration(policy.timeout);
-    match samples.last().map(|last| &last.sight) {
+    match samples.last().map(|last| &last.status) {
         Some(ContainerStatus::Unchecked) => {
             return HealthVerdict::Unknown(format!(
                 "the Engine was started again, and did not run the HEALTHCHECK within {timeout}"
@@ -201,8 +201,8 @@ fn not_in_time(policy: &HealthPolicy, samples: &[Sample]) -> HealthVerdict {
         }
         _ => {}
     }
-    let last = samples.iter().rev().find_map(|sample| match &sample.sight {
-        ContainerStatus::NotWell(detail) | ContainerStatus::Failing(detail)
+    let last = samples.iter().rev().find_map(|sample| match &sample.status {
+        ContainerStatus::NotHealthy(detail) | ContainerStatus::Failing(detail)
             if !detail.is_empty() =>
         {
             Some(detail)
@@ -230,7 +230,7 @@ mod tests {
     fn check(gate: Gate, samples: &[(u64, ContainerStatus)], now: u64) -> HealthVerdict {
         let samples: Vec<_> = samples
             .iter()
-            .map(|(at, sight)| Sample { at: seconds(*at), sight: sight.clone() })
+            .map(|(at, status)| Sample { at: seconds(*at), status: status.clone() })
             .collect();
         verdict(&policy(gate), &samples, seconds(now))
     }
@@ -262,7 +262,7 @@ mod tests {
     fn without_a_gate_it_must_run_for_the_stable_window() {
         let running = [(0, ContainerStatus::Running)];
         assert_eq!(check(Gate::Running, &running, 29), HealthVerdict::Wait { until: seconds(30) });
-        assert_eq!(check(Gate::Running, &running, 30), HealthVerdict::Well);
+        assert_eq!(check(Gate::Running, &running, 30), HealthVerdict::Healthy);
     }
 
     #[test]
@@ -277,24 +277,24 @@ mod tests {
     fn an_exit_that_is_seen_late_is_still_an_exit() {
         assert!(matches!(check(Gate::Running, &[(31, exit(1))], 31), HealthVerdict::Failed(_)));
         let lost = [(31, ContainerStatus::EngineLost("the event stream ended".into()))];
-        assert!(matches!(check(Gate::Running, &lost, 31), HealthVerdict::Spoilt(_)));
+        assert!(matches!(check(Gate::Running, &lost, 31), HealthVerdict::Inconclusive(_)));
     }
 
     #[test]
     fn a_slow_healthcheck_has_its_time_and_then_its_stable_window() {
         let slow = HealthPolicy { timeout: seconds(240), ..policy(Gate::Healthcheck) };
-        let well = [Sample { at: seconds(180), sight: ContainerStatus::Well }];
+        let well = [Sample { at: seconds(180), status: ContainerStatus::Healthy }];
         assert_eq!(verdict(&slow, &[], seconds(179)), HealthVerdict::Wait { until: seconds(240) });
         assert_eq!(
             verdict(&slow, &well, seconds(209)),
             HealthVerdict::Wait { until: seconds(210) }
         );
-        assert_eq!(verdict(&slow, &well, seconds(210)), HealthVerdict::Well);
+        assert_eq!(verdict(&slow, &well, seconds(210)), HealthVerdict::Healthy);
     }
 
     #[test]
     fn never_healthy_fails_at_the_timeout_with_the_last_word() {
-        let samples = [(5, ContainerStatus::NotWell("connection refused".into()))];
+        let samples = [(5, ContainerStatus::NotHealthy("connection refused".into()))];
         assert_eq!(check(Gate::Probe, &samples, 59), HealthVerdict::Wait { until: seconds(60) });
         let expected = "was not well within 1m: connection refused";
         assert_eq!(check(Gate::Probe, &samples, 60), HealthVerdict::Failed(expected.into()));
@@ -303,21 +303,22 @@ mod tests {
     #[test]
     fn health_that_is_lost_in_the_stable_window_is_a_failure() {
         let samples =
-            [(5, ContainerStatus::Well), (20, ContainerStatus::NotWell("timed out".into()))];
+            [(5, ContainerStatus::Healthy), (20, ContainerStatus::NotHealthy("timed out".into()))];
         assert!(matches!(check(Gate::Probe, &samples, 20), HealthVerdict::Failed(_)));
-        let samples = [(5, ContainerStatus::Well), (20, ContainerStatus::Unhealthy(String::new()))];
+        let samples =
+            [(5, ContainerStatus::Healthy), (20, ContainerStatus::Unhealthy(String::new()))];
         assert!(matches!(check(Gate::Healthcheck, &samples, 20), HealthVerdict::Failed(_)));
     }
 
     #[test]
-    fn an_engine_restart_spoils_the_verdict_and_blames_nobody() {
+    fn an_engine_restart_makes_the_verdict_inconclusive() {
         let samples =
             [(5, ContainerStatus::EngineLost("the event stream ended".into())), (6, exit(255))];
-        assert!(matches!(check(Gate::Running, &samples, 6), HealthVerdict::Spoilt(_)));
+        assert!(matches!(check(Gate::Running, &samples, 6), HealthVerdict::Inconclusive(_)));
     }
 
     #[test]
-    fn a_healthcheck_that_nobody_runs_any_more_blames_nobody() {
+    fn a_healthcheck_that_no_longer_runs_is_inconclusive() {
         let unchecked = (1, ContainerStatus::Unchecked);
         let stale = [unchecked.clone()];
         assert_eq!(
@@ -325,7 +326,7 @@ mod tests {
             HealthVerdict::Wait { until: seconds(60) }
         );
         assert!(matches!(check(Gate::Healthcheck, &stale, 60), HealthVerdict::Unknown(_)));
-        let checked = [unchecked, (5, ContainerStatus::NotWell("connection refused".into()))];
+        let checked = [unchecked, (5, ContainerStatus::NotHealthy("connection refused".into()))];
         assert!(matches!(check(Gate::Healthcheck, &checked, 60), HealthVerdict::Failed(_)));
     }
 
@@ -333,21 +334,24 @@ mod tests {
     fn a_check_that_never_ran_is_no_verdict_on_the_image() {
         let never = [(0, ContainerStatus::NeverChecked)];
         assert!(matches!(check(Gate::Healthcheck, &never, 60), HealthVerdict::Unknown(_)));
-        let failed =
-            [(0, ContainerStatus::NeverChecked), (40, ContainerStatus::NotWell("refused".into()))];
+        let failed = [
+            (0, ContainerStatus::NeverChecked),
+            (40, ContainerStatus::NotHealthy("refused".into())),
+        ];
         assert!(matches!(check(Gate::Healthcheck, &failed, 60), HealthVerdict::Failed(_)));
     }
 
     #[test]
-    fn a_failure_that_is_none_yet_does_not_take_back_that_it_was_well() {
-        let samples = [(5, ContainerStatus::Well), (20, ContainerStatus::Failing("busy".into()))];
-        assert_eq!(check(Gate::Healthcheck, &samples, 35), HealthVerdict::Well);
+    fn a_single_failed_check_does_not_end_the_stable_window() {
+        let samples =
+            [(5, ContainerStatus::Healthy), (20, ContainerStatus::Failing("busy".into()))];
+        assert_eq!(check(Gate::Healthcheck, &samples, 35), HealthVerdict::Healthy);
     }
 
     #[test]
-    fn becoming_well_after_the_timeout_comes_too_late() {
+    fn becoming_healthy_after_the_timeout_is_too_late() {
         assert!(matches!(
-            check(Gate::Healthcheck, &[(61, ContainerStatus::Well)], 61),
+            check(Gate::Healthcheck, &[(61, ContainerStatus::Healthy)], 61),
             HealthVerdict::Failed(_)
         ));
     }

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_image_is_told_that_it_asks_for_too_long() {
+    fn only_the_healthcheck_of_an_image_can_be_too_long() {
         let year = 8_760 * 3_600_000_000_000_u64;
         let slow = json!({ "Test": ["CMD", "/check"], "StartPeriod": year });
         let container = with_healthcheck(&slow);

@@ -32,9 +32,9 @@ pub struct FoundContainer {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Health {
     /// It was healthy by its own health policy, for the whole time that this policy asks for.
-    Well,
+    Healthy,
     /// It was not healthy.
-    Unwell,
+    Unhealthy,
     /// Unknown: its HEALTHCHECK has not run since the watch began, or the watch was too short.
     #[default]
     Unknown,
@@ -118,19 +118,19 @@ pub fn service(name: &str) -> Option<&str> {
 /// The restart policies show whether an update was committed: before the commit the holder has `no`
 /// and the parked container is started at boot; after the commit it is the other way round.
 #[must_use]
-pub fn remedy(party: &OrphanGroup) -> OrphanAction {
-    if let Err(why) = &party.proof {
+pub fn action(group: &OrphanGroup) -> OrphanAction {
+    if let Err(why) = &group.proof {
         return OrphanAction::Unproven(why.clone());
     }
-    if !party.has_settled {
+    if !group.has_settled {
         return OrphanAction::Wait;
     }
-    match (&party.old, &party.holder, &party.new) {
+    match (&group.old, &group.holder, &group.new) {
         (Some(_), _, Some(new)) if new.running => {
             OrphanAction::Leave("the new one runs under our name")
         }
         (Some(_), None, _) => OrphanAction::RestoreOld,
-        (Some(old), Some(holder), _) => with_old(old, holder, party.health),
+        (Some(old), Some(holder), _) => with_old(old, holder, group.health),
         // Only an update creates a container that the Engine must not start.
         (None, Some(_), Some(new)) if new.running || !new.policy.is_no() => {
             OrphanAction::Leave("the new one runs, or may be started by the Engine")
@@ -150,13 +150,13 @@ fn with_old(old: &FoundContainer, holder: &FoundContainer, health: Health) -> Or
     match (old.running, holder.running, health) {
         (true, _, _) if is_uncommitted => OrphanAction::RestoreOld,
         (true, ..) => OrphanAction::Leave("the old one runs, and it is unknown why"),
-        (false, true, Health::Well) => {
+        (false, true, Health::Healthy) => {
             let policy = is_uncommitted.then(|| old.policy.clone());
             OrphanAction::RemoveOld { policy }
         }
         (false, true, Health::Unknown) => OrphanAction::Wait,
         (false, _, _) if is_uncommitted => OrphanAction::RestoreOld,
-        (false, true, Health::Unwell) => {
+        (false, true, Health::Unhealthy) => {
             OrphanAction::Leave("the container with the service's name is not healthy")
         }
         // A person may have stopped the service on purpose.
@@ -167,32 +167,32 @@ fn with_old(old: &FoundContainer, holder: &FoundContainer, health: Health) -> Or
 /// The actions for services that depend on each other, from the action for each: all of them get
 /// their old containers back, or none. Once one old container is removed, all are committed.
 #[must_use]
-pub fn together(parties: &[&OrphanGroup], remedies: Vec<OrphanAction>) -> Vec<OrphanAction> {
-    let any = |remedy: &OrphanAction| remedies.contains(remedy);
+pub fn together(groups: &[&OrphanGroup], actions: Vec<OrphanAction>) -> Vec<OrphanAction> {
+    let any = |action: &OrphanAction| actions.contains(action);
     if any(&OrphanAction::Wait) {
-        return vec![OrphanAction::Wait; remedies.len()];
+        return vec![OrphanAction::Wait; actions.len()];
     }
     // If one were rolled back alone, the one that stays would lose the container it depends on.
-    if remedies.iter().any(|remedy| matches!(remedy, OrphanAction::Unproven(_))) {
-        let stays = |remedy| match remedy {
+    if actions.iter().any(|action| matches!(action, OrphanAction::Unproven(_))) {
+        let stays = |action| match action {
             unproven @ OrphanAction::Unproven(_) => unproven,
             _ => OrphanAction::Leave("nothing shows who created a container that depends on it"),
         };
-        return remedies.into_iter().map(stays).collect();
+        return actions.into_iter().map(stays).collect();
     }
-    let can_go_back = |(party, remedy): (&&OrphanGroup, &OrphanAction)| {
-        party.has_old_container()
-            || matches!(remedy, OrphanAction::RemoveNew | OrphanAction::Resume)
+    let can_go_back = |(group, action): (&&OrphanGroup, &OrphanAction)| {
+        group.has_old_container()
+            || matches!(action, OrphanAction::RemoveNew | OrphanAction::Resume)
     };
-    if !any(&OrphanAction::RestoreOld) || !parties.iter().zip(&remedies).all(can_go_back) {
-        return remedies;
+    if !any(&OrphanAction::RestoreOld) || !groups.iter().zip(&actions).all(can_go_back) {
+        return actions;
     }
-    let back = |(party, remedy): (&&OrphanGroup, OrphanAction)| match remedy {
+    let back = |(group, action): (&&OrphanGroup, OrphanAction)| match action {
         OrphanAction::RemoveNew => OrphanAction::Resume,
-        OrphanAction::RemoveOld { .. } if party.has_old_container() => OrphanAction::RestoreOld,
-        remedy => remedy,
+        OrphanAction::RemoveOld { .. } if group.has_old_container() => OrphanAction::RestoreOld,
+        action => action,
     };
-    parties.iter().zip(remedies.clone()).map(back).collect()
+    groups.iter().zip(actions.clone()).map(back).collect()
 }
 
 #[cfg(test)]
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn services_that_hang_on_each_other_go_back_together_or_not_at_all() {
+    fn services_that_depend_on_each_other_are_rolled_back_together_or_not_at_all() {
         use OrphanAction::{Leave, RemoveNew, RestoreOld, Resume, Unproven, Wait};
         let parked = OrphanGroup { old: found(false, "always"), ..OrphanGroup::default() };
         let committed = OrphanGroup { holder: found(true, "always"), ..OrphanGroup::default() };
@@ -251,12 +251,12 @@ mod tests {
         assert!(!with(&["y"]).hangs_on(&other));
     }
 
-    fn party(
+    fn group(
         holder: Option<FoundContainer>,
         old: Option<FoundContainer>,
         new: Option<FoundContainer>,
     ) -> OrphanGroup {
-        let (has_settled, health) = (true, Health::Well);
+        let (has_settled, health) = (true, Health::Healthy);
         OrphanGroup { holder, old, new, has_settled, health, ..OrphanGroup::default() }
     }
 
@@ -265,7 +265,7 @@ mod tests {
         old: Option<FoundContainer>,
         new: Option<FoundContainer>,
     ) -> OrphanAction {
-        remedy(&party(holder, old, new))
+        action(&group(holder, old, new))
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parked_one_beside_a_proven_holder_is_debris() {
+    fn a_parked_container_beside_a_proven_holder_is_removed() {
         let committed = check(found(true, "always"), found(false, "no"), None);
         assert_eq!(committed, OrphanAction::RemoveOld { policy: None });
         let uncommitted = check(found(true, "no"), found(false, "always"), None);
@@ -294,24 +294,24 @@ mod tests {
         );
         assert_eq!(check(found(true, "no"), found(true, "always"), None), OrphanAction::RestoreOld);
         let unwell = OrphanGroup {
-            health: Health::Unwell,
-            ..party(found(true, "no"), found(false, "always"), None)
+            health: Health::Unhealthy,
+            ..group(found(true, "no"), found(false, "always"), None)
         };
-        assert_eq!(remedy(&unwell), OrphanAction::RestoreOld);
+        assert_eq!(action(&unwell), OrphanAction::RestoreOld);
     }
 
     #[test]
     fn what_has_not_proved_itself_is_never_committed() {
         let of = |health, holder, old| {
-            remedy(&OrphanGroup { health, ..party(found(true, holder), found(false, old), None) })
+            action(&OrphanGroup { health, ..group(found(true, holder), found(false, old), None) })
         };
         assert_eq!(of(Health::Unknown, "no", "always"), OrphanAction::Wait);
         assert_eq!(of(Health::Unknown, "always", "no"), OrphanAction::Wait);
-        assert!(matches!(of(Health::Unwell, "always", "no"), OrphanAction::Leave(_)));
+        assert!(matches!(of(Health::Unhealthy, "always", "no"), OrphanAction::Leave(_)));
     }
 
     #[test]
-    fn a_service_that_somebody_stopped_stays_stopped() {
+    fn a_service_that_a_person_stopped_stays_stopped() {
         let is_left = |holder, old, new| matches!(check(holder, old, new), OrphanAction::Leave(_));
         assert!(is_left(found(false, "always"), found(false, "no"), None));
         assert!(is_left(found(false, "always"), found(true, "no"), None));
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_one_that_never_served_is_debris() {
+    fn a_new_container_that_never_served_is_removed() {
         assert_eq!(check(found(true, "always"), None, found(false, "no")), OrphanAction::RemoveNew);
         assert_eq!(check(found(false, "always"), None, fresh("no")), OrphanAction::Resume);
         for new in [found(true, "no"), found(false, "always")] {
@@ -334,17 +334,17 @@ mod tests {
         for holder in &any {
             for old in &any {
                 for new in &any {
-                    let party = party(holder.clone(), old.clone(), new.clone());
-                    let strange = OrphanGroup { proof: Err("Config.Env".into()), ..party };
-                    assert_eq!(remedy(&strange), OrphanAction::Unproven("Config.Env".into()));
+                    let group = group(holder.clone(), old.clone(), new.clone());
+                    let strange = OrphanGroup { proof: Err("Config.Env".into()), ..group };
+                    assert_eq!(action(&strange), OrphanAction::Unproven("Config.Env".into()));
                 }
             }
         }
     }
 
     #[test]
-    fn what_changed_just_now_may_be_somebody_elses() {
-        let settled = party(None, found(false, "always"), None);
-        assert_eq!(remedy(&OrphanGroup { has_settled: false, ..settled }), OrphanAction::Wait);
+    fn containers_that_changed_just_now_are_left_alone() {
+        let settled = group(None, found(false, "always"), None);
+        assert_eq!(action(&OrphanGroup { has_settled: false, ..settled }), OrphanAction::Wait);
     }
 }

@@ -19,7 +19,7 @@ pub struct ContainerState {
 /// What the Engine says about one member of an update.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemberState {
-    /// The container to be replaced, under whatever name it has now.
+    /// The container to be replaced, under its present name.
     pub old: Option<ContainerState>,
     /// The container to replace it.
     pub new: Option<ContainerState>,

@@ -3,7 +3,7 @@
 //!
 //! The process that holds the lock of the state directory works; all others wait. The file
 //! described here says who may take the lock: while the update is requested, the helper; once it
-//! has ended, the agent in whichever of the two containers remains.
+//! has ended, the agent in the container that remains.
 
 use std::time::Duration;
 
@@ -72,8 +72,8 @@ pub struct SelfUpdate {
     /// The ID of the newest update in the history when the self-update was requested, empty if
     /// there was none. The helper ended all newer updates, and they are not reported yet. Absent in
     /// a file of an older program.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told_until: Option<String>,
+    #[serde(rename = "reported_until", default, skip_serializing_if = "Option::is_none")]
+    pub reported_until: Option<String>,
 }
 
 impl SelfUpdate {
@@ -92,14 +92,14 @@ impl SelfUpdate {
             task,
             to: plan.to.clone(),
             helpers: 1,
-            told_until: None,
+            reported_until: None,
         }
     }
 
     /// The updates that the helper has ended, oldest first, from a history with the newest first.
     #[must_use]
-    pub fn untold(&self, history: Vec<Record>) -> Vec<Record> {
-        let Some(known) = &self.told_until else { return Vec::new() };
+    pub fn unreported(&self, history: Vec<Record>) -> Vec<Record> {
+        let Some(known) = &self.reported_until else { return Vec::new() };
         let mut records: Vec<_> =
             history.into_iter().take_while(|record| record.id != *known).collect();
         records.reverse();
@@ -224,7 +224,7 @@ mod tests {
             task: SelfUpdateTask::Update { force: false },
             to: offer("two"),
             helpers,
-            told_until: None,
+            reported_until: None,
         }
     }
 
@@ -256,17 +256,17 @@ mod tests {
     #[test]
     fn what_the_helper_has_ended_is_what_is_newer_than_the_question() {
         let history = || ["3", "2", "1"].map(record).to_vec();
-        for (told_until, expected) in [
+        for (reported_until, expected) in [
             (None, vec![]),
             (Some("3"), vec![]),
             (Some("1"), vec!["2", "3"]),
             (Some(""), vec!["1", "2", "3"]),
         ] {
-            let told_until = told_until.map(str::to_owned);
-            let self_update = SelfUpdate { told_until, ..self_update(LockOwner::Agent, 1) };
-            let untold = self_update.untold(history());
-            let ids: Vec<_> = untold.iter().map(|record| record.id.as_str()).collect();
-            assert_eq!(ids, expected, "{:?}", self_update.told_until);
+            let reported_until = reported_until.map(str::to_owned);
+            let self_update = SelfUpdate { reported_until, ..self_update(LockOwner::Agent, 1) };
+            let unreported = self_update.unreported(history());
+            let ids: Vec<_> = unreported.iter().map(|record| record.id.as_str()).collect();
+            assert_eq!(ids, expected, "{:?}", self_update.reported_until);
         }
     }
 
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gets_the_lock_settles_what_is_left_and_never_for_ever() {
+    fn the_lock_owner_settles_a_self_update_with_a_limited_number_of_helpers() {
         let asked = |helpers| Some(self_update(LockOwner::Helper, helpers));
         for (self_update, has_own_journal, expected) in [
             (None, false, LockOwnerAction::Nothing),

@@ -49,7 +49,7 @@ fn word(blame: Blame) -> &'static str {
 }
 
 #[test]
-fn whose_fault_it_is_shows_in_the_message_of_every_engine() {
+fn the_message_of_every_engine_shows_the_fault() {
     let mut wrong = Vec::new();
     for (engine, collection) in collections() {
         for Message { case, message, blame } in collection.messages {
@@ -116,7 +116,7 @@ fn a_program_that_the_machine_lacks_is_not_the_images() {
 }
 
 #[test]
-fn what_nobody_knows_is_never_the_images() {
+fn an_unknown_message_never_blames_the_image() {
     for message in [
         "",
         "something else",
@@ -171,7 +171,7 @@ fn what_stands_below_a_mount_of_the_container_is_not_the_images() {
 }
 
 #[test]
-fn only_who_starts_programs_tells_of_a_damaged_copy() {
+fn only_messages_of_program_starters_show_a_damaged_copy() {
     for words in [
         "exec /till: exec format error",
         "exec /usr/bin/app: no such file or directory",

@@ -36,7 +36,7 @@ fn back(resume: &Resume) -> bool {
 }
 
 #[test]
-fn before_the_switch_the_way_leads_back_without_blame() {
+fn before_the_switch_an_update_is_rolled_back_without_blame() {
     let reality = alone(seen("till", true, true), None, false);
     for step in [Step::Pull, Step::Sync, Step::Create] {
         for mark in [Mark::Started, Mark::Done] {
@@ -78,7 +78,7 @@ fn a_switch_that_was_cut_short_is_finished_where_no_gap_is_added() {
 }
 
 #[test]
-fn a_stop_that_is_under_way_is_waited_for_and_not_taken_for_a_life() {
+fn a_running_stop_is_waited_for_and_is_no_new_start() {
     let mut reality =
         alone(seen("till", true, true), seen("pilotfish-new-till", false, false), false);
     let mut progress = up_to(Step::Switch, Mark::Started);
@@ -101,7 +101,7 @@ fn a_running_new_container_is_verified_again_at_most_three_times() {
 }
 
 #[test]
-fn an_old_one_that_runs_again_wins() {
+fn an_old_container_that_runs_again_stays() {
     let reality = alone(seen("pilotfish-old-till", true, true), seen("till", false, true), true);
     assert!(back(&resume(&up_to(Step::Verify, Mark::Started), &reality)));
 }
@@ -178,7 +178,7 @@ fn a_stop_of_a_dependent_that_is_under_way_is_waited_for() {
 }
 
 #[test]
-fn what_a_person_took_away_whole_stays_away() {
+fn containers_that_a_person_removed_are_not_recreated() {
     let mut progress = up_to(Step::Verify, Mark::Started);
     let nothing = alone(None, None, false);
     let parked = alone(seen("pilotfish-old-till", false, true), None, false);

@@ -119,13 +119,35 @@ impl Connection {
         answer
     }
 
+    /// Sends a call whose answer is a list, and gives each row as it comes.
+    ///
+    /// # Errors
+    /// See [`EngineError`]. Rows may have been given before.
+    pub async fn send_for_rows(
+        &self,
+        call: Call<'_>,
+        each: &mut (dyn FnMut(&Value) + Send),
+    ) -> Result<(), EngineError> {
+        let prefix = format!("/v{}", self.api().await?);
+        let answer = self.raw.send_for_rows(&prefix, call, each).await;
+        if answer.as_ref().is_err_and(EngineError::is_engine_unreachable) {
+            self.remember(None);
+        }
+        answer
+    }
+
+    /// Whether the Engine is Podman, as far as it has answered.
+    pub fn is_podman(&self) -> bool {
+        self.known().is_some_and(|agreed| agreed.is_podman)
+    }
+
     /// Sends a call to Podman's own API; `None` where the Engine is another.
     ///
     /// # Errors
     /// See [`EngineError`].
     pub async fn send_to_podman(&self, call: Call<'_>) -> Result<Option<Value>, EngineError> {
         self.api().await?;
-        if !self.known().is_some_and(|agreed| agreed.is_podman) {
+        if !self.is_podman() {
             return Ok(None);
         }
         self.raw.send(podman::PREFIX, call).await.map(Some)

@@ -1,6 +1,6 @@
 //! Lenient reading of the Engine's answers: only what is needed, and unknown words are kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::engine_registries::EngineRegistries;
 use crate::core::docker::image_store::ImageStore;
-use crate::engine::{EngineError, EngineInfo, Listed, ListedImage};
+use crate::engine::{CreatedFrom, EngineError, EngineInfo, ImageFacts, Listed, ListedImage};
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
@@ -69,23 +69,29 @@ fn is_containerd_store(info: &Value) -> bool {
     })
 }
 
-/// The list of containers. An entry without an ID is passed over.
-pub fn containers(list: &Value) -> Result<Vec<Listed>, EngineError> {
-    let rows = array("list containers", list)?;
-    Ok(rows.iter().filter_map(container).collect())
-}
-
-fn container(row: &Value) -> Option<Listed> {
+/// One row of the list of containers; none where it has no ID.
+///
+/// `Image` is the image as the user wrote it only while that still leads to the image that runs;
+/// otherwise the Engine puts the ID there (moby `daemon/list.go`, `refreshImage`). What Podman's
+/// list tells is not relied on.
+pub fn container(row: &Value, is_podman: bool) -> Option<Listed> {
     let id = row.get("Id")?.as_str()?.to_owned();
     let names = row.get("Names").and_then(Value::as_array)?;
     // Links give a container further names, of the form /OTHER/ALIAS.
     let own = names.iter().filter_map(Value::as_str).map(|name| name.trim_start_matches('/'));
     let name = own.min_by_key(|name| name.matches('/').count())?.to_owned();
+    let (image, image_id) = (text(row, "Image"), text(row, "ImageID"));
+    let tells = !is_podman && !image.is_empty() && image != image_id;
+    let descriptor = row.get("ImageManifestDescriptor").unwrap_or(&Value::Null);
     Some(Listed {
         id,
         name,
         state: text(row, "State").to_owned(),
-        image_id: text(row, "ImageID").to_owned(),
+        image_id: image_id.to_owned(),
+        created_from: tells.then(|| CreatedFrom {
+            image: image.to_owned(),
+            manifest: text(descriptor, "digest").parse().ok(),
+        }),
         labels: labels(row.get("Labels")),
         endpoints: endpoints(row),
     })
@@ -97,23 +103,45 @@ pub fn labels(value: Option<&Value>) -> BTreeMap<String, String> {
     pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
-fn endpoints(row: &Value) -> BTreeSet<String> {
+fn endpoints(row: &Value) -> Vec<String> {
     let networks = row.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
-    let networks = networks.into_iter().flatten();
-    networks.map(|(_, endpoint)| text(endpoint, "EndpointID").to_owned()).collect()
+    let endpoints = networks.into_iter().flatten().map(|(_, it)| text(it, "EndpointID"));
+    let mut endpoints: Vec<_> = endpoints.filter(|id| !id.is_empty()).map(str::to_owned).collect();
+    endpoints.sort();
+    endpoints
 }
 
-/// The list of images.
-pub fn images(list: &Value) -> Result<Vec<ListedImage>, EngineError> {
-    let image = |row: &Value| {
-        let tags = row.get("RepoTags").and_then(Value::as_array).into_iter().flatten();
-        Some(ListedImage {
-            id: row.get("Id")?.as_str()?.to_owned(),
-            tags: tags.filter_map(Value::as_str).map(str::to_owned).collect(),
-            created: row.get("Created").and_then(Value::as_i64).unwrap_or(0),
-        })
-    };
-    Ok(array("list images", list)?.iter().filter_map(image).collect())
+/// One row of the list of images; none where it has no ID.
+pub fn image(row: &Value) -> Option<ListedImage> {
+    Some(ListedImage {
+        id: row.get("Id")?.as_str()?.to_owned(),
+        tags: names(row, "RepoTags"),
+        created: row.get("Created").and_then(Value::as_i64).unwrap_or(0),
+    })
+}
+
+/// What one row of the list of images tells of an image; none where it does not tell everything.
+///
+/// containerd's store lists an image whose configuration it could not read without labels and with
+/// 1970 as its date (moby `daemon/containerd/image_list.go`). What Podman's list tells is not
+/// relied on.
+pub fn image_facts(row: &Value, is_podman: bool) -> Option<ImageFacts> {
+    let labels = row.get("Labels")?;
+    let was_read = row.get("Created").and_then(Value::as_i64) > Some(0) || labels.is_object();
+    let id = row.get("Id")?.as_str()?.to_owned();
+    (was_read && !is_podman).then(|| ImageFacts {
+        id,
+        tags: names(row, "RepoTags"),
+        repo_digests: names(row, "RepoDigests"),
+        labels: self::labels(Some(labels)),
+    })
+}
+
+/// The names of an image. Up to API 1.42, one that has none is listed as `<none>:<none>`.
+fn names(row: &Value, key: &str) -> Vec<String> {
+    let names = row.get(key).and_then(Value::as_array).into_iter().flatten();
+    let names = names.filter_map(Value::as_str).filter(|name| !name.starts_with("<none>"));
+    names.map(str::to_owned).collect()
 }
 
 /// When a file was last written, from what the Engine says of its path
@@ -124,11 +152,6 @@ pub fn file_time(stat: &Value) -> Option<DateTime<Utc>> {
     let mode = stat.get("mode").and_then(Value::as_u64)?;
     let time = DateTime::parse_from_rfc3339(text(stat, "mtime")).ok()?;
     (mode & TYPE_BITS == 0).then_some(time.with_timezone(&Utc))
-}
-
-fn array<'a>(call: &'static str, value: &'a Value) -> Result<&'a Vec<Value>, EngineError> {
-    let wrong = || EngineError::Garbage { call, detail: "it is not a list".into() };
-    value.as_array().ok_or_else(wrong)
 }
 
 /// One line of a log: no line end, no control characters that could play with a terminal, not
@@ -147,23 +170,53 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_state_does_not_spoil_the_list() {
-        let list = json!([
-            { "Id": "1", "Names": ["/other/alias", "/till"], "State": "hibernating",
-              "ImageID": "sha256:1", "Labels": { "a": "b", "c": null } },
-            { "Names": ["/no-id"] },
-            "rubbish",
-        ]);
-        let read = containers(&list).expect("a list");
-        assert_eq!(read.len(), 1);
-        assert_eq!(read[0].name, "till");
-        assert_eq!(read[0].state, "hibernating");
-        assert_eq!(read[0].labels.len(), 1);
+    fn an_unknown_state_does_not_spoil_a_row() {
+        let row = json!({
+            "Id": "1", "Names": ["/other/alias", "/till"], "State": "hibernating",
+            "ImageID": "sha256:1", "Labels": { "a": "b", "c": null },
+        });
+        let read = container(&row, false).expect("a container");
+        assert_eq!((read.name.as_str(), read.state.as_str()), ("till", "hibernating"));
+        assert_eq!((read.labels.len(), read.created_from), (1, None));
+        for row in [json!({ "Names": ["/no-id"] }), json!("rubbish"), Value::Null] {
+            assert_eq!(container(&row, false), None);
+        }
     }
 
     #[test]
-    fn a_list_that_is_none_is_an_error() {
-        assert!(containers(&json!({"message": "hello"})).is_err());
+    fn the_image_of_a_row_is_what_the_user_wrote_unless_its_tag_moved() {
+        let manifest = format!("sha256:{}", "1".repeat(64));
+        let of = |image: &str, is_podman: bool| {
+            let row = json!({
+                "Id": "1", "Names": ["/till"], "Image": image, "ImageID": "sha256:1",
+                "ImageManifestDescriptor": { "digest": manifest },
+            });
+            container(&row, is_podman).expect("a container").created_from
+        };
+        let told = of("shop/till:v1", false).expect("it is told");
+        assert_eq!(told.image, "shop/till:v1");
+        assert_eq!(told.manifest.expect("a digest").as_str(), manifest);
+        assert_eq!(of("sha256:1", false), None);
+        assert_eq!(of("", false), None);
+        assert_eq!(of("shop/till:v1", true), None);
+    }
+
+    #[test]
+    fn a_row_that_does_not_tell_everything_of_an_image_tells_nothing() {
+        let row = |created: i64, labels: Value| {
+            json!({
+                "Id": "sha256:1", "Created": created, "Labels": labels,
+                "RepoTags": ["<none>:<none>"], "RepoDigests": ["<none>@<none>", "a@sha256:2"],
+            })
+        };
+        let told = image_facts(&row(7, Value::Null), false).expect("it is told");
+        assert_eq!((told.labels.len(), told.tags.len()), (0, 0));
+        assert_eq!(told.repo_digests, ["a@sha256:2"]);
+        let told = image_facts(&row(0, json!({ "a": "b" })), false).expect("it is told");
+        assert_eq!(told.labels["a"], "b");
+        assert_eq!(image_facts(&row(0, Value::Null), false), None);
+        assert_eq!(image_facts(&row(7, Value::Null), true), None);
+        assert_eq!(image_facts(&json!({ "Id": "sha256:1", "Created": 7 }), false), None);
     }
 
     #[test]

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use futures_util::Stream;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
 
 use super::address::{Address, TlsFiles};
 use super::label_reader::LabelReader;
+use super::row_reader::{ListError, RowReader};
 use crate::engine::EngineError;
 
-/// Longest answer that is read, without the labels that a [`LabelReader`] leaves out. An inspect
-/// document has some 10 kB; a list of 500 containers with long labels stays under 4 MB.
+/// Longest answer that is read as a whole, without the labels that a [`LabelReader`] leaves out. An
+/// inspect document has some 10 kB. Lists are read row by row.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// How long the head of an answer may take.
@@ -80,27 +81,83 @@ impl RawClient {
         }
     }
 
+    /// Sends a call whose answer is a list, and gives each row as it comes.
+    ///
+    /// # Errors
+    /// See [`EngineError`]. Rows may have been given before.
+    pub async fn send_for_rows(
+        &self,
+        prefix: &str,
+        call: Call<'_>,
+        each: &mut (dyn FnMut(&Value) + Send),
+    ) -> Result<(), EngineError> {
+        let seconds = seconds_of(call.timeout);
+        match tokio::time::timeout(call.timeout, self.exchange_rows(prefix, &call, each)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(EngineError::TimedOut { call: call.name, seconds }),
+        }
+    }
+
+    async fn exchange_rows(
+        &self,
+        prefix: &str,
+        call: &Call<'_>,
+        each: &mut (dyn FnMut(&Value) + Send),
+    ) -> Result<(), EngineError> {
+        let mut response = self.open(prefix, call).await?;
+        let status = response.status();
+        if !status.is_success() {
+            let bytes = self.read(call, &mut response).await?;
+            return Err(refusal(call.name, status.as_u16(), &message(&bytes)));
+        }
+        let garbage = |detail: String| EngineError::Garbage { call: call.name, detail };
+        let unreadable = |error: ListError| garbage(error.to_string());
+        let (mut labels, mut rows) = (LabelReader::default(), RowReader::default());
+        let mut broken = None;
+        let mut parse = |row: &[u8]| match serde_json::from_slice(row) {
+            Ok(row) => each(&row),
+            Err(error) => broken = Some(error.to_string()),
+        };
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.failed(call.name, &e))? {
+            labels.take(&chunk);
+            rows.take(labels.so_far(), &mut parse).map_err(unreadable)?;
+            labels.forget();
+        }
+        rows.end().map_err(unreadable)?;
+        broken.map_or(Ok(()), |detail| Err(garbage(detail)))
+    }
+
     async fn exchange(&self, prefix: &str, call: &Call<'_>) -> Result<Value, EngineError> {
+        let mut response = self.open(prefix, call).await?;
+        let status = response.status();
+        let bytes = self.read(call, &mut response).await?;
+        if status.is_success() || status == StatusCode::NOT_MODIFIED {
+            return parse(call.name, &bytes);
+        }
+        Err(refusal(call.name, status.as_u16(), &message(&bytes)))
+    }
+
+    /// Sends a call; returns once the head of the answer is there.
+    async fn open(&self, prefix: &str, call: &Call<'_>) -> Result<Response, EngineError> {
         let url = format!("{}{prefix}{}", self.base, call.path);
         let mut request = self.client.request(call.method.clone(), url);
         if let Some(body) = call.body {
             request = request.json(body);
         }
-        let mut response = request.send().await.map_err(|error| self.failed(call.name, &error))?;
-        let status = response.status();
-        let mut skimmer = LabelReader::default();
+        request.send().await.map_err(|error| self.failed(call.name, &error))
+    }
+
+    /// The whole body of an answer.
+    async fn read(&self, call: &Call<'_>, response: &mut Response) -> Result<Vec<u8>, EngineError> {
+        let mut labels = LabelReader::default();
         while let Some(chunk) = response.chunk().await.map_err(|e| self.failed(call.name, &e))? {
-            skimmer.take(&chunk);
-            if skimmer.len() > ANSWER_BYTES_MAX {
+            labels.take(&chunk);
+            if labels.so_far().len() > ANSWER_BYTES_MAX {
                 let detail = format!("it is longer than {ANSWER_BYTES_MAX} bytes");
                 return Err(EngineError::Garbage { call: call.name, detail });
             }
         }
-        let bytes = skimmer.into_bytes();
-        if status.is_success() || status == StatusCode::NOT_MODIFIED {
-            return parse(call.name, &bytes);
-        }
-        Err(refusal(call.name, status.as_u16(), &message(&bytes)))
+        Ok(labels.into_bytes())
     }
 
     /// The status and one header of an answer without a body; no header where it is missing, or the

@@ -14,6 +14,8 @@ mod pull;
 mod json_client;
 mod decode;
 mod label_reader;
+mod path;
+mod row_reader;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,7 +27,6 @@ use bollard::query_parameters::{
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -33,10 +34,13 @@ use crate::core::docker::credentials::Credentials;
 use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::recreate::RestartPolicy;
 use crate::core::update::event::PullProgress;
-use crate::engine::{ContainerEvent, Engine, EngineError, EngineInfo, Listed, ListedImage};
+use crate::engine::{
+    ContainerEvent, Engine, EngineError, EngineInfo, ImageFacts, Listed, ListedImage,
+};
 use address::{Address, TlsFiles};
 use connection::{Connection, convert};
 use json_client::Call;
+use path::escape;
 
 /// How long a question may take. Generous: an SD card under load answers an inspect in seconds.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -69,6 +73,24 @@ impl DockerEngine {
         let method = Method::GET;
         let call = Call { name, method, path, body: None, timeout: QUESTION_TIMEOUT };
         self.connection.send(call).await
+    }
+
+    /// The rows of a list that can be read. Whether the Engine is Podman is known by then.
+    async fn rows<T: Send>(
+        &self,
+        name: &'static str,
+        path: String,
+        read: fn(&Value, bool) -> Option<T>,
+        take: &mut (dyn FnMut(T) + Send),
+    ) -> Result<(), EngineError> {
+        let (method, timeout) = (Method::GET, QUESTION_TIMEOUT);
+        let call = Call { name, method, path, body: None, timeout };
+        let mut each = |row: &Value| {
+            if let Some(row) = read(row, self.connection.is_podman()) {
+                take(row);
+            }
+        };
+        self.connection.send_for_rows(call, &mut each).await
     }
 
     async fn post(
@@ -151,8 +173,11 @@ impl Engine for DockerEngine {
     }
 
     async fn list(&self) -> Result<Vec<Listed>, EngineError> {
-        let list = self.get("list containers", "/containers/json?all=1".into()).await?;
-        decode::containers(&list)
+        let mut list = Vec::new();
+        let mut take = |row| list.push(row);
+        let path = "/containers/json?all=1".into();
+        self.rows("list containers", path, decode::container, &mut take).await?;
+        Ok(list)
     }
 
     async fn inspect(&self, container: &str) -> Result<Option<Value>, EngineError> {
@@ -168,7 +193,14 @@ impl Engine for DockerEngine {
     async fn list_images(&self, repository: &str) -> Result<Vec<ListedImage>, EngineError> {
         let filters = json!({ "reference": [repository] }).to_string();
         let path = format!("/images/json?filters={}", escape(&filters));
-        decode::images(&self.get("list images", path).await?)
+        let mut list = Vec::new();
+        let mut take = |row| list.push(row);
+        self.rows("list images", path, |row, _| decode::image(row), &mut take).await?;
+        Ok(list)
+    }
+
+    async fn images(&self, take: &mut (dyn FnMut(ImageFacts) + Send)) -> Result<(), EngineError> {
+        self.rows("list images", "/images/json".into(), decode::image_facts, take).await
     }
 
     async fn pull(
@@ -355,22 +387,6 @@ impl Engine for DockerEngine {
         let out_of_time = EngineError::TimedOut { call: "exec", seconds };
         tokio::time::timeout(timeout, run).await.unwrap_or(Err(out_of_time))
     }
-}
-
-/// What stands as it is in a path or a query: the unreserved characters (RFC 3986, 2.3), and the
-/// slashes, colons and at-signs of an image name, which the Engine takes like this.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/')
-    .remove(b':')
-    .remove(b'@');
-
-/// Percent-encodes one component of a path or a query.
-fn escape(text: &str) -> String {
-    utf8_percent_encode(text, PLAIN).to_string()
 }
 
 fn was_there(answer: Result<(), EngineError>) -> Result<bool, EngineError> {

@@ -54,15 +54,15 @@ impl HealthWatch {
     pub(super) fn see(&mut self, status: ContainerStatus) {
         let at = self.since.elapsed();
         // A long wait repeats itself; only changes say something.
-        if self.samples.last().is_none_or(|last| last.sight != status) {
-            self.samples.push(Sample { at, sight: status });
+        if self.samples.last().is_none_or(|last| last.status != status) {
+            self.samples.push(Sample { at, status });
         }
     }
 
     /// Takes an event, or the end of the stream, which is the end of the Engine.
     pub(super) fn take(&mut self, event: Option<&ContainerEvent>) {
         match event {
-            Some(event) => self.hear(event),
+            Some(event) => self.receive(event),
             None => self.see(ContainerStatus::EngineLost(ENGINE_LOST.into())),
         }
     }
@@ -88,7 +88,7 @@ impl HealthWatch {
         }
     }
 
-    fn hear(&mut self, event: &ContainerEvent) {
+    fn receive(&mut self, event: &ContainerEvent) {
         match event {
             ContainerEvent::OutOfMemory => self.out_of_memory = true,
             ContainerEvent::Killed => self.killed = true,
@@ -101,7 +101,7 @@ impl HealthWatch {
                 self.see(ContainerStatus::Exited { code: *code, out_of_memory });
             }
             ContainerEvent::Health(health) => match health.as_str() {
-                "healthy" if self.gate == Gate::Healthcheck => self.see(ContainerStatus::Well),
+                "healthy" if self.gate == Gate::Healthcheck => self.see(ContainerStatus::Healthy),
                 "unhealthy" => self.see(ContainerStatus::Unhealthy(String::new())),
                 _ => {}
             },
@@ -117,7 +117,7 @@ pub(in crate::execute) fn check_streams_are_open(
 ) -> Result<(), StepError> {
     for watch in watches {
         watch.hear_what_is_ready();
-        let is_lost = |sample: &Sample| matches!(sample.sight, ContainerStatus::EngineLost(_));
+        let is_lost = |sample: &Sample| matches!(sample.status, ContainerStatus::EngineLost(_));
         if watch.samples.iter().any(is_lost) {
             return Err(StepError::Spoilt(ENGINE_LOST.into()));
         }

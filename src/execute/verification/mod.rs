@@ -143,9 +143,9 @@ impl<'a, P: Ports> Verification<'a, P> {
     /// Until when it must be watched; nothing if it is well.
     async fn judge(&self, trial: &Trial<'_>) -> Result<Option<Duration>, StepError> {
         let cause = match trial.verdict() {
-            HealthVerdict::Well => return Ok(None),
+            HealthVerdict::Healthy => return Ok(None),
             HealthVerdict::Wait { until } => return Ok(Some(until)),
-            HealthVerdict::Spoilt(detail) => return Err(StepError::Spoilt(detail)),
+            HealthVerdict::Inconclusive(detail) => return Err(StepError::Spoilt(detail)),
             HealthVerdict::Unknown(detail) => {
                 Cause::interrupted(self.plan().naming(trial.number, detail))
             }

@@ -69,7 +69,7 @@ impl<'a> Trial<'a> {
         let is_probed = self.policy.gate == Gate::Probe || self.policy.own_check.is_some();
         let watch = &mut self.watch;
         let is_unchecked =
-            watch.samples.last().is_some_and(|it| it.sight == ContainerStatus::Unchecked);
+            watch.samples.last().is_some_and(|it| it.status == ContainerStatus::Unchecked);
         let pause = if is_probed || is_unchecked { PROBE_INTERVAL } else { LOOK_INTERVAL };
         // From the last look: a stream that talks without end, as one does of a HEALTHCHECK each
         // second, must not put the next look off again and again.
@@ -112,7 +112,7 @@ impl<'a> Trial<'a> {
         let output = || inspect::health_output(&document).to_owned();
         match (watch.gate, inspect::health(&document)) {
             (Gate::Healthcheck, _) if is_stale => watch.see(ContainerStatus::Unchecked),
-            (Gate::Healthcheck, Some("healthy")) => watch.see(ContainerStatus::Well),
+            (Gate::Healthcheck, Some("healthy")) => watch.see(ContainerStatus::Healthy),
             (Gate::Healthcheck, Some("unhealthy")) => {
                 watch.see(ContainerStatus::Unhealthy(output()))
             }
@@ -121,7 +121,7 @@ impl<'a> Trial<'a> {
             (Gate::Healthcheck, _) if inspect::last_check_at(&document).is_empty() => {
                 watch.see(ContainerStatus::NeverChecked);
             }
-            (Gate::Healthcheck, _) => watch.see(ContainerStatus::NotWell(output())),
+            (Gate::Healthcheck, _) => watch.see(ContainerStatus::NotHealthy(output())),
             (Gate::Probe | Gate::Running, _) => {}
         }
         Ok(())
@@ -135,7 +135,7 @@ impl<'a> Trial<'a> {
         let detail = match run {
             Ok(0) => {
                 self.failed_checks = 0;
-                return self.watch.see(ContainerStatus::Well);
+                return self.watch.see(ContainerStatus::Healthy);
             }
             Ok(code) => format!("the command of its HEALTHCHECK ended with exit code {code}"),
             // Whether the container or the Engine has gone shows at the look that follows.
@@ -149,8 +149,8 @@ impl<'a> Trial<'a> {
     async fn probe(&mut self, ports: &impl Ports) {
         let Some(probe) = &self.member.health.probe else { return };
         match exec::probe::run(ports, &self.id, &self.document, probe).await {
-            Ok(()) => self.watch.see(ContainerStatus::Well),
-            Err(detail) => self.watch.see(ContainerStatus::NotWell(detail)),
+            Ok(()) => self.watch.see(ContainerStatus::Healthy),
+            Err(detail) => self.watch.see(ContainerStatus::NotHealthy(detail)),
         }
     }
 }

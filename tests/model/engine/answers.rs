@@ -1,15 +1,17 @@
 //! What the Engine answers to the smaller questions, and how transcripts call its things.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use pilotfish::core::recreate::RestartPolicy;
-use pilotfish::engine::{ContainerEvent, EngineError, Listed, ListedImage};
+use pilotfish::engine::{
+    ContainerEvent, CreatedFrom, EngineError, ImageFacts, Listed, ListedImage,
+};
 use serde_json::Value;
 
 use super::documents::word;
 use super::state::{Container, State};
-use super::store::repository;
+use super::store::{LocalImage, repository};
 
 impl State {
     /// Away until then.
@@ -27,8 +29,34 @@ impl State {
             name: container.name.clone(),
             state: word(container.phase).into(),
             image_id: container.image.clone(),
+            created_from: self.created_from(container),
             labels: labels.map(|(k, v)| (k.clone(), text(v))).collect(),
-            endpoints: BTreeSet::new(),
+            endpoints: Vec::new(),
+        }
+    }
+
+    /// What the list tells only while the name still leads to the image that runs.
+    fn created_from(&self, container: &Container) -> Option<CreatedFrom> {
+        let name = container.body["Image"].as_str()?;
+        let leads_to = self.image(name).filter(|image| image.id == container.image)?;
+        let manifest = self.containerd_store.then(|| leads_to.spec.manifest.clone());
+        (name != container.image).then(|| CreatedFrom { image: name.to_owned(), manifest })
+    }
+
+    /// One row of `GET /images/json`. On containerd's store it names one repository of several.
+    pub fn image_facts(&self, image: &LocalImage) -> ImageFacts {
+        let labels = image.spec.document["Labels"].as_object();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let named = if self.containerd_store { 1 } else { usize::MAX };
+        ImageFacts {
+            id: image.id.clone(),
+            tags: image.tags.keys().cloned().collect(),
+            repo_digests: image
+                .repo_digests(self.containerd_store)
+                .into_iter()
+                .take(named)
+                .collect(),
+            labels: labels.into_iter().flatten().map(|(k, v)| (k.clone(), text(v))).collect(),
         }
     }
 

@@ -23,7 +23,9 @@ use pilotfish::core::docker::image_store::ImageStore;
 use pilotfish::core::docker::reference::{Digest, Platform, Reference};
 use pilotfish::core::recreate::RestartPolicy;
 use pilotfish::core::update::event::PullProgress;
-use pilotfish::engine::{ContainerEvent, Engine, EngineError, EngineInfo, Listed, ListedImage};
+use pilotfish::engine::{
+    ContainerEvent, Engine, EngineError, EngineInfo, ImageFacts, Listed, ListedImage,
+};
 use serde_json::Value;
 
 use self::state::{Moment, State, refused};
@@ -174,6 +176,15 @@ impl Engine for FakeEngine {
 
     async fn list_images(&self, repository: &str) -> Result<Vec<ListedImage>, EngineError> {
         self.ask("list images", |state, _| Ok(state.images_of(repository)))
+    }
+
+    async fn images(&self, take: &mut (dyn FnMut(ImageFacts) + Send)) -> Result<(), EngineError> {
+        let rows = self.ask("images", |state, _| {
+            let images = state.stored.images.values();
+            Ok(images.map(|image| state.image_facts(image)).collect::<Vec<_>>())
+        })?;
+        rows.into_iter().for_each(take);
+        Ok(())
     }
 
     async fn pull(

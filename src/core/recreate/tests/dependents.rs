@@ -51,7 +51,7 @@ fn a_link_on_a_network_of_the_user_is_a_tie() {
 }
 
 #[test]
-fn a_container_does_not_hang_on_itself() {
+fn a_container_does_not_depend_on_itself() {
     let mut container = small().container;
     container["HostConfig"]["VolumesFrom"] = json!(["till"]);
     assert_eq!(
@@ -71,7 +71,7 @@ fn a_document_that_hides_a_tie_is_refused() {
 }
 
 #[test]
-fn real_documents_tell_what_they_hang_on() {
+fn real_documents_contain_their_anchors() {
     for engine in ["engine-20.10", "engine-28.5", "engine-28.5-containerd"] {
         let ties = |name: &str| -> Vec<(String, Tie)> {
             let container = fixture(&format!("{engine}-{name}")).container;
@@ -102,7 +102,7 @@ fn names_in_order(others: &[Value]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_company_is_found_through_others_and_each_stands_behind_what_it_hangs_on() {
+fn indirect_dependents_are_found_and_ordered_after_their_anchors() {
     let till = named("a", &json!({ "NetworkMode": "container:till" }));
     // It depends on the main container as well, and is found there first.
     let both = named("b", &json!({ "VolumesFrom": ["till"], "PidMode": "container:c" }));
@@ -115,7 +115,7 @@ fn a_company_is_found_through_others_and_each_stands_behind_what_it_hangs_on() {
 }
 
 #[test]
-fn containers_that_hang_on_each_other_are_refused() {
+fn containers_that_depend_on_each_other_are_refused() {
     let one = named("a", &json!({ "VolumesFrom": ["till", "b"] }));
     let other = named("b", &json!({ "VolumesFrom": ["a"] }));
     let refused = dependents(&small().container, &[one, other], &DependsOn::new())

@@ -102,7 +102,7 @@ fn may_change(path: &str) -> bool {
 
 /// The comparison must find a change of any value, otherwise the promise is worth nothing.
 #[test]
-fn the_judge_sees_every_change() {
+fn the_comparison_finds_every_change() {
     for documents in fixtures() {
         let Documents { name, container, image, .. } = &documents;
         let before = Inspected { container, image };

@@ -110,7 +110,7 @@ fn rights_to_a_device_that_podman_does_not_tell_are_refused_by_name() {
     assert!(documents.recreate().is_ok());
 }
 
-/// Without Podman's own document none of this applies to a container, whatever its image is.
+/// Without Podman's own document none of this applies to a container, independent of its image.
 #[test]
 fn an_image_that_calls_itself_podman_changes_nothing_on_dockers_engine() {
     let mut documents = fixture("engine-20.10-plain");

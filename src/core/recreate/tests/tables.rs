@@ -16,7 +16,7 @@ fn refused_field(documents: &Documents) -> String {
 }
 
 #[test]
-fn a_container_without_wishes_asks_for_nothing() {
+fn a_container_without_settings_requests_nothing() {
     let expected = json!({
         "Image": "shop/till:stable",
         "Env": [],
@@ -32,7 +32,7 @@ fn a_container_without_wishes_asks_for_nothing() {
 }
 
 #[test]
-fn a_wish_of_the_user_stays_in_the_body() {
+fn a_setting_of_the_user_stays_in_the_body() {
     // field, what inspect shows, what the body requests
     let rows = [
         ("User", json!("two"), json!("two")),
@@ -191,7 +191,7 @@ fn a_volume_keeps_its_driver_and_stays_read_only() {
 }
 
 #[test]
-fn a_volume_whose_name_is_not_told_is_known_by_its_directory_or_refused() {
+fn a_volume_without_a_name_is_found_by_its_directory_or_refused() {
     let name = "d".repeat(64);
     let with_source = |source: String| {
         changed(|it| {

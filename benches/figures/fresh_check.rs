@@ -1,0 +1,157 @@
+//! A fresh `check` over many containers with nothing new, before a registry that is far away: what
+//! it asks the Engine, how many latencies it takes from its start to its end, and its peak memory.
+//! Needs neither root nor an Engine.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use pilotfish::core::docker::manifest::OCI_MANIFEST;
+use pilotfish::core::docker::reference::Digest;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::time::{Instant, sleep_until};
+
+use crate::fake_engine::{Papers, serve};
+use crate::registry::{Cost, LATENCY, run};
+use crate::table::Table;
+
+/// Where another program may be put to be measured beside this one: `cargo install --git
+/// https://github.com/sergi0g/cup --no-default-features --features cli --root target/peers`.
+const PEER: &str = "target/peers/bin/cup";
+
+/// How often each command is run; the best run counts, because the machine disturbs the others.
+const TIMES: usize = 5;
+
+/// How many images there are.
+const IMAGES: usize = 500;
+
+/// How many containers run on each image, and the goals: calls of the Engine, latencies, memory.
+const SIZES: [(usize, [&str; 3]); 2] =
+    [(1, ["≤ 8", "≤ 6.0", "≤ 10 MB"]), (4, ["≤ 8", "≤ 7.0", "≤ 14 MB"])];
+
+/// Everything that stands around a command.
+struct Surroundings<'a> {
+    place: &'a Path,
+    socket: &'a Path,
+    registry: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+pub fn measure(binary: &Path, table: &mut Table) {
+    let runtime = Runtime::new().expect("a runtime");
+    let directory = tempfile::tempdir().expect("a directory");
+    let digest = Digest::of(b"what runs");
+    let registry = runtime.block_on(far_registry(digest.clone()));
+    for (on_each_image, goals) in SIZES {
+        let place = tempfile::tempdir_in(directory.path()).expect("a directory");
+        let images = (0..IMAGES).map(|number| format!("{registry}/fleet/app:v{number}"));
+        let (images, running) = (images.collect(), Some(digest.clone()));
+        let papers = Papers { images, running, on_each_image, ..Papers::default() };
+        let asked = papers.asked.clone();
+        let socket = runtime.block_on(async { serve(place.path(), papers) });
+        let surroundings = Surroundings { place: place.path(), socket: &socket, registry, asked };
+        let what = format!("check, {IMAGES} images, {} containers", IMAGES * on_each_image);
+        surroundings.measure(|| surroundings.pilotfish(binary), &what, goals, table);
+        if Path::new(PEER).exists() {
+            let what = format!("{what}, cup");
+            surroundings.measure(|| surroundings.cup(), &what, [""; 3], table);
+        } else {
+            eprintln!("  {PEER} is not there, so nothing is measured beside it");
+        }
+    }
+}
+
+impl Surroundings<'_> {
+    /// Runs a command several times, and adds the figures of its quickest run.
+    fn measure(
+        &self,
+        command: impl Fn() -> Command,
+        what: &str,
+        goals: [&str; 3],
+        table: &mut Table,
+    ) {
+        let once = |_| {
+            self.asked.lock().expect("the list").clear();
+            let cost = run(command(), &self.place.join("out"));
+            (cost, self.asked.lock().expect("the list").len())
+        };
+        let runs = (0..TIMES).map(once).min_by_key(|(cost, _)| cost.wall);
+        let (cost, calls): (Cost, usize) = runs.expect("a run");
+        let latencies = cost.wall.as_secs_f64() / LATENCY.as_secs_f64();
+        table.add(&format!("{what}: Engine calls"), calls.to_string(), goals[0]);
+        table.add(&format!("{what}: latencies"), format!("{latencies:.1}"), goals[1]);
+        table.add(&format!("{what}: peak memory"), cost.memory, goals[2]);
+    }
+
+    /// A state directory of its own each time.
+    fn pilotfish(&self, binary: &Path) -> Command {
+        let state = tempfile::tempdir_in(self.place).expect("a directory").keep();
+        let config = self.place.join("pilotfish.toml");
+        let socket = self.socket.display();
+        let text = format!("state_dir = {state:?}\ndocker_host = \"unix://{socket}\"\n");
+        fs::write(&config, text).expect("a configuration");
+        let mut command = Command::new(binary);
+        command.arg("--config").arg(config).arg("check");
+        command
+    }
+
+    fn cup(&self) -> Command {
+        let config = self.place.join("cup.json");
+        let address = self.registry;
+        let text = format!(
+            "{{\"version\": 3, \"registries\": {{\"{address}\": {{\"insecure\": true}}}}}}"
+        );
+        fs::write(&config, text).expect("a configuration");
+        let mut command = Command::new(PEER);
+        command.arg("--socket").arg(format!("unix://{}", self.socket.display()));
+        command.arg("--config").arg(config).args(["check", "--raw"]);
+        command
+    }
+}
+
+/// A registry that is one latency away: it needs no time of its own, so that what is measured is
+/// the client. It has one digest for every tag, and no TLS.
+async fn far_registry(digest: Digest) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {OCI_MANIFEST}\r\nContent-Length: 0\r\n\
+         Docker-Content-Digest: {digest}\r\n\r\n"
+    );
+    let answer: Arc<str> = answer.into();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(answer_requests(client, answer.clone()));
+        }
+    });
+    address
+}
+
+/// Answers each request one latency after it came. What is no request gets what Go's server says to
+/// a client that speaks TLS.
+async fn answer_requests(mut client: TcpStream, answer: Arc<str>) -> std::io::Result<()> {
+    client.set_nodelay(true)?;
+    let mut buffer = vec![0; 16 * 1024];
+    let mut length = 0;
+    loop {
+        let more = client.read(&mut buffer[length..]).await?;
+        let begun = Instant::now();
+        length += more;
+        if more == 0 {
+            return Ok(());
+        }
+        if !buffer[0].is_ascii_uppercase() {
+            sleep_until(begun + LATENCY).await;
+            return client.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nno TLS here").await;
+        }
+        if buffer[..length].ends_with(b"\r\n\r\n") {
+            length = 0;
+            sleep_until(begun + LATENCY).await;
+            client.write_all(answer.as_bytes()).await?;
+        }
+    }
+}
