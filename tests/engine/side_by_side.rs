@@ -61,10 +61,11 @@ fn wait_for_step(pi: &Pi, step: &str, count: usize) {
 }
 
 /// The starts and ends of containers of the services, oldest first: the service, and `start` or
-/// `die`. The Engine remembers its last 256 events.
+/// `die`. The Engine remembers its last 256 events. `docker` cuts the end of the list to a whole
+/// second, so that is one second from now.
 fn starts_and_ends(pi: &Pi) -> Vec<(String, String)> {
     let filter = format!("label={SERVICE_LABEL}");
-    let words = ["events", "--since=0", "--until=0s", "--format={{json .}}", "--filter"];
+    let words = ["events", "--since=0", "--until=-1s", "--format={{json .}}", "--filter"];
     let kinds = [filter.as_str(), "--filter=event=start", "--filter=event=die"];
     let events = pi.engine.docker(&[&words[..], &kinds].concat());
     let events = events.lines().map(|line| serde_json::from_str(line).expect("an event"));
