@@ -134,9 +134,13 @@ impl Steering {
         if is_time || begun.elapsed() > STEER_LIMIT {
             return Turn::GetsFault(self.to_string());
         }
+        // Nothing holds a read, so an update may leave its step while the other one comes from
+        // far behind. Towards the same step they go side by side.
+        let is_level = self.pair.service == self.pair.second;
+        let other_waits = !is_level && !has_arrived(first);
         let waits = match owner {
             Some(owner) if owner == first => has_arrived(first),
-            Some(_) => !has_arrived(first) && self.positions[other] > Position::NotBegun,
+            Some(_) => other_waits && self.positions[other] > Position::NotBegun,
             None => false,
         };
         if waits { Turn::Waits } else { Turn::Passes }
