@@ -54,6 +54,8 @@ mod seed;
 #[cfg(test)]
 mod second_agent;
 #[cfg(test)]
+mod side_by_side;
+#[cfg(test)]
 mod socket_proxy;
 #[cfg(test)]
 mod start_errors;

@@ -1,6 +1,7 @@
 //! The agent: the `pilotfish` binary, started in the network of a private Engine with its own
 //! configuration and state directory.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -167,19 +168,41 @@ impl Agent {
 
     /// The files of the journals of updates in flight.
     pub fn journals(&self) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(self.state().join("journal")) else { return Vec::new() };
-        let paths = entries.flatten().map(|entry| entry.path());
-        paths.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")).collect()
+        journals_in(&self.state().join("journal"))
     }
 
     /// The entries of the journal of the update in flight, oldest first, without the header.
     pub fn entries(&self) -> Vec<Value> {
-        let journals = self.journals();
-        let Some(journal) = journals.first() else { return Vec::new() };
-        let journal = fs::read_to_string(journal).unwrap_or_default();
-        let entries = journal.lines().skip(1);
-        entries.filter_map(|line| serde_json::from_str(line).ok()).collect()
+        self.journals().first().map(|journal| read_journal(journal).1).unwrap_or_default()
     }
+
+    /// The entries of every open journal, by the container that its header names.
+    pub fn entries_by_container(&self) -> BTreeMap<String, Vec<Value>> {
+        open_journals(&self.state().join("journal"))
+    }
+}
+
+/// The entries of every journal in a directory, by the container that its header names.
+pub fn open_journals(directory: &Path) -> BTreeMap<String, Vec<Value>> {
+    let journals = journals_in(directory).into_iter().map(|journal| read_journal(&journal));
+    let named = journals.filter_map(|(header, entries)| {
+        Some((header["plan"]["container"].as_str()?.to_owned(), entries))
+    });
+    named.collect()
+}
+
+fn journals_in(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let paths = entries.flatten().map(|entry| entry.path());
+    paths.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")).collect()
+}
+
+/// The header of a journal, and its entries, oldest first. A torn line is left out.
+fn read_journal(path: &Path) -> (Value, Vec<Value>) {
+    let journal = fs::read_to_string(path).unwrap_or_default();
+    let mut lines = journal.lines();
+    let header = lines.next().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+    (header, lines.filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// Whether the journal's entry says that the step has begun.

@@ -76,5 +76,6 @@ pub fn describe(case: &Case, outcome: &Outcome) -> String {
 
 /// The name of a case, for `TORTURE_ONLY`.
 pub fn name(case: &Case, setup: Setup) -> String {
-    format!("{}{}: {}", case.kind.word(), setup.words(), case.aim)
+    let (first, second) = (case.kind.word(), setup.second_words());
+    format!("{first}{second}{}: {}", setup.words(), case.aim)
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::steer::StepPair;
+
 /// A fault at one call of the Engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -73,6 +75,13 @@ pub enum UserAction {
     ComposeDown,
 }
 
+impl Fault {
+    /// Whether the agent ends with it at once.
+    pub const fn ends_agent(self) -> bool {
+        matches!(self, Self::Kill | Self::Cut)
+    }
+}
+
 impl UserAction {
     /// Whether the service belongs to somebody else afterwards: it was removed, recreated, renamed,
     /// or updated by another agent.
@@ -112,6 +121,8 @@ pub enum Place {
     Call(usize, When),
     /// This long after the start of the agent.
     After(Duration),
+    /// At the first call for which two updates in flight are at these steps.
+    Steps(StepPair),
 }
 
 /// A fault and its place.
@@ -126,7 +137,7 @@ impl PlannedFault {
     pub fn at_call(&self, number: usize) -> Option<When> {
         match self.place {
             Place::Call(call, when) if call == number => Some(when),
-            Place::Call(..) | Place::After(_) => None,
+            Place::Call(..) | Place::After(_) | Place::Steps(_) => None,
         }
     }
 }
@@ -160,6 +171,7 @@ impl fmt::Display for PlannedFault {
             }
             Place::Call(call, When::After) => write!(formatter, "{} after call {call}", self.fault),
             Place::After(time) => write!(formatter, "{} after {time:?}", self.fault),
+            Place::Steps(pair) => write!(formatter, "{} {pair}", self.fault),
         }
     }
 }

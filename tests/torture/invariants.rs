@@ -9,8 +9,10 @@ use serde_json::Value;
 
 use crate::dependents;
 use crate::fault::Fault;
+use crate::releases::Kind;
 use crate::rig::{CONTROL, Case, Rig, SERVICE};
-use crate::service_watch::SERVICE_LABEL_KEY;
+use crate::second_service::KIOSK;
+use crate::service_watch::{SERVICE_LABEL_KEY, Watch};
 use crate::support::agent::{Finished, begins_step};
 use crate::support::registry::Published;
 use crate::support::text;
@@ -83,54 +85,71 @@ impl Finding {
     }
 }
 
+/// A watched service, and its release in this case.
+pub struct Judged<'a> {
+    pub name: &'static str,
+    pub watch: &'a Watch,
+    /// Its image between two cases.
+    pub current: &'a Published,
+    pub original: &'a Value,
+    pub kind: Kind,
+    pub next: &'a Published,
+    /// The version of the release.
+    pub version: String,
+}
+
 /// I1: no container of the service runs, or more than one.
-pub fn lost(rig: &Rig) -> Finding {
+pub fn lost(rig: &Rig, watch: &Watch) -> Finding {
     let names = rig.pi.names();
-    let weight = if rig.watch.most() > 1 { Weight::Doubled } else { Weight::Lost };
+    let weight = if watch.most() > 1 { Weight::Doubled } else { Weight::Lost };
     Finding::new(weight, format!("there is not exactly one container of the service: {names:?}"))
 }
 
 /// I1: at some time more than one ran.
-pub fn doubled(rig: &Rig) -> Option<Finding> {
-    let most = rig.watch.most();
+pub fn doubled(watch: &Watch) -> Option<Finding> {
+    let most = watch.most();
     (most > 1).then(|| Finding::doubled(format!("{most} ran")))
 }
 
-/// I12: the Engine alone, before any agent is started again, runs exactly one proven container.
-/// There are two exceptions, in which the service waits for the agent. One is between the two calls
-/// of the commit. The other is live-restore: the old container was stopped by hand there, because
-/// otherwise it would run beside the new one after every restart of the Engine.
-pub fn alone(rig: &Rig, case: &Case, next: &Published) -> Vec<Finding> {
+/// I12: the Engine alone, before any agent is started again, runs exactly one proven container of
+/// each service. There are two exceptions, in which the service waits for the agent. One is between
+/// the two calls of the commit. The other is live-restore: the old container was stopped by hand
+/// there, because otherwise it would run beside the new one after every restart of the Engine.
+pub fn alone(rig: &Rig, services: &[Judged<'_>]) -> Vec<Finding> {
     let is_control_up = |rig: &Rig| rig.pi.names().contains(&format!("{CONTROL} running"));
     if !becomes_true(|| is_control_up(rig)) {
         // What the Engine itself loses is not checked; the recovery that follows is.
         return Vec::new();
     }
-    if !becomes_true(|| running(rig).len() == 1) {
-        let entries = rig.pi.agent.entries();
-        let is_in_the_commit = entries.last().is_some_and(|last| begins_step(last, "commit"));
-        let none = running(rig).is_empty();
+    services.iter().filter_map(|service| one_alone(rig, service)).collect()
+}
+
+fn one_alone(rig: &Rig, service: &Judged<'_>) -> Option<Finding> {
+    let name = service.name;
+    let journals = rig.pi.agent.entries_by_container();
+    let entries = journals.get(name);
+    if !becomes_true(|| running(rig, name).len() == 1) {
+        let last = entries.and_then(|entries| entries.last());
+        let is_in_the_commit = last.is_some_and(|last| begins_step(last, "commit"));
+        let none = running(rig, name).is_empty();
         let weight = if none { Weight::Lost } else { Weight::Doubled };
-        let what = format!("the Engine alone: {:?}, behind {entries:?}", rig.pi.names());
+        let what = format!("{name}, the Engine alone: {:?}, behind {entries:?}", rig.pi.names());
         let waits = none && (is_in_the_commit || rig.has_live_restore());
-        return if waits { vec![] } else { vec![Finding::new(weight, what)] };
+        return (!waits).then(|| Finding::new(weight, what));
     }
-    let image = text(&running(rig)[0]["Image"]);
-    let is_proven = image == rig.current.image || (case.kind.is_good() && is_verified(rig));
-    let what = format!("the Engine alone serves {image}, the new one is {}", next.image);
-    (!is_proven).then(|| Finding::changed(what)).into_iter().collect()
+    let image = text(&running(rig, name)[0]["Image"]);
+    // The new container has passed verification, according to the disk.
+    let is_done = |entry: &Value| entry["step"] == "verify" && entry["mark"] == "done";
+    let is_verified = entries.is_none_or(|entries| entries.iter().any(is_done));
+    let is_proven = image == service.current.image || (service.kind.is_good() && is_verified);
+    let what = format!("the Engine alone serves {image}, the new one is {}", service.next.image);
+    (!is_proven).then(|| Finding::changed(what))
 }
 
-/// Whether the new container has passed verification, according to the disk.
-fn is_verified(rig: &Rig) -> bool {
-    let is_verified = |entry: &Value| entry["step"] == "verify" && entry["mark"] == "done";
-    rig.pi.agent.journals().is_empty() || rig.pi.agent.entries().iter().any(is_verified)
-}
-
-/// The running containers of the service, whatever their names, as inspect shows them.
-pub fn running(rig: &Rig) -> Vec<Value> {
+/// The running containers of a service, whatever their names, as inspect shows them.
+pub fn running(rig: &Rig, service: &str) -> Vec<Value> {
     let all = rig.pi.engine.containers();
-    let is_service = |it: &&Value| it["Labels"][SERVICE_LABEL_KEY].is_string();
+    let is_service = |it: &&Value| it["Labels"][SERVICE_LABEL_KEY] == service;
     let of_service = all.iter().filter(|it| it["State"] == "running").filter(is_service);
     of_service.filter_map(|it| rig.pi.engine.inspect(it["Id"].as_str()?)).collect()
 }
@@ -149,34 +168,38 @@ fn becomes_true(mut holds: impl FnMut() -> bool) -> bool {
 }
 
 /// Right after a recovery: I1, I2, I5, I6, as far as they can hold after an interrupted update.
-pub fn recovered(rig: &Rig, case: &Case, next: &Published, finished: &Finished) -> Vec<Finding> {
+pub fn recovered(rig: &Rig, services: &[Judged<'_>], finished: &Finished) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !matches!(finished.status.code(), Some(0 | ROLLED_BACK)) {
         let what = format!("recover ended with {}: {}", finished.status, finished.err);
         findings.push(Finding::leftovers(what));
     }
-    findings.extend(doubled(rig));
     findings.extend(check_containers(rig));
-    if let Some(service) = rig.pi.engine.inspect(SERVICE) {
-        let image = text(&service["Image"]);
-        let may_run = image == rig.current.image || (case.kind.is_good() && image == next.image);
-        if !may_run {
+    for service in services {
+        findings.extend(doubled(service.watch));
+        let Some(container) = rig.pi.engine.inspect(service.name) else { continue };
+        let image = text(&container["Image"]);
+        let is_new = image == service.next.image;
+        if image != service.current.image && !(service.kind.is_good() && is_new) {
             findings.push(Finding::changed(format!("{image} runs")));
         }
-        findings.extend(check_fidelity(&rig.original, &service));
+        findings.extend(check_fidelity(service.original, &container));
     }
     findings
 }
 
 /// All invariants, once nothing is in flight.
-pub fn settled(rig: &Rig, case: &Case, next: &Published) -> Vec<Finding> {
+pub fn settled(rig: &Rig, case: &Case, services: &[Judged<'_>]) -> Vec<Finding> {
     let mut findings = check_containers(rig);
-    findings.extend(doubled(rig));
-    if let Some(service) = rig.pi.engine.inspect(SERVICE) {
-        if text(&service["Image"]) != rig.current.image {
-            findings.push(Finding::changed("another image runs".to_owned()));
+    for service in services {
+        findings.extend(doubled(service.watch));
+        if let Some(container) = rig.pi.engine.inspect(service.name) {
+            if text(&container["Image"]) != service.current.image {
+                findings.push(Finding::changed("another image runs".to_owned()));
+            }
+            findings.extend(check_fidelity(service.original, &container));
         }
-        findings.extend(check_fidelity(&rig.original, &service));
+        findings.extend(check_history(rig, case, service));
     }
     findings.extend(check_control(rig));
     if denies_images(case) {
@@ -187,7 +210,6 @@ pub fn settled(rig: &Rig, case: &Case, next: &Published) -> Vec<Finding> {
         findings.extend(check_images(rig));
     }
     findings.extend(check_state(&rig.pi.agent.state()));
-    findings.extend(check_history(rig, case, next));
     findings
 }
 
@@ -195,10 +217,12 @@ pub fn settled(rig: &Rig, case: &Case, next: &Published) -> Vec<Finding> {
 fn check_containers(rig: &Rig) -> Vec<Finding> {
     let mut findings = Vec::new();
     let names = rig.pi.names();
-    if !names.contains(&format!("{SERVICE} running")) {
-        findings.push(Finding::lost(format!("the service does not run: {names:?}")));
-    }
     let mut expected = rig.setup.names();
+    for service in [SERVICE, KIOSK].iter().filter(|it| expected.contains(it)) {
+        if !names.contains(&format!("{service} running")) {
+            findings.push(Finding::lost(format!("{service} does not run: {names:?}")));
+        }
+    }
     expected.push(CONTROL);
     let others = names.iter().filter(|name| !expected.contains(&name.split(' ').next().unwrap()));
     findings.extend(others.map(|name| Finding::leftovers(format!("the container {name}"))));
@@ -288,10 +312,10 @@ pub fn check_state(state: &Path) -> Vec<Finding> {
 }
 
 /// I7: the history says how the release ended.
-fn check_history(rig: &Rig, case: &Case, next: &Published) -> Option<Finding> {
-    let records = history(rig);
+fn check_history(rig: &Rig, case: &Case, service: &Judged<'_>) -> Option<Finding> {
+    let (records, next) = (history(rig), service.next);
     let mut of_it = records.iter().rev().filter(|it| it["to"] == next.digest.as_str());
-    let runs = rig.current.image == next.image;
+    let runs = service.current.image == next.image;
     let outcome = of_it.next().map(|record| record["outcome"].clone()).unwrap_or_default();
     let fits =
         if runs { outcome == "updated" } else { outcome.is_string() && outcome != "updated" };

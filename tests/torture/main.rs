@@ -5,13 +5,16 @@
 //! fault          the faults: a kill, a lost reply, a restart, a power cut, …  <- begin here
 //! releases       the images for the updates: good, and bad in four ways
 //! service        how the watched service was started: alone, from a compose file, with dependents
+//! second_service a second service that is updated in the same round; steer brings both updates to
+//!                a pair of steps
 //! rig            a machine with the service and a control container; runs one case
+//! settle         rounds after a fault, until nothing is in flight
 //! inject         injects the faults that the proxy leaves to it; user_actions: people's actions
 //! compose        the real docker-compose; dependents: two dependents in the service's network
 //! service_watch  counts the running containers of the service by the Engine's events
 //! invariants     checks the invariants on the Engine and the disk alone
 //! disk           a disk that loses what was not flushed
-//! kills          a sample for `make test`; so are answers and external_changes
+//! kills          a sample for `make test`; so are answers, external_changes and side_by_side
 //! cases          cases for every call, distributed over several machines
 //! results        counts the results; page writes docs/reliability.md
 //! ```
@@ -58,7 +61,15 @@ mod releases;
 #[path = "../model/seed.rs"]
 mod seed;
 #[cfg(test)]
+mod second_service;
+#[cfg(test)]
 mod service;
+#[cfg(test)]
+mod settle;
+#[cfg(test)]
+mod side_by_side;
+#[cfg(test)]
+mod steer;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]

@@ -14,10 +14,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::fault::{Fault, PlannedFault, When};
+use crate::fault::{Fault, Place, PlannedFault, When};
+use crate::steer::{Steering, Turn, owner};
 
 /// The delay of a late answer.
 const DELAY: Duration = Duration::from_secs(2);
+
+/// How often a call that is held back asks whether it may go on.
+const TURN_INTERVAL: Duration = Duration::from_millis(3);
 
 /// The call at which counting begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +56,50 @@ struct Count {
     aim: Option<PlannedFault>,
     calls: Vec<String>,
     landed: Option<String>,
+    steering: Option<Steering>,
+    /// How often the proxy was set.
+    generation: u64,
 }
 
 impl Count {
-    const fn new(from: From, aim: Option<PlannedFault>) -> Self {
+    fn new(from: From, aim: Option<PlannedFault>, generation: u64) -> Self {
         let is_counting = matches!(from, From::TheBeginning);
-        Self { from, is_counting, aim, calls: Vec::new(), landed: None }
+        let steering = aim.and_then(|aim| match aim.place {
+            Place::Steps(pair) => Some(Steering::new(pair)),
+            Place::Call(..) | Place::After(_) => None,
+        });
+        let (calls, landed) = (Vec::new(), None);
+        Self { from, is_counting, aim, calls, landed, steering, generation }
+    }
+}
+
+/// The agent ended before the call was made.
+struct CaseIsOver;
+
+impl Count {
+    /// The fault of a case with two updates, and the number of the case.
+    fn steered(&self) -> Option<(u64, Fault, When)> {
+        let when = self.steering.as_ref()?.pair.when;
+        Some((self.generation, self.aim?.fault, when))
+    }
+
+    /// Decides about a call of a case with two updates.
+    fn turn(
+        &mut self,
+        journals: &Path,
+        owner: Option<&str>,
+        generation: u64,
+    ) -> Result<Turn, CaseIsOver> {
+        let (Some(steering), Some(aim)) = (&mut self.steering, self.aim) else {
+            return Err(CaseIsOver);
+        };
+        if self.generation != generation {
+            return Err(CaseIsOver);
+        }
+        if self.landed.is_none() {
+            return Ok(steering.turn(journals, owner));
+        }
+        Ok(if aim.fault.ends_agent() { Turn::Waits } else { Turn::Passes })
     }
 }
 
@@ -67,7 +109,7 @@ impl Proxy {
     pub fn start(socket: &Path, engine: &Path, journals: &Path) -> Self {
         let listener = UnixListener::bind(socket).expect("the proxy's socket");
         let (planned, reached) = channel();
-        let count = Mutex::new(Count::new(From::TheJournal, None));
+        let count = Mutex::new(Count::new(From::TheJournal, None, 0));
         let (engine, journals) = (engine.to_owned(), journals.to_owned());
         let refuses_starts = AtomicBool::new(false);
         let shared = Arc::new(Shared { engine, journals, count, planned, refuses_starts });
@@ -87,7 +129,8 @@ impl Proxy {
 
     /// Resets the count, and sets the fault.
     pub fn set(&self, from: From, aim: Option<PlannedFault>) {
-        *self.count() = Count::new(from, aim);
+        let mut count = self.count();
+        *count = Count::new(from, aim, count.generation + 1);
     }
 
     /// Containers can be started again.
@@ -131,7 +174,7 @@ impl Shared {
         // Before the fault: a request to an Engine that ends must end with it, and must not reach
         // the next one.
         let mut engine = UnixStream::connect(&self.engine)?;
-        let planned = self.counted(&request);
+        let Ok(planned) = self.planned(&request) else { return Ok(()) };
         if let Some((fault, When::Before)) = planned
             && !self.apply(fault, &mut client)?
         {
@@ -154,6 +197,31 @@ impl Shared {
             return pass(client, engine);
         }
         Ok(())
+    }
+
+    /// Waits until the call may go on, and returns its fault, if it has one.
+    fn planned(&self, request: &HttpRequest) -> Result<Option<(Fault, When)>, CaseIsOver> {
+        let steered = self.count.lock().expect("no panic in the proxy").steered();
+        let Some((generation, fault, when)) = steered.filter(|_| !request.is_endless()) else {
+            return Ok(self.counted(request));
+        };
+        let owner = owner(&request.line, &request.target, &self.engine);
+        loop {
+            let mut count = self.count.lock().expect("no panic in the proxy");
+            let turn = count.turn(&self.journals, owner, generation)?;
+            match turn {
+                Turn::Passes => {
+                    drop(count);
+                    return Ok(self.counted(request));
+                }
+                Turn::Waits => drop(count),
+                Turn::GetsFault(place) => {
+                    count.landed = Some(format!("{}, {place}", request.line));
+                    return Ok(Some((fault, when)));
+                }
+            }
+            thread::sleep(TURN_INTERVAL);
+        }
     }
 
     /// Counts the call; returns its fault, if it is the planned call.
@@ -239,6 +307,8 @@ fn answer(client: &mut UnixStream, status: u16, message: &str) -> io::Result<()>
 struct HttpRequest {
     /// `POST /containers/…/stop`, without the API version and the query.
     line: String,
+    /// The path with its query.
+    target: String,
     bytes: Vec<u8>,
 }
 
@@ -270,7 +340,8 @@ fn read_request(client: &mut UnixStream) -> io::Result<HttpRequest> {
     let close = if header("upgrade").is_some() { "" } else { "Connection: close\r\n" };
     let mut bytes = format!("{first}\r\n{close}{rest}").into_bytes();
     bytes.extend(body);
-    Ok(HttpRequest { line: in_short(first), bytes })
+    let target = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    Ok(HttpRequest { line: in_short(first), target, bytes })
 }
 
 fn in_short(first: &str) -> String {

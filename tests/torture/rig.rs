@@ -5,17 +5,15 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pilotfish::core::decide::memory::Memory;
-use pilotfish::core::docker::reference::Digest;
-use pilotfish::core::subject::Subject;
 use serde_json::Value;
 
 use crate::dependents::Dependent;
 use crate::disk::{self, LossyDisk, StateDisk};
 use crate::fault::{Fault, PlannedFault};
-use crate::invariants;
+use crate::invariants::{self, Judged};
 use crate::proxy::{From, Proxy};
 use crate::releases::Kind;
+use crate::second_service::SecondService;
 use crate::service::{self, Setup};
 use crate::service_watch::{SERVICE_LABEL, Watch};
 use crate::support::agent::Agent;
@@ -85,6 +83,8 @@ pub struct Rig {
     pub setup: Setup,
     /// The dependents of the service.
     pub dependents: Vec<Dependent>,
+    /// The service that is updated in the same round.
+    pub second: Option<SecondService>,
     /// The flags of dockerd.
     pub flags: Vec<String>,
     pub disk: Option<LossyDisk>,
@@ -104,7 +104,7 @@ pub struct Rig {
     pub original: Value,
     /// The control container at the beginning of the case.
     pub control: Value,
-    next_version: u32,
+    pub next_version: u32,
 }
 
 impl Rig {
@@ -120,19 +120,24 @@ impl Rig {
 
     /// A machine whose Engine and agent keep everything on a disk that can lose unflushed data.
     pub fn on_lossy_disk(flags: &[&str]) -> Self {
-        Self::on_disk(flags, disk::SIZE)
+        Self::on_disk(Setup::Alone, flags, disk::SIZE)
+    }
+
+    /// The same with another kind of service.
+    pub fn on_lossy_disk_with(setup: Setup, flags: &[&str]) -> Self {
+        Self::on_disk(setup, flags, disk::SIZE)
     }
 
     /// A machine whose Engine and agent keep everything on a small disk, which fills quickly.
     pub fn on_small_disk() -> Self {
-        Self::on_disk(&[], disk::SMALL_SIZE)
+        Self::on_disk(Setup::Alone, &[], disk::SMALL_SIZE)
     }
 
-    fn on_disk(flags: &[&str], size: &str) -> Self {
+    fn on_disk(setup: Setup, flags: &[&str], size: &str) -> Self {
         let mut disk = None;
         let create_disk = |directory: &Path| disk = Some(LossyDisk::new(directory, size));
         let engine = Engine::start_in(flags, create_disk);
-        let rig = Self::on(engine, flags, Setup::Alone, disk, None);
+        let rig = Self::on(engine, flags, setup, disk, None);
         rig.disk.as_ref().expect("the disk").flush();
         rig
     }
@@ -170,6 +175,7 @@ impl Rig {
         let control = pi.registry.publish(CONTROL, &Release::new("control"));
         let control = service::start_control(&pi, &control);
         let (original, dependents) = (pi.inspect(SERVICE), Dependent::all(&pi));
+        let second = SecondService::of(&pi, setup);
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         Self {
             watch,
@@ -177,6 +183,7 @@ impl Rig {
             pi,
             setup,
             dependents,
+            second,
             flags,
             disk,
             state_disk,
@@ -210,6 +217,9 @@ impl Rig {
 
     fn publish(&mut self, kind: Kind) -> Published {
         self.next_version += 1;
+        if let Some(second) = &mut self.second {
+            second.publish(&self.pi);
+        }
         self.pi.registry.publish(SERVICE, &kind.release(&self.next_version.to_string()))
     }
 
@@ -217,7 +227,7 @@ impl Rig {
     pub fn run_case(&mut self, case: &Case) -> Outcome {
         let next = self.publish(case.kind);
         self.control = self.pi.inspect(CONTROL);
-        self.watch.begin();
+        self.watches().for_each(Watch::begin);
         self.dependents.iter().for_each(Dependent::begin);
         let mut outcome = Outcome { setup: self.setup, ..Outcome::default() };
         self.proxy.set(From::TheJournal, Some(case.aim));
@@ -228,7 +238,7 @@ impl Rig {
         let is_valid = landed.as_ref().is_none_or(|call| is_possible(case.aim.fault, call));
         outcome.landed = landed.filter(|_| is_valid);
         if is_injected && case.aim.fault == Fault::Cut {
-            outcome.findings.extend(invariants::alone(self, case, &next));
+            outcome.findings.extend(invariants::alone(self, &self.judged(case.kind, &next)));
         }
         if let Some(again) = case.again {
             self.proxy.set(From::TheBeginning, Some(again));
@@ -252,8 +262,13 @@ impl Rig {
             Ok(refused) => outcome.refused = refused,
             Err(finding) => outcome.findings.push(finding),
         }
-        outcome.findings.extend(invariants::settled(self, case, &next));
-        outcome.findings.extend(self.check_starts(case, &next));
+        if outcome.refused && matches!(self.setup, Setup::SideBySide(_)) {
+            let what = "one fault refused a good release".to_owned();
+            outcome.findings.push(invariants::Finding::changed(what));
+        }
+        let services = self.judged(case.kind, &next);
+        outcome.findings.extend(invariants::settled(self, case, &services));
+        outcome.findings.extend(self.check_starts(case, &services));
         if !outcome.findings.is_empty() {
             self.reset();
         }
@@ -274,75 +289,43 @@ impl Rig {
         let goes_on =
             matches!(case.aim.fault, Fault::State(_) | Fault::DiskFull | Fault::RegistryGone);
         if goes_on && self.watch.await_one(RECOVERY_LIMIT).is_none() {
-            findings.push(invariants::lost(self));
+            findings.push(invariants::lost(self, &self.watch));
         }
         findings
     }
 
+    fn watches(&self) -> impl Iterator<Item = &Watch> {
+        [&self.watch].into_iter().chain(self.second.as_ref().map(|second| &second.watch))
+    }
+
+    /// The services, as the invariants see them.
+    fn judged<'a>(&'a self, kind: Kind, next: &'a Published) -> Vec<Judged<'a>> {
+        let first = Judged {
+            name: SERVICE,
+            watch: &self.watch,
+            current: &self.current,
+            original: &self.original,
+            kind,
+            next,
+            version: self.next_version.to_string(),
+        };
+        let second = self.second.as_ref().map(SecondService::judged);
+        [first].into_iter().chain(second).collect()
+    }
+
     /// Starts an agent again, without a fault.
     fn recover(&self, case: &Case, next: &Published, outcome: &mut Outcome) {
-        self.watch.look_for_one();
+        self.watches().for_each(Watch::look_for_one);
         let begun = Instant::now();
         let finished = self.pi.agent.run(&self.pi.engine, &["recover"]);
         outcome.log = format!("{}\n--- recover:\n{}{}", self.log, finished.out, finished.err);
         outcome.recovered = begun.elapsed();
-        if self.watch.await_one(RECOVERY_LIMIT).is_none() {
-            outcome.findings.push(invariants::lost(self));
-        }
-        let first_one = self.watch.first_one().unwrap_or(begun);
+        let late = self.watches().filter(|watch| watch.await_one(RECOVERY_LIMIT).is_none());
+        outcome.findings.extend(late.map(|watch| invariants::lost(self, watch)));
+        let first_one = self.watches().filter_map(Watch::first_one).max().unwrap_or(begun);
         outcome.service_back = first_one.saturating_duration_since(begun);
-        outcome.findings.extend(invariants::recovered(self, case, next, &finished));
-    }
-
-    /// Runs rounds until the release runs, or is refused. Returns whether a good one is refused.
-    fn settle(&mut self, kind: Kind, next: &Published) -> Result<bool, invariants::Finding> {
-        for _ in 0..ROUNDS_MAX {
-            if self.is_refused(next) {
-                return Ok(kind.is_good());
-            }
-            let service = self.pi.engine.inspect(SERVICE).unwrap_or_default();
-            if service["Image"] == next.image.as_str() && self.pi.agent.journals().is_empty() {
-                self.current = next.clone();
-                return Ok(false);
-            }
-            // With its name, because after a failure for another reason than the image a round
-            // would pause.
-            self.pi.update(&[SERVICE]);
-        }
-        let row = self.pi.check(SERVICE);
-        Err(invariants::Finding::leftovers(format!(
-            "after {ROUNDS_MAX} rounds it is still open: {row}"
-        )))
-    }
-
-    /// Whether the agent's memory, on disk, refuses the release.
-    fn is_refused(&self, release: &Published) -> bool {
-        let Ok(memory) = fs::read(self.pi.agent.state().join("memory.json")) else { return false };
-        let memory: Memory = serde_json::from_slice(&memory).expect("memory.json");
-        let digest = release.digest.parse::<Digest>().expect("a digest");
-        memory.refusal(&Subject::container(SERVICE), &digest).is_some()
-    }
-
-    /// I8: a bad release is started once, and once more for each fault that may have interrupted
-    /// its verification. Once it is refused, another round does not start it.
-    fn check_starts(&self, case: &Case, next: &Published) -> Option<invariants::Finding> {
-        if case.kind.is_good() || !self.is_refused(next) {
-            return None;
-        }
-        let version = self.next_version.to_string();
-        let before = self.starts_of(&version);
-        self.pi.update(&[]);
-        let after = self.starts_of(&version);
-        let chances = 2 + usize::from(case.again.is_some());
-        let what = format!("version {version} was started {before} times, {after} in the end");
-        (before > chances || after > before).then(|| invariants::Finding::revived(what))
-    }
-
-    /// How often a version was started, according to the tills' own log.
-    fn starts_of(&self, version: &str) -> usize {
-        let diary = self.pi.engine.directory().join("diary/starts");
-        let diary = fs::read_to_string(diary).unwrap_or_default();
-        diary.lines().filter(|line| *line == version).count()
+        let services = self.judged(case.kind, next);
+        outcome.findings.extend(invariants::recovered(self, &services, &finished));
     }
 
     /// After a finding: removes everything and starts a new service, so that the next case begins
@@ -361,6 +344,9 @@ impl Rig {
         self.original = self.pi.inspect(SERVICE);
         self.dependents = Dependent::all(&self.pi);
         self.current = good;
+        if let Some(second) = &mut self.second {
+            second.reset(&self.pi);
+        }
     }
 }
 

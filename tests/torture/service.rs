@@ -7,8 +7,10 @@ use serde_json::Value;
 
 use crate::compose;
 use crate::dependents;
+use crate::releases::Kind;
 use crate::rig::{CONTROL, RECOVERY_LIMIT, SERVICE};
-use crate::service_watch::SERVICE_LABEL;
+use crate::second_service::{self, KIOSK};
+use crate::service_watch::label_of;
 use crate::support::Pi;
 use crate::support::command::wait_until;
 use crate::support::registry::Published;
@@ -31,6 +33,8 @@ pub enum Setup {
     Composed,
     /// `docker run`, and two dependents share its network.
     WithDependents,
+    /// `docker run`, and a second service gets a release of this kind in the same round.
+    SideBySide(Kind),
 }
 
 impl Setup {
@@ -40,17 +44,30 @@ impl Setup {
             Self::Alone => "",
             Self::Composed => ", from a compose file",
             Self::WithDependents => ", two dependents",
+            Self::SideBySide(_) => ", two updates",
+        }
+    }
+
+    /// The kind of the second service's release, in the name of a case.
+    pub fn second_words(self) -> String {
+        match self {
+            Self::SideBySide(kind) => format!(" and {}", kind.word()),
+            Self::Alone | Self::Composed | Self::WithDependents => String::new(),
         }
     }
 
     /// Starts the service on the image, with its dependents.
     pub fn start(self, pi: &Pi, image: &Published) {
         match self {
-            Self::Alone => start_alone(pi, image),
+            Self::Alone => start_alone(pi, SERVICE, image),
             Self::Composed => compose::start(pi, image),
             Self::WithDependents => {
-                start_alone(pi, image);
+                start_alone(pi, SERVICE, image);
                 dependents::start(pi);
+            }
+            Self::SideBySide(_) => {
+                start_alone(pi, SERVICE, image);
+                second_service::start(pi);
             }
         }
         let expected = self.names();
@@ -65,15 +82,17 @@ impl Setup {
         match self {
             Self::Alone | Self::Composed => vec![SERVICE],
             Self::WithDependents => [&[SERVICE], &dependents::DEPENDENTS[..]].concat(),
+            Self::SideBySide(_) => vec![SERVICE, KIOSK],
         }
     }
 
-    /// The most images: the service's and `images.keep` previous ones, the control container's, and
-    /// the one that the dependents share.
+    /// The most images: those of each service and `images.keep` previous ones, the control
+    /// container's, and the one that the dependents share.
     pub const fn images_max(self) -> usize {
         match self {
             Self::Alone | Self::Composed => 3,
             Self::WithDependents => 4,
+            Self::SideBySide(_) => 5,
         }
     }
 }
@@ -85,21 +104,23 @@ pub fn diary(pi: &Pi) -> PathBuf {
     diary
 }
 
-fn start_alone(pi: &Pi, image: &Published) {
-    let labels = [&LABELS[..], &[SHELF, SERVICE_LABEL]].concat();
+/// Starts a service with `docker run`.
+pub fn start_alone(pi: &Pi, name: &str, image: &Published) {
+    let label = label_of(name);
+    let labels = [&LABELS[..], &[SHELF, &label]].concat();
     let mut options: Vec<String> = labels.iter().map(|label| format!("--label={label}")).collect();
     options.push(format!("--volume={}:/diary", diary(pi).display()));
+    options.push(format!("--volume=ledger-{name}:/ledger"));
+    options.push(format!("--hostname={name}-3"));
     let rest = [
         "--env=TILL_DIARY=/diary/starts",
         "--env=SHELF=3",
-        "--volume=ledger:/ledger",
         "--volume=/receipts",
-        "--hostname=till-3",
         "--memory=64m",
         "--stop-timeout=5",
     ];
     let options: Vec<&str> = options.iter().map(String::as_str).chain(rest).collect();
-    pi.start(SERVICE, &image.reference, &options);
+    pi.start(name, &image.reference, &options);
 }
 
 /// Starts the control container; returns its document.

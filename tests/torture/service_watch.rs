@@ -17,6 +17,11 @@ use crate::support::http::Peer;
 pub const SERVICE_LABEL: &str = "torture.service=till";
 pub const SERVICE_LABEL_KEY: &str = "torture.service";
 
+/// The label of the containers of a service.
+pub fn label_of(service: &str) -> String {
+    format!("{SERVICE_LABEL_KEY}={service}")
+}
+
 /// How often a connection to an unreachable Engine is retried.
 const RETRY: Duration = Duration::from_millis(20);
 

@@ -2,13 +2,16 @@
 //!
 //! | variable | default | meaning |
 //! |---|---|---|
-//! | `TORTURE_KILLS` | 10000 | faults at calls of the Engine; a tenth with two dependents |
-//! | `TORTURE_CUTS` | 1000 | power cuts |
-//! | `TORTURE_SECONDS` | no limit | each of the three parts ends after this time |
+//! | `TORTURE_KILLS` | 10000 | faults at calls of the Engine; see below |
+//! | `TORTURE_CUTS` | 1000 | power cuts; a tenth more with two updates in flight |
+//! | `TORTURE_SECONDS` | no limit | each part ends after this time |
 //! | `TORTURE_WORKERS` | 4 | machines in parallel |
 //! | `TORTURE_SEED` | the time | the seed for the order of the cases; printed |
 //! | `TORTURE_ONLY` | not set | runs this case alone, e.g. `good: kill after call 7` |
 //! | `TORTURE_KEEP` | not set | adds to the results of earlier runs, in `target/torture/` |
+//!
+//! A tenth of the faults hit a service with two dependents. A tenth more kills hit two updates in
+//! flight, and with `TORTURE_ONLY` none.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,6 +26,7 @@ use crate::results::{self, Results};
 use crate::rig::{Case, Rig};
 use crate::seed::Seed;
 use crate::service::Setup;
+use crate::side_by_side::{self, SECOND_KINDS};
 use crate::support::agent::OTHER_AGENT;
 use crate::support::command::run;
 
@@ -231,12 +235,57 @@ fn cuts() {
     eprintln!("{}", results.summary());
 }
 
+/// Every n-th fault more hits two updates in flight.
+const WITH_TWO_UPDATES: u64 = 10;
+
+/// Runs the cases with two updates in flight, a half for each kind of the second release.
+fn run_side_by_side(fault: Fault, count: u64, file: &str) {
+    if env::var_os("TORTURE_ONLY").is_some() {
+        return;
+    }
+    let results = Results::kept_in(&results(file));
+    let mut seed = seed();
+    let machine = |setup, flags: &[&str]| match fault {
+        Fault::Cut => Rig::on_lossy_disk_with(setup, flags),
+        _ => Rig::with(setup, flags),
+    };
+    for kind in SECOND_KINDS {
+        let setup = Setup::SideBySide(kind);
+        let mut rigs = vec![machine(setup, &[])];
+        let lengths = lengths(&mut rigs[0], &side_by_side::KINDS);
+        eprintln!("calls of two updates, the second one {}: {lengths:?}", kind.word());
+        for worker in 1..number("TORTURE_WORKERS", 4) {
+            let flags: &[&str] = if worker % 2 == 1 { &["--live-restore"] } else { &[] };
+            rigs.push(machine(setup, flags));
+        }
+        let count = usize::try_from(count).expect("a number") / SECOND_KINDS.len();
+        let cases = side_by_side::plan(fault, &lengths, &mut seed, count);
+        run_cases(rigs, cases, deadline(), &results);
+    }
+    eprintln!("{}", results.summary());
+}
+
+#[test]
+#[ignore = "takes as long as configured: make torture"]
+fn kills_with_two_updates() {
+    let count = number("TORTURE_KILLS", 10_000) / WITH_TWO_UPDATES;
+    run_side_by_side(Fault::Kill, count, "kills_with_two_updates.jsonl");
+}
+
+#[test]
+#[ignore = "takes as long as configured: make torture"]
+fn cuts_with_two_updates() {
+    let count = number("TORTURE_CUTS", 1_000) / WITH_TWO_UPDATES;
+    run_side_by_side(Fault::Cut, count, "cuts_with_two_updates.jsonl");
+}
+
 /// Its name sorts last, so that it runs last.
 #[test]
 #[ignore = "writes docs/reliability.md: make torture"]
 fn page() {
     let kept = |name: &str| results::read(&directory().join(name));
     let commit = fs::read_to_string(directory().join("commit")).expect("results of a run");
-    let kills = [kept("kills.jsonl"), kept("kills_with_dependents.jsonl")].concat();
-    page::write(&commit, &kills, &kept("cuts.jsonl"));
+    let kills = ["kills.jsonl", "kills_with_dependents.jsonl", "kills_with_two_updates.jsonl"];
+    let cuts = ["cuts.jsonl", "cuts_with_two_updates.jsonl"];
+    page::write(&commit, &kills.map(kept).concat(), &cuts.map(kept).concat());
 }

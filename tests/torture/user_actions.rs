@@ -118,9 +118,9 @@ impl Rig {
         let ours = names.iter().filter(|name| name.contains("pilotfish-"));
         findings.extend(ours.map(|name| Finding::leftovers(format!("the container {name}"))));
         let is_present = names.iter().any(|name| !name.starts_with(CONTROL));
-        let running = invariants::running(self);
+        let running = invariants::running(self, SERVICE);
         if running.len() != 1 && (is_present || !user_action.may_remove_service()) {
-            findings.push(invariants::lost(self));
+            findings.push(invariants::lost(self, &self.watch));
         }
         if let Some(service) = running.first().filter(|it| it["Image"] != next.image.as_str()) {
             let what = format!("{} runs, the release is {}", service["Image"], next.image);
@@ -139,7 +139,7 @@ impl Rig {
                 findings.push(Finding::changed(format!("Compose knows {known:?}, of {ids:?}")));
             }
         }
-        findings.extend(invariants::doubled(self));
+        findings.extend(invariants::doubled(&self.watch));
         findings.extend(invariants::check_control(self));
         findings.extend(invariants::check_state(&self.pi.agent.state()));
         findings
