@@ -137,6 +137,17 @@ impl MachineState {
         self.journals().into_iter().map(lines).collect()
     }
 
+    /// The services that an open update replaces together with this one, and itself.
+    pub fn members_of(&self, service: &str) -> BTreeSet<String> {
+        let plans = self.open_journals().into_iter().filter_map(|lines| {
+            let plan = lines.first()?["plan"].clone();
+            (plan["container"] == service).then_some(plan)
+        });
+        let dependents = plans.flat_map(|plan| plan["dependents"].as_array().cloned());
+        let name = |dependent: Value| dependent["container"].as_str().map(str::to_owned);
+        dependents.flatten().filter_map(name).chain([service.to_owned()]).collect()
+    }
+
     fn journal_refuses(&self, journal: &Path, service: &str, image: &Image) -> bool {
         let content = self.files.read(journal).unwrap_or_default();
         let mut lines = content

@@ -286,9 +286,10 @@ impl Machine {
     pub fn step_began(&self, service: &str, step: &str) {
         let now = self.now();
         let mut state = self.lock();
+        let members = state.members_of(service);
         match step {
-            "commit" => _ = state.committing.insert(service.to_owned()),
-            _ => _ = state.committing.remove(service),
+            "commit" => state.committing.extend(members),
+            _ => state.committing.retain(|name| !members.contains(name)),
         }
         if state.at_steps.is_empty() {
             return;
