@@ -125,7 +125,7 @@ fn commands_work_through_the_agent_and_check_shows_the_result_at_once() {
     command(&["allow", "till"]).expect_code(0);
     assert_eq!(pi.check("till")["verdict"], "update");
     let nothing = command(&["recover"]).expect_code(0);
-    assert_eq!(nothing.out, "No update was open.\n");
+    assert_eq!(nothing.out, "Nothing was left open.\n");
     for words in [&["check", "kiosk"][..], &["update", "kiosk"], &["rollback", "kiosk"]] {
         let output = command(words).expect_code(1);
         assert!(output.err.contains("no watched container is named kiosk;"), "{output:?}");
@@ -236,7 +236,7 @@ fn a_command_reports_that_the_agent_died_and_recover_repairs() {
     assert!(recovered.out.lines().any(|line| line.starts_with("till: ")), "{}", recovered.out);
     assert_eq!(pi.agent.journals().len(), 0);
     let nothing = pi.agent.run(&pi.engine, &["recover"]).expect_code(0);
-    assert_eq!(nothing.out, "No update was open.\n");
+    assert_eq!(nothing.out, "Nothing was left open.\n");
     pi.update(&[]).expect_code(0);
     pi.assert_settled("till", &two, 1);
 }
