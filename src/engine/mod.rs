@@ -50,7 +50,7 @@ pub enum EngineError {
         detail: String,
     },
     /// A pull that is too slow to end. The Engine stopped it when the agent closed the request.
-    #[error("the registry sent {bytes} bytes within {seconds} s, and the pull was given up")]
+    #[error("the registry sent only {bytes} bytes within {seconds} s, so the pull was stopped")]
     PullTooSlow {
         /// What was pulled in that time.
         bytes: u64,
@@ -80,7 +80,7 @@ pub enum EngineError {
         message: String,
     },
     /// The answer is invalid: this is no Engine, or an unknown one.
-    #[error("the answer to `{call}` is not what an Engine says: {detail}")]
+    #[error("the answer to `{call}` is not an Engine's: {detail}")]
     Garbage {
         /// The call.
         call: &'static str,

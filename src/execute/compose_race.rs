@@ -68,7 +68,7 @@ pub(super) async fn check_restored_stay(
     loop {
         for (number, ReplacedContainer { name, .. }) in restored.iter().enumerate() {
             if inspector.name_holder(number).await?.is_none() {
-                let message = format!("{name} was removed while it was brought back");
+                let message = format!("{name} was removed during the rollback");
                 return Err(EngineError::Conflict { message }.into());
             }
         }

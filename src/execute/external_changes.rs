@@ -59,7 +59,8 @@ pub(super) async fn check_old_containers_run(
         let ran = inspect::is_running(inspector.header().original_of(number));
         if ran && !old.as_ref().is_some_and(inspect::is_running) {
             let end = if old.is_some() { "stopped" } else { "removed" };
-            let detail = format!("somebody {end} the old container during the update");
+            let detail =
+                format!("a person or another program {end} the old container during the update");
             return Err(StepError::Cause(Cause::person(inspector.plan().naming(number, detail))));
         }
     }

@@ -57,14 +57,14 @@ pub(super) async fn arrived(
 ) -> Result<String, StepError> {
     let pinned = pinned(reference, offer);
     let Some(image) = engine.inspect_image(&pinned).await? else {
-        return Err(StepError::surroundings(format!("{pinned} is not there after its pull")));
+        return Err(StepError::surroundings(format!("{pinned} is missing after its pull")));
     };
     let id = inspect::id(&image).to_owned();
     if offer.has_id(&id) {
         return Ok(id);
     }
     let decided = &offer.manifest;
-    Err(StepError::surroundings(format!("the Engine pulled {id} where {decided} was decided")))
+    Err(StepError::surroundings(format!("the Engine pulled {id} instead of {decided}")))
 }
 
 /// Flushes the Engine's disk: its data directory, and the directory of the images. Without the

@@ -168,8 +168,8 @@ impl<'a, P: Ports> Update<'a, P> {
         let reality = self.inspector().actual_state().await?;
         let resume = resume(&self.journal.progress, &reality);
         let intent = match &resume {
-            Resume::Forward(step) => format!("going on with {}", step.word()),
-            Resume::Back(cause) => format!("going back: {}", cause.detail),
+            Resume::Forward(step) => format!("continuing with {}", step.word()),
+            Resume::Back(cause) => format!("rolling back: {}", cause.detail),
         };
         self.context.listener.receive(&Event::Continued { subject: self.plan().subject(), intent });
         match resume {
@@ -220,9 +220,7 @@ impl<'a, P: Ports> Update<'a, P> {
             Ok(done) => done,
             Err(_) => {
                 let (step, limit) = (step.word(), format_duration(limit));
-                Err(StepError::surroundings(format!(
-                    "`{step}` did not come to an end within {limit}"
-                )))
+                Err(StepError::surroundings(format!("`{step}` did not end within {limit}")))
             }
         }
     }

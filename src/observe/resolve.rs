@@ -112,7 +112,7 @@ fn offered_here(name: &str, answer: Result<Option<Value>, EngineError>) -> Offer
     match inspect::id(&image).parse() {
         Ok(id) => Offered::Image(Box::new(Offer::of_local(&image, id, None))),
         Err(_) => {
-            let detail = format!("the ID of {name} is no digest");
+            let detail = format!("the ID of {name} is not a digest");
             Offered::Unknown(LookupError::new(Reason::EngineError, detail))
         }
     }

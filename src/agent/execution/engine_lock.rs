@@ -126,8 +126,8 @@ impl<P: Ports> Executor<P> {
                 Claim::Abandoned => {
                     let Holder { host, state_dir, .. } = &found;
                     self.context.warn(format!(
-                        "the agent on {host} with the state directory {state_dir} is gone without \
-                         having let go of this Engine; this one takes over"
+                        "the agent on {host} with the state directory {state_dir} ended without \
+                         releasing its lock on this Engine; this agent takes over"
                     ));
                     is_taken_over = true;
                 }
@@ -178,7 +178,7 @@ impl<P: Ports> Executor<P> {
             _ => false,
         };
         self.context.warn(format!(
-            "this Engine gives no lock (volume {LOCK_VOLUME}), so that a second agent on it would \
+            "this Engine offers no lock (volume {LOCK_VOLUME}), so a second agent on it would \
              not be noticed in time: {error}"
         ));
         self.engine_lock = if is_for_good { EngineLock::Without } else { EngineLock::Untaken };

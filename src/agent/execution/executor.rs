@@ -174,7 +174,7 @@ impl<P: Ports> Executor<P> {
         let (ports, known) = (&*self.context.ports, (&mut self.ties, &*cache));
         let readiness = observe::readiness(ports, known, &surroundings, &observation).await;
         let readiness = readiness
-            .ok_or_else(|| AskError::nothing_before(container, "the Engine does not tell"))?;
+            .ok_or_else(|| AskError::nothing_before(container, "the Engine does not answer"))?;
         let plan = roll_back(&observation, &readiness, &kept, &facts.circumstances)
             .map_err(|no| AskError::of_no(container, &no))?;
         if !observation.is_self {

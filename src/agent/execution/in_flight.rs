@@ -221,7 +221,7 @@ impl<P: Ports> Context<P> {
         match execute::prefetch(self.for_updates(), fetch).await {
             Ok(()) | Err(StepError::Asked) => {}
             Err(error) => {
-                let detail = format!("the image could not be pulled ahead of its window: {error}");
+                let detail = format!("the image could not be pulled before its window: {error}");
                 if !error.is_engine_unreachable() {
                     let failed = fetch.failed_try(detail.clone(), self.ports.host().now());
                     self.pause_after(&fetch.container, failed);

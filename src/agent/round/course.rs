@@ -253,7 +253,7 @@ impl<P: Ports> Agent<P> {
     /// written, the manifest is fetched again.
     fn remember_republished(&self, facts: &LookFacts, decided: (&[Observation], &[Decision])) {
         if let Err(error) = self.try_to_remember(facts, decided) {
-            self.context.warn(format!("what was found is not remembered: {error}"));
+            self.context.warn(format!("the results of this round cannot be remembered: {error}"));
         }
     }
 

@@ -82,7 +82,8 @@ impl<P: Ports> Agent<P> {
                 )
             }
             Err(error) => {
-                self.context.warn_of(self_update, format!("recovery is tried again: {error}"));
+                self.context
+                    .warn_of(self_update, format!("recovery failed and is tried again: {error}"));
                 false
             }
         }

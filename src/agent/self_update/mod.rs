@@ -67,7 +67,7 @@ impl<P: Ports> Context<P> {
         let asked =
             self.start_self_update_helper(&self_update, original, &plan.main.recreation).await;
         if let Err(error) = &asked {
-            self.warn_of(&self_update, format!("no helper could be made: {error}"));
+            self.warn_of(&self_update, format!("no self-update helper could be created: {error}"));
             self.take_back(&self_update, &error.to_string()).await;
         }
         asked.is_ok()
@@ -140,8 +140,8 @@ impl<P: Ports> Context<P> {
         }
     }
 
-    /// Creates another helper for an open journal. It ends the update, no matter which task the update
-    /// began with.
+    /// Creates another helper for an open journal. The helper ends the update, no matter which task
+    /// it began with.
     async fn make_another_helper(
         &self,
         journal: &UpdateJournal,
@@ -164,7 +164,7 @@ impl<P: Ports> Context<P> {
         }
         let made = self.make_another_helper(&journal, 1).await;
         if let Err(error) = &made {
-            self.warn(format!("no helper could be made: {error}"));
+            self.warn(format!("no self-update helper could be created: {error}"));
         }
         made.is_ok()
     }
@@ -181,7 +181,7 @@ impl<P: Ports> Context<P> {
     /// gone.
     async fn tidy_up(&self, self_update: &SelfUpdate) {
         if let Err(error) = self.try_to_tidy_up(self_update).await {
-            self.warn_of(self_update, format!("the helper stays for now: {error}"));
+            self.warn_of(self_update, format!("the helper could not be removed yet: {error}"));
         }
     }
 

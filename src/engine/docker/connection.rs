@@ -86,7 +86,7 @@ impl Connection {
             _ => return error,
         };
         let detail = format!(
-            "what answers there is no Engine, or one that is just ending ({what}); \
+            "the program that answers there is not an Engine, or is just ending ({what}); \
              another address is set by docker_host or DOCKER_HOST"
         );
         EngineError::Unreachable { host: self.raw.host().to_owned(), detail }

@@ -159,7 +159,7 @@ async fn recreate_old_container<P: Ports>(
     let member = inspector.plan().member(number);
     let recreation = relink(&member.recreation, restored);
     let id = create_on(context.ports.engine(), &member.container, recreation, image).await?;
-    let detail = "the old container had been removed; it was made again from its kept image";
+    let detail = "the old container had been removed; it was created again from its kept image";
     context.warn(inspector.plan(), inspector.plan().naming(number, detail));
     Ok(id)
 }
@@ -190,7 +190,7 @@ pub(super) async fn take_name<E: Engine>(
     match inspector.name_holder(number).await? {
         Some(holder) if inspect::id(&holder) == id => Ok(()),
         Some(_) => Err(EngineError::Conflict {
-            message: format!("another container named {name} was made during the update"),
+            message: format!("another container named {name} was created during the update"),
         }
         .into()),
         None => Ok(engine.rename(id, name).await?),
@@ -216,7 +216,7 @@ async fn await_former_health<P: Ports>(
             return Ok(());
         }
         if Instant::now() >= deadline || context.stop.is_cancelled() {
-            let detail = "the old container runs again, but is not as well as it was";
+            let detail = "the old container runs again, but is not as healthy as before";
             context.warn(inspector.plan(), inspector.plan().naming(number, detail));
             return Ok(());
         }

@@ -27,10 +27,11 @@ pub(super) async fn make_room_for<P: Ports>(
     let (engine, plan) = (context.ports.engine(), inspector.plan());
     let old = inspector.old_container(number).await?;
     let name = &plan.member(number).container;
-    let message = format!("another container named {name} was made during the update");
+    let message = format!("another container named {name} was created during the update");
     let moved = all_moved(inspector, restored);
     if depends_on_moved(external, &moved).unwrap_or(false) {
-        let detail = format!("{message}, and hung on a new one that goes; it is made again");
+        let detail =
+            format!("{message}, and depends on a new one that is removed; it is created again");
         context.warn(plan, detail);
         let id = recreate_external(engine, name, external, &moved).await?;
         give_up(engine, inspector, number).await?;

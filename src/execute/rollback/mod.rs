@@ -27,7 +27,7 @@ use containers::{give_up, take_name};
 const LOG_LINES_MAX: usize = 40;
 
 /// The reason if a person removed the whole service during its update.
-const LEFT_AWAY: &str = "everything of it was removed during the update; it stays so";
+const LEFT_AWAY: &str = "all of its containers were removed during the update, and stay removed";
 
 /// The number of the try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl<P: Ports> Rollback<'_, P> {
             match self.undo(attempt).await {
                 Err(StepError::Engine(error)) => {
                     let plan = &self.journal.header.plan;
-                    await_next_attempt(self.context, plan, "going back", &error).await?;
+                    await_next_attempt(self.context, plan, "the rollback", &error).await?;
                 }
                 done => return done,
             }

@@ -22,7 +22,7 @@ pub(in crate::execute) async fn clean<P: Ports>(
     for _ in 1..TRIES_MAX {
         match try_to_clean(context, journal, false).await {
             Err(StepError::Engine(error)) => {
-                await_next_attempt(context, &journal.header.plan, "cleaning up", &error).await?;
+                await_next_attempt(context, &journal.header.plan, "the clean-up", &error).await?;
             }
             done => return done,
         }

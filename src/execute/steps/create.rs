@@ -72,7 +72,7 @@ async fn check_names_are_free(engine: &impl Engine, member: &Member) -> Result<(
     for name in [member.new_name(), member.old_name()] {
         if engine.inspect(&name).await?.is_some() {
             let detail = format!(
-                "a container named {name} is in the way, which this update did not make; rename or \
+                "a container named {name} exists, and this update did not create it; rename or \
                  remove it"
             );
             return Err(StepError::surroundings(detail));

@@ -40,6 +40,7 @@ fn removed(plan: &Plan, begun: Begun, which: &str, error: EngineError, number: u
     if !error.is_not_found() || begun == Begun::Earlier {
         return error.into();
     }
-    let detail = format!("somebody removed the {which} container during the update");
+    let detail =
+        format!("a person or another program removed the {which} container during the update");
     StepError::Cause(Cause::person(plan.naming(number, detail)))
 }

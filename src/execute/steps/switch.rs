@@ -85,7 +85,7 @@ fn warn_of_shortened_stops<P: Ports>(
         if inspect::stop_timeout_is_shortened(original) {
             let granted = format_duration(inspect::stop_timeout(original));
             let detail = format!(
-                "its stop timeout has no end or is longer than a day; it is killed after {granted}"
+                "its stop timeout has no limit or is longer than a day; it is killed after {granted}"
             );
             context.warn(inspector.plan(), inspector.plan().naming(number, detail));
         }
@@ -121,7 +121,7 @@ pub(in crate::execute) async fn is_restart_policy_armed(
 fn taken(error: EngineError, name: &str) -> StepError {
     match error {
         EngineError::Conflict { .. } => StepError::Cause(Cause::person(format!(
-            "somebody made another container named {name} during the update"
+            "a person or another program created another container named {name} during the update"
         ))),
         error => error.into(),
     }

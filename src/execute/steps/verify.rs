@@ -44,7 +44,9 @@ fn release<P: Ports>(
 ) -> Result<(), JournalError> {
     let plan = &journal.header.plan;
     let name = &plan.member(number).container;
-    context.warn(plan, format!("somebody made {name} anew; the update goes on without it"));
+    let detail =
+        format!("a person or another program recreated {name}; the update continues without it");
+    context.warn(plan, detail);
     let note = Note { released: vec![number], ..Note::default() };
     context.write(journal, Step::Verify, Mark::Started, note)
 }

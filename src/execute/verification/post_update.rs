@@ -11,8 +11,8 @@ use crate::execute::{StepError, UpdateContext};
 use crate::ports::Ports;
 
 /// The warning about a hook that an earlier process began; it is not run again.
-const CUT_SHORT: &str = "was begun before the update was cut short, and may not have come to its \
-                         end; it is not run again";
+const CUT_SHORT: &str = "began before the update was interrupted, and may not have ended; it is not \
+                         run again";
 
 /// Remembers whether this process has begun the post-update hooks of its update.
 #[derive(Debug, Default)]
