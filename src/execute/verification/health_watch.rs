@@ -7,7 +7,7 @@ use futures_util::{FutureExt, StreamExt};
 use sync_wrapper::SyncWrapper;
 use tokio::time::Instant;
 
-use crate::core::update::health::{ContainerStatus, Gate, Sample};
+use crate::core::update::health::{ContainerStatus, HealthSource, Sample};
 use crate::engine::{ContainerEvent, Engine, EngineError};
 use crate::execute::StepError;
 
@@ -18,7 +18,7 @@ pub(super) const ENGINE_LOST: &str = "the Engine went away during the verificati
 pub(in crate::execute) struct HealthWatch {
     /// Wrapped, because each update is a task, and a task may be shared between threads.
     pub(super) events: SyncWrapper<BoxStream<'static, ContainerEvent>>,
-    pub(super) gate: Gate,
+    pub(super) source: HealthSource,
     /// When the container was started, by the monotonic clock.
     pub(super) since: Instant,
     /// When the container was last inspected.
@@ -37,7 +37,7 @@ impl HealthWatch {
     ) -> Result<Self, EngineError> {
         Ok(Self {
             events: SyncWrapper::new(engine.events(container).await?),
-            gate: Gate::Running,
+            source: HealthSource::Running,
             since: Instant::now(),
             looked_at: Instant::now(),
             samples: Vec::new(),
@@ -101,7 +101,9 @@ impl HealthWatch {
                 self.see(ContainerStatus::Exited { code: *code, out_of_memory });
             }
             ContainerEvent::Health(health) => match health.as_str() {
-                "healthy" if self.gate == Gate::Healthcheck => self.see(ContainerStatus::Healthy),
+                "healthy" if self.source == HealthSource::Healthcheck => {
+                    self.see(ContainerStatus::Healthy)
+                }
                 "unhealthy" => self.see(ContainerStatus::Unhealthy(String::new())),
                 _ => {}
             },

@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::health_watch::HealthWatch;
 use crate::core::docker::inspect;
-use crate::core::update::health::{ContainerStatus, Gate, HealthPolicy, HealthVerdict, verdict};
+use crate::core::update::health::{
+    ContainerStatus, HealthPolicy, HealthSource, HealthVerdict, verdict,
+};
 use crate::core::update::plan::Member;
 use crate::engine::{Engine, EngineError};
 use crate::exec;
@@ -51,7 +53,7 @@ impl<'a> Trial<'a> {
     ) -> Result<Self, EngineError> {
         let document = engine.inspect(&id).await?.unwrap_or_default();
         let policy = HealthPolicy::of(&member.health, &document);
-        watch.gate = policy.gate;
+        watch.source = policy.source;
         Ok(Self { number, id, watch, member, document, policy, may_be_stale, failed_checks: 0 })
     }
 
@@ -66,7 +68,8 @@ impl<'a> Trial<'a> {
         stop: &CancellationToken,
         until: Duration,
     ) -> Result<(), StepError> {
-        let is_probed = self.policy.gate == Gate::Probe || self.policy.own_check.is_some();
+        let is_probed =
+            self.policy.source == HealthSource::Probe || self.policy.own_check.is_some();
         let watch = &mut self.watch;
         let is_unchecked =
             watch.samples.last().is_some_and(|it| it.status == ContainerStatus::Unchecked);
@@ -110,19 +113,19 @@ impl<'a> Trial<'a> {
         let is_stale = self.may_be_stale
             && inspect::last_check_at(&document) == inspect::last_check_at(&self.document);
         let output = || inspect::health_output(&document).to_owned();
-        match (watch.gate, inspect::health(&document)) {
-            (Gate::Healthcheck, _) if is_stale => watch.see(ContainerStatus::Unchecked),
-            (Gate::Healthcheck, Some("healthy")) => watch.see(ContainerStatus::Healthy),
-            (Gate::Healthcheck, Some("unhealthy")) => {
+        match (watch.source, inspect::health(&document)) {
+            (HealthSource::Healthcheck, _) if is_stale => watch.see(ContainerStatus::Unchecked),
+            (HealthSource::Healthcheck, Some("healthy")) => watch.see(ContainerStatus::Healthy),
+            (HealthSource::Healthcheck, Some("unhealthy")) => {
                 watch.see(ContainerStatus::Unhealthy(output()))
             }
             // The agent's own run of the check is newer than the Engine's word `starting`.
-            (Gate::Healthcheck, _) if self.policy.own_check.is_some() => {}
-            (Gate::Healthcheck, _) if inspect::last_check_at(&document).is_empty() => {
+            (HealthSource::Healthcheck, _) if self.policy.own_check.is_some() => {}
+            (HealthSource::Healthcheck, _) if inspect::last_check_at(&document).is_empty() => {
                 watch.see(ContainerStatus::NeverChecked);
             }
-            (Gate::Healthcheck, _) => watch.see(ContainerStatus::NotHealthy(output())),
-            (Gate::Probe | Gate::Running, _) => {}
+            (HealthSource::Healthcheck, _) => watch.see(ContainerStatus::NotHealthy(output())),
+            (HealthSource::Probe | HealthSource::Running, _) => {}
         }
         Ok(())
     }
