@@ -1,7 +1,7 @@
 //! Pilotfish keeps the containers of a Raspberry Pi up to date, and never loses one.
 //!
-//! This page is the map. `ARCHITECTURE.md` explains the design; this page lists the modules, in the
-//! best order for reading.
+//! This page is the map: it lists the modules in the best order for reading. `ARCHITECTURE.md` has
+//! the design, the glossary, and the invariants.
 //!
 //! # One update
 //!
@@ -13,20 +13,6 @@
 //!             any failure: back to the recorded state
 //! recover   open updates are finished or undone, before anything else begins
 //! ```
-//!
-//! # Invariants
-//!
-//! - **Nothing in `core` knows the time, waits, or touches anything.** It takes facts and returns
-//!   decisions.
-//! - **Nothing is decided outside of `core`.** `check`, `update --dry-run` and the agent print and
-//!   carry out the same value.
-//! - **Nothing of the old container is removed before the new one has proved itself.**
-//! - **Every action has its line in the journal**, on the disk before the action.
-//! - **No error is a reason to pull**, and no registry or container stops another.
-//! - **No typed model between inspect and create**: both are raw JSON, so a field that this program
-//!   does not know survives.
-//! - **No round that changes nothing writes anything.**
-//! - **No credentials in any error, log line, file, or `Debug` text.**
 //!
 //! # The layers
 //!
@@ -59,7 +45,7 @@ pub mod observe;
 pub mod execute;
 // Finishes or undoes every open update.
 pub mod recover;
-// The one loop that owns the state: a tick or a command starts a round, one at a time.
+// The one loop that owns the state: rounds, updates in flight, questions and their answers.
 pub mod agent;
 
 // The public JSON of all edges.

@@ -8,6 +8,7 @@ mod check;
 mod history;
 mod json;
 mod plan;
+mod progress;
 mod screen;
 mod sentence;
 mod status;

@@ -6,29 +6,19 @@
 use std::time::Duration;
 
 use crate::core::subject::Subject;
-use crate::core::update::Step;
-use crate::documents::{EventDocument, PullProgressDocument, UpdateRow};
+use crate::documents::{EventDocument, UpdateRow};
 use crate::output::history::log;
+use crate::output::progress::{ProgressLine, padded};
 use crate::output::screen::{Screen, Style};
-use crate::output::sentence::{bytes, change, ended, seconds, together};
+use crate::output::sentence::{change, ended, seconds, together};
 use crate::output::table::push_line;
 use crate::output::text::{cut, one_line, wrap};
 
 /// Goes back to the start of the line and clears it (ECMA-48: CR, Erase in Line).
 const CLEAR_LINE: &str = "\r\x1b[K";
 
-/// Shortest time between two updates of a pull's line: ten per second look smooth, and more would
-/// only keep a slow machine and a slow connection busy.
-const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Shortest time of a pull before its rate is shown.
-const RATE_AFTER: Duration = Duration::from_millis(500);
-
 /// The indentation of an update's steps.
 const INDENT: &str = "  ";
-
-/// The longest name of a step, for alignment.
-const STEP_WIDTH: usize = 6;
 
 /// Turns events into output.
 #[derive(Debug)]
@@ -37,26 +27,63 @@ pub struct Transcript {
     is_terminal: bool,
     /// Whether the cursor is after a line that will be rewritten.
     is_line_open: bool,
-    pull: Option<ShownPull>,
-}
-
-/// A pull that is shown.
-#[derive(Debug, Clone)]
-struct ShownPull {
-    began: Duration,
-    shown: Duration,
-    /// Bytes that the Engine already had at the first event: not part of the rate.
-    first: u64,
+    progress: ProgressLine,
+    /// The subject of the lines that need no name: the last line with a name is about it.
+    headlined: Option<Subject>,
 }
 
 impl Transcript {
     /// Output for a terminal, or line by line for everything else.
-    pub const fn new(screen: Screen, is_terminal: bool) -> Self {
-        Self { screen, is_terminal, is_line_open: false, pull: None }
+    pub fn new(screen: Screen, is_terminal: bool) -> Self {
+        Self {
+            screen,
+            is_terminal,
+            is_line_open: false,
+            progress: ProgressLine::default(),
+            headlined: None,
+        }
     }
 
     /// The output for an event at `now`, a time of any monotonic clock.
     pub fn tell(&mut self, event: &EventDocument, now: Duration) -> String {
+        self.follow(event);
+        let mut text = self.permanent(event);
+        let is_due = match event {
+            EventDocument::StepBegun { .. } => true,
+            EventDocument::Pulling { subject, progress, .. } => {
+                self.is_terminal && self.progress.pulling(subject, progress, now)
+            }
+            // What was written has closed the line.
+            _ => !text.is_empty(),
+        };
+        if let Some(line) = self.progress.line().filter(|_| is_due && self.is_terminal) {
+            text.push_str(&self.rewrite(&line));
+        }
+        text
+    }
+
+    /// Notes what the updates in flight do.
+    fn follow(&mut self, event: &EventDocument) {
+        match event {
+            EventDocument::UpdateBegun { subject, .. }
+            | EventDocument::Continued { subject, .. } => self.progress.begin(subject),
+            EventDocument::StepBegun { subject, step } => {
+                self.progress.set_step(subject, Some(*step));
+            }
+            EventDocument::StepDone { subject, .. }
+            | EventDocument::RollingBack { subject, .. } => self.progress.set_step(subject, None),
+            EventDocument::UpdateEnded(update) => self.progress.end(&update.subject),
+            EventDocument::FetchedAhead { subject, .. }
+            | EventDocument::SelfUpdating { subject, .. } => self.progress.end(subject),
+            EventDocument::Pulling { .. }
+            | EventDocument::Pulled { .. }
+            | EventDocument::RoundEnded { .. }
+            | EventDocument::Warning { .. } => {}
+        }
+    }
+
+    /// The lines about an event that stay.
+    fn permanent(&mut self, event: &EventDocument) -> String {
         match event {
             EventDocument::UpdateBegun { subject, image, from, to, dependents } => {
                 let change = change(from.as_ref(), Some(to));
@@ -66,16 +93,15 @@ impl Transcript {
             EventDocument::Continued { subject, intent } => {
                 self.headline(subject, &format!("continued, {}", one_line(intent)))
             }
-            EventDocument::StepBegun { step, .. } => self.step_begun(*step),
+            EventDocument::StepBegun { .. }
+            | EventDocument::Pulling { .. }
+            | EventDocument::Pulled { .. }
+            | EventDocument::RoundEnded { .. } => String::new(),
             EventDocument::StepDone { subject, step, took } => {
-                self.pull = None;
                 let words = format!("{} {}", padded(*step), seconds(took.as_secs_f64()));
                 self.line(subject, &words, Style::Plain)
             }
-            EventDocument::Pulling { progress, .. } => self.pulling(progress, now),
-            EventDocument::Pulled { .. } | EventDocument::RoundEnded { .. } => String::new(),
             EventDocument::FetchedAhead { subject, to } => {
-                self.pull = None;
                 let words = format!("image {} fetched, waits for its window", to.short());
                 self.headline(subject, &words)
             }
@@ -100,17 +126,20 @@ impl Transcript {
     /// A line about a container, not indented.
     fn headline(&mut self, subject: &Subject, words: &str) -> String {
         let line = format!("{}: {words}", one_line(&subject.to_string()));
+        self.headlined = Some(subject.clone());
         self.lines(&line, "", Style::Bold)
     }
 
-    /// A line about a step of an update. A terminal shows it below the headline, other outputs need
-    /// the name again.
+    /// A line about a step of an update. A terminal shows it below the headline; it needs the name
+    /// again on other outputs, and after lines about another update.
     fn line(&mut self, subject: &Subject, words: &str, paint: Style) -> String {
-        if self.is_terminal {
+        if self.is_terminal && self.headlined.as_ref() == Some(subject) {
             return self.lines(words, INDENT, paint);
         }
+        self.headlined = None;
         let words: Vec<_> = words.split_whitespace().collect();
-        self.lines(&format!("{}: {}", one_line(&subject.to_string()), words.join(" ")), "", paint)
+        let line = format!("{}: {}", one_line(&subject.to_string()), words.join(" "));
+        self.lines(&line, if self.is_terminal { INDENT } else { "" }, paint)
     }
 
     /// Permanent lines.
@@ -135,28 +164,9 @@ impl Transcript {
         format!("{CLEAR_LINE}{}", self.screen.paint(Style::Dim, &line))
     }
 
-    fn step_begun(&mut self, step: Step) -> String {
-        if self.is_terminal {
-            self.rewrite(&format!("{} …", padded(step)))
-        } else {
-            String::new()
-        }
-    }
-
-    fn pulling(&mut self, progress: &PullProgressDocument, now: Duration) -> String {
-        let is_too_soon = |pull: &ShownPull| now < pull.shown + REFRESH_INTERVAL;
-        if !self.is_terminal || self.pull.as_ref().is_some_and(is_too_soon) {
-            return String::new();
-        }
-        let fresh = || ShownPull { began: now, shown: now, first: progress.current };
-        let pull = ShownPull { shown: now, ..self.pull.clone().unwrap_or_else(fresh) };
-        let line = pull.line(progress);
-        self.pull = Some(pull);
-        self.rewrite(&format!("{} {line}", padded(Step::Pull)))
-    }
-
     fn ended(&mut self, update: &UpdateRow) -> String {
         let sentence = format!("{}: {}", one_line(&update.subject.to_string()), ended(update));
+        self.headlined = None;
         let mut text = self.lines(&sentence, "", Style::Bold);
         log(update, self.screen).for_each(|line| push_line(&mut text, &line));
         text
@@ -169,25 +179,4 @@ impl Transcript {
             Some(subject) => self.line(subject, &words, Style::Yellow),
         }
     }
-}
-
-impl ShownPull {
-    /// `3/4 layers, 12.3 MB of 40.1 MB, 5.2 MB/s`
-    fn line(&self, progress: &PullProgressDocument) -> String {
-        let PullProgressDocument { current, total, layers_done, layers } = progress;
-        let mut line = format!("{layers_done}/{layers} layers, {}", bytes(*current));
-        if total > current {
-            line.push_str(&format!(" of {}", bytes(*total)));
-        }
-        let elapsed = self.shown.saturating_sub(self.began);
-        if elapsed >= RATE_AFTER {
-            let rate = current.saturating_sub(self.first) as f64 / elapsed.as_secs_f64();
-            line.push_str(&format!(", {}/s", bytes(rate as u64)));
-        }
-        line
-    }
-}
-
-fn padded(step: Step) -> String {
-    format!("{:STEP_WIDTH$}", step.word())
 }

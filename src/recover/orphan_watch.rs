@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::core::docker::inspect;
 use crate::core::policy::health_policy::HealthSettings;
 use crate::core::recreate::restart_policy;
-use crate::core::update::health::{Gate, HealthPolicy};
+use crate::core::update::health::{HealthPolicy, HealthSource};
 use crate::core::update::orphans::Health;
 
 /// What is known of all leftover containers, by service.
@@ -118,7 +118,7 @@ impl Sighting {
     /// The health of the container with the service's name, by its own policy and times.
     pub(super) fn health(&self) -> Health {
         let Some(policy) = &self.policy else { return Health::Unknown };
-        if policy.gate == Gate::Healthcheck && !self.is_checked {
+        if policy.source == HealthSource::Healthcheck && !self.is_checked {
             return Health::Unknown;
         }
         match self.well_since {
@@ -153,7 +153,7 @@ mod tests {
 
     fn look(signs: &str, is_well: bool, last_check: &str) -> OrphanLook {
         let policy = HealthPolicy {
-            gate: Gate::Healthcheck,
+            source: HealthSource::Healthcheck,
             timeout: 60 * SECOND,
             stable: 30 * SECOND,
             own_check: None,

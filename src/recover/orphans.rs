@@ -15,7 +15,7 @@ use crate::core::recreate::dependents::anchors;
 use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::subject::Subject;
 use crate::core::update::event::{Event, Listener};
-use crate::core::update::health::{Gate, HealthPolicy};
+use crate::core::update::health::{HealthPolicy, HealthSource};
 use crate::core::update::orphans::{
     FoundContainer, Health, OrphanAction, OrphanGroup, action, service, together,
 };
@@ -164,12 +164,12 @@ impl<P: Ports> Sweep<'_, P> {
         let policy = holder.map(|(settings, document)| HealthPolicy::of(settings, document));
         let is_well = match (&policy, holder) {
             (Some(policy), Some((settings, document))) if inspect::is_running(document) => {
-                match (policy.gate, &settings.probe) {
-                    (Gate::Probe, Some(probe)) => {
+                match (policy.source, &settings.probe) {
+                    (HealthSource::Probe, Some(probe)) => {
                         let id = inspect::id(document);
                         exec::probe::run(self.ports, id, document, probe).await.is_ok()
                     }
-                    (Gate::Healthcheck, _) => inspect::health(document) == Some("healthy"),
+                    (HealthSource::Healthcheck, _) => inspect::health(document) == Some("healthy"),
                     _ => inspect::text(document, "/State/Status") == "running",
                 }
             }

@@ -67,10 +67,64 @@ fn events() -> Vec<(u64, Event)> {
     events
 }
 
+/// The events of two updates side by side, one of which is rolled back, and of a pull ahead of a
+/// window.
+fn side_by_side() -> Vec<(u64, Event)> {
+    let (till, kiosk, signs) = ("till", "kiosk", "signs");
+    let begun = |name: &str| Event::UpdateBegun {
+        subject: Subject::container(name),
+        image: format!("shop.example/{name}:1"),
+        from: Some(digest("from")),
+        to: digest("to"),
+        dependents: Vec::new(),
+    };
+    let step = |name: &str, step| Event::StepBegun { subject: Subject::container(name), step };
+    let done = |name: &str, step, took| Event::StepDone {
+        subject: Subject::container(name),
+        step,
+        took: Duration::from_millis(took),
+    };
+    let pulling = |name: &str, current, total| Event::Pulling {
+        subject: Subject::container(name),
+        registry: "shop.example".into(),
+        progress: PullProgress { current, total, layers_done: 1, layers: 2 },
+    };
+    let warning = |name: &str, detail: &str| Event::Warning {
+        subject: Some(Subject::container(name)),
+        detail: detail.into(),
+    };
+    let cause = Cause::image("the new container exited with code 1");
+    let bad = record(till, Outcome::RolledBack, Some("the new container exited with code 1"));
+    vec![
+        (0, begun(till)),
+        (0, step(till, Step::Pull)),
+        (50, pulling(till, 1_000_000, 4_000_000)),
+        (60, begun(kiosk)),
+        (60, step(kiosk, Step::Pull)),
+        (200, pulling(kiosk, 500_000, 0)),
+        (310, pulling(till, 2_000_000, 4_000_000)),
+        (420, pulling(signs, 30, 100)),
+        (500, done(till, Step::Pull, 500)),
+        (500, step(till, Step::Verify)),
+        (600, warning(kiosk, "the registry is slow")),
+        (700, Event::FetchedAhead { subject: Subject::container(signs), to: digest("to") }),
+        (800, Event::RollingBack { subject: Subject::container(till), cause }),
+        (900, done(kiosk, Step::Pull, 840)),
+        (900, step(kiosk, Step::Sync)),
+        (950, Event::UpdateEnded(Box::new(bad))),
+        (990, done(kiosk, Step::Sync, 90)),
+        (999, Event::UpdateEnded(Box::new(record(kiosk, Outcome::Updated, None)))),
+    ]
+}
+
 fn rendered(screen: Screen, is_terminal: bool) -> String {
+    rendered_events(events(), screen, is_terminal)
+}
+
+fn rendered_events(events: Vec<(u64, Event)>, screen: Screen, is_terminal: bool) -> String {
     let mut transcript = Transcript::new(screen, is_terminal);
     let mut text = String::new();
-    for (at, event) in events() {
+    for (at, event) in events {
         text.push_str(&transcript.tell(&EventDocument::from(&event), Duration::from_millis(at)));
     }
     text + &transcript.finish()
@@ -91,6 +145,13 @@ fn a_terminal_sees_steps_and_progress_on_one_rewritten_line() {
     let pictures = text.matches("layers").count();
     assert_eq!(pictures, 20, "ten a second for two seconds");
     compare("terminal", &written_out(&text));
+}
+
+#[test]
+fn a_terminal_says_which_of_several_updates_a_line_is_about() {
+    let screen = Screen { width: Some(60), colour: false };
+    compare("terminal-several", &written_out(&rendered_events(side_by_side(), screen, true)));
+    compare("terminal-several-pipe", &rendered_events(side_by_side(), Screen::NONE, false));
 }
 
 #[test]

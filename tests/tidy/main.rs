@@ -6,6 +6,7 @@
 
 mod documented;
 mod layers;
+mod glossary;
 mod limits;
 mod neutrality;
 mod contract;

@@ -11,7 +11,7 @@ use crate::core::update::healthcheck::{OwnCheck, healthcheck};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthPolicy {
     /// What decides whether it is healthy.
-    pub gate: Gate,
+    pub source: HealthSource,
     /// How long it may take to become healthy, from its start.
     pub timeout: Duration,
     /// How long it must then stay healthy.
@@ -23,7 +23,7 @@ pub struct HealthPolicy {
 
 /// What decides whether a container is healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gate {
+pub enum HealthSource {
     /// Its HEALTHCHECK says `healthy`.
     Healthcheck,
     /// The probe of its label succeeds.
@@ -38,16 +38,18 @@ impl HealthPolicy {
     #[must_use]
     pub fn of(settings: &HealthSettings, container: &Value) -> Self {
         let healthcheck = healthcheck(container);
-        let gate = match (&settings.probe, &healthcheck) {
-            (Some(_), _) => Gate::Probe,
-            (None, Some(_)) => Gate::Healthcheck,
-            (None, None) => Gate::Running,
+        let source = match (&settings.probe, &healthcheck) {
+            (Some(_), _) => HealthSource::Probe,
+            (None, Some(_)) => HealthSource::Healthcheck,
+            (None, None) => HealthSource::Running,
         };
         let timeout = settings.effective_timeout(healthcheck.as_ref());
         let own_check = healthcheck
-            .filter(|check| gate == Gate::Healthcheck && check.is_asked_too_seldom(timeout))
+            .filter(|check| {
+                source == HealthSource::Healthcheck && check.is_asked_too_seldom(timeout)
+            })
             .and_then(|check| OwnCheck::of(container, &check));
-        Self { gate, timeout, stable: settings.stable, own_check }
+        Self { source, timeout, stable: settings.stable, own_check }
     }
 }
 
@@ -64,9 +66,9 @@ pub struct Sample {
 pub enum ContainerStatus {
     /// It runs; nothing is known of its health.
     Running,
-    /// Its gate says that it is healthy.
+    /// Its source says that it is healthy.
     Healthy,
-    /// Its gate says that it is not healthy yet; during the stable window: no longer.
+    /// Its source says that it is not healthy yet; during the stable window: no longer.
     NotHealthy(String),
     /// A check that the agent itself ran has failed. The Engine would not say `unhealthy` yet.
     Failing(String),
@@ -119,9 +121,9 @@ pub enum HealthVerdict {
 /// may have ended long before.
 #[must_use]
 pub fn verdict(policy: &HealthPolicy, samples: &[Sample], now: Duration) -> HealthVerdict {
-    let mut well_since = match policy.gate {
-        Gate::Running => Some(Duration::ZERO),
-        Gate::Healthcheck | Gate::Probe => None,
+    let mut well_since = match policy.source {
+        HealthSource::Running => Some(Duration::ZERO),
+        HealthSource::Healthcheck | HealthSource::Probe => None,
     };
     for sample in samples {
         match fatal(&sample.status) {
@@ -223,16 +225,16 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn policy(gate: Gate) -> HealthPolicy {
-        HealthPolicy { gate, timeout: seconds(60), stable: seconds(30), own_check: None }
+    fn policy(source: HealthSource) -> HealthPolicy {
+        HealthPolicy { source, timeout: seconds(60), stable: seconds(30), own_check: None }
     }
 
-    fn check(gate: Gate, samples: &[(u64, ContainerStatus)], now: u64) -> HealthVerdict {
+    fn check(source: HealthSource, samples: &[(u64, ContainerStatus)], now: u64) -> HealthVerdict {
         let samples: Vec<_> = samples
             .iter()
             .map(|(at, status)| Sample { at: seconds(*at), status: status.clone() })
             .collect();
-        verdict(&policy(gate), &samples, seconds(now))
+        verdict(&policy(source), &samples, seconds(now))
     }
 
     fn exit(code: i64) -> ContainerStatus {
@@ -252,37 +254,43 @@ mod tests {
             "Test": ["CMD", "/check"], "Interval": 45 * second, "Timeout": 15 * second, "Retries": 3,
         }}});
         let policy = HealthPolicy::of(&settings, &slow);
-        assert_eq!(policy.gate, Gate::Healthcheck);
+        assert_eq!(policy.source, HealthSource::Healthcheck);
         assert_eq!(policy.timeout, seconds(240));
         let bare = HealthPolicy::of(&settings, &serde_json::json!({}));
-        assert_eq!((bare.gate, bare.timeout), (Gate::Running, seconds(60)));
+        assert_eq!((bare.source, bare.timeout), (HealthSource::Running, seconds(60)));
     }
 
     #[test]
     fn without_a_gate_it_must_run_for_the_stable_window() {
         let running = [(0, ContainerStatus::Running)];
-        assert_eq!(check(Gate::Running, &running, 29), HealthVerdict::Wait { until: seconds(30) });
-        assert_eq!(check(Gate::Running, &running, 30), HealthVerdict::Healthy);
+        assert_eq!(
+            check(HealthSource::Running, &running, 29),
+            HealthVerdict::Wait { until: seconds(30) }
+        );
+        assert_eq!(check(HealthSource::Running, &running, 30), HealthVerdict::Healthy);
     }
 
     #[test]
     fn any_exit_is_a_failure_zero_included() {
         for code in [0, 1, 137] {
-            let verdict = check(Gate::Running, &[(29, exit(code))], 29);
+            let verdict = check(HealthSource::Running, &[(29, exit(code))], 29);
             assert_eq!(verdict, HealthVerdict::Failed(format!("exited with code {code}")));
         }
     }
 
     #[test]
     fn an_exit_that_is_seen_late_is_still_an_exit() {
-        assert!(matches!(check(Gate::Running, &[(31, exit(1))], 31), HealthVerdict::Failed(_)));
+        assert!(matches!(
+            check(HealthSource::Running, &[(31, exit(1))], 31),
+            HealthVerdict::Failed(_)
+        ));
         let lost = [(31, ContainerStatus::EngineLost("the event stream ended".into()))];
-        assert!(matches!(check(Gate::Running, &lost, 31), HealthVerdict::Inconclusive(_)));
+        assert!(matches!(check(HealthSource::Running, &lost, 31), HealthVerdict::Inconclusive(_)));
     }
 
     #[test]
     fn a_slow_healthcheck_has_its_time_and_then_its_stable_window() {
-        let slow = HealthPolicy { timeout: seconds(240), ..policy(Gate::Healthcheck) };
+        let slow = HealthPolicy { timeout: seconds(240), ..policy(HealthSource::Healthcheck) };
         let well = [Sample { at: seconds(180), status: ContainerStatus::Healthy }];
         assert_eq!(verdict(&slow, &[], seconds(179)), HealthVerdict::Wait { until: seconds(240) });
         assert_eq!(
@@ -295,26 +303,35 @@ mod tests {
     #[test]
     fn never_healthy_fails_at_the_timeout_with_the_last_word() {
         let samples = [(5, ContainerStatus::NotHealthy("connection refused".into()))];
-        assert_eq!(check(Gate::Probe, &samples, 59), HealthVerdict::Wait { until: seconds(60) });
+        assert_eq!(
+            check(HealthSource::Probe, &samples, 59),
+            HealthVerdict::Wait { until: seconds(60) }
+        );
         let expected = "was not well within 1m: connection refused";
-        assert_eq!(check(Gate::Probe, &samples, 60), HealthVerdict::Failed(expected.into()));
+        assert_eq!(
+            check(HealthSource::Probe, &samples, 60),
+            HealthVerdict::Failed(expected.into())
+        );
     }
 
     #[test]
     fn health_that_is_lost_in_the_stable_window_is_a_failure() {
         let samples =
             [(5, ContainerStatus::Healthy), (20, ContainerStatus::NotHealthy("timed out".into()))];
-        assert!(matches!(check(Gate::Probe, &samples, 20), HealthVerdict::Failed(_)));
+        assert!(matches!(check(HealthSource::Probe, &samples, 20), HealthVerdict::Failed(_)));
         let samples =
             [(5, ContainerStatus::Healthy), (20, ContainerStatus::Unhealthy(String::new()))];
-        assert!(matches!(check(Gate::Healthcheck, &samples, 20), HealthVerdict::Failed(_)));
+        assert!(matches!(check(HealthSource::Healthcheck, &samples, 20), HealthVerdict::Failed(_)));
     }
 
     #[test]
     fn an_engine_restart_makes_the_verdict_inconclusive() {
         let samples =
             [(5, ContainerStatus::EngineLost("the event stream ended".into())), (6, exit(255))];
-        assert!(matches!(check(Gate::Running, &samples, 6), HealthVerdict::Inconclusive(_)));
+        assert!(matches!(
+            check(HealthSource::Running, &samples, 6),
+            HealthVerdict::Inconclusive(_)
+        ));
     }
 
     #[test]
@@ -322,36 +339,36 @@ mod tests {
         let unchecked = (1, ContainerStatus::Unchecked);
         let stale = [unchecked.clone()];
         assert_eq!(
-            check(Gate::Healthcheck, &stale, 59),
+            check(HealthSource::Healthcheck, &stale, 59),
             HealthVerdict::Wait { until: seconds(60) }
         );
-        assert!(matches!(check(Gate::Healthcheck, &stale, 60), HealthVerdict::Unknown(_)));
+        assert!(matches!(check(HealthSource::Healthcheck, &stale, 60), HealthVerdict::Unknown(_)));
         let checked = [unchecked, (5, ContainerStatus::NotHealthy("connection refused".into()))];
-        assert!(matches!(check(Gate::Healthcheck, &checked, 60), HealthVerdict::Failed(_)));
+        assert!(matches!(check(HealthSource::Healthcheck, &checked, 60), HealthVerdict::Failed(_)));
     }
 
     #[test]
     fn a_check_that_never_ran_is_no_verdict_on_the_image() {
         let never = [(0, ContainerStatus::NeverChecked)];
-        assert!(matches!(check(Gate::Healthcheck, &never, 60), HealthVerdict::Unknown(_)));
+        assert!(matches!(check(HealthSource::Healthcheck, &never, 60), HealthVerdict::Unknown(_)));
         let failed = [
             (0, ContainerStatus::NeverChecked),
             (40, ContainerStatus::NotHealthy("refused".into())),
         ];
-        assert!(matches!(check(Gate::Healthcheck, &failed, 60), HealthVerdict::Failed(_)));
+        assert!(matches!(check(HealthSource::Healthcheck, &failed, 60), HealthVerdict::Failed(_)));
     }
 
     #[test]
     fn a_single_failed_check_does_not_end_the_stable_window() {
         let samples =
             [(5, ContainerStatus::Healthy), (20, ContainerStatus::Failing("busy".into()))];
-        assert_eq!(check(Gate::Healthcheck, &samples, 35), HealthVerdict::Healthy);
+        assert_eq!(check(HealthSource::Healthcheck, &samples, 35), HealthVerdict::Healthy);
     }
 
     #[test]
     fn becoming_healthy_after_the_timeout_is_too_late() {
         assert!(matches!(
-            check(Gate::Healthcheck, &[(61, ContainerStatus::Healthy)], 61),
+            check(HealthSource::Healthcheck, &[(61, ContainerStatus::Healthy)], 61),
             HealthVerdict::Failed(_)
         ));
     }
@@ -359,11 +376,11 @@ mod tests {
     #[test]
     fn what_a_person_does_is_not_the_images_fault() {
         assert!(matches!(
-            check(Gate::Running, &[(3, ContainerStatus::Removed)], 3),
+            check(HealthSource::Running, &[(3, ContainerStatus::Removed)], 3),
             HealthVerdict::Person(_)
         ));
         assert!(matches!(
-            check(Gate::Running, &[(3, ContainerStatus::Stopped)], 3),
+            check(HealthSource::Running, &[(3, ContainerStatus::Stopped)], 3),
             HealthVerdict::Person(_)
         ));
     }
