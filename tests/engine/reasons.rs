@@ -140,7 +140,7 @@ fn an_update_that_three_tries_cannot_finish_is_stuck_until_a_person_helps() {
     assert!(
         recover(1)
             .out
-            .ends_with("till: could still be neither finished nor undone; the log says why\n")
+            .ends_with("till: could still not be finished or undone; the log tells why\n")
     );
     pi.engine.docker(&["rm", "--force", "till"]);
     recover(0);
