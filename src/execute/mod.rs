@@ -168,7 +168,7 @@ impl<'a, P: Ports> Update<'a, P> {
         let reality = self.inspector().actual_state().await?;
         let resume = resume(&self.journal.progress, &reality);
         let intent = match &resume {
-            Resume::Forward(step) => format!("continuing with {}", step.word()),
+            Resume::Forward(step) => format!("the next step is {}", step.word()),
             Resume::Back(cause) => format!("rolling back: {}", cause.detail),
         };
         self.context.listener.receive(&Event::Continued { subject: self.plan().subject(), intent });
