@@ -50,6 +50,7 @@ use crate::core::time::zone::Zone;
 use crate::core::update::event::Trigger;
 use crate::engine::EngineError;
 use crate::execute::Places;
+use crate::journal::JournalError;
 use crate::observe::Cache;
 use crate::ports::Ports;
 use crate::recover::{self, Recovery};
@@ -220,6 +221,14 @@ impl<P: Ports> Agent<P> {
     pub fn with_heart(mut self, heart: Heartbeat) -> Self {
         self.heart = heart;
         self
+    }
+
+    /// Counts one more start of this agent, and returns the number.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn count_start(&self) -> Result<u64, JournalError> {
+        self.context.ports.state().count_start()
     }
 
     /// Runs one round, and says in the snapshot how it went.

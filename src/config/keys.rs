@@ -49,7 +49,7 @@ const fn key(name: &'static str, kind: ValueKind, default: &'static str) -> Key 
 }
 
 /// All keys except those of registries, in the order of the documentation.
-pub const KEYS: [Key; 24] = [
+pub const KEYS: [Key; 36] = [
     key("state_dir", ValueKind::Text, "/var/lib/pilotfish"),
     key("docker_host", ValueKind::Text, "unix:///var/run/docker.sock"),
     key("opt_in", ValueKind::Flag, "true"),
@@ -69,6 +69,18 @@ pub const KEYS: [Key; 24] = [
     key("listen.hosts", ValueKind::Text, ""),
     key("webhook.address", ValueKind::Text, ""),
     key("webhook.token_file", ValueKind::Text, ""),
+    key("device.name", ValueKind::Text, ""),
+    key("mqtt.url", ValueKind::Text, ""),
+    key("mqtt.plain", ValueKind::Flag, "false"),
+    key("mqtt.ca_file", ValueKind::Text, ""),
+    key("mqtt.cert_file", ValueKind::Text, ""),
+    key("mqtt.key_file", ValueKind::Text, ""),
+    key("mqtt.username", ValueKind::Text, ""),
+    key("mqtt.password_file", ValueKind::Text, ""),
+    key("mqtt.fleet", ValueKind::Text, "home"),
+    key("mqtt.keep_alive", ValueKind::Text, "120s"),
+    key("mqtt.commands", ValueKind::Flag, "false"),
+    key("mqtt.home_assistant", ValueKind::Text, ""),
     key("compat.watchtower", ValueKind::Flag, "false"),
     key("compat.scope", ValueKind::Text, ""),
     key("compat.lifecycle_hooks", ValueKind::Flag, "false"),

@@ -11,9 +11,11 @@ use crate::config::docker::{DockerHost, DockerTls};
 use crate::config::effective::{Effective, Explained};
 use crate::config::environment::{DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, Environment};
 use crate::config::error::{ConfigError, ValueOrigin};
+use crate::config::mqtt::MqttSettings;
 use crate::config::registries::{Registries, RegistryHostSettings};
 use crate::config::time_zone;
 use crate::core::docker::authority::split_authority;
+use crate::core::fleet::names::{DeviceName, NameError};
 use crate::core::policy::health_policy::{parse_stable, parse_timeout};
 use crate::core::policy::watchtower::Watchtower;
 use crate::core::policy::{PolicyDefaults, parse_images_keep};
@@ -94,6 +96,10 @@ pub struct Settings {
     pub listen_hosts: Vec<String>,
     /// The webhook listener; absent: none.
     pub webhook: Option<WebhookSettings>,
+    /// The name of this device on topics; absent: the name of the machine.
+    pub device_name: Option<DeviceName>,
+    /// The broker; absent: none.
+    pub mqtt: Option<MqttSettings>,
     /// Watchtower's settings, if its labels count.
     pub watchtower: Option<Watchtower>,
     pub log_format: LogFormat,
@@ -134,6 +140,8 @@ impl Settings {
             listen_address: effective.read("listen.address", parse_listen)?,
             listen_hosts: effective.read("listen.hosts", parse_hosts)?,
             webhook: read_webhook(effective)?,
+            device_name: effective.read("device.name", parse_device_name)?,
+            mqtt: MqttSettings::read(effective)?,
             watchtower: read_watchtower(effective)?,
             log_format: effective.read("log.format", |text| choose(text, LOG_FORMATS))?,
             log_level: effective.read("log.level", |text| choose(text, LOG_LEVELS))?,
@@ -221,6 +229,13 @@ fn read_webhook(effective: &Effective) -> Result<Option<WebhookSettings>, Config
     Ok(Some(WebhookSettings { address, token_file }))
 }
 
+fn parse_device_name(text: &str) -> Result<Option<DeviceName>, String> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    text.trim().parse().map(Some).map_err(|error: NameError| error.to_string())
+}
+
 /// A number of parallel tasks, from 1 to [`PARALLEL_MAX`].
 fn parse_parallel(text: &str) -> Result<usize, String> {
     let number = text.trim().parse().ok().filter(|number| (1..=PARALLEL_MAX).contains(number));
@@ -259,7 +274,7 @@ fn parse_hosts(text: &str) -> Result<Vec<String>, &'static str> {
 /// this.
 const PARALLEL_MAX: usize = 64;
 
-const FLAGS: &[(&str, bool)] = &[("true", true), ("false", false)];
+pub(super) const FLAGS: &[(&str, bool)] = &[("true", true), ("false", false)];
 
 const LOG_FORMATS: &[(&str, LogFormat)] =
     &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -273,7 +288,7 @@ const LOG_LEVELS: &[(&str, LogLevel)] = &[
 ];
 
 /// One of a few words.
-fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+pub(super) fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let words = || choices.iter().map(|(word, _)| *word);
     let chosen = choices.iter().find(|(word, _)| *word == text.trim());
     chosen.map(|(_, value)| *value).ok_or_else(|| {

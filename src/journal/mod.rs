@@ -7,6 +7,7 @@
 pub mod disk;
 mod agent_id;
 mod self_update;
+mod starts;
 mod history;
 mod lock;
 mod modes;

@@ -1,0 +1,36 @@
+//! What this device tells its fleet: the retained messages, made from the snapshot.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::core::decide::snapshot::Snapshot;
+use crate::core::fleet::names::DeviceName;
+use crate::core::fleet::topic::Topic;
+use crate::core::subject::Subject;
+use crate::documents::{AgentMessage, ContainerMessage};
+
+/// The progress of the pulls in flight, in whole percents, by subject.
+pub(super) type Percents = BTreeMap<Subject, u8>;
+
+/// Every retained message that tells the present state, by topic. A container whose name cannot be
+/// a level of a topic is left out; Docker allows no such name.
+pub(super) fn messages(
+    device: &DeviceName,
+    version: &str,
+    snapshot: &Snapshot,
+    percents: &Percents,
+) -> BTreeMap<Topic, Vec<u8>> {
+    let agent = (Topic::Agent(device.clone()), json(&AgentMessage::new(version, snapshot)));
+    let rows = snapshot.reports.iter().filter_map(|report| {
+        let topic = Topic::of_subject(device.clone(), &report.subject).ok()?;
+        let percent = percents.get(&report.subject).copied();
+        Some((topic, json(&ContainerMessage::new(report, snapshot, percent))))
+    });
+    rows.chain([agent]).collect()
+}
+
+fn json(message: &impl Serialize) -> Vec<u8> {
+    // These types have text keys only, so writing them cannot fail.
+    serde_json::to_vec(message).unwrap_or_default()
+}
