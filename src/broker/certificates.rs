@@ -109,10 +109,7 @@ fn read(key: &str, file: &Path) -> Result<Vec<u8>, String> {
     let metadata = fs::metadata(file).map_err(failed)?;
     // Reading a pipe could wait without a limit.
     if !metadata.is_file() || metadata.len() > FILE_MAX {
-        return Err(format!(
-            "{key} {} is not a file of at most {FILE_MAX} bytes",
-            file.display()
-        ));
+        return Err(format!("{key} {} is not a file of at most {FILE_MAX} bytes", file.display()));
     }
     fs::read(file).map_err(failed)
 }

@@ -40,9 +40,7 @@ type BoxedStream = Box<dyn ByteStream>;
 pub(super) async fn connect(settings: &BrokerSettings) -> Result<Accepted, Loss> {
     let within = settings.limits.connect;
     let address = settings.address.in_words();
-    timeout(within, establish(settings))
-        .await
-        .unwrap_or(Err(Loss::Slow { address, within }))
+    timeout(within, establish(settings)).await.unwrap_or(Err(Loss::Slow { address, within }))
 }
 
 async fn establish(settings: &BrokerSettings) -> Result<Accepted, Loss> {
@@ -63,7 +61,11 @@ async fn establish(settings: &BrokerSettings) -> Result<Accepted, Loss> {
     if let Err(error) = writer.send().await {
         // The broker may have sent an alert before it closed the connection: the answer has it.
         let loss = early(Loss::of_stream(&error, &address));
-        return Err(answer(&mut reader, &address).await.err().filter(Loss::is_of_tls).unwrap_or(loss));
+        return Err(answer(&mut reader, &address)
+            .await
+            .err()
+            .filter(Loss::is_of_tls)
+            .unwrap_or(loss));
     }
     let agreement = answer(&mut reader, &address).await?;
     if !agreement.has_acknowledgements {
@@ -137,5 +139,6 @@ async fn off_the_loop<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, Loss> {
     let read = spawn_blocking(read).await;
-    read.unwrap_or_else(|_| Err("the files of [mqtt] cannot be read".to_owned())).map_err(Loss::File)
+    read.unwrap_or_else(|_| Err("the files of [mqtt] cannot be read".to_owned()))
+        .map_err(Loss::File)
 }

@@ -41,9 +41,7 @@ pub enum Loss {
     #[error("the broker ended the connection: {reason}{}", advice(*.reason))]
     Ended { reason: ReasonCode },
     /// The connection was closed before CONNACK.
-    #[error(
-        "the broker closed the connection before it accepted this device; its log says why"
-    )]
+    #[error("the broker closed the connection before it accepted this device; its log says why")]
     ClosedEarly,
     /// The connection was closed without a reason.
     #[error("the broker closed the connection")]
@@ -231,7 +229,8 @@ mod tests {
 
     #[test]
     fn errors_have_plain_words() {
-        let tls = |error| Loss::of_stream(&io::Error::new(io::ErrorKind::InvalidData, error), "b:1");
+        let tls =
+            |error| Loss::of_stream(&io::Error::new(io::ErrorKind::InvalidData, error), "b:1");
         let name = rustls::Error::InvalidCertificate(CertificateError::NotValidForName);
         assert_eq!(
             tls(name).to_string(),

@@ -42,7 +42,7 @@ pub use mqtt::{BrokerTask, MqttBroker};
 pub use reason_code::ReasonCode;
 pub use settings::{
     BrokerAddress, BrokerAddressError, BrokerLimits, BrokerLogin, BrokerSettings, LastWill,
-    Subscription,
+    TopicSubscription,
 };
 
 /// How many events may wait for the user of the port. If it is slower, the connection reads no
@@ -121,7 +121,7 @@ pub enum RefusedAct {
 pub struct Message {
     pub topic: String,
     pub payload: Vec<u8>,
-    /// Whether the broker had kept it; see [`Subscription::shows_retain_flag`].
+    /// Whether the broker had kept it; see [`TopicSubscription::shows_retain_flag`].
     pub is_retained: bool,
 }
 

@@ -13,7 +13,7 @@ use crate::broker::handshake::{Accepted, connect};
 use crate::broker::loss::Loss;
 use crate::broker::outbox::Outbox;
 use crate::broker::reconnect::{failures_after, pause};
-use crate::broker::session::{Session, SessionEnd, Surroundings};
+use crate::broker::session::{BrokerSession, SessionEnd, Surroundings};
 use crate::broker::settings::BrokerSettings;
 use crate::broker::told::Told;
 use crate::broker::{Broker, BrokerEvent, BrokerEvents, Publication, Receipt};
@@ -102,7 +102,7 @@ impl BrokerTask {
         let (settings, outbox, events) = (&self.settings, &*self.outbox, &self.events);
         let around = Surroundings { settings, outbox, events, told };
         let Accepted { reader, writer, agreement } = accepted;
-        let end = Session::new(around, (reader, writer), agreement).run(stop).await;
+        let end = BrokerSession::new(around, (reader, writer), agreement).run(stop).await;
         self.outbox.close();
         end
     }

@@ -17,7 +17,7 @@ pub(super) type ReceiptSender = oneshot::Sender<Result<(), NotTaken>>;
 
 /// A publication and who waits for its fate.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct WaitingPublication {
     pub publication: Publication,
     pub receipt: ReceiptSender,
 }
@@ -40,7 +40,7 @@ struct Content {
 #[derive(Debug, Default)]
 struct Slot {
     is_on_its_way: bool,
-    waiting: Option<Waiting>,
+    waiting: Option<WaitingPublication>,
 }
 
 impl Outbox {
@@ -57,7 +57,8 @@ impl Outbox {
     /// Keeps a publication until the connection takes it.
     pub fn put(&self, publication: Publication) -> Receipt {
         let (receipt, other_end) = Receipt::channel();
-        if let Err((why, waiting)) = self.content().put(Waiting { publication, receipt }) {
+        if let Err((why, waiting)) = self.content().put(WaitingPublication { publication, receipt })
+        {
             // The other end exists: it is in this function.
             let _ = waiting.receipt.send(Err(why));
         } else {
@@ -67,7 +68,7 @@ impl Outbox {
     }
 
     /// The next publication whose topic has none on its way.
-    pub fn take(&self) -> Option<Waiting> {
+    pub fn take(&self) -> Option<WaitingPublication> {
         self.content().take()
     }
 
@@ -92,7 +93,7 @@ impl Outbox {
 }
 
 impl Content {
-    fn put(&mut self, waiting: Waiting) -> Result<(), (NotTaken, Waiting)> {
+    fn put(&mut self, waiting: WaitingPublication) -> Result<(), (NotTaken, WaitingPublication)> {
         if !self.is_open {
             return Err((NotTaken::Away, waiting));
         }
@@ -110,7 +111,7 @@ impl Content {
         Ok(())
     }
 
-    fn take(&mut self) -> Option<Waiting> {
+    fn take(&mut self) -> Option<WaitingPublication> {
         let topic = self.ready.pop_front()?;
         let slot = self.topics.get_mut(&topic)?;
         slot.is_on_its_way = true;

@@ -12,7 +12,7 @@ const BASE_TIME: Duration = Duration::from_secs(1);
 /// with client certificates costs a Pi as broker about 20 ms of CPU time.
 const DEVICES_PER_SECOND: u32 = 50;
 
-/// The longest pause after ordinary failures. A large fleet needs longer only for its first attempt.
+/// The longest pause after ordinary failures. Only the first attempt of a large fleet needs longer.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// The pause after the broker refused who this client is. Only an operator can change that, and a

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::loss::Loss;
-use crate::broker::outbox::{Outbox, ReceiptSender, Waiting};
+use crate::broker::outbox::{Outbox, ReceiptSender, WaitingPublication};
 use crate::broker::reason_code::ReasonCode;
 use crate::broker::settings::BrokerSettings;
 use crate::broker::told::Told;
@@ -43,7 +43,7 @@ pub(super) struct Surroundings<'task> {
 }
 
 /// One connection.
-pub(super) struct Session<'task, R, W> {
+pub(super) struct BrokerSession<'task, R, W> {
     around: Surroundings<'task>,
     reader: Reader<R>,
     writer: Writer<W>,
@@ -69,7 +69,7 @@ struct OnItsWay {
     sent_at: Instant,
 }
 
-impl<'task, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<'task, R, W> {
+impl<'task, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> BrokerSession<'task, R, W> {
     /// A session on an accepted connection.
     pub fn new(
         around: Surroundings<'task>,
@@ -116,7 +116,7 @@ impl<'task, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<'task, R, W> {
         loop {
             self.digest()?;
             self.fill();
-            let has_room = self.pending.is_empty();
+            let (has_room, deadline) = (self.pending.is_empty(), self.next_deadline());
             if self.leaves_by.is_some() && self.around.outbox.is_empty() {
                 return Ok(());
             }
@@ -142,7 +142,7 @@ impl<'task, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<'task, R, W> {
                     sent.map_err(|error| self.broken(&error))?;
                 }
                 () = self.around.outbox.changed() => {}
-                () = sleep_until(self.next_deadline()) => {
+                () = sleep_until(deadline) => {
                     if self.is_over()? {
                         return Ok(());
                     }
@@ -167,8 +167,10 @@ impl<'task, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<'task, R, W> {
                 if self.leaves_by.is_some() {
                     continue;
                 }
-                if let Err(mpsc::error::TrySendError::Full(event) | mpsc::error::TrySendError::Closed(event)) =
-                    self.around.events.try_send(event)
+                if let Err(
+                    mpsc::error::TrySendError::Full(event)
+                    | mpsc::error::TrySendError::Closed(event),
+                ) = self.around.events.try_send(event)
                 {
                     self.pending.push_front((event, acknowledged));
                     return Ok(());
@@ -253,7 +255,10 @@ impl<'task, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<'task, R, W> {
             && self.pending.is_empty()
             && !self.writer.is_full()
         {
-            let Some(Waiting { publication, receipt }) = self.around.outbox.take() else { return };
+            let Some(WaitingPublication { publication, receipt }) = self.around.outbox.take()
+            else {
+                return;
+            };
             let (id, topic) = (self.free_id(), publication.topic.clone());
             let sent = match publication.is_retained && !self.has_retain {
                 true => Err(ReasonCode::NO_RETAIN),

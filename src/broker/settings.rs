@@ -41,7 +41,7 @@ pub struct BrokerSettings {
     pub client_id: String,
     pub keep_alive: Duration,
     pub last_will: Option<LastWill>,
-    pub subscriptions: Vec<Subscription>,
+    pub subscriptions: Vec<TopicSubscription>,
     /// How many devices may come back at the same time.
     pub fleet_size: u32,
     pub limits: BrokerLimits,
@@ -66,7 +66,7 @@ pub struct LastWill {
 
 /// Topics to receive.
 #[derive(Debug, Clone)]
-pub struct Subscription {
+pub struct TopicSubscription {
     pub filter: String,
     /// Which messages arrive with `is_retained`. `true`: all that were published with the flag
     /// (MQTT 5, 3.8.3.1, Retain As Published), so a command with the flag is known at once.
@@ -122,7 +122,9 @@ pub enum BrokerAddressError {
     #[error("write the URL of the broker as mqtts://HOST or mqtts://HOST:PORT")]
     Shape,
     /// It has a part that does nothing.
-    #[error("the URL of the broker has only a host and a port: logins and paths do not belong there")]
+    #[error(
+        "the URL of the broker has only a host and a port: logins and paths do not belong there"
+    )]
     Surplus,
     /// It has no TLS and leads to another machine.
     #[error(

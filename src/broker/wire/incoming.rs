@@ -161,7 +161,9 @@ fn message(publish: Publish) -> Result<Incoming, Loss> {
     let acknowledged = match publish.qos {
         QoS::AtMostOnce => None,
         QoS::AtLeastOnce => Some(publish.pkid),
-        QoS::ExactlyOnce => return Err(Loss::Malformed("a message with QoS 2, which was not asked")),
+        QoS::ExactlyOnce => {
+            return Err(Loss::Malformed("a message with QoS 2, which was not asked"));
+        }
     };
     // The library has checked that it is UTF-8. The copies give the read buffer back.
     let topic = String::from_utf8_lossy(&publish.topic).into_owned();

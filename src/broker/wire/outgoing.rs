@@ -16,7 +16,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use crate::broker::Publication;
 use crate::broker::loss::Loss;
 use crate::broker::reason_code::ReasonCode;
-use crate::broker::settings::{BrokerSettings, LastWill, Subscription};
+use crate::broker::settings::{BrokerSettings, LastWill, TopicSubscription};
 use crate::broker::wire::{PACKET_BYTES_MAX, RECEIVED_UNANSWERED_MAX};
 
 /// How long the broker keeps the session after the last will is due. The session must outlive the
@@ -91,7 +91,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 
     /// SUBSCRIBE with QoS 1 (MQTT 5, 3.8).
-    pub fn subscribe(&mut self, id: u16, subscriptions: &[Subscription]) -> Result<(), Loss> {
+    pub fn subscribe(&mut self, id: u16, subscriptions: &[TopicSubscription]) -> Result<(), Loss> {
         let filters = subscriptions.iter().map(|subscription| {
             let mut filter = SubscribeFilter::new(&subscription.filter, QoS::AtLeastOnce);
             filter.preserve_retain = subscription.shows_retain_flag;
