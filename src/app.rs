@@ -4,21 +4,26 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, AgentSettings, Events, RoundListener};
 use crate::api::AllowedHosts;
-use crate::config::{DockerHost, RegistryHostSettings, Settings};
+use crate::broker::{BrokerEvents, BrokerLogin, BrokerSettings, BrokerTask, MqttBroker};
+use crate::config::{DockerHost, MqttSettings, RegistryHostSettings, Settings};
 use crate::core::decide::EngineEndpoint;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::docker::authority::in_brackets;
+use crate::core::fleet::names::DeviceName;
+use crate::core::fleet::place::Roster;
+use crate::core::fleet::topic::Topics;
 use crate::core::time::schedule::DeviceFraction;
 use crate::core::update::event::{Event, Trigger};
 use crate::core::update::self_update::SelfUpdate;
 use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
+use crate::fleet::FleetDevice;
 use crate::host::{self, Host, RealHost};
 use crate::journal::{JournalError, RealDisk, StateDirectory};
 use crate::ports::AllPorts;
@@ -98,6 +103,73 @@ pub fn is_in_container() -> bool {
 #[must_use]
 pub fn hosts(settings: &Settings) -> AllowedHosts {
     AllowedHosts::new(Some(&host::name()), &settings.listen_hosts)
+}
+
+/// The connection to the broker, and this device in its fleet.
+pub struct FleetConnection {
+    pub broker: MqttBroker,
+    pub task: BrokerTask,
+    pub events: BrokerEvents,
+    pub device: FleetDevice,
+}
+
+/// The connection to the broker of the settings, not yet begun. `boot` counts the starts of the
+/// agent.
+///
+/// # Errors
+/// The device has no name that can be used, or no place in its fleet.
+pub fn fleet(
+    settings: &Settings,
+    mqtt: &MqttSettings,
+    boot: u64,
+) -> anyhow::Result<FleetConnection> {
+    let name = device_name(settings, &RealHost::default())?;
+    let device = FleetDevice {
+        topics: Topics::new(&mqtt.fleet),
+        roster: settings.fleet.roster(&name)?,
+        name,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot,
+        takes_commands: mqtt.commands,
+    };
+    let (broker, task, events) = MqttBroker::new(broker_settings(mqtt, &device));
+    Ok(FleetConnection { broker, task, events, device })
+}
+
+/// The name of this device: the configured one, or the host name.
+fn device_name(settings: &Settings, host: &RealHost) -> anyhow::Result<DeviceName> {
+    if let Some(name) = &settings.device_name {
+        return Ok(name.clone());
+    }
+    let name = host::name();
+    let name = name.trim();
+    // Docker gives a container the first digits of its ID as host name.
+    if host.own_container().is_some_and(|id| id.starts_with(name)) {
+        bail!(
+            "set device.name, the name of this device on MQTT topics: the host name {name} is the \
+             ID of this container, which changes with each update"
+        );
+    }
+    name.parse().with_context(|| {
+        format!("the host name {name} cannot be the name of this device on topics: set device.name")
+    })
+}
+
+fn broker_settings(mqtt: &MqttSettings, device: &FleetDevice) -> BrokerSettings {
+    let login = mqtt.login.as_ref();
+    BrokerSettings {
+        ca_file: mqtt.ca_file.clone(),
+        identity: mqtt.identity.clone(),
+        login: login.map(|(username, password_file)| BrokerLogin {
+            username: username.clone(),
+            password_file: Some(password_file.clone()),
+        }),
+        keep_alive: mqtt.keep_alive,
+        last_will: Some(device.last_will()),
+        subscriptions: device.subscriptions(),
+        fleet_size: device.roster.as_ref().map_or(1, Roster::size),
+        ..BrokerSettings::new(mqtt.address.clone(), device.name.as_str())
+    }
 }
 
 /// The state directory, opened for reading.

@@ -64,6 +64,8 @@ pub mod metrics;
 pub mod telemetry;
 // HTTP on the listen address.
 pub mod api;
+// The device in its fleet: messages over the broker.
+pub mod fleet;
 
 // --- Above all: where the program is put together.
 

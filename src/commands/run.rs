@@ -7,7 +7,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
-use super::servers::{listen_for_webhooks, serve_control, serve_pages, serve_webhook};
+use super::servers::{
+    listen_for_webhooks, serve_control, serve_fleet, serve_pages, serve_webhook,
+};
 use super::stale_socket::{StaleSocket, exit_with_socket};
 use super::{CommandContext, Exit, load, standby, systemd};
 use crate::agent::{Ask, RunEnd};
@@ -104,6 +106,8 @@ async fn serve(
     };
     let agent = app::agent(settings, process.listeners(), process.stop.clone())?;
     let mut agent = agent.with_heart(process.heart.clone());
+    let mqtt = settings.mqtt.as_ref();
+    let fleet = mqtt.map(|mqtt| app::fleet(settings, mqtt, process.boot(&agent))).transpose()?;
     // The servers of this agent end with it, and not only with the process.
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();
@@ -115,6 +119,9 @@ async fn serve(
         serve_webhook(listener, token, app::hosts(settings), agent, &tasks, &end);
     }
     serve_control(settings, process, &tasks, &end);
+    if let Some(connection) = fleet {
+        serve_fleet(connection, process, &tasks, &end);
+    }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         docker_host = %settings.docker_host,

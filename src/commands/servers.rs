@@ -7,8 +7,10 @@ use tokio_util::task::TaskTracker;
 use super::daemon::DaemonState;
 use crate::agent::AgentHandle;
 use crate::api::{self, webhook};
+use crate::app::FleetConnection;
 use crate::config::{Settings, WebhookSettings};
 use crate::control::{self, server};
+use crate::fleet;
 
 /// The webhook listener and its token.
 pub(super) async fn listen_for_webhooks(
@@ -46,6 +48,25 @@ pub(super) async fn serve_pages(
     }
     let router = api::guarded(api::router(facts), hosts);
     api::serve(listener, router, api::ConnectionLimits::DEFAULT, end).await;
+}
+
+/// Serves the connection to the broker. The session ends first, so that the connection can still
+/// tell that the device leaves.
+pub(super) fn serve_fleet(
+    connection: FleetConnection,
+    process: &DaemonState,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) {
+    let FleetConnection { broker, task, events, device } = connection;
+    let (agent, observer) = (process.agent.clone(), process.fleet_observer());
+    let (session_end, told) = (end.clone(), CancellationToken::new());
+    let said = told.clone().drop_guard();
+    tasks.spawn(async move {
+        fleet::serve(broker, events, agent, (device, observer), session_end).await;
+        drop(said);
+    });
+    tasks.spawn(task.run(told));
 }
 
 /// An agent without its control socket still works, so the error is only logged.

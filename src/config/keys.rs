@@ -49,7 +49,7 @@ const fn key(name: &'static str, kind: ValueKind, default: &'static str) -> Key 
 }
 
 /// All keys except those of registries, in the order of the documentation.
-pub const KEYS: [Key; 36] = [
+pub const KEYS: [Key; 40] = [
     key("state_dir", ValueKind::Text, "/var/lib/pilotfish"),
     key("docker_host", ValueKind::Text, "unix:///var/run/docker.sock"),
     key("opt_in", ValueKind::Flag, "true"),
@@ -81,6 +81,10 @@ pub const KEYS: [Key; 36] = [
     key("mqtt.keep_alive", ValueKind::Text, "120s"),
     key("mqtt.commands", ValueKind::Flag, "false"),
     key("mqtt.home_assistant", ValueKind::Text, ""),
+    key("fleet.size", ValueKind::Number, "0"),
+    key("fleet.index", ValueKind::Text, ""),
+    key("fleet.waves", ValueKind::Text, ""),
+    key("fleet.patience", ValueKind::Text, "24h"),
     key("compat.watchtower", ValueKind::Flag, "false"),
     key("compat.scope", ValueKind::Text, ""),
     key("compat.lifecycle_hooks", ValueKind::Flag, "false"),

@@ -11,6 +11,7 @@ use crate::config::docker::{DockerHost, DockerTls};
 use crate::config::effective::{Effective, Explained};
 use crate::config::environment::{DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, Environment};
 use crate::config::error::{ConfigError, ValueOrigin};
+use crate::config::fleet::FleetSettings;
 use crate::config::mqtt::MqttSettings;
 use crate::config::registries::{Registries, RegistryHostSettings};
 use crate::config::time_zone;
@@ -100,6 +101,7 @@ pub struct Settings {
     pub device_name: Option<DeviceName>,
     /// The broker; absent: none.
     pub mqtt: Option<MqttSettings>,
+    pub fleet: FleetSettings,
     /// Watchtower's settings, if its labels count.
     pub watchtower: Option<Watchtower>,
     pub log_format: LogFormat,
@@ -142,6 +144,7 @@ impl Settings {
             webhook: read_webhook(effective)?,
             device_name: effective.read("device.name", parse_device_name)?,
             mqtt: MqttSettings::read(effective)?,
+            fleet: FleetSettings::read(effective)?,
             watchtower: read_watchtower(effective)?,
             log_format: effective.read("log.format", |text| choose(text, LOG_FORMATS))?,
             log_level: effective.read("log.level", |text| choose(text, LOG_LEVELS))?,

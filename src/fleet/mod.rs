@@ -6,14 +6,18 @@
 //! each connection the whole state is told again.
 //!
 //! ```text
-//! broker ── Connected ──> session ── state ──────> retained messages of this device
+//! broker ── Connected ──> session ── told ───────> retained messages of this device
 //!        ── Message ────> announcements ── look ─> AgentHandle: CheckPushed
 //!                         commands ──────────────> AgentHandle: check, update, rollback, allow
 //! AgentHandle: events ──> sequence ──────────────> device/ID/event, device/ID/reply
 //! ```
 
+// The device, its name and its subscriptions.
+mod device;
 // The retained messages, made from the snapshot.
 mod state;
+// What of them must be told anew.
+mod told;
 // Messages that must arrive one after the other: events and replies.
 mod sequence;
 // What an announcement leads to.
@@ -23,4 +27,15 @@ mod commands;
 // One agent at one broker: the loop that connects all of it.
 mod session;
 
-pub use session::{FleetDevice, serve};
+pub use device::FleetDevice;
+pub use session::serve;
+
+/// Hears what happens on the connection to the broker, for the metrics.
+pub trait FleetObserver: Send + Sync + 'static {
+    /// The connection is there, or is lost.
+    fn connected(&self, is_connected: bool);
+
+    /// The broker refused a message or a subscription, or this device ignored a message. `reason`
+    /// is one of a fixed list of words.
+    fn refused(&self, reason: &str);
+}

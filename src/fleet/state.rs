@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::device::FleetDevice;
 use crate::core::decide::snapshot::Snapshot;
-use crate::core::fleet::names::DeviceName;
 use crate::core::fleet::topic::Topic;
 use crate::core::subject::Subject;
 use crate::documents::{AgentMessage, ContainerMessage};
@@ -16,14 +16,14 @@ pub(super) type Percents = BTreeMap<Subject, u8>;
 /// Every retained message that tells the present state, by topic. A container whose name cannot be
 /// a level of a topic is left out; Docker allows no such name.
 pub(super) fn messages(
-    device: &DeviceName,
-    version: &str,
+    device: &FleetDevice,
     snapshot: &Snapshot,
     percents: &Percents,
 ) -> BTreeMap<Topic, Vec<u8>> {
-    let agent = (Topic::Agent(device.clone()), json(&AgentMessage::new(version, snapshot)));
+    let FleetDevice { name, version, .. } = device;
+    let agent = (Topic::Agent(name.clone()), json(&AgentMessage::new(version, snapshot)));
     let rows = snapshot.reports.iter().filter_map(|report| {
-        let topic = Topic::of_subject(device.clone(), &report.subject).ok()?;
+        let topic = Topic::of_subject(name.clone(), &report.subject).ok()?;
         let percent = percents.get(&report.subject).copied();
         Some((topic, json(&ContainerMessage::new(report, snapshot, percent))))
     });

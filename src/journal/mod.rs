@@ -95,7 +95,8 @@ pub struct StateDirectory<D> {
 }
 
 /// The files that are replaced as a whole.
-const REPLACED_FILES: [&str; 4] = ["layout", "memory.json", "history.jsonl", "handover.json"];
+const REPLACED_FILES: [&str; 5] =
+    ["layout", "memory.json", "history.jsonl", "handover.json", "starts"];
 
 impl StateDirectory<RealDisk> {
     /// Opens the state directory: creates it if it is missing, locks it, and removes other users'

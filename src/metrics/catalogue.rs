@@ -86,4 +86,10 @@ catalogue! {
         "Containers whose update can be neither finished nor undone: a person is needed.";
     SERVICE_DOWN: Gauge "pilotfish_service_down" ["container"]
         "1 if an update has stopped the service and it could not be started since then.";
+    MQTT_CONNECTED: Gauge "pilotfish_mqtt_connected" []
+        "1 while there is a connection to the MQTT broker; absent without a broker.";
+    MQTT_RECONNECTS: Counter "pilotfish_mqtt_reconnects_total" []
+        "How often the connection to the MQTT broker came back; absent without a broker.";
+    MQTT_REFUSED: Counter "pilotfish_mqtt_refused_total" ["reason"]
+        "MQTT messages and subscriptions that the broker refused, and messages that this device ignored.";
 }

@@ -4,6 +4,7 @@
 //! snapshot at every scrape. There are no globals: code that counts gets these [`Metrics`].
 
 pub mod catalogue;
+mod mqtt;
 mod present;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use crate::core::decide::snapshot::Snapshot;
 use crate::core::update::event::{Event, EventSink, NumberedEvent};
 use crate::core::update::history::{Outcome, Record};
 use crate::metrics::catalogue::Description;
+use crate::metrics::mqtt::MqttMetrics;
 
 /// Upper bounds for the length of a round, in seconds: one container on the local network takes
 /// tens of milliseconds, a registry that times out takes minutes.
@@ -49,6 +51,7 @@ pub struct Metrics {
     registry_requests: IntCounterVec,
     rate_limit_remaining: GaugeVec,
     pulled_bytes: IntCounterVec,
+    mqtt: MqttMetrics,
     /// The registries that have series.
     registries: Mutex<BTreeSet<String>>,
 }
@@ -68,6 +71,7 @@ impl Metrics {
             registry_requests: counter(&catalogue::REGISTRY_REQUESTS)?,
             rate_limit_remaining: gauge(&catalogue::RATE_LIMIT_REMAINING)?,
             pulled_bytes: counter(&catalogue::PULLED_BYTES)?,
+            mqtt: MqttMetrics::new()?,
             registries: Mutex::default(),
         };
         metrics.register()?;
@@ -104,6 +108,18 @@ impl Metrics {
     /// Sets what is left of a registry's quota, from its last answer.
     pub fn rate_limit_remaining(&self, registry: &str, remaining: u64) {
         self.rate_limit_remaining.with_label_values(&[self.series(registry)]).set(remaining as f64);
+    }
+
+    /// Sets whether there is a connection to the broker. From the first call on the metrics of the
+    /// broker are shown.
+    pub fn mqtt_connected(&self, is_connected: bool) {
+        self.mqtt.show(&self.registry);
+        self.mqtt.connected(is_connected);
+    }
+
+    /// Counts what the broker refused, or what this device ignored.
+    pub fn mqtt_refused(&self, reason: &str) {
+        self.mqtt.refused(reason);
     }
 
     /// The label of a registry: its name, if it is one of the first.

@@ -13,7 +13,17 @@ const LAYERS: [(Kind, &[&str]); 5] = [
     ),
     (
         Kind::Ordered,
-        &["documents", "config", "cli", "control", "output", "metrics", "telemetry", "api"],
+        &[
+            "documents",
+            "config",
+            "cli",
+            "control",
+            "output",
+            "metrics",
+            "telemetry",
+            "api",
+            "fleet",
+        ],
     ),
     (Kind::Ordered, &["app", "commands"]),
 ];
