@@ -1,0 +1,10 @@
+//! The rules of a fleet: many devices, one broker between them, and no coordinator.
+//!
+//! Each device decides for itself. What a message can cause is decided here: an announcement leads
+//! to at most one look, a command is done once, and verdicts of other devices can delay or stop an
+//! update but never start one that the registry does not offer.
+
+// What is said, and where.
+pub mod message;
+pub mod names;
+pub mod topic;
