@@ -8,3 +8,15 @@
 pub mod message;
 pub mod names;
 pub mod topic;
+// The staged rollout: who goes when, and what the verdicts of others change.
+pub mod place;
+pub mod rollout;
+pub mod rollout_progress;
+pub mod turn;
+pub mod turn_report;
+pub mod verdict;
+pub mod votes;
+pub mod waves;
+
+#[cfg(test)]
+mod simulation_tests;
