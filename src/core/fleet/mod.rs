@@ -8,6 +8,10 @@
 pub mod message;
 pub mod names;
 pub mod topic;
+// What a message leads to.
+pub mod announcements;
+pub mod commands;
+pub mod stop;
 // The staged rollout: who goes when, and what the verdicts of others change.
 pub mod place;
 pub mod rollout;
