@@ -231,6 +231,9 @@ fn smaller_fleets_stop_after_the_first_failures() {
     }
     let (tried, stopped) = outcome(&Fleet::new(1000, "day"), fails(1));
     assert_eq!((tried, stopped), (1000, 0), "1 % broken");
+    // One canary, one failure: a broken device among the first ten places stops a good image.
+    let (_, stopped) = outcome_of(40, &Fleet::new(100, "day"), fails(1));
+    assert!((1..=9).contains(&stopped), "1 % broken of 100: {stopped}");
 }
 
 #[test]
