@@ -9,11 +9,12 @@ use crate::core::fleet::place::{Ranking, Roster};
 use crate::core::fleet::topic::{ReferenceKey, whole_name};
 
 /// Most references whose last announcement is remembered; the oldest go first. A device follows
-/// dozens. If one is forgotten, the next announcement costs a look.
+/// no more. If one is forgotten, the next announcement costs a look.
 const REFERENCES_MAX: usize = 256;
 
-/// Shortest time between two looks at one reference, so that a flood of announcements costs a
-/// registry no more than this.
+/// Shortest time between two looks at one reference. In a fleet it is at least [`Roster::spread`],
+/// so that a flood of announcements costs a registry no more than 50 requests in a second from all
+/// devices together.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why an announcement leads to no look.
@@ -95,7 +96,8 @@ impl Announcements {
         if digest.is_some_and(|digest| known.judged.contains(digest)) {
             return Err(NoLook::Known);
         }
-        let earliest = now + delay(announcement, roster);
+        let earliest = now.saturating_add(delay(announcement, roster));
+        let pause = LOOK_PAUSE.max(roster.map_or(Duration::ZERO, Roster::spread));
         let at = self.heard.iter().position(|heard| heard.key == key);
         let Some(mut heard) = at.and_then(|at| self.heard.remove(at)) else {
             self.keep(Heard { key, digest: digest.cloned(), look: earliest });
@@ -109,7 +111,7 @@ impl Announcements {
             Err(NoLook::Repeated)
         } else {
             heard.digest = digest.cloned();
-            heard.next_look(now, earliest)
+            heard.next_look(now, earliest, pause)
         };
         self.keep(heard);
         answer
@@ -124,11 +126,16 @@ impl Announcements {
 }
 
 impl Heard {
-    fn next_look(&mut self, now: Duration, earliest: Duration) -> Result<Duration, NoLook> {
+    fn next_look(
+        &mut self,
+        now: Duration,
+        earliest: Duration,
+        pause: Duration,
+    ) -> Result<Duration, NoLook> {
         if self.look > now {
             return Err(NoLook::Awaited);
         }
-        self.look = earliest.max(self.look + LOOK_PAUSE);
+        self.look = earliest.max(self.look.saturating_add(pause));
         Ok(self.look)
     }
 }

@@ -2,8 +2,12 @@
 //!
 //! Each device decides for itself. What a message can cause is decided here: an announcement leads
 //! to at most one look, a command is done once, and verdicts of other devices can delay or stop an
-//! update but never start one that the registry does not offer.
+//! update but never start one that the registry does not offer. The agent asks
+//! [`state::FleetState`].
 
+// The entry, and what is kept on disk.
+pub mod memory;
+pub mod state;
 // What is said, and where.
 pub mod message;
 pub mod names;
@@ -17,7 +21,10 @@ pub mod place;
 pub mod rollout;
 pub mod rollout_progress;
 pub mod turn;
+pub mod turn_report;
 pub mod verdict;
 pub mod votes;
 pub mod waves;
 
+#[cfg(test)]
+mod simulation_tests;

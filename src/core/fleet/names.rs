@@ -27,7 +27,9 @@ pub enum NameError {
     TooLong { length: usize, max: usize },
     #[error("`{0}` begins with `{1}`: let it begin with a letter or a digit")]
     Begin(String, String),
-    #[error("`{0}` has the character `{1}`: use only letters without accents, digits, `.`, `_`, `-`")]
+    #[error(
+        "`{0}` has the character `{1}`: use only letters without accents, digits, `.`, `_`, `-`"
+    )]
     Character(String, String),
 }
 

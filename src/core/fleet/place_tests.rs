@@ -33,7 +33,8 @@ fn the_factor_is_near_the_golden_ratio() {
 
 #[test]
 fn neighbours_are_far_apart() {
-    let ranking = Ranking { size: 10_000, factor: factor(10_000), offset: 5755, text: String::new() };
+    let ranking =
+        Ranking { size: 10_000, factor: factor(10_000), offset: 5755, text: String::new() };
     let ranks: Vec<_> = (0..10).map(|index| ranking.by_index(index).rank).collect();
     assert_eq!(ranks, [5755, 1936, 8117, 4298, 479, 6660, 2841, 9022, 5203, 1384]);
 }
@@ -91,12 +92,12 @@ fn what_is_impossible_says_what_to_do() {
         let error = Roster::new(size, name("pi-1"), index).expect_err("no roster");
         error.to_string()
     };
-    assert_eq!(error(0, None), "the fleet has no size: set fleet.size to the number of its devices");
-    assert_eq!(error(100_001, None), "fleet.size is 100001: set at most 100000");
     assert_eq!(
-        error(3, Some(3)),
-        "fleet.index is 3, but the fleet has 3 devices: set 0 to 2"
+        error(0, None),
+        "the fleet has no size: set fleet.size to the number of its devices"
     );
+    assert_eq!(error(100_001, None), "fleet.size is 100001: set at most 100000");
+    assert_eq!(error(3, Some(3)), "fleet.index is 3, but the fleet has 3 devices: set 0 to 2");
     let outside = roster(20, "pi-0042", None);
     assert_eq!(
         outside.warning().as_deref(),

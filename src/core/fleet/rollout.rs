@@ -1,4 +1,5 @@
-//! The rule of a staged rollout: whose verdict is waited for, and how many stop or release the rest.
+//! The rule of a staged rollout: whose verdicts the others wait for, and how many release or stop
+//! them.
 //!
 //! The first places of the ranking are canaries. They go without waiting for others, because their
 //! own verification protects them. The others wait until half of the canaries report that the image
@@ -8,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::core::docker::reference::Digest;
-use crate::core::fleet::place::{FleetPlace, Roster};
+use crate::core::fleet::place::{FleetPlace, Ranking, Roster};
 use crate::core::fleet::votes::{RefusedByVotes, Tally};
 use crate::core::fleet::waves::Waves;
 use crate::core::time::duration::{DurationError, parse_duration};
@@ -163,7 +164,13 @@ impl Rollout {
     /// This device's place for a digest.
     #[must_use]
     pub fn standing(&self, digest: &Digest) -> Standing {
-        let place = self.roster.own_place(&self.roster.ranking(digest));
+        self.standing_in(&self.roster.ranking(digest))
+    }
+
+    /// The same, in a ranking that is known already.
+    #[must_use]
+    pub fn standing_in(&self, ranking: &Ranking) -> Standing {
+        let place = self.roster.own_place(ranking);
         Standing { place, is_canary: place.rank < self.canaries, due: self.waves.due(place) }
     }
 
@@ -173,8 +180,8 @@ impl Rollout {
     /// Of the canaries all verdicts are known. A later device tells only a failure; but devices go
     /// in the order of their ranks, so all ranks between the canaries and a failing device count as
     /// tries. Without them a good image would be stopped in every large fleet: one broken device in
-    /// a hundred makes 100 failures among 10,000, against the verdicts of 100 canaries. The failures
-    /// are counted up to each rank in turn, so a further failure never lifts a stop.
+    /// a hundred makes 100 failures among 10,000, against the verdicts of 100 canaries. The rule is
+    /// checked at each failing rank in turn, so a further failure never lifts a stop.
     #[must_use]
     pub fn refused(&self, ok: u32, bad_ranks: &[u32]) -> Option<RefusedByVotes> {
         let canaries = bad_ranks.partition_point(|rank| *rank < self.canaries);
@@ -191,3 +198,7 @@ impl Rollout {
         [of_canaries].into_iter().chain(later).find(stops)
     }
 }
+
+#[cfg(test)]
+#[path = "rollout_tests.rs"]
+mod tests;

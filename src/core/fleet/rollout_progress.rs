@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::docker::reference::Digest;
 use crate::core::fleet::rollout::Rollout;
+use crate::core::fleet::turn::Turn;
 use crate::core::fleet::votes::Tally;
 
 /// The time that may pass before it is written to disk again. After a power cut the device is late
@@ -31,6 +32,9 @@ pub struct RolloutProgress {
     /// Whether a person allowed the digest on this device.
     #[serde(default)]
     is_allowed: bool,
+    /// Whether the time that passes still changes this device's turn.
+    #[serde(skip)]
+    is_counting: bool,
     /// The time on disk; `None` if something else changed since.
     #[serde(skip)]
     saved: Option<Duration>,
@@ -46,6 +50,7 @@ impl RolloutProgress {
             released: None,
             is_connected_once: false,
             is_allowed: false,
+            is_counting: true,
             saved: None,
         }
     }
@@ -63,6 +68,20 @@ impl RolloutProgress {
         }
     }
 
+    /// Takes the turn that follows. After it has come, or while a message must come first, the
+    /// time is not written any more: a round without news writes nothing.
+    pub const fn note_turn(&mut self, turn: &Turn) {
+        let is_counting = match turn {
+            Turn::At(_) => true,
+            Turn::WaitingForCanaries { is_overdue, .. } => !*is_overdue,
+            Turn::Now | Turn::Refused(_) | Turn::Stopped { .. } => false,
+        };
+        if self.is_counting && !is_counting {
+            self.saved = None;
+        }
+        self.is_counting = is_counting;
+    }
+
     /// The broker is reachable.
     pub fn note_connected(&mut self) {
         if !self.is_connected_once {
@@ -71,7 +90,7 @@ impl RolloutProgress {
         }
     }
 
-    /// A person allows the digest on this device, whatever the verdicts of others say.
+    /// A person allows the digest on this device. The verdicts of others do not matter then.
     pub fn allow(&mut self) {
         self.is_allowed = true;
         self.saved = None;
@@ -101,10 +120,11 @@ impl RolloutProgress {
         self.is_allowed
     }
 
-    /// Whether it must be written to disk: after each change, and once an hour.
+    /// Whether it must be written to disk: after each change, and once an hour while it counts.
     #[must_use]
     pub fn must_be_saved(&self) -> bool {
-        self.saved.is_none_or(|saved| self.elapsed.saturating_sub(saved) >= SAVE_INTERVAL)
+        let is_old = |saved| self.elapsed.saturating_sub(saved) >= SAVE_INTERVAL;
+        self.saved.is_none_or(|saved| self.is_counting && is_old(saved))
     }
 
     /// It was written to disk, or read from there.
@@ -114,15 +134,17 @@ impl RolloutProgress {
 }
 
 /// A time as whole seconds, rounded down.
-mod whole_seconds {
+pub(super) mod whole_seconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
+    /// For `#[serde(with)]`.
     pub fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(time.as_secs())
     }
 
+    /// For `#[serde(with)]`.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_secs)
     }
@@ -134,6 +156,7 @@ mod optional_whole_seconds {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    /// For `#[serde(with)]`.
     pub fn serialize<S: Serializer>(
         time: &Option<Duration>,
         serializer: S,
@@ -141,6 +164,7 @@ mod optional_whole_seconds {
         time.map(|time| time.as_secs() + u64::from(time.subsec_nanos() > 0)).serialize(serializer)
     }
 
+    /// For `#[serde(with)]`.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Duration>, D::Error> {
@@ -181,5 +205,14 @@ mod tests {
         assert!(!progress.must_be_saved());
         progress.allow();
         assert!(progress.must_be_saved() && progress.is_allowed());
+        progress.note_saved();
+        progress.note_turn(&Turn::At(SAVE_INTERVAL * 3));
+        assert!(!progress.must_be_saved());
+        progress.note_turn(&Turn::Now);
+        assert!(progress.must_be_saved(), "the time at which the turn came");
+        progress.note_saved();
+        progress.advance(SAVE_INTERVAL * 100);
+        progress.note_turn(&Turn::Now);
+        assert!(!progress.must_be_saved(), "a round without news writes nothing");
     }
 }

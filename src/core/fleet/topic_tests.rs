@@ -3,7 +3,7 @@
 use super::*;
 
 fn topics() -> Topics {
-    Topics::new(&"home".parse().expect("a fleet"))
+    Topics::new(&"shop".parse().expect("a fleet"))
 }
 
 fn device() -> DeviceName {
@@ -62,7 +62,7 @@ fn what_is_built_is_read_again() {
     });
     for (topic, text, is_retained) in rows.into_iter().chain(commands) {
         let name = topics().name(&topic);
-        assert_eq!(name, format!("pilotfish/1/home/{text}"));
+        assert_eq!(name, format!("pilotfish/1/shop/{text}"));
         assert_eq!(topics().parse(&name), Some(topic.clone()), "{name}");
         assert_eq!(topic.is_retained(), is_retained, "{name}");
     }
@@ -74,52 +74,52 @@ fn foreign_and_hostile_topics_are_not_read() {
     let rows = [
         "",
         "stop",
-        "pilotfish/1/home",
-        "pilotfish/1/home/",
-        "pilotfish/1/home/stop/",
-        "pilotfish/1/home/stop/x",
-        "pilotfish/1/home2/stop",
-        "pilotfish/2/home/stop",
-        "$SYS/pilotfish/1/home/stop",
-        "pilotfish/1/home/device//online",
-        "pilotfish/1/home/device/+/online",
-        "pilotfish/1/home/device/#/online",
-        "pilotfish/1/home/device/a b/online",
-        "pilotfish/1/home/device/a\u{0}/online",
-        "pilotfish/1/home/device/till/online/x",
-        "pilotfish/1/home/device/till/container/",
-        "pilotfish/1/home/device/till/container/../x",
-        "pilotfish/1/home/device/till/container/-x",
-        "pilotfish/1/home/command/till/force",
-        "pilotfish/1/home/announce/0123456789ABCDEF",
-        "pilotfish/1/home/announce/0123456789abcde",
-        "pilotfish/1/home/build/a b",
+        "pilotfish/1/shop",
+        "pilotfish/1/shop/",
+        "pilotfish/1/shop/stop/",
+        "pilotfish/1/shop/stop/x",
+        "pilotfish/1/shop2/stop",
+        "pilotfish/2/shop/stop",
+        "$SYS/pilotfish/1/shop/stop",
+        "pilotfish/1/shop/device//online",
+        "pilotfish/1/shop/device/+/online",
+        "pilotfish/1/shop/device/#/online",
+        "pilotfish/1/shop/device/a b/online",
+        "pilotfish/1/shop/device/a\u{0}/online",
+        "pilotfish/1/shop/device/till/online/x",
+        "pilotfish/1/shop/device/till/container/",
+        "pilotfish/1/shop/device/till/container/../x",
+        "pilotfish/1/shop/device/till/container/-x",
+        "pilotfish/1/shop/command/till/force",
+        "pilotfish/1/shop/announce/0123456789ABCDEF",
+        "pilotfish/1/shop/announce/0123456789abcde",
+        "pilotfish/1/shop/build/a b",
     ];
     for name in rows {
         assert_eq!(topics().parse(name), None, "{name:?}");
     }
-    assert!(topics().parse(&format!("pilotfish/1/home/announce/{hex}")).is_some());
-    let long = format!("pilotfish/1/home/verdict/{hex}/{}", "x".repeat(65));
+    assert!(topics().parse(&format!("pilotfish/1/shop/announce/{hex}")).is_some());
+    let long = format!("pilotfish/1/shop/verdict/{hex}/{}", "x".repeat(65));
     assert_eq!(topics().parse(&long), None);
     assert!(Topic::of_subject(device(), &Subject::container("a/b")).is_err());
 }
 
 #[test]
 fn a_device_subscribes_to_what_concerns_it() {
-    let of = |is_staged| {
-        let filters = topics().device_filters(&device(), is_staged).into_iter();
-        let short = |it: String| it.strip_prefix("pilotfish/1/home/").map(str::to_owned);
-        filters.map(|filter| short(filter).expect("the fleet's topics")).collect::<Vec<_>>()
-    };
-    let always = ["announce/+", "stop", "device/till-07/container/+", "device/till-07/service/+"];
-    assert_eq!(of(false), always);
-    assert_eq!(of(true), [&always[..], &["verdict/+/+"]].concat());
-    assert_eq!(topics().command_filter(&device()), "pilotfish/1/home/command/till-07/+");
+    let prefix = "pilotfish/1/shop/";
+    let all = topics().device_filters(&device(), true);
+    assert_eq!(all, [format!("{prefix}command/till-07/+"), format!("{prefix}stop")]);
+    assert_eq!(topics().device_filters(&device(), false), [format!("{prefix}stop")]);
+    let nginx = key("nginx");
+    let announce = format!("{prefix}announce/{}", nginx.as_str());
+    let verdicts = format!("{prefix}verdict/{}/+", nginx.as_str());
+    assert_eq!(topics().reference_filters(&nginx, true), [announce.clone(), verdicts]);
+    assert_eq!(topics().reference_filters(&nginx, false), [announce]);
 }
 
 proptest::proptest! {
     #[test]
-    fn reading_never_panics(text in "(pilotfish/1/home/)?[a-z/+#0-9\\PC]{0,80}") {
+    fn reading_never_panics(text in "(pilotfish/1/shop/)?[a-z/+#0-9\\PC]{0,80}") {
         if let Some(topic) = topics().parse(&text) {
             proptest::prop_assert_eq!(topics().name(&topic), text);
         }

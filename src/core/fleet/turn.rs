@@ -1,4 +1,4 @@
-//! Whether it is a device's turn to update to a digest, and what to tell a person if it is not.
+//! Whether it is a device's turn to update to a digest.
 
 use std::time::Duration;
 
@@ -6,8 +6,6 @@ use crate::core::fleet::message::stop::FleetStop;
 use crate::core::fleet::rollout::{Patience, Rollout, Standing};
 use crate::core::fleet::rollout_progress::RolloutProgress;
 use crate::core::fleet::votes::{RefusedByVotes, Tally};
-use crate::core::text::shown;
-use crate::core::time::duration::format_duration;
 
 /// The time between the release by the canaries and the first device after them: late failures of
 /// other canaries still stop the rest.
@@ -56,15 +54,6 @@ impl FleetHold {
     }
 }
 
-/// Who stopped an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FleetStopper {
-    /// The verdicts of other devices. It ends with the next digest, or if a person allows this one.
-    Verdicts(RefusedByVotes),
-    /// An operator.
-    Operator { by: Option<String>, why: Option<String> },
-}
-
 /// Whether it is a device's turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
@@ -72,16 +61,57 @@ pub enum Turn {
     /// At this time after the device first saw the digest, if no verdict changes it.
     At(Duration),
     /// The canaries have not reported.
-    Waiting {
-        ok: u32,
-        ok_needed: u32,
-        bad: u32,
+    WaitingForCanaries {
         /// When the device goes alone, if the broker stays unreachable until then.
         alone_at: Option<Duration>,
         /// It waits longer than its patience: a person should look.
         is_overdue: bool,
     },
-    Stopped(FleetStopper),
+    /// The verdicts of other devices stop the image. It ends with the next digest, or if a person
+    /// allows this one.
+    Refused(RefusedByVotes),
+    /// An operator stopped the fleet. It ends with the operator's next message.
+    Stopped {
+        by: Option<String>,
+        why: Option<String>,
+    },
+}
+
+impl Turn {
+    /// The turn in a fleet without a staged rollout: only a stop holds it.
+    #[must_use]
+    pub fn without_stages(stop: Option<&FleetStop>) -> Self {
+        stop.map_or(Self::Now, |FleetStop { by, why, .. }| Self::Stopped {
+            by: by.clone(),
+            why: why.clone(),
+        })
+    }
+
+    /// The word for the "no"; `None` if it is the device's turn.
+    #[must_use]
+    pub const fn hold(&self) -> Option<FleetHold> {
+        match self {
+            Self::Now => None,
+            Self::At(_) | Self::WaitingForCanaries { .. } => Some(FleetHold::WaitingForCanaries),
+            Self::Refused(_) => Some(FleetHold::FleetRefused),
+            Self::Stopped { .. } => Some(FleetHold::FleetStopped),
+        }
+    }
+
+    /// How long until the device must ask again if no message comes. `None` if only a message
+    /// changes anything.
+    #[must_use]
+    pub fn next_look(&self, elapsed: Duration) -> Option<Duration> {
+        match self {
+            Self::Now => Some(Duration::ZERO),
+            Self::At(time) => Some(time.saturating_sub(elapsed)),
+            Self::WaitingForCanaries { alone_at, .. } => {
+                let alone = alone_at.map_or(TURN_INTERVAL, |time| time.saturating_sub(elapsed));
+                Some(alone.min(TURN_INTERVAL))
+            }
+            Self::Refused(_) | Self::Stopped { .. } => None,
+        }
+    }
 }
 
 impl Rollout {
@@ -98,15 +128,11 @@ impl Rollout {
         tally: &Tally,
         stop: Option<&FleetStop>,
     ) -> Turn {
-        if let Some(FleetStop { by, why, .. }) = stop {
-            let (by, why) = (by.clone(), why.clone());
-            return Turn::Stopped(FleetStopper::Operator { by, why });
-        }
-        if progress.is_allowed() {
-            return Turn::Now;
+        if stop.is_some() || progress.is_allowed() {
+            return Turn::without_stages(stop);
         }
         if let Some(refused) = tally.refused {
-            return Turn::Stopped(FleetStopper::Verdicts(refused));
+            return Turn::Refused(refused);
         }
         let elapsed = progress.elapsed();
         let at = |time: Duration| if elapsed >= time { Turn::Now } else { Turn::At(time) };
@@ -115,7 +141,8 @@ impl Rollout {
         }
         let one_by_one = standing.place.share_of(self.roster().spread());
         if let Some(released) = progress.released() {
-            return at(standing.due.max(released + RELEASE_PAUSE + one_by_one));
+            let pause = RELEASE_PAUSE + one_by_one;
+            return at(standing.due.max(released.saturating_add(pause)));
         }
         if elapsed < standing.due {
             return Turn::At(standing.due);
@@ -130,72 +157,10 @@ impl Rollout {
             return Turn::Now;
         }
         let alarm = standing.due.saturating_add(self.patience().alarm());
-        let (ok, bad, ok_needed) = (tally.ok, tally.bad, self.ok_needed());
-        Turn::Waiting { ok, ok_needed, bad, alone_at, is_overdue: elapsed >= alarm }
+        Turn::WaitingForCanaries { alone_at, is_overdue: elapsed >= alarm }
     }
 }
 
-impl Turn {
-    /// The word for the "no"; `None` if it is the device's turn.
-    #[must_use]
-    pub const fn hold(&self) -> Option<FleetHold> {
-        match self {
-            Self::Now => None,
-            Self::At(_) | Self::Waiting { .. } => Some(FleetHold::WaitingForCanaries),
-            Self::Stopped(FleetStopper::Verdicts(_)) => Some(FleetHold::FleetRefused),
-            Self::Stopped(FleetStopper::Operator { .. }) => Some(FleetHold::FleetStopped),
-        }
-    }
-
-    /// When the device looks again if no message comes, from the moment at which it first saw the
-    /// digest. `None` if only a message changes anything.
-    #[must_use]
-    pub fn next_look(&self, elapsed: Duration) -> Option<Duration> {
-        match self {
-            Self::Now => Some(elapsed),
-            Self::At(time) => Some(*time),
-            Self::Waiting { .. } => Some(elapsed + TURN_INTERVAL),
-            Self::Stopped(_) => None,
-        }
-    }
-
-    /// What a person is told, in one line.
-    #[must_use]
-    pub fn detail(&self, rollout: &Rollout, standing: &Standing, elapsed: Duration) -> String {
-        let (rank, size) = (standing.place.rank + 1, rollout.roster().size());
-        let role = if standing.is_canary { " (canary)" } else { "" };
-        let place = format!("place {rank} of {size}{role}");
-        match self {
-            Self::Now => format!("{place}: its turn has come"),
-            Self::At(time) => format!("{place}: its turn comes in {}", remaining(*time, elapsed)),
-            Self::Waiting { ok, ok_needed, bad, alone_at, is_overdue } => {
-                let canaries = rollout.canaries();
-                let said = format!(
-                    "{place}: of {canaries} canaries {ok} report that the image works, \
-                     {ok_needed} are needed; {bad} devices report a failure"
-                );
-                match (alone_at, is_overdue) {
-                    (Some(time), _) => format!(
-                        "{said}; the broker is unreachable, so this device goes alone in {}",
-                        remaining(*time, elapsed)
-                    ),
-                    (None, true) => format!("{said}; this takes longer than fleet.patience"),
-                    (None, false) => said,
-                }
-            }
-            Self::Stopped(FleetStopper::Verdicts(RefusedByVotes { bad, tried })) => {
-                format!("{place}: the image failed on {bad} of {tried} devices that tried it")
-            }
-            Self::Stopped(FleetStopper::Operator { by, why }) => {
-                let by = by.as_ref().map(|by| format!(" by {}", shown(by))).unwrap_or_default();
-                let why = why.as_ref().map(|why| format!(": {}", shown(why))).unwrap_or_default();
-                format!("the fleet is stopped{by}{why}")
-            }
-        }
-    }
-}
-
-/// The time until then, in whole seconds.
-fn remaining(time: Duration, elapsed: Duration) -> String {
-    format_duration(Duration::from_secs(time.saturating_sub(elapsed).as_secs()))
-}
+#[cfg(test)]
+#[path = "turn_tests.rs"]
+mod tests;

@@ -40,7 +40,7 @@ pub struct Tally {
     pub ok: u32,
     /// Devices on which the image failed.
     pub bad: u32,
-    /// The verdicts stop the digest.
+    /// Set if the verdicts stop the digest.
     pub refused: Option<RefusedByVotes>,
 }
 
@@ -48,7 +48,8 @@ impl Votes {
     /// Takes the verdict of a device, in place of its earlier one. Returns whether it counts.
     ///
     /// It counts only if the name is one of the fleet. `ok` counts only from a canary of the
-    /// digest, so neither a bridge nor a late device can vote an image through.
+    /// digest, so neither a bridge nor a late device can vote an image through. In a fleet without
+    /// numbers every name is one of the fleet; only the broker's rights keep a bridge out there.
     pub fn note(&mut self, rollout: &Rollout, device: &DeviceName, verdict: &FleetVerdict) -> bool {
         self.by_device.remove(device);
         let roster = rollout.roster();
@@ -77,14 +78,26 @@ impl Votes {
     }
 
     /// What the verdicts say about a digest. The order in which they came does not matter.
+    ///
+    /// `pi-1` and `pi-01` are one place, so they have one vote for each of the two words.
     #[must_use]
     pub fn tally(&self, rollout: &Rollout, digest: &Digest) -> Tally {
-        let votes = || self.by_device.values().filter(|vote| vote.digest == *digest);
+        let ranks = |is_ok: bool| {
+            let votes = self.by_device.values().filter(|it| it.ok == is_ok && it.digest == *digest);
+            let mut ranks: Vec<u32> = votes.map(|vote| vote.rank).collect();
+            ranks.sort_unstable();
+            if rollout.roster().is_numbered() {
+                ranks.dedup();
+            }
+            ranks
+        };
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let ok = count(votes().filter(|vote| vote.ok).count());
-        let mut bad_ranks: Vec<u32> = votes().filter(|vote| !vote.ok).map(|it| it.rank).collect();
-        bad_ranks.sort_unstable();
+        let (ok, bad_ranks) = (count(ranks(true).len()), ranks(false));
         let refused = rollout.refused(ok, &bad_ranks);
         Tally { ok, bad: count(bad_ranks.len()), refused }
     }
 }
+
+#[cfg(test)]
+#[path = "votes_tests.rs"]
+mod tests;

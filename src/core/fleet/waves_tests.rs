@@ -19,7 +19,8 @@ fn waves_are_read_as_people_write_them() {
     assert_eq!(waves("week"), waves("1%@24h 10%@2d 50%@4d 100%@7d"));
     let one = Wave { share: WHOLE, at: Duration::from_secs(HOUR) };
     assert_eq!(waves("100.00%@60m"), Waves::Steps(vec![one]));
-    let rows = [("0.01%", Some(1)), ("0.5%", Some(50)), ("12.25%", Some(1225)), ("005%", Some(500))];
+    let rows =
+        [("0.01%", Some(1)), ("0.5%", Some(50)), ("12.25%", Some(1225)), ("005%", Some(500))];
     let wrong = ["0%", "100.01%", "101%", "1.234%", "-1%", "1", "%", ".5%", "5.%", "1e1%", "+1%"];
     for (text, share) in rows.into_iter().chain(wrong.map(|text| (text, None))) {
         assert_eq!(read_share(text), share, "{text}");
@@ -31,7 +32,7 @@ fn what_is_wrong_says_what_to_write() {
     let shape = "is no wave: write SHARE@TIME like `5%@2h`, or one of none, canary, day, week";
     let share = "is no share: write a percentage from 0.01% to 100%, with at most two decimals";
     for (text, error) in [
-        ("daily", format!("`daily` {shape}; did you mean `day`?")),
+        ("days", format!("`days` {shape}; did you mean `day`?")),
         ("5%", format!("`5%` {shape}")),
         ("5@2h", format!("`5` {share}")),
         ("200%@2h", format!("`200%` {share}")),

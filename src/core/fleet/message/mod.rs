@@ -86,7 +86,7 @@ impl MessageError {
 pub enum Incoming {
     Announcement(Announcement),
     Build(BuildResult),
-    Command(FleetCommand),
+    Command(DeviceName, FleetCommand),
     Stop(FleetStop),
     Verdict(DeviceName, FleetVerdict),
     /// The retained verdict of a device was removed.
@@ -127,7 +127,9 @@ impl Incoming {
                 Self::Verdict(device.clone(), verdict)
             }
             Topic::Build(name) => Self::Build(build_of(name, decode(payload)?)?),
-            Topic::Command(_, kind) => Self::Command(FleetCommand::read(*kind, payload)?),
+            Topic::Command(device, kind) => {
+                Self::Command(device.clone(), FleetCommand::read(*kind, payload)?)
+            }
             Topic::Stop => Self::Stop(decode(payload)?),
             Topic::Online(device) => Self::Presence(device.clone(), decode(payload)?),
             Topic::Reply(device) => Self::Reply(device.clone(), decode(payload)?),

@@ -1,8 +1,8 @@
 //! `stop`: an operator stops the updates of a whole fleet.
 
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
-use serde_json::json;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::core::docker::reference::Reference;
 use crate::core::fleet::message::{VERSION, wire};
@@ -51,13 +51,28 @@ fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StopScope, D::Err
     if texts.is_empty() {
         return Ok(StopScope::Nothing);
     }
-    texts.into_iter().map(wire::parse_reference).collect::<Result<_, _>>().map(StopScope::References)
+    texts
+        .into_iter()
+        .map(wire::parse_reference)
+        .collect::<Result<_, _>>()
+        .map(StopScope::References)
+}
+
+/// The memory of the device holds the message itself.
+impl Serialize for FleetStop {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.document().serialize(serializer)
+    }
 }
 
 impl FleetStop {
     /// The payload.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        self.document().to_string().into_bytes()
+    }
+
+    fn document(&self) -> Value {
         let refs = match &self.scope {
             StopScope::Nothing => Vec::new(),
             StopScope::All => vec![ALL.to_owned()],
@@ -72,6 +87,6 @@ impl FleetStop {
         if let Some(by) = &self.by {
             document["by"] = json!(wire::cut(by, wire::SENDER_LENGTH_MAX));
         }
-        document.to_string().into_bytes()
+        document
     }
 }

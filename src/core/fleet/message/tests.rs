@@ -101,8 +101,9 @@ fn commands_are_read_as_people_and_home_assistant_send_them() {
     ] {
         let command = FleetCommand { kind, id: id.map(str::to_owned), subject };
         let topic = Topic::Command(device(), kind);
-        assert_eq!(read(&topic, &payload), Ok(Incoming::Command(command.clone())), "{payload}");
-        assert_eq!(Incoming::read(&topic, &command.encode()), Ok(Incoming::Command(command)));
+        let expected = Ok(Incoming::Command(device(), command.clone()));
+        assert_eq!(read(&topic, &payload), expected, "{payload}");
+        assert_eq!(Incoming::read(&topic, &command.encode()), expected);
     }
     for (kind, payload) in [
         (Rollback, json!({"v": 1})),
@@ -124,13 +125,15 @@ fn each_wrong_payload_has_its_reason() {
     let announce = Topic::Announce(key());
     let long = format!(r#"{{"v":1,"x":"{}"}}"#, "x".repeat(PAYLOAD_BYTES_MAX));
     let deep = format!(r#"{{"v":1,"x":{}}}"#, "[".repeat(1000));
-    let rows: [(&[u8], MessageError); 20] = [
+    let closed = format!(r#"{{"v":1,"ref":{}1{}}}"#, "[".repeat(1000), "]".repeat(1000));
+    let rows: [(&[u8], MessageError); 21] = [
         (long.as_bytes(), TooLarge),
         (b"{\"v\":1,\"ref\":\"\xff\"}", NotUtf8),
         (b"hello", NotJson),
         (b"{\"v\":1", NotJson),
         (b"{\"v\":1} x", NotJson),
         (deep.as_bytes(), NotJson),
+        (closed.as_bytes(), WrongShape),
         (b"{}", UnknownVersion),
         (b"{\"v\":2,\"ref\":7}", UnknownVersion),
         (b"{\"v\":\"1\"}", UnknownVersion),
@@ -192,7 +195,8 @@ fn an_empty_payload_removes_a_verdict_and_never_lifts_a_stop() {
 
 #[test]
 fn no_word_stands_twice() {
-    let words: std::collections::BTreeSet<_> = MessageError::ALL.iter().map(|it| it.word()).collect();
+    let words: std::collections::BTreeSet<_> =
+        MessageError::ALL.iter().map(|it| it.word()).collect();
     assert_eq!(words.len(), MessageError::ALL.len());
 }
 

@@ -26,14 +26,7 @@ fn check<E: serde::de::Error>(text: String, max: usize) -> Result<String, E> {
     if is_short { Ok(text) } else { Err(E::custom("a text is too long")) }
 }
 
-/// A text of at most `MAX` characters.
-pub fn text<'de, D: Deserializer<'de>, const MAX: usize>(
-    deserializer: D,
-) -> Result<String, D::Error> {
-    check(String::deserialize(deserializer)?, MAX)
-}
-
-/// The same, or nothing.
+/// A text of at most `MAX` characters, or nothing.
 pub fn optional_text<'de, D: Deserializer<'de>, const MAX: usize>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
