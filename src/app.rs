@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -146,6 +147,12 @@ fn agent_settings(settings: &Settings, host: &impl Host) -> AgentSettings {
             }
         },
     }
+}
+
+/// The time of day.
+#[must_use]
+pub fn now() -> DateTime<Utc> {
+    RealHost::default().now()
 }
 
 fn engine(settings: &Settings) -> anyhow::Result<DockerEngine> {

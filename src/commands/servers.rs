@@ -5,34 +5,43 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
-use crate::agent::AgentHandle;
 use crate::api::{self, webhook};
+use crate::app;
 use crate::config::{Settings, WebhookSettings};
 use crate::control::{self, server};
 
-/// The webhook listener and its token.
-pub(super) async fn listen_for_webhooks(
-    wanted: &WebhookSettings,
-) -> anyhow::Result<(TcpListener, api::WebhookToken)> {
-    let token = api::WebhookToken::read(&wanted.token_file)?;
-    Ok((api::bind("webhook.address", wanted.address).await?, token))
+/// The webhook listener, its senders and its certificate.
+pub(super) struct WebhookServer {
+    listener: TcpListener,
+    senders: api::WebhookSenders,
+    tls: Option<api::ServerTls>,
+}
+
+/// Reads the secrets and the certificate before it listens, so that a wrong one ends nothing.
+pub(super) async fn listen_for_webhooks(wanted: &WebhookSettings) -> anyhow::Result<WebhookServer> {
+    let senders = api::WebhookSenders::read(&wanted.senders, app::now)?;
+    let tls = wanted.tls.as_ref().map(|tls| api::ServerTls::read(&tls.cert_file, &tls.key_file));
+    let tls = tls.transpose()?;
+    let listener = api::bind("webhook.address", wanted.address).await?;
+    Ok(WebhookServer { listener, senders, tls })
 }
 
 pub(super) fn serve_webhook(
-    listener: TcpListener,
-    token: api::WebhookToken,
+    server: WebhookServer,
     hosts: api::AllowedHosts,
-    agent: AgentHandle,
+    process: &DaemonState,
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) {
+    let WebhookServer { listener, senders, tls } = server;
     if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "listening for webhooks");
+        tracing::info!(%address, tls = tls.is_some(), "listening for webhooks");
     }
     let (sender, pushes) = webhook::queue();
-    let router = api::guarded(webhook::router(token, sender), hosts);
-    tasks.spawn(api::serve(listener, router, webhook::LIMITS, end.clone()));
-    tasks.spawn(webhook::pass_on(pushes, agent, end.clone()));
+    let router = webhook::router(senders, sender, process.metrics());
+    let router = api::guarded(router, hosts);
+    tasks.spawn(api::serve_tls(listener, router, webhook::LIMITS, tls, end.clone()));
+    tasks.spawn(webhook::pass_on(pushes, process.agent.clone(), end.clone()));
 }
 
 pub(super) async fn serve_pages(

@@ -49,6 +49,7 @@ pub struct Metrics {
     registry_requests: IntCounterVec,
     rate_limit_remaining: GaugeVec,
     pulled_bytes: IntCounterVec,
+    webhooks: IntCounterVec,
     /// The registries that have series.
     registries: Mutex<BTreeSet<String>>,
 }
@@ -68,6 +69,7 @@ impl Metrics {
             registry_requests: counter(&catalogue::REGISTRY_REQUESTS)?,
             rate_limit_remaining: gauge(&catalogue::RATE_LIMIT_REMAINING)?,
             pulled_bytes: counter(&catalogue::PULLED_BYTES)?,
+            webhooks: counter(&catalogue::WEBHOOKS)?,
             registries: Mutex::default(),
         };
         metrics.register()?;
@@ -79,13 +81,14 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), Error> {
-        let collectors: [Box<dyn Collector>; 6] = [
+        let collectors: [Box<dyn Collector>; 7] = [
             Box::new(self.checks.clone()),
             Box::new(self.check_duration.clone()),
             Box::new(self.service_gap.clone()),
             Box::new(self.registry_requests.clone()),
             Box::new(self.rate_limit_remaining.clone()),
             Box::new(self.pulled_bytes.clone()),
+            Box::new(self.webhooks.clone()),
         ];
         collectors.into_iter().try_for_each(|collector| self.registry.register(collector))
     }
@@ -104,6 +107,11 @@ impl Metrics {
     /// Sets what is left of a registry's quota, from its last answer.
     pub fn rate_limit_remaining(&self, registry: &str, remaining: u64) {
         self.rate_limit_remaining.with_label_values(&[self.series(registry)]).set(remaining as f64);
+    }
+
+    /// Counts a webhook. The senders are those of the configuration, so there are few series.
+    pub fn webhook(&self, sender: &str, outcome: &str) {
+        self.webhooks.with_label_values(&[sender, outcome]).inc();
     }
 
     /// The label of a registry: its name, if it is one of the first.
