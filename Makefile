@@ -110,8 +110,8 @@ torture: needs ## causes a fault at every call of a real agent; writes docs/reli
 	$(CARGO) test --locked --test torture -- --ignored --nocapture --test-threads=1 torture::
 	$(CARGO) test --locked --test engine -- --ignored --nocapture strikes
 
-soak: ## causes random faults in the model, for PILOTFISH_SEEDS seeds
-	PILOTFISH_SEEDS=$${PILOTFISH_SEEDS:-1000000} $(CARGO) test --locked --test model -- --nocapture
+soak: ## causes random faults in the model, for PILOTFISH_SEEDS seeds, and more pairs of crashes
+	PILOTFISH_SEEDS=$${PILOTFISH_SEEDS:-1000000} PILOTFISH_STRIDE=$${PILOTFISH_STRIDE:-10} $(CARGO) test --locked --test model -- --nocapture
 
 test-image: needs needs-dist ## tests the image for this machine, started as in the documentation (needs root)
 	scripts/dist $(MACHINE)

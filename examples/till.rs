@@ -1,8 +1,8 @@
 //! A till: the small service that the tests, the demo and the measurements put on a Pi.
 //!
-//! It is polite: it serves within milliseconds of its start and leaves at once when it gets
-//! SIGTERM, SIGINT or SIGQUIT. It can also be told to be a bad release. All of that is chosen by
-//! the environment, which an image brings along, so one static binary makes good and bad images:
+//! It serves within milliseconds of its start and exits at once when it gets SIGTERM, SIGINT or
+//! SIGQUIT. It can also be a bad release. Variables of the environment, which come from the image,
+//! choose all of this, so one static binary makes good and bad images:
 //!
 //! | variable | default | meaning |
 //! |---|---|---|
@@ -35,10 +35,10 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long a client may take to send its request, and the health check to get its answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Longer than any request line that somebody types at a till, in bytes.
+/// Longer than any request line that a person types at a till, in bytes.
 const REQUEST_LIMIT: usize = 2048;
 
-/// What this till was told to be.
+/// What the environment says.
 #[derive(Clone)]
 struct Behaviour {
     version: String,
@@ -67,12 +67,12 @@ impl Behaviour {
         })
     }
 
-    /// Writes down that it was started, for whoever counts.
+    /// Writes down that it was started, for tests that count starts.
     fn note_the_start(&self) -> Result<()> {
         append(self.diary.as_deref(), &self.version)
     }
 
-    /// Why this till cannot even open.
+    /// Why this till cannot open.
     fn defect(&self) -> Option<String> {
         if self.exit_after == Some(Duration::ZERO) {
             return Some("the cash drawer is missing".to_owned());
@@ -85,7 +85,7 @@ impl Behaviour {
         age >= self.healthy_after && self.unhealthy_after.is_none_or(|limit| age < limit)
     }
 
-    /// The whole answer to one request.
+    /// The complete answer to one request.
     fn answer(&self, request: &[u8], age: Duration) -> String {
         let (status, body) = if request.starts_with(b"GET /healthz ") {
             if self.is_healthy(age) {
@@ -105,7 +105,7 @@ impl Behaviour {
     }
 }
 
-/// Adds a line to a file, where there is one to be added to.
+/// Adds a line to a file, if there is a file.
 fn append(path: Option<&str>, line: &str) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     let file = File::options().append(true).create(true).open(path);
@@ -142,7 +142,7 @@ fn main() -> Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work(behaviour))
 }
 
-/// Serves until a signal, or until the time to fail has come.
+/// Serves until a signal, or until the time to fail.
 async fn work(behaviour: Behaviour) -> Result<ExitCode> {
     behaviour.note_the_start()?;
     println!("till {} opens", behaviour.version);
@@ -168,7 +168,7 @@ async fn work(behaviour: Behaviour) -> Result<ExitCode> {
     }
 }
 
-/// Listens from now on; gives the name of the signal that makes the till leave.
+/// Listens from now on; returns the name of the signal that ends the till.
 fn farewell() -> Result<impl Future<Output = &'static str>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -189,8 +189,7 @@ async fn lifetime(limit: Option<Duration>) {
     }
 }
 
-/// Answers one client after the other's connection, each in a task of its own, and never ends
-/// unless the listener breaks.
+/// Answers each connection in its own task, and ends only if the listener breaks.
 async fn serve(listener: &TcpListener, behaviour: &Behaviour) -> Result<ExitCode> {
     let opened = Instant::now();
     loop {

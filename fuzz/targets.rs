@@ -1,4 +1,4 @@
-// What is fuzzed: everything that reads words of strangers. Each must come to an end without a
+// The fuzzed parsers: everything that reads data of other programs. Each must end without a
 // panic and without losing what it read; `tests/corpus.rs` reads the corpus with the same functions.
 
 use pilotfish::core::docker::manifest::{
@@ -8,7 +8,7 @@ use pilotfish::core::docker::reference::{Platform, Reference};
 use pilotfish::core::docker::webhook::{self, SenderKind, WebhookContent};
 use pilotfish::registry::fuzzing;
 
-/// Reads a stranger's words.
+/// Parses data of another program.
 pub type Target = fn(&[u8]);
 
 /// Every target with its name.
@@ -20,7 +20,7 @@ pub const ALL: [(&str, Target); 5] = [
     ("notification", notification),
 ];
 
-/// A reference that was read is printed so that it reads as the same.
+/// A parsed reference, printed and parsed again, is the same.
 pub fn reference(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(read) = text.parse::<Reference>() else { return };

@@ -29,7 +29,7 @@ Exit codes:
 
 const RUN_HELP: &str = "\
 Checks on schedule, updates, and serves /metrics, /healthz and /readyz, until SIGTERM or Ctrl-C \
-stops it. A running update then stops at its next step, and the next start finishes or undoes it.
+stops it. Running updates then stop at their next step, and the next start finishes or undoes them.
 
 The log goes to standard error.";
 
@@ -107,7 +107,7 @@ Exit code 1: no agent runs with this state directory.";
 
 const RECOVER_HELP: &str = "\
 Finishes or undoes every update that a kill, a crash or a power cut has interrupted. `run` and \
-`update` do this first, by themselves; use this command for an update that waits for its next try.";
+`update` do this first, by themselves; use this command for updates that wait for their next try.";
 
 const RECOVER_EXAMPLES: &str = "\
 Example:
@@ -222,7 +222,7 @@ pub enum Command {
     /// The state of the running agent
     #[command(long_about = STATUS_HELP, after_help = STATUS_EXAMPLES)]
     Status(StatusArguments),
-    /// Finish or undo an interrupted update
+    /// Finish or undo interrupted updates
     #[command(long_about = RECOVER_HELP, after_help = RECOVER_EXAMPLES)]
     Recover,
     /// The effective configuration, and where each value came from

@@ -1,4 +1,4 @@
-//! What a bad release costs: how long nobody serves until the old one does again.
+//! What a bad release costs: how long the service is down until the old container serves again.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ pub fn measure(binary: &Path, table: &mut Table) {
     }
 }
 
-/// With the stable window that is the default.
+/// With the default stable time.
 fn dies(binary: &Path, table: &mut Table, after: &str) {
     let pi = pi(binary);
     let good = pi.registry.publish("till", &Release::new("good"));
@@ -43,7 +43,7 @@ fn dies(binary: &Path, table: &mut Table, after: &str) {
     table.add(&what, milliseconds(gap), "");
 }
 
-/// Offers the bad release; gives the time without service, and that of the whole round.
+/// Offers the bad release; returns the time without service, and the time of the whole round.
 fn take(pi: &Pi, bad: &Release) -> (Duration, Duration) {
     pi.registry.publish("till", bad);
     let watch = Watch::begin(pi.engine.address_of(8080));

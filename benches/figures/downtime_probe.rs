@@ -1,4 +1,4 @@
-//! A customer who asks at the till all the time, and knows when nobody answered.
+//! A client that asks the till all the time, and records when it gets no answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use crate::support::http::Peer;
 
-/// Between two questions.
+/// The pause between two requests.
 const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Two answers that are further apart than this have a gap between them. On a busy machine one
-/// answer can take some milliseconds by itself.
+/// answer alone can take some milliseconds.
 const GAP_MIN: Duration = Duration::from_millis(20);
 
-/// Asks until it is told to stop.
+/// Asks until it is stopped.
 pub struct Watch {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<Duration>>,
@@ -30,19 +30,19 @@ impl Watch {
         Self { stop, thread }
     }
 
-    /// All times without service, in their order.
+    /// All times without service, in order.
     pub fn end(self) -> Vec<Duration> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the watching thread")
     }
 
-    /// The time without service, all together.
+    /// The total time without service.
     pub fn total(self) -> Duration {
         self.end().into_iter().sum()
     }
 }
 
-/// Ends with an answer, so that a gap that is still open is counted in full.
+/// Ends with an answer, so that an open gap is counted completely.
 fn ask(address: SocketAddr, stopped: &AtomicBool) -> Vec<Duration> {
     let peer = Peer::Tcp(address);
     let mut gaps = Vec::new();

@@ -1,4 +1,4 @@
-//! An updater that follows a container behind which nothing is new: the agent, or another one.
+//! An updater that follows a container without a new image: the agent, or another program.
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -10,26 +10,26 @@ use rustix::process::Pid;
 use crate::support::Pi;
 use crate::support::images::Release;
 
-/// What looks every second and asks nothing for so long will not ask.
+/// An updater that checks every second and asks nothing for this time will not ask any more.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// How the Engine calls itself before a registry.
+/// The Engine's name in a request to a registry.
 const ENGINE_AGENT: &str = "\"docker/";
 
-/// An updater while it follows a container behind which nothing is new.
+/// An updater while it follows a container without a new image.
 pub struct Follower {
-    /// What its rows begin with; nothing for the agent itself, which alone has goals.
+    /// The beginning of its rows; empty for the agent itself, which alone has goals.
     pub name: &'static str,
     pub process: Pid,
-    /// Ends the process when it is dropped, before the machine goes.
+    /// Ends the process before its machine is removed.
     pub _running: Box<dyn Any + Send>,
     pub pi: Pi,
 }
 
 impl Follower {
-    /// Waits until the registry was asked so often what is behind the tag, which is what a round
-    /// is; `false`, and said, once it is asked nothing any more. The Engine's own question, at a
-    /// pull, is none.
+    /// Waits until the registry was asked this often for the manifest of the tag, once per round.
+    /// Returns `false`, with a message, if the registry is not asked any more. The Engine's own
+    /// request, in a pull, does not count.
     pub fn makes_rounds(&self, count: u64) -> bool {
         let is_a_round = |line: &&String| {
             line.starts_with("HEAD /v2/till/manifests/") && !line.contains(ENGINE_AGENT)
@@ -50,8 +50,9 @@ impl Follower {
     }
 }
 
-/// Starts a container that follows a tag behind which nothing is new. Its registry speaks TLS, as
-/// the other updater asks no other, under an authority that the Engine trusts; gives its file.
+/// Starts a container that follows a tag without a new image. Its registry speaks TLS, because the
+/// other updater asks no other registry, with an authority that the Engine trusts. Returns the file
+/// of the authority.
 pub fn follow(pi: &mut Pi, labels: &[&str]) -> PathBuf {
     pi.registry.publish("till", &Release::new("1"));
     let registry = pi.registry.serve_tls(&pi.engine);

@@ -1,7 +1,7 @@
-//! How much room the agent takes: on disk, and in memory, time and wear while it has nothing to do.
+//! The size of the agent: on disk, and in memory, time and writes while it has nothing to do.
 //!
-//! Another updater is measured by the same code (`peer`): its rows begin with its name, have no
-//! goals, and its rounds are counted as the agent's are, by what the registry was asked.
+//! Another updater is measured by the same code (`peer`): its rows begin with its name and have no
+//! goals. Its rounds are counted like the agent's, by the requests to the registry.
 
 use std::env;
 use std::fs;
@@ -17,33 +17,34 @@ use crate::pi_with;
 use crate::support::{QUIET, WATCHED};
 use crate::table::{Table, megabytes};
 
-/// How many rounds the agent makes before it is measured; `make footprint` asks for 1,000.
+/// How many rounds the agent runs before it is measured; `make footprint` asks for 1,000.
 const ROUNDS: &str = "FOOTPRINT_ROUNDS";
 
-/// Without that: enough for whatever grows quickly.
+/// The default: enough to see anything that grows quickly.
 const ROUNDS_DEFAULT: u64 = 30;
 
-/// How many seconds an updater without anything to do is watched; `make footprint` asks for 600.
+/// How many seconds an idle updater is watched; `make footprint` asks for 600.
 const REST: &str = "FOOTPRINT_REST";
 
-/// Without that.
+/// The default.
 const REST_DEFAULT: u64 = 60;
 
-/// How long after a round one waits for quiet: threads that it needed end ten seconds later, and
-/// what they are counted for goes with them.
+/// The pause after a round before the idle time: threads that it needed end ten seconds later, and
+/// their counters go with them.
 const SETTLING: Duration = Duration::from_secs(15);
 
-/// How many rounds the time of a processor is told for.
+/// The CPU time is given for this many rounds.
 const ROUNDS_TOLD: u64 = 1_000;
 
-/// The unit of the times in `/proc/PID/stat`; it is the same on every architecture we build for.
+/// The unit of the times in `/proc/PID/stat`; it is the same on every architecture that we build
+/// for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What was measured of one follower, if it did what it was meant to.
+/// The results of one follower, if it did what it should.
 type Measured = (Table, Option<Spent>);
 
-/// At rest and at work, the agent and the other updater, all four side by side: each has a machine
-/// of its own, and what disturbs one disturbs the others.
+/// Idle and working, the agent and the other updater, all four side by side: each has its own
+/// machine, and a disturbance affects all of them.
 pub fn measure(binary: &Path, table: &mut Table) {
     let other = peer::program();
     add_size("", binary, "< 8 MB", table);
@@ -99,7 +100,7 @@ fn agent(binary: &Path, schedule: &str) -> Follower {
     Follower { name: "", process: running.pid(), _running: Box::new(running), pi }
 }
 
-/// After the first round: what the process wakes up for, and what it writes.
+/// After the first round: how often the process wakes up, and what it writes.
 fn at_rest(follower: &Follower) -> Measured {
     let mut table = Table::default();
     if !follower.makes_rounds(1) {
@@ -119,7 +120,7 @@ fn at_rest(follower: &Follower) -> Measured {
     (table, Some(spent))
 }
 
-/// What the process has become, and has used up, after as many rounds as are wanted.
+/// The memory of the process and its CPU time after the wanted number of rounds.
 fn at_work(follower: &Follower) -> Measured {
     let mut table = Table::default();
     let count = wanted(ROUNDS, ROUNDS_DEFAULT);
@@ -141,12 +142,12 @@ fn at_work(follower: &Follower) -> Measured {
     (table, Some(spent))
 }
 
-/// What the environment says, or else the default.
+/// The value of the environment variable, or the default.
 fn wanted(variable: &str, default: u64) -> u64 {
     env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Adds a row about the agent, or about somebody else by that name, who has no goals.
+/// Adds a row about the agent, or about another program, which has no goals.
 fn add(name: &str, table: &mut Table, what: &str, figure: String, goal: &str) {
     match name {
         "" => table.add(what, figure, goal),
@@ -154,13 +155,13 @@ fn add(name: &str, table: &mut Table, what: &str, figure: String, goal: &str) {
     }
 }
 
-/// What a process has used up.
+/// What a process has used.
 struct Spent {
-    /// Memory that is in RAM, its share of files included, in bytes.
+    /// Memory in RAM, including its share of files, in bytes.
     resident: u64,
-    /// How often a thread of it went to sleep by itself: it had been woken up before.
+    /// How often one of its threads went to sleep by itself, so it had been woken up before.
     switches: u64,
-    /// What reached the disk, in bytes.
+    /// Bytes written to the disk.
     written: u64,
     processor: Duration,
 }
@@ -173,7 +174,7 @@ impl Spent {
         let statuses =
             tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
         let stat = read("stat").expect("its times");
-        // The name, in parentheses, may have anything in it.
+        // The name, in parentheses, may contain any character.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
         let ticks: u64 =
             fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
@@ -185,7 +186,7 @@ impl Spent {
         }
     }
 
-    /// The memory of now, and everything else since then.
+    /// The present memory, and the difference of everything else.
     fn since(&self, before: &Self) -> Self {
         Self {
             resident: self.resident,
@@ -201,7 +202,7 @@ fn number_behind(text: &str, key: &str) -> u64 {
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).expect(key)
 }
 
-/// The memory of the process that is in RAM, its share of files included, in bytes.
+/// The memory of the process in RAM, including its share of files, in bytes.
 pub fn resident(process: Pid) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_pid()));
     number_behind(&status.expect("the process"), "VmRSS:") * 1024

@@ -1,6 +1,5 @@
-//! A fresh `check` over many containers with nothing new, before a registry that is far away: what
-//! it asks the Engine, how many latencies it takes from its start to its end, and its peak memory.
-//! Needs neither root nor an Engine.
+//! A fresh `check` of many containers without news, with a registry that is far away: its calls to
+//! the Engine, its duration in latencies, and its peak memory. Needs neither root nor an Engine.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -19,11 +18,11 @@ use crate::fake_engine::{Papers, serve};
 use crate::registry::{Cost, LATENCY, run};
 use crate::table::Table;
 
-/// Where another program may be put to be measured beside this one: `cargo install --git
+/// Where a person can install another program to be measured as well: `cargo install --git
 /// https://github.com/sergi0g/cup --no-default-features --features cli --root target/peers`.
 const PEER: &str = "target/peers/bin/cup";
 
-/// How often each command is run; the best run counts, because the machine disturbs the others.
+/// How often each command runs; the best run counts, because the machine disturbs the others.
 const TIMES: usize = 5;
 
 /// How many images there are.
@@ -33,7 +32,7 @@ const IMAGES: usize = 500;
 const SIZES: [(usize, [&str; 3]); 2] =
     [(1, ["≤ 8", "≤ 6.0", "≤ 10 MB"]), (4, ["≤ 8", "≤ 7.0", "≤ 14 MB"])];
 
-/// Everything that stands around a command.
+/// Everything that a command needs.
 struct Surroundings<'a> {
     place: &'a Path,
     socket: &'a Path,
@@ -66,7 +65,7 @@ pub fn measure(binary: &Path, table: &mut Table) {
 }
 
 impl Surroundings<'_> {
-    /// Runs a command several times, and adds the figures of its quickest run.
+    /// Runs a command several times, and adds the figures of its fastest run.
     fn measure(
         &self,
         command: impl Fn() -> Command,
@@ -87,7 +86,7 @@ impl Surroundings<'_> {
         table.add(&format!("{what}: peak memory"), cost.memory, goals[2]);
     }
 
-    /// A state directory of its own each time.
+    /// A new state directory each time.
     fn pilotfish(&self, binary: &Path) -> Command {
         let state = tempfile::tempdir_in(self.place).expect("a directory").keep();
         let config = self.place.join("pilotfish.toml");
@@ -113,8 +112,8 @@ impl Surroundings<'_> {
     }
 }
 
-/// A registry that is one latency away: it needs no time of its own, so that what is measured is
-/// the client. It has one digest for every tag, and no TLS.
+/// A registry with one latency delay and no processing time, so that only the client is measured.
+/// It has one digest for every tag, and no TLS.
 async fn far_registry(digest: Digest) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -131,8 +130,8 @@ async fn far_registry(digest: Digest) -> SocketAddr {
     address
 }
 
-/// Answers each request one latency after it came. What is no request gets what Go's server says to
-/// a client that speaks TLS.
+/// Answers each request one latency after it arrived. Anything that is not a request gets the
+/// answer of Go's server to a client that speaks TLS.
 async fn answer_requests(mut client: TcpStream, answer: Arc<str>) -> std::io::Result<()> {
     client.set_nodelay(true)?;
     let mut buffer = vec![0; 16 * 1024];

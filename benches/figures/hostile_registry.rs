@@ -1,5 +1,5 @@
-//! A registry that means no good: it names a new digest each second, and behind each is an image of
-//! 24,000 layers. What the agent remembers of it must not grow. Needs neither root nor an Engine.
+//! A hostile registry: it offers a new digest each second, each an image of 24,000 layers. The
+//! agent's memory must not grow. Needs neither root nor an Engine.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -25,10 +25,10 @@ use crate::table::Table;
 /// How many layers each of its images has.
 const LAYERS: usize = 24_000;
 
-/// How long the agent is left with it, in seconds, unless this variable says otherwise.
+/// How long the agent runs with it, in seconds, unless this variable is set.
 const SECONDS: (&str, u64) = ("HOSTILE_SECONDS", 60);
 
-/// How many of its images it still knows.
+/// How many of its images it still has.
 const KNOWN: usize = 8;
 
 pub fn measure(binary: &Path, table: &mut Table) {
@@ -60,7 +60,7 @@ pub fn measure(binary: &Path, table: &mut Table) {
     table.add(&what, count.to_string(), "");
 }
 
-/// The registry, and how many of its images were asked for.
+/// The registry, and how many of its images were requested.
 async fn hostile() -> (String, Arc<Mutex<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
@@ -92,7 +92,7 @@ async fn hostile() -> (String, Arc<Mutex<usize>>) {
     (address, asked)
 }
 
-/// An image of very many layers, other ones each time.
+/// An image with very many layers, different ones each time.
 fn image(number: usize) -> (Digest, Arc<Vec<u8>>) {
     let layer = |at: usize| {
         let digest = Digest::of(format!("{number} {at}").as_bytes());

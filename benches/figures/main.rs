@@ -1,8 +1,8 @@
-//! The figures that Pilotfish is measured by, printed beside their goals. Nothing is asserted:
-//! `make bench` is for people, and machines differ.
+//! The figures of Pilotfish, printed next to their goals. Nothing is asserted, because machines
+//! differ; `make bench` is for people.
 //!
-//! `figures BINARY [gap] [bad] [parallel] [round] [answers] [check] [registry] [silent]
-//! [hostile] [footprint]` measures that binary; without a topic, all.
+//! `figures BINARY [gap] [bad] [parallel] [round] [answers] [check] [registry] [silent] [hostile]
+//! [footprint]` measures that binary; without a topic, all of them.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
 
@@ -45,10 +45,10 @@ use std::path::{Path, PathBuf};
 use crate::support::{Pi, QUIET};
 use crate::table::Table;
 
-/// Measures the binary, and adds what it found to the table.
+/// Measures the binary, and adds the results to the table.
 type Measure = fn(&Path, &mut Table);
 
-/// What can be measured: its name on the command line, and what measures it.
+/// The topics: the name on the command line, and the function.
 const TOPICS: [(&str, Measure); 10] = [
     ("gap", service_gap::measure),
     ("bad", bad_release::measure),
@@ -63,7 +63,7 @@ const TOPICS: [(&str, Measure); 10] = [
 ];
 
 fn main() {
-    // Cargo adds `--bench`, which says nothing here.
+    // Cargo adds `--bench`, which has no meaning here.
     let mut words: Vec<String> =
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
     assert!(
@@ -81,7 +81,7 @@ fn main() {
     print!("{table}");
 }
 
-/// A Pi with the binary that is measured, whose agent does what it is told.
+/// A Pi with the binary to measure. Its agent runs only on command.
 fn pi(binary: &Path) -> Pi {
     pi_with(binary, QUIET)
 }

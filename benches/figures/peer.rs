@@ -1,7 +1,7 @@
-//! The same figures for freshdock, another updater, in the same run: what is much, and what little.
+//! The same figures for freshdock, another updater, in the same run, for comparison.
 //!
-//! It is run as its users run it, `freshdock run`, on the same kind of Pi with the same container
-//! and the same registry, and is looked at from outside alone.
+//! It runs as its users run it, `freshdock run`, on the same kind of Pi with the same container and
+//! the same registry, and is observed only from outside.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -12,20 +12,20 @@ use rustix::process::Pid;
 use crate::follower::{Follower, follow};
 use crate::support::{Pi, QUIET};
 
-/// Names the program, which is none of ours.
+/// The variable with the path of the program.
 const PROGRAM: &str = "FRESHDOCK";
 
-/// What its rows begin with.
+/// The beginning of its rows.
 pub const NAME: &str = "freshdock";
 
 /// What opts a container in, with updates at once.
 const WATCHED: [&str; 2] = ["--label=freshdock.enable=true", "--label=freshdock.mode=live"];
 
-/// Its default; between two polls it looks that often whether anything is due.
+/// Its default: between two polls it checks this often whether anything is due.
 const TICK: &str = "60";
 
-/// The shortest that it knows, in seconds. Whatever is not quite due waits for one more of them, so
-/// that its rounds come every second or every other.
+/// Its shortest interval, in seconds. A poll that is not quite due waits for one more interval, so
+/// its rounds come every second or every other second.
 const SHORTEST: &str = "1";
 
 /// Longer than the measurement, in seconds.
@@ -41,7 +41,7 @@ impl Drop for Running {
     }
 }
 
-/// The program, if there is one to be measured.
+/// The program, if it is installed.
 pub fn program() -> Option<PathBuf> {
     let program = env::var_os(PROGRAM).map(PathBuf::from).filter(|path| path.exists());
     if program.is_none() {
@@ -55,12 +55,12 @@ pub fn at_rest(program: &Path) -> Follower {
     start(program, NEVER, TICK)
 }
 
-/// One that makes rounds as fast as it can.
+/// One that runs rounds as fast as it can.
 pub fn at_work(program: &Path) -> Follower {
     start(program, SHORTEST, SHORTEST)
 }
 
-/// On a Pi of its own, where it trusts the registry's authority.
+/// On its own Pi, where it trusts the registry's authority.
 fn start(program: &Path, interval: &str, tick: &str) -> Follower {
     let mut pi = Pi::with(&[], QUIET);
     let authority = follow(&mut pi, &WATCHED);

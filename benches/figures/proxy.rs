@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What ends the first line of each request.
+/// The end of the first line of each request.
 const REQUEST_LINE_END: &[u8] = b" HTTP/1.1\r\n";
 
 /// Listens until the process ends.
@@ -16,7 +16,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Stands at `socket` for the Engine at `engine`.
+    /// Listens at `socket`, and passes everything on to the Engine at `engine`.
     pub fn start(socket: &Path, engine: PathBuf) -> Self {
         let listener = UnixListener::bind(socket).expect("the proxy's socket");
         let calls = Arc::new(Mutex::new(Vec::new()));
@@ -55,7 +55,7 @@ fn pass(client: &UnixStream, engine: &Path, calls: &Mutex<Vec<String>>) -> io::R
     }
 }
 
-/// A client writes the head of a request at once, so its first line is never cut in two.
+/// A client writes the head of a request at once, so its first line is never split.
 fn count(bytes: &[u8], calls: &Mutex<Vec<String>>) {
     let ends = bytes.windows(REQUEST_LINE_END.len()).enumerate();
     for (end, _) in ends.filter(|(_, window)| *window == REQUEST_LINE_END) {

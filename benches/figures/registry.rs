@@ -1,5 +1,5 @@
-//! One round over many images of a registry that is far away: how long it takes, and what it costs.
-//! Needs neither root nor an Engine.
+//! One round over many images of a registry that is far away: its duration and its cost. Needs
+//! neither root nor an Engine.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -25,32 +25,32 @@ use crate::images::Image;
 use crate::real::{Real, Setup, http};
 use crate::table::{Table, megabytes, milliseconds};
 
-/// What a request and its answer need on their way, together.
+/// The delay of a request and its answer together.
 pub const LATENCY: Duration = Duration::from_millis(40);
 
 /// How many images there are.
 const IMAGES: [usize; 2] = [58, 500];
 
-/// Where somebody may have put another program to be measured beside this one:
-/// `cargo install freshdock --root target/peers`.
+/// Where a person can install another program to be measured as well: `cargo install freshdock
+/// --root target/peers`.
 const PEER: &str = "target/peers/bin/freshdock";
 
-/// How often a process is looked at. What it needs at most is kept by the system until then.
+/// How often a process is sampled. The system keeps its peak memory until then.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The unit of processor times in `/proc` (`USER_HZ`, the same on every Linux that Rust knows).
 const TICKS_PER_SECOND: u64 = 100;
 
-/// How long nothing comes from a registry once a round is over.
+/// A round is over when no request reaches the registry for this time.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// How many ask the registry itself at once.
+/// How many clients ask the registry itself at once.
 const ASKED_AT_ONCE: usize = 64;
 
 /// Eight times the latency.
 const GOAL: &str = "≤ 320 ms";
 
-/// What one run of a program has cost.
+/// The cost of one run of a program.
 #[derive(Default)]
 pub struct Cost {
     pub wall: Duration,
@@ -87,8 +87,8 @@ pub fn measure(binary: &Path, table: &mut Table) {
     }
 }
 
-/// How long this registry needs for as many questions if it is near and many ask at once: no
-/// client of it is faster than that.
+/// How long this registry needs for as many requests if it is near and many clients ask at once: no
+/// client can be faster.
 fn itself(runtime: &Runtime, real: &Real, ca: &Path) -> String {
     let scheme = if http_is_spoken(runtime, real) { "http" } else { "https" };
     let authority = Certificate::from_pem(&fs::read(ca).expect("the authority"));
@@ -109,7 +109,7 @@ fn http_is_spoken(runtime: &Runtime, real: &Real) -> bool {
     runtime.block_on(asked).is_ok_and(|answer| answer.status().is_success())
 }
 
-/// Publishes one image under every tag that is asked for.
+/// Publishes one image under every requested tag.
 async fn publish(registry: &Real, image: &Image) {
     registry.push_image("fleet/app", image).await;
     let client = http();
@@ -149,7 +149,7 @@ impl Round<'_> {
         self.run(command, &format!("{what}, freshdock"), "", table);
     }
 
-    /// The program with a state directory of its own.
+    /// The program with its own state directory.
     fn pilotfish(&self, binary: &Path, words: &[&str]) -> Command {
         let config = self.place.join("pilotfish.toml");
         let text = format!(
@@ -167,12 +167,12 @@ impl Round<'_> {
         command
     }
 
-    /// Whether the registry has had nothing to answer for a while.
+    /// Whether the registry has had no request for a while.
     fn is_quiet(&self) -> bool {
         self.far.seen().last.is_some_and(|last| last.elapsed() > QUIET)
     }
 
-    /// A round of an agent that has had one before.
+    /// A later round of an agent.
     fn later_round(&self, binary: &Path, what: &str, goal: &str, table: &mut Table) {
         *self.far.seen() = Seen::default();
         self.real.answered.store(0, Ordering::Relaxed);
@@ -203,7 +203,7 @@ impl Round<'_> {
                 "  {what}: it never came to the registry, so there is nothing to tell"
             );
         };
-        // Its log is a little behind.
+        // Its log is a little late.
         thread::sleep(QUIET);
         let whole =
             format!("{}, {} processor", milliseconds(cost.wall), milliseconds(cost.processor));
@@ -217,8 +217,8 @@ impl Round<'_> {
     }
 }
 
-/// The most memory that a process has needed so far, and what of it now is its own and not a part
-/// of the program's file.
+/// The peak memory of a process, and how much of its present memory is its own and not a part of
+/// the program's file.
 pub fn memory(process: &Path) -> String {
     let status = fs::read_to_string(process.join("status")).unwrap_or_default();
     let of = |key: &str| {
@@ -233,7 +233,7 @@ pub fn memory(process: &Path) -> String {
     }
 }
 
-/// Runs a program to its end and looks at it all the while.
+/// Runs a program to its end and samples it all the time.
 pub fn run(mut command: Command, out: &Path) -> Cost {
     let out = fs::File::create(out).expect("a file");
     let begun = Instant::now();
@@ -247,7 +247,7 @@ pub fn run(mut command: Command, out: &Path) -> Cost {
         if !seen.is_empty() {
             cost.memory = seen;
         }
-        // An ended process keeps its times until somebody asks for its end.
+        // An ended process keeps its times until its parent waits for it.
         let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
         cost.wall = begun.elapsed();
         let (_, rest) = stat.rsplit_once(") ").expect("the process");
@@ -264,13 +264,13 @@ pub fn run(mut command: Command, out: &Path) -> Cost {
     cost
 }
 
-/// A way to a registry that takes its time.
+/// A slow connection to a registry.
 struct Far {
     address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What went this way.
+/// The bytes on this connection.
 #[derive(Default, Clone)]
 struct Seen {
     connections: usize,
@@ -317,7 +317,7 @@ async fn pass(client: TcpStream, near: SocketAddr, seen: Arc<Mutex<Seen>>) {
     carry(from_server, to_client, seen, Seen::answered).await;
 }
 
-/// Carries bytes, each half of the latency late, however many are on their way.
+/// Passes bytes on, each delayed by half of the latency, for any number of bytes in transit.
 async fn carry(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin + Send + 'static,

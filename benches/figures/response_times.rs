@@ -10,7 +10,7 @@ use crate::support::Pi;
 use crate::support::agent::scrape;
 use crate::table::{Table, median, milliseconds};
 
-/// How often each answer is asked for.
+/// How often each command runs.
 const TIMES: usize = 11;
 
 pub fn measure(binary: &Path, table: &mut Table) {

@@ -1,4 +1,4 @@
-//! A round over many containers with nothing new: what it asks, and what it writes.
+//! A round over many containers without news: its calls and its writes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,16 +22,16 @@ use crate::table::{Table, megabytes, milliseconds};
 pub const CONTAINERS: usize = 200;
 const IMAGES: usize = 50;
 
-/// How many `docker run` at once; the Engine does little of it in parallel.
+/// How many `docker run` run at once; the Engine does little of it in parallel.
 const STARTERS: usize = 4;
 
-/// Between two rounds; none takes nearly as long.
+/// The interval of rounds; no round takes nearly as long.
 const EVERY: &str = "every = \"10s\"\njitter = \"0%\"";
 
 /// Longer than the wait for a round and the round itself.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What one round has cost.
+/// The cost of one round.
 struct Cost {
     calls: Vec<String>,
     heads: usize,
@@ -85,7 +85,7 @@ pub fn start_containers(pi: &Pi) {
     });
 }
 
-/// Waits for the end of the round of that number; what was counted since the last time is its cost.
+/// Waits for the end of the round with that number; the difference of the counters is its cost.
 fn cost_of_round(pi: &Pi, proxy: &Proxy, agent: Pid, number: u32) -> Cost {
     let requests = pi.registry.requests().len();
     let written = bytes_written(agent);
@@ -118,7 +118,7 @@ fn report(table: &mut Table, round: &str, cost: &Cost, calls_goal: &str) {
     }
 }
 
-/// The calls by kind: names and IDs are left out.
+/// The calls by kind, without names and IDs.
 fn kinds(calls: &[String]) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
     for call in calls {
@@ -129,14 +129,14 @@ fn kinds(calls: &[String]) -> BTreeMap<String, usize> {
     kinds
 }
 
-/// What the process has caused to be written to a disk since its start, in bytes.
+/// The bytes that the process has caused to be written to a disk since its start.
 fn bytes_written(process: Pid) -> u64 {
     let io = fs::read_to_string(format!("/proc/{}/io", process.as_raw_pid())).expect("io");
     let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
     line.and_then(|text| text.parse().ok()).expect("write_bytes")
 }
 
-/// Every file below the directory with its size and the time of its last change.
+/// Every file in the directory with its size and its time of change.
 fn files(directory: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

@@ -1,5 +1,5 @@
-//! The service gap of a good update, beside what the Engine itself needs to stop and start the
-//! same polite container.
+//! The service gap of a good update, next to the time that the Engine itself needs to stop and
+//! start the same container.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::support::Pi;
 use crate::support::images::Release;
 use crate::table::{Table, median, milliseconds};
 
-/// How many times each is measured, in turns.
+/// How often each is measured, alternating.
 const PAIRS: u32 = 20;
 
-/// A till on the host network, where no address resolution gets into the way.
+/// A till on the host network, so that no address resolution takes part.
 pub const ON_THE_HOST: [&str; 4] = [
     "--network=host",
     "--label=pilotfish.enable=true",

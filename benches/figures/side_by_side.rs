@@ -1,5 +1,5 @@
-//! A push that touches ten independent containers: how long it takes, beside the time of one, and
-//! beside the way in which the containers are updated one after the other.
+//! A push that concerns ten independent containers: its duration, next to the duration for one
+//! container, and next to an updater that updates one container after the other.
 
 use std::path::Path;
 use std::thread;
@@ -60,7 +60,7 @@ fn one_is_bad(pi: &Pi, good: Duration, table: &mut Table) {
     table.add("time of that, to ten good ones", format!("{ratio:.2}"), "≤ 1");
 }
 
-/// Publishes a release for the first containers, and updates them in one round. Gives the time of
+/// Publishes a release for the first containers, and updates them in one round. Returns the time of
 /// the round, and the median of the service gaps.
 fn round(pi: &Pi, containers: u16, version: u32) -> (Duration, Duration) {
     for number in 0..containers {
@@ -75,7 +75,7 @@ fn round(pi: &Pi, containers: u16, version: u32) -> (Duration, Duration) {
     (took, median(gaps))
 }
 
-/// Pulls, removes and starts each container in turn, as an updater without a trial does.
+/// Pulls, removes and starts each container in turn, like an updater without a trial.
 fn without_trial(pi: &Pi) -> Duration {
     let mut references = Vec::new();
     for number in 0..CONTAINERS {
@@ -89,7 +89,7 @@ fn without_trial(pi: &Pi) -> Duration {
         start(pi, number, &reference);
     }
     let took = begun.elapsed();
-    // A round that begins in the second of a start would find containers that just began.
+    // A round in the second of a start would find containers that have just started.
     thread::sleep(Duration::from_secs(1));
     took
 }
@@ -102,7 +102,8 @@ fn start(pi: &Pi, number: u16, reference: &str) {
     pi.wait_until_serving(FIRST_PORT + number);
 }
 
-/// A release that no other container has: containers on one image are updated one after the other.
+/// A release that no other container has: containers with the same image are updated one after the
+/// other.
 fn release(version: u32, number: u16) -> Release {
     Release::new(&format!("{version}.{number}"))
 }

@@ -1,4 +1,4 @@
-//! One registry of many accepts connections and never answers: what the others notice of it.
+//! One registry of many accepts connections and never answers: its effect on the others.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,10 +25,11 @@ const REGISTRIES: usize = 30;
 /// The schedule of all containers.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// How long they are watched: longer than the silent registry is waited for, twice.
+/// How long they are watched: longer than twice the time that the agent waits for the silent
+/// registry.
 const WATCH: Duration = Duration::from_secs(75);
 
-/// The token of the pushes.
+/// The token of the webhook.
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// When each registry was asked.
@@ -101,7 +102,7 @@ fn configure(place: &Path, socket: &Path, port: u16) {
     fs::write(place.join("pilotfish.toml"), text).expect("a file");
 }
 
-/// From a push to the HEAD that it leads to, in the middle between two rounds.
+/// The time from a push to its HEAD, in the middle between two rounds.
 async fn push(port: u16, asked_at: &AskedAt) -> Duration {
     let count = || asked_at.lock().expect("the log").get(&1).map_or(0, Vec::len);
     let wait = async |before: usize| {

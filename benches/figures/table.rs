@@ -1,9 +1,9 @@
-//! The table that the measurements end in.
+//! The table of the results.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Rows of what was measured, the figure, and its goal.
+/// Rows: what was measured, the figure, and its goal.
 #[derive(Default)]
 pub struct Table {
     rows: Vec<[String; 3]>,
@@ -15,7 +15,7 @@ impl Table {
         self.rows.push([what.to_owned(), figure, goal.to_owned()]);
     }
 
-    /// Adds the rows of another.
+    /// Adds the rows of another table.
     pub fn append(&mut self, other: Self) {
         self.rows.extend(other.rows);
     }
@@ -41,18 +41,18 @@ impl fmt::Display for Table {
     }
 }
 
-/// The middle one; of an even number, the lower of the two in the middle.
+/// The median; of an even number, the lower of the two in the middle.
 pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[(times.len() - 1) / 2]
 }
 
-/// Such as `312 ms`.
+/// For example `312 ms`.
 pub fn milliseconds(time: Duration) -> String {
     format!("{:.0} ms", time.as_secs_f64() * 1000.0)
 }
 
-/// Such as `7.4 MB`, a MB being a million bytes.
+/// For example `7.4 MB`; a MB is a million bytes.
 pub fn megabytes(bytes: u64) -> String {
     format!("{:.2} MB", bytes as f64 / 1e6)
 }

@@ -1,4 +1,4 @@
-//! What everything in the agent works with: the ports, the settings, and who is told.
+//! What every part of the agent works with: the ports, the settings, and the receivers of events.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::execute::{Places, UpdateContext};
 use crate::ports::Ports;
 use crate::registry::Registry;
 
-/// What everything in the agent works with. A copy costs a few counters, so that what goes on
-/// beside the loop has one of its own.
+/// What every part of the agent works with. A clone is cheap (a few reference counts), so each task
+/// beside the loop has its own.
 pub(super) struct Context<P> {
     pub(super) ports: Arc<P>,
     pub(super) settings: Arc<AgentSettings>,
@@ -24,12 +24,13 @@ pub(super) struct Context<P> {
     pub(super) events: Arc<Events>,
     /// Steps of updates go here as well.
     pub(super) steps: mpsc::UnboundedSender<StepNews>,
-    /// Publishes events under the trigger of this context.
+    /// Publishes events with the trigger of this context.
     pub(super) listener: Arc<dyn Listener>,
     pub(super) stop: CancellationToken,
-    /// What the updates of this agent share.
+    /// Shared by all updates of this agent.
     pub(super) places: Arc<Places>,
-    /// Whether the agent runs for good: only then can it wait for a helper.
+    /// Whether this is a permanent agent (`run`). Only a permanent agent can wait for a self-update
+    /// helper.
     pub(super) is_resident: bool,
 }
 
@@ -49,7 +50,7 @@ impl<P> Clone for Context<P> {
 }
 
 impl<P: Ports> Context<P> {
-    /// The context of an agent that has not begun.
+    /// The context of an agent that has not started.
     pub(super) fn new(
         ports: Arc<P>,
         settings: Arc<AgentSettings>,
@@ -68,7 +69,7 @@ impl<P: Ports> Context<P> {
         Self { ports, settings, events, steps, listener, stop, places, is_resident: false }
     }
 
-    /// The same, for what this trigger brings about.
+    /// A copy whose events have this trigger.
     pub(super) fn for_trigger(&self, trigger: Trigger) -> Self {
         let publisher = Publisher {
             ports: Arc::clone(&self.ports),
@@ -79,7 +80,7 @@ impl<P: Ports> Context<P> {
         Self { listener: Arc::new(publisher), ..self.clone() }
     }
 
-    /// What an update works with.
+    /// The context of an update.
     pub(super) fn for_updates(&self) -> UpdateContext<'_, P> {
         UpdateContext {
             ports: &self.ports,
@@ -89,24 +90,24 @@ impl<P: Ports> Context<P> {
         }
     }
 
-    /// Every container that the Engine has.
+    /// All containers of the Engine.
     pub(super) async fn list(&self) -> Result<Vec<Listed>, EngineError> {
         self.ports.engine().list().await
     }
 
-    /// What the Engine says of itself. The registry port hears of what concerns registries.
+    /// The Engine's facts about itself. Passes its registry settings on to the registry port.
     pub(super) async fn engine_info(&self) -> Result<EngineInfo, EngineError> {
         let info = self.ports.engine().info().await?;
         self.ports.registry().follow_engine(&info.registries);
         Ok(info)
     }
 
-    /// Warns of something that concerns no container.
+    /// Sends a warning that is about no container.
     pub(super) fn warn(&self, detail: impl Into<String>) {
         self.tell_warning(None, detail.into());
     }
 
-    /// Warns of something that concerns this container.
+    /// Sends a warning about this container.
     pub(super) fn warn_about(&self, container: String, detail: impl Into<String>) {
         self.tell_warning(Some(Subject::container(container)), detail.into());
     }
@@ -115,7 +116,7 @@ impl<P: Ports> Context<P> {
         self.listener.receive(&Event::Warning { subject, detail });
     }
 
-    /// An image that cannot be fetched is not fetched again in each round.
+    /// Records a failed pull, so that the agent waits before it pulls this image again.
     pub(super) fn pause_after(&self, container: &str, failed: FailedTry) {
         let remembered = self.ports.state().memory().and_then(|mut memory| {
             memory.fail(&Subject::container(container), failed);

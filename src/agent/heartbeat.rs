@@ -1,8 +1,8 @@
-//! The heartbeat of the loop: when it turned last, and when it means to turn again.
+//! The heartbeat of the loop: when it last ran, and when it plans to run again.
 //!
-//! It costs no waking of its own: before the loop rests it says until when, and whoever asks how it
-//! is compares that with the clock. A loop that hangs in an await never comes to rest, and is told
-//! from one that has nothing to do.
+//! It needs no timer. Before the loop rests it records until when, and a health check compares that
+//! time with the clock. A loop that hangs in an await never rests, so a health check can tell it
+//! from a loop that has nothing to do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,32 +10,32 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// No turn is planned: the loop rests until something happens.
+/// No turn is planned: the loop rests until an event wakes it.
 const NEVER: u64 = u64::MAX;
 
 /// The heartbeat of the loop.
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
     origin: Instant,
-    /// When the loop is due to turn, in milliseconds since the origin: the time of its last beat
-    /// while it is at work.
+    /// When the loop must run next, in milliseconds since the origin. While the loop works: the
+    /// time of its last beat.
     due: Arc<AtomicU64>,
 }
 
 impl Default for Heartbeat {
-    /// Of a loop that has not begun, and owes nothing.
+    /// The heartbeat of a loop that has not started, and is never overdue.
     fn default() -> Self {
         Self { origin: Instant::now(), due: Arc::new(AtomicU64::new(NEVER)) }
     }
 }
 
 impl Heartbeat {
-    /// The loop turns: it is at work from now on.
+    /// Records that the loop works from now on.
     pub fn beat(&self) {
         self.expect(self.origin.elapsed());
     }
 
-    /// The loop rests until then, or until something happens.
+    /// Records that the loop rests until this time, or until an event wakes it.
     pub fn rest_until(&self, waking: Option<Instant>) {
         match waking {
             Some(waking) => self.expect(waking.saturating_duration_since(self.origin)),
@@ -43,7 +43,7 @@ impl Heartbeat {
         }
     }
 
-    /// For how long the loop should have turned, and has not.
+    /// How long the loop is overdue.
     #[must_use]
     pub fn overdue(&self) -> Duration {
         let due = Duration::from_millis(self.due.load(Ordering::Relaxed));

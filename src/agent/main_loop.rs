@@ -1,4 +1,5 @@
-//! The loop: it waits until something happens, and acts on it. It waits for nothing else.
+//! The main loop: it waits for an event and handles it. Handling an event never waits for a
+//! registry, an update or a hook.
 
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -14,30 +15,30 @@ use crate::ports::Ports;
 
 /// What wakes the loop.
 enum WakeReason<P> {
-    /// The agent is asked to stop.
+    /// The agent must stop.
     Stop,
-    /// Other settings are to be followed.
+    /// The agent must apply a new configuration.
     Reload,
-    /// Something beside the loop came to its end.
+    /// A task beside the loop has ended.
     TaskResult(TaskResult<P>),
-    /// A person wishes something, or something was pushed.
+    /// A command or a webhook.
     Ask(Ask),
     /// An update begins a step.
     Step(StepNews),
-    /// The timetable is to be looked at.
+    /// The timetable has a due entry.
     Due,
 }
 
 impl<P: Ports> Agent<P> {
-    /// Checks on schedule and fulfils wishes, until it is asked to stop or to begin anew with other
-    /// settings, which waits for the end of what is under way. What an earlier agent left open is
-    /// finished at once, not at the first tick.
+    /// Checks on schedule and answers commands until the agent is stopped or reloaded. A reload
+    /// waits for the tasks in flight. Updates that an earlier agent left open are finished first,
+    /// before the first scheduled check.
     pub async fn run(&mut self, queue: &mut mpsc::Receiver<Ask>, reload: &Notify) -> RunEnd {
         let begun = Instant::now();
         self.heart.beat();
         self.context.is_resident = true;
         self.executor = Some(Box::new(Executor::new(self.context.clone())));
-        // What cannot be asked now is asked again before the first act.
+        // If the Engine is away now, this is checked again before the agent changes anything.
         self.is_unsettled = matches!(self.hold_engine().await, Ok(Some(_)));
         if !self.is_unsettled && !Box::pin(self.settle_now()).await {
             self.heart.rest_until(None);
@@ -77,8 +78,8 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// Waits until something happens. Nothing is done here, so that nothing is cut off by what
-    /// happens at the same time.
+    /// Waits for the next event. It handles nothing, so a second event at the same time cannot
+    /// cancel work.
     async fn rest(
         &mut self,
         table: &Timetable,
@@ -99,8 +100,8 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// Waits for what goes on beside the loop, and goes on with it. Says whether there was
-    /// anything.
+    /// Waits for a task beside the loop and handles its result. Returns `false` if there is no
+    /// task.
     pub(super) async fn go_on(&mut self) -> bool {
         let message = tokio::select! {
             biased;
@@ -117,7 +118,7 @@ impl<P: Ports> Agent<P> {
         true
     }
 
-    /// The agent is to end: nothing more is asked or begun. Updates in flight end by themselves.
+    /// The agent ends: it starts no new work. Updates in flight end by themselves.
     async fn give_up(&mut self) {
         self.has_given_up = true;
         self.tasks.drop_looks();
@@ -128,7 +129,7 @@ impl<P: Ports> Agent<P> {
         self.advance().await;
     }
 
-    /// Whether the agent is to end.
+    /// Whether the agent is ending.
     pub(super) fn is_ending(&self) -> bool {
         self.context.stop.is_cancelled() || self.is_self_updating
     }

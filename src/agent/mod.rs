@@ -1,9 +1,10 @@
-//! Layer 2: the one loop that owns the state. The schedule, a push or a person starts a round. What
-//! a round asks and does runs in tasks beside the loop, and comes back to it as a message.
+//! Layer 2: the main loop, which owns the state. The schedule, a webhook or a command starts a
+//! round. The questions and actions of a round run in tasks beside the loop; each task ends with a
+//! message to the loop.
 //!
-//! So the loop waits for nothing: a registry that hangs delays its own containers, an update in its
-//! trial delays only what depends on the same containers or images. Everybody else reads the
-//! snapshot.
+//! So the loop never waits: a registry that hangs delays only its own containers, and an update in
+//! verification delays only updates that share a container or an image with it. All other readers
+//! use the snapshot.
 //!
 //! ```text
 //! main_loop ─ wakeups ─┐
@@ -11,24 +12,24 @@
 //! handle::question ────┘   look, decide     gate, update    what became of it      report, hooks
 //! ```
 
-// The loop itself: what wakes it, and in which order it handles what came.
+// The loop itself: what wakes it, and in which order it handles events.
 mod main_loop;
-// When containers are due: schedules, windows that open, pushes.
+// When containers are due: schedules, windows that open, webhooks.
 mod wakeups;
 mod pending;
-// The loop's heartbeat, by which others see that it lives.
+// The loop's heartbeat, for the health check.
 mod heartbeat;
-// What every task needs: ports, settings, listener, the signal to stop.
+// What every task needs: ports, settings, listener, stop signal.
 mod context;
-// The tasks beside the loop, and the messages with which they end.
+// The tasks beside the loop, and the messages that end them.
 mod tasks;
-// One round: what it starts from, how it looks and decides, and what it reports.
+// One round: its input, its look, its decisions, its report.
 mod round;
-// The way from a decision to its update: one executor, the gate, the updates in flight, recovery.
+// From a decision to its update: one executor, the gate, the updates in flight, recovery.
 mod execution;
-// The door for everybody who asks: typed questions and answers, events, the snapshot.
+// The interface of the agent: typed questions and answers, events, the snapshot.
 mod handle;
-// The agent's own container, which a helper updates.
+// The agent's own container, which the self-update helper updates.
 mod self_update;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -71,22 +72,22 @@ pub use round::{RoundEnd, RoundError, RoundRequest};
 pub use self_update::SelfUpdateError;
 use tasks::Tasks;
 
-/// How many rounds may be under way before a person is refused another one. The schedule and pushes
-/// never ask twice for the same container, so only people and scripts come anywhere near.
+/// How many rounds may be in progress before a command is refused. The schedule and webhooks never
+/// check a container twice at the same time, so only people and scripts can reach this.
 const ROUNDS_MAX: usize = 64;
 
-/// What the agent goes by.
+/// The settings of the agent.
 #[derive(Debug, Clone)]
 pub struct AgentSettings {
-    /// What holds where a container's labels say nothing.
+    /// The policy for labels that a container does not have.
     pub defaults: PolicyDefaults,
-    /// When to look.
+    /// When to check.
     pub schedule: Schedule,
-    /// How far the agents of a fleet are spread.
+    /// How far the checks of a fleet are spread in time.
     pub jitter: Jitter,
-    /// Where this device stands among them.
+    /// The place of this device in the fleet.
     pub device: DeviceFraction,
-    /// The zone of every time of day.
+    /// The time zone of all times of day.
     pub zone: Zone,
     /// How many images are pulled at once.
     pub pull_parallel: usize,
@@ -94,7 +95,7 @@ pub struct AgentSettings {
     pub update_parallel: usize,
     /// When images may be pulled.
     pub pull_window: Windows,
-    /// Where the Engine is reached over the network; absent: by its socket.
+    /// The Engine's network address; absent if the agent uses its socket.
     pub engine_endpoint: Option<EngineEndpoint>,
 }
 
@@ -103,15 +104,16 @@ pub struct AgentSettings {
 pub enum RunEnd {
     /// The agent was asked to stop.
     Stopped,
-    /// Other settings are to be followed from now on.
+    /// A new configuration must be applied.
     Reload,
-    /// A helper updates the agent's own container: it gets the lock, and the agent waits.
+    /// The self-update helper updates the agent's own container: the helper takes the lock, and the
+    /// agent waits.
     SelfUpdating,
 }
 
-/// Hears how long a round took and whether everything in it could be checked.
+/// Receives the duration of each round, and whether every container could be checked.
 pub trait RoundListener: Send + Sync {
-    /// Hears of one round.
+    /// Receives one round.
     fn round(&self, succeeded: bool, took: Duration);
 }
 
@@ -123,54 +125,56 @@ pub struct Agent<P: Ports> {
     snapshot: watch::Sender<Arc<Snapshot>>,
     cache: Arc<Cache>,
     pending: PendingUpdates,
-    /// What goes on beside the loop.
+    /// The tasks beside the loop.
     tasks: Tasks<P>,
-    /// What must happen one at a time; absent while it is at work.
+    /// The executor, for work that must happen one at a time; absent while it works.
     executor: Option<Box<Executor<P>>>,
-    /// What it is doing.
+    /// What the executor is doing.
     work: Option<RunningTask>,
     /// The updates in flight.
     updates: Updates,
-    /// The steps that they begin.
+    /// The steps that the updates in flight begin.
     steps: mpsc::UnboundedReceiver<StepNews>,
-    /// The updates that could be neither finished nor undone so far.
+    /// Updates that could not be finished or undone so far.
     recovery: Recovery,
-    /// How many updates, and acts of the executor, have ended.
+    /// How many updates, and tasks of the executor, have ended.
     acts: u64,
-    /// The number of the act that touched a container last.
+    /// For each container: the number of the last update or task that touched it.
     touched: BTreeMap<String, u64>,
-    /// Updates that are left open, as they were seen last.
+    /// Open updates, as of the last look.
     open: BTreeMap<String, OpenUpdate>,
-    /// What was left behind without a journal and is not touched, by service.
+    /// Containers without a journal that the agent does not touch, by service.
     untouched: BTreeMap<String, OpenUpdate>,
-    /// Who else holds the Engine, as far as it is known.
+    /// The other agent that holds the Engine's lock, if one is known.
     other_agent: Option<String>,
-    /// Whether its own update is still to be settled, because another agent held the Engine.
+    /// Whether the agent's own self-update must still be settled, because another agent held the
+    /// Engine's lock.
     is_unsettled: bool,
     rounds: BTreeMap<RoundId, Round>,
     next_round: RoundId,
-    /// When the latest of the rounds began that have ended.
+    /// When the latest ended round began.
     latest: Option<Instant>,
-    /// Rounds that wait for the Engine together with what was left open.
+    /// Rounds that wait for the Engine, together with the recovery of open updates.
     postponed: Vec<QueuedRound>,
     /// Commands that wait for the executor, or for an update of their container.
     asks: VecDeque<WaitingAsk>,
-    /// What was pushed for containers that were being asked or replaced.
+    /// Containers that a webhook named while they were being checked or replaced; they are checked
+    /// again.
     again: BTreeMap<String, Trigger>,
-    /// Whether images may be there that were fetched ahead of their window. An earlier agent may
-    /// have left some.
+    /// Whether there may be images that were pulled before their window. An earlier agent may have
+    /// left some.
     has_prefetched_images: bool,
-    /// Whether the Engine has told which mirrors it asks.
+    /// Whether the Engine's registry settings are known.
     mirrors_are_known: bool,
-    /// Whether its own container is in the hands of a helper from now on.
+    /// Whether the self-update helper updates the agent's own container from now on.
     is_self_updating: bool,
-    /// Whether what is open was given up, because the agent is to end.
+    /// Whether the agent has dropped its open work, because it is ending.
     has_given_up: bool,
 }
 
 impl<P: Ports> Agent<P> {
-    /// An agent that has not done anything yet. It says in `snapshot` how things stand, and ends
-    /// soon after `stop` is cancelled.
+    /// An agent that has done nothing yet. It publishes its state in `snapshot`, and ends soon
+    /// after `stop` is cancelled.
     pub fn new(
         ports: Arc<P>,
         settings: AgentSettings,
@@ -215,23 +219,23 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// The agent whose loop beats this heart.
+    /// Sets the heartbeat that the loop uses.
     #[must_use]
     pub fn with_heart(mut self, heart: Heartbeat) -> Self {
         self.heart = heart;
         self
     }
 
-    /// Runs one round, and says in the snapshot how it went.
+    /// Runs one round, and publishes its result in the snapshot.
     ///
     /// # Errors
-    /// It could not run at all. What goes wrong with one container is in its report.
+    /// The round could not run at all. An error of one container is in its report.
     pub async fn round(&mut self, request: &RoundRequest) -> Result<RoundEnd, AskError> {
         self.answer(request.clone()).await
     }
 
-    /// Says whether the lock is for this agent. Where the Engine could not make a helper that is
-    /// needed, the agent waits like one that has a helper, and settles it anew.
+    /// Returns whether this agent may work. If the Engine could not create a helper that is needed,
+    /// the agent waits as if it had a helper, and tries again.
     async fn settle_now(&mut self) -> bool {
         self.context.look_at_own_restart_policy().await;
         self.context.settle().await.unwrap_or_else(|error| {
@@ -240,7 +244,8 @@ impl<P: Ports> Agent<P> {
         })
     }
 
-    /// Takes the lock of the Engine, unless the hands, which are away, hold it. Says who else does.
+    /// Takes the Engine's lock; if the executor is busy, it already has the lock. Returns the other
+    /// agent that holds it.
     async fn hold_engine(&mut self) -> Result<Option<String>, EngineError> {
         let Some(executor) = &mut self.executor else { return Ok(self.other_agent.clone()) };
         let other = executor.hold_engine().await;
@@ -248,7 +253,8 @@ impl<P: Ports> Agent<P> {
         other
     }
 
-    /// Who else holds the Engine. A round that only looks asks; one that acts tries to hold it.
+    /// The other agent that holds the Engine's lock. A dry run only reads the lock; any other round
+    /// tries to take it.
     async fn other_engine_holder(
         &mut self,
         request: &RoundRequest,
@@ -262,14 +268,15 @@ impl<P: Ports> Agent<P> {
         Ok(self.other_agent.clone())
     }
 
-    /// Lets go of the Engine at a clean end.
+    /// Releases the Engine's lock at a clean end.
     pub async fn release_engine_lock(&mut self) {
         if let Some(executor) = &mut self.executor {
             executor.release_engine_lock().await;
         }
     }
 
-    /// Finishes or undoes what an earlier agent left open, without looking for news.
+    /// Finishes or undoes the updates that an earlier agent left open, without a check for new
+    /// images.
     async fn take_up_open(&mut self) {
         let mut names: BTreeSet<_> = match self.open_updates().await {
             Ok(open) => open.into_keys().collect(),

@@ -1,4 +1,4 @@
-//! What goes on beside the loop, and how it comes back: each task ends with one message.
+//! The tasks beside the loop. Each task ends with one message to the loop.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::core::decide::observation::Observation;
 use crate::observe::Cache;
 use crate::ports::Ports;
 
-/// What comes back to the loop.
+/// The message that ends a task.
 pub(super) enum TaskResult<P> {
     /// The hooks before a round have run.
     HooksBefore(RoundId, Box<LookFacts>),
-    /// What the Engine tells of the containers of a round; no registry was asked.
+    /// The Engine's facts about the containers of a round; no registry was asked yet.
     ObservedLocally(LookResult),
-    /// Everything that was asked about these containers is answered, and decided.
+    /// All questions about these containers are answered, and the decisions are made.
     Decided(LookResult, Vec<Decision>),
     /// The hooks after a round have run.
     HooksAfter(RoundId),
@@ -30,19 +30,19 @@ pub(super) enum TaskResult<P> {
     UpdateEnded(UpdateId, UpdateResult),
 }
 
-/// A look that comes back.
+/// The result of a look.
 pub(super) struct LookResult {
     pub(super) round: RoundId,
-    /// What it started from.
+    /// The input of the look.
     pub(super) facts: Arc<LookFacts>,
     pub(super) observations: Vec<Observation>,
-    /// What it knew, and what it has learnt.
+    /// What was known before, and what the look has learnt.
     pub(super) cache: Arc<Cache>,
 }
 
-/// The tasks beside the loop. They end with it.
+/// The tasks beside the loop. They end together with the loop.
 pub(super) struct Tasks<P> {
-    /// Those that only ask: nothing is lost where they are dropped.
+    /// Tasks that only read. They can be dropped without a loss.
     looks: JoinSet<TaskResult<P>>,
     /// The updates in flight, and the task of the executor.
     acts: JoinSet<TaskResult<P>>,
@@ -61,7 +61,7 @@ impl<P: Ports> Tasks<P> {
         self.acts.spawn(act);
     }
 
-    /// Nobody wants to know any more.
+    /// Drops all looks: their results are not needed any more.
     pub(super) fn drop_looks(&mut self) {
         self.looks = JoinSet::new();
     }
@@ -70,7 +70,7 @@ impl<P: Ports> Tasks<P> {
         self.looks.is_empty() && self.acts.is_empty()
     }
 
-    /// The next message; `None` where nothing goes on.
+    /// The next message; `None` if no task runs.
     pub(super) async fn next(&mut self) -> Option<TaskResult<P>> {
         let ended = tokio::select! {
             biased;
@@ -82,7 +82,7 @@ impl<P: Ports> Tasks<P> {
     }
 }
 
-/// A panic beside the loop is one in the loop.
+/// A panic in a task becomes a panic in the loop.
 fn goes_on<T>(error: JoinError) -> T {
     match error.try_into_panic() {
         Ok(panic) => resume_unwind(panic),

@@ -1,4 +1,4 @@
-//! When the loop wakes by itself, and whom it looks after then.
+//! When the loop wakes up by itself, and which containers it then checks.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,20 +18,20 @@ use crate::host::Host;
 use crate::observe;
 use crate::ports::Ports;
 
-/// The longest sleep while a schedule follows the wall clock: a Pi has no clock of its own, and
-/// somebody may set it at any time.
+/// The longest sleep while a schedule follows the wall clock: a Pi has no battery-backed clock, so
+/// its time can change at any moment.
 const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A schedule by the wall clock that has just fired is asked for a time this far ahead, so that a
-/// clock that is slowed down does not make it fire twice.
+/// The next time of a wall-clock schedule is computed from this far ahead, so that a clock that is
+/// slowed down does not fire it twice.
 const WALL_CLOCK_SLACK: Duration = Duration::from_secs(2);
 
-/// The pause before an update that an absent Engine left open is taken up again; taking it up then
-/// waits for the Engine by itself.
+/// The pause before the agent resumes an update that was left open because the Engine was away. The
+/// recovery then waits for the Engine itself.
 const ENGINE_AWAY_INTERVAL: Duration = Duration::from_secs(5);
 
 impl<P: Ports> Agent<P> {
-    /// The timetable as it stands at the start. What an earlier agent fetched is looked at at once.
+    /// The timetable at the start. Images that an earlier agent pulled are registered at once.
     pub(super) async fn timetable(&mut self, begun: Instant) -> Timetable {
         let schedule = &self.context.settings.schedule;
         let first = begun.elapsed() + self.first_delay(schedule);
@@ -52,7 +52,7 @@ impl<P: Ports> Agent<P> {
             next = next.min(Instant::now() + WALL_CLOCK_INTERVAL);
         }
         let Some(executor) = &self.executor else { return next };
-        // Nothing is recovered before the Engine is this agent's.
+        // Recovery needs the Engine's lock.
         if self.other_agent.is_some() {
             return next.min(Instant::now() + OTHERS_INTERVAL);
         }
@@ -65,8 +65,8 @@ impl<P: Ports> Agent<P> {
         self.recovery.next_try().map_or(next, |at| next.min(at))
     }
 
-    /// Whether something that was left open is to be taken up now, whatever the schedule says.
-    /// While the Engine is away, nothing can be, and that has been said.
+    /// Whether an open update must be resumed now, independent of the schedule. While the Engine is
+    /// away nothing can be resumed, and the log has said so.
     async fn is_recovery_due(&self) -> bool {
         let Some(executor) = &self.executor else { return false };
         if executor.sightings.is_watching() {
@@ -78,7 +78,8 @@ impl<P: Ports> Agent<P> {
         self.recovery.next_try().is_some_and(|at| at <= Instant::now())
     }
 
-    /// Another agent held the Engine: once it is gone, what it kept this one from is made up for.
+    /// Tries to take the Engine's lock from another agent. If this agent gets it, it does the work
+    /// that it could not do before: self-update, recovery, a look.
     async fn try_to_take_over(&mut self) {
         if !matches!(self.hold_engine().await, Ok(None)) {
             return;
@@ -95,7 +96,7 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// One waking: whoever is due is looked at, and schedules that came or went are followed.
+    /// One turn: checks the containers that are due, and follows changed schedules.
     pub(super) async fn turn(&mut self, table: &mut Timetable, begun: Instant) {
         let due = table.take_due(begun.elapsed(), |schedule| self.delay(schedule));
         if due.is_empty() && self.other_agent.is_some() {
@@ -130,8 +131,8 @@ impl<P: Ports> Agent<P> {
         self.advance().await;
     }
 
-    /// Takes over the schedules of the containers that there are now. Gives those of the names that
-    /// are still watched.
+    /// Replaces the schedules in the timetable by those of the present containers. Returns the
+    /// given names that are still watched.
     fn follow(
         &mut self,
         list: &[Listed],
@@ -152,7 +153,7 @@ impl<P: Ports> Agent<P> {
         schedule.first_delay(self.context.ports.host().now(), zone, *device, *jitter)
     }
 
-    /// The delay after a round.
+    /// The delay until the next round after a round.
     fn delay(&self, schedule: &Schedule) -> Duration {
         let AgentSettings { zone, device, jitter, .. } = &*self.context.settings;
         match schedule {
@@ -164,7 +165,7 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// The delay as the wall clock sees it now.
+    /// The delay by the present wall clock.
     fn delay_by_clock(&self, schedule: &Schedule) -> Duration {
         let AgentSettings { zone, device, jitter, .. } = &*self.context.settings;
         schedule.next_delay(self.context.ports.host().now(), zone, *device, *jitter)

@@ -102,7 +102,7 @@ impl ApiState {
         Arc::clone(&self.snapshot.borrow())
     }
 
-    /// What is wrong with the agent.
+    /// Why the agent is unhealthy.
     fn unhealthy_reason(&self) -> Option<String> {
         if self.has_ended() {
             return Some(LOOP_HAS_ENDED.to_owned());

@@ -13,7 +13,7 @@ pub async fn recover(setting: &CommandContext) -> anyhow::Result<Exit> {
     for subject in &open {
         let subject = output::one_line(&subject.to_string());
         text.push_str(&format!(
-            "{subject}: could still not be finished or undone; the log tells why\n"
+            "{subject}: could still not be finished or undone; the log says why\n"
         ));
     }
     if updates.is_empty() && open.is_empty() {

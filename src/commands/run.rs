@@ -16,8 +16,8 @@ use crate::app;
 use crate::config::Settings;
 
 /// Checks on schedule until it is stopped. SIGHUP reads the configuration again: a valid one is
-/// used after the current round, an invalid or unusable one is reported and ignored. Commands that
-/// wait meanwhile run afterwards.
+/// used after the current rounds and updates, an invalid or unusable one is reported and ignored.
+/// Commands that wait run afterwards.
 pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
     let (process, mut queue) = DaemonState::new()?;
     let process = Arc::new(process);

@@ -108,7 +108,7 @@ impl Control {
     /// continues.
     ///
     /// # Errors
-    /// The agent says why not, or ended in the middle.
+    /// The agent's reason, or the agent ended first.
     pub async fn ask<Q: RemoteQuestion>(
         &self,
         question: &Q,

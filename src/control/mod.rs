@@ -1,9 +1,9 @@
 //! Layer 3: the control socket. While an agent runs, commands act through it, because the agent
 //! already has tokens, answers and quota, and two processes must not share a state directory.
 //!
-//! HTTP on a unix socket in the state directory, which carries documents. A request is answered by
-//! lines of JSON: events as they happen, and the answer at the end, so that a person sees the same
-//! progress as without an agent.
+//! HTTP on a unix socket in the state directory; requests and answers are documents. The agent
+//! answers a request with lines of JSON: events as they happen, and the answer at the end, so that
+//! a person sees the same progress as without an agent.
 
 pub mod client;
 pub mod server;
@@ -27,12 +27,12 @@ pub fn socket(state_dir: &Path) -> PathBuf {
     state_dir.join(SOCKET)
 }
 
-/// A question that can travel over the control socket.
+/// A question that can be sent over the control socket.
 pub trait RemoteQuestion: Question {
-    /// The answer as it travels.
+    /// The document of its answer.
     type Document: for<'a> From<&'a Self::Answer> + Serialize + DeserializeOwned;
 
-    /// The question as it travels.
+    /// The document of the question.
     fn request(&self) -> Request;
 }
 

@@ -47,7 +47,7 @@ pub async fn serve(listener: UnixListener, agent: AgentHandle, stop: Cancellatio
         .route("/v1/healthz", get(healthz))
         .route("/v1/ask", post(ask))
         .with_state(agent);
-    // Whoever waits for an answer when the agent ends sees the connection close.
+    // When the agent ends, a client that waits for an answer sees the connection close.
     tokio::select! {
         () = stop.cancelled() => {}
         _ = axum::serve(listener, router) => {}
@@ -85,7 +85,7 @@ async fn ask(State(agent): State<AgentHandle>, Json(request): Json<Request>) -> 
     }
 }
 
-/// The containers in flight that a request waits for. A request that only looks waits for none.
+/// The containers in flight that a request waits for. A dry run waits for none.
 fn waits_for(request: &Request, snapshot: &Snapshot) -> Vec<Subject> {
     let concerns = |subject: &Subject| match request {
         Request::Round(round) => {
@@ -100,7 +100,7 @@ fn waits_for(request: &Request, snapshot: &Snapshot) -> Vec<Subject> {
 }
 
 /// Asks the agent, and answers with lines: the events of the question and of the containers that it
-/// names, while they happen, and at the end the answer.
+/// names, as they happen, and the answer at the end.
 fn follow<Q>(
     agent: &AgentHandle,
     question: Q,
@@ -110,7 +110,7 @@ fn follow<Q>(
 where
     Q: RemoteQuestion,
 {
-    // Subscribed first, so that no event of the question is missed.
+    // Subscribed before the question is asked, so that no event is missed.
     let mut events = agent.subscribe(EventFilter::ALL, None);
     let pending = match agent.begin(Asker::CommandLine, question) {
         Ok(pending) => pending,
@@ -121,9 +121,9 @@ where
     lines(stream::unfold(progress, Progress::next))
 }
 
-/// The events of a question while they happen, and then its answer.
+/// The answer of a question as lines: its events as they happen, and then its answer.
 struct Progress<Q: RemoteQuestion> {
-    /// The subjects that the question waits for; empty once that was said.
+    /// The subjects that the question waits for; empty once they were sent.
     busy: Vec<Subject>,
     events: Subscription,
     /// Absent once the answer was sent.

@@ -1,8 +1,8 @@
-//! Layer 1: what the agent asks of a container Engine, and the adapter for Docker's API.
+//! Layer 1: the interface to a container Engine, and the adapter for Docker's API.
 //!
-//! The trait is narrow: each method is one call of the Engine, named like it. No method decides
-//! anything. Inspect and create travel as raw JSON, because a typed model drops the fields it does
-//! not know, and a container would be rebuilt without them.
+//! The trait is narrow: each method is one call of the Engine, with the same name. No method
+//! decides anything. Inspect and create use raw JSON, because a typed model drops the fields that
+//! it does not know, and a container would be recreated without them.
 
 pub mod docker;
 
@@ -22,18 +22,18 @@ use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::recreate::RestartPolicy;
 use crate::core::update::event::PullProgress;
 
-/// Why the Engine did not do what it was asked.
+/// Why a call to the Engine failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// Nobody listens, or may not be spoken to.
+    /// The Engine cannot be reached, or access is denied.
     #[error("the Engine at {host} cannot be reached: {detail}")]
     Unreachable {
         /// The address that was tried.
         host: String,
-        /// What the system said, and what to do about it.
+        /// The system's error, and what to do about it.
         detail: String,
     },
-    /// No answer within the time-out. Whether it was done is not known.
+    /// No answer within the time-out. It is not known whether the call was carried out.
     #[error("the Engine did not answer `{call}` within {seconds} s")]
     TimedOut {
         /// The call.
@@ -41,35 +41,35 @@ pub enum EngineError {
         /// The time-out.
         seconds: u64,
     },
-    /// The connection broke before the answer. Whether it was done is not known.
+    /// The connection broke before the answer. It is not known whether the call was carried out.
     #[error("the connection to the Engine broke during `{call}`: {detail}")]
     Broken {
         /// The call.
         call: &'static str,
-        /// What the system said.
+        /// The system's error.
         detail: String,
     },
-    /// A pull that is too slow to come to an end. The Engine gave it up when it was told to.
-    #[error("the registry sent {bytes} bytes within {seconds} s, and the pull was given up")]
+    /// A pull that is too slow to end. The Engine stopped it when the agent closed the request.
+    #[error("the registry sent only {bytes} bytes within {seconds} s, so the pull was stopped")]
     PullTooSlow {
-        /// What was fetched in that time.
+        /// What was pulled in that time.
         bytes: u64,
-        /// The time.
+        /// The measured time.
         seconds: u64,
     },
-    /// There is no such container, image or network (404).
+    /// The container, image, volume or network does not exist (404).
     #[error("{message}")]
     NotFound {
         /// The Engine's own words.
         message: String,
     },
-    /// It is in the way of something, or something is in its way (409).
+    /// A conflict with another thing or action (409).
     #[error("{message}")]
     Conflict {
         /// The Engine's own words.
         message: String,
     },
-    /// Any other refusal.
+    /// Any other error status.
     #[error("the Engine answered `{call}` with {status}: {message}")]
     Refused {
         /// The call.
@@ -79,8 +79,8 @@ pub enum EngineError {
         /// The Engine's own words.
         message: String,
     },
-    /// The answer makes no sense: this is no Engine, or none that we know.
-    #[error("the answer to `{call}` is not what an Engine says: {detail}")]
+    /// The answer is invalid: this is no Engine, or an unknown one.
+    #[error("the answer to `{call}` is not an Engine's: {detail}")]
     Garbage {
         /// The call.
         call: &'static str,
@@ -90,13 +90,13 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// Whether the Engine itself was away, so that nothing was learned about what it was asked.
+    /// Whether the Engine was away, so that the call says nothing about its subject.
     #[must_use]
     pub const fn is_engine_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. })
     }
 
-    /// The Engine's own words, where it has answered with some; otherwise none.
+    /// The Engine's own message; empty if it has sent none.
     #[must_use]
     pub fn words(&self) -> &str {
         match self {
@@ -107,53 +107,53 @@ impl EngineError {
         }
     }
 
-    /// Whether the thing that was asked about does not exist.
+    /// Whether the subject of the call does not exist.
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }
 }
 
-/// What the Engine says of itself.
+/// The Engine's facts about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineInfo {
-    /// The version that is spoken with it.
+    /// The negotiated API version.
     pub api: ApiVersion,
     /// Its own version, for people.
     pub version: String,
-    /// Whether it has a call that changes a container's restart policy; Podman has none.
+    /// Whether it can change a container's restart policy; Podman cannot.
     pub can_update: bool,
-    /// Where it keeps images and containers (`DockerRootDir`).
+    /// The directory of its images and containers (`DockerRootDir`).
     pub root_dir: PathBuf,
-    /// Whether containers outlive it (`LiveRestoreEnabled`).
+    /// Whether containers keep running without it (`LiveRestoreEnabled`).
     pub live_restore: bool,
-    /// Who keeps the content of images.
+    /// The image store.
     pub image_store: ImageStore,
-    /// Whether images are kept by containerd, so that an image ID is a manifest digest.
+    /// Whether containerd stores the images, so that an image ID is a manifest digest.
     pub containerd_store: bool,
-    /// Whether it unpacks layers that are packed with zstd.
+    /// Whether it can unpack layers that use zstd.
     pub unpacks_zstd: bool,
-    /// What it says of registries: the agent asks them as the Engine does.
+    /// Its settings for registries: the agent uses them too.
     pub registries: EngineRegistries,
 }
 
-/// One line of the Engine's list of containers.
+/// One row of the Engine's list of containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// The container's ID.
     pub id: String,
     /// Its name, without the slash.
     pub name: String,
-    /// `running`, `exited`, …, or a word this program has never heard of.
+    /// `running`, `exited`, …, or an unknown word.
     pub state: String,
     /// The ID of its image.
     pub image_id: String,
-    /// What it was created from. `None`: the list does not tell, and an inspect does.
+    /// What it was created from. `None`: the list does not contain it, but an inspect does.
     pub created_from: Option<CreatedFrom>,
-    /// Its labels, those of the image included.
+    /// Its labels, including those of the image.
     pub labels: BTreeMap<String, String>,
-    /// The IDs of its endpoints in networks, sorted; none while it does not run. Another one means
-    /// that it was connected anew, perhaps with other links.
+    /// The IDs of its network endpoints, sorted; empty if it does not run. A different ID means
+    /// that it was connected again, perhaps with other links.
     pub endpoints: Vec<String>,
 }
 
@@ -162,19 +162,20 @@ pub struct Listed {
 pub struct CreatedFrom {
     /// The image as the user wrote it.
     pub image: String,
-    /// The platform's manifest, where the Engine tells it (API 1.48, containerd image store).
+    /// The platform's manifest, if the Engine's list contains it (API 1.48, containerd image
+    /// store).
     pub manifest: Option<Digest>,
 }
 
-/// What the Engine's list of images tells of one of them.
+/// One row of the Engine's list of images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFacts {
     /// The image's ID.
     pub id: String,
     /// `REPOSITORY:TAG` for each tag that points at it.
     pub tags: Vec<String>,
-    /// `REPOSITORY@DIGEST` for each digest that leads to it. On containerd's store the list names
-    /// one repository of several; their digests are the same there.
+    /// `REPOSITORY@DIGEST` for each of its digests. With the containerd image store the list
+    /// contains only one repository of several; their digests are the same there.
     pub repo_digests: Vec<String>,
     /// The labels of its configuration.
     pub labels: BTreeMap<String, String>,
@@ -191,7 +192,7 @@ pub struct ListedImage {
     pub created: i64,
 }
 
-/// Something the Engine said about a container.
+/// An event of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerEvent {
     /// The process ended.
@@ -199,11 +200,11 @@ pub enum ContainerEvent {
         /// The exit code.
         code: i64,
     },
-    /// The kernel killed a process of it for its memory.
+    /// The kernel killed one of its processes because of its memory limit.
     OutOfMemory,
-    /// The HEALTHCHECK changed its mind: `healthy` or `unhealthy`.
+    /// The result of its HEALTHCHECK changed: `healthy` or `unhealthy`.
     Health(String),
-    /// Somebody asked to stop or kill it.
+    /// A client stopped or killed it.
     Killed,
     /// It was removed.
     Destroyed,
@@ -211,12 +212,12 @@ pub enum ContainerEvent {
     Other(String),
 }
 
-/// What a container Engine does for the agent.
+/// The calls of a container Engine that the agent uses.
 pub trait Engine: Send + Sync + 'static {
-    /// What the Engine says of itself; also negotiates the API version.
+    /// The Engine's facts about itself. Also negotiates the API version.
     fn info(&self) -> impl Future<Output = Result<EngineInfo, EngineError>> + Send;
 
-    /// Every container, running or not.
+    /// All containers, running or not.
     fn list(&self) -> impl Future<Output = Result<Vec<Listed>, EngineError>> + Send;
 
     /// One container by name or ID, raw. `None`: there is no such container.
@@ -237,14 +238,14 @@ pub trait Engine: Send + Sync + 'static {
         repository: &str,
     ) -> impl Future<Output = Result<Vec<ListedImage>, EngineError>> + Send;
 
-    /// Every image that the list tells everything of, each given to `take` as it comes, so that no
-    /// more is kept of them than is needed. Images that only others are built on are left out.
+    /// Passes each image with a complete row in the list to `take`, one by one, so that the caller
+    /// keeps only what it needs. Intermediate images are left out.
     fn images(
         &self,
         take: &mut (dyn FnMut(ImageFacts) + Send),
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Pulls exactly this digest. `progress` hears of every step; it must not block.
+    /// Pulls exactly this digest. `progress` is called for every change, and must not block.
     fn pull(
         &self,
         reference: &Reference,
@@ -254,7 +255,7 @@ pub trait Engine: Send + Sync + 'static {
         progress: &(dyn Fn(&PullProgress) + Send + Sync),
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Lets `name:tag` point at an image; moves the tag if it exists.
+    /// Makes `name:tag` point at an image; moves the tag if it exists.
     fn tag(
         &self,
         image: &str,
@@ -262,10 +263,10 @@ pub trait Engine: Send + Sync + 'static {
         tag: &str,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Removes a tag, or an image that nothing uses. Never by force. `false`: there was none.
+    /// Removes a tag, or an image that is not in use. Never by force. `false`: it did not exist.
     fn remove_image(&self, image: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;
 
-    /// Creates a container and gives its ID.
+    /// Creates a container and returns its ID.
     fn create(
         &self,
         name: &str,
@@ -273,7 +274,7 @@ pub trait Engine: Send + Sync + 'static {
         platform: Option<&Platform>,
     ) -> impl Future<Output = Result<String, EngineError>> + Send;
 
-    /// Whether there is a network of this name or ID.
+    /// Whether a network with this name or ID exists.
     fn has_network(&self, network: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;
 
     /// One volume by name, raw. `None`: there is no such volume.
@@ -282,8 +283,8 @@ pub trait Engine: Send + Sync + 'static {
         volume: &str,
     ) -> impl Future<Output = Result<Option<Value>, EngineError>> + Send;
 
-    /// Has the Engine mount everything that a container mounts, as a start would, and unmount it.
-    /// `false`: it cannot. `true` also where it does not tell, as Podman does not.
+    /// Asks the Engine to mount everything that a container mounts, as a start would, and to
+    /// unmount it. `false`: it cannot. `true` also if the Engine does not say it, as with Podman.
     fn can_mount(&self, container: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;
 
     /// Connects a container to one more network.
@@ -294,7 +295,7 @@ pub trait Engine: Send + Sync + 'static {
         endpoint: &Value,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Changes the restart policy and nothing else.
+    /// Changes only the restart policy.
     fn set_restart_policy(
         &self,
         container: &str,
@@ -309,15 +310,15 @@ pub trait Engine: Send + Sync + 'static {
         timeout: Duration,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Sends a signal to a container's process, and does not wait for what it does. A container
-    /// that does not run is a conflict.
+    /// Sends a signal to a container's process, and does not wait for the effect. A container that
+    /// does not run is a conflict.
     fn kill(
         &self,
         container: &str,
         signal: &str,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Starts a container. One that runs is no error.
+    /// Starts a container. A running container is no error.
     fn start(&self, container: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Renames a container.
@@ -327,40 +328,40 @@ pub trait Engine: Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Removes a container that does not run; with `volumes`, its anonymous volumes as well.
-    /// `false`: there was none.
+    /// Removes a container that does not run; with `volumes`, also its anonymous volumes. `false`:
+    /// it did not exist.
     fn remove(
         &self,
         container: &str,
         volumes: bool,
     ) -> impl Future<Output = Result<bool, EngineError>> + Send;
 
-    /// The last lines a container wrote, both streams.
+    /// The last log lines of a container, from both streams.
     fn logs(
         &self,
         container: &str,
         lines: usize,
     ) -> impl Future<Output = Result<Vec<String>, EngineError>> + Send;
 
-    /// What happens to a container from now on. Returns once the Engine has begun to listen. The
+    /// The events of a container from now on. Returns when the Engine has begun to listen. The
     /// stream ends when the Engine goes away.
     fn events(
         &self,
         container: &str,
     ) -> impl Future<Output = Result<BoxStream<'static, ContainerEvent>, EngineError>> + Send;
 
-    /// What differs between a container's own layer and its image, raw.
+    /// The differences between a container's own layer and its image, raw.
     fn changes(&self, container: &str) -> impl Future<Output = Result<Value, EngineError>> + Send;
 
-    /// When an ordinary file in a container was last written; `None` for everything else.
+    /// When an ordinary file in a container was last written; `None` for anything else.
     fn modified_at(
         &self,
         container: &str,
         path: &str,
     ) -> impl Future<Output = Result<Option<DateTime<Utc>>, EngineError>> + Send;
 
-    /// Makes a volume with these labels. One of this name that exists stays as it is, which is no
-    /// error: of several who make it, the labels of the first one stand.
+    /// Creates a volume with these labels. An existing volume with this name stays as it is, which
+    /// is no error: the labels of the first client count.
     fn create_volume(
         &self,
         name: &str,
@@ -373,11 +374,11 @@ pub trait Engine: Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<Option<BTreeMap<String, String>>, EngineError>> + Send;
 
-    /// Removes a volume that no container uses. `false`: there was none.
+    /// Removes a volume that no container uses. `false`: it did not exist.
     fn remove_volume(&self, name: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;
 
-    /// Runs a command in a container and gives its exit code. After `timeout` it is no longer
-    /// waited for; no call of the Engine ends it.
+    /// Runs a command in a container and returns its exit code. After `timeout` it returns without
+    /// waiting any longer; the Engine has no call that ends the command.
     fn exec(
         &self,
         container: &str,

@@ -1,5 +1,6 @@
-//! `docker compose up` in the middle of an update: it recreates every service of a project beside
-//! the present one, from a list that it took at its beginning, and does not know of the update.
+//! Handles a `docker compose up` in the middle of an update. Compose recreates each service of a
+//! project next to the present one, from a list that it made at its start, and does not know of the
+//! update.
 
 use std::time::Duration;
 
@@ -15,19 +16,19 @@ use crate::core::update::history::Fault;
 use crate::core::update::is_taken_away;
 use crate::engine::{Engine, EngineError, Listed};
 
-/// How long Compose may take to start what it made: it recreates everything first, which stops
-/// other services as well, and then starts it all.
+/// How long Compose may take to start the containers that it created: it first recreates all
+/// services, which also stops other services, and then starts them.
 pub(super) const START_LIMIT: Duration = Duration::from_secs(15);
 
-/// How old the list of Compose may be when it removes, by its ID, a container that was parked when
-/// the list was made.
+/// How old Compose's list may be when it removes, by its ID, a container that had its parked name
+/// when the list was made.
 const LIST_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// The pause between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Lets Compose come to its end before anything is touched. What it left half made some time ago
-/// costs each update this wait, and no more.
+/// Waits for the end of a running Compose before anything is touched. If Compose gave up earlier
+/// and left containers that were never started, each update waits this time once, and continues.
 pub(super) async fn let_compose_finish(
     inspector: Inspector<'_, impl Engine>,
     stop: &CancellationToken,
@@ -35,8 +36,8 @@ pub(super) async fn let_compose_finish(
     await_compose(inspector, stop, is_same_project).await.map(|_| ())
 }
 
-/// Whether a person removed all containers of the update, and puts nothing in their place. The end
-/// of a running Compose is waited for. If Compose gave up in the middle, the answer is no.
+/// Whether a person removed all containers of the update and puts nothing in their place. Waits for
+/// the end of a running Compose. If Compose gave up in the middle, the answer is no.
 pub(super) async fn is_removed_by_a_person(
     inspector: Inspector<'_, impl Engine>,
     stop: &CancellationToken,
@@ -50,8 +51,9 @@ pub(super) async fn is_removed_by_a_person(
     Ok(is_taken_away && has_ended && inspector.external_container(0, &[]).await?.is_none())
 }
 
-/// The restored containers stay. Compose may have seen one parked that serves again by now, and
-/// remove it later: then it has to be made again. A person who saw it would remove it at once.
+/// Watches the restored containers after a rollback. Compose may have seen one under its parked
+/// name, and remove it later although it serves again; then it is created again. A person who
+/// removes a container does so at once.
 pub(super) async fn check_restored_stay(
     inspector: Inspector<'_, impl Engine>,
     stop: &CancellationToken,
@@ -66,7 +68,7 @@ pub(super) async fn check_restored_stay(
     loop {
         for (number, ReplacedContainer { name, .. }) in restored.iter().enumerate() {
             if inspector.name_holder(number).await?.is_none() {
-                let message = format!("{name} was removed while it was brought back");
+                let message = format!("{name} was removed during the rollback");
                 return Err(EngineError::Conflict { message }.into());
             }
         }
@@ -77,7 +79,7 @@ pub(super) async fn check_restored_stay(
     }
 }
 
-/// Whether Compose came to its end within the time it is given.
+/// Whether Compose ended within its time.
 async fn await_compose(
     inspector: Inspector<'_, impl Engine>,
     stop: &CancellationToken,
@@ -93,7 +95,7 @@ async fn await_compose(
     Ok(true)
 }
 
-/// Whether there is a container that Compose has made, and not started yet.
+/// Whether there is a container that Compose has created and not started yet.
 async fn is_half_made(
     inspector: Inspector<'_, impl Engine>,
     is_meant: fn(&Labels, &Labels) -> bool,
@@ -105,7 +107,7 @@ async fn is_half_made(
     let new = inspector.progress().known.new_container.as_ref();
     let is_half_made = |listed: &Listed| {
         listed.state == "created"
-            // Made by this update, or by another one that is in flight.
+            // Created by this update, or by another one in flight.
             && !names::is_ours(&listed.name)
             && Some(&listed.id) != new
             && is_meant(&original, &listed.labels)

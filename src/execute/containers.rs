@@ -1,4 +1,4 @@
-//! Makes containers, stopped and without the right to be started by the Engine.
+//! Creates containers, stopped and with the restart policy `no`.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::core::docker::reference::Reference;
 use crate::core::recreate::{self, Recreation, RestartPolicy};
 use crate::engine::{Engine, EngineError};
 
-/// Makes a container and connects it to its networks. Gives its ID.
+/// Creates a container and connects it to its networks. Returns its ID.
 pub(super) async fn create(
     engine: &impl Engine,
     name: &str,
@@ -22,9 +22,9 @@ pub(super) async fn create(
     Ok(id)
 }
 
-/// Makes a container on an image that the name in its configuration need not point at any more: the
-/// tag is lent to that image for the moment of the create. A cut in this moment leaves the tag with
-/// the image that the container runs on, as before the tag was moved.
+/// Creates a container from an image that the image name in its configuration may not point at any
+/// more: the tag points at that image only during the create. After a power cut in this moment the
+/// tag points at the image that the container runs, as before the tag was moved.
 pub(super) async fn create_on(
     engine: &impl Engine,
     name: &str,

@@ -1,4 +1,4 @@
-//! What every update works with, and shares with all others.
+//! The context of updates: what all of them share.
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,12 +10,12 @@ use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
 use crate::ports::Ports;
 
-/// What an update, its recovery, and a pull ahead of its window work with. It is a set of
+/// The context of an update, of its recovery, and of a pull before its window. It contains only
 /// references, so a copy costs nothing.
 pub struct UpdateContext<'a, P> {
     /// The Engine, the registries, the state directory and the machine.
     pub ports: &'a P,
-    /// Hears everything that is said about an update.
+    /// Receives all events of an update.
     pub listener: &'a dyn Listener,
     /// Cancelled when the agent is asked to stop.
     pub stop: &'a CancellationToken,
@@ -23,7 +23,7 @@ pub struct UpdateContext<'a, P> {
     pub places: &'a Places,
 }
 
-// By hand, because a derive would ask for a `P` that can be copied.
+// Written by hand, because a derive would require `P: Clone`.
 impl<P> Clone for UpdateContext<'_, P> {
     fn clone(&self) -> Self {
         *self
@@ -39,7 +39,7 @@ impl<P: Ports> UpdateContext<'_, P> {
         self.listener.receive(&Event::Warning { subject, detail: detail.into() });
     }
 
-    /// Writes the next entry of a journal, with the present time.
+    /// Writes an entry of a journal with the present time.
     pub(super) fn write(
         &self,
         journal: &mut UpdateJournal,

@@ -1,4 +1,4 @@
-//! The end of an update: what is remembered of it, its line of history, and the end of its journal.
+//! The end of an update: the memory, the line of history, and the removal of the journal.
 
 use super::UpdateContext;
 use crate::core::update::event::Event;
@@ -8,8 +8,8 @@ use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
 use crate::ports::Ports;
 
-/// Remembers why an update is rolled back, as far as the next round must know it. `is_news` is
-/// false if an earlier process may have remembered it.
+/// Remembers why an update is rolled back, as far as the next round needs it. `is_news` is false if
+/// an earlier process may have remembered it.
 pub(super) fn remember_failure(
     ports: &impl Ports,
     journal: &UpdateJournal,
@@ -26,12 +26,13 @@ pub(super) fn remember_failure(
     Ok(())
 }
 
-/// The line of history for what the journal says.
+/// The line of history for a journal.
 pub(super) fn record(ports: &impl Ports, journal: &UpdateJournal) -> Record {
     outcome::record(&journal.header, &journal.progress, ports.host().now())
 }
 
-/// History first, then the journal goes: a cut between them finds the record again.
+/// The history is written first, then the journal is removed: after a power cut between them the
+/// record is found again.
 pub(super) fn close<P: Ports>(
     context: UpdateContext<'_, P>,
     journal: &UpdateJournal,

@@ -1,4 +1,4 @@
-//! Waits for an Engine that went away under an update, and for the next try of what failed.
+//! Waits for an Engine that went away during an update, and for the next try after an error.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use crate::core::update::plan::Plan;
 use crate::engine::{Engine, EngineError};
 use crate::ports::Ports;
 
-/// How long to wait for an Engine that went away under an update. An Engine restart takes seconds,
+/// How long to wait for an Engine that went away during an update. An Engine restart takes seconds,
 /// on a Pi with many containers a minute.
 pub const ENGINE_RETURN_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// How often to ask whether it is back.
+/// How often to check whether it is back.
 pub const ENGINE_RETURN_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often the rollback, or the cleaning up, is tried before it is left to the next round.
+/// Most tries of a rollback or a clean-up before it is left to the next round.
 pub(super) const TRIES_MAX: u32 = 3;
 
 /// The pause between two tries; the Engine may be busy with the container.
 const TRY_PAUSE: Duration = Duration::from_secs(2);
 
-/// Waits until the Engine answers, and says that it waits. An Engine that stays away for longer is
-/// no reason to hold up everything else: the update is taken up when it is back.
+/// Waits until the Engine answers, and reports that it waits. If the Engine stays away for longer,
+/// the update stays open and is resumed later, so that it does not block other work.
 pub(super) async fn await_engine<P: Ports>(
     context: UpdateContext<'_, P>,
     plan: &Plan,
@@ -47,7 +47,7 @@ pub(super) async fn await_engine<P: Ports>(
     }
 }
 
-/// Says what went wrong, and waits until it makes sense to try again.
+/// Reports the error, and waits for the next try.
 pub(super) async fn await_next_attempt<P: Ports>(
     context: UpdateContext<'_, P>,
     plan: &Plan,

@@ -1,4 +1,5 @@
-//! What people, Compose or the Engine do with the containers of an update while it is under way.
+//! Detects what people, Compose or the Engine do with the containers of an update during the
+//! update.
 
 use std::time::Duration;
 
@@ -14,12 +15,13 @@ use crate::core::recreate::dependents::{Dependent, DependsOn, direct_dependents}
 use crate::core::update::history::Cause;
 use crate::engine::{Engine, Listed};
 
-/// How long a person or Compose may take to put another container in the place of a new one that
-/// they ended. Compose stops, removes and renames, each in fractions of a second on a Pi.
+/// How long a person or Compose may take to put another container in the place of a new container
+/// that they stopped or removed. Compose stops, removes and renames, each in fractions of a second
+/// on a Pi.
 const TAKE_OVER_LIMIT: Duration = Duration::from_secs(3);
 
-/// A container that depends on a member since the update was planned would break with the switch,
-/// and is not part of the plan. The next round finds it.
+/// Checks that there is no new dependent. It would break at the switch, and is not part of the
+/// plan. The next round finds it.
 pub(super) async fn check_no_new_dependents(
     engine: &impl Engine,
     inspector: Inspector<'_, impl Engine>,
@@ -47,8 +49,8 @@ pub(super) async fn check_no_new_dependents(
     Ok(())
 }
 
-/// The old containers that ran still run. If a person has stopped or removed one, a new container
-/// must not start in its place.
+/// Checks that the old containers still run. If a person has stopped or removed one, a new
+/// container must not start in its place.
 pub(super) async fn check_old_containers_run(
     inspector: Inspector<'_, impl Engine>,
 ) -> Result<(), StepError> {
@@ -57,15 +59,16 @@ pub(super) async fn check_old_containers_run(
         let ran = inspect::is_running(inspector.header().original_of(number));
         if ran && !old.as_ref().is_some_and(inspect::is_running) {
             let end = if old.is_some() { "stopped" } else { "removed" };
-            let detail = format!("somebody {end} the old container during the update");
+            let detail =
+                format!("a person or another program {end} the old container during the update");
             return Err(StepError::Cause(Cause::person(inspector.plan().naming(number, detail))));
         }
     }
     Ok(())
 }
 
-/// An old container that runs again under its parked name was started by the Engine or by a person:
-/// then two of them serve, and the proven one stays.
+/// Checks that no old container runs again under its parked name. The Engine or a person would have
+/// started it, and two containers would serve; then the proven one stays.
 pub(super) async fn check_old_containers_stayed_down(
     inspector: Inspector<'_, impl Engine>,
 ) -> Result<(), StepError> {
@@ -79,9 +82,9 @@ pub(super) async fn check_old_containers_stayed_down(
     Ok(())
 }
 
-/// Waits a moment for the container that replaces a new one that a person or Compose ended, and
-/// tells whether there is one. `docker compose up` ends a container only to put its own there. A
-/// replacement of the main one counts once it runs, because nothing else serves.
+/// Waits a moment for a container that replaces a new one that a person or Compose ended, and
+/// returns whether there is one. `docker compose up` ends a container only to replace it. A
+/// replacement of the main container counts as soon as it runs, because no other container serves.
 pub(super) async fn await_replacement(
     inspector: Inspector<'_, impl Engine>,
     stop: &CancellationToken,

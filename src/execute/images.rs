@@ -1,4 +1,4 @@
-//! What is done with images, within an update and ahead of one.
+//! Actions on images, in an update and before one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,12 +15,12 @@ use crate::host::Host;
 use crate::ports::Ports;
 use crate::registry::Registry;
 
-/// The name by which exactly the offered image is asked for.
+/// The name that refers to exactly the offered image.
 pub(super) fn pinned(reference: &Reference, offer: &Offer) -> String {
     format!("{}@{}", reference.familiar_name(), offer.index)
 }
 
-/// Pulls exactly what is offered, for a container, as soon as there is a place for a pull.
+/// Pulls exactly the offered image, as soon as there is a place for a pull.
 pub(super) async fn fetch<P: Ports>(
     context: UpdateContext<'_, P>,
     container: &str,
@@ -49,7 +49,7 @@ pub(super) async fn fetch<P: Ports>(
     Ok(())
 }
 
-/// The ID of the image after its pull. The digest that was judged is the digest that runs.
+/// The ID of the pulled image. Checks that it is the image that was decided on.
 pub(super) async fn arrived(
     engine: &impl Engine,
     reference: &Reference,
@@ -57,19 +57,19 @@ pub(super) async fn arrived(
 ) -> Result<String, StepError> {
     let pinned = pinned(reference, offer);
     let Some(image) = engine.inspect_image(&pinned).await? else {
-        return Err(StepError::surroundings(format!("{pinned} is not there after its pull")));
+        return Err(StepError::surroundings(format!("{pinned} is missing after its pull")));
     };
     let id = inspect::id(&image).to_owned();
     if offer.has_id(&id) {
         return Ok(id);
     }
     let decided = &offer.manifest;
-    Err(StepError::surroundings(format!("the Engine pulled {id} where {decided} was decided")))
+    Err(StepError::surroundings(format!("the Engine pulled {id} instead of {decided}")))
 }
 
-/// Flushes what the Engine has on disk: its own directory, and where images lie. Without it, a
-/// power cut leaves an image listed as present with files of no length, and pulling again does not
-/// mend it.
+/// Flushes the Engine's disk: its data directory, and the directory of the images. Without the
+/// flush a power cut leaves an image that is listed as present and has files of length zero, and a
+/// second pull does not repair it.
 pub(super) async fn flush<P: Ports>(ports: &P) -> Result<(), StepError> {
     let EngineInfo { root_dir, image_store, .. } = ports.engine().info().await?;
     let mut directories = ports.host().image_directories(image_store, &root_dir);
@@ -80,14 +80,14 @@ pub(super) async fn flush<P: Ports>(ports: &P) -> Result<(), StepError> {
     flushed.map_err(|error| StepError::surroundings(format!("cannot flush the disk: {error}")))
 }
 
-/// Removes an image that has no name and no container any more. If it got a container
-/// after the look at the list, the Engine refuses; the next try sees that it is in use.
+/// Removes an image that has no name and no container any more. If a container uses it since the
+/// list was read, the Engine refuses; the next try sees that it is in use.
 ///
 /// # Errors
 /// The Engine does not answer, or cannot remove it.
 pub async fn drop_if_unused(engine: &impl Engine, id: &str) -> Result<(), EngineError> {
     let Some(image) = engine.inspect_image(id).await? else { return Ok(()) };
-    // The containerd image store counts a name with a digest among the tags. It is not a tag.
+    // The containerd image store lists a name with a digest among the tags. It is not a tag.
     let tags = image.pointer("/RepoTags").and_then(Value::as_array);
     let mut tags = tags.into_iter().flatten().filter_map(Value::as_str);
     if tags.any(|tag| !tag.contains('@')) {

@@ -1,4 +1,4 @@
-//! What the Engine says now of the containers of an update. Everything here only reads.
+//! The present state of an update's containers on the Engine. Only reads.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -14,14 +14,14 @@ use crate::core::update::{ActualState, ContainerState, JournalProgress, MemberSt
 use crate::engine::{Engine, EngineError, Listed};
 use crate::journal::UpdateJournal;
 
-/// Asks the Engine about the members of one update, by what its journal says so far.
+/// Asks the Engine about the members of one update, with what its journal knows so far.
 pub(super) struct Inspector<'a, E> {
     engine: &'a E,
     header: &'a Header,
     progress: &'a JournalProgress,
 }
 
-// By hand, because a derive would ask for an `E` that can be copied.
+// Written by hand, because a derive would require `E: Clone`.
 impl<E> Clone for Inspector<'_, E> {
     fn clone(&self) -> Self {
         *self
@@ -48,18 +48,18 @@ impl<'a, E: Engine> Inspector<'a, E> {
     }
 
     /// The numbers of the members that are still part of this update, in their order. A member that
-    /// a person recreated meanwhile is not.
+    /// a person recreated in the meantime is not.
     pub(super) fn members(&self) -> Vec<usize> {
         let released = &self.progress.known.released;
         self.plan().numbers().filter(|number| !released.contains(number)).collect()
     }
 
-    /// Every container that the Engine has.
+    /// All containers of the Engine.
     pub(super) async fn list(&self) -> Result<Vec<Listed>, EngineError> {
         self.engine.list().await
     }
 
-    /// Both containers of every member.
+    /// Both containers of each member.
     pub(super) async fn actual_state(&self) -> Result<ActualState, StepError> {
         let mut members = Vec::new();
         for number in self.members() {
@@ -68,8 +68,8 @@ impl<'a, E: Engine> Inspector<'a, E> {
         Ok(ActualState { members })
     }
 
-    /// Both containers of a member, by ID, and the new one also by its names: after a power cut the
-    /// Engine may have made it without the journal knowing its ID.
+    /// Both containers of a member by ID, and the new one also by its names: after a power cut the
+    /// Engine may have created it without an entry in the journal.
     pub(super) async fn member_state(&self, number: usize) -> Result<MemberState, StepError> {
         let old = self.old_container(number).await?;
         let new = self.new_container(number).await?;
@@ -81,17 +81,17 @@ impl<'a, E: Engine> Inspector<'a, E> {
         })
     }
 
-    /// The container of a member that is to be replaced.
+    /// The old container of a member.
     pub(super) async fn old_container(&self, number: usize) -> Result<Option<Value>, StepError> {
         self.container(&self.plan().member(number).old_container).await
     }
 
-    /// The container that is to replace it.
+    /// The new container of a member.
     pub(super) async fn new_container(&self, number: usize) -> Result<Option<Value>, StepError> {
         if let Some(id) = self.progress.known.new_container_of(number) {
             return self.container(id).await;
         }
-        // A cut between the create and its entry: the name alone proves nothing.
+        // The power failed between the create and its entry. The name alone proves nothing.
         let found = self.container(&self.plan().member(number).new_name()).await?;
         match found {
             Some(found) if self.was_made_by_this_update(number, &found).await? => Ok(Some(found)),
@@ -109,9 +109,9 @@ impl<'a, E: Engine> Inspector<'a, E> {
         Ok(self.new_container(number).await?.as_ref().is_some_and(inspect::is_running))
     }
 
-    /// Whether a container with the name of the new one is the one that the step `create` made,
-    /// although the journal does not know its ID: it is like the old one but for what an update
-    /// changes. If a power cut has damaged it, the Engine tells only its image.
+    /// Whether a container with the name of the new one was created by the step `create`, although
+    /// the journal does not know its ID. It must differ from the old container only in what an
+    /// update changes. If a power cut has damaged it, the Engine shows only its image.
     async fn was_made_by_this_update(
         &self,
         number: usize,
@@ -135,9 +135,9 @@ impl<'a, E: Engine> Inspector<'a, E> {
         Ok(check_alike(old, Inspected { container: found, image: &after }).is_ok())
     }
 
-    /// Inspects a container. Engine 20.10 answers 500 to the inspect of a container whose files a
-    /// power cut has damaged; its line in the list then has to do. Nor is one answer enough to
-    /// believe that a container is gone, and to make it a second time: the list has to agree.
+    /// Inspects a container. Engine 20.10 answers 500 if a power cut has damaged the container's
+    /// files; then its row in the list is used. A 404 alone does not prove that a container is
+    /// gone, because it could then be created twice: the list must agree.
     pub(super) async fn container(&self, container: &str) -> Result<Option<Value>, StepError> {
         match self.engine.inspect(container).await {
             Ok(None) | Err(EngineError::Refused { status: 500.., .. }) => {
@@ -161,9 +161,9 @@ impl<'a, E: Engine> Inspector<'a, E> {
         }))
     }
 
-    /// How long the service was away, in milliseconds, by the times that the Engine keeps: for a
-    /// process that did not see the stop itself. The clock of a machine that was rebooted since
-    /// may have jumped, so the gap is then unknown.
+    /// The service gap in milliseconds, by the times that the Engine records: for a process that
+    /// did not stop the container itself. After a reboot the clock may have jumped, so the gap is
+    /// unknown.
     pub(super) async fn gap_from_engine_times(&self, boot_id: &str, serving: &str) -> Option<u64> {
         if self.header.boot_id != boot_id {
             return None;
@@ -177,13 +177,14 @@ impl<'a, E: Engine> Inspector<'a, E> {
         u64::try_from(gap.num_milliseconds()).ok()
     }
 
-    /// The container that holds the name of a member now.
+    /// The container that has the name of a member now.
     pub(super) async fn name_holder(&self, number: usize) -> Result<Option<Value>, StepError> {
         self.container(&self.plan().member(number).container).await
     }
 
-    /// The container that holds the name of a member and that is not part of this update: a person,
-    /// or Compose, made it while the name was free. `restored` are those that are back already.
+    /// The container that has the name of a member and is not part of this update: a person or
+    /// Compose created it while the name was free. `restored` are the containers that the rollback
+    /// has restored so far.
     pub(super) async fn external_container(
         &self,
         number: usize,

@@ -1,14 +1,14 @@
-//! Floor 2: carries out a plan. Journal, act, journal; a rollback on every failure.
+//! Layer 2: carries out a plan. Each action is between two journal entries, and every failure leads
+//! to a rollback.
 //!
 //! `Update` has the journal and the order of the steps. Each step is a file in `steps/`, the trial
-//! of the new containers is in `verification/`, and the undo of everything is in `rollback/`. They
-//! read the present state through `inspector`, which only reads. `external_changes` and
-//! `compose_race` look at what people and Compose do meanwhile; `places` limits how much updates do
-//! side by side.
+//! of the new containers is in `verification/`, and the rollback is in `rollback/`. They read the
+//! present state through `inspector`. `external_changes` and `compose_race` detect what people and
+//! Compose do during an update; `places` limits how many updates pull or switch side by side.
 //!
-//! A rule that is about to be added here belongs in `core/`. Every act is written so that doing it
-//! twice does no harm, because after a power cut it is not known whether it was done: the journal,
-//! the Engine's answer and the Engine's disk may each be ahead of the others.
+//! New rules belong in `core/`. Every action can be repeated without harm, because after a power
+//! cut it is not known whether it was done: the journal, the Engine's answer and the Engine's disk
+//! may each be ahead of the others.
 
 mod compose_race;
 mod containers;
@@ -55,30 +55,31 @@ use service_gap::ServiceGap;
 use steps::Begun;
 use verification::{HealthWatch, PostUpdateHooks};
 
-/// How an update left this module.
+/// How an update ended here.
 #[derive(Debug)]
 pub enum Ended {
-    /// It is over, one way or the other.
+    /// It ended, successful or not.
     Finished(Box<Record>),
-    /// The agent was asked to stop; the journal says where.
+    /// The agent was asked to stop; the journal has the position.
     Left,
-    /// Neither way could be finished now; the journal stays, and is taken up again.
+    /// It could be neither finished nor undone now. The journal stays, and the update is resumed
+    /// later.
     Unfinished(Box<UpdateJournal>, StepError),
 }
 
-/// One update in flight: its journal, and what only this process knows of it.
+/// One update in flight: its journal, and what only this process knows about it.
 pub struct Update<'a, P: Ports> {
     context: UpdateContext<'a, P>,
     journal: UpdateJournal,
     begun: Begun,
     gap: ServiceGap,
-    /// Listens to each new container, from before its start.
+    /// Each listens to a new container, from before its start.
     watches: Vec<HealthWatch>,
     hooks: PostUpdateHooks,
 }
 
 impl<'a, P: Ports> Update<'a, P> {
-    /// Begins an update: its journal is on the disk on return, nothing else is done.
+    /// Begins an update: writes its journal to disk, and nothing else.
     ///
     /// # Errors
     /// The journal cannot be written.
@@ -107,7 +108,7 @@ impl<'a, P: Ports> Update<'a, P> {
         }
     }
 
-    /// What its journal says so far.
+    /// Its journal so far.
     #[must_use]
     pub const fn journal(&self) -> &UpdateJournal {
         &self.journal
@@ -121,13 +122,13 @@ impl<'a, P: Ports> Update<'a, P> {
         Inspector::of(self.context.ports.engine(), &self.journal)
     }
 
-    /// Carries the update out from its first step.
+    /// Runs the update from its first step.
     pub async fn run(mut self) -> Ended {
         let error = self.forward(Step::Pull).await.err();
         self.finish(error).await
     }
 
-    /// Finishes or undoes an update that was left open.
+    /// Finishes or undoes an open update.
     pub async fn take_up(mut self) -> Ended {
         self.begun = Begun::Earlier;
         let error = self.decide_again().await.err();
@@ -136,14 +137,15 @@ impl<'a, P: Ports> Update<'a, P> {
 
     /// Turns every error into a rollback or another try, until there is none.
     ///
-    /// Bounded: every turn of the loop either ends, or counts one more verification in the
-    /// journal, or has recorded a cause, after which only the rollback is left.
+    /// This ends, because each turn of the loop ends the update, or counts one more verification in
+    /// the journal, or has recorded a cause, after which only the rollback is left.
     async fn finish(&mut self, mut error: Option<StepError>) -> Ended {
         while let Some(problem) = error {
             let has_one_way = self.journal.progress.has_one_way_left();
             error = match problem {
                 StepError::Asked => return Ended::Left,
-                // Nothing more can be learned now: the journal stays open, and is taken up again.
+                // Nothing more can be found out now: the journal stays open, and the update is
+                // resumed later.
                 problem if has_one_way || matches!(problem, StepError::EngineStaysAway(_)) => {
                     return Ended::Unfinished(Box::new(self.journal.clone()), problem);
                 }
@@ -160,14 +162,14 @@ impl<'a, P: Ports> Update<'a, P> {
         }
     }
 
-    /// Looks at what the Engine says now, and goes on or back.
+    /// Reads the present state, and continues forward or with the rollback.
     async fn decide_again(&mut self) -> Result<(), StepError> {
         await_engine(self.context, self.plan()).await?;
         let reality = self.inspector().actual_state().await?;
         let resume = resume(&self.journal.progress, &reality);
         let intent = match &resume {
-            Resume::Forward(step) => format!("going on with {}", step.word()),
-            Resume::Back(cause) => format!("going back: {}", cause.detail),
+            Resume::Forward(step) => format!("the next step is {}", step.word()),
+            Resume::Back(cause) => format!("rolling back: {}", cause.detail),
         };
         self.context.listener.receive(&Event::Continued { subject: self.plan().subject(), intent });
         match resume {
@@ -177,7 +179,7 @@ impl<'a, P: Ports> Update<'a, P> {
     }
 
     async fn forward(&mut self, from: Step) -> Result<(), StepError> {
-        // Free again after the start, and wherever this is left before it.
+        // Released after the start, or when this function returns earlier.
         let mut switch_place: Option<Place<'_>> = None;
         for step in Step::ALL.into_iter().filter(|step| *step >= from) {
             if self.context.stop.is_cancelled() && step.is_left_to_next_agent() {
@@ -197,8 +199,8 @@ impl<'a, P: Ports> Update<'a, P> {
     }
 
     /// Takes the place to switch, before the journal says that the switch has begun. If it had to
-    /// wait, everything that may have changed meanwhile is looked at again: nothing is stopped yet.
-    /// A switch that was begun before does not wait, because its service may be down.
+    /// wait, it checks again what may have changed in the meantime, because nothing is stopped yet.
+    /// A switch that has begun before does not wait, because its service may be down.
     async fn switch_place(&self) -> Result<Option<Place<'a>>, StepError> {
         let places = self.context.places;
         if self.journal.progress.begun >= Some(Step::Switch) {
@@ -211,15 +213,14 @@ impl<'a, P: Ports> Update<'a, P> {
         Ok(Some(place))
     }
 
-    /// A step that is cut short leaves what a kill in the same moment would leave.
+    /// Runs a step within its time limit. A step that is aborted leaves the same state as a kill at
+    /// that moment.
     async fn step_within(&mut self, step: Step, limit: Duration) -> Result<(), StepError> {
         match tokio::time::timeout(limit, Box::pin(self.step(step))).await {
             Ok(done) => done,
             Err(_) => {
                 let (step, limit) = (step.word(), format_duration(limit));
-                Err(StepError::surroundings(format!(
-                    "`{step}` did not come to an end within {limit}"
-                )))
+                Err(StepError::surroundings(format!("`{step}` did not end within {limit}")))
             }
         }
     }
@@ -236,7 +237,7 @@ impl<'a, P: Ports> Update<'a, P> {
         if step == Step::Clean { Ok(ending::close(self.context, &self.journal)?) } else { Ok(()) }
     }
 
-    /// Carries one step out, and gives what became known by it.
+    /// Carries out one step, and returns what became known.
     async fn act(&mut self, step: Step) -> Result<Note, StepError> {
         let UpdateContext { ports, .. } = self.context;
         let inspector = Inspector::of(ports.engine(), &self.journal);
@@ -266,12 +267,12 @@ impl<'a, P: Ports> Update<'a, P> {
         Ok(Note::default())
     }
 
-    /// Records why the update is rolled back, refuses the digest if the image is to blame, and
+    /// Records why the update is rolled back, refuses the digest if the image is the cause, and
     /// rolls back.
     ///
-    /// The refusal is written before anything is undone: a digest once judged bad is never started
-    /// again. If it cannot be written, the service comes first, and the journal stays open until it
-    /// is written.
+    /// The refusal is written before anything is undone, so that a bad digest is never started
+    /// again. If it cannot be written, the rollback comes first, and the journal stays open until
+    /// it is written.
     async fn turn_back(&mut self, cause: Cause) -> Result<(), StepError> {
         let is_news = self.journal.progress.failed.is_none();
         let mut written = Ok(());

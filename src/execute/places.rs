@@ -1,31 +1,32 @@
 //! How many updates may pull, and how many may switch, at the same time.
 //!
-//! Updates of several containers run side by side. A pull and a switch load the machine most, so
-//! each takes a place first. A rollback never waits for a place: a service must not stay down
-//! because another container takes long to stop.
+//! Updates of several containers run side by side. A pull and a switch load the machine most, so an
+//! update needs a place for each of them. A rollback never waits for a place: a service must not
+//! stay down because another container takes long to stop.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::StepError;
 
-/// How many images are pulled at the same time, if no other number is given. While one image is
-/// unpacked, another one is downloaded. More pulls would only wait for each other, because Docker
-/// downloads three layers at a time (`max-concurrent-downloads`).
+/// How many images are pulled at the same time, if the settings say nothing else. While one image
+/// is unpacked, another one is downloaded. More pulls would only wait for each other, because
+/// Docker downloads three layers at a time (`max-concurrent-downloads`).
 const PULLS_MAX: usize = 2;
 
 /// How many updates stop the old container and start the new one at the same time. Two services
-/// that stop and start together share the processor and the disk, so both would be away for longer.
+/// that stop and start together share the processor and the disk, so both would be down for longer.
 const SWITCHES_MAX: usize = 1;
 
-/// The places that the updates of an agent share. The update that waits longest gets the next one.
+/// The places that the updates of an agent share. The update that has waited longest gets the next
+/// one.
 #[derive(Debug)]
 pub struct Places {
     pulls: Semaphore,
     switches: Semaphore,
 }
 
-/// A place that is taken. It is free again when this is dropped.
+/// A place in use. Dropping it frees it.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     _permit: SemaphorePermit<'a>,
@@ -33,7 +34,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Whether no place was free at first, so that time has passed.
+    /// Whether it had to wait for its place.
     pub(super) const fn has_waited(&self) -> bool {
         self.has_waited
     }
@@ -66,8 +67,8 @@ impl Places {
         take(&self.switches, stop).await
     }
 
-    /// The place to switch, if it is free now: for a switch that was begun before, whose service
-    /// may be down already.
+    /// The place to switch if it is free now: for a switch that has begun before, because its
+    /// service may be down already.
     pub(super) fn for_switch_begun_before(&self) -> Option<Place<'_>> {
         take_free(&self.switches)
     }

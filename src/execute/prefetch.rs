@@ -1,7 +1,7 @@
-//! Images that are fetched ahead of the window in which they may replace.
+//! Images that are pulled before the window in which they may replace a container.
 //!
-//! No container is touched, so no journal is needed: what a cut leaves behind is an image, and the
-//! next round fetches it again, names it, or drops it.
+//! No container is touched, so no journal is needed: after a power cut the next round pulls the
+//! image again, tags it, or drops it.
 
 use std::collections::BTreeSet;
 
@@ -16,11 +16,11 @@ use crate::core::update::event::Event;
 use crate::engine::{Engine, EngineError};
 use crate::ports::Ports;
 
-/// Fetches an image and gives it a name that keeps it until its window opens, so that `image prune`
-/// spares it. The name comes last: an image that has it is whole on the disk.
+/// Pulls an image and gives it a local tag until its window opens, so that `image prune` does not
+/// remove it. The tag comes last: an image with this tag is complete on the disk.
 ///
 /// # Errors
-/// It could not be fetched, or flushed, or the agent was asked to stop. No container was touched.
+/// It could not be pulled or flushed, or the agent was asked to stop. No container was touched.
 pub async fn prefetch<P: Ports>(
     context: UpdateContext<'_, P>,
     fetch: &Fetch,
@@ -32,7 +32,8 @@ pub async fn prefetch<P: Ports>(
     Ok(())
 }
 
-/// The same without an event: the update begins at once, unless its hooks are against it.
+/// The same without an event, for an update with pre-update hooks: it begins at once unless a hook
+/// holds it.
 ///
 /// # Errors
 /// As above.
@@ -50,10 +51,10 @@ pub async fn prefetch_and_tag<P: Ports>(
     Ok(())
 }
 
-/// Every image that was fetched ahead.
+/// All images that were pulled before their window.
 ///
 /// # Errors
-/// The Engine does not give its list of images.
+/// The Engine did not return its list of images.
 pub async fn fetched(engine: &impl Engine) -> Result<Vec<PrefetchedImage>, EngineError> {
     let mut found = Vec::new();
     for pattern in names::NEXT_PATTERNS {
@@ -65,8 +66,9 @@ pub async fn fetched(engine: &impl Engine) -> Result<Vec<PrefetchedImage>, Engin
     Ok(found)
 }
 
-/// Drops images that were fetched ahead and that no update waits for; one in use only loses its
-/// name. `owners` are the containers that may have such images. Says whether any are left.
+/// Drops images that were pulled before their window and that no update waits for. An image in use
+/// only loses its tag. `owners` are the containers that may have such images. Returns whether any
+/// are left.
 ///
 /// # Errors
 /// The Engine does not answer.

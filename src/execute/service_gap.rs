@@ -1,4 +1,4 @@
-//! How long the service was away.
+//! Measures how long the service was down.
 
 use tokio::time::Instant;
 
@@ -6,26 +6,25 @@ use super::inspector::Inspector;
 use crate::engine::Engine;
 use crate::host::Host;
 
-/// Begins when this process tells the old container to stop. It is gone with the process: a gap
-/// across a power cut cannot be measured.
+/// Begins when this process stops the old container. A gap across a power cut cannot be measured.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ServiceGap {
     stopped_at: Option<Instant>,
 }
 
 impl ServiceGap {
-    /// The old container is told to stop now.
+    /// Begins the gap: the old container is stopped now.
     pub(super) fn begin(&mut self) {
         self.stopped_at = Some(Instant::now());
     }
 
-    /// Whether this process told the old container to stop.
+    /// Whether this process stopped the old container.
     pub(super) const fn has_begun(self) -> bool {
         self.stopped_at.is_some()
     }
 
-    /// How long it is by now, in milliseconds. A process that did not see the stop goes by the
-    /// times that the Engine keeps; `serving` is the container that serves now.
+    /// The length so far, in milliseconds. A process that did not stop the container itself uses
+    /// the Engine's times; `serving` is the container that serves now.
     pub(super) async fn milliseconds(
         self,
         inspector: Inspector<'_, impl Engine>,

@@ -1,4 +1,4 @@
-//! The last look before anything is stopped: whether it could be started again.
+//! The last check before anything is stopped: whether the containers could start again.
 
 use super::StepError;
 use super::inspector::Inspector;
@@ -7,8 +7,8 @@ use crate::engine::Engine;
 use crate::ports::Ports;
 use crate::start_requirements::look;
 
-/// What the decision looked at is looked at again: a pull lies in between, or hours. And the Engine
-/// tries what the new containers mount, which also shows whether the new image has a place for it:
+/// Checks the start requirements of the decision again, because a pull, or hours, lie between. The
+/// Engine also tries the mounts of the new containers, which shows whether they fit the new image:
 /// a file cannot be mounted over a directory. `new` are the IDs of the new containers.
 pub(super) async fn check_start_requirements<P: Ports>(
     ports: &P,
@@ -26,7 +26,7 @@ pub(super) async fn check_start_requirements<P: Ports>(
     }
     for (number, new) in inspector.members().into_iter().zip(new) {
         let can_mount = ports.engine().can_mount(new).await?;
-        // If it is gone, the next step says so.
+        // If the container is gone, the next step reports it.
         if !can_mount && inspector.container(new).await?.is_some() {
             let detail = "the Engine cannot mount what the new container mounts: a source is \
                           missing, or a file and a directory meet; nothing was stopped";

@@ -1,25 +1,25 @@
-//! Why a step could not be done, and what follows from it.
+//! Why a step failed, and what follows.
 
 use crate::core::update::history::Cause;
 use crate::engine::EngineError;
 use crate::journal::JournalError;
 
-/// Why a step could not be done.
+/// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
-    /// The Engine.
+    /// An error of the Engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The Engine, which has been away for longer than an update waits for it.
+    /// The Engine has been away for longer than an update waits.
     #[error("{0}; the update stays open until it is back")]
     EngineStaysAway(EngineError),
-    /// The state directory.
+    /// An error of the state directory.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// A cause that is known exactly.
     #[error("{}", .0.detail)]
     Cause(Cause),
-    /// The Engine or the machine was not the same from start to verdict.
+    /// The Engine or the machine changed between the start and the verdict.
     #[error("{0}")]
     Spoilt(String),
     /// A person ended the new container of a member.

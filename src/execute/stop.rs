@@ -1,4 +1,4 @@
-//! How the old containers are stopped: with their own signal, or with that of a label.
+//! Stops the old containers: with their own signal, or with the signal of a label.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use futures_util::StreamExt;
 use crate::core::update::plan::Member;
 use crate::engine::{ContainerEvent, Engine, EngineError};
 
-/// Stops the old container of a member. One that does not run is no error.
+/// Stops the old container of a member. A container that does not run is no error.
 ///
-/// A stop with another signal than the container's own has been known since API 1.42 only, and even
-/// there a container that ends by such a signal is started again by its policy `always` where its
-/// image names a stop signal (moby `killWithSignal`). So on every Engine the signal is sent, the
-/// end is awaited, and then the stop is asked for all the same: what ended stays down, what was
-/// started again is stopped, and what did not heed the signal is killed.
+/// The Engine can stop a container with another signal only since API 1.42. Even there the policy
+/// `always` starts a container again that ends by such a signal if its image names a stop signal
+/// (moby `killWithSignal`). So on every Engine the signal is sent, the end is awaited, and then the
+/// container is stopped: a container that has ended stays down, one that was started again is
+/// stopped, and one that ignored the signal is killed.
 pub(super) async fn stop_old_container(
     engine: &impl Engine,
     member: &Member,
@@ -25,8 +25,8 @@ pub(super) async fn stop_old_container(
     engine.stop(&member.old_container, grace).await
 }
 
-/// Sends the signal, and gives how long the container may take from then on: no time, if it has had
-/// all of it.
+/// Sends the signal, and returns how long the container may still take: zero if its whole time is
+/// used up.
 async fn send(
     engine: &impl Engine,
     container: &str,
@@ -39,14 +39,14 @@ async fn send(
         Err(EngineError::Conflict { .. }) => return Ok(grace),
         done => done?,
     }
-    // The stream ends with the Engine, which the stop then finds away.
+    // The stream ends if the Engine ends; the stop then finds the Engine away.
     let end = events.any(async |event| ends_process(&event));
     let has_ended = tokio::time::timeout(grace, end).await.is_ok();
     Ok(if has_ended { grace } else { Duration::ZERO })
 }
 
-/// A signal to a container that waits to be started again goes nowhere, and does not keep it from
-/// being started: the life that begins then knows nothing of it.
+/// A container that waits for its restart receives no signal, and starts again without knowledge of
+/// it.
 fn ends_process(event: &ContainerEvent) -> bool {
     match event {
         ContainerEvent::Died { .. } => true,

@@ -95,7 +95,7 @@ pub fn name() -> String {
 pub struct RealHost {
     /// Found out once: a process cannot move into another container.
     own_container: OnceLock<Option<String>>,
-    /// One check at a time: a check that hangs holds a thread, and no other check runs meanwhile.
+    /// One check at a time: a check that hangs holds a thread, and no other check runs during it.
     look: Arc<Mutex<()>>,
 }
 

@@ -89,7 +89,7 @@ fn is_host_filesystem(mountinfo: &str, path: &Path, is_on_the_machine: bool) -> 
         .max_by_key(|mount| mount.point.components().count());
     let Some(mount) = nearest else { return false };
     match mount.kind {
-        // The kernel's own devices: one for the whole machine, wherever it is mounted.
+        // The kernel's own devices: one for the whole machine, for every place where it is mounted.
         "devtmpfs" => true,
         // A directory that systemd has covered, or a directory in memory.
         "tmpfs" => false,

@@ -74,7 +74,7 @@ fn takes_no_bytes(error: &std::io::Error) -> bool {
 /// The access to the directory.
 #[derive(Debug)]
 enum Access {
-    /// Only reads; the owner may work with the directory meanwhile.
+    /// Only reads; the owner may work with the directory at the same time.
     Reader,
     /// Held for the life of the process; the system releases it when the process ends.
     Owner {

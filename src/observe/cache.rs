@@ -1,5 +1,5 @@
-//! What does not change while an ID stays the same, as far as the list of containers does not tell
-//! it each time.
+//! Facts that stay the same as long as an ID stays the same, if the list of containers does not
+//! contain them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -16,65 +16,66 @@ use crate::core::policy::own_labels::{Labels, has_policy, policy_alone};
 use crate::core::recreate::LIBPOD;
 use crate::engine::{CreatedFrom, Engine, EngineError, ImageFacts, Listed};
 
-/// How many resolved offers are kept, the latest. Each saves a GET that a registry counts as a
-/// pull, and a Pi follows some dozens of tags.
+/// How many resolved offers are kept; the oldest go first. Each saves a GET that a registry counts
+/// as a pull, and a Pi follows some dozens of tags.
 const OFFERS_MAX: usize = 500;
 
-/// How many layers they may have together. Each is half a kilobyte, so that they take 4 MB at most.
+/// How many layers the offers may have together. Each is half a kilobyte, so all together are 4 MB
+/// at most.
 const OFFERED_LAYERS_MAX: usize = 8000;
 
-/// How many inspects are under way at once. An Engine on a Pi works on as many as it has cores;
-/// more would only keep whoever else asks it waiting.
+/// How many inspects run at once. An Engine on a Pi works on as many as it has cores; more would
+/// only delay the Engine's other clients.
 const INSPECTS_AT_ONCE: usize = 8;
 
-/// Up to how many images are asked for one by one. From there on the list of all images costs less,
-/// although it also names those that nothing runs on.
+/// Up to this many images are inspected one by one. For more, the list of all images costs less,
+/// although it also contains images without a container.
 const IMAGE_INSPECTS_MAX: usize = 2;
 
-/// What the agent knows from earlier rounds. Lost at a restart, and made again by one round.
+/// What the agent knows from earlier rounds. After a restart one round learns it again.
 ///
-/// Looks that go on at the same time share one. A look that learns something writes it into a copy
-/// of its own, and the loop merges what comes back: in a round without news nothing is copied.
+/// Looks that run at the same time share one cache. A look that learns something writes it into its
+/// own copy, and the loop merges the copies. In a round without news nothing is copied.
 #[derive(Debug, Default, Clone)]
 pub struct Cache {
-    /// Containers of which the list does not tell what they were created from.
+    /// Containers for which the list does not say what they were created from.
     containers: BTreeMap<String, KnownContainer>,
     images: BTreeMap<String, KnownImage>,
     offers: Offers,
-    /// Who waits for a quota, by registry.
+    /// The queue for the quota, by registry.
     queues: BTreeMap<String, Queue>,
 }
 
-/// What an inspect said of a container.
+/// The facts from the inspect of a container.
 #[derive(Debug, Clone)]
 struct KnownContainer {
     from: CreatedFrom,
     is_podman: bool,
 }
 
-/// What is known of a container.
+/// The known facts of a container.
 #[derive(Debug, Clone, Copy)]
 pub struct ContainerFacts<'a> {
     /// What it was created from.
     pub from: &'a CreatedFrom,
-    /// Whether Podman tells of it.
+    /// Whether the Engine is Podman.
     pub is_podman: bool,
 }
 
-/// What the Engine said of an image.
+/// The facts about an image.
 #[derive(Debug, Clone)]
 pub struct KnownImage {
     /// `REPOSITORY@DIGEST` for each digest that leads to it.
     pub repo_digests: Vec<String>,
     /// `REPOSITORY:TAG` for each tag that points at it.
     pub tags: Vec<String>,
-    /// Its labels, as far as they say how a container is treated.
+    /// Its labels that concern Pilotfish.
     pub labels: Labels,
-    /// What it was built for; absent where only the list told of the image.
+    /// Its platform; absent if the image is known only from the list.
     pub platform: Option<Platform>,
 }
 
-/// Why the Engine told nothing of some containers or images, by ID.
+/// Why the Engine returned nothing about some containers or images, by ID.
 pub type Gaps = BTreeMap<String, String>;
 
 impl Cache {
@@ -92,8 +93,8 @@ impl Cache {
         cache.images.retain(|id, _| is_used(id));
     }
 
-    /// Asks the Engine for what its list of containers does not tell of these, and for their
-    /// images.
+    /// Asks the Engine for the facts about these containers that its list does not contain, and
+    /// about their images.
     pub async fn learn<'a>(
         self: &mut Arc<Self>,
         engine: &impl Engine,
@@ -121,7 +122,7 @@ impl Cache {
     }
 
     /// Asks the Engine for those of these images that are not known: all at once by its list, and
-    /// one by one for what that does not tell.
+    /// one by one if the list does not contain the facts.
     async fn learn_images<'a>(
         self: &mut Arc<Self>,
         engine: &impl Engine,
@@ -136,7 +137,7 @@ impl Cache {
                     told.insert(id, image);
                 }
             };
-            // Where the list fails, the inspects tell why.
+            // If the list fails, the inspects show why.
             let _ = engine.images(&mut take).await;
             if !told.is_empty() {
                 Arc::make_mut(self).images.extend(told);
@@ -145,8 +146,8 @@ impl Cache {
         self.ask_for_images(engine, unknown).await
     }
 
-    /// Inspects these images, known or not. What was known before still holds where the
-    /// Engine does not tell.
+    /// Inspects these images, known or not. If the Engine does not answer, the earlier facts stay
+    /// valid.
     pub async fn ask_for_images(
         self: &mut Arc<Self>,
         engine: &impl Engine,
@@ -160,7 +161,7 @@ impl Cache {
         gaps
     }
 
-    /// Takes in what a look has learnt.
+    /// Merges what a look has learnt.
     pub fn merge(self: &mut Arc<Self>, learnt: Arc<Self>) {
         if Arc::ptr_eq(self, &learnt) {
             return;
@@ -177,16 +178,16 @@ impl Cache {
         }
     }
 
-    /// Asks the Engine for the images of containers with labels that say how they are treated: to
-    /// tell whose labels these are. All others are left alone.
+    /// Asks the Engine about the images of containers with labels for Pilotfish, to find out
+    /// whether the labels are the image's. Other images are not asked for.
     pub async fn learn_image_labels(self: &mut Arc<Self>, engine: &impl Engine, list: &[Listed]) {
         let labelled = list.iter().filter(|listed| has_policy(&listed.labels));
-        // What the Engine does not tell is said of each container where it is looked at.
+        // An error is reported for each container when it is looked at.
         let _ = self.learn_images(engine, labelled.map(|it| it.image_id.as_str())).await;
     }
 
-    /// The labels of a container's image, as far as they say how it is treated. `None` where they
-    /// are not known and count.
+    /// The labels of a container's image that concern Pilotfish. `None` if they are needed and not
+    /// known.
     #[must_use]
     pub fn image_labels(&self, listed: &Listed) -> Option<&Labels> {
         static NONE: Labels = Labels::new();
@@ -194,8 +195,8 @@ impl Cache {
         known.or_else(|| (!has_policy(&listed.labels)).then_some(&NONE))
     }
 
-    /// The next look asks again for those of these images that have no digest: somebody may push
-    /// or pull one by hand, and then it has.
+    /// Forgets those of these images that have no digest, so that the next look asks again: a
+    /// person may push or pull one, and then it has a digest.
     pub fn forget_unpublished<'a>(self: &mut Arc<Self>, ids: impl Iterator<Item = &'a str>) {
         let has_none =
             |id: &&str| self.images.get(*id).is_some_and(|image| image.repo_digests.is_empty());
@@ -206,7 +207,7 @@ impl Cache {
         }
     }
 
-    /// A container of which the list tells, or that was learnt of.
+    /// A container that is known from the list or from an inspect.
     #[must_use]
     pub fn container<'a>(&'a self, listed: &'a Listed) -> Option<ContainerFacts<'a>> {
         if let Some(from) = &listed.created_from {
@@ -216,7 +217,7 @@ impl Cache {
         Some(ContainerFacts { from, is_podman: *is_podman })
     }
 
-    /// An image that was learnt of.
+    /// An image that is known.
     #[must_use]
     pub fn image(&self, id: &str) -> Option<&KnownImage> {
         self.images.get(id)
@@ -238,7 +239,7 @@ impl Cache {
         self.offers.keep((reference.clone(), offer.index.clone(), platform.to_string()), offer);
     }
 
-    /// Notes who may have to wait for the quota of a registry.
+    /// Updates the queue for the quota of a registry.
     pub fn queue<'a>(
         self: &mut Arc<Self>,
         registry: &str,
@@ -252,14 +253,14 @@ impl Cache {
         }
     }
 
-    /// The place of an image among those that wait for the quota of its registry.
+    /// The place of an image in the queue of its registry.
     #[must_use]
     pub fn place(&self, wanted: &QuotaRequest) -> usize {
         self.queues.get(&wanted.0.registry).map_or(0, |queue| queue.place(wanted))
     }
 }
 
-/// What an offer is found by: the tag, the digest it pointed at, the platform.
+/// The key of a resolved offer: the tag, the digest that it pointed at, the platform.
 type OfferKey = (Reference, Digest, String);
 
 /// Resolved offers, the oldest first.
@@ -271,7 +272,7 @@ impl Offers {
         self.0.iter().rev().find(|(known, _)| known == key).map(|(_, offer)| offer)
     }
 
-    /// Keeps an offer in the place of an earlier one of the same name, and lets the oldest go.
+    /// Adds an offer, replaces an earlier one with the same key, and drops the oldest.
     fn keep(&mut self, key: OfferKey, offer: Offer) {
         self.0.retain(|(known, _)| *known != key);
         self.0.push_back((key, offer));
@@ -306,14 +307,14 @@ impl KnownImage {
         }
     }
 
-    /// What the list says of an image, and its ID.
+    /// The facts of a row of the list, and the image's ID.
     fn listed(image: ImageFacts) -> (String, Self) {
         let ImageFacts { id, tags, repo_digests, labels } = image;
         (id, Self { repo_digests, tags, labels: policy_alone(labels), platform: None })
     }
 }
 
-/// The few words of a document that are kept; the document itself goes at once.
+/// Keeps the few fields of a document that are needed, and drops the document at once.
 fn read<T>(
     answer: Result<Option<Value>, EngineError>,
     gone: impl FnOnce() -> String,
@@ -323,7 +324,7 @@ fn read<T>(
     Ok(of(&document))
 }
 
-/// Waits for each of these inspects; gives what was told, and why the rest was not.
+/// Waits for all of these inspects. Returns the facts, and the errors of the others.
 async fn gather<T>(
     inspects: Vec<BoxFuture<'_, (String, Result<T, String>)>>,
 ) -> (BTreeMap<String, T>, Gaps) {

@@ -1,5 +1,5 @@
-//! Gathers what decisions still lack once the Engine's lists have told what runs, and decides.
-//! `core::decide::evidence` says what is lacking, and in which order it is gathered.
+//! Gathers what decisions still need after the Engine's lists are known, and decides.
+//! `core::decide::evidence` says what is missing, and in which order it is gathered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use crate::core::decide::observation::{Observation, Offered};
 use crate::core::decide::{Decision, decide};
 use crate::ports::Ports;
 
-/// Gathers the evidence that the decisions about these containers lack, kind by kind, and decides.
-/// All of these observations ask `registry`, or none of them asks any. The decisions stand in the
-/// order of the observations.
+/// Gathers the evidence that the decisions about these containers need, kind by kind, and decides.
+/// All of these observations ask `registry`, or none of them asks any. The decisions have the order
+/// of the observations.
 pub async fn answer<P: Ports>(
     ports: &P,
     cache: &mut Arc<Cache>,
@@ -38,7 +38,7 @@ pub async fn answer<P: Ports>(
     decisions
 }
 
-/// Gathers one kind of evidence about the containers that lack it.
+/// Gathers one kind of evidence for the containers that need it.
 async fn gather<P: Ports>(
     ports: &P,
     cache: &mut Arc<Cache>,
@@ -62,7 +62,7 @@ async fn gather<P: Ports>(
     }
 }
 
-/// Finds out what an update of these containers would meet.
+/// Checks what an update of these containers needs.
 async fn survey<P: Ports>(
     ports: &P,
     cache: &Cache,
@@ -79,7 +79,7 @@ async fn survey<P: Ports>(
 }
 
 /// Inspects the images that these containers run: another digest is offered, and only an inspect
-/// tells the platform to look for.
+/// shows the platform to look for.
 async fn inspect_images<P: Ports>(
     ports: &P,
     cache: &mut Arc<Cache>,
@@ -96,8 +96,7 @@ async fn inspect_images<P: Ports>(
     }
 }
 
-/// Takes in what the inspect of an image has told. Where it has not, what runs is not known well
-/// enough to be compared.
+/// Adds the facts from the inspect of an image. Without them the running image cannot be compared.
 fn renew(
     observation: &mut Observation,
     (cache, gaps): (&Cache, &Gaps),
@@ -122,8 +121,8 @@ fn renew(
     }
 }
 
-/// What earlier tries of the offered image say. What is known of the index saves the GET; what is
-/// known of the manifest catches a republished index.
+/// Uses the results of earlier tries of the offered image. A known index saves the GET; a known
+/// manifest finds a republished index.
 fn recall(memory: &Memory, observation: &mut Observation) {
     let digests = match &observation.offered {
         Offered::Unasked | Offered::Unknown(_) => BTreeSet::new(),
@@ -136,8 +135,8 @@ fn recall(memory: &Memory, observation: &mut Observation) {
     (observation.refusal, observation.failing) = (refusal.map(Box::new), failing.map(Box::new));
 }
 
-/// Looks once more at what an update of this container would meet: another update may have changed
-/// it since.
+/// Checks once more what an update of this container needs, because another update may have changed
+/// it.
 pub async fn look_again<P: Ports>(
     ports: &P,
     known: (&mut TieIndex, &Cache),

@@ -1,12 +1,12 @@
-//! Layer 2: finds out what is known of every watched container, and asks for no more than a
+//! Layer 2: collects what is known about each watched container, and asks for no more than a
 //! decision needs.
 //!
-//! A look costs lists and not inspects: the list of containers tells their names, labels, states
+//! A look costs lists and no inspects: the list of containers contains their names, labels, states
 //! and images, the list of images their digests and labels. A container or an image is inspected
-//! only where something is due for it, or where a list does not tell.
+//! only if there is something to do for it, or if a list does not contain the facts.
 //!
-//! A round in which nothing is new costs one list, one HEAD for each distinct reference, and
-//! nothing else: what is known of an image does not change while its ID stays the same.
+//! A round without news costs one list, and one HEAD for each distinct reference, because the facts
+//! about an image do not change while its ID stays the same.
 
 mod cache;
 mod resolve;
@@ -43,18 +43,18 @@ use crate::engine::Listed;
 use crate::host::Host;
 use crate::ports::Ports;
 
-/// What a look is about.
+/// The input of a look.
 #[derive(Debug)]
 pub struct Scope<'a> {
-    /// What holds where a container's labels say nothing.
+    /// The policy for labels that a container does not have.
     pub defaults: &'a PolicyDefaults,
-    /// What holds for the whole round.
+    /// What is the same for the whole round.
     pub circumstances: &'a Circumstances,
-    /// Every container that the Engine has.
+    /// All containers of the Engine.
     pub list: &'a [Listed],
-    /// What is remembered.
+    /// The memory: refused digests, known images.
     pub memory: &'a Memory,
-    /// Updates that were left open, by container.
+    /// Open updates, by container.
     pub open_updates: &'a BTreeMap<String, OpenUpdate>,
     /// Only these containers; `None`: all that are watched.
     pub names: Option<&'a BTreeSet<String>>,
@@ -62,8 +62,8 @@ pub struct Scope<'a> {
     pub except: &'a BTreeSet<String>,
 }
 
-/// Looks at every container in the scope, sorted by name, without asking any registry. What goes
-/// wrong with one container is said in its observation.
+/// Looks at every container in the scope, sorted by name, without asking any registry. An error of
+/// one container is in its observation.
 pub async fn observe_local<P: Ports>(
     ports: &P,
     cache: &mut Arc<Cache>,
@@ -79,14 +79,15 @@ pub async fn observe_local<P: Ports>(
     let told = EngineFacts { cache, gaps, own };
     let seen = watched.into_iter().map(|(listed, policy)| observe(&told, scope, listed, policy));
     let mut observations: Vec<_> = seen.collect();
-    // Names differ, and in place: a copy of thousands of observations is megabytes.
+    // Names are unique, so an unstable sort is enough. It sorts in place, because a copy of
+    // thousands of observations is megabytes.
     observations.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     rollback_target::find(ports.engine(), scope.memory, &mut observations).await;
     observations
 }
 
-/// The observations by the registry that each must still ask; `None`: none. Each group is answered
-/// by itself, so that a registry that hangs holds up its own containers and no others.
+/// Groups the observations by the registry that each must still ask; `None`: none. Each group is
+/// answered independently, so that a registry that hangs delays only its own containers.
 #[must_use]
 pub fn by_registry(
     observations: Vec<Observation>,
@@ -101,7 +102,7 @@ pub fn by_registry(
     for observation in &observations {
         *counts.entry(registry_of(observation)).or_default() += 1;
     }
-    // Thousands of observations are megabytes: where all are one group, none is moved.
+    // Thousands of observations are megabytes, so a single group is not copied.
     if counts.len() == 1 {
         return counts.into_keys().zip([observations]).collect();
     }
@@ -113,7 +114,7 @@ pub fn by_registry(
     groups
 }
 
-/// The names of all containers that are opted in, whether their labels are right or not.
+/// The names of all opted-in containers, also those with wrong labels.
 #[must_use]
 pub fn watched_names(
     list: &[Listed],
@@ -123,8 +124,8 @@ pub fn watched_names(
     opted_in(list, defaults, cache).into_iter().map(|(listed, _)| listed.name.clone()).collect()
 }
 
-/// The names of the watched containers whose image is meant. A container that has just gone is
-/// passed over.
+/// The names of the watched containers whose image `is_meant` accepts. A container that has just
+/// been removed is skipped.
 pub async fn following<P: Ports>(
     ports: &P,
     cache: &mut Arc<Cache>,
@@ -142,7 +143,7 @@ pub async fn following<P: Ports>(
     watched.into_iter().filter(follows).map(|listed| listed.name.clone()).collect()
 }
 
-/// The schedules that watched containers bring along, by name.
+/// The watched containers' own schedules, by name.
 #[must_use]
 pub fn own_schedules(
     list: &[Listed],
@@ -162,7 +163,8 @@ pub fn hooks_at(
     moment: Moment,
 ) -> Vec<(String, String, Hook)> {
     let of = |(listed, policy): (&Listed, Read)| {
-        // A command of an image's own, or one of a service in what was started for another one.
+        // The command must not come from the image, or from a service whose one-off container this
+        // is.
         let is_theirs = Manager::of(&listed.name, &listed.labels).is_none()
             && cache.image_labels(listed).is_some();
         let policy = policy.ok().filter(|_| is_theirs);
@@ -172,7 +174,7 @@ pub fn hooks_at(
     opted_in(list, defaults, cache).into_iter().filter_map(of).collect()
 }
 
-/// What of images' labels does not count, and would say something about their containers.
+/// The labels of images that do not count, although they would concern their containers.
 #[must_use]
 pub fn ignored_labels(
     list: &[Listed],
@@ -189,12 +191,12 @@ pub fn ignored_labels(
     all
 }
 
-/// The labels of an image that nothing is known of.
+/// The labels of an image that is not known.
 static NO_LABELS: Labels = Labels::new();
 
 type Read = Result<Policy, Vec<crate::core::policy::LabelError>>;
 
-/// Everybody in the scope, with what their labels say.
+/// The containers in the scope, with their policies.
 fn watched<'a>(scope: &Scope<'a>, cache: &Cache) -> Vec<(&'a Listed, Read)> {
     let mut all = opted_in(scope.list, scope.defaults, cache);
     all.retain(|(listed, _)| {
@@ -204,8 +206,8 @@ fn watched<'a>(scope: &Scope<'a>, cache: &Cache) -> Vec<(&'a Listed, Read)> {
     all
 }
 
-/// Everybody who takes part. The containers of an update in flight do not, although they have the
-/// labels of the one they stand for.
+/// All opted-in containers. The containers of an update in flight are not among them, although they
+/// have the labels of their service.
 fn opted_in<'a>(
     list: &'a [Listed],
     defaults: &PolicyDefaults,
@@ -215,8 +217,8 @@ fn opted_in<'a>(
         if names::is_ours(&listed.name) {
             return None;
         }
-        // Where the image is not known its labels count, and the container is not touched: what it
-        // runs on is not known either.
+        // If the image is not known, the labels count, and the container is not touched, because
+        // what it runs is not known either.
         let of_image = cache.image_labels(listed).unwrap_or(&NO_LABELS);
         match own_labels::read(&listed.labels, of_image, defaults) {
             Selection::OptedOut => None,
@@ -227,7 +229,7 @@ fn opted_in<'a>(
     list.iter().filter_map(read).collect()
 }
 
-/// What the Engine and the machine have told.
+/// The facts from the Engine and the machine.
 struct EngineFacts<'a> {
     cache: &'a Cache,
     gaps: Gaps,
@@ -283,8 +285,8 @@ fn running(
         running.origin = origin_of((container, image), &running, reference, memory);
     }
     if container.from.manifest.is_some() {
-        // On containerd's store an ID is a digest. It has to do where no name is left, which is
-        // what `docker pull` makes of the image that its tag stood for.
+        // On the containerd image store an ID is a digest. It is used if the image has no name
+        // left, because `docker pull` moves the only tag to the new image.
         let id = listed.image_id.parse::<Digest>().ok();
         running.digest = running.digest.or_else(|| id.clone());
         running.digests.extend(id);
@@ -294,8 +296,8 @@ fn running(
     Ok(running)
 }
 
-/// What is known of an image: all of its digests count, whichever repository they came from,
-/// because a digest names content.
+/// Adds the known digests of an image. All of them count, from any repository, because a digest
+/// names content.
 fn read_image(image: &KnownImage, image_id: &str, reference: Option<&Reference>) -> Running {
     let mut digests = BTreeSet::new();
     let mut own = None;
@@ -311,7 +313,7 @@ fn read_image(image: &KnownImage, image_id: &str, reference: Option<&Reference>)
     Running { image_id, digests, digest: own, platform, ..Running::default() }
 }
 
-/// What is known of where an image came from, without asking anybody.
+/// What is known about the origin of an image, without a question.
 fn origin_of(
     (container, image): (ContainerFacts<'_>, &KnownImage),
     running: &Running,

@@ -1,5 +1,5 @@
-//! Asks a registry whether it knows the image that runs, where nothing else shows where it came
-//! from: one HEAD for a digest, which costs no quota, and whose answer is remembered.
+//! Asks a registry whether it knows the running image, if nothing else shows where it came from:
+//! one HEAD for a digest, which costs no quota. The answer is remembered.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::core::docker::reference::{Digest, Reference};
 use crate::ports::Ports;
 use crate::registry::Registry;
 
-/// Finds out where these images came from: from the history, then from their registries.
+/// Finds out where these images came from: first from the history, then from their registries.
 pub async fn ask<'a, P: Ports>(ports: &P, observations: impl Iterator<Item = &'a mut Observation>) {
     let mut groups: BTreeMap<(Reference, Vec<Digest>), Vec<&mut Observation>> = BTreeMap::new();
     let mut history = None;
@@ -25,7 +25,7 @@ pub async fn ask<'a, P: Ports>(ports: &P, observations: impl Iterator<Item = &'a
         else {
             continue;
         };
-        // It is read where somebody asks, which is seldom.
+        // The history is read only if it is needed, which is rare.
         let history = history.get_or_insert_with(|| ports.state().history().unwrap_or_default());
         if origin::was_pulled(history, &observation.name, reference, running) {
             running.origin = ImageOrigin::ShownNow;
@@ -56,7 +56,7 @@ pub async fn ask<'a, P: Ports>(ports: &P, observations: impl Iterator<Item = &'a
 }
 
 /// Whether the registry knows one of these digests under this name. An answer with another digest
-/// is no knowledge of this one.
+/// does not count.
 async fn look_up(registry: &impl Registry, name: &Reference, digests: Vec<Digest>) -> ImageOrigin {
     for digest in digests {
         let asked = Reference { digest: Some(digest.clone()), ..name.clone() };
@@ -70,7 +70,7 @@ async fn look_up(registry: &impl Registry, name: &Reference, digests: Vec<Digest
     ImageOrigin::Missing { offered: None }
 }
 
-/// Remembers what a round learnt of where images came from. Says whether that is news.
+/// Remembers where images came from, as this round has found out. Returns whether anything is new.
 #[must_use]
 pub fn remember(
     memory: &mut Memory,

@@ -1,4 +1,4 @@
-//! What an update would meet: the documents it starts from, room on the disk, the probe.
+//! What an update needs: the documents it starts from, room on the disk, the probe.
 
 use std::collections::BTreeMap;
 
@@ -22,17 +22,17 @@ use crate::host::Host;
 use crate::ports::Ports;
 use crate::start_requirements;
 
-/// What tells whether something that hangs on a container may be recreated with it.
+/// What decides whether a dependent may be recreated with a container.
 #[derive(Debug, Clone, Copy)]
 pub struct PreflightContext<'a> {
-    /// What holds where a container's labels say nothing.
+    /// The policy for labels that a container does not have.
     pub defaults: &'a PolicyDefaults,
-    /// Updates that were left open, by container.
+    /// Open updates, by container.
     pub open: &'a BTreeMap<String, OpenUpdate>,
 }
 
-/// Finds out what an update of this container would meet. `None` where the Engine does not tell;
-/// the container is then left alone.
+/// Checks what an update of this container needs. `None` if the Engine does not answer; the
+/// container is then left alone.
 pub async fn of<P: Ports>(
     ports: &P,
     (ties, cache): (&mut TieIndex, &Cache),
@@ -54,13 +54,14 @@ async fn gather<P: Ports>(
         return Ok(None);
     };
     let policy = observation.policy.as_ref().ok();
-    // First of all: a look at files in the container has Docker make the missing sources of mounts.
+    // This comes first, because when the agent reads files of a container, Docker creates missing
+    // sources of its mounts.
     let start_needs = start_requirements::look(ports, &original).await;
     let pulled = pulled(engine, observation).await?;
     let files = written_files(engine, &original).await?;
     let OtherContainers { documents: others, depends_on } =
         ties.others(ports, (surroundings, cache), &observation.id).await?;
-    // Ties that cannot be read are refused where it is decided, so they are passed over here.
+    // Ties that cannot be read are skipped here; the decision refuses them.
     let direct = dependents(&original, &others, &depends_on).unwrap_or_default();
     let info = ties.engine_info(engine).await?;
     Ok(Some(Readiness {
@@ -70,7 +71,7 @@ async fn gather<P: Ports>(
         declared_files: declared_files(&original, &files),
         start_needs,
         copied_files: copied(&files),
-        // What a local tag points at has a name that keeps it.
+        // An image that a local tag points at has a name that keeps it.
         is_prefetched: observation.is_local()
             || is_prefetched(engine, &observation.name, pulled.as_ref()).await?,
         is_pulled: pulled.is_some(),
@@ -84,13 +85,13 @@ async fn gather<P: Ports>(
     }))
 }
 
-/// What is free where the content of images lies, as far as that is visible.
+/// The free space on the disk of the images, if the agent can see that disk.
 fn free_bytes(host: &impl Host, info: &EngineInfo) -> Option<u64> {
     let directories = host.image_directories(info.image_store, &info.root_dir);
     directories.iter().filter_map(|directory| host.free_bytes(directory)).min()
 }
 
-/// What the probe of the label says of the running container, where there is one.
+/// The result of the label's probe on the running container, if there is a probe.
 async fn probe<P: Ports>(
     ports: &P,
     policy: Option<&Policy>,
@@ -100,8 +101,8 @@ async fn probe<P: Ports>(
     Some(exec::probe::run(ports, inspect::id(original), original, probe).await)
 }
 
-/// What is known of everything that hangs on a container, asked for just now: it would be recreated
-/// from these documents.
+/// The dependents of a container, inspected now, because they would be recreated from these
+/// documents.
 async fn dependent_facts<P: Ports>(
     ports: &P,
     surroundings: &PreflightContext<'_>,
@@ -138,7 +139,7 @@ async fn dependent_facts<P: Ports>(
     Ok(dependent_facts)
 }
 
-/// The offered image's document, where the image is on this machine already.
+/// The document of the offered image, if the image is on this machine already.
 async fn pulled(
     engine: &impl Engine,
     observation: &Observation,
@@ -164,12 +165,12 @@ async fn is_prefetched(
     Ok(engine.inspect_image(&name).await?.is_some())
 }
 
-/// How many files of a container's own layer are looked at. What people and Compose copy lies near
-/// the root; a program that writes thousands of files does it further down.
+/// How many files of a container's own layer are checked. Files that people and Compose copy are
+/// near the root; a program that writes thousands of files does it further down.
 const WRITTEN_FILES_MAX: usize = 64;
 
 /// The files of the container's own layer, with their times. A document that cannot be read is
-/// refused where the container is to be made again, so it is passed over here.
+/// skipped here; the recreation refuses it.
 async fn written_files(
     engine: &impl Engine,
     original: &Value,
@@ -186,7 +187,7 @@ async fn written_files(
     Ok(files)
 }
 
-/// Files that Compose copied into the container before it was first started.
+/// Files that Compose copied into the container before its first start.
 fn declared_files(original: &Value, files: &[WrittenFile]) -> Vec<String> {
     match (may_hold_declared_files(original), inspect::created_at(original)) {
         (Ok(true), Some(created_at)) => declared(created_at, files),

@@ -1,4 +1,4 @@
-//! What is left of each registry's quota, and who has to wait for it.
+//! What is left of each registry's quota, and which containers must wait for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use crate::core::decide::quota::{
 use crate::core::docker::reference::{Digest, Reference};
 use crate::registry::Registry;
 
-/// How many images are remembered to wait; no Pi runs as many. Those that came last are left out,
-/// and come back in the next round.
+/// How many waiting images are remembered; no Pi runs as many. The newest ones are left out, and
+/// come again in the next round.
 const QUEUE_MAX: usize = 500;
 
-/// An image that counts against a quota: the tag, and what it points at. However many containers
-/// wait for it, it counts once.
+/// An image that counts against a quota: the tag, and the digest it points at. It counts once, for
+/// any number of containers.
 pub type QuotaRequest = (Reference, Digest);
 
-/// Before it is asked what is behind new digests: a look counts, and so does the pull after it.
-/// `name` is the registry that these containers follow.
+/// Applies the quota before the manifests of new digests are fetched: the GET of a manifest counts,
+/// and so does the pull after it. `name` is the registry that these containers follow.
 pub fn before_looks(
     registry: &impl Registry,
     name: &str,
@@ -49,8 +49,8 @@ pub fn before_looks(
     hold(registry, cache, &costs, observations);
 }
 
-/// Before the pulls: the looks have used some of it up. What has to wait is no longer decided to
-/// begin.
+/// Applies the quota before the pulls, because the GETs have used some of it. A container that must
+/// wait gets another decision.
 pub fn before_pulls(
     registry: &impl Registry,
     cache: &Cache,
@@ -78,7 +78,7 @@ fn wanted(observation: &Observation) -> Option<QuotaRequest> {
     Some((reference, observation.offered.digest()?.clone()))
 }
 
-/// Holds what the quotas do not suffice for, registry by registry.
+/// Holds the containers for which the quotas are too small, registry by registry.
 fn hold(
     registry: &impl Registry,
     cache: &Cache,
@@ -104,14 +104,14 @@ fn hold(
     }
 }
 
-/// Those that wait for a quota, in the order in which they came.
+/// The queue for a quota, in the order of arrival.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Queue(Vec<QuotaRequest>);
 
 impl Queue {
-    /// Newcomers stand behind those that wait already. A tag that points at something else
-    /// meanwhile keeps its place: whoever publishes often must not lose its turn by it. Where
-    /// everybody was asked for, what does not wait any more leaves.
+    /// Adds new images at the end. A tag that points at another digest now keeps its place, so that
+    /// a publisher who pushes often does not lose the place. If all containers were asked for,
+    /// images that do not wait any more leave the queue.
     pub fn update<'a>(
         &mut self,
         waiting: impl Iterator<Item = &'a QuotaRequest>,
@@ -130,7 +130,7 @@ impl Queue {
         self.0.extend(newcomers.map(|(reference, digest)| (reference.clone(), digest.clone())));
     }
 
-    /// The place in the queue; whoever never had to wait stands at its end.
+    /// The place in the queue; an image that is not in the queue comes last.
     pub fn place(&self, wanted: &QuotaRequest) -> usize {
         self.0.iter().position(|known| known == wanted).unwrap_or(self.0.len())
     }

@@ -1,5 +1,5 @@
-//! Asks a registry: once for each distinct reference, all of them side by side. What it answers
-//! for one of them, or does not, never touches the others.
+//! Asks a registry once for each distinct reference, all at the same time. The answer for one
+//! reference never affects the others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::engine::{Engine, EngineError};
 use crate::registry::Registry;
 
-/// How many look-ups are under way at once. They wait far more than they work; the port bounds
-/// what one registry gets of them.
+/// How many requests run at once. They mostly wait; the registry port limits how many one registry
+/// gets.
 pub(super) const LOOK_UPS_AT_ONCE: usize = 256;
 
-/// How long a registry may take to answer for all containers that follow it, and again to tell what
-/// is behind its digests. One exchange ends after 30 s; a challenge, a token, the answer and a
-/// credential helper that takes its time fit in, and so do some hundred images of a slow registry.
-/// What it has not answered by then counts as unreachable, for its own containers.
+/// How long a registry may take to answer for all containers that follow it, and again to send the
+/// manifests of its digests. One exchange ends after 30 s; a challenge, a token, the answer and a
+/// slow credential helper fit in, and so do some hundred images of a slow registry. What it has not
+/// answered by then counts as unreachable, for its own containers.
 pub const REGISTRY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The answer, if it comes in time.
@@ -67,8 +67,8 @@ pub async fn digests<'a>(
     }
 }
 
-/// One HEAD, for all containers of a reference. It is made when its turn comes, since one that
-/// waits needs as much memory as one that is under way.
+/// One HEAD, for all containers of a reference. It is created when its turn comes, because a
+/// waiting request needs as much memory as a running one.
 fn look_up<'a>(
     registry: &'a impl Registry,
     deadline: Instant,
@@ -85,7 +85,7 @@ fn look_up<'a>(
     .boxed()
 }
 
-/// What the local tag points at, for who follows no registry.
+/// The image of the local tag, for containers that follow no registry.
 pub async fn local_tags<'a>(
     engine: &impl Engine,
     observations: impl Iterator<Item = &'a mut Observation>,
@@ -112,14 +112,14 @@ fn offered_here(name: &str, answer: Result<Option<Value>, EngineError>) -> Offer
     match inspect::id(&image).parse() {
         Ok(id) => Offered::Image(Box::new(Offer::of_local(&image, id, None))),
         Err(_) => {
-            let detail = format!("the ID of {name} is no digest");
+            let detail = format!("the ID of {name} is not a digest");
             Offered::Unknown(LookupError::new(Reason::EngineError, detail))
         }
     }
 }
 
-/// What is behind each new digest: asked once for each platform, remembered for as long as the
-/// agent lives. GETs of manifests count against a registry's quota.
+/// Fetches the manifest of each new digest: once for each platform, and remembered as long as the
+/// agent runs. GETs of manifests count against a registry's quota.
 pub async fn images<'a>(
     registry: &impl Registry,
     cache: &mut Arc<Cache>,

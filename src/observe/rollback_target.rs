@@ -1,4 +1,4 @@
-//! What a rollback by hand would go to.
+//! The target of a rollback by hand.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,9 @@ use crate::core::decide::observation::{Observation, Previous};
 use crate::core::docker::names::KEEP_PATTERNS;
 use crate::engine::{Engine, EngineError};
 
-/// Finds the previous image of each container that was updated before. Nothing is asked where
-/// none was. An Engine that does not give its list of images leaves it unknown: nothing that a
-/// round decides depends on it.
+/// Finds the previous image of each container that was updated before. Asks nothing if none was. If
+/// the Engine does not return its list of images, the target is unknown; no decision of a round
+/// depends on it.
 pub async fn find(engine: &impl Engine, memory: &Memory, observations: &mut [Observation]) {
     if !observations.iter().any(|seen| memory.previous.contains_key(&seen.subject())) {
         return;

@@ -1,7 +1,8 @@
-//! Who may hang on a container: the ties of all others, each asked for once in a round.
+//! Which containers may depend on a container: the ties of all containers, each inspected once in a
+//! round.
 //!
-//! With fifty containers to update of fifty, asking for all others each time would be 2,500
-//! inspects. The list is asked for each time instead: it tells who came, and who is not as before.
+//! With fifty containers to update of fifty, inspecting all others each time would be 2,500
+//! inspects. Instead the list is read each time: it shows new and changed containers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,33 +21,33 @@ use crate::engine::{Engine, EngineError, EngineInfo, Listed};
 use crate::host::Host;
 use crate::ports::Ports;
 
-/// What was found out of all containers since the round began.
+/// What was found out about all containers since the round began.
 #[derive(Debug, Default)]
 pub struct TieIndex {
     info: Option<EngineInfo>,
     known: BTreeMap<String, ContainerTies>,
 }
 
-/// What is kept of one container.
+/// The facts about one container.
 #[derive(Debug)]
 struct ContainerTies {
-    /// Its line in the list when it was inspected.
+    /// Its row in the list when it was inspected.
     listed: Listed,
     ties: Arc<Value>,
-    /// The names that its labels ask to be recreated with.
+    /// The names in its `depends-on` label.
     asks: Vec<String>,
 }
 
-/// Every container but one.
+/// All containers except one.
 pub struct OtherContainers {
-    /// What their documents tell of their ties.
+    /// The ties in their documents.
     pub documents: Vec<Arc<Value>>,
-    /// What their labels ask for.
+    /// The names in their labels.
     pub depends_on: DependsOn,
 }
 
 impl TieIndex {
-    /// What the Engine says of itself.
+    /// The Engine's facts about itself.
     pub async fn engine_info(&mut self, engine: &impl Engine) -> Result<&EngineInfo, EngineError> {
         let info = match self.info.take() {
             Some(info) => info,
@@ -55,7 +56,7 @@ impl TieIndex {
         Ok(self.info.insert(info))
     }
 
-    /// Every container but this one, opted in or not: one of them may hang on it.
+    /// All containers except this one, opted in or not: each may depend on it.
     pub async fn others<P: Ports>(
         &mut self,
         ports: &P,
@@ -77,8 +78,8 @@ impl TieIndex {
         Ok(others)
     }
 
-    /// What an inspect says of a container stays true while its line in the list is the same. But
-    /// a name stands in the links of others as well: with another one, nothing is known any more.
+    /// An inspect stays valid while the container's row in the list is the same. But other
+    /// containers' links contain names: if a name has changed, nothing stays valid.
     fn forget_what_changed(&mut self, list: &[Listed]) {
         let before = |listed: &Listed| self.known.get(&listed.id).map(|known| &known.listed);
         let renamed = |listed: &Listed| before(listed).is_some_and(|it| it.name != listed.name);
@@ -92,7 +93,7 @@ impl TieIndex {
         self.known.retain(|id, known| is_same(id, known));
     }
 
-    /// Asks for it, if nothing is known of it. `None`: it is gone.
+    /// Inspects the container, unless it is known. `None`: it is gone.
     async fn known<P: Ports>(
         &mut self,
         ports: &P,
@@ -109,7 +110,7 @@ impl TieIndex {
                     read(&labels, &Labels::new(), surroundings.defaults)
                 }
                 Some(image) => read(&labels, &image.labels, surroundings.defaults),
-                // Nothing is asked for by labels that may be the image's.
+                // Labels that may be the image's are ignored.
                 None => Selection::OptedOut,
             };
             let is_self = ports.host().own_container().as_ref() == Some(&id);
@@ -121,8 +122,8 @@ impl TieIndex {
     }
 }
 
-/// Whether a line of the list says the same of a container's ties. What its image is called changes
-/// with each tag that moves, and ties nothing.
+/// Whether two rows of the list show the same ties of a container. The name of its image changes
+/// with each tag that moves, and is no tie.
 fn has_same_ties(now: &Listed, before: &Listed) -> bool {
     let Listed { id, name, state, image_id, created_from: _, labels, endpoints } = now;
     (id, name, state) == (&before.id, &before.name, &before.state)

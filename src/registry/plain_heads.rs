@@ -324,7 +324,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_used_again_where_it_may_be() {
         assert_eq!(two_requests(&[GOOD, GOOD]).await, (vec![Ok(200), Ok(200)], 1));
-        // One that was closed meanwhile is no failure.
+        // One that was closed in the meantime is not a failure.
         assert_eq!(two_requests(&[GOOD]).await, (vec![Ok(200), Ok(200)], 2));
         for other in [
             "HTTP/1.1 404 Not Found\r\nConnection: Close\r\n\r\n",

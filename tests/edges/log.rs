@@ -35,7 +35,7 @@ fn speak() {
             to: digest("to"),
             dependents: vec!["drawer".into()],
         },
-        Event::Continued { subject: till(), intent: "going on with verify".into() },
+        Event::Continued { subject: till(), intent: "the next step is verify".into() },
         Event::StepBegun { subject: till(), step },
         Event::StepDone { subject: till(), step, took: Duration::from_millis(420) },
         Event::Pulled { registry: "shop.example:5000".into(), bytes: 4_100_000 },

@@ -209,8 +209,8 @@ fn ctrl_c_detaches_and_the_update_continues() {
     let output = update.finish().expect_code(1);
     assert_eq!(
         output.err,
-        "pilotfish: detached; the agent goes on, and `pilotfish status` and `pilotfish history` \
-         tell how\n"
+        "pilotfish: detached; the agent continues, and `pilotfish status` and `pilotfish history` \
+         show the result\n"
     );
     wait_until("the update ends", SOON, || !pi.history("till").is_empty());
     wait_until("its journal goes", SOON, || pi.agent.journals().is_empty());

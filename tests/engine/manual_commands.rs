@@ -143,7 +143,7 @@ fn a_rollback_to_an_image_that_fails_now_keeps_the_present_one() {
 
     assert!(output.out.contains("till: rolled back: exited with code 1"), "{}", output.out);
     let stays = format!(
-        "till stays on {}: {} could not replace it.",
+        "till stays on {}: {} could not take its place.",
         short(&two.digest),
         short(&one.digest)
     );

@@ -99,7 +99,7 @@ fn a_proven_container_stays_after_it_was_watched_and_no_volume_is_removed() {
     let output = pi.agent.run(&pi.engine, &["recover"]).expect_code(0);
 
     pi.assert_settled("till", &two, 1);
-    assert!(output.out.contains("what it was before the update is not known"), "{}", output.out);
+    assert!(output.out.contains("the policy before the update is unknown"), "{}", output.out);
     assert!(everything(&pi).len() >= 2, "the volume stays: {:?}", everything(&pi));
 }
 

@@ -14,8 +14,9 @@ const BALLAST: usize = 4 * 1024 * 1024;
 /// How long an update may take to reach its pull.
 const SOON: Duration = Duration::from_secs(60);
 
-/// The networks of all private Engines: pulls through the relay use plain HTTP.
-const INSECURE: &str = "--insecure-registry=10.77.128.0/17";
+/// For the networks of all private Engines, because pulls through the relay use plain HTTP. An
+/// Engine that gives up after the second try does so in five seconds; by default it takes 75.
+const FLAGS: [&str; 2] = ["--insecure-registry=10.77.128.0/17", "--max-download-attempts=2"];
 
 /// A Pi whose registry is reached through a relay.
 struct Fixture {
@@ -29,7 +30,7 @@ struct Fixture {
 impl Fixture {
     /// Version 1 runs; version 2, with a large layer, is published.
     fn new() -> Self {
-        let mut pi = Pi::with(&[INSECURE], QUIET);
+        let mut pi = Pi::with(&FLAGS, QUIET);
         let relay = Relay::start(pi.engine.address_of(PORT));
         let name = format!("{}:{}", pi.engine.gateway(), relay.port());
         let settings = format!("{QUIET}\n[registries.\"{name}\"]\nplain_http = true");

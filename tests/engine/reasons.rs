@@ -138,9 +138,7 @@ fn an_update_that_three_tries_cannot_finish_is_stuck_until_a_person_helps() {
     assert_eq!(pi.agent.json(&pi.engine, &["status", "--json"])["stuck"][0], "till");
     let recover = |code| pi.agent.run(&pi.engine, &["recover"]).expect_code(code);
     assert!(
-        recover(1)
-            .out
-            .ends_with("till: could still be neither finished nor undone; the log says why\n")
+        recover(1).out.ends_with("till: could still not be finished or undone; the log says why\n")
     );
     pi.engine.docker(&["rm", "--force", "till"]);
     recover(0);

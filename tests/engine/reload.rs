@@ -45,7 +45,7 @@ fn sighup_applies_a_valid_file_and_keeps_the_old_one_on_an_invalid_one() {
     let two = pi.registry.publish("till", &Release::new("2"));
     fs::write(&file, before.replace("\"1000h\"", "\"1s\"\njitter = \"0%\"")).expect("a good one");
     send_sighup(&agent);
-    wait_for_log(&agent, "following the new configuration");
+    wait_for_log(&agent, "using the new configuration");
     wait_until("the update by the new schedule", SOON, || !pi.history("till").is_empty());
     wait_until("its journal goes", SOON, || pi.agent.journals().is_empty());
     pi.assert_settled("till", &two, 1);
@@ -66,7 +66,7 @@ fn sighup_with_a_file_that_cannot_be_applied_keeps_the_old_one() {
     fs::write(&file, before.replace(&taken, ":5000")).expect("a configuration");
     send_sighup(&agent);
 
-    wait_for_log(&agent, "the configuration stays as it was: 0.0.0.0:5000 is taken");
+    wait_for_log(&agent, "the configuration stays as it was: 0.0.0.0:5000 is used");
     assert_eq!(scrape(&pi.engine, "/healthz"), "ok\n");
     fs::write(&file, before).expect("the old configuration");
     pi.agent.run(&pi.engine, &["healthcheck"]).expect_code(0);
@@ -85,15 +85,15 @@ fn sighup_waits_for_the_update_and_loses_no_command() {
     wait_until("the update comes to verify", SOON, || {
         pi.agent.entries().iter().any(|entry| begins_step(entry, "verify"))
     });
-    let second = pi.agent.spawn(&pi.engine, &["recover"]);
+    let second = pi.agent.spawn(&pi.engine, &["update"]);
     wait_until("the second one waits", SOON, || second.log().contains("this waits for it"));
 
     send_sighup(&agent);
 
     first.finish().expect_code(0);
     let second = second.finish().expect_code(0);
-    assert!(second.out.ends_with("Nothing was left open.\n"), "{}", second.out);
-    wait_for_log(&agent, "following the new configuration");
+    assert!(second.out.ends_with("1 container: 1 up to date\n"), "{}", second.out);
+    wait_for_log(&agent, "using the new configuration");
     pi.assert_settled("till", &two, 1);
     agent.terminate().expect_code(0);
 }

@@ -196,7 +196,7 @@ fn a_post_update_hook_is_not_run_twice_after_a_kill_and_that_is_reported() {
     hooked.pi.assert_settled("till", &two, 1);
     assert_eq!(hooked.lines().len(), 1, "{:?}", hooked.lines());
     let log = format!("{}{}", output.out, output.err);
-    assert!(log.contains("may not have come to its end; it is not run again"), "{log}");
+    assert!(log.contains("may not have ended; it is not run again"), "{log}");
 }
 
 #[test]

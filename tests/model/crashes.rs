@@ -265,7 +265,7 @@ async fn a_crash_anywhere_while_one_of_two_containers_on_an_image_fails() {
     let exits = Image::new("v2", Behaviour::Good).with_volume("/data");
     begin.registry.built(exits.except("web", Behaviour::Exits(1)));
     begin.registry.push(APP, "v2");
-    Box::pin(pairs("two on one image, one fails", begin)).await;
+    crash_pairs_with_stride("two on one image, one fails", begin, STRIDE_WITH_DEPENDENTS).await;
 }
 
 /// The same machine with two dependents: a container in the network of `till`, and a container in

@@ -42,12 +42,14 @@ fn a_read_is_never_answered() {
     assert_no_findings(rig, vec![Case { kind: Kind::Good, aim, again: None }]);
 }
 
-/// If the Engine cannot answer, the agent reports that and asks again.
+/// A container is inspected when an update is offered for it. If the Engine cannot answer, the
+/// agent reports that and asks again.
 #[test]
 fn a_container_that_cannot_be_inspected_is_an_engine_error() {
     let rig = Rig::new(&[]);
+    rig.pi.registry.publish(SERVICE, &Kind::Good.release("1"));
     rig.proxy.set(From::TheBeginning, None);
-    assert_eq!(rig.pi.check(SERVICE)["verdict"], "up_to_date");
+    assert_eq!(rig.pi.check(SERVICE)["verdict"], "update");
     let calls = rig.proxy.calls();
     let is_a_look = |call: &String| call.starts_with("GET /containers/") && call.ends_with("/json");
     let is_of_one = |call: &String| is_a_look(call) && call != "GET /containers/json";
@@ -58,5 +60,5 @@ fn a_container_that_cannot_be_inspected_is_an_engine_error() {
     let row = rig.pi.check(SERVICE);
 
     assert_eq!((&row["verdict"], &row["reason"]), (&"error".into(), &"engine_error".into()));
-    assert_eq!(rig.pi.check(SERVICE)["verdict"], "up_to_date");
+    assert_eq!(rig.pi.check(SERVICE)["verdict"], "update");
 }

@@ -1,5 +1,5 @@
-//! One agent on an Engine: the lock that belongs to the Engine, taken before the first act.
-//! `core::decide::engine_lock` has the rules.
+//! The Engine's lock: one agent works on an Engine. The agent takes the lock before it changes
+//! anything. `core::decide::engine_lock` has the rules.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,34 +15,35 @@ use crate::execute::{ENGINE_RETURN_INTERVAL, ENGINE_RETURN_TIMEOUT};
 use crate::host::Host;
 use crate::ports::Ports;
 
-/// How often an agent that waits for another one looks whether that is gone.
+/// How often an agent that waits for another agent checks whether the other one is gone.
 pub(in crate::agent) const OTHERS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The pause after a lock was taken over, before it is looked at again: two agents may have found
-/// the same one forsaken, and the later removes what the earlier has just made.
+/// The pause before a lock that was taken over is read again. Two agents may have found the same
+/// abandoned lock, and the second one may remove the lock that the first one has just created.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// How often a lock is tried to be taken over. It changes under this agent only if others do the
-/// same at the same time.
+/// Most attempts to take over a lock. It changes in between only if other agents do the same at the
+/// same time.
 const TRIES_MAX: u32 = 4;
 
-/// How this agent stands to the Engine.
+/// The state of the Engine's lock, as this agent knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::agent) enum EngineLock {
-    /// It was not asked yet.
+    /// Not asked yet.
     #[default]
     Untaken,
     /// This agent holds it.
     Held,
-    /// The Engine, or a proxy before it, has no volumes for this agent: it goes on without.
+    /// The Engine, or a proxy before it, offers this agent no volumes: the agent works without a
+    /// lock.
     Without,
-    /// Another one holds it, told in words.
+    /// Another agent holds it; the text names that agent.
     Others(String),
 }
 
 impl<P: Ports> Executor<P> {
-    /// Takes the lock, unless this agent has it already. Says who else holds it. The loop asks,
-    /// which waits for nothing, so an Engine that is away is an error at once.
+    /// Takes the lock, unless this agent has it already. Returns the other agent that holds it. The
+    /// loop calls this and must not wait, so an Engine that is away is an error at once.
     ///
     /// # Errors
     /// The Engine is away.
@@ -53,8 +54,9 @@ impl<P: Ports> Executor<P> {
         }
     }
 
-    /// The same for acts, which wait for the Engine: looks once more whether it still holds the
-    /// lock, which anybody may have pruned, and another agent then taken.
+    /// The same before an action. It waits for the Engine, and checks again that this agent still
+    /// has the lock, because a person may have pruned the volume and another agent may have created
+    /// it.
     ///
     /// # Errors
     /// The Engine is away.
@@ -67,14 +69,14 @@ impl<P: Ports> Executor<P> {
         }
     }
 
-    /// The same, as an error of a request that is about acts alone.
+    /// The same; another agent that holds the lock is an error.
     pub(in crate::agent) async fn hold_engine_or_name_holder(&mut self) -> Result<(), RoundError> {
         let other = self.keep_engine_lock().await?;
         other.map_or(Ok(()), |other| Err(RoundError::AnotherAgent(other)))
     }
 
-    /// An Engine that is away is waited for where an update was left open, as its recovery does:
-    /// until then a service may be down.
+    /// If an update is open, this waits for an Engine that is away, as the recovery does: a service
+    /// may be down until then.
     async fn take_engine_lock(&mut self) -> Result<Option<String>, EngineError> {
         let begun = Instant::now();
         let mut is_told = false;
@@ -103,7 +105,7 @@ impl<P: Ports> Executor<P> {
         for _ in 0..TRIES_MAX {
             let found = match self.request_engine_lock(&own).await {
                 Ok(Some(labels)) => Holder::of(&labels),
-                // Somebody removed it just now.
+                // The lock was removed just now.
                 Ok(None) => continue,
                 Err(error) if error.is_engine_unreachable() => return Err(error),
                 Err(error) => return Ok(self.go_on_without(&error)),
@@ -124,14 +126,14 @@ impl<P: Ports> Executor<P> {
                 Claim::Abandoned => {
                     let Holder { host, state_dir, .. } = &found;
                     self.context.warn(format!(
-                        "the agent on {host} with the state directory {state_dir} is gone without \
-                         having let go of this Engine; this one takes over"
+                        "the agent on {host} with the state directory {state_dir} ended without \
+                         releasing its lock on this Engine; this agent takes over"
                     ));
                     is_taken_over = true;
                 }
             }
             if !self.remove_engine_lock(&found).await? {
-                // A container mounts it, so that it cannot be made anew.
+                // A container mounts the volume, so it cannot be created again.
                 if claim == Claim::Own {
                     self.engine_lock = EngineLock::Held;
                     return Ok(None);
@@ -142,9 +144,9 @@ impl<P: Ports> Executor<P> {
         Ok(self.others(&own))
     }
 
-    /// The labels of the lock, which is made where there is none. What the Engine answers to a
-    /// create is not taken for them: Docker 20.10, once it was started again, leaves the labels of
-    /// a volume out that it already had.
+    /// The labels of the lock; creates the lock if there is none. The labels are read with a
+    /// separate call, because Docker 20.10 after a restart answers a create without the labels of
+    /// an existing volume.
     async fn request_engine_lock(
         &self,
         own: &Holder,
@@ -167,8 +169,8 @@ impl<P: Ports> Executor<P> {
         Some(words)
     }
 
-    /// What an Engine or a proxy refuses for good is said once; anything else, such as a full disk,
-    /// must not keep a service down either.
+    /// A lock that the Engine or a proxy refuses permanently is reported once. Any other error,
+    /// such as a full disk, must not keep a service down either.
     fn go_on_without(&mut self, error: &EngineError) -> Option<String> {
         let is_for_good = match error {
             EngineError::NotFound { .. } => true,
@@ -176,14 +178,15 @@ impl<P: Ports> Executor<P> {
             _ => false,
         };
         self.context.warn(format!(
-            "this Engine gives no lock (volume {LOCK_VOLUME}), so that a second agent on it would \
+            "this Engine offers no lock (volume {LOCK_VOLUME}), so a second agent on it would \
              not be noticed in time: {error}"
         ));
         self.engine_lock = if is_for_good { EngineLock::Without } else { EngineLock::Untaken };
         None
     }
 
-    /// Removes the lock where it is still the one that was found. `false`: it is in use.
+    /// Removes the lock if it is still the one that was found. Returns `false` if the volume is in
+    /// use.
     async fn remove_engine_lock(&self, found: &Holder) -> Result<bool, EngineError> {
         let engine = self.context.ports.engine();
         let now = engine.volume_labels(LOCK_VOLUME).await?;
@@ -196,7 +199,7 @@ impl<P: Ports> Executor<P> {
         }
     }
 
-    /// What can be seen of the holder.
+    /// Whether the process and the container of the holder still run, as far as this agent can see.
     async fn seen(&self, found: &Holder, own: &Holder) -> Result<HolderStatus, EngineError> {
         let is_same_boot = found.is_same_boot(own);
         let lives = || self.context.ports.host().lives(&found.process);
@@ -210,8 +213,8 @@ impl<P: Ports> Executor<P> {
         Ok(HolderStatus { process_lives: is_same_boot.then(lives).flatten(), container_runs })
     }
 
-    /// Who this agent is. The ID of its state directory is made at the first question; where the
-    /// disk refuses, it holds for this process alone.
+    /// The identity of this agent. The ID of its state directory is created at the first call. If
+    /// the disk refuses it, the ID is valid only for this process.
     async fn own_holder(&mut self) -> Result<Holder, EngineError> {
         if let Some(own) = &self.own_holder {
             return Ok(own.clone());
@@ -231,7 +234,7 @@ impl<P: Ports> Executor<P> {
         let (host, root) = (self.context.ports.host(), self.context.ports.state().root());
         let container = match host.own_container() {
             None => None,
-            // It may be one of another Engine.
+            // The container may belong to another Engine.
             Some(id) => self.context.ports.engine().inspect(&id).await?,
         };
         Ok(Holder {
@@ -247,8 +250,8 @@ impl<P: Ports> Executor<P> {
         })
     }
 
-    /// Who else holds the Engine, for somebody who only looks: nothing is made or changed. What
-    /// cannot be told is nobody.
+    /// The other agent that holds the Engine's lock, for a dry run: nothing is created or changed.
+    /// An error counts as no other agent.
     pub(in crate::agent) async fn inspect_engine_lock(&self) -> Option<String> {
         match &self.engine_lock {
             EngineLock::Held | EngineLock::Without => return None,
@@ -264,7 +267,7 @@ impl<P: Ports> Executor<P> {
         (claim(&found, &own, seen) == Claim::Foreign).then(|| found.in_words())
     }
 
-    /// Who else holds the Engine, as far as it is known.
+    /// The other agent that holds the Engine's lock, if one is known.
     pub(in crate::agent) fn other_agent(&self) -> Option<String> {
         match &self.engine_lock {
             EngineLock::Others(words) => Some(words.clone()),
@@ -272,8 +275,8 @@ impl<P: Ports> Executor<P> {
         }
     }
 
-    /// Lets go of the Engine at a clean end. What cannot be removed now is this agent's own at its
-    /// next start, and forsaken for all others.
+    /// Releases the lock at a clean end. A lock that cannot be removed now is still this agent's
+    /// own at its next start, and abandoned for all other agents.
     pub(in crate::agent) async fn release_engine_lock(&mut self) {
         let held = std::mem::take(&mut self.engine_lock) == EngineLock::Held;
         if let Some(own) = self.own_holder.clone().filter(|_| held) {

@@ -1,8 +1,8 @@
-//! Does what must happen one at a time: the lock of the Engine, the last look before an update,
-//! recovery, and the removal of images that were pulled ahead in vain.
+//! Does the work that must happen one at a time: the Engine's lock, the last look before an update,
+//! recovery, and the removal of images that were pulled for updates that never came.
 //!
-//! The loop gives its executor away for one task, which goes on beside the loop, and gets it back
-//! with the outcome. A task has it alone, without a mutex. Updates in flight do not need it.
+//! The loop gives its executor to one task, and gets it back with the result. So a task has the
+//! executor alone, without a mutex. Updates in flight do not need the executor.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,53 +29,53 @@ use crate::recover::{OrphanWatch, RecoveryRun};
 
 /// The outcome of a task of the executor.
 pub(in crate::agent) enum TaskOutcome {
-    /// The last look at a container was taken.
+    /// The last look at a container has ended.
     Prepared(Box<Prepared>),
-    /// A rollback by hand may begin, or not.
+    /// A rollback by hand is planned, or not possible.
     RollbackPrepared(Box<RollbackPrepared>),
-    /// What had been left open is ended, or is not to be touched.
+    /// The recovery of open updates has ended.
     Recovered {
         swept: Result<Swept, RoundError>,
-        /// Whether the self-update helper has the agent's own container from now on.
+        /// Whether the self-update helper updates the agent's own container from now on.
         is_self_updating: bool,
     },
-    /// Superseded images are dropped; whether some are left, if that is known.
+    /// Superseded images are dropped. Whether some are left, if that is known.
     Dropped(Option<bool>),
 }
 
 /// A container after the last look at it.
 pub(in crate::agent) struct Prepared {
-    /// The container, with the decision that holds now.
+    /// The container, with the final decision.
     pub(in crate::agent) due: DueContainer,
-    /// Whether the self-update helper has it from now on.
+    /// Whether the self-update helper updates it from now on.
     pub(in crate::agent) is_self_updating: bool,
 }
 
-/// A rollback by hand that may begin, or not.
+/// A rollback by hand that is planned, or not possible.
 pub(in crate::agent) struct RollbackPrepared {
     pub(in crate::agent) container: String,
-    /// What became of updates that had been left open.
+    /// The result of the recovery of open updates.
     pub(in crate::agent) recovered: Result<Swept, RoundError>,
     /// The plan; absent if the self-update helper carries it out.
     pub(in crate::agent) plan: Result<Option<RollbackPlan>, AskError>,
 }
 
-/// The plan of a rollback by hand, and the documents that it starts from.
+/// The plan of a rollback by hand, and the documents that it is made from.
 pub(in crate::agent) struct RollbackPlan {
     pub(in crate::agent) plan: Box<Plan>,
     pub(in crate::agent) readiness: Box<Readiness>,
 }
 
-/// Does what must happen one at a time, and keeps what it has learnt.
+/// The executor, with what it has learnt.
 pub(in crate::agent) struct Executor<P> {
     pub(in crate::agent) context: Context<P>,
-    /// Which container depends on which, as earlier looks have found.
+    /// Which container depends on which, from earlier looks.
     pub(in crate::agent) ties: TieIndex,
-    /// Containers that an earlier update left without a journal, while they are watched.
+    /// Orphans of an earlier update while the agent watches them.
     pub(in crate::agent) sightings: OrphanWatch,
     /// Whether this agent is the one that works on the Engine.
     pub(in crate::agent) engine_lock: EngineLock,
-    /// This agent, as the lock names it, once that is known.
+    /// This agent's identity as the lock names it; absent until it is known.
     pub(in crate::agent) own_holder: Option<Holder>,
 }
 
@@ -90,8 +90,8 @@ impl<P: Ports> Executor<P> {
         }
     }
 
-    /// Takes the last look at a container before its decision is carried out. `is_old`: something
-    /// was done since it was looked at, so that is decided anew.
+    /// Takes the last look at a container before its decision is carried out. `is_old`: an update
+    /// has ended since the container was looked at, so the decision is made again.
     pub(in crate::agent) async fn prepare(
         &mut self,
         cache: &Cache,
@@ -109,7 +109,8 @@ impl<P: Ports> Executor<P> {
         Prepared { due, is_self_updating }
     }
 
-    /// Another update may have changed what an update of this container would meet.
+    /// Looks at a container again, because another update may have changed what its update depends
+    /// on.
     async fn look_again(
         &mut self,
         (facts, cache): (&LookFacts, &Cache),
@@ -121,7 +122,7 @@ impl<P: Ports> Executor<P> {
         observe::look_again(ports, known, &surroundings, observation).await;
     }
 
-    /// The agent's own container goes to a self-update helper.
+    /// Hands the agent's own container over to the self-update helper.
     async fn start_self_update(&self, due: &mut DueContainer) -> bool {
         let Decision::HandOver(plan) = &due.decision else { return false };
         let Some(readiness) = due.observation.readiness.take() else { return false };
@@ -129,8 +130,8 @@ impl<P: Ports> Executor<P> {
         self.context.hand_over(plan, &readiness.original, task).await
     }
 
-    /// Finishes or undoes what was left open, looks at a container, and plans its rollback to the
-    /// image before.
+    /// Finishes or undoes open updates, looks at a container, and plans its rollback to the
+    /// previous image.
     pub(in crate::agent) async fn prepare_rollback(
         &mut self,
         container: &str,
@@ -173,7 +174,7 @@ impl<P: Ports> Executor<P> {
         let (ports, known) = (&*self.context.ports, (&mut self.ties, &*cache));
         let readiness = observe::readiness(ports, known, &surroundings, &observation).await;
         let readiness = readiness
-            .ok_or_else(|| AskError::nothing_before(container, "the Engine does not tell"))?;
+            .ok_or_else(|| AskError::nothing_before(container, "the Engine does not answer"))?;
         let plan = roll_back(&observation, &readiness, &kept, &facts.circumstances)
             .map_err(|no| AskError::of_no(container, &no))?;
         if !observation.is_self {
@@ -188,12 +189,14 @@ impl<P: Ports> Executor<P> {
         }
     }
 
-    /// Whether one more self-update helper ends what others could not, because a person insists.
+    /// A person ran `recover`: creates one more self-update helper for an update that earlier
+    /// helpers could not end. Returns whether there is a helper.
     pub(in crate::agent) async fn recover_itself(&self) -> bool {
         self.context.recover_itself().await
     }
 
-    /// Drops images that were pulled ahead and are not wanted any more. Says whether some are left.
+    /// Drops images that were pulled before their window and are not needed any more. Returns
+    /// whether some are left, if that is known.
     pub(in crate::agent) async fn drop_superseded(
         &self,
         pending: &PendingUpdates,

@@ -1,8 +1,8 @@
-//! The gate between a decision and its execution: what may still hold an update that `core` has
+//! The gate between a decision and its execution: what can still hold an update that `core` has
 //! decided. Each part answers with a `No` of `core`, which the report then shows.
 //!
-//! The gate has two parts, in this order. The machine's part asks whether this agent may act at
-//! all; the executor passes it, one container at a time. The container's part asks the pre-update
+//! The gate has two parts, in this order. The machine's part checks whether this agent may act at
+//! all; the executor passes it, one container at a time. The container's part runs the pre-update
 //! hooks; the update's own task passes it, because a hook may take minutes.
 
 use super::executor::Executor;
@@ -17,14 +17,14 @@ use crate::ports::Ports;
 
 /// Why an update does not pass its gate.
 pub(in crate::agent) enum Stopped {
-    /// Something holds it, until the next round at least.
+    /// The update is held, at least until the next round.
     Held(No),
     /// The agent was asked to stop.
     Stopping,
 }
 
 impl<P: Ports> Executor<P> {
-    /// The machine's part: what comes of a decision once the lock of the Engine is looked at.
+    /// The machine's part: checks the Engine's lock, and returns the decision or a "no".
     pub(in crate::agent) async fn pass_machine_gate(&mut self, decision: Decision) -> Decision {
         if !matches!(decision, Decision::Update(_) | Decision::HandOver(_)) {
             return decision;
@@ -38,13 +38,13 @@ impl<P: Ports> Executor<P> {
 }
 
 impl<P: Ports> Context<P> {
-    /// The container's part: asks the pre-update hooks of all members, in the order in which they
+    /// The container's part: runs the pre-update hooks of all members, in the order in which they
     /// stop.
     ///
-    /// The image is pulled before, so that nothing but the switch itself stands between a hook and
-    /// the end of its container. It gets the name of an image that waits for its window, so that a
-    /// hook that holds its update for days does not have it pulled again. There is no journal yet:
-    /// a power cut leaves nothing to undo.
+    /// The image is pulled before the hooks, so that only the switch comes between a hook and the
+    /// end of its container. It gets the local tag of an image that waits for its window, so that
+    /// it is not pulled again if a hook holds the update for days. There is no journal yet, so a
+    /// power cut leaves nothing to undo.
     ///
     /// # Errors
     /// Why the update does not begin.

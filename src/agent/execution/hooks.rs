@@ -1,4 +1,4 @@
-//! Hooks around a round. Those that may hold an update stand in its gate.
+//! The hooks before and after a round. The hooks that can hold an update are in its gate.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use crate::observe::{self, Cache};
 use crate::ports::Ports;
 
 impl<P: Ports> Context<P> {
-    /// Whether hooks run around a round at all.
+    /// Whether hooks before and after a round are switched on.
     pub(in crate::agent) fn runs_hooks(&self) -> bool {
         self.settings.defaults.watchtower.as_ref().is_some_and(|it| it.runs_hooks)
     }
 
-    /// Runs the hooks of this moment in all of these containers; says whether there were any. What
-    /// goes wrong is said, and changes nothing.
+    /// Runs the hooks of this moment in all of these containers. Returns whether there were any. A
+    /// hook that fails is reported and changes nothing.
     ///
     /// # Errors
-    /// The Engine does not give its list.
+    /// The Engine did not return its list of containers.
     pub(in crate::agent) async fn run_hooks(
         &self,
         moment: Moment,

@@ -1,5 +1,5 @@
-//! The updates in flight. Each is a task of its own, so several run side by side: their pulls and
-//! their trials overlap, and only the switch itself happens one at a time.
+//! The updates in flight. Each runs in its own task, so several run side by side: their pulls and
+//! their trials overlap, and only the switch happens one at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ use crate::host::Host;
 use crate::ports::Ports;
 use crate::recover::{self, Unfinished};
 
-/// Tells the updates in flight apart, in the order in which they began.
+/// Identifies an update in flight; IDs count up.
 pub(in crate::agent) type UpdateId = u64;
 
 /// Who waits for the end of an update.
@@ -34,20 +34,20 @@ pub(in crate::agent) enum Waiting {
     Asker(Answer<RollbackEnd>),
 }
 
-/// One update, or one pull ahead of its window, in flight.
+/// One update in flight, or one pull before its window.
 struct InFlight {
     /// The container whose image changes.
     container: String,
-    /// The ID of its plan; absent for a pull ahead of its window, which has no journal.
+    /// The ID of its plan; absent for a pull before its window, which has no journal.
     plan: Option<String>,
     step: Option<Step>,
     footprint: Footprint,
-    /// What was decided, for the report.
+    /// The decision, for the report.
     decision: Decision,
     waiting: Waiting,
 }
 
-/// An update that has ended: what it was, without its footprint.
+/// An update that has ended, without its footprint.
 pub(in crate::agent) struct EndedUpdate {
     pub(in crate::agent) names: BTreeSet<String>,
     pub(in crate::agent) container: String,
@@ -63,7 +63,7 @@ pub(in crate::agent) struct Updates {
 }
 
 impl Updates {
-    /// Counts a new one in. Gives the ID by which its end is reported.
+    /// Adds an update, and returns its ID.
     pub(in crate::agent) fn add(&mut self, decision: Decision, waiting: Waiting) -> UpdateId {
         let id = self.next;
         self.next += 1;
@@ -78,13 +78,13 @@ impl Updates {
         id
     }
 
-    /// Counts one out that has ended.
+    /// Removes an update that has ended.
     pub(in crate::agent) fn remove(&mut self, id: UpdateId) -> Option<EndedUpdate> {
         let InFlight { container, footprint, decision, waiting, .. } = self.all.remove(&id)?;
         Some(EndedUpdate { names: footprint.containers, container, decision, waiting })
     }
 
-    /// Whether this may begin beside those in flight.
+    /// Whether an update with this footprint may begin beside those in flight.
     pub(in crate::agent) fn has_room_for(&self, footprint: &Footprint, parallel: usize) -> bool {
         self.all.len() < parallel
             && !self.all.values().any(|one| one.footprint.conflicts_with(footprint))
@@ -99,12 +99,12 @@ impl Updates {
         self.all.values().flat_map(|one| one.footprint.containers.iter().cloned()).collect()
     }
 
-    /// The IDs of their plans: recovery leaves the journals of these alone.
+    /// The IDs of their plans. Recovery leaves their journals alone.
     pub(in crate::agent) fn plans(&self) -> BTreeSet<String> {
         self.all.values().filter_map(|one| one.plan.clone()).collect()
     }
 
-    /// Notes the step that the update of a container is at.
+    /// Records the step of a container's update.
     pub(in crate::agent) fn note_step(&mut self, subject: &Subject, step: Step) {
         let is_it =
             |one: &&mut InFlight| subject.is_container(&one.container) && one.plan.is_some();
@@ -126,7 +126,7 @@ impl Updates {
     }
 }
 
-/// What carrying out a decision needs for itself.
+/// What the execution of a decision needs exclusively.
 pub(in crate::agent) fn footprint(decision: &Decision) -> Footprint {
     match decision {
         Decision::Update(plan) | Decision::HandOver(plan) => Footprint::of(plan),
@@ -138,24 +138,24 @@ pub(in crate::agent) fn footprint(decision: &Decision) -> Footprint {
     }
 }
 
-/// How an update, or a pull ahead of its window, ended.
+/// How an update, or a pull before its window, ended.
 pub(in crate::agent) enum UpdateResult {
-    /// Its gate held it before anything was touched.
+    /// The gate held it before anything was touched.
     Held(No),
     /// It could not begin.
     NotBegun(RoundError),
-    /// It came to its end, one way or the other.
+    /// It ended, successful or not.
     Ended(Box<Record>),
-    /// The agent was asked to stop. If the update had begun, its journal says where it stands.
+    /// The agent was asked to stop. If the update had begun, its journal has its position.
     Left,
-    /// It could be neither finished nor undone now.
+    /// It could be neither finished nor undone so far.
     Unfinished(Box<Unfinished>),
-    /// The image was pulled ahead of its window, or was not, which was said.
+    /// The pull before its window ended. A failure was reported.
     Prefetched,
 }
 
 impl UpdateResult {
-    /// The answer to a person who asked for the rollback of this container.
+    /// The answer to the person who asked for the rollback of this container.
     pub(in crate::agent) fn rollback_end(self, container: &str) -> Result<RollbackEnd, AskError> {
         match self {
             Self::Ended(record) => Ok(RollbackEnd::Ended(record)),
@@ -166,7 +166,7 @@ impl UpdateResult {
 }
 
 impl<P: Ports> Context<P> {
-    /// Passes the container's gate, and carries the update out from its first step.
+    /// Passes the container's gate, and runs the update from its first step.
     pub(in crate::agent) async fn update(&self, plan: Plan, readiness: Readiness) -> UpdateResult {
         match self.pass_container_gate(&plan).await {
             Ok(()) => {}
@@ -197,7 +197,7 @@ impl<P: Ports> Context<P> {
         })
     }
 
-    /// Everything that a rollback needs, so that it never needs the registry.
+    /// Everything that a rollback needs, so that it needs no registry.
     async fn header(&self, plan: Plan, readiness: Readiness) -> Result<Header, EngineError> {
         let tag = plan.reference.tag.as_deref().unwrap_or_default();
         let local = format!("{}:{tag}", plan.reference.familiar_name());
@@ -215,13 +215,13 @@ impl<P: Ports> Context<P> {
         })
     }
 
-    /// Pulls an image for an update that waits for its window. A failure is told, and tried again
-    /// after a pause.
+    /// Pulls an image for an update that waits for its window. After a failure the agent reports
+    /// it, and tries again after a pause.
     pub(in crate::agent) async fn prefetch(&self, fetch: &Fetch) -> UpdateResult {
         match execute::prefetch(self.for_updates(), fetch).await {
             Ok(()) | Err(StepError::Asked) => {}
             Err(error) => {
-                let detail = format!("the image could not be pulled ahead of its window: {error}");
+                let detail = format!("the image could not be pulled before its window: {error}");
                 if !error.is_engine_unreachable() {
                     let failed = fetch.failed_try(detail.clone(), self.ports.host().now());
                     self.pause_after(&fetch.container, failed);

@@ -1,22 +1,21 @@
-//! What is carried out next, and what becomes of it.
+//! Carries out decisions, and handles the results.
 //!
-//! The executor does what must happen one at a time: the last look before an update, and recovery.
-//! The updates themselves run beside it, as many as the settings allow and as do not touch each
-//! other.
+//! The executor does the work that must happen one at a time: the last look before an update, and
+//! recovery. The updates run beside it, as many as the settings allow, if they share nothing.
 
-// What must happen one at a time: the last look, recovery, clean-up.
+// Work that must happen one at a time: the last look, recovery, clean-up.
 pub(in crate::agent) mod executor;
-// What may still hold an update: the lock of the Engine, pre-update hooks.
+// What can still hold an update: the Engine's lock, pre-update hooks.
 pub(in crate::agent) mod gate;
-// The lock of the Engine: one agent works on it.
+// The Engine's lock: one agent works on an Engine.
 pub(in crate::agent) mod engine_lock;
-// The hooks around a round.
+// The hooks before and after a round.
 pub(in crate::agent) mod hooks;
 // The updates in flight, side by side.
 pub(in crate::agent) mod in_flight;
-// What becomes of a task that has ended.
+// The results of tasks.
 pub(in crate::agent) mod outcomes;
-// What an earlier agent left open.
+// Updates that an earlier agent left open.
 pub(in crate::agent) mod recovery;
 
 use std::collections::BTreeSet;
@@ -35,7 +34,7 @@ use in_flight::footprint;
 pub(in crate::agent) struct RunningTask {
     /// The containers that it may touch.
     pub(in crate::agent) names: BTreeSet<String>,
-    /// Whether it finishes or undoes what was left open.
+    /// Whether it finishes or undoes open updates.
     pub(in crate::agent) is_recovering: bool,
     pub(in crate::agent) requester: Requester,
 }
@@ -56,8 +55,8 @@ impl<P: Ports> Agent<P> {
         names
     }
 
-    /// The containers that are being updated, or that a round asks or waits for already. What was
-    /// left open is looked at by the next round, as soon as its recovery has ended.
+    /// The containers that are being updated, or that a round is checking or waits for. A container
+    /// in recovery is not busy: the next round looks at it as soon as its recovery has ended.
     pub(in crate::agent) fn busy_names(&self) -> BTreeSet<String> {
         let mut busy = self.updates.names();
         if let Some(work) = self.work.as_ref().filter(|work| !work.is_recovering) {
@@ -70,19 +69,19 @@ impl<P: Ports> Agent<P> {
         busy
     }
 
-    /// Whether the executor finishes or undoes what was left open.
+    /// Whether the executor finishes or undoes open updates.
     pub(in crate::agent) fn is_recovering(&self) -> bool {
         self.work.as_ref().is_some_and(|work| work.is_recovering)
     }
 
-    /// Goes on wherever something can go on.
+    /// Continues with everything that can continue.
     pub(in crate::agent) async fn advance(&mut self) {
         while self.use_executor().await || self.move_on().await || self.ask_what_was_pushed().await
         {
         }
     }
 
-    /// A push came while its containers were asked or replaced: what it was about is asked now.
+    /// Checks the containers that a webhook named while they were being checked or replaced.
     async fn ask_what_was_pushed(&mut self) -> bool {
         let busy = self.busy_names();
         let is_free = |(name, _): &(&String, &Trigger)| !busy.contains(*name);
@@ -100,8 +99,7 @@ impl<P: Ports> Agent<P> {
         true
     }
 
-    /// Gives the executor what is next: what a person waits for goes first. Says whether there was
-    /// something.
+    /// Gives the executor its next work; commands come first. Returns whether there was any.
     async fn use_executor(&mut self) -> bool {
         if self.executor.is_none() || self.is_ending() {
             return false;
@@ -113,7 +111,7 @@ impl<P: Ports> Agent<P> {
         let Some((id, due)) = self.next_due() else { return false };
         let name = &due.observation.name;
         match self.touched.get(name) {
-            // The container was touched after this look at it.
+            // An update has touched the container after this look at it.
             Some(at) if *at > due.facts.acts => {
                 let names = BTreeSet::from([name.clone()]);
                 self.look_again(id, names).await;
@@ -123,8 +121,8 @@ impl<P: Ports> Agent<P> {
         true
     }
 
-    /// The next container of a round that nothing in flight stands in the way of. Rounds that a
-    /// person asked for go first, then older ones.
+    /// The next container whose update does not conflict with an update in flight. Rounds that a
+    /// person asked for come first, then older rounds.
     fn next_due(&mut self) -> Option<(RoundId, DueContainer)> {
         let mut ids: Vec<_> =
             self.rounds.iter().map(|(id, round)| (round.order.is_due(), *id)).collect();
@@ -154,7 +152,7 @@ impl<P: Ports> Agent<P> {
         });
     }
 
-    /// Finishes or undoes what was left open.
+    /// Finishes or undoes open updates.
     pub(in crate::agent) fn recover_open(&mut self, names: BTreeSet<String>) {
         self.recover_for(names, false, Requester::Nobody);
     }
@@ -202,7 +200,7 @@ impl<P: Ports> Agent<P> {
         });
     }
 
-    /// The executor for what belongs to a round and to no container.
+    /// Takes the executor for work of a round that belongs to no container.
     pub(in crate::agent) fn take_executor_for(&mut self, id: RoundId) -> Option<Box<Executor<P>>> {
         self.take_executor(BTreeSet::new(), Requester::Round(id))
     }

@@ -1,4 +1,4 @@
-//! What becomes of the tasks that the loop began: an update ends, or the executor is free again.
+//! Handles the results of tasks: an update has ended, or the executor is free again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,12 +20,12 @@ use crate::core::update::history::Record;
 use crate::ports::Ports;
 use crate::recover::Recovered;
 
-/// What was done with one container of a round.
+/// The result of one container in a round.
 struct ContainerResult {
     observation: Observation,
     decision: Decision,
     record: Option<Record>,
-    /// The containers of which older knowledge no longer holds.
+    /// The containers whose earlier observations are out of date.
     touched: BTreeSet<String>,
 }
 
@@ -72,7 +72,7 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// The context for what a round brings about.
+    /// The context with the trigger of a round.
     fn context_of(&self, id: RoundId) -> Context<P> {
         let trigger = self.rounds.get(&id).map_or(Trigger::Schedule, |it| it.order.trigger);
         self.context.for_trigger(trigger)
@@ -82,15 +82,15 @@ impl<P: Ports> Agent<P> {
         self.rounds.entry(id).and_modify(|round| round.acting = round.acting.saturating_sub(1));
     }
 
-    /// What was seen of these containers before is old from now on.
+    /// Marks earlier observations of these containers as out of date.
     fn note_touched(&mut self, names: BTreeSet<String>) {
         self.acts += 1;
         let acts = self.acts;
         self.touched.extend(names.into_iter().map(|name| (name, acts)));
     }
 
-    /// Begins what was decided after the last look, unless an update that began meanwhile stands in
-    /// its way: then the container waits for its end.
+    /// Begins the update that was decided after the last look. If an update that began in the
+    /// meantime conflicts with it, the container waits for that update's end.
     async fn prepared(&mut self, id: RoundId, prepared: Prepared) {
         let Prepared { due, is_self_updating } = prepared;
         let parallel = self.context.settings.update_parallel;
@@ -148,7 +148,7 @@ impl<P: Ports> Agent<P> {
         id
     }
 
-    /// Begins a rollback by hand, or answers why there is none.
+    /// Begins a rollback by hand, or answers why it is not possible.
     async fn rollback_prepared(
         &mut self,
         prepared: RollbackPrepared,
@@ -213,7 +213,7 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// What came of one container is reported, and looked at once more at the end of its round.
+    /// Reports the result of a container. Its round looks at it once more at its end.
     fn acted(&mut self, id: RoundId, acted: ContainerResult) {
         let ContainerResult { observation, decision, record, touched } = acted;
         self.pending.note(&observation, &decision);
@@ -224,7 +224,7 @@ impl<P: Ports> Agent<P> {
         self.rounds.insert(id, round);
     }
 
-    /// Shows what is left open if that has changed.
+    /// Publishes the open updates if they have changed.
     fn know_what_is_open(&mut self, open: BTreeMap<String, OpenUpdate>) {
         let is_untouched =
             |open: &OpenUpdate| matches!(open, OpenUpdate::Elsewhere | OpenUpdate::Unproven);
@@ -237,11 +237,11 @@ impl<P: Ports> Agent<P> {
         self.untouched.extend(untouched);
     }
 
-    /// Takes in what became of everything that had been left open.
+    /// Handles the result of the recovery of open updates.
     ///
     /// # Errors
-    /// What was taken up is taken in, but the Engine was away before containers without a journal
-    /// could be looked for.
+    /// The Engine went away before containers without a journal could be looked for. The results of
+    /// the open updates are handled anyway.
     fn settle(&mut self, swept: Swept) -> Result<Recovered, RoundError> {
         let Self { recovery, context, .. } = self;
         let taken_up = (&swept.run, swept.taken_up);
@@ -258,7 +258,7 @@ impl<P: Ports> Agent<P> {
         untouched.map(|_| recovered).map_err(RoundError::from)
     }
 
-    /// What became of everything that had been left open, for a person.
+    /// Answers a person's `recover` command.
     async fn recovered_for(
         &mut self,
         swept: Result<Swept, RoundError>,
@@ -277,11 +277,11 @@ impl<P: Ports> Agent<P> {
         self.answer_after_look(Ok(RecoverEnd { records, open }), touched, answer).await;
     }
 
-    /// What had been left open is told to a round that waited for it.
+    /// Reports the result of the recovery to a round that waited for it.
     async fn recovered(&mut self, swept: Result<Swept, RoundError>) {
         let recovered = match swept.and_then(|swept| self.settle(swept)) {
             Ok(recovered) => recovered,
-            // The other agent was named already.
+            // The log has already named the other agent.
             Err(RoundError::AnotherAgent(_)) => return,
             Err(error) => {
                 let detail = format!("recovery waits for the next round: {error}");
@@ -294,14 +294,14 @@ impl<P: Ports> Agent<P> {
         if let Some(round) = self.rounds.values_mut().find(|round| !round.waiting.is_empty()) {
             round.end.recovered.extend(recovered.records);
         } else if !names.is_empty() && self.snapshot.borrow().last_check.is_some() {
-            // What was shown of them before is no longer true.
+            // Their reports in the snapshot are out of date.
             self.look_once(names, None).await;
         }
     }
 }
 
-/// What a round is told of an update that it waited for. What kept an update from beginning
-/// concerns its container, and no other.
+/// The result of an update for its round. An update that could not begin is an error of its own
+/// container only.
 fn container_result(
     result: UpdateResult,
     observation: Observation,

@@ -1,5 +1,5 @@
-//! What earlier updates left behind: updates that are open, and containers that bear the names of
-//! an update although no journal tells of them.
+//! The leftovers of earlier updates: open updates, and containers with the names of an update that
+//! no journal explains.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,24 +14,25 @@ use crate::engine::{EngineError, Listed};
 use crate::ports::Ports;
 use crate::recover::{self, OrphanWatch, RecoveryRun, Sweep, TakenUp};
 
-/// How often what was left behind is looked at while it is watched.
+/// How often orphans are checked while the agent watches them.
 pub(in crate::agent) const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long a command without an agent watches it: longer than the default times of an update
-/// together (stop 10 s, health 60 s and 30 s), and not as long as labels may ask for.
+/// How long a command without an agent watches them: longer than the default times of an update
+/// together (stop 10 s, health 60 s and 30 s), but not as long as labels can ask for.
 const WATCH_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// What came of everything that was left behind.
+/// The result of a recovery.
 pub(in crate::agent) struct Swept {
-    /// What was taken up, and what was left alone.
+    /// The updates that this recovery resumes or leaves alone.
     pub(in crate::agent) run: RecoveryRun,
     pub(in crate::agent) taken_up: Vec<TakenUp>,
-    /// Services without a journal that are not to be touched; or why nothing was looked for.
+    /// Services with orphans that must not be touched; or why the list is not known.
     pub(in crate::agent) untouched: Result<BTreeMap<String, OpenUpdate>, EngineError>,
 }
 
 impl Swept {
-    /// The containers that are not to be touched, because their update is open or unproven.
+    /// The containers that must not be touched, because their update is open or their orphans are
+    /// unproven.
     pub(in crate::agent) fn open(&self) -> BTreeMap<String, OpenUpdate> {
         let mut open = match &self.untouched {
             Ok(untouched) => untouched.clone(),
@@ -48,8 +49,8 @@ impl Swept {
 }
 
 impl<P: Ports> Executor<P> {
-    /// Finishes or undoes what was left open, and then puts right what has no journal. What is in
-    /// flight in this process is left alone.
+    /// Finishes or undoes open updates, and then repairs containers without a journal. Leaves the
+    /// updates in flight of this process alone.
     pub(in crate::agent) async fn recover_open(
         &mut self,
         run: RecoveryRun,
@@ -60,7 +61,7 @@ impl<P: Ports> Executor<P> {
         let mut swept = Swept { run, taken_up, untouched: Ok(BTreeMap::new()) };
         let mut open = swept.open();
         open.extend(in_flight.iter().map(|name| (name.clone(), OpenUpdate::InFlight)));
-        // What was taken up is told also if the Engine has gone away by now.
+        // The results of the open updates are returned even if the Engine has gone away by now.
         swept.untouched = match self.context.list().await {
             Ok(list) => Ok(self.sweep(&open, &list).await),
             Err(error) => Err(error),
@@ -68,9 +69,9 @@ impl<P: Ports> Executor<P> {
         Ok(swept)
     }
 
-    /// Containers with our names and no journal are put right, or are left alone: then their
-    /// services are not to be touched either. A command without an agent watches them here; an
-    /// agent that goes on comes again.
+    /// Repairs containers that have our names and no journal, or leaves them alone; then their
+    /// services must not be touched either. A command without an agent watches them here until it
+    /// knows; an agent checks them again later.
     async fn sweep(
         &mut self,
         open: &BTreeMap<String, OpenUpdate>,

@@ -1,4 +1,4 @@
-//! How questions are taken: some are answered at once, the others begin a round or wait for the
+//! How the loop takes questions: it answers some at once; the others begin a round or wait for the
 //! executor.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -20,7 +20,7 @@ use crate::engine::Engine;
 use crate::observe;
 use crate::ports::Ports;
 
-/// The trigger of a question that a command without an agent carries out by itself.
+/// The trigger of a command that runs without an agent.
 const ALONE: Trigger = Trigger::Asked { id: 0, by: Asker::CommandLine };
 
 /// A question that waits for the executor, or for an update of its container.
@@ -35,7 +35,8 @@ pub(in crate::agent) enum WaitingKind {
 }
 
 impl WaitingAsk {
-    /// Takes the first question out that does not wait for an update of its own container.
+    /// Removes and returns the first question that does not wait for an update of its own
+    /// container.
     pub(in crate::agent) fn next(
         waiting: &mut VecDeque<Self>,
         in_flight: &BTreeSet<String>,
@@ -50,11 +51,11 @@ impl WaitingAsk {
 }
 
 impl<P: Ports> Agent<P> {
-    /// Answers a question, and does nothing else meanwhile except what belongs to it: for a command
-    /// without a running agent.
+    /// Answers one question and does only what belongs to it: for a command without a running
+    /// agent.
     ///
     /// # Errors
-    /// It could not be done; nothing was changed that the history does not tell of.
+    /// It could not be done. The history has everything that was changed.
     pub async fn answer<Q: Question>(&mut self, question: Q) -> Result<Q::Answer, AskError> {
         let (answer, mut answered) = oneshot::channel();
         self.take(Ask { trigger: ALONE, kind: question.into_ask(answer) }).await;
@@ -67,7 +68,7 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// Takes a question on.
+    /// Takes a question from the queue.
     pub(in crate::agent) async fn take(&mut self, Ask { trigger, kind }: Ask) {
         match kind {
             AskKind::Round(request, answer) => self.take_round(request, trigger, answer).await,
@@ -122,8 +123,9 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// Looks again at what a person has touched before the answer goes out, so that the person sees
-    /// the new state. A command without an agent shows nothing to anybody else.
+    /// Looks again at the containers that a command has changed, and then sends the answer, so that
+    /// the person sees the new state. A command without an agent has no other readers, so it skips
+    /// the look.
     pub(in crate::agent) async fn answer_after_look<T: Send + 'static>(
         &mut self,
         reply: Result<T, AskError>,
@@ -139,7 +141,7 @@ impl<P: Ports> Agent<P> {
         self.advance().await;
     }
 
-    /// Looks at containers outside of any round, and then does what waits for that.
+    /// Looks at containers outside of any round, and then runs `finish`.
     pub(in crate::agent) async fn look_once(
         &mut self,
         names: BTreeSet<String>,
@@ -150,9 +152,9 @@ impl<P: Ports> Agent<P> {
         self.begin(order, None).await;
     }
 
-    /// Checks the containers that follow what was pushed. There may be none: a registry reports
-    /// every push. A container that is asked or replaced at the moment is checked after that,
-    /// because what was pushed may be newer than the answer.
+    /// Checks the containers that follow the pushed tags. There may be none, because a registry
+    /// reports every push. A container that is being checked or replaced now is checked again
+    /// afterwards, because the push may be newer than the registry's answer.
     async fn check_pushed(&mut self, pushed: &[Push], trigger: Trigger) -> Result<usize, AskError> {
         let is_meant =
             |reference: &Reference| pushed.iter().any(|pushed| pushed.concerns(reference));
@@ -193,7 +195,7 @@ impl<P: Ports> Agent<P> {
     }
 }
 
-/// The image before, as if it were offered.
+/// The previous image, in the form of an offer.
 pub(in crate::agent) async fn kept_image<P: Ports>(
     ports: &P,
     observation: &Observation,

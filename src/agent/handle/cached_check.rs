@@ -1,4 +1,4 @@
-//! A check that is answered with what is known already: the registries are left alone.
+//! Answers a check from the snapshot, without asking any registry.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,8 @@ use crate::host::Host;
 use crate::ports::Ports;
 
 impl RoundEnd {
-    /// What was found within the last interval, if that will do and covers everybody in question.
+    /// The results of the last interval, if the request accepts them and they contain all of its
+    /// containers.
     #[must_use]
     pub fn known(request: &RoundRequest, snapshot: &Snapshot, now: DateTime<Utc>) -> Option<Self> {
         if !request.dry_run || !request.may_be_known || request.force {
@@ -33,16 +34,16 @@ impl RoundEnd {
 }
 
 impl<P: Ports> Agent<P> {
-    /// What is known, unless a container has come or gone since: a person who has just started one
-    /// wants to see it. That costs one question to the Engine. A container that is being replaced
-    /// is not gone, although nothing may bear its name for a moment.
+    /// The results of the snapshot, unless a container was created or removed since: a person who
+    /// has just started one wants to see it. This costs one question to the Engine. A container
+    /// that is being replaced counts as present, although no container has its name for a moment.
     pub(in crate::agent) async fn known(&mut self, request: &RoundRequest) -> Option<RoundEnd> {
         let snapshot = self.snapshot.borrow().clone();
         let known = RoundEnd::known(request, &snapshot, self.context.ports.host().now())?;
         let mut watched = self.watched().await.ok()?;
         let reported: BTreeSet<_> =
             snapshot.reports.iter().map(|report| report.subject.name.clone()).collect();
-        // Nor is one that an update has left without a container of its name.
+        // The same is true for a service that an update has left without a container of its name.
         let absent = self.names_at_work().into_iter().chain(self.open.keys().cloned());
         watched.extend(absent.filter(|name| reported.contains(name)));
         (reported == watched).then_some(known)

@@ -1,5 +1,5 @@
-//! Events of the agent: each gets its number, its time and its trigger, and goes to the sinks and
-//! to those who have subscribed to it.
+//! The events of the agent. Each gets a number, a time and a trigger, and goes to the sinks and to
+//! the subscribers.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,15 +15,15 @@ use crate::core::update::event::{Event, EventSink, Listener, NumberedEvent, Trig
 use crate::host::Host;
 use crate::ports::Ports;
 
-/// How many events a slow subscriber may lag behind before it misses some. A pull makes ten a
+/// How many events a slow subscriber may lag behind before it misses some. A pull sends ten per
 /// second.
 const EVENTS_BEHIND_MAX: usize = 512;
 
-/// How many past events are kept for a subscriber that comes back. An update has some thirty, and
-/// the progress of a pull is not kept.
+/// How many past events are kept for a subscriber that reconnects. An update has some thirty; the
+/// progress of a pull is not kept.
 const EVENTS_KEPT_MAX: usize = 64;
 
-/// The events of an agent. They outlive a change of its configuration.
+/// The events of an agent. They continue after a change of its configuration.
 pub struct Events {
     past: Mutex<Past>,
     live: broadcast::Sender<Arc<NumberedEvent>>,
@@ -42,7 +42,8 @@ struct Past {
 pub struct EventFilter {
     /// Events that belong to this question.
     pub ask: Option<u64>,
-    /// Events of these containers; absent: of all, and events of none.
+    /// Events of these containers; absent: events of all containers, and events that are about
+    /// none.
     pub containers: Option<BTreeSet<String>>,
 }
 
@@ -62,18 +63,18 @@ impl EventFilter {
 }
 
 impl Events {
-    /// Events that go to these sinks, in their order, besides subscribers.
+    /// Sends events to these sinks, in this order, and to subscribers.
     #[must_use]
     pub fn new(sinks: Vec<Arc<dyn EventSink>>) -> Arc<Self> {
         let live = broadcast::Sender::new(EVENTS_BEHIND_MAX);
         Arc::new(Self { past: Mutex::default(), live, sinks })
     }
 
-    /// Numbers an event, and passes it on.
+    /// Gives an event its number, and sends it.
     pub fn publish(&self, at: DateTime<Utc>, trigger: Trigger, event: Event) {
         let event = self.number(at, trigger, event);
         self.sinks.iter().for_each(|sink| sink.receive(&event));
-        // Most of the time there is no subscriber.
+        // An error only means that there is no subscriber.
         let _ = self.live.send(event);
     }
 
@@ -90,11 +91,12 @@ impl Events {
         event
     }
 
-    /// Subscribes to events from now on; with `after`, first to the kept ones that came after that
+    /// Subscribes to events from now on; with `after`, first to the kept events with a higher
     /// number.
     #[must_use]
     pub fn subscribe(&self, filter: EventFilter, after: Option<u64>) -> Subscription {
-        // Subscribed first, so that no event falls in between; one that is in both is passed once.
+        // It subscribes before it reads the kept events, so that it misses none. `next` skips an
+        // event that is in both.
         let live = self.live.subscribe();
         let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
         let last = after.unwrap_or(past.number);
@@ -103,24 +105,24 @@ impl Events {
     }
 }
 
-/// The events of a subscriber.
+/// The subscription of one subscriber.
 #[derive(Debug)]
 pub struct Subscription {
     past: VecDeque<Arc<NumberedEvent>>,
     live: broadcast::Receiver<Arc<NumberedEvent>>,
-    /// The number of the last event that was looked at.
+    /// The number of the last event that it has seen.
     last: u64,
     filter: EventFilter,
 }
 
 impl Subscription {
-    /// Replaces the filter, for events from now on.
+    /// Replaces the filter for the next events.
     pub fn narrow(&mut self, filter: EventFilter) {
         self.filter = filter;
     }
 
     /// The next event that the filter admits; `None` when the agent has ended. A subscriber that
-    /// lags too far behind misses some: their numbers are missing.
+    /// lags too far behind misses some, and sees that numbers are missing.
     pub async fn next(&mut self) -> Option<Arc<NumberedEvent>> {
         loop {
             let event = match self.past.pop_front() {
@@ -148,8 +150,7 @@ pub(in crate::agent) struct StepNews {
     pub(in crate::agent) step: Step,
 }
 
-/// Publishes the events of everything that one trigger has brought about, and tells the loop of the
-/// steps of updates.
+/// Publishes events with one trigger, and tells the loop which steps begin.
 pub(in crate::agent) struct Publisher<P> {
     pub(in crate::agent) ports: Arc<P>,
     pub(in crate::agent) events: Arc<Events>,
@@ -161,7 +162,7 @@ impl<P: Ports> Listener for Publisher<P> {
     fn receive(&self, event: &Event) {
         self.events.publish(self.ports.host().now(), self.trigger, event.clone());
         if let Event::StepBegun { subject, step } = event {
-            // A loop that has ended shows nothing any more. An update has eight steps, so the queue
+            // If the loop has ended, the step is dropped. An update has eight steps, so the queue
             // stays short.
             let _ = self.steps.send(StepNews { subject: subject.clone(), step: *step });
         }

@@ -1,12 +1,12 @@
-//! The one door to a running agent, for the control socket, webhooks and everybody else who asks.
+//! The interface of a running agent, for the control socket and webhooks.
 
-// The questions, and the type of each one's answer.
+// The questions, and the type of each answer.
 pub(in crate::agent) mod question;
 // How the loop answers them.
 pub(in crate::agent) mod answers;
 // A check that is answered from the snapshot.
 pub(in crate::agent) mod cached_check;
-// Events with number, time and cause, for those who subscribe.
+// Events with number, time and trigger, for subscribers.
 pub(in crate::agent) mod events;
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct Ask {
     pub(in crate::agent) kind: AskKind,
 }
 
-/// A question that the loop has taken.
+/// A question that was sent to the loop.
 #[derive(Debug)]
 pub struct Pending<T> {
     /// The number of the question; its events carry it.
@@ -39,17 +39,17 @@ pub struct Pending<T> {
 }
 
 impl<T> Pending<T> {
-    /// Waits for the answer. Dropping this detaches: what was asked is done all the same.
+    /// Waits for the answer. If this is dropped, the agent still does what was asked.
     ///
     /// # Errors
-    /// The agent says why not, or it ended first.
+    /// The agent's reason, or the agent ended first.
     pub async fn answer(&mut self) -> Result<T, AskError> {
         (&mut self.answer).await.unwrap_or(Err(AskError::Ended))
     }
 }
 
-/// The door to a running agent: questions with typed answers, events, and the snapshot. It stays
-/// valid when the agent starts again with another configuration.
+/// The interface of a running agent: questions with typed answers, events, and the snapshot. It
+/// stays valid when the agent starts again with another configuration.
 #[derive(Clone)]
 pub struct AgentHandle {
     asks: mpsc::Sender<Ask>,
@@ -74,14 +74,15 @@ impl AgentHandle {
     /// Asks, and waits for the answer.
     ///
     /// # Errors
-    /// The agent says why not, or it ended first.
+    /// The agent's reason, or the agent ended first.
     pub async fn ask<Q: Question>(&self, by: Asker, question: Q) -> Result<Q::Answer, AskError> {
         let (ask, mut pending) = self.prepare(by, question);
         self.asks.send(ask).await.map_err(|_| AskError::NotTaken)?;
         pending.answer().await
     }
 
-    /// Asks, and gives the number of the question at once, so that its events can be followed.
+    /// Asks, and returns the number of the question at once, so that the caller can follow its
+    /// events.
     ///
     /// # Errors
     /// Too many questions wait already, or the agent is ending.
@@ -102,7 +103,7 @@ impl AgentHandle {
         (ask, Pending { id, answer: receiver })
     }
 
-    /// Subscribes to events; with `after`, first to the kept ones after that number.
+    /// Subscribes to events; with `after`, first to the kept events with a higher number.
     #[must_use]
     pub fn subscribe(&self, filter: EventFilter, after: Option<u64>) -> Subscription {
         self.events.subscribe(filter, after)
@@ -114,10 +115,10 @@ impl AgentHandle {
         Arc::clone(&self.snapshot.borrow())
     }
 
-    /// What is wrong with the agent; `None` if it is healthy.
+    /// Why the agent is unhealthy; `None` if it is healthy.
     #[must_use]
     pub fn unhealthy_reason(&self) -> Option<String> {
-        // The loop holds the other end of the snapshot.
+        // The loop has the sender of the snapshot: if the sender is gone, the loop has ended.
         match self.snapshot.has_changed() {
             Err(_) => Some(LOOP_HAS_ENDED.to_owned()),
             Ok(_) => self.snapshot().unhealthy_reason(self.heart.overdue()),

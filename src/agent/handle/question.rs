@@ -1,5 +1,4 @@
-//! What can be asked of the agent. Each question has an answer of its own type, so nothing else can
-//! come back.
+//! The questions to the agent. Each question has its own type of answer.
 
 use tokio::sync::oneshot;
 
@@ -11,26 +10,25 @@ use crate::core::update::history::Record;
 use crate::engine::EngineError;
 use crate::journal::JournalError;
 
-/// Where the answer to a question goes. The asker may be gone by then; what was asked is done all
-/// the same.
+/// The sender of an answer. The receiver may be gone by then; the agent still does what was asked.
 pub(in crate::agent) type Answer<T> = oneshot::Sender<Result<T, AskError>>;
 
 /// A question to the agent.
 pub trait Question: Send + 'static {
-    /// What is answered.
+    /// The type of the answer.
     type Answer: Send + 'static;
 
-    /// The question as it travels to the loop.
+    /// The question as a message to the loop.
     #[doc(hidden)]
     fn into_ask(self, answer: oneshot::Sender<Result<Self::Answer, AskError>>) -> AskKind;
 }
 
-/// Checks the containers that these pushes concern. The answer is how many: their registries are
-/// asked now, or as soon as the containers are free.
+/// Checks the containers that follow these pushed tags. The answer is their number: their
+/// registries are asked now, or as soon as the containers are free.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckPushed(pub Vec<Push>);
 
-/// Rolls a container back to the image before.
+/// Rolls a container back to the previous image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RollBack {
     pub container: String,
@@ -39,23 +37,23 @@ pub struct RollBack {
 /// How a rollback by hand ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RollbackEnd {
-    /// It ended, one way or the other.
+    /// It ended, successful or not.
     Ended(Box<Record>),
-    /// The self-update helper carries it out: it is the agent's own container.
+    /// The self-update helper carries it out, because it is the agent's own container.
     SelfUpdating { container: String },
 }
 
-/// Forgets the refused digests of a container. The answer is how many.
+/// Forgets the refused digests of a container. The answer is their number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allow {
     pub container: String,
 }
 
-/// Finishes or undoes every update that was left open, also those that failed before.
+/// Finishes or undoes every open update, also those that failed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recover;
 
-/// What became of the updates that were left open.
+/// The result of the recovery of open updates.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RecoverEnd {
     /// The updates that ended now.
@@ -64,7 +62,7 @@ pub struct RecoverEnd {
     pub open: Vec<String>,
 }
 
-/// A question on its way to the loop, with the sender of its answer.
+/// A question with the sender of its answer, as a message to the loop.
 #[derive(Debug)]
 pub enum AskKind {
     Round(RoundRequest, Answer<RoundEnd>),
@@ -120,7 +118,7 @@ pub enum AskError {
     /// The round could not run at all.
     #[error(transparent)]
     Round(#[from] RoundError),
-    /// A "no" stands in the way of a rollback.
+    /// A "no" forbids the rollback.
     #[error("{container} cannot be rolled back: {reason}{detail}; {advice}")]
     No {
         container: String,
@@ -132,10 +130,10 @@ pub enum AskError {
     /// There is no image to roll back to.
     #[error("{container} cannot be rolled back: {detail}")]
     NothingBefore { container: String, detail: String },
-    /// The update was left open.
+    /// The update is still open.
     #[error("the rollback of {0} was left open; `pilotfish recover` finishes or undoes it")]
     LeftOpen(String),
-    /// More is asked of the agent than any person would ask.
+    /// More questions wait than a person would ask.
     #[error("{ROUNDS_MAX} rounds are in progress already; try again when some have ended")]
     TooMany,
     /// The queue of the loop is full, or the loop has ended.

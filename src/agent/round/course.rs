@@ -1,4 +1,4 @@
-//! The course of rounds: they begin, ask, and decide on what comes back.
+//! The course of a round: it begins, looks, asks registries, and decides.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::recover;
 use crate::registry::Registry;
 
 impl<P: Ports> Agent<P> {
-    /// Begins a round, over the list that the Engine gave just now, if it did.
+    /// Begins a round. `list` is the Engine's list of containers if the caller has just read it.
     ///
-    /// What was left open is taken up first. Where the Engine is away and that waits for it, the
+    /// Open updates are recovered first. If the Engine is away and the recovery waits for it, the
     /// round waits as well.
     pub(in crate::agent) async fn begin(
         &mut self,
@@ -43,7 +43,7 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// What a round starts from. What was left open is in the hands then, if there is anything.
+    /// Collects the input of a round. Starts the recovery of open updates if there are any.
     async fn find_out(
         &mut self,
         order: &QueuedRound,
@@ -64,7 +64,7 @@ impl<P: Ports> Agent<P> {
         let facts = self.facts(names, &order.request, list).await?;
         self.check_names(&order.request, &facts.list, &facts.open)?;
         let mut left = recover::left_behind(&facts.list, &open);
-        // An update may have begun behind the look at the journals, or ended behind the list.
+        // An update may have begun after the journals were read, or ended after the list was read.
         let in_flight = self.updates.names();
         left.retain(|name| !in_flight.contains(name));
         if may_settle && !left.is_empty() {
@@ -73,8 +73,8 @@ impl<P: Ports> Agent<P> {
         Ok(facts)
     }
 
-    /// Whom others ask already is left to them where only the schedule asks; whoever is in the
-    /// hands is looked at behind that.
+    /// Enters a round. A scheduled round skips containers that another round is already checking.
+    /// Any round looks at a container in an update or a recovery only after that has ended.
     fn enter(&mut self, order: QueuedRound, mut facts: LookFacts, busy: &BTreeSet<String>) {
         let defaults = &self.context.settings.defaults;
         let watched = observe::watched_names(&facts.list, defaults, &self.cache);
@@ -108,7 +108,7 @@ impl<P: Ports> Agent<P> {
         self.look(id, facts);
     }
 
-    /// Looks, behind the hooks that are to run before it.
+    /// Runs the pre-check hooks, and then looks.
     fn look(&mut self, id: RoundId, mut facts: LookFacts) {
         let Some(round) = self.rounds.get_mut(&id) else { return };
         let only_looks = round.order.request.dry_run || self.other_agent.is_some();
@@ -143,10 +143,10 @@ impl<P: Ports> Agent<P> {
         });
     }
 
-    /// Looks at these containers once more, from what holds now.
+    /// Looks at these containers once more, from the present state.
     pub(in crate::agent) async fn look_again(&mut self, id: RoundId, names: BTreeSet<String>) {
         let Some(round) = self.rounds.get(&id) else { return };
-        // What was done is reported as the schedule would see it.
+        // After an update the containers are reported as a scheduled round would see them.
         let request = match round.stage {
             Stage::Looking => round.order.request.clone(),
             _ => RoundRequest::default(),
@@ -157,7 +157,7 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// How they stand is not known any more: that is an error, of these containers alone.
+    /// The state of these containers is not known any more: reports an error for them only.
     fn could_not_look_again(&mut self, id: RoundId, names: &BTreeSet<String>, error: &RoundError) {
         let Some(mut round) = self.rounds.remove(&id) else { return };
         let detail = format!("it could not be looked at again: {error}");
@@ -171,7 +171,7 @@ impl<P: Ports> Agent<P> {
         self.rounds.insert(id, round);
     }
 
-    /// Takes in what came back from beside the loop, and goes on with it.
+    /// Handles the message of a task, and continues.
     pub(in crate::agent) async fn receive(&mut self, message: TaskResult<P>) {
         match message {
             TaskResult::HooksBefore(id, facts) => {
@@ -193,14 +193,14 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// Asks what is still open, each registry by itself.
+    /// Asks the registries what is still missing, each registry in its own task.
     fn ask_registries(&mut self, look: LookResult) {
         let LookResult { round: id, facts, observations, cache } = look;
         self.cache.merge(cache);
         self.is_answered(id);
         let Some(round) = self.rounds.get_mut(&id) else { return };
         let seen: BTreeSet<_> = observations.iter().map(|seen| seen.name.as_str()).collect();
-        // Nothing will be heard of a container that has just gone.
+        // No answer comes for a container that has just been removed.
         round.asked.retain(|name| seen.contains(name.as_str()) || !facts.names.contains(name));
         let groups = observe::by_registry(observations, &facts.circumstances);
         for (registry, mut observations) in groups {
@@ -217,7 +217,7 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// Takes in what was decided. What is to be carried out waits for the executor.
+    /// Handles decisions. Containers with an action then wait for the executor.
     fn decided(&mut self, look: LookResult, decisions: Vec<Decision>) {
         let LookResult { round: id, facts, observations, cache } = look;
         self.cache.merge(cache);
@@ -249,11 +249,11 @@ impl<P: Ports> Agent<P> {
         self.rounds.insert(id, round);
     }
 
-    /// A republished index is remembered, so that its manifest is asked for only once. Where that
-    /// cannot be written, it is asked for again.
+    /// Remembers a republished index, so that its manifest is fetched only once. If it cannot be
+    /// written, the manifest is fetched again.
     fn remember_republished(&self, facts: &LookFacts, decided: (&[Observation], &[Decision])) {
         if let Err(error) = self.try_to_remember(facts, decided) {
-            self.context.warn(format!("what was found is not remembered: {error}"));
+            self.context.warn(format!("the results of this round cannot be remembered: {error}"));
         }
     }
 
@@ -270,7 +270,8 @@ impl<P: Ports> Agent<P> {
         if !may_have_news && !has_origin(observations, &facts.circumstances) && !has_new_host {
             return Ok(());
         }
-        // Read again: an update that ended meanwhile may have written it.
+        // The memory is read again, because an update that ended in the meantime may have written
+        // it.
         let mut memory = state.memory()?;
         let mut is_news =
             observe::remember_origins(&mut memory, observations, &facts.circumstances);
@@ -298,8 +299,8 @@ fn may_be_news(decision: &Decision, observation: &Observation) -> bool {
     matches!(decision, Decision::Republished(_)) || observation.refusal.is_some()
 }
 
-/// A bad image under a new index is recognised by its manifest; the index is remembered as well,
-/// so that the next round need not ask what is behind it.
+/// A bad image under a new index is recognised by its manifest. The index is remembered as well, so
+/// that the next round need not fetch its manifest.
 fn refuse_index(memory: &mut Memory, observation: &Observation) -> bool {
     let (Some(refusal), Some(index)) = (&observation.refusal, observation.offered.digest()) else {
         return false;

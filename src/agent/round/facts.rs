@@ -1,4 +1,4 @@
-//! What a look starts from, found out when it begins and the same for all of its containers.
+//! The input of a look. It is collected once, and is the same for all containers of the look.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,17 +19,17 @@ use crate::registry::Registry;
 /// What a look starts from.
 #[derive(Debug)]
 pub(in crate::agent) struct LookFacts {
-    /// Whom it is about.
+    /// The containers of the look.
     pub(in crate::agent) names: Names,
-    /// What holds for the whole of the look.
+    /// What is the same for the whole look.
     pub(in crate::agent) circumstances: Circumstances,
     /// Every container that the Engine has.
     pub(in crate::agent) list: Vec<Listed>,
-    /// What is remembered.
+    /// The memory: refused digests, known images.
     pub(in crate::agent) memory: Memory,
     /// Updates that were left open, by container.
     pub(in crate::agent) open: BTreeMap<String, OpenUpdate>,
-    /// How many acts had ended before.
+    /// How many updates and executor tasks had ended before.
     pub(in crate::agent) acts: u64,
 }
 
@@ -71,15 +71,15 @@ impl LookFacts {
 }
 
 impl<P: Ports> Agent<P> {
-    /// Every container that the Engine has. Whose labels they have is known from then on.
+    /// All containers of the Engine. Learns the labels of their images.
     pub(in crate::agent) async fn list(&mut self) -> Result<Vec<Listed>, EngineError> {
         let list = self.context.list().await?;
         self.cache.learn_image_labels(self.context.ports.engine(), &list).await;
         Ok(list)
     }
 
-    /// What of images' labels does not count, told once for each container. Gives it for the
-    /// containers of a request.
+    /// Finds labels of images that do not count, and warns about each container once. Returns those
+    /// of the containers of a request.
     pub(in crate::agent) fn list_ignored_labels(
         &self,
         request: &RoundRequest,
@@ -98,8 +98,8 @@ impl<P: Ports> Agent<P> {
         all
     }
 
-    /// Finds out what a look starts from; the list is that which the Engine gave just now, if it
-    /// did.
+    /// Collects the input of a look. `list` is the Engine's list of containers if the caller has
+    /// just read it.
     pub(in crate::agent) async fn facts(
         &mut self,
         names: Names,
@@ -119,8 +119,8 @@ impl<P: Ports> Agent<P> {
         Ok(LookFacts { names, circumstances, list, memory, open, acts: self.acts })
     }
 
-    /// What was left behind without a journal, as the hands have found it. A look touches nothing,
-    /// so it proves nothing: names are all that it has.
+    /// Containers without a journal that have our names, as the executor has judged them. A dry run
+    /// proves nothing by itself, so for it such a container is unproven.
     fn orphaned_services(
         &self,
         list: &[Listed],
@@ -142,7 +142,7 @@ impl<P: Ports> Agent<P> {
         recover::left_behind(list, open).into_iter().filter_map(known).collect()
     }
 
-    /// What holds for the whole of a look.
+    /// What is the same for a whole look.
     pub(in crate::agent) fn circumstances(&self, request: &RoundRequest) -> Circumstances {
         let (ports, settings) = (&self.context.ports, &self.context.settings);
         Circumstances {
@@ -158,8 +158,9 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// The containers of updates that are open, as the hands know them. One of which nobody knows
-    /// was left by an earlier process; then the Engine tells whether its service runs.
+    /// The containers of open updates, in the state that the recovery knows. An update that the
+    /// recovery does not know was left by an earlier process; then the Engine is asked whether its
+    /// service runs.
     pub(in crate::agent) async fn open_updates(
         &self,
     ) -> Result<BTreeMap<String, OpenUpdate>, JournalError> {
@@ -178,8 +179,8 @@ impl<P: Ports> Agent<P> {
         Ok(open)
     }
 
-    /// Every name of a request is that of a watched container, or of one whose update is under way
-    /// or was left open: nothing may bear its name at the moment.
+    /// Checks that every name of a request is a watched container, or a container whose update is
+    /// in progress or open: such a service may have no container of its name at the moment.
     pub(in crate::agent) fn check_names(
         &self,
         request: &RoundRequest,
@@ -201,7 +202,8 @@ impl<P: Ports> Agent<P> {
         if unknown.is_empty() { Ok(()) } else { Err(RoundError::UnknownNames(unknown)) }
     }
 
-    /// Registries are asked where the Engine would ask. It may not have been there at the start.
+    /// Reads the Engine's registry settings, if they are not known yet. The Engine may have been
+    /// away at the start.
     async fn follow_engine(&mut self) -> Result<(), RoundError> {
         if !self.mirrors_are_known {
             self.context.engine_info().await?;

@@ -1,15 +1,15 @@
-//! One round as a value: what it is about, what it still waits for, and what it has found so far.
+//! One round as a value: its request, what it waits for, and its results so far.
 //!
-//! Several may be under way: a container with a schedule of its own, a push or a person does not
-//! wait for a registry that others wait for.
+//! Several rounds may be in progress: a container with its own schedule, a webhook or a command
+//! does not wait for a registry that another round waits for.
 
-// What a round starts from: the list, the journals, the memory.
+// The input of a round: the list, the journals, the memory.
 pub(in crate::agent) mod facts;
-// It begins, looks, asks, and takes in what was decided.
+// It begins, looks, asks, and handles decisions.
 pub(in crate::agent) mod course;
-// What follows: waiting updates, hooks, the second look, the answer.
+// Then: waiting updates, hooks, the second look, the answer.
 pub(in crate::agent) mod stages;
-// What a round shows in the snapshot.
+// What a round publishes in the snapshot.
 pub(in crate::agent) mod publish;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -37,15 +37,15 @@ use facts::LookFacts;
 pub struct RoundRequest {
     /// Only these containers; `None`: all that are watched.
     pub names: Option<BTreeSet<String>>,
-    /// Not these: they have a schedule of their own.
+    /// Not these, because they have their own schedule.
     pub except: BTreeSet<String>,
-    /// Windows and refusals do not hold; safety does.
+    /// Ignore windows and refusals, never safety.
     pub force: bool,
-    /// A person names the containers: a pause after tries that failed does not hold.
+    /// Ignore the pause after failed tries: a person names the containers.
     pub tries_at_once: bool,
-    /// Decide, and leave it at that.
+    /// Only decide.
     pub dry_run: bool,
-    /// With `dry_run`: what was found within the last interval will do, where it still holds.
+    /// With `dry_run`: results of the last interval are enough, if they are still valid.
     pub may_be_known: bool,
 }
 
@@ -54,19 +54,19 @@ pub struct RoundRequest {
 pub struct RoundEnd {
     /// When the containers were looked at.
     pub checked_at: DateTime<Utc>,
-    /// What was found, by name.
+    /// The results, by name.
     pub reports: Vec<Report>,
-    /// What would be done, by name. Filled by a dry run alone.
+    /// What would be done, by name. Only a dry run fills it.
     pub outlines: Vec<Outline>,
     /// The updates that were carried out in this round.
     pub records: Vec<Record>,
     /// Earlier updates that had been left open, and ended now.
     pub recovered: Vec<Record>,
-    /// What the registries say of their quotas, by registry.
+    /// What the registries say about their quotas, by registry.
     pub quotas: BTreeMap<String, Quota>,
     /// Labels of images that do not count.
     pub ignored_labels: Vec<IgnoredLabels>,
-    /// The agent's own container, where a helper updates it from now on.
+    /// The agent's own container, if the self-update helper updates it from now on.
     pub self_updating: Option<String>,
 }
 
@@ -96,25 +96,26 @@ impl From<RecoverError> for RoundError {
     }
 }
 
-/// Tells rounds apart, in the order in which they began.
+/// Identifies a round; IDs count up.
 pub(in crate::agent) type RoundId = u64;
 
-/// Who hears how a round ended.
+/// What receives the result of a round.
 pub(in crate::agent) enum Reply {
-    /// The snapshot and the metrics alone.
+    /// Only the snapshot and the metrics.
     Nobody,
-    /// The asker as well.
+    /// Also a command.
     Asker(Answer<RoundEnd>),
-    /// Nobody: it only looks again at what was touched, so nothing is counted. What waits for the
-    /// look, such as the answer to a person who touched it, is sent at its end.
+    /// Nothing: the round only looks again at containers that were changed, so it does not count as
+    /// a check. At its end it runs the given function, for example to answer the command that
+    /// changed them.
     After(Option<Finish>),
 }
 
-/// What is done at the end of a look.
+/// The function that runs at the end of a look.
 pub(in crate::agent) type Finish = Box<dyn FnOnce() + Send>;
 
 impl Reply {
-    /// Sends the answer. The asker may be gone by then.
+    /// Sends the result. The receiver may be gone by then.
     pub(in crate::agent) fn send(self, ended: Result<RoundEnd, RoundError>) {
         match self {
             Self::Nobody | Self::After(None) => {}
@@ -126,13 +127,13 @@ impl Reply {
     }
 }
 
-/// A round that is to begin.
+/// A round that has not begun.
 pub(in crate::agent) struct QueuedRound {
     pub(in crate::agent) request: RoundRequest,
     pub(in crate::agent) trigger: Trigger,
     pub(in crate::agent) reply: Reply,
     pub(in crate::agent) begun: Instant,
-    /// Whether it has waited for the Engine already, which is done once.
+    /// Whether it has already waited for the Engine. It waits only once.
     pub(in crate::agent) has_waited: bool,
 }
 
@@ -141,57 +142,57 @@ impl QueuedRound {
         Self { request, trigger, reply, begun: Instant::now(), has_waited: false }
     }
 
-    /// Whether no asker waits for it.
+    /// Whether no command waits for it.
     pub(in crate::agent) fn is_due(&self) -> bool {
         matches!(self.reply, Reply::Nobody)
     }
 }
 
-/// Where a round stands. What still waits for a registry or for an update keeps it there.
+/// The stage of a round. A round stays in a stage until it waits for no registry and no update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::agent) enum Stage {
-    /// Its containers are looked at, and what was decided is carried out.
+    /// Looks at its containers and carries out the decisions.
     Looking,
-    /// What was touched is looked at once more.
+    /// Looks once more at the containers that it has touched.
     Reporting,
-    /// The agent's own container goes to a helper, behind everything else.
+    /// Hands the agent's own container over to the self-update helper, after everything else.
     HandingOver,
-    /// Images that nobody waits for any more are dropped.
+    /// Drops images that are not needed any more.
     Dropping,
-    /// The hooks after the round run.
+    /// Runs the post-check hooks.
     Hooks,
 }
 
-/// A container for which something is to be done.
+/// A container with an action to carry out.
 pub(in crate::agent) struct DueContainer {
     pub(in crate::agent) observation: Observation,
     pub(in crate::agent) facts: Arc<LookFacts>,
-    /// What was decided when it was looked at.
+    /// The decision of the look.
     pub(in crate::agent) decision: Decision,
 }
 
-/// A round under way.
+/// A round in progress.
 pub(in crate::agent) struct Round {
     pub(in crate::agent) order: QueuedRound,
     pub(in crate::agent) stage: Stage,
     pub(in crate::agent) end: RoundEnd,
-    /// Whom it would be about if others did not ask them, or work on them, already.
+    /// The containers that it leaves to other rounds or updates.
     pub(in crate::agent) skipped: BTreeSet<String>,
-    /// How its containers were reported before.
+    /// The earlier reports of its containers.
     pub(in crate::agent) before: Vec<Report>,
     /// How many questions to the Engine, or hooks, it waits for.
     pub(in crate::agent) questions: usize,
-    /// The containers that wait for what their registry answers.
+    /// The containers that wait for their registry's answer.
     pub(in crate::agent) asked: BTreeSet<String>,
-    /// The containers that wait for the end of an update, or of recovery.
+    /// The containers that wait for the end of an update or of recovery.
     pub(in crate::agent) waiting: BTreeSet<String>,
-    /// What is to be carried out, in this order.
+    /// The actions to carry out, in this order.
     pub(in crate::agent) due: VecDeque<DueContainer>,
-    /// How many updates, and acts of the executor, it waits for.
+    /// How many updates, and tasks of the executor, it waits for.
     pub(in crate::agent) acting: usize,
-    /// Updates that were left open, as it saw them last.
+    /// Open updates, as it saw them last.
     pub(in crate::agent) open: BTreeMap<String, OpenUpdate>,
-    /// What was updated or fetched, or was meant to be.
+    /// The containers that it updated or pulled an image for, or tried to.
     pub(in crate::agent) touched: BTreeSet<String>,
     /// The agent's own container.
     pub(in crate::agent) own: Option<DueContainer>,
@@ -225,7 +226,7 @@ impl Round {
             && self.acting == 0
     }
 
-    /// The agent is to end: nothing more is asked or begun.
+    /// The agent is ending: drops everything that has not begun.
     pub(in crate::agent) fn cancel_remaining(&mut self) {
         self.questions = 0;
         self.asked.clear();
@@ -234,15 +235,15 @@ impl Round {
         self.own = None;
     }
 
-    /// What would be done, for a dry run.
+    /// Adds the plan of a decision to the result of a dry run.
     pub(in crate::agent) fn outline(&mut self, decision: &Decision) {
         if let Decision::Update(plan) | Decision::HandOver(plan) = decision {
             self.end.outlines.push(Outline::of(plan));
         }
     }
 
-    /// Whether every container of it could be checked; those that were left to others by their
-    /// latest report.
+    /// Whether every container could be checked. For containers that it left to other rounds their
+    /// latest report counts.
     pub(in crate::agent) fn has_succeeded(&self, latest: &[Report]) -> bool {
         let is_checked = |report: &Report| report.verdict != Verdict::Error;
         let of = |name: &String| latest.iter().find(|report| report.subject.is_container(name));

@@ -1,4 +1,4 @@
-//! What the snapshot, the metrics and the log are told of containers and rounds.
+//! What containers and rounds show in the snapshot, the metrics and the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::core::update::event::Event;
 use crate::ports::Ports;
 
 impl<P: Ports> Agent<P> {
-    /// Shows how these containers stand now, in a round and to everybody. Nothing is published
-    /// where they stand as before.
+    /// Adds these reports to a round and to the snapshot. Nothing is published if nothing has
+    /// changed.
     pub(in crate::agent) fn show(&self, round: &mut Round, reports: &[Report]) {
         let names: BTreeSet<_> = reports.iter().map(|report| report.subject.clone()).collect();
         let is_meant = |report: &Report| names.contains(&report.subject);
@@ -36,8 +36,8 @@ impl<P: Ports> Agent<P> {
         round.end.reports = own.chain(reports.iter().cloned()).collect();
     }
 
-    /// Containers that are not watched any more are shown no longer. One that is being replaced is
-    /// not gone, although nothing may bear its name for a moment.
+    /// Removes containers from the snapshot that are not watched any more. A container that is
+    /// being replaced stays, although no container has its name for a moment.
     pub(in crate::agent) fn forget_removed(&mut self, watched: &BTreeSet<String>) {
         let at_work = self.names_at_work();
         let is_there = |name: &String| {
@@ -55,8 +55,8 @@ impl<P: Ports> Agent<P> {
         });
     }
 
-    /// Shows which updates could be neither finished nor undone: also where nothing bears the
-    /// container's name any more, or nothing that is watched.
+    /// Publishes the updates that can be neither finished nor undone, even if no container, or no
+    /// watched one, has the name any more.
     pub(in crate::agent) fn show_stuck(&self, open: &BTreeMap<String, OpenUpdate>) {
         let those = |is_meant: fn(&OpenUpdate) -> bool| {
             let meant = open.iter().filter(|(_, open)| is_meant(open));
@@ -67,7 +67,7 @@ impl<P: Ports> Agent<P> {
         self.publish(|snapshot| (snapshot.stuck, snapshot.down) = (stuck, down));
     }
 
-    /// Shows the updates in flight, and the step of each.
+    /// Publishes the updates in flight, and the step of each.
     pub(in crate::agent) fn show_in_flight(&self) {
         let shown = self.updates.shown();
         if self.snapshot.borrow().in_flight != shown {
@@ -89,11 +89,11 @@ impl<P: Ports> Agent<P> {
         order.reply.send(Err(error));
     }
 
-    /// What the snapshot, the metrics and the log say of a round that ended.
+    /// Publishes the end of a round in the snapshot, the metrics and the log.
     pub(in crate::agent) fn tell(&mut self, round: &Round) {
         let took = round.order.begun.elapsed();
         let end = &round.end;
-        // One that began before another that ended already tells nothing newer than that.
+        // A round that began before another ended round has nothing newer to say.
         let is_latest = self.latest.is_none_or(|latest| latest <= round.order.begun);
         self.latest = self.latest.max(Some(round.order.begun));
         let succeeded = round.has_succeeded(&self.snapshot.borrow().reports);
@@ -115,7 +115,7 @@ impl<P: Ports> Agent<P> {
         listener.receive(&Event::RoundEnded { containers, news, took });
     }
 
-    /// Shows how many digests are refused, by subject.
+    /// Publishes how many digests are refused, by subject.
     pub(in crate::agent) fn show_refused(&self) {
         let memory = self.context.ports.state().memory().unwrap_or_default();
         let count = |(subject, refusals): (&Subject, &Vec<_>)| (subject.clone(), refusals.len());
@@ -126,8 +126,8 @@ impl<P: Ports> Agent<P> {
     }
 }
 
-/// The reports that say something else than before. A container that is seen for the first time
-/// and is up to date is no news.
+/// The reports that differ from before. A container that is seen for the first time and is up to
+/// date is not news.
 fn news(before: &[Report], now: &[Report]) -> Vec<Report> {
     let is_news = |report: &&Report| {
         let earlier = before.iter().find(|earlier| earlier.subject == report.subject);

@@ -1,4 +1,4 @@
-//! From stage to stage: what a round does when nothing of it is open any more, until it ends.
+//! The stages of a round: what it does when it waits for nothing in a stage, until it ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::ports::Ports;
 use crate::registry::Registry;
 
 impl<P: Ports> Agent<P> {
-    /// Moves a round on that waits for nothing more. Says whether there was one.
+    /// Moves one round on that waits for nothing. Returns whether there was one.
     pub(in crate::agent) async fn move_on(&mut self) -> bool {
         let at_work = self.names_at_work();
         let is_free = |name: &String| !at_work.contains(name);
@@ -40,7 +40,7 @@ impl<P: Ports> Agent<P> {
         false
     }
 
-    /// Whether a round came further.
+    /// Moves a round to its next stage. Returns whether it could.
     async fn next_stage(&mut self, id: RoundId) -> bool {
         let is_ending = self.is_ending();
         let Some(round) = self.rounds.get_mut(&id) else { return false };
@@ -82,8 +82,8 @@ impl<P: Ports> Agent<P> {
         true
     }
 
-    /// Drops images that were fetched ahead and are not wanted any more. Nothing is asked where
-    /// there are none, and hands that are at work do it behind another round.
+    /// Drops images that were pulled before their window and are not needed any more. If the
+    /// executor is busy, a later round does it.
     async fn drop_superseded(&mut self, id: RoundId) {
         if self.executor.is_none() {
             return;
@@ -105,13 +105,13 @@ impl<P: Ports> Agent<P> {
         let (context, names) = (self.context.clone(), Names::of(&round.order.request));
         let cache = Arc::clone(&self.cache);
         self.tasks.look(async move {
-            // An Engine that is away by now is told of by the next round.
+            // If the Engine is away by now, the next round reports it.
             let _ = context.run_hooks(Moment::PostCheck, &names, cache).await;
             TaskResult::HooksAfter(id)
         });
     }
 
-    /// The end of a round is told to everybody who hears of it.
+    /// Ends a round: reports its result.
     fn finish(&mut self, id: RoundId) {
         let Some(mut round) = self.rounds.remove(&id) else { return };
         self.report_missing(&mut round);
@@ -125,8 +125,8 @@ impl<P: Ports> Agent<P> {
         round.order.reply.send(Ok(round.end));
     }
 
-    /// Reports on the services of a round that an update has left without any container of their
-    /// name: nobody sees them in the Engine's list.
+    /// Reports services of a round that an update has left without a container of their name: they
+    /// are not in the Engine's list.
     fn report_missing(&self, round: &mut Round) {
         let names = Names::of(&round.order.request);
         let is_broken =

@@ -1,4 +1,5 @@
-//! The helper's part: the ordinary update of the agent's container, from a container beside it.
+//! The self-update helper's part: the ordinary update of the agent's container, from another
+//! container.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,22 +15,21 @@ use crate::engine::Engine;
 use crate::ports::Ports;
 use crate::recover;
 
-/// The pause before something is tried again that the Engine's absence, or a busy container, cut
-/// short.
+/// The pause before another try, if the Engine was away or a container was busy.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// What a try came to.
+/// The result of a try.
 enum AttemptResult {
-    /// It is over, one way or the other.
+    /// It is over, successful or not.
     Over,
     /// The Engine was away.
     NotYet,
 }
 
 impl<P: Ports> Agent<P> {
-    /// Does what was asked of a helper, with the lock in hand: ends the update that is open, or
-    /// begins it, and then says that it is the agent's turn. Killed at any point, it does the same
-    /// once more, and nothing twice.
+    /// Does the task of the helper while it has the lock: ends the open update, or begins it, and
+    /// then gives the turn to the agent. After a kill at any point it does the same again, and
+    /// nothing twice.
     ///
     /// # Errors
     /// The state directory cannot be used.
@@ -41,7 +41,8 @@ impl<P: Ports> Agent<P> {
         };
         let mut is_tried = self.is_open(&self_update)?;
         while !self.context.stop.is_cancelled() {
-            // It works for the agent of this state directory, and holds the Engine in its place.
+            // The helper works for the agent of this state directory, and takes the Engine's lock
+            // in its place.
             if !matches!(self.hold_engine().await, Ok(None)) {
                 let _ = self.context.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
                 continue;
@@ -66,7 +67,8 @@ impl<P: Ports> Agent<P> {
         Ok(open.iter().any(|journal| journal.header.plan.main.container == self_update.container))
     }
 
-    /// Whether no update of the agent's container is open any more, or none that can be ended.
+    /// Whether no update of the agent's container is open any more, except one that cannot be
+    /// ended.
     async fn recover_self(&mut self, self_update: &SelfUpdate) -> bool {
         let run = self.recovery.begin_run(false, BTreeSet::new());
         match recover::take_up(self.context.for_updates(), &run).await {
@@ -80,14 +82,15 @@ impl<P: Ports> Agent<P> {
                 )
             }
             Err(error) => {
-                self.context.warn_of(self_update, format!("recovery is tried again: {error}"));
+                self.context
+                    .warn_of(self_update, format!("recovery failed and is tried again: {error}"));
                 false
             }
         }
     }
 
-    /// Begins the update. Where another container bears the name by now, it was done already, or a
-    /// person was faster.
+    /// Begins the update. If another container has the name by now, the update was done already, or
+    /// a person replaced the container.
     async fn begin_for(&mut self, self_update: &SelfUpdate) -> AttemptResult {
         match self.context.ports.engine().inspect(&self_update.container).await {
             Err(_) => return AttemptResult::NotYet,
@@ -120,8 +123,8 @@ impl<P: Ports> Agent<P> {
         AttemptResult::Over
     }
 
-    /// The agent found nothing in the way of the update, and the helper did: where that is more
-    /// than a registry that is away, it is not handed over for ever.
+    /// The agent found no reason against the update, but the helper did. If the reason is more than
+    /// a registry that does not answer, the try counts, so that the number of tries has a limit.
     fn count_refusal_to_begin(&self, self_update: &SelfUpdate, end: &RoundEnd) {
         let report =
             end.reports.iter().find(|report| report.subject.is_container(&self_update.container));

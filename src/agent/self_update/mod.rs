@@ -1,7 +1,8 @@
-//! The agent's own container: a helper updates it, and whoever gets the lock of the state directory
-//! settles what is left. `core::update::handover` has the rules, `assist` is the helper's part.
+//! The agent's own container. The self-update helper updates it, and the process that gets the lock
+//! of the state directory settles what is left. `core::update::self_update` has the rules, `assist`
+//! is the helper's part.
 
-// The helper: how it is created, found and removed.
+// The helper's part of an update.
 mod helper;
 
 use std::time::Duration;
@@ -27,30 +28,30 @@ use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
 use crate::ports::Ports;
 
-/// How long an agent whose update is in the hands of a helper may take to reach the Engine. One
-/// that cannot is no good, and should fail while the container before it is still there.
+/// How long a new agent may take to reach the Engine while the helper verifies it. An agent that
+/// cannot reach it must fail while the old container is still there.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often it tries.
 const ENGINE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Why the agent's own container could not be handed over, or taken back.
+/// Why the agent's own container could not be handed over to the helper, or taken back.
 #[derive(Debug, thiserror::Error)]
 pub enum SelfUpdateError {
-    /// The Engine.
+    /// An error of the Engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The state directory.
+    /// An error of the state directory.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The container is not what it was when this was decided.
+    /// The container has changed since the decision.
     #[error("{0}")]
     Unfit(String),
 }
 
 impl<P: Ports> Context<P> {
-    /// Hands the agent's own container over, and says whether a helper has it from now on. One
-    /// that cannot be made counts as a try in vain: the agent goes on.
+    /// Hands the agent's own container over to a helper. Returns whether a helper updates it from
+    /// now on. If no helper can be created, that counts as a failed try, and the agent continues.
     pub(in crate::agent) async fn hand_over(
         &self,
         plan: &Plan,
@@ -66,13 +67,14 @@ impl<P: Ports> Context<P> {
         let asked =
             self.start_self_update_helper(&self_update, original, &plan.main.recreation).await;
         if let Err(error) = &asked {
-            self.warn_of(&self_update, format!("no helper could be made: {error}"));
+            self.warn_of(&self_update, format!("no self-update helper could be created: {error}"));
             self.take_back(&self_update, &error.to_string()).await;
         }
         asked.is_ok()
     }
 
-    /// The helper never began. What cannot be tidied up now is when the agent starts again.
+    /// The helper never began. What cannot be cleaned up now is cleaned up at the agent's next
+    /// start.
     async fn take_back(&self, self_update: &SelfUpdate, why: &str) {
         if let Err(error) = self.count_in_vain(self_update, why) {
             self.warn_of(self_update, error.to_string());
@@ -80,7 +82,7 @@ impl<P: Ports> Context<P> {
         self.tidy_up(self_update).await;
     }
 
-    /// What was asked is on the disk before the helper is there, so that nobody else begins.
+    /// The task is written to disk before the helper exists, so that no other process begins it.
     async fn start_self_update_helper(
         &self,
         self_update: &SelfUpdate,
@@ -103,8 +105,8 @@ impl<P: Ports> Context<P> {
         Ok(())
     }
 
-    /// The newest update that was told of. Where an earlier helper was not tidied up after, that is
-    /// what was the newest when it was asked.
+    /// The newest update that was reported. If an earlier helper was not cleaned up, this is the
+    /// value from before that helper.
     fn reported_until(&self) -> Result<String, JournalError> {
         let state = self.ports.state();
         if let Some(known) = state.self_update()?.and_then(|asked| asked.reported_until) {
@@ -114,8 +116,8 @@ impl<P: Ports> Context<P> {
         Ok(newest.map_or(String::new(), |record| record.id))
     }
 
-    /// Settles what a helper, or an agent before this one, has left. Says whether there is work for
-    /// this agent; where there is not, a helper has it.
+    /// Settles what a helper or an earlier agent has left. Returns `true` if this agent may work,
+    /// and `false` if a helper works.
     pub(in crate::agent) async fn settle(&self) -> Result<bool, SelfUpdateError> {
         let self_update = self.ports.state().self_update()?;
         let own = self.own_journal()?;
@@ -138,7 +140,8 @@ impl<P: Ports> Context<P> {
         }
     }
 
-    /// A helper that finds the journal open ends it, whatever it was begun for.
+    /// Creates another helper for an open journal. The helper ends the update, no matter which task
+    /// it began with.
     async fn make_another_helper(
         &self,
         journal: &UpdateJournal,
@@ -151,8 +154,9 @@ impl<P: Ports> Context<P> {
             .await
     }
 
-    /// A person insists: one more helper for an update of the agent's own container that others
-    /// could not end. Says whether there is one; what it comes to shows in the history.
+    /// A person ran `recover`: creates one more helper for an update of the agent's own container
+    /// that earlier helpers could not end. Returns whether there is a helper. The history shows the
+    /// result.
     pub(in crate::agent) async fn recover_itself(&self) -> bool {
         let Ok(Some(journal)) = self.own_journal() else { return false };
         if !self.is_resident {
@@ -160,30 +164,32 @@ impl<P: Ports> Context<P> {
         }
         let made = self.make_another_helper(&journal, 1).await;
         if let Err(error) = &made {
-            self.warn(format!("no helper could be made: {error}"));
+            self.warn(format!("no self-update helper could be created: {error}"));
         }
         made.is_ok()
     }
 
-    /// The open update of the container in which this very agent runs.
+    /// The open update of the container in which this agent runs.
     fn own_journal(&self) -> Result<Option<UpdateJournal>, JournalError> {
         let Some(own) = self.ports.host().own_container() else { return Ok(None) };
         let open = self.ports.state().open_journals()?;
         Ok(open.into_iter().find(|journal| journal.concerns(&own)))
     }
 
-    /// The helper goes, and the image with it that it alone still used; then what was asked. Only
-    /// then is it told what the helper has ended, whose log and metrics went with it: once.
+    /// Removes the helper, then its image if nothing else uses it, then the task. After that it
+    /// reports, once, the updates that the helper ended, because the helper's log and metrics are
+    /// gone.
     async fn tidy_up(&self, self_update: &SelfUpdate) {
         if let Err(error) = self.try_to_tidy_up(self_update).await {
-            self.warn_of(self_update, format!("the helper stays for now: {error}"));
+            self.warn_of(self_update, format!("the helper could not be removed yet: {error}"));
         }
     }
 
     async fn try_to_tidy_up(&self, self_update: &SelfUpdate) -> Result<(), SelfUpdateError> {
         self.remove_helper(self_update).await?;
         match execute::drop_if_unused(self.ports.engine(), &self_update.image_id).await {
-            // Such as one that an image of the user's was built on: it would be so every time.
+            // For example, a person's image was built on this image; this would be the same at each
+            // try.
             Ok(()) | Err(EngineError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -195,8 +201,8 @@ impl<P: Ports> Context<P> {
         Ok(())
     }
 
-    /// It ends by itself when it is told to. The volumes are the agent's. What bears its name and
-    /// is no helper stays, and is told.
+    /// Removes the helper. It ends when it is stopped. Its volumes are the agent's. A container
+    /// that has the helper's name and is not a helper stays, and the log says so.
     async fn remove_helper(&self, self_update: &SelfUpdate) -> Result<(), EngineError> {
         let engine = self.ports.engine();
         let Some(found) = engine.inspect(&self_update.helper()).await? else { return Ok(()) };
@@ -212,8 +218,8 @@ impl<P: Ports> Context<P> {
         Ok(())
     }
 
-    /// An update that never came to its beginning is counted like one that was cut short, so that
-    /// it is not tried for ever.
+    /// Counts an update that never began like an interrupted one, so that the number of tries has a
+    /// limit.
     pub(in crate::agent) fn count_in_vain(
         &self,
         self_update: &SelfUpdate,
@@ -249,7 +255,7 @@ impl<P: Ports> Context<P> {
         }
     }
 
-    /// An agent that cannot read it could not go on with it either.
+    /// Reads the state directory. An agent that cannot read it could not continue its work either.
     fn read_what_others_wrote(&self) -> Result<(), JournalError> {
         let state = self.ports.state();
         state.memory()?;
@@ -285,7 +291,7 @@ impl<P: Ports> Context<P> {
         self.warn_about(self_update.container.clone(), detail);
     }
 
-    /// Says in the file that the helper has nothing more to do.
+    /// Writes into the file that the helper has nothing more to do.
     pub(in crate::agent) fn release_lock_to_agent(
         &self,
         self_update: &SelfUpdate,
@@ -295,24 +301,24 @@ impl<P: Ports> Context<P> {
 }
 
 impl<P: Ports> Agent<P> {
-    /// Whether what is asked of a helper is about the container in which this very agent runs.
+    /// Whether the helper's task is about the container in which this agent runs.
     ///
     /// # Errors
-    /// The Engine cannot be reached, or what earlier agents have written cannot be read: either
-    /// shows that an agent which has just been put here is no good.
+    /// The Engine cannot be reached, or the files of earlier agents cannot be read. Both mean that
+    /// a new agent is unfit.
     pub async fn is_meant(&self, self_update: &SelfUpdate) -> Result<bool, SelfUpdateError> {
         self.context.is_meant(self_update).await
     }
 
-    /// What the Engine says of the helper; `None` where it does not answer.
+    /// The state of the helper; `None` if the Engine does not answer.
     pub async fn helper(&self, self_update: &SelfUpdate) -> Option<HelperState> {
         self.context.helper(self_update).await
     }
 
-    /// Whose turn it is, if anything was asked of a helper.
+    /// The task of a helper, if there is one.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read.
     pub fn self_update(&self) -> Result<Option<SelfUpdate>, JournalError> {
         self.context.self_update()
     }

@@ -182,10 +182,11 @@ pub async fn pass_on(
 async fn check(pushed: BTreeSet<Push>, agent: &AgentHandle) {
     let pushes = pushed.len();
     let question = CheckPushed(pushed.into_iter().collect());
-    // The answer comes before any registry's: one that hangs holds up no other push.
+    // The sender gets its answer before any registry has answered, so that a registry that hangs
+    // delays no other push.
     match agent.ask(Asker::Webhook, question).await {
         Ok(containers) => tracing::info!(pushes, containers, "checking what was pushed"),
-        // The agent has told of a round that could not run.
+        // The agent has already reported a round that could not run.
         Err(_) => tracing::debug!(pushes, "what was pushed could not be checked"),
     }
 }

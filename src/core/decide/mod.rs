@@ -29,8 +29,9 @@ pub mod evidence;
 pub mod engine_lock;
 // What a registry offers, and why it could not be asked.
 pub mod offer;
-// The closed list of reasons for a "no".
+// The closed list of reasons for a "no", and what to do about each.
 pub mod reason;
+mod advice;
 // Whether the layers of an image fit on the disk.
 pub mod disk_space;
 // Tries that failed before the image was judged, and the pauses between them.

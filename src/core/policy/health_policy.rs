@@ -11,7 +11,7 @@ use crate::core::time::duration::{DurationError, format_duration, parse_duration
 pub const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 /// Longest `health.timeout` and `health.stable`, one day: the update runs for that long, and
-/// nothing else is updated meanwhile.
+/// nothing that shares a container or an image with it is updated.
 pub const WATCH_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Longest trial that the HEALTHCHECK of an image alone can ask for. An image speaks for the person

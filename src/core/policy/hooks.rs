@@ -15,8 +15,8 @@ use crate::core::text::shown;
 /// How long a hook may take if no label says it, as with Watchtower.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
-/// Longest time for a hook, also if its label asks for no limit. Nothing else is updated while a
-/// hook runs, so one that hangs would end all updates.
+/// Longest time for a hook, also if its label asks for no limit. The round or the update waits for
+/// its hook, so a hook that hangs would keep it from ending.
 pub const HOOK_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The exit code of a command that asks for a later try (`EX_TEMPFAIL` of sysexits.h).

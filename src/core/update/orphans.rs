@@ -53,7 +53,7 @@ pub struct OrphanGroup {
     pub proof: Result<(), String>,
     /// Whether nothing has happened to them for as long as an update takes.
     pub has_settled: bool,
-    /// The health of the holder meanwhile.
+    /// The health of the holder during that time.
     pub health: Health,
 }
 

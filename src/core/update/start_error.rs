@@ -15,7 +15,7 @@ use crate::core::docker::inspect;
 /// What an Engine's message blames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
-    /// The image cannot be run, wherever it is started.
+    /// The image cannot run on any machine.
     Image,
     /// Something outside of the image prevents the start.
     Surroundings,

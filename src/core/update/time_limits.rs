@@ -32,7 +32,7 @@ pub fn limit(step: Step, plan: &Plan) -> Option<Duration> {
         Step::Create => Some(sum(|_| DISK_MAX)),
         Step::Switch => Some(sum(|member| member.stop_timeout.saturating_add(ENGINE_MAX))),
         Step::Start => Some(sum(|_| ENGINE_MAX)),
-        // One trial for all, and one more for each member that a person may recreate meanwhile.
+        // One trial for all, and one more for each member that a person may recreate during it.
         Step::Verify => Some(sum(trial).saturating_mul(count(plan))),
     }
 }

@@ -1,9 +1,9 @@
-//! Where the Engine listens.
+//! The address of the Engine.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where the Engine listens.
+/// The address of the Engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// A unix socket.
@@ -33,7 +33,7 @@ pub struct TlsFiles {
 }
 
 impl TlsFiles {
-    /// The three files in a directory, by the names that Docker's own client uses.
+    /// The three files in a directory, with the names that Docker's own client uses.
     #[must_use]
     pub fn in_directory(directory: &Path) -> Self {
         let file = |name: &str| directory.join(name);

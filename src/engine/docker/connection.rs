@@ -16,37 +16,38 @@ use super::{QUESTION_TIMEOUT, decode, podman};
 use crate::core::docker::api_version::{ApiVersion, negotiate};
 use crate::engine::EngineError;
 
-/// The newest API that is spoken. From 1.52 on, inspect no longer tells which MAC address the user
-/// asked for; Engines that speak more accept this one.
+/// The newest API version in use. From 1.52 on, inspect does not show any more which MAC address
+/// the user set; newer Engines accept this version.
 const API_NEWEST: ApiVersion = ApiVersion::V1_51;
 
 /// The header in which a pull passes credentials to the Engine.
 const REGISTRY_AUTH: &str = "x-registry-auth";
 
-/// The header in which the Engine tells of a path in a container.
+/// The header with the Engine's facts about a path in a container.
 const STAT: &str = "x-docker-container-path-stat";
 
-/// The Engine's address, and what has been agreed with it.
+/// The Engine's address, and the negotiated version.
 #[derive(Debug)]
 pub struct Connection {
     address: Address,
     tls: Option<TlsFiles>,
     raw: RawClient,
-    /// `None` until the Engine has answered. Forgotten when it goes away: it may come back newer.
+    /// `None` until the Engine has answered. Forgotten when it goes away, because it may come back
+    /// as a newer version.
     agreed: RwLock<Option<NegotiatedEngine>>,
 }
 
-/// What is known of the Engine since it answered the first question.
+/// What the Engine's first answer said.
 #[derive(Debug, Clone, Copy)]
 struct NegotiatedEngine {
-    /// The version that both sides speak.
+    /// The negotiated API version.
     api: ApiVersion,
-    /// Whether it is Podman, which tells some things in an API of its own.
+    /// Whether it is Podman, which shows some settings only in its own API.
     is_podman: bool,
 }
 
 impl Connection {
-    /// A connection that has not been tried yet.
+    /// A connection that has not been used yet.
     ///
     /// # Errors
     /// The TLS files cannot be read.
@@ -55,10 +56,10 @@ impl Connection {
         Ok(Self { address, tls, raw, agreed: RwLock::new(None) })
     }
 
-    /// Asks the Engine which versions it speaks, and remembers the one to use. The answer is raw.
+    /// Asks the Engine for its versions, and remembers the one to use. Returns the raw answer.
     ///
     /// # Errors
-    /// The Engine does not answer, or not like an Engine.
+    /// The Engine does not answer, or the answer is not an Engine's.
     pub async fn negotiate(&self) -> Result<Value, EngineError> {
         let timeout = QUESTION_TIMEOUT;
         let path = "/version".to_owned();
@@ -77,7 +78,7 @@ impl Connection {
         Ok(version)
     }
 
-    /// Whoever does not answer the first question as an Engine would is none.
+    /// A program whose first answer is not an Engine's is not an Engine.
     fn strange(&self, error: EngineError) -> EngineError {
         let what = match &error {
             EngineError::Garbage { detail, .. } | EngineError::Broken { detail, .. } => detail,
@@ -85,13 +86,13 @@ impl Connection {
             _ => return error,
         };
         let detail = format!(
-            "what answers there is no Engine, or one that is just ending ({what}); \
+            "the program that answers there is not an Engine, or is just ending ({what}); \
              another address is set by docker_host or DOCKER_HOST"
         );
         EngineError::Unreachable { host: self.raw.host().to_owned(), detail }
     }
 
-    /// The version that both sides speak; asks for it where it is not known.
+    /// The negotiated API version; asks for it if it is not known.
     ///
     /// # Errors
     /// The Engine does not answer.
@@ -106,7 +107,7 @@ impl Connection {
         self.agreed.read().map_or(None, |agreed| *agreed)
     }
 
-    /// Sends a raw call under the negotiated version.
+    /// Sends a raw call with the negotiated version.
     ///
     /// # Errors
     /// See [`EngineError`].
@@ -119,10 +120,10 @@ impl Connection {
         answer
     }
 
-    /// Sends a call whose answer is a list, and gives each row as it comes.
+    /// Sends a call whose answer is a list, and passes on each row as it arrives.
     ///
     /// # Errors
-    /// See [`EngineError`]. Rows may have been given before.
+    /// See [`EngineError`]. Some rows may have been passed on before.
     pub async fn send_for_rows(
         &self,
         call: Call<'_>,
@@ -136,12 +137,12 @@ impl Connection {
         answer
     }
 
-    /// Whether the Engine is Podman, as far as it has answered.
+    /// Whether the Engine is Podman; `false` if it has not answered yet.
     pub fn is_podman(&self) -> bool {
         self.known().is_some_and(|agreed| agreed.is_podman)
     }
 
-    /// Sends a call to Podman's own API; `None` where the Engine is another.
+    /// Sends a call to Podman's own API; `None` if the Engine is not Podman.
     ///
     /// # Errors
     /// See [`EngineError`].
@@ -153,7 +154,7 @@ impl Connection {
         self.raw.send(podman::PREFIX, call).await.map(Some)
     }
 
-    /// What the Engine says of a path in a container; `null` where there is no such path.
+    /// The Engine's facts about a path in a container; `null` if the path does not exist.
     ///
     /// # Errors
     /// See [`EngineError`].
@@ -164,9 +165,9 @@ impl Connection {
         Ok(decoded.and_then(|stat| serde_json::from_slice(&stat).ok()).unwrap_or_default())
     }
 
-    /// Whether the Engine can get at a path in a container, for which it mounts what the container
-    /// mounts. A proxy that refuses the question, and an Engine that takes longer than it is waited
-    /// for, do not tell, which is no "no".
+    /// Whether the Engine can reach a path in a container. For this the Engine mounts what the
+    /// container mounts. A proxy that refuses the call, or an Engine that takes too long, gives no
+    /// information, and that counts as yes.
     ///
     /// # Errors
     /// The Engine does not answer.
@@ -228,7 +229,7 @@ impl Connection {
     }
 }
 
-/// Puts the API version on the path and rewrites the credentials in the alphabet that the Engine
+/// Adds the API version to the path, and encodes the credentials with the alphabet that the Engine
 /// decodes (bollard 0.21.1 does neither).
 fn repair(mut request: BollardRequest, api: ApiVersion) -> BollardRequest {
     if let Some(uri) = with_version(request.uri(), api) {
@@ -256,7 +257,7 @@ fn with_version(uri: &axum::http::Uri, api: ApiVersion) -> Option<axum::http::Ur
     axum::http::Uri::from_parts(parts).ok()
 }
 
-/// bollard's errors as ours.
+/// Converts bollard's errors to ours.
 pub fn convert(call: &'static str, error: &bollard::errors::Error) -> EngineError {
     use bollard::errors::Error as B;
     match error {
@@ -267,7 +268,7 @@ pub fn convert(call: &'static str, error: &bollard::errors::Error) -> EngineErro
             refusal(call, *status_code, message)
         }
         B::DockerStreamError { error } => refusal(call, 500, error),
-        // How long that is depends on the act, and is not known here.
+        // The time-out depends on the call, and is not known here.
         B::RequestTimeoutError => {
             EngineError::Broken { call, detail: "it did not answer in time".into() }
         }

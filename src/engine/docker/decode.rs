@@ -1,4 +1,4 @@
-//! Lenient reading of the Engine's answers: only what is needed, and unknown words are kept.
+//! Lenient reading of the Engine's answers: reads only what is needed, and keeps unknown words.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,8 +15,8 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The oldest and the newest API version of a `/version` document. An Engine that names no oldest
-/// one is taken to speak only its newest.
+/// The oldest and the newest API version in a `/version` document. If the oldest is missing, the
+/// Engine is assumed to support only its newest.
 pub fn api_versions(version: &Value) -> Result<(ApiVersion, ApiVersion), EngineError> {
     let wrong = |detail: String| EngineError::Garbage { call: "version", detail };
     let newest: ApiVersion =
@@ -25,7 +25,7 @@ pub fn api_versions(version: &Value) -> Result<(ApiVersion, ApiVersion), EngineE
     Ok((oldest.min(newest), newest))
 }
 
-/// What the Engine says of itself. `version` has the agreed version in its `ApiVersion`.
+/// The Engine's facts about itself. `version` has the negotiated version in its `ApiVersion`.
 pub fn engine_info(version: &Value, info: &Value) -> EngineInfo {
     let api = api_versions(version).map_or(ApiVersion::new(1, 41), |(_, agreed)| agreed);
     EngineInfo {
@@ -52,16 +52,16 @@ pub fn is_podman(version: &Value) -> bool {
 /// (`pkg/archive`, moby#41759).
 const ZSTD_SINCE: u32 = 23;
 
-/// Whether layers that are packed with zstd can be unpacked. containerd and Podman always could. An
-/// Engine whose version is no number is taken for a new one: then it is its pull that tells.
+/// Whether the Engine can unpack zstd layers. containerd and Podman always could. An Engine whose
+/// version is not a number is assumed to be new; if it is not, its pull fails.
 fn unpacks_zstd(version: &Value, info: &Value) -> bool {
     let major = text(version, "Version").split(['.', '-', '+']).next().unwrap_or_default();
     let is_new = major.parse().map_or(true, |major: u32| major >= ZSTD_SINCE);
     is_new || is_podman(version) || is_containerd_store(info)
 }
 
-/// The containerd image store tells of itself in the status of the storage driver
-/// (`driver-type: io.containerd.snapshotter.v1`).
+/// The containerd image store shows itself in the status of the storage driver (`driver-type:
+/// io.containerd.snapshotter.v1`).
 fn is_containerd_store(info: &Value) -> bool {
     let rows = info.get("DriverStatus").and_then(Value::as_array);
     rows.is_some_and(|rows| {
@@ -69,15 +69,15 @@ fn is_containerd_store(info: &Value) -> bool {
     })
 }
 
-/// One row of the list of containers; none where it has no ID.
+/// One row of the list of containers; `None` if it has no ID.
 ///
-/// `Image` is the image as the user wrote it only while that still leads to the image that runs;
-/// otherwise the Engine puts the ID there (moby `daemon/list.go`, `refreshImage`). What Podman's
-/// list tells is not relied on.
+/// `Image` is the image as the user wrote it only as long as this name points at the running image;
+/// otherwise the Engine shows the ID (moby `daemon/list.go`, `refreshImage`). Podman's list is not
+/// used for this.
 pub fn container(row: &Value, is_podman: bool) -> Option<Listed> {
     let id = row.get("Id")?.as_str()?.to_owned();
     let names = row.get("Names").and_then(Value::as_array)?;
-    // Links give a container further names, of the form /OTHER/ALIAS.
+    // Links give a container more names, of the form /OTHER/ALIAS.
     let own = names.iter().filter_map(Value::as_str).map(|name| name.trim_start_matches('/'));
     let name = own.min_by_key(|name| name.matches('/').count())?.to_owned();
     let (image, image_id) = (text(row, "Image"), text(row, "ImageID"));
@@ -111,7 +111,7 @@ fn endpoints(row: &Value) -> Vec<String> {
     endpoints
 }
 
-/// One row of the list of images; none where it has no ID.
+/// One row of the list of images; `None` if it has no ID.
 pub fn image(row: &Value) -> Option<ListedImage> {
     Some(ListedImage {
         id: row.get("Id")?.as_str()?.to_owned(),
@@ -120,11 +120,11 @@ pub fn image(row: &Value) -> Option<ListedImage> {
     })
 }
 
-/// What one row of the list of images tells of an image; none where it does not tell everything.
+/// The facts of one row of the list of images; `None` if the row is not complete.
 ///
-/// containerd's store lists an image whose configuration it could not read without labels and with
-/// 1970 as its date (moby `daemon/containerd/image_list.go`). What Podman's list tells is not
-/// relied on.
+/// The containerd image store lists an image whose configuration it could not read without labels
+/// and with 1970 as its date (moby `daemon/containerd/image_list.go`). Podman's list is not used
+/// for this.
 pub fn image_facts(row: &Value, is_podman: bool) -> Option<ImageFacts> {
     let labels = row.get("Labels")?;
     let was_read = row.get("Created").and_then(Value::as_i64) > Some(0) || labels.is_object();
@@ -137,16 +137,16 @@ pub fn image_facts(row: &Value, is_podman: bool) -> Option<ImageFacts> {
     })
 }
 
-/// The names of an image. Up to API 1.42, one that has none is listed as `<none>:<none>`.
+/// The names of an image. Up to API 1.42 an image without names is listed as `<none>:<none>`.
 fn names(row: &Value, key: &str) -> Vec<String> {
     let names = row.get(key).and_then(Value::as_array).into_iter().flatten();
     let names = names.filter_map(Value::as_str).filter(|name| !name.starts_with("<none>"));
     names.map(str::to_owned).collect()
 }
 
-/// When a file was last written, from what the Engine says of its path
-/// (`X-Docker-Container-Path-Stat`); `None` for everything that is no ordinary file. Its mode is
-/// that of Go's `fs.FileMode`, whose upper bits tell the type.
+/// When a file was last written, from the Engine's facts about its path
+/// (`X-Docker-Container-Path-Stat`); `None` if it is not an ordinary file. The mode is that of Go's
+/// `fs.FileMode`, whose upper bits are the type.
 pub fn file_time(stat: &Value) -> Option<DateTime<Utc>> {
     const TYPE_BITS: u64 = 0x8f28_0000;
     let mode = stat.get("mode").and_then(Value::as_u64)?;
@@ -154,8 +154,8 @@ pub fn file_time(stat: &Value) -> Option<DateTime<Utc>> {
     (mode & TYPE_BITS == 0).then_some(time.with_timezone(&Utc))
 }
 
-/// One line of a log: no line end, no control characters that could play with a terminal, not
-/// longer than `bytes_max`.
+/// One line of a log: without its line end, without control characters that could control a
+/// terminal, and at most `bytes_max` long.
 pub fn log_line(bytes: &[u8], bytes_max: usize) -> String {
     let kept = &bytes[..bytes.len().min(bytes_max)];
     let text = String::from_utf8_lossy(kept);

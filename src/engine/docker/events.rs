@@ -1,4 +1,4 @@
-//! The Engine's event stream, read leniently: a line that is not understood is passed over.
+//! The Engine's event stream, read leniently: an unknown line is ignored.
 
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
@@ -42,7 +42,7 @@ pub async fn listen(
 
 fn read(line: &[u8]) -> Option<ContainerEvent> {
     let event: Value = serde_json::from_slice(line).ok()?;
-    // Engines before 1.22 had `status` alone; Podman still sends both.
+    // Engines before 1.22 had only `status`; Podman still sends both.
     let action = event.get("Action").or_else(|| event.get("status"))?.as_str()?;
     let attribute = |name: &str| event.get("Actor")?.get("Attributes")?.get(name)?.as_str();
     Some(match action {

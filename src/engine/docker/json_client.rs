@@ -1,4 +1,4 @@
-//! Plain JSON over the Engine's socket, for everything whose answer must arrive unchanged.
+//! Plain JSON over the Engine's socket, for answers that must arrive unchanged.
 
 use std::path::Path;
 use std::time::Duration;
@@ -30,11 +30,11 @@ pub struct RawClient {
 
 /// One request.
 pub struct Call<'a> {
-    /// What it is called in an error.
+    /// Its name in an error.
     pub name: &'static str,
     /// `GET`, `POST` or `DELETE`.
     pub method: Method,
-    /// The path behind the API version, query included.
+    /// The path after the API version, with the query.
     pub path: String,
     /// The body, for `POST`.
     pub body: Option<&'a Value>,
@@ -43,15 +43,15 @@ pub struct Call<'a> {
 }
 
 impl RawClient {
-    /// A client for this address. Nothing is connected yet.
+    /// A client for this address. It has not connected yet.
     ///
     /// # Errors
-    /// The TLS files cannot be read, or make no sense.
+    /// The TLS files cannot be read, or are invalid.
     pub fn new(address: &Address, tls: Option<&TlsFiles>) -> Result<Self, EngineError> {
         let host = address.to_string();
         let wrong = |detail: String| EngineError::Unreachable { host: host.clone(), detail };
-        // A connection of its own for every call: one that is kept open still answers while the
-        // Engine is shutting down, and would hide that.
+        // Each call gets its own connection: an open connection still answers while the Engine is
+        // shutting down, and would hide the shutdown.
         let builder = Client::builder().no_proxy().http1_only().pool_max_idle_per_host(0);
         let (builder, base) = match (address, tls) {
             (Address::Unix(path), _) => {
@@ -81,10 +81,10 @@ impl RawClient {
         }
     }
 
-    /// Sends a call whose answer is a list, and gives each row as it comes.
+    /// Sends a call whose answer is a list, and passes on each row as it arrives.
     ///
     /// # Errors
-    /// See [`EngineError`]. Rows may have been given before.
+    /// See [`EngineError`]. Some rows may have been passed on before.
     pub async fn send_for_rows(
         &self,
         prefix: &str,
@@ -137,7 +137,7 @@ impl RawClient {
         Err(refusal(call.name, status.as_u16(), &message(&bytes)))
     }
 
-    /// Sends a call; returns once the head of the answer is there.
+    /// Sends a call; returns when the head of the answer has arrived.
     async fn open(&self, prefix: &str, call: &Call<'_>) -> Result<Response, EngineError> {
         let url = format!("{}{prefix}{}", self.base, call.path);
         let mut request = self.client.request(call.method.clone(), url);
@@ -160,8 +160,8 @@ impl RawClient {
         Ok(labels.into_bytes())
     }
 
-    /// The status and one header of an answer without a body; no header where it is missing, or the
-    /// thing itself.
+    /// The status and one header of an answer without a body. The header is `None` if it, or the
+    /// subject of the call, does not exist.
     ///
     /// # Errors
     /// The Engine does not answer in time.
@@ -177,8 +177,8 @@ impl RawClient {
         Ok((response.status(), value.map(str::to_owned)))
     }
 
-    /// Opens an answer that has no end, or none that is known, and gives its bytes as they come.
-    /// Returns once the Engine has sent the head of its answer. With a body it is a `POST`.
+    /// Sends a call whose answer has no known end, and returns its bytes as they arrive. Returns
+    /// when the Engine has sent the head of its answer. With a body it is a `POST`.
     ///
     /// # Errors
     /// See [`EngineError`].
@@ -219,7 +219,7 @@ impl RawClient {
     }
 }
 
-/// What to do about a socket that cannot be opened.
+/// What to do if the socket cannot be opened.
 fn with_advice(detail: &str) -> String {
     let advice = if detail.contains("Permission denied") {
         "run as root, or as a member of the group that owns the socket"
@@ -247,7 +247,7 @@ fn message(bytes: &[u8]) -> String {
     text.map_or_else(|| String::from_utf8_lossy(bytes).trim().to_owned(), str::to_owned)
 }
 
-/// A time as it is told, in whole seconds: nobody waits for none.
+/// A time-out for an error, in whole seconds, rounded up.
 pub fn seconds_of(timeout: Duration) -> u64 {
     timeout.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }
@@ -262,8 +262,7 @@ pub fn refusal(call: &'static str, status: u16, message: &str) -> EngineError {
     }
 }
 
-/// What lies at the bottom of an error. What stands above it speaks of URLs and clients that no
-/// user has ever heard of.
+/// The innermost cause of an error. The outer ones name URLs and clients that no user knows.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -272,7 +271,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// A TLS configuration of our own even where none is needed: reqwest's default asks the system for
+/// A TLS configuration of our own, even if none is needed: reqwest's default asks the system for
 /// its certificates, and an image `FROM scratch` has none.
 fn with_tls(
     builder: reqwest::ClientBuilder,

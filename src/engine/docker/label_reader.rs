@@ -1,40 +1,40 @@
-//! Labels without a limit, read within one.
+//! Reads labels of any size within a limit.
 //!
-//! A container may carry megabytes of labels, and nobody needs to have opted it in for the Engine
-//! to send them with every list. What is read of one container's labels is therefore cut down while
-//! it arrives: those that mean something to this program stay, others only as far as there is room.
-//! Whatever was left out is told by a label that no one can obey, so that such a container is held
-//! by its name, and never recreated from a document that is not whole.
+//! A container may have megabytes of labels, and the Engine sends them in every list even if the
+//! container is not opted in. So the labels of each container are reduced while they arrive: labels
+//! for Pilotfish, Watchtower and Compose stay, other labels stay as long as there is room. If some
+//! are left out, an unknown label is added in their place. It holds the container as `bad_label`,
+//! so that the container is never recreated from an incomplete document.
 
-/// Bytes of one container's labels that are kept whatever they are. Traefik's are a few kilobytes.
+/// Bytes of one container's labels that are kept in any case. Traefik's are a few kilobytes.
 const LABELS_BYTES_MAX: usize = 256 * 1024;
 
-/// Bytes of one label, name and value. A longer one is left out, whatever it means.
+/// Bytes of one label, name and value. A longer label is always left out.
 const LABEL_BYTES_MAX: usize = 64 * 1024;
 
-/// Labels that mean something to this program.
+/// Labels that this program needs.
 const MEANT: [&[u8]; 3] =
     [b"\"pilotfish.", b"\"com.centurylinklabs.watchtower.", b"\"com.docker.compose."];
 
-/// Stands where labels were left out. It is not known, and so holds its container by name.
+/// The label in place of labels that were left out. It is unknown, so it holds its container.
 pub const LEFT_OUT: &str = "pilotfish.labels-are-too-large";
 
-/// Where labels are: in a row of a list, and in `Config` of a document.
+/// The fields that contain labels: in a row of a list, and in `Config` of a document.
 const LABELS_DEPTH: usize = 3;
 
-/// A JSON text on its way through. What is not labels passes unchanged.
+/// A JSON text while it is read. Everything except labels passes unchanged.
 #[derive(Debug, Default)]
 pub struct LabelReader {
     out: Vec<u8>,
     depth: usize,
     in_text: bool,
     is_escaped: bool,
-    /// The last text outside of labels, to know what an object belongs to; a short one.
+    /// The last short text outside of labels, to know which field an object belongs to.
     last_text: Vec<u8>,
     labels: Option<LabelBuffer>,
 }
 
-/// The labels of one container on their way through.
+/// The labels of one container while they are read.
 #[derive(Debug, Default)]
 struct LabelBuffer {
     kept: usize,
@@ -62,7 +62,7 @@ impl LabelReader {
         }
     }
 
-    /// Takes a part of a text, in which nothing ends.
+    /// Takes a part of a text that does not contain its end.
     fn take_run(&mut self, run: &[u8]) {
         if let Some(labels) = &mut self.labels {
             return labels.push_run(run);
@@ -72,17 +72,17 @@ impl LabelReader {
         self.last_text.extend_from_slice(&run[..run.len().min(room)]);
     }
 
-    /// What is kept so far.
+    /// The kept bytes so far.
     pub fn so_far(&self) -> &[u8] {
         &self.out
     }
 
-    /// What was kept so far has been used.
+    /// Removes the kept bytes that the caller has used.
     pub fn forget(&mut self) {
         self.out.clear();
     }
 
-    /// All that is kept.
+    /// All kept bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         self.out
     }
@@ -137,8 +137,8 @@ impl LabelReader {
     }
 }
 
-/// How many bytes of a text mean nothing to its end. Most of a document is such runs, and byte by
-/// byte they would take most of the time.
+/// How many bytes come before the next quote or backslash. Most of a document is such runs, and
+/// reading them byte by byte would take most of the time.
 pub fn plain_run(text: &[u8]) -> usize {
     text.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(text.len())
 }
@@ -151,7 +151,7 @@ impl LabelBuffer {
     }
 
     fn push(&mut self, byte: u8) {
-        // Blanks between members belong to none.
+        // Blanks between members belong to no member.
         if self.member.is_empty() && byte.is_ascii_whitespace() {
             return;
         }

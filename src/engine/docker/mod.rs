@@ -1,10 +1,10 @@
 //! The adapter for Docker's API.
 //!
-//! bollard does what is an act or a stream of the Engine's own making (pull, start, stop, logs,
-//! exec, …). What must arrive unchanged travels as raw JSON beside it, for four facts about
-//! bollard 0.21.1, each pinned by a test in `tests/bollard.rs`: inspect drops unknown fields, one
-//! unknown enum value fails a whole list, the API version is never sent, and `X-Registry-Auth`
-//! is written in the wrong base64 alphabet. The request modifier repairs the last two.
+//! bollard does actions and streams (pull, start, stop, logs, exec, …). Answers that must arrive
+//! unchanged use raw JSON, because of four facts about bollard 0.21.1, each covered by a test in
+//! `tests/bollard.rs`: inspect drops unknown fields, one unknown enum value fails a whole list, the
+//! API version is never sent, and `X-Registry-Auth` is written with the wrong base64 alphabet. The
+//! request modifier corrects the last two.
 
 pub mod address;
 mod connection;
@@ -42,26 +42,27 @@ use connection::{Connection, convert};
 use json_client::Call;
 use path::escape;
 
-/// How long a question may take. Generous: an SD card under load answers an inspect in seconds.
+/// How long a question may take. It is long, because an SD card under load answers an inspect in
+/// seconds.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long an act without a grace period may take: create and remove touch the disk.
+/// How long an action without a grace period may take: create and remove use the disk.
 const ACT_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// What the Engine needs beyond the grace period of a stop: kill, unmount, release of the network.
+/// The Engine's extra time after the grace period of a stop: kill, unmount, release of the network.
 const STOP_MARGIN: Duration = Duration::from_secs(60);
 
 /// Longest line of a container's log that is kept, in bytes.
 const LOG_LINE_BYTES_MAX: usize = 2000;
 
-/// Docker's Engine, or one that speaks its API.
+/// Docker's Engine, or another one with its API.
 #[derive(Debug)]
 pub struct DockerEngine {
     connection: Connection,
 }
 
 impl DockerEngine {
-    /// An adapter for the Engine at this address. Nothing is connected yet.
+    /// An adapter for the Engine at this address. It has not connected yet.
     ///
     /// # Errors
     /// The TLS files cannot be read.
@@ -75,7 +76,7 @@ impl DockerEngine {
         self.connection.send(call).await
     }
 
-    /// The rows of a list that can be read. Whether the Engine is Podman is known by then.
+    /// The valid rows of a list. Afterwards it is known whether the Engine is Podman.
     async fn rows<T: Send>(
         &self,
         name: &'static str,
@@ -116,7 +117,8 @@ impl DockerEngine {
         }
     }
 
-    /// A document, with what Podman tells only in its own API; `None` where the thing is gone.
+    /// A document, with the settings that Podman shows only in its own API; `None` if the subject
+    /// is gone.
     async fn inspect_whole(
         &self,
         name: &'static str,
@@ -131,7 +133,7 @@ impl DockerEngine {
         match self.connection.send_to_podman(call).await {
             Ok(Some(own)) => complete(&mut document, own),
             Ok(None) => {}
-            // It went between the two questions.
+            // It was removed between the two questions.
             Err(EngineError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error),
         }
@@ -140,10 +142,10 @@ impl DockerEngine {
 }
 
 impl DockerEngine {
-    /// Runs a command in a container and gives its exit code. What it writes is thrown away.
+    /// Runs a command in a container and returns its exit code. The output is thrown away.
     ///
-    /// Its output is asked for without an upgrade of the connection, which bollard insists on:
-    /// HAProxy drops the upgrade of a request that has a body. The Engine sends it all the same.
+    /// This does not use bollard, which always asks for an upgrade of the connection: HAProxy drops
+    /// the upgrade of a request that has a body. The Engine sends the output also without one.
     async fn run_in_container(
         &self,
         container: &str,

@@ -2,8 +2,8 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What stands as it is in a path or a query: the unreserved characters (RFC 3986, 2.3), and the
-/// slashes, colons and at-signs of an image name, which the Engine takes like this.
+/// The characters that are not encoded in a path or a query: the unreserved characters (RFC 3986,
+/// 2.3), and the slashes, colons and at-signs of an image name, which the Engine accepts unencoded.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

@@ -1,21 +1,21 @@
-//! What Podman's Docker API leaves out (tried with 4.3), asked for by its own API on the same
+//! Settings that Podman's Docker API leaves out (tested with 4.3), from its own API on the same
 //! socket.
 
 use serde_json::Value;
 
 use crate::core::recreate::LIBPOD;
 
-/// Where Podman's own API begins. Every Podman since 4.0 answers to this version.
+/// The beginning of paths in Podman's own API. Every Podman since 4.0 answers to this version.
 pub const PREFIX: &str = "/v4.0.0/libpod";
 
-/// Lays Podman's own document of a container beside Docker's.
+/// Adds Podman's own document of a container to Docker's.
 pub fn complete_container(document: &mut Value, own: Value) {
     if let Some(document) = document.as_object_mut() {
         document.insert(LIBPOD.to_owned(), own);
     }
 }
 
-/// Puts the image's health check where Docker's Engine shows it.
+/// Copies the image's health check to the field where Docker's Engine shows it.
 pub fn complete_image(document: &mut Value, mut own: Value) {
     const FIELD: &str = "Healthcheck";
     let health_check = own.get_mut(FIELD).map(Value::take).filter(|check| !check.is_null());

@@ -17,25 +17,26 @@ use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::update::event::PullProgress;
 use crate::engine::EngineError;
 
-/// How long a pull may say nothing. Unpacking a large layer on an SD card says nothing for minutes.
+/// How long a pull may send nothing. Unpacking a large layer on an SD card sends nothing for
+/// minutes.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
 
-/// The time over which the speed of a pull is measured. A network that drops for some minutes does
-/// not end it.
+/// The time over which the speed of a pull is measured. A network that fails for some minutes does
+/// not end the pull.
 const PACE_WINDOW: Duration = Duration::from_secs(600);
 
-/// What a pull must fetch within [`PACE_WINDOW`], in bytes: 500 bytes a second, a tenth of what the
-/// slowest mobile network gives. A registry that drips less would keep the update open without end.
+/// What a pull must fetch within [`PACE_WINDOW`], in bytes: 500 bytes a second, a tenth of the
+/// slowest mobile network. A slower registry would keep the update open without a limit.
 const PACE_BYTES_MIN: u64 = 300_000;
 
-/// How long a pull may take as a whole. At 12 kB a second that is 1 GB.
+/// How long a whole pull may take. At 12 kB a second that is 1 GB.
 const PULL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Pulls `reference` at `digest`.
 ///
 /// # Errors
 /// The registry or the Engine refuses, the connection breaks, nothing happens for ten minutes, or
-/// the pull is slower than 500 bytes a second, or takes longer than a day.
+/// the pull is slower than 500 bytes a second or takes longer than a day.
 pub async fn pull(
     docker: &Docker,
     reference: &Reference,
@@ -67,12 +68,12 @@ pub async fn pull(
     }
 }
 
-/// How fast a pull goes.
+/// The speed of a pull.
 struct Throughput {
     begun: Instant,
     /// When the present window began.
     since: Instant,
-    /// What had been fetched then, in bytes.
+    /// The bytes that had been fetched then.
     before: u64,
 }
 
@@ -81,8 +82,8 @@ impl Throughput {
         Self { begun: now, since: now, before: 0 }
     }
 
-    /// Whether it goes fast enough. While a layer is unpacked, the disk sets the pace, and comes to
-    /// an end by itself.
+    /// Whether it is fast enough. While a layer is unpacked, the disk sets the speed, and the
+    /// unpacking ends by itself.
     fn check(&mut self, layers: &Layers, now: Instant) -> Result<(), EngineError> {
         let total = now - self.begun;
         if total >= PULL_MAX {
@@ -124,7 +125,7 @@ fn for_bollard(credentials: &Credentials, reference: &Reference) -> DockerCreden
     }
 }
 
-/// What the Engine has said about each layer, added up.
+/// The progress of all layers together.
 #[derive(Default)]
 struct Layers {
     layers: BTreeMap<String, PullingLayer>,
@@ -139,7 +140,7 @@ struct PullingLayer {
 }
 
 impl Layers {
-    /// Takes one line into account; says whether anything changed.
+    /// Handles one line. Returns whether anything changed.
     fn take(&mut self, line: &CreateImageInfo) -> bool {
         let (Some(id), Some(status)) = (&line.id, &line.status) else { return false };
         if status.starts_with("Pulling from") {
@@ -164,7 +165,7 @@ impl Layers {
         true
     }
 
-    /// What was fetched, in bytes.
+    /// The bytes fetched so far.
     fn fetched(&self) -> u64 {
         self.layers.values().fold(0, |sum, layer| sum.saturating_add(layer.current))
     }

@@ -1,12 +1,11 @@
-//! A list of the Engine, cut into its rows while it arrives, so that no more than one row is in the
-//! memory.
+//! Cuts a list of the Engine into its rows while it arrives, so that at most one row is in memory.
 //!
-//! A row names ports, mounts, sizes and a command line that this program does not need, and that
-//! have no limit. They are replaced by `null` before a row is kept.
+//! A row contains ports, mounts, sizes and a command line, which this program does not need and
+//! which have no limit. They are replaced by `null` before the row is stored.
 
 use super::label_reader::plain_run;
 
-/// The members of a row that are kept: of a container's, and of an image's.
+/// The kept members of a row: of a container, and of an image.
 const WANTED: [&[u8]; 10] = [
     b"Id",
     b"Names",
@@ -20,23 +19,23 @@ const WANTED: [&[u8]; 10] = [
     b"RepoDigests",
 ];
 
-/// The same; their length is limited by the `LabelReader`.
+/// More of them; the `LabelReader` limits their length.
 const LABELS: &[u8] = b"Labels";
 
 /// The longest of these names, in bytes.
 const NAME_BYTES_MAX: usize = 32;
 
-/// Longest row that is read, in bytes, without what this program does not need. A container in a
+/// Longest row that is read, in bytes, without the members that are not kept. A container in a
 /// hundred networks has 60 kB, and half a megabyte of labels pass the `LabelReader`.
 const ROW_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Where the rows of a list are.
+/// The position in a list.
 const ROW_DEPTH: usize = 2;
 
 /// Why a list cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
-    /// It is another kind of document.
+    /// It is not a list.
     #[error("it is not a list")]
     NoList,
     /// One row is too long.
@@ -47,24 +46,24 @@ pub enum ListError {
     Cut,
 }
 
-/// A list on its way through.
+/// A list while it is read.
 #[derive(Debug, Default)]
 pub struct RowReader {
-    /// The row that is being read.
+    /// The present row.
     row: Vec<u8>,
     depth: usize,
     in_text: bool,
     is_escaped: bool,
     /// The last text of the row itself: the name of a member, if a colon follows.
     name: Vec<u8>,
-    /// This member is not kept.
+    /// Whether the present member is dropped.
     skips: bool,
     has_begun: bool,
     has_ended: bool,
 }
 
 impl RowReader {
-    /// Takes the next bytes of the list and gives each row that ends in them.
+    /// Takes the next bytes of the list, and passes on each row that ends in them.
     pub fn take(
         &mut self,
         bytes: &[u8],
@@ -89,7 +88,7 @@ impl RowReader {
         Ok(())
     }
 
-    /// Says whether the list came to its end.
+    /// Checks that the list is complete.
     pub fn end(&self) -> Result<(), ListError> {
         match (self.has_begun, self.has_ended) {
             (_, true) => Ok(()),
@@ -98,7 +97,7 @@ impl RowReader {
         }
     }
 
-    /// Takes one byte. Says whether it ends a row.
+    /// Takes one byte. Returns whether it ends a row.
     fn step(&mut self, byte: u8) -> Result<bool, ListError> {
         let was_in_text = self.in_text;
         self.follow_text(byte);
@@ -151,7 +150,7 @@ impl RowReader {
         }
     }
 
-    /// Notes the texts of the row itself.
+    /// Records the texts of the row itself.
     fn take_text(&mut self, byte: u8, was_in_text: bool) {
         if self.depth != ROW_DEPTH || self.skips {
             return;
@@ -163,7 +162,7 @@ impl RowReader {
         }
     }
 
-    /// Keeps a part of a text, in which nothing ends.
+    /// Stores a part of a text that does not contain its end.
     fn keep_run(&mut self, run: &[u8]) -> Result<(), ListError> {
         if self.depth < ROW_DEPTH || self.skips {
             return Ok(());
@@ -179,7 +178,7 @@ impl RowReader {
         Ok(())
     }
 
-    /// Keeps a byte of a row. What stands between the rows belongs to none.
+    /// Stores a byte of a row. Bytes between rows belong to no row.
     fn keep(&mut self, byte: u8) -> Result<(), ListError> {
         if self.depth < ROW_DEPTH || self.skips {
             return Ok(());

@@ -1,5 +1,5 @@
-//! The rollback of containers: the old ones get their names, their processes and their policies
-//! back.
+//! The rollback of containers: the old ones get their names back, run again, and get their restart
+//! policies back.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use crate::execute::stop::stop_old_container;
 use crate::execute::{StepError, UpdateContext};
 use crate::ports::Ports;
 
-/// How long the old container may take until it is as healthy as it was.
+/// How long the old container may take to become as healthy as it was.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often it is looked at meanwhile.
+/// How often its health is checked during this time.
 const RETURN_INTERVAL: Duration = Duration::from_millis(250);
 
 impl<P: Ports> Rollback<'_, P> {
-    /// Brings the old containers back, each after those it depends on: their names, their
-    /// processes, their restart policies. Gives what serves for each member now, or nothing if the
-    /// service stays away.
+    /// Restores the old containers, each after those it depends on: their names, their processes,
+    /// their restart policies. Returns the container that serves for each member now, or nothing if
+    /// the service stays down.
     pub(super) async fn restore_old_containers(
         &mut self,
     ) -> Result<Vec<ReplacedContainer>, StepError> {
@@ -63,7 +63,7 @@ impl<P: Ports> Rollback<'_, P> {
         Ok(restored)
     }
 
-    /// The gap ends when they serve for the first time, not when the last image is gone.
+    /// The gap ends when they serve again, not when the last image is removed.
     async fn note_return(&mut self, restored: &[ReplacedContainer]) {
         let is_first = !self.journal.progress.is_restored;
         let gap_milliseconds = match restored.first() {
@@ -76,9 +76,10 @@ impl<P: Ports> Rollback<'_, P> {
         self.note(Step::Switch, Mark::UndoDone, Note { gap_milliseconds, ..Note::default() });
     }
 
-    /// A client that is killed, or that loses its connection, does not cancel a stop: the old
-    /// container would end after it was seen to run. Asking for the same stop once more waits for
-    /// its end. What cannot be stopped goes on running, which is what is wanted here.
+    /// Waits for the end of a stop that may still be in progress. A client that is killed or loses
+    /// its connection does not cancel its stop, so the old container could end after it was seen to
+    /// run. A second stop waits for the end of the first. A container that cannot be stopped keeps
+    /// running, which is right in a rollback.
     async fn await_running_stops(&self) -> Result<(), StepError> {
         let inspector = self.inspector();
         if !is_restart_policy_armed(inspector).await? {
@@ -102,8 +103,8 @@ impl<P: Ports> Rollback<'_, P> {
     }
 }
 
-/// Brings one of them back, and gives its ID. `restored` are those before it. Nothing is given if a
-/// person took away all that it needs.
+/// Restores one of them, and returns its ID. `restored` are those before it. Returns nothing if a
+/// person removed everything that it needs.
 async fn restore_old_container<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
@@ -127,8 +128,8 @@ async fn restore_old_container<P: Ports>(
     let id = recreate_old_container(context, inspector, number, restored).await?;
     take_name(engine, inspector, number, &id).await?;
     match engine.start(&id).await {
-        // Not only the old container is gone but also what it cannot be started without, such as
-        // its network: a person took the whole project down, and brings it up again themselves.
+        // Not only the old container is gone, but also a thing that it cannot start without, such
+        // as its network: a person removed the whole project, and starts it again themselves.
         Err(error) if error.is_not_found() && is_nothing_left => {
             context.warn(inspector.plan(), format!("{LEFT_AWAY}: {error}"));
             engine.remove(&id, false).await?;
@@ -138,9 +139,9 @@ async fn restore_old_container<P: Ports>(
     }
 }
 
-/// The old container was removed while it was parked (`system prune` does that), or does not depend
-/// on what it should any more. Its inspect document and its image are kept, so it is made again,
-/// volumes included.
+/// The old container was removed under its parked name (`system prune` does that), or no longer
+/// depends on the right container. Its inspect document and its image are kept, so it is created
+/// again, with its volumes.
 async fn recreate_old_container<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
@@ -158,7 +159,7 @@ async fn recreate_old_container<P: Ports>(
     let member = inspector.plan().member(number);
     let recreation = relink(&member.recreation, restored);
     let id = create_on(context.ports.engine(), &member.container, recreation, image).await?;
-    let detail = "the old container had been removed; it was made again from its kept image";
+    let detail = "the old container had been removed; it was created again from its kept image";
     context.warn(inspector.plan(), inspector.plan().naming(number, detail));
     Ok(id)
 }
@@ -177,8 +178,8 @@ pub(super) async fn give_up<E: Engine>(
     Ok(())
 }
 
-/// Gives a container the name of its service. A container that holds the name without being part of
-/// this update is external, and stays.
+/// Gives a container the name of its service. A container that has the name and is not part of this
+/// update is external, and stays.
 pub(super) async fn take_name<E: Engine>(
     engine: &E,
     inspector: Inspector<'_, E>,
@@ -189,15 +190,15 @@ pub(super) async fn take_name<E: Engine>(
     match inspector.name_holder(number).await? {
         Some(holder) if inspect::id(&holder) == id => Ok(()),
         Some(_) => Err(EngineError::Conflict {
-            message: format!("another container named {name} was made during the update"),
+            message: format!("another container named {name} was created during the update"),
         }
         .into()),
         None => Ok(engine.rename(id, name).await?),
     }
 }
 
-/// Waits until an old container is as healthy as it was when the update began. There is nothing
-/// more to go back to, so what is not healthy then is told, and left.
+/// Waits until an old container is as healthy as it was before the update. There is no other
+/// container to restore, so an unhealthy one is reported and kept.
 async fn await_former_health<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
@@ -215,7 +216,7 @@ async fn await_former_health<P: Ports>(
             return Ok(());
         }
         if Instant::now() >= deadline || context.stop.is_cancelled() {
-            let detail = "the old container runs again, but is not as well as it was";
+            let detail = "the old container runs again, but is not as healthy as before";
             context.warn(inspector.plan(), inspector.plan().naming(number, detail));
             return Ok(());
         }

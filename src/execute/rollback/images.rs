@@ -1,4 +1,4 @@
-//! The rollback of images: the local tag, the keep-tag and what was pulled.
+//! The rollback of images: the local tag, the keep-tag and the pulled image.
 
 use super::Attempt;
 use crate::core::docker::inspect;
@@ -10,9 +10,9 @@ use crate::execute::inspector::Inspector;
 use crate::execute::{StepError, UpdateContext};
 use crate::ports::Ports;
 
-/// The local tag points at the old image again, the keep-tag of this try goes, and the failed image
-/// goes if no container uses it. One that cannot be removed in the last try either is no reason to
-/// keep the update open: it is told, and left.
+/// Moves the local tag back to the old image, removes the keep-tag of this update, and removes the
+/// failed image if no container uses it. If it cannot be removed in the last try, this is reported,
+/// and the update still ends.
 pub(super) async fn restore<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
@@ -22,14 +22,14 @@ pub(super) async fn restore<P: Ports>(
     restore_tag(context, inspector).await?;
     let (repository, tag) = plan.keep_tag();
     match engine.remove_image(&format!("{repository}:{tag}")).await {
-        // Containerd's store gives up no image that runs, and this is its last name if a container
-        // that this agent did not create has kept the local tag.
+        // The containerd image store does not remove an image that runs, and this would be its last
+        // name if a container that this agent did not create uses the local tag.
         Err(EngineError::Conflict { message }) if attempt == Attempt::Last => {
             context.warn(plan, format!("{repository}:{tag} stays: {message}"));
         }
         done => _ = done?,
     }
-    // What a person built or pulled by hand is theirs; it only loses the tag.
+    // An image that a person built or pulled is not removed; it only loses the tag.
     let pulled = pulled_image(engine, inspector).await?;
     let Some(image) = pulled.filter(|_| plan.source != ImageSource::Local) else { return Ok(()) };
     match drop_if_unused(engine, &image).await {
@@ -42,7 +42,7 @@ pub(super) async fn restore<P: Ports>(
     Ok(())
 }
 
-/// Moves the local tag back, unless another container runs on the new image by now.
+/// Moves the local tag back, unless another container already runs the new image.
 pub(super) async fn restore_tag<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
@@ -74,7 +74,7 @@ pub(super) async fn restore_tag<P: Ports>(
     }
 }
 
-/// The image of this update, also if the journal does not know it yet: a pull that a power cut
+/// The image of this update, even if the journal does not know it yet: a pull that a power cut
 /// interrupted leaves an image that is listed as present and has empty files.
 async fn pulled_image<E: Engine>(
     engine: &E,

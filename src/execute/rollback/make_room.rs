@@ -1,5 +1,5 @@
-//! What a person, or Compose, made of a service during its update stays, and is the service from
-//! then on.
+//! A container that a person or Compose created in place of a service during its update stays, and
+//! is the service from then on.
 
 use serde_json::Value;
 
@@ -14,9 +14,9 @@ use crate::execute::inspector::Inspector;
 use crate::execute::{StepError, UpdateContext};
 use crate::ports::Ports;
 
-/// The external container stays, and its ID is given. If it runs it is the service now, and the old
-/// one is removed: the Engine would start a parked one beside it at the next boot. If it does not
-/// run, the old one serves under its parked name until a person decides.
+/// Keeps the external container, and returns its ID. If it runs, it is the service, and the old
+/// container is removed, because the Engine would start a parked one next to it at the next boot.
+/// If it does not run, the old container runs under its parked name until a person decides.
 pub(super) async fn make_room_for<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
@@ -27,10 +27,11 @@ pub(super) async fn make_room_for<P: Ports>(
     let (engine, plan) = (context.ports.engine(), inspector.plan());
     let old = inspector.old_container(number).await?;
     let name = &plan.member(number).container;
-    let message = format!("another container named {name} was made during the update");
+    let message = format!("another container named {name} was created during the update");
     let moved = all_moved(inspector, restored);
     if depends_on_moved(external, &moved).unwrap_or(false) {
-        let detail = format!("{message}, and hung on a new one that goes; it is made again");
+        let detail =
+            format!("{message}, and depends on a new one that is removed; it is created again");
         context.warn(plan, detail);
         let id = recreate_external(engine, name, external, &moved).await?;
         give_up(engine, inspector, number).await?;
@@ -47,7 +48,7 @@ pub(super) async fn make_room_for<P: Ports>(
     Ok(inspect::id(external).to_owned())
 }
 
-/// Which container replaces each old one and each new one of this update. The new ones are removed.
+/// The container that replaces each old and each new one of this update. The new ones are removed.
 fn all_moved(
     inspector: Inspector<'_, impl Engine>,
     restored: &[ReplacedContainer],
@@ -60,9 +61,10 @@ fn all_moved(
     new.chain(restored.iter().cloned()).collect()
 }
 
-/// What they made depends on a container that goes, so it could not be started any more: it is made
-/// again as it is, and depends on what serves. A cut in the middle leaves the name free, and then
-/// the old one is made again there.
+/// A dependent that a person created depends on a container that is removed, so it could not start
+/// any more: it is created again with the same configuration, and depends on the container that
+/// serves. After a power cut in the middle the name is free, and the old container is created again
+/// there.
 async fn recreate_external(
     engine: &impl Engine,
     name: &str,

@@ -1,7 +1,7 @@
-//! The rollback: undo ends in the recorded state, not in the reverse of our calls.
+//! The rollback restores the recorded state; it does not reverse our calls.
 //!
-//! What is found is brought to the state that the journal's header recorded, so it does not matter
-//! how often this is done, or what the Engine forgot in between.
+//! It compares what it finds with the state in the journal's header, so it can be repeated any
+//! number of times, also after an Engine that lost some of our calls.
 
 mod containers;
 mod images;
@@ -26,10 +26,10 @@ use containers::{give_up, take_name};
 /// How many of the last lines of a failed container are kept.
 const LOG_LINES_MAX: usize = 40;
 
-/// Said if a person removed the whole service during its update.
-const LEFT_AWAY: &str = "everything of it was removed during the update; it stays so";
+/// The reason if a person removed the whole service during its update.
+const LEFT_AWAY: &str = "all of its containers were removed during the update, and stay removed";
 
-/// Which of the tries to go back this is.
+/// The number of the try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attempt {
     First,
@@ -46,14 +46,14 @@ pub(super) struct Rollback<'a, P: Ports> {
 }
 
 impl<P: Ports> Rollback<'_, P> {
-    /// Goes back, three times at most; an Engine that is away is waited for.
+    /// Rolls back, with at most three tries. Waits for an Engine that is away.
     pub(super) async fn run(&mut self) -> Result<(), StepError> {
         let mut attempt = Attempt::First;
         for _ in 1..TRIES_MAX {
             match self.undo(attempt).await {
                 Err(StepError::Engine(error)) => {
                     let plan = &self.journal.header.plan;
-                    await_next_attempt(self.context, plan, "going back", &error).await?;
+                    await_next_attempt(self.context, plan, "the rollback", &error).await?;
                 }
                 done => return done,
             }
@@ -96,8 +96,8 @@ impl<P: Ports> Rollback<'_, P> {
         self.context.warn(&self.journal.header.plan, detail);
     }
 
-    /// The rollback writes what it does for people and for the history; it does not depend on it,
-    /// so a full disk does not keep a service down.
+    /// The rollback writes entries for people and for the history, and does not depend on them, so
+    /// a full disk does not keep a service down.
     fn note(&mut self, step: Step, mark: Mark, note: Note) {
         if let Err(error) = self.context.write(self.journal, step, mark, note) {
             self.warn(error.to_string());
@@ -116,7 +116,7 @@ impl<P: Ports> Rollback<'_, P> {
         Ok(image.is_none() && inspector.new_container(0).await?.is_some())
     }
 
-    /// Nothing proven is left, so the unproven containers are better than none.
+    /// No proven container is left, so the unproven ones are kept.
     async fn keep_new_containers(&self) -> Result<(), StepError> {
         self.warn("the old container and its image are gone; the new one is kept, unproven");
         let (engine, inspector) = (self.engine(), self.inspector());
@@ -132,15 +132,15 @@ impl<P: Ports> Rollback<'_, P> {
         Ok(())
     }
 
-    /// Stops the new containers, dependents first, and takes the names away from them. What they
-    /// wrote stays readable.
+    /// Stops the new containers, dependents first, and removes their names. Their logs stay
+    /// readable.
     ///
-    /// A commit that could not be recorded has given the new ones the right to be started by the
-    /// Engine. They lose it again, and that is flushed, before the old ones get it back: after a
-    /// power cut the Engine must never start both.
+    /// A commit that could not be recorded has given the new containers their restart policies.
+    /// They get `no` again, and this is flushed, before the old ones get theirs back: after a power
+    /// cut the Engine must never start both.
     ///
-    /// On a full disk the Engine can neither rename nor start anything. So if that failed once, the
-    /// new ones go before the old ones are started: what they take is the room for that.
+    /// On a full disk the Engine can neither rename nor start anything. So after one failure the
+    /// new containers are removed before the old ones are started, which makes room.
     async fn stop_new_containers(&mut self, attempt: Attempt) -> Result<(), StepError> {
         let (engine, inspector) = (self.engine(), self.inspector());
         let mut is_disarmed = false;
@@ -164,8 +164,8 @@ impl<P: Ports> Rollback<'_, P> {
         }
     }
 
-    /// Keeps what the failed containers wrote, then removes them with the anonymous volumes that
-    /// are their own; re-attached ones belong to the old ones and stay.
+    /// Keeps the last log lines of the failed containers, then removes them with their own
+    /// anonymous volumes. Volumes that were attached again belong to the old containers and stay.
     async fn remove_new_containers(&mut self) -> Result<(), StepError> {
         let mut log = Vec::new();
         let mut left = Vec::new();
@@ -178,7 +178,8 @@ impl<P: Ports> Rollback<'_, P> {
                 let quoted = |line| inspector.plan().quoting(number, line);
                 log.extend(lines.into_iter().map(quoted));
             }
-            // Volumes of its own go with one that the journal knows, or that was never started.
+            // The anonymous volumes are removed with a container that the journal knows, or that
+            // was never started.
             let is_known = inspector.progress().known.new_container_of(number) == Some(&*id);
             left.push((id, is_known || !inspect::was_started(&new)));
         }
@@ -195,7 +196,7 @@ impl<P: Ports> Rollback<'_, P> {
     }
 }
 
-/// Takes the right to be started by the Engine from a new container. Says whether it had that.
+/// Sets the restart policy of a new container to `no`. Returns whether it had another one.
 async fn disarm(engine: &impl Engine, new: &Value) -> Result<bool, StepError> {
     let is_armed = restart_policy(new).is_ok_and(|policy| !policy.is_no());
     if is_armed {

@@ -1,4 +1,4 @@
-//! Step 8, clean: the old containers go, and images that nobody needs.
+//! Step 8, clean: removes the old containers, and images that are not needed any more.
 
 use crate::core::decide::memory::Refusal;
 use crate::core::decide::origin::RememberedOrigin;
@@ -13,8 +13,8 @@ use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
 use crate::ports::Ports;
 
-/// Cleans up, three times at most; an Engine that is away is waited for. A committed update is
-/// never taken back, so what cannot be removed now is left to the next round.
+/// Cleans up, with at most three tries. Waits for an Engine that is away. A committed update is
+/// never undone, so anything that cannot be removed now is left to the next round.
 pub(in crate::execute) async fn clean<P: Ports>(
     context: UpdateContext<'_, P>,
     journal: &mut UpdateJournal,
@@ -22,7 +22,7 @@ pub(in crate::execute) async fn clean<P: Ports>(
     for _ in 1..TRIES_MAX {
         match try_to_clean(context, journal, false).await {
             Err(StepError::Engine(error)) => {
-                await_next_attempt(context, &journal.header.plan, "cleaning up", &error).await?;
+                await_next_attempt(context, &journal.header.plan, "the clean-up", &error).await?;
             }
             done => return done,
         }
@@ -30,8 +30,8 @@ pub(in crate::execute) async fn clean<P: Ports>(
     try_to_clean(context, journal, true).await
 }
 
-/// Removes the old containers and images that nobody needs. An image that cannot be removed in the
-/// last try either is no reason to keep the update open: it is told, and left.
+/// Removes the old containers and images that are not needed any more. If an image cannot be
+/// removed in the last try, this is reported, and the update still ends.
 async fn try_to_clean<P: Ports>(
     context: UpdateContext<'_, P>,
     journal: &mut UpdateJournal,
@@ -51,7 +51,7 @@ async fn try_to_clean<P: Ports>(
     Ok(remember_success(context.ports, journal)?)
 }
 
-/// The old containers serve no more. One that a person started by hand is stopped first.
+/// Removes the old containers. One that a person started is stopped first.
 async fn remove_old_containers(engine: &impl Engine, plan: &Plan) -> Result<(), EngineError> {
     for number in plan.numbers().rev() {
         let member = plan.member(number);
@@ -66,8 +66,8 @@ async fn remove_old_containers(engine: &impl Engine, plan: &Plan) -> Result<(), 
     Ok(())
 }
 
-/// Drops keep-tags beyond the number that the user wants, the oldest first, and their images: those
-/// of an earlier try as well, which took a tag and came no further.
+/// Removes the oldest keep-tags beyond `images.keep`, and their images, also those of an earlier
+/// try that set a tag and failed.
 async fn drop_old_images<P: Ports>(
     context: UpdateContext<'_, P>,
     journal: &mut UpdateJournal,
@@ -86,7 +86,7 @@ async fn drop_old_images<P: Ports>(
         context.write(journal, Step::Clean, Mark::Started, note)?;
     }
     let mut untagged = Ok(());
-    // What serves again after a rollback needs no tag to be kept, as long as it has a name.
+    // An image that runs again after a rollback needs no keep-tag as long as it has a name.
     let present = present.iter().filter(|image| image.tags.len() > 1);
     for tag in present.chain(&surplus).flat_map(|image| &image.tags) {
         if names::is_keep_tag(tag, &repository) {
@@ -99,7 +99,7 @@ async fn drop_old_images<P: Ports>(
     Ok(untagged?)
 }
 
-/// The kept images that are more than the user wants, by the age of their tags.
+/// The kept images beyond `images.keep`, by the age of their tags.
 async fn surplus_images(
     engine: &impl Engine,
     keep: u32,
@@ -116,8 +116,8 @@ async fn surplus_images(
     Ok(kept.into_iter().skip(keep).map(|(_, image)| image).collect())
 }
 
-/// The image that proved itself is known under all of its digests, the one before it is where a
-/// rollback would go, and one that a person left behind is refused.
+/// Remembers all digests of the verified image, and the image before it as the target of a
+/// rollback. After a rollback by hand the image that the person left is refused.
 fn remember_success<P: Ports>(ports: &P, journal: &UpdateJournal) -> Result<(), JournalError> {
     let plan = &journal.header.plan;
     let mut memory = ports.state().memory()?;

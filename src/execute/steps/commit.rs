@@ -1,4 +1,4 @@
-//! Step 7, commit: the new containers are what there is from now on.
+//! Step 7, commit: from now on the new containers are the service.
 
 use super::{Begun, removed};
 use crate::core::recreate::RestartPolicy;
@@ -8,9 +8,9 @@ use crate::execute::stop::stop_old_container;
 use crate::execute::{StepError, images};
 use crate::ports::Ports;
 
-/// Takes the right to be started from the old containers, then gives the users' own policies to the
-/// new ones. A cut between the calls leaves neither with that right, or only dependents; recovery
-/// then starts what has proved itself.
+/// Sets the restart policy of the old containers to `no`, then gives the new ones their own
+/// policies. After a power cut between the calls the Engine starts neither, or only dependents; the
+/// recovery then starts the verified containers.
 pub(in crate::execute) async fn commit<P: Ports>(
     ports: &P,
     inspector: Inspector<'_, P::Engine>,
@@ -27,7 +27,7 @@ pub(in crate::execute) async fn commit<P: Ports>(
         let given = engine.set_restart_policy(id, policy).await;
         given.map_err(|error| removed(plan, begun, "new", error, *number))?;
     }
-    // An Engine that was restarted just now has started the old ones, and not the proven ones.
+    // An Engine that has just restarted has started the old containers, not the verified ones.
     for number in plan.numbers().rev() {
         if inspector.old_runs(number).await? {
             stop_old_container(engine, plan.member(number)).await?;
@@ -39,7 +39,7 @@ pub(in crate::execute) async fn commit<P: Ports>(
     images::flush(ports).await
 }
 
-/// What is gone needs no policy.
+/// A container that is gone needs no policy.
 fn not_there(error: EngineError) -> Result<(), EngineError> {
     match error {
         EngineError::NotFound { .. } => Ok(()),

@@ -1,4 +1,4 @@
-//! Step 3, create: the new containers beside the old ones.
+//! Step 3, create: the new containers next to the old ones.
 
 use crate::core::docker::inspect;
 use crate::core::recreate::{self, ReplacedContainer, relink};
@@ -12,8 +12,8 @@ use crate::execute::start_requirements::check_start_requirements;
 use crate::execute::{StepError, UpdateContext, containers};
 use crate::ports::Ports;
 
-/// Creates the new containers beside the old ones, under names of their own and without the right
-/// to be started by the Engine. Each depends on the new ones before it.
+/// Creates the new containers next to the old ones, under their own names and with the restart
+/// policy `no`. Each depends on the new ones before it.
 pub(in crate::execute) async fn create<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
@@ -65,14 +65,14 @@ async fn create_beside<E: Engine>(
     }
 }
 
-/// The names that the switch needs are free. Nothing that holds one of them is removed here: this
-/// update has made no container yet, so it is external, or it is an orphan, and removing an orphan
-/// needs proof.
+/// Checks that the names that the switch needs are free. A container that has one of them is not
+/// removed here: this update has created none yet, so it is external, or it is an orphan, and
+/// removing an orphan needs proof.
 async fn check_names_are_free(engine: &impl Engine, member: &Member) -> Result<(), StepError> {
     for name in [member.new_name(), member.old_name()] {
         if engine.inspect(&name).await?.is_some() {
             let detail = format!(
-                "a container named {name} is in the way, which this update did not make; rename or \
+                "a container named {name} exists, and this update did not create it; rename or \
                  remove it"
             );
             return Err(StepError::surroundings(detail));

@@ -1,5 +1,5 @@
-//! The steps of an update, a file for each. What a step needs stands in its signature; `Update`
-//! writes their entries and keeps their order.
+//! The steps of an update, one file each. A step's parameters are what it needs; `Update` writes
+//! the journal entries and keeps the order.
 
 mod clean;
 mod commit;
@@ -27,19 +27,20 @@ use crate::engine::EngineError;
 /// Whether an earlier process, or an earlier try, began the update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begun {
-    /// This process began it, and has seen all of it.
+    /// This process began it.
     Here,
-    /// It was taken up.
+    /// It was resumed.
     Earlier,
 }
 
-/// Why the Engine does not know a container of a member. It was seen to run, and no clean-up takes
-/// a container that runs, so a person removed it. Of an update that is taken up again it is not
-/// known when the container went.
+/// Why the Engine does not know a container of a member. The container was seen to run, and no
+/// clean-up removes a running container, so a person removed it. For a resumed update it is not
+/// known when the container was removed.
 fn removed(plan: &Plan, begun: Begun, which: &str, error: EngineError, number: usize) -> StepError {
     if !error.is_not_found() || begun == Begun::Earlier {
         return error.into();
     }
-    let detail = format!("somebody removed the {which} container during the update");
+    let detail =
+        format!("a person or another program removed the {which} container during the update");
     StepError::Cause(Cause::person(plan.naming(number, detail)))
 }

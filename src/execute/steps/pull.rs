@@ -1,4 +1,4 @@
-//! Step 1, pull: everything that is done with images before a container is made.
+//! Step 1, pull: all actions on images before a container is created.
 
 use crate::core::docker::names;
 use crate::core::update::Note;
@@ -7,7 +7,7 @@ use crate::engine::{Engine, EngineError};
 use crate::execute::{StepError, UpdateContext, images};
 use crate::ports::Ports;
 
-/// The old image gets its keep-tag, then the decided digest is pulled, then the local tag moves.
+/// Gives the old image its keep-tag, pulls the chosen digest, and then moves the local tag.
 pub(in crate::execute) async fn pull<P: Ports>(
     context: UpdateContext<'_, P>,
     plan: &Plan,
@@ -18,7 +18,7 @@ pub(in crate::execute) async fn pull<P: Ports>(
     match plan.source {
         ImageSource::Registry => pull_offer(context, plan).await,
         ImageSource::Kept => Ok(use_kept_image(engine, plan).await?),
-        // The tag points at it already. If a person has moved it since, it is theirs.
+        // The tag points at the image already. If a person has moved it since, it is theirs.
         ImageSource::Local => {
             let id = plan.to.config.as_str().to_owned();
             Ok(Note { new_image: Some(id), ..Note::default() })
@@ -41,14 +41,15 @@ async fn pull_offer<P: Ports>(
     if let Some(tag) = &plan.reference.tag {
         engine.tag(&id, &plan.reference.familiar_name(), tag).await?;
     }
-    // An image that was fetched ahead has waited long enough: its tag keeps it now, and a name more
-    // would be in the way of dropping it if it fails. It was flushed before it got that name, so it
-    // is as good as one that was fetched just now.
+    // Removes the tag of an image that was pulled before its window: the image's own tag keeps it
+    // now, and a second name would keep it from being dropped if it fails. It was flushed before it
+    // got that tag, so it is as good as a new pull.
     let was_prefetched = engine.remove_image(&names::next_name(&plan.main.container, &id)).await?;
     Ok(Note { new_image: Some(id), fetched: fetched || was_prefetched, ..Note::default() })
 }
 
-/// A rollback by hand needs no registry: the image is here, only the local tag moves.
+/// A rollback by hand needs no registry: the image is on this machine, and only the local tag
+/// moves.
 async fn use_kept_image(engine: &impl Engine, plan: &Plan) -> Result<Note, EngineError> {
     let id = plan.to.config.as_str().to_owned();
     if let Some(tag) = &plan.reference.tag {

@@ -1,4 +1,4 @@
-//! Step 5, start: the new containers, with an event stream open on each.
+//! Step 5, start: starts the new containers, with an event stream open on each.
 
 use super::{Begun, removed};
 use crate::core::update::{fault, start_error};
@@ -8,7 +8,7 @@ use crate::execute::external_changes::check_old_containers_stayed_down;
 use crate::execute::inspector::Inspector;
 use crate::execute::verification::{HealthWatch, check_streams_are_open};
 
-/// Starts the new containers, each after those it depends on. `watches` listens to them from before
+/// Starts the new containers, each after those it depends on. `watches` listen to them from before
 /// their start.
 pub(in crate::execute) async fn start<E: Engine>(
     engine: &E,
@@ -21,8 +21,9 @@ pub(in crate::execute) async fn start<E: Engine>(
     for (_, id) in &new {
         watches.push(HealthWatch::begin(engine, id).await?);
     }
-    // An Engine that was restarted since the switch has started the old ones: never both. One that
-    // is restarted after this look ends the streams, which is heard without asking it.
+    // An Engine that restarted since the switch has started the old containers, and both must never
+    // run. A restart after this check ends the event streams, which is noticed without another
+    // question.
     check_old_containers_stayed_down(inspector).await?;
     check_streams_are_open(watches)?;
     for (place, (number, id)) in new.into_iter().enumerate() {
@@ -32,9 +33,9 @@ pub(in crate::execute) async fn start<E: Engine>(
         }
         match started {
             Ok(()) => {}
-            // What it depends on has ended: the verification will find that first.
+            // A container that it depends on has ended: the verification finds that first.
             Err(error) if is_orphaned(inspector, number, &error).await? => break,
-            // A network that is gone is answered in the same way.
+            // A missing network gives the same answer.
             Err(error)
                 if error.is_not_found() && inspector.new_container(number).await?.is_none() =>
             {
@@ -63,8 +64,8 @@ async fn is_orphaned(
     Ok(false)
 }
 
-/// Why the new container of a member could not be started, by the Engine's words. What the Engine
-/// does not tell of the new container is no proof.
+/// Why the new container of a member could not start, by the Engine's message. A message that is
+/// not about the new container proves nothing.
 async fn start_failed(
     inspector: Inspector<'_, impl Engine>,
     number: usize,

@@ -1,4 +1,4 @@
-//! Step 4, switch: the old containers stop, and the new ones take their names.
+//! Step 4, switch: stops the old containers, and gives their names to the new ones.
 
 use super::{Begun, removed};
 use crate::core::docker::inspect;
@@ -14,7 +14,7 @@ use crate::execute::stop::stop_old_container;
 use crate::execute::{StepError, UpdateContext, images};
 use crate::ports::Ports;
 
-/// What was true before the new containers were made is still true after a wait.
+/// Checks again, after a wait, what was checked before the new containers were created.
 pub(in crate::execute) async fn check_nothing_changed<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
@@ -26,8 +26,8 @@ pub(in crate::execute) async fn check_nothing_changed<P: Ports>(
     check_start_requirements(context.ports, inspector, &new).await
 }
 
-/// Gives the old containers the right to be started at boot, and flushes that: until the commit the
-/// Engine itself brings the proven containers back after a power cut.
+/// Sets the restart policy of the old containers, and flushes it: until the commit the Engine
+/// itself starts the old containers after a power cut.
 pub(in crate::execute) async fn arm_restart_policy<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
@@ -52,9 +52,9 @@ pub(in crate::execute) async fn arm_restart_policy<P: Ports>(
     Ok(())
 }
 
-/// Stops and parks the old containers, and gives their names to the new ones. Dependents stop
-/// before the containers they depend on. Names change after the stop, because a name leaves the
-/// Engine's DNS at once.
+/// Stops the old containers and gives them their parked names, and gives their names to the new
+/// ones. Dependents stop before the containers they depend on. Names change after the stop, because
+/// the Engine's DNS forgets a name at once.
 pub(in crate::execute) async fn stop_and_rename<E: Engine>(
     engine: &E,
     inspector: Inspector<'_, E>,
@@ -75,7 +75,7 @@ pub(in crate::execute) async fn stop_and_rename<E: Engine>(
     Ok(())
 }
 
-/// Says which containers get less time to stop than they were promised.
+/// Reports containers that get less time to stop than their own stop timeout.
 fn warn_of_shortened_stops<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
@@ -85,22 +85,22 @@ fn warn_of_shortened_stops<P: Ports>(
         if inspect::stop_timeout_is_shortened(original) {
             let granted = format_duration(inspect::stop_timeout(original));
             let detail = format!(
-                "its stop timeout has no end or is longer than a day; it is killed after {granted}"
+                "its stop timeout has no limit or is longer than a day; it is killed after {granted}"
             );
             context.warn(inspector.plan(), inspector.plan().naming(number, detail));
         }
     }
 }
 
-/// The restart policy that the old containers have until the commit, Docker's restart policy as a
-/// safety net. With live-restore the new one may outlive the Engine; `unless-stopped` remembers
-/// that the old one was stopped, so that never two of them run.
+/// The restart policy of the old containers until the commit: Docker's restart policy as a safety
+/// net. With live-restore the new container may outlive the Engine; `unless-stopped` remembers that
+/// the old one was stopped, so that two never run.
 fn second_net(inspector: Inspector<'_, impl Engine>) -> RestartPolicy {
     let live_restore = inspector.header().live_restore;
     RestartPolicy::named(if live_restore { "unless-stopped" } else { "always" })
 }
 
-/// Whether the old containers that are there all have it. Nothing is stopped before they do.
+/// Whether all old containers that exist have it. Nothing is stopped before that.
 pub(in crate::execute) async fn is_restart_policy_armed(
     inspector: Inspector<'_, impl Engine>,
 ) -> Result<bool, StepError> {
@@ -121,14 +121,14 @@ pub(in crate::execute) async fn is_restart_policy_armed(
 fn taken(error: EngineError, name: &str) -> StepError {
     match error {
         EngineError::Conflict { .. } => StepError::Cause(Cause::person(format!(
-            "somebody made another container named {name} during the update"
+            "a person or another program created another container named {name} during the update"
         ))),
         error => error.into(),
     }
 }
 
-/// Renaming a container to the name it has is a conflict with itself; whether it is a conflict with
-/// another container shows at the next step.
+/// Renaming a container to the name that it already has is a conflict with itself. Whether it is a
+/// conflict with another container shows at the next step.
 fn already_so(error: EngineError) -> Result<(), EngineError> {
     match error {
         EngineError::Refused { status: 400, .. } => Ok(()),

@@ -1,5 +1,5 @@
-//! Step 6, verify: the trial of the new containers, and what a person makes of a dependent
-//! meanwhile.
+//! Step 6, verify: the trial of the new containers, and dependents that a person recreates during
+//! it.
 
 use crate::core::update::{Mark, Note, Step};
 use crate::execute::external_changes::await_replacement;
@@ -11,9 +11,9 @@ use crate::ports::Ports;
 
 /// Watches all new containers until there is a verdict.
 ///
-/// The verdict counts only if the Engine was the same all the time: its event streams, opened
-/// before the start, must not have ended. A verification that is taken up again begins from
-/// nothing, with the whole time of the policies.
+/// The verdict counts only if the Engine did not restart: its event streams, opened before the
+/// start, must not have ended. A resumed verification starts again, with the whole time of the
+/// policies.
 pub(in crate::execute) async fn verify<P: Ports>(
     context: UpdateContext<'_, P>,
     journal: &mut UpdateJournal,
@@ -36,7 +36,7 @@ pub(in crate::execute) async fn verify<P: Ports>(
     }
 }
 
-/// Goes on without a dependent that a person recreated: it is no longer part of the update.
+/// Continues without a dependent that a person recreated: it is not part of the update any more.
 fn release<P: Ports>(
     context: UpdateContext<'_, P>,
     journal: &mut UpdateJournal,
@@ -44,7 +44,9 @@ fn release<P: Ports>(
 ) -> Result<(), JournalError> {
     let plan = &journal.header.plan;
     let name = &plan.member(number).container;
-    context.warn(plan, format!("somebody made {name} anew; the update goes on without it"));
+    let detail =
+        format!("a person or another program recreated {name}; the update continues without it");
+    context.warn(plan, detail);
     let note = Note { released: vec![number], ..Note::default() };
     context.write(journal, Step::Verify, Mark::Started, note)
 }

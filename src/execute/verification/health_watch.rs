@@ -1,4 +1,4 @@
-//! What is heard and seen of one new container, from before its start.
+//! The events and observations of one new container, from before its start.
 
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ use crate::core::update::health::{ContainerStatus, HealthSource, Sample};
 use crate::engine::{ContainerEvent, Engine, EngineError};
 use crate::execute::StepError;
 
-/// What spoils every verdict.
+/// The Engine restarted, or its events were lost; no verdict counts then.
 pub(super) const ENGINE_LOST: &str = "the Engine went away during the verification";
 
-/// Listens to the events of one container, and keeps what was seen of it.
+/// Listens to the events of one container, and keeps its observations.
 pub(in crate::execute) struct HealthWatch {
-    /// Wrapped, because an update is a task of its own, and tasks may be shared between threads.
+    /// Wrapped, because each update is a task, and a task may be shared between threads.
     pub(super) events: SyncWrapper<BoxStream<'static, ContainerEvent>>,
     pub(super) source: HealthSource,
-    /// The start of the container, by the monotonic clock.
+    /// When the container was started, by the monotonic clock.
     pub(super) since: Instant,
-    /// When the container was last looked at.
+    /// When the container was last inspected.
     pub(super) looked_at: Instant,
-    /// Everything that was seen.
+    /// All observations.
     pub(super) samples: Vec<Sample>,
     out_of_memory: bool,
     killed: bool,
 }
 
 impl HealthWatch {
-    /// Begins to listen. What happens before the container starts is heard as well.
+    /// Begins to listen, before the container starts.
     pub(in crate::execute) async fn begin(
         engine: &impl Engine,
         container: &str,
@@ -46,20 +46,20 @@ impl HealthWatch {
         })
     }
 
-    /// The watched container was started now.
+    /// Records that the container was started now.
     pub(in crate::execute) fn mark_started(&mut self) {
         self.since = Instant::now();
     }
 
     pub(super) fn see(&mut self, status: ContainerStatus) {
         let at = self.since.elapsed();
-        // A long wait repeats itself; only changes say something.
+        // Repeated observations during a long wait are not logged; only changes are.
         if self.samples.last().is_none_or(|last| last.status != status) {
             self.samples.push(Sample { at, status });
         }
     }
 
-    /// Takes an event, or the end of the stream, which is the end of the Engine.
+    /// Handles an event, or the end of the stream, which is the end of the Engine.
     pub(super) fn take(&mut self, event: Option<&ContainerEvent>) {
         match event {
             Some(event) => self.receive(event),
@@ -67,7 +67,7 @@ impl HealthWatch {
         }
     }
 
-    /// Hears what the stream has said already, without waiting for more.
+    /// Handles the events that have already arrived, without waiting for more.
     pub(super) fn hear_what_is_ready(&mut self) {
         while let Some(event) = self.events.get_mut().next().now_or_never() {
             self.take(event.as_ref());
@@ -77,7 +77,7 @@ impl HealthWatch {
         }
     }
 
-    /// Hears what the stream has ready, for a moment at most.
+    /// Handles the events that are ready, for a moment at most.
     pub(super) async fn drain(&mut self) {
         const MOMENT: Duration = Duration::from_millis(200);
         while let Ok(event) = tokio::time::timeout(MOMENT, self.events.get_mut().next()).await {
@@ -112,8 +112,8 @@ impl HealthWatch {
     }
 }
 
-/// Whether the Engine is the one that was asked to listen, as far as it can be known without
-/// another question, which would only be one more moment in which it may go away.
+/// Whether the Engine did not restart since the stream was opened, as far as this is known without
+/// another question: during the question it could go away as well.
 pub(in crate::execute) fn check_streams_are_open(
     watches: &mut [HealthWatch],
 ) -> Result<(), StepError> {

@@ -1,5 +1,5 @@
-//! The trial of the new containers: listens to the Engine, probes where the user asked for it, and
-//! ends with a verdict that `core` makes. It writes nothing.
+//! The trial of the new containers: listens to the Engine, runs the probes, and ends with a verdict
+//! that `core` makes. It writes nothing.
 
 mod health_watch;
 mod post_update;
@@ -27,7 +27,7 @@ use crate::ports::Ports;
 use health_watch::ENGINE_LOST;
 use trial::Trial;
 
-/// How many of its last lines tell why a container ended.
+/// How many of its last log lines are read to find out why a container ended.
 const LAST_WORDS: usize = 10;
 
 /// The verification of all new containers of an update.
@@ -38,9 +38,8 @@ pub(super) struct Verification<'a, P: Ports> {
 }
 
 impl<'a, P: Ports> Verification<'a, P> {
-    /// Watches all new containers until all are well at the same time, and runs their hooks.
-    /// `watches` were opened before the start; without them the containers are listened to from
-    /// now.
+    /// Watches all new containers until all are healthy at the same time, and runs their hooks.
+    /// `watches` were opened before the start; without them it listens from now on.
     ///
     /// # Errors
     /// Why one of them failed, or why there is no verdict.
@@ -58,7 +57,8 @@ impl<'a, P: Ports> Verification<'a, P> {
         let hooks = post_update::run(self.context, plan, hooks);
         try_join(self.await_verdicts(&mut trials), hooks).await?;
         if has_hooks {
-            // A hook may have taken longer than the trial, and the agent has not looked meanwhile.
+            // A hook may have taken longer than the trial, and the containers were not checked
+            // during it.
             self.await_verdicts(&mut trials).await?;
         }
         check_old_containers_stayed_down(self.inspector).await
@@ -88,14 +88,14 @@ impl<'a, P: Ports> Verification<'a, P> {
         self.inspector.plan()
     }
 
-    /// Whether what the Engine says of a HEALTHCHECK may be from before it was started again.
-    /// Docker 20.10 never runs that of a container that has outlived it, and goes on saying what it
-    /// said before.
+    /// Whether the result of a HEALTHCHECK may be from before a restart of the Engine. Docker 20.10
+    /// never runs the HEALTHCHECK of a container that kept running without the Engine, and repeats
+    /// the old result.
     const fn may_be_stale(&self) -> bool {
         self.inspector.header().live_restore && self.inspector.progress().verifications > 1
     }
 
-    /// Waits until all are well at the same time; the first failure ends it for all.
+    /// Waits until all are healthy at the same time; the first failure ends it for all.
     async fn await_verdicts(&self, trials: &mut [Trial<'_>]) -> Result<(), StepError> {
         loop {
             let numbers = trials.iter().map(|trial| trial.number).collect::<BTreeSet<_>>();
@@ -107,8 +107,8 @@ impl<'a, P: Ports> Verification<'a, P> {
                 failed = try_join_all(all) => drop(failed?),
                 _ = news.wait_for(BTreeSet::is_empty) => {}
             }
-            // Time has passed, but perhaps without a look: an answer was slow, or the machine
-            // slept. It counts only if they run now, and nothing was unheard.
+            // Time has passed, but perhaps without a check: an answer was slow, or the machine
+            // slept. It counts only if they run now and no event was missed.
             let mut are_well = true;
             for trial in trials.iter_mut() {
                 trial.look(self.context.ports.engine()).await?;
@@ -121,7 +121,7 @@ impl<'a, P: Ports> Verification<'a, P> {
         }
     }
 
-    /// Watches one of them for as long as it does not fail, and says whether it is well.
+    /// Watches one container until it fails or its time is up. Returns whether it is healthy.
     async fn attend(
         &self,
         trial: &mut Trial<'_>,
@@ -140,7 +140,7 @@ impl<'a, P: Ports> Verification<'a, P> {
         }
     }
 
-    /// Until when it must be watched; nothing if it is well.
+    /// Until when the container must be watched; nothing if it is healthy.
     async fn judge(&self, trial: &Trial<'_>) -> Result<Option<Duration>, StepError> {
         let cause = match trial.verdict() {
             HealthVerdict::Healthy => return Ok(None),
@@ -163,7 +163,7 @@ impl<'a, P: Ports> Verification<'a, P> {
         Err(StepError::Cause(cause))
     }
 
-    /// Whose fault a failed trial is. The last lines of the log are read only if they can tell.
+    /// The cause of a failed trial. The last log lines are read only if they can show it.
     async fn attribute_fault(&self, trial: &Trial<'_>, detail: String) -> Cause {
         let fetched = self.inspector.progress().known.fetched;
         let log = match fault::may_be_damaged_copy(self.plan(), trial.number, fetched) {
@@ -173,8 +173,8 @@ impl<'a, P: Ports> Verification<'a, P> {
         fault::of_trial(self.plan(), trial.number, &log.unwrap_or_default(), detail)
     }
 
-    /// An Engine that is shutting down stops its containers while its event stream still runs; but
-    /// it no longer takes new connections. Nothing that was seen of such an end counts.
+    /// An Engine that is shutting down stops its containers while its event stream is still open,
+    /// but accepts no new connections. Observations during such an end do not count.
     async fn check_engine_stayed(&self) -> Result<(), StepError> {
         let gone = |error: EngineError| match error.is_engine_unreachable() {
             true => StepError::Spoilt(ENGINE_LOST.into()),
@@ -183,9 +183,9 @@ impl<'a, P: Ports> Verification<'a, P> {
         self.context.ports.engine().info().await.map(|_| ()).map_err(gone)
     }
 
-    /// The cause with what the HEALTHCHECK wrote last, if it wrote something.
+    /// The cause with the last output of the HEALTHCHECK, if there is any.
     async fn in_full(&self, new: &str, detail: String) -> String {
-        /// How much of what a HEALTHCHECK wrote is told, in characters; more would bury the cause.
+        /// How much of a HEALTHCHECK's output is shown, in characters; more would hide the cause.
         const OUTPUT_LENGTH_MAX: usize = 300;
         let engine = self.context.ports.engine();
         let document = engine.inspect(new).await.ok().flatten().unwrap_or_default();

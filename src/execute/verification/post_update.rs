@@ -1,8 +1,8 @@
-//! The hooks that run in new containers after their start, beside their trial.
+//! The hooks that run in new containers after their start, during their trial.
 //!
-//! They belong to the operator, not to the image: the result of one is told, and decides nothing.
-//! Each is begun once: the entry of the first verification is on the disk before. An update that is
-//! taken up after it knows that they were begun, and says that it does not know how they ended.
+//! They belong to the operator, not to the image: a failed hook is reported, and changes nothing.
+//! Each begins once, because the entry of the first verification is on the disk before. A resumed
+//! update knows from it that the hooks began, and reports that it does not know how they ended.
 
 use crate::core::policy::hooks::{Hook, Moment};
 use crate::core::update::plan::Plan;
@@ -10,9 +10,9 @@ use crate::exec::hook::{self, HookError};
 use crate::execute::{StepError, UpdateContext};
 use crate::ports::Ports;
 
-/// Why a hook that an earlier process began is not run again.
-const CUT_SHORT: &str = "was begun before the update was cut short, and may not have come to its \
-                         end; it is not run again";
+/// The warning about a hook that an earlier process began; it is not run again.
+const CUT_SHORT: &str = "began before the update was interrupted, and may not have ended; it is not \
+                         run again";
 
 /// Remembers whether this process has begun the post-update hooks of its update.
 #[derive(Debug, Default)]
@@ -28,8 +28,8 @@ pub(super) struct DueHook {
 }
 
 impl PostUpdateHooks {
-    /// The hooks that are to be run now: all of them the first time, none after that. `new` are the
-    /// new containers, and `verifications` counts how often one was begun.
+    /// The hooks to run now: all of them the first time, then none. `new` are the new containers,
+    /// and `verifications` counts how often a verification was begun.
     pub(super) fn due<P: Ports>(
         &mut self,
         context: UpdateContext<'_, P>,

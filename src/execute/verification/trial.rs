@@ -1,4 +1,4 @@
-//! One new container on trial: what the Engine and the probe say of it, until there is a verdict.
+//! The trial of one new container: the Engine's reports and the probe, until there is a verdict.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::exec;
 use crate::execute::StepError;
 use crate::ports::Ports;
 
-/// How often a probe is tried, and how often the agent looks whether a HEALTHCHECK has run
-/// again: the Engine sends no event if the result is the same.
+/// How often a probe is tried, and how often the agent checks whether a HEALTHCHECK has run again:
+/// the Engine sends no event if the result is the same.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The longest time between two looks at the container, even if the event stream is open: a stream
-/// can be silent because its other end is gone.
+/// The longest time between two inspects of the container, even if the event stream is open: a
+/// stream can be silent because its other end is gone.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// One new container on trial.
@@ -36,14 +36,14 @@ pub(super) struct Trial<'a> {
     /// Its inspect document when the trial began.
     document: Value,
     policy: HealthPolicy,
-    /// Whether what the Engine says of its HEALTHCHECK may be from before the Engine was restarted.
+    /// Whether the result of its HEALTHCHECK may be from before a restart of the Engine.
     may_be_stale: bool,
     /// How many checks in a row have failed that the agent itself ran.
     failed_checks: u32,
 }
 
 impl<'a> Trial<'a> {
-    /// The trial of a container. What it must prove is read from the created container.
+    /// The trial of a container. Its health policy is read from the created container.
     pub(super) async fn begin(
         engine: &impl Engine,
         (number, member): (usize, &'a Member),
@@ -61,7 +61,7 @@ impl<'a> Trial<'a> {
         verdict(&self.policy, &self.watch.samples, self.watch.since.elapsed())
     }
 
-    /// Waits for what comes first: an event, the next probe, a look, or the given time.
+    /// Waits for the first of these: an event, the next probe, the next inspect, or the given time.
     pub(super) async fn wait(
         &mut self,
         ports: &impl Ports,
@@ -74,8 +74,8 @@ impl<'a> Trial<'a> {
         let is_unchecked =
             watch.samples.last().is_some_and(|it| it.status == ContainerStatus::Unchecked);
         let pause = if is_probed || is_unchecked { PROBE_INTERVAL } else { LOOK_INTERVAL };
-        // From the last look: a stream that talks without end, as one does of a HEALTHCHECK each
-        // second, must not put the next look off again and again.
+        // Counted from the last inspect: a stream of constant events, such as those of a
+        // HEALTHCHECK each second, must not delay the next inspect again and again.
         let next = watch.looked_at + pause;
         let deadline = watch.since.checked_add(until).map_or(next, |until| until.min(next));
         tokio::select! {
@@ -94,7 +94,7 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Asks the Engine how the container is: an exit before the first event is seen here.
+    /// Inspects the container. This also finds an exit before the first event.
     pub(super) async fn look(&mut self, engine: &impl Engine) -> Result<(), StepError> {
         let watch = &mut self.watch;
         watch.looked_at = Instant::now();
@@ -103,7 +103,7 @@ impl<'a> Trial<'a> {
             return Ok(());
         };
         if !inspect::is_running(&document) {
-            // The stream tells why, if it still lives; it may lag behind.
+            // The event stream gives the exact cause, if it is still open; it may lag behind.
             watch.drain().await;
             let code = inspect::exit_code(&document);
             let out_of_memory = inspect::flag(&document, "/State/OOMKilled");
@@ -119,7 +119,7 @@ impl<'a> Trial<'a> {
             (HealthSource::Healthcheck, Some("unhealthy")) => {
                 watch.see(ContainerStatus::Unhealthy(output()))
             }
-            // The agent's own run of the check has told more than the Engine's word `starting`.
+            // The agent's own run of the check is newer than the Engine's word `starting`.
             (HealthSource::Healthcheck, _) if self.policy.own_check.is_some() => {}
             (HealthSource::Healthcheck, _) if inspect::last_check_at(&document).is_empty() => {
                 watch.see(ContainerStatus::NeverChecked);
@@ -130,8 +130,8 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// Runs the command of a HEALTHCHECK that the Engine runs too seldom for this trial, as the
-    /// Engine would: in the container, as its user, for as long as one run may take.
+    /// Runs the command of a HEALTHCHECK that the Engine runs too seldom for this trial, like the
+    /// Engine: in the container, as its user, within the time of one run.
     async fn run_own_check(&mut self, engine: &impl Engine) {
         let Some(check) = &self.policy.own_check else { return };
         let run = engine.exec(&self.id, &check.command, check.timeout).await;
@@ -141,7 +141,7 @@ impl<'a> Trial<'a> {
                 return self.watch.see(ContainerStatus::Healthy);
             }
             Ok(code) => format!("the command of its HEALTHCHECK ended with exit code {code}"),
-            // Whether the container or the Engine has gone shows at the look that follows.
+            // The next inspect shows whether the container or the Engine has gone.
             Err(error) => format!("the command of its HEALTHCHECK: {error}"),
         };
         self.failed_checks = self.failed_checks.saturating_add(1);

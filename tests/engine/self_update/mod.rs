@@ -38,7 +38,7 @@ fn the_agent_updates_itself_twice_and_then_other_containers() {
         let next = home.publish(version);
         let row = home.check();
         assert_eq!(row["verdict"], "update", "{row:#}");
-        assert!(text(&row["detail"]).contains("a helper"), "{row:#}");
+        assert!(text(&row["detail"]).contains("the self-update helper"), "{row:#}");
 
         home.start_self_update();
 

@@ -1,0 +1,96 @@
+//! What the operator can do about each reason, in one line.
+
+use super::reason::Reason;
+
+/// One line for each reason. NAME stands for the container.
+const ADVICE: [(Reason, &str); Reason::ALL.len()] = [
+    (
+        Reason::RefusedDigest,
+        "this image failed before; push a fixed one, or `pilotfish allow NAME` to try it again",
+    ),
+    (Reason::OutsideWindow, "waits for its window; `pilotfish update --force NAME` does it now"),
+    (Reason::PinnedByDigest, "recreate the container from a tag; it then follows this tag"),
+    (
+        Reason::BuiltLocally,
+        "if the registry's image is wanted, `docker pull` it and recreate the container; if it runs already, add the label pilotfish.origin=registry",
+    ),
+    (Reason::OneOff, "do nothing: it ends by itself, and Pilotfish updates its service"),
+    (Reason::SwarmTask, "update the service: `docker service update --image`"),
+    (Reason::ManagedElsewhere, "update it with the program that manages it"),
+    (Reason::NotifyOnly, "update it yourself, or remove the label pilotfish.mode=notify"),
+    (Reason::NotRunning, "start the container; Pilotfish updates only running ones"),
+    (Reason::HasDependents, "update them together by hand, or opt the dependents in as well"),
+    (Reason::ProbeFailing, "fix pilotfish.health.probe: it must succeed on the running container"),
+    (
+        Reason::DeviceMissing,
+        "plug the device in again, or recreate the container without it; NAME keeps running until then",
+    ),
+    (
+        Reason::StartWouldFail,
+        "put back what is missing, or recreate the container without it; NAME keeps running until then",
+    ),
+    (
+        Reason::HeldByHook,
+        "the container's own pre-update hook blocks the update; it runs again in the next round",
+    ),
+    (
+        Reason::AnotherAgent,
+        "stop one of the two agents, or rename or remove the container that the detail names",
+    ),
+    (
+        Reason::Stuck,
+        "fix what the detail names; Pilotfish retries automatically, and at once with `pilotfish recover`",
+    ),
+    (
+        Reason::UpdateFailing,
+        "fix the cause; Pilotfish retries automatically, and at once with `pilotfish update NAME`",
+    ),
+    (Reason::UpdateInFlight, "wait for the update to end"),
+    (Reason::PlatformMissing, "publish the image for this platform as well"),
+    (Reason::LayerUnsupported, "publish the image with gzip layers, or install a newer Engine"),
+    (
+        Reason::RegistryUnauthorized,
+        "`docker login` for this registry as the user the agent runs as",
+    ),
+    (
+        Reason::RegistryUnreachable,
+        "check the network and the registry; Pilotfish asks again automatically",
+    ),
+    (
+        Reason::RegistryCertificate,
+        "put the registry's CA under /etc/docker/certs.d/HOST:PORT/ca.crt",
+    ),
+    (Reason::RegistryError, "check the registry; Pilotfish asks again automatically"),
+    (Reason::RateLimited, "wait, or log in to the registry for a larger quota"),
+    (Reason::NotFound, "the tag is gone from the registry, or needs a login"),
+    (
+        Reason::CannotRecreate,
+        "recreate this container by hand; Pilotfish cannot carry over what the detail names",
+    ),
+    (
+        Reason::CannotHandOver,
+        "put the agent's state_dir on a volume and use the command `run`; it then updates itself",
+    ),
+    (Reason::DiskFull, "make room, for example with `docker image prune`"),
+    (Reason::BadLabel, "fix the label; until then the container stays as it is"),
+    (Reason::EngineError, "check the Engine's own log; Pilotfish asks again automatically"),
+];
+
+impl Reason {
+    /// What the operator can do about it, in one line. NAME stands for the container.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        let row = ADVICE.iter().find(|(reason, _)| *reason == self);
+        row.map_or("look at the log of the agent", |(_, advice)| advice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_line_in_the_order_of_the_list() {
+        assert_eq!(ADVICE.map(|(reason, _)| reason), Reason::ALL);
+    }
+}
