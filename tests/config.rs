@@ -690,7 +690,11 @@ fn wrong_senders_of_webhooks_are_named_with_what_would_be_right() {
         ),
         (
             &format!("{SENDER}kind = \"quay\"\nbuild = \"till\"\n"),
-            "line 5: `webhook.sender.\"ci\".build` cannot be \"till\": only circleci, bitbucket, gitlab and auto tell of builds",
+            "line 5: `webhook.sender.\"ci\".build` cannot be \"till\": only circleci, bitbucket, gitlab and auto report builds",
+        ),
+        (
+            &format!("{SENDER}build = \"shop/+\"\n"),
+            "line 4: `webhook.sender.\"ci\".build` cannot be \"shop/+\": use letters, digits, `-`, `_` and `.`, at most 64 of them",
         ),
         (
             &too_many,

@@ -31,7 +31,7 @@ use crate::output::one_line;
 pub use allowed_hosts::{AllowedHosts, guarded};
 pub use connections::{ConnectionLimits, serve, serve_tls};
 pub use tls::{ServerTls, ServerTlsError};
-pub use webhook::{SecretError, SendersError, WebhookSenders};
+pub use webhook::{SecretError, SendersError, SinkError, WebhookNews, WebhookSenders, WebhookSink};
 
 /// Why an address cannot be served.
 #[derive(Debug, thiserror::Error)]

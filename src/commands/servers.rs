@@ -37,8 +37,8 @@ pub(super) fn serve_webhook(
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, tls = tls.is_some(), "listening for webhooks");
     }
-    let (sender, pushes) = webhook::queue();
-    let router = webhook::router(senders, sender, process.metrics());
+    let (sink, pushes) = webhook::queue();
+    let router = webhook::router(senders, sink, process.metrics());
     let router = api::guarded(router, hosts);
     tasks.spawn(api::serve_tls(listener, router, webhook::LIMITS, tls, end.clone()));
     tasks.spawn(webhook::pass_on(pushes, process.agent.clone(), end.clone()));

@@ -49,9 +49,10 @@ pub struct WebhookSenderSettings {
     pub kind: SenderKind,
     /// The file whose first line is the secret.
     pub secret_file: PathBuf,
-    /// Of which images it may tell.
+    /// The images that it may report.
     pub references: AllowedReferences,
-    /// The name of its builds, if it is a CI that names no image.
+    /// The name of its builds, if it is a CI that names no image: letters, digits, `-`, `_` and `.`,
+    /// because it becomes a part of a topic.
     pub build: Option<String>,
     /// The key of `secret_file`, for errors.
     pub key: String,
@@ -197,8 +198,14 @@ impl<'a, 'i> SenderTable<'a, 'i> {
         let allowed = AllowedReferences::parse(references.iter().map(String::as_str))
             .map_err(|(pattern, why)| self.wrong("references", pattern, &why.to_string()))?;
         let build = self.text("build")?.filter(|build| !build.is_empty());
-        if let Some(build) = build.as_deref().filter(|_| !kind.tells_of_builds()) {
-            let why = "only circleci, bitbucket, gitlab and auto tell of builds";
+        if let Some(build) = build.as_deref().filter(|_| !kind.reports_builds()) {
+            let why = "only circleci, bitbucket, gitlab and auto report builds";
+            return Err(self.wrong("build", build, why));
+        }
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let is_wrong = |build: &&str| build.len() > NAME_BYTES_MAX || !build.chars().all(is_word);
+        if let Some(build) = build.as_deref().filter(is_wrong) {
+            let why = "use letters, digits, `-`, `_` and `.`, at most 64 of them";
             return Err(self.wrong("build", build, why));
         }
         let values = [

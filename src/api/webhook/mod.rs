@@ -3,12 +3,15 @@
 //!
 //! A client with a secret can only cause a `HEAD` for containers that are watched anyway: the
 //! content of a webhook is not trusted.
+//!
+//! The listener reads a webhook and hands it to a [`WebhookSink`], whose answer becomes the code.
 
+mod agent_sink;
 mod deliveries;
 mod secret;
 mod senders;
+mod sink;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,31 +21,18 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::{ConnectionLimits, nothing_at};
-use crate::agent::{AgentHandle, CheckPushed};
-use crate::core::docker::webhook::Push;
-use crate::core::update::event::Asker;
 use crate::metrics::Metrics;
 
+pub use agent_sink::{AgentSink, pass_on, queue};
 pub use secret::SecretError;
 use senders::{Received, WebhookRequest};
 pub use senders::{SendersError, WebhookSenders};
+pub use sink::{SinkError, WebhookNews, WebhookSink};
 
 /// Largest webhook in bytes. GitHub's webhooks have some tens of kilobytes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
-
-/// Most webhooks that wait for the agent. A registry that has to wait tries again.
-const WAITING_MAX: usize = 64;
-
-/// How long further webhooks are gathered after the first: one push of a multi-platform image is
-/// several events, and a person who pushes several images does so in one go.
-const GATHER_TIME: Duration = Duration::from_millis(100);
-
-/// Shortest time between two rounds by webhook, so that constant pushes do not keep the agent busy.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Registries send one webhook at a time, and wait ten seconds.
 pub const LIMITS: ConnectionLimits =
@@ -51,17 +41,18 @@ pub const LIMITS: ConnectionLimits =
 /// How a webhook was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WebhookOutcome {
-    /// A push was read, and the agent looks.
+    /// A push or a build was read, and the receiver took it.
     Accepted,
     /// This delivery was accepted before.
     Repeated,
     /// No push, from a sender that cannot be configured to send only pushes, or a test.
     Nothing,
+    /// Nothing was read, or the receiver takes no such news.
     Unreadable,
-    /// The sender may not tell of these references.
+    /// The sender may not report these references.
     NotAllowed,
     Unauthorized,
-    /// Too many webhooks wait.
+    /// The receiver cannot take it now.
     Busy,
 }
 
@@ -91,34 +82,23 @@ impl WebhookOutcome {
     }
 }
 
-/// Both ends of the queue of pushes.
-#[must_use]
-pub fn queue() -> (mpsc::Sender<Vec<Push>>, mpsc::Receiver<Vec<Push>>) {
-    mpsc::channel(WAITING_MAX)
-}
-
-#[derive(Clone)]
-struct WebhookState {
-    senders: Arc<WebhookSenders>,
-    pushes: mpsc::Sender<Vec<Push>>,
+struct WebhookState<S> {
+    senders: WebhookSenders,
+    sink: S,
     metrics: Arc<Metrics>,
 }
 
 /// The only page of the address.
-pub fn router(
-    senders: WebhookSenders,
-    pushes: mpsc::Sender<Vec<Push>>,
-    metrics: Arc<Metrics>,
-) -> Router {
+pub fn router<S: WebhookSink>(senders: WebhookSenders, sink: S, metrics: Arc<Metrics>) -> Router {
     Router::new()
-        .route("/v1/webhook", post(receive))
+        .route("/v1/webhook", post(receive::<S>))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .fallback(|| async { nothing_at("This address has POST /v1/webhook.\n") })
-        .with_state(WebhookState { senders: Arc::new(senders), pushes, metrics })
+        .with_state(Arc::new(WebhookState { senders, sink, metrics }))
 }
 
-async fn receive(
-    State(state): State<WebhookState>,
+async fn receive<S: WebhookSink>(
+    State(state): State<Arc<WebhookState<S>>>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
@@ -129,24 +109,39 @@ async fn receive(
     match received {
         Received::Answer { outcome, status, words } => {
             count(outcome);
-            answer(status, &words)
+            // Without a secret nothing is logged, because any client could fill the log.
+            if outcome != WebhookOutcome::Unauthorized {
+                tracing::debug!(sender, outcome = outcome.word(), "a webhook: {words}");
+            }
+            answer(status, &words, Duration::ZERO)
         }
-        Received::Pushed { pushed, refused, delivery } => {
+        Received::News { news, refused, delivery } => {
             if refused > 0 {
                 count(WebhookOutcome::NotAllowed);
             }
-            if state.pushes.try_send(pushed).is_err() {
-                count(WebhookOutcome::Busy);
-                return answer(WebhookOutcome::Busy.status(), "too many webhooks wait already");
-            }
-            count(WebhookOutcome::Accepted);
-            state.senders.remember(delivery);
-            StatusCode::ACCEPTED.into_response()
+            // Two equal deliveries at the same moment are both taken: a sink must be able to take
+            // one twice anyway, because the sender may not have got the answer.
+            let (outcome, words, retry_after) = match state.sink.take(sender, news).await {
+                Ok(()) => {
+                    state.senders.remember(delivery);
+                    (WebhookOutcome::Accepted, String::new(), Duration::ZERO)
+                }
+                Err(SinkError::Busy { why, retry_after }) => {
+                    (WebhookOutcome::Busy, why, retry_after)
+                }
+                Err(SinkError::Unwanted(why)) => (WebhookOutcome::Unreadable, why, Duration::ZERO),
+            };
+            count(outcome);
+            tracing::debug!(sender, outcome = outcome.word(), "a webhook: {words}");
+            answer(outcome.status(), &words, retry_after)
         }
     }
 }
 
-fn answer(status: StatusCode, words: &str) -> Response {
+fn answer(status: StatusCode, words: &str, retry_after: Duration) -> Response {
+    if words.is_empty() {
+        return status.into_response();
+    }
     let text = format!("{words}\n");
     match status {
         StatusCode::UNAUTHORIZED => {
@@ -154,39 +149,14 @@ fn answer(status: StatusCode, words: &str) -> Response {
             (status, challenge, text).into_response()
         }
         StatusCode::SERVICE_UNAVAILABLE => {
-            (status, [(header::RETRY_AFTER, "1")], text).into_response()
+            // The header has whole seconds (RFC 9110, 10.2.3).
+            let seconds = retry_after.as_secs().max(1).to_string();
+            (status, [(header::RETRY_AFTER, seconds)], text).into_response()
         }
         _ => (status, text).into_response(),
     }
 }
 
-/// Passes pushes on to the agent; pushes that arrive together become one command.
-pub async fn pass_on(
-    mut pushes: mpsc::Receiver<Vec<Push>>,
-    agent: AgentHandle,
-    stop: CancellationToken,
-) {
-    while let Some(Some(first)) = stop.run_until_cancelled(pushes.recv()).await {
-        let mut gathered = BTreeSet::from_iter(first);
-        tokio::time::sleep(GATHER_TIME).await;
-        while let Ok(more) = pushes.try_recv() {
-            gathered.extend(more);
-        }
-        if stop.run_until_cancelled(check(gathered, &agent)).await.is_none() {
-            return;
-        }
-        stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
-    }
-}
-
-async fn check(pushed: BTreeSet<Push>, agent: &AgentHandle) {
-    let pushes = pushed.len();
-    let question = CheckPushed(pushed.into_iter().collect());
-    // The sender gets its answer before any registry has answered, so that a registry that hangs
-    // delays no other push.
-    match agent.ask(Asker::Webhook, question).await {
-        Ok(containers) => tracing::info!(pushes, containers, "checking what was pushed"),
-        // The agent has already reported a round that could not run.
-        Err(_) => tracing::debug!(pushes, "what was pushed could not be checked"),
-    }
-}
+#[cfg(test)]
+#[path = "listener_tests.rs"]
+mod tests;

@@ -1,5 +1,5 @@
-//! The secret of a sender, and the ways to prove that a request comes from somebody who has it.
-//! There are several ways, because no way is available to every sender.
+//! The secret of a sender, and the ways to prove that a request comes from this sender. There are
+//! several ways, because no way is available to every sender.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -10,7 +10,6 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
 
 use super::senders::WebhookRequest;
 use crate::core::docker::webhook::{SenderKind, SignatureForm, signature_headers};
@@ -195,11 +194,11 @@ fn verify(key: &[u8], message: &[u8], tag: &[u8]) -> bool {
     hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key), message, tag).is_ok()
 }
 
-/// Compares without a timing leak of the first difference: it compares all bytes of digests, which
-/// an attacker cannot choose.
+/// Compares two secrets in constant time: ring compares their HMACs (`ring::hmac::verify`), so the
+/// time tells neither the first difference nor the length.
 fn same(one: &[u8], other: &[u8]) -> bool {
-    let (one, other) = (Sha256::digest(one), Sha256::digest(other));
-    one.iter().zip(&other).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+    let key = hmac::Key::new(hmac::HMAC_SHA256, other);
+    hmac::verify(&key, one, hmac::sign(&key, other).as_ref()).is_ok()
 }
 
 /// The bytes of a hexadecimal text.

@@ -176,3 +176,20 @@ fn a_secret_that_can_be_guessed_is_refused_and_never_shown() {
     let secret = read().expect("a secret");
     assert!(!format!("{secret:?}").contains("0123"));
 }
+
+proptest::proptest! {
+    /// Headers of a client without the secret are no proof, and reading them never panics.
+    #[test]
+    fn no_header_without_the_secret_is_a_proof(
+        value in "[ -~]{0,80}",
+        prefix in proptest::sample::select(vec!["", "sha256=", "v1=", "v1,", "Bearer ", "whsec_"]),
+    ) {
+        let text = format!("{prefix}{value}");
+        let names: Vec<_> = signature_headers(SenderKind::Auto)
+            .map(|signature| signature.header)
+            .chain(["authorization", "webhook-id", "webhook-timestamp"])
+            .collect();
+        let headers: Vec<_> = names.into_iter().map(|name| (name, text.as_str())).collect();
+        proptest::prop_assert_ne!(proof(SenderKind::Auto, &headers, "{}"), Proof::Right);
+    }
+}

@@ -3,20 +3,21 @@
 use axum::http::{HeaderMap, StatusCode, Uri};
 use chrono::{DateTime, Utc};
 
-use super::WebhookOutcome;
 use super::deliveries::{DeliveryKey, RecentDeliveries};
 use super::secret::{Proof, SecretError, WebhookSecret};
+use super::{WebhookNews, WebhookOutcome};
 use crate::config::WebhookSenderSettings;
 use crate::core::docker::webhook::{
-    AllowedReferences, FORMS, Push, SenderKind, WebhookContent, delivery_headers, parse,
+    AllowedReferences, Build, FORMS, Push, SenderKind, WebhookContent, delivery_headers, parse,
 };
 use crate::core::text::shown;
 
 /// The metric's label of requests without the secret of any sender.
 const NO_SENDER: &str = "";
 
-/// A request to the webhook address.
-#[derive(Debug, Clone, Copy)]
+/// A request to the webhook address. It has no `Debug`, because its URI and its headers may have the
+/// secret.
+#[derive(Clone, Copy)]
 pub(super) struct WebhookRequest<'a> {
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
@@ -32,9 +33,9 @@ impl<'a> WebhookRequest<'a> {
 /// What a request says.
 #[derive(Debug, PartialEq)]
 pub(super) enum Received {
-    Pushed {
-        pushed: Vec<Push>,
-        /// Pushes in the same webhook of which the sender may not tell.
+    News {
+        news: WebhookNews,
+        /// Pushes in the same webhook that the sender may not report.
         refused: usize,
         delivery: Option<DeliveryKey>,
     },
@@ -134,16 +135,7 @@ impl WebhookSenders {
                 let words = format!("{words}; no image was pushed");
                 Received::answer(WebhookOutcome::Nothing, words)
             }
-            WebhookContent::Built(build) => {
-                let name = sender.build.as_ref().unwrap_or(&build.name);
-                let end = if build.ok { "succeeded" } else { "failed" };
-                let words = format!(
-                    "the build {} {end}, but this webhook names no image and the agent looks at \
-                     images only: push from the build with {{\"v\":1,\"pushed\":[…]}}",
-                    shown(name)
-                );
-                Received::answer(WebhookOutcome::Unreadable, words)
-            }
+            WebhookContent::Built(build) => sender.built(build, delivery),
             WebhookContent::Pushed(pushed) if pushed.is_empty() => {
                 Received::answer(WebhookOutcome::Nothing, "no tag of an image was pushed")
             }
@@ -160,7 +152,23 @@ impl WebhookSenders {
 }
 
 impl WebhookSender {
-    /// The pushes of which this sender may tell.
+    /// The end of a build, under the name that the configuration gives it: other programs react to
+    /// this name, so a sender must not choose it.
+    fn built(&self, build: Build, delivery: Option<DeliveryKey>) -> Received {
+        let Some(name) = self.build.clone() else {
+            let words = format!(
+                "this webhook names no image but the build {}, and the sender {} has no `build` in \
+                 its configuration",
+                shown(&build.name),
+                self.name
+            );
+            return Received::answer(WebhookOutcome::Unreadable, words);
+        };
+        let news = WebhookNews::Built(Build { name, ..build });
+        Received::News { news, refused: 0, delivery }
+    }
+
+    /// The pushes that this sender may report.
     fn allow(&self, pushed: Vec<Push>, delivery: Option<DeliveryKey>) -> Received {
         let first = pushed.first().map(|push| match &push.registry {
             Some(registry) => format!("{registry}/{}", push.repository),
@@ -169,10 +177,10 @@ impl WebhookSender {
         let is_events = pushed.iter().all(|push| push.registry.is_none());
         let (pushed, refused) = self.references.filter(pushed);
         if !pushed.is_empty() {
-            return Received::Pushed { pushed, refused, delivery };
+            return Received::News { news: WebhookNews::Pushed(pushed), refused, delivery };
         }
         let words = format!(
-            "the sender {} may not tell of {}: its `references` do not contain it",
+            "the sender {} may not report {}: its `references` do not contain it",
             self.name,
             shown(&first.unwrap_or_default())
         );

@@ -45,7 +45,11 @@ fn receive(senders: &WebhookSenders, headers: &[(&'static str, &str)], body: &st
     let (sender, received) = senders.receive(request);
     match received {
         Received::Answer { status, words, .. } => format!("{sender} {} {words}", status.as_u16()),
-        Received::Pushed { pushed, refused, delivery } => {
+        Received::News { news: WebhookNews::Built(build), delivery, .. } => {
+            senders.remember(delivery);
+            format!("{sender} built {} {}", build.name, build.ok)
+        }
+        Received::News { news: WebhookNews::Pushed(pushed), refused, delivery } => {
             senders.remember(delivery);
             let name = |push: Push| {
                 let registry = push.registry.unwrap_or_else(|| "?".to_owned());
@@ -96,7 +100,7 @@ fn a_sender_of_one_kind_sends_nothing_else() {
 #[test]
 fn a_sender_tells_only_of_its_references() {
     let other = corpus!("github-registry-package").replace("ghcr.io/shop/", "ghcr.io/bank/");
-    let words = "github 403 the sender github may not tell of ghcr.io/bank/till: its `references` do not contain it";
+    let words = "github 403 the sender github may not report ghcr.io/bank/till: its `references` do not contain it";
     assert_eq!(bearer(GITHUB, &other), words);
     let pushed = "registry pushed registry:443/shop/till:v1 refused 0";
     assert_eq!(bearer(REGISTRY, corpus!("registry-push")), pushed);
@@ -115,10 +119,18 @@ fn what_names_no_pushed_image_is_answered_with_words() {
         "github 200 this is GitHub's ping; no image was pushed"
     );
     assert_eq!(bearer(GITHUB, corpus!("github-npm")), "github 200 no tag of an image was pushed");
-    let build = bearer(CI, corpus!("circleci-workflow"));
-    assert!(build.starts_with("ci 400 the build till succeeded, but this webhook names no image"));
-    let build = bearer(CI, corpus!("circleci-job"));
-    assert!(build.starts_with("ci 400 the build till failed,"), "{build}");
+}
+
+/// A text of a webhook must not become a part of a topic.
+#[test]
+fn a_build_has_the_name_of_the_configuration() {
+    assert_eq!(bearer(CI, corpus!("circleci-workflow")), "ci built till true");
+    assert_eq!(bearer(CI, corpus!("circleci-job")), "ci built till false");
+    let mut senders = senders();
+    senders.senders[2].build = None;
+    let headers = [("authorization", CI)];
+    let words = "ci 400 this webhook names no image but the build gh/shop/till, and the sender ci has no `build` in its configuration";
+    assert_eq!(receive(&senders, &headers, corpus!("circleci-workflow")), words);
 }
 
 #[test]
@@ -159,4 +171,96 @@ fn two_senders_cannot_have_one_secret() {
     let same = [settings("a", GITHUB), settings("b", GITHUB)];
     let error = WebhookSenders::read(&same, DateTime::default).expect_err("one secret");
     assert!(error.to_string().contains("`a` and `b`") && !error.to_string().contains(GITHUB));
+}
+
+fn hex_of(secret: &str, body: &str) -> String {
+    signed(secret, body).trim_start_matches("sha256=").to_owned()
+}
+
+/// Every sender with its own header and its own body. Without the header, with another body, and
+/// with the header of another kind the answer is 401.
+#[test]
+fn every_signing_sender_is_known_by_its_own_header_only() {
+    use SenderKind::{Artifactory, Bitbucket, CircleCi, GitHub, GitLab, Gitea};
+    type Sign = fn(&str) -> String;
+    let prefixed: Sign = |body| signed(CI, body);
+    let bare: Sign = |body| hex_of(CI, body);
+    let version: Sign = |body| format!("v1={}", hex_of(CI, body));
+    let all: [(SenderKind, &'static str, Sign, &str, &str); 7] = [
+        (GitHub, "x-hub-signature-256", prefixed, corpus!("github-package"), "pushed ghcr.io/"),
+        (Gitea, "x-gitea-signature", bare, corpus!("gitea-package"), "pushed git.example:3000/"),
+        (Gitea, "x-forgejo-signature", bare, corpus!("gitea-package"), "pushed git.example:3000/"),
+        (Artifactory, "x-jfrog-event-auth", bare, corpus!("artifactory-push"), "pushed ?/"),
+        (CircleCi, "circleci-signature", version, corpus!("circleci-workflow"), "built till true"),
+        (Bitbucket, "x-hub-signature", prefixed, corpus!("bitbucket-status"), "built till true"),
+        (
+            GitLab,
+            "x-gitlab-token",
+            |_| CI.to_owned(),
+            corpus!("gitlab-pipeline"),
+            "built till true",
+        ),
+    ];
+    for (kind, header, sign, body, expected) in all {
+        let senders = |kind| WebhookSenders {
+            senders: vec![sender("a", kind, CI, &[])],
+            recent: RecentDeliveries::default(),
+            now: DateTime::default,
+        };
+        let signature = sign(body);
+        let headers = [(header, signature.as_str())];
+        let answer = receive(&senders(kind), &headers, body);
+        assert!(answer.starts_with(&format!("a {expected}")), "{kind:?}: {answer}");
+        assert!(receive(&senders(kind), &[], body).starts_with(" 401 "), "{kind:?}");
+        let other_kind = receive(&senders(SenderKind::DockerHub), &headers, body);
+        assert!(other_kind.starts_with(" 401 the secret is missing"), "{kind:?}: {other_kind}");
+        let changed = receive(&senders(kind), &headers, &format!("{body} "));
+        // GitLab's header is the secret itself; all others are over the body as it was sent.
+        assert_eq!(changed.starts_with(" 401 "), kind != GitLab, "{kind:?}: {changed}");
+    }
+}
+
+/// Docker Hub, Quay, a registry, Harbor and Azure sign nothing.
+#[test]
+fn every_other_sender_shows_its_secret_in_the_url_or_in_a_header() {
+    use SenderKind::{Acr, Cncf, DockerHub, Harbor, Plain, Quay};
+    for (kind, body) in [
+        (Cncf, corpus!("registry-push")),
+        (DockerHub, corpus!("docker-hub")),
+        (Harbor, corpus!("harbor-push")),
+        (Harbor, corpus!("harbor-cloudevent")),
+        (Harbor, corpus!("harbor1-push")),
+        (Quay, corpus!("quay-push")),
+        (Acr, corpus!("azure-push")),
+        (Plain, corpus!("plain")),
+    ] {
+        let senders = WebhookSenders {
+            senders: vec![sender("a", kind, CI, &[])],
+            recent: RecentDeliveries::default(),
+            now: DateTime::default,
+        };
+        let from_url = |uri: &str| {
+            let uri = uri.parse().expect("a URI");
+            let headers = HeaderMap::new();
+            let request = WebhookRequest { uri: &uri, headers: &headers, body: body.as_bytes() };
+            matches!(senders.receive(request), ("a", Received::News { .. }))
+        };
+        assert!(from_url(&format!("/v1/webhook?token={CI}")), "{kind:?}");
+        assert!(!from_url("/v1/webhook?token=0123456789abcdef"), "{kind:?}");
+        let bearer = format!("Bearer {CI}");
+        assert!(receive(&senders, &[("authorization", &bearer)], body).starts_with("a pushed"));
+        assert!(receive(&senders, &[("authorization", CI)], body).starts_with("a pushed"));
+        assert!(receive(&senders, &[], body).starts_with(" 401 "), "{kind:?}");
+    }
+}
+
+/// A body without a valid secret is not parsed: the answer does not depend on it.
+#[test]
+fn the_secret_is_checked_before_the_body_is_read() {
+    for body in ["rubbish", "", "[[[[", corpus!("docker-hub")] {
+        assert_eq!(
+            receive(&senders(), &[("authorization", "x")], body),
+            " 401 the secret is wrong"
+        );
+    }
 }

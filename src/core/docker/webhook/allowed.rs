@@ -81,11 +81,11 @@ impl Pattern {
     fn part_of(&self, push: &Push) -> Option<Push> {
         let is_allowed = self.repository.matches(&push.repository)
             && match (&self.registry, &push.registry) {
-                (Some(allowed), Some(told)) => allowed == told,
+                (Some(allowed), Some(named)) => allowed == named,
                 _ => true,
             }
             && match (&self.tag, &push.tag) {
-                (Some(allowed), Some(told)) => allowed.matches(told),
+                (Some(allowed), Some(named)) => allowed.matches(named),
                 (Some(_), None) => false,
                 (None, _) => true,
             };

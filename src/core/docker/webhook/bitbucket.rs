@@ -1,4 +1,4 @@
-//! Bitbucket's webhooks (support.atlassian.com, "Event payloads"). They tell of commits and of the
+//! Bitbucket's webhooks (support.atlassian.com, "Event payloads"). They report commits and the
 //! state of builds, and name no image: Bitbucket has no registry.
 
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! CircleCI's outbound webhooks (circleci.com/docs, "Outbound webhooks reference"). They tell how a
+//! CircleCI's outbound webhooks (circleci.com/docs, "Outbound webhooks reference"). They report how a
 //! workflow or a job ended, and name no image.
 
 use serde_json::Value;

@@ -64,9 +64,9 @@ impl SenderKind {
         }
     }
 
-    /// Whether a sender of this kind may tell of builds, which name no image.
+    /// Whether a sender of this kind may report builds, which name no image.
     #[must_use]
-    pub const fn tells_of_builds(self) -> bool {
+    pub const fn reports_builds(self) -> bool {
         matches!(self, Self::Auto | Self::GitLab | Self::CircleCi | Self::Bitbucket)
     }
 
@@ -192,7 +192,8 @@ pub const FORMS: [SenderForm; 12] = [
     },
     SenderForm {
         signatures: &[header("x-gitlab-token", SignatureForm::Secret), STANDARD],
-        deliveries: &[STANDARD_ID],
+        // GitLab repeats a delivery with the same key (docs.gitlab.com, "Webhooks").
+        deliveries: &[STANDARD_ID, DeliveryId::Header("idempotency-key")],
         ..unsigned(SenderKind::GitLab, gitlab::NAME, gitlab::read)
     },
 ];

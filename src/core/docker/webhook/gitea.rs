@@ -10,7 +10,7 @@ pub(super) const NAME: &str = "Gitea";
 /// version: the tag that leads to it has an event of its own.
 pub(super) fn read(document: &Value) -> Read {
     // The button "Test delivery" sends a made-up push of commits (Gitea `routers/web/repo/setting/
-    // webhook.go`), whatever events are selected.
+    // webhook.go`); the selected events make no difference.
     if document.get("total_commits").is_some() && document.get("commits").is_some() {
         return Some(Ok(WebhookContent::Nothing(
             "this is Gitea's test delivery or a push of commits; images need the event Package",

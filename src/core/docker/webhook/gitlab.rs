@@ -7,9 +7,17 @@ use super::{Read, WebhookContent, WebhookError, build, text};
 
 pub(super) const NAME: &str = "GitLab";
 
-/// The states of a pipeline or a job that has not ended.
-const RUNNING: [&str; 7] =
-    ["created", "waiting_for_resource", "preparing", "pending", "running", "manual", "scheduled"];
+/// The states of a pipeline or a job that has not ended, or never ran.
+const RUNNING: [&str; 8] = [
+    "created",
+    "waiting_for_resource",
+    "preparing",
+    "pending",
+    "running",
+    "manual",
+    "scheduled",
+    "skipped",
+];
 
 pub(super) fn read(document: &Value) -> Read {
     let kind = text(document, "/object_kind")?;

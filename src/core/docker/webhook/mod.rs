@@ -53,6 +53,20 @@ impl Push {
             && self.tag.as_ref().is_none_or(|tag| Some(tag) == reference.tag.as_ref())
     }
 
+    /// The complete reference, with its tag and without the digest. Absent if the document does not
+    /// say the registry and the tag, or if they are no valid reference.
+    #[must_use]
+    pub fn reference(&self) -> Option<Reference> {
+        let (registry, tag) = (self.registry.as_ref()?, self.tag.as_ref()?);
+        let reference: Reference = format!("{registry}/{}:{tag}", self.repository).parse().ok()?;
+        // A text that has another meaning than its parts is not used.
+        let is_same = reference.registry == *registry
+            && reference.repository == self.repository
+            && reference.tag.as_ref() == Some(tag)
+            && reference.digest.is_none();
+        is_same.then_some(reference)
+    }
+
     /// Reads a text that is written like a reference: `ghcr.io/shop/till:v1`.
     fn named(text: &str) -> Option<Self> {
         let Reference { registry, repository, tag, digest, .. } = text.parse().ok()?;
@@ -86,6 +100,9 @@ pub enum WebhookContent {
 pub enum WebhookError {
     #[error("this is not JSON")]
     NoJson,
+    /// GitHub and Gitea send JSON in a form if a person chose this.
+    #[error("this is a form: choose the content type `application/json` for the webhook")]
+    Form,
     #[error(
         "this is no webhook that Pilotfish knows: neither the events of a registry, nor a webhook \
          of Docker Hub, GitHub, GitLab, Gitea, Harbor, Quay, Azure, Artifactory, CircleCI or \
@@ -131,7 +148,9 @@ type Read = Option<Result<WebhookContent, WebhookError>>;
 /// # Errors
 /// The document is of an unknown or another kind, or reports something other than a push.
 pub fn parse(kind: SenderKind, bytes: &[u8]) -> Result<Webhook, WebhookError> {
-    let document: Value = serde_json::from_slice(bytes).map_err(|_| WebhookError::NoJson)?;
+    let is_form = bytes.starts_with(b"payload=");
+    let no_json = |_| if is_form { WebhookError::Form } else { WebhookError::NoJson };
+    let document: Value = serde_json::from_slice(bytes).map_err(no_json)?;
     let found = FORMS.iter().filter(|form| kind.includes(form.kind));
     let found = found.filter_map(|form| Some((form, (form.read)(&document)?))).next();
     let Some((form, content)) = found else { return Err(none_of(kind, &document)) };
@@ -175,7 +194,7 @@ fn one(sender: &'static str, pushed: Option<Push>) -> Read {
 /// The end of a build by the sender's word for its state, or a build that has not ended.
 fn build(name: &str, state: &str, good: &str, running: &[&str], url: Option<&str>) -> Read {
     if running.iter().any(|word| word.eq_ignore_ascii_case(state)) {
-        return Some(Ok(WebhookContent::Nothing("the build has not ended")));
+        return Some(Ok(WebhookContent::Nothing("the build has not ended, or did not run")));
     }
     let ok = state.eq_ignore_ascii_case(good);
     let (name, url) = (name.to_owned(), url.map(str::to_owned));

@@ -70,6 +70,10 @@ fn pushes_of_all_registries_are_read() {
     assert_eq!(read(Acr, corpus!("azure-push")), ["shop.azurecr.io shop/till v1 1111"]);
     let artifactory = ["* docker-local/shop/till v1 1111", "* shop/till v1 1111"];
     assert_eq!(read(Artifactory, corpus!("artifactory-push")), artifactory);
+    assert_eq!(
+        read(Artifactory, corpus!("artifactory-flat")),
+        ["* docker-remote-cache/library/ubuntu latest 35c4", "* library/ubuntu latest 35c4",]
+    );
     let plain = ["ghcr.io shop/web v2 1111", "registry:443 shop/till v1"];
     assert_eq!(read(Plain, corpus!("plain")), plain);
 }
@@ -84,7 +88,9 @@ fn a_ci_that_names_no_image_tells_of_a_build() {
     assert_eq!(read(Bitbucket, corpus!("bitbucket-status")), bitbucket);
     let gitlab = ["shop/till true https://gitlab.example/shop/till/-/pipelines/31"];
     assert_eq!(read(GitLab, corpus!("gitlab-pipeline")), gitlab);
-    assert_eq!(read(GitLab, corpus!("gitlab-job")), ["the build has not ended"]);
+    for waits in [corpus!("gitlab-job"), corpus!("gitlab-skipped")] {
+        assert_eq!(read(GitLab, waits), ["the build has not ended, or did not run"]);
+    }
     let id = parse(CircleCi, corpus!("circleci-workflow")).expect("a build").delivery;
     assert_eq!(id.as_deref(), Some("3888f21b-eaa7-38e3-8f3d-75a63bba8895"));
 }
@@ -152,6 +158,7 @@ fn our_own_form_is_read_exactly() {
 #[test]
 fn what_is_no_notification_is_named() {
     assert_eq!(error(b"events=push"), WebhookError::NoJson);
+    assert_eq!(error(b"payload=%7B%22zen%22%3A1%7D"), WebhookError::Form);
     for other in [
         "{}",
         "[]",
@@ -210,6 +217,40 @@ fn a_push_concerns_its_repository_and_tag() {
     ] {
         let named = reference.parse().expect("a reference");
         assert_eq!(pushed(registry, tag).concerns(&named), expected, "{reference} {tag:?}");
+    }
+}
+
+/// A deep document would use up the stack; serde_json reads 128 levels.
+#[test]
+fn a_deep_document_is_refused() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let deep = format!("{{\"events\":{}1{}}}", open.repeat(40_000), close.repeat(40_000));
+        assert_eq!(error(deep.as_bytes()), WebhookError::NoJson);
+        assert_eq!(error(open.repeat(100_000).as_bytes()), WebhookError::NoJson);
+    }
+}
+
+#[test]
+fn only_a_complete_push_has_a_reference() {
+    let push = |registry: Option<&str>, repository: &str, tag: Option<&str>| {
+        let (registry, tag) = (registry.map(str::to_owned), tag.map(str::to_owned));
+        let push = Push { registry, repository: repository.to_owned(), tag, digest: None };
+        push.reference().map(|reference| reference.to_string())
+    };
+    let registry = Some("registry:443");
+    let expected = Some("registry:443/shop/till:v1".to_owned());
+    assert_eq!(push(registry, "shop/till", Some("v1")), expected);
+    for (registry, repository, tag) in [
+        (None, "shop/till", Some("v1")),
+        (registry, "shop/till", None),
+        (registry, "shop/till", Some("v1/#")),
+        (registry, "shop/till", Some("+")),
+        (registry, "Shop/till", Some("v1")),
+        (registry, "shop/till:v0", Some("v1")),
+        (Some("shop"), "till", Some("v1")),
+        (Some(""), "shop/till", Some("v1")),
+    ] {
+        assert_eq!(push(registry, repository, tag), None, "{registry:?} {repository} {tag:?}");
     }
 }
 
