@@ -645,8 +645,6 @@ fn senders_of_webhooks_are_read_with_their_kind_and_references() {
 
 #[test]
 fn wrong_senders_of_webhooks_are_named_with_what_would_be_right() {
-    let too_many: String =
-        (0..17).map(|n| SENDER.replace("\"ci\"", &format!("\"a{n}\""))).collect();
     for (text, expected) in [
         (
             "[webhook]\nsender = 7\n",
@@ -676,8 +674,19 @@ fn wrong_senders_of_webhooks_are_named_with_what_would_be_right() {
             &format!("{SENDER}secret = \"x\"\n"),
             "line 4: there is no key `webhook.sender.\"ci\".secret`",
         ),
+    ] {
+        let error = file_error(text);
+        assert!(error.starts_with(&format!("pilotfish.toml, {expected}")), "{error}");
+    }
+}
+
+#[test]
+fn wrong_references_builds_and_files_of_webhooks_are_named() {
+    let too_many: String =
+        (0..17).map(|n| SENDER.replace("\"ci\"", &format!("\"a{n}\""))).collect();
+    for (text, expected) in [
         (
-            &format!("{SENDER}references = [\"*/till\"]\n"),
+            &*format!("{SENDER}references = [\"*/till\"]\n"),
             "line 4: `webhook.sender.\"ci\".references` cannot be \"*/till\": write \"registry/repository\", \"registry/repository:tag\", or either with a `*` at its end, such as \"ghcr.io/shop/*\"; `*` alone is every reference",
         ),
         (
@@ -697,7 +706,7 @@ fn wrong_senders_of_webhooks_are_named_with_what_would_be_right() {
             "line 4: `webhook.sender.\"ci\".build` cannot be \"shop/+\": use letters, digits, `-`, `_` and `.`, at most 64 of them",
         ),
         (
-            &too_many,
+            &*too_many,
             "line 50: `webhook.sender.\"a16\".name` cannot be \"a16\": there are at most 16 senders",
         ),
         (

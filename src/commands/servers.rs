@@ -35,7 +35,7 @@ pub(super) fn serve_webhook(
 ) {
     let WebhookServer { listener, senders, tls } = server;
     if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, tls = tls.is_some(), "listening for webhooks");
+        tracing::info!(tls = tls.is_some(), %address, "listening for webhooks");
     }
     let (sink, pushes) = webhook::queue();
     let router = webhook::router(senders, sink, process.metrics());

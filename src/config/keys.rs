@@ -54,7 +54,8 @@ const fn key(name: &'static str, kind: ValueKind, default: &'static str) -> Key 
     Key { name, kind, default: Some(default) }
 }
 
-/// All keys except those of registries and of senders of webhooks, in the order of the documentation.
+/// All keys except those of registries and of senders of webhooks, in the order of the
+/// documentation.
 pub const KEYS: [Key; 26] = [
     key("state_dir", ValueKind::Text, "/var/lib/pilotfish"),
     key("docker_host", ValueKind::Text, "unix:///var/run/docker.sock"),

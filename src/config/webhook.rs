@@ -51,8 +51,8 @@ pub struct WebhookSenderSettings {
     pub secret_file: PathBuf,
     /// The images that it may report.
     pub references: AllowedReferences,
-    /// The name of its builds, if it is a CI that names no image: letters, digits, `-`, `_` and `.`,
-    /// because it becomes a part of a topic.
+    /// The name of its builds, if it is a CI that names no image: letters, digits, `-`, `_` and
+    /// `.`, because it becomes a part of a topic.
     pub build: Option<String>,
     /// The key of `secret_file`, for errors.
     pub key: String,

@@ -1,4 +1,5 @@
-//! The agent as the receiver of webhooks: pushes wait in a queue, and become questions to the agent.
+//! The agent as the receiver of webhooks: pushes wait in a queue, and become questions to the
+//! agent.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -7,7 +7,8 @@ use axum::body::to_bytes;
 
 use super::*;
 use crate::config::WebhookSenderSettings;
-use crate::core::docker::webhook::{AllowedReferences, SenderKind};
+use crate::core::decide::snapshot::Snapshot;
+use crate::core::docker::webhook::{AllowedReferences, SenderKind, WebhookContent, parse};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -111,7 +112,7 @@ async fn what_is_refused_never_reaches_the_receiver() {
     assert_eq!(send(&state, SECRET, "{}").await.0, 400);
     assert_eq!(send(&state, SECRET, r#"{"zen":"Keep it logically awesome."}"#).await.0, 200);
     assert!(state.sink.taken.lock().expect("a lock").is_empty());
-    let page = state.metrics.render(&crate::core::decide::snapshot::Snapshot::default());
+    let page = state.metrics.render(&Snapshot::default());
     for (sender, outcome) in
         [("", "unauthorized"), ("ci", "not_allowed"), ("ci", "unreadable"), ("ci", "nothing")]
     {
@@ -125,7 +126,6 @@ async fn what_is_refused_never_reaches_the_receiver() {
 /// The agent checks images, and it has only so many places for webhooks that wait.
 #[tokio::test]
 async fn the_agent_takes_pushes_until_its_queue_is_full() {
-    use crate::core::docker::webhook::{WebhookContent, parse};
     let (sink, mut waiting) = queue();
     let content = |body: &str| parse(SenderKind::Auto, body.as_bytes()).expect("a webhook").content;
     let WebhookContent::Pushed(pushed) = content(PUSH) else { panic!("no push") };

@@ -18,7 +18,8 @@ use crate::core::secret_file::exposed;
 /// Shortest secret in bytes: a secret that a person invented is shorter.
 const SECRET_BYTES_MIN: usize = 16;
 
-/// The marker before a secret of Standard Webhooks; base64 follows (standardwebhooks.com, "Secrets").
+/// The marker before a secret of Standard Webhooks; base64 follows (standardwebhooks.com,
+/// "Secrets").
 const STANDARD_MARKER: &str = "whsec_";
 
 /// How far the time in a signed webhook may be from this machine's time (the tolerance of the

@@ -15,8 +15,8 @@ use crate::core::text::shown;
 /// The metric's label of requests without the secret of any sender.
 const NO_SENDER: &str = "";
 
-/// A request to the webhook address. It has no `Debug`, because its URI and its headers may have the
-/// secret.
+/// A request to the webhook address. It has no `Debug`, because its URI and its headers may have
+/// the secret.
 #[derive(Clone, Copy)]
 pub(super) struct WebhookRequest<'a> {
     pub(super) uri: &'a Uri,

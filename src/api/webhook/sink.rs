@@ -26,8 +26,8 @@ pub enum SinkError {
 /// Receives what webhooks say.
 pub trait WebhookSink: Send + Sync + 'static {
     /// Takes the news of the sender with this name. The sender gets 202 only after `Ok`, so `Ok`
-    /// means that the news is safe with the receiver. The future is dropped if the sender closes its
-    /// connection, or after the time of an exchange (`ConnectionLimits::exchange_timeout`); the
+    /// means that the news is safe with the receiver. The future is dropped if the sender closes
+    /// its connection, or after the time of an exchange (`ConnectionLimits::exchange_timeout`); the
     /// sender may then send the same webhook again.
     fn take(
         &self,

@@ -3,13 +3,13 @@
 
 use serde_json::Value;
 
-use super::{Push, Read, WebhookContent, WebhookError, text};
+use super::{Push, WebhookContent, WebhookError, WebhookRead, text};
 
 pub(super) const NAME: &str = "Artifactory";
 
 /// Whether the repository's name is part of the image's name depends on the setup of its host, so
 /// both are used.
-pub(super) fn read(document: &Value) -> Read {
+pub(super) fn read(document: &Value) -> WebhookRead {
     let data = match text(document, "/domain") {
         Some("docker") => document.get("data").unwrap_or(&Value::Null),
         Some(_) => return None,

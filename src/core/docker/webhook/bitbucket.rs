@@ -3,11 +3,11 @@
 
 use serde_json::Value;
 
-use super::{Read, WebhookContent, WebhookError, build, text};
+use super::{WebhookContent, WebhookError, WebhookRead, build, text};
 
 pub(super) const NAME: &str = "Bitbucket";
 
-pub(super) fn read(document: &Value) -> Read {
+pub(super) fn read(document: &Value) -> WebhookRead {
     // The test of Bitbucket Data Center.
     if document.get("test") == Some(&Value::Bool(true)) {
         return Some(Ok(WebhookContent::Nothing("this is Bitbucket's test")));

@@ -1,13 +1,13 @@
-//! CircleCI's outbound webhooks (circleci.com/docs, "Outbound webhooks reference"). They report how a
-//! workflow or a job ended, and name no image.
+//! CircleCI's outbound webhooks (circleci.com/docs, "Outbound webhooks reference"). They report how
+//! a workflow or a job ended, and name no image.
 
 use serde_json::Value;
 
-use super::{Read, WebhookContent, WebhookError, build, text};
+use super::{WebhookContent, WebhookError, WebhookRead, build, text};
 
 pub(super) const NAME: &str = "CircleCI";
 
-pub(super) fn read(document: &Value) -> Read {
+pub(super) fn read(document: &Value) -> WebhookRead {
     // Every event has the name of its webhook; no other sender has that.
     document.pointer("/webhook/id")?;
     let part = match text(document, "/type")? {

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::{PUSHES_MAX, Push, Read, WebhookContent, WebhookError, digest, one, text};
+use super::{PUSHES_MAX, Push, WebhookContent, WebhookError, WebhookRead, digest, one, text};
 
 /// The name of Azure's registry.
 pub(super) const AZURE: &str = "Azure's registry";
 
 /// The events of a CNCF registry (distribution, `docs/content/about/notifications.md`); GitLab's
 /// registry and many others use them.
-pub(super) fn read(document: &Value) -> Read {
+pub(super) fn read(document: &Value) -> WebhookRead {
     let events = document.get("events")?.as_array()?;
     let pushed = events.iter().take(PUSHES_MAX).filter_map(event);
     Some(Ok(WebhookContent::Pushed(pushed.collect())))
@@ -28,7 +28,7 @@ fn event(event: &Value) -> Option<Push> {
 
 /// The webhook of Azure's registry: one event plus the registry's name (learn.microsoft.com, "Azure
 /// Container Registry webhook reference"). It sends a `ping` on request.
-pub(super) fn read_azure(document: &Value) -> Read {
+pub(super) fn read_azure(document: &Value) -> WebhookRead {
     if text(document, "/action") == Some("ping") {
         return Some(Ok(WebhookContent::Nothing("this is Azure's ping")));
     }

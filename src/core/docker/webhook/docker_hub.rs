@@ -4,12 +4,12 @@
 
 use serde_json::Value;
 
-use super::{Push, Read, one, text};
+use super::{Push, WebhookRead, one, text};
 use crate::core::docker::reference::DOCKER_HUB;
 
 pub(super) const NAME: &str = "Docker Hub";
 
-pub(super) fn read(document: &Value) -> Read {
+pub(super) fn read(document: &Value) -> WebhookRead {
     document.get("push_data")?;
     let tag = text(document, "/push_data/tag").map(str::to_owned);
     let named = text(document, "/repository/repo_name").and_then(Push::named);

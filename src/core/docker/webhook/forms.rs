@@ -1,8 +1,8 @@
 //! The table of all senders: how each one shows its secret, names a delivery, and writes a push.
 
 use super::{
-    Read, artifactory, bitbucket, circleci, cncf, docker_hub, gitea, github, gitlab, harbor, plain,
-    quay,
+    WebhookRead, artifactory, bitbucket, circleci, cncf, docker_hub, gitea, github, gitlab, harbor,
+    plain, quay,
 };
 use serde_json::Value;
 
@@ -89,8 +89,8 @@ pub enum SignatureForm {
     PrefixedHex,
     /// The same after `v1=`, in a list with commas.
     Versions,
-    /// Standard Webhooks: `v1,` and the HMAC-SHA256 of `ID.TIMESTAMP.BODY` in base64, in a list with
-    /// spaces (standardwebhooks.com, "Signature scheme").
+    /// Standard Webhooks: `v1,` and the HMAC-SHA256 of `ID.TIMESTAMP.BODY` in base64, in a list
+    /// with spaces (standardwebhooks.com, "Signature scheme").
     Standard,
 }
 
@@ -122,7 +122,7 @@ pub struct SenderForm {
     /// Whether it repeats an event without a limit until the answer is good, and holds back all
     /// later events meanwhile.
     pub insists: bool,
-    pub(super) read: fn(&Value) -> Read,
+    pub(super) read: fn(&Value) -> WebhookRead,
 }
 
 const fn header(header: &'static str, form: SignatureForm) -> SignatureHeader {
@@ -139,7 +139,11 @@ const STANDARD: SignatureHeader = header("webhook-signature", SignatureForm::Sta
 const STANDARD_ID: DeliveryId = DeliveryId::Header("webhook-id");
 
 /// A sender without a signature of its own: the secret is in `Authorization` or in the URL.
-const fn unsigned(kind: SenderKind, name: &'static str, read: fn(&Value) -> Read) -> SenderForm {
+const fn unsigned(
+    kind: SenderKind,
+    name: &'static str,
+    read: fn(&Value) -> WebhookRead,
+) -> SenderForm {
     SenderForm { kind, name, signatures: &[], deliveries: &[], insists: false, read }
 }
 

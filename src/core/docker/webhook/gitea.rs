@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::{Push, Read, WebhookContent, host_of, one, text};
+use super::{Push, WebhookContent, WebhookRead, host_of, one, text};
 
 pub(super) const NAME: &str = "Gitea";
 
 /// The registry is the host of the package's page. A manifest without a tag has its digest as
 /// version: the tag that leads to it has an event of its own.
-pub(super) fn read(document: &Value) -> Read {
+pub(super) fn read(document: &Value) -> WebhookRead {
     // The button "Test delivery" sends a made-up push of commits (Gitea `routers/web/repo/setting/
     // webhook.go`); the selected events make no difference.
     if document.get("total_commits").is_some() && document.get("commits").is_some() {

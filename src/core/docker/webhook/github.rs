@@ -1,17 +1,17 @@
-//! GitHub's webhooks `registry_package` and `package`, which differ only in details (docs.github.com,
-//! "Webhook events and payloads"). GitHub also reports packages that are no containers, and this
-//! cannot be switched off.
+//! GitHub's webhooks `registry_package` and `package`, which differ only in details
+//! (docs.github.com, "Webhook events and payloads"). GitHub also reports packages that are no
+//! containers, and this cannot be switched off.
 
 use serde_json::Value;
 
-use super::{Push, Read, WebhookContent, WebhookError, digest, one, text};
+use super::{Push, WebhookContent, WebhookError, WebhookRead, digest, one, text};
 
 pub(super) const NAME: &str = "GitHub";
 
 /// The host of GitHub's container registry.
 const REGISTRY: &str = "ghcr.io";
 
-pub(super) fn read(document: &Value) -> Read {
+pub(super) fn read(document: &Value) -> WebhookRead {
     if document.get("zen").is_some() {
         return Some(Ok(WebhookContent::Nothing("this is GitHub's ping")));
     }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Read, WebhookContent, WebhookError, build, text};
+use super::{WebhookContent, WebhookError, WebhookRead, build, text};
 
 pub(super) const NAME: &str = "GitLab";
 
@@ -19,7 +19,7 @@ const RUNNING: [&str; 8] = [
     "skipped",
 ];
 
-pub(super) fn read(document: &Value) -> Read {
+pub(super) fn read(document: &Value) -> WebhookRead {
     let kind = text(document, "/object_kind")?;
     let name =
         text(document, "/project/path_with_namespace").or_else(|| text(document, "/project_name"));

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{PUSHES_MAX, Push, Read, WebhookContent, WebhookError, digest, text};
+use super::{PUSHES_MAX, Push, WebhookContent, WebhookError, WebhookRead, digest, text};
 
 pub(super) const NAME: &str = "Harbor";
 
@@ -12,7 +12,7 @@ const PUSHES: [&str; 3] = ["PUSH_ARTIFACT", "harbor.artifact.pushed", "pushImage
 /// What the button "Test endpoint" of Harbor 1 sends (Harbor `src/webhook/model`).
 const TEST: &str = "testEndpoint";
 
-pub(super) fn read(document: &Value) -> Read {
+pub(super) fn read(document: &Value) -> WebhookRead {
     let kind = text(document, "/type")?;
     if kind == TEST {
         return Some(Ok(WebhookContent::Nothing("this is Harbor's test")));

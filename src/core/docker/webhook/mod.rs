@@ -87,8 +87,8 @@ pub struct Build {
 /// What a webhook says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WebhookContent {
-    /// The pushed tags, each once. The list is empty if the sender cannot be configured to send only
-    /// pushes: registries also report pulls, mounts, and manifests without a tag.
+    /// The pushed tags, each once. The list is empty if the sender cannot be configured to send
+    /// only pushes: registries also report pulls, mounts, and manifests without a tag.
     Pushed(Vec<Push>),
     Built(Build),
     /// A test event or something else that needs no action; the words say what it is.
@@ -141,7 +141,7 @@ pub struct Webhook {
 }
 
 /// What a reader of one sender returns: absent if the document is none of this sender.
-type Read = Option<Result<WebhookContent, WebhookError>>;
+type WebhookRead = Option<Result<WebhookContent, WebhookError>>;
 
 /// Reads a webhook of one kind of sender.
 ///
@@ -183,7 +183,7 @@ fn none_of(kind: SenderKind, document: &Value) -> WebhookError {
 }
 
 /// A push of one image, or the reason why it could not be read.
-fn one(sender: &'static str, pushed: Option<Push>) -> Read {
+fn one(sender: &'static str, pushed: Option<Push>) -> WebhookRead {
     Some(
         pushed
             .map(|pushed| WebhookContent::Pushed(vec![pushed]))
@@ -192,7 +192,7 @@ fn one(sender: &'static str, pushed: Option<Push>) -> Read {
 }
 
 /// The end of a build by the sender's word for its state, or a build that has not ended.
-fn build(name: &str, state: &str, good: &str, running: &[&str], url: Option<&str>) -> Read {
+fn build(name: &str, state: &str, good: &str, running: &[&str], url: Option<&str>) -> WebhookRead {
     if running.iter().any(|word| word.eq_ignore_ascii_case(state)) {
         return Some(Ok(WebhookContent::Nothing("the build has not ended, or did not run")));
     }

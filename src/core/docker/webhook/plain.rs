@@ -1,15 +1,16 @@
 //! Our own form, which any CI can send with one line of `curl`:
-//! `{"v":1,"pushed":["registry/repository:tag", {"ref":"registry/repository:tag","digest":"sha256:…"}]}`.
+//! `{"v":1,"pushed":["registry/repository:tag", …]}`. An entry with a digest is an object:
+//! `{"ref":"registry/repository:tag","digest":"sha256:…"}`.
 //! Other keys are ignored.
 
 use serde_json::Value;
 
-use super::{PUSHES_MAX, Push, Read, WebhookContent, WebhookError, text};
+use super::{PUSHES_MAX, Push, WebhookContent, WebhookError, WebhookRead, text};
 
 /// The version of the form.
 const VERSION: u64 = 1;
 
-pub(super) fn read(document: &Value) -> Read {
+pub(super) fn read(document: &Value) -> WebhookRead {
     let pushed = document.get("pushed")?;
     if document.get("v")?.as_u64() != Some(VERSION) {
         return Some(Err(WebhookError::Version));

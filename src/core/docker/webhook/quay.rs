@@ -3,11 +3,11 @@
 
 use serde_json::Value;
 
-use super::{PUSHES_MAX, Push, Read, WebhookContent, WebhookError, text};
+use super::{PUSHES_MAX, Push, WebhookContent, WebhookError, WebhookRead, text};
 
 pub(super) const NAME: &str = "Quay";
 
-pub(super) fn read(document: &Value) -> Read {
+pub(super) fn read(document: &Value) -> WebhookRead {
     let named = text(document, "/docker_url")?;
     let Some(tags) = document.get("updated_tags") else {
         return Some(Err(WebhookError::NoPush(NAME)));

@@ -48,7 +48,7 @@ fn error(bytes: &[u8]) -> WebhookError {
 fn pushes_of_all_registries_are_read() {
     use SenderKind::{Acr, Artifactory, Cncf, DockerHub, GitHub, Gitea, Harbor, Plain, Quay};
     assert_eq!(read(Cncf, corpus!("registry-push")), ["* shop/till v1 fea8"]);
-    let mixed = ["* shop/till v2 2222", "* shop/web v1 4444"];
+    let mixed = ["* shop/till v2", "* shop/web v1"];
     assert_eq!(read(Cncf, corpus!("registry-mixed")), mixed);
     assert_eq!(read_as(SenderKind::GitLab, corpus!("registry-push")), ["* shop/till v1 fea8"]);
     assert_eq!(read(DockerHub, corpus!("docker-hub")), ["docker.io svendowideit/testhook latest"]);
