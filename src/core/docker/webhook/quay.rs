@@ -1,5 +1,5 @@
-//! Quay's webhook for the event "Push to Repository" (Red Hat Quay, "Repository notifications"): its
-//! tags are a list, in older versions an object. It cannot sign, so its secret is in the URL.
+//! Quay's webhook for the event "Push to Repository" (Red Hat Quay, "Repository notifications").
+//! Its tags are a list, in older versions an object. It cannot sign, so its secret is in the URL.
 
 use serde_json::Value;
 
