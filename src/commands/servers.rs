@@ -1,5 +1,7 @@
 //! The servers of a running agent: pages, webhooks, and the control socket.
 
+use std::sync::Arc;
+
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -9,6 +11,7 @@ use crate::api::{self, webhook};
 use crate::app;
 use crate::config::{Settings, WebhookSettings};
 use crate::control::{self, server};
+use crate::metrics::Metrics;
 
 /// The webhook listener, its senders and its certificate.
 pub(super) struct WebhookServer {
@@ -26,6 +29,7 @@ pub(super) async fn listen_for_webhooks(wanted: &WebhookSettings) -> anyhow::Res
     Ok(WebhookServer { listener, senders, tls })
 }
 
+/// Serves webhooks to the agent.
 pub(super) fn serve_webhook(
     server: WebhookServer,
     hosts: api::AllowedHosts,
@@ -33,15 +37,28 @@ pub(super) fn serve_webhook(
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) {
-    let WebhookServer { listener, senders, tls } = server;
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(tls = tls.is_some(), %address, "listening for webhooks");
-    }
     let (sink, pushes) = webhook::queue();
-    let router = webhook::router(senders, sink, process.metrics());
-    let router = api::guarded(router, hosts);
-    tasks.spawn(api::serve_tls(listener, router, webhook::LIMITS, tls, end.clone()));
+    server.serve(sink, hosts, process.metrics(), tasks, end);
     tasks.spawn(webhook::pass_on(pushes, process.agent.clone(), end.clone()));
+}
+
+impl WebhookServer {
+    /// Serves webhooks to any receiver.
+    pub(super) fn serve(
+        self,
+        sink: impl api::WebhookSink,
+        hosts: api::AllowedHosts,
+        metrics: Arc<Metrics>,
+        tasks: &TaskTracker,
+        end: &CancellationToken,
+    ) {
+        let Self { listener, senders, tls } = self;
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(tls = tls.is_some(), %address, "listening for webhooks");
+        }
+        let router = api::guarded(webhook::router(senders, sink, metrics), hosts);
+        tasks.spawn(api::serve_tls(listener, router, webhook::LIMITS, tls, end.clone()));
+    }
 }
 
 pub(super) async fn serve_pages(

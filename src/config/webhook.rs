@@ -14,7 +14,8 @@ use crate::config::table::{TomlSource, as_table, in_order, wrong_type};
 use crate::core::docker::webhook::{AllowedReferences, SenderKind};
 use crate::core::text::did_you_mean;
 
-/// Most senders: each one may cost an HMAC of the body before a request is refused.
+/// Most senders: each one may cost two HMACs of the body before a request is refused. For all
+/// of them and the largest body, 8 MB are hashed.
 const SENDERS_MAX: usize = 16;
 
 /// Longest name of a sender in bytes; it is the label of a metric.

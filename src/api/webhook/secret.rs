@@ -1,6 +1,7 @@
 //! The secret of a sender, and the ways to prove that a request comes from this sender. There are
 //! several ways, because no way is available to every sender.
 
+use std::cell::LazyCell;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -124,40 +125,27 @@ impl WebhookSecret {
         let query = request.uri.query().unwrap_or_default().split('&');
         let in_query = query.filter_map(|part| part.strip_prefix("token=")).next();
         let in_query = in_query.map(|token| verdict(self.is_shown(token)));
-        let signed = signature_headers(kind).filter_map(|signature| {
+        // One HMAC of the body for all headers: any client may send a large body and many
+        // signatures.
+        let tag = LazyCell::new(|| hmac_of(self.0.expose_secret().as_bytes(), request.body));
+        let is_of_body = |hex: &str| bytes_of(hex).is_some_and(|shown| same(&shown, tag.as_ref()));
+        let signed = signature_headers(kind).into_iter().filter_map(|signature| {
             let value = request.header(signature.header)?;
-            self.signature(signature.form, value, request, now)
+            let is_right = match signature.form {
+                SignatureForm::Secret => self.is_shown(value),
+                SignatureForm::Hex => is_of_body(value),
+                // GitHub and Gitea send `sha1=` in the header that Bitbucket uses.
+                SignatureForm::PrefixedHex => is_of_body(value.strip_prefix("sha256=")?),
+                SignatureForm::Versions => {
+                    let versions = value.split(',').map(str::trim);
+                    let versions = versions.filter_map(|part| part.strip_prefix("v1="));
+                    versions.take(SIGNATURES_MAX).any(is_of_body)
+                }
+                SignatureForm::Standard => return Some(self.standard(value, request, now)),
+            };
+            Some(verdict(is_right))
         });
         signed.chain(authorization).chain(in_query).max().unwrap_or(Proof::Missing)
-    }
-
-    /// What a header proves; absent if it has another form than the sender's.
-    fn signature(
-        &self,
-        form: SignatureForm,
-        value: &str,
-        request: WebhookRequest<'_>,
-        now: DateTime<Utc>,
-    ) -> Option<Proof> {
-        let is_of_body = |hex: &str| {
-            bytes_of(hex)
-                .is_some_and(|tag| verify(self.0.expose_secret().as_bytes(), request.body, &tag))
-        };
-        let is_right = match form {
-            SignatureForm::Secret => self.is_shown(value),
-            SignatureForm::Hex => is_of_body(value),
-            // GitHub and Gitea send `sha1=` in the header that Bitbucket uses.
-            SignatureForm::PrefixedHex => is_of_body(value.strip_prefix("sha256=")?),
-            SignatureForm::Versions => {
-                let versions = value.split(',').map(str::trim);
-                versions
-                    .filter_map(|part| part.strip_prefix("v1="))
-                    .take(SIGNATURES_MAX)
-                    .any(is_of_body)
-            }
-            SignatureForm::Standard => return Some(self.standard(value, request, now)),
-        };
-        Some(if is_right { Proof::Right } else { Proof::Wrong })
     }
 
     fn standard(&self, value: &str, request: WebhookRequest<'_>, now: DateTime<Utc>) -> Proof {
@@ -172,7 +160,8 @@ impl WebhookSecret {
         let signed = [id.as_bytes(), b".", time.as_bytes(), b".", request.body].concat();
         let signatures = value.split(' ').filter_map(|part| part.strip_prefix("v1,"));
         let mut tags = signatures.take(SIGNATURES_MAX).filter_map(|it| STANDARD.decode(it).ok());
-        if !tags.any(|tag| verify(&key, &signed, &tag)) {
+        let right = hmac_of(&key, &signed);
+        if !tags.any(|tag| same(&tag, right.as_ref())) {
             return Proof::Wrong;
         }
         match time.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0)) {
@@ -190,13 +179,13 @@ fn is_fresh(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     now.timestamp() < CLOCK_SANE_MIN || now.signed_duration_since(time).abs() <= SIGNED_TIME_SLACK
 }
 
-/// HMAC-SHA256, compared in constant time (RFC 2104, by ring).
-fn verify(key: &[u8], message: &[u8], tag: &[u8]) -> bool {
-    hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key), message, tag).is_ok()
+/// HMAC-SHA256 (RFC 2104).
+fn hmac_of(key: &[u8], message: &[u8]) -> hmac::Tag {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message)
 }
 
-/// Compares two secrets in constant time: ring compares their HMACs (`ring::hmac::verify`), so the
-/// time tells neither the first difference nor the length.
+/// Compares two secrets or two signatures in constant time: ring compares their HMACs
+/// (`ring::hmac::verify`), so the time tells neither the first difference nor the length.
 fn same(one: &[u8], other: &[u8]) -> bool {
     let key = hmac::Key::new(hmac::HMAC_SHA256, other);
     hmac::verify(&key, one, hmac::sign(&key, other).as_ref()).is_ok()

@@ -20,7 +20,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn hmac_of(key: &[u8], message: &[u8]) -> Vec<u8> {
+fn tag_of(key: &[u8], message: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref().to_vec()
 }
 
@@ -78,7 +78,7 @@ fn githubs_signature_is_that_of_the_body() {
 /// Each sender's own header. `sha1=` is what GitHub and Gitea send in the header of Bitbucket.
 #[test]
 fn every_senders_own_header_is_read() {
-    let tag = hex(&hmac_of(SECRET.as_bytes(), b"body"));
+    let tag = hex(&tag_of(SECRET.as_bytes(), b"body"));
     let prefixed = format!("sha256={tag}");
     let version = format!("v1={tag}");
     let (other, both) = (format!("v1={}", "0".repeat(64)), format!("v0=00, v1=00,{version}"));
@@ -112,10 +112,10 @@ fn a_standard_webhook_is_signed_with_its_identity_and_its_time() {
     let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("base64");
     let body = r#"{"test": 2432232314}"#;
     let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
-    let example = hmac_of(&key, format!("{id}.1614265330.{body}").as_bytes());
+    let example = tag_of(&key, format!("{id}.1614265330.{body}").as_bytes());
     assert_eq!(STANDARD.encode(example), "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     let signed = |time: i64| {
-        let tag = hmac_of(&key, format!("{id}.{time}.{body}").as_bytes());
+        let tag = tag_of(&key, format!("{id}.{time}.{body}").as_bytes());
         (time.to_string(), format!("v1a,xx v1,AAAA v1,{}", STANDARD.encode(tag)))
     };
     for (time, expected) in
@@ -133,7 +133,7 @@ fn a_standard_webhook_is_signed_with_its_identity_and_its_time() {
             assert_eq!(proof_of(secret, kind, "/", &headers[2..], body), Proof::Wrong);
         }
     }
-    let raw = STANDARD.encode(hmac_of(SECRET.as_bytes(), format!("1.{NOW}.{body}").as_bytes()));
+    let raw = STANDARD.encode(tag_of(SECRET.as_bytes(), format!("1.{NOW}.{body}").as_bytes()));
     let (time, raw) = (NOW.to_string(), format!("v1,{raw}"));
     let headers =
         [("webhook-id", "1"), ("webhook-timestamp", &*time), ("webhook-signature", &*raw)];
@@ -186,6 +186,7 @@ proptest::proptest! {
     ) {
         let text = format!("{prefix}{value}");
         let names: Vec<_> = signature_headers(SenderKind::Auto)
+            .into_iter()
             .map(|signature| signature.header)
             .chain(["authorization", "webhook-id", "webhook-timestamp"])
             .collect();

@@ -57,6 +57,7 @@ impl Pattern {
         // Docker's rule: a first part with a dot or a colon, or `localhost`, is a registry.
         let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost";
         let (registry, rest) = match text.split_once('/') {
+            Some(("index.docker.io", rest)) => (DOCKER_HUB, rest),
             Some((first, rest)) if is_host(first) => (first, rest),
             _ => (DOCKER_HUB, text),
         };
@@ -164,6 +165,8 @@ mod tests {
             ("shop/*", "docker.io/shop/till:v1", true),
             ("shop/*", "ghcr.io/shop/till:v1", false),
             ("nginx", "docker.io/library/nginx:1", true),
+            ("index.docker.io/shop/*", "docker.io/shop/till:v1", true),
+            ("docker.io/*", "docker.io/library/nginx:1", true),
             ("*", "ghcr.io/shop/till:v1", true),
         ] {
             assert_eq!(!allowed(&[pattern], reference).is_empty(), is_allowed, "{pattern}");

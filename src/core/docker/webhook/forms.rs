@@ -202,10 +202,18 @@ pub const FORMS: [SenderForm; 12] = [
     },
 ];
 
-/// The headers with which a sender of this kind may prove that it knows the secret.
-pub fn signature_headers(kind: SenderKind) -> impl Iterator<Item = SignatureHeader> {
-    let forms = FORMS.iter().filter(move |form| kind.includes(form.kind));
-    forms.flat_map(|form| form.signatures.iter().copied())
+/// The headers with which a sender of this kind may prove that it knows the secret, each once.
+#[must_use]
+pub fn signature_headers(kind: SenderKind) -> Vec<SignatureHeader> {
+    let mut headers = Vec::new();
+    for form in FORMS.iter().filter(|form| kind.includes(form.kind)) {
+        for signature in form.signatures {
+            if !headers.contains(signature) {
+                headers.push(*signature);
+            }
+        }
+    }
+    headers
 }
 
 /// The headers in which a sender of this kind names its delivery.
