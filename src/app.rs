@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +18,7 @@ use crate::core::decide::snapshot::Snapshot;
 use crate::core::docker::authority::in_brackets;
 use crate::core::fleet::names::DeviceName;
 use crate::core::fleet::place::Roster;
+use crate::core::fleet::state::FleetMembership;
 use crate::core::fleet::topic::Topics;
 use crate::core::time::schedule::DeviceFraction;
 use crate::core::update::event::{Event, Trigger};
@@ -123,17 +125,35 @@ pub fn fleet(
     mqtt: &MqttSettings,
     boot: u64,
 ) -> anyhow::Result<FleetConnection> {
-    let name = device_name(settings, &RealHost::default())?;
+    let FleetMembership { device: name, roster, rollout, .. } =
+        membership(settings, mqtt, &RealHost::default())?;
     let device = FleetDevice {
         topics: Topics::new(&mqtt.fleet),
-        roster: settings.fleet.roster(&name)?,
         name,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         boot,
         takes_commands: mqtt.commands,
+        is_staged: rollout.is_some(),
+        fleet_size: roster.as_ref().map_or(1, Roster::size),
     };
     let (broker, task, events) = MqttBroker::new(broker_settings(mqtt, &device));
     Ok(FleetConnection { broker, task, events, device })
+}
+
+/// The device as a member of its fleet.
+fn membership(
+    settings: &Settings,
+    mqtt: &MqttSettings,
+    host: &RealHost,
+) -> anyhow::Result<FleetMembership> {
+    let device = device_name(settings, host)?;
+    Ok(FleetMembership {
+        fleet: mqtt.fleet.clone(),
+        takes_commands: mqtt.commands,
+        roster: settings.fleet.roster(&device)?,
+        rollout: settings.fleet.rollout(&device).map_err(anyhow::Error::msg)?,
+        device,
+    })
 }
 
 /// The name of this device: the configured one, or the host name.
@@ -167,7 +187,7 @@ fn broker_settings(mqtt: &MqttSettings, device: &FleetDevice) -> BrokerSettings 
         keep_alive: mqtt.keep_alive,
         last_will: Some(device.last_will()),
         subscriptions: device.subscriptions(),
-        fleet_size: device.roster.as_ref().map_or(1, Roster::size),
+        fleet_size: device.fleet_size,
         ..BrokerSettings::new(mqtt.address.clone(), device.name.as_str())
     }
 }
@@ -198,7 +218,13 @@ fn agent_with(
         let warning = Event::Warning { subject: None, detail: note.clone() };
         events.publish(world.host.now(), Trigger::Schedule, warning);
     }
-    Ok(Agent::new(Arc::new(world), agent_settings, events, rounds, snapshot, stop))
+    let mqtt = settings.mqtt.as_ref();
+    let membership = mqtt.map(|mqtt| membership(settings, mqtt, &world.host)).transpose()?;
+    let agent = Agent::new(Arc::new(world), agent_settings, events, rounds, snapshot, stop);
+    Ok(match membership {
+        Some(membership) => agent.with_fleet(membership)?,
+        None => agent,
+    })
 }
 
 fn agent_settings(settings: &Settings, host: &impl Host) -> AgentSettings {
@@ -218,6 +244,12 @@ fn agent_settings(settings: &Settings, host: &impl Host) -> AgentSettings {
             }
         },
     }
+}
+
+/// The time of day.
+#[must_use]
+pub fn now() -> DateTime<Utc> {
+    RealHost::default().now()
 }
 
 fn engine(settings: &Settings) -> anyhow::Result<DockerEngine> {

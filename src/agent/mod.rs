@@ -25,6 +25,8 @@ mod context;
 mod tasks;
 // One round: its input, its look, its decisions, its report.
 mod round;
+// The device in its fleet: whose turn it is.
+mod fleet;
 // From a decision to its update: one executor, the gate, the updates in flight, recovery.
 mod execution;
 // The interface of the agent: typed questions and answers, events, the snapshot.
@@ -60,11 +62,12 @@ use context::Context;
 use execution::RunningTask;
 use execution::executor::Executor;
 use execution::in_flight::Updates;
+use fleet::Fleet;
 use handle::answers::WaitingAsk;
 use handle::events::StepNews;
 pub use handle::events::{EventFilter, Events, Subscription};
 pub use handle::question::{
-    Allow, AskError, CheckPushed, Question, Recover, RecoverEnd, RollBack, RollbackEnd,
+    Allow, AskError, CheckPushed, FleetNews, FleetStep, Question, Recover, RecoverEnd, RollBack, RollbackEnd,
 };
 pub use handle::{AgentHandle, Ask, Pending};
 pub use heartbeat::Heartbeat;
@@ -171,6 +174,8 @@ pub struct Agent<P: Ports> {
     is_self_updating: bool,
     /// Whether the agent has dropped its open work, because it is ending.
     has_given_up: bool,
+    /// The fleet of this device; absent if it is in none.
+    fleet: Option<Fleet>,
 }
 
 impl<P: Ports> Agent<P> {
@@ -216,6 +221,7 @@ impl<P: Ports> Agent<P> {
             mirrors_are_known: false,
             is_self_updating: false,
             has_given_up: false,
+            fleet: None,
             context,
         }
     }

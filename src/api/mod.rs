@@ -6,8 +6,8 @@
 
 mod connections;
 mod allowed_hosts;
+mod tls;
 pub mod webhook;
-mod webhook_token;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -29,8 +29,9 @@ use crate::metrics::Metrics;
 use crate::output::one_line;
 
 pub use allowed_hosts::{AllowedHosts, guarded};
-pub use connections::{ConnectionLimits, serve};
-pub use webhook_token::{TokenError, WebhookToken};
+pub use connections::{ConnectionLimits, serve, serve_tls};
+pub use tls::{ServerTls, ServerTlsError};
+pub use webhook::{SecretError, SendersError, SinkError, WebhookNews, WebhookSenders, WebhookSink};
 
 /// Why an address cannot be served.
 #[derive(Debug, thiserror::Error)]

@@ -71,6 +71,10 @@ impl DaemonState {
         Arc::new(CountingObserver(self.metrics.clone()))
     }
 
+    pub(super) fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
     /// The data for the listen address.
     pub(super) fn facts(&self) -> api::ApiState {
         let (snapshot, heart) = (self.snapshot.subscribe(), self.heart.clone());

@@ -114,9 +114,8 @@ async fn serve(
     if let Some(listener) = listener {
         tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
-    if let Some((listener, token)) = webhooks {
-        let agent = process.agent.clone();
-        serve_webhook(listener, token, app::hosts(settings), agent, &tasks, &end);
+    if let Some(server) = webhooks {
+        serve_webhook(server, app::hosts(settings), process, &tasks, &end);
     }
     serve_control(settings, process, &tasks, &end);
     if let Some(connection) = fleet {

@@ -15,6 +15,7 @@ use crate::config::fleet::FleetSettings;
 use crate::config::mqtt::MqttSettings;
 use crate::config::registries::{Registries, RegistryHostSettings};
 use crate::config::time_zone;
+use crate::config::webhook::{self, Senders, WebhookSettings};
 use crate::core::docker::authority::split_authority;
 use crate::core::fleet::names::{DeviceName, NameError};
 use crate::core::policy::health_policy::{parse_stable, parse_timeout};
@@ -51,12 +52,10 @@ pub enum LogLevel {
     Trace,
 }
 
-/// The webhook listener and its token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebhookSettings {
-    pub address: SocketAddr,
-    /// The file whose first line is the token.
-    pub token_file: PathBuf,
+/// The tables that only a file has.
+pub(super) struct Tables {
+    pub(super) registries: Registries,
+    pub(super) senders: Senders,
 }
 
 /// The valid configuration.
@@ -116,14 +115,15 @@ pub struct Settings {
 impl Settings {
     pub(super) fn from_effective(
         effective: &Effective,
-        registries: Registries,
+        tables: Tables,
         environment: &Environment,
     ) -> Result<Self, ConfigError> {
         let zone = effective.read("time_zone", |text| time_zone::find(text, environment))?;
         let docker_host: DockerHost = effective.read("docker_host", str::parse)?;
         let mut explained = effective.explain();
         explained.extend(explain_docker(environment));
-        explained.extend(registries.explained);
+        explained.extend(tables.senders.explained.iter().cloned());
+        explained.extend(tables.registries.explained);
         Ok(Self {
             state_dir: effective.read("state_dir", parse_state_dir)?,
             docker_tls: DockerTls::from_environment(environment)?,
@@ -141,14 +141,14 @@ impl Settings {
             images_keep: effective.read("images.keep", parse_images_keep)?,
             listen_address: effective.read("listen.address", parse_listen)?,
             listen_hosts: effective.read("listen.hosts", parse_hosts)?,
-            webhook: read_webhook(effective)?,
+            webhook: webhook::read(effective, &tables.senders)?,
             device_name: effective.read("device.name", parse_device_name)?,
             mqtt: MqttSettings::read(effective)?,
             fleet: FleetSettings::read(effective)?,
             watchtower: read_watchtower(effective)?,
             log_format: effective.read("log.format", |text| choose(text, LOG_FORMATS))?,
             log_level: effective.read("log.level", |text| choose(text, LOG_LEVELS))?,
-            registries: registries.hosts,
+            registries: tables.registries.hosts,
             notes: zone.note.into_iter().chain(note_on(&docker_host)).collect(),
             docker_host,
             explained,
@@ -222,16 +222,6 @@ fn read_watchtower(effective: &Effective) -> Result<Option<Watchtower>, ConfigEr
     Ok(is_on.then_some(Watchtower { scope, runs_hooks }))
 }
 
-/// An address needs a token, because webhooks without one are not accepted.
-fn read_webhook(effective: &Effective) -> Result<Option<WebhookSettings>, ConfigError> {
-    let Some(address) = effective.read("webhook.address", parse_listen)? else { return Ok(None) };
-    let token_file = effective.read("webhook.token_file", |text| match text.trim() {
-        "" => Err("webhook.address needs a token file too"),
-        file => Ok(PathBuf::from(file)),
-    })?;
-    Ok(Some(WebhookSettings { address, token_file }))
-}
-
 fn parse_device_name(text: &str) -> Result<Option<DeviceName>, String> {
     if text.trim().is_empty() {
         return Ok(None);
@@ -245,7 +235,7 @@ fn parse_parallel(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("write a whole number from 1 to {PARALLEL_MAX}"))
 }
 
-fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {
+pub(super) fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);

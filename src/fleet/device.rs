@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::broker::{LastWill, TopicSubscription};
 use crate::core::fleet::message::presence::{DevicePresence, PresenceState};
 use crate::core::fleet::names::DeviceName;
-use crate::core::fleet::place::Roster;
 use crate::core::fleet::topic::{Topic, Topics};
 
 /// How long the broker waits before it says that a device is gone: an agent that restarts is back
@@ -23,8 +22,10 @@ pub struct FleetDevice {
     pub boot: u64,
     /// Whether commands are carried out.
     pub takes_commands: bool,
-    /// The devices of the fleet; absent if their number is not known.
-    pub roster: Option<Roster>,
+    /// Whether rollouts are staged, so that the verdicts of other devices matter.
+    pub is_staged: bool,
+    /// How many devices may come back to the broker at the same time.
+    pub fleet_size: u32,
 }
 
 impl FleetDevice {
@@ -48,8 +49,7 @@ impl FleetDevice {
     /// What the device receives.
     #[must_use]
     pub fn subscriptions(&self) -> Vec<TopicSubscription> {
-        let is_staged = false;
-        let filters = self.topics.device_filters(&self.name, is_staged).into_iter();
+        let filters = self.topics.device_filters(&self.name, self.is_staged).into_iter();
         // With the flag as published, a command that a person retains is known at once.
         let commands = self.takes_commands.then(|| self.topics.command_filter(&self.name));
         let always = filters.map(|filter| TopicSubscription { filter, shows_retain_flag: false });

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! broker ── Connected ──> session ── told ───────> retained messages of this device
-//!        ── Message ────> announcements ── look ─> AgentHandle: CheckPushed
+//!        ── Message ────> AgentHandle: FleetNews, which decides what follows from it:
+//!                         looks ─────────────────> AgentHandle: CheckPushed
 //!                         commands ──────────────> AgentHandle: check, update, rollback, allow
 //! AgentHandle: events ──> sequence ──────────────> device/ID/event, device/ID/reply
 //! ```
@@ -20,8 +21,8 @@ mod state;
 mod told;
 // Messages that must arrive one after the other: events and replies.
 mod sequence;
-// What an announcement leads to.
-mod announcements;
+// The looks that announcements ask for.
+mod looks;
 // What a command leads to.
 mod commands;
 // One agent at one broker: the loop that connects all of it.

@@ -8,18 +8,17 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::FleetObserver;
-use super::announcements::AnnouncedLooks;
 use super::commands;
 use super::device::FleetDevice;
+use super::looks::DueLooks;
 use super::sequence::Sequence;
 use super::told::ToldState;
-use crate::agent::{AgentHandle, CheckPushed, EventFilter};
+use crate::agent::{AgentHandle, CheckPushed, EventFilter, FleetNews, FleetStep, Pending};
 use crate::broker::{Broker, BrokerEvent, BrokerEvents, Message, ReasonCode, RefusedAct};
-use crate::core::fleet::commands::SeenCommands;
-use crate::core::fleet::message::announcement::Announcement;
 use crate::core::fleet::message::command::FleetCommand;
 use crate::core::fleet::message::reply::CommandReply;
-use crate::core::fleet::message::{Incoming, MessageError};
+use crate::core::fleet::message::MessageError;
+use crate::core::fleet::state::IgnoredMessage;
 use crate::core::fleet::topic::Topic;
 use crate::core::update::event::{Asker, Event, NumberedEvent};
 use crate::documents::EventMessage;
@@ -32,6 +31,11 @@ const REPLY_EXPIRY_TIME: Duration = Duration::from_secs(10 * 60);
 
 /// Most commands that are carried out at the same time; a person gives one at a time.
 const COMMANDS_MAX: usize = 16;
+
+/// How long after the subscription the retained stop must have come. An ACL that does not let the
+/// device read it looks the same as no stop (Mosquitto grants every subscription, and filters
+/// messages later), so its absence is told.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Tells the state of the agent to the fleet and hears what the fleet says, until `end`.
 pub async fn serve(
@@ -46,13 +50,14 @@ pub async fn serve(
     let mut snapshot = agent.changes();
     let mut happened = agent.subscribe(EventFilter::ALL, Some(0));
     loop {
-        let look = session.looks.next();
         tokio::select! {
             () = end.cancelled() => break,
-            event = events.next() => match event {
+            // One message at a time: while the agent is slow, the broker waits.
+            event = events.next(), if session.asked.is_none() => match event {
                 Some(event) => session.receive(event),
                 None => break,
             },
+            step = answered(&mut session.asked) => session.follow(step),
             changed = snapshot.changed() => match changed {
                 Ok(()) => session.tell(),
                 Err(_) => break,
@@ -61,9 +66,8 @@ pub async fn serve(
                 Some(event) => session.happened(&event),
                 None => break,
             },
-            () = sleep_until(look.unwrap_or_else(Instant::now)), if look.is_some() => {
-                session.look();
-            }
+            () = at(session.looks.next()) => session.look(),
+            () = at(session.stop_awaited) => session.miss_stop(),
             () = sleep_until(session.state.repeat_at()) => session.repeat(),
             Some(done) = session.tasks.join_next() => session.done(done.ok().flatten()),
             () = session.events.answered() => {}
@@ -74,6 +78,21 @@ pub async fn serve(
     session.state.leave(&session.broker);
 }
 
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The agent's answer to the question on its way.
+async fn answered(asked: &mut Option<Pending<FleetStep>>) -> FleetStep {
+    let Some(pending) = asked else { return std::future::pending().await };
+    let step = pending.answer().await.unwrap_or(FleetStep::Nothing);
+    *asked = None;
+    step
+}
+
 /// The state of the conversation with the fleet.
 struct FleetSession<B> {
     broker: B,
@@ -81,8 +100,11 @@ struct FleetSession<B> {
     device: FleetDevice,
     observer: Arc<dyn FleetObserver>,
     state: ToldState,
-    looks: AnnouncedLooks,
-    seen: SeenCommands,
+    looks: DueLooks,
+    /// The question about the last news of the broker.
+    asked: Option<Pending<FleetStep>>,
+    /// Until when the retained stop must have come; absent after it has.
+    stop_awaited: Option<Instant>,
     events: Sequence,
     replies: Sequence,
     /// Commands that are carried out, and looks that are asked for. They end with a reply, or with
@@ -101,13 +123,14 @@ impl<B: Broker> FleetSession<B> {
         Self {
             events: sequence(Topic::Event(device.name.clone()), EVENT_EXPIRY_TIME),
             replies: sequence(Topic::Reply(device.name.clone()), REPLY_EXPIRY_TIME),
-            looks: AnnouncedLooks::new(device.roster.clone()),
+            looks: DueLooks::default(),
+            asked: None,
+            stop_awaited: None,
             state: ToldState::new(device.clone()),
             broker,
             agent,
             device,
             observer,
-            seen: SeenCommands::default(),
             tasks: JoinSet::new(),
         }
     }
@@ -119,15 +142,29 @@ impl<B: Broker> FleetSession<B> {
                 self.observer.connected(true);
                 self.state.connected(&self.broker);
                 self.tell();
+                self.ask(FleetNews::Connected(true));
             }
-            BrokerEvent::Subscribed => {}
-            BrokerEvent::Message(message) => self.message(&message),
+            BrokerEvent::Subscribed => self.stop_awaited = Some(Instant::now() + STOP_TIMEOUT),
+            BrokerEvent::Message(message) => self.message(message),
             BrokerEvent::Lost(loss) => {
                 self.observer.connected(false);
                 self.state.lost();
+                self.stop_awaited = None;
                 tracing::warn!("no connection to the broker: {loss}");
+                self.ask(FleetNews::Connected(false));
             }
             BrokerEvent::Refused { act, topic, reason } => self.refused(act, &topic, reason),
+        }
+    }
+
+    /// Passes news on to the agent, which decides what follows from them.
+    fn ask(&mut self, news: FleetNews) {
+        match self.agent.begin(Asker::Mqtt, news) {
+            Ok(pending) => self.asked = Some(pending),
+            Err(error) => {
+                tracing::debug!("a message is ignored: {error}");
+                self.observer.refused("agent_busy");
+            }
         }
     }
 
@@ -159,44 +196,60 @@ impl<B: Broker> FleetSession<B> {
         self.tell();
     }
 
-    fn message(&mut self, Message { topic, payload, is_retained }: &Message) {
-        let Some(read) = self.device.topics.parse(topic) else {
-            return self.ignore(MessageError::UnknownTopic.word());
-        };
-        if let Topic::Container(..) | Topic::Service(..) = &read {
-            if !payload.is_empty() {
-                self.state.row_heard(read);
-                self.tell();
+    fn message(&mut self, Message { topic, payload, is_retained }: Message) {
+        match self.device.topics.parse(&topic) {
+            Some(row @ (Topic::Container(..) | Topic::Service(..))) => {
+                if !payload.is_empty() {
+                    self.state.row_heard(row);
+                    self.tell();
+                }
             }
-            return;
-        }
-        match Incoming::read(&read, payload) {
-            Ok(Incoming::Announcement(announcement)) => self.announced(&announcement, *is_retained),
-            Ok(Incoming::Command(command)) => self.command(command, *is_retained),
-            Ok(_) => {}
-            Err(error) => {
-                tracing::debug!("a message on {read} is ignored: {error}");
-                self.ignore(error.word());
+            Some(read) => {
+                if read == Topic::Stop {
+                    self.stop_awaited = None;
+                }
+                self.ask(FleetNews::Message { topic, payload, is_retained });
             }
+            None => self.observer.refused(MessageError::UnknownTopic.word()),
         }
     }
 
-    fn ignore(&self, reason: &str) {
-        self.observer.refused(reason);
+    /// No stop is retained, or the device may not read it.
+    fn miss_stop(&mut self) {
+        self.stop_awaited = None;
+        let topic = self.device.topics.name(&Topic::Stop);
+        tracing::warn!(
+            "nothing is retained on {topic}, so this device cannot tell whether it would hear a \
+             stop of the fleet: `pilotfish fleet go` publishes it; if it did already, the ACL of \
+             the broker must let this device read it"
+        );
     }
 
-    fn announced(&mut self, announcement: &Announcement, is_retained: bool) {
-        let image = &announcement.reference;
-        match self.looks.take(announcement, is_retained, &self.agent.snapshot()) {
-            Ok(Some(delay)) => tracing::info!(%image, ?delay, "a push was announced"),
-            Ok(None) => {}
-            Err(why) => tracing::debug!(%image, why = why.word(), "an announcement needs no look"),
+    /// Does what follows from a message.
+    fn follow(&mut self, step: FleetStep) {
+        match step {
+            FleetStep::Nothing => {}
+            FleetStep::Look(image, delay) => {
+                tracing::info!(%image, ?delay, "a push was announced");
+                self.looks.add(image, delay);
+            }
+            FleetStep::NoLook(why) => {
+                tracing::debug!(why = why.word(), "an announcement needs no look");
+            }
+            FleetStep::Command(command) => self.command(command),
+            FleetStep::Ignored(why) => {
+                // A device hears the announcements of the whole fleet.
+                if why != IgnoredMessage::NotFollowed {
+                    tracing::debug!("a message is ignored: {why}");
+                    self.observer.refused(why.word());
+                }
+            }
         }
     }
 
     /// Asks the agent for the looks that are due.
     fn look(&mut self) {
-        let pushes = self.looks.take_due();
+        let pushes = self.looks.take();
         if pushes.is_empty() {
             return;
         }
@@ -208,20 +261,10 @@ impl<B: Broker> FleetSession<B> {
         });
     }
 
-    fn command(&mut self, command: FleetCommand, is_retained: bool) {
-        if !self.device.takes_commands {
-            return self.ignore("commands_off");
-        }
-        let command = match self.seen.take(command, is_retained) {
-            Ok(command) => command,
-            Err(why) => {
-                tracing::warn!("a command is ignored: {why}");
-                return self.ignore(why.word());
-            }
-        };
+    fn command(&mut self, command: FleetCommand) {
         if self.tasks.len() >= COMMANDS_MAX {
             let detail = Some(format!("{COMMANDS_MAX} commands are in progress; try again later"));
-            self.ignore("too_many_commands");
+            self.observer.refused("too_many_commands");
             return self.done(Some(CommandReply { id: command.id, ok: false, detail }));
         }
         tracing::info!(command = command.kind.word(), "a command came over MQTT");

@@ -27,7 +27,9 @@ pub(super) fn messages(
         let percent = percents.get(&report.subject).copied();
         Some((topic, json(&ContainerMessage::new(report, snapshot, percent))))
     });
-    rows.chain([agent]).collect()
+    let verdicts = snapshot.fleet.iter().flat_map(|fleet| &fleet.verdicts);
+    let verdicts = verdicts.map(|verdict| (verdict.topic.clone(), verdict.payload.clone()));
+    rows.chain([agent]).chain(verdicts).collect()
 }
 
 fn json(message: &impl Serialize) -> Vec<u8> {

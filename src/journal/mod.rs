@@ -7,6 +7,7 @@
 pub mod disk;
 mod agent_id;
 mod self_update;
+mod fleet;
 mod starts;
 mod history;
 mod lock;
@@ -95,8 +96,8 @@ pub struct StateDirectory<D> {
 }
 
 /// The files that are replaced as a whole.
-const REPLACED_FILES: [&str; 5] =
-    ["layout", "memory.json", "history.jsonl", "handover.json", "starts"];
+const REPLACED_FILES: [&str; 6] =
+    ["layout", "memory.json", "history.jsonl", "handover.json", "fleet.json", "starts"];
 
 impl StateDirectory<RealDisk> {
     /// Opens the state directory: creates it if it is missing, locks it, and removes other users'

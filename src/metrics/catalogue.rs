@@ -78,6 +78,8 @@ catalogue! {
         "Requests to registries by HTTP status, or by a word if there was no answer.";
     RATE_LIMIT_REMAINING: Gauge "pilotfish_registry_rate_limit_remaining" ["registry"]
         "Pulls that are left of the registry's quota, from its last answer.";
+    WEBHOOKS: Counter "pilotfish_webhooks_total" ["sender", "outcome"]
+        "Webhooks by sender and answer; the sender is empty if the secret was missing or wrong.";
     PULLED_BYTES: Counter "pilotfish_pulled_bytes_total" ["registry"]
         "Bytes of layers that were pulled.";
     UPDATE_IN_FLIGHT: Gauge "pilotfish_update_in_flight" []

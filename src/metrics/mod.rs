@@ -52,6 +52,7 @@ pub struct Metrics {
     rate_limit_remaining: GaugeVec,
     pulled_bytes: IntCounterVec,
     mqtt: MqttMetrics,
+    webhooks: IntCounterVec,
     /// The registries that have series.
     registries: Mutex<BTreeSet<String>>,
 }
@@ -72,6 +73,7 @@ impl Metrics {
             rate_limit_remaining: gauge(&catalogue::RATE_LIMIT_REMAINING)?,
             pulled_bytes: counter(&catalogue::PULLED_BYTES)?,
             mqtt: MqttMetrics::new()?,
+            webhooks: counter(&catalogue::WEBHOOKS)?,
             registries: Mutex::default(),
         };
         metrics.register()?;
@@ -83,13 +85,14 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), Error> {
-        let collectors: [Box<dyn Collector>; 6] = [
+        let collectors: [Box<dyn Collector>; 7] = [
             Box::new(self.checks.clone()),
             Box::new(self.check_duration.clone()),
             Box::new(self.service_gap.clone()),
             Box::new(self.registry_requests.clone()),
             Box::new(self.rate_limit_remaining.clone()),
             Box::new(self.pulled_bytes.clone()),
+            Box::new(self.webhooks.clone()),
         ];
         collectors.into_iter().try_for_each(|collector| self.registry.register(collector))
     }
@@ -120,6 +123,11 @@ impl Metrics {
     /// Counts what the broker refused, or what this device ignored.
     pub fn mqtt_refused(&self, reason: &str) {
         self.mqtt.refused(reason);
+    }
+
+    /// Counts a webhook. The senders are those of the configuration, so there are few series.
+    pub fn webhook(&self, sender: &str, outcome: &str) {
+        self.webhooks.with_label_values(&[sender, outcome]).inc();
     }
 
     /// The label of a registry: its name, if it is one of the first.

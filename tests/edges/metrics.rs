@@ -14,7 +14,7 @@ use pilotfish::metrics::{Metrics, catalogue};
 use crate::fixtures::{numbered, record, report, snapshot};
 use crate::golden;
 
-const DOCUMENTED: [(&str, &str, &[&str]); 16] = [
+const DOCUMENTED: [(&str, &str, &[&str]); 17] = [
     ("pilotfish_build_info", "gauge", &["version", "target"]),
     ("pilotfish_checks_total", "counter", &["outcome"]),
     ("pilotfish_check_duration_seconds", "histogram", &[]),
@@ -31,6 +31,7 @@ const DOCUMENTED: [(&str, &str, &[&str]); 16] = [
     ("pilotfish_refused_digests", "gauge", &["container"]),
     ("pilotfish_registry_requests_total", "counter", &["registry", "code"]),
     ("pilotfish_registry_rate_limit_remaining", "gauge", &["registry"]),
+    ("pilotfish_webhooks_total", "counter", &["sender", "outcome"]),
     ("pilotfish_pulled_bytes_total", "counter", &["registry"]),
     ("pilotfish_update_in_flight", "gauge", &[]),
     ("pilotfish_stuck", "gauge", &[]),
@@ -45,6 +46,8 @@ fn busy() -> Metrics {
     metrics.request("docker.io", "200");
     metrics.request("docker.io", "429");
     metrics.rate_limit_remaining("docker.io", 97);
+    metrics.webhook("ghcr", "accepted");
+    metrics.webhook("", "unauthorized");
     metrics.receive(&numbered(Event::Pulled { registry: "docker.io".into(), bytes: 4_100_000 }));
     let updated = Record { gap_seconds: Some(0.3), ..record("web", Outcome::Updated, None) };
     metrics.receive(&numbered(Event::UpdateEnded(Box::new(updated))));

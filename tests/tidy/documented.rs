@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::DateTime;
 use clap::CommandFactory as _;
 use pilotfish::cli::Cli;
-use pilotfish::config::{KEYS, REGISTRY_KEYS};
+use pilotfish::config::{KEYS, REGISTRY_KEYS, SENDER_KEYS};
 use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::decide::report::Verdict;
 use pilotfish::core::decide::snapshot::Snapshot;
@@ -22,7 +22,7 @@ use pilotfish::metrics::catalogue;
 use crate::source_tree::{File, Finding, assert_none, file, files, top};
 
 /// Names once shipped stay: dashboards and alerts are built on them.
-const METRICS: [&str; 16] = [
+const METRICS: [&str; 17] = [
     "pilotfish_build_info",
     "pilotfish_checks_total",
     "pilotfish_check_duration_seconds",
@@ -35,6 +35,7 @@ const METRICS: [&str; 16] = [
     "pilotfish_refused_digests",
     "pilotfish_registry_requests_total",
     "pilotfish_registry_rate_limit_remaining",
+    "pilotfish_webhooks_total",
     "pilotfish_pulled_bytes_total",
     "pilotfish_update_in_flight",
     "pilotfish_stuck",
@@ -119,7 +120,7 @@ fn the_readme_has_every_label() {
 #[test]
 fn every_key_is_explained_with_its_default() {
     let page = file("docs/configuration.md");
-    let keys = KEYS.iter().map(|key| key.name).chain(REGISTRY_KEYS);
+    let keys = KEYS.iter().map(|key| key.name).chain(REGISTRY_KEYS).chain(SENDER_KEYS);
     let mut findings = compare(&page, keys);
     for key in KEYS {
         let default = key.default.map(|default| match default {

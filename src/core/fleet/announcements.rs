@@ -48,12 +48,12 @@ impl NoLook {
 }
 
 /// What the device knows of the digests of a reference.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct KnownDigests<'a> {
+#[derive(Debug, Clone, Default)]
+pub struct KnownDigests {
     /// The digests that every container of this reference runs.
-    pub running: &'a [Digest],
+    pub running: Vec<Digest>,
     /// The digest that the last look found, and those that are refused.
-    pub judged: &'a [Digest],
+    pub judged: Vec<Digest>,
 }
 
 /// The last announcement of a reference.
@@ -84,7 +84,7 @@ impl Announcements {
         &mut self,
         announcement: &Announcement,
         is_retained: bool,
-        known: KnownDigests<'_>,
+        known: &KnownDigests,
         roster: Option<&Roster>,
         now: Duration,
     ) -> Result<Duration, NoLook> {

@@ -18,8 +18,8 @@ fn seconds(seconds: u64) -> Duration {
 #[test]
 fn one_announcement_is_one_look() {
     use NoLook::{Awaited, Known, Repeated, Runs};
-    let (running, judged) = ([digest("running")], [digest("refused")]);
-    let known = KnownDigests { running: &running, judged: &judged };
+    let (running, judged) = (vec![digest("running")], vec![digest("refused")]);
+    let known = KnownDigests { running, judged };
     let mut announcements = Announcements::default();
     // Reference, digest, retained, milliseconds of the clock, milliseconds of the look.
     for (reference, digest_of, is_retained, now, expected) in [
@@ -56,7 +56,7 @@ fn a_flood_costs_one_look_a_second() {
     for number in 0..10_000 {
         let announcement = announcement("till:v1", Some(&number.to_string()));
         let now = Duration::from_millis(number);
-        looks.extend(announcements.take(&announcement, false, KnownDigests::default(), None, now));
+        looks.extend(announcements.take(&announcement, false, &KnownDigests::default(), None, now));
     }
     assert_eq!(looks, (0..=10).map(seconds).collect::<Vec<_>>());
 }
@@ -68,7 +68,7 @@ fn a_flood_in_a_fleet_costs_each_device_one_look_in_the_time_of_the_spread() {
     let mut looks = Vec::new();
     for second in 0..200 {
         let announcement = announcement("till:v1", Some(&second.to_string()));
-        let (known, now) = (KnownDigests::default(), seconds(second));
+        let (known, now) = (&KnownDigests::default(), seconds(second));
         looks.extend(announcements.take(&announcement, false, known, Some(&roster), now));
     }
     assert!((9..=11).contains(&looks.len()), "{looks:?}");
@@ -80,7 +80,7 @@ fn the_memory_is_bounded() {
     let mut announcements = Announcements::default();
     for number in 0..1000 {
         let announcement = announcement(&format!("till:v{number}"), Some("a"));
-        let known = KnownDigests::default();
+        let known = &KnownDigests::default();
         assert!(announcements.take(&announcement, false, known, None, seconds(1)).is_ok());
     }
     assert_eq!(announcements.heard.len(), REFERENCES_MAX);
@@ -96,7 +96,7 @@ fn a_fleet_looks_one_after_the_other() {
                 let name = format!("pi-{index}").parse().expect("a name");
                 let roster = Roster::new(size, name, None).expect("a roster");
                 let mut announcements = Announcements::default();
-                let known = KnownDigests::default();
+                let known = &KnownDigests::default();
                 announcements.take(&announcement, true, known, Some(&roster), seconds(7))
             })
             .map(|look| look.expect("a look").as_millis() - 7000)

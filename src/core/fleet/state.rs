@@ -1,7 +1,7 @@
 //! The one entry to the rules of a fleet: what the device knows of it, what a message changes, and
 //! whose turn it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::core::docker::reference::{Digest, Reference};
@@ -30,7 +30,7 @@ const FOLLOWED_MAX: usize = 256;
 
 /// What the configuration says about the fleet.
 #[derive(Debug, Clone)]
-pub struct FleetSettings {
+pub struct FleetMembership {
     pub fleet: FleetName,
     pub device: DeviceName,
     /// Whether the device takes commands.
@@ -104,7 +104,7 @@ struct Followed {
 /// What the device knows of its fleet.
 #[derive(Debug)]
 pub struct FleetState {
-    settings: FleetSettings,
+    membership: FleetMembership,
     topics: Topics,
     followed: BTreeMap<ReferenceKey, Followed>,
     memory: FleetMemory,
@@ -119,11 +119,11 @@ pub struct FleetState {
 impl FleetState {
     /// The state after a start, with the memory that was on disk.
     #[must_use]
-    pub fn new(settings: FleetSettings, mut memory: FleetMemory, now: Duration) -> Self {
+    pub fn new(membership: FleetMembership, mut memory: FleetMemory, now: Duration) -> Self {
         memory.note_saved();
         Self {
-            topics: Topics::new(&settings.fleet),
-            settings,
+            topics: Topics::new(&membership.fleet),
+            membership,
             followed: BTreeMap::new(),
             memory,
             announcements: Announcements::default(),
@@ -192,23 +192,24 @@ impl FleetState {
         self.memory.keep(&self.followed.values().map(|it| it.name.as_str()).collect());
     }
 
-    /// The filters to which the device subscribes.
-    #[must_use]
-    pub fn filters(&self) -> BTreeSet<String> {
-        let is_staged = self.settings.rollout.is_some();
-        let of_reference = |key| self.topics.reference_filters(key, is_staged);
-        let own = self.topics.device_filters(&self.settings.device, self.settings.takes_commands);
-        own.into_iter().chain(self.followed.keys().flat_map(of_reference)).collect()
+    /// The device follows this reference too.
+    pub fn begin_following(&mut self, reference: &Reference) {
+        let Some((key, name)) = ReferenceKey::of(reference).zip(whole_name(reference)) else {
+            return;
+        };
+        if self.followed.len() < FOLLOWED_MAX {
+            self.followed.entry(key).or_default().name = name;
+        }
     }
 
     /// Takes a message. `known` says what the device knows of the digests of a reference.
     ///
     /// # Errors
     /// Why the message is ignored.
-    pub fn receive<'k>(
+    pub fn receive(
         &mut self,
         delivery: Delivery<'_>,
-        known: impl FnOnce(&Reference) -> KnownDigests<'k>,
+        known: impl FnOnce(&Reference) -> KnownDigests,
         now: Duration,
     ) -> Result<Effect, IgnoredMessage> {
         self.advance_to(now);
@@ -216,7 +217,7 @@ impl FleetState {
         match Incoming::read(&topic, delivery.payload)? {
             Incoming::Announcement(announcement) => {
                 let known = known(&announcement.reference);
-                self.look(&announcement, delivery.is_retained, known, now)
+                self.look(&announcement, delivery.is_retained, &known, now)
             }
             Incoming::Verdict(device, verdict) => self.count(&device, &verdict),
             Incoming::VerdictCleared(key, device) => {
@@ -232,7 +233,7 @@ impl FleetState {
                 Ok(Effect::AskTurns)
             }
             Incoming::Command(device, command) => {
-                if !self.settings.takes_commands || device != self.settings.device {
+                if !self.membership.takes_commands || device != self.membership.device {
                     return Err(MessageError::UnknownTopic.into());
                 }
                 Ok(Effect::Command(self.commands.take(command, delivery.is_retained)?))
@@ -248,15 +249,15 @@ impl FleetState {
         &mut self,
         announcement: &Announcement,
         is_retained: bool,
-        known: KnownDigests<'_>,
+        known: &KnownDigests,
         now: Duration,
     ) -> Result<Effect, IgnoredMessage> {
         let key = ReferenceKey::of(&announcement.reference);
         if !key.is_some_and(|key| self.followed.contains_key(&key)) {
             return Err(IgnoredMessage::NotFollowed);
         }
-        let roster = self.settings.rollout.as_ref().map(Rollout::roster);
-        let roster = roster.or(self.settings.roster.as_ref());
+        let roster = self.membership.rollout.as_ref().map(Rollout::roster);
+        let roster = roster.or(self.membership.roster.as_ref());
         let look = self.announcements.take(announcement, is_retained, known, roster, now);
         let reference = announcement.reference.clone();
         Ok(look.map_or_else(Effect::NoLook, |at| Effect::Look(reference, at)))
@@ -267,7 +268,7 @@ impl FleetState {
         device: &DeviceName,
         verdict: &FleetVerdict,
     ) -> Result<Effect, IgnoredMessage> {
-        let rollout = self.settings.rollout.as_ref().ok_or(MessageError::UnknownTopic)?;
+        let rollout = self.membership.rollout.as_ref().ok_or(MessageError::UnknownTopic)?;
         let key = ReferenceKey::of(&verdict.reference);
         let followed = key.and_then(|key| self.followed.get_mut(&key));
         let followed = followed.ok_or(IgnoredMessage::NotFollowed)?;
@@ -287,7 +288,7 @@ impl FleetState {
     pub fn turn(&mut self, reference: &Reference, digest: &Digest, now: Duration) -> TurnReport {
         self.advance_to(now);
         let stop = self.memory.stop.of(reference).cloned();
-        let (Some(rollout), Some(key)) = (&self.settings.rollout, ReferenceKey::of(reference))
+        let (Some(rollout), Some(key)) = (&self.membership.rollout, ReferenceKey::of(reference))
         else {
             return TurnReport { turn: Turn::without_stages(stop.as_ref()), stage: None };
         };
@@ -329,10 +330,10 @@ impl FleetState {
         digest: &Digest,
         ended: (Outcome, Option<&Cause>),
     ) -> Option<Outgoing> {
-        let (rollout, key) = (self.settings.rollout.as_ref()?, ReferenceKey::of(reference)?);
+        let (rollout, key) = (self.membership.rollout.as_ref()?, ReferenceKey::of(reference)?);
         let name = &self.followed.get(&key)?.name;
         let told = self.memory.verdict(name);
-        let topic = Topic::Verdict(key, self.settings.device.clone());
+        let topic = Topic::Verdict(key, self.membership.device.clone());
         match publication(rollout, reference, digest, ended, told) {
             Publication::Nothing => None,
             Publication::Clear => {
@@ -352,7 +353,7 @@ impl FleetState {
     pub fn verdicts(&self) -> Vec<Outgoing> {
         let outgoing = |verdict: &FleetVerdict| {
             let key = ReferenceKey::of(&verdict.reference)?;
-            let topic = Topic::Verdict(key, self.settings.device.clone());
+            let topic = Topic::Verdict(key, self.membership.device.clone());
             Some(Outgoing { topic, payload: verdict.encode()? })
         };
         self.memory.verdicts().filter_map(outgoing).collect()

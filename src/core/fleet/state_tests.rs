@@ -16,7 +16,7 @@ fn key() -> String {
     ReferenceKey::of(&reference()).expect("a tag").as_str().to_owned()
 }
 
-fn settings(index: u32, waves: Option<&str>) -> FleetSettings {
+fn membership(index: u32, waves: Option<&str>) -> FleetMembership {
     let device: DeviceName = format!("pi-{index}").parse().expect("a name");
     let roster = Roster::new(10, device.clone(), None).expect("a roster");
     let rollout = waves.map(|waves| {
@@ -24,11 +24,11 @@ fn settings(index: u32, waves: Option<&str>) -> FleetSettings {
         Rollout::new(roster.clone(), waves, Patience::default()).expect("a rollout")
     });
     let fleet = "shop".parse().expect("a name");
-    FleetSettings { fleet, device, takes_commands: true, roster: Some(roster), rollout }
+    FleetMembership { fleet, device, takes_commands: true, roster: Some(roster), rollout }
 }
 
 fn state(index: u32, waves: Option<&str>) -> FleetState {
-    let mut state = FleetState::new(settings(index, waves), FleetMemory::default(), ZERO);
+    let mut state = FleetState::new(membership(index, waves), FleetMemory::default(), ZERO);
     state.follow([&reference()]);
     state
 }
@@ -105,7 +105,7 @@ fn a_restart_keeps_the_time_the_stop_and_the_verdict() {
     let restarted = |state: &FleetState| {
         let json = serde_json::to_string(state.memory()).expect("JSON");
         let mut again = FleetState::new(
-            state.settings.clone(),
+            state.membership.clone(),
             serde_json::from_str(&json).expect("a memory"),
             ZERO,
         );
@@ -199,17 +199,15 @@ fn a_message_has_an_effect_or_a_reason() {
 #[test]
 fn commands_and_verdicts_are_read_only_if_the_settings_say_so() {
     let unread = Err(IgnoredMessage::Message(MessageError::UnknownTopic));
-    let mut settings = settings(3, None);
-    settings.takes_commands = false;
-    let mut state = FleetState::new(settings, FleetMemory::default(), ZERO);
+    let mut membership = membership(3, None);
+    membership.takes_commands = false;
+    let mut state = FleetState::new(membership, FleetMemory::default(), ZERO);
     state.follow([&reference()]);
     assert_eq!(deliver(&mut state, "command/pi-3/check", b"{\"v\":1}", false), unread);
     let (key, digest) = (key(), Digest::of(b"x"));
     let verdict = json!({"v": 1, "ref": reference().to_string(), "digest": digest, "ok": false});
     let topic = format!("verdict/{key}/pi-1");
     assert_eq!(deliver(&mut state, &topic, verdict.to_string().as_bytes(), true), unread);
-    let filters = [format!("pilotfish/1/shop/announce/{key}"), "pilotfish/1/shop/stop".to_owned()];
-    assert_eq!(state.filters(), filters.into());
 }
 
 #[test]

@@ -184,20 +184,22 @@ impl Topics {
         })
     }
 
-    /// The filters for what concerns a device always: commands, if it takes any, and the stop.
+    /// The filter for the commands to a device.
     #[must_use]
-    pub fn device_filters(&self, device: &DeviceName, takes_commands: bool) -> Vec<String> {
-        let commands = takes_commands.then(|| format!("{}command/{device}/+", self.prefix));
-        commands.into_iter().chain([self.name(&Topic::Stop)]).collect()
+    pub fn command_filter(&self, device: &DeviceName) -> String {
+        format!("{}command/{device}/+", self.prefix)
     }
 
-    /// The filters for one reference that the device follows: announcements, and the verdicts of
-    /// all devices if the rollout is staged. A device subscribes to its own references only, so
-    /// that a message of a large fleet is not delivered to devices that have no use for it.
+    /// The filters for everything else that a device hears: announcements, the stop, its own rows,
+    /// so that it can clear those of containers that are gone, and the verdicts of all devices if
+    /// the rollout is staged.
     #[must_use]
-    pub fn reference_filters(&self, key: &ReferenceKey, is_staged: bool) -> Vec<String> {
-        let verdicts = is_staged.then(|| format!("{}verdict/{}/+", self.prefix, key.0));
-        [self.name(&Topic::Announce(key.clone()))].into_iter().chain(verdicts).collect()
+    pub fn device_filters(&self, device: &DeviceName, is_staged: bool) -> Vec<String> {
+        let own = ["container", "service"].map(|kind| format!("device/{device}/{kind}/+"));
+        let verdicts = is_staged.then(|| "verdict/+/+".to_owned());
+        let filters = ["announce/+".to_owned(), "stop".to_owned()].into_iter();
+        let filters = filters.chain(own).chain(verdicts);
+        filters.map(|filter| format!("{}{filter}", self.prefix)).collect()
     }
 }
 
