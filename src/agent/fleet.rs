@@ -52,9 +52,8 @@ impl Fleet {
 
     fn snapshot(&self, now: chrono::DateTime<chrono::Utc>) -> FleetSnapshot {
         let since = |elapsed| TimeDelta::from_std(elapsed).ok().map(|elapsed| now - elapsed);
-        let place = |(name, turn): (&String, &WaitingTurn)| {
-            Some((Subject::container(name), turn.place?))
-        };
+        let place =
+            |(name, turn): (&String, &WaitingTurn)| Some((Subject::container(name), turn.place?));
         FleetSnapshot {
             verdicts: self.state.verdicts(),
             stopped_since: self.state.stopped_for().and_then(since),
@@ -225,8 +224,7 @@ impl<P: Ports> Agent<P> {
         let memory = self.context.ports.state().memory().unwrap_or_default();
         let is_refused = memory.refusal(&record.subject, digest).is_some();
         let is_blamed = record.outcome != Outcome::Updated && is_refused;
-        let cause =
-            is_blamed.then(|| Cause::image(record.reason.clone().unwrap_or_default()));
+        let cause = is_blamed.then(|| Cause::image(record.reason.clone().unwrap_or_default()));
         fleet.state.note_ended(&reference, digest, (record.outcome, cause.as_ref()));
         self.keep_fleet();
     }

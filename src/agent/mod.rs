@@ -67,7 +67,8 @@ use handle::answers::WaitingAsk;
 use handle::events::StepNews;
 pub use handle::events::{EventFilter, Events, Subscription};
 pub use handle::question::{
-    Allow, AskError, CheckPushed, FleetNews, FleetStep, Question, Recover, RecoverEnd, RollBack, RollbackEnd,
+    Allow, AskError, CheckPushed, FleetNews, FleetStep, Question, Recover, RecoverEnd, RollBack,
+    RollbackEnd,
 };
 pub use handle::{AgentHandle, Ask, Pending};
 pub use heartbeat::Heartbeat;

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 use crate::broker::certificates::{password, tls_config};
 use crate::broker::loss::Loss;
 use crate::broker::settings::{BrokerAddress, BrokerSettings};
-use crate::broker::wire::{Agreement, Incoming, Reader, Writer};
+use crate::broker::wire::{Agreement, IncomingPacket, Reader, Writer};
 
 /// Most addresses of one name that are tried. A broker has an IPv4 and an IPv6 address.
 const ADDRESSES_MAX: usize = 4;
@@ -83,8 +83,8 @@ where
 {
     loop {
         match reader.next()? {
-            Some(Incoming::Accepted(agreement)) => return Ok(agreement),
-            Some(Incoming::Rejected(reason) | Incoming::Ended(reason)) => {
+            Some(IncomingPacket::Accepted(agreement)) => return Ok(agreement),
+            Some(IncomingPacket::Rejected(reason) | IncomingPacket::Ended(reason)) => {
                 return Err(Loss::Refused { reason });
             }
             Some(_) => return Err(Loss::Malformed("a packet before CONNACK")),

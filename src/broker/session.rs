@@ -14,7 +14,7 @@ use crate::broker::outbox::{Outbox, ReceiptSender, WaitingPublication};
 use crate::broker::reason_code::ReasonCode;
 use crate::broker::settings::BrokerSettings;
 use crate::broker::told::Told;
-use crate::broker::wire::{Agreement, Incoming, Reader, Writer};
+use crate::broker::wire::{Agreement, IncomingPacket, Reader, Writer};
 use crate::broker::{BrokerEvent, NotTaken, RefusedAct};
 
 /// Most publications on their way. More make nothing faster on one connection.
@@ -187,16 +187,16 @@ impl<'task, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> BrokerSession<'task, R,
         }
     }
 
-    fn take(&mut self, packet: Incoming) -> Result<(), Loss> {
+    fn take(&mut self, packet: IncomingPacket) -> Result<(), Loss> {
         match packet {
-            Incoming::Message(message, acknowledged) => {
+            IncomingPacket::Message(message, acknowledged) => {
                 self.pending.push_back((BrokerEvent::Message(message), acknowledged));
             }
-            Incoming::Published(id, reason) => self.published(id, reason)?,
-            Incoming::Subscribed(id, reasons) => self.subscribed(id, &reasons)?,
-            Incoming::Pong => self.pinged_at = None,
-            Incoming::Ended(reason) => return Err(Loss::Ended { reason }),
-            Incoming::Accepted(_) | Incoming::Rejected(_) => {
+            IncomingPacket::Published(id, reason) => self.published(id, reason)?,
+            IncomingPacket::Subscribed(id, reasons) => self.subscribed(id, &reasons)?,
+            IncomingPacket::Pong => self.pinged_at = None,
+            IncomingPacket::Ended(reason) => return Err(Loss::Ended { reason }),
+            IncomingPacket::Accepted(_) | IncomingPacket::Rejected(_) => {
                 return Err(Loss::Malformed("a second CONNACK"));
             }
         }

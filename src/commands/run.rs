@@ -7,9 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
-use super::servers::{
-    listen_for_webhooks, serve_control, serve_fleet, serve_pages, serve_webhook,
-};
+use super::servers::{listen_for_webhooks, serve_control, serve_fleet, serve_pages, serve_webhook};
 use super::stale_socket::{StaleSocket, exit_with_socket};
 use super::{CommandContext, Exit, load, standby, systemd};
 use crate::agent::{Ask, RunEnd};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::agent::{AgentHandle, Allow, AskError, RollBack, RollbackEnd, RoundEnd, RoundRequest};
+use crate::agent::{AgentHandle, Allow, RollBack, RollbackEnd, RoundEnd, RoundRequest};
 use crate::core::decide::report::Verdict;
 use crate::core::fleet::message::command::FleetCommand;
 use crate::core::fleet::message::reply::CommandReply;
@@ -39,9 +39,8 @@ fn names(subject: Option<Subject>) -> Option<BTreeSet<String>> {
 }
 
 async fn check(agent: &AgentHandle, subject: Option<Subject>) -> Answered {
-    let request =
-        RoundRequest { names: names(subject), dry_run: true, ..RoundRequest::default() };
-    let end = agent.ask(Asker::Mqtt, request).await.map_err(in_words)?;
+    let request = RoundRequest { names: names(subject), dry_run: true, ..RoundRequest::default() };
+    let end = agent.ask(Asker::Mqtt, request).await.map_err(|error| error.to_string())?;
     Ok(counted(&end))
 }
 
@@ -49,7 +48,7 @@ async fn update(agent: &AgentHandle, subject: Option<Subject>) -> Answered {
     let names = names(subject);
     let tries_at_once = names.is_some();
     let request = RoundRequest { names, tries_at_once, ..RoundRequest::default() };
-    let end = agent.ask(Asker::Mqtt, request).await.map_err(in_words)?;
+    let end = agent.ask(Asker::Mqtt, request).await.map_err(|error| error.to_string())?;
     let ended: Vec<_> = end.records.iter().map(sentence).collect();
     let has_failed = end.records.iter().any(|record| record.outcome != Outcome::Updated);
     let detail = if ended.is_empty() { counted(&end) } else { ended.join("; ") };
@@ -57,7 +56,7 @@ async fn update(agent: &AgentHandle, subject: Option<Subject>) -> Answered {
 }
 
 async fn roll_back(agent: &AgentHandle, container: String) -> Answered {
-    match agent.ask(Asker::Mqtt, RollBack { container }).await.map_err(in_words)? {
+    match agent.ask(Asker::Mqtt, RollBack { container }).await.map_err(|error| error.to_string())? {
         RollbackEnd::Ended(record) if record.outcome == Outcome::Updated => Ok(sentence(&record)),
         RollbackEnd::Ended(record) => Err(sentence(&record)),
         RollbackEnd::SelfUpdating { container } => Ok(format!("{container} updates itself")),
@@ -65,7 +64,8 @@ async fn roll_back(agent: &AgentHandle, container: String) -> Answered {
 }
 
 async fn allow(agent: &AgentHandle, container: String) -> Answered {
-    let digests = agent.ask(Asker::Mqtt, Allow { container }).await.map_err(in_words)?;
+    let digests =
+        agent.ask(Asker::Mqtt, Allow { container }).await.map_err(|error| error.to_string())?;
     Ok(format!("{digests} refused digests are allowed again"))
 }
 
@@ -79,8 +79,4 @@ fn counted(end: &RoundEnd) -> String {
     let count = |verdict| end.reports.iter().filter(|it| it.verdict == verdict).count();
     let [update, held, errors] = [Verdict::Update, Verdict::Held, Verdict::Error].map(count);
     format!("{} checked: {update} update, {held} held, {errors} errors", end.reports.len())
-}
-
-fn in_words(error: AskError) -> String {
-    error.to_string()
 }

@@ -31,7 +31,9 @@ impl DueLooks {
     /// The looks that are due now; they are no longer kept.
     pub(super) fn take(&mut self) -> Vec<Push> {
         let now = Instant::now();
-        let due = self.0.extract_if(.., |_, (at, _)| *at <= now);
-        due.map(|(_, (_, push))| push).collect()
+        let (due, later) = std::mem::take(&mut self.0).into_iter().partition(|(_, it)| it.0 <= now);
+        self.0 = later;
+        let due: BTreeMap<String, (Instant, Push)> = due;
+        due.into_values().map(|(_, push)| push).collect()
     }
 }

@@ -56,10 +56,9 @@ impl Sequence {
         };
         let answer = receipt.await;
         let payload = self.on_its_way.take().map(|(payload, _)| payload);
-        if let (Err(NotTaken::Away), Some(payload)) = (answer, payload) {
-            if self.waiting.len() < WAITING_MAX {
-                self.waiting.push_front(payload);
-            }
+        let is_lost = matches!(answer, Err(NotTaken::Away)) && self.waiting.len() < WAITING_MAX;
+        if let Some(payload) = payload.filter(|_| is_lost) {
+            self.waiting.push_front(payload);
         }
     }
 }

@@ -94,4 +94,8 @@ catalogue! {
         "How often the connection to the MQTT broker came back; absent without a broker.";
     MQTT_REFUSED: Counter "pilotfish_mqtt_refused_total" ["reason"]
         "MQTT messages and subscriptions that the broker refused, and messages that this device ignored.";
+    ROLLOUT_PLACE: Gauge "pilotfish_rollout_place" ["container"]
+        "The place of this device, from 1, in the staged rollout that the container waits in.";
+    FLEET_STOPPED: Gauge "pilotfish_fleet_stopped_seconds" []
+        "For how many seconds an operator has stopped the fleet; absent while nothing is stopped.";
 }

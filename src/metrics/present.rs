@@ -35,8 +35,24 @@ pub fn families(snapshot: &Snapshot, updates: impl Fn(&str, Outcome) -> u64) -> 
         (catalogue::UPDATE_IN_FLIGHT, alone(number(snapshot.in_flight.len()))),
         (catalogue::STUCK, alone(number(snapshot.stuck.len()))),
         (catalogue::SERVICE_DOWN, down(containers(), snapshot)),
+        (catalogue::ROLLOUT_PLACE, places(snapshot)),
+        (catalogue::FLEET_STOPPED, stopped(snapshot, Utc::now())),
     ];
     described.into_iter().filter_map(|(what, series)| family(&what, series)).collect()
+}
+
+fn places(snapshot: &Snapshot) -> Series {
+    let places = snapshot.fleet.iter().flat_map(|fleet| &fleet.places);
+    let of_container = |(subject, place): (&Subject, &u32)| {
+        Some((vec![subject.container_name()?.to_owned()], f64::from(*place)))
+    };
+    places.filter_map(of_container).collect()
+}
+
+fn stopped(snapshot: &Snapshot, now: DateTime<Utc>) -> Series {
+    let since = snapshot.fleet.as_ref().and_then(|fleet| fleet.stopped_since);
+    let seconds = since.map(|since| (now - since).as_seconds_f64().max(0.0));
+    seconds.map(|seconds| (Vec::new(), seconds)).into_iter().collect()
 }
 
 fn build() -> Vec<String> {

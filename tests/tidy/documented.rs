@@ -22,7 +22,7 @@ use pilotfish::metrics::catalogue;
 use crate::source_tree::{File, Finding, assert_none, file, files, top};
 
 /// Names once shipped stay: dashboards and alerts are built on them.
-const METRICS: [&str; 17] = [
+const METRICS: [&str; 22] = [
     "pilotfish_build_info",
     "pilotfish_checks_total",
     "pilotfish_check_duration_seconds",
@@ -40,6 +40,11 @@ const METRICS: [&str; 17] = [
     "pilotfish_update_in_flight",
     "pilotfish_stuck",
     "pilotfish_service_down",
+    "pilotfish_mqtt_connected",
+    "pilotfish_mqtt_reconnects_total",
+    "pilotfish_mqtt_refused_total",
+    "pilotfish_rollout_place",
+    "pilotfish_fleet_stopped_seconds",
 ];
 
 /// Lines of ARCHITECTURE.md: one sitting.

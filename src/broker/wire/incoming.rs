@@ -26,7 +26,7 @@ const RECEIVE_MAXIMUM_DEFAULT: u16 = u16::MAX;
 
 /// A packet of the broker, as far as the connection needs it.
 #[derive(Debug)]
-pub(in crate::broker) enum Incoming {
+pub(in crate::broker) enum IncomingPacket {
     Accepted(Agreement),
     Rejected(ReasonCode),
     /// A message, and the packet identifier that acknowledges it.
@@ -82,7 +82,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// The next whole packet; `None` if more bytes are needed.
-    pub fn next(&mut self) -> Result<Option<Incoming>, Loss> {
+    pub fn next(&mut self) -> Result<Option<IncomingPacket>, Loss> {
         if self.buffer.starts_with(&OLD_CONNACK) {
             return Err(Loss::OldProtocol);
         }
@@ -119,20 +119,20 @@ fn what_is_wrong(error: &Error) -> &'static str {
     }
 }
 
-fn understood(packet: Packet) -> Result<Incoming, Loss> {
+fn understood(packet: Packet) -> Result<IncomingPacket, Loss> {
     Ok(match packet {
         Packet::ConnAck(ConnAck { code: ConnectReturnCode::Success, properties, .. }) => {
-            Incoming::Accepted(agreement(properties.as_ref())?)
+            IncomingPacket::Accepted(agreement(properties.as_ref())?)
         }
-        Packet::ConnAck(refusal) => Incoming::Rejected(connect_reason(refusal.code)),
+        Packet::ConnAck(refusal) => IncomingPacket::Rejected(connect_reason(refusal.code)),
         Packet::Publish(publish) => message(publish)?,
-        Packet::PubAck(ack) => Incoming::Published(ack.pkid, ReasonCode(ack.reason as u8)),
+        Packet::PubAck(ack) => IncomingPacket::Published(ack.pkid, ReasonCode(ack.reason as u8)),
         Packet::SubAck(ack) => {
             let reasons = ack.return_codes.into_iter().map(subscribe_reason);
-            Incoming::Subscribed(ack.pkid, reasons.collect())
+            IncomingPacket::Subscribed(ack.pkid, reasons.collect())
         }
-        Packet::PingResp => Incoming::Pong,
-        Packet::Disconnect(end) => Incoming::Ended(ReasonCode(end.reason_code as u8)),
+        Packet::PingResp => IncomingPacket::Pong,
+        Packet::Disconnect(end) => IncomingPacket::Ended(ReasonCode(end.reason_code as u8)),
         _ => return Err(Loss::Malformed("a packet that no broker sends to this client")),
     })
 }
@@ -152,7 +152,7 @@ fn agreement(properties: Option<&ConnAckProperties>) -> Result<Agreement, Loss> 
     })
 }
 
-fn message(publish: Publish) -> Result<Incoming, Loss> {
+fn message(publish: Publish) -> Result<IncomingPacket, Loss> {
     // CONNECT allows no topic alias (MQTT 5, 3.3.2.3.4), and without one a topic has letters.
     let has_alias = publish.properties.is_some_and(|it| it.topic_alias.is_some());
     if has_alias || publish.topic.is_empty() {
@@ -168,7 +168,10 @@ fn message(publish: Publish) -> Result<Incoming, Loss> {
     // The library has checked that it is UTF-8. The copies give the read buffer back.
     let topic = String::from_utf8_lossy(&publish.topic).into_owned();
     let payload = publish.payload.to_vec();
-    Ok(Incoming::Message(Message { topic, payload, is_retained: publish.retain }, acknowledged))
+    Ok(IncomingPacket::Message(
+        Message { topic, payload, is_retained: publish.retain },
+        acknowledged,
+    ))
 }
 
 /// The byte of a CONNACK (MQTT 5, 3.2.2.2). The library has names for it.

@@ -4,7 +4,7 @@
 mod incoming;
 mod outgoing;
 
-pub(super) use incoming::{Agreement, Incoming, Reader};
+pub(super) use incoming::{Agreement, IncomingPacket, Reader};
 pub(super) use outgoing::Writer;
 
 /// Largest packet that is accepted, in bytes. The broker learns it from CONNECT, and what Pilotfish

@@ -44,7 +44,7 @@ fn one_announcement_is_one_look() {
         ("till:v2", None, true, 40_000, Err(Repeated)),
     ] {
         let (announcement, now) = (announcement(reference, digest_of), Duration::from_millis(now));
-        let found = announcements.take(&announcement, is_retained, known, None, now);
+        let found = announcements.take(&announcement, is_retained, &known, None, now);
         assert_eq!(found, expected.map(Duration::from_millis), "{reference} {digest_of:?} {now:?}");
     }
 }

@@ -19,7 +19,7 @@ use crate::core::fleet::rollout_progress::RolloutProgress;
 use crate::core::fleet::topic::{ReferenceKey, Topic, Topics, whole_name};
 use crate::core::fleet::turn::Turn;
 use crate::core::fleet::turn_report::{RolloutStage, TurnReport};
-use crate::core::fleet::verdict::{Publication, publication};
+use crate::core::fleet::verdict::{VerdictChange, change};
 use crate::core::fleet::votes::Votes;
 use crate::core::update::history::{Cause, Outcome};
 
@@ -334,13 +334,13 @@ impl FleetState {
         let name = &self.followed.get(&key)?.name;
         let told = self.memory.verdict(name);
         let topic = Topic::Verdict(key, self.membership.device.clone());
-        match publication(rollout, reference, digest, ended, told) {
-            Publication::Nothing => None,
-            Publication::Clear => {
+        match change(rollout, reference, digest, ended, told) {
+            VerdictChange::Nothing => None,
+            VerdictChange::Clear => {
                 self.memory.tell(name, None);
                 Some(Outgoing { topic, payload: Vec::new() })
             }
-            Publication::Publish(verdict) => {
+            VerdictChange::Publish(verdict) => {
                 let payload = verdict.encode()?;
                 self.memory.tell(name, Some(verdict));
                 Some(Outgoing { topic, payload })

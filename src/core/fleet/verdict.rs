@@ -7,7 +7,7 @@ use crate::core::update::history::{Cause, Outcome};
 
 /// What happens to the device's retained verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Publication {
+pub enum VerdictChange {
     /// It stays as it is.
     Nothing,
     /// It is replaced.
@@ -22,23 +22,27 @@ pub enum Publication {
 /// `ok` is told by canaries only. A failure is told by every device, but only if the cause blames
 /// the image: a full disk, a registry, a power cut or a person say nothing about the image.
 #[must_use]
-pub fn publication(
+pub fn change(
     rollout: &Rollout,
     reference: &Reference,
     digest: &Digest,
     (outcome, cause): (Outcome, Option<&Cause>),
     told: Option<&FleetVerdict>,
-) -> Publication {
+) -> VerdictChange {
     let verdict = |ok: bool, why: Option<&str>| {
         let (reference, digest) = (without_digest(reference), digest.clone());
         let verdict = FleetVerdict { reference, digest, ok, why: why.map(str::to_owned) };
-        if told == Some(&verdict) { Publication::Nothing } else { Publication::Publish(verdict) }
+        if told == Some(&verdict) {
+            VerdictChange::Nothing
+        } else {
+            VerdictChange::Publish(verdict)
+        }
     };
     let blame = cause.filter(|cause| cause.blames_image());
     match (outcome, blame) {
         (Outcome::Updated, _) if rollout.standing(digest).is_canary => verdict(true, None),
-        (Outcome::Updated, _) if told.is_some() => Publication::Clear,
-        (Outcome::Updated, _) | (_, None) => Publication::Nothing,
+        (Outcome::Updated, _) if told.is_some() => VerdictChange::Clear,
+        (Outcome::Updated, _) | (_, None) => VerdictChange::Nothing,
         (_, Some(cause)) => verdict(false, Some(&cause.detail)),
     }
 }
@@ -64,13 +68,13 @@ mod tests {
             let (reference, why) = (reference.clone(), why.map(str::to_owned));
             FleetVerdict { reference, digest: digest.clone(), ok, why }
         };
-        let bad = || Publication::Publish(told(false, Some("exited")));
-        let good = || Publication::Publish(told(true, None));
-        let nothing = || Publication::Nothing;
+        let bad = || VerdictChange::Publish(told(false, Some("exited")));
+        let good = || VerdictChange::Publish(told(true, None));
+        let nothing = || VerdictChange::Nothing;
         let rows = [
             (Updated, None, None, good(), nothing()),
-            (Updated, None, Some(told(true, None)), nothing(), Publication::Clear),
-            (Updated, None, Some(told(false, Some("exited"))), good(), Publication::Clear),
+            (Updated, None, Some(told(true, None)), nothing(), VerdictChange::Clear),
+            (Updated, None, Some(told(false, Some("exited"))), good(), VerdictChange::Clear),
             (RolledBack, Some(Cause::image("exited")), None, bad(), bad()),
             (Stuck, Some(Cause::image("exited")), None, bad(), bad()),
             (RolledBack, Some(Cause::surroundings("disk full")), None, nothing(), nothing()),
@@ -89,7 +93,7 @@ mod tests {
         for (outcome, cause, told, of_canary, of_other) in rows {
             for (index, expected) in [(canary, of_canary), ((canary + 1) % 10, of_other)] {
                 let (ended, told) = ((outcome, cause.as_ref()), told.as_ref());
-                let found = publication(&rollout(index), &reference, &digest, ended, told);
+                let found = change(&rollout(index), &reference, &digest, ended, told);
                 assert_eq!(found, expected, "{outcome:?} {cause:?} {told:?} {index}");
             }
         }
