@@ -190,7 +190,10 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 
 fn problem(error: &CertificateError) -> CertificateProblem {
     match error {
-        CertificateError::UnknownIssuer => CertificateProblem::UnknownIssuer,
+        // Two authorities of one name: only the signature tells them apart.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            CertificateProblem::UnknownIssuer
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             CertificateProblem::OtherName
         }

@@ -3,7 +3,6 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -63,20 +62,19 @@ impl BrokerTask {
             let (loss, is_news, life) = match attempt {
                 Err(loss) => {
                     let is_news = told.is_new_loss(&loss);
-                    (loss, is_news, Duration::ZERO)
+                    (loss, is_news, None)
                 }
                 Ok(accepted) => {
                     let accepted_at = Instant::now();
                     told.forget_losses();
                     match Box::pin(self.serve(accepted, &mut told, &stop)).await {
                         SessionEnd::Stopped => return,
-                        SessionEnd::Lost(loss) => (loss, true, accepted_at.elapsed()),
+                        SessionEnd::Lost(loss) => (loss, true, Some(accepted_at.elapsed())),
                     }
                 }
             };
-            failures = failures_after(failures, life);
-            let pause =
-                pause(loss.pace(), failures, self.settings.fleet_size, chance.hash_one(began));
+            failures = failures_after(failures, life, &self.settings.limits);
+            let pause = pause(loss.pace(), failures, &self.settings, chance.hash_one(began));
             let rest = async {
                 let is_read = !is_news || self.tell(loss).await;
                 sleep(pause).await;

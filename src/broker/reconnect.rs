@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use crate::broker::reason_code::ReasonCode;
-
-/// The shortest time over which the first attempt after a failure is spread.
-const BASE_TIME: Duration = Duration::from_secs(1);
+use crate::broker::settings::{BrokerLimits, BrokerSettings};
 
 /// How many devices of a fleet come back in one second after a restart of the broker. A handshake
 /// with client certificates costs a Pi as broker about 20 ms of CPU time.
@@ -18,9 +16,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(300);
 /// The pause after the broker refused who this client is. Only an operator can change that, and a
 /// reload of the settings connects at once.
 const REFUSED_PAUSE: Duration = Duration::from_secs(3600);
-
-/// A connection that lived this long was a good one: the pauses begin anew.
-const GOOD_LIFE: Duration = Duration::from_secs(60);
 
 /// Most doublings, so that the shift below cannot overflow.
 const DOUBLINGS_MAX: u32 = 16;
@@ -50,15 +45,16 @@ impl Pace {
     }
 }
 
-/// The failures in a row so far after a connection, or an attempt, that lived for `life`.
-pub(super) fn failures_after(failures: u32, life: Duration) -> u32 {
-    if life >= GOOD_LIFE { 0 } else { failures.saturating_add(1) }
+/// The failures in a row so far after a connection that lived for `life`, or an attempt.
+pub(super) fn failures_after(failures: u32, life: Option<Duration>, limits: &BrokerLimits) -> u32 {
+    if life.is_some_and(|life| life >= limits.good_life) { 0 } else { failures.saturating_add(1) }
 }
 
 /// The pause before the next attempt, after `failures` failures in a row. `chance` is any number:
 /// it chooses a time between zero and the limit, so that a fleet does not come back in one second.
-pub(super) fn pause(pace: Pace, failures: u32, fleet_size: u32, chance: u64) -> Duration {
-    let base = BASE_TIME.max(Duration::from_secs(1) * fleet_size / DEVICES_PER_SECOND);
+pub(super) fn pause(pace: Pace, failures: u32, settings: &BrokerSettings, chance: u64) -> Duration {
+    let fleet_time = Duration::from_secs(1) * settings.fleet_size / DEVICES_PER_SECOND;
+    let base = settings.limits.pause.max(fleet_time);
     let longest = PAUSE_MAX.max(base);
     let doublings = failures.saturating_sub(1).min(DOUBLINGS_MAX);
     match pace {
@@ -79,8 +75,14 @@ fn share(time: Duration, chance: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::settings::BrokerAddress;
 
     const MOST: u64 = 1_000_000;
+
+    fn of(fleet_size: u32) -> BrokerSettings {
+        let address = BrokerAddress { host: "broker".to_owned(), port: 8883, has_tls: true };
+        BrokerSettings { fleet_size, ..BrokerSettings::new(address, "device") }
+    }
 
     #[test]
     fn pauses_double_up_to_their_limit() {
@@ -101,10 +103,10 @@ mod tests {
             (1, 100_000, 2000),
             (9, 100_000, 2000),
         ] {
-            let limit = pause(Pace::Growing, failures, fleet_size, MOST);
+            let limit = pause(Pace::Growing, failures, &of(fleet_size), MOST);
             assert_eq!(limit, Duration::from_secs(most), "{failures} {fleet_size}");
-            assert_eq!(pause(Pace::Growing, failures, fleet_size, 0), Duration::ZERO);
-            assert_eq!(pause(Pace::Growing, failures, fleet_size, MOST / 2), limit / 2);
+            assert_eq!(pause(Pace::Growing, failures, &of(fleet_size), 0), Duration::ZERO);
+            assert_eq!(pause(Pace::Growing, failures, &of(fleet_size), MOST / 2), limit / 2);
         }
     }
 
@@ -124,22 +126,23 @@ mod tests {
             (0x8E, 1, 0, 1),
         ] {
             let pace = Pace::after(ReasonCode(code));
-            let found = [0, MOST].map(|chance| pause(pace, 1, fleet_size, chance).as_secs());
+            let found = [0, MOST].map(|chance| pause(pace, 1, &of(fleet_size), chance).as_secs());
             assert_eq!(found, [least, most], "{code:#x}");
         }
     }
 
     #[test]
     fn a_good_connection_ends_the_row_of_failures() {
-        assert_eq!(failures_after(7, Duration::from_secs(59)), 8);
-        assert_eq!(failures_after(7, Duration::from_secs(60)), 0);
-        assert_eq!(failures_after(u32::MAX, Duration::ZERO), u32::MAX);
+        let limits = BrokerLimits::default();
+        assert_eq!(failures_after(7, Some(Duration::from_secs(59)), &limits), 8);
+        assert_eq!(failures_after(7, Some(Duration::from_secs(60)), &limits), 0);
+        assert_eq!(failures_after(u32::MAX, None, &limits), u32::MAX);
     }
 
     #[test]
     fn any_chance_stays_within_the_limit() {
         for chance in [0, 1, 12_345, MOST + 1, u64::MAX] {
-            assert!(pause(Pace::Growing, 20, 1, chance) <= PAUSE_MAX);
+            assert!(pause(Pace::Growing, 20, &of(1), chance) <= PAUSE_MAX);
         }
     }
 }

@@ -27,6 +27,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the connection waits, when it is stopped, for answers to what was published before.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The shortest time over which the first attempt after a failure is spread.
+const PAUSE_BASE: Duration = Duration::from_secs(1);
+
+/// A connection that lived this long was a good one: the pauses begin anew.
+const GOOD_LIFE: Duration = Duration::from_secs(60);
+
 /// Settings of one connection. Files are read anew for each attempt to connect, so a renewed
 /// certificate needs no restart.
 #[derive(Debug, Clone)]
@@ -80,11 +86,21 @@ pub struct BrokerLimits {
     pub connect: Duration,
     pub answer: Duration,
     pub stop: Duration,
+    /// The first pause between attempts is at most this long.
+    pub pause: Duration,
+    /// A connection that lived this long was a good one.
+    pub good_life: Duration,
 }
 
 impl Default for BrokerLimits {
     fn default() -> Self {
-        Self { connect: CONNECT_TIMEOUT, answer: ANSWER_TIMEOUT, stop: STOP_TIMEOUT }
+        Self {
+            connect: CONNECT_TIMEOUT,
+            answer: ANSWER_TIMEOUT,
+            stop: STOP_TIMEOUT,
+            pause: PAUSE_BASE,
+            good_life: GOOD_LIFE,
+        }
     }
 }
 

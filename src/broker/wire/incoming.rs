@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use rumqttc::mqttbytes::{Error, QoS};
 use rumqttc::{
     ConnAck, ConnAckProperties, ConnectReturnCode, Packet, Publish, SubscribeReasonCode,
@@ -20,6 +20,10 @@ const READ_BYTES: usize = 2048;
 
 /// The first bytes of a CONNACK of MQTT 3.1.1. In MQTT 5 it has at least three more bytes.
 const OLD_CONNACK: [u8; 2] = [0x20, 0x02];
+
+/// The first bytes of a DISCONNECT whose only content is its reason. It may leave out the length of
+/// its properties (MQTT 5, 3.14.2.2.1), as Mosquitto does, but the library then fails.
+const SHORT_DISCONNECT: [u8; 2] = [0xE0, 0x01];
 
 /// Publications that may be unanswered if the broker does not limit them (MQTT 5, 3.2.2.3.3).
 const RECEIVE_MAXIMUM_DEFAULT: u16 = u16::MAX;
@@ -85,6 +89,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     pub fn next(&mut self) -> Result<Option<IncomingPacket>, Loss> {
         if self.buffer.starts_with(&OLD_CONNACK) {
             return Err(Loss::OldProtocol);
+        }
+        if let [first, second, reason, ..] = *self.buffer
+            && [first, second] == SHORT_DISCONNECT
+        {
+            self.buffer.advance(SHORT_DISCONNECT.len() + 1);
+            return Ok(Some(Incoming::Ended(ReasonCode(reason))));
         }
         let before = self.buffer.len();
         match Packet::read(&mut self.buffer, Some(PACKET_BYTES_MAX)) {
