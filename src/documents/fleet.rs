@@ -105,7 +105,7 @@ pub struct EventMessage {
     pub v: u32,
     /// Counts the starts of the agent.
     pub boot: u64,
-    /// Counts the events since this start. A gap means that events are missing.
+    /// Rises with each event since this start. Other events of the agent have the numbers between.
     pub seq: u64,
     /// When it happened, by the device's clock.
     pub at: DateTime<Utc>,

@@ -238,11 +238,13 @@ impl<B: Broker> FleetSession<B> {
             }
             FleetStep::Command(command) => self.command(command),
             FleetStep::Ignored(why) => {
-                // A device hears the announcements of the whole fleet.
-                if why != IgnoredMessage::NotFollowed {
-                    tracing::debug!("a message is ignored: {why}");
-                    self.observer.refused(why.word());
+                match why {
+                    // A device hears the announcements of the whole fleet.
+                    IgnoredMessage::NotFollowed => return,
+                    IgnoredMessage::Command(why) => tracing::warn!("a command is ignored: {why}"),
+                    why => tracing::debug!("a message is ignored: {why}"),
                 }
+                self.observer.refused(why.word());
             }
         }
     }

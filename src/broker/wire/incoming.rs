@@ -94,7 +94,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             && [first, second] == SHORT_DISCONNECT
         {
             self.buffer.advance(SHORT_DISCONNECT.len() + 1);
-            return Ok(Some(Incoming::Ended(ReasonCode(reason))));
+            return Ok(Some(IncomingPacket::Ended(ReasonCode(reason))));
         }
         let before = self.buffer.len();
         match Packet::read(&mut self.buffer, Some(PACKET_BYTES_MAX)) {
