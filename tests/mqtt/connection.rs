@@ -214,9 +214,7 @@ async fn a_client_without_a_certificate_hears_what_to_set() {
 async fn a_brokers_certificate_must_be_valid_and_hold_its_name() {
     let mut broker = Mosquitto::start(BrokerKind::Shipped, &["pi-1"]);
     let settings = broker.settings("pi-1");
-    let names = broker.path("certificates/authority/broker-names");
-    fs::write(&names, "DNS:elsewhere.example\n").expect("names");
-    broker.pki(&["renew", "broker"]);
+    broker.pki(&["renew", "broker", "--broker", "elsewhere.example"]);
     broker.stop();
     broker.start_again();
     let mut client = BrokerClient::start(settings.clone());
@@ -236,8 +234,7 @@ async fn a_brokers_certificate_must_be_valid_and_hold_its_name() {
         }
         assert!(words.starts_with("no broker answers at ADDRESS"), "{words}");
     }
-    fs::write(&names, "IP:127.0.0.1\n").expect("names");
-    broker.pki(&["renew", "broker"]);
+    broker.pki(&["renew", "broker", "--broker", "127.0.0.1"]);
     broker.stop();
     broker.start_again();
     client.connected().await;
