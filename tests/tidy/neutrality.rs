@@ -62,7 +62,10 @@ fn links_have_targets() {
 
 #[test]
 fn these_rules_find_what_breaks_them() {
-    let file = File::made_up("docs/x.md", "see /home/me/x\npilotfish/1/home/stop\n[here](no-such.md#a), [there](#b)\n");
+    let file = File::made_up(
+        "docs/x.md",
+        "see /home/me/x\npilotfish/1/home/stop\n[here](no-such.md#a), [there](#b)\n",
+    );
     assert_eq!(check_words(&file).len(), 1);
     let links = check_links(&file);
     assert_eq!(links.len(), 1);
