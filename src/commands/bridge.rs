@@ -50,8 +50,9 @@ async fn serve(settings: &Settings, process: &DaemonState) -> anyhow::Result<Run
     server.serve(sink, app::hosts(settings), process.metrics(), &tasks, &end);
     tasks.spawn(task.run(end.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the bridge runs");
+    let observer = process.fleet_observer();
     let ended = tokio::select! {
-        () = watch(events, process, &*process.fleet_observer(), &end) => RunEnd::Stopped,
+        () = watch(events, process, &*observer, &end) => RunEnd::Stopped,
         () = process.reload.notified() => RunEnd::Reload,
     };
     end.cancel();

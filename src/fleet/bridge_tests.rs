@@ -18,7 +18,7 @@ impl Broker for FakeBroker {
     fn publish(&self, publication: Publication) -> Receipt {
         self.taken.lock().expect("no panic").push(publication);
         let (sender, receipt) = Receipt::channel();
-        drop(sender.send(self.answer));
+        sender.send(self.answer).expect("the receipt is here");
         receipt
     }
 }
@@ -55,10 +55,8 @@ async fn a_reference_is_announced_once_with_its_last_digest() {
     ];
     let (taken, publications) = take(Ok(()), WebhookNews::Pushed(pushes)).await;
     assert_eq!(taken, Ok(()));
-    let payloads: Vec<Value> = publications
-        .iter()
-        .map(|it| serde_json::from_slice(&it.payload).expect("JSON"))
-        .collect();
+    let payloads: Vec<Value> =
+        publications.iter().map(|it| serde_json::from_slice(&it.payload).expect("JSON")).collect();
     let of = |reference: &str| payloads.iter().find(|it| it["ref"] == reference).cloned();
     assert_eq!(payloads.len(), 2);
     let first = of("registry:443/shop/till:v1").expect("an announcement");
