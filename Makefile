@@ -9,6 +9,9 @@ ENGINE_NEEDS = dockerd=docker.io docker=docker-cli,docker.io iptables=iptables \
 	docker-compose=docker-compose prometheus=prometheus promtool=prometheus setpriv=util-linux script=bsdutils haproxy=haproxy \
 	mkfs.ext4=e2fsprogs losetup=mount perl=perl-base unshare=util-linux /bin/busybox=busybox-static
 
+# The broker of the tests of the fleet.
+BROKER_NEEDS = /usr/sbin/mosquitto=mosquitto mosquitto_sub=mosquitto-clients openssl=openssl setpriv=util-linux
+
 # The real-Engine tests mostly wait, so more of them run at the same time than there are cores.
 export RUST_TEST_THREADS ?= 4
 
@@ -31,7 +34,7 @@ on = $(on_$(1))
 FRESHDOCK = target/peers/bin/freshdock
 
 .DEFAULT_GOAL := help
-.PHONY: help build release check test test-image test-arm test-deb test-engines fidelity fuzz demo bench footprint torture \
+.PHONY: help build release check test test-image test-arm test-deb test-engines fidelity fuzz demo bench footprint torture test-mqtt \
 	soak dist deb image needs needs-dist clean
 
 help: ## lists the targets
@@ -113,6 +116,9 @@ torture: needs ## causes a fault at every call of a real agent; writes docs/reli
 soak: ## causes random faults in the model, for PILOTFISH_SEEDS seeds, and more pairs of crashes
 	PILOTFISH_SEEDS=$${PILOTFISH_SEEDS:-1000000} PILOTFISH_STRIDE=$${PILOTFISH_STRIDE:-10} $(CARGO) test --locked --test model -- --nocapture
 
+test-mqtt: needs ## kills the broker a thousand times under a connected device (four minutes)
+	$(CARGO) test --locked --test mqtt -- --ignored --nocapture
+
 test-image: needs needs-dist ## tests the image for this machine, started as in the documentation (needs root)
 	scripts/dist $(MACHINE)
 	TEST_IMAGE_TARGET=$(MACHINE) $(CARGO) test --locked --test engine -- --ignored --nocapture image::
@@ -165,7 +171,7 @@ till:
 	cp target/debug/examples/till target/demo/till
 
 needs:
-	@scripts/ensure $(ENGINE_NEEDS)
+	@scripts/ensure $(ENGINE_NEEDS) $(BROKER_NEEDS)
 
 clean: ## removes everything that was built
 	$(CARGO) clean

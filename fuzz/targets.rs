@@ -5,7 +5,7 @@ use pilotfish::core::docker::manifest::{
     Document, candidates, parse_configuration, parse_document,
 };
 use pilotfish::core::docker::reference::{Platform, Reference};
-use pilotfish::core::docker::webhook;
+use pilotfish::core::docker::webhook::{self, SenderKind, WebhookContent};
 use pilotfish::registry::fuzzing;
 
 /// Parses data of another program.
@@ -48,8 +48,13 @@ pub fn docker_config(bytes: &[u8]) {
     }
 }
 
-/// Webhooks of registries.
+/// Webhooks, read as those of every kind of sender.
 pub fn notification(bytes: &[u8]) {
-    let pushed = webhook::parse(bytes).unwrap_or_default();
-    assert!(pushed.len() <= webhook::PUSHES_MAX);
+    for kind in SenderKind::ALL {
+        let Ok(read) = webhook::parse(kind, bytes) else { continue };
+        let WebhookContent::Pushed(pushed) = read.content else { continue };
+        assert!(pushed.len() <= webhook::PUSHES_MAX);
+        // `auto` knows it too; it may take it for another kind, and refuse it.
+        assert_ne!(webhook::parse(SenderKind::Auto, bytes), Err(webhook::WebhookError::Unknown));
+    }
 }

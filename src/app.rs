@@ -4,21 +4,28 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, AgentSettings, Events, RoundListener};
 use crate::api::AllowedHosts;
-use crate::config::{DockerHost, RegistryHostSettings, Settings};
+use crate::broker::{BrokerEvents, BrokerLogin, BrokerSettings, BrokerTask, MqttBroker};
+use crate::config::{DockerHost, MqttSettings, RegistryHostSettings, Settings};
 use crate::core::decide::EngineEndpoint;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::docker::authority::in_brackets;
+use crate::core::fleet::names::DeviceName;
+use crate::core::fleet::place::Roster;
+use crate::core::fleet::state::FleetMembership;
+use crate::core::fleet::topic::Topics;
 use crate::core::time::schedule::DeviceFraction;
 use crate::core::update::event::{Event, Trigger};
 use crate::core::update::self_update::SelfUpdate;
 use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
+use crate::fleet::FleetDevice;
 use crate::host::{self, Host, RealHost};
 use crate::journal::{JournalError, RealDisk, StateDirectory};
 use crate::ports::AllPorts;
@@ -100,6 +107,116 @@ pub fn hosts(settings: &Settings) -> AllowedHosts {
     AllowedHosts::new(Some(&host::name()), &settings.listen_hosts)
 }
 
+/// The connection to the broker, and this device in its fleet.
+pub struct FleetConnection {
+    pub broker: MqttBroker,
+    pub task: BrokerTask,
+    pub events: BrokerEvents,
+    pub device: FleetDevice,
+}
+
+/// The connection to the broker of the settings, not yet begun. `boot` counts the starts of the
+/// agent.
+///
+/// # Errors
+/// The device has no name that can be used, or no place in its fleet.
+pub fn fleet(
+    settings: &Settings,
+    mqtt: &MqttSettings,
+    boot: u64,
+) -> anyhow::Result<FleetConnection> {
+    let FleetMembership { device: name, roster, rollout, .. } =
+        membership(settings, mqtt, &RealHost::default())?;
+    let device = FleetDevice {
+        topics: Topics::new(&mqtt.fleet),
+        name,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot,
+        takes_commands: mqtt.commands,
+        is_staged: rollout.is_some(),
+        fleet_size: roster.as_ref().map_or(1, Roster::size),
+    };
+    let broker_settings = BrokerSettings {
+        last_will: Some(device.last_will()),
+        subscriptions: device.subscriptions(),
+        fleet_size: device.fleet_size,
+        ..broker_settings(mqtt, device.name.as_str())
+    };
+    let (broker, task, events) = MqttBroker::new(broker_settings);
+    Ok(FleetConnection { broker, task, events, device })
+}
+
+/// The connection of a bridge to the broker.
+pub struct BridgeConnection {
+    pub broker: MqttBroker,
+    pub task: BrokerTask,
+    pub events: BrokerEvents,
+    pub topics: Topics,
+    /// Its name in announcements.
+    pub name: String,
+}
+
+/// The client ID of a bridge without `device.name`. With mutual TLS the broker uses the name in the
+/// certificate.
+const BRIDGE_NAME: &str = "bridge";
+
+/// The connection of a bridge to the broker of the settings, not yet begun.
+#[must_use]
+pub fn bridge(settings: &Settings, mqtt: &MqttSettings) -> BridgeConnection {
+    let name = settings.device_name.as_ref().map_or(BRIDGE_NAME, DeviceName::as_str).to_owned();
+    let (broker, task, events) = MqttBroker::new(broker_settings(mqtt, &name));
+    BridgeConnection { broker, task, events, topics: Topics::new(&mqtt.fleet), name }
+}
+
+/// The device as a member of its fleet.
+fn membership(
+    settings: &Settings,
+    mqtt: &MqttSettings,
+    host: &RealHost,
+) -> anyhow::Result<FleetMembership> {
+    let device = device_name(settings, host)?;
+    Ok(FleetMembership {
+        fleet: mqtt.fleet.clone(),
+        takes_commands: mqtt.commands,
+        roster: settings.fleet.roster(&device)?,
+        rollout: settings.fleet.rollout(&device).map_err(anyhow::Error::msg)?,
+        device,
+    })
+}
+
+/// The name of this device: the configured one, or the host name.
+fn device_name(settings: &Settings, host: &RealHost) -> anyhow::Result<DeviceName> {
+    if let Some(name) = &settings.device_name {
+        return Ok(name.clone());
+    }
+    let name = host::name();
+    let name = name.trim();
+    // Docker gives a container the first digits of its ID as host name.
+    if host.own_container().is_some_and(|id| id.starts_with(name)) {
+        bail!(
+            "set device.name, the name of this device on MQTT topics: the host name {name} is the \
+             ID of this container, which changes with each update"
+        );
+    }
+    name.parse().with_context(|| {
+        format!("the host name {name} cannot be the name of this device on topics: set device.name")
+    })
+}
+
+fn broker_settings(mqtt: &MqttSettings, client_id: &str) -> BrokerSettings {
+    let login = mqtt.login.as_ref();
+    BrokerSettings {
+        ca_file: mqtt.ca_file.clone(),
+        identity: mqtt.identity.clone(),
+        login: login.map(|(username, password_file)| BrokerLogin {
+            username: username.clone(),
+            password_file: Some(password_file.clone()),
+        }),
+        keep_alive: mqtt.keep_alive,
+        ..BrokerSettings::new(mqtt.address.clone(), client_id)
+    }
+}
+
 /// The state directory, opened for reading.
 ///
 /// # Errors
@@ -126,7 +243,13 @@ fn agent_with(
         let warning = Event::Warning { subject: None, detail: note.clone() };
         events.publish(world.host.now(), Trigger::Schedule, warning);
     }
-    Ok(Agent::new(Arc::new(world), agent_settings, events, rounds, snapshot, stop))
+    let mqtt = settings.mqtt.as_ref();
+    let membership = mqtt.map(|mqtt| membership(settings, mqtt, &world.host)).transpose()?;
+    let agent = Agent::new(Arc::new(world), agent_settings, events, rounds, snapshot, stop);
+    Ok(match membership {
+        Some(membership) => agent.with_fleet(membership)?,
+        None => agent,
+    })
 }
 
 fn agent_settings(settings: &Settings, host: &impl Host) -> AgentSettings {
@@ -146,6 +269,12 @@ fn agent_settings(settings: &Settings, host: &impl Host) -> AgentSettings {
             }
         },
     }
+}
+
+/// The time of day.
+#[must_use]
+pub fn now() -> DateTime<Utc> {
+    RealHost::default().now()
 }
 
 fn engine(settings: &Settings) -> anyhow::Result<DockerEngine> {

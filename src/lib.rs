@@ -28,6 +28,8 @@ pub mod core;
 pub mod engine;
 // Registries: the digest behind a tag, the image behind a digest, and logins.
 pub mod registry;
+// The MQTT broker: one connection that comes back by itself.
+pub mod broker;
 // The disk: journals of running updates, memory, history, and the lock of the state directory.
 pub mod journal;
 // The machine: its clock, its boot, its file systems, its ports.
@@ -62,6 +64,8 @@ pub mod metrics;
 pub mod telemetry;
 // HTTP on the listen address.
 pub mod api;
+// The device in its fleet: messages over the broker.
+pub mod fleet;
 
 // --- Above all: where the program is put together.
 

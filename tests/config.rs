@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use pilotfish::config::{
     ConfigError, ConfigFile, DockerHost, Environment, KEYS, LogFormat, LogLevel, REGISTRY_KEYS,
-    Settings, Sources, ValueOrigin, load,
+    SENDER_KEYS, Settings, Sources, ValueOrigin, load,
 };
+use pilotfish::core::docker::webhook::SenderKind;
 use pilotfish::core::time::schedule::{Jitter, Schedule};
 use pilotfish::core::time::zone::Zone;
 
@@ -116,6 +117,10 @@ fn the_example_names_every_key_and_its_commented_lines_are_valid() {
         let key = format!("registries.\"registry:443\".{key}");
         assert!(written.contains(&key.as_str()), "{key} is missing");
     }
+    for key in SENDER_KEYS {
+        let key = format!("webhook.sender.\"till-ci\".{key}");
+        assert!(written.contains(&key.as_str()), "{key} is missing");
+    }
     assert!(EXAMPLE.contains("\nevery = "));
 }
 
@@ -211,13 +216,32 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
         "listen.address" | "webhook.address" => "0.0.0.0:1",
         "listen.hosts" => "pi.example.com, pi.lan",
         "webhook.token_file" => "/elsewhere/token",
+        "webhook.cert_file" | "webhook.key_file" => "/elsewhere/tls.pem",
+        "device.name" => "till-2",
+        "mqtt.url" => "mqtts://broker",
+        "mqtt.plain" | "mqtt.commands" => "true",
+        "mqtt.ca_file" | "mqtt.cert_file" | "mqtt.key_file" => "/elsewhere/mqtt.pem",
+        "mqtt.username" => "robot",
+        "mqtt.password_file" => "/elsewhere/password",
+        "mqtt.fleet" => "shop",
+        "mqtt.keep_alive" => "60s",
+        "mqtt.home_assistant" => "homeassistant",
+        "fleet.size" => "20",
+        "fleet.index" => "7",
+        "fleet.waves" => "day",
+        "fleet.patience" => "never",
         "log.format" => "text",
         "log.level" => "trace",
         unknown => panic!("no other value for {unknown}"),
     };
     for key in KEYS {
         // Some keys need another key too.
-        let fixture = || Fixture::new().file("webhook.token_file = \"/token\"\n");
+        let fixture = || {
+            let file = "[webhook]\ntoken_file = \"/token\"\ncert_file = \"/c\"\nkey_file = \"/k\"\n\
+                        [mqtt]\nurl = \"mqtts://b\"\ncert_file = \"/c\"\nkey_file = \"/k\"\n\
+                        username = \"u\"\npassword_file = \"/p\"\n[fleet]\nsize = 10\n";
+            Fixture::new().file(file)
+        };
         let by_variable = fixture().variable(&key.variable(), other(key.name)).settings();
         let by_flag = fixture().flag(key.name, other(key.name)).settings();
         for (settings, origin) in
@@ -322,7 +346,7 @@ fn an_unknown_key_is_reported_with_its_line_and_a_suggestion() {
         // The first wrong key is named first.
         (
             "zzz = 1\naaa = 1\n",
-            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, trust_image_labels, time_zone, schedule, pull, update, health, images, listen, webhook, compat, log, registries",
+            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, trust_image_labels, time_zone, schedule, pull, update, health, images, listen, webhook, device, mqtt, fleet, compat, log, registries",
         ),
     ] {
         assert_eq!(file_error(text), expected);
@@ -435,7 +459,7 @@ fn a_wrong_value_is_reported_with_key_file_line_and_advice() {
         ),
         (
             "[webhook]\naddress = \"0.0.0.0:9789\"\ntoken_file = \"\"\n",
-            "line 3: `webhook.token_file` cannot be \"\": webhook.address needs a token file too",
+            "line 3: `webhook.token_file` cannot be \"\": webhook.address needs a token file too, or a [[webhook.sender]]",
         ),
         (
             "[log]\nlevel = \"inof\"\n",
@@ -595,6 +619,24 @@ listen.address = 127.0.0.1:9788 (default)
 listen.hosts =  (default)
 webhook.address =  (default)
 webhook.token_file =  (default)
+webhook.cert_file =  (default)
+webhook.key_file =  (default)
+device.name =  (default)
+mqtt.url =  (default)
+mqtt.plain = false (default)
+mqtt.ca_file =  (default)
+mqtt.cert_file =  (default)
+mqtt.key_file =  (default)
+mqtt.username =  (default)
+mqtt.password_file =  (default)
+mqtt.fleet = home (default)
+mqtt.keep_alive = 120s (default)
+mqtt.commands = false (default)
+mqtt.home_assistant =  (default)
+fleet.size = 0 (default)
+fleet.index =  (default)
+fleet.waves =  (default)
+fleet.patience = 24h (default)
 compat.watchtower = false (default)
 compat.scope =  (default)
 compat.lifecycle_hooks = false (default)
@@ -608,4 +650,131 @@ log.level = debug (environment variable PILOTFISH_LOG_LEVEL)
 fn the_real_environment_can_be_read() {
     let environment = Environment::of_process();
     assert_eq!(environment.variables.get("PATH").cloned(), std::env::var("PATH").ok());
+}
+
+const SENDER: &str = "[[webhook.sender]]\nname = \"ci\"\nsecret_file = \"/ci\"\n";
+
+#[test]
+fn senders_of_webhooks_are_read_with_their_kind_and_references() {
+    let text = format!(
+        "[webhook]\naddress = \"127.0.0.1:9789\"\ntoken_file = \"/token\"\n{SENDER}kind = \"circleci\"\n\
+         build = \"till\"\nreferences = [\"ghcr.io/shop/*\"]\n"
+    );
+    let settings = Fixture::new().file(&text).settings();
+    let webhook = settings.webhook.as_ref().expect("a listener");
+    let names: Vec<_> = webhook.senders.iter().map(|it| (it.name.as_str(), it.kind)).collect();
+    assert_eq!(names, [("token", SenderKind::Auto), ("ci", SenderKind::CircleCi)]);
+    assert_eq!(webhook.senders[1].build.as_deref(), Some("till"));
+    assert_eq!(webhook.tls, None);
+    let rows = values(&settings);
+    assert!(rows.contains(&("webhook.sender.\"ci\".references", "ghcr.io/shop/*")), "{rows:?}");
+    let without_token = format!("webhook.address = \"127.0.0.1:9789\"\n{SENDER}");
+    let settings = Fixture::new().file(&without_token).settings();
+    assert_eq!(settings.webhook.map(|webhook| webhook.senders.len()), Some(1));
+}
+
+#[test]
+fn wrong_senders_of_webhooks_are_named_with_what_would_be_right() {
+    for (text, expected) in [
+        (
+            "[webhook]\nsender = 7\n",
+            "line 2: `webhook.sender` is a whole number: write tables that begin with [[webhook.sender]]",
+        ),
+        (
+            "[[webhook.sender]]\nkind = \"auto\"\n",
+            "line 1: `webhook.sender.name` cannot be \"\": each sender needs a name of letters, digits, `-` and `_`, at most 64 of them",
+        ),
+        (
+            "[[webhook.sender]]\nname = \"a b\"\n",
+            "line 2: `webhook.sender.name` cannot be \"a b\": each sender needs a name of letters, digits, `-` and `_`, at most 64 of them",
+        ),
+        (
+            "[[webhook.sender]]\nname = \"ci\"\n",
+            "line 1: `webhook.sender.\"ci\".secret_file` cannot be \"\": each sender needs a file with its secret",
+        ),
+        (
+            &format!("{SENDER}{SENDER}"),
+            "line 5: `webhook.sender.\"ci\".name` cannot be \"ci\": another sender has this name",
+        ),
+        (
+            &format!("{SENDER}kind = \"githup\"\n"),
+            "line 4: `webhook.sender.\"ci\".kind` cannot be \"githup\": it is one of auto, cncf, dockerhub, github, gitlab, gitea, harbor, quay, acr, artifactory, circleci, bitbucket, plain; did you mean `github`?",
+        ),
+        (
+            &format!("{SENDER}secret = \"x\"\n"),
+            "line 4: there is no key `webhook.sender.\"ci\".secret`",
+        ),
+    ] {
+        let error = file_error(text);
+        assert!(error.starts_with(&format!("pilotfish.toml, {expected}")), "{error}");
+    }
+}
+
+#[test]
+fn wrong_references_builds_and_files_of_webhooks_are_named() {
+    let too_many: String =
+        (0..17).map(|n| SENDER.replace("\"ci\"", &format!("\"a{n}\""))).collect();
+    for (text, expected) in [
+        (
+            &*format!("{SENDER}references = [\"*/till\"]\n"),
+            "line 4: `webhook.sender.\"ci\".references` cannot be \"*/till\": write \"registry/repository\", \"registry/repository:tag\", or either with a `*` at its end, such as \"ghcr.io/shop/*\"; `*` alone is every reference",
+        ),
+        (
+            &format!("{SENDER}references = []\n"),
+            "line 4: `webhook.sender.\"ci\".references` cannot be \"[]\": leave the key out to allow all of them",
+        ),
+        (
+            &format!("{SENDER}references = \"*\"\n"),
+            "line 4: `webhook.sender.\"ci\".references` is a text: write a list of texts, like [\"ghcr.io/shop/*\"]",
+        ),
+        (
+            &format!("{SENDER}kind = \"quay\"\nbuild = \"till\"\n"),
+            "line 5: `webhook.sender.\"ci\".build` cannot be \"till\": only circleci, bitbucket, gitlab and auto report builds",
+        ),
+        (
+            &format!("{SENDER}build = \"shop/+\"\n"),
+            "line 4: `webhook.sender.\"ci\".build` cannot be \"shop/+\": use letters, digits, `-`, `_` and `.`, at most 64 of them",
+        ),
+        (
+            &*too_many,
+            "line 50: `webhook.sender.\"a16\".name` cannot be \"a16\": there are at most 16 senders",
+        ),
+        (
+            "[webhook]\ncert_file = \"/c\"\nkey_file = \"\"\n",
+            "line 3: `webhook.key_file` cannot be \"\": webhook.cert_file needs webhook.key_file too",
+        ),
+        (
+            "[webhook]\nkey_file = \"/k\"\ncert_file = \"\"\n",
+            "line 3: `webhook.cert_file` cannot be \"\": webhook.key_file needs webhook.cert_file too",
+        ),
+    ] {
+        let error = file_error(text);
+        assert!(error.starts_with(&format!("pilotfish.toml, {expected}")), "{error}");
+    }
+    let text = SENDER.replace("\"ci\"", "\"token\"");
+    let text = format!("webhook.address = \"127.0.0.1:1\"\nwebhook.token_file = \"/t\"\n{text}");
+    assert!(file_error(&text).contains("its sender has the name `token`"));
+}
+
+#[test]
+fn what_is_wrong_with_a_fleet_is_said_with_its_key() {
+    let broker = "[device]\nname = \"till-3\"\n[mqtt]\nurl = \"mqtts://broker\"\n";
+    for (text, expected) in [
+        ("[fleet]\nwaves = \"day\"\n".to_owned(), "fleet.waves needs a broker: set mqtt.url"),
+        ("[mqtt]\nurl = \"mqtt://broker\"\n".to_owned(), "use mqtts://, or set `plain = true`"),
+        ("[mqtt]\nurl = \"mqtts://a:b@broker\"\n".to_owned(), "logins and paths do not belong"),
+        (format!("{broker}cert_file = \"/c\"\n"), "mqtt.cert_file needs mqtt.key_file too"),
+        (format!("{broker}password_file = \"/c\"\n"), "needs mqtt.username too"),
+        (format!("{broker}keep_alive = \"1s\"\n"), "it is between 10s and 1h"),
+        (format!("{broker}fleet = \"a/b\"\n"), "`a/b` has the character `/`"),
+        (format!("{broker}home_assistant = \"#\"\n"), "`#` has the character `#`"),
+        (format!("{broker}[fleet]\nwaves = \"soon\"\n"), "`soon` is no wave"),
+        (format!("{broker}[fleet]\npatience = \"long\"\n"), "or write `never`"),
+        (format!("{broker}[fleet]\nindex = \"x\"\n"), "a number from 0 to fleet.size - 1"),
+        ("[device]\nname = \"a b\"\n".to_owned(), "`a b` has the character ` `"),
+    ] {
+        let error = file_error(&text);
+        assert!(error.contains(expected), "{text}: {error}");
+        assert!(!error.contains("a:b"), "{error}");
+    }
 }

@@ -25,6 +25,8 @@ mod context;
 mod tasks;
 // One round: its input, its look, its decisions, its report.
 mod round;
+// The device in its fleet: whose turn it is.
+mod fleet;
 // From a decision to its update: one executor, the gate, the updates in flight, recovery.
 mod execution;
 // The interface of the agent: typed questions and answers, events, the snapshot.
@@ -51,6 +53,7 @@ use crate::core::time::zone::Zone;
 use crate::core::update::event::Trigger;
 use crate::engine::EngineError;
 use crate::execute::Places;
+use crate::journal::JournalError;
 use crate::observe::Cache;
 use crate::ports::Ports;
 use crate::recover::{self, Recovery};
@@ -59,11 +62,13 @@ use context::Context;
 use execution::RunningTask;
 use execution::executor::Executor;
 use execution::in_flight::Updates;
+use fleet::Fleet;
 use handle::answers::WaitingAsk;
 use handle::events::StepNews;
 pub use handle::events::{EventFilter, Events, Subscription};
 pub use handle::question::{
-    Allow, AskError, CheckPushed, Question, Recover, RecoverEnd, RollBack, RollbackEnd,
+    Allow, AskError, CheckPushed, FleetNews, FleetStep, Question, Recover, RecoverEnd, RollBack,
+    RollbackEnd,
 };
 pub use handle::{AgentHandle, Ask, Pending};
 pub use heartbeat::Heartbeat;
@@ -170,6 +175,8 @@ pub struct Agent<P: Ports> {
     is_self_updating: bool,
     /// Whether the agent has dropped its open work, because it is ending.
     has_given_up: bool,
+    /// The fleet of this device; absent if it is in none.
+    fleet: Option<Fleet>,
 }
 
 impl<P: Ports> Agent<P> {
@@ -215,6 +222,7 @@ impl<P: Ports> Agent<P> {
             mirrors_are_known: false,
             is_self_updating: false,
             has_given_up: false,
+            fleet: None,
             context,
         }
     }
@@ -224,6 +232,14 @@ impl<P: Ports> Agent<P> {
     pub fn with_heart(mut self, heart: Heartbeat) -> Self {
         self.heart = heart;
         self
+    }
+
+    /// Counts one more start of this agent, and returns the number.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn count_start(&self) -> Result<u64, JournalError> {
+        self.context.ports.state().count_start()
     }
 
     /// Runs one round, and publishes its result in the snapshot.

@@ -40,6 +40,7 @@ impl<P: Ports> Agent<P> {
             let own = observe::own_schedules(&list, &self.context.settings.defaults, &self.cache);
             table.follow(own, begun.elapsed(), |schedule| self.first_delay(schedule));
         }
+        self.follow_at_start().await;
         self.await_what_was_fetched().await;
         self.publish_next(table.next().saturating_sub(begun.elapsed()));
         table

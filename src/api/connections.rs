@@ -9,9 +9,13 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::Accept;
 use tokio_util::sync::CancellationToken;
+
+use super::tls::ServerTls;
 
 /// The pause after the system could not accept a connection, usually because file descriptors are
 /// missing: they return when something is closed, and asking sooner does not help.
@@ -102,6 +106,17 @@ pub async fn serve(
     limits: ConnectionLimits,
     shutdown: CancellationToken,
 ) {
+    serve_tls(listener, router, limits, None, shutdown).await;
+}
+
+/// Serves as [`serve`] does, with TLS if there is a certificate.
+pub async fn serve_tls(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    tls: Option<ServerTls>,
+    shutdown: CancellationToken,
+) {
     let mut exchanges = JoinSet::new();
     let mut places = ConnectionSlots::default();
     loop {
@@ -114,7 +129,13 @@ pub async fn serve(
                     Ok((stream, from)) => {
                         let client = client_of(from.ip());
                         places.make_room(client, limits);
-                        let exchange = exchanges.spawn(exchange(stream, router.clone(), limits));
+                        let exchange = match &tls {
+                            None => exchanges.spawn(exchange(stream, router.clone(), limits)),
+                            Some(tls) => {
+                                let accepted = tls.acceptor().accept(stream);
+                                exchanges.spawn(tls_exchange(accepted, router.clone(), limits))
+                            }
+                        };
                         places.0.push_back((client, exchange));
                     }
                     Err(error) => cannot_accept(&error).await,
@@ -128,7 +149,19 @@ pub async fn serve(
     let _ = tokio::time::timeout(limits.shutdown_timeout, rest).await;
 }
 
-async fn exchange(stream: TcpStream, router: Router, limits: ConnectionLimits) {
+/// An exchange after a handshake, which must end in the time for the head of a request.
+async fn tls_exchange(accepted: Accept<TcpStream>, router: Router, limits: ConnectionLimits) {
+    match tokio::time::timeout(limits.head_timeout, accepted).await {
+        Ok(Ok(stream)) => exchange(stream, router, limits).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a client took too long for its TLS handshake"),
+    }
+}
+
+async fn exchange<S>(stream: S, router: Router, limits: ConnectionLimits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .keep_alive(false)

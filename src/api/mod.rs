@@ -6,8 +6,8 @@
 
 mod connections;
 mod allowed_hosts;
+mod tls;
 pub mod webhook;
-mod webhook_token;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -18,6 +18,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use chrono::{DateTime, Utc};
 use prometheus::TEXT_FORMAT;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -29,8 +30,9 @@ use crate::metrics::Metrics;
 use crate::output::one_line;
 
 pub use allowed_hosts::{AllowedHosts, guarded};
-pub use connections::{ConnectionLimits, serve};
-pub use webhook_token::{TokenError, WebhookToken};
+pub use connections::{ConnectionLimits, serve, serve_tls};
+pub use tls::{ServerTls, ServerTlsError};
+pub use webhook::{SecretError, SendersError, SinkError, WebhookNews, WebhookSenders, WebhookSink};
 
 /// Why an address cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +96,8 @@ pub struct ApiState {
     /// The heartbeat of that loop.
     pub heart: Heartbeat,
     pub metrics: Arc<Metrics>,
+    /// The time of day.
+    pub now: fn() -> DateTime<Utc>,
 }
 
 impl ApiState {
@@ -148,7 +152,7 @@ pub fn router(facts: ApiState) -> Router {
 }
 
 async fn metrics(State(facts): State<ApiState>) -> Response {
-    let text = facts.metrics.render(&facts.snapshot());
+    let text = facts.metrics.render(&facts.snapshot(), (facts.now)());
     ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
 }
 

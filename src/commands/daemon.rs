@@ -1,7 +1,7 @@
 //! The state that a running agent shares with its servers, and keeps when its configuration
 //! changes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,10 +9,11 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::stop_on_signal;
-use crate::agent::{AgentHandle, Ask, Events, Heartbeat, RoundListener};
+use crate::agent::{Agent, AgentHandle, Ask, Events, Heartbeat, RoundListener};
 use crate::api;
-use crate::app::Listeners;
+use crate::app::{self, Listeners, RealPorts};
 use crate::core::decide::snapshot::Snapshot;
+use crate::fleet::FleetObserver;
 use crate::metrics::Metrics;
 use crate::registry::RegistryObserver;
 use crate::telemetry::LogListener;
@@ -28,6 +29,8 @@ pub(super) struct DaemonState {
     pub(super) reload: Notify,
     /// The heartbeat of the agent's loop.
     pub(super) heart: Heartbeat,
+    /// The number of this start; read when it is first asked for.
+    boot: OnceLock<u64>,
 }
 
 impl DaemonState {
@@ -39,7 +42,8 @@ impl DaemonState {
         let (snapshot, heart) = (watch::Sender::new(Arc::default()), Heartbeat::default());
         let (agent, asks) = AgentHandle::new(events.clone(), snapshot.subscribe(), heart.clone());
         let (stop, reload) = (stop_on_signal()?, Notify::new());
-        Ok((Self { stop, metrics, events, snapshot, agent, reload, heart }, asks))
+        let boot = OnceLock::new();
+        Ok((Self { stop, metrics, events, snapshot, agent, reload, heart, boot }, asks))
     }
 
     pub(super) fn listeners(&self) -> Listeners {
@@ -52,10 +56,29 @@ impl DaemonState {
         }
     }
 
+    /// The number of this start of the agent. A disk that does not take it is no reason not to run.
+    pub(super) fn boot(&self, agent: &Agent<RealPorts>) -> u64 {
+        *self.boot.get_or_init(|| {
+            agent.count_start().unwrap_or_else(|error| {
+                tracing::warn!("the start could not be counted: {error}");
+                0
+            })
+        })
+    }
+
+    /// Counts what happens on the connection to the broker.
+    pub(super) fn fleet_observer(&self) -> Arc<dyn FleetObserver> {
+        Arc::new(CountingObserver(self.metrics.clone()))
+    }
+
+    pub(super) fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
     /// The data for the listen address.
     pub(super) fn facts(&self) -> api::ApiState {
         let (snapshot, heart) = (self.snapshot.subscribe(), self.heart.clone());
-        api::ApiState { snapshot, heart, metrics: self.metrics.clone() }
+        api::ApiState { snapshot, heart, metrics: self.metrics.clone(), now: app::now }
     }
 
     pub(super) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
@@ -69,6 +92,16 @@ struct CountingObserver(Arc<Metrics>);
 impl RoundListener for CountingObserver {
     fn round(&self, succeeded: bool, took: Duration) {
         self.0.round(succeeded, took);
+    }
+}
+
+impl FleetObserver for CountingObserver {
+    fn connected(&self, is_connected: bool) {
+        self.0.mqtt_connected(is_connected);
+    }
+
+    fn refused(&self, reason: &str) {
+        self.0.mqtt_refused(reason);
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
-use super::servers::{listen_for_webhooks, serve_control, serve_pages, serve_webhook};
+use super::servers::{listen_for_webhooks, serve_control, serve_fleet, serve_pages, serve_webhook};
 use super::stale_socket::{StaleSocket, exit_with_socket};
 use super::{CommandContext, Exit, load, standby, systemd};
 use crate::agent::{Ask, RunEnd};
@@ -21,6 +21,18 @@ use crate::config::Settings;
 pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
     let (process, mut queue) = DaemonState::new()?;
     let process = Arc::new(process);
+    let shared = process.clone();
+    let serve = async |settings: &Settings| serve(settings, &shared, &mut queue).await;
+    serve_until_stopped(setting, process, serve).await
+}
+
+/// Serves with the settings of the command, and with each valid configuration that SIGHUP brings,
+/// until the process is stopped.
+pub(super) async fn serve_until_stopped(
+    setting: CommandContext,
+    process: Arc<DaemonState>,
+    mut serve: impl AsyncFnMut(&Settings) -> anyhow::Result<RunEnd>,
+) -> anyhow::Result<Exit> {
     let mut settings = setting.settings.clone();
     let (followed, mut wanted) = watch::channel(settings.clone());
     let tasks = TaskTracker::new();
@@ -29,7 +41,7 @@ pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
     tasks.spawn(systemd::tell(snapshot, heart, process.stop.clone()));
     let mut proven = None;
     let ended = loop {
-        match serve(&settings, &process, &mut queue).await {
+        match serve(&settings).await {
             Ok(RunEnd::Stopped) => break Ok(()),
             Ok(RunEnd::SelfUpdating) => {}
             Ok(RunEnd::Reload) => {
@@ -104,17 +116,21 @@ async fn serve(
     };
     let agent = app::agent(settings, process.listeners(), process.stop.clone())?;
     let mut agent = agent.with_heart(process.heart.clone());
+    let mqtt = settings.mqtt.as_ref();
+    let fleet = mqtt.map(|mqtt| app::fleet(settings, mqtt, process.boot(&agent))).transpose()?;
     // The servers of this agent end with it, and not only with the process.
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();
     if let Some(listener) = listener {
         tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
-    if let Some((listener, token)) = webhooks {
-        let agent = process.agent.clone();
-        serve_webhook(listener, token, app::hosts(settings), agent, &tasks, &end);
+    if let Some(server) = webhooks {
+        serve_webhook(server, app::hosts(settings), process, &tasks, &end);
     }
     serve_control(settings, process, &tasks, &end);
+    if let Some(connection) = fleet {
+        serve_fleet(connection, process, &tasks, &end);
+    }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         docker_host = %settings.docker_host,

@@ -1,38 +1,65 @@
 //! The servers of a running agent: pages, webhooks, and the control socket.
 
+use std::sync::Arc;
+
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
-use crate::agent::AgentHandle;
 use crate::api::{self, webhook};
+use crate::app::{self, FleetConnection};
 use crate::config::{Settings, WebhookSettings};
 use crate::control::{self, server};
+use crate::fleet;
+use crate::metrics::Metrics;
 
-/// The webhook listener and its token.
-pub(super) async fn listen_for_webhooks(
-    wanted: &WebhookSettings,
-) -> anyhow::Result<(TcpListener, api::WebhookToken)> {
-    let token = api::WebhookToken::read(&wanted.token_file)?;
-    Ok((api::bind("webhook.address", wanted.address).await?, token))
+/// The webhook listener, its senders and its certificate.
+pub(super) struct WebhookServer {
+    listener: TcpListener,
+    senders: api::WebhookSenders,
+    tls: Option<api::ServerTls>,
 }
 
+/// Reads the secrets and the certificate before it listens, so that a wrong one ends nothing.
+pub(super) async fn listen_for_webhooks(wanted: &WebhookSettings) -> anyhow::Result<WebhookServer> {
+    let senders = api::WebhookSenders::read(&wanted.senders, app::now)?;
+    let tls = wanted.tls.as_ref().map(|tls| api::ServerTls::read(&tls.cert_file, &tls.key_file));
+    let tls = tls.transpose()?;
+    let listener = api::bind("webhook.address", wanted.address).await?;
+    Ok(WebhookServer { listener, senders, tls })
+}
+
+/// Serves webhooks to the agent.
 pub(super) fn serve_webhook(
-    listener: TcpListener,
-    token: api::WebhookToken,
+    server: WebhookServer,
     hosts: api::AllowedHosts,
-    agent: AgentHandle,
+    process: &DaemonState,
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) {
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "listening for webhooks");
+    let (sink, pushes) = webhook::queue();
+    server.serve(sink, hosts, process.metrics(), tasks, end);
+    tasks.spawn(webhook::pass_on(pushes, process.agent.clone(), end.clone()));
+}
+
+impl WebhookServer {
+    /// Serves webhooks to any receiver.
+    pub(super) fn serve(
+        self,
+        sink: impl api::WebhookSink,
+        hosts: api::AllowedHosts,
+        metrics: Arc<Metrics>,
+        tasks: &TaskTracker,
+        end: &CancellationToken,
+    ) {
+        let Self { listener, senders, tls } = self;
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(tls = tls.is_some(), %address, "listening for webhooks");
+        }
+        let router = api::guarded(webhook::router(senders, sink, metrics), hosts);
+        tasks.spawn(api::serve_tls(listener, router, webhook::LIMITS, tls, end.clone()));
     }
-    let (sender, pushes) = webhook::queue();
-    let router = api::guarded(webhook::router(token, sender), hosts);
-    tasks.spawn(api::serve(listener, router, webhook::LIMITS, end.clone()));
-    tasks.spawn(webhook::pass_on(pushes, agent, end.clone()));
 }
 
 pub(super) async fn serve_pages(
@@ -46,6 +73,25 @@ pub(super) async fn serve_pages(
     }
     let router = api::guarded(api::router(facts), hosts);
     api::serve(listener, router, api::ConnectionLimits::DEFAULT, end).await;
+}
+
+/// Serves the connection to the broker. The session ends first, so that the connection can still
+/// tell that the device leaves.
+pub(super) fn serve_fleet(
+    connection: FleetConnection,
+    process: &DaemonState,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) {
+    let FleetConnection { broker, task, events, device } = connection;
+    let (agent, observer) = (process.agent.clone(), process.fleet_observer());
+    let (session_end, told) = (end.clone(), CancellationToken::new());
+    let said = told.clone().drop_guard();
+    tasks.spawn(async move {
+        fleet::serve(broker, events, agent, (device, observer), session_end).await;
+        drop(said);
+    });
+    tasks.spawn(task.run(told));
 }
 
 /// An agent without its control socket still works, so the error is only logged.

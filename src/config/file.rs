@@ -9,9 +9,10 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::environment::Fragment;
 use crate::config::error::{ConfigError, ValueOrigin};
-use crate::config::keys::{self, Key, REGISTRIES, ValueKind};
+use crate::config::keys::{self, Key, REGISTRIES, SENDERS, ValueKind};
 use crate::config::registries::{self, Registries};
 use crate::config::table::{TomlSource, as_table, in_order, wrong_type};
+use crate::config::webhook::{self, Senders};
 
 /// The default path of the file.
 pub const DEFAULT_FILE: &str = "/etc/pilotfish/pilotfish.toml";
@@ -40,6 +41,7 @@ impl Default for ConfigFile {
 pub(super) struct Contents {
     pub(super) fragments: Vec<Fragment>,
     pub(super) registries: Registries,
+    pub(super) senders: Senders,
 }
 
 pub(super) fn read(file: &ConfigFile) -> Result<Contents, ConfigError> {
@@ -104,6 +106,8 @@ fn walk(
         } else if path == REGISTRIES {
             let hosts = as_table(&path, value.get_ref(), &origin)?;
             contents.registries = registries::read(source, hosts)?;
+        } else if path == SENDERS {
+            contents.senders = webhook::read_senders(source, value.get_ref(), &origin)?;
         } else if keys::is_section(&path) {
             walk(source, &path, as_table(&path, value.get_ref(), &origin)?, contents)?;
         } else {

@@ -12,6 +12,12 @@ pub(super) const REGISTRIES: &str = "registries";
 pub const REGISTRY_KEYS: [&str; 5] =
     ["ca_file", "plain_http", "mirrors", "username", "password_file"];
 
+/// The tables of the senders of webhooks. They have no variables.
+pub(super) const SENDERS: &str = "webhook.sender";
+
+/// The keys of one sender of webhooks.
+pub const SENDER_KEYS: [&str; 5] = ["name", "kind", "secret_file", "references", "build"];
+
 /// What a value is in TOML. In a variable and on the command line all of them are text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueKind {
@@ -48,8 +54,9 @@ const fn key(name: &'static str, kind: ValueKind, default: &'static str) -> Key 
     Key { name, kind, default: Some(default) }
 }
 
-/// All keys except those of registries, in the order of the documentation.
-pub const KEYS: [Key; 24] = [
+/// All keys except those of registries and of senders of webhooks, in the order of the
+/// documentation.
+pub const KEYS: [Key; 42] = [
     key("state_dir", ValueKind::Text, "/var/lib/pilotfish"),
     key("docker_host", ValueKind::Text, "unix:///var/run/docker.sock"),
     key("opt_in", ValueKind::Flag, "true"),
@@ -69,6 +76,24 @@ pub const KEYS: [Key; 24] = [
     key("listen.hosts", ValueKind::Text, ""),
     key("webhook.address", ValueKind::Text, ""),
     key("webhook.token_file", ValueKind::Text, ""),
+    key("webhook.cert_file", ValueKind::Text, ""),
+    key("webhook.key_file", ValueKind::Text, ""),
+    key("device.name", ValueKind::Text, ""),
+    key("mqtt.url", ValueKind::Text, ""),
+    key("mqtt.plain", ValueKind::Flag, "false"),
+    key("mqtt.ca_file", ValueKind::Text, ""),
+    key("mqtt.cert_file", ValueKind::Text, ""),
+    key("mqtt.key_file", ValueKind::Text, ""),
+    key("mqtt.username", ValueKind::Text, ""),
+    key("mqtt.password_file", ValueKind::Text, ""),
+    key("mqtt.fleet", ValueKind::Text, "home"),
+    key("mqtt.keep_alive", ValueKind::Text, "120s"),
+    key("mqtt.commands", ValueKind::Flag, "false"),
+    key("mqtt.home_assistant", ValueKind::Text, ""),
+    key("fleet.size", ValueKind::Number, "0"),
+    key("fleet.index", ValueKind::Text, ""),
+    key("fleet.waves", ValueKind::Text, ""),
+    key("fleet.patience", ValueKind::Text, "24h"),
     key("compat.watchtower", ValueKind::Flag, "false"),
     key("compat.scope", ValueKind::Text, ""),
     key("compat.lifecycle_hooks", ValueKind::Flag, "false"),
@@ -108,7 +133,8 @@ fn children(section: &str) -> Vec<&'static str> {
         return names;
     }
     let below = |key: Key| key.name.strip_prefix(section)?.strip_prefix('.');
-    KEYS.into_iter().filter_map(below).collect()
+    let tables = SENDERS.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'));
+    KEYS.into_iter().filter_map(below).chain(tables).collect()
 }
 
 /// The end of a message about an unknown key: a suggestion, or the existing keys.

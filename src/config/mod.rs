@@ -15,11 +15,14 @@ mod effective;
 mod environment;
 mod error;
 mod file;
+mod fleet;
 mod keys;
+mod mqtt;
 mod registries;
 mod settings;
 mod table;
 mod time_zone;
+mod webhook;
 // From Watchtower's settings to Pilotfish's.
 pub mod watchtower;
 
@@ -28,13 +31,17 @@ pub use effective::Explained;
 pub use environment::Environment;
 pub use error::{ConfigError, ValueOrigin};
 pub use file::{ConfigFile, DEFAULT_FILE};
-pub use keys::{KEYS, Key, REGISTRY_KEYS, ValueKind};
+pub use fleet::FleetSettings;
+pub use keys::{KEYS, Key, REGISTRY_KEYS, SENDER_KEYS, ValueKind};
+pub use mqtt::MqttSettings;
 pub use registries::RegistryHostSettings;
-pub use settings::{LogFormat, LogLevel, Settings, WebhookSettings};
+pub use settings::{LogFormat, LogLevel, Settings};
+pub use webhook::{WebhookSenderSettings, WebhookSettings, WebhookTls};
 
 use std::path::Path;
 
 use effective::Effective;
+use settings::Tables;
 
 /// All sources of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +60,8 @@ pub fn load_text(text: &str, path: &Path) -> Result<Settings, ConfigError> {
     let file = file::parse(text, path)?;
     let mut effective = Effective::defaults();
     effective.overlay(file.fragments)?;
-    Settings::from_effective(&effective, file.registries, &Environment::default())
+    let tables = Tables { registries: file.registries, senders: file.senders };
+    Settings::from_effective(&effective, tables, &Environment::default())
 }
 
 /// Reads the whole configuration.
@@ -66,5 +74,6 @@ pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
     effective.overlay(file.fragments)?;
     effective.overlay(environment::from_variables(&sources.environment)?)?;
     effective.overlay(environment::from_flags(&sources.flags)?)?;
-    Settings::from_effective(&effective, file.registries, &sources.environment)
+    let tables = Tables { registries: file.registries, senders: file.senders };
+    Settings::from_effective(&effective, tables, &sources.environment)
 }

@@ -11,9 +11,13 @@ use crate::config::docker::{DockerHost, DockerTls};
 use crate::config::effective::{Effective, Explained};
 use crate::config::environment::{DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, Environment};
 use crate::config::error::{ConfigError, ValueOrigin};
+use crate::config::fleet::FleetSettings;
+use crate::config::mqtt::MqttSettings;
 use crate::config::registries::{Registries, RegistryHostSettings};
 use crate::config::time_zone;
+use crate::config::webhook::{self, Senders, WebhookSettings};
 use crate::core::docker::authority::split_authority;
+use crate::core::fleet::names::{DeviceName, NameError};
 use crate::core::policy::health_policy::{parse_stable, parse_timeout};
 use crate::core::policy::watchtower::Watchtower;
 use crate::core::policy::{PolicyDefaults, parse_images_keep};
@@ -48,12 +52,10 @@ pub enum LogLevel {
     Trace,
 }
 
-/// The webhook listener and its token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebhookSettings {
-    pub address: SocketAddr,
-    /// The file whose first line is the token.
-    pub token_file: PathBuf,
+/// The tables that only a file has.
+pub(super) struct Tables {
+    pub(super) registries: Registries,
+    pub(super) senders: Senders,
 }
 
 /// The valid configuration.
@@ -94,6 +96,11 @@ pub struct Settings {
     pub listen_hosts: Vec<String>,
     /// The webhook listener; absent: none.
     pub webhook: Option<WebhookSettings>,
+    /// The name of this device on topics; absent: the name of the machine.
+    pub device_name: Option<DeviceName>,
+    /// The broker; absent: none.
+    pub mqtt: Option<MqttSettings>,
+    pub fleet: FleetSettings,
     /// Watchtower's settings, if its labels count.
     pub watchtower: Option<Watchtower>,
     pub log_format: LogFormat,
@@ -108,14 +115,16 @@ pub struct Settings {
 impl Settings {
     pub(super) fn from_effective(
         effective: &Effective,
-        registries: Registries,
+        tables: Tables,
         environment: &Environment,
     ) -> Result<Self, ConfigError> {
         let zone = effective.read("time_zone", |text| time_zone::find(text, environment))?;
         let docker_host: DockerHost = effective.read("docker_host", str::parse)?;
         let mut explained = effective.explain();
         explained.extend(explain_docker(environment));
-        explained.extend(registries.explained);
+        explained.extend(tables.senders.explained.iter().cloned());
+        explained.extend(tables.registries.explained);
+        let mqtt = MqttSettings::read(effective)?;
         Ok(Self {
             state_dir: effective.read("state_dir", parse_state_dir)?,
             docker_tls: DockerTls::from_environment(environment)?,
@@ -133,11 +142,14 @@ impl Settings {
             images_keep: effective.read("images.keep", parse_images_keep)?,
             listen_address: effective.read("listen.address", parse_listen)?,
             listen_hosts: effective.read("listen.hosts", parse_hosts)?,
-            webhook: read_webhook(effective)?,
+            webhook: webhook::read(effective, &tables.senders)?,
+            device_name: effective.read("device.name", parse_device_name)?,
+            fleet: FleetSettings::read(effective, mqtt.is_some())?,
+            mqtt,
             watchtower: read_watchtower(effective)?,
             log_format: effective.read("log.format", |text| choose(text, LOG_FORMATS))?,
             log_level: effective.read("log.level", |text| choose(text, LOG_LEVELS))?,
-            registries: registries.hosts,
+            registries: tables.registries.hosts,
             notes: zone.note.into_iter().chain(note_on(&docker_host)).collect(),
             docker_host,
             explained,
@@ -211,14 +223,11 @@ fn read_watchtower(effective: &Effective) -> Result<Option<Watchtower>, ConfigEr
     Ok(is_on.then_some(Watchtower { scope, runs_hooks }))
 }
 
-/// An address needs a token, because webhooks without one are not accepted.
-fn read_webhook(effective: &Effective) -> Result<Option<WebhookSettings>, ConfigError> {
-    let Some(address) = effective.read("webhook.address", parse_listen)? else { return Ok(None) };
-    let token_file = effective.read("webhook.token_file", |text| match text.trim() {
-        "" => Err("webhook.address needs a token file too"),
-        file => Ok(PathBuf::from(file)),
-    })?;
-    Ok(Some(WebhookSettings { address, token_file }))
+fn parse_device_name(text: &str) -> Result<Option<DeviceName>, String> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    text.trim().parse().map(Some).map_err(|error: NameError| error.to_string())
 }
 
 /// A number of parallel tasks, from 1 to [`PARALLEL_MAX`].
@@ -227,7 +236,7 @@ fn parse_parallel(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("write a whole number from 1 to {PARALLEL_MAX}"))
 }
 
-fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {
+pub(super) fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
@@ -259,7 +268,7 @@ fn parse_hosts(text: &str) -> Result<Vec<String>, &'static str> {
 /// this.
 const PARALLEL_MAX: usize = 64;
 
-const FLAGS: &[(&str, bool)] = &[("true", true), ("false", false)];
+pub(super) const FLAGS: &[(&str, bool)] = &[("true", true), ("false", false)];
 
 const LOG_FORMATS: &[(&str, LogFormat)] =
     &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -273,7 +282,7 @@ const LOG_LEVELS: &[(&str, LogLevel)] = &[
 ];
 
 /// One of a few words.
-fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+pub(super) fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let words = || choices.iter().map(|(word, _)| *word);
     let chosen = choices.iter().find(|(word, _)| *word == text.trim());
     chosen.map(|(_, value)| *value).ok_or_else(|| {

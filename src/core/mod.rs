@@ -16,6 +16,8 @@ pub mod subject;
 pub mod policy;
 // Schedules, windows, and wall-clock time.
 pub mod time;
+// Many devices and a broker: messages, and the rules of a staged rollout.
+pub mod fleet;
 // Docker's and OCI's data.
 pub mod docker;
 // Allowed modes of a file with a secret.

@@ -11,6 +11,7 @@ mod answer;
 mod check;
 mod container;
 mod event;
+mod fleet;
 mod history;
 mod plan;
 mod quota;
@@ -23,6 +24,7 @@ pub use answer::{AllowedDocument, AnswerLine, RecoveryDocument, RollbackDocument
 pub use check::{CheckDocument, IgnoredLabelsRow};
 pub use container::ContainerRow;
 pub use event::{EventDocument, EventRow, PullProgressDocument, TriggerDocument};
+pub use fleet::{AgentMessage, ContainerMessage, EventMessage};
 pub use history::{HistoryDocument, UpdateRow};
 pub use plan::PlanRow;
 pub use quota::QuotaRow;

@@ -7,6 +7,8 @@
 pub mod disk;
 mod agent_id;
 mod self_update;
+mod fleet;
+mod starts;
 mod history;
 mod lock;
 mod modes;
@@ -94,7 +96,8 @@ pub struct StateDirectory<D> {
 }
 
 /// The files that are replaced as a whole.
-const REPLACED_FILES: [&str; 4] = ["layout", "memory.json", "history.jsonl", "handover.json"];
+const REPLACED_FILES: [&str; 6] =
+    ["layout", "memory.json", "history.jsonl", "handover.json", "fleet.json", "starts"];
 
 impl StateDirectory<RealDisk> {
     /// Opens the state directory: creates it if it is missing, locks it, and removes other users'

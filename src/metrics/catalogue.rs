@@ -78,6 +78,8 @@ catalogue! {
         "Requests to registries by HTTP status, or by a word if there was no answer.";
     RATE_LIMIT_REMAINING: Gauge "pilotfish_registry_rate_limit_remaining" ["registry"]
         "Pulls that are left of the registry's quota, from its last answer.";
+    WEBHOOKS: Counter "pilotfish_webhooks_total" ["sender", "outcome"]
+        "Webhooks by sender and answer; the sender is empty if the secret was missing or wrong.";
     PULLED_BYTES: Counter "pilotfish_pulled_bytes_total" ["registry"]
         "Bytes of layers that were pulled.";
     UPDATE_IN_FLIGHT: Gauge "pilotfish_update_in_flight" []
@@ -86,4 +88,14 @@ catalogue! {
         "Containers whose update can be neither finished nor undone: a person is needed.";
     SERVICE_DOWN: Gauge "pilotfish_service_down" ["container"]
         "1 if an update has stopped the service and it could not be started since then.";
+    MQTT_CONNECTED: Gauge "pilotfish_mqtt_connected" []
+        "1 while there is a connection to the MQTT broker; absent without a broker.";
+    MQTT_RECONNECTS: Counter "pilotfish_mqtt_reconnects_total" []
+        "How often the connection to the MQTT broker came back; absent without a broker.";
+    MQTT_REFUSED: Counter "pilotfish_mqtt_refused_total" ["reason"]
+        "MQTT messages and subscriptions that the broker refused, and messages that this device ignored.";
+    ROLLOUT_PLACE: Gauge "pilotfish_rollout_place" ["container"]
+        "The place of this device, from 1, in the staged rollout that the container waits in.";
+    FLEET_STOPPED: Gauge "pilotfish_fleet_stopped_seconds" []
+        "For how many seconds an operator has stopped the fleet; absent while nothing is stopped.";
 }

@@ -4,12 +4,14 @@
 //! snapshot at every scrape. There are no globals: code that counts gets these [`Metrics`].
 
 pub mod catalogue;
+mod mqtt;
 mod present;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use prometheus::core::Collector;
 use prometheus::{
     Error, GaugeVec, Histogram, HistogramOpts, IntCounterVec, Opts, Registry, TextEncoder,
@@ -19,6 +21,7 @@ use crate::core::decide::snapshot::Snapshot;
 use crate::core::update::event::{Event, EventSink, NumberedEvent};
 use crate::core::update::history::{Outcome, Record};
 use crate::metrics::catalogue::Description;
+use crate::metrics::mqtt::MqttMetrics;
 
 /// Upper bounds for the length of a round, in seconds: one container on the local network takes
 /// tens of milliseconds, a registry that times out takes minutes.
@@ -49,6 +52,8 @@ pub struct Metrics {
     registry_requests: IntCounterVec,
     rate_limit_remaining: GaugeVec,
     pulled_bytes: IntCounterVec,
+    mqtt: MqttMetrics,
+    webhooks: IntCounterVec,
     /// The registries that have series.
     registries: Mutex<BTreeSet<String>>,
 }
@@ -68,6 +73,8 @@ impl Metrics {
             registry_requests: counter(&catalogue::REGISTRY_REQUESTS)?,
             rate_limit_remaining: gauge(&catalogue::RATE_LIMIT_REMAINING)?,
             pulled_bytes: counter(&catalogue::PULLED_BYTES)?,
+            mqtt: MqttMetrics::new()?,
+            webhooks: counter(&catalogue::WEBHOOKS)?,
             registries: Mutex::default(),
         };
         metrics.register()?;
@@ -79,13 +86,14 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), Error> {
-        let collectors: [Box<dyn Collector>; 6] = [
+        let collectors: [Box<dyn Collector>; 7] = [
             Box::new(self.checks.clone()),
             Box::new(self.check_duration.clone()),
             Box::new(self.service_gap.clone()),
             Box::new(self.registry_requests.clone()),
             Box::new(self.rate_limit_remaining.clone()),
             Box::new(self.pulled_bytes.clone()),
+            Box::new(self.webhooks.clone()),
         ];
         collectors.into_iter().try_for_each(|collector| self.registry.register(collector))
     }
@@ -106,6 +114,23 @@ impl Metrics {
         self.rate_limit_remaining.with_label_values(&[self.series(registry)]).set(remaining as f64);
     }
 
+    /// Sets whether there is a connection to the broker. From the first call on the metrics of the
+    /// broker are shown.
+    pub fn mqtt_connected(&self, is_connected: bool) {
+        self.mqtt.show(&self.registry);
+        self.mqtt.connected(is_connected);
+    }
+
+    /// Counts what the broker refused, or what this device ignored.
+    pub fn mqtt_refused(&self, reason: &str) {
+        self.mqtt.refused(reason);
+    }
+
+    /// Counts a webhook. The senders are those of the configuration, so there are few series.
+    pub fn webhook(&self, sender: &str, outcome: &str) {
+        self.webhooks.with_label_values(&[sender, outcome]).inc();
+    }
+
     /// The label of a registry: its name, if it is one of the first.
     fn series<'a>(&self, registry: &'a str) -> &'a str {
         let mut known = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,12 +146,12 @@ impl Metrics {
 
     /// All metrics in the text format of Prometheus, version 0.0.4, ordered by name.
     #[must_use]
-    pub fn render(&self, snapshot: &Snapshot) -> String {
+    pub fn render(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> String {
         let updates = |container: &str, outcome: Outcome| {
             self.updates.with_label_values(&[container, outcome.word()]).get()
         };
         let mut families = self.registry.gather();
-        families.extend(present::families(snapshot, updates));
+        families.extend(present::families(snapshot, now, updates));
         families.sort_by(|one, other| one.name().cmp(other.name()));
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&families, &mut text) {
@@ -181,7 +206,7 @@ mod tests {
         for number in 0..REGISTRIES_MAX * 3 {
             metrics.request(&format!("registry-{number}"), "200");
         }
-        let page = metrics.render(&Snapshot::default());
+        let page = metrics.render(&Snapshot::default(), DateTime::UNIX_EPOCH);
         let series = page.matches("pilotfish_registry_requests_total{").count();
         assert_eq!(series, REGISTRIES_MAX + 1);
         let others = format!("registry=\"other\"}} {}", REGISTRIES_MAX * 2);

@@ -26,6 +26,7 @@ const DOCKER_PASSWORD: &str = "hunter2-docker-password";
 const HELPER_SECRET: &str = "hunter2-helper-secret";
 const TOKEN: &str = "hunter2-bearer-token";
 const WEBHOOK_TOKEN: &str = "hunter2-webhook-token-0123456789abcdef";
+const SENDER_SECRET: &str = "hunter2-sender-secret-0123456789abcdef";
 const USER: &str = "matrose";
 
 /// One machine: its files, its Engine and the registries of its containers.
@@ -66,8 +67,11 @@ impl Fixture {
         fs::set_permissions(self.path("password"), fs::Permissions::from_mode(0o600))
             .expect("its mode");
         fs::write(self.path("webhook-token"), WEBHOOK_TOKEN).expect("a file");
-        let mode = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(self.path("webhook-token"), mode).expect("its mode");
+        fs::write(self.path("sender-secret"), SENDER_SECRET).expect("a file");
+        for name in ["webhook-token", "sender-secret"] {
+            let mode = fs::Permissions::from_mode(0o600);
+            fs::set_permissions(self.path(name), mode).expect("its mode");
+        }
         let auth = STANDARD.encode(format!("{USER}:{DOCKER_PASSWORD}"));
         let config = format!(
             r#"{{"auths":{{"{docker}":{{"auth":"{auth}"}}}},"credHelpers":{{"{helped}":"leaks"}}}}"#
@@ -84,7 +88,8 @@ impl Fixture {
             serve(self.directory.path(), Papers { images: images.collect(), ..Papers::default() });
         let text = format!(
             "state_dir = {:?}\ndocker_host = \"unix://{}\"\nlisten.address = \"127.0.0.1:0\"\n\
-             webhook = {{ address = \"127.0.0.1:0\", token_file = {:?} }}\n\
+             webhook = {{ address = \"127.0.0.1:0\", token_file = {:?}, sender = \
+             [{{ name = \"ci\", secret_file = {:?} }}] }}\n\
              log = {{ format = \"text\", level = \"trace\" }}\n\
              schedule = {{ every = \"1000h\", jitter = \"0%\" }}\n\
              registries.\"{}\" = {{ plain_http = true }}\n\
@@ -92,6 +97,7 @@ impl Fixture {
             self.path("state"),
             socket.display(),
             self.path("webhook-token"),
+            self.path("sender-secret"),
             self.tokens.registry(),
             self.path("password"),
         );
@@ -208,6 +214,7 @@ async fn no_secret_is_in_anything_that_the_program_prints_serves_or_writes() {
         wrong.headers().clone(),
         wrong.text().await.expect("text")
     ));
+    output.push_str(&send_as_gitlab(&agent).await);
     for words in [
         &["check"] as &[&str],
         &["check", "--fresh", "--json"],
@@ -235,6 +242,23 @@ async fn no_secret_is_in_anything_that_the_program_prints_serves_or_writes() {
     output.push_str(&fixture.error_text(&["check", "--json"]).await);
     assert_no_secret(&fixture, &output, &written);
     assert_secrets_were_sent(&fixture, &output, &log);
+}
+
+/// Shows the secret in a header of a sender, with one body that is read and one that is not.
+async fn send_as_gitlab(agent: &Agent) -> String {
+    let mut words = String::new();
+    for (secret, body, status) in [
+        (SENDER_SECRET, r#"{"v":1,"pushed":["ghcr.io/shop/till:v1"]}"#, 202),
+        (SENDER_SECRET, "{}", 400),
+        (&format!("{SENDER_SECRET}-wrong"), "{}", 401),
+    ] {
+        let call = http().post(format!("http://{}/v1/webhook", agent.webhook));
+        let sent = call.header("x-gitlab-token", secret).body(body).send().await;
+        let answer = sent.expect("an answer");
+        assert_eq!(answer.status(), status);
+        words.push_str(&answer.text().await.expect("text"));
+    }
+    words
 }
 
 fn assert_no_secret(fixture: &Fixture, output: &str, written: &str) {

@@ -9,13 +9,19 @@ use std::time::{Duration, Instant};
 
 use pilotfish::core::docker::manifest::OCI_MANIFEST;
 use reqwest::{Client, StatusCode};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use sha2::{Digest as _, Sha256};
 use tempfile::tempdir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
+use crate::certificates::{Authority, Flaw};
 use crate::fake_engine::{Papers, serve};
 use crate::images::Image;
 use crate::real::{Real, Setup, http};
@@ -41,18 +47,18 @@ pub struct Agent {
 
 impl Agent {
     pub async fn start(directory: &Path, socket: &Path) -> Self {
-        Self::start_with("", directory, socket).await
+        Self::start_with("", "", directory, socket).await
     }
 
-    /// The same with more settings.
-    async fn start_with(settings: &str, directory: &Path, socket: &Path) -> Self {
+    /// The same with more settings, and with more keys of `webhook` after a comma.
+    async fn start_with(settings: &str, webhook: &str, directory: &Path, socket: &Path) -> Self {
         let (config, token) = (directory.join("pilotfish.toml"), directory.join("token"));
         fs::write(&token, format!("{TOKEN}\n")).expect("a file");
         fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("its mode");
         let text = format!(
             "state_dir = {:?}\ndocker_host = \"unix://{}\"\nschedule = {{ every = \"1000h\", jitter = \
              \"100%\" }}\nlisten.address = \"\"\nlog.format = \"text\"\nwebhook = {{ address = \
-             \"127.0.0.1:0\", token_file = {token:?} }}\n{settings}\n",
+             \"127.0.0.1:0\", token_file = {token:?}{webhook} }}\n{settings}\n",
             directory.join("state"),
             socket.display(),
         );
@@ -146,7 +152,7 @@ async fn call(hook: impl AsyncFn(&str), repository: &str) -> Duration {
     };
     let settings = format!("registries.\"ghcr.io\".mirrors = [{mirror:?}]");
     let socket = serve(directory.path(), papers);
-    let agent = Agent::start_with(&settings, directory.path(), &socket).await;
+    let agent = Agent::start_with(&settings, "", directory.path(), &socket).await;
     let begun = Instant::now();
     hook(&agent.url).await;
     timeout(LIMIT, heads.notified()).await.expect("a HEAD");
@@ -216,9 +222,9 @@ async fn a_webhook_without_the_token_or_too_large_or_malformed_is_refused() {
     let deleted = gitea.replace("created", "deleted");
     assert_eq!(with(TOKEN, deleted).await, StatusCode::OK);
     let strange = gitea.replace("\"type\"", "\"kind\"");
-    assert_eq!(with(TOKEN, strange).await, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(with(TOKEN, strange).await, StatusCode::BAD_REQUEST);
     let harbor = include_str!("../../fuzz/corpus/notification/harbor-scan.json").to_owned();
-    assert_eq!(with(TOKEN, harbor).await, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(with(TOKEN, harbor).await, StatusCode::BAD_REQUEST);
     let large = format!("{push}{}", " ".repeat(300_000));
     assert_eq!(with(TOKEN, large).await, StatusCode::PAYLOAD_TOO_LARGE);
     let other = push.replace("v1", "v2");
@@ -260,4 +266,96 @@ async fn a_burst_of_webhooks_is_one_round_or_two() {
     };
     timeout(LIMIT, all_asked).await.expect("HEADs for all of them");
     assert!(asked.lines().len() <= 40, "{:?}", asked.lines());
+}
+
+/// A client that trusts this authority only.
+fn connector(authority: &Path) -> TlsConnector {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).expect("PEM")).expect("an authority");
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// Sends a push over TLS; the first line of the answer.
+async fn post_over_tls(connector: &TlsConnector, address: &str, token: &str) -> String {
+    let body = r#"{"v":1,"pushed":["ghcr.io/shop/till:v1"]}"#;
+    let stream = TcpStream::connect(address).await.expect("a connection");
+    let name = ServerName::try_from("127.0.0.1").expect("a name");
+    let mut stream = match connector.connect(name, stream).await {
+        Ok(stream) => stream,
+        Err(error) => return error.to_string(),
+    };
+    let request = format!(
+        "POST /v1/webhook HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.expect("it is sent");
+    let mut answer = String::new();
+    // The server closes the connection after its answer.
+    let _ = stream.read_to_string(&mut answer).await;
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_makes_the_address_speak_tls_only() {
+    let directory = tempdir().expect("a directory");
+    let (ours, other) = (Authority::new("ours"), Authority::new("other"));
+    let files = ours.issue(directory.path(), "webhook", Flaw::None);
+    fs::set_permissions(&files.key, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let authorities = [("ours.pem", &ours), ("other.pem", &other)].map(|(name, authority)| {
+        authority.write(&directory.path().join(name));
+        connector(&directory.path().join(name))
+    });
+    let webhook = format!(", cert_file = {:?}, key_file = {:?}", files.certificate, files.key);
+    let socket = serve(directory.path(), Papers::default());
+    let agent = Agent::start_with("", &webhook, directory.path(), &socket).await;
+    let url = agent.url.trim_start_matches("http://");
+    let address = url.split('/').next().expect("an address");
+    let [trusting, distrusting] = &authorities;
+    assert_eq!(post_over_tls(trusting, address, TOKEN).await, "HTTP/1.1 202 Accepted");
+    assert_eq!(post_over_tls(trusting, address, "wrong").await, "HTTP/1.1 401 Unauthorized");
+    let error = post_over_tls(distrusting, address, TOKEN).await;
+    assert!(error.contains("invalid peer certificate"), "{error}");
+    let plain = http().post(&agent.url).bearer_auth(TOKEN).body("{}").send().await;
+    assert!(plain.is_err(), "plain http is not answered: {plain:?}");
+    // A client that connects and sends nothing delays no other client.
+    let _silent = TcpStream::connect(address).await.expect("a connection");
+    assert_eq!(post_over_tls(trusting, address, TOKEN).await, "HTTP/1.1 202 Accepted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_sender_has_its_own_secret_kind_and_references() {
+    let directory = tempdir().expect("a directory");
+    let image = Image::new("new", "linux/arm64");
+    let (asked, heads) = notifying_registry(&image).await;
+    let host = asked.registry();
+    let images = vec![format!("{host}/shop/till:v1")];
+    let papers = Papers { images, running: Some(image.digest()), ..Papers::default() };
+    let secret = "fedcba9876543210fedcba9876543210";
+    let file = directory.path().join("ci-secret");
+    fs::write(&file, secret).expect("a file");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let webhook = format!(
+        ", sender = [{{ name = \"ci\", kind = \"plain\", secret_file = {file:?}, references = \
+         [\"{host}/shop/*\"] }}]"
+    );
+    let socket = serve(directory.path(), papers);
+    let agent = Agent::start_with("", &webhook, directory.path(), &socket).await;
+    let send = async |token: &str, body: String| {
+        let sent = http().post(&agent.url).bearer_auth(token).body(body).send().await;
+        sent.expect("an answer").status()
+    };
+    let plain = |image: &str| format!(r#"{{"v":1,"pushed":["{host}/{image}:v1"]}}"#);
+    assert_eq!(send("0123456789abcdef", plain("shop/till")).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(send(secret, plain("bank/till")).await, StatusCode::FORBIDDEN);
+    let events = r#"{"events":[{"action":"push","target":{"repository":"shop/till","tag":"v1"}}]}"#;
+    assert_eq!(send(secret, events.to_owned()).await, StatusCode::BAD_REQUEST, "another kind");
+    assert_eq!(asked.lines(), [""; 0], "none of them caused a check");
+    // The one token may still send every kind for every image.
+    assert_eq!(send(TOKEN, plain("bank/till")).await, StatusCode::ACCEPTED);
+    assert_eq!(send(secret, plain("shop/till")).await, StatusCode::ACCEPTED);
+    timeout(LIMIT, heads.notified()).await.expect("a HEAD");
+    assert_eq!(asked.lines(), ["HEAD /v2/shop/till/manifests/v1"]);
 }

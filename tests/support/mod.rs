@@ -2,6 +2,7 @@
 //! The tests never use the Engine of the machine they run on.
 
 pub mod agent;
+pub mod broker;
 pub mod command;
 pub mod engine;
 pub mod files;

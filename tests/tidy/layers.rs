@@ -6,14 +6,24 @@ use crate::source_tree::{File, Finding, assert_none, code_of, files, without_tes
 /// from the modules before it; ports do not import one another.
 const LAYERS: [(Kind, &[&str]); 5] = [
     (Kind::Pure, &["core"]),
-    (Kind::Ports, &["engine", "registry", "journal", "host"]),
+    (Kind::Ports, &["engine", "registry", "broker", "journal", "host"]),
     (
         Kind::Ordered,
         &["ports", "exec", "start_requirements", "observe", "execute", "recover", "agent"],
     ),
     (
         Kind::Ordered,
-        &["documents", "config", "cli", "control", "output", "metrics", "telemetry", "api"],
+        &[
+            "documents",
+            "config",
+            "cli",
+            "control",
+            "output",
+            "metrics",
+            "telemetry",
+            "api",
+            "fleet",
+        ],
     ),
     (Kind::Ordered, &["app", "commands"]),
 ];
@@ -29,9 +39,10 @@ enum Kind {
 }
 
 /// The adapters, which only the composition root may name, each with its port.
-const ADAPTERS: [(&str, &str); 4] = [
+const ADAPTERS: [(&str, &str); 5] = [
     ("DockerEngine", "engine"),
     ("HttpRegistry", "registry"),
+    ("MqttBroker", "broker"),
     ("RealDisk", "journal"),
     ("RealHost", "host"),
 ];

@@ -102,6 +102,8 @@ impl<P: Ports> Agent<P> {
             }
         }
         let DueContainer { mut observation, facts, decision } = due;
+        // The last look may have found another image.
+        let decision = self.after_turn(&observation, decision, &facts.circumstances);
         let acts = matches!(decision, Decision::Update(_) | Decision::Fetch(_));
         if acts && self.is_ending() {
             return;
@@ -200,6 +202,9 @@ impl<P: Ports> Agent<P> {
             recovery.note_unfinished(&*context.ports, &*context.listener, unfinished);
         }
         self.know_what_is_open(self.open_updates().await.unwrap_or_default());
+        if let UpdateResult::Ended(record) = &result {
+            self.tell_fleet(record);
+        }
         match waiting {
             Waiting::Round(id, observation) => {
                 self.has_acted(id);
@@ -246,6 +251,9 @@ impl<P: Ports> Agent<P> {
         let Self { recovery, context, .. } = self;
         let taken_up = (&swept.run, swept.taken_up);
         let mut recovered = recovery.settle(&*context.ports, &*context.listener, taken_up);
+        for record in &recovered.records {
+            self.tell_fleet(record);
+        }
         let untouched = swept.untouched;
         self.untouched.clear();
         recovered

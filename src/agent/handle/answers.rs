@@ -94,6 +94,9 @@ impl<P: Ports> Agent<P> {
                     Err(error) => _ = answer.send(Err(error)),
                 }
             }
+            AskKind::FleetNews(news, answer) => {
+                let _ = answer.send(Ok(self.take_fleet_news(&news, trigger).await));
+            }
             AskKind::Recover(answer) if self.is_full() => _ = answer.send(Err(AskError::TooMany)),
             AskKind::Recover(answer) => self.wait(trigger, WaitingKind::Recover(answer)),
         }
@@ -184,7 +187,7 @@ impl<P: Ports> Agent<P> {
         let count = memory.allow(&subject);
         self.context.ports.state().remember(&memory)?;
         self.show_refused();
-        Ok(count)
+        Ok(count + usize::from(self.allow_in_fleet(name)))
     }
 
     async fn check_name(&mut self, name: &str) -> Result<(), AskError> {

@@ -115,6 +115,12 @@ impl AgentHandle {
         Arc::clone(&self.snapshot.borrow())
     }
 
+    /// The state of the agent, for those who wait for its next change.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.clone()
+    }
+
     /// Why the agent is unhealthy; `None` if it is healthy.
     #[must_use]
     pub fn unhealthy_reason(&self) -> Option<String> {

@@ -1,11 +1,17 @@
 //! The questions to the agent. Each question has its own type of answer.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 
 use crate::agent::{ROUNDS_MAX, RoundEnd, RoundError, RoundRequest};
 use crate::core::decide::No;
 use crate::core::decide::reason::Reason;
+use crate::core::docker::reference::Reference;
 use crate::core::docker::webhook::Push;
+use crate::core::fleet::announcements::NoLook;
+use crate::core::fleet::message::command::FleetCommand;
+use crate::core::fleet::state::IgnoredMessage;
 use crate::core::update::history::Record;
 use crate::engine::EngineError;
 use crate::journal::JournalError;
@@ -27,6 +33,28 @@ pub trait Question: Send + 'static {
 /// registries are asked now, or as soon as the containers are free.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckPushed(pub Vec<Push>);
+
+/// News of the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FleetNews {
+    /// The connection was made or lost.
+    Connected(bool),
+    /// A message. Topic and payload are text from outside.
+    Message { topic: String, payload: Vec<u8>, is_retained: bool },
+}
+
+/// What is to be done because of news of the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FleetStep {
+    Nothing,
+    /// A look at this reference, after this time.
+    Look(Reference, Duration),
+    /// An announcement that needs no look.
+    NoLook(NoLook),
+    Command(FleetCommand),
+    /// The message is ignored.
+    Ignored(IgnoredMessage),
+}
 
 /// Rolls a container back to the previous image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +98,7 @@ pub enum AskKind {
     RollBack(String, Answer<RollbackEnd>),
     Allow(String, Answer<usize>),
     Recover(Answer<RecoverEnd>),
+    FleetNews(FleetNews, Answer<FleetStep>),
 }
 
 impl Question for RoundRequest {
@@ -85,6 +114,14 @@ impl Question for CheckPushed {
 
     fn into_ask(self, answer: Answer<usize>) -> AskKind {
         AskKind::CheckPushed(self.0, answer)
+    }
+}
+
+impl Question for FleetNews {
+    type Answer = FleetStep;
+
+    fn into_ask(self, answer: Answer<FleetStep>) -> AskKind {
+        AskKind::FleetNews(self, answer)
     }
 }
 

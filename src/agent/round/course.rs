@@ -229,6 +229,7 @@ impl<P: Ports> Agent<P> {
         let mut reports = Vec::with_capacity(observations.len());
         for (observation, decision) in observations.into_iter().zip(decisions) {
             round.asked.remove(&observation.name);
+            let decision = self.after_turn(&observation, decision, &facts.circumstances);
             reports.push(Report::of(&observation, &decision));
             if is_dry {
                 round.outline(&decision);

@@ -119,6 +119,10 @@ impl<P: Ports> Agent<P> {
         round.end.outlines.sort_by(|a, b| a.subject.cmp(&b.subject));
         round.end.quotas = self.context.ports.registry().quotas();
         self.show_refused();
+        if round.order.request.names.is_none() {
+            self.follow_in_fleet();
+        }
+        self.keep_fleet();
         if !matches!(round.order.reply, Reply::After(_)) {
             self.tell(&round);
         }

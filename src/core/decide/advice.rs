@@ -1,6 +1,7 @@
 //! What the operator can do about each reason, in one line.
 
 use super::reason::Reason;
+use crate::core::fleet::turn::FleetHold;
 
 /// One line for each reason. NAME stands for the container.
 const ADVICE: [(Reason, &str); Reason::ALL.len()] = [
@@ -46,6 +47,9 @@ const ADVICE: [(Reason, &str); Reason::ALL.len()] = [
         "fix the cause; Pilotfish retries automatically, and at once with `pilotfish update NAME`",
     ),
     (Reason::UpdateInFlight, "wait for the update to end"),
+    (Reason::WaitingForCanaries, FleetHold::WaitingForCanaries.advice()),
+    (Reason::FleetRefused, FleetHold::FleetRefused.advice()),
+    (Reason::FleetStopped, FleetHold::FleetStopped.advice()),
     (Reason::PlatformMissing, "publish the image for this platform as well"),
     (Reason::LayerUnsupported, "publish the image with gzip layers, or install a newer Engine"),
     (

@@ -19,6 +19,8 @@ pub mod start_requirements;
 // Update windows and pull windows.
 mod windows;
 
+// The fleet's say in an update.
+pub mod fleet_turn;
 // Containers that wait for a window, and images that were fetched ahead and are still wanted.
 pub mod pending;
 // What is known of a watched container.

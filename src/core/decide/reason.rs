@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::fleet::turn::FleetHold;
+
 /// Why a container is held, or could not be checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -45,6 +47,12 @@ pub enum Reason {
     UpdateFailing,
     /// An update of this container runs.
     UpdateInFlight,
+    /// In a staged rollout its turn has not come.
+    WaitingForCanaries,
+    /// In a staged rollout the image failed on other devices.
+    FleetRefused,
+    /// An operator stopped the fleet.
+    FleetStopped,
     /// The offered image has no manifest for this platform.
     PlatformMissing,
     /// The Engine cannot unpack a layer of the offered image.
@@ -75,7 +83,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, for documentation and tests.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,
@@ -94,6 +102,9 @@ impl Reason {
         Self::Stuck,
         Self::UpdateFailing,
         Self::UpdateInFlight,
+        Self::WaitingForCanaries,
+        Self::FleetRefused,
+        Self::FleetStopped,
         Self::PlatformMissing,
         Self::LayerUnsupported,
         Self::RegistryUnauthorized,
@@ -131,6 +142,9 @@ impl Reason {
             Self::Stuck => "stuck",
             Self::UpdateFailing => "update_failing",
             Self::UpdateInFlight => "update_in_flight",
+            Self::WaitingForCanaries => FleetHold::WaitingForCanaries.word(),
+            Self::FleetRefused => FleetHold::FleetRefused.word(),
+            Self::FleetStopped => FleetHold::FleetStopped.word(),
             Self::PlatformMissing => "platform_missing",
             Self::LayerUnsupported => "layer_unsupported",
             Self::RegistryUnauthorized => "registry_unauthorized",
@@ -164,6 +178,16 @@ impl Reason {
                 | Self::BadLabel
                 | Self::EngineError
         )
+    }
+}
+
+impl From<FleetHold> for Reason {
+    fn from(hold: FleetHold) -> Self {
+        match hold {
+            FleetHold::WaitingForCanaries => Self::WaitingForCanaries,
+            FleetHold::FleetRefused => Self::FleetRefused,
+            FleetHold::FleetStopped => Self::FleetStopped,
+        }
     }
 }
 

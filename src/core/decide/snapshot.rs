@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::Report;
+use crate::core::fleet::state::Outgoing;
 use crate::core::policy::own_labels::IgnoredLabels;
 use crate::core::subject::Subject;
 use crate::core::update::Step;
@@ -69,6 +70,19 @@ pub struct Snapshot {
     pub quotas: BTreeMap<String, Quota>,
     /// Labels of images that are ignored.
     pub ignored_labels: Vec<IgnoredLabels>,
+    /// The device in its fleet; absent if it is in none.
+    pub fleet: Option<FleetSnapshot>,
+}
+
+/// The device in its fleet.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FleetSnapshot {
+    /// What the device tells others about its updates.
+    pub verdicts: Vec<Outgoing>,
+    /// Since when an operator has stopped the fleet.
+    pub stopped_since: Option<DateTime<Utc>>,
+    /// The device's place, counted from 1, in each rollout whose turn it waits for.
+    pub places: BTreeMap<Subject, u32>,
 }
 
 impl Snapshot {

@@ -123,6 +123,8 @@ pub enum Asker {
     CommandLine,
     /// A registry or a CI system, by a webhook.
     Webhook,
+    /// The fleet, by a message of the broker.
+    Mqtt,
 }
 
 /// Why the agent acts. Every event carries the trigger that led to it.
