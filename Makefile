@@ -34,7 +34,7 @@ on = $(on_$(1))
 FRESHDOCK = target/peers/bin/freshdock
 
 .DEFAULT_GOAL := help
-.PHONY: help build release check test test-image test-arm test-deb test-engines fidelity fuzz demo bench footprint torture test-mqtt \
+.PHONY: help build release check test test-image test-arm test-deb test-engines fidelity fuzz demo demo-fleet bench footprint torture test-mqtt \
 	soak dist deb image needs needs-dist clean
 
 help: ## lists the targets
@@ -98,6 +98,9 @@ fuzz: ## fuzzes every parser of outside data for FUZZ_SECONDS each, with Address
 
 demo: needs build till ## shows a good release, a bad one and the rollback, in two minutes
 	examples/demo/run target/debug/pilotfish target/demo/till
+
+demo-fleet: needs build till ## shows a fleet: a push, a bad release, a stolen certificate and a dead broker
+	examples/demo-fleet/run target/debug/pilotfish target/demo/till
 
 bench: needs needs-dist $(FRESHDOCK) ## measures the release and compares it with its goals (needs root, twenty minutes)
 	scripts/dist $(MACHINE)
