@@ -156,18 +156,18 @@ fn add(name: &str, table: &mut Table, what: &str, figure: String, goal: &str) {
 }
 
 /// What a process has used.
-struct Spent {
+pub struct Spent {
     /// Memory in RAM, including its share of files, in bytes.
-    resident: u64,
+    pub resident: u64,
     /// How often one of its threads went to sleep by itself, so it had been woken up before.
-    switches: u64,
+    pub switches: u64,
     /// Bytes written to the disk.
     written: u64,
     processor: Duration,
 }
 
 impl Spent {
-    fn of(process: Pid) -> Self {
+    pub fn of(process: Pid) -> Self {
         let number = process.as_raw_pid();
         let read = |name: &str| fs::read_to_string(format!("/proc/{number}/{name}"));
         let tasks = fs::read_dir(format!("/proc/{number}/task")).expect("its threads");
@@ -206,4 +206,9 @@ fn number_behind(text: &str, key: &str) -> u64 {
 pub fn resident(process: Pid) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_pid()));
     number_behind(&status.expect("the process"), "VmRSS:") * 1024
+}
+
+/// The difference of two amounts of memory: `0.3 MB`, or `-0.1 MB`.
+pub fn megabytes_between(less: u64, more: u64) -> String {
+    format!("{:.2} MB", (more as f64 - less as f64) / 1e6)
 }

@@ -2,7 +2,7 @@
 //! differ; `make bench` is for people.
 //!
 //! `figures BINARY [gap] [bad] [parallel] [round] [answers] [check] [registry] [silent] [hostile]
-//! [footprint]` measures that binary; without a topic, all of them.
+//! [fleet] [footprint]` measures that binary; without a topic, all of them.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
 
@@ -26,6 +26,7 @@ mod real;
 mod scripted;
 
 mod bad_release;
+mod fleet;
 mod follower;
 mod footprint;
 mod fresh_check;
@@ -49,7 +50,7 @@ use crate::table::Table;
 type Measure = fn(&Path, &mut Table);
 
 /// The topics: the name on the command line, and the function.
-const TOPICS: [(&str, Measure); 10] = [
+const TOPICS: [(&str, Measure); 11] = [
     ("gap", service_gap::measure),
     ("bad", bad_release::measure),
     ("parallel", side_by_side::measure),
@@ -59,6 +60,7 @@ const TOPICS: [(&str, Measure); 10] = [
     ("registry", registry::measure),
     ("silent", silent_registry::measure),
     ("hostile", hostile_registry::measure),
+    ("fleet", fleet::measure),
     ("footprint", footprint::measure),
 ];
 
