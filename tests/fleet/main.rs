@@ -11,6 +11,7 @@ mod broker;
 mod support;
 
 mod announcements;
+mod command;
 mod commands;
 mod member;
 mod rollout;
