@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, AgentSettings, Events, RoundListener};
 use crate::api::AllowedHosts;
-use crate::broker::{BrokerEvents, BrokerLogin, BrokerSettings, BrokerTask, MqttBroker};
+use crate::broker::{
+    BrokerEvents, BrokerLogin, BrokerSettings, BrokerTask, MqttBroker, TopicSubscription,
+};
 use crate::config::{DockerHost, MqttSettings, RegistryHostSettings, Settings};
 use crate::core::decide::EngineEndpoint;
 use crate::core::decide::snapshot::Snapshot;
@@ -30,6 +32,9 @@ use crate::host::{self, Host, RealHost};
 use crate::journal::{JournalError, RealDisk, StateDirectory};
 use crate::ports::AllPorts;
 use crate::registry::{HostSettings, HttpRegistry, RegistryObserver, RegistrySettings};
+
+/// Characters of a client ID that every broker accepts (MQTT 5, 3.1.3.1).
+const CLIENT_ID_LENGTH: usize = 23;
 
 /// The ports of the real program.
 pub type RealPorts = AllPorts<DockerEngine, HttpRegistry, RealDisk, RealHost>;
@@ -140,7 +145,7 @@ pub fn fleet(
         last_will: Some(device.last_will()),
         subscriptions: device.subscriptions(),
         fleet_size: device.fleet_size,
-        ..broker_settings(mqtt, device.name.as_str())
+        ..client_settings(mqtt, device.name.as_str())
     };
     let (broker, task, events) = MqttBroker::new(broker_settings);
     Ok(FleetConnection { broker, task, events, device })
@@ -164,7 +169,7 @@ const BRIDGE_NAME: &str = "bridge";
 #[must_use]
 pub fn bridge(settings: &Settings, mqtt: &MqttSettings) -> BridgeConnection {
     let name = settings.device_name.as_ref().map_or(BRIDGE_NAME, DeviceName::as_str).to_owned();
-    let (broker, task, events) = MqttBroker::new(broker_settings(mqtt, &name));
+    let (broker, task, events) = MqttBroker::new(client_settings(mqtt, &name));
     BridgeConnection { broker, task, events, topics: Topics::new(&mqtt.fleet), name }
 }
 
@@ -203,7 +208,39 @@ fn device_name(settings: &Settings, host: &RealHost) -> anyhow::Result<DeviceNam
     })
 }
 
-fn broker_settings(mqtt: &MqttSettings, client_id: &str) -> BrokerSettings {
+/// The connection of a fleet's operator to the broker.
+pub struct OperatorConnection {
+    pub broker: MqttBroker,
+    pub task: BrokerTask,
+    pub events: BrokerEvents,
+}
+
+/// The connection of an operator to the broker of the settings, not yet begun.
+///
+/// Its client ID is that of no device: two clients with one ID disconnect each other (MQTT 5,
+/// 3.1.4). With mutual TLS the broker takes the name in the certificate in its place.
+#[must_use]
+pub fn operator(mqtt: &MqttSettings, filters: Vec<String>) -> OperatorConnection {
+    let id = RealHost::default().random_id();
+    let id: String =
+        id.chars().filter(char::is_ascii_alphanumeric).take(CLIENT_ID_LENGTH).collect();
+    // Without the flag as published, a message from before and one of this moment are told apart.
+    let subscription = |filter| TopicSubscription { filter, shows_retain_flag: false };
+    let settings = BrokerSettings {
+        subscriptions: filters.into_iter().map(subscription).collect(),
+        ..client_settings(mqtt, &id)
+    };
+    let (broker, task, events) = MqttBroker::new(settings);
+    OperatorConnection { broker, task, events }
+}
+
+/// The name of this machine, for people.
+#[must_use]
+pub fn host_name() -> String {
+    host::name().trim().to_owned()
+}
+
+fn client_settings(mqtt: &MqttSettings, client_id: &str) -> BrokerSettings {
     let login = mqtt.login.as_ref();
     BrokerSettings {
         ca_file: mqtt.ca_file.clone(),

@@ -1,8 +1,14 @@
 //! Layer 3: the command line, as types. What a command does is in `commands`.
 
+mod fleet;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+use fleet::{FLEET_EXAMPLES, FLEET_HELP};
+
+pub use fleet::{BrokerOptions, FleetAction, FleetArguments, FleetStopArguments};
 
 const ABOUT: &str = "Keeps the containers of this machine up to date, and never loses one";
 
@@ -198,16 +204,12 @@ impl GlobalOptions {
     /// The settings from the command line: pairs of key and value.
     #[must_use]
     pub fn settings(&self) -> Vec<(String, String)> {
-        let pairs = [
+        given(&[
             ("state_dir", &self.state_dir),
             ("docker_host", &self.docker_host),
             ("log.level", &self.log_level),
             ("log.format", &self.log_format),
-        ];
-        let given = |(key, value): (&str, &Option<String>)| {
-            value.as_ref().map(|value| (key.to_owned(), value.clone()))
-        };
-        pairs.into_iter().filter_map(given).collect()
+        ])
     }
 }
 
@@ -244,6 +246,9 @@ pub enum Command {
     /// The effective configuration, and where each value came from
     #[command(long_about = CONFIG_HELP, after_help = CONFIG_EXAMPLES)]
     Config(ConfigArguments),
+    /// The devices of the fleet, what each runs, and rollouts
+    #[command(long_about = FLEET_HELP, after_help = FLEET_EXAMPLES)]
+    Fleet(Box<FleetArguments>),
     /// Exit 0 if the agent on this machine is healthy
     #[command(long_about = HEALTHCHECK_HELP, after_help = HEALTHCHECK_EXAMPLES)]
     Healthcheck,
@@ -322,6 +327,12 @@ pub struct HistoryArguments {
     pub json: bool,
 }
 
+/// The pairs that have a value.
+fn given(pairs: &[(&str, &Option<String>)]) -> Vec<(String, String)> {
+    let given = pairs.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?)));
+    given.map(|(key, value)| (key.to_owned(), value.clone())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -382,6 +393,9 @@ mod tests {
             ("pilotfish history web db", ErrorKind::UnknownArgument),
             ("pilotfish update --json", ErrorKind::MissingRequiredArgument),
             ("pilotfish check --wide", ErrorKind::UnknownArgument),
+            ("pilotfish fleet --cert-file c", ErrorKind::MissingRequiredArgument),
+            ("pilotfish fleet stop Shop/Till", ErrorKind::ValueValidation),
+            ("pilotfish fleet start", ErrorKind::InvalidSubcommand),
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.kind(), expected, "{line}");

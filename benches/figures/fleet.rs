@@ -88,7 +88,11 @@ pub fn measure(binary: &Path, table: &mut Table) {
     let (first, last): (Vec<Duration>, Vec<Duration>) = (first, last);
     let what = format!("{AGENTS} agents, a webhook to");
     table.add(&format!("{what} the first HEAD, median"), milliseconds(median(first)), "");
-    table.add(&format!("{what} the last HEAD, median"), milliseconds(median(last.clone())), "≤ 500 ms");
+    table.add(
+        &format!("{what} the last HEAD, median"),
+        milliseconds(median(last.clone())),
+        "≤ 500 ms",
+    );
     table.add(&format!("{what} the last HEAD, worst of {PUSHES}"), milliseconds(worst(&last)), "");
     compare(&agents[0], &alone, table);
 }

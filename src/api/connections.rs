@@ -12,7 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio_rustls::Accept;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::tls::ServerTls;
@@ -129,13 +129,9 @@ pub async fn serve_tls(
                     Ok((stream, from)) => {
                         let client = client_of(from.ip());
                         places.make_room(client, limits);
-                        let exchange = match &tls {
-                            None => exchanges.spawn(exchange(stream, router.clone(), limits)),
-                            Some(tls) => {
-                                let accepted = tls.acceptor().accept(stream);
-                                exchanges.spawn(tls_exchange(accepted, router.clone(), limits))
-                            }
-                        };
+                        let tls = tls.as_ref().map(ServerTls::acceptor);
+                        let served = serve_one(stream, tls, router.clone(), limits);
+                        let exchange = exchanges.spawn(served);
                         places.0.push_back((client, exchange));
                     }
                     Err(error) => cannot_accept(&error).await,
@@ -149,19 +145,29 @@ pub async fn serve_tls(
     let _ = tokio::time::timeout(limits.shutdown_timeout, rest).await;
 }
 
-/// An exchange after a handshake, which must end in the time for the head of a request.
-async fn tls_exchange(accepted: Accept<TcpStream>, router: Router, limits: ConnectionLimits) {
-    match tokio::time::timeout(limits.head_timeout, accepted).await {
-        Ok(Ok(stream)) => exchange(stream, router, limits).await,
+/// A stream with or without TLS.
+trait ServerStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ServerStream for S {}
+
+/// One connection; a handshake must end in the time for the head of a request.
+async fn serve_one(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    limits: ConnectionLimits,
+) {
+    let Some(tls) = tls else { return exchange(Box::new(stream), router, limits).await };
+    match tokio::time::timeout(limits.head_timeout, tls.accept(stream)).await {
+        Ok(Ok(stream)) => exchange(Box::new(stream), router, limits).await,
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a client took too long for its TLS handshake"),
     }
 }
 
-async fn exchange<S>(stream: S, router: Router, limits: ConnectionLimits)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+/// One exchange. Both kinds of stream are one type here, so that the HTTP server is in the program
+/// once.
+async fn exchange(stream: Box<dyn ServerStream>, router: Router, limits: ConnectionLimits) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .keep_alive(false)

@@ -120,6 +120,9 @@ impl CertificateRefusal {
     }
 }
 
+/// What is said about a broker that does not accept this client.
+const NEXT_ATTEMPT: &str = "; the next attempt is in an hour";
+
 /// What an operator can do about a reason code.
 fn advice(reason: ReasonCode) -> &'static str {
     match reason {
@@ -136,6 +139,12 @@ fn advice(reason: ReasonCode) -> &'static str {
 }
 
 impl Loss {
+    /// The cause, for a client that does not try again.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        self.to_string().trim_end_matches(NEXT_ATTEMPT).to_owned()
+    }
+
     /// How soon the next attempt may come.
     pub(super) fn pace(&self) -> Pace {
         match self {
@@ -253,6 +262,7 @@ mod tests {
             "the broker refuses the connection: not authorized (135); check user, password and the \
              grants of this device; the next attempt is in an hour"
         );
+        assert!(refused.cause().ends_with("and the grants of this device"), "{refused:?}");
         assert_eq!(refused.pace(), Pace::Hourly);
         let taken = Loss::Ended { reason: ReasonCode::TAKEN_OVER }.to_string();
         let words = "session taken over (142): another client uses the same client ID";

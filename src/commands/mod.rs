@@ -4,6 +4,8 @@
 mod allow;
 mod bridge;
 mod config;
+mod fleet;
+mod fleet_observation;
 mod healthcheck;
 mod self_update_helper;
 mod check;
@@ -125,6 +127,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(arguments) => status::status(&setting, arguments.json).await,
         Command::Recover => recover::recover(&setting).await,
         Command::Config(_) => config::config(&setting),
+        Command::Fleet(arguments) => Box::pin(fleet::fleet(&setting, *arguments)).await,
         Command::Healthcheck => healthcheck::healthcheck(&setting).await,
         Command::Assist => Box::pin(self_update_helper::assist(&setting)).await,
     }
@@ -132,16 +135,26 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
 
 /// Reads the configuration.
 fn load(global: &GlobalOptions) -> Result<Settings, ConfigError> {
+    load_with(global, Vec::new())
+}
+
+/// The same, with further settings of the command line.
+fn load_with(global: &GlobalOptions, more: Vec<(String, String)>) -> Result<Settings, ConfigError> {
     let environment = Environment::of_process();
     let file = global.config.clone().map_or_else(ConfigFile::default, ConfigFile::Required);
-    crate::config::load(&Sources { file, environment, flags: global.settings() })
+    let flags = global.settings().into_iter().chain(more).collect();
+    crate::config::load(&Sources { file, environment, flags })
 }
 
 fn prepare(cli: &Cli) -> anyhow::Result<CommandContext> {
     let environment = Environment::of_process();
     let no_color = environment.variables.get("NO_COLOR").map(String::as_str);
     let may_colour = may_colour(cli.global.no_color, no_color);
-    let settings = load(&cli.global)?;
+    let more = match &cli.command {
+        Command::Fleet(arguments) => arguments.broker.settings(),
+        _ => Vec::new(),
+    };
+    let settings = load_with(&cli.global, more)?;
     let format = match settings.log_format {
         LogFormat::Auto => telemetry::Format::Auto,
         LogFormat::Text => telemetry::Format::Text,
@@ -166,8 +179,14 @@ const fn level(level: LogLevel) -> tracing::Level {
 }
 
 fn terminal_width() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
-    (size.ws_col > 0).then(|| usize::from(size.ws_col))
+    terminal_size().0
+}
+
+/// Columns and lines of the terminal.
+fn terminal_size() -> (Option<usize>, Option<usize>) {
+    let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout()) else { return (None, None) };
+    let known = |number: u16| (number > 0).then(|| usize::from(number));
+    (known(size.ws_col), known(size.ws_row))
 }
 
 /// Names from the command line: none means all watched containers.
@@ -234,9 +253,14 @@ fn waits_for(busy: &[Subject]) {
 
 /// Prints to standard output. A closed pipe (`| head`) is no error.
 fn print(text: &str) -> anyhow::Result<()> {
+    print_raw(&harmless_page(text))
+}
+
+/// The same for a text that moves the cursor.
+fn print_raw(text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     let mut output = std::io::stdout().lock();
-    match output.write_all(harmless_page(text).as_bytes()).and_then(|()| output.flush()) {
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
     }

@@ -12,6 +12,7 @@ mod check;
 mod container;
 mod event;
 mod fleet;
+mod fleet_overview;
 mod history;
 mod plan;
 mod quota;
@@ -25,6 +26,9 @@ pub use check::{CheckDocument, IgnoredLabelsRow};
 pub use container::ContainerRow;
 pub use event::{EventDocument, EventRow, PullProgressDocument, TriggerDocument};
 pub use fleet::{AgentMessage, ContainerMessage, EventMessage};
+pub use fleet_overview::{
+    FleetContainerRow, FleetDeviceRow, FleetDocument, FleetRolloutRow, FleetStopRow,
+};
 pub use history::{HistoryDocument, UpdateRow};
 pub use plan::PlanRow;
 pub use quota::QuotaRow;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::core::text::harmless_json;
-use crate::documents::{CheckDocument, HistoryDocument, StatusDocument};
+use crate::documents::{CheckDocument, FleetDocument, HistoryDocument, StatusDocument};
 
 /// The document of `check --json` and `update --dry-run --json`.
 ///
@@ -27,6 +27,14 @@ pub fn history_json(history: &HistoryDocument) -> serde_json::Result<String> {
 /// Never in practice: nothing in the document is beyond JSON.
 pub fn status_json(status: &StatusDocument) -> serde_json::Result<String> {
     pretty(status)
+}
+
+/// The document of `fleet --json`.
+///
+/// # Errors
+/// Never in practice: nothing in the document is beyond JSON.
+pub fn fleet_json(fleet: &FleetDocument) -> serde_json::Result<String> {
+    pretty(fleet)
 }
 
 fn pretty(document: &impl Serialize) -> serde_json::Result<String> {

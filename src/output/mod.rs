@@ -5,8 +5,10 @@
 //! log) is made harmless for a terminal before it is shown.
 
 mod check;
+mod fleet;
 mod history;
 mod json;
+mod live;
 mod plan;
 mod progress;
 mod screen;
@@ -19,8 +21,10 @@ mod text;
 mod transcript;
 
 pub use check::{check, ignored_labels, quotas};
+pub use fleet::{FleetPage, fleet, stop_scope, stopped};
 pub use history::history;
-pub use json::{check_json, history_json, status_json};
+pub use json::{check_json, fleet_json, history_json, status_json};
+pub use live::LivePage;
 pub use plan::dry_run;
 pub use screen::{Screen, may_colour};
 pub use sentence::{bytes, change, ended, seconds, together};

@@ -11,6 +11,7 @@ const GAP: usize = 2;
 pub const INDENT: &str = "    ";
 
 /// A column.
+#[derive(Clone)]
 pub struct Column {
     pub title: &'static str,
     /// The smallest useful width in characters; `None`: it is never shortened.

@@ -39,6 +39,25 @@ fn wrong_arguments_are_reported_with_the_usage() {
     golden::compare("wrong-words", &page);
 }
 
+#[test]
+fn a_fleet_needs_a_broker() {
+    let fixture = Fixture::new("");
+    let mut page = String::new();
+    for words in [
+        "fleet",
+        "fleet go",
+        "fleet --url broker.lan stop",
+        "fleet --url mqtts://broker.lan --fleet a/b",
+        "fleet --json stop",
+        "fleet --cert-file client.crt",
+        "fleet stop Shop/Till",
+    ] {
+        page.push_str(&fixture.run_without_changes(words, &mut fixture.command(words)));
+        page.push('\n');
+    }
+    golden::compare("fleet-without-broker", &page);
+}
+
 /// The output of the command on a terminal of 80 columns.
 fn on_a_terminal(fixture: &Fixture, words: &str, variables: &[(&str, &str)]) -> String {
     let mut script = std::process::Command::new("script");

@@ -15,5 +15,11 @@ fn every_command_explains_itself_with_an_example() {
         let page = command.render_long_help().to_string();
         assert!(page.contains("Example"), "{name} has no example");
         compare_within(&name, &page, 100);
+        for below in command.get_subcommands_mut().filter(|it| it.get_name() != "help") {
+            let name = format!("{name}-{}", below.get_name());
+            let page = below.render_long_help().to_string();
+            assert!(page.contains("Example"), "{name} has no example");
+            compare_within(&name, &page, 100);
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 mod api;
 mod fixtures;
+mod fleet;
 mod golden;
 mod help;
 mod log;

@@ -9,7 +9,9 @@ mod support;
 
 mod announcements;
 mod bridge;
+mod command;
 mod commands;
 mod member;
 mod rollout;
 mod state;
+mod story;

@@ -14,8 +14,8 @@ use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
 use pilotfish::core::subject::Subject;
 use pilotfish::core::update::history::Outcome;
 use pilotfish::documents::{
-    CheckDocument, ContainerRow, HistoryDocument, IgnoredLabelsRow, InFlightRow, StatusDocument,
-    UpdateRow,
+    CheckDocument, ContainerRow, FleetDocument, HistoryDocument, IgnoredLabelsRow, InFlightRow,
+    StatusDocument, UpdateRow,
 };
 use pilotfish::metrics::catalogue;
 
@@ -151,6 +151,23 @@ fn the_program_has_the_promised_metrics_and_no_others() {
     assert_eq!(names, METRICS);
 }
 
+/// A fleet with everything in it.
+fn fleet() -> FleetDocument {
+    let rest = serde_json::json!({
+        "fleet": "", "missing": 0, "ignored": 0,
+        "stop": {"references": [], "why": null, "by": null},
+        "devices": [{
+            "device": "", "online": null, "version": null, "last_check": null, "error": null,
+            "containers": [{"container": "", "image": "", "verdict": "update", "busy": false}],
+        }],
+        "rollouts": [{
+            "reference": "", "digest": format!("sha256:{}", "0".repeat(64)), "runs": 0,
+            "updating": 0, "waiting": 0, "refused": 0, "ok": 0, "bad": 0, "stopped": false,
+        }],
+    });
+    serde_json::from_value(rest).unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// Field names as serde writes them, from documents with everything in them.
 fn fields_of_the_json() -> BTreeSet<String> {
     let row = ContainerRow {
@@ -183,6 +200,7 @@ fn fields_of_the_json() -> BTreeSet<String> {
         dependents: vec![String::new()],
     };
     let in_flight = InFlightRow { subject: Subject::container(""), step: None };
+    let fleet = fleet();
     let frame = CheckDocument {
         checked_at: DateTime::UNIX_EPOCH,
         containers: Vec::new(),
@@ -192,12 +210,17 @@ fn fields_of_the_json() -> BTreeSet<String> {
         serde_json::to_value(frame),
         serde_json::to_value(HistoryDocument { updates: Vec::new() }),
         serde_json::to_value(StatusDocument::new("", 0, &Snapshot::default())),
+        serde_json::to_value(&fleet),
+        serde_json::to_value(&fleet.stop),
     ];
     let rows = [
         serde_json::to_value(row),
         serde_json::to_value(ignored_labels),
         serde_json::to_value(update),
         serde_json::to_value(in_flight),
+        serde_json::to_value(&fleet.devices[0]),
+        serde_json::to_value(&fleet.devices[0].containers[0]),
+        serde_json::to_value(&fleet.rollouts[0]),
     ];
     let fields = |document: serde_json::Value| document.as_object().cloned().unwrap_or_default();
     let documents = frames.into_iter().chain(rows).filter_map(Result::ok);

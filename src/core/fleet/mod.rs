@@ -26,5 +26,9 @@ pub mod verdict;
 pub mod votes;
 pub mod waves;
 
+// The whole fleet, as its operator sees it.
+pub mod overview;
+pub mod overview_rollouts;
+
 #[cfg(test)]
 mod simulation_tests;

@@ -51,15 +51,10 @@ impl StopMemory {
         self.message.as_ref().filter(|stop| stop.scope != StopScope::Nothing)
     }
 
-    /// The stop that concerns this reference. The tag counts, as it does for announcements.
+    /// The stop that concerns this reference.
     #[must_use]
     pub fn of(&self, reference: &Reference) -> Option<&FleetStop> {
-        let is_same = |it: &Reference| it.same_repository(reference) && it.tag == reference.tag;
-        self.message.as_ref().filter(|stop| match &stop.scope {
-            StopScope::Nothing => false,
-            StopScope::All => true,
-            StopScope::References(references) => references.iter().any(is_same),
-        })
+        self.message.as_ref().filter(|stop| stop.concerns(reference))
     }
 }
 

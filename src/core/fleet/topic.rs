@@ -203,6 +203,25 @@ impl Topics {
     }
 }
 
+/// What an observer of the whole fleet hears, below the fleet's name. A broker may drop retained
+/// messages if there are very many, so the rows, which are the most, come last.
+const OBSERVED: [&str; 6] = [
+    "stop",
+    "device/+/online",
+    "device/+/agent",
+    "verdict/+/+",
+    "device/+/container/+",
+    "device/+/service/+",
+];
+
+impl Topics {
+    /// The filters of an observer of the whole fleet.
+    #[must_use]
+    pub fn observer_filters(&self) -> Vec<String> {
+        OBSERVED.iter().map(|filter| format!("{}{filter}", self.prefix)).collect()
+    }
+}
+
 fn read<T: FromStr>(level: &str) -> Option<T> {
     level.parse().ok()
 }

@@ -6,11 +6,13 @@
 
 mod wire;
 
+pub mod agent;
 pub mod announcement;
 pub mod build;
 pub mod command;
 pub mod presence;
 pub mod reply;
+pub mod row;
 pub mod stop;
 pub mod verdict;
 

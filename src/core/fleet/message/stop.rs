@@ -4,7 +4,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::core::docker::reference::Reference;
+use crate::core::docker::reference::{Reference, ReferenceError};
 use crate::core::fleet::message::{VERSION, wire};
 use crate::core::fleet::topic::whole_name;
 
@@ -38,6 +38,26 @@ pub struct FleetStop {
     pub by: Option<String>,
 }
 
+impl StopScope {
+    /// The stop of these references; of everything if there are none.
+    #[must_use]
+    pub fn of(references: Vec<Reference>) -> Self {
+        if references.is_empty() { Self::All } else { Self::References(references) }
+    }
+}
+
+/// A reference on the command line: it needs no tag, as `nginx` means `nginx:latest`.
+///
+/// # Errors
+/// It is no reference, or names a digest, which no device follows.
+pub fn stop_reference(text: &str) -> Result<Reference, String> {
+    let reference: Reference = text.parse().map_err(|error: ReferenceError| error.to_string())?;
+    match reference.digest {
+        None => Ok(reference),
+        Some(_) => Err("write the reference without its digest: a stop is for a tag".to_owned()),
+    }
+}
+
 /// One wrong entry makes the whole message wrong, so that a typo does not lift a stop for the
 /// reference that was meant.
 fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StopScope, D::Error> {
@@ -66,6 +86,29 @@ impl Serialize for FleetStop {
 }
 
 impl FleetStop {
+    /// Whether it stops this reference. The tag counts, as it does for announcements.
+    #[must_use]
+    pub fn concerns(&self, reference: &Reference) -> bool {
+        let is_same = |it: &Reference| it.same_repository(reference) && it.tag == reference.tag;
+        match &self.scope {
+            StopScope::Nothing => false,
+            StopScope::All => true,
+            StopScope::References(references) => references.iter().any(is_same),
+        }
+    }
+
+    /// What is stopped, for people and for JSON: `*` for everything.
+    #[must_use]
+    pub fn references(&self) -> Vec<String> {
+        match &self.scope {
+            StopScope::Nothing => Vec::new(),
+            StopScope::All => vec![ALL.to_owned()],
+            StopScope::References(references) => {
+                references.iter().filter_map(whole_name).take(STOP_REFERENCES_MAX).collect()
+            }
+        }
+    }
+
     /// The payload.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -73,14 +116,7 @@ impl FleetStop {
     }
 
     fn document(&self) -> Value {
-        let refs = match &self.scope {
-            StopScope::Nothing => Vec::new(),
-            StopScope::All => vec![ALL.to_owned()],
-            StopScope::References(references) => {
-                references.iter().filter_map(whole_name).take(STOP_REFERENCES_MAX).collect()
-            }
-        };
-        let mut document = json!({"v": VERSION, "refs": refs});
+        let mut document = json!({"v": VERSION, "refs": self.references()});
         if let Some(why) = &self.why {
             document["why"] = json!(wire::cut(why, wire::SENTENCE_LENGTH_MAX));
         }

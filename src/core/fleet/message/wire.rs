@@ -33,6 +33,20 @@ pub fn optional_text<'de, D: Deserializer<'de>, const MAX: usize>(
     Option::<String>::deserialize(deserializer)?.map(|text| check(text, MAX)).transpose()
 }
 
+/// A text of any length, cut to `MAX` characters.
+pub fn shortened<'de, D: Deserializer<'de>, const MAX: usize>(
+    deserializer: D,
+) -> Result<String, D::Error> {
+    Ok(cut(&String::deserialize(deserializer)?, MAX))
+}
+
+/// The same, or nothing.
+pub fn optional_shortened<'de, D: Deserializer<'de>, const MAX: usize>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(|text| cut(&text, MAX)))
+}
+
 /// A name of letters, digits, `.`, `_` and `-`.
 pub fn name<'de, D: Deserializer<'de>, T: std::str::FromStr>(
     deserializer: D,
