@@ -12,6 +12,7 @@ mod support;
 
 mod announcements;
 mod commands;
+mod home_assistant;
 mod member;
 mod rollout;
 mod state;
