@@ -116,7 +116,7 @@ torture: needs ## causes a fault at every call of a real agent; writes docs/reli
 soak: ## causes random faults in the model, for PILOTFISH_SEEDS seeds, and more pairs of crashes
 	PILOTFISH_SEEDS=$${PILOTFISH_SEEDS:-1000000} PILOTFISH_STRIDE=$${PILOTFISH_STRIDE:-10} $(CARGO) test --locked --test model -- --nocapture
 
-test-mqtt: needs ## kills the broker a thousand times under a connected device (ten minutes)
+test-mqtt: needs ## kills the broker a thousand times under a connected device (four minutes)
 	$(CARGO) test --locked --test mqtt -- --ignored --nocapture
 
 test-image: needs needs-dist ## tests the image for this machine, started as in the documentation (needs root)

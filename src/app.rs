@@ -138,8 +138,36 @@ pub fn fleet(
         discovery_prefix,
         fleet_size: roster.as_ref().map_or(1, Roster::size),
     };
-    let (broker, task, events) = MqttBroker::new(broker_settings(mqtt, &device));
+    let broker_settings = BrokerSettings {
+        last_will: Some(device.last_will()),
+        subscriptions: device.subscriptions(),
+        fleet_size: device.fleet_size,
+        ..broker_settings(mqtt, device.name.as_str())
+    };
+    let (broker, task, events) = MqttBroker::new(broker_settings);
     Ok(FleetConnection { broker, task, events, device })
+}
+
+/// The connection of a bridge to the broker.
+pub struct BridgeConnection {
+    pub broker: MqttBroker,
+    pub task: BrokerTask,
+    pub events: BrokerEvents,
+    pub topics: Topics,
+    /// Its name in announcements.
+    pub name: String,
+}
+
+/// The client ID of a bridge without `device.name`. With mutual TLS the broker uses the name in the
+/// certificate.
+const BRIDGE_NAME: &str = "bridge";
+
+/// The connection of a bridge to the broker of the settings, not yet begun.
+#[must_use]
+pub fn bridge(settings: &Settings, mqtt: &MqttSettings) -> BridgeConnection {
+    let name = settings.device_name.as_ref().map_or(BRIDGE_NAME, DeviceName::as_str).to_owned();
+    let (broker, task, events) = MqttBroker::new(broker_settings(mqtt, &name));
+    BridgeConnection { broker, task, events, topics: Topics::new(&mqtt.fleet), name }
 }
 
 /// The device as a member of its fleet.
@@ -184,7 +212,7 @@ fn device_name(settings: &Settings, host: &RealHost) -> anyhow::Result<DeviceNam
     })
 }
 
-fn broker_settings(mqtt: &MqttSettings, device: &FleetDevice) -> BrokerSettings {
+fn broker_settings(mqtt: &MqttSettings, client_id: &str) -> BrokerSettings {
     let login = mqtt.login.as_ref();
     BrokerSettings {
         ca_file: mqtt.ca_file.clone(),
@@ -194,10 +222,7 @@ fn broker_settings(mqtt: &MqttSettings, device: &FleetDevice) -> BrokerSettings 
             password_file: Some(password_file.clone()),
         }),
         keep_alive: mqtt.keep_alive,
-        last_will: Some(device.last_will()),
-        subscriptions: device.subscriptions(),
-        fleet_size: device.fleet_size,
-        ..BrokerSettings::new(mqtt.address.clone(), device.name.as_str())
+        ..BrokerSettings::new(mqtt.address.clone(), client_id)
     }
 }
 

@@ -38,6 +38,19 @@ Example:
   pilotfish run --log-level debug
   PILOTFISH_SCHEDULE_EVERY=5m pilotfish run";
 
+const BRIDGE_HELP: &str = "\
+Takes webhooks of registries and CI systems at webhook.address, and publishes each push as an \
+announcement to the fleet of mqtt.url. A sender gets 202 only after the broker took its message, and \
+503 while the broker is away.
+
+Needs no Engine and no state directory. /readyz says whether the broker is connected.";
+
+const BRIDGE_EXAMPLES: &str = "\
+Example:
+  pilotfish bridge --config /etc/pilotfish/bridge.toml
+  curl -H \"Authorization: Bearer $TOKEN\" -d '{\"v\":1,\"pushed\":[\"registry:443/shop/till:v1\"]}' \\
+    https://bridge:9789/v1/webhook";
+
 const CHECK_HELP: &str = "\
 For every watched container: the running digest, the offered digest, the verdict, and for every \
 `held` or `error` the reason and what to do about it. Writes nothing, pulls nothing.
@@ -204,6 +217,9 @@ pub enum Command {
     /// The agent: checks on schedule and updates by itself
     #[command(long_about = RUN_HELP, after_help = RUN_EXAMPLES)]
     Run,
+    /// Webhooks become messages to a fleet
+    #[command(long_about = BRIDGE_HELP, after_help = BRIDGE_EXAMPLES)]
+    Bridge,
     /// What is new, and what forbids an update
     #[command(long_about = CHECK_HELP, after_help = CHECK_EXAMPLES)]
     Check(CheckArguments),

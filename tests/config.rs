@@ -217,6 +217,19 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
         "listen.hosts" => "pi.example.com, pi.lan",
         "webhook.token_file" => "/elsewhere/token",
         "webhook.cert_file" | "webhook.key_file" => "/elsewhere/tls.pem",
+        "device.name" => "till-2",
+        "mqtt.url" => "mqtts://broker",
+        "mqtt.plain" | "mqtt.commands" => "true",
+        "mqtt.ca_file" | "mqtt.cert_file" | "mqtt.key_file" => "/elsewhere/mqtt.pem",
+        "mqtt.username" => "robot",
+        "mqtt.password_file" => "/elsewhere/password",
+        "mqtt.fleet" => "shop",
+        "mqtt.keep_alive" => "60s",
+        "mqtt.home_assistant" => "homeassistant",
+        "fleet.size" => "20",
+        "fleet.index" => "7",
+        "fleet.waves" => "day",
+        "fleet.patience" => "never",
         "log.format" => "text",
         "log.level" => "trace",
         unknown => panic!("no other value for {unknown}"),
@@ -224,8 +237,9 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
     for key in KEYS {
         // Some keys need another key too.
         let fixture = || {
-            let file =
-                "[webhook]\ntoken_file = \"/token\"\ncert_file = \"/c\"\nkey_file = \"/k\"\n";
+            let file = "[webhook]\ntoken_file = \"/token\"\ncert_file = \"/c\"\nkey_file = \"/k\"\n\
+                        [mqtt]\nurl = \"mqtts://b\"\ncert_file = \"/c\"\nkey_file = \"/k\"\n\
+                        username = \"u\"\npassword_file = \"/p\"\n[fleet]\nsize = 10\n";
             Fixture::new().file(file)
         };
         let by_variable = fixture().variable(&key.variable(), other(key.name)).settings();
@@ -332,7 +346,7 @@ fn an_unknown_key_is_reported_with_its_line_and_a_suggestion() {
         // The first wrong key is named first.
         (
             "zzz = 1\naaa = 1\n",
-            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, trust_image_labels, time_zone, schedule, pull, update, health, images, listen, webhook, compat, log, registries",
+            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, trust_image_labels, time_zone, schedule, pull, update, health, images, listen, webhook, device, mqtt, fleet, compat, log, registries",
         ),
     ] {
         assert_eq!(file_error(text), expected);
@@ -607,6 +621,22 @@ webhook.address =  (default)
 webhook.token_file =  (default)
 webhook.cert_file =  (default)
 webhook.key_file =  (default)
+device.name =  (default)
+mqtt.url =  (default)
+mqtt.plain = false (default)
+mqtt.ca_file =  (default)
+mqtt.cert_file =  (default)
+mqtt.key_file =  (default)
+mqtt.username =  (default)
+mqtt.password_file =  (default)
+mqtt.fleet = home (default)
+mqtt.keep_alive = 120s (default)
+mqtt.commands = false (default)
+mqtt.home_assistant =  (default)
+fleet.size = 0 (default)
+fleet.index =  (default)
+fleet.waves =  (default)
+fleet.patience = 24h (default)
 compat.watchtower = false (default)
 compat.scope =  (default)
 compat.lifecycle_hooks = false (default)
@@ -724,4 +754,27 @@ fn wrong_references_builds_and_files_of_webhooks_are_named() {
     let text = SENDER.replace("\"ci\"", "\"token\"");
     let text = format!("webhook.address = \"127.0.0.1:1\"\nwebhook.token_file = \"/t\"\n{text}");
     assert!(file_error(&text).contains("its sender has the name `token`"));
+}
+
+#[test]
+fn what_is_wrong_with_a_fleet_is_said_with_its_key() {
+    let broker = "[device]\nname = \"till-3\"\n[mqtt]\nurl = \"mqtts://broker\"\n";
+    for (text, expected) in [
+        ("[fleet]\nwaves = \"day\"\n".to_owned(), "fleet.waves needs a broker: set mqtt.url"),
+        ("[mqtt]\nurl = \"mqtt://broker\"\n".to_owned(), "use mqtts://, or set `plain = true`"),
+        ("[mqtt]\nurl = \"mqtts://a:b@broker\"\n".to_owned(), "logins and paths do not belong"),
+        (format!("{broker}cert_file = \"/c\"\n"), "mqtt.cert_file needs mqtt.key_file too"),
+        (format!("{broker}password_file = \"/c\"\n"), "needs mqtt.username too"),
+        (format!("{broker}keep_alive = \"1s\"\n"), "it is between 10s and 1h"),
+        (format!("{broker}fleet = \"a/b\"\n"), "`a/b` has the character `/`"),
+        (format!("{broker}home_assistant = \"#\"\n"), "`#` has the character `#`"),
+        (format!("{broker}[fleet]\nwaves = \"soon\"\n"), "`soon` is no wave"),
+        (format!("{broker}[fleet]\npatience = \"long\"\n"), "or write `never`"),
+        (format!("{broker}[fleet]\nindex = \"x\"\n"), "a number from 0 to fleet.size - 1"),
+        ("[device]\nname = \"a b\"\n".to_owned(), "`a b` has the character ` `"),
+    ] {
+        let error = file_error(&text);
+        assert!(error.contains(expected), "{text}: {error}");
+        assert!(!error.contains("a:b"), "{error}");
+    }
 }

@@ -18,6 +18,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use chrono::{DateTime, Utc};
 use prometheus::TEXT_FORMAT;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -95,6 +96,8 @@ pub struct ApiState {
     /// The heartbeat of that loop.
     pub heart: Heartbeat,
     pub metrics: Arc<Metrics>,
+    /// The time of day.
+    pub now: fn() -> DateTime<Utc>,
 }
 
 impl ApiState {
@@ -149,7 +152,7 @@ pub fn router(facts: ApiState) -> Router {
 }
 
 async fn metrics(State(facts): State<ApiState>) -> Response {
-    let text = facts.metrics.render(&facts.snapshot());
+    let text = facts.metrics.render(&facts.snapshot(), (facts.now)());
     ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
 }
 

@@ -71,7 +71,8 @@ pub struct Publication {
     pub expiry: Option<Duration>,
 }
 
-/// What became of a [`Publication`]. It may be dropped.
+/// What became of a [`Publication`]. It may be dropped. While events wait unread, no answer of the
+/// broker is read either: the task that reads the events must not wait for a receipt alone.
 #[derive(Debug)]
 pub struct Receipt(oneshot::Receiver<Result<(), NotTaken>>);
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::stop_on_signal;
 use crate::agent::{Agent, AgentHandle, Ask, Events, Heartbeat, RoundListener};
 use crate::api;
-use crate::app::{Listeners, RealPorts};
+use crate::app::{self, Listeners, RealPorts};
 use crate::core::decide::snapshot::Snapshot;
 use crate::fleet::FleetObserver;
 use crate::metrics::Metrics;
@@ -78,7 +78,7 @@ impl DaemonState {
     /// The data for the listen address.
     pub(super) fn facts(&self) -> api::ApiState {
         let (snapshot, heart) = (self.snapshot.subscribe(), self.heart.clone());
-        api::ApiState { snapshot, heart, metrics: self.metrics.clone() }
+        api::ApiState { snapshot, heart, metrics: self.metrics.clone(), now: app::now }
     }
 
     pub(super) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {

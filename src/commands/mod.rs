@@ -2,6 +2,7 @@
 //! prints; it decides nothing about a container.
 
 mod allow;
+mod bridge;
 mod config;
 mod healthcheck;
 mod self_update_helper;
@@ -115,6 +116,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let setting = prepare(&cli)?;
     match cli.command {
         Command::Run => Box::pin(run::run(setting)).await,
+        Command::Bridge => Box::pin(bridge::bridge(setting)).await,
         Command::Check(arguments) => check::check(&setting, arguments).await,
         Command::Update(arguments) => update::update(&setting, arguments).await,
         Command::Rollback(arguments) => rollback::roll_back(&setting, arguments.name).await,

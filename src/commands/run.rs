@@ -21,6 +21,18 @@ use crate::config::Settings;
 pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
     let (process, mut queue) = DaemonState::new()?;
     let process = Arc::new(process);
+    let shared = process.clone();
+    let serve = async |settings: &Settings| serve(settings, &shared, &mut queue).await;
+    serve_until_stopped(setting, process, serve).await
+}
+
+/// Serves with the settings of the command, and with each valid configuration that SIGHUP brings,
+/// until the process is stopped.
+pub(super) async fn serve_until_stopped(
+    setting: CommandContext,
+    process: Arc<DaemonState>,
+    mut serve: impl AsyncFnMut(&Settings) -> anyhow::Result<RunEnd>,
+) -> anyhow::Result<Exit> {
     let mut settings = setting.settings.clone();
     let (followed, mut wanted) = watch::channel(settings.clone());
     let tasks = TaskTracker::new();
@@ -29,7 +41,7 @@ pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
     tasks.spawn(systemd::tell(snapshot, heart, process.stop.clone()));
     let mut proven = None;
     let ended = loop {
-        match serve(&settings, &process, &mut queue).await {
+        match serve(&settings).await {
             Ok(RunEnd::Stopped) => break Ok(()),
             Ok(RunEnd::SelfUpdating) => {}
             Ok(RunEnd::Reload) => {

@@ -21,12 +21,18 @@ pub struct FleetSettings {
 }
 
 impl FleetSettings {
-    /// Reads the section `[fleet]`.
-    pub(super) fn read(effective: &Effective) -> Result<Self, ConfigError> {
+    /// Reads the section `[fleet]`. Without a broker no device could hear the canaries.
+    pub(super) fn read(effective: &Effective, has_broker: bool) -> Result<Self, ConfigError> {
+        let waves = |text: &str| match Waves::read(text) {
+            Ok(Some(_)) if !has_broker => {
+                Err("fleet.waves needs a broker: set mqtt.url".to_owned())
+            }
+            waves => waves.map_err(|error| error.to_string()),
+        };
         Ok(Self {
             size: effective.read("fleet.size", parse_size)?,
             index: effective.read("fleet.index", parse_index)?,
-            waves: effective.read("fleet.waves", Waves::read)?,
+            waves: effective.read("fleet.waves", waves)?,
             patience: effective.read("fleet.patience", str::parse)?,
         })
     }

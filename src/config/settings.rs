@@ -124,6 +124,7 @@ impl Settings {
         explained.extend(explain_docker(environment));
         explained.extend(tables.senders.explained.iter().cloned());
         explained.extend(tables.registries.explained);
+        let mqtt = MqttSettings::read(effective)?;
         Ok(Self {
             state_dir: effective.read("state_dir", parse_state_dir)?,
             docker_tls: DockerTls::from_environment(environment)?,
@@ -143,8 +144,8 @@ impl Settings {
             listen_hosts: effective.read("listen.hosts", parse_hosts)?,
             webhook: webhook::read(effective, &tables.senders)?,
             device_name: effective.read("device.name", parse_device_name)?,
-            mqtt: MqttSettings::read(effective)?,
-            fleet: FleetSettings::read(effective)?,
+            fleet: FleetSettings::read(effective, mqtt.is_some())?,
+            mqtt,
             watchtower: read_watchtower(effective)?,
             log_format: effective.read("log.format", |text| choose(text, LOG_FORMATS))?,
             log_level: effective.read("log.level", |text| choose(text, LOG_LEVELS))?,

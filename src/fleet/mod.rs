@@ -31,6 +31,10 @@ mod commands;
 // One agent at one broker: the loop that connects all of it.
 mod session;
 
+// Webhooks become messages.
+mod bridge;
+
+pub use bridge::BrokerSink;
 pub use device::FleetDevice;
 pub use session::serve;
 

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use prometheus::core::Collector;
 use prometheus::{
     Error, GaugeVec, Histogram, HistogramOpts, IntCounterVec, Opts, Registry, TextEncoder,
@@ -145,12 +146,12 @@ impl Metrics {
 
     /// All metrics in the text format of Prometheus, version 0.0.4, ordered by name.
     #[must_use]
-    pub fn render(&self, snapshot: &Snapshot) -> String {
+    pub fn render(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> String {
         let updates = |container: &str, outcome: Outcome| {
             self.updates.with_label_values(&[container, outcome.word()]).get()
         };
         let mut families = self.registry.gather();
-        families.extend(present::families(snapshot, updates));
+        families.extend(present::families(snapshot, now, updates));
         families.sort_by(|one, other| one.name().cmp(other.name()));
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&families, &mut text) {
@@ -205,7 +206,7 @@ mod tests {
         for number in 0..REGISTRIES_MAX * 3 {
             metrics.request(&format!("registry-{number}"), "200");
         }
-        let page = metrics.render(&Snapshot::default());
+        let page = metrics.render(&Snapshot::default(), DateTime::UNIX_EPOCH);
         let series = page.matches("pilotfish_registry_requests_total{").count();
         assert_eq!(series, REGISTRIES_MAX + 1);
         let others = format!("registry=\"other\"}} {}", REGISTRIES_MAX * 2);

@@ -21,7 +21,11 @@ type Series = BTreeMap<Vec<String>, f64>;
 
 /// All families from the snapshot. `updates` counts the updates of a container by outcome: those
 /// counters are shown for the containers that are watched now.
-pub fn families(snapshot: &Snapshot, updates: impl Fn(&str, Outcome) -> u64) -> Vec<MetricFamily> {
+pub fn families(
+    snapshot: &Snapshot,
+    now: DateTime<Utc>,
+    updates: impl Fn(&str, Outcome) -> u64,
+) -> Vec<MetricFamily> {
     let containers = || snapshot.reports.iter().filter_map(of_container);
     let alone = |value: f64| Series::from([(Vec::new(), value)]);
     let described = [
@@ -35,18 +39,21 @@ pub fn families(snapshot: &Snapshot, updates: impl Fn(&str, Outcome) -> u64) -> 
         (catalogue::UPDATE_IN_FLIGHT, alone(number(snapshot.in_flight.len()))),
         (catalogue::STUCK, alone(number(snapshot.stuck.len()))),
         (catalogue::SERVICE_DOWN, down(containers(), snapshot)),
-        (catalogue::ROLLOUT_PLACE, places(snapshot)),
-        (catalogue::FLEET_STOPPED, stopped(snapshot, Utc::now())),
+        (catalogue::ROLLOUT_PLACE, places(containers(), snapshot)),
+        (catalogue::FLEET_STOPPED, stopped(snapshot, now)),
     ];
     described.into_iter().filter_map(|(what, series)| family(&what, series)).collect()
 }
 
-fn places(snapshot: &Snapshot) -> Series {
-    let places = snapshot.fleet.iter().flat_map(|fleet| &fleet.places);
-    let of_container = |(subject, place): (&Subject, &u32)| {
-        Some((vec![subject.container_name()?.to_owned()], f64::from(*place)))
+fn places<'a>(
+    containers: impl Iterator<Item = (&'a str, &'a Report)>,
+    snapshot: &Snapshot,
+) -> Series {
+    let places = snapshot.fleet.as_ref().map(|fleet| &fleet.places);
+    let place = |(container, report): (&str, &Report)| {
+        Some((vec![container.to_owned()], f64::from(*places?.get(&report.subject)?)))
     };
-    places.filter_map(of_container).collect()
+    containers.filter_map(place).collect()
 }
 
 fn stopped(snapshot: &Snapshot, now: DateTime<Utc>) -> Series {

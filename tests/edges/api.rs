@@ -38,7 +38,7 @@ impl Served {
         let (agent, snapshot) = watch::channel(Arc::new(Snapshot::default()));
         let metrics = Arc::new(Metrics::new().expect("the catalogue is valid"));
         let heart = Heartbeat::default();
-        let facts = ApiState { snapshot, heart: heart.clone(), metrics };
+        let facts = ApiState { snapshot, heart: heart.clone(), metrics, now: pilotfish::app::now };
         let router = guarded(router(facts), AllowedHosts::new(Some("pi"), &[]));
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(serve(listener, router, limits, shutdown.clone()));

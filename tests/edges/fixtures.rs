@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::decide::report::{Report, Verdict};
-use pilotfish::core::decide::snapshot::{ActiveUpdate, Snapshot};
+use pilotfish::core::decide::snapshot::{ActiveUpdate, FleetSnapshot, Snapshot};
 use pilotfish::core::decide::versions::Versions;
 use pilotfish::core::docker::reference::Digest;
 use pilotfish::core::subject::Subject;
@@ -87,6 +87,12 @@ pub fn snapshot() -> Snapshot {
         in_flight: vec![ActiveUpdate { subject: Subject::container("web"), step: None }],
         stuck: vec![Subject::container("lamp")],
         refused: BTreeMap::from([(Subject::container("db"), 2), (Subject::container("gone"), 1)]),
+        fleet: Some(FleetSnapshot {
+            verdicts: Vec::new(),
+            stopped_since: Some(DateTime::UNIX_EPOCH - TimeDelta::seconds(90)),
+            discovery_left: None,
+            places: BTreeMap::from([(Subject::container("web"), 3)]),
+        }),
         ..Snapshot::default()
     }
 }

@@ -14,7 +14,9 @@ use pilotfish::metrics::{Metrics, catalogue};
 use crate::fixtures::{numbered, record, report, snapshot};
 use crate::golden;
 
-const DOCUMENTED: [(&str, &str, &[&str]); 17] = [
+const NOW: chrono::DateTime<chrono::Utc> = chrono::DateTime::UNIX_EPOCH;
+
+const DOCUMENTED: [(&str, &str, &[&str]); 22] = [
     ("pilotfish_build_info", "gauge", &["version", "target"]),
     ("pilotfish_checks_total", "counter", &["outcome"]),
     ("pilotfish_check_duration_seconds", "histogram", &[]),
@@ -36,6 +38,11 @@ const DOCUMENTED: [(&str, &str, &[&str]); 17] = [
     ("pilotfish_update_in_flight", "gauge", &[]),
     ("pilotfish_stuck", "gauge", &[]),
     ("pilotfish_service_down", "gauge", &["container"]),
+    ("pilotfish_mqtt_connected", "gauge", &[]),
+    ("pilotfish_mqtt_reconnects_total", "counter", &[]),
+    ("pilotfish_mqtt_refused_total", "counter", &["reason"]),
+    ("pilotfish_rollout_place", "gauge", &["container"]),
+    ("pilotfish_fleet_stopped_seconds", "gauge", &[]),
 ];
 
 /// Metrics with a value in every counter.
@@ -48,6 +55,8 @@ fn busy() -> Metrics {
     metrics.rate_limit_remaining("docker.io", 97);
     metrics.webhook("ghcr", "accepted");
     metrics.webhook("", "unauthorized");
+    metrics.mqtt_connected(true);
+    metrics.mqtt_refused("not_json");
     metrics.receive(&numbered(Event::Pulled { registry: "docker.io".into(), bytes: 4_100_000 }));
     let updated = Record { gap_seconds: Some(0.3), ..record("web", Outcome::Updated, None) };
     metrics.receive(&numbered(Event::UpdateEnded(Box::new(updated))));
@@ -69,7 +78,7 @@ fn label_names(page: &str) -> BTreeMap<&str, BTreeSet<String>> {
 
 #[test]
 fn every_documented_metric_is_scraped_and_no_other() {
-    let page = busy().render(&snapshot());
+    let page = busy().render(&snapshot(), NOW);
     let labels = label_names(&page);
     let types: BTreeMap<_, _> =
         page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
@@ -95,7 +104,7 @@ fn the_catalogue_equals_the_documentation() {
 
 #[test]
 fn a_whole_page_looks_like_this() {
-    let page = busy().render(&snapshot());
+    let page = busy().render(&snapshot(), NOW);
     let version = env!("CARGO_PKG_VERSION");
     let (before, after) = page.split_once("pilotfish_build_info{").expect("build info");
     let (build, after) = after.split_once('\n').expect("its end");
@@ -106,12 +115,12 @@ fn a_whole_page_looks_like_this() {
 #[test]
 fn the_series_of_a_container_that_is_gone_disappear() {
     let metrics = busy();
-    let with = metrics.render(&snapshot());
+    let with = metrics.render(&snapshot(), NOW);
     assert!(with.contains("container=\"web\"") && !with.contains("container=\"gone\""), "{with}");
     let mut later = snapshot();
     later.reports.retain(|report| report.subject.name != "web");
     later.in_flight.clear();
-    let without = metrics.render(&later);
+    let without = metrics.render(&later, NOW);
     assert!(!without.contains("\"web\""), "{without}");
     assert!(without.contains("pilotfish_update_in_flight 0\n"), "{without}");
 }
@@ -120,13 +129,13 @@ fn the_series_of_a_container_that_is_gone_disappear() {
 fn a_counter_outlives_the_absence_of_its_container() {
     let metrics = busy();
     let series = "pilotfish_updates_total{container=\"web\",outcome=\"updated\"} 1\n";
-    assert!(!metrics.render(&Snapshot::default()).contains("pilotfish_updates_total"));
-    assert!(metrics.render(&snapshot()).contains(series));
+    assert!(!metrics.render(&Snapshot::default(), NOW).contains("pilotfish_updates_total"));
+    assert!(metrics.render(&snapshot(), NOW).contains(series));
 }
 
 #[test]
 fn outcomes_that_never_happened_are_zero_so_that_the_first_one_is_visible() {
-    let page = busy().render(&snapshot());
+    let page = busy().render(&snapshot(), NOW);
     for outcome in ["rolled_back", "failed", "interrupted", "stuck"] {
         let series =
             format!("pilotfish_updates_total{{container=\"web\",outcome=\"{outcome}\"}} 0\n");
@@ -143,7 +152,7 @@ fn hostile() -> Snapshot {
 
 #[test]
 fn hostile_names_are_escaped_and_no_series_is_repeated() {
-    let page = busy().render(&hostile());
+    let page = busy().render(&hostile(), NOW);
     assert!(page.contains(r#"pilotfish_update_available{container="a\"b"} 1"#), "{page}");
     assert!(page.contains(r#"pilotfish_update_available{container="back\\slash"} 1"#), "{page}");
     assert!(page.contains(r#"pilotfish_update_available{container="new\nline 1"} 1"#), "{page}");
@@ -173,11 +182,11 @@ fn promtool(page: &str) -> (bool, String) {
 
 #[test]
 fn promtool_accepts_the_page() {
-    let fresh = Metrics::new().expect("the catalogue is valid").render(&Snapshot::default());
+    let fresh = Metrics::new().expect("the catalogue is valid").render(&Snapshot::default(), NOW);
     let pages = [
         ("fresh", fresh),
-        ("busy", busy().render(&snapshot())),
-        ("hostile", busy().render(&hostile())),
+        ("busy", busy().render(&snapshot(), NOW)),
+        ("hostile", busy().render(&hostile(), NOW)),
     ];
     for (name, page) in pages {
         assert_eq!(promtool(&page), (true, String::new()), "{name}: {page}");
@@ -186,7 +195,7 @@ fn promtool_accepts_the_page() {
 
 #[test]
 fn before_the_first_round_times_are_zero_and_not_missing() {
-    let page = Metrics::new().expect("the catalogue is valid").render(&Snapshot::default());
+    let page = Metrics::new().expect("the catalogue is valid").render(&Snapshot::default(), NOW);
     assert!(page.contains("pilotfish_last_success_timestamp_seconds 0\n"), "{page}");
     assert!(page.contains("pilotfish_checks_total{outcome=\"failed\"} 0\n"), "{page}");
 }
@@ -200,6 +209,6 @@ fn a_service_has_no_series_of_a_container() {
     let metrics = Metrics::new().expect("metrics");
     let ended = Record { subject: service, ..record("shop", Outcome::Updated, None) };
     metrics.receive(&numbered(Event::UpdateEnded(Box::new(ended))));
-    let page = metrics.render(&snapshot);
+    let page = metrics.render(&snapshot, NOW);
     assert!(page.contains("container=\"web\"") && !page.contains("shop\""), "{page}");
 }

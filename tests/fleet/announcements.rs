@@ -6,8 +6,8 @@ use pilotfish::core::docker::reference::Reference;
 use pilotfish::core::fleet::topic::ReferenceKey;
 use serde_json::{Value, json};
 
-use crate::broker::Mosquitto;
 use crate::member::{Member, Operator, SOON};
+use crate::support::broker::Mosquitto;
 use crate::support::command::wait_until;
 use crate::support::images::Release;
 

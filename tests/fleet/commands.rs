@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::broker::Mosquitto;
 use crate::member::{Member, Operator, SOON};
 use crate::support::agent::scrape;
+use crate::support::broker::Mosquitto;
 use crate::support::command::wait_until;
 use crate::support::images::Release;
 

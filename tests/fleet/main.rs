@@ -3,14 +3,12 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
-#[path = "../support/broker.rs"]
-#[expect(dead_code, reason = "the tests of the port use more of it")]
-mod broker;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test programs use more of the support code")]
 mod support;
 
 mod announcements;
+mod bridge;
 mod commands;
 mod home_assistant;
 mod member;

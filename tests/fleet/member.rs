@@ -7,8 +7,8 @@ use pilotfish::broker::BrokerEvent;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::broker::{BrokerClient, BrokerKind, Mosquitto};
 use crate::support::agent::Running;
+use crate::support::broker::{BrokerClient, BrokerKind, Mosquitto};
 use crate::support::command::wait_until;
 use crate::support::images::Release;
 use crate::support::registry::Published;

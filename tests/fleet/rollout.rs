@@ -9,7 +9,7 @@ use crate::support::registry::Published;
 /// Two devices with one release each, of the same digest, and which of them is the canary for it.
 struct Pair {
     members: Vec<Member>,
-    broker: crate::broker::Mosquitto,
+    broker: crate::support::broker::Mosquitto,
 }
 
 const NAMES: [&str; 2] = ["till-0", "till-1"];

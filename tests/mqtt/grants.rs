@@ -9,7 +9,8 @@ use pilotfish::broker::{BrokerEvent, Loss, NotTaken, ReasonCode, RefusedAct};
 use crate::support::broker::{BrokerClient, BrokerKind, Mosquitto};
 
 /// Everybody with a certificate.
-const NAMES: [&str; 6] = ["pi-1", "pi-2", "bridge", "operator", "home-assistant", "administrator"];
+const NAMES: [&str; 7] =
+    ["pi-1", "pi-2", "bridge", "viewer", "operator", "home-assistant", "administrator"];
 
 /// Long enough for all that is retained to arrive.
 const QUIET_TIME: Duration = Duration::from_millis(300);
@@ -20,30 +21,39 @@ type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
 const ADMIN: &str = "administrator";
 const HA: &str = "home-assistant";
 const OPS: &str = "operator";
+const VIEW: &str = "viewer";
 
 /// The patterns of the ACL hold for these two, too; the roles of dynamic security do not.
 const WITH_PATTERNS: [&str; 2] = ["bridge", HA];
 
-const ALL: &[&str] = &["pi-1", "pi-2", "bridge", OPS, HA, ADMIN];
+const ALL: &[&str] = &["pi-1", "pi-2", "bridge", VIEW, OPS, HA, ADMIN];
 
 /// The role table of docs/fleet.md.
 const ROWS: [Row; 21] = [
-    ("pilotfish/1/home/device/pi-1/online", &["pi-1", ADMIN], &[OPS, HA, ADMIN]),
-    ("pilotfish/1/home/device/pi-1/agent", &["pi-1", ADMIN], &[OPS, HA, ADMIN]),
-    ("pilotfish/1/home/device/pi-1/container/web", &["pi-1", ADMIN], &["pi-1", OPS, HA, ADMIN]),
-    ("pilotfish/1/home/device/pi-1/service/web", &["pi-1", ADMIN], &["pi-1", OPS, HA, ADMIN]),
-    ("pilotfish/1/home/device/pi-1/event", &["pi-1", ADMIN], &[OPS, HA, ADMIN]),
-    ("pilotfish/1/home/device/pi-1/reply", &["pi-1", ADMIN], &[OPS, HA, ADMIN]),
-    ("pilotfish/1/home/device/pi-2/container/web", &["pi-2", ADMIN], &["pi-2", OPS, HA, ADMIN]),
+    ("pilotfish/1/home/device/pi-1/online", &["pi-1", ADMIN], &[VIEW, OPS, HA, ADMIN]),
+    ("pilotfish/1/home/device/pi-1/agent", &["pi-1", ADMIN], &[VIEW, OPS, HA, ADMIN]),
+    (
+        "pilotfish/1/home/device/pi-1/container/web",
+        &["pi-1", ADMIN],
+        &["pi-1", VIEW, OPS, HA, ADMIN],
+    ),
+    ("pilotfish/1/home/device/pi-1/service/web", &["pi-1", ADMIN], &["pi-1", VIEW, OPS, HA, ADMIN]),
+    ("pilotfish/1/home/device/pi-1/event", &["pi-1", ADMIN], &[VIEW, OPS, HA, ADMIN]),
+    ("pilotfish/1/home/device/pi-1/reply", &["pi-1", ADMIN], &[VIEW, OPS, HA, ADMIN]),
+    (
+        "pilotfish/1/home/device/pi-2/container/web",
+        &["pi-2", ADMIN],
+        &["pi-2", VIEW, OPS, HA, ADMIN],
+    ),
     ("pilotfish/1/home/verdict/0123456789abcdef/pi-1", &["pi-1", ADMIN], ALL),
     ("pilotfish/1/home/verdict/0123456789abcdef/pi-2", &["pi-2", ADMIN], ALL),
-    ("pilotfish/1/home/command/pi-1/check", &[OPS, HA, ADMIN], &["pi-1", OPS, ADMIN]),
-    ("pilotfish/1/home/command/pi-1/update", &[OPS, HA, ADMIN], &["pi-1", OPS, ADMIN]),
-    ("pilotfish/1/home/command/pi-1/rollback", &[OPS, ADMIN], &["pi-1", OPS, ADMIN]),
-    ("pilotfish/1/home/command/pi-1/allow", &[OPS, ADMIN], &["pi-1", OPS, ADMIN]),
-    ("pilotfish/1/home/command/pi-2/check", &[OPS, HA, ADMIN], &["pi-2", OPS, ADMIN]),
+    ("pilotfish/1/home/command/pi-1/check", &[OPS, HA, ADMIN], &["pi-1", VIEW, OPS, ADMIN]),
+    ("pilotfish/1/home/command/pi-1/update", &[OPS, HA, ADMIN], &["pi-1", VIEW, OPS, ADMIN]),
+    ("pilotfish/1/home/command/pi-1/rollback", &[OPS, ADMIN], &["pi-1", VIEW, OPS, ADMIN]),
+    ("pilotfish/1/home/command/pi-1/allow", &[OPS, ADMIN], &["pi-1", VIEW, OPS, ADMIN]),
+    ("pilotfish/1/home/command/pi-2/check", &[OPS, HA, ADMIN], &["pi-2", VIEW, OPS, ADMIN]),
     ("pilotfish/1/home/announce/0123456789abcdef", &["bridge", ADMIN], ALL),
-    ("pilotfish/1/home/build/till", &["bridge", ADMIN], &[OPS, ADMIN]),
+    ("pilotfish/1/home/build/till", &["bridge", ADMIN], &[VIEW, OPS, ADMIN]),
     ("pilotfish/1/home/stop", &[OPS, ADMIN], ALL),
     ("pilotfish/1/shop/stop", &[], &[]),
     ("homeassistant/device/pi-1/config", &[HA], &[HA]),

@@ -29,6 +29,9 @@ const EVENT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often another port is tried: another program may take it before the broker does.
 const PORTS_MAX: usize = 5;
 
+/// The roles that have a name of their own in the ACL.
+pub const ROLES: [&str; 5] = ["bridge", "viewer", "operator", "home-assistant", "administrator"];
+
 /// The configurations of a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BrokerKind {
@@ -53,8 +56,8 @@ pub struct Mosquitto {
 }
 
 impl Mosquitto {
-    /// Starts a broker on 127.0.0.1. The names get certificates: `bridge`, `operator`,
-    /// `home-assistant` and `administrator` those of the roles, all others those of devices.
+    /// Starts a broker on 127.0.0.1. The names get certificates: those of [`ROLES`] for that role,
+    /// all others for a device.
     pub fn start(kind: BrokerKind, names: &[&str]) -> Self {
         Self::start_at(Ipv4Addr::LOCALHOST.into(), kind, names)
     }
@@ -74,9 +77,9 @@ impl Mosquitto {
         fs::create_dir(broker.path("data")).expect("a directory");
         broker.pki(&["init", "--broker", &ip.to_string(), "--broker", "localhost"]);
         for name in names {
-            match *name {
-                "bridge" | "operator" | "home-assistant" | "administrator" => broker.pki(&[name]),
-                device => broker.pki(&["device", device]),
+            match ROLES.contains(name) {
+                true => broker.pki(&[name]),
+                false => broker.pki(&["device", name]),
             };
         }
         broker

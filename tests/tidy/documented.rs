@@ -268,7 +268,8 @@ fn labels_in_prose_exist() {
                 let rest = &line[at..];
                 let end = rest.find(|c| !is_letter(c)).unwrap_or(rest.len());
                 let label = rest[..end].trim_end_matches('.');
-                let is_file = ["pilotfish.toml", "pilotfish.service"].contains(&label);
+                let is_file =
+                    ["pilotfish.toml", "pilotfish.service", "pilotfish.acl"].contains(&label);
                 if label != "pilotfish" && !is_file && !LABELS.contains(&label) {
                     findings.push(page.finding(index + 1, format!("there is no label `{label}`")));
                 }

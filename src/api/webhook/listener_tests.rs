@@ -112,7 +112,7 @@ async fn what_is_refused_never_reaches_the_receiver() {
     assert_eq!(send(&state, SECRET, "{}").await.0, 400);
     assert_eq!(send(&state, SECRET, r#"{"zen":"Keep it logically awesome."}"#).await.0, 200);
     assert!(state.sink.taken.lock().expect("a lock").is_empty());
-    let page = state.metrics.render(&Snapshot::default());
+    let page = state.metrics.render(&Snapshot::default(), chrono::DateTime::UNIX_EPOCH);
     for (sender, outcome) in
         [("", "unauthorized"), ("ci", "not_allowed"), ("ci", "unreadable"), ("ci", "nothing")]
     {

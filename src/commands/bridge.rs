@@ -1,0 +1,92 @@
+//! `pilotfish bridge`: webhooks of registries and CI become messages of the broker.
+
+use std::sync::Arc;
+
+use anyhow::bail;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::daemon::DaemonState;
+use super::run::serve_until_stopped;
+use super::servers::{listen_for_webhooks, serve_pages};
+use super::{CommandContext, Exit};
+use crate::agent::RunEnd;
+use crate::api;
+use crate::app::{self, BridgeConnection};
+use crate::broker::{BrokerEvent, BrokerEvents};
+use crate::config::Settings;
+use crate::fleet::{BrokerSink, FleetObserver};
+
+/// Serves webhooks until it is stopped. It needs no Engine and keeps nothing on disk. SIGHUP reads
+/// the configuration again.
+pub async fn bridge(setting: CommandContext) -> anyhow::Result<Exit> {
+    let (process, _) = DaemonState::new()?;
+    let process = Arc::new(process);
+    let shared = process.clone();
+    serve_until_stopped(setting, process, async |settings| serve(settings, &shared).await).await
+}
+
+/// Serves webhooks with these settings. Problems are found before anything listens.
+async fn serve(settings: &Settings, process: &DaemonState) -> anyhow::Result<RunEnd> {
+    settings.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    let Some(mqtt) = &settings.mqtt else {
+        bail!("a bridge needs a broker: set mqtt.url");
+    };
+    let Some(webhook) = &settings.webhook else {
+        bail!("a bridge needs an address for webhooks: set webhook.address");
+    };
+    let listener = match settings.listen_address {
+        Some(address) => Some(api::bind("listen.address", address).await?),
+        None => None,
+    };
+    let server = listen_for_webhooks(webhook).await?;
+    let BridgeConnection { broker, task, events, topics, name } = app::bridge(settings, mqtt);
+    let end = process.stop.child_token();
+    let tasks = TaskTracker::new();
+    if let Some(listener) = listener {
+        tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
+    }
+    let sink = BrokerSink { broker, topics, name };
+    server.serve(sink, app::hosts(settings), process.metrics(), &tasks, &end);
+    tasks.spawn(task.run(end.clone()));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "the bridge runs");
+    let observer = process.fleet_observer();
+    let ended = tokio::select! {
+        () = watch(events, process, &*observer, &end) => RunEnd::Stopped,
+        () = process.reload.notified() => RunEnd::Reload,
+    };
+    end.cancel();
+    tasks.close();
+    tasks.wait().await;
+    process.publish(|snapshot| snapshot.is_ready = false);
+    Ok(ended)
+}
+
+/// Shows the connection in the log, in the metrics and in `/readyz`, until the end.
+async fn watch(
+    mut events: BrokerEvents,
+    process: &DaemonState,
+    observer: &dyn FleetObserver,
+    end: &CancellationToken,
+) {
+    observer.connected(false);
+    while let Some(Some(event)) = end.run_until_cancelled(events.next()).await {
+        match event {
+            BrokerEvent::Connected => {
+                tracing::info!("connected to the broker");
+                observer.connected(true);
+                process.publish(|snapshot| snapshot.is_ready = true);
+            }
+            BrokerEvent::Lost(loss) => {
+                tracing::warn!("no connection to the broker: {loss}");
+                observer.connected(false);
+                process.publish(|snapshot| snapshot.is_ready = false);
+            }
+            BrokerEvent::Refused { topic, reason, .. } => {
+                tracing::warn!("the broker refuses a message on {topic}: {reason}");
+                observer.refused(&format!("broker_{}", reason.0));
+            }
+            BrokerEvent::Subscribed | BrokerEvent::Message(_) => {}
+        }
+    }
+}
