@@ -14,6 +14,9 @@ use crate::core::subject::Subject;
 /// next one (`discovery.py`: "queuing update" returns at the first component that is not done).
 const DESCRIPTION_PAUSE: Duration = Duration::from_secs(5);
 
+/// Most marks for removal. A day with more removed containers leaves some entities behind.
+const MARKS_MAX: usize = 4096;
+
 /// The description of this device for Home Assistant.
 #[derive(Debug)]
 pub(super) struct ToldDescription {
@@ -50,6 +53,7 @@ impl ToldDescription {
     pub(super) fn connected(&mut self) {
         self.told.clear();
         self.quiet_until = None;
+        self.due = None;
     }
 
     /// Everything is told again. The marks were there long enough.
@@ -76,6 +80,9 @@ impl ToldDescription {
         self.gone.extend(gone);
         self.gone.extend(self.described.difference(subjects).cloned());
         self.gone.retain(|subject| !subjects.contains(subject));
+        while self.gone.len() > MARKS_MAX {
+            self.gone.pop_last();
+        }
         self.due = None;
         let now = Instant::now();
         if let Some(until) = self.quiet_until.filter(|until| now < *until) {
@@ -188,7 +195,7 @@ mod tests {
     async fn a_mark_stays_until_everything_is_told_again() {
         let (broker, device) = (Recorder::default(), device());
         let mut told = ToldDescription::new(&device).expect("a description");
-        let mut tell = |told: &mut ToldDescription, names: &[&str], gone: &[&str]| {
+        let tell = |told: &mut ToldDescription, names: &[&str], gone: &[&str]| {
             told.tell(&broker, &device, &subjects(names), subjects(gone), EXPIRY);
             broker.updates()
         };
@@ -209,7 +216,7 @@ mod tests {
     async fn changes_that_come_fast_are_one_message() {
         let (broker, device) = (Recorder::default(), device());
         let mut told = ToldDescription::new(&device).expect("a description");
-        let mut tell = |told: &mut ToldDescription, names: &[&str], gone: &[&str]| {
+        let tell = |told: &mut ToldDescription, names: &[&str], gone: &[&str]| {
             told.tell(&broker, &device, &subjects(names), subjects(gone), EXPIRY);
             broker.count()
         };

@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::broker::Mosquitto;
 use crate::member::{Member, Operator, settings};
+use crate::support::broker::Mosquitto;
 use crate::support::images::Release;
 
 const CONFIG: &str = "homeassistant/device/till-1/config";
