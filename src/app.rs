@@ -18,6 +18,7 @@ use crate::config::{DockerHost, MqttSettings, RegistryHostSettings, Settings};
 use crate::core::decide::EngineEndpoint;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::docker::authority::in_brackets;
+use crate::core::fleet::home_assistant;
 use crate::core::fleet::names::DeviceName;
 use crate::core::fleet::place::Roster;
 use crate::core::fleet::state::FleetMembership;
@@ -130,7 +131,7 @@ pub fn fleet(
     mqtt: &MqttSettings,
     boot: u64,
 ) -> anyhow::Result<FleetConnection> {
-    let FleetMembership { device: name, roster, rollout, .. } =
+    let FleetMembership { device: name, roster, rollout, discovery_prefix, .. } =
         membership(settings, mqtt, &RealHost::default())?;
     let device = FleetDevice {
         topics: Topics::new(&mqtt.fleet),
@@ -139,6 +140,7 @@ pub fn fleet(
         boot,
         takes_commands: mqtt.commands,
         is_staged: rollout.is_some(),
+        discovery_prefix,
         fleet_size: roster.as_ref().map_or(1, Roster::size),
     };
     let broker_settings = BrokerSettings {
@@ -180,9 +182,16 @@ fn membership(
     host: &RealHost,
 ) -> anyhow::Result<FleetMembership> {
     let device = device_name(settings, host)?;
+    if mqtt.home_assistant.is_some() && !home_assistant::takes_name(&device) {
+        bail!(
+            "Home Assistant does not find a device with a dot in its name, {device}: set \
+             device.name, or empty mqtt.home_assistant"
+        );
+    }
     Ok(FleetMembership {
         fleet: mqtt.fleet.clone(),
         takes_commands: mqtt.commands,
+        discovery_prefix: mqtt.home_assistant.clone(),
         roster: settings.fleet.roster(&device)?,
         rollout: settings.fleet.rollout(&device).map_err(anyhow::Error::msg)?,
         device,

@@ -57,6 +57,7 @@ impl Fleet {
         FleetSnapshot {
             verdicts: self.state.verdicts(),
             stopped_since: self.state.stopped_for().and_then(since),
+            discovery_left: self.state.discovery_left().map(str::to_owned),
             places: self.waiting.iter().filter_map(place).collect(),
         }
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{ContainerRow, EventDocument, EventRow, InFlightRow, TriggerDocument, rounded};
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::decide::snapshot::Snapshot;
+use crate::core::decide::versions::ShownVersions;
 use crate::core::subject::{self, Subject};
 use crate::core::update::Step;
 use crate::core::update::event::NumberedEvent;
@@ -74,6 +75,13 @@ pub struct ContainerMessage {
     pub v: u32,
     #[serde(flatten)]
     pub row: ContainerRow,
+    /// The version of the running image, for people: the one that the image states, else the first
+    /// 12 digits of its digest. It is equal to `latest_version` exactly if there is no other image.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The version of the offered image, in the same way.
+    #[serde(default)]
+    pub latest_version: Option<String>,
     /// Whether an update of it is in flight.
     pub busy: bool,
     /// The step that the update is at; absent before its first step.
@@ -88,9 +96,12 @@ impl ContainerMessage {
     pub fn new(report: &Report, snapshot: &Snapshot, percent: Option<u8>) -> Self {
         let update = snapshot.in_flight.iter().find(|update| update.subject == report.subject);
         let step = update.and_then(|update| update.step);
+        let ShownVersions { running: version, offered: latest_version } = report.shown_versions();
         Self {
             v: VERSION,
             row: ContainerRow::from(report),
+            version,
+            latest_version,
             busy: update.is_some(),
             step,
             percent: percent.filter(|_| step == Some(Step::Pull)),

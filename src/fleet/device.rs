@@ -24,6 +24,8 @@ pub struct FleetDevice {
     pub takes_commands: bool,
     /// Whether rollouts are staged, so that the verdicts of other devices matter.
     pub is_staged: bool,
+    /// The discovery prefix of Home Assistant; absent without it.
+    pub discovery_prefix: Option<String>,
     /// How many devices may come back to the broker at the same time.
     pub fleet_size: u32,
 }

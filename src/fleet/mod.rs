@@ -10,6 +10,7 @@
 //!        ── Message ────> AgentHandle: FleetNews, which decides what follows from it:
 //!                         looks ─────────────────> AgentHandle: CheckPushed
 //!                         commands ──────────────> AgentHandle: check, update, rollback, allow
+//!                told ────────────────────────> PREFIX/device/ID/config, for Home Assistant
 //! AgentHandle: events ──> sequence ──────────────> device/ID/event, device/ID/reply
 //! ```
 
@@ -19,6 +20,8 @@ mod device;
 mod state;
 // What of them must be told anew.
 mod told;
+// What Home Assistant was told.
+mod home_assistant;
 // Messages that must arrive one after the other: events and replies.
 mod sequence;
 // The looks that announcements ask for.

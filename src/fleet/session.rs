@@ -67,6 +67,7 @@ pub async fn serve(
                 None => break,
             },
             () = at(session.looks.next()) => session.look(),
+            () = at(session.state.description_due()) => session.tell(),
             () = at(session.stop_awaited) => session.miss_stop(),
             () = sleep_until(session.state.repeat_at()) => session.repeat(),
             Some(done) = session.tasks.join_next() => session.done(done.ok().flatten()),
@@ -141,6 +142,7 @@ impl<B: Broker> FleetSession<B> {
                 tracing::info!(device = %self.device.name, "connected to the broker");
                 self.observer.connected(true);
                 self.state.connected(&self.broker);
+                self.state.clear_description(&self.broker, &self.agent.snapshot());
                 self.tell();
                 self.ask(FleetNews::Connected(true));
             }
@@ -192,7 +194,7 @@ impl<B: Broker> FleetSession<B> {
 
     /// Tells everything again.
     fn repeat(&mut self) {
-        self.state.forget();
+        self.state.repeat();
         self.tell();
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::device::FleetDevice;
+use super::home_assistant::{self, ToldDescription};
 use super::state::{Percents, messages};
 use crate::broker::{Broker, Publication};
 use crate::core::decide::snapshot::Snapshot;
@@ -38,6 +39,8 @@ pub(super) struct ToldState {
     told: BTreeMap<Topic, Vec<u8>>,
     /// Rows that the broker had retained from before, which this connection has not told.
     stale: BTreeSet<Topic>,
+    /// The description of the device; absent without Home Assistant.
+    description: Option<ToldDescription>,
     percents: Percents,
     /// When the progress of each pull was told last.
     progress_told: BTreeMap<Subject, Instant>,
@@ -47,6 +50,7 @@ pub(super) struct ToldState {
 impl ToldState {
     pub(super) fn new(device: FleetDevice) -> Self {
         Self {
+            description: ToldDescription::new(&device),
             device,
             is_connected: false,
             told: BTreeMap::new(),
@@ -66,6 +70,11 @@ impl ToldState {
         self.repeat_at
     }
 
+    /// When a change must be told to Home Assistant that came too early.
+    pub(super) fn description_due(&self) -> Option<Instant> {
+        self.description.as_ref().filter(|_| self.is_connected)?.due()
+    }
+
     /// There is a connection: the broker may have forgotten everything.
     pub(super) fn connected(&mut self, broker: &impl Broker) {
         self.is_connected = true;
@@ -74,6 +83,9 @@ impl ToldState {
         // Without an expiry, as that of the last will, which takes its place.
         self.publish(broker, &topic, self.device.presence(PresenceState::Online), None);
         self.forget();
+        if let Some(description) = &mut self.description {
+            description.connected();
+        }
     }
 
     /// The agent ends: the device is offline, and not only after the delay of the last will.
@@ -82,8 +94,15 @@ impl ToldState {
         self.publish(broker, &topic, self.device.presence(PresenceState::Offline), None);
     }
 
-    /// Everything must be told again.
-    pub(super) fn forget(&mut self) {
+    /// Everything must be told again, before it expires.
+    pub(super) fn repeat(&mut self) {
+        self.forget();
+        if let Some(description) = &mut self.description {
+            description.repeat();
+        }
+    }
+
+    fn forget(&mut self) {
         self.told.clear();
         self.repeat_at = Instant::now() + STATE_REPEAT_TIME;
     }
@@ -132,18 +151,34 @@ impl ToldState {
                 self.publish(broker, topic, payload.clone(), Some(STATE_EXPIRY_TIME));
             }
         }
-        for topic in self.told.keys().filter(|topic| !now.contains_key(topic)) {
-            self.clear(broker, topic);
-        }
+        let told = std::mem::take(&mut self.told);
+        let mut gone: BTreeSet<Topic> = told.into_keys().collect();
         // Before the first round not all containers are known: none of them is gone.
         if snapshot.last_check.is_some() {
-            for topic in std::mem::take(&mut self.stale) {
-                if !now.contains_key(&topic) {
-                    self.clear(broker, &topic);
-                }
-            }
+            gone.append(&mut self.stale);
+        }
+        gone.retain(|topic| !now.contains_key(topic));
+        // State first, then its description: Home Assistant shows the state at once. A row is
+        // cleared last, because after a crash it shows what must be removed.
+        if snapshot.last_check.is_some()
+            && let Some(description) = &mut self.description
+        {
+            let subjects = now.keys().filter_map(Topic::subject).collect();
+            let gone = gone.iter().filter_map(Topic::subject).collect();
+            description.tell(broker, &self.device, &subjects, gone, STATE_EXPIRY_TIME);
+        }
+        for topic in &gone {
+            self.clear(broker, topic);
         }
         self.told = now;
+    }
+
+    /// Removes what an earlier run has told to a Home Assistant with another prefix.
+    pub(super) fn clear_description(&self, broker: &impl Broker, snapshot: &Snapshot) {
+        let prefix = snapshot.fleet.as_ref().and_then(|fleet| fleet.discovery_left.as_ref());
+        if let Some(prefix) = prefix {
+            home_assistant::clear(broker, &self.device, prefix);
+        }
     }
 
     fn clear(&self, broker: &impl Broker, topic: &Topic) {

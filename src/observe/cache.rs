@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::quota::{Queue, QuotaRequest};
 use crate::core::decide::offer::Offer;
+use crate::core::docker::image_version::StatedVersion;
 use crate::core::docker::inspect;
 use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::policy::own_labels::{Labels, has_policy, policy_alone};
@@ -71,6 +72,8 @@ pub struct KnownImage {
     pub tags: Vec<String>,
     /// Its labels that concern Pilotfish.
     pub labels: Labels,
+    /// What its labels state about its version.
+    pub version: Option<Box<StatedVersion>>,
     /// Its platform; absent if the image is known only from the list.
     pub platform: Option<Platform>,
 }
@@ -299,10 +302,12 @@ impl KnownImage {
             let names = names.into_iter().flatten().filter_map(Value::as_str);
             names.map(str::to_owned).collect()
         };
+        let labels = inspect::labels(document);
         Self {
             repo_digests: names("/RepoDigests"),
             tags: names("/RepoTags"),
-            labels: policy_alone(inspect::labels(document)),
+            version: StatedVersion::of_labels(&labels),
+            labels: policy_alone(labels),
             platform: Some(inspect::platform(document)),
         }
     }
@@ -310,7 +315,9 @@ impl KnownImage {
     /// The facts of a row of the list, and the image's ID.
     fn listed(image: ImageFacts) -> (String, Self) {
         let ImageFacts { id, tags, repo_digests, labels } = image;
-        (id, Self { repo_digests, tags, labels: policy_alone(labels), platform: None })
+        let version = StatedVersion::of_labels(&labels);
+        let labels = policy_alone(labels);
+        (id, Self { repo_digests, tags, labels, version, platform: None })
     }
 }
 
@@ -357,14 +364,7 @@ mod tests {
     fn offer(name: &str, layers: usize) -> Offer {
         let digest = Digest::of(name.as_bytes());
         let layer = Layer { digest: digest.clone(), size: 1, packing: Compression::Common };
-        Offer {
-            index: digest.clone(),
-            manifest: digest.clone(),
-            config: digest,
-            platform: Platform::default(),
-            layers: vec![layer; layers],
-            diff_ids: Vec::new(),
-        }
+        Offer { layers: vec![layer; layers], ..Offer::of_local(&Value::Null, digest, None) }
     }
 
     fn keep(cache: &mut Cache, name: &str, layers: usize) {

@@ -283,6 +283,7 @@ fn running(
         is_written_as_id(&container.from.image, &listed.image_id, &image.tags);
     if let Some(reference) = reference {
         running.origin = origin_of((container, image), &running, reference, memory);
+        running.version = image.version.as_ref().and_then(|stated| stated.own(reference).cloned());
     }
     if container.from.manifest.is_some() {
         // On the containerd image store an ID is a digest. It is used if the image has no name

@@ -94,11 +94,15 @@ pub async fn local_tags<'a>(
         let Ok(reference) = &observation.reference else { continue };
         let name = reference.local_name();
         let answer = engine.inspect_image(&name).await;
-        observation.offered = offered_here(&name, answer);
+        observation.offered = offered_here(&name, reference, answer);
     }
 }
 
-fn offered_here(name: &str, answer: Result<Option<Value>, EngineError>) -> Offered {
+fn offered_here(
+    name: &str,
+    reference: &Reference,
+    answer: Result<Option<Value>, EngineError>,
+) -> Offered {
     let image = match answer {
         Ok(Some(image)) => image,
         Ok(None) => {
@@ -110,7 +114,10 @@ fn offered_here(name: &str, answer: Result<Option<Value>, EngineError>) -> Offer
         }
     };
     match inspect::id(&image).parse() {
-        Ok(id) => Offered::Image(Box::new(Offer::of_local(&image, id, None))),
+        Ok(id) => {
+            let offer = Offer::of_local(&image, id, None).with_version_of(&image, reference);
+            Offered::Image(Box::new(offer))
+        }
         Err(_) => {
             let detail = format!("the ID of {name} is not a digest");
             Offered::Unknown(LookupError::new(Reason::EngineError, detail))

@@ -52,7 +52,7 @@ impl<'a> Resolution<'a> {
                 Document::Manifest(manifest) => {
                     let configuration = self.configuration(&manifest).await?;
                     if fits(self.platform, &configuration.platform) {
-                        return Ok(offer(index, digest, manifest, configuration));
+                        return Ok(offer(self.reference, (index, digest), manifest, configuration));
                     }
                     if digest == *index {
                         self.seen.push(configuration.platform.to_string());
@@ -140,11 +140,12 @@ impl<'a> Resolution<'a> {
 }
 
 fn offer(
-    index: &Digest,
-    digest: Digest,
+    reference: &Reference,
+    (index, digest): (&Digest, Digest),
     manifest: Manifest,
     configuration: Configuration,
 ) -> Offer {
+    let version = configuration.version.and_then(|stated| stated.own(reference).cloned());
     Offer {
         index: index.clone(),
         manifest: digest,
@@ -152,6 +153,7 @@ fn offer(
         platform: configuration.platform,
         layers: manifest.layers,
         diff_ids: configuration.diff_ids,
+        version,
     }
 }
 

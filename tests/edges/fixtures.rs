@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::decide::report::{Report, Verdict};
 use pilotfish::core::decide::snapshot::{ActiveUpdate, FleetSnapshot, Snapshot};
+use pilotfish::core::decide::versions::Versions;
 use pilotfish::core::docker::reference::Digest;
 use pilotfish::core::subject::Subject;
 use pilotfish::core::time::zone::Zone;
@@ -33,6 +34,7 @@ pub fn report(container: &str, image: &str, running: &str, offered: Option<&str>
         image: image.into(),
         running: Some(digest(running)),
         offered: offered.map(digest),
+        versions: Versions::default(),
         verdict: if is_new { Verdict::Update } else { Verdict::UpToDate },
         reason: None,
         detail: None,
@@ -88,6 +90,7 @@ pub fn snapshot() -> Snapshot {
         fleet: Some(FleetSnapshot {
             verdicts: Vec::new(),
             stopped_since: Some(DateTime::UNIX_EPOCH - TimeDelta::seconds(90)),
+            discovery_left: None,
             places: BTreeMap::from([(Subject::container("web"), 3)]),
         }),
         ..Snapshot::default()

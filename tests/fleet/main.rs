@@ -11,6 +11,7 @@ mod announcements;
 mod bridge;
 mod command;
 mod commands;
+mod home_assistant;
 mod member;
 mod rollout;
 mod state;

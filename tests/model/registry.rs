@@ -122,5 +122,6 @@ fn offer(image: &Image, index: &Digest) -> Offer {
             packing: Compression::Common,
         }],
         diff_ids: vec![image.config.clone()],
+        version: None,
     }
 }

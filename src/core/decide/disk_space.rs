@@ -88,6 +88,7 @@ mod tests {
                 })
                 .collect(),
             diff_ids: sizes.iter().map(|(name, _)| digest(&format!("un{name}"))).collect(),
+            version: None,
         }
     }
 

@@ -42,6 +42,8 @@ pub mod failed_tries;
 pub mod memory;
 // What a check says about one container, for table, JSON and metrics.
 pub mod report;
+// The versions of two images, as people read them.
+pub mod versions;
 // The state of the agent.
 pub mod snapshot;
 // A registry's quota, and which containers may use what is left of it.

@@ -12,6 +12,7 @@ use crate::core::decide::origin::ImageOrigin;
 use crate::core::decide::quota::Hold;
 use crate::core::decide::start_requirements::CheckedRequirement;
 use crate::core::docker::api_version::ApiVersion;
+use crate::core::docker::image_version::ImageVersion;
 use crate::core::docker::reference::{Digest, Platform, Reference, ReferenceError};
 use crate::core::policy::managers::Manager;
 use crate::core::policy::{LabelError, Policy, Selection};
@@ -69,6 +70,8 @@ pub struct Running {
     pub origin: ImageOrigin,
     /// The user wrote the image's ID, whole or short.
     pub is_written_as_id: bool,
+    /// The version that the image states as its own.
+    pub version: Option<ImageVersion>,
     /// Whether this look has inspected the image, so that its digests are the Engine's newest.
     pub is_inspected: bool,
 }
@@ -120,6 +123,15 @@ pub enum Offered {
 }
 
 impl Offered {
+    /// The version that the offered image states as its own.
+    #[must_use]
+    pub fn version(&self) -> Option<&ImageVersion> {
+        match self {
+            Self::Image(offer) => offer.version.as_ref(),
+            Self::Unasked | Self::Unknown(_) | Self::Digest(_) => None,
+        }
+    }
+
     /// The digest that the tag points at, if it is known.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {

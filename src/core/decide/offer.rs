@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::core::decide::reason::Reason;
+use crate::core::docker::image_version::{ImageVersion, StatedVersion};
 use crate::core::docker::inspect;
-use crate::core::docker::reference::{Digest, Platform};
+use crate::core::docker::reference::{Digest, Platform, Reference};
 
 /// One compressed layer of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +67,9 @@ pub struct Offer {
     /// The digests of the unpacked layers (`rootfs.diff_ids` of the configuration), in the same
     /// order.
     pub diff_ids: Vec<Digest>,
+    /// The version that the image states as its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<ImageVersion>,
 }
 
 impl Offer {
@@ -80,7 +84,16 @@ impl Offer {
             platform: inspect::platform(image),
             layers: Vec::new(),
             diff_ids: Vec::new(),
+            version: None,
         }
+    }
+
+    /// The same with the version that the image on this machine states as its own.
+    #[must_use]
+    pub fn with_version_of(mut self, image: &Value, reference: &Reference) -> Self {
+        let stated = StatedVersion::of_labels(&inspect::labels(image));
+        self.version = stated.and_then(|stated| stated.own(reference).cloned());
+        self
     }
 
     /// All digests that identify the offered image.

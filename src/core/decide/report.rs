@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::decide::eligibility::stuck;
 use crate::core::decide::observation::{Observation, OpenUpdate, Previous};
 use crate::core::decide::reason::Reason;
+use crate::core::decide::versions::{ShownVersions, Versions};
 use crate::core::decide::{Decision, No};
 use crate::core::docker::reference::Digest;
 use crate::core::subject::Subject;
@@ -36,7 +37,7 @@ impl Verdict {
     }
 }
 
-/// What a check says about one container. All but the last two are fields of `check --json`.
+/// What a check says about one container. All but the versions are fields of `check --json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     pub subject: Subject,
@@ -46,6 +47,8 @@ pub struct Report {
     pub running: Option<Digest>,
     /// The digest that is offered, if it is known.
     pub offered: Option<Digest>,
+    /// The versions that the two images state as their own.
+    pub versions: Versions,
     pub verdict: Verdict,
     pub reason: Option<Reason>,
     /// Details of a "no"; for an update, what else is recreated.
@@ -96,6 +99,10 @@ impl Report {
             image: observation.image.clone(),
             running: running.and_then(|running| running.digest.clone()),
             offered,
+            versions: Versions {
+                running: running.and_then(|running| running.version.clone()),
+                offered: observation.offered.version().cloned(),
+            },
             verdict: Verdict::UpToDate,
             reason: None,
             detail: None,
@@ -135,6 +142,7 @@ impl Report {
             image: image.to_owned(),
             running: None,
             offered: None,
+            versions: Versions::default(),
             verdict: Verdict::Error,
             reason: None,
             detail: None,
@@ -159,6 +167,12 @@ impl Report {
         self.reason = Some(no.reason);
         self.detail = Some(no.detail.clone()).filter(|detail| !detail.is_empty());
         self.advice = Some(no.reason.advice().replace("NAME", &self.subject.name));
+    }
+
+    /// The versions of the running and the offered image, as people read them.
+    #[must_use]
+    pub fn shown_versions(&self) -> ShownVersions {
+        self.versions.shown(self.running.as_ref(), self.offered.as_ref())
     }
 
     /// Whether the offered image is another one than the running one, held or not.

@@ -81,6 +81,8 @@ pub struct FleetSnapshot {
     pub verdicts: Vec<Outgoing>,
     /// Since when an operator has stopped the fleet.
     pub stopped_since: Option<DateTime<Utc>>,
+    /// The discovery prefix of a Home Assistant that still knows this device, and must not.
+    pub discovery_left: Option<String>,
     /// The device's place, counted from 1, in each rollout whose turn it waits for.
     pub places: BTreeMap<Subject, u32>,
 }

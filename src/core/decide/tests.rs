@@ -30,6 +30,7 @@ pub(in crate::core) fn offer(name: &str) -> Offer {
             packing: Compression::Common,
         }],
         diff_ids: vec![digest("unpacked")],
+        version: None,
     }
 }
 
@@ -62,11 +63,10 @@ pub(in crate::core) fn observation(update_window: &str) -> Observation {
             image_id: one.config.as_str().to_owned(),
             digests: BTreeSet::from([one.index.clone()]),
             digest: Some(one.index),
-            manifest: None,
             platform: one.platform,
             origin: ImageOrigin::Shown,
-            is_written_as_id: false,
             is_inspected: true,
+            ..Running::default()
         }),
         offered: Offered::Image(Box::new(offer("two"))),
         refusal: None,

@@ -11,6 +11,7 @@ use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::core::decide::offer::{Compression, Layer};
+use crate::core::docker::image_version::{StatedLabels, StatedVersion};
 use crate::core::docker::reference::{Digest, Platform};
 
 /// Media type of Docker's index, which Docker calls a manifest list.
@@ -107,6 +108,8 @@ pub struct Configuration {
     pub platform: Platform,
     /// The digests of the unpacked layers, lowest first.
     pub diff_ids: Vec<Digest>,
+    /// What its labels state about its version.
+    pub version: Option<Box<StatedVersion>>,
 }
 
 #[derive(Deserialize)]
@@ -202,6 +205,13 @@ struct RawConfiguration {
     #[serde(default)]
     variant: String,
     rootfs: Option<RawRootfs>,
+    config: Option<RawImageConfig>,
+}
+
+#[derive(Deserialize)]
+struct RawImageConfig {
+    #[serde(rename = "Labels", default)]
+    labels: StatedLabels,
 }
 
 #[derive(Deserialize)]
@@ -254,7 +264,8 @@ pub fn parse_configuration(bytes: &[u8]) -> Result<Configuration, ManifestError>
     let platform = Platform { os: raw.os, architecture: raw.architecture, variant: raw.variant };
     let diff_ids = raw.rootfs.and_then(|root| root.diff_ids);
     let diff_ids = diff_ids.map(|list| list.within(ManifestError::TooManyLayers)).transpose()?;
-    Ok(Configuration { platform, diff_ids: diff_ids.unwrap_or_default() })
+    let version = raw.config.and_then(|config| config.labels.0);
+    Ok(Configuration { platform, diff_ids: diff_ids.unwrap_or_default(), version })
 }
 
 fn layer(raw: RawDescriptor) -> Layer {

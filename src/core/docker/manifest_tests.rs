@@ -182,3 +182,19 @@ proptest::proptest! {
         let _ = parse_configuration(text.as_bytes());
     }
 }
+
+#[test]
+fn a_configuration_states_a_version_and_strange_labels_do_no_harm() {
+    let version = |config: &str| {
+        let rootfs = r#""rootfs":{"diff_ids":[]}"#;
+        let text = format!(r#"{{"os":"linux","architecture":"arm64",{rootfs},"config":{config}}}"#);
+        let read = parse_configuration(text.as_bytes()).expect("a configuration");
+        let stated = read.version?;
+        stated.own(&"shop/till".parse().expect("a reference")).map(|it| it.as_str().to_owned())
+    };
+    let own = r#"{"Env":["A=1"],"Labels":{"org.opencontainers.image.version":"1.2"}}"#;
+    assert_eq!(version(own).as_deref(), Some("1.2"));
+    for none in ["null", "{}", r#"{"Labels":null}"#, r#"{"Labels":[["a"]]}"#, r#"{"Labels":"a"}"#] {
+        assert_eq!(version(none), None, "{none}");
+    }
+}

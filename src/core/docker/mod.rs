@@ -7,6 +7,8 @@ pub mod reference;
 pub mod manifest;
 // Reads fields of an inspect document, which stays raw JSON.
 pub mod inspect;
+// The version that an image states about itself.
+pub mod image_version;
 // Names that this program gives to things on the Engine.
 pub mod names;
 // Where an Engine keeps the content of images.

@@ -27,6 +27,9 @@ pub struct FleetMemory {
     /// connection, because a broker may forget it.
     #[serde(default)]
     verdicts: BTreeMap<String, FleetVerdict>,
+    /// The discovery prefix under which the device is described to Home Assistant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    discovery: Option<String>,
     #[serde(skip)]
     is_changed: bool,
     /// The time of the stop on disk.
@@ -85,6 +88,20 @@ impl FleetMemory {
             None => self.verdicts.remove(name),
         };
         self.is_changed = true;
+    }
+
+    /// The discovery prefix under which the device is described.
+    #[must_use]
+    pub fn discovery(&self) -> Option<&str> {
+        self.discovery.as_deref()
+    }
+
+    /// The device is described under this prefix from now on.
+    pub fn describe(&mut self, prefix: Option<&str>) {
+        if self.discovery() != prefix {
+            self.discovery = prefix.map(str::to_owned);
+            self.is_changed = true;
+        }
     }
 
     /// Forgets all references except these.

@@ -12,6 +12,8 @@ pub mod state;
 pub mod message;
 pub mod names;
 pub mod topic;
+// What Home Assistant learns of the device.
+pub mod home_assistant;
 // What a message leads to.
 pub mod announcements;
 pub mod commands;

@@ -35,6 +35,8 @@ pub struct FleetMembership {
     pub device: DeviceName,
     /// Whether the device takes commands.
     pub takes_commands: bool,
+    /// The discovery prefix of Home Assistant; `None` without it.
+    pub discovery_prefix: Option<String>,
     /// Spreads the looks after an announcement; `None` without `fleet.size`.
     pub roster: Option<Roster>,
     /// `None` without `fleet.waves`: then all devices go at once.
@@ -162,6 +164,14 @@ impl FleetState {
         self.memory.stop.in_force().map(|_| self.memory.stop.elapsed())
     }
 
+    /// The discovery prefix of Home Assistant that an earlier run used, and this one does not. Its
+    /// description is removed with the next connection.
+    #[must_use]
+    pub fn discovery_left(&self) -> Option<&str> {
+        let current = self.membership.discovery_prefix.as_deref();
+        self.memory.discovery().filter(|earlier| Some(*earlier) != current)
+    }
+
     /// Counts the time that has passed.
     pub fn advance_to(&mut self, now: Duration) {
         self.memory.advance(now.saturating_sub(self.counted));
@@ -173,6 +183,7 @@ impl FleetState {
         self.is_connected = is_connected;
         if is_connected {
             self.memory.note_connected();
+            self.memory.describe(self.membership.discovery_prefix.as_deref());
         }
     }
 

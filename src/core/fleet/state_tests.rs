@@ -24,7 +24,14 @@ fn membership(index: u32, waves: Option<&str>) -> FleetMembership {
         Rollout::new(roster.clone(), waves, Patience::default()).expect("a rollout")
     });
     let fleet = "shop".parse().expect("a name");
-    FleetMembership { fleet, device, takes_commands: true, roster: Some(roster), rollout }
+    FleetMembership {
+        fleet,
+        device,
+        takes_commands: true,
+        discovery_prefix: None,
+        roster: Some(roster),
+        rollout,
+    }
 }
 
 fn state(index: u32, waves: Option<&str>) -> FleetState {
@@ -55,6 +62,32 @@ fn canary_and_other(digest: &Digest) -> (u32, u32) {
     };
     let canary = (0..10).find(is_canary).expect("a canary");
     (canary, (canary + 1) % 10)
+}
+
+#[test]
+fn the_description_under_an_earlier_prefix_is_left_until_the_next_connection() {
+    let with = |prefix: Option<&str>, memory: FleetMemory| {
+        let discovery_prefix = prefix.map(str::to_owned);
+        FleetState::new(FleetMembership { discovery_prefix, ..membership(1, None) }, memory, ZERO)
+    };
+    let connected = |mut state: FleetState| {
+        state.note_broker(true);
+        state
+    };
+    let state = with(Some("homeassistant"), FleetMemory::default());
+    assert_eq!(state.discovery_left(), None);
+    let state = connected(state);
+    assert!(state.must_be_saved());
+    assert_eq!(state.discovery_left(), None);
+    let json = serde_json::to_string(state.memory()).expect("JSON");
+    let memory = || serde_json::from_str::<FleetMemory>(&json).expect("a memory");
+
+    assert!(!connected(with(Some("homeassistant"), memory())).must_be_saved());
+    for other in [None, Some("home")] {
+        let state = with(other, memory());
+        assert_eq!(state.discovery_left(), Some("homeassistant"));
+        assert_eq!(connected(state).discovery_left(), None);
+    }
 }
 
 #[test]

@@ -114,6 +114,16 @@ impl Topic {
         })
     }
 
+    /// The container or service whose row this is.
+    #[must_use]
+    pub fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::Container(_, name) => Some(Subject::container(name.as_str())),
+            Self::Service(_, name) => Some(Subject::service(name.as_str())),
+            _ => None,
+        }
+    }
+
     /// Whether the broker keeps the last message for later subscribers.
     #[must_use]
     pub const fn is_retained(&self) -> bool {
