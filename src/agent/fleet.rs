@@ -27,6 +27,13 @@ use crate::journal::JournalError;
 use crate::observe;
 use crate::ports::Ports;
 
+/// Shortest time between two writes of what the device remembers: messages of a hostile broker must
+/// not wear out an SD card. A stop that was heard is in force at once.
+const SAVE_PAUSE: Duration = Duration::from_secs(5);
+
+/// The pause after a disk refused the write: it is told each time.
+const REFUSED_SAVE_PAUSE: Duration = Duration::from_secs(300);
+
 /// The fleet of this device.
 pub(super) struct Fleet {
     state: FleetState,
@@ -34,6 +41,8 @@ pub(super) struct Fleet {
     begun: Instant,
     /// The updates that wait for their turn, by container.
     waiting: BTreeMap<String, WaitingTurn>,
+    /// When the memory may be written again.
+    may_save_at: Instant,
 }
 
 /// An update that waits for its turn.
@@ -47,7 +56,8 @@ struct WaitingTurn {
 impl Fleet {
     fn new(membership: FleetMembership, memory: FleetMemory) -> Self {
         let state = FleetState::new(membership, memory, Duration::ZERO);
-        Self { state, begun: Instant::now(), waiting: BTreeMap::new() }
+        let begun = Instant::now();
+        Self { state, begun, waiting: BTreeMap::new(), may_save_at: begun }
     }
 
     fn snapshot(&self, now: chrono::DateTime<chrono::Utc>) -> FleetSnapshot {
@@ -234,16 +244,33 @@ impl<P: Ports> Agent<P> {
     pub(super) fn keep_fleet(&mut self) {
         let Some(fleet) = &mut self.fleet else { return };
         fleet.state.advance_to(fleet.begun.elapsed());
-        if fleet.state.must_be_saved() {
+        let may_save = self.context.ports.state().is_owner() && fleet.may_save_at <= Instant::now();
+        if may_save && fleet.state.must_be_saved() {
+            fleet.may_save_at = Instant::now() + SAVE_PAUSE;
             match self.context.ports.state().remember_fleet(fleet.state.memory()) {
                 Ok(()) => fleet.state.note_saved(),
                 Err(error) => {
+                    fleet.may_save_at = Instant::now() + REFUSED_SAVE_PAUSE;
                     let detail = format!("the state of the fleet cannot be kept: {error}");
                     self.context.warn(detail);
                 }
             }
         }
         self.show_fleet();
+    }
+
+    /// The agent ends: keeps what the rules remember without a pause.
+    pub(super) fn keep_fleet_at_end(&mut self) {
+        if let Some(fleet) = &mut self.fleet {
+            fleet.may_save_at = Instant::now();
+        }
+        self.keep_fleet();
+    }
+
+    /// When the memory of the fleet must be written, if it waits for that.
+    pub(super) fn fleet_save_at(&self) -> Option<Instant> {
+        let fleet = self.fleet.as_ref().filter(|fleet| fleet.state.must_be_saved())?;
+        Some(fleet.may_save_at)
     }
 
     fn show_fleet(&self) {

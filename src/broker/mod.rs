@@ -30,6 +30,8 @@ mod settings;
 mod told;
 mod wire;
 
+pub mod fuzzing;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
