@@ -35,8 +35,11 @@ const PAUSE: Duration = Duration::from_millis(1500);
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long idle agents are watched.
-const REST: Duration = Duration::from_secs(60);
+/// How long idle agents are watched: two keep-alives of two minutes.
+const REST: Duration = Duration::from_secs(240);
+
+/// What they did before goes on for some seconds: connections that are closed when they are idle.
+const SETTLING: Duration = Duration::from_secs(45);
 
 const SECRET: &str = "a secret of more than sixteen bytes";
 
@@ -100,14 +103,16 @@ pub fn measure(binary: &Path, table: &mut Table) {
 /// What the connection costs an idle agent.
 fn compare(connected: &Program, alone: &Program, table: &mut Table) {
     let [connected, alone] = [connected, alone].map(|program| Pid::from_child(&program.0));
+    thread::sleep(SETTLING);
     let before = [connected, alone].map(Spent::of);
     thread::sleep(REST);
     let spent = [connected, alone].map(Spent::of);
     let more = megabytes_between(spent[1].resident, spent[0].resident);
     table.add("memory of an idle agent with a broker, more than without", more, "≤ 0.5 MB");
+    let minutes = REST.as_secs_f64() / 60.0;
     let wakes = |number: usize| spent[number].switches.saturating_sub(before[number].switches);
-    let (with, without) = (wakes(0), wakes(1));
-    let words = format!("{with} and {without}");
+    let [with, without] = [0, 1].map(|number| wakes(number) as f64 / minutes);
+    let words = format!("{with:.1} and {without:.1}");
     table.add("wake-ups in an idle minute, with and without a broker", words, "≤ 1 more");
 }
 
