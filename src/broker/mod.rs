@@ -73,6 +73,14 @@ pub struct Publication {
     pub expiry: Option<Duration>,
 }
 
+impl Publication {
+    /// A message that the broker keeps for later subscribers, for this time at most.
+    #[must_use]
+    pub const fn retained(topic: String, payload: Vec<u8>, expiry: Option<Duration>) -> Self {
+        Self { topic, payload, is_retained: true, expiry }
+    }
+}
+
 /// What became of a [`Publication`]. It may be dropped. While events wait unread, no answer of the
 /// broker is read either: the task that reads the events must not wait for a receipt alone.
 #[derive(Debug)]
