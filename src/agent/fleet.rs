@@ -286,7 +286,7 @@ impl<P: Ports> Agent<P> {
 fn known_digests(reference: &Reference, reports: &[Report]) -> KnownDigests {
     let follows = |report: &&Report| {
         let image = report.image.parse::<Reference>();
-        image.is_ok_and(|it| it.same_repository(reference) && it.tag == reference.tag)
+        image.is_ok_and(|image| image.same_tag(reference))
     };
     let reports: Vec<_> = reports.iter().filter(follows).collect();
     // A digest counts only if it is that of every container of the reference.
