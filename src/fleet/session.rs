@@ -171,7 +171,7 @@ impl<B: Broker> FleetSession<B> {
     }
 
     fn refused(&self, act: RefusedAct, topic: &str, reason: ReasonCode) {
-        self.observer.refused(&format!("broker_{}", reason.0));
+        self.observer.refused_by_broker(reason);
         let act = match act {
             RefusedAct::Publish => "a message on",
             RefusedAct::Subscribe => "the subscription of",
