@@ -4,9 +4,10 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::round::{QueuedRound, Reply};
@@ -60,7 +61,7 @@ impl Fleet {
         Self { state, begun, waiting: BTreeMap::new(), may_save_at: begun }
     }
 
-    fn snapshot(&self, now: chrono::DateTime<chrono::Utc>) -> FleetSnapshot {
+    fn snapshot(&self, now: DateTime<Utc>) -> FleetSnapshot {
         let since = |elapsed| TimeDelta::from_std(elapsed).ok().map(|elapsed| now - elapsed);
         let place =
             |(name, turn): (&String, &WaitingTurn)| Some((Subject::container(name), turn.place?));
@@ -172,8 +173,8 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Asks again for the turns of the updates that wait, because verdicts or the stop changed. A
-    /// container whose turn has come, or whose "no" has another reason, is checked. For the others
-    /// only the words change; no registry is asked.
+    /// container whose turn has come is checked. For the others only the reason and its words
+    /// change; no registry is asked.
     async fn ask_turns_again(&mut self, trigger: Trigger) {
         let circumstances = self.circumstances(&RoundRequest::default());
         let Some(fleet) = &mut self.fleet else { return };
@@ -210,7 +211,7 @@ impl<P: Ports> Agent<P> {
             let report = again(&snapshot.reports[position]);
             let is_news = report != snapshot.reports[position];
             if is_news {
-                std::sync::Arc::make_mut(snapshot).reports[position] = report;
+                Arc::make_mut(snapshot).reports[position] = report;
             }
             is_news
         });
@@ -232,9 +233,12 @@ impl<P: Ports> Agent<P> {
     pub(super) fn tell_fleet(&mut self, record: &Record) {
         let Some(fleet) = &mut self.fleet else { return };
         let (Ok(reference), Some(digest)) = (record.image.parse(), &record.to) else { return };
-        let memory = self.context.ports.state().memory().unwrap_or_default();
-        let is_refused = memory.refusal(&record.subject, digest).is_some();
-        let is_blamed = record.outcome != Outcome::Updated && is_refused;
+        // The disk is read only if the image may be at fault.
+        let is_refused = || {
+            let memory = self.context.ports.state().memory().unwrap_or_default();
+            memory.refusal(&record.subject, digest).is_some()
+        };
+        let is_blamed = record.outcome != Outcome::Updated && is_refused();
         let cause = is_blamed.then(|| Cause::image(record.reason.clone().unwrap_or_default()));
         fleet.state.note_ended(&reference, digest, (record.outcome, cause.as_ref()));
         self.keep_fleet();
