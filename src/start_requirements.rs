@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::core::decide::start_requirements::{
     self, CheckedRequirement, Presence, StartRequirement, VisibleDirectory,
 };
-use crate::engine::Engine;
+use crate::engine::{Containers, Networks, Volumes};
 use crate::host::Host;
 use crate::ports::Ports;
 

@@ -10,7 +10,7 @@ use super::handle::events::{Events, Publisher, StepNews};
 use crate::core::decide::failed_tries::FailedTry;
 use crate::core::subject::Subject;
 use crate::core::update::event::{Event, Listener, Trigger};
-use crate::engine::{Engine, EngineError, EngineInfo, Listed};
+use crate::engine::{Containers, Engine, EngineError, EngineInfo, Listed};
 use crate::execute::{Places, UpdateContext};
 use crate::ports::Ports;
 use crate::registry::Registry;

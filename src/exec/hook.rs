@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::core::policy::hooks::{Hook, complaint};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Containers, EngineError};
 use crate::ports::Ports;
 
 /// Why a hook did not succeed.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::core::docker::inspect;
 use crate::core::policy::probe::Probe;
-use crate::engine::Engine;
+use crate::engine::Containers;
 use crate::host::Host;
 use crate::ports::Ports;
 

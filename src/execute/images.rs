@@ -10,7 +10,7 @@ use crate::core::docker::inspect;
 use crate::core::docker::reference::Reference;
 use crate::core::subject::Subject;
 use crate::core::update::event::{Event, PullProgress};
-use crate::engine::{Engine, EngineError, EngineInfo};
+use crate::engine::{Engine, EngineError, EngineInfo, Images};
 use crate::host::Host;
 use crate::ports::Ports;
 use crate::registry::Registry;

@@ -13,7 +13,7 @@ use crate::core::docker::names;
 use crate::core::docker::reference::Reference;
 use crate::core::subject::Subject;
 use crate::core::update::event::Event;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Images};
 use crate::ports::Ports;
 
 /// Pulls an image and gives it a local tag until its window opens, so that `image prune` does not

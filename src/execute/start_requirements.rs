@@ -3,7 +3,7 @@
 use super::StepError;
 use super::inspector::Inspector;
 use crate::core::decide::start_requirements;
-use crate::engine::Engine;
+use crate::engine::Containers;
 use crate::ports::Ports;
 use crate::start_requirements::look;
 

@@ -16,7 +16,7 @@ use crate::core::policy::{Policy, PolicyDefaults, Selection, own_labels};
 use crate::core::recreate::compose_files::{WrittenFile, copied, declared};
 use crate::core::recreate::dependents::{Dependent, dependents};
 use crate::core::recreate::layer_files::{may_hold_declared_files, written};
-use crate::engine::{Engine, EngineError, EngineInfo};
+use crate::engine::{Containers, Engine, EngineError, EngineInfo, Images};
 use crate::exec;
 use crate::host::Host;
 use crate::ports::Ports;

@@ -17,7 +17,7 @@ use crate::core::policy::Selection;
 use crate::core::policy::managers::Manager;
 use crate::core::policy::own_labels::{Labels, has_policy, read};
 use crate::core::recreate::dependents::{DependsOn, ties_alone};
-use crate::engine::{Engine, EngineError, EngineInfo, Listed};
+use crate::engine::{Containers, Engine, EngineError, EngineInfo, Listed};
 use crate::host::Host;
 use crate::ports::Ports;
 

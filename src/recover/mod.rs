@@ -26,7 +26,7 @@ use crate::core::update::footprint::{Footprint, side_by_side};
 use crate::core::update::history::Record;
 use crate::core::update::plan::Plan;
 use crate::core::update::{Step, outcome};
-use crate::engine::{Engine, EngineError, Listed};
+use crate::engine::{Containers, Engine, EngineError, Listed};
 use crate::execute::{Ended, StepError, Update, UpdateContext};
 use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};

@@ -20,7 +20,7 @@ use crate::core::update::orphans::{
     FoundContainer, Health, OrphanAction, OrphanGroup, action, service, together,
 };
 use crate::core::update::ownership::{self, OwnershipEvidence};
-use crate::engine::{Engine, EngineError, Listed};
+use crate::engine::{Containers, Engine, EngineError, Images, Listed};
 use crate::exec;
 use crate::ports::Ports;
 

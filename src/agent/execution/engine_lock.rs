@@ -10,7 +10,7 @@ use super::executor::Executor;
 use crate::agent::RoundError;
 use crate::core::decide::engine_lock::{Claim, Holder, HolderStatus, LOCK_VOLUME, claim};
 use crate::core::docker::inspect;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Containers, EngineError, Volumes};
 use crate::execute::{ENGINE_RETURN_INTERVAL, ENGINE_RETURN_TIMEOUT};
 use crate::host::Host;
 use crate::ports::Ports;

@@ -17,7 +17,7 @@ use crate::core::update::Step;
 use crate::core::update::footprint::Footprint;
 use crate::core::update::history::Record;
 use crate::core::update::plan::{Header, Plan};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{EngineError, Images};
 use crate::execute::{self, Ended, StepError, Update};
 use crate::host::Host;
 use crate::ports::Ports;

@@ -16,7 +16,7 @@ use crate::core::docker::reference::{Digest, Reference};
 use crate::core::docker::webhook::Push;
 use crate::core::subject::Subject;
 use crate::core::update::event::{Asker, Trigger};
-use crate::engine::Engine;
+use crate::engine::Images;
 use crate::observe;
 use crate::ports::Ports;
 

@@ -11,7 +11,7 @@ use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::Verdict;
 use crate::core::docker::inspect;
 use crate::core::update::self_update::{LockOwner, SelfUpdate, SelfUpdateTask};
-use crate::engine::Engine;
+use crate::engine::Containers;
 use crate::ports::Ports;
 use crate::recover;
 

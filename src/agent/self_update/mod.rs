@@ -22,7 +22,7 @@ use crate::core::update::self_update::{
     HelperState, LockOwner, LockOwnerAction, SelfUpdate, SelfUpdateTask, settle,
     weak_restart_policy,
 };
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Containers, EngineError, Networks};
 use crate::execute;
 use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};

@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
 use super::connection::Connection;
-use super::escape;
+use super::path::escape;
 use crate::engine::{ContainerEvent, EngineError};
 
 /// Longest line of the stream, in bytes. An event has some 2 kB, labels included.

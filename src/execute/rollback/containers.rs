@@ -10,7 +10,7 @@ use super::{LEFT_AWAY, Rollback, images};
 use crate::core::docker::inspect;
 use crate::core::recreate::{ReplacedContainer, RestartPolicy, relink};
 use crate::core::update::{Mark, MemberState, Note, Step};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Containers, Engine, EngineError};
 use crate::execute::containers::create_on;
 use crate::execute::inspector::Inspector;
 use crate::execute::steps::{Begun, is_restart_policy_armed};

@@ -4,7 +4,7 @@ use super::Attempt;
 use crate::core::docker::inspect;
 use crate::core::update::plan::ImageSource;
 use crate::core::update::rollback::tag_to_restore;
-use crate::engine::{Engine, EngineError, Listed};
+use crate::engine::{Containers, Engine, EngineError, Images, Listed};
 use crate::execute::images::{drop_if_unused, pinned};
 use crate::execute::inspector::Inspector;
 use crate::execute::{StepError, UpdateContext};

@@ -8,7 +8,7 @@ use crate::core::docker::inspect;
 use crate::core::recreate::{
     self, CannotRecreate, Original, ReplacedContainer, RestartPolicy, depends_on_moved, relink,
 };
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Containers, Engine, EngineError};
 use crate::execute::containers::create_on;
 use crate::execute::inspector::Inspector;
 use crate::execute::{StepError, UpdateContext};

@@ -18,7 +18,7 @@ use super::{StepError, UpdateContext};
 use crate::core::docker::inspect;
 use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::update::{Mark, Note, Step};
-use crate::engine::Engine;
+use crate::engine::{Containers, Engine, Images};
 use crate::journal::UpdateJournal;
 use crate::ports::Ports;
 use containers::{give_up, take_name};

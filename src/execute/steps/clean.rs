@@ -5,7 +5,7 @@ use crate::core::decide::origin::RememberedOrigin;
 use crate::core::docker::{inspect, names};
 use crate::core::update::plan::{ImageSource, Plan};
 use crate::core::update::{Mark, Note, Step};
-use crate::engine::{Engine, EngineError, ListedImage};
+use crate::engine::{Engine, EngineError, Images, ListedImage};
 use crate::execute::engine_return::{TRIES_MAX, await_next_attempt};
 use crate::execute::stop::stop_old_container;
 use crate::execute::{StepError, UpdateContext, images};

@@ -2,7 +2,7 @@
 
 use super::{Begun, removed};
 use crate::core::recreate::RestartPolicy;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Containers, EngineError};
 use crate::execute::inspector::Inspector;
 use crate::execute::stop::stop_old_container;
 use crate::execute::{StepError, images};

@@ -3,7 +3,7 @@
 use crate::core::docker::names;
 use crate::core::update::Note;
 use crate::core::update::plan::{ImageSource, Plan};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Images};
 use crate::execute::{StepError, UpdateContext, images};
 use crate::ports::Ports;
 

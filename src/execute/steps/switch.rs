@@ -5,7 +5,7 @@ use crate::core::docker::inspect;
 use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::time::duration::format_duration;
 use crate::core::update::history::Cause;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Containers, Engine, EngineError};
 use crate::execute::compose_race::let_compose_finish;
 use crate::execute::external_changes::{check_no_new_dependents, check_old_containers_run};
 use crate::execute::inspector::Inspector;

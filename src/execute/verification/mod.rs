@@ -22,7 +22,7 @@ use crate::core::update::fault;
 use crate::core::update::health::HealthVerdict;
 use crate::core::update::history::Cause;
 use crate::core::update::plan::Plan;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Containers, Engine, EngineError};
 use crate::ports::Ports;
 use health_watch::ENGINE_LOST;
 use trial::Trial;
