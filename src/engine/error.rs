@@ -90,4 +90,39 @@ impl EngineError {
     pub const fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }
+
+    /// Whether a service was changed by another client since it was read. Swarm reports it as an
+    /// internal error (500), with these words since its first version.
+    #[must_use]
+    pub fn is_out_of_sequence(&self) -> bool {
+        matches!(self, Self::Refused { status: 500, message, .. }
+            if message.contains("update out of sequence"))
+    }
+
+    /// Whether the Engine is no manager of a Swarm, or the Swarm has no leader now (503).
+    #[must_use]
+    pub const fn is_no_manager(&self) -> bool {
+        matches!(self, Self::Refused { status: 503, .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The messages are those of Engine 20.10.
+    #[test]
+    fn refusals_of_a_swarm_are_told_apart() {
+        let refused = |status, message: &str| EngineError::Refused {
+            call: "update service",
+            status,
+            message: message.into(),
+        };
+        let stale = refused(500, "rpc error: code = Unknown desc = update out of sequence");
+        assert!(stale.is_out_of_sequence() && !stale.is_no_manager());
+        let worker = refused(503, "This node is not a swarm manager. Worker nodes can't be used");
+        assert!(worker.is_no_manager() && !worker.is_out_of_sequence());
+        let wrong = "rpc error: code = Unknown desc = constraint expected one operator from ==, !=";
+        assert!(!refused(500, wrong).is_out_of_sequence());
+    }
 }

@@ -9,6 +9,7 @@ mod containers;
 mod error;
 mod images;
 mod networks;
+mod services;
 mod volumes;
 
 pub mod docker;
@@ -22,6 +23,7 @@ pub use containers::{ContainerEvent, Containers, CreatedFrom, Listed};
 pub use error::EngineError;
 pub use images::{ImageFacts, Images, ListedImage};
 pub use networks::Networks;
+pub use services::{ServiceChange, Services, SwarmMembership};
 pub use volumes::Volumes;
 
 /// The Engine's facts about itself.
@@ -48,7 +50,7 @@ pub struct EngineInfo {
 }
 
 /// A container Engine: the calls for each kind of object, and its facts about itself.
-pub trait Engine: Containers + Images + Networks + Volumes {
+pub trait Engine: Containers + Images + Networks + Volumes + Services {
     /// The Engine's facts about itself. Also negotiates the API version.
     fn info(&self) -> impl Future<Output = Result<EngineInfo, EngineError>> + Send;
 }

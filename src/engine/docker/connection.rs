@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use bollard::{BollardRequest, ClientVersion, Docker};
-use reqwest::header::HeaderValue;
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -112,8 +112,21 @@ impl Connection {
     /// # Errors
     /// See [`EngineError`].
     pub async fn send(&self, call: Call<'_>) -> Result<Value, EngineError> {
+        self.send_with_login(call, None).await
+    }
+
+    /// The same with a login for a registry, which the Engine passes on.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn send_with_login(
+        &self,
+        call: Call<'_>,
+        login: Option<HeaderValue>,
+    ) -> Result<Value, EngineError> {
         let prefix = format!("/v{}", self.api().await?);
-        let answer = self.raw.send(&prefix, call).await;
+        let headers = login.map(|login| (HeaderName::from_static(REGISTRY_AUTH), login));
+        let answer = self.raw.send_with(&prefix, call, headers.into_iter().collect()).await;
         if answer.as_ref().is_err_and(EngineError::is_engine_unreachable) {
             self.remember(None);
         }

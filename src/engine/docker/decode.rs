@@ -9,7 +9,9 @@ use serde_json::Value;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::engine_registries::EngineRegistries;
 use crate::core::docker::image_store::ImageStore;
-use crate::engine::{CreatedFrom, EngineError, EngineInfo, ImageFacts, Listed, ListedImage};
+use crate::engine::{
+    CreatedFrom, EngineError, EngineInfo, ImageFacts, Listed, ListedImage, SwarmMembership,
+};
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
@@ -39,6 +41,14 @@ pub fn engine_info(version: &Value, info: &Value) -> EngineInfo {
         unpacks_zstd: unpacks_zstd(version, info),
         registries: EngineRegistries::of_info(info),
     }
+}
+
+/// How the Engine takes part in a Swarm. A manager without a majority, or one that is just being
+/// started, cannot be asked about the Swarm.
+pub fn swarm_membership(info: &Value) -> SwarmMembership {
+    let swarm = info.get("Swarm").unwrap_or(&Value::Null);
+    let is_manager = swarm.get("ControlAvailable").and_then(Value::as_bool).unwrap_or(false);
+    SwarmMembership { node_id: text(swarm, "NodeID").to_owned(), is_manager }
 }
 
 /// Podman's service for Docker's API names itself among the components of its `version`.
@@ -181,6 +191,19 @@ mod tests {
         for row in [json!({ "Names": ["/no-id"] }), json!("rubbish"), Value::Null] {
             assert_eq!(container(&row, false), None);
         }
+    }
+
+    #[test]
+    fn only_a_manager_that_can_be_asked_is_one() {
+        let read = |swarm: Value| swarm_membership(&json!({ "Swarm": swarm }));
+        let manager = json!({ "NodeID": "i89i", "ControlAvailable": true });
+        let expected = SwarmMembership { node_id: "i89i".into(), is_manager: true };
+        assert_eq!(read(manager), expected);
+        let worker = json!({ "NodeID": "bxkj", "ControlAvailable": false });
+        assert_eq!(read(worker), SwarmMembership { node_id: "bxkj".into(), is_manager: false });
+        let none = json!({ "NodeID": "", "LocalNodeState": "inactive" });
+        assert_eq!(read(none), SwarmMembership::default());
+        assert_eq!(swarm_membership(&Value::Null), SwarmMembership::default());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use futures_util::Stream;
+use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
 
@@ -74,8 +75,21 @@ impl RawClient {
     /// # Errors
     /// See [`EngineError`].
     pub async fn send(&self, prefix: &str, call: Call<'_>) -> Result<Value, EngineError> {
+        self.send_with(prefix, call, HeaderMap::new()).await
+    }
+
+    /// The same with more headers.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn send_with(
+        &self,
+        prefix: &str,
+        call: Call<'_>,
+        headers: HeaderMap,
+    ) -> Result<Value, EngineError> {
         let seconds = seconds_of(call.timeout);
-        match tokio::time::timeout(call.timeout, self.exchange(prefix, &call)).await {
+        match tokio::time::timeout(call.timeout, self.exchange(prefix, &call, headers)).await {
             Ok(answer) => answer,
             Err(_) => Err(EngineError::TimedOut { call: call.name, seconds }),
         }
@@ -104,7 +118,7 @@ impl RawClient {
         call: &Call<'_>,
         each: &mut (dyn FnMut(&Value) + Send),
     ) -> Result<(), EngineError> {
-        let mut response = self.open(prefix, call).await?;
+        let mut response = self.open(prefix, call, HeaderMap::new()).await?;
         let status = response.status();
         if !status.is_success() {
             let bytes = self.read(call, &mut response).await?;
@@ -127,8 +141,13 @@ impl RawClient {
         broken.map_or(Ok(()), |detail| Err(garbage(detail)))
     }
 
-    async fn exchange(&self, prefix: &str, call: &Call<'_>) -> Result<Value, EngineError> {
-        let mut response = self.open(prefix, call).await?;
+    async fn exchange(
+        &self,
+        prefix: &str,
+        call: &Call<'_>,
+        headers: HeaderMap,
+    ) -> Result<Value, EngineError> {
+        let mut response = self.open(prefix, call, headers).await?;
         let status = response.status();
         let bytes = self.read(call, &mut response).await?;
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
@@ -138,9 +157,14 @@ impl RawClient {
     }
 
     /// Sends a call; returns when the head of the answer has arrived.
-    async fn open(&self, prefix: &str, call: &Call<'_>) -> Result<Response, EngineError> {
+    async fn open(
+        &self,
+        prefix: &str,
+        call: &Call<'_>,
+        headers: HeaderMap,
+    ) -> Result<Response, EngineError> {
         let url = format!("{}{prefix}{}", self.base, call.path);
-        let mut request = self.client.request(call.method.clone(), url);
+        let mut request = self.client.request(call.method.clone(), url).headers(headers);
         if let Some(body) = call.body {
             request = request.json(body);
         }

@@ -19,6 +19,7 @@ mod decode;
 mod label_reader;
 mod path;
 mod row_reader;
+mod services;
 mod volumes;
 
 use std::time::Duration;

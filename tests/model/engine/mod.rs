@@ -5,6 +5,7 @@ mod containers;
 pub mod documents;
 mod images;
 mod power;
+mod services;
 pub mod state;
 pub mod store;
 mod ties;
