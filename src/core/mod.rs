@@ -8,6 +8,8 @@
 pub mod update;
 // The decision: facts in, a plan or a "no" with a reason out.
 pub mod decide;
+// The same for services of a Swarm, whose tasks Swarm replaces by itself.
+pub mod service;
 // From an inspect document to the body that creates the container again.
 pub mod recreate;
 // What an update is about: a container or a service.

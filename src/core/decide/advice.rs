@@ -67,6 +67,18 @@ const ADVICE: [(Reason, &str); Reason::ALL.len()] = [
     (Reason::RegistryError, "check the registry; Pilotfish asks again automatically"),
     (Reason::RateLimited, "wait, or log in to the registry for a larger quota"),
     (Reason::NotFound, "the tag is gone from the registry, or needs a login"),
+    (Reason::NotLeader, "do nothing: the agent on the leader of the Swarm acts"),
+    (Reason::ServiceUpdating, "wait for the end of that change: `docker service ps NAME`"),
+    (
+        Reason::ServicePaused,
+        "see what failed with `docker service ps NAME`, then `docker service rollback NAME` or deploy a fixed image",
+    ),
+    (Reason::IsAJob, "update the job by hand; every change runs it again"),
+    (Reason::CannotUpdateService, "change what the detail names, or update the service by hand"),
+    (
+        Reason::PrepullFailed,
+        "fix the pull on the node that the detail names; Pilotfish retries automatically, and at once with `pilotfish update NAME`",
+    ),
     (
         Reason::CannotRecreate,
         "recreate this container by hand; Pilotfish cannot carry over what the detail names",

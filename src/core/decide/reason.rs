@@ -69,6 +69,18 @@ pub enum Reason {
     RateLimited,
     /// The registry does not have the tag or the repository (404).
     NotFound,
+    /// Another manager of the Swarm acts for this service.
+    NotLeader,
+    /// Swarm carries out a change of this service that the agent did not begin.
+    ServiceUpdating,
+    /// Swarm stopped in the middle of a change of this service.
+    ServicePaused,
+    /// The service is a job, which any change runs again.
+    IsAJob,
+    /// The service cannot be updated safely as it is.
+    CannotUpdateService,
+    /// A node could not pull the new image before the update.
+    PrepullFailed,
     /// A field of the container cannot be carried over to a new one.
     CannotRecreate,
     /// The agent runs in this container, and no self-update helper could replace it.
@@ -83,7 +95,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, for documentation and tests.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 40] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,
@@ -113,6 +125,12 @@ impl Reason {
         Self::RegistryError,
         Self::RateLimited,
         Self::NotFound,
+        Self::NotLeader,
+        Self::ServiceUpdating,
+        Self::ServicePaused,
+        Self::IsAJob,
+        Self::CannotUpdateService,
+        Self::PrepullFailed,
         Self::CannotRecreate,
         Self::CannotHandOver,
         Self::DiskFull,
@@ -153,6 +171,12 @@ impl Reason {
             Self::RegistryError => "registry_error",
             Self::RateLimited => "rate_limited",
             Self::NotFound => "not_found",
+            Self::NotLeader => "not_leader",
+            Self::ServiceUpdating => "service_updating",
+            Self::ServicePaused => "service_paused",
+            Self::IsAJob => "is_a_job",
+            Self::CannotUpdateService => "cannot_update_service",
+            Self::PrepullFailed => "prepull_failed",
             Self::CannotRecreate => "cannot_recreate",
             Self::CannotHandOver => "cannot_hand_over",
             Self::DiskFull => "disk_full",
