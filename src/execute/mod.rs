@@ -21,6 +21,7 @@ mod inspector;
 mod places;
 mod prefetch;
 mod rollback;
+mod service;
 mod service_gap;
 mod start_requirements;
 mod step_error;
@@ -33,6 +34,7 @@ pub use engine_return::{ENGINE_RETURN_INTERVAL, ENGINE_RETURN_TIMEOUT};
 pub use images::drop_if_unused;
 pub use places::Places;
 pub use prefetch::{drop_superseded, fetched, prefetch, prefetch_and_tag};
+pub use service::{ServiceEnded, ServiceUpdate};
 pub use step_error::StepError;
 
 use std::time::Duration;

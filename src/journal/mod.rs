@@ -12,6 +12,7 @@ mod starts;
 mod history;
 mod lock;
 mod modes;
+mod service_journal;
 mod update_journal;
 
 use std::io::ErrorKind;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use crate::core::decide::memory::Memory;
 use disk::TEMPORARY_SUFFIX;
 pub use disk::{Disk, RealDisk};
+pub use service_journal::ServiceJournal;
 pub use update_journal::UpdateJournal;
 
 /// Version of the layout of the state directory.

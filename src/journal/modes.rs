@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::disk::{DIRECTORY_MODE, FILE_MODE};
-use super::{JournalError, on, update_journal};
+use super::{JournalError, on, service_journal, update_journal};
 
 /// The mode bits of other users: the group, and all others.
 const OTHERS: u32 = 0o077;
@@ -34,17 +34,15 @@ pub(super) fn mend(root: &Path) -> Result<Vec<String>, JournalError> {
             mended.push(root.to_owned());
         }
     }
-    let journal = root.join("journal");
+    let directories = ["journal", service_journal::DIRECTORY].map(|name| root.join(name));
     let is_journal = |path: &PathBuf| {
         path.file_name().and_then(|name| name.to_str()).is_some_and(update_journal::is_ours)
     };
-    let journals = list(&journal).into_iter().filter(is_journal);
+    let journals = directories.iter().flat_map(|it| list(it)).filter(is_journal);
     let files = OURS.iter().map(|name| root.join(name)).chain(journals);
     let open = |path: &PathBuf| mode_of(path).is_ok_and(|mode| mode & OTHERS != 0);
     mended.extend(files.filter(open).filter(|path| close(path, FILE_MODE)));
-    if open(&journal) && close(&journal, DIRECTORY_MODE) {
-        mended.push(journal);
-    }
+    mended.extend(directories.into_iter().filter(open).filter(|it| close(it, DIRECTORY_MODE)));
     Ok(mended.iter().map(|path| told(path)).collect())
 }
 
@@ -96,12 +94,17 @@ mod tests {
         let memory = root.join("memory.json");
         fs::write(&memory, "{}").expect("a file");
         let journal = root.join("journal");
-        for (path, open) in [(&root, 0o777), (&memory, 0o644), (&journal, 0o755)] {
+        let services = root.join(service_journal::DIRECTORY);
+        fs::create_dir(&services).expect("a directory");
+        for (path, open) in
+            [(&root, 0o777), (&memory, 0o644), (&journal, 0o755), (&services, 0o755)]
+        {
             chmod(path, open);
         }
         let state = StateDirectory::open(&root).expect("it is mended");
         assert_eq!((mode(&root), mode(&memory), mode(&journal)), (0o700, 0o600, 0o700));
-        assert_eq!(state.notes().len(), 3, "{:?}", state.notes());
+        assert_eq!(mode(&services), 0o700);
+        assert_eq!(state.notes().len(), 4, "{:?}", state.notes());
         drop(state);
         assert!(StateDirectory::open(&root).expect("again").notes().is_empty());
     }

@@ -44,7 +44,7 @@ impl<D: Disk> StateDirectory<D> {
     /// # Errors
     /// The disk refuses; then nothing may be done.
     pub fn begin(&self, mut header: Header) -> Result<UpdateJournal, JournalError> {
-        let mut taken: BTreeSet<_> = self.history()?.into_iter().map(|record| record.id).collect();
+        let mut taken = taken_ids(self)?;
         taken.extend(self.open_journals()?.into_iter().map(|journal| journal.header.plan.id));
         header.plan.id = unused(header.plan.id, &taken);
         let path = self.path("journal").join(format!("{}{SUFFIX}", header.plan.id));
@@ -160,8 +160,15 @@ pub(super) fn is_ours(name: &str) -> bool {
     !container.is_empty() && time.contains('T') && time.bytes().all(is_of_time)
 }
 
+/// The IDs of the history.
+pub(super) fn taken_ids<D: Disk>(
+    state: &StateDirectory<D>,
+) -> Result<BTreeSet<String>, JournalError> {
+    Ok(state.history()?.into_iter().map(|record| record.id).collect())
+}
+
 /// The ID itself, or with the lowest number that makes it new.
-fn unused(id: String, taken: &BTreeSet<String>) -> String {
+pub(super) fn unused(id: String, taken: &BTreeSet<String>) -> String {
     let numbered = (2..).map(|number| format!("{id}-{number}"));
     let candidates = std::iter::once(id.clone()).chain(numbered);
     candidates.into_iter().find(|candidate| !taken.contains(candidate)).unwrap_or(id)

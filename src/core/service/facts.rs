@@ -19,6 +19,10 @@ use crate::core::update::healthcheck;
 /// `agent/exec/controller.go`).
 const STOP_GRACE_DEFAULT: Duration = Duration::from_secs(10);
 
+/// What Swarm says of a rollback that a client asked for, until it is complete (swarmkit,
+/// `manager/controlapi/service.go`). Of its own it says which task failed.
+const PERSONS_ROLLBACK: &str = "manually requested rollback";
+
 /// What kind of service it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceMode {
@@ -91,12 +95,16 @@ pub struct ServiceFacts {
     pub image: String,
     /// `UpdateConfig` as the user wrote it; `None` if the user wrote none.
     pub update_config: Option<Value>,
+    /// `RollbackConfig`, likewise.
+    pub rollback_config: Option<Value>,
     pub host_ports: Vec<HostPort>,
     pub constraints: Vec<Option<Constraint>>,
     pub platforms: Vec<PlacedPlatform>,
     pub stop_grace: Duration,
     pub healthcheck: Option<Healthcheck>,
     pub state: UpdateState,
+    /// Whether a person asked for the rollback that is on its way (`docker service rollback`).
+    pub is_persons_rollback: bool,
 }
 
 impl ServiceFacts {
@@ -116,6 +124,7 @@ impl ServiceFacts {
             mode: mode(spec),
             image: owned(spec, "/TaskTemplate/ContainerSpec/Image"),
             update_config: spec.get("UpdateConfig").filter(|it| it.is_object()).cloned(),
+            rollback_config: spec.get("RollbackConfig").filter(|it| it.is_object()).cloned(),
             host_ports: HostPort::read_all(spec.pointer("/EndpointSpec/Ports")),
             constraints: list("/TaskTemplate/Placement/Constraints")
                 .map(|it| it.as_str().and_then(Constraint::parse))
@@ -129,6 +138,7 @@ impl ServiceFacts {
                 .map_or(STOP_GRACE_DEFAULT, Duration::from_nanos),
             healthcheck: spec.pointer("/TaskTemplate/ContainerSpec").and_then(healthcheck::of_body),
             state: UpdateState::read(text(service, "/UpdateStatus/State")),
+            is_persons_rollback: text(service, "/UpdateStatus/Message") == PERSONS_ROLLBACK,
         })
     }
 

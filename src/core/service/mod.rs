@@ -12,7 +12,7 @@
 //! decision               facts -> a plan, or a "no"
 //! update_config spec     what is written: the update, the rollback, and the user's settings again
 //! prepull                a job that makes every node pull the image before anything is stopped
-//! watch stuck            looks -> a verdict; what to do about a rollback of Swarm's that hangs
+//! watch rollback         looks -> a verdict, and what a rollback does next
 //! progress resume        the journal, and what a later agent makes of it
 //! ```
 
@@ -25,14 +25,14 @@ pub mod plan;
 pub mod prepull;
 pub mod progress;
 pub mod resume;
+pub mod rollback;
 pub mod spec;
-pub mod stuck;
 pub mod task;
 pub mod update_config;
 pub mod watch;
 
 #[cfg(test)]
-mod recorded;
+pub mod recorded;
 
 use std::collections::BTreeMap;
 

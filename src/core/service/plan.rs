@@ -10,8 +10,19 @@ use serde_json::Value;
 use crate::core::decide::failed_tries::FailedTry;
 use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Platform};
+use crate::core::service::facts::TaskSlot;
 use crate::core::service::spec::{self, ImageChange};
+use crate::core::service::task::SwarmTask;
+use crate::core::service::update_config;
+use crate::core::service::watch::ServiceLook;
 use crate::core::subject::Subject;
+
+/// Extra time for all places together, because a busy manager answers late.
+const WATCH_SLACK: Duration = Duration::from_secs(60);
+
+/// Extra time for a rollback: Swarm itself waits a minute for an old task, and a rollback may have
+/// to be helped more than once.
+const ROLLBACK_SLACK: Duration = Duration::from_secs(180);
 
 /// What a registry offers for the tag of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +88,30 @@ impl ServicePlan {
         self.image == self.old_image
     }
 
+    /// How long the watch may take for what a look shows.
+    #[must_use]
+    pub fn watch_limit(&self, look: &ServiceLook) -> Duration {
+        let longest = self.longest(&self.update_config, look);
+        longest.saturating_add(self.stable).saturating_add(WATCH_SLACK)
+    }
+
+    /// How long the rollback may take for what a look shows.
+    #[must_use]
+    pub fn rollback_limit(&self, look: &ServiceLook) -> Duration {
+        self.longest(&self.back_config, look).saturating_add(ROLLBACK_SLACK)
+    }
+
+    fn longest(&self, config: &Value, look: &ServiceLook) -> Duration {
+        let slots = look.facts.slots(&look.nodes).len();
+        update_config::longest(config, slots, look.facts.stop_grace, self.healthy)
+    }
+
+    /// Whether the update or its rollback writes this image.
+    #[must_use]
+    pub fn has_written(&self, image: &str) -> bool {
+        image == self.new_image || image == self.old_image
+    }
+
     /// A failed try of this plan, for the memory.
     #[must_use]
     pub fn failed_try(&self, detail: String, at: DateTime<Utc>, was_outage: bool) -> FailedTry {
@@ -108,6 +143,20 @@ impl ServiceHeader {
     /// The version of the format that this program writes.
     pub const VERSION: u32 = 1;
 
+    /// The header of an update that begins now. `service` is the document that the plan was decided
+    /// on, `tasks` are the tasks of the service.
+    #[must_use]
+    pub fn begin(
+        plan: ServicePlan,
+        service: &Value,
+        tasks: &[SwarmTask],
+        started_at: DateTime<Utc>,
+    ) -> Self {
+        let spec = service.get("Spec").cloned().unwrap_or_default();
+        let known = tasks.iter().map(|task| task.id.clone()).collect();
+        Self { version: Self::VERSION, plan, spec, known, started_at }
+    }
+
     /// The specification that the update writes, from the one that the Swarm has.
     #[must_use]
     pub fn spec_of_update(&self, current: &Value) -> Value {
@@ -122,29 +171,96 @@ impl ServiceHeader {
         let ServicePlan { old_image, back_config, .. } = &self.plan;
         let platforms = spec::platforms(&self.spec);
         let change = ImageChange { image: old_image, platforms, update_config: back_config };
-        spec::with_image(current, change)
+        spec::with_image(&self.with_all_nodes(current), change)
     }
 
-    /// The specification that replaces all tasks on the new image once more, because a task has no
-    /// ports. The specification before is lost to Swarm by this, so it must not go back by itself.
+    /// The specification that replaces the task of a place once more during the update.
+    ///
+    /// The specification before is lost to Swarm by this, so Swarm must not go back by itself from
+    /// here on.
     #[must_use]
-    pub fn spec_of_repair(&self, current: &Value) -> Value {
+    pub fn spec_of_repair(&self, current: &Value, slot: &TaskSlot) -> Value {
         let mut config = self.plan.update_config.clone();
         if let Some(config) = config.as_object_mut() {
             config.insert("FailureAction".into(), "pause".into());
         }
-        spec::forced(current, &config)
+        with_fresh_tasks(current, std::slice::from_ref(slot), &config)
     }
 
-    /// The specification that ends a rollback of Swarm's that hangs.
+    /// The specification that replaces the tasks of these places once more during the rollback.
     #[must_use]
-    pub fn spec_of_push(&self, current: &Value) -> Value {
-        spec::forced(current, &self.plan.back_config)
+    pub fn spec_of_help(&self, current: &Value, slots: &[TaskSlot]) -> Value {
+        with_fresh_tasks(current, slots, &self.plan.back_config)
     }
 
-    /// The specification with the user's own settings again.
+    /// The nodes that a repair or a help has left out, and that must come back.
     #[must_use]
-    pub fn spec_of_end(&self, current: &Value) -> Value {
-        spec::with_users_config(current, &self.spec)
+    pub fn left_out(&self, current: &Value) -> Vec<String> {
+        spec::left_out(current, &self.spec)
+    }
+
+    /// The specification with all nodes.
+    #[must_use]
+    pub fn with_all_nodes(&self, current: &Value) -> Value {
+        spec::with_all_nodes(current, &self.spec)
+    }
+
+    /// The specification that the update leaves: all nodes, and the user's own settings, unless a
+    /// person has deployed another image since.
+    #[must_use]
+    pub fn spec_of_end(&self, current: &Value, image: &str) -> Value {
+        let spec = self.with_all_nodes(current);
+        if self.plan.has_written(image) { spec::with_users_config(&spec, &self.spec) } else { spec }
+    }
+}
+
+fn with_fresh_tasks(current: &Value, slots: &[TaskSlot], config: &Value) -> Value {
+    let node = |slot: &TaskSlot| match slot {
+        TaskSlot::Node(id) => Some(id.clone()),
+        TaskSlot::Replica(_) => None,
+    };
+    match slots.iter().map(node).collect::<Option<Vec<_>>>() {
+        Some(nodes) => spec::without_nodes(current, &nodes, config),
+        // A replica may go to any node, so only all of them can be replaced.
+        None => spec::forced(current, config),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::service::recorded::{TABLES, document, header, look};
+
+    #[test]
+    fn what_is_written_on_the_way_ends_in_the_recorded_specification() {
+        let facts = look("good-settled").facts;
+        let mut header = header(&facts.image, false);
+        header.spec = document("good-settled")["service"]["Spec"].clone();
+        let recorded = header.spec.clone();
+        let slot = TaskSlot::Node(TABLES[0].into());
+        let updated = header.spec_of_update(&recorded);
+        assert_eq!(updated["TaskTemplate"]["ContainerSpec"]["Image"], header.plan.new_image);
+        assert_eq!(updated["UpdateConfig"]["FailureAction"], "rollback");
+        let repaired = header.spec_of_repair(&updated, &slot);
+        assert_eq!(repaired["UpdateConfig"]["FailureAction"], "pause");
+        assert_eq!(header.left_out(&repaired), [TABLES[0]]);
+        assert_eq!(header.with_all_nodes(&repaired)["UpdateConfig"], repaired["UpdateConfig"]);
+        let back = header.spec_of_rollback(&repaired);
+        assert_eq!(header.left_out(&back), Vec::<String>::new());
+        let helped = header.spec_of_help(&back, &[slot]);
+        assert_eq!(header.left_out(&helped), [TABLES[0]]);
+        assert_eq!(header.spec_of_end(&helped, &header.plan.old_image), recorded);
+        // Another image has its own settings, but no node stays left out.
+        let theirs = header.spec_of_end(&helped, "till:4");
+        assert_eq!(header.left_out(&theirs), Vec::<String>::new());
+        assert_eq!(theirs["UpdateConfig"], helped["UpdateConfig"]);
+    }
+
+    #[test]
+    fn a_replica_can_only_be_replaced_with_all_others() {
+        let header = header("till:1@sha256:1", false);
+        let helped = header.spec_of_help(&header.spec, &[TaskSlot::Replica(2)]);
+        assert_eq!(helped["TaskTemplate"]["ForceUpdate"], 1);
+        assert_eq!(header.left_out(&helped), Vec::<String>::new());
     }
 }

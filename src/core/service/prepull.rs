@@ -71,8 +71,9 @@ pub enum Prepull {
 /// How far the job is, from its tasks. `nodes` are those that may run the service.
 #[must_use]
 pub fn judge<'a>(tasks: &[SwarmTask], nodes: impl Iterator<Item = &'a SwarmNode>) -> Prepull {
-    let mut waiting = Vec::new();
+    let (mut waiting, mut is_empty) = (Vec::new(), true);
     for node in nodes {
+        is_empty = false;
         let of_node = || tasks.iter().filter(|task| task.node_id == node.id);
         if of_node().any(has_image) {
             continue;
@@ -83,7 +84,8 @@ pub fn judge<'a>(tasks: &[SwarmTask], nodes: impl Iterator<Item = &'a SwarmNode>
         }
         waiting.push(node.name());
     }
-    if waiting.is_empty() { Prepull::Done } else { Prepull::Waiting(waiting) }
+    // After a change of the leader no node is known to be there for a moment.
+    if waiting.is_empty() && !is_empty { Prepull::Done } else { Prepull::Waiting(waiting) }
 }
 
 /// A container that was created has its image; only then can its start fail.
@@ -112,6 +114,7 @@ mod tests {
         let look = look("prepull-tasks");
         let judge = |tasks: &[SwarmTask]| judge(tasks, look.facts.eligible(&look.nodes));
         assert_eq!(judge(&look.tasks), Prepull::Done);
+        assert_eq!(super::judge(&look.tasks, std::iter::empty()), Prepull::Waiting(Vec::new()));
         let of = |node: &str| -> Vec<_> {
             look.tasks.iter().filter(|task| task.node_id == node).cloned().collect()
         };

@@ -45,10 +45,6 @@ pub struct ServiceEntry {
     /// Why the update is rolled back, on `failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// On `started` of `watch`: the tasks are about to be replaced once more, because one has no
-    /// ports.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_repair: bool,
     /// The longest time that a place was empty, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap_milliseconds: Option<u64>,
@@ -65,8 +61,6 @@ pub struct ServiceProgress {
     pub failed: Option<Cause>,
     /// Whether the rollback is complete.
     pub is_back: bool,
-    /// Whether the tasks were replaced once more because of their ports.
-    pub is_repaired: bool,
     pub gap_milliseconds: Option<u64>,
     /// The number of entries.
     pub entries: u32,
@@ -84,21 +78,12 @@ impl ServiceProgress {
             Mark::UndoStarted => {}
             Mark::UndoDone => self.is_back = true,
         }
-        self.is_repaired |= entry.is_repair;
         self.gap_milliseconds = entry.gap_milliseconds.or(self.gap_milliseconds);
     }
 
     /// The next entry.
     #[must_use]
     pub fn next(&self, at: DateTime<Utc>, step: ServiceStep, mark: Mark) -> ServiceEntry {
-        ServiceEntry {
-            seq: self.entries + 1,
-            at,
-            step,
-            mark,
-            cause: None,
-            is_repair: false,
-            gap_milliseconds: None,
-        }
+        ServiceEntry { seq: self.entries + 1, at, step, mark, cause: None, gap_milliseconds: None }
     }
 }

@@ -3,9 +3,9 @@
 //! The Swarm keeps the specification and goes on without the agent, but it keeps no verdict. So a
 //! watch that was interrupted begins anew, and what a person has deployed in the meantime stays.
 
-use crate::core::service::facts::{ServiceFacts, UpdateState};
 use crate::core::service::plan::ServiceHeader;
 use crate::core::service::progress::{ServiceProgress, ServiceStep};
+use crate::core::service::watch::{ServiceLook, ServiceWatch};
 use crate::core::update::history::Cause;
 
 /// How the update of a service continues.
@@ -25,18 +25,18 @@ pub enum ServiceResume {
     Yield(String),
 }
 
-/// How the update continues; `facts` is `None` if the service is gone.
+/// How the update continues; `look` is `None` if the service is gone.
 #[must_use]
 pub fn resume(
     header: &ServiceHeader,
     progress: &ServiceProgress,
-    facts: Option<&ServiceFacts>,
+    look: Option<&ServiceLook>,
 ) -> ServiceResume {
     let plan = &header.plan;
-    let Some(facts) = facts else {
+    let Some(look) = look else {
         return ServiceResume::Yield("the service was removed during the update".into());
     };
-    let failed = progress.failed.clone();
+    let (facts, failed) = (&look.facts, progress.failed.clone());
     if facts.image == plan.new_image {
         return match failed {
             Some(cause) => ServiceResume::GoBack(cause),
@@ -52,17 +52,22 @@ pub fn resume(
     let has_begun = progress.begun >= Some(ServiceStep::Update);
     match failed {
         Some(cause) if has_begun => ServiceResume::WatchRollback(cause),
+        None if has_begun && facts.is_persons_rollback => {
+            ServiceResume::Yield("a person rolled the service back during the update".into())
+        }
         None if has_begun && facts.state.is_rollback() => {
-            ServiceResume::WatchRollback(of_swarm(facts))
+            ServiceResume::WatchRollback(cause_of_swarm(header, look))
         }
         _ => ServiceResume::NeverBegun,
     }
 }
 
-/// The cause of a rollback that Swarm began by itself, and whose failed task is not known any more.
-fn of_swarm(facts: &ServiceFacts) -> Cause {
-    let how = if facts.state == UpdateState::RollbackPaused { ", and then paused it" } else { "" };
-    Cause::image(format!("a task failed, and Swarm began the rollback{how}"))
+/// The cause of a rollback that began without the agent. If Swarm does not remember a task that
+/// failed, it may also have been a person, and the image is not blamed.
+fn cause_of_swarm(header: &ServiceHeader, look: &ServiceLook) -> Cause {
+    let seen = ServiceWatch::default().failure(look, &header.plan.new_image, &header.known);
+    let unknown = "the service was rolled back, and no task is known that failed";
+    seen.unwrap_or_else(|| Cause::interrupted(unknown))
 }
 
 #[cfg(test)]
@@ -78,8 +83,7 @@ mod tests {
     #[test]
     fn the_specification_and_the_journal_say_how_to_go_on() {
         use ServiceStep::{Pull, Settle, Update, Watch};
-        let cause = || Cause::image("it failed");
-        let swarms = || Cause::image("a task failed, and Swarm began the rollback");
+        let back = || ServiceResume::WatchRollback(Cause::image("it failed"));
         // (moment, whether that moment's image is the new one of the plan, journal, expected)
         let rows = [
             ("good-settled", false, progress(Pull, None, false), ServiceResume::NeverBegun),
@@ -89,48 +93,56 @@ mod tests {
             ("good-done", true, progress(Watch, Some(Watch), false), ServiceResume::Settle),
             ("good-settled", true, progress(Settle, Some(Watch), false), ServiceResume::Settle),
             ("paused", true, progress(Watch, Some(Update), false), ServiceResume::Watch),
-            ("paused", true, progress(Watch, Some(Update), true), ServiceResume::GoBack(cause())),
-            (
-                "back-middle",
-                false,
-                progress(Watch, Some(Update), true),
-                ServiceResume::WatchRollback(cause()),
-            ),
-            (
-                "rollback-started",
-                false,
-                progress(Update, Some(Pull), false),
-                ServiceResume::WatchRollback(swarms()),
-            ),
-            (
-                "rollback-completed",
-                false,
-                progress(Watch, Some(Update), false),
-                ServiceResume::WatchRollback(swarms()),
-            ),
-            (
-                "rollback-completed",
-                false,
-                progress(Watch, Some(Update), true),
-                ServiceResume::WatchRollback(cause()),
-            ),
+            ("back-middle", false, progress(Watch, Some(Update), true), back()),
+            ("rollback-completed", false, progress(Watch, Some(Update), true), back()),
             // The service was rolled back before this update, which never came to its change.
             ("rollback-completed", false, progress(Pull, None, false), ServiceResume::NeverBegun),
         ];
         for (moment, is_new, progress, expected) in rows {
-            let facts = look(moment).facts;
-            let header = header(&facts.image, is_new);
-            assert_eq!(resume(&header, &progress, Some(&facts)), expected, "{moment} {progress:?}");
+            let look = look(moment);
+            let header = header(&look.facts.image, is_new);
+            assert_eq!(resume(&header, &progress, Some(&look)), expected, "{moment} {progress:?}");
+        }
+        let look = look("paused");
+        let failed = progress(Watch, Some(Update), true);
+        let told = resume(&header(&look.facts.image, true), &failed, Some(&look));
+        assert_eq!(told, ServiceResume::GoBack(Cause::image("it failed")));
+    }
+
+    /// Swarm forgets in a moment why it went back, and a person may have asked for it.
+    #[test]
+    fn a_rollback_of_swarms_is_blamed_on_the_task_that_failed() {
+        let watching = progress(ServiceStep::Watch, Some(ServiceStep::Update), false);
+        for moment in ["rollback-started", "rollback-completed"] {
+            let mut look = look(moment);
+            let failed = look.tasks.iter().find(|task| task.image.contains("exits"));
+            let mut header = header(&look.facts.image, false);
+            header.plan.new_image = failed.expect("a task that failed").image.clone();
+            let ended = look.tasks.iter().filter(|task| task.image.contains("till:1"));
+            header.known = ended.map(|task| task.id.clone()).collect();
+            let told = resume(&header, &watching, Some(&look));
+            let ServiceResume::WatchRollback(cause) = told else { panic!("{told:?}") };
+            assert_eq!(
+                cause,
+                Cause::image("its task on vm (bxkjm9s) failed: task: non-zero exit (1)")
+            );
+            look.tasks.retain(|task| !task.has_ended_by_itself());
+            let told = resume(&header, &watching, Some(&look));
+            let ServiceResume::WatchRollback(cause) = told else { panic!("{told:?}") };
+            assert!(!cause.blames_image(), "{cause:?}");
+            look.facts.is_persons_rollback = true;
+            let told = resume(&header, &watching, Some(&look));
+            assert!(matches!(told, ServiceResume::Yield(_)), "{told:?}");
         }
     }
 
     #[test]
     fn what_a_person_deployed_or_removed_stays() {
-        let facts = look("good-done").facts;
-        let mut header = header(&facts.image, true);
+        let look = look("good-done");
+        let mut header = header(&look.facts.image, true);
         header.plan.new_image = "till:3@sha256:3".into();
         let progress = progress(ServiceStep::Watch, None, true);
-        let told = resume(&header, &progress, Some(&facts));
+        let told = resume(&header, &progress, Some(&look));
         assert!(matches!(told, ServiceResume::Yield(detail) if detail.contains("till:2")));
         assert!(matches!(resume(&header, &progress, None), ServiceResume::Yield(_)));
     }

@@ -62,16 +62,81 @@ pub fn forced(spec: &Value, update_config: &Value) -> Value {
     spec
 }
 
+/// The constraint by which a node is left out for a moment.
+const LEFT_OUT: &str = "node.id!=";
+
+const CONSTRAINTS: &str = "/TaskTemplate/Placement/Constraints";
+
+/// The specification that leaves these nodes out: their tasks end, and all others go on, because
+/// Swarm restarts no task whose node still meets the constraints (`IsTaskDirty` in swarmkit). With
+/// the recorded constraints again, the nodes get fresh tasks.
+#[must_use]
+pub fn without_nodes(spec: &Value, nodes: &[String], update_config: &Value) -> Value {
+    let mut spec = with_config(spec.clone(), Some(update_config));
+    let template = spec.get_mut("TaskTemplate").and_then(Value::as_object_mut);
+    let Some(template) = template else { return spec };
+    let placement = template.entry("Placement").or_insert_with(|| json!({}));
+    let Some(placement) = placement.as_object_mut() else { return spec };
+    let constraints = placement.entry("Constraints").or_insert_with(|| json!([]));
+    if constraints.is_null() {
+        *constraints = json!([]);
+    }
+    if let Some(constraints) = constraints.as_array_mut() {
+        constraints.extend(nodes.iter().map(|node| format!("{LEFT_OUT}{node}").into()));
+    }
+    spec
+}
+
+/// The nodes that a specification leaves out and the recorded one does not.
+#[must_use]
+pub fn left_out(spec: &Value, recorded: &Value) -> Vec<String> {
+    let added = |it: &&Value| !constraints(recorded).any(|known| known == *it);
+    let node = |it: &Value| Some(it.as_str()?.strip_prefix(LEFT_OUT)?.to_owned());
+    constraints(spec).filter(added).filter_map(node).collect()
+}
+
+/// The specification without the constraints that leave nodes out and that are not recorded.
+#[must_use]
+pub fn with_all_nodes(spec: &Value, recorded: &Value) -> Value {
+    let left_out = left_out(spec, recorded);
+    if left_out.is_empty() {
+        return spec.clone();
+    }
+    let mut spec = spec.clone();
+    if recorded.pointer(CONSTRAINTS).is_none() && constraints(&spec).count() == left_out.len() {
+        // The recorded specification has no list, and an empty list is not the same.
+        return without_list(spec, recorded);
+    }
+    let is_ours = |it: &Value| {
+        let node = it.as_str().and_then(|it| it.strip_prefix(LEFT_OUT));
+        node.is_some_and(|node| left_out.iter().any(|left| left == node))
+    };
+    if let Some(list) = spec.pointer_mut(CONSTRAINTS).and_then(Value::as_array_mut) {
+        list.retain(|it| !is_ours(it));
+    }
+    spec
+}
+
+fn without_list(mut spec: Value, recorded: &Value) -> Value {
+    let template = spec.get_mut("TaskTemplate").and_then(Value::as_object_mut);
+    let Some(template) = template else { return spec };
+    if let Some(placement) = template.get_mut("Placement").and_then(Value::as_object_mut) {
+        placement.remove("Constraints");
+        if placement.is_empty() && recorded.pointer("/TaskTemplate/Placement").is_none() {
+            template.remove("Placement");
+        }
+    }
+    spec
+}
+
+fn constraints(spec: &Value) -> impl Iterator<Item = &Value> {
+    spec.pointer(CONSTRAINTS).and_then(Value::as_array).into_iter().flatten()
+}
+
 /// The platforms of a specification, if it names some.
 #[must_use]
 pub fn platforms(spec: &Value) -> Option<&Value> {
     spec.pointer(PLATFORMS)
-}
-
-/// Whether two specifications are the same apart from the settings for updates.
-#[must_use]
-pub fn is_same_apart_from_config(one: &Value, other: &Value) -> bool {
-    with_config(one.clone(), None) == with_config(other.clone(), None)
 }
 
 fn with_config(mut spec: Value, config: Option<&Value>) -> Value {
@@ -100,6 +165,8 @@ pub fn placement(spec: &Value, platforms: Option<&Value>) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
     use crate::core::service::recorded;
 
@@ -155,7 +222,39 @@ mod tests {
         let once = forced(&spec, &json!({}));
         assert_eq!(once["TaskTemplate"]["ForceUpdate"], 1);
         assert_eq!(forced(&once, &json!({}))["TaskTemplate"]["ForceUpdate"], 2);
-        assert!(!is_same_apart_from_config(&spec, &once));
-        assert!(is_same_apart_from_config(&spec, &with_users_config(&spec, &json!({}))));
+        assert_eq!(once["UpdateConfig"], json!({}));
+    }
+
+    #[test]
+    fn nodes_are_left_out_and_come_back() {
+        let recorded = recorded::document("unpinned")["service"]["Spec"].clone();
+        let (one, two) = ("bxkjm9".to_owned(), "roh8ke".to_owned());
+        let config = json!({ "Parallelism": 1 });
+        let back = |spec: &Value, recorded: &Value| {
+            with_users_config(&with_all_nodes(spec, recorded), recorded)
+        };
+        let without = without_nodes(&recorded, &[one.clone(), two.clone()], &config);
+        let constraints = ["node.labels.type==table", "node.id!=bxkjm9", "node.id!=roh8ke"];
+        assert_eq!(without["TaskTemplate"]["Placement"]["Constraints"], json!(constraints));
+        assert_eq!(left_out(&without, &recorded), [one.clone(), two]);
+        assert_eq!(left_out(&recorded, &recorded), Vec::<String>::new());
+        assert_eq!(back(&without, &recorded), recorded);
+        // A user's constraint of this form stays.
+        let users = without_nodes(&recorded, slice::from_ref(&one), &config);
+        assert_eq!(left_out(&users, &users), Vec::<String>::new());
+        assert_eq!(with_all_nodes(&users, &users), users);
+        for empty in
+            [json!(null), json!({}), json!({ "Constraints": [] }), json!({ "MaxReplicas": 1 })]
+        {
+            let mut recorded = recorded.clone();
+            let template = recorded["TaskTemplate"].as_object_mut().expect("a template");
+            template.remove("Placement");
+            if !empty.is_null() {
+                template.insert("Placement".into(), empty.clone());
+            }
+            let without = without_nodes(&recorded, slice::from_ref(&one), &config);
+            assert_eq!(left_out(&without, &recorded), slice::from_ref(&one));
+            assert_eq!(back(&without, &recorded), recorded, "{empty}");
+        }
     }
 }

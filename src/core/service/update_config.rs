@@ -29,7 +29,7 @@ pub struct Safety {
 /// # Errors
 /// The user asks for something that cannot be made safe; the sentence says what.
 pub fn safe(facts: &ServiceFacts, safety: Safety) -> Result<Value, String> {
-    let mut config = users(facts);
+    let mut config = users(facts.update_config.as_ref());
     let word = |config: &Map<String, Value>, field: &str| {
         config.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
@@ -61,11 +61,11 @@ pub fn safe(facts: &ServiceFacts, safety: Safety) -> Result<Value, String> {
     Ok(config.into())
 }
 
-/// The settings for going back: one task after the other as the user wrote it, without a delay, and
-/// without a stop at a task that fails, because every place must get the old image again.
+/// The settings for going back: the user's own ones for a rollback, without a delay, and without a
+/// stop at a task that fails, because every place must get the old image again.
 #[must_use]
 pub fn back(facts: &ServiceFacts) -> Value {
-    let mut config = users(facts);
+    let mut config = users(facts.rollback_config.as_ref());
     config.insert("Delay".into(), json!(0));
     config.insert("FailureAction".into(), json!("continue"));
     config.insert("Monitor".into(), nanoseconds(Duration::from_millis(1)).into());
@@ -77,7 +77,7 @@ pub fn back(facts: &ServiceFacts) -> Value {
 /// How long a task must stay healthy: the stable time, or the user's own `Monitor` if it is longer.
 #[must_use]
 pub fn stable(facts: &ServiceFacts, stable: Duration) -> Duration {
-    time(&users(facts), "Monitor").unwrap_or_default().max(stable)
+    time(&users(facts.update_config.as_ref()), "Monitor").unwrap_or_default().max(stable)
 }
 
 /// The longest time that Swarm may need for all places of a service: for each batch the end of the
@@ -93,8 +93,8 @@ pub fn longest(config: &Value, slots: usize, grace: Duration, healthy: Duration)
     batch.saturating_mul(u32::try_from(batches).unwrap_or(u32::MAX))
 }
 
-fn users(facts: &ServiceFacts) -> Map<String, Value> {
-    facts.update_config.as_ref().and_then(Value::as_object).cloned().unwrap_or_default()
+fn users(config: Option<&Value>) -> Map<String, Value> {
+    config.and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
 fn time(config: &Map<String, Value>, field: &str) -> Option<Duration> {
@@ -171,7 +171,8 @@ mod tests {
     #[test]
     fn the_way_back_waits_for_nothing_and_stops_at_nothing() {
         let wrote = json!({ "Parallelism": 2, "Delay": 600 * SECOND, "FailureAction": "pause" });
-        let config = back(&with(Some(wrote)));
+        let facts = ServiceFacts { rollback_config: Some(wrote), ..with(None) };
+        let config = back(&facts);
         assert_eq!((&config["Parallelism"], &config["Delay"]), (&json!(2), &json!(0)));
         assert_eq!(config["FailureAction"], "continue");
         assert_eq!(back(&with(None))["Parallelism"], 1);

@@ -79,7 +79,10 @@ pub enum ServiceVerdict {
     Healthy,
     Failed(Cause),
     /// A task runs, but not all of its ports are published; the text says where.
-    PortMissing(String),
+    PortMissing {
+        slot: TaskSlot,
+        detail: String,
+    },
 }
 
 /// What the looks so far have shown.
@@ -105,8 +108,8 @@ impl ServiceWatch {
         let of_ours =
             |task: &&SwarmTask| task.image == target.image && !target.known.contains(&task.id);
         let tasks = || look.tasks.iter().filter(of_ours);
-        if let Some(failed) = tasks().find(|task| task.has_ended_by_itself()) {
-            return ServiceVerdict::Failed(self.cause(look, failed));
+        if let Some(cause) = self.failure(look, target.image, target.known) {
+            return ServiceVerdict::Failed(cause);
         }
         if let Some(slow) = tasks().find(|task| self.is_late(at, task, target.healthy)) {
             let limit = format_duration(target.healthy);
@@ -121,6 +124,21 @@ impl ServiceWatch {
             return ServiceVerdict::Failed(Cause::image(detail));
         }
         self.places(at, look, target)
+    }
+
+    /// Why a task of the new image ended by itself, if one did. Swarm has begun its own rollback
+    /// then, and soon forgets the task.
+    #[must_use]
+    pub fn failure(
+        &self,
+        look: &ServiceLook,
+        image: &str,
+        known: &BTreeSet<String>,
+    ) -> Option<Cause> {
+        let is_it = |task: &&SwarmTask| {
+            task.image == image && !known.contains(&task.id) && task.has_ended_by_itself()
+        };
+        look.tasks.iter().find(is_it).map(|task| self.cause(look, task))
     }
 
     fn remember(&mut self, at: Duration, look: &ServiceLook, target: WatchTarget<'_>) {
@@ -150,9 +168,8 @@ impl ServiceWatch {
             let for_time = at.saturating_sub(since);
             if !task.publishes(&look.facts.host_ports) && for_time >= PORTS_TIME {
                 let node = look.node_name(&task.node_id);
-                return ServiceVerdict::PortMissing(format!(
-                    "nothing publishes the ports of its task on {node}"
-                ));
+                let detail = format!("nothing publishes the ports of its task on {node}");
+                return ServiceVerdict::PortMissing { slot: slot.clone(), detail };
             }
             if task.publishes(&look.facts.host_ports) && for_time >= target.stable {
                 ready += 1;

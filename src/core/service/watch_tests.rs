@@ -63,7 +63,8 @@ fn a_task_without_its_ports_is_not_healthy() {
     let old = look.tasks.iter().filter(|task| !task.is_serving()).map(|task| task.id.clone());
     let known: BTreeSet<String> = known.into_iter().chain(old).collect();
     let told = verdict(&look, &known, STABLE);
-    let ServiceVerdict::PortMissing(detail) = told else { panic!("{told:?}") };
+    let ServiceVerdict::PortMissing { slot, detail } = told else { panic!("{told:?}") };
+    assert!(matches!(slot, TaskSlot::Node(id) if TABLES.contains(&id.as_str())));
     assert!(detail.starts_with("nothing publishes the ports of its task on vm ("), "{detail}");
     assert!(matches!(verdict(&look, &known, seconds(1)), ServiceVerdict::Waiting(_)));
     assert!(is_restored(&look, &look.facts.image).is_err());
@@ -225,5 +226,5 @@ fn a_large_swarm_is_judged_task_by_task() {
     let none = BTreeSet::new();
     assert_eq!(verdict(&large, &none, STABLE), ServiceVerdict::Healthy);
     large.tasks.last_mut().expect("a task").ports.clear();
-    assert!(matches!(verdict(&large, &none, STABLE), ServiceVerdict::PortMissing(_)));
+    assert!(matches!(verdict(&large, &none, STABLE), ServiceVerdict::PortMissing { .. }));
 }
