@@ -34,7 +34,7 @@ on = $(on_$(1))
 FRESHDOCK = target/peers/bin/freshdock
 
 .DEFAULT_GOAL := help
-.PHONY: help build release check test test-image test-arm test-deb test-engines fidelity fuzz demo demo-fleet bench footprint torture test-mqtt \
+.PHONY: help build release check test test-image test-arm test-deb test-engines fidelity fuzz demo demo-fleet bench footprint torture test-mqtt test-swarm \
 	soak dist deb image needs needs-dist clean
 
 help: ## lists the targets
@@ -66,6 +66,9 @@ test-engines: needs engines ## tests recreate on every Engine, the main job on D
 	$(call on,podman) $(CARGO) test --locked --test engine whose_fault
 	TEST_COMPOSE=$(ROOTS)/docker-28/usr/libexec/docker/cli-plugins/docker-compose \
 		$(CARGO) test --locked --test torture compose
+
+test-swarm: needs ## tests services on a real Swarm: every bad image, kills, thirty rollbacks (needs root, twenty minutes)
+	SWARM_ROLLBACKS=$${SWARM_ROLLBACKS:-30} $(CARGO) test --locked --test swarm -- --include-ignored --test-threads=1
 
 fidelity: needs engines $(FRESHDOCK) ## tests recreate on every Engine and writes docs/fidelity.md (needs root, an hour)
 	rm -rf target/fidelity

@@ -8,8 +8,10 @@ pub mod engine;
 pub mod files;
 pub mod http;
 pub mod images;
+pub mod probe;
 pub mod registry;
 pub mod relay;
+pub mod swarm;
 
 use std::path::PathBuf;
 use std::thread;

@@ -1,0 +1,17 @@
+//! Services of a real Swarm: one manager and two workers, private Engines in networks of their own.
+
+#[cfg(test)]
+#[expect(dead_code, reason = "other test programs use more of the support code")]
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(test)]
+mod bad_images;
+#[cfg(test)]
+mod good_updates;
+#[cfg(test)]
+mod kills;
+#[cfg(test)]
+mod smoke;
+#[cfg(test)]
+mod tables;
