@@ -12,10 +12,10 @@ use serde::Deserialize;
 
 use crate::core::docker::address_scope::AddressScope;
 use crate::core::docker::credentials::Credentials;
-use crate::registry::endpoint::{RegistryEndpoint, host_of};
-use crate::registry::error::{Failure, refusal};
-use crate::registry::http::{HttpRequest, HttpResponse, basic};
-use crate::registry::transport::Transport;
+use crate::registry::protocol::endpoint::{RegistryEndpoint, host_of};
+use crate::registry::protocol::error::{Failure, refusal};
+use crate::registry::protocol::http::{HttpRequest, HttpResponse, basic};
+use crate::registry::protocol::transport::Transport;
 
 /// Lifetime of a token if its server does not say it (distribution `spec/auth/token`).
 const LIFE_DEFAULT: Duration = Duration::from_secs(60);
@@ -40,14 +40,14 @@ const CLIENT_ID: &str = "pilotfish";
 
 /// A token as the value of `Authorization`.
 #[derive(Clone)]
-pub(super) struct BearerToken {
+pub(in crate::registry) struct BearerToken {
     pub header: HeaderValue,
     until: Instant,
 }
 
 /// The tokens of one host.
 #[derive(Default)]
-pub(super) struct Tokens {
+pub(in crate::registry) struct Tokens {
     slots: Mutex<HashMap<String, TokenSlot>>,
 }
 
@@ -81,7 +81,7 @@ fn is_in_use(slot: &TokenSlot, now: Instant) -> bool {
 }
 
 /// A request to a token server.
-pub(super) struct TokenRequest<'a> {
+pub(in crate::registry) struct TokenRequest<'a> {
     pub realm: &'a Url,
     /// The host that named it, and the scope of that host.
     pub named_by: (&'a Url, AddressScope),
@@ -101,7 +101,7 @@ struct TokenAnswer {
 }
 
 /// Fetches a token for reading one repository.
-pub(super) async fn fetch(
+pub(in crate::registry) async fn fetch(
     transport: &Transport,
     endpoint: &RegistryEndpoint,
     wanted: &TokenRequest<'_>,

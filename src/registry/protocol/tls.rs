@@ -15,29 +15,29 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::core::docker::address_scope::AddressScope;
 use crate::core::docker::engine_registries::Proxies;
-use crate::registry::dns::Guarded;
-use crate::registry::endpoint::is_loopback;
-use crate::registry::error::ExchangeError;
-use crate::registry::proxy::ProxyRules;
-use crate::registry::settings::{HostSettings, Limits, RegistrySettings};
-use crate::registry::verifier::{AnyCertificate, Trusted, Verifier, fingerprint};
+use crate::registry::protocol::dns::Guarded;
+use crate::registry::protocol::endpoint::is_loopback;
+use crate::registry::protocol::error::ExchangeError;
+use crate::registry::protocol::proxy::ProxyRules;
+use crate::registry::protocol::settings::{HostSettings, Limits, RegistrySettings};
+use crate::registry::protocol::verifier::{AnyCertificate, Trusted, Verifier, fingerprint};
 
 /// The `User-Agent` of every request.
-pub(super) const USER_AGENT: &str = concat!("pilotfish/", env!("CARGO_PKG_VERSION"));
+pub(in crate::registry) const USER_AGENT: &str = concat!("pilotfish/", env!("CARGO_PKG_VERSION"));
 
 /// How long an idle connection is kept: for one round, not until the next, because its buffers and
 /// its TLS state take memory that a small Pi needs.
-pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(20);
+pub(in crate::registry) const IDLE_CONNECTION: Duration = Duration::from_secs(20);
 
 /// Most hosts with a remembered client. Redirects lead to hosts that are not configured.
 const CLIENTS_MAX: usize = 64;
 
 /// Most headers of an answer, the default of the HTTP library.
-pub(super) const HEADERS_MAX: usize = 100;
+pub(in crate::registry) const HEADERS_MAX: usize = 100;
 
 /// How a host is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Way {
+pub(in crate::registry) struct Way {
     /// The host, under the name of its certificates.
     pub host: String,
     /// Whether the Engine does not check its certificate.
@@ -55,7 +55,7 @@ impl Way {
 }
 
 /// The HTTP clients, one per trust set: a host with certificates of its own never shares one.
-pub(super) struct Clients {
+pub(in crate::registry) struct Clients {
     certs_dir: PathBuf,
     ca_files: BTreeMap<String, PathBuf>,
     connect_timeout: Duration,

@@ -22,7 +22,7 @@ const REGISTRIES_MAX: usize = 200;
 
 /// The quotas of all registries.
 #[derive(Default)]
-pub(super) struct Quotas(Mutex<HashMap<String, (Quota, Instant)>>);
+pub(in crate::registry) struct Quotas(Mutex<HashMap<String, (Quota, Instant)>>);
 
 impl Quotas {
     /// Remembers the quota in an answer, if there is one, and returns it.

@@ -13,9 +13,9 @@ use tokio::fs;
 
 use crate::core::docker::credentials::Credentials;
 use crate::core::secret_file::exposed;
-use crate::registry::credential_helper;
-use crate::registry::docker_config::{DockerConfig, LoginSource, server_of};
-use crate::registry::settings::{HostSettings, Limits, RegistrySettings};
+use crate::registry::protocol::credential_helper;
+use crate::registry::protocol::docker_config::{DockerConfig, LoginSource, server_of};
+use crate::registry::protocol::settings::{HostSettings, Limits, RegistrySettings};
 
 /// How long the answer of a credential helper is reused. A round asks for every image, and each
 /// question starts a program. Logins of cloud registries live for hours.
@@ -32,7 +32,7 @@ const FILE_MAX: u64 = 1024 * 1024;
 const REMEMBERED_MAX: usize = 200;
 
 /// Finds logins, and reads the docker configuration again after it has changed on disk.
-pub(super) struct CredentialFinder {
+pub(in crate::registry) struct CredentialFinder {
     hosts: BTreeMap<String, HostSettings>,
     docker_config: Option<PathBuf>,
     helper_timeout: Duration,
@@ -44,7 +44,7 @@ pub(super) struct CredentialFinder {
 /// The result of a search. A login that was not found is no error: most images need none, and
 /// `docker pull` continues as well. The reason is reported if the registry wants a login.
 #[derive(Debug, Default)]
-pub(super) struct FoundCredentials {
+pub(in crate::registry) struct FoundCredentials {
     pub login: Option<Credentials>,
     /// Why there is no login although there should be one.
     pub error: Option<String>,

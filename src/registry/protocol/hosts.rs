@@ -10,9 +10,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::core::docker::address_scope::{AddressRefusal, AddressScope, NamedAddress};
 use crate::core::docker::engine_registries::{EngineRegistries, Proxies};
-use crate::registry::endpoint::{address_of, host_name, host_of, is_loopback};
-use crate::registry::http::literal;
-use crate::registry::settings::RegistrySettings;
+use crate::registry::protocol::endpoint::{address_of, host_name, host_of, is_loopback};
+use crate::registry::protocol::http::literal;
+use crate::registry::protocol::settings::RegistrySettings;
 
 /// How long a host counts as insecure because its name led to an insecure network. Then the name is
 /// resolved again.
@@ -23,13 +23,13 @@ const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The scheme that a host was found to speak.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scheme {
+pub(in crate::registry) enum Scheme {
     Tls,
     Plain,
 }
 
 /// What is known of all hosts.
-pub(super) struct HostTable {
+pub(in crate::registry) struct HostTable {
     /// Hosts that the settings allow without TLS.
     plain: BTreeSet<String>,
     /// Hosts named in Pilotfish's settings.

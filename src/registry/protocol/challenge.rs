@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 
 /// How a registry wants requests to be authorized.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub(in crate::registry) enum Challenge {
     /// A token from a separate server.
     Bearer {
         /// The URL of the token server.
@@ -21,7 +21,7 @@ pub(super) enum Challenge {
 
 /// The best challenge of an answer, from one header or several: a token before a password, because
 /// a token is valid for one repository only and expires.
-pub(super) fn choose(headers: &HeaderMap) -> Option<Challenge> {
+pub(in crate::registry) fn choose(headers: &HeaderMap) -> Option<Challenge> {
     let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
     let mut challenges: Vec<_> = values.flat_map(parse).collect();
     let bearer = challenges.iter().position(|found| matches!(found, Challenge::Bearer { .. }));

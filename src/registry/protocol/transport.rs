@@ -11,18 +11,18 @@ use crate::core::decide::quota::Quota;
 use crate::core::docker::address_scope::{AddressRefusal, AddressScope};
 use crate::core::docker::engine_registries::EngineRegistries;
 use crate::registry::RegistryObserver;
-use crate::registry::endpoint::{RegistryEndpoint, host_of, is_loopback};
-use crate::registry::error::{ExchangeError, Failure};
-use crate::registry::hosts::{HostTable, Scheme};
-use crate::registry::http::{HttpRequest, HttpResponse, Recipient, Wire};
-use crate::registry::settings::{Limits, RegistrySettings};
-use crate::registry::tls::Way;
+use crate::registry::protocol::endpoint::{RegistryEndpoint, host_of, is_loopback};
+use crate::registry::protocol::error::{ExchangeError, Failure};
+use crate::registry::protocol::hosts::{HostTable, Scheme};
+use crate::registry::protocol::http::{HttpRequest, HttpResponse, Recipient, Wire};
+use crate::registry::protocol::settings::{Limits, RegistrySettings};
+use crate::registry::protocol::tls::Way;
 
 /// Most redirects of one exchange: registries need one, to the location of their blobs.
 const REDIRECTS_MAX: usize = 5;
 
 /// Sends requests, and knows the scheme of each host.
-pub(super) struct Transport {
+pub(in crate::registry) struct Transport {
     wire: Wire,
     pub hosts: HostTable,
 }

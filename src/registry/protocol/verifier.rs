@@ -13,19 +13,19 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
 
-use crate::registry::certificate_signature::is_issued_by;
+use crate::registry::protocol::certificate_signature::is_issued_by;
 
 /// Identifies a certificate: the SHA-256 of its bytes.
-pub(super) type Fingerprint = [u8; 32];
+pub(in crate::registry) type Fingerprint = [u8; 32];
 
 /// The fingerprint of a certificate.
-pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
+pub(in crate::registry) fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
     Sha256::digest(certificate.as_ref()).into()
 }
 
 /// Certificates that are trusted.
 #[derive(Debug, Clone)]
-pub(super) struct Trusted {
+pub(in crate::registry) struct Trusted {
     pub roots: Arc<RootCertStore>,
     /// Certificates that a server may use as its own. Go, and so Docker, accepts a certificate that
     /// is trusted itself, even if it is marked as an authority (`x509.Verify`); the recipe in
@@ -37,7 +37,7 @@ pub(super) struct Trusted {
 
 /// Checks certificates as the Engine does.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(in crate::registry) struct Verifier {
     webpki: Arc<WebPkiServerVerifier>,
     trusted: Trusted,
 }
@@ -125,7 +125,7 @@ impl ServerCertVerifier for Verifier {
 /// Accepts every certificate: for the Engine's `insecure-registries`, as the Engine does. A
 /// signature by an unproven certificate proves nothing either, so it is accepted too.
 #[derive(Debug)]
-pub(super) struct AnyCertificate(Vec<SignatureScheme>);
+pub(in crate::registry) struct AnyCertificate(Vec<SignatureScheme>);
 
 impl Default for AnyCertificate {
     fn default() -> Self {
@@ -169,7 +169,7 @@ impl ServerCertVerifier for AnyCertificate {
 }
 
 /// What is wrong with a certificate, as the end of a sentence that begins with the certificate.
-pub(super) fn in_words(problem: &CertificateError) -> String {
+pub(in crate::registry) fn in_words(problem: &CertificateError) -> String {
     let text = match problem {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {

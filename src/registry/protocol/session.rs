@@ -6,23 +6,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use reqwest::header::HeaderValue;
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use tokio::sync::{MutexGuard, Semaphore};
 
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::address_scope::AddressScope;
 use crate::core::docker::credentials::Credentials;
-use crate::core::docker::reference::{Digest, Reference};
-use crate::registry::backoff::{Backoff, RequestKind};
-use crate::registry::challenge::{Challenge, choose};
-use crate::registry::credentials::{CredentialFinder, FoundCredentials};
-use crate::registry::endpoint::{RegistryEndpoint, host_of};
-use crate::registry::error::{Failure, refusal};
-use crate::registry::http::{CONFIGURATION_MAX, HttpRequest, HttpResponse, MANIFEST_MAX, basic};
-use crate::registry::settings::Limits;
-use crate::registry::token::{self, TokenRequest, Tokens};
-use crate::registry::transport::Transport;
+use crate::registry::protocol::backoff::{Backoff, RequestKind};
+use crate::registry::protocol::challenge::{Challenge, choose};
+use crate::registry::protocol::credentials::{CredentialFinder, FoundCredentials};
+use crate::registry::protocol::endpoint::{RegistryEndpoint, host_of};
+use crate::registry::protocol::error::{Failure, refusal};
+use crate::registry::protocol::http::{HttpResponse, basic};
+use crate::registry::protocol::query::RegistryQuery;
+use crate::registry::protocol::settings::Limits;
+use crate::registry::protocol::token::{self, TokenRequest, Tokens};
+use crate::registry::protocol::transport::Transport;
 
 /// Most requests in flight to one host, each on a separate connection: over HTTP/2 one bad answer
 /// could break the others. 500 images take two round trips; nginx allows 512 connections.
@@ -35,63 +35,6 @@ const LARGE_CONNECTIONS_MAX: usize = 128;
 /// Most logins for one answer: the registry's, that of the host it redirects to, and one of the two
 /// renewed.
 const LOGINS_MAX: usize = 4;
-
-/// One question to a registry.
-pub(super) struct RegistryQuery {
-    kind: RequestKind,
-    repository: String,
-    path: String,
-    /// The requested item, for people: `shop/till:v1`.
-    pub what: String,
-    wants_manifest: bool,
-}
-
-impl RegistryQuery {
-    /// The headers for a reference's tag.
-    pub fn head(reference: &Reference) -> Self {
-        Self { kind: RequestKind::Head, ..Self::tagged(reference) }
-    }
-
-    /// The content for a reference's tag.
-    pub fn tagged(reference: &Reference) -> Self {
-        let target = reference.tag_or_digest();
-        let colon = if reference.tag.is_some() { ':' } else { '@' };
-        Self {
-            kind: RequestKind::Get,
-            repository: reference.repository.clone(),
-            path: format!("/v2/{}/manifests/{target}", reference.repository),
-            what: format!("{}{colon}{target}", reference.repository),
-            wants_manifest: true,
-        }
-    }
-
-    /// A manifest or an index by its digest.
-    pub fn manifest(reference: &Reference, digest: &Digest) -> Self {
-        Self { wants_manifest: true, ..Self::content(reference, digest, "manifests") }
-    }
-
-    /// A configuration by its digest.
-    pub fn blob(reference: &Reference, digest: &Digest) -> Self {
-        Self::content(reference, digest, "blobs")
-    }
-
-    fn content(reference: &Reference, digest: &Digest, place: &str) -> Self {
-        Self {
-            kind: RequestKind::Get,
-            repository: reference.repository.clone(),
-            path: format!("/v2/{}/{place}/{digest}", reference.repository),
-            what: format!("{}@{digest}", reference.repository),
-            wants_manifest: false,
-        }
-    }
-
-    fn request(&self, authorization: Option<HeaderValue>) -> HttpRequest {
-        let method = if self.kind == RequestKind::Head { Method::HEAD } else { Method::GET };
-        let limit = if self.wants_manifest { MANIFEST_MAX } else { CONFIGURATION_MAX };
-        let wants_manifest = self.wants_manifest;
-        HttpRequest { wants_manifest, authorization, ..HttpRequest::new(method, limit) }
-    }
-}
 
 /// The login sent with a request.
 enum ShownLogin {
@@ -129,7 +72,7 @@ struct SessionLogin {
 }
 
 /// The state of one host.
-pub(super) struct Session {
+pub(in crate::registry) struct Session {
     pub endpoint: RegistryEndpoint,
     transport: Arc<Transport>,
     credentials: Arc<CredentialFinder>,

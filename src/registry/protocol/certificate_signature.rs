@@ -25,7 +25,7 @@ struct Fields<'a> {
 }
 
 /// Whether `authority` issued `certificate`, by name and signature.
-pub(super) fn is_issued_by(
+pub(in crate::registry) fn is_issued_by(
     certificate: &CertificateDer<'_>,
     authority: &CertificateDer<'_>,
 ) -> bool {

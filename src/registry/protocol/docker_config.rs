@@ -23,7 +23,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 ///
 /// An entry of another shape than Docker's is ignored; the others remain valid.
 #[derive(Default)]
-pub(super) struct DockerConfig {
+pub(in crate::registry) struct DockerConfig {
     auths: HashMap<String, Auth>,
     creds_store: Option<String>,
     cred_helpers: HashMap<String, String>,
@@ -38,7 +38,7 @@ struct Auth {
 }
 
 /// Where the login for a registry is.
-pub(super) enum LoginSource {
+pub(in crate::registry) enum LoginSource {
     /// In the file itself.
     Here(Credentials),
     /// In the program `docker-credential-NAME`.
@@ -50,7 +50,7 @@ pub(super) enum LoginSource {
 /// The entry for a registry exists and cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("its `auth` is not the base64 of NAME:PASSWORD")]
-pub(super) struct UnreadableAuth;
+pub(in crate::registry) struct UnreadableAuth;
 
 impl DockerConfig {
     /// Reads the file's content. An error contains nothing of it.
@@ -133,7 +133,7 @@ fn decode(auth: &str) -> Option<Credentials> {
 }
 
 /// The server that a helper is asked for: the name under which `docker login` stored the login.
-pub(super) fn server_of(registry: &str) -> &str {
+pub(in crate::registry) fn server_of(registry: &str) -> &str {
     if registry == DOCKER_HUB { DOCKER_HUB_SERVER } else { registry }
 }
 

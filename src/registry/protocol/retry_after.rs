@@ -19,7 +19,7 @@ const RETRY_AFTER_ABSURD: Duration = Duration::from_secs(24 * 60 * 60);
     clippy::disallowed_methods,
     reason = "only for an answer that has no Date; what comes of it is bounded by RETRY_AFTER_MAX"
 )]
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(in crate::registry) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let date = headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?));
     let now = date.unwrap_or_else(|| SystemTime::now().into());

@@ -16,8 +16,8 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::registry::error::ExchangeError;
-use crate::registry::tls::{HEADERS_MAX, IDLE_CONNECTION, USER_AGENT};
+use crate::registry::protocol::error::ExchangeError;
+use crate::registry::protocol::tls::{HEADERS_MAX, IDLE_CONNECTION, USER_AGENT};
 
 /// Longest head of an answer, in bytes. Registries send less than one kilobyte.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -32,7 +32,7 @@ const ADDRESSES_LIFE: Duration = Duration::from_secs(20);
 const BEGIN: &[u8] = b"HTTP/1.";
 
 /// What came back.
-pub(super) struct PlainAnswer {
+pub(in crate::registry) struct PlainAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// Who answered.
@@ -40,7 +40,7 @@ pub(super) struct PlainAnswer {
 }
 
 /// Connections that have nothing to do, and where new ones lead.
-pub(super) struct PlainHeads {
+pub(in crate::registry) struct PlainHeads {
     hosts: Arc<Mutex<HostConnectionTable>>,
     connect_timeout: Duration,
 }

@@ -12,11 +12,11 @@ use crate::core::docker::address_scope::AddressScope;
 /// A name from a registry leads only to addresses of this machine or its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it leads to {}, and this registry may not redirect there", .0.in_words())]
-pub(super) struct LeadsInside(pub AddressScope);
+pub(in crate::registry) struct LeadsInside(pub AddressScope);
 
 /// Resolves names, without addresses further inside than the registry that named them.
 #[derive(Debug)]
-pub(super) struct Guarded {
+pub(in crate::registry) struct Guarded {
     pub from: AddressScope,
     /// The proxies' own names, because the operator set them.
     pub proxies: Arc<BTreeSet<String>>,

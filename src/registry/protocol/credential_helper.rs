@@ -24,7 +24,7 @@ const NOT_FOUND: &[u8] = b"credentials not found";
 
 /// Why a credential helper gave no login. Its output is never shown, because it may be the secret.
 #[derive(Debug, PartialEq, thiserror::Error)]
-pub(super) enum HelperError {
+pub(in crate::registry) enum HelperError {
     #[error("`{0}` is not the name of a credential helper")]
     Name(String),
     #[error("the credential helper `docker-credential-{0}` is not on the PATH")]
@@ -47,7 +47,7 @@ struct HelperOutput {
 }
 
 /// Asks a credential helper for the login at `server`; `None` if it has none.
-pub(super) async fn ask(
+pub(in crate::registry) async fn ask(
     name: &str,
     server: &str,
     limit: Duration,

@@ -10,9 +10,10 @@ use crate::core::docker::manifest::{
     is_accepted, parse_configuration, parse_document,
 };
 use crate::core::docker::reference::{Digest, Platform, Reference};
-use crate::registry::error::Failure;
-use crate::registry::http::HttpResponse;
-use crate::registry::session::{RegistryQuery, Session};
+use crate::registry::protocol::error::Failure;
+use crate::registry::protocol::http::HttpResponse;
+use crate::registry::protocol::query::RegistryQuery;
+use crate::registry::protocol::session::Session;
 
 /// Most manifests fetched for one image. Each costs quota. A nested index with two entries to try
 /// needs four, and an index without platforms has each of its entries tried.
@@ -22,7 +23,7 @@ const MANIFESTS_MAX: usize = 16;
 const PLATFORMS_NAMED_MAX: usize = 12;
 
 /// One lookup behind a digest.
-pub(super) struct Resolution<'a> {
+pub(in crate::registry) struct Resolution<'a> {
     session: &'a Session,
     reference: &'a Reference,
     platform: &'a Platform,
@@ -158,13 +159,13 @@ fn offer(
 }
 
 /// Whether an answer is marked as a manifest, or has no type.
-pub(super) fn has_manifest_type(answer: &HttpResponse) -> bool {
+pub(in crate::registry) fn has_manifest_type(answer: &HttpResponse) -> bool {
     let content_type = answer.headers.get(CONTENT_TYPE);
     content_type.is_none_or(|value| value.to_str().is_ok_and(is_accepted))
 }
 
 /// Refuses an answer that is marked as something else than a manifest: usually a login page.
-pub(super) fn check_content_type(
+pub(in crate::registry) fn check_content_type(
     session: &Session,
     ask: &RegistryQuery,
     answer: &HttpResponse,

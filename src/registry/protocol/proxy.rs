@@ -19,7 +19,7 @@ const MASKED: &str = "xxxxx";
 
 /// Which requests go through a proxy.
 #[derive(Debug)]
-pub(super) struct ProxyRules {
+pub(in crate::registry) struct ProxyRules {
     /// The Engine's proxies, if they are used.
     engine: Option<Proxies>,
     matcher: Matcher,

@@ -11,7 +11,7 @@ const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
 /// One host that is asked for a registry's images.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct RegistryEndpoint {
+pub(in crate::registry) struct RegistryEndpoint {
     /// The name for settings and logins: the registry's, or the mirror's own.
     pub registry: String,
     /// `HOST` or `HOST:PORT`, as in a URL.
@@ -50,18 +50,18 @@ impl RegistryEndpoint {
 
 /// Whether a `HOST:PORT` is this machine. The Engine allows it without TLS (`127.0.0.0/8` and `::1`
 /// are its built-in `insecure-registries`).
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(in crate::registry) fn is_loopback(host: &str) -> bool {
     host_name(host).eq_ignore_ascii_case("localhost")
         || address_of(host).is_some_and(|address| address.is_loopback())
 }
 
 /// The address of a `HOST:PORT` that is written as an address.
-pub(super) fn address_of(host: &str) -> Option<IpAddr> {
+pub(in crate::registry) fn address_of(host: &str) -> Option<IpAddr> {
     host_name(host).parse().ok()
 }
 
 /// The host without its port, and an IPv6 address without its brackets.
-pub(super) fn host_name(host: &str) -> &str {
+pub(in crate::registry) fn host_name(host: &str) -> &str {
     if let Some(rest) = host.strip_prefix('[') {
         return rest.split(']').next().unwrap_or(rest);
     }
@@ -69,7 +69,7 @@ pub(super) fn host_name(host: &str) -> &str {
 }
 
 /// The `HOST:PORT` of a URL as in settings: without the default port of the scheme.
-pub(super) fn host_of(url: &Url) -> String {
+pub(in crate::registry) fn host_of(url: &Url) -> String {
     let name = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
 }

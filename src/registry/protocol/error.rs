@@ -12,13 +12,13 @@ use serde::Deserialize;
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::address_scope::AddressScope;
-use crate::registry::dns::LeadsInside;
-use crate::registry::retry_after::retry_after;
-use crate::registry::verifier::in_words;
+use crate::registry::protocol::dns::LeadsInside;
+use crate::registry::protocol::retry_after::retry_after;
+use crate::registry::protocol::verifier::in_words;
 
 /// What is paused after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FailureScope {
+pub(in crate::registry) enum FailureScope {
     /// The host: no connection succeeded.
     Host,
     /// The host, if it happens again: too many requests, time-outs, an overloaded proxy.
@@ -31,7 +31,7 @@ pub(super) enum FailureScope {
 
 /// A failed lookup, and what it pauses.
 #[derive(Debug, Clone)]
-pub(super) struct Failure {
+pub(in crate::registry) struct Failure {
     pub error: LookupError,
     pub blame: FailureScope,
 }
@@ -55,7 +55,7 @@ impl Failure {
 
 /// One request without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ExchangeError {
+pub(in crate::registry) enum ExchangeError {
     /// The other side does not speak TLS. Plain HTTP may follow if it is allowed.
     #[error("{host} does not speak TLS; if this is intended, set plain_http = true for it")]
     NotTls { host: String },
@@ -187,7 +187,7 @@ impl From<ExchangeError> for Failure {
 }
 
 /// The failure for a status other than 2xx, with the code in the body.
-pub(super) fn refusal(
+pub(in crate::registry) fn refusal(
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],

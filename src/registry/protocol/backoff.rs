@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
-use crate::registry::error::{Failure, FailureScope};
-use crate::registry::settings::Limits;
+use crate::registry::protocol::error::{Failure, FailureScope};
+use crate::registry::protocol::settings::Limits;
 
 /// Signs of overload in a row after which the whole host is paused.
 const LOAD_SIGNS: u32 = 3;
@@ -29,7 +29,7 @@ const PAUSES_MAX: usize = 500;
 /// The kind of request that is paused. On Docker Hub a `GET` of a manifest costs quota and a `HEAD`
 /// does not, so a refused `GET` says nothing about the `HEAD`s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum RequestKind {
+pub(in crate::registry) enum RequestKind {
     Head,
     Get,
 }
@@ -51,7 +51,7 @@ struct Pause {
 
 /// The failures of one host.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(in crate::registry) struct Backoff {
     first: Duration,
     longest: Duration,
     load_signs: u32,

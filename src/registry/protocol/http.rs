@@ -17,18 +17,18 @@ use crate::core::docker::credentials::Credentials;
 use crate::core::docker::engine_registries::Proxies;
 use crate::core::docker::manifest::ACCEPTED;
 use crate::registry::RegistryObserver;
-use crate::registry::error::{ExchangeError, Failure};
-use crate::registry::plain_heads::PlainHeads;
-use crate::registry::rate_limit::Quotas;
-use crate::registry::settings::{Limits, RegistrySettings};
-use crate::registry::tls::{Clients, Way};
+use crate::registry::protocol::error::{ExchangeError, Failure};
+use crate::registry::protocol::plain_heads::PlainHeads;
+use crate::registry::protocol::rate_limit::Quotas;
+use crate::registry::protocol::settings::{Limits, RegistrySettings};
+use crate::registry::protocol::tls::{Clients, Way};
 
 /// Largest manifest or index, in bytes: the limit of registries themselves (distribution
 /// `maxManifestBodySize`).
-pub(super) const MANIFEST_MAX: usize = 4 * 1024 * 1024;
+pub(in crate::registry) const MANIFEST_MAX: usize = 4 * 1024 * 1024;
 
 /// Largest configuration, in bytes: containerd's limit for content that it reads as a whole.
-pub(super) const CONFIGURATION_MAX: usize = 8 * 1024 * 1024;
+pub(in crate::registry) const CONFIGURATION_MAX: usize = 8 * 1024 * 1024;
 
 /// How much of an error's body is read, in bytes. The error code is at the beginning.
 const ERROR_BODY_MAX: usize = 64 * 1024;
@@ -46,7 +46,7 @@ const BODY_STEP: usize = 256 * 1024;
 const DIGESTS_MAX: usize = 4000;
 
 /// A request. It has no `Debug`, because the form may contain an identity token.
-pub(super) struct HttpRequest {
+pub(in crate::registry) struct HttpRequest {
     pub method: Method,
     /// Whether a manifest is requested, of any of the four types.
     pub wants_manifest: bool,
@@ -77,7 +77,7 @@ impl HttpRequest {
 }
 
 /// An answer. It has no `Debug`, because the body may be a token.
-pub(super) struct HttpResponse {
+pub(in crate::registry) struct HttpResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
@@ -88,7 +88,7 @@ pub(super) struct HttpResponse {
 }
 
 /// The recipient of a request.
-pub(super) struct Recipient<'a> {
+pub(in crate::registry) struct Recipient<'a> {
     /// The registry for which the request is counted.
     pub registry: &'a str,
     /// How the host is reached.
@@ -97,7 +97,7 @@ pub(super) struct Recipient<'a> {
 }
 
 /// Sends requests.
-pub(super) struct Wire {
+pub(in crate::registry) struct Wire {
     clients: Arc<Clients>,
     observer: Arc<dyn RegistryObserver>,
     heads: PlainHeads,
@@ -271,7 +271,7 @@ fn code_of(status: &StatusCode) -> &str {
 }
 
 /// `Authorization` for a user name and a password.
-pub(super) fn basic(login: &Credentials) -> Result<HeaderValue, Failure> {
+pub(in crate::registry) fn basic(login: &Credentials) -> Result<HeaderValue, Failure> {
     let text = format!("{}:{}", login.username, login.password.expose_secret());
     let value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(text)));
     let mut value =
@@ -281,7 +281,7 @@ pub(super) fn basic(login: &Credentials) -> Result<HeaderValue, Failure> {
 }
 
 /// The address in a URL whose host is written as an address, in any form.
-pub(super) fn literal(url: &Url) -> Option<IpAddr> {
+pub(in crate::registry) fn literal(url: &Url) -> Option<IpAddr> {
     let host = url.host_str()?;
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
