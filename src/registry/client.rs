@@ -97,8 +97,13 @@ impl HttpRegistry {
             mirrors.extend(more);
         }
         let mirrors = mirrors.into_iter().map(|mirror| self.session(mirror)).collect();
+        (mirrors, self.own_session(registry))
+    }
+
+    /// The session with the registry itself.
+    pub(in crate::registry) fn own_session(&self, registry: &str) -> Arc<Session> {
         let plain_http = self.transport.hosts.may_speak_plain(registry);
-        (mirrors, self.session(RegistryEndpoint::of_registry(registry, plain_http)))
+        self.session(RegistryEndpoint::of_registry(registry, plain_http))
     }
 
     fn session(&self, endpoint: RegistryEndpoint) -> Arc<Session> {

@@ -3,6 +3,7 @@
 //! ```text
 //! client       HttpRegistry: the mirrors of a registry, then itself   <- start here
 //! lookup/      what a check asks for: the digest behind a tag, the image behind a digest
+//! transfer/    what the mirror asks for: manifests, blobs as streams, uploads
 //! protocol/    one host: logins, TLS, redirects, limits, pauses
 //! ```
 //!
@@ -14,6 +15,7 @@ mod client;
 pub mod fuzzing;
 mod lookup;
 mod protocol;
+pub mod transfer;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -25,3 +25,7 @@ mod ssrf;
 mod support;
 mod tokens;
 mod tls;
+mod transfer;
+mod transfer_breaks;
+mod transfer_logins;
+mod transfer_peer;

@@ -27,6 +27,8 @@ pub struct Setup<'a> {
     pub htpasswd: Option<&'a str>,
     /// The address of its webhook, and the token.
     pub webhook: Option<(&'a str, &'a str)>,
+    /// Further settings below `storage`, each with its indentation.
+    pub storage: &'a str,
 }
 
 /// A running registry. It ends with the test.
@@ -134,9 +136,10 @@ fn write_config(directory: &Path, setup: &Setup<'_>) -> PathBuf {
     fs::create_dir_all(directory).expect("a directory");
     let storage = directory.join("storage");
     let mut text = format!(
-        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n\
+        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n{}\
          http:\n  addr: 127.0.0.1:0\n",
-        storage.display()
+        storage.display(),
+        setup.storage
     );
     let mut add = |line: String| writeln!(text, "{line}").expect("writing to a String");
     if let Some(files) = setup.tls {
@@ -165,9 +168,10 @@ fn write_config(directory: &Path, setup: &Setup<'_>) -> PathBuf {
 fn name_of(setup: &Setup<'_>) -> String {
     let word = |is: bool, word: &'static str| if is { word } else { "no" };
     format!(
-        "{}-{}-{}",
+        "{}-{}-{}-{}",
         word(setup.tls.is_some(), "tls"),
         word(setup.client_authority.is_some(), "clients"),
-        word(setup.htpasswd.is_some(), "login")
+        word(setup.htpasswd.is_some(), "login"),
+        word(!setup.storage.is_empty(), "storage"),
     )
 }

@@ -80,7 +80,7 @@ impl MirrorRefusal {
                 "let the target registry accept pushes: no `proxy`, and no `maintenance.readonly`"
             }
             Self::TargetFull => {
-                "free space at the target: delete tags and run its garbage collection, or set `keep`"
+                "free space at the target: delete tags and run its garbage collection, or set `keep`; if a proxy answers 413, raise its limit for a body"
             }
             Self::SourceStalled => {
                 "check the network to the source; the next run goes on with what is missing"

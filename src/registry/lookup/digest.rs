@@ -7,8 +7,8 @@ use crate::core::docker::manifest::parse_document;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::registry::lookup::resolution::{check_content_type, has_manifest_type};
 use crate::registry::protocol::error::Failure;
-use crate::registry::protocol::http::HttpResponse;
 use crate::registry::protocol::query::RegistryQuery;
+use crate::registry::protocol::request::HttpResponse;
 use crate::registry::protocol::session::Session;
 
 /// Header with the digest of the answer's content.

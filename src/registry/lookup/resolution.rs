@@ -11,8 +11,8 @@ use crate::core::docker::manifest::{
 };
 use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::registry::protocol::error::Failure;
-use crate::registry::protocol::http::HttpResponse;
 use crate::registry::protocol::query::RegistryQuery;
+use crate::registry::protocol::request::HttpResponse;
 use crate::registry::protocol::session::Session;
 
 /// Most manifests fetched for one image. Each costs quota. A nested index with two entries to try

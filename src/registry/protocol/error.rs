@@ -220,8 +220,8 @@ fn judge(status: StatusCode, code: Option<&str>) -> (Reason, FailureScope) {
 
 /// The first code of a registry's error document, if the OCI distribution specification knows it.
 /// The message beside it is foreign text and never shown.
-fn error_code(body: &[u8]) -> Option<&'static str> {
-    const KNOWN: [&str; 8] = [
+pub(in crate::registry) fn error_code(body: &[u8]) -> Option<&'static str> {
+    const KNOWN: [&str; 14] = [
         "MANIFEST_UNKNOWN",
         "NAME_UNKNOWN",
         "BLOB_UNKNOWN",
@@ -230,6 +230,12 @@ fn error_code(body: &[u8]) -> Option<&'static str> {
         "DENIED",
         "UNSUPPORTED",
         "TOOMANYREQUESTS",
+        "MANIFEST_BLOB_UNKNOWN",
+        "MANIFEST_INVALID",
+        "BLOB_UPLOAD_INVALID",
+        "BLOB_UPLOAD_UNKNOWN",
+        "DIGEST_INVALID",
+        "SIZE_INVALID",
     ];
     #[derive(Deserialize)]
     struct ErrorBody {

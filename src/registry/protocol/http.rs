@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Semaphore;
@@ -20,6 +20,7 @@ use crate::registry::RegistryObserver;
 use crate::registry::protocol::error::{ExchangeError, Failure};
 use crate::registry::protocol::plain_heads::PlainHeads;
 use crate::registry::protocol::rate_limit::Quotas;
+use crate::registry::protocol::request::{HttpRequest, HttpResponse};
 use crate::registry::protocol::settings::{Limits, RegistrySettings};
 use crate::registry::protocol::tls::{Clients, Way};
 
@@ -44,48 +45,6 @@ const BODY_STEP: usize = 256 * 1024;
 /// layers, each with a digest or two in its annotations. A document with more is not read to its
 /// end, so that a registry cannot fill the memory with it.
 const DIGESTS_MAX: usize = 4000;
-
-/// A request. It has no `Debug`, because the form may contain an identity token.
-pub(in crate::registry) struct HttpRequest {
-    pub method: Method,
-    /// Whether a manifest is requested, of any of the four types.
-    pub wants_manifest: bool,
-    pub authorization: Option<HeaderValue>,
-    /// The login for another host that the registry redirects to: its origin, and the token from
-    /// that host's own server.
-    pub elsewhere: Option<(String, HeaderValue)>,
-    pub form: Option<String>,
-    /// The semaphore for a large body, if this host has one.
-    pub large: Option<Arc<Semaphore>>,
-    /// Largest body of a good answer, in bytes.
-    pub limit: usize,
-}
-
-impl HttpRequest {
-    /// A request without a login.
-    pub fn new(method: Method, limit: usize) -> Self {
-        Self {
-            method,
-            wants_manifest: false,
-            authorization: None,
-            elsewhere: None,
-            form: None,
-            large: None,
-            limit,
-        }
-    }
-}
-
-/// An answer. It has no `Debug`, because the body may be a token.
-pub(in crate::registry) struct HttpResponse {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
-    /// The URL that answered, after redirects.
-    pub url: Url,
-    /// The scope of that host.
-    pub place: AddressScope,
-}
 
 /// The recipient of a request.
 pub(in crate::registry) struct Recipient<'a> {
@@ -184,10 +143,17 @@ impl Wire {
             builder = builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
             builder = builder.body(form.clone());
         }
+        if let Some(range) = &request.range {
+            builder = builder.header(RANGE, range);
+        }
+        if let Some(content) = &request.content {
+            builder = content.put_into(builder);
+        }
         let mut response = builder.send().await.map_err(error)?;
         let place = self.place(&response, to.url);
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let body = if request.method == Method::HEAD {
+        let is_stream = request.is_stream && status.is_success();
+        let body = if request.method == Method::HEAD || is_stream {
             Vec::new()
         } else if status.is_success() {
             let large = request.large.as_deref();
@@ -199,7 +165,8 @@ impl Wire {
             let body = read(&mut response, ERROR_BODY_MAX, None).await;
             body.ok().and_then(Result::ok).unwrap_or_default()
         };
-        Ok(HttpResponse { status, headers, body, url: to.url.clone(), place })
+        let stream = is_stream.then_some(response);
+        Ok(HttpResponse { status, headers, body, stream, url: to.url.clone(), place })
     }
 
     /// Whether the request goes without TLS and without a proxy to a host that the operator named.
@@ -220,7 +187,8 @@ impl Wire {
         let answer = self.heads.ask(&to.way.host, to.url, &headers).await?;
         let (status, headers, body) = (answer.status, answer.headers, Vec::new());
         let place = AddressScope::of(answer.peer.ip());
-        Ok(HttpResponse { status, headers, body, url: to.url.clone(), place })
+        let url = to.url.clone();
+        Ok(HttpResponse { status, headers, body, stream: None, url, place })
     }
 
     /// The scope of the host that answered. Behind a proxy only its name is known, so it counts as

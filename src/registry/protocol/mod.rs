@@ -10,6 +10,7 @@
 //!   endpoint                which hosts are asked for a registry
 //!   hosts                   what is known and allowed of each host
 //!   http                    one request and its answer, within their limits, counted
+//!     request                 requests and answers
 //!   plain_heads             connections that need little memory, for `HEAD` without TLS
 //!   tls                     certificates on disk; one HTTP client per trust set
 //!   verifier                which certificate of a server is valid
@@ -38,6 +39,7 @@ mod plain_heads;
 mod proxy;
 pub(super) mod query;
 mod rate_limit;
+pub(super) mod request;
 mod retry_after;
 pub(super) mod session;
 pub(super) mod settings;

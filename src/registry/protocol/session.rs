@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url};
@@ -18,8 +18,9 @@ use crate::registry::protocol::challenge::{Challenge, choose};
 use crate::registry::protocol::credentials::{CredentialFinder, FoundCredentials};
 use crate::registry::protocol::endpoint::{RegistryEndpoint, host_of};
 use crate::registry::protocol::error::{Failure, refusal};
-use crate::registry::protocol::http::{HttpResponse, basic};
-use crate::registry::protocol::query::RegistryQuery;
+use crate::registry::protocol::http::basic;
+use crate::registry::protocol::query::{RegistryQuery, TokenScope};
+use crate::registry::protocol::request::{HttpRequest, HttpResponse};
 use crate::registry::protocol::settings::Limits;
 use crate::registry::protocol::token::{self, TokenRequest, Tokens};
 use crate::registry::protocol::transport::Transport;
@@ -74,6 +75,7 @@ struct SessionLogin {
 /// The state of one host.
 pub(in crate::registry) struct Session {
     pub endpoint: RegistryEndpoint,
+    pub limits: Limits,
     transport: Arc<Transport>,
     credentials: Arc<CredentialFinder>,
     permits: Semaphore,
@@ -104,6 +106,7 @@ impl Session {
     ) -> Self {
         Self {
             endpoint,
+            limits: *limits,
             transport,
             credentials,
             permits: Semaphore::new(IN_FLIGHT_MAX),
@@ -144,6 +147,29 @@ impl Session {
         result.map_err(|failure| failure.error)
     }
 
+    /// Sends a request of a copy, without pauses: a copy has its own limits for how often it tries.
+    /// Every status is an answer.
+    pub async fn transfer(&self, ask: &RegistryQuery) -> Result<HttpResponse, Failure> {
+        Box::pin(self.authorized(ask)).await
+    }
+
+    /// Sends content to an address that this registry named.
+    pub async fn send_to(
+        &self,
+        to: &Url,
+        named_by: (&Url, AddressScope),
+        scope: &TokenScope,
+        mut request: HttpRequest,
+        longest: Duration,
+    ) -> Result<HttpResponse, Failure> {
+        if self.is_own(to) {
+            request.authorization =
+                self.known_login(&self.own, scope).await?.shown.header().cloned();
+        }
+        let sending = self.transport.send_to(&self.endpoint, to, named_by, &request, longest);
+        Box::pin(sending).await
+    }
+
     /// The first request to a host goes alone. It finds out about TLS and logins for all others.
     async fn first(&self) -> Option<MutexGuard<'_, ()>> {
         if self.opened.load(Ordering::Acquire) {
@@ -171,8 +197,8 @@ impl Session {
     /// Asks with the known logins; a refused one is renewed once. A registry may redirect to
     /// another host, which then wants a login of its own.
     async fn authorized(&self, ask: &RegistryQuery) -> Result<HttpResponse, Failure> {
-        let mut own = self.known_login(&self.own, &ask.repository).await?;
-        let mut elsewhere = self.known_login(&self.elsewhere, &ask.repository).await?;
+        let mut own = self.known_login(&self.own, &ask.scope).await?;
+        let mut elsewhere = self.known_login(&self.elsewhere, &ask.scope).await?;
         for _ in 0..LOGINS_MAX {
             let answer = self.exchange(ask, &own, &elsewhere).await?;
             if answer.status != StatusCode::UNAUTHORIZED {
@@ -191,7 +217,7 @@ impl Session {
             }
             self.credentials.refused(&self.registry_of(&wanted));
             let refused = login.shown.header().filter(|_| !is_new || is_own);
-            let renewed = self.login(&wanted, &ask.repository, refused).await?;
+            let renewed = self.login(&wanted, &ask.scope, refused).await?;
             if renewed.header().is_none() || renewed.header() == refused {
                 return Err(self.refused(ask, &wanted).await);
             }
@@ -219,11 +245,11 @@ impl Session {
     async fn known_login(
         &self,
         slot: &Mutex<Option<LoginRequest>>,
-        repository: &str,
+        scope: &TokenScope,
     ) -> Result<SessionLogin, Failure> {
         let wanted = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let shown = match &wanted {
-            Some(wanted) => self.login(wanted, repository, None).await?,
+            Some(wanted) => self.login(wanted, scope, None).await?,
             None => ShownLogin::Nothing,
         };
         Ok(SessionLogin { wanted, shown })
@@ -269,7 +295,7 @@ impl Session {
     async fn login(
         &self,
         wanted: &LoginRequest,
-        repository: &str,
+        scope: &TokenScope,
         refused: Option<&HeaderValue>,
     ) -> Result<ShownLogin, Failure> {
         let registry = self.registry_of(wanted);
@@ -283,7 +309,7 @@ impl Session {
                 return Ok(header.map_or(ShownLogin::Nothing, ShownLogin::Kept));
             }
         };
-        let slot = self.tokens.slot(&format!("{} {repository}", wanted.origin));
+        let slot = self.tokens.slot(&format!("{} {}", wanted.origin, scope.parts().join(" ")));
         let mut slot = slot.lock().await;
         let is_usable = |token: &&token::BearerToken| {
             token.is_good(Instant::now()) && Some(&token.header) != refused
@@ -294,7 +320,7 @@ impl Session {
         let credentials = self.find_login(&registry).await;
         let named_by = (&wanted.named_by, wanted.place);
         let credentials = credentials.as_ref();
-        let wanted = TokenRequest { realm, named_by, service, repository, credentials };
+        let wanted = TokenRequest { realm, named_by, service, scope, credentials };
         let token = token::fetch(&self.transport, &self.endpoint, &wanted).await;
         let token = token.map_err(|failure| self.with_missing_login(failure))?;
         Ok(ShownLogin::Fresh(slot.insert(token).header.clone()))
@@ -341,8 +367,13 @@ impl Session {
         if answer.status == StatusCode::OK {
             return Ok(answer);
         }
+        Err(self.refusal(&ask.what, answer))
+    }
+
+    /// The failure behind an answer.
+    pub fn refusal(&self, what: &str, answer: HttpResponse) -> Failure {
         let HttpResponse { status, headers, body, url, .. } = answer;
         let host = self.name_of(&url);
-        Err(self.with_missing_login(refusal(status, &headers, &body, &host, &ask.what)))
+        self.with_missing_login(refusal(status, &headers, &body, &host, what))
     }
 }

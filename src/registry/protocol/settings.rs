@@ -50,6 +50,8 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// Longest time for one exchange: redirects and the whole body. A slow drip ends here.
     pub request_timeout: Duration,
+    /// Longest time without a byte of a blob: from a source, or to a target.
+    pub stall_timeout: Duration,
     /// Longest time for a credential helper.
     pub helper_timeout: Duration,
     /// First pause after a failure.
@@ -65,6 +67,9 @@ impl Default for Limits {
             connect_timeout: Duration::from_secs(10),
             // A manifest has a few kilobytes: a host that needs longer will not answer at all.
             request_timeout: Duration::from_secs(30),
+            // A source that stalls without an end of the connection hangs other programs without a
+            // limit. A Wi-Fi that changes its channel is silent for seconds.
+            stall_timeout: Duration::from_secs(60),
             // A helper may start a key agent; a helper that asks a person would wait without a
             // limit.
             helper_timeout: Duration::from_secs(10),

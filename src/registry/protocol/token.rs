@@ -1,5 +1,4 @@
-//! Bearer tokens (distribution `spec/auth/token` and `oauth`), kept per repository until they
-//! expire.
+//! Bearer tokens (distribution `spec/auth/token` and `oauth`), kept per scope until they expire.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +13,9 @@ use crate::core::docker::address_scope::AddressScope;
 use crate::core::docker::credentials::Credentials;
 use crate::registry::protocol::endpoint::{RegistryEndpoint, host_of};
 use crate::registry::protocol::error::{Failure, refusal};
-use crate::registry::protocol::http::{HttpRequest, HttpResponse, basic};
+use crate::registry::protocol::http::basic;
+use crate::registry::protocol::query::TokenScope;
+use crate::registry::protocol::request::{HttpRequest, HttpResponse};
 use crate::registry::protocol::transport::Transport;
 
 /// Lifetime of a token if its server does not say it (distribution `spec/auth/token`).
@@ -32,7 +33,7 @@ const ANSWER_MAX: usize = 256 * 1024;
 /// Longest token in bytes: what common servers accept as one header.
 const TOKEN_MAX: usize = 16 * 1024;
 
-/// Most repositories whose tokens are kept for one host; no Pi follows that many.
+/// Most scopes whose tokens are kept for one host; no Pi follows that many repositories.
 const TOKENS_MAX: usize = 500;
 
 /// Our name for a token server (`client_id` of the OAuth flow).
@@ -51,19 +52,19 @@ pub(in crate::registry) struct Tokens {
     slots: Mutex<HashMap<String, TokenSlot>>,
 }
 
-/// One repository's token. A request that needs it while it is fetched waits for it.
+/// One scope's token. A request that needs it while it is fetched waits for it.
 type TokenSlot = Arc<tokio::sync::Mutex<Option<BearerToken>>>;
 
 impl Tokens {
-    /// The slot of a repository. Expired tokens are dropped.
-    pub fn slot(&self, repository: &str) -> TokenSlot {
+    /// The slot of a scope. Expired tokens are dropped.
+    pub fn slot(&self, scope: &str) -> TokenSlot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         slots.retain(|_, slot| is_in_use(slot, now));
         if slots.len() >= TOKENS_MAX {
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
-        slots.entry(repository.to_owned()).or_default().clone()
+        slots.entry(scope.to_owned()).or_default().clone()
     }
 }
 
@@ -87,8 +88,8 @@ pub(in crate::registry) struct TokenRequest<'a> {
     pub named_by: (&'a Url, AddressScope),
     /// The server's name for the registry.
     pub service: Option<&'a str>,
-    /// The repository to read.
-    pub repository: &'a str,
+    /// What the token must allow.
+    pub scope: &'a TokenScope,
     /// The login; `None` for an anonymous token.
     pub credentials: Option<&'a Credentials>,
 }
@@ -100,7 +101,7 @@ struct TokenAnswer {
     expires_in: Option<serde_json::Number>,
 }
 
-/// Fetches a token for reading one repository.
+/// Fetches a token.
 pub(in crate::registry) async fn fetch(
     transport: &Transport,
     endpoint: &RegistryEndpoint,
@@ -110,7 +111,7 @@ pub(in crate::registry) async fn fetch(
     let (url, request) = request(wanted)?;
     let answer = transport.exchange_realm(endpoint, url, wanted.named_by, &request).await?;
     if answer.status != StatusCode::OK {
-        let asked = format!("a token for {}", wanted.repository);
+        let asked = format!("a token for {}", wanted.scope.repository);
         return Err(refusal(answer.status, &answer.headers, &answer.body, &host, &asked));
     }
     read(&answer, Instant::now()).ok_or_else(|| {
@@ -120,19 +121,23 @@ pub(in crate::registry) async fn fetch(
 
 /// The request: a form for an identity token, a query for everything else.
 fn request(wanted: &TokenRequest<'_>) -> Result<(Url, HttpRequest), Failure> {
-    let scope = format!("repository:{}:pull", wanted.repository);
-    let mut fields = vec![("scope", scope.as_str())];
+    let scopes = wanted.scope.parts();
+    let joined = scopes.join(" ");
+    let mut fields = Vec::new();
     fields.extend(wanted.service.map(|service| ("service", service)));
     let mut url = wanted.realm.clone();
     let mut request = HttpRequest::new(Method::GET, ANSWER_MAX);
     if let Some(token) = wanted.credentials.and_then(|login| login.identity_token.as_ref()) {
+        // One field for all scopes (distribution `spec/auth/oauth`), and one for each in a query.
+        fields.insert(0, ("scope", joined.as_str()));
         fields.push(("grant_type", "refresh_token"));
         fields.push(("client_id", CLIENT_ID));
         fields.push(("refresh_token", token.expose_secret()));
         request.method = Method::POST;
         request.form = Some(encode(&fields));
     } else {
-        url.query_pairs_mut().extend_pairs(&fields);
+        let scopes = scopes.iter().map(|scope| ("scope", scope.as_str()));
+        url.query_pairs_mut().extend_pairs(scopes).extend_pairs(&fields);
         request.authorization = wanted.credentials.map(basic).transpose()?;
     }
     Ok((url, request))
@@ -173,7 +178,14 @@ mod tests {
         let body = body.as_bytes().to_vec();
         let (status, headers) = (StatusCode::OK, HeaderMap::new());
         let url = "https://t/".parse().expect("a URL");
-        let answer = HttpResponse { status, headers, body, url, place: AddressScope::Internet };
+        let answer = HttpResponse {
+            status,
+            headers,
+            body,
+            stream: None,
+            url,
+            place: AddressScope::Internet,
+        };
         let now = Instant::now();
         read(&answer, now).map(|token| (token.until - now).as_secs())
     }
@@ -192,26 +204,34 @@ mod tests {
         }
     }
 
-    fn asked(credentials: Option<&Credentials>) -> (String, Option<String>) {
+    fn asked(scope: &TokenScope, credentials: Option<&Credentials>) -> (String, Option<String>) {
         let realm = "https://t/token?kept=1".parse().expect("a URL");
         let (service, named_by) = (Some("a b"), (&realm, AddressScope::Internet));
-        let wanted =
-            TokenRequest { realm: &realm, named_by, service, repository: "x/y", credentials };
+        let wanted = TokenRequest { realm: &realm, named_by, service, scope, credentials };
         let (url, request) = request(&wanted).expect("a request");
         assert_eq!(request.form.is_some(), request.method == Method::POST);
         (url.to_string(), request.form)
     }
 
     #[test]
-    fn the_scope_is_one_repository() {
-        let (url, _) = asked(None);
+    fn the_scope_is_one_repository_or_two_for_a_mount() {
+        let (url, _) = asked(&TokenScope::pull("x/y"), None);
         assert_eq!(url, "https://t/token?kept=1&scope=repository%3Ax%2Fy%3Apull&service=a+b");
+        let mount = TokenScope::push("x/y").with_mount(Some("z"));
+        let (url, _) = asked(&mount, None);
+        let expected = "https://t/token?kept=1&scope=repository%3Ax%2Fy%3Apull%2Cpush\
+            &scope=repository%3Az%3Apull&service=a+b";
+        assert_eq!(url, expected);
+        let login = Credentials::with_identity_token("a secret");
+        let (_, form) = asked(&mount, Some(&login));
+        let expected = "scope=repository%3Ax%2Fy%3Apull%2Cpush+repository%3Az%3Apull&";
+        assert!(form.is_some_and(|form| form.starts_with(expected)));
     }
 
     #[test]
     fn an_identity_token_never_stands_in_a_url() {
         let login = Credentials::with_identity_token("a secret");
-        let (url, form) = asked(Some(&login));
+        let (url, form) = asked(&TokenScope::pull("x/y"), Some(&login));
         assert_eq!(url, "https://t/token?kept=1");
         assert!(form.expect("a form").contains("refresh_token=a+secret"));
     }
