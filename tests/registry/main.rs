@@ -15,7 +15,6 @@ mod mirrors;
 mod fake_engine;
 mod proxies;
 mod webhooks;
-#[expect(dead_code, reason = "the figures use more of it")]
 mod real;
 mod rounds;
 mod scripted;
@@ -25,6 +24,8 @@ mod ssrf;
 mod support;
 mod tokens;
 mod tls;
+mod mirror_cuts;
+mod mirror_rules;
 mod transfer;
 mod transfer_breaks;
 mod transfer_logins;

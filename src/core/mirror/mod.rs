@@ -9,12 +9,14 @@
 //!   subset            the smaller index of a rule that wants some platforms
 //! companions        signatures, attestations and other documents about an image
 //! plan              the steps of one tag's copy   <- start here
+//! memory            what was written under each tag
 //! retention         which old tags are deleted
 //! refusal           every "no" of the mirror, with advice
 //! ```
 
 pub mod companions;
 pub mod manifest_tree;
+pub mod memory;
 pub mod plan;
 pub mod refusal;
 pub mod retention;

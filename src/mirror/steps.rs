@@ -1,0 +1,100 @@
+//! The steps of a plan.
+
+use std::collections::BTreeSet;
+
+use crate::core::decide::reason::Reason;
+use crate::core::docker::reference::Digest;
+use crate::core::mirror::companions::merged_referrers;
+use crate::core::mirror::manifest_tree::{BlobDescriptor, RawManifest};
+use crate::core::mirror::plan::{CopyPlan, CopyStep};
+use crate::core::mirror::refusal::CopyError;
+use crate::core::mirror::rule::RepositoryName;
+use crate::registry::transfer::{Flow, Transfer, UploadStart};
+
+/// How often a blob is sent whose target broke. An upload whose connection broke is lost on
+/// distribution 2.8, so each time all of it is sent.
+const UPLOADS_MAX: usize = 3;
+
+/// Carries out plans between two repositories.
+pub(super) struct Steps<'a, T> {
+    pub registry: &'a T,
+    pub from: &'a RepositoryName,
+    pub to: &'a RepositoryName,
+    pub flow: &'a Flow,
+    /// Another repository of the target registry that may have the blobs.
+    pub mount: Option<&'a str>,
+}
+
+impl<T: Transfer> Steps<'_, T> {
+    /// Does all steps, in their order.
+    pub async fn carry_out(&self, plan: &CopyPlan) -> Result<(), CopyError> {
+        let mut there = BTreeSet::new();
+        // Whether the target lists a manifest under its subject by itself.
+        let mut has_api = false;
+        for step in &plan.steps {
+            match step {
+                CopyStep::Blob(blob) => {
+                    if there.insert(&blob.digest) {
+                        self.blob(blob).await?;
+                    }
+                }
+                CopyStep::Manifest(raw) => {
+                    let stored = self.registry.put_manifest(self.to, None, raw).await?;
+                    has_api = stored.has_referrers_api;
+                }
+                CopyStep::Referrers { tag, list, .. } if !has_api => {
+                    self.referrers(tag, list).await?;
+                }
+                CopyStep::Referrers { .. } => {}
+                CopyStep::Tag { tag, manifest } => {
+                    self.registry.put_manifest(self.to, Some(tag), manifest).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the target has a blob.
+    async fn blob(&self, blob: &BlobDescriptor) -> Result<(), CopyError> {
+        if self.registry.has_blob(self.to, blob).await? {
+            return Ok(());
+        }
+        let (from, to) = (self.from, self.to);
+        let mut mount = self.mount;
+        for number in 1.. {
+            let sent = match self.registry.begin_upload(to, blob, mount.take()).await? {
+                // A registry may mount a blob that its garbage collection removed.
+                UploadStart::Mounted if self.registry.has_blob(to, blob).await? => return Ok(()),
+                UploadStart::Mounted => continue,
+                // A registry that does not mount awaits the content.
+                UploadStart::Open(upload) => {
+                    self.registry.send_blob(from, to, upload, blob, self.flow).await
+                }
+            };
+            match sent {
+                Err(error) if may_pass(&error) && number < UPLOADS_MAX => {}
+                other => return other,
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the referrers to those that the target has under the same tag.
+    async fn referrers(&self, tag: &str, list: &RawManifest) -> Result<(), CopyError> {
+        let known: Option<Digest> = self.registry.digest_of(self.to, tag).await?;
+        let there = match &known {
+            Some(digest) => Some(self.registry.manifest(self.to, digest).await?),
+            None => None,
+        };
+        let merged = merged_referrers(there.as_ref().map(|raw| raw.bytes.as_ref()), list);
+        if known.as_ref() != Some(&merged.digest) {
+            self.registry.put_manifest(self.to, Some(tag), &merged).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a failure may be gone at the next try: a broken connection, not a refusal.
+fn may_pass(error: &CopyError) -> bool {
+    matches!(error, CopyError::Failed(failure) if failure.reason == Reason::RegistryUnreachable)
+}

@@ -1,0 +1,162 @@
+//! Rules of the mirror between two real registries.
+
+use std::path::Path;
+
+use pilotfish::core::docker::manifest::{OCI_INDEX, OCI_MANIFEST};
+use pilotfish::core::docker::reference::Digest;
+use pilotfish::core::mirror::companions::{cosign_tags, fallback_tag};
+use pilotfish::core::mirror::memory::RuleMemory;
+use pilotfish::core::mirror::rule::{MirrorRule, SignatureMode, TagSelection};
+use pilotfish::core::mirror::tag_expression::TagExpression;
+use pilotfish::mirror::{RuleReport, RuleRun, TagOutcome};
+use pilotfish::registry::HttpRegistry;
+use pilotfish::registry::transfer::{Flow, Transfer as _};
+use tempfile::{TempDir, tempdir};
+
+use crate::images::{Image, descriptor, index, index_of};
+use crate::real::{Real, Setup};
+use crate::support::{client, platform, settings};
+use crate::transfer::at;
+
+/// Two registries, a client, and a rule from `shop/till` of one to `copy/till` of the other.
+pub struct Pair {
+    pub directory: TempDir,
+    pub source: Real,
+    pub target: Real,
+    pub client: HttpRegistry,
+    pub rule: MirrorRule,
+}
+
+impl Pair {
+    pub fn start() -> Self {
+        let directory = tempdir().expect("a directory");
+        let source = Real::plain(&directory.path().join("source"));
+        let target = target(directory.path());
+        let client = client(&settings(directory.path()));
+        let (from, to) = (at(&source.registry, "shop/till"), at(&target.registry, "copy/till"));
+        let rule = MirrorRule::new(from, to);
+        Self { directory, source, target, client, rule }
+    }
+
+    /// Publishes an image for two platforms, and returns the digest of its index.
+    pub async fn publish(&self, tag: &str) -> Digest {
+        let (arm, arm64) = (Image::new(tag, "linux/arm/v7"), Image::new(tag, "linux/arm64/v8"));
+        self.source.push_image("shop/till", &arm).await;
+        self.source.push_image("shop/till", &arm64).await;
+        let document = index(OCI_INDEX, &[&arm, &arm64]);
+        self.source.push_manifest("shop/till", tag, OCI_INDEX, &document).await
+    }
+
+    /// Signs a digest as cosign 2 does, and with a list of referrers as cosign 3 does.
+    pub async fn sign(&self, subject: &Digest) {
+        let signature = Image::new(&format!("signature of {subject}"), "linux/arm64");
+        self.source.push_image("shop/till", &signature).await;
+        let [tag, ..] = cosign_tags(subject);
+        let (kind, content) = (signature.media_type, &signature.manifest);
+        self.source.push_manifest("shop/till", &tag, kind, content).await;
+        let list = index_of(OCI_INDEX, &[descriptor(kind, content, None)]);
+        let tag = fallback_tag(subject);
+        self.source.push_manifest("shop/till", &tag, OCI_INDEX, &list).await;
+    }
+
+    pub async fn run(&self, memory: &mut RuleMemory) -> RuleReport {
+        let (registry, rule) = (&self.client, &self.rule);
+        let (flow, mount) = (Flow::default(), None);
+        RuleRun { registry, rule, flow, mount }.run(memory).await
+    }
+
+    pub async fn at_target(&self, tag: &str) -> Option<Digest> {
+        self.client.digest_of(&self.rule.to, tag).await.expect("an answer")
+    }
+}
+
+fn target(directory: &Path) -> Real {
+    let storage = "  delete:\n    enabled: true\n";
+    Real::start(&directory.join("target"), &Setup { storage, ..Setup::default() })
+}
+
+/// `tag=outcome` of each tag, then what was deleted.
+fn words(report: &RuleReport) -> String {
+    let word = |outcome: &_| match outcome {
+        Ok(TagOutcome::UpToDate) => "same".to_owned(),
+        Ok(TagOutcome::Copied { is_whole: true, .. }) => "copied".to_owned(),
+        Ok(TagOutcome::Copied { is_whole: false, .. }) => "part".to_owned(),
+        Err(error) => pilotfish::core::mirror::refusal::CopyError::word(error).to_owned(),
+    };
+    let tags = report.tags.iter().map(|it| format!("{}={}", it.tag, word(&it.outcome)));
+    let deleted = report.deleted.iter().map(|tag| format!("-{tag}"));
+    tags.chain(deleted).collect::<Vec<_>>().join(" ")
+}
+
+fn named(tags: &[&str]) -> TagSelection {
+    TagSelection::Named(tags.iter().map(|tag| (*tag).to_owned()).collect())
+}
+
+#[tokio::test]
+async fn a_signed_image_is_copied_once_and_then_asked_for_by_two_heads() {
+    let mut pair = Pair::start();
+    pair.rule.tags = named(&["v1", "none"]);
+    pair.rule.signatures = SignatureMode::Require;
+    let digest = pair.publish("v1").await;
+    let mut memory = RuleMemory::default();
+    assert_eq!(words(&pair.run(&mut memory).await), "v1=unsigned none=not_found");
+    assert_eq!(pair.at_target("v1").await, None);
+    pair.sign(&digest).await;
+    let report = pair.run(&mut memory).await;
+    assert_eq!(words(&report), "v1=copied none=not_found");
+    assert!(report.has_news && report.error.is_none());
+    assert_eq!(pair.at_target("v1").await, Some(digest.clone()));
+    for tag in [cosign_tags(&digest)[0].clone(), fallback_tag(&digest)] {
+        let there = pair.client.digest_of(&pair.rule.from, &tag).await.expect("an answer");
+        assert_eq!(pair.at_target(&tag).await, there, "{tag}");
+    }
+    let asked = |real: &Real| real.answered.load(std::sync::atomic::Ordering::Relaxed);
+    pair.rule.tags = named(&["v1"]);
+    let before = (asked(&pair.source), asked(&pair.target));
+    let report = pair.run(&mut memory).await;
+    assert_eq!((words(&report).as_str(), report.has_news), ("v1=same", false));
+    let more = (asked(&pair.source) - before.0, asked(&pair.target) - before.1);
+    assert!(more.0 <= 1 && more.1 <= 1, "{more:?}");
+}
+
+#[tokio::test]
+async fn a_part_of_the_platforms_is_an_index_of_its_own() {
+    let mut pair = Pair::start();
+    pair.rule.tags = named(&["v1"]);
+    pair.rule.platforms = vec![platform("linux/arm64")];
+    pair.rule.immutable = Some(named(&["v1"]));
+    let digest = pair.publish("v1").await;
+    let mut memory = RuleMemory::default();
+    assert_eq!(words(&pair.run(&mut memory).await), "v1=part");
+    let written = pair.at_target("v1").await.expect("a tag");
+    assert_ne!(written, digest);
+    assert_eq!(words(&pair.run(&mut memory).await), "v1=same");
+    // Without the memory the subset is made again, and is the same.
+    assert_eq!(words(&pair.run(&mut RuleMemory::default()).await), "v1=same");
+    pair.rule.platforms = vec![platform("linux/riscv64")];
+    assert_eq!(words(&pair.run(&mut RuleMemory::default()).await), "v1=platform_missing");
+    // The source moves a tag that must not move.
+    let other = Image::new("other", "linux/arm64");
+    pair.source.push_image("shop/till", &other).await;
+    pair.source.push_manifest("shop/till", "v1", OCI_MANIFEST, &other.manifest).await;
+    pair.rule.platforms = Vec::new();
+    assert_eq!(words(&pair.run(&mut memory).await), "v1=tag_moved");
+    assert_eq!(pair.at_target("v1").await, Some(written));
+}
+
+#[tokio::test]
+async fn old_tags_of_the_mirror_are_deleted_and_nothing_else() {
+    let mut pair = Pair::start();
+    let expression = TagExpression::parse("^v").expect("an expression");
+    pair.rule.tags = TagSelection::Matching(expression);
+    pair.rule.keep = 2;
+    let mut memory = RuleMemory::default();
+    for (tag, expected) in
+        [("v1", "v1=copied"), ("v2", "v2=copied v1=same"), ("v3", "v3=copied v2=same v1=same -v1")]
+    {
+        pair.publish(tag).await;
+        assert_eq!(words(&pair.run(&mut memory).await), expected);
+    }
+    assert_eq!(pair.at_target("v1").await, None);
+    assert!(pair.at_target("v2").await.is_some() && pair.at_target("v3").await.is_some());
+}
