@@ -6,8 +6,10 @@
 //! tag         one tag: compare, fetch, plan, carry out, look again
 //!   companions  what the source has about an image
 //!   steps       the steps of the plan
+//!     again       requests that another mirror may disturb
 //! ```
 
+mod again;
 mod companions;
 mod rule;
 mod steps;

@@ -7,9 +7,10 @@ use crate::core::docker::reference::Digest;
 use crate::core::mirror::companions::merged_referrers;
 use crate::core::mirror::manifest_tree::{BlobDescriptor, RawManifest};
 use crate::core::mirror::plan::{CopyPlan, CopyStep};
-use crate::core::mirror::refusal::CopyError;
+use crate::core::mirror::refusal::{CopyError, MirrorRefusal};
 use crate::core::mirror::rule::RepositoryName;
-use crate::registry::transfer::{Flow, Transfer, UploadStart};
+use crate::mirror::again::again;
+use crate::registry::transfer::{Flow, StoredManifest, Transfer, UploadStart};
 
 /// How often a blob is sent whose target broke. An upload whose connection broke is lost on
 /// distribution 2.8, so each time all of it is sent.
@@ -39,7 +40,7 @@ impl<T: Transfer> Steps<'_, T> {
                     }
                 }
                 CopyStep::Manifest(raw) => {
-                    let stored = self.registry.put_manifest(self.to, None, raw).await?;
+                    let stored = self.put(None, raw).await?;
                     has_api = stored.has_referrers_api;
                 }
                 CopyStep::Referrers { tag, list, .. } if !has_api => {
@@ -47,7 +48,7 @@ impl<T: Transfer> Steps<'_, T> {
                 }
                 CopyStep::Referrers { .. } => {}
                 CopyStep::Tag { tag, manifest } => {
-                    self.registry.put_manifest(self.to, Some(tag), manifest).await?;
+                    self.put(Some(tag), manifest).await?;
                 }
             }
         }
@@ -56,45 +57,53 @@ impl<T: Transfer> Steps<'_, T> {
 
     /// Makes sure that the target has a blob.
     async fn blob(&self, blob: &BlobDescriptor) -> Result<(), CopyError> {
-        if self.registry.has_blob(self.to, blob).await? {
-            return Ok(());
-        }
         let (from, to) = (self.from, self.to);
         let mut mount = self.mount;
-        for number in 1.. {
-            let sent = match self.registry.begin_upload(to, blob, mount.take()).await? {
-                // A registry may mount a blob that its garbage collection removed.
-                UploadStart::Mounted if self.registry.has_blob(to, blob).await? => return Ok(()),
-                UploadStart::Mounted => continue,
-                // A registry that does not mount awaits the content.
-                UploadStart::Open(upload) => {
-                    self.registry.send_blob(from, to, upload, blob, self.flow).await
-                }
-            };
-            match sent {
-                Err(error) if may_pass(&error) && number < UPLOADS_MAX => {}
-                other => return other,
+        let mut uploads = 0;
+        // A registry may mount a blob that its garbage collection removed, so a mount is checked.
+        // And an upload that failed may have lost a race with another mirror, which sent the blob.
+        while !self.registry.has_blob(to, blob).await? {
+            // A registry that does not mount awaits the content.
+            let begun = self.registry.begin_upload(to, blob, mount.take()).await?;
+            let UploadStart::Open(upload) = begun else { continue };
+            uploads += 1;
+            match self.registry.send_blob(from, to, upload, blob, self.flow).await {
+                Ok(()) => break,
+                Err(error) if may_pass(&error) && uploads < UPLOADS_MAX => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
+    async fn put(
+        &self,
+        tag: Option<&str>,
+        manifest: &RawManifest,
+    ) -> Result<StoredManifest, CopyError> {
+        again(|| self.registry.put_manifest(self.to, tag, manifest)).await
+    }
+
     /// Adds the referrers to those that the target has under the same tag.
     async fn referrers(&self, tag: &str, list: &RawManifest) -> Result<(), CopyError> {
-        let known: Option<Digest> = self.registry.digest_of(self.to, tag).await?;
+        let known: Option<Digest> = again(|| self.registry.digest_of(self.to, tag)).await?;
         let there = match &known {
             Some(digest) => Some(self.registry.manifest(self.to, digest).await?),
             None => None,
         };
         let merged = merged_referrers(there.as_ref().map(|raw| raw.bytes.as_ref()), list);
         if known.as_ref() != Some(&merged.digest) {
-            self.registry.put_manifest(self.to, Some(tag), &merged).await?;
+            self.put(Some(tag), &merged).await?;
         }
         Ok(())
     }
 }
 
-/// Whether a failure may be gone at the next try: a broken connection, not a refusal.
+/// Whether a failure may be gone at the next try: a broken connection, or a target that found other
+/// content than was sent. Distribution 2.8 answers so to one of two uploads of a blob at once.
 fn may_pass(error: &CopyError) -> bool {
-    matches!(error, CopyError::Failed(failure) if failure.reason == Reason::RegistryUnreachable)
+    let is_broken = matches!(
+        error, CopyError::Failed(failure) if failure.reason == Reason::RegistryUnreachable
+    );
+    is_broken || error.is(MirrorRefusal::TargetLies)
 }

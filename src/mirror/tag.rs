@@ -8,6 +8,7 @@ use crate::core::mirror::plan::{CopyPlan, plan};
 use crate::core::mirror::refusal::{CopyError, MirrorRefusal};
 use crate::core::mirror::rule::{MirrorRule, RepositoryName, SignatureMode};
 use crate::core::mirror::tag_state::{LastCopy, TagState, check_result, compare};
+use crate::mirror::again::again;
 use crate::mirror::companions;
 use crate::mirror::steps::Steps;
 use crate::registry::transfer::{Flow, Transfer};
@@ -48,7 +49,7 @@ pub(super) async fn plan_tag<T: Transfer>(
 ) -> Result<TagPlan, CopyError> {
     let source = registry.digest_of(&rule.from, tag).await?;
     let source = source.ok_or_else(|| not_found(&rule.from, tag))?;
-    let target = registry.digest_of(&rule.to, tag).await?;
+    let target = again(|| registry.digest_of(&rule.to, tag)).await?;
     let done = |pulls| TagPlan { source: source.clone(), plan: None, pulls };
     if compare(rule, tag, &source, target.as_ref(), last)? == TagState::UpToDate {
         return Ok(done(0));
@@ -88,7 +89,8 @@ pub(super) async fn copy_tag<T: Transfer>(
         }
     }
     done?;
-    if registry.digest_of(&rule.to, tag).await?.as_ref() != Some(&plan.result) {
+    let there = again(|| registry.digest_of(&rule.to, tag)).await?;
+    if there.as_ref() != Some(&plan.result) {
         let detail = format!("{}:{tag} is not what was just written there", rule.to);
         return Err(CopyError::refused(MirrorRefusal::TargetLies, detail));
     }

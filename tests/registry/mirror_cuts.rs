@@ -1,7 +1,8 @@
-//! A copy that ends at each of its requests, before or after it, and is begun again. At each moment
-//! what the tag points at is complete.
+//! A copy that ends before each of its requests or in the middle of it, and is begun again. At each
+//! moment what the tag points at is complete.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use pilotfish::core::docker::reference::Digest;
 use pilotfish::core::mirror::companions::{cosign_tags, fallback_tag};
@@ -14,11 +15,15 @@ use pilotfish::registry::HttpRegistry;
 use pilotfish::registry::transfer::{Flow, OpenUpload, StoredManifest, Transfer, UploadStart};
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::mirror_rules::Pair;
 
-/// The client, which ends the run at one request. Even numbers end it before the request, odd ones
-/// after it.
+/// How long a request runs that is ended in the middle. On loopback it needs a few milliseconds.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// The client, which ends the run at one request. Even numbers end it before the request, which is
+/// after the one before; odd ones end it in the middle.
 struct EndsAt<'a> {
     client: &'a HttpRegistry,
     number: AtomicUsize,
@@ -28,9 +33,9 @@ struct EndsAt<'a> {
 }
 
 impl EndsAt<'_> {
-    async fn stand(&self) {
+    async fn stand<T>(&self) -> T {
         self.stands.notify_one();
-        std::future::pending::<()>().await;
+        std::future::pending().await
     }
 
     async fn ask<T>(
@@ -39,13 +44,13 @@ impl EndsAt<'_> {
     ) -> Result<T, CopyError> {
         let number = self.number.fetch_add(1, Ordering::SeqCst);
         if number * 2 == self.end {
-            self.stand().await;
+            return self.stand().await;
         }
-        let answer = asking.await;
         if number * 2 + 1 == self.end {
-            self.stand().await;
+            drop(timeout(MOMENT, asking).await);
+            return self.stand().await;
         }
-        answer
+        asking.await
     }
 }
 
@@ -134,7 +139,7 @@ async fn is_complete(client: &HttpRegistry, at: &RepositoryName, tag: &str) -> b
 async fn a_copy_may_end_at_every_request() {
     let mut pair = Pair::start();
     pair.rule.tags = TagSelection::Named(vec!["v1".to_owned()]);
-    let first = pair.publish("v1").await;
+    let first = pair.publish_for("v1", &["linux/arm64"]).await;
     pair.sign(&first).await;
     let client: &'static HttpRegistry = Box::leak(Box::new(crate::support::client(
         &crate::support::settings(pair.directory.path()),
@@ -167,5 +172,5 @@ async fn a_copy_may_end_at_every_request() {
         assert!(pair.at_target(&fallback_tag(&first)).await.is_some(), "round {round}");
         assert!(is_complete(client, &pair.rule.to, "v1").await, "round {round}");
     }
-    assert!(ends > 80, "only {ends} ends were tried");
+    assert!(ends > 50, "only {ends} ends were tried");
 }

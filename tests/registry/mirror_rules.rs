@@ -16,7 +16,7 @@ use tempfile::{TempDir, tempdir};
 use crate::images::{Image, descriptor, index, index_of};
 use crate::real::{Real, Setup};
 use crate::support::{client, platform, settings};
-use crate::transfer::at;
+use crate::transfer::{at, stored};
 
 /// Two registries, a client, and a rule from `shop/till` of one to `copy/till` of the other.
 pub struct Pair {
@@ -40,10 +40,15 @@ impl Pair {
 
     /// Publishes an image for two platforms, and returns the digest of its index.
     pub async fn publish(&self, tag: &str) -> Digest {
-        let (arm, arm64) = (Image::new(tag, "linux/arm/v7"), Image::new(tag, "linux/arm64/v8"));
-        self.source.push_image("shop/till", &arm).await;
-        self.source.push_image("shop/till", &arm64).await;
-        let document = index(OCI_INDEX, &[&arm, &arm64]);
+        self.publish_for(tag, &["linux/arm/v7", "linux/arm64/v8"]).await
+    }
+
+    pub async fn publish_for(&self, tag: &str, platforms: &[&str]) -> Digest {
+        let images: Vec<_> = platforms.iter().map(|platform| Image::new(tag, platform)).collect();
+        for image in &images {
+            self.source.push_image("shop/till", image).await;
+        }
+        let document = index(OCI_INDEX, &images.iter().collect::<Vec<_>>());
         self.source.push_manifest("shop/till", tag, OCI_INDEX, &document).await
     }
 
@@ -159,4 +164,46 @@ async fn old_tags_of_the_mirror_are_deleted_and_nothing_else() {
     }
     assert_eq!(pair.at_target("v1").await, None);
     assert!(pair.at_target("v2").await.is_some() && pair.at_target("v3").await.is_some());
+}
+
+#[tokio::test]
+async fn two_mirrors_at_once_do_not_disturb_each_other() {
+    let mut pair = Pair::start();
+    pair.rule.tags = named(&["v1", "v2"]);
+    let (first, second) = (pair.publish("v1").await, pair.publish("v2").await);
+    pair.sign(&first).await;
+    for round in 0..10 {
+        pair.rule.to.repository = format!("copy/{round}");
+        let (mut one, mut other) = (RuleMemory::default(), RuleMemory::default());
+        let (one, other) = tokio::join!(pair.run(&mut one), pair.run(&mut other));
+        assert!(one.tags.len() == 2 && other.tags.len() == 2);
+        // The target may have answered one of two writes with an error each time; the next run, of
+        // one mirror, finds everything there.
+        let report = pair.run(&mut RuleMemory::default()).await;
+        let all_good = report.tags.iter().all(|tag| tag.outcome.is_ok());
+        assert!(all_good, "round {round}: {one:?} {other:?} {report:?}");
+        assert_eq!(pair.at_target("v1").await.as_ref(), Some(&first));
+        assert_eq!(pair.at_target("v2").await.as_ref(), Some(&second));
+    }
+}
+
+/// The garbage collection of a registry with a cache: the bytes go, and the cache does not notice.
+#[tokio::test]
+async fn content_that_was_collected_is_sent_again() {
+    let mut pair = Pair::start();
+    let cache = "  cache:\n    blobdescriptor: inmemory\n";
+    let directory = pair.directory.path().join("collected");
+    let target = Real::start(&directory, &Setup { storage: cache, ..Setup::default() });
+    pair.rule.to = at(&target.registry, "copy/till");
+    pair.rule.tags = named(&["v1"]);
+    let digest = pair.publish("v1").await;
+    assert_eq!(words(&pair.run(&mut RuleMemory::default()).await), "v1=copied");
+    let layer = Digest::of(&Image::new("v1", "linux/arm64/v8").layer);
+    std::fs::remove_file(stored(&directory, &layer)).expect("the stored bytes");
+    // Another tag of the same content: the registry still vouches for the layer.
+    let document = pair.client.manifest(&pair.rule.from, &digest).await.expect("the index");
+    pair.source.push_manifest("shop/till", "v2", OCI_INDEX, &document.bytes).await;
+    pair.rule.tags = named(&["v2"]);
+    assert_eq!(words(&pair.run(&mut RuleMemory::default()).await), "v2=copied");
+    assert!(stored(&directory, &layer).exists(), "it was sent again");
 }

@@ -51,7 +51,7 @@ pub fn error_text<T>(result: Result<T, CopyError>, registry: &str) -> String {
 }
 
 /// Where `docker-registry` keeps the bytes of a blob.
-fn stored(directory: &Path, digest: &Digest) -> std::path::PathBuf {
+pub fn stored(directory: &Path, digest: &Digest) -> std::path::PathBuf {
     let hex = digest.hex();
     directory.join("storage/docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
 }

@@ -25,7 +25,8 @@ pub enum MirrorRefusal {
     TargetFull,
     /// The source sent nothing for a minute, several times.
     SourceStalled,
-    /// The target said that it has content, and could not show it.
+    /// The target said that it has content, and could not show it; or it found other content than
+    /// was sent.
     TargetLies,
 }
 

@@ -40,6 +40,8 @@ fn judge(status: StatusCode, body: &[u8]) -> Option<MirrorRefusal> {
         (405, _) | (_, Some("UNSUPPORTED")) => Some(MirrorRefusal::TargetReadonly),
         // It had all of them a moment before.
         (_, Some("MANIFEST_BLOB_UNKNOWN")) => Some(MirrorRefusal::TargetLies),
+        // The sum was made here, and it was right.
+        (_, Some("DIGEST_INVALID")) => Some(MirrorRefusal::TargetLies),
         _ if is_full_disk() => Some(MirrorRefusal::TargetFull),
         _ => None,
     }
@@ -54,6 +56,7 @@ mod tests {
         let enospc = r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"DriverName":"filesystem","Enclosed":{"Op":"write","Path":"/x","Err":28}}}]}"#;
         let unsupported = r#"{"errors":[{"code":"UNSUPPORTED"}]}"#;
         let unknown = r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}"#;
+        let digest = r#"{"errors":[{"code":"DIGEST_INVALID"}]}"#;
         let table = [
             (405, "", Some(MirrorRefusal::TargetReadonly)),
             (400, unsupported, Some(MirrorRefusal::TargetReadonly)),
@@ -62,6 +65,7 @@ mod tests {
             (500, enospc, Some(MirrorRefusal::TargetFull)),
             (400, enospc, None),
             (400, unknown, Some(MirrorRefusal::TargetLies)),
+            (400, digest, Some(MirrorRefusal::TargetLies)),
             (500, "", None),
             (401, "", None),
         ];
