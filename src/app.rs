@@ -149,6 +149,9 @@ pub fn fleet(
         fleet_size: device.fleet_size,
         ..client_settings(mqtt, device.name.as_str())
     };
+    if let Some(warning) = roster.as_ref().and_then(Roster::warning) {
+        tracing::warn!("{warning}");
+    }
     let (broker, task, events) = MqttBroker::new(broker_settings);
     Ok(FleetConnection { broker, task, events, device })
 }

@@ -3,19 +3,15 @@
 //! Engine.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pilotfish::core::docker::manifest::OCI_MANIFEST;
 use pilotfish::core::docker::reference::Digest;
 use rustix::process::Pid;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
 use crate::fake_engine::{Papers, serve};
@@ -24,6 +20,7 @@ use crate::support::broker::{BrokerKind, Mosquitto};
 use crate::support::command::wait_until;
 use crate::support::http::Peer;
 use crate::table::{Table, median, milliseconds};
+use crate::tag_registry::serve_tags;
 
 const AGENTS: usize = 20;
 
@@ -35,8 +32,11 @@ const PAUSE: Duration = Duration::from_millis(1500);
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long idle agents are watched.
-const REST: Duration = Duration::from_secs(60);
+/// How long idle agents are watched: two keep-alives of two minutes.
+const REST: Duration = Duration::from_secs(240);
+
+/// What they did before goes on for some seconds: connections that are closed when they are idle.
+const SETTLING: Duration = Duration::from_secs(45);
 
 const SECRET: &str = "a secret of more than sixteen bytes";
 
@@ -70,7 +70,9 @@ pub fn measure(binary: &Path, table: &mut Table) {
     let broker = Mosquitto::start(BrokerKind::Shipped, &with_bridge);
     let running = Digest::of(b"what runs");
     let heads = Heads::default();
-    let registry = runtime.block_on(registry(running.clone(), heads.clone()));
+    let noted = heads.clone();
+    let note = move || noted.lock().expect("the list").push(Instant::now());
+    let registry = runtime.block_on(serve_tags(running.clone(), Duration::ZERO, note));
     let reference = format!("{registry}/fleet/app:v1");
     let hub = Hub { binary, place: directory.path(), broker: &broker, reference, running };
     let (bridge, _bridge) = hub.bridge();
@@ -100,14 +102,16 @@ pub fn measure(binary: &Path, table: &mut Table) {
 /// What the connection costs an idle agent.
 fn compare(connected: &Program, alone: &Program, table: &mut Table) {
     let [connected, alone] = [connected, alone].map(|program| Pid::from_child(&program.0));
+    thread::sleep(SETTLING);
     let before = [connected, alone].map(Spent::of);
     thread::sleep(REST);
     let spent = [connected, alone].map(Spent::of);
     let more = megabytes_between(spent[1].resident, spent[0].resident);
     table.add("memory of an idle agent with a broker, more than without", more, "≤ 0.5 MB");
+    let minutes = REST.as_secs_f64() / 60.0;
     let wakes = |number: usize| spent[number].switches.saturating_sub(before[number].switches);
-    let (with, without) = (wakes(0), wakes(1));
-    let words = format!("{with} and {without}");
+    let [with, without] = [0, 1].map(|number| wakes(number) as f64 / minutes);
+    let words = format!("{with:.1} and {without:.1}");
     table.add("wake-ups in an idle minute, with and without a broker", words, "≤ 1 more");
 }
 
@@ -190,47 +194,5 @@ impl Hub<'_> {
         thread::sleep(PAUSE);
         let since = |at: Option<&Instant>| at.map(|at| *at - begun).unwrap_or_default();
         (since(asked.first()), since(asked.get(AGENTS - 1)))
-    }
-}
-
-/// A registry that answers at once, has one digest for every tag, and remembers when it was asked.
-async fn registry(digest: Digest, heads: Heads) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: {OCI_MANIFEST}\r\nContent-Length: 0\r\n\
-         Docker-Content-Digest: {digest}\r\n\r\n"
-    );
-    let answer: Arc<str> = answer.into();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(answer_requests(client, answer.clone(), heads.clone()));
-        }
-    });
-    address
-}
-
-async fn answer_requests(
-    mut client: TcpStream,
-    answer: Arc<str>,
-    heads: Heads,
-) -> std::io::Result<()> {
-    client.set_nodelay(true)?;
-    let mut buffer = vec![0; 16 * 1024];
-    let mut length = 0;
-    loop {
-        let more = client.read(&mut buffer[length..]).await?;
-        length += more;
-        if more == 0 {
-            return Ok(());
-        }
-        if !buffer[0].is_ascii_uppercase() {
-            return client.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nno TLS here").await;
-        }
-        if buffer[..length].ends_with(b"\r\n\r\n") {
-            length = 0;
-            heads.lock().expect("the list").push(Instant::now());
-            client.write_all(answer.as_bytes()).await?;
-        }
     }
 }

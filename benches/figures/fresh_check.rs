@@ -7,16 +7,13 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use pilotfish::core::docker::manifest::OCI_MANIFEST;
 use pilotfish::core::docker::reference::Digest;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::time::{Instant, sleep_until};
 
 use crate::fake_engine::{Papers, serve};
 use crate::registry::{Cost, LATENCY, run};
 use crate::table::Table;
+use crate::tag_registry::serve_tags;
 
 /// Where a person can install another program to be measured as well: `cargo install --git
 /// https://github.com/sergi0g/cup --no-default-features --features cli --root target/peers`.
@@ -44,7 +41,7 @@ pub fn measure(binary: &Path, table: &mut Table) {
     let runtime = Runtime::new().expect("a runtime");
     let directory = tempfile::tempdir().expect("a directory");
     let digest = Digest::of(b"what runs");
-    let registry = runtime.block_on(far_registry(digest.clone()));
+    let registry = runtime.block_on(serve_tags(digest.clone(), LATENCY, || {}));
     for (on_each_image, goals) in SIZES {
         let place = tempfile::tempdir_in(directory.path()).expect("a directory");
         let images = (0..IMAGES).map(|number| format!("{registry}/fleet/app:v{number}"));
@@ -109,48 +106,5 @@ impl Surroundings<'_> {
         command.arg("--socket").arg(format!("unix://{}", self.socket.display()));
         command.arg("--config").arg(config).args(["check", "--raw"]);
         command
-    }
-}
-
-/// A registry with one latency delay and no processing time, so that only the client is measured.
-/// It has one digest for every tag, and no TLS.
-async fn far_registry(digest: Digest) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: {OCI_MANIFEST}\r\nContent-Length: 0\r\n\
-         Docker-Content-Digest: {digest}\r\n\r\n"
-    );
-    let answer: Arc<str> = answer.into();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(answer_requests(client, answer.clone()));
-        }
-    });
-    address
-}
-
-/// Answers each request one latency after it arrived. Anything that is not a request gets the
-/// answer of Go's server to a client that speaks TLS.
-async fn answer_requests(mut client: TcpStream, answer: Arc<str>) -> std::io::Result<()> {
-    client.set_nodelay(true)?;
-    let mut buffer = vec![0; 16 * 1024];
-    let mut length = 0;
-    loop {
-        let more = client.read(&mut buffer[length..]).await?;
-        let begun = Instant::now();
-        length += more;
-        if more == 0 {
-            return Ok(());
-        }
-        if !buffer[0].is_ascii_uppercase() {
-            sleep_until(begun + LATENCY).await;
-            return client.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nno TLS here").await;
-        }
-        if buffer[..length].ends_with(b"\r\n\r\n") {
-            length = 0;
-            sleep_until(begun + LATENCY).await;
-            client.write_all(answer.as_bytes()).await?;
-        }
     }
 }

@@ -39,6 +39,7 @@ mod round;
 mod side_by_side;
 mod silent_registry;
 mod table;
+mod tag_registry;
 mod downtime_probe;
 
 use std::path::{Path, PathBuf};

@@ -4,9 +4,10 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::round::{QueuedRound, Reply};
@@ -27,6 +28,13 @@ use crate::journal::JournalError;
 use crate::observe;
 use crate::ports::Ports;
 
+/// Shortest time between two writes of what the device remembers: messages of a hostile broker must
+/// not wear out an SD card. A stop that was heard is in force at once.
+const SAVE_PAUSE: Duration = Duration::from_secs(5);
+
+/// The pause after a disk refused the write: it is told each time.
+const REFUSED_SAVE_PAUSE: Duration = Duration::from_secs(300);
+
 /// The fleet of this device.
 pub(super) struct Fleet {
     state: FleetState,
@@ -34,6 +42,8 @@ pub(super) struct Fleet {
     begun: Instant,
     /// The updates that wait for their turn, by container.
     waiting: BTreeMap<String, WaitingTurn>,
+    /// When the memory may be written again.
+    may_save_at: Instant,
 }
 
 /// An update that waits for its turn.
@@ -47,10 +57,11 @@ struct WaitingTurn {
 impl Fleet {
     fn new(membership: FleetMembership, memory: FleetMemory) -> Self {
         let state = FleetState::new(membership, memory, Duration::ZERO);
-        Self { state, begun: Instant::now(), waiting: BTreeMap::new() }
+        let begun = Instant::now();
+        Self { state, begun, waiting: BTreeMap::new(), may_save_at: begun }
     }
 
-    fn snapshot(&self, now: chrono::DateTime<chrono::Utc>) -> FleetSnapshot {
+    fn snapshot(&self, now: DateTime<Utc>) -> FleetSnapshot {
         let since = |elapsed| TimeDelta::from_std(elapsed).ok().map(|elapsed| now - elapsed);
         let place =
             |(name, turn): (&String, &WaitingTurn)| Some((Subject::container(name), turn.place?));
@@ -162,8 +173,8 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Asks again for the turns of the updates that wait, because verdicts or the stop changed. A
-    /// container whose turn has come, or whose "no" has another reason, is checked. For the others
-    /// only the words change; no registry is asked.
+    /// container whose turn has come is checked. For the others only the reason and its words
+    /// change; no registry is asked.
     async fn ask_turns_again(&mut self, trigger: Trigger) {
         let circumstances = self.circumstances(&RoundRequest::default());
         let Some(fleet) = &mut self.fleet else { return };
@@ -200,7 +211,7 @@ impl<P: Ports> Agent<P> {
             let report = again(&snapshot.reports[position]);
             let is_news = report != snapshot.reports[position];
             if is_news {
-                std::sync::Arc::make_mut(snapshot).reports[position] = report;
+                Arc::make_mut(snapshot).reports[position] = report;
             }
             is_news
         });
@@ -222,9 +233,12 @@ impl<P: Ports> Agent<P> {
     pub(super) fn tell_fleet(&mut self, record: &Record) {
         let Some(fleet) = &mut self.fleet else { return };
         let (Ok(reference), Some(digest)) = (record.image.parse(), &record.to) else { return };
-        let memory = self.context.ports.state().memory().unwrap_or_default();
-        let is_refused = memory.refusal(&record.subject, digest).is_some();
-        let is_blamed = record.outcome != Outcome::Updated && is_refused;
+        // The disk is read only if the image may be at fault.
+        let is_refused = || {
+            let memory = self.context.ports.state().memory().unwrap_or_default();
+            memory.refusal(&record.subject, digest).is_some()
+        };
+        let is_blamed = record.outcome != Outcome::Updated && is_refused();
         let cause = is_blamed.then(|| Cause::image(record.reason.clone().unwrap_or_default()));
         fleet.state.note_ended(&reference, digest, (record.outcome, cause.as_ref()));
         self.keep_fleet();
@@ -234,16 +248,33 @@ impl<P: Ports> Agent<P> {
     pub(super) fn keep_fleet(&mut self) {
         let Some(fleet) = &mut self.fleet else { return };
         fleet.state.advance_to(fleet.begun.elapsed());
-        if fleet.state.must_be_saved() {
+        let may_save = self.context.ports.state().is_owner() && fleet.may_save_at <= Instant::now();
+        if may_save && fleet.state.must_be_saved() {
+            fleet.may_save_at = Instant::now() + SAVE_PAUSE;
             match self.context.ports.state().remember_fleet(fleet.state.memory()) {
                 Ok(()) => fleet.state.note_saved(),
                 Err(error) => {
+                    fleet.may_save_at = Instant::now() + REFUSED_SAVE_PAUSE;
                     let detail = format!("the state of the fleet cannot be kept: {error}");
                     self.context.warn(detail);
                 }
             }
         }
         self.show_fleet();
+    }
+
+    /// The agent ends: keeps what the rules remember without a pause.
+    pub(super) fn keep_fleet_at_end(&mut self) {
+        if let Some(fleet) = &mut self.fleet {
+            fleet.may_save_at = Instant::now();
+        }
+        self.keep_fleet();
+    }
+
+    /// When the memory of the fleet must be written, if it waits for that.
+    pub(super) fn fleet_save_at(&self) -> Option<Instant> {
+        let fleet = self.fleet.as_ref().filter(|fleet| fleet.state.must_be_saved())?;
+        Some(fleet.may_save_at)
     }
 
     fn show_fleet(&self) {
@@ -259,7 +290,7 @@ impl<P: Ports> Agent<P> {
 fn known_digests(reference: &Reference, reports: &[Report]) -> KnownDigests {
     let follows = |report: &&Report| {
         let image = report.image.parse::<Reference>();
-        image.is_ok_and(|it| it.same_repository(reference) && it.tag == reference.tag)
+        image.is_ok_and(|image| image.same_tag(reference))
     };
     let reports: Vec<_> = reports.iter().filter(follows).collect();
     // A digest counts only if it is that of every container of the reference.

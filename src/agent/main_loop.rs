@@ -68,6 +68,7 @@ impl<P: Ports> Agent<P> {
             }
         }
         self.heart.rest_until(None);
+        self.keep_fleet_at_end();
         if self.context.stop.is_cancelled() {
             self.release_engine_lock().await;
         }

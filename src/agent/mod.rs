@@ -35,6 +35,7 @@ mod handle;
 mod self_update;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -171,6 +172,8 @@ pub struct Agent<P: Ports> {
     has_prefetched_images: bool,
     /// Whether the Engine's registry settings are known.
     mirrors_are_known: bool,
+    /// Where the Engine keeps its images, as far as the agent can see it.
+    image_directories: Vec<PathBuf>,
     /// Whether the self-update helper updates the agent's own container from now on.
     is_self_updating: bool,
     /// Whether the agent has dropped its open work, because it is ending.
@@ -220,6 +223,7 @@ impl<P: Ports> Agent<P> {
             again: BTreeMap::new(),
             has_prefetched_images: true,
             mirrors_are_known: false,
+            image_directories: Vec::new(),
             is_self_updating: false,
             has_given_up: false,
             fleet: None,

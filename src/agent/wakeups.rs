@@ -52,6 +52,7 @@ impl<P: Ports> Agent<P> {
         if table.follows_wall_clock() {
             next = next.min(Instant::now() + WALL_CLOCK_INTERVAL);
         }
+        next = self.fleet_save_at().map_or(next, |at| next.min(at));
         let Some(executor) = &self.executor else { return next };
         // Recovery needs the Engine's lock.
         if self.other_agent.is_some() {
@@ -109,6 +110,7 @@ impl<P: Ports> Agent<P> {
             self.look_after(due, table, begun).await;
             self.put_off_openings();
         }
+        self.keep_fleet();
         table.await_openings(self.openings(begun.elapsed()));
         table.check_clock(begun.elapsed(), |schedule| self.delay_by_clock(schedule));
         self.publish_next(table.next().saturating_sub(begun.elapsed()));

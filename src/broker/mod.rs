@@ -30,6 +30,8 @@ mod settings;
 mod told;
 mod wire;
 
+pub mod fuzzing;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -69,6 +71,14 @@ pub struct Publication {
     pub is_retained: bool,
     /// How long the broker may keep it, in whole seconds.
     pub expiry: Option<Duration>,
+}
+
+impl Publication {
+    /// A message that the broker keeps for later subscribers, for this time at most.
+    #[must_use]
+    pub const fn retained(topic: String, payload: Vec<u8>, expiry: Option<Duration>) -> Self {
+        Self { topic, payload, is_retained: true, expiry }
+    }
 }
 
 /// What became of a [`Publication`]. It may be dropped. While events wait unread, no answer of the

@@ -134,7 +134,7 @@ mod tests {
 
     fn publication(topic: &str, payload: &str) -> Publication {
         let (topic, payload) = (topic.to_owned(), payload.as_bytes().to_vec());
-        Publication { topic, payload, is_retained: true, expiry: None }
+        Publication::retained(topic, payload, None)
     }
 
     fn answer(receipt: &mut Receipt) -> Option<Result<(), NotTaken>> {

@@ -8,10 +8,9 @@ use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
 use super::run::serve_until_stopped;
-use super::servers::{listen_for_webhooks, serve_pages};
+use super::servers::{listen_for_pages, listen_for_webhooks, serve_pages};
 use super::{CommandContext, Exit};
 use crate::agent::RunEnd;
-use crate::api;
 use crate::app::{self, BridgeConnection};
 use crate::broker::{BrokerEvent, BrokerEvents};
 use crate::config::Settings;
@@ -35,10 +34,7 @@ async fn serve(settings: &Settings, process: &DaemonState) -> anyhow::Result<Run
     let Some(webhook) = &settings.webhook else {
         bail!("a bridge needs an address for webhooks: set webhook.address");
     };
-    let listener = match settings.listen_address {
-        Some(address) => Some(api::bind("listen.address", address).await?),
-        None => None,
-    };
+    let listener = listen_for_pages(settings).await?;
     let server = listen_for_webhooks(webhook).await?;
     let BridgeConnection { broker, task, events, topics, name } = app::bridge(settings, mqtt);
     let end = process.stop.child_token();
@@ -84,7 +80,7 @@ async fn watch(
             }
             BrokerEvent::Refused { topic, reason, .. } => {
                 tracing::warn!("the broker refuses a message on {topic}: {reason}");
-                observer.refused(&format!("broker_{}", reason.0));
+                observer.refused_by_broker(reason);
             }
             BrokerEvent::Subscribed | BrokerEvent::Message(_) => {}
         }

@@ -189,8 +189,7 @@ async fn tell(mqtt: &MqttSettings, topics: Topics, stop: FleetStop) -> anyhow::R
     let payload = stop.encode();
     let before = with_broker(task, async {
         observation.settle(&mut events).await?;
-        let publication = Publication { topic, payload, is_retained: true, expiry: None };
-        broker.publish(publication).await.map_err(not_taken)?;
+        broker.publish(Publication::retained(topic, payload, None)).await.map_err(not_taken)?;
         Ok(observation.overview.stop().cloned())
     });
     print(&told(&mqtt.fleet.to_string(), &stop, before.await?.as_ref()))?;

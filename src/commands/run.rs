@@ -7,11 +7,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
-use super::servers::{listen_for_webhooks, serve_control, serve_fleet, serve_pages, serve_webhook};
+use super::servers::{
+    listen_for_pages, listen_for_webhooks, serve_control, serve_fleet, serve_pages, serve_webhook,
+};
 use super::stale_socket::{StaleSocket, exit_with_socket};
 use super::{CommandContext, Exit, load, standby, systemd};
 use crate::agent::{Ask, RunEnd};
-use crate::api;
 use crate::app;
 use crate::config::Settings;
 
@@ -106,10 +107,7 @@ async fn serve(
         Err(error) if has_waited && app::is_in_use(&error) => return Ok(RunEnd::SelfUpdating),
         checked => checked?,
     }
-    let listener = match settings.listen_address {
-        Some(address) => Some(api::bind("listen.address", address).await?),
-        None => None,
-    };
+    let listener = listen_for_pages(settings).await?;
     let webhooks = match &settings.webhook {
         Some(wanted) => Some(listen_for_webhooks(wanted).await?),
         None => None,

@@ -62,6 +62,14 @@ impl WebhookServer {
     }
 }
 
+/// Starts to listen where `/metrics`, `/healthz` and `/readyz` are served; `None` if that is off.
+pub(super) async fn listen_for_pages(settings: &Settings) -> anyhow::Result<Option<TcpListener>> {
+    Ok(match settings.listen_address {
+        Some(address) => Some(api::bind("listen.address", address).await?),
+        None => None,
+    })
+}
+
 pub(super) async fn serve_pages(
     listener: TcpListener,
     facts: api::ApiState,

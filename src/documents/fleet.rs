@@ -36,6 +36,9 @@ pub struct AgentMessage {
     pub held: usize,
     /// How many of them could not be checked.
     pub errors: usize,
+    /// The free space in bytes on the disk of the images, if it is known.
+    #[serde(default)]
+    pub free_bytes: Option<u64>,
     /// The updates in flight.
     pub in_flight: Vec<InFlightRow>,
     /// Those whose update can be neither finished nor undone.
@@ -61,6 +64,7 @@ impl AgentMessage {
             watched: snapshot.reports.len(),
             held: count(Verdict::Held),
             errors: count(Verdict::Error),
+            free_bytes: snapshot.free_bytes,
             in_flight: snapshot.in_flight.iter().map(InFlightRow::from).collect(),
             stuck: snapshot.stuck.clone(),
             down: snapshot.down.clone(),

@@ -83,7 +83,7 @@ impl<B: Broker> BrokerSink<B> {
 
     fn retained(&self, topic: &Topic, payload: Vec<u8>) -> Publication {
         let (topic, expiry) = (self.topics.name(topic), Some(ANNOUNCEMENT_EXPIRY_TIME));
-        Publication { topic, payload, is_retained: true, expiry }
+        Publication::retained(topic, payload, expiry)
     }
 
     fn busy(&self, sender: &str, why: NotTaken) -> SinkError {

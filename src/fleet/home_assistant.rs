@@ -103,12 +103,8 @@ impl ToldDescription {
         if self.told != document.payload {
             self.told.clone_from(&document.payload);
             self.quiet_until = Some(now + DESCRIPTION_PAUSE);
-            drop(broker.publish(Publication {
-                topic: self.topic.clone(),
-                payload: document.payload,
-                is_retained: true,
-                expiry: Some(expiry),
-            }));
+            let (topic, payload) = (self.topic.clone(), document.payload);
+            drop(broker.publish(Publication::retained(topic, payload, Some(expiry))));
         }
     }
 
@@ -126,8 +122,7 @@ impl ToldDescription {
 /// Removes the description that an earlier run has left under another prefix.
 pub(super) fn clear(broker: &impl Broker, device: &FleetDevice, prefix: &str) {
     let topic = config_topic(prefix, &device.name);
-    let payload = Vec::new();
-    drop(broker.publish(Publication { topic, payload, is_retained: true, expiry: None }));
+    drop(broker.publish(Publication::retained(topic, Vec::new(), None)));
 }
 
 #[cfg(test)]

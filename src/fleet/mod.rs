@@ -34,6 +34,8 @@ mod session;
 // Webhooks become messages.
 mod bridge;
 
+use crate::broker::ReasonCode;
+
 pub use bridge::BrokerSink;
 pub use device::FleetDevice;
 pub use session::serve;
@@ -46,4 +48,9 @@ pub trait FleetObserver: Send + Sync + 'static {
     /// The broker refused a message or a subscription, or this device ignored a message. `reason`
     /// is one of a fixed list of words.
     fn refused(&self, reason: &str);
+
+    /// The broker refused a message or a subscription.
+    fn refused_by_broker(&self, reason: ReasonCode) {
+        self.refused(&format!("broker_{}", reason.0));
+    }
 }

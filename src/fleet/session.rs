@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +15,7 @@ use super::device::FleetDevice;
 use super::looks::DueLooks;
 use super::sequence::Sequence;
 use super::told::ToldState;
-use crate::agent::{AgentHandle, CheckPushed, EventFilter, FleetNews, FleetStep, Pending};
+use crate::agent::{AgentHandle, CheckPushed, EventFilter, FleetNews, FleetStep};
 use crate::broker::{Broker, BrokerEvent, BrokerEvents, Message, ReasonCode, RefusedAct};
 use crate::core::fleet::message::MessageError;
 use crate::core::fleet::message::command::FleetCommand;
@@ -87,9 +89,9 @@ async fn at(time: Option<Instant>) {
 }
 
 /// The agent's answer to the question on its way.
-async fn answered(asked: &mut Option<Pending<FleetStep>>) -> FleetStep {
-    let Some(pending) = asked else { return std::future::pending().await };
-    let step = pending.answer().await.unwrap_or(FleetStep::Nothing);
+async fn answered(asked: &mut Option<BoxFuture<'static, FleetStep>>) -> FleetStep {
+    let Some(answer) = asked else { return std::future::pending().await };
+    let step = answer.await;
     *asked = None;
     step
 }
@@ -103,7 +105,7 @@ struct FleetSession<B> {
     state: ToldState,
     looks: DueLooks,
     /// The question about the last news of the broker.
-    asked: Option<Pending<FleetStep>>,
+    asked: Option<BoxFuture<'static, FleetStep>>,
     /// Until when the retained stop must have come; absent after it has.
     stop_awaited: Option<Instant>,
     events: Sequence,
@@ -159,19 +161,17 @@ impl<B: Broker> FleetSession<B> {
         }
     }
 
-    /// Passes news on to the agent, which decides what follows from them.
+    /// Passes news on to the agent, which decides what follows from them. It waits for room in the
+    /// agent's queue: a stop must not get lost.
     fn ask(&mut self, news: FleetNews) {
-        match self.agent.begin(Asker::Mqtt, news) {
-            Ok(pending) => self.asked = Some(pending),
-            Err(error) => {
-                tracing::debug!("a message is ignored: {error}");
-                self.observer.refused("agent_busy");
-            }
-        }
+        let agent = self.agent.clone();
+        // Without an answer the agent is ending, and so is this connection.
+        let answer = async move { agent.ask(Asker::Mqtt, news).await };
+        self.asked = Some(answer.map(|it| it.unwrap_or(FleetStep::Nothing)).boxed());
     }
 
     fn refused(&self, act: RefusedAct, topic: &str, reason: ReasonCode) {
-        self.observer.refused(&format!("broker_{}", reason.0));
+        self.observer.refused_by_broker(reason);
         let act = match act {
             RefusedAct::Publish => "a message on",
             RefusedAct::Subscribe => "the subscription of",

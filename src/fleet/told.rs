@@ -193,6 +193,6 @@ impl ToldState {
         expiry: Option<Duration>,
     ) {
         let topic = self.device.topics.name(topic);
-        drop(broker.publish(Publication { topic, payload, is_retained: true, expiry }));
+        drop(broker.publish(Publication::retained(topic, payload, expiry)));
     }
 }

@@ -208,7 +208,9 @@ impl<D: Disk> StateDirectory<D> {
         self.disk.replace(&path, &content).map_err(on("write", &path))
     }
 
-    fn is_owner(&self) -> bool {
+    /// Whether this process may write. A reader must not: the owner may work at the same time.
+    #[must_use]
+    pub fn is_owner(&self) -> bool {
         matches!(self.access, Access::Owner { .. })
     }
 

@@ -326,6 +326,8 @@ fn rough(time: Duration) -> String {
 fn cells_of(subject: &Subject, state: &SubjectState) -> [Cell; 4] {
     let running = short(state.running.as_ref());
     let running = match &state.version {
+        // An image without a version of its own is shown by its digest, or by both.
+        Some(version) if version.contains(&running) => foreign(version, VERSION_LENGTH_MAX),
         Some(version) => format!("{} {running}", foreign(version, VERSION_LENGTH_MAX)),
         None => running,
     };

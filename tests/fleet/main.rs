@@ -15,4 +15,5 @@ mod home_assistant;
 mod member;
 mod rollout;
 mod state;
+mod stolen_broker;
 mod story;

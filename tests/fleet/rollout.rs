@@ -119,3 +119,26 @@ fn a_good_release_is_released_by_the_canary_and_a_stop_survives_a_restart() {
     operator.wait(&format!("device/{name}/reply"), |it| it["id"] == "up");
     pair.members[second].pi.assert_settled("till", &two, 1);
 }
+
+#[test]
+fn a_check_without_an_agent_knows_the_stop_and_writes_nothing() {
+    let mut broker = None;
+    let all = ["till-0", "operator"];
+    let mut member = Member::new("till-0", &mut broker, &all, STAGED);
+    let broker = broker.expect("a broker");
+    let file = member.pi.agent.state().join("fleet.json");
+    member.pi.registry.publish("till", &Release::new("2"));
+    member.pi.check("till");
+    assert!(!file.exists(), "a check has written {}", file.display());
+
+    member.start();
+    let mut operator = Operator::new(&broker);
+    operator.retain("stop", &json!({"v": 1, "refs": ["*"]}));
+    operator.publish("command/till-0/check", &json!({"v": 1, "id": "a"}));
+    operator.wait("device/till-0/container/till", |it| it["reason"] == "fleet_stopped");
+    member.take_agent().terminate().expect_code(0);
+
+    let before = std::fs::read(&file).expect("the stop is on the disk");
+    assert_eq!(member.pi.check("till")["reason"], "fleet_stopped");
+    assert_eq!(std::fs::read(&file).expect("the same"), before);
+}

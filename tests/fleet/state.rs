@@ -31,6 +31,7 @@ fn a_device_tells_its_state_and_an_update_with_all_its_events() {
     let row = operator.wait("device/till-1/container/till", |it| it["verdict"] == "up_to_date");
     assert_eq!((&row["busy"], &row["percent"]), (&json!(false), &json!(null)));
     assert_eq!(row["running"], member.one.digest.as_str());
+    operator.wait("device/till-1/agent", |it| it["free_bytes"].as_u64() > Some(1_000_000));
 
     let two = member.pi.registry.publish("till", &Release::new("2"));
     operator.publish("command/till-1/update", &json!({"v": 1, "id": "b", "container": "till"}));

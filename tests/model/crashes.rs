@@ -28,7 +28,7 @@ const ALONE: Duration = Duration::from_secs(12);
 pub type Way = Vec<(usize, Fault)>;
 
 /// Every n-th point of a recovery gets a second crash; `PILOTFISH_STRIDE=1` tests all points.
-const STRIDE: usize = 40;
+const STRIDE: usize = 60;
 
 /// The stride with dependents: there are more points, and each one costs more.
 const STRIDE_WITH_DEPENDENTS: usize = 150;

@@ -206,7 +206,9 @@ impl<P: Ports> Agent<P> {
     /// away at the start.
     async fn follow_engine(&mut self) -> Result<(), RoundError> {
         if !self.mirrors_are_known {
-            self.context.engine_info().await?;
+            let info = self.context.engine_info().await?;
+            let host = self.context.ports.host();
+            self.image_directories = host.image_directories(info.image_store, &info.root_dir);
             self.mirrors_are_known = true;
         }
         Ok(())

@@ -9,6 +9,7 @@ use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::subject::Subject;
 use crate::core::update::event::Event;
+use crate::host::Host as _;
 use crate::ports::Ports;
 
 impl<P: Ports> Agent<P> {
@@ -99,7 +100,10 @@ impl<P: Ports> Agent<P> {
         let succeeded = round.has_succeeded(&self.snapshot.borrow().reports);
         self.rounds_heard.round(succeeded, took);
         let news = news(&round.before, &end.reports);
+        let host = self.context.ports.host();
+        let free = self.image_directories.iter().filter_map(|it| host.free_bytes(it)).min();
         self.publish(|snapshot| {
+            snapshot.free_bytes = free;
             if is_latest {
                 snapshot.last_check = Some(end.checked_at);
             }

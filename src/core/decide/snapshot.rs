@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub quotas: BTreeMap<String, Quota>,
     /// Labels of images that are ignored.
     pub ignored_labels: Vec<IgnoredLabels>,
+    /// The free space on the disk of the images, after the last round.
+    pub free_bytes: Option<u64>,
     /// The device in its fleet; absent if it is in none.
     pub fleet: Option<FleetSnapshot>,
 }

@@ -225,6 +225,12 @@ impl Reference {
         self.registry == other.registry && self.repository == other.repository
     }
 
+    /// Whether both name the same tag of the same repository, with or without a digest behind it.
+    #[must_use]
+    pub fn same_tag(&self, other: &Self) -> bool {
+        self.same_repository(other) && self.tag == other.tag
+    }
+
     /// What a registry is asked for: the tag, or the digest if there is no tag.
     #[must_use]
     pub fn tag_or_digest(&self) -> &str {

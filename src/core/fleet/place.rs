@@ -89,11 +89,12 @@ impl Roster {
     }
 
     /// What is wrong with the number of this device. Its own place is taken modulo the size, which
-    /// only skews the shares; but other devices do not count its verdicts.
+    /// only skews the shares; but other devices do not count its verdicts. The size itself is no
+    /// wrong number, because names may count from 1.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let (index, size) = (self.index?, self.size);
-        (index >= size).then(|| {
+        (index > size).then(|| {
             format!(
                 "the name of this device has the number {index}, but the fleet has {size} \
                  devices: set fleet.index to a number from 0 to {}, or raise fleet.size",
@@ -116,6 +117,9 @@ impl Roster {
 
     /// The place of another device, by its name. `None` for a name that no device of the fleet has:
     /// a bridge or a dashboard may have the right to write a verdict, but has no vote.
+    ///
+    /// Names may count from 0 or from 1: the number that equals the size has the place of 0. One of
+    /// the two has no device.
     #[must_use]
     pub fn place_of(&self, name: &DeviceName, ranking: &Ranking) -> Option<FleetPlace> {
         if self.index.is_none() {
@@ -123,7 +127,9 @@ impl Roster {
         }
         let (shape, (text, number)) = (self.shape.as_ref()?, name.number()?);
         let index = u32::try_from(i64::from(number) + shape.difference).ok()?;
-        (text == shape.text && index < self.size).then(|| ranking.by_index(index))
+        let counts_from_1 = index == self.size && shape.difference == 0;
+        let is_one = text == shape.text && (index < self.size || counts_from_1);
+        is_one.then(|| ranking.by_index(index))
     }
 
     /// The time over which the looks of all devices are spread after an announcement: 20 ms for 2

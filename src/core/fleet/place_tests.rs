@@ -64,12 +64,14 @@ fn the_index_is_configured_or_at_the_end_of_the_name() {
     for (own, index, other, other_index) in [
         ("pi-0042", None, "pi-0007", Some(7)),
         ("pi-1", None, "pi-19", Some(19)),
-        ("pi-1", None, "pi-20", None),
+        ("pi-1", None, "pi-20", Some(0)),
+        ("pi-1", None, "pi-21", None),
         ("pi-1", None, "till-2", None),
         ("pi-1", None, "bridge-ci", None),
         ("pi-1", None, "pi-", None),
         // These names count from 1.
         ("pi-1", Some(0), "pi-20", Some(19)),
+        ("pi-1", Some(0), "pi-21", None),
         ("pi-1", Some(0), "pi-0", None),
         ("pi-5", Some(6), "pi-7", Some(8)),
         ("kitchen", Some(3), "cellar", None),
@@ -107,6 +109,7 @@ fn what_is_impossible_says_what_to_do() {
         )
     );
     assert_eq!(roster(20, "pi-0019", None).warning(), None);
+    assert_eq!(roster(20, "pi-0020", None).warning(), None);
     let ranking = Ranking::new(20, "x");
     assert_eq!(outside.own_place(&ranking), ranking.by_index(2));
 }
@@ -136,5 +139,21 @@ fn looks_are_spread_by_the_size() {
         let ranking = Ranking::new(size, "x");
         let latest = (0..size).map(|it| ranking.by_index(it).share_of(roster.spread())).max();
         assert!(latest < Some(roster.spread()) || millis == 0);
+    }
+}
+
+#[test]
+fn names_that_count_from_1_have_all_places() {
+    for size in [1, 2, 3, 20, 997] {
+        let ranking = Ranking::new(size, "x");
+        let place = |number: u32| {
+            let own = roster(size, &format!("pi-{number}"), None).own_place(&ranking);
+            let seen =
+                roster(size, "pi-1", None).place_of(&name(&format!("pi-{number}")), &ranking);
+            assert_eq!(seen, Some(own), "{number} of {size}");
+            own.rank
+        };
+        let ranks: std::collections::BTreeSet<u32> = (1..=size).map(place).collect();
+        assert_eq!(ranks, (0..size).collect(), "{size}");
     }
 }

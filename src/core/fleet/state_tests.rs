@@ -204,7 +204,7 @@ fn a_message_has_an_effect_or_a_reason() {
         (&announce, elsewhere.as_bytes(), true, "wrong_topic"),
         (&elsewhere_topic, elsewhere.as_bytes(), true, "not_followed"),
         (&format!("verdict/{key}/bridge-ci"), good.as_bytes(), true, "no_vote"),
-        (&format!("verdict/{key}/pi-10"), good.as_bytes(), true, "no_vote"),
+        (&format!("verdict/{key}/pi-11"), good.as_bytes(), true, "no_vote"),
         (&format!("verdict/{key}/pi-1"), bad.as_bytes(), true, "wrong_shape"),
         (&format!("verdict/{key}/pi-\u{7}"), good.as_bytes(), true, "unknown_topic"),
         (&format!("verdict/{other}/pi-1"), b"", true, "not_followed"),

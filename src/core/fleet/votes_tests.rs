@@ -42,7 +42,7 @@ fn only_names_of_the_fleet_count_and_success_only_from_canaries() {
         (devices[999].clone(), false, true, 2, 1),
         (name("bridge-ci"), true, false, 2, 1),
         (name("bridge-ci"), false, false, 2, 1),
-        (name("pi-1000"), false, false, 2, 1),
+        (name("pi-1001"), false, false, 2, 1),
         (name("pi-"), false, false, 2, 1),
         (name("till-1"), false, false, 2, 1),
         // A later verdict replaces the first one, also if it does not count.

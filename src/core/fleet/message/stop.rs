@@ -89,11 +89,10 @@ impl FleetStop {
     /// Whether it stops this reference. The tag counts, as it does for announcements.
     #[must_use]
     pub fn concerns(&self, reference: &Reference) -> bool {
-        let is_same = |it: &Reference| it.same_repository(reference) && it.tag == reference.tag;
         match &self.scope {
             StopScope::Nothing => false,
             StopScope::All => true,
-            StopScope::References(references) => references.iter().any(is_same),
+            StopScope::References(references) => references.iter().any(|it| it.same_tag(reference)),
         }
     }
 
