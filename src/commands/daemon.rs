@@ -13,10 +13,11 @@ use crate::agent::{Agent, AgentHandle, Ask, Events, Heartbeat, RoundListener};
 use crate::api;
 use crate::app::{self, Listeners, RealPorts};
 use crate::core::decide::snapshot::Snapshot;
-use crate::fleet::FleetObserver;
+use crate::fleet::{CopyListener, FleetObserver};
 use crate::metrics::Metrics;
+use crate::mirror::MirrorListener;
 use crate::registry::RegistryObserver;
-use crate::telemetry::LogListener;
+use crate::telemetry::{LogListener, MirrorLog};
 
 /// The state that survives a change of the configuration.
 pub(super) struct DaemonState {
@@ -69,6 +70,13 @@ impl DaemonState {
     /// Counts what happens on the connection to the broker.
     pub(super) fn fleet_observer(&self) -> Arc<dyn FleetObserver> {
         Arc::new(CountingObserver(self.metrics.clone()))
+    }
+
+    /// Receives what the mirror tells: for the log, the metrics, and the announcer of copies.
+    pub(super) fn mirror_listener(&self, copies: CopyListener) -> Arc<dyn MirrorListener> {
+        let all: Vec<Arc<dyn MirrorListener>> =
+            vec![Arc::new(MirrorLog::default()), self.metrics.clone(), Arc::new(copies)];
+        Arc::new(all)
     }
 
     pub(super) fn metrics(&self) -> Arc<Metrics> {

@@ -7,13 +7,14 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
+use super::mirror_service::{begin_mirror, on_request};
 use super::servers::{
     listen_for_pages, listen_for_webhooks, serve_control, serve_fleet, serve_pages, serve_webhook,
 };
 use super::stale_socket::{StaleSocket, exit_with_socket};
 use super::{CommandContext, Exit, load, standby, systemd};
 use crate::agent::{Ask, RunEnd};
-use crate::app;
+use crate::app::{self, FleetConnection};
 use crate::config::Settings;
 
 /// Checks on schedule until it is stopped. SIGHUP reads the configuration again: a valid one is
@@ -122,12 +123,15 @@ async fn serve(
     if let Some(listener) = listener {
         tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
+    let sink = fleet.as_ref().map(FleetConnection::sink);
+    let mirror = begin_mirror(settings, process, &agent, sink, &tasks, &end);
+    let handle = mirror.as_ref().map(|mirror| mirror.handle());
     if let Some(server) = webhooks {
-        serve_webhook(server, app::hosts(settings), process, &tasks, &end);
+        serve_webhook(server, app::hosts(settings), process, handle.clone(), &tasks, &end);
     }
-    serve_control(settings, process, &tasks, &end);
+    serve_control(settings, process, mirror.map(|it| on_request(it, &tasks, &end)), &tasks, &end);
     if let Some(connection) = fleet {
-        serve_fleet(connection, process, &tasks, &end);
+        serve_fleet(connection, process, handle, &tasks, &end);
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

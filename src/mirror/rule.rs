@@ -2,6 +2,7 @@
 //! takes nothing at all ends the run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use crate::core::docker::reference::Digest;
 use crate::core::mirror::manifest_tree::TreeBuilder;
@@ -9,7 +10,10 @@ use crate::core::mirror::memory::RuleMemory;
 use crate::core::mirror::refusal::CopyError;
 use crate::core::mirror::retention::deletions;
 use crate::core::mirror::rule::{MirrorRule, TagSelection};
-use crate::mirror::tag::{TagOutcome, TagPlan, copy_tag, fetch, plan_tag};
+use crate::core::mirror::scope::RunScope;
+use crate::mirror::listener::{MirrorEvent, MirrorListener};
+use crate::mirror::tag::{TagOutcome, TagPreview, TagRun, fetch};
+use crate::mirror::turn::Turns;
 use crate::registry::transfer::{Flow, Transfer};
 
 /// What became of one tag.
@@ -31,68 +35,100 @@ pub struct RuleReport {
     pub has_news: bool,
 }
 
+/// What a run of a rule would do with each of its tags.
+pub type RulePreview = Result<Vec<(String, Result<TagPreview, CopyError>)>, CopyError>;
+
 /// One run of a rule.
 pub struct RuleRun<'a, T> {
     pub registry: &'a T,
     pub rule: &'a MirrorRule,
+    pub scope: RunScope,
     /// Counts the bytes, and limits them.
     pub flow: Flow,
+    /// When blobs may move.
+    pub turns: Turns,
     /// Another repository of the target registry, from which blobs may be mounted. A registry that
     /// does not mount begins an upload, so only one is tried.
     pub mount: Option<String>,
+    pub listener: &'a dyn MirrorListener,
 }
 
-impl<T: Transfer> RuleRun<'_, T> {
+impl<'a, T: Transfer> RuleRun<'a, T> {
+    /// A run that nothing else waits for, and that nobody hears.
+    #[must_use]
+    pub fn new(registry: &'a T, rule: &'a MirrorRule) -> Self {
+        Self {
+            registry,
+            rule,
+            scope: RunScope::ALL,
+            flow: Flow { rate: rule.rate, ..Flow::default() },
+            turns: Turns::new(None),
+            mount: None,
+            listener: &Unheard,
+        }
+    }
+
     /// What a run would do. Writes nothing.
     ///
     /// # Errors
     /// The source's tags cannot be listed.
-    pub async fn preview(
-        &self,
-        memory: &RuleMemory,
-    ) -> Result<Vec<(String, Result<TagPlan, CopyError>)>, CopyError> {
-        let mut plans = Vec::new();
+    pub async fn preview(&self, memory: &RuleMemory) -> RulePreview {
+        let mut previews = Vec::new();
         for tag in self.tags().await? {
-            let last = memory.last(&tag);
-            let plan = plan_tag(self.registry, self.rule, &tag, last.as_ref()).await;
-            plans.push((tag, plan));
+            let preview = TagRun { run: self, tag: &tag, last: memory.last(&tag) }.preview().await;
+            previews.push((tag, preview));
         }
-        Ok(plans)
+        Ok(previews)
     }
 
     /// Copies what is new, and deletes what `keep` leaves out.
     pub async fn run(&self, memory: &mut RuleMemory) -> RuleReport {
         let mut report = RuleReport::default();
-        let tags = match self.tags().await {
-            Ok(tags) => tags,
-            Err(error) => {
-                report.error = Some(error);
-                return report;
-            }
-        };
-        for tag in tags {
-            let last = memory.last(&tag);
-            let (last, flow, mount) = (last.as_ref(), &self.flow, self.mount.as_deref());
-            let copied = copy_tag(self.registry, self.rule, &tag, last, flow, mount).await;
-            let outcome = copied.map(|(outcome, copy)| {
-                report.has_news |= copy.is_some_and(|copy| memory.wrote(&tag, copy));
-                outcome
-            });
-            let is_last = matches!(
-                &outcome, Err(CopyError::Refused { why, .. }) if why.ends_the_rule()
-            );
-            report.tags.push(TagReport { tag, outcome });
-            if is_last {
-                return report;
-            }
-        }
-        if let Err(error) = self.delete_old(memory, &mut report).await {
-            report.error = Some(error);
+        match self.tags().await {
+            Ok(tags) => self.copy_all(tags, memory, &mut report).await,
+            Err(error) => report.error = Some(error),
         }
         report
     }
 
+    async fn copy_all(&self, tags: Vec<String>, memory: &mut RuleMemory, report: &mut RuleReport) {
+        for tag in tags {
+            let (began, before) = (Instant::now(), self.flow.received());
+            let run = TagRun { run: self, tag: &tag, last: memory.last(&tag) };
+            let copied = run.copy().await;
+            let outcome = copied.map(|(outcome, copy)| {
+                report.has_news |= copy.is_some_and(|copy| memory.wrote(&tag, copy));
+                outcome
+            });
+            let tag_report = TagReport { tag, outcome };
+            self.tell(&MirrorEvent::TagEnded {
+                report: &tag_report,
+                received: self.flow.received().saturating_sub(before),
+                took: began.elapsed(),
+            });
+            let is_last = matches!(
+                &tag_report.outcome,
+                Err(CopyError::Refused { why, .. }) if why.ends_the_rule()
+            );
+            report.tags.push(tag_report);
+            if is_last {
+                return;
+            }
+        }
+        if let Err(error) = self.delete_old(memory, report).await {
+            report.error = Some(error);
+        }
+    }
+
+    pub(super) fn tell(&self, event: &MirrorEvent<'_>) {
+        self.listener.event(self.rule, event);
+    }
+
     async fn tags(&self) -> Result<Vec<String>, CopyError> {
+        if let Some(tags) = &self.scope.tags {
+            let is_ours = |tag: &&String| self.rule.tags.contains(tag);
+            return Ok(tags.iter().filter(is_ours).cloned().collect());
+        }
         let listed = match &self.rule.tags {
             TagSelection::Named(_) => Vec::new(),
             TagSelection::Matching(_) => self.registry.tags(&self.rule.from).await?,
@@ -141,4 +177,11 @@ impl<T: Transfer> RuleRun<'_, T> {
         }
         Ok(needed)
     }
+}
+
+/// Hears nothing.
+struct Unheard;
+
+impl MirrorListener for Unheard {
+    fn event(&self, _rule: &MirrorRule, _event: &MirrorEvent<'_>) {}
 }

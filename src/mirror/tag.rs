@@ -3,15 +3,18 @@
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::reference::Digest;
+use crate::core::mirror::companions::Companion;
 use crate::core::mirror::manifest_tree::{ManifestTree, TreeBuilder};
-use crate::core::mirror::plan::{CopyPlan, plan};
+use crate::core::mirror::plan::{CopyPlan, CopyStep, companion_steps, plan};
 use crate::core::mirror::refusal::{CopyError, MirrorRefusal};
-use crate::core::mirror::rule::{MirrorRule, RepositoryName, SignatureMode};
+use crate::core::mirror::rule::{RepositoryName, SignatureMode};
 use crate::core::mirror::tag_state::{LastCopy, TagState, check_result, compare};
 use crate::mirror::again::again;
-use crate::mirror::companions;
+use crate::mirror::companions::CompanionSearch;
+use crate::mirror::listener::MirrorEvent;
+use crate::mirror::rule::RuleRun;
 use crate::mirror::steps::Steps;
-use crate::registry::transfer::{Flow, Transfer};
+use crate::registry::transfer::Transfer;
 
 /// How often the steps are done for one tag. The garbage collection of the target may take a blob
 /// away between two steps; doing all of them again puts it back.
@@ -22,6 +25,8 @@ const RUNS_MAX: usize = 2;
 pub enum TagOutcome {
     /// The target had it.
     UpToDate,
+    /// The target had it, and got documents about it that came later: signatures, attestations.
+    DocumentsCopied { count: usize },
     Copied {
         digest: Digest,
         /// Whether it is the source's digest.
@@ -29,74 +34,140 @@ pub enum TagOutcome {
     },
 }
 
+impl TagOutcome {
+    /// The digest behind the tag, if an image was copied.
+    #[must_use]
+    pub const fn copied_digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Copied { digest, .. } => Some(digest),
+            Self::UpToDate | Self::DocumentsCopied { .. } => None,
+        }
+    }
+}
+
 /// What a copy of a tag would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagPlan {
     /// What the source's tag points at.
     pub source: Digest,
+    /// What the target's tag points at.
+    pub target: Option<Digest>,
     /// The steps; `None` if the target is up to date.
     pub plan: Option<CopyPlan>,
     /// Manifests that were fetched at the source: pulls, where pulls are counted.
     pub pulls: usize,
 }
 
-/// Compares both sides of a tag, fetches what is new, and plans its copy. Writes nothing.
-pub(super) async fn plan_tag<T: Transfer>(
-    registry: &T,
-    rule: &MirrorRule,
-    tag: &str,
-    last: Option<&LastCopy>,
-) -> Result<TagPlan, CopyError> {
-    let source = registry.digest_of(&rule.from, tag).await?;
-    let source = source.ok_or_else(|| not_found(&rule.from, tag))?;
-    let target = again(|| registry.digest_of(&rule.to, tag)).await?;
-    let done = |pulls| TagPlan { source: source.clone(), plan: None, pulls };
-    if compare(rule, tag, &source, target.as_ref(), last)? == TagState::UpToDate {
-        return Ok(done(0));
-    }
-    let image =
-        fetch(registry, &rule.from, TreeBuilder::new(source.clone(), &rule.platforms)).await?;
-    let mut pulls = image.manifests().count();
-    let result = image.root().map_or(&source, |root| &root.digest);
-    if check_result(rule, tag, result, target.as_ref())? == TagState::UpToDate {
-        return Ok(done(pulls));
-    }
-    let found = match rule.signatures {
-        SignatureMode::Ignore => Vec::new(),
-        _ => companions::find(registry, &rule.from, &image).await?,
-    };
-    pulls += found.iter().map(|companion| companion.tree.manifests().count()).sum::<usize>();
-    let plan = plan(rule, tag, &image, &found)?;
-    Ok(TagPlan { source, plan: Some(plan), pulls })
+/// What a run would do with a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagPreview {
+    pub plan: TagPlan,
+    /// Bytes of the blobs that the target lacks.
+    pub missing_bytes: u64,
 }
 
-/// Copies a tag, if it is new. Returns what was copied, and from which digest.
-pub(super) async fn copy_tag<T: Transfer>(
-    registry: &T,
-    rule: &MirrorRule,
-    tag: &str,
-    last: Option<&LastCopy>,
-    flow: &Flow,
-    mount: Option<&str>,
-) -> Result<(TagOutcome, Option<LastCopy>), CopyError> {
-    let planned = plan_tag(registry, rule, tag, last).await?;
-    let Some(plan) = planned.plan else { return Ok((TagOutcome::UpToDate, None)) };
-    let steps = Steps { registry, from: &rule.from, to: &rule.to, flow, mount };
-    let mut done = steps.carry_out(&plan).await;
-    for _ in 1..RUNS_MAX {
-        if done.as_ref().is_err_and(|error| error.is(MirrorRefusal::TargetLies)) {
-            done = steps.carry_out(&plan).await;
+/// One tag of a rule that is compared or copied.
+pub(super) struct TagRun<'a, T> {
+    pub run: &'a RuleRun<'a, T>,
+    pub tag: &'a str,
+    pub last: Option<LastCopy>,
+}
+
+impl<T: Transfer> TagRun<'_, T> {
+    /// Compares both sides, fetches what is new, and plans its copy. Writes nothing.
+    pub(super) async fn plan(&self) -> Result<TagPlan, CopyError> {
+        let RuleRun { registry, rule, .. } = *self.run;
+        let source = registry.digest_of(&rule.from, self.tag).await?;
+        let source = source.ok_or_else(|| not_found(&rule.from, self.tag))?;
+        let target = again(|| registry.digest_of(&rule.to, self.tag)).await?;
+        let mut planned = TagPlan { source, target, plan: None, pulls: 0 };
+        let (source, target) = (&planned.source, planned.target.as_ref());
+        if compare(rule, self.tag, source, target, self.last.as_ref())? == TagState::UpToDate {
+            return Ok(planned);
         }
+        let tree = TreeBuilder::new(source.clone(), &rule.platforms);
+        let image = fetch(registry, &rule.from, tree).await?;
+        planned.pulls = image.manifests().count();
+        let result = image.root().map_or(source, |root| &root.digest);
+        if check_result(rule, self.tag, result, target)? == TagState::UpToDate {
+            return Ok(planned);
+        }
+        let found = match rule.signatures {
+            SignatureMode::Ignore => Vec::new(),
+            _ => CompanionSearch::new(registry, &rule.from).find(&image).await?,
+        };
+        let manifests = |companion: &Companion| companion.tree.manifests().count();
+        planned.pulls += found.iter().map(manifests).sum::<usize>();
+        planned.plan = Some(plan(rule, self.tag, &image, &found)?);
+        Ok(planned)
     }
-    done?;
-    let there = again(|| registry.digest_of(&rule.to, tag)).await?;
-    if there.as_ref() != Some(&plan.result) {
-        let detail = format!("{}:{tag} is not what was just written there", rule.to);
-        return Err(CopyError::refused(MirrorRefusal::TargetLies, detail));
+
+    /// The plan, and how many bytes of it must be sent. Writes nothing.
+    pub(super) async fn preview(&self) -> Result<TagPreview, CopyError> {
+        let plan = self.plan().await?;
+        let mut missing_bytes = 0_u64;
+        for blob in plan.plan.iter().flat_map(CopyPlan::blobs) {
+            if !self.run.registry.has_blob(&self.run.rule.to, blob).await? {
+                missing_bytes = missing_bytes.saturating_add(blob.size);
+            }
+        }
+        Ok(TagPreview { plan, missing_bytes })
     }
-    let (digest, is_whole) = (plan.result.clone(), plan.is_whole);
-    let copy = LastCopy { source: planned.source, written: plan.result };
-    Ok((TagOutcome::Copied { digest, is_whole }, Some(copy)))
+
+    /// Copies the tag if it is new. Returns what was copied, and from which digest.
+    pub(super) async fn copy(&self) -> Result<(TagOutcome, Option<LastCopy>), CopyError> {
+        let TagPlan { source, target, plan, .. } = self.plan().await?;
+        let Some(plan) = plan else {
+            let looks = self.run.scope.looks_for_signatures
+                && self.run.rule.signatures != SignatureMode::Ignore;
+            let outcome = match target.filter(|_| looks) {
+                Some(digest) => self.copy_late_documents(digest).await?,
+                None => TagOutcome::UpToDate,
+            };
+            return Ok((outcome, None));
+        };
+        self.run.tell(&MirrorEvent::TagBegun {
+            tag: self.tag,
+            blobs: plan.blobs().count(),
+            bytes: plan.blob_bytes(),
+            flow: &self.run.flow,
+        });
+        self.carry_out(&plan.steps).await?;
+        let RuleRun { registry, rule, .. } = *self.run;
+        let there = again(|| registry.digest_of(&rule.to, self.tag)).await?;
+        if there.as_ref() != Some(&plan.result) {
+            let detail = format!("{}:{} is not what was just written there", rule.to, self.tag);
+            return Err(CopyError::refused(MirrorRefusal::TargetLies, detail));
+        }
+        let (digest, is_whole) = (plan.result.clone(), plan.is_whole);
+        let copy = LastCopy { source, written: plan.result };
+        Ok((TagOutcome::Copied { digest, is_whole }, Some(copy)))
+    }
+
+    /// Copies documents that came after the image. The target has the image, so it is asked for
+    /// the manifests: there they cost no pull.
+    async fn copy_late_documents(&self, target: Digest) -> Result<TagOutcome, CopyError> {
+        let RuleRun { registry, rule, .. } = *self.run;
+        let image = fetch(registry, &rule.to, TreeBuilder::new(target, &[])).await?;
+        let mut search = CompanionSearch::new(registry, &rule.from).missing_at(&rule.to);
+        let found = search.find(&image).await?;
+        if found.is_empty() {
+            return Ok(TagOutcome::UpToDate);
+        }
+        self.carry_out(&companion_steps(&found)).await?;
+        Ok(TagOutcome::DocumentsCopied { count: found.len() })
+    }
+
+    async fn carry_out(&self, steps: &[CopyStep]) -> Result<(), CopyError> {
+        let executor = Steps { run: self.run };
+        for _ in 1..RUNS_MAX {
+            match executor.carry_out(steps).await {
+                Err(error) if error.is(MirrorRefusal::TargetLies) => {}
+                other => return other,
+            }
+        }
+        executor.carry_out(steps).await
+    }
 }
 
 /// Fetches everything below a digest.

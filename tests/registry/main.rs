@@ -25,6 +25,7 @@ mod support;
 mod tokens;
 mod tls;
 mod mirror_cuts;
+mod mirror_program;
 mod mirror_rules;
 mod transfer;
 mod transfer_breaks;

@@ -150,9 +150,9 @@ async fn a_copy_may_end_at_every_request() {
         pair.rule.to.repository = format!("copy/{round}");
         let (number, stands) = (AtomicUsize::new(0), Notify::new());
         let registry = EndsAt { client, number, end: round, stands };
-        let (flow, mount) = (Flow::default(), Some("copy/0".to_owned()));
-        let run = RuleRun { registry: &registry, rule: &pair.rule, flow, mount };
-        let mut memory = RuleMemory::default();
+        let mount = Some("copy/0".to_owned());
+        let run = RuleRun { mount, ..RuleRun::new(&registry, &pair.rule) };
+        let mut memory = RuleMemory::new(&pair.rule);
         let ended = tokio::select! {
             _ = run.run(&mut memory) => false,
             () = registry.stands.notified() => true,
@@ -165,7 +165,7 @@ async fn a_copy_may_end_at_every_request() {
             break;
         }
         ends += 1;
-        let report = pair.run(&mut RuleMemory::default()).await;
+        let report = pair.run(&mut RuleMemory::new(&pair.rule)).await;
         assert!(report.tags[0].outcome.is_ok(), "round {round}: {:?}", report.tags[0]);
         assert_eq!(pair.at_target("v1").await, Some(first.clone()), "round {round}");
         assert!(pair.at_target(&cosign_tags(&first)[0]).await.is_some(), "round {round}");

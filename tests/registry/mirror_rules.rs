@@ -7,10 +7,11 @@ use pilotfish::core::docker::reference::Digest;
 use pilotfish::core::mirror::companions::{cosign_tags, fallback_tag};
 use pilotfish::core::mirror::memory::RuleMemory;
 use pilotfish::core::mirror::rule::{MirrorRule, SignatureMode, TagSelection};
+use pilotfish::core::mirror::scope::RunScope;
 use pilotfish::core::mirror::tag_expression::TagExpression;
 use pilotfish::mirror::{RuleReport, RuleRun, TagOutcome};
 use pilotfish::registry::HttpRegistry;
-use pilotfish::registry::transfer::{Flow, Transfer as _};
+use pilotfish::registry::transfer::Transfer as _;
 use tempfile::{TempDir, tempdir};
 
 use crate::images::{Image, descriptor, index, index_of};
@@ -65,9 +66,19 @@ impl Pair {
     }
 
     pub async fn run(&self, memory: &mut RuleMemory) -> RuleReport {
-        let (registry, rule) = (&self.client, &self.rule);
-        let (flow, mount) = (Flow::default(), None);
-        RuleRun { registry, rule, flow, mount }.run(memory).await
+        RuleRun::new(&self.client, &self.rule).run(memory).await
+    }
+
+    /// A run that looks for documents that came after their image.
+    pub async fn run_late(&self, memory: &mut RuleMemory) -> RuleReport {
+        let scope = RunScope { looks_for_signatures: true, ..RunScope::ALL };
+        RuleRun { scope, ..RuleRun::new(&self.client, &self.rule) }.run(memory).await
+    }
+
+    /// What a tag of the source points at.
+    pub async fn client_digest(&self, tag: &str) -> Digest {
+        let digest = self.client.digest_of(&self.rule.from, tag).await.expect("an answer");
+        digest.expect("the tag")
     }
 
     pub async fn at_target(&self, tag: &str) -> Option<Digest> {
@@ -84,6 +95,7 @@ fn target(directory: &Path) -> Real {
 fn words(report: &RuleReport) -> String {
     let word = |outcome: &_| match outcome {
         Ok(TagOutcome::UpToDate) => "same".to_owned(),
+        Ok(TagOutcome::DocumentsCopied { count }) => format!("documents:{count}"),
         Ok(TagOutcome::Copied { is_whole: true, .. }) => "copied".to_owned(),
         Ok(TagOutcome::Copied { is_whole: false, .. }) => "part".to_owned(),
         Err(error) => pilotfish::core::mirror::refusal::CopyError::word(error).to_owned(),
@@ -103,7 +115,7 @@ async fn a_signed_image_is_copied_once_and_then_asked_for_by_two_heads() {
     pair.rule.tags = named(&["v1", "none"]);
     pair.rule.signatures = SignatureMode::Require;
     let digest = pair.publish("v1").await;
-    let mut memory = RuleMemory::default();
+    let mut memory = RuleMemory::new(&pair.rule);
     assert_eq!(words(&pair.run(&mut memory).await), "v1=unsigned none=not_found");
     assert_eq!(pair.at_target("v1").await, None);
     pair.sign(&digest).await;
@@ -125,21 +137,39 @@ async fn a_signed_image_is_copied_once_and_then_asked_for_by_two_heads() {
 }
 
 #[tokio::test]
+async fn a_signature_that_came_later_is_copied_once() {
+    let mut pair = Pair::start();
+    pair.rule.tags = named(&["v1"]);
+    let digest = pair.publish("v1").await;
+    let mut memory = RuleMemory::new(&pair.rule);
+    assert_eq!(words(&pair.run_late(&mut memory).await), "v1=copied");
+    assert_eq!(words(&pair.run_late(&mut memory).await), "v1=same");
+    pair.sign(&digest).await;
+    assert_eq!(words(&pair.run(&mut memory).await), "v1=same", "nobody looked for it");
+    assert_eq!(words(&pair.run_late(&mut memory).await), "v1=documents:2");
+    for tag in [cosign_tags(&digest)[0].clone(), fallback_tag(&digest)] {
+        let there = pair.client.digest_of(&pair.rule.from, &tag).await.expect("an answer");
+        assert!(there.is_some() && pair.at_target(&tag).await == there, "{tag}");
+    }
+    assert_eq!(words(&pair.run_late(&mut memory).await), "v1=same");
+}
+
+#[tokio::test]
 async fn a_part_of_the_platforms_is_an_index_of_its_own() {
     let mut pair = Pair::start();
     pair.rule.tags = named(&["v1"]);
     pair.rule.platforms = vec![platform("linux/arm64")];
     pair.rule.immutable = Some(named(&["v1"]));
     let digest = pair.publish("v1").await;
-    let mut memory = RuleMemory::default();
+    let mut memory = RuleMemory::new(&pair.rule);
     assert_eq!(words(&pair.run(&mut memory).await), "v1=part");
     let written = pair.at_target("v1").await.expect("a tag");
     assert_ne!(written, digest);
     assert_eq!(words(&pair.run(&mut memory).await), "v1=same");
     // Without the memory the subset is made again, and is the same.
-    assert_eq!(words(&pair.run(&mut RuleMemory::default()).await), "v1=same");
+    assert_eq!(words(&pair.run(&mut RuleMemory::new(&pair.rule)).await), "v1=same");
     pair.rule.platforms = vec![platform("linux/riscv64")];
-    assert_eq!(words(&pair.run(&mut RuleMemory::default()).await), "v1=platform_missing");
+    assert_eq!(words(&pair.run(&mut RuleMemory::new(&pair.rule)).await), "v1=platform_missing");
     // The source moves a tag that must not move.
     let other = Image::new("other", "linux/arm64");
     pair.source.push_image("shop/till", &other).await;
@@ -155,7 +185,7 @@ async fn old_tags_of_the_mirror_are_deleted_and_nothing_else() {
     let expression = TagExpression::parse("^v").expect("an expression");
     pair.rule.tags = TagSelection::Matching(expression);
     pair.rule.keep = 2;
-    let mut memory = RuleMemory::default();
+    let mut memory = RuleMemory::new(&pair.rule);
     for (tag, expected) in
         [("v1", "v1=copied"), ("v2", "v2=copied v1=same"), ("v3", "v3=copied v2=same v1=same -v1")]
     {
@@ -174,12 +204,12 @@ async fn two_mirrors_at_once_do_not_disturb_each_other() {
     pair.sign(&first).await;
     for round in 0..10 {
         pair.rule.to.repository = format!("copy/{round}");
-        let (mut one, mut other) = (RuleMemory::default(), RuleMemory::default());
+        let (mut one, mut other) = (RuleMemory::new(&pair.rule), RuleMemory::new(&pair.rule));
         let (one, other) = tokio::join!(pair.run(&mut one), pair.run(&mut other));
         assert!(one.tags.len() == 2 && other.tags.len() == 2);
         // The target may have answered one of two writes with an error each time; the next run, of
         // one mirror, finds everything there.
-        let report = pair.run(&mut RuleMemory::default()).await;
+        let report = pair.run(&mut RuleMemory::new(&pair.rule)).await;
         let all_good = report.tags.iter().all(|tag| tag.outcome.is_ok());
         assert!(all_good, "round {round}: {one:?} {other:?} {report:?}");
         assert_eq!(pair.at_target("v1").await.as_ref(), Some(&first));
@@ -197,13 +227,13 @@ async fn content_that_was_collected_is_sent_again() {
     pair.rule.to = at(&target.registry, "copy/till");
     pair.rule.tags = named(&["v1"]);
     let digest = pair.publish("v1").await;
-    assert_eq!(words(&pair.run(&mut RuleMemory::default()).await), "v1=copied");
+    assert_eq!(words(&pair.run(&mut RuleMemory::new(&pair.rule)).await), "v1=copied");
     let layer = Digest::of(&Image::new("v1", "linux/arm64/v8").layer);
     std::fs::remove_file(stored(&directory, &layer)).expect("the stored bytes");
     // Another tag of the same content: the registry still vouches for the layer.
     let document = pair.client.manifest(&pair.rule.from, &digest).await.expect("the index");
     pair.source.push_manifest("shop/till", "v2", OCI_INDEX, &document.bytes).await;
     pair.rule.tags = named(&["v2"]);
-    assert_eq!(words(&pair.run(&mut RuleMemory::default()).await), "v2=copied");
+    assert_eq!(words(&pair.run(&mut RuleMemory::new(&pair.rule)).await), "v2=copied");
     assert!(stored(&directory, &layer).exists(), "it was sent again");
 }

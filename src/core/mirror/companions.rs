@@ -5,6 +5,8 @@
 //! and the tag `sha256-HEX` for registries without that API (distribution-spec, "Referrers Tag
 //! Schema").
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -34,6 +36,14 @@ pub fn fallback_tag(subject: &Digest) -> String {
 pub fn cosign_tags(subject: &Digest) -> [String; 3] {
     let begin = fallback_tag(subject);
     COSIGN_TAGS.map(|end| format!("{begin}{end}"))
+}
+
+/// Whether a tag belongs to an image by its digest: `sha256-HEX`, `sha256-HEX.sig`.
+#[must_use]
+pub fn is_companion_tag(tag: &str) -> bool {
+    let Some(rest) = tag.strip_prefix("sha256-") else { return false };
+    let hex = rest.split('.').next().unwrap_or_default();
+    hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Where a companion was found.
@@ -105,6 +115,13 @@ fn entries(index: &[u8]) -> Option<Vec<Value>> {
         Some(Value::Array(entries)) => Some(entries),
         _ => None,
     }
+}
+
+/// The digests in a list of referrers.
+#[must_use]
+pub fn listed_referrers(list: &[u8]) -> BTreeSet<Digest> {
+    let entries = entries(list).unwrap_or_default();
+    entries.iter().filter_map(|entry| entry["digest"].as_str()?.parse().ok()).collect()
 }
 
 /// The index for the tag `sha256-HEX` of the target: the referrers that it has there, and those of

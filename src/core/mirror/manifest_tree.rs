@@ -43,6 +43,14 @@ pub struct RawManifest {
     pub bytes: Bytes,
 }
 
+impl RawManifest {
+    /// Whether it lists manifests.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        matches!(self.media_type.as_str(), DOCKER_INDEX | OCI_INDEX)
+    }
+}
+
 /// A configuration or a layer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BlobDescriptor {

@@ -1,23 +1,57 @@
-//! What the mirror remembers of one rule: what it wrote under each tag. Without it nothing breaks:
+//! What the mirror remembers of its rules: what it wrote under each tag. Without it nothing breaks:
 //! a subset of an index is then fetched again to be compared, and `keep` deletes nothing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::core::docker::reference::Digest;
 use crate::core::mirror::retention::WrittenTag;
+use crate::core::mirror::rule::MirrorRule;
 use crate::core::mirror::tag_state::LastCopy;
 
 /// Most tags of one rule that are remembered; those written first are forgotten first. `keep` has
 /// no use for more.
 const TAGS_REMEMBERED_MAX: usize = 1000;
 
+/// How often signatures are looked for that came after their image was copied.
+const SIGNATURES_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The memory of all rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorMemory {
+    /// By name of the rule.
+    #[serde(default)]
+    rules: BTreeMap<String, RuleMemory>,
+}
+
+impl MirrorMemory {
+    /// What is remembered of a rule. What an earlier rule of this name wrote elsewhere is not
+    /// this rule's.
+    #[must_use]
+    pub fn of(&self, rule: &MirrorRule) -> RuleMemory {
+        let known = self.rules.get(&rule.name).filter(|known| known.to == rule.to.to_string());
+        known.cloned().unwrap_or_else(|| RuleMemory::new(rule))
+    }
+
+    /// Replaces what is remembered of a rule.
+    pub fn set(&mut self, rule: &MirrorRule, memory: RuleMemory) {
+        self.rules.insert(rule.name.clone(), memory);
+    }
+}
+
 /// The memory of one rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleMemory {
+    /// The target.
+    to: String,
     #[serde(default)]
     tags: BTreeMap<String, TagMemory>,
+    /// When signatures were looked for last at all of its tags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signatures_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +63,25 @@ struct TagMemory {
 }
 
 impl RuleMemory {
+    /// Nothing was written yet.
+    #[must_use]
+    pub fn new(rule: &MirrorRule) -> Self {
+        Self { to: rule.to.to_string(), ..Self::default() }
+    }
+
+    /// Whether signatures must be looked for: a day has passed, or the clock was set back.
+    #[must_use]
+    pub fn is_signature_look_due(&self, now: DateTime<Utc>) -> bool {
+        self.signatures_at.is_none_or(|last| {
+            (now - last).to_std().is_ok_and(|since| since >= SIGNATURES_INTERVAL) || now < last
+        })
+    }
+
+    /// Signatures were looked for at all tags.
+    pub fn looked_for_signatures(&mut self, now: DateTime<Utc>) {
+        self.signatures_at = Some(now);
+    }
+
     /// What was written last under a tag.
     #[must_use]
     pub fn last(&self, tag: &str) -> Option<LastCopy> {
@@ -73,6 +126,38 @@ impl RuleMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::docker::reference::Reference;
+
+    #[test]
+    fn a_rule_with_another_target_begins_with_nothing() {
+        let reference = |text: &str| text.parse::<Reference>().expect("a reference");
+        let rule = |to: &str| MirrorRule {
+            name: "till".to_owned(),
+            ..MirrorRule::new(reference("table/till").into(), reference(to).into())
+        };
+        let (here, there) = (rule("a:1/till"), rule("b:1/till"));
+        let mut all = MirrorMemory::default();
+        let mut memory = all.of(&here);
+        let digest = Digest::of(b"x");
+        memory.wrote("v1", LastCopy { source: digest.clone(), written: digest });
+        all.set(&here, memory.clone());
+        assert_eq!(all.of(&here), memory);
+        assert_eq!(all.of(&there), RuleMemory::new(&there));
+        let text = serde_json::to_string(&all).expect("JSON");
+        assert_eq!(serde_json::from_str::<MirrorMemory>(&text).expect("JSON"), all);
+    }
+
+    #[test]
+    fn signatures_are_looked_for_once_a_day() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
+        let mut memory = RuleMemory::default();
+        let now = at("2026-05-01T12:00:00Z");
+        assert!(memory.is_signature_look_due(now));
+        memory.looked_for_signatures(now);
+        assert!(!memory.is_signature_look_due(at("2026-05-02T11:59:59Z")));
+        assert!(memory.is_signature_look_due(at("2026-05-02T12:00:00Z")));
+        assert!(memory.is_signature_look_due(at("2026-05-01T11:59:59Z")), "the clock was set back");
+    }
 
     #[test]
     fn only_news_is_remembered_and_the_oldest_is_forgotten() {

@@ -4,6 +4,7 @@
 //! ```text
 //! rule              one `[[mirror]]` of the configuration
 //!   tag_expression    the expression that selects tags
+//! scope             what one run is about: all tags, or those that a push named
 //! tag_state         whether a tag is copied at all
 //! manifest_tree     a manifest or an index with everything below it, its bytes unchanged
 //!   subset            the smaller index of a rule that wants some platforms
@@ -21,6 +22,7 @@ pub mod plan;
 pub mod refusal;
 pub mod retention;
 pub mod rule;
+pub mod scope;
 mod subset;
 pub mod tag_expression;
 pub mod tag_state;

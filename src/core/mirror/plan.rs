@@ -2,6 +2,8 @@
 //! a manifest names is at the target before the manifest, and the tag is the last. So the image
 //! behind the tag is complete at each moment, its signatures included.
 
+use std::collections::BTreeSet;
+
 use crate::core::docker::reference::Digest;
 use crate::core::mirror::companions::{Companion, CompanionPlace, is_signed};
 use crate::core::mirror::manifest_tree::{BlobDescriptor, ManifestTree, RawManifest};
@@ -36,9 +38,24 @@ impl CopyPlan {
     /// Bytes of all blobs, if the target has none of them.
     #[must_use]
     pub fn blob_bytes(&self) -> u64 {
-        let size = |step: &CopyStep| if let CopyStep::Blob(blob) = step { blob.size } else { 0 };
-        self.steps.iter().map(size).fold(0, u64::saturating_add)
+        self.blobs().map(|blob| blob.size).fold(0, u64::saturating_add)
     }
+
+    /// All blobs, each once.
+    pub fn blobs(&self) -> impl Iterator<Item = &BlobDescriptor> {
+        let mut known = BTreeSet::new();
+        let blobs = self.steps.iter().filter_map(|step| match step {
+            CopyStep::Blob(blob) => Some(blob),
+            _ => None,
+        });
+        blobs.filter(move |blob| known.insert(&blob.digest))
+    }
+}
+
+/// The steps for documents about an image that the target has.
+#[must_use]
+pub fn companion_steps(companions: &[Companion]) -> Vec<CopyStep> {
+    companions.iter().flat_map(steps_of).collect()
 }
 
 /// Plans the copy of an image with what was found about it.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::core::docker::reference::{DEFAULT_TAG, Platform, Reference};
+use crate::core::mirror::companions::is_companion_tag;
 use crate::core::mirror::tag_expression::TagExpression;
 
 /// Most tags that one rule copies in one run. More is a copy of a whole repository, which costs a
@@ -11,7 +12,7 @@ use crate::core::mirror::tag_expression::TagExpression;
 pub const TAGS_MAX: usize = 32;
 
 /// A repository of a registry, without a tag.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryName {
     /// `docker.io`, `registry:443`.
     pub registry: String,
@@ -70,7 +71,7 @@ impl TagSelection {
         match self {
             Self::Named(names) => names.iter().take(TAGS_MAX).cloned().collect(),
             Self::Matching(expression) => {
-                let is_chosen = |tag: &&String| !is_companion(tag) && expression.matches(tag);
+                let is_chosen = |tag: &&String| !is_companion_tag(tag) && expression.matches(tag);
                 let found: BTreeSet<_> = listed.iter().filter(is_chosen).collect();
                 let mut found: Vec<_> = found.into_iter().collect();
                 found.sort_by_cached_key(|tag| natural(tag));
@@ -84,13 +85,6 @@ impl Default for TagSelection {
     fn default() -> Self {
         Self::Named(vec![DEFAULT_TAG.to_owned()])
     }
-}
-
-/// Whether a tag belongs to an image by its digest: `sha256-HEX`, `sha256-HEX.sig`.
-fn is_companion(tag: &str) -> bool {
-    let Some(rest) = tag.strip_prefix("sha256-") else { return false };
-    let hex = rest.split('.').next().unwrap_or_default();
-    hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A sort key in which `v1.10` is after `v1.9`.

@@ -4,7 +4,6 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::core::docker::manifest::{DOCKER_INDEX, OCI_INDEX};
 use crate::core::docker::reference::{Digest, Platform};
 use crate::core::mirror::manifest_tree::RawManifest;
 use crate::core::mirror::refusal::{CopyError, MirrorRefusal};
@@ -24,7 +23,7 @@ pub(super) fn of_platforms(
     raw: RawManifest,
     wanted: &[Platform],
 ) -> Result<RawManifest, CopyError> {
-    if !matches!(raw.media_type.as_str(), DOCKER_INDEX | OCI_INDEX) {
+    if !raw.is_index() {
         return Ok(raw);
     }
     let unreadable = || CopyError::nonsense(format!("{} is no index", raw.digest.short()));

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::core::docker::manifest::OCI_INDEX;
 use crate::core::docker::reference::Digest;
+use crate::core::mirror::companions::merged_referrers;
 use crate::core::mirror::manifest_tree::RawManifest;
 use crate::core::mirror::refusal::{CopyError, MirrorRefusal};
 use crate::registry::protocol::query::{RegistryQuery, TokenScope};
@@ -85,18 +86,29 @@ impl At<'_> {
     /// The list of referrers. Registries without the API answer 404 or 405; a proxy may send a web
     /// page.
     pub async fn referrers(&self, subject: &Digest) -> Result<Option<RawManifest>, CopyError> {
-        let path = format!("/v2/{}/referrers/{subject}", self.repository);
         let what = format!("referrers of {}@{subject}", self.repository);
-        let ask = RegistryQuery::new(Method::GET, self.pull(), path, what).for_manifest();
-        let answer = self.session.transfer(&ask).await.map_err(failed)?;
-        match answer.status.as_u16() {
-            200 => {
-                let list = raw(Digest::of(&answer.body), answer);
-                Ok((list.media_type == OCI_INDEX).then_some(list))
+        let mut next = Some(format!("/v2/{}/referrers/{subject}", self.repository));
+        let mut all: Option<RawManifest> = None;
+        for _ in 0..PAGES_MAX {
+            let Some(path) = next.take() else { return Ok(all) };
+            let ask = RegistryQuery::new(Method::GET, self.pull(), path, what.clone());
+            let answer = self.session.transfer(&ask.for_manifest()).await.map_err(failed)?;
+            match answer.status.as_u16() {
+                200 => next = next_page(&answer.headers, &answer.url),
+                400 | 404 | 405 => return Ok(None),
+                _ => return Err(of_source(self.session, &what, answer)),
             }
-            400 | 404 | 405 => Ok(None),
-            _ => Err(of_source(self.session, &ask.what, answer)),
+            let page = raw(Digest::of(&answer.body), answer);
+            if page.media_type != OCI_INDEX {
+                return Ok(None);
+            }
+            // One page is kept byte by byte.
+            all = Some(match all {
+                Some(earlier) => merged_referrers(Some(&earlier.bytes), &page),
+                None => page,
+            });
         }
+        Err(self.nonsense(&what))
     }
 
     /// All tags. Distribution 2.8 sends all in one page, other registries name the next one.

@@ -21,7 +21,7 @@ mod upload;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use reqwest::Url;
 
@@ -58,6 +58,14 @@ pub struct Flow {
     pub rate: Option<u64>,
     /// Counts the bytes that the source sent, again ones included.
     pub received: Arc<AtomicU64>,
+}
+
+impl Flow {
+    /// Bytes that the source sent so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
 }
 
 /// A manifest that a target took.
