@@ -1,11 +1,13 @@
 //! One tag of a rule.
 
+use std::collections::BTreeSet;
+
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::reference::Digest;
 use crate::core::mirror::companions::Companion;
 use crate::core::mirror::manifest_tree::{ManifestTree, TreeBuilder};
-use crate::core::mirror::plan::{CopyPlan, CopyStep, companion_steps, plan};
+use crate::core::mirror::plan::{CopyPlan, CopyStep, companion_steps, companion_tags, plan};
 use crate::core::mirror::refusal::{CopyError, MirrorRefusal};
 use crate::core::mirror::rule::{RepositoryName, SignatureMode};
 use crate::core::mirror::tag_state::{LastCopy, TagState, check_result, compare};
@@ -42,6 +44,21 @@ impl TagOutcome {
             Self::Copied { digest, .. } => Some(digest),
             Self::UpToDate | Self::DocumentsCopied { .. } => None,
         }
+    }
+}
+
+/// What was written for a tag.
+pub(super) struct CopiedTag {
+    pub outcome: TagOutcome,
+    /// What was copied, and from which digest; absent if it was there.
+    pub copy: Option<LastCopy>,
+    /// The tags of documents about it.
+    pub companions: BTreeSet<String>,
+}
+
+impl CopiedTag {
+    fn nothing() -> Self {
+        Self { outcome: TagOutcome::UpToDate, copy: None, companions: BTreeSet::new() }
     }
 }
 
@@ -114,17 +131,16 @@ impl<T: Transfer> TagRun<'_, T> {
         Ok(TagPreview { plan, missing_bytes })
     }
 
-    /// Copies the tag if it is new. Returns what was copied, and from which digest.
-    pub(super) async fn copy(&self) -> Result<(TagOutcome, Option<LastCopy>), CopyError> {
+    /// Copies the tag if it is new.
+    pub(super) async fn copy(&self) -> Result<CopiedTag, CopyError> {
         let TagPlan { source, target, plan, .. } = self.plan().await?;
         let Some(plan) = plan else {
             let looks = self.run.scope.looks_for_signatures
                 && self.run.rule.signatures != SignatureMode::Ignore;
-            let outcome = match target.filter(|_| looks) {
-                Some(digest) => self.copy_late_documents(digest).await?,
-                None => TagOutcome::UpToDate,
+            return match target.filter(|_| looks) {
+                Some(digest) => self.copy_late_documents(digest).await,
+                None => Ok(CopiedTag::nothing()),
             };
-            return Ok((outcome, None));
         };
         self.run.tell(&MirrorEvent::TagBegun {
             tag: self.tag,
@@ -140,22 +156,25 @@ impl<T: Transfer> TagRun<'_, T> {
             return Err(CopyError::refused(MirrorRefusal::TargetLies, detail));
         }
         let (digest, is_whole) = (plan.result.clone(), plan.is_whole);
-        let copy = LastCopy { source, written: plan.result };
-        Ok((TagOutcome::Copied { digest, is_whole }, Some(copy)))
+        let copy = Some(LastCopy { source, written: plan.result });
+        let companions = companion_tags(&plan.steps, self.tag);
+        Ok(CopiedTag { outcome: TagOutcome::Copied { digest, is_whole }, copy, companions })
     }
 
     /// Copies documents that came after the image. The target has the image, so it is asked for
     /// the manifests: there they cost no pull.
-    async fn copy_late_documents(&self, target: Digest) -> Result<TagOutcome, CopyError> {
+    async fn copy_late_documents(&self, target: Digest) -> Result<CopiedTag, CopyError> {
         let RuleRun { registry, rule, .. } = *self.run;
         let image = fetch(registry, &rule.to, TreeBuilder::new(target, &[])).await?;
         let mut search = CompanionSearch::new(registry, &rule.from).missing_at(&rule.to);
         let found = search.find(&image).await?;
         if found.is_empty() {
-            return Ok(TagOutcome::UpToDate);
+            return Ok(CopiedTag::nothing());
         }
-        self.carry_out(&companion_steps(&found)).await?;
-        Ok(TagOutcome::DocumentsCopied { count: found.len() })
+        let steps = companion_steps(&found);
+        self.carry_out(&steps).await?;
+        let outcome = TagOutcome::DocumentsCopied { count: found.len() };
+        Ok(CopiedTag { outcome, copy: None, companions: companion_tags(&steps, self.tag) })
     }
 
     async fn carry_out(&self, steps: &[CopyStep]) -> Result<(), CopyError> {

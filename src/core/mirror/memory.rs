@@ -1,7 +1,7 @@
 //! What the mirror remembers of its rules: what it wrote under each tag. Without it nothing breaks:
 //! a subset of an index is then fetched again to be compared, and `keep` deletes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -60,6 +60,9 @@ struct TagMemory {
     written: Digest,
     /// A later copy has a higher number.
     number: u64,
+    /// The tags of the documents about it that were written too.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    companions: BTreeSet<String>,
 }
 
 impl RuleMemory {
@@ -94,16 +97,32 @@ impl RuleMemory {
         let LastCopy { source, written } = copy;
         let number = self.tags.values().map(|tag| tag.number).max().map_or(0, |last| last + 1);
         let known = self.tags.get(tag);
+        let companions = BTreeSet::new();
         if known.is_some_and(|known| known.source == source && known.written == written) {
             return false;
         }
-        self.tags.insert(tag.to_owned(), TagMemory { source, written, number });
+        self.tags.insert(tag.to_owned(), TagMemory { source, written, number, companions });
         while self.tags.len() > TAGS_REMEMBERED_MAX {
             let oldest = self.tags.iter().min_by_key(|(_, memory)| memory.number);
             let Some(oldest) = oldest.map(|(tag, _)| tag.clone()) else { break };
             self.tags.remove(&oldest);
         }
         true
+    }
+
+    /// Records the tags of documents about an image. Returns whether any is new. Those about an
+    /// image that this mirror did not copy are not its own.
+    pub fn wrote_companions(&mut self, tag: &str, companions: BTreeSet<String>) -> bool {
+        let Some(known) = self.tags.get_mut(tag) else { return false };
+        let before = known.companions.len();
+        known.companions.extend(companions);
+        known.companions.len() > before
+    }
+
+    /// The tags of documents that were written with a tag.
+    #[must_use]
+    pub fn companions(&self, tag: &str) -> BTreeSet<String> {
+        self.tags.get(tag).map(|known| known.companions.clone()).unwrap_or_default()
     }
 
     /// Forgets a tag that was deleted.
@@ -175,6 +194,14 @@ mod tests {
         }
         assert_eq!((memory.last("b"), memory.last("a")), (None, None));
         assert_eq!(memory.written().len(), TAGS_REMEMBERED_MAX);
+        let companions = BTreeSet::from(["t7.sig".to_owned()]);
+        assert!(memory.wrote_companions("t7", companions.clone()));
+        assert!(!memory.wrote_companions("t7", companions.clone()));
+        assert!(!memory.wrote_companions("a", companions.clone()), "it was forgotten");
+        assert_eq!(
+            (memory.companions("t7"), memory.companions("a")),
+            (companions, BTreeSet::new())
+        );
         memory.deleted("t7");
         assert_eq!(memory.last("t7"), None);
         let text = serde_json::to_string(&memory).expect("JSON");
