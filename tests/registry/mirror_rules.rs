@@ -71,7 +71,7 @@ impl Pair {
 
     /// A run that looks for documents that came after their image.
     pub async fn run_late(&self, memory: &mut RuleMemory) -> RuleReport {
-        let scope = RunScope { looks_for_signatures: true, ..RunScope::ALL };
+        let scope = RunScope { is_thorough: true, ..RunScope::ALL };
         RuleRun { scope, ..RuleRun::new(&self.client, &self.rule) }.run(memory).await
     }
 
@@ -215,7 +215,7 @@ async fn of_many_tags_only_the_newest_are_copied_and_stay() {
     }
     // A push of an old tag is not copied, because it would be deleted again.
     let tags = Some(["v9".to_owned()].into());
-    let scope = RunScope { tags, looks_for_signatures: true };
+    let scope = RunScope { tags, is_thorough: true };
     let run = RuleRun { scope, ..RuleRun::new(&pair.client, &pair.rule) };
     assert_eq!(words(&run.run(&mut memory).await), "");
 }
@@ -260,4 +260,18 @@ async fn content_that_was_collected_is_sent_again() {
     pair.rule.tags = named(&["v2"]);
     assert_eq!(words(&pair.run(&mut RuleMemory::new(&pair.rule)).await), "v2=copied");
     assert!(stored(&directory, &layer).exists(), "it was sent again");
+    // Both tags are up to date, and a close look finds what is gone.
+    std::fs::remove_file(stored(&directory, &layer)).expect("the stored bytes");
+    assert_eq!(words(&pair.run(&mut RuleMemory::new(&pair.rule)).await), "v2=same");
+    assert_eq!(words(&pair.run_late(&mut RuleMemory::new(&pair.rule)).await), "v2=copied");
+    assert!(stored(&directory, &layer).exists(), "it was sent again");
+    std::fs::remove_file(stored(&directory, &Digest::of(&document.bytes))).expect("the index");
+    // The cache also vouches for a manifest, and the registry does not store it again before its
+    // restart: nothing that is said to be copied is missing.
+    assert_eq!(words(&pair.run_late(&mut RuleMemory::new(&pair.rule)).await), "v2=target_lies");
+    drop(target);
+    let target = Real::start(&directory, &Setup { storage: cache, ..Setup::default() });
+    pair.rule.to = at(&target.registry, "copy/till");
+    assert_eq!(words(&pair.run(&mut RuleMemory::new(&pair.rule)).await), "v2=copied");
+    assert_eq!(words(&pair.run_late(&mut RuleMemory::new(&pair.rule)).await), "v2=same");
 }

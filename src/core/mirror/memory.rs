@@ -16,8 +16,9 @@ use crate::core::mirror::tag_state::LastCopy;
 /// no use for more.
 const TAGS_REMEMBERED_MAX: usize = 1000;
 
-/// How often signatures are looked for that came after their image was copied.
-const SIGNATURES_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often tags that are up to date are looked at closely: for signatures that came later, and
+/// for content that the target has lost.
+const THOROUGH_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The memory of all rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,9 +50,9 @@ pub struct RuleMemory {
     to: String,
     #[serde(default)]
     tags: BTreeMap<String, TagMemory>,
-    /// When signatures were looked for last at all of its tags.
+    /// When all of its tags were looked at closely.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    signatures_at: Option<DateTime<Utc>>,
+    looked_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,17 +73,17 @@ impl RuleMemory {
         Self { to: rule.to.to_string(), ..Self::default() }
     }
 
-    /// Whether signatures must be looked for: a day has passed, or the clock was set back.
+    /// Whether all tags must be looked at closely: a day has passed, or the clock was set back.
     #[must_use]
-    pub fn is_signature_look_due(&self, now: DateTime<Utc>) -> bool {
-        self.signatures_at.is_none_or(|last| {
-            (now - last).to_std().is_ok_and(|since| since >= SIGNATURES_INTERVAL) || now < last
+    pub fn is_thorough_look_due(&self, now: DateTime<Utc>) -> bool {
+        self.looked_at.is_none_or(|last| {
+            (now - last).to_std().is_ok_and(|since| since >= THOROUGH_INTERVAL) || now < last
         })
     }
 
-    /// Signatures were looked for at all tags.
-    pub fn looked_for_signatures(&mut self, now: DateTime<Utc>) {
-        self.signatures_at = Some(now);
+    /// All tags were looked at closely.
+    pub fn looked_thoroughly(&mut self, now: DateTime<Utc>) {
+        self.looked_at = Some(now);
     }
 
     /// What was written last under a tag.
@@ -167,15 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn signatures_are_looked_for_once_a_day() {
+    fn tags_are_looked_at_closely_once_a_day() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
         let mut memory = RuleMemory::default();
         let now = at("2026-05-01T12:00:00Z");
-        assert!(memory.is_signature_look_due(now));
-        memory.looked_for_signatures(now);
-        assert!(!memory.is_signature_look_due(at("2026-05-02T11:59:59Z")));
-        assert!(memory.is_signature_look_due(at("2026-05-02T12:00:00Z")));
-        assert!(memory.is_signature_look_due(at("2026-05-01T11:59:59Z")), "the clock was set back");
+        assert!(memory.is_thorough_look_due(now));
+        memory.looked_thoroughly(now);
+        assert!(!memory.is_thorough_look_due(at("2026-05-02T11:59:59Z")));
+        assert!(memory.is_thorough_look_due(at("2026-05-02T12:00:00Z")));
+        assert!(memory.is_thorough_look_due(at("2026-05-01T11:59:59Z")), "the clock was set back");
     }
 
     #[test]
