@@ -1,6 +1,5 @@
 //! `pilotfish mirror`: copies images between registries.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -9,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::copy_progress::CopyProgress;
 use super::daemon::DaemonState;
-use super::mirror_service::{CopySink, serve_broker};
+use super::mirror_service::{CopySink, run_rules, serve_broker};
 use super::run::serve_until_stopped;
 use super::servers::{listen_for_pages, listen_for_webhooks, serve_pages};
 use super::{CommandContext, Exit, NullRoundListener, print, say, stop_on_signal};
@@ -20,9 +19,8 @@ use crate::config::Settings;
 use crate::control::client::Control;
 use crate::documents::{MirrorDocument, MirrorRuleRow};
 use crate::fleet::{announce_copies, copies};
-use crate::mirror::{Mirror, MirrorListener, Turns};
+use crate::mirror::{MirrorListener, Turns};
 use crate::output;
-use crate::ports::MirrorPorts;
 
 /// Copies until it is stopped, once, or not at all but says what would be copied.
 pub async fn mirror(
@@ -101,16 +99,6 @@ async fn run_once(setting: &CommandContext) -> anyhow::Result<MirrorDocument> {
         () = progress.show(setting.is_terminal) => bail!("standard output cannot show the progress"),
         () = stop.cancelled() => bail!("stopped; the next run copies what is missing"),
     }
-}
-
-/// Carries out rules once.
-pub(super) async fn run_rules<P: MirrorPorts>(
-    mirror: Arc<Mirror<P>>,
-    names: Option<BTreeSet<String>>,
-) -> MirrorDocument {
-    let reports = mirror.clone().run_once(names.as_ref()).await;
-    let rows = reports.iter().map(|(rule, report)| MirrorRuleRow::of_run(rule, report));
-    MirrorDocument::new(app::now(), rows.collect(), &mirror.quotas())
 }
 
 fn unheard() -> Arc<dyn MirrorListener> {

@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
-use super::mirror::run_rules;
 use crate::agent::Agent;
 use crate::api::{SinkError, WebhookNews, WebhookSink};
 use crate::app::{self, BridgeConnection, RealPorts, RealSink};
@@ -19,8 +18,10 @@ use crate::control::server::RunRules;
 use crate::core::docker::webhook::Push;
 use crate::core::fleet::message::Incoming;
 use crate::core::fleet::topic::Topics;
+use crate::documents::{MirrorDocument, MirrorRuleRow};
 use crate::fleet::{FleetObserver, announce_copies, copies};
 use crate::mirror::{Mirror, MirrorHandle, Turns};
+use crate::ports::MirrorPorts;
 
 /// The receiver of webhooks of a program that only mirrors.
 pub(super) struct CopySink(pub(super) MirrorHandle);
@@ -124,6 +125,16 @@ pub(super) fn begin_mirror(
     tasks.spawn(announce_copies(copies, Some(process.agent.clone()), sink, end.clone()));
     tasks.spawn(mirror.clone().run(end.clone()));
     Some(mirror)
+}
+
+/// Carries out rules once.
+pub(super) async fn run_rules<P: MirrorPorts>(
+    mirror: Arc<Mirror<P>>,
+    names: Option<BTreeSet<String>>,
+) -> MirrorDocument {
+    let reports = mirror.clone().run_once(names.as_ref()).await;
+    let rows = reports.iter().map(|(rule, report)| MirrorRuleRow::of_run(rule, report));
+    MirrorDocument::new(app::now(), rows.collect(), &mirror.quotas())
 }
 
 /// Carries out rules when a command asks for it. A command that detaches does not end the run.

@@ -9,7 +9,7 @@ use crate::core::mirror::companions::{
 use crate::core::mirror::manifest_tree::{ManifestTree, RawManifest, TreeBuilder};
 use crate::core::mirror::refusal::CopyError;
 use crate::core::mirror::rule::RepositoryName;
-use crate::mirror::tag::fetch;
+use crate::mirror::fetch::fetch;
 use crate::registry::transfer::Transfer;
 
 /// Looks for companions.

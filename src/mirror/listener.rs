@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::core::docker::reference::Reference;
-use crate::core::mirror::refusal::CopyError;
 use crate::core::mirror::rule::MirrorRule;
-use crate::mirror::rule::{RuleReport, TagReport};
+use crate::mirror::report::{RuleReport, TagReport};
 use crate::registry::transfer::Flow;
 
 /// Something that happened in a run of a rule.
@@ -48,28 +46,5 @@ pub trait MirrorListener: Send + Sync {
 impl MirrorListener for Vec<Arc<dyn MirrorListener>> {
     fn event(&self, rule: &MirrorRule, event: &MirrorEvent<'_>) {
         self.iter().for_each(|listener| listener.event(rule, event));
-    }
-}
-
-impl TagReport {
-    /// The reference at the target, if an image was just copied there.
-    #[must_use]
-    pub fn copied_reference(&self, rule: &MirrorRule) -> Option<Reference> {
-        let digest = self.outcome.as_ref().ok()?.copied_digest()?;
-        Some(Reference { digest: Some(digest.clone()), ..rule.to.tagged(&self.tag) })
-    }
-}
-
-impl RuleReport {
-    /// The failures: of the whole rule, then of its tags.
-    pub fn failures(&self) -> impl Iterator<Item = &CopyError> {
-        let tags = self.tags.iter().filter_map(|tag| tag.outcome.as_ref().err());
-        self.error.iter().chain(tags)
-    }
-
-    /// Whether everything at the target is as it is at the source.
-    #[must_use]
-    pub fn is_success(&self) -> bool {
-        self.failures().next().is_none()
     }
 }

@@ -9,65 +9,15 @@ use crate::core::mirror::manifest_tree::TreeBuilder;
 use crate::core::mirror::memory::RuleMemory;
 use crate::core::mirror::refusal::CopyError;
 use crate::core::mirror::retention::{Retention, companion_deletions, deletions};
-use crate::core::mirror::rule::{MirrorRule, TagSelection};
-use crate::core::mirror::scope::RunScope;
-use crate::mirror::listener::{MirrorEvent, MirrorListener};
-use crate::mirror::tag::{CopiedTag, TagOutcome, TagPreview, TagRun, fetch};
-use crate::mirror::turn::Turns;
-use crate::registry::transfer::{Flow, Transfer};
+use crate::core::mirror::rule::TagSelection;
+use crate::mirror::fetch::fetch;
+use crate::mirror::listener::MirrorEvent;
+use crate::mirror::report::{RulePreview, RuleReport, TagReport};
+use crate::mirror::run::RuleRun;
+use crate::mirror::tag::{CopiedTag, TagRun};
+use crate::registry::transfer::Transfer;
 
-/// What became of one tag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagReport {
-    pub tag: String,
-    pub outcome: Result<TagOutcome, CopyError>,
-}
-
-/// What became of a rule.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RuleReport {
-    pub tags: Vec<TagReport>,
-    /// Tags that `keep` deleted.
-    pub deleted: Vec<String>,
-    /// Why the tags could not be listed, or the old ones not deleted.
-    pub error: Option<CopyError>,
-    /// Whether the memory changed and wants to be written.
-    pub has_news: bool,
-}
-
-/// What a run of a rule would do with each of its tags.
-pub type RulePreview = Result<Vec<(String, Result<TagPreview, CopyError>)>, CopyError>;
-
-/// One run of a rule.
-pub struct RuleRun<'a, T> {
-    pub registry: &'a T,
-    pub rule: &'a MirrorRule,
-    pub scope: RunScope,
-    /// Counts the bytes, and limits them.
-    pub flow: Flow,
-    /// When blobs may move.
-    pub turns: Turns,
-    /// Another repository of the target registry, from which blobs may be mounted. A registry that
-    /// does not mount begins an upload, so only one is tried.
-    pub mount: Option<String>,
-    pub listener: &'a dyn MirrorListener,
-}
-
-impl<'a, T: Transfer> RuleRun<'a, T> {
-    /// A run that nothing else waits for, and that nobody hears.
-    #[must_use]
-    pub fn new(registry: &'a T, rule: &'a MirrorRule) -> Self {
-        Self {
-            registry,
-            rule,
-            scope: RunScope::ALL,
-            flow: Flow { rate: rule.rate, ..Flow::default() },
-            turns: Turns::new(None),
-            mount: None,
-            listener: &Unheard,
-        }
-    }
-
+impl<T: Transfer> RuleRun<'_, T> {
     /// What a run would do. Writes nothing.
     ///
     /// # Errors
@@ -119,10 +69,6 @@ impl<'a, T: Transfer> RuleRun<'a, T> {
         if let Err(error) = self.delete_old(memory, report).await {
             report.error = Some(error);
         }
-    }
-
-    pub(super) fn tell(&self, event: &MirrorEvent<'_>) {
-        self.listener.event(self.rule, event);
     }
 
     /// The tags of this run.
@@ -197,11 +143,4 @@ impl<'a, T: Transfer> RuleRun<'a, T> {
         }
         Ok(needed)
     }
-}
-
-/// Hears nothing.
-struct Unheard;
-
-impl MirrorListener for Unheard {
-    fn event(&self, _rule: &MirrorRule, _event: &MirrorEvent<'_>) {}
 }

@@ -10,7 +10,7 @@ use crate::core::mirror::plan::CopyStep;
 use crate::core::mirror::refusal::{CopyError, MirrorRefusal};
 use crate::mirror::again::again;
 use crate::mirror::listener::MirrorEvent;
-use crate::mirror::rule::RuleRun;
+use crate::mirror::run::RuleRun;
 use crate::registry::transfer::{StoredManifest, Transfer, UploadStart};
 
 /// How often a blob is sent whose target broke. An upload whose connection broke is lost on

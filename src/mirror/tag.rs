@@ -13,39 +13,16 @@ use crate::core::mirror::rule::{RepositoryName, SignatureMode};
 use crate::core::mirror::tag_state::{LastCopy, TagState, check_result, compare};
 use crate::mirror::again::again;
 use crate::mirror::companions::CompanionSearch;
+use crate::mirror::fetch::fetch;
 use crate::mirror::listener::MirrorEvent;
-use crate::mirror::rule::RuleRun;
+use crate::mirror::report::{TagOutcome, TagPlan, TagPreview};
+use crate::mirror::run::RuleRun;
 use crate::mirror::steps::Steps;
 use crate::registry::transfer::Transfer;
 
 /// How often the steps are done for one tag. The garbage collection of the target may take a blob
 /// away between two steps; doing all of them again puts it back.
 const RUNS_MAX: usize = 2;
-
-/// What became of a tag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TagOutcome {
-    /// The target had it.
-    UpToDate,
-    /// The target had it, and got documents about it that came later: signatures, attestations.
-    DocumentsCopied { count: usize },
-    Copied {
-        digest: Digest,
-        /// Whether it is the source's digest.
-        is_whole: bool,
-    },
-}
-
-impl TagOutcome {
-    /// The digest behind the tag, if an image was copied.
-    #[must_use]
-    pub const fn copied_digest(&self) -> Option<&Digest> {
-        match self {
-            Self::Copied { digest, .. } => Some(digest),
-            Self::UpToDate | Self::DocumentsCopied { .. } => None,
-        }
-    }
-}
 
 /// What was written for a tag.
 pub(super) struct CopiedTag {
@@ -60,27 +37,6 @@ impl CopiedTag {
     fn nothing() -> Self {
         Self { outcome: TagOutcome::UpToDate, copy: None, companions: BTreeSet::new() }
     }
-}
-
-/// What a copy of a tag would do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagPlan {
-    /// What the source's tag points at.
-    pub source: Digest,
-    /// What the target's tag points at.
-    pub target: Option<Digest>,
-    /// The steps; `None` if the target is up to date.
-    pub plan: Option<CopyPlan>,
-    /// Manifests that were fetched at the source: pulls, where pulls are counted.
-    pub pulls: usize,
-}
-
-/// What a run would do with a tag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagPreview {
-    pub plan: TagPlan,
-    /// Bytes of the blobs that the target lacks.
-    pub missing_bytes: u64,
 }
 
 /// One tag of a rule that is compared or copied.
@@ -211,18 +167,6 @@ impl<T: Transfer> TagRun<'_, T> {
         }
         executor.carry_out(steps).await
     }
-}
-
-/// Fetches everything below a digest.
-pub(super) async fn fetch<T: Transfer>(
-    registry: &T,
-    from: &RepositoryName,
-    mut tree: TreeBuilder,
-) -> Result<ManifestTree, CopyError> {
-    while let Some(digest) = tree.next().cloned() {
-        tree.add(registry.manifest(from, &digest).await?)?;
-    }
-    tree.finish().ok_or_else(|| CopyError::nonsense(format!("{from} has an incomplete image")))
 }
 
 fn not_found(from: &RepositoryName, tag: &str) -> CopyError {
