@@ -21,13 +21,13 @@ use crate::mirror_rules::Pair;
 use crate::transfer::at;
 
 /// Bytes between two places where connections break. All bytes of one copy are some 40 kB.
-const STEP: usize = 1_987;
+const STEP: usize = 4_999;
 
 /// The same, for `make test-registries`.
 const SMALL_STEP: usize = 61;
 
 /// How many times the program is killed.
-const KILLS: u64 = 24;
+const KILLS: u64 = 12;
 
 /// Passes bytes on until a number of them has passed; then it closes all connections, once.
 struct Cutter {
@@ -154,7 +154,7 @@ async fn the_program_may_be_killed_at_any_moment() {
             .stderr(Stdio::null())
             .spawn()
             .expect("the program runs");
-        sleep(Duration::from_millis(kill * 7));
+        sleep(Duration::from_millis(kill * 13));
         // It may have ended by itself.
         let _ = child.kill();
         child.wait().expect("its end");
