@@ -1,5 +1,6 @@
-//! The story of `make demo-fleet`: three tables, a push that comes through the mirror, a bad release,
-//! a stolen certificate and a broker that is killed. The script fails if anything does not happen.
+//! The story of `make demo-fleet`: three tables, a push that comes through the mirror, a bad
+//! release, a stolen certificate and a broker that is killed. The script fails if anything does not
+//! happen.
 
 use std::path::Path;
 use std::process::Command;

@@ -121,7 +121,7 @@ async fn dynamic_security_grants_the_same() {
     check(BrokerKind::DynamicSecurity).await;
 }
 
-/// A device that also mirrors: its own topics, and announcements. `pki` says which lines the ACL needs.
+/// A device that also mirrors: its own topics, and announcements. `pki` says what the ACL needs.
 async fn check_mirroring_device(kind: BrokerKind) {
     let mut broker = Mosquitto::stopped(Ipv4Addr::LOCALHOST.into(), kind, &["pi-1", "pi-2"]);
     let said = broker.pki(&["mirroring-device", "pi-1"]);

@@ -27,6 +27,7 @@ mod tls;
 mod mirror_cuts;
 mod mirror_program;
 mod mirror_rules;
+mod shipped_registry;
 mod transfer;
 mod transfer_breaks;
 mod transfer_logins;
