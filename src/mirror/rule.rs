@@ -8,11 +8,11 @@ use crate::core::docker::reference::Digest;
 use crate::core::mirror::manifest_tree::TreeBuilder;
 use crate::core::mirror::memory::RuleMemory;
 use crate::core::mirror::refusal::CopyError;
-use crate::core::mirror::retention::deletions;
+use crate::core::mirror::retention::{Retention, companion_deletions, deletions};
 use crate::core::mirror::rule::{MirrorRule, TagSelection};
 use crate::core::mirror::scope::RunScope;
 use crate::mirror::listener::{MirrorEvent, MirrorListener};
-use crate::mirror::tag::{TagOutcome, TagPreview, TagRun, fetch};
+use crate::mirror::tag::{CopiedTag, TagOutcome, TagPreview, TagRun, fetch};
 use crate::mirror::turn::Turns;
 use crate::registry::transfer::{Flow, Transfer};
 
@@ -96,8 +96,9 @@ impl<'a, T: Transfer> RuleRun<'a, T> {
             let (began, before) = (Instant::now(), self.flow.received());
             let run = TagRun { run: self, tag: &tag, last: memory.last(&tag) };
             let copied = run.copy().await;
-            let outcome = copied.map(|(outcome, copy)| {
+            let outcome = copied.map(|CopiedTag { outcome, copy, companions }| {
                 report.has_news |= copy.is_some_and(|copy| memory.wrote(&tag, copy));
+                report.has_news |= memory.wrote_companions(&tag, companions);
                 outcome
             });
             let tag_report = TagReport { tag, outcome };
@@ -124,16 +125,29 @@ impl<'a, T: Transfer> RuleRun<'a, T> {
         self.listener.event(self.rule, event);
     }
 
+    /// The tags of this run.
     async fn tags(&self) -> Result<Vec<String>, CopyError> {
-        if let Some(tags) = &self.scope.tags {
-            let is_ours = |tag: &&String| self.rule.tags.contains(tag);
-            return Ok(tags.iter().filter(is_ours).cloned().collect());
+        match (&self.scope.tags, &self.rule.tags) {
+            // Without `keep`, a tag that was told is copied although there may be newer ones.
+            (Some(told), TagSelection::Matching(_)) if self.rule.keep == 0 => {
+                let is_ours = |tag: &&String| self.rule.tags.contains(tag);
+                Ok(told.iter().filter(is_ours).cloned().collect())
+            }
+            (Some(told), _) => {
+                let selected = self.selected().await?;
+                Ok(selected.into_iter().filter(|tag| told.contains(tag)).collect())
+            }
+            (None, _) => self.selected().await,
         }
+    }
+
+    /// The tags that the rule selects now.
+    async fn selected(&self) -> Result<Vec<String>, CopyError> {
         let listed = match &self.rule.tags {
             TagSelection::Named(_) => Vec::new(),
             TagSelection::Matching(_) => self.registry.tags(&self.rule.from).await?,
         };
-        Ok(self.rule.tags.choose(&listed))
+        Ok(self.rule.selected(&listed))
     }
 
     /// `keep`. The target's tags are looked at only if the mirror wrote more than it keeps.
@@ -146,21 +160,27 @@ impl<'a, T: Transfer> RuleRun<'a, T> {
         if keep == 0 || written.len() <= keep {
             return Ok(());
         }
-        let to = &self.rule.to;
+        let (to, selected) = (&self.rule.to, self.selected().await?);
         let mut present = BTreeMap::new();
         for tag in self.registry.tags(to).await? {
             let digest = self.registry.digest_of(to, &tag).await?;
             present.extend(digest.map(|digest| (tag, digest)));
         }
-        let first = deletions(keep, &written, &present, &BTreeSet::new());
+        let (selected, written) = (&selected[..], &written[..]);
+        let retention = Retention { keep, selected, written, present: &present };
+        let first = deletions(&retention, &BTreeSet::new());
         if first.is_empty() {
             return Ok(());
         }
         let going: BTreeSet<_> = first.iter().map(|(digest, _)| digest).collect();
         let staying = present.values().filter(|digest| !going.contains(digest));
         let needed = self.below(staying.cloned().collect()).await?;
-        for (digest, tags) in deletions(keep, &written, &present, &needed) {
+        for (digest, tags) in deletions(&retention, &needed) {
+            let companions = tags.iter().flat_map(|tag| memory.companions(tag)).collect();
             self.registry.delete(to, &digest).await?;
+            for companion in companion_deletions(&companions, &present) {
+                self.registry.delete(to, &companion).await?;
+            }
             tags.iter().for_each(|tag| memory.deleted(tag));
             report.has_news = true;
             report.deleted.extend(tags);

@@ -241,11 +241,11 @@ impl<P: MirrorPorts> Mirror<P> {
         let rule = &planned.rule;
         let _running = asked.running.lock().await;
         let mut memory = self.remembered(rule);
-        let is_daily_look = scope.tags.is_none() && memory.is_signature_look_due(self.now());
-        scope.looks_for_signatures |= is_daily_look;
+        let is_daily_look = scope.tags.is_none() && memory.is_thorough_look_due(self.now());
+        scope.is_thorough |= is_daily_look;
         let mut report = self.prepared(rule, scope).run(&mut memory).await;
         if is_daily_look && report.is_success() {
-            memory.looked_for_signatures(self.now());
+            memory.looked_thoroughly(self.now());
             report.has_news = true;
         }
         if report.has_news {

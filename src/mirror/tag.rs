@@ -1,11 +1,13 @@
 //! One tag of a rule.
 
+use std::collections::BTreeSet;
+
 use crate::core::decide::offer::LookupError;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::reference::Digest;
 use crate::core::mirror::companions::Companion;
 use crate::core::mirror::manifest_tree::{ManifestTree, TreeBuilder};
-use crate::core::mirror::plan::{CopyPlan, CopyStep, companion_steps, plan};
+use crate::core::mirror::plan::{CopyPlan, CopyStep, companion_steps, companion_tags, plan};
 use crate::core::mirror::refusal::{CopyError, MirrorRefusal};
 use crate::core::mirror::rule::{RepositoryName, SignatureMode};
 use crate::core::mirror::tag_state::{LastCopy, TagState, check_result, compare};
@@ -45,6 +47,21 @@ impl TagOutcome {
     }
 }
 
+/// What was written for a tag.
+pub(super) struct CopiedTag {
+    pub outcome: TagOutcome,
+    /// What was copied, and from which digest; absent if it was there.
+    pub copy: Option<LastCopy>,
+    /// The tags of documents about it.
+    pub companions: BTreeSet<String>,
+}
+
+impl CopiedTag {
+    fn nothing() -> Self {
+        Self { outcome: TagOutcome::UpToDate, copy: None, companions: BTreeSet::new() }
+    }
+}
+
 /// What a copy of a tag would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagPlan {
@@ -76,20 +93,25 @@ pub(super) struct TagRun<'a, T> {
 impl<T: Transfer> TagRun<'_, T> {
     /// Compares both sides, fetches what is new, and plans its copy. Writes nothing.
     pub(super) async fn plan(&self) -> Result<TagPlan, CopyError> {
+        self.plan_if(|state| state == TagState::Behind).await
+    }
+
+    /// The same if `is_planned` says so of the comparison.
+    async fn plan_if(&self, is_planned: fn(TagState) -> bool) -> Result<TagPlan, CopyError> {
         let RuleRun { registry, rule, .. } = *self.run;
         let source = registry.digest_of(&rule.from, self.tag).await?;
         let source = source.ok_or_else(|| not_found(&rule.from, self.tag))?;
         let target = again(|| registry.digest_of(&rule.to, self.tag)).await?;
         let mut planned = TagPlan { source, target, plan: None, pulls: 0 };
         let (source, target) = (&planned.source, planned.target.as_ref());
-        if compare(rule, self.tag, source, target, self.last.as_ref())? == TagState::UpToDate {
+        if !is_planned(compare(rule, self.tag, source, target, self.last.as_ref())?) {
             return Ok(planned);
         }
         let tree = TreeBuilder::new(source.clone(), &rule.platforms);
         let image = fetch(registry, &rule.from, tree).await?;
         planned.pulls = image.manifests().count();
         let result = image.root().map_or(source, |root| &root.digest);
-        if check_result(rule, self.tag, result, target)? == TagState::UpToDate {
+        if !is_planned(check_result(rule, self.tag, result, target)?) {
             return Ok(planned);
         }
         let found = match rule.signatures {
@@ -114,18 +136,18 @@ impl<T: Transfer> TagRun<'_, T> {
         Ok(TagPreview { plan, missing_bytes })
     }
 
-    /// Copies the tag if it is new. Returns what was copied, and from which digest.
-    pub(super) async fn copy(&self) -> Result<(TagOutcome, Option<LastCopy>), CopyError> {
-        let TagPlan { source, target, plan, .. } = self.plan().await?;
-        let Some(plan) = plan else {
-            let looks = self.run.scope.looks_for_signatures
-                && self.run.rule.signatures != SignatureMode::Ignore;
-            let outcome = match target.filter(|_| looks) {
-                Some(digest) => self.copy_late_documents(digest).await?,
-                None => TagOutcome::UpToDate,
-            };
-            return Ok((outcome, None));
-        };
+    /// Copies the tag if it is new.
+    pub(super) async fn copy(&self) -> Result<CopiedTag, CopyError> {
+        let mut planned = self.plan().await?;
+        if planned.plan.is_none() && self.run.scope.is_thorough {
+            let target = planned.target.take().unwrap_or_else(|| planned.source.clone());
+            match self.present_image(target).await? {
+                Some(image) => return self.copy_late_documents(&image).await,
+                None => planned = self.plan_if(|_| true).await?,
+            }
+        }
+        let TagPlan { source, plan, .. } = planned;
+        let Some(plan) = plan else { return Ok(CopiedTag::nothing()) };
         self.run.tell(&MirrorEvent::TagBegun {
             tag: self.tag,
             blobs: plan.blobs().count(),
@@ -140,22 +162,43 @@ impl<T: Transfer> TagRun<'_, T> {
             return Err(CopyError::refused(MirrorRefusal::TargetLies, detail));
         }
         let (digest, is_whole) = (plan.result.clone(), plan.is_whole);
-        let copy = LastCopy { source, written: plan.result };
-        Ok((TagOutcome::Copied { digest, is_whole }, Some(copy)))
+        let copy = Some(LastCopy { source, written: plan.result });
+        let companions = companion_tags(&plan.steps, self.tag);
+        Ok(CopiedTag { outcome: TagOutcome::Copied { digest, is_whole }, copy, companions })
     }
 
-    /// Copies documents that came after the image. The target has the image, so it is asked for
-    /// the manifests: there they cost no pull.
-    async fn copy_late_documents(&self, target: Digest) -> Result<TagOutcome, CopyError> {
+    /// The image behind the target's tag; `None` if a part of it is gone. A garbage collection may
+    /// remove it beside an upload, and the registry serves the tag all the same.
+    async fn present_image(&self, target: Digest) -> Result<Option<ManifestTree>, CopyError> {
         let RuleRun { registry, rule, .. } = *self.run;
-        let image = fetch(registry, &rule.to, TreeBuilder::new(target, &[])).await?;
-        let mut search = CompanionSearch::new(registry, &rule.from).missing_at(&rule.to);
-        let found = search.find(&image).await?;
-        if found.is_empty() {
-            return Ok(TagOutcome::UpToDate);
+        let image = match fetch(registry, &rule.to, TreeBuilder::new(target, &[])).await {
+            Err(error) if error.word() == Reason::NotFound.word() => return Ok(None),
+            fetched => fetched?,
+        };
+        for blob in image.blobs() {
+            if !registry.has_blob(&rule.to, blob).await? {
+                return Ok(None);
+            }
         }
-        self.carry_out(&companion_steps(&found)).await?;
-        Ok(TagOutcome::DocumentsCopied { count: found.len() })
+        Ok(Some(image))
+    }
+
+    /// Copies documents that came after the image. Its manifests come from the target: there they
+    /// cost no pull.
+    async fn copy_late_documents(&self, image: &ManifestTree) -> Result<CopiedTag, CopyError> {
+        let RuleRun { registry, rule, .. } = *self.run;
+        if rule.signatures == SignatureMode::Ignore {
+            return Ok(CopiedTag::nothing());
+        }
+        let mut search = CompanionSearch::new(registry, &rule.from).missing_at(&rule.to);
+        let found = search.find(image).await?;
+        if found.is_empty() {
+            return Ok(CopiedTag::nothing());
+        }
+        let steps = companion_steps(&found);
+        self.carry_out(&steps).await?;
+        let outcome = TagOutcome::DocumentsCopied { count: found.len() };
+        Ok(CopiedTag { outcome, copy: None, companions: companion_tags(&steps, self.tag) })
     }
 
     async fn carry_out(&self, steps: &[CopyStep]) -> Result<(), CopyError> {

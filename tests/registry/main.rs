@@ -5,6 +5,8 @@
 mod bad_answers;
 mod below_http;
 mod certificates;
+mod cosign;
+mod distribution_facts;
 mod documents;
 #[path = "../support/files.rs"]
 mod files;
@@ -24,6 +26,7 @@ mod ssrf;
 mod support;
 mod tokens;
 mod tls;
+mod mirror_breaks;
 mod mirror_cuts;
 mod mirror_program;
 mod mirror_rules;

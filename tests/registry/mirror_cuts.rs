@@ -119,7 +119,7 @@ impl Transfer for EndsAt<'static> {
 }
 
 /// Whether everything below a tag of the target is there.
-async fn is_complete(client: &HttpRegistry, at: &RepositoryName, tag: &str) -> bool {
+pub async fn is_complete(client: &HttpRegistry, at: &RepositoryName, tag: &str) -> bool {
     let Some(digest) = client.digest_of(at, tag).await.expect("an answer") else { return true };
     let mut tree = TreeBuilder::new(digest, &[]);
     while let Some(next) = tree.next().cloned() {

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -21,13 +20,13 @@ const SECRET: &str = "a secret of more than sixteen bytes";
 const SOON: Duration = Duration::from_secs(30);
 
 /// The program with a configuration of its own.
-struct Program {
+pub struct Program {
     directory: PathBuf,
 }
 
 impl Program {
     /// `rules` stands below everything else.
-    fn new(pair: &Pair, rules: &str) -> Self {
+    pub fn new(pair: &Pair, rules: &str) -> Self {
         let directory = pair.directory.path().join("program");
         fs::create_dir_all(&directory).expect("a directory");
         let secret = directory.join("secret");
@@ -44,7 +43,7 @@ impl Program {
         Self { directory }
     }
 
-    fn command(&self, words: &str) -> Command {
+    pub fn command(&self, words: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pilotfish"));
         command.arg("--config").arg(self.directory.join("pilotfish.toml"));
         command.env("DOCKER_CONFIG", &self.directory).args(words.split_whitespace());
@@ -56,7 +55,7 @@ impl Program {
     }
 
     /// The JSON of a run, and its exit code.
-    fn json(&self, words: &str) -> (Value, Option<i32>) {
+    pub fn json(&self, words: &str) -> (Value, Option<i32>) {
         let output = self.run(&format!("mirror {words} --json"));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let error = String::from_utf8_lossy(&output.stderr);
@@ -132,7 +131,7 @@ async fn arrives(pair: &Pair, tag: &str, digest: &Digest, running: &Running) {
     }
 }
 
-fn rule(pair: &Pair, more: &str) -> String {
+pub fn rule(pair: &Pair, more: &str) -> String {
     let (from, to) = (&pair.rule.from, &pair.rule.to);
     format!("[[mirror]]\nname = \"till\"\nfrom = \"{from}\"\nto = \"{to}\"\n{more}\n")
 }
@@ -161,12 +160,10 @@ async fn a_dry_run_says_what_a_run_then_does_and_the_next_one_writes_nothing() {
     let (again, _) = program.json("--once");
     assert_eq!(again["rules"][0]["tags"][1]["outcome"].as_str(), Some("up_to_date"), "{again}");
     let memory = fs::read(program.directory.join("state/mirror.json")).expect("a memory");
-    let asked = |real: &crate::real::Real| real.answered.load(Ordering::Relaxed);
-    let before = (asked(&pair.source), asked(&pair.target));
+    let before = (pair.source.settled(), pair.target.settled());
     let page = String::from_utf8_lossy(&program.run("mirror --once").stdout).into_owned();
     assert!(page.ends_with("2 tags: 2 up to date\n"), "{page}");
-    sleep(Duration::from_millis(200));
-    let more = (asked(&pair.source) - before.0, asked(&pair.target) - before.1);
+    let more = (pair.source.settled() - before.0, pair.target.settled() - before.1);
     assert_eq!(more, (2, 2), "one HEAD of each tag on each side");
     assert_eq!(fs::read(program.directory.join("state/mirror.json")).expect("it"), memory);
 }

@@ -1,7 +1,7 @@
 //! What the mirror remembers of its rules: what it wrote under each tag. Without it nothing breaks:
 //! a subset of an index is then fetched again to be compared, and `keep` deletes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -16,8 +16,9 @@ use crate::core::mirror::tag_state::LastCopy;
 /// no use for more.
 const TAGS_REMEMBERED_MAX: usize = 1000;
 
-/// How often signatures are looked for that came after their image was copied.
-const SIGNATURES_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often tags that are up to date are looked at closely: for signatures that came later, and
+/// for content that the target has lost.
+const THOROUGH_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The memory of all rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,9 +50,9 @@ pub struct RuleMemory {
     to: String,
     #[serde(default)]
     tags: BTreeMap<String, TagMemory>,
-    /// When signatures were looked for last at all of its tags.
+    /// When all of its tags were looked at closely.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    signatures_at: Option<DateTime<Utc>>,
+    looked_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,9 @@ struct TagMemory {
     written: Digest,
     /// A later copy has a higher number.
     number: u64,
+    /// The tags of the documents about it that were written too.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    companions: BTreeSet<String>,
 }
 
 impl RuleMemory {
@@ -69,17 +73,17 @@ impl RuleMemory {
         Self { to: rule.to.to_string(), ..Self::default() }
     }
 
-    /// Whether signatures must be looked for: a day has passed, or the clock was set back.
+    /// Whether all tags must be looked at closely: a day has passed, or the clock was set back.
     #[must_use]
-    pub fn is_signature_look_due(&self, now: DateTime<Utc>) -> bool {
-        self.signatures_at.is_none_or(|last| {
-            (now - last).to_std().is_ok_and(|since| since >= SIGNATURES_INTERVAL) || now < last
+    pub fn is_thorough_look_due(&self, now: DateTime<Utc>) -> bool {
+        self.looked_at.is_none_or(|last| {
+            (now - last).to_std().is_ok_and(|since| since >= THOROUGH_INTERVAL) || now < last
         })
     }
 
-    /// Signatures were looked for at all tags.
-    pub fn looked_for_signatures(&mut self, now: DateTime<Utc>) {
-        self.signatures_at = Some(now);
+    /// All tags were looked at closely.
+    pub fn looked_thoroughly(&mut self, now: DateTime<Utc>) {
+        self.looked_at = Some(now);
     }
 
     /// What was written last under a tag.
@@ -94,16 +98,32 @@ impl RuleMemory {
         let LastCopy { source, written } = copy;
         let number = self.tags.values().map(|tag| tag.number).max().map_or(0, |last| last + 1);
         let known = self.tags.get(tag);
+        let companions = BTreeSet::new();
         if known.is_some_and(|known| known.source == source && known.written == written) {
             return false;
         }
-        self.tags.insert(tag.to_owned(), TagMemory { source, written, number });
+        self.tags.insert(tag.to_owned(), TagMemory { source, written, number, companions });
         while self.tags.len() > TAGS_REMEMBERED_MAX {
             let oldest = self.tags.iter().min_by_key(|(_, memory)| memory.number);
             let Some(oldest) = oldest.map(|(tag, _)| tag.clone()) else { break };
             self.tags.remove(&oldest);
         }
         true
+    }
+
+    /// Records the tags of documents about an image. Returns whether any is new. Those about an
+    /// image that this mirror did not copy are not its own.
+    pub fn wrote_companions(&mut self, tag: &str, companions: BTreeSet<String>) -> bool {
+        let Some(known) = self.tags.get_mut(tag) else { return false };
+        let before = known.companions.len();
+        known.companions.extend(companions);
+        known.companions.len() > before
+    }
+
+    /// The tags of documents that were written with a tag.
+    #[must_use]
+    pub fn companions(&self, tag: &str) -> BTreeSet<String> {
+        self.tags.get(tag).map(|known| known.companions.clone()).unwrap_or_default()
     }
 
     /// Forgets a tag that was deleted.
@@ -148,15 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn signatures_are_looked_for_once_a_day() {
+    fn tags_are_looked_at_closely_once_a_day() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
         let mut memory = RuleMemory::default();
         let now = at("2026-05-01T12:00:00Z");
-        assert!(memory.is_signature_look_due(now));
-        memory.looked_for_signatures(now);
-        assert!(!memory.is_signature_look_due(at("2026-05-02T11:59:59Z")));
-        assert!(memory.is_signature_look_due(at("2026-05-02T12:00:00Z")));
-        assert!(memory.is_signature_look_due(at("2026-05-01T11:59:59Z")), "the clock was set back");
+        assert!(memory.is_thorough_look_due(now));
+        memory.looked_thoroughly(now);
+        assert!(!memory.is_thorough_look_due(at("2026-05-02T11:59:59Z")));
+        assert!(memory.is_thorough_look_due(at("2026-05-02T12:00:00Z")));
+        assert!(memory.is_thorough_look_due(at("2026-05-01T11:59:59Z")), "the clock was set back");
     }
 
     #[test]
@@ -175,6 +195,14 @@ mod tests {
         }
         assert_eq!((memory.last("b"), memory.last("a")), (None, None));
         assert_eq!(memory.written().len(), TAGS_REMEMBERED_MAX);
+        let companions = BTreeSet::from(["t7.sig".to_owned()]);
+        assert!(memory.wrote_companions("t7", companions.clone()));
+        assert!(!memory.wrote_companions("t7", companions.clone()));
+        assert!(!memory.wrote_companions("a", companions.clone()), "it was forgotten");
+        assert_eq!(
+            (memory.companions("t7"), memory.companions("a")),
+            (companions, BTreeSet::new())
+        );
         memory.deleted("t7");
         assert_eq!(memory.last("t7"), None);
         let text = serde_json::to_string(&memory).expect("JSON");

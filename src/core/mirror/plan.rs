@@ -52,6 +52,16 @@ impl CopyPlan {
     }
 }
 
+/// The tags that steps write, besides that of the image itself.
+#[must_use]
+pub fn companion_tags(steps: &[CopyStep], tag: &str) -> BTreeSet<String> {
+    let written = steps.iter().filter_map(|step| match step {
+        CopyStep::Tag { tag, .. } | CopyStep::Referrers { tag, .. } => Some(tag),
+        CopyStep::Blob(_) | CopyStep::Manifest(_) => None,
+    });
+    written.filter(|written| *written != tag).cloned().collect()
+}
+
 /// The steps for documents about an image that the target has.
 #[must_use]
 pub fn companion_steps(companions: &[Companion]) -> Vec<CopyStep> {

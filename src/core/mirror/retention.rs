@@ -18,15 +18,23 @@ pub struct WrittenTag {
     pub number: u64,
 }
 
-/// The digests to delete at the target, with their tags, oldest first.
-///
-/// `present`: all tags of the target's repository. `needed`: digests that an index needs which
-/// stays. With `keep` 0 everything stays.
+/// What decides about old tags.
+#[derive(Debug)]
+pub struct Retention<'a> {
+    /// How many tags of the mirror stay; 0 for all.
+    pub keep: usize,
+    /// The tags that the rule selects now: they would be copied again, so they stay.
+    pub selected: &'a [String],
+    pub written: &'a [WrittenTag],
+    /// All tags of the target's repository.
+    pub present: &'a BTreeMap<String, Digest>,
+}
+
+/// The digests to delete at the target, with their tags, oldest first. `needed`: digests that an
+/// index needs which stays.
 #[must_use]
 pub fn deletions(
-    keep: usize,
-    written: &[WrittenTag],
-    present: &BTreeMap<String, Digest>,
+    &Retention { keep, selected, written, present }: &Retention<'_>,
     needed: &BTreeSet<Digest>,
 ) -> Vec<(Digest, BTreeSet<String>)> {
     if keep == 0 {
@@ -37,7 +45,8 @@ pub fn deletions(
     let mut ours: Vec<_> = written.iter().filter(is_ours).collect();
     ours.sort_by_key(|tag| tag.number);
     let old = ours.len().saturating_sub(keep);
-    let old: BTreeSet<_> = ours.iter().take(old).map(|tag| tag.tag.as_str()).collect();
+    let old = ours.iter().filter(|tag| !selected.contains(&tag.tag)).take(old);
+    let old: BTreeSet<_> = old.map(|tag| tag.tag.as_str()).collect();
     let mut deletions: Vec<(Digest, BTreeSet<String>)> = Vec::new();
     for tag in ours.iter().filter(|tag| old.contains(tag.tag.as_str())) {
         let tags_of = present.iter().filter(|(_, digest)| **digest == tag.digest);
@@ -51,6 +60,19 @@ pub fn deletions(
     deletions
 }
 
+/// The digests of the companions of deleted images. `companions`: the tags that the mirror wrote
+/// for them. A digest that any other tag has stays.
+#[must_use]
+pub fn companion_deletions(
+    companions: &BTreeSet<String>,
+    present: &BTreeMap<String, Digest>,
+) -> BTreeSet<Digest> {
+    let stays = |digest: &&Digest| {
+        present.iter().any(|(tag, other)| other == *digest && !companions.contains(tag))
+    };
+    companions.iter().filter_map(|tag| present.get(tag)).filter(|it| !stays(it)).cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +83,11 @@ mod tests {
 
     /// The tags that go. `written` and `present` are `TAG=CONTENT` in their order.
     fn gone(keep: usize, written: &str, present: &str, needed: &str) -> String {
+        gone_of(keep, written, present, needed, "")
+    }
+
+    /// The same of a rule that selects tags.
+    fn gone_of(keep: usize, written: &str, present: &str, needed: &str, selected: &str) -> String {
         let pairs = |text: &str| -> Vec<(String, Digest)> {
             let pairs = text.split_whitespace().filter_map(|pair| pair.split_once('='));
             pairs.map(|(tag, content)| (tag.to_owned(), digest(content))).collect()
@@ -71,7 +98,11 @@ mod tests {
             .map(|((tag, digest), number)| WrittenTag { tag, digest, number })
             .collect();
         let needed = needed.split_whitespace().map(digest).collect();
-        let deletions = deletions(keep, &written, &pairs(present).into_iter().collect(), &needed);
+        let selected: Vec<_> = selected.split_whitespace().map(str::to_owned).collect();
+        let present = pairs(present).into_iter().collect();
+        let (written, present) = (&written[..], &present);
+        let retention = Retention { keep, selected: &selected, written, present };
+        let deletions = deletions(&retention, &needed);
         let tags = deletions.into_iter().map(|(_, tags)| tags.into_iter().collect::<Vec<_>>());
         tags.map(|tags| tags.join("+")).collect::<Vec<_>>().join(" ")
     }
@@ -94,5 +125,27 @@ mod tests {
         for (name, keep, written, present, needed, expected) in table {
             assert_eq!(gone(keep, written, present, needed), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn what_the_rule_selects_stays() {
+        // The newest tag is copied first, so it is the oldest one that was written.
+        let three = "c=3 b=2 a=1";
+        assert_eq!(gone_of(2, three, three, "", "c b"), "a");
+        assert_eq!(gone_of(1, three, three, "", "c b a"), "");
+    }
+
+    #[test]
+    fn companions_go_with_their_image() {
+        let present: BTreeMap<_, _> = [("a.sig", "1"), ("a", "2"), ("b", "2"), ("b.sig", "3")]
+            .into_iter()
+            .map(|(tag, content)| (tag.to_owned(), digest(content)))
+            .collect();
+        let gone = |tags: &[&str]| {
+            companion_deletions(&tags.iter().map(|tag| (*tag).to_owned()).collect(), &present)
+        };
+        assert_eq!(gone(&["a.sig", "none"]), BTreeSet::from([digest("1")]));
+        assert_eq!(gone(&["a"]), BTreeSet::new(), "another tag has the same digest");
+        assert_eq!(gone(&["a", "b"]), BTreeSet::from([digest("2")]));
     }
 }

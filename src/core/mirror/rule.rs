@@ -150,6 +150,17 @@ impl MirrorRule {
         }
     }
 
+    /// The tags of a source that are copied. Of an expression no more than `keep`, because more
+    /// would be deleted again.
+    #[must_use]
+    pub fn selected(&self, listed: &[String]) -> Vec<String> {
+        let mut selected = self.tags.choose(listed);
+        if self.keep > 0 && matches!(self.tags, TagSelection::Matching(_)) {
+            selected.truncate(self.keep);
+        }
+        selected
+    }
+
     /// Whether a tag of the target must not change.
     #[must_use]
     pub fn is_immutable(&self, tag: &str) -> bool {

@@ -12,21 +12,22 @@ use crate::core::mirror::rule::{MirrorRule, TAGS_MAX};
 pub struct RunScope {
     /// The tags; absent for all of the rule.
     pub tags: Option<BTreeSet<String>>,
-    /// Whether signatures are looked for at tags that are up to date. It costs requests for each
-    /// manifest of each tag, so a run without news does not do it.
-    pub looks_for_signatures: bool,
+    /// Whether tags that are up to date are looked at closely: whether the target still has all of
+    /// the image, and whether the source has newer documents about it. It costs requests for each
+    /// manifest and each blob, so a run without news does not do it.
+    pub is_thorough: bool,
 }
 
 impl RunScope {
     /// All tags of a rule.
-    pub const ALL: Self = Self { tags: None, looks_for_signatures: false };
+    pub const ALL: Self = Self { tags: None, is_thorough: false };
 
     /// What a push asks a rule for; `None` if it concerns something else, or names a digest that
     /// this rule has copied under that tag: a broker repeats its announcements after each
     /// connection.
     ///
-    /// cosign signs an image after it was pushed, under a tag made of its digest: then the
-    /// signatures are looked for.
+    /// cosign signs an image after it was pushed, under a tag made of its digest: then all tags are
+    /// looked at closely.
     #[must_use]
     pub fn of_push(rule: &MirrorRule, push: &Push, memory: &RuleMemory) -> Option<Self> {
         let is_registry = push.registry.as_ref().is_none_or(|it| *it == rule.from.registry);
@@ -35,7 +36,7 @@ impl RunScope {
         }
         let Some(tag) = &push.tag else { return Some(Self::ALL) };
         if is_companion_tag(tag) {
-            return Some(Self { looks_for_signatures: true, ..Self::ALL });
+            return Some(Self { is_thorough: true, ..Self::ALL });
         }
         let copied = memory.last(tag).map(|last| last.source);
         if push.digest.is_some() && push.digest == copied {
@@ -43,7 +44,7 @@ impl RunScope {
         }
         let tags = Some(BTreeSet::from([tag.clone()]));
         // A signature may have come at the same time.
-        rule.tags.contains(tag).then_some(Self { tags, looks_for_signatures: true })
+        rule.tags.contains(tag).then_some(Self { tags, is_thorough: true })
     }
 
     /// Both together.
@@ -56,8 +57,8 @@ impl RunScope {
             }
             _ => None,
         };
-        let looks_for_signatures = self.looks_for_signatures || other.looks_for_signatures;
-        Self { tags, looks_for_signatures }
+        let is_thorough = self.is_thorough || other.is_thorough;
+        Self { tags, is_thorough }
     }
 }
 
@@ -93,7 +94,7 @@ mod tests {
             (push(Some("r:1"), "table/till", Some("v1")), None),
         ] {
             let scope = RunScope::of_push(&rule, &push, &RuleMemory::new(&rule));
-            let found = scope.map(|scope| (scope.tags, scope.looks_for_signatures));
+            let found = scope.map(|scope| (scope.tags, scope.is_thorough));
             assert_eq!(found, expected, "{push:?}");
         }
     }
@@ -116,12 +117,12 @@ mod tests {
     fn scopes_add_up_to_all_tags_if_there_are_many() {
         let of = |tags: std::ops::Range<usize>| RunScope {
             tags: Some(tags.map(|tag| tag.to_string()).collect()),
-            looks_for_signatures: false,
+            is_thorough: false,
         };
         assert_eq!(of(0..2).and(of(1..3)), of(0..3));
         assert_eq!(of(0..20).and(of(20..40)), RunScope::ALL);
         assert_eq!(of(0..1).and(RunScope::ALL), RunScope::ALL);
-        let signed = RunScope { looks_for_signatures: true, ..RunScope::ALL };
-        assert!(of(0..1).and(signed).looks_for_signatures);
+        let signed = RunScope { is_thorough: true, ..RunScope::ALL };
+        assert!(of(0..1).and(signed).is_thorough);
     }
 }
