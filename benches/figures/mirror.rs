@@ -2,12 +2,17 @@
 //! installs them where Go is). Needs neither root nor an Engine.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pilotfish::core::docker::manifest::OCI_MANIFEST;
 use pilotfish::core::docker::reference::Digest;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
 use crate::certificates::{Authority, Flaw};
@@ -26,6 +31,9 @@ const TAGS: usize = 25;
 
 /// The one layer of the largest image.
 const HUGE_BYTES: usize = 2_000_000_000;
+
+/// After how many bytes of the source its connection breaks.
+const CUT_BYTES: u64 = 9_000_000;
 
 /// Where `make bench` installs the others.
 const PEERS: &str = "target/peers/bin";
@@ -57,6 +65,7 @@ pub fn measure(binary: &Path, table: &mut Table) {
         table.add(&format!("time, as a share of {peer}'s"), share(copied.0, cost), "≤ 1");
         table.add(&format!("time again, as a share of {peer}'s"), share(copied.1, again), "≤ 1");
     }
+    source.with_cuts(binary, table);
     let huge = [("huge/image".to_owned(), "v1".to_owned())];
     source.pilotfish(binary, "one layer of 2 GB, pilotfish", &huge, table);
 }
@@ -132,6 +141,29 @@ impl Source {
             cost
         });
         (first, second)
+    }
+
+    /// The large image, from a source whose connections break.
+    fn with_cuts(&self, binary: &Path, table: &mut Table) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let (target, whole) = (self.target("cuts"), (LAYERS * LAYER_BYTES) as f64);
+        let near = self.real.registry.parse().expect("an address");
+        let (address, passed) = runtime.block_on(cutting(near));
+        let config = self.directory.join("pilotfish.toml");
+        let to = &target.registry;
+        let mut text = format!("state_dir = {:?}\n", self.directory.join("state cuts"));
+        for registry in [&address, to] {
+            text.push_str(&format!("registries.\"{registry}\".ca_file = {:?}\n", self.ca));
+        }
+        let rule = format!("from = \"{address}/large/image\"\nto = \"{to}/large/image\"\n");
+        text.push_str(&format!("[[mirror]]\n{rule}tags = [\"v1\"]\n"));
+        fs::write(&config, text).expect("a configuration");
+        let mut command = Command::new(binary);
+        command.arg("--config").arg(&config).args(["mirror", "--once"]);
+        self.cost(command, "the source broke six times", "", table);
+        let read = format!("{:.1} %", 100.0 * passed.load(Ordering::Relaxed) as f64 / whole);
+        table.add("the source broke six times: bytes read at the source", read, "≤ 115 %");
     }
 
     fn cost(&self, command: Command, name: &str, again: &str, table: &mut Table) -> Duration {
@@ -212,4 +244,43 @@ async fn push(real: &Real, repository: &str, tag: &str, layers: &[Vec<u8>]) {
         descriptors.join(",")
     );
     real.push_manifest(repository, tag, OCI_MANIFEST, manifest.as_bytes()).await;
+}
+
+/// Passes bytes on to a registry. Six times, after each [`CUT_BYTES`] bytes of the registry, the
+/// connection breaks. The count is that of the registry's bytes.
+async fn cutting(near: SocketAddr) -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let passed = Arc::<AtomicU64>::default();
+    let count = passed.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let count = count.clone();
+            tokio::spawn(async move {
+                let Ok(mut server) = TcpStream::connect(near).await else { return };
+                let (mut from_client, mut to_client) = client.split();
+                let (mut from_server, mut to_server) = server.split();
+                tokio::select! {
+                    _ = tokio::io::copy(&mut from_client, &mut to_server) => {}
+                    () = pass_and_cut(&mut from_server, &mut to_client, &count) => {}
+                }
+            });
+        }
+    });
+    (address, passed)
+}
+
+async fn pass_and_cut(
+    from: &mut (impl AsyncReadExt + Unpin),
+    to: &mut (impl AsyncWriteExt + Unpin),
+    count: &AtomicU64,
+) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let before = count.fetch_add(length as u64, Ordering::Relaxed);
+        let is_cut = before / CUT_BYTES != (before + length as u64) / CUT_BYTES;
+        if is_cut && before < 6 * CUT_BYTES || to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
 }

@@ -28,6 +28,10 @@ use crate::registry::transfer::refusal::{failed, of_target};
 use crate::registry::transfer::source::SourceBlob;
 use crate::registry::transfer::{Flow, OpenUpload};
 
+/// How far pieces that were late may catch up with the rate. Timers are late by a millisecond,
+/// which is as long as the pause of a piece.
+const CATCH_UP_MAX: Duration = Duration::from_millis(100);
+
 /// Bytes that are handed to a connection at once. The HTTP library takes 16 pieces before it waits
 /// for the target, so a target that takes 4 kB in a second still moves within a minute.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -119,7 +123,8 @@ impl ContentStream {
         sleep_until(self.due).await;
         #[expect(clippy::cast_precision_loss, reason = "a pause need not be exact")]
         let pause = Duration::from_secs_f64(bytes as f64 / rate as f64);
-        self.due = self.due.max(Instant::now()) + pause;
+        let now = Instant::now();
+        self.due = self.due.max(now.checked_sub(CATCH_UP_MAX).unwrap_or(now)) + pause;
     }
 }
 
