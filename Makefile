@@ -100,7 +100,7 @@ fuzz: ## fuzzes every parser of outside data for FUZZ_SECONDS each, with Address
 demo: needs build till ## shows a good release, a bad one and the rollback, in two minutes
 	examples/demo/run target/debug/pilotfish target/demo/till
 
-demo-fleet: needs build till ## shows a fleet: a push, a bad release, a stolen certificate and a dead broker
+demo-fleet: needs build till ## shows a fleet: a push that is mirrored, a bad release, a stolen certificate, a dead broker
 	examples/demo-fleet/run target/debug/pilotfish target/demo/till
 
 bench: needs needs-dist $(FRESHDOCK) ## measures the release and compares it with its goals (needs root, twenty minutes)

@@ -96,7 +96,7 @@ impl<B: Broker> BrokerSink<B> {
     pub(super) fn in_words(&self, why: NotTaken) -> String {
         match why {
             NotTaken::Refused(ReasonCode::NOT_AUTHORIZED) => format!(
-                "{why}: its ACL must let {} write announce/# and build/# of the fleet",
+                "{why}: its ACL must let {} write announce/# of the fleet, and a bridge build/# too",
                 self.name
             ),
             why => why.to_string(),

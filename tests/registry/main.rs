@@ -30,6 +30,7 @@ mod mirror_breaks;
 mod mirror_cuts;
 mod mirror_program;
 mod mirror_rules;
+mod shipped_registry;
 mod transfer;
 mod transfer_breaks;
 mod transfer_logins;
