@@ -829,6 +829,10 @@ fn wrong_rules_of_the_mirror_are_named_with_what_would_be_right() {
             format!("line 3: {named}.to` cannot be \"registry:443/table/till\": a repository cannot be copied to itself"),
         ),
         (
+            RULE.replace("registry:443", "registry"),
+            "line 3: `mirror.to` cannot be \"registry/table/till\": name the registry, such as \"registry:443/table/till\"; Docker Hub is \"docker.io/table/till\"".to_owned(),
+        ),
+        (
             format!("{RULE}{RULE}"),
             format!("line 4: {named}.name` cannot be \"registry:443/table/till\": another rule has this name: give this one a `name` of its own"),
         ),

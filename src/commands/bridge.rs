@@ -19,7 +19,7 @@ use crate::fleet::FleetObserver;
 /// Serves webhooks until it is stopped. It needs no Engine and keeps nothing on disk. SIGHUP reads
 /// the configuration again.
 pub async fn bridge(setting: CommandContext) -> anyhow::Result<Exit> {
-    let (process, _) = DaemonState::new()?;
+    let (process, _) = DaemonState::new("passing webhooks on")?;
     let process = Arc::new(process);
     let shared = process.clone();
     serve_until_stopped(setting, process, async |settings| serve(settings, &shared).await).await

@@ -8,9 +8,9 @@ use tokio_util::task::TaskTracker;
 
 use super::copy_progress::CopyProgress;
 use super::daemon::DaemonState;
-use super::mirror_service::{CopySink, run_rules, serve_broker};
+use super::mirror_service::{CopySink, on_request, run_rules, serve_broker};
 use super::run::serve_until_stopped;
-use super::servers::{listen_for_pages, listen_for_webhooks, serve_pages};
+use super::servers::{listen_for_pages, listen_for_webhooks, serve_control, serve_pages};
 use super::{CommandContext, Exit, NullRoundListener, print, say, stop_on_signal};
 use crate::agent::RunEnd;
 use crate::app::{self, BridgeConnection};
@@ -84,7 +84,7 @@ async fn run_once(setting: &CommandContext) -> anyhow::Result<MirrorDocument> {
     let stop = stop_on_signal()?;
     if let Some(control) = Control::connect(&setting.settings.state_dir).await? {
         let names = setting.settings.mirror.iter().map(|it| it.rule.name.clone()).collect();
-        say("the agent carries out the rules; Ctrl-C detaches, the agent continues");
+        say("the running agent carries out the rules; Ctrl-C detaches, the agent continues");
         return tokio::select! {
             document = control.mirror(&names) => Ok(document?),
             () = stop.cancelled() => bail!("detached; the agent continues"),
@@ -107,7 +107,7 @@ fn unheard() -> Arc<dyn MirrorListener> {
 
 /// Copies until it is stopped. SIGHUP reads the configuration again.
 async fn follow(setting: CommandContext, rules: Vec<String>) -> anyhow::Result<Exit> {
-    let (process, _) = DaemonState::new()?;
+    let (process, _) = DaemonState::new("copying by the rules of the mirror")?;
     let process = Arc::new(process);
     let shared = process.clone();
     let serve = async |settings: &Settings| {
@@ -154,6 +154,8 @@ async fn serve(settings: &Settings, process: &DaemonState) -> anyhow::Result<Run
         "the mirror runs"
     );
     process.publish(|snapshot| snapshot.is_ready = true);
+    let rules = on_request(mirror.clone(), &tasks, &end);
+    serve_control(settings, process, Some(rules), &tasks, &end);
     tasks.spawn(mirror.run(end.clone()));
     let ended = wait(process).await;
     end.cancel();

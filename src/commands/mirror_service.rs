@@ -138,8 +138,8 @@ pub(super) async fn run_rules<P: MirrorPorts>(
 }
 
 /// Carries out rules when a command asks for it. A command that detaches does not end the run.
-pub(super) fn on_request(
-    mirror: Arc<Mirror<RealPorts>>,
+pub(super) fn on_request<P: MirrorPorts>(
+    mirror: Arc<Mirror<P>>,
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) -> RunRules {

@@ -21,7 +21,7 @@ use crate::config::Settings;
 /// used after the current rounds and updates, an invalid or unusable one is reported and ignored.
 /// Commands that wait run afterwards.
 pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
-    let (process, mut queue) = DaemonState::new()?;
+    let (process, mut queue) = DaemonState::new("waiting for the first round")?;
     let process = Arc::new(process);
     let shared = process.clone();
     let serve = async |settings: &Settings| serve(settings, &shared, &mut queue).await;
@@ -40,7 +40,7 @@ pub(super) async fn serve_until_stopped(
     let tasks = TaskTracker::new();
     tasks.spawn(follow_configuration(setting, followed, process.clone()));
     let (snapshot, heart) = (process.snapshot.subscribe(), process.heart.clone());
-    tasks.spawn(systemd::tell(snapshot, heart, process.stop.clone()));
+    tasks.spawn(systemd::tell(process.idle, snapshot, heart, process.stop.clone()));
     let mut proven = None;
     let ended = loop {
         match serve(&settings).await {

@@ -7,7 +7,7 @@ use crate::config::error::{ConfigError, ValueOrigin};
 use crate::config::keys::{MIRROR, MIRROR_KEYS};
 use crate::config::listed_table::ListedTable;
 use crate::config::table::TomlSource;
-use crate::core::docker::reference::{Platform, Reference, is_tag};
+use crate::core::docker::reference::{DOCKER_HUB, Platform, Reference, is_tag};
 use crate::core::mirror::rule::{
     MirrorRule, RepositoryName, SignatureMode, TAGS_MAX, TagSelection,
 };
@@ -134,6 +134,11 @@ fn read_repository(table: &ListedTable<'_, '_>, key: &str) -> Result<RepositoryN
     }
     let reference: Reference =
         text.trim().parse().map_err(|error| table.wrong(key, &text, &format!("{error}")))?;
+    // Nobody pushes to Docker Hub by a forgotten port.
+    if key == "to" && reference.registry == DOCKER_HUB && !text.trim().starts_with(DOCKER_HUB) {
+        let why = "name the registry, such as \"registry:443/table/till\"; Docker Hub is \"docker.io/table/till\"";
+        return Err(table.wrong(key, &text, why));
+    }
     // A reference without a tag gets the default one.
     let name = text.rsplit('/').next().unwrap_or_default();
     if name.contains([':', '@']) {

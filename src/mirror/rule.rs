@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use crate::core::decide::reason::Reason;
 use crate::core::docker::reference::Digest;
 use crate::core::mirror::manifest_tree::TreeBuilder;
 use crate::core::mirror::memory::RuleMemory;
@@ -121,17 +122,32 @@ impl<T: Transfer> RuleRun<'_, T> {
         let going: BTreeSet<_> = first.iter().map(|(digest, _)| digest).collect();
         let staying = present.values().filter(|digest| !going.contains(digest));
         let needed = self.below(staying.cloned().collect()).await?;
+        let kept = |digest: &Digest| present.values().any(|tagged| tagged == digest);
         for (digest, tags) in deletions(&retention, &needed) {
             let companions = tags.iter().flat_map(|tag| memory.companions(tag)).collect();
-            self.registry.delete(to, &digest).await?;
-            for companion in companion_deletions(&companions, &present) {
-                self.registry.delete(to, &companion).await?;
+            let below = self.below_if_present(&digest).await?;
+            let children = below.into_iter().filter(|it| !needed.contains(it) && !kept(it));
+            let companions = companion_deletions(&companions, &present).into_iter();
+            // The root first, so that no index is left with a hole.
+            let going = [digest].into_iter().chain(companions).chain(children);
+            for digest in going.collect::<Vec<_>>() {
+                self.registry.delete(to, &digest).await?;
             }
             tags.iter().for_each(|tag| memory.deleted(tag));
             report.has_news = true;
             report.deleted.extend(tags);
         }
         Ok(())
+    }
+
+    /// All digests below a manifest that is deleted; none if a part of it is gone already.
+    async fn below_if_present(&self, digest: &Digest) -> Result<BTreeSet<Digest>, CopyError> {
+        let tree = TreeBuilder::new(digest.clone(), &[]);
+        match fetch(self.registry, &self.rule.to, tree).await {
+            Ok(tree) => Ok(tree.below_root()),
+            Err(error) if error.word() == Reason::NotFound.word() => Ok(BTreeSet::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// All digests below the manifests that stay.

@@ -267,7 +267,10 @@ impl<P: MirrorPorts> Mirror<P> {
             scope,
             flow: Flow { rate: rule.rate, ..Flow::default() },
             turns: self.turns.clone(),
-            mount: self.rules().find(is_neighbour).map(|other| other.to.repository.clone()),
+            mount: match rule.from.registry == rule.to.registry {
+                true => Some(rule.from.repository.clone()),
+                false => self.rules().find(is_neighbour).map(|other| other.to.repository.clone()),
+            },
             listener: &*self.listener,
         }
     }

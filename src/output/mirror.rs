@@ -44,8 +44,11 @@ pub fn mirror(document: &MirrorDocument, screen: Screen) -> String {
         }
         push_notes(&mut text, rule, screen);
     }
-    text.push('\n');
-    wrap(&closing(document), "", screen.width).iter().for_each(|line| push_line(&mut text, line));
+    if rows.clone().next().is_some() {
+        let closing = wrap(&closing(document), "", screen.width);
+        text.push('\n');
+        closing.iter().for_each(|line| push_line(&mut text, line));
+    }
     text.push_str(&quotas(&document.quotas, screen));
     text
 }

@@ -231,5 +231,11 @@ async fn a_push_is_copied_at_once_and_counted() {
     let seconds: f64 = success.expect("a value").parse().expect("a number");
     assert!(seconds > 1.7e9, "{seconds}");
     assert!(running.log().contains("copied "), "{}", running.log());
+    // A command does not copy beside it, but asks it.
+    let asked = program.run("mirror --once");
+    let words = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(words.contains("the running agent carries out the rules"), "{words}");
+    let page = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert!(page.ends_with("1 tag: 1 up to date\n"), "{page}");
     assert_eq!(running.terminate(), Some(0));
 }

@@ -198,6 +198,8 @@ async fn old_tags_of_the_mirror_are_deleted_and_nothing_else() {
     assert_eq!(pair.at_target("v1").await, None);
     let tag = fallback_tag(&first.expect("v1"));
     assert_eq!(pair.at_target(&tag).await, None, "its signatures are gone too");
+    let child = Image::new("v1", "linux/arm/v7").digest();
+    assert_eq!(pair.at_target(child.as_str()).await, None, "and the images of its index");
     assert!(pair.at_target("v2").await.is_some() && pair.at_target("v3").await.is_some());
 }
 

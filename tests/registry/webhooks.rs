@@ -401,7 +401,7 @@ async fn a_push_is_mirrored_and_the_agent_then_looks_at_the_copy() {
     command.arg("--config").arg(directory.join("pilotfish.toml"));
     let output = command.args(["mirror", "--once", "--json"]).output().await.expect("it runs");
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(words.contains("the agent carries out the rules"), "{words}");
+    assert!(words.contains("the running agent carries out the rules"), "{words}");
     let done: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(done["rules"][0]["tags"][0]["outcome"], "up_to_date", "{done}");
     assert!(output.status.success());
