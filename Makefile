@@ -32,9 +32,10 @@ on = $(on_$(1))
 # Another updater, for the comparison. It is not part of this program. Installed in its release form, because
 # its size, memory and time are measured as well.
 FRESHDOCK = target/peers/bin/freshdock
+PEERS = $(CURDIR)/target/peers/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build release check test test-image test-arm test-deb test-engines fidelity fuzz demo demo-fleet bench footprint torture test-mqtt test-swarm \
+.PHONY: help build release check test test-image test-arm test-deb test-engines fidelity fuzz demo demo-fleet bench footprint torture test-mqtt test-registries test-swarm \
 	soak dist deb image needs needs-dist clean
 
 help: ## lists the targets
@@ -102,7 +103,7 @@ fuzz: ## fuzzes every parser of outside data for FUZZ_SECONDS each, with Address
 demo: needs build till ## shows a good release, a bad one and the rollback, in two minutes
 	examples/demo/run target/debug/pilotfish target/demo/till
 
-demo-fleet: needs build till ## shows a fleet: a push, a bad release, a stolen certificate and a dead broker
+demo-fleet: needs build till ## shows a fleet: a push that is mirrored, a bad release, a stolen certificate, a dead broker
 	examples/demo-fleet/run target/debug/pilotfish target/demo/till
 
 bench: needs needs-dist $(FRESHDOCK) ## measures the release and compares it with its goals (needs root, twenty minutes)
@@ -124,6 +125,28 @@ soak: ## causes random faults in the model, for PILOTFISH_SEEDS seeds, and more 
 
 test-mqtt: needs ## kills the broker a thousand times under a connected device (four minutes)
 	$(CARGO) test --locked --test mqtt -- --ignored --nocapture
+
+test-registries: needs $(PEERS)/registry $(PEERS)/cosign2 $(PEERS)/cosign3 ## tests the mirror with distribution 2.8 and 3.1 and with cosign (needs Go, ten minutes)
+	$(CARGO) test --locked --test registry -- --ignored --nocapture
+	TEST_REGISTRY=$(PEERS)/registry $(CARGO) test --locked --test registry -- --include-ignored
+
+# Programs in Go that Debian does not have. `go` must be 1.24 or later: https://go.dev/dl
+GO_INSTALL = GOBIN=$(PEERS)/build go install
+$(PEERS)/registry:
+	$(GO_INSTALL) github.com/distribution/distribution/v3/cmd/registry@v3.1.2
+	mv $(PEERS)/build/registry $@
+$(PEERS)/crane:
+	$(GO_INSTALL) github.com/google/go-containerregistry/cmd/crane@v0.22.1
+	mv $(PEERS)/build/crane $@
+$(PEERS)/regctl:
+	$(GO_INSTALL) github.com/regclient/regclient/cmd/regctl@v0.11.7
+	mv $(PEERS)/build/regctl $@
+$(PEERS)/cosign2:
+	$(GO_INSTALL) github.com/sigstore/cosign/v2/cmd/cosign@v2.6.1
+	mv $(PEERS)/build/cosign $@
+$(PEERS)/cosign3:
+	$(GO_INSTALL) github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
+	mv $(PEERS)/build/cosign $@
 
 test-image: needs needs-dist ## tests the image for this machine, started as in the documentation (needs root)
 	scripts/dist $(MACHINE)

@@ -1,22 +1,31 @@
 // The fuzzed parsers: everything that reads data of other programs. Each must end without a
 // panic and without losing what it read; `tests/corpus.rs` reads the corpus with the same functions.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
 use pilotfish::broker;
 use pilotfish::core::docker::manifest::{
-    Document, candidates, parse_configuration, parse_document,
+    DOCKER_INDEX, DOCKER_MANIFEST, Document, OCI_INDEX, OCI_MANIFEST, candidates,
+    parse_configuration, parse_document,
 };
-use pilotfish::core::docker::reference::{Platform, Reference};
+use pilotfish::core::docker::reference::{Digest, Platform, Reference};
 use pilotfish::core::docker::webhook::{self, SenderKind, WebhookContent};
 use pilotfish::core::fleet::message::Incoming;
 use pilotfish::core::fleet::names::FleetName;
 use pilotfish::core::fleet::topic::Topics;
+use pilotfish::core::mirror::companions::{listed_referrers, merged_referrers};
+use pilotfish::core::mirror::manifest_tree::{RawManifest, TreeBuilder};
+use pilotfish::core::mirror::plan::{CopyPlan, CopyStep, plan};
+use pilotfish::core::mirror::rule::{MirrorRule, RepositoryName, TagSelection};
+use pilotfish::core::mirror::tag_expression::TagExpression;
 use pilotfish::registry::fuzzing;
 
 /// Parses data of another program.
 pub type Target = fn(&[u8]);
 
 /// Every target with its name.
-pub const ALL: [(&str, Target); 7] = [
+pub const ALL: [(&str, Target); 8] = [
     ("reference", reference),
     ("challenge", challenge),
     ("manifest", manifest),
@@ -24,6 +33,7 @@ pub const ALL: [(&str, Target); 7] = [
     ("notification", notification),
     ("packet", packet),
     ("message", message),
+    ("image_tree", image_tree),
 ];
 
 /// A parsed reference, printed and parsed again, is the same.
@@ -80,4 +90,60 @@ pub fn message(bytes: &[u8]) {
     let Some(topic) = topics.parse(name) else { return };
     assert_eq!(topics.name(&topic), name);
     drop(Incoming::read(&topic, payload));
+}
+
+/// The manifests of an image to mirror, separated by lines of `---`; the last one is the root. In a
+/// plan the tag is the last, and nothing is written before what it names.
+pub fn image_tree(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (expression, text) = text.split_once('\n').unwrap_or(("", text));
+    let documents: Vec<_> = text.split("\n---\n").map(raw_manifest).collect();
+    let by_digest: BTreeMap<_, _> = documents.iter().map(|raw| (raw.digest.clone(), raw)).collect();
+    let Some(root) = documents.last() else { return };
+    let wanted = Platform { os: "linux".into(), architecture: "arm".into(), variant: "v7".into() };
+    let list = merged_referrers(Some(&documents[0].bytes), root);
+    let listed = listed_referrers(&list.bytes);
+    assert!(listed_referrers(&root.bytes).is_subset(&listed), "a referrer is lost");
+    for platforms in [vec![], vec![wanted]] {
+        let mut tree = TreeBuilder::new(root.digest.clone(), &platforms);
+        while let Some(raw) = tree.next().and_then(|digest| by_digest.get(digest)) {
+            if tree.add((*raw).clone()).is_err() {
+                return;
+            }
+        }
+        let Some(image) = tree.finish() else { return };
+        let repository = |text: &str| text.parse::<Reference>().map(RepositoryName::from);
+        let (Ok(from), Ok(to)) = (repository("a/b"), repository("r:1/a/b")) else { return };
+        let mut rule = MirrorRule::new(from, to);
+        rule.platforms = platforms;
+        rule.immutable = TagExpression::parse(expression).ok().map(TagSelection::Matching);
+        let Ok(plan) = plan(&rule, "v1", &image, &[]) else { return };
+        check_order(&plan);
+    }
+}
+
+fn raw_manifest(text: &str) -> RawManifest {
+    let kind = [OCI_INDEX, DOCKER_INDEX, DOCKER_MANIFEST].into_iter().find(|it| text.contains(it));
+    let bytes = Bytes::copy_from_slice(text.as_bytes());
+    let media_type = kind.unwrap_or(OCI_MANIFEST).to_owned();
+    RawManifest { digest: Digest::of(&bytes), media_type, bytes }
+}
+
+fn check_order(plan: &CopyPlan) {
+    let mut written = BTreeSet::new();
+    for step in &plan.steps {
+        match step {
+            CopyStep::Blob(blob) => drop(written.insert(blob.digest.clone())),
+            CopyStep::Manifest(raw) => {
+                if let Ok(Document::Index(entries)) = parse_document(&raw.bytes) {
+                    let is_there = |digest: &Digest| written.contains(digest);
+                    assert!(entries.iter().all(|entry| is_there(&entry.digest)), "{raw:?}");
+                }
+                written.insert(raw.digest.clone());
+            }
+            CopyStep::Referrers { .. } => {}
+            CopyStep::Tag { manifest, .. } => assert!(written.contains(&manifest.digest)),
+        }
+    }
+    assert!(matches!(plan.steps.last(), Some(CopyStep::Tag { .. })), "the tag is the last");
 }

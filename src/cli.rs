@@ -1,14 +1,24 @@
 //! Layer 3: the command line, as types. What a command does is in `commands`.
 
 mod fleet;
+mod help;
+mod mirror;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use fleet::{FLEET_EXAMPLES, FLEET_HELP};
+use help::{
+    ALLOW_EXAMPLES, ALLOW_HELP, ASSIST_EXAMPLES, ASSIST_HELP, CHECK_EXAMPLES, CHECK_HELP,
+    CONFIG_EXAMPLES, CONFIG_HELP, HEALTHCHECK_EXAMPLES, HEALTHCHECK_HELP, HISTORY_EXAMPLES,
+    HISTORY_HELP, RECOVER_EXAMPLES, RECOVER_HELP, ROLLBACK_EXAMPLES, ROLLBACK_HELP,
+    STATUS_EXAMPLES, STATUS_HELP, UPDATE_EXAMPLES, UPDATE_HELP,
+};
+use mirror::{MIRROR_EXAMPLES, MIRROR_HELP};
 
 pub use fleet::{BrokerOptions, FleetAction, FleetArguments, FleetStopArguments};
+pub use mirror::MirrorArguments;
 
 const ABOUT: &str = "Keeps the containers of this machine up to date, and never loses one";
 
@@ -56,109 +66,6 @@ Example:
   pilotfish bridge --config /etc/pilotfish/bridge.toml
   curl -H \"Authorization: Bearer $TOKEN\" -d '{\"v\":1,\"pushed\":[\"registry:443/shop/till:v1\"]}' \\
     https://bridge:9789/v1/webhook";
-
-const CHECK_HELP: &str = "\
-For every watched container: the running digest, the offered digest, the verdict, and for every \
-`held` or `error` the reason and what to do about it. Writes nothing, pulls nothing.
-
-Verdicts: up_to_date, update, held (not updated on purpose), error (could not be checked).";
-
-const CHECK_EXAMPLES: &str = "\
-Examples:
-  pilotfish check
-  pilotfish check web db --fresh
-  pilotfish check --json | jq -r '.containers[] | select(.verdict == \"held\") | .container'
-
-Exit code 4: one or more containers could not be checked; the others were.";
-
-const UPDATE_HELP: &str = "\
-One round now: checks every watched container, or the named ones, and updates each that has a new \
-image and nothing that forbids it. If a new container is not healthy, the old one replaces it \
-again, and its image is refused.";
-
-const UPDATE_EXAMPLES: &str = "\
-Examples:
-  pilotfish update
-  pilotfish update web --dry-run
-  pilotfish update web --force    now, outside of its window, and even a refused image
-
-Exit code 3: an update was rolled back, the old container runs again.";
-
-const HISTORY_HELP: &str = "\
-Every recorded update, newest first: when, from which digest to which, how it ended and why, how \
-long the service was down, and the last log lines of a failed container.";
-
-const HISTORY_EXAMPLES: &str = "\
-Examples:
-  pilotfish history
-  pilotfish history web --json | jq '.updates[0].reason'";
-
-const ROLLBACK_HELP: &str = "\
-Restores the previous image with the same care as an update: the container is recreated on it and \
-watched; if it is not healthy, the present container stays. Needs no registry. The digest that was \
-running is refused.";
-
-const ROLLBACK_EXAMPLES: &str = "\
-Example:
-  pilotfish rollback web
-
-Exit code 1: there is no previous image, or it was not healthy; the present container stays.";
-
-const ALLOW_HELP: &str = "\
-A failed image is refused: Pilotfish does not start it again by itself. This command forgets the \
-refused digests of a container, so that the next round may try the offered image.";
-
-const ALLOW_EXAMPLES: &str = "\
-Examples:
-  pilotfish allow web
-  pilotfish allow web && pilotfish update web";
-
-const STATUS_HELP: &str = "\
-The state of the running agent: what it watches, its last and its next check, and running \
-updates.";
-
-const STATUS_EXAMPLES: &str = "\
-Examples:
-  pilotfish status
-  pilotfish status --json | jq .next_check
-
-Exit code 1: no agent runs with this state directory.";
-
-const RECOVER_HELP: &str = "\
-Finishes or undoes every update that a kill, a crash or a power cut has interrupted. `run` and \
-`update` do this first, by themselves; use this command for updates that wait for their next try.";
-
-const RECOVER_EXAMPLES: &str = "\
-Example:
-  pilotfish recover";
-
-const CONFIG_HELP: &str = "\
-Every key with its value and its origin: the file, a variable, the command line, or the default. \
-The configuration contains no secrets, so none are shown.";
-
-const CONFIG_EXAMPLES: &str = "\
-Examples:
-  pilotfish config
-  pilotfish config --check /etc/pilotfish/pilotfish.toml
-  docker inspect watchtower | pilotfish config --from-watchtower - > pilotfish.toml
-
-Exit code 2: the configuration is not valid.";
-
-const HEALTHCHECK_HELP: &str = "\
-Asks the agent through its control socket whether it is healthy. Made for a HEALTHCHECK in an \
-image without a shell.";
-
-const HEALTHCHECK_EXAMPLES: &str = "\
-Example, in a Dockerfile:
-  HEALTHCHECK CMD [\"/pilotfish\", \"healthcheck\"]";
-
-const ASSIST_HELP: &str = "\
-The agent starts a container with this command to update its own container, because it cannot stop \
-itself and continue. It updates the agent's container, and waits until the agent removes it.";
-
-const ASSIST_EXAMPLES: &str = "\
-Example:
-  pilotfish assist    the agent runs this itself";
 
 const EVERYWHERE: &str = "Options of every command";
 
@@ -222,6 +129,9 @@ pub enum Command {
     /// Webhooks become messages to a fleet
     #[command(long_about = BRIDGE_HELP, after_help = BRIDGE_EXAMPLES)]
     Bridge,
+    /// Copies images from one registry to another
+    #[command(long_about = MIRROR_HELP, after_help = MIRROR_EXAMPLES)]
+    Mirror(MirrorArguments),
     /// What is new, and what forbids an update
     #[command(long_about = CHECK_HELP, after_help = CHECK_EXAMPLES)]
     Check(CheckArguments),

@@ -47,6 +47,8 @@ pub mod observe;
 pub mod execute;
 // Finishes or undoes every open update.
 pub mod recover;
+// Carries out one rule of the mirror: copies between registries.
+pub mod mirror;
 // The one loop that owns the state: rounds, updates in flight, questions and their answers.
 pub mod agent;
 

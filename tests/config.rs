@@ -12,6 +12,7 @@ use pilotfish::config::{
     SENDER_KEYS, Settings, Sources, ValueOrigin, load,
 };
 use pilotfish::core::docker::webhook::SenderKind;
+use pilotfish::core::mirror::rule::SignatureMode;
 use pilotfish::core::time::schedule::{Jitter, Schedule};
 use pilotfish::core::time::zone::Zone;
 
@@ -346,7 +347,7 @@ fn an_unknown_key_is_reported_with_its_line_and_a_suggestion() {
         // The first wrong key is named first.
         (
             "zzz = 1\naaa = 1\n",
-            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, trust_image_labels, time_zone, schedule, pull, update, health, images, listen, webhook, device, mqtt, fleet, compat, log, registries",
+            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, trust_image_labels, time_zone, schedule, pull, update, health, images, listen, webhook, device, mqtt, fleet, compat, log, mirror, registries",
         ),
     ] {
         assert_eq!(file_error(text), expected);
@@ -777,4 +778,97 @@ fn what_is_wrong_with_a_fleet_is_said_with_its_key() {
         assert!(error.contains(expected), "{text}: {error}");
         assert!(!error.contains("a:b"), "{error}");
     }
+}
+
+const RULE: &str = "[[mirror]]\nfrom = \"table/till\"\nto = \"registry:443/table/till\"\n";
+
+#[test]
+fn rules_of_the_mirror_are_read_with_their_defaults() {
+    let text = format!(
+        "{RULE}{}name = \"web\"\ntags = \"^v\"\nimmutable = [\"v1\"]\nplatforms = [\"linux/arm/v7\"]\n\
+         signatures = \"required\"\nkeep = 3\nschedule = \"@daily\"\non_push = false\nrate = \"2MB/s\"\n",
+        RULE.replace("till", "web")
+    );
+    let settings = Fixture::new().file(&text).settings();
+    let [till, web] = &settings.mirror[..] else { panic!("two rules") };
+    assert_eq!(till.rule.name, "registry:443/table/till");
+    assert_eq!(till.rule.from.to_string(), "docker.io/table/till");
+    assert!(till.rule.tags.contains("latest") && !till.rule.tags.contains("v1"));
+    assert_eq!((till.rule.signatures, till.rule.keep), (SignatureMode::Copy, 0));
+    assert_eq!(
+        (till.schedule.as_ref().map(ToString::to_string), till.on_push),
+        (Some("15m".into()), true)
+    );
+    assert!(web.rule.tags.contains("v2") && !web.rule.tags.contains("latest"));
+    assert!(web.rule.is_immutable("v1") && !web.rule.is_immutable("v2"));
+    assert_eq!((web.rule.signatures, web.rule.keep), (SignatureMode::Require, 3));
+    assert_eq!((web.rule.rate, web.on_push), (Some(2_000_000), false));
+    let rows = values(&settings);
+    assert!(rows.contains(&("mirror.\"web\".schedule", "@daily")), "{rows:?}");
+    assert!(rows.contains(&("mirror.\"registry:443/table/till\".to", "registry:443/table/till")));
+}
+
+#[test]
+fn wrong_rules_of_the_mirror_are_named_with_what_would_be_right() {
+    let named = "`mirror.\"registry:443/table/till\"";
+    for (text, expected) in [
+        (
+            "mirror = 7\n".to_owned(),
+            "line 1: `mirror` is a whole number: write tables that begin with [[mirror]]".to_owned(),
+        ),
+        (
+            "[[mirror]]\nfrom = \"a/b\"\n".to_owned(),
+            "line 1: `mirror.to` cannot be \"\": each rule needs `from` and `to`, like \"docker.io/table/till\"".to_owned(),
+        ),
+        (
+            RULE.replace("table/till\"\nto", "table/till:v1\"\nto"),
+            format!("line 2: {named}.from` cannot be \"table/till:v1\": write the repository without a tag or a digest: the tags are in `tags`"),
+        ),
+        (
+            RULE.replace("\"table/till\"", "\"registry:443/table/till\""),
+            format!("line 3: {named}.to` cannot be \"registry:443/table/till\": a repository cannot be copied to itself"),
+        ),
+        (
+            RULE.replace("registry:443", "registry"),
+            "line 3: `mirror.to` cannot be \"registry/table/till\": name the registry, such as \"registry:443/table/till\"; Docker Hub is \"docker.io/table/till\"".to_owned(),
+        ),
+        (
+            format!("{RULE}{RULE}"),
+            format!("line 4: {named}.name` cannot be \"registry:443/table/till\": another rule has this name: give this one a `name` of its own"),
+        ),
+        (
+            format!("{RULE}tags = [\"^v\"]\n"),
+            format!("line 4: {named}.tags` cannot be \"^v\": a tag has letters, digits, `_`, `.` and `-`; an expression is not in a list"),
+        ),
+        (
+            format!("{RULE}tags = \"v(1|2)\"\n"),
+            format!("line 4: {named}.tags` cannot be \"v(1|2)\": `(` has no meaning here: there are no groups and no counts"),
+        ),
+        (
+            format!("{RULE}schedule = \"\"\non_push = false\n"),
+            format!("line 4: {named}.schedule` cannot be \"\": a rule without a schedule and without on_push would never run"),
+        ),
+        (
+            format!("{RULE}signatures = \"yes\"\n"),
+            format!("line 4: {named}.signatures` cannot be \"yes\": it is true, false or \"required\""),
+        ),
+        (
+            format!("{RULE}keep = -1\n"),
+            format!("line 4: {named}.keep` cannot be \"-1\": write a whole number from 0"),
+        ),
+        (
+            format!("{RULE}rate = \"1kB/s\"\n"),
+            format!("line 4: {named}.rate` cannot be \"1kB/s\": the slowest rate is 10 kB/s"),
+        ),
+        (
+            format!("{RULE}platform = [\"linux/arm64\"]\n"),
+            format!("line 4: there is no key {named}.platform`; did you mean `platforms`?"),
+        ),
+    ] {
+        let error = file_error(&text);
+        assert!(error.starts_with(&format!("pilotfish.toml, {expected}")), "{error}\n{expected}");
+    }
+    let many: String = (0..33).map(|n| RULE.replace("/till", &format!("/t{n}"))).collect();
+    let error = file_error(&many);
+    assert!(error.ends_with("there are at most 32 rules"), "{error}");
 }

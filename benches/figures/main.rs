@@ -2,7 +2,7 @@
 //! differ; `make bench` is for people.
 //!
 //! `figures BINARY [gap] [bad] [parallel] [round] [answers] [check] [registry] [silent] [hostile]
-//! [fleet] [footprint]` measures that binary; without a topic, all of them.
+//! [fleet] [mirror] [footprint]` measures that binary; without a topic, all of them.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
 
@@ -28,6 +28,7 @@ mod scripted;
 mod bad_release;
 mod fleet;
 mod follower;
+mod mirror;
 mod footprint;
 mod fresh_check;
 mod service_gap;
@@ -51,7 +52,7 @@ use crate::table::Table;
 type Measure = fn(&Path, &mut Table);
 
 /// The topics: the name on the command line, and the function.
-const TOPICS: [(&str, Measure); 11] = [
+const TOPICS: [(&str, Measure); 12] = [
     ("gap", service_gap::measure),
     ("bad", bad_release::measure),
     ("parallel", side_by_side::measure),
@@ -62,6 +63,7 @@ const TOPICS: [(&str, Measure); 11] = [
     ("silent", silent_registry::measure),
     ("hostile", hostile_registry::measure),
     ("fleet", fleet::measure),
+    ("mirror", mirror::measure),
     ("footprint", footprint::measure),
 ];
 

@@ -238,6 +238,12 @@ impl<P: Ports> Agent<P> {
         self
     }
 
+    /// The ports that the agent uses, for others that share them.
+    #[must_use]
+    pub fn ports(&self) -> Arc<P> {
+        Arc::clone(&self.context.ports)
+    }
+
     /// Counts one more start of this agent, and returns the number.
     ///
     /// # Errors

@@ -10,21 +10,13 @@ use super::execution::engine_lock::OTHERS_INTERVAL;
 use super::execution::recovery::WATCH_INTERVAL;
 use super::round::{QueuedRound, Reply};
 use super::{Agent, AgentSettings, RoundRequest};
-use crate::core::time::schedule::Schedule;
+use crate::core::time::schedule::{Schedule, WALL_CLOCK_INTERVAL};
 use crate::core::time::timetable::{Due, Timetable};
 use crate::core::update::event::Trigger;
 use crate::engine::{Engine, Listed};
 use crate::host::Host;
 use crate::observe;
 use crate::ports::Ports;
-
-/// The longest sleep while a schedule follows the wall clock: a Pi has no battery-backed clock, so
-/// its time can change at any moment.
-const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(60);
-
-/// The next time of a wall-clock schedule is computed from this far ahead, so that a clock that is
-/// slowed down does not fire it twice.
-const WALL_CLOCK_SLACK: Duration = Duration::from_secs(2);
 
 /// The pause before the agent resumes an update that was left open because the Engine was away. The
 /// recovery then waits for the Engine itself.
@@ -159,13 +151,7 @@ impl<P: Ports> Agent<P> {
     /// The delay until the next round after a round.
     fn delay(&self, schedule: &Schedule) -> Duration {
         let AgentSettings { zone, device, jitter, .. } = &*self.context.settings;
-        match schedule {
-            Schedule::Every(interval) => *interval,
-            Schedule::Cron(_) => {
-                let now = self.context.ports.host().now() + WALL_CLOCK_SLACK;
-                schedule.next_delay(now, zone, *device, *jitter) + WALL_CLOCK_SLACK
-            }
-        }
+        schedule.following_delay(self.context.ports.host().now(), zone, *device, *jitter)
     }
 
     /// The delay by the present wall clock.

@@ -14,12 +14,12 @@ use crate::agent::RunEnd;
 use crate::app::{self, BridgeConnection};
 use crate::broker::{BrokerEvent, BrokerEvents};
 use crate::config::Settings;
-use crate::fleet::{BrokerSink, FleetObserver};
+use crate::fleet::FleetObserver;
 
 /// Serves webhooks until it is stopped. It needs no Engine and keeps nothing on disk. SIGHUP reads
 /// the configuration again.
 pub async fn bridge(setting: CommandContext) -> anyhow::Result<Exit> {
-    let (process, _) = DaemonState::new()?;
+    let (process, _) = DaemonState::new("passing webhooks on")?;
     let process = Arc::new(process);
     let shared = process.clone();
     serve_until_stopped(setting, process, async |settings| serve(settings, &shared).await).await
@@ -36,13 +36,14 @@ async fn serve(settings: &Settings, process: &DaemonState) -> anyhow::Result<Run
     };
     let listener = listen_for_pages(settings).await?;
     let server = listen_for_webhooks(webhook).await?;
-    let BridgeConnection { broker, task, events, topics, name } = app::bridge(settings, mqtt);
+    let connection = app::bridge(settings, mqtt);
+    let sink = connection.sink();
+    let BridgeConnection { task, events, .. } = connection;
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();
     if let Some(listener) = listener {
         tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
-    let sink = BrokerSink { broker, topics, name };
     server.serve(sink, app::hosts(settings), process.metrics(), &tasks, &end);
     tasks.spawn(task.run(end.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the bridge runs");

@@ -13,13 +13,16 @@ use crate::agent::{Agent, AgentHandle, Ask, Events, Heartbeat, RoundListener};
 use crate::api;
 use crate::app::{self, Listeners, RealPorts};
 use crate::core::decide::snapshot::Snapshot;
-use crate::fleet::FleetObserver;
+use crate::fleet::{CopyListener, FleetObserver};
 use crate::metrics::Metrics;
+use crate::mirror::MirrorListener;
 use crate::registry::RegistryObserver;
-use crate::telemetry::LogListener;
+use crate::telemetry::{LogListener, MirrorLog};
 
 /// The state that survives a change of the configuration.
 pub(super) struct DaemonState {
+    /// What it does before its first round, for `systemctl status`.
+    pub(super) idle: &'static str,
     /// Cancelled when the process must end.
     pub(super) stop: CancellationToken,
     metrics: Arc<Metrics>,
@@ -36,14 +39,14 @@ pub(super) struct DaemonState {
 impl DaemonState {
     /// The state of a process that runs until it is told to stop, and the queue of the questions
     /// to its agent.
-    pub(super) fn new() -> anyhow::Result<(Self, mpsc::Receiver<Ask>)> {
+    pub(super) fn new(idle: &'static str) -> anyhow::Result<(Self, mpsc::Receiver<Ask>)> {
         let metrics = Arc::new(Metrics::new().context("cannot set up the metrics")?);
         let events = Events::new(vec![Arc::new(LogListener), metrics.clone()]);
         let (snapshot, heart) = (watch::Sender::new(Arc::default()), Heartbeat::default());
         let (agent, asks) = AgentHandle::new(events.clone(), snapshot.subscribe(), heart.clone());
         let (stop, reload) = (stop_on_signal()?, Notify::new());
         let boot = OnceLock::new();
-        Ok((Self { stop, metrics, events, snapshot, agent, reload, heart, boot }, asks))
+        Ok((Self { idle, stop, metrics, events, snapshot, agent, reload, heart, boot }, asks))
     }
 
     pub(super) fn listeners(&self) -> Listeners {
@@ -69,6 +72,13 @@ impl DaemonState {
     /// Counts what happens on the connection to the broker.
     pub(super) fn fleet_observer(&self) -> Arc<dyn FleetObserver> {
         Arc::new(CountingObserver(self.metrics.clone()))
+    }
+
+    /// Receives what the mirror tells: for the log, the metrics, and the announcer of copies.
+    pub(super) fn mirror_listener(&self, copies: CopyListener) -> Arc<dyn MirrorListener> {
+        let all: Vec<Arc<dyn MirrorListener>> =
+            vec![Arc::new(MirrorLog::default()), self.metrics.clone(), Arc::new(copies)];
+        Arc::new(all)
     }
 
     pub(super) fn metrics(&self) -> Arc<Metrics> {

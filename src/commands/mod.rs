@@ -9,8 +9,11 @@ mod fleet_observation;
 mod healthcheck;
 mod self_update_helper;
 mod check;
+mod copy_progress;
 mod history;
 mod stale_socket;
+mod mirror;
+mod mirror_service;
 mod recover;
 mod rollback;
 mod status;
@@ -119,6 +122,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Run => Box::pin(run::run(setting)).await,
         Command::Bridge => Box::pin(bridge::bridge(setting)).await,
+        Command::Mirror(arguments) => Box::pin(mirror::mirror(setting, arguments)).await,
         Command::Check(arguments) => check::check(&setting, arguments).await,
         Command::Update(arguments) => update::update(&setting, arguments).await,
         Command::Rollback(arguments) => rollback::roll_back(&setting, arguments.name).await,

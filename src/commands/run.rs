@@ -7,20 +7,21 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
+use super::mirror_service::{begin_mirror, on_request};
 use super::servers::{
     listen_for_pages, listen_for_webhooks, serve_control, serve_fleet, serve_pages, serve_webhook,
 };
 use super::stale_socket::{StaleSocket, exit_with_socket};
 use super::{CommandContext, Exit, load, standby, systemd};
 use crate::agent::{Ask, RunEnd};
-use crate::app;
+use crate::app::{self, FleetConnection};
 use crate::config::Settings;
 
 /// Checks on schedule until it is stopped. SIGHUP reads the configuration again: a valid one is
 /// used after the current rounds and updates, an invalid or unusable one is reported and ignored.
 /// Commands that wait run afterwards.
 pub async fn run(setting: CommandContext) -> anyhow::Result<Exit> {
-    let (process, mut queue) = DaemonState::new()?;
+    let (process, mut queue) = DaemonState::new("waiting for the first round")?;
     let process = Arc::new(process);
     let shared = process.clone();
     let serve = async |settings: &Settings| serve(settings, &shared, &mut queue).await;
@@ -39,7 +40,7 @@ pub(super) async fn serve_until_stopped(
     let tasks = TaskTracker::new();
     tasks.spawn(follow_configuration(setting, followed, process.clone()));
     let (snapshot, heart) = (process.snapshot.subscribe(), process.heart.clone());
-    tasks.spawn(systemd::tell(snapshot, heart, process.stop.clone()));
+    tasks.spawn(systemd::tell(process.idle, snapshot, heart, process.stop.clone()));
     let mut proven = None;
     let ended = loop {
         match serve(&settings).await {
@@ -122,12 +123,15 @@ async fn serve(
     if let Some(listener) = listener {
         tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
+    let sink = fleet.as_ref().map(FleetConnection::sink);
+    let mirror = begin_mirror(settings, process, &agent, sink, &tasks, &end);
+    let handle = mirror.as_ref().map(|mirror| mirror.handle());
     if let Some(server) = webhooks {
-        serve_webhook(server, app::hosts(settings), process, &tasks, &end);
+        serve_webhook(server, app::hosts(settings), process, handle.clone(), &tasks, &end);
     }
-    serve_control(settings, process, &tasks, &end);
+    serve_control(settings, process, mirror.map(|it| on_request(it, &tasks, &end)), &tasks, &end);
     if let Some(connection) = fleet {
-        serve_fleet(connection, process, &tasks, &end);
+        serve_fleet(connection, process, handle, &tasks, &end);
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -13,6 +13,7 @@ use crate::config::{Settings, WebhookSettings};
 use crate::control::{self, server};
 use crate::fleet;
 use crate::metrics::Metrics;
+use crate::mirror::MirrorHandle;
 
 /// The webhook listener, its senders and its certificate.
 pub(super) struct WebhookServer {
@@ -35,12 +36,14 @@ pub(super) fn serve_webhook(
     server: WebhookServer,
     hosts: api::AllowedHosts,
     process: &DaemonState,
+    mirror: Option<MirrorHandle>,
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) {
     let (sink, pushes) = webhook::queue();
     server.serve(sink, hosts, process.metrics(), tasks, end);
-    tasks.spawn(webhook::pass_on(pushes, process.agent.clone(), end.clone()));
+    let hearers = webhook::PushHearers { agent: process.agent.clone(), mirror };
+    tasks.spawn(webhook::pass_on(pushes, hearers, end.clone()));
 }
 
 impl WebhookServer {
@@ -88,6 +91,7 @@ pub(super) async fn serve_pages(
 pub(super) fn serve_fleet(
     connection: FleetConnection,
     process: &DaemonState,
+    mirror: Option<MirrorHandle>,
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) {
@@ -96,7 +100,7 @@ pub(super) fn serve_fleet(
     let (session_end, told) = (end.clone(), CancellationToken::new());
     let said = told.clone().drop_guard();
     tasks.spawn(async move {
-        fleet::serve(broker, events, agent, (device, observer), session_end).await;
+        fleet::serve(broker, events, agent, (device, observer, mirror), session_end).await;
         drop(said);
     });
     tasks.spawn(task.run(told));
@@ -106,13 +110,14 @@ pub(super) fn serve_fleet(
 pub(super) fn serve_control(
     settings: &Settings,
     process: &DaemonState,
+    mirror: Option<server::RunRules>,
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) {
     let path = control::socket(&settings.state_dir);
     match server::bind(&path) {
         Ok(listener) => {
-            tasks.spawn(server::serve(listener, process.agent.clone(), end.clone()));
+            tasks.spawn(server::serve(listener, process.agent.clone(), mirror, end.clone()));
         }
         Err(error) => {
             let path = path.display();

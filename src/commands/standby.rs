@@ -54,7 +54,7 @@ pub async fn stand_by(settings: &Settings, process: &DaemonState) -> anyhow::Res
     if let Some(listener) = listener {
         tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
-    serve_control(settings, process, &tasks, &end);
+    serve_control(settings, process, None, &tasks, &end);
     let waited = process.stop.run_until_cancelled(wait(&agent, settings)).await;
     end.cancel();
     tasks.close();

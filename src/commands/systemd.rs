@@ -16,6 +16,7 @@ use crate::core::decide::snapshot::Snapshot;
 /// Reports every change until the agent ends. The watchdog is notified only while the agent is
 /// healthy and its loop turns, at half of the time that systemd allows (`sd_watchdog_enabled(3)`).
 pub async fn tell(
+    idle: &'static str,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
     heart: Heartbeat,
     stop: CancellationToken,
@@ -25,7 +26,7 @@ pub async fn tell(
     let mut fed = Instant::now();
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        send(&[NotifyState::Status(&status(&snapshot))]);
+        send(&[NotifyState::Status(&status(idle, &snapshot))]);
         let next = fed + watchdog.unwrap_or(Duration::MAX / 4).min(Duration::from_secs(86_400));
         tokio::select! {
             () = stop.cancelled() => break,
@@ -47,7 +48,7 @@ fn is_fed(snapshot: &Snapshot, heart: &Heartbeat) -> bool {
 }
 
 /// A line for `systemctl status`.
-fn status(snapshot: &Snapshot) -> String {
+fn status(idle: &str, snapshot: &Snapshot) -> String {
     if let Some(error) = &snapshot.error {
         return format!("the last round could not run: {error}");
     }
@@ -56,7 +57,7 @@ fn status(snapshot: &Snapshot) -> String {
     }
     match snapshot.last_check {
         Some(at) => format!("watching {} containers, last checked {at}", snapshot.reports.len()),
-        None => "waiting for the first round".to_owned(),
+        None => idle.to_owned(),
     }
 }
 

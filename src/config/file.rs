@@ -9,10 +9,12 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::environment::Fragment;
 use crate::config::error::{ConfigError, ValueOrigin};
-use crate::config::keys::{self, Key, REGISTRIES, SENDERS, ValueKind};
-use crate::config::registries::{self, Registries};
+use crate::config::keys::{self, Key, MIRROR, REGISTRIES, SENDERS, ValueKind};
+use crate::config::mirror;
+use crate::config::registries;
+use crate::config::settings::Tables;
 use crate::config::table::{TomlSource, as_table, in_order, wrong_type};
-use crate::config::webhook::{self, Senders};
+use crate::config::webhook;
 
 /// The default path of the file.
 pub const DEFAULT_FILE: &str = "/etc/pilotfish/pilotfish.toml";
@@ -40,8 +42,7 @@ impl Default for ConfigFile {
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) fragments: Vec<Fragment>,
-    pub(super) registries: Registries,
-    pub(super) senders: Senders,
+    pub(super) tables: Tables,
 }
 
 pub(super) fn read(file: &ConfigFile) -> Result<Contents, ConfigError> {
@@ -105,9 +106,11 @@ fn walk(
             contents.fragments.push(Fragment { key, value, origin });
         } else if path == REGISTRIES {
             let hosts = as_table(&path, value.get_ref(), &origin)?;
-            contents.registries = registries::read(source, hosts)?;
+            contents.tables.registries = registries::read(source, hosts)?;
         } else if path == SENDERS {
-            contents.senders = webhook::read_senders(source, value.get_ref(), &origin)?;
+            contents.tables.senders = webhook::read_senders(source, value.get_ref(), &origin)?;
+        } else if path == MIRROR {
+            contents.tables.mirror = mirror::read(source, value.get_ref(), &origin)?;
         } else if keys::is_section(&path) {
             walk(source, &path, as_table(&path, value.get_ref(), &origin)?, contents)?;
         } else {

@@ -18,6 +18,24 @@ pub(super) const SENDERS: &str = "webhook.sender";
 /// The keys of one sender of webhooks.
 pub const SENDER_KEYS: [&str; 5] = ["name", "kind", "secret_file", "references", "build"];
 
+/// The tables of the rules of the mirror. They have no variables.
+pub(super) const MIRROR: &str = "mirror";
+
+/// The keys of one rule of the mirror.
+pub const MIRROR_KEYS: [&str; 11] = [
+    "name",
+    "from",
+    "to",
+    "tags",
+    "immutable",
+    "platforms",
+    "signatures",
+    "keep",
+    "schedule",
+    "on_push",
+    "rate",
+];
+
 /// What a value is in TOML. In a variable and on the command line all of them are text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueKind {
@@ -54,8 +72,8 @@ const fn key(name: &'static str, kind: ValueKind, default: &'static str) -> Key 
     Key { name, kind, default: Some(default) }
 }
 
-/// All keys except those of registries and of senders of webhooks, in the order of the
-/// documentation.
+/// All keys except those of registries, of senders of webhooks and of the mirror's rules, in the
+/// order of the documentation.
 pub const KEYS: [Key; 42] = [
     key("state_dir", ValueKind::Text, "/var/lib/pilotfish"),
     key("docker_host", ValueKind::Text, "unix:///var/run/docker.sock"),
@@ -128,7 +146,8 @@ fn section_of(name: &str) -> Option<&str> {
 fn children(section: &str) -> Vec<&'static str> {
     if section.is_empty() {
         let first_part = |key: Key| key.name.split('.').next().unwrap_or(key.name);
-        let mut names: Vec<_> = KEYS.into_iter().map(first_part).chain([REGISTRIES]).collect();
+        let mut names: Vec<_> =
+            KEYS.into_iter().map(first_part).chain([MIRROR, REGISTRIES]).collect();
         names.dedup();
         return names;
     }

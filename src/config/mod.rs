@@ -17,6 +17,8 @@ mod error;
 mod file;
 mod fleet;
 mod keys;
+mod listed_table;
+mod mirror;
 mod mqtt;
 mod registries;
 mod settings;
@@ -32,7 +34,8 @@ pub use environment::Environment;
 pub use error::{ConfigError, ValueOrigin};
 pub use file::{ConfigFile, DEFAULT_FILE};
 pub use fleet::FleetSettings;
-pub use keys::{KEYS, Key, REGISTRY_KEYS, SENDER_KEYS, ValueKind};
+pub use keys::{KEYS, Key, MIRROR_KEYS, REGISTRY_KEYS, SENDER_KEYS, ValueKind};
+pub use mirror::MirrorSettings;
 pub use mqtt::MqttSettings;
 pub use registries::RegistryHostSettings;
 pub use settings::{LogFormat, LogLevel, Settings};
@@ -41,7 +44,6 @@ pub use webhook::{WebhookSenderSettings, WebhookSettings, WebhookTls};
 use std::path::Path;
 
 use effective::Effective;
-use settings::Tables;
 
 /// All sources of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -60,8 +62,7 @@ pub fn load_text(text: &str, path: &Path) -> Result<Settings, ConfigError> {
     let file = file::parse(text, path)?;
     let mut effective = Effective::defaults();
     effective.overlay(file.fragments)?;
-    let tables = Tables { registries: file.registries, senders: file.senders };
-    Settings::from_effective(&effective, tables, &Environment::default())
+    Settings::from_effective(&effective, file.tables, &Environment::default())
 }
 
 /// Reads the whole configuration.
@@ -74,6 +75,5 @@ pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
     effective.overlay(file.fragments)?;
     effective.overlay(environment::from_variables(&sources.environment)?)?;
     effective.overlay(environment::from_flags(&sources.flags)?)?;
-    let tables = Tables { registries: file.registries, senders: file.senders };
-    Settings::from_effective(&effective, tables, &sources.environment)
+    Settings::from_effective(&effective, file.tables, &sources.environment)
 }

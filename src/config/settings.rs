@@ -12,6 +12,7 @@ use crate::config::effective::{Effective, Explained};
 use crate::config::environment::{DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, Environment};
 use crate::config::error::{ConfigError, ValueOrigin};
 use crate::config::fleet::FleetSettings;
+use crate::config::mirror::{MirrorRules, MirrorSettings};
 use crate::config::mqtt::MqttSettings;
 use crate::config::registries::{Registries, RegistryHostSettings};
 use crate::config::time_zone;
@@ -53,9 +54,11 @@ pub enum LogLevel {
 }
 
 /// The tables that only a file has.
+#[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) registries: Registries,
     pub(super) senders: Senders,
+    pub(super) mirror: MirrorRules,
 }
 
 /// The valid configuration.
@@ -101,6 +104,8 @@ pub struct Settings {
     /// The broker; absent: none.
     pub mqtt: Option<MqttSettings>,
     pub fleet: FleetSettings,
+    /// The rules of the mirror.
+    pub mirror: Vec<MirrorSettings>,
     /// Watchtower's settings, if its labels count.
     pub watchtower: Option<Watchtower>,
     pub log_format: LogFormat,
@@ -123,6 +128,7 @@ impl Settings {
         let mut explained = effective.explain();
         explained.extend(explain_docker(environment));
         explained.extend(tables.senders.explained.iter().cloned());
+        explained.extend(tables.mirror.explained);
         explained.extend(tables.registries.explained);
         let mqtt = MqttSettings::read(effective)?;
         Ok(Self {
@@ -146,6 +152,7 @@ impl Settings {
             device_name: effective.read("device.name", parse_device_name)?,
             fleet: FleetSettings::read(effective, mqtt.is_some())?,
             mqtt,
+            mirror: tables.mirror.rules,
             watchtower: read_watchtower(effective)?,
             log_format: effective.read("log.format", |text| choose(text, LOG_FORMATS))?,
             log_level: effective.read("log.level", |text| choose(text, LOG_LEVELS))?,

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use crate::config::effective::{Effective, Explained};
 use crate::config::error::{ConfigError, ValueOrigin};
 use crate::config::keys::{SENDER_KEYS, SENDERS};
+use crate::config::listed_table::ListedTable;
 use crate::config::settings::parse_listen;
-use crate::config::table::{TomlSource, as_table, in_order, wrong_type};
+use crate::config::table::TomlSource;
 use crate::core::docker::webhook::{AllowedReferences, SenderKind};
 use crate::core::text::did_you_mean;
 
@@ -127,156 +127,97 @@ pub(super) fn read_senders(
     origin: &ValueOrigin,
 ) -> Result<Senders, ConfigError> {
     let expected = "tables that begin with [[webhook.sender]]";
-    let tables = value.as_array().ok_or_else(|| wrong_type(SENDERS, expected, value, origin))?;
     let mut all = Senders::default();
-    for table in tables.iter() {
-        let origin = source.origin(table.span());
-        let entries = as_table(SENDERS, table.get_ref(), &origin)?;
-        let entry = SenderTable::read(source, entries, origin)?;
-        if all.senders.iter().any(|sender| sender.name == entry.name) {
-            return Err(entry.wrong("name", &entry.name, "another sender has this name"));
+    for mut table in ListedTable::read_all(SENDERS, expected, source, value, origin)? {
+        let name = read_name(&table)?;
+        table.set_name(&name);
+        if all.senders.iter().any(|sender| sender.name == name) {
+            return Err(table.wrong("name", &name, "another sender has this name"));
         }
         if all.senders.len() >= SENDERS_MAX {
             let why = format!("there are at most {SENDERS_MAX} senders");
-            return Err(entry.wrong("name", &entry.name, &why));
+            return Err(table.wrong("name", &name, &why));
         }
-        all.senders.push(entry.settings(&mut all.explained)?);
+        all.senders.push(read_sender(&table, &mut all.explained)?);
     }
     Ok(all)
 }
 
-/// One table, with the key `webhook.sender."NAME"` of its values.
-struct SenderTable<'a, 'i> {
-    name: String,
-    origin: ValueOrigin,
-    entries: Vec<(String, ValueOrigin, &'a DeValue<'i>)>,
+fn read_name(table: &ListedTable<'_, '_>) -> Result<String, ConfigError> {
+    let name = table.text("name")?.unwrap_or_default();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(is_word) {
+        let why = "each sender needs a name of letters, digits, `-` and `_`, at most 64 of them";
+        return Err(table.wrong("name", &name, why));
+    }
+    Ok(name)
 }
 
-impl<'a, 'i> SenderTable<'a, 'i> {
-    fn read(
-        source: &TomlSource<'_>,
-        table: &'a DeTable<'i>,
-        origin: ValueOrigin,
-    ) -> Result<Self, ConfigError> {
-        let entry = |(name, value): (&Spanned<_>, &'a Spanned<DeValue<'i>>)| {
-            let name: &toml::de::DeString<'_> = name.get_ref();
-            (name.clone().into_owned(), value.get_ref())
-        };
-        let entries = in_order(table).into_iter().map(|it| {
-            let origin = source.origin(it.0.span());
-            let (name, value) = entry(it);
-            (name, origin, value)
-        });
-        let mut this = Self { name: String::new(), origin, entries: entries.collect() };
-        let name = this.text("name")?.unwrap_or_default();
-        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(is_word) {
-            let why =
-                "each sender needs a name of letters, digits, `-` and `_`, at most 64 of them";
-            return Err(this.wrong("name", &name, why));
-        }
-        this.name = name;
-        Ok(this)
+fn read_sender(
+    table: &ListedTable<'_, '_>,
+    explained: &mut Vec<Explained>,
+) -> Result<WebhookSenderSettings, ConfigError> {
+    table.check_keys(&SENDER_KEYS)?;
+    let kind = read_kind(table)?;
+    let secret_file = table.text("secret_file")?.unwrap_or_default();
+    if secret_file.trim().is_empty() {
+        return Err(table.wrong("secret_file", "", "each sender needs a file with its secret"));
     }
+    let references = read_references(table)?;
+    let allowed = AllowedReferences::parse(references.iter().map(String::as_str))
+        .map_err(|(pattern, why)| table.wrong("references", pattern, &why.to_string()))?;
+    let build = read_build(table, kind)?;
+    let values = [
+        ("name", Some(table.name().to_owned())),
+        ("kind", Some(kind.word().to_owned())),
+        ("secret_file", Some(secret_file.clone())),
+        ("references", Some(references.join(", "))),
+        ("build", build.clone()),
+    ];
+    explained.extend(values.into_iter().filter_map(|(name, value)| table.explain(name, value?)));
+    Ok(WebhookSenderSettings {
+        name: table.name().to_owned(),
+        kind,
+        secret_file: secret_file.into(),
+        references: allowed,
+        build,
+        key: table.key("secret_file"),
+    })
+}
 
-    fn settings(
-        self,
-        explained: &mut Vec<Explained>,
-    ) -> Result<WebhookSenderSettings, ConfigError> {
-        for (name, origin, _) in &self.entries {
-            if !SENDER_KEYS.contains(&name.as_str()) {
-                let hint = did_you_mean(name, SENDER_KEYS);
-                let (key, origin) = (self.key(name), origin.clone());
-                return Err(ConfigError::UnknownKey { key, origin, hint });
-            }
-        }
-        let kind = self.kind()?;
-        let secret_file = self.text("secret_file")?.unwrap_or_default();
-        if secret_file.trim().is_empty() {
-            return Err(self.wrong("secret_file", "", "each sender needs a file with its secret"));
-        }
-        let references = self.references()?;
-        let allowed = AllowedReferences::parse(references.iter().map(String::as_str))
-            .map_err(|(pattern, why)| self.wrong("references", pattern, &why.to_string()))?;
-        let build = self.text("build")?.filter(|build| !build.is_empty());
-        if let Some(build) = build.as_deref().filter(|_| !kind.reports_builds()) {
-            let why = "only circleci, bitbucket, gitlab and auto report builds";
-            return Err(self.wrong("build", build, why));
-        }
-        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        let is_wrong = |build: &&str| build.len() > NAME_BYTES_MAX || !build.chars().all(is_word);
-        if let Some(build) = build.as_deref().filter(is_wrong) {
-            let why = "use letters, digits, `-`, `_` and `.`, at most 64 of them";
-            return Err(self.wrong("build", build, why));
-        }
-        let values = [
-            ("name", Some(self.name.clone())),
-            ("kind", Some(kind.word().to_owned())),
-            ("secret_file", Some(secret_file.clone())),
-            ("references", Some(references.join(", "))),
-            ("build", build.clone()),
-        ];
-        for (name, value) in values {
-            if let (Some(value), Some((_, origin, _))) = (value, self.entry(name)) {
-                explained.push(Explained { key: self.key(name), value, origin: origin.clone() });
-            }
-        }
-        let key = self.key("secret_file");
-        let secret_file = secret_file.into();
-        Ok(WebhookSenderSettings {
-            name: self.name,
-            kind,
-            secret_file,
-            references: allowed,
-            build,
-            key,
-        })
-    }
+fn read_kind(table: &ListedTable<'_, '_>) -> Result<SenderKind, ConfigError> {
+    let Some(word) = table.text("kind")? else { return Ok(SenderKind::Auto) };
+    SenderKind::ALL.into_iter().find(|kind| kind.word() == word).ok_or_else(|| {
+        let words = SenderKind::ALL.map(SenderKind::word);
+        let hint = did_you_mean(&word, words);
+        table.wrong("kind", &word, &format!("it is one of {}{hint}", words.join(", ")))
+    })
+}
 
-    fn kind(&self) -> Result<SenderKind, ConfigError> {
-        let Some(word) = self.text("kind")? else { return Ok(SenderKind::Auto) };
-        SenderKind::ALL.into_iter().find(|kind| kind.word() == word).ok_or_else(|| {
-            let words = SenderKind::ALL.map(SenderKind::word);
-            let hint = did_you_mean(&word, words);
-            self.wrong("kind", &word, &format!("it is one of {}{hint}", words.join(", ")))
-        })
+fn read_references(table: &ListedTable<'_, '_>) -> Result<Vec<String>, ConfigError> {
+    let expected = "a list of texts, like [\"ghcr.io/shop/*\"]";
+    let texts = table.texts("references", expected)?;
+    if texts.as_ref().is_some_and(Vec::is_empty) {
+        return Err(table.wrong("references", "[]", "leave the key out to allow all of them"));
     }
+    Ok(texts.unwrap_or_default())
+}
 
-    fn references(&self) -> Result<Vec<String>, ConfigError> {
-        let Some((_, origin, value)) = self.entry("references") else { return Ok(Vec::new()) };
-        let expected = "a list of texts, like [\"ghcr.io/shop/*\"]";
-        let wrong = || wrong_type(&self.key("references"), expected, value, origin);
-        let items = value.as_array().ok_or_else(wrong)?;
-        let text = |item: &Spanned<DeValue<'_>>| item.get_ref().as_str().map(str::to_owned);
-        let texts: Vec<String> = items.iter().map(text).collect::<Option<_>>().ok_or_else(wrong)?;
-        if texts.is_empty() {
-            return Err(self.wrong("references", "[]", "leave the key out to allow all of them"));
-        }
-        Ok(texts)
+fn read_build(
+    table: &ListedTable<'_, '_>,
+    kind: SenderKind,
+) -> Result<Option<String>, ConfigError> {
+    let Some(build) = table.text("build")?.filter(|build| !build.is_empty()) else {
+        return Ok(None);
+    };
+    if !kind.reports_builds() {
+        let why = "only circleci, bitbucket, gitlab and auto report builds";
+        return Err(table.wrong("build", &build, why));
     }
-
-    fn text(&self, name: &str) -> Result<Option<String>, ConfigError> {
-        let Some((_, origin, value)) = self.entry(name) else { return Ok(None) };
-        let expected = "a text in quotation marks";
-        let text = value.as_str();
-        text.map(|text| Some(text.to_owned()))
-            .ok_or_else(|| wrong_type(&self.key(name), expected, value, origin))
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if build.len() > NAME_BYTES_MAX || !build.chars().all(is_word) {
+        let why = "use letters, digits, `-`, `_` and `.`, at most 64 of them";
+        return Err(table.wrong("build", &build, why));
     }
-
-    fn entry(&self, name: &str) -> Option<&(String, ValueOrigin, &'a DeValue<'i>)> {
-        self.entries.iter().find(|(other, _, _)| other == name)
-    }
-
-    fn key(&self, name: &str) -> String {
-        if self.name.is_empty() {
-            return format!("{SENDERS}.{name}");
-        }
-        format!("{SENDERS}.\"{}\".{name}", self.name)
-    }
-
-    fn wrong(&self, name: &str, value: &str, why: &str) -> ConfigError {
-        let origin = self.entry(name).map_or_else(|| self.origin.clone(), |it| it.1.clone());
-        let (value, why) = (value.to_owned(), why.to_owned());
-        ConfigError::BadValue { key: self.key(name), origin, value, why }
-    }
+    Ok(Some(build))
 }

@@ -1,5 +1,6 @@
 //! The client end of the control socket.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::net::UnixStream;
 
 use super::{RemoteQuestion, socket};
 use crate::core::subject::Subject;
-use crate::documents::{AnswerLine, EventRow, StatusDocument};
+use crate::documents::{AnswerLine, EventRow, MirrorDocument, StatusDocument};
 
 /// How long the agent may take for an answer without waiting.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,6 +89,25 @@ impl Control {
         let request = self.client.get("http://agent/v1/status").timeout(ANSWER_TIMEOUT);
         let garbled = |error: reqwest::Error| ControlError::Garbled(error.to_string());
         request.send().await.map_err(garbled)?.json().await.map_err(garbled)
+    }
+
+    /// Has the rules of the mirror with these names carried out now. Dropping this future detaches:
+    /// the agent continues.
+    ///
+    /// # Errors
+    /// The agent has no such rule, or ended first.
+    pub async fn mirror(&self, rules: &BTreeSet<String>) -> Result<MirrorDocument, ControlError> {
+        let request = self.client.post("http://agent/v1/mirror").json(rules);
+        let response = request.send().await.map_err(|_| ControlError::Ended)?;
+        if response.status().is_success() {
+            return response.json().await.map_err(|_| ControlError::Unclear);
+        }
+        let status = response.status();
+        let words = response.text().await.unwrap_or_default();
+        Err(ControlError::Failed(match words.trim() {
+            "" => format!("the agent answered {status}: it may be an older version"),
+            words => words.to_owned(),
+        }))
     }
 
     /// Checks that the agent is healthy.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -11,6 +12,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::future::BoxFuture;
 use futures_util::stream;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +25,7 @@ use crate::agent::{
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::subject::Subject;
 use crate::core::update::event::Asker;
-use crate::documents::{AnswerLine, EventRow, Request, StatusDocument};
+use crate::documents::{AnswerLine, EventRow, MirrorDocument, Request, StatusDocument};
 
 /// Creates the socket. The lock of the state directory is held, so an existing socket was left
 /// behind by an agent that was killed.
@@ -40,13 +42,26 @@ pub fn bind(path: &Path) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Carries out the rules of the mirror with these names now; `None` if there is none with one of
+/// them. Nothing comes of it if the agent ends.
+pub type RunRules = Arc<dyn Fn(BTreeSet<String>) -> Option<RunningRules> + Send + Sync>;
+
+/// A run of rules.
+pub type RunningRules = BoxFuture<'static, Option<MirrorDocument>>;
+
 /// Serves until `stop`.
-pub async fn serve(listener: UnixListener, agent: AgentHandle, stop: CancellationToken) {
+pub async fn serve(
+    listener: UnixListener,
+    agent: AgentHandle,
+    mirror: Option<RunRules>,
+    stop: CancellationToken,
+) {
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/healthz", get(healthz))
         .route("/v1/ask", post(ask))
-        .with_state(agent);
+        .with_state(agent)
+        .merge(Router::new().route("/v1/mirror", post(run_rules)).with_state(mirror));
     // When the agent ends, a client that waits for an answer sees the connection close.
     tokio::select! {
         () = stop.cancelled() => {}
@@ -64,6 +79,23 @@ async fn healthz(State(agent): State<AgentHandle>) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, unhealthy_reason).into_response()
         }
         None => "ok".into_response(),
+    }
+}
+
+async fn run_rules(
+    State(mirror): State<Option<RunRules>>,
+    Json(names): Json<BTreeSet<String>>,
+) -> Response {
+    match mirror.and_then(|mirror| mirror(names)) {
+        Some(running) => match running.await {
+            Some(document) => Json(document).into_response(),
+            None => (StatusCode::SERVICE_UNAVAILABLE, "the agent ends").into_response(),
+        },
+        None => {
+            let why = "the agent has no such rule: it reads its configuration at its start and at \
+                       SIGHUP";
+            (StatusCode::NOT_FOUND, why).into_response()
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub mod policy;
 pub mod time;
 // Many devices and a broker: messages, and the rules of a staged rollout.
 pub mod fleet;
+// The mirror: what is copied between registries, in which order, and what is refused.
+pub mod mirror;
 // Docker's and OCI's data.
 pub mod docker;
 // Allowed modes of a file with a secret.

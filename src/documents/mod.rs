@@ -14,6 +14,7 @@ mod event;
 mod fleet;
 mod fleet_overview;
 mod history;
+mod mirror;
 mod plan;
 mod quota;
 mod request;
@@ -30,6 +31,7 @@ pub use fleet_overview::{
     FleetContainerRow, FleetDeviceRow, FleetDocument, FleetRolloutRow, FleetStopRow,
 };
 pub use history::{HistoryDocument, UpdateRow};
+pub use mirror::{MirrorDocument, MirrorFailure, MirrorOutcome, MirrorRuleRow, MirrorTagRow};
 pub use plan::PlanRow;
 pub use quota::QuotaRow;
 pub use request::{Request, RoundQuery};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::{SinkError, WebhookNews, WebhookSink};
-use crate::broker::{Broker, NotTaken, Publication, ReasonCode};
+use crate::broker::{Broker, NotTaken, Publication, ReasonCode, Receipt};
+use crate::core::docker::reference::Reference;
 use crate::core::docker::webhook::{Build, Push};
 use crate::core::fleet::message::announcement::Announcement;
 use crate::core::fleet::message::build::BuildResult;
@@ -73,6 +74,35 @@ impl<B: Broker> BrokerSink<B> {
         Some((key, Announcement { reference, digest: push.digest.clone(), by }))
     }
 
+    /// The announcement of an image that the mirror copied.
+    pub(super) fn announcement_of_copy(
+        &self,
+        rule: &str,
+        copied: Reference,
+    ) -> Option<(ReferenceKey, Announcement)> {
+        let (digest, reference) = (copied.digest.clone(), Reference { digest: None, ..copied });
+        let by = Some(format!("{} (mirror {rule})", self.name));
+        Some((ReferenceKey::of(&reference)?, Announcement { reference, digest, by }))
+    }
+
+    /// Publishes an announcement; `None` if its reference has no tag.
+    pub(super) fn announce(&self, announcement: &Announcement) -> Option<Receipt> {
+        let key = ReferenceKey::of(&announcement.reference)?;
+        let publication = self.retained(&Topic::Announce(key), announcement.encode()?);
+        Some(self.broker.publish(publication))
+    }
+
+    /// Why the broker did not take an announcement, and what to do about it.
+    pub(super) fn in_words(&self, why: NotTaken) -> String {
+        match why {
+            NotTaken::Refused(ReasonCode::NOT_AUTHORIZED) => format!(
+                "{why}: its ACL must let {} write announce/# of the fleet, and a bridge build/# too",
+                self.name
+            ),
+            why => why.to_string(),
+        }
+    }
+
     fn result(&self, build: Build) -> Result<Publication, SinkError> {
         let name = build.name.parse().map_err(|error| {
             SinkError::Unwanted(format!("the build of this sender cannot be a topic: {error}"))
@@ -87,13 +117,7 @@ impl<B: Broker> BrokerSink<B> {
     }
 
     fn busy(&self, sender: &str, why: NotTaken) -> SinkError {
-        let mut words = why.to_string();
-        if why == NotTaken::Refused(ReasonCode::NOT_AUTHORIZED) {
-            words = format!(
-                "{words}: its ACL must let {} write announce/# and build/# of the fleet",
-                self.name
-            );
-        }
+        let words = self.in_words(why);
         tracing::warn!(sender, "a webhook is not passed on: {words}");
         SinkError::Busy { why: words, retry_after: RETRY_AFTER }
     }

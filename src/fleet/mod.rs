@@ -33,10 +33,13 @@ mod session;
 
 // Webhooks become messages.
 mod bridge;
+// What the mirror copied becomes announcements.
+mod copies;
 
 use crate::broker::ReasonCode;
 
 pub use bridge::BrokerSink;
+pub use copies::{Copies, CopyListener, announce_copies, copies};
 pub use device::FleetDevice;
 pub use session::serve;
 

@@ -17,13 +17,14 @@ use super::sequence::Sequence;
 use super::told::ToldState;
 use crate::agent::{AgentHandle, CheckPushed, EventFilter, FleetNews, FleetStep};
 use crate::broker::{Broker, BrokerEvent, BrokerEvents, Message, ReasonCode, RefusedAct};
-use crate::core::fleet::message::MessageError;
 use crate::core::fleet::message::command::FleetCommand;
 use crate::core::fleet::message::reply::CommandReply;
+use crate::core::fleet::message::{Incoming, MessageError};
 use crate::core::fleet::state::IgnoredMessage;
 use crate::core::fleet::topic::Topic;
 use crate::core::update::event::{Asker, Event, NumberedEvent};
 use crate::documents::EventMessage;
+use crate::mirror::MirrorHandle;
 
 /// How long the broker keeps an event for a subscriber that is away.
 const EVENT_EXPIRY_TIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -44,11 +45,12 @@ pub async fn serve(
     broker: impl Broker,
     mut events: BrokerEvents,
     agent: AgentHandle,
-    (device, observer): (FleetDevice, Arc<dyn FleetObserver>),
+    (device, observer, mirror): (FleetDevice, Arc<dyn FleetObserver>, Option<MirrorHandle>),
     end: CancellationToken,
 ) {
     observer.connected(false);
     let mut session = FleetSession::new(broker, agent.clone(), device, observer);
+    session.mirror = mirror;
     let mut snapshot = agent.changes();
     let mut happened = agent.subscribe(EventFilter::ALL, Some(0));
     loop {
@@ -102,6 +104,8 @@ struct FleetSession<B> {
     agent: AgentHandle,
     device: FleetDevice,
     observer: Arc<dyn FleetObserver>,
+    /// The rules of the mirror beside the agent.
+    mirror: Option<MirrorHandle>,
     state: ToldState,
     looks: DueLooks,
     /// The question about the last news of the broker.
@@ -134,6 +138,7 @@ impl<B: Broker> FleetSession<B> {
             agent,
             device,
             observer,
+            mirror: None,
             tasks: JoinSet::new(),
         }
     }
@@ -209,6 +214,11 @@ impl<B: Broker> FleetSession<B> {
             Some(read) => {
                 if read == Topic::Stop {
                     self.stop_awaited = None;
+                }
+                if let Some(mirror) = &self.mirror
+                    && let Ok(Incoming::Announcement(it)) = Incoming::read(&read, &payload)
+                {
+                    mirror.pushed(&[it.push()]);
                 }
                 self.ask(FleetNews::Message { topic, payload, is_retained });
             }

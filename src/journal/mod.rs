@@ -11,6 +11,7 @@ mod fleet;
 mod starts;
 mod history;
 mod lock;
+mod mirror;
 mod modes;
 mod service_journal;
 mod update_journal;
@@ -98,8 +99,15 @@ pub struct StateDirectory<D> {
 }
 
 /// The files that are replaced as a whole.
-const REPLACED_FILES: [&str; 6] =
-    ["layout", "memory.json", "history.jsonl", "handover.json", "fleet.json", "starts"];
+const REPLACED_FILES: [&str; 7] = [
+    "layout",
+    "memory.json",
+    "history.jsonl",
+    "handover.json",
+    "fleet.json",
+    "mirror.json",
+    "starts",
+];
 
 impl StateDirectory<RealDisk> {
     /// Opens the state directory: creates it if it is missing, locks it, and removes other users'

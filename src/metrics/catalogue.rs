@@ -98,4 +98,12 @@ catalogue! {
         "The place of this device, from 1, in the staged rollout that the container waits in.";
     FLEET_STOPPED: Gauge "pilotfish_fleet_stopped_seconds" []
         "For how many seconds an operator has stopped the fleet; absent while nothing is stopped.";
+    MIRROR_BYTES: Counter "pilotfish_mirror_bytes_total" ["rule"]
+        "Bytes of blobs that the source of a mirror rule sent; absent without rules.";
+    MIRROR_COPIED: Counter "pilotfish_mirror_copied_total" ["rule", "outcome"]
+        "Tags of a mirror rule that were copied, that got documents such as signatures, or that failed.";
+    MIRROR_LAG: Gauge "pilotfish_mirror_lag_seconds" ["rule"]
+        "For how long the target of a mirror rule is known to be behind its source, in seconds; 0 if it is not.";
+    MIRROR_LAST_SUCCESS: Gauge "pilotfish_mirror_last_success_timestamp_seconds" ["rule"]
+        "When the last run of a mirror rule ended in which nothing failed, in seconds since 1970; 0 before the first one.";
 }

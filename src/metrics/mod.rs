@@ -4,6 +4,7 @@
 //! snapshot at every scrape. There are no globals: code that counts gets these [`Metrics`].
 
 pub mod catalogue;
+mod mirror;
 mod mqtt;
 mod present;
 
@@ -18,10 +19,13 @@ use prometheus::{
 };
 
 use crate::core::decide::snapshot::Snapshot;
+use crate::core::mirror::rule::MirrorRule;
 use crate::core::update::event::{Event, EventSink, NumberedEvent};
 use crate::core::update::history::{Outcome, Record};
 use crate::metrics::catalogue::Description;
+use crate::metrics::mirror::MirrorMetrics;
 use crate::metrics::mqtt::MqttMetrics;
+use crate::mirror::{MirrorEvent, MirrorListener};
 
 /// Upper bounds for the length of a round, in seconds: one container on the local network takes
 /// tens of milliseconds, a registry that times out takes minutes.
@@ -53,6 +57,7 @@ pub struct Metrics {
     rate_limit_remaining: GaugeVec,
     pulled_bytes: IntCounterVec,
     mqtt: MqttMetrics,
+    mirror: MirrorMetrics,
     webhooks: IntCounterVec,
     /// The registries that have series.
     registries: Mutex<BTreeSet<String>>,
@@ -74,6 +79,7 @@ impl Metrics {
             rate_limit_remaining: gauge(&catalogue::RATE_LIMIT_REMAINING)?,
             pulled_bytes: counter(&catalogue::PULLED_BYTES)?,
             mqtt: MqttMetrics::new()?,
+            mirror: MirrorMetrics::new()?,
             webhooks: counter(&catalogue::WEBHOOKS)?,
             registries: Mutex::default(),
         };
@@ -126,6 +132,11 @@ impl Metrics {
         self.mqtt.refused(reason);
     }
 
+    /// Shows the metrics of these rules of the mirror, and of no others.
+    pub fn follow_mirror<'a>(&self, rules: impl Iterator<Item = &'a MirrorRule>) {
+        self.mirror.follow(&self.registry, rules);
+    }
+
     /// Counts a webhook. The senders are those of the configuration, so there are few series.
     pub fn webhook(&self, sender: &str, outcome: &str) {
         self.webhooks.with_label_values(&[sender, outcome]).inc();
@@ -150,6 +161,7 @@ impl Metrics {
         let updates = |container: &str, outcome: Outcome| {
             self.updates.with_label_values(&[container, outcome.word()]).get()
         };
+        self.mirror.measure_lag();
         let mut families = self.registry.gather();
         families.extend(present::families(snapshot, now, updates));
         families.sort_by(|one, other| one.name().cmp(other.name()));
@@ -169,6 +181,12 @@ impl Metrics {
         if let Some(gap) = gap {
             self.service_gap.observe(gap);
         }
+    }
+}
+
+impl MirrorListener for Metrics {
+    fn event(&self, rule: &MirrorRule, event: &MirrorEvent<'_>) {
+        self.mirror.event(rule, event);
     }
 }
 

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use crate::core::text::harmless_json;
-use crate::documents::{CheckDocument, FleetDocument, HistoryDocument, StatusDocument};
+use crate::documents::{
+    CheckDocument, FleetDocument, HistoryDocument, MirrorDocument, StatusDocument,
+};
 
 /// The document of `check --json` and `update --dry-run --json`.
 ///
@@ -35,6 +37,14 @@ pub fn status_json(status: &StatusDocument) -> serde_json::Result<String> {
 /// Never in practice: nothing in the document is beyond JSON.
 pub fn fleet_json(fleet: &FleetDocument) -> serde_json::Result<String> {
     pretty(fleet)
+}
+
+/// The document of `mirror --once --json` and `mirror --dry-run --json`.
+///
+/// # Errors
+/// Never in practice: nothing in the document is beyond JSON.
+pub fn mirror_json(mirror: &MirrorDocument) -> serde_json::Result<String> {
+    pretty(mirror)
 }
 
 fn pretty(document: &impl Serialize) -> serde_json::Result<String> {

@@ -4,27 +4,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reqwest::StatusCode;
-
 use crate::core::decide::offer::{LookupError, Offer};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::reason::Reason;
 use crate::core::docker::credentials::Credentials;
 use crate::core::docker::engine_registries::EngineRegistries;
-use crate::core::docker::manifest::parse_document;
 use crate::core::docker::reference::{DOCKER_HUB, Digest, Platform, Reference};
-use crate::registry::credentials::CredentialFinder;
-use crate::registry::endpoint::RegistryEndpoint;
-use crate::registry::error::Failure;
-use crate::registry::http::HttpResponse;
-use crate::registry::resolution::{Resolution, check_content_type, has_manifest_type};
-use crate::registry::session::{RegistryQuery, Session};
-use crate::registry::settings::{HostSettings, Limits, RegistrySettings, SettingsError};
-use crate::registry::transport::Transport;
+use crate::registry::lookup::digest::{Missing, head};
+use crate::registry::lookup::resolution::Resolution;
+use crate::registry::protocol::credentials::CredentialFinder;
+use crate::registry::protocol::endpoint::RegistryEndpoint;
+use crate::registry::protocol::session::Session;
+use crate::registry::protocol::settings::{HostSettings, Limits, RegistrySettings, SettingsError};
+use crate::registry::protocol::transport::Transport;
 use crate::registry::{Registry, RegistryObserver};
-
-/// Header with the digest of the answer's content.
-const CONTENT_DIGEST: &str = "docker-content-digest";
 
 /// Most hosts with a remembered session. No Pi asks that many.
 const SESSIONS_MAX: usize = 200;
@@ -104,8 +97,13 @@ impl HttpRegistry {
             mirrors.extend(more);
         }
         let mirrors = mirrors.into_iter().map(|mirror| self.session(mirror)).collect();
+        (mirrors, self.own_session(registry))
+    }
+
+    /// The session with the registry itself.
+    pub(in crate::registry) fn own_session(&self, registry: &str) -> Arc<Session> {
         let plain_http = self.transport.hosts.may_speak_plain(registry);
-        (mirrors, self.session(RegistryEndpoint::of_registry(registry, plain_http)))
+        self.session(RegistryEndpoint::of_registry(registry, plain_http))
     }
 
     fn session(&self, endpoint: RegistryEndpoint) -> Arc<Session> {
@@ -184,68 +182,6 @@ impl Registry for HttpRegistry {
     fn remember_tls(&self, hosts: &[String]) {
         self.transport.hosts.remember_tls(hosts);
     }
-}
-
-/// What a 404 to a `HEAD` means.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    /// Possibly only a `GET` works.
-    AskAgain,
-    /// A mirror does not have the image.
-    IsClear,
-}
-
-async fn head(
-    session: &Session,
-    reference: &Reference,
-    missing: Missing,
-) -> Result<Digest, LookupError> {
-    let tagged = RegistryQuery::tagged(reference);
-    if let Some(held) = session.held_get(&tagged) {
-        return Err(held);
-    }
-    let ask = RegistryQuery::head(reference);
-    let read = |answer: HttpResponse| {
-        let is_clear = answer.status == StatusCode::NOT_FOUND && missing == Missing::IsClear;
-        if is_clear || means_to_wait(answer.status) {
-            return session.accept(&ask, answer).map(|_| None);
-        }
-        Ok(named_digest(&answer))
-    };
-    if let Some(digest) = session.ask(&ask, read).await? {
-        return Ok(digest);
-    }
-    session.ask(&tagged, |answer| own_digest(session, &tagged, answer)).await
-}
-
-/// The digest in the answer to a `HEAD`. `None` if the answer has none, or if this host does not
-/// answer a `HEAD` properly: then a `GET` is sent, which is all that the Engine uses. Some
-/// registries and proxies answer 400, 403, 404, 405 or a web page only to a `HEAD`. On Docker Hub a
-/// `GET` counts as a pull only if it succeeds, and there a `HEAD` succeeds first.
-fn named_digest(answer: &HttpResponse) -> Option<Digest> {
-    let is_good = answer.status == StatusCode::OK && has_manifest_type(answer);
-    let named = answer.headers.get(CONTENT_DIGEST).filter(|_| is_good)?;
-    named.to_str().ok()?.parse().ok()
-}
-
-/// Whether the registry is overloaded or wants a login: then no second request is sent.
-const fn means_to_wait(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 401 | 429 | 502..=504)
-}
-
-/// The digest of the body of a `GET`, if it is a manifest.
-fn own_digest(
-    session: &Session,
-    ask: &RegistryQuery,
-    answer: HttpResponse,
-) -> Result<Digest, Failure> {
-    let answer = session.accept(ask, answer)?;
-    check_content_type(session, ask, &answer)?;
-    let host = &session.endpoint.host;
-    parse_document(&answer.body).map_err(|error| {
-        Failure::nonsense(format!("the answer of {host} for {} is unusable: {error}", ask.what))
-    })?;
-    Ok(Digest::of(&answer.body))
 }
 
 fn check_login(registry: &str, host: &HostSettings) -> Result<(), SettingsError> {

@@ -3,8 +3,8 @@
 
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 
-use super::challenge::choose;
-use super::docker_config::DockerConfig;
+use crate::registry::protocol::challenge::choose;
+use crate::registry::protocol::docker_config::DockerConfig;
 
 /// Reads `WWW-Authenticate`, one header for each line.
 pub fn challenge(bytes: &[u8]) {

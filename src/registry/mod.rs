@@ -1,61 +1,27 @@
 //! The port to registries: the digest behind a tag, the image behind a digest, and logins.
 //!
 //! ```text
-//! client                  HttpRegistry: the mirrors of a registry, then itself   <- start here
-//!   resolution              from a digest down to the image for one platform
-//!   session                 one host: its pauses, its queue, its login
-//!     backoff                 how long a host is paused after which failure
-//!     challenge               what a 401 asks for
-//!     token                   bearer tokens, until they expire
-//!   transport               one exchange: with or without TLS, redirects
-//!     hosts                   what is known and allowed of each host
-//!     http                    one request and its answer, within their limits, counted
-//!     plain_heads             connections that need little memory, for `HEAD` without TLS
-//!     tls                     certificates on disk; one HTTP client per trust set
-//!     verifier                which certificate of a server is valid
-//!       certificate_signature   whether an authority signed a certificate that is an authority
-//!     dns                     names that a registry redirects to
-//!     proxy                   the environment's proxies, or the Engine's
-//!     rate_limit              what registries say of their quotas
-//!     error                   all failures, each with one reason
-//!     retry_after             how long a registry asks the agent to wait
-//!   credentials             logins: Pilotfish's settings, docker's configuration, helpers
+//! client       HttpRegistry: the mirrors of a registry, then itself   <- start here
+//! lookup/      what a check asks for: the digest behind a tag, the image behind a digest
+//! transfer/    what the mirror asks for: manifests, blobs as streams, uploads
+//! protocol/    one host: logins, TLS, redirects, limits, pauses
 //! ```
 //!
 //! This module decides nothing about a container, and nothing here is a reason to pull: a failure
 //! becomes a [`LookupError`] with one reason and one sentence.
 
-mod backoff;
-mod challenge;
 mod client;
-mod credentials;
-mod docker_config;
-mod endpoint;
-mod error;
 #[doc(hidden)]
 pub mod fuzzing;
-mod credential_helper;
-mod hosts;
-mod certificate_signature;
-mod proxy;
-mod rate_limit;
-mod resolution;
-mod dns;
-mod retry_after;
-mod session;
-mod settings;
-mod token;
-mod transport;
-mod tls;
-mod plain_heads;
-mod verifier;
-mod http;
+mod lookup;
+mod protocol;
+pub mod transfer;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 
 pub use client::HttpRegistry;
-pub use settings::{HostSettings, Limits, RegistrySettings, SettingsError};
+pub use protocol::settings::{HostSettings, Limits, RegistrySettings, SettingsError};
 
 use crate::core::decide::offer::{LookupError, Offer};
 use crate::core::decide::quota::Quota;

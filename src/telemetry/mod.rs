@@ -6,6 +6,7 @@
 
 mod sanitize;
 mod log_listener;
+mod mirror_log;
 
 use std::io::IsTerminal;
 
@@ -18,6 +19,7 @@ use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt;
 
 pub use log_listener::LogListener;
+pub use mirror_log::MirrorLog;
 use sanitize::Harmless;
 
 /// How the log is written.

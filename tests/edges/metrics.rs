@@ -5,18 +5,23 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use pilotfish::core::decide::snapshot::Snapshot;
+use pilotfish::core::docker::reference::{Digest, Reference};
+use pilotfish::core::mirror::refusal::CopyError;
+use pilotfish::core::mirror::rule::MirrorRule;
 use pilotfish::core::subject::Subject;
 use pilotfish::core::update::event::{Event, EventSink};
 use pilotfish::core::update::history::{Outcome, Record};
 use pilotfish::metrics::{Metrics, catalogue};
+use pilotfish::mirror::{MirrorEvent, MirrorListener, RuleReport, TagOutcome, TagReport};
 
 use crate::fixtures::{numbered, record, report, snapshot};
 use crate::golden;
 
-const NOW: chrono::DateTime<chrono::Utc> = chrono::DateTime::UNIX_EPOCH;
+const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-const DOCUMENTED: [(&str, &str, &[&str]); 22] = [
+const DOCUMENTED: [(&str, &str, &[&str]); 26] = [
     ("pilotfish_build_info", "gauge", &["version", "target"]),
     ("pilotfish_checks_total", "counter", &["outcome"]),
     ("pilotfish_check_duration_seconds", "histogram", &[]),
@@ -43,7 +48,51 @@ const DOCUMENTED: [(&str, &str, &[&str]); 22] = [
     ("pilotfish_mqtt_refused_total", "counter", &["reason"]),
     ("pilotfish_rollout_place", "gauge", &["container"]),
     ("pilotfish_fleet_stopped_seconds", "gauge", &[]),
+    ("pilotfish_mirror_bytes_total", "counter", &["rule"]),
+    ("pilotfish_mirror_copied_total", "counter", &["rule", "outcome"]),
+    ("pilotfish_mirror_lag_seconds", "gauge", &["rule"]),
+    ("pilotfish_mirror_last_success_timestamp_seconds", "gauge", &["rule"]),
 ];
+
+fn rule(name: &str) -> MirrorRule {
+    let repository = |text: &str| text.parse::<Reference>().expect("a reference").into();
+    let rule = MirrorRule::new(repository("table/till"), repository("registry:443/table/till"));
+    MirrorRule { name: name.to_owned(), ..rule }
+}
+
+/// A tag that was copied, or refused, and the end of its rule.
+fn mirrored(metrics: &Metrics, rule: &MirrorRule, outcome: Result<TagOutcome, CopyError>) {
+    let report = TagReport { tag: "v1".to_owned(), outcome };
+    let took = Duration::from_secs(1);
+    let ended = MirrorEvent::TagEnded { report: &report, received: 4_100_000, took };
+    MirrorListener::event(metrics, rule, &ended);
+    let report = RuleReport { tags: vec![report], ..RuleReport::default() };
+    let at = DateTime::from_timestamp(1_700_000_000, 0).expect("a time");
+    MirrorListener::event(metrics, rule, &MirrorEvent::RuleEnded { report: &report, at });
+}
+
+#[test]
+fn rules_of_the_mirror_come_and_go_and_a_failure_is_a_lag() {
+    let metrics = Metrics::new().expect("the catalogue is valid");
+    assert!(!metrics.render(&snapshot(), NOW).contains("mirror"));
+    let [till, web] = [rule("till"), rule("web")];
+    metrics.follow_mirror([&till, &web].into_iter());
+    mirrored(&metrics, &web, Err(CopyError::nonsense("x")));
+    std::thread::sleep(Duration::from_millis(2));
+    let page = metrics.render(&snapshot(), NOW);
+    assert!(page.contains("pilotfish_mirror_lag_seconds{rule=\"till\"} 0\n"), "{page}");
+    assert!(!page.contains("pilotfish_mirror_lag_seconds{rule=\"web\"} 0\n"), "{page}");
+    assert!(page.contains("_copied_total{outcome=\"failed\",rule=\"web\"} 1"), "{page}");
+    mirrored(&metrics, &web, Ok(TagOutcome::UpToDate));
+    metrics.follow_mirror([&web].into_iter());
+    let page = metrics.render(&snapshot(), NOW);
+    assert!(page.contains("pilotfish_mirror_lag_seconds{rule=\"web\"} 0\n"), "{page}");
+    assert!(
+        page.contains("_copied_total{outcome=\"failed\",rule=\"web\"} 1"),
+        "it is kept: {page}"
+    );
+    assert!(!page.contains("rule=\"till\""), "{page}");
+}
 
 /// Metrics with a value in every counter.
 fn busy() -> Metrics {
@@ -57,6 +106,10 @@ fn busy() -> Metrics {
     metrics.webhook("", "unauthorized");
     metrics.mqtt_connected(true);
     metrics.mqtt_refused("not_json");
+    let rule = rule("till");
+    metrics.follow_mirror([&rule].into_iter());
+    let digest = Digest::of(b"till");
+    mirrored(&metrics, &rule, Ok(TagOutcome::Copied { digest, is_whole: true }));
     metrics.receive(&numbered(Event::Pulled { registry: "docker.io".into(), bytes: 4_100_000 }));
     let updated = Record { gap_seconds: Some(0.3), ..record("web", Outcome::Updated, None) };
     metrics.receive(&numbered(Event::UpdateEnded(Box::new(updated))));

@@ -1,5 +1,6 @@
-//! The story of `make demo-fleet`: three tables, a push, a bad release, a stolen certificate and a
-//! broker that is killed. The script fails if anything does not happen.
+//! The story of `make demo-fleet`: three tables, a push that comes through the mirror, a bad
+//! release, a stolen certificate and a broker that is killed. The script fails if anything does not
+//! happen.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,6 +20,10 @@ fn the_demo_of_a_fleet_happens_as_it_is_told() {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     for line in [
+        "1 tag: 1 due; a run sends ",
+        "1 tag: 1 copied",
+        "(same digest at the hub and at registry:443)",
+        "At the hub version 2 costs one pull for all of them",
         "running everywhere",
         "the image failed on 1 of 1 devices that tried it",
         "the certificate of this device is revoked",

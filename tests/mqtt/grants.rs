@@ -2,15 +2,20 @@
 //! security.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use pilotfish::broker::{BrokerEvent, Loss, NotTaken, ReasonCode, RefusedAct};
 
-use crate::support::broker::{BrokerClient, BrokerKind, Mosquitto};
+use crate::support::broker::{BrokerClient, BrokerKind, Mosquitto, shipped};
 
 /// Everybody with a certificate.
-const NAMES: [&str; 7] =
-    ["pi-1", "pi-2", "bridge", "viewer", "operator", "home-assistant", "administrator"];
+const NAMES: [&str; 8] =
+    ["pi-1", "pi-2", "bridge", "mirror", "viewer", "operator", "home-assistant", "administrator"];
+
+/// The longest wait for what happens at once.
+const SOON: Duration = Duration::from_secs(10);
 
 /// Long enough for all that is retained to arrive.
 const QUIET_TIME: Duration = Duration::from_millis(300);
@@ -23,10 +28,13 @@ const HA: &str = "home-assistant";
 const OPS: &str = "operator";
 const VIEW: &str = "viewer";
 
-/// The patterns of the ACL hold for these two, too; the roles of dynamic security do not.
-const WITH_PATTERNS: [&str; 2] = ["bridge", HA];
+/// The patterns of the ACL hold for these, too; the roles of dynamic security do not.
+const WITH_PATTERNS: [&str; 3] = ["bridge", "mirror", HA];
 
-const ALL: &[&str] = &["pi-1", "pi-2", "bridge", VIEW, OPS, HA, ADMIN];
+/// Announcements, which a mirror reads by its own role.
+const ANNOUNCED: &str = "pilotfish/1/home/announce/0123456789abcdef";
+
+const ALL: &[&str] = &["pi-1", "pi-2", "bridge", "mirror", VIEW, OPS, HA, ADMIN];
 
 /// The role table of docs/fleet.md.
 const ROWS: [Row; 21] = [
@@ -52,7 +60,7 @@ const ROWS: [Row; 21] = [
     ("pilotfish/1/home/command/pi-1/rollback", &[OPS, ADMIN], &["pi-1", VIEW, OPS, ADMIN]),
     ("pilotfish/1/home/command/pi-1/allow", &[OPS, ADMIN], &["pi-1", VIEW, OPS, ADMIN]),
     ("pilotfish/1/home/command/pi-2/check", &[OPS, HA, ADMIN], &["pi-2", VIEW, OPS, ADMIN]),
-    ("pilotfish/1/home/announce/0123456789abcdef", &["bridge", ADMIN], ALL),
+    (ANNOUNCED, &["bridge", "mirror", ADMIN], ALL),
     ("pilotfish/1/home/build/till", &["bridge", ADMIN], &[VIEW, OPS, ADMIN]),
     ("pilotfish/1/home/stop", &[OPS, ADMIN], ALL),
     ("pilotfish/1/shop/stop", &[], &[]),
@@ -83,8 +91,10 @@ async fn check(kind: BrokerKind) {
             BrokerKind::DynamicSecurity => ROWS.map(|(topic, ..)| topic).to_vec(),
             _ => vec!["#"],
         };
-        let is_readable = |(_, _, readers): &&Row| {
-            let is_by_pattern = readers.len() == ALL.len() && WITH_PATTERNS.contains(&name);
+        let is_readable = |(topic, _, readers): &&Row| {
+            let is_own = name == "mirror" && *topic == ANNOUNCED;
+            let is_by_pattern =
+                readers.len() == ALL.len() && WITH_PATTERNS.contains(&name) && !is_own;
             readers.contains(&name) && !(is_by_pattern && kind == BrokerKind::DynamicSecurity)
         };
         let expected = ROWS.iter().filter(is_readable).map(|(topic, ..)| (*topic).to_owned());
@@ -109,6 +119,44 @@ async fn the_acl_grants_each_role_its_row() {
 #[tokio::test]
 async fn dynamic_security_grants_the_same() {
     check(BrokerKind::DynamicSecurity).await;
+}
+
+/// A device that also mirrors: its own topics, and announcements. `pki` says what the ACL needs.
+async fn check_mirroring_device(kind: BrokerKind) {
+    let mut broker = Mosquitto::stopped(Ipv4Addr::LOCALHOST.into(), kind, &["pi-1", "pi-2"]);
+    let said = broker.pki(&["mirroring-device", "pi-1"]);
+    let lines = ["user pi-1", "topic write pilotfish/1/home/announce/#"];
+    assert!(lines.iter().all(|line| said.contains(&format!("`{line}`"))), "{said}");
+    let acl = fs::read_to_string(shipped("pilotfish.acl")).expect("the ACL");
+    fs::write(broker.path("pilotfish.acl"), format!("{acl}\n{}\n", lines.join("\n"))).expect("it");
+    broker.start_again();
+    let mut mirror = BrokerClient::connect(broker.subscriber("pi-1", &[ANNOUNCED])).await;
+    assert_eq!(mirror.retain(ANNOUNCED, "x").await, Ok(()));
+    match mirror.next_within(SOON).await {
+        Some(BrokerEvent::Message(message)) => assert_eq!(message.topic, ANNOUNCED),
+        other => panic!("it does not hear what was announced: {other:?}"),
+    }
+    let refused = Err(NotTaken::Refused(ReasonCode::NOT_AUTHORIZED));
+    for (topic, expected) in [
+        ("pilotfish/1/home/device/pi-1/agent", Ok(())),
+        ("pilotfish/1/home/verdict/0123456789abcdef/pi-1", Ok(())),
+        ("pilotfish/1/home/device/pi-2/agent", refused),
+        ("pilotfish/1/home/build/till", refused),
+        ("pilotfish/1/home/command/pi-2/check", refused),
+        ("pilotfish/1/home/stop", refused),
+    ] {
+        assert_eq!(mirror.publish(topic, "x").await, expected, "{topic}");
+    }
+    let other = BrokerClient::connect(broker.settings("pi-2")).await;
+    assert_eq!(other.publish(ANNOUNCED, "x").await, refused, "only this device mirrors");
+    other.leave().await;
+    mirror.leave().await;
+}
+
+#[tokio::test]
+async fn a_device_that_also_mirrors_may_announce_and_nothing_more() {
+    check_mirroring_device(BrokerKind::Shipped).await;
+    check_mirroring_device(BrokerKind::DynamicSecurity).await;
 }
 
 /// A pattern of Mosquitto holds for every user. So verdicts count only from names of devices.

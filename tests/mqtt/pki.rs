@@ -73,6 +73,14 @@ fn a_name_has_one_role_and_nothing_is_overwritten() {
             &["device", "bridge"],
             "pki: the ACL gives the rights of a role to the name bridge: choose another one\n",
         ),
+        (
+            &["device", "mirror"],
+            "pki: the ACL gives the rights of a role to the name mirror: choose another one\n",
+        ),
+        (
+            &["mirroring-device", "operator"],
+            "pki: the ACL gives the rights of a role to the name operator: choose another one\n",
+        ),
         (&["device", "authority"], "pki: the name authority has another use\n"),
         (&["revoke", "pi-9"], "pki: pi-9 is revoked, or was never made\n"),
         (&["renew", "pi-9"], "pki: there is no certificates/pi-9/client.key\n"),
@@ -123,6 +131,24 @@ fn a_revoked_name_is_free_after_its_directory_is_gone() {
         .filter_map(|line| line.split_whitespace().nth(2))
         .collect();
     assert_eq!(states, ["revoked", "revoked", "valid"]);
+}
+
+#[test]
+fn a_device_becomes_a_mirror_with_the_certificate_that_it_has() {
+    let directory = with_authority();
+    pki(&directory, &["device", "pi-1"]).expect("a certificate");
+    let file = directory.path().join("certificates/pi-1/client.crt");
+    let before = fs::read(&file).expect("a certificate");
+    let said = pki(&directory, &["mirroring-device", "pi-1"]).expect("a role");
+    let expected = "certificates/pi-1: this device also mirrors from now on; its certificate stays\n\
+                    pilotfish.acl must have the line `user pi-1`, and below it \
+                    `topic write pilotfish/1/home/announce/#`\n";
+    assert_eq!(said, expected);
+    assert_eq!(fs::read(&file).expect("a certificate"), before);
+    assert!(pki(&directory, &["mirroring-device", "pi-1"]).is_err(), "it is one already");
+    let list = pki(&directory, &["list"]).expect("a list");
+    let line = list.lines().find(|line| line.starts_with("pi-1 ")).expect("a row");
+    assert!(line.contains("mirroring-device valid"), "{line}");
 }
 
 #[tokio::test]

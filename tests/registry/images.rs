@@ -61,22 +61,24 @@ impl Image {
 
 /// A descriptor of some content, with an optional platform.
 pub fn descriptor(media_type: &str, content: &[u8], platform: Option<&str>) -> String {
-    let mut text = format!(
-        r#"{{"mediaType":"{media_type}","digest":"{}","size":{}"#,
-        Digest::of(content),
-        content.len()
-    );
+    let mut text = descriptor_of(media_type, &Digest::of(content), content.len());
     if let Some(platform) = platform {
+        // Before its closing brace.
+        text.pop();
         let parts: Vec<_> = platform.split('/').collect();
         write!(text, r#","platform":{{"os":"{}","architecture":"{}""#, parts[0], parts[1])
             .expect("writing to a String");
         if let Some(variant) = parts.get(2) {
             write!(text, r#","variant":"{variant}""#).expect("writing to a String");
         }
-        text.push('}');
+        text.push_str("}}");
     }
-    text.push('}');
     text
+}
+
+/// A descriptor of content that is elsewhere.
+pub fn descriptor_of(media_type: &str, digest: &Digest, size: usize) -> String {
+    format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
 }
 
 /// An index over images, each with an attestation, as BuildKit writes it.

@@ -5,6 +5,8 @@
 mod bad_answers;
 mod below_http;
 mod certificates;
+mod cosign;
+mod distribution_facts;
 mod documents;
 #[path = "../support/files.rs"]
 mod files;
@@ -15,7 +17,6 @@ mod mirrors;
 mod fake_engine;
 mod proxies;
 mod webhooks;
-#[expect(dead_code, reason = "the figures use more of it")]
 mod real;
 mod rounds;
 mod scripted;
@@ -25,3 +26,12 @@ mod ssrf;
 mod support;
 mod tokens;
 mod tls;
+mod mirror_breaks;
+mod mirror_cuts;
+mod mirror_program;
+mod mirror_rules;
+mod shipped_registry;
+mod transfer;
+mod transfer_breaks;
+mod transfer_logins;
+mod transfer_peer;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use std::{fs, thread};
 
 use pilotfish::core::docker::reference::Digest;
@@ -15,7 +16,25 @@ use reqwest::header::{CONTENT_TYPE, LOCATION};
 use crate::certificates::Files;
 use crate::images::Image;
 
+/// Distribution 2.8.
 const PROGRAM: &str = "/usr/bin/docker-registry";
+
+/// Names another one, such as distribution 3.1: `make test-registries`.
+const OTHER_PROGRAM: &str = "TEST_REGISTRY";
+
+/// A log that says nothing for this time is complete.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// The registry program of these tests.
+pub fn program() -> PathBuf {
+    let program = std::env::var_os(OTHER_PROGRAM).map_or_else(|| PROGRAM.into(), PathBuf::from);
+    assert!(
+        program.exists(),
+        "{} is missing: install it with `apt-get install docker-registry`",
+        program.display()
+    );
+    program
+}
 
 /// The setup of a registry.
 #[derive(Default)]
@@ -27,6 +46,8 @@ pub struct Setup<'a> {
     pub htpasswd: Option<&'a str>,
     /// The address of its webhook, and the token.
     pub webhook: Option<(&'a str, &'a str)>,
+    /// Further settings below `storage`, each with its indentation.
+    pub storage: &'a str,
 }
 
 /// A running registry. It ends with the test.
@@ -49,12 +70,8 @@ impl Drop for Real {
 impl Real {
     /// Starts a registry over the storage in `directory`, on a free port.
     pub fn start(directory: &Path, setup: &Setup<'_>) -> Self {
-        assert!(
-            Path::new(PROGRAM).exists(),
-            "{PROGRAM} is missing: install it with `apt-get install docker-registry`"
-        );
         let config = write_config(directory, setup);
-        let mut child = Command::new(PROGRAM)
+        let mut child = Command::new(program())
             .arg("serve")
             .arg(config)
             .stdout(Stdio::null())
@@ -82,6 +99,18 @@ impl Real {
         Self::start(directory, &Setup::default())
     }
 
+    /// The number of requests so far. The log is a little late, so this waits until it says nothing
+    /// new.
+    pub fn settled(&self) -> usize {
+        loop {
+            let before = self.answered.load(Ordering::Relaxed);
+            thread::sleep(QUIET);
+            if self.answered.load(Ordering::Relaxed) == before {
+                return before;
+            }
+        }
+    }
+
     /// Pushes the content of an image, and its manifest by digest.
     pub async fn push_image(&self, repository: &str, image: &Image) {
         self.push_blob(repository, &image.config).await;
@@ -90,7 +119,7 @@ impl Real {
         self.push_manifest(repository, digest.as_str(), image.media_type, &image.manifest).await;
     }
 
-    async fn push_blob(&self, repository: &str, content: &[u8]) {
+    pub async fn push_blob(&self, repository: &str, content: &[u8]) {
         let client = http();
         let uploads = format!("http://{}/v2/{repository}/blobs/uploads/", self.registry);
         let begun = client.post(uploads).send().await.expect("an upload");
@@ -134,9 +163,10 @@ fn write_config(directory: &Path, setup: &Setup<'_>) -> PathBuf {
     fs::create_dir_all(directory).expect("a directory");
     let storage = directory.join("storage");
     let mut text = format!(
-        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n\
+        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n{}\
          http:\n  addr: 127.0.0.1:0\n",
-        storage.display()
+        storage.display(),
+        setup.storage
     );
     let mut add = |line: String| writeln!(text, "{line}").expect("writing to a String");
     if let Some(files) = setup.tls {
@@ -165,9 +195,10 @@ fn write_config(directory: &Path, setup: &Setup<'_>) -> PathBuf {
 fn name_of(setup: &Setup<'_>) -> String {
     let word = |is: bool, word: &'static str| if is { word } else { "no" };
     format!(
-        "{}-{}-{}",
+        "{}-{}-{}-{}",
         word(setup.tls.is_some(), "tls"),
         word(setup.client_authority.is_some(), "clients"),
-        word(setup.htpasswd.is_some(), "login")
+        word(setup.htpasswd.is_some(), "login"),
+        word(!setup.storage.is_empty(), "storage"),
     )
 }

@@ -55,6 +55,7 @@ pub fn short_limits() -> Limits {
     Limits {
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(5),
+        stall_timeout: Duration::from_secs(5),
         helper_timeout: Duration::from_secs(5),
         pause_first: Duration::ZERO,
         pause_longest: Duration::ZERO,

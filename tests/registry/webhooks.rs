@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pilotfish::core::docker::manifest::OCI_MANIFEST;
@@ -12,6 +12,7 @@ use reqwest::{Client, StatusCode};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::tempdir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -24,6 +25,8 @@ use tokio_rustls::TlsConnector;
 use crate::certificates::{Authority, Flaw};
 use crate::fake_engine::{Papers, serve};
 use crate::images::Image;
+use crate::mirror_program::rule;
+use crate::mirror_rules::Pair;
 use crate::real::{Real, Setup, http};
 use crate::scripted::{Scripted, manifest, reply};
 
@@ -42,6 +45,8 @@ const ATTEMPTS: usize = 3;
 pub struct Agent {
     /// `http://127.0.0.1:PORT/v1/webhook`
     pub url: String,
+    /// Its log since then.
+    log: Arc<Mutex<String>>,
     _process: Child,
 }
 
@@ -74,9 +79,17 @@ impl Agent {
             address = rest.map(|(_, address)| address.trim().to_owned());
         }
         // An unread log would block the agent at its next line.
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        let kept = Arc::<Mutex<String>>::default();
+        let keeper = kept.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = log.next_line().await {
+                let mut kept = keeper.lock().expect("not poisoned");
+                kept.push_str(&line);
+                kept.push('\n');
+            }
+        });
         let url = format!("http://{}/v1/webhook", address.expect("it says where it listens"));
-        Self { url, _process: process }
+        Self { url, log: kept, _process: process }
     }
 }
 
@@ -358,4 +371,38 @@ async fn each_sender_has_its_own_secret_kind_and_references() {
     assert_eq!(send(secret, plain("shop/till")).await, StatusCode::ACCEPTED);
     timeout(LIMIT, heads.notified()).await.expect("a HEAD");
     assert_eq!(asked.lines(), ["HEAD /v2/shop/till/manifests/v1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_is_mirrored_and_the_agent_then_looks_at_the_copy() {
+    let pair = Pair::start();
+    let directory = pair.directory.path();
+    let copy = pair.rule.to.tagged("v1").to_string();
+    let images = vec![copy.clone()];
+    let running = Some(Image::new("old", "linux/arm64").digest());
+    let socket = serve(directory, Papers { images, running, ..Papers::default() });
+    let rules = rule(&pair, "tags = [\"v1\"]\nschedule = \"\"");
+    let agent = Agent::start_with(&rules, "", directory, &socket).await;
+    let digest = pair.publish("v1").await;
+    let push = format!(r#"{{"v":1,"pushed":["{}:v1"]}}"#, pair.rule.from);
+    let sent = http().post(&agent.url).bearer_auth(TOKEN).body(push).send().await;
+    assert_eq!(sent.expect("an answer").status(), 202);
+    let looked = format!("checking what was copied reference={copy}");
+    timeout(LIMIT, async {
+        while !agent.log.lock().expect("not poisoned").contains("checking what was copied") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("{looked}: {}", agent.log.lock().expect("not poisoned")));
+    assert_eq!(pair.at_target("v1").await, Some(digest));
+    // A command does not copy beside the agent, but asks it.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilotfish"));
+    command.arg("--config").arg(directory.join("pilotfish.toml"));
+    let output = command.args(["mirror", "--once", "--json"]).output().await.expect("it runs");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("the running agent carries out the rules"), "{words}");
+    let done: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(done["rules"][0]["tags"][0]["outcome"], "up_to_date", "{done}");
+    assert!(output.status.success());
 }

@@ -30,7 +30,8 @@ const EVENT_TIMEOUT: Duration = Duration::from_secs(20);
 const PORTS_MAX: usize = 5;
 
 /// The roles that have a name of their own in the ACL.
-pub const ROLES: [&str; 5] = ["bridge", "viewer", "operator", "home-assistant", "administrator"];
+pub const ROLES: [&str; 6] =
+    ["bridge", "mirror", "viewer", "operator", "home-assistant", "administrator"];
 
 /// The configurations of a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,7 +291,7 @@ pub fn subscription(filter: &str) -> TopicSubscription {
 }
 
 /// A file that is shipped.
-fn shipped(name: &str) -> PathBuf {
+pub fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/mosquitto").join(name)
 }
 

@@ -6,23 +6,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::DateTime;
 use clap::CommandFactory as _;
 use pilotfish::cli::Cli;
-use pilotfish::config::{KEYS, REGISTRY_KEYS, SENDER_KEYS};
+use pilotfish::config::{KEYS, MIRROR_KEYS, REGISTRY_KEYS, SENDER_KEYS};
 use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::decide::report::Verdict;
 use pilotfish::core::decide::snapshot::Snapshot;
+use pilotfish::core::mirror::refusal::MirrorRefusal;
 use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
 use pilotfish::core::subject::Subject;
 use pilotfish::core::update::history::Outcome;
 use pilotfish::documents::{
     CheckDocument, ContainerRow, FleetDocument, HistoryDocument, IgnoredLabelsRow, InFlightRow,
-    StatusDocument, UpdateRow,
+    MirrorDocument, MirrorFailure, MirrorOutcome, MirrorRuleRow, MirrorTagRow, StatusDocument,
+    UpdateRow,
 };
 use pilotfish::metrics::catalogue;
 
 use crate::source_tree::{File, Finding, assert_none, file, files, top};
 
 /// Names once shipped stay: dashboards and alerts are built on them.
-const METRICS: [&str; 22] = [
+const METRICS: [&str; 26] = [
     "pilotfish_build_info",
     "pilotfish_checks_total",
     "pilotfish_check_duration_seconds",
@@ -45,6 +47,10 @@ const METRICS: [&str; 22] = [
     "pilotfish_mqtt_refused_total",
     "pilotfish_rollout_place",
     "pilotfish_fleet_stopped_seconds",
+    "pilotfish_mirror_bytes_total",
+    "pilotfish_mirror_copied_total",
+    "pilotfish_mirror_lag_seconds",
+    "pilotfish_mirror_last_success_timestamp_seconds",
 ];
 
 /// Lines of ARCHITECTURE.md: one sitting.
@@ -98,6 +104,19 @@ fn every_reason_has_the_same_advice_on_its_page_as_in_check() {
 
 /// The README repeats the table of faults, as the torture wrote it.
 #[test]
+fn every_refusal_of_the_mirror_is_explained_with_its_advice() {
+    let page = file("docs/mirror.md");
+    let lacks = |refusal: &MirrorRefusal| {
+        let begin = format!("| `{}` |", refusal.word());
+        let row = page.text.lines().find(|line| line.starts_with(&begin)).unwrap_or_default();
+        let end = format!("| {} |", refusal.advice());
+        let rule = format!("the row of `{}` ends with its advice: {end}", refusal.word());
+        (!row.ends_with(&end)).then(|| page.finding(0, rule))
+    };
+    assert_none(&MirrorRefusal::ALL.iter().filter_map(lacks).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_readme_has_the_table_of_the_reliability_page() {
     let rows = |page: &File| -> Vec<String> {
         let lines = page.text.lines().skip_while(|line| !line.starts_with("| fault |"));
@@ -125,7 +144,8 @@ fn the_readme_has_every_label() {
 #[test]
 fn every_key_is_explained_with_its_default() {
     let page = file("docs/configuration.md");
-    let keys = KEYS.iter().map(|key| key.name).chain(REGISTRY_KEYS).chain(SENDER_KEYS);
+    let tables = REGISTRY_KEYS.into_iter().chain(SENDER_KEYS).chain(MIRROR_KEYS);
+    let keys = KEYS.iter().map(|key| key.name).chain(tables);
     let mut findings = compare(&page, keys);
     for key in KEYS {
         let default = key.default.map(|default| match default {
@@ -168,6 +188,31 @@ fn fleet() -> FleetDocument {
     serde_json::from_value(rest).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// A run of a mirror with one rule, whose tag failed.
+fn mirror() -> MirrorDocument {
+    let failure = || {
+        Some(MirrorFailure { reason: String::new(), detail: String::new(), advice: String::new() })
+    };
+    let tag = MirrorTagRow {
+        tag: String::new(),
+        outcome: MirrorOutcome::Failed,
+        digest: None,
+        is_whole: true,
+        missing_bytes: None,
+        pulls: None,
+        failure: failure(),
+    };
+    let rule = MirrorRuleRow {
+        rule: String::new(),
+        from: String::new(),
+        to: String::new(),
+        tags: vec![tag],
+        deleted: Vec::new(),
+        failure: failure(),
+    };
+    MirrorDocument::new(DateTime::UNIX_EPOCH, vec![rule], &BTreeMap::new())
+}
+
 /// Field names as serde writes them, from documents with everything in them.
 fn fields_of_the_json() -> BTreeSet<String> {
     let row = ContainerRow {
@@ -201,6 +246,7 @@ fn fields_of_the_json() -> BTreeSet<String> {
     };
     let in_flight = InFlightRow { subject: Subject::container(""), step: None };
     let fleet = fleet();
+    let mirror = mirror();
     let frame = CheckDocument {
         checked_at: DateTime::UNIX_EPOCH,
         containers: Vec::new(),
@@ -212,6 +258,7 @@ fn fields_of_the_json() -> BTreeSet<String> {
         serde_json::to_value(StatusDocument::new("", 0, &Snapshot::default())),
         serde_json::to_value(&fleet),
         serde_json::to_value(&fleet.stop),
+        serde_json::to_value(&mirror),
     ];
     let rows = [
         serde_json::to_value(row),
@@ -221,6 +268,8 @@ fn fields_of_the_json() -> BTreeSet<String> {
         serde_json::to_value(&fleet.devices[0]),
         serde_json::to_value(&fleet.devices[0].containers[0]),
         serde_json::to_value(&fleet.rollouts[0]),
+        serde_json::to_value(&mirror.rules[0]),
+        serde_json::to_value(&mirror.rules[0].tags[0]),
     ];
     let fields = |document: serde_json::Value| document.as_object().cloned().unwrap_or_default();
     let documents = frames.into_iter().chain(rows).filter_map(Result::ok);

@@ -9,7 +9,16 @@ const LAYERS: [(Kind, &[&str]); 5] = [
     (Kind::Ports, &["engine", "registry", "broker", "journal", "host"]),
     (
         Kind::Ordered,
-        &["ports", "exec", "start_requirements", "observe", "execute", "recover", "agent"],
+        &[
+            "ports",
+            "exec",
+            "start_requirements",
+            "observe",
+            "execute",
+            "recover",
+            "mirror",
+            "agent",
+        ],
     ),
     (
         Kind::Ordered,

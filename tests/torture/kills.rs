@@ -17,12 +17,12 @@ fn sample(rig: Rig, kind: Kind, faults: &[Fault], stride: usize) {
 
 #[test]
 fn the_agent_is_killed_in_an_update_to_a_good_release() {
-    sample(Rig::new(&[]), Kind::Good, &[Fault::Kill], 9);
+    sample(Rig::new(&[]), Kind::Good, &[Fault::Kill], 13);
 }
 
 #[test]
 fn the_agent_is_killed_in_an_update_to_a_release_that_exits_at_once() {
-    sample(Rig::new(&[]), Kind::ExitsAtOnce, &[Fault::Kill], 12);
+    sample(Rig::new(&[]), Kind::ExitsAtOnce, &[Fault::Kill], 17);
 }
 
 #[test]
@@ -30,31 +30,31 @@ fn the_agent_is_killed_while_a_bad_release_is_verified_by_health_checks() {
     let mut rig = Rig::new(&[]);
     let kinds = [Kind::DiesInVerification, Kind::Unhealthy, Kind::NeverHealthy];
     let lengths = lengths(&mut rig, &kinds);
-    let cases = kinds.into_iter().flat_map(|kind| every(kind, Fault::Kill, &lengths, 31)).collect();
+    let cases = kinds.into_iter().flat_map(|kind| every(kind, Fault::Kill, &lengths, 53)).collect();
     assert_no_findings(rig, cases);
 }
 
 #[test]
 fn the_agent_is_killed_in_an_update_with_two_dependents() {
-    sample(Rig::with(Setup::WithDependents, &[]), Kind::Good, &[Fault::Kill], 19);
+    sample(Rig::with(Setup::WithDependents, &[]), Kind::Good, &[Fault::Kill], 31);
 }
 
 #[test]
 fn the_agent_is_killed_in_a_rollback_with_two_dependents() {
-    sample(Rig::with(Setup::WithDependents, &[]), Kind::ExitsAtOnce, &[Fault::Kill], 23);
+    sample(Rig::with(Setup::WithDependents, &[]), Kind::ExitsAtOnce, &[Fault::Kill], 37);
 }
 
 #[test]
 fn answers_are_lost_late_or_wrong() {
     let statuses = [500, 404, 409].map(Fault::Answer);
     let faults = [&[Fault::DropReply, Fault::Delay][..], &statuses].concat();
-    sample(Rig::new(&[]), Kind::Good, &faults, 31);
+    sample(Rig::new(&[]), Kind::Good, &faults, 53);
 }
 
 #[test]
 fn the_engine_restarts() {
     let faults = [Fault::RestartEngine, Fault::KillEngine];
-    sample(Rig::new(&[]), Kind::Good, &faults, 37);
+    sample(Rig::new(&[]), Kind::Good, &faults, 53);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn the_registry_goes_down() {
 #[test]
 fn the_disk_under_the_state_fails() {
     let failures = [Failure::Full, Failure::ReadOnly, Failure::Broken];
-    sample(Rig::with_state_disk(), Kind::ExitsAtOnce, &failures.map(Fault::State), 31);
+    sample(Rig::with_state_disk(), Kind::ExitsAtOnce, &failures.map(Fault::State), 47);
 }
 
 #[test]

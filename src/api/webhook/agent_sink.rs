@@ -11,6 +11,7 @@ use super::sink::{SinkError, WebhookNews, WebhookSink};
 use crate::agent::{AgentHandle, CheckPushed};
 use crate::core::docker::webhook::Push;
 use crate::core::update::event::Asker;
+use crate::mirror::MirrorHandle;
 
 /// Most webhooks that wait for the agent. A registry that has to wait tries again.
 const WAITING_MAX: usize = 64;
@@ -52,10 +53,18 @@ impl WebhookSink for AgentSink {
     }
 }
 
-/// Passes pushes on to the agent; pushes that arrive together become one command.
+/// Those that pushes are passed on to.
+#[derive(Clone)]
+pub struct PushHearers {
+    pub agent: AgentHandle,
+    /// The rules of the mirror; absent if there are none.
+    pub mirror: Option<MirrorHandle>,
+}
+
+/// Passes pushes on to the agent and to the mirror; pushes that arrive together become one command.
 pub async fn pass_on(
     mut pushes: mpsc::Receiver<Vec<Push>>,
-    agent: AgentHandle,
+    PushHearers { agent, mirror }: PushHearers,
     stop: CancellationToken,
 ) {
     while let Some(Some(first)) = stop.run_until_cancelled(pushes.recv()).await {
@@ -63,6 +72,11 @@ pub async fn pass_on(
         tokio::time::sleep(GATHER_TIME).await;
         while let Ok(more) = pushes.try_recv() {
             gathered.extend(more);
+        }
+        if let Some(mirror) = &mirror {
+            let pushed: Vec<_> = gathered.iter().cloned().collect();
+            let rules = mirror.pushed(&pushed);
+            tracing::debug!(rules, "the mirror heard of pushes");
         }
         if stop.run_until_cancelled(check(gathered, &agent)).await.is_none() {
             return;

@@ -25,7 +25,7 @@ use axum::routing::post;
 use super::{ConnectionLimits, nothing_at};
 use crate::metrics::Metrics;
 
-pub use agent_sink::{AgentSink, pass_on, queue};
+pub use agent_sink::{AgentSink, PushHearers, pass_on, queue};
 pub use secret::SecretError;
 use senders::{Received, WebhookRequest};
 pub use senders::{SendersError, WebhookSenders};

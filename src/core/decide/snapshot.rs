@@ -97,6 +97,16 @@ impl Snapshot {
         (!words.is_empty()).then(|| words.join(", "))
     }
 
+    /// Whether an update is pulling or switching, so that other work must leave it the network and
+    /// the disk. Its verification needs neither.
+    #[must_use]
+    pub fn is_pulling_or_switching(&self) -> bool {
+        let needs_all = |update: &ActiveUpdate| {
+            !matches!(update.step, Some(Step::Verify | Step::Commit | Step::Clean))
+        };
+        self.in_flight.iter().any(needs_all)
+    }
+
     /// What is wrong with the agent, whose loop is late by `overdue`; `None` if it is healthy. A
     /// registry that is down does not make the agent unhealthy.
     #[must_use]

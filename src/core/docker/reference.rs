@@ -303,14 +303,16 @@ fn split_tag(text: &str) -> Result<(&str, Option<&str>), ReferenceError> {
     let path_start = text.rfind('/').map_or(0, |slash| slash + 1);
     let Some(colon) = text[path_start..].find(':') else { return Ok((text, None)) };
     let (name, tag) = (&text[..path_start + colon], &text[path_start + colon + 1..]);
-    let first = tag.bytes().next();
+    if is_tag(tag) { Ok((name, Some(tag))) } else { Err(ReferenceError::Tag(tag.to_owned())) }
+}
+
+/// Whether a text is a valid tag (distribution-spec, "Pulling manifests").
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
+    let first = text.bytes().next();
     let starts_well = first.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    if starts_well && tag.len() <= TAG_LENGTH_MAX && tag.bytes().all(is_word) {
-        Ok((name, Some(tag)))
-    } else {
-        Err(ReferenceError::Tag(tag.to_owned()))
-    }
+    starts_well && text.len() <= TAG_LENGTH_MAX && text.bytes().all(is_word)
 }
 
 /// The first component is a host if it could not be a Docker Hub user: a dot, a colon, an

@@ -200,6 +200,12 @@ impl Topics {
         format!("{}command/{device}/+", self.prefix)
     }
 
+    /// The filter for all announcements.
+    #[must_use]
+    pub fn announce_filter(&self) -> String {
+        format!("{}announce/+", self.prefix)
+    }
+
     /// The filters for everything else that a device hears: announcements, the stop, its own rows,
     /// so that it can clear those of containers that are gone, and the verdicts of all devices if
     /// the rollout is staged.

@@ -26,6 +26,13 @@ pub const INTERVAL_MAX: Duration = Duration::from_secs(31_557_600);
 /// switched off every evening still gets its daily check.
 pub const FIRST_SPREAD_MAX: Duration = Duration::from_secs(60 * 60);
 
+/// The next time of a wall-clock schedule is computed from this far ahead.
+const WALL_CLOCK_SLACK: Duration = Duration::from_secs(2);
+
+/// The longest sleep while a schedule follows the wall clock: a Pi has no battery-backed clock, so
+/// its time can change at any moment.
+pub const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Why a text is not a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
@@ -103,6 +110,27 @@ impl Schedule {
             .find(|instant| *instant > now)
             .and_then(|instant| (instant - now).to_std().ok())
             .unwrap_or(INTERVAL_MAX)
+    }
+}
+
+impl Schedule {
+    /// The delay of the next round, for a timetable that has just begun one. Cron is computed from
+    /// a little ahead, so that a clock that is slowed down does not fire it twice.
+    #[must_use]
+    pub fn following_delay(
+        &self,
+        now: DateTime<Utc>,
+        zone: &Zone,
+        device: DeviceFraction,
+        jitter: Jitter,
+    ) -> Duration {
+        match self {
+            Self::Every(interval) => *interval,
+            Self::Cron(_) => {
+                let ahead = now + WALL_CLOCK_SLACK;
+                self.next_delay(ahead, zone, device, jitter) + WALL_CLOCK_SLACK
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::core::docker::reference::{Digest, Reference};
+use crate::core::docker::webhook::Push;
 use crate::core::fleet::message::{VERSION, wire};
 use crate::core::fleet::topic::whole_name;
 
@@ -22,6 +23,13 @@ pub struct Announcement {
 }
 
 impl Announcement {
+    /// The same as a registry would report it.
+    #[must_use]
+    pub fn push(&self) -> Push {
+        let Reference { registry, repository, tag, .. } = self.reference.clone();
+        Push { registry: Some(registry), repository, tag, digest: self.digest.clone() }
+    }
+
     /// The payload; `None` for a reference without a tag.
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
