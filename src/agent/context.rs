@@ -112,6 +112,11 @@ impl<P: Ports> Context<P> {
         self.tell_warning(Some(Subject::container(container)), detail.into());
     }
 
+    /// Sends a warning about this service.
+    pub(super) fn warn_about_service(&self, service: &str, detail: impl Into<String>) {
+        self.tell_warning(Some(Subject::service(service)), detail.into());
+    }
+
     fn tell_warning(&self, subject: Option<Subject>, detail: String) {
         self.listener.receive(&Event::Warning { subject, detail });
     }

@@ -31,6 +31,8 @@ mod fleet;
 mod execution;
 // The interface of the agent: typed questions and answers, events, the snapshot.
 mod handle;
+// Services of a Swarm.
+mod services;
 // The agent's own container, which the self-update helper updates.
 mod self_update;
 
@@ -76,6 +78,7 @@ pub use heartbeat::Heartbeat;
 use round::{QueuedRound, Round, RoundId};
 pub use round::{RoundEnd, RoundError, RoundRequest};
 pub use self_update::SelfUpdateError;
+use services::SwarmState;
 use tasks::Tasks;
 
 /// How many rounds may be in progress before a command is refused. The schedule and webhooks never
@@ -180,6 +183,8 @@ pub struct Agent<P: Ports> {
     has_given_up: bool,
     /// The fleet of this device; absent if it is in none.
     fleet: Option<Fleet>,
+    /// The services of the Swarm that this Engine manages.
+    swarm: SwarmState,
 }
 
 impl<P: Ports> Agent<P> {
@@ -227,6 +232,7 @@ impl<P: Ports> Agent<P> {
             is_self_updating: false,
             has_given_up: false,
             fleet: None,
+            swarm: SwarmState::default(),
             context,
         }
     }
@@ -304,6 +310,8 @@ impl<P: Ports> Agent<P> {
     /// Finishes or undoes the updates that an earlier agent left open, without a check for new
     /// images.
     async fn take_up_open(&mut self) {
+        self.follow_services().await;
+        self.take_up_services();
         let mut names: BTreeSet<_> = match self.open_updates().await {
             Ok(open) => open.into_keys().collect(),
             Err(error) => {

@@ -9,6 +9,7 @@ use super::execution::executor::{Executor, TaskOutcome};
 use super::execution::in_flight::{UpdateId, UpdateResult};
 use super::round::RoundId;
 use super::round::facts::LookFacts;
+use super::services::{ServiceResult, ServicesLook, WaitingForService};
 use crate::core::decide::Decision;
 use crate::core::decide::observation::Observation;
 use crate::observe::Cache;
@@ -28,6 +29,10 @@ pub(super) enum TaskResult<P> {
     ExecutorDone(Box<Executor<P>>, TaskOutcome),
     /// An update in flight has ended.
     UpdateEnded(UpdateId, UpdateResult),
+    /// The services of a round were looked at, and the decisions are made.
+    ServicesObserved(ServicesLook),
+    /// The update of the service with this name has ended.
+    ServiceEnded(String, WaitingForService, ServiceResult),
 }
 
 /// The result of a look.

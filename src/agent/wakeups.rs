@@ -29,7 +29,9 @@ impl<P: Ports> Agent<P> {
         let first = begun.elapsed() + self.first_delay(schedule);
         let mut table = Timetable::new(schedule.clone(), first);
         if let Ok(list) = self.list().await {
-            let own = observe::own_schedules(&list, &self.context.settings.defaults, &self.cache);
+            let mut own =
+                observe::own_schedules(&list, &self.context.settings.defaults, &self.cache);
+            own.extend(self.swarm.own_schedules());
             table.follow(own, begun.elapsed(), |schedule| self.first_delay(schedule));
         }
         self.follow_at_start().await;
@@ -136,11 +138,13 @@ impl<P: Ports> Agent<P> {
         begun: Instant,
     ) -> BTreeSet<String> {
         let defaults = &self.context.settings.defaults;
-        let own = observe::own_schedules(list, defaults, &self.cache);
+        let mut own = observe::own_schedules(list, defaults, &self.cache);
+        own.extend(self.swarm.own_schedules());
         table.follow(own, begun.elapsed(), |schedule| self.delay(schedule));
         let watched = observe::watched_names(list, defaults, &self.cache);
         self.pending.retain(&watched);
-        names.into_iter().filter(|name| watched.contains(name)).collect()
+        let is_there = |name: &String| watched.contains(name) || self.swarm.is_watched(name);
+        names.into_iter().filter(is_there).collect()
     }
 
     fn first_delay(&self, schedule: &Schedule) -> Duration {

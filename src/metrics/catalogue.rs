@@ -98,6 +98,13 @@ catalogue! {
         "The place of this device, from 1, in the staged rollout that the container waits in.";
     FLEET_STOPPED: Gauge "pilotfish_fleet_stopped_seconds" []
         "For how many seconds an operator has stopped the fleet; absent while nothing is stopped.";
+    SERVICE_INFO: Gauge "pilotfish_service_info"
+        ["service", "image", "running_digest", "offered_digest", "verdict", "reason"]
+        "Always 1: the result of the last check of a watched service of the Swarm; absent without services.";
+    SERVICE_UPDATES: Counter "pilotfish_service_updates_total" ["service", "outcome"]
+        "Updates of services that ended, by service and outcome; absent without services.";
+    SERVICE_TASKS: Gauge "pilotfish_service_tasks" ["service", "state"]
+        "Tasks that a service shall run, by their state in the last check; absent without services.";
     MIRROR_BYTES: Counter "pilotfish_mirror_bytes_total" ["rule"]
         "Bytes of blobs that the source of a mirror rule sent; absent without rules.";
     MIRROR_COPIED: Counter "pilotfish_mirror_copied_total" ["rule", "outcome"]

@@ -52,6 +52,8 @@ pub struct Metrics {
     check_duration: Histogram,
     /// Not in the registry: which of its series are shown depends on the watched containers.
     updates: IntCounterVec,
+    /// The same of services.
+    service_updates: IntCounterVec,
     service_gap: Histogram,
     registry_requests: IntCounterVec,
     rate_limit_remaining: GaugeVec,
@@ -74,6 +76,7 @@ impl Metrics {
             checks: counter(&catalogue::CHECKS)?,
             check_duration: histogram(&catalogue::CHECK_DURATION, &CHECK_DURATION_BUCKETS)?,
             updates: counter(&catalogue::UPDATES)?,
+            service_updates: counter(&catalogue::SERVICE_UPDATES)?,
             service_gap: histogram(&catalogue::SERVICE_GAP, &SERVICE_GAP_BUCKETS)?,
             registry_requests: counter(&catalogue::REGISTRY_REQUESTS)?,
             rate_limit_remaining: gauge(&catalogue::RATE_LIMIT_REMAINING)?,
@@ -163,7 +166,10 @@ impl Metrics {
         };
         self.mirror.measure_lag();
         let mut families = self.registry.gather();
-        families.extend(present::families(snapshot, now, updates));
+        let service_updates = |service: &str, outcome: Outcome| {
+            self.service_updates.with_label_values(&[service, outcome.word()]).get()
+        };
+        families.extend(present::families(snapshot, now, updates, service_updates));
         families.sort_by(|one, other| one.name().cmp(other.name()));
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&families, &mut text) {
@@ -173,9 +179,11 @@ impl Metrics {
     }
 
     fn ended(&self, record: &Record) {
-        if let Some(container) = record.subject.container_name() {
-            self.updates.with_label_values(&[container, record.outcome.word()]).inc();
-        }
+        let (updates, name) = match record.subject.service_name() {
+            Some(service) => (&self.service_updates, service),
+            None => (&self.updates, record.subject.name.as_str()),
+        };
+        updates.with_label_values(&[name, record.outcome.word()]).inc();
         // A stuck update ends later, with its whole gap.
         let gap = record.gap_seconds.filter(|_| record.outcome != Outcome::Stuck);
         if let Some(gap) = gap {

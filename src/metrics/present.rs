@@ -19,13 +19,15 @@ use crate::metrics::catalogue::{self, Description, MetricKind};
 /// with a duplicate series.
 type Series = BTreeMap<Vec<String>, f64>;
 
-/// All families from the snapshot. `updates` counts the updates of a container by outcome: those
-/// counters are shown for the containers that are watched now.
+/// All families from the snapshot. `updates` counts the updates of a container by outcome,
+/// `service_updates` those of a service: these counters are shown for what is watched now.
 pub fn families(
     snapshot: &Snapshot,
     now: DateTime<Utc>,
     updates: impl Fn(&str, Outcome) -> u64,
+    service_updates: impl Fn(&str, Outcome) -> u64,
 ) -> Vec<MetricFamily> {
+    let services = || snapshot.reports.iter().filter_map(of_service);
     let containers = || snapshot.reports.iter().filter_map(of_container);
     let alone = |value: f64| Series::from([(Vec::new(), value)]);
     let described = [
@@ -39,6 +41,9 @@ pub fn families(
         (catalogue::UPDATE_IN_FLIGHT, alone(number(snapshot.in_flight.len()))),
         (catalogue::STUCK, alone(number(snapshot.stuck.len()))),
         (catalogue::SERVICE_DOWN, down(containers(), snapshot)),
+        (catalogue::SERVICE_INFO, services().map(|it| (info(it), 1.0)).collect()),
+        (catalogue::SERVICE_UPDATES, ended(services(), service_updates)),
+        (catalogue::SERVICE_TASKS, tasks(snapshot)),
         (catalogue::ROLLOUT_PLACE, places(containers(), snapshot)),
         (catalogue::FLEET_STOPPED, stopped(snapshot, now)),
     ];
@@ -71,6 +76,21 @@ fn target() -> String {
     let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
     let abi = if cfg!(target_abi = "eabihf") { "eabihf" } else { "" };
     format!("{}-{}-{libc}{abi}", std::env::consts::ARCH, std::env::consts::OS)
+}
+
+/// A report on a service, with its name for the label `service`.
+fn of_service(report: &Report) -> Option<(&str, &Report)> {
+    Some((report.subject.service_name()?, report))
+}
+
+fn tasks(snapshot: &Snapshot) -> Series {
+    let tasks = snapshot.service_tasks.iter().flat_map(|(service, counts)| {
+        let series = move |(state, count): (&&str, &usize)| {
+            (vec![service.clone(), (*state).to_owned()], number(*count))
+        };
+        counts.iter().map(series)
+    });
+    tasks.collect()
 }
 
 /// A report on a container, with its name for the label `container`.

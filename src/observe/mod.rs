@@ -16,6 +16,7 @@ mod rollback_target;
 mod quota;
 mod preflight;
 mod evidence;
+mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +26,9 @@ use cache::{ContainerFacts, Gaps, KnownImage};
 pub use evidence::{answer, look_again};
 pub use origin::{ask as ask_origin, remember as remember_origins};
 pub use preflight::{PreflightContext, of as readiness};
+pub use services::{
+    ObservedService, ServiceScope, WatchedService, is_named, observe_services, watched_services,
+};
 pub use ties::TieIndex;
 
 use crate::core::decide::Circumstances;

@@ -119,6 +119,10 @@ mod tests {
             panic!("a manifest was asked for, which costs quota")
         }
 
+        async fn document(&self, _: &Reference, _: &Digest) -> Result<Vec<u8>, LookupError> {
+            panic!("a manifest was asked for, which costs quota")
+        }
+
         async fn credentials(&self, _: &str) -> Result<Option<Credentials>, LookupError> {
             Ok(None)
         }

@@ -10,6 +10,7 @@ use crate::core::decide::reason::Reason;
 use crate::core::docker::credentials::Credentials;
 use crate::core::docker::engine_registries::EngineRegistries;
 use crate::core::docker::reference::{DOCKER_HUB, Digest, Platform, Reference};
+use crate::core::mirror::refusal::CopyError;
 use crate::registry::lookup::digest::{Missing, head};
 use crate::registry::lookup::resolution::Resolution;
 use crate::registry::protocol::credentials::CredentialFinder;
@@ -17,6 +18,7 @@ use crate::registry::protocol::endpoint::RegistryEndpoint;
 use crate::registry::protocol::session::Session;
 use crate::registry::protocol::settings::{HostSettings, Limits, RegistrySettings, SettingsError};
 use crate::registry::protocol::transport::Transport;
+use crate::registry::transfer::At;
 use crate::registry::{Registry, RegistryObserver};
 
 /// Most hosts with a remembered session. No Pi asks that many.
@@ -147,6 +149,20 @@ impl Registry for HttpRegistry {
             }
         }
         Box::pin(Resolution::new(&own, reference, platform).run(digest)).await
+    }
+
+    async fn document(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+    ) -> Result<Vec<u8>, LookupError> {
+        let session = self.own_session(&reference.registry);
+        let at = At { session: &session, repository: &reference.repository };
+        match at.manifest(digest).await {
+            Ok(raw) => Ok(raw.bytes.to_vec()),
+            Err(CopyError::Failed(error)) => Err(error),
+            Err(refused) => Err(LookupError::new(Reason::RegistryError, refused.to_string())),
+        }
     }
 
     async fn credentials(&self, registry: &str) -> Result<Option<Credentials>, LookupError> {

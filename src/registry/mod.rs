@@ -54,6 +54,17 @@ pub trait Registry: Send + Sync + 'static {
         platform: &Platform,
     ) -> impl Future<Output = Result<Offer, LookupError>> + Send;
 
+    /// The manifest or the index behind `digest`, as the registry sent it, checked against the
+    /// digest. It costs quota, so call this only if the digest is new.
+    ///
+    /// # Errors
+    /// Every failure, each with one reason.
+    fn document(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<Vec<u8>, LookupError>> + Send;
+
     /// The login that the Engine needs to pull from this registry; `None` if it pulls anonymously.
     ///
     /// # Errors

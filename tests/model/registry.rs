@@ -101,6 +101,10 @@ impl Registry for FakeRegistry {
         state.registry.answer(offer)
     }
 
+    async fn document(&self, _: &Reference, _: &Digest) -> Result<Vec<u8>, LookupError> {
+        panic!("a machine without services asks for no index")
+    }
+
     async fn credentials(&self, _registry: &str) -> Result<Option<Credentials>, LookupError> {
         Ok(None)
     }

@@ -69,6 +69,10 @@ impl Registry for NoRegistry {
         panic!("the executor asked a registry")
     }
 
+    async fn document(&self, _: &Reference, _: &Digest) -> Result<Vec<u8>, LookupError> {
+        panic!("the executor asked a registry")
+    }
+
     async fn credentials(&self, _registry: &str) -> Result<Option<Credentials>, LookupError> {
         panic!("the executor asked a registry")
     }

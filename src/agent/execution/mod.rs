@@ -177,6 +177,7 @@ impl<P: Ports> Agent<P> {
     fn carry_out(&mut self, WaitingAsk { trigger, kind }: WaitingAsk) {
         match kind {
             WaitingKind::Recover(answer) => {
+                self.take_up_services();
                 let names = self.open.keys().cloned().collect();
                 self.recover_for(names, true, Requester::Recover(trigger, answer));
             }

@@ -89,9 +89,11 @@ impl<P: Ports> Agent<P> {
                     Ok(()) => self.check_name(&name).await,
                     full => full,
                 };
-                match checked {
-                    Ok(()) => self.wait(trigger, WaitingKind::RollBack(name, answer)),
-                    Err(error) => _ = answer.send(Err(error)),
+                let service = self.swarm.find(&name).map(str::to_owned);
+                match (checked, service) {
+                    (Ok(()), Some(service)) => self.roll_service_back(&service, answer).await,
+                    (Ok(()), None) => self.wait(trigger, WaitingKind::RollBack(name, answer)),
+                    (Err(error), _) => _ = answer.send(Err(error)),
                 }
             }
             AskKind::FleetNews(news, answer) => {
@@ -165,6 +167,7 @@ impl<P: Ports> Agent<P> {
         let watched = (list.as_slice(), &self.context.settings.defaults);
         let ports = &*self.context.ports;
         let mut names = observe::following(ports, &mut self.cache, watched, is_meant).await;
+        names.extend(self.swarm.following(is_meant));
         let count = names.len();
         let busy = self.busy_names();
         let again = names.intersection(&busy).map(|name| (name.clone(), trigger));
@@ -179,10 +182,11 @@ impl<P: Ports> Agent<P> {
 
     async fn allow(&mut self, name: &str) -> Result<usize, AskError> {
         let mut memory = self.context.ports.state().memory()?;
-        let subject = Subject::container(name);
+        let mut subject = Subject::from_text(name);
         if !memory.refused.contains_key(&subject) {
             self.check_name(name).await?;
             memory = self.context.ports.state().memory()?;
+            subject = self.swarm.find(name).map_or(subject, Subject::service);
         }
         let count = memory.allow(&subject);
         self.context.ports.state().remember(&memory)?;
@@ -194,6 +198,7 @@ impl<P: Ports> Agent<P> {
         let names = Some(BTreeSet::from([name.to_owned()]));
         let list = self.list().await?;
         let open = self.open_updates().await?;
+        self.follow_services().await;
         Ok(self.check_names(&RoundRequest { names, ..RoundRequest::default() }, &list, &open)?)
     }
 }

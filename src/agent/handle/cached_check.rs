@@ -8,6 +8,7 @@ use crate::agent::{Agent, RoundEnd, RoundRequest};
 use crate::core::decide::report::Report;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::policy::own_labels::IgnoredLabels;
+use crate::core::subject::Subject;
 use crate::host::Host;
 use crate::ports::Ports;
 
@@ -22,8 +23,7 @@ impl RoundEnd {
         let checked_at = snapshot.last_check?;
         snapshot.next_check.filter(|next| *next > now)?;
         let names = request.names.as_ref();
-        let is_meant =
-            |report: &&Report| names.is_none_or(|all| all.contains(&report.subject.name));
+        let is_meant = |report: &&Report| names.is_none_or(|all| is_named(all, &report.subject));
         let reports: Vec<_> = snapshot.reports.iter().filter(is_meant).cloned().collect();
         let is_complete = names.is_none_or(|names| names.len() == reports.len());
         let quotas = snapshot.quotas.clone();
@@ -31,6 +31,11 @@ impl RoundEnd {
         let ignored_labels = snapshot.ignored_labels.iter().filter(of_request).cloned().collect();
         is_complete.then(|| Self { checked_at, reports, quotas, ignored_labels, ..Self::default() })
     }
+}
+
+/// Whether a name from a person means this: `web`, or `service/web`.
+fn is_named(names: &BTreeSet<String>, subject: &Subject) -> bool {
+    names.contains(&subject.name) || names.contains(&subject.to_text())
 }
 
 impl<P: Ports> Agent<P> {
@@ -41,8 +46,10 @@ impl<P: Ports> Agent<P> {
         let snapshot = self.snapshot.borrow().clone();
         let known = RoundEnd::known(request, &snapshot, self.context.ports.host().now())?;
         let mut watched = self.watched().await.ok()?;
+        let services = self.follow_services().await;
+        watched.extend(services.iter().map(|it| Subject::service(it.name()).to_text()));
         let reported: BTreeSet<_> =
-            snapshot.reports.iter().map(|report| report.subject.name.clone()).collect();
+            snapshot.reports.iter().map(|report| report.subject.to_text()).collect();
         // The same is true for a service that an update has left without a container of its name.
         let absent = self.names_at_work().into_iter().chain(self.open.keys().cloned());
         watched.extend(absent.filter(|name| reported.contains(name)));

@@ -15,7 +15,7 @@ use crate::core::decide::{Circumstances, Decision, origin};
 use crate::core::policy::hooks::Moment;
 use crate::engine::Listed;
 use crate::journal::JournalError;
-use crate::observe;
+use crate::observe::{self, WatchedService};
 use crate::ports::Ports;
 use crate::recover;
 use crate::registry::Registry;
@@ -32,7 +32,7 @@ impl<P: Ports> Agent<P> {
     ) {
         let busy = self.busy_names();
         match self.find_out(&order, list).await {
-            Ok(facts) => self.enter(order, facts, &busy),
+            Ok((facts, services)) => self.enter(order, (facts, services), &busy),
             Err(RoundError::Engine(error))
                 if error.is_engine_unreachable() && self.is_recovering() && !order.has_waited =>
             {
@@ -48,7 +48,7 @@ impl<P: Ports> Agent<P> {
         &mut self,
         order: &QueuedRound,
         list: Option<Vec<Listed>>,
-    ) -> Result<LookFacts, RoundError> {
+    ) -> Result<(LookFacts, Vec<WatchedService>), RoundError> {
         let open = self.open_updates().await?;
         let other = self.other_engine_holder(&order.request).await;
         let may_settle = !order.request.dry_run && !matches!(other, Ok(Some(_)));
@@ -62,6 +62,10 @@ impl<P: Ports> Agent<P> {
         let list = list.filter(|_| left_open.is_empty());
         let names = Names::of(&order.request);
         let facts = self.facts(names, &order.request, list).await?;
+        let services = self.follow_services().await;
+        if may_settle {
+            self.take_up_services();
+        }
         self.check_names(&order.request, &facts.list, &facts.open)?;
         let mut left = recover::left_behind(&facts.list, &open);
         // An update may have begun after the journals were read, or ended after the list was read.
@@ -70,12 +74,17 @@ impl<P: Ports> Agent<P> {
         if may_settle && !left.is_empty() {
             self.recover_open(left);
         }
-        Ok(facts)
+        Ok((facts, services))
     }
 
     /// Enters a round. A scheduled round skips containers that another round is already checking.
     /// Any round looks at a container in an update or a recovery only after that has ended.
-    fn enter(&mut self, order: QueuedRound, mut facts: LookFacts, busy: &BTreeSet<String>) {
+    fn enter(
+        &mut self,
+        order: QueuedRound,
+        (mut facts, services): (LookFacts, Vec<WatchedService>),
+        busy: &BTreeSet<String>,
+    ) {
         let defaults = &self.context.settings.defaults;
         let watched = observe::watched_names(&facts.list, defaults, &self.cache);
         self.forget_removed(&watched);
@@ -94,7 +103,7 @@ impl<P: Ports> Agent<P> {
         if is_due {
             let (skipped, rest) = meant.into_iter().partition(|name| busy.contains(name));
             (round.skipped, meant) = (skipped, rest);
-            if meant.is_empty() && !round.skipped.is_empty() {
+            if meant.is_empty() && !round.skipped.is_empty() && services.is_empty() {
                 return;
             }
         }
@@ -105,6 +114,7 @@ impl<P: Ports> Agent<P> {
         let id = self.next_round;
         self.next_round += 1;
         self.rounds.insert(id, round);
+        self.look_at_services(id, services, &facts);
         self.look(id, facts);
     }
 
@@ -183,11 +193,15 @@ impl<P: Ports> Agent<P> {
             TaskResult::HooksAfter(id) => self.is_answered(id),
             TaskResult::ExecutorDone(executor, done) => self.executor_done(executor, done).await,
             TaskResult::UpdateEnded(id, result) => self.update_ended(id, result).await,
+            TaskResult::ServicesObserved(look) => self.services_observed(look),
+            TaskResult::ServiceEnded(name, waiting, result) => {
+                self.service_ended(name, waiting, result).await;
+            }
         }
         self.advance().await;
     }
 
-    fn is_answered(&mut self, id: RoundId) {
+    pub(in crate::agent) fn is_answered(&mut self, id: RoundId) {
         if let Some(round) = self.rounds.get_mut(&id) {
             round.questions = round.questions.saturating_sub(1);
         }

@@ -192,7 +192,9 @@ impl<P: Ports> Agent<P> {
         let watched = observe::watched_names(list, defaults, &self.cache);
         let at_work = self.names_at_work();
         let is_absent = |name: &String| at_work.contains(name) || open.contains_key(name);
-        let is_unknown = |name: &&String| !watched.contains(*name) && !is_absent(name);
+        let is_unknown = |name: &&String| {
+            !watched.contains(*name) && !is_absent(name) && !self.swarm.is_watched(name)
+        };
         let passed = observe::ignored_labels(list, defaults, &self.cache);
         let named = |name: &String| match passed.iter().find(|it| it.container == *name) {
             Some(passed) => format!("{name} ({})", passed.in_words()),

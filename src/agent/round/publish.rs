@@ -47,10 +47,13 @@ impl<P: Ports> Agent<P> {
         let touched = std::mem::take(&mut self.touched);
         self.touched = touched.into_iter().filter(|(name, _)| is_there(name)).collect();
         self.snapshot.send_if_modified(|snapshot| {
-            let are_all = snapshot.reports.iter().all(|report| is_there(&report.subject.name));
+            let is_shown = |report: &Report| match report.subject.service_name() {
+                Some(service) => self.swarm.is_watched(service),
+                None => is_there(&report.subject.name),
+            };
+            let are_all = snapshot.reports.iter().all(is_shown);
             if !are_all {
-                let snapshot = Arc::make_mut(snapshot);
-                snapshot.reports.retain(|report| is_there(&report.subject.name));
+                Arc::make_mut(snapshot).reports.retain(is_shown);
             }
             !are_all
         });
@@ -63,14 +66,16 @@ impl<P: Ports> Agent<P> {
             let meant = open.iter().filter(|(_, open)| is_meant(open));
             meant.map(|(container, _)| Subject::container(container)).collect::<Vec<_>>()
         };
-        let stuck = those(|open| matches!(open, OpenUpdate::Stuck(_) | OpenUpdate::Down(_)));
+        let mut stuck = those(|open| matches!(open, OpenUpdate::Stuck(_) | OpenUpdate::Down(_)));
+        stuck.extend(self.swarm.stuck());
         let down = those(|open| matches!(open, OpenUpdate::Down(_)));
         self.publish(|snapshot| (snapshot.stuck, snapshot.down) = (stuck, down));
     }
 
     /// Publishes the updates in flight, and the step of each.
     pub(in crate::agent) fn show_in_flight(&self) {
-        let shown = self.updates.shown();
+        let mut shown = self.updates.shown();
+        shown.extend(self.swarm.shown());
         if self.snapshot.borrow().in_flight != shown {
             self.publish(|snapshot| snapshot.in_flight = shown);
         }

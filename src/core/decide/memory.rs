@@ -52,6 +52,27 @@ pub struct Interruptions {
     pub count: u32,
 }
 
+/// What counts as the running digest of a service whose specification names none: every node
+/// resolves the tag for itself, so nobody knows what runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssumedDigest {
+    /// The image as in the specification.
+    pub image: String,
+    /// When the service was changed last, in the Swarm's words. After another change the tag is
+    /// looked at anew.
+    pub changed_at: String,
+    /// What the tag pointed at in the agent's first look.
+    pub digest: Digest,
+}
+
+impl AssumedDigest {
+    /// Whether it still holds for a service.
+    #[must_use]
+    pub fn is_of(&self, image: &str, changed_at: &str) -> bool {
+        self.image == image && self.changed_at == changed_at
+    }
+}
+
 /// Everything the agent remembers. One file, which is replaced as a whole after a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
@@ -75,6 +96,9 @@ pub struct Memory {
     /// text.
     #[serde(default)]
     pub tls_hosts: Vec<String>,
+    /// What counts as the running digest, by service.
+    #[serde(default, with = "subject::keys", skip_serializing_if = "BTreeMap::is_empty")]
+    pub assumed: BTreeMap<Subject, AssumedDigest>,
     /// For each image ID and each repository (`docker.io/library/nginx`), whether the image came
     /// from that repository.
     #[serde(default)]

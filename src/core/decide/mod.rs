@@ -17,7 +17,7 @@ mod preconditions;
 // What only the start of a container needs from the machine.
 pub mod start_requirements;
 // Update windows and pull windows.
-mod windows;
+pub mod windows;
 
 // The fleet's say in an update.
 pub mod fleet_turn;

@@ -134,22 +134,39 @@ impl Report {
         report
     }
 
-    /// The report on a service with an unfinished update, if no container has its name now.
+    /// The report on something whose digests are known, and about which nothing else is to say.
     #[must_use]
-    pub fn of_missing(subject: Subject, image: &str, open: &OpenUpdate) -> Self {
-        let mut report = Self {
+    pub fn of_digests(
+        subject: Subject,
+        image: &str,
+        running: Option<Digest>,
+        offered: Option<Digest>,
+    ) -> Self {
+        Self {
             subject,
             image: image.to_owned(),
-            running: None,
-            offered: None,
+            running,
+            offered,
             versions: Versions::default(),
-            verdict: Verdict::Error,
+            verdict: Verdict::UpToDate,
             reason: None,
             detail: None,
             advice: None,
             no_rollback: None,
             drops: Vec::new(),
-        };
+        }
+    }
+
+    /// The same of an update that nothing forbids.
+    #[must_use]
+    pub fn with_update(self) -> Self {
+        Self { verdict: Verdict::Update, ..self }
+    }
+
+    /// The report on a service with an unfinished update, if no container has its name now.
+    #[must_use]
+    pub fn of_missing(subject: Subject, image: &str, open: &OpenUpdate) -> Self {
+        let mut report = Self::of_digests(subject, image, None, None);
         report.say_no(&stuck(open));
         report
     }

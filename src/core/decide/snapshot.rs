@@ -10,6 +10,7 @@ use crate::core::decide::quota::Quota;
 use crate::core::decide::report::Report;
 use crate::core::fleet::state::Outgoing;
 use crate::core::policy::own_labels::IgnoredLabels;
+use crate::core::service::task::TaskCounts;
 use crate::core::subject::Subject;
 use crate::core::update::Step;
 
@@ -74,6 +75,8 @@ pub struct Snapshot {
     pub free_bytes: Option<u64>,
     /// The device in its fleet; absent if it is in none.
     pub fleet: Option<FleetSnapshot>,
+    /// The tasks of each watched service, by its name.
+    pub service_tasks: BTreeMap<String, TaskCounts>,
 }
 
 /// The device in its fleet.
@@ -101,8 +104,10 @@ impl Snapshot {
     /// the disk. Its verification needs neither.
     #[must_use]
     pub fn is_pulling_or_switching(&self) -> bool {
+        // Swarm replaces the tasks of a service, on all nodes.
         let needs_all = |update: &ActiveUpdate| {
-            !matches!(update.step, Some(Step::Verify | Step::Commit | Step::Clean))
+            update.subject.container_name().is_some()
+                && !matches!(update.step, Some(Step::Verify | Step::Commit | Step::Clean))
         };
         self.in_flight.iter().any(needs_all)
     }

@@ -55,7 +55,9 @@ pub(super) fn timing(
     }
 }
 
-fn closed(circumstances: &Circumstances, what: &str, windows: &Windows) -> No {
+/// The "no" of a window that is closed now.
+#[must_use]
+pub fn closed(circumstances: &Circumstances, what: &str, windows: &Windows) -> No {
     let Circumstances { now, zone, .. } = circumstances;
     let opens = windows.next_opening(*now, zone);
     let when = opens.map_or_else(

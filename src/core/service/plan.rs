@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::core::decide::failed_tries::FailedTry;
+use crate::core::decide::offer::LookupError;
+use crate::core::decide::reason::Reason;
+use crate::core::docker::manifest::{Document, parse_document};
 use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Platform};
 use crate::core::service::facts::TaskSlot;
@@ -35,6 +38,30 @@ pub struct ServiceOffer {
     /// The platforms in the index. `None`: there is no index, and the platform that a lone image
     /// names is often wrong.
     pub platforms: Option<Vec<Platform>>,
+}
+
+impl ServiceOffer {
+    /// Reads what is behind a digest: an index, or a lone manifest.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn read(digest: Digest, document: &[u8]) -> Result<Self, LookupError> {
+        let wrong = |error| {
+            let detail = format!("what {digest} leads to is unusable: {error}");
+            LookupError::new(Reason::RegistryError, detail)
+        };
+        let entries = match parse_document(document).map_err(wrong)? {
+            Document::Index(entries) => entries,
+            Document::Manifest(_) => {
+                return Ok(Self { digest, manifests: BTreeSet::new(), platforms: None });
+            }
+        };
+        let manifests = entries.iter().map(|entry| entry.digest.clone()).collect();
+        let platforms: Vec<_> = entries.into_iter().filter_map(|entry| entry.platform).collect();
+        // An index that names no platform, such as one around another index, says nothing.
+        let platforms = Some(platforms).filter(|platforms| !platforms.is_empty());
+        Ok(Self { digest, manifests, platforms })
+    }
 }
 
 /// One decided update of a service.

@@ -1,5 +1,7 @@
 //! A task: one container of a service, as the Swarm tells of it.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -55,6 +57,41 @@ impl TaskState {
             _ => Self::Unknown,
         }
     }
+
+    /// The word of the Swarm; for people and for metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Pending => "pending",
+            Self::Assigned => "assigned",
+            Self::Accepted => "accepted",
+            Self::Preparing => "preparing",
+            Self::Ready => "ready",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Complete => "complete",
+            Self::Shutdown => "shutdown",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+            Self::Remove => "remove",
+            Self::Orphaned => "orphaned",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How many tasks the Swarm wants to run, by the word of their state.
+pub type TaskCounts = BTreeMap<&'static str, usize>;
+
+/// Counts the tasks that shall run.
+#[must_use]
+pub fn count_wanted(tasks: &[SwarmTask]) -> TaskCounts {
+    let mut counts = TaskCounts::new();
+    for task in tasks.iter().filter(|task| task.desired == TaskState::Running) {
+        *counts.entry(task.state.word()).or_default() += 1;
+    }
+    counts
 }
 
 /// A port that a service publishes on each of its nodes (`mode=host`).

@@ -33,7 +33,7 @@ const PAGE_TAGS: usize = 1000;
 const PAGES_MAX: usize = 200;
 
 /// One repository at one registry.
-pub(super) struct At<'a> {
+pub(in crate::registry) struct At<'a> {
     pub session: &'a Session,
     pub repository: &'a str,
 }

@@ -19,6 +19,8 @@ mod refusal;
 mod source;
 mod upload;
 
+pub(in crate::registry) use manifests::At;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
