@@ -6,6 +6,8 @@
 mod support;
 
 #[cfg(test)]
+mod agent;
+#[cfg(test)]
 mod bad_images;
 #[cfg(test)]
 mod good_updates;

@@ -2,6 +2,7 @@
 //! at each table.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -266,6 +267,12 @@ impl Tables {
     /// How many updates are open.
     pub fn open_updates(&self) -> usize {
         self.ports().state.open_service_journals().expect("journals").len()
+    }
+
+    /// How many updates are open in the state directory of an agent.
+    pub fn open_updates_in(&self, state: &Path) -> usize {
+        let state = StateDirectory::reading(state).expect("a state directory");
+        state.open_service_journals().expect("journals").len()
     }
 
     /// Runs an update, with a probe at each table until it has ended.
