@@ -24,7 +24,7 @@ const MANAGER: &str = "10.79.0.1";
 /// The label of the nodes that run services in the tests.
 const TABLE: &str = "type=table";
 
-/// The options of the seed's service.
+/// The options of a global service with a port of each host.
 pub const GLOBAL: [&str; 3] = [
     "--mode=global",
     "--publish=mode=host,target=8080,published=80",
@@ -75,7 +75,7 @@ impl Swarm {
         format!("{MANAGER}:{PORT}/{name}")
     }
 
-    /// The seed's service: global on all tables, with a port of each host, resolved by no client.
+    /// A global service on all tables, with a port of each host, resolved by no client.
     pub fn create_tableservice(&self, image: &str) {
         self.create_service(&GLOBAL, image, None);
     }
@@ -116,6 +116,11 @@ impl Swarm {
             format!("{node} {} {desired} {} {}", status["State"], spec["Image"], status["Err"])
         };
         tasks.as_array().into_iter().flatten().map(line).collect()
+    }
+
+    /// Starts the Engine of a table again after a kill.
+    pub fn restart_table(&self, number: usize) {
+        self.tables[number].start_again(&flags());
     }
 
     /// Kills the manager's Engine, and starts it again after `pause`.

@@ -137,6 +137,28 @@ fn a_node_that_was_left_out_comes_back() {
     tables.assert_settled();
 }
 
+/// Swarm gives a node up after some twenty seconds; the update ends without it and says so.
+#[ignore = "takes long: make test-swarm"]
+#[test]
+fn a_worker_that_goes_away_in_the_middle_is_named() {
+    let tables = Tables::with(&Release::new("1"), true);
+    let two = tables.publish(&Release::new("2"));
+    let ended = thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(2 * SECOND);
+            tables.swarm.tables[1].kill();
+        });
+        tables.block_on(tables.run(&two, &CancellationToken::new()))
+    });
+    let ServiceEnded::Finished(record) = ended else { panic!("{ended:?}") };
+    assert_eq!(record.outcome, Outcome::Updated, "{record:?}");
+    assert!(tables.story().contains("is not reachable"), "{}", tables.story());
+    assert_eq!(ask(tables.swarm.tables[0].address_of(80)).as_deref(), Some("till 2"));
+    tables.assert_settled();
+    tables.swarm.restart_table(1);
+    tables.wait_until_serving("till 2");
+}
+
 /// The executor sees by itself that the service is gone, or that a person brought the old image
 /// back.
 #[ignore = "takes long: make test-swarm"]

@@ -39,6 +39,7 @@ impl<P: Ports> ServiceUpdate<'_, P> {
             }
             match self.judge(&mut watch, begun.elapsed(), &look, &known) {
                 ServiceVerdict::Healthy => {
+                    self.tell_nodes_away(&look);
                     self.write_gap(Mark::Done, &look)?;
                     return self.settle().await;
                 }
@@ -61,6 +62,14 @@ impl<P: Ports> ServiceUpdate<'_, P> {
                 return Err(StepError::Asked);
             }
             swarm::pause(look.tasks.len()).await;
+        }
+    }
+
+    /// A node that is away gets the new image when it is back, and no one watches it then.
+    fn tell_nodes_away(&self, look: &ServiceLook) {
+        let away = look.facts.nodes_away(&look.nodes);
+        if !away.is_empty() {
+            self.warn(format!("not updated yet: {}", away.join(", ")));
         }
     }
 
