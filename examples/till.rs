@@ -19,6 +19,13 @@
 //! `till healthcheck` asks the till on this machine; it is the `HEALTHCHECK` of an image that has
 //! no shell. Build it for such an image with
 //! `cargo rustc --example till -- -C target-feature=+crt-static -C strip=symbols`.
+//!
+//! `till probe NAME=ADDRESS…` asks tills from outside until its standard input ends, and then
+//! prints for each what it answered and how long it was away.
+
+#[expect(dead_code, reason = "the tests use more of the probe")]
+#[path = "../tests/support/probe.rs"]
+mod probe;
 
 use std::env;
 use std::fs::File;
@@ -136,8 +143,10 @@ fn duration(name: &str) -> Result<Option<Duration>> {
 
 fn main() -> Result<ExitCode> {
     let behaviour = Behaviour::from_environment()?;
-    if env::args().nth(1).as_deref() == Some("healthcheck") {
-        return healthcheck(behaviour.port);
+    match env::args().nth(1).as_deref() {
+        Some("healthcheck") => return healthcheck(behaviour.port),
+        Some("probe") => return watch_from_outside(env::args().skip(2)),
+        _ => {}
     }
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work(behaviour))
 }
@@ -216,4 +225,26 @@ fn healthcheck(port: u16) -> Result<ExitCode> {
     let well = answer.starts_with("HTTP/1.1 200 ");
     println!("{}", answer.lines().last().unwrap_or_default());
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks the tills `NAME=ADDRESS` until the standard input ends.
+fn watch_from_outside(tills: impl Iterator<Item = String>) -> Result<ExitCode> {
+    let mut probes = Vec::new();
+    for till in tills {
+        let (name, address) = till.split_once('=').context("expected NAME=ADDRESS")?;
+        probes.push((name.to_owned(), probe::Probe::start(address.parse()?)));
+    }
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    for (name, probe) in probes {
+        let seen = probe.stop();
+        let gaps: Vec<_> =
+            seen.gaps.iter().map(|gap| format!("{:.1} s", gap.as_secs_f64())).collect();
+        let away = if gaps.is_empty() {
+            "never away".to_owned()
+        } else {
+            format!("away {}", gaps.join(" + "))
+        };
+        println!("{name}: {}; {away}", seen.answers.join(" -> "));
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -34,6 +34,11 @@ pub const GLOBAL: [&str; 3] = [
 /// Only one Swarm at a time: three Engines fill a small machine, and the tests measure times.
 static PLACE: Mutex<()> = Mutex::new(());
 
+/// Waits until no other test has a Swarm. A test that failed leaves nothing behind.
+pub fn only_one() -> MutexGuard<'static, ()> {
+    PLACE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A Swarm.
 pub struct Swarm {
     // The fields are dropped in this order.
@@ -47,8 +52,7 @@ pub struct Swarm {
 impl Swarm {
     /// Starts it; each worker has the label `type=table`.
     pub fn start() -> Self {
-        // A test that failed leaves nothing behind.
-        let place = PLACE.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = only_one();
         let mut engines = thread::scope(|scope| {
             let start = || Engine::start(&flags());
             let starts: Vec<_> = (0..3).map(|_| scope.spawn(start)).collect();

@@ -16,4 +16,6 @@ mod kills;
 #[cfg(test)]
 mod smoke;
 #[cfg(test)]
+mod story;
+#[cfg(test)]
 mod tables;
