@@ -48,6 +48,8 @@ pub struct WatchedService {
 }
 
 impl WatchedService {
+    /// The name, which is also that of the subject.
+    #[must_use]
     pub fn name(&self) -> &str {
         &self.facts.name
     }
@@ -196,14 +198,7 @@ impl<P: Ports> ServiceLookup<'_, P> {
             Ok(digest) => digest,
             Err(error) => return found(None, no(error.reason, error.detail)),
         };
-        let Some(running) = &running else {
-            let changed_at = self.service.changed_at().to_owned();
-            let (image, digest) = (facts.image.clone(), offered.clone());
-            let assumed = Some(AssumedDigest { image, changed_at, digest });
-            let running = Some(offered.clone());
-            let decision = ServiceDecision::UpToDate;
-            return Found { running, offered: Some(offered), assumed, decision };
-        };
+        let Some(running) = &running else { return self.assume(offered) };
         if offered == *running {
             return found(Some(offered), ServiceDecision::UpToDate);
         }
@@ -214,6 +209,18 @@ impl<P: Ports> ServiceLookup<'_, P> {
             Err(error) => no(error.reason, error.detail),
         };
         found(Some(offered), decision)
+    }
+
+    /// Nobody knows what runs, so the first look counts.
+    fn assume(&self, offered: Digest) -> Found {
+        let changed_at = self.service.changed_at().to_owned();
+        let (image, digest) = (self.service.facts.image.clone(), offered.clone());
+        Found {
+            running: Some(offered.clone()),
+            offered: Some(offered),
+            assumed: Some(AssumedDigest { image, changed_at, digest }),
+            decision: ServiceDecision::UpToDate,
+        }
     }
 
     /// An update that the labels hold.

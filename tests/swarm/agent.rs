@@ -90,7 +90,7 @@ fn an_agent_that_runs_follows_the_tag_of_a_service_and_takes_up_what_it_left() {
     let address = swarm.manager.address_of(METRICS_PORT);
     let page =
         || Peer::Tcp(address).get("/metrics").map(|answer| answer.text()).unwrap_or_default();
-    let mut running = agent.spawn(&swarm.manager, &["run"]);
+    let running = agent.spawn(&swarm.manager, &["run"]);
     wait_until("the service is watched", UPDATE_TIMEOUT, || {
         let page = page();
         page.contains("pilotfish_service_info{service=\"tableservice\"")
