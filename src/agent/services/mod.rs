@@ -97,6 +97,16 @@ impl SwarmState {
         self.stuck.keys().map(Subject::service)
     }
 
+    /// The Engine has said how it takes part in a Swarm.
+    pub(in crate::agent) fn joined(&mut self, membership: SwarmMembership) {
+        (self.membership, self.asked_at) = (membership, Some(Instant::now()));
+    }
+
+    /// The services with an update in flight, by the text of their subject.
+    pub(in crate::agent) fn busy(&self) -> impl Iterator<Item = String> + '_ {
+        self.in_flight.keys().map(|name| Subject::service(name).to_text())
+    }
+
     fn follow(&mut self, services: &[WatchedService]) {
         let known = |service: &WatchedService| {
             let reference = service.facts.reference().map(|it| Reference { digest: None, ..it });
@@ -114,9 +124,9 @@ impl<P: Ports> Agent<P> {
         let is_known = self.swarm.membership.is_manager
             || self.swarm.asked_at.is_some_and(|at| at.elapsed() < MEMBERSHIP_INTERVAL);
         if !is_known {
-            self.swarm.asked_at = Some(Instant::now());
             // An Engine without a Swarm, such as Podman, may not know the question.
-            self.swarm.membership = self.context.ports.engine().swarm().await.unwrap_or_default();
+            let membership = self.context.ports.engine().swarm().await.unwrap_or_default();
+            self.swarm.joined(membership);
         }
         if !self.swarm.membership.is_manager {
             self.swarm.watched.clear();
