@@ -330,6 +330,7 @@ impl<P: Ports> Agent<P> {
 
     fn note_step(&mut self, news: &StepNews) {
         self.updates.note_step(&news.subject, news.step);
+        self.swarm.note_step(&news.subject, news.step);
         self.show_in_flight();
     }
 

@@ -22,6 +22,7 @@ use crate::core::decide::snapshot::ActiveUpdate;
 use crate::core::docker::reference::Reference;
 use crate::core::subject::Subject;
 use crate::core::time::schedule::Schedule;
+use crate::core::update::Step;
 use crate::engine::{Services as _, SwarmMembership};
 use crate::observe::{self, WatchedService};
 use crate::ports::Ports;
@@ -37,8 +38,8 @@ pub(in crate::agent) struct SwarmState {
     asked_at: Option<Instant>,
     /// The watched services, by name.
     watched: BTreeMap<String, KnownService>,
-    /// The services with an update in flight, each with the ID of its plan.
-    in_flight: BTreeMap<String, String>,
+    /// The services with an update in flight, each with its step.
+    in_flight: BTreeMap<String, Option<Step>>,
     /// The services whose update could be neither finished nor undone so far, and why.
     stuck: BTreeMap<String, String>,
 }
@@ -88,8 +89,19 @@ impl SwarmState {
 
     /// The updates in flight as the snapshot shows them.
     pub(in crate::agent) fn shown(&self) -> impl Iterator<Item = ActiveUpdate> + '_ {
-        let shown = |name: &String| ActiveUpdate { subject: Subject::service(name), step: None };
-        self.in_flight.keys().map(shown)
+        let shown = |(name, step): (&String, &Option<Step>)| ActiveUpdate {
+            subject: Subject::service(name),
+            step: *step,
+        };
+        self.in_flight.iter().map(shown)
+    }
+
+    /// Records the step of a service's update.
+    pub(in crate::agent) fn note_step(&mut self, subject: &Subject, step: Step) {
+        let name = subject.service_name().unwrap_or_default();
+        if let Some(known) = self.in_flight.get_mut(name) {
+            *known = Some(step);
+        }
     }
 
     /// Those whose update could be neither finished nor undone so far.

@@ -100,7 +100,7 @@ impl<P: Ports> Agent<P> {
         if let WaitingForService::Round(id) = &waiting {
             self.rounds.entry(*id).and_modify(|round| round.acting += 1);
         }
-        self.swarm.in_flight.insert(name.clone(), plan.id.clone());
+        self.swarm.in_flight.insert(name.clone(), None);
         self.show_in_flight();
         let context = self.context.for_trigger(trigger);
         self.tasks.act(async move {
@@ -129,11 +129,11 @@ impl<P: Ports> Agent<P> {
             Vec::new()
         });
         for journal in journals {
-            let ServicePlan { service: name, id, .. } = journal.header.plan.clone();
+            let name = journal.header.plan.service.clone();
             if self.swarm.in_flight.contains_key(&name) {
                 continue;
             }
-            self.swarm.in_flight.insert(name.clone(), id);
+            self.swarm.in_flight.insert(name.clone(), None);
             let context = self.context.clone();
             self.tasks.act(async move {
                 let result = context.take_up_service(journal).await;
