@@ -314,6 +314,7 @@ impl<P: Ports> Agent<P> {
         if self.follow_engine().await.is_ok() {
             self.follow_services().await;
             self.take_up_services();
+            self.remove_leftover_jobs().await;
         }
         let mut names: BTreeSet<_> = match self.open_updates().await {
             Ok(open) => open.into_keys().collect(),

@@ -137,11 +137,23 @@ async fn observe<P: Ports>(
         ServiceDecision::Update(_) => report.with_update(),
         ServiceDecision::No(no) => report.with_no(no.reason, &no.detail),
     };
+    if report.detail.is_none() && service.facts.pinned_digest().is_none() {
+        report.detail = running_is_assumed(&report);
+    }
     let away = service.facts.nodes_away(nodes);
     if report.detail.is_none() && !away.is_empty() {
         report.detail = Some(format!("nodes that no update reaches now: {}", away.join(", ")));
     }
     ObservedService { service, report, decision, tasks, assumed }
+}
+
+/// Without a digest in the specification every node resolves the tag for itself.
+fn running_is_assumed(report: &Report) -> Option<String> {
+    let running = report.running.as_ref()?.short();
+    Some(format!(
+        "the running digest {running} is assumed: the specification names none, so the digest of the \
+         agent's first look counts"
+    ))
 }
 
 /// What was found about a service.
