@@ -2,7 +2,7 @@
 //! differ; `make bench` is for people.
 //!
 //! `figures BINARY [gap] [bad] [parallel] [round] [answers] [check] [registry] [silent] [hostile]
-//! [fleet] [mirror] [footprint]` measures that binary; without a topic, all of them.
+//! [fleet] [mirror] [swarm] [footprint]` measures that binary; without a topic, all of them.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
 
@@ -39,6 +39,7 @@ mod registry;
 mod round;
 mod side_by_side;
 mod silent_registry;
+mod swarm;
 mod table;
 mod tag_registry;
 mod downtime_probe;
@@ -52,7 +53,7 @@ use crate::table::Table;
 type Measure = fn(&Path, &mut Table);
 
 /// The topics: the name on the command line, and the function.
-const TOPICS: [(&str, Measure); 12] = [
+const TOPICS: [(&str, Measure); 13] = [
     ("gap", service_gap::measure),
     ("bad", bad_release::measure),
     ("parallel", side_by_side::measure),
@@ -64,6 +65,7 @@ const TOPICS: [(&str, Measure); 12] = [
     ("hostile", hostile_registry::measure),
     ("fleet", fleet::measure),
     ("mirror", mirror::measure),
+    ("swarm", swarm::measure),
     ("footprint", footprint::measure),
 ];
 

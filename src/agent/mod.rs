@@ -310,8 +310,12 @@ impl<P: Ports> Agent<P> {
     /// Finishes or undoes the updates that an earlier agent left open, without a check for new
     /// images.
     async fn take_up_open(&mut self) {
-        self.follow_services().await;
-        self.take_up_services();
+        // If the Engine is away, the next round asks it.
+        if self.follow_engine().await.is_ok() {
+            self.follow_services().await;
+            self.take_up_services();
+            self.remove_leftover_jobs().await;
+        }
         let mut names: BTreeSet<_> = match self.open_updates().await {
             Ok(open) => open.into_keys().collect(),
             Err(error) => {
@@ -327,6 +331,7 @@ impl<P: Ports> Agent<P> {
 
     fn note_step(&mut self, news: &StepNews) {
         self.updates.note_step(&news.subject, news.step);
+        self.swarm.note_step(&news.subject, news.step);
         self.show_in_flight();
     }
 

@@ -47,6 +47,8 @@ pub struct EngineInfo {
     pub unpacks_zstd: bool,
     /// Its settings for registries: the agent uses them too.
     pub registries: EngineRegistries,
+    /// How it takes part in a Swarm.
+    pub swarm: SwarmMembership,
 }
 
 /// A container Engine: the calls for each kind of object, and its facts about itself.

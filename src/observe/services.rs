@@ -48,6 +48,8 @@ pub struct WatchedService {
 }
 
 impl WatchedService {
+    /// The name, which is also that of the subject.
+    #[must_use]
     pub fn name(&self) -> &str {
         &self.facts.name
     }
@@ -135,11 +137,23 @@ async fn observe<P: Ports>(
         ServiceDecision::Update(_) => report.with_update(),
         ServiceDecision::No(no) => report.with_no(no.reason, &no.detail),
     };
+    if report.detail.is_none() && service.facts.pinned_digest().is_none() {
+        report.detail = running_is_assumed(&report);
+    }
     let away = service.facts.nodes_away(nodes);
     if report.detail.is_none() && !away.is_empty() {
         report.detail = Some(format!("nodes that no update reaches now: {}", away.join(", ")));
     }
     ObservedService { service, report, decision, tasks, assumed }
+}
+
+/// Without a digest in the specification every node resolves the tag for itself.
+fn running_is_assumed(report: &Report) -> Option<String> {
+    let running = report.running.as_ref()?.short();
+    Some(format!(
+        "the running digest {running} is assumed: the specification names none, so the digest of the \
+         agent's first look counts"
+    ))
 }
 
 /// What was found about a service.
@@ -196,14 +210,7 @@ impl<P: Ports> ServiceLookup<'_, P> {
             Ok(digest) => digest,
             Err(error) => return found(None, no(error.reason, error.detail)),
         };
-        let Some(running) = &running else {
-            let changed_at = self.service.changed_at().to_owned();
-            let (image, digest) = (facts.image.clone(), offered.clone());
-            let assumed = Some(AssumedDigest { image, changed_at, digest });
-            let running = Some(offered.clone());
-            let decision = ServiceDecision::UpToDate;
-            return Found { running, offered: Some(offered), assumed, decision };
-        };
+        let Some(running) = &running else { return self.assume(offered) };
         if offered == *running {
             return found(Some(offered), ServiceDecision::UpToDate);
         }
@@ -214,6 +221,18 @@ impl<P: Ports> ServiceLookup<'_, P> {
             Err(error) => no(error.reason, error.detail),
         };
         found(Some(offered), decision)
+    }
+
+    /// Nobody knows what runs, so the first look counts.
+    fn assume(&self, offered: Digest) -> Found {
+        let changed_at = self.service.changed_at().to_owned();
+        let (image, digest) = (self.service.facts.image.clone(), offered.clone());
+        Found {
+            running: Some(offered.clone()),
+            offered: Some(offered),
+            assumed: Some(AssumedDigest { image, changed_at, digest }),
+            decision: ServiceDecision::UpToDate,
+        }
     }
 
     /// An update that the labels hold.

@@ -28,10 +28,10 @@ const ALONE: Duration = Duration::from_secs(12);
 pub type Way = Vec<(usize, Fault)>;
 
 /// Every n-th point of a recovery gets a second crash; `PILOTFISH_STRIDE=1` tests all points.
-const STRIDE: usize = 60;
+const STRIDE: usize = 103;
 
 /// The stride with dependents: there are more points, and each one costs more.
-const STRIDE_WITH_DEPENDENTS: usize = 150;
+const STRIDE_WITH_DEPENDENTS: usize = 255;
 
 /// The least number of points in an update. Each of its eight steps writes twice and calls the
 /// Engine in between. With fewer points, no crash was injected and the test proves nothing.

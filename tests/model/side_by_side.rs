@@ -18,7 +18,7 @@ pub const KIOSK: &str = "shop.example/kiosk:1";
 
 /// Every n-th point of a recovery gets a second crash. A recovery of two updates has twice as many
 /// points, and each costs more.
-const STRIDE: usize = 600;
+const STRIDE: usize = 1021;
 
 /// Adds a second container on another image, which has a new release as well.
 pub fn add_kiosk(machine: &Machine, next: Behaviour, policy: &str) {

@@ -9,7 +9,7 @@ use crate::support::agent::{Agent, METRICS_PORT};
 use crate::support::command::wait_until;
 use crate::support::http::Peer;
 use crate::support::images::Release;
-use crate::support::swarm::Swarm;
+use crate::support::swarm::{Swarm, node_id};
 use crate::tables::Tables;
 
 /// Longer than an update of two tables.
@@ -90,7 +90,7 @@ fn an_agent_that_runs_follows_the_tag_of_a_service_and_takes_up_what_it_left() {
     let address = swarm.manager.address_of(METRICS_PORT);
     let page =
         || Peer::Tcp(address).get("/metrics").map(|answer| answer.text()).unwrap_or_default();
-    let mut running = agent.spawn(&swarm.manager, &["run"]);
+    let running = agent.spawn(&swarm.manager, &["run"]);
     wait_until("the service is watched", UPDATE_TIMEOUT, || {
         let page = page();
         page.contains("pilotfish_service_info{service=\"tableservice\"")
@@ -114,4 +114,29 @@ fn an_agent_that_runs_follows_the_tag_of_a_service_and_takes_up_what_it_left() {
     });
     drop(running);
     tables.assert_settled();
+}
+
+/// Only the leader acts. Another manager says so, and a worker knows nothing of services.
+#[ignore = "takes long: make test-swarm"]
+#[test]
+fn other_managers_say_that_they_do_not_lead_and_workers_say_nothing() {
+    let tables = Tables::with(&Release::new("1"), true);
+    let swarm = &tables.swarm;
+    let [manager, worker] = &swarm.tables[..] else { panic!("two tables") };
+    swarm.manager.docker(&["node", "promote", &node_id(manager)]);
+    let (of_manager, of_worker) =
+        (Agent::install(manager, SETTINGS), Agent::install(worker, SETTINGS));
+    wait_until("it is a manager", UPDATE_TIMEOUT, || {
+        manager.call("GET", "/services").status == 200
+    });
+    let document = of_manager.json(manager, &["check", "--json"]);
+    assert_eq!(document["containers"][0]["reason"], "not_leader", "{document:#}");
+    let document = of_worker.json(worker, &["check", "--json"]);
+    let rows = document["containers"].as_array().expect("rows");
+    assert!(rows.iter().all(|row| row.get("service").is_none()), "{document:#}");
+    let two = tables.publish(&Release::new("2"));
+    let update = of_manager.run(manager, &["update"]);
+    assert_eq!(update.status.code(), Some(0), "{update:?}");
+    let image = tables.service()["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"].clone();
+    assert!(image.as_str().is_some_and(|image| !image.contains(&two.digest)), "{image}");
 }

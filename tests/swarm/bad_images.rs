@@ -50,6 +50,7 @@ fn other_is_away_for(seen: &Seen, most: Duration) {
     assert!(other < most, "{:?}", seen.tables);
 }
 
+#[ignore = "takes long: make test-swarm"]
 #[test]
 fn an_image_that_exits_at_once_costs_one_table() {
     for is_pinned in [true, false] {

@@ -22,6 +22,7 @@ const HTPASSWD: &str = "matrose:$2y$05$abcdefghijklmnopqrstuuO4OeUZqIbBTRY2dzApl
 /// the kernel's ARP.
 const GAP_MAX: Duration = Duration::from_secs(5);
 
+#[ignore = "takes long: make test-swarm"]
 #[test]
 fn a_good_image_goes_to_every_table_one_after_the_other() {
     for is_pinned in [false, true] {

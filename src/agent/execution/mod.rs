@@ -59,6 +59,7 @@ impl<P: Ports> Agent<P> {
     /// in recovery is not busy: the next round looks at it as soon as its recovery has ended.
     pub(in crate::agent) fn busy_names(&self) -> BTreeSet<String> {
         let mut busy = self.updates.names();
+        busy.extend(self.swarm.busy());
         if let Some(work) = self.work.as_ref().filter(|work| !work.is_recovering) {
             busy.extend(work.names.iter().cloned());
         }

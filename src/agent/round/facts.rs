@@ -206,10 +206,11 @@ impl<P: Ports> Agent<P> {
 
     /// Reads the Engine's registry settings, if they are not known yet. The Engine may have been
     /// away at the start.
-    async fn follow_engine(&mut self) -> Result<(), RoundError> {
+    pub(in crate::agent) async fn follow_engine(&mut self) -> Result<(), RoundError> {
         if !self.mirrors_are_known {
             let info = self.context.engine_info().await?;
             let host = self.context.ports.host();
+            self.swarm.joined(info.swarm);
             self.image_directories = host.image_directories(info.image_store, &info.root_dir);
             self.mirrors_are_known = true;
         }

@@ -22,6 +22,7 @@ use crate::core::decide::snapshot::ActiveUpdate;
 use crate::core::docker::reference::Reference;
 use crate::core::subject::Subject;
 use crate::core::time::schedule::Schedule;
+use crate::core::update::Step;
 use crate::engine::{Services as _, SwarmMembership};
 use crate::observe::{self, WatchedService};
 use crate::ports::Ports;
@@ -37,8 +38,8 @@ pub(in crate::agent) struct SwarmState {
     asked_at: Option<Instant>,
     /// The watched services, by name.
     watched: BTreeMap<String, KnownService>,
-    /// The services with an update in flight, each with the ID of its plan.
-    in_flight: BTreeMap<String, String>,
+    /// The services with an update in flight, each with its step.
+    in_flight: BTreeMap<String, Option<Step>>,
     /// The services whose update could be neither finished nor undone so far, and why.
     stuck: BTreeMap<String, String>,
 }
@@ -88,13 +89,34 @@ impl SwarmState {
 
     /// The updates in flight as the snapshot shows them.
     pub(in crate::agent) fn shown(&self) -> impl Iterator<Item = ActiveUpdate> + '_ {
-        let shown = |name: &String| ActiveUpdate { subject: Subject::service(name), step: None };
-        self.in_flight.keys().map(shown)
+        let shown = |(name, step): (&String, &Option<Step>)| ActiveUpdate {
+            subject: Subject::service(name),
+            step: *step,
+        };
+        self.in_flight.iter().map(shown)
+    }
+
+    /// Records the step of a service's update.
+    pub(in crate::agent) fn note_step(&mut self, subject: &Subject, step: Step) {
+        let name = subject.service_name().unwrap_or_default();
+        if let Some(known) = self.in_flight.get_mut(name) {
+            *known = Some(step);
+        }
     }
 
     /// Those whose update could be neither finished nor undone so far.
     pub(in crate::agent) fn stuck(&self) -> impl Iterator<Item = Subject> + '_ {
         self.stuck.keys().map(Subject::service)
+    }
+
+    /// The Engine has said how it takes part in a Swarm.
+    pub(in crate::agent) fn joined(&mut self, membership: SwarmMembership) {
+        (self.membership, self.asked_at) = (membership, Some(Instant::now()));
+    }
+
+    /// The services with an update in flight, by the text of their subject.
+    pub(in crate::agent) fn busy(&self) -> impl Iterator<Item = String> + '_ {
+        self.in_flight.keys().map(|name| Subject::service(name).to_text())
     }
 
     fn follow(&mut self, services: &[WatchedService]) {
@@ -114,9 +136,9 @@ impl<P: Ports> Agent<P> {
         let is_known = self.swarm.membership.is_manager
             || self.swarm.asked_at.is_some_and(|at| at.elapsed() < MEMBERSHIP_INTERVAL);
         if !is_known {
-            self.swarm.asked_at = Some(Instant::now());
             // An Engine without a Swarm, such as Podman, may not know the question.
-            self.swarm.membership = self.context.ports.engine().swarm().await.unwrap_or_default();
+            let membership = self.context.ports.engine().swarm().await.unwrap_or_default();
+            self.swarm.joined(membership);
         }
         if !self.swarm.membership.is_manager {
             self.swarm.watched.clear();

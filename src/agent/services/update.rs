@@ -16,6 +16,7 @@ use crate::core::policy::Policy;
 use crate::core::service::decision::{self, ServiceCase, ServiceDecision};
 use crate::core::service::node::read_nodes;
 use crate::core::service::plan::{ServiceHeader, ServiceOffer, ServicePlan};
+use crate::core::service::prepull::is_leftover;
 use crate::core::service::task::read_tasks;
 use crate::core::subject::Subject;
 use crate::core::update::event::Trigger;
@@ -100,7 +101,7 @@ impl<P: Ports> Agent<P> {
         if let WaitingForService::Round(id) = &waiting {
             self.rounds.entry(*id).and_modify(|round| round.acting += 1);
         }
-        self.swarm.in_flight.insert(name.clone(), plan.id.clone());
+        self.swarm.in_flight.insert(name.clone(), None);
         self.show_in_flight();
         let context = self.context.for_trigger(trigger);
         self.tasks.act(async move {
@@ -129,11 +130,11 @@ impl<P: Ports> Agent<P> {
             Vec::new()
         });
         for journal in journals {
-            let ServicePlan { service: name, id, .. } = journal.header.plan.clone();
+            let name = journal.header.plan.service.clone();
             if self.swarm.in_flight.contains_key(&name) {
                 continue;
             }
-            self.swarm.in_flight.insert(name.clone(), id);
+            self.swarm.in_flight.insert(name.clone(), None);
             let context = self.context.clone();
             self.tasks.act(async move {
                 let result = context.take_up_service(journal).await;
@@ -141,6 +142,23 @@ impl<P: Ports> Agent<P> {
             });
         }
         self.show_in_flight();
+    }
+
+    /// Removes the jobs for pulls that an agent left behind whose state is lost.
+    pub(in crate::agent) async fn remove_leftover_jobs(&self) {
+        if self.other_agent.is_some() || !self.swarm.membership.is_manager {
+            return;
+        }
+        let (engine, now) = (self.context.ports.engine(), self.context.ports.host().now());
+        // A Swarm that does not answer now is asked at the next start.
+        let services = engine.services().await.unwrap_or_default();
+        for job in services.iter().filter(|service| is_leftover(service, now)) {
+            let id = job.get("ID").and_then(Value::as_str).unwrap_or_default();
+            match engine.remove_service(id).await {
+                Ok(_) => self.context.warn(format!("the job {id} of an earlier pull is removed")),
+                Err(error) => self.context.warn(format!("the job {id} stays: {error}")),
+            }
+        }
     }
 
     /// An update of a service has ended, or could not begin.

@@ -4,6 +4,7 @@
 //! global job with the constraints of the service. Its program does not exist in any image: a task
 //! of it can only fail, and it fails after the pull. Nothing of the image is ever run by it.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::core::docker::reference::Digest;
@@ -22,6 +23,9 @@ const JOB_LABEL: &str = "pilotfish.internal.pull-for";
 
 /// Longest name of a service (swarmkit: a label of DNS).
 const NAME_LENGTH_MAX: usize = 63;
+
+/// From this age on a job is a leftover: longer than the pull of a large image.
+const LEFTOVER_AGE: TimeDelta = TimeDelta::hours(2);
 
 /// After so many failed pulls on one node the update ends. Swarm repeats each at once, so a single
 /// broken connection is not the end.
@@ -55,6 +59,17 @@ pub fn job(plan: &ServicePlan, spec: &Value) -> Value {
 #[must_use]
 pub fn is_job_for(facts: &ServiceFacts, service_id: &str) -> bool {
     facts.labels.get(JOB_LABEL).is_some_and(|value| value == service_id)
+}
+
+/// Whether a document of a service is a job that no agent waits for any more. Swarm replaces its
+/// failed tasks again and again. A young one may be that of another manager's agent.
+#[must_use]
+pub fn is_leftover(service: &Value, now: DateTime<Utc>) -> bool {
+    let is_job =
+        ServiceFacts::read(service).is_some_and(|facts| facts.labels.contains_key(JOB_LABEL));
+    let created = service.get("CreatedAt").and_then(Value::as_str);
+    let created = created.and_then(|at| at.parse::<DateTime<Utc>>().ok());
+    is_job && created.is_some_and(|created| now - created > LEFTOVER_AGE)
 }
 
 /// How far the job is.
@@ -107,6 +122,25 @@ mod tests {
 
     fn digest() -> Digest {
         format!("sha256:{}", "9".repeat(64)).parse().expect("a digest")
+    }
+
+    #[test]
+    fn a_job_is_a_leftover_after_two_hours() {
+        let now: DateTime<Utc> = "2026-05-01T12:00:00Z".parse().expect("a time");
+        let service = |label: &str, created: &str| {
+            json!({
+                "ID": "j", "CreatedAt": created,
+                "Spec": { "Name": "x", "Labels": { label: "s" }, "TaskTemplate": {} },
+            })
+        };
+        for (label, created, expected) in [
+            (JOB_LABEL, "2026-05-01T09:00:00.123456789Z", true),
+            (JOB_LABEL, "2026-05-01T11:00:00Z", false),
+            (JOB_LABEL, "", false),
+            ("another", "2026-05-01T09:00:00Z", false),
+        ] {
+            assert_eq!(is_leftover(&service(label, created), now), expected, "{created}");
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::core::update::Mark;
 use crate::core::update::history::Cause;
+use crate::core::update::{Mark, Step};
 
 /// One step of the update of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -21,6 +21,17 @@ pub enum ServiceStep {
 }
 
 impl ServiceStep {
+    /// The step of a container's update that is the same for people.
+    #[must_use]
+    pub const fn as_step(self) -> Step {
+        match self {
+            Self::Pull => Step::Pull,
+            Self::Update => Step::Switch,
+            Self::Watch => Step::Verify,
+            Self::Settle => Step::Commit,
+        }
+    }
+
     /// The word in the journal and the log.
     #[must_use]
     pub const fn word(self) -> &'static str {

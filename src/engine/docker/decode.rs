@@ -31,6 +31,7 @@ pub fn api_versions(version: &Value) -> Result<(ApiVersion, ApiVersion), EngineE
 pub fn engine_info(version: &Value, info: &Value) -> EngineInfo {
     let api = api_versions(version).map_or(ApiVersion::new(1, 41), |(_, agreed)| agreed);
     EngineInfo {
+        swarm: swarm_membership(info),
         api,
         can_update: !is_podman(version),
         version: text(version, "Version").to_owned(),

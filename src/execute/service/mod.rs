@@ -53,6 +53,8 @@ pub struct ServiceUpdate<'a, P: Ports> {
     journal: ServiceJournal,
     /// Since when nodes are left out of the service, so that they get fresh tasks.
     left_out_since: Option<Instant>,
+    /// When the present step began here.
+    step_begun: Option<Instant>,
 }
 
 impl<'a, P: Ports> ServiceUpdate<'a, P> {
@@ -78,7 +80,7 @@ impl<'a, P: Ports> ServiceUpdate<'a, P> {
 
     /// An update whose journal exists.
     pub const fn of(context: UpdateContext<'a, P>, journal: ServiceJournal) -> Self {
-        Self { context, journal, left_out_since: None }
+        Self { context, journal, left_out_since: None, step_begun: None }
     }
 
     fn plan(&self) -> &ServicePlan {
@@ -272,7 +274,25 @@ impl<'a, P: Ports> ServiceUpdate<'a, P> {
         let ports = self.context.ports;
         let mut entry = self.journal.progress.next(ports.host().now(), step, mark);
         complete(&mut entry);
-        ports.state().write_service(&mut self.journal, &entry)
+        ports.state().write_service(&mut self.journal, &entry)?;
+        self.tell(step, mark);
+        Ok(())
+    }
+
+    /// Tells of a step in the words of a container's update.
+    fn tell(&mut self, step: ServiceStep, mark: Mark) {
+        let (subject, shown) = (self.subject(), step.as_step());
+        match mark {
+            Mark::Started => {
+                self.step_begun = Some(Instant::now());
+                self.context.listener.receive(&Event::StepBegun { subject, step: shown });
+            }
+            Mark::Done => {
+                let took = self.step_begun.map(|begun| begun.elapsed()).unwrap_or_default();
+                self.context.listener.receive(&Event::StepDone { subject, step: shown, took });
+            }
+            Mark::Failed | Mark::UndoStarted | Mark::UndoDone => {}
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use pilotfish::core::docker::api_version::ApiVersion;
 use pilotfish::core::docker::engine_registries::EngineRegistries;
 use pilotfish::core::docker::image_store::ImageStore;
-use pilotfish::engine::{Engine, EngineError, EngineInfo};
+use pilotfish::engine::{Engine, EngineError, EngineInfo, SwarmMembership};
 
 use self::state::{Moment, State, refused};
 use crate::fault::Fault;
@@ -132,6 +132,7 @@ impl Engine for FakeEngine {
     async fn info(&self) -> Result<EngineInfo, EngineError> {
         self.ask("info", |state, _| {
             Ok(EngineInfo {
+                swarm: SwarmMembership::default(),
                 can_update: true,
                 api: if state.containerd_store { ApiVersion::V1_51 } else { ApiVersion::V1_41 },
                 version: "model".into(),
