@@ -10,6 +10,8 @@ mod agent;
 #[cfg(test)]
 mod bad_images;
 #[cfg(test)]
+mod behind_proxy;
+#[cfg(test)]
 mod good_updates;
 #[cfg(test)]
 mod kills;
