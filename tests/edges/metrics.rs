@@ -6,10 +6,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use pilotfish::core::decide::report::Report;
 use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::core::docker::reference::{Digest, Reference};
 use pilotfish::core::mirror::refusal::CopyError;
 use pilotfish::core::mirror::rule::MirrorRule;
+use pilotfish::core::service::task::TaskCounts;
 use pilotfish::core::subject::Subject;
 use pilotfish::core::update::event::{Event, EventSink};
 use pilotfish::core::update::history::{Outcome, Record};
@@ -21,7 +23,7 @@ use crate::golden;
 
 const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-const DOCUMENTED: [(&str, &str, &[&str]); 26] = [
+const DOCUMENTED: [(&str, &str, &[&str]); 29] = [
     ("pilotfish_build_info", "gauge", &["version", "target"]),
     ("pilotfish_checks_total", "counter", &["outcome"]),
     ("pilotfish_check_duration_seconds", "histogram", &[]),
@@ -48,6 +50,13 @@ const DOCUMENTED: [(&str, &str, &[&str]); 26] = [
     ("pilotfish_mqtt_refused_total", "counter", &["reason"]),
     ("pilotfish_rollout_place", "gauge", &["container"]),
     ("pilotfish_fleet_stopped_seconds", "gauge", &[]),
+    (
+        "pilotfish_service_info",
+        "gauge",
+        &["service", "image", "running_digest", "offered_digest", "verdict", "reason"],
+    ),
+    ("pilotfish_service_updates_total", "counter", &["service", "outcome"]),
+    ("pilotfish_service_tasks", "gauge", &["service", "state"]),
     ("pilotfish_mirror_bytes_total", "counter", &["rule"]),
     ("pilotfish_mirror_copied_total", "counter", &["rule", "outcome"]),
     ("pilotfish_mirror_lag_seconds", "gauge", &["rule"]),
@@ -114,7 +123,20 @@ fn busy() -> Metrics {
     let updated = Record { gap_seconds: Some(0.3), ..record("web", Outcome::Updated, None) };
     metrics.receive(&numbered(Event::UpdateEnded(Box::new(updated))));
     metrics.receive(&numbered(Event::UpdateEnded(Box::new(record("gone", Outcome::Failed, None)))));
+    let service =
+        Record { subject: Subject::service("web"), ..record("web", Outcome::RolledBack, None) };
+    metrics.receive(&numbered(Event::UpdateEnded(Box::new(service))));
     metrics
+}
+
+/// A snapshot of a manager, with a service of the Swarm beside the containers.
+fn with_service() -> Snapshot {
+    let mut snapshot = snapshot();
+    let web = report("web", "till:latest@sha256:1", "till-1", Some("till-2"));
+    snapshot.reports.push(Report { subject: Subject::service("web"), ..web });
+    let tasks = TaskCounts::from([("running", 2), ("pending", 1)]);
+    snapshot.service_tasks.insert("web".to_owned(), tasks);
+    snapshot
 }
 
 /// Samples as name, label names without values, and the rest, for pages without hostile labels.
@@ -131,7 +153,7 @@ fn label_names(page: &str) -> BTreeMap<&str, BTreeSet<String>> {
 
 #[test]
 fn every_documented_metric_is_scraped_and_no_other() {
-    let page = busy().render(&snapshot(), NOW);
+    let page = busy().render(&with_service(), NOW);
     let labels = label_names(&page);
     let types: BTreeMap<_, _> =
         page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
@@ -157,12 +179,29 @@ fn the_catalogue_equals_the_documentation() {
 
 #[test]
 fn a_whole_page_looks_like_this() {
-    let page = busy().render(&snapshot(), NOW);
+    let page = busy().render(&with_service(), NOW);
     let version = env!("CARGO_PKG_VERSION");
     let (before, after) = page.split_once("pilotfish_build_info{").expect("build info");
     let (build, after) = after.split_once('\n').expect("its end");
     assert!(build.starts_with(&format!("version=\"{version}\",target=\"")), "{build}");
     golden::compare("metrics", &format!("{before}pilotfish_build_info{{…\n{after}"));
+}
+
+/// A container and a service of one name are told apart.
+#[test]
+fn services_have_series_of_their_own() {
+    let page = busy().render(&with_service(), NOW);
+    for series in [
+        "pilotfish_service_tasks{service=\"web\",state=\"running\"} 2\n",
+        "pilotfish_service_updates_total{service=\"web\",outcome=\"rolled_back\"} 1\n",
+        "pilotfish_updates_total{container=\"web\",outcome=\"rolled_back\"} 0\n",
+    ] {
+        assert!(page.contains(series), "{series}{page}");
+    }
+    let without = busy().render(&snapshot(), NOW);
+    for name in ["service_info", "service_tasks", "service_updates_total"] {
+        assert!(!without.contains(name), "{without}");
+    }
 }
 
 #[test]
@@ -263,5 +302,6 @@ fn a_service_has_no_series_of_a_container() {
     let ended = Record { subject: service, ..record("shop", Outcome::Updated, None) };
     metrics.receive(&numbered(Event::UpdateEnded(Box::new(ended))));
     let page = metrics.render(&snapshot, NOW);
-    assert!(page.contains("container=\"web\"") && !page.contains("shop\""), "{page}");
+    assert!(page.contains("container=\"web\"") && page.contains("service=\"shop\""), "{page}");
+    assert!(!page.contains("container=\"shop\""), "{page}");
 }

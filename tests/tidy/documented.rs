@@ -24,7 +24,7 @@ use pilotfish::metrics::catalogue;
 use crate::source_tree::{File, Finding, assert_none, file, files, top};
 
 /// Names once shipped stay: dashboards and alerts are built on them.
-const METRICS: [&str; 26] = [
+const METRICS: [&str; 29] = [
     "pilotfish_build_info",
     "pilotfish_checks_total",
     "pilotfish_check_duration_seconds",
@@ -47,6 +47,9 @@ const METRICS: [&str; 26] = [
     "pilotfish_mqtt_refused_total",
     "pilotfish_rollout_place",
     "pilotfish_fleet_stopped_seconds",
+    "pilotfish_service_info",
+    "pilotfish_service_updates_total",
+    "pilotfish_service_tasks",
     "pilotfish_mirror_bytes_total",
     "pilotfish_mirror_copied_total",
     "pilotfish_mirror_lag_seconds",
