@@ -3,11 +3,13 @@
 
 use std::env;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::agent::Agent;
 use crate::support::command::wait_until;
+use crate::support::engine::Engine;
 use crate::support::images::Release;
 use crate::support::probe::{Probe, Service, ask};
 use crate::support::swarm::Swarm;
@@ -22,6 +24,9 @@ const ROLLBACKS: u32 = 10;
 /// How long an update may take.
 const UPDATE_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// How often the tables forget their neighbours.
+const FORGET_INTERVAL: Duration = Duration::from_millis(30);
+
 const SETTINGS: &str =
     "every = \"1000h\"\njitter = \"0%\"\n[health]\nstable = \"4s\"\ntimeout = \"12s\"";
 
@@ -31,6 +36,7 @@ pub fn measure(binary: &Path, table: &mut Table) {
     for pair in 0..PAIRS {
         own.extend(tables.watch(|| tables.update_by_swarm(&format!("{}", 2 * pair + 1))));
         ours.extend(tables.watch(|| tables.update_by_agent(&format!("{}", 2 * pair + 2), 0)));
+        eprintln!("    {:.2?} and {:.2?}", totals(&own), totals(&ours));
     }
     let gaps = |seen: &[Service]| median(seen.iter().map(Service::total).collect());
     let (own, ours) = (gaps(&own), gaps(&ours));
@@ -55,8 +61,21 @@ pub fn measure(binary: &Path, table: &mut Table) {
     table.add(&what("other table away, worst"), worst(&others), "0 s");
 }
 
+fn forget_neighbours(table: &Engine, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let mut flush = table.command("ip");
+        // The command fails if there is nothing to forget.
+        drop(flush.args(["neigh", "flush", "all"]).output());
+        thread::sleep(FORGET_INTERVAL);
+    }
+}
+
 fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
+}
+
+fn totals(seen: &[Service]) -> Vec<Duration> {
+    seen.iter().rev().take(2).map(Service::total).collect()
 }
 
 /// A Swarm with the service on its two tables, and the agent on its manager.
@@ -87,12 +106,23 @@ impl Tables {
     }
 
     /// What a probe at each table sees of this.
+    ///
+    /// A new container often has an address that another one had before, and the kernel asks for
+    /// its neighbour only after a second (ARP). That second comes or not by chance, so the tables
+    /// forget their neighbours all the time.
     fn watch(&self, act: impl FnOnce()) -> Vec<Service> {
-        let address = |table: &crate::support::engine::Engine| table.address_of(80);
-        let probes: Vec<_> = self.swarm.tables.iter().map(address).map(Probe::start).collect();
-        act();
-        thread::sleep(Duration::from_secs(2));
-        probes.into_iter().map(Probe::stop).collect()
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for table in &self.swarm.tables {
+                scope.spawn(|| forget_neighbours(table, &stop));
+            }
+            let address = |table: &Engine| table.address_of(80);
+            let probes: Vec<_> = self.swarm.tables.iter().map(address).map(Probe::start).collect();
+            act();
+            thread::sleep(Duration::from_secs(2));
+            stop.store(true, Ordering::Relaxed);
+            probes.into_iter().map(Probe::stop).collect()
+        })
     }
 
     fn update_by_swarm(&self, version: &str) {

@@ -18,8 +18,8 @@ pub(super) async fn carry_out(agent: AgentHandle, command: FleetCommand) -> Comm
     let answer = match (kind, subject) {
         (CommandKind::Check, subject) => check(&agent, subject).await,
         (CommandKind::Update, subject) => update(&agent, subject).await,
-        (CommandKind::Rollback, Some(Subject { name, .. })) => roll_back(&agent, name).await,
-        (CommandKind::Allow, Some(Subject { name, .. })) => allow(&agent, name).await,
+        (CommandKind::Rollback, Some(subject)) => roll_back(&agent, subject.to_text()).await,
+        (CommandKind::Allow, Some(subject)) => allow(&agent, subject.to_text()).await,
         (CommandKind::Rollback | CommandKind::Allow, None) => {
             Err("the command names no container".to_owned())
         }
@@ -35,7 +35,7 @@ pub(super) async fn carry_out(agent: AgentHandle, command: FleetCommand) -> Comm
 type Answered = Result<String, String>;
 
 fn names(subject: Option<Subject>) -> Option<BTreeSet<String>> {
-    subject.map(|subject| BTreeSet::from([subject.name]))
+    subject.map(|subject| BTreeSet::from([subject.to_text()]))
 }
 
 async fn check(agent: &AgentHandle, subject: Option<Subject>) -> Answered {

@@ -138,3 +138,39 @@ fn what_the_acl_forbids_is_told_once_and_counted() {
     let page = scrape(&member.pi.engine, "/metrics");
     assert!(page.contains("pilotfish_mqtt_refused_total{reason=\"broker_135\"}"), "{page}");
 }
+
+/// A Swarm of one node: the row, the update by a command, and the events are those of a container.
+#[test]
+fn a_service_of_a_swarm_has_a_row_and_takes_commands_like_a_container() {
+    let (mut member, broker) = device(&["till-1", "operator"], "commands = true");
+    let mut operator = Operator::new(&broker);
+    let docker = |words: &str| member.pi.engine.docker(&words.split(' ').collect::<Vec<_>>());
+    docker("swarm init --advertise-addr 127.0.0.1");
+    let image = format!("{}@{}", member.one.reference, member.one.digest);
+    docker(&format!(
+        "service create --detach --name=web --label=pilotfish.enable=true \
+         --label=pilotfish.health.stable=2s --no-resolve-image {image}"
+    ));
+    member.start();
+    operator.wait("device/till-1/agent", |it| it["ready"] == true);
+    operator.publish("command/till-1/check", &json!({"v": 1, "id": "a"}));
+    let row = operator.wait("device/till-1/service/web", |it| it["verdict"] == "up_to_date");
+    assert_eq!(row["running"], member.one.digest.as_str(), "{row}");
+
+    let two = member.pi.registry.publish("till", &Release::new("2"));
+    let command = json!({"v": 1, "id": "b", "service": "web"});
+    operator.publish("command/till-1/update", &command);
+    let busy = operator.wait("device/till-1/service/web", |it| it["busy"] == true);
+    assert_eq!(busy["v"], 1);
+    let reply = operator.wait("device/till-1/reply", |it| it["id"] == "b");
+    assert_eq!(reply["ok"], true, "{reply}");
+    let ended = |it: &serde_json::Value| it["event"]["update_ended"]["service"] == "web";
+    let event = operator.wait("device/till-1/event", ended);
+    assert_eq!(event["event"]["update_ended"]["outcome"], "updated", "{event}");
+    operator.wait("device/till-1/service/web", |it| {
+        it["busy"] == false && it["running"] == two.digest.as_str()
+    });
+    member.pi.engine.docker(&["service", "rm", "web"]);
+    operator.publish("command/till-1/check", &json!({"v": 1, "id": "c"}));
+    operator.wait_until_gone("device/till-1/service/web");
+}

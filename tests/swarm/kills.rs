@@ -116,6 +116,35 @@ fn a_manager_killed_in_the_middle_leaves_no_table_without_its_port() {
     }
 }
 
+/// Killed after each second of an update, from the pull to the end of the watch.
+#[ignore = "takes long: make test-swarm"]
+#[test]
+fn a_manager_killed_at_each_second_leaves_no_table_without_its_port_for_long() {
+    let tables = Tables::with(&Release::new("0"), true);
+    for second in 0..14 {
+        let image = tables.publish(&Release::new(&format!("at {second}")));
+        let seen = tables.watched(|| {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    thread::sleep(second * SECOND + SECOND / 2);
+                    tables.swarm.restart_manager(|| thread::sleep(5 * SECOND));
+                });
+                let mut ended = tables.block_on(tables.run(&image, &CancellationToken::new()));
+                // The agent waits for the Engine, and takes the update up again.
+                while let ServiceEnded::Unfinished(..) = ended {
+                    thread::sleep(SECOND);
+                    ended = tables.block_on(tables.take_up());
+                }
+                ended
+            })
+        });
+        let longest = seen.tables.iter().map(|table| table.longest()).max().unwrap_or_default();
+        eprintln!("killed after {second}.5 s: {}, {longest:.1?}", seen.record.outcome.word());
+        assert!(longest < 30 * SECOND, "{:?}", seen.tables);
+        tables.assert_settled();
+    }
+}
+
 /// A killed agent may have left a node out of the service, to give it a fresh task.
 #[ignore = "takes long: make test-swarm"]
 #[test]
