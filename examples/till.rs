@@ -45,7 +45,7 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longer than any request line that a person types at a till, in bytes.
 const REQUEST_LIMIT: usize = 2048;
 
-/// A till that was restarted is away for longer. On a busy machine the probe itself is late by up to
+/// A till that was restarted is away for longer. On a busy machine the probe itself may be late by
 /// this time.
 const AWAY_MIN: Duration = Duration::from_millis(300);
 
