@@ -27,7 +27,8 @@ fn result(update: &UpdateRow) -> String {
     if update.outcome != Outcome::Updated {
         return format!("{name} stays on {from}: {to} could not take its place.\n");
     }
+    let typed = output::one_line(&update.subject.to_text());
     format!(
-        "{name} runs on {to} again. {from} is refused from now on; `pilotfish allow {name}` forgets that.\n"
+        "{name} runs on {to} again. {from} is refused from now on; `pilotfish allow {typed}` forgets that.\n"
     )
 }

@@ -3,7 +3,7 @@
 //! A look costs two lists, of the services and of the nodes, and one HEAD for each service. The
 //! index behind a digest is fetched only if the digest is new.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -188,14 +188,18 @@ impl<P: Ports> ServiceLookup<'_, P> {
             Ok(policy) => policy,
             Err(why) => return found(None, no(Reason::BadLabel, why.clone())),
         };
-        let forgiving = Memory::default();
-        let Circumstances { now, force, .. } = *self.scope.circumstances;
+        let Circumstances { now, force, tries_at_once, .. } = *self.scope.circumstances;
+        // A person who names the service does not wait for the pause after a failed try.
+        let forgiving = match force {
+            true => Memory::default(),
+            false => Memory { failing: BTreeMap::new(), ..self.scope.memory.clone() },
+        };
         let case = ServiceCase {
             facts,
             nodes: self.nodes,
             own_node: self.scope.own_node,
             assumed: known.map(|it| &it.digest),
-            memory: if force { &forgiving } else { self.scope.memory },
+            memory: if force || tries_at_once { &forgiving } else { self.scope.memory },
             stable: policy.health.stable,
             healthy: policy.health.effective_timeout(facts.healthcheck.as_ref()),
             now,

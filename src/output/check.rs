@@ -90,9 +90,24 @@ pub fn notes(rows: &[ContainerRow], screen: Screen) -> String {
             lines.iter().for_each(|line| push_line(&mut text, line));
         }
     }
+    text.push_str(&remarks(rows, screen));
     text.push_str(&dependents(rows, screen));
     text.push_str(&rollbacks(rows, screen));
     text.push_str(&drops(rows, screen));
+    text
+}
+
+/// A line for each row that is up to date, and about which there is still something to say.
+fn remarks(rows: &[ContainerRow], screen: Screen) -> String {
+    let mut text = String::new();
+    for row in rows.iter().filter(|row| row.verdict == Verdict::UpToDate) {
+        let Some(detail) = &row.detail else { continue };
+        let sentence = format!("{}: {detail}", one_line(&row.subject.to_string()));
+        text.push('\n');
+        wrap(&one_line(&sentence), "", screen.width)
+            .iter()
+            .for_each(|line| push_line(&mut text, line));
+    }
     text
 }
 

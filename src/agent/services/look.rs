@@ -8,7 +8,6 @@ use crate::agent::Agent;
 use crate::agent::round::facts::{LookFacts, Names};
 use crate::agent::round::{RoundId, Stage};
 use crate::agent::tasks::TaskResult;
-use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Report;
 use crate::core::service::decision::ServiceDecision;
@@ -112,16 +111,13 @@ impl<P: Ports> Agent<P> {
     /// The report on a service; an update in flight, or one that is stuck, says more than the look.
     fn report_on(&self, observed: &ObservedService) -> Report {
         let name = observed.service.name();
-        let open = match self.swarm.stuck.get(name) {
-            Some(why) => OpenUpdate::Stuck(why.clone()),
-            None if self.swarm.in_flight.contains_key(name) => OpenUpdate::InFlight,
-            None => return observed.report.clone(),
-        };
-        let missing = Report::of_missing(Subject::service(name), &observed.report.image, &open);
-        Report {
-            running: observed.report.running.clone(),
-            offered: observed.report.offered.clone(),
-            ..missing
+        if self.swarm.in_flight.contains_key(name) {
+            let detail = "an update is being carried out";
+            return observed.report.with_no(Reason::UpdateInFlight, detail);
+        }
+        match self.swarm.stuck.get(name) {
+            Some(why) => observed.report.with_no(Reason::Stuck, why),
+            None => observed.report.clone(),
         }
     }
 

@@ -76,7 +76,7 @@ pub fn check(case: ServiceCase<'_>) -> Result<Reference, No> {
     }
     match facts.state {
         UpdateState::Updating | UpdateState::RollbackStarted => {
-            return no(Reason::ServiceUpdating, "Swarm is carrying out a change that is not ours");
+            return no(Reason::ServiceUpdating, "Swarm is still carrying out a change");
         }
         UpdateState::Paused | UpdateState::RollbackPaused => {
             return no(Reason::ServicePaused, "Swarm paused its last change after a failed task");
