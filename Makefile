@@ -68,8 +68,9 @@ test-engines: needs engines ## tests recreate on every Engine, the main job on D
 	TEST_COMPOSE=$(ROOTS)/docker-28/usr/libexec/docker/cli-plugins/docker-compose \
 		$(CARGO) test --locked --test torture compose
 
-test-swarm: needs ## tests services on a real Swarm: every bad image, kills, thirty rollbacks (needs root, twenty minutes)
-	SWARM_ROLLBACKS=$${SWARM_ROLLBACKS:-30} $(CARGO) test --locked --test swarm -- --include-ignored --test-threads=1
+test-swarm: needs engines ## tests services on real Swarms, old and new: every bad image, kills, thirty rollbacks (needs root, an hour)
+	$(foreach engine,here docker-28,$(call on,$(engine)) SWARM_ROLLBACKS=$${SWARM_ROLLBACKS:-30} \
+		$(CARGO) test --locked --test swarm -- --include-ignored --test-threads=1 &&) true
 
 fidelity: needs engines $(FRESHDOCK) ## tests recreate on every Engine and writes docs/fidelity.md (needs root, an hour)
 	rm -rf target/fidelity

@@ -120,7 +120,7 @@ fn a_manager_killed_in_the_middle_leaves_no_table_without_its_port() {
 #[ignore = "takes long: make test-swarm"]
 #[test]
 fn a_manager_killed_at_each_second_leaves_no_table_without_its_port_for_long() {
-    let tables = Tables::with(&Release::new("0"), true);
+    let tables = Tables::with(&Release::new("1"), true);
     for second in 0..14 {
         let image = tables.publish(&Release::new(&format!("at {second}")));
         let seen = tables.watched(|| {
