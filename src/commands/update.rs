@@ -28,7 +28,7 @@ async fn rehearse(
     if json {
         print(&output::check_json(&round.check)?)?;
     } else {
-        print(&output::dry_run(&round.check.containers, &round.plans, setting.screen))?;
+        print(&output::dry_run(&round, setting.screen))?;
     }
     Ok(Exit::of_round(&round))
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::seconds;
 use crate::core::docker::reference::Digest;
+use crate::core::service::outline::ServiceOutline;
 use crate::core::subject::Subject;
 use crate::core::update::plan::Outline;
 
@@ -50,6 +51,50 @@ impl From<&Outline> for PlanRow {
             stop_signal: outline.stop_signal.clone(),
             images_keep: outline.images_keep,
             dependents: outline.dependents.clone(),
+        }
+    }
+}
+
+/// A planned update of a service, without its specification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServicePlanRow {
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// The image as the specification names it.
+    pub image: String,
+    /// The digest that runs, or that counts as the running one.
+    pub from: Digest,
+    /// The digest that would run.
+    pub to: Digest,
+    /// The names of the nodes that would pull the image first.
+    pub nodes: Vec<String>,
+    /// `stop-first` or `start-first`.
+    pub order: String,
+    /// How many tasks would be replaced at the same time; 0: all.
+    pub parallelism: u64,
+    /// The pause between two steps.
+    #[serde(rename = "delay_seconds", with = "seconds")]
+    pub delay: Duration,
+    /// How long each new task would have to run.
+    #[serde(rename = "stable_seconds", with = "seconds")]
+    pub stable: Duration,
+    /// Whether Swarm itself would go back; otherwise the agent would.
+    pub swarm_goes_back: bool,
+}
+
+impl From<&ServiceOutline> for ServicePlanRow {
+    fn from(outline: &ServiceOutline) -> Self {
+        Self {
+            subject: outline.subject.clone(),
+            image: outline.image.clone(),
+            from: outline.from.clone(),
+            to: outline.to.clone(),
+            nodes: outline.nodes.clone(),
+            order: outline.order.clone(),
+            parallelism: outline.parallelism,
+            delay: outline.delay,
+            stable: outline.stable,
+            swarm_goes_back: outline.swarm_goes_back,
         }
     }
 }

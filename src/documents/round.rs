@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CheckDocument, PlanRow, QuotaRow, UpdateRow};
+use super::{CheckDocument, PlanRow, QuotaRow, ServicePlanRow, UpdateRow};
 use crate::agent::RoundEnd;
 
 /// How a round ended: the fields of a check, and what was done.
@@ -15,6 +15,9 @@ pub struct RoundDocument {
     /// What would be done, by name. Only a dry run fills it.
     #[serde(default)]
     pub plans: Vec<PlanRow>,
+    /// The same for services of a Swarm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_plans: Vec<ServicePlanRow>,
     /// The updates that were carried out in this round.
     #[serde(default)]
     pub updates: Vec<UpdateRow>,
@@ -35,6 +38,7 @@ impl From<&RoundEnd> for RoundDocument {
         Self {
             check: CheckDocument::from(end),
             plans: end.outlines.iter().map(PlanRow::from).collect(),
+            service_plans: end.service_outlines.iter().map(ServicePlanRow::from).collect(),
             updates: end.records.iter().map(UpdateRow::from).collect(),
             recovered: end.recovered.iter().map(UpdateRow::from).collect(),
             quotas: quotas.map(|(name, quota)| (name.clone(), QuotaRow::from(quota))).collect(),

@@ -19,6 +19,7 @@ use crate::core::policy::{Mode, Policy, PolicyDefaults, Selection};
 use crate::core::service::decision::{self, ServiceCase, ServiceDecision};
 use crate::core::service::facts::ServiceFacts;
 use crate::core::service::node::{SwarmNode, read_nodes};
+use crate::core::service::outline::ServiceOutline;
 use crate::core::service::plan::ServiceOffer;
 use crate::core::service::task::{TaskCounts, count_wanted, read_tasks};
 use crate::core::subject::Subject;
@@ -72,6 +73,8 @@ pub struct ObservedService {
     pub service: WatchedService,
     pub report: Report,
     pub decision: ServiceDecision,
+    /// What the decided update would do.
+    pub outline: Option<ServiceOutline>,
     /// Its tasks; none if the Swarm did not tell.
     pub tasks: TaskCounts,
     /// The digest of this look at a tag of which nobody knows what runs; it counts as the running
@@ -144,7 +147,11 @@ async fn observe<P: Ports>(
     if report.detail.is_none() && !away.is_empty() {
         report.detail = Some(format!("nodes that no update reaches now: {}", away.join(", ")));
     }
-    ObservedService { service, report, decision, tasks, assumed }
+    let outline = match &decision {
+        ServiceDecision::Update(plan) => Some(ServiceOutline::of(plan, &service.facts, nodes)),
+        ServiceDecision::UpToDate | ServiceDecision::No(_) => None,
+    };
+    ObservedService { service, report, decision, outline, tasks, assumed }
 }
 
 /// Without a digest in the specification every node resolves the tag for itself.

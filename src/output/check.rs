@@ -6,7 +6,7 @@ use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Verdict;
 use crate::documents::{ContainerRow, IgnoredLabelsRow, QuotaRow};
 use crate::output::screen::{Screen, Style};
-use crate::output::sentence::{counted, short, spaced};
+use crate::output::sentence::{counted, counted_subjects, short, spaced};
 use crate::output::table::{Cell, Column, INDENT, TableRow, natural_width, push_line, render};
 use crate::output::text::{one_line, wrap};
 
@@ -174,7 +174,7 @@ fn closing(rows: &[ContainerRow], screen: Screen) -> String {
         (count(Verdict::Held), "held", "held"),
         (count(Verdict::Error), "error", "errors"),
     ];
-    closing_line(rows.len(), &kinds, screen)
+    closing_line(&counted_subjects(rows.iter().map(|row| &row.subject)), &kinds, screen)
 }
 
 /// A line for each registry with what is left of its quota, for below the table.
@@ -209,14 +209,13 @@ pub fn ignored_labels(all: &[IgnoredLabelsRow], screen: Screen) -> String {
     text
 }
 
-/// The number of containers of each kind. Each kind has its word for one and for several.
-pub fn closing_line(containers: usize, kinds: &[(usize, &str, &str)], screen: Screen) -> String {
+/// How many there are of each kind. Each kind has its word for one and for several.
+pub fn closing_line(subjects: &str, kinds: &[(usize, &str, &str)], screen: Screen) -> String {
     let present = kinds.iter().filter(|(count, _, _)| *count > 0);
     let parts: Vec<_> =
         present.map(|(count, one, several)| counted(*count, one, several)).collect();
-    let containers = counted(containers, "container", "containers");
     let mut text = String::new();
-    for line in wrap(&format!("{containers}: {}", parts.join(", ")), "", screen.width) {
+    for line in wrap(&format!("{subjects}: {}", parts.join(", ")), "", screen.width) {
         push_line(&mut text, &line);
     }
     text

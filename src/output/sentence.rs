@@ -1,6 +1,7 @@
 //! Phrases that the terminal, the history and the log share.
 
 use crate::core::docker::reference::Digest;
+use crate::core::subject::{Subject, SubjectKind};
 use crate::core::update::history::Outcome;
 use crate::documents::UpdateRow;
 use crate::output::text::one_line;
@@ -87,9 +88,33 @@ pub fn counted(count: usize, one: &str, several: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { several })
 }
 
+/// `2 containers`, `1 service`, `2 containers and 1 service`.
+#[must_use]
+pub fn counted_subjects<'a>(subjects: impl Iterator<Item = &'a Subject>) -> String {
+    let (services, containers): (Vec<_>, Vec<_>) =
+        subjects.partition(|subject| subject.kind == SubjectKind::Service);
+    let in_containers = counted(containers.len(), "container", "containers");
+    let in_services = counted(services.len(), "service", "services");
+    match (containers.is_empty(), services.is_empty()) {
+        (_, true) => in_containers,
+        (true, false) => in_services,
+        (false, false) => format!("{in_containers} and {in_services}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn containers_and_services_are_counted_by_their_kind() {
+        let container = |name: &str| Subject::container(name);
+        let both = [container("a"), Subject::service("a"), container("b")];
+        assert_eq!(counted_subjects(both.iter()), "2 containers and 1 service");
+        assert_eq!(counted_subjects(both[1..2].iter()), "1 service");
+        assert_eq!(counted_subjects(both[..1].iter()), "1 container");
+        assert_eq!(counted_subjects([].iter()), "0 containers");
+    }
 
     #[test]
     fn sizes_and_times_are_short() {

@@ -9,7 +9,7 @@ use crate::core::time::wall_clock::reading;
 use crate::core::time::zone::Zone;
 use crate::documents::StatusDocument;
 use crate::output::screen::{Screen, Style};
-use crate::output::sentence::counted;
+use crate::output::sentence::counted_subjects;
 use crate::output::table::{Cell, Column, TableRow, push_line, render};
 use crate::output::text::one_line;
 
@@ -32,7 +32,7 @@ pub fn status(status: &StatusDocument, zone: &Zone, screen: Screen) -> String {
     let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
     let containers = format!(
         "{}: {} up to date, {} to update, {} held, {} not checked",
-        counted(rows.len(), "container", "containers"),
+        counted_subjects(rows.iter().map(|row| &row.subject)),
         count(Verdict::UpToDate),
         count(Verdict::Update),
         count(Verdict::Held),

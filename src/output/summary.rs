@@ -5,6 +5,7 @@ use crate::core::update::history::Outcome;
 use crate::documents::{ContainerRow, UpdateRow};
 use crate::output::check::{closing_line, notes};
 use crate::output::screen::Screen;
+use crate::output::sentence::counted_subjects;
 
 /// Why some updates did not begin, and the count of each outcome. The results of the others were
 /// shown when they ended.
@@ -39,5 +40,7 @@ fn closing(updates: &[UpdateRow], rows: &[ContainerRow], screen: Screen) -> Stri
     if total == 0 {
         return "No container is watched.\n".to_owned();
     }
-    closing_line(total, &kinds, screen)
+    let not_tried = rows.iter().filter(|row| !is_tried(row)).map(|row| &row.subject);
+    let subjects = updates.iter().map(|update| &update.subject).chain(not_tried);
+    closing_line(&counted_subjects(subjects), &kinds, screen)
 }

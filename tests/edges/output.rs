@@ -1,9 +1,15 @@
 //! Output for people, compared as a whole.
 
+use std::time::Duration;
+
 use pilotfish::agent::RoundEnd;
+use pilotfish::core::decide::report::Report;
+use pilotfish::core::subject::Subject;
 use pilotfish::core::update::history::Outcome;
 use pilotfish::core::update::plan::Outline;
-use pilotfish::documents::{CheckDocument, HistoryDocument, PlanRow, UpdateRow};
+use pilotfish::documents::{
+    CheckDocument, HistoryDocument, PlanRow, RoundDocument, ServicePlanRow, UpdateRow,
+};
 use pilotfish::output::{
     Screen, check, check_json, dry_run, history, history_json, update_summary,
 };
@@ -147,9 +153,44 @@ fn an_update_ends_with_the_result_of_every_container() {
 #[test]
 fn a_dry_run_shows_the_steps_and_hides_the_environment() {
     let plan = plan();
-    let page = dry_run(&rows(&reports()), &[PlanRow::from(&Outline::of(&plan))], screen(80));
+    let plans = vec![PlanRow::from(&Outline::of(&plan))];
+    let page = dry_run(&dry_round(reports(), plans, Vec::new()), screen(80));
     assert!(!page.contains("hunter2"), "{page}");
     compare_within("dry-run", &page, 80);
+}
+
+#[test]
+fn a_dry_run_shows_how_swarm_would_go_from_task_to_task() {
+    let row = |name: &str, swarm_goes_back, parallelism| ServicePlanRow {
+        subject: Subject::service(name),
+        image: "registry.example:5000/tableservice:latest".to_owned(),
+        from: digest("table-1"),
+        to: digest("table-2"),
+        nodes: vec!["table-1 (d57hk19)".to_owned(), "table-2 (w1tikdk)".to_owned()],
+        order: "stop-first".to_owned(),
+        parallelism,
+        delay: Duration::from_secs(30),
+        stable: Duration::from_secs(30),
+        swarm_goes_back,
+    };
+    let offered = |name: &str| {
+        let from = Some(digest("table-1"));
+        let to = Some(digest("table-2"));
+        let image = "registry.example:5000/tableservice:latest";
+        Report::of_digests(Subject::service(name), image, from, to).with_update()
+    };
+    let plans = vec![row("tableservice", true, 1), row("unpinned", false, 0)];
+    let round = dry_round(vec![offered("tableservice"), offered("unpinned")], Vec::new(), plans);
+    compare_within("dry-run-service", &dry_run(&round, screen(80)), 80);
+}
+
+fn dry_round(
+    reports: Vec<Report>,
+    plans: Vec<PlanRow>,
+    service_plans: Vec<ServicePlanRow>,
+) -> RoundDocument {
+    let end = RoundEnd { reports, ..RoundEnd::default() };
+    RoundDocument { plans, service_plans, ..RoundDocument::from(&end) }
 }
 
 fn plan() -> pilotfish::core::update::plan::Plan {

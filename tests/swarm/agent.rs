@@ -42,6 +42,12 @@ fn a_service_is_checked_updated_rolled_back_and_allowed_like_a_container() {
         (&offered["verdict"], &offered["offered"]),
         (&"update".into(), &two.digest.clone().into())
     );
+    let rehearsed = run(&["update", "--dry-run", "tableservice"]);
+    for line in ["service tableservice would be updated:", "on 2 nodes before any task is stopped"]
+    {
+        assert!(rehearsed.out.contains(line), "{rehearsed:?}");
+    }
+    assert_eq!(row(&agent, swarm)["verdict"], "update", "a rehearsal changes nothing");
     let good = run(&["update", "tableservice"]);
     assert_eq!(good.status.code(), Some(0), "{good:?}");
     assert!(good.out.contains("service tableservice"), "{good:?}");

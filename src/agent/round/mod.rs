@@ -24,6 +24,7 @@ use crate::core::decide::observation::{Observation, OpenUpdate};
 use crate::core::decide::quota::Quota;
 use crate::core::decide::report::{Report, Verdict};
 use crate::core::policy::own_labels::IgnoredLabels;
+use crate::core::service::outline::ServiceOutline;
 use crate::core::update::event::Trigger;
 use crate::core::update::history::Record;
 use crate::core::update::plan::Outline;
@@ -58,6 +59,8 @@ pub struct RoundEnd {
     pub reports: Vec<Report>,
     /// What would be done, by name. Only a dry run fills it.
     pub outlines: Vec<Outline>,
+    /// The same for services.
+    pub service_outlines: Vec<ServiceOutline>,
     /// The updates that were carried out in this round.
     pub records: Vec<Record>,
     /// Earlier updates that had been left open, and ended now.

@@ -117,6 +117,7 @@ impl<P: Ports> Agent<P> {
         self.report_missing(&mut round);
         round.end.reports.sort_by(|a, b| a.subject.cmp(&b.subject));
         round.end.outlines.sort_by(|a, b| a.subject.cmp(&b.subject));
+        round.end.service_outlines.sort_by(|a, b| a.subject.cmp(&b.subject));
         round.end.quotas = self.context.ports.registry().quotas();
         self.show_refused();
         if round.order.request.names.is_none() {

@@ -77,6 +77,9 @@ impl<P: Ports> Agent<P> {
                     let report = self.report_on(&observed);
                     let is_free = report.verdict == observed.report.verdict;
                     reports.push(report);
+                    if round.order.request.dry_run && is_free {
+                        round.end.service_outlines.extend(observed.outline);
+                    }
                     if let (true, ServiceDecision::Update(plan)) = (is_free, observed.decision) {
                         due.push((plan, observed.service.document));
                     }

@@ -10,13 +10,19 @@ const ADVICE: [(Reason, &str); Reason::ALL.len()] = [
         "this image failed before; push a fixed one, or `pilotfish allow NAME` to try it again",
     ),
     (Reason::OutsideWindow, "waits for its window; `pilotfish update --force NAME` does it now"),
-    (Reason::PinnedByDigest, "recreate the container from a tag; it then follows this tag"),
+    (
+        Reason::PinnedByDigest,
+        "name a tag instead: recreate the container, or deploy the service, from it; Pilotfish then follows this tag",
+    ),
     (
         Reason::BuiltLocally,
         "if the registry's image is wanted, `docker pull` it and recreate the container; if it runs already, add the label pilotfish.origin=registry",
     ),
     (Reason::OneOff, "do nothing: it ends by itself, and Pilotfish updates its service"),
-    (Reason::SwarmTask, "update the service: `docker service update --image`"),
+    (
+        Reason::SwarmTask,
+        "give the service the label pilotfish.enable=true, and run Pilotfish on a manager; or update it by hand with `docker service update --image`",
+    ),
     (Reason::ManagedElsewhere, "update it with the program that manages it"),
     (Reason::NotifyOnly, "update it yourself, or remove the label pilotfish.mode=notify"),
     (Reason::NotRunning, "start the container; Pilotfish updates only running ones"),
@@ -88,7 +94,7 @@ const ADVICE: [(Reason, &str); Reason::ALL.len()] = [
         "put the agent's state_dir on a volume and use the command `run`; it then updates itself",
     ),
     (Reason::DiskFull, "make room, for example with `docker image prune`"),
-    (Reason::BadLabel, "fix the label; until then the container stays as it is"),
+    (Reason::BadLabel, "fix the label; until then everything stays as it is"),
     (Reason::EngineError, "check the Engine's own log; Pilotfish asks again automatically"),
 ];
 

@@ -21,6 +21,7 @@ pub mod decision;
 pub mod facts;
 pub mod node;
 pub mod outcome;
+pub mod outline;
 pub mod plan;
 pub mod prepull;
 pub mod progress;

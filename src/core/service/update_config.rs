@@ -74,6 +74,29 @@ pub fn back(facts: &ServiceFacts) -> Value {
     config.into()
 }
 
+/// How fast Swarm goes from task to task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdatePace {
+    /// `stop-first` or `start-first`.
+    pub order: String,
+    /// Tasks at the same time; 0: all.
+    pub parallelism: u64,
+    /// The pause between two steps.
+    pub delay: Duration,
+}
+
+/// Reads the pace of settings that [`safe`] wrote.
+#[must_use]
+pub fn pace(config: &Value) -> UpdatePace {
+    let config = users(Some(config));
+    let order = config.get("Order").and_then(Value::as_str).unwrap_or("stop-first");
+    UpdatePace {
+        order: order.to_owned(),
+        parallelism: config.get("Parallelism").and_then(Value::as_u64).unwrap_or(1),
+        delay: time(&config, "Delay").unwrap_or_default(),
+    }
+}
+
 /// How long a task must stay healthy: the stable time, or the user's own `Monitor` if it is longer.
 #[must_use]
 pub fn stable(facts: &ServiceFacts, stable: Duration) -> Duration {
