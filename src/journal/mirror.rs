@@ -1,6 +1,6 @@
 //! What the mirror remembers of its rules.
 
-use super::{Disk, JournalError, StateDirectory, on, to_json};
+use super::{Disk, JournalError, StateDirectory};
 use crate::core::mirror::memory::MirrorMemory;
 
 const FILE: &str = "mirror.json";
@@ -11,12 +11,7 @@ impl<D: Disk> StateDirectory<D> {
     /// # Errors
     /// The file cannot be read. Without it the mirror still copies, but deletes nothing.
     pub fn mirror_memory(&self) -> Result<MirrorMemory, JournalError> {
-        let path = self.path(FILE);
-        let Some(content) = self.disk.read(&path).map_err(on("read", &path))? else {
-            return Ok(MirrorMemory::default());
-        };
-        serde_json::from_slice(&content)
-            .map_err(|error| JournalError::Damaged { path, detail: error.to_string() })
+        self.read_json(FILE)
     }
 
     /// Replaces what the mirror remembers. On return it is on the disk.
@@ -24,8 +19,6 @@ impl<D: Disk> StateDirectory<D> {
     /// # Errors
     /// The disk refuses; then the old content is still there.
     pub fn remember_mirror(&self, memory: &MirrorMemory) -> Result<(), JournalError> {
-        let path = self.path(FILE);
-        let content = to_json(&path, memory)?;
-        self.disk.replace(&path, &content).map_err(on("write", &path))
+        self.replace_json(FILE, memory)
     }
 }

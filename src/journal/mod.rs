@@ -19,6 +19,9 @@ mod update_journal;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::core::decide::memory::Memory;
 use disk::TEMPORARY_SUFFIX;
 pub use disk::{Disk, RealDisk};
@@ -27,6 +30,9 @@ pub use update_journal::UpdateJournal;
 
 /// Version of the layout of the state directory.
 const LAYOUT: &str = "1";
+
+/// The memory of the agent.
+const MEMORY_FILE: &str = "memory.json";
 
 /// Why something could not be stored.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +107,7 @@ pub struct StateDirectory<D> {
 /// The files that are replaced as a whole.
 const REPLACED_FILES: [&str; 7] = [
     "layout",
-    "memory.json",
+    MEMORY_FILE,
     "history.jsonl",
     "handover.json",
     "fleet.json",
@@ -200,12 +206,7 @@ impl<D: Disk> StateDirectory<D> {
     /// The file cannot be read. There is no default: a forgotten refusal would start a bad image
     /// again.
     pub fn memory(&self) -> Result<Memory, JournalError> {
-        let path = self.path("memory.json");
-        let Some(content) = self.disk.read(&path).map_err(on("read", &path))? else {
-            return Ok(Memory::default());
-        };
-        serde_json::from_slice(&content)
-            .map_err(|error| JournalError::Damaged { path, detail: error.to_string() })
+        self.read_json(MEMORY_FILE)
     }
 
     /// Replaces the memory. On return it is on the disk.
@@ -213,8 +214,24 @@ impl<D: Disk> StateDirectory<D> {
     /// # Errors
     /// The disk refuses; then the old memory is still there.
     pub fn remember(&self, memory: &Memory) -> Result<(), JournalError> {
-        let path = self.path("memory.json");
-        let content = to_json(&path, memory)?;
+        self.replace_json(MEMORY_FILE, memory)
+    }
+
+    /// The content of a file that holds one JSON document; the default if there is no such file.
+    fn read_json<T: Default + DeserializeOwned>(&self, file: &str) -> Result<T, JournalError> {
+        let path = self.path(file);
+        let Some(content) = self.disk.read(&path).map_err(on("read", &path))? else {
+            return Ok(T::default());
+        };
+        serde_json::from_slice(&content)
+            .map_err(|error| JournalError::Damaged { path, detail: error.to_string() })
+    }
+
+    /// Replaces such a file. On return it is on the disk; if the disk refuses, the old content is
+    /// still there.
+    fn replace_json(&self, file: &str, value: &impl Serialize) -> Result<(), JournalError> {
+        let path = self.path(file);
+        let content = to_json(&path, value)?;
         self.disk.replace(&path, &content).map_err(on("write", &path))
     }
 
@@ -260,7 +277,7 @@ fn on(act: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> JournalE
     move |source| JournalError::Disk { act, path, source }
 }
 
-fn to_json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>, JournalError> {
+fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, JournalError> {
     let wrong = |error: serde_json::Error| JournalError::Damaged {
         path: path.to_owned(),
         detail: error.to_string(),
@@ -271,9 +288,7 @@ fn to_json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>, Journa
 }
 
 /// The lines of a file, oldest first, each parsed or an error.
-fn lines<T: serde::de::DeserializeOwned>(
-    content: &[u8],
-) -> impl Iterator<Item = serde_json::Result<T>> {
+fn lines<T: DeserializeOwned>(content: &[u8]) -> impl Iterator<Item = serde_json::Result<T>> {
     let lines = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| serde_json::from_slice(line))
 }

@@ -3,6 +3,7 @@
 //! A look costs two lists, of the services and of the nodes, and one HEAD for each service. The
 //! index behind a digest is fetched only if the digest is new.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
@@ -197,16 +198,17 @@ impl<P: Ports> ServiceLookup<'_, P> {
         };
         let Circumstances { now, force, tries_at_once, .. } = *self.scope.circumstances;
         // A person who names the service does not wait for the pause after a failed try.
-        let forgiving = match force {
-            true => Memory::default(),
-            false => Memory { failing: BTreeMap::new(), ..self.scope.memory.clone() },
+        let memory = match (force, tries_at_once, self.scope.memory) {
+            (true, _, _) => Cow::Owned(Memory::default()),
+            (false, true, all) => Cow::Owned(Memory { failing: BTreeMap::new(), ..all.clone() }),
+            (false, false, all) => Cow::Borrowed(all),
         };
         let case = ServiceCase {
             facts,
             nodes: self.nodes,
             own_node: self.scope.own_node,
             assumed: known.map(|it| &it.digest),
-            memory: if force || tries_at_once { &forgiving } else { self.scope.memory },
+            memory: &memory,
             stable: policy.health.stable,
             healthy: policy.health.effective_timeout(facts.healthcheck.as_ref()),
             now,

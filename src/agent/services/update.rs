@@ -54,7 +54,7 @@ impl From<ServiceEnded> for ServiceResult {
         match ended {
             ServiceEnded::Finished(record) => Self::Ended(record),
             ServiceEnded::Left => Self::Left,
-            ServiceEnded::Unfinished(_, error) => Self::Unfinished(error.to_string()),
+            ServiceEnded::Unfinished(error) => Self::Unfinished(error.to_string()),
         }
     }
 }
@@ -183,7 +183,7 @@ impl<P: Ports> Agent<P> {
                 self.context.warn_about_service(&name, format!("no update began: {error}"));
             }
         }
-        self.show_stuck(&self.open.clone());
+        self.show_stuck(&self.open);
         match waiting {
             WaitingForService::Round(id) => {
                 if let Some(round) = self.rounds.get_mut(&id) {

@@ -111,9 +111,7 @@ impl Schedule {
             .and_then(|instant| (instant - now).to_std().ok())
             .unwrap_or(INTERVAL_MAX)
     }
-}
 
-impl Schedule {
     /// The delay of the next round, for a timetable that has just begun one. Cron is computed from
     /// a little ahead, so that a clock that is slowed down does not fire it twice.
     #[must_use]

@@ -44,7 +44,7 @@ pub enum ServiceEnded {
     Left,
     /// It could be neither finished nor undone now. The journal stays, and the update is resumed
     /// later.
-    Unfinished(Box<ServiceJournal>, StepError),
+    Unfinished(StepError),
 }
 
 /// One update of a service in flight.
@@ -115,7 +115,7 @@ impl<'a, P: Ports> ServiceUpdate<'a, P> {
             error = match problem {
                 StepError::Asked => return ServiceEnded::Left,
                 problem if has_one_way || problem.is_engine_unreachable() => {
-                    return ServiceEnded::Unfinished(Box::new(self.journal.clone()), problem);
+                    return ServiceEnded::Unfinished(problem);
                 }
                 problem => match problem.into_cause() {
                     Ok(cause) => self.fail(cause).await.err(),
