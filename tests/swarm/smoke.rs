@@ -1,9 +1,11 @@
 //! The fixture, the adapter and the rules on a real Swarm.
 
+use std::time::{Duration, Instant};
+
 use pilotfish::core::service::decision::ServiceDecision;
 use pilotfish::core::service::facts::{ServiceFacts, ServiceMode, UpdateState};
 use pilotfish::core::service::node::read_nodes;
-use pilotfish::core::service::task::read_tasks;
+use pilotfish::core::service::task::{SwarmTask, read_tasks};
 use pilotfish::engine::docker::DockerEngine;
 use pilotfish::engine::docker::address::Address;
 use pilotfish::engine::{ServiceChange, Services};
@@ -12,6 +14,9 @@ use serde_json::json;
 use crate::support::images::Release;
 use crate::support::swarm::node_id;
 use crate::tables::{Tables, plan_of};
+
+/// How long a node may take to tell its manager of a task that serves.
+const TOLD_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[test]
 fn the_adapter_and_the_rules_understand_a_real_swarm() {
@@ -43,10 +48,23 @@ async fn asks_a_manager(tables: &Tables) {
     eligible.sort();
     expected.sort();
     assert_eq!(eligible, expected);
-    let tasks = read_tasks(&engine.tasks(&facts.id).await.expect("the tasks"));
-    assert_eq!(tasks.len(), 2);
-    assert!(tasks.iter().all(|task| task.is_serving() && task.publishes(&facts.host_ports)));
+    wait_until_told(&engine, &facts).await;
     assert_eq!(engine.service("no-such-service").await, Ok(None));
+}
+
+/// Waits until the manager tells of both tasks with their ports. A node reports a task and its
+/// ports to the manager some time after the port answers.
+async fn wait_until_told(engine: &DockerEngine, facts: &ServiceFacts) {
+    let end = Instant::now() + TOLD_TIMEOUT;
+    loop {
+        let tasks = read_tasks(&engine.tasks(&facts.id).await.expect("the tasks"));
+        let is_told = |task: &SwarmTask| task.is_serving() && task.publishes(&facts.host_ports);
+        if tasks.iter().filter(|task| is_told(task)).count() == 2 {
+            return;
+        }
+        assert!(Instant::now() < end, "two tasks serve, and their ports are told: {tasks:#?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn a_worker_refuses(tables: &Tables) {
