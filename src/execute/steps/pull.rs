@@ -42,10 +42,10 @@ async fn pull_offer<P: Ports>(
         engine.tag(&id, &plan.reference.familiar_name(), tag).await?;
     }
     // Removes the tag of an image that was pulled before its window: the image's own tag keeps it
-    // now, and a second name would keep it from being dropped if it fails. It was flushed before it
-    // got that tag, so it is as good as a new pull.
-    let was_prefetched = engine.remove_image(&names::next_name(&plan.main.container, &id)).await?;
-    Ok(Note { new_image: Some(id), fetched: fetched || was_prefetched, ..Note::default() })
+    // now, and a second name would keep it from being dropped if it fails. Such an image is not as
+    // good as a new pull: a power cut may have hit an earlier pull of it, before it got that tag.
+    engine.remove_image(&names::next_name(&plan.main.container, &id)).await?;
+    Ok(Note { new_image: Some(id), fetched, ..Note::default() })
 }
 
 /// A rollback by hand needs no registry: the image is on this machine, and only the local tag
