@@ -12,8 +12,12 @@ pub enum HookError {
     /// The agent was asked to stop. The result of the command is unknown.
     #[error("was interrupted, because the agent was asked to stop")]
     Asked,
+    /// It failed, or took too long.
     #[error("{0}")]
     Failed(String),
+    /// The Engine did not run it, or did not say how it ended.
+    #[error("could not be run: {0}")]
+    NotRun(EngineError),
 }
 
 /// Runs a hook to its end, or until its timeout. A command that takes too long continues in its
@@ -32,10 +36,11 @@ pub async fn run(
     let ended = stop.run_until_cancelled(run).await.ok_or(HookError::Asked)?;
     let failed = match ended {
         Ok(code) => complaint(code),
-        Err(EngineError::TimedOut { seconds, .. }) => {
+        // A shorter time is that of one call to the Engine.
+        Err(EngineError::TimedOut { seconds, .. }) if seconds >= hook.timeout.as_secs() => {
             Some(format!("took longer than {seconds} s and is no longer waited for"))
         }
-        Err(error) => Some(format!("could not be run: {error}")),
+        Err(error) => return Err(HookError::NotRun(error)),
     };
     failed.map_or(Ok(()), |failed| Err(HookError::Failed(failed)))
 }

@@ -16,6 +16,7 @@ mod context;
 mod ending;
 mod engine_return;
 mod external_changes;
+mod hooks;
 mod images;
 mod inspector;
 mod places;
@@ -77,7 +78,7 @@ pub struct Update<'a, P: Ports> {
     gap: ServiceGap,
     /// Each listens to a new container, from before its start.
     watches: Vec<HealthWatch>,
-    hooks: PostUpdateHooks,
+    watchtower_hooks: PostUpdateHooks,
 }
 
 impl<'a, P: Ports> Update<'a, P> {
@@ -106,7 +107,7 @@ impl<'a, P: Ports> Update<'a, P> {
             begun: Begun::Here,
             gap: ServiceGap::default(),
             watches: Vec::new(),
-            hooks: PostUpdateHooks::default(),
+            watchtower_hooks: PostUpdateHooks::default(),
         }
     }
 
@@ -249,6 +250,7 @@ impl<'a, P: Ports> Update<'a, P> {
             Step::Create => return steps::create(self.context, inspector).await,
             Step::Switch => {
                 steps::arm_restart_policy(self.context, inspector, self.begun).await?;
+                hooks::run_pre_stop(self.context, inspector).await?;
                 self.gap.begin();
                 steps::stop_and_rename(ports.engine(), inspector, self.begun).await?;
             }
@@ -260,11 +262,14 @@ impl<'a, P: Ports> Update<'a, P> {
                 return Ok(Note { gap_milliseconds, ..Note::default() });
             }
             Step::Verify => {
-                let (watches, hooks) = (&mut self.watches, &mut self.hooks);
+                let (watches, hooks) = (&mut self.watches, &mut self.watchtower_hooks);
                 steps::verify(self.context, &mut self.journal, watches, hooks).await?;
             }
             Step::Commit => steps::commit(ports, inspector, self.begun).await?,
-            Step::Clean => steps::clean(self.context, &mut self.journal).await?,
+            Step::Clean => {
+                hooks::run_after_commit(self.context, inspector).await?;
+                steps::clean(self.context, &mut self.journal).await?;
+            }
         }
         Ok(Note::default())
     }
@@ -290,6 +295,7 @@ impl<'a, P: Ports> Update<'a, P> {
             .and_then(|()| ending::remember_failure(self.context.ports, &self.journal, is_news));
         let (context, journal) = (self.context, &mut self.journal);
         Rollback { context, journal, gap: self.gap, begun: self.begun }.run().await?;
+        hooks::run_post_rollback(self.context, self.inspector()).await?;
         remembered?;
         Ok(ending::close(self.context, &self.journal)?)
     }

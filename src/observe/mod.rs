@@ -178,7 +178,8 @@ pub fn hooks_at(
     opted_in(list, defaults, cache).into_iter().filter_map(of).collect()
 }
 
-/// The labels of images that do not count, although they would concern their containers.
+/// The labels that do not count, although they would concern their containers: those of images,
+/// and hooks of Watchtower beside Pilotfish's own.
 #[must_use]
 pub fn ignored_labels(
     list: &[Listed],
@@ -187,10 +188,12 @@ pub fn ignored_labels(
 ) -> Vec<IgnoredLabels> {
     let of = |listed: &Listed| {
         let labels = (&listed.labels, cache.image_labels(listed)?);
-        own_labels::ignored_labels(&listed.name, labels, defaults)
+        let of_image = own_labels::ignored_labels(&listed.name, labels, defaults);
+        let hooks = own_labels::overridden_hooks(&listed.name, labels, defaults);
+        Some(of_image.into_iter().chain(hooks))
     };
     let theirs = list.iter().filter(|listed| !names::is_ours(&listed.name));
-    let mut all: Vec<_> = theirs.filter_map(of).collect();
+    let mut all: Vec<_> = theirs.filter_map(of).flatten().collect();
     all.sort_by(|a, b| a.container.cmp(&b.container));
     all
 }

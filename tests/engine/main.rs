@@ -21,6 +21,10 @@ mod smoke;
 #[cfg(test)]
 mod image;
 #[cfg(test)]
+mod hooks;
+#[cfg(test)]
+mod backups;
+#[cfg(test)]
 mod interruptions;
 #[cfg(test)]
 mod self_update;

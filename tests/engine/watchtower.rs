@@ -43,15 +43,23 @@ fn a_dependent_by_label_is_replaced_with_its_service() {
 }
 
 /// A container with a shell, and a file in which its hooks log their runs.
-struct Hooked {
-    pi: Pi,
-    one: Published,
-    hook_log: PathBuf,
+pub struct Hooked {
+    pub pi: Pi,
+    pub one: Published,
+    pub hook_log: PathBuf,
 }
 
 impl Hooked {
     /// A till with these labels below `lifecycle.`, and a new version of it in the registry.
     fn new(pi: Pi, hooks: &[(&str, &str)]) -> (Self, Published) {
+        let labels = hooks.iter().map(|(word, what)| label(&format!("lifecycle.{word}"), what));
+        let hooked = Self::with_labels(pi, labels.collect());
+        let two = hooked.pi.registry.publish("till", &Release::new("2"));
+        (hooked, two)
+    }
+
+    /// A till with these options.
+    pub fn with_labels(pi: Pi, labels: Vec<String>) -> Self {
         let one = pi.registry.publish("till", &Release::new("1"));
         let hook_log = pi.engine.directory().join("hook_log");
         fs::create_dir_all(&hook_log).expect("a directory for the hook log");
@@ -59,31 +67,36 @@ impl Hooked {
         // The till's image has no shell, so it gets the one of this machine.
         let shell = ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists());
         options.extend(shell.map(|path| format!("--volume={path}:{path}:ro")));
-        options.extend(hooks.iter().map(|(word, what)| label(&format!("lifecycle.{word}"), what)));
+        options.extend(labels);
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         pi.start_watched("till", &one.reference, 8080, &options);
-        let two = pi.registry.publish("till", &Release::new("2"));
-        (Self { pi, one, hook_log }, two)
+        Self { pi, one, hook_log }
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         let text = fs::read_to_string(self.hook_log.join("log")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
     /// Starts an update and kills the agent once a hook has written its first line.
     fn kill_in_a_hook(&self) {
+        self.kill_in_hook("");
+    }
+
+    /// Starts an update and kills the agent once this hook has written its line.
+    pub fn kill_in_hook(&self, word: &str) {
         let running = self.pi.agent.spawn(&self.pi.engine, &["update"]);
-        wait_until("a hook runs", HOOK_STARTS, || !self.lines().is_empty());
+        let has_begun = || self.lines().iter().any(|line| line.starts_with(word));
+        wait_until("a hook runs", HOOK_STARTS, has_begun);
         assert!(running.kill(), "the agent had ended before");
     }
 }
 
 /// How long an update may take until its hook has begun.
-const HOOK_STARTS: Duration = Duration::from_secs(60);
+pub const HOOK_STARTS: Duration = Duration::from_secs(60);
 
 /// Writes the word and the container's ID to the log file.
-fn write_entry(word: &str) -> String {
+pub fn write_entry(word: &str) -> String {
     format!("echo {word} $HOSTNAME >> /hook_log/log")
 }
 

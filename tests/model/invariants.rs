@@ -61,6 +61,7 @@ impl Machine {
                 invariants.leftovers();
             }
             invariants.refusals();
+            invariants.found.extend(state.label_hooks_missing());
             invariants.found
         })
     }

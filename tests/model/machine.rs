@@ -15,6 +15,7 @@ use crate::crash_point::{Crash, CrashPoints};
 use crate::disk::Files;
 use crate::engine::state::{Moment, State};
 use crate::fault::Fault;
+use crate::label_hooks::LabelHook;
 use crate::registry::RegistryContent;
 use crate::service::Service;
 
@@ -54,6 +55,8 @@ pub struct MachineState {
     pub free_bytes: u64,
     pub crash_points: CrashPoints,
     pub hooks: Vec<Hook>,
+    /// The commands of labels that ran in containers.
+    pub label_hooks: Vec<LabelHook>,
     /// The planned faults, each with its time.
     pub timed: Vec<(Duration, Fault)>,
     /// How often each call was made, for the hooks.
@@ -120,6 +123,7 @@ impl Machine {
             free_bytes: u64::MAX,
             crash_points: CrashPoints::default(),
             hooks: Vec::new(),
+            label_hooks: Vec::new(),
             timed: Vec::new(),
             calls: BTreeMap::new(),
             call_count: 0,

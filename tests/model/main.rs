@@ -11,6 +11,7 @@
 //! invariants   checks the invariants on the Engine and the disk alone
 //! scenarios    tests/scenarios/*.txt: a script and its expected transcript
 //! crashes      every crash point, then every crash point of the recovery
+//! label_hooks  Pilotfish's own hooks: every crash point of an update with each of them
 //! side_by_side two updates in flight
 //! schedules    random faults from a seed
 //! ```
@@ -28,6 +29,7 @@ mod host;
 mod liveness;
 mod images;
 mod invariants;
+mod label_hooks;
 mod machine;
 mod registry;
 mod scenarios;

@@ -11,6 +11,7 @@ use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::decide::report::Verdict;
 use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::core::mirror::refusal::MirrorRefusal;
+use pilotfish::core::policy::own_labels::IgnoredFor;
 use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
 use pilotfish::core::subject::Subject;
 use pilotfish::core::update::history::Outcome;
@@ -230,8 +231,12 @@ fn fields_of_the_json() -> BTreeSet<String> {
         no_rollback: Some(String::new()),
         drops: vec![String::new()],
     };
-    let ignored_labels =
-        IgnoredLabelsRow { container: String::new(), labels: BTreeMap::new(), watched: false };
+    let ignored_labels = IgnoredLabelsRow {
+        container: String::new(),
+        labels: BTreeMap::new(),
+        watched: false,
+        because: IgnoredFor::OwnHook,
+    };
     let update = UpdateRow {
         id: String::new(),
         subject: Subject::container(""),
@@ -339,7 +344,7 @@ fn labels_in_prose_exist() {
     for page in files("docs", ".md").into_iter().chain([file("README.md")]) {
         for (index, line) in page.text.lines().enumerate() {
             for (at, _) in line.match_indices(LABEL_PREFIX) {
-                let is_letter = |c: char| c.is_ascii_lowercase() || c == '.';
+                let is_letter = |c: char| c.is_ascii_lowercase() || c == '.' || c == '-';
                 let rest = &line[at..];
                 let end = rest.find(|c| !is_letter(c)).unwrap_or(rest.len());
                 let label = rest[..end].trim_end_matches('.');

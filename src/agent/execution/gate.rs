@@ -59,7 +59,8 @@ impl<P: Ports> Context<P> {
             match hook::run(&*self.ports, &self.stop, &member.old_container, hook).await {
                 Ok(()) => {}
                 Err(HookError::Asked) => return Err(Stopped::Stopping),
-                Err(HookError::Failed(why)) => {
+                Err(error) => {
+                    let why = error.to_string();
                     return Err(Stopped::Held(No::held_by_hook(&member.container, &why)));
                 }
             }

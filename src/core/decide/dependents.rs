@@ -8,7 +8,6 @@ use super::start_requirements;
 use crate::core::decide::observation::{DependentFacts, Readiness};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::inspect;
-use crate::core::policy::hooks::Moment;
 use crate::core::policy::{Mode, Policy, Selection};
 use crate::core::recreate::dependents::{self, Dependent};
 use crate::core::recreate::{self, CannotRecreate, Original};
@@ -167,7 +166,8 @@ pub(super) fn member(
         health: policy.health.clone(),
         stop_timeout: inspect::stop_timeout(original),
         stop_signal: policy.commands.stop_signal.clone(),
-        pre_update: policy.commands.hooks.at(Moment::PreUpdate),
-        post_update: policy.commands.hooks.at(Moment::PostUpdate),
+        pre_update: policy.pre_update(),
+        post_update: policy.post_update_of_watchtower(),
+        hooks: policy.update_hooks(),
     })
 }

@@ -1,4 +1,5 @@
-//! Commands that run in a container around its checks and its updates, from Watchtower's labels.
+//! Commands that run in a container around its checks and its updates, and the hooks of
+//! Watchtower's labels. The hooks of Pilotfish's own labels are in `own_hooks`.
 //!
 //! Source: containrrr/watchtower 1.7.1, `pkg/lifecycle` and `stopStaleContainer`: a failed
 //! pre-update command skips the update of its container, independent of its exit code; any other
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::text::shown;
 
 /// How long a hook may take if no label says it, as with Watchtower.
-const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+pub(super) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
 /// Longest time for a hook, also if its label asks for no limit. The round or the update waits for
 /// its hook, so a hook that hangs would keep it from ending.
@@ -21,6 +22,9 @@ pub const HOOK_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The exit code of a command that asks for a later try (`EX_TEMPFAIL` of sysexits.h).
 const TRY_LATER: i64 = 75;
+
+/// The exit codes of a command that could not be started. Shells and the Engine use the same ones.
+const NOT_STARTED: [i64; 2] = [126, 127];
 
 /// The prefix of hook labels, after Watchtower's own prefix.
 pub(super) const HOOK_PREFIX: &str = "lifecycle.";
@@ -35,13 +39,22 @@ pub enum Moment {
     PostCheck,
     /// In the old container, once the new image is on the disk and before anything is touched.
     PreUpdate,
-    /// In the new container, after its start.
+    /// In the old container, right before it is stopped. Watchtower has no such hook.
+    PreStop,
+    /// In the new container: Watchtower's after its start, Pilotfish's after its verification.
     PostUpdate,
+    /// In the old container, after a rollback. Watchtower has no such hook.
+    PostRollback,
 }
 
 impl Moment {
-    /// All moments, in the order of an update.
-    pub const ALL: [Self; 4] = [Self::PreCheck, Self::PreUpdate, Self::PostUpdate, Self::PostCheck];
+    /// The moments of Watchtower's hooks, in the order of an update.
+    pub const OF_WATCHTOWER: [Self; 4] =
+        [Self::PreCheck, Self::PreUpdate, Self::PostUpdate, Self::PostCheck];
+
+    /// The moments of Pilotfish's own hooks, in the order of an update.
+    pub const OF_PILOTFISH: [Self; 4] =
+        [Self::PreUpdate, Self::PreStop, Self::PostUpdate, Self::PostRollback];
 
     /// The word in the label.
     #[must_use]
@@ -50,7 +63,9 @@ impl Moment {
             Self::PreCheck => "pre-check",
             Self::PostCheck => "post-check",
             Self::PreUpdate => "pre-update",
+            Self::PreStop => "pre-stop",
             Self::PostUpdate => "post-update",
+            Self::PostRollback => "post-rollback",
         }
     }
 }
@@ -61,19 +76,31 @@ impl fmt::Display for Moment {
     }
 }
 
+/// The command of a hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum HookCommand {
+    /// The argument of `sh -c`.
+    Shell(String),
+    /// A program and its arguments. No shell reads them. Never empty.
+    Words(Vec<String>),
+}
+
 /// One command, and how long it may take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
-    /// The argument of `sh -c`.
-    pub command: String,
+    pub command: HookCommand,
     pub timeout: Duration,
 }
 
 impl Hook {
     /// The command line.
     #[must_use]
-    pub fn words(&self) -> [String; 3] {
-        ["sh".to_owned(), "-c".to_owned(), self.command.clone()]
+    pub fn words(&self) -> Vec<String> {
+        match &self.command {
+            HookCommand::Shell(script) => vec!["sh".to_owned(), "-c".to_owned(), script.clone()],
+            HookCommand::Words(words) => words.clone(),
+        }
     }
 }
 
@@ -83,11 +110,15 @@ pub fn complaint(code: i64) -> Option<String> {
     match code {
         0 => None,
         TRY_LATER => Some(format!("asks to be tried later (exit code {TRY_LATER})")),
+        code if NOT_STARTED.contains(&code) => Some(format!(
+            "could not be started (exit code {code}): the container does not have this command, or \
+             may not run it"
+        )),
         code => Some(format!("failed (exit code {code})")),
     }
 }
 
-/// The hooks of one container.
+/// Watchtower's hooks of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hooks {
     commands: BTreeMap<Moment, String>,
@@ -100,7 +131,7 @@ impl Hooks {
     pub fn at(&self, moment: Moment) -> Option<Hook> {
         let command = self.commands.get(&moment)?.clone();
         let timeout = self.timeouts.get(&moment).copied().unwrap_or(TIMEOUT_DEFAULT);
-        Some(Hook { command, timeout })
+        Some(Hook { command: HookCommand::Shell(command), timeout })
     }
 
     /// Applies one label. `word` is the part after [`HOOK_PREFIX`].
@@ -109,9 +140,9 @@ impl Hooks {
             Some(word) => (word, true),
             None => (word, false),
         };
-        let moment = Moment::ALL.into_iter().find(|moment| moment.word() == word);
+        let moment = Moment::OF_WATCHTOWER.into_iter().find(|moment| moment.word() == word);
         let moment = moment.ok_or_else(|| {
-            let words = Moment::ALL.map(Moment::word).join(", ");
+            let words = Moment::OF_WATCHTOWER.map(Moment::word).join(", ");
             format!("there is no such hook; there are {words}, each also with -timeout")
         })?;
         if is_timeout {
@@ -156,6 +187,7 @@ mod tests {
     fn what_is_no_hook_is_refused() {
         let mut hooks = Hooks::default();
         assert!(hooks.take("pre-updat", "x").expect_err("a typo").contains("pre-update"));
+        assert!(hooks.take("pre-stop", "x").is_err(), "only Pilotfish has it");
         assert!(hooks.take("pre-update-timeout", "soon").is_err());
         assert!(hooks.take("pre-update-timeout", "-1").is_err());
         hooks.take("post-check", "").expect("an empty command is none");
@@ -167,5 +199,6 @@ mod tests {
         assert_eq!(complaint(0), None);
         assert!(complaint(75).is_some_and(|it| it.contains("later")));
         assert!(complaint(1).is_some_and(|it| it.contains("exit code 1")));
+        assert!(complaint(127).is_some_and(|it| it.contains("could not be started")));
     }
 }

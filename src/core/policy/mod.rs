@@ -6,8 +6,10 @@ pub mod health_policy;
 pub mod probe;
 // Watchtower's labels, for users who move from it.
 pub mod watchtower;
-// Commands that run in a container, from those labels.
+// Commands that run in a container: what they are, and those of Watchtower's labels.
 pub mod hooks;
+// The same from Pilotfish's own labels.
+pub mod own_hooks;
 // Which labels count: the container's own, and not its image's.
 pub mod own_labels;
 // Other programs that create and replace containers.
@@ -20,6 +22,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::core::policy::health_policy::{HealthSettings, parse_stable, parse_timeout};
+use crate::core::policy::hooks::{Hook, Moment};
+use crate::core::policy::own_hooks::{HOOK_LABELS, OWN_HOOK_PREFIX, OwnHooks, UpdateHooks};
 use crate::core::policy::watchtower::{CompatSettings, Translated, Watchtower};
 use crate::core::text::{did_you_mean, nearest, shown};
 use crate::core::time::schedule::Schedule;
@@ -49,7 +53,7 @@ pub const LABEL_IMAGES_KEEP: &str = "pilotfish.images.keep";
 pub const LABEL_ORIGIN: &str = "pilotfish.origin";
 
 /// All labels, for suggestions, documentation and tests.
-pub const LABELS: [&str; 9] = [
+pub const LABELS: [&str; 18] = [
     LABEL_ENABLE,
     LABEL_MODE,
     LABEL_SCHEDULE,
@@ -59,6 +63,15 @@ pub const LABELS: [&str; 9] = [
     LABEL_HEALTH_PROBE,
     LABEL_IMAGES_KEEP,
     LABEL_ORIGIN,
+    HOOK_LABELS[0],
+    HOOK_LABELS[1],
+    HOOK_LABELS[2],
+    HOOK_LABELS[3],
+    HOOK_LABELS[4],
+    HOOK_LABELS[5],
+    HOOK_LABELS[6],
+    HOOK_LABELS[7],
+    HOOK_LABELS[8],
 ];
 
 /// Most previous images that are kept: more fill an SD card, and no user rolls back that far.
@@ -108,6 +121,8 @@ pub struct Policy {
     pub images_keep: u32,
     /// The user says that the image came from the registry of its name.
     pub is_from_registry: bool,
+    /// Hooks from Pilotfish's own labels; few containers have them.
+    pub hooks: Option<Box<OwnHooks>>,
     /// Further settings from Watchtower's labels; few containers have them.
     pub commands: Box<CompatSettings>,
 }
@@ -170,6 +185,10 @@ impl Policy {
             .filter(|(label, _)| label.starts_with(LABEL_PREFIX))
             .filter_map(|(label, value)| policy.apply(label, value).err())
             .collect();
+        let errors = match &policy.hooks {
+            Some(hooks) if errors.is_empty() => hooks.without_command(),
+            _ => errors,
+        };
         if errors.is_empty() { Selection::Watched(policy) } else { Selection::BadLabels(errors) }
     }
 
@@ -186,8 +205,30 @@ impl Policy {
             },
             images_keep: defaults.images_keep,
             is_from_registry: false,
+            hooks: None,
             commands: Box::default(),
         }
+    }
+
+    /// The hook that runs before an update. The one of Pilotfish's own label counts.
+    #[must_use]
+    pub fn pre_update(&self) -> Option<Hook> {
+        let own = self.hooks.as_ref().and_then(|hooks| hooks.at(Moment::PreUpdate));
+        own.or_else(|| self.commands.hooks.at(Moment::PreUpdate))
+    }
+
+    /// Watchtower's hook in the new container. It does not run if a label of Pilotfish's own names
+    /// another one.
+    #[must_use]
+    pub fn post_update_of_watchtower(&self) -> Option<Hook> {
+        let own = self.hooks.as_ref().and_then(|hooks| hooks.at(Moment::PostUpdate));
+        if own.is_some() { None } else { self.commands.hooks.at(Moment::PostUpdate) }
+    }
+
+    /// Pilotfish's own hooks that run during an update.
+    #[must_use]
+    pub fn update_hooks(&self) -> UpdateHooks {
+        self.hooks.as_ref().map(|hooks| hooks.during_update()).unwrap_or_default()
     }
 
     /// Applies one label.
@@ -212,6 +253,9 @@ impl Policy {
             LABEL_HEALTH_PROBE => self.health.probe = Some(value.parse().map_err(in_words)?),
             LABEL_IMAGES_KEEP => self.images_keep = parse_images_keep(value).map_err(in_words)?,
             LABEL_ORIGIN => self.is_from_registry = check_origin(value)?,
+            hook if hook.starts_with(OWN_HOOK_PREFIX) => {
+                self.hooks.get_or_insert_default().take(hook, value)?;
+            }
             unknown => return Err(unknown_label(unknown)),
         }
         Ok(())

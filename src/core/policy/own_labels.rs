@@ -5,8 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::text::shown;
 
+use super::hooks::{HOOK_PREFIX, Moment};
+use super::own_hooks::OWN_HOOK_PREFIX;
 use super::watchtower::{self, WATCHTOWER_PREFIX};
 use super::{
     LABEL_ENABLE, LABEL_HEALTH_PROBE, LABEL_ORIGIN, LABEL_PREFIX, LabelError, Policy,
@@ -16,10 +20,30 @@ use super::{
 /// Labels as the Engine shows them.
 pub type Labels = BTreeMap<String, String>;
 
-/// Labels of an image that concern its container, and do not count.
+/// Why labels do not count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IgnoredFor {
+    /// They are labels of the image.
+    #[default]
+    Image,
+    /// They are Watchtower's hooks, and Pilotfish's own labels name hooks for the same moments.
+    OwnHook,
+}
+
+impl IgnoredFor {
+    /// Whether they are labels of the image.
+    #[must_use]
+    pub fn is_image(&self) -> bool {
+        *self == Self::Image
+    }
+}
+
+/// Labels that concern a container, and do not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IgnoredLabels {
     pub container: String,
+    pub because: IgnoredFor,
     /// The labels, with their values.
     pub labels: Labels,
     /// Whether the container is watched all the same.
@@ -34,10 +58,15 @@ impl IgnoredLabels {
             self.labels.iter().map(|(label, value)| format!("{}={}", shown(label), shown(value)));
         let labels: Vec<_> = labels.collect();
         let (label, does) = if labels.len() == 1 { ("label", "does") } else { ("labels", "do") };
-        format!(
-            "image {label} {} {does} not count; set it on the container, or trust_image_labels = true",
-            labels.join(", ")
-        )
+        let labels = labels.join(", ");
+        match self.because {
+            IgnoredFor::Image => format!(
+                "image {label} {labels} {does} not count; set it on the container, or trust_image_labels = true"
+            ),
+            IgnoredFor::OwnHook => {
+                format!("{label} {labels} {does} not count beside Pilotfish's own label")
+            }
+        }
     }
 }
 
@@ -129,8 +158,34 @@ pub fn ignored_labels(
     let is_worth_a_word = !left_out.is_empty() && (watched || is_watched(labels));
     is_worth_a_word.then(|| IgnoredLabels {
         container: container.to_owned(),
+        because: IgnoredFor::Image,
         labels: left_out,
         watched,
+    })
+}
+
+/// Watchtower's hooks that do not run, because Pilotfish's own labels name hooks for the same
+/// moments. None if Watchtower's hooks are switched off, or the container is not watched.
+#[must_use]
+pub fn overridden_hooks(
+    container: &str,
+    (labels, of_image): (&Labels, &Labels),
+    defaults: &PolicyDefaults,
+) -> Option<IgnoredLabels> {
+    defaults.watchtower.as_ref().filter(|watchtower| watchtower.runs_hooks)?;
+    let own = if defaults.trusts_image_labels { labels.clone() } else { own(labels, of_image) };
+    let overridden = Moment::OF_WATCHTOWER.into_iter().filter_map(|moment| {
+        own.contains_key(&format!("{OWN_HOOK_PREFIX}{moment}")).then_some(())?;
+        own.get_key_value(&format!("{WATCHTOWER_PREFIX}{HOOK_PREFIX}{moment}"))
+    });
+    let labels: Labels =
+        overridden.map(|(label, command)| (label.clone(), command.clone())).collect();
+    let is_told = !labels.is_empty() && Policy::from_labels(&own, defaults) != Selection::OptedOut;
+    is_told.then(|| IgnoredLabels {
+        container: container.to_owned(),
+        because: IgnoredFor::OwnHook,
+        labels,
+        watched: true,
     })
 }
 

@@ -9,6 +9,7 @@ use crate::core::policy::{LABEL_IMAGES_KEEP, LABEL_MODE, LABEL_UPDATE_WINDOW, Mo
 const WATCHTOWER_ENABLE: &str = "com.centurylinklabs.watchtower.enable";
 const DEPENDS_ON: &str = "com.centurylinklabs.watchtower.depends-on";
 const HOOK: &str = "com.centurylinklabs.watchtower.lifecycle.pre-update";
+const OWN_HOOK: (&str, &str) = ("pilotfish.hook.pre-update", "/own");
 
 fn defaults() -> PolicyDefaults {
     PolicyDefaults {
@@ -163,4 +164,31 @@ fn what_is_passed_over_is_named_where_it_would_have_said_something() {
     assert_eq!(passed(&[ENABLED], &[(DEPENDS_ON, "db")], &defaults()), None);
     assert!(passed(&[ENABLED], &[(DEPENDS_ON, "db")], &with_watchtower(defaults())).is_some());
     assert_eq!(passed(&[ENABLED], &[("org.opencontainers.image.title", "x")], &defaults()), None);
+}
+
+#[test]
+fn a_hook_of_pilotfishs_own_label_counts_and_the_other_one_is_named() {
+    let theirs = (HOOK, "/theirs");
+    let words = |own: &[(&str, &str)], of_image: &[(&str, &str)], defaults: &PolicyDefaults| {
+        overridden_hooks("till", (&merged(own, of_image), &labels(of_image)), defaults)
+            .map(|it| it.in_words())
+    };
+    let both = [ENABLED, theirs, OWN_HOOK];
+    let told = format!("label {HOOK}=/theirs does not count beside Pilotfish's own label");
+    assert_eq!(words(&both, &[], &with_watchtower(defaults())), Some(told));
+    let hook = policy(&both, &[], &with_watchtower(defaults())).pre_update().expect("a hook");
+    assert_eq!(hook.words(), ["/own"]);
+    // Hooks are off, only one label is there, a label is the image's, nothing is watched.
+    assert_eq!(words(&both, &[], &defaults()), None);
+    assert_eq!(words(&[ENABLED, OWN_HOOK], &[], &with_watchtower(defaults())), None);
+    assert_eq!(words(&[ENABLED, OWN_HOOK], &[theirs], &with_watchtower(defaults())), None);
+    assert_eq!(words(&[theirs, OWN_HOOK], &[], &with_watchtower(defaults())), None);
+    // Another moment is another hook.
+    let after = ("pilotfish.hook.post-update", "/own");
+    let hooks = policy(&[ENABLED, theirs, after], &[], &with_watchtower(defaults()));
+    assert_eq!(hooks.pre_update().expect("a hook").words(), ["sh", "-c", "/theirs"]);
+    assert_eq!(hooks.post_update_of_watchtower(), None);
+    // An image may name a hook only if its labels are trusted.
+    assert_eq!(policy(&[ENABLED], &[OWN_HOOK], &defaults()).pre_update(), None);
+    assert!(policy(&[ENABLED], &[OWN_HOOK], &trusting()).pre_update().is_some());
 }

@@ -129,7 +129,7 @@ fn parse_exec(command: &str) -> Result<Probe, ProbeError> {
 
 /// Splits as a shell would, but expands nothing: blanks separate, `'…'` takes all as it is, `"…"`
 /// takes all but `\"` and `\\`, and a backslash outside takes the next character as it is.
-fn split_command_line(text: &str) -> Result<Vec<String>, ProbeError> {
+pub(super) fn split_command_line(text: &str) -> Result<Vec<String>, ProbeError> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut letters = text.chars();

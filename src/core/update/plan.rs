@@ -14,6 +14,7 @@ use crate::core::docker::reference::{Digest, Reference};
 use crate::core::docker::{inspect, names};
 use crate::core::policy::health_policy::HealthSettings;
 use crate::core::policy::hooks::Hook;
+use crate::core::policy::own_hooks::UpdateHooks;
 use crate::core::recreate::{Recreation, ReplacedContainer, RestartPolicy, depends_as_before};
 use crate::core::subject::Subject;
 
@@ -62,9 +63,12 @@ pub struct Member {
     /// The hook that runs in the old container before anything is touched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_update: Option<Hook>,
-    /// The hook that runs in the new container after its start.
+    /// Watchtower's hook that runs in the new container after its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post_update: Option<Hook>,
+    /// Pilotfish's own hooks.
+    #[serde(default, skip_serializing_if = "UpdateHooks::is_empty")]
+    pub hooks: UpdateHooks,
 }
 
 impl Member {
@@ -141,6 +145,7 @@ impl Plan {
     pub fn forget_hooks(&mut self) {
         for member in std::iter::once(&mut self.main).chain(&mut self.dependents) {
             (member.pre_update, member.post_update) = (None, None);
+            member.hooks = UpdateHooks::default();
         }
     }
 
@@ -266,13 +271,19 @@ pub struct Header {
 
 impl Header {
     /// The newest format that this program reads.
-    pub const VERSION: u32 = 2;
+    pub const VERSION: u32 = 3;
 
-    /// The format of a plan's journal. An older program must not continue a plan with dependents,
-    /// because it would ignore them. It can continue any other plan.
+    /// The format of a plan's journal. An older program must not continue a plan with dependents
+    /// (2) or with Pilotfish's own hooks (3), because it would ignore them. It can continue any
+    /// other plan.
     #[must_use]
     pub fn version_of(plan: &Plan) -> u32 {
-        if plan.dependents.is_empty() { 1 } else { Self::VERSION }
+        let has_hooks = plan.numbers().any(|number| !plan.member(number).hooks.is_empty());
+        match (has_hooks, plan.dependents.is_empty()) {
+            (true, _) => Self::VERSION,
+            (false, false) => 2,
+            (false, true) => 1,
+        }
     }
 
     /// The inspect document of the old container of a member.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::core::policy::health_policy::IMAGE_HEALTHCHECK_MAX;
+use crate::core::policy::hooks::Hook;
 use crate::core::update::Step;
 use crate::core::update::healthcheck::of_body;
 use crate::core::update::plan::{Member, Plan};
@@ -30,7 +31,10 @@ pub fn limit(step: Step, plan: &Plan) -> Option<Duration> {
         Step::Pull | Step::Commit | Step::Clean => None,
         Step::Sync => Some(DISK_MAX),
         Step::Create => Some(sum(|_| DISK_MAX)),
-        Step::Switch => Some(sum(|member| member.stop_timeout.saturating_add(ENGINE_MAX))),
+        Step::Switch => Some(sum(|member| {
+            let hook = timeout_of(member.hooks.pre_stop.as_ref());
+            member.stop_timeout.saturating_add(ENGINE_MAX).saturating_add(hook)
+        })),
         Step::Start => Some(sum(|_| ENGINE_MAX)),
         // One trial for all, and one more for each member that a person may recreate during it.
         Step::Verify => Some(sum(trial).saturating_mul(count(plan))),
@@ -42,7 +46,7 @@ fn count(plan: &Plan) -> u32 {
 }
 
 /// The longest trial of a member: what its label, the operator's health check or its image may ask
-/// for, the stable time, and its hook.
+/// for, the stable time, and its hooks.
 fn trial(member: &Member) -> Duration {
     let settings = &member.health;
     let operators = of_body(&member.recreation.body);
@@ -51,10 +55,15 @@ fn trial(member: &Member) -> Duration {
         (None, Some(healthcheck)) => settings.effective_timeout(Some(healthcheck)),
         (None, None) => settings.default_timeout.max(IMAGE_HEALTHCHECK_MAX),
     };
-    let hook = member.post_update.as_ref().map_or(Duration::ZERO, |hook| hook.timeout);
-    [settings.stable, settings.stable, hook, TRIAL_SLACK]
+    let hook = timeout_of(member.post_update.as_ref());
+    let required = timeout_of(member.hooks.post_update.as_ref());
+    [settings.stable, settings.stable, hook, required, TRIAL_SLACK]
         .into_iter()
         .fold(timeout, Duration::saturating_add)
+}
+
+fn timeout_of(hook: Option<&Hook>) -> Duration {
+    hook.map_or(Duration::ZERO, |hook| hook.timeout)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use futures_util::future::{try_join, try_join_all};
 
 use super::external_changes::check_old_containers_stayed_down;
 use super::inspector::Inspector;
-use super::{StepError, UpdateContext};
+use super::{StepError, UpdateContext, hooks};
 use crate::core::docker::inspect;
 use crate::core::update::fault;
 use crate::core::update::health::HealthVerdict;
@@ -52,16 +52,40 @@ impl<'a, P: Ports> Verification<'a, P> {
         }
         let plan = self.inspector.plan();
         let verifications = self.inspector.progress().verifications;
-        let hooks = self.hooks.due(self.context, (plan, verifications), &new);
-        let has_hooks = !hooks.is_empty();
-        let hooks = post_update::run(self.context, plan, hooks);
-        try_join(self.await_verdicts(&mut trials), hooks).await?;
+        let due = self.hooks.due(self.context, (plan, verifications), &new);
+        let has_hooks = !due.is_empty();
+        let run = post_update::run(self.context, plan, due);
+        try_join(self.await_verdicts(&mut trials), run).await?;
         if has_hooks {
             // A hook may have taken longer than the trial, and the containers were not checked
             // during it.
             self.await_verdicts(&mut trials).await?;
         }
+        self.run_required_hooks(&new, &mut trials).await?;
         check_old_containers_stayed_down(self.inspector).await
+    }
+
+    /// Runs the required post-update hooks of the healthy containers. A container or an Engine that
+    /// ended meanwhile is the cause of a failure, and not the hook.
+    async fn run_required_hooks(
+        &self,
+        new: &[(usize, String)],
+        trials: &mut [Trial<'_>],
+    ) -> Result<(), StepError> {
+        let plan = self.plan();
+        let is_required =
+            |(number, _): &(usize, String)| plan.member(*number).hooks.is_post_update_required;
+        if !new.iter().any(is_required) {
+            return Ok(());
+        }
+        let failed = hooks::run_required(self.context, self.inspector, new).await?;
+        if failed.is_some() {
+            tokio::time::sleep(hooks::AFTER_FAILURE).await;
+        }
+        self.await_verdicts(trials).await?;
+        let Some(failed) = failed else { return Ok(()) };
+        self.check_engine_stayed().await?;
+        Err(failed)
     }
 
     async fn begin(

@@ -1,4 +1,4 @@
-//! The hooks that run in new containers after their start, during their trial.
+//! Watchtower's hooks, which run in new containers after their start, during their trial.
 //!
 //! They belong to the operator, not to the image: a failed hook is reported, and changes nothing.
 //! Each begins once, because the entry of the first verification is on the disk before. A resumed
@@ -62,7 +62,7 @@ pub(super) async fn run<P: Ports>(
         match hook::run(context.ports, context.stop, &container, &hook).await {
             Ok(()) => {}
             Err(HookError::Asked) => return Err(StepError::Asked),
-            Err(HookError::Failed(why)) => complain(context, plan, number, &why),
+            Err(error) => complain(context, plan, number, &error.to_string()),
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ use pilotfish::engine::{ContainerEvent, Containers, EngineError, Listed};
 use serde_json::Value;
 
 use super::FakeEngine;
+use crate::label_hooks::LabelHook;
 use crate::machine::Machine;
 
 impl Containers for FakeEngine {
@@ -57,6 +58,7 @@ impl Containers for FakeEngine {
             Ok(state.ask_to_stop(at, container)?.map(|until| until.min(at.now + timeout)))
         })?;
         self.0.lock().count_switches();
+        self.0.check_pre_stop(container);
         let Some(until) = until else { return Ok(()) };
         self.wait("stop", until).await?;
         self.0.lock().count_switches();
@@ -127,9 +129,12 @@ impl Containers for FakeEngine {
     async fn exec(
         &self,
         container: &str,
-        _command: &[String],
-        _timeout: Duration,
+        command: &[String],
+        timeout: Duration,
     ) -> Result<i64, EngineError> {
+        if let Some(hook) = LabelHook::read(container, command) {
+            return self.run_label_hook(hook, timeout).await;
+        }
         self.ask("exec", |state, _| state.found(container).map(|it| i64::from(!it.is_running())))
     }
 }

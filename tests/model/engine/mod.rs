@@ -52,7 +52,7 @@ impl FakeEngine {
     }
 
     /// A call that changes something.
-    fn act<T>(
+    pub fn act<T>(
         &self,
         call: &'static str,
         words: &str,
@@ -91,7 +91,7 @@ impl FakeEngine {
     }
 
     /// Waits for a time of the model; an Engine that ends meanwhile answers no more.
-    async fn wait(&self, call: &'static str, until: Duration) -> Result<(), EngineError> {
+    pub async fn wait(&self, call: &'static str, until: Duration) -> Result<(), EngineError> {
         let before = self.0.lock().engine.up_at();
         tokio::time::sleep_until(self.0.instant(until)).await;
         self.check_it_stayed(call, before)
