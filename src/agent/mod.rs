@@ -49,6 +49,7 @@ use crate::core::decide::EngineEndpoint;
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::pending::PendingUpdates;
 use crate::core::decide::snapshot::Snapshot;
+use crate::core::decide::update_lock::ReportedLocks;
 use crate::core::policy::PolicyDefaults;
 use crate::core::time::schedule::{DeviceFraction, Jitter, Schedule};
 use crate::core::time::window::Windows;
@@ -134,6 +135,8 @@ pub struct Agent<P: Ports> {
     snapshot: watch::Sender<Arc<Snapshot>>,
     cache: Arc<Cache>,
     pending: PendingUpdates,
+    /// The overdue locks of updates that the log has named.
+    reported_locks: ReportedLocks,
     /// The tasks beside the loop.
     tasks: Tasks<P>,
     /// The executor, for work that must happen one at a time; absent while it works.
@@ -208,6 +211,7 @@ impl<P: Ports> Agent<P> {
             snapshot,
             cache: Arc::default(),
             pending: PendingUpdates::default(),
+            reported_locks: ReportedLocks::default(),
             tasks: Tasks::new(),
             executor: Some(Box::new(Executor::new(context.clone()))),
             work: None,

@@ -143,6 +143,7 @@ impl<P: Ports> Agent<P> {
         table.follow(own, begun.elapsed(), |schedule| self.delay(schedule));
         let watched = observe::watched_names(list, defaults, &self.cache);
         self.pending.retain(&watched);
+        self.reported_locks.retain(&watched);
         let is_there = |name: &String| watched.contains(name) || self.swarm.is_watched(name);
         names.into_iter().filter(is_there).collect()
     }

@@ -61,6 +61,13 @@ pub enum ContainerEvent {
     Other(String),
 }
 
+/// Something at a path in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathStat {
+    /// When it was last changed, if the Engine says it.
+    pub modified_at: Option<DateTime<Utc>>,
+}
+
 /// The calls of an Engine for containers.
 pub trait Containers: Send + Sync + 'static {
     /// All containers, running or not.
@@ -148,6 +155,14 @@ pub trait Containers: Send + Sync + 'static {
         container: &str,
         path: &str,
     ) -> impl Future<Output = Result<Option<DateTime<Utc>>, EngineError>> + Send;
+
+    /// What is at a path in a container: a file, a directory, or a link, which is not followed.
+    /// `None`: nothing.
+    fn stat(
+        &self,
+        container: &str,
+        path: &str,
+    ) -> impl Future<Output = Result<Option<PathStat>, EngineError>> + Send;
 
     /// Runs a command in a container and returns its exit code. After `timeout` it returns without
     /// waiting any longer; the Engine has no call that ends the command.

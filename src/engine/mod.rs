@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::engine_registries::EngineRegistries;
 use crate::core::docker::image_store::ImageStore;
-pub use containers::{ContainerEvent, Containers, CreatedFrom, Listed};
+pub use containers::{ContainerEvent, Containers, CreatedFrom, Listed, PathStat};
 pub use error::EngineError;
 pub use images::{ImageFacts, Images, ListedImage};
 pub use networks::Networks;

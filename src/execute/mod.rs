@@ -203,7 +203,8 @@ impl<'a, P: Ports> Update<'a, P> {
 
     /// Takes the place to switch, before the journal says that the switch has begun. If it had to
     /// wait, it checks again what may have changed in the meantime, because nothing is stopped yet.
-    /// A switch that has begun before does not wait, because its service may be down.
+    /// The locks are looked at in any case. A switch that has begun before does not wait, because
+    /// its service may be down.
     async fn switch_place(&self) -> Result<Option<Place<'a>>, StepError> {
         let places = self.context.places;
         if self.journal.progress.begun >= Some(Step::Switch) {
@@ -213,6 +214,7 @@ impl<'a, P: Ports> Update<'a, P> {
         if place.has_waited() {
             steps::check_nothing_changed(self.context, self.inspector()).await?;
         }
+        steps::check_unlocked(self.context.ports.engine(), self.inspector()).await?;
         Ok(Some(place))
     }
 

@@ -9,6 +9,7 @@ use super::ties::{OtherContainers, TieIndex};
 use crate::core::decide::observation::{
     DependentFacts, Observation, Offered, OpenUpdate, Readiness,
 };
+use crate::core::decide::update_lock::{LockState, SeenLock, tmpfs_of};
 use crate::core::docker::inspect;
 use crate::core::docker::names;
 use crate::core::policy::managers::Manager;
@@ -80,6 +81,7 @@ async fn gather<P: Ports>(
         unpacks_zstd: info.unpacks_zstd,
         free_bytes: free_bytes(ports.host(), info),
         probe: probe(ports, policy, &original).await,
+        lock: lock(engine, policy, &original).await?,
         original,
         image,
     }))
@@ -99,6 +101,25 @@ async fn probe<P: Ports>(
 ) -> Option<Result<(), String>> {
     let probe = policy?.health.probe.as_ref()?;
     Some(exec::probe::run(ports, inspect::id(original), original, probe).await)
+}
+
+/// What the Engine says about the path of the label's lock, if there is one.
+async fn lock(
+    engine: &impl Engine,
+    policy: Option<&Policy>,
+    original: &Value,
+) -> Result<Option<SeenLock>, EngineError> {
+    let Some(lock) = policy.and_then(Policy::update_lock) else { return Ok(None) };
+    let state = match tmpfs_of(&lock.path, original) {
+        Some(directory) => LockState::OnTmpfs(directory),
+        None => match engine.stat(inspect::id(original), &lock.path).await {
+            Ok(Some(stat)) => LockState::Present(stat.modified_at),
+            Ok(None) => LockState::Absent,
+            Err(error) if error.is_engine_unreachable() => return Err(error),
+            Err(error) => LockState::Unknown(error.to_string()),
+        },
+    };
+    Ok(Some(SeenLock { lock, state }))
 }
 
 /// The dependents of a container, inspected now, because they would be recreated from these
@@ -129,6 +150,7 @@ async fn dependent_facts<P: Ports>(
                 is_self: ports.host().own_container().as_ref() == Some(&tie.id),
                 open_update: surroundings.open.get(&tie.name).cloned(),
                 probe: probe(ports, policy, &original).await,
+                lock: lock(ports.engine(), policy, &original).await?,
                 declared_files: declared_files(&original, &files),
                 start_needs,
                 original,

@@ -102,7 +102,7 @@ impl Transcript {
                 self.line(subject, &words, Style::Plain)
             }
             EventDocument::FetchedAhead { subject, to } => {
-                let words = format!("image {} fetched, waits for its window", to.short());
+                let words = format!("image {} fetched, its update waits", to.short());
                 self.headline(subject, &words)
             }
             EventDocument::SelfUpdating { subject, helper } => {

@@ -49,7 +49,7 @@ impl EventSink for LogListener {
                     container,
                     service,
                     to,
-                    "{subject}: image {short} fetched, waits for its window"
+                    "{subject}: image {short} fetched, its update waits"
                 );
             }
             Event::SelfUpdating { subject, helper } => {

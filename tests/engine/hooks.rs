@@ -1,4 +1,4 @@
-//! Pilotfish's own hooks on a real Engine.
+//! Pilotfish's own hooks and locks on a real Engine.
 
 use std::fs;
 use std::time::Duration;

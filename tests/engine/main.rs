@@ -66,6 +66,8 @@ mod start_errors;
 #[cfg(test)]
 mod start_requirements;
 #[cfg(test)]
+mod update_lock;
+#[cfg(test)]
 mod updates;
 #[cfg(test)]
 mod watchtower;

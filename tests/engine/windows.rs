@@ -76,7 +76,7 @@ fn an_image_is_fetched_ahead_superseded_and_applied_without_another_download() {
     assert_waits(&pi, "till", "to be pulled; the update window opens ");
     assert!(!is_present(&pi, &two), "check pulled the image");
     let finished = pi.update(&[]).expect_code(0);
-    assert!(finished.out.contains("fetched, waits for its window"), "{finished:?}");
+    assert!(finished.out.contains("fetched, its update waits"), "{finished:?}");
     assert!(is_present(&pi, &two));
     assert_eq!(prefetch_tags(&pi), [prefetch_tag("till", &two)]);
     pi.engine.docker(&["image", "prune", "--force"]);

@@ -163,9 +163,9 @@ async fn recover(from: &MachineState, results: &mut Results, way: &[(usize, Faul
     machine.lock().crash_points.passed = 0;
     Box::pin(live(&machine, Job::Run(AFTERMATH))).await;
     let points = machine.lock().crash_points.passed;
-    if !machine.lock().label_hooks.is_empty() {
-        // The pull before a hook has no journal, so a power cut can damage the image. It is then
-        // pulled again, in one more round.
+    if machine.lock().needs_another_round() {
+        // The pull ahead of an update has no journal, so a power cut can damage the image. It is
+        // then pulled again, in one more round.
         Box::pin(live(&machine, Job::Run(AFTERMATH))).await;
     }
     results.runs += 1;

@@ -1,6 +1,8 @@
 //! Pilotfish's own hooks in the model: the command `hook MOMENT CODE` takes a while and ends with
 //! this exit code. Every crash point of an update with hooks, and then of the recovery from it.
 //!
+//! The lock of an update appears during its pull, and goes minutes later.
+//!
 //! A hook may run twice, because a killed agent does not know how far it came. It must not be
 //! left out.
 
@@ -17,6 +19,12 @@ use crate::service::RunOptions;
 
 /// How long a hook of the model takes.
 const TAKES: Duration = Duration::from_secs(5);
+
+/// When the lock appears: the pull takes two seconds.
+const LOCKED_FROM: Duration = Duration::from_secs(1);
+
+/// When the lock goes. The next round is later.
+const LOCKED_UNTIL: Duration = Duration::from_secs(5 * 60);
 
 /// Every n-th point of a recovery gets a second crash, as with dependents.
 const STRIDE: usize = 255;
@@ -64,9 +72,13 @@ impl FakeEngine {
 }
 
 impl Machine {
-    /// An old container is not stopped before its pre-stop hook began.
+    /// An old container is not stopped before its pre-stop hook began, nor while its lock exists.
     pub fn check_pre_stop(&self, container: &str) {
+        let now = self.now();
         let mut state = self.lock();
+        if state.lock_lasts.as_ref().is_some_and(|it| it.contains(&now)) {
+            state.violations.push(format!("{container} was stopped although it is locked"));
+        }
         let is_old = state.image_of(container).is_some_and(|image| image == "v1");
         let is_asked = is_old && state.hook_label(container, "pre-stop").is_some();
         if is_asked && !state.has_begun(container, "pre-stop") {
@@ -76,6 +88,11 @@ impl Machine {
 }
 
 impl MachineState {
+    /// Whether images are pulled ahead of updates: for hooks, or because of a lock.
+    pub fn needs_another_round(&self) -> bool {
+        !self.label_hooks.is_empty() || self.lock_lasts.is_some()
+    }
+
     fn has_begun(&self, container: &str, moment: &str) -> bool {
         self.label_hooks.iter().any(|hook| hook.container == container && hook.moment == moment)
     }
@@ -154,4 +171,17 @@ async fn a_crash_anywhere_in_an_update_with_a_required_hook() {
 async fn a_crash_anywhere_in_a_rollback_with_hooks() {
     let begin = machine_with_hooks(Behaviour::Dies(Duration::from_secs(3)), None);
     crash_pairs_with_stride("hooks, rollback", begin, STRIDE).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_anywhere_in_an_update_that_is_locked_before_its_switch() {
+    let machine = Machine::from(machine_before_update(Behaviour::Good, &[], "always"));
+    machine.lock().registry.push(APP, "v1");
+    let mut options = RunOptions::new("till", APP, "always");
+    options.labels.push(("pilotfish.update.lock".to_owned(), "/data/lock".to_owned()));
+    machine.run_service(&options);
+    machine.lock().registry.push(APP, "v2");
+    let mut begin = machine.copy();
+    begin.lock_lasts = Some(begin.since + LOCKED_FROM..begin.since + LOCKED_UNTIL);
+    crash_pairs_with_stride("a lock", begin, 2 * STRIDE).await;
 }

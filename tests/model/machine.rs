@@ -1,6 +1,7 @@
 //! Everything around the agent: one machine with its Engine and its disk, and a registry.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub struct MachineState {
     pub hooks: Vec<Hook>,
     /// The commands of labels that ran in containers.
     pub label_hooks: Vec<LabelHook>,
+    /// When the lock of an update exists.
+    pub lock_lasts: Option<Range<Duration>>,
     /// The planned faults, each with its time.
     pub timed: Vec<(Duration, Fault)>,
     /// How often each call was made, for the hooks.
@@ -124,6 +127,7 @@ impl Machine {
             crash_points: CrashPoints::default(),
             hooks: Vec::new(),
             label_hooks: Vec::new(),
+            lock_lasts: None,
             timed: Vec::new(),
             calls: BTreeMap::new(),
             call_count: 0,

@@ -218,10 +218,22 @@ impl<P: Ports> Agent<P> {
         }
     }
 
+    /// Remembers what a decision means for later rounds. Warns once of a lock that lasts too long.
+    pub(in crate::agent) fn note_decision(
+        &mut self,
+        observation: &Observation,
+        decision: &Decision,
+    ) {
+        self.pending.note(observation, decision);
+        if let Some(news) = self.reported_locks.news(&observation.name, decision) {
+            self.context.warn_about(observation.name.clone(), news);
+        }
+    }
+
     /// Reports the result of a container. Its round looks at it once more at its end.
     fn acted(&mut self, id: RoundId, acted: ContainerResult) {
         let ContainerResult { observation, decision, record, touched } = acted;
-        self.pending.note(&observation, &decision);
+        self.note_decision(&observation, &decision);
         let Some(mut round) = self.rounds.remove(&id) else { return };
         round.end.records.extend(record);
         round.touched.extend(touched);

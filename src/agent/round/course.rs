@@ -249,7 +249,7 @@ impl<P: Ports> Agent<P> {
                 round.outline(&decision);
                 continue;
             }
-            self.pending.note(&observation, &decision);
+            self.note_decision(&observation, &decision);
             if round.stage != Stage::Looking || self.is_ending() {
                 continue;
             }

@@ -41,6 +41,10 @@ const ADVICE: [(Reason, &str); Reason::ALL.len()] = [
         "the container's own pre-update hook blocks the update; it runs again in the next round",
     ),
     (
+        Reason::UpdateLocked,
+        "wait until the container removes its lock; if the lock was forgotten, remove it yourself",
+    ),
+    (
         Reason::AnotherAgent,
         "stop one of the two agents, or rename or remove the container that the detail names",
     ),

@@ -7,6 +7,7 @@ use super::preconditions::{declared, probed};
 use super::start_requirements;
 use crate::core::decide::observation::{DependentFacts, Readiness};
 use crate::core::decide::reason::Reason;
+use crate::core::decide::update_lock::SeenLock;
 use crate::core::docker::inspect;
 use crate::core::policy::{Mode, Policy, Selection};
 use crate::core::recreate::dependents::{self, Dependent};
@@ -141,6 +142,11 @@ impl Follower<'_> {
         &self.dependent.original
     }
 
+    /// What was seen of its lock.
+    pub(super) const fn lock(&self) -> Option<&SeenLock> {
+        self.dependent.lock.as_ref()
+    }
+
     /// How the dependent is recreated, on the image that it already runs.
     pub(super) fn member(&self, readiness: &Readiness) -> Result<Member, No> {
         let DependentFacts { original, image, .. } = self.dependent;
@@ -169,5 +175,6 @@ pub(super) fn member(
         pre_update: policy.pre_update(),
         post_update: policy.post_update_of_watchtower(),
         hooks: policy.update_hooks(),
+        lock: policy.update_lock(),
     })
 }

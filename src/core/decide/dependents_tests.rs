@@ -32,6 +32,7 @@ fn side(policy: &Policy) -> DependentFacts {
         is_self: false,
         open_update: None,
         probe: None,
+        lock: None,
         declared_files: Vec::new(),
         start_needs: Vec::new(),
     }

@@ -105,6 +105,7 @@ mod tests {
             api: ApiVersion::V1_41,
             free_bytes,
             probe: None,
+            lock: None,
             declared_files: Vec::new(),
             copied_files: Vec::new(),
             start_needs: Vec::new(),

@@ -185,7 +185,8 @@ impl Memory {
                 self.note_interruption(subject, &failed.manifest, refusal);
                 true
             }
-            Fault::Surroundings | Fault::Interruption | Fault::DamagedCopy | Fault::Person => false,
+            Fault::Surroundings | Fault::Interruption | Fault::DamagedCopy => false,
+            Fault::Person | Fault::Lock => false,
         }
     }
 

@@ -18,6 +18,8 @@ mod preconditions;
 pub mod start_requirements;
 // Update windows and pull windows.
 pub mod windows;
+// The path in a container that holds its updates while it exists.
+pub mod update_lock;
 
 // The fleet's say in an update.
 pub mod fleet_turn;
@@ -64,6 +66,7 @@ use offer::Offer;
 use preconditions::safe;
 use reason::Reason;
 use self_protection::{engine_access, itself};
+use update_lock::unlocked;
 use windows::{Timing, timing};
 
 use crate::core::docker::reference::{Digest, Reference};
@@ -113,13 +116,15 @@ pub struct No {
     pub detail: String,
     /// When the window opens that the update waits for; absent if waiting changes nothing.
     pub opens: Option<DateTime<Utc>>,
+    /// It lasts longer than it should, so that a person should look at it.
+    pub is_overdue: bool,
 }
 
 impl No {
     /// A "no" that does not depend on the time.
     #[must_use]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), opens: None }
+        Self { reason, detail: detail.into(), opens: None, is_overdue: false }
     }
 
     /// The hook before the update of a container held it; `why` says how the hook ended.
@@ -214,7 +219,15 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
     let source = if observation.is_local() { ImageSource::Local } else { ImageSource::Registry };
     let plan = plan.plan((source, offer), circumstances)?;
     can_be_started(readiness, &followers)?;
-    match timing(eligible.policy, &followers, readiness, circumstances) {
+    let timing = timing(eligible.policy, &followers, readiness, circumstances);
+    let locked = unlocked(readiness, &followers, circumstances).err();
+    let timing = match (timing, locked) {
+        // The pull goes on.
+        (Timing::Now, Some(no)) if readiness.is_prefetched => Timing::Later(no),
+        (Timing::Now, Some(no)) => Timing::FetchNow(no),
+        (timing, _) => timing,
+    };
+    match timing {
         Timing::Later(no) => Err(no),
         Timing::Now if observation.is_self => Ok(Decision::HandOver(Box::new(plan))),
         Timing::Now => Ok(Decision::Update(Box::new(plan))),
@@ -246,6 +259,7 @@ pub fn roll_back(
     let plan = Planning { observation, eligible: &eligible, readiness, followers: &followers };
     let plan = plan.plan((ImageSource::Kept, kept), circumstances)?;
     can_be_started(readiness, &followers)?;
+    unlocked(readiness, &followers, circumstances)?;
     Ok(plan)
 }
 

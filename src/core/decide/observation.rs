@@ -11,6 +11,7 @@ use crate::core::decide::offer::{LookupError, Offer};
 use crate::core::decide::origin::ImageOrigin;
 use crate::core::decide::quota::Hold;
 use crate::core::decide::start_requirements::CheckedRequirement;
+use crate::core::decide::update_lock::SeenLock;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::image_version::ImageVersion;
 use crate::core::docker::reference::{Digest, Platform, Reference, ReferenceError};
@@ -195,6 +196,8 @@ pub struct Readiness {
     pub free_bytes: Option<u64>,
     /// Whether the probe of the label succeeds on the running container.
     pub probe: Option<Result<(), String>>,
+    /// What was seen of the lock of its label.
+    pub lock: Option<SeenLock>,
     /// Files in the container's own layer that its creator seems to have declared.
     pub declared_files: Vec<String>,
     /// Files in the container's own layer that a person seems to have copied there.
@@ -224,6 +227,8 @@ pub struct DependentFacts {
     pub open_update: Option<OpenUpdate>,
     /// Whether the probe of the label succeeds.
     pub probe: Option<Result<(), String>>,
+    /// What was seen of the lock of its label.
+    pub lock: Option<SeenLock>,
     /// Files in the container's own layer that its creator seems to have declared.
     pub declared_files: Vec<String>,
     /// What the start needs, and what was seen of it.

@@ -7,7 +7,7 @@ use crate::core::decide::{Fetch, No};
 use crate::core::docker::reference::Digest;
 
 fn no(reason: Reason, opens: Option<DateTime<Utc>>) -> No {
-    No { reason, detail: String::new(), opens }
+    No { opens, ..No::new(reason, "") }
 }
 
 fn held(reason: Reason) -> Decision {

@@ -39,6 +39,8 @@ pub enum Reason {
     StartWouldFail,
     /// The pre-update hook of a label failed.
     HeldByHook,
+    /// The path of its lock label exists in the container.
+    UpdateLocked,
     /// Another agent works on this Engine.
     AnotherAgent,
     /// An update can be neither finished nor undone.
@@ -95,7 +97,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, for documentation and tests.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,
@@ -110,6 +112,7 @@ impl Reason {
         Self::DeviceMissing,
         Self::StartWouldFail,
         Self::HeldByHook,
+        Self::UpdateLocked,
         Self::AnotherAgent,
         Self::Stuck,
         Self::UpdateFailing,
@@ -156,6 +159,7 @@ impl Reason {
             Self::DeviceMissing => "device_missing",
             Self::StartWouldFail => "start_would_fail",
             Self::HeldByHook => "held_by_hook",
+            Self::UpdateLocked => "update_locked",
             Self::AnotherAgent => "another_agent",
             Self::Stuck => "stuck",
             Self::UpdateFailing => "update_failing",

@@ -175,7 +175,7 @@ impl Report {
     #[must_use]
     pub fn with_no(&self, reason: Reason, detail: &str) -> Self {
         let mut report = self.clone();
-        report.say_no(&No { reason, detail: detail.to_owned(), opens: None });
+        report.say_no(&No::new(reason, detail));
         report
     }
 

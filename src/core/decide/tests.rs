@@ -104,6 +104,7 @@ fn readiness() -> Readiness {
         api: ApiVersion::V1_41,
         free_bytes: None,
         probe: None,
+        lock: None,
         declared_files: Vec::new(),
         copied_files: Vec::new(),
         start_needs: Vec::new(),

@@ -10,6 +10,8 @@ pub mod watchtower;
 pub mod hooks;
 // The same from Pilotfish's own labels.
 pub mod own_hooks;
+// The path in a container that holds its updates.
+pub mod update_lock;
 // Which labels count: the container's own, and not its image's.
 pub mod own_labels;
 // Other programs that create and replace containers.
@@ -24,6 +26,9 @@ use serde::{Deserialize, Serialize};
 use crate::core::policy::health_policy::{HealthSettings, parse_stable, parse_timeout};
 use crate::core::policy::hooks::{Hook, Moment};
 use crate::core::policy::own_hooks::{HOOK_LABELS, OWN_HOOK_PREFIX, OwnHooks, UpdateHooks};
+use crate::core::policy::update_lock::{
+    LABEL_UPDATE_LOCK, LABEL_UPDATE_LOCK_MAX, LockLabels, UpdateLock,
+};
 use crate::core::policy::watchtower::{CompatSettings, Translated, Watchtower};
 use crate::core::text::{did_you_mean, nearest, shown};
 use crate::core::time::schedule::Schedule;
@@ -53,7 +58,7 @@ pub const LABEL_IMAGES_KEEP: &str = "pilotfish.images.keep";
 pub const LABEL_ORIGIN: &str = "pilotfish.origin";
 
 /// All labels, for suggestions, documentation and tests.
-pub const LABELS: [&str; 18] = [
+pub const LABELS: [&str; 20] = [
     LABEL_ENABLE,
     LABEL_MODE,
     LABEL_SCHEDULE,
@@ -63,6 +68,8 @@ pub const LABELS: [&str; 18] = [
     LABEL_HEALTH_PROBE,
     LABEL_IMAGES_KEEP,
     LABEL_ORIGIN,
+    LABEL_UPDATE_LOCK,
+    LABEL_UPDATE_LOCK_MAX,
     HOOK_LABELS[0],
     HOOK_LABELS[1],
     HOOK_LABELS[2],
@@ -121,10 +128,18 @@ pub struct Policy {
     pub images_keep: u32,
     /// The user says that the image came from the registry of its name.
     pub is_from_registry: bool,
-    /// Hooks from Pilotfish's own labels; few containers have them.
-    pub hooks: Option<Box<OwnHooks>>,
+    /// Hooks and a lock from Pilotfish's own labels; few containers have them.
+    pub around_updates: Option<Box<AroundUpdates>>,
     /// Further settings from Watchtower's labels; few containers have them.
     pub commands: Box<CompatSettings>,
+}
+
+/// What a container has to say around its updates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AroundUpdates {
+    pub hooks: OwnHooks,
+    /// The path that holds its updates.
+    pub lock: LockLabels,
 }
 
 /// Whether a container is watched.
@@ -185,10 +200,7 @@ impl Policy {
             .filter(|(label, _)| label.starts_with(LABEL_PREFIX))
             .filter_map(|(label, value)| policy.apply(label, value).err())
             .collect();
-        let errors = match &policy.hooks {
-            Some(hooks) if errors.is_empty() => hooks.without_command(),
-            _ => errors,
-        };
+        let errors = if errors.is_empty() { policy.lonely_labels() } else { errors };
         if errors.is_empty() { Selection::Watched(policy) } else { Selection::BadLabels(errors) }
     }
 
@@ -205,30 +217,51 @@ impl Policy {
             },
             images_keep: defaults.images_keep,
             is_from_registry: false,
-            hooks: None,
+            around_updates: None,
             commands: Box::default(),
         }
+    }
+
+    /// Labels that belong to another one which is not there.
+    fn lonely_labels(&self) -> Vec<LabelError> {
+        let Some(around) = &self.around_updates else { return Vec::new() };
+        around.hooks.without_command().into_iter().chain(around.lock.without_path()).collect()
+    }
+
+    /// The lock that holds its updates.
+    #[must_use]
+    pub fn update_lock(&self) -> Option<UpdateLock> {
+        self.around_updates.as_ref()?.lock.lock()
     }
 
     /// The hook that runs before an update. The one of Pilotfish's own label counts.
     #[must_use]
     pub fn pre_update(&self) -> Option<Hook> {
-        let own = self.hooks.as_ref().and_then(|hooks| hooks.at(Moment::PreUpdate));
-        own.or_else(|| self.commands.hooks.at(Moment::PreUpdate))
+        self.own_hook(Moment::PreUpdate).or_else(|| self.commands.hooks.at(Moment::PreUpdate))
     }
 
     /// Watchtower's hook in the new container. It does not run if a label of Pilotfish's own names
     /// another one.
     #[must_use]
     pub fn post_update_of_watchtower(&self) -> Option<Hook> {
-        let own = self.hooks.as_ref().and_then(|hooks| hooks.at(Moment::PostUpdate));
-        if own.is_some() { None } else { self.commands.hooks.at(Moment::PostUpdate) }
+        match self.own_hook(Moment::PostUpdate) {
+            Some(_) => None,
+            None => self.commands.hooks.at(Moment::PostUpdate),
+        }
     }
 
     /// Pilotfish's own hooks that run during an update.
     #[must_use]
     pub fn update_hooks(&self) -> UpdateHooks {
-        self.hooks.as_ref().map(|hooks| hooks.during_update()).unwrap_or_default()
+        self.around_updates.as_ref().map(|around| around.hooks.during_update()).unwrap_or_default()
+    }
+
+    fn own_hook(&self, moment: Moment) -> Option<Hook> {
+        self.around_updates.as_ref()?.hooks.at(moment)
+    }
+
+    fn around(&mut self) -> &mut AroundUpdates {
+        self.around_updates.get_or_insert_default()
     }
 
     /// Applies one label.
@@ -253,9 +286,9 @@ impl Policy {
             LABEL_HEALTH_PROBE => self.health.probe = Some(value.parse().map_err(in_words)?),
             LABEL_IMAGES_KEEP => self.images_keep = parse_images_keep(value).map_err(in_words)?,
             LABEL_ORIGIN => self.is_from_registry = check_origin(value)?,
-            hook if hook.starts_with(OWN_HOOK_PREFIX) => {
-                self.hooks.get_or_insert_default().take(hook, value)?;
-            }
+            LABEL_UPDATE_LOCK => self.around().lock.take_path(value)?,
+            LABEL_UPDATE_LOCK_MAX => self.around().lock.take_max(value)?,
+            hook if hook.starts_with(OWN_HOOK_PREFIX) => self.around().hooks.take(hook, value)?,
             unknown => return Err(unknown_label(unknown)),
         }
         Ok(())

@@ -63,7 +63,7 @@ pub enum Event {
         /// Bytes that were fetched.
         bytes: u64,
     },
-    /// An image is on this machine, and waits for the window of its container.
+    /// An image is on this machine, and its update waits for a window or for the end of a lock.
     FetchedAhead {
         subject: Subject,
         /// The digest that shall run then.

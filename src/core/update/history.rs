@@ -21,6 +21,8 @@ pub enum Fault {
     DamagedCopy,
     /// A person: `pilotfish rollback`, or a container removed during the update.
     Person,
+    /// Its container: a lock appeared before the switch. Nothing was stopped.
+    Lock,
 }
 
 /// Why an update is rolled back.
@@ -60,6 +62,12 @@ impl Cause {
     #[must_use]
     pub fn person(detail: impl Into<String>) -> Self {
         Self { fault: Fault::Person, detail: detail.into() }
+    }
+
+    /// The container locked its update before the switch.
+    #[must_use]
+    pub fn lock(detail: impl Into<String>) -> Self {
+        Self { fault: Fault::Lock, detail: detail.into() }
     }
 
     /// Whether the new container did not work, independent of the fault.

@@ -13,7 +13,7 @@ use crate::core::update::{JournalProgress, Step};
 pub fn outcome(failed: Option<&Cause>, switched: bool) -> Outcome {
     match failed.map(|cause| cause.fault) {
         None => Outcome::Updated,
-        Some(Fault::Interruption | Fault::Person) => Outcome::Interrupted,
+        Some(Fault::Interruption | Fault::Person | Fault::Lock) => Outcome::Interrupted,
         Some(Fault::Image | Fault::Surroundings | Fault::DamagedCopy) if switched => {
             Outcome::RolledBack
         }
@@ -79,5 +79,6 @@ mod tests {
         assert_eq!(outcome(Some(&Cause::surroundings("pull")), false), Outcome::Failed);
         assert_eq!(outcome(Some(&Cause::interrupted("cut")), true), Outcome::Interrupted);
         assert_eq!(outcome(Some(&Cause::person("rm")), false), Outcome::Interrupted);
+        assert_eq!(outcome(Some(&Cause::lock("/lock")), false), Outcome::Interrupted);
     }
 }

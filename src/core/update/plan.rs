@@ -15,6 +15,7 @@ use crate::core::docker::{inspect, names};
 use crate::core::policy::health_policy::HealthSettings;
 use crate::core::policy::hooks::Hook;
 use crate::core::policy::own_hooks::UpdateHooks;
+use crate::core::policy::update_lock::UpdateLock;
 use crate::core::recreate::{Recreation, ReplacedContainer, RestartPolicy, depends_as_before};
 use crate::core::subject::Subject;
 
@@ -69,6 +70,9 @@ pub struct Member {
     /// Pilotfish's own hooks.
     #[serde(default, skip_serializing_if = "UpdateHooks::is_empty")]
     pub hooks: UpdateHooks,
+    /// The path in the old container that holds the update while it exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<UpdateLock>,
 }
 
 impl Member {
@@ -274,12 +278,13 @@ impl Header {
     pub const VERSION: u32 = 3;
 
     /// The format of a plan's journal. An older program must not continue a plan with dependents
-    /// (2) or with Pilotfish's own hooks (3), because it would ignore them. It can continue any
-    /// other plan.
+    /// (2), or with Pilotfish's own hooks or locks (3), because it would ignore them. It can
+    /// continue any other plan.
     #[must_use]
     pub fn version_of(plan: &Plan) -> u32 {
-        let has_hooks = plan.numbers().any(|number| !plan.member(number).hooks.is_empty());
-        match (has_hooks, plan.dependents.is_empty()) {
+        let is_new = |member: &Member| !member.hooks.is_empty() || member.lock.is_some();
+        let has_new = plan.numbers().any(|number| is_new(plan.member(number)));
+        match (has_new, plan.dependents.is_empty()) {
             (true, _) => Self::VERSION,
             (false, false) => 2,
             (false, true) => 1,

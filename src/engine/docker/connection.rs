@@ -172,10 +172,23 @@ impl Connection {
     /// # Errors
     /// See [`EngineError`].
     pub async fn path_stat(&self, name: &'static str, path: &str) -> Result<Value, EngineError> {
+        self.path_status(name, path).await.map(|(_, stat)| stat)
+    }
+
+    /// The same with the status of the answer.
+    ///
+    /// # Errors
+    /// The Engine does not answer.
+    pub async fn path_status(
+        &self,
+        name: &'static str,
+        path: &str,
+    ) -> Result<(StatusCode, Value), EngineError> {
         let prefix = format!("/v{}", self.api().await?);
-        let (_, stat) = self.raw.head(name, &format!("{prefix}{path}"), STAT).await?;
+        let (status, stat) = self.raw.head(name, &format!("{prefix}{path}"), STAT).await?;
         let decoded = stat.and_then(|stat| STANDARD.decode(stat).ok());
-        Ok(decoded.and_then(|stat| serde_json::from_slice(&stat).ok()).unwrap_or_default())
+        let stat = decoded.and_then(|stat| serde_json::from_slice(&stat).ok()).unwrap_or_default();
+        Ok((status, stat))
     }
 
     /// Whether the Engine can reach a path in a container. For this the Engine mounts what the

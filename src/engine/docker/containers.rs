@@ -18,7 +18,7 @@ use super::{
 };
 use crate::core::docker::reference::Platform;
 use crate::core::recreate::RestartPolicy;
-use crate::engine::{ContainerEvent, Containers, EngineError, Listed};
+use crate::engine::{ContainerEvent, Containers, EngineError, Listed, PathStat};
 
 /// The Engine's extra time after the grace period of a stop: kill, unmount, release of the network.
 const STOP_MARGIN: Duration = Duration::from_secs(60);
@@ -168,6 +168,18 @@ impl Containers for DockerEngine {
         let path = format!("/containers/{}/archive?path={}", escape(container), escape(path));
         let stat = self.connection.path_stat("file of a container", &path).await?;
         Ok(decode::file_time(&stat))
+    }
+
+    async fn stat(&self, container: &str, path: &str) -> Result<Option<PathStat>, EngineError> {
+        let call = "path in a container";
+        let path = format!("/containers/{}/archive?path={}", escape(container), escape(path));
+        let (status, stat) = self.connection.path_status(call, &path).await?;
+        match status.as_u16() {
+            200 => Ok(Some(PathStat { modified_at: decode::path_time(&stat) })),
+            404 => Ok(None),
+            // An answer to HEAD has no words.
+            status => Err(EngineError::Refused { call, status, message: "no words".into() }),
+        }
     }
 
     async fn exec(

@@ -161,8 +161,13 @@ fn names(row: &Value, key: &str) -> Vec<String> {
 pub fn file_time(stat: &Value) -> Option<DateTime<Utc>> {
     const TYPE_BITS: u64 = 0x8f28_0000;
     let mode = stat.get("mode").and_then(Value::as_u64)?;
+    path_time(stat).filter(|_| mode & TYPE_BITS == 0)
+}
+
+/// When anything at a path was last written, from the same facts.
+pub fn path_time(stat: &Value) -> Option<DateTime<Utc>> {
     let time = DateTime::parse_from_rfc3339(text(stat, "mtime")).ok()?;
-    (mode & TYPE_BITS == 0).then_some(time.with_timezone(&Utc))
+    Some(time.with_timezone(&Utc))
 }
 
 /// One line of a log: without its line end, without control characters that could control a

@@ -15,7 +15,8 @@ pub(super) use create::create;
 pub(super) use pull::pull;
 pub(super) use start::start;
 pub(super) use switch::{
-    arm_restart_policy, check_nothing_changed, is_restart_policy_armed, stop_and_rename,
+    arm_restart_policy, check_nothing_changed, check_unlocked, is_restart_policy_armed,
+    stop_and_rename,
 };
 pub(super) use verify::verify;
 

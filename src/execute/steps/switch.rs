@@ -2,6 +2,7 @@
 
 use super::{Begun, removed};
 use crate::core::docker::inspect;
+use crate::core::policy::update_lock::UpdateLock;
 use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::time::duration::format_duration;
 use crate::core::update::history::Cause;
@@ -24,6 +25,22 @@ pub(in crate::execute) async fn check_nothing_changed<P: Ports>(
     check_old_containers_run(inspector).await?;
     let new: Vec<_> = inspector.new_ids()?.into_iter().map(|(_, id)| id).collect();
     check_start_requirements(context.ports, inspector, &new).await
+}
+
+/// Checks that no old container has locked its update since it was decided.
+pub(in crate::execute) async fn check_unlocked<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+) -> Result<(), StepError> {
+    for number in inspector.members() {
+        let member = inspector.plan().member(number);
+        let Some(UpdateLock { path, .. }) = &member.lock else { continue };
+        if engine.stat(&member.old_container, path).await?.is_some() {
+            let detail = format!("the container locked its update: {path} exists");
+            return Err(StepError::Cause(Cause::lock(inspector.plan().naming(number, detail))));
+        }
+    }
+    Ok(())
 }
 
 /// Sets the restart policy of the old containers, and flushes it: until the commit the Engine

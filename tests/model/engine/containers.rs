@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use pilotfish::core::docker::reference::Platform;
 use pilotfish::core::recreate::RestartPolicy;
-use pilotfish::engine::{ContainerEvent, Containers, EngineError, Listed};
+use pilotfish::engine::{ContainerEvent, Containers, EngineError, Listed, PathStat};
 use serde_json::Value;
 
 use super::FakeEngine;
@@ -124,6 +124,13 @@ impl Containers for FakeEngine {
         _path: &str,
     ) -> Result<Option<DateTime<Utc>>, EngineError> {
         Ok(None)
+    }
+
+    async fn stat(&self, _container: &str, _path: &str) -> Result<Option<PathStat>, EngineError> {
+        self.ask("stat", |_, _| Ok(()))?;
+        let now = self.0.now();
+        let is_there = self.0.lock().lock_lasts.as_ref().is_some_and(|it| it.contains(&now));
+        Ok(is_there.then_some(PathStat { modified_at: None }))
     }
 
     async fn exec(
