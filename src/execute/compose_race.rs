@@ -48,7 +48,17 @@ pub(super) async fn is_removed_by_a_person(
     }
     let has_ended = await_compose(inspector, stop, is_same_service).await?;
     let is_taken_away = is_taken_away(inspector.progress(), &inspector.actual_state().await?);
-    Ok(is_taken_away && has_ended && inspector.external_container(0, &[]).await?.is_none())
+    Ok(is_taken_away && has_ended && no_external_container(inspector).await?)
+}
+
+/// Whether no person created a container in place of a member that gets a new image.
+async fn no_external_container(inspector: Inspector<'_, impl Engine>) -> Result<bool, StepError> {
+    for (number, ..) in inspector.plan().changed() {
+        if inspector.external_container(number, &[]).await?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Watches the restored containers after a rollback. Compose may have seen one under its parked
@@ -59,7 +69,7 @@ pub(super) async fn check_restored_stay(
     stop: &CancellationToken,
     restored: &[ReplacedContainer],
 ) -> Result<(), StepError> {
-    let labels = inspect::labels(&inspector.header().original);
+    let labels = inspect::labels(inspector.header().original_of(0));
     let cause = inspector.progress().failed.as_ref();
     let may_be_meant = is_same_project(&labels, &labels)
         && cause.is_some_and(|cause| cause.fault != Fault::Person);
@@ -100,16 +110,16 @@ async fn is_half_made(
     inspector: Inspector<'_, impl Engine>,
     is_meant: fn(&Labels, &Labels) -> bool,
 ) -> Result<bool, StepError> {
-    let original = inspect::labels(&inspector.header().original);
+    let original = inspect::labels(inspector.header().original_of(0));
     if !is_same_project(&original, &original) {
         return Ok(false);
     }
-    let new = inspector.progress().known.new_container.as_ref();
+    let new = &inspector.progress().known.new_containers;
     let is_half_made = |listed: &Listed| {
         listed.state == "created"
             // Created by this update, or by another one in flight.
             && !names::is_ours(&listed.name)
-            && Some(&listed.id) != new
+            && !new.contains(&listed.id)
             && is_meant(&original, &listed.labels)
     };
     Ok(inspector.list().await?.iter().any(is_half_made))

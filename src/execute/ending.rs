@@ -1,9 +1,10 @@
 //! The end of an update: the memory, the line of history, and the removal of the journal.
 
 use super::UpdateContext;
+use crate::core::subject::Subject;
 use crate::core::update::event::Event;
 use crate::core::update::history::Record;
-use crate::core::update::{Step, outcome};
+use crate::core::update::outcome;
 use crate::host::Host;
 use crate::journal::{JournalError, UpdateJournal};
 use crate::ports::Ports;
@@ -17,13 +18,16 @@ pub(super) fn remember_failure(
 ) -> Result<(), JournalError> {
     let (plan, progress) = (&journal.header.plan, &journal.progress);
     let Some(cause) = &progress.failed else { return Ok(()) };
-    let (at, was_outage) = (ports.host().now(), progress.begun >= Some(Step::Switch));
-    let failed = plan.failed_try(cause.detail.clone(), at, was_outage);
+    let (at, was_outage) = (ports.host().now(), progress.old_may_be_down());
     let mut memory = ports.state().memory()?;
-    if memory.note_failure(&plan.subject(), cause.fault, failed, is_news) {
-        ports.state().remember(&memory)?;
+    let mut has_changed = false;
+    // The images that did not fail are not refused.
+    for (_, member, update) in plan.changed().filter(|(number, ..)| cause.concerns(*number)) {
+        let failed = member.failed_try(update, cause.detail.clone(), at, was_outage);
+        let subject = Subject::container(&member.container);
+        has_changed |= memory.note_failure(&subject, cause.fault, failed, is_news);
     }
-    Ok(())
+    if has_changed { ports.state().remember(&memory) } else { Ok(()) }
 }
 
 /// The line of history for a journal.

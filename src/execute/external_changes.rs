@@ -28,7 +28,7 @@ pub(super) async fn check_no_new_dependents(
 ) -> Result<(), StepError> {
     let plan = inspector.plan();
     let is_ours = |listed: &Listed| {
-        plan.numbers().map(|number| plan.member(number)).any(|member| {
+        plan.members.iter().any(|member| {
             let names = [member.new_name(), member.old_name()];
             member.old_container == listed.id || names.contains(&listed.name)
         })
@@ -84,7 +84,8 @@ pub(super) async fn check_old_containers_stayed_down(
 
 /// Waits a moment for a container that replaces a new one that a person or Compose ended, and
 /// returns whether there is one. `docker compose up` ends a container only to replace it. A
-/// replacement of the main container counts as soon as it runs, because no other container serves.
+/// replacement of a container that gets a new image counts once it runs, because no other one
+/// serves.
 pub(super) async fn await_replacement(
     inspector: Inspector<'_, impl Engine>,
     stop: &CancellationToken,
@@ -93,7 +94,8 @@ pub(super) async fn await_replacement(
     let begun = Instant::now();
     loop {
         let external_container = inspector.external_container(number, &[]).await?;
-        let is_there = |made: &Value| number != 0 || inspect::is_running(made);
+        let keeps_image = inspector.plan().member(number).update().is_none();
+        let is_there = |made: &Value| keeps_image || inspect::is_running(made);
         if external_container.as_ref().is_some_and(is_there) {
             return Ok(true);
         }

@@ -11,7 +11,6 @@ use super::inspector::Inspector;
 use super::{StepError, UpdateContext};
 use crate::core::docker::inspect;
 use crate::core::policy::hooks::{Hook, Moment};
-use crate::core::update::Step;
 use crate::core::update::history::Cause;
 use crate::exec::hook::{self, HookError};
 use crate::ports::Ports;
@@ -60,7 +59,9 @@ pub(super) async fn run_required<P: Ports>(
         return Ok(Some(match error {
             HookError::NotRun(error) if error.is_engine_unreachable() => error.into(),
             HookError::NotRun(_) => StepError::surroundings(detail),
-            HookError::Failed(_) | HookError::Asked => StepError::Cause(Cause::image(detail)),
+            HookError::Failed(_) | HookError::Asked => {
+                StepError::Cause(Cause::image(detail).of_member(*number))
+            }
         }));
     }
     Ok(None)
@@ -89,7 +90,7 @@ pub(super) async fn run_post_rollback<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
 ) -> Result<(), StepError> {
-    if inspector.progress().begun < Some(Step::Switch) {
+    if !inspector.progress().old_may_be_down() {
         return Ok(());
     }
     for number in inspector.plan().numbers() {

@@ -10,7 +10,7 @@ use crate::core::recreate::differences::Inspected;
 use crate::core::recreate::equivalence::check_alike;
 use crate::core::update::plan::{Header, Plan};
 use crate::core::update::rollback::{NameHolder, name_holder};
-use crate::core::update::{ActualState, ContainerState, JournalProgress, MemberState, Step};
+use crate::core::update::{ActualState, ContainerState, JournalProgress, MemberState};
 use crate::engine::{Engine, EngineError, Listed};
 use crate::journal::UpdateJournal;
 
@@ -117,14 +117,14 @@ impl<'a, E: Engine> Inspector<'a, E> {
         number: usize,
         found: &Value,
     ) -> Result<bool, EngineError> {
-        if self.progress.begun < Some(Step::Create) {
+        if !self.progress.may_have_created() {
             return Ok(false);
         }
         let is_damaged = found.get("Config").is_none();
         if is_damaged {
-            let image = match number {
-                0 => self.progress.known.new_image.as_deref().unwrap_or_default(),
-                number => self.header.old_image(number),
+            let image = match self.plan().member(number).update() {
+                Some(_) => self.progress.known.new_image_of(number).unwrap_or_default(),
+                None => self.header.old_image(number),
             };
             return Ok(inspect::image_id(found) == image && !inspect::is_running(found));
         }

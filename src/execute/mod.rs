@@ -88,13 +88,15 @@ impl<'a, P: Ports> Update<'a, P> {
     /// The journal cannot be written.
     pub fn begin(context: UpdateContext<'a, P>, header: Header) -> Result<Self, JournalError> {
         let plan = &header.plan;
-        context.listener.receive(&Event::UpdateBegun {
-            subject: plan.subject(),
-            image: plan.main.image.clone(),
-            from: plan.from.digest.clone(),
-            to: plan.to.index.clone(),
-            dependents: plan.dependent_names(),
-        });
+        for (_, member, update) in plan.changed() {
+            context.listener.receive(&Event::UpdateBegun {
+                subject: plan.subject(),
+                image: member.image.clone(),
+                from: update.from.digest.clone(),
+                to: update.to.index.clone(),
+                dependents: plan.dependent_names(),
+            });
+        }
         let journal = context.ports.state().begin(header)?;
         Ok(Self::of(context, journal))
     }
@@ -207,7 +209,7 @@ impl<'a, P: Ports> Update<'a, P> {
     /// its service may be down.
     async fn switch_place(&self) -> Result<Option<Place<'a>>, StepError> {
         let places = self.context.places;
-        if self.journal.progress.begun >= Some(Step::Switch) {
+        if self.journal.progress.old_may_be_down() {
             return Ok(places.for_switch_begun_before());
         }
         let place = places.for_switch(self.context.stop).await?;

@@ -91,9 +91,6 @@ impl<D: Disk> StateDirectory<D> {
         let damaged = |detail: String| JournalError::Damaged { path: path.to_owned(), detail };
         let header: Header =
             serde_json::from_slice(&content[..end]).map_err(|error| damaged(error.to_string()))?;
-        if header.version > Header::VERSION {
-            return Err(damaged(format!("it has format {}", header.version)));
-        }
         let is_torn = content.last() != Some(&b'\n');
         let progress = JournalProgress::of_journal(&read_lines(&content[end..], is_torn));
         Ok(Some(UpdateJournal { path: path.to_owned(), header, progress, is_torn }))

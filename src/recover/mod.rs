@@ -24,8 +24,8 @@ use crate::core::decide::observation::OpenUpdate;
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::footprint::{Footprint, side_by_side};
 use crate::core::update::history::Record;
+use crate::core::update::outcome;
 use crate::core::update::plan::Plan;
-use crate::core::update::{Step, outcome};
 use crate::engine::{Containers, Engine, EngineError, Listed};
 use crate::execute::{Ended, StepError, Update, UpdateContext};
 use crate::host::Host;
@@ -346,7 +346,7 @@ pub async fn left_open<P: Ports>(ports: &P, journal: &UpdateJournal) -> OpenUpda
 /// Whether an update has stopped its service, and none of its containers runs; absent if the Engine
 /// does not say.
 async fn is_down<P: Ports>(ports: &P, journal: &UpdateJournal) -> Option<bool> {
-    if journal.progress.begun < Some(Step::Switch) {
+    if !journal.progress.old_may_be_down() {
         return Some(false);
     }
     let mut running = ports.engine().list().await.ok()?;

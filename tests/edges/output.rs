@@ -153,7 +153,7 @@ fn an_update_ends_with_the_result_of_every_container() {
 #[test]
 fn a_dry_run_shows_the_steps_and_hides_the_environment() {
     let plan = plan();
-    let plans = vec![PlanRow::from(&Outline::of(&plan))];
+    let plans = Outline::all_of(&plan).iter().map(PlanRow::from).collect();
     let page = dry_run(&dry_round(reports(), plans, Vec::new()), screen(80));
     assert!(!page.contains("hunter2"), "{page}");
     compare_within("dry-run", &page, 80);
@@ -195,8 +195,7 @@ fn dry_round(
 
 fn plan() -> pilotfish::core::update::plan::Plan {
     let layer = |seed: &str, size: u64| serde_json::json!({"digest": digest(seed), "size": size});
-    serde_json::from_value(serde_json::json!({
-        "id": "1", "container": "web", "old_container": "0a", "image": "nginx:1.27",
+    let update = serde_json::json!({
         "reference": {
             "registry": "docker.io", "repository": "library/nginx", "tag": "1.27", "digest": null
         },
@@ -207,6 +206,11 @@ fn plan() -> pilotfish::core::update::plan::Plan {
             "layers": [layer("a", 30_000_000), layer("b", 4_200_000)],
             "diff_ids": [],
         },
+        "images_keep": 1,
+    });
+    let member = serde_json::json!({
+        "container": "web", "old_container": "0a", "image": "nginx:1.27",
+        "change": {"to": update},
         "recreation": {"body": {"Env": ["PASSWORD=hunter2"]}, "connect": [], "platform": null},
         "restart_policy": {"Name": "always", "MaximumRetryCount": 0},
         "health": {
@@ -214,7 +218,7 @@ fn plan() -> pilotfish::core::update::plan::Plan {
             "stable": {"secs": 30, "nanos": 0}, "probe": null
         },
         "stop_timeout": {"secs": 10, "nanos": 0},
-        "images_keep": 1,
-    }))
-    .expect("a plan")
+    });
+    let plan = serde_json::json!({"id": "1", "container": "web", "members": [member]});
+    serde_json::from_value(plan).expect("a plan")
 }

@@ -144,9 +144,9 @@ impl MachineState {
             let plan = lines.first()?["plan"].clone();
             (plan["container"] == service).then_some(plan)
         });
-        let dependents = plans.flat_map(|plan| plan["dependents"].as_array().cloned());
-        let name = |dependent: Value| dependent["container"].as_str().map(str::to_owned);
-        dependents.flatten().filter_map(name).chain([service.to_owned()]).collect()
+        let members = plans.flat_map(|plan| plan["members"].as_array().cloned());
+        let name = |member: Value| member["container"].as_str().map(str::to_owned);
+        members.flatten().filter_map(name).chain([service.to_owned()]).collect()
     }
 
     fn journal_refuses(&self, journal: &Path, service: &str, image: &Image) -> bool {
@@ -156,7 +156,7 @@ impl MachineState {
             .map(|line| serde_json::from_slice::<Value>(line).unwrap_or_default());
         let plan = lines.next().unwrap_or_default()["plan"].take();
         plan["container"] == service
-            && plan["to"]["manifest"] == image.manifest.as_str()
+            && plan["members"][0]["change"]["to"]["to"]["manifest"] == image.manifest.as_str()
             && lines.any(|line| line["cause"]["fault"] == "image")
     }
 }

@@ -9,7 +9,7 @@ use super::executor::Executor;
 use crate::agent::context::Context;
 use crate::core::decide::reason::Reason;
 use crate::core::decide::{Decision, No};
-use crate::core::update::plan::{ImageSource, Plan};
+use crate::core::update::plan::{ImageSource, ImageUpdate, Member, Plan};
 use crate::exec::hook::{self, HookError};
 use crate::execute::{self, StepError};
 use crate::host::Host;
@@ -69,11 +69,17 @@ impl<P: Ports> Context<P> {
     }
 
     async fn pull_for_hooks(&self, plan: &Plan) -> Result<(), Stopped> {
-        if plan.source != ImageSource::Registry {
-            return Ok(());
+        for (_, member, update) in plan.changed() {
+            if update.source == ImageSource::Registry {
+                self.pull_for_hook(member, update).await?;
+            }
         }
-        let container = &plan.main.container;
-        let image = (container.as_str(), &plan.reference, &plan.to);
+        Ok(())
+    }
+
+    async fn pull_for_hook(&self, member: &Member, update: &ImageUpdate) -> Result<(), Stopped> {
+        let container = &member.container;
+        let image = (container.as_str(), &update.reference, &update.to);
         let error = match execute::prefetch_and_tag(self.for_updates(), image).await {
             Ok(()) => return Ok(()),
             Err(StepError::Asked) => return Err(Stopped::Stopping),
@@ -84,7 +90,7 @@ impl<P: Ports> Context<P> {
         if error.is_engine_unreachable() {
             return Err(Stopped::Held(No::new(Reason::EngineError, detail)));
         }
-        let failed = plan.failed_try(detail.clone(), self.ports.host().now(), false);
+        let failed = member.failed_try(update, detail.clone(), self.ports.host().now(), false);
         self.pause_after(container, failed);
         Err(Stopped::Held(No::new(Reason::UpdateFailing, detail)))
     }

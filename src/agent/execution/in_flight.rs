@@ -16,7 +16,7 @@ use crate::core::subject::Subject;
 use crate::core::update::Step;
 use crate::core::update::footprint::Footprint;
 use crate::core::update::history::Record;
-use crate::core::update::plan::{Header, Plan};
+use crate::core::update::plan::{Header, Plan, Recorded};
 use crate::engine::{EngineError, Images};
 use crate::execute::{self, Ended, StepError, Update};
 use crate::host::Host;
@@ -68,7 +68,7 @@ impl Updates {
         let id = self.next;
         self.next += 1;
         let (container, plan) = match &decision {
-            Decision::Update(plan) => (plan.main.container.clone(), Some(plan.id.clone())),
+            Decision::Update(plan) => (plan.subject.name.clone(), Some(plan.id.clone())),
             Decision::Fetch(fetch) => (fetch.container.clone(), None),
             _ => (String::new(), None),
         };
@@ -199,20 +199,28 @@ impl<P: Ports> Context<P> {
 
     /// Everything that a rollback needs, so that it needs no registry.
     async fn header(&self, plan: Plan, readiness: Readiness) -> Result<Header, EngineError> {
-        let tag = plan.reference.tag.as_deref().unwrap_or_default();
-        let local = format!("{}:{tag}", plan.reference.familiar_name());
-        let before = self.ports.engine().inspect_image(&local).await?;
-        let id = before.as_ref().map(|image| inspect::id(image).to_owned());
+        let mut recorded = Vec::new();
+        for (member, original) in plan.members.iter().zip(originals(&plan, &readiness)) {
+            let tag_before = match member.update() {
+                Some(update) => self.image_behind(&update.local_name()).await?,
+                None => None,
+            };
+            recorded.push(Recorded { original, tag_before });
+        }
         Ok(Header {
-            version: Header::version_of(&plan),
+            version: Header::VERSION,
             started_at: self.ports.host().now(),
             boot_id: self.ports.host().boot_id(),
-            dependents: originals(&plan, &readiness),
             plan,
-            original: readiness.original,
-            tag_before: id,
+            recorded,
             live_restore: self.engine_info().await?.live_restore,
         })
+    }
+
+    /// The ID of the image that a local name points at.
+    async fn image_behind(&self, name: &str) -> Result<Option<String>, EngineError> {
+        let image = self.ports.engine().inspect_image(name).await?;
+        Ok(image.as_ref().map(|image| inspect::id(image).to_owned()))
     }
 
     /// Pulls an image for an update that waits for its window. After a failure the agent reports

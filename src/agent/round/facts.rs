@@ -171,7 +171,7 @@ impl<P: Ports> Agent<P> {
             let state = match self.recovery.state_of(&plan.id) {
                 _ if in_flight.contains(&plan.id) => OpenUpdate::InFlight,
                 Some(state) => state,
-                None if at_work.contains(&plan.main.container) => OpenUpdate::InFlight,
+                None if plan.names().any(|name| at_work.contains(name)) => OpenUpdate::InFlight,
                 None => recover::left_open(&*self.context.ports, &journal).await,
             };
             open.extend(plan.names().map(|name| (name.to_owned(), state.clone())));

@@ -150,7 +150,7 @@ impl<P: Ports> Agent<P> {
         let mut reports = Vec::new();
         for journal in self.context.ports.state().open_journals().unwrap_or_default() {
             let plan = &journal.header.plan;
-            for member in plan.numbers().map(|number| plan.member(number)) {
+            for member in &plan.members {
                 let open = missing.get(&member.container);
                 let report = |open| {
                     let subject = Subject::container(&member.container);

@@ -12,6 +12,7 @@ use crate::core::decide::report::Verdict;
 use crate::core::docker::inspect;
 use crate::core::update::self_update::{LockOwner, SelfUpdate, SelfUpdateTask};
 use crate::engine::Containers;
+use crate::journal::UpdateJournal;
 use crate::ports::Ports;
 use crate::recover;
 
@@ -64,7 +65,8 @@ impl<P: Ports> Agent<P> {
 
     fn is_open(&self, self_update: &SelfUpdate) -> Result<bool, SelfUpdateError> {
         let open = self.context.ports.state().open_journals()?;
-        Ok(open.iter().any(|journal| journal.header.plan.main.container == self_update.container))
+        let is_its = |journal: &UpdateJournal| journal.header.plan.subject == self_update.subject();
+        Ok(open.iter().any(is_its))
     }
 
     /// Whether no update of the agent's container is open any more, except one that cannot be

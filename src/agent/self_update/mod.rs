@@ -58,14 +58,17 @@ impl<P: Ports> Context<P> {
         original: &Value,
         task: SelfUpdateTask,
     ) -> bool {
-        let self_update = SelfUpdate::of(plan, task);
+        let (Some(self_update), Some((own, _))) =
+            (SelfUpdate::of(plan, task), plan.first_changed())
+        else {
+            return false;
+        };
         if !self.is_resident {
             let detail = "only the agent that runs in this container can hand it over to a helper";
             self.warn_of(&self_update, detail);
             return false;
         }
-        let asked =
-            self.start_self_update_helper(&self_update, original, &plan.main.recreation).await;
+        let asked = self.start_self_update_helper(&self_update, original, &own.recreation).await;
         if let Err(error) = &asked {
             self.warn_of(&self_update, format!("no self-update helper could be created: {error}"));
             self.take_back(&self_update, &error.to_string()).await;
@@ -148,10 +151,12 @@ impl<P: Ports> Context<P> {
         helpers: u32,
     ) -> Result<(), SelfUpdateError> {
         let plan = &journal.header.plan;
-        let self_update =
-            SelfUpdate { helpers, ..SelfUpdate::of(plan, SelfUpdateTask::Update { force: false }) };
-        self.start_self_update_helper(&self_update, &journal.header.original, &plan.main.recreation)
-            .await
+        let Some(first) = SelfUpdate::of(plan, SelfUpdateTask::Update { force: false }) else {
+            return Ok(());
+        };
+        let (own, self_update) = (plan.member(0), SelfUpdate { helpers, ..first });
+        let original = journal.header.original_of(0);
+        self.start_self_update_helper(&self_update, original, &own.recreation).await
     }
 
     /// A person ran `recover`: creates one more helper for an update of the agent's own container

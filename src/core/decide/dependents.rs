@@ -13,7 +13,7 @@ use crate::core::policy::{Mode, Policy, Selection};
 use crate::core::recreate::dependents::{self, Dependent};
 use crate::core::recreate::{self, CannotRecreate, Original};
 use crate::core::update::orphans;
-use crate::core::update::plan::Member;
+use crate::core::update::plan::{Change, Member};
 
 /// One container that is recreated together with the updated one.
 #[derive(Debug)]
@@ -167,6 +167,7 @@ pub(super) fn member(
         container: inspect::name(original).to_owned(),
         old_container: inspect::id(original).to_owned(),
         image: inspect::image_as_written(original).to_owned(),
+        change: Change::Keep,
         recreation: recreate::recreate(facts)?,
         restart_policy: recreate::changeable_restart_policy(original, can_update)?,
         health: policy.health.clone(),

@@ -7,7 +7,6 @@ use super::*;
 use crate::core::decide::observation::{DependentFacts, OpenUpdate};
 use crate::core::decide::start_requirements::{CheckedRequirement, Presence, StartRequirement};
 use crate::core::policy::{LabelError, Policy, Selection};
-use crate::core::update::plan::Header;
 
 /// A container in the network of `till`, as the Engine reports it.
 fn side(policy: &Policy) -> DependentFacts {
@@ -76,24 +75,8 @@ fn what_is_opted_in_is_part_of_the_plan() {
     assert_eq!(plan.member(1).old_container, "5".repeat(64));
     assert!(plan.member(1).restart_policy.is_no());
     assert_eq!(plan.member(1).recreation.body["Image"], "shop/side:1");
-    assert_eq!(plan.to, offer("two"));
-}
-
-#[test]
-fn a_plan_without_dependents_reads_as_before_and_one_with_them_is_newer() {
-    let Decision::Update(plan) = decided(|_| {}) else { panic!("no update") };
-    assert_eq!(Header::version_of(&plan), 2);
-    let mut alone = (*plan).clone();
-    alone.dependents.clear();
-    assert_eq!(Header::version_of(&alone), 1);
-    let written = serde_json::to_value(&alone).expect("JSON");
-    for field in ["container", "old_container", "image", "recreation", "stop_timeout"] {
-        assert!(!written[field].is_null(), "{field} stands elsewhere now: {written}");
-    }
-    assert_eq!(written.get("dependents"), None);
-    assert_eq!(serde_json::from_value::<Plan>(written).expect("a plan"), alone);
-    let written = serde_json::to_value(&*plan).expect("JSON");
-    assert_eq!(serde_json::from_value::<Plan>(written).expect("a plan"), *plan);
+    assert_eq!(plan.member(0).update().map(|update| &update.to), Some(&offer("two")));
+    assert_eq!(plan.member(1).update(), None);
 }
 
 type Change = fn(&mut DependentFacts);

@@ -8,7 +8,7 @@ use super::{Circumstances, Decision, No};
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::fleet::turn::Turn;
 use crate::core::fleet::turn_report::TurnReport;
-use crate::core::update::plan::ImageSource;
+use crate::core::update::plan::{ImageSource, ImageUpdate};
 
 /// The reference and the digest of a decision that a fleet has a say in: an image of a registry
 /// that nothing else forbids.
@@ -16,7 +16,9 @@ use crate::core::update::plan::ImageSource;
 pub fn subject_to_turn(decision: &Decision) -> Option<(&Reference, &Digest)> {
     match decision {
         Decision::Update(plan) | Decision::HandOver(plan) => {
-            (plan.source == ImageSource::Registry).then_some((&plan.reference, &plan.to.index))
+            let from_registry = |update: &&ImageUpdate| update.source == ImageSource::Registry;
+            let update = plan.changed().map(|(_, _, update)| update).find(from_registry)?;
+            Some((&update.reference, &update.to.index))
         }
         Decision::Fetch(fetch) => Some((&fetch.reference, &fetch.offer.index)),
         Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => None,

@@ -69,13 +69,15 @@ use self_protection::{engine_access, itself};
 use update_lock::unlocked;
 use windows::{Timing, timing};
 
+use crate::core::docker::inspect;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::Mode;
 use crate::core::policy::hooks::Moment;
 use crate::core::recreate::Original;
+use crate::core::subject::Subject;
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
-use crate::core::update::plan::{ImageSource, Member, Plan, PreviousImage};
+use crate::core::update::plan::{Change, ImageSource, ImageUpdate, Member, Plan, PreviousImage};
 
 /// Facts and settings that hold for a whole round.
 #[derive(Debug, Clone)]
@@ -232,9 +234,13 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
         Timing::Now if observation.is_self => Ok(Decision::HandOver(Box::new(plan))),
         Timing::Now => Ok(Decision::Update(Box::new(plan))),
         Timing::FetchNow(waits) => {
-            let Plan { main, reference, to: offer, .. } = plan;
-            let Member { container, old_container: container_id, .. } = main;
-            let fetch = Fetch { container, container_id, reference, offer, waits };
+            let fetch = Fetch {
+                container: observation.name.clone(),
+                container_id: observation.id.clone(),
+                reference: eligible.reference.clone(),
+                offer: offer.clone(),
+                waits,
+            };
             Ok(Decision::Fetch(Box::new(fetch)))
         }
     }
@@ -291,16 +297,7 @@ impl Planning<'_> {
         };
         let main = member(&facts, policy, readiness.can_update)
             .map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
-        let main = Member {
-            container: observation.name.clone(),
-            old_container: observation.id.clone(),
-            image: observation.image.clone(),
-            ..main
-        };
-        let dependents = self.followers.iter().map(|follower| follower.member(readiness));
-        let mut plan = Plan {
-            id: Plan::make_id(&observation.name, circumstances.now),
-            main,
+        let update = ImageUpdate {
             reference: reference.clone(),
             source,
             from: PreviousImage {
@@ -310,7 +307,19 @@ impl Planning<'_> {
             },
             to: offer.clone(),
             images_keep: policy.images_keep,
-            dependents: dependents.collect::<Result<_, _>>()?,
+        };
+        let main = Member {
+            container: observation.name.clone(),
+            old_container: observation.id.clone(),
+            image: observation.image.clone(),
+            change: Change::To(Box::new(update)),
+            ..main
+        };
+        let dependents = self.followers.iter().map(|follower| follower.member(readiness));
+        let mut plan = Plan {
+            id: Plan::make_id(&observation.name, circumstances.now),
+            subject: Subject::container(&observation.name),
+            members: std::iter::once(Ok(main)).chain(dependents).collect::<Result<_, _>>()?,
         };
         // Hooks belong to updates: a person who rolls back wants the previous image at once. And
         // the agent's own image has no shell.
@@ -321,14 +330,17 @@ impl Planning<'_> {
     }
 }
 
-/// The inspect documents of a plan's dependents, in their order.
+/// The inspect documents of a plan's old containers, in the order of its members.
 #[must_use]
 pub fn originals(plan: &Plan, readiness: &Readiness) -> Vec<Value> {
     let of = |member: &Member| {
+        if member.old_container == inspect::id(&readiness.original) {
+            return readiness.original.clone();
+        }
         let dependent = readiness.dependent_facts.get(&member.old_container);
         dependent.map_or(Value::Null, |dependent| dependent.original.clone())
     };
-    plan.dependents.iter().map(of).collect()
+    plan.members.iter().map(of).collect()
 }
 
 #[cfg(test)]

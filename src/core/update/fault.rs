@@ -17,10 +17,11 @@ use crate::core::update::start_error::{Blame, PULLED_AGAIN, is_damaged_copy};
 #[must_use]
 pub fn of_start(plan: &Plan, number: usize, fetched: bool, blame: Blame, error: &str) -> Cause {
     let detail = plan.naming(number, format!("could not be started: {error}"));
-    let is_image = number == 0 && blame == Blame::Image;
-    let is_fresh = fetched || plan.source == ImageSource::Local;
+    let source = source(plan, number);
+    let is_image = source.is_some() && blame == Blame::Image;
+    let is_fresh = fetched || source == Some(ImageSource::Local);
     match (is_image, is_fresh) {
-        (true, true) => Cause::image(detail),
+        (true, true) => Cause::image(detail).of_member(number),
         (true, false) => Cause::damaged_copy(format!("{detail}; {PULLED_AGAIN}")),
         (false, _) => Cause::surroundings(detail),
     }
@@ -31,7 +32,7 @@ pub fn of_start(plan: &Plan, number: usize, fetched: bool, blame: Blame, error: 
 /// can that of a dependent.
 #[must_use]
 pub fn may_be_damaged_copy(plan: &Plan, number: usize, fetched: bool) -> bool {
-    number == 0 && !fetched && plan.source == ImageSource::Registry
+    !fetched && source(plan, number) == Some(ImageSource::Registry)
 }
 
 /// Why the new container of a member failed its trial: the image's fault, unless the last lines of
@@ -40,8 +41,13 @@ pub fn may_be_damaged_copy(plan: &Plan, number: usize, fetched: bool) -> bool {
 pub fn of_trial(plan: &Plan, number: usize, log: &[String], detail: String) -> Cause {
     match is_damaged_copy(&log.join("\n")) {
         true => Cause::damaged_copy(format!("{detail}; {PULLED_AGAIN}")),
-        false => Cause::image(plan.naming(number, detail)),
+        false => Cause::image(plan.naming(number, detail)).of_member(number),
     }
+}
+
+/// Where the new image of a member comes from; nothing if it keeps its image.
+fn source(plan: &Plan, number: usize) -> Option<ImageSource> {
+    plan.member(number).update().map(|update| update.source)
 }
 
 #[cfg(test)]
@@ -49,9 +55,17 @@ mod tests {
     use super::*;
     use crate::core::decide::tests::plan;
     use crate::core::update::history::Fault;
+    use crate::core::update::plan::{Change, Member};
 
+    /// A plan with a main member and one that keeps its image.
     fn from(source: ImageSource) -> Plan {
-        Plan { source, ..plan() }
+        let mut plan = plan();
+        let dependent = Member { change: Change::Keep, ..plan.member(0).clone() };
+        plan.members.push(dependent);
+        if let Change::To(update) = &mut plan.members[0].change {
+            update.source = source;
+        }
+        plan
     }
 
     #[test]

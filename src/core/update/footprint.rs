@@ -12,7 +12,7 @@ pub struct Footprint {
     /// The names of the containers that it may stop, rename, create or remove.
     pub containers: BTreeSet<String>,
     /// The local tags that it may move, and the images that it may tag, pull or remove: the local
-    /// tag of the main container, and the digests of the image before and after.
+    /// tags of the containers that get a new image, and the digests of the images before and after.
     images: BTreeSet<String>,
 }
 
@@ -20,9 +20,12 @@ impl Footprint {
     /// The footprint of an update.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        let mut footprint = Self::of_image(&plan.reference, [&plan.to.manifest, &plan.to.config]);
-        footprint.images.insert(plan.from.image_id.clone());
-        footprint.containers = plan.names().map(str::to_owned).collect();
+        let mut footprint = Self::of_containers(plan.names().map(str::to_owned));
+        for (_, _, update) in plan.changed() {
+            let digests = [&update.to.manifest, &update.to.config];
+            footprint.images.extend(Self::of_image(&update.reference, digests).images);
+            footprint.images.insert(update.from.image_id.clone());
+        }
         footprint
     }
 

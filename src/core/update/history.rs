@@ -31,43 +31,64 @@ pub struct Cause {
     pub fault: Fault,
     /// What happened, in one sentence.
     pub detail: String,
+    /// The number of the member whose image is at fault. Absent if the fault is not that of one
+    /// image; versions before format 3 of the journal meant the first member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<usize>,
 }
 
 impl Cause {
+    fn new(fault: Fault, detail: impl Into<String>) -> Self {
+        Self { fault, detail: detail.into(), member: None }
+    }
+
     /// The new image failed.
     #[must_use]
     pub fn image(detail: impl Into<String>) -> Self {
-        Self { fault: Fault::Image, detail: detail.into() }
+        Self::new(Fault::Image, detail)
+    }
+
+    /// The same for the image of this member alone.
+    #[must_use]
+    pub const fn of_member(mut self, number: usize) -> Self {
+        self.member = Some(number);
+        self
+    }
+
+    /// Whether it says something about the image of this member.
+    #[must_use]
+    pub fn concerns(&self, number: usize) -> bool {
+        self.member.is_none_or(|member| member == number)
     }
 
     /// Something around the update failed.
     #[must_use]
     pub fn surroundings(detail: impl Into<String>) -> Self {
-        Self { fault: Fault::Surroundings, detail: detail.into() }
+        Self::new(Fault::Surroundings, detail)
     }
 
     /// The update was interrupted.
     #[must_use]
     pub fn interrupted(detail: impl Into<String>) -> Self {
-        Self { fault: Fault::Interruption, detail: detail.into() }
+        Self::new(Fault::Interruption, detail)
     }
 
     /// The copy of the image on this machine is damaged.
     #[must_use]
     pub fn damaged_copy(detail: impl Into<String>) -> Self {
-        Self { fault: Fault::DamagedCopy, detail: detail.into() }
+        Self::new(Fault::DamagedCopy, detail)
     }
 
     /// A person acted on the containers of the update.
     #[must_use]
     pub fn person(detail: impl Into<String>) -> Self {
-        Self { fault: Fault::Person, detail: detail.into() }
+        Self::new(Fault::Person, detail)
     }
 
     /// The container locked its update before the switch.
     #[must_use]
     pub fn lock(detail: impl Into<String>) -> Self {
-        Self { fault: Fault::Lock, detail: detail.into() }
+        Self::new(Fault::Lock, detail)
     }
 
     /// Whether the new container did not work, independent of the fault.

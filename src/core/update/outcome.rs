@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::core::update::JournalProgress;
 use crate::core::update::history::{Cause, Fault, Outcome, Record};
 use crate::core::update::plan::{Header, ImageSource};
-use crate::core::update::{JournalProgress, Step};
 
 /// The outcome of an update that was rolled back for this cause, or was not.
 #[must_use]
@@ -25,18 +25,20 @@ pub fn outcome(failed: Option<&Cause>, switched: bool) -> Outcome {
 #[must_use]
 pub fn record(header: &Header, progress: &JournalProgress, finished_at: DateTime<Utc>) -> Record {
     let plan = &header.plan;
-    let by_hand = (plan.source == ImageSource::Kept)
+    let first = plan.first_changed();
+    let by_hand = first
+        .is_some_and(|(_, update)| update.source == ImageSource::Kept)
         .then(|| "a person rolled back to the previous image".to_owned());
     let gap = progress.known.gap_milliseconds.map(Duration::from_millis);
     Record {
         id: plan.id.clone(),
         subject: plan.subject(),
-        image: plan.main.image.clone(),
-        from: plan.from.digest.clone(),
-        to: Some(plan.to.index.clone()),
+        image: first.map(|(member, _)| member.image.clone()).unwrap_or_default(),
+        from: first.and_then(|(_, update)| update.from.digest.clone()),
+        to: first.map(|(_, update)| update.to.index.clone()),
         started_at: header.started_at,
         finished_at,
-        outcome: outcome(progress.failed.as_ref(), progress.begun >= Some(Step::Switch)),
+        outcome: outcome(progress.failed.as_ref(), progress.old_may_be_down()),
         tries: 1,
         reason: progress.failed.as_ref().map(|cause| cause.detail.clone()).or(by_hand),
         gap_seconds: gap.map(|gap| gap.as_secs_f64()),

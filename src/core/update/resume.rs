@@ -88,14 +88,14 @@ pub fn resume(progress: &JournalProgress, reality: &ActualState) -> Resume {
     if let Some(cause) = &progress.failed {
         return Resume::Back(cause.clone());
     }
-    if progress.done >= Some(Step::Commit) {
+    if progress.is_committed() {
         return Resume::Forward(Step::Clean);
     }
     let interrupted = |detail: &str| Resume::Back(Cause::interrupted(detail));
     let new = reality.all_new();
     // After a power cut before the commit was on the disk, the Engine has started the old
     // container, and may not start the new one: the container that serves stays.
-    if let Some(new) = new.as_ref().filter(|_| progress.done >= Some(Step::Verify))
+    if let Some(new) = new.as_ref().filter(|_| progress.is_proven())
         && !reality.old_runs()
     {
         if new.iter().all(|new| !new.name.starts_with(NEW_PREFIX)) {
@@ -103,7 +103,7 @@ pub fn resume(progress: &JournalProgress, reality: &ActualState) -> Resume {
         }
         return interrupted("the rollback had begun, and could not be recorded");
     }
-    if progress.begun < Some(Step::Switch) {
+    if !progress.old_may_be_down() {
         return interrupted("the update was interrupted before anything was stopped");
     }
     let Some(new) = new else {

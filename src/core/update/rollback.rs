@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use crate::core::docker::inspect;
 use crate::core::recreate::ReplacedContainer;
+use crate::core::update::JournalProgress;
 use crate::core::update::history::Cause;
 use crate::core::update::plan::Header;
-use crate::core::update::{JournalProgress, Step};
 
 /// Whose container holds the name of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,19 +39,20 @@ pub fn name_holder(
     if is_like_the_old { NameHolder::LikeTheOld } else { NameHolder::External }
 }
 
-/// The image that the local tag is to point at again; nothing if there was no such tag. `new` is
-/// the ID of the image that failed: it does not get the tag back, even if a person had pulled it by
-/// hand, because the next `compose up` would start it.
+/// The image that the local tag of a member is to point at again; nothing if there was no such tag.
+/// `new` is the ID of the image that failed: it does not get the tag back, even if a person had
+/// pulled it by hand, because the next `compose up` would start it.
 #[must_use]
 pub fn tag_to_restore<'a>(
     header: &'a Header,
     progress: &JournalProgress,
+    number: usize,
     new: &str,
 ) -> Option<&'a str> {
-    let has_failed = progress.begun >= Some(Step::Start)
-        && progress.failed.as_ref().is_some_and(Cause::is_failure);
-    match header.tag_before.as_deref() {
-        Some(before) if before == new && has_failed => Some(&header.plan.from.image_id),
+    let has_failed =
+        progress.may_have_started() && progress.failed.as_ref().is_some_and(Cause::is_failure);
+    match header.tag_before(number) {
+        Some(before) if before == new && has_failed => Some(header.old_image(number)),
         before => before,
     }
 }
@@ -63,22 +64,26 @@ mod tests {
 
     use super::*;
     use crate::core::decide::tests::plan;
+    use crate::core::update::Step;
+    use crate::core::update::plan::{Change, Recorded};
 
     const OLD_IMAGE: &str = "sha256:before";
     const NEW_IMAGE: &str = "sha256:after";
 
     fn header(tag_before: Option<&str>) -> Header {
         let mut plan = plan();
-        OLD_IMAGE.clone_into(&mut plan.from.image_id);
-        "old".clone_into(&mut plan.main.old_container);
+        let Some(main) = plan.members.first_mut() else { panic!("no member") };
+        "old".clone_into(&mut main.old_container);
+        if let Change::To(update) = &mut main.change {
+            OLD_IMAGE.clone_into(&mut update.from.image_id);
+        }
+        let tag_before = tag_before.map(str::to_owned);
         Header {
-            version: 1,
+            version: Header::VERSION,
             started_at: DateTime::UNIX_EPOCH,
             boot_id: "boot".into(),
             plan,
-            original: json!({}),
-            dependents: Vec::new(),
-            tag_before: tag_before.map(str::to_owned),
+            recorded: vec![Recorded { original: json!({}), tag_before }],
             live_restore: false,
         }
     }
@@ -126,7 +131,7 @@ mod tests {
         ];
         for (before, begun, failed, expected) in rows {
             let (header, progress) = (header(before), progress(begun, failed));
-            let restored = tag_to_restore(&header, &progress, NEW_IMAGE);
+            let restored = tag_to_restore(&header, &progress, 0, NEW_IMAGE);
             assert_eq!(restored, expected, "{before:?} {progress:?}");
         }
     }

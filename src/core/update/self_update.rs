@@ -89,18 +89,19 @@ impl SelfUpdate {
 
     /// The request for the first helper.
     #[must_use]
-    pub fn of(plan: &Plan, task: SelfUpdateTask) -> Self {
-        Self {
+    pub fn of(plan: &Plan, task: SelfUpdateTask) -> Option<Self> {
+        let (member, update) = plan.first_changed()?;
+        Some(Self {
             version: Self::VERSION,
             turn: LockOwner::Helper,
-            container: plan.main.container.clone(),
-            old_container: plan.main.old_container.clone(),
-            image_id: plan.from.image_id.clone(),
+            container: member.container.clone(),
+            old_container: member.old_container.clone(),
+            image_id: update.from.image_id.clone(),
             task,
-            to: plan.to.clone(),
+            to: update.to.clone(),
             helpers: 1,
             reported_until: None,
-        }
+        })
     }
 
     /// The updates that the helper has ended, oldest first, from a history with the newest first.

@@ -1,5 +1,8 @@
 //! The rules for an unfinished journal, as a table.
 
+use chrono::DateTime;
+
+use super::history::Cause;
 use super::*;
 
 fn entry(seq: u32, step: Step, mark: Mark) -> JournalEntry {
@@ -127,9 +130,9 @@ fn a_recorded_failure_goes_back_with_its_own_cause() {
 
 #[test]
 fn an_entry_reads_as_one_flat_line() {
-    let note = Note { new_image: Some("sha256:1".into()), ..Note::default() };
-    let line = serde_json::to_string(&JournalEntry { note, ..entry(2, Step::Pull, Mark::Done) });
-    let expected = r#"{"seq":2,"at":"1970-01-01T00:00:00Z","step":"pull","mark":"done","new_image":"sha256:1"}"#;
+    let note = Note { new_containers: vec!["1".into()], ..Note::default() };
+    let line = serde_json::to_string(&JournalEntry { note, ..entry(2, Step::Create, Mark::Done) });
+    let expected = r#"{"seq":2,"at":"1970-01-01T00:00:00Z","step":"create","mark":"done","new_containers":["1"]}"#;
     assert_eq!(line.expect("an entry serialises"), expected);
 }
 
@@ -296,8 +299,7 @@ fn no_single_line_alone_tells_which_container_is_the_new_one() {
         for mark in [Mark::Started, Mark::Done] {
             let mut note = Note::default();
             if (step, mark) == (Step::Create, Mark::Done) {
-                note.new_container = Some("new".into());
-                note.new_dependents = vec!["other".into()];
+                note.new_containers = vec!["new".into(), "other".into()];
             }
             let entry = progress.next(DateTime::UNIX_EPOCH, step, mark, note);
             progress.take(&entry);
@@ -308,7 +310,6 @@ fn no_single_line_alone_tells_which_container_is_the_new_one() {
         let mut lines = lines.clone();
         lines[spoilt] = JournalLine::Damaged;
         let progress = JournalProgress::of_journal(&lines);
-        assert_eq!(progress.known.new_container.as_deref(), Some("new"));
-        assert_eq!(progress.known.new_dependents, ["other"]);
+        assert_eq!(progress.known.new_containers, ["new", "other"]);
     }
 }

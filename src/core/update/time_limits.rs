@@ -23,9 +23,8 @@ const TRIAL_SLACK: Duration = Duration::from_secs(5 * 60);
 /// has its own limit (a pull).
 #[must_use]
 pub fn limit(step: Step, plan: &Plan) -> Option<Duration> {
-    let members = || plan.numbers().map(|number| plan.member(number));
     let sum = |of: fn(&Member) -> Duration| {
-        members().map(of).fold(Duration::ZERO, Duration::saturating_add)
+        plan.members.iter().map(of).fold(Duration::ZERO, Duration::saturating_add)
     };
     match step {
         Step::Pull | Step::Commit | Step::Clean => None,
@@ -42,7 +41,7 @@ pub fn limit(step: Step, plan: &Plan) -> Option<Duration> {
 }
 
 fn count(plan: &Plan) -> u32 {
-    u32::try_from(plan.numbers().len()).unwrap_or(u32::MAX)
+    u32::try_from(plan.members.len()).unwrap_or(u32::MAX)
 }
 
 /// The longest trial of a member: what its label, the operator's health check or its image may ask
@@ -84,13 +83,16 @@ mod tests {
     fn what_the_operator_wrote_is_never_cut() {
         let mut plan = plan();
         let day = Duration::from_secs(86_400);
-        plan.main.stop_timeout = day;
-        plan.main.health.timeout = Some(day);
+        let [main] = plan.members.as_mut_slice() else { panic!("one member") };
+        main.stop_timeout = day;
+        main.health.timeout = Some(day);
+        let stable = main.health.stable;
         assert!(limit(Step::Switch, &plan) > Some(day));
-        assert!(limit(Step::Verify, &plan) > Some(day + plan.main.health.stable));
-        plan.main.health.timeout = None;
+        assert!(limit(Step::Verify, &plan) > Some(day + stable));
+        let [main] = plan.members.as_mut_slice() else { panic!("one member") };
+        main.health.timeout = None;
         let second = 1_000_000_000_u64;
-        plan.main.recreation.body = serde_json::json!({
+        main.recreation.body = serde_json::json!({
             "Healthcheck": { "Test": ["CMD", "/check"], "StartPeriod": 86_400 * second },
         });
         assert!(limit(Step::Verify, &plan) > Some(day));

@@ -123,7 +123,7 @@ async fn restore_old_container<P: Ports>(
     }
     give_up(engine, inspector, number).await?;
     let is_nothing_left = old.is_none()
-        && inspector.plan().dependents.is_empty()
+        && inspector.plan().members.len() == 1
         && inspector.name_holder(number).await?.is_none();
     let id = recreate_old_container(context, inspector, number, restored).await?;
     take_name(engine, inspector, number, &id).await?;
@@ -148,8 +148,8 @@ async fn recreate_old_container<P: Ports>(
     number: usize,
     restored: &[ReplacedContainer],
 ) -> Result<String, StepError> {
-    if number == 0 {
-        images::restore_tag(context, inspector).await?;
+    if let Some(update) = inspector.plan().member(number).update() {
+        images::restore_tag(context, inspector, (number, update)).await?;
     }
     let image = inspector.header().old_image(number);
     let holder = inspector.name_holder(number).await?;

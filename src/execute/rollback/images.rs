@@ -2,7 +2,7 @@
 
 use super::Attempt;
 use crate::core::docker::inspect;
-use crate::core::update::plan::ImageSource;
+use crate::core::update::plan::{ImageSource, ImageUpdate};
 use crate::core::update::rollback::tag_to_restore;
 use crate::engine::{Containers, Engine, EngineError, Images, Listed};
 use crate::execute::images::{drop_if_unused, pinned};
@@ -10,17 +10,29 @@ use crate::execute::inspector::Inspector;
 use crate::execute::{StepError, UpdateContext};
 use crate::ports::Ports;
 
-/// Moves the local tag back to the old image, removes the keep-tag of this update, and removes the
-/// failed image if no container uses it. If it cannot be removed in the last try, this is reported,
-/// and the update still ends.
+/// Moves the local tags back to the old images, removes the keep-tags of this update, and removes
+/// the new images that no container uses. If one cannot be removed in the last try, this is
+/// reported, and the update still ends.
 pub(super) async fn restore<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
     attempt: Attempt,
 ) -> Result<(), StepError> {
+    for (number, _, update) in inspector.plan().changed() {
+        restore_of(context, inspector, (number, update), attempt).await?;
+    }
+    Ok(())
+}
+
+async fn restore_of<P: Ports>(
+    context: UpdateContext<'_, P>,
+    inspector: Inspector<'_, P::Engine>,
+    (number, update): (usize, &ImageUpdate),
+    attempt: Attempt,
+) -> Result<(), StepError> {
     let (engine, plan) = (context.ports.engine(), inspector.plan());
-    restore_tag(context, inspector).await?;
-    let (repository, tag) = plan.keep_tag();
+    restore_tag(context, inspector, (number, update)).await?;
+    let (repository, tag) = plan.member(number).keep_tag(update);
     match engine.remove_image(&format!("{repository}:{tag}")).await {
         // The containerd image store does not remove an image that runs, and this would be its last
         // name if a container that this agent did not create uses the local tag.
@@ -30,8 +42,8 @@ pub(super) async fn restore<P: Ports>(
         done => _ = done?,
     }
     // An image that a person built or pulled is not removed; it only loses the tag.
-    let pulled = pulled_image(engine, inspector).await?;
-    let Some(image) = pulled.filter(|_| plan.source != ImageSource::Local) else { return Ok(()) };
+    let pulled = pulled_image(engine, inspector, (number, update)).await?;
+    let Some(image) = pulled.filter(|_| update.source != ImageSource::Local) else { return Ok(()) };
     match drop_if_unused(engine, &image).await {
         Err(error) if attempt != Attempt::Last || error.is_engine_unreachable() => {
             return Err(error.into());
@@ -46,19 +58,18 @@ pub(super) async fn restore<P: Ports>(
 pub(super) async fn restore_tag<P: Ports>(
     context: UpdateContext<'_, P>,
     inspector: Inspector<'_, P::Engine>,
+    (number, update): (usize, &ImageUpdate),
 ) -> Result<(), StepError> {
     let (engine, plan) = (context.ports.engine(), inspector.plan());
-    let (Some(tag), Some(new)) = (&plan.reference.tag, pulled_image(engine, inspector).await?)
-    else {
-        return Ok(());
-    };
-    let ours = inspector.progress().known.new_container.as_deref();
-    let others = |line: &Listed| line.image_id == new && Some(line.id.as_str()) != ours;
+    let pulled = pulled_image(engine, inspector, (number, update)).await?;
+    let (Some(tag), Some(new)) = (&update.reference.tag, pulled) else { return Ok(()) };
+    let ours = &inspector.progress().known.new_containers;
+    let others = |line: &Listed| line.image_id == new && !ours.contains(&line.id);
     if engine.list().await?.iter().any(others) {
         return Ok(());
     }
-    let name = plan.reference.familiar_name();
-    match tag_to_restore(inspector.header(), inspector.progress(), &new) {
+    let name = update.reference.familiar_name();
+    match tag_to_restore(inspector.header(), inspector.progress(), number, &new) {
         Some(before) => match engine.tag(before, &name, tag).await {
             Err(error) if error.is_not_found() => {
                 let detail = format!("{name}:{tag} cannot point at {before} again: it is gone");
@@ -74,20 +85,20 @@ pub(super) async fn restore_tag<P: Ports>(
     }
 }
 
-/// The image of this update, even if the journal does not know it yet: a pull that a power cut
+/// The new image of a member, even if the journal does not know it yet: a pull that a power cut
 /// interrupted leaves an image that is listed as present and has empty files.
 async fn pulled_image<E: Engine>(
     engine: &E,
     inspector: Inspector<'_, E>,
+    (number, update): (usize, &ImageUpdate),
 ) -> Result<Option<String>, EngineError> {
-    if let Some(known) = &inspector.progress().known.new_image {
-        return Ok(Some(known.clone()));
+    if let Some(known) = inspector.progress().known.new_image_of(number) {
+        return Ok(Some(known.to_owned()));
     }
-    let plan = inspector.plan();
-    if plan.source != ImageSource::Registry {
+    if update.source != ImageSource::Registry {
         return Ok(None);
     }
-    let image = engine.inspect_image(&pinned(&plan.reference, &plan.to)).await?;
+    let image = engine.inspect_image(&pinned(&update.reference, &update.to)).await?;
     let id = image.map(|image| inspect::id(&image).to_owned());
-    Ok(id.filter(|id| *id != plan.from.image_id))
+    Ok(id.filter(|id| *id != update.from.image_id))
 }

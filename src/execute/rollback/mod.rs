@@ -64,7 +64,7 @@ impl<P: Ports> Rollback<'_, P> {
 
     async fn undo(&mut self, attempt: Attempt) -> Result<(), StepError> {
         let mut restored = Vec::new();
-        if self.journal.progress.begun >= Some(Step::Switch) {
+        if self.journal.progress.old_may_be_down() {
             if self.has_nothing_to_go_back_to().await? {
                 return self.keep_new_containers().await;
             }
@@ -104,16 +104,22 @@ impl<P: Ports> Rollback<'_, P> {
         }
     }
 
-    /// Both the old container and its image are gone: a prune removed everything that did not run.
+    /// Both the old container and its image are gone, for a member that gets a new image: a prune
+    /// removed everything that did not run.
     async fn has_nothing_to_go_back_to(&self) -> Result<bool, StepError> {
         let inspector = self.inspector();
-        if inspector.old_container(0).await?.is_some()
-            || inspector.external_container(0, &[]).await?.is_some()
-        {
-            return Ok(false);
+        for (number, _, update) in inspector.plan().changed() {
+            if inspector.old_container(number).await?.is_some()
+                || inspector.external_container(number, &[]).await?.is_some()
+            {
+                continue;
+            }
+            let image = self.engine().inspect_image(&update.from.image_id).await?;
+            if image.is_none() && inspector.new_container(number).await?.is_some() {
+                return Ok(true);
+            }
         }
-        let image = self.engine().inspect_image(&inspector.plan().from.image_id).await?;
-        Ok(image.is_none() && inspector.new_container(0).await?.is_some())
+        Ok(false)
     }
 
     /// No proven container is left, so the unproven ones are kept.
@@ -121,7 +127,7 @@ impl<P: Ports> Rollback<'_, P> {
         self.warn("the old container and its image are gone; the new one is kept, unproven");
         let (engine, inspector) = (self.engine(), self.inspector());
         let plan = inspector.plan();
-        for number in plan.numbers().skip(1).rev() {
+        for number in plan.numbers().rev() {
             give_up(engine, inspector, number).await?;
         }
         for (number, new) in inspector.new_ids()? {

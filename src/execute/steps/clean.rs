@@ -3,6 +3,7 @@
 use crate::core::decide::memory::Refusal;
 use crate::core::decide::origin::RememberedOrigin;
 use crate::core::docker::{inspect, names};
+use crate::core::subject::Subject;
 use crate::core::update::plan::{ImageSource, Plan};
 use crate::core::update::{Mark, Note, Step};
 use crate::engine::{Engine, EngineError, Images, ListedImage};
@@ -73,13 +74,33 @@ async fn drop_old_images<P: Ports>(
     journal: &mut UpdateJournal,
 ) -> Result<(), StepError> {
     let engine = context.ports.engine();
-    let plan = &journal.header.plan;
-    let repository = names::keep_repository(&plan.main.container);
+    let changed: Vec<_> = journal.header.plan.changed().map(|(number, ..)| number).collect();
+    let mut untagged = Ok(());
+    for number in changed {
+        untagged = drop_old_images_of(context, journal, number).await?.and(untagged);
+    }
+    for id in &journal.progress.known.dropped {
+        images::drop_if_unused(engine, id).await?;
+    }
+    Ok(untagged?)
+}
+
+/// The same for one member, without the images themselves. The inner result is about tags that
+/// could not be removed.
+async fn drop_old_images_of<P: Ports>(
+    context: UpdateContext<'_, P>,
+    journal: &mut UpdateJournal,
+    number: usize,
+) -> Result<Result<(), EngineError>, StepError> {
+    let engine = context.ports.engine();
+    let member = journal.header.plan.member(number);
+    let keep = member.update().map_or(0, |update| update.images_keep);
+    let repository = names::keep_repository(&member.container);
     let images = engine.list_images(&repository).await?;
-    let present = journal.progress.known.new_image.clone();
+    let present = journal.progress.known.new_image_of(number).map(str::to_owned);
     let (present, kept): (Vec<_>, Vec<_>) =
         images.into_iter().partition(|image| Some(&image.id) == present.as_ref());
-    let surplus = surplus_images(engine, plan.images_keep, kept).await?;
+    let surplus = surplus_images(engine, keep, kept).await?;
     if !surplus.is_empty() {
         let dropped = surplus.iter().map(|image| image.id.clone()).collect();
         let note = Note { dropped, ..Note::default() };
@@ -93,10 +114,7 @@ async fn drop_old_images<P: Ports>(
             untagged = engine.remove_image(tag).await.map(|_| ()).and(untagged);
         }
     }
-    for id in &journal.progress.known.dropped {
-        images::drop_if_unused(engine, id).await?;
-    }
-    Ok(untagged?)
+    Ok(untagged)
 }
 
 /// The kept images beyond `images.keep`, by the age of their tags.
@@ -119,23 +137,25 @@ async fn surplus_images(
 /// Remembers all digests of the verified image, and the image before it as the target of a
 /// rollback. After a rollback by hand the image that the person left is refused.
 fn remember_success<P: Ports>(ports: &P, journal: &UpdateJournal) -> Result<(), JournalError> {
-    let plan = &journal.header.plan;
     let mut memory = ports.state().memory()?;
-    let digests = plan.to.digests();
-    memory.succeed(&plan.subject(), &digests, &plan.from.image_id);
-    if let Some(image) = &journal.progress.known.new_image {
-        for digest in &digests {
-            memory.learn(image, digest);
+    for (number, member, update) in journal.header.plan.changed() {
+        let subject = Subject::container(&member.container);
+        let digests = update.to.digests();
+        memory.succeed(&subject, &digests, &update.from.image_id);
+        if let Some(image) = journal.progress.known.new_image_of(number) {
+            for digest in &digests {
+                memory.learn(image, digest);
+            }
+            if update.source == ImageSource::Registry {
+                memory.learn_origin(image, &update.reference, RememberedOrigin::Pulled);
+            }
         }
-        if plan.source == ImageSource::Registry {
-            memory.learn_origin(image, &plan.reference, RememberedOrigin::Pulled);
+        if update.source == ImageSource::Kept {
+            let digests = update.from.digests.clone();
+            let detail = "a person rolled back from it".to_owned();
+            let refusal = Refusal { digests, at: ports.host().now(), detail };
+            memory.refuse(&subject, refusal);
         }
-    }
-    if plan.source == ImageSource::Kept {
-        let digests = plan.from.digests.clone();
-        let detail = "a person rolled back from it".to_owned();
-        let refusal = Refusal { digests, at: ports.host().now(), detail };
-        memory.refuse(&plan.subject(), refusal);
     }
     ports.state().remember(&memory)
 }

@@ -26,10 +26,9 @@ pub(in crate::execute) async fn create<P: Ports>(
         let new = create_beside(engine, inspector, number, &moved).await?;
         moved.push(plan.replaced_by(number, new));
     }
-    let ids: Vec<_> = moved.into_iter().map(|moved| moved.to).collect();
-    check_start_requirements(context.ports, inspector, &ids).await?;
-    let mut ids = ids.into_iter();
-    Ok(Note { new_container: ids.next(), new_dependents: ids.collect(), ..Note::default() })
+    let new_containers: Vec<_> = moved.into_iter().map(|moved| moved.to).collect();
+    check_start_requirements(context.ports, inspector, &new_containers).await?;
+    Ok(Note { new_containers, ..Note::default() })
 }
 
 async fn create_beside<E: Engine>(
@@ -43,8 +42,8 @@ async fn create_beside<E: Engine>(
     let name = member.new_name();
     let mut recreation = relink(&member.recreation, moved);
     check_names_are_free(engine, member).await?;
-    let (image, id) = if number == 0 {
-        let known = inspector.progress().known.new_image.as_deref();
+    let (image, id) = if member.update().is_some() {
+        let known = inspector.progress().known.new_image_of(number);
         let unknown = || StepError::surroundings("the journal does not name the new image");
         let image = known.ok_or_else(unknown)?;
         recreate::set_compose_image(&mut recreation.body, image);

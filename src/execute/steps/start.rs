@@ -78,7 +78,7 @@ async fn start_failed(
         Ok(Some(new)) => start_error::of_container(error.words(), &new),
         Ok(None) | Err(_) => start_error::of(error.words()),
     };
-    let fetched = inspector.progress().known.fetched;
+    let fetched = inspector.progress().known.has_fetched(number);
     let words = error.to_string();
     StepError::Cause(fault::of_start(inspector.plan(), number, fetched, blame, &words))
 }

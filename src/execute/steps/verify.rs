@@ -26,7 +26,7 @@ pub(in crate::execute) async fn verify<P: Ports>(
         match verification.run(std::mem::take(watches)).await {
             Err(StepError::Meddled { number, detail }) => {
                 let is_theirs = await_replacement(inspector, context.stop, number).await?;
-                if number == 0 || !is_theirs {
+                if inspector.plan().member(number).update().is_some() || !is_theirs {
                     return Err(StepError::Meddled { number, detail });
                 }
                 release(context, journal, number)?;

@@ -189,7 +189,7 @@ impl<'a, P: Ports> Verification<'a, P> {
 
     /// The cause of a failed trial. The last log lines are read only if they can show it.
     async fn attribute_fault(&self, trial: &Trial<'_>, detail: String) -> Cause {
-        let fetched = self.inspector.progress().known.fetched;
+        let fetched = self.inspector.progress().known.has_fetched(trial.number);
         let log = match fault::may_be_damaged_copy(self.plan(), trial.number, fetched) {
             true => self.context.ports.engine().logs(&trial.id, LAST_WORDS).await,
             false => Ok(Vec::new()),
