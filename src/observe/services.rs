@@ -16,7 +16,7 @@ use crate::core::decide::reason::Reason;
 use crate::core::decide::report::Report;
 use crate::core::decide::{Circumstances, No, windows};
 use crate::core::docker::reference::{Digest, Reference};
-use crate::core::policy::{Mode, Policy, PolicyDefaults, Selection};
+use crate::core::policy::{Mode, Policy, PolicyDefaults, Selection, service_labels};
 use crate::core::service::decision::{self, ServiceCase, ServiceDecision};
 use crate::core::service::facts::ServiceFacts;
 use crate::core::service::node::{SwarmNode, read_nodes};
@@ -91,11 +91,9 @@ pub async fn watched_services<P: Ports>(
     ports: &P,
     defaults: &PolicyDefaults,
 ) -> Result<Vec<WatchedService>, EngineError> {
-    // A service has no image labels, and Watchtower knows no services. It must always ask.
-    let defaults = PolicyDefaults { opt_in: true, watchtower: None, ..defaults.clone() };
     let watched = |document: Value| {
         let facts = ServiceFacts::read(&document)?;
-        let policy = match Policy::from_labels(&facts.labels, &defaults) {
+        let policy = match service_labels::read(&facts.labels, defaults) {
             Selection::OptedOut => return None,
             Selection::Watched(policy) => Ok(policy),
             Selection::BadLabels(errors) => {

@@ -14,6 +14,8 @@ pub mod own_hooks;
 pub mod update_lock;
 // Which labels count: the container's own, and not its image's.
 pub mod own_labels;
+// Which labels a service of a Swarm may have.
+pub mod service_labels;
 // Other programs that create and replace containers.
 pub mod managers;
 

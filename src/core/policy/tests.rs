@@ -3,7 +3,7 @@
 use super::*;
 use crate::core::policy::probe::Probe;
 
-fn defaults(opt_in: bool) -> PolicyDefaults {
+pub(super) fn defaults(opt_in: bool) -> PolicyDefaults {
     PolicyDefaults {
         opt_in,
         trusts_image_labels: false,
