@@ -11,7 +11,7 @@ use super::inspector::Inspector;
 use super::{StepError, UpdateContext};
 use crate::core::docker::inspect;
 use crate::core::policy::hooks::{Hook, Moment};
-use crate::core::update::history::Cause;
+use crate::core::update::fault;
 use crate::exec::hook::{self, HookError};
 use crate::ports::Ports;
 
@@ -60,7 +60,7 @@ pub(super) async fn run_required<P: Ports>(
             HookError::NotRun(error) if error.is_engine_unreachable() => error.into(),
             HookError::NotRun(_) => StepError::surroundings(detail),
             HookError::Failed(_) | HookError::Asked => {
-                StepError::Cause(Cause::image(detail).of_member(*number))
+                StepError::Cause(fault::of_image(inspector.plan(), *number, detail))
             }
         }));
     }

@@ -21,7 +21,7 @@ pub fn of_start(plan: &Plan, number: usize, fetched: bool, blame: Blame, error: 
     let is_image = source.is_some() && blame == Blame::Image;
     let is_fresh = fetched || source == Some(ImageSource::Local);
     match (is_image, is_fresh) {
-        (true, true) => Cause::image(detail).of_member(number),
+        (true, true) => of_image(plan, number, detail),
         (true, false) => Cause::damaged_copy(format!("{detail}; {PULLED_AGAIN}")),
         (false, _) => Cause::surroundings(detail),
     }
@@ -41,8 +41,16 @@ pub fn may_be_damaged_copy(plan: &Plan, number: usize, fetched: bool) -> bool {
 pub fn of_trial(plan: &Plan, number: usize, log: &[String], detail: String) -> Cause {
     match is_damaged_copy(&log.join("\n")) {
         true => Cause::damaged_copy(format!("{detail}; {PULLED_AGAIN}")),
-        false => Cause::image(plan.naming(number, detail)).of_member(number),
+        false => of_image(plan, number, plan.naming(number, detail)),
     }
+}
+
+/// Blames the new image of a member. A member that keeps its image fails because of a new one below
+/// it, and the plan does not tell which: then all new images are at fault.
+#[must_use]
+pub fn of_image(plan: &Plan, number: usize, detail: impl Into<String>) -> Cause {
+    let cause = Cause::image(detail);
+    if plan.member(number).update().is_some() { cause.of_member(number) } else { cause }
 }
 
 /// Where the new image of a member comes from; nothing if it keeps its image.
@@ -105,5 +113,15 @@ mod tests {
         assert_eq!(fault(&damaged), Fault::DamagedCopy);
         assert_eq!(fault(&["listening".to_owned()]), Fault::Image);
         assert_eq!(fault(&[]), Fault::Image);
+    }
+
+    #[test]
+    fn a_member_that_keeps_its_image_blames_the_new_ones() {
+        let blamed = |number: usize| {
+            let cause = of_trial(&from(ImageSource::Registry), number, &[], "exited".into());
+            [0, 1].map(|member| cause.concerns(member))
+        };
+        assert_eq!(blamed(0), [true, false]);
+        assert_eq!(blamed(1), [true, true]);
     }
 }
