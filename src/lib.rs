@@ -9,7 +9,7 @@
 //! observe   tag -> HEAD -> digest -> Observation      facts, no decisions
 //! core      Observation -> decide -> Plan             pure; or a Reason, which is a "no"
 //! journal   the Plan and its undo, flushed            before the first action
-//! execute   pull sync create switch start verify commit clean
+//! execute   pull sync create run switch start verify commit clean
 //!             any failure: back to the recorded state
 //! recover   open updates are finished or undone, before anything else begins
 //! ```

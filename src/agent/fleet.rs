@@ -232,15 +232,17 @@ impl<P: Ports> Agent<P> {
     /// An update has ended: the device may have a verdict for others.
     pub(super) fn tell_fleet(&mut self, record: &Record) {
         let Some(fleet) = &mut self.fleet else { return };
-        let (Ok(reference), Some(digest)) = (record.image.parse(), &record.to) else { return };
-        // The disk is read only if the image may be at fault.
-        let is_refused = || {
-            let memory = self.context.ports.state().memory().unwrap_or_default();
-            memory.refusal(&record.subject, digest).is_some()
-        };
-        let is_blamed = record.outcome != Outcome::Updated && is_refused();
-        let cause = is_blamed.then(|| Cause::image(record.reason.clone().unwrap_or_default()));
-        fleet.state.note_ended(&reference, digest, (record.outcome, cause.as_ref()));
+        for (subject, image, to) in record.images() {
+            let (Ok(reference), Some(digest)) = (image.parse(), to) else { continue };
+            // The disk is read only if the image may be at fault.
+            let is_refused = || {
+                let memory = self.context.ports.state().memory().unwrap_or_default();
+                memory.refusal(&subject, digest).is_some()
+            };
+            let is_blamed = record.outcome != Outcome::Updated && is_refused();
+            let cause = is_blamed.then(|| Cause::image(record.reason.clone().unwrap_or_default()));
+            fleet.state.note_ended(&reference, digest, (record.outcome, cause.as_ref()));
+        }
         self.keep_fleet();
     }
 

@@ -50,6 +50,7 @@ use crate::core::decide::observation::OpenUpdate;
 use crate::core::decide::pending::PendingUpdates;
 use crate::core::decide::snapshot::Snapshot;
 use crate::core::decide::update_lock::ReportedLocks;
+use crate::core::group::settle::SettleClock;
 use crate::core::policy::PolicyDefaults;
 use crate::core::time::schedule::{DeviceFraction, Jitter, Schedule};
 use crate::core::time::window::Windows;
@@ -188,6 +189,10 @@ pub struct Agent<P: Ports> {
     fleet: Option<Fleet>,
     /// The services of the Swarm that this Engine manages.
     swarm: SwarmState,
+    /// Since when each group is offered the same digests.
+    settle: SettleClock,
+    /// When the agent was created, on the clock of `settle`.
+    created: Instant,
 }
 
 impl<P: Ports> Agent<P> {
@@ -237,6 +242,8 @@ impl<P: Ports> Agent<P> {
             has_given_up: false,
             fleet: None,
             swarm: SwarmState::default(),
+            settle: SettleClock::default(),
+            created: Instant::now(),
             context,
         }
     }

@@ -1,5 +1,6 @@
 //! The tasks beside the loop. Each task ends with one message to the loop.
 
+use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use super::execution::executor::{Executor, TaskOutcome};
 use super::execution::in_flight::{UpdateId, UpdateResult};
 use super::round::RoundId;
 use super::round::facts::LookFacts;
+use super::round::groups::GroupSurvey;
 use super::services::{ServiceResult, ServicesLook, WaitingForService};
 use crate::core::decide::Decision;
 use crate::core::decide::observation::Observation;
@@ -23,6 +25,10 @@ pub(super) enum TaskResult<P> {
     ObservedLocally(LookResult),
     /// All questions about these containers are answered, and the decisions are made.
     Decided(LookResult, Vec<Decision>),
+    /// What the update of a group needs beyond the looks at its members is known.
+    GroupSurveyed(RoundId, Box<GroupSurvey>),
+    /// The digests of these members of a group have stood still, as far as the round knows.
+    GroupSettled(RoundId, BTreeSet<String>),
     /// The hooks after a round have run.
     HooksAfter(RoundId),
     /// The executor is free again.

@@ -16,7 +16,7 @@ pub fn history(setting: &CommandContext, arguments: &HistoryArguments) -> anyhow
         count => say(&format!("{count} lines of the history are damaged and left out")),
     }
     if let Some(name) = &arguments.name {
-        records.retain(|record| record.subject.name == *name);
+        records.retain(|record| record.is_about(name));
     }
     let history = HistoryDocument::from(records.as_slice());
     if arguments.json {

@@ -54,7 +54,7 @@ pub(super) fn self_updating(container: &str) -> String {
 
 fn is_open(round: &RoundDocument) -> bool {
     let has_ended =
-        |row: &ContainerRow| round.updates.iter().any(|update| update.subject == row.subject);
+        |row: &ContainerRow| round.updates.iter().any(|update| update.concerns(&row.subject));
     let own = round.self_updating.as_deref();
     round.check.containers.iter().any(|row| match row.reason {
         Some(Reason::Stuck | Reason::UpdateInFlight) => true,

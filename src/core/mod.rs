@@ -10,6 +10,8 @@ pub mod update;
 pub mod decide;
 // The same for services of a Swarm, whose tasks Swarm replaces by itself.
 pub mod service;
+// Containers that are updated together, and jobs that run before they are replaced.
+pub mod group;
 // From an inspect document to the body that creates the container again.
 pub mod recreate;
 // What an update is about: a container or a service.

@@ -1,4 +1,4 @@
-//! What an update is about: a container, or a Swarm service.
+//! What an update is about: a container, a group of containers, or a Swarm service.
 
 use std::fmt;
 
@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The word before the name of a service, in text. A container's name holds no `/`.
 const SERVICE_PREFIX: &str = "service/";
 
+/// The same before the name of a group.
+const GROUP_PREFIX: &str = "group/";
+
 /// The kind of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectKind {
@@ -14,14 +17,17 @@ pub enum SubjectKind {
     Container,
     /// A service of a Swarm.
     Service,
+    /// Containers that are updated together.
+    Group,
 }
 
 /// What an update is about.
 ///
 /// It has two forms in JSON. As a part of a structure (`#[serde(flatten)]`) it is one field, whose
-/// name is the kind: `{"container":"till"}` or `{"service":"web"}`. As text it is `till` or
-/// `service/web`: the modules [`keys`] and [`list`] write maps and lists like this. Either form of
-/// a container is the form of older versions, which knew only names of containers.
+/// name is the kind: `{"container":"till"}`, `{"service":"web"}` or `{"group":"shop"}`. As text it
+/// is `till`, `service/web` or `group/shop`: the modules [`keys`] and [`list`] write maps and lists
+/// like this. Either form of a container is the form of older versions, which knew only names of
+/// containers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "SubjectField", into = "SubjectField")]
 pub struct Subject {
@@ -35,6 +41,7 @@ pub struct Subject {
 enum SubjectField {
     Container(String),
     Service(String),
+    Group(String),
 }
 
 impl From<SubjectField> for Subject {
@@ -42,6 +49,7 @@ impl From<SubjectField> for Subject {
         match field {
             SubjectField::Container(name) => Self::container(name),
             SubjectField::Service(name) => Self::service(name),
+            SubjectField::Group(name) => Self::group(name),
         }
     }
 }
@@ -51,6 +59,7 @@ impl From<Subject> for SubjectField {
         match kind {
             SubjectKind::Container => Self::Container(name),
             SubjectKind::Service => Self::Service(name),
+            SubjectKind::Group => Self::Group(name),
         }
     }
 }
@@ -66,6 +75,18 @@ impl Subject {
     #[must_use]
     pub fn service(name: impl Into<String>) -> Self {
         Self { kind: SubjectKind::Service, name: name.into() }
+    }
+
+    /// A group of containers.
+    #[must_use]
+    pub fn group(name: impl Into<String>) -> Self {
+        Self { kind: SubjectKind::Group, name: name.into() }
+    }
+
+    /// The name, if this is a group.
+    #[must_use]
+    pub fn group_name(&self) -> Option<&str> {
+        (self.kind == SubjectKind::Group).then_some(self.name.as_str())
     }
 
     /// The name, if this is a container.
@@ -92,25 +113,28 @@ impl Subject {
         match self.kind {
             SubjectKind::Container => self.name.clone(),
             SubjectKind::Service => format!("{SERVICE_PREFIX}{}", self.name),
+            SubjectKind::Group => format!("{GROUP_PREFIX}{}", self.name),
         }
     }
 
     /// Reads what [`Self::to_text`] writes.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
-        match text.strip_prefix(SERVICE_PREFIX) {
-            Some(name) => Self::service(name),
-            None => Self::container(text),
+        match (text.strip_prefix(SERVICE_PREFIX), text.strip_prefix(GROUP_PREFIX)) {
+            (Some(name), _) => Self::service(name),
+            (None, Some(name)) => Self::group(name),
+            (None, None) => Self::container(text),
         }
     }
 }
 
-/// For people: `till`, `service web`.
+/// For people: `till`, `service web`, `group shop`.
 impl fmt::Display for Subject {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             SubjectKind::Container => formatter.write_str(&self.name),
             SubjectKind::Service => write!(formatter, "service {}", self.name),
+            SubjectKind::Group => write!(formatter, "group {}", self.name),
         }
     }
 }

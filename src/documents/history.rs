@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::docker::reference::Digest;
 use crate::core::subject::Subject;
-use crate::core::update::history::{Outcome, Record};
+use crate::core::update::history::{GroupRecord, Outcome, Record};
 
 /// The history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,32 @@ pub struct UpdateRow {
     /// The dependents that were recreated with it, or should have been.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<String>,
+    /// What only a group has.
+    #[serde(flatten)]
+    pub group: GroupRecord,
+}
+
+impl UpdateRow {
+    /// The containers or the service that got a new image, or would have got one.
+    pub fn subjects(&self) -> Vec<Subject> {
+        if self.subject.group_name().is_none() {
+            return vec![self.subject.clone()];
+        }
+        let members = self.group.members.iter();
+        members.map(|member| Subject::container(&member.container)).collect()
+    }
+
+    /// Whether this container or service took part.
+    #[must_use]
+    pub fn concerns(&self, subject: &Subject) -> bool {
+        let is_job = |name: &str| self.group.jobs.iter().any(|job| job.container == name);
+        self.subjects().contains(subject)
+            || subject.container_name().is_some_and(|name| {
+                is_job(name)
+                    || (self.subject.group_name().is_some()
+                        && self.dependents.iter().any(|it| it == name))
+            })
+    }
 }
 
 impl From<&Record> for UpdateRow {
@@ -62,6 +88,7 @@ impl From<&Record> for UpdateRow {
             gap_seconds: record.gap_seconds,
             log: record.log.clone(),
             dependents: record.dependents.clone(),
+            group: record.group.clone(),
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Listed {
     pub name: String,
     /// `running`, `exited`, …, or an unknown word.
     pub state: String,
+    /// The exit code of its last run, if it has ended and the list contains it.
+    pub exit_code: Option<i64>,
     /// The ID of its image.
     pub image_id: String,
     /// What it was created from. `None`: the list does not contain it, but an inspect does.

@@ -28,7 +28,7 @@ pub(super) async fn check_no_new_dependents(
 ) -> Result<(), StepError> {
     let plan = inspector.plan();
     let is_ours = |listed: &Listed| {
-        plan.members.iter().any(|member| {
+        plan.all().any(|member| {
             let names = [member.new_name(), member.old_name()];
             member.old_container == listed.id || names.contains(&listed.name)
         })

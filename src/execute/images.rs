@@ -97,6 +97,14 @@ pub async fn drop_if_unused(engine: &impl Engine, id: &str) -> Result<(), Engine
     if in_use.iter().any(|container| container.image_id == id) {
         return Ok(());
     }
+    // An image that was pulled from two repositories is removed name by name.
+    let names = image.pointer("/RepoDigests").and_then(Value::as_array);
+    let names: Vec<_> = names.into_iter().flatten().filter_map(Value::as_str).collect();
+    if names.len() > 1 {
+        for name in names {
+            engine.remove_image(name).await?;
+        }
+    }
     engine.remove_image(id).await.map(|_| ())
 }
 

@@ -89,7 +89,11 @@ impl<'a, E: Engine> Inspector<'a, E> {
     /// The new container of a member.
     pub(super) async fn new_container(&self, number: usize) -> Result<Option<Value>, StepError> {
         if let Some(id) = self.progress.known.new_container_of(number) {
-            return self.container(id).await;
+            let found = self.container(id).await?;
+            // The copy of a job may have been replaced by one that the journal does not know.
+            if found.is_some() || self.plan().job(number).is_none() {
+                return Ok(found);
+            }
         }
         // The power failed between the create and its entry. The name alone proves nothing.
         let found = self.container(&self.plan().member(number).new_name()).await?;
@@ -143,7 +147,8 @@ impl<'a, E: Engine> Inspector<'a, E> {
             Ok(None) | Err(EngineError::Refused { status: 500.., .. }) => {
                 self.find_in_list(container).await
             }
-            answer => Ok(answer?),
+            // One that is being removed is as good as gone: the Engine never starts it again.
+            answer => Ok(answer?.filter(|it| inspect::text(it, "/State/Status") != "removing")),
         }
     }
 

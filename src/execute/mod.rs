@@ -186,7 +186,9 @@ impl<'a, P: Ports> Update<'a, P> {
     async fn forward(&mut self, from: Step) -> Result<(), StepError> {
         // Released after the start, or when this function returns earlier.
         let mut switch_place: Option<Place<'_>> = None;
-        for step in Step::ALL.into_iter().filter(|step| *step >= from) {
+        let steps = Step::ALL.into_iter().filter(|step| *step >= from);
+        let steps: Vec<_> = steps.filter(|step| self.plan().has_step(*step)).collect();
+        for step in steps {
             if self.context.stop.is_cancelled() && step.is_left_to_next_agent() {
                 return Err(StepError::Asked);
             }
@@ -213,7 +215,8 @@ impl<'a, P: Ports> Update<'a, P> {
             return Ok(places.for_switch_begun_before());
         }
         let place = places.for_switch(self.context.stop).await?;
-        if place.has_waited() {
+        // A job may have run for an hour.
+        if place.has_waited() || !self.plan().jobs.is_empty() {
             steps::check_nothing_changed(self.context, self.inspector()).await?;
         }
         steps::check_unlocked(self.context.ports.engine(), self.inspector()).await?;
@@ -252,6 +255,11 @@ impl<'a, P: Ports> Update<'a, P> {
             Step::Pull => return steps::pull(self.context, self.plan()).await,
             Step::Sync => images::flush(ports).await?,
             Step::Create => return steps::create(self.context, inspector).await,
+            Step::Run => {
+                let (context, begun) = (self.context, self.begun);
+                let (journal, gap) = (&mut self.journal, &mut self.gap);
+                steps::RunJobs { context, journal, gap, begun }.run().await?;
+            }
             Step::Switch => {
                 steps::arm_restart_policy(self.context, inspector, self.begun).await?;
                 hooks::run_pre_stop(self.context, inspector).await?;
@@ -261,15 +269,17 @@ impl<'a, P: Ports> Update<'a, P> {
             Step::Start => {
                 let watches = &mut self.watches;
                 steps::start(ports.engine(), inspector, watches, self.begun).await?;
-                let new = inspector.new_id(0)?;
-                let gap_milliseconds = self.gap.milliseconds(inspector, ports.host(), &new).await;
-                return Ok(Note { gap_milliseconds, ..Note::default() });
+                if !self.plan().members.is_empty() {
+                    let (gap, new) = (self.gap, inspector.new_id(0)?);
+                    let gap_milliseconds = gap.milliseconds(inspector, ports.host(), &new).await;
+                    return Ok(Note { gap_milliseconds, ..Note::default() });
+                }
             }
             Step::Verify => {
                 let (watches, hooks) = (&mut self.watches, &mut self.watchtower_hooks);
                 steps::verify(self.context, &mut self.journal, watches, hooks).await?;
             }
-            Step::Commit => steps::commit(ports, inspector, self.begun).await?,
+            Step::Commit => steps::commit(self.context, inspector, self.begun).await?,
             Step::Clean => {
                 hooks::run_after_commit(self.context, inspector).await?;
                 steps::clean(self.context, &mut self.journal).await?;

@@ -15,7 +15,7 @@ pub(super) struct ServiceGap {
 impl ServiceGap {
     /// Begins the gap: the old container is stopped now.
     pub(super) fn begin(&mut self) {
-        self.stopped_at = Some(Instant::now());
+        self.stopped_at = self.stopped_at.or_else(|| Some(Instant::now()));
     }
 
     /// Whether this process stopped the old container.

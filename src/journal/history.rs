@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
     use crate::core::subject::Subject;
-    use crate::core::update::history::Outcome;
+    use crate::core::update::history::{GroupRecord, Outcome};
     use crate::journal::RealDisk;
 
     fn record(id: &str, log: &str) -> Record {
@@ -103,6 +103,7 @@ mod tests {
             gap_seconds: Some(0.3),
             log: vec![log.into()],
             dependents: Vec::new(),
+            group: GroupRecord::default(),
         }
     }
 

@@ -179,11 +179,14 @@ impl Metrics {
     }
 
     fn ended(&self, record: &Record) {
-        let (updates, name) = match record.subject.service_name() {
-            Some(service) => (&self.service_updates, service),
-            None => (&self.updates, record.subject.name.as_str()),
-        };
-        updates.with_label_values(&[name, record.outcome.word()]).inc();
+        let outcome = record.outcome.word();
+        match record.subject.service_name() {
+            Some(service) => self.service_updates.with_label_values(&[service, outcome]).inc(),
+            // A group counts as its members that got a new image.
+            None => record.images().for_each(|(subject, ..)| {
+                self.updates.with_label_values(&[subject.name.as_str(), outcome]).inc();
+            }),
+        }
         // A stuck update ends later, with its whole gap.
         let gap = record.gap_seconds.filter(|_| record.outcome != Outcome::Stuck);
         if let Some(gap) = gap {

@@ -9,6 +9,7 @@
 //! about an image do not change while its ID stays the same.
 
 mod cache;
+mod groups;
 mod resolve;
 mod ties;
 mod origin;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 pub use cache::Cache;
 use cache::{ContainerFacts, Gaps, KnownImage};
 pub use evidence::{answer, look_again};
+pub use groups::Groups;
 pub use origin::{ask as ask_origin, remember as remember_origins};
 pub use preflight::{PreflightContext, of as readiness};
 pub use services::{
@@ -58,6 +60,8 @@ pub struct Scope<'a> {
     pub list: &'a [Listed],
     /// The memory: refused digests, known images.
     pub memory: &'a Memory,
+    /// The groups of all watched containers.
+    pub groups: &'a Groups,
     /// Open updates, by container.
     pub open_updates: &'a BTreeMap<String, OpenUpdate>,
     /// Only these containers; `None`: all that are watched.
@@ -261,6 +265,8 @@ fn observe(
         id: listed.id.clone(),
         name: listed.name.clone(),
         state: listed.state.clone(),
+        exit_code: listed.exit_code,
+        is_job: scope.groups.is_job(&listed.name),
         manager: Manager::of(&listed.name, &listed.labels),
         image,
         reference,

@@ -125,7 +125,8 @@ impl TieIndex {
 /// Whether two rows of the list show the same ties of a container. The name of its image changes
 /// with each tag that moves, and is no tie.
 fn has_same_ties(now: &Listed, before: &Listed) -> bool {
-    let Listed { id, name, state, image_id, created_from: _, labels, endpoints } = now;
+    let Listed { id, name, state, exit_code: _, image_id, created_from: _, labels, endpoints } =
+        now;
     (id, name, state) == (&before.id, &before.name, &before.state)
         && (image_id, labels, endpoints) == (&before.image_id, &before.labels, &before.endpoints)
 }
@@ -140,6 +141,7 @@ mod tests {
             id: id.to_owned(),
             name: format!("name of {id}"),
             state: "running".to_owned(),
+            exit_code: None,
             image_id: "sha256:1".to_owned(),
             created_from: None,
             labels: BTreeMap::new(),

@@ -19,8 +19,13 @@ pub fn update_summary(updates: &[UpdateRow], rows: &[ContainerRow], screen: Scre
 }
 
 fn closing(updates: &[UpdateRow], rows: &[ContainerRow], screen: Screen) -> String {
-    let is_tried = |row: &ContainerRow| updates.iter().any(|one| one.subject == row.subject);
-    let ended = |outcome| updates.iter().filter(|update| update.outcome == outcome).count();
+    let is_tried = |row: &ContainerRow| updates.iter().any(|one| one.concerns(&row.subject));
+    let tried: Vec<_> = updates.iter().flat_map(UpdateRow::subjects).collect();
+    // A group counts as its containers.
+    let ended = |outcome| {
+        let of_that_kind = updates.iter().filter(|update| update.outcome == outcome);
+        of_that_kind.map(|update| update.subjects().len()).sum()
+    };
     let untouched = |verdict| {
         let of_that_kind = rows.iter().filter(|row| row.verdict == verdict);
         of_that_kind.filter(|row| !is_tried(row)).count()
@@ -41,6 +46,6 @@ fn closing(updates: &[UpdateRow], rows: &[ContainerRow], screen: Screen) -> Stri
         return "No container is watched.\n".to_owned();
     }
     let not_tried = rows.iter().filter(|row| !is_tried(row)).map(|row| &row.subject);
-    let subjects = updates.iter().map(|update| &update.subject).chain(not_tried);
+    let subjects = tried.iter().chain(not_tried);
     closing_line(&counted_subjects(subjects), &kinds, screen)
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use chrono::{DateTime, TimeDelta};
 use pilotfish::core::subject::Subject;
-use pilotfish::core::update::history::{Outcome, Record};
+use pilotfish::core::update::history::{GroupRecord, Outcome, Record};
 use pilotfish::journal::StateDirectory;
 use serde_json::Value;
 
@@ -34,6 +34,7 @@ pub fn record(id: &str, outcome: Outcome) -> Record {
         gap_seconds: Some(0.31),
         log: if well { Vec::new() } else { vec!["out of change".to_owned()] },
         dependents: Vec::new(),
+        group: GroupRecord::default(),
     }
 }
 

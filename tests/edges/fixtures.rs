@@ -11,7 +11,7 @@ use pilotfish::core::docker::reference::Digest;
 use pilotfish::core::subject::Subject;
 use pilotfish::core::time::zone::Zone;
 use pilotfish::core::update::event::{Event, NumberedEvent, Trigger};
-use pilotfish::core::update::history::{Outcome, Record};
+use pilotfish::core::update::history::{GroupRecord, Outcome, Record};
 use pilotfish::documents::ContainerRow;
 
 pub fn digest(seed: &str) -> Digest {
@@ -112,6 +112,7 @@ pub fn record(container: &str, outcome: Outcome, reason: Option<&str>) -> Record
         gap_seconds: None,
         log: Vec::new(),
         dependents: Vec::new(),
+        group: GroupRecord::default(),
     }
 }
 

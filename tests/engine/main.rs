@@ -44,6 +44,10 @@ mod podman;
 #[cfg(test)]
 mod name_collisions;
 #[cfg(test)]
+mod compose_projects;
+#[cfg(test)]
+mod projects;
+#[cfg(test)]
 mod pulls;
 #[cfg(test)]
 mod reasons;

@@ -33,8 +33,8 @@ const STRIDE: usize = 103;
 /// The stride with dependents: there are more points, and each one costs more.
 const STRIDE_WITH_DEPENDENTS: usize = 255;
 
-/// The least number of points in an update. Each of its eight steps writes twice and calls the
-/// Engine in between. With fewer points, no crash was injected and the test proves nothing.
+/// The least number of points in an update. Each of its steps writes twice and calls the Engine in
+/// between. With fewer points, no crash was injected and the test proves nothing.
 const POINTS_MIN: usize = 60;
 
 /// The image of the dependents. It never changes.

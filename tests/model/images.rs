@@ -13,6 +13,8 @@ pub enum Behaviour {
     Good,
     /// Ends at once.
     Exits(i64),
+    /// Does its work for a while, and ends with code 0: a job.
+    Ends(Duration),
     /// Ends after a while, with code 1.
     Dies(Duration),
     /// Cannot even be started.
@@ -30,7 +32,7 @@ pub enum Behaviour {
 impl Behaviour {
     /// Whether it passes the health check with the default times.
     pub const fn is_good(self) -> bool {
-        matches!(self, Self::Good | Self::Healthy(_))
+        matches!(self, Self::Good | Self::Healthy(_) | Self::Ends(_))
     }
 
     const fn has_healthcheck(self) -> bool {

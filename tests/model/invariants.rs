@@ -54,6 +54,7 @@ impl Machine {
             for service in state.services.iter().filter(|service| service.name != CONTROL) {
                 match leniency.is_stuck {
                     true => invariants.exactly_one_runs(service, "while it is stuck"),
+                    false if service.is_job => invariants.job(service),
                     false => invariants.service(service, leniency),
                 }
             }
@@ -72,7 +73,8 @@ impl Machine {
     pub fn check_engine_alone(&self, committing: &BTreeSet<String>) -> Vec<String> {
         self.with(|state, _| {
             let mut invariants = InvariantChecker { state, found: Vec::new() };
-            for service in state.services.iter().filter(|service| service.name != CONTROL) {
+            let serves = |service: &&Service| service.name != CONTROL && !service.is_job;
+            for service in state.services.iter().filter(serves) {
                 invariants.engine_alone(service, committing.contains(&service.name));
             }
             invariants.found
@@ -83,7 +85,8 @@ impl Machine {
     pub fn check_services(&self) -> Vec<String> {
         self.with(|state, _| {
             let mut invariants = InvariantChecker { state, found: Vec::new() };
-            for service in state.services.iter().filter(|service| service.name != CONTROL) {
+            let serves = |service: &&Service| service.name != CONTROL && !service.is_job;
+            for service in state.services.iter().filter(serves) {
                 invariants.exactly_one_runs(service, "10 s after the last fault");
             }
             invariants.found
@@ -103,7 +106,31 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// A job that has done its work never starts again in its update: by the Engine's state, and by
+    /// the journal.
+    pub fn check_job_starts_since(&self, number: usize) {
+        let mut state = self.lock();
+        let starts = state.engine.starts[number..].to_vec();
+        for (service, image) in starts {
+            let is_job = state.services.iter().any(|it| it.name == service && it.is_job);
+            let has_finished =
+                state.engine.finished_jobs.contains(&service) || state.has_exit_code_0();
+            if is_job && has_finished {
+                state.violations.push(format!("J2: {service}: {image} ran after its success"));
+            }
+        }
+    }
+}
+
 impl MachineState {
+    /// Whether an open journal says that a job has ended well.
+    fn has_exit_code_0(&self) -> bool {
+        let lines = self.open_journals().into_iter().flatten();
+        let jobs = lines.filter_map(|line| line["jobs"].as_array().cloned()).flatten();
+        jobs.into_iter().any(|job| job["exit_code"] == 0)
+    }
+
     fn memory(&self) -> Memory {
         let content = self.files.read(&Path::new(STATE).join("memory.json"));
         content
@@ -142,7 +169,7 @@ impl MachineState {
     pub fn members_of(&self, service: &str) -> BTreeSet<String> {
         let plans = self.open_journals().into_iter().filter_map(|lines| {
             let plan = lines.first()?["plan"].clone();
-            (plan["container"] == service).then_some(plan)
+            (plan["container"] == service || plan["group"] == service).then_some(plan)
         });
         let members = plans.flat_map(|plan| plan["members"].as_array().cloned());
         let name = |member: Value| member["container"].as_str().map(str::to_owned);
@@ -155,9 +182,16 @@ impl MachineState {
             .split(|byte| *byte == b'\n')
             .map(|line| serde_json::from_slice::<Value>(line).unwrap_or_default());
         let plan = lines.next().unwrap_or_default()["plan"].take();
-        plan["container"] == service
-            && plan["members"][0]["change"]["to"]["to"]["manifest"] == image.manifest.as_str()
-            && lines.any(|line| line["cause"]["fault"] == "image")
+        let parts = ["members", "jobs"].into_iter().flat_map(|of| plan[of].as_array());
+        let number = parts.flatten().position(|it| it["container"] == service);
+        let Some(number) = number else { return false };
+        let all = ["members", "jobs"].into_iter().flat_map(|of| plan[of].as_array()).flatten();
+        let manifest = all.map(|it| &it["change"]["to"]["to"]["manifest"]).nth(number);
+        let is_meant = |cause: &Value| {
+            cause["fault"] == "image" && (cause["member"].is_null() || cause["member"] == number)
+        };
+        manifest.is_some_and(|it| *it == image.manifest.as_str())
+            && lines.any(|line| is_meant(&line["cause"]))
     }
 }
 
@@ -178,6 +212,15 @@ impl<'a> InvariantChecker<'a> {
     fn control_is_running(&self) -> bool {
         let control = self.state.engine.find(CONTROL);
         control.is_none_or(Container::is_running)
+    }
+
+    /// A job has exactly one container, under its name, and it does not run.
+    fn job(&mut self, service: &Service) {
+        let containers = self.containers_of(&service.name);
+        let names: Vec<_> = containers.iter().map(|it| it.name.clone()).collect();
+        if names != [service.name.clone()] || containers[0].is_running() {
+            self.violation("J1", &service.name, &format!("its containers are {names:?}"));
+        }
     }
 
     fn exactly_one_runs(&mut self, service: &Service, when: &str) {
@@ -234,6 +277,7 @@ impl<'a> InvariantChecker<'a> {
         let Some((_, offered)) = self.state.registry.offered(&tag) else { return };
         let is_wanted = offered.behaviour(name).is_good()
             && !self.state.has_refused(name, offered)
+            && !self.group_waits(service)
             && self.state.registry.failure.is_none();
         if is_wanted && offered.name != image.name && !leniency.may_be_old {
             let (running, offered) = (image.name.clone(), offered.name.clone());
@@ -253,6 +297,17 @@ impl<'a> InvariantChecker<'a> {
                 "the local tag stands for another image than the one that runs",
             );
         }
+    }
+
+    /// Whether a member of the same group refuses its offered image, so that all of them wait.
+    fn group_waits(&self, service: &Service) -> bool {
+        let group = |service: &Service| service.body["Labels"]["pilotfish.group"].clone();
+        let of_group = self.state.services.iter().filter(|it| group(it) == group(service));
+        !group(service).is_null()
+            && of_group.into_iter().any(|it| {
+                let offered = self.state.registry.offered(&it.image);
+                offered.is_some_and(|(_, image)| self.state.has_refused(&it.name, image))
+            })
     }
 
     /// I9: a dependent depends on the container that now has the service's name.
@@ -315,11 +370,16 @@ impl<'a> InvariantChecker<'a> {
         if ids.len() != history.len() {
             self.violation("I7", name, "an update is in the history twice");
         }
-        let own = history.iter().filter(|record| record.subject.is_container(name));
-        let last = own.clone().rfind(|record| record.outcome == Outcome::Updated).cloned();
+        let of_name = |record: &Record| {
+            let mut images = record.images();
+            let own = images.find(|(subject, ..)| subject.is_container(name))?;
+            Some((record.outcome, own.2.cloned()))
+        };
+        let own: Vec<_> = history.iter().filter_map(of_name).collect();
+        let last = own.iter().rfind(|(outcome, _)| *outcome == Outcome::Updated).cloned();
         let Some(image) = self.image(holder) else { return };
-        let recorded = last.and_then(|record| {
-            let index = record.to?;
+        let recorded = last.and_then(|(_, to)| {
+            let index = to?;
             Some(self.state.registry.behind(&index)?.name.clone())
         });
         let recorded = recorded.unwrap_or_else(|| service.first.clone());
@@ -328,9 +388,9 @@ impl<'a> InvariantChecker<'a> {
             self.violation("I7", name, &format!("the history says {recorded}, but {running} runs"));
         }
         for refusal in refused.get(&Subject::container(name)).into_iter().flatten() {
-            let is_recorded = own.clone().any(|record| {
-                let offered = record.to.as_ref().and_then(|to| self.state.registry.behind(to));
-                record.outcome != Outcome::Updated
+            let is_recorded = own.iter().any(|(outcome, to)| {
+                let offered = to.as_ref().and_then(|to| self.state.registry.behind(to));
+                *outcome != Outcome::Updated
                     && offered.is_some_and(|image| refusal.digests.contains(&image.manifest))
             });
             if !is_recorded {

@@ -274,8 +274,10 @@ impl Machine {
     /// The agent has finished the verification of the new container.
     pub fn verification_passed(&self, service: &str) {
         let mut state = self.lock();
-        let id = state.engine.find(service).map(|container| container.id.clone());
-        state.proven.extend(id);
+        for member in state.members_of(service) {
+            let id = state.engine.find(&member).map(|container| container.id.clone());
+            state.proven.extend(id);
+        }
     }
 
     /// The agent begins a rollback.
@@ -287,6 +289,7 @@ impl Machine {
     pub fn update_ended(&self, record: &Record) {
         let reason = record.reason.as_deref().map_or(String::new(), |why| format!(": {why}"));
         let gap = record.gap_seconds.map_or(String::new(), |gap| format!(" (gap {gap:.1}s)"));
+        self.lock().engine.finished_jobs.clear();
         self.log(format!("{}: {}{gap}{reason}", record.subject, record.outcome.word()));
     }
 

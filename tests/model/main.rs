@@ -12,6 +12,7 @@
 //! scenarios    tests/scenarios/*.txt: a script and its expected transcript
 //! crashes      every crash point, then every crash point of the recovery
 //! label_hooks  Pilotfish's own hooks: every crash point of an update with each of them
+//! projects     a group with a job: every crash point
 //! side_by_side two updates in flight
 //! schedules    random faults from a seed
 //! ```
@@ -31,6 +32,7 @@ mod images;
 mod invariants;
 mod label_hooks;
 mod machine;
+mod projects;
 mod registry;
 mod scenarios;
 mod schedules;

@@ -23,6 +23,8 @@ pub struct Service {
     pub first: String,
     /// The service it depends on, and the field of `HostConfig` that says `container:OTHER`.
     pub depends_on: Option<(&'static str, String)>,
+    /// Whether it is a job, which ends by itself.
+    pub is_job: bool,
 }
 
 /// The options of a new service.
@@ -35,6 +37,7 @@ pub struct RunOptions {
     pub labels: Vec<(String, String)>,
     pub keep: usize,
     pub is_watched: bool,
+    pub is_job: bool,
     /// The service it depends on, and the field of `HostConfig` that says `container:OTHER`.
     pub depends_on: Option<(&'static str, String)>,
 }
@@ -49,6 +52,7 @@ impl RunOptions {
             labels: Vec::new(),
             keep: 1,
             is_watched: true,
+            is_job: false,
             depends_on: None,
         }
     }
@@ -134,6 +138,7 @@ impl Machine {
                 keep: command.keep,
                 first,
                 depends_on: command.depends_on,
+                is_job: command.is_job,
             });
         });
     }

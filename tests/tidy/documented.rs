@@ -14,7 +14,7 @@ use pilotfish::core::mirror::refusal::MirrorRefusal;
 use pilotfish::core::policy::own_labels::IgnoredFor;
 use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
 use pilotfish::core::subject::Subject;
-use pilotfish::core::update::history::Outcome;
+use pilotfish::core::update::history::{DataState, GroupRecord, JobRecord, MemberRecord, Outcome};
 use pilotfish::documents::{
     CheckDocument, ContainerRow, FleetDocument, HistoryDocument, IgnoredLabelsRow, InFlightRow,
     MirrorDocument, MirrorFailure, MirrorOutcome, MirrorRuleRow, MirrorTagRow, StatusDocument,
@@ -217,6 +217,40 @@ fn mirror() -> MirrorDocument {
     MirrorDocument::new(DateTime::UNIX_EPOCH, vec![rule], &BTreeMap::new())
 }
 
+/// An update with everything in it.
+fn update() -> UpdateRow {
+    UpdateRow {
+        id: String::new(),
+        subject: Subject::container(""),
+        image: String::new(),
+        from: None,
+        to: None,
+        started_at: DateTime::UNIX_EPOCH,
+        finished_at: DateTime::UNIX_EPOCH,
+        outcome: Outcome::Updated,
+        tries: 1,
+        reason: None,
+        gap_seconds: None,
+        log: Vec::new(),
+        dependents: vec![String::new()],
+        group: GroupRecord {
+            members: vec![MemberRecord {
+                container: String::new(),
+                image: String::new(),
+                from: None,
+                to: None,
+            }],
+            jobs: vec![JobRecord {
+                container: String::new(),
+                runs: 1,
+                exit_code: None,
+                log: vec![String::new()],
+            }],
+            data: Some(DataState::Maybe),
+        },
+    }
+}
+
 /// Field names as serde writes them, from documents with everything in them.
 fn fields_of_the_json() -> BTreeSet<String> {
     let row = ContainerRow {
@@ -237,21 +271,7 @@ fn fields_of_the_json() -> BTreeSet<String> {
         watched: false,
         because: IgnoredFor::OwnHook,
     };
-    let update = UpdateRow {
-        id: String::new(),
-        subject: Subject::container(""),
-        image: String::new(),
-        from: None,
-        to: None,
-        started_at: DateTime::UNIX_EPOCH,
-        finished_at: DateTime::UNIX_EPOCH,
-        outcome: Outcome::Updated,
-        tries: 1,
-        reason: None,
-        gap_seconds: None,
-        log: Vec::new(),
-        dependents: vec![String::new()],
-    };
+    let update = update();
     let in_flight = InFlightRow { subject: Subject::container(""), step: None };
     let fleet = fleet();
     let mirror = mirror();

@@ -11,14 +11,13 @@ use super::engine_lock::EngineLock;
 use super::recovery::Swept;
 use crate::agent::RoundError;
 use crate::agent::context::Context;
-use crate::agent::handle::answers::kept_image;
 use crate::agent::handle::question::AskError;
 use crate::agent::round::DueContainer;
-use crate::agent::round::facts::{LookFacts, Names};
+use crate::agent::round::facts::LookFacts;
 use crate::core::decide::engine_lock::Holder;
 use crate::core::decide::observation::{Observation, Readiness};
 use crate::core::decide::pending::PendingUpdates;
-use crate::core::decide::{Circumstances, Decision, decide, origin, roll_back};
+use crate::core::decide::{Circumstances, Decision, decide};
 use crate::core::update::plan::Plan;
 use crate::core::update::self_update::SelfUpdateTask;
 use crate::execute;
@@ -141,52 +140,14 @@ impl<P: Ports> Executor<P> {
     ) -> RollbackPrepared {
         let recovered = self.recover_open(run, in_flight).await;
         let plan = match &recovered {
-            Ok(swept) => self.plan_rollback(container, cache, circumstances, swept).await,
+            Ok(swept) => {
+                let plan = self.plan_rollback(container, cache, circumstances, swept);
+                Box::pin(plan).await
+            }
             // The error of the recovery is the answer.
             Err(_) => Ok(None),
         };
         RollbackPrepared { container: container.to_owned(), recovered, plan }
-    }
-
-    async fn plan_rollback(
-        &mut self,
-        container: &str,
-        mut cache: Arc<Cache>,
-        circumstances: Circumstances,
-        swept: &Swept,
-    ) -> Result<Option<RollbackPlan>, AskError> {
-        let state = self.context.ports.state();
-        let (list, memory) = (self.context.list().await?, state.memory()?);
-        let names = Names::only(BTreeSet::from([container.to_owned()]));
-        let open = swept.open();
-        let facts = LookFacts { names, circumstances, list, memory, open, acts: 0 };
-        let scope = facts.scope(&self.context.settings.defaults);
-        let mut seen = observe::observe_local(&*self.context.ports, &mut cache, &scope).await;
-        let mut observation =
-            seen.pop().ok_or_else(|| RoundError::UnknownNames(vec![container.to_owned()]))?;
-        if origin::is_open(&observation) {
-            let ports = &*self.context.ports;
-            observe::ask_origin(ports, std::iter::once(&mut observation)).await;
-        }
-        let kept = kept_image(&*self.context.ports, &observation).await?;
-        let defaults = &self.context.settings.defaults;
-        let surroundings = PreflightContext { defaults, open: &facts.open };
-        let (ports, known) = (&*self.context.ports, (&mut self.ties, &*cache));
-        let readiness = observe::readiness(ports, known, &surroundings, &observation).await;
-        let readiness = readiness
-            .ok_or_else(|| AskError::nothing_before(container, "the Engine does not answer"))?;
-        let plan = roll_back(&observation, &readiness, &kept, &facts.circumstances)
-            .map_err(|no| AskError::of_no(container, &no))?;
-        if !observation.is_self {
-            let (plan, readiness) = (Box::new(plan), Box::new(readiness));
-            return Ok(Some(RollbackPlan { plan, readiness }));
-        }
-        let task = SelfUpdateTask::RollBack;
-        let hand_over = self.context.hand_over(&plan, &readiness.original, task);
-        match Box::pin(hand_over).await {
-            true => Ok(None),
-            false => Err(AskError::LeftOpen(container.to_owned())),
-        }
     }
 
     /// A person ran `recover`: creates one more self-update helper for an update that earlier

@@ -36,8 +36,8 @@ pub(in crate::agent) enum Waiting {
 
 /// One update in flight, or one pull before its window.
 struct InFlight {
-    /// The container whose image changes.
-    container: String,
+    /// What is updated.
+    subject: Subject,
     /// The ID of its plan; absent for a pull before its window, which has no journal.
     plan: Option<String>,
     step: Option<Step>,
@@ -67,20 +67,21 @@ impl Updates {
     pub(in crate::agent) fn add(&mut self, decision: Decision, waiting: Waiting) -> UpdateId {
         let id = self.next;
         self.next += 1;
-        let (container, plan) = match &decision {
-            Decision::Update(plan) => (plan.subject.name.clone(), Some(plan.id.clone())),
-            Decision::Fetch(fetch) => (fetch.container.clone(), None),
-            _ => (String::new(), None),
+        let (subject, plan) = match &decision {
+            Decision::Update(plan) => (plan.subject(), Some(plan.id.clone())),
+            Decision::Fetch(fetch) => (Subject::container(&fetch.container), None),
+            _ => (Subject::container(""), None),
         };
         let footprint = footprint(&decision);
-        let one = InFlight { container, plan, step: None, footprint, decision, waiting };
+        let one = InFlight { subject, plan, step: None, footprint, decision, waiting };
         self.all.insert(id, one);
         id
     }
 
     /// Removes an update that has ended.
     pub(in crate::agent) fn remove(&mut self, id: UpdateId) -> Option<EndedUpdate> {
-        let InFlight { container, footprint, decision, waiting, .. } = self.all.remove(&id)?;
+        let InFlight { subject, footprint, decision, waiting, .. } = self.all.remove(&id)?;
+        let container = subject.name;
         Some(EndedUpdate { names: footprint.containers, container, decision, waiting })
     }
 
@@ -106,8 +107,7 @@ impl Updates {
 
     /// Records the step of a container's update.
     pub(in crate::agent) fn note_step(&mut self, subject: &Subject, step: Step) {
-        let is_it =
-            |one: &&mut InFlight| subject.is_container(&one.container) && one.plan.is_some();
+        let is_it = |one: &&mut InFlight| *subject == one.subject && one.plan.is_some();
         if let Some(one) = self.all.values_mut().find(is_it) {
             one.step = Some(step);
         }
@@ -116,11 +116,13 @@ impl Updates {
     /// The updates in flight as the snapshot shows them, by container.
     pub(in crate::agent) fn shown(&self) -> Vec<ActiveUpdate> {
         let updates = self.all.values().filter(|one| one.plan.is_some());
-        let shown = |one: &InFlight| ActiveUpdate {
-            subject: Subject::container(&one.container),
-            step: one.step,
+        // A group is shown as its members that get a new image.
+        let shown = |one: &InFlight| -> Vec<ActiveUpdate> {
+            let Decision::Update(plan) = &one.decision else { return Vec::new() };
+            let subjects = plan.changed().map(|(_, it, _)| Subject::container(&it.container));
+            subjects.map(|subject| ActiveUpdate { subject, step: one.step }).collect()
         };
-        let mut shown: Vec<_> = updates.map(shown).collect();
+        let mut shown: Vec<_> = updates.flat_map(shown).collect();
         shown.sort_by(|a, b| a.subject.cmp(&b.subject));
         shown
     }
@@ -134,7 +136,9 @@ pub(in crate::agent) fn footprint(decision: &Decision) -> Footprint {
             let digests = [&fetch.offer.manifest, &fetch.offer.config];
             Footprint::of_image(&fetch.reference, digests).with_container(&fetch.container)
         }
-        Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => Footprint::default(),
+        Decision::UpToDate | Decision::Republished(_) | Decision::Together(_) | Decision::No(_) => {
+            Footprint::default()
+        }
     }
 }
 
@@ -200,7 +204,7 @@ impl<P: Ports> Context<P> {
     /// Everything that a rollback needs, so that it needs no registry.
     async fn header(&self, plan: Plan, readiness: Readiness) -> Result<Header, EngineError> {
         let mut recorded = Vec::new();
-        for (member, original) in plan.members.iter().zip(originals(&plan, &readiness)) {
+        for (member, original) in plan.all().zip(originals(&plan, &readiness)) {
             let tag_before = match member.update() {
                 Some(update) => self.image_behind(&update.local_name()).await?,
                 None => None,

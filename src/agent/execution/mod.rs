@@ -11,6 +11,8 @@ pub(in crate::agent) mod gate;
 pub(in crate::agent) mod engine_lock;
 // The hooks before and after a round.
 pub(in crate::agent) mod hooks;
+// The plan of a rollback by hand.
+mod rollback;
 // The updates in flight, side by side.
 pub(in crate::agent) mod in_flight;
 // The results of tasks.
@@ -25,6 +27,7 @@ use crate::agent::handle::question::{Answer, RecoverEnd, RollbackEnd};
 use crate::agent::round::{DueContainer, QueuedRound, Reply, RoundId};
 use crate::agent::tasks::TaskResult;
 use crate::agent::{Agent, RoundRequest};
+use crate::core::decide::Decision;
 use crate::core::update::event::Trigger;
 use crate::ports::Ports;
 use executor::{Executor, TaskOutcome};
@@ -45,6 +48,11 @@ pub(in crate::agent) enum Requester {
     Round(RoundId),
     RollBack(Trigger, Answer<RollbackEnd>),
     Recover(Trigger, Answer<RecoverEnd>),
+}
+
+/// Whether a decision has the plan of a group.
+fn is_of_group(decision: &Decision) -> bool {
+    matches!(decision, Decision::Update(plan) if plan.subject.group_name().is_some())
 }
 
 impl<P: Ports> Agent<P> {
@@ -110,14 +118,15 @@ impl<P: Ports> Agent<P> {
             return true;
         }
         let Some((id, due)) = self.next_due() else { return false };
-        let name = &due.observation.name;
-        match self.touched.get(name) {
-            // An update has touched the container after this look at it.
-            Some(at) if *at > due.facts.acts => {
-                let names = BTreeSet::from([name.clone()]);
-                self.look_again(id, names).await;
-            }
-            _ => self.prepare(id, due),
+        let names = BTreeSet::from([due.observation.name.clone()]);
+        let is_touched = self.touched.get(&due.observation.name) > Some(&due.facts.acts);
+        // The plan of a group is made from all of its members, so it is made again as a whole.
+        let is_old_group = is_of_group(&due.decision) && due.facts.acts != self.acts;
+        // An update has touched the container after this look at it.
+        if is_touched || is_old_group {
+            self.look_again(id, names).await;
+        } else {
+            self.prepare(id, due);
         }
         true
     }
@@ -182,18 +191,17 @@ impl<P: Ports> Agent<P> {
                 let names = self.open.keys().cloned().collect();
                 self.recover_for(names, true, Requester::Recover(trigger, answer));
             }
-            WaitingKind::RollBack(name, answer) => {
-                self.prepare_rollback(name, Requester::RollBack(trigger, answer));
+            WaitingKind::RollBack(name, names, answer) => {
+                self.prepare_rollback(name, names, Requester::RollBack(trigger, answer));
             }
         }
     }
 
-    fn prepare_rollback(&mut self, name: String, requester: Requester) {
+    fn prepare_rollback(&mut self, name: String, names: BTreeSet<String>, requester: Requester) {
         let circumstances =
             self.circumstances(&RoundRequest { force: true, ..RoundRequest::default() });
         let (cache, in_flight) = (self.cache.clone(), self.updates.names());
         let run = self.recovery.begin_run(false, self.updates.plans());
-        let names = BTreeSet::from([name.clone()]);
         let Some(mut executor) = self.take_executor(names, requester) else { return };
         self.tasks.act(async move {
             let prepared =

@@ -1,6 +1,7 @@
 //! Handles the results of tasks: an update has ended, or the executor is free again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::executor::{Executor, Prepared, RollbackPlan, RollbackPrepared, TaskOutcome};
 use super::in_flight::{EndedUpdate, UpdateId, UpdateResult, Waiting, footprint};
@@ -208,14 +209,36 @@ impl<P: Ports> Agent<P> {
         match waiting {
             Waiting::Round(id, observation) => {
                 self.has_acted(id);
+                if let UpdateResult::Held(no) = &result {
+                    self.hold_others(id, (&decision, no), &observation.name);
+                }
                 self.acted(id, container_result(result, *observation, decision, names));
             }
             Waiting::Asker(answer) => {
                 let end = result.rollback_end(&container);
-                let names = BTreeSet::from_iter(end.is_ok().then_some(container));
+                let names = if end.is_ok() { names } else { BTreeSet::new() };
                 self.answer_after_look(end, names, answer).await;
             }
         }
+    }
+
+    /// The gate has held the update of a group: its other members wait as well.
+    fn hold_others(&mut self, id: RoundId, (decision, no): (&Decision, &No), lead: &str) {
+        let Decision::Update(plan) = decision else { return };
+        let Some(mut round) = self.rounds.remove(&id) else { return };
+        let detail = format!("waits for the group: {} ({})", no.reason, no.detail);
+        let earlier = Arc::clone(&self.snapshot.borrow());
+        let others: BTreeSet<&str> = plan.names().filter(|name| *name != lead).collect();
+        let is_other = |report: &&Report| {
+            report.subject.container_name().is_some_and(|name| others.contains(name))
+        };
+        let of_group = earlier.reports.iter().filter(is_other);
+        let reports: Vec<_> =
+            of_group.map(|report| report.with_no(Reason::GroupIncomplete, &detail)).collect();
+        if plan.subject.group_name().is_some() {
+            self.show(&mut round, &reports);
+        }
+        self.rounds.insert(id, round);
     }
 
     /// Remembers what a decision means for later rounds. Warns once of a lock that lasts too long.
@@ -291,7 +314,7 @@ impl<P: Ports> Agent<P> {
                 return;
             }
         };
-        let ended = records.iter().map(|record| record.subject.name.clone());
+        let ended = records.iter().flat_map(Record::containers);
         let touched: BTreeSet<_> = ended.chain(open.keys().cloned()).collect();
         let open = open.into_keys().collect();
         self.answer_after_look(Ok(RecoverEnd { records, open }), touched, answer).await;
@@ -309,8 +332,7 @@ impl<P: Ports> Agent<P> {
             }
         };
         self.publish(|snapshot| snapshot.is_ready = true);
-        let names: BTreeSet<_> =
-            recovered.records.iter().map(|record| record.subject.name.clone()).collect();
+        let names: BTreeSet<_> = recovered.records.iter().flat_map(Record::containers).collect();
         if let Some(round) = self.rounds.values_mut().find(|round| !round.waiting.is_empty()) {
             round.end.recovered.extend(recovered.records);
         } else if !names.is_empty() && self.snapshot.borrow().last_check.is_some() {

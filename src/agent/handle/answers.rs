@@ -17,7 +17,7 @@ use crate::core::docker::webhook::Push;
 use crate::core::subject::Subject;
 use crate::core::update::event::{Asker, Trigger};
 use crate::engine::Images;
-use crate::observe;
+use crate::observe::{self, Groups};
 use crate::ports::Ports;
 
 /// The trigger of a command that runs without an agent.
@@ -30,7 +30,8 @@ pub(in crate::agent) struct WaitingAsk {
 }
 
 pub(in crate::agent) enum WaitingKind {
-    RollBack(String, Answer<RollbackEnd>),
+    /// The name, and the containers that it means.
+    RollBack(String, BTreeSet<String>, Answer<RollbackEnd>),
     Recover(Answer<RecoverEnd>),
 }
 
@@ -42,7 +43,7 @@ impl WaitingAsk {
         in_flight: &BTreeSet<String>,
     ) -> Option<Self> {
         let is_free = |ask: &Self| match &ask.kind {
-            WaitingKind::RollBack(name, _) => !in_flight.contains(name),
+            WaitingKind::RollBack(_, names, _) => names.is_disjoint(in_flight),
             WaitingKind::Recover(_) => true,
         };
         let position = waiting.iter().position(is_free)?;
@@ -78,7 +79,10 @@ impl<P: Ports> Agent<P> {
             }
             AskKind::Allow(name, answer) => match self.allow(&name).await {
                 Ok(count) => {
-                    let names = BTreeSet::from_iter((count > 0).then_some(name));
+                    let mut names = BTreeSet::from_iter((count > 0).then_some(name.clone()));
+                    if let Some(members) = self.members_of(&name).await {
+                        names = members;
+                    }
                     self.answer_after_look(Ok(count), names, answer).await;
                 }
                 error => _ = answer.send(error),
@@ -92,7 +96,11 @@ impl<P: Ports> Agent<P> {
                 let service = self.swarm.find(&name).map(str::to_owned);
                 match (checked, service) {
                     (Ok(()), Some(service)) => self.roll_service_back(&service, answer).await,
-                    (Ok(()), None) => self.wait(trigger, WaitingKind::RollBack(name, answer)),
+                    (Ok(()), None) => {
+                        let names = self.members_of(&name).await;
+                        let names = names.unwrap_or_else(|| BTreeSet::from([name.clone()]));
+                        self.wait(trigger, WaitingKind::RollBack(name, names, answer));
+                    }
                     (Err(error), _) => _ = answer.send(Err(error)),
                 }
             }
@@ -181,6 +189,9 @@ impl<P: Ports> Agent<P> {
     }
 
     async fn allow(&mut self, name: &str) -> Result<usize, AskError> {
+        if let Some(members) = self.members_of(name).await {
+            return self.allow_group(&members);
+        }
         let mut memory = self.context.ports.state().memory()?;
         let mut subject = Subject::from_text(name);
         if !memory.refused.contains_key(&subject) {
@@ -192,6 +203,27 @@ impl<P: Ports> Agent<P> {
         self.context.ports.state().remember(&memory)?;
         self.show_refused();
         Ok(count + usize::from(self.allow_in_fleet(name)))
+    }
+
+    /// Forgets the refused digests of all members of a group.
+    fn allow_group(&mut self, members: &BTreeSet<String>) -> Result<usize, AskError> {
+        let mut memory = self.context.ports.state().memory()?;
+        let counts = members.iter().map(|name| memory.allow(&Subject::container(name)));
+        let count: usize = counts.sum();
+        self.context.ports.state().remember(&memory)?;
+        self.show_refused();
+        let in_fleet = members.iter().filter(|name| self.allow_in_fleet(name)).count();
+        Ok(count + in_fleet)
+    }
+
+    /// The members of a group with this name, if no container has it.
+    async fn members_of(&mut self, name: &str) -> Option<BTreeSet<String>> {
+        let list = self.list().await.ok()?;
+        if list.iter().any(|listed| listed.name == name) {
+            return None;
+        }
+        let groups = Groups::of(&list, &self.context.settings.defaults, &self.cache);
+        groups.named(name).cloned()
     }
 
     async fn check_name(&mut self, name: &str) -> Result<(), AskError> {

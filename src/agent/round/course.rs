@@ -190,6 +190,8 @@ impl<P: Ports> Agent<P> {
             }
             TaskResult::ObservedLocally(look) => self.ask_registries(look),
             TaskResult::Decided(look, decisions) => self.decided(look, decisions),
+            TaskResult::GroupSurveyed(id, survey) => self.group_surveyed(id, *survey),
+            TaskResult::GroupSettled(id, names) => self.group_settled(id, names).await,
             TaskResult::HooksAfter(id) => self.is_answered(id),
             TaskResult::ExecutorDone(executor, done) => self.executor_done(executor, done).await,
             TaskResult::UpdateEnded(id, result) => self.update_ended(id, result).await,
@@ -231,7 +233,7 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// Handles decisions. Containers with an action then wait for the executor.
+    /// Handles decisions. A member of a group waits for the decisions about the others.
     fn decided(&mut self, look: LookResult, decisions: Vec<Decision>) {
         let LookResult { round: id, facts, observations, cache } = look;
         self.cache.merge(cache);
@@ -240,28 +242,47 @@ impl<P: Ports> Agent<P> {
         if !is_dry {
             self.remember_republished(&facts, (&observations, &decisions));
         }
-        let mut reports = Vec::with_capacity(observations.len());
+        let mut alone = Vec::with_capacity(observations.len());
         for (observation, decision) in observations.into_iter().zip(decisions) {
             round.asked.remove(&observation.name);
             let decision = self.after_turn(&observation, decision, &facts.circumstances);
-            reports.push(Report::of(&observation, &decision));
+            let due = DueContainer { observation, facts: Arc::clone(&facts), decision };
+            match facts.groups.group_of(&due.observation.name) {
+                Some(group) => round.add_to_group(group, due),
+                None => alone.push(due),
+            }
+        }
+        self.take_decisions(&mut round, alone);
+        self.decide_groups(id, &mut round);
+        self.rounds.insert(id, round);
+    }
+
+    /// Reports decisions. Containers with an action then wait for the executor.
+    pub(in crate::agent) fn take_decisions(
+        &mut self,
+        round: &mut Round,
+        decided: Vec<DueContainer>,
+    ) {
+        let is_dry = round.order.request.dry_run;
+        let mut reports = Vec::with_capacity(decided.len());
+        for due in decided {
+            reports.push(Report::of(&due.observation, &due.decision));
             if is_dry {
-                round.outline(&decision);
+                round.outline(&due.decision);
                 continue;
             }
-            self.note_decision(&observation, &decision);
+            self.note_decision(&due.observation, &due.decision);
             if round.stage != Stage::Looking || self.is_ending() {
                 continue;
             }
-            let due = DueContainer { observation, facts: Arc::clone(&facts), decision };
             match due.decision {
                 Decision::Update(_) | Decision::Fetch(_) => round.due.push_back(due),
                 Decision::HandOver(_) => round.own = Some(due),
-                Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => {}
+                Decision::UpToDate | Decision::Republished(_) => {}
+                Decision::Together(_) | Decision::No(_) => {}
             }
         }
-        self.show(&mut round, &reports);
-        self.rounds.insert(id, round);
+        self.show(round, &reports);
     }
 
     /// Remembers a republished index, so that its manifest is fetched only once. If it cannot be

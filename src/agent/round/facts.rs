@@ -11,7 +11,7 @@ use crate::core::policy::own_labels::IgnoredLabels;
 use crate::engine::{EngineError, Listed};
 use crate::host::Host;
 use crate::journal::JournalError;
-use crate::observe::{self, Scope};
+use crate::observe::{self, Groups, Scope};
 use crate::ports::Ports;
 use crate::recover;
 use crate::registry::Registry;
@@ -25,6 +25,8 @@ pub(in crate::agent) struct LookFacts {
     pub(in crate::agent) circumstances: Circumstances,
     /// Every container that the Engine has.
     pub(in crate::agent) list: Vec<Listed>,
+    /// The groups of all watched containers.
+    pub(in crate::agent) groups: Groups,
     /// The memory: refused digests, known images.
     pub(in crate::agent) memory: Memory,
     /// Updates that were left open, by container.
@@ -51,6 +53,19 @@ impl Names {
         Self { only: request.names.clone(), except: request.except.clone() }
     }
 
+    /// The same with all members of each group of which one is meant: they are decided together.
+    fn with_groups(mut self, groups: &Groups) -> Self {
+        if let Some(only) = &mut self.only {
+            groups.complete(only);
+        }
+        let is_left_out = |name: &String| {
+            let members = groups.group_of(name).and_then(|group| groups.members(group));
+            members.is_none_or(|members| members.iter().all(|it| self.except.contains(it)))
+        };
+        let except = self.except.iter().filter(|name| is_left_out(name)).cloned().collect();
+        Self { except, ..self }
+    }
+
     pub(in crate::agent) fn contains(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.contains(name)) && !self.except.contains(name)
     }
@@ -62,6 +77,7 @@ impl LookFacts {
             defaults,
             circumstances: &self.circumstances,
             list: &self.list,
+            groups: &self.groups,
             memory: &self.memory,
             open_updates: &self.open,
             names: self.names.only.as_ref(),
@@ -116,7 +132,9 @@ impl<P: Ports> Agent<P> {
         let mut open = self.open_updates().await?;
         open.extend(self.orphaned_services(&list, &open, request));
         let circumstances = self.circumstances(request);
-        Ok(LookFacts { names, circumstances, list, memory, open, acts: self.acts })
+        let groups = Groups::of(&list, &self.context.settings.defaults, &self.cache);
+        let names = names.with_groups(&groups);
+        Ok(LookFacts { names, circumstances, list, groups, memory, open, acts: self.acts })
     }
 
     /// Containers without a journal that have our names, as the executor has judged them. A dry run
@@ -190,11 +208,13 @@ impl<P: Ports> Agent<P> {
         let Some(names) = &request.names else { return Ok(()) };
         let defaults = &self.context.settings.defaults;
         let watched = observe::watched_names(list, defaults, &self.cache);
+        let groups = Groups::of(list, defaults, &self.cache);
         let at_work = self.names_at_work();
         let is_absent = |name: &String| at_work.contains(name) || open.contains_key(name);
-        let is_unknown = |name: &&String| {
-            !watched.contains(*name) && !is_absent(name) && !self.swarm.is_watched(name)
+        let is_known = |name: &String| {
+            watched.contains(name) || self.swarm.is_watched(name) || groups.named(name).is_some()
         };
+        let is_unknown = |name: &&String| !is_known(name) && !is_absent(name);
         let passed = observe::ignored_labels(list, defaults, &self.cache);
         let named = |name: &String| match passed.iter().find(|it| it.container == *name) {
             Some(passed) => format!("{name} ({})", passed.in_words()),

@@ -7,6 +7,8 @@
 pub(in crate::agent) mod facts;
 // It begins, looks, asks, and handles decisions.
 pub(in crate::agent) mod course;
+// Containers that are decided and updated together.
+pub(in crate::agent) mod groups;
 // Then: waiting updates, hooks, the second look, the answer.
 pub(in crate::agent) mod stages;
 // What a round publishes in the snapshot.
@@ -191,6 +193,8 @@ pub(in crate::agent) struct Round {
     pub(in crate::agent) waiting: BTreeSet<String>,
     /// The actions to carry out, in this order.
     pub(in crate::agent) due: VecDeque<DueContainer>,
+    /// The members of groups that are decided, by group: they wait for the others.
+    pub(in crate::agent) grouped: BTreeMap<String, Vec<DueContainer>>,
     /// How many updates, and tasks of the executor, it waits for.
     pub(in crate::agent) acting: usize,
     /// Open updates, as it saw them last.
@@ -213,6 +217,7 @@ impl Round {
             asked: BTreeSet::new(),
             waiting: BTreeSet::new(),
             due: VecDeque::new(),
+            grouped: BTreeMap::new(),
             acting: 0,
             open: BTreeMap::new(),
             touched: BTreeSet::new(),
@@ -226,6 +231,7 @@ impl Round {
             && self.asked.is_empty()
             && self.waiting.is_empty()
             && self.due.is_empty()
+            && self.grouped.is_empty()
             && self.acting == 0
     }
 
@@ -235,6 +241,7 @@ impl Round {
         self.asked.clear();
         self.waiting.clear();
         self.due.clear();
+        self.grouped.clear();
         self.own = None;
     }
 

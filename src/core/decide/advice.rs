@@ -45,6 +45,10 @@ const ADVICE: [(Reason, &str); Reason::ALL.len()] = [
         "wait until the container removes its lock; if the lock was forgotten, remove it yourself",
     ),
     (
+        Reason::GroupIncomplete,
+        "fix what the detail names; the whole group is then updated together",
+    ),
+    (
         Reason::AnotherAgent,
         "stop one of the two agents, or rename or remove the container that the detail names",
     ),

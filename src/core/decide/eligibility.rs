@@ -43,10 +43,7 @@ pub(super) fn eligible(observation: &Observation) -> Result<Eligible<'_>, No> {
         }
         None => {}
     }
-    if !matches!(observation.state.as_str(), "running" | "restarting") {
-        let detail = format!("the container is {}", observation.state);
-        return Err(No::new(Reason::NotRunning, detail));
-    }
+    in_its_state(observation)?;
     // If the Engine gave no answer, the name of the container's image is not known either.
     let running = observation
         .running
@@ -64,6 +61,20 @@ pub(super) fn eligible(observation: &Observation) -> Result<Eligible<'_>, No> {
         return Err(No::new(Reason::BuiltLocally, "the image has never been in a registry"));
     }
     Ok(Eligible { policy, reference, running })
+}
+
+/// Checks that a container runs, or is a job that has ended well.
+fn in_its_state(observation: &Observation) -> Result<(), No> {
+    let state = observation.state.as_str();
+    let runs = matches!(state, "running" | "restarting");
+    let detail = match (observation.is_job, observation.exit_code) {
+        (false, _) if runs => return Ok(()),
+        _ if observation.is_ended_job() => return Ok(()),
+        (true, _) if runs => "the job is being run by a person or another program".to_owned(),
+        (_, Some(code)) => format!("the container is {state}, with exit code {code}"),
+        (_, None) => format!("the container is {state}"),
+    };
+    Err(No::new(Reason::NotRunning, detail))
 }
 
 /// The "no" for an update that could be neither finished nor undone.

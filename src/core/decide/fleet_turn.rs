@@ -21,7 +21,8 @@ pub fn subject_to_turn(decision: &Decision) -> Option<(&Reference, &Digest)> {
             Some((&update.reference, &update.to.index))
         }
         Decision::Fetch(fetch) => Some((&fetch.reference, &fetch.offer.index)),
-        Decision::UpToDate | Decision::Republished(_) | Decision::No(_) => None,
+        Decision::UpToDate | Decision::Republished(_) => None,
+        Decision::Together(_) | Decision::No(_) => None,
     }
 }
 

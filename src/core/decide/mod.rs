@@ -20,6 +20,8 @@ pub mod start_requirements;
 pub mod windows;
 // The path in a container that holds its updates while it exists.
 pub mod update_lock;
+// One plan for all members of a group.
+pub mod group;
 
 // The fleet's say in an update.
 pub mod fleet_turn;
@@ -74,7 +76,6 @@ use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::Mode;
 use crate::core::policy::hooks::Moment;
 use crate::core::recreate::Original;
-use crate::core::subject::Subject;
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
 use crate::core::update::plan::{Change, ImageSource, ImageUpdate, Member, Plan, PreviousImage};
@@ -164,6 +165,14 @@ impl Fetch {
     }
 }
 
+/// The part of a container in the update of its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Together {
+    pub group: String,
+    /// The member whose decision has the plan.
+    pub lead: String,
+}
+
 /// What to do with a container.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
@@ -175,6 +184,8 @@ pub enum Decision {
     Update(Box<Plan>),
     /// The same for the agent's own container: a self-update helper carries it out.
     HandOver(Box<Plan>),
+    /// The container takes part in the update of its group, which another member carries.
+    Together(Box<Together>),
     /// There is a new image, but the container may not be replaced yet: only the image is fetched.
     Fetch(Box<Fetch>),
     /// The container stays as it is.
@@ -283,20 +294,7 @@ impl Planning<'_> {
         (source, offer): (ImageSource, &Offer),
         circumstances: &Circumstances,
     ) -> Result<Plan, No> {
-        let (observation, readiness) = (self.observation, self.readiness);
-        itself(observation, &readiness.original, circumstances)?;
-        let followers = self.followers.iter().map(Follower::original);
-        for original in followers.chain([&readiness.original]) {
-            engine_access(original, circumstances)?;
-        }
         let Eligible { policy, reference, running } = *self.eligible;
-        let facts = Original {
-            container: &readiness.original,
-            image: &readiness.image,
-            api: readiness.api,
-        };
-        let main = member(&facts, policy, readiness.can_update)
-            .map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
         let update = ImageUpdate {
             reference: reference.clone(),
             source,
@@ -308,18 +306,14 @@ impl Planning<'_> {
             to: offer.clone(),
             images_keep: policy.images_keep,
         };
-        let main = Member {
-            container: observation.name.clone(),
-            old_container: observation.id.clone(),
-            image: observation.image.clone(),
-            change: Change::To(Box::new(update)),
-            ..main
-        };
-        let dependents = self.followers.iter().map(|follower| follower.member(readiness));
+        let members = self.members(Change::To(Box::new(update)), circumstances)?;
+        let observation = self.observation;
         let mut plan = Plan {
             id: Plan::make_id(&observation.name, circumstances.now),
-            subject: Subject::container(&observation.name),
-            members: std::iter::once(Ok(main)).chain(dependents).collect::<Result<_, _>>()?,
+            subject: observation.subject(),
+            members,
+            jobs: Vec::new(),
+            data: None,
         };
         // Hooks belong to updates: a person who rolls back wants the previous image at once. And
         // the agent's own image has no shell.
@@ -327,6 +321,32 @@ impl Planning<'_> {
             plan.forget_hooks();
         }
         Ok(plan)
+    }
+
+    /// The container with this change, and its dependents.
+    fn members(&self, change: Change, circumstances: &Circumstances) -> Result<Vec<Member>, No> {
+        let (observation, readiness) = (self.observation, self.readiness);
+        itself(observation, &readiness.original, circumstances)?;
+        let followers = self.followers.iter().map(Follower::original);
+        for original in followers.chain([&readiness.original]) {
+            engine_access(original, circumstances)?;
+        }
+        let facts = Original {
+            container: &readiness.original,
+            image: &readiness.image,
+            api: readiness.api,
+        };
+        let main = member(&facts, self.eligible.policy, readiness.can_update)
+            .map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
+        let main = Member {
+            container: observation.name.clone(),
+            old_container: observation.id.clone(),
+            image: observation.image.clone(),
+            change,
+            ..main
+        };
+        let dependents = self.followers.iter().map(|follower| follower.member(readiness));
+        std::iter::once(Ok(main)).chain(dependents).collect()
     }
 }
 
@@ -340,7 +360,7 @@ pub fn originals(plan: &Plan, readiness: &Readiness) -> Vec<Value> {
         let dependent = readiness.dependent_facts.get(&member.old_container);
         dependent.map_or(Value::Null, |dependent| dependent.original.clone())
     };
-    plan.members.iter().map(of).collect()
+    plan.all().map(of).collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::core::decide::update_lock::SeenLock;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::image_version::ImageVersion;
 use crate::core::docker::reference::{Digest, Platform, Reference, ReferenceError};
+use crate::core::policy::group::Membership;
 use crate::core::policy::managers::Manager;
 use crate::core::policy::{LabelError, Policy, Selection};
 use crate::core::recreate::dependents::DependsOn;
@@ -29,6 +30,10 @@ pub struct Observation {
     pub is_self: bool,
     /// `running`, `exited`, …, as the Engine writes it.
     pub state: String,
+    /// The exit code of its last run, if it has ended and this is known.
+    pub exit_code: Option<i64>,
+    /// Whether it is a job of its group: a one-shot that runs before the members are replaced.
+    pub is_job: bool,
     /// The image as the user wrote it.
     pub image: String,
     /// The same, parsed.
@@ -82,6 +87,18 @@ impl Observation {
     #[must_use]
     pub fn subject(&self) -> Subject {
         Subject::container(&self.name)
+    }
+
+    /// Whether it is a job that has ended well: it is not expected to run.
+    #[must_use]
+    pub fn is_ended_job(&self) -> bool {
+        self.is_job && self.state == "exited" && self.exit_code == Some(0)
+    }
+
+    /// Its part in its group, if it is in one.
+    #[must_use]
+    pub fn membership(&self) -> Option<&Membership> {
+        self.policy.as_ref().ok()?.membership()
     }
 
     /// Whether the container follows its local tag instead of a registry.

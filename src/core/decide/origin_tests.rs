@@ -9,6 +9,7 @@ use crate::core::decide::tests::{observation, offer};
 use crate::core::decide::{Decision, decide};
 use crate::core::subject::Subject;
 use crate::core::time::zone::Zone;
+use crate::core::update::history::GroupRecord;
 
 const TILL: &str = "shop/till:stable";
 
@@ -339,6 +340,7 @@ fn an_older_history_tells_what_this_agent_pulled() {
         gap_seconds: None,
         log: Vec::new(),
         dependents: Vec::new(),
+        group: GroupRecord::default(),
         tries: 1,
     };
     let digests = BTreeSet::from([digest("index")]);

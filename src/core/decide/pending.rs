@@ -80,7 +80,7 @@ impl PendingUpdates {
             Decision::Fetch(fetch) => Some(&fetch.waits),
             Decision::No(no) => Some(no),
             Decision::UpToDate | Decision::Republished(_) => None,
-            Decision::Update(_) | Decision::HandOver(_) => None,
+            Decision::Update(_) | Decision::HandOver(_) | Decision::Together(_) => None,
         };
         if let Some(at) = no.and_then(|no| no.opens) {
             self.wait(name, at);

@@ -41,6 +41,8 @@ pub enum Reason {
     HeldByHook,
     /// The path of its lock label exists in the container.
     UpdateLocked,
+    /// The group of the container waits for another member, or for its digests to stand still.
+    GroupIncomplete,
     /// Another agent works on this Engine.
     AnotherAgent,
     /// An update can be neither finished nor undone.
@@ -97,7 +99,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, for documentation and tests.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,
@@ -113,6 +115,7 @@ impl Reason {
         Self::StartWouldFail,
         Self::HeldByHook,
         Self::UpdateLocked,
+        Self::GroupIncomplete,
         Self::AnotherAgent,
         Self::Stuck,
         Self::UpdateFailing,
@@ -160,6 +163,7 @@ impl Reason {
             Self::StartWouldFail => "start_would_fail",
             Self::HeldByHook => "held_by_hook",
             Self::UpdateLocked => "update_locked",
+            Self::GroupIncomplete => "group_incomplete",
             Self::AnotherAgent => "another_agent",
             Self::Stuck => "stuck",
             Self::UpdateFailing => "update_failing",

@@ -120,6 +120,10 @@ impl Report {
                 report.verdict = Verdict::Update;
                 report.detail = recreated_together(&plan.dependent_names());
             }
+            Decision::Together(part) => {
+                report.verdict = Verdict::Update;
+                report.detail = Some(format!("updated together with the group {}", part.group));
+            }
             Decision::HandOver(_) => {
                 report.verdict = Verdict::Update;
                 let detail = "the agent runs in this container, so the self-update helper carries out the update";

@@ -55,6 +55,8 @@ pub(in crate::core) fn observation(update_window: &str) -> Observation {
         name: "till".into(),
         is_self: false,
         state: "running".into(),
+        exit_code: None,
+        is_job: false,
         image: "shop/till:stable".into(),
         reference: "shop/till:stable".parse(),
         manager: None,
@@ -132,7 +134,7 @@ fn seen(here: Here, update_window: &str) -> Observation {
     observation
 }
 
-fn circumstances(zone: Zone, now: &str, pull_window: &str) -> Circumstances {
+pub(in crate::core) fn circumstances(zone: Zone, now: &str, pull_window: &str) -> Circumstances {
     Circumstances {
         now: now.parse().expect("a time in UTC"),
         zone,
@@ -159,7 +161,7 @@ pub(in crate::core) fn plan() -> Plan {
 fn describe(decision: &Decision) -> String {
     match decision {
         Decision::UpToDate | Decision::Republished(_) => "up to date".into(),
-        Decision::Update(_) => "update".into(),
+        Decision::Update(_) | Decision::Together(_) => "update".into(),
         Decision::HandOver(_) => "hand over".into(),
         Decision::Fetch(fetch) => format!("fetch: {}", fetch.waits.detail),
         Decision::No(no) => format!("{}: {}", no.reason, no.detail),
@@ -326,9 +328,7 @@ fn what_could_never_be_applied_is_not_fetched() {
         it.refusal = Some(Box::new(Refusal { digests, at, detail: "exited".into() }));
     });
     assert_eq!(refused, Reason::RefusedDigest);
-    let notify = decided(&|it| {
-        it.policy.as_mut().expect("a policy").mode = Mode::Notify;
-    });
+    let notify = decided(&|it| it.policy.as_mut().expect("labels").mode = Mode::Notify);
     assert_eq!(notify, Reason::NotifyOnly);
 }
 

@@ -27,3 +27,5 @@ pub mod address_scope;
 pub mod engine_registries;
 // Webhooks that registries send after a push.
 pub mod webhook;
+// Labels that Docker Compose writes.
+pub mod compose;

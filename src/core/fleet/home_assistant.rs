@@ -165,6 +165,7 @@ impl Discovery<'_> {
         let kind = match subject.kind {
             SubjectKind::Container => "container",
             SubjectKind::Service => "service",
+            SubjectKind::Group => "group",
         };
         let mut component = json!({
             "p": "update",
@@ -210,6 +211,7 @@ fn component_id(subject: &Subject) -> String {
     let kind = match subject.kind {
         SubjectKind::Container => 'c',
         SubjectKind::Service => 's',
+        SubjectKind::Group => 'g',
     };
     let name = subject.name.as_str();
     if is_id(name) && !name.starts_with('-') && name.len() <= PLAIN_NAME_BYTES_MAX {

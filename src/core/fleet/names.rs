@@ -21,6 +21,8 @@ pub const SUBJECT_NAME_BYTES_MAX: usize = 255;
 /// Why a text cannot be one level of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
+    #[error("a group has no topic of its own: its members have")]
+    Group,
     #[error("the name is empty: write a name of letters, digits, `.`, `_` and `-`")]
     Empty,
     #[error("the name has {length} bytes: shorten it to {max} or fewer")]

@@ -111,6 +111,7 @@ impl Topic {
         Ok(match subject.kind {
             SubjectKind::Container => Self::Container(device, name),
             SubjectKind::Service => Self::Service(device, name),
+            SubjectKind::Group => return Err(NameError::Group),
         })
     }
 

@@ -12,6 +12,8 @@ pub mod hooks;
 pub mod own_hooks;
 // The path in a container that holds its updates.
 pub mod update_lock;
+// The group of a container, and its part in it.
+pub mod group;
 // Which labels count: the container's own, and not its image's.
 pub mod own_labels;
 // Which labels a service of a Swarm may have.
@@ -25,6 +27,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::policy::group::{GROUP_LABELS, Membership, is_group_label};
 use crate::core::policy::health_policy::{HealthSettings, parse_stable, parse_timeout};
 use crate::core::policy::hooks::{Hook, Moment};
 use crate::core::policy::own_hooks::{HOOK_LABELS, OWN_HOOK_PREFIX, OwnHooks, UpdateHooks};
@@ -60,7 +63,7 @@ pub const LABEL_IMAGES_KEEP: &str = "pilotfish.images.keep";
 pub const LABEL_ORIGIN: &str = "pilotfish.origin";
 
 /// All labels, for suggestions, documentation and tests.
-pub const LABELS: [&str; 20] = [
+pub const LABELS: [&str; 26] = [
     LABEL_ENABLE,
     LABEL_MODE,
     LABEL_SCHEDULE,
@@ -81,6 +84,12 @@ pub const LABELS: [&str; 20] = [
     HOOK_LABELS[6],
     HOOK_LABELS[7],
     HOOK_LABELS[8],
+    GROUP_LABELS[0],
+    GROUP_LABELS[1],
+    GROUP_LABELS[2],
+    GROUP_LABELS[3],
+    GROUP_LABELS[4],
+    GROUP_LABELS[5],
 ];
 
 /// Most previous images that are kept: more fill an SD card, and no user rolls back that far.
@@ -130,7 +139,7 @@ pub struct Policy {
     pub images_keep: u32,
     /// The user says that the image came from the registry of its name.
     pub is_from_registry: bool,
-    /// Hooks and a lock from Pilotfish's own labels; few containers have them.
+    /// Hooks, a lock and a group from Pilotfish's own labels; few containers have them.
     pub around_updates: Option<Box<AroundUpdates>>,
     /// Further settings from Watchtower's labels; few containers have them.
     pub commands: Box<CompatSettings>,
@@ -142,6 +151,8 @@ pub struct AroundUpdates {
     pub hooks: OwnHooks,
     /// The path that holds its updates.
     pub lock: LockLabels,
+    /// Its group, and its part in it.
+    pub group: Option<Membership>,
 }
 
 /// Whether a container is watched.
@@ -197,11 +208,16 @@ impl Policy {
             _ => {}
         }
         let mut policy = Self::without_labels(defaults);
-        let errors: Vec<LabelError> = labels
+        let mut errors: Vec<LabelError> = labels
             .iter()
             .filter(|(label, _)| label.starts_with(LABEL_PREFIX))
             .filter_map(|(label, value)| policy.apply(label, value).err())
             .collect();
+        match group::read(labels) {
+            Ok(Some(group)) => policy.around().group = Some(group),
+            Ok(None) => {}
+            Err(of_group) => errors.extend(of_group),
+        }
         let errors = if errors.is_empty() { policy.lonely_labels() } else { errors };
         if errors.is_empty() { Selection::Watched(policy) } else { Selection::BadLabels(errors) }
     }
@@ -228,6 +244,12 @@ impl Policy {
     fn lonely_labels(&self) -> Vec<LabelError> {
         let Some(around) = &self.around_updates else { return Vec::new() };
         around.hooks.without_command().into_iter().chain(around.lock.without_path()).collect()
+    }
+
+    /// Its part in its group, if it is in one.
+    #[must_use]
+    pub fn membership(&self) -> Option<&Membership> {
+        self.around_updates.as_ref()?.group.as_ref()
     }
 
     /// The lock that holds its updates.
@@ -290,6 +312,7 @@ impl Policy {
             LABEL_ORIGIN => self.is_from_registry = check_origin(value)?,
             LABEL_UPDATE_LOCK => self.around().lock.take_path(value)?,
             LABEL_UPDATE_LOCK_MAX => self.around().lock.take_max(value)?,
+            label if is_group_label(label) => {}
             hook if hook.starts_with(OWN_HOOK_PREFIX) => self.around().hooks.take(hook, value)?,
             unknown => return Err(unknown_label(unknown)),
         }

@@ -9,7 +9,7 @@ use crate::core::service::plan::ServiceHeader;
 use crate::core::service::progress::{ServiceProgress, ServiceStep};
 use crate::core::service::task::SwarmTask;
 use crate::core::service::watch::ServiceLook;
-use crate::core::update::history::Record;
+use crate::core::update::history::{GroupRecord, Record};
 use crate::core::update::outcome;
 
 /// The line of history.
@@ -38,6 +38,7 @@ pub fn record(
         gap_seconds: gap.map(|gap| gap.as_secs_f64()),
         log: Vec::new(),
         dependents: Vec::new(),
+        group: GroupRecord::default(),
     }
 }
 

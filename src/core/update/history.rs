@@ -138,6 +138,66 @@ impl Outcome {
     }
 }
 
+/// One container of a group in a line of history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRecord {
+    pub container: String,
+    /// The image as the user wrote it.
+    pub image: String,
+    /// The digest that ran before, if it is known.
+    pub from: Option<Digest>,
+    /// The digest that was offered.
+    pub to: Option<Digest>,
+}
+
+/// One job in a line of history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    pub container: String,
+    /// How many runs began.
+    pub runs: u32,
+    /// The exit code; absent if it never ended by itself.
+    pub exit_code: Option<i64>,
+    /// Its last log lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+}
+
+/// What the jobs of an update that was rolled back did to the data: a rollback moves no data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataState {
+    /// A job began and did not end well: it may have done a part of its work.
+    Maybe,
+    /// A job ended well: the old code runs on the new schema.
+    Migrated,
+}
+
+impl DataState {
+    /// The word in history and JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Maybe => "maybe",
+            Self::Migrated => "migrated",
+        }
+    }
+}
+
+/// What a line of history has only for a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    /// The containers that got a new image, or would have got one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberRecord>,
+    /// The jobs that ran, or would have run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobRecord>,
+    /// What the jobs did to the data, after a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataState>,
+}
+
 /// One line of history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -170,6 +230,9 @@ pub struct Record {
     /// The dependents that were recreated with it, or would have been.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<String>,
+    /// What only a group has.
+    #[serde(flatten)]
+    pub group: GroupRecord,
 }
 
 const fn once() -> u32 {
@@ -187,6 +250,43 @@ impl Record {
             && is_failed(earlier)
             && self.to == earlier.to
             && self.from == earlier.from
+            && self.group.members == earlier.group.members
+    }
+
+    /// The containers that it is about. For a service of a Swarm there are none.
+    #[must_use]
+    pub fn containers(&self) -> Vec<String> {
+        if let Some(name) = self.subject.container_name() {
+            return vec![name.to_owned()];
+        }
+        let GroupRecord { members, jobs, .. } = &self.group;
+        let members = members.iter().map(|member| &member.container);
+        let jobs = jobs.iter().map(|job| &job.container);
+        let mut all: Vec<_> = members.chain(jobs).chain(&self.dependents).cloned().collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// Whether it is about something with this name: the group, the service, the container, or a
+    /// container of the group.
+    #[must_use]
+    pub fn is_about(&self, name: &str) -> bool {
+        self.subject.name == name
+            || (self.subject.group_name().is_some()
+                && self.containers().iter().any(|it| it == name))
+    }
+
+    /// The new images that it is about: each with its container or service, the image as the user
+    /// wrote it, and the digest.
+    pub fn images(&self) -> impl Iterator<Item = (Subject, &str, Option<&Digest>)> {
+        let members = self.group.members.iter().map(|member| {
+            let subject = Subject::container(&member.container);
+            (subject, member.image.as_str(), member.to.as_ref())
+        });
+        let is_alone = self.subject.group_name().is_none();
+        let own = is_alone.then(|| (self.subject.clone(), self.image.as_str(), self.to.as_ref()));
+        own.into_iter().chain(members)
     }
 
     /// One line for an earlier failure and this one, which repeats it. The time of the first try

@@ -42,7 +42,7 @@ pub mod ownership;
 // All events of an update.
 pub mod event;
 
-pub use note::{NewImage, Note};
+pub use note::{JobNote, NewImage, Note};
 pub use progress::{JournalEntry, JournalLine, JournalProgress};
 pub use resume::{ActualState, ContainerState, MemberState, Resume, is_taken_away, resume};
 pub use step::{Mark, Step};

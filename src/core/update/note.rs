@@ -24,6 +24,34 @@ impl NewImage {
     }
 }
 
+/// How far a job has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobNote {
+    /// The number of the job.
+    pub number: usize,
+    /// The ID of its copy. A copy that was cut off is replaced by a fresh one.
+    pub container: String,
+    /// How many runs have begun.
+    pub runs: u32,
+    /// Whether a run has begun in this copy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_used: bool,
+    /// The exit code of the run that ended by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
+    /// The last log lines of that run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+}
+
+impl JobNote {
+    /// Whether it ended well. Then it never runs again in this update.
+    #[must_use]
+    pub fn has_succeeded(&self) -> bool {
+        self.exit_code == Some(0)
+    }
+}
+
 /// Facts that become known during the update.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "NoteFormat")]
@@ -34,6 +62,12 @@ pub struct Note {
     /// The IDs of the new containers of all members, in their order, on `create` done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub new_containers: Vec<String>,
+    /// How far jobs have come, on `started` of `run`: before each run, and after its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobNote>,
+    /// The members are stopped before a job runs, on `started` of `run`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stops_for_jobs: bool,
     /// Why the update is rolled back, on `failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
@@ -56,7 +90,14 @@ impl Note {
     /// The ID of the new container of a member, if it is known.
     #[must_use]
     pub fn new_container_of(&self, number: usize) -> Option<&str> {
-        self.new_containers.get(number).map(String::as_str)
+        let of_job = self.job(number).map(|job| job.container.as_str());
+        of_job.or_else(|| self.new_containers.get(number).map(String::as_str))
+    }
+
+    /// How far the job with this number has come, if it was begun.
+    #[must_use]
+    pub fn job(&self, number: usize) -> Option<&JobNote> {
+        self.jobs.iter().find(|job| job.number == number)
     }
 
     /// The ID of the new image of a member, if it is known.
@@ -83,6 +124,8 @@ impl Note {
 struct NoteFormat {
     new_images: Vec<NewImage>,
     new_containers: Vec<String>,
+    jobs: Vec<JobNote>,
+    stops_for_jobs: bool,
     cause: Option<Cause>,
     log: Vec<String>,
     dropped: Vec<String>,
@@ -103,6 +146,8 @@ impl From<NoteFormat> for Note {
         Self {
             new_images: read.new_images.into_iter().chain(read.new_image.map(of_main)).collect(),
             new_containers: read.new_containers.into_iter().chain(older_containers).collect(),
+            jobs: read.jobs,
+            stops_for_jobs: read.stops_for_jobs,
             cause: read.cause,
             log: read.log,
             dropped: read.dropped,

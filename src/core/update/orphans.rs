@@ -138,7 +138,9 @@ pub fn action(group: &OrphanGroup) -> OrphanAction {
         // A switch that was interrupted between its stops and its renames: the holder is the old
         // container, with a policy that starts it at boot.
         (None, Some(holder), Some(new)) if !holder.running && !new.started => {
-            if holder.policy.is_no() { OrphanAction::RemoveNew } else { OrphanAction::Resume }
+            // No update sets `on-failure`: the holder may be a job that has ended.
+            let is_armed = !matches!(holder.policy.name.as_str(), "" | "no" | "on-failure");
+            if is_armed { OrphanAction::Resume } else { OrphanAction::RemoveNew }
         }
         (None, Some(_), Some(_)) => OrphanAction::RemoveNew,
         (None, None, _) | (None, _, None) => OrphanAction::Leave("there is nothing to go back to"),

@@ -5,8 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::core::update::JournalProgress;
-use crate::core::update::history::{Cause, Fault, Outcome, Record};
-use crate::core::update::plan::{Header, ImageSource};
+use crate::core::update::history::{
+    Cause, Fault, GroupRecord, JobRecord, MemberRecord, Outcome, Record,
+};
+use crate::core::update::plan::{Header, ImageSource, Plan};
 
 /// The outcome of an update that was rolled back for this cause, or was not.
 #[must_use]
@@ -38,13 +40,37 @@ pub fn record(header: &Header, progress: &JournalProgress, finished_at: DateTime
         to: first.map(|(_, update)| update.to.index.clone()),
         started_at: header.started_at,
         finished_at,
-        outcome: outcome(progress.failed.as_ref(), progress.old_may_be_down()),
+        outcome: outcome(progress.failed.as_ref(), progress.has_had_effects()),
         tries: 1,
         reason: progress.failed.as_ref().map(|cause| cause.detail.clone()).or(by_hand),
         gap_seconds: gap.map(|gap| gap.as_secs_f64()),
         log: progress.known.log.clone(),
         dependents: plan.dependent_names(),
+        group: group_record(plan, progress),
     }
+}
+
+fn group_record(plan: &Plan, progress: &JournalProgress) -> GroupRecord {
+    if plan.subject.group_name().is_none() {
+        return GroupRecord::default();
+    }
+    let changed = plan.changed().map(|(_, member, update)| MemberRecord {
+        container: member.container.clone(),
+        image: member.image.clone(),
+        from: update.from.digest.clone(),
+        to: Some(update.to.index.clone()),
+    });
+    let jobs = plan.job_numbers().map(|number| {
+        let known = progress.known.job(number);
+        JobRecord {
+            container: plan.member(number).container.clone(),
+            runs: known.map_or(0, |job| job.runs),
+            exit_code: known.and_then(|job| job.exit_code),
+            log: known.map(|job| job.log.clone()).unwrap_or_default(),
+        }
+    });
+    let data = progress.failed.as_ref().and_then(|_| progress.data_state()).or(plan.data);
+    GroupRecord { members: changed.collect(), jobs: jobs.collect(), data }
 }
 
 /// The line of history for an update that could be neither finished nor undone so far. It has an ID

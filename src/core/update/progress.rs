@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::history::Cause;
-use super::note::Note;
+use super::history::{Cause, DataState};
+use super::note::{JobNote, Note};
 use super::step::{Mark, Step};
 
 /// One line of a journal, behind its header.
@@ -136,7 +136,30 @@ impl JournalProgress {
     /// Whether the update may have stopped the old containers.
     #[must_use]
     pub fn old_may_be_down(&self) -> bool {
-        self.begun >= Some(Step::Switch)
+        self.begun >= Some(Step::Switch) || self.known.stops_for_jobs
+    }
+
+    /// Whether anything but images was changed: old containers were stopped, or a job has begun.
+    #[must_use]
+    pub fn has_had_effects(&self) -> bool {
+        self.old_may_be_down() || self.data_state().is_some()
+    }
+
+    /// What the jobs have done to the data; nothing if none has begun.
+    #[must_use]
+    pub fn data_state(&self) -> Option<DataState> {
+        let jobs = &self.known.jobs;
+        if jobs.iter().any(JobNote::has_succeeded) {
+            return Some(DataState::Migrated);
+        }
+        jobs.iter().any(|job| job.runs > 0).then_some(DataState::Maybe)
+    }
+
+    /// Whether jobs may have run, and nothing was switched yet. The update then continues, because
+    /// a job that has ended well must not run again.
+    #[must_use]
+    pub fn is_at_jobs(&self) -> bool {
+        self.begun == Some(Step::Run)
     }
 
     /// Whether a new container may have been started, so that its image was tried.
@@ -168,7 +191,8 @@ impl JournalProgress {
     /// taken back, and the Engine continues with it.
     #[must_use]
     pub fn is_in_switch(&self) -> bool {
-        self.begun == Some(Step::Switch) && self.done < Some(Step::Switch) && self.undone.is_none()
+        let stops = self.begun == Some(Step::Switch) || self.known.stops_for_jobs;
+        stops && self.done < Some(Step::Switch) && self.undone.is_none()
     }
 
     fn learn(&mut self, note: &Note) {
@@ -181,6 +205,11 @@ impl JournalProgress {
         if !note.new_containers.is_empty() {
             known.new_containers.clone_from(&note.new_containers);
         }
+        for job in &note.jobs {
+            known.jobs.retain(|it| it.number != job.number);
+            known.jobs.push(job.clone());
+        }
+        known.stops_for_jobs |= note.stops_for_jobs;
         known.gap_milliseconds = note.gap_milliseconds.or(known.gap_milliseconds);
         known.dropped.extend(note.dropped.iter().cloned());
         known.released.extend(&note.released);

@@ -103,6 +103,14 @@ pub fn resume(progress: &JournalProgress, reality: &ActualState) -> Resume {
         }
         return interrupted("the rollback had begun, and could not be recorded");
     }
+    if progress.is_at_jobs() {
+        // A job that still runs is waited for, and one that was cut off runs again.
+        return match (new.is_some(), progress.done >= Some(Step::Run)) {
+            (false, _) => interrupted("a new container was gone when the update was continued"),
+            (true, false) => Resume::Forward(Step::Run),
+            (true, true) => Resume::Forward(Step::Switch),
+        };
+    }
     if !progress.old_may_be_down() {
         return interrupted("the update was interrupted before anything was stopped");
     }

@@ -136,7 +136,7 @@ impl SelfUpdate {
 /// carry it out.
 #[must_use]
 pub fn concerns(header: &Header, progress: &JournalProgress, id: &str) -> bool {
-    header.plan.numbers().any(|number| {
+    header.plan.all_numbers().any(|number| {
         header.plan.member(number).old_container == id
             || progress.known.new_container_of(number) == Some(id)
     })
@@ -220,7 +220,7 @@ mod tests {
 
     use super::*;
     use crate::core::decide::tests::offer;
-    use crate::core::update::history::Outcome;
+    use crate::core::update::history::{GroupRecord, Outcome};
 
     fn self_update(turn: LockOwner, helpers: u32) -> SelfUpdate {
         SelfUpdate {
@@ -293,6 +293,7 @@ mod tests {
             gap_seconds: None,
             log: Vec::new(),
             dependents: Vec::new(),
+            group: GroupRecord::default(),
         }
     }
 

@@ -12,6 +12,8 @@ pub enum Step {
     Sync,
     /// Create the new container beside the old one, not started, restart policy `no`.
     Create,
+    /// Run a fresh copy of each job to its end. Only plans with jobs have this step.
+    Run,
     /// Stop the old container, park it under another name, give its name to the new one.
     Switch,
     /// Start the new container.
@@ -26,10 +28,11 @@ pub enum Step {
 
 impl Step {
     /// All steps, in their order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Pull,
         Self::Sync,
         Self::Create,
+        Self::Run,
         Self::Switch,
         Self::Start,
         Self::Verify,
@@ -44,6 +47,7 @@ impl Step {
             Self::Pull => "pull",
             Self::Sync => "sync",
             Self::Create => "create",
+            Self::Run => "run",
             Self::Switch => "switch",
             Self::Start => "start",
             Self::Verify => "verify",

@@ -54,7 +54,7 @@ fn before_the_switch_an_update_is_rolled_back_without_blame() {
 #[test]
 fn a_stop_request_ends_no_gap_halfway_and_no_commit() {
     let are_left = Step::ALL.map(Step::is_left_to_next_agent);
-    assert_eq!(are_left, [true, true, true, true, false, true, false, false]);
+    assert_eq!(are_left, [true, true, true, true, true, false, true, false, false]);
 }
 
 #[test]

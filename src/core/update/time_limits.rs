@@ -20,28 +20,32 @@ const ENGINE_MAX: Duration = Duration::from_secs(5 * 60);
 const TRIAL_SLACK: Duration = Duration::from_secs(5 * 60);
 
 /// How long a step of this plan may take; `None` if it must not be interrupted, or if its only wait
-/// has its own limit (a pull).
+/// has its own limit (a pull, a job).
 #[must_use]
 pub fn limit(step: Step, plan: &Plan) -> Option<Duration> {
     let sum = |of: fn(&Member) -> Duration| {
         plan.members.iter().map(of).fold(Duration::ZERO, Duration::saturating_add)
     };
+    if plan.members.is_empty() {
+        // There are only jobs.
+        return None;
+    }
     match step {
-        Step::Pull | Step::Commit | Step::Clean => None,
+        Step::Pull | Step::Run | Step::Commit | Step::Clean => None,
         Step::Sync => Some(DISK_MAX),
-        Step::Create => Some(sum(|_| DISK_MAX)),
+        Step::Create => Some(DISK_MAX.saturating_mul(count(plan.all_numbers().len()))),
         Step::Switch => Some(sum(|member| {
             let hook = timeout_of(member.hooks.pre_stop.as_ref());
             member.stop_timeout.saturating_add(ENGINE_MAX).saturating_add(hook)
         })),
         Step::Start => Some(sum(|_| ENGINE_MAX)),
         // One trial for all, and one more for each member that a person may recreate during it.
-        Step::Verify => Some(sum(trial).saturating_mul(count(plan))),
+        Step::Verify => Some(sum(trial).saturating_mul(count(plan.members.len()))),
     }
 }
 
-fn count(plan: &Plan) -> u32 {
-    u32::try_from(plan.members.len()).unwrap_or(u32::MAX)
+fn count(members: usize) -> u32 {
+    u32::try_from(members).unwrap_or(u32::MAX)
 }
 
 /// The longest trial of a member: what its label, the operator's health check or its image may ask
@@ -74,7 +78,7 @@ mod tests {
     fn every_step_that_may_be_cut_short_has_an_end() {
         let plan = plan();
         for step in Step::ALL {
-            let may_be_cut = !matches!(step, Step::Pull | Step::Commit | Step::Clean);
+            let may_be_cut = !matches!(step, Step::Pull | Step::Run | Step::Commit | Step::Clean);
             assert_eq!(limit(step, &plan).is_some(), may_be_cut, "{step:?}");
         }
     }

@@ -98,6 +98,7 @@ pub fn container(row: &Value, is_podman: bool) -> Option<Listed> {
         id,
         name,
         state: text(row, "State").to_owned(),
+        exit_code: exit_code(text(row, "Status")),
         image_id: image_id.to_owned(),
         created_from: tells.then(|| CreatedFrom {
             image: image.to_owned(),
@@ -106,6 +107,12 @@ pub fn container(row: &Value, is_podman: bool) -> Option<Listed> {
         labels: labels(row.get("Labels")),
         endpoints: endpoints(row),
     })
+}
+
+/// The exit code in a status for people, such as `Exited (0) 2 hours ago`: a list has it nowhere
+/// else.
+fn exit_code(status: &str) -> Option<i64> {
+    status.strip_prefix("Exited (")?.split_once(')')?.0.parse().ok()
 }
 
 /// Labels, as a map of texts.

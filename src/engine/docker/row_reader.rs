@@ -6,10 +6,11 @@
 use super::label_reader::plain_run;
 
 /// The kept members of a row: of a container, and of an image.
-const WANTED: [&[u8]; 10] = [
+const WANTED: [&[u8]; 11] = [
     b"Id",
     b"Names",
     b"State",
+    b"Status",
     b"Image",
     b"ImageID",
     b"ImageManifestDescriptor",

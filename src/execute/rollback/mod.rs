@@ -5,6 +5,7 @@
 
 mod containers;
 mod images;
+mod jobs;
 mod make_room;
 
 use serde_json::Value;
@@ -64,7 +65,7 @@ impl<P: Ports> Rollback<'_, P> {
 
     async fn undo(&mut self, attempt: Attempt) -> Result<(), StepError> {
         let mut restored = Vec::new();
-        if self.journal.progress.old_may_be_down() {
+        if self.journal.progress.old_may_be_down() || self.is_started_by_others().await? {
             if self.has_nothing_to_go_back_to().await? {
                 return self.keep_new_containers().await;
             }
@@ -78,6 +79,7 @@ impl<P: Ports> Rollback<'_, P> {
             }
         }
         self.remove_new_containers().await?;
+        jobs::give_names_back(self.engine(), self.inspector()).await?;
         images::restore(self.context, self.inspector(), attempt).await?;
         self.note(Step::Pull, Mark::UndoDone, Note::default());
         super::images::flush(self.context.ports).await?;
@@ -102,6 +104,18 @@ impl<P: Ports> Rollback<'_, P> {
         if let Err(error) = self.context.write(self.journal, step, mark, note) {
             self.warn(error.to_string());
         }
+    }
+
+    /// Whether a new container runs although this update has not started it: `docker compose up`
+    /// takes it for one of its own, removes the old one and starts it.
+    async fn is_started_by_others(&self) -> Result<bool, StepError> {
+        let inspector = self.inspector();
+        for number in inspector.plan().numbers() {
+            if inspector.new_runs(number).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Both the old container and its image are gone, for a member that gets a new image: a prune
@@ -176,9 +190,15 @@ impl<P: Ports> Rollback<'_, P> {
         let mut log = Vec::new();
         let mut left = Vec::new();
         let (engine, inspector) = (self.engine(), self.inspector());
-        for number in inspector.plan().numbers() {
+        for number in inspector.plan().all_numbers() {
             let Some(new) = inspector.new_container(number).await? else { continue };
             let id = inspect::id(&new).to_owned();
+            if inspector.plan().job(number).is_some() {
+                jobs::stop_copy(engine, &new).await?;
+                if jobs::takes_place(engine, inspector, number, &new).await? {
+                    continue;
+                }
+            }
             if inspect::was_started(&new) {
                 let lines = engine.logs(&id, LOG_LINES_MAX).await.unwrap_or_default();
                 let quoted = |line| inspector.plan().quoting(number, line);

@@ -54,7 +54,7 @@ async fn try_to_clean<P: Ports>(
 
 /// Removes the old containers. One that a person started is stopped first.
 async fn remove_old_containers(engine: &impl Engine, plan: &Plan) -> Result<(), EngineError> {
-    for number in plan.numbers().rev() {
+    for number in plan.all_numbers().rev() {
         let member = plan.member(number);
         match engine.remove(&member.old_container, false).await {
             Err(EngineError::Conflict { .. }) => {

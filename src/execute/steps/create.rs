@@ -26,9 +26,21 @@ pub(in crate::execute) async fn create<P: Ports>(
         let new = create_beside(engine, inspector, number, &moved).await?;
         moved.push(plan.replaced_by(number, new));
     }
-    let new_containers: Vec<_> = moved.into_iter().map(|moved| moved.to).collect();
+    let mut new_containers: Vec<_> = moved.into_iter().map(|moved| moved.to).collect();
     check_start_requirements(context.ports, inspector, &new_containers).await?;
+    for number in plan.job_numbers() {
+        new_containers.push(create_job(engine, inspector, number).await?);
+    }
     Ok(Note { new_containers, ..Note::default() })
+}
+
+/// Creates the copy of a job. It depends on the old containers, which serve while it runs.
+pub(in crate::execute) async fn create_job<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+    number: usize,
+) -> Result<String, StepError> {
+    create_beside(engine, inspector, number, &[]).await
 }
 
 async fn create_beside<E: Engine>(

@@ -5,6 +5,7 @@ mod clean;
 mod commit;
 mod create;
 mod pull;
+mod run;
 mod start;
 mod switch;
 mod verify;
@@ -13,10 +14,11 @@ pub(super) use clean::clean;
 pub(super) use commit::commit;
 pub(super) use create::create;
 pub(super) use pull::pull;
-pub(super) use start::start;
+pub(super) use run::RunJobs;
+pub(super) use start::{start, start_failed};
 pub(super) use switch::{
     arm_restart_policy, check_nothing_changed, check_unlocked, is_restart_policy_armed,
-    stop_and_rename,
+    stop_and_rename, stop_members,
 };
 pub(super) use verify::verify;
 

@@ -66,7 +66,7 @@ async fn is_orphaned(
 
 /// Why the new container of a member could not start, by the Engine's message. A message that is
 /// not about the new container proves nothing.
-async fn start_failed(
+pub(in crate::execute) async fn start_failed(
     inspector: Inspector<'_, impl Engine>,
     number: usize,
     error: EngineError,

@@ -78,16 +78,31 @@ pub(in crate::execute) async fn stop_and_rename<E: Engine>(
     begun: Begun,
 ) -> Result<(), StepError> {
     let plan = inspector.plan();
-    for number in inspector.members().into_iter().rev() {
-        let stopped = stop_old_container(engine, plan.member(number)).await;
-        stopped.map_err(|error| removed(plan, begun, "old", error, number))?;
-    }
+    stop_members(engine, inspector, begun).await?;
     for (number, new) in inspector.new_ids()? {
         let member = plan.member(number);
         let parked = engine.rename(&member.old_container, &member.old_name()).await;
-        parked.or_else(already_so)?;
+        let parked = parked.or_else(already_so);
+        parked.map_err(|error| removed(plan, begun, "old", error, number))?;
         let named = engine.rename(&new, &member.container).await.or_else(already_so);
-        named.map_err(|error| taken(error, &member.container))?;
+        named.map_err(|error| match error.is_not_found() {
+            true => removed(plan, begun, "new", error, number),
+            false => taken(error, &member.container),
+        })?;
+    }
+    Ok(())
+}
+
+/// Stops the old containers, dependents before the containers they depend on.
+pub(in crate::execute) async fn stop_members<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+    begun: Begun,
+) -> Result<(), StepError> {
+    let plan = inspector.plan();
+    for number in inspector.members().into_iter().rev() {
+        let stopped = stop_old_container(engine, plan.member(number)).await;
+        stopped.map_err(|error| removed(plan, begun, "old", error, number))?;
     }
     Ok(())
 }
@@ -146,7 +161,7 @@ fn taken(error: EngineError, name: &str) -> StepError {
 
 /// Renaming a container to the name that it already has is a conflict with itself. Whether it is a
 /// conflict with another container shows at the next step.
-fn already_so(error: EngineError) -> Result<(), EngineError> {
+pub(super) fn already_so(error: EngineError) -> Result<(), EngineError> {
     match error {
         EngineError::Refused { status: 400, .. } => Ok(()),
         error => Err(error),

@@ -10,7 +10,7 @@ use pilotfish::engine::{
 use serde_json::Value;
 
 use super::documents::word;
-use super::state::{Container, State};
+use super::state::{Container, Phase, State};
 use super::store::{LocalImage, repository};
 
 impl State {
@@ -28,6 +28,7 @@ impl State {
             id: container.id.clone(),
             name: container.name.clone(),
             state: word(container.phase).into(),
+            exit_code: (container.phase == Phase::Exited).then_some(container.exit_code),
             image_id: container.image.clone(),
             created_from: self.created_from(container),
             labels: labels.map(|(k, v)| (k.clone(), text(v))).collect(),

@@ -77,6 +77,7 @@ impl Containers for FakeEngine {
         let answer = self
             .act("start", &format!("start {container}"), |state, at| state.start(at, container));
         self.0.check_starts_since(before);
+        self.0.check_job_starts_since(before);
         answer
     }
 

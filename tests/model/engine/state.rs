@@ -116,6 +116,8 @@ impl Container {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Die(i64),
+    /// A job has done its work.
+    Finish,
     Health(&'static str),
     StartAgain,
     /// The Engine is back and starts what its policies say.
@@ -160,6 +162,8 @@ pub struct State {
     pub pull_takes: Duration,
     /// Every start, as service and image name, for the judge.
     pub starts: Vec<(String, String)>,
+    /// The jobs that did their work in this update, while the Engine ran on.
+    pub finished_jobs: BTreeSet<String>,
 }
 
 impl State {
@@ -177,6 +181,7 @@ impl State {
             stop_takes: Duration::from_millis(300),
             pull_takes: Duration::from_secs(2),
             starts: Vec::new(),
+            finished_jobs: BTreeSet::new(),
         }
     }
 
@@ -337,6 +342,7 @@ impl State {
         let changes = match behaviour {
             Behaviour::Good | Behaviour::CannotStart | Behaviour::NeverHealthy => Vec::new(),
             Behaviour::Exits(code) => vec![(AT_ONCE, Change::Die(code))],
+            Behaviour::Ends(after) => vec![(after, Change::Finish)],
             Behaviour::Dies(after) => vec![(after, Change::Die(1))],
             Behaviour::Healthy(after) => vec![(after, Change::Health("healthy"))],
             Behaviour::Unhealthy(after) => vec![(after, Change::Health("unhealthy"))],
@@ -467,6 +473,11 @@ impl State {
         }
         match due.change {
             Change::Die(code) => self.die(at, &due.container, code),
+            Change::Finish => {
+                let service = self.find(&due.container).map(|it| it.service.clone());
+                self.finished_jobs.extend(service);
+                self.die(at, &due.container, 0);
+            }
             Change::Health(health) => {
                 self.change(&due.container, |container| container.health = Some(health));
                 self.emit(&due.container, &ContainerEvent::Health(health.to_owned()));
@@ -502,6 +513,8 @@ impl State {
 
     /// The Engine is away until `up_at`; then it starts what its policies say.
     pub(super) fn go_down(&mut self, up_at: Duration) {
+        // Nobody can tell an end by itself from this one.
+        self.finished_jobs.clear();
         self.streams.clear();
         self.up_at = up_at;
         self.due.retain(|due| due.change != Change::Boot);

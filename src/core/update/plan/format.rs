@@ -62,7 +62,7 @@ impl TryFrom<Value> for Header {
         } else {
             Self::from(serde_json::from_value::<MainAndDependents>(document).map_err(in_words)?)
         };
-        let (planned, recorded) = (header.plan.members.len(), header.recorded.len());
+        let (planned, recorded) = (header.plan.all_numbers().len(), header.recorded.len());
         if planned == 0 || recorded != planned {
             return Err(format!("it plans {planned} containers, and records {recorded}"));
         }
@@ -90,7 +90,7 @@ impl From<MainAndDependents> for Header {
             version: header.version,
             started_at: header.started_at,
             boot_id: header.boot_id,
-            plan: Plan { id, subject, members },
+            plan: Plan { id, subject, members, jobs: Vec::new(), data: None },
             recorded: std::iter::once(main).chain(others).collect(),
             live_restore: header.live_restore,
         }

@@ -2,6 +2,8 @@
 
 // One container of a plan: how it is replaced, and on which image.
 mod member;
+// A one-shot that runs before the members are replaced.
+mod job;
 // The first line of a journal: the plan, and what is needed to undo it.
 mod header;
 // The formats of that line, also those of older versions.
@@ -16,19 +18,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::decide::failed_tries::FailedTry;
 use crate::core::docker::names;
+use crate::core::policy::group::Meanwhile;
 use crate::core::policy::own_hooks::UpdateHooks;
 use crate::core::recreate::ReplacedContainer;
 use crate::core::subject::Subject;
+use crate::core::update::Step;
+use crate::core::update::history::DataState;
 
 pub use header::{Header, Recorded};
+pub use job::Job;
 pub use member::{Change, ImageSource, ImageUpdate, Member, PreviousImage};
 pub use outline::Outline;
 
 /// One decided update.
 ///
 /// Its members are the containers whose images change, and the containers that depend on them,
-/// each after the members that it depends on. A member is identified by its number; there is at
-/// least one.
+/// each after the members that it depends on. A member is identified by its number, and so is a
+/// job, behind the members. There is at least one of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Unique on this machine, and a file name: time and name.
@@ -38,6 +44,12 @@ pub struct Plan {
     pub subject: Subject,
     /// The containers that are replaced, in the order in which they start.
     pub members: Vec<Member>,
+    /// The one-shots that run before, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<Job>,
+    /// What jobs did to the data before, if a person rolls back from their update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataState>,
 }
 
 impl Plan {
@@ -53,10 +65,14 @@ impl Plan {
         self.subject.clone()
     }
 
-    /// The member with this number. Numbers come from [`Self::numbers`].
+    /// The member, or the container of the job, with this number. Numbers come from
+    /// [`Self::numbers`], [`Self::job_numbers`] and [`Self::all_numbers`].
     #[must_use]
     pub fn member(&self, number: usize) -> &Member {
-        &self.members[number]
+        match number.checked_sub(self.members.len()) {
+            None => &self.members[number],
+            Some(job) => &self.jobs[job].member,
+        }
     }
 
     /// The numbers of all members, in order.
@@ -65,9 +81,44 @@ impl Plan {
         0..self.members.len()
     }
 
-    /// The members that get a new image, each with its number and that image.
+    /// The numbers of all jobs, in order.
+    #[must_use]
+    pub fn job_numbers(&self) -> Range<usize> {
+        self.members.len()..self.members.len() + self.jobs.len()
+    }
+
+    /// The numbers of all members and jobs.
+    #[must_use]
+    pub fn all_numbers(&self) -> Range<usize> {
+        0..self.members.len() + self.jobs.len()
+    }
+
+    /// The job with this number, if the number is that of a job.
+    #[must_use]
+    pub fn job(&self, number: usize) -> Option<&Job> {
+        number.checked_sub(self.members.len()).and_then(|job| self.jobs.get(job))
+    }
+
+    /// All members, and the containers of all jobs, in the order of their numbers.
+    pub fn all(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().chain(self.jobs.iter().map(|job| &job.member))
+    }
+
+    /// Whether the plan has this step.
+    #[must_use]
+    pub fn has_step(&self, step: Step) -> bool {
+        step != Step::Run || !self.jobs.is_empty()
+    }
+
+    /// Whether the members are stopped before a job runs.
+    #[must_use]
+    pub fn stops_for_jobs(&self) -> bool {
+        self.jobs.iter().any(|job| job.meanwhile == Meanwhile::Stopped)
+    }
+
+    /// The members and jobs that get a new image, each with its number and that image.
     pub fn changed(&self) -> impl Iterator<Item = (usize, &Member, &ImageUpdate)> {
-        let members = self.members.iter().enumerate();
+        let members = self.all().enumerate();
         members.filter_map(|(number, member)| Some((number, member, member.update()?)))
     }
 
@@ -77,14 +128,15 @@ impl Plan {
         self.changed().next().map(|(_, member, update)| (member, update))
     }
 
-    /// The names of all members, in order.
+    /// The names of all members and jobs, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().map(|member| member.container.as_str())
+        self.all().map(|member| member.container.as_str())
     }
 
     /// Removes all hooks.
     pub fn forget_hooks(&mut self) {
-        for member in &mut self.members {
+        let jobs = self.jobs.iter_mut().map(|job| &mut job.member);
+        for member in self.members.iter_mut().chain(jobs) {
             (member.pre_update, member.post_update) = (None, None);
             member.hooks = UpdateHooks::default();
         }
@@ -119,7 +171,7 @@ impl Plan {
     #[must_use]
     pub fn quoting(&self, number: usize, line: String) -> String {
         let name = &self.member(number).container;
-        if self.members.len() == 1 { line } else { format!("{name}: {line}") }
+        if self.all_numbers().len() == 1 { line } else { format!("{name}: {line}") }
     }
 
     /// Says which container replaces the old one of a member.
