@@ -64,6 +64,8 @@ mod socket_proxy;
 #[cfg(test)]
 mod start_errors;
 #[cfg(test)]
+mod start_first;
+#[cfg(test)]
 mod start_requirements;
 #[cfg(test)]
 mod update_lock;

@@ -13,6 +13,7 @@
 //! crashes      every crash point, then every crash point of the recovery
 //! label_hooks  Pilotfish's own hooks: every crash point of an update with each of them
 //! side_by_side two updates in flight
+//! start_first  both containers serve for a moment: every crash point, and no gap
 //! schedules    random faults from a seed
 //! ```
 
@@ -40,3 +41,4 @@ mod seed;
 mod service;
 mod session;
 mod side_by_side;
+mod start_first;

@@ -14,6 +14,8 @@ mod dependents;
 mod self_protection;
 // Safety checks that no force overrides.
 mod preconditions;
+// Whether two of a container can run at the same time.
+mod start_first;
 // What only the start of a container needs from the machine.
 pub mod start_requirements;
 // Update windows and pull windows.
@@ -66,6 +68,7 @@ use offer::Offer;
 use preconditions::safe;
 use reason::Reason;
 use self_protection::{engine_access, itself};
+use start_first::Twins;
 use update_lock::unlocked;
 use windows::{Timing, timing};
 
@@ -77,7 +80,9 @@ use crate::core::recreate::Original;
 use crate::core::subject::Subject;
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
-use crate::core::update::plan::{Change, ImageSource, ImageUpdate, Member, Plan, PreviousImage};
+use crate::core::update::plan::{
+    Change, ImageSource, ImageUpdate, Member, Plan, PreviousImage, Strategy,
+};
 
 /// Facts and settings that hold for a whole round.
 #[derive(Debug, Clone)]
@@ -297,6 +302,7 @@ impl Planning<'_> {
         };
         let main = member(&facts, policy, readiness.can_update)
             .map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
+        let strategy = self.strategy(source, &main)?;
         let update = ImageUpdate {
             reference: reference.clone(),
             source,
@@ -320,6 +326,7 @@ impl Planning<'_> {
             id: Plan::make_id(&observation.name, circumstances.now),
             subject: Subject::container(&observation.name),
             members: std::iter::once(Ok(main)).chain(dependents).collect::<Result<_, _>>()?,
+            strategy,
         };
         // Hooks belong to updates: a person who rolls back wants the previous image at once. And
         // the agent's own image has no shell.
@@ -327,6 +334,20 @@ impl Planning<'_> {
             plan.forget_hooks();
         }
         Ok(plan)
+    }
+
+    fn strategy(&self, source: ImageSource, main: &Member) -> Result<Strategy, No> {
+        match source {
+            // A person who rolls back wants the previous image at once, also if two cannot run.
+            ImageSource::Kept => Ok(Strategy::StopFirst),
+            ImageSource::Registry | ImageSource::Local => start_first::strategy(&Twins {
+                policy: self.eligible.policy,
+                readiness: self.readiness,
+                followers: self.followers,
+                recreation: &main.recreation,
+                is_self: self.observation.is_self,
+            }),
+        }
     }
 }
 

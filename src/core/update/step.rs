@@ -12,11 +12,19 @@ pub enum Step {
     Sync,
     /// Create the new container beside the old one, not started, restart policy `no`.
     Create,
+    /// With start-first: start the new container while the old one serves.
+    Launch,
+    /// With start-first: watch the new container until it has proved itself, while the old one
+    /// serves.
+    Prove,
+    /// With start-first: give the names of the service to the new container as well, and let both
+    /// serve for the drain time.
+    Join,
     /// Stop the old container, park it under another name, give its name to the new one.
     Switch,
-    /// Start the new container.
+    /// With stop-first: start the new container.
     Start,
-    /// Watch the new container until it has proved itself.
+    /// Watch the new container until it has proved itself, without the old one.
     Verify,
     /// Remove the restart policy of the old container and give the user's policy to the new one.
     Commit,
@@ -26,10 +34,13 @@ pub enum Step {
 
 impl Step {
     /// All steps, in their order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Pull,
         Self::Sync,
         Self::Create,
+        Self::Launch,
+        Self::Prove,
+        Self::Join,
         Self::Switch,
         Self::Start,
         Self::Verify,
@@ -44,6 +55,9 @@ impl Step {
             Self::Pull => "pull",
             Self::Sync => "sync",
             Self::Create => "create",
+            Self::Launch => "launch",
+            Self::Prove => "prove",
+            Self::Join => "join",
             Self::Switch => "switch",
             Self::Start => "start",
             Self::Verify => "verify",

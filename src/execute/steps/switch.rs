@@ -82,10 +82,36 @@ pub(in crate::execute) async fn stop_and_rename<E: Engine>(
         let stopped = stop_old_container(engine, plan.member(number)).await;
         stopped.map_err(|error| removed(plan, begun, "old", error, number))?;
     }
+    rename(engine, inspector, begun).await
+}
+
+/// The same in the other order, when the new containers serve already: a client that knows them by
+/// the name of the container finds one of the two at any time, but for the moment between the
+/// renames.
+pub(in crate::execute) async fn rename_and_stop<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+    begun: Begun,
+) -> Result<(), StepError> {
+    let plan = inspector.plan();
+    rename(engine, inspector, begun).await?;
+    for number in inspector.members().into_iter().rev() {
+        let stopped = stop_old_container(engine, plan.member(number)).await;
+        stopped.map_err(|error| removed(plan, begun, "old", error, number))?;
+    }
+    Ok(())
+}
+
+async fn rename<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+    begun: Begun,
+) -> Result<(), StepError> {
+    let plan = inspector.plan();
     for (number, new) in inspector.new_ids()? {
         let member = plan.member(number);
         let parked = engine.rename(&member.old_container, &member.old_name()).await;
-        parked.or_else(already_so)?;
+        parked.or_else(already_so).map_err(|error| removed(plan, begun, "old", error, number))?;
         let named = engine.rename(&new, &member.container).await.or_else(already_so);
         named.map_err(|error| taken(error, &member.container))?;
     }

@@ -160,6 +160,10 @@ pub struct State {
     pub pull_takes: Duration,
     /// Every start, as service and image name, for the judge.
     pub starts: Vec<(String, String)>,
+    /// Services of which at least one container must run as long as the Engine does.
+    pub must_serve: BTreeSet<String>,
+    /// The ends of the last container of such a service.
+    pub gaps: Vec<String>,
 }
 
 impl State {
@@ -177,6 +181,8 @@ impl State {
             stop_takes: Duration::from_millis(300),
             pull_takes: Duration::from_secs(2),
             starts: Vec::new(),
+            must_serve: BTreeSet::new(),
+            gaps: Vec::new(),
         }
     }
 
@@ -489,6 +495,10 @@ impl State {
         });
         self.emit(id, &ContainerEvent::Died { code });
         let Some(container) = self.find(id).cloned() else { return };
+        let service = &container.service;
+        if self.must_serve.contains(service) && self.running_of(service) == 0 {
+            self.gaps.push(format!("no container runs of {service}, after {}", container.alias));
+        }
         if container.ends_for_good || !container.starts_at_boot() {
             return;
         }
@@ -498,6 +508,11 @@ impl State {
         });
         let pause = RESTART_PAUSE * 2_u32.pow(container.restarts.min(9));
         self.plan(at.now + pause, id, container.life, Change::StartAgain);
+    }
+
+    /// How many containers of a service run.
+    pub fn running_of(&self, service: &str) -> usize {
+        self.containers().filter(|it| it.service == service && it.is_running()).count()
     }
 
     /// The Engine is away until `up_at`; then it starts what its policies say.

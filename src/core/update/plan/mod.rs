@@ -8,6 +8,8 @@ mod header;
 mod format;
 // The parts of a plan that may be shown.
 mod outline;
+// How the new containers take over.
+mod strategy;
 
 use std::ops::Range;
 
@@ -23,6 +25,7 @@ use crate::core::subject::Subject;
 pub use header::{Header, Recorded};
 pub use member::{Change, ImageSource, ImageUpdate, Member, PreviousImage};
 pub use outline::Outline;
+pub use strategy::Strategy;
 
 /// One decided update.
 ///
@@ -38,6 +41,9 @@ pub struct Plan {
     pub subject: Subject,
     /// The containers that are replaced, in the order in which they start.
     pub members: Vec<Member>,
+    /// How the new containers take over.
+    #[serde(default)]
+    pub strategy: Strategy,
 }
 
 impl Plan {
