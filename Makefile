@@ -35,7 +35,7 @@ FRESHDOCK = target/peers/bin/freshdock
 PEERS = $(CURDIR)/target/peers/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build release check test test-image test-arm test-deb test-engines fidelity fuzz demo demo-fleet demo-swarm bench footprint torture test-mqtt test-registries test-swarm \
+.PHONY: help build release check test test-image test-arm test-deb test-engines fidelity fuzz demo demo-fleet demo-projects demo-swarm bench footprint torture test-mqtt test-registries test-swarm \
 	soak dist deb image needs needs-dist clean
 
 help: ## lists the targets
@@ -106,6 +106,9 @@ demo: needs build till ## shows a good release, a bad one and the rollback, in t
 
 demo-fleet: needs build till ## shows a fleet: a push that is mirrored, a bad release, a stolen certificate, a dead broker
 	examples/demo-fleet/run target/debug/pilotfish target/demo/till
+
+demo-projects: needs build till ## shows a project: a migration before the switch, one that fails, a rollback of all
+	examples/demo-projects/run target/debug/pilotfish target/demo/till
 
 demo-swarm: needs build till ## shows a Swarm of two tables: a good release, a bad one, a manager killed in the middle
 	examples/demo-swarm/run target/debug/pilotfish target/demo/till

@@ -1,8 +1,9 @@
 //! The figures of Pilotfish, printed next to their goals. Nothing is asserted, because machines
 //! differ; `make bench` is for people.
 //!
-//! `figures BINARY [gap] [bad] [parallel] [round] [answers] [check] [registry] [silent] [hostile]
-//! [fleet] [mirror] [swarm] [footprint]` measures that binary; without a topic, all of them.
+//! `figures BINARY [gap] [bad] [handover] [parallel] [round] [answers] [check] [registry] [silent]
+//! [hostile] [fleet] [mirror] [swarm] [projects] [footprint]` measures that binary; without a topic, all of
+//! them.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
 
@@ -34,11 +35,13 @@ mod fresh_check;
 mod service_gap;
 mod hostile_registry;
 mod peer;
+mod projects;
 mod proxy;
 mod registry;
 mod round;
 mod side_by_side;
 mod silent_registry;
+mod start_first;
 mod swarm;
 mod table;
 mod tag_registry;
@@ -53,9 +56,10 @@ use crate::table::Table;
 type Measure = fn(&Path, &mut Table);
 
 /// The topics: the name on the command line, and the function.
-const TOPICS: [(&str, Measure); 13] = [
+const TOPICS: [(&str, Measure); 15] = [
     ("gap", service_gap::measure),
     ("bad", bad_release::measure),
+    ("handover", start_first::measure),
     ("parallel", side_by_side::measure),
     ("round", round::measure),
     ("answers", response_times::measure),
@@ -66,6 +70,7 @@ const TOPICS: [(&str, Measure); 13] = [
     ("fleet", fleet::measure),
     ("mirror", mirror::measure),
     ("swarm", swarm::measure),
+    ("projects", projects::measure),
     ("footprint", footprint::measure),
 ];
 
@@ -75,7 +80,7 @@ fn main() {
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
     assert!(
         !words.is_empty(),
-        "figures BINARY [gap|bad|parallel|round|answers|check|registry|silent|hostile|footprint]…"
+        "figures BINARY [gap|bad|handover|parallel|round|answers|check|registry|silent|hostile|footprint]…"
     );
     let binary = PathBuf::from(words.remove(0)).canonicalize().expect("the binary to measure");
     let mut table = Table::default();

@@ -16,4 +16,11 @@ pub trait Networks: Send + Sync + 'static {
         container: &str,
         endpoint: &Value,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Disconnects a container from a network.
+    fn disconnect(
+        &self,
+        network: &str,
+        container: &str,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
 }

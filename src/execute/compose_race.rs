@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::StepError;
+use super::external_changes::TAKE_OVER_LIMIT;
 use super::inspector::Inspector;
 use crate::core::docker::{inspect, names};
 use crate::core::policy::own_labels::Labels;
@@ -59,6 +60,42 @@ async fn no_external_container(inspector: Inspector<'_, impl Engine>) -> Result<
         }
     }
     Ok(true)
+}
+
+/// Whether Compose removed an old container as one too many, because it took the new one beside it
+/// for the service: then nothing would be left after the new one is removed. `docker compose down`
+/// ends both, and a person who removes a container of no project wants it gone.
+pub(super) async fn is_lost_to_compose(
+    inspector: Inspector<'_, impl Engine>,
+    stop: &CancellationToken,
+) -> Result<bool, StepError> {
+    for number in inspector.members() {
+        let labels = inspect::labels(inspector.header().original_of(number));
+        if is_same_project(&labels, &labels) && is_lost(inspector, stop, number).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn is_lost(
+    inspector: Inspector<'_, impl Engine>,
+    stop: &CancellationToken,
+    number: usize,
+) -> Result<bool, StepError> {
+    let begun = Instant::now();
+    loop {
+        let serves_otherwise = inspector.old_runs(number).await?
+            || inspector.external_container(number, &[]).await?.is_some();
+        if serves_otherwise || !inspector.new_runs(number).await? {
+            return Ok(false);
+        }
+        // Compose stops a container, and then removes it.
+        if begun.elapsed() >= TAKE_OVER_LIMIT {
+            return Ok(inspector.old_container(number).await?.is_none());
+        }
+        pause(stop).await?;
+    }
 }
 
 /// Watches the restored containers after a rollback. Compose may have seen one under its parked

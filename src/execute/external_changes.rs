@@ -18,7 +18,7 @@ use crate::engine::{Engine, Listed};
 /// How long a person or Compose may take to put another container in the place of a new container
 /// that they stopped or removed. Compose stops, removes and renames, each in fractions of a second
 /// on a Pi.
-const TAKE_OVER_LIMIT: Duration = Duration::from_secs(3);
+pub(super) const TAKE_OVER_LIMIT: Duration = Duration::from_secs(3);
 
 /// Checks that there is no new dependent. It would break at the switch, and is not part of the
 /// plan. The next round finds it.

@@ -168,9 +168,10 @@ impl<'a, E: Engine> Inspector<'a, E> {
 
     /// The service gap in milliseconds, by the times that the Engine records: for a process that
     /// did not stop the container itself. After a reboot the clock may have jumped, so the gap is
-    /// unknown.
+    /// unknown. It is also unknown if both containers ran for a while.
     pub(super) async fn gap_from_engine_times(&self, boot_id: &str, serving: &str) -> Option<u64> {
-        if self.header.boot_id != boot_id {
+        let is_unclear = self.plan().strategy.starts_first();
+        if self.header.boot_id != boot_id || is_unclear {
             return None;
         }
         let serving = self.container(serving).await.ok()??;

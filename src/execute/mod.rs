@@ -148,6 +148,11 @@ impl<'a, P: Ports> Update<'a, P> {
         while let Some(problem) = error {
             let has_one_way = self.journal.progress.has_one_way_left();
             error = match problem {
+                // Two containers would run side by side until the next agent begins.
+                StepError::Asked if self.journal.progress.runs_both() => {
+                    let cause = Cause::interrupted("the agent was asked to stop");
+                    self.turn_back(cause).await.err()
+                }
                 StepError::Asked => return Ended::Left,
                 // Nothing more can be found out now: the journal stays open, and the update is
                 // resumed later.
@@ -260,10 +265,23 @@ impl<'a, P: Ports> Update<'a, P> {
                 let (journal, gap) = (&mut self.journal, &mut self.gap);
                 steps::RunJobs { context, journal, gap, begun }.run().await?;
             }
+            Step::Launch => steps::launch(ports.engine(), inspector, &mut self.watches).await?,
+            Step::Prove => {
+                let (watches, hooks) = (&mut self.watches, &mut self.watchtower_hooks);
+                steps::prove(self.context, inspector, watches, hooks).await?;
+            }
+            Step::Join => {
+                let hooks = &mut self.watchtower_hooks;
+                steps::join(self.context, inspector, hooks).await?;
+            }
             Step::Switch => {
                 steps::arm_restart_policy(self.context, inspector, self.begun).await?;
                 hooks::run_pre_stop(self.context, inspector).await?;
                 self.gap.begin();
+                if self.plan().strategy.starts_first() {
+                    steps::rename_and_stop(ports.engine(), inspector, self.begun).await?;
+                    return Ok(Note { gap_milliseconds: Some(0), ..Note::default() });
+                }
                 steps::stop_and_rename(ports.engine(), inspector, self.begun).await?;
             }
             Step::Start => {
@@ -304,6 +322,11 @@ impl<'a, P: Ports> Update<'a, P> {
             self.context.listener.receive(&Event::RollingBack { subject, cause: cause.clone() });
             written = self.write(step, Mark::Failed, note);
             self.journal.progress.failed = Some(cause);
+        }
+        let starts_first = self.plan().strategy.starts_first();
+        if starts_first && self.journal.progress.old_may_be_down() && is_news {
+            // Until now the new container has served.
+            self.gap.begin();
         }
         let remembered = written
             .and_then(|()| ending::remember_failure(self.context.ports, &self.journal, is_news));

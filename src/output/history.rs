@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::core::time::wall_clock::reading;
 use crate::core::time::zone::Zone;
-use crate::core::update::history::Outcome;
+use crate::core::update::history::{DataState, Outcome};
 use crate::documents::UpdateRow;
 use crate::output::screen::{Screen, Style};
 use crate::output::sentence::{UNKNOWN, seconds, short, spaced};
@@ -64,10 +64,20 @@ const fn paint(outcome: Outcome) -> Style {
 
 fn below(update: &UpdateRow, screen: Screen) -> Vec<String> {
     let reason = update.reason.iter().map(|reason| with_tries(reason, update.tries));
+    let reason = reason.chain(update.group.data.map(data_in_words));
     let mut lines: Vec<String> =
         reason.flat_map(|reason| wrap(&one_line(&reason), INDENT, screen.width)).collect();
     lines.extend(log(update, screen));
     lines
+}
+
+/// What jobs did to the data of a group that was rolled back.
+fn data_in_words(data: DataState) -> String {
+    let what = match data {
+        DataState::Maybe => "a job may have changed a part of the data",
+        DataState::Migrated => "the old code runs on migrated data; a rollback moves no data",
+    };
+    format!("data: {}: {what}", data.word())
 }
 
 fn with_tries(reason: &str, tries: u32) -> String {

@@ -10,6 +10,7 @@ use super::orphan_watch::{OrphanLook, OrphanWatch, signs, trial};
 use crate::core::decide::observation::OpenUpdate;
 use crate::core::docker::inspect;
 use crate::core::docker::names;
+use crate::core::policy::update_order::UpdateOrder;
 use crate::core::policy::{PolicyDefaults, Selection, own_labels};
 use crate::core::recreate::dependents::anchors;
 use crate::core::recreate::{RestartPolicy, restart_policy};
@@ -126,10 +127,11 @@ impl<P: Ports> Sweep<'_, P> {
                 self.warn(service, detail);
             }
         }
+        let starts_first = holder.as_ref().and_then(drain_of).is_some();
         let found =
             |evidence: Option<OwnershipEvidence>| evidence.map(|evidence| read(&evidence.document));
         let (holder, old, new) = (found(holder), found(old), found(new));
-        Ok(OrphanGroup { holder, old, new, proof, has_settled, health })
+        Ok(OrphanGroup { holder, old, new, proof, has_settled, health, starts_first })
     }
 
     /// One container by its exact name: the Engine also accepts the beginning of an ID as a name.
@@ -156,7 +158,10 @@ impl<P: Ports> Sweep<'_, P> {
         });
         let stops = all.iter().map(|one| inspect::stop_timeout(&one.document));
         let longest = |times: &mut dyn Iterator<Item = Duration>| times.max().unwrap_or_default();
-        let settle = longest(&mut { trials }).saturating_add(longest(&mut { stops }));
+        let drains = all.iter().filter_map(|one| drain_of(one));
+        let settle = longest(&mut { trials })
+            .saturating_add(longest(&mut { stops }))
+            .saturating_add(longest(&mut { drains }));
         let holder = holder.and_then(|one| match &one.selection {
             Selection::Watched(policy) => Some((&policy.health, &one.document)),
             _ => None,
@@ -183,6 +188,17 @@ impl<P: Ports> Sweep<'_, P> {
             is_well,
             last_check: last_check.to_owned(),
         }
+    }
+}
+
+/// How long both containers of an update serve, if the new one starts first.
+fn drain_of(one: &OwnershipEvidence) -> Option<Duration> {
+    match &one.selection {
+        Selection::Watched(policy) => match policy.update_order() {
+            UpdateOrder::StartFirst { drain, .. } => Some(drain),
+            UpdateOrder::StopFirst => None,
+        },
+        _ => None,
     }
 }
 
@@ -276,6 +292,9 @@ async fn apply(
 ) -> Result<(), EngineError> {
     match (action, &group.holder, &group.old, &group.new) {
         (OrphanAction::RemoveNew, _, _, Some(new)) => {
+            if new.running {
+                engine.stop(&new.id, new.stop_timeout).await?;
+            }
             engine.remove(&new.id, false).await?;
         }
         (OrphanAction::Resume, Some(holder), _, Some(new)) => {

@@ -21,6 +21,7 @@ mod smoke;
 #[cfg(test)]
 mod image;
 #[cfg(test)]
+mod group_guards;
 mod hooks;
 #[cfg(test)]
 mod backups;
@@ -67,6 +68,8 @@ mod side_by_side;
 mod socket_proxy;
 #[cfg(test)]
 mod start_errors;
+#[cfg(test)]
+mod start_first;
 #[cfg(test)]
 mod start_requirements;
 #[cfg(test)]

@@ -96,6 +96,12 @@ impl Image {
         self
     }
 
+    /// Gives the image a HEALTHCHECK that tells nothing of its behaviour.
+    pub fn with_healthcheck(mut self) -> Self {
+        self.document["Healthcheck"] = healthcheck();
+        self
+    }
+
     /// Sets the signal that stops its containers.
     pub fn stopped_by(mut self, signal: &str) -> Self {
         self.document["StopSignal"] = signal.into();
@@ -125,10 +131,12 @@ fn document(name: &str, behaviour: Behaviour) -> Value {
         "Labels": { "org.opencontainers.image.version": name },
     });
     if behaviour.has_healthcheck() {
-        let second = 1_000_000_000_u64;
-        config["Healthcheck"] = json!({
-            "Test": ["CMD", "/check"], "Interval": second, "Timeout": second, "Retries": 3,
-        });
+        config["Healthcheck"] = healthcheck();
     }
     config
+}
+
+fn healthcheck() -> Value {
+    let second = 1_000_000_000_u64;
+    json!({ "Test": ["CMD", "/check"], "Interval": second, "Timeout": second, "Retries": 3 })
 }

@@ -63,6 +63,7 @@ impl Machine {
             }
             invariants.refusals();
             invariants.found.extend(state.label_hooks_missing());
+            invariants.found.extend(state.engine.gaps.iter().map(|gap| format!("I13: {gap}")));
             invariants.found
         })
     }
@@ -225,7 +226,7 @@ impl<'a> InvariantChecker<'a> {
 
     fn exactly_one_runs(&mut self, service: &Service, when: &str) {
         let running = self.containers_of(&service.name).iter().filter(|it| it.is_running()).count();
-        if running > 1 {
+        if running > self.state.may_run(&service.name) {
             self.violation("I1", &service.name, &format!("{running} containers run {when}"));
         }
         if running == 0 && self.control_is_running() {
@@ -352,6 +353,10 @@ impl<'a> InvariantChecker<'a> {
         let is_joined = service.depends_on.as_ref().is_some_and(|(how, _)| *how == "NetworkMode");
         if !is_joined && holder.networks.keys().ne(["shop"]) {
             self.violation("I3", name, &format!("its networks are {:?}", holder.networks));
+        }
+        let names = holder.networks.get("shop").map(|endpoint| &endpoint["Aliases"]);
+        if !is_joined && names != Some(&json!(["counter"])) {
+            self.violation("I3", name, &format!("its aliases are {names:?}"));
         }
         let volumes: Vec<_> = holder.mounts.iter().map(|mount| mount.volume.clone()).collect();
         let are_there = volumes.iter().all(|it| self.state.engine.stored.volumes.contains(it));

@@ -14,6 +14,7 @@
 //! label_hooks  Pilotfish's own hooks: every crash point of an update with each of them
 //! projects     a group with a job: every crash point
 //! side_by_side two updates in flight
+//! start_first  both containers serve for a moment: every crash point, and no gap
 //! schedules    random faults from a seed
 //! ```
 
@@ -42,3 +43,4 @@ mod seed;
 mod service;
 mod session;
 mod side_by_side;
+mod start_first;

@@ -3,14 +3,17 @@
 
 pub mod agent;
 pub mod broker;
+pub mod clients;
 pub mod command;
 pub mod engine;
 pub mod files;
 pub mod http;
+pub mod haproxy;
 pub mod images;
 pub mod probe;
 pub mod registry;
 pub mod relay;
+pub mod shop;
 pub mod swarm;
 
 use std::path::PathBuf;

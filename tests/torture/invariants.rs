@@ -12,6 +12,7 @@ use crate::fault::Fault;
 use crate::releases::Kind;
 use crate::rig::{CONTROL, Case, Rig, SERVICE};
 use crate::second_service::KIOSK;
+use crate::service::Setup;
 use crate::service_watch::{SERVICE_LABEL_KEY, Watch};
 use crate::support::agent::{Finished, begins_step};
 use crate::support::registry::Published;
@@ -105,10 +106,17 @@ pub fn lost(rig: &Rig, watch: &Watch) -> Finding {
     Finding::new(weight, format!("there is not exactly one container of the service: {names:?}"))
 }
 
-/// I1: at some time more than one ran.
-pub fn doubled(watch: &Watch) -> Option<Finding> {
+/// I1: at some time more ran than one, or than two if the new container starts first.
+pub fn doubled(rig: &Rig, watch: &Watch) -> Option<Finding> {
     let most = watch.most();
-    (most > 1).then(|| Finding::doubled(format!("{most} ran")))
+    (most > rig.setup.running_max()).then(|| Finding::doubled(format!("{most} ran")))
+}
+
+/// I13: if the new container starts first, a kill of the agent costs no gap.
+fn gap(rig: &Rig, case: &Case, watch: &Watch) -> Option<Finding> {
+    let must_serve = rig.setup == Setup::StartFirst && case.aim.fault == Fault::Kill;
+    let is_away = must_serve && watch.least() == 0;
+    is_away.then(|| Finding::lost("for a moment no container of the service ran".to_owned()))
 }
 
 /// I12: the Engine alone, before any agent is started again, runs exactly one proven container of
@@ -168,7 +176,12 @@ fn becomes_true(mut holds: impl FnMut() -> bool) -> bool {
 }
 
 /// Right after a recovery: I1, I2, I5, I6, as far as they can hold after an interrupted update.
-pub fn recovered(rig: &Rig, services: &[Judged<'_>], finished: &Finished) -> Vec<Finding> {
+pub fn recovered(
+    rig: &Rig,
+    case: &Case,
+    services: &[Judged<'_>],
+    finished: &Finished,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !matches!(finished.status.code(), Some(0 | ROLLED_BACK)) {
         let what = format!("recover ended with {}: {}", finished.status, finished.err);
@@ -176,7 +189,8 @@ pub fn recovered(rig: &Rig, services: &[Judged<'_>], finished: &Finished) -> Vec
     }
     findings.extend(check_containers(rig));
     for service in services {
-        findings.extend(doubled(service.watch));
+        findings.extend(doubled(rig, service.watch));
+        findings.extend(gap(rig, case, service.watch));
         let Some(container) = rig.pi.engine.inspect(service.name) else { continue };
         let image = text(&container["Image"]);
         let is_new = image == service.next.image;
@@ -192,7 +206,7 @@ pub fn recovered(rig: &Rig, services: &[Judged<'_>], finished: &Finished) -> Vec
 pub fn settled(rig: &Rig, case: &Case, services: &[Judged<'_>]) -> Vec<Finding> {
     let mut findings = check_containers(rig);
     for service in services {
-        findings.extend(doubled(service.watch));
+        findings.extend(doubled(rig, service.watch));
         if let Some(container) = rig.pi.engine.inspect(service.name) {
             if text(&container["Image"]) != service.current.image {
                 findings.push(Finding::changed("another image runs".to_owned()));

@@ -45,6 +45,26 @@ fn the_agent_is_killed_in_a_rollback_with_two_dependents() {
 }
 
 #[test]
+fn the_agent_is_killed_while_the_new_container_starts_first() {
+    sample(Rig::with(Setup::StartFirst, &[]), Kind::Good, &[Fault::Kill], 19);
+}
+
+#[test]
+fn the_agent_is_killed_while_a_bad_release_starts_first() {
+    let mut rig = Rig::with(Setup::StartFirst, &[]);
+    let kinds = [Kind::ExitsAtOnce, Kind::Unhealthy];
+    let lengths = lengths(&mut rig, &kinds);
+    let cases = kinds.into_iter().flat_map(|kind| every(kind, Fault::Kill, &lengths, 41)).collect();
+    assert_no_findings(rig, cases);
+}
+
+#[test]
+fn the_power_is_cut_while_the_new_container_starts_first() {
+    let rig = Rig::on_lossy_disk_with(Setup::StartFirst, &[]);
+    sample(rig, Kind::Good, &[Fault::Cut], 31);
+}
+
+#[test]
 fn answers_are_lost_late_or_wrong() {
     let statuses = [500, 404, 409].map(Fault::Answer);
     let faults = [&[Fault::DropReply, Fault::Delay][..], &statuses].concat();

@@ -325,7 +325,7 @@ impl Rig {
         let first_one = self.watches().filter_map(Watch::first_one).max().unwrap_or(begun);
         outcome.service_back = first_one.saturating_duration_since(begun);
         let services = self.judged(case.kind, next);
-        outcome.findings.extend(invariants::recovered(self, &services, &finished));
+        outcome.findings.extend(invariants::recovered(self, case, &services, &finished));
     }
 
     /// After a finding: removes everything and starts a new service, so that the next case begins

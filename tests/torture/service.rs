@@ -35,6 +35,8 @@ pub enum Setup {
     WithDependents,
     /// `docker run`, and a second service gets a release of this kind in the same round.
     SideBySide(Kind),
+    /// `docker run` on a network of its own, and the new container starts first.
+    StartFirst,
 }
 
 impl Setup {
@@ -45,6 +47,7 @@ impl Setup {
             Self::Composed => ", from a compose file",
             Self::WithDependents => ", two dependents",
             Self::SideBySide(_) => ", two updates",
+            Self::StartFirst => ", start-first",
         }
     }
 
@@ -52,7 +55,7 @@ impl Setup {
     pub fn second_words(self) -> String {
         match self {
             Self::SideBySide(kind) => format!(" and {}", kind.word()),
-            Self::Alone | Self::Composed | Self::WithDependents => String::new(),
+            _ => String::new(),
         }
     }
 
@@ -65,6 +68,7 @@ impl Setup {
                 start_alone(pi, SERVICE, image);
                 dependents::start(pi);
             }
+            Self::StartFirst => start_on_its_network(pi, image),
             Self::SideBySide(_) => {
                 start_alone(pi, SERVICE, image);
                 second_service::start(pi);
@@ -80,17 +84,22 @@ impl Setup {
     /// The names of all containers while nothing is in flight, without the control container.
     pub fn names(self) -> Vec<&'static str> {
         match self {
-            Self::Alone | Self::Composed => vec![SERVICE],
+            Self::Alone | Self::Composed | Self::StartFirst => vec![SERVICE],
             Self::WithDependents => [&[SERVICE], &dependents::DEPENDENTS[..]].concat(),
             Self::SideBySide(_) => vec![SERVICE, KIOSK],
         }
+    }
+
+    /// How many containers of the service may run at the same time.
+    pub fn running_max(self) -> usize {
+        if self == Self::StartFirst { 2 } else { 1 }
     }
 
     /// The most images: those of each service and `images.keep` previous ones, the control
     /// container's, and the one that the dependents share.
     pub const fn images_max(self) -> usize {
         match self {
-            Self::Alone | Self::Composed => 3,
+            Self::Alone | Self::Composed | Self::StartFirst => 3,
             Self::WithDependents => 4,
             Self::SideBySide(_) => 5,
         }
@@ -104,8 +113,36 @@ pub fn diary(pi: &Pi) -> PathBuf {
     diary
 }
 
+/// The labels of a service whose new container starts first. A probe in the container is the
+/// health check of all its images.
+const START_FIRST: [&str; 4] = [
+    "pilotfish.update.order=start-first",
+    "pilotfish.update.drain=1s",
+    "pilotfish.update.shared=ok",
+    "pilotfish.health.probe=exec:/till healthcheck",
+];
+
+/// The network of a service whose new container starts first.
+const NETWORK: &str = "shop";
+
+/// Starts the service on a network of its own, where it has an alias.
+fn start_on_its_network(pi: &Pi, image: &Published) {
+    let networks = pi.engine.docker(&["network", "ls", "--format={{.Name}}"]);
+    if !networks.lines().any(|name| name == NETWORK) {
+        pi.engine.docker(&["network", "create", NETWORK]);
+    }
+    let labels = START_FIRST.map(|label| format!("--label={label}"));
+    let labels = labels.iter().map(String::as_str);
+    let more: Vec<&str> = labels.chain(["--network=shop", "--network-alias=counter"]).collect();
+    start_with(pi, SERVICE, image, &more);
+}
+
 /// Starts a service with `docker run`.
 pub fn start_alone(pi: &Pi, name: &str, image: &Published) {
+    start_with(pi, name, image, &[]);
+}
+
+fn start_with(pi: &Pi, name: &str, image: &Published, more: &[&str]) {
     let label = label_of(name);
     let labels = [&LABELS[..], &[SHELF, &label]].concat();
     let mut options: Vec<String> = labels.iter().map(|label| format!("--label={label}")).collect();
@@ -119,7 +156,8 @@ pub fn start_alone(pi: &Pi, name: &str, image: &Published) {
         "--memory=64m",
         "--stop-timeout=5",
     ];
-    let options: Vec<&str> = options.iter().map(String::as_str).chain(rest).collect();
+    let options = options.iter().map(String::as_str).chain(rest);
+    let options: Vec<&str> = options.chain(more.iter().copied()).collect();
     pi.start(name, &image.reference, &options);
 }
 

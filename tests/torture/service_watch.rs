@@ -41,6 +41,7 @@ struct Shared {
 struct Counts {
     running: BTreeSet<String>,
     most: usize,
+    least: usize,
     /// When the number last became exactly one.
     one_since: Option<Instant>,
     /// When it was exactly one for the first time since `look_for_one`.
@@ -52,8 +53,14 @@ impl Watch {
     /// Listens for the containers with this label.
     pub fn start(engine: &Path, label: &str) -> Self {
         let running = BTreeSet::new();
-        let counts =
-            Counts { running, most: 0, one_since: None, first_one: None, is_listening: false };
+        let counts = Counts {
+            running,
+            most: 0,
+            least: 0,
+            one_since: None,
+            first_one: None,
+            is_listening: false,
+        };
         let shared = Arc::new(Shared {
             engine: engine.to_owned(),
             label: label.to_owned(),
@@ -75,9 +82,16 @@ impl Watch {
         Self { shared }
     }
 
-    /// Resets the highest number of containers that ran at the same time.
+    /// Resets the numbers of containers that ran at the same time.
     pub fn begin(&self) {
-        self.shared.change(|counts| counts.most = counts.running.len());
+        self.shared.change(|counts| {
+            (counts.most, counts.least) = (counts.running.len(), counts.running.len());
+        });
+    }
+
+    /// The fewest containers that ran at the same time since `begin`.
+    pub fn least(&self) -> usize {
+        self.shared.counts.lock().expect("the watch lives").least
     }
 
     /// The most containers that ran at the same time since `begin`.
@@ -115,6 +129,7 @@ impl Shared {
         let mut counts = self.counts.lock().expect("the watch lives");
         change(&mut counts);
         counts.most = counts.most.max(counts.running.len());
+        counts.least = counts.least.min(counts.running.len());
         counts.one_since = match (counts.running.len(), counts.one_since) {
             (1, None) => Some(Instant::now()),
             (1, since) => since,

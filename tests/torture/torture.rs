@@ -279,13 +279,62 @@ fn cuts_with_two_updates() {
     run_side_by_side(Fault::Cut, count, "cuts_with_two_updates.jsonl");
 }
 
+/// Every n-th fault more hits an update whose new container starts first.
+const WITH_START_FIRST: u64 = 10;
+
+/// Faults before and after the calls of updates whose new container starts first.
+fn run_start_first(fault: Fault, count: u64, file: &str) {
+    let results = Results::kept_in(&results(file));
+    let mut seed = seed();
+    let machine = |flags: &[&str]| match fault {
+        Fault::Cut => Rig::on_lossy_disk_with(Setup::StartFirst, flags),
+        _ => Rig::with(Setup::StartFirst, flags),
+    };
+    let mut rigs = vec![machine(&[])];
+    let lengths = lengths(&mut rigs[0], &[Kind::Good, Kind::ExitsAtOnce, Kind::Unhealthy]);
+    eprintln!("calls of an update that starts first: {lengths:?}");
+    let kinds = lengths.keys();
+    let mut cases: Vec<Case> = kinds.flat_map(|kind| every(*kind, fault, &lengths, 1)).collect();
+    let count = usize::try_from(count).expect("a number");
+    if let Some(again) = again(&cases, Setup::StartFirst, count) {
+        cases = again;
+    }
+    seed.shuffle(&mut cases);
+    cases.truncate(count);
+    for worker in 1..number("TORTURE_WORKERS", 4) {
+        let flags: &[&str] = if worker % 2 == 1 { &["--live-restore"] } else { &[] };
+        rigs.push(machine(flags));
+    }
+    run_cases(rigs, cases, deadline(), &results);
+    eprintln!("{}", results.summary());
+}
+
+#[test]
+#[ignore = "takes as long as configured: make torture"]
+fn kills_with_start_first() {
+    let count = number("TORTURE_KILLS", 10_000) / WITH_START_FIRST;
+    run_start_first(Fault::Kill, count, "kills_with_start_first.jsonl");
+}
+
+#[test]
+#[ignore = "takes as long as configured: make torture"]
+fn cuts_with_start_first() {
+    let count = number("TORTURE_CUTS", 1_000) / WITH_START_FIRST;
+    run_start_first(Fault::Cut, count, "cuts_with_start_first.jsonl");
+}
+
 /// Its name sorts last, so that it runs last.
 #[test]
 #[ignore = "writes docs/reliability.md: make torture"]
 fn page() {
     let kept = |name: &str| results::read(&directory().join(name));
     let commit = fs::read_to_string(directory().join("commit")).expect("results of a run");
-    let kills = ["kills.jsonl", "kills_with_dependents.jsonl", "kills_with_two_updates.jsonl"];
-    let cuts = ["cuts.jsonl", "cuts_with_two_updates.jsonl"];
+    let kills = [
+        "kills.jsonl",
+        "kills_with_dependents.jsonl",
+        "kills_with_two_updates.jsonl",
+        "kills_with_start_first.jsonl",
+    ];
+    let cuts = ["cuts.jsonl", "cuts_with_two_updates.jsonl", "cuts_with_start_first.jsonl"];
     page::write(&commit, &kills.map(kept).concat(), &cuts.map(kept).concat());
 }

@@ -139,7 +139,7 @@ impl Rig {
                 findings.push(Finding::changed(format!("Compose knows {known:?}, of {ids:?}")));
             }
         }
-        findings.extend(invariants::doubled(&self.watch));
+        findings.extend(invariants::doubled(self, &self.watch));
         findings.extend(invariants::check_control(self));
         findings.extend(invariants::check_state(&self.pi.agent.state()));
         findings

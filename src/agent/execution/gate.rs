@@ -53,15 +53,13 @@ impl<P: Ports> Context<P> {
             return Ok(());
         }
         self.pull_for_hooks(plan).await?;
-        for number in plan.numbers().rev() {
-            let member = plan.member(number);
-            let Some(hook) = &member.pre_update else { continue };
-            match hook::run(&*self.ports, &self.stop, &member.old_container, hook).await {
+        for (container, id, hook) in plan.pre_update_hooks() {
+            match hook::run(&*self.ports, &self.stop, id, hook).await {
                 Ok(()) => {}
                 Err(HookError::Asked) => return Err(Stopped::Stopping),
                 Err(error) => {
                     let why = error.to_string();
-                    return Err(Stopped::Held(No::held_by_hook(&member.container, &why)));
+                    return Err(Stopped::Held(No::held_by_hook(container, &why)));
                 }
             }
         }

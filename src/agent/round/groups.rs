@@ -9,7 +9,7 @@ use super::{DueContainer, Round, RoundId, Stage};
 use crate::agent::Agent;
 use crate::agent::context::Context;
 use crate::agent::tasks::TaskResult;
-use crate::core::decide::group::{GroupMember, add_documents, also_needed, join};
+use crate::core::decide::group::{GroupMember, add_documents, join, to_be_surveyed};
 use crate::core::decide::reason::Reason;
 use crate::core::decide::{Decision, No, Together};
 use crate::core::group::readiness::{Decided, acts, waits};
@@ -226,7 +226,7 @@ fn hold(members: &mut [DueContainer], no: &No) {
 /// The members of which the update needs more than their looks have found out.
 fn missing(members: &[DueContainer]) -> BTreeSet<String> {
     let views: Vec<_> = members.iter().map(view).collect();
-    let needed = also_needed(&views).into_iter();
+    let needed = to_be_surveyed(&views).into_iter();
     let lacks = |name: &String| {
         members.iter().any(|it| it.observation.name == *name && it.observation.readiness.is_none())
     };

@@ -98,6 +98,10 @@ const ADVICE: [(Reason, &str); Reason::ALL.len()] = [
         "recreate this container by hand; Pilotfish cannot carry over what the detail names",
     ),
     (
+        Reason::CannotStartFirst,
+        "change what the detail names, or remove the label pilotfish.update.order; NAME keeps running until then",
+    ),
+    (
         Reason::CannotHandOver,
         "put the agent's state_dir on a volume and use the command `run`; it then updates itself",
     ),

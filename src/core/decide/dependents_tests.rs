@@ -9,7 +9,7 @@ use crate::core::decide::start_requirements::{CheckedRequirement, Presence, Star
 use crate::core::policy::{LabelError, Policy, Selection};
 
 /// A container in the network of `till`, as the Engine reports it.
-fn side(policy: &Policy) -> DependentFacts {
+pub(super) fn side(policy: &Policy) -> DependentFacts {
     DependentFacts {
         original: json!({
             "Id": "5".repeat(64),
@@ -47,7 +47,8 @@ fn decided(change: impl FnOnce(&mut DependentFacts)) -> Decision {
     decide(&observation, &circumstances())
 }
 
-fn circumstances() -> Circumstances {
+/// Noon, without windows.
+pub(super) fn circumstances() -> Circumstances {
     Circumstances {
         now: "2027-01-01T12:00:00Z".parse().expect("a time"),
         zone: Zone::utc(),

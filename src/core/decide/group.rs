@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::dependents::{can_be_started, followers};
 use super::eligibility::eligible;
+use super::group_guards;
 use super::preconditions::{declared, probed};
 use super::update_lock::unlocked;
 use super::windows::{Timing, timing};
@@ -19,7 +20,7 @@ use crate::core::policy::Selection;
 use crate::core::policy::own_hooks::UpdateHooks;
 use crate::core::recreate::dependents::{anchors, means};
 use crate::core::subject::Subject;
-use crate::core::update::plan::{Change, Job, Member, Plan};
+use crate::core::update::plan::{Change, Job, Member, Plan, Strategy};
 
 /// A member of a group, with what is decided about it alone.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +30,7 @@ pub struct GroupMember<'a> {
 }
 
 impl<'a> GroupMember<'a> {
-    fn name(&self) -> &'a str {
+    pub(super) fn name(&self) -> &'a str {
         &self.observation.name
     }
 
@@ -50,7 +51,7 @@ impl<'a> GroupMember<'a> {
 /// The members without a new image of their own that the update needs all the same: jobs that run
 /// for their dependents, and members that ask to be recreated with one that changes.
 #[must_use]
-pub fn also_needed(members: &[GroupMember<'_>]) -> Vec<String> {
+fn also_needed(members: &[GroupMember<'_>]) -> Vec<String> {
     let nodes: Vec<_> = members.iter().map(GroupMember::node).collect();
     let changed: BTreeSet<_> =
         members.iter().filter(|it| it.plan().is_some()).map(GroupMember::name).collect();
@@ -81,6 +82,13 @@ pub fn also_needed(members: &[GroupMember<'_>]) -> Vec<String> {
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect()
+}
+
+/// The members of which an update needs more than their looks have found out.
+#[must_use]
+pub fn to_be_surveyed(members: &[GroupMember<'_>]) -> BTreeSet<String> {
+    let guards = group_guards::locked(members).map(str::to_owned);
+    also_needed(members).into_iter().chain(guards).collect()
 }
 
 /// One plan for a group, from the plans of its members.
@@ -122,6 +130,8 @@ pub fn join(
         members: Vec::new(),
         jobs: Vec::new(),
         data: None,
+        guards: Vec::new(),
+        strategy: Strategy::StopFirst,
     };
     for part in order.into_iter().map(|number| parts[number].clone()) {
         match members.iter().find(|it| it.observation.is_job && it.name() == part.container) {
@@ -132,6 +142,7 @@ pub fn join(
             None => plan.members.push(part),
         }
     }
+    plan.guards = group_guards::of_plan(&plan, members, circumstances)?;
     Ok(plan)
 }
 

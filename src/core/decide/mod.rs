@@ -14,12 +14,16 @@ mod dependents;
 mod self_protection;
 // Safety checks that no force overrides.
 mod preconditions;
+// Whether two of a container can run at the same time.
+mod start_first;
 // What only the start of a container needs from the machine.
 pub mod start_requirements;
 // Update windows and pull windows.
 pub mod windows;
 // The path in a container that holds its updates while it exists.
 pub mod update_lock;
+// Members of a group that are not replaced, and have their say.
+mod group_guards;
 // One plan for all members of a group.
 pub mod group;
 
@@ -68,6 +72,7 @@ use offer::Offer;
 use preconditions::safe;
 use reason::Reason;
 use self_protection::{engine_access, itself};
+use start_first::Twins;
 use update_lock::unlocked;
 use windows::{Timing, timing};
 
@@ -78,7 +83,9 @@ use crate::core::policy::hooks::Moment;
 use crate::core::recreate::Original;
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
-use crate::core::update::plan::{Change, ImageSource, ImageUpdate, Member, Plan, PreviousImage};
+use crate::core::update::plan::{
+    Change, ImageSource, ImageUpdate, Member, Plan, PreviousImage, Strategy,
+};
 
 /// Facts and settings that hold for a whole round.
 #[derive(Debug, Clone)]
@@ -307,6 +314,7 @@ impl Planning<'_> {
             images_keep: policy.images_keep,
         };
         let members = self.members(Change::To(Box::new(update)), circumstances)?;
+        let strategy = self.strategy(source, &members)?;
         let observation = self.observation;
         let mut plan = Plan {
             id: Plan::make_id(&observation.name, circumstances.now),
@@ -314,6 +322,8 @@ impl Planning<'_> {
             members,
             jobs: Vec::new(),
             data: None,
+            guards: Vec::new(),
+            strategy,
         };
         // Hooks belong to updates: a person who rolls back wants the previous image at once. And
         // the agent's own image has no shell.
@@ -347,6 +357,22 @@ impl Planning<'_> {
         };
         let dependents = self.followers.iter().map(|follower| follower.member(readiness));
         std::iter::once(Ok(main)).chain(dependents).collect()
+    }
+
+    /// How the new container takes over; it is the first of these members.
+    fn strategy(&self, source: ImageSource, members: &[Member]) -> Result<Strategy, No> {
+        let Some(main) = members.first() else { return Ok(Strategy::StopFirst) };
+        match source {
+            // A person who rolls back wants the previous image at once, also if two cannot run.
+            ImageSource::Kept => Ok(Strategy::StopFirst),
+            ImageSource::Registry | ImageSource::Local => start_first::strategy(&Twins {
+                policy: self.eligible.policy,
+                readiness: self.readiness,
+                followers: self.followers,
+                recreation: &main.recreation,
+                is_self: self.observation.is_self,
+            }),
+        }
     }
 }
 

@@ -87,6 +87,8 @@ pub enum Reason {
     PrepullFailed,
     /// A field of the container cannot be carried over to a new one.
     CannotRecreate,
+    /// Two of this container cannot run at the same time, and its label asks for that.
+    CannotStartFirst,
     /// The agent runs in this container, and no self-update helper could replace it.
     CannotHandOver,
     /// There is too little disk space for the layers.
@@ -99,7 +101,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, for documentation and tests.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,
@@ -138,6 +140,7 @@ impl Reason {
         Self::CannotUpdateService,
         Self::PrepullFailed,
         Self::CannotRecreate,
+        Self::CannotStartFirst,
         Self::CannotHandOver,
         Self::DiskFull,
         Self::BadLabel,
@@ -186,6 +189,7 @@ impl Reason {
             Self::CannotUpdateService => "cannot_update_service",
             Self::PrepullFailed => "prepull_failed",
             Self::CannotRecreate => "cannot_recreate",
+            Self::CannotStartFirst => "cannot_start_first",
             Self::CannotHandOver => "cannot_hand_over",
             Self::DiskFull => "disk_full",
             Self::BadLabel => "bad_label",

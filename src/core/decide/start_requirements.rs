@@ -236,7 +236,7 @@ pub(super) fn joins(of: &str, container: &Value, others: &[impl Borrow<Value>]) 
 }
 
 /// The name of the other container, or the beginning of its ID if it is gone.
-fn shown(anchor: &Anchor, found: Option<&Value>) -> String {
+pub(super) fn shown(anchor: &Anchor, found: Option<&Value>) -> String {
     const ID_LENGTH: usize = 64;
     let written = &anchor.container;
     match found.map(inspect::name) {

@@ -14,6 +14,8 @@ pub mod own_hooks;
 pub mod update_lock;
 // The group of a container, and its part in it.
 pub mod group;
+// Which of the two containers stops or starts first.
+pub mod update_order;
 // Which labels count: the container's own, and not its image's.
 pub mod own_labels;
 // Which labels a service of a Swarm may have.
@@ -33,6 +35,9 @@ use crate::core::policy::hooks::{Hook, Moment};
 use crate::core::policy::own_hooks::{HOOK_LABELS, OWN_HOOK_PREFIX, OwnHooks, UpdateHooks};
 use crate::core::policy::update_lock::{
     LABEL_UPDATE_LOCK, LABEL_UPDATE_LOCK_MAX, LockLabels, UpdateLock,
+};
+use crate::core::policy::update_order::{
+    LABEL_UPDATE_DRAIN, LABEL_UPDATE_ORDER, LABEL_UPDATE_SHARED, OrderLabels, UpdateOrder,
 };
 use crate::core::policy::watchtower::{CompatSettings, Translated, Watchtower};
 use crate::core::text::{did_you_mean, nearest, shown};
@@ -63,7 +68,7 @@ pub const LABEL_IMAGES_KEEP: &str = "pilotfish.images.keep";
 pub const LABEL_ORIGIN: &str = "pilotfish.origin";
 
 /// All labels, for suggestions, documentation and tests.
-pub const LABELS: [&str; 26] = [
+pub const LABELS: [&str; 29] = [
     LABEL_ENABLE,
     LABEL_MODE,
     LABEL_SCHEDULE,
@@ -75,6 +80,9 @@ pub const LABELS: [&str; 26] = [
     LABEL_ORIGIN,
     LABEL_UPDATE_LOCK,
     LABEL_UPDATE_LOCK_MAX,
+    LABEL_UPDATE_ORDER,
+    LABEL_UPDATE_DRAIN,
+    LABEL_UPDATE_SHARED,
     HOOK_LABELS[0],
     HOOK_LABELS[1],
     HOOK_LABELS[2],
@@ -139,7 +147,7 @@ pub struct Policy {
     pub images_keep: u32,
     /// The user says that the image came from the registry of its name.
     pub is_from_registry: bool,
-    /// Hooks, a lock and a group from Pilotfish's own labels; few containers have them.
+    /// Hooks, a lock, an order and a group from Pilotfish's own labels; few containers have them.
     pub around_updates: Option<Box<AroundUpdates>>,
     /// Further settings from Watchtower's labels; few containers have them.
     pub commands: Box<CompatSettings>,
@@ -151,6 +159,8 @@ pub struct AroundUpdates {
     pub hooks: OwnHooks,
     /// The path that holds its updates.
     pub lock: LockLabels,
+    /// Which of the two containers stops or starts first.
+    pub order: OrderLabels,
     /// Its group, and its part in it.
     pub group: Option<Membership>,
 }
@@ -243,7 +253,9 @@ impl Policy {
     /// Labels that belong to another one which is not there.
     fn lonely_labels(&self) -> Vec<LabelError> {
         let Some(around) = &self.around_updates else { return Vec::new() };
-        around.hooks.without_command().into_iter().chain(around.lock.without_path()).collect()
+        let AroundUpdates { hooks, lock, order, .. } = &**around;
+        let without_command = hooks.without_command().into_iter();
+        without_command.chain(lock.without_path()).chain(order.without_order()).collect()
     }
 
     /// Its part in its group, if it is in one.
@@ -256,6 +268,12 @@ impl Policy {
     #[must_use]
     pub fn update_lock(&self) -> Option<UpdateLock> {
         self.around_updates.as_ref()?.lock.lock()
+    }
+
+    /// Which of the two containers stops or starts first.
+    #[must_use]
+    pub fn update_order(&self) -> UpdateOrder {
+        self.around_updates.as_ref().map(|around| around.order.order()).unwrap_or_default()
     }
 
     /// The hook that runs before an update. The one of Pilotfish's own label counts.
@@ -313,6 +331,9 @@ impl Policy {
             LABEL_UPDATE_LOCK => self.around().lock.take_path(value)?,
             LABEL_UPDATE_LOCK_MAX => self.around().lock.take_max(value)?,
             label if is_group_label(label) => {}
+            LABEL_UPDATE_ORDER => self.around().order.take_order(value)?,
+            LABEL_UPDATE_DRAIN => self.around().order.take_drain(value)?,
+            LABEL_UPDATE_SHARED => self.around().order.take_shared(value)?,
             hook if hook.starts_with(OWN_HOOK_PREFIX) => self.around().hooks.take(hook, value)?,
             unknown => return Err(unknown_label(unknown)),
         }

@@ -23,6 +23,7 @@ mod networks;
 mod podman;
 mod entrypoint;
 mod unsupported;
+mod join;
 mod relink;
 mod restart;
 mod volumes;
@@ -40,6 +41,7 @@ use crate::core::recreate::json_path::JsonPath;
 pub use crate::core::recreate::compose::{
     COMPOSE_IMAGE_LABEL, is_same_project, is_same_service, set_compose_image,
 };
+pub use crate::core::recreate::join::{beside, joins};
 pub use crate::core::recreate::podman::LIBPOD;
 pub use crate::core::recreate::relink::{
     ReplacedContainer, depends_as_before, depends_on_moved, relink,

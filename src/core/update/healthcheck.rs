@@ -62,6 +62,12 @@ pub fn asks_for_too_long(
     ))
 }
 
+/// Whether a HEALTHCHECK or a probe tells that a container works, and not only that it runs.
+#[must_use]
+pub fn is_judged(settings: &HealthSettings, container: &Value) -> bool {
+    settings.probe.is_some() || healthcheck(container).is_some()
+}
+
 /// The command of a HEALTHCHECK: `CMD` unchanged, `CMD-SHELL` through the container's shell (Docker
 /// Engine API, `HealthConfig.Test`).
 fn healthcheck_command(container: &Value) -> Option<Vec<String>> {

@@ -55,3 +55,5 @@ pub const SWITCH_ATTEMPTS_MAX: u32 = 3;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod start_first_tests;

@@ -55,12 +55,22 @@ pub struct OrphanGroup {
     pub has_settled: bool,
     /// The health of the holder during that time.
     pub health: Health,
+    /// Whether a label lets the new container run beside the holder.
+    pub starts_first: bool,
 }
 
 impl Default for OrphanGroup {
     fn default() -> Self {
         let (holder, old, new) = (None, None, None);
-        Self { holder, old, new, proof: Ok(()), has_settled: false, health: Health::default() }
+        Self {
+            holder,
+            old,
+            new,
+            proof: Ok(()),
+            has_settled: false,
+            health: Health::default(),
+            starts_first: false,
+        }
     }
 }
 
@@ -76,6 +86,10 @@ impl OrphanGroup {
         anchors.any(|anchor| {
             other.members().any(|it| it.name == *anchor || it.id.starts_with(anchor.as_str()))
         })
+    }
+
+    fn is_a_trial(&self, holder: &FoundContainer, new: &FoundContainer) -> bool {
+        self.starts_first && holder.running && new.running && new.policy.is_no()
     }
 
     fn has_old_container(&self) -> bool {
@@ -131,6 +145,8 @@ pub fn action(group: &OrphanGroup) -> OrphanAction {
         }
         (Some(_), None, _) => OrphanAction::RestoreOld,
         (Some(old), Some(holder), _) => with_old(old, holder, group.health),
+        // The holder has served all the time, and the new one was on trial.
+        (None, Some(holder), Some(new)) if group.is_a_trial(holder, new) => OrphanAction::RemoveNew,
         // Only an update creates a container that the Engine must not start.
         (None, Some(_), Some(new)) if new.running || !new.policy.is_no() => {
             OrphanAction::Leave("the new one runs, or may be started by the Engine")
@@ -328,6 +344,22 @@ mod tests {
             assert!(matches!(check(found(true, "always"), None, new), OrphanAction::Leave(_)));
         }
         assert!(matches!(check(None, None, found(false, "no")), OrphanAction::Leave(_)));
+    }
+
+    #[test]
+    fn a_new_container_on_trial_beside_the_holder_is_removed_if_a_label_allows_two() {
+        let of = |starts_first, holder, new| {
+            action(&OrphanGroup { starts_first, ..group(holder, None, new) })
+        };
+        let up = |policy| found(true, policy);
+        assert_eq!(of(true, up("always"), up("no")), OrphanAction::RemoveNew);
+        for (starts_first, holder, new) in [
+            (false, up("always"), up("no")),
+            (true, found(false, "always"), up("no")),
+            (true, up("always"), up("always")),
+        ] {
+            assert!(matches!(of(starts_first, holder, new), OrphanAction::Leave(_)));
+        }
     }
 
     #[test]

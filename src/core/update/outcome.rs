@@ -12,11 +12,11 @@ use crate::core::update::plan::{Header, ImageSource, Plan};
 
 /// The outcome of an update that was rolled back for this cause, or was not.
 #[must_use]
-pub fn outcome(failed: Option<&Cause>, switched: bool) -> Outcome {
+pub fn outcome(failed: Option<&Cause>, was_tried: bool) -> Outcome {
     match failed.map(|cause| cause.fault) {
         None => Outcome::Updated,
         Some(Fault::Interruption | Fault::Person | Fault::Lock) => Outcome::Interrupted,
-        Some(Fault::Image | Fault::Surroundings | Fault::DamagedCopy) if switched => {
+        Some(Fault::Image | Fault::Surroundings | Fault::DamagedCopy) if was_tried => {
             Outcome::RolledBack
         }
         Some(Fault::Image | Fault::Surroundings | Fault::DamagedCopy) => Outcome::Failed,
@@ -40,7 +40,7 @@ pub fn record(header: &Header, progress: &JournalProgress, finished_at: DateTime
         to: first.map(|(_, update)| update.to.index.clone()),
         started_at: header.started_at,
         finished_at,
-        outcome: outcome(progress.failed.as_ref(), progress.has_had_effects()),
+        outcome: outcome(progress.failed.as_ref(), progress.was_tried()),
         tries: 1,
         reason: progress.failed.as_ref().map(|cause| cause.detail.clone()).or(by_hand),
         gap_seconds: gap.map(|gap| gap.as_secs_f64()),

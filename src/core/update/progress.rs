@@ -43,6 +43,8 @@ pub struct JournalProgress {
     pub undone: Option<Step>,
     /// Whether the rollback has started the old containers again.
     pub is_restored: bool,
+    /// Whether new containers were started beside the old ones, or may have been.
+    pub has_launched: bool,
     /// How many switches have begun.
     pub switches: u32,
     /// When the last switch began, by the machine's clock.
@@ -94,6 +96,7 @@ impl JournalProgress {
         match entry.mark {
             Mark::Started => {
                 self.begun = self.begun.max(Some(entry.step));
+                self.has_launched |= entry.step == Step::Launch;
                 if entry.step == Step::Switch {
                     self.switches += 1;
                     self.switched_at = Some(entry.at);
@@ -138,13 +141,6 @@ impl JournalProgress {
     pub fn old_may_be_down(&self) -> bool {
         self.begun >= Some(Step::Switch) || self.known.stops_for_jobs
     }
-
-    /// Whether anything but images was changed: old containers were stopped, or a job has begun.
-    #[must_use]
-    pub fn has_had_effects(&self) -> bool {
-        self.old_may_be_down() || self.data_state().is_some()
-    }
-
     /// What the jobs have done to the data; nothing if none has begun.
     #[must_use]
     pub fn data_state(&self) -> Option<DataState> {
@@ -165,7 +161,19 @@ impl JournalProgress {
     /// Whether a new container may have been started, so that its image was tried.
     #[must_use]
     pub fn may_have_started(&self) -> bool {
-        self.begun >= Some(Step::Start)
+        self.has_launched || self.begun >= Some(Step::Start)
+    }
+
+    /// Whether containers were stopped or started for the update, or a job may have changed data.
+    #[must_use]
+    pub fn was_tried(&self) -> bool {
+        self.has_launched || self.old_may_be_down() || self.data_state().is_some()
+    }
+
+    /// Whether old and new containers run side by side although nothing was stopped yet.
+    #[must_use]
+    pub fn runs_both(&self) -> bool {
+        self.has_launched && !self.old_may_be_down() && !self.has_one_way_left()
     }
 
     /// Whether the new containers have passed their verification.

@@ -111,16 +111,30 @@ pub fn resume(progress: &JournalProgress, reality: &ActualState) -> Resume {
             (true, true) => Resume::Forward(Step::Switch),
         };
     }
-    if !progress.old_may_be_down() {
-        return interrupted("the update was interrupted before anything was stopped");
+    match new {
+        _ if !progress.old_may_be_down() => {
+            interrupted("the update was interrupted before anything was stopped")
+        }
+        None => interrupted("the new container was gone when the update was continued"),
+        Some(new) => resume_switched(progress, reality, &new),
     }
-    let Some(new) = new else {
-        return interrupted("the new container was gone when the update was continued");
-    };
+}
+
+/// The same for an update that may have stopped the old containers. `new` are all new ones.
+fn resume_switched(
+    progress: &JournalProgress,
+    reality: &ActualState,
+    new: &[&ContainerState],
+) -> Resume {
+    let interrupted = |detail: &str| Resume::Back(Cause::interrupted(detail));
+    if is_handing_over(progress, reality) {
+        return Resume::Forward(Step::Switch);
+    }
     if reality.old_runs() {
         // It still runs since before the update because its stop has not ended. It may stop at any
         // moment, so the gap is there anyway.
-        if reality.is_stopping(progress) && progress.switches < SWITCH_ATTEMPTS_MAX {
+        let is_stopping = !progress.has_launched && reality.is_stopping(progress);
+        if is_stopping && progress.switches < SWITCH_ATTEMPTS_MAX {
             return Resume::Forward(Step::Switch);
         }
         return interrupted("the Engine had started the old container again");
@@ -131,6 +145,22 @@ pub fn resume(progress: &JournalProgress, reality: &ActualState) -> Resume {
     if progress.verifications >= VERIFY_ATTEMPTS_MAX {
         return interrupted("three verifications in a row were interrupted");
     }
-    let all_run = new.iter().all(|new| new.running);
-    Resume::Forward(if all_run { Step::Verify } else { Step::Switch })
+    match new.iter().all(|new| new.running) {
+        true => Resume::Forward(Step::Verify),
+        // The Engine has forgotten its start, and the switch would not start it.
+        false if progress.has_launched => interrupted("the new container did not run"),
+        false => Resume::Forward(Step::Switch),
+    }
+}
+
+/// Whether the old containers are being stopped while proven new ones serve beside them. The
+/// journal says so, and nothing has been started again since.
+fn is_handing_over(progress: &JournalProgress, reality: &ActualState) -> bool {
+    let is_intact = |pair: &MemberState| {
+        pair.new.as_ref().is_some_and(|new| new.running) && !pair.old_was_started_again
+    };
+    progress.has_launched
+        && progress.is_in_switch()
+        && progress.switches < SWITCH_ATTEMPTS_MAX
+        && reality.members.iter().all(is_intact)
 }

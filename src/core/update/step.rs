@@ -14,11 +14,19 @@ pub enum Step {
     Create,
     /// Run a fresh copy of each job to its end. Only plans with jobs have this step.
     Run,
+    /// With start-first: start the new container while the old one serves.
+    Launch,
+    /// With start-first: watch the new container until it has proved itself, while the old one
+    /// serves.
+    Prove,
+    /// With start-first: give the names of the service to the new container as well, and let both
+    /// serve for the drain time.
+    Join,
     /// Stop the old container, park it under another name, give its name to the new one.
     Switch,
-    /// Start the new container.
+    /// With stop-first: start the new container.
     Start,
-    /// Watch the new container until it has proved itself.
+    /// Watch the new container until it has proved itself, without the old one.
     Verify,
     /// Remove the restart policy of the old container and give the user's policy to the new one.
     Commit,
@@ -28,11 +36,14 @@ pub enum Step {
 
 impl Step {
     /// All steps, in their order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Pull,
         Self::Sync,
         Self::Create,
         Self::Run,
+        Self::Launch,
+        Self::Prove,
+        Self::Join,
         Self::Switch,
         Self::Start,
         Self::Verify,
@@ -48,6 +59,9 @@ impl Step {
             Self::Sync => "sync",
             Self::Create => "create",
             Self::Run => "run",
+            Self::Launch => "launch",
+            Self::Prove => "prove",
+            Self::Join => "join",
             Self::Switch => "switch",
             Self::Start => "start",
             Self::Verify => "verify",

@@ -38,7 +38,12 @@ pub fn limit(step: Step, plan: &Plan) -> Option<Duration> {
             let hook = timeout_of(member.hooks.pre_stop.as_ref());
             member.stop_timeout.saturating_add(ENGINE_MAX).saturating_add(hook)
         })),
-        Step::Start => Some(sum(|_| ENGINE_MAX)),
+        Step::Start | Step::Launch => Some(sum(|_| ENGINE_MAX)),
+        Step::Prove => Some(sum(trial)),
+        Step::Join => {
+            let joined = sum(|member| trial(member).saturating_add(ENGINE_MAX));
+            Some(plan.strategy.drain().saturating_add(joined))
+        }
         // One trial for all, and one more for each member that a person may recreate during it.
         Step::Verify => Some(sum(trial).saturating_mul(count(plan.members.len()))),
     }

@@ -22,4 +22,10 @@ impl Networks for DockerEngine {
         let body = json!({ "Container": container, "EndpointConfig": endpoint });
         self.post("connect network", path, &body).await.map(|_| ())
     }
+
+    async fn disconnect(&self, network: &str, container: &str) -> Result<(), EngineError> {
+        let path = format!("/networks/{}/disconnect", escape(network));
+        let body = json!({ "Container": container });
+        self.post("disconnect network", path, &body).await.map(|_| ())
+    }
 }

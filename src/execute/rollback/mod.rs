@@ -10,14 +10,14 @@ mod make_room;
 
 use serde_json::Value;
 
-use super::compose_race::{check_restored_stay, is_removed_by_a_person};
+use super::compose_race::{check_restored_stay, is_lost_to_compose, is_removed_by_a_person};
 use super::engine_return::{TRIES_MAX, await_next_attempt};
 use super::inspector::Inspector;
 use super::service_gap::ServiceGap;
 use super::steps::Begun;
 use super::{StepError, UpdateContext};
 use crate::core::docker::inspect;
-use crate::core::recreate::{RestartPolicy, restart_policy};
+use crate::core::recreate::{ReplacedContainer, RestartPolicy, restart_policy};
 use crate::core::update::{Mark, Note, Step};
 use crate::engine::{Containers, Engine, Images};
 use crate::journal::UpdateJournal;
@@ -71,12 +71,20 @@ impl<P: Ports> Rollback<'_, P> {
             }
             if is_removed_by_a_person(self.inspector(), self.context.stop).await? {
                 self.warn(LEFT_AWAY);
+            } else if self.starts_first() && attempt == Attempt::First {
+                restored = self.hand_back().await?;
             } else {
                 self.note(Step::Start, Mark::UndoStarted, Note::default());
                 self.stop_new_containers(attempt).await?;
                 self.note(Step::Switch, Mark::UndoStarted, Note::default());
                 restored = self.restore_old_containers().await?;
             }
+        } else if self.journal.progress.has_launched {
+            if is_lost_to_compose(self.inspector(), self.context.stop).await? {
+                restored = self.hand_back().await?;
+            }
+            self.note(Step::Launch, Mark::UndoStarted, Note::default());
+            self.stop_new_containers(attempt).await?;
         }
         self.remove_new_containers().await?;
         jobs::give_names_back(self.engine(), self.inspector()).await?;
@@ -84,6 +92,43 @@ impl<P: Ports> Rollback<'_, P> {
         self.note(Step::Pull, Mark::UndoDone, Note::default());
         super::images::flush(self.context.ports).await?;
         check_restored_stay(self.inspector(), self.context.stop, &restored).await
+    }
+
+    fn starts_first(&self) -> bool {
+        self.journal.header.plan.strategy.starts_first()
+    }
+
+    /// Brings the old containers back before the new ones stop: two of them can run at the same
+    /// time. So there is no gap if the new ones still serve.
+    async fn hand_back(&mut self) -> Result<Vec<ReplacedContainer>, StepError> {
+        self.note(Step::Switch, Mark::UndoStarted, Note::default());
+        self.take_names_back().await?;
+        let restored = self.restore_old_containers().await?;
+        self.note(Step::Launch, Mark::UndoStarted, Note::default());
+        self.stop_new_containers(Attempt::First).await?;
+        Ok(restored)
+    }
+
+    /// Removes the names and the restart policies of the new containers.
+    async fn take_names_back(&self) -> Result<(), StepError> {
+        let (engine, inspector) = (self.engine(), self.inspector());
+        let mut is_disarmed = false;
+        for number in inspector.plan().numbers() {
+            let Some(new) = inspector.new_container(number).await? else { continue };
+            let name = inspector.plan().member(number).new_name();
+            is_disarmed |= disarm(engine, &new).await?;
+            if inspect::name(&new) != name {
+                engine.rename(inspect::id(&new), &name).await?;
+            }
+        }
+        self.flush_if(is_disarmed).await;
+        Ok(())
+    }
+
+    async fn flush_if(&self, is_disarmed: bool) {
+        if is_disarmed && let Err(error) = super::images::flush(self.context.ports).await {
+            self.warn(error.to_string());
+        }
     }
 
     fn engine(&self) -> &P::Engine {
@@ -175,9 +220,7 @@ impl<P: Ports> Rollback<'_, P> {
                 engine.rename(id, &name).await?;
             }
         }
-        if is_disarmed && let Err(error) = super::images::flush(self.context.ports).await {
-            self.warn(error.to_string());
-        }
+        self.flush_if(is_disarmed).await;
         match attempt {
             Attempt::First => Ok(()),
             Attempt::Another | Attempt::Last => self.remove_new_containers().await,

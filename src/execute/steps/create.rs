@@ -53,6 +53,10 @@ async fn create_beside<E: Engine>(
     let member = plan.member(number);
     let name = member.new_name();
     let mut recreation = relink(&member.recreation, moved);
+    let starts_first = plan.strategy.starts_first();
+    if starts_first {
+        recreation = recreate::beside(&recreation);
+    }
     check_names_are_free(engine, member).await?;
     let (image, id) = if member.update().is_some() {
         let known = inspector.progress().known.new_image_of(number);
@@ -68,6 +72,11 @@ async fn create_beside<E: Engine>(
     if inspect::image_id(&created) != image {
         let got = inspect::image_id(&created);
         let detail = format!("the new container got the image {got} instead of {image}");
+        return Err(StepError::surroundings(plan.naming(number, detail)));
+    }
+    if starts_first && !healthcheck::is_judged(&member.health, &created) {
+        let detail = "the new image has no HEALTHCHECK, so nothing would show that it works while \
+                      the old container serves";
         return Err(StepError::surroundings(plan.naming(number, detail)));
     }
     match healthcheck::asks_for_too_long(&member.health, &member.recreation.body, &created) {

@@ -4,6 +4,8 @@
 mod clean;
 mod commit;
 mod create;
+mod join;
+mod prove;
 mod pull;
 mod run;
 mod start;
@@ -13,12 +15,14 @@ mod verify;
 pub(super) use clean::clean;
 pub(super) use commit::commit;
 pub(super) use create::create;
+pub(super) use join::join;
+pub(super) use prove::prove;
 pub(super) use pull::pull;
 pub(super) use run::RunJobs;
-pub(super) use start::{start, start_failed};
+pub(super) use start::{launch, start, start_failed};
 pub(super) use switch::{
     arm_restart_policy, check_nothing_changed, check_unlocked, is_restart_policy_armed,
-    stop_and_rename, stop_members,
+    rename_and_stop, stop_and_rename, stop_members,
 };
 pub(super) use verify::verify;
 

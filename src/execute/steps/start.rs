@@ -4,7 +4,9 @@ use super::{Begun, removed};
 use crate::core::update::{fault, start_error};
 use crate::engine::{Engine, EngineError};
 use crate::execute::StepError;
-use crate::execute::external_changes::check_old_containers_stayed_down;
+use crate::execute::external_changes::{
+    check_old_containers_run, check_old_containers_stayed_down,
+};
 use crate::execute::inspector::Inspector;
 use crate::execute::verification::{HealthWatch, check_streams_are_open};
 
@@ -26,6 +28,30 @@ pub(in crate::execute) async fn start<E: Engine>(
     // question.
     check_old_containers_stayed_down(inspector).await?;
     check_streams_are_open(watches)?;
+    start_all(engine, inspector, (watches, new), begun).await
+}
+
+/// Starts the new containers while the old ones serve.
+pub(in crate::execute) async fn launch<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+    watches: &mut Vec<HealthWatch>,
+) -> Result<(), StepError> {
+    check_old_containers_run(inspector).await?;
+    let new = inspector.new_ids()?;
+    watches.clear();
+    for (_, id) in &new {
+        watches.push(HealthWatch::begin(engine, id).await?);
+    }
+    start_all(engine, inspector, (watches, new), Begun::Here).await
+}
+
+async fn start_all<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+    (watches, new): (&mut [HealthWatch], Vec<(usize, String)>),
+    begun: Begun,
+) -> Result<(), StepError> {
     for (place, (number, id)) in new.into_iter().enumerate() {
         let started = engine.start(&id).await;
         if let Some(watch) = watches.get_mut(place) {

@@ -2,7 +2,6 @@
 
 use super::{Begun, removed};
 use crate::core::docker::inspect;
-use crate::core::policy::update_lock::UpdateLock;
 use crate::core::recreate::{RestartPolicy, restart_policy};
 use crate::core::time::duration::format_duration;
 use crate::core::update::history::Cause;
@@ -32,12 +31,13 @@ pub(in crate::execute) async fn check_unlocked<E: Engine>(
     engine: &E,
     inspector: Inspector<'_, E>,
 ) -> Result<(), StepError> {
-    for number in inspector.members() {
-        let member = inspector.plan().member(number);
-        let Some(UpdateLock { path, .. }) = &member.lock else { continue };
-        if engine.stat(&member.old_container, path).await?.is_some() {
+    let plan = inspector.plan();
+    for (name, id, path) in plan.locks() {
+        if engine.stat(id, path).await?.is_some() {
             let detail = format!("the container locked its update: {path} exists");
-            return Err(StepError::Cause(Cause::lock(inspector.plan().naming(number, detail))));
+            let is_named = !plan.subject.is_container(name);
+            let detail = if is_named { format!("{name}: {detail}") } else { detail };
+            return Err(StepError::Cause(Cause::lock(detail)));
         }
     }
     Ok(())
@@ -77,13 +77,32 @@ pub(in crate::execute) async fn stop_and_rename<E: Engine>(
     inspector: Inspector<'_, E>,
     begun: Begun,
 ) -> Result<(), StepError> {
-    let plan = inspector.plan();
     stop_members(engine, inspector, begun).await?;
+    rename(engine, inspector, begun).await
+}
+
+/// The same in the other order, when the new containers serve already: a client that knows them by
+/// the name of the container finds one of the two at any time, but for the moment between the
+/// renames.
+pub(in crate::execute) async fn rename_and_stop<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+    begun: Begun,
+) -> Result<(), StepError> {
+    rename(engine, inspector, begun).await?;
+    stop_members(engine, inspector, begun).await
+}
+
+async fn rename<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+    begun: Begun,
+) -> Result<(), StepError> {
+    let plan = inspector.plan();
     for (number, new) in inspector.new_ids()? {
         let member = plan.member(number);
         let parked = engine.rename(&member.old_container, &member.old_name()).await;
-        let parked = parked.or_else(already_so);
-        parked.map_err(|error| removed(plan, begun, "old", error, number))?;
+        parked.or_else(already_so).map_err(|error| removed(plan, begun, "old", error, number))?;
         let named = engine.rename(&new, &member.container).await.or_else(already_so);
         named.map_err(|error| match error.is_not_found() {
             true => removed(plan, begun, "new", error, number),

@@ -4,7 +4,7 @@
 use crate::core::update::{Mark, Note, Step};
 use crate::execute::external_changes::await_replacement;
 use crate::execute::inspector::Inspector;
-use crate::execute::verification::{HealthWatch, PostUpdateHooks, Verification};
+use crate::execute::verification::{HealthWatch, PostUpdateHooks, Verification, VerificationStage};
 use crate::execute::{StepError, UpdateContext};
 use crate::journal::{JournalError, UpdateJournal};
 use crate::ports::Ports;
@@ -22,7 +22,11 @@ pub(in crate::execute) async fn verify<P: Ports>(
 ) -> Result<(), StepError> {
     loop {
         let inspector = Inspector::of(context.ports.engine(), journal);
-        let mut verification = Verification { context, inspector, hooks };
+        let stage = match inspector.plan().strategy.starts_first() {
+            true => VerificationStage::HandedOver,
+            false => VerificationStage::Alone,
+        };
+        let mut verification = Verification { context, inspector, hooks, stage };
         match verification.run(std::mem::take(watches)).await {
             Err(StepError::Meddled { number, detail }) => {
                 let is_theirs = await_replacement(inspector, context.stop, number).await?;

@@ -30,11 +30,36 @@ use trial::Trial;
 /// How many of its last log lines are read to find out why a container ended.
 const LAST_WORDS: usize = 10;
 
+/// What the old containers do during a verification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum VerificationStage {
+    /// They have stopped before the new ones started.
+    Alone,
+    /// They serve, and the new ones do not yet.
+    Beside,
+    /// Both serve, for the drain time.
+    Joined { drain: Duration },
+    /// They have stopped, and the new ones have proved themselves before.
+    HandedOver,
+}
+
+impl VerificationStage {
+    const fn has_stopped_the_old(self) -> bool {
+        matches!(self, Self::Alone | Self::HandedOver)
+    }
+
+    /// Hooks run once, in the verification that can still cost no gap.
+    const fn runs_hooks(self) -> bool {
+        matches!(self, Self::Alone | Self::Beside)
+    }
+}
+
 /// The verification of all new containers of an update.
 pub(super) struct Verification<'a, P: Ports> {
     pub(super) context: UpdateContext<'a, P>,
     pub(super) inspector: Inspector<'a, P::Engine>,
     pub(super) hooks: &'a mut PostUpdateHooks,
+    pub(super) stage: VerificationStage,
 }
 
 impl<'a, P: Ports> Verification<'a, P> {
@@ -46,13 +71,16 @@ impl<'a, P: Ports> Verification<'a, P> {
     pub(super) async fn run(&mut self, watches: Vec<HealthWatch>) -> Result<(), StepError> {
         let new = self.inspector.new_ids()?;
         let mut trials = self.begin(&new, watches).await?;
-        check_old_containers_stayed_down(self.inspector).await?;
+        self.check_old_containers().await?;
         for trial in &mut trials {
             trial.look(self.context.ports.engine()).await?;
         }
         let plan = self.inspector.plan();
         let verifications = self.inspector.progress().verifications;
-        let due = self.hooks.due(self.context, (plan, verifications), &new);
+        let due = match self.stage.runs_hooks() {
+            true => self.hooks.due(self.context, (plan, verifications), &new),
+            false => Vec::new(),
+        };
         let has_hooks = !due.is_empty();
         let run = post_update::run(self.context, plan, due);
         try_join(self.await_verdicts(&mut trials), run).await?;
@@ -61,8 +89,17 @@ impl<'a, P: Ports> Verification<'a, P> {
             // during it.
             self.await_verdicts(&mut trials).await?;
         }
-        self.run_required_hooks(&new, &mut trials).await?;
-        check_old_containers_stayed_down(self.inspector).await
+        if self.stage.runs_hooks() {
+            self.run_required_hooks(&new, &mut trials).await?;
+        }
+        self.check_old_containers().await
+    }
+
+    async fn check_old_containers(&self) -> Result<(), StepError> {
+        match self.stage.has_stopped_the_old() {
+            true => check_old_containers_stayed_down(self.inspector).await,
+            false => Ok(()),
+        }
     }
 
     /// Runs the required post-update hooks of the healthy containers. A container or an Engine that
@@ -103,7 +140,11 @@ impl<'a, P: Ports> Verification<'a, P> {
             };
             let member = (number, self.plan().member(number));
             let may_be_stale = self.may_be_stale();
-            trials.push(Trial::begin(engine, member, id, watch, may_be_stale).await?);
+            let trial = Trial::begin(engine, member, id, watch, may_be_stale).await?;
+            trials.push(match self.stage {
+                VerificationStage::Joined { drain } => trial.for_as_long_as(drain),
+                _ => trial,
+            });
         }
         Ok(trials)
     }
@@ -112,11 +153,13 @@ impl<'a, P: Ports> Verification<'a, P> {
         self.inspector.plan()
     }
 
-    /// Whether the result of a HEALTHCHECK may be from before a restart of the Engine. Docker 20.10
-    /// never runs the HEALTHCHECK of a container that kept running without the Engine, and repeats
-    /// the old result.
+    /// Whether the result of a HEALTHCHECK may be from before a restart of the Engine, or from
+    /// before the container joined its networks. Docker 20.10 never runs the HEALTHCHECK of a
+    /// container that kept running without the Engine, and repeats the old result.
     const fn may_be_stale(&self) -> bool {
-        self.inspector.header().live_restore && self.inspector.progress().verifications > 1
+        let is_again = self.inspector.progress().verifications > 1;
+        matches!(self.stage, VerificationStage::Joined { .. })
+            || (self.inspector.header().live_restore && is_again)
     }
 
     /// Waits until all are healthy at the same time; the first failure ends it for all.
@@ -189,6 +232,11 @@ impl<'a, P: Ports> Verification<'a, P> {
 
     /// The cause of a failed trial. The last log lines are read only if they can show it.
     async fn attribute_fault(&self, trial: &Trial<'_>, detail: String) -> Cause {
+        if matches!(self.stage, VerificationStage::Joined { .. }) && !trial.has_exited() {
+            // It was healthy before. Its connections were cut, and a program may not bear that.
+            let detail = format!("after it got the names of the service it {detail}");
+            return Cause::surroundings(self.plan().naming(trial.number, detail));
+        }
         let fetched = self.inspector.progress().known.has_fetched(trial.number);
         let log = match fault::may_be_damaged_copy(self.plan(), trial.number, fetched) {
             true => self.context.ports.engine().logs(&trial.id, LAST_WORDS).await,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::health_watch::HealthWatch;
 use crate::core::docker::inspect;
 use crate::core::update::health::{
-    ContainerStatus, HealthPolicy, HealthSource, HealthVerdict, verdict,
+    ContainerStatus, HealthPolicy, HealthSource, HealthVerdict, Sample, verdict,
 };
 use crate::core::update::plan::Member;
 use crate::engine::{Engine, EngineError};
@@ -55,6 +55,18 @@ impl<'a> Trial<'a> {
         let policy = HealthPolicy::of(&member.health, &document);
         watch.source = policy.source;
         Ok(Self { number, id, watch, member, document, policy, may_be_stale, failed_checks: 0 })
+    }
+
+    /// The same trial, in which it must stay healthy for this time.
+    pub(super) const fn for_as_long_as(mut self, stable: Duration) -> Self {
+        self.policy.stable = stable;
+        self
+    }
+
+    /// Whether its process has ended by itself.
+    pub(super) fn has_exited(&self) -> bool {
+        let is_exit = |sample: &Sample| matches!(sample.status, ContainerStatus::Exited { .. });
+        self.watch.samples.iter().any(is_exit)
     }
 
     pub(super) fn verdict(&self) -> HealthVerdict {

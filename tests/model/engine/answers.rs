@@ -84,6 +84,12 @@ impl State {
         Ok(())
     }
 
+    pub fn disconnect(&mut self, network: &str, container: &str) -> Result<(), EngineError> {
+        let id = self.found(container)?.id.clone();
+        self.change(&id, |it| drop(it.networks.remove(network)));
+        Ok(())
+    }
+
     pub fn set_policy(&mut self, key: &str, policy: &RestartPolicy) -> Result<(), EngineError> {
         let id = self.found(key)?.id.clone();
         self.change(&id, |container| container.policy = policy.clone());

@@ -118,4 +118,10 @@ impl Networks for FakeEngine {
             state.connect(network, container, endpoint)
         })
     }
+
+    async fn disconnect(&self, network: &str, container: &str) -> Result<(), EngineError> {
+        self.act("disconnect", &format!("disconnect {container} from {network}"), |state, _| {
+            state.disconnect(network, container)
+        })
+    }
 }

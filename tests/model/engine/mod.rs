@@ -70,6 +70,7 @@ impl FakeEngine {
         let how = answer.as_ref().err().map_or(String::new(), |error| format!(": {error}"));
         let how = self.0.in_words(&how);
         self.0.log(format!("  {words}{how}"));
+        self.0.check_no_unknown_pair();
         self.0.point(call, true);
         self.check_it_stayed(call, before)?;
         lost(call, obstacle, answer)

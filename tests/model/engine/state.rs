@@ -164,6 +164,10 @@ pub struct State {
     pub starts: Vec<(String, String)>,
     /// The jobs that did their work in this update, while the Engine ran on.
     pub finished_jobs: BTreeSet<String>,
+    /// Services of which at least one container must run as long as the Engine does.
+    pub must_serve: BTreeSet<String>,
+    /// The ends of the last container of such a service.
+    pub gaps: Vec<String>,
 }
 
 impl State {
@@ -182,6 +186,8 @@ impl State {
             pull_takes: Duration::from_secs(2),
             starts: Vec::new(),
             finished_jobs: BTreeSet::new(),
+            must_serve: BTreeSet::new(),
+            gaps: Vec::new(),
         }
     }
 
@@ -500,6 +506,10 @@ impl State {
         });
         self.emit(id, &ContainerEvent::Died { code });
         let Some(container) = self.find(id).cloned() else { return };
+        let service = &container.service;
+        if self.must_serve.contains(service) && self.running_of(service) == 0 {
+            self.gaps.push(format!("no container runs of {service}, after {}", container.alias));
+        }
         if container.ends_for_good || !container.starts_at_boot() {
             return;
         }
@@ -509,6 +519,11 @@ impl State {
         });
         let pause = RESTART_PAUSE * 2_u32.pow(container.restarts.min(9));
         self.plan(at.now + pause, id, container.life, Change::StartAgain);
+    }
+
+    /// How many containers of a service run.
+    pub fn running_of(&self, service: &str) -> usize {
+        self.containers().filter(|it| it.service == service && it.is_running()).count()
     }
 
     /// The Engine is away until `up_at`; then it starts what its policies say.

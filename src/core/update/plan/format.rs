@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Change, Header, ImageUpdate, Member, Plan, Recorded};
+use super::{Change, Header, ImageUpdate, Member, Plan, Recorded, Strategy};
 use crate::core::subject::Subject;
 
 /// Format 3.
@@ -90,7 +90,15 @@ impl From<MainAndDependents> for Header {
             version: header.version,
             started_at: header.started_at,
             boot_id: header.boot_id,
-            plan: Plan { id, subject, members, jobs: Vec::new(), data: None },
+            plan: Plan {
+                id,
+                subject,
+                members,
+                strategy: Strategy::StopFirst,
+                jobs: Vec::new(),
+                guards: Vec::new(),
+                data: None,
+            },
             recorded: std::iter::once(main).chain(others).collect(),
             live_restore: header.live_restore,
         }

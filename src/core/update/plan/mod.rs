@@ -8,8 +8,12 @@ mod job;
 mod header;
 // The formats of that line, also those of older versions.
 mod format;
+// A member of a group that stays as it is, and has its say.
+mod guard;
 // The parts of a plan that may be shown.
 mod outline;
+// How the new containers take over.
+mod strategy;
 
 use std::ops::Range;
 
@@ -19,16 +23,19 @@ use serde::{Deserialize, Serialize};
 use crate::core::decide::failed_tries::FailedTry;
 use crate::core::docker::names;
 use crate::core::policy::group::Meanwhile;
+use crate::core::policy::hooks::Hook;
 use crate::core::policy::own_hooks::UpdateHooks;
 use crate::core::recreate::ReplacedContainer;
 use crate::core::subject::Subject;
 use crate::core::update::Step;
 use crate::core::update::history::DataState;
 
+pub use guard::Guard;
 pub use header::{Header, Recorded};
 pub use job::Job;
 pub use member::{Change, ImageSource, ImageUpdate, Member, PreviousImage};
 pub use outline::Outline;
+pub use strategy::Strategy;
 
 /// One decided update.
 ///
@@ -47,9 +54,15 @@ pub struct Plan {
     /// The one-shots that run before, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Job>,
+    /// The containers of the group that stay as they are, and have their say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<Guard>,
     /// What jobs did to the data before, if a person rolls back from their update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataState>,
+    /// How the new containers take over.
+    #[serde(default)]
+    pub strategy: Strategy,
 }
 
 impl Plan {
@@ -107,7 +120,7 @@ impl Plan {
     /// Whether the plan has this step.
     #[must_use]
     pub fn has_step(&self, step: Step) -> bool {
-        step != Step::Run || !self.jobs.is_empty()
+        self.strategy.has(step) && (step != Step::Run || !self.jobs.is_empty())
     }
 
     /// Whether the members are stopped before a job runs.
@@ -140,12 +153,43 @@ impl Plan {
             (member.pre_update, member.post_update) = (None, None);
             member.hooks = UpdateHooks::default();
         }
+        for guard in &mut self.guards {
+            guard.pre_update = None;
+        }
+    }
+
+    /// The pre-update hooks, each with the name and the ID of its container, in the order in which
+    /// they run: those of the members in the order in which these stop, then those of the guards. A
+    /// backup in a guard takes long, so it runs when no other hook can hold the update any more.
+    pub fn pre_update_hooks(&self) -> impl Iterator<Item = (&str, &str, &Hook)> {
+        let members = self.members.iter().rev().filter_map(|member| {
+            let hook = member.pre_update.as_ref()?;
+            Some((member.container.as_str(), member.old_container.as_str(), hook))
+        });
+        let guards = self.guards.iter().filter_map(|guard| {
+            let hook = guard.pre_update.as_ref()?;
+            Some((guard.container.as_str(), guard.id.as_str(), hook))
+        });
+        members.chain(guards)
     }
 
     /// Whether a pre-update hook must be run first.
     #[must_use]
     pub fn has_pre_update_hooks(&self) -> bool {
-        self.members.iter().any(|member| member.pre_update.is_some())
+        self.pre_update_hooks().next().is_some()
+    }
+
+    /// The locks that hold the update: the name and the ID of a container, and a path in it.
+    pub fn locks(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        let members = self.members.iter().filter_map(|member| {
+            let lock = member.lock.as_ref()?;
+            Some((member.container.as_str(), member.old_container.as_str(), lock.path.as_str()))
+        });
+        let guards = self.guards.iter().filter_map(|guard| {
+            let lock = guard.lock.as_ref()?;
+            Some((guard.container.as_str(), guard.id.as_str(), lock.path.as_str()))
+        });
+        members.chain(guards)
     }
 
     /// The names of the members that keep their image, in order.
