@@ -2,8 +2,8 @@
 //! differ; `make bench` is for people.
 //!
 //! `figures BINARY [gap] [bad] [handover] [parallel] [round] [answers] [check] [registry] [silent]
-//! [hostile] [fleet] [mirror] [swarm] [projects] [footprint]` measures that binary; without a topic, all of
-//! them.
+//! [hostile] [fleet] [mirror] [swarm] [projects] [footprint]` measures that binary; without a
+//! topic, all of them.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
 

@@ -59,7 +59,7 @@ use crate::core::update::event::Trigger;
 use crate::engine::EngineError;
 use crate::execute::Places;
 use crate::journal::JournalError;
-use crate::observe::Cache;
+use crate::observe::{Cache, ComposeHooks};
 use crate::ports::Ports;
 use crate::recover::{self, Recovery};
 
@@ -136,6 +136,8 @@ pub struct Agent<P: Ports> {
     snapshot: watch::Sender<Arc<Snapshot>>,
     cache: Arc<Cache>,
     pending: PendingUpdates,
+    /// The hooks of Compose files, which no update runs.
+    compose_hooks: ComposeHooks,
     /// The overdue locks of updates that the log has named.
     reported_locks: ReportedLocks,
     /// The tasks beside the loop.
@@ -216,6 +218,7 @@ impl<P: Ports> Agent<P> {
             snapshot,
             cache: Arc::default(),
             pending: PendingUpdates::default(),
+            compose_hooks: ComposeHooks::default(),
             reported_locks: ReportedLocks::default(),
             tasks: Tasks::new(),
             executor: Some(Box::new(Executor::new(context.clone()))),

@@ -55,6 +55,10 @@ pub trait Host: Send + Sync + 'static {
     /// images. They may be invisible here.
     fn image_directories(&self, store: ImageStore, root: &Path) -> Vec<PathBuf>;
 
+    /// The text of a small file of this machine; `None` if it is not visible, not a file, not text,
+    /// or longer than the limit in bytes.
+    fn small_text(&self, path: &Path, limit: u64) -> Option<String>;
+
     /// Flushes the file systems of these paths to disk, or all file systems if one of the paths is
     /// not visible (from inside a container).
     fn flush(&self, paths: &[PathBuf]) -> impl Future<Output = Result<(), std::io::Error>> + Send;
@@ -144,6 +148,18 @@ impl Host for RealHost {
     fn own_container(&self) -> Option<String> {
         let find = || container_of(&text_of("/proc/self/mountinfo"));
         self.own_container.get_or_init(find).clone()
+    }
+
+    fn small_text(&self, path: &Path, limit: u64) -> Option<String> {
+        // Not opened before its kind is known: a FIFO would block.
+        let known = std::fs::metadata(path).ok()?;
+        if !known.is_file() || known.len() > limit {
+            return None;
+        }
+        let mut text = String::new();
+        let file = std::fs::File::open(path).ok()?;
+        std::io::Read::read_to_string(&mut std::io::Read::take(file, limit), &mut text).ok()?;
+        Some(text)
     }
 
     fn free_bytes(&self, path: &Path) -> Option<u64> {

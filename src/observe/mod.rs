@@ -9,6 +9,7 @@
 //! about an image do not change while its ID stays the same.
 
 mod cache;
+mod compose_hooks;
 mod groups;
 mod resolve;
 mod ties;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 pub use cache::Cache;
 use cache::{ContainerFacts, Gaps, KnownImage};
+pub use compose_hooks::ComposeHooks;
 pub use evidence::{answer, look_again};
 pub use groups::Groups;
 pub use origin::{ask as ask_origin, remember as remember_origins};
@@ -215,6 +217,15 @@ fn watched<'a>(scope: &Scope<'a>, cache: &Cache) -> Vec<(&'a Listed, Read)> {
             && !scope.except.contains(&listed.name)
     });
     all
+}
+
+/// The watched containers.
+pub fn watched_containers<'a>(
+    list: &'a [Listed],
+    defaults: &PolicyDefaults,
+    cache: &Cache,
+) -> impl Iterator<Item = &'a Listed> {
+    opted_in(list, defaults, cache).into_iter().map(|(listed, _)| listed)
 }
 
 /// All opted-in containers. The containers of an update in flight are not among them, although they

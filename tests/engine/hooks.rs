@@ -258,3 +258,25 @@ fn pilotfishs_own_hook_counts_beside_watchtowers_and_check_says_so() {
         hooked.lines().iter().filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect();
     assert_eq!(words, ["own-pre-update", "watchtower-post-update"]);
 }
+
+#[test]
+fn a_hook_of_a_compose_file_is_named_because_no_update_runs_it() {
+    let pi = Pi::new();
+    let file = pi.engine.directory().join("docker-compose.yml");
+    let text = "services:\n  api:\n    image: api\n    post_start:\n      - command: /warm-up\n";
+    fs::write(&file, text).expect("a Compose file");
+    let files = format!("--label=com.docker.compose.project.config_files={}", file.display());
+    let image = pi.registry.publish("till", &Release::new("1"));
+    let labels = ["--label=com.docker.compose.service=api", files.as_str()];
+    pi.start_watched("shop_api_1", &image.reference, 8080, &labels);
+
+    let check = pi.agent.run(&pi.engine, &["check"]).expect_code(0);
+
+    let expected = format!(
+        "shop_api_1: Pilotfish does not run post_start of {}, only Compose does; use its \
+         own hooks",
+        file.display()
+    );
+    let out = check.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(out.contains(&expected), "{}", check.out);
+}

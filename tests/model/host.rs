@@ -63,6 +63,10 @@ impl Host for FakeHost {
         "model".into()
     }
 
+    fn small_text(&self, _: &Path, _: u64) -> Option<String> {
+        None
+    }
+
     fn free_bytes(&self, _path: &Path) -> Option<u64> {
         Some(self.0.lock().free_bytes)
     }

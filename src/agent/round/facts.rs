@@ -97,11 +97,15 @@ impl<P: Ports> Agent<P> {
     /// Finds labels of images that do not count, and warns about each container once. Returns those
     /// of the containers of a request.
     pub(in crate::agent) fn list_ignored_labels(
-        &self,
+        &mut self,
         request: &RoundRequest,
         list: &[Listed],
     ) -> Vec<IgnoredLabels> {
         let mut all = observe::ignored_labels(list, &self.context.settings.defaults, &self.cache);
+        let defaults = &self.context.settings.defaults;
+        let watched = observe::watched_containers(list, defaults, &self.cache);
+        all.extend(self.compose_hooks.look(self.context.ports.host(), watched));
+        all.sort_by(|a, b| a.container.cmp(&b.container));
         let before = self.snapshot.borrow().ignored_labels.clone();
         for news in all.iter().filter(|news| !before.contains(news)) {
             self.context.warn_about(news.container.clone(), news.in_words());

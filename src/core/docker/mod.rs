@@ -29,3 +29,5 @@ pub mod engine_registries;
 pub mod webhook;
 // Labels that Docker Compose writes.
 pub mod compose;
+// Hooks in a Compose file, which are in no label.
+pub mod compose_file;

@@ -3,7 +3,7 @@
 //! Docker merges an image's labels into the container's. So a label that both have with the same
 //! value counts as the image's, by the rule that `recreate` uses to separate them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,8 @@ pub enum IgnoredFor {
     Image,
     /// They are Watchtower's hooks, and Pilotfish's own labels name hooks for the same moments.
     OwnHook,
+    /// They are no labels, but hooks of a Compose file, which only Compose runs.
+    ComposeHook,
 }
 
 impl IgnoredFor {
@@ -66,7 +68,21 @@ impl IgnoredLabels {
             IgnoredFor::OwnHook => {
                 format!("{label} {labels} {does} not count beside Pilotfish's own label")
             }
+            IgnoredFor::ComposeHook => self.compose_hooks_in_words(),
         }
+    }
+}
+
+impl IgnoredLabels {
+    fn compose_hooks_in_words(&self) -> String {
+        let hooks: Vec<_> = self.labels.keys().map(|hook| shown(hook)).collect();
+        let files: BTreeSet<_> = self.labels.values().map(|file| shown(file)).collect();
+        let files: Vec<_> = files.into_iter().collect();
+        format!(
+            "Pilotfish does not run {} of {}, only Compose does; use its own hooks",
+            hooks.join(", "),
+            files.join(", ")
+        )
     }
 }
 
