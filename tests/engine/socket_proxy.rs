@@ -97,17 +97,18 @@ const PATHS: &str = "_ping version info events auth system/df session build buil
     libpod/containers/X/json libpod/info libpod/images/X/json nonsense";
 
 /// The calls that pass. The proxy itself must answer all others.
-const PASS: &str = "GET _ping GET version GET info GET events GET containers/json GET containers/X/json
-    GET containers/X/logs GET containers/X/changes HEAD containers/X/archive GET images/json
-    GET images/X/json GET images/a/b/X/json POST containers/create POST containers/X/start
-    POST containers/X/stop POST containers/X/update POST containers/X/rename POST images/X/tag
-    POST networks/X/connect DELETE containers/json DELETE containers/create DELETE containers/prune
-    DELETE containers/X DELETE images/json DELETE images/create DELETE images/search DELETE images/prune
-    DELETE images/get DELETE images/load DELETE images/X DELETE images/a/b/X DELETE images/X/json
-    DELETE images/a/b/X/json DELETE images/X/history DELETE images/X/push DELETE images/X/tag
-    DELETE images/X/get DELETE images/X/attestations GET networks/create GET networks/prune
-    GET networks/X GET volumes/create GET volumes/prune GET volumes/X GET volumes/pilotfish-lock
-    POST volumes/create DELETE volumes/pilotfish-lock POST containers/X/exec POST exec/0a/start GET exec/0a/json";
+const PASS: &str = "GET _ping GET version GET info GET events GET containers/json GET
+    containers/X/json GET containers/X/logs GET containers/X/changes HEAD containers/X/archive GET
+    images/json GET images/X/json GET images/a/b/X/json POST containers/create POST
+    containers/X/start POST containers/X/stop POST containers/X/update POST containers/X/rename
+    POST images/X/tag POST networks/X/connect POST networks/X/disconnect DELETE containers/json
+    DELETE containers/create DELETE containers/prune DELETE containers/X DELETE images/json DELETE
+    images/create DELETE images/search DELETE images/prune DELETE images/get DELETE images/load
+    DELETE images/X DELETE images/a/b/X DELETE images/X/json DELETE images/a/b/X/json DELETE
+    images/X/history DELETE images/X/push DELETE images/X/tag DELETE images/X/get DELETE
+    images/X/attestations GET networks/create GET networks/prune GET networks/X GET volumes/create
+    GET volumes/prune GET volumes/X GET volumes/pilotfish-lock POST volumes/create DELETE
+    volumes/pilotfish-lock POST containers/X/exec POST exec/0a/start GET exec/0a/json";
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
 

@@ -2,6 +2,7 @@
 
 use super::Attempt;
 use crate::core::docker::inspect;
+use crate::core::policy::managers::Manager;
 use crate::core::update::plan::{ImageSource, ImageUpdate};
 use crate::core::update::rollback::tag_to_restore;
 use crate::engine::{Containers, Engine, EngineError, Images, Listed};
@@ -64,7 +65,10 @@ pub(super) async fn restore_tag<P: Ports>(
     let pulled = pulled_image(engine, inspector, (number, update)).await?;
     let (Some(tag), Some(new)) = (&update.reference.tag, pulled) else { return Ok(()) };
     let ours = &inspector.progress().known.new_containers;
-    let others = |line: &Listed| line.image_id == new && !ours.contains(&line.id);
+    // A command of `docker compose run` ends by itself, and needs no tag.
+    let is_one_off = |line: &Listed| Manager::of(&line.name, &line.labels) == Some(Manager::OneOff);
+    let others =
+        |line: &Listed| line.image_id == new && !ours.contains(&line.id) && !is_one_off(line);
     if engine.list().await?.iter().any(others) {
         return Ok(());
     }
