@@ -28,10 +28,10 @@ const ALONE: Duration = Duration::from_secs(12);
 pub type Way = Vec<(usize, Fault)>;
 
 /// Every n-th point of a recovery gets a second crash; `PILOTFISH_STRIDE=1` tests all points.
-const STRIDE: usize = 103;
+const STRIDE: usize = 211;
 
 /// The stride with dependents: there are more points, and each one costs more.
-const STRIDE_WITH_DEPENDENTS: usize = 255;
+const STRIDE_WITH_DEPENDENTS: usize = 509;
 
 /// The least number of points in an update. Each of its steps writes twice and calls the Engine in
 /// between. With fewer points, no crash was injected and the test proves nothing.

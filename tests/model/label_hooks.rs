@@ -27,7 +27,7 @@ const LOCKED_FROM: Duration = Duration::from_secs(1);
 const LOCKED_UNTIL: Duration = Duration::from_secs(5 * 60);
 
 /// Every n-th point of a recovery gets a second crash, as with dependents.
-const STRIDE: usize = 255;
+const STRIDE: usize = 1021;
 
 /// A command of a label that ran in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]

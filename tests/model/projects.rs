@@ -13,7 +13,7 @@ use crate::service::RunOptions;
 const WORKS: Duration = Duration::from_secs(5);
 
 /// Every n-th point of a recovery gets a second crash: there are more points than with dependents.
-const STRIDE: usize = 509;
+const STRIDE: usize = 1021;
 
 /// A machine before the update of the group `shop`: `web` starts after `till`, which starts after
 /// the job `migrate`. This is how the new image behaves as `web`, and as the job.

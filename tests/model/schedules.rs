@@ -20,7 +20,7 @@ use crate::session::{End, Job, live};
 use crate::side_by_side::add_kiosk;
 
 /// The number of seeds without `PILOTFISH_SEEDS`.
-const SEEDS: usize = 2_400;
+const SEEDS: usize = 1_600;
 
 /// The number of threads.
 const WORKERS: usize = 2;

@@ -16,7 +16,7 @@ use crate::machine::{Machine, MachineState};
 use crate::service::RunOptions;
 
 /// Every n-th point of a recovery gets a second crash, as with dependents.
-const STRIDE: usize = 255;
+const STRIDE: usize = 1021;
 
 /// The first container is healthy after this time.
 const FIRST_HEALTHY: Duration = Duration::from_secs(1);

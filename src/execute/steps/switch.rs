@@ -78,7 +78,8 @@ pub(in crate::execute) async fn stop_and_rename<E: Engine>(
     begun: Begun,
 ) -> Result<(), StepError> {
     stop_members(engine, inspector, begun).await?;
-    rename(engine, inspector, begun).await
+    // None of them runs now, so a clean-up may have removed one: that is no word of a person.
+    rename(engine, inspector, |error, _, _| error.into()).await
 }
 
 /// The same in the other order, when the new containers serve already: a client that knows them by
@@ -89,23 +90,27 @@ pub(in crate::execute) async fn rename_and_stop<E: Engine>(
     inspector: Inspector<'_, E>,
     begun: Begun,
 ) -> Result<(), StepError> {
-    rename(engine, inspector, begun).await?;
+    let plan = inspector.plan();
+    rename(engine, inspector, |error, which, number| removed(plan, begun, which, error, number))
+        .await?;
     stop_members(engine, inspector, begun).await
 }
 
+/// Gives the names. `gone` says what it means that the old or the new container of a member is not
+/// there.
 async fn rename<E: Engine>(
     engine: &E,
     inspector: Inspector<'_, E>,
-    begun: Begun,
+    gone: impl Fn(EngineError, &'static str, usize) -> StepError,
 ) -> Result<(), StepError> {
     let plan = inspector.plan();
     for (number, new) in inspector.new_ids()? {
         let member = plan.member(number);
         let parked = engine.rename(&member.old_container, &member.old_name()).await;
-        parked.or_else(already_so).map_err(|error| removed(plan, begun, "old", error, number))?;
+        parked.or_else(already_so).map_err(|error| gone(error, "old", number))?;
         let named = engine.rename(&new, &member.container).await.or_else(already_so);
         named.map_err(|error| match error.is_not_found() {
-            true => removed(plan, begun, "new", error, number),
+            true => gone(error, "new", number),
             false => taken(error, &member.container),
         })?;
     }
